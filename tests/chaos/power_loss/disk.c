@@ -1,17 +1,19 @@
 /*
- * Records what a disk would hold if the power failed at any moment.
+ * Records the operations on a database file, so that the contents of the disk after a power failure
+ * at any moment can be computed.
  *
- * Loaded into hookbox (LD_PRELOAD), it logs what is done to the database file and to the file
- * beside it that ends in -wal: every write, every truncation, and every sync. From the log the
+ * hookbox processes load this library by LD_PRELOAD. It records every write, truncation and sync of
+ * the database file and of its write-ahead log (the file that ends in -wal). From the recording the
  * files can be rebuilt as of the last sync, with none, all or some of the writes since then: the
- * operating system promises nothing about those. What is mapped into memory (-shm) is not logged:
- * SQLite recreates it.
+ * operating system promises nothing about those. The shared-memory file (-shm) is not recorded,
+ * because SQLite recreates it.
  *
- * Several processes write into one log, so an operation and its record are one step under a lock
- * of the log. A sync is two records' worth of time: what it makes durable is what was written
- * before it began, so its record holds the length of the log at that time.
+ * Several processes append to one recording, so that an operation and its record are one step under
+ * a lock. A sync makes durable only what was written before it began. Its record therefore holds the
+ * length of the recording at that time.
  *
- * A record is a header and, of a write, its bytes; numbers are those of the machine.
+ * A record is a header, followed by the bytes of a write. Numbers are in the byte order of the
+ * machine.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -28,7 +30,7 @@
 #include <sys/types.h>
 #include <unistd.h>
 
-/* More open files than any process may have here. */
+/* More than the number of files that a process may have open. */
 #define FILES_MAX 65536
 
 enum { NEITHER = 0, DATABASE = 1, LOG = 2 };
@@ -37,12 +39,13 @@ enum { WRITE = 1, TRUNCATE = 2, SYNC = 3 };
 struct header {
     uint32_t what;
     uint32_t file;
-    /* Of a write its place, of a truncation the new length, of a sync how long the log was. */
+    /* The position of a write, the new length of a truncation, or the length of the recording
+     * when a sync began. */
     uint64_t at;
     uint64_t length;
 };
 
-/* Which file a descriptor is of. */
+/* For each descriptor: which of the two files it belongs to, if any. */
 static volatile unsigned char files[FILES_MAX];
 static int log_file = -1;
 static const char *database;
@@ -56,7 +59,7 @@ static int (*real_ftruncate)(int, off64_t);
 static int (*real_fsync)(int);
 static int (*real_fdatasync)(int);
 
-/* Without a log the test would show nothing, so the process ends. */
+/* Ends the process: without a complete recording the test would show nothing. */
 static void give_up(const char *why)
 {
     fprintf(stderr, "the disk's log: %s: %s\n", why, strerror(errno));
@@ -109,7 +112,7 @@ static void opened(int descriptor, const char *path)
     files[descriptor] = file;
 }
 
-/* The lock of the log is the process's, the mutex is the thread's. */
+/* Excludes other processes by the lock of the file, and other threads by the mutex. */
 static void enter(void)
 {
     pthread_mutex_lock(&turn);

@@ -1,21 +1,22 @@
-//! What senders were answered during faults: true, in time, and no other error than 503, which asks
-//! for a retry.
+//! Checks the responses that senders got during faults: each is correct and in time, and 503, which
+//! asks for a retry, is the only error.
 
 use anyhow::{Result, ensure};
 
 use crate::journal::Journal;
 
-/// In milliseconds. The deadline of a confirm is 2.5 s, and that of the request for it 2.8; the
-/// rest is what a debug build takes on two cores that it shares with three servers.
+/// The longest time in milliseconds that a response may take. The deadline of a confirm is 2.5 s,
+/// and that of a request 2.8 s. Two more seconds are for a debug build that shares two cores with
+/// three servers.
 const ANSWERED_MAX: f64 = 2_800.0 + 2_000.0;
 
 /// The status that asks for a retry.
 const LATER: u16 = 503;
 
-/// Checks the answers. `held` is for how many milliseconds ingest itself stood still.
+/// Checks the responses. `held` is the number of milliseconds for which the ingest was stopped.
 ///
 /// # Errors
-/// When another error was answered, or an answer came late.
+/// When a response is another error than 503, or is late.
 pub fn are_true(journal: &Journal, held: u64) -> Result<()> {
     for (status, count) in &journal.answers {
         ensure!(
@@ -33,14 +34,14 @@ pub fn are_true(journal: &Journal, held: u64) -> Result<()> {
     Ok(())
 }
 
-/// Checks that a fault was felt: some request was answered 503.
+/// Checks that some request was answered 503, so that the fault had an effect on senders.
 ///
 /// # Errors
-/// When none was.
+/// When no request was.
 pub fn some_asked_to_retry(journal: &Journal) -> Result<()> {
     ensure!(
         journal.answers.get(&LATER).copied().unwrap_or(0) > 0,
-        "no sender felt the fault: nothing was answered {LATER} ({:?})",
+        "the fault had no effect on senders: no request was answered {LATER} ({:?})",
         journal.answers
     );
     Ok(())

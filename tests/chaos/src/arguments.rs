@@ -7,33 +7,33 @@ use clap::{Parser, ValueEnum};
 use crate::case::Layer;
 use crate::pair::Pair;
 
-/// How long a soak takes by default: as long as what is promised of it.
+/// The default length of a soak.
 const SOAK: Duration = Duration::from_secs(30 * 60);
 
-/// Faults by number and name, against real servers.
+/// Inflicts faults on real processes and servers, and checks that no event is lost or doubled.
 ///
 /// Without arguments every case runs. A failure prints its seed and the one command that repeats
 /// it.
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask chaos")]
 pub struct Arguments {
-    /// Only this case: its number, its name, or how its name begins (crash/worker. say)
+    /// Only this case: its number, its name, or a prefix of its name such as crash/worker.
     #[arg(long, value_name = "NAME")]
     pub case: Option<String>,
     /// The seed of all random choices [default: a new one each time]
     #[arg(long)]
     pub seed: Option<u64>,
-    /// Soaks (case 84) for this many minutes; with a case or a layer, repeats that for this many
-    /// minutes, each time with the next seed
+    /// Soaks (case 84) for this many minutes; with a case or a layer, repeats it for this many
+    /// minutes with a new seed each time
     #[arg(long, value_name = "MINUTES", value_parser = clap::value_parser!(u64).range(1..=1_440))]
     pub minutes: Option<u64>,
-    /// Only this layer
+    /// Only the cases of this layer
     #[arg(long, value_enum)]
     pub layer: Option<Layer>,
-    /// Only this pair [default: both]
+    /// Only this pair of broker and store [default: both]
     #[arg(long, value_enum)]
     pub pair: Option<PairName>,
-    /// What a change must pass: the simulation, the whole crash-point matrix, the fast faults;
+    /// Runs what a change must pass: the simulation, the crash-point matrix and the fast faults;
     /// keeps no results
     #[arg(long)]
     pub ci: bool,
@@ -44,15 +44,15 @@ pub struct Arguments {
     /// earlier runs in target/chaos/, and runs nothing
     #[arg(long)]
     pub report: bool,
-    /// Breaks the code in known ways, one after the other, and checks that each is caught
+    /// Applies each mutant, a patch that breaks the code, and checks that some test fails
     #[arg(long)]
     pub mutants: bool,
-    /// One JSON object for each outcome
+    /// Prints one JSON object for each result
     #[arg(long)]
     pub json: bool,
 }
 
-/// A pair, by its name.
+/// A pair of broker and store, as an argument names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum PairName {
     Rabbitmq,
@@ -60,7 +60,7 @@ pub enum PairName {
 }
 
 impl Arguments {
-    /// Whether a pair is wanted.
+    /// Returns whether the arguments select a pair.
     pub fn wants_pair(&self, pair: Pair) -> bool {
         match self.pair {
             None => true,
@@ -69,11 +69,11 @@ impl Arguments {
         }
     }
 
-    /// Whether a layer is wanted.
+    /// Returns whether the arguments select a layer.
     pub fn wants_layer(&self, layer: Layer) -> bool {
         match self.layer {
-            // The tests of a change have run before; the cluster and an older version need more
-            // than CI may have.
+            // CI has run the tests in an earlier step. The cluster needs network namespaces and the
+            // older version a second build, which CI may not have.
             None if self.ci => {
                 matches!(layer, Layer::Simulation | Layer::Crashes | Layer::Faults)
             }
@@ -82,7 +82,7 @@ impl Arguments {
         }
     }
 
-    /// For how long to soak, if a soak was requested.
+    /// Returns for how long to soak, if a soak was requested.
     pub fn soak(&self) -> Option<Duration> {
         let named =
             self.layer == Some(Layer::Soak) || matches!(self.case.as_deref(), Some("84" | "soak"));
@@ -90,13 +90,13 @@ impl Arguments {
         (named || alone).then(|| self.time().unwrap_or(SOAK))
     }
 
-    /// For how long to run.
+    /// Returns for how long to run, if `--minutes` is given.
     pub fn time(&self) -> Option<Duration> {
         self.minutes
             .map(|minutes| Duration::from_secs(minutes * 60))
     }
 
-    /// Whether a case is meant.
+    /// Returns whether the arguments select a case.
     pub fn wants_case(&self, number: Option<u8>, name: &str) -> bool {
         let Some(wanted) = &self.case else {
             return true;
@@ -116,7 +116,7 @@ mod tests {
     use crate::catalog::sources;
     use crate::repository::path;
 
-    /// The arguments of every command in backticks, as documents and comments have them.
+    /// The arguments of every `cargo xtask chaos` command that a text has in backticks.
     fn commands(text: &str) -> impl Iterator<Item = &str> {
         let quoted = text.split('`');
         let arguments = quoted.filter_map(|it| it.strip_prefix("cargo xtask chaos "));
@@ -139,6 +139,6 @@ mod tests {
             assert!(parsed.is_ok(), "{arguments}: {}", parsed.unwrap_err());
             tried += 1;
         }
-        assert!(tried > 5, "only {tried} were found");
+        assert!(tried > 5, "only {tried} commands were found");
     }
 }

@@ -1,4 +1,5 @@
-//! A fault case of the catalogue: its number and name, and what shows that it holds.
+//! A fault case of the catalogue: its number, its name, its promise, and what shows that the
+//! promise holds.
 
 use anyhow::Result;
 use clap::ValueEnum;
@@ -8,54 +9,54 @@ use crate::fault::Fault;
 use crate::pair::Pair;
 use crate::scenario::RunContext;
 
-/// A case.
+/// A fault case.
 #[derive(Clone, Copy)]
 pub struct Case {
-    /// The number, from 1; the order of the catalogue.
+    /// The number, from 1, in the order of the catalogue.
     pub number: u8,
-    /// The name for `--case`.
+    /// The name that `--case` accepts.
     pub name: &'static str,
-    /// What is done, and what must result.
+    /// The fault, and what hookbox promises under it.
     pub what: &'static str,
-    /// What shows it. All of it must hold.
+    /// What shows the promise. All of it must hold.
     pub proofs: &'static [Proof],
 }
 
-/// What shows that a case holds.
+/// A way to show that the promise of a case holds.
 #[derive(Clone, Copy)]
 pub enum Proof {
-    /// Load, these faults, healing, and the checker.
+    /// Runs a load, inflicts these faults, heals them, and runs the checker.
     Faults {
         pairs: &'static [Pair],
-        /// Whether it runs in CI, too.
+        /// Whether `--ci` runs it, too.
         fast: bool,
         faults: &'static [Fault],
     },
-    /// A course of its own, and the checker.
+    /// A function that runs a course other than the ordinary one, and the checker.
     Scenario {
         pairs: &'static [Pair],
         fast: bool,
         run: fn(&RunContext<'_>) -> Result<Figures>,
     },
-    /// Cells of the crash-point matrix, by how the names of their points begin.
+    /// Cells of the crash-point matrix, by prefixes of the names of their points.
     Crashes(&'static [&'static str]),
-    /// Tests of a package, by filters. They run with every `cargo xtask test`.
+    /// Tests of a package whose names contain a filter. `cargo xtask test` runs them, too.
     Tests {
         package: &'static str,
         filters: &'static [&'static str],
     },
-    /// A test that a hazard of a library or a server is still there.
+    /// A test that a hazard of a library or a server still exists.
     Canary {
         package: &'static str,
         filters: &'static [&'static str],
     },
-    /// The seeded simulation.
+    /// Seeds of the simulation.
     Simulation,
-    /// A three-node cluster in network namespaces.
+    /// A three-node RabbitMQ cluster in network namespaces.
     Cluster,
-    /// An older hookbox beside this one: `cargo xtask skew`.
+    /// An older hookbox beside this one, by `cargo xtask skew`.
     Versions,
-    /// The soak.
+    /// Random faults for as long as requested.
     Soak,
 }
 
@@ -73,8 +74,8 @@ pub enum Layer {
 }
 
 impl Layer {
-    /// The layers that run by default, in order: the ones that fail soonest come first. The soak
-    /// takes as long as requested, and so it only runs on request.
+    /// The layers that run by default. Those that fail soonest come first. The soak takes as long
+    /// as requested and therefore runs only on request.
     pub const CASES: [Layer; 7] = [
         Layer::Simulation,
         Layer::Crashes,
@@ -85,7 +86,7 @@ impl Layer {
         Layer::Tests,
     ];
 
-    /// Its name.
+    /// Returns the name of the layer.
     pub fn as_str(self) -> &'static str {
         match self {
             Layer::Simulation => "simulation",
@@ -101,7 +102,8 @@ impl Layer {
 }
 
 impl Case {
-    /// A text of what one layer runs of it on a pair, which changes when that changes.
+    /// Describes what one layer runs for the case on a pair. The text changes when that changes, so
+    /// that older results no longer count.
     pub fn contents(&self, layer: Layer, pair: Option<Pair>) -> String {
         let of_it = |proof: &&Proof| {
             let here = match proof {
@@ -124,7 +126,7 @@ impl Case {
 }
 
 impl Proof {
-    /// Which layer runs it.
+    /// Returns the layer that runs this proof.
     pub fn layer(&self) -> Layer {
         match self {
             Proof::Faults { .. } | Proof::Scenario { .. } => Layer::Faults,
@@ -138,7 +140,7 @@ impl Proof {
         }
     }
 
-    /// The package and the filters of tests.
+    /// Returns the package and the filters, when the proof consists of tests.
     pub fn tests(&self) -> Option<(&'static str, &'static [&'static str])> {
         match self {
             Proof::Tests { package, filters } | Proof::Canary { package, filters } => {
@@ -154,12 +156,13 @@ impl Proof {
         }
     }
 
-    /// The names of its results, where they differ from its own name.
+    /// Describes what the proof runs, where its kind alone does not say it.
     pub fn contents(&self) -> String {
         match self {
             Proof::Faults { faults, .. } => format!("{faults:?}"),
             Proof::Tests { .. } | Proof::Canary { .. } => self.label(),
-            // A course has its name, points have results of their own, and the rest has one.
+            // A scenario is named by its case, each crash point has a separate result, and the
+            // other kinds run the same for every case.
             Proof::Scenario { .. }
             | Proof::Crashes(_)
             | Proof::Simulation
@@ -169,7 +172,7 @@ impl Proof {
         }
     }
 
-    /// As the report names it.
+    /// Returns the text by which the report names this proof.
     pub fn label(&self) -> String {
         match self {
             Proof::Faults { pairs, .. } | Proof::Scenario { pairs, .. } => {

@@ -1,7 +1,8 @@
-//! The one checker: compares what the client saw with what the store holds, by the invariants.
+//! The checker: compares the responses that the client got with the rows in the store, and reports
+//! each broken invariant.
 //!
-//! It reads the store without any code of hookbox, and so finds what hookbox itself does not
-//! report. All findings are reported together, each with the number of its invariant.
+//! The checker reads the store without any code of hookbox, so that it finds what hookbox itself
+//! does not report. It reports all findings together, each with the number of its invariant.
 
 mod figures;
 mod findings;
@@ -22,10 +23,10 @@ use findings::Findings;
 pub use findings::figures_of;
 use stored::{OnRoute, Stored};
 
-/// Checks everything that was sent, once no event is in flight.
+/// Checks every event that was sent. No event may be in flight any more.
 ///
 /// # Errors
-/// When something does not hold.
+/// When an invariant does not hold.
 pub fn check(world: &World, journal: &Journal) -> Result<Figures> {
     let sql = &world.place.sql;
     let stored = Stored::read(sql, journal)?;
@@ -69,7 +70,7 @@ pub fn check(world: &World, journal: &Journal) -> Result<Figures> {
     found.end(figures)
 }
 
-/// I1: everything that was accepted has an outcome.
+/// I1: checks that every accepted receipt has an outcome.
 fn receipts(
     stored: &Stored,
     sent: &SentEvent,
@@ -104,7 +105,7 @@ fn receipts(
     }
 }
 
-/// I3: an event has one effect at most; and one at least when it was accepted.
+/// I1, I3: checks that an accepted event has exactly one effect, and any other at most one.
 fn effects(
     stored: &Stored,
     (sent, partial): (&SentEvent, bool),
@@ -154,8 +155,8 @@ fn effects(
     }
 }
 
-/// I4: what is stored of each receipt is what was sent for it, byte for byte: also of one whose
-/// event came with another body before.
+/// I4: checks that the stored body of each receipt is the one that was sent, byte for byte. This
+/// holds also for a receipt whose event arrived with another body before.
 fn bodies(stored: &Stored, sent: &SentEvent, uid: &str, found: &mut Findings) {
     for (receipt, digest) in &sent.digests {
         for outcome in stored.receipts.get(receipt).into_iter().flatten() {
@@ -169,13 +170,13 @@ fn bodies(stored: &Stored, sent: &SentEvent, uid: &str, found: &mut Findings) {
     }
 }
 
-/// I10: what must die has one dead letter on each route that it took, with its reason and its
-/// attempts.
+/// I10: checks that an event that cannot be processed has a dead letter on each of its routes, with
+/// the right reason and number of attempts.
 fn ends(stored: &Stored, sent: &SentEvent, uid: &str, found: &mut Findings) {
     let reasons: &[&str] = match sent.class {
         Class::Malformed => &["malformed", "schema_broken", "rejected"],
         Class::Valid if fails_always(sent, uid) => &["exhausted", "conflict"],
-        // Its conflicts may.
+        // A second body of a valid event becomes a dead letter as a conflict.
         Class::Valid => &["conflict"],
         Class::Tampered => &[],
     };
@@ -197,7 +198,7 @@ fn ends(stored: &Stored, sent: &SentEvent, uid: &str, found: &mut Findings) {
         for dead_letter in dead {
             let attempts = match dead_letter.reason.as_str() {
                 "exhausted" => ATTEMPTS..=ATTEMPTS,
-                // Each replay is another one.
+                // Each replay of a dead letter is one more attempt.
                 _ => 0..=ATTEMPTS,
             };
             if !reasons.contains(&dead_letter.reason.as_str())
@@ -212,7 +213,8 @@ fn ends(stored: &Stored, sent: &SentEvent, uid: &str, found: &mut Findings) {
     }
 }
 
-/// I2, I10: no event has both an effect and a dead letter, or more than one of these on a route.
+/// I2, I10: checks that no event has both an effect and a dead letter, or two dead letters on a
+/// route.
 fn once(stored: &Stored, found: &mut Findings) {
     for (on, dead_letters) in &stored.dead {
         if dead_letters.len() > 1 {
@@ -235,7 +237,7 @@ fn fails_always(sent: &SentEvent, uid: &str) -> bool {
     sent.kind.ends_with("score.complete") && uid.ends_with(FAILS_ALWAYS)
 }
 
-/// I9: only failures of a handler count.
+/// I9: checks that only failures of the handler were counted as attempts.
 fn attempts(stored: &Stored, found: &mut Findings) {
     for (event, uid) in &stored.effects {
         let is_score = stored.scores.contains_key(uid);
@@ -256,8 +258,8 @@ fn attempts(stored: &Stored, found: &mut Findings) {
     }
 }
 
-/// I9: no dead letter anywhere is of our own making, but for those that a case made, found and
-/// discarded. Returns how many there are.
+/// I9: checks that no dead letter has a reason other than those that the sent events cause, except
+/// for discarded ones, which a case made itself. Returns the number of dead letters.
 fn reasons(sql: &Sql, found: &mut Findings) -> Result<u64> {
     let rows = sql.rows(
         "select reason, cast(count(*) as text) from dead_letters \
@@ -273,9 +275,11 @@ fn reasons(sql: &Sql, found: &mut Findings) -> Result<u64> {
     let mut sum = 0;
     for row in rows {
         let [reason, count] = &row[..] else {
-            bail!("dead letters come in twos");
+            bail!("a row of dead letters must have two columns: {row:?}");
         };
-        sum += count.parse::<u64>().context("a count")?;
+        sum += count
+            .parse::<u64>()
+            .context("reading the count of dead letters")?;
         if !known.contains(&reason.as_str()) {
             found.add(format!("I9: {count} dead letters because of {reason}"));
         }
@@ -283,27 +287,27 @@ fn reasons(sql: &Sql, found: &mut Findings) -> Result<u64> {
     Ok(sum)
 }
 
-/// I19: no secret in any log.
+/// I19: checks that no log has a secret, a body or a panic.
 fn logs(world: &World, found: &mut Findings) {
     for (name, text) in world.logs() {
         for secret in world.secrets() {
             if text.contains(secret.as_str()) {
-                found.add(format!("I19: a secret stands in {name}"));
+                found.add(format!("I19: a secret is in {name}"));
             }
         }
         for word in ["SIM0", "SIM1", "\"uid\"", "panicked at", "a panic at"] {
             if let Some(line) = text.lines().find(|line| line.contains(word)) {
                 let line: String = line.chars().take(300).collect();
-                found.add(format!("I19: {word:?} stands in {name}: {line}"));
+                found.add(format!("I19: {word:?} is in {name}: {line}"));
             }
         }
     }
 }
 
-/// I2: by `reconcile`, nothing is in flight and nothing waits.
+/// I2: checks that the report of `hookbox reconcile` has no event that waits for a retry.
 ///
 /// # Errors
-/// When something is.
+/// When an event waits.
 pub fn books(books: &Value) -> Result<()> {
     for route in books["routes"].as_array().context("routes")? {
         let waiting = &route["store"]["retrying"];

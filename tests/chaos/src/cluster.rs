@@ -1,4 +1,5 @@
-//! Three nodes of RabbitMQ behind a switch, cut in two, killed, restarted, replaced under load.
+//! The cases of a RabbitMQ cluster: its three nodes are partitioned, killed, restarted and replaced
+//! under load.
 
 mod queues;
 
@@ -18,35 +19,36 @@ use crate::servers::Servers;
 use crate::world::World;
 use hookbox_testkit::chance::Chance;
 
-/// In milliseconds. What was published before a fault has its answer by then: the confirm
-/// deadline, and what a busy machine takes besides.
+/// The time in milliseconds after which every request from before a fault has been answered: the
+/// confirm deadline, and a margin for a busy machine.
 const ANSWERED: u64 = 4_000;
 
-/// In milliseconds. How long it is watched that nothing is accepted.
+/// The time in milliseconds during which no request may be accepted without a majority of nodes.
 const WATCHED: u64 = 15_000;
 
-/// L of the cases: until events are accepted again while a minority of nodes is unavailable.
+/// The time within which events must be accepted again while a minority of nodes is unavailable.
 const AGAIN_MAX: Duration = Duration::from_secs(60);
 
-/// In milliseconds.
+/// The duration of one partition in milliseconds.
 const FLAP: u64 = 5_000;
 
-/// How often partitions come and go.
+/// The number of partitions, one after the other.
 const FLAPS: u32 = 20;
 
-/// What is logged of a queue that would not survive the loss of one node.
+/// A part of the log line about a queue that would not survive the loss of one node.
 const ONE_MEMBER: &str = "one member in a cluster of 3";
 
-/// Until a queue with one member is named.
+/// The time within which a queue with one member must be logged.
 const NAMED_MAX: Duration = Duration::from_secs(5);
 
-/// What was sent on to be sure that it is more than what was on its way.
+/// The number of accepted events that shows that new events are accepted: more than were in flight
+/// at the start of the wait.
 const MORE: u64 = 20;
 
-/// Runs a case.
+/// Runs the case with this number.
 pub fn run(servers: &Servers, number: u8, seed: u64) -> (Figures, Verdict) {
     let nodes = if number == 31 { 1 } else { 3 };
-    eprintln!("starting {nodes} of RabbitMQ's nodes, each on a host of its own");
+    eprintln!("starting {nodes} RabbitMQ nodes, each in a separate network namespace");
     let found = match find::rabbitmq() {
         Ok(found) => found,
         Err(error) => return (Figures::default(), Verdict::DidNotRun(error.to_string())),
@@ -87,20 +89,21 @@ fn case(servers: &Servers, cluster: RabbitmqCluster, number: u8, seed: u64) -> R
         29 => course.rolling_restart(),
         30 => course.node_replaced(),
         31 => course.one_member(),
-        other => bail!("case {other} is none of a cluster"),
+        other => bail!("case {other} is not a case of a cluster"),
     }
 }
 
 struct Course {
     chance: Chance,
-    // Before the cluster: its services end before their broker does.
+    // Declared before the cluster, because fields are dropped in order: the services must end
+    // before their broker does.
     world: World,
     cluster: RabbitmqCluster,
     seed: u64,
 }
 
 impl Course {
-    /// Node 1 leads, and is cut off together with the only ingest.
+    /// Cuts off node 1, the leader of the queues, together with the only ingest.
     fn leader_isolated_with_its_client(&mut self) -> Result<Figures> {
         let mut sending = self.begin()?;
         self.isolate(1)?;
@@ -111,7 +114,8 @@ impl Course {
         self.finish(sending, true)
     }
 
-    /// Node 1 leads, and is cut off; ingest knows the other two.
+    /// Cuts off node 1, the leader of the queues, while the ingest is connected to the other two
+    /// nodes.
     fn leader_isolated_alone(&mut self) -> Result<Figures> {
         let mut sending = self.begin()?;
         self.isolate(1)?;
@@ -122,7 +126,7 @@ impl Course {
         self.finish(sending, true)
     }
 
-    /// One node stopped, or one connection of the three cut, by chance.
+    /// Cuts off one node, or cuts the connection between two nodes, at random and repeatedly.
     fn flapping(&mut self) -> Result<Figures> {
         let mut sending = self.begin()?;
         for _ in 0..FLAPS {
@@ -161,7 +165,7 @@ impl Course {
             self.cluster.stop(node)?;
             self.is_accepted(&mut sending)?;
             self.cluster.restart(node, true)?;
-            // A consumer that hangs would keep what is accepted from now on.
+            // A consumer that hangs would hold the events that are accepted from now on.
             self.is_handled()?;
             self.is_consumed()?;
         }
@@ -182,18 +186,19 @@ impl Course {
         for (queue, members) in self.members()? {
             ensure!(members == 3, "{queue} has {members} members after the grow");
         }
-        // Two of the three are a majority only if the new one is a full member.
+        // The two remaining nodes are a majority only if the new one is a full member of each
+        // queue.
         self.cluster.kill(2)?;
         self.is_accepted(&mut sending)?;
         self.is_handled()?;
         self.was_in_the_dead_queue()?;
         self.cluster.restart(2, true)?;
-        // Clients of a remaining node need not notice: each queue had a majority all the time.
+        // Senders need not see a 503, because each queue had a majority all the time.
         self.finish(sending, false)
     }
 
-    /// Queues of one node, in a cluster that has grown to three: named, and refused, until they
-    /// have grown, too.
+    /// Grows a cluster of one node to three. Ingest must log the queues that have one member, and
+    /// must not be ready until the queues have grown, too.
     fn one_member(&mut self) -> Result<Figures> {
         self.world.ingest(2, None)?;
         self.world.worker(1, None)?;
@@ -204,7 +209,7 @@ impl Course {
         while self.is_ready()? || !is_named()? {
             ensure!(
                 began.elapsed() < NAMED_MAX,
-                "one member of three is not named"
+                "the queue with one member of three is not logged"
             );
             pause(100);
         }
@@ -231,8 +236,9 @@ impl Course {
         Ok(asked.status.success())
     }
 
-    /// Starts the services and the load; returns when events are accepted. `migrate` has declared
-    /// the queues over the first config's first node, which is node 1 and leads them.
+    /// Starts the services and the load, and returns when events are accepted. `hookbox migrate`
+    /// has declared the queues on node 1, the first node in the first config, which therefore leads
+    /// them.
     fn begin(&mut self) -> Result<RunningLoad> {
         self.world.ingest(2, None)?;
         self.world.worker(1, None)?;
@@ -281,7 +287,7 @@ impl Course {
         let before = sending.accepted()?;
         pause(WATCHED);
         let accepted = sending.accepted()? - before;
-        ensure!(!sending.is_over(), "the load was over before the fault was");
+        ensure!(!sending.is_over(), "the load ended before the fault did");
         ensure!(
             accepted == 0,
             "{accepted} events were answered 200 without a majority of nodes"
@@ -289,15 +295,15 @@ impl Course {
         Ok(())
     }
 
-    /// Waits until more is accepted than was on its way.
+    /// Waits until more events are accepted than were in flight.
     fn is_accepted(&mut self, sending: &mut RunningLoad) -> Result<()> {
         let (began, before) = (Instant::now(), sending.accepted().unwrap_or(0));
         while sending.accepted().unwrap_or(0) < before + MORE {
             self.world.tend(None)?;
-            ensure!(!sending.is_over(), "the load was over before the fault was");
+            ensure!(!sending.is_over(), "the load ended before the fault did");
             ensure!(
                 began.elapsed() < AGAIN_MAX,
-                "I15: nothing is accepted after {} s; {}\n{}",
+                "I15: no event was accepted within {} s; {}\n{}",
                 AGAIN_MAX.as_secs(),
                 self.standing(),
                 self.world.tails()
@@ -307,7 +313,7 @@ impl Course {
         Ok(())
     }
 
-    /// Waits until more effects are there than there were.
+    /// Waits until the store has more effects than at the start of the wait.
     fn is_handled(&mut self) -> Result<()> {
         let count = |world: &World| {
             let question = "select cast(count(*) as text) from begini_scores";

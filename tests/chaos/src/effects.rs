@@ -1,15 +1,15 @@
-//! The effects, made so that a double one is seen: tables without any uniqueness, and a cause for
-//! some events to fail at their first attempt and to succeed at their second. What the broker
-//! redelivered is noted: hookbox counts its starts, and forgets them.
+//! Changes the tables of the effects so that a double effect is visible: they lose every unique
+//! key. Triggers make some events fail at the first attempt, and some at every attempt. Another
+//! trigger records which messages the broker redelivered, because hookbox clears its start markers.
 
 use anyhow::Result;
 
 use crate::sql::Sql;
 
-/// Events whose uid ends so fail once.
+/// The last character of the uid of scores that fail at the first attempt.
 pub const FAILS_ONCE: char = '7';
 
-/// Scores whose uid ends so fail always, and end as dead letters.
+/// The last character of the uid of scores that fail at every attempt and become dead letters.
 pub const FAILS_ALWAYS: char = 'B';
 
 const POSTGRES: &str = "
@@ -69,7 +69,7 @@ const SQLITE: &str = "
     create trigger redelivered after insert on starts
         begin insert into chaos_redelivered values (new.receipt_id); end;";
 
-/// Removes every guard of the effects that is not hookbox's own.
+/// Removes every unique key of the effects, so that only hookbox prevents double effects.
 ///
 /// # Errors
 /// When the store refuses.
@@ -77,7 +77,7 @@ pub fn unguard(sql: &Sql) -> Result<()> {
     sql.run(if sql.is_postgres() { POSTGRES } else { SQLITE })
 }
 
-/// How many messages in flight at a worker were redelivered by the broker.
+/// Returns the number of messages in flight at a worker that the broker redelivered.
 ///
 /// # Errors
 /// When the store refuses.

@@ -1,5 +1,5 @@
-//! Faults of processes, servers and networks: what there is, on what part, and for how long. How
-//! each is inflicted is in `inflict`.
+//! The faults of processes, servers and networks: which part each affects, and for how long. The
+//! file `inflict.rs` inflicts them.
 
 use std::time::Duration;
 
@@ -7,53 +7,53 @@ use hookbox_testkit::servers::process::wait_until;
 
 use crate::pair::Pair;
 
-/// A fault.
+/// A fault. A number is its duration in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     KillIngest,
     KillWorker,
     TermIngest,
     TermWorker,
-    /// SIGSTOP for so many milliseconds.
+    /// The process is stopped by SIGSTOP.
     FreezeIngest(u64),
     FreezeWorker(u64),
     KillBroker,
     FreezeBroker(u64),
-    /// The memory alarm, for so many milliseconds.
+    /// The broker has a memory alarm.
     BlockBroker(u64),
     CutBroker,
-    /// Bytes to and from the broker vanish.
+    /// All bytes to and from the broker are dropped.
     BrokerHole(u64),
-    /// Confirms vanish.
+    /// All bytes from the broker are dropped, and so the confirms.
     LoseConfirms(u64),
-    /// Publishes vanish.
+    /// All bytes to the broker are dropped, and so the publishes.
     LosePublishes(u64),
-    /// The connection breaks in the middle of a publish: in the frame that names the queue.
+    /// The connection breaks in the middle of a publish, in the frame that names the queue.
     CutPublish,
-    /// The same, in the middle of an event's body.
+    /// The connection breaks in the middle of an event's body.
     CutBody,
     KillPostgres,
     FreezePostgres(u64),
     TerminateBackends,
     CutStore,
     StoreHole(u64),
-    /// COMMIT arrives, and its answer does not.
+    /// COMMIT reaches PostgreSQL, and its answer is lost.
     CommitUnanswered,
-    /// COMMIT does not arrive.
+    /// COMMIT does not reach PostgreSQL.
     CommitDropped,
     /// Another session holds locks on the tables that workers write.
     LockStore(u64),
-    /// A reader holds an old snapshot of the file, and does not end.
+    /// A reader holds an old snapshot of the SQLite file.
     LongReader(u64),
 }
 
 use Fault::*;
 
-/// In milliseconds. What is in flight at a worker that is frozen for so long goes to another:
-/// RabbitMQ misses two heartbeats of 10 s, and a lease in SQLite lasts 15 s.
+/// The time in milliseconds for which a worker must be frozen until its messages in flight go to
+/// another worker: RabbitMQ misses two heartbeats of 10 s, and a lease in SQLite lasts 15 s.
 const MOVES: u64 = 30_000;
 
-/// The part that a fault affects: two at a time affect different parts.
+/// The part that a fault affects. Two faults at the same time affect different parts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
     Ingest,
@@ -64,11 +64,11 @@ pub enum Part {
     LinkToStore,
 }
 
-/// In milliseconds. Until the bytes that a trap waits for are sent: under load they are sent many
-/// times a second, and after an earlier fault a connection may have to be made again.
+/// The time in milliseconds within which the bytes that a trap waits for must be sent. Under load
+/// they are sent many times a second, but after an earlier fault the client may have to reconnect.
 const TRAP_MAX: u64 = 10_000;
 
-/// What can go wrong with servers.
+/// The faults that can strike RabbitMQ and PostgreSQL.
 pub const ON_SERVERS: &[Fault] = &[
     KillIngest,
     KillWorker,
@@ -95,7 +95,7 @@ pub const ON_SERVERS: &[Fault] = &[
     LockStore(4_000),
 ];
 
-/// What can go wrong with one file.
+/// The faults that can strike one SQLite file.
 pub const ON_A_FILE: &[Fault] = &[
     KillIngest,
     KillWorker,
@@ -108,7 +108,7 @@ pub const ON_A_FILE: &[Fault] = &[
     LongReader(4_000),
 ];
 
-/// Everything that can go wrong on a pair.
+/// Returns the faults that can strike a pair.
 pub fn all(pair: Pair) -> &'static [Fault] {
     match pair {
         Pair::RabbitmqPostgres => ON_SERVERS,
@@ -117,13 +117,13 @@ pub fn all(pair: Pair) -> &'static [Fault] {
 }
 
 impl Fault {
-    /// Its name, without how long it lasts.
+    /// Returns the name of the fault, without its duration.
     pub fn kind(self) -> String {
         let name = format!("{self:?}");
         name.split('(').next().unwrap_or_default().to_owned()
     }
 
-    /// The part that it affects.
+    /// Returns the part that the fault affects.
     pub fn part(self) -> Part {
         match self {
             KillIngest | TermIngest | FreezeIngest(_) => Part::Ingest,
@@ -138,7 +138,7 @@ impl Fault {
         }
     }
 
-    /// For how many milliseconds it lasts: exactly, or at most where it waits for bytes.
+    /// Returns the duration in milliseconds. A fault that waits for bytes lasts at most so long.
     pub fn lasts(self) -> u64 {
         match self {
             FreezeIngest(time) | FreezeWorker(time) | FreezeBroker(time) | BlockBroker(time)
@@ -150,7 +150,7 @@ impl Fault {
         }
     }
 
-    /// Whether it lasts until certain bytes are sent, and not for a time.
+    /// Returns whether the fault ends when certain bytes are sent, and not after a fixed time.
     pub fn waits_for_words(self) -> bool {
         matches!(
             self,
@@ -158,18 +158,20 @@ impl Fault {
         )
     }
 
-    /// Whether a sender must have felt it: while it lasts, ingest can promise nothing.
+    /// Returns whether some request must be answered 503 during the fault, because ingest cannot
+    /// accept anything while it lasts.
     pub fn is_felt(self) -> bool {
-        // A connection that is cut is made again before a request need fail.
+        // After a cut, ingest reconnects before any request has to fail.
         matches!(self.part(), Part::Broker | Part::LinkToBroker) && self != CutBroker
     }
 
-    /// Whether it is so long that what is in flight at a worker goes to another.
+    /// Returns whether the fault is so long that messages in flight at a worker go to another
+    /// worker.
     pub fn moves_work(self) -> bool {
         self.part() == Part::Worker && self.lasts() >= MOVES
     }
 
-    /// For how many milliseconds ingest itself stands still.
+    /// Returns for how many milliseconds the ingest process is stopped.
     pub fn holds_ingest(self) -> u64 {
         let FreezeIngest(time) = self else {
             return 0;
@@ -178,7 +180,7 @@ impl Fault {
     }
 }
 
-/// Lets a fault last. Milliseconds.
+/// Waits for this many milliseconds, such as while a fault lasts.
 pub fn pause(time: u64) {
     wait_until(Duration::from_millis(time), || false);
 }

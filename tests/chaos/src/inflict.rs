@@ -1,5 +1,5 @@
-//! How each fault is inflicted: it is begun, lasts, is healed, and reports whether it has struck. A
-//! fault that struck nothing shows nothing.
+//! Inflicts faults: each is begun, lasts, and is healed. Healing returns whether the fault had an
+//! effect, because a case whose fault had no effect shows nothing.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -14,50 +14,52 @@ use crate::servers::Servers;
 use crate::sql::HeldLock;
 use crate::world::World;
 
-/// AMQP's `basic.publish`: class 60, method 40, and a first short that is always zero.
+/// The beginning of `basic.publish` in AMQP: class 60, method 40, and two reserved zero bytes.
 const PUBLISH: &[u8] = &[0, 60, 0, 40, 0, 0];
 
-/// How the body of every event begins that the load sends.
+/// The beginning of the body of every event that the load sends.
 const BODY: &[u8] = br#"{"uid":""#;
 
-/// How often a trap springs. One connection after the other: what was not sent on the first is sent
-/// again on the next.
+/// The number of connections that a trap cuts, one after the other. A client repeats on the next
+/// connection what it could not send on the one before.
 const SPRINGS: u64 = 3;
 
-/// How long a lease in SQLite lasts that is not renewed.
+/// The duration of a lease in SQLite that is not renewed.
 const LEASE: Duration = Duration::from_secs(15);
 
-/// In milliseconds. Work comes in for so long; and what is in flight at a running worker is done
-/// after it, so that what is taken still is the frozen one's.
+/// The time in milliseconds for which events arrive while both workers are stopped. A running
+/// worker processes them within the same time, so that messages that are still leased afterwards
+/// belong to the frozen worker.
 const SETTLED: u64 = 1_500;
 
-/// In milliseconds. What came in for [`SETTLED`] takes longer than this.
+/// The time in milliseconds for which a worker may process the events that arrived within
+/// [`SETTLED`] before it is frozen: too short to process them all.
 const AT_WORK: u64 = 60;
 
-/// How often it is tried to freeze a worker that has something in flight.
+/// The number of tries to freeze a worker that has messages in flight.
 const FREEZES: u32 = 20;
 
-/// Which workers there are.
+/// The names of the worker processes.
 const WORKERS: [&str; 2] = ["worker 1", "worker 2"];
 
-/// A fault that lasts.
+/// A fault that has begun and is not healed yet.
 pub struct ActiveFault {
     fault: Fault,
     since: Instant,
-    /// Which process, where it is of one.
+    /// The name of the process that the fault affects, if it affects one.
     service: &'static str,
-    /// What had been counted before.
+    /// The count before the fault, of what grows when the fault has an effect.
     before: u64,
-    /// Whether it has struck already.
+    /// Whether the fault has had an effect.
     struck: bool,
     held: Option<HeldLock>,
 }
 
 impl Fault {
-    /// Breaks, waits and heals; whether it struck.
+    /// Begins the fault, lets it last, and heals it. Returns whether it had an effect.
     ///
     /// # Errors
-    /// When it cannot be done.
+    /// When the fault cannot be begun or healed.
     pub fn inflict(
         self,
         world: &mut World,
@@ -69,10 +71,10 @@ impl Fault {
         begun.heal(world, servers)
     }
 
-    /// Breaks.
+    /// Begins the fault.
     ///
     /// # Errors
-    /// When it cannot be done.
+    /// When the fault cannot be begun.
     pub fn begin(
         self,
         world: &mut World,
@@ -106,10 +108,10 @@ impl Fault {
 }
 
 impl ActiveFault {
-    /// Lets it last as long as it is to.
+    /// Waits until the fault has lasted for its duration.
     ///
     /// # Errors
-    /// When what it waits for cannot be counted.
+    /// When a fault of a connection has no proxy.
     pub fn last(&self, world: &World) -> Result<()> {
         if !self.fault.waits_for_words() {
             wait_until(self.left(), || false);
@@ -120,18 +122,18 @@ impl ActiveFault {
         Ok(())
     }
 
-    /// The remaining time, or the longest where it waits for bytes.
+    /// Returns the remaining time. A fault that waits for bytes may end earlier.
     pub fn left(&self) -> Duration {
         Duration::from_millis(self.fault.lasts()).saturating_sub(self.since.elapsed())
     }
 
-    /// Whether it ends when a process has drained.
+    /// Returns whether the fault ends when a process has drained.
     pub fn ends_on_request(&self) -> bool {
         matches!(self.fault, TermIngest | TermWorker)
     }
 
-    /// For how many milliseconds ingest has stood still through it, which is longer than it was
-    /// to last where another had to be healed before.
+    /// Returns for how many milliseconds the ingest process was stopped. That is longer than the
+    /// duration of the fault when another fault had to be healed first.
     pub fn has_held_ingest(&self) -> u64 {
         if self.fault.holds_ingest() == 0 {
             return 0;
@@ -139,10 +141,10 @@ impl ActiveFault {
         u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// Heals; whether it struck.
+    /// Heals the fault, and returns whether it had an effect.
     ///
     /// # Errors
-    /// When it cannot be healed.
+    /// When the fault cannot be healed.
     pub fn heal(mut self, world: &mut World, servers: &Servers) -> Result<bool> {
         let healed = self.heal_it(world, servers);
         healed.with_context(|| format!("healing {:?}", self.fault))?;
@@ -222,7 +224,8 @@ impl ActiveFault {
                 self.struck = self.counted(world)? > self.before;
                 let proxy = self.proxy(world)?;
                 proxy.set(Mode::Pass);
-                // What vanished leaves a stream that cannot be read further.
+                // Bytes are missing from the streams of open connections, which must not be used
+                // again.
                 proxy.cut();
             }
             CutPublish | CutBody | CommitUnanswered | CommitDropped => {
@@ -239,7 +242,7 @@ impl ActiveFault {
         Ok(())
     }
 
-    /// What grows when it strikes.
+    /// Returns a count that grows when the fault has an effect.
     fn counted(&self, world: &World) -> Result<u64> {
         match self.fault {
             BrokerHole(_) | LoseConfirms(_) | LosePublishes(_) | StoreHole(_) => {
@@ -248,14 +251,14 @@ impl ActiveFault {
             CutPublish | CutBody | CommitUnanswered | CommitDropped => {
                 Ok(self.proxy(world)?.snapped())
             }
-            // The sessions that wait for the lock. SQLite has no list of them, and one lock for
-            // all.
+            // The sessions of PostgreSQL that wait for the lock. SQLite has no such list, but has
+            // only one lock, for which every writer waits.
             LockStore(_) if world.place.sql.is_postgres() => world.place.sql.number(
                 "select cast(count(*) as text) from pg_locks where not granted \
                  and relation = 'claims'::regclass",
             ),
             LockStore(_) => Ok(u64::from(self.held.is_some())),
-            // What the reader does not see.
+            // Events that are committed after the snapshot of the reader.
             LongReader(_) => {
                 let question = "select cast(count(*) as text) from events";
                 world.place.sql.number(question)
@@ -277,10 +280,11 @@ impl ActiveFault {
         proxy.as_ref().context("no proxy")
     }
 
-    /// A broker sends to a frozen worker up to its prefetch; from a file a worker takes itself,
-    /// and has most of the time nothing in flight. So both stand still until there is work for
-    /// them, and this one is frozen when it has begun with it, and not in the middle of a write,
-    /// which would hold up all others instead.
+    /// Freezes a worker of a SQLite file while it has messages in flight. RabbitMQ delivers
+    /// messages up to the prefetch even to a frozen worker, but a worker of a file leases messages
+    /// itself, and most of the time has none in flight. Therefore both workers are stopped until
+    /// events have arrived, both resume, and one is frozen soon after. It must not be frozen in the
+    /// middle of a write, because it would then block all other processes.
     fn freeze_with_work(&mut self, world: &mut World) -> Result<()> {
         for _ in 0..FREEZES {
             each_worker(world, "STOP")?;
@@ -303,7 +307,10 @@ impl ActiveFault {
                 return Ok(());
             }
         }
-        bail!("{} never had anything in flight", self.service)
+        bail!(
+            "{} never had a message in flight when it was frozen",
+            self.service
+        )
     }
 
     fn signal(&mut self, world: &mut World, signal: &str) -> Result<()> {
@@ -312,7 +319,7 @@ impl ActiveFault {
             .signal(signal)
     }
 
-    /// A process that was asked to stop has drained, and ended well.
+    /// Waits until a process that was asked to stop has drained and ended.
     fn has_ended(&mut self, world: &mut World) -> Result<()> {
         let node = world
             .node(self.service)
@@ -320,7 +327,7 @@ impl ActiveFault {
         let status = node.wait(STOP_MAX);
         ensure!(
             status.is_some(),
-            "{} is still there {} s after SIGTERM",
+            "{} still runs {} s after SIGTERM",
             self.service,
             STOP_MAX.as_secs()
         );
@@ -329,7 +336,7 @@ impl ActiveFault {
     }
 }
 
-/// What workers of a store write, and cannot while another session has it locked.
+/// Returns a statement that takes a lock for which every worker must wait.
 fn lock(world: &World) -> &'static str {
     if world.place.sql.is_postgres() {
         "lock table claims in exclusive mode"
@@ -347,7 +354,7 @@ fn each_worker(world: &mut World, signal: &str) -> Result<()> {
     Ok(())
 }
 
-/// As a lease is kept: microseconds since the Unix epoch.
+/// Converts a time to microseconds since 1970, as leases are stored.
 fn micros(moment: SystemTime) -> Result<u128> {
     let since = moment.duration_since(SystemTime::UNIX_EPOCH);
     Ok(since.context("the clock is before 1970")?.as_micros())

@@ -1,18 +1,18 @@
-//! What always holds, and what checks that it does.
+//! The invariants: what must always hold, and what checks each of them.
 
-/// An invariant.
+/// A statement that must always hold.
 pub struct Invariant {
-    /// From 1.
+    /// The number of the invariant, from 1.
     pub number: u8,
     pub what: &'static str,
-    /// Files that report it by its number when it does not hold.
+    /// The files that report a violation by the number of the invariant.
     files: &'static [&'static str],
-    /// Tests that fail when it does not hold.
+    /// The tests that fail when the invariant does not hold.
     tests: &'static [&'static str],
 }
 
 impl Invariant {
-    /// As the report names what checks it.
+    /// Returns the files and tests that check the invariant, as docs/FAULTS.md names them.
     pub fn checked(&self) -> String {
         let names = self.files.iter().chain(self.tests);
         let names: Vec<String> = names.map(|name| format!("`{name}`")).collect();
@@ -23,17 +23,17 @@ impl Invariant {
 const CHECKER: &str = "tests/chaos/src/checker.rs";
 const SIMULATION: &str = "tests/simulation/src/check.rs";
 
-/// All of them, by number.
+/// All invariants in order of their numbers.
 pub const INVARIANTS: &[Invariant] = &[
     Invariant {
         number: 1,
-        what: "What was answered 200 has its effect, a dead letter, or a row that says why not.",
+        what: "An event answered 200 has its effect, a dead letter, or a row that says why not.",
         files: &[CHECKER, SIMULATION],
         tests: &[],
     },
     Invariant {
         number: 2,
-        what: "At rest nothing waits anywhere, and no event has both an effect and a dead letter.",
+        what: "When no work is left, no event has both an effect and a dead letter.",
         files: &[CHECKER, SIMULATION, "tests/chaos/src/world/rest.rs"],
         tests: &[],
     },
@@ -45,13 +45,13 @@ pub const INVARIANTS: &[Invariant] = &[
     },
     Invariant {
         number: 4,
-        what: "Every effect is of a body that verified, byte for byte.",
+        what: "Every effect is of a body whose signature was verified, byte for byte.",
         files: &[CHECKER, SIMULATION],
         tests: &[],
     },
     Invariant {
         number: 5,
-        what: "A 200 comes after the confirm of every route's queue.",
+        what: "A 200 is sent only after the queue of every route has confirmed the event.",
         files: &["tests/simulation/src/sender.rs"],
         tests: &["a_refusing_queue_is_never_reported_as_accepted"],
     },
@@ -63,7 +63,7 @@ pub const INVARIANTS: &[Invariant] = &[
     },
     Invariant {
         number: 7,
-        what: "An acknowledgement covers only its own message, on its own channel.",
+        what: "An acknowledgement settles only its own message, on its own channel.",
         files: &[],
         tests: &[
             "acks_in_any_order_settle_their_own_message",
@@ -72,7 +72,7 @@ pub const INVARIANTS: &[Invariant] = &[
     },
     Invariant {
         number: 8,
-        what: "What is unknown is neither success nor failure: redelivery decides.",
+        what: "An unknown result is neither success nor failure: redelivery decides.",
         files: &[],
         tests: &[
             "a_commit_whose_reply_is_lost_is_a_fault_and_redelivery_decides",
@@ -81,25 +81,25 @@ pub const INVARIANTS: &[Invariant] = &[
     },
     Invariant {
         number: 9,
-        what: "Faults of our own cost no attempt, and dead-letter nothing.",
+        what: "A fault of a dependency costs an event no attempt and makes no dead letter.",
         files: &[CHECKER, SIMULATION],
         tests: &[],
     },
     Invariant {
         number: 10,
-        what: "A dead letter has its reason, its attempts and its body, once for each event.",
+        what: "An event has one dead letter on a route at most, with reason, attempts and body.",
         files: &[CHECKER, SIMULATION],
         tests: &["exhaustion_dead_letters_once_and_a_replay_succeeds_once"],
     },
     Invariant {
         number: 11,
-        what: "A failure and what follows from it are one transaction.",
+        what: "A failure and the retry or dead letter after it are written in one transaction.",
         files: &[],
         tests: &["a_failed_attempt_and_its_retry_appear_together_and_count_once"],
     },
     Invariant {
         number: 12,
-        what: "One task publishes on a channel, one round at a time.",
+        what: "Only one task publishes on a channel, and only one round of messages at a time.",
         files: &[],
         tests: &[
             "a_refusing_queue_is_never_reported_as_accepted",
@@ -118,7 +118,7 @@ pub const INVARIANTS: &[Invariant] = &[
     },
     Invariant {
         number: 14,
-        what: "Threads, open files, memory and messages in flight stay within their bounds.",
+        what: "Threads, open files, memory and messages in flight stay within their limits.",
         files: &["tests/chaos/src/used.rs"],
         tests: &[
             "bodies_in_memory_are_bounded_and_given_back",
@@ -127,7 +127,7 @@ pub const INVARIANTS: &[Invariant] = &[
     },
     Invariant {
         number: 15,
-        what: "After the last fault everything drains, and every outage is shown while it lasts.",
+        what: "After the last fault all work drains, and every outage is visible while it lasts.",
         files: &[
             "tests/chaos/src/answers.rs",
             "tests/chaos/src/world/rest.rs",
@@ -137,13 +137,13 @@ pub const INVARIANTS: &[Invariant] = &[
     },
     Invariant {
         number: 16,
-        what: "Clocks decide about time stamps and delays, never about what is done.",
+        what: "Clocks decide about timestamps and delays, never about which events are done.",
         files: &[],
         tests: &["clocks_that_are_a_day_off_and_jump_change_nothing"],
     },
     Invariant {
         number: 17,
-        what: "What is known of an event is kept longer than its provider retries.",
+        what: "The record of an event is kept for longer than its provider retries.",
         files: &[],
         tests: &[
             "a_duplicate_after_three_years_is_one_on_rabbitmq_and_postgres",
@@ -167,7 +167,7 @@ pub const INVARIANTS: &[Invariant] = &[
     },
     Invariant {
         number: 20,
-        what: "The same seed and build are the same simulated run.",
+        what: "The same seed and build give the same simulated run.",
         files: &[],
         tests: &["a_seed_repeats_itself_exactly"],
     },

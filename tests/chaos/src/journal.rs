@@ -1,5 +1,5 @@
-//! What the client saw, read back from the journal: for each event, what was sent and what was
-//! answered.
+//! The journal of a load: for each event, the requests that the client sent and the responses that
+//! it got.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
@@ -8,7 +8,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde::Deserialize;
 
-/// One line.
+/// One line of the journal: one request.
 #[derive(Debug, Deserialize)]
 struct Line {
     event: u32,
@@ -20,7 +20,7 @@ struct Line {
     milliseconds: f64,
 }
 
-/// What an event is.
+/// Whether hookbox must accept an event and process it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Class {
@@ -33,40 +33,40 @@ pub enum Class {
 #[derive(Debug)]
 pub struct SentEvent {
     pub class: Class,
-    /// Begini's type.
+    /// The event type, as Begini names it.
     pub kind: String,
-    /// The receipts of everything that was accepted.
+    /// The receipts of all requests that were accepted.
     pub receipts: Vec<String>,
-    /// Attempts with an unknown outcome.
+    /// The number of requests whose result is unknown.
     pub unknown: u32,
-    /// Attempts that were refused for good.
+    /// The number of requests that were refused and must not be retried.
     pub refused: u32,
-    /// SHA-256 of the body that each receipt is of.
+    /// The SHA-256 digest of the body of each receipt.
     pub digests: BTreeMap<String, String>,
 }
 
-/// A journal.
+/// The journal of one load.
 #[derive(Debug, Default)]
 pub struct Journal {
     pub seed: u64,
-    /// Whether more was sent than it records.
+    /// Whether the client sent more requests than the journal has.
     pub is_partial: bool,
     pub events: BTreeMap<u32, SentEvent>,
-    /// Requests made.
+    /// The number of requests.
     pub attempts: u64,
-    /// Requests answered 200.
+    /// The number of requests that were answered 200.
     pub accepted: u64,
-    /// Answers by their status; 0 where none came.
+    /// The number of responses by status; status 0 stands for no response.
     pub answers: BTreeMap<u16, u64>,
-    /// The longest that each of them took, in milliseconds.
+    /// The longest time of a response by status, in milliseconds.
     pub longest: BTreeMap<u16, f64>,
 }
 
 impl Journal {
-    /// Reads one.
+    /// Reads a journal from a file.
     ///
     /// # Errors
-    /// When it cannot be read, or a line in it is none.
+    /// When the file cannot be read, or a line in it is not valid.
     pub fn read(seed: u64, path: &Path) -> Result<Self> {
         let file = std::fs::File::open(path);
         let file = file.with_context(|| format!("opening the journal {}", path.display()))?;
@@ -83,12 +83,13 @@ impl Journal {
         Ok(journal)
     }
 
-    /// The applicant in an event's body.
+    /// Returns the uid of the applicant in the body of an event.
     pub fn uid(&self, event: u32) -> String {
         format!("SIM{:016X}-{event:08X}", self.seed)
     }
 
-    /// The oldest receipt: those of other journals are older, as receipts are ordered by time.
+    /// Returns the oldest receipt. Receipts are ordered by time, so that those of earlier journals
+    /// are less than this one.
     pub fn first_receipt(&self) -> Option<&str> {
         let receipts = self.events.values().flat_map(|sent| &sent.receipts);
         receipts.map(String::as_str).min()

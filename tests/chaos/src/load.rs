@@ -1,6 +1,6 @@
-//! Load: `hookbox simulate` as a process of its own, a provider that signs, sends duplicates and
-//! forgeries, and retries what was not accepted. It writes a journal of every attempt, on disk
-//! before the next tenth of a second.
+//! The load of a case: a process of `hookbox simulate`. It acts as a provider that signs requests,
+//! sends duplicates and forgeries, and retries requests that were not accepted. It writes each
+//! request to a journal, which reaches the disk within a tenth of a second.
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -13,25 +13,25 @@ use hookbox_testkit::servers::process::wait_until;
 use crate::node::signal;
 use crate::world::World;
 
-/// A little of everything.
+/// The number of events in a small load: enough for some of each kind.
 const FEW: u32 = 120;
 
-/// More events than any case lasts for.
+/// The number of events in an endless load: more than can be sent during any case.
 const ENDLESS: u32 = 100_000;
 
-/// What to send.
+/// What a load sends, and where.
 #[derive(Debug, Clone)]
 pub struct Load {
-    /// To which ingest, from 1.
+    /// The number of the ingest to send to, from 1.
     pub ingest: usize,
     pub seed: u64,
     pub count: u32,
-    /// Requests a second; 0 is as fast as it goes.
+    /// The requests a second; 0 stands for as many as possible.
     pub rate: u32,
     pub concurrency: u16,
-    /// How often one request is sent again.
+    /// How often a request that was not accepted is sent again.
     pub retries: u32,
-    /// Whether some come twice, or with another body under the same identity.
+    /// Whether some events are sent twice, or with another body under the same identity.
     pub copies: bool,
 }
 
@@ -45,7 +45,7 @@ pub struct RunningLoad {
 }
 
 impl Load {
-    /// A little of everything.
+    /// Returns a load of a few events of each kind.
     pub fn small(seed: u64) -> Self {
         Self {
             ingest: 1,
@@ -58,7 +58,7 @@ impl Load {
         }
     }
 
-    /// Until it is [enough](RunningLoad::enough).
+    /// Returns a load that sends until [`RunningLoad::enough`] is called.
     pub fn endless(seed: u64) -> Self {
         Self {
             count: ENDLESS,
@@ -67,10 +67,10 @@ impl Load {
         }
     }
 
-    /// Begins to send.
+    /// Starts to send.
     ///
     /// # Errors
-    /// When it cannot be started.
+    /// When the process cannot be started.
     pub fn start(&self, world: &World) -> Result<RunningLoad> {
         let journal = world.path(&format!("journal-{}", self.seed));
         let said = world.path(&format!("simulate-{}.err", self.seed));
@@ -108,17 +108,18 @@ impl Load {
 }
 
 impl RunningLoad {
-    /// Whether all is sent.
+    /// Returns whether the process has ended.
     pub fn is_over(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(Some(_)) | Err(_))
     }
 
-    /// Whether a request was made: when no ingest listens at its start, none is.
+    /// Returns whether the process has sent a request. It sends none when no ingest listens when
+    /// the process starts.
     fn has_begun(&self) -> bool {
         std::fs::metadata(&self.journal).is_ok_and(|journal| journal.len() > 0)
     }
 
-    /// How much was answered 200 by now.
+    /// Returns the number of requests that were answered 200 so far.
     ///
     /// # Errors
     /// When the journal cannot be read.
@@ -128,7 +129,7 @@ impl RunningLoad {
         Ok(accepted.count() as u64)
     }
 
-    /// Nothing new is sent from now on; open requests still get their answers.
+    /// Stops sending new requests. Open requests still get their responses.
     ///
     /// # Errors
     /// When the signal cannot be sent.
@@ -139,10 +140,11 @@ impl RunningLoad {
         signal(self.child.id(), "INT")
     }
 
-    /// Waits until all is sent, and meanwhile restarts what ends; returns the journal.
+    /// Waits until the load has ended, and restarts services that end meanwhile. Returns the seed
+    /// and the path of the journal.
     ///
     /// # Errors
-    /// When it takes too long.
+    /// When the load has not ended after `limit`.
     pub fn finish(mut self, world: &mut World, limit: Duration) -> Result<(u64, PathBuf)> {
         let began = Instant::now();
         while !(wait_until(Duration::from_millis(200), || self.is_over()) && self.has_begun()) {
@@ -150,14 +152,14 @@ impl RunningLoad {
             if began.elapsed() > limit {
                 let _ = self.child.kill();
                 bail!(
-                    "I15: the load is not through {} s after the last fault:\n{}",
+                    "I15: the load has not ended {} s after the last fault:\n{}",
                     limit.as_secs(),
                     world.tails()
                 );
             }
             if self.is_over() && !self.has_begun() {
-                // The ingest was killed before anything could be sent to it, and by now nothing
-                // ends an endless load.
+                // The ingest was killed before the load could send a request. The second load is
+                // a small one, because nothing would end an endless load any more.
                 let few = Load {
                     count: self.load.count.min(FEW),
                     ..self.load.clone()
@@ -167,7 +169,7 @@ impl RunningLoad {
         }
         let said = std::fs::read_to_string(&self.said).unwrap_or_default();
         match self.child.wait() {
-            // It exits with 1 when something was never conclusively answered, which the journal
+            // Exit code 1 means that a request never got a conclusive response, which the journal
             // shows, too.
             Ok(status) if matches!(status.code(), Some(0 | 1)) => {
                 Ok((self.seed, self.journal.clone()))

@@ -1,5 +1,5 @@
-//! `cargo xtask chaos`: faults by number and name, against the real binary, a real PostgreSQL and
-//! a real RabbitMQ, with one checker.
+//! `cargo xtask chaos`: inflicts faults on the real binary, a real PostgreSQL and a real RabbitMQ,
+//! and checks with one checker that no event is lost or doubled.
 
 mod answers;
 mod arguments;
@@ -47,7 +47,7 @@ use case::Proof;
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     if arguments.list {
-        // A pipe that is closed early is no failure.
+        // A reader that closes the pipe early is no failure.
         let _ = list();
         return ExitCode::SUCCESS;
     }
@@ -64,7 +64,7 @@ fn main() -> ExitCode {
     })
 }
 
-/// Writes the page of all cases, and prints the status of each.
+/// Writes docs/FAULTS.md, and prints the status of each case.
 fn write_page() -> anyhow::Result<()> {
     report::page::write()?;
     let status = report::standing::status()?;
@@ -73,7 +73,7 @@ fn write_page() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Prints the cases. A reader that closes the pipe early is no failure.
+/// Prints the cases.
 fn list() -> io::Result<()> {
     let mut out = io::stdout().lock();
     for case in catalog::all() {

@@ -1,5 +1,6 @@
-//! The crash-point matrix: hookbox is ended at every named point, at the first and at the second
-//! passing, on every pair that has the point; then the checker runs.
+//! The crash-point matrix: a hookbox process ends itself at every named point, when it reaches the
+//! point for the first time and for the second time, on every pair that has the point. Then the
+//! checker runs.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
@@ -24,47 +25,49 @@ use crate::servers::Servers;
 use crate::world::World;
 use hookbox_testkit::chance::Chance;
 
-/// How often a cell is tried whose crash is to come between storing and answering: an accept report
-/// is stored as events are, and the crash may meet that one.
+/// The number of tries of a cell whose crash must come between storing an event and answering its
+/// request. An accept report passes the same points as an event, and the crash may strike there.
 const STORED_TRIES: u32 = 3;
 
-/// Rounds of load that one try can take seeds for.
+/// The difference between the seeds of two tries: more than the rounds of load in one try, each of
+/// which uses the next seed.
 const SEEDS_OF_A_TRY: u64 = 1 << 20;
 
-/// Worlds at the same time. Each waits most of its time; more than four only wait for the cores.
+/// The number of worlds at the same time. Each waits most of the time, but more than four would
+/// only wait for the cores.
 const THREADS: usize = 4;
 
-/// How long a point may take to be reached, loads and all.
+/// The time within which a process must reach the point, the time of the loads included.
 const REACHED_MAX: Duration = Duration::from_secs(90);
 
-/// One place of the matrix.
+/// One cell of the matrix: a point, a passing and a pair.
 #[derive(Debug, Clone, Copy)]
 pub struct Cell {
     pub point: &'static Point,
-    /// 1 or 2.
+    /// 1 to crash at the first passing of the point, 2 to crash at the second.
     pub time: u8,
     pub pair: Pair,
 }
 
-/// Which process passes the point, and what causes that.
+/// The process that passes the point, and what makes it do so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Actor {
-    /// By load.
+    /// An ingest under load.
     Ingest,
-    /// By load.
+    /// A worker under load.
     Worker,
-    /// By SIGTERM under load.
+    /// The named service, when it gets SIGTERM under load.
     Draining(&'static str),
-    /// By `hookbox migrate`.
+    /// The command `hookbox migrate`.
     Migrator,
-    /// By `hookbox dead replay`.
+    /// The command `hookbox dead replay`.
     Operator,
-    /// By load while the broker is unavailable, and after it has recovered.
+    /// An ingest under load while the broker is unavailable, and after it has recovered.
     Spool,
 }
 
 impl Cell {
-    /// Every cell.
+    /// Returns every cell.
     pub fn all() -> Vec<Cell> {
         let mut cells = Vec::new();
         for pair in Pair::ALL {
@@ -75,7 +78,7 @@ impl Cell {
         cells
     }
 
-    /// The name for `--case`.
+    /// Returns the name that `--case` accepts.
     pub fn name(&self) -> String {
         format!("crash/{}:{}", self.point.name, self.time)
     }
@@ -87,7 +90,7 @@ impl Cell {
             ("worker", "draining") => Actor::Draining("worker 1"),
             ("ingest" | "rabbitmq", _) => Actor::Ingest,
             ("sqlite", point) if point.contains("publish") => Actor::Ingest,
-            // SQLite migrates in one transaction.
+            // Only PostgreSQL has a point between migrations: SQLite migrates in one transaction.
             ("migrate", _) | ("postgres", "between_migrations") => Actor::Migrator,
             ("ledger", _) => Actor::Operator,
             ("spool", _) => Actor::Spool,
@@ -95,7 +98,7 @@ impl Cell {
         }
     }
 
-    /// Whether the event in flight there is stored, and not answered yet.
+    /// Returns whether, at this point, the event in flight is stored and its request not answered.
     fn is_after_storing(&self) -> bool {
         let points = [
             "rabbitmq.after_confirm",
@@ -106,8 +109,8 @@ impl Cell {
         points.contains(&self.point.name)
     }
 
-    /// The variable's text. A drain is passed once in a life, so its second time is that of the
-    /// next process.
+    /// Returns the value of the environment variable that arms the crash point. A process drains or
+    /// runs a command only once, so that the second passing is that of the next process.
     fn crash(&self) -> String {
         match self.actor() {
             Actor::Draining(_) | Actor::Migrator | Actor::Operator => self.point.name.to_owned(),
@@ -146,7 +149,7 @@ pub fn run(servers: &Servers, cells: Vec<Cell>, seed: u64, record: &(dyn Fn(Case
     });
 }
 
-/// Worlds that are reused as long as their cells succeed.
+/// Runs cells in worlds that are reused as long as their cells succeed.
 #[derive(Default)]
 struct CellRunner {
     worlds: Vec<World>,
@@ -158,7 +161,7 @@ impl CellRunner {
         let ran = self.crash(servers, &cell, mixed(seed, &cell));
         let seconds = began.elapsed().as_secs_f32();
         if ran.is_err() {
-            // A failure leaves traces in it: the next cell gets another.
+            // A failed cell leaves traces in its world, so that the next cell gets a new world.
             self.worlds.retain(|world| world.pair != cell.pair);
         }
         CaseResult {
@@ -198,13 +201,13 @@ impl CellRunner {
             }
         }
         bail!(
-            "I1: nothing in flight at {} was stored, {STORED_TRIES} times: the crash came before",
+            "I1: no event in flight at {} was stored, in {STORED_TRIES} tries",
             cell.crash()
         )
     }
 }
 
-/// A seed of the cell's own: no two cells of a world send the same events.
+/// Returns a seed for one cell, so that no two cells of a world send the same events.
 fn mixed(seed: u64, cell: &Cell) -> u64 {
     let mut mix = seed ^ u64::from(cell.time);
     for byte in cell.point.name.bytes() {
@@ -213,7 +216,7 @@ fn mixed(seed: u64, cell: &Cell) -> u64 {
     mix >> 8
 }
 
-/// Starts both, and sends until the point was reached.
+/// Starts an ingest and a worker, and sends events until the point is reached.
 fn by_load(world: &mut World, cell: &Cell, seed: u64) -> Result<Figures> {
     let crash = cell.crash();
     world.crashes = 0;
@@ -235,11 +238,12 @@ fn by_load(world: &mut World, cell: &Cell, seed: u64) -> Result<Figures> {
             world.crashes,
             world.tails()
         );
-        // It may have crashed while the round before came to rest.
+        // The ingest may have crashed while the round before drained.
         world.answers(1)?;
         let mut load = Load::small(seed + round);
         if cell.is_after_storing() && world.crashes < wanted {
-            // Unanswered requests are not retried, and the ingest restarts soon.
+            // A retry would be accepted after the restart of the ingest, and would hide whether the
+            // unanswered request was stored.
             (load.retries, load.rate, load.copies) = (0, 40, false);
         }
         let mut sending = load.start(world)?;
@@ -259,7 +263,7 @@ fn by_load(world: &mut World, cell: &Cell, seed: u64) -> Result<Figures> {
     Ok(figures)
 }
 
-/// How many crashes there are to be.
+/// Returns the number of crashes that the cell needs.
 fn wanted(cell: &Cell) -> usize {
     match cell.actor() {
         Actor::Draining(_) | Actor::Migrator | Actor::Operator => cell.time.into(),
@@ -267,17 +271,14 @@ fn wanted(cell: &Cell) -> usize {
     }
 }
 
-/// Asks a service to stop and waits for its end: a crash while it drains, unless it had hardly
-/// begun and has nothing to drain, and then it is asked again later.
+/// Asks a service to stop, and waits until it has ended by a crash while it drains. A service that
+/// has hardly started has nothing to drain and does not crash; the caller then drains it again.
 fn drain(world: &mut World, name: &str, crash: &str, wanted: usize) -> Result<()> {
     pause(700);
     let node = world.node(name).context("the service that drains")?;
     node.signal("TERM")?;
     let ended = node.wait(STOP_MAX);
-    ensure!(
-        ended.is_some(),
-        "{name} does not end when it is asked to stop"
-    );
+    ensure!(ended.is_some(), "{name} still runs after SIGTERM");
     let crashed = usize::from(node.crashed());
     let again = world.crashes + crashed < wanted;
     world.tend(again.then_some(crash))
@@ -299,7 +300,7 @@ fn migrator(servers: &Servers, cell: &Cell, seed: u64) -> Result<Figures> {
     Ok(figures)
 }
 
-/// Dead letters are there; their replay is ended half way, and done again.
+/// Makes dead letters, and replays them with a command that crashes half way and is repeated.
 fn operator(world: &mut World, cell: &Cell, seed: u64) -> Result<Figures> {
     world.worker(1, None)?;
     world.ingest(1, None)?;
@@ -323,7 +324,7 @@ fn crashes(world: &World, arguments: &[&str], crash: &str) -> Result<()> {
     let output = output.context("running hookbox")?;
     if output.status.signal().is_none() {
         bail!(
-            "hookbox {} was to crash at {crash}, and ended with {}: {}{}",
+            "hookbox {} should crash at {crash}, and ended with {}: {}{}",
             arguments.join(" "),
             output.status,
             String::from_utf8_lossy(&output.stdout),

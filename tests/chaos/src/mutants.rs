@@ -1,5 +1,6 @@
-//! Breaks the code on purpose, one way after the other, in a copy of the tree, and checks that each
-//! is caught: a suite that finds nothing in broken code proves nothing about sound code.
+//! Applies mutants, patches that break the code on purpose, to a copy of the repository, one after
+//! the other, and checks that some test fails: a test that passes on broken code proves nothing
+//! about correct code.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -15,14 +16,14 @@ use crate::report::{self, Results, UNCAUGHT};
 use crate::repository::path;
 use crate::servers::Servers;
 
-/// Where the patches are. The first line of each describes after a `#` what it breaks; further such
-/// lines may say `# caught by:` and a command that must fail.
+/// The folders of the patches. The first line of a patch says after a `#` what the patch breaks.
+/// Further such lines may have `# caught by:` and a command of which one must fail.
 const FOLDERS: [&str; 2] = ["tests/simulation/mutants", "tests/chaos/mutants"];
 
-/// What catches a mutant of an engine, where its patch says nothing else.
+/// The command that must fail on a mutant whose patch names no command.
 const SIMULATION: &str = "cargo run --quiet -p hookbox-simulation -- --seeds 3000 --seed 1";
 
-/// Commands that begin with one of these need no server.
+/// The beginnings of commands that need no server.
 const WITHOUT_SERVERS: [&str; 2] = [
     "cargo test --quiet -p hookbox-worker ",
     "cargo run --quiet -p hookbox-simulation ",
@@ -57,7 +58,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         let by = match by.and_then(|()| catch(&servers, &copy, &mutant)) {
             Ok(by) => by,
             Err(error) => {
-                // It proves nothing: neither caught nor missed, and to be fixed.
+                // The mutant was not tried, so that its patch or its commands must be fixed.
                 eprintln!("{}: {error:#}", mutant.name);
                 missed += 1;
                 continue;
@@ -131,7 +132,7 @@ fn read(patch: PathBuf) -> Result<Mutant> {
     })
 }
 
-/// A clone of what is committed, with a target folder of its own that stays between runs.
+/// Clones the committed state of the repository into a folder that keeps its build between runs.
 fn copy_of_the_tree() -> Result<PathBuf> {
     let copy = path("target/mutants");
     if copy.join(".git").exists() {
@@ -152,7 +153,8 @@ fn copy_of_the_tree() -> Result<PathBuf> {
     Ok(copy)
 }
 
-/// The catcher must pass on unbroken code, or its later failure would prove nothing.
+/// Checks that the commands of a mutant pass on unbroken code. Otherwise their failure on broken
+/// code would prove nothing.
 fn control(
     servers: &Servers,
     copy: &Path,
@@ -164,20 +166,17 @@ fn control(
             continue;
         }
         let (well, text) = shell(servers, copy, catcher)?;
-        ensure!(
-            well,
-            "`{catcher}` fails on code that is not broken:\n{text}"
-        );
-        println!("passes while nothing is broken: {catcher}");
+        ensure!(well, "`{catcher}` fails on unbroken code:\n{text}");
+        println!("passes on unbroken code: {catcher}");
         passed.insert(catcher.clone());
     }
     Ok(())
 }
 
-/// Applies the mutant and runs its catchers until one fails; returns which, and its finding.
+/// Applies a mutant and runs its commands until one fails. Returns that command and its finding.
 fn catch(servers: &Servers, copy: &Path, mutant: &Mutant) -> Result<Option<(String, String)>> {
     let patch = mutant.patch.display().to_string();
-    git(copy, &["apply", &patch]).context("the patch does not fit the code any more")?;
+    git(copy, &["apply", &patch]).context("the patch does not apply to the code any more")?;
     let found = look(servers, copy, mutant);
     git(copy, &["checkout", "--quiet", "--force", "."])?;
     found
@@ -193,19 +192,20 @@ fn look(servers: &Servers, copy: &Path, mutant: &Mutant) -> Result<Option<(Strin
             bail!("`{catcher}` does not build:\n{text}");
         }
         let finding = finding(&text);
-        // A server that does not start catches nothing.
+        // A command that fails without a finding, because a server does not start, say, has not
+        // caught the mutant.
         ensure!(!finding.is_empty(), "`{catcher}` found nothing:\n{text}");
         return Ok(Some((catcher.clone(), finding)));
     }
     Ok(None)
 }
 
-/// The most telling line: an invariant, or a failed test.
+/// Returns the line of an output that names a broken invariant or a failed test.
 fn finding(text: &str) -> String {
     let is = |line: &&str| {
         let invariant = line.trim_start().strip_prefix('I');
         let invariant = invariant.is_some_and(|it| it.starts_with(|c: char| c.is_ascii_digit()));
-        // Quiet tests print the name of a failed test above its output.
+        // With `--quiet`, the name of a failed test is only in the line above its output.
         invariant || line.starts_with("---- ") || line.contains("invariant")
     };
     let line = text.lines().find(is).unwrap_or_default().trim();

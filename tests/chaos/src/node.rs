@@ -1,4 +1,4 @@
-//! One process of hookbox: the real binary, with signals by its id.
+//! One process of the real hookbox binary, which receives signals by its process id.
 
 use std::fs::OpenOptions;
 use std::os::unix::process::ExitStatusExt;
@@ -12,19 +12,19 @@ use hookbox_testkit::servers::process::wait_until;
 
 use crate::used;
 
-/// What `abort()` ends a process with.
+/// The number of SIGABRT, by which `abort()` ends a process.
 const ABORTED: i32 = 6;
 
 /// A running process. It is killed when dropped.
 pub struct Node {
     child: Child,
     ended: Option<ExitStatus>,
-    /// Whether it is to end at a crash point.
+    /// Whether the process must end at a crash point.
     is_armed: bool,
 }
 
 impl Node {
-    /// Starts a command, its log going to the end of a file.
+    /// Starts a command, and appends its log to a file.
     ///
     /// # Errors
     /// When the program cannot be started.
@@ -45,12 +45,12 @@ impl Node {
         })
     }
 
-    /// Its id.
+    /// Returns the process id.
     pub fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// How it ended, if it has.
+    /// Returns the exit status, if the process has ended.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         if self.ended.is_none() {
             self.ended = self.child.try_wait().ok().flatten();
@@ -58,7 +58,8 @@ impl Node {
         self.ended
     }
 
-    /// Whether it ended at a crash point. A process that aborts without one was not instructed to.
+    /// Returns whether the process ended at its crash point. An abort of a process without a crash
+    /// point does not count.
     pub fn crashed(&mut self) -> bool {
         let armed = self.is_armed;
         self.ended()
@@ -66,7 +67,7 @@ impl Node {
             .is_some_and(|status| status.signal() == Some(ABORTED))
     }
 
-    /// As `kill -9` does, and waits; whether it was alive until then.
+    /// Kills the process as `kill -9` does, and waits for its end. Returns whether it was alive.
     pub fn kill(&mut self) -> bool {
         let lived = self.ended().is_none();
         if lived {
@@ -76,30 +77,30 @@ impl Node {
         lived
     }
 
-    /// Sends a signal by its name.
+    /// Sends a signal, such as `TERM`.
     ///
     /// # Errors
-    /// When it cannot be sent: the process is gone.
+    /// When the process has ended.
     pub fn signal(&self, name: &str) -> Result<()> {
         signal(self.id(), name)
     }
 
-    /// Waits for its end.
+    /// Waits at most `limit` for the process to end, and returns its exit status if it has ended.
     pub fn wait(&mut self, limit: Duration) -> Option<ExitStatus> {
         wait_until(limit, || self.ended().is_some());
         self.ended
     }
 
-    /// Whether it stands still after SIGSTOP.
+    /// Returns whether SIGSTOP has stopped the process.
     pub fn is_stopped(&self) -> bool {
         used::state(self.id()) == Some('T')
     }
 }
 
-/// Sends a signal, by its name, to a child of ours.
+/// Sends a signal, such as `TERM`, to a child process.
 ///
 /// # Errors
-/// When it cannot be sent: the process is gone.
+/// When the process has ended.
 pub fn signal(process: u32, name: &str) -> Result<()> {
     let sent = Command::new("sh")
         .args(["-c", r#"kill -s "$0" "$1""#, name, &process.to_string()])
@@ -109,7 +110,7 @@ pub fn signal(process: u32, name: &str) -> Result<()> {
     if sent.success() {
         Ok(())
     } else {
-        bail!("SIG{name} could not be sent: process {process} is gone")
+        bail!("SIG{name} could not be sent: process {process} has ended")
     }
 }
 

@@ -1,4 +1,4 @@
-//! The layers that are programs of their own: the simulation and the tests.
+//! Runs the layers that are separate programs: the simulation, `cargo xtask skew` and tests.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use crate::outcome::Verdict;
 use crate::repository::path;
 use crate::servers::Servers;
 
-/// The prefix of the line in which a test prints that it could not run here, and why.
+/// The prefix of the line by which a test reports that it could not run on this machine.
 const DID_NOT_RUN: &str = "DID NOT RUN:";
 
 fn program(name: &str) -> PathBuf {
@@ -18,7 +18,7 @@ fn program(name: &str) -> PathBuf {
     own.with_file_name(name)
 }
 
-/// Runs so many seeds, from one on.
+/// Runs `seeds` seeds of the simulation, beginning with `seed`.
 pub fn simulation(seeds: u64, seed: u64) -> Verdict {
     let program = program("hookbox-simulation");
     if !program.is_file() {
@@ -36,10 +36,10 @@ pub fn simulation(seeds: u64, seed: u64) -> Verdict {
     })
 }
 
-/// Builds an older hookbox, and runs it beside this one.
+/// Builds an older hookbox, and runs it beside this one on the same servers.
 ///
 /// # Errors
-/// When anything is lost or doubled between them.
+/// When an event is lost or doubled.
 pub fn versions() -> Result<()> {
     let output = Command::new(cargo())
         .args(["xtask", "skew"])
@@ -61,11 +61,12 @@ fn cargo() -> OsString {
     std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
 }
 
-/// Runs tests of a package by filters, each of which must match one at least.
+/// Runs the tests of a package that match the filters. Each filter must match at least one test.
 pub fn tests(servers: &Servers, package: &str, filters: &[&str]) -> Verdict {
     let output = Command::new(cargo())
         .args(["test", "--package", package, "--"])
-        // A test that could not run here prints that, and passes.
+        // A test that could not run on this machine passes and prints the reason, which capturing
+        // would hide.
         .args(["--no-capture", "--test-threads", "1"])
         .args(filters)
         .current_dir(path("."))
@@ -85,12 +86,12 @@ pub fn tests(servers: &Servers, package: &str, filters: &[&str]) -> Verdict {
     said(package, filters, &text)
 }
 
-/// The verdict of the output of tests that passed.
+/// Returns the verdict of tests that passed, by their output.
 fn said(package: &str, filters: &[&str], text: &str) -> Verdict {
     if let Some((_, why)) = text.lines().find_map(|it| it.split_once(DID_NOT_RUN)) {
         return Verdict::DidNotRun(why.trim().to_owned());
     }
-    // Without capturing, a test's own words may stand between its name and its end.
+    // Without capturing, the output of a test may be printed between its name and its result.
     let ran: Vec<&str> = text
         .lines()
         .filter_map(|line| line.strip_prefix("test ")?.split_once(" ..."))
@@ -105,7 +106,7 @@ fn said(package: &str, filters: &[&str], text: &str) -> Verdict {
         return Verdict::Held;
     }
     Verdict::Broken(format!(
-        "{package} has no test of the name {}",
+        "{package} has no test whose name contains {}",
         missing.join(", ")
     ))
 }

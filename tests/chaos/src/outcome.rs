@@ -10,7 +10,7 @@ use crate::pair::Pair;
 /// The result of one case.
 #[derive(Debug, Clone)]
 pub struct CaseResult {
-    /// The case, as `--case` knows it.
+    /// The name of the case, as `--case` accepts it.
     pub case: String,
     pub layer: Layer,
     pub pair: Option<Pair>,
@@ -20,19 +20,19 @@ pub struct CaseResult {
     pub verdict: Verdict,
 }
 
-/// Whether it held.
+/// Whether a case held.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     /// Every invariant held.
     Held,
-    /// An invariant did not hold; the full finding.
+    /// An invariant did not hold, with the full finding.
     Broken(String),
-    /// Why it could not be tried here.
+    /// The case could not run on this machine, with the reason.
     DidNotRun(String),
 }
 
 impl Verdict {
-    /// As the report has it, and why.
+    /// Returns the word for the verdict in results, and the reason, which is empty when it held.
     pub fn words(&self) -> (&'static str, &str) {
         match self {
             Verdict::Held => ("held", ""),
@@ -41,7 +41,7 @@ impl Verdict {
         }
     }
 
-    /// Of both together: the worse, or the first of two that are as bad.
+    /// Combines two verdicts: returns the worse one, or the first of two equal ones.
     pub fn and(self, other: Self) -> Self {
         match (&self, &other) {
             (Verdict::Broken(_), _) | (_, Verdict::Held) => self,
@@ -50,7 +50,7 @@ impl Verdict {
         }
     }
 
-    /// Of a run.
+    /// Converts the result of a run.
     pub fn of(ran: Result<()>) -> Self {
         match ran {
             Ok(()) => Verdict::Held,
@@ -60,7 +60,7 @@ impl Verdict {
 }
 
 impl CaseResult {
-    /// As text, or as JSON.
+    /// Returns the result as text, or as JSON.
     pub fn said(&self, as_json: bool) -> String {
         let (word, why) = self.verdict.words();
         let (layer, pair) = (self.layer.as_str(), self.pair.map_or("-", Pair::as_str));
@@ -85,7 +85,7 @@ impl CaseResult {
         text
     }
 
-    /// The one command that repeats it.
+    /// Returns the command that repeats the case with the same seed.
     pub fn again(&self) -> String {
         let pair = self.pair.map(|pair| format!(" --pair {pair}"));
         format!(

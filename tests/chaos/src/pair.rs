@@ -1,30 +1,30 @@
-//! Which drivers.
+//! The pairs of a broker and a store on which cases run.
 
 use std::fmt;
 
-/// A broker and a store.
+/// A broker together with a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Pair {
-    /// RabbitMQ and PostgreSQL.
+    /// RabbitMQ as broker and PostgreSQL as store.
     RabbitmqPostgres,
-    /// One SQLite file.
+    /// One SQLite file as both.
     Sqlite,
 }
 
-/// The servers alone.
+/// For cases that need servers.
 pub const SERVERS: &[Pair] = &[Pair::RabbitmqPostgres];
 
-/// The file alone.
+/// For cases that need an SQLite file.
 pub const FILE: &[Pair] = &[Pair::Sqlite];
 
-/// Either of them.
+/// For cases that run on both pairs.
 pub const BOTH: &[Pair] = &Pair::ALL;
 
 impl Pair {
-    /// Both.
+    /// Both pairs.
     pub const ALL: [Pair; 2] = [Pair::RabbitmqPostgres, Pair::Sqlite];
 
-    /// As arguments and documents name it.
+    /// Returns the name of the pair in arguments and documents.
     pub fn as_str(self) -> &'static str {
         match self {
             Pair::RabbitmqPostgres => "rabbitmq",

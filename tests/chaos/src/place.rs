@@ -1,4 +1,4 @@
-//! The store and the broker of one case, and the proxies in front of them.
+//! The store and the broker of one world, and the proxies in front of them.
 
 use anyhow::{Context, Result};
 use hookbox_testkit::servers::folder::Folder;
@@ -8,28 +8,28 @@ use crate::proxy::Proxy;
 use crate::servers::Servers;
 use crate::sql::Sql;
 
-/// The key that signs, and that must be in no log.
+/// The key that signs requests. No log may contain it.
 pub const KEY: &str = "chaos-key-that-must-never-be-logged";
 
-/// Where a case's events are.
+/// A store and a broker, with their proxies.
 pub struct Place {
-    /// The store, past every proxy.
+    /// Direct access to the store, without a proxy.
     pub sql: Sql,
-    /// In front of the broker, for ingests and workers alike; none for a file or a cluster.
+    /// The proxy in front of the broker for all services; `None` for a file or a cluster.
     pub to_broker: Option<Proxy>,
-    /// In front of the store; none for a file.
+    /// The proxy in front of the store; `None` for a file.
     pub to_store: Option<Proxy>,
-    /// The server's URL and the database to remove.
+    /// The URL of the server, and the name of the database to remove at the end.
     pub(crate) database: Option<(String, String)>,
-    /// Texts that must be in no log.
+    /// The texts that no log may contain.
     pub(crate) secrets: Vec<String>,
 }
 
 impl Place {
-    /// An SQLite file for everything.
+    /// Uses one SQLite file as broker and store.
     ///
     /// # Errors
-    /// When there is no runtime to be had.
+    /// When no async runtime can be built.
     pub fn in_a_file(folder: &Folder) -> Result<Self> {
         Ok(Self {
             sql: Sql::sqlite(&folder.path().join("hookbox.db"))?,
@@ -40,8 +40,8 @@ impl Place {
         })
     }
 
-    /// A database of its own on the private servers. Their URLs, through proxies, are written
-    /// into the files `store` and `broker`.
+    /// Creates a new database on the private servers. The URLs of the proxies in front of the
+    /// servers are written to the files `store` and `broker`.
     ///
     /// # Errors
     /// When a server refuses.
@@ -59,8 +59,8 @@ impl Place {
         Ok(place)
     }
 
-    /// A database of its own, and a cluster without a proxy: all of its nodes in the file `broker`,
-    /// and these alone in `broker-2`.
+    /// Creates a new database, and uses a cluster without a proxy. The file `broker` names all of
+    /// its nodes, and the file `broker-2` only the nodes in `second`.
     ///
     /// # Errors
     /// When a server refuses.
@@ -96,12 +96,12 @@ impl Place {
     }
 }
 
-/// The URL of a server, by way of a proxy.
+/// Replaces the port in the URL of a server by that of a proxy.
 fn through(url: &str, of: u16, proxy: &Proxy) -> String {
     url.replacen(&format!(":{of}/"), &format!(":{}/", proxy.port()), 1)
 }
 
-/// The password in a URL.
+/// Returns the password in a URL.
 fn password(url: &str) -> Option<String> {
     let (_, rest) = url.split_once("://")?;
     let (account, _) = rest.rsplit_once('@')?;

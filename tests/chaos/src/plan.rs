@@ -1,31 +1,31 @@
-//! The plan of a world before it is made: its config.
+//! The plan of a world: what its config files contain.
 
 use crate::pair::Pair;
 
-/// After how many attempts a score is a dead letter.
+/// The number of attempts after which an event of the route `scores` is a dead letter.
 pub const ATTEMPTS: u64 = 3;
 
-/// The plan of a world.
+/// The settings of a world that differ between cases.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// What services log.
+    /// The log filter of the services.
     pub filter: &'static str,
     /// Lines under `[ingest]`.
     pub ingest: String,
-    /// Further such lines of the second ingest.
+    /// Further lines under `[ingest]` for the second ingest.
     pub second_ingest: &'static str,
-    /// Lines at the top.
+    /// Lines at the top of the config.
     pub top: String,
     /// Lines under `[broker]`.
     pub broker: String,
-    /// Where the second ingest finds its broker: a file of its own, or that of all.
+    /// The name of the file with the broker URL of the second ingest.
     pub second_broker: &'static str,
 }
 
 impl Default for Plan {
     fn default() -> Self {
         Self {
-            // Everything that could leak is searched.
+            // The checker searches the logs for secrets, so that everything is logged.
             filter: "debug",
             ingest: String::new(),
             second_ingest: "",
@@ -37,7 +37,7 @@ impl Default for Plan {
 }
 
 impl Plan {
-    /// The config of an ingest, from 1; workers use that of the first.
+    /// Returns the config of the ingest with this number, from 1. Workers use that of the first.
     pub fn config(&self, pair: Pair, environment: &str, number: usize, port: u16) -> String {
         let (broker, more) = match number {
             1 => ("broker", ""),

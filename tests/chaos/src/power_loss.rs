@@ -1,5 +1,5 @@
-//! The power fails: what is left of the file is what was synced, and of the rest whatever the
-//! operating system happened to have written.
+//! Case 68: the power fails. Of the SQLite file all synced writes survive, and of the unsynced
+//! writes those that the operating system happened to have written to the disk.
 
 mod disk;
 
@@ -17,16 +17,19 @@ use crate::world::World;
 use disk::{Disk, Files, Survivors};
 use hookbox_testkit::chance::Chance;
 
-/// A moment at which it fails: how much of the disk's log there was then. What the client had
-/// seen by then is a file of its own.
+/// A moment at which the power fails. The responses that the client had got by then are kept in a
+/// separate journal file.
 struct Moment {
     number: usize,
+    /// The length of the disk's log at that moment.
     log: u64,
+    /// Which unsynced writes survive.
     left: Survivors,
 }
 
-/// Fails several times under load, each time with something else left of what was not synced, and
-/// continues from each: everything that was answered 200 until then is there.
+/// Lets the power fail several times under load, each time with other surviving unsynced writes,
+/// and restarts from each state of the disk. Every event that was answered 200 before the failure
+/// must be there.
 ///
 /// # Errors
 /// When an invariant does not hold.
@@ -42,10 +45,7 @@ pub fn power_loss(given: &RunContext<'_>) -> Result<Figures> {
     let mut moments = Vec::new();
     for (number, left) in Survivors::ALL.into_iter().enumerate() {
         pause(chance.between(700, 1_300));
-        ensure!(
-            !sending.is_over(),
-            "the load was over before the power failed"
-        );
+        ensure!(!sending.is_over(), "the load ended before the power failed");
         moments.push(fail(&world, &disk, (number, left), given.seed)?);
     }
     let (seed, path) = sending.finish(&mut world, SETTLE_MAX)?;
@@ -57,7 +57,7 @@ pub fn power_loss(given: &RunContext<'_>) -> Result<Figures> {
         let more = resume(&mut world, &moment, &files, seed);
         figures.add(&more.with_context(|| {
             format!(
-                "failure {}, with {:?} left of {} writes that were not synced",
+                "power failure {}, with {:?} surviving of {} unsynced writes",
                 moment.number, moment.left, files.unsynced
             )
         })?);
@@ -65,7 +65,8 @@ pub fn power_loss(given: &RunContext<'_>) -> Result<Figures> {
     Ok(figures)
 }
 
-/// First what the client has seen, then what the disk has: the later one has more.
+/// Records a moment of failure. The journal of the client is copied before the length of the disk's
+/// log is read, so that the disk has every event that the journal has as accepted.
 fn fail(
     world: &World,
     disk: &Disk,
@@ -74,7 +75,7 @@ fn fail(
 ) -> Result<Moment> {
     let seen = fs::read_to_string(world.path(&format!("journal-{seed}")));
     let seen = seen.context("reading the journal")?;
-    // Its last line may be in writing.
+    // The last line may not be written completely.
     let whole = seen.rfind('\n').map_or(0, |end| end + 1);
     fs::write(
         world.path(&format!("failed-{number}.journal")),
@@ -89,15 +90,18 @@ fn fail(
 }
 
 fn resume(world: &mut World, moment: &Moment, files: &Files, seed: u64) -> Result<Figures> {
-    ensure!(files.unsynced > 0, "there was nothing that was not synced");
+    ensure!(
+        files.unsynced > 0,
+        "no write was unsynced, so that the case shows nothing"
+    );
     match moment.left {
-        Survivors::Nothing => ensure!(files.kept == 0, "{} writes are left", files.kept),
+        Survivors::Nothing => ensure!(files.kept == 0, "{} writes survived", files.kept),
         Survivors::Everything | Survivors::Torn => {
-            ensure!(files.kept == files.unsynced, "some are not left")
+            ensure!(files.kept == files.unsynced, "not all writes survived")
         }
         Survivors::Holes => ensure!(
             0 < files.kept && files.kept < files.unsynced,
-            "{} of {} are left: no holes",
+            "{} of {} unsynced writes survived: some should, and some not",
             files.kept,
             files.unsynced
         ),
@@ -110,7 +114,7 @@ fn resume(world: &mut World, moment: &Moment, files: &Files, seed: u64) -> Resul
     }
     let shared = world.path("hookbox.db-shm");
     if shared.is_file() {
-        fs::remove_file(&shared).context("removing what was shared")?;
+        fs::remove_file(&shared).context("removing the shared-memory file")?;
     }
     let whole = world.place.sql.rows("pragma integrity_check")?;
     ensure!(
@@ -122,7 +126,7 @@ fn resume(world: &mut World, moment: &Moment, files: &Files, seed: u64) -> Resul
     let mut journal = Journal::read(seed, &path)?;
     ensure!(
         journal.accepted > 0,
-        "nothing was accepted before the failure"
+        "no event was accepted before the failure"
     );
     journal.is_partial = true;
     let books = world.settle(SETTLE_MAX)?;

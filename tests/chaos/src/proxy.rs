@@ -1,9 +1,9 @@
-//! A byte-level TCP proxy in front of a real server. It knows no protocol: it passes bytes,
-//! drops them, loses replies, cuts connections at once, in the middle of a frame, or when a client
-//! sends certain bytes.
+//! A byte-level TCP proxy in front of a real server. It knows no protocol: it forwards bytes, drops
+//! them in one or both directions, and cuts connections: at once, in the middle of a frame, or when
+//! a client sends certain bytes.
 //!
-//! Only threads and the standard library, so that no fault of a runtime that hookbox uses can hide
-//! another.
+//! The proxy uses only threads and the standard library, so that a defect of the async runtime that
+//! hookbox uses cannot hide a defect of hookbox.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -18,36 +18,38 @@ use hookbox_testkit::servers::process::wait_until;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Mode {
-    /// They arrive.
+    /// All bytes are forwarded.
     Pass = 0,
-    /// They are read and dropped, in both directions, and neither side is notified.
+    /// All bytes are read and dropped in both directions, and neither side is notified.
     Hole = 1,
-    /// Requests arrive, replies do not.
+    /// Bytes to the server are forwarded, bytes to the client are dropped.
     LoseAnswers = 2,
-    /// Replies arrive, requests do not.
+    /// Bytes to the client are forwarded, bytes to the server are dropped.
     LoseRequests = 3,
 }
 
-/// What happens when a client sends the bytes that were waited for.
+/// What happens to a connection when a client sends the bytes that a trap waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Snap {
-    /// They reach the server, its reply is lost, and the connection is cut: done, with an unknown
-    /// result.
+    /// The bytes reach the server, its reply is lost, and the connection is cut: the server acts on
+    /// the request, and the client does not know.
     After,
-    /// They never reach the server, and the connection is cut: not done, with an unknown result.
+    /// The bytes never reach the server, and the connection is cut: the server does nothing, and
+    /// the client does not know.
     Before,
-    /// Half of them reach the server, with all that was sent before, and the connection is cut.
+    /// Half of the bytes reach the server, after all that were sent before, and the connection is
+    /// cut.
     Amid,
 }
 
-/// For how long a connection whose bytes reached the server stays, so that the server acts on them.
-/// Far longer than a commit takes.
+/// The time for which a connection stays open after its bytes reached the server, so that the
+/// server acts on them. It is far longer than a commit takes.
 const HEARD: Duration = Duration::from_millis(300);
 
-/// How often an idle copier checks whether it is to end.
+/// The interval at which an idle copier checks whether the proxy has ended.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// A proxy. It ends when dropped.
+/// A TCP proxy. Dropping it cuts all connections.
 pub struct Proxy {
     port: u16,
     shared: Arc<Shared>,
@@ -70,10 +72,10 @@ struct Shared {
 }
 
 impl Proxy {
-    /// In front of a server of this machine.
+    /// Starts a proxy in front of a server on this machine.
     ///
     /// # Errors
-    /// When there is no port to listen on.
+    /// When no port can be opened.
     pub fn before(port: u16) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let own = listener.local_addr()?.port();
@@ -93,28 +95,29 @@ impl Proxy {
         Ok(Self { port: own, shared })
     }
 
-    /// Where clients find it.
+    /// Returns the port on which the proxy listens.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// From now on, for open connections and new ones.
+    /// Sets the mode for open connections and new ones.
     pub fn set(&self, mode: Mode) {
         self.shared.mode.store(mode as u8, Ordering::SeqCst);
     }
 
-    /// Cuts every open connection, and returns how many there were. New ones follow the mode.
+    /// Cuts every open connection, and returns how many there were. New connections are still
+    /// accepted.
     pub fn cut(&self) -> u64 {
         let mut cut = 0;
         for (client, server) in lock(&self.shared.links).drain(..) {
-            // Refused by a connection that has already ended.
+            // The shutdown fails for a connection that has already ended, which does not count.
             cut += u64::from(client.shutdown(Shutdown::Both).is_ok());
             let _ = server.shutdown(Shutdown::Both);
         }
         cut
     }
 
-    /// Waits for a client to send `words`, so many times.
+    /// Sets a trap: the next `times` times that a client sends `words`, its connection is cut.
     pub fn arm(&self, words: &[u8], snap: Snap, times: u64) {
         *lock(&self.shared.trap) = Some(Trap {
             words: words.to_vec(),
@@ -123,17 +126,17 @@ impl Proxy {
         });
     }
 
-    /// Waits for nothing any more.
+    /// Removes the trap.
     pub fn disarm(&self) {
         *lock(&self.shared.trap) = None;
     }
 
-    /// How often what was waited for has been sent.
+    /// Returns how often a trap has cut a connection.
     pub fn snapped(&self) -> u64 {
         self.shared.snapped.load(Ordering::SeqCst)
     }
 
-    /// How many bytes were read and forgotten.
+    /// Returns the number of bytes that were read and dropped.
     pub fn forgotten(&self) -> u64 {
         self.shared.forgotten.load(Ordering::SeqCst)
     }
@@ -143,7 +146,7 @@ impl Drop for Proxy {
     fn drop(&mut self) {
         self.shared.over.store(true, Ordering::SeqCst);
         self.cut();
-        // Wakes the thread that accepts.
+        // A connection wakes the accepting thread, which then sees that the proxy has ended.
         let _ = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port));
     }
 }
@@ -155,7 +158,7 @@ impl Shared {
                 return;
             }
             if let Ok(client) = client {
-                // A refused server is a refused client: the connection is dropped.
+                // When the server refuses the connection, that of the client is closed, too.
                 let _ = self.link(client);
             }
         }
@@ -192,7 +195,7 @@ impl Shared {
             || (!from_client && mode == Mode::LoseRequests as u8)
     }
 
-    /// What to do, and where in these bytes, if they are what was waited for.
+    /// Returns how the trap acts and where it cuts, if these bytes contain those it waits for.
     fn springs(&self, bytes: &[u8]) -> Option<(Snap, usize)> {
         let mut trap = lock(&self.trap);
         let set = trap.as_mut()?;
@@ -214,7 +217,7 @@ struct Copier {
     from: TcpStream,
     to: TcpStream,
     from_client: bool,
-    /// Set when this connection's replies are lost, and it is to be cut.
+    /// Set when a trap has cut the connection: replies are dropped from then on.
     lost: Arc<AtomicBool>,
 }
 
@@ -238,7 +241,8 @@ impl Copier {
     }
 
     fn run(mut self) {
-        // An error of one side is the end of both, which is all that there is to report.
+        // An error on one side ends both sides; the clients notice that, and nothing else reports
+        // it.
         let _ = self.copy();
         let _ = self.from.shutdown(Shutdown::Both);
         let _ = self.to.shutdown(Shutdown::Both);

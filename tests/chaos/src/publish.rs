@@ -1,5 +1,5 @@
-//! One message into one queue, in the fewest frames of AMQP 0-9-1 that do it: by no client library
-//! that hookbox uses, and by none of its code.
+//! Publishes one message to one queue with the fewest frames of AMQP 0-9-1 that suffice. It uses no
+//! client library and no code of hookbox, so that it is independent of both.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -7,16 +7,16 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-/// Until a broker has answered.
+/// The time within which the broker must reply.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
 
-/// Kinds of frames, and what ends each.
+/// The types of AMQP frames, and the byte that ends each frame.
 const METHOD: u8 = 1;
 const HEADER: u8 = 2;
 const BODY: u8 = 3;
 const END: u8 = 0xce;
 
-/// Methods by class and number.
+/// An AMQP method: its class and its number, two bytes each.
 type Method = [u8; 4];
 const START: Method = [0, 10, 0, 10];
 const START_OK: Method = [0, 10, 0, 11];
@@ -31,11 +31,11 @@ const CONFIRM_OK: Method = [0, 85, 0, 11];
 const PUBLISH: Method = [0, 60, 0, 40];
 const ACK: Method = [0, 60, 0, 80];
 
-/// Puts a message that survives into a queue of the default virtual host, and waits until it is
-/// confirmed. The URL names one host.
+/// Publishes a persistent message to a queue of the default virtual host, and waits until the
+/// broker confirms it. The URL names one host.
 ///
 /// # Errors
-/// When anything is answered but that.
+/// When the broker sends anything but the expected replies.
 pub fn publish(url: &str, queue: &str, body: &[u8]) -> Result<()> {
     let rest = url.strip_prefix("amqp://").context("a URL of AMQP")?;
     let (account, place) = rest.split_once('@').context("an account in the URL")?;
@@ -61,7 +61,7 @@ pub fn publish(url: &str, queue: &str, body: &[u8]) -> Result<()> {
     .concat();
     link.method(0, START_OK, &words)?;
     let mut tune = link.expect(TUNE)?;
-    // The last two are the heartbeat: none.
+    // The last two bytes are the heartbeat interval; zero turns heartbeats off.
     tune.truncate(6);
     tune.extend([0, 0]);
     link.method(0, TUNE_OK, &tune)?;
@@ -71,11 +71,12 @@ pub fn publish(url: &str, queue: &str, body: &[u8]) -> Result<()> {
     link.expect(CHANNEL_OK)?;
     link.method(1, CONFIRM, &[0])?;
     link.expect(CONFIRM_OK)?;
-    // Mandatory: a message that no queue takes comes back, and is not acknowledged first.
+    // The last byte is the mandatory flag: a message that no queue takes is returned, so that the
+    // broker does not send the expected ack first.
     let to = [&[0, 0][..], &short("")?, &short(queue)?, &[1]].concat();
     link.method(1, PUBLISH, &to)?;
     let size = (body.len() as u64).to_be_bytes();
-    // One property: the delivery mode, and its number for what survives.
+    // The only property is the delivery mode, and 2 means persistent.
     link.frame(
         HEADER,
         1,
@@ -101,7 +102,7 @@ impl Link {
         self.0.write_all(&frame).context("writing to the broker")
     }
 
-    /// The words of the method that must come next.
+    /// Reads the next frame, which must hold this method, and returns the arguments of the method.
     fn expect(&mut self, method: Method) -> Result<Vec<u8>> {
         let mut head = [0; 7];
         self.0

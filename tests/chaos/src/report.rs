@@ -31,18 +31,18 @@ const FILE: &str = "target/chaos/results.json";
 /// The results of cases, soaks and mutants.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Results {
-    /// By case and pair.
+    /// The results of cases, by case, layer and pair.
     pub cases: BTreeMap<String, Row>,
-    /// By pair.
+    /// The results of soaks, by pair.
     pub soaks: BTreeMap<String, Value>,
-    /// By mutant.
+    /// The results of mutants, by name.
     pub mutants: BTreeMap<String, Value>,
-    /// Which code runs: what is built now, whatever is committed meanwhile.
+    /// The commit that was built when the run began. A later commit does not change it.
     #[serde(skip)]
     pub commit: String,
 }
 
-/// One result.
+/// The result of one case.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Row {
     pub case: String,
@@ -54,13 +54,13 @@ pub struct Row {
     pub unanswered: u64,
     pub lost: u64,
     pub doubled: u64,
-    /// held, broken or did not run.
+    /// One of `held`, `broken` and `did not run`.
     pub result: String,
-    /// The first line of why.
+    /// The first line of the reason; empty when the case held.
     pub why: String,
     pub date: String,
     pub commit: String,
-    /// What was run: what is added to a case later has not held with it.
+    /// What was run. A result counts only as long as the case still consists of the same.
     #[serde(default)]
     pub contents: String,
 }
@@ -124,19 +124,20 @@ impl Results {
     }
 }
 
-/// Under what a result is kept.
+/// Returns the key of a result.
 fn key(case: &str, layer: Layer, pair: Option<Pair>) -> String {
     let pair = pair.map_or("-", Pair::as_str);
     format!("{case} {} {pair}", layer.as_str())
 }
 
-/// What one layer runs of a case now. A cell of the matrix, and the simulation, are no cases.
+/// Describes what one layer runs for a case now. Cells of the matrix and the simulation are not
+/// cases of the catalogue, and have an empty description.
 fn contents(case: &str, layer: Layer, pair: Option<Pair>) -> String {
     let case = catalog::all().find(|it| it.name == case);
     case.map_or_else(String::new, |case| case.contents(layer, pair))
 }
 
-/// The day, in UTC.
+/// Returns the date of today in UTC.
 pub fn today() -> String {
     let now = time::OffsetDateTime::now_utc();
     format!(
@@ -147,7 +148,7 @@ pub fn today() -> String {
     )
 }
 
-/// Which code this is.
+/// Returns the commit of the repository, with a `+` when code differs from it.
 fn commit() -> String {
     let git = |arguments: &[&str]| {
         let output = Command::new("git")

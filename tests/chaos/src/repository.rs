@@ -1,8 +1,8 @@
-//! Where the files of the project are.
+//! Finds the files of the repository.
 
 use std::path::{Path, PathBuf};
 
-/// The path of a file of the project.
+/// Returns the absolute path of a file, given its path in the repository.
 pub fn path(name: &str) -> PathBuf {
     let own = Path::new(env!("CARGO_MANIFEST_DIR"));
     let root = own.parent().and_then(Path::parent).unwrap_or(own);

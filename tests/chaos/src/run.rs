@@ -1,4 +1,4 @@
-//! Runs what was asked for, layer by layer, and prints and keeps the results.
+//! Runs the selected cases layer by layer, prints their results and keeps them.
 
 use std::process::ExitCode;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -24,7 +24,7 @@ use crate::soak;
 use crate::tally::Tally;
 use hookbox_testkit::chance::fresh_seed;
 
-/// A run.
+/// One run of the program: the arguments, the servers and the results so far.
 pub struct Run<'a> {
     arguments: &'a Arguments,
     seed: u64,
@@ -34,7 +34,7 @@ pub struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    /// Nothing has run yet.
+    /// Prepares a run with the seed of the arguments, or a random one.
     pub fn new(arguments: &'a Arguments) -> Self {
         let seed = arguments.seed.unwrap_or_else(fresh_seed);
         eprintln!("seed {seed}");
@@ -47,10 +47,10 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Runs everything that is wanted.
+    /// Runs all selected cases. A case that does not hold is reported by the exit code.
     ///
     /// # Errors
-    /// When it cannot be run; a case that does not hold is an exit code.
+    /// When a server or a program cannot be started.
     pub fn all(mut self) -> Result<ExitCode> {
         if let Some(time) = self.arguments.soak() {
             self.soaks(time)?;
@@ -135,14 +135,14 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Both pairs at the same time: they share nothing, and wait most of the time.
+    /// Runs both pairs at the same time: they share nothing, and wait most of the time.
     fn faults(&self) -> Result<()> {
         thread::scope(|scope| {
             let threads = Pair::ALL
                 .into_iter()
                 .filter(|&pair| self.arguments.wants_pair(pair))
                 .map(|pair| scope.spawn(move || self.faults_on(pair)));
-            // All are begun before the first is waited for.
+            // Collecting starts all threads before the first is joined.
             let threads: Vec<_> = threads.collect();
             threads
                 .into_iter()
@@ -332,7 +332,7 @@ impl<'a> Run<'a> {
         })
     }
 
-    /// The wanted cases of which a proof is of a kind.
+    /// Returns the selected cases that have a proof of a kind.
     fn cases(&self, kind: impl Fn(&Proof) -> bool) -> Vec<&'static Case> {
         catalog::all()
             .filter(|case| self.arguments.wants_case(Some(case.number), case.name))
@@ -345,7 +345,7 @@ impl<'a> Run<'a> {
         println!("{}", outcome.said(self.arguments.json));
         let mut results = self.results.lock().unwrap_or_else(PoisonError::into_inner);
         results.note(&outcome);
-        // A long run that is interrupted has shown what it has shown.
+        // The results are written after each case, so that an interrupted run keeps its results.
         if !self.arguments.ci
             && let Err(error) = results.write()
         {

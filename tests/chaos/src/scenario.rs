@@ -1,4 +1,5 @@
-//! The ordinary course of a case: load, faults, healing, rest, and the checker.
+//! The ordinary course of a case: a load runs, faults strike and are healed, all work drains, and
+//! the checker runs.
 
 use std::time::Duration;
 
@@ -17,27 +18,29 @@ use crate::used::{self, Watch};
 use crate::world::World;
 use hookbox_testkit::chance::Chance;
 
-/// Until everything has drained after the last fault: L of the cases, and what a debug build on
-/// two busy cores needs besides.
+/// The time within which all work must drain after the last fault, with a margin for a debug build
+/// on two busy cores.
 pub const SETTLE_MAX: Duration = Duration::from_secs(120);
 
-/// A drain may take 20 s by the config's default.
+/// The time within which services must stop. A drain may take 20 s by default.
 pub const STOP_MAX: Duration = Duration::from_secs(40);
 
-/// Requests a second. Slower where it lasts long, so that what waits after it is soon done.
+/// The requests a second for a short case and for a long one. The slower rate of a long case keeps
+/// the backlog small, so that it is soon processed.
 const RATES: [u32; 2] = [150, 50];
 
-/// In milliseconds. What is sent for so long after the last fault shows that it is over.
+/// The time in milliseconds for which the load continues after the last fault.
 const AFTER: u64 = 1_000;
 
-/// What a case is given.
+/// The servers, the pair and the seed of a case.
 pub struct RunContext<'a> {
     pub servers: &'a Servers,
     pub pair: Pair,
     pub seed: u64,
 }
 
-/// One ingest, two workers, a steady load of a few seconds, and faults one after the other.
+/// Runs one ingest and two workers under a steady load, and inflicts the faults one after the
+/// other.
 ///
 /// # Errors
 /// When an invariant does not hold.
@@ -46,7 +49,7 @@ pub fn through(given: &RunContext<'_>, faults: &[Fault]) -> Result<Figures> {
     through_in(&mut world, given, faults)
 }
 
-/// The same, in a world that is there.
+/// Does the same as [`through`] in a world that exists already.
 ///
 /// # Errors
 /// When an invariant does not hold.
@@ -61,9 +64,9 @@ pub fn through_in(world: &mut World, given: &RunContext<'_>, faults: &[Fault]) -
     for fault in faults {
         pause(chance.between(300, 900));
         world.tend(None)?;
-        ensure!(!sending.is_over(), "the load was over before {fault:?} was");
+        ensure!(!sending.is_over(), "the load ended before {fault:?} did");
         let struck = fault.inflict(world, given.servers, &mut chance)?;
-        ensure!(struck, "{fault:?} struck nothing");
+        ensure!(struck, "{fault:?} had no effect");
         world.tend(None)?;
     }
     pause(AFTER);
@@ -79,7 +82,7 @@ pub fn through_in(world: &mut World, given: &RunContext<'_>, faults: &[Fault]) -
     if faults.iter().any(|fault| fault.moves_work()) {
         ensure!(
             effects::redelivered(&world.place.sql)? > 0,
-            "nothing that was in flight at the frozen worker went to another"
+            "no message in flight at the frozen worker went to the other worker"
         );
     }
     watch.end()?;
@@ -88,9 +91,10 @@ pub fn through_in(world: &mut World, given: &RunContext<'_>, faults: &[Fault]) -
     Ok(figures)
 }
 
-/// It lasts until all faults are over, however long the tools take that cause them.
+/// Returns a load that lasts until all faults have ended, however long it takes to inflict them.
 fn load(seed: u64, faults: &[Fault]) -> Load {
-    // While ingest can accept nothing, senders wait, and few events are sent.
+    // A fault during which ingest accepts nothing does not count: senders wait, and few events are
+    // sent.
     let accepts = |fault: &&Fault| !fault.is_felt() && !fault.waits_for_words();
     let lasting: u64 = faults.iter().filter(accepts).map(|it| it.lasts()).sum();
     let mut load = Load::endless(seed);
@@ -99,14 +103,14 @@ fn load(seed: u64, faults: &[Fault]) -> Load {
     load
 }
 
-/// Waits for rest, and checks everything.
+/// Waits until all work has drained, and runs the checker.
 ///
 /// # Errors
 /// When an invariant does not hold.
 pub fn rest(world: &mut World, journal: &Journal) -> Result<Figures> {
     ensure!(
         journal.accepted > 0,
-        "nothing was accepted, so nothing was shown"
+        "no event was accepted, so that the case shows nothing"
     );
     let books = world.settle(SETTLE_MAX)?;
     world.ended_well()?;

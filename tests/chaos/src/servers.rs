@@ -1,5 +1,5 @@
-//! The private servers of a run, which faults may break: started when first needed, whole again
-//! after each case.
+//! The private servers of a run, which faults may break. They are started when first needed, and
+//! restored after each case.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use anyhow::{Context, Result, ensure};
 use hookbox_testkit::servers::{PostgresServer, RabbitmqServer};
 
-/// Both servers.
+/// A private PostgreSQL and a private RabbitMQ.
 pub struct Servers {
     started: OnceLock<Both>,
 }
@@ -22,24 +22,23 @@ struct Both {
 }
 
 impl Servers {
-    /// None is started yet.
+    /// Returns the servers without starting them.
     pub fn new() -> Self {
         Self {
             started: OnceLock::new(),
         }
     }
 
-    /// Starts both, if they do not run yet.
+    /// Starts both servers, if they do not run yet.
     ///
     /// # Errors
-    /// When one of them cannot be had.
+    /// When a server cannot be started.
     pub fn start(&self) -> Result<()> {
         if self.started.get().is_some() {
             return Ok(());
         }
         eprintln!("starting PostgreSQL and RabbitMQ");
         let postgres = PostgresServer::start().context("starting PostgreSQL")?;
-        // Faults fill it up on purpose; what it needs beside that is little.
         let rabbitmq = RabbitmqServer::start().context("starting RabbitMQ")?;
         let both = Both {
             postgres_url: postgres.url().to_owned(),
@@ -66,7 +65,8 @@ impl Servers {
             return Ok(());
         }
         let (mut postgres, mut rabbitmq) = (self.postgres(), self.rabbitmq());
-        // Continuing what was never stopped is harmless, and fails only for what is gone.
+        // SIGCONT is harmless for a server that was never stopped, and fails only when it has
+        // ended.
         if postgres.cont().is_err() {
             postgres.restart().context("starting PostgreSQL again")?;
         }
@@ -83,48 +83,49 @@ impl Servers {
         }
     }
 
-    /// The URL of its database for maintenance.
+    /// Returns the URL of the maintenance database of PostgreSQL.
     pub fn postgres_url(&self) -> String {
         self.both().postgres_url.clone()
     }
 
-    /// Its URL.
+    /// Returns the URL of RabbitMQ.
     pub fn broker_url(&self) -> String {
         self.both().broker_url.clone()
     }
 
-    /// Where PostgreSQL listens.
+    /// Returns the port on which PostgreSQL listens.
     pub fn postgres_port(&self) -> u16 {
         self.both().ports.0
     }
 
-    /// Where RabbitMQ listens.
+    /// Returns the port on which RabbitMQ listens.
     pub fn broker_port(&self) -> u16 {
         self.both().ports.1
     }
 
-    /// What runs, if it does.
+    /// Returns the versions of the servers, if they were started.
     pub fn versions(&self) -> Option<&str> {
         self.started.get().map(|both| both.versions.as_str())
     }
 
-    /// PostgreSQL, to break it.
+    /// Returns PostgreSQL, to inflict faults on it.
     pub fn postgres(&self) -> MutexGuard<'_, PostgresServer> {
         let server = &self.both().postgres;
         server.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// RabbitMQ, to break it.
+    /// Returns RabbitMQ, to inflict faults on it.
     pub fn rabbitmq(&self) -> MutexGuard<'_, RabbitmqServer> {
         let server = &self.both().rabbitmq;
         server.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The binary under test, beside our own: both are built together.
+/// Returns the path of the hookbox binary under test, which is built into the folder of this
+/// program.
 ///
 /// # Errors
-/// When it was not built.
+/// When the binary is not built.
 pub fn binary() -> Result<PathBuf> {
     let own = std::env::current_exe().context("finding our own program")?;
     let folder = own.parent().map(Path::to_owned).unwrap_or_default();

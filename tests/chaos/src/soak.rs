@@ -1,5 +1,6 @@
-//! Case 84: faults of every kind, drawn from a seed, some of them two at a time, under load for as
-//! long as is asked; every minute or so all is healed, comes to rest, and is checked.
+//! Case 84, the soak: faults of every kind, drawn from a seed, strike under load for as long as
+//! requested, some of them two at a time. About every minute all faults are healed, all work
+//! drains, and the checker runs.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -19,37 +20,39 @@ use crate::used::{Used, Watch};
 use crate::world::World;
 use hookbox_testkit::chance::Chance;
 
-/// For how long a round sends, roughly: long enough for several faults on top of each other's
-/// traces, short enough that a finding is near its cause.
+/// The approximate duration of the load in a round: long enough for several faults, short enough
+/// for a finding to be near its cause.
 const ROUND: Duration = Duration::from_secs(50);
 
-/// One of so many faults has another strike while it lasts: those that last are half of all.
+/// Of this many faults that last for a time, another fault strikes during one. About half of all
+/// faults last for a time.
 const ONE_OF: u64 = 2;
 
-/// Requests of the first round, for each ingest; later ones go by what the round before managed.
+/// The number of requests to each ingest in the first round. A later round sends as many as the
+/// rate of the round before allows.
 const FIRST: u32 = 4_000;
 
-/// What a soak has seen.
+/// The counts of a soak.
 #[derive(Debug, Default)]
 pub struct SoakResult {
     pub figures: Figures,
     pub rounds: u32,
-    /// How often each fault was inflicted.
+    /// The number of times that each fault had an effect.
     pub faults: BTreeMap<String, u64>,
-    /// How often two struck at a time.
+    /// The number of times that two faults had an effect at the same time.
     pub together: u64,
-    /// The most that any process used.
+    /// The maximum of each resource that any process used.
     pub used: Used,
 }
 
-/// Soaks for so long.
+/// Runs a soak for this long.
 ///
 /// # Errors
 /// When an invariant does not hold.
 pub fn run(given: &RunContext<'_>, time: Duration, soaked: &mut SoakResult) -> Result<()> {
     let plan = Plan {
         filter: "info",
-        // Of two, one accepts into its spool while the broker is unavailable.
+        // The second ingest has a spool, and accepts events while the broker is unavailable.
         second_ingest: spool::LINES,
         ..Plan::default()
     };
@@ -57,7 +60,7 @@ pub fn run(given: &RunContext<'_>, time: Duration, soaked: &mut SoakResult) -> R
     let mut chance = Chance::new(given.seed);
     let ingests = match given.pair {
         Pair::RabbitmqPostgres => 2,
-        // One process writes into the file for all senders: two would only wait for each other.
+        // Two ingests on one SQLite file would only wait for each other's writes.
         Pair::Sqlite => 1,
     };
     world.worker(1, None)?;
@@ -91,8 +94,8 @@ pub fn run(given: &RunContext<'_>, time: Duration, soaked: &mut SoakResult) -> R
         let per_second = each as f64 / round.elapsed().as_secs_f64();
         count = (per_second * ROUND.as_secs_f64()).clamp(1_000.0, 60_000.0) as u32;
         eprintln!(
-            "{:>5} s: round {}, {} accepted in all, {} not, {} effects; {} threads, {} files, \
-             {} MiB at most",
+            "{:>5} s: round {}, {} accepted in all, {} not, {} effects; at most {} threads, \
+             {} files, {} MiB",
             began.elapsed().as_secs(),
             soaked.rounds,
             soaked.figures.accepted,
@@ -115,7 +118,8 @@ fn one_round(
     soaked: &mut SoakResult,
 ) -> Result<u64> {
     let watch = Watch::over(&world.living)?;
-    // A load that finds no ingest to send to gives up at once: wait until all are up.
+    // A load that finds no ingest to send to ends at once, so that the first fault must wait until
+    // all loads have started.
     pause(2_000);
     let mut held = 0;
     while loads.iter_mut().any(|load| !load.is_over()) {
@@ -134,7 +138,8 @@ fn one_round(
         accepted += journal.accepted;
         let figures = rest(world, &journal)?;
         answers::are_true(&journal, held)?;
-        // It counts the whole store each time.
+        // The checker counts the dead letters of the whole store in each round, so that the number
+        // must not be added to that of earlier rounds.
         soaked.figures.dead = 0;
         soaked.figures.add(&figures);
         std::fs::remove_file(&path).context("removing a journal that was checked")?;
@@ -143,7 +148,7 @@ fn one_round(
     Ok(accepted)
 }
 
-/// One fault, or two of different parts of which the first lasts.
+/// Draws one fault, or two that affect different parts when the first lasts for a time.
 fn some(given: &RunContext<'_>, chance: &mut Chance) -> Vec<Fault> {
     let all = fault::all(given.pair);
     let first = *chance.one_of(all);
@@ -159,9 +164,9 @@ fn some(given: &RunContext<'_>, chance: &mut Chance) -> Vec<Fault> {
     }
 }
 
-/// Inflicts them, the second while the first lasts. Returns which have struck, and for how many
-/// milliseconds ingest stood still. The one that ends first is healed first, but a drain is waited
-/// for last.
+/// Inflicts the faults, the second while the first lasts. Returns which had an effect, and for how
+/// many milliseconds an ingest was stopped. The fault that ends first is healed first, and the end
+/// of a drain is waited for last.
 fn strike(
     given: &RunContext<'_>,
     world: &mut World,
@@ -186,7 +191,7 @@ fn strike(
 }
 
 impl SoakResult {
-    /// Counts those that struck.
+    /// Counts the faults that had an effect.
     fn note(&mut self, faults: &[Fault], struck: &[bool]) {
         for (fault, struck) in faults.iter().zip(struck) {
             *self.faults.entry(fault.kind()).or_default() += u64::from(*struck);
@@ -195,7 +200,7 @@ impl SoakResult {
     }
 }
 
-/// I3, over all rounds: no event has two effects.
+/// I3: checks over all rounds that no event has two effects.
 fn whole(world: &World) -> Result<()> {
     for table in ["begini_scores", "begini_applications"] {
         let doubles = world.place.sql.number(&format!(

@@ -1,5 +1,6 @@
-//! Case 24: the broker is unavailable, senders send once only, and ingest is killed five times:
-//! what was answered 200 is on the disk of its machine, and has its effect when the broker is back.
+//! Case 24: the broker is unavailable, senders send each event only once, and ingest is killed five
+//! times. Each event that was answered 200 is in the spool of the ingest, and has its effect after
+//! the broker has recovered.
 
 use anyhow::{Context, Result, ensure};
 
@@ -12,13 +13,13 @@ use crate::proxy::Mode;
 use crate::scenario::{RunContext, SETTLE_MAX, STOP_MAX, rest};
 use crate::world::World;
 
-/// How often ingest is killed.
+/// The number of times that ingest is killed.
 const KILLS: usize = 5;
 
-/// The lines of an ingest that has one.
+/// The line under `[ingest]` that configures a spool.
 pub const LINES: &str = "spool = \"sqlite:spool.db\"";
 
-/// Runs it.
+/// Kills ingest repeatedly while it accepts events into its spool.
 ///
 /// # Errors
 /// When an invariant does not hold.
@@ -45,7 +46,7 @@ pub fn spool(given: &RunContext<'_>) -> Result<Figures> {
     for _ in 0..KILLS {
         pause(2_000);
         world.kill("ingest 1")?;
-        // It begins, and takes events, although no broker is there.
+        // Ingest starts and becomes ready although the broker is unavailable.
         world.answers(1)?;
     }
     let kept = sending.accepted()?.saturating_sub(before);
@@ -60,8 +61,8 @@ pub fn spool(given: &RunContext<'_>) -> Result<Figures> {
     Ok(figures)
 }
 
-/// The broker stays unavailable until the spool is full: 503 from then on, and nothing that was
-/// answered 200 before is lost.
+/// Keeps the broker unavailable until the spool is full. From then on requests are answered 503,
+/// and no event that was answered 200 before is lost.
 ///
 /// # Errors
 /// When an invariant does not hold.
@@ -76,7 +77,7 @@ pub fn full_spool(given: &RunContext<'_>) -> Result<Figures> {
     proxy.set(Mode::Hole);
     world.ingest(1, None)?;
     let mut load = Load::small(given.seed);
-    // Half of it fits: 16 MiB of events of 700 bytes.
+    // About half of these events of 700 bytes fit into 16 MiB.
     (load.count, load.retries, load.concurrency) = (40_000, 0, 64);
     let (seed, path) = load.start(&world)?.finish(&mut world, SETTLE_MAX)?;
     let journal = Journal::read(seed, &path)?;

@@ -1,4 +1,4 @@
-//! The store, past every proxy and every line of hookbox: rows as texts.
+//! Direct access to the store without a proxy and without code of hookbox. All values are texts.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -9,11 +9,11 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteRow};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, Row};
 use tokio::runtime::Runtime;
 
-/// How long to wait for a lock that another session has: longer than any running transaction.
+/// The time to wait for a lock that another session has: longer than any running transaction takes.
 const LOCK_MAX: Duration = Duration::from_secs(5);
 
-/// A store that can be queried. Every query has a connection of its own, so that it survives
-/// whatever happens to the server.
+/// A store that can be queried. Every query opens a new connection, so that a restart of the server
+/// does no harm.
 pub struct Sql {
     runtime: Runtime,
     place: Place,
@@ -24,28 +24,28 @@ enum Place {
     Sqlite(PathBuf),
 }
 
-/// A transaction that stays open.
+/// An open transaction that holds locks.
 pub enum HeldLock {
     Postgres(PgConnection),
     Sqlite(SqliteConnection),
 }
 
-/// One row.
+/// One row: the texts of its columns.
 pub type Texts = Vec<String>;
 
 impl Sql {
-    /// A PostgreSQL database, by its URL.
+    /// Accesses a PostgreSQL database by its URL.
     ///
     /// # Errors
-    /// When there is no runtime to be had.
+    /// When no async runtime can be built.
     pub fn postgres(url: &str) -> Result<Self> {
         Self::new(Place::Postgres(url.to_owned()))
     }
 
-    /// An SQLite file.
+    /// Accesses an SQLite file.
     ///
     /// # Errors
-    /// When there is no runtime to be had.
+    /// When no async runtime can be built.
     pub fn sqlite(path: &Path) -> Result<Self> {
         Self::new(Place::Sqlite(path.to_owned()))
     }
@@ -58,12 +58,12 @@ impl Sql {
         Ok(Self { runtime, place })
     }
 
-    /// Whether it is PostgreSQL.
+    /// Returns whether the store is PostgreSQL.
     pub fn is_postgres(&self) -> bool {
         matches!(self.place, Place::Postgres(_))
     }
 
-    /// A column of bytes as lower-case hex.
+    /// Returns an SQL expression for a column of bytes as lower-case hex.
     pub fn hex(&self, column: &str) -> String {
         if self.is_postgres() {
             format!("encode({column}, 'hex')")
@@ -75,7 +75,7 @@ impl Sql {
     /// Runs statements, one after the other.
     ///
     /// # Errors
-    /// When one fails.
+    /// When a statement fails.
     pub fn run(&self, statements: &str) -> Result<()> {
         let statements = AssertSqlSafe(statements.to_owned());
         self.runtime.block_on(async {
@@ -95,9 +95,9 @@ impl Sql {
         })
     }
 
-    /// Runs a statement in a transaction that stays open until [`Sql::end`], which undoes it.
-    /// None, when another session holds the lock and does not release it: a process that is frozen
-    /// in the middle of a write.
+    /// Runs a statement in a transaction that stays open until [`Sql::end`] rolls it back. Returns
+    /// `None` when another session holds the lock for too long, such as a process that is frozen in
+    /// the middle of a write.
     ///
     /// # Errors
     /// When the store refuses.
@@ -129,8 +129,8 @@ impl Sql {
             }
             Place::Sqlite(path) => {
                 let mut connection = open(path).await?;
-                // SQLite's own waits grow to 100 ms, and a process that writes without a pause
-                // would hardly ever be met between two transactions.
+                // SQLite itself waits up to 100 ms between two tries, and would hardly ever try
+                // between two transactions of a process that writes without a pause.
                 connection.execute("pragma busy_timeout = 3").await?;
                 connection.execute("begin").await?;
                 connection.execute(sqlx::raw_sql(statement)).await?;
@@ -139,10 +139,10 @@ impl Sql {
         })
     }
 
-    /// Undoes a transaction.
+    /// Rolls back an open transaction.
     ///
     /// # Errors
-    /// When a store that is there refuses.
+    /// When the rollback fails.
     pub fn end(&self, held: HeldLock) -> Result<()> {
         self.runtime.block_on(async {
             match held {
@@ -159,10 +159,10 @@ impl Sql {
         })
     }
 
-    /// Asks for rows. Every column must be a text.
+    /// Runs a query and returns its rows. Every column must be a text.
     ///
     /// # Errors
-    /// When the question fails, or a column is no text.
+    /// When the query fails, or a column is not a text.
     pub fn rows(&self, question: &str) -> Result<Vec<Texts>> {
         let safe = AssertSqlSafe(question.to_owned());
         let rows = self.runtime.block_on(async {
@@ -184,19 +184,21 @@ impl Sql {
         rows.with_context(|| format!("querying the store: {question}"))
     }
 
-    /// Asks for one number, as a text.
+    /// Runs a query that returns one number as a text.
     ///
     /// # Errors
-    /// When the question fails, or the answer is no number.
+    /// When the query fails, or its result is not a number.
     pub fn number(&self, question: &str) -> Result<u64> {
         let rows = self.rows(question)?;
         let text = rows.first().and_then(|row| row.first());
-        let text = text.with_context(|| format!("no answer to {question}"))?;
-        text.parse().with_context(|| format!("{text} is no number"))
+        let text = text.with_context(|| format!("the query {question} returned no row"))?;
+        text.parse()
+            .with_context(|| format!("{text} is not a number"))
     }
 }
 
-/// SQLITE_BUSY, SQLITE_BUSY_SNAPSHOT and PostgreSQL's lock_not_available.
+/// Returns whether another session holds the lock: SQLITE_BUSY (5), SQLITE_BUSY_SNAPSHOT (517) or
+/// PostgreSQL's lock_not_available (55P03).
 fn is_locked(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(|error| error.code());
     code.is_some_and(|code| matches!(code.as_ref(), "5" | "517" | "55P03"))

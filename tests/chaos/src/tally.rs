@@ -1,20 +1,20 @@
-//! What came of a run, in numbers.
+//! Counts the results of a run.
 
 use std::process::ExitCode;
 
 use crate::outcome::{CaseResult, Verdict};
 
-/// How many held, which did not, and how many could not be tried.
+/// The number of cases that held, that did not hold, and that could not run.
 #[derive(Default)]
 pub struct Tally {
     held: usize,
-    /// The commands that repeat them.
+    /// For each case that did not hold, the command that repeats it.
     broken: Vec<String>,
     not_run: usize,
 }
 
 impl Tally {
-    /// Counts an outcome.
+    /// Counts the result of a case.
     pub fn note(&mut self, outcome: &CaseResult) {
         match &outcome.verdict {
             Verdict::Held => self.held += 1,
@@ -23,17 +23,17 @@ impl Tally {
         }
     }
 
-    /// Whether nothing was to run.
+    /// Returns whether no case was run.
     pub fn is_empty(&self) -> bool {
         self.held + self.broken.len() + self.not_run == 0
     }
 
-    /// Whether something does not hold.
+    /// Returns whether a case did not hold.
     pub fn is_broken(&self) -> bool {
         !self.broken.is_empty()
     }
 
-    /// Prints the totals, in the line by which test runners are read.
+    /// Prints the totals in the form `1 passed, 0 failed`, as test runners do.
     pub fn end(&self) -> ExitCode {
         for again in &self.broken {
             eprintln!("broken; again: {again}");

@@ -1,6 +1,6 @@
-//! I14: what processes use of the machine, read from /proc: all the time by a thread of its own,
-//! as what grows while a server is unavailable may be released when it has recovered, and compared
-//! once all is healed.
+//! I14: measures the threads, open files and memory of processes, as /proc reports them. A thread
+//! samples them all the time, because usage that grows while a server is unavailable may be gone
+//! once the server has recovered. After the faults the usage is compared with that before them.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,48 +13,51 @@ use hookbox_testkit::servers::process::wait_until;
 
 use crate::fault::pause;
 
-/// Most threads of a process, also while a server is unavailable: two runtimes on two cores, a
-/// driver's own, and their blocking pools are 14. One that is lost with each attempt to connect
-/// soon shows.
+/// The most threads that a process may have, also while a server is unavailable. Two async runtimes
+/// on two cores, the threads of a driver and the blocking pools are 14. A thread that leaks with
+/// each attempt to connect soon exceeds the limit.
 const THREADS_MAX: usize = 24;
 
-/// Most open files of a process: the load's connections, pools, and what is just being closed.
+/// The most open files that a process may have: connections of the load, connection pools, and
+/// files that are just being closed.
 const FILES_MAX: usize = 256;
 
-/// Most memory of a process, in MiB. Ingest may hold 64 MiB of bodies and as much that is not
-/// confirmed, a worker a batch for each of its slots; a debug build itself takes some 60.
+/// The most memory in MiB that a process may use. Ingest may hold 64 MiB of bodies and 64 MiB of
+/// unconfirmed publishes, and a worker one batch for each of its slots. A debug build itself takes
+/// about 60 MiB.
 const MEMORY_MAX: usize = 256;
 
-/// More threads than before the faults, that are no leak: pools grow to their bounds.
+/// The growth in threads since before the faults that is not a leak: pools grow to their limits.
 const THREADS_MORE_MAX: usize = 12;
 
-/// More open files than before the faults, that are no leak: connections of the load and pools.
+/// The growth in open files since before the faults that is not a leak: connections of the load and
+/// of the pools.
 const FILES_MORE_MAX: usize = 64;
 
-/// More memory than before the faults, in MiB, that is no leak: what the allocator keeps of the
-/// load's peak, in an arena for each thread.
+/// The growth in memory, in MiB, since before the faults that is not a leak: the allocator keeps
+/// memory from the peak of the load in an arena for each thread.
 const MEMORY_MORE_MAX: usize = 96;
 
-/// Until what was needed during the faults is given back.
+/// The time within which a process must release what it needed during the faults.
 const GIVEN_BACK_MAX: Duration = Duration::from_secs(30);
 
-/// How often a process is sampled.
+/// The interval at which processes are sampled.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// The processes of a world by their names, as they come and go.
+/// The running processes of a world: their ids by name.
 pub type LiveProcesses = Arc<Mutex<BTreeMap<&'static str, u32>>>;
 
-/// What a process uses, or the most of each that any did.
+/// The resources that a process uses, or the maximum of each over several processes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Used {
     pub threads: usize,
     pub files: usize,
-    /// In MiB.
+    /// The resident memory in MiB.
     pub memory: usize,
 }
 
 impl Used {
-    /// By a process, while it runs.
+    /// Reads the resources of a process. Returns `None` when the process has ended.
     pub fn by(process: u32) -> Option<Self> {
         let count = |what| {
             let folder = format!("/proc/{process}/{what}");
@@ -70,7 +73,7 @@ impl Used {
         })
     }
 
-    /// The most of both.
+    /// Returns the maximum of each resource.
     pub fn most(self, other: Self) -> Self {
         Self {
             threads: self.threads.max(other.threads),
@@ -84,23 +87,23 @@ impl Used {
     }
 }
 
-/// The character of a process's state.
+/// Returns the character of the state of a process, such as `T` for stopped.
 pub fn state(process: u32) -> Option<char> {
     let text = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
     text.rsplit_once(')')?.1.trim_start().chars().next()
 }
 
-/// Samples all processes of a world until it is stopped.
+/// A thread that samples all processes of a world.
 pub struct Watch {
     over: Arc<AtomicBool>,
     thread: Option<JoinHandle<BTreeMap<&'static str, Used>>>,
 }
 
 impl Watch {
-    /// Starts to sample.
+    /// Starts the thread.
     ///
     /// # Errors
-    /// When there is no thread to be had.
+    /// When the thread cannot be started.
     pub fn over(living: &LiveProcesses) -> Result<Self> {
         let over = Arc::new(AtomicBool::new(false));
         let (living, stop) = (Arc::clone(living), Arc::clone(&over));
@@ -126,15 +129,18 @@ impl Watch {
         })
     }
 
-    /// Ends it, and gives the most that any process used.
+    /// Stops the thread, and returns the maximum of each resource over all processes.
     ///
     /// # Errors
-    /// When that was more than it may be.
+    /// When a process exceeded a limit.
     pub fn end(mut self) -> Result<Used> {
         self.over.store(true, Ordering::SeqCst);
         let most = self.thread.take().and_then(|thread| thread.join().ok());
         let most = most.context("the thread that samples panicked")?;
-        ensure!(!most.is_empty(), "no process was ever seen");
+        ensure!(
+            !most.is_empty(),
+            "the sampling thread found no running process"
+        );
         for (name, used) in &most {
             ensure!(
                 used.is_within(THREADS_MAX, FILES_MAX, MEMORY_MAX),
@@ -154,17 +160,17 @@ impl Drop for Watch {
     }
 }
 
-/// What each process of a world uses now, by its name and id.
+/// Returns the resources that each process of a world uses now, by name and process id.
 pub fn now(living: &LiveProcesses) -> BTreeMap<(&'static str, u32), Used> {
     let processes = lock(living).clone().into_iter();
     let used = processes.filter_map(|(name, id)| Some(((name, id), Used::by(id)?)));
     used.collect()
 }
 
-/// Of every process that lived through it, nothing has leaked.
+/// Waits until every process that ran all the time has released what it needed during the faults.
 ///
 /// # Errors
-/// When one does not give back what it took.
+/// When a process does not release it in time.
 pub fn given_back(
     living: &LiveProcesses,
     before: &BTreeMap<(&'static str, u32), Used>,
@@ -192,7 +198,7 @@ pub fn given_back(
     }
 }
 
-/// The processes, also after a thread has panicked.
+/// Locks the map of processes, even after another thread has panicked.
 pub fn lock(living: &LiveProcesses) -> MutexGuard<'_, BTreeMap<&'static str, u32>> {
     living.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,5 +1,5 @@
-//! Where a case runs: a config, a store, a broker behind proxies, and processes of the real
-//! binary that are started again when they end, as a service manager does.
+//! The world in which a case runs: a config, a store and a broker behind proxies, and processes of
+//! the real binary. Processes that end are restarted, as a service manager does.
 
 mod logs;
 mod rest;
@@ -23,44 +23,45 @@ use crate::servers::Servers;
 use crate::sql::Sql;
 use crate::used::{self, LiveProcesses};
 
-/// Until a process that was started answers. A debug build on two busy cores is slow.
+/// The time within which a started process must be ready. A debug build on two busy cores is slow.
 const READY_MAX: Duration = Duration::from_secs(60);
 
-/// A world. Everything in it ends when it is dropped.
+/// The place, the files and the processes of one case. Dropping it ends all of them.
 pub struct World {
     pub pair: Pair,
     pub services: Vec<Service>,
-    /// The environment of everything in it.
+    /// The name of the hookbox environment that all its processes use.
     pub environment: String,
-    /// How often a process ended at a crash point.
+    /// The number of times that a process ended at a crash point.
     pub crashes: usize,
-    /// Processes that ended badly otherwise, and how.
+    /// The processes that ended with an error elsewhere, each with its exit status.
     pub ends: Vec<String>,
-    /// Every process that runs.
+    /// The processes that run.
     pub living: LiveProcesses,
-    /// What the environment of every service has besides.
+    /// Further environment variables of every service.
     pub variables: Vec<(&'static str, PathBuf)>,
     ports: [u16; 2],
     pub place: Place,
     binary: PathBuf,
-    // Last: it is removed after the processes that use it have ended.
+    // The last field, because fields are dropped in order: the folder is removed after the
+    // processes that use it have ended.
     folder: Folder,
 }
 
-/// A process that is to run.
+/// A process of the world, and how it is started.
 pub struct Service {
-    /// As whom its log knows it.
+    /// The name of the service, and of its log file.
     pub name: &'static str,
     arguments: Vec<String>,
-    /// None while it is not to run.
+    /// The running process; `None` while the service is stopped.
     pub node: Option<Node>,
 }
 
 impl World {
-    /// Migrates an empty store and makes doubles visible in it.
+    /// Creates a world with an empty migrated store, in which a double effect is visible.
     ///
     /// # Errors
-    /// When anything refuses.
+    /// When the store or the broker refuses.
     pub fn new(servers: &Servers, pair: Pair, plan: &Plan) -> Result<Self> {
         let world = Self::bare(servers, pair, plan)?;
         world.must(&["migrate"])?;
@@ -68,10 +69,10 @@ impl World {
         Ok(world)
     }
 
-    /// A world whose store has no schema yet.
+    /// Creates a world whose store has no schema yet.
     ///
     /// # Errors
-    /// When anything refuses.
+    /// When the store or the broker refuses.
     pub fn bare(servers: &Servers, pair: Pair, plan: &Plan) -> Result<Self> {
         Self::at(pair, plan, |folder| match pair {
             Pair::RabbitmqPostgres => Place::on_servers(servers, folder),
@@ -79,11 +80,11 @@ impl World {
         })
     }
 
-    /// A world on a cluster, of which the second ingest knows these nodes alone, with these
-    /// lines under `[broker]`.
+    /// Creates a world on a cluster. The second ingest connects only to the nodes in `second`, and
+    /// `broker` has further lines for the section `[broker]`.
     ///
     /// # Errors
-    /// When anything refuses.
+    /// When the store or the broker refuses.
     pub fn on_cluster(
         servers: &Servers,
         cluster: &RabbitmqCluster,
@@ -130,22 +131,22 @@ impl World {
         Ok(world)
     }
 
-    /// Where files of the case may be put.
+    /// Returns the path of a file in the folder of the world.
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    /// Texts that must be in no log.
+    /// Returns the texts that no log may contain.
     pub fn secrets(&self) -> &[String] {
         &self.place.secrets
     }
 
-    /// Where the ingest of a number listens, from 1.
+    /// Returns the URL of the ingest with this number, from 1.
     pub fn url(&self, ingest: usize) -> String {
         format!("http://127.0.0.1:{}", self.ports[ingest - 1])
     }
 
-    /// A command of hookbox that has not begun.
+    /// Returns a hookbox command that is not started yet.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = self.folder.watched(&self.binary, Ending::Kill);
         let configured = arguments.iter().any(|word| word.starts_with("--config"));
@@ -161,18 +162,18 @@ impl World {
         command
     }
 
-    /// Runs a command of hookbox to its end.
+    /// Runs a hookbox command to its end.
     ///
     /// # Errors
-    /// When it cannot be started.
+    /// When the command cannot be started.
     pub fn hookbox(&self, arguments: &[&str]) -> Result<Output> {
         self.command(arguments).output().context("running hookbox")
     }
 
-    /// Runs a command of hookbox that must do well.
+    /// Runs a hookbox command that must succeed, and returns its output.
     ///
     /// # Errors
-    /// When it does not.
+    /// When the command fails.
     pub fn must(&self, arguments: &[&str]) -> Result<String> {
         let output = self.hookbox(arguments)?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -186,10 +187,10 @@ impl World {
         Ok(text)
     }
 
-    /// Runs a command of hookbox and reads its JSON, however it ends.
+    /// Runs a hookbox command and parses the JSON that it prints, whatever its exit code.
     ///
     /// # Errors
-    /// When it prints no JSON.
+    /// When the command prints no JSON.
     pub fn json(&self, arguments: &[&str]) -> Result<Value> {
         let output = self.hookbox(&[arguments, &["--json"]].concat())?;
         serde_json::from_slice(&output.stdout).with_context(|| {
@@ -202,10 +203,11 @@ impl World {
         })
     }
 
-    /// Starts an ingest, from 1, which crashes where `crash` says, and waits until it answers.
+    /// Starts the ingest with this number, from 1, and waits until it is ready. The ingest ends
+    /// itself at the crash point in `crash`, if there is one.
     ///
     /// # Errors
-    /// When it does not.
+    /// When the ingest does not become ready.
     pub fn ingest(&mut self, number: usize, crash: Option<&str>) -> Result<()> {
         let config = format!("hookbox-{number}.toml");
         let name = ["ingest 1", "ingest 2"][number - 1];
@@ -213,10 +215,11 @@ impl World {
         self.answers(number)
     }
 
-    /// Starts a worker.
+    /// Starts the worker with this number, from 1. The worker ends itself at the crash point in
+    /// `crash`, if there is one.
     ///
     /// # Errors
-    /// When it cannot be started.
+    /// When the worker cannot be started.
     pub fn worker(&mut self, number: usize, crash: Option<&str>) -> Result<()> {
         let name = ["worker 1", "worker 2"][number - 1];
         self.service(name, &["worker"], crash)
@@ -254,7 +257,7 @@ impl World {
     /// Waits until an ingest is ready.
     ///
     /// # Errors
-    /// When it is not in time.
+    /// When the ingest is not ready in time.
     pub fn answers(&mut self, number: usize) -> Result<()> {
         let url = format!("{}/readyz", self.url(number));
         let began = Instant::now();
@@ -273,10 +276,10 @@ impl World {
         }
     }
 
-    /// Starts again what has ended: at `crash` again where that is said.
+    /// Restarts the services that have ended, with the crash point in `crash` if there is one.
     ///
     /// # Errors
-    /// When something cannot be started.
+    /// When a service cannot be started.
     pub fn tend(&mut self, crash: Option<&str>) -> Result<()> {
         for place in 0..self.services.len() {
             let service = &mut self.services[place];
@@ -297,18 +300,18 @@ impl World {
         Ok(())
     }
 
-    /// A service that runs, by its name.
+    /// Returns the process of a running service.
     pub fn node(&mut self, name: &str) -> Option<&mut Node> {
         let service = self.services.iter_mut().find(|it| it.name == name)?;
         service.node.as_mut()
     }
 
-    /// Kills a service as `kill -9` does, and starts it again; whether it was alive until then.
+    /// Kills a service as `kill -9` does, and restarts it. Returns whether it was alive until then.
     ///
     /// # Errors
-    /// When it is not to run, or cannot be started.
+    /// When the service is stopped, or cannot be started.
     pub fn kill(&mut self, name: &str) -> Result<bool> {
-        // A process that has ended by itself is found first.
+        // First notices a process that has already ended by itself.
         self.tend(None)?;
         let place = self.services.iter().position(|it| it.name == name);
         let place = place.with_context(|| format!("{name} does not run"))?;
@@ -319,15 +322,17 @@ impl World {
         Ok(lived)
     }
 
-    /// Ends every service as a service manager does: each must drain, and end well.
+    /// Stops every service with SIGTERM, as a service manager does. Each must drain and exit with
+    /// 0.
     ///
     /// # Errors
-    /// When one does not.
+    /// When a service does not.
     pub fn stop(&mut self, limit: Duration) -> Result<()> {
         let mut bad = Vec::new();
         for service in &self.services {
             if let Some(node) = &service.node {
-                // A process that is already gone is reported below.
+                // The signal fails when the process has already ended, which the loop below
+                // reports.
                 let _ = node.signal("TERM");
             }
         }
@@ -339,7 +344,7 @@ impl World {
                 Some(status) if status.success() => {}
                 Some(status) => bad.push(format!("{} ended with {status}", service.name)),
                 None => bad.push(format!(
-                    "{} is still there {} s after SIGTERM",
+                    "{} still runs {} s after SIGTERM",
                     service.name,
                     limit.as_secs()
                 )),
@@ -359,7 +364,7 @@ impl Drop for World {
             let dropped = Sql::postgres(server)
                 .and_then(|sql| sql.run(&format!("drop database if exists {name} with (force)")));
             if let Err(error) = dropped {
-                eprintln!("the database {name} could not be removed: {error:#}");
+                eprintln!("could not remove the database {name}: {error:#}");
             }
         }
     }

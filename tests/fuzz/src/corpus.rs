@@ -1,20 +1,21 @@
-//! The committed inputs of a target: one file each, in `corpus/TARGET/`.
+//! Reads the committed inputs of a target. Each is a file in `corpus/TARGET/`.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-/// Where the inputs of a target are.
+/// Returns the folder with the inputs of a target.
 pub fn folder(target: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("corpus")
         .join(target)
 }
 
-/// All of them, in the order of their names, so that a seed decides alike everywhere.
+/// Reads all inputs of a target in the order of their names, so that a seed gives the same run on
+/// every machine.
 ///
 /// # Errors
-/// When one cannot be read.
+/// When a file cannot be read.
 pub fn read(target: &str) -> Result<Vec<Vec<u8>>> {
     let folder = folder(target);
     let listing = std::fs::read_dir(&folder);

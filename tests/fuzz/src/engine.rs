@@ -1,4 +1,4 @@
-//! A run: threads that mutate, try, and keep what shows something new.
+//! Runs a target: threads mutate inputs, try them, and keep an input whose outcome has a new class.
 
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -16,22 +16,24 @@ use crate::minimise::minimise;
 use crate::mutate::mutate;
 use crate::target::{Named, Target};
 
-/// One input takes microseconds; one that takes this long is an attack.
+/// The time that one input may take. An ordinary input takes microseconds; one that takes longer
+/// than this could be used for an attack.
 const INPUT_MAX: Duration = Duration::from_secs(2);
 
-/// One that only took too long has ended by then, and is reported with the others.
+/// The time after which an input counts as endless, and the process ends. An input that is only too
+/// slow has ended before and is reported as an ordinary failure.
 const ENDLESS: Duration = Duration::from_secs(20);
 
-/// How often it is checked whether all inputs come to an end.
+/// The interval at which endless inputs are looked for.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
-/// Inputs of a thread's own corpus. What comes later takes the place of a random one.
+/// The number of inputs in the corpus of a thread. A further input replaces a random one.
 const POOL_MAX: usize = 4_096;
 
-/// How often progress is reported.
+/// The number of inputs after which progress is printed.
 const TELL_EVERY: u64 = 1_000_000;
 
-/// What is to be run.
+/// The target and the settings of a run.
 pub struct Engine<'a> {
     pub target: &'a Named,
     pub seed: u64,
@@ -39,22 +41,22 @@ pub struct Engine<'a> {
     pub runs: u64,
 }
 
-/// What came of it.
+/// The result of a run.
 pub struct RunResult {
     pub runs: u64,
-    /// Kinds of outcomes that were seen.
+    /// The number of different classes of outcomes.
     pub classes: usize,
     pub seconds: f64,
     pub failure: Option<Failure>,
 }
 
-/// An input that must not do what it does.
+/// An input that fails, and the reason.
 pub struct Failure {
     pub why: String,
     pub file: PathBuf,
 }
 
-/// An input on trial, since when.
+/// The input that a thread tries, and when it began.
 type Trying = Mutex<Option<(Instant, Vec<u8>)>>;
 
 struct Shared {
@@ -62,7 +64,7 @@ struct Shared {
     over: AtomicBool,
     classes: Mutex<HashSet<u64>>,
     failure: Mutex<Option<(Vec<u8>, String)>>,
-    /// What each thread tries.
+    /// The input that each thread tries.
     trying: Vec<Trying>,
 }
 
@@ -83,10 +85,10 @@ impl Engine<'_> {
         }
     }
 
-    /// Tries all.
+    /// Tries the requested number of inputs.
     ///
     /// # Errors
-    /// When the corpus cannot be read, or a failing input not be written.
+    /// When the corpus cannot be read, or a failing input cannot be written.
     pub fn run(&self) -> Result<RunResult> {
         let corpus = corpus::read(self.target.name)?;
         let began = Instant::now();
@@ -165,7 +167,8 @@ impl Engine<'_> {
         }
     }
 
-    /// Ends the process: a thread that does not come back can be ended in no other way.
+    /// Reports an endless input and ends the process. A thread in an endless loop cannot be ended
+    /// in another way.
     fn give_up(&self, input: &[u8]) -> ! {
         let name = self.target.name;
         println!("FAILED {name}: an input does not end within {ENDLESS:?}");
@@ -179,7 +182,7 @@ impl Engine<'_> {
         std::process::exit(1)
     }
 
-    /// Writes a failing input down, as short as it can be.
+    /// Shortens a failing input, and writes it to a file.
     fn keep(&self, input: &[u8], why: String) -> Result<Failure> {
         let mut target = (self.target.make)();
         let short = minimise(input, |shorter| attempt(&mut *target, shorter).is_err());
@@ -196,7 +199,7 @@ impl Engine<'_> {
     }
 }
 
-/// What is being tried for longer than anything may.
+/// Returns an input that a thread has been trying for longer than [`ENDLESS`].
 fn endless(trying: &[Trying], now: Instant) -> Option<Vec<u8>> {
     trying.iter().find_map(|it| {
         let trying = lock(it);
@@ -205,7 +208,7 @@ fn endless(trying: &[Trying], now: Instant) -> Option<Vec<u8>> {
     })
 }
 
-/// Tries an input: returns the class of its outcome, or why the outcome is a failure.
+/// Tries an input. Returns the class of its outcome, or the reason why the outcome is a failure.
 pub fn attempt(target: &mut dyn Target, input: &[u8]) -> Result<u64, String> {
     let began = Instant::now();
     let tried = catch_unwind(AssertUnwindSafe(|| target.attempt(input)));

@@ -1,10 +1,10 @@
-//! `cargo xtask fuzz`: every parser of what strangers write, fed with mutations of a committed
-//! corpus, seeded and repeatable.
+//! `cargo xtask fuzz`: feeds every parser that reads untrusted input with mutations of a committed
+//! corpus. A seed repeats a run.
 //!
-//! `cargo fuzz` needs a nightly compiler, and libFuzzer an unsafe entry point; this runs on the
-//! compiler that builds hookbox, and forbids unsafe code like everything else here. What it has
-//! instead of coverage is the *class* of each outcome (which error, which shape): an input that
-//! shows a new class joins the corpus of the run and is mutated further.
+//! `cargo fuzz` needs a nightly compiler, and libFuzzer an unsafe entry point. This fuzzer runs on
+//! the compiler that builds hookbox and has no unsafe code. Instead of coverage it uses the *class*
+//! of each outcome, such as the kind of an error: an input whose outcome has a new class joins the
+//! corpus of the run and is mutated further.
 
 mod corpus;
 mod engine;
@@ -23,38 +23,39 @@ use serde_json::json;
 use engine::{Engine, RunResult};
 use target::TARGETS;
 
-/// Feeds parsers with mutations of a corpus
+/// Feeds every parser that reads untrusted input with mutations of a corpus
 #[derive(Debug, Parser)]
 #[command(name = "fuzz")]
 struct Arguments {
     /// Only this target [default: all]
     #[arg(long)]
     target: Option<String>,
-    /// Inputs for each target
+    /// The number of inputs for each target
     #[arg(long, default_value_t = 100_000)]
     runs: u64,
-    /// Repeats a run; a random seed when it is not given
+    /// The seed of all random choices; the same seed repeats a run [default: a random one]
     #[arg(long)]
     seed: Option<u64>,
-    /// Threads; a run is repeated with as many
+    /// The number of threads; a run is repeated only with the same number
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=64))]
     threads: u8,
-    /// Tries this file only, and shrinks nothing
+    /// Tries only the input in this file, and does not shorten it
     #[arg(long, requires = "target")]
     input: Option<PathBuf>,
-    /// What a change must pass: a short run
+    /// Runs what a change must pass: fewer inputs
     #[arg(long)]
     ci: bool,
-    /// Names the targets, and runs nothing
+    /// Lists the targets, and runs nothing
     #[arg(long)]
     list: bool,
-    /// One JSON object for each target
+    /// Prints one JSON object for each target
     #[arg(long)]
     json: bool,
 }
 
 fn main() -> ExitCode {
-    // A panic is reported with its input; a backtrace of every shrunk copy is noise.
+    // A panic is reported with its input. The default hook would also print a backtrace for every
+    // shortened copy of that input.
     std::panic::set_hook(Box::new(|_| {}));
     run(&Arguments::parse()).unwrap_or_else(|error| {
         eprintln!("error: {error:#}");

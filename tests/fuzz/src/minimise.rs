@@ -1,9 +1,11 @@
-//! A failing input, made as short as it can be and still fail.
+//! Shortens a failing input for as long as it still fails.
 
-/// Tries at most: a shorter input is a help, and no result.
+/// The number of tries to shorten an input. A shorter input helps people, but any failing input
+/// will do.
 const TRIES_MAX: usize = 2_000;
 
-/// Takes out ever smaller pieces for as long as it still fails.
+/// Removes ever smaller pieces of the input, and keeps each removal after which the input still
+/// fails.
 pub fn minimise(input: &[u8], mut fails: impl FnMut(&[u8]) -> bool) -> Vec<u8> {
     let mut shortest = input.to_vec();
     let mut tries = 0;

@@ -1,17 +1,19 @@
-//! Mutations: what a stranger, a broken sender or a bad disk makes of an input.
+//! Mutates inputs, as an attacker, a defective sender or a bad disk might change them.
 
 use hookbox_testkit::chance::Chance;
 
-/// Longest input that is made. Longer ones only take longer: every limit of the parsers is below.
+/// The most bytes of an input. Longer inputs would only take longer, because every limit of the
+/// parsers is below this.
 const BYTES_MAX: usize = 16 * 1024;
 
-/// Most mutations of one input.
+/// The most mutations of one input.
 const STEPS_MAX: u64 = 6;
 
-/// Bytes that have a meaning in some format.
+/// Bytes that have a special meaning in some format.
 const LIVELY: &[u8] = b"\0\x01\x7f\x80\xff\"\\{}[]:,=\r\n \t-+.0919eEa/?#%;";
 
-/// A changed copy. `others` lends what is spliced in, `words` what the target knows.
+/// Returns a mutated copy of an input. Pieces of `others` and of `words`, which have a meaning for
+/// the target, are inserted.
 pub fn mutate(input: &[u8], others: &[Vec<u8>], words: &[&[u8]], chance: &mut Chance) -> Vec<u8> {
     let mut bytes = input.to_vec();
     for _ in 0..chance.between(1, STEPS_MAX) {
@@ -64,7 +66,8 @@ fn place(length: usize, chance: &mut Chance) -> usize {
     usize::try_from(chance.between(0, length as u64)).unwrap_or(0)
 }
 
-/// A short way behind `at` mostly, anywhere behind it sometimes.
+/// Returns the end of a piece that begins at `at`: mostly within 24 bytes, sometimes anywhere after
+/// it.
 fn end(at: usize, length: usize, chance: &mut Chance) -> usize {
     let most = if chance.between(0, 7) == 0 {
         length
@@ -91,7 +94,7 @@ fn flip(bytes: &mut [u8], at: usize, chance: &mut Chance) {
     }
 }
 
-/// A decimal number in the place of the digits at `at`.
+/// Replaces the digits at `at` by another decimal number.
 fn number(bytes: &mut Vec<u8>, at: usize, chance: &mut Chance) {
     let digits = bytes[at..].iter().take_while(|byte| byte.is_ascii_digit());
     let end = at + digits.count();
@@ -105,7 +108,7 @@ fn number(bytes: &mut Vec<u8>, at: usize, chance: &mut Chance) {
     drop(bytes.splice(at..end, number.bytes()));
 }
 
-/// A big-endian length of four bytes.
+/// Overwrites four bytes at `at` by a big-endian length.
 fn length(bytes: &mut Vec<u8>, at: usize, chance: &mut Chance) {
     let length = match chance.between(0, 3) {
         0 => 0,

@@ -1,4 +1,4 @@
-//! What is fuzzed: one file each.
+//! The fuzzing targets, one in each file.
 
 mod account;
 mod config;
@@ -12,30 +12,32 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 pub use list::{Named, TARGETS};
 
-/// Something that reads what strangers write.
+/// A parser that reads untrusted input.
 pub trait Target {
-    /// Inputs to begin with that are made rather than committed: signed ones, say.
+    /// Returns further first inputs that are computed rather than committed, such as signed
+    /// requests.
     fn seeds(&self) -> Vec<Vec<u8>> {
         Vec::new()
     }
 
-    /// Words that mean something to it.
+    /// Returns words that have a meaning for the parser.
     fn words(&self) -> Vec<&'static [u8]> {
         Vec::new()
     }
 
-    /// Tries an input, and returns the class of its outcome, or why the outcome is a failure.
+    /// Tries an input. Returns the class of its outcome, or the reason why the outcome is a
+    /// failure.
     fn attempt(&mut self, input: &[u8]) -> Result<u64, String>;
 }
 
-/// A class by what it is made of.
+/// Computes a class from the values that describe an outcome.
 pub fn class(of: impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
     of.hash(&mut hasher);
     hasher.finish()
 }
 
-/// A text without what differs from input to input: digits, and what is quoted.
+/// Removes from a text what differs between inputs: digits, and text in quotes.
 pub fn shape(text: &str) -> String {
     let mut quoted = false;
     let kept = text.chars().filter(|&one| {

@@ -1,6 +1,6 @@
-//! The accept reports that have reached the store, and what must hold of them: each instance
-//! reports its numbers from 1 and without a gap, reports each once, reports only what was
-//! confirmed, and, as long as it lives, reports everything that it has answered 200.
+//! The accept reports that have reached the store, and the rules for them. Each instance reports
+//! its sequence numbers from 1, without a gap and each once. It reports only receipts that the
+//! broker confirmed. As long as it lives, it reports every receipt that it answered 200.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,18 +8,18 @@ use hookbox_event::{Account, InstanceId, ReceiptId, ReportedUpTo};
 
 use crate::world::State;
 
-/// What every instance has reported.
+/// The accept reports of all instances.
 #[derive(Default)]
 pub(crate) struct Accounts {
-    /// By the first number of each.
+    /// The reports of each instance by the first sequence number in the report.
     by_instance: BTreeMap<InstanceId, BTreeMap<u64, Account>>,
     receipts: BTreeSet<ReceiptId>,
-    /// The last number of each that has closed.
+    /// The last sequence number of each instance that has closed.
     closed: BTreeMap<InstanceId, u64>,
 }
 
 impl Accounts {
-    /// Adds one; returns what contradicts those before it.
+    /// Adds a report, and returns how it contradicts an earlier one, if it does.
     pub fn write(&mut self, account: &Account) -> Option<String> {
         let instance = account.instance;
         let reports = self.by_instance.entry(instance).or_default();
@@ -42,7 +42,7 @@ impl Accounts {
         None
     }
 
-    /// How many receipts living ingests have answered 200 and not reported yet.
+    /// Returns the number of receipts that living ingests have answered 200 and not reported yet.
     pub fn unreported(&self, state: &State) -> usize {
         let accepted = state.accepted.iter();
         accepted
@@ -50,12 +50,12 @@ impl Accounts {
             .count()
     }
 
-    /// How many receipts were reported.
+    /// Returns the number of reported receipts.
     pub fn receipts(&self) -> u64 {
         self.receipts.len() as u64
     }
 
-    /// How far each instance has reported, the newest first.
+    /// Returns the last reported sequence number of each instance, the newest instance first.
     pub fn reported(&self) -> Vec<ReportedUpTo> {
         let last = |reports: &BTreeMap<u64, Account>| reports.values().map(|it| it.last).max();
         let one = |(instance, reports): (&InstanceId, &BTreeMap<u64, Account>)| ReportedUpTo {
@@ -65,7 +65,7 @@ impl Accounts {
         self.by_instance.iter().rev().map(one).collect()
     }
 
-    /// What does not hold, once everything that was sent has arrived.
+    /// Returns the violated rules. All reports must have arrived before.
     pub fn check(&self, state: &State) -> Vec<String> {
         let mut found = Vec::new();
         for (instance, reports) in &self.by_instance {
@@ -86,8 +86,8 @@ impl Accounts {
         found
     }
 
-    /// What the stores call imbalances of numbers: a receipt beyond the last number of an instance
-    /// that has closed, and two receipts with one number.
+    /// Returns the imbalances of sequence numbers that the real stores detect, too: a receipt whose
+    /// number is above the last one of a closed instance, and two receipts with the same number.
     fn numbers(&self, state: &State) -> Vec<String> {
         let mut found = Vec::new();
         let mut by_number = BTreeMap::new();

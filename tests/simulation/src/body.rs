@@ -1,41 +1,42 @@
-//! The content of a body in a run: which event, and what its handler is to do.
+//! The body of a simulated webhook: it names the event and how the handler must treat it.
 
 use bytes::Bytes;
 use hookbox_event::{ContentDigest, EventId, Scalar, SourceName, scan};
 use serde::{Deserialize, Serialize};
 
-/// How a handler fails an event, for its first so many attempts.
+/// How the handler treats an event. A number is that of the first attempts that fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Plan {
-    /// Not at all.
+    /// The handler succeeds.
     Well,
-    /// An error that may pass.
+    /// The handler returns a transient error.
     Transient(u32),
-    /// An error that will not.
+    /// The handler returns a permanent error.
     Permanent,
-    /// A panic.
+    /// The handler panics.
     Panic(u32),
-    /// It takes longer than it may.
+    /// The handler runs past its time limit.
     Hang(u32),
-    /// It commits the transaction that it only borrows.
+    /// The handler commits the transaction, which it only borrows.
     Commit,
-    /// It rolls back the transaction that it only borrows, and writes its effect after that.
+    /// The handler rolls back the transaction, which it only borrows, and writes its effect after
+    /// that.
     RollBack,
-    /// It takes its process with it.
+    /// The handler kills its process.
     Kill,
-    /// A statement fails, and the handler continues as if nothing had happened (H9).
+    /// A statement of the handler fails, and the handler reports success (H9).
     Swallow(u32),
 }
 
-/// A body, as the handler reads it.
+/// A webhook body as the handler parses it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct EventBody {
     pub integration_id: u64,
     pub uid: String,
     pub event: Kind,
     pub plan: Plan,
-    /// Distinguishes two bodies of one event.
+    /// A number that makes two bodies of the same event differ.
     pub variant: u64,
 }
 
@@ -47,12 +48,13 @@ pub(crate) struct Kind {
 
 impl EventBody {
     pub fn bytes(&self) -> Bytes {
-        // Plain data always becomes JSON.
+        // Serializing these plain fields cannot fail.
         serde_json::to_vec(self).unwrap_or_default().into()
     }
 }
 
-/// What a body must be taken for, worked out anew here: not by the code that is tested.
+/// Computes the event id and the content digest that a body must get. This is written apart from
+/// the code under test, so that a mistake there shows.
 pub(crate) fn identity(source: &SourceName, body: &[u8]) -> (EventId, ContentDigest) {
     match serde_json::from_slice::<EventBody>(body) {
         Ok(said) => {

@@ -1,4 +1,5 @@
-//! A broker in memory. What it confirms it keeps; everything else it reports may be wrong.
+//! A broker in memory. It keeps every message that it confirms; any error that it reports may be
+//! wrong.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,10 +15,10 @@ use crate::delivery::QueueSubscription;
 use crate::fault::Fault;
 use crate::process::Process;
 
-/// How long a publish without an answer takes to fail, as the drivers have it.
+/// The time after which a publish without a confirm fails, as in the drivers.
 const CONFIRM_DEADLINE: Duration = Duration::from_millis(2_500);
 
-/// What may happen to a publish, in the order in which it is tried.
+/// The faults that may strike a publish, in the order in which they are drawn.
 const PUBLISH: &[Fault] = &[
     Fault::Blocked,
     Fault::LostBeforePublish,
@@ -144,7 +145,7 @@ impl Broker for SimBroker {
 
     fn readiness(&self) -> Readiness {
         if self.process.world.state().queues.away {
-            Readiness::not_ready(NotReadyKind::Unreachable, "the broker is away")
+            Readiness::not_ready(NotReadyKind::Unreachable, "the broker is unreachable")
         } else {
             Readiness::Ready
         }
@@ -156,7 +157,7 @@ impl Broker for SimBroker {
 }
 
 impl SimBroker {
-    /// Puts the batch where this fault lets it arrive. Answers in how many queues it is now.
+    /// Stores the batch in the queues that it reaches under this fault, and returns their number.
     fn store(&self, fault: Option<Fault>, routes: &[RouteName], batch: &Batch) -> usize {
         let process = &self.process;
         let some = process.world.chance.below(routes.len() as u64);

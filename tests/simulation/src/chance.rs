@@ -1,12 +1,13 @@
-//! The one source of chance of a run.
+//! The only source of random numbers in a run.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use hookbox_driver::Rng;
 
-/// Numbers from a seed: splitmix64, which is small, well spread, and needs no library whose next
-/// version would change what a seed means.
+/// A generator of random numbers from a seed. The algorithm is splitmix64: it is small, its numbers
+/// are well distributed, and it needs no library whose next version would change the runs of a
+/// seed.
 pub(crate) struct Chance {
     state: Mutex<u64>,
 }
@@ -26,18 +27,18 @@ impl Chance {
         z ^ (z >> 31)
     }
 
-    /// From 0 to `bound`, which is excluded and not 0. The slight bias of the remainder does not
-    /// matter here.
+    /// Returns a number from 0 up to but not including `bound`, which is at least 1. The slight
+    /// bias of the remainder does not matter here.
     pub fn below(&self, bound: u64) -> u64 {
         self.next() % bound.max(1)
     }
 
-    /// From `low` to `high`, both included.
+    /// Returns a number from `low` to `high`, both included.
     pub fn between(&self, low: u64, high: u64) -> u64 {
         low + self.below(high - low + 1)
     }
 
-    /// So often out of a hundred.
+    /// Returns true in `share` of a hundred cases.
     pub fn percent(&self, share: u64) -> bool {
         self.below(100) < share
     }

@@ -1,4 +1,5 @@
-//! A subscription and its deliveries: late, doubled, out of order, and acked into the void.
+//! A subscription of the simulated broker, and its deliveries. They may come twice or out of order,
+//! and an acknowledgement may be lost, late or rejected.
 
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use crate::process::Process;
 use crate::queues::Message;
 use crate::world::State;
 
-/// How far back in its queue a message may be and still come first.
+/// How many messages a delivery may overtake at most.
 const REORDERED_WITHIN: u64 = 6;
 
 /// One consumer of one process.
@@ -86,8 +87,8 @@ impl Subscription for QueueSubscription {
 
     async fn close(self: Box<Self>) {
         self.process.step("close a subscription").await;
-        // What was settled has arrived; what is in flight stays so until it is settled, or is
-        // redelivered when the process ends.
+        // Earlier settlements have reached the broker. A message in flight stays so until it is
+        // settled, or is redelivered when the process ends.
         let mut state = self.process.world.state();
         if let Some(consumer) = state.queues.consumers.get_mut(&self.consumer) {
             consumer.prefetch = 0;
@@ -117,7 +118,7 @@ impl QueueSubscription {
 
 impl Drop for QueueSubscription {
     fn drop(&mut self) {
-        // A dropped subscription takes no more messages; what it has handed out can still be
+        // A dropped subscription takes no more messages. Its messages in flight can still be
         // settled.
         let mut state = self.process.world.state();
         if let Some(consumer) = state.queues.consumers.get_mut(&self.consumer) {
@@ -126,7 +127,7 @@ impl Drop for QueueSubscription {
     }
 }
 
-/// The broker moves a message to its dead-letter queue.
+/// Moves a message to the dead-letter queue, as the broker does when it gives up a message.
 fn give_up(state: &mut State, consumer: u64, tag: u64, route: &RouteName) {
     if let Some((queue, message)) = state.queues.settle(consumer, tag) {
         let bytes = message.bytes;
@@ -136,7 +137,7 @@ fn give_up(state: &mut State, consumer: u64, tag: u64, route: &RouteName) {
     }
 }
 
-/// One delivery in flight.
+/// Settles one delivery. When it is dropped unsettled, the message returns to its queue.
 struct MessageSettler {
     process: Arc<Process>,
     consumer: u64,
@@ -201,7 +202,7 @@ impl Settler for MessageSettler {
 }
 
 impl MessageSettler {
-    /// I6: when an ack is sent, everything in the message has its outcome, committed.
+    /// Checks that every envelope in the message has a committed outcome when an ack is sent (I6).
     fn check(&self) {
         let mut state = self.process.world.state();
         let wanting = state.tables.wanting(&self.queue, &self.message);

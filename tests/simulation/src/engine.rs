@@ -1,4 +1,5 @@
-//! The processes of a run: real engines, started, killed, drained, and started again.
+//! The processes of a run: real ingests and workers that are started, killed, drained and
+//! restarted.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -21,20 +22,20 @@ use crate::scenario::{ROUTES, Scenario, route, source};
 use crate::store::SimStore;
 use crate::world::{SimClock, World};
 
-/// How long a drain may take. A handler may run to its time limit, and then its outcome is
-/// written, in spite of faults.
+/// The time within which a drain must end. In that time a handler may run to its time limit, and
+/// its outcome is written, even while faults strike.
 const DRAIN: Duration = Duration::from_secs(60);
 
-/// How long a worker may take to clear its start markers, as in a drain of 20 s.
+/// The time that a worker has to clear its start markers: as much as in a real drain of 20 s.
 const CLEAR_STARTS: Duration = Duration::from_secs(2);
 
-/// What a process is, besides running.
+/// A process that runs, and the handles to stop it and to send it requests.
 #[derive(Clone)]
 pub(crate) struct Running {
     pub process: Arc<Process>,
-    /// Cancelled: it is to drain.
+    /// Cancelled when the process must drain.
     pub stop: CancellationToken,
-    /// Where to post to, when it is an ingest.
+    /// The ingest to send requests to; `None` for a worker.
     pub ingest: Option<Arc<Ingest>>,
 }
 
@@ -65,7 +66,7 @@ impl Fleet {
         fleet
     }
 
-    /// Processes that live and were not asked to stop.
+    /// Returns the processes that are alive and were not asked to stop.
     pub fn running(&self) -> Vec<Running> {
         self.slots().iter().flatten().cloned().collect()
     }
@@ -74,7 +75,7 @@ impl Fleet {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps one place filled: as soon as a process has ended, the next one starts.
+    /// Keeps one slot occupied: starts the next process as soon as the one before has ended.
     async fn keep(self: Arc<Self>, slot: usize) {
         let is_ingest = (slot as u64) < self.scenario.ingests;
         while !self.stop.is_cancelled() {
@@ -157,7 +158,8 @@ impl Fleet {
         }
     }
 
-    /// How long a worker may bring to its end what it runs: for ever, or less than that may take.
+    /// Waits for as long as a draining worker may finish its running handlers: for ever, or, when
+    /// the fault `Cut` strikes, for less time than they may need.
     async fn grace(&self, process: &Process) {
         let world = &self.world;
         if world.strikes(Fault::Cut, &process.name) {
@@ -177,7 +179,7 @@ impl Fleet {
         running
     }
 
-    /// Sees a process to its end: at once when it is dead, else when it has drained.
+    /// Waits until a process has ended: at once when it is dead, otherwise when it has drained.
     async fn end(&self, process: &Arc<Process>, drained: impl Future<Output = bool>) {
         let well = tokio::select! {
             biased;
@@ -272,7 +274,7 @@ impl Fleet {
     }
 }
 
-/// The key of the source, or of a forger.
+/// Returns a signing key: that of the source for `right`, and that of a forger for any other text.
 pub(crate) fn key(which: &str) -> Option<Key> {
     Key::new("2026-11", None, which.as_bytes().to_vec()).ok()
 }

@@ -1,4 +1,5 @@
-//! The faults of a run, by name, so that a report can show that each of them happened.
+//! The faults that may strike in a run, by name, so that a report can show that each of them
+//! struck.
 
 use std::collections::BTreeMap;
 
@@ -11,16 +12,16 @@ macro_rules! faults {
         }
 
         impl Fault {
-            /// Every one.
+            /// All faults.
             pub const ALL: &[Fault] = &[$(Fault::$name),*];
 
-            /// Its name in reports.
+            /// Returns the name of the fault in reports.
             pub fn as_str(self) -> &'static str {
                 match self { $(Fault::$name => $word,)* }
             }
 
-            /// How often it strikes where it could, out of a thousand, when a run has it at full
-            /// strength: as often as leaves the engines able to make progress.
+            /// Returns how often, in a thousand opportunities, the fault strikes at full strength.
+            /// The numbers are low enough for the engines to make progress.
             pub(crate) fn per_mille(self) -> u64 {
                 match self { $(Fault::$name => $weight,)* }
             }
@@ -31,21 +32,21 @@ macro_rules! faults {
 faults! {
     /// The broker rejects the publish; nothing is stored.
     Nack = "publish_nacked", 60;
-    /// A queue is not there for this publish; the others have it.
+    /// One queue does not exist for this publish; the other queues store the message.
     Returned = "publish_returned", 40;
-    /// Stored in some of its queues, and then an error.
+    /// The publish is stored in some of its queues, and then fails.
     PartlyStored = "publish_partly_stored", 60;
-    /// Stored, and the confirm never comes.
+    /// The publish is stored, and its confirm never arrives.
     ConfirmLost = "confirm_lost", 60;
     /// The connection breaks before the publish arrives.
     LostBeforePublish = "connection_lost_before_publish", 40;
     /// The connection breaks after the publish was stored.
     LostAfterPublish = "connection_lost_after_publish", 40;
-    /// Not confirmed in time, and stored long after.
+    /// The publish is not confirmed in time, and is stored long after.
     StoredLate = "publish_stored_late", 40;
-    /// One publish, two messages.
+    /// One publish is stored as two messages.
     StoredTwice = "publish_stored_twice", 40;
-    /// The broker has an alarm.
+    /// The broker has a resource alarm and blocks publishers.
     Blocked = "broker_blocked", 30;
     /// The broker is unavailable for a while.
     BrokerAway = "broker_away", 0;
@@ -53,9 +54,9 @@ faults! {
     ConnectionLost = "connection_lost", 0;
     /// Subscribing fails.
     SubscribeFailed = "subscribe_failed", 100;
-    /// Delivered, and ready for another consumer as well.
+    /// A message is delivered and stays ready for another consumer.
     DeliveredTwice = "delivered_twice", 60;
-    /// Another message than the oldest comes first.
+    /// A message is delivered before an older one of its queue.
     Reordered = "reordered", 200;
     /// The ack never arrives: the message is redelivered.
     AckLost = "ack_lost", 60;
@@ -63,41 +64,41 @@ faults! {
     AckLate = "ack_late", 60;
     /// The ack fails, and the message is redelivered.
     AckFailed = "ack_failed", 60;
-    /// An ack for a delivery of a connection that is gone.
+    /// An ack is sent for a delivery whose connection is gone.
     AckStale = "ack_stale", 0;
     /// The broker gives up a message and dead-letters it.
     GaveUp = "broker_gave_up", 8;
-    /// Bytes that are no batch stand in a queue.
+    /// A queue holds bytes that are not a batch.
     Garbage = "garbage_in_queue", 0;
     /// The store is unavailable for a while.
     StoreAway = "store_away", 0;
-    /// A statement fails because the connection is gone; the transaction with it.
+    /// A statement fails because the connection is gone; the transaction ends with it.
     StatementLost = "statement_lost", 25;
     /// The store ends a transaction to resolve a deadlock.
     Deadlock = "deadlock", 40;
     /// A handler's statement waits for a lock of another session, and fails.
     ForeignLock = "foreign_lock", 60;
-    /// A handler's statement is denied a right.
+    /// A handler's statement fails because a database permission is missing.
     MissingRight = "missing_right", 60;
-    /// The commit took, and the answer is an error.
+    /// A transaction is committed, and the commit returns an error.
     CommittedUnknown = "committed_and_unknown", 60;
-    /// The commit did not take, and the answer is an error.
+    /// A transaction is not committed, and the commit returns an error.
     AbortedUnknown = "aborted_and_unknown", 60;
-    /// The answer is an error, and the commit takes later.
+    /// The commit returns an error, and the transaction is committed later.
     CommittedLate = "committed_late", 30;
     /// A transaction whose owner is gone keeps its locks for a while.
     Zombie = "zombie_transaction", 200;
-    /// a failure or undecodable bytes is written, and the answer is an error.
+    /// A failure or undecodable bytes are recorded, and the call returns an error.
     RecordedUnknown = "recorded_and_unknown", 80;
     /// An operation takes seconds.
     Slow = "slow_operation", 20;
-    /// A process dies, at a step of one of the seams.
+    /// A process dies during a call of the broker or the store.
     KilledAtStep = "killed_at_step", 6;
-    /// A process dies, at any moment.
+    /// A process dies at any moment.
     KilledAnytime = "killed_anytime", 0;
     /// A process is asked to stop, and drains.
     Drained = "drained", 0;
-    /// A process that drains is not let finish: it lets go of what runs.
+    /// A draining process is cut short: it abandons its running handlers.
     Cut = "drain_cut", 500;
     /// A process starts with a clock that is wrong by up to a day.
     ClockWrong = "clock_wrong", 300;
@@ -105,15 +106,15 @@ faults! {
     Replayed = "dead_letter_replayed", 0;
     /// The sender disconnects before its response.
     SenderLeft = "sender_left", 60;
-    /// The answer was given, and never arrives.
+    /// A request is answered, and the response never reaches the sender.
     AnswerLost = "answer_lost", 60;
     /// A request is posted without a valid signature.
     Forged = "forged_request", 0;
 }
 
-/// Which faults a run has, how often, and what came of it.
+/// The faults of a run, how often each may strike, and how often each has struck.
 pub(crate) struct Faults {
-    /// Out of a thousand.
+    /// How often each fault strikes, in a thousand opportunities.
     rates: BTreeMap<Fault, u64>,
     pub counts: BTreeMap<Fault, u64>,
     pub calm: bool,

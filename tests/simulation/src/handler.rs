@@ -1,4 +1,4 @@
-//! The handler of a run: writes one effect, and fails as the event's body says.
+//! The handler of a run: it writes one effect, and fails as the event's body requests.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,9 +13,9 @@ use crate::store::SimStore;
 use crate::tables::Effect;
 use crate::tx::{SimConnection, SimError};
 
-/// How long one run of a handler may take. Its three steps are done in 5 s, however slow they
-/// are. Until a failure is recorded, every copy of the message that is in flight may run the
-/// handler once, so that one which hangs delays its event by a multiple of this.
+/// The time limit of one run of the handler. Its three steps take at most 5 s, even when each is
+/// slow. Until a failure is recorded, each copy of the message in flight may run the handler once,
+/// so that a handler that hangs delays its event by a multiple of this time.
 pub(crate) const TIME_LIMIT: Duration = Duration::from_secs(8);
 
 pub(crate) struct Apply {
@@ -24,7 +24,7 @@ pub(crate) struct Apply {
 }
 
 #[derive(Debug, thiserror::Error)]
-#[error("it fails as planned")]
+#[error("the handler fails as planned")]
 struct PlannedFailure;
 
 impl Handler<SimStore> for Apply {
@@ -49,7 +49,8 @@ impl Handler<SimStore> for Apply {
             self.process.name, event.id, self.route, event.attempt
         ));
         let on = (self.route.clone(), event.id);
-        // For an event without an attempt, a replay or a deferred retry is the first one.
+        // A replay or a deferred retry of an event that was never attempted has attempt 1, too, but
+        // is a retry that waits in the store.
         let is_first = event.attempt == 1 && !world.state().tables.retries.contains_key(&on);
         let start = Start {
             receipt: event.receipt,
@@ -67,14 +68,14 @@ impl Handler<SimStore> for Apply {
             world.state().violate("I3", &what);
         }
         self.process.step("handle").await;
-        // Written first: what follows must take it back.
+        // The effect is written first, so that a failure below must roll it back.
         self.own(tx.write(effect).await)?;
         let fails = |times: u32| event.attempt <= times;
         match event.payload.plan {
             Plan::Transient(times) if fails(times) => Err(PlannedFailure.into()),
             Plan::Permanent => Err(HandlerError::permanent(PlannedFailure)),
             Plan::Panic(times) if fails(times) => {
-                // Unwinds without the hook that would print it.
+                // Unlike `panic!`, this does not call the panic hook, which would print the panic.
                 std::panic::resume_unwind(Box::new("as planned".to_owned()))
             }
             Plan::Hang(times) if fails(times) => {
@@ -100,7 +101,8 @@ impl Handler<SimStore> for Apply {
 }
 
 impl Apply {
-    /// What its author makes of an error of the store; the driver's word outranks it.
+    /// Classifies an error of the store at random, as a handler's author might. The driver's own
+    /// diagnosis must outrank it.
     fn own(&self, result: Result<(), SimError>) -> Result<(), HandlerError> {
         result.map_err(|error| {
             if self.process.world.chance.percent(50) {

@@ -1,5 +1,6 @@
-//! Checks which handlers run beside which in one process. An event that may have ended another
-//! process must run in isolation: otherwise another event could be blamed for its next death.
+//! Checks which handlers run at the same time in one process. An event that may have ended another
+//! process must run in isolation. Otherwise another event could be blamed when it ends a process
+//! again.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -8,7 +9,8 @@ use hookbox_driver::{Start, StartCounts};
 use hookbox_event::RouteName;
 use tokio::task::{self, Id};
 
-/// Of which task: another may have a copy in flight, without having read its counts.
+/// A suspected event, and the task that has read its start counts. Another task may have a copy of
+/// the event in flight without having read them.
 type Suspect = (Option<Id>, RouteName, Start);
 
 /// The handlers of one process, checked for isolation.
@@ -19,23 +21,23 @@ pub(crate) struct IsolationCheck {
 
 #[derive(Default)]
 struct Now {
-    /// Starts that the store returned as counted before and not survived.
+    /// Starts for which the store returned start markers of earlier runs that were not cleared.
     suspects: HashSet<Suspect>,
-    /// Each with whether it must run in isolation.
+    /// The running handlers by number, each with whether it must run in isolation.
     running: BTreeMap<u64, bool>,
     number: u64,
 }
 
-/// A handler that runs, until this is dropped.
+/// A running handler. Dropping this value ends the run.
 pub(crate) struct RunningHandler<'a> {
     check: &'a IsolationCheck,
     number: u64,
-    /// Whether one of them must run in isolation, and does not.
+    /// Whether this handler or one beside it must run in isolation.
     pub is_wrong: bool,
 }
 
 impl IsolationCheck {
-    /// The store returned how often each was started.
+    /// Records the start counts that the store returned to this task.
     pub fn counts_read(&self, route: &RouteName, of: &[Start], counts: &[StartCounts]) {
         let mut now = self.now();
         for (start, count) in of.iter().zip(counts) {
@@ -48,7 +50,7 @@ impl IsolationCheck {
         }
     }
 
-    /// These are no suspects any more.
+    /// Records that these starts are no longer suspected.
     pub fn cleared(&self, route: &RouteName, of: &[Start]) {
         let mut now = self.now();
         for start in of {
@@ -56,7 +58,7 @@ impl IsolationCheck {
         }
     }
 
-    /// A handler begins.
+    /// Records that a handler begins to run.
     pub fn begin(&self, route: &RouteName, start: &Start) -> RunningHandler<'_> {
         let mut now = self.now();
         let alone = now.suspects.contains(&suspect(route, start));

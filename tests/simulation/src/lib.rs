@@ -1,14 +1,15 @@
-//! The real engines of hookbox, over fakes of the seams that fail as real servers do.
+//! Runs the real engines of hookbox over an in-memory broker and store that fail as real servers
+//! do.
 //!
-//! One run is one seed. A few senders post signed webhooks to real ingests, real workers take
-//! them to their outcomes, and between them stand a broker and a store in memory that lose
-//! confirms, deliver twice, answer a commit with an error, become unavailable, and kill the process
-//! at any step. Time is virtual and every choice comes from the seed, so a run repeats itself
-//! exactly (I20). It has two phases: faults, and then none at all, in which everything must drain
-//! in bounded time. Then `check` compares the responses that senders got with what the store has.
+//! One run is one seed. A few senders post signed webhooks to real ingests, and real workers
+//! process them. The broker and the store between them lose confirms, deliver twice, answer a
+//! commit with an error, become unavailable, and kill the process at any step. Time is virtual and
+//! every choice comes from the seed, so a run repeats exactly (I20). A run has two phases: one with
+//! faults, and one without, in which all work must drain in bounded time. Then `check` compares the
+//! responses that senders got with the contents of the store.
 //!
-//! What a seam promises is kept by the fakes; what it does not promise is what they break. A run
-//! that fails prints the one command that repeats it.
+//! The fakes keep every promise of the seams (`Broker`, `Store`) and break everything that a seam
+//! does not promise. A run that fails prints the one command that repeats it.
 
 mod accounts;
 mod body;

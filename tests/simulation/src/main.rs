@@ -1,4 +1,4 @@
-//! `hookbox-simulation`: many seeds in a row; the first that breaks an invariant ends it.
+//! `hookbox-simulation`: runs many seeds in a row and stops at the first that breaks an invariant.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -9,25 +9,25 @@ use clap::Parser;
 use hookbox_simulation::{Fault, RunResult, Summary, run};
 use serde_json::json;
 
-/// How often progress is printed.
+/// The interval at which progress is printed.
 const PROGRESS: Duration = Duration::from_secs(5);
 
-/// Runs the engines over fakes that lie, in virtual time.
+/// Runs the engines over a simulated broker and store that fail, in virtual time.
 #[derive(Parser)]
 struct Arguments {
-    /// The first seed; a random one when it is not given.
+    /// The first seed [default: a random one]
     #[arg(long)]
     seed: Option<u64>,
-    /// How many seeds, one after the other.
+    /// The number of seeds to run, each one higher than the one before
     #[arg(long, default_value_t = 1)]
     seeds: u64,
-    /// Print everything that happens, and not the last of it only.
+    /// Print the whole trace of each run, not only the last lines of a failed run
     #[arg(long)]
     trace: bool,
-    /// Continue after a seed that breaks an invariant.
+    /// Continue after a seed that breaks an invariant
     #[arg(long)]
     keep_going: bool,
-    /// Print the result as JSON.
+    /// Print the result as JSON
     #[arg(long)]
     json: bool,
 }
@@ -87,7 +87,7 @@ fn main() -> Result<ExitCode> {
 fn fresh_seed() -> Result<u64> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let now = now.context("the clock is before 1970")?;
-    // Seven digits: people read it out.
+    // Seven digits are short enough for people to read a seed out to each other.
     Ok(u64::from(now.subsec_micros()) * 10 + now.as_secs() % 10)
 }
 

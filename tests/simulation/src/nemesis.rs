@@ -1,5 +1,5 @@
-//! The faults that are tied to no step: outages, broken connections, deaths at any moment, drains,
-//! and rubbish in a queue.
+//! Inflicts the faults that can strike at any moment rather than at a call of the broker or store:
+//! outages, broken connections, deaths, drains, replays, and undecodable bytes in a queue.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +23,7 @@ const BLOWS: &[Fault] = &[
     Fault::Replayed,
 ];
 
-/// Strikes until the phase of faults is over.
+/// Inflicts faults until the phase of faults is over, and then ends all faults.
 pub(crate) async fn rage(fleet: &Arc<Fleet>) {
     let world = &fleet.world;
     let until = Instant::now() + fleet.scenario.safety;
@@ -42,7 +42,7 @@ pub(crate) async fn rage(fleet: &Arc<Fleet>) {
             strike(fleet, *fault);
         }
     }
-    // The other phase: nothing is broken any more, and nothing breaks.
+    // The second phase begins: every outage has ended, and no further fault strikes.
     let mut state = world.state();
     state.trace.note("calm");
     state.faults.calm = true;
@@ -110,7 +110,7 @@ fn strike(fleet: &Fleet, fault: Fault) {
     }
 }
 
-/// Ends an outage after a while.
+/// Ends an outage after a random time.
 fn back(world: &Arc<World>, end: impl FnOnce(&World) + Send + 'static) {
     let wait: Duration = world.chance.millis(100, 6_000);
     world.after(wait, move |world| {

@@ -1,9 +1,8 @@
-//! One process of hookbox, as the world sees it: something that acts through the seams until it
-//! is dead.
+//! One simulated process of hookbox, which acts on the broker and the store until it dies.
 //!
-//! To die is to be cut off: every step through a seam of a dead process takes for ever, its
-//! connections are lost and its transactions end, so that nothing of it can be seen from outside
-//! any more. What is left of its tasks ends with the run.
+//! A dead process is cut off rather than stopped: each of its calls to the broker or the store
+//! waits for ever, its connections are lost and its transactions end, so that it has no further
+//! effect. Its remaining tasks end with the run.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,8 +22,8 @@ pub(crate) struct Process {
     pub died: CancellationToken,
     pub world: Arc<World>,
     pub isolation: IsolationCheck,
-    /// Runs whose handler rolled its transaction back, each with the task to which the store
-    /// reported it: no other task can know.
+    /// Handler runs that rolled back their own transaction, each with the task to which the store
+    /// reported it. No other task of the process knows of it.
     ended: Mutex<BTreeSet<(Option<Id>, OnRoute, u32)>>,
 }
 
@@ -42,15 +41,15 @@ impl Process {
         })
     }
 
-    /// The store has proved to this task that a run has ended its transaction. From then on the
-    /// claim is free, so that another task may run another copy of the same event until it is
-    /// recorded; this one must not.
+    /// Records that the store has shown to this task that a handler ended its own transaction. The
+    /// claim is free from then on. Until the failure is recorded, another task may run another copy
+    /// of the same event, but this task must not.
     pub fn note_end(&self, (on, attempt): (OnRoute, u32)) {
         let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
         ended.insert((try_id(), on, attempt));
     }
 
-    /// Whether this task knows that.
+    /// Returns whether the store has shown to this task that the handler run ended its transaction.
     pub fn has_ended(&self, (on, attempt): &(OnRoute, u32)) -> bool {
         let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
         ended.contains(&(try_id(), on.clone(), *attempt))
@@ -60,8 +59,8 @@ impl Process {
         self.died.is_cancelled()
     }
 
-    /// Every step through a seam begins and ends with this: some time passes, and the process
-    /// may be dead, or die now.
+    /// Marks a step of a call to the broker or the store: some time passes, and the process may
+    /// die. Never returns once the process is dead.
     pub async fn step(&self, what: &str) {
         self.unless_dead().await;
         let world = &self.world;
@@ -81,7 +80,7 @@ impl Process {
         self.unless_dead().await;
     }
 
-    /// Continues only while the process lives.
+    /// Returns while the process is alive, and waits for ever once it is dead.
     pub async fn unless_dead(&self) {
         if self.is_dead() {
             std::future::pending::<()>().await;
@@ -94,7 +93,8 @@ impl Process {
         self.die();
     }
 
-    /// Its unfinished work then looks like that of a killed process.
+    /// Counts the end of this process as a death, because its unfinished work looks to other
+    /// processes like that of a killed one.
     pub fn count_as_death(&self) {
         let name = self.name.clone();
         self.world.state().tables.deaths.insert(name);

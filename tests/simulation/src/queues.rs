@@ -1,4 +1,5 @@
-//! The broker's side: what waits in which queue, and what is in flight at which consumer.
+//! The state of the simulated broker: the messages that wait in each queue, and those in flight at
+//! each consumer.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -20,9 +21,9 @@ pub(crate) struct Consumer {
     pub queue: Queue,
     pub prefetch: usize,
     pub process: u64,
-    /// By delivery tag.
+    /// The messages in flight by delivery tag.
     pub unsettled: BTreeMap<u64, Message>,
-    /// Its connection is gone.
+    /// Whether the connection of the consumer is gone.
     pub lost: bool,
     pub notify: Arc<Notify>,
 }
@@ -33,9 +34,9 @@ pub(crate) struct Queues {
     pub consumers: BTreeMap<u64, Consumer>,
     pub away: bool,
     numbers: u64,
-    /// Receipts that the broker has confirmed, by queue: what a 200 may rest on.
+    /// The receipts that the broker has confirmed, with the route. Only these may be answered 200.
     pub confirmed: BTreeSet<(RouteName, ReceiptId)>,
-    /// Messages that the broker dead-lettered, and their routes.
+    /// The messages that the broker dead-lettered by itself, with their routes.
     pub gave_up: Vec<(RouteName, Bytes)>,
     pub garbage: Vec<(RouteName, Bytes)>,
 }
@@ -58,7 +59,7 @@ impl Queues {
         number
     }
 
-    /// Puts a message into a queue, in front or at the end.
+    /// Puts a message into a queue: at the front or at the end.
     pub fn put_back(&mut self, queue: &Queue, message: Message, in_front: bool) {
         let ready = self.ready.entry(queue.clone()).or_default();
         if in_front {
@@ -90,7 +91,7 @@ impl Queues {
         (number, notify)
     }
 
-    /// How many messages this consumer could be given now.
+    /// Returns how many messages could be delivered to this consumer now.
     pub fn waiting_for(&self, consumer: u64) -> usize {
         let Some(consumer) = self.consumers.get(&consumer) else {
             return 0;
@@ -101,7 +102,7 @@ impl Queues {
         self.ready.get(&consumer.queue).map_or(0, VecDeque::len)
     }
 
-    /// Delivers the message at this place of its queue to a consumer.
+    /// Delivers to a consumer the message at the index `place` of its queue.
     pub fn take(&mut self, consumer: u64, place: usize) -> Option<(u64, Message)> {
         let tag = self.number();
         let consumer = self.consumers.get_mut(&consumer)?;
@@ -110,11 +111,11 @@ impl Queues {
         Some((tag, message))
     }
 
-    /// Takes a message out of flight; none when its connection is gone.
+    /// Removes a message from those in flight. Returns `None` when the connection is gone.
     pub fn settle(&mut self, consumer: u64, tag: u64) -> Option<(Queue, Message)> {
         let consumer = self.consumers.get_mut(&consumer)?;
         let message = consumer.unsettled.remove(&tag)?;
-        // There is room for another.
+        // The consumer may now take another message.
         consumer.notify.notify_one();
         Some((consumer.queue.clone(), message))
     }
@@ -123,7 +124,7 @@ impl Queues {
         self.consumers.get(&consumer).is_none_or(|it| it.lost)
     }
 
-    /// Ends one consumer: what it had in flight is redelivered.
+    /// Ends one consumer. Its messages in flight are redelivered.
     pub fn lose(&mut self, number: u64) {
         let Some(consumer) = self.consumers.get_mut(&number) else {
             return;
@@ -153,7 +154,7 @@ impl Queues {
         }
     }
 
-    /// Messages anywhere: ready or in flight.
+    /// Returns the number of messages that are ready or in flight in all queues.
     pub fn left(&self) -> usize {
         let ready: usize = self.ready.values().map(VecDeque::len).sum();
         let unsettled = self.consumers.values().map(|it| it.unsettled.len());

@@ -1,4 +1,4 @@
-//! One run: the phase of faults, the phase of calm, and the check.
+//! One run of a seed: a phase with faults, a phase without faults, and the check.
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,40 +16,40 @@ use crate::sender::send;
 use crate::summary::Summary;
 use crate::world::World;
 
-/// How long everything may take to drain once nothing breaks any more. A handler that hangs to
-/// its limit at each of four attempts, with a few copies of its message about, takes two or three
-/// minutes. One that ends its process does so up to ten times for each receipt of its event, five
-/// seconds apart, and a dozen receipts are about where bodies that differ are one event. All else
-/// is seconds.
+/// The virtual time within which all work must drain after the last fault. A handler that hangs to
+/// its time limit in each of four attempts, with a few copies of its message in flight, takes two
+/// or three minutes. A handler that kills its process does so up to ten times for each receipt of
+/// its event, five seconds apart, and an event has up to a dozen receipts where different bodies
+/// count as one event. Everything else takes seconds.
 const LIVENESS: Duration = Duration::from_secs(900);
 
-/// How often to check whether it has.
+/// The interval at which the run checks whether all work has drained.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
-/// How many lines of the trace a failure shows.
+/// The number of lines of the trace that the report of a failure shows.
 const LINES_SHOWN: usize = 60;
 
 /// The result of one run.
 #[derive(Debug)]
 pub struct RunResult {
-    /// Its seed.
+    /// The seed of the run.
     pub seed: u64,
-    /// Of everything that happened, in order: the same for the same seed and build (I20).
+    /// The digest of the whole trace: the same for the same seed and build (I20).
     pub digest: u64,
-    /// What happened, in numbers.
+    /// Counts of what happened.
     pub summary: Summary,
-    /// What went wrong.
+    /// The broken invariants, or `None` when all held.
     pub failed: Option<Failed>,
-    /// Everything that happened, where it was asked for.
+    /// The lines of the trace; empty unless the trace was requested.
     pub trace: Vec<String>,
 }
 
 /// A run that broke an invariant.
 #[derive(Debug)]
 pub struct Failed {
-    /// Its seed.
+    /// The seed of the run.
     pub seed: u64,
-    /// Each of them begins with its invariant.
+    /// The violations. Each begins with the number of its invariant.
     pub violations: Vec<String>,
     /// The last lines of the trace.
     pub lines: Vec<String>,
@@ -76,7 +76,7 @@ impl fmt::Display for Failed {
 /// Runs one seed to its end, in virtual time.
 ///
 /// # Errors
-/// When there is no runtime to be had.
+/// When no async runtime can be built.
 pub fn run(seed: u64, keep_trace: bool) -> std::io::Result<RunResult> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
@@ -123,7 +123,7 @@ async fn both_phases(seed: u64, keep_trace: bool) -> RunResult {
     }
 }
 
-/// I15: waits until nothing is left anywhere. What is left, when that takes too long.
+/// Waits until no work is left (I15). Returns what is left when that takes longer than `LIVENESS`.
 async fn drain(fleet: &Fleet, senders: &mut JoinSet<()>) -> Option<String> {
     let world = &fleet.world;
     let until = Instant::now() + LIVENESS;
@@ -175,7 +175,7 @@ async fn drain(fleet: &Fleet, senders: &mut JoinSet<()>) -> Option<String> {
     }
 }
 
-/// Asks every process to stop, and waits until it has.
+/// Asks every process to stop, and waits until all have stopped.
 async fn stop(fleet: &Fleet) {
     fleet.stop.cancel();
     fleet.tasks.close();

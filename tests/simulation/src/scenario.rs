@@ -1,4 +1,4 @@
-//! What a seed means: how many of what, who posts what when, and which faults there are.
+//! The scenario of a seed: the numbers of processes, the webhooks and their times, and the faults.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
@@ -12,10 +12,10 @@ use crate::body::{EventBody, Kind, Plan};
 use crate::chance::Chance;
 use crate::fault::Fault;
 
-/// The one source, which signs as Begini does.
+/// The only source of a run. Its requests are signed as Begini signs them.
 pub(crate) const SOURCE: &str = "begini";
 
-/// Event types, and the routes that take each.
+/// The event types, each with the routes that take it.
 const KINDS: &[(&str, &[&str])] = &[
     ("ios_score.complete", &["scores", "audit"]),
     ("android_score.complete", &["scores"]),
@@ -23,7 +23,8 @@ const KINDS: &[(&str, &[&str])] = &[
     ("other.thing", &["unrouted"]),
 ];
 
-/// Routes with the patterns that make it so; the last has none.
+/// The routes with their topic patterns. The last has no pattern: it takes what no other route
+/// takes.
 pub(crate) const ROUTES: &[(&str, &str)] = &[
     ("scores", "begini.*_score.complete"),
     ("audit", "begini.ios_score.*"),
@@ -37,7 +38,7 @@ pub(crate) struct Post {
     pub number: usize,
     pub body: Bytes,
     pub at: Duration,
-    /// After how many tries the sender gives up; `None` for never.
+    /// The number of tries after which the sender gives up; `None` when it never does.
     pub tries: Option<u32>,
     pub forged: bool,
 }
@@ -48,13 +49,13 @@ pub(crate) struct Scenario {
     pub workers: u64,
     pub posts: Vec<Post>,
     pub rates: BTreeMap<Fault, u64>,
-    /// How long faults strike.
+    /// The length of the phase in which faults strike.
     pub safety: Duration,
     pub slots: usize,
     pub batch_max: usize,
     pub concurrency: NonZeroUsize,
     pub prefetch: u16,
-    /// Attempts of a round.
+    /// The number of attempts in a round.
     pub attempts: u32,
     pub on_conflict: OnConflict,
     pub schedule_interval: Duration,
@@ -62,7 +63,8 @@ pub(crate) struct Scenario {
 
 impl Scenario {
     pub fn of(seed: u64) -> Self {
-        // A stream of its own: what a seed means does not depend on how a run draws.
+        // A separate generator, so that the scenario of a seed does not depend on the numbers that
+        // a run draws.
         let chance = Chance::new(seed ^ 0x5ce0_a210);
         let safety = chance.millis(2_000, 12_000);
         let posts = posts(&chance, safety);
@@ -92,8 +94,8 @@ fn size(chance: &Chance, low: u64, high: u64) -> usize {
     usize::try_from(chance.between(low, high)).unwrap_or(1)
 }
 
-/// Each run has some of the faults only: a fault that is always there hides what only happens
-/// without it.
+/// Draws the faults of a run and how often each strikes. A run has only some of the faults, because
+/// a fault that is always present hides what happens only without it.
 fn rates(chance: &Chance) -> BTreeMap<Fault, u64> {
     let share = *chance.pick(&[15, 40, 40, 70]).unwrap_or(&40);
     let strength = chance.between(1, 4);
@@ -135,7 +137,8 @@ fn posts(chance: &Chance, safety: Duration) -> Vec<Post> {
     posts
 }
 
-/// All that is posted of one event: the same again, another body, or what is no JSON at all.
+/// Returns all bodies that are posted for one event: copies, a second body that differs, or text
+/// that is not JSON.
 fn bodies(chance: &Chance, event: u64) -> Vec<Bytes> {
     let mut bodies = Vec::new();
     let copies = *chance.pick(&[1, 1, 1, 2, 2, 3, 4]).unwrap_or(&1);
@@ -185,7 +188,7 @@ fn plan(chance: &Chance) -> Plan {
     }
 }
 
-/// Where a body goes.
+/// Returns the routes that must get a body.
 pub(crate) fn routes_of(body: &[u8]) -> Vec<RouteName> {
     let said = serde_json::from_slice::<EventBody>(body).ok();
     let kind = said.map(|it| it.event.name);

@@ -1,4 +1,4 @@
-//! The senders: they sign webhooks, post them until they are accepted, and record the answers.
+//! The senders: they sign webhooks, post them until they are accepted, and record the responses.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::fault::Fault;
 use crate::process::Process;
 use crate::scenario::{Post, SOURCE, routes_of};
 
-/// How long a sender waits for an answer.
+/// The time that a sender waits for a response.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// One webhook that was answered 200.
@@ -23,16 +23,16 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(crate) struct Accepted {
     pub receipt: ReceiptId,
     pub body: Bytes,
-    /// The ingest that answered.
+    /// The ingest that answered 200.
     pub by: Arc<Process>,
 }
 
 enum PostResult {
     Accepted(ReceiptId, Arc<Process>),
-    /// Try again later.
+    /// The ingest answered 503: the sender must try again later.
     Later,
     Refused(StatusCode),
-    /// No answer: it may have been accepted.
+    /// The sender got no response: the webhook may have been accepted.
     Nothing,
 }
 
@@ -131,7 +131,7 @@ async fn attempt(fleet: &Fleet, post: &Post) -> PostResult {
 
 fn request(post: &Post) -> Option<Request<Full<Bytes>>> {
     let key = key(if post.forged { "wrong" } else { "right" })?;
-    // The scheme signs no time.
+    // Begini's scheme does not sign a timestamp, so any time will do.
     let now = Timestamp::from_unix_micros(0);
     let headers = sign(&Preset::Begini.scheme(), &key, &post.body, now, "");
     let mut request = Request::post(format!("/hooks/{SOURCE}"));

@@ -1,5 +1,5 @@
-//! A store in memory. What it reports as committed it keeps, whole; what it reports of anything
-//! that failed may be wrong.
+//! A store in memory. It keeps completely every transaction that it reports as committed; any error
+//! that it reports may be wrong.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -46,7 +46,7 @@ impl Store for SimStore {
         tx.statement("claim").await?;
         let mut found = BTreeMap::new();
         let mut sorted: Vec<&Envelope> = envelopes.to_vec();
-        // All transactions take their locks in one order.
+        // All transactions take their locks in the same order, which prevents deadlocks.
         sorted.sort_by_key(|envelope| envelope.event);
         for envelope in sorted {
             let redone = match envelope.redo {
@@ -154,7 +154,7 @@ impl Store for SimStore {
         let took = match fault {
             Some(Fault::AbortedUnknown) => false,
             Some(Fault::CommittedLate) => {
-                // From here on only the store has the transaction.
+                // The process no longer owns the transaction: only the store will end it.
                 tx.ended = true;
                 let wait = world.chance.millis(20, 2_500);
                 world.after(wait, move |world| {
@@ -376,7 +376,7 @@ impl SimStore {
 
 fn broken() -> CommitError {
     CommitError::BrokenByHandler {
-        why: "a statement failed in it".to_owned(),
+        why: "a statement of the handler failed".to_owned(),
     }
 }
 
@@ -385,11 +385,11 @@ fn ended(tx: &SimTx) -> CommitError {
         tx.process.note_end(run);
     }
     CommitError::EndedByHandler {
-        why: "the handler ended it".to_owned(),
+        why: "the handler ended the transaction".to_owned(),
     }
 }
 
-/// A retry as it travels.
+/// Returns a retry as it is published to its route.
 pub(crate) fn due_retry(route: &RouteName, envelope: Envelope, attempt: u32) -> DueRetry {
     let redo = Some(hookbox_event::Redo { attempt });
     DueRetry {

@@ -1,4 +1,4 @@
-//! What happened in one run or in many, in numbers.
+//! Counts of what happened in one run or in many.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,28 +9,29 @@ use crate::check::innocents;
 use crate::fault::Fault;
 use crate::world::State;
 
-/// Counts of runs.
+/// Counts over one or more runs.
 #[derive(Debug, Default, Clone)]
 pub struct Summary {
-    /// Runs.
+    /// The number of runs.
     pub runs: u64,
-    /// Requests that were answered 200.
+    /// The number of requests that were answered 200.
     pub accepted: u64,
-    /// Effects of handlers.
+    /// The number of committed effects of handlers.
     pub effects: u64,
-    /// Dead letters.
+    /// The number of dead letters.
     pub dead: u64,
-    /// Receipts of another body than their event has, where the id decides.
+    /// The number of receipts whose body differs from the stored one of their event, on routes
+    /// where the event id alone decides.
     pub other_bodies: u64,
-    /// Attempts that failed.
+    /// The number of failed attempts.
     pub failures: u64,
-    /// Events that killed no process and were quarantined.
+    /// The number of events that were quarantined although they killed no process.
     pub innocents: u64,
-    /// Lines of the traces.
+    /// The number of lines in the traces.
     pub events: u64,
-    /// Virtual time.
+    /// The virtual time that passed.
     pub time: Duration,
-    /// How often each fault struck.
+    /// The number of times that each fault struck.
     pub faults: BTreeMap<Fault, u64>,
 }
 
@@ -52,7 +53,7 @@ impl Summary {
         }
     }
 
-    /// Adds another.
+    /// Adds the counts of another summary.
     pub fn add(&mut self, other: &Summary) {
         self.runs += other.runs;
         self.accepted += other.accepted;
@@ -68,7 +69,7 @@ impl Summary {
         }
     }
 
-    /// For machines.
+    /// Returns the counts as JSON.
     pub fn json(&self) -> Value {
         let faults = Fault::ALL
             .iter()

@@ -1,11 +1,11 @@
-//! What happened in a run, in order: its last lines for people, its digest for comparison.
+//! The trace of a run: its last lines are shown to people, and its digest is compared between runs.
 
 use std::collections::VecDeque;
 
 use tokio::time::Instant;
 
-/// How many lines are kept for the report of a failure. What led to a violation stands within the
-/// last few hundred; `--trace` prints all.
+/// The number of lines that are kept for the report of a failure. The cause of a violation is
+/// within the last few hundred lines; `--trace` prints all of them.
 const KEPT: usize = 400;
 
 pub(crate) struct Trace {
@@ -20,7 +20,8 @@ impl Trace {
     pub fn new(began: Instant, keep_all: bool) -> Self {
         Self {
             began,
-            // FNV-1a: the order of what happened is compared, not defended.
+            // The offset basis of FNV-1a. The digest only compares traces; it need not resist
+            // attacks.
             digest: 0xcbf2_9ce4_8422_2325,
             events: 0,
             last: VecDeque::new(),

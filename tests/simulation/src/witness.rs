@@ -1,18 +1,18 @@
-//! Witnesses: what the store has committed and what the broker holds of it. No store of a run is
-//! ever restored and no broker replaced, so the two never contradict each other.
+//! Witnesses: the copies of the store's position that the broker holds. In a run the store is never
+//! restored and the broker never replaced, so the two must never contradict each other.
 //!
-//! It draws nothing by chance: which publishes lose their confirm is counted, so that a run stays
-//! the run of its seed.
+//! Nothing in this file is random: every fifth publish loses its confirm. The random numbers of a
+//! run are therefore the same with and without witnesses.
 
 use hookbox_driver::{Mismatch, NextWitness, WITNESS_INGESTS_MAX, WITNESSES_KEPT, WitnessPosition};
 use hookbox_event::{Incarnation, ReportedUpTo, RouteName, Timestamp, Witness};
 
 use crate::accounts::Accounts;
 
-/// Each publish of so many is stored, and its confirm is lost.
+/// Of every this many publishes, the last is stored and its confirm is lost.
 const CONFIRMS_LOST: u64 = 5;
 
-/// Both sides.
+/// The witnesses as the store and as the broker know them.
 #[derive(Default)]
 pub(crate) struct Witnesses {
     newest: Option<Witness>,
@@ -22,7 +22,8 @@ pub(crate) struct Witnesses {
 }
 
 impl Witnesses {
-    /// The store's side: what to publish next, or what must never be.
+    /// Returns, as the store, what to publish next. An error describes a contradiction between
+    /// store and broker, which must never exist in a run.
     pub fn take(
         &mut self,
         found: &[Witness],
@@ -40,12 +41,12 @@ impl Witnesses {
         Ok(next)
     }
 
-    /// The store's side.
+    /// Records, as the store, that the broker confirmed a witness.
     pub fn confirm(&mut self, sequence: u64) {
         self.confirmed = self.confirmed.max(sequence);
     }
 
-    /// The broker's side: whether it reports this one as stored.
+    /// Stores a witness, as the broker, and returns whether the broker confirms it.
     pub fn publish(&mut self, witness: &Witness) -> bool {
         self.held.push(witness.clone());
         let kept = WITNESSES_KEPT as usize;
@@ -55,13 +56,13 @@ impl Witnesses {
         !self.published.is_multiple_of(CONFIRMS_LOST)
     }
 
-    /// The broker's side.
+    /// Returns the witnesses that the broker holds.
     pub fn held(&self) -> Vec<Witness> {
         self.held.clone()
     }
 
-    /// What does not hold at the end: the broker holds nothing that the store has not committed,
-    /// and has not lost what it confirmed.
+    /// Returns a violation when, at the end of the run, the broker holds a witness that the store
+    /// has not committed, or has lost one that it confirmed.
     pub fn check(&self, accounts: &Accounts) -> Option<String> {
         let mismatch = self
             .position(accounts)

@@ -1,4 +1,5 @@
-//! The state that a run shares: chance, the trace, the faults, and the two servers.
+//! The state that all parts of a run share: the random numbers, the trace, the faults, and the
+//! simulated broker and store.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -17,7 +18,8 @@ use crate::sender::Accepted;
 use crate::tables::Tables;
 use crate::trace::Trace;
 
-/// The moment at which every run begins. Any will do; this one is no round number of anything.
+/// The time at which every run begins, in microseconds since 1970. Any time will do; this one is
+/// not a round number in any unit, so that truncation shows.
 const BEGINNING: i64 = 1_764_000_000_123_456;
 
 pub(crate) struct World {
@@ -26,8 +28,8 @@ pub(crate) struct World {
     state: Mutex<State>,
     /// Notified whenever a lock of the store is released.
     pub unlocked: Notify,
-    /// What happens later, after the process that began it has ended, too: a commit that was on its
-    /// way, say.
+    /// Tasks that outlive the process that started them, such as a commit that the store still has
+    /// to apply.
     pub later: TaskTracker,
 }
 
@@ -38,7 +40,7 @@ pub(crate) struct State {
     pub tables: Tables,
     /// Violations of invariants that were seen during the run.
     pub violations: Vec<String>,
-    /// What was answered 200.
+    /// Webhooks that were answered 200.
     pub accepted: Vec<Accepted>,
     /// Bodies that were posted with a valid key.
     pub signed: std::collections::BTreeSet<Bytes>,
@@ -72,12 +74,12 @@ impl World {
         self.state().trace.note(what);
     }
 
-    /// Since the beginning of the run.
+    /// Returns the virtual time since the run began.
     pub fn elapsed(&self) -> Duration {
         self.began.elapsed()
     }
 
-    /// Whether a fault strikes now; it is counted and traced when it does.
+    /// Decides by chance whether a fault strikes now, and counts and traces it when it does.
     pub fn strikes(&self, fault: Fault, whom: &str) -> bool {
         let mut state = self.state();
         let rate = state.faults.rate(fault);
@@ -88,12 +90,12 @@ impl World {
         struck
     }
 
-    /// The first of these faults that strikes now.
+    /// Returns the first of these faults that strikes now, or `None`.
     pub fn one_of(&self, faults: &[Fault], whom: &str) -> Option<Fault> {
         faults.iter().copied().find(|it| self.strikes(*it, whom))
     }
 
-    /// Does something after a while, also when the process that asked for it has ended.
+    /// Runs `what` after `wait`, even when the process that requested it has ended by then.
     pub fn after(self: &Arc<Self>, wait: Duration, what: impl FnOnce(&World) + Send + 'static) {
         let world = Arc::clone(self);
         self.later.spawn(async move {
@@ -116,7 +118,7 @@ impl State {
     }
 }
 
-/// The clock of one process, wrong by so many microseconds.
+/// The clock of one process. It is wrong by `offset` microseconds.
 pub(crate) struct SimClock {
     pub world: Arc<World>,
     pub offset: i64,

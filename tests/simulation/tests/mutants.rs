@@ -1,6 +1,6 @@
-//! The engines broken on purpose: `mutants/NAME.patch` each break one rule, and the command that
-//! the patch names must fail then, or the simulation where it names none. `cargo xtask chaos
-//! --mutants` builds and runs them; here they are only kept from growing stale.
+//! Checks that each mutant still applies. A mutant is a patch in `mutants/` that breaks one rule of
+//! an engine; the command that the patch names, or else the simulation, must fail on the broken
+//! code. `cargo xtask chaos --mutants` builds and runs the mutants.
 
 use std::path::Path;
 use std::process::Command;

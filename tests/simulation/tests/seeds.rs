@@ -1,9 +1,9 @@
-//! A short run of the simulation: no seed breaks an invariant, every fault happens, and a seed
-//! repeats itself. Thousands of seeds are run by the program of this crate.
+//! Runs a few hundred seeds of the simulation: no seed breaks an invariant, every fault strikes,
+//! and a seed repeats exactly. The program of this crate runs thousands of seeds.
 
 use hookbox_simulation::{Fault, Summary, run};
 
-/// Where the seeds begin. The program begins elsewhere each time; a test must not.
+/// The first seed. The program starts with a random seed, but a test must be repeatable.
 const FIRST: u64 = 1_000;
 
 #[test]

@@ -1,4 +1,4 @@
-//! The catalogue is whole, and every test that it names is there.
+//! Tests that the catalogue is complete, and that every test that it names exists.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -15,7 +15,7 @@ fn every_number_is_there_once_and_every_case_has_a_proof() {
     let named: Vec<&str> = canaries().map(|case| case.name).collect();
     assert_eq!(hazards.collect::<Vec<_>>(), named);
     let names: BTreeSet<&str> = all().map(|case| case.name).collect();
-    assert_eq!(names.len(), 84 + named.len(), "a name stands twice");
+    assert_eq!(names.len(), 84 + named.len(), "a name is used twice");
     for case in all() {
         assert!(!case.proofs.is_empty(), "{}: nothing shows it", case.name);
     }
@@ -44,7 +44,7 @@ fn every_test_that_is_named_is_there() {
     assert_eq!(missing, Vec::<String>::new());
 }
 
-/// What ships stands in one folder, what checks it in the other.
+/// Returns the folder of a package: what ships is in `crates`, and what checks it in `tests`.
 fn folder_of(package: &str) -> PathBuf {
     let ships = path("crates").join(package);
     if ships.exists() {
@@ -54,7 +54,7 @@ fn folder_of(package: &str) -> PathBuf {
     }
 }
 
-/// All of the project's Rust.
+/// Returns the text of all Rust sources of the repository.
 pub(crate) fn sources() -> String {
     read(&path("crates")) + &read(&path("tests"))
 }

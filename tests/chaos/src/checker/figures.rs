@@ -1,28 +1,29 @@
-//! What a check counted.
+//! The numbers that a check counts.
 
-/// What was checked, in numbers.
+/// The counts of a check.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Figures {
-    /// Requests made.
+    /// The number of requests.
     pub attempts: u64,
-    /// Requests answered 200.
+    /// The number of requests that were answered 200.
     pub accepted: u64,
-    /// Requests that were answered otherwise, or not at all.
+    /// The number of requests that were answered with another status, or not at all.
     pub unanswered: u64,
-    /// Effects found.
+    /// The number of effects in the store.
     pub effects: u64,
-    /// Dead letters found.
+    /// The number of dead letters in the store.
     pub dead: u64,
-    /// Answered 200 and not in the store.
+    /// The number of events and receipts that were answered 200 and are not in the store.
     pub lost: u64,
-    /// Events with more than one effect.
+    /// The number of events with more than one effect.
     pub doubled: u64,
-    /// Events with an effect and without any answer: stored before the answer was sent.
+    /// The number of events that have an effect although the sender got no response: the event was
+    /// stored and the response was not sent.
     pub stored_unanswered: u64,
 }
 
 impl Figures {
-    /// Both together.
+    /// Adds the counts of another check.
     pub fn add(&mut self, other: &Figures) {
         self.attempts += other.attempts;
         self.accepted += other.accepted;

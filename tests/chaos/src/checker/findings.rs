@@ -1,4 +1,4 @@
-//! Everything that does not hold, reported together.
+//! Collects the findings of a check, so that all are reported together.
 
 use std::fmt::{self, Display};
 
@@ -6,10 +6,10 @@ use anyhow::Result;
 
 use super::figures::Figures;
 
-/// Findings that are shown at most: the first few show the pattern.
+/// The number of findings that are shown at most. The first few show the pattern.
 const SHOWN_MAX: usize = 12;
 
-/// What was found.
+/// The findings of a check.
 #[derive(Default)]
 pub(super) struct Findings {
     shown: Vec<String>,
@@ -25,7 +25,7 @@ impl Findings {
         }
     }
 
-    /// The figures, with the findings where there are any.
+    /// Returns the figures, or an error with the findings when there are any.
     pub(super) fn end(self, figures: Figures) -> Result<Figures> {
         if self.shown.is_empty() {
             return Ok(figures);
@@ -39,7 +39,7 @@ impl Findings {
     }
 }
 
-/// What does not hold, and what was counted all the same.
+/// The error of a check that found something, with the figures of that check.
 #[derive(Debug)]
 struct Broken {
     figures: Figures,
@@ -54,7 +54,7 @@ impl Display for Broken {
 
 impl std::error::Error for Broken {}
 
-/// What was counted where something did not hold.
+/// Returns the figures of a failed check; zeros when another error ended the case.
 pub fn figures_of(error: &anyhow::Error) -> Figures {
     let broken = error.chain().find_map(|cause| cause.downcast_ref());
     broken.map_or_else(Figures::default, |it: &Broken| it.figures)

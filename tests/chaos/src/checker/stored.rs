@@ -1,4 +1,4 @@
-//! What the store holds of the events of one journal, read without any code of hookbox.
+//! Reads the rows of the store for the events of one journal, without any code of hookbox.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use crate::journal::Journal;
 use crate::sql::{Sql, Texts};
 
-/// A route and an event's id.
+/// The name of a route, and the id of an event in hex.
 pub(super) type OnRoute = (String, String);
 
 /// The outcome of a receipt on one route.
@@ -16,31 +16,32 @@ pub(super) struct StoredReceipt {
     pub(super) word: String,
 }
 
-/// A dead letter.
+/// A row of the table `dead_letters`.
 pub(super) struct DeadLetter {
     pub(super) state: String,
     pub(super) reason: String,
     pub(super) attempts: u64,
 }
 
-/// All of it.
+/// The rows of the store for one journal.
 pub(super) struct Stored {
-    /// Receipts, and their outcomes by route.
+    /// The outcomes of each receipt, one for each route.
     pub(super) receipts: BTreeMap<String, Vec<StoredReceipt>>,
-    /// Effects by applicant.
+    /// The number of scores by the uid of the applicant.
     pub(super) scores: BTreeMap<String, u64>,
+    /// The number of applications by the uid of the applicant.
     pub(super) applications: BTreeMap<String, u64>,
-    /// The applicant of each event whose handler left effects in the tables, by event.
+    /// The uid of the applicant of each event that has an effect, by event id.
     pub(super) effects: BTreeMap<String, String>,
-    /// State and attempts of claims.
+    /// The state and the number of attempts of each claim.
     pub(super) claims: BTreeMap<OnRoute, (String, u64)>,
     pub(super) dead: BTreeMap<OnRoute, Vec<DeadLetter>>,
-    /// Digests of bodies by their events.
+    /// The SHA-256 digest of each body by event id.
     pub(super) bodies: BTreeMap<String, String>,
 }
 
 impl Stored {
-    /// Reads everything that may be of the journal.
+    /// Reads all rows that may belong to the journal.
     pub(super) fn read(sql: &Sql, journal: &Journal) -> Result<Self> {
         let (since, events) = (since(sql, journal), events(sql, journal));
         let (scores, of_scores) = effects(sql, journal, "begini_scores")?;
@@ -57,7 +58,7 @@ impl Stored {
     }
 }
 
-/// Receipts that may be the journal's.
+/// Returns the SQL condition for receipts that may belong to the journal.
 fn since(sql: &Sql, journal: &Journal) -> String {
     match journal.first_receipt() {
         Some(first) if sql.is_postgres() => format!("receipt_id >= '{first}'"),
@@ -66,8 +67,8 @@ fn since(sql: &Sql, journal: &Journal) -> String {
     }
 }
 
-/// Events to check: those of such receipts, and those with effects, whose receipts may never have
-/// been answered.
+/// Returns the SQL query for the events to check: those of the journal's receipts, and those with
+/// effects whose requests got no response.
 fn events(sql: &Sql, journal: &Journal) -> String {
     let since = since(sql, journal);
     let of = |table| {
@@ -104,7 +105,7 @@ fn receipts(sql: &Sql, since: &str) -> Result<BTreeMap<String, Vec<StoredReceipt
     Ok(receipts)
 }
 
-/// By applicant, and the events that they are of.
+/// The number of effects by the uid of the applicant, and the uid by event id.
 type Effects = (BTreeMap<String, u64>, BTreeMap<String, String>);
 
 fn effects(sql: &Sql, journal: &Journal, table: &str) -> Result<Effects> {
@@ -153,7 +154,7 @@ fn dead(sql: &Sql, events: &str) -> Result<BTreeMap<OnRoute, Vec<DeadLetter>>> {
     Ok(dead)
 }
 
-/// SHA-256 of every body behind those receipts.
+/// Returns the SHA-256 digest of the body of each of these events.
 fn bodies(sql: &Sql, events: &str) -> Result<BTreeMap<String, String>> {
     let event = sql.hex("event_id");
     let body = if sql.is_postgres() {
@@ -178,17 +179,18 @@ fn bodies(sql: &Sql, events: &str) -> Result<BTreeMap<String, String>> {
 }
 
 fn number(text: &str) -> Result<u64> {
-    text.parse().with_context(|| format!("{text} is no number"))
+    text.parse()
+        .with_context(|| format!("{text} is not a number"))
 }
 
 fn columns<const N: usize>(row: Texts) -> Result<[String; N]> {
     match <[String; N]>::try_from(row) {
         Ok(columns) => Ok(columns),
-        Err(row) => bail!("not {N} columns: {row:?}"),
+        Err(row) => bail!("a row must have {N} columns: {row:?}"),
     }
 }
 
-/// An id of 32 hex digits as others are written; any other as it is.
+/// Formats an id of 32 hex digits with dashes, as a UUID; returns any other text unchanged.
 fn dashed(id: &str) -> String {
     if id.len() != 32 {
         return id.to_owned();

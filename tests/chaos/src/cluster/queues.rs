@@ -1,4 +1,4 @@
-//! What a cluster reports of our queues, and foreign messages that are put into one.
+//! Reads the state of the queues of hookbox from a cluster, and publishes an undecodable message.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
@@ -9,21 +9,22 @@ use super::{AGAIN_MAX, Course};
 use crate::fault::pause;
 use crate::publish::publish;
 
-/// A message that is no envelope, so that it is found again by its reason.
+/// A message that is not an envelope, so that its dead letter has a reason of its own.
 const STRANGE: &[u8] = b"not one of ours";
 
-/// Workers that run in each case.
+/// The number of workers in each case.
 const WORKERS: usize = 2;
 
 impl Course {
-    /// A message is dead-lettered while its queue is on a node that will be lost.
+    /// Publishes a message to the dead-letter queue while the queue has a replica on a node that
+    /// will be lost.
     pub(super) fn put_into_the_dead_queue(&self) -> Result<()> {
         let queue = format!("hookbox.{}.dead", self.world.environment);
         publish(&self.cluster.url(&[1]), &queue, STRANGE)
     }
 
-    /// A worker has moved it into the dead letters, once, or will; an operator shows and discards
-    /// it, as it cannot be processed.
+    /// Waits until a worker has stored the message of the dead-letter queue as one dead letter, and
+    /// discards the dead letter, because it cannot be processed.
     pub(super) fn was_in_the_dead_queue(&mut self) -> Result<()> {
         let question = "select cast(count(*) as text) from dead_letters \
              where reason = 'undecodable'";
@@ -32,18 +33,18 @@ impl Course {
             self.world.tend(None)?;
             ensure!(
                 began.elapsed() < AGAIN_MAX,
-                "I1: what died before a node was replaced is lost\n{}",
+                "I1: a message in the dead-letter queue is lost with the replaced node\n{}",
                 self.world.tails()
             );
             pause(200);
         }
         let found = self.world.place.sql.number(question)?;
-        ensure!(found == 1, "I10: it is there {found} times");
+        ensure!(found == 1, "I10: the message has {found} dead letters");
         let words = ["dead", "discard", "--reason", "undecodable", "--yes"];
         self.world.must(&words).map(drop)
     }
 
-    /// How the replicas of the queue of scores stand, by a node that runs: for a finding.
+    /// Returns the state of the replicas of the queue of scores, for the text of a finding.
     pub(super) fn standing(&mut self) -> String {
         let Some(node) = (1..=3).find(|&node| self.cluster.runs(node)) else {
             return "no node runs".to_owned();
@@ -55,7 +56,7 @@ impl Course {
         said.unwrap_or_else(|error| error.to_string())
     }
 
-    /// Waits until each worker has a consumer on each route's queue, by the broker.
+    /// Waits until the broker lists a consumer of each worker on the queue of each route.
     pub(super) fn is_consumed(&mut self) -> Result<()> {
         let began = Instant::now();
         loop {
@@ -73,7 +74,7 @@ impl Course {
         }
     }
 
-    /// The channels that consume each route's queue.
+    /// Returns the channels that consume the queue of each route.
     fn consumers(&self) -> Result<BTreeMap<String, BTreeSet<String>>> {
         let words = ["list_consumers", "--quiet", "--no-table-headers"];
         let words = [&words[..], &["queue_name", "channel_pid"]].concat();
@@ -97,7 +98,7 @@ impl Course {
             .collect())
     }
 
-    /// What the broker reports of each of our queues.
+    /// Returns one column of the broker's list of queues, for each queue of hookbox.
     pub(super) fn of_queues(&self, what: &str) -> Result<BTreeMap<String, String>> {
         let words = ["list_queues", "--quiet", "--no-table-headers", "name", what];
         let said = self.cluster.ctl(1, "rabbitmqctl", &words)?;
@@ -108,7 +109,10 @@ impl Course {
             .filter(|(name, _)| name.starts_with(&ours) && !name.contains("anchor"))
             .map(|(name, text)| (name.to_owned(), text.to_owned()))
             .collect();
-        ensure!(!queues.is_empty(), "there is no queue of ours: {said}");
+        ensure!(
+            !queues.is_empty(),
+            "the broker lists no queue of hookbox: {said}"
+        );
         Ok(queues)
     }
 }

@@ -1,4 +1,4 @@
-//! The table is whole, and what it names is there.
+//! Tests that the table of invariants is complete, and that the files and tests in it exist.
 
 use super::*;
 use crate::catalog::sources;

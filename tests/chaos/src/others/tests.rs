@@ -1,4 +1,4 @@
-//! The output of tests is turned into a verdict.
+//! Tests of the verdict that is made from the output of tests.
 
 use super::said;
 use crate::outcome::Verdict;

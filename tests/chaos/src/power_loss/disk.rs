@@ -1,5 +1,5 @@
-//! The disk under one database file: what was done to it, and what it would hold if the power had
-//! failed at a moment. The recorder is `tests/chaos/power_loss/disk.c`.
+//! A recording of all writes and syncs to one SQLite file, from which the contents of the disk
+//! after a power failure are computed. The recorder is `tests/chaos/power_loss/disk.c`.
 
 use std::fs;
 use std::process::Command;
@@ -10,24 +10,25 @@ use hookbox_testkit::chance::Chance;
 use crate::repository::path;
 use crate::world::World;
 
-/// Where it is written, in a world's folder.
+/// The name of the recording in the folder of a world.
 const LOG: &str = "disk.done";
 
-/// A header: what, which file, where, and how long, as `disk.c` has it.
+/// The bytes of the header of an operation: its kind, its file, its position and its length, as
+/// `disk.c` writes them.
 const HEADER: usize = 24;
 
-/// Which unsynced writes survive. The operating system promises nothing about them.
+/// Which unsynced writes survive a power failure. The operating system promises nothing about them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Survivors {
     Nothing,
     Everything,
-    /// Everything, and the last write of each file in half.
+    /// All writes survive, but only half of the last write of each file.
     Torn,
-    /// Later writes without earlier ones.
+    /// Some later writes survive without earlier ones.
     Holes,
 }
 
-/// Which of the two files.
+/// The two files of a database: the database itself, and its write-ahead log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum File {
     Database,
@@ -38,40 +39,41 @@ enum File {
 enum What {
     Write,
     Truncate,
-    /// Everything written before this place of the log is durable.
+    /// All writes before a position of the recording are durable.
     Sync,
 }
 
-/// One thing that was done.
+/// One recorded operation on a file.
 #[derive(Debug)]
 struct Done {
     what: What,
     file: File,
-    /// Where, or how long, or until what place of the log.
+    /// For a write the position in the file, for a truncation the new length, and for a sync the
+    /// position in the recording before which all writes are durable.
     at: u64,
     bytes: Vec<u8>,
-    /// Its own place in the log.
+    /// The position of the operation in the recording.
     place: u64,
 }
 
-/// Both files.
+/// The contents of both files.
 #[derive(Debug, Default)]
 pub struct Files {
     pub database: Vec<u8>,
     pub log: Vec<u8>,
-    /// How many writes were not synced, and how many of these are in it all the same.
+    /// The number of unsynced writes, and how many of them survived.
     pub unsynced: usize,
     pub kept: usize,
 }
 
-/// A recorded disk.
+/// The disk of a world, whose operations are recorded.
 pub struct Disk {
-    /// The files before recording.
+    /// The contents of the files before the recording.
     before: Files,
 }
 
 impl Survivors {
-    /// All of them.
+    /// All variants.
     pub const ALL: [Survivors; 4] = [
         Survivors::Nothing,
         Survivors::Everything,
@@ -81,8 +83,7 @@ impl Survivors {
 }
 
 impl Disk {
-    /// Builds the recorder, and has every service of the world load it from now on. None of them
-    /// runs yet.
+    /// Builds the recorder, and makes every service of the world load it. No service may run yet.
     ///
     /// # Errors
     /// When there is no C compiler, or the file cannot be read.
@@ -121,20 +122,20 @@ impl Disk {
         Ok(Self { before })
     }
 
-    /// How much is recorded by now: a moment.
+    /// Returns the length of the recording now, which stands for this moment.
     ///
     /// # Errors
-    /// When nothing is.
+    /// When there is no recording.
     pub fn moment(&self, world: &World) -> Result<u64> {
-        let log = fs::metadata(world.path(LOG)).context("looking at the disk's log")?;
+        let log = fs::metadata(world.path(LOG)).context("reading the length of the disk's log")?;
         Ok(log.len())
     }
 
-    /// What the disk would hold if the power had failed at that moment or soon after: when most
-    /// was written that no sync had covered.
+    /// Returns the contents of the disk if the power had failed at that moment or soon after, when
+    /// there were the most unsynced writes.
     ///
     /// # Errors
-    /// When the log cannot be read.
+    /// When the recording cannot be read.
     pub fn failed(
         &self,
         world: &World,
@@ -175,7 +176,7 @@ impl Disk {
 }
 
 impl Done {
-    /// Until where everything is durable, if it is a sync.
+    /// For a sync, returns the position in the recording before which all writes are durable.
     fn synced(&self) -> Option<u64> {
         match self.what {
             What::Sync => Some(self.at),
@@ -183,7 +184,7 @@ impl Done {
         }
     }
 
-    /// How many of its bytes are left, if it has happened at all.
+    /// Returns how many bytes of an unsynced write survive; `None` when the write does not.
     fn part(
         &self,
         left: Survivors,
@@ -196,7 +197,7 @@ impl Done {
             Survivors::Everything => Some(all),
             Survivors::Torn if last => Some(all / 2),
             Survivors::Torn => Some(all),
-            // Not the first, but the last: one without the other.
+            // The first write is lost and the last one survives, so that there is always a hole.
             Survivors::Holes if first || last => last.then_some(all),
             Survivors::Holes => (chance.between(0, 1) == 1).then_some(all),
         }
@@ -216,13 +217,14 @@ impl Done {
     }
 }
 
-/// The end of the log that a failure would leave: right before the next sync of SQLite's log that
-/// has something to sync, from a moment on; the moment itself where there is none.
+/// Returns the position in the recording at which the power fails: from a moment on, right before
+/// the next sync of the write-ahead log that has something to sync. Returns the moment itself when
+/// there is none.
 fn fullest(all: &[Done], moment: u64) -> u64 {
     let mut open = 0;
     for done in all.iter().filter(|done| done.file == File::Log) {
         match done.what {
-            // A commit of one page is two writes: a frame's header, and the page.
+            // A commit of one page is two writes: the header of a frame, and the page.
             What::Sync if done.place >= moment && open >= 2 => return done.place,
             What::Sync => open = 0,
             What::Write | What::Truncate => open += 1,
@@ -241,16 +243,16 @@ fn parse(text: &[u8]) -> Result<Vec<Done>> {
             1 => What::Write,
             2 => What::Truncate,
             3 => What::Sync,
-            other => anyhow::bail!("{other} is nothing that is done to a file"),
+            other => anyhow::bail!("{other} is not a kind of operation"),
         };
         let file = match small(4) {
             1 => File::Database,
             2 => File::Log,
-            other => anyhow::bail!("{other} is no file of ours"),
+            other => anyhow::bail!("{other} is not one of the two files"),
         };
         let start = place + HEADER;
         let Some(bytes) = text.get(start..start + large(16) as usize) else {
-            // It is being written.
+            // The last operation is not recorded completely yet.
             break;
         };
         all.push(Done {

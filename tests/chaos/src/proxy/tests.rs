@@ -1,4 +1,4 @@
-//! The modes of the proxy, before a server that echoes what it receives.
+//! Tests of the modes and traps of the proxy, in front of a server that echoes what it receives.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::{Mode, Proxy, Snap};
 
-/// A server that echoes what it receives, and passes it to the test.
+/// Starts a server that echoes what it receives, and also sends it to the test.
 fn echo() -> (u16, mpsc::Receiver<Vec<u8>>) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -35,7 +35,7 @@ fn client(proxy: &Proxy) -> TcpStream {
     link
 }
 
-/// The reply; none when there is none, or the connection is cut.
+/// Sends `words` and returns the reply; `None` when no reply comes, or the connection is cut.
 fn ask(link: &mut TcpStream, words: &[u8]) -> Option<Vec<u8>> {
     link.write_all(words).ok()?;
     let mut buffer = [0; 64];
@@ -77,7 +77,10 @@ fn bytes_that_were_waited_for_cut_the_connection() {
     assert_eq!(received.recv().unwrap(), b"COMMIT");
     proxy.arm(b"COMMIT", Snap::Before, 1);
     assert_eq!(ask(&mut client(&proxy), b"COMMIT"), None);
-    assert!(received.try_recv().is_err(), "the server has heard of it");
+    assert!(
+        received.try_recv().is_err(),
+        "the server received the bytes"
+    );
     proxy.arm(b"COMMIT", Snap::Amid, 1);
     assert_eq!(ask(&mut client(&proxy), b"COMMIT"), None);
     assert_eq!(received.recv().unwrap(), b"COM");

@@ -125,12 +125,12 @@ A case holds when everything in its last column holds.
 | shown by | what runs |
 |---|---|
 | real faults | `cargo xtask chaos --layer faults`: real servers and processes, under load |
-| crash points | `cargo xtask chaos --layer crashes`: the process ends itself at a named point (see below) |
-| a package and names | tests of that package whose names begin so; every `cargo xtask test` runs them |
+| crash points | `cargo xtask chaos --layer crashes`: the process ends itself at a named point |
+| a package and names | tests whose names begin so; every `cargo xtask test` runs them |
 | simulation | `cargo xtask chaos --layer simulation`: the engines over simulated servers, by seed |
 | cluster | `cargo xtask chaos --layer cluster`: three RabbitMQ nodes in network namespaces |
 | `cargo xtask skew` | an older hookbox beside this one, on the same servers |
-| soak | `cargo xtask chaos --layer soak` (see below) |
+| soak | `cargo xtask chaos --layer soak`: random faults, for as long as requested |
 
 | no. | name | promise | shown by |
 |---|---|---|---|
@@ -150,10 +150,10 @@ it from that hazard. HAZARDS.md says why H6 and H7 have no canary.
 const SOAK: &str = "
 ## The soak: case 84
 
-Faults are drawn from the seed and inflicted under load, some of them two at a time. After each round
-all faults are healed, all queues drain, and the checker runs: every receipt that was answered 200
-has its outcome, every accepted event has exactly one effect, or a dead letter where it must, and
-the accept reports match the outcomes.
+Faults are drawn from the seed and inflicted under load, some of them two at a time. After each
+round all faults are healed, all queues drain, and the checker runs: every receipt that was answered
+200 has its outcome, every accepted event has exactly one effect or the dead letter that it must
+have, and the accept reports match the outcomes.
 
 | pair | faults |
 |---|---|
@@ -162,9 +162,9 @@ the accept reports match the outcomes.
 const CHECKED: &str = "
 ## The invariants
 
-A file of the fault suite checks its invariants after every real fault, crash, partition and round of
-a soak; a file of the simulation, after every seed. An invariant that cannot be observed from outside
-is shown by the tests that it names.
+A file of the fault suite checks its invariants after every real fault, crash, partition and round
+of a soak. A file of the simulation checks them after every seed. An invariant that cannot be
+observed from outside is shown by the tests that it names.
 
 | no. | what always holds | checked by |
 |---|---|---|
@@ -173,8 +173,8 @@ is shown by the tests that it names.
 const MATRIX: &str = "
 ## The crash-point matrix
 
-At each point the process ends itself, once at the first passing and once at the second, on each pair
-of servers that has the point. The checker runs afterwards.
+At each point the process ends itself: once when it reaches the point for the first time, and once
+at the second time, on each pair of broker and store that has the point. Then the checker runs.
 
 | point | pairs |
 |---|---|
@@ -201,7 +201,8 @@ mod tests {
         std::fs::read_to_string(path(PAGE)).unwrap()
     }
 
-    /// The tests that a line of a table names: after a package, or as an invariant's.
+    /// Returns the names of tests in a line of a table: those after a package, or in the last
+    /// column of an invariant.
     fn tests(line: &str) -> Vec<&str> {
         let proofs = line.split(" | ").last().unwrap_or_default();
         let proofs = proofs.trim_end_matches(" |").split("; ");

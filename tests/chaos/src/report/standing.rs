@@ -1,4 +1,5 @@
-//! The status of a case: for everything that must show it, the last result, or that it never ran.
+//! The status of a case: whether everything that must show it has run and held, by the kept
+//! results.
 
 use std::collections::BTreeSet;
 
@@ -10,14 +11,14 @@ use crate::catalog;
 use crate::matrix::Cell;
 use crate::pair::Pair;
 
-/// The status of a case.
+/// Whether a case holds, by the kept results.
 #[derive(Debug, PartialEq, Eq)]
 pub struct CaseStatus {
-    /// `held` only when everything that must show it was run, and held.
+    /// `held` only when everything that must show the case has run and held.
     pub result: &'static str,
-    /// When each layer last ran it, on which code.
+    /// The date and the commit of the result of each layer.
     pub last: String,
-    /// Layers that never ran all of it.
+    /// The layers that have not run everything that must show the case.
     pub missing: Vec<&'static str>,
 }
 
@@ -95,14 +96,14 @@ pub fn of(results: &Results, case: &Case) -> CaseStatus {
     }
 }
 
-/// Whether a result is of what the case consists of now.
+/// Returns whether the case still consists of what the result was made with.
 fn is_of_now(case: &Case, layer: Layer, row: &Row) -> bool {
     let pair = |it: &Pair| row.pair.as_deref() == Some(it.as_str());
     let pair = Pair::ALL.into_iter().find(pair);
     row.case != case.name || row.contents == case.contents(layer, pair)
 }
 
-/// The keys of all results that a layer owes a case.
+/// Returns the keys of all results that a layer must have for a case.
 fn wanted(case: &Case, layer: Layer) -> BTreeSet<String> {
     let mut keys = BTreeSet::new();
     for proof in case.proofs.iter().filter(|it| it.layer() == layer) {
@@ -131,7 +132,7 @@ fn wanted(case: &Case, layer: Layer) -> BTreeSet<String> {
     keys
 }
 
-/// One layer in a cell of the table: the oldest of its results, because the others are newer.
+/// Describes the results of one layer by its oldest one, because all others are newer.
 fn part(layer: Layer, held: &[&Row], wanted: usize) -> Option<String> {
     let oldest = held.iter().min_by(|a, b| a.date.cmp(&b.date))?;
     let of = match (held.len(), wanted) {

@@ -3,7 +3,7 @@
 use super::World;
 
 impl World {
-    /// The ends of all logs.
+    /// Returns the last lines of all logs.
     pub fn tails(&self) -> String {
         let logs = ["ingest 1", "ingest 2", "worker 1", "worker 2"];
         let tail = |name: &&str| {
@@ -18,7 +18,7 @@ impl World {
         logs.iter().filter_map(tail).collect()
     }
 
-    /// Every log in full.
+    /// Returns the name and the full text of every log.
     pub fn logs(&self) -> Vec<(String, String)> {
         let files = std::fs::read_dir(self.folder.path()).into_iter().flatten();
         let logs = files.flatten().filter_map(|file| {

@@ -1,4 +1,4 @@
-//! A world that comes to rest.
+//! Waits until a world has no more work, and checks that its processes ended only when they had to.
 
 use std::time::{Duration, Instant};
 
@@ -8,21 +8,21 @@ use serde_json::Value;
 use super::World;
 
 impl World {
-    /// Nothing has ended that was not made to.
+    /// Checks that no process has ended by itself with an error.
     ///
     /// # Errors
-    /// When something has.
+    /// When a process has.
     pub fn ended_well(&self) -> Result<()> {
         let ends = self.ends.join("; ");
         ensure!(ends.is_empty(), "ended by itself: {ends}\n{}", self.tails());
         Ok(())
     }
 
-    /// Waits until nothing is in flight, and returns the report of `reconcile`. Whatever ends
-    /// meanwhile is started again.
+    /// Waits until no event is in flight, and returns the report of `hookbox reconcile`. Services
+    /// that end meanwhile are restarted.
     ///
     /// # Errors
-    /// When they do not come to rest in time, or do not balance.
+    /// When events are still in flight after `limit`, or the report shows an imbalance.
     pub fn settle(&mut self, limit: Duration) -> Result<Value> {
         let began = Instant::now();
         loop {
@@ -31,15 +31,15 @@ impl World {
             match &books {
                 Ok(books) if books["verdict"] == "balanced" => return Ok(books.clone()),
                 Ok(books) if books["verdict"] == "imbalanced" => {
-                    bail!("I2: the books do not balance: {books:#}")
+                    bail!("I2: reconcile reports an imbalance: {books:#}")
                 }
                 Ok(_) | Err(_) if began.elapsed() < limit => {}
                 Ok(books) => bail!(
-                    "I15: not at rest {} s after the last fault: {books:#}\n{}",
+                    "I15: work is left {} s after the last fault: {books:#}\n{}",
                     limit.as_secs(),
                     self.tails()
                 ),
-                Err(error) => bail!("I15: the books cannot be read: {error:#}"),
+                Err(error) => bail!("I15: reconcile fails: {error:#}"),
             }
         }
     }

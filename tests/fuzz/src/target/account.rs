@@ -1,4 +1,4 @@
-//! Accounts.
+//! The target `account`: decodes accept reports.
 
 use hookbox_event::Account;
 
@@ -26,13 +26,13 @@ impl Target for Accounts {
             Err(error) => return Ok(class(error.to_string())),
         };
         if Account::decode(&account.encode()).as_ref() != Ok(&account) {
-            return Err("what was read is written otherwise".to_owned());
+            return Err("the report changes when it is encoded and decoded again".to_owned());
         }
-        // What a bookkeeper would do with it must not overflow.
+        // The arithmetic on the sequence numbers of the report must not overflow.
         let receipts: usize = account.accepted.iter().map(|it| it.receipts.len()).sum();
         let span = account.last.checked_sub(account.first.saturating_sub(1));
         if span.is_none_or(|span| (receipts as u64) > span) {
-            return Err("it reports more numbers than it covers".to_owned());
+            return Err("the report has more receipts than sequence numbers".to_owned());
         }
         Ok(class((
             account.accepted.len().min(4),

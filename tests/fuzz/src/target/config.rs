@@ -1,4 +1,4 @@
-//! Config files.
+//! The target `config`: parses config files.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use hookbox_event::Timestamp;
 
 use super::{Target, class, shape};
 
-/// What must be in no message.
+/// A secret that no error may contain.
 const SECRET: &str = "hunter2hunter2hunter2";
 
 pub struct Configs {
@@ -51,7 +51,7 @@ impl Target for Configs {
         let Ok(text) = std::str::from_utf8(input) else {
             return Ok(0);
         };
-        // Nothing is beside this file, so that what it refers to is not there.
+        // The folder of this file does not exist, so that files that the config names are missing.
         let path = Path::new("/hookbox-fuzz/hookbox.toml");
         let env = |name: &str| match name {
             "SECRET" => Some(SECRET.to_owned()),
@@ -69,7 +69,8 @@ impl Target for Configs {
             ))),
             Err(mistakes) => {
                 let words = mistakes.to_string();
-                // Only what stands behind a reference is a secret; the text itself may be quoted.
+                // A secret is a value that the config refers to by name. An error may quote the
+                // text of the config itself.
                 if words.contains(SECRET) && !text.contains(SECRET) {
                     return Err("a secret is in the error".to_owned());
                 }

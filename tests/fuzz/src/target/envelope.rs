@@ -1,4 +1,4 @@
-//! Messages of the broker.
+//! The target `envelope`: decodes the messages of the broker.
 
 use bytes::Bytes;
 use hookbox_event::{Envelope, decode_batch, encode_batch};
@@ -36,12 +36,12 @@ impl Target for Envelopes {
             })
             .sum();
         if kept > input.len() {
-            return Err("more came out than went in".to_owned());
+            return Err("the bodies have more bytes than the message".to_owned());
         }
         let again = decode_batch(&encode_batch(&read)).map_err(|error| error.to_string())?;
         let again: Result<Vec<Envelope>, _> = again.into_iter().collect();
         if again.as_ref() != Ok(&read) {
-            return Err("what was read is written otherwise".to_owned());
+            return Err("the envelopes change when they are encoded and decoded again".to_owned());
         }
         let kind = |frame: &hookbox_event::Frame| match frame {
             Ok(it) => format!(

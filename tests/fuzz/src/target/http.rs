@@ -1,4 +1,5 @@
-//! Bytes on a connection of a real ingest, with its own accept loop's settings, in paused time.
+//! The target `http`: sends bytes to a connection of a real ingest, with the settings of its accept
+//! loop and with paused time.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -20,10 +21,11 @@ use tokio::runtime::Runtime;
 
 use super::{Target, class};
 
-/// Longer than every deadline of a connection: then it has ended by itself.
+/// A time longer than every deadline of a connection. A connection that still exists then never
+/// ends.
 const CONNECTION_MAX: Duration = Duration::from_secs(300);
 
-/// What a connection may have in its pipe.
+/// The number of bytes that fit into the simulated connection.
 const PIPE: usize = 64 * 1024;
 
 const BODIES: [&[u8]; 4] = [
@@ -33,7 +35,8 @@ const BODIES: [&[u8]; 4] = [
     b"payload=%7B%22event%22:%22a+b%22%7D",
 ];
 
-/// What the last of them holds, where its content type is that of a form.
+/// The JSON that ingest extracts from the last of these bodies when the content type is that of a
+/// form.
 const IN_THE_FORM: &[u8] = b"{\"event\":\"a b\"}";
 
 struct Fixed(Timestamp);
@@ -52,7 +55,7 @@ impl Rng for Zeros {
     }
 }
 
-/// A broker that takes everything, and shows what it took.
+/// A broker that confirms every publish, and records the batches.
 #[derive(Default)]
 struct Recorder(Mutex<Vec<Bytes>>);
 
@@ -109,7 +112,7 @@ impl Connections {
             .enable_all()
             .start_paused(true)
             .build()
-            .expect("a runtime without threads of its own");
+            .expect("building a single-threaded runtime");
         let key = Key::new("k", None, b"a-key-of-many-bytes-for-begini".to_vec());
         let key = key.expect("a key that is long enough");
         let source = Source {
@@ -144,7 +147,8 @@ impl Connections {
         }
     }
 
-    /// What came back, and whether the connection has ended.
+    /// Sends bytes on a new connection, and returns the response. Returns `None` when the
+    /// connection never ends.
     fn talk(&self, input: &[u8]) -> Option<Vec<u8>> {
         let peer = SocketAddr::from(([127, 0, 0, 1], 1));
         self.runtime.block_on(async {
@@ -153,7 +157,7 @@ impl Connections {
             let client = async {
                 let (mut from, mut to) = tokio::io::split(theirs);
                 let write = async {
-                    // It may end before all is written.
+                    // The ingest may close the connection before all bytes are written.
                     let _ = to.write_all(input).await;
                     std::future::pending::<()>().await;
                 };
@@ -192,7 +196,7 @@ impl Target for Connections {
             let mut form = format!("{typed}\r\n").into_bytes();
             form.extend_from_slice(body);
             seeds.push(form);
-            // In pieces, and two in one breath.
+            // A chunked request, and two requests one after the other.
             let chunked = head.replace(
                 &format!("content-length: {}", body.len()),
                 "transfer-encoding: chunked",
@@ -258,7 +262,7 @@ impl Target for Connections {
                 let answers = answer.windows(7).filter(|it| it == b"HTTP/1.").count();
                 Ok(class((status.to_vec(), answers.min(3))))
             }
-            Some(_) | None => Err("what came back is no answer".to_owned()),
+            Some(_) | None => Err("the response is not an HTTP response".to_owned()),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Bodies, and the fields that identify their events.
+//! The target `identity`: parses bodies and extracts the fields that identify their events.
 
 use hookbox_event::{ContentDigest, Extract, Pointer, scan};
 
@@ -49,10 +49,12 @@ impl Target for Identities {
         let document = match scan(input, &self.pointers) {
             Ok(document) => document,
             Err(error) => {
-                // A reader that parses it as a handler does must not see JSON where we saw none.
+                // A handler must not be able to parse as JSON what `scan` refuses.
                 let is_json = serde_json::from_slice::<serde_json::Value>(input).is_ok();
                 return if is_json {
-                    Err(format!("serde_json takes it, and scan says: {error}"))
+                    Err(format!(
+                        "serde_json accepts the input, and scan refuses it: {error}"
+                    ))
                 } else {
                     Ok(class(shape(&error.to_string())))
                 };
@@ -67,7 +69,7 @@ impl Target for Identities {
         }
         let digest = ContentDigest::of_canonical_json(&document.canonical);
         if digest != ContentDigest::of_canonical_json(&again.canonical) {
-            return Err("one text has two digests".to_owned());
+            return Err("one canonical text has two digests".to_owned());
         }
         let kind = |extract: &Extract| match extract {
             Extract::Found(scalar) => scalar.kind(),

@@ -1,4 +1,5 @@
-//! Signed requests of every scheme: a first line that names it, headers, an empty line, a body.
+//! The target `signature`: verifies signed requests of every scheme. An input is a line with the
+//! name of the scheme, lines with headers, an empty line and a body.
 
 use std::collections::HashSet;
 
@@ -127,7 +128,7 @@ impl Target for Signatures {
     }
 }
 
-/// The bytes before the mark, and those behind it.
+/// Splits bytes at the first `mark`: returns the bytes before it and those after it.
 fn split<'a>(bytes: &'a [u8], mark: &[u8]) -> (&'a [u8], &'a [u8]) {
     match bytes.windows(mark.len()).position(|window| window == mark) {
         Some(at) => (&bytes[..at], &bytes[at + mark.len()..]),

@@ -1,4 +1,4 @@
-//! Claiming one event, as the drivers do it.
+//! Claims one event for a route, as the drivers do.
 
 use hookbox_driver::{ClaimState, Claimed, Fault as OurFault, FaultKind, StoredEvent};
 use hookbox_event::{Envelope, EventId, RouteName};
@@ -6,7 +6,7 @@ use hookbox_event::{Envelope, EventId, RouteName};
 use crate::tables::{Key, Tables};
 use crate::tx::{OwnedClaim, SimTx};
 
-/// An envelope that came from ingest.
+/// Claims the event of an envelope that an ingest published.
 pub(super) async fn plain(
     tx: &mut SimTx,
     route: &RouteName,
@@ -56,7 +56,7 @@ pub(super) async fn plain(
     }
 }
 
-/// A retry. None when its event was never claimed.
+/// Claims the event of a retry. Returns `None` when the event was never claimed before.
 pub(super) async fn redone(
     tx: &mut SimTx,
     route: &RouteName,
@@ -98,7 +98,7 @@ pub(super) async fn redone(
     })
 }
 
-/// The first body of an event, as a transaction sees it.
+/// Returns the first body of an event, as a transaction sees it.
 pub(super) fn stored(tx: &SimTx, event: &EventId) -> Option<StoredEvent> {
     let own = tx.connection.events.iter().find(|it| it.event == *event);
     let state = tx.process.world.state();

@@ -1,4 +1,5 @@
-//! Recording a failure or undecodable bytes, as the drivers do it, in one transaction of its own.
+//! Records a failure, a deferral, a start or undecodable bytes in a separate transaction, as the
+//! drivers do.
 
 use std::fmt::Debug;
 use std::time::Duration;
@@ -16,7 +17,7 @@ use crate::tables::{Claim, EventKept, Key, Retry, StoredOutcome, Tables};
 use crate::tx::{SimTx, wait_for};
 
 impl SimStore {
-    /// Runs a change in one transaction; it may be committed although an error is returned.
+    /// Runs a change in one transaction. The change may be committed although an error is returned.
     pub(super) async fn record<T: Debug + Send>(
         &self,
         mut tx: SimTx,
@@ -137,7 +138,8 @@ pub(super) fn defer(tables: &mut Tables, deferral: &Deferral<'_>, now: Duration)
         Some(ClaimState::Retrying | ClaimState::Running | ClaimState::Done | ClaimState::Dead)
         | None => return Deferred::Superseded,
     }
-    // Its age is not kept here: the conformance cases of the drivers cover it.
+    // This store does not keep the age of a deferral; the conformance cases of the drivers cover
+    // it.
     let Some(after) = deferral.wait(None) else {
         return Deferred::Expired;
     };
@@ -171,7 +173,7 @@ pub(super) fn start(
     for start in on {
         let key = (route.clone(), *start);
         let counted = tables.starts.entry(key.clone()).or_default();
-        // A repeated call of the same process: it may not have received the reply to the first.
+        // A process that did not receive the reply repeats the call: the start counts once.
         if counted.1 != Some(by) {
             counted.0.count(kind);
             counted.1 = Some(by);

@@ -1,4 +1,4 @@
-//! Putting due retries back into their queues, as the drivers do it: published, then marked.
+//! Requeues due retries as the drivers do: each is published first and marked as queued afterwards.
 
 use std::time::Duration;
 
@@ -79,7 +79,7 @@ pub(super) async fn requeue(
     Ok(requeued)
 }
 
-/// The envelope of a retry, as the first receipt of its event brought it.
+/// Returns the envelope of a retry: that of the first receipt of its event, with the stored body.
 fn envelope(tables: &Tables, on: &OnRoute) -> Option<DueRetry> {
     let (route, event) = on;
     let retry = tables.retries.get(on)?;

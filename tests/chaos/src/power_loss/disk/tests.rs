@@ -1,4 +1,4 @@
-//! What is left after a failure, of a few writes.
+//! Tests of what survives a power failure, with a recording of a few writes.
 
 use hookbox_testkit::chance::Chance;
 

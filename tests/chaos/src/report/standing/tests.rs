@@ -1,4 +1,4 @@
-//! A case is reported as held only when all of it has run.
+//! Tests that a case counts as held only when everything that must show it has run and held.
 
 use super::*;
 use crate::catalog;
