@@ -1,8 +1,8 @@
 //! The exit codes, after `sysexits.h`, and the printing of errors.
 
-use hookbox_console::CommandError;
-use hookbox_console::render::terminal;
 use hookbox_driver::OpenError;
+use hookbox_operations::CommandError;
+use hookbox_operations::render::terminal;
 
 use crate::config::Mistakes;
 use crate::telemetry::Log;

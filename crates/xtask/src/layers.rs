@@ -41,7 +41,7 @@ const ALL: &[&str] = &[
     "ingest",
     "worker",
     "handlers",
-    "console",
+    "operations",
 ];
 
 const LAYERS: &[Layer] = &[
@@ -109,7 +109,7 @@ const LAYERS: &[Layer] = &[
         tests_use: IN_TESTS,
     },
     Layer {
-        package: "console",
+        package: "operations",
         uses: &["event", "driver"],
         tests_use: IN_TESTS,
     },
@@ -179,7 +179,7 @@ const EVERYTHING: &[&str] = &[
     "ingest",
     "worker",
     "handlers",
-    "console",
+    "operations",
     "hookbox",
     "testkit",
     "crash",
@@ -210,9 +210,9 @@ const OUTSIDE: &[Outside] = &[
     },
     Outside {
         package: "axum",
-        by: &["ingest", "console"],
+        by: &["ingest"],
         by_tests_of: &["tests"],
-        instead: "only ingest and console serve HTTP",
+        instead: "only ingest serves HTTP",
     },
     Outside {
         package: "sqlx",

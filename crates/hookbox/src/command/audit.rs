@@ -1,8 +1,8 @@
 //! `hookbox audit`: what operators did and read.
 
 use clap::{Args, Subcommand};
-use hookbox_console::command::audit;
 use hookbox_driver::AuditFilter;
+use hookbox_operations::command::audit;
 
 use super::page::{LimitArgs, TimeArgs};
 use super::print;

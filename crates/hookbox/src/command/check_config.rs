@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use hookbox_console::render::terminal;
 use hookbox_driver::Clock as _;
 use hookbox_event::Timestamp;
 use hookbox_ingest::{EventType, Identity};
+use hookbox_operations::render::terminal;
 use hookbox_signature::{Algorithm, ConflictAction, Encoding, Scheme, last_end};
 use serde_json::{Value, json};
 

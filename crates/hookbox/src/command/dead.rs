@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
-use hookbox_console::CommandError;
-use hookbox_console::command::dead::{self, Change, ChangeRequest};
-use hookbox_console::render::Text;
 use hookbox_driver::{DeadFilter, DeadGroupId, DeadReason, DeadState, Ledger};
 use hookbox_event::{RouteName, SourceName, Topic};
+use hookbox_operations::CommandError;
+use hookbox_operations::command::dead::{self, Change, ChangeRequest};
+use hookbox_operations::render::Text;
 
 use super::page::{LimitArgs, TimeArgs};
 use super::person::{ByArgs, ConfirmArgs, Person};

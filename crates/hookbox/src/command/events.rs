@@ -2,9 +2,9 @@
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
-use hookbox_console::command::events;
 use hookbox_driver::{ClaimState, EventCursor, EventFilter, Ledger};
 use hookbox_event::{RouteName, SourceName, Topic};
+use hookbox_operations::command::events;
 
 use super::page::{LimitArgs, TimeArgs};
 use super::person::ByArgs;

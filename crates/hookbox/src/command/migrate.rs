@@ -4,12 +4,12 @@
 
 use std::path::Path;
 
-use hookbox_console::Reach;
-use hookbox_console::command::dead;
-use hookbox_console::command::declare::missing_queues;
-use hookbox_console::render::terminal;
 use hookbox_driver::OpenError;
 use hookbox_driver_rabbitmq as rabbitmq;
+use hookbox_operations::Reach;
+use hookbox_operations::command::dead;
+use hookbox_operations::command::declare::missing_queues;
+use hookbox_operations::render::terminal;
 use secrecy::SecretString;
 
 use crate::command::print;

@@ -1,10 +1,10 @@
 //! Checks the names given on the command line. An unknown name is refused with a list of the known
 //! names.
 
-use hookbox_console::CommandError;
-use hookbox_console::command::names;
 use hookbox_driver::{Ledger, Name, Names};
 use hookbox_event::{RouteName, SourceName, Topic};
+use hookbox_operations::CommandError;
+use hookbox_operations::command::names;
 
 use crate::compose;
 use crate::config::Config;

@@ -4,7 +4,7 @@
 use std::io::{self, BufRead, IsTerminal, Write};
 
 use clap::Args;
-use hookbox_console::{NoAnswer, Operator, actor};
+use hookbox_operations::{NoAnswer, Operator, actor};
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;

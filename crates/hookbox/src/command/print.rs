@@ -6,7 +6,7 @@
 
 use std::io::{self, Write};
 
-use hookbox_console::render::{Text, json};
+use hookbox_operations::render::{Text, json};
 use serde::Serialize;
 
 use crate::exit::{self, Exit};

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
-use hookbox_console::command::declare::{DeclareReport, MissingQueue, missing_queues};
-use hookbox_console::command::queues;
-use hookbox_console::{Operator as _, Problem, Reach, Source};
 use hookbox_driver::{Broker, Ledger, NotReadyKind, OpenError, Readiness, describe};
 use hookbox_driver_rabbitmq as rabbitmq;
+use hookbox_operations::command::declare::{DeclareReport, MissingQueue, missing_queues};
+use hookbox_operations::command::queues;
+use hookbox_operations::{Operator as _, Problem, Reach, Source};
 
 use super::person::{ByArgs, Person};
 use super::print;

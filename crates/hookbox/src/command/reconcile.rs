@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use clap::Args;
-use hookbox_console::Reach;
-use hookbox_console::command::reconcile::{
+use hookbox_operations::Reach;
+use hookbox_operations::command::reconcile::{
     self, AcceptRestore, ReconcileReport, RestoreAccepted, Storage, WriteOff,
 };
 

@@ -1,9 +1,9 @@
 //! `hookbox refusals`: lists and groups refused requests.
 
 use clap::{Args, Subcommand};
-use hookbox_console::command::refusals;
 use hookbox_driver::{Ledger, RefusalCursor, RefusalFilter};
 use hookbox_event::SourceName;
+use hookbox_operations::command::refusals;
 
 use super::page::{LimitArgs, TimeArgs};
 use super::{names, print};

@@ -1,9 +1,9 @@
 //! `hookbox retries`: lists events that wait for another attempt, and makes them due now.
 
 use clap::{Args, Subcommand};
-use hookbox_console::command::retries::{self, HurryRequest};
 use hookbox_driver::{EventCursor, Ledger, RetryFilter};
 use hookbox_event::{RouteName, SourceName};
+use hookbox_operations::command::retries::{self, HurryRequest};
 
 use super::page::{DueArgs, LimitArgs};
 use super::person::{ConfirmArgs, Person};

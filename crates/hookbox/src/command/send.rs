@@ -6,9 +6,9 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use clap::Args;
 use clap::builder::PossibleValuesParser;
-use hookbox_console::render::terminal;
 use hookbox_driver::{Clock as _, Rng as _};
 use hookbox_event::SourceName;
+use hookbox_operations::render::terminal;
 use http::{HeaderName, HeaderValue};
 
 use super::{healthcheck, print};

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use clap::Args;
-use hookbox_console::render::terminal;
 use hookbox_driver::Rng as _;
 use hookbox_ingest::{EventType, Identity};
+use hookbox_operations::render::terminal;
 use hookbox_signature::{self as signature, Preset};
 use tokio_util::task::TaskTracker;
 

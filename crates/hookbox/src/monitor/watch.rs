@@ -4,9 +4,9 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hookbox_console::command::reconcile::OVERDUE;
-use hookbox_console::command::witness;
 use hookbox_driver::{Accounts, Backlog, Depth, Fault, Mismatch, Store, describe};
+use hookbox_operations::command::reconcile::OVERDUE;
+use hookbox_operations::command::witness;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use super::{Monitor, lock};

@@ -36,7 +36,7 @@ fn planted_breaches_inside_are_found() {
     assert!(planted("hookbox", "testkit", false).contains("[dev-dependencies]"));
     assert!(planted("hookbox", "conformance", false).contains("[dev-dependencies]"));
     planted("driver-sqlite", "driver-postgres", true);
-    planted("console", "ingest", true);
+    planted("operations", "ingest", true);
     planted("xtask", "event", true);
 }
 

@@ -36,7 +36,6 @@ const TESTS: &[&str] = &[
 const NO_PRINT: &str = "use `tracing`, or return the text; it panics where it cannot write, so \
                         commands print by `command/print.rs`";
 const PRINTERS: &[&str] = &[
-    "crates/console/",
     "crates/xtask/",
     "/examples/",
     "/build.rs",

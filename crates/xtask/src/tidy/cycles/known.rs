@@ -4,16 +4,16 @@
 /// Pairs of a file and another file that it needs.
 pub(super) const KNOWN: &[(&str, &str)] = &[
     (
-        "crates/console/src/command/reconcile/lines.rs",
-        "crates/console/src/command/reconcile.rs",
+        "crates/operations/src/command/reconcile/lines.rs",
+        "crates/operations/src/command/reconcile.rs",
     ),
     (
-        "crates/console/src/command/reconcile/reports.rs",
-        "crates/console/src/command/reconcile.rs",
+        "crates/operations/src/command/reconcile/reports.rs",
+        "crates/operations/src/command/reconcile.rs",
     ),
     (
-        "crates/console/src/command/reconcile/unknown.rs",
-        "crates/console/src/command/reconcile.rs",
+        "crates/operations/src/command/reconcile/unknown.rs",
+        "crates/operations/src/command/reconcile.rs",
     ),
     (
         "crates/driver-postgres/src/diagnose.rs",

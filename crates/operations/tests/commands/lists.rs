@@ -1,11 +1,11 @@
 //! Tests `refusals …`, `retries …`, `audit list`, and mistyped names.
 
 use expect_test::expect;
-use hookbox_console::command::retries::HurryRequest;
-use hookbox_console::command::{audit, names, refusals, retries};
-use hookbox_console::render::{Text, json};
-use hookbox_console::{CommandError, Problem};
 use hookbox_driver::{AuditFilter, Name, Names, RefusalFilter, RetryFilter};
+use hookbox_operations::command::retries::HurryRequest;
+use hookbox_operations::command::{audit, names, refusals, retries};
+use hookbox_operations::render::{Text, json};
+use hookbox_operations::{CommandError, Problem};
 
 use crate::world::{Memory, Person, event_id, sentences};
 

@@ -1,10 +1,10 @@
 //! `events list` and `events show`.
 
 use expect_test::expect;
-use hookbox_console::CommandError;
-use hookbox_console::command::events;
-use hookbox_console::render::{Text, json};
 use hookbox_driver::{EventCursor, EventFilter};
+use hookbox_operations::CommandError;
+use hookbox_operations::command::events;
+use hookbox_operations::render::{Text, json};
 
 use crate::world::{Memory, event_id, sentences};
 
@@ -79,7 +79,7 @@ async fn a_body_does_not_control_the_terminal_in_json() {
     };
     let report = events::show(&memory, "abab", Some("ada")).await.unwrap();
     let json = json(&report);
-    let is_obeyed = |c: char| c != '\n' && hookbox_console::render::terminal::is_unsafe(c);
+    let is_obeyed = |c: char| c != '\n' && hookbox_operations::render::terminal::is_unsafe(c);
     assert!(!json.contains(is_obeyed), "{json}");
     let read: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!(

@@ -3,17 +3,17 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use hookbox_console::CommandError;
-use hookbox_console::Reach;
-use hookbox_console::command::reconcile::{
-    IN_FLIGHT_MAX, OVERDUE, ReconcileReport, Storage, Verdict, WriteOff, reconcile,
-    reconcile_again, write_off,
-};
-use hookbox_console::render::Text;
 use hookbox_driver::{
     AccountGap, Accounts, Broker, Depth, Ledger, OpenReceipt, Queue, RouteBooks, Unvouched,
 };
 use hookbox_event::{InstanceId, ReceiptId};
+use hookbox_operations::CommandError;
+use hookbox_operations::Reach;
+use hookbox_operations::command::reconcile::{
+    IN_FLIGHT_MAX, OVERDUE, ReconcileReport, Storage, Verdict, WriteOff, reconcile,
+    reconcile_again, write_off,
+};
+use hookbox_operations::render::Text;
 
 use crate::world::{Depths, Memory, Person, depth};
 

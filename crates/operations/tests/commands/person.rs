@@ -1,6 +1,6 @@
 //! An operator whose answers a test sets.
 
-use hookbox_console::{NoAnswer, Operator};
+use hookbox_operations::{NoAnswer, Operator};
 
 /// An operator whose answers a test sets, and who interrupts after a number of checks.
 #[derive(Default)]

@@ -4,13 +4,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use expect_test::expect;
-use hookbox_console::Reach;
-use hookbox_console::command::reconcile::{self, ReconcileReport, Storage, Verdict};
-use hookbox_console::render::{Text, json};
 use hookbox_driver::{
     AccountGap, Accounts, Broker, Depth, Imbalance, Ledger, OpenReceipt, Queue, RouteBooks,
 };
 use hookbox_event::{InstanceId, ReceiptId};
+use hookbox_operations::Reach;
+use hookbox_operations::command::reconcile::{self, ReconcileReport, Storage, Verdict};
+use hookbox_operations::render::{Text, json};
 
 use crate::world::{Depths, Memory, Person, depth, event_id};
 

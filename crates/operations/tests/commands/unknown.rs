@@ -1,8 +1,8 @@
 //! Tests that `reconcile` lists what it cannot know.
 
-use hookbox_console::command::reconcile::{ReconcileReport, Unknown, Verdict};
-use hookbox_console::render::Text;
 use hookbox_driver::{AccountGap, SilentIngest, Unvouched};
+use hookbox_operations::command::reconcile::{ReconcileReport, Unknown, Verdict};
+use hookbox_operations::render::Text;
 
 use crate::missing::{INSTANCE, LATE, memory, queues, report};
 use crate::world::Memory;

@@ -3,10 +3,10 @@
 use std::os::unix::fs::PermissionsExt as _;
 
 use expect_test::expect;
-use hookbox_console::CommandError;
-use hookbox_console::command::dead;
-use hookbox_console::render::{Text, json};
 use hookbox_driver::{DeadFilter, DeadReason, DeadState, EarlierDeath};
+use hookbox_operations::CommandError;
+use hookbox_operations::command::dead;
+use hookbox_operations::render::{Text, json};
 
 use crate::world::{Memory, Person, at};
 

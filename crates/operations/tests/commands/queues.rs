@@ -3,10 +3,10 @@
 use std::sync::{Arc, Mutex};
 
 use expect_test::expect;
-use hookbox_console::Reach;
-use hookbox_console::command::queues::queues;
-use hookbox_console::render::{Text, json};
 use hookbox_driver::{Backlog, Broker, Ledger, Queue};
+use hookbox_operations::Reach;
+use hookbox_operations::command::queues::queues;
+use hookbox_operations::render::{Text, json};
 
 use crate::world::{Depths, Memory, depth};
 

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use expect_test::expect;
-use hookbox_console::command::dead::{Change, ChangeRequest, change};
-use hookbox_console::render::{Text, json};
-use hookbox_console::{CommandError, actor};
 use hookbox_driver::{DeadFilter, DeadState};
+use hookbox_operations::command::dead::{Change, ChangeRequest, change};
+use hookbox_operations::render::{Text, json};
+use hookbox_operations::{CommandError, actor};
 
 use crate::world::{Memory, Person, sentences};
 

@@ -6,16 +6,16 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use expect_test::expect;
-use hookbox_console::command::reconcile::{
-    AcceptRestore, ReconcileReport, Storage, Unknown, Verdict, accept_restore, reconcile,
-};
-use hookbox_console::render::{Text, json};
-use hookbox_console::{CommandError, Reach, Source};
 use hookbox_driver::{
     AcceptedRestore, Batch, Broker, Depth, Fault, Ledger, Mismatch, PublishError, PublishErrorKind,
     Queue, Readiness, Subscription,
 };
 use hookbox_event::{Account, RouteName, Witness};
+use hookbox_operations::command::reconcile::{
+    AcceptRestore, ReconcileReport, Storage, Unknown, Verdict, accept_restore, reconcile,
+};
+use hookbox_operations::render::{Text, json};
+use hookbox_operations::{CommandError, Reach, Source};
 
 use crate::missing::queues;
 use crate::world::{Depths, Memory, Person, at, unavailable, witness};

@@ -3,10 +3,10 @@
 use std::sync::{Arc, Mutex};
 
 use expect_test::expect;
-use hookbox_console::command::declare::{DeclareReport, missing_queues};
-use hookbox_console::render::{Text, json};
-use hookbox_console::{Reach, Source};
 use hookbox_driver::{Accounts, Ledger, Queue, RouteBooks};
+use hookbox_operations::command::declare::{DeclareReport, missing_queues};
+use hookbox_operations::render::{Text, json};
+use hookbox_operations::{Reach, Source};
 
 use crate::world::Memory;
 
