@@ -115,7 +115,8 @@ fn sources_as_they_were_keep_their_ids() {
     assert_eq!(found, known);
 }
 
-/// Builds a config in which the event id decides over another body, with these routes.
+/// Builds a config with these routes, whose source treats another body under a known event id as a
+/// duplicate.
 fn id_decides(routes: &str) -> String {
     format!(
         "[[source]]\nname = \"pay\"\nscheme = \"hmac\"\nheader = \"X-Sig\"\n\
@@ -125,7 +126,8 @@ fn id_decides(routes: &str) -> String {
     )
 }
 
-/// Checks a provider whose body counts its own deliveries, with a source whose event id decides.
+/// Checks a provider that counts its deliveries in the body, with a source that treats another body
+/// under a known event id as a duplicate.
 #[test]
 fn another_body_under_a_known_id_is_a_duplicate_where_configured() {
     let sources = id_decides(

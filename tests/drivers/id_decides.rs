@@ -1,5 +1,5 @@
-//! Another body of an event whose source says that the id decides, processed by a worker on both
-//! pairs of drivers.
+//! An event that arrives again with another body, for a source whose config lets the event id
+//! decide, so that it is a duplicate. A worker processes it on both pairs of drivers.
 
 use std::sync::atomic::Ordering;
 

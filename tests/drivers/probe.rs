@@ -153,7 +153,7 @@ impl<B: BrokerHarness + 'static, S: StoreHarness + 'static> Pair<B, S> {
         self.start(handler, time_limit, Vec::new())
     }
 
-    /// Starts a worker for which the event id decides, whatever another body contains.
+    /// Starts a worker that treats another body under a known event id as a duplicate.
     pub fn work_by_id(&self) -> Running {
         let all = ConflictRule {
             topics: "#".parse().unwrap(),

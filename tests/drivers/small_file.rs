@@ -1,5 +1,5 @@
 //! A SQLite file on a disk that is full or nearly full. The file still answers, so the worker must
-//! not treat it as an unavailable store, and the monitor must report the disk (R7).
+//! not treat it as an unavailable store, and the monitor must report the disk.
 
 use std::time::Duration;
 
@@ -40,7 +40,7 @@ async fn a_file_on_a_full_disk_answers_a_ping_and_fails_a_probe() {
     let named = format!("the disk of {} is full", world.path().display());
     let said = describe(&fault);
     assert!(said.contains(&named), "{said}");
-    // Only the probe writes now.
+    // From here on only the probe writes to the file.
     disk.free();
     let found = async || driver.probe().await.map_err(|fault| describe(&fault)).err();
     eventually("the probe finds free space again", found, Option::is_none).await;

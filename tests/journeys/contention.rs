@@ -1,6 +1,6 @@
-//! Case 56: handlers whose own statements conflict, in a running worker. PostgreSQL ends one of two
-//! that wait for each other (40P01), or one that it cannot serialize (40001). That handler runs
-//! again, and no attempt is used up.
+//! Case `deadlocks` of docs/FAULTS.md: handlers whose own statements conflict, in a running worker.
+//! PostgreSQL ends one of two that wait for each other (40P01), or one that it cannot serialize
+//! (40001). That handler runs again, and no attempt is used up.
 
 use std::time::Duration;
 

@@ -1,7 +1,8 @@
-//! Case 33: a worker is frozen (SIGSTOP) while its handlers run, for longer than RabbitMQ waits for
-//! its heartbeat. Its messages go to another worker, which waits until PostgreSQL has ended the
-//! frozen worker's transaction, and produces each effect once. When the first worker resumes, its
-//! commit and acknowledgements come too late and have no effect, and it continues to work.
+//! Case `worker-frozen` of docs/FAULTS.md: a worker is frozen (SIGSTOP) while its handlers run, for
+//! longer than RabbitMQ waits for its heartbeat. Its messages go to another worker, which waits
+//! until PostgreSQL has ended the frozen worker's transaction, and produces each effect once. When
+//! the first worker resumes, its commit and acknowledgements come too late and have no effect, and
+//! it continues to work.
 
 use std::time::Duration;
 

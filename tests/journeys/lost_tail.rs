@@ -1,7 +1,7 @@
-//! Case 63: a failover to a replica of PostgreSQL that lacks the last commits. Their events are
-//! acknowledged and lost. An ingest that still runs reports later numbers, so `reconcile` lists its
-//! lost range. For an ingest that has ended, with all its reports lost, the witnesses at the broker
-//! say when and how much it reported.
+//! Case `read-only` of docs/FAULTS.md: a failover to a replica of PostgreSQL that lacks the last
+//! commits. Their events are acknowledged and lost. An ingest that still runs reports later
+//! numbers, so `reconcile` lists its lost range. For an ingest that has ended, with all its reports
+//! lost, the witnesses at the broker say when and how much it reported.
 
 use std::path::Path;
 use std::process::Command;

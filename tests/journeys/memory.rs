@@ -1,5 +1,6 @@
-//! Case 41: large bodies wait for a worker. However many messages its prefetch allows, its memory
-//! stays within a bound that follows from the config: a few copies of the messages in flight.
+//! Case `prefetch-bounds-memory` of docs/FAULTS.md: large bodies wait for a worker. However many
+//! messages its prefetch allows, its memory stays within a bound that follows from the config: a
+//! few copies of the messages in flight.
 
 use std::time::Duration;
 

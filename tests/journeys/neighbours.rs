@@ -1,5 +1,6 @@
-//! Case 42: one event that always fails, among fifty good ones. It is tried as often and at such
-//! intervals as its policy says, and becomes one dead letter. The good events do not wait for it.
+//! Case `handler-always-fails` of docs/FAULTS.md: one event that always fails, among fifty good
+//! ones. It is tried as often and at such intervals as its policy says, and becomes one dead
+//! letter. The good events do not wait for it.
 
 use std::time::Duration;
 

@@ -1,6 +1,7 @@
-//! Case 43: an event whose handler kills its process every time. The process is restarted each
-//! time, as a service manager does, and the event ends as one dead letter. Other events that were
-//! in flight at those times have their effects once, and are not suspected.
+//! Case `handler-kills-the-process` of docs/FAULTS.md: an event whose handler kills its process
+//! every time. The process is restarted each time, as a service manager does, and the event ends as
+//! one dead letter. Other events that were in flight at those times have their effects once, and
+//! are not suspected.
 
 use std::time::{Duration, Instant};
 

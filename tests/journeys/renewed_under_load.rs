@@ -1,6 +1,6 @@
 //! Certificates and keys are renewed under load. The provider rotates its key as usual: it signs
 //! with the new key when both are valid, and then the old key is removed. No genuine request is
-//! refused or lost (cases C04 and C05).
+//! refused or lost.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

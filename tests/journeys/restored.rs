@@ -1,7 +1,7 @@
 //! A database is restored from an older copy, and the broker keeps its state. Events accepted
 //! between the copy and the restore are acknowledged and lost, and the database does not know of
-//! them. The witnesses at the broker do (R1a, R1b). A gap in the accept reports that is too young
-//! to be judged is reported as such (R1c).
+//! them. The witnesses at the broker do. A gap in the accept reports that is too young to be judged
+//! is reported as such.
 
 use std::time::Duration;
 

@@ -1,6 +1,7 @@
-//! Case 44: bodies with a valid signature and bad content: characters that PostgreSQL refuses in
-//! text, invalid UTF-8, no JSON, or JSON that overloads its readers. Each event is accepted, stored
-//! byte for byte, and ends as done or as a dead letter that can be shown. The worker keeps running.
+//! Case `strange-bodies` of docs/FAULTS.md: bodies with a valid signature and bad content:
+//! characters that PostgreSQL refuses in text, invalid UTF-8, no JSON, or JSON that overloads its
+//! readers. Each event is accepted, stored byte for byte, and ends as done or as a dead letter that
+//! can be shown. The worker keeps running.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -1,6 +1,6 @@
-//! Case 43, continued: an event that was in flight when a process ended is not quarantined for that
-//! alone, and a suspected event delays no other event. The handlers are held up in their
-//! statements.
+//! Case `handler-kills-the-process` of docs/FAULTS.md, second part: an event that was in flight
+//! when a process ended is not quarantined for that alone, and a suspected event delays no other
+//! event. The handlers are held up in their statements.
 
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
-//! Case 59: a handler whose statement still runs in PostgreSQL when its time limit is reached. The
-//! attempt counts, the statement is ended, its session is never used again, and other events are
-//! processed meanwhile.
+//! Case `handler-timeout` of docs/FAULTS.md: a handler whose statement still runs in PostgreSQL
+//! when its time limit is reached. The attempt counts, the statement is ended, its session is never
+//! used again, and other events are processed meanwhile.
 
 use std::time::Duration;
 

@@ -13,7 +13,7 @@ use super::{DEAD, fail, failure};
 use crate::harness::{StoreHarness, one, two};
 use crate::{envelope, of_number};
 
-/// Case O1: the number of dead letters. They have three causes.
+/// The number of dead letters. They have three causes.
 const DEAD_LETTERS: usize = 5_014;
 
 /// The number of events in one transaction.

@@ -1,5 +1,5 @@
-//! The promises of a store for another body under a known event id, where the config says that the
-//! id decides. The event keeps its first body on every route.
+//! The promises of a store for a source whose config lets the event id decide: another body under a
+//! known id is a duplicate. The event keeps its first body on every route.
 
 use std::time::Duration;
 

@@ -200,7 +200,8 @@ impl Republish for Taker {
 }
 
 /// A publisher that checks, as another process would, whether the retry it is given is already
-/// marked as queued. It confirms as `confirms` says, and never returns when `confirms` is `None`.
+/// marked as queued. It confirms the publish, or does not, as `confirms` says; when `confirms` is
+/// `None`, it never returns.
 struct Looking<'a, S> {
     elsewhere: &'a S,
     confirms: Option<bool>,
