@@ -12,9 +12,9 @@ use crate::{Limits, Peers};
 pub struct Config {
     /// The endpoints.
     pub sources: Vec<Source>,
-    /// The routes of their events.
+    /// The routes that take the events of these sources.
     pub routing: Routing,
-    /// The peers that may send.
+    /// The peers that may send requests.
     pub peers: Peers,
     /// The limits on size, time and number.
     pub limits: Limits,
@@ -24,22 +24,22 @@ pub struct Config {
 pub struct Source {
     /// Its name.
     pub name: SourceName,
-    /// How its sender signs.
+    /// How the sender signs its requests.
     pub scheme: Scheme,
-    /// The keys it signs with. Swapped as a whole when they change.
+    /// The keys that the sender signs with. The list is replaced as a whole when keys change.
     pub keys: RwLock<Arc<[Key]>>,
     /// The form field that contains the event, where the sender posts a form
     /// (`application/x-www-form-urlencoded`).
     pub form: Option<String>,
     /// The response that the sender wants for a bad signature.
     pub answer: RefusalAnswer,
-    /// Where a request names its event type.
+    /// Where a request states its event type, if it does.
     pub topic: Option<EventType>,
     /// What distinguishes one event from another.
     pub identity: Identity,
 }
 
-/// Where a request names its event type.
+/// The place in a request that states its event type.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EventType {
     /// At this place in the body.
@@ -77,7 +77,7 @@ impl EventType {
     }
 }
 
-/// Which routes take a topic.
+/// Which routes take the events of a topic.
 #[derive(Debug, Clone)]
 pub struct Routing {
     /// Each route with the topic patterns that it takes.

@@ -19,7 +19,7 @@ use crate::refusal_log::RefusalLog;
 use crate::refusals::Refusals;
 use crate::{Config, Counters, Limits, Peers, Source};
 
-/// A running ingest, as [`crate::router`] and [`crate::serve`] take it.
+/// A running ingest, as [`crate::router()`] and [`crate::serve`] take it.
 pub struct Ingest {
     pub(crate) sources: HashMap<String, Source>,
     pub(crate) peers: Peers,

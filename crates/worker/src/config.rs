@@ -33,7 +33,7 @@ pub struct Config<S: Store> {
 
 /// One route that a worker handles.
 pub struct Route<S: Store> {
-    /// Its name, and that of its queue.
+    /// The name of the route; its queue is named after it.
     pub name: RouteName,
     /// The handler of its events.
     pub handler: Registered<S>,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use hookbox_driver::describe;
 
-/// Why a handler did not handle an event.
+/// The error with which a handler reports that it could not handle an event.
 ///
 /// Like `anyhow::Error`, it converts from every error and does not implement `Error` itself, so `?`
 /// works everywhere. An error that `?` converts is *transient*: retried a limited number of times,

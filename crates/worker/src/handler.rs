@@ -51,11 +51,11 @@ pub trait Handler<S: Store>: Send + Sync + 'static {
 pub struct Event<P> {
     /// The id of the event: the idempotency key of everything that is done about it.
     pub id: EventId,
-    /// The accepted request by which it was received.
+    /// The accepted request in which the event was received.
     pub receipt: ReceiptId,
     /// The source that the event was posted to.
     pub source: SourceName,
-    /// What it is about.
+    /// The topic of the event.
     pub topic: Topic,
     /// The digest of the content of the body.
     pub digest: ContentDigest,

@@ -27,7 +27,7 @@ pub enum InvalidRetry {
     /// The number of attempts is zero or too large.
     #[error("attempts must be from 1 to {ATTEMPTS_MAX}, so that every event ends somewhere")]
     Attempts,
-    /// The first delay is zero.
+    /// The first delay is shorter than a millisecond.
     #[error("first must be at least 1 ms, or a failing event would spin")]
     First,
     /// The factor would make the delays shrink, or is too large.

@@ -145,7 +145,7 @@ fn floors(urls: &Urls) -> Result<Value> {
         .context("running the floors")?;
     if !output.status.success() {
         bail!(
-            "the floors failed: {}",
+            "measuring the servers alone failed: {}",
             String::from_utf8_lossy(&output.stderr)
         );
     }

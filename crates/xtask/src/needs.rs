@@ -109,7 +109,7 @@ fn listed_by_cargo(kind: &str) -> Result<Vec<String>> {
     let output = repository::cargo().args(words).output();
     let output = output.context("running cargo metadata")?;
     let metadata: Value =
-        serde_json::from_slice(&output.stdout).context("reading what cargo metadata says")?;
+        serde_json::from_slice(&output.stdout).context("reading the output of cargo metadata")?;
     let packages = metadata["packages"].as_array().context("no packages")?;
     let targets = packages.iter().filter_map(|it| it["targets"].as_array());
     let mut names: Vec<String> = targets

@@ -43,7 +43,7 @@ pub fn run(arguments: &[String], environment: &[(&str, &str)]) -> Result<ExitCod
     }
     let (status, tally) = ran?;
     if status.success() && tally.passed + tally.failed == 0 {
-        eprintln!("error: no test ran: the filter matches none");
+        eprintln!("error: no test ran: the filter matches no test");
         println!("{tally}");
         return Ok(ExitCode::FAILURE);
     }
@@ -174,7 +174,7 @@ impl Servers {
 /// Returns the server if a private one is needed. If the caller names another one, that is printed.
 fn private(server: Server, variable: &str) -> Option<Server> {
     if env::var_os(variable).is_some_and(|value| !value.is_empty()) {
-        eprintln!("{}: the one that {variable} names", server.name());
+        eprintln!("{}: using the server that {variable} names", server.name());
         return None;
     }
     Some(server)
@@ -253,7 +253,7 @@ fn run_cargo(
         .stdout(Stdio::piped())
         .spawn()
         .context("starting cargo test")?;
-    let tally = show_and_count(&mut cargo).context("reading what cargo test writes")?;
+    let tally = show_and_count(&mut cargo).context("reading the output of cargo test")?;
     let status = cargo.wait().context("waiting for cargo test")?;
     folder.forget(cargo.id());
     Ok((status, tally))

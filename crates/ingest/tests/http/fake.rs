@@ -118,7 +118,7 @@ impl Broker for FakeBroker {
     async fn subscribe(&self, _: &Queue, _: u16) -> Result<Box<dyn Subscription>, Fault> {
         Err(Fault::plain(
             FaultKind::Internal,
-            "subscribe: an ingest never does",
+            "subscribe: an ingest never subscribes",
         ))
     }
 

@@ -149,8 +149,8 @@ async fn strange_headers_are_kept_apart_by_their_own_bytes() {
     assert_eq!(events[6], events[7]);
 }
 
-/// If the body has no such text, the topic has only the header's text; if the header is absent, it
-/// has neither.
+/// If the pointer leads to no text in the body, the topic has the header's text only. If the header
+/// is absent, the topic has neither part.
 #[tokio::test]
 async fn a_pointer_is_joined_where_it_leads_to_a_text() {
     let push = [("x-github-event", "push"), ("x-github-delivery", "d")];

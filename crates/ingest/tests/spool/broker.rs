@@ -144,7 +144,7 @@ impl Broker for FakeBroker {
     }
 
     async fn subscribe(&self, _: &Queue, _: u16) -> Result<Box<dyn Subscription>, Fault> {
-        let never = "subscribe: an ingest never does";
+        let never = "subscribe: an ingest never subscribes";
         Err(Fault::plain(FaultKind::Internal, never))
     }
 
@@ -154,7 +154,10 @@ impl Broker for FakeBroker {
 
     fn readiness(&self) -> Readiness {
         if self.lock().manner.is_away {
-            return Readiness::not_ready(NotReadyKind::Unreachable, "the test wants it");
+            return Readiness::not_ready(
+                NotReadyKind::Unreachable,
+                "the test made the broker unreachable",
+            );
         }
         Readiness::Ready
     }

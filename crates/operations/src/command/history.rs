@@ -21,7 +21,7 @@ pub struct History {
     pub sealed_with: Option<String>,
     /// When the first receipt of the event arrived.
     pub received_at: String,
-    /// Its state on each route.
+    /// The state of the event on each route.
     pub claims: Vec<Claim>,
     /// Its receipts.
     pub receipts: Vec<Receipt>,

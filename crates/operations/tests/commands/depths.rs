@@ -52,7 +52,7 @@ impl Broker for Depths {
     }
 
     fn readiness(&self) -> Readiness {
-        Readiness::not_ready(NotReadyKind::Unreachable, "it only reports depths")
+        Readiness::not_ready(NotReadyKind::Unreachable, "this broker only reports depths")
     }
 
     async fn close(&self) {}

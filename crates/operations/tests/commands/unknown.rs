@@ -96,7 +96,7 @@ async fn an_ingest_that_never_closed_is_named() {
     assert!(!text.contains("every receipt has"), "{text}");
 }
 
-/// The ingest is listed only once, also if it has been unresponsive.
+/// The ingest is listed only once, also if it has stopped reporting.
 #[tokio::test]
 async fn an_ingest_with_unreported_last_numbers_is_named() {
     let mut memory = at_rest();

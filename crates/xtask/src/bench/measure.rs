@@ -144,5 +144,5 @@ fn look(deployment: &Deployment, arguments: &[&str]) -> Result<(Value, Books)> {
 fn number(value: &Value) -> Result<u64> {
     value
         .as_u64()
-        .with_context(|| format!("{value} is no count"))
+        .with_context(|| format!("{value} is not a count"))
 }

@@ -33,8 +33,8 @@ const TESTS: &[&str] = &[
     "/testing.rs",
 ];
 
-const NO_PRINT: &str = "use `tracing`, or return the text; it panics where it cannot write, so \
-                        commands print by `command/print.rs`";
+const NO_PRINT: &str = "use `tracing`, or return the text: printing panics where it cannot write, \
+                        so commands print by `command/print.rs`";
 const PRINTERS: &[&str] = &[
     "crates/xtask/",
     "/examples/",

@@ -53,7 +53,8 @@ fn check_but(root: &str, tree: &impl Tree, known: &[(&str, &str)]) -> Vec<Findin
     for (from, to) in known.iter().filter(|(from, _)| !is_elsewhere(from)) {
         let cut = rest.get_mut(*from).and_then(|of| of.remove(*to));
         if cut.is_none() || shortest_path(&all, to, from).is_none() {
-            let what = format!("no part of a cycle leads to {to}: remove it from the known ones");
+            let what =
+                format!("no cycle leads to {to} from here: remove the pair from the known ones");
             findings.push(Finding::new(from, 1, what));
         }
     }
@@ -142,7 +143,7 @@ fn finding(cycle: &[String], needs: &Needs) -> Option<Finding> {
         steps.push(format!("{from}:{} needs {to} (`{}`)", need.line, need.name));
     }
     let what = format!(
-        "a cycle of files: {}; move what both need to a file of its own, or pass it",
+        "a cycle of files: {}; move what both need into a separate file, or pass it as an argument",
         steps.join(", ")
     );
     Some(Finding::new(first, line?, what))
