@@ -1,5 +1,6 @@
-//! Faults of lapin and RabbitMQ that this crate works around, each seen to be there still. A
-//! canary that fails after an update is good news: its message says what may be dropped then.
+//! Canaries: each test asserts that a fault of lapin or RabbitMQ, which this crate works around,
+//! still exists. When one fails after an update, the fault is fixed, and the failure message says
+//! which workaround may be removed.
 #![allow(clippy::unwrap_used)]
 
 use std::hash::{BuildHasher, RandomState};
@@ -21,10 +22,11 @@ use tokio::time::timeout;
 
 const URL: &str = "HOOKBOX_TEST_AMQP_URL";
 
-/// How long a fault that shows by chance is looked for; most show within a second.
+/// How long a test repeats an attempt until a fault that occurs by chance shows; most show within
+/// a second.
 const PATIENCE: Duration = Duration::from_secs(9);
 
-/// How long counts as for ever.
+/// How long a consumer must be without a result to count as hanging.
 const HANG: Duration = Duration::from_secs(4);
 
 pub(crate) async fn connect(properties: ConnectionProperties) -> Connection {
@@ -44,7 +46,7 @@ fn random_name() -> String {
     format!("hookbox-canary-{:016x}", RandomState::new().hash_one(0))
 }
 
-/// A queue that goes with its connection; one that is full takes nothing.
+/// Declares a queue that is deleted with its connection. With `full`, it accepts no message.
 async fn fleeting(channel: &Channel, full: bool) -> String {
     let name = random_name();
     let mut arguments = FieldTable::default();
@@ -64,7 +66,7 @@ async fn fleeting(channel: &Channel, full: bool) -> String {
     name
 }
 
-/// A quorum queue, to be deleted.
+/// Declares a quorum queue, which the test must delete.
 async fn quorum(channel: &Channel) -> String {
     let name = random_name();
     let mut arguments = FieldTable::default();
@@ -97,7 +99,7 @@ pub(crate) async fn publish(channel: &Channel, queue: &str, id: &str) -> Publish
         .unwrap()
 }
 
-/// H1. A message that was rejected and is reported as accepted, or the reverse.
+/// Tests H1: a rejected message is reported as accepted, or the reverse.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn confirms_of_a_shared_channel_are_swapped() {
     let connection = connect(ConnectionProperties::default()).await;
@@ -128,12 +130,12 @@ async fn confirms_of_a_shared_channel_are_swapped() {
     assert!(
         swapped.load(Ordering::Relaxed) > 0,
         "lapin did not swap the confirms of a channel that several tasks share (H1): if it never \
-         does any more, publishers need no channel of their own"
+         swaps them now, publishers need no separate channels"
     );
     let _ = connection.close(200, "done".into()).await;
 }
 
-/// H2. A message that no queue took, reported as a clean acknowledgement.
+/// Tests H2: a message that no queue took is reported as acknowledged without a return.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_return_sticks_to_another_message() {
     let connection = connect(ConnectionProperties::default()).await;
@@ -159,18 +161,19 @@ async fn a_return_sticks_to_another_message() {
     assert!(
         taken_for_accepted > 0,
         "lapin reported each return with the message that was returned (H2): if it always does \
-         now, a round need not fail as a whole for one return, nor be settled before the next begins"
+         now, a round need not fail as a whole for one return, nor be settled before the next one \
+         starts"
     );
 }
 
-/// H3. Messages that were rejected without a report.
+/// Tests H3: `wait_for_confirms` does not report rejected messages.
 #[tokio::test]
 async fn waiting_for_confirms_hides_rejections() {
     let connection = connect(ConnectionProperties::default()).await;
     let channel = confirming(&connection).await;
     let full = fleeting(&channel, true).await;
     let reported = publish(&channel, &full, "reported").await.await.unwrap();
-    assert!(reported.is_nack(), "the queue must reject, and did not");
+    assert!(reported.is_nack(), "the full queue must reject the message");
     for _ in 0..10 {
         drop(publish(&channel, &full, "hidden").await);
     }
@@ -184,7 +187,7 @@ async fn waiting_for_confirms_hides_rejections() {
     );
 }
 
-/// H4. A consumer that waits for ever on a channel that is gone.
+/// Tests H4: a consumer waits for ever on a channel that is gone.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn auto_recovery_leaves_a_consumer_hanging() {
     assert!(
@@ -193,13 +196,13 @@ async fn auto_recovery_leaves_a_consumer_hanging() {
     );
     assert!(
         hangs(ConnectionProperties::default().enable_auto_recover()).await,
-        "a consumer ends or continues when lapin recovers its channel (H4): auto-recovery may \
-         be considered again, in place of a supervisor of our own"
+        "a consumer ends or continues when lapin recovers its channel (H4): auto-recovery may be \
+         considered again, in place of hookbox's supervisor"
     );
 }
 
-/// Whether a consumer says nothing more, neither of its end nor of a message that waits for it,
-/// after an error that closed its channel.
+/// Returns whether a consumer reports neither its end nor a waiting message after an error that
+/// closed its channel.
 async fn hangs(properties: ConnectionProperties) -> bool {
     let connection = connect(properties).await;
     let other = confirming(&connection).await;
@@ -222,7 +225,10 @@ async fn hangs(properties: ConnectionProperties) -> bool {
     let declared = channel
         .queue_declare(missing.into(), passive, FieldTable::default())
         .await;
-    assert!(declared.is_err(), "the error that closes the channel");
+    assert!(
+        declared.is_err(),
+        "declaring the queue must fail, which closes the channel"
+    );
     publish(&other, &queue, "waits").await.await.unwrap();
     let until_the_end = async {
         while let Some(next) = consumer.next().await {
@@ -237,7 +243,7 @@ async fn hangs(properties: ConnectionProperties) -> bool {
     hangs
 }
 
-/// H5. Messages that a queue never took, acknowledged because it was deleted.
+/// Tests H5: RabbitMQ acknowledges messages that a queue never took, because the queue was deleted.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_deleted_queue_acknowledges_what_it_never_took() {
     let connection = connect(ConnectionProperties::default()).await;

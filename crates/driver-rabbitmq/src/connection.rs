@@ -1,4 +1,5 @@
-//! One attempt to connect: preflight, connect and log in, each under its deadline.
+//! Makes one attempt to connect: a preflight, then the connection, then the login, each under a
+//! deadline.
 
 use std::time::Duration;
 
@@ -13,13 +14,14 @@ use crate::Options;
 use crate::nodes::Nodes;
 use crate::refusal::{Account, unavailable};
 
-/// The first bytes of a client of AMQP 0-9-1.
+/// The first bytes that a client of AMQP 0-9-1 sends.
 const PROTOCOL_HEADER: &[u8; 8] = b"AMQP\x00\x00\x09\x01";
 
-/// The first byte of a method frame, which `connection.start` is.
+/// The first byte of a method frame; the broker's `connection.start` is one.
 const METHOD_FRAME: u8 = 1;
 
-/// Connects to the first node that accepts us. Fails with the error of the last one when none does.
+/// Connects to the first node that accepts the connection. When no node does, it returns the error
+/// of the last one.
 pub(crate) async fn connect(
     options: &Options,
     nodes: &Nodes,
@@ -55,8 +57,9 @@ async fn connect_to(
     }
 }
 
-/// A stopped broker accepts connections and does not answer, and each attempt of the client library
-/// leaks a thread and a socket until the peer closes: a socket of our own finds out first.
+/// Checks that the server answers. A stopped broker accepts connections without answering, and each
+/// attempt of the client library then leaks a thread and a socket until the peer closes. So a plain
+/// socket tests the server first.
 async fn preflight(uri: &AMQPUri, deadline: Duration) -> Result<(), OpenError> {
     let greet = async {
         let host = uri
@@ -83,7 +86,8 @@ async fn preflight(uri: &AMQPUri, deadline: Duration) -> Result<(), OpenError> {
     }
 }
 
-/// Closes a connection; one that an alarm blocks never answers, so the wait ends at a deadline.
+/// Closes a connection. A connection that an alarm blocks never answers, so the wait has a
+/// deadline.
 pub(crate) async fn close(connection: &Connection, deadline: Duration) {
     let _ = timeout(deadline, connection.close(200, "hookbox is done".into())).await;
 }

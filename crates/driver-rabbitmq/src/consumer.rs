@@ -1,4 +1,5 @@
-//! Subscriptions: one channel each, a prefetch, and a tag that the broker makes up.
+//! Subscriptions: each has its own channel, a prefetch limit, and a consumer tag that the broker
+//! generates.
 
 use std::sync::Arc;
 
@@ -22,7 +23,7 @@ pub(crate) struct RabbitSubscription {
     queue: String,
     consumer: Consumer,
     acker: Acker,
-    /// Kept open for as long as something is subscribed.
+    /// The connection, which stays open while a subscription uses it.
     _connection: Arc<Connection>,
 }
 
@@ -38,14 +39,16 @@ pub(crate) async fn subscribe(
     let doing = || format!("subscribe to {queue}");
     let begin = async {
         let channel = connection.create_channel().await?;
-        // Per consumer, before consuming: quorum queues refuse the global kind.
+        // The prefetch is set for one consumer, before consuming, because quorum queues refuse the
+        // global kind.
         channel
             .basic_qos(prefetch, BasicQosOptions { global: false })
             .await?;
         let consumer = channel
             .basic_consume(
                 queue.as_str().into(),
-                // Empty: a tag of the broker's own. Tags used twice have stopped deliveries.
+                // An empty tag makes the broker generate one. Deliveries have stopped when a tag
+                // was used twice.
                 "".into(),
                 BasicConsumeOptions::default(),
                 FieldTable::default(),
@@ -83,8 +86,8 @@ impl RabbitSubscription {
         let doing = format!("consume from {}", self.queue);
         match error {
             Some(error) => fault(doing, error),
-            // The stream just ends when the broker cancels a consumer: the queue was deleted or
-            // moved, or its node went down.
+            // The stream ends without an error when the broker cancels a consumer: the queue was
+            // deleted or moved, or its node went down.
             None => Fault::new(
                 FaultKind::Unavailable,
                 doing,
@@ -113,15 +116,17 @@ impl Subscription for RabbitSubscription {
     }
 
     async fn close(self: Box<Self>) {
-        // Closing the channel puts everything back that is not settled.
+        // Closing the channel returns all unsettled messages to the queue.
         self.acker.close().await;
     }
 }
 
-/// The queue that a message died in last, as RabbitMQ notes it. Decides nothing but a name.
+/// Returns the queue in which a message last died, as RabbitMQ records it. Only a name depends on
+/// the result.
 ///
-/// Any publisher may write such a header, and RabbitMQ keeps what it finds: the queue of the first
-/// death can be forged by a publisher. RabbitMQ always puts its own note before all others.
+/// Any publisher may write such a header, and RabbitMQ keeps it, so a publisher can forge the queue
+/// of the first death. RabbitMQ puts its own entry before all others, so this reads the first
+/// entry.
 fn last_death_queue(headers: &FieldTable) -> Option<String> {
     let AMQPValue::FieldArray(deaths) = headers.inner().get("x-death")? else {
         return None;

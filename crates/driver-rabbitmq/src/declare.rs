@@ -1,6 +1,6 @@
-//! Declaring the queues that are missing: done by an operator or a deployment, never by a role. A
-//! queue that is missing at run time was deleted with its messages, and an operator must see that
-//! before it is declared again.
+//! Declares the missing queues. Only an operator or a deployment does this, never a role. A queue
+//! that is missing at run time was deleted with its messages, and an operator must see that before
+//! the queue is declared again.
 
 use hookbox_driver::{OpenError, describe};
 use lapin::Connection;
@@ -18,14 +18,14 @@ use crate::topology::{QueueDeclaration, topology};
 /// What was declared.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Declaration {
-    /// The names of the queues that were missing.
+    /// The names of the queues that were missing and are declared now.
     pub declared: Vec<String>,
-    /// Why the broker refused the anchor, if it did (H14): until three minutes have passed, the
+    /// Why the broker refused the anchor, if it did (H14). Until three minutes have passed, the
     /// queue that was declared last may lose its messages if the broker is killed.
     pub anchor_refused: Option<String>,
 }
 
-/// The missing queues, in the order of their declarations. Changes nothing.
+/// Returns the missing queues, in the order of their declarations. It changes nothing.
 ///
 /// # Errors
 /// When the broker cannot be reached or refuses, or a queue differs from what hookbox declares.
@@ -37,8 +37,9 @@ pub async fn missing(options: &Options) -> Result<Vec<QueueDeclaration>, OpenErr
     checked
 }
 
-/// Declares the missing queues, and returns their names. Nothing is declared while a queue differs,
-/// a harmful policy applies to one, or the management API that the options name does not answer.
+/// Declares the missing queues, and returns their names. It declares none while a queue differs,
+/// while a harmful policy applies to one, or while the management API that the options name does
+/// not answer.
 ///
 /// # Errors
 /// When the broker cannot be reached or refuses, or a queue differs from what hookbox declares.
@@ -64,11 +65,12 @@ async fn declare_over(
     }
     let account = nodes.account();
     let missing = check_queues(options, account, connection).await?;
-    // The dead queue first: dead-lettering must have somewhere to go before a route has messages.
+    // The dead-letter queue is declared first, because it must exist before a route has messages.
     for queue in missing.iter().rev() {
         let declaring = timeout(options.connect_deadline, declare_one(connection, queue));
         if let Err(error) = declaring.await.map_err(|_elapsed| late())? {
-            // Another process may have declared it since, or another queue of its name.
+            // Another process may have declared the queue meanwhile, or a different queue of this
+            // name.
             let still_missing = check_queues(options, account, connection).await?;
             if still_missing.contains(queue) {
                 return Err(account.at_declaration(&queue.name, error));
@@ -82,8 +84,8 @@ async fn declare_over(
     })
 }
 
-/// Why the broker refuses the anchor, if it does: a limit on queues, or a missing right, must not
-/// stop what needs no queue more.
+/// Declares the anchor, and returns why the broker refused it, if it did. A limit on queues or a
+/// missing right must not fail a command that has declared every queue.
 async fn anchor(
     options: &Options,
     account: &Account,
@@ -98,7 +100,7 @@ async fn anchor(
     }
 }
 
-/// The queues that are missing.
+/// Returns the queues that are missing.
 pub(crate) async fn check_queues(
     options: &Options,
     account: &Account,
@@ -124,7 +126,7 @@ async fn declare_one(
     let durable = QueueDeclareOptions::durable();
     let declared = channel.queue_declare(queue.name.as_str().into(), durable, queue.table());
     declared.await?;
-    // The next one has a channel of its own; how this one ends does not matter.
+    // The next queue has its own channel, so an error while closing this one does not matter.
     let _ = channel.close(200, "declared".into()).await;
     Ok(())
 }

@@ -1,9 +1,9 @@
-//! Settlements: one task per channel writes every acknowledgement, one after the other.
+//! Settlements: for each channel, one task writes all acknowledgements, one after the other.
 //!
-//! lapin's own `Acker` spawns a task for each, so that acknowledgements overtake each other and
-//! multiple ones hit tags that are no longer there, for which RabbitMQ closes the channel. Each tag
-//! is settled by itself here: a message is a batch, so there are few, and an ack can never cover an
-//! unfinished neighbour.
+//! lapin's own `Acker` spawns a task for each acknowledgement. Acknowledgements then overtake each
+//! other, and one that covers several tags hits tags that are settled already, for which RabbitMQ
+//! closes the channel. Here, each tag is settled separately. A message is a batch, so there are few
+//! tags, and an acknowledgement never covers an unfinished delivery.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::diagnose::fault;
 
-/// The caller that waits for a settlement, if any.
+/// The channel to the caller that waits for a settlement, if any.
 type Reply = Option<oneshot::Sender<Result<(), Fault>>>;
 
 enum Command {
@@ -28,10 +28,11 @@ enum Command {
     Close(oneshot::Sender<()>),
 }
 
-/// The handle of a channel's acker task. The channel closes when every holder is gone.
+/// The handle of a channel's settlement task. The channel closes when the last handle is dropped.
 #[derive(Clone)]
 pub(crate) struct Acker {
-    // As many commands can wait as messages are in flight, which the prefetch bounds.
+    // The channel has no limit of its own: the prefetch bounds the messages in flight, and so the
+    // commands.
     commands: mpsc::UnboundedSender<Command>,
 }
 
@@ -47,7 +48,7 @@ impl Acker {
         Self { commands }
     }
 
-    /// Lets settlements on their way arrive, then closes the channel.
+    /// Waits until the settlements under way have been written, then closes the channel.
     pub async fn close(self) {
         let (done, closed) = oneshot::channel();
         if self.commands.send(Command::Close(done)).is_ok() {
@@ -64,7 +65,8 @@ async fn settle_all(
 ) {
     loop {
         let next = tokio::select! {
-            // Commands sent before the driver closed are written before this ends.
+            // The receiver comes first, so that commands sent before the driver closed are written
+            // before this task ends.
             biased;
             next = waiting.recv() => next,
             () = stop.cancelled() => None,
@@ -98,7 +100,7 @@ async fn settle_all(
     }
 }
 
-/// One delivery's settlement. Dropped unused, it releases.
+/// Settles one delivery. Dropping it unused releases the message.
 pub(crate) struct MessageSettler {
     tag: DeliveryTag,
     acker: Option<Acker>,
@@ -117,7 +119,7 @@ impl MessageSettler {
         command: fn(DeliveryTag, Reply) -> Command,
     ) -> Result<(), Fault> {
         let gone = || {
-            let why = "its channel is gone; the message will be redelivered";
+            let why = "the delivery's channel is gone; the message will be redelivered";
             Fault::new(FaultKind::Unavailable, "settle a message", why)
         };
         let acker = self.acker.take().ok_or_else(gone)?;
@@ -144,7 +146,8 @@ impl Settler for MessageSettler {
 impl Drop for MessageSettler {
     fn drop(&mut self) {
         if let Some(acker) = self.acker.take() {
-            // The channel may be gone: then the broker has put it back already.
+            // Sending fails when the channel is gone; then the broker has already returned the
+            // message to its queue.
             let _ = acker.commands.send(Command::Release(self.tag, None));
         }
     }

@@ -1,5 +1,5 @@
-//! A connection that can be published over: connected, its queues verified, its channels open, and
-//! publishing allowed.
+//! Establishes a connection for publishing: connects, verifies the queues, opens the channels, and
+//! checks that publishing is allowed.
 
 use hookbox_driver::{OpenError, describe};
 use lapin::{Channel, Connection};
@@ -14,11 +14,11 @@ use crate::publisher::confirming_channel;
 use crate::refusal::unavailable;
 use crate::topology::topology;
 
-/// The result of connecting. No queue is ever declared here: a missing one was deleted with its
-/// messages, and an operator must know.
+/// The result of connecting. Connecting never declares a queue: a missing queue was deleted with
+/// its messages, and an operator must know that.
 pub(crate) enum ConnectResult {
     Whole(Box<PublishingConnection>),
-    /// These queues are missing.
+    /// The names of the queues that are missing.
     Missing(Vec<String>),
 }
 
@@ -58,7 +58,7 @@ pub(crate) async fn establish(
     }
 }
 
-/// Checks the policies of the queues, and the queues. Returns those that are missing.
+/// Checks the policies of the queues, and the queues themselves. Returns the missing ones.
 async fn verify(
     options: &Options,
     nodes: &Nodes,
@@ -95,7 +95,8 @@ async fn open_channels(
     if options.reads_only {
         return Ok(channels);
     }
-    // Opened before anything is published: a connection that is blocked opens none.
+    // The channels are opened before anything is published, because a blocked connection opens
+    // none.
     let own = open_channel(options, nodes, connection).await?;
     let probing = probe(
         connection,

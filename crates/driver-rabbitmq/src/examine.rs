@@ -1,6 +1,7 @@
-//! Checks whether the queues exist as declared. Several are checked at a time, each by a passive
-//! declaration (does it exist?) and then by a comparison (are its arguments the same?): with a
-//! round trip of 20 ms a hundred queues take a second. Neither can declare a queue.
+//! Checks whether the queues exist as declared. Each check first declares the queue passively (does
+//! it exist?) and then compares it (has it the same arguments?); neither step can declare a queue.
+//! Several queues are checked at a time: with a round trip of 20 ms, a hundred queues take a
+//! second.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,13 +17,15 @@ use lapin::{Channel, Connection};
 use crate::refusal::soft_error;
 use crate::topology::QueueDeclaration;
 
-/// Checks under way at once, each on a channel of its own: an error closes the channel.
+/// How many queues are checked at a time. Each check has its own channel, because an error closes
+/// the channel.
 const CHECKS_AT_ONCE: usize = 8;
 
-/// An argument that makes a declaration a mere comparison. RabbitMQ compares the arguments that
-/// the existing queue's type knows, and this one is of streams only; before it makes a queue it
-/// checks every argument, and this one is neither known to a quorum queue nor a length of time.
-/// So a queue that was deleted a moment ago is refused, and not declared (H18).
+/// An argument that turns a declaration into a mere comparison. For an existing queue, RabbitMQ
+/// compares only arguments that the queue's type knows, and this one belongs to streams. Before
+/// RabbitMQ creates a queue, it checks every argument, and refuses this one: a quorum queue does
+/// not know it, and its value is not a length of time. So a queue that was deleted a moment ago is
+/// refused, and not declared (H18).
 const NEVER_DECLARED: (&str, &str) = ("x-max-age", "never");
 
 /// The state of a queue.
@@ -33,7 +36,7 @@ pub(crate) enum State {
     Different(TopologyDifference),
 }
 
-/// One check of each queue. Its findings can be read while it runs.
+/// One check of all queues. Its findings can be read while it runs.
 pub(crate) struct Round<'a> {
     queues: &'a [QueueDeclaration],
     seen: Mutex<BTreeMap<usize, State>>,
@@ -47,11 +50,11 @@ impl<'a> Round<'a> {
         }
     }
 
-    /// Checks all of them. A caller that drops this during a check must close the connection, too:
-    /// the client library closes it when a reply arrives that no call waits for.
+    /// Checks all queues. A caller that drops this future must also close the connection, because
+    /// the client library closes it when a reply arrives for which no call waits.
     ///
     /// # Errors
-    /// When a queue may not be checked, or the connection is lost.
+    /// When the user may not check a queue, or the connection is lost.
     pub async fn run(&self, connection: &Connection) -> Result<(), lapin::Error> {
         let next = AtomicUsize::new(0);
         let checkers = CHECKS_AT_ONCE.min(self.queues.len());
@@ -75,19 +78,19 @@ impl<'a> Round<'a> {
         }
     }
 
-    /// How many it has not checked yet.
+    /// Returns how many queues have not been checked yet.
     pub fn left(&self) -> usize {
         self.queues.len() - self.seen().len()
     }
 
-    /// Those that were missing, in the order of their declarations.
+    /// Returns the missing queues, in the order of their declarations.
     pub fn missing(&self) -> Vec<&'a QueueDeclaration> {
         let seen = self.seen();
         let missing = seen.iter().filter(|(_, state)| **state == State::Missing);
         missing.map(|(place, _)| &self.queues[*place]).collect()
     }
 
-    /// What was not as declared.
+    /// Returns the differences from the declared queues.
     pub fn differences(&self) -> Vec<TopologyDifference> {
         let one = |state: &State| match state {
             State::Different(difference) => Some(difference.clone()),
@@ -102,7 +105,7 @@ impl<'a> Round<'a> {
     }
 }
 
-/// Checks one queue after the other, on one channel as long as that stays open.
+/// Checks queues one after the other, on one channel as long as that channel stays open.
 struct Checker<'a> {
     connection: &'a Connection,
     channel: Option<Channel>,
@@ -133,7 +136,7 @@ impl<'a> Checker<'a> {
         };
         match soft_error(&error) {
             Some((AMQPSoftError::NOTFOUND, _)) => Ok(false),
-            // It exists and something else is wrong: the comparison will show what.
+            // The queue exists and something else is wrong; the comparison will show what.
             Some((AMQPSoftError::PRECONDITIONFAILED | AMQPSoftError::RESOURCELOCKED, _)) => {
                 Ok(true)
             }
@@ -153,7 +156,8 @@ impl<'a> Checker<'a> {
         let Some((AMQPSoftError::PRECONDITIONFAILED, text)) = soft_error(&error) else {
             return Err(error);
         };
-        // It differs, or it was deleted since and RabbitMQ refuses to make such a queue.
+        // The queue differs, or it was deleted meanwhile and RabbitMQ refuses to create one with
+        // this argument.
         Ok(if self.is_there(&queue.name).await? {
             State::Different(difference(queue, &text))
         } else {
@@ -167,7 +171,7 @@ impl<'a> Checker<'a> {
         options: QueueDeclareOptions,
         arguments: FieldTable,
     ) -> Result<(), lapin::Error> {
-        // Kept only after a reply that leaves the channel open.
+        // The channel is kept only after a reply that leaves it open.
         let channel = match self.channel.take() {
             Some(channel) => channel,
             None => self.connection.create_channel().await?,
@@ -179,17 +183,17 @@ impl<'a> Checker<'a> {
     }
 }
 
-/// Of the errors on one connection, the one with the broker's reason. Where the broker closes the
-/// connection, only the check that it answers gets the reason; the others get an error about a lost
-/// connection.
+/// Returns the error with the broker's reason, of several errors on one connection. When the broker
+/// closes the connection, only the check that caused it gets the reason; the others get an error
+/// about a lost connection.
 fn the_cause(results: Vec<Result<(), lapin::Error>>) -> Result<(), lapin::Error> {
     let mut errors: Vec<lapin::Error> = results.into_iter().filter_map(Result::err).collect();
-    // Stable: of several causes, the first.
+    // The sort is stable, so the first of several causes is returned.
     errors.sort_by_key(|error| !error.is_amqp_error());
     errors.into_iter().next().map_or(Ok(()), Err)
 }
 
-/// A queue that is not as declared, with the broker's text.
+/// Returns the difference of a queue from its declaration, with the broker's text.
 fn difference(queue: &QueueDeclaration, text: &str) -> TopologyDifference {
     TopologyDifference {
         queue: queue.name.clone(),

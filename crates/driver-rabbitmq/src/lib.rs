@@ -1,10 +1,10 @@
 //! The broker over RabbitMQ (3.10 to 4.x) with publisher confirms, on lapin.
 //!
-//! The obvious code on lapin loses events; `docs/HAZARDS.md` lists the known ways, and the comments
-//! here name them by number (H1 and on) where they are avoided. In short: one task
-//! owns a publishing channel, a batch is settled as a whole before the next begins, everything
-//! has a deadline, a connection that had any error is discarded, and lapin's own recovery is never
-//! used.
+//! The obvious code on lapin loses events. `docs/HAZARDS.md` lists the known ways, and comments
+//! here name them by number (H1 and on) where they are avoided. In short: one task owns a
+//! publishing channel, a round of publishes is settled as a whole before the next starts,
+//! everything has a deadline, a connection with any error is discarded, and lapin's own recovery is
+//! never used.
 
 mod anchor;
 #[cfg(test)]

@@ -1,6 +1,7 @@
-//! What AMQP does not report: policies that apply to our queues, and how many nodes hold them. Read
-//! from the management plugin's HTTP API (<https://www.rabbitmq.com/docs/management#http-api>),
-//! where the options name it. Nothing is ever changed through it.
+//! Reads what AMQP does not report: which policies apply to hookbox's queues, and how many nodes
+//! hold them. It uses the management plugin's HTTP API
+//! (<https://www.rabbitmq.com/docs/management#http-api>), if the options name it, and never changes
+//! anything through it.
 
 mod answers;
 
@@ -22,27 +23,27 @@ use crate::Options;
 use crate::WHAT;
 use crate::topology::QueueDeclaration;
 
-/// Deadline of one request. With the pause between checks, a harmful policy is reported within five
-/// seconds.
+/// The deadline of one request. With the pause between checks, a harmful policy is reported within
+/// five seconds.
 const ANSWER_MAX: Duration = Duration::from_secs(1);
 
-/// Longest response that is read: some thousands of policies.
+/// The longest response that is read, in bytes: some thousands of policies.
 const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// From this many nodes of a cluster on, a queue must have more than one member.
+/// The size of a cluster from which on a queue must have more than one member.
 const NODES: usize = 3;
 
-/// Queues of one response: the most that the API returns.
+/// The number of queues in one response: the most that the API returns.
 const PAGE: u32 = 500;
 
-/// The prefix of the names of our queues, as the API's pattern. A virtual host may have any number
-/// of others.
+/// The prefix of the names of hookbox's queues, as the API's pattern. A virtual host may have any
+/// number of other queues.
 const PREFIX: &str = "%5Ehookbox%5C.";
 
-/// Its name in errors.
+/// The name of the API in errors.
 const API: &str = "the broker's management API";
 
-/// The API of one broker.
+/// The management API of one broker.
 pub(crate) struct Management {
     client: Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
     base: String,
@@ -50,8 +51,8 @@ pub(crate) struct Management {
     authorization: String,
 }
 
-/// Why it did not answer. Never more than a status or the kind of an error: the request contains a
-/// password.
+/// Why the management API gave no usable response. The error holds at most a status or the kind of
+/// an error, because the request contains a password.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ManagementError {
     #[error("the management API answered {0} for {1}")]
@@ -65,7 +66,7 @@ pub(crate) enum ManagementError {
 }
 
 impl ManagementError {
-    /// Whether the user may not log in, or may not see this.
+    /// Returns whether the user may not log in, or may not read this.
     fn is_refused(&self) -> bool {
         match self {
             ManagementError::Status(status, _) => {
@@ -105,7 +106,7 @@ fn refuse(why: &str) -> OpenError {
     }
 }
 
-/// The account in a URL, where it has one, and the URL without it.
+/// Splits a URL into its account, if it has one, and the URL without it.
 pub(crate) fn read(url: &str) -> Result<(Option<String>, String), OpenError> {
     let (scheme, rest) = url
         .split_once("://")
@@ -125,7 +126,8 @@ pub(crate) fn read(url: &str) -> Result<(Option<String>, String), OpenError> {
 }
 
 impl Management {
-    /// Where the options name an API; with the account of the AMQP URL unless they name another.
+    /// Creates the client if the options name an API. It uses the account of the AMQP URL unless
+    /// the options name another.
     pub fn of(options: &Options, amqp: &AMQPUri) -> Result<Option<Self>, OpenError> {
         let Some(url) = &options.management else {
             return Ok(None);
@@ -146,8 +148,8 @@ impl Management {
         }))
     }
 
-    /// What is wrong with these queues. It makes as many requests as there are kinds of objects,
-    /// however many queues there are: all within the time of two responses.
+    /// Returns what is wrong with these queues. It makes one request for each kind of object,
+    /// however many queues there are, so all of it takes no longer than two responses.
     pub async fn check(
         &self,
         queues: &[QueueDeclaration],
@@ -169,15 +171,16 @@ impl Management {
             found.extend(alone.into_iter().map(|queue| TopologyDifference {
                 queue,
                 difference: format!(
-                    "it has one member in a cluster of {nodes} nodes, and dies with it; run \
-                     `rabbitmq-queues grow NODE all` for two more nodes"
+                    "it has only one member in a cluster of {nodes} nodes, so its messages are \
+                     lost with that node; run `rabbitmq-queues grow NODE all` for two more nodes"
                 ),
             }));
         }
         Ok(found)
     }
 
-    /// Those of these queues that have one member. A missing queue is found by AMQP.
+    /// Returns those of these queues that have only one member. The checks over AMQP find missing
+    /// queues.
     async fn alone(&self, queues: &[QueueDeclaration]) -> Result<Vec<String>, ManagementError> {
         let mut found = Vec::new();
         let mut page = 1_u64;
@@ -227,7 +230,7 @@ impl Management {
     }
 }
 
-/// A segment of a path: everything but unreserved characters is encoded (RFC 3986 §2.3).
+/// Encodes one segment of a path: every character that is not unreserved (RFC 3986 §2.3).
 fn encoded(text: &str) -> String {
     let one = |byte: u8| match byte {
         b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {

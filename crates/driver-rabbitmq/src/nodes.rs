@@ -1,4 +1,4 @@
-//! The nodes of a broker, as its URL names them: one, or those of a cluster.
+//! The nodes that a broker's URL names: one node, or those of a cluster.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -11,18 +11,20 @@ use crate::management::Management;
 use crate::overlay::Overlay;
 use crate::refusal::Account;
 
-/// Most nodes: more than any cluster of quorum queues has, and few enough to try them all.
+/// The most nodes of a URL: more than a cluster of quorum queues has, and few enough to try them
+/// all.
 const NODES_MAX: usize = 16;
 
-/// The smallest limit that AMQP 0-9-1 allows, in bytes.
+/// The smallest frame limit that AMQP 0-9-1 allows, in bytes.
 const FRAME_MIN: u32 = 4096;
 
-/// In seconds. A dead connection is noticed after two heartbeats; RabbitMQ's own default is 60.
+/// The longest heartbeat interval in seconds, which is RabbitMQ's default. A dead connection is
+/// noticed after two heartbeats.
 const HEARTBEAT_MAX: u16 = 60;
 
-/// The nodes, each of which is as good as any other. Every connection begins with the one after
-/// the one before it began with: connections spread over the nodes, and after a loss the node
-/// that was lost is not tried first.
+/// The nodes of a cluster, which are equally good. Each connection starts with the node after the
+/// one with which the previous connection started. Connections are so spread over the nodes, and
+/// after a loss, the lost node is not tried first.
 pub(crate) struct Nodes {
     uris: Vec<AMQPUri>,
     turn: AtomicUsize,
@@ -47,24 +49,25 @@ impl Nodes {
         })
     }
 
-    /// The user whose rights count: all nodes are of one cluster.
+    /// Returns the user whose rights count. There is one user, because all nodes belong to one
+    /// cluster.
     pub fn account(&self) -> &Account {
         &self.account
     }
 
-    /// The policies of their queues, where the options name a management API.
+    /// Returns the checks of the queues' policies, if the options name a management API.
     pub fn overlay(&self) -> Option<&Overlay> {
         self.overlay.as_ref()
     }
 
-    /// All of them, in the order in which they are to be tried now.
+    /// Returns all nodes in the order in which they must be tried now.
     pub fn in_turn(&self) -> impl Iterator<Item = &AMQPUri> {
         let first = self.turn.fetch_add(1, Ordering::Relaxed) % self.uris.len().max(1);
         self.uris[first..].iter().chain(&self.uris[..first])
     }
 }
 
-/// Reads the URL, without a connection.
+/// Parses the URL without connecting.
 pub(crate) fn uris(options: &Options) -> Result<Vec<AMQPUri>, OpenError> {
     let refuse = |why: String| OpenError::Options { what: WHAT, why };
     let urls = split(&options.url);
@@ -73,7 +76,8 @@ pub(crate) fn uris(options: &Options) -> Result<Vec<AMQPUri>, OpenError> {
     }
     let uris = urls.iter().map(|url| {
         let mut uri: AMQPUri = url.parse().map_err(|why: String| {
-            // The parser's text may quote the URL, and the URL may hold a password.
+            // The parser's text is left out when it quotes the URL, because the URL may hold a
+            // password.
             refuse(if why.contains(url) {
                 "the URL cannot be read".into()
             } else {
@@ -98,7 +102,7 @@ pub(crate) fn uris(options: &Options) -> Result<Vec<AMQPUri>, OpenError> {
     uris.collect()
 }
 
-/// One URL for each host of a URL.
+/// Returns one URL for each host of a URL.
 fn split(url: &str) -> Vec<String> {
     let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
     let (authority, path) = match rest.find(['/', '?']) {

@@ -1,51 +1,53 @@
-//! How to reach a broker, and every deadline on the way.
+//! The options for reaching a broker, and every deadline.
 
 use std::time::Duration;
 
 use hookbox_event::{EnvironmentName, RouteName};
 
-/// Options of a broker. `Debug` does not show the URL: it may hold a password.
+/// The options of a broker. `Debug` does not show the URL, because the URL may hold a password.
 #[derive(Clone)]
 pub struct Options {
-    /// `amqp://user:password@host:port/vhost`, or `amqps://…`. Of a cluster, several hosts with
-    /// commas between them.
+    /// The URL: `amqp://user:password@host:port/vhost`, or `amqps://…`. For a cluster, it has
+    /// several hosts, separated by commas.
     pub url: String,
-    /// `http://host:15672` or `https://…` of the management API, through which policies and
-    /// members are looked at; with an account of its own, or that of `url`. Without it, they are
-    /// not.
+    /// The URL of the management API, `http://host:15672` or `https://…`, through which policies
+    /// and members are checked. It may have its own account; otherwise that of `url` is used.
+    /// Without this URL, they are not checked.
     pub management: Option<String>,
-    /// Part of every queue's name, so that two environments never share one.
+    /// A part of every queue's name, so that two environments never share a queue.
     pub environment: EnvironmentName,
     /// The routes whose queues are declared and published to.
     pub routes: Vec<RouteName>,
-    /// For commands that only read: an unresponsive management API is logged as a warning, and it
-    /// is not tried whether publishing is allowed.
+    /// Whether the command only reads. Then an unresponsive management API is only logged as a
+    /// warning, and the right to publish is not checked.
     pub reads_only: bool,
-    /// To have a batch confirmed. Under every provider's time-out that we know of.
+    /// The deadline for the confirm of a batch, shorter than the time-out of every known provider.
     pub confirm_deadline: Duration,
-    /// To connect, log in and verify the queues.
+    /// The deadline for connecting, logging in and verifying the queues.
     pub connect_deadline: Duration,
-    /// Until the first byte of AMQP. A broker that accepts the connection and does not answer costs
-    /// one short-lived socket this way, not a thread of the client library.
+    /// The deadline for the first byte of AMQP. With it, a broker that accepts the connection
+    /// without answering costs one short-lived socket, and no thread of the client library.
     pub preflight_deadline: Duration,
-    /// To close a connection; a blocked one never answers.
+    /// The deadline for closing a connection, because a blocked one never answers.
     pub close_deadline: Duration,
-    /// Heartbeat in seconds; a dead connection is noticed after two.
+    /// The heartbeat interval in seconds. A dead connection is noticed after two heartbeats.
     pub heartbeat_seconds: u16,
-    /// Largest frame in bytes. Without it a broker's value of 0 leads to buffers of gigabytes.
+    /// The largest frame in bytes. Without this limit, a broker's value of 0 leads to buffers of
+    /// gigabytes.
     pub frame_bytes_max: u32,
-    /// Publishing channels, each owned by one task.
+    /// The number of publishing channels. One task owns each of them.
     pub publish_channels: usize,
-    /// Messages of one confirm round of a channel: RabbitMQ slows a channel down at 32.
+    /// The most messages in one round of a channel: RabbitMQ slows a channel down at 32.
     pub round_max: usize,
-    /// Messages handed to the publishers and not confirmed. The client's own queue has no bound.
+    /// The most messages that were passed to the publishers and are not confirmed. The client
+    /// library's own queue has no limit.
     pub in_flight_max: usize,
-    /// Bytes of those messages.
+    /// The most bytes in those messages.
     pub in_flight_bytes_max: usize,
 }
 
 impl Options {
-    /// The values to start from.
+    /// Returns the default options.
     pub fn new(
         url: impl Into<String>,
         environment: EnvironmentName,

@@ -1,5 +1,5 @@
-//! Policies that apply to the queues, and the nodes that hold them, as far as is known. A finding
-//! is kept until a successful check contradicts it: an unavailable API fixes no queue.
+//! Keeps the last findings about policies and queue members. A finding is kept until a successful
+//! check contradicts it, because an unavailable API repairs no queue.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -8,11 +8,11 @@ use hookbox_driver::{TopologyDifference, describe};
 use crate::management::{Management, ManagementError};
 use crate::topology::QueueDeclaration;
 
-/// How many checks in a row must fail before that is logged: one may be chance, and these take ten
-/// seconds.
+/// How many checks in a row must fail before that is logged. A single failure may be chance; this
+/// many take ten seconds.
 const FAILED_MAX: u32 = 4;
 
-/// The API, and its last findings.
+/// The management API and its last findings.
 pub(crate) struct Overlay {
     management: Management,
     known: Mutex<LastFindings>,
@@ -20,9 +20,9 @@ pub(crate) struct Overlay {
 
 #[derive(Default)]
 struct LastFindings {
-    /// Of the last check that succeeded.
+    /// The findings of the last check that succeeded.
     found: Option<Vec<TopologyDifference>>,
-    /// Checks that failed since.
+    /// The number of checks that failed since.
     failed: u32,
 }
 
@@ -34,15 +34,16 @@ impl Overlay {
         }
     }
 
-    /// What is wrong with these queues, by a check now, or else by the last one that succeeded.
+    /// Returns what is wrong with these queues: the findings of a check now, or those of the last
+    /// successful check when this one fails.
     ///
-    /// An API that stays unavailable is logged once, and stops nothing that runs: it is on one node
-    /// of maybe three, it holds no message, and the queues had no problem at the last check.
-    /// Answering every sender with 503 until a monitoring API is fixed would lose more events than
-    /// it saves. At a start nothing is known yet, so a start waits for it.
+    /// An API that stays unavailable is logged once and stops nothing that runs. The API may be on
+    /// only one of three nodes, it holds no message, and the last check found no problem. Refusing
+    /// every request with 503 until a monitoring API works again would lose more events than it
+    /// saves. At a start nothing is known yet, so a start waits for the API.
     ///
     /// # Errors
-    /// When it does not answer, and never did.
+    /// When the API does not answer, and no check has succeeded before.
     pub async fn check(
         &self,
         queues: &[QueueDeclaration],

@@ -1,4 +1,4 @@
-//! A policy of an operator, and what it would do to a queue of ours.
+//! A policy of an operator, and the harm that it would do to a queue of hookbox.
 
 use hookbox_driver::TopologyDifference;
 use regex::Regex;
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::topology::{Argument, QueueDeclaration};
 
-/// A policy, as far as the management API describes it.
+/// The parts of a policy that the management API reports and hookbox needs.
 #[derive(Debug)]
 pub(crate) struct Policy {
     pub name: String,
@@ -16,15 +16,15 @@ pub(crate) struct Policy {
 }
 
 impl Policy {
-    /// What it does to those of these queues that it matches. Every policy that matches is
-    /// reported, not only the one of the highest priority: when that one is removed, the next one
-    /// applies.
+    /// Returns the harm that this policy does to the queues that it matches. Every matching policy
+    /// is reported, not only the one of the highest priority: when that one is removed, the next
+    /// one applies.
     pub fn wrong(&self, queues: &[QueueDeclaration]) -> Vec<TopologyDifference> {
         let applies = |to: &str| ["all", "queues", "quorum_queues"].contains(&to);
         if !self.apply_to.as_deref().is_none_or(applies) {
             return Vec::new();
         }
-        // A pattern that only Perl can read may match anything.
+        // A pattern that only Perl's syntax allows may match anything, so it counts as matching.
         let pattern = self.pattern.as_deref();
         let pattern = pattern.and_then(|pattern| Regex::new(pattern).ok());
         let is_matched = |name: &str| pattern.as_ref().is_none_or(|it| it.is_match(name));
@@ -48,24 +48,26 @@ impl Policy {
     }
 }
 
-/// Why a queue must not have this set over it; nothing, where it changes nothing for us.
+/// Returns why a queue must not have this setting; `None` when the setting is harmless.
 fn harm(key: &str, value: &Value, queue: &QueueDeclaration) -> Option<&'static str> {
     match key {
-        // We declare no bound, so any bound is one too many.
+        // hookbox declares no length limit, so every limit is harmful.
         "max-length" | "max-length-bytes" => {
             Some("it bounds the queue, so events would be refused, or its oldest dropped")
         }
-        // However long: a backlog is what waits longest.
+        // Every value is harmful: messages wait for as long as a backlog lasts.
         "message-ttl" => Some("messages would expire before they are processed"),
-        // At any value: the queue is deleted with all messages in it.
+        // Every value is harmful: the queue is deleted with all its messages.
         "expires" => Some("the queue would be deleted when no worker runs"),
-        // A policy overrides our argument. Its value may be ours; any other makes a quorum queue
-        // drop its oldest, also `reject-publish-dlx`, which only classic queues know.
-        "overflow" if value.as_str() != Some("reject-publish") => {
-            Some("what a full queue does is declared: it must reject, and not drop its oldest")
-        }
-        // The lower of both counts, so that a higher one changes nothing. A negative one means no
-        // limit to some versions, and none left to others.
+        // A policy overrides the declared argument. The value may be the declared one. Any other
+        // makes a quorum queue drop its oldest messages, even `reject-publish-dlx`, which only
+        // classic queues know.
+        "overflow" if value.as_str() != Some("reject-publish") => Some(
+            "it changes what a full queue does: the queue must reject new messages, and not drop \
+             its oldest",
+        ),
+        // RabbitMQ applies the lower of both limits, so a higher one is harmless. Some versions
+        // read a negative one as no limit, others as zero.
         "delivery-limit" if !is_no_lower(value, queue) => {
             Some("messages would be given up too soon")
         }
@@ -92,7 +94,7 @@ mod tests {
     const ACCOUNTS: &str = "hookbox.a.accounts";
     const DEAD: &str = "hookbox.a.dead";
 
-    /// The queues that a policy is reported for.
+    /// Returns the queues for which a policy is reported.
     fn reported(pattern: &str, apply_to: &str, definition: &str) -> Vec<String> {
         let queues = topology(&"a".parse().unwrap(), &["x".parse().unwrap()]).queues;
         let policy = Policy {
@@ -116,7 +118,7 @@ mod tests {
         assert_eq!(reported("other", "quorum_queues", long), [""; 0]);
         assert_eq!(reported(".*", "exchanges", long), [""; 0]);
         assert_eq!(reported(".*", "classic_queues", long), [""; 0]);
-        // A pattern with a look-ahead is one that we cannot read.
+        // hookbox cannot read a pattern with a look-ahead.
         assert_eq!(reported("^(?!x)", "all", long).len(), 4);
         let both = "{\"overflow\": \"drop-head\", \"message-ttl\": 1}";
         assert_eq!(reported("dead", "all", both), [DEAD, DEAD]);
@@ -147,7 +149,7 @@ mod tests {
         ] {
             assert_eq!(route(harmful), [ROUTE], "{harmful}");
         }
-        // The limit of each queue is its own.
+        // Each queue has its own delivery limit.
         assert_eq!(
             reported("dead", "all", "{\"delivery-limit\": 5000}"),
             [DEAD]

@@ -1,7 +1,7 @@
-//! Checks whether this user may publish at all, without a message reaching any queue: a publish
-//! through the default exchange to a name that no queue has is returned where publishing is
-//! allowed, and closes the channel where it is not. Without it, a connection seems usable until the
-//! first event is refused, and is then replaced by one that seems usable again.
+//! Checks whether this user may publish, without a message reaching any queue. A message that is
+//! published through the default exchange to a name without a queue is returned if publishing is
+//! allowed; otherwise the channel is closed. Without this check, a connection would seem usable
+//! until the first event is refused, and would then be replaced by one that seems usable again.
 
 use std::time::Duration;
 
@@ -10,20 +10,20 @@ use lapin::options::BasicPublishOptions;
 use lapin::{BasicProperties, Channel, Connection};
 use tokio::time::{sleep, timeout};
 
-/// How often it is seen whether the broker has blocked the connection.
+/// How often the probe checks whether the broker has blocked the connection.
 const TICK: Duration = Duration::from_millis(100);
 
 /// The result of a probe.
 pub(crate) enum ProbeResult {
     /// Publishing is allowed.
     Allowed,
-    /// There is a resource alarm, so that the broker answers nothing before it is over.
+    /// There is a resource alarm, so the broker answers nothing until the alarm ends.
     Blocked,
     /// The broker did not answer in time.
     Late,
 }
 
-/// Probes over a channel of its own that is in confirm mode.
+/// Publishes the probe over a separate channel that is in confirm mode.
 ///
 /// # Errors
 /// When publishing is refused, or the connection is lost.
@@ -37,12 +37,12 @@ pub(crate) async fn probe(
         mandatory: true,
         immediate: false,
     };
-    // No queue is ever declared by this name.
+    // No queue is ever declared with this name.
     let nowhere = format!("hookbox.{environment}.nowhere");
     let publishing = async {
         let properties = BasicProperties::default();
         let publish = channel.basic_publish("".into(), nowhere.into(), mandatory, b"", properties);
-        // Returned, acknowledged or both: it was allowed.
+        // The message was returned, acknowledged or both, so publishing is allowed.
         publish.await?.await.map(drop)
     };
     let blocked = async {
@@ -53,7 +53,7 @@ pub(crate) async fn probe(
     tokio::select! {
         published = timeout(deadline, publishing) => match published {
             Ok(Ok(())) => {
-                // How this channel ends does not matter.
+                // An error while closing this channel does not matter.
                 let _ = timeout(deadline, channel.close(200, "probed".into())).await;
                 Ok(ProbeResult::Allowed)
             }

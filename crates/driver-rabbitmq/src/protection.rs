@@ -1,4 +1,5 @@
-//! Whether a third party on the network could read what travels to the broker, or answer for it.
+//! Determines whether a third party on the network could read the traffic to the broker, or answer
+//! in place of the broker.
 
 use hookbox_driver::{OpenError, is_loopback};
 use http::Uri;
@@ -7,9 +8,9 @@ use lapin::uri::AMQPScheme;
 use crate::{Options, management, nodes};
 
 impl Options {
-    /// Whether no third party can read or answer: every node is on this machine, or is reached by
-    /// TLS, which always verifies the server here. Reads the URL as every connection does, without
-    /// one: what is refused here is refused at a start.
+    /// Returns whether no third party can read or answer the traffic: every node is on this
+    /// machine, or is reached by TLS, which always verifies the server here. It parses the URL as a
+    /// connection does, without connecting, so an invalid URL is refused at the start.
     pub fn is_protected(&self) -> Result<bool, OpenError> {
         let uris = nodes::uris(self)?;
         Ok(uris.iter().all(|uri| match uri.scheme {
@@ -18,7 +19,7 @@ impl Options {
         }))
     }
 
-    /// The same of the management API, where there is one.
+    /// Returns the same for the management API; `true` when the options name none.
     pub fn is_management_protected(&self) -> Result<bool, OpenError> {
         let Some(url) = &self.management else {
             return Ok(true);
@@ -72,6 +73,9 @@ mod tests {
             assert_eq!(options.is_management_protected().unwrap(), expect, "{url}");
         }
         let none = options("amqp://localhost").is_management_protected();
-        assert!(none.unwrap(), "there is no connection");
+        assert!(
+            none.unwrap(),
+            "without a management API, no connection needs protection"
+        );
     }
 }

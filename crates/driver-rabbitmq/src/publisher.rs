@@ -1,5 +1,5 @@
-//! Publishing: one task owns a channel (H1), and a round is settled as a whole before the next
-//! begins, so that a return can only belong to the present round (H2).
+//! Publishes: one task owns each channel (H1), and a round of publishes is settled as a whole
+//! before the next starts, so that a return can only belong to the present round (H2).
 
 mod answers;
 mod error;
@@ -20,19 +20,19 @@ use crate::rejections::Rejections;
 use answers::{PublishConfirm, RoundAnswers, answers};
 pub(crate) use error::PublisherError;
 
-/// One batch for some queues, and the caller that waits for its result.
+/// One batch for several queues, and the caller that waits for its result.
 pub(crate) struct Request {
     pub queues: Vec<String>,
     pub batch: Batch,
     pub answer: oneshot::Sender<Result<(), PublishError>>,
-    /// Held until the result is known: bounds what is in flight.
+    /// The permits that bound the messages and bytes in flight; held until the result is known.
     pub room: (OwnedSemaphorePermit, OwnedSemaphorePermit),
 }
 
-/// What waits for a publisher; shared by all of them.
+/// The requests that wait for a publisher; all publishers share them.
 pub(crate) type Requests = Arc<Mutex<mpsc::Receiver<Request>>>;
 
-/// A publisher: owns its channel until something is wrong.
+/// A publisher. It owns its channel until something is wrong with the channel.
 pub(crate) struct Publisher {
     pub connection: Arc<Connection>,
     pub channel: Channel,
@@ -42,20 +42,20 @@ pub(crate) struct Publisher {
     pub round_max: usize,
 }
 
-/// A publish whose confirm is not there yet.
+/// A publish whose confirm has not arrived yet.
 struct Pending {
     request: usize,
     confirm: PublisherConfirm,
 }
 
-/// The result of a round, where nothing is wrong with the channel.
+/// The result of a round when nothing is wrong with the channel.
 enum RoundResult {
     Taken,
-    /// Some of it was rejected, and some may have been accepted.
+    /// Some publishes were rejected, and others may have been accepted.
     Rejected,
 }
 
-/// A channel on which every publish is confirmed.
+/// Opens a channel on which every publish is confirmed.
 pub(crate) async fn confirming_channel(connection: &Connection) -> lapin::Result<Channel> {
     let channel = connection.create_channel().await?;
     channel
@@ -72,7 +72,7 @@ impl Publisher {
                 continue;
             }
             if self.connection.status().blocked() {
-                // lapin writes nothing while an alarm lasts, so a publish would hang.
+                // lapin writes nothing during an alarm, so a publish would hang.
                 for request in round {
                     answer(request, Err(PublishError::plain(PublishErrorKind::Blocked)));
                 }
@@ -89,9 +89,9 @@ impl Publisher {
         }
     }
 
-    /// Continues over another channel. RabbitMQ remembers for each channel that a queue is full,
-    /// and does not reset that when the bound is removed (a policy that is cleared): the channel
-    /// would be refused for as long as it lives (H16).
+    /// Continues on a new channel. RabbitMQ remembers for each channel that a queue is full, and
+    /// does not reset that when the queue's limit is removed (by clearing a policy). The old
+    /// channel would be rejected for as long as it is open (H16).
     async fn renew(&mut self) -> Result<(), PublisherError> {
         let renewing = async {
             self.channel
@@ -106,7 +106,7 @@ impl Publisher {
         Ok(())
     }
 
-    /// The requests that wait, up to a round.
+    /// Waits for requests, and returns at most a round of them.
     async fn next_round(&self) -> Vec<Request> {
         let mut requests = self.requests.lock().await;
         let Some(first) = requests.recv().await else {
@@ -124,14 +124,15 @@ impl Publisher {
         round
     }
 
-    /// One round: publish all, then await every confirm, under one deadline.
+    /// Publishes one round: publishes all, then waits for every confirm, under one deadline.
     async fn publish(&self, round: Vec<Request>) -> Result<RoundResult, PublisherError> {
         let deadline = Instant::now() + self.confirm_deadline;
         let sent = self.send_all(&round, deadline).await;
         crash_point!("rabbitmq.before_confirm");
         let outcomes = match sent {
             Ok(pending) => confirms(pending, deadline).await,
-            // What was published before it is not waited for: nothing of this round is accepted.
+            // The confirms of earlier publishes are not waited for, because nothing of this round
+            // is accepted.
             Err(lost) => vec![lost],
         };
         crash_point!("rabbitmq.after_confirm");
@@ -151,7 +152,8 @@ impl Publisher {
         }
     }
 
-    /// Of a round in which something was confirmed, not everything was rejected.
+    /// Records the result of a round. If anything was confirmed, the broker does not reject
+    /// everything.
     fn note(&self, each: &[Result<(), PublishError>]) {
         if each.iter().any(Result::is_ok) {
             self.rejections.confirmed();
@@ -205,7 +207,7 @@ impl Publisher {
     }
 }
 
-/// The confirm of each publish, up to the first that will not be confirmed.
+/// Waits for the confirm of each publish, up to the first publish that will not be confirmed.
 async fn confirms(pending: Vec<Pending>, deadline: Instant) -> Vec<PublishConfirm> {
     let mut outcomes = Vec::with_capacity(pending.len());
     for Pending { request, confirm } in pending {
@@ -223,7 +225,7 @@ async fn confirms(pending: Vec<Pending>, deadline: Instant) -> Vec<PublishConfir
     outcomes
 }
 
-/// The properties that an operator sees in the broker's management page.
+/// Returns the properties that the broker's management page shows to operators.
 fn properties(queue: &str, batch: &Batch) -> BasicProperties {
     let mut headers = FieldTable::default();
     let text = |text: String| AMQPValue::LongString(text.into());
@@ -247,7 +249,7 @@ fn answer(request: Request, result: Result<(), PublishError>) {
 }
 
 impl PublisherError {
-    /// The class of the reason, and the reason as a text for operators.
+    /// Returns the class of the reason, and the reason as a text for operators.
     pub fn trouble(self, account: &Account) -> (NotReadyKind, String) {
         match self {
             PublisherError::Channel(error) if is_refused(&error) => {

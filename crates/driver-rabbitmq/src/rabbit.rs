@@ -1,4 +1,4 @@
-//! The broker: hands publishes to the publishers, and makes subscriptions.
+//! The `Broker` seam over RabbitMQ: passes publishes to the publishers, and creates subscriptions.
 
 use std::sync::Arc;
 
@@ -28,7 +28,8 @@ use crate::topology::{accounts_queue, dead_queue, route_queue, witness_queue};
 use crate::watch::missing_text;
 use crate::{Options, consumer, fallback_runtime, witnesses};
 
-/// Threads for AMQP. Heartbeats run on them, so nothing that blocks or computes may.
+/// The number of threads for AMQP. Heartbeats run on these threads, so nothing may block or compute
+/// there.
 const THREADS: usize = 2;
 
 /// RabbitMQ as hookbox's broker.
@@ -49,14 +50,15 @@ pub struct Rabbit {
 }
 
 impl Rabbit {
-    /// Connects and verifies the queues. Where one is missing it opens and is not ready until the
-    /// queue is declared by [`crate::declare`]: the other queues can be consumed meanwhile. AMQP
-    /// has its own small runtime: a busy handler must not cost the connection its heartbeat.
+    /// Connects and verifies the queues. If a queue is missing, it opens and is not ready until
+    /// [`crate::declare`] has declared that queue; meanwhile the other queues can be consumed. AMQP
+    /// has its own small runtime, so that a busy handler does not cost the connection its
+    /// heartbeat.
     pub async fn open(options: Options) -> Result<Self, OpenError> {
         let nodes = Arc::new(Nodes::of(&options)?);
         let no_threads = |error| OpenError::Options {
             what: "the broker",
-            why: format!("no threads could be started for it ({error})"),
+            why: format!("no threads could be started for the driver ({error})"),
         };
         fallback_runtime::make().map_err(no_threads)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -99,7 +101,8 @@ impl Rabbit {
         };
         tasks.spawn_on(supervisor.run(first), &runtime.handle());
         let mut watching = readiness.clone();
-        // Only the supervisor ends, and it sets the readiness before.
+        // The wait ends only when the supervisor ends, and the supervisor sets the readiness before
+        // that.
         let _ = watching.wait_for(has_begun).await;
         Ok(Self {
             messages: Arc::new(Semaphore::new(options.in_flight_max)),
@@ -132,7 +135,8 @@ impl Rabbit {
         if let Readiness::NotReady { kind, why } = self.readiness() {
             match kind {
                 NotReadyKind::Alarm => return Err(PublishError::plain(PublishErrorKind::Blocked)),
-                // Nothing else would detect that publishes are accepted again.
+                // A publish is tried, because nothing else would detect that publishes are accepted
+                // again.
                 NotReadyKind::Refused if self.rejections.is_shown() => {}
                 NotReadyKind::Starting
                 | NotReadyKind::Unreachable
@@ -171,8 +175,8 @@ impl Rabbit {
         }
     }
 
-    /// Runs an operation of lapin on the runtime of AMQP. When this future is dropped, the
-    /// operation continues: lapin's operations must not be cancelled half-way.
+    /// Runs an operation of lapin on the AMQP runtime. When this future is dropped, the operation
+    /// continues, because lapin's operations must not be cancelled half-way.
     async fn on_amqp<T: Send + 'static>(
         &self,
         doing: &str,
@@ -188,8 +192,8 @@ impl Rabbit {
             .map_err(|_| closed())?
     }
 
-    /// The consuming connection, separate from publishing: a blocked publisher must not keep
-    /// acknowledgements from being written.
+    /// Returns the connection for consuming. It is separate from publishing, so that a blocked
+    /// publisher does not keep acknowledgements from being written.
     async fn consuming(&self) -> Result<Arc<Connection>, Fault> {
         let mut held = self.consuming.lock().await;
         let closed = || {
@@ -211,7 +215,7 @@ impl Rabbit {
         });
         let connection = tokio::select! {
             connected = connecting => connected?,
-            // Closing waits for the lock that is held here.
+            // Closing waits for the lock that this call holds, so this call must end first.
             () = self.stop.cancelled() => return Err(closed()),
         };
         let connection = Arc::new(connection);
@@ -225,8 +229,8 @@ impl Broker for Rabbit {
     async fn publish(&self, routes: &[RouteName], batch: &Batch) -> Result<(), PublishError> {
         let known = |route: &RouteName| self.options.routes.contains(route);
         if routes.is_empty() || !routes.iter().all(known) {
-            // Nothing would be published, so nothing would be refused, either; and a return from an
-            // undeclared queue would cost others the connection.
+            // Without a queue, nothing would be published and nothing refused. A return for an
+            // undeclared queue would cost other publishes the connection.
             return Err(PublishError::plain(PublishErrorKind::Unroutable));
         }
         let queues = routes
@@ -309,20 +313,20 @@ impl Broker for Rabbit {
     async fn close(&self) {
         self.stop.cancel();
         self.tasks.close();
-        // Settlements on their way are written before their connection is closed. The supervisor
-        // closes the other one within its own deadline.
+        // Settlements under way are written before their connection is closed. The supervisor
+        // closes the publishing connection within its own deadline.
         let _ = timeout(self.options.close_deadline * 2, self.tasks.wait()).await;
         let consuming = self.consuming.lock().await.take();
         if let (Some(connection), Some(runtime)) = (consuming, &self.runtime) {
             let deadline = self.options.close_deadline;
-            // Subscriptions may hold it still; they end with a fault.
+            // Subscriptions may still hold the connection; they end with a fault.
             let closing = async move { close(&connection, deadline).await };
             let _ = runtime.spawn(closing).await;
         }
     }
 }
 
-/// Whether the supervisor has begun its work, or cannot.
+/// Returns whether the supervisor has started its work, or cannot.
 fn has_begun(readiness: &Readiness) -> bool {
     match readiness {
         Readiness::Ready => true,
@@ -351,7 +355,7 @@ async fn depth(connection: &Connection, queue: Queue, name: String) -> Result<De
     Ok(Depth {
         ready: known.as_ref().map(|known| known.message_count().into()),
         consumers: known.as_ref().map(|known| known.consumer_count().into()),
-        // AMQP does not report these two.
+        // AMQP does not report these two numbers.
         unsettled: None,
         events: None,
         queue,
@@ -366,7 +370,8 @@ impl Drop for Rabbit {
     }
 }
 
-/// A runtime must not be dropped where it could block; it is shut down in the background instead.
+/// A runtime that is shut down in the background when dropped, because an ordinary drop may not
+/// block here.
 struct Background(Option<Runtime>);
 
 impl Background {

@@ -1,4 +1,5 @@
-//! What RabbitMQ refuses, by the reply codes of AMQP 0-9-1, and the command that grants it.
+//! Refusals of RabbitMQ, recognised by the reply codes of AMQP 0-9-1, each with the command that
+//! fixes it.
 
 use hookbox_driver::OpenError;
 use lapin::ErrorKind;
@@ -7,13 +8,13 @@ use lapin::uri::AMQPUri;
 
 use crate::WHAT;
 
-/// The names of hookbox's queues, as a pattern of permissions.
+/// The names of hookbox's queues, as a pattern for permissions.
 const OURS: &str = r"^hookbox\.";
 
-/// The same and the default exchange, over which everything is published.
+/// The names of hookbox's queues and of the default exchange, over which everything is published.
 const OURS_AND_DEFAULT: &str = r"^(hookbox\.|amq\.default$)";
 
-/// The user of a URL, without its password.
+/// The user and the virtual host of a URL, without the password.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Account {
     user: String,
@@ -28,7 +29,7 @@ impl Account {
         }
     }
 
-    /// An error of connecting and logging in.
+    /// Converts an error of connecting or logging in.
     pub fn at_login(&self, error: lapin::Error) -> OpenError {
         let Self { user, vhost } = self;
         let (why, remedy) = match reply(&error) {
@@ -42,7 +43,8 @@ impl Account {
             ),
             Some(AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED)) => (
                 format!("it does not let the user {user:?} into the virtual host {vhost:?}"),
-                // One reply code for all three; the broker's text, which follows, says which.
+                // One reply code has three causes; the broker's text, which follows, names the
+                // cause.
                 format!(
                     "run `rabbitmqctl add_vhost {}` where it does not exist, and `{}`; where a \
                      limit on connections is reached, raise it: {}",
@@ -62,10 +64,10 @@ impl Account {
         refused(why, remedy, error)
     }
 
-    /// An error of checking the queues, consuming from them or publishing to them.
+    /// Converts an error of checking the queues, consuming from them or publishing to them.
     pub fn at_queues(&self, error: lapin::Error) -> OpenError {
         let Self { user, vhost } = self;
-        // Of all that is done over a connection, only opening a channel is answered with this.
+        // After the login, only the opening of a channel is answered with this code.
         if let Some(AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED)) = reply(&error) {
             let why = format!("it does not let the user {user:?} open another channel");
             let remedy = format!("raise the limit: {}", self.raise("max-channels"));
@@ -81,7 +83,7 @@ impl Account {
         refused(why, format!("run `{}`", self.grant()), error)
     }
 
-    /// An error of declaring a queue that is missing.
+    /// Converts an error of declaring a missing queue.
     pub fn at_declaration(&self, queue: &str, error: lapin::Error) -> OpenError {
         let Some((AMQPSoftError::PRECONDITIONFAILED, _)) = soft_error(&error) else {
             return self.at_queues(error);
@@ -98,7 +100,8 @@ impl Account {
         )
     }
 
-    /// The commands that raise a limit of the user, or of the virtual host where it has such.
+    /// Returns the commands that raise a limit of the user, or of the virtual host if that has the
+    /// same limit.
     fn raise(&self, limit: &str) -> String {
         let user = format!(
             "`rabbitmqctl set_user_limits {} '{{\"{limit}\": NUMBER}}'`",
@@ -113,7 +116,8 @@ impl Account {
         )
     }
 
-    /// The command that grants what hookbox needs, and revokes the user's other rights.
+    /// Returns the command that grants the rights that hookbox needs. It also revokes the user's
+    /// other rights.
     fn grant(&self) -> String {
         format!(
             "rabbitmqctl set_permissions -p {} {} '{OURS}' '{OURS_AND_DEFAULT}' '{OURS}'",
@@ -123,12 +127,12 @@ impl Account {
     }
 }
 
-/// Whether this user lacks the right.
+/// Returns whether the user lacks a right.
 pub(crate) fn is_refused(error: &lapin::Error) -> bool {
     matches!(soft_error(error), Some((AMQPSoftError::ACCESSREFUSED, _)))
 }
 
-/// The broker's text of a channel error.
+/// Returns the broker's text of a channel error.
 pub(crate) fn soft_error(error: &lapin::Error) -> Option<(AMQPSoftError, String)> {
     let ErrorKind::ProtocolError(error) = error.kind() else {
         return None;
@@ -139,7 +143,8 @@ pub(crate) fn soft_error(error: &lapin::Error) -> Option<(AMQPSoftError, String)
     }
 }
 
-/// By its code it is nothing that an operator has to act on.
+/// Returns the error for a broker that cannot be reached: the code shows nothing that an operator
+/// has to fix.
 pub(crate) fn unavailable(
     source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
 ) -> OpenError {
@@ -161,7 +166,7 @@ fn refused(why: String, remedy: String, error: lapin::Error) -> OpenError {
 fn reply(error: &lapin::Error) -> Option<&AMQPErrorKind> {
     match error.kind() {
         ErrorKind::ProtocolError(error) => Some(error.kind()),
-        // Not exhaustive, and nothing else is a reply of the broker.
+        // lapin's list of errors is open, and no other error is a reply of the broker.
         _ => None,
     }
 }
@@ -174,7 +179,7 @@ fn is_tls(error: &lapin::Error) -> bool {
     inner.is_some_and(|inner| inner.is::<rustls::Error>())
 }
 
-/// As one word of a shell.
+/// Quotes a text as one word of a shell command.
 fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
@@ -199,7 +204,7 @@ mod tests {
         ErrorKind::ProtocolError(AMQPError::new(kind.into(), "its words".into())).into()
     }
 
-    /// The text of a refusal.
+    /// Returns the text of a refusal.
     fn text(error: OpenError) -> String {
         assert!(matches!(error, OpenError::Refused { .. }), "{error:?}");
         let text = describe(&error);

@@ -1,4 +1,4 @@
-//! Whether everything that is published is rejected, and for how long: one rejection may be an
+//! Tracks whether the broker rejects every publish, and for how long. A single rejection may be the
 //! election of a leader, or a queue that is full for a moment.
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,14 +7,15 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// So long everything must have been rejected. An election takes a second or two.
+/// How long every publish must have been rejected before the driver is not ready. An election takes
+/// a second or two.
 const LASTS: Duration = Duration::from_secs(5);
 
-/// So long after the last rejection it is no longer known whether the next publish would be
-/// rejected, too: it is tried again, since nothing else would show that.
+/// How long after the last rejection the driver is ready again. Then it is unknown whether the next
+/// publish would be rejected, and only a publish can show it.
 const FORGOTTEN: Duration = Duration::from_secs(30);
 
-/// The rejections since the last publish that was confirmed.
+/// The rejections since the last confirmed publish.
 #[derive(Default)]
 pub(crate) struct Rejections {
     span: Mutex<Option<Span>>,
@@ -28,19 +29,19 @@ struct Span {
 }
 
 impl Rejections {
-    /// A publish was confirmed: not everything is rejected.
+    /// Records a confirmed publish: the broker does not reject everything.
     pub fn confirmed(&self) {
         *self.span() = None;
     }
 
-    /// A publish was rejected.
+    /// Records a rejected publish.
     pub fn rejected(&self, now: Instant) {
         let mut span = self.span();
         let first = span.map_or(now, |span| span.first);
         *span = Some(Span { first, last: now });
     }
 
-    /// For how long everything has been rejected, where that has lasted.
+    /// Returns for how long every publish has been rejected, if that is long enough to count.
     pub fn lasting(&self, now: Instant) -> Option<Duration> {
         let span = (*self.span())?;
         let lasts = span.last.duration_since(span.first);
@@ -48,14 +49,14 @@ impl Rejections {
         (lasts >= LASTS && is_known).then_some(lasts)
     }
 
-    /// Sets it as the reason why the driver is not ready, or clears it. Returns whether it was
-    /// newly set.
+    /// Records whether these rejections are shown as the reason why the driver is not ready.
+    /// Returns whether they were not shown before.
     pub fn show(&self, is_shown: bool) -> bool {
         !self.is_shown.swap(is_shown, Ordering::Relaxed) && is_shown
     }
 
-    /// Whether it is why the driver is not ready: there is a connection, and the next publish shows
-    /// whether publishes are accepted again.
+    /// Returns whether these rejections are why the driver is not ready. Then there is a
+    /// connection, and the next publish shows whether publishes are accepted again.
     pub fn is_shown(&self) -> bool {
         self.is_shown.load(Ordering::Relaxed)
     }
@@ -76,14 +77,22 @@ mod tests {
         let at = |seconds| began + Duration::from_secs(seconds);
         assert_eq!(rejections.lasting(at(0)), None);
         rejections.rejected(at(0));
-        assert_eq!(rejections.lasting(at(6)), None, "one is an accident");
+        assert_eq!(
+            rejections.lasting(at(6)),
+            None,
+            "a single rejection must not count"
+        );
         rejections.rejected(at(4));
         assert_eq!(rejections.lasting(at(6)), None, "an election");
         rejections.rejected(at(6));
         assert_eq!(rejections.lasting(at(6)), Some(Duration::from_secs(6)));
         assert_eq!(rejections.lasting(at(35)), Some(Duration::from_secs(6)));
-        assert_eq!(rejections.lasting(at(36)), None, "it is tried again");
-        // It is as before at once, and no longer.
+        assert_eq!(
+            rejections.lasting(at(36)),
+            None,
+            "after 30 s without a rejection, a publish is tried again"
+        );
+        // The next rejection restores the old span at once.
         rejections.rejected(at(36));
         assert_eq!(rejections.lasting(at(36)), Some(Duration::from_secs(36)));
         rejections.confirmed();

@@ -1,5 +1,5 @@
-//! Keeps a publishing connection: establish → publish → on any error drop everything and restart,
-//! with a growing, jittered pause. lapin's own recovery is never used (H4).
+//! Keeps a publishing connection: it connects, publishes, and after any error closes everything and
+//! starts over, with a growing, randomised pause. lapin's own recovery is never used (H4).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,19 +21,19 @@ use crate::rejections::Rejections;
 use crate::troubles::Troubles;
 use crate::watch::{missing_text, monitor};
 
-/// First pause after a loss.
+/// The first pause after a lost connection.
 const PAUSE_FIRST: Duration = Duration::from_millis(100);
 
-/// Longest pause: bounds how long a recovered broker stays unnoticed.
+/// The longest pause. It bounds how long a recovered broker goes unnoticed.
 const PAUSE_LONGEST: Duration = Duration::from_secs(3);
 
-/// How often the connection is checked for being blocked or dead while nothing is published.
+/// How often an idle connection is checked for being blocked or dead.
 const WATCH: Duration = Duration::from_millis(250);
 
-/// Why nothing is published during an alarm.
+/// The reason why nothing is published during an alarm.
 const ALARM: &str = "the broker has a resource alarm and accepts nothing";
 
-/// Keeps the publishing connection of one driver.
+/// The supervisor of the publishing connection of one driver.
 pub(crate) struct Supervisor {
     pub options: Options,
     pub nodes: Arc<Nodes>,
@@ -88,7 +88,7 @@ impl Supervisor {
         self.readiness.send_replace(Readiness::not_ready(kind, why));
     }
 
-    /// Publishes over one connection until anything is wrong with it.
+    /// Publishes over one connection until anything is wrong with that connection.
     async fn publish(&self, opened: Box<PublishingConnection>) {
         let PublishingConnection {
             connection,
@@ -110,19 +110,20 @@ impl Supervisor {
         let (kind, ended) = self.watch_over(&connection, &mut publishers).await;
         self.rejections.show(false);
         self.not_ready(kind, ended.clone());
-        // A shutdown is no reason for a warning, whatever error a publisher met first.
+        // During a shutdown no warning is logged, whatever error a publisher met first.
         if !self.stop.is_cancelled() {
             tracing::warn!(why = ended, "the publishing connection is closed: {ended}");
         }
-        // A publisher that is stopped in a round drops its requests: their callers get an error.
+        // A publisher that is stopped during a round drops its requests, and their callers get an
+        // error.
         publishers.shutdown().await;
         self.sit_out_alarm(&connection).await;
         close(&connection, self.options.close_deadline).await;
     }
 
-    /// Waits for the end of a resource alarm on the connection that it has blocked. A new
-    /// connection would seem usable until something is published over it: an alarm blocks only
-    /// connections that publish.
+    /// Waits for the end of a resource alarm, on the connection that the alarm has blocked. An
+    /// alarm blocks only connections that publish, so a new connection would seem usable until
+    /// something is published over it.
     async fn sit_out_alarm(&self, connection: &Connection) {
         let is_blocked = || connection.status().connected() && connection.status().blocked();
         while is_blocked() && !self.stop.is_cancelled() {
@@ -134,7 +135,7 @@ impl Supervisor {
         }
     }
 
-    /// Returns why the connection must be closed.
+    /// Monitors the connection, and returns why it must be closed.
     async fn watch_over(
         &self,
         connection: &Connection,
@@ -172,7 +173,7 @@ impl Supervisor {
         }
     }
 
-    /// Whether a publish over this connection would be accepted now.
+    /// Returns whether a publish over this connection would be accepted now.
     fn now(&self, connection: &Connection) -> Readiness {
         if connection.status().blocked() {
             return Readiness::not_ready(NotReadyKind::Alarm, ALARM);
@@ -185,7 +186,7 @@ impl Supervisor {
             );
         }
         match lasting {
-            // No number of seconds: a reason that changes is taken for another one.
+            // The text has no number of seconds, because a changed reason is logged as a new one.
             Some(_) => Readiness::not_ready(
                 NotReadyKind::Refused,
                 "the broker rejects every publish: its queues are full, or have no majority of \

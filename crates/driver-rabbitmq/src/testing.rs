@@ -1,5 +1,5 @@
-//! Deletes queues, for tests only: the product deletes none. Deleting a queue while something is
-//! published to it makes RabbitMQ confirm what it then forgets (H5).
+//! Deletes queues, for tests only; hookbox itself deletes none. When a queue is deleted during a
+//! publish, RabbitMQ confirms messages that it then loses (H5).
 
 use lapin::Connection;
 use lapin::options::QueueDeleteOptions;
@@ -17,7 +17,7 @@ pub async fn delete_topology(options: &Options) -> Result<(), lapin::Error> {
             .queue_delete(name, QueueDeleteOptions::default())
             .await?;
     }
-    // The queues are gone; how the connection ends does not matter.
+    // The queues are deleted, so an error while closing the connection does not matter.
     let _ = connection.close(200, "done".into()).await;
     Ok(())
 }

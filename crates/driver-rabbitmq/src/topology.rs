@@ -1,11 +1,10 @@
-//! Every queue and every argument, declared here only. `schemas/topology.json` is this file's
-//! output (beside an anchor that is declared and expires); nothing here deletes or redeclares any
-//! of them.
+//! Declares every queue and every argument; no other file does. `schemas/topology.json` is this
+//! file's output (without the anchor, which expires). Nothing here deletes or redeclares a queue.
 //!
-//! A batch is published through the default exchange to the queue of each route by name. That
-//! binding cannot be removed, and a missing queue always causes a return. A topic exchange would be
-//! worse on both counts: a binding can be removed, and another queue that takes the same topic
-//! hides it; and `*_score` is no AMQP pattern.
+//! A batch is published by name through the default exchange to the queue of each route. The
+//! default exchange's bindings cannot be removed, and a missing queue always causes a return. A
+//! topic exchange is worse in both respects: a binding can be removed, and another queue with the
+//! same topic hides the loss. Besides, `*_score` is not a valid AMQP pattern.
 
 use std::collections::BTreeMap;
 
@@ -13,28 +12,28 @@ use hookbox_driver::{Queue, WITNESSES_KEPT};
 use hookbox_event::{EnvironmentName, RouteName};
 use lapin::types::{AMQPValue, FieldTable};
 
-/// How often RabbitMQ may deliver a message without a settlement before it moves to the dead queue.
-/// Explicit, because the default is none before 4.0 and 20 after, and what counts differs. Far
-/// above our own attempts, which are counted in the store.
+/// How often RabbitMQ may deliver a message without a settlement before it moves to the dead-letter
+/// queue. It is set explicitly, because the default is none before 4.0 and 20 after, and versions
+/// count differently. It is far above the number of attempts, which the store counts.
 const DELIVERY_LIMIT: i64 = 1_000;
 
-/// The limit of the queues of dead letters and of accept reports. They have no dead-letter target,
-/// so reaching it would drop messages; leaving it out means 20 on RabbitMQ 4, and "unlimited" (-1)
-/// means none at all on 3.10.
+/// The delivery limit of the queues of dead letters and of accept reports. They have no dead-letter
+/// target, so a message that reaches the limit is dropped. Without this argument, the limit is 20
+/// on RabbitMQ 4; "unlimited" (-1) means no delivery at all on 3.10.
 const DEAD_DELIVERY_LIMIT: i64 = 1_000_000_000;
 
-/// A queue as it must be.
+/// The declaration of a queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QueueDeclaration {
-    /// What it is for.
+    /// The purpose of the queue.
     pub queue: Queue,
     /// Its name.
     pub name: String,
-    /// Its arguments: texts and numbers.
+    /// The queue's arguments, which are texts and numbers.
     pub arguments: BTreeMap<&'static str, Argument>,
 }
 
-/// An argument of a queue.
+/// The value of a queue's argument.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Argument {
     /// A text.
@@ -46,36 +45,36 @@ pub enum Argument {
 /// All queues of one environment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Topology {
-    /// Route queues in the order of the routes, then those of witnesses, accept reports and dead
-    /// letters. All durable.
+    /// The queues, all durable: those of the routes in their order, then those of witnesses, accept
+    /// reports and dead letters.
     pub queues: Vec<QueueDeclaration>,
 }
 
-/// The name of a route's queue.
+/// Returns the name of a route's queue.
 pub(crate) fn route_queue(environment: &EnvironmentName, route: &RouteName) -> String {
     format!("hookbox.{environment}.route.{route}")
 }
 
-/// The name of the dead-letter queue.
+/// Returns the name of the dead-letter queue.
 pub(crate) fn dead_queue(environment: &EnvironmentName) -> String {
     format!("hookbox.{environment}.dead")
 }
 
-/// The name of the queue of accept reports.
+/// Returns the name of the queue of accept reports.
 pub(crate) fn accounts_queue(environment: &EnvironmentName) -> String {
     format!("hookbox.{environment}.accounts")
 }
 
-/// The name of the queue of witnesses.
+/// Returns the name of the queue of witnesses.
 pub(crate) fn witness_queue(environment: &EnvironmentName) -> String {
     format!("hookbox.{environment}.witness")
 }
 
-/// The queues of an environment with these routes.
+/// Returns the queues of an environment with these routes.
 pub fn topology(environment: &EnvironmentName, routes: &[RouteName]) -> Topology {
     let text = |text: &str| Argument::Text(text.to_owned());
-    // Quorum queues alone confirm after an fsync on a majority (H6); a full queue must reject,
-    // not drop its oldest; and only then is dead-lettering at least once.
+    // Only quorum queues confirm after an fsync on a majority (H6). A full queue must reject new
+    // messages and not drop its oldest; dead-lettering at least once requires this as well.
     let common = [
         ("x-queue-type", text("quorum")),
         ("x-overflow", text("reject-publish")),
@@ -111,8 +110,8 @@ pub fn topology(environment: &EnvironmentName, routes: &[RouteName]) -> Topology
         name: accounts_queue(environment),
         ..dead.clone()
     };
-    // The one queue that may drop messages: each newer witness makes the oldest worthless. Reading
-    // counts as a delivery, so its limit is as good as none, too.
+    // This is the only queue that may drop messages, because each newer witness makes the oldest
+    // worthless. Reading counts as a delivery, so its limit is as high as that of dead letters.
     let witness = QueueDeclaration {
         queue: Queue::Witness,
         name: witness_queue(environment),

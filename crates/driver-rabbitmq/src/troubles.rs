@@ -1,20 +1,20 @@
-//! What keeps the broker from being used, logged when it changes and once a minute while it lasts.
+//! Logs why the broker cannot be used, when the reason changes and once a minute while it lasts.
 
 use std::time::Duration;
 
 use hookbox_driver::NotReadyKind;
 use tokio::time::Instant;
 
-/// How often the same reason is logged again: a log that rotates must still hold it.
+/// How often the same reason is logged again, so that a rotating log still contains it.
 const AGAIN: Duration = Duration::from_secs(60);
 
-/// The reason that was logged last, and when.
+/// The reason that was logged last, and when it was logged.
 #[derive(Default)]
 pub(crate) struct Troubles(Option<(String, Instant)>);
 
 impl Troubles {
-    /// Logs a reason: as an error where an operator has to act. Every further try is logged at
-    /// `debug`.
+    /// Logs a reason, as an error if an operator has to act. Repetitions within the interval are
+    /// logged at `debug`.
     pub fn log(&mut self, kind: NotReadyKind, why: &str) {
         if !self.is_due(why, Instant::now()) {
             tracing::debug!(error = why, "still nothing can be published: {why}");

@@ -1,6 +1,6 @@
-//! Monitors the queues while they are published to: by AMQP whether they exist as declared, and by
-//! the management API which policies apply to them. Both run side by side, so that neither waits
-//! for the other; a check and the pause before it take less than five seconds.
+//! Monitors the queues while they are published to. AMQP shows whether they exist as declared, and
+//! the management API shows which policies apply to them. Both checks run concurrently, so that
+//! neither waits for the other. A check and the pause before it take less than five seconds.
 
 use std::time::Duration;
 
@@ -14,14 +14,14 @@ use crate::nodes::Nodes;
 use crate::refusal::{Account, is_refused};
 use crate::topology::{QueueDeclaration, topology};
 
-/// How often the queues are compared with what they must be. Together with [`CHECK_DEADLINE`] it
+/// How often the queues are compared with their declarations. Together with [`CHECK_DEADLINE`], it
 /// bounds how long a deleted or replaced queue goes unnoticed while nothing is published.
 const CHECK_EVERY: Duration = Duration::from_secs(2);
 
 /// How long one check may take before it is logged as late.
 const CHECK_DEADLINE: Duration = Duration::from_secs(2);
 
-/// How long a broker may be unresponsive: as long as a confirm may take. With the pause before a
+/// How long the broker may be unresponsive: as long as a confirm may take. With the pause before a
 /// check, an unresponsive broker is noticed within two such deadlines while nothing is published,
 /// long before a heartbeat is missed.
 const SILENCE_MAX: Duration = Duration::from_millis(2_500);
@@ -29,7 +29,7 @@ const SILENCE_MAX: Duration = Duration::from_millis(2_500);
 /// How often the progress of a check is read.
 const TICK: Duration = Duration::from_millis(250);
 
-/// Checks until something is not as it must be, and returns what.
+/// Checks the queues until something is wrong, and returns what it is.
 pub(crate) async fn monitor(
     options: &Options,
     nodes: &Nodes,
@@ -51,13 +51,13 @@ async fn at_queues(
     loop {
         sleep(CHECK_EVERY).await;
         if connection.status().blocked() {
-            // A blocked broker answers nothing before its alarm is over.
+            // A blocked broker answers nothing until its alarm ends.
             continue;
         }
         let round = Round::over(queues);
         let check = round.run(connection);
         tokio::pin!(check);
-        // A check that takes longer is logged and not cancelled, and its findings count.
+        // A check that takes too long is logged and not cancelled, and its findings count.
         let began = Instant::now();
         let mut silent_since = began;
         let is_late = || began.elapsed() >= CHECK_DEADLINE;
@@ -80,7 +80,7 @@ async fn at_queues(
                 log_late(
                     &round,
                     queues,
-                    &format!("{CHECK_DEADLINE:?} were not enough"),
+                    &format!("the deadline is {CHECK_DEADLINE:?}"),
                 );
             }
         };
@@ -97,13 +97,13 @@ async fn at_queues(
                     );
                 }
             }
-            // The channels that are open keep the rights they were opened with; the next connection
-            // would not have them.
+            // Open channels keep the rights with which they were opened; the next connection would
+            // lack the right.
             Err(error) if is_refused(&error) => {
                 let refused = account.at_queues(error);
                 return (NotReadyKind::Refused, describe(&refused));
             }
-            // Where the connection is lost, that shows elsewhere, too.
+            // When the connection is lost, other code reports that, too.
             Err(error) => {
                 if !std::mem::replace(&mut is_logged, true) {
                     log_late(&round, queues, &error.to_string());
@@ -130,7 +130,7 @@ async fn at_overlay(nodes: &Nodes, queues: &[QueueDeclaration]) -> String {
     };
     loop {
         sleep(CHECK_EVERY).await;
-        // An unavailable API is logged by the overlay.
+        // The overlay logs an unavailable API.
         let found = overlay.check(queues).await.unwrap_or_default();
         if !found.is_empty() {
             return in_words(&found);
@@ -148,7 +148,7 @@ fn wrong(round: &Round<'_>) -> Option<String> {
     (!names.is_empty()).then(|| missing_text(&names))
 }
 
-/// The error for missing queues: which, what that means, and what to do.
+/// Returns the error for missing queues: which are missing, what that means, and what to do.
 pub(crate) fn missing_text(queues: &[String]) -> String {
     let what = match queues {
         [one] => format!(

@@ -1,13 +1,15 @@
-//! Reading the witnesses in place: all are taken and none is settled, and the end of the channel
-//! puts them back.
+//! Reads the witnesses without removing them: it takes all messages, settles none, and closes the
+//! channel, which returns them to the queue.
 //!
-//! Not by a reject: RabbitMQ would append what is rejected behind what was published meanwhile, and
-//! the queue, being full, would drop that: the newest. What a channel's end returns goes to the
-//! front, so that the oldest is dropped. A reader that dies returns them in the same way.
+//! The messages are not rejected, because RabbitMQ would append rejected ones after those published
+//! meanwhile, and the full queue would then drop the newest. When a channel closes, its messages
+//! return to the front, so that the queue drops the oldest. The messages of a reader that dies
+//! return in the same way.
 //!
-//! Two readers at a time share what the queue holds between them. So one process reads once at a
-//! time, and a read counts when the queue has as many messages a moment later as it returned: then
-//! no other process held any of them. Several such reads are combined, with pauses that differ.
+//! Two concurrent readers share the queue's messages between them. So a process makes one read at a
+//! time, and a read counts only if, a moment later, the queue has as many messages as the read
+//! returned: then no other process held any of them. Several such reads are combined, with
+//! randomised pauses.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -24,19 +26,19 @@ use crate::jitter::jittered;
 
 const DOING: &str = "read the witnesses";
 
-/// Far more than the queue may hold: it bounds what one read takes.
+/// The most messages that one read takes, far more than the queue may hold.
 const READ_MAX: usize = 64;
 
-/// Reads that must count.
+/// How many reads must count before the result is complete.
 const COUNTING: u32 = 2;
 
-/// Reads, at most. Messages that other readers hold during all of them are not seen.
+/// The most reads that are made. Messages that other readers hold during all of them are not found.
 const READINGS_MAX: u32 = 12;
 
-/// After each, at most. Longer than one takes.
+/// The longest pause after each read. It is longer than a read takes.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Reads what the queue holds, beside other readers.
+/// Reads the messages of the queue, while others may read it as well.
 ///
 /// # Errors
 /// When the queue does not answer in time, or holds something that is no witness.
@@ -66,7 +68,7 @@ pub(crate) async fn read(
     Ok(found.into_values().collect())
 }
 
-/// How many messages are not held by any reader.
+/// Returns how many messages no reader holds.
 async fn ready(connection: &Connection, queue: &str) -> Result<usize, lapin::Error> {
     let channel = connection.create_channel().await?;
     let passive = QueueDeclareOptions {
@@ -89,7 +91,7 @@ async fn read_once(
         .map_err(|_elapsed| late(DOING))?
         .map_err(|error| fault(DOING, error))?;
     let taken = timeout(deadline, take(&channel, queue)).await;
-    // Also after a failed read: the messages it has taken are returned now.
+    // The channel is closed even after a failed read, so that its messages return now.
     let closed = timeout(deadline, channel.close(200, "they were read".into())).await;
     let bodies = taken
         .map_err(|_elapsed| late(DOING))?

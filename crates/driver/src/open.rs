@@ -31,7 +31,7 @@ pub enum OpenError {
         /// The version needed.
         wanted: i64,
     },
-    /// The statements by which a newer hookbox would have migrated the database.
+    /// A newer hookbox has migrated the database.
     #[error(
         "the database has schema version {found}, and this hookbox knows only {wanted}; \
          start the newer hookbox that migrated it"
@@ -39,7 +39,7 @@ pub enum OpenError {
     SchemaNewer {
         /// The version found.
         found: i64,
-        /// Returns the newest schema version that this hookbox knows.
+        /// The newest schema version that this hookbox knows.
         wanted: i64,
     },
     /// The broker or store has settings under which the promises cannot be kept.

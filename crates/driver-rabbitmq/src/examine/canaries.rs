@@ -1,4 +1,4 @@
-//! A queue that is deleted while it is examined.
+//! A test of a queue that is deleted while it is checked.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
@@ -21,8 +21,8 @@ fn queue() -> QueueDeclaration {
     }
 }
 
-/// H18. The comparison must be what RabbitMQ accepts of a queue that exists, and refuses of one
-/// that does not.
+/// Tests H18: RabbitMQ must accept the comparison for an existing queue, and refuse it for a
+/// missing one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_queue_that_is_deleted_between_both_questions_is_missing_and_not_declared() {
     let connection = connect(ConnectionProperties::default()).await;
@@ -36,13 +36,14 @@ async fn a_queue_that_is_deleted_between_both_questions_is_missing_and_not_decla
     let limit = Argument::Number(7);
     queue.arguments.insert("x-delivery-limit", limit);
     let State::Different(difference) = checker.examine(&queue).await.unwrap() else {
-        panic!("another delivery limit is a difference");
+        panic!("another delivery limit must be reported as a difference");
     };
     assert!(difference.difference.contains("x-delivery-limit"));
     queue.arguments.remove("x-delivery-limit");
 
     delete(&channel, &queue.name).await;
-    // As if it had been there a moment ago.
+    // The comparison runs without the passive declaration, as if the queue had existed a moment
+    // ago.
     assert_eq!(checker.compare(&queue).await.unwrap(), State::Missing);
     assert!(!checker.is_there(&queue.name).await.unwrap());
     let _ = connection.close(200, "done".into()).await;

@@ -1,4 +1,4 @@
-//! Which of several errors says why a queue could not be examined.
+//! Tests which of several errors is reported as the reason why a queue could not be checked.
 #![allow(clippy::unwrap_used)]
 
 use lapin::protocol::{AMQPError, AMQPErrorKind, AMQPHardError};

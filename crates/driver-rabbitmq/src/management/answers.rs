@@ -1,10 +1,10 @@
 //! Reads responses of the management API: each object as a map, of which only the needed fields are
 //! read.
 //!
-//! The API is assembled from the statistics of several nodes. It repeats a field while members of a
-//! queue change (RabbitMQ 4.0.5; the last value is the newest), leaves fields out until they were
-//! collected, writes null for them, and writes an empty object as an empty list. None of it may
-//! hide what can be read: only a response that is no list of objects is unreadable.
+//! The API combines the statistics of several nodes. It repeats a field while members of a queue
+//! change (RabbitMQ 4.0.5; the last value is the newest), leaves fields out until they were
+//! collected, writes null for them, and writes an empty object as an empty list. None of this may
+//! hide what can be read: a response is unreadable only when it is no list of objects.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 
 use crate::policy::Policy;
 
-/// Why a response cannot be used. Never its content.
+/// Why a response cannot be used, without its content.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Unreadable {
     #[error("it is not JSON")]
@@ -21,7 +21,7 @@ pub(crate) enum Unreadable {
     Other(&'static str),
 }
 
-/// A page of queues.
+/// One page of the list of queues.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Page {
     /// The number of pages.
@@ -29,14 +29,14 @@ pub(super) struct Page {
     pub queues: Vec<Queue>,
 }
 
-/// A queue, and how many members it has; `None` where the API does not report it.
+/// A queue and the number of its members; `None` where the API does not report the number.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Queue {
     pub name: String,
     pub members: Option<usize>,
 }
 
-/// Policies, of users or of operators.
+/// Reads policies of users or of operators.
 pub(super) fn policies(body: &[u8]) -> Result<Vec<Policy>, Unreadable> {
     let all = objects(json(body)?, "a list of policies")?;
     let one = |mut policy: Map<String, Value>| Policy {
@@ -45,19 +45,19 @@ pub(super) fn policies(body: &[u8]) -> Result<Vec<Policy>, Unreadable> {
         apply_to: text(&mut policy, "apply-to"),
         definition: match policy.remove("definition") {
             Some(Value::Object(definition)) => definition,
-            // One that is empty, or has no name of a queue.
+            // The definition is empty, or is not an object.
             Some(_) | None => Map::new(),
         },
     };
     Ok(all.into_iter().map(one).collect())
 }
 
-/// How many nodes the cluster has.
+/// Reads how many nodes the cluster has.
 pub(super) fn nodes(body: &[u8]) -> Result<usize, Unreadable> {
     objects(json(body)?, "a list of nodes").map(|nodes| nodes.len())
 }
 
-/// A page of queues; a broker that does not give pages gives all of them as a list.
+/// Reads a page of queues. A broker without pages returns all queues as one list.
 pub(super) fn queues(body: &[u8]) -> Result<Page, Unreadable> {
     let expected = "a page of queues";
     let (count, items) = match json(body)? {
@@ -86,7 +86,8 @@ pub(super) fn queues(body: &[u8]) -> Result<Page, Unreadable> {
     })
 }
 
-/// Bytes that are no text occur in names of foreign objects, so they are replaced and not refused.
+/// Parses JSON. Bytes that are not valid text occur in names of other programs' objects, so they
+/// are replaced and not refused.
 fn json(body: &[u8]) -> Result<Value, serde_json::Error> {
     serde_json::from_str(&String::from_utf8_lossy(body))
 }
@@ -117,7 +118,7 @@ mod tests {
     use super::*;
     use crate::topology::topology;
 
-    /// The queues of ours that the policies of a response harm.
+    /// Returns the names of hookbox's queues that the policies of a response harm.
     fn harmed(body: &[u8]) -> Vec<String> {
         let queues = topology(&"a".parse().unwrap(), &["x".parse().unwrap()]).queues;
         let policies = policies(body).unwrap();
@@ -132,7 +133,7 @@ mod tests {
 
     #[test]
     fn of_a_repeated_field_the_last_value_counts() {
-        // As 4.0.5 answered after `rabbitmq-queues delete_member`, with other names.
+        // This is the response of 4.0.5 after `rabbitmq-queues delete_member`, with other names.
         let repeated = br#"{"filtered_count":1,"item_count":1,"items":[{
             "members":["rabbit@a","rabbit@b","rabbit@c"],
             "members":["rabbit@a","rabbit@b"],
@@ -187,7 +188,7 @@ mod tests {
                 answer.escape_ascii()
             );
         }
-        // A policy without a scope may apply to everything.
+        // A policy without a scope may apply to every queue.
         let vague = br#"[{"definition":[]},[],{"name":null,"pattern":null,"apply-to":null,
             "definition":{"message-ttl":null,"unknown":[{}]}},
             {"name":"x","pattern":".*","definition":null}]"#;

@@ -1,27 +1,28 @@
-//! The results of the requests of a round, from its confirms. It neither waits nor sends, so that
-//! every mix of confirms can be tested.
+//! Computes the results of the requests of a round from its confirms. It neither waits nor sends,
+//! so that tests can cover every mix of confirms.
 
 use hookbox_driver::{PublishError, PublishErrorKind};
 use lapin::Confirmation;
 
 use super::error::PublisherError;
 
-/// The confirm of one publish, or why there will be none.
+/// The confirm of one publish, or the reason why there is none.
 pub(super) struct PublishConfirm {
-    /// The request that it belongs to.
+    /// The index of the request to which the publish belongs.
     pub request: usize,
     pub confirm: Result<Confirmation, PublisherError>,
 }
 
 /// The results of the requests of a round.
 pub(super) struct RoundAnswers {
-    /// One for each, in their order.
+    /// The result of each request, in the order of the requests.
     pub each: Vec<Result<(), PublishError>>,
-    /// Why the publisher must end, if it must.
+    /// The error for which the publisher must end, if there is one.
     pub ended: Option<PublisherError>,
 }
 
-/// The results of requests of so many publishes each. A publish without a confirm is not accepted.
+/// Returns the results of requests that have this many publishes each. A publish without a confirm
+/// is not accepted.
 pub(super) fn answers(publishes: &[usize], outcomes: Vec<PublishConfirm>) -> RoundAnswers {
     let mut confirmed = vec![0; publishes.len()];
     let mut returned = None;
@@ -39,8 +40,8 @@ pub(super) fn answers(publishes: &[usize], outcomes: Vec<PublishConfirm>) -> Rou
     }
     let ended = lost.or(returned.map(PublisherError::Unroutable));
     let answer = |(confirmed, publishes)| match &ended {
-        // Only when nothing at all is wrong with the round can an ack be trusted: a return sticks
-        // to whichever confirm completes next.
+        // An acknowledgement can be trusted only when nothing is wrong with the whole round,
+        // because lapin attaches a return to whichever confirm completes next.
         None if confirmed == publishes => Ok(()),
         None => Err(PublishError::plain(PublishErrorKind::Rejected)),
         Some(ended) => Err(ended.as_publish_error()),

@@ -1,7 +1,7 @@
-//! Why a publisher ends.
+//! The reasons why a publisher ends.
 
-/// Why a publisher ended. The connection is dropped each time: after an error of one channel lapin
-/// still sends frames for it, for which RabbitMQ closes the whole connection.
+/// Why a publisher ended. The connection is closed each time: after an error of one channel, lapin
+/// still sends frames for that channel, for which RabbitMQ closes the whole connection.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PublisherError {
     #[error("a publishing channel failed")]
@@ -12,6 +12,6 @@ pub(crate) enum PublisherError {
     Unroutable(String),
     #[error("the channel is not in confirm mode")]
     NotConfirming,
-    #[error("no other channel was opened in time")]
+    #[error("no replacement channel was opened in time")]
     NotRenewed,
 }

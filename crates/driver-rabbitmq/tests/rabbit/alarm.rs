@@ -1,5 +1,5 @@
-//! A resource alarm that is there before the driver: RabbitMQ blocks a connection when something is
-//! published over it, and not before.
+//! Tests a resource alarm that begins before the driver opens. RabbitMQ blocks a connection only
+//! when something is published over it.
 
 use hookbox_driver::{Broker, NotReadyKind, PublishErrorKind, Readiness};
 use hookbox_driver_rabbitmq::Rabbit;
@@ -15,8 +15,8 @@ async fn a_start_during_an_alarm_is_not_ready_until_that_is_over() {
     server
         .ctl(&["set_vm_memory_high_watermark", "0.00001"])
         .unwrap();
-    // It is raised by another process of the broker's.
-    eventually("the alarm is there", PATIENCE, async || {
+    // Another process of the broker raises the alarm.
+    eventually("the alarm is raised", PATIENCE, async || {
         let alarms = ["eval", "rabbit_alarm:get_alarms()."];
         let alarms = server.ctl(&alarms).unwrap();
         alarms.contains("memory").then_some(()).ok_or(alarms)
@@ -24,7 +24,7 @@ async fn a_start_during_an_alarm_is_not_ready_until_that_is_over() {
     .await;
     let rabbit = Rabbit::open(world.options()).await.unwrap();
     let Readiness::NotReady { kind, why } = rabbit.readiness() else {
-        panic!("it is ready during an alarm");
+        panic!("the driver must not be ready during an alarm");
     };
     assert_eq!(kind, NotReadyKind::Alarm, "{why}");
     let published = rabbit.publish(&[route()], &batch("meanwhile")).await;

@@ -1,4 +1,5 @@
-//! Tests that read what a whole process shares: its threads, its log.
+//! Runs tests in separate processes when they read what a whole process shares: its threads, its
+//! log.
 
 use std::io::Write;
 use std::process::Command;
@@ -7,11 +8,11 @@ use std::time::Duration;
 
 use crate::world::eventually;
 
-/// Set in the process that such a test has for itself.
+/// The variable that is set in the separate process of such a test.
 const ALONE: &str = "HOOKBOX_TEST_ALONE";
 
-/// Whether this process is the test's own. When it is not, runs the test of this name in one,
-/// and there is nothing more to do.
+/// Returns whether this is the separate process of the test. Otherwise, it runs the named test in a
+/// separate process, and the caller must return.
 pub fn alone(name: &str) -> bool {
     if std::env::var_os(ALONE).is_some() {
         return true;
@@ -24,17 +25,17 @@ pub fn alone(name: &str) -> bool {
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(
         output.status.success() && said.contains(" 1 passed"),
-        "{name} failed in a process of its own:\n{said}\n{}",
+        "the test {name} failed in its separate process:\n{said}\n{}",
         String::from_utf8_lossy(&output.stderr)
     );
     false
 }
 
-/// The names of this process's threads that AMQP brought.
+/// Returns the names of this process's AMQP threads.
 pub fn amqp_threads() -> Vec<String> {
     std::fs::read_dir("/proc/self/task")
         .unwrap()
-        // A thread may end between the listing and the look at it.
+        // A thread may end between the listing and the reading of its name.
         .filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok())
         .map(|name| name.trim().to_owned())
         .filter(|name| name.starts_with("lapin") || name.starts_with("hookbox-amqp"))
@@ -42,19 +43,23 @@ pub fn amqp_threads() -> Vec<String> {
 }
 
 pub async fn no_amqp_thread_is_left() {
-    eventually("no thread is left", Duration::from_secs(10), async || {
-        let left = amqp_threads();
-        left.is_empty().then_some(()).ok_or(left)
-    })
+    eventually(
+        "no AMQP thread is left",
+        Duration::from_secs(10),
+        async || {
+            let left = amqp_threads();
+            left.is_empty().then_some(()).ok_or(left)
+        },
+    )
     .await;
 }
 
-/// A log that a test reads.
+/// A log that a test can read.
 #[derive(Clone, Default)]
 pub struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Log {
-    /// All that this process says from now on.
+    /// Starts to collect all log output of this process.
     pub fn begin() -> Self {
         let log = Self::default();
         let writer = log.clone();

@@ -1,5 +1,4 @@
-//! A management API that says what a test wants said. The real one is asked in
-//! `tests/journeys/topology.rs`.
+//! A management API that answers as a test wants. `tests/journeys/topology.rs` uses the real one.
 
 use std::io;
 use std::sync::Arc;
@@ -13,11 +12,11 @@ use tokio::task::JoinSet;
 /// What it says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Says {
-    /// That no policy is there.
+    /// The API answers that there is no policy.
     NoPolicy,
-    /// That one policy is over all queues, with this definition.
+    /// The API answers that one policy with this definition applies to all queues.
     Policy(&'static str),
-    /// That it cannot say.
+    /// The API answers with an error.
     Nothing,
 }
 
@@ -25,7 +24,7 @@ pub struct Api {
     port: u16,
     says: watch::Sender<Says>,
     asked: Arc<AtomicU64>,
-    /// Ends with the API.
+    /// The tasks of the API, which end when the API is dropped.
     _running: JoinSet<()>,
 }
 
@@ -59,7 +58,7 @@ impl Api {
         self.says.send_replace(says);
     }
 
-    /// How often it was asked for policies.
+    /// Returns how often the API was asked for policies.
     pub fn asked(&self) -> u64 {
         self.asked.load(Ordering::SeqCst)
     }

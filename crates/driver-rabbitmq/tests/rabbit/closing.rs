@@ -1,4 +1,4 @@
-//! What is left of a driver that is closed or dropped: no thread, no warning.
+//! Tests that a driver that is closed or dropped leaves no thread and logs no warning.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,8 @@ use crate::world::{
     until_ready, url,
 };
 
-/// For what is not waiting, on a busy machine: less than it takes until heartbeats are missed.
+/// The longest time for operations that must not wait, on a busy machine. It is shorter than the
+/// time until heartbeats are missed.
 const SLACK: Duration = Duration::from_secs(10);
 
 #[tokio::test]
@@ -29,7 +30,10 @@ async fn a_closed_driver_leaves_no_thread() {
     let began = Instant::now();
     rabbit.close().await;
     drop(rabbit);
-    assert!(began.elapsed() < PATIENCE / 2, "it waited for a deadline");
+    assert!(
+        began.elapsed() < PATIENCE / 2,
+        "ending the driver must not wait for a deadline"
+    );
     world.finish().await;
     no_amqp_thread_is_left().await;
 }
@@ -50,7 +54,7 @@ async fn a_dropped_driver_leaves_no_thread() {
     no_amqp_thread_is_left().await;
 }
 
-/// The client library keeps a thread for a dead connection until its heartbeat is missed.
+/// The client library keeps a thread for a dead connection until the heartbeat is missed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lost_connection_leaves_no_thread() {
     if !alone("closing::a_lost_connection_leaves_no_thread") {
@@ -75,7 +79,7 @@ async fn a_lost_connection_leaves_no_thread() {
         proxy.set(Mode::Pass);
         until_ready(&rabbit).await;
     }
-    eventually("one thread is left", PATIENCE, async || {
+    eventually("one AMQP thread is left", PATIENCE, async || {
         match lapin_threads() - raw {
             1 => Ok(()),
             other => Err(other),
@@ -88,7 +92,7 @@ async fn a_lost_connection_leaves_no_thread() {
     no_amqp_thread_is_left().await;
 }
 
-/// Closing while nothing answers: bounded, and nothing stays behind.
+/// Closing while the broker does not answer takes a bounded time and leaves nothing behind.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn closing_over_a_dead_connection_is_bounded_and_leaves_no_thread() {
     if !alone("closing::closing_over_a_dead_connection_is_bounded_and_leaves_no_thread") {
@@ -110,7 +114,7 @@ async fn closing_over_a_dead_connection_is_bounded_and_leaves_no_thread() {
     drop(subscription);
     world.finish().await;
     no_amqp_thread_is_left().await;
-    // Only now do the sockets close.
+    // The sockets close only now, when the proxy is dropped.
     drop(proxy);
 }
 
@@ -136,7 +140,8 @@ async fn an_orderly_life_warns_of_nothing() {
     drop(rabbit);
     world.finish().await;
     let said = log.said();
-    // Ours only: lapin calls it an error when a queue that is looked for is not there.
+    // Only hookbox's own lines count: lapin logs an error when a queue that is checked does not
+    // exist.
     let ours: Vec<&str> = said
         .lines()
         .filter(|line| line.contains(" hookbox_driver_rabbitmq"))

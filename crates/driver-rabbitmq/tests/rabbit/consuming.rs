@@ -1,4 +1,5 @@
-//! Consuming: queues that vanish, drivers that vanish, and messages that cannot be kept.
+//! Tests of consuming: queues that are deleted, drivers that are dropped, and messages over the
+//! delivery limit.
 
 use std::time::Duration;
 
@@ -8,10 +9,11 @@ use tokio::time::timeout;
 use crate::proxy::{Mode, Proxy};
 use crate::world::{PATIENCE, World, batch, eventually, next, open, route, subscribe, take, url};
 
-/// The limit is 1,000 returns; one more is dead.
+/// The number of deliveries after which a message is dead-lettered: the limit is 1,000 returns, and
+/// one more exceeds it.
 pub const DELIVERIES_TO_DEATH: usize = 1_001;
 
-/// How long a delivery that must not come is waited for.
+/// How long a test waits for a delivery that must not arrive.
 const QUIET: Duration = Duration::from_millis(300);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -36,7 +38,7 @@ async fn subscribing_to_a_missing_queue_is_a_fault_and_harms_no_neighbour() {
     let mut neighbour = subscribe(&rabbit, Queue::Route(route())).await;
     let nowhere = Queue::Route("nowhere".parse().unwrap());
     let Err(fault) = rabbit.subscribe(&nowhere, 10).await else {
-        panic!("it subscribed to nothing");
+        panic!("subscribing to a missing queue must fail");
     };
     assert_eq!(fault.kind(), FaultKind::Unavailable);
     rabbit.publish(&[route()], &batch("still")).await.unwrap();
@@ -71,8 +73,8 @@ async fn messages_in_flight_at_a_vanished_driver_are_redelivered() {
     world.finish().await;
 }
 
-/// Tags are counted from 1 on each channel, so that those of a lost one name other messages of the
-/// next. What is settled late is settled nowhere (H4).
+/// Delivery tags are counted from 1 on each channel, so those of a lost channel equal those of
+/// other messages on the next. A late settlement must settle nothing (H4).
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stale_settlement_never_settles_the_message_that_has_its_tag_now() {
     let world = World::new().await;
@@ -90,7 +92,7 @@ async fn a_stale_settlement_never_settles_the_message_that_has_its_tag_now() {
     assert_eq!(ended.unwrap_err().kind(), FaultKind::Unavailable);
     proxy.set(Mode::Pass);
 
-    // Its channel and its tags have the numbers of the lost ones.
+    // The new channel and its tags have the numbers of the lost ones.
     let mut subscription = eventually("it subscribes again", PATIENCE, async || {
         rabbit
             .subscribe(&Queue::Route(route()), 10)
@@ -107,9 +109,12 @@ async fn a_stale_settlement_never_settles_the_message_that_has_its_tag_now() {
     let released = released.expect("no hang").unwrap_err();
     assert_eq!(released.kind(), FaultKind::Unavailable);
     let more = timeout(QUIET, subscription.next()).await;
-    assert!(more.is_err(), "a stale release put it back: {more:?}");
+    assert!(
+        more.is_err(),
+        "a stale release must not return a message to the queue: {more:?}"
+    );
 
-    // Neither was acknowledged: both are redelivered, and can be settled then.
+    // Neither message was acknowledged: both are redelivered, and can be settled then.
     subscription.close().await;
     drop((first, second, lost));
     let mut subscription = subscribe(&rabbit, Queue::Route(route())).await;
@@ -127,7 +132,7 @@ async fn a_stale_settlement_never_settles_the_message_that_has_its_tag_now() {
     world.finish().await;
 }
 
-/// With the dead queue reached through the default exchange, at least once.
+/// The message reaches the dead-letter queue through the default exchange, at least once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn over_the_delivery_limit_a_message_dies_into_the_dead_queue() {
     let world = World::new().await;
@@ -151,7 +156,7 @@ async fn over_the_delivery_limit_a_message_dies_into_the_dead_queue() {
     world.finish().await;
 }
 
-/// Someone who closes while others still hold what they took.
+/// A driver that is closed while consumers still hold deliveries.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_close_nothing_can_be_taken_or_settled_and_all_is_redelivered() {
     let world = World::new().await;

@@ -1,4 +1,5 @@
-//! Queues are declared by a person or a deployment, never by what publishes and consumes.
+//! Tests that only an operator or a deployment declares queues, never a process that publishes or
+//! consumes.
 
 use hookbox_driver::{
     Broker, NotReadyKind, OpenError, PublishErrorKind, Queue, Readiness, describe,
@@ -8,7 +9,7 @@ use hookbox_testkit::servers::RabbitmqServer;
 
 use crate::world::{World, batch, next, route, subscribe, take, until_ready};
 
-/// What was in a deleted queue is lost, and no start makes it look as if nothing happened.
+/// The messages of a deleted queue are lost, and a start must not hide that by declaring the queue.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_start_that_misses_a_queue_is_not_ready_until_it_is_declared() {
     let world = World::new().await;
@@ -21,7 +22,7 @@ async fn a_start_that_misses_a_queue_is_not_ready_until_it_is_declared() {
 
     let rabbit = Rabbit::open(world.options()).await.unwrap();
     let Readiness::NotReady { kind, why } = rabbit.readiness() else {
-        panic!("it is ready without its queue");
+        panic!("the driver must not be ready without its queue");
     };
     assert_eq!(kind, NotReadyKind::Topology);
     for part in [&*world.queue(), "is missing", "`hookbox queues declare`"] {
@@ -32,7 +33,7 @@ async fn a_start_that_misses_a_queue_is_not_ready_until_it_is_declared() {
     let depths = rabbit.depths().await.unwrap();
     let of = |queue: Queue| depths.iter().find(|depth| depth.queue == queue).unwrap();
     assert_eq!(of(Queue::Route(route())).ready, None);
-    // What is in the other queues is consumed meanwhile.
+    // Meanwhile the other queues can be consumed.
     assert_eq!(of(Queue::Accounts).ready, Some(0));
     subscribe(&rabbit, Queue::Dead).await.close().await;
     let named = missing(&world.options()).await.unwrap();
@@ -44,7 +45,7 @@ async fn a_start_that_misses_a_queue_is_not_ready_until_it_is_declared() {
     assert_eq!(
         world.waiting(&world.queue()).await,
         None,
-        "looking has declared it"
+        "listing the missing queues must not declare them"
     );
 
     assert_eq!(world.declare_missing().await, [world.queue()]);
@@ -56,7 +57,7 @@ async fn a_start_that_misses_a_queue_is_not_ready_until_it_is_declared() {
     world.finish().await;
 }
 
-/// The anchor is refused, and what needs no queue more starts.
+/// The broker refuses the anchor, and roles that need no further queue start.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_limit_on_queues_that_is_reached_stops_nothing_that_is_declared() {
     let server = RabbitmqServer::start().unwrap();
@@ -75,7 +76,7 @@ async fn a_limit_on_queues_that_is_reached_stops_nothing_that_is_declared() {
     subscription.close().await;
     rabbit.close().await;
 
-    // One more is what the limit is there for.
+    // The limit exists to refuse one more queue.
     let mut more = world.options();
     more.routes.push("more".parse().unwrap());
     let refused = declare(&more).await.unwrap_err();

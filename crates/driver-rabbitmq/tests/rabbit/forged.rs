@@ -1,4 +1,4 @@
-//! Headers of the broker that any publisher can forge.
+//! Tests that forged broker headers, which any publisher can write, change nothing.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ fn text(text: &str) -> AMQPValue {
     AMQPValue::LongString(text.into())
 }
 
-/// Published past the driver, as any client could.
+/// Publishes a message without the driver, as any client could.
 async fn publish(channel: &Channel, queue: &str, bytes: &str, headers: &[(&str, AMQPValue)]) {
     let mut table = FieldTable::default();
     for (name, value) in headers {
@@ -34,7 +34,7 @@ async fn publish(channel: &Channel, queue: &str, bytes: &str, headers: &[(&str, 
         .unwrap();
 }
 
-/// An entry of an `x-death` header, forged.
+/// Returns a forged entry of an `x-death` header.
 fn death(queue: &str, reason: &str) -> AMQPValue {
     let mut death = FieldTable::default();
     death.insert("queue".into(), text(queue));
@@ -47,8 +47,8 @@ fn death(queue: &str, reason: &str) -> AMQPValue {
     AMQPValue::FieldTable(death)
 }
 
-/// None of them decides anything: the message comes, says what it says, and is settled as any
-/// other, in a route's queue and in that of dead letters.
+/// No forged header decides anything: the message arrives with its content and is settled like any
+/// other, in a route's queue and in the dead-letter queue.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn headers_that_a_publisher_forged_change_nothing() {
     let world = World::new().await;
@@ -94,9 +94,9 @@ async fn headers_that_a_publisher_forged_change_nothing() {
     world.finish().await;
 }
 
-/// RabbitMQ adds to the deaths that it finds in a header, and believes them. That of a message that
-/// says it has been in the dead queue is a circle to 3.x, which forwards it no more (H11); those of
-/// all others arrive, and say truly where they died.
+/// RabbitMQ trusts the deaths that it finds in a header, and adds its own. RabbitMQ 3.x takes a
+/// message whose header names the dead-letter queue for a cycle, and no longer forwards it (H11).
+/// All other messages arrive there, and name the queue in which they really died.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_forged_death_header_neither_names_a_queue_nor_affects_other_messages() {
     let world = World::new().await;

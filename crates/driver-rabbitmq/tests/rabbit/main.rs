@@ -1,8 +1,8 @@
-//! What only RabbitMQ can get wrong, against a real server: `HOOKBOX_TEST_AMQP_URL`.
+//! Tests of failures that only RabbitMQ can cause, against a real server: `HOOKBOX_TEST_AMQP_URL`.
 //!
-//! The promises that every broker keeps are tested by the conformance suite as well; here are the
-//! cases that need the broker's own means. Each test has an environment of its own, and proves at
-//! its end that none of its queues is left.
+//! The conformance suite tests the promises that every broker keeps; these are the cases that need
+//! the broker's own means. Each test has its own environment, and proves at its end that none of
+//! its queues is left.
 #![allow(clippy::unwrap_used)]
 
 mod alarm;

@@ -1,4 +1,5 @@
-//! Opening: queues that are not ours as we declare them, and brokers that are not there.
+//! Tests of opening: queues that differ from their declarations, and brokers that cannot be
+//! reached.
 
 use std::time::{Duration, Instant};
 
@@ -17,7 +18,7 @@ async fn refused(options: Options) -> OpenError {
     }
 }
 
-/// The one difference that opening finds.
+/// Returns the one difference that opening finds.
 async fn difference(world: &World) -> TopologyDifference {
     match refused(world.options()).await {
         OpenError::Topology(mut differences) => {
@@ -85,7 +86,7 @@ async fn queues_that_are_as_declared_are_taken_as_they_are() {
 
 #[tokio::test]
 async fn where_nothing_listens_it_fails_at_once() {
-    // Nothing listens on the first port, and no test gets it.
+    // Nothing listens on port 1, and no test is given that port.
     let url = "amqp://guest:hunter2@127.0.0.1:1/%2f";
     let mut options = Options::new(url, "test".parse().unwrap(), vec![route()]);
     options.preflight_deadline = PATIENCE;
@@ -94,7 +95,10 @@ async fn where_nothing_listens_it_fails_at_once() {
     let error = refused(options).await;
     assert!(matches!(error, OpenError::Unavailable { .. }), "{error:?}");
     assert!(!describe(&error).contains("hunter2"));
-    assert!(began.elapsed() < PATIENCE / 2, "it waited for a deadline");
+    assert!(
+        began.elapsed() < PATIENCE / 2,
+        "ending the driver must not wait for a deadline"
+    );
 }
 
 #[tokio::test]
@@ -111,7 +115,10 @@ async fn a_wrong_password_is_refused_and_not_shown() {
     assert!(matches!(error, OpenError::Refused { .. }), "{error:?}");
     assert!(describe(&error).contains("ACCESS_REFUSED"), "{error:?}");
     assert!(!format!("{error:?}").contains("hunter2"));
-    assert!(began.elapsed() < PATIENCE / 2, "it waited for a deadline");
+    assert!(
+        began.elapsed() < PATIENCE / 2,
+        "ending the driver must not wait for a deadline"
+    );
 }
 
 #[tokio::test]
@@ -131,9 +138,12 @@ async fn an_unresponsive_broker_times_out_and_costs_no_thread() {
         let error = refused(options).await;
         assert!(matches!(error, OpenError::Unavailable { .. }), "{error:?}");
         assert!(describe(&error).contains("does not answer"), "{error:?}");
-        assert!(began.elapsed() < PATIENCE / 2, "it waited for more");
+        assert!(
+            began.elapsed() < PATIENCE / 2,
+            "opening must not wait longer than the preflight deadline"
+        );
     }
-    // While the peer still holds the sockets.
+    // The peer still holds the sockets at this point.
     no_amqp_thread_is_left().await;
     drop(silent);
 }

@@ -1,4 +1,4 @@
-//! Links that are cut, lose everything, or lose the answers only.
+//! Tests of connections that are cut, lose all traffic, or lose only the broker's answers.
 
 use std::time::{Duration, Instant};
 
@@ -11,16 +11,17 @@ use crate::world::{
     PATIENCE, World, batch, eventually, open, route, take, until_not_ready, until_ready, url,
 };
 
-/// Of a confirm that is to come too late.
+/// The deadline for a confirm that arrives too late in a test.
 const CONFIRM_DEADLINE: Duration = Duration::from_secs(1);
 
-/// Of a confirm, by default.
+/// The default deadline for a confirm.
 const DEFAULT_DEADLINE: Duration = Duration::from_millis(2_500);
 
-/// From a check that has found something until readiness shows it.
+/// The time from a check that has found something until readiness shows it.
 const A_MOMENT: Duration = Duration::from_millis(500);
 
-/// For what is not waiting, on a busy machine: less than it takes until heartbeats are missed.
+/// The longest time for operations that must not wait, on a busy machine. It is shorter than the
+/// time until heartbeats are missed.
 const SLACK: Duration = Duration::from_secs(10);
 
 struct Link {
@@ -30,7 +31,7 @@ struct Link {
 }
 
 impl Link {
-    /// Over which a confirm is waited for so long.
+    /// Opens a driver whose connection leads through a proxy, with this confirm deadline.
     async fn new(confirm_deadline: Duration) -> Self {
         let world = World::new().await;
         let proxy = Proxy::before(&url()).await;
@@ -55,8 +56,9 @@ impl Link {
     async fn heals(self) {
         self.proxy.set(Mode::Pass);
         until_ready(&self.rabbit).await;
-        // What was cut a moment ago may not be noticed yet: the first publish may be what does.
-        eventually("a publish is taken", PATIENCE, async || {
+        // The lost connection may not have been noticed yet; the first publish may be what notices
+        // it.
+        eventually("a publish is accepted", PATIENCE, async || {
             self.publish("healed").await.0
         })
         .await;
@@ -73,7 +75,7 @@ async fn a_connection_that_loses_everything_times_out_and_recovers() {
     assert_eq!(published.unwrap_err().kind, PublishErrorKind::TimedOut);
     assert!(took < CONFIRM_DEADLINE + SLACK, "{took:?}");
     until_not_ready(&link.rabbit).await;
-    // From now on nothing waits for a confirm: that would end as before.
+    // From now on no publish waits for a confirm, because it would only time out again.
     let (published, took) = link.publish("refused").await;
     assert_eq!(published.unwrap_err().kind, PublishErrorKind::Unavailable);
     assert!(took < SLACK, "{took:?}");
@@ -90,11 +92,13 @@ async fn a_lost_confirm_is_not_ok_although_the_message_is_there() {
     assert!(took < CONFIRM_DEADLINE + SLACK, "{took:?}");
     until_not_ready(&link.rabbit).await;
     let queue = link.world.queue();
-    eventually("the message is there", PATIENCE, async || {
-        match link.world.waiting(&queue).await {
-            Some(1) => Ok(()),
-            other => Err(other),
-        }
+    eventually("the message is in the queue", PATIENCE, async || match link
+        .world
+        .waiting(&queue)
+        .await
+    {
+        Some(1) => Ok(()),
+        other => Err(other),
     })
     .await;
     link.proxy.set(Mode::Pass);
@@ -121,11 +125,13 @@ async fn a_cut_ends_the_wait_for_a_confirm() {
     link.proxy.set(Mode::LoseAnswers);
     let (published, ()) = tokio::join!(link.publish("waiting"), async {
         let queue = link.world.queue();
-        eventually("the message is there", PATIENCE, async || {
-            match link.world.waiting(&queue).await {
-                Some(1) => Ok(()),
-                other => Err(other),
-            }
+        eventually("the message is in the queue", PATIENCE, async || match link
+            .world
+            .waiting(&queue)
+            .await
+        {
+            Some(1) => Ok(()),
+            other => Err(other),
         })
         .await;
         link.proxy.set(Mode::Cut);
@@ -144,7 +150,7 @@ async fn an_idle_driver_notices_a_cut() {
     link.heals().await;
 }
 
-/// Without a publish, and long before a heartbeat is missed.
+/// The driver must notice this without a publish, and long before a heartbeat is missed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_idle_driver_notices_a_broker_that_answers_nothing_within_two_deadlines() {
     let link = Link::new(PATIENCE).await;
@@ -158,7 +164,8 @@ async fn an_idle_driver_notices_a_broker_that_answers_nothing_within_two_deadlin
     link.heals().await;
 }
 
-/// Neither the link nor who subscribes over it keeps a driver from closing.
+/// Closing must wait neither for an unresponsive connection nor for a caller that subscribes over
+/// it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn closing_does_not_wait_for_a_connection_that_is_being_made() {
     let world = World::new().await;
@@ -172,7 +179,7 @@ async fn closing_does_not_wait_for_a_connection_that_is_being_made() {
     proxy.set(Mode::Hole);
     let began = Instant::now();
     let queue = Queue::Route(route());
-    // In this order: the first is polled first, and has begun to connect.
+    // The order matters: the first future is polled first, and has started to connect.
     let (subscribed, ()) = tokio::join!(rabbit.subscribe(&queue, 1), rabbit.close());
     assert!(subscribed.is_err());
     assert!(began.elapsed() < bound, "{:?}", began.elapsed());

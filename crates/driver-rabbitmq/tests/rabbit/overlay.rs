@@ -1,4 +1,4 @@
-//! Policies over the queues, and a management API that does not always answer.
+//! Tests of policies that apply to the queues, and of a management API that does not always answer.
 
 use hookbox_driver::{Broker, OpenError, PublishErrorKind, Readiness, describe};
 use hookbox_driver_rabbitmq::{Options, Rabbit, declare};
@@ -15,7 +15,7 @@ fn watched(world: &World, api: &Api) -> Options {
     options
 }
 
-/// Waits until it was asked so many times more.
+/// Waits until the API was asked this many more times.
 async fn until_asked(api: &Api, times: u64) {
     let enough = api.asked() + times;
     eventually("it is asked", PATIENCE, async || {
@@ -47,11 +47,11 @@ async fn a_start_that_cannot_ask_for_policies_waits() {
     let refused = declare(&watched(&world, &api)).await.unwrap_err();
     assert!(matches!(refused, OpenError::Topology(_)), "{refused:?}");
     assert_eq!(world.waiting(&world.queue()).await, None);
-    // What hookbox declares itself is no harm.
+    // A policy that sets what hookbox declares is harmless.
     api.set(Says::Policy(r#"{"overflow":"reject-publish"}"#));
     let rabbit = open(watched(&world, &api)).await;
     rabbit.close().await;
-    // A command that only reads does not wait for it.
+    // A command that only reads does not wait for the API.
     api.set(Says::Nothing);
     let mut looking = watched(&world, &api);
     looking.reads_only = true;
@@ -69,7 +69,7 @@ async fn findings_are_kept_while_the_check_fails() {
     let why = until_not_ready(&rabbit).await;
     assert!(why.contains("sets max-length over it"), "{why}");
     api.set(Says::Nothing);
-    // Each of these is a try to come back.
+    // After each of these checks, the driver could become ready by mistake.
     let until = api.asked() + 3;
     while api.asked() < until {
         let now = rabbit.readiness();
@@ -86,7 +86,7 @@ async fn findings_are_kept_while_the_check_fails() {
     world.finish().await;
 }
 
-/// It is logged once, and its recovery is logged.
+/// The failure is logged once, and the recovery is logged.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_unavailable_management_api_stops_nothing_and_is_logged() {
     if !alone("overlay::an_unavailable_management_api_stops_nothing_and_is_logged") {
@@ -99,7 +99,12 @@ async fn an_unavailable_management_api_stops_nothing_and_is_logged() {
     api.set(Says::Nothing);
     let logged = || log.said().matches("queue members are not checked").count();
     until_asked(&api, 2).await;
-    assert_eq!(logged(), 0, "one that fails is nothing: {}", log.said());
+    assert_eq!(
+        logged(),
+        0,
+        "a single failed check must not be logged: {}",
+        log.said()
+    );
     until_asked(&api, 4).await;
     assert_eq!(logged(), 1, "{}", log.said());
     assert_eq!(rabbit.readiness(), Readiness::Ready);

@@ -1,5 +1,5 @@
-//! What the broker itself closes while many publishes are on their way: a connection, and the
-//! channel of a message that it does not take.
+//! Tests of what the broker itself closes while many publishes are under way: a connection, and the
+//! channel of a message that it does not accept.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -13,16 +13,16 @@ use crate::world::{
     PATIENCE, World, all_are_there, batch, eventually, route, subscribe, until_ready,
 };
 
-/// Messages on their way at once: two full rounds of a channel.
+/// The number of concurrent publishes: two full rounds of a channel.
 const PIPELINED: usize = 64;
 
-/// What the broker takes; one byte more closes the channel.
+/// The largest message in bytes that the broker accepts; one more byte closes the channel.
 const MESSAGE_MAX: usize = 65_536;
 
-/// Rounds in which a channel is closed, each with the large message at another place.
+/// The number of rounds in which a channel is closed, each with the large message at another place.
 const CLOSED_CHANNELS: usize = 8;
 
-/// What RabbitMQ's log says as it closes a channel for it (406).
+/// The text in RabbitMQ's log when it closes a channel for a large message (406).
 const TOO_LARGE: &str = "precondition_failed: message size";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -34,14 +34,17 @@ async fn what_the_broker_closes_under_64_publishes_accepts_nothing_that_is_not_t
     let log = server.folder().join("log/broker.log");
     channels_are_closed(&rabbit, &log).await;
     let server = connections_are_closed(&rabbit, server).await;
-    assert!(!world.raw.status().connected(), "all were to be closed");
+    assert!(
+        !world.raw.status().connected(),
+        "close_all_connections must also close the test's own connection"
+    );
     rabbit.close().await;
     world.connect_again().await;
     world.finish().await;
     drop(server);
 }
 
-/// One of the messages is too large for the broker, each time at another place.
+/// Publishes rounds with one message that is too large for the broker, each time at another place.
 async fn channels_are_closed(rabbit: &Rabbit, log: &Path) {
     let mut neighbour = subscribe(rabbit, Queue::Route(route())).await;
     let mut accepted = HashSet::new();
@@ -53,23 +56,27 @@ async fn channels_are_closed(rabbit: &Rabbit, log: &Path) {
         assert!(!refused.is_empty());
         accepted.extend(taken);
     }
-    eventually("the broker says what was too large", PATIENCE, async || {
-        let log = std::fs::read_to_string(log).unwrap();
-        match log.matches(TOO_LARGE).count() {
-            CLOSED_CHANNELS => Ok(()),
-            other => Err(other),
-        }
-    })
+    eventually(
+        "the broker logs each message that was too large",
+        PATIENCE,
+        async || {
+            let log = std::fs::read_to_string(log).unwrap();
+            match log.matches(TOO_LARGE).count() {
+                CLOSED_CHANNELS => Ok(()),
+                other => Err(other),
+            }
+        },
+    )
     .await;
     until_ready(rabbit).await;
     rabbit.publish(&[route()], &batch("next")).await.unwrap();
     accepted.insert("next".to_owned());
-    // Over the connection that stayed open, without subscribing again.
+    // The neighbour's connection stayed open, so its subscription still delivers.
     all_are_there(&mut *neighbour, accepted).await;
     neighbour.close().await;
 }
 
-/// An operator closes all connections.
+/// Publishes while an operator closes all connections.
 async fn connections_are_closed(rabbit: &Rabbit, server: RabbitmqServer) -> RabbitmqServer {
     let closing = tokio::task::spawn_blocking(move || {
         server
@@ -88,7 +95,7 @@ async fn connections_are_closed(rabbit: &Rabbit, server: RabbitmqServer) -> Rabb
         }
     }
     let server = closing.await.unwrap();
-    eventually("a publish is taken again", PATIENCE, async || {
+    eventually("a publish is accepted again", PATIENCE, async || {
         rabbit.publish(&[route()], &batch("after")).await
     })
     .await;
@@ -109,8 +116,8 @@ fn text(prefix: &str, number: usize) -> String {
     format!("{prefix}, number {number}")
 }
 
-/// Publishes so many at once, one of them too large, if wanted. All are answered: the texts of
-/// those that were accepted, and why the others were not.
+/// Publishes this many messages at once, with one too large if `large` is set. Returns the texts of
+/// the accepted ones, and why the others were refused.
 async fn pipelined(
     rabbit: &Rabbit,
     prefix: &str,

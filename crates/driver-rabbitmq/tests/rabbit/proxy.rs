@@ -1,4 +1,4 @@
-//! A TCP proxy in front of the broker that loses what a test wants lost.
+//! A TCP proxy in front of the broker. It loses the traffic that a test wants to be lost.
 
 use std::io;
 use std::time::Duration;
@@ -14,11 +14,11 @@ pub enum Mode {
     Pass,
     /// Drops all traffic in both directions, and closes no connection.
     Hole,
-    /// Brings everything to the broker, and nothing back.
+    /// Forwards everything to the broker, and nothing back.
     LoseAnswers,
-    /// Ends every connection, old and new.
+    /// Closes every connection, old and new.
     Cut,
-    /// Brings everything, and answers late.
+    /// Forwards everything, with the broker's answers delayed by this time.
     Late(Duration),
 }
 
@@ -30,7 +30,7 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// A proxy in front of a broker, by its URL.
+    /// Starts a proxy in front of the broker of this URL.
     pub async fn before(url: &str) -> Self {
         let server = address(url);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -81,13 +81,13 @@ async fn accept(
     }
 }
 
-/// What becomes of bytes that were just read: those of before a change may be read after it, and
-/// then follow it.
+/// Returns what to do with bytes that were just read. Bytes from before a change of the mode may be
+/// read after it, and then the new mode applies.
 fn now(mode: &watch::Receiver<Mode>) -> Mode {
     *mode.borrow()
 }
 
-/// One connection, until either side or the test ends it.
+/// Forwards the traffic of one connection until either side or the test closes it.
 async fn pair(
     mut client: TcpStream,
     mut server: TcpStream,

@@ -1,4 +1,4 @@
-//! Publishing to a queue that was deleted by another client.
+//! Tests of publishing to a queue that another client has deleted.
 
 use std::time::Duration;
 
@@ -11,14 +11,15 @@ use crate::world::{
     PATIENCE, World, batch, eventually, open, route, take, until_not_ready, until_ready,
 };
 
-/// What is promised of a queue that is deleted or replaced.
+/// The promised time within which a deleted or replaced queue is named.
 const NAMED_WITHIN: Duration = Duration::from_secs(5);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_deleted_queue_is_never_ok_until_it_is_declared() {
     let world = World::new().await;
     let rabbit = world.open().await;
-    // The driver looks at its queues by itself. Where that was first, nothing was published.
+    // The driver also checks its queues without a publish. If that check came first, nothing was
+    // published.
     while publish_into_nothing(&world, &rabbit).await != PublishErrorKind::Unroutable {
         assert_eq!(world.declare_missing().await, [world.queue()]);
         until_ready(&rabbit).await;
@@ -27,7 +28,7 @@ async fn a_deleted_queue_is_never_ok_until_it_is_declared() {
     assert_eq!(
         world.waiting(&world.queue()).await,
         None,
-        "it was declared again"
+        "the driver must not declare the queue again"
     );
     let refused = rabbit.publish(&[route()], &batch("meanwhile")).await;
     assert_eq!(refused.unwrap_err().kind, PublishErrorKind::Unavailable);
@@ -40,7 +41,8 @@ async fn a_deleted_queue_is_never_ok_until_it_is_declared() {
     world.finish().await;
 }
 
-/// The error of a publish to a queue that was just deleted, and that readiness reports why.
+/// Publishes to a queue that was just deleted, and returns the error. Checks that readiness reports
+/// the reason.
 async fn publish_into_nothing(world: &World, rabbit: &Rabbit) -> PublishErrorKind {
     rabbit.publish(&[route()], &batch("before")).await.unwrap();
     assert_eq!(world.delete(&world.queue()).await, 1);
@@ -58,7 +60,7 @@ async fn publish_into_nothing(world: &World, rabbit: &Rabbit) -> PublishErrorKin
     kind
 }
 
-/// Until readiness names the queue as missing.
+/// Waits until readiness names the queue as missing.
 async fn until_missing(rabbit: &Rabbit, queue: &str) {
     let began = Instant::now();
     loop {
@@ -73,7 +75,7 @@ async fn until_missing(rabbit: &Rabbit, queue: &str) {
     }
 }
 
-/// While nothing is published and readiness is not read.
+/// The queue is named although nothing is published and readiness is not read.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_queue_that_is_deleted_or_replaced_is_named_within_five_seconds() {
     let world = World::new().await;
@@ -94,17 +96,21 @@ async fn a_queue_that_is_deleted_or_replaced_is_named_within_five_seconds() {
     world.delete(&world.queue()).await;
     world.declare(&world.queue(), &[]).await;
     let began = Instant::now();
-    // A look between the two has found it missing.
-    eventually("it is named as another queue", PATIENCE, async || {
-        let readiness = rabbit.readiness();
-        match &readiness {
-            Readiness::NotReady { why, .. } if why.contains("PRECONDITION_FAILED") => {
-                assert!(why.contains(&world.queue()), "{why}");
-                Ok(())
+    // A check between the two changes may have found the queue missing.
+    eventually(
+        "readiness names the queue as a different one",
+        PATIENCE,
+        async || {
+            let readiness = rabbit.readiness();
+            match &readiness {
+                Readiness::NotReady { why, .. } if why.contains("PRECONDITION_FAILED") => {
+                    assert!(why.contains(&world.queue()), "{why}");
+                    Ok(())
+                }
+                Readiness::NotReady { .. } | Readiness::Ready => Err(readiness),
             }
-            Readiness::NotReady { .. } | Readiness::Ready => Err(readiness),
-        }
-    })
+        },
+    )
     .await;
     is_in_time(began);
     let refused = rabbit
@@ -114,7 +120,7 @@ async fn a_queue_that_is_deleted_or_replaced_is_named_within_five_seconds() {
     assert_eq!(
         world.waiting(&world.queue()).await,
         Some(0),
-        "it is left alone"
+        "the driver must leave the other queue unchanged"
     );
     rabbit.close().await;
     world.finish().await;
@@ -134,7 +140,7 @@ async fn of_a_batch_for_two_queues_one_missing_is_not_ok() {
     assert_eq!(published.unwrap_err().kind, PublishErrorKind::Unroutable);
     declare(&options).await.unwrap();
     until_ready(&rabbit).await;
-    // Stored in one of the two all the same: an error says nothing about what was stored.
+    // One of the two queues has stored the message: an error does not mean that nothing was stored.
     take(&rabbit, "half").await;
     rabbit.close().await;
     world.finish().await;

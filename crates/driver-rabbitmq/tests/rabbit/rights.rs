@@ -1,4 +1,5 @@
-//! What an account may not do: named with the command that grants it, and not ready meanwhile.
+//! Tests of missing rights: the error names the command that grants the right, and the driver is
+//! not ready meanwhile.
 
 use std::process::Command;
 
@@ -10,7 +11,7 @@ use hookbox_testkit::servers::RabbitmqServer;
 
 use crate::world::{PATIENCE, World, batch, eventually, next, route, subscribe, take, until_ready};
 
-/// Tries of readiness that must all be red: each is a few milliseconds after the one before.
+/// How many reads of readiness must all return not ready, a few milliseconds apart.
 const LOOKS: usize = 600;
 
 fn permit(server: &RabbitmqServer, configure: &str, write: &str, read: &str) {
@@ -27,7 +28,7 @@ fn permit(server: &RabbitmqServer, configure: &str, write: &str, read: &str) {
         .unwrap();
 }
 
-/// Runs what the words say to run, as a person who pastes it.
+/// Runs the command that the text names, as an operator who pastes it.
 fn run_the_remedy(server: &RabbitmqServer, why: &str) {
     let (_, command) = why.split_once("run `rabbitmqctl ").unwrap();
     let (command, _) = command.split_once('`').unwrap();
@@ -40,7 +41,7 @@ fn run_the_remedy(server: &RabbitmqServer, why: &str) {
     server.ctl(&words).unwrap();
 }
 
-/// The words of a start that is refused.
+/// Returns the text of a refused start.
 async fn refused(options: Options) -> String {
     match Rabbit::open(options).await {
         Err(error @ OpenError::Refused { .. }) => describe(&error),
@@ -49,7 +50,7 @@ async fn refused(options: Options) -> String {
     }
 }
 
-/// What is said where a limit is reached, of which one process alone has to know.
+/// Tests the errors for limits that are reached. Each names the command that raises the limit.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_limit_that_is_reached_is_named_with_the_command_that_raises_it() {
     let server = RabbitmqServer::start().unwrap();
@@ -62,12 +63,12 @@ async fn a_limit_that_is_reached_is_named_with_the_command_that_raises_it() {
         let words = ["set_vhost_limits", "-p", "/", limit];
         server.ctl(&words).unwrap();
     };
-    // The test has one connection of its own.
+    // The test itself has one connection.
     let by_vhost = "set_vhost_limits -p '/'";
     let by_user = "set_user_limits 'hookbox'";
     let mut options = world.options();
     options.publish_channels = 8;
-    // One channel is too few to check the queues, six are too few to publish.
+    // One channel is too few to check the queues, and six are too few to publish.
     for (limit, limited, number, raise) in [
         (&vhost as &dyn Fn(&str), "max-connections", 1, by_vhost),
         (&user as &dyn Fn(&str), "max-connections", 1, by_user),
@@ -130,7 +131,7 @@ async fn what_an_account_may_not_do_is_named_with_the_command_that_grants_it() {
     let error = declare(&world.options()).await.unwrap_err();
     assert_eq!(describe(&error), why);
     run_the_remedy(&server, &why);
-    // That is all it needs.
+    // The user needs no further right.
     world.delete(&world.queue()).await;
     assert_eq!(world.declare_missing().await, [world.queue()]);
     let rabbit = Rabbit::open(world.options()).await.unwrap();
@@ -154,7 +155,7 @@ async fn what_an_account_may_not_do_is_named_with_the_command_that_grants_it() {
     world.finish().await;
 }
 
-/// Its queues are there, and nothing can be published. A connection is as good as the next.
+/// The queues exist, and nothing can be published. A new connection is no better than the old one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_the_right_to_publish_it_is_not_ready_until_that_is_granted() {
     let server = RabbitmqServer::start().unwrap();
@@ -176,7 +177,7 @@ async fn without_the_right_to_publish_it_is_not_ready_until_that_is_granted() {
     .await;
     let published = rabbit.publish(&[route()], &batch("refused")).await;
     assert_eq!(published.unwrap_err().kind, PublishErrorKind::Unavailable);
-    // Nor does another start look well.
+    // Another start must be refused as well.
     let started = refused(world.options()).await;
     run_the_remedy(&server, &started);
     until_ready(&rabbit).await;
@@ -185,7 +186,7 @@ async fn without_the_right_to_publish_it_is_not_ready_until_that_is_granted() {
     assert_eq!(
         world.waiting(&world.queue()).await,
         Some(0),
-        "a probe is in a queue"
+        "no probe may reach a queue"
     );
     rabbit.close().await;
     permit(&server, ".*", ".*", ".*");
@@ -207,7 +208,7 @@ async fn what_rejects_everything_for_seconds_is_not_ready_until_a_publish_is_con
     let why = eventually("it rejects everything", PATIENCE, async || {
         match rabbit.publish(&[route()], &batch("one more")).await {
             Err(error) => assert_eq!(error.kind, PublishErrorKind::Rejected, "{error:?}"),
-            // Until the queue is full.
+            // The publishes continue until the queue is full.
             Ok(()) => assert_eq!(rabbit.readiness(), Readiness::Ready),
         }
         why_refused(&rabbit)
@@ -215,8 +216,8 @@ async fn what_rejects_everything_for_seconds_is_not_ready_until_a_publish_is_con
     .await;
     assert!(why.contains("rejects every publish"), "{why}");
     server.ctl(&["clear_policy", "theirs"]).unwrap();
-    // It is not ready, and what comes is what finds out.
-    eventually("a publish is taken", PATIENCE, async || {
+    // The driver is not ready, and only the next publish finds out that the queue has room.
+    eventually("a publish is accepted", PATIENCE, async || {
         rabbit.publish(&[route()], &batch("room again")).await
     })
     .await;
@@ -228,7 +229,7 @@ async fn what_rejects_everything_for_seconds_is_not_ready_until_a_publish_is_con
     world.finish().await;
 }
 
-/// Why it refuses to be ready; otherwise what it is.
+/// Returns why the driver is not ready, if it is because of a refusal; otherwise the readiness.
 fn why_refused(rabbit: &Rabbit) -> Result<String, Readiness> {
     match rabbit.readiness() {
         Readiness::NotReady {

@@ -1,11 +1,12 @@
-//! The committed topology is the one that the driver declares.
+//! The committed topology must equal the one that the driver declares.
 
 use hookbox_driver_rabbitmq::{Argument, topology};
 use serde_json::{Map, Value, json};
 
 const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../schemas/topology.json");
 
-/// The topology as JSON. Keys in alphabetical order, as serde_json sorts them or leaves them.
+/// Returns the topology as JSON. The keys are in alphabetical order, with each setting of
+/// serde_json.
 fn dump() -> String {
     let routes = ["scores", "unrouted"].map(|route| route.parse().unwrap());
     let queues: Vec<Value> = topology(&"production".parse().unwrap(), &routes)
@@ -36,7 +37,7 @@ fn the_topology_equals_the_dump() {
     let committed = std::fs::read_to_string(PATH).unwrap_or_default();
     assert!(
         committed == dump,
-        "schemas/topology.json is not what the driver declares; run this test with \
+        "schemas/topology.json differs from what the driver declares; run this test with \
          UPDATE_SCHEMAS=1 and read the difference"
     );
 }

@@ -1,4 +1,4 @@
-//! Messages that no queue takes, among many that one does.
+//! Tests messages that no queue takes, among many messages that one does take.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -8,19 +8,20 @@ use hookbox_event::RouteName;
 
 use crate::world::{World, all_are_there, batch, route, subscribe, until_ready};
 
-/// What all channels send before they wait for confirms. A return ends the connection, so a round
-/// is not much longer than what one connection takes.
+/// The number of messages that all channels send before they wait for confirms. A return ends the
+/// connection, so a round is not much longer than what one connection takes.
 const ROUND: usize = 128;
 
-/// Rounds at least, each over new connections: 6,400 messages. Without a message of each that was
-/// returned, and two that were accepted, nothing would be shown.
+/// The least number of rounds, each over new connections: 6,400 messages. The test shows something
+/// only if messages of each kind were returned, and two kinds were accepted.
 const ROUNDS: usize = 50;
 
 /// Rounds at most.
 const ROUNDS_MAX: usize = 10 * ROUNDS;
 
-/// Returns arrive between the confirms of others, and must not be attributed to those (H2). One
-/// message in sixteen goes nowhere or to one queue of two only, each time at other places.
+/// Returns arrive between the confirms of other messages, and must not be attributed to those (H2).
+/// One message in sixteen goes to no queue, or to two of which one exists, each time at other
+/// places.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn among_thousands_of_good_messages_no_unroutable_one_is_ever_ok() {
     let world = World::new().await;
@@ -55,7 +56,10 @@ async fn among_thousands_of_good_messages_no_unroutable_one_is_ever_ok() {
             let bad = routes.contains(&nowhere);
             match published {
                 Ok(()) => {
-                    assert!(!bad, "{text} went nowhere, and was Ok");
+                    assert!(
+                        !bad,
+                        "{text} reached no queue, so its publish must not return Ok"
+                    );
                     accepted.insert(text);
                 }
                 Err(error) if bad => *refused.entry(error.kind.as_str()).or_default() += 1,

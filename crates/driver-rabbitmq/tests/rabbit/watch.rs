@@ -1,4 +1,5 @@
-//! A queue that is deleted is named in time, however many there are and however slow the link is.
+//! Tests that a deleted queue is named in time, however many queues there are and however slow the
+//! connection is.
 
 use std::time::{Duration, Instant};
 
@@ -16,13 +17,13 @@ const NAMED_WITHIN: Duration = Duration::from_secs(5);
 
 const ROUTES: usize = 50;
 
-/// Of a round trip between two regions of a provider.
+/// The delay of a round trip between two regions of a provider.
 const FAR: Duration = Duration::from_millis(20);
 
-/// So slow that a look at all queues takes longer than one may.
+/// A delay with which a check of all queues takes longer than its deadline.
 const VERY_FAR: Duration = Duration::from_millis(150);
 
-/// Longest time to declare so many queues on a busy machine.
+/// The longest time for declaring this many queues on a busy machine.
 const DECLARED_WITHIN: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -53,12 +54,16 @@ async fn a_deletion_among_many_queues_is_reported_on_a_slow_connection() {
     let (took, allowance) = (began.elapsed(), lateness.allowance());
     assert!(took < NAMED_WITHIN + allowance, "{took:?}");
     assert!(why.contains(&format!("{last} is missing")), "{why}");
-    // A busy machine makes a check as late as a slow connection does.
+    // A busy machine delays a check as much as a slow connection does.
     let is_in_time = !log.said().contains("did not answer in time");
     assert!(is_in_time || !allowance.is_zero(), "{}", log.said());
-    assert_eq!(world.waiting(&last).await, None, "it was not repaired");
+    assert_eq!(
+        world.waiting(&last).await,
+        None,
+        "the driver must not declare the deleted queue"
+    );
 
-    // A check that takes too long continues all the same, and is logged.
+    // A check that takes too long continues, and is logged.
     proxy.set(Mode::Pass);
     assert_eq!(declare_all().await, [&*last]);
     until_ready(&rabbit).await;

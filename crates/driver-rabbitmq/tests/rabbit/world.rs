@@ -1,4 +1,4 @@
-//! An environment of a test's own, batches, and a second pair of eyes on the broker.
+//! A separate environment for one test, batches, and a second connection to the broker.
 
 use std::collections::HashSet;
 use std::fmt::Debug;
@@ -15,10 +15,10 @@ use tokio::time::{Instant, timeout};
 
 const URL: &str = "HOOKBOX_TEST_AMQP_URL";
 
-/// Longest wait for what must come. Only a failing test takes as long.
+/// The longest wait for what must happen. Only a failing test takes this long.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The test server's URL.
+/// Returns the test server's URL.
 pub fn url() -> String {
     std::env::var(URL)
         .unwrap_or_else(|_| panic!("{URL} must name a RabbitMQ server, such as amqp://…/%2f"))
@@ -26,7 +26,7 @@ pub fn url() -> String {
 
 pub struct World {
     pub environment: EnvironmentName,
-    /// Another connection than the driver's.
+    /// A connection other than the driver's.
     pub raw: Connection,
     url: String,
     routes: Vec<RouteName>,
@@ -38,12 +38,12 @@ impl World {
         Self::at(&url(), vec![route()]).await
     }
 
-    /// One of several routes.
+    /// Returns a world with several routes.
     pub async fn with(routes: Vec<RouteName>) -> Self {
         Self::at(&url(), routes).await
     }
 
-    /// On a server of the test's own.
+    /// Returns a world on a server that only this test uses.
     pub async fn on(url: &str) -> Self {
         Self::at(url, vec![route()]).await
     }
@@ -60,7 +60,7 @@ impl World {
         }
     }
 
-    /// After the broker has closed the connection.
+    /// Connects again after the broker has closed the connection.
     pub async fn connect_again(&mut self) {
         self.raw = connect(&self.url).await;
     }
@@ -69,22 +69,22 @@ impl World {
         Options::new(&*self.url, self.environment.clone(), self.routes.clone())
     }
 
-    /// Declares what is missing, and opens.
+    /// Declares the missing queues, and opens the driver.
     pub async fn open(&self) -> Rabbit {
         open(self.options()).await
     }
 
-    /// Declares what is missing, as an operator does.
+    /// Declares the missing queues, as an operator does.
     pub async fn declare_missing(&self) -> Vec<String> {
         declare(&self.options()).await.unwrap().declared
     }
 
-    /// The name of the route's queue, as operators see it.
+    /// Returns the name of the route's queue, as operators see it.
     pub fn queue(&self) -> String {
         format!("hookbox.{}.route.{}", self.environment, route())
     }
 
-    /// The name of the dead-letter queue.
+    /// Returns the name of the dead-letter queue.
     pub fn dead(&self) -> String {
         format!("hookbox.{}.dead", self.environment)
     }
@@ -102,7 +102,7 @@ impl World {
             .unwrap();
     }
 
-    /// Deletes a queue, and says how many messages were in it.
+    /// Deletes a queue, and returns how many messages were in it.
     pub async fn delete(&self, name: &str) -> u32 {
         let channel = self.raw.create_channel().await.unwrap();
         channel
@@ -111,7 +111,7 @@ impl World {
             .unwrap()
     }
 
-    /// How many messages wait in a queue; nothing when there is no such queue.
+    /// Returns how many messages wait in a queue; `None` when there is no such queue.
     pub async fn waiting(&self, name: &str) -> Option<u32> {
         let channel = self.raw.create_channel().await.unwrap();
         let passive = QueueDeclareOptions {
@@ -130,7 +130,7 @@ impl World {
         }
     }
 
-    /// Removes the queues, and proves that none is left.
+    /// Deletes the queues, and proves that none is left.
     pub async fn finish(mut self) {
         delete_topology(&self.options()).await.unwrap();
         let queues = topology(&self.environment, &self.routes).queues;
@@ -143,7 +143,7 @@ impl World {
     }
 }
 
-/// A failing test leaves no queues behind either.
+/// Removes the queues of a failing test, too.
 impl Drop for World {
     fn drop(&mut self) {
         if self.finished {
@@ -168,7 +168,7 @@ impl Drop for World {
     }
 }
 
-/// Declares what is missing, and opens.
+/// Declares the missing queues, and opens the driver.
 pub async fn open(options: Options) -> Rabbit {
     declare(&options).await.unwrap();
     Rabbit::open(options).await.unwrap()
@@ -184,7 +184,7 @@ pub fn route() -> RouteName {
     "scores".parse().unwrap()
 }
 
-/// A message that says `text`; the driver does not look into it.
+/// Returns a message with this text; the driver does not read the content.
 pub fn batch(text: &str) -> Batch {
     Batch {
         topic: "provider.thing.happened".parse().unwrap(),
@@ -201,11 +201,11 @@ pub async fn subscribe(rabbit: &Rabbit, queue: Queue) -> Box<dyn Subscription> {
 pub async fn next(subscription: &mut dyn Subscription) -> Delivery {
     timeout(PATIENCE, subscription.next())
         .await
-        .expect("a delivery in time")
+        .expect("a delivery must arrive in time")
         .unwrap()
 }
 
-/// Takes the one message that must come, and acknowledges it.
+/// Takes the one message that must arrive, and acknowledges it.
 pub async fn take(rabbit: &Rabbit, text: &str) {
     let mut subscription = subscribe(rabbit, Queue::Route(route())).await;
     let delivery = next(&mut *subscription).await;
@@ -214,7 +214,7 @@ pub async fn take(rabbit: &Rabbit, text: &str) {
     subscription.close().await;
 }
 
-/// Takes and acknowledges until all of these messages have come. Others may be among them.
+/// Takes and acknowledges messages until all of these have arrived. Others may be among them.
 pub async fn all_are_there(subscription: &mut dyn Subscription, mut texts: HashSet<String>) {
     while !texts.is_empty() {
         let delivery = next(subscription).await;
@@ -233,7 +233,8 @@ pub async fn until_ready(rabbit: &Rabbit) {
     .await;
 }
 
-/// Watches closely: a driver that recovers at once is not ready for a moment only.
+/// Waits until the driver is not ready, with frequent reads, because a driver that recovers at once
+/// is not ready only for a moment.
 pub async fn until_not_ready(rabbit: &Rabbit) -> String {
     eventually("the driver is not ready", PATIENCE, async || {
         match rabbit.readiness() {
@@ -258,7 +259,7 @@ pub async fn eventually<T, E: Debug>(
             Ok(seen) => return seen,
             Err(last) => assert!(
                 Instant::now() < give_up,
-                "never came: {what}; last: {last:?}"
+                "not reached in time: {what}; last: {last:?}"
             ),
         }
     }

@@ -1,5 +1,5 @@
-//! Every mix of what the publishes of a small round can come to, and every way in which they can
-//! belong to its requests.
+//! Tests every mix of results that the publishes of a small round can have, and every assignment of
+//! those publishes to requests.
 #![allow(clippy::unwrap_used)]
 
 use hookbox_driver::{PublishError, PublishErrorKind};
@@ -9,13 +9,13 @@ use lapin::{Confirmation, ErrorKind};
 use super::{PublishConfirm, RoundAnswers, answers};
 use crate::publisher::PublisherError;
 
-/// Publishes of the largest round that is tried.
+/// The number of publishes in the largest tested round.
 const PUBLISHES_MAX: usize = 5;
 
-/// Requests of that round.
+/// The number of requests in the largest tested round.
 const REQUESTS_MAX: usize = 3;
 
-/// Where a message came back from.
+/// The queue that a returned message was published to.
 const NOWHERE: &str = "hookbox.test.route.nowhere";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,7 +59,7 @@ fn returned() -> BasicReturnMessage {
     }
 }
 
-/// All sequences of so many of these.
+/// Returns all sequences of this length with these elements.
 fn sequences<T: Copy>(of: &[T], length: usize) -> Vec<Vec<T>> {
     (0..length).fold(vec![Vec::new()], |shorter, _| {
         let longer = shorter.iter().flat_map(|sequence| {
@@ -73,7 +73,8 @@ fn sequences<T: Copy>(of: &[T], length: usize) -> Vec<Vec<T>> {
     })
 }
 
-/// The answers to a round with these confirms and returns, each for its owner.
+/// Returns the answers to a round with these confirms and returns, each for the request that owns
+/// it.
 fn answers_to(requests: usize, owners: &[usize], came: &[Came]) -> RoundAnswers {
     let publishes: Vec<usize> = (0..requests)
         .map(|request| owners.iter().filter(|owner| **owner == request).count())
@@ -92,8 +93,8 @@ fn kind(answer: &Result<(), PublishError>) -> Result<(), PublishErrorKind> {
     }
 }
 
-/// What must be said to one request: yes only where nothing is wrong with any publish of its own,
-/// and nothing came back or was lost in the whole round.
+/// Returns the result that one request must get: `Ok` only if each of its publishes was accepted,
+/// and no publish of the whole round was returned or lost.
 fn promised(request: usize, owners: &[usize], came: &[Came]) -> Result<(), PublishErrorKind> {
     if came.contains(&Lost) {
         return Err(PublishErrorKind::Unavailable);
@@ -120,7 +121,7 @@ fn every_mix_of_confirms_is_reported_once_to_each_publisher() {
         for length in requests..=PUBLISHES_MAX {
             let mixes = sequences(&ALL, length);
             for owners in sequences(&names, length) {
-                // A request without a publish is refused before it is one.
+                // A request without a publish is refused before it reaches a round.
                 if !names.iter().all(|request| owners.contains(request)) {
                     continue;
                 }
@@ -147,7 +148,8 @@ fn every_mix_of_confirms_is_reported_once_to_each_publisher() {
     assert!(yes > 0 && yes_beside_a_no > 0, "{yes} {yes_beside_a_no}");
 }
 
-/// The confirms that are not waited for once one of them is lost, or of which nothing is heard.
+/// Publishes without a confirm: those that were not waited for after another was lost, and those
+/// that no reply ever reports.
 #[test]
 fn a_publish_without_an_outcome_is_never_accepted() {
     for missing in 1..=PUBLISHES_MAX {
@@ -160,7 +162,10 @@ fn a_publish_without_an_outcome_is_never_accepted() {
                 let outcomes = came.iter().map(outcome).collect();
                 let RoundAnswers { each, .. } = answers(&[length + missing], outcomes);
                 assert_eq!(each.len(), 1);
-                assert!(each[0].is_err(), "{came:?} and {missing} missing");
+                assert!(
+                    each[0].is_err(),
+                    "expected no acceptance with {came:?} and {missing} missing confirms"
+                );
             }
         }
     }
@@ -187,7 +192,7 @@ fn the_first_loss_is_why_a_publisher_ends_and_a_return_is_named() {
     assert!(why.to_string().contains(NOWHERE), "{why}");
 }
 
-/// A channel that forgot to ask for confirms accepts nothing.
+/// A channel that is not in confirm mode accepts nothing.
 #[test]
 fn what_was_never_to_be_confirmed_is_not_accepted() {
     let outcome = |confirm| PublishConfirm {
