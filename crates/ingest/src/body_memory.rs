@@ -30,7 +30,7 @@ struct MemoryUse {
 pub(crate) enum NoRoom {
     /// All memory is in use, or the rest is reserved for small bodies.
     Full,
-    /// The address of the sender has used its share.
+    /// The address of the sender has used its share of the memory.
     AddressFull,
 }
 

@@ -42,9 +42,10 @@ pub struct Source {
 /// The place in a request that states its event type.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EventType {
-    /// At this place in the body.
+    /// The type is at this place in the body.
     Body(Pointer),
-    /// In a header. The header is not signed, so its text becomes a part of the event id.
+    /// The type is in a header. The header is not signed, so its text becomes a part of the event
+    /// id.
     Header {
         /// The header.
         name: HeaderName,
@@ -89,8 +90,8 @@ pub struct Routing {
 impl Source {
     /// Returns the keys that are configured now.
     pub(crate) fn keys_now(&self) -> Arc<[Key]> {
-        // The list is replaced in one step, so a writer that panicked left either the old or the
-        // new one.
+        // The list of keys is replaced in one step, so a writer that panicked left either the old
+        // list or the new one.
         Arc::clone(
             &self
                 .keys

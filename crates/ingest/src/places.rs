@@ -46,8 +46,8 @@ pub(crate) struct Places {
     taken: Mutex<PlaceTable>,
     /// Notified when a connection has ended.
     freed: Notify,
-    /// Whether every place is taken by a connection with a verified request, and another place was
-    /// needed.
+    /// Whether all places are taken by connections with verified requests, and a new connection
+    /// found no place.
     is_full: AtomicBool,
     /// Whether the operating system allowed no more connections when last asked, for example for
     /// lack of file descriptors.
@@ -99,7 +99,7 @@ pub(crate) enum Entry {
     Taken(Arc<Place>),
     /// The connection was given the place of another one, which is being closed.
     MadeRoom(Arc<Place>),
-    /// The connection is refused, because its address has too many.
+    /// The connection is refused, because its address has too many connections.
     AddressFull,
 }
 

@@ -39,10 +39,10 @@ pub(crate) struct ReadDeadline<S> {
 /// What the stream waits for while no request is open.
 #[derive(Clone, Copy)]
 enum Wait {
-    /// For the first byte of a head, since this time.
+    /// The first byte of a head, for which the stream has waited since this time.
     FirstByte { since: Instant },
-    /// For the rest of the head that follows the first `after` requests of the connection. If the
-    /// first part of a head is read together with the request before, it is not noticed, and the
+    /// The rest of the head that follows the first `after` requests of the connection. If the first
+    /// part of a head is read together with the request before, it is not noticed, and the
     /// connection counts as idle.
     Head { after: u64 },
 }
@@ -149,7 +149,7 @@ impl<S> ReadDeadline<S> {
                 .as_mut()
                 .poll(context)
                 .map(|()| Err(io::ErrorKind::TimedOut.into())),
-            // The request of that head has its answer.
+            // The request that the head belonged to has its answer.
             Wait::Head { .. } => {
                 self.idle_from(Instant::now());
                 self.idle(context)

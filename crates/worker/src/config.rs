@@ -10,7 +10,7 @@ use crate::{Registered, Retry, SourceSchemas};
 
 /// The configuration of a worker.
 pub struct Config<S: Store> {
-    /// The routes that it works on.
+    /// The routes that this worker handles.
     pub routes: Vec<Route<S>>,
     /// Every route that has a queue, also those that other workers handle. A retry of any other
     /// route waits until that route has a queue again.
@@ -35,7 +35,7 @@ pub struct Config<S: Store> {
 pub struct Route<S: Store> {
     /// The name of the route; its queue is named after it.
     pub name: RouteName,
-    /// The handler of its events.
+    /// The handler that runs for the route's events.
     pub handler: Registered<S>,
     /// When a failed event is tried again, and when it is given up.
     pub retry: Retry,

@@ -19,8 +19,8 @@ use tokio_util::sync::CancellationToken;
 use crate::counters::{Counted, Counters};
 use crate::pause::Stopped;
 
-/// How long there must be no other work before an event runs whose isolated run has ended with a
-/// death before. It is longer than prefetched messages take to arrive.
+/// How long no other work may be left before an event runs whose isolated run has ended a process
+/// before. It is longer than prefetched messages take to arrive.
 const IDLE: Duration = Duration::from_secs(1);
 
 /// How long a process that has completed nothing waits without any activity before it runs such an

@@ -26,12 +26,14 @@ const ALONE_MAX: u32 = 3;
 /// ends here.
 const UNPROVEN_MAX: u32 = 10;
 
-/// The detail of a quarantined event, when the processes had completed other events.
+/// The detail of an event that is quarantined after deaths in processes that had completed other
+/// events.
 const PROVEN: &str = "the process ended while this handler ran alone, three times, each time after \
                       it had completed other events: an abort, a stack overflow, or not enough \
                       memory";
 
-/// The detail of a quarantined event, when its processes had completed nothing else.
+/// The detail of an event that is quarantined after deaths in processes that had completed nothing
+/// else.
 const UNPROVEN: &str = "the process ended while this handler ran alone, ten times; it had not \
                         completed another event before each of them, so that the handler is the \
                         likely cause and not the certain one";

@@ -13,9 +13,9 @@ use crate::repository;
 /// One crate of the workspace.
 struct Layer {
     package: &'static str,
-    /// The crates of the workspace that it may use.
+    /// The crates of the workspace that this crate may use.
     uses: &'static [&'static str],
-    /// The crates that its tests, examples and benches may use in addition.
+    /// The crates that the tests, examples and benches of this crate may use in addition.
     tests_use: &'static [&'static str],
 }
 
@@ -188,9 +188,9 @@ const EVERYTHING: &[&str] = &[
 /// A library from outside the workspace that only some crates may use.
 struct Outside {
     package: &'static str,
-    /// The crates that may use it.
+    /// The crates that may use the library.
     by: &'static [&'static str],
-    /// The crates whose tests may use it in addition.
+    /// The crates whose tests may use the library in addition.
     by_tests_of: &'static [&'static str],
     instead: &'static str,
 }
@@ -236,7 +236,7 @@ const WITHOUT_RUNTIME: [&str; 3] = ["event", "signature", "driver"];
 struct Dependency {
     /// The crate that has the dependency.
     of: String,
-    /// The crate that it depends on.
+    /// The crate that is depended on.
     on: String,
     /// Whether the dependency is only for tests, examples and benches.
     dev: bool,

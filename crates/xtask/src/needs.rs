@@ -19,9 +19,9 @@ pub const CANARIES: &str = "canaries::";
 pub enum Needs {
     /// No server.
     Nothing,
-    /// Servers, except in the modules whose names begin with one of these.
+    /// The target needs servers, except in the modules whose names begin with one of these.
     ServersExceptIn(&'static [&'static str]),
-    /// Servers, for this reason.
+    /// The target needs servers, for this reason.
     Servers(&'static str),
 }
 

@@ -25,7 +25,7 @@ pub struct Source {
 pub struct Function {
     /// Its name.
     pub name: String,
-    /// The line of its `fn`, counted from 1.
+    /// The line of the keyword `fn`, counted from 1.
     pub line: usize,
     /// The number of lines from `fn` to the closing brace, without the lines inside a literal.
     pub lines: usize,

@@ -22,7 +22,7 @@ pub enum Mode {
     Fail(PublishErrorKind),
     /// Withholds its answer until the test changes the mode.
     Hang,
-    /// Panics in the task that called it.
+    /// Panics in the task that called the broker.
     Panic,
 }
 

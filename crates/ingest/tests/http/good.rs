@@ -133,7 +133,7 @@ async fn only_a_well_formed_trace_context_travels() {
         vec!["00-1-2-3"],
         vec!["x\"; drop"],
         vec![&good[..54]],
-        // These have the right form, and the W3C recommendation calls them invalid.
+        // These headers have the right form, but the W3C recommendation calls them invalid.
         vec![&forbidden],
         vec![&zero_trace],
         vec![&zero_parent],

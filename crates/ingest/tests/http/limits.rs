@@ -348,7 +348,7 @@ async fn bodies_that_are_only_announced_keep_no_one_out() {
         slow.push(client);
     }
     world.keeps(EVENT).await;
-    // The bytes count from here on, and for at least one of the senders there is no memory.
+    // The bytes of the bodies count from here on; for at least one sender no memory is left.
     for client in &mut slow {
         client.offer(b"50\r\n").await;
         client.offer(&[b' '; 0x50]).await;

@@ -190,7 +190,7 @@ async fn health_checks_are_answered_when_every_place_is_taken() {
         read(&counters.connections) == 2 && read(&counters.connections_unverified) == 0
     })
     .await;
-    // There are more of these than places for health checks, and none of them sends anything.
+    // More connections than there are places for health checks; none of them sends anything.
     let mut silent = Vec::new();
     for _ in 0..40 {
         silent.push(world.client().await);

@@ -43,13 +43,13 @@ impl World {
         Self::graced(limits, Duration::from_secs(5)).await
     }
 
-    /// Starts an ingest that gives open requests this long at its shutdown.
+    /// Starts an ingest that gives open requests the time `grace` when it shuts down.
     pub async fn graced(limits: Limits, grace: Duration) -> Self {
         let lead = Duration::ZERO;
         Self::begin((limits, Peers::default()), DrainTimes { lead, grace }, None).await
     }
 
-    /// Starts an ingest that still accepts requests for this long at its shutdown.
+    /// Starts an ingest that still accepts requests for the time `lead` when it shuts down.
     pub async fn leading(lead: Duration) -> Self {
         let grace = Duration::from_secs(5);
         let config = (Limits::standard(), Peers::default());

@@ -46,7 +46,7 @@ pub struct DeadLine {
     pub route: String,
     /// The topic of the event.
     pub topic: String,
-    /// dead, replayed or discarded.
+    /// The state: dead, replayed or discarded.
     pub state: &'static str,
     /// The name of the reason.
     pub reason: &'static str,
@@ -67,7 +67,8 @@ pub struct DeadLetterReport {
     pub source: Source,
     /// The dead letter.
     pub dead: DeadLine,
-    /// Its deaths before it was replayed, the first one first.
+    /// The earlier deaths of the dead letter, each of which was followed by a replay; the first one
+    /// first.
     pub earlier: Vec<EarlierDeathLine>,
     /// What happened to the event.
     pub history: History,

@@ -37,7 +37,7 @@ pub struct EventLine {
     pub topic: String,
     /// The route.
     pub route: String,
-    /// running, done, retrying or dead.
+    /// The state on the route: running, done, retrying or dead.
     pub state: &'static str,
     /// How many attempts were made.
     pub attempts: u32,

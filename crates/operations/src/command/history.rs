@@ -39,13 +39,13 @@ pub struct History {
 pub struct Claim {
     /// The route.
     pub route: String,
-    /// How many attempts were made.
+    /// The state: running, done, retrying or dead.
     pub state: &'static str,
-    /// Attempts made.
+    /// How many attempts were made.
     pub attempts: u32,
-    /// When the event was last settled on this route.
+    /// When the event was claimed on this route.
     pub claimed_at: String,
-    /// When it was last settled.
+    /// When the event was last settled on this route.
     pub settled_at: Option<String>,
 }
 
@@ -67,7 +67,7 @@ pub struct Receipt {
     /// The digest of the receipt's own body, if it differs from the stored one because the id
     /// decided which event it is.
     pub other_digest: Option<String>,
-    /// When it arrived.
+    /// When the receipt arrived.
     pub received_at: String,
     /// When the outcome was written.
     pub settled_at: String,

@@ -67,7 +67,8 @@ pub enum Verdict {
 pub struct ReconcileReport {
     /// The result.
     pub verdict: Verdict,
-    /// Whether `--wait` was given, so that the command waited until all work is done.
+    /// Whether `--wait` was given: the command then waits, for a limited time, until all work is
+    /// done.
     pub waited: bool,
     /// Whether all queues were empty and nothing changed for long enough to conclude that nothing
     /// is in flight.

@@ -74,7 +74,7 @@ async fn what_an_older_version_wrote_is_grouped_before_it_is_shown() {
     *memory.ungrouped.lock().unwrap() = 1;
     dead::groups(&memory, &waiting()).await.unwrap();
     assert_eq!(*memory.ungrouped.lock().unwrap(), 0);
-    // They are also grouped before a filter by group is applied.
+    // Ungrouped dead letters are also grouped before a filter by group is applied.
     *memory.ungrouped.lock().unwrap() = 1;
     let group = dead::groups(&memory, &waiting()).await.unwrap().groups;
     let filter = DeadFilter {

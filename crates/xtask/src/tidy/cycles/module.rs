@@ -30,7 +30,7 @@ pub(super) struct Module {
 
 /// One name that a `use` imports.
 pub(super) struct Use {
-    /// The name under which it is imported.
+    /// The name under which the item is imported.
     pub(super) name: String,
     /// The path that the name stands for.
     pub(super) path: Vec<String>,
