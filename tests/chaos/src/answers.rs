@@ -21,7 +21,7 @@ pub fn are_true(journal: &Journal, held: u64) -> Result<()> {
     for (status, count) in &journal.answers {
         ensure!(
             *status < 500 || *status == LATER,
-            "I15: {status} was answered {count} times, which does not ask for a retry"
+            "I15: {count} requests were answered {status}, which does not ask for a retry"
         );
     }
     let max = ANSWERED_MAX + held as f64;
@@ -37,7 +37,7 @@ pub fn are_true(journal: &Journal, held: u64) -> Result<()> {
 /// Checks that some request was answered 503, so that the fault had an effect on senders.
 ///
 /// # Errors
-/// When no request was.
+/// When no request was answered 503.
 pub fn some_asked_to_retry(journal: &Journal) -> Result<()> {
     ensure!(
         journal.answers.get(&LATER).copied().unwrap_or(0) > 0,

@@ -55,13 +55,15 @@ pub fn check(world: &World, journal: &Journal) -> Result<Figures> {
     let sent: BTreeSet<String> = journal.events.keys().map(|it| journal.uid(*it)).collect();
     for uid in stored.scores.keys().chain(stored.applications.keys()) {
         if !journal.is_partial && !sent.contains(uid) {
-            found.add(format!("I4: an effect of {uid}, which was never sent"));
+            found.add(format!("I4: {uid} has an effect, and was never sent"));
         }
     }
     for table in ["begini_scores", "begini_applications"] {
         let question = format!("select cast(count(*) as text) from {table} where uid like 'X%'");
         if sql.number(&question)? > 0 {
-            found.add(format!("I4: {table} has what was altered after signing"));
+            found.add(format!(
+                "I4: {table} has a row of an event that was altered after signing"
+            ));
         }
     }
     attempts(&stored, &mut found);
@@ -82,7 +84,7 @@ fn receipts(
         found.add(format!("I4: {uid} was altered after signing, and accepted"));
     }
     if sent.class != Class::Tampered && sent.refused > 0 {
-        found.add(format!("{uid} is genuine, and was refused"));
+        found.add(format!("the event {uid} is genuine, and was refused"));
     }
     for receipt in &sent.receipts {
         match stored.receipts.get(receipt) {
@@ -98,7 +100,10 @@ fn receipts(
                     .iter()
                     .filter(|it| !ended.contains(&it.word.as_str()))
                 {
-                    found.add(format!("I2: receipt {receipt} of {uid} is {}", it.word));
+                    found.add(format!(
+                        "I2: receipt {receipt} of {uid} is still {}",
+                        it.word
+                    ));
                 }
             }
         }
@@ -121,7 +126,7 @@ fn effects(
     let count = own.get(uid).copied().unwrap_or(0);
     if other.contains_key(uid) {
         found.add(format!(
-            "I4: {uid} is a {}, and was stored as another",
+            "I4: {uid} is a {}, and is stored as another event type",
             sent.kind
         ));
     }
@@ -134,11 +139,15 @@ fn effects(
     }
     match sent.class {
         Class::Valid if !partial && sent.receipts.is_empty() && sent.unknown == 0 && count > 0 => {
-            found.add(format!("I4: {uid} has an effect, and nothing was accepted"));
+            found.add(format!(
+                "I4: {uid} has an effect, and no request for it was accepted"
+            ));
         }
         Class::Valid if fails_always(sent, uid) => {
             if count > 0 {
-                found.add(format!("I4: {uid} fails always, and has an effect"));
+                found.add(format!(
+                    "I4: {uid} fails at every attempt, and has an effect"
+                ));
             }
         }
         Class::Valid if !sent.receipts.is_empty() && count == 0 => {
@@ -162,7 +171,7 @@ fn bodies(stored: &Stored, sent: &SentEvent, uid: &str, found: &mut Findings) {
         for outcome in stored.receipts.get(receipt).into_iter().flatten() {
             if stored.bodies.get(&outcome.on.1) != Some(digest) {
                 found.add(format!(
-                    "I4: receipt {receipt} of {uid} is {}, and its body is not stored as it was",
+                    "I4: receipt {receipt} of {uid} is {}, and its stored body is not the sent one",
                     outcome.word
                 ));
             }
@@ -193,7 +202,10 @@ fn ends(stored: &Stored, sent: &SentEvent, uid: &str, found: &mut Findings) {
             Class::Tampered => false,
         };
         if must_die && dead.is_empty() {
-            found.add(format!("I10: {uid} must be dead, and is {}", outcome.word));
+            found.add(format!(
+                "I10: {uid} must have a dead letter, and is {}",
+                outcome.word
+            ));
         }
         for dead_letter in dead {
             let attempts = match dead_letter.reason.as_str() {
@@ -307,12 +319,12 @@ fn logs(world: &World, found: &mut Findings) {
 /// I2: checks that the report of `hookbox reconcile` has no event that waits for a retry.
 ///
 /// # Errors
-/// When an event waits.
+/// When an event waits for a retry.
 pub fn books(books: &Value) -> Result<()> {
     for route in books["routes"].as_array().context("routes")? {
         let waiting = &route["store"]["retrying"];
         if waiting != 0 {
-            bail!("I2: {waiting} retrying at rest: {route:#}");
+            bail!("I2: {waiting} events still wait for a retry: {route:#}");
         }
     }
     Ok(())

@@ -184,7 +184,10 @@ impl Course {
         let name = self.cluster.name(joined);
         ctl(self, "rabbitmq-queues", &["grow", &name, "all"])?;
         for (queue, members) in self.members()? {
-            ensure!(members == 3, "{queue} has {members} members after the grow");
+            ensure!(
+                members == 3,
+                "{queue} has {members} members after the grow, not 3"
+            );
         }
         // The two remaining nodes are a majority only if the new one is a full member of each
         // queue.
@@ -245,10 +248,13 @@ impl Course {
         self.world.worker(2, None)?;
         for (queue, leader) in self.of_queues("leader")? {
             let first = self.cluster.name(1);
-            ensure!(leader == first, "{queue} is led by {leader}");
+            ensure!(
+                leader == first,
+                "{queue} must be led by {first}, and is led by {leader}"
+            );
         }
         for (queue, members) in self.members()? {
-            ensure!(members == 3, "{queue} has {members} members");
+            ensure!(members == 3, "{queue} has {members} members, not 3");
         }
         let mut load = Load::endless(self.seed);
         load.ingest = 2;

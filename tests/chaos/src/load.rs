@@ -94,7 +94,7 @@ impl Load {
             .arg("--journal")
             .arg(&journal)
             .stdout(Stdio::null())
-            .stderr(File::create(&said).context("making a file for the output of simulate")?)
+            .stderr(File::create(&said).context("creating the file for its output")?)
             .spawn()
             .context("starting hookbox simulate")?;
         Ok(RunningLoad {

@@ -84,6 +84,6 @@ fn list() -> io::Result<()> {
     let points = hookbox_crash::POINTS.len();
     writeln!(
         out,
-        "crash/POINT:TIME for {points} points, first and second time"
+        "crash/POINT:1 and crash/POINT:2, the first and second passing of {points} crash points"
     )
 }

@@ -234,7 +234,7 @@ fn by_load(world: &mut World, cell: &Cell, seed: u64) -> Result<Figures> {
     while world.crashes < wanted || round == 0 {
         ensure!(
             began.elapsed() < REACHED_MAX,
-            "{crash} was reached {} times of {wanted}\n{}",
+            "{crash} was reached {} times, not {wanted} times\n{}",
             world.crashes,
             world.tails()
         );
@@ -275,7 +275,9 @@ fn wanted(cell: &Cell) -> usize {
 /// has hardly started has nothing to drain and does not crash; the caller then drains it again.
 fn drain(world: &mut World, name: &str, crash: &str, wanted: usize) -> Result<()> {
     pause(700);
-    let node = world.node(name).context("the service that drains")?;
+    let node = world
+        .node(name)
+        .context("finding the service that must drain")?;
     node.signal("TERM")?;
     let ended = node.wait(STOP_MAX);
     ensure!(ended.is_some(), "{name} still runs after SIGTERM");

@@ -34,12 +34,12 @@ pub struct Mutant {
     pub name: String,
     /// What the change breaks.
     pub breaks: String,
-    /// The commands of which one must fail on the broken code.
+    /// The commands that test the broken code. One of them must fail.
     pub catchers: Vec<String>,
     patch: PathBuf,
 }
 
-/// Applies each wanted mutant and checks whether it is caught.
+/// Applies each selected mutant, and checks that one of its commands fails.
 ///
 /// # Errors
 /// When a patch does not apply, or a mutant does not build.
@@ -85,7 +85,10 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         results.mutants.insert(mutant.name, row);
         results.write()?;
     }
-    ensure!(caught + missed > 0, "there is no mutant of that name");
+    ensure!(
+        caught + missed > 0,
+        "there is no mutant whose name begins so"
+    );
     println!("{caught} passed, {missed} failed");
     Ok(if missed == 0 {
         ExitCode::SUCCESS
@@ -138,7 +141,7 @@ fn copy_of_the_tree() -> Result<PathBuf> {
     if copy.join(".git").exists() {
         git(&copy, &["fetch", "--quiet", "origin"])?;
     } else {
-        fs::create_dir_all(path("target")).context("making the target folder")?;
+        fs::create_dir_all(path("target")).context("creating the target folder")?;
         let (from, to) = (path("."), copy.display().to_string());
         git(&from, &["clone", "--quiet", ".", &to])?;
     }
@@ -146,7 +149,7 @@ fn copy_of_the_tree() -> Result<PathBuf> {
         .args(["rev-parse", "HEAD"])
         .current_dir(path("."))
         .output()
-        .context("asking git for the commit")?;
+        .context("reading the commit with git")?;
     let head = String::from_utf8_lossy(&output.stdout).trim().to_owned();
     git(&copy, &["checkout", "--quiet", "--force", &head])?;
     git(&copy, &["clean", "--quiet", "-fd"])?;
@@ -194,7 +197,10 @@ fn look(servers: &Servers, copy: &Path, mutant: &Mutant) -> Result<Option<(Strin
         let finding = finding(&text);
         // A command that fails without a finding, because a server does not start, say, has not
         // caught the mutant.
-        ensure!(!finding.is_empty(), "`{catcher}` found nothing:\n{text}");
+        ensure!(
+            !finding.is_empty(),
+            "`{catcher}` failed without a finding:\n{text}"
+        );
         return Ok(Some((catcher.clone(), finding)));
     }
     Ok(None)

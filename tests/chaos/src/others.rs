@@ -22,7 +22,7 @@ fn program(name: &str) -> PathBuf {
 pub fn simulation(seeds: u64, seed: u64) -> Verdict {
     let program = program("hookbox-simulation");
     if !program.is_file() {
-        return Verdict::DidNotRun("hookbox-simulation is not built".to_owned());
+        return Verdict::DidNotRun("the program hookbox-simulation is not built".to_owned());
     }
     let status = Command::new(program)
         .args(["--seeds", &seeds.to_string(), "--seed", &seed.to_string()])

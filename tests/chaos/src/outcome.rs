@@ -1,4 +1,4 @@
-//! The result of one case.
+//! The result of one case, and how it is printed.
 
 use anyhow::Result;
 use serde_json::json;
@@ -50,7 +50,7 @@ impl Verdict {
         }
     }
 
-    /// Converts the result of a run.
+    /// Returns `Held` for `Ok`, and `Broken` with the error for `Err`.
     pub fn of(ran: Result<()>) -> Self {
         match ran {
             Ok(()) => Verdict::Held,

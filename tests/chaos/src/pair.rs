@@ -11,13 +11,13 @@ pub enum Pair {
     Sqlite,
 }
 
-/// For cases that need servers.
+/// The pairs of a case that needs servers.
 pub const SERVERS: &[Pair] = &[Pair::RabbitmqPostgres];
 
-/// For cases that need an SQLite file.
+/// The pairs of a case that needs an SQLite file.
 pub const FILE: &[Pair] = &[Pair::Sqlite];
 
-/// For cases that run on both pairs.
+/// The pairs of a case that runs on both.
 pub const BOTH: &[Pair] = &Pair::ALL;
 
 impl Pair {

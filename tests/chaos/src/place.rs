@@ -81,7 +81,9 @@ impl Place {
         let postgres = servers.postgres_url();
         let name = format!("chaos_{}", &ports::random_name()?[..12]);
         Sql::postgres(&postgres)?.run(&format!("create database {name}"))?;
-        let (server, _) = postgres.rsplit_once('/').context("the URL of PostgreSQL")?;
+        let (server, _) = postgres
+            .rsplit_once('/')
+            .context("the URL has no database")?;
         let url = format!("{server}/{name}");
         let to_store = Proxy::before(servers.postgres_port()).context("a proxy")?;
         folder.write("store", &through(&url, servers.postgres_port(), &to_store))?;

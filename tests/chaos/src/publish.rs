@@ -37,10 +37,14 @@ const ACK: Method = [0, 60, 0, 80];
 /// # Errors
 /// When the broker sends anything but the expected replies.
 pub fn publish(url: &str, queue: &str, body: &[u8]) -> Result<()> {
-    let rest = url.strip_prefix("amqp://").context("a URL of AMQP")?;
-    let (account, place) = rest.split_once('@').context("an account in the URL")?;
-    let (user, password) = account.split_once(':').context("a password in the URL")?;
-    let (address, _) = place.split_once('/').context("a virtual host in the URL")?;
+    let rest = url
+        .strip_prefix("amqp://")
+        .context("the URL must begin with amqp://")?;
+    let (account, place) = rest.split_once('@').context("the URL has no account")?;
+    let (user, password) = account.split_once(':').context("the URL has no password")?;
+    let (address, _) = place
+        .split_once('/')
+        .context("the URL has no virtual host")?;
     let mut link = Link(TcpStream::connect(address).context("connecting to the broker")?);
     link.0.set_read_timeout(Some(ANSWER_MAX))?;
     link.0.write_all(b"AMQP\0\0\x09\x01")?;
@@ -121,6 +125,7 @@ impl Link {
 }
 
 fn short(text: &str) -> Result<Vec<u8>> {
-    let length = u8::try_from(text.len()).context("a text of 255 bytes at most")?;
+    let length =
+        u8::try_from(text.len()).context("a short string of AMQP has at most 255 bytes")?;
     Ok([&[length], text.as_bytes()].concat())
 }

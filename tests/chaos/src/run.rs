@@ -128,7 +128,7 @@ impl<'a> Run<'a> {
         if cells.iter().any(|cell| cell.pair == Pair::RabbitmqPostgres) {
             self.servers.start()?;
         }
-        eprintln!("{} cells of the crash-point matrix", cells.len());
+        eprintln!("running {} cells of the crash-point matrix", cells.len());
         matrix::run(&self.servers, cells, self.seed, &|outcome| {
             self.record(outcome)
         });

@@ -59,7 +59,7 @@ impl Servers {
     /// Restores servers that a failed case has left frozen, blocked or stopped.
     ///
     /// # Errors
-    /// When a server cannot be brought back.
+    /// When a server cannot be restarted.
     pub fn heal(&self) -> Result<()> {
         if self.started.get().is_none() {
             return Ok(());
@@ -79,7 +79,7 @@ impl Servers {
     fn both(&self) -> &Both {
         match self.started.get() {
             Some(both) => both,
-            None => unreachable!("a case that needs the servers starts them first"),
+            None => unreachable!("a case must start the servers before it uses them"),
         }
     }
 
@@ -127,7 +127,7 @@ impl Servers {
 /// # Errors
 /// When the binary is not built.
 pub fn binary() -> Result<PathBuf> {
-    let own = std::env::current_exe().context("finding our own program")?;
+    let own = std::env::current_exe().context("finding the path of this program")?;
     let folder = own.parent().map(Path::to_owned).unwrap_or_default();
     let places = [folder.join("hookbox"), folder.join("../hookbox")];
     let found = places.into_iter().find(|place| place.is_file());

@@ -41,7 +41,7 @@ pub struct SoakResult {
     pub faults: BTreeMap<String, u64>,
     /// The number of times that two faults had an effect at the same time.
     pub together: u64,
-    /// The maximum of each resource that any process used.
+    /// The most threads, open files and memory that any process used.
     pub used: Used,
 }
 

@@ -54,7 +54,7 @@ impl Sql {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
-            .context("making a runtime for queries to the store")?;
+            .context("building an async runtime for queries to the store")?;
         Ok(Self { runtime, place })
     }
 
@@ -91,7 +91,7 @@ impl Sql {
                     connection.close().await
                 }
             }
-            .context("changing the store past hookbox")
+            .context("changing the store directly")
         })
     }
 
@@ -100,7 +100,7 @@ impl Sql {
     /// the middle of a write.
     ///
     /// # Errors
-    /// When the store refuses.
+    /// When the statement fails for another reason than a lock.
     pub fn begin(&self, statement: &str) -> Result<Option<HeldLock>> {
         let began = Instant::now();
         loop {
@@ -155,7 +155,7 @@ impl Sql {
                     connection.close().await
                 }
             }
-            .context("undoing a transaction in the store")
+            .context("rolling back a transaction in the store")
         })
     }
 

@@ -170,7 +170,7 @@ pub fn now(living: &LiveProcesses) -> BTreeMap<(&'static str, u32), Used> {
 /// Waits until every process that ran all the time has released what it needed during the faults.
 ///
 /// # Errors
-/// When a process does not release it in time.
+/// When a process still uses much more than before the faults.
 pub fn given_back(
     living: &LiveProcesses,
     before: &BTreeMap<(&'static str, u32), Used>,

@@ -326,7 +326,7 @@ impl World {
     /// 0.
     ///
     /// # Errors
-    /// When a service does not.
+    /// When a service does not exit with 0 in time.
     pub fn stop(&mut self, limit: Duration) -> Result<()> {
         let mut bad = Vec::new();
         for service in &self.services {

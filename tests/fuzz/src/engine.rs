@@ -129,7 +129,7 @@ impl Engine<'_> {
         pool.extend(target.seeds());
         let words = target.words();
         let mut seen = HashSet::new();
-        // The inputs of the corpus are tried first.
+        // The inputs of the corpus are tried before any mutation.
         let first = pool.clone();
         let own = self.runs / u64::from(self.threads) + 1;
         for run in 0..own.max(first.len() as u64) {
@@ -171,7 +171,7 @@ impl Engine<'_> {
     /// in another way.
     fn give_up(&self, input: &[u8]) -> ! {
         let name = self.target.name;
-        println!("FAILED {name}: an input does not end within {ENDLESS:?}");
+        println!("FAILED {name}: one input is still tried after {ENDLESS:?}");
         match self.write(input) {
             Ok(file) => println!(
                 "again: cargo xtask fuzz --target {name} --input {}",
@@ -215,10 +215,10 @@ pub fn attempt(target: &mut dyn Target, input: &[u8]) -> Result<u64, String> {
     let class = tried.unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
         let text = text.or_else(|| panic.downcast_ref::<&str>().map(|&text| text.to_owned()));
-        Err(format!("it panicked: {}", text.unwrap_or_default()))
+        Err(format!("the parser panicked: {}", text.unwrap_or_default()))
     })?;
     if began.elapsed() > INPUT_MAX {
-        return Err(format!("it took {:?}", began.elapsed()));
+        return Err(format!("the input took {:?}", began.elapsed()));
     }
     Ok(class)
 }

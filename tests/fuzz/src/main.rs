@@ -27,7 +27,7 @@ use target::TARGETS;
 #[derive(Debug, Parser)]
 #[command(name = "fuzz")]
 struct Arguments {
-    /// Only this target [default: all]
+    /// Runs only this target [default: all]
     #[arg(long)]
     target: Option<String>,
     /// The number of inputs for each target
@@ -73,7 +73,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
     let wanted = |name: &str| arguments.target.as_deref().is_none_or(|it| it == name);
     ensure!(
         TARGETS.iter().any(|target| wanted(target.name)),
-        "there is no such target; --list names them"
+        "there is no target of this name; --list shows the targets"
     );
     let seed = arguments.seed.unwrap_or_else(fresh_seed);
     eprintln!("seed {seed}");
@@ -96,7 +96,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
         failed += usize::from(ended.failure.is_some());
     }
     println!(
-        "{} targets hold, {failed} do not",
+        "{} targets hold, {failed} failed",
         TARGETS.len().min(ended_of(arguments)) - failed
     );
     Ok(if failed == 0 {

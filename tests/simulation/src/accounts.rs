@@ -30,7 +30,10 @@ impl Accounts {
             match reports.get(&account.first) {
                 Some(known) if known.accepted == account.accepted => {}
                 Some(_) => {
-                    return Some(format!("{instance} reports {} twice", account.first));
+                    return Some(format!(
+                        "{instance} reports the number {} twice, with other receipts",
+                        account.first
+                    ));
                 }
                 None => {
                     reports.insert(account.first, account.clone());
@@ -73,7 +76,7 @@ impl Accounts {
             for account in reports.values() {
                 if account.first != next {
                     found.push(format!(
-                        "I2: {instance} has reported {} after {}",
+                        "I2: {instance} has reported number {} right after number {}",
                         account.first,
                         next - 1
                     ));
@@ -107,7 +110,7 @@ impl Accounts {
                 .is_some_and(|last| number > *last)
             {
                 found.push(format!(
-                    "I2: {instance} has closed before its number {number}"
+                    "I2: {instance} has closed below number {number}, which a receipt has"
                 ));
             }
         }

@@ -31,7 +31,7 @@ impl Subscription for QueueSubscription {
         loop {
             self.process.unless_dead().await;
             if self.process.world.state().queues.is_lost(self.consumer) {
-                return Err(unavailable("take a message: the connection is gone"));
+                return Err(unavailable("wait for a message: the connection is gone"));
             }
             if let Some(delivery) = self.try_next() {
                 return Ok(delivery);

@@ -130,7 +130,7 @@ async fn drain(fleet: &Fleet, senders: &mut JoinSet<()>) -> Option<String> {
     loop {
         while let Some(sent) = senders.try_join_next() {
             if let Err(error) = sent {
-                return Some(format!("I15: a sender ended badly: {error}"));
+                return Some(format!("I15: the task of a sender failed: {error}"));
             }
         }
         let left = {
@@ -138,7 +138,10 @@ async fn drain(fleet: &Fleet, senders: &mut JoinSet<()>) -> Option<String> {
             let tables = &state.tables;
             let mut left = Vec::new();
             if !senders.is_empty() {
-                left.push(format!("{} senders without an answer", senders.len()));
+                left.push(format!(
+                    "{} senders that still wait for a 200",
+                    senders.len()
+                ));
             }
             if state.queues.left() > 0 {
                 left.push(state.queues.describe());
@@ -154,7 +157,10 @@ async fn drain(fleet: &Fleet, senders: &mut JoinSet<()>) -> Option<String> {
                 left.push(format!("{unreported} unreported receipts"));
             }
             if !world.later.is_empty() {
-                left.push(format!("{} things on their way", world.later.len()));
+                left.push(format!(
+                    "{} tasks that the store or the broker still has to run",
+                    world.later.len()
+                ));
             }
             if !state.violations.is_empty() {
                 return None;
@@ -168,7 +174,7 @@ async fn drain(fleet: &Fleet, senders: &mut JoinSet<()>) -> Option<String> {
         if Instant::now() >= until {
             let left = left.join("; ");
             return Some(format!(
-                "I15: not drained {LIVENESS:?} after the last fault: {left}"
+                "I15: work is left {LIVENESS:?} after the last fault: {left}"
             ));
         }
         tokio::time::sleep(LOOK_EVERY).await;

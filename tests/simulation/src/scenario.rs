@@ -200,9 +200,12 @@ pub(crate) fn routes_of(body: &[u8]) -> Vec<RouteName> {
 }
 
 pub(crate) fn route(name: &str) -> RouteName {
-    name.parse().expect("a name of this file")
+    name.parse()
+        .expect("the routes of this file have valid names")
 }
 
 pub(crate) fn source() -> SourceName {
-    SOURCE.parse().expect("a name of this file")
+    SOURCE
+        .parse()
+        .expect("the source of this file has a valid name")
 }

@@ -65,7 +65,10 @@ pub(crate) async fn send(fleet: Arc<Fleet>, post: Post) {
 fn accept(fleet: &Fleet, post: &Post, receipt: ReceiptId, by: Arc<Process>) {
     let mut state = fleet.world.state();
     if post.forged {
-        let text = format!("post {} was forged, and accepted", post.number);
+        let text = format!(
+            "post {} has a forged signature, and was accepted",
+            post.number
+        );
         state.violate("I4", &text);
     }
     for route in routes_of(&post.body) {

@@ -15,7 +15,7 @@ fn every_mutant_describes_what_it_breaks_and_still_applies() {
         let text = std::fs::read_to_string(&path).unwrap();
         assert!(
             text.starts_with("# "),
-            "{path:?} does not say what it breaks"
+            "the first line of {path:?} must say what the patch breaks"
         );
         let applies = Command::new("git")
             .args(["apply", "--check"])

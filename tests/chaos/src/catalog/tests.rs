@@ -17,7 +17,11 @@ fn every_number_is_there_once_and_every_case_has_a_proof() {
     let names: BTreeSet<&str> = all().map(|case| case.name).collect();
     assert_eq!(names.len(), 84 + named.len(), "a name is used twice");
     for case in all() {
-        assert!(!case.proofs.is_empty(), "{}: nothing shows it", case.name);
+        assert!(
+            !case.proofs.is_empty(),
+            "{}: the case has no proof",
+            case.name
+        );
     }
 }
 

@@ -170,7 +170,7 @@ fn bodies(sql: &Sql, events: &str) -> Result<BTreeMap<String, String>> {
         let digest = if sql.is_postgres() {
             body
         } else {
-            let bytes = hex::decode(&body).context("a body in hex")?;
+            let bytes = hex::decode(&body).context("decoding a body from hex")?;
             hex::encode(<sha2::Sha256 as sha2::Digest>::digest(bytes))
         };
         bodies.insert(event, digest);

@@ -26,7 +26,7 @@ pub struct CaseStatus {
 /// kept.
 ///
 /// # Errors
-/// When the results cannot be read.
+/// When the file of results cannot be read.
 pub fn status() -> Result<String> {
     let results = Results::kept()?;
     let mut lines = Vec::new();

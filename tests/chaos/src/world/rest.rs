@@ -11,10 +11,14 @@ impl World {
     /// Checks that no process has ended by itself with an error.
     ///
     /// # Errors
-    /// When a process has.
+    /// When a process has ended so.
     pub fn ended_well(&self) -> Result<()> {
         let ends = self.ends.join("; ");
-        ensure!(ends.is_empty(), "ended by itself: {ends}\n{}", self.tails());
+        ensure!(
+            ends.is_empty(),
+            "a process ended by itself: {ends}\n{}",
+            self.tails()
+        );
         Ok(())
     }
 

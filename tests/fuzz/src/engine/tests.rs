@@ -53,7 +53,11 @@ fn every_committed_input_holds() {
     for named in TARGETS {
         let mut target = (named.make)();
         let corpus = corpus::read(named.name).unwrap();
-        assert!(!corpus.is_empty(), "{} has no corpus", named.name);
+        assert!(
+            !corpus.is_empty(),
+            "the target {} has no corpus",
+            named.name
+        );
         for (number, input) in corpus.iter().chain(&target.seeds()).enumerate() {
             let tried = attempt(&mut *target, input);
             assert!(tried.is_ok(), "{} {number}: {tried:?}", named.name);

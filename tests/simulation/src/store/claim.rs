@@ -51,7 +51,7 @@ pub(super) async fn plain(
         Some(ClaimState::Done | ClaimState::Retrying | ClaimState::Dead) => Ok(Claimed::Duplicate),
         None => Err(OurFault::plain(
             FaultKind::Contention,
-            "claim an event: what was in the way has vanished",
+            "claim an event: the claim of another transaction is gone",
         )),
     }
 }
