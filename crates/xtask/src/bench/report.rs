@@ -1,4 +1,4 @@
-//! Writes the document: the figures in tables, what they mean, and what they do not show.
+//! Writes docs/BENCHMARKS.md: the method, and one dated table of figures.
 
 use std::fmt::Write as _;
 
@@ -6,86 +6,95 @@ use serde_json::Value;
 
 /// Returns the text of docs/BENCHMARKS.md.
 pub(super) fn document(figures: &Value) -> String {
-    let mut text = String::from("# Benchmarks\n\n");
+    let mut text = String::from(METHOD);
+    measured(&mut text, figures);
+    text.push_str("\n| | ");
+    let pairs = all(figures);
+    let names: Vec<String> = pairs.iter().map(|pair| plain(&pair["name"])).collect();
+    text.push_str(&names.join(" | "));
     // Writing into a string cannot fail.
-    let _ = write!(
-        text,
-        "Written by `cargo xtask bench --events {}`; do not edit by hand. What matters is less \
-         the figures of one machine than their ratio to what the servers alone do on the same \
-         machine in the same run: the *floors*.\n\n",
-        figures["events"]
-    );
-    machine(&mut text, figures);
-    floors(&mut text, &figures["floors"]);
-    pairs(&mut text, figures);
+    let _ = writeln!(text, " |\n|---|{}", "---:|".repeat(pairs.len()));
+    floors(&mut text, figures);
+    results(&mut text, pairs);
     ratios(&mut text, figures);
-    text.push_str(MEANING);
+    text.push_str(REPEAT);
     text
 }
 
-const MEANING: &str = "\
-## What the figures mean
+const METHOD: &str = "\
+# Benchmarks
 
-- Clients, ingest, both workers, RabbitMQ and PostgreSQL share the cores named above. On machines \
-of their own each would have more; no figure here is a limit of the program.
-- **Accepted** is a request that was answered with 200, which is after the broker has confirmed \
-it. It is counted by the client, over 64 connections, each of which waits for its answer before it \
-sends again. Latency is from the first byte of the request to the last of the answer, so it is \
-that of a receiver under full load: by Little's law, 64 divided by the rate.
-- **Processed** is accepted receipts divided by the time from the first request until every one \
-of them had its outcome in the store: duplicates recognised, conflicts and broken bodies in the \
-dead letters, Begini's rows committed. It includes the time of sending. The end is noticed by \
-`hookbox reconcile`, run again and again, which takes some time itself and makes the figure a \
-little too low.
-- The run counts only when its accounting balances: `done`, `duplicate` and `conflict` must be what the \
-traffic was made of, or the bench fails.
-- **Peak memory** is `VmHWM`, the most that the process ever had in memory, warm-up included.
-- The floors are one connection each, without any code of hookbox, the best of four counts of two \
-seconds: publishes of one message of \
-600 bytes to a quorum queue, 64 unconfirmed at a time; rows of 600 bytes into a table with one \
-index, one row or 64 rows a commit; commits of one row into SQLite with `synchronous=FULL`.
-- A ratio above 1 is possible: hookbox shares a message, a confirm and a commit between the \
-events of a batch, and publishes on several channels, where the floor of single events does not. \
-A ratio below 1 against the batched rows is what an event costs beyond one insert: verifying, the \
-claim, the receipt, the checked schema, the rows of the handler and the indexes of all of them.
-- The quorum queue has one member here. With three, a confirm waits for a majority, so latency \
-grows by a round trip and an fsync.
+Written by `cargo xtask bench`; do not edit by hand. The figures of one machine matter less than
+their ratio to the *floors*: what the servers alone do on the same machine in the same run.
 
+## Method
+
+- Clients, ingest, both workers, RabbitMQ and PostgreSQL share the cores that are named below. On
+  separate machines each would have more, so that no figure here is a limit of the program.
+- **Accepted** is a request that was answered 200, after the broker has confirmed it. The client
+  counts it over 64 connections, each of which waits for a response before it sends again. Latency
+  is the time from the first byte of the request to the last byte of the response. It is therefore
+  that of a receiver under full load: by Little's law, 64 divided by the rate.
+- **Processed** is the number of accepted receipts, divided by the time from the first request until
+  every receipt had its outcome in the store: duplicates are recognised, conflicts and broken bodies
+  are dead letters, Begini's rows are committed. The time of sending is included. The end is
+  detected by running `hookbox reconcile` repeatedly, which takes time itself and makes the figure a
+  little too low.
+- A run counts only when its accounting balances: `done`, `duplicate` and `conflict` must be what the
+  traffic was made of, or the bench fails.
+- **Peak memory** is `VmHWM`, the most memory that the process ever used, warm-up included.
+- Each floor uses one connection and no code of hookbox, and is the best of four counts of two
+  seconds: publishes of one message of 600 bytes to a quorum queue, 64 unconfirmed at a time; rows of
+  600 bytes into a table with one index, one row or 64 rows a commit; commits of one row into SQLite
+  with `synchronous=FULL`.
+- A ratio above 1 is possible: hookbox shares a message, a confirm and a commit between the events of
+  a batch, and publishes on several channels; the floor of single events does neither. A ratio below 1
+  to the batched rows shows what an event costs beyond one insert: verification, the claim, the
+  receipt, the schema check, the rows of the handler and the indexes of all of them.
+- The quorum queue has one member here. With three members a confirm waits for a majority, so that
+  latency grows by a round trip and an fsync.
+";
+
+const REPEAT: &str = "
 ## Repeat it
 
 ```sh
 cargo xtask bench               # writes this document
-cargo xtask bench --json        # the same, and prints the bare figures
+cargo xtask bench --json        # writes it, and prints the bare figures
 ```
 
-It starts servers of its own on free ports, and ends them. Leave the machine alone meanwhile: \
-whatever else runs is in the figures.
+It starts private servers on free ports, and stops them. Leave the machine alone meanwhile: any other
+work changes the figures.
 ";
 
-fn machine(text: &mut String, figures: &Value) {
+/// Writes when, on which machine and with which events the table was measured.
+fn measured(text: &mut String, figures: &Value) {
     let (machine, versions) = (&figures["machine"], &figures["versions"]);
-    text.push_str("## Machine\n\n| | |\n|---|---|\n");
-    for (name, value) in [
-        ("Date", &machine["date"]),
-        ("Cores", &machine["cores"]),
-        ("Processor", &machine["processor"]),
-        ("Memory, MiB", &machine["memory_mib"]),
-        ("Kernel", &machine["kernel"]),
-        ("File system", &machine["file_system"]),
-        ("Compiler", &machine["rustc"]),
-        ("Commit", &machine["commit"]),
-        ("RabbitMQ", &versions["rabbitmq"]),
-        ("PostgreSQL", &versions["postgresql"]),
-        ("SQLite", &versions["sqlite"]),
-    ] {
-        let _ = writeln!(text, "| {name} | {} |", plain(value));
-    }
-    let other = &machine["other_work_percent"];
-    let _ = writeln!(
+    let of = |name: &str| plain(&machine[name]);
+    let version = |name: &str| plain(&versions[name]);
+    let _ = write!(
         text,
-        "| Other work on all cores before the start, % | {} |",
-        whole(other)
+        "\n## Measured on {}\n\n\
+         {} events of Begini to one ingest and two workers, with 5 % duplicates and 0.5 % conflicts \
+         beside them; 1 % of the events altered after signing, 1 % malformed; handler `begini`.\n\n\
+         Machine: {} cores ({}), {} MiB of memory, {}, file system {}, {}; RabbitMQ {}, \
+         PostgreSQL {}, SQLite {}; hookbox at commit {}. Other work on all cores before the start: \
+         {} %.\n",
+        of("date"),
+        plain(&figures["events"]),
+        of("cores"),
+        of("processor"),
+        of("memory_mib"),
+        of("kernel"),
+        of("file_system"),
+        of("rustc"),
+        version("rabbitmq"),
+        version("postgresql"),
+        version("sqlite"),
+        of("commit"),
+        whole(&machine["other_work_percent"]),
     );
+    let other = &machine["other_work_percent"];
     if other.as_f64().is_some_and(|percent| percent > QUIET) {
         text.push_str(DISTURBED);
     }
@@ -97,33 +106,32 @@ const QUIET: f64 = 5.0;
 const DISTURBED: &str = "\n**The machine did other work when this began**: the figures are \
 too low, and differ from run to run.\n";
 
-fn floors(text: &mut String, floors: &Value) {
-    text.push_str("\n## Floors: the servers alone\n\n| | a second |\n|---|---:|\n");
-    for (name, key) in FLOORS {
-        let _ = writeln!(text, "| {name} | {} |", whole(&floors[key]));
+/// Writes a row with one value in the column of a pair, and dashes in the others.
+fn row_of_one(text: &mut String, figures: &Value, (name, pair): (&str, usize), value: &str) {
+    let cell = |number| if number == pair { value } else { "–" };
+    let cells: Vec<&str> = (0..all(figures).len()).map(cell).collect();
+    let _ = writeln!(text, "| {name} | {} |", cells.join(" | "));
+}
+
+fn floors(text: &mut String, figures: &Value) {
+    for (pair, name, key) in FLOORS {
+        let value = whole(&figures["floors"][key]);
+        row_of_one(text, figures, (name, pair), &value);
     }
 }
 
-const FLOORS: [(&str, &str); 4] = [
-    ("RabbitMQ: confirmed publishes", "amqp_publishes"),
-    ("PostgreSQL: rows, one a commit", "postgres_inserts"),
-    ("PostgreSQL: rows, 64 a commit", "postgres_batched_inserts"),
-    ("SQLite: commits", "sqlite_commits"),
+const FLOORS: [(usize, &str, &str); 4] = [
+    (0, "Floor: confirmed publishes a second", "amqp_publishes"),
+    (0, "Floor: rows a second, one a commit", "postgres_inserts"),
+    (
+        0,
+        "Floor: rows a second, 64 a commit",
+        "postgres_batched_inserts",
+    ),
+    (1, "Floor: commits a second", "sqlite_commits"),
 ];
 
-fn pairs(text: &mut String, figures: &Value) {
-    let _ = write!(
-        text,
-        "\n## hookbox: one ingest, two workers\n\n{} events of Begini, and beside them 5 % \
-         duplicates and 0.5 % conflicts; 1 % of the events altered after signing, 1 % malformed; \
-         handler `begini`.\n\n| |",
-        figures["events"]
-    );
-    let pairs = all(figures);
-    for pair in pairs {
-        let _ = write!(text, " {} |", plain(&pair["name"]));
-    }
-    let _ = writeln!(text, "\n|---|{}", "---:|".repeat(pairs.len()));
+fn results(text: &mut String, pairs: &[Value]) {
     for (name, pointer, digits) in ROWS {
         let _ = write!(text, "| {name} |");
         for pair in pairs {
@@ -159,7 +167,6 @@ const ROWS: [(&str, &str, usize); 12] = [
 ];
 
 fn ratios(text: &mut String, figures: &Value) {
-    text.push_str("\n## Ratios to the floors\n\n| | ratio |\n|---|---:|\n");
     for (pair, figure, floor, name) in RATIOS {
         let of = all(figures).get(pair).map(|pair| &pair["figures"][figure]);
         let of = of.and_then(Value::as_f64);
@@ -167,9 +174,8 @@ fn ratios(text: &mut String, figures: &Value) {
             (Some(of), Some(floor)) if floor > 0.0 => format!("{:.2}", of / floor),
             (_, _) => "–".to_owned(),
         };
-        let _ = writeln!(text, "| {name} | {ratio} |");
+        row_of_one(text, figures, (name, pair), &ratio);
     }
-    text.push('\n');
 }
 
 const RATIOS: [(usize, &str, &str, &str); 5] = [
@@ -177,31 +183,31 @@ const RATIOS: [(usize, &str, &str, &str); 5] = [
         0,
         "accepted_per_second",
         "amqp_publishes",
-        "RabbitMQ: accepted to confirmed publishes",
+        "Ratio: accepted to confirmed publishes",
     ),
     (
         0,
         "processed_per_second",
         "postgres_inserts",
-        "PostgreSQL: processed to rows, one a commit",
+        "Ratio: processed to rows, one a commit",
     ),
     (
         0,
         "processed_per_second",
         "postgres_batched_inserts",
-        "PostgreSQL: processed to rows, 64 a commit",
+        "Ratio: processed to rows, 64 a commit",
     ),
     (
         1,
         "accepted_per_second",
         "sqlite_commits",
-        "SQLite: accepted to commits",
+        "Ratio: accepted to commits",
     ),
     (
         1,
         "processed_per_second",
         "sqlite_commits",
-        "SQLite: processed to commits",
+        "Ratio: processed to commits",
     ),
 ];
 
@@ -254,14 +260,18 @@ mod tests {
             "| **Processed a second** | 150 | 10 |",
             "| Peak memory of ingest, MiB | 2.0 | 2.0 |",
             "| Peak memory of worker 1, MiB | – | – |",
-            "| RabbitMQ: accepted to confirmed publishes | 3.00 |",
-            "| PostgreSQL: processed to rows, one a commit | – |",
-            "| SQLite: processed to commits | 0.20 |",
-            "| Kernel | – |",
-            "| Other work on all cores before the start, % | 40 |",
+            "| Floor: confirmed publishes a second | 100 | – |",
+            "| Floor: commits a second | – | 50 |",
+            "| Ratio: accepted to confirmed publishes | 3.00 | – |",
+            "| Ratio: processed to rows, one a commit | – | – |",
+            "| Ratio: processed to commits | – | 0.20 |",
             DISTURBED.trim(),
         ] {
             assert!(text.lines().any(|found| found == line), "{line}:\n{text}");
         }
+        assert!(
+            text.contains("Other work on all cores before the start: 40 %."),
+            "{text}"
+        );
     }
 }
