@@ -1,5 +1,7 @@
 //! The current time as an argument, so that tests control it.
 
+use std::time::SystemTime;
+
 use hookbox_event::Timestamp;
 
 /// A clock that returns the time of day. Only latency, signature time checks and display depend on
@@ -7,4 +9,16 @@ use hookbox_event::Timestamp;
 pub trait Clock: Send + Sync + 'static {
     /// Now.
     fn now(&self) -> Timestamp;
+}
+
+/// The operating system's clock.
+#[derive(Debug, Clone, Copy)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        // A time before 1970 can only come from a wrong clock. It is replaced by the epoch.
+        let since = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+        Timestamp::from_unix_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+    }
 }

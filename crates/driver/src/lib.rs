@@ -128,7 +128,7 @@ pub use broker::{
     Subscription,
 };
 pub use cause::cause;
-pub use clock::Clock;
+pub use clock::{Clock, SystemClock};
 pub use cursor::{EventCursor, InvalidCursor, RefusalCursor};
 pub use dead_group::{DeadGroupId, InvalidDeadGroupId};
 pub use dead_letter::{
@@ -146,7 +146,7 @@ pub use names::{Name, Names};
 pub use open::{OpenError, TopologyDifference};
 pub use refusal::{Refusal, RefusalFilter, RefusalGroup};
 pub use requeue::{DueRetry, Republish, Requeued};
-pub use rng::Rng;
+pub use rng::{Rng, SystemRng};
 pub use starts::{CountedStart, Start, StartCounts, StartKind};
 pub use storable::{STORABLE_MAX, storable};
 pub use store::{

@@ -20,3 +20,15 @@ pub trait Rng: Send + Sync + 'static {
         (u64::from_be_bytes(bytes) >> 11) as f64 / (1_u64 << 53) as f64
     }
 }
+
+/// The operating system's random numbers.
+#[derive(Debug, Clone, Copy)]
+pub struct SystemRng;
+
+impl Rng for SystemRng {
+    fn fill(&self, bytes: &mut [u8]) {
+        // getrandom(2) only fails on systems that cannot run hookbox anyway. Ids and keys must not
+        // be guessable, so stopping is the only choice.
+        getrandom::fill(bytes).expect("the operating system gives random bytes");
+    }
+}

@@ -10,7 +10,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use hookbox_driver::{Broker, Clock, Ledger, OpenError, Rng, Store, describe};
+use hookbox_driver::{
+    Broker, Clock, Ledger, OpenError, Rng, Store, SystemClock, SystemRng, describe,
+};
 use hookbox_driver_postgres::Postgres;
 use hookbox_driver_rabbitmq::Rabbit;
 use hookbox_driver_sqlite::Sqlite;
@@ -23,10 +25,8 @@ use hookbox_worker::Handler;
 use secrecy::{ExposeSecret, SecretString};
 use tokio_util::sync::CancellationToken;
 
-use crate::clock::SystemClock;
 use crate::config::{BrokerUrl, Config, StoreUrl};
 use crate::drain::Drain;
-use crate::rng::SystemRng;
 
 pub use schemas::{SchemaTexts, read_schemas, schemas, source_schemas};
 pub use spooled::{Spooled, spooled, with_spool};

@@ -31,11 +31,10 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use hookbox_driver::Clock as _;
+use hookbox_driver::{Clock as _, SystemClock};
 use hookbox_event::{EnvironmentName, RouteName, Timestamp};
 use secrecy::SecretString;
 
-use crate::clock::SystemClock;
 use crate::command::print;
 
 pub use difference::Differences;

@@ -7,7 +7,6 @@
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
 mod cli;
-mod clock;
 mod command;
 mod compose;
 pub mod config;
@@ -18,7 +17,6 @@ mod key_ends;
 mod monitor;
 mod regular_file;
 mod reload;
-mod rng;
 mod signals;
 mod simulate;
 mod telemetry;

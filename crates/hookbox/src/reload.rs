@@ -20,7 +20,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hookbox_driver::Clock as _;
+use hookbox_driver::{Clock as _, SystemClock};
 use hookbox_event::Timestamp;
 use hookbox_ingest::Ingest;
 use hookbox_worker::SourceSchemas;
@@ -29,7 +29,6 @@ use tokio::time::MissedTickBehavior;
 
 use self::in_use::KeptKeys;
 use self::watched::{Changes, Watched, identities_of, is_of};
-use crate::clock::SystemClock;
 use crate::compose::{self, SchemaTexts};
 use crate::config::{BrokenParts, Config, Differences, Part};
 use crate::key_ends::{KeysEnd, Reminders};

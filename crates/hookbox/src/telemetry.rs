@@ -8,7 +8,7 @@ use std::os::fd::AsFd as _;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use hookbox_driver::Clock as _;
+use hookbox_driver::{Clock as _, SystemClock};
 use hookbox_event::Timestamp;
 use tracing::level_filters::LevelFilter;
 use tracing::{Metadata, Subscriber};
@@ -20,7 +20,6 @@ use tracing_subscriber::{EnvFilter, Layer, fmt, reload};
 
 use self::lines::{LineWriter, Lines};
 use crate::cli::LogArgs;
-use crate::clock::SystemClock;
 use crate::command::print;
 use crate::config::LogConfig;
 

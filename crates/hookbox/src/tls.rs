@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use anyhow::{Context, anyhow};
-use hookbox_driver::Clock as _;
+use hookbox_driver::{Clock as _, SystemClock};
 use hookbox_event::Timestamp;
 use rustls::crypto::ring::default_provider;
 use rustls::server::{ClientHello, ResolvesServerCert};
@@ -16,7 +16,6 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::TlsAcceptor;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-use crate::clock::SystemClock;
 use crate::config::{Config, key_file};
 use crate::exit::Unusable;
 use crate::regular_file;

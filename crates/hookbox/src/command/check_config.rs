@@ -2,14 +2,13 @@
 
 use std::path::Path;
 
-use hookbox_driver::Clock as _;
+use hookbox_driver::{Clock as _, SystemClock};
 use hookbox_event::Timestamp;
 use hookbox_ingest::{EventType, Identity};
 use hookbox_operations::render::terminal;
 use hookbox_signature::{Algorithm, ConflictAction, Encoding, Scheme, last_end};
 use serde_json::{Value, json};
 
-use crate::clock::SystemClock;
 use crate::command::print;
 use crate::config::{BrokerUrl, Config, Network, RouteConfig, SourceConfig, StoreUrl};
 use crate::exit::{self, Exit, Unusable};

@@ -7,7 +7,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
 use anyhow::{Context, bail};
-use hookbox_driver::Rng;
+use hookbox_driver::{Rng, SystemRng};
 use tokio_util::task::TaskTracker;
 
 use crate::cli::{DevArgs, LogArgs};
@@ -16,7 +16,6 @@ use crate::command::roles::{self, Roles};
 use crate::compose;
 use crate::config::Config;
 use crate::exit::{self, Exit};
-use crate::rng::SystemRng;
 use crate::signals;
 use crate::telemetry::Log;
 

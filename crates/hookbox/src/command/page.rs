@@ -1,10 +1,9 @@
 //! The options that all list commands share: the number of rows, and the period.
 
 use clap::Args;
-use hookbox_driver::Clock as _;
+use hookbox_driver::{Clock as _, SystemClock};
 use hookbox_event::Timestamp;
 
-use crate::clock::SystemClock;
 use crate::config::duration;
 
 /// The option for the number of rows.

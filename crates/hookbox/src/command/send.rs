@@ -6,16 +6,14 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use clap::Args;
 use clap::builder::PossibleValuesParser;
-use hookbox_driver::{Clock as _, Rng as _};
+use hookbox_driver::{Clock as _, Rng as _, SystemClock, SystemRng};
 use hookbox_event::SourceName;
 use hookbox_operations::render::terminal;
 use http::{HeaderName, HeaderValue};
 
 use super::{healthcheck, print};
-use crate::clock::SystemClock;
 use crate::config::{Config, SourceConfig};
 use crate::exit::{self, Exit};
-use crate::rng::SystemRng;
 use crate::simulate::{HttpResponse, Link, Signer, Target, Terms, event_types, one_event};
 
 /// The options for target and source that `send` and `simulate` share.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use clap::Args;
-use hookbox_driver::Rng as _;
+use hookbox_driver::{Rng as _, SystemRng};
 use hookbox_ingest::{EventType, Identity};
 use hookbox_operations::render::terminal;
 use hookbox_signature::{self as signature, Preset};
@@ -16,7 +16,6 @@ use super::print;
 use super::send::{ResolvedSource, ToArgs};
 use crate::config::{Config, SourceConfig, UNROUTED};
 use crate::exit::{self, Exit};
-use crate::rng::SystemRng;
 use crate::signals;
 use crate::simulate::{Journal, Shares, Simulation, simulate};
 

@@ -3,12 +3,11 @@
 
 use std::collections::HashMap;
 
-use hookbox_driver::Rng as _;
+use hookbox_driver::{Rng as _, SystemRng};
 
 use super::SourceConfig;
 use super::file::File;
 use super::place::Places;
-use crate::rng::SystemRng;
 
 /// Refuses a key that two sources share, and warns about a key that one source has twice. Keys are
 /// compared by fingerprints under a random salt, which is discarded immediately.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use bytes::Bytes;
-use hookbox_driver::Clock as _;
+use hookbox_driver::{Clock as _, SystemClock};
 use http::header::{ALLOW, CONTENT_TYPE, VARY};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
@@ -22,7 +22,6 @@ use tokio::task::JoinSet;
 
 use super::exposition::Exposition;
 use super::{Monitor, page, readiness};
-use crate::clock::SystemClock;
 
 /// The most connections at once. A scraper, a load balancer and an operator need only a few.
 const CONNECTIONS_MAX: usize = 32;

@@ -5,11 +5,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use hookbox_driver::Rng as _;
+use hookbox_driver::{Rng as _, SystemRng};
 use hookbox_event::SourceName;
 use hookbox_signature::Key;
-
-use crate::rng::SystemRng;
 
 /// The old and new keys of a running source.
 pub struct Renewal<'a> {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hookbox_driver::Clock as _;
+use hookbox_driver::{Clock as _, SystemClock};
 use hookbox_signature::{Key, Scheme, sign};
 use http::header::{CONTENT_TYPE, HOST, USER_AGENT};
 use http::{HeaderName, HeaderValue, Method, Request};
@@ -21,7 +21,6 @@ use super::journal::{Entry, Journal};
 use super::link::{HttpResponse, Link, LinkError};
 use super::plan::{Fate, Job, Nature, Plan, Role, Shares};
 use super::target::Target;
-use crate::clock::SystemClock;
 
 /// The delay before the first retry of a request; each further delay is twice as long.
 const BACKOFF_FIRST: Duration = Duration::from_millis(100);

@@ -43,7 +43,27 @@ const PRINTERS: &[&str] = &[
     "/testing.rs",
 ];
 
+/// Who chooses the clock and the random numbers for the others.
+const COMPOSERS: &[&str] = &[
+    "crates/config/",
+    "crates/driver/",
+    "crates/hookbox/",
+    "crates/traffic/",
+];
+
 const BANNED: &[Banned] = &[
+    Banned {
+        pattern: "SystemClock",
+        kinds: CODE,
+        except: COMPOSERS,
+        instead: "take a `Clock` as an argument, so that tests control the time",
+    },
+    Banned {
+        pattern: "SystemRng",
+        kinds: CODE,
+        except: COMPOSERS,
+        instead: "take an `Rng` as an argument, so that tests control chance",
+    },
     Banned {
         pattern: "todo!(",
         kinds: CODE,
@@ -196,6 +216,13 @@ mod tests {
         assert_eq!(lines("crates/worker/src/a.rs", text), [2, 3, 4, 5, 6]);
         let comment = concat!("// FIX", "ME\n\"", "/wo", "rk/x\"");
         assert_eq!(lines("crates/worker/src/a.rs", comment), [1, 2]);
+    }
+
+    #[test]
+    fn the_clock_is_chosen_where_the_parts_are_composed() {
+        let text = "let now = SystemClock.now();\nSystemRng.fill(&mut salt);\n";
+        assert_eq!(lines("crates/worker/src/a.rs", text), [1, 2]);
+        assert_eq!(lines("crates/hookbox/src/a.rs", text), [0; 0]);
     }
 
     #[test]
