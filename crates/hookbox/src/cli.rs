@@ -4,14 +4,13 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use hookbox_config::{LogConfig, log_filter};
 use hookbox_event::RouteName;
 
 use crate::command::{
     AuditCommand, DeadCommand, EventsCommand, QueuesArgs, ReconcileArgs, RefusalsCommand,
     RetriesCommand, SendArgs, SimulateArgs,
 };
-use crate::config::LogConfig;
-use crate::telemetry;
 
 /// A durable, verified inbox for webhooks.
 #[derive(Debug, Parser)]
@@ -44,7 +43,7 @@ const EXIT_CODES: &str = "Exit codes: 0 done; 1 failed, or the check found probl
 pub struct LogArgs {
     /// What services log on standard error, as "info" or "hookbox_worker=debug,info" [default:
     /// $HOOKBOX_LOG, else the config's]
-    #[arg(long = "log", global = true, value_name = "FILTER", value_parser = telemetry::filter)]
+    #[arg(long = "log", global = true, value_name = "FILTER", value_parser = log_filter)]
     pub filter: Option<String>,
 
     /// Log format [default: the config's, else text]

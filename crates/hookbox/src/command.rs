@@ -33,10 +33,12 @@ pub use retries::RetriesCommand;
 pub use send::SendArgs;
 pub use simulate::SimulateArgs;
 
+use hookbox_config::{Config, Needs};
+use std::path::{Path, PathBuf};
+
 use anyhow::Context as _;
 
 use crate::cli::{Cli, Command, ServiceArgs};
-use crate::config::{Config, Needs};
 use crate::exit::Exit;
 use crate::telemetry::Log;
 
@@ -74,10 +76,27 @@ pub async fn run(cli: Cli, log: &Log) -> anyhow::Result<Exit> {
 
 /// Loads the config for a command that ends by itself and therefore does not log.
 fn load(cli: &Cli, needs: Needs) -> anyhow::Result<Config> {
-    Ok(Config::load_for(
-        &Config::find(cli.config.as_deref()),
-        needs,
-    )?)
+    Ok(Config::load_for(&find(cli.config.as_deref()), needs)?)
+}
+
+/// Returns the path of the config: `--config`, else `HOOKBOX_CONFIG`, else `./hookbox.toml`, else
+/// the config that `hookbox dev` created in this folder.
+fn find(given: Option<&Path>) -> PathBuf {
+    if let Some(path) = given {
+        return path.to_owned();
+    }
+    if let Some(path) = std::env::var_os("HOOKBOX_CONFIG") {
+        return path.into();
+    }
+    let (usual, dev) = (
+        Path::new("hookbox.toml"),
+        Path::new(".hookbox-dev/hookbox.toml"),
+    );
+    if !usual.exists() && dev.exists() {
+        print::note(&format!("using {}, made by `hookbox dev`", dev.display()));
+        return dev.to_owned();
+    }
+    usual.to_owned()
 }
 
 /// Loads the config for a service, and starts its log.

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use hookbox_config::{BrokerUrl, Config, StoreUrl, options};
 use hookbox_driver::{
     Broker, Clock, Ledger, OpenError, Rng, Store, SystemClock, SystemRng, describe,
 };
@@ -22,10 +23,9 @@ use hookbox_ingest as ingest;
 use hookbox_signature::ConflictAction;
 use hookbox_worker as worker;
 use hookbox_worker::Handler;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{BrokerUrl, Config, StoreUrl};
 use crate::drain::Drain;
 
 pub use schemas::{SchemaTexts, read_schemas, schemas, source_schemas};
@@ -71,7 +71,7 @@ impl AnyStore {
 pub async fn store(config: &Config) -> Result<AnyStore, OpenError> {
     match &config.store {
         StoreUrl::Postgres(_) => {
-            let options = postgres_options(config);
+            let options = options::postgres(config);
             Ok(AnyStore::Postgres(Arc::new(Postgres::open(options).await?)))
         }
         StoreUrl::Sqlite(path) => Ok(AnyStore::Sqlite(sqlite(config, path).await?)),
@@ -120,30 +120,10 @@ pub fn not_resolved(what: &'static str) -> OpenError {
 
 /// Returns the options for connecting to the RabbitMQ that the config names.
 pub fn rabbit_options(config: &Config, url: &SecretString) -> hookbox_driver_rabbitmq::Options {
-    let (environment, routes) = (config.environment.clone(), config.route_names());
-    let mut options =
-        hookbox_driver_rabbitmq::Options::new(url.expose_secret(), environment, routes);
-    options.management = config
-        .management
-        .as_ref()
-        .map(|url| url.expose_secret().to_owned());
+    let mut options = options::rabbit(config, url);
     // Closing the connection to an unresponsive broker must not take longer than a drain allows.
     options.close_deadline = options.close_deadline.min(Drain::of(config).closing());
     options
-}
-
-/// Returns the options for connecting to the PostgreSQL that the config names.
-pub fn postgres_options(config: &Config) -> hookbox_driver_postgres::Options {
-    let url = match &config.store {
-        StoreUrl::Postgres(url) => url.expose_secret(),
-        StoreUrl::Sqlite(_) | StoreUrl::NotResolved => "",
-    };
-    let limits = config.routes.iter().map(|route| route.handler_time_limit);
-    let (least, most) = (limits.clone().min(), limits.max());
-    let mut options = hookbox_driver_postgres::Options::new(url, config.environment.clone());
-    options.connections_max = config.store_connections;
-    options.connection_lifetime = config.store_connection_lifetime;
-    options.handler_time_limits(least.unwrap_or_default(), most.unwrap_or_default())
 }
 
 /// Returns the options for opening a SQLite file.
@@ -221,7 +201,7 @@ where
 
 /// Returns the config of ingest. Keys are cloned, because ingest and `send` may run in one process.
 pub fn ingest_config(config: &Config) -> anyhow::Result<ingest::Config> {
-    let source = |source: &crate::config::SourceConfig| ingest::Source {
+    let source = |source: &hookbox_config::SourceConfig| ingest::Source {
         name: source.name.clone(),
         scheme: source.scheme.clone(),
         keys: std::sync::RwLock::new(source.keys.clone().into()),
@@ -233,7 +213,7 @@ pub fn ingest_config(config: &Config) -> anyhow::Result<ingest::Config> {
     let (routes, unrouted): (Vec<_>, Vec<_>) = config
         .routes
         .iter()
-        .partition(|route| route.name.as_str() != crate::config::UNROUTED);
+        .partition(|route| route.name.as_str() != hookbox_config::UNROUTED);
     let unrouted = unrouted
         .first()
         .context("the route for everything else is always there")?;

@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
+use hookbox_config::Config;
 use hookbox_ingest::DrainTimes;
-
-use crate::config::Config;
 
 /// The share of the drain, after its lead, in which running work may end normally: every request is
 /// answered or reaches its own deadline (the longest is 10 s, for a body), and every transaction

@@ -1,10 +1,10 @@
 //! The exit codes, after `sysexits.h`, and the printing of errors.
 
+use hookbox_config::Mistakes;
 use hookbox_driver::OpenError;
 use hookbox_operations::CommandError;
 use hookbox_operations::render::terminal;
 
-use crate::config::Mistakes;
 use crate::telemetry::Log;
 
 /// An exit code.

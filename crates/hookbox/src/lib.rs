@@ -1,7 +1,7 @@
 //! hookbox: a durable, verified inbox for webhooks. One binary runs several roles.
 //!
-//! This crate reads the config, chooses the drivers (`compose`) and owns the process: it builds the
-//! parts, starts the roles, and drains them.
+//! This crate chooses the drivers (`compose`) and owns the process: it builds the parts, starts the
+//! roles, and drains them.
 
 // `print!` and `eprint!` panic if writing fails; `command::print` does not.
 #![deny(clippy::print_stdout, clippy::print_stderr)]
@@ -9,13 +9,11 @@
 mod cli;
 mod command;
 mod compose;
-pub mod config;
 mod core_dumps;
 mod drain;
 mod exit;
 mod key_ends;
 mod monitor;
-mod regular_file;
 mod reload;
 mod signals;
 mod simulate;

@@ -13,13 +13,13 @@ mod watch;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use hookbox_config::Config;
 use hookbox_driver::Broker;
 use hookbox_ingest as ingest;
 use hookbox_worker as worker;
 use tokio::task::JoinSet;
 
 use crate::compose::AnyStore;
-use crate::config::Config;
 use crate::telemetry::Log;
 
 pub use server::bind;

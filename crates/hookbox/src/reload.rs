@@ -20,6 +20,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hookbox_config::{BrokenParts, Config, Differences, Part};
 use hookbox_driver::{Clock as _, SystemClock};
 use hookbox_event::Timestamp;
 use hookbox_ingest::Ingest;
@@ -30,7 +31,6 @@ use tokio::time::MissedTickBehavior;
 use self::in_use::KeptKeys;
 use self::watched::{Changes, Watched, identities_of, is_of};
 use crate::compose::{self, SchemaTexts};
-use crate::config::{BrokenParts, Config, Differences, Part};
 use crate::key_ends::{KeysEnd, Reminders};
 use crate::telemetry::Log;
 use crate::tls::Certificate;

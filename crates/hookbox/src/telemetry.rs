@@ -8,6 +8,7 @@ use std::os::fd::AsFd as _;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use hookbox_config::LogConfig;
 use hookbox_driver::{Clock as _, SystemClock};
 use hookbox_event::Timestamp;
 use tracing::level_filters::LevelFilter;
@@ -21,7 +22,6 @@ use tracing_subscriber::{EnvFilter, Layer, fmt, reload};
 use self::lines::{LineWriter, Lines};
 use crate::cli::LogArgs;
 use crate::command::print;
-use crate::config::LogConfig;
 
 /// The default log filter.
 const DEFAULT: &str = "info";
@@ -140,17 +140,6 @@ fn notice(json: bool, now: Timestamp, dropped: u64) -> Vec<u8> {
         format!("{now}  WARN {what} dropped={dropped}")
     };
     format!("{line}\n").into_bytes()
-}
-
-/// Checks a log filter, such as `info` or `hookbox_worker=debug,info`.
-pub fn filter(text: &str) -> Result<String, String> {
-    match EnvFilter::builder().parse(text) {
-        Ok(_) => Ok(text.to_owned()),
-        Err(error) => Err(format!(
-            "{text:?} does not say what to log, as \"info\" or \"hookbox_worker=debug,info\" do \
-             ({error})"
-        )),
-    }
 }
 
 /// Logs only the place of a panic, because its message may contain data. The message is stored with

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use anyhow::{Context, anyhow};
+use hookbox_config::{Config, key_file, regular_file};
 use hookbox_driver::{Clock as _, SystemClock};
 use hookbox_event::Timestamp;
 use rustls::crypto::ring::default_provider;
@@ -16,9 +17,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::TlsAcceptor;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-use crate::config::{Config, key_file};
 use crate::exit::Unusable;
-use crate::regular_file;
 
 /// The largest file of a certificate chain, in bytes. A single certificate has a few KiB.
 const CHAIN_BYTES_MAX: u64 = 1024 * 1024;

@@ -42,6 +42,7 @@ const ALL: &[&str] = &[
     "worker",
     "handlers",
     "operations",
+    "config",
 ];
 
 const LAYERS: &[Layer] = &[
@@ -127,8 +128,22 @@ const LAYERS: &[Layer] = &[
             "signature",
             "driver",
             "ingest",
-            "hookbox",
+            "config",
             "testkit",
+        ],
+        tests_use: &[],
+    },
+    // Of the drivers it knows what their URLs mean.
+    Layer {
+        package: "config",
+        uses: &[
+            "event",
+            "signature",
+            "driver",
+            "driver-rabbitmq",
+            "driver-postgres",
+            "ingest",
+            "worker",
         ],
         tests_use: &[],
     },
@@ -180,6 +195,7 @@ const EVERYTHING: &[&str] = &[
     "worker",
     "handlers",
     "operations",
+    "config",
     "hookbox",
     "testkit",
     "crash",

@@ -1,13 +1,13 @@
 //! `hookbox audit`: what operators did and read.
 
 use clap::{Args, Subcommand};
+use hookbox_config::Config;
 use hookbox_driver::AuditFilter;
 use hookbox_operations::command::audit;
 
 use super::page::{LimitArgs, TimeArgs};
 use super::print;
 use crate::compose;
-use crate::config::Config;
 use crate::exit::{self, Exit};
 
 /// The subcommands of `audit`.

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use hookbox_config::{BrokerUrl, Config, Network, RouteConfig, SourceConfig, StoreUrl};
 use hookbox_driver::{Clock as _, SystemClock};
 use hookbox_event::Timestamp;
 use hookbox_ingest::{EventType, Identity};
@@ -10,7 +11,6 @@ use hookbox_signature::{Algorithm, ConflictAction, Encoding, Scheme, last_end};
 use serde_json::{Value, json};
 
 use crate::command::print;
-use crate::config::{BrokerUrl, Config, Network, RouteConfig, SourceConfig, StoreUrl};
 use crate::exit::{self, Exit, Unusable};
 use crate::key_ends::{KeysEnd, assess};
 use crate::{compose, tls};

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
+use hookbox_config::{Config, duration};
 use hookbox_driver::{DeadFilter, DeadGroupId, DeadReason, DeadState, Ledger};
 use hookbox_event::{RouteName, SourceName, Topic};
 use hookbox_operations::CommandError;
@@ -16,7 +17,6 @@ use super::page::{LimitArgs, TimeArgs};
 use super::person::{ByArgs, ConfirmArgs, Person};
 use super::{names, print};
 use crate::compose;
-use crate::config::{Config, duration};
 use crate::exit::{self, Exit};
 
 /// The command-line value that selects dead letters of every state.

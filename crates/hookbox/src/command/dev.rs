@@ -7,6 +7,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
 use anyhow::{Context, bail};
+use hookbox_config::Config;
 use hookbox_driver::{Rng, SystemRng};
 use tokio_util::task::TaskTracker;
 
@@ -14,7 +15,6 @@ use crate::cli::{DevArgs, LogArgs};
 use crate::command::print;
 use crate::command::roles::{self, Roles};
 use crate::compose;
-use crate::config::Config;
 use crate::exit::{self, Exit};
 use crate::signals;
 use crate::telemetry::Log;

@@ -2,6 +2,7 @@
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
+use hookbox_config::Config;
 use hookbox_driver::{ClaimState, EventCursor, EventFilter, Ledger};
 use hookbox_event::{RouteName, SourceName, Topic};
 use hookbox_operations::command::events;
@@ -10,7 +11,6 @@ use super::page::{LimitArgs, TimeArgs};
 use super::person::ByArgs;
 use super::{names, print};
 use crate::compose;
-use crate::config::Config;
 use crate::exit::{self, Exit};
 
 /// The states that an event can have on a route.

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use hookbox_config::{Config, Needs};
 use http::{StatusCode, Uri};
 use http_body_util::Empty;
 use hyper_util::client::legacy::Client;
@@ -11,7 +12,6 @@ use hyper_util::rt::TokioExecutor;
 
 use crate::cli::{Cli, HealthcheckArgs};
 use crate::command::{load, print};
-use crate::config::{Config, Needs};
 use crate::exit::{self, Exit};
 
 /// The longest time that the check waits for an answer. Container health checks usually give up

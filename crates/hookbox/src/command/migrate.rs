@@ -4,6 +4,7 @@
 
 use std::path::Path;
 
+use hookbox_config::{BrokerUrl, Config, StoreUrl};
 use hookbox_driver::OpenError;
 use hookbox_driver_rabbitmq as rabbitmq;
 use hookbox_operations::Reach;
@@ -15,7 +16,6 @@ use secrecy::SecretString;
 use crate::command::print;
 use crate::command::queues::warn_of_anchor;
 use crate::compose;
-use crate::config::{BrokerUrl, Config, StoreUrl};
 use crate::exit::{self, Exit};
 
 /// Migrates the store, and the broker's SQLite file if it is another file; with RabbitMQ, declares
@@ -24,9 +24,11 @@ pub async fn run(config: &Config, json: bool) -> anyhow::Result<Exit> {
     let mut report = Vec::new();
     match &config.store {
         StoreUrl::Postgres(_) => {
-            let plan = hookbox_driver_postgres::plan(compose::postgres_options(config)).await?;
+            let plan =
+                hookbox_driver_postgres::plan(hookbox_config::options::postgres(config)).await?;
             say(json, "the database", plan.from, plan.to);
-            let done = hookbox_driver_postgres::migrate(compose::postgres_options(config)).await?;
+            let done =
+                hookbox_driver_postgres::migrate(hookbox_config::options::postgres(config)).await?;
             report.push(("store", done.from, done.to));
         }
         StoreUrl::Sqlite(path) => report.push(file(config, "store", path, json).await?),

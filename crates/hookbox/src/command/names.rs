@@ -1,13 +1,13 @@
 //! Checks the names given on the command line. An unknown name is refused with a list of the known
 //! names.
 
+use hookbox_config::Config;
 use hookbox_driver::{Ledger, Name, Names};
 use hookbox_event::{RouteName, SourceName, Topic};
 use hookbox_operations::CommandError;
 use hookbox_operations::command::names;
 
 use crate::compose;
-use crate::config::Config;
 
 /// Refuses names that are neither in the config nor in the store.
 pub async fn check(

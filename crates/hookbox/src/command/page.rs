@@ -1,10 +1,9 @@
 //! The options that all list commands share: the number of rows, and the period.
 
 use clap::Args;
+use hookbox_config::duration;
 use hookbox_driver::{Clock as _, SystemClock};
 use hookbox_event::Timestamp;
-
-use crate::config::duration;
 
 /// The option for the number of rows.
 #[derive(Debug, Args)]

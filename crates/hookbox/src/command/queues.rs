@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
+use hookbox_config::{BrokerUrl, Config};
 use hookbox_driver::{Broker, Ledger, NotReadyKind, OpenError, Readiness, describe};
 use hookbox_driver_rabbitmq as rabbitmq;
 use hookbox_operations::command::declare::{DeclareReport, MissingQueue, missing_queues};
@@ -13,7 +14,6 @@ use hookbox_operations::{Operator as _, Problem, Reach, Source};
 use super::person::{ByArgs, Person};
 use super::print;
 use crate::compose::{self, AnyStore};
-use crate::config::{BrokerUrl, Config};
 use crate::exit::{self, Exit};
 
 /// The broker and the store, each of them open or with the reason why it is unavailable.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
+use hookbox_config::{Config, duration};
 use hookbox_operations::Reach;
 use hookbox_operations::command::reconcile::{
     self, AcceptRestore, ReconcileReport, RestoreAccepted, Storage, WriteOff,
@@ -11,7 +12,6 @@ use hookbox_operations::command::reconcile::{
 use super::person::{ByArgs, Person};
 use super::print;
 use super::queues::Sources;
-use crate::config::{Config, duration};
 use crate::exit::{self, Exit};
 
 /// The time that a worker may need in addition to its handler: a pause of five seconds, a lock, and

@@ -1,6 +1,7 @@
 //! `hookbox refusals`: lists and groups refused requests.
 
 use clap::{Args, Subcommand};
+use hookbox_config::Config;
 use hookbox_driver::{Ledger, RefusalCursor, RefusalFilter};
 use hookbox_event::SourceName;
 use hookbox_operations::command::refusals;
@@ -8,7 +9,6 @@ use hookbox_operations::command::refusals;
 use super::page::{LimitArgs, TimeArgs};
 use super::{names, print};
 use crate::compose;
-use crate::config::Config;
 use crate::exit::{self, Exit};
 
 /// The subcommands of `refusals`.

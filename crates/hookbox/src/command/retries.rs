@@ -1,6 +1,7 @@
 //! `hookbox retries`: lists events that wait for another attempt, and makes them due now.
 
 use clap::{Args, Subcommand};
+use hookbox_config::Config;
 use hookbox_driver::{EventCursor, Ledger, RetryFilter};
 use hookbox_event::{RouteName, SourceName};
 use hookbox_operations::command::retries::{self, HurryRequest};
@@ -9,7 +10,6 @@ use super::page::{DueArgs, LimitArgs};
 use super::person::{ConfirmArgs, Person};
 use super::{names, print};
 use crate::compose;
-use crate::config::Config;
 use crate::exit::{self, Exit};
 
 /// The subcommands of `retries`.

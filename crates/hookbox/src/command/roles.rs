@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::Context;
+use hookbox_config::Config;
 use hookbox_driver::{Broker, Store, describe};
 use hookbox_event::RouteName;
 use hookbox_handlers::{Begini, Record};
@@ -18,7 +19,6 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::compose::{self, AnyStore, Spooled};
-use crate::config::Config;
 use crate::drain::Drain;
 use crate::exit::{self, Exit};
 use crate::monitor::{Monitored, Needs};

@@ -2,9 +2,9 @@
 
 use crate::command::roles::{self, Roles};
 use crate::compose;
-use crate::config::Config;
 use crate::exit::Exit;
 use crate::telemetry::Log;
+use hookbox_config::Config;
 
 /// Runs ingest and worker until a signal; with `create`, first creates SQLite files that do not
 /// exist.

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use clap::Args;
 use clap::builder::PossibleValuesParser;
+use hookbox_config::{Config, SourceConfig};
 use hookbox_driver::{Clock as _, Rng as _, SystemClock, SystemRng};
 use hookbox_event::SourceName;
 use hookbox_operations::render::terminal;
 use http::{HeaderName, HeaderValue};
 
 use super::{healthcheck, print};
-use crate::config::{Config, SourceConfig};
 use crate::exit::{self, Exit};
 use crate::simulate::{HttpResponse, Link, Signer, Target, Terms, event_types, one_event};
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use clap::Args;
+use hookbox_config::{Config, SourceConfig, UNROUTED};
 use hookbox_driver::{Rng as _, SystemRng};
 use hookbox_ingest::{EventType, Identity};
 use hookbox_operations::render::terminal;
@@ -14,7 +15,6 @@ use tokio_util::task::TaskTracker;
 
 use super::print;
 use super::send::{ResolvedSource, ToArgs};
-use crate::config::{Config, SourceConfig, UNROUTED};
 use crate::exit::{self, Exit};
 use crate::signals;
 use crate::simulate::{Journal, Shares, Simulation, simulate};

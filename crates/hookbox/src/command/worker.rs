@@ -1,10 +1,10 @@
 //! `hookbox worker`: processes events. Several worker processes can run at once.
 
 use anyhow::bail;
+use hookbox_config::Config;
 
 use crate::cli::WorkerArgs;
 use crate::command::roles::{self, Roles};
-use crate::config::Config;
 use crate::exit::Exit;
 use crate::telemetry::Log;
 

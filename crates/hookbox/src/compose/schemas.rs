@@ -6,13 +6,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
+use hookbox_config::{Config, SourceConfig, regular_file};
 use hookbox_event::{SourceName, Topic};
 use hookbox_signature::Preset;
 use hookbox_worker::Schemas;
 
-use crate::config::{Config, SourceConfig};
 use crate::exit::Unusable;
-use crate::regular_file;
 
 /// The largest size of a JSON Schema file, in bytes.
 const BYTES_MAX: u64 = 16 * 1024 * 1024;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use async_trait::async_trait;
+use hookbox_config::{BrokerUrl, Config, SpoolConfig};
 use hookbox_driver::{
     Batch, Broker, Depth, Fault, OpenError, PublishError, Queue, Readiness, Subscription, describe,
 };
@@ -16,7 +17,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::spool_lock::{SpoolLock, WHAT};
 use super::{WAIT_LONGEST, rabbit_options, sqlite_options, wait_for};
-use crate::config::{BrokerUrl, Config, SpoolConfig};
 use crate::exit::Unusable;
 
 /// How long after the death of a process its messages in flight are redelivered. Only one process

@@ -1,9 +1,8 @@
 //! Merges a newly read config with what is running: settings that need a restart stay as they were.
 
+use hookbox_config::{BrokenParts, Config, Differences, ENVIRONMENT, Mistakes, Part, SourceConfig};
 use hookbox_event::SourceName;
 use hookbox_signature::Key;
-
-use crate::config::{BrokenParts, Config, Differences, ENVIRONMENT, Mistakes, Part, SourceConfig};
 
 /// Keys of a running source that stay in use although the config has changed.
 pub enum KeptKeys {

@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
+use hookbox_config::{BrokenParts, Config, Part, SourceConfig};
 use hookbox_event::Timestamp;
 use hookbox_signature::Key;
 
 use super::Reloader;
 use super::in_use::{KeptKeys, are_same};
 use super::renewal::{Renewal, keep_apart};
-use crate::config::{BrokenParts, Config, Part, SourceConfig};
 
 impl Reloader {
     /// Reads the secrets again by the config that is in use. The config file is not read, because

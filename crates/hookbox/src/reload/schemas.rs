@@ -4,12 +4,12 @@ use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use hookbox_config::{BrokenParts, Part};
 use hookbox_event::SourceName;
 
 use super::Reloader;
 use super::watched::is_of;
 use crate::compose::{self, SchemaTexts};
-use crate::config::{BrokenParts, Part};
 
 impl Reloader {
     /// Replaces the JSON Schemas of each source. If those of one source cannot be used, they stay

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use hookbox::config::Config;
+use hookbox_config::Config;
 use hookbox_event::Timestamp;
 
 use super::{Target, class, shape};

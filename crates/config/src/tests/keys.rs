@@ -116,7 +116,7 @@ fn the_schema_and_the_structs_know_the_same_keys() {
 
 #[test]
 fn every_key_is_described_in_the_schema_and_in_the_docs() {
-    let docs = include_str!("../../../../../docs/CONFIG.md");
+    let docs = include_str!("../../../../docs/CONFIG.md");
     let schema = schema();
     for (at, keys) in tables() {
         for key in keys {

@@ -4,14 +4,13 @@
 use hookbox_driver::OpenError;
 
 use super::place::Places;
-use super::{BrokerUrl, Config, Network, StoreUrl};
-use crate::compose;
+use super::{BrokerUrl, Config, Network, StoreUrl, options};
 
 /// Parses every server URL without connecting.
 pub fn check(config: &Config, places: &mut Places) {
     match &config.store {
         StoreUrl::Postgres(_) => {
-            let read = compose::postgres_options(config).is_protected();
+            let read = options::postgres(config).is_protected();
             let tls = "add sslmode=verify-full to the URL";
             let link = ("PostgreSQL", tls, config.store_network);
             note("/store/url", read, link, places);
@@ -20,7 +19,7 @@ pub fn check(config: &Config, places: &mut Places) {
     }
     match &config.broker {
         BrokerUrl::Amqp(url) => {
-            let options = compose::rabbit_options(config, url);
+            let options = options::rabbit(config, url);
             let link = ("RabbitMQ", "use amqps://", config.broker_network);
             note("/broker/url", options.is_protected(), link, places);
             let link = ("the management API", "use https://", config.broker_network);

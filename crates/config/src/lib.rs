@@ -1,6 +1,6 @@
 //! The config: one TOML file, which is read once, before anything else is opened or changed.
 //!
-//! No other module reads settings from files or the environment. The structure is checked against
+//! No other crate reads settings from files or the environment. The structure is checked against
 //! `schemas/config.json`, and the meaning by `check`. All mistakes are reported at once, each with
 //! its place. Relative paths in the file are relative to the folder of the file.
 
@@ -10,12 +10,15 @@ mod difference;
 mod file;
 mod identity;
 mod key;
-pub(crate) mod key_file;
+pub mod key_file;
+mod log_filter;
 mod nearest;
 mod needs;
+pub mod options;
 mod parts;
 mod peers;
 mod place;
+pub mod regular_file;
 mod route;
 mod same_key;
 mod scheme;
@@ -35,9 +38,8 @@ use hookbox_driver::{Clock as _, SystemClock};
 use hookbox_event::{EnvironmentName, RouteName, Timestamp};
 use secrecy::SecretString;
 
-use crate::command::print;
-
 pub use difference::Differences;
+pub use log_filter::log_filter;
 pub use needs::Needs;
 pub use parts::{BrokenParts, Part};
 pub use place::Mistakes;
@@ -231,26 +233,6 @@ impl Config {
             (StoreUrl::Postgres(_) | StoreUrl::NotResolved, _)
             | (_, BrokerUrl::Amqp(_) | BrokerUrl::NotResolved) => false,
         }
-    }
-
-    /// Returns the path of the config: `--config`, else `HOOKBOX_CONFIG`, else `./hookbox.toml`,
-    /// else the config that `hookbox dev` created in this folder.
-    pub fn find(given: Option<&Path>) -> PathBuf {
-        if let Some(path) = given {
-            return path.to_owned();
-        }
-        if let Some(path) = std::env::var_os("HOOKBOX_CONFIG") {
-            return path.into();
-        }
-        let (usual, dev) = (
-            Path::new("hookbox.toml"),
-            Path::new(".hookbox-dev/hookbox.toml"),
-        );
-        if !usual.exists() && dev.exists() {
-            print::note(&format!("using {}, made by `hookbox dev`", dev.display()));
-            return dev.to_owned();
-        }
-        usual.to_owned()
     }
 }
 

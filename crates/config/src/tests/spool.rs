@@ -3,7 +3,7 @@
 use expect_test::expect;
 
 use super::{GOOD, check, env};
-use crate::config::{Config, SpoolConfig};
+use crate::{Config, SpoolConfig};
 
 fn with(lines: &str) -> String {
     GOOD.replacen("[ingest]\n", &format!("[ingest]\n{lines}\n"), 1)

@@ -18,7 +18,7 @@ use super::{
     BrokerUrl, Config, IngestConfig, LogConfig, Network, RouteConfig, SourceConfig, StoreUrl,
     connection_lifetime, peers, route, same_key, scheme, source, spool, tls, urls,
 };
-use crate::telemetry::filter;
+use crate::log_filter;
 
 /// The longest allowed drain. Service managers kill a service that takes too long to stop; systemd
 /// waits 90 s.
@@ -194,10 +194,10 @@ fn log(given: &Log, places: &mut Places, env: Env<'_>) -> LogConfig {
     let variable = env("HOOKBOX_LOG").filter(|text| !text.is_empty());
     let filter = match (&variable, &given.filter) {
         (Some(text), _) => {
-            let checked = filter(text).map_err(|why| format!("HOOKBOX_LOG: {why}"));
+            let checked = log_filter(text).map_err(|why| format!("HOOKBOX_LOG: {why}"));
             places.take("", checked)
         }
-        (None, Some(text)) => places.take("/log/filter", filter(text)),
+        (None, Some(text)) => places.take("/log/filter", log_filter(text)),
         (None, None) => None,
     };
     LogConfig {
