@@ -137,7 +137,7 @@ fn api_refuses(deployment: &Deployment, config: &str, management: &str) {
         refused(
             deployment,
             words,
-            "the broker's management API cannot be used: it refuses the account",
+            "the broker's management API cannot be used: the API refuses the account",
         );
     }
 }

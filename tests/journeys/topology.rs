@@ -115,7 +115,7 @@ async fn a_policy_and_a_deletion_are_named_and_nothing_is_accepted() {
     for (key, definition) in HARMFUL {
         lay(&rabbitmq, definition);
         is_named(&deployment);
-        deployment.logged(&format!("sets {key} over it"));
+        deployment.logged(&format!("sets {key} on the queue"));
         let answer = signed.send(deployment.port);
         assert_eq!(answer.status, 503, "accepted under {key}");
         // No process starts under the policy either, and a check changes nothing.

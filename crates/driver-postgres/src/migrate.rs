@@ -216,12 +216,12 @@ fn refused(error: MigrateError) -> Result<Result<Migrated, OpenError>, sqlx::Err
             format!("migration {version} failed and was rolled back: {error}")
         }
         MigrateError::VersionMissing(version) => format!(
-            "it has a migration {version} that hookbox does not know; does the database belong \
-             to another program?"
+            "hookbox does not know the database's migration {version}; does the database belong to \
+             another program?"
         ),
         MigrateError::VersionMismatch(version) => format!(
-            "its migration {version} is not the one that hookbox knows; does the database belong \
-             to another program?"
+            "the database's migration {version} is not the one that hookbox knows; does the \
+             database belong to another program?"
         ),
         // sqlx's list of errors is open, so other errors show their own text.
         error => error.to_string(),

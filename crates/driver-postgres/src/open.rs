@@ -149,7 +149,7 @@ async fn check(
             std::cmp::Ordering::Equal | std::cmp::Ordering::Greater if environment.is_none() => {
                 Err(OpenError::Unsafe {
                     what: "the database",
-                    why: "it has no environment stamp; run `hookbox migrate`".to_owned(),
+                    why: "the database has no environment stamp; run `hookbox migrate`".to_owned(),
                 })
             }
             std::cmp::Ordering::Equal => Ok(()),

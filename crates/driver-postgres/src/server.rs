@@ -72,7 +72,7 @@ impl Server {
             })
         };
         if self.version < VERSION_MIN {
-            return refuse("it is older than PostgreSQL 13");
+            return refuse("the server is older than PostgreSQL 13");
         }
         if self.encoding != "UTF8" {
             // The encoding is fixed when a database is created. An event with a text that the
@@ -80,22 +80,21 @@ impl Server {
             return Err(OpenError::Refused {
                 what: "the database",
                 why: format!(
-                    "its encoding is {}, which cannot hold every text; it must be UTF8",
+                    "the database's encoding {} cannot hold every text; it must be UTF8",
                     self.encoding
                 ),
-                remedy: "make another one, and move what is in this one: CREATE DATABASE hookbox \
+                remedy:
+                    "create another database, and move the data there: CREATE DATABASE hookbox \
                          ENCODING 'UTF8' TEMPLATE template0"
-                    .to_owned(),
+                        .to_owned(),
                 source: None,
             });
         }
         if self.standby {
-            return refuse("it is a standby; point the URL at the primary");
+            return refuse("the server is a standby; point the URL at the primary");
         }
         if self.read_only {
-            return refuse(
-                "its transactions are read-only; default_transaction_read_only must be off",
-            );
+            return refuse("transactions are read-only; default_transaction_read_only must be off");
         }
         if !self.fsync {
             return refuse("fsync is off, so a crash loses what was committed; it must be on");

@@ -140,9 +140,7 @@ impl Tx {
             if !self.is_alive().await? {
                 return Err(ended());
             }
-            return broken(
-                "its claims were changed, or its synchronous_commit was set to a lower level",
-            );
+            return broken("its claims were changed, or its synchronous_commit was turned down");
         }
         crash_point!("postgres.after_guard");
         match self.lease.commit(self.deadline).await {
@@ -276,6 +274,6 @@ impl Tx {
 /// Returns the error for a transaction that a handler has ended.
 pub(crate) fn ended() -> CommitError {
     CommitError::EndedByHandler {
-        why: "the open transaction is not the one that hookbox opened".to_owned(),
+        why: "the transaction is not the one that began".to_owned(),
     }
 }

@@ -34,7 +34,7 @@ pub(crate) async fn connect(
             Err(error) => last = Some(error),
         }
     }
-    Err(last.unwrap_or_else(|| unavailable("its URL names no host")))
+    Err(last.unwrap_or_else(|| unavailable("the URL names no host")))
 }
 
 async fn connect_to(
@@ -53,7 +53,7 @@ async fn connect_to(
     {
         Ok(Ok(connection)) => Ok(connection),
         Ok(Err(error)) => Err(Account::of(uri).at_login(error)),
-        Err(_elapsed) => Err(unavailable("it did not complete the login in time")),
+        Err(_elapsed) => Err(unavailable("the broker did not complete the login in time")),
     }
 }
 
@@ -73,7 +73,7 @@ async fn preflight(uri: &AMQPUri, deadline: Duration) -> Result<(), OpenError> {
             let first = stream.read_u8().await?;
             if first != METHOD_FRAME {
                 return Err(std::io::Error::other(
-                    "the server at its address does not speak AMQP 0-9-1",
+                    "the server at the URL's address does not speak AMQP 0-9-1",
                 ));
             }
         }
@@ -82,7 +82,9 @@ async fn preflight(uri: &AMQPUri, deadline: Duration) -> Result<(), OpenError> {
     match timeout(deadline, greet).await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => Err(unavailable(error)),
-        Err(_elapsed) => Err(unavailable("it accepts the connection and does not answer")),
+        Err(_elapsed) => Err(unavailable(
+            "the broker accepts the connection and does not answer",
+        )),
     }
 }
 

@@ -132,5 +132,5 @@ async fn declare_one(
 }
 
 fn late() -> OpenError {
-    unavailable("its queues could not be verified or declared in time")
+    unavailable("the queues could not be verified or declared in time")
 }

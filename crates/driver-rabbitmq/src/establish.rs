@@ -106,7 +106,7 @@ async fn open_channels(
     );
     match probing.await {
         Ok(ProbeResult::Allowed | ProbeResult::Blocked) => Ok(channels),
-        Ok(ProbeResult::Late) => Err(unavailable("it did not answer a publish in time")),
+        Ok(ProbeResult::Late) => Err(unavailable("the broker did not answer a publish in time")),
         Err(error) => Err(nodes.account().at_queues(error)),
     }
 }
@@ -117,7 +117,7 @@ async fn open_channel(
     connection: &Connection,
 ) -> Result<Channel, OpenError> {
     let opening = timeout(options.connect_deadline, confirming_channel(connection));
-    let late = |_| unavailable("it did not open a channel in time");
+    let late = |_| unavailable("the broker did not open a channel in time");
     let opened = opening.await.map_err(late)?;
     opened.map_err(|error| nodes.account().at_queues(error))
 }

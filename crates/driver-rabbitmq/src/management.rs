@@ -84,7 +84,7 @@ impl From<ManagementError> for OpenError {
         if error.is_refused() {
             return OpenError::Refused {
                 what: API,
-                why: "it refuses the account".to_owned(),
+                why: "the API refuses the account".to_owned(),
                 remedy: "correct the user name or the password ([broker] management, or else the \
                          URL of the broker), or run `rabbitmqctl set_user_tags USER monitoring \
                          policymaker`"

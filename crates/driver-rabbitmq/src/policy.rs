@@ -37,8 +37,8 @@ impl Policy {
                 found.push(TopologyDifference {
                     queue: queue.name.clone(),
                     difference: format!(
-                        "the policy {:?} sets {key} over it: {why}; take the queues of hookbox \
-                         out of its pattern, or clear it",
+                        "the policy {:?} sets {key} on the queue: {why}; take the queues of \
+                         hookbox out of the policy's pattern, or clear the policy",
                         self.name
                     ),
                 });
@@ -53,7 +53,7 @@ fn harm(key: &str, value: &Value, queue: &QueueDeclaration) -> Option<&'static s
     match key {
         // hookbox declares no length limit, so every limit is harmful.
         "max-length" | "max-length-bytes" => {
-            Some("it bounds the queue, so events would be refused, or its oldest dropped")
+            Some("the policy limits the queue, so events would be refused, or its oldest dropped")
         }
         // Every value is harmful: messages wait for as long as a backlog lasts.
         "message-ttl" => Some("messages would expire before they are processed"),
@@ -63,13 +63,13 @@ fn harm(key: &str, value: &Value, queue: &QueueDeclaration) -> Option<&'static s
         // makes a quorum queue drop its oldest messages, even `reject-publish-dlx`, which only
         // classic queues know.
         "overflow" if value.as_str() != Some("reject-publish") => Some(
-            "it changes what a full queue does: the queue must reject new messages, and not drop \
-             its oldest",
+            "the policy changes what a full queue does: the queue must reject new messages, and \
+             not drop its oldest",
         ),
         // RabbitMQ applies the lower of both limits, so a higher one is harmless. Some versions
         // read a negative one as no limit, others as zero.
         "delivery-limit" if !is_no_lower(value, queue) => {
-            Some("messages would be given up too soon")
+            Some("messages would be dead-lettered too soon")
         }
         _ => None,
     }

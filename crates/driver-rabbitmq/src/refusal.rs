@@ -34,7 +34,7 @@ impl Account {
         let Self { user, vhost } = self;
         let (why, remedy) = match reply(&error) {
             Some(AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED)) => (
-                format!("it refuses the login of the user {user:?}"),
+                format!("the broker refuses the login of the user {user:?}"),
                 format!(
                     "correct the user name or the password in the URL, or run `rabbitmqctl \
                      change_password {} PASSWORD`",
@@ -42,7 +42,9 @@ impl Account {
                 ),
             ),
             Some(AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED)) => (
-                format!("it does not let the user {user:?} into the virtual host {vhost:?}"),
+                format!(
+                    "the broker does not let the user {user:?} into the virtual host {vhost:?}"
+                ),
                 // One reply code has three causes; the broker's text, which follows, names the
                 // cause.
                 format!(
@@ -54,7 +56,7 @@ impl Account {
                 ),
             ),
             Some(_) | None if is_tls(&error) => (
-                "the TLS connection to it is refused".to_owned(),
+                "the TLS connection to the broker is refused".to_owned(),
                 "check that its certificate is valid, is for the host name in the URL, and is \
                  signed by an authority that this system trusts"
                     .to_owned(),
@@ -69,7 +71,7 @@ impl Account {
         let Self { user, vhost } = self;
         // After the login, only the opening of a channel is answered with this code.
         if let Some(AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED)) = reply(&error) {
-            let why = format!("it does not let the user {user:?} open another channel");
+            let why = format!("the broker does not let the user {user:?} open another channel");
             let remedy = format!("raise the limit: {}", self.raise("max-channels"));
             return refused(why, remedy, error);
         }
@@ -94,7 +96,7 @@ impl Account {
             quoted(&self.vhost)
         );
         refused(
-            format!("it does not declare the queue {queue}"),
+            format!("the broker does not declare the queue {queue}"),
             remedy,
             error,
         )

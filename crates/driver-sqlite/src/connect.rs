@@ -107,8 +107,8 @@ fn check_version(version: &str) -> Result<(), OpenError> {
     Err(OpenError::Unsafe {
         what: "the SQLite library",
         why: format!(
-            "it is version {version}, which can corrupt the file; build hookbox with the bundled \
-             one ({major}.{minor}.{patch} or newer)"
+            "SQLite is version {version}, which can corrupt the file; build hookbox with the \
+             bundled one ({major}.{minor}.{patch} or newer)"
         ),
     })
 }

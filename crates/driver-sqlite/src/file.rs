@@ -99,8 +99,8 @@ pub(crate) fn refuse_network(path: &Path) -> Result<(), OpenError> {
         Some(kind) => Err(OpenError::Unsafe {
             what: THE_FILE,
             why: format!(
-                "it lies on a {kind} filesystem, where SQLite's locks cannot be trusted; put it \
-                 on a local disk"
+                "the file lies on a {kind} filesystem, where SQLite's locks cannot be trusted; put \
+                 the file on a local disk"
             ),
         }),
     }

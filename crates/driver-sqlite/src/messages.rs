@@ -65,9 +65,9 @@ pub(crate) async fn new_token(connection: &mut SqliteConnection) -> sqlx::Result
         sqlx::query_scalar("SELECT randomblob(16) FROM (SELECT count(*) FROM messages)")
             .fetch_one(connection)
             .await?;
-    random
-        .try_into()
-        .map_err(|_| sqlx::Error::Protocol("randomblob(16) has another length".to_owned()))
+    random.try_into().map_err(|_| {
+        sqlx::Error::Protocol("randomblob(16) returned another number of bytes".to_owned())
+    })
 }
 
 /// Inserts batches into queues.

@@ -227,8 +227,8 @@ fn why_not(path: &Path, error: MigrateError) -> OpenError {
         MigrateError::VersionMismatch(version) => OpenError::Unsafe {
             what: THE_FILE,
             why: format!(
-                "its migration {version} is not the one that this hookbox knows under that \
-                 number; it was made by another build"
+                "migration {version} of the file is not the one that this hookbox knows under \
+                 that number; the file was migrated by another build"
             ),
         },
         other => OpenError::Unavailable {

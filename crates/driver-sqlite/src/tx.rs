@@ -61,7 +61,7 @@ impl Tx {
         let whole = self.unit.is_whole().await;
         if self.unit.has_committed() {
             return Err(CommitError::EndedByHandler {
-                why: "something was committed before hookbox's own commit".to_owned(),
+                why: "something was committed before hookbox did".to_owned(),
             });
         }
         whole.map_err(|error| attribute("check the transaction", error))

@@ -29,7 +29,7 @@ pub struct RefusalCursor {
 
 /// The error for a text that names no place in a list.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("it must be what the page before printed behind \"next: --after\"")]
+#[error("the cursor must be what the previous page printed after \"next: --after\"")]
 pub struct InvalidCursor;
 
 /// The separator between the parts of a cursor. No number, id or route name contains it.

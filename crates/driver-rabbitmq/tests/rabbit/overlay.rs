@@ -67,7 +67,7 @@ async fn findings_are_kept_while_the_check_fails() {
     let rabbit = open(watched(&world, &api)).await;
     api.set(DROPS);
     let why = until_not_ready(&rabbit).await;
-    assert!(why.contains("sets max-length over it"), "{why}");
+    assert!(why.contains("sets max-length on the queue"), "{why}");
     api.set(Says::Nothing);
     // After each of these checks, the driver could become ready by mistake.
     let until = api.asked() + 3;
