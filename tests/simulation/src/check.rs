@@ -1,4 +1,4 @@
-//! Compares the responses that senders got with what the store has, once no work is left.
+//! Compares the responses that senders got with the tables of the store, once no work is left.
 
 use std::collections::BTreeMap;
 
@@ -12,14 +12,14 @@ use crate::scenario::{Scenario, routes_of, source};
 use crate::tables::{Claim, OnRoute, Receipt, StoredOutcome, Tables};
 use crate::world::State;
 
-/// What must have become of an event on a route.
+/// The final state that an event must have on a route.
 #[derive(Debug, PartialEq, Eq)]
 enum Fate {
     Done { failures: u32 },
     Dead { reason: DeadReason, failures: u32 },
 }
 
-/// Every violation, as text that begins with its invariant.
+/// Returns every violation as a text that begins with the number of its invariant.
 pub(crate) fn check(state: &State, scenario: &Scenario) -> Vec<String> {
     let mut check = Check {
         state,
@@ -45,8 +45,9 @@ struct Check<'a> {
     found: Vec<String>,
 }
 
-/// Another body of an event may be begun, and kill its process, as long as the event has no stored
-/// body yet: then it is poison before it is a conflict.
+/// Returns whether a body was quarantined that should have been a conflict. A handler may run for a
+/// second body as long as its event has no stored body yet. When such a run kills its process, the
+/// body is quarantined before it can become a conflict.
 fn killed_as_another_body(expected: &Fate, found: Option<&Fate>, body: &Bytes) -> bool {
     let dead_of = |fate: Option<&Fate>| match fate {
         Some(Fate::Dead { reason, .. }) => Some(*reason),
@@ -59,8 +60,8 @@ fn killed_as_another_body(expected: &Fate, found: Option<&Fate>, body: &Bytes) -
         && dead_of(found) == Some(DeadReason::Quarantined)
 }
 
-/// Finds a receipt whose digest is recorded wrongly: it must be recorded exactly where the body
-/// differs from the stored one.
+/// Returns what is wrong with the recorded digest of a receipt, if anything is. The digest must be
+/// recorded exactly when the body of the receipt differs from the stored one.
 fn says_wrongly(
     receipt: &Receipt,
     kept: ContentDigest,
@@ -69,16 +70,16 @@ fn says_wrongly(
 ) -> Option<&'static str> {
     if kept == own {
         let is_recorded = receipt.other_digest.is_some();
-        return is_recorded.then_some("it is recorded with another body than it has");
+        return is_recorded.then_some("its digest is recorded although its body is the stored one");
     }
     match (id_decides, receipt.other_digest) {
         (false, _) => Some("its event has another body"),
         (true, Some(recorded)) if recorded == own => None,
-        (true, _) => Some("its event has another body, and its own is not recorded"),
+        (true, _) => Some("its event has another body, and the digest of its own is not recorded"),
     }
 }
 
-/// Events that were quarantined and that killed no process.
+/// Returns the number of events that were quarantined although they killed no process.
 pub(crate) fn innocents(tables: &Tables) -> u64 {
     let is_innocent = |on: &&OnRoute| {
         let kept = tables.events.get(&on.1);
@@ -93,7 +94,8 @@ impl Check<'_> {
         self.found.push(format!("{invariant}: {what}"));
     }
 
-    /// I1: every request that was answered 200 has its one end on every route that takes it.
+    /// I1: checks that each receipt that was answered 200 has one outcome on every route that takes
+    /// it.
     fn every_receipt(&mut self) {
         for accepted in self.state.accepted.clone() {
             for route in routes_of(&accepted.body) {
@@ -120,7 +122,7 @@ impl Check<'_> {
         let kept = self.tables.events.get(&receipt.event)?;
         let id_decides = self.scenario.on_conflict == OnConflict::Duplicate;
         if receipt.event != event && (id_decides || receipt.event != of_conflict) {
-            return Some(format!("it is kept as event {:?}", receipt.event));
+            return Some(format!("it is stored as the event {:?}", receipt.event));
         }
         if let Some(what) = says_wrongly(receipt, kept.digest, digest, id_decides) {
             return Some(what.to_owned());
@@ -130,20 +132,26 @@ impl Check<'_> {
         let fits = match receipt.word {
             StoredOutcome::Done => state == Some(ClaimState::Done),
             StoredOutcome::Dead => state == Some(ClaimState::Dead),
-            // It stays what it is when an operator has it processed after all.
+            // A receipt stays a conflict even when an operator replays its event.
             StoredOutcome::Conflict => matches!(state, Some(ClaimState::Done | ClaimState::Dead)),
             StoredOutcome::Duplicate => matches!(state, Some(ClaimState::Done | ClaimState::Dead)),
             StoredOutcome::Retrying => false,
         };
-        (!fits).then(|| format!("it is {:?}, and its event is {state:?}", receipt.word))
+        (!fits).then(|| {
+            format!(
+                "its outcome is {:?}, and its event is {state:?}",
+                receipt.word
+            )
+        })
     }
 
-    /// I2, I4, I9, I10: each event ends as its body says, after as many attempts.
+    /// I2, I4, I9, I10: checks that each event ends as its body requests, after the right number of
+    /// attempts.
     fn every_claim(&mut self) {
         let claims: Vec<(OnRoute, Claim)> = self.tables.claims.clone().into_iter().collect();
         for (on, claim) in claims {
             let Some(kept) = self.tables.events.get(&on.1) else {
-                self.violation("I4", format!("{on:?} has no event"));
+                self.violation("I4", format!("{on:?} has a claim and no stored event"));
                 continue;
             };
             if kept.envelope.is_none() {
@@ -152,7 +160,7 @@ impl Check<'_> {
             let body = kept.body.clone();
             let id_decides = self.scenario.on_conflict == OnConflict::Duplicate;
             if id_decides && identity(&source(), &body).0 != on.1 {
-                let text = format!("{on:?} is an event of its own, and the id decides");
+                let text = format!("{on:?} is a separate event, although the id decides");
                 self.violation("I2", text);
             }
             if !self.state.signed.contains(&body) {
@@ -165,7 +173,7 @@ impl Check<'_> {
             let fits = if self.tables.orphans.contains(&on) {
                 claim.state == ClaimState::Dead
             } else if self.was_given_up(&on) {
-                // It may have been given up before, between and after its attempts.
+                // The broker may have given up the message before, between or after the attempts.
                 found.is_ok()
             } else {
                 found.as_ref() == Ok(&expected)
@@ -188,8 +196,8 @@ impl Check<'_> {
             };
         };
         let (event, _) = identity(&source(), body);
-        // Each replay is a round of its own, and a conflict has none before the first unless it is
-        // processed.
+        // Each replay is a further round. A conflict has no round before its first replay, unless
+        // conflicts are processed.
         let mut rounds = self.tables.replays.get(on).copied().unwrap_or(0);
         let runs = match self.scenario.on_conflict {
             OnConflict::DeadLetter => on.1 == event,
@@ -264,8 +272,8 @@ impl Check<'_> {
         }
     }
 
-    /// So many processes died while it ran in isolation that it looks like poison, whatever ended
-    /// them: then, and only then, it may be quarantined without having ended a process itself.
+    /// Returns whether an event was quarantined after enough deaths in isolation, whatever ended
+    /// the processes. Only then may it be quarantined although its handler has ended no process.
     fn was_killed_often(&self, on: &OnRoute, found: Option<&Fate>) -> bool {
         let quarantined = matches!(
             found,
@@ -277,8 +285,8 @@ impl Check<'_> {
         quarantined && self.tables.convicted.contains(on)
     }
 
-    /// The broker gave one of its messages up: then, and only then, it may be a dead letter
-    /// without a reason of its own.
+    /// Returns whether the broker has given up a message of an event. Only then may the event be a
+    /// dead letter although its handler has not failed.
     fn was_given_up(&self, on: &OnRoute) -> bool {
         self.state.queues.gave_up.iter().any(|(route, bytes)| {
             let mut frames = decode_batch(bytes)
@@ -292,7 +300,8 @@ impl Check<'_> {
         })
     }
 
-    /// I3, I4: one effect for each event that is done, none for any other, of the bytes received.
+    /// I3, I4: checks that each event that is done has one effect, of the stored bytes, and that no
+    /// other event has an effect.
     fn every_effect(&mut self) {
         for on in self.tables.doubled() {
             self.violation("I3", format!("{on:?} has more than one effect"));
@@ -303,7 +312,10 @@ impl Check<'_> {
             *counts.entry(on.clone()).or_default() += 1;
             let kept = self.tables.events.get(&effect.event);
             if kept.map(|it| &it.body) != Some(&effect.body) {
-                self.violation("I4", format!("{on:?} has an effect of other bytes"));
+                self.violation(
+                    "I4",
+                    format!("{on:?} has an effect of other bytes than stored"),
+                );
             }
             let state = self.tables.claims.get(&on).map(|it| it.state);
             if state != Some(ClaimState::Done) && !self.tables.orphans.contains(&on) {
@@ -322,7 +334,7 @@ impl Check<'_> {
         }
     }
 
-    /// I2: receipts and claims agree, nothing waits, nothing is in two places.
+    /// I2: checks that receipts, claims and dead letters agree with each other.
     fn the_books(&mut self) {
         let mut firsts: BTreeMap<OnRoute, usize> = BTreeMap::new();
         for ((route, _), receipt) in &self.tables.receipts {
@@ -334,10 +346,10 @@ impl Check<'_> {
             let first = firsts.remove(&on).unwrap_or(0);
             let kept = self.tables.events.get(&on.1);
             let undecodable = kept.is_some_and(|it| it.envelope.is_none());
-            // Any receipt that finds an orphan dies with it.
+            // Every receipt that finds an orphaned claim becomes a dead letter with it.
             let orphaned = first > 0 && self.tables.orphans.contains(&on);
             if first != usize::from(!undecodable) && !orphaned {
-                let text = format!("{on:?} has {first} receipts that are no duplicates");
+                let text = format!("{on:?} has {first} receipts that are not duplicates");
                 self.violation("I2", text);
             }
         }
@@ -358,14 +370,14 @@ impl Check<'_> {
         }
     }
 
-    /// What was never an envelope is kept, once, and named as that.
+    /// I1: checks that bytes that are not an envelope are stored as an undecodable dead letter.
     fn what_was_rubbish(&mut self) {
         for (route, bytes) in self.state.queues.garbage.clone() {
             let event = EventId::of_undecodable(&bytes);
             let dead = self.tables.dead.get(&(route.clone(), event));
             let well = dead.is_some_and(|it| it.reason == DeadReason::Undecodable);
             if !well {
-                let text = format!("rubbish in {route} is not kept as a dead letter");
+                let text = format!("undecodable bytes in {route} are not stored as a dead letter");
                 self.violation("I1", text);
             }
         }

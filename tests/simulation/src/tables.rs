@@ -1,4 +1,4 @@
-//! The store's side: its tables, as they are committed, and the locks of open transactions.
+//! The state of the simulated store: its committed tables, and the locks of open transactions.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -42,7 +42,8 @@ pub(crate) struct Receipt {
     pub event: EventId,
     pub word: StoredOutcome,
     pub envelope: Envelope,
-    /// The digest of its own body, where its event has another one and the id decided.
+    /// The digest of the body of this receipt, when it differs from the stored body of its event.
+    /// Only where the event id alone decides can the two differ.
     pub other_digest: Option<ContentDigest>,
 }
 
@@ -50,15 +51,16 @@ pub(crate) struct Receipt {
 pub(crate) struct Retry {
     pub attempt: u32,
     pub before: u32,
-    /// Since the beginning of the run.
+    /// When the retry is due, as the time since the beginning of the run.
     pub not_before: Duration,
     pub queued_at: Option<Duration>,
-    /// It is deferred, and why; without an attempt.
+    /// Why the event is deferred without an attempt; `None` for a retry after a failure.
     pub deferred: Option<DeferReason>,
 }
 
 impl Retry {
-    /// Only old messages of it are in its queue, which must not run it early.
+    /// Returns whether the event is deferred and not published again yet. Older messages of it in
+    /// the queue must not run it before it is due.
     pub fn is_put_off(&self, now: Duration) -> bool {
         self.deferred.is_some() && self.queued_at.is_none() && self.not_before > now
     }
@@ -68,11 +70,11 @@ impl Retry {
 pub(crate) struct Dead {
     pub reason: DeadReason,
     pub attempts: u32,
-    /// How often it was written: once for each event, or something was given up twice.
+    /// How often the dead letter was written. More than once in a round is a violation.
     pub written: u32,
 }
 
-/// One effect of a handler. Nothing makes it unique: a double effect is to be seen.
+/// One effect of a handler. No key makes effects unique, so that a double effect is visible.
 #[derive(Debug, Clone)]
 pub(crate) struct Effect {
     pub route: RouteName,
@@ -89,11 +91,12 @@ pub(crate) enum Key {
     Retry(RouteName, EventId),
 }
 
-/// How many processes must have died with only one event running, after they had completed another,
-/// before it may be taken for poison. A drain is no death, cut or not.
+/// The number of processes that must have died while they ran only this event, each after it had
+/// completed another event, before the event may be quarantined. A drain is not a death, even when
+/// it is cut short.
 const PROVEN_DEATHS: usize = 3;
 
-/// How many, if that was not so each time.
+/// The number of such deaths when some of the processes had completed no other event before.
 const ALL_DEATHS: usize = 10;
 
 #[derive(Default)]
@@ -103,18 +106,19 @@ pub(crate) struct Tables {
     pub receipts: BTreeMap<(RouteName, ReceiptId), Receipt>,
     pub retries: BTreeMap<OnRoute, Retry>,
     pub dead: BTreeMap<OnRoute, Dead>,
-    /// Failed attempts, and how they failed.
+    /// Failed attempts, each with the class of its failure.
     pub failures: BTreeMap<(RouteName, EventId, u32), &'static str>,
-    /// Handlers that were started and have not ended since, on redelivered receipts.
+    /// The start markers: counted starts of handlers on redelivered receipts that have not been
+    /// cleared, with the instance that counted last.
     pub starts: BTreeMap<(RouteName, Start), (StartCounts, Option<InstanceId>)>,
-    /// The processes that have started one since a process survived it, and how.
+    /// The processes that have counted a start since the marker was last cleared, with its kind.
     pub starters: BTreeMap<(RouteName, Start), Vec<(String, StartKind)>>,
-    /// Starts that the store has counted and whose process lost the store's answer.
+    /// Starts that the store may have counted although the process got an error.
     pub unheard: BTreeSet<(RouteName, Start, String)>,
-    /// Events that were quarantined after as many deaths in isolation as that takes.
+    /// Events that were quarantined after enough deaths in isolation.
     pub convicted: BTreeSet<OnRoute>,
-    /// Processes that were killed, by chance or by a handler, or could not clear their start
-    /// markers at their end.
+    /// Processes that were killed, at random or by a handler, or that could not clear their start
+    /// markers when they ended.
     pub deaths: BTreeSet<String>,
     pub effects: Vec<Effect>,
     /// How often an operator has replayed each.
@@ -127,7 +131,7 @@ pub(crate) struct Tables {
     pub witnesses: Witnesses,
     pub away: bool,
     locks: BTreeMap<Key, u64>,
-    /// Open transactions, and the process of each.
+    /// The number of the process of each open transaction.
     open: BTreeMap<u64, u64>,
     transactions: u64,
 }
@@ -152,13 +156,13 @@ impl Tables {
         self.open.len()
     }
 
-    /// Ends a transaction: its locks are free.
+    /// Ends a transaction, and releases its locks.
     pub fn close(&mut self, tx: u64) {
         self.open.remove(&tx);
         self.locks.retain(|_, holder| *holder != tx);
     }
 
-    /// The store restarts: every open transaction is gone.
+    /// Ends every open transaction, as a restart of the store does.
     pub fn close_all(&mut self) {
         self.open.clear();
         self.locks.clear();
@@ -182,7 +186,7 @@ impl Tables {
         });
     }
 
-    /// Writes an outcome; a receipt that has one keeps it.
+    /// Writes the outcome of a receipt. A receipt that has an outcome keeps it.
     pub fn put_receipt(
         &mut self,
         route: &RouteName,
@@ -201,7 +205,8 @@ impl Tables {
         });
     }
 
-    /// Updates the receipts that carry the event's own outcome: those that are retrying or dead.
+    /// Updates the receipts of an event whose outcome is `Retrying` or `Dead`. Only these follow
+    /// the outcome of the event.
     pub fn update_outcome(&mut self, route: &RouteName, event: &EventId, word: StoredOutcome) {
         for ((of, _), receipt) in &mut self.receipts {
             let moves = matches!(receipt.word, StoredOutcome::Retrying | StoredOutcome::Dead);
@@ -221,7 +226,7 @@ impl Tables {
         self.dead.insert(on.clone(), dead);
     }
 
-    /// An operator's replay: due at once, in a new round.
+    /// Replays a dead letter as an operator does: the event is due at once, in a new round.
     pub fn replay(&mut self, on: &OnRoute, now: Duration) {
         let Some(claim) = self.claims.get_mut(on) else {
             return;
@@ -243,8 +248,8 @@ impl Tables {
         }
     }
 
-    /// Dead letters that can be replayed safely: no undecodable bytes, and no event that may have
-    /// had its effect.
+    /// Returns the dead letters that can be replayed safely. Undecodable bytes cannot be replayed,
+    /// and an orphaned event may already have its effect.
     pub fn replayable(&self) -> Vec<OnRoute> {
         let is_dead = |on: &OnRoute| {
             let free = !self.locks.contains_key(&Key::Claim(on.0.clone(), on.1));
@@ -256,7 +261,7 @@ impl Tables {
         dead.map(|(on, _)| on.clone()).filter(is_dead).collect()
     }
 
-    /// A handler commits the transaction that it borrows: its claims stay behind, running.
+    /// Commits a transaction from within a handler: its claims stay in the state `Running`.
     pub fn commit_early(&mut self, tx: u64, claimed: Vec<OnRoute>, effects: Vec<Effect>) {
         for on in claimed {
             let attempts = self.claims.get(&on).map_or(0, |it| it.attempts);
@@ -282,9 +287,9 @@ impl Tables {
         due.map(|(on, _)| on.clone()).take(limit).collect()
     }
 
-    /// Counts a start. A process counts once; but a process that lost the store's answer counts
-    /// again, and when another process was counted in between, the store takes that for a new
-    /// start.
+    /// Records a counted start. A process counts a start once. A process that got no answer counts
+    /// it again, and the store takes that for a new start when another process has counted in
+    /// between.
     pub fn started(&mut self, on: (RouteName, Start), name: &str, kind: StartKind) {
         let again = (on.0.clone(), on.1, name.to_owned());
         let starters = self.starters.entry(on).or_default();
@@ -295,13 +300,14 @@ impl Tables {
         }
     }
 
-    /// Starts of which a process does not know whether they were counted.
+    /// Records starts of which the process does not know whether the store has counted them.
     pub fn not_heard(&mut self, name: &str, route: &RouteName, of: &[Start]) {
         let unheard = of.iter().map(|it| (route.clone(), *it, name.to_owned()));
         self.unheard.extend(unheard);
     }
 
-    /// An event is quarantined: whether enough processes have died while it ran in isolation.
+    /// Records that an event is quarantined, and returns whether enough processes have died while
+    /// it ran in isolation.
     pub fn convict(&mut self, route: &RouteName, envelope: &Envelope) -> bool {
         let starters = self.starters.get(&(route.clone(), Start::of(envelope)));
         let of = |kind| {
@@ -316,7 +322,7 @@ impl Tables {
         is_just
     }
 
-    /// The first envelope of a message without a committed outcome.
+    /// Describes the first envelope of a message that has no committed outcome, if there is one.
     pub fn wanting(&self, queue: &Queue, message: &Message) -> Option<String> {
         let route = route_of(queue, message)?;
         let undecodable = |bytes: &[u8]| {
@@ -340,16 +346,16 @@ impl Tables {
         }
         let redo = envelope.redo?;
         if self.replays.contains_key(&(route.clone(), envelope.event)) {
-            // What waits may be a later replay, which asks for the same attempt.
+            // The retry in the store may belong to a later replay, which has the same attempt.
             return None;
         }
         let retry = self.retries.get(&(route.clone(), envelope.event))?;
-        // A deferred event is published anew, perhaps before this message is acknowledged.
+        // A deferred event is published again, perhaps before this message is acknowledged.
         let same = retry.attempt == redo.attempt && retry.deferred.is_none();
         same.then(|| format!("attempt {} still waits", redo.attempt))
     }
 
-    /// Pairs of route and event that have more than one effect.
+    /// Returns the events that have more than one effect on a route.
     pub fn doubled(&self) -> BTreeSet<OnRoute> {
         let mut once = BTreeSet::new();
         let on = |it: &Effect| (it.route.clone(), it.event);
@@ -358,7 +364,7 @@ impl Tables {
     }
 }
 
-/// The route that a message was for.
+/// Returns the route for which a message was published.
 pub(crate) fn route_of(queue: &Queue, message: &Message) -> Option<RouteName> {
     match queue {
         Queue::Route(route) => Some(route.clone()),

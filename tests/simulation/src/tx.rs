@@ -1,4 +1,4 @@
-//! One transaction of the store in memory: locks, what it would change, and its end.
+//! One transaction of the in-memory store: its locks, its changes, and its end.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,10 +13,10 @@ use crate::process::Process;
 use crate::tables::{Claim, Effect, Key, OnRoute, StoredOutcome, Tables};
 use crate::world::World;
 
-/// How long a lock is waited for before the store gives up the waiting transaction.
+/// The time to wait for a lock before the store ends the waiting transaction.
 const LOCK_DEADLINE: Duration = Duration::from_secs(3);
 
-/// An open transaction. Dropping it rolls back.
+/// An open transaction. Dropping it rolls it back.
 pub(crate) struct SimTx {
     pub process: Arc<Process>,
     pub id: u64,
@@ -33,12 +33,12 @@ pub(crate) struct OwnedClaim {
     pub end: Option<(ClaimState, u32)>,
 }
 
-/// What a handler borrows.
+/// The connection that a handler borrows.
 pub(crate) struct SimConnection {
     pub process: Arc<Process>,
     pub tx: u64,
     pub effects: Vec<Effect>,
-    /// A statement failed: nothing of this transaction can be committed.
+    /// Whether a statement failed, so that the transaction cannot be committed.
     pub aborted: bool,
     /// The handler has committed or rolled back by itself.
     pub ended: bool,
@@ -49,7 +49,7 @@ pub(crate) struct SimConnection {
     pub claimed: Vec<OnRoute>,
 }
 
-/// An error of the store, as a handler gets it.
+/// An error that the store returns to a handler.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SimError {
     #[error("the connection to the store is gone")]
@@ -58,9 +58,9 @@ pub(crate) enum SimError {
     Deadlock,
     #[error("another session holds the lock that the statement waited for")]
     Locked,
-    #[error("the store denied a right")]
+    #[error("the statement needs a permission that the role does not have")]
     Denied,
-    #[error("the statement was refused: a constraint of the handler's")]
+    #[error("the statement breaks a constraint of a table of the handler")]
     Refused,
 }
 
@@ -85,7 +85,7 @@ impl SimTx {
         }
     }
 
-    /// A statement of ours: the transaction must still be there after it.
+    /// Runs a statement of hookbox. It fails when the transaction has ended.
     pub async fn statement(&self, doing: &'static str) -> Result<(), OurFault> {
         statement(&self.process, self.id, doing)
             .await
@@ -98,7 +98,8 @@ impl SimTx {
             })
     }
 
-    /// Waits until no other transaction holds this key, and takes it where `take` says so then.
+    /// Waits until no other transaction holds this key. Takes the lock if `take` then returns true,
+    /// and returns whether it did.
     pub async fn lock(&self, key: Key, take: impl Fn(&Tables) -> bool) -> Result<bool, OurFault> {
         let keys = [key];
         wait_for(&self.process.world, self.id, &keys, |tables| {
@@ -112,7 +113,7 @@ impl SimTx {
         .await
     }
 
-    /// Ends it without a commit. By chance its locks stay for a while.
+    /// Ends the transaction without a commit. At random its locks stay for a while.
     pub fn give_up(&mut self) {
         if !self.ended {
             self.ended = true;
@@ -120,7 +121,7 @@ impl SimTx {
         }
     }
 
-    /// What a commit changes.
+    /// Takes out the changes that a commit makes.
     pub fn changes(&mut self) -> Changes {
         Changes {
             by: self.process.name.clone(),
@@ -142,7 +143,7 @@ impl Drop for SimTx {
 }
 
 impl SimConnection {
-    /// The handler's statement: an effect that must happen once.
+    /// Runs the statement of the handler: it writes an effect that must happen exactly once.
     pub async fn write(&mut self, effect: Effect) -> Result<(), SimError> {
         statement(&self.process, self.tx, "write an effect").await?;
         let world = &self.process.world;
@@ -159,7 +160,7 @@ impl SimConnection {
         Ok(())
     }
 
-    /// A raw commit of a handler, which only hookbox may do.
+    /// Commits the transaction from within a handler, which only hookbox may do.
     pub async fn commit(&mut self) -> Result<(), SimError> {
         statement(&self.process, self.tx, "commit by itself").await?;
         self.ended = true;
@@ -192,7 +193,7 @@ impl SimConnection {
         Ok(())
     }
 
-    /// A statement that the store refuses, for a reason of the handler's.
+    /// Runs a statement that the store refuses because of a defect of the handler.
     pub async fn refused(&mut self) -> Result<(), SimError> {
         statement(&self.process, self.tx, "break a constraint").await?;
         self.aborted = true;
@@ -223,7 +224,8 @@ async fn statement(process: &Arc<Process>, tx: u64, doing: &str) -> Result<(), S
     }
 }
 
-/// Waits until no other transaction holds any of these keys, and then does something at once.
+/// Waits until no other transaction holds any of these keys, and runs `then` before another
+/// transaction can take one.
 pub(crate) async fn wait_for<T>(
     world: &World,
     tx: u64,
@@ -256,7 +258,7 @@ pub(crate) async fn wait_for<T>(
 }
 
 impl World {
-    /// The owner of a transaction has ended: it is rolled back, now or when the store detects that.
+    /// Rolls back a transaction whose owner has ended: now, or later when the store detects that.
     pub fn leave(self: &Arc<Self>, tx: u64, whom: &str) {
         if !self.state().tables.is_open(tx) {
             return;
@@ -275,7 +277,7 @@ impl World {
     }
 }
 
-/// The outcome of one receipt, before the commit.
+/// The outcome of one receipt that the commit will store.
 pub(crate) struct SettledReceipt {
     pub route: RouteName,
     pub envelope: Envelope,
@@ -283,7 +285,7 @@ pub(crate) struct SettledReceipt {
     pub other_digest: Option<ContentDigest>,
 }
 
-/// A transaction's changes, all of which become visible at once.
+/// The changes of a transaction. All become visible at the same time.
 pub(crate) struct Changes {
     by: String,
     tx: u64,
@@ -294,7 +296,7 @@ pub(crate) struct Changes {
 }
 
 impl Changes {
-    /// Commits. Only a transaction that is still open can.
+    /// Commits the changes, and returns whether it did: only an open transaction can be committed.
     pub fn apply(self, world: &World) -> bool {
         let mut state = world.state();
         if !state.tables.is_open(self.tx) {
@@ -339,7 +341,10 @@ impl Changes {
             }
         }
         for on in innocents {
-            state.violate("I10", &format!("{on:?} is quarantined without the deaths"));
+            state.violate(
+                "I10",
+                &format!("{on:?} is quarantined after too few deaths"),
+            );
         }
         state.trace.note(&text);
         for on in doubled {
