@@ -16,12 +16,12 @@ const BROKEN_CERTIFICATES: [(&str, Break, &str); 9] = [
     (
         "no key",
         |it| it.remove("key.pem"),
-        "ingest.tls.key: the file that it names cannot",
+        "ingest.tls.key: the referenced file cannot",
     ),
     (
         "unreadable",
         |it| it.make_folder("cert.pem"),
-        "cert.pem: it is a folder",
+        "cert.pem: this is a folder",
     ),
     (
         "a key unreadable",
@@ -31,7 +31,7 @@ const BROKEN_CERTIFICATES: [(&str, Break, &str); 9] = [
     (
         "a pipe",
         |it| it.make_pipe("cert.pem"),
-        "cert.pem: it is a named pipe",
+        "cert.pem: this is a named pipe",
     ),
     (
         "a key's pipe",
@@ -41,7 +41,7 @@ const BROKEN_CERTIFICATES: [(&str, Break, &str); 9] = [
     (
         "empty",
         |it| it.write("cert.pem", ""),
-        "no certificate in it",
+        "no certificate in PEM format",
     ),
     (
         "cut",
@@ -139,11 +139,15 @@ async fn broken_schemas_keep_only_those_of_their_source() {
     let mut service = TwoSources::start().await;
     let stay = "ERROR the JSON Schemas of source begini stay as they were, since hookbox.toml";
     let kinds: [(&str, Break, &str); 4] = [
-        ("absent", |it| it.remove("schemas"), "schemas is no folder"),
+        (
+            "absent",
+            |it| it.remove("schemas"),
+            "schemas is not a folder",
+        ),
         (
             "a file",
             |it| it.write("schemas", "{}"),
-            "schemas is no folder",
+            "schemas is not a folder",
         ),
         (
             "not JSON",
@@ -153,7 +157,7 @@ async fn broken_schemas_keep_only_those_of_their_source() {
         (
             "unreadable",
             |it| it.make_folder("schemas/unknown.json"),
-            "unknown.json: it is a folder",
+            "unknown.json: this is a folder",
         ),
     ];
     for (what, break_it, why) in kinds {

@@ -194,7 +194,10 @@ async fn a_lock_on_hookboxs_own_table_is_seen_within_ten_seconds_and_costs_no_at
     })
     .await;
     let trouble = world.shown.trouble("route scores").unwrap_or_default();
-    assert!(trouble.contains("it is at a standstill"), "{trouble}");
+    assert!(
+        trouble.contains("the route is at a standstill"),
+        "{trouble}"
+    );
     deployment.logged("route scores stands still");
     holder.close().await.unwrap();
     world.are_done(1 + MET).await;

@@ -70,7 +70,10 @@ async fn one_process_uses_a_spool_and_all_its_routes_are_known() {
     let port = deployment.port.to_string();
     deployment.write("other.toml", &config.replacen(&port, "0", 1));
     let said = refused(&deployment, &["ingest", "--config", "other.toml"], CONFIG);
-    assert!(said.contains("another hookbox uses it"), "{said}");
+    assert!(
+        said.contains("another hookbox process uses the spool"),
+        "{said}"
+    );
     // The operating system releases the lock of a process that dies.
     first.kill();
     let known = "name = \"scores\"";

@@ -67,7 +67,7 @@ fn without_mistakes(config: Option<Config>, mut places: Places) -> Result<Config
         }),
         Some(_) | None => {
             if places.is_clean() {
-                places.mistake("", "it cannot be used");
+                places.mistake("", "the config cannot be used");
             }
             Err(places.into_mistakes())
         }
@@ -135,10 +135,10 @@ fn drain(file: &File, places: &mut Places) -> Option<(Duration, Duration)> {
     let lead = or("/ingest/drain_lead", &file.ingest.drain_lead, 0);
     let (drain, lead) = (drain?, lead?);
     if drain.is_zero() || drain > DRAIN_MAX {
-        places.mistake("/drain", "it must be from 1 ms to 90 s");
+        places.mistake("/drain", "the value must be from 1 ms to 90 s");
     } else if lead > drain / 2 {
-        let why = "it must be at most half of drain, which it is a part of: requests that are \
-                   open then still need time for their answers";
+        let why = "the lead must be at most half of drain, of which it is a part: requests that \
+                   are open after the lead still need time for their answers";
         places.mistake("/ingest/drain_lead", why);
     }
     Some((drain, lead))
@@ -236,7 +236,7 @@ fn store(given: &Url, places: &mut Places, secrets: &Secrets<'_>) -> Option<Stor
     }
     places.mistake(
         at,
-        "what it refers to must begin with postgres:// or sqlite:",
+        "the referenced URL must begin with postgres:// or sqlite:",
     );
     None
 }
@@ -254,7 +254,7 @@ fn broker(given: &Url, places: &mut Places, secrets: &Secrets<'_>) -> Option<Bro
     }
     places.mistake(
         at,
-        "what it refers to must begin with amqp://, amqps:// or sqlite:",
+        "the referenced URL must begin with amqp://, amqps:// or sqlite:",
     );
     None
 }
@@ -284,7 +284,7 @@ fn management(
 /// Returns the path of a `sqlite:` URL. The text after `sqlite:` must be a path without parameters.
 pub(super) fn sqlite(at: &str, folder: &Path, path: &str, places: &mut Places) -> Option<PathBuf> {
     if path.is_empty() || path.starts_with("//") || path.contains('?') {
-        let what = "behind sqlite: comes a path, without // and without parameters, as \
+        let what = "after sqlite: there must be a path, without // and without parameters, such as \
                     \"sqlite:hookbox.db\" or \"sqlite:/var/lib/hookbox/hookbox.db\"";
         places.mistake(at, what);
         return None;
@@ -311,7 +311,7 @@ fn metrics(
     };
     let listen = places.take("/metrics/listen", address(&metrics.listen))?;
     if ingest.is_some_and(|ingest| ingest.listen == listen && listen.port() != 0) {
-        let what = "webhooks are received there; metrics need a port of their own";
+        let what = "webhooks are received at this address; metrics need another port";
         places.mistake("/metrics/listen", what);
     }
     Some(Some(listen))
@@ -353,8 +353,8 @@ fn idle(given: &Ingest, standard: &Limits, places: &mut Places) -> Option<Durati
     };
     let idle = places.take(at, duration(text))?;
     if idle < IDLE.0 || idle > IDLE.1 {
-        let why = "it must be from 5 s to 2 h, and longer than the load balancer in front keeps \
-                   its idle connections (ALB and nginx: 60 s)";
+        let why = "the value must be from 5 s to 2 h, and longer than the load balancer in front \
+                   keeps its idle connections (ALB and nginx: 60 s)";
         places.mistake(at, why);
     }
     Some(idle)
@@ -370,10 +370,11 @@ fn sizes(given: &Ingest, standard: &Limits, places: &mut Places) -> Option<(usiz
     let usual = standard.body_bytes_in_flight_max;
     let bodies_max = size_or("bodies_max", &given.bodies_max, usual)?;
     if body_max == 0 || body_max > Limits::BODY_MAX_CAP {
-        let why = "it must be from 1 B to 15 MiB: RabbitMQ 4 refuses messages over 16 MiB";
+        let why = "the value must be from 1 B to 15 MiB: RabbitMQ 4 refuses messages over 16 MiB";
         places.mistake("/ingest/body_max", why);
     } else if bodies_max < body_max {
-        let why = "it must be at least body_max, or the largest body would never be taken";
+        let why =
+            "the value must be at least body_max, or the largest body would never be accepted";
         places.mistake("/ingest/bodies_max", why);
     }
     Some((body_max, bodies_max))

@@ -22,7 +22,7 @@ pub fn read(store: &Store, places: &mut Places) -> Option<Duration> {
     };
     let lifetime = places.take(at, duration(text))?;
     if lifetime < RANGE.0 || lifetime > RANGE.1 {
-        places.mistake(at, "it must be from 1 s to 1 h");
+        places.mistake(at, "the value must be from 1 s to 1 h");
     }
     Some(lifetime)
 }

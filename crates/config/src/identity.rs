@@ -118,7 +118,7 @@ pub fn check_headers(
     for (name, key) in of_topic.into_iter().chain(of_identity) {
         if signed.contains(&name.as_str()) {
             let what = format!(
-                "{name} belongs to the signature, which a retry may carry anew: every retry \
+                "{name} belongs to the signature, which may change with each retry: every retry \
                  would be another event"
             );
             places.mistake(&format!("{at}/{key}/header"), what);

@@ -25,7 +25,7 @@ pub fn check(
         if before.iter().any(|other| other.id == secret.id) {
             places.mistake(
                 &format!("{at}/id"),
-                format!("the id {:?} is there twice", secret.id),
+                format!("the id {:?} occurs twice", secret.id),
             );
         }
         let until = until(&at, secret, places);
@@ -46,7 +46,7 @@ fn until(at: &str, secret: &Secret, places: &mut Places) -> Option<Option<Timest
         return Some(None);
     };
     let moment = Timestamp::parse_rfc3339(text);
-    let moment = moment.map_err(|_| "it must be a moment as 2026-12-31T00:00:00Z");
+    let moment = moment.map_err(|_| "the value must be a time such as 2026-12-31T00:00:00Z");
     places.take(&format!("{at}/until"), moment).map(Some)
 }
 
@@ -70,7 +70,8 @@ fn bytes(
         (None, Some(Scheme::StandardWebhooks { .. })) => Preset::StandardWebhooks.secret(&text),
         (None, Some(Scheme::Hmac(_)) | None) => Some(text.into_bytes()),
     };
-    let bytes = written.ok_or("the secret is not base64, as Standard Webhooks writes secrets");
+    let bytes =
+        written.ok_or("the secret is not base64, in which Standard Webhooks encodes secrets");
     let bytes = places.take(at, bytes)?;
     check_length(at, bytes.len(), is_providers, places);
     Some(bytes)
@@ -82,16 +83,17 @@ fn bytes(
 fn check_length(at: &str, bytes: usize, is_providers: bool, places: &mut Places) {
     if (1..KEY_BYTES_MIN).contains(&bytes) {
         let what = format!(
-            "the secret is shorter than {KEY_BYTES_MIN} bytes: it can be found by trying from one \
-             captured request; make one of 32 random bytes and give it to the provider"
+            "the secret is shorter than {KEY_BYTES_MIN} bytes: one captured request is enough to \
+             find it by trying all keys; make a secret of 32 random bytes and give it to the \
+             provider"
         );
         places.mistake(at, what);
     } else if (KEY_BYTES_MIN..KEY_BYTES_STRONG).contains(&bytes) && !is_providers {
         let what = format!(
             "the secret is shorter than {KEY_BYTES_STRONG} bytes, and as text it is likely to have \
-             less than the 112 bits that NIST SP 800-131A requires of an HMAC key; make one of 32 \
-             random bytes and rotate to it with \"until\", or set secrets_made_by = \"provider\" \
-             where the provider makes its keys"
+             less than the 112 bits that NIST SP 800-131A requires of an HMAC key; make a secret \
+             of 32 random bytes and rotate to it with \"until\", or set secrets_made_by = \
+             \"provider\" where the provider makes its keys"
         );
         places.warn(at, what);
     }

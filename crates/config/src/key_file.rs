@@ -50,8 +50,8 @@ fn read_bytes(path: &Path, bytes_max: u64) -> Result<Vec<u8>, String> {
     let shown = path.display();
     regular_file::read(path, bytes_max).map_err(|error| match error {
         ReadError::NotFound(error) => format!(
-            "the file that it names cannot be found ({error}); its path is not shown, since it \
-             may be the secret itself"
+            "the referenced file cannot be found ({error}); its path is not shown, because the \
+             path may be the secret itself"
         ),
         ReadError::NotRegular(kind) => {
             format!("{shown} is {kind}; a secret is read from a regular file only")

@@ -238,8 +238,8 @@ impl Config {
 
 fn read(path: &Path) -> Result<String, Mistakes> {
     std::fs::read_to_string(path).map_err(|error| {
-        let advice = "write one (see docs/CONFIG.md), name another with --config, or try \
-                      `hookbox dev`, which needs none";
+        let advice = "write a config (see docs/CONFIG.md), name another file with --config, or try \
+                      `hookbox dev`, which needs no config";
         let what = format!("the config file cannot be read ({error}); {advice}");
         Mistakes::one(path, what)
     })

@@ -27,7 +27,8 @@ pub fn check(given: &Ingest, listen: Option<SocketAddr>, places: &mut Places) ->
     if is_open && is_whole && is_bare {
         places.mistake(
             "/ingest/listen",
-            "off loopback it needs tls = { certificate, key }, or trusted_proxies that do the TLS",
+            "a listener that is not on loopback needs tls = { certificate, key }, or \
+             trusted_proxies that terminate TLS",
         );
     }
     Some(Peers {
@@ -46,10 +47,10 @@ fn networks(at: &str, given: &[String], places: &mut Places) -> Option<Vec<Netwo
     }
     let networks: Vec<Network> = networks.into_iter().collect::<Option<_>>()?;
     if Network::are_everything(&networks) {
-        let what = "every address is in it, so any peer would be trusted to say who sent a \
-                    request and that it came over https; name the addresses of your proxies";
-        let plain = "every address is in it, so any peer could send over plain HTTP; name the \
-                     addresses that may";
+        let what = "the list contains every address, so any peer would be trusted to say who sent \
+                    a request and that it came over https; name the addresses of your proxies";
+        let plain = "the list contains every address, so any peer could send over plain HTTP; name \
+                     the addresses that may do so";
         places.mistake(at, if at == PROXIES { what } else { plain });
         return None;
     }

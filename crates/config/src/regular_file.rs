@@ -10,16 +10,16 @@ use std::path::Path;
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// There is no file at the path.
-    #[error("it cannot be found ({0})")]
+    #[error("the file cannot be found ({0})")]
     NotFound(io::Error),
     /// The file is not a regular file.
-    #[error("it is {0}, and only a regular file is read")]
+    #[error("this is {0}, and only a regular file is read")]
     NotRegular(&'static str),
     /// The file cannot be opened or read.
-    #[error("it cannot be read ({0})")]
+    #[error("the file cannot be read ({0})")]
     Unreadable(io::Error),
     /// The file is larger than the limit in bytes.
-    #[error("it is larger than {} KiB; check whether the path is right", .0 / 1024)]
+    #[error("the file is larger than {} KiB; check whether the path is right", .0 / 1024)]
     TooLarge(u64),
 }
 
@@ -76,11 +76,11 @@ mod tests {
         assert!(made.success());
         assert_eq!(read(&file, 2048).unwrap().len(), 2048);
         for (path, bytes_max, why) in [
-            (file.as_path(), 2047, "it is larger than 1 KiB; check"),
-            (&pipe, 2048, "it is a named pipe, and only a regular file"),
-            (&folder, 2048, "it is a folder, and only a regular file"),
-            (Path::new("/dev/zero"), 2048, "it is a device, and only"),
-            (&folder.join("absent"), 2048, "it cannot be found ("),
+            (file.as_path(), 2047, "the file is larger than 1 KiB; check"),
+            (&pipe, 2048, "this is a named pipe, and only a regular file"),
+            (&folder, 2048, "this is a folder, and only a regular file"),
+            (Path::new("/dev/zero"), 2048, "this is a device, and only"),
+            (&folder.join("absent"), 2048, "the file cannot be found ("),
         ] {
             let error = read(path, bytes_max).unwrap_err().to_string();
             assert!(error.starts_with(why), "{}: {error}", path.display());

@@ -122,8 +122,8 @@ fn handler_time_limit(
     if limit.is_zero() || limit > HANDLER_TIME_LIMIT_MAX {
         places.mistake(
             &at,
-            "it must be from 1 ms to 3 min: RabbitMQ redelivers a message that is not settled \
-             within 30 min",
+            "the value must be from 1 ms to 3 min: RabbitMQ redelivers a message that is not \
+             settled within 30 min",
         );
     }
     Some(limit)

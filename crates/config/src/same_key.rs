@@ -24,16 +24,16 @@ pub fn check(file: &File, sources: &[SourceConfig], places: &mut Places) {
             let (other, id) = (&known.0.name, known.1.id());
             if *other != source.name {
                 let what = format!(
-                    "it is the same key as {id:?} of the source {other}: a request that was \
-                     captured at {} would be accepted at the other as well; give each source a \
-                     key of its own",
+                    "this is the same key as {id:?} of the source {other}: a request that was \
+                     captured at {} would also be accepted at the other source; give each source \
+                     its own key",
                     source.name
                 );
                 places.mistake(&at, what);
             } else if id != key.id() {
                 let what = format!(
-                    "it is the same key as {id:?}, so nothing is rotated and \"until\" ends \
-                     nothing; have the provider make a new one"
+                    "this is the same key as {id:?}, so no key is rotated, and \"until\" has no \
+                     effect; have the provider make a new key"
                 );
                 places.warn(&at, what);
             }

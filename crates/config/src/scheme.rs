@@ -43,8 +43,9 @@ pub fn check_verifies(at: &str, source: &SourceConfig, now: Timestamp, places: &
     let refused = valid.and_then(|key| can_verify(&source.scheme, key, now).err());
     if let Some(refusal) = refused {
         let what = format!(
-            "no request can ever verify, because what is signed as written here is refused: \
-             {refusal}; compare it with the provider's documentation"
+            "no request can ever verify, because even a request that hookbox signs by these \
+             settings is refused: {refusal}; compare the settings with the provider's \
+             documentation"
         );
         places.mistake(at, what);
     }
@@ -54,7 +55,7 @@ pub fn check_verifies(at: &str, source: &SourceConfig, now: Timestamp, places: &
 fn tolerance(at: &str, text: Option<&String>, places: &mut Places) -> Duration {
     let given = text.and_then(|text| places.take(at, duration(text)));
     if given.is_some_and(|given| given < TOLERANCE_MIN) {
-        let what = "it must be at least 1 s: timestamps are whole seconds, and with less no \
+        let what = "the value must be at least 1 s: timestamps are whole seconds, and with less no \
                     request would arrive in time";
         places.mistake(at, what);
     }
@@ -67,7 +68,7 @@ pub fn header(at: &str, name: &str, places: &mut Places) -> Option<HeaderName> {
     if OF_HTTP.contains(&header.as_str()) {
         let what = format!(
             "{header} is a header of HTTP itself, which a sender cannot choose freely; name the \
-             one that the provider documents"
+             header that the provider documents"
         );
         places.mistake(at, what);
         return None;
@@ -107,7 +108,10 @@ pub fn check(
         (None, Some(Scheme::Hmac(preset))) => written_out(at, source, preset, places),
         (None, None) => {
             let names = Preset::NAMES.join(", ");
-            places.mistake(at, format!("it needs a preset ({names}) or a scheme"));
+            places.mistake(
+                at,
+                format!("the source needs a preset ({names}) or a scheme"),
+            );
             None
         }
     }
@@ -129,7 +133,7 @@ fn unused(at: &str, source: &Source, keys: &[&str], belongs_to: &str, places: &m
     for key in keys.iter().filter(|key| set(key)) {
         places.mistake(
             &format!("{at}/{key}"),
-            format!("it belongs to {belongs_to}"),
+            format!("this key applies only to {belongs_to}"),
         );
     }
 }
@@ -165,8 +169,8 @@ fn written_out(
         let name = header(&format!("{at}/header"), &rule.header, places)?;
         if name == hmac.header {
             let what = format!(
-                "the signature is in {name}, too, and one header cannot hold both: no request \
-                 would ever verify"
+                "the signature is in {name}, too, and one header cannot contain both the signature \
+                 and the timestamp: no request would ever verify"
             );
             places.mistake(&format!("{at}/header"), what);
             return None;

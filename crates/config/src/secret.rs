@@ -45,7 +45,7 @@ impl<'a> Secrets<'a> {
         }
         let text = text.text.trim();
         if text.is_empty() {
-            places.mistake(at, "what it refers to is empty");
+            places.mistake(at, "the referenced value is empty");
             return None;
         }
         Some(text.to_owned())
@@ -54,7 +54,7 @@ impl<'a> Secrets<'a> {
     fn read(&self, reference: &Reference) -> Result<Text, String> {
         match (&reference.env, &reference.file) {
             (Some(_), None) if reference.mode.is_some() => {
-                Err("mode belongs to file: a variable has none".to_owned())
+                Err("mode applies only to file: an environment variable has no mode".to_owned())
             }
             (Some(name), None) => match (self.env)(name) {
                 Some(text) => Ok(Text {
@@ -62,8 +62,8 @@ impl<'a> Secrets<'a> {
                     warning: None,
                 }),
                 None => Err(
-                    "the environment variable that it names is not set; set it (its name is not \
-                     shown, since it may be the secret itself)"
+                    "the referenced environment variable is not set; set it (its name is not \
+                     shown, because the name may be the secret itself)"
                         .to_owned(),
                 ),
             },
@@ -71,7 +71,9 @@ impl<'a> Secrets<'a> {
             (None, Some(file)) => {
                 key_file::read(&beside(self.folder, file), reference.mode.is_some())
             }
-            (Some(_), Some(_)) | (None, None) => Err("it must name one of env and file".to_owned()),
+            (Some(_), Some(_)) | (None, None) => {
+                Err("the reference must name either env or file".to_owned())
+            }
         }
     }
 }

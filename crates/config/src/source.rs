@@ -122,7 +122,7 @@ pub fn check(
     if let Some(path) = schemas.as_deref().filter(|path| !path.is_dir()) {
         places.mistake(
             &format!("{at}/schemas"),
-            format!("{} is no folder", path.display()),
+            format!("{} is not a folder", path.display()),
         );
     }
     let name = name?;

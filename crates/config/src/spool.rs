@@ -34,15 +34,21 @@ pub fn check(folder: &Path, given: &Ingest, places: &mut Places) -> Option<Optio
     };
     let Some(url) = &given.spool else {
         if given.spool_max.is_some() {
-            places.mistake("/ingest/spool_max", "there is no spool for it to bound");
+            places.mistake(
+                "/ingest/spool_max",
+                "spool_max limits a spool, and there is no spool",
+            );
         }
         return Some(None);
     };
     if bytes_max < LEAST {
-        places.mistake("/ingest/spool_max", "it must be 16 MiB or more");
+        places.mistake("/ingest/spool_max", "the value must be 16 MiB or more");
     }
     let Some(path) = url.strip_prefix("sqlite:") else {
-        places.mistake(AT, "it must begin with sqlite:, as \"sqlite:spool.db\"");
+        places.mistake(
+            AT,
+            "the value must begin with sqlite:, as \"sqlite:spool.db\"",
+        );
         return None;
     };
     let path = sqlite(AT, folder, path, places)?;
@@ -66,6 +72,9 @@ pub fn fits(config: &Config, places: &mut Places) {
     if let StoreUrl::Sqlite(store) = &config.store
         && place(store) == place(&spool.path)
     {
-        places.mistake(AT, "it is the store's file; the spool needs one of its own");
+        places.mistake(
+            AT,
+            "this is the file of the store; the spool needs another file",
+        );
     }
 }

@@ -43,7 +43,7 @@ pub fn read(path: &Path, text: &str) -> Result<(File, Places), Mistakes> {
         // The error text of serde is not shown, because it would contain the value.
         Err(_) => Err(Mistakes::one(
             path,
-            "its structure is that of schemas/config.json, and yet it cannot be read: this is \
+            "the file has the structure of schemas/config.json and still cannot be parsed: this is \
              a bug in hookbox, please report it"
                 .to_owned(),
         )),
@@ -117,7 +117,7 @@ fn report(
         ValidationErrorKind::MinItems { .. } if pointer.ends_with("/secrets") => {
             places.mistake(
                 pointer,
-                "it needs a secret: verification cannot be switched off",
+                "the source needs a secret: verification cannot be switched off",
             );
         }
         ValidationErrorKind::Pattern { .. } => {
@@ -133,23 +133,23 @@ fn report(
 fn forms(pointer: &str) -> &'static str {
     match pointer.rsplit('/').next().unwrap_or_default() {
         "url" => {
-            "it must be { env = \"NAME\" } or { file = \"PATH\" }, because a URL may hold a \
-             password; only a \"sqlite:PATH\" URL is written out"
+            "the value must be { env = \"NAME\" } or { file = \"PATH\" }, because a URL may hold a \
+             password; only a \"sqlite:PATH\" URL may be written here"
         }
         "management" => {
-            "it must be { env = \"NAME\" } or { file = \"PATH\" }, or a URL without a password, as \
-             \"http://rabbitmq:15672\""
+            "the value must be { env = \"NAME\" } or { file = \"PATH\" }, or a URL without a \
+             password, as \"http://rabbitmq:15672\""
         }
         "topic" => {
-            "it must be a JSON Pointer into the body, as \"/type\", or { header = \"NAME\" }, with \
-             or without pointer = \"/PATH\""
+            "the value must be a JSON Pointer into the body, as \"/type\", or { header = \"NAME\" \
+             }, with or without pointer = \"/PATH\""
         }
         "identity" => {
-            "it must be a list of JSON Pointers into the body, as [\"/id\"], or \"body\", or { \
-             header = \"NAME\", with = \"body\" }"
+            "the value must be a list of JSON Pointers into the body, as [\"/id\"], or \"body\", \
+             or { header = \"NAME\", with = \"body\" }"
         }
         _ => {
-            "it must be \"dead_letter\", \"process\", \"duplicate\", or a list of { topics, \
+            "the value must be \"dead_letter\", \"process\", \"duplicate\", or a list of { topics, \
              action }"
         }
     }
@@ -159,17 +159,17 @@ fn forms(pointer: &str) -> &'static str {
 fn wording(name: &str) -> &'static str {
     match name {
         "environment" | "name" => {
-            "it must be 1 to 63 characters of a-z, 0-9, '-' and '_', and start with a letter or \
-             digit"
+            "the value must be 1 to 63 characters of a-z, 0-9, '-' and '_', and start with a \
+             letter or digit"
         }
         "body_max" | "bodies_max" | "spool_max" => {
-            "it must be a whole number and B, KiB or MiB, as \"1 MiB\""
+            "the value must be a whole number and B, KiB or MiB, as \"1 MiB\""
         }
-        "env" => "it must be the name of an environment variable, not the secret itself",
+        "env" => "the value must be the name of an environment variable, not the secret itself",
         "first" | "max" | "drain" | "drain_lead" | "tolerance" | "handler_time_limit" => {
-            "it must be a number and ms, s, min, h or d, as \"5 s\""
+            "the value must be a number and ms, s, min, h or d, as \"5 s\""
         }
-        _ => "it must begin with '/', as a JSON Pointer does",
+        _ => "the value must begin with '/', as a JSON Pointer does",
     }
 }
 

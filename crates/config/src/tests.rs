@@ -114,8 +114,8 @@ fn all_mistakes_of_structure_are_reported_at_once() {
         expect![[r#"
             hookbox.toml: the key "environment" is missing
             hookbox.toml:2:1: enviroment: there is no such key; did you mean "environment"?
-            hookbox.toml:5:1: store.url: it must be { env = "NAME" } or { file = "PATH" }, because a URL may hold a password; only a "sqlite:PATH" URL is written out
-            hookbox.toml:11:1: ingest.body_max: it must be a whole number and B, KiB or MiB, as "1 MiB"
+            hookbox.toml:5:1: store.url: the value must be { env = "NAME" } or { file = "PATH" }, because a URL may hold a password; only a "sqlite:PATH" URL may be written here
+            hookbox.toml:11:1: ingest.body_max: the value must be a whole number and B, KiB or MiB, as "1 MiB"
             hookbox.toml:12:1: ingest.limit: there is no such key
             hookbox.toml:28:59: source[0].secrets[1].value: there is no such key; a secret is never written here: { id = "NAME", env = "VARIABLE" } or { id = "NAME", file = "PATH" } says where it is
             hookbox.toml:46:11: route[0].retry.atempts: there is no such key; did you mean "attempts"?
@@ -138,11 +138,11 @@ fn all_mistakes_of_meaning_are_reported_at_once() {
     check(
         &bad,
         expect![[r#"
-            hookbox.toml:8:1: broker.url: what it refers to is empty
-            hookbox.toml:10:1: ingest.listen: off loopback it needs tls = { certificate, key }, or trusted_proxies that do the TLS
-            hookbox.toml:11:1: ingest.body_max: it must be from 1 B to 15 MiB: RabbitMQ 4 refuses messages over 16 MiB
-            hookbox.toml:27:12: source[0].secrets[0]: the environment variable that it names is not set; set it (its name is not shown, since it may be the secret itself)
-            hookbox.toml:27:77: source[0].secrets[1].until: it must be a moment as 2026-12-31T00:00:00Z
+            hookbox.toml:8:1: broker.url: the referenced value is empty
+            hookbox.toml:10:1: ingest.listen: a listener that is not on loopback needs tls = { certificate, key }, or trusted_proxies that terminate TLS
+            hookbox.toml:11:1: ingest.body_max: the value must be from 1 B to 15 MiB: RabbitMQ 4 refuses messages over 16 MiB
+            hookbox.toml:27:12: source[0].secrets[0]: the referenced environment variable is not set; set it (its name is not shown, because the name may be the secret itself)
+            hookbox.toml:27:77: source[0].secrets[1].until: the value must be a time such as 2026-12-31T00:00:00Z
             hookbox.toml:29:1: source[1].name: there are two sources of the name "begini"
             hookbox.toml:43:11: route[0].topics[0]: "begini..x" is not a topic: 1 to 200 characters of A-Z, a-z, 0-9, '_', '-' and '.'; a part between two dots is empty
             hookbox.toml:45:1: route[0].retry: attempts must be from 1 to 100, so that every event ends somewhere
@@ -183,7 +183,7 @@ fn routes_are_checked() {
     check(
         &more(slow),
         expect![[r#"
-            hookbox.toml:50:1: route[1].handler_time_limit: it must be from 1 ms to 3 min: RabbitMQ redelivers a message that is not settled within 30 min
+            hookbox.toml:50:1: route[1].handler_time_limit: the value must be from 1 ms to 3 min: RabbitMQ redelivers a message that is not settled within 30 min
         "#]],
     );
 }
@@ -208,7 +208,7 @@ fn a_syntax_error_is_reported_with_its_place() {
     check(
         &GOOD.replace("preset = \"begini\"", ""),
         expect![[r#"
-            hookbox.toml:24:1: source[0]: it needs a preset (begini, github, standard-webhooks) or a scheme
+            hookbox.toml:24:1: source[0]: the source needs a preset (begini, github, standard-webhooks) or a scheme
         "#]],
     );
     check(
@@ -226,7 +226,7 @@ fn a_syntax_error_is_reported_with_its_place() {
     check(
         &GOOD.replace("id = \"old\"", "id = \"2026-11\""),
         expect![[r#"
-            hookbox.toml:27:47: source[0].secrets[1].id: the id "2026-11" is there twice
+            hookbox.toml:27:47: source[0].secrets[1].id: the id "2026-11" occurs twice
         "#]],
     );
 }
@@ -246,10 +246,10 @@ fn structure_and_meaning_are_reported_together() {
         expect![[r#"
             hookbox.toml:12:1: ingest.connection: there is no such key; did you mean "connections"?
             hookbox.toml:16:1: ingest.trusted_proxies: the value is not of type "array"
-            hookbox.toml:27:12: source[0].secrets[0]: the environment variable that it names is not set; set it (its name is not shown, since it may be the secret itself)
+            hookbox.toml:27:12: source[0].secrets[0]: the referenced environment variable is not set; set it (its name is not shown, because the name may be the secret itself)
             hookbox.toml:32:1: source[1].algorithm: the value is not one of "sha256" or "sha512"
             hookbox.toml:43:11: route[0].topics[0]: "begini..x" is not a topic: 1 to 200 characters of A-Z, a-z, 0-9, '_', '-' and '.'; a part between two dots is empty
-            hookbox.toml:45:26: route[0].retry.first: it must be a number and ms, s, min, h or d, as "5 s"
+            hookbox.toml:45:26: route[0].retry.first: the value must be a number and ms, s, min, h or d, as "5 s"
         "#]],
     );
 }
@@ -260,18 +260,18 @@ fn what_would_be_ignored_is_refused() {
     check(
         &GOOD.replace(begini, &format!("{begini}tolerance = \"1 min\"\n")),
         expect![[r#"
-            hookbox.toml:27:1: source[0].tolerance: it belongs to scheme "standard-webhooks"; an HMAC has timestamp = { header, tolerance }
+            hookbox.toml:27:1: source[0].tolerance: this key applies only to scheme "standard-webhooks"; an HMAC has timestamp = { header, tolerance }
         "#]],
     );
     check(
         &GOOD.replace("scheme = \"hmac\"", "scheme = \"standard-webhooks\""),
         expect![[r#"
-            hookbox.toml:31:1: source[1].header: it belongs to scheme "hmac"
-            hookbox.toml:32:1: source[1].algorithm: it belongs to scheme "hmac"
-            hookbox.toml:33:1: source[1].encoding: it belongs to scheme "hmac"
-            hookbox.toml:34:1: source[1].prefix: it belongs to scheme "hmac"
-            hookbox.toml:35:1: source[1].timestamp: it belongs to scheme "hmac"
-            hookbox.toml:40:12: source[1].secrets[0]: the secret is not base64, as Standard Webhooks writes secrets
+            hookbox.toml:31:1: source[1].header: this key applies only to scheme "hmac"
+            hookbox.toml:32:1: source[1].algorithm: this key applies only to scheme "hmac"
+            hookbox.toml:33:1: source[1].encoding: this key applies only to scheme "hmac"
+            hookbox.toml:34:1: source[1].prefix: this key applies only to scheme "hmac"
+            hookbox.toml:35:1: source[1].timestamp: this key applies only to scheme "hmac"
+            hookbox.toml:40:12: source[1].secrets[0]: the secret is not base64, in which Standard Webhooks encodes secrets
         "#]],
     );
 }
@@ -294,19 +294,19 @@ fn a_file_is_one_however_it_is_written() {
     check(
         &broker("sqlite:"),
         expect![[r#"
-        hookbox.toml:8:1: broker.url: behind sqlite: comes a path, without // and without parameters, as "sqlite:hookbox.db" or "sqlite:/var/lib/hookbox/hookbox.db"
+        hookbox.toml:8:1: broker.url: after sqlite: there must be a path, without // and without parameters, such as "sqlite:hookbox.db" or "sqlite:/var/lib/hookbox/hookbox.db"
     "#]],
     );
     check(
         &broker("sqlite://h.db"),
         expect![[r#"
-        hookbox.toml:8:1: broker.url: behind sqlite: comes a path, without // and without parameters, as "sqlite:hookbox.db" or "sqlite:/var/lib/hookbox/hookbox.db"
+        hookbox.toml:8:1: broker.url: after sqlite: there must be a path, without // and without parameters, such as "sqlite:hookbox.db" or "sqlite:/var/lib/hookbox/hookbox.db"
     "#]],
     );
     check(
         &broker("sqlite:h.db?mode=rwc"),
         expect![[r#"
-        hookbox.toml:8:1: broker.url: behind sqlite: comes a path, without // and without parameters, as "sqlite:hookbox.db" or "sqlite:/var/lib/hookbox/hookbox.db"
+        hookbox.toml:8:1: broker.url: after sqlite: there must be a path, without // and without parameters, such as "sqlite:hookbox.db" or "sqlite:/var/lib/hookbox/hookbox.db"
     "#]],
     );
 }

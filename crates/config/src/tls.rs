@@ -38,7 +38,7 @@ pub fn check(
 /// because it may be a private key.
 fn path(at: &str, folder: &Path, given: &str, places: &mut Places) -> Option<PathBuf> {
     if given.contains("-----BEGIN") || given.contains('\n') {
-        places.mistake(at, "it must be the path of a PEM file, not its text");
+        places.mistake(at, "the value must be the path of a PEM file, not its text");
         return None;
     }
     Some(beside(folder, given))

@@ -16,7 +16,7 @@ pub fn duration(text: &str) -> Result<Duration, String> {
         "d" => 86_400.0,
         _ => {
             return Err(format!(
-                "{text:?} has no unit: write ms, s, min, h or d behind it"
+                "{text:?} has no unit: write ms, s, min, h or d after the number"
             ));
         }
     };
@@ -39,7 +39,7 @@ pub fn size(text: &str) -> Result<usize, String> {
         "MiB" => 1024 * 1024,
         _ => {
             return Err(format!(
-                "{text:?} has no unit: write B, KiB or MiB behind it"
+                "{text:?} has no unit: write B, KiB or MiB after the number"
             ));
         }
     };

@@ -51,7 +51,7 @@ pub enum WireError {
     #[error("it is of version {0}, which this build does not know; upgrade hookbox")]
     UnknownVersion(u8),
     /// The bytes end too early.
-    #[error("it ends too early")]
+    #[error("it ends in the middle")]
     Truncated,
     /// The header is not valid for the version that the bytes state.
     #[error("its header cannot be read (at column {column})")]
@@ -114,7 +114,7 @@ fn encode_header(envelope: &Envelope) -> Vec<u8> {
         redo: envelope.redo,
     };
     // A struct of strings and numbers can always be serialised.
-    serde_json::to_vec(&header).expect("a header is plain data")
+    serde_json::to_vec(&header).expect("strings and numbers can be serialised")
 }
 
 /// Joins batches into one batch, byte for byte and in their order, so header members that only a

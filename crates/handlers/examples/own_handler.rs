@@ -95,7 +95,7 @@ async fn show(folder: &std::path::Path) -> anyhow::Result<()> {
     // Ingest does this once a signature is verified. Here the same event is published twice, under
     // two receipts.
     for number in 1..=2 {
-        let batch = Batch::of(&[envelope(number)?]).expect("one envelope is a batch");
+        let batch = Batch::of(&[envelope(number)?]).expect("a batch of one envelope is valid");
         sqlite.publish(std::slice::from_ref(&route), &batch).await?;
     }
 
@@ -134,7 +134,10 @@ async fn show(folder: &std::path::Path) -> anyhow::Result<()> {
             .await?;
     store.rollback(tx).await;
     println!("booked: {rows} receipt over {cents} cents");
-    anyhow::ensure!((rows, cents) == (1, 1250), "the effect must be there once");
+    anyhow::ensure!(
+        (rows, cents) == (1, 1250),
+        "the effect of the handler must exist once"
+    );
     Store::close(&*store).await;
     Ok(())
 }

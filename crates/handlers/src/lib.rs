@@ -43,7 +43,9 @@ mod tests {
     fn the_config_names_every_built_in_handler_and_no_other() {
         let schema: serde_json::Value = serde_json::from_str(SCHEMA).expect("JSON");
         let kinds = "/properties/route/items/properties/handler/properties/kind/enum";
-        let kinds = schema.pointer(kinds).expect("the kinds of handlers");
+        let kinds = schema
+            .pointer(kinds)
+            .expect("the schema lists the kinds of handlers");
         assert_eq!(*kinds, serde_json::json!(NAMES));
         for name in NAMES {
             let names = [

@@ -41,7 +41,7 @@ const EXIT_CODES: &str = "Exit codes: 0 done; 1 failed, or the check found probl
 /// Logging options, which override the config.
 #[derive(Debug, Clone, Default, Args)]
 pub struct LogArgs {
-    /// What services log on standard error, as "info" or "hookbox_worker=debug,info" [default:
+    /// The filter for the log of services, such as "info" or "hookbox_worker=debug,info" [default:
     /// $HOOKBOX_LOG, else the config's]
     #[arg(long = "log", global = true, value_name = "FILTER", value_parser = log_filter)]
     pub filter: Option<String>,
@@ -119,7 +119,7 @@ pub enum Command {
 /// Arguments of `dev`.
 #[derive(Debug, Args)]
 pub struct DevArgs {
-    /// Where the config, the key and the database are kept
+    /// The folder of the config, the key and the database
     #[arg(long, default_value = crate::command::DEV_FOLDER, value_name = "FOLDER")]
     pub dir: PathBuf,
 
@@ -146,7 +146,7 @@ pub struct RunArgs {
     #[arg(long)]
     pub create: bool,
 
-    /// Options of every service
+    /// The options that every service has
     #[command(flatten)]
     pub service: ServiceArgs,
 }
@@ -158,7 +158,7 @@ pub struct WorkerArgs {
     #[arg(long, value_name = "NAME")]
     pub route: Vec<RouteName>,
 
-    /// Options of every service
+    /// The options that every service has
     #[command(flatten)]
     pub service: ServiceArgs,
 }

@@ -216,7 +216,7 @@ pub fn ingest_config(config: &Config) -> anyhow::Result<ingest::Config> {
         .partition(|route| route.name.as_str() != hookbox_config::UNROUTED);
     let unrouted = unrouted
         .first()
-        .context("the route for everything else is always there")?;
+        .context("the route \"unrouted\" always exists")?;
     let mut limits = ingest::Limits::standard();
     limits.body_max = config.ingest.body_max;
     limits.body_bytes_in_flight_max = config.ingest.bodies_max;

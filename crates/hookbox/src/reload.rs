@@ -129,7 +129,7 @@ impl Reloader {
                 Ok(reloader) => reloader,
                 Err(_) => {
                     tracing::error!(
-                        "the reloader failed: changes of files take effect after a restart only"
+                        "the reloader failed: changes of files take effect only after a restart"
                     );
                     return;
                 }

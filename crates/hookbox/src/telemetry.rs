@@ -129,7 +129,8 @@ impl Log {
 /// Returns the line that replaces dropped lines. It is written regardless of the filter.
 fn notice(json: bool, now: Timestamp, dropped: u64) -> Vec<u8> {
     let what = format!(
-        "{dropped} log lines were dropped because standard error was not read, or are too long"
+        "{dropped} log lines were dropped, because standard error was not read or the lines were \
+         too long"
     );
     let line = if json {
         let fields = serde_json::json!({ "message": what, "dropped": dropped });

@@ -100,7 +100,7 @@ fn chain(config: &Config, path: &Path) -> anyhow::Result<Vec<CertificateDer<'sta
         .collect::<Result<Vec<_>, _>>()
         .with_context(unusable)?;
     if chain.is_empty() {
-        let none = anyhow!("there is no certificate in it, as PEM");
+        let none = anyhow!("the file contains no certificate in PEM format");
         return Err(none.context(unusable()));
     }
     Ok(chain)
@@ -122,8 +122,8 @@ fn check_dates(
 
 fn check_date(der: &[u8], now: Timestamp) -> anyhow::Result<()> {
     // The parser's error is about ASN.1 and does not help an operator, so it is replaced.
-    let (_, certificate) =
-        X509Certificate::from_der(der).map_err(|_| anyhow!("its dates cannot be read"))?;
+    let (_, certificate) = X509Certificate::from_der(der)
+        .map_err(|_| anyhow!("the dates of the certificate cannot be read"))?;
     let validity = certificate.validity();
     let (from, until) = (
         validity.not_before.timestamp(),
@@ -133,14 +133,14 @@ fn check_date(der: &[u8], now: Timestamp) -> anyhow::Result<()> {
     if now.unix_seconds() > until {
         let until = moment(until);
         return Err(anyhow!(
-            "it expired at {until}, and senders that check it do not connect; renew it"
+            "the certificate expired at {until}, and senders that check it do not connect; renew it"
         ));
     }
     if now.unix_seconds() < from {
         let from = moment(from);
         return Err(anyhow!(
-            "it is not valid before {from}, and senders that check it do not connect; check the \
-             clock, or use the one before it until then"
+            "the certificate is not valid before {from}, and senders that check it do not connect; \
+             check the clock, or use the previous certificate until then"
         ));
     }
     Ok(())

@@ -127,7 +127,7 @@ pub(crate) fn verifies(algorithm: Algorithm, key: &Key, parts: &[&[u8]], signatu
 
 fn mac<M: Mac + KeyInit>(key: &Key, parts: &[&[u8]]) -> M {
     // RFC 2104 allows keys of any length.
-    let mut mac = <M as KeyInit>::new_from_slice(key.secret()).expect("any length is a key");
+    let mut mac = <M as KeyInit>::new_from_slice(key.secret()).expect("a key may have any length");
     for part in parts {
         mac.update(part);
     }

@@ -74,7 +74,8 @@ impl Key {
     /// HMAC-SHA-256 of the secret under `salt`, which must be random and stored nowhere.
     pub fn fingerprint(&self, salt: &[u8; 32]) -> [u8; 32] {
         // RFC 2104 allows keys of any length.
-        let mac = <Hmac<Sha256> as KeyInit>::new_from_slice(salt).expect("any length is a key");
+        let mac =
+            <Hmac<Sha256> as KeyInit>::new_from_slice(salt).expect("a key may have any length");
         mac.chain_update(self.secret())
             .finalize()
             .into_bytes()

@@ -113,7 +113,7 @@ fn a_file_that_others_can_read_is_warned_of() {
         assert_eq!(folder.says("\"key\", mode = \"any\""), Ok(vec![]));
     }
     let refused = folder.refuses("\"key\", env = \"KEY\"");
-    assert_eq!(refused, "it must name one of env and file");
+    assert_eq!(refused, "the reference must name either env or file");
     // A file that contains a URL is also a secret.
     folder.write("store", b"postgres://u:hunter2@localhost/db", 0o644);
     let text = GOOD.replace("env = \"DATABASE_URL\"", "file = \"store\"");
@@ -128,7 +128,7 @@ fn a_file_that_others_can_read_is_warned_of() {
     check(
         &GOOD.replacen("env = \"KEY\"", "env = \"KEY\", mode = \"any\"", 1),
         expect![[r#"
-            hookbox.toml:27:12: source[0].secrets[0]: mode belongs to file: a variable has none
+            hookbox.toml:27:12: source[0].secrets[0]: mode applies only to file: an environment variable has no mode
         "#]],
     );
 }
@@ -177,9 +177,9 @@ fn what_is_no_file_is_refused_as_a_certificate() {
     folder.make_pipe();
     folder.write("key", KEY, 0o600);
     for (file, why) in [
-        ("pipe", "pipe: it is a named pipe"),
-        ("/dev/zero", "/dev/zero: it is a device"),
-        (".", "it is a folder"),
+        ("pipe", "pipe: this is a named pipe"),
+        ("/dev/zero", "/dev/zero: this is a device"),
+        (".", "this is a folder"),
         ("absent", "absent cannot be found"),
     ] {
         let tls = format!("tls = {{ certificate = \"{file}\", key = \"key\" }}\n");

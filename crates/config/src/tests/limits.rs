@@ -9,7 +9,7 @@ fn limits_and_addresses_are_checked() {
     check(
         &GOOD.replace("bodies_max = \"32 MiB\"", "bodies_max = \"512 KiB\""),
         expect![[r#"
-            hookbox.toml:14:1: ingest.bodies_max: it must be at least body_max, or the largest body would never be taken
+            hookbox.toml:14:1: ingest.bodies_max: the value must be at least body_max, or the largest body would never be accepted
         "#]],
     );
     check(
@@ -28,26 +28,26 @@ fn limits_and_addresses_are_checked() {
     check(
         &GOOD.replace("drain = \"10 s\"", "drain = \"10 min\""),
         expect![[r#"
-            hookbox.toml:3:1: drain: it must be from 1 ms to 90 s
+            hookbox.toml:3:1: drain: the value must be from 1 ms to 90 s
         "#]],
     );
     check(
         &GOOD.replace("waiting = 200", "drain_lead = \"6 s\""),
         expect![[r#"
-            hookbox.toml:15:1: ingest.drain_lead: it must be at most half of drain, which it is a part of: requests that are open then still need time for their answers
+            hookbox.toml:15:1: ingest.drain_lead: the lead must be at most half of drain, of which it is a part: requests that are open after the lead still need time for their answers
         "#]],
     );
     check(
         &GOOD.replace("waiting = 200", "drain_lead = \"soon\""),
         expect![[r#"
-            hookbox.toml:15:1: ingest.drain_lead: it must be a number and ms, s, min, h or d, as "5 s"
+            hookbox.toml:15:1: ingest.drain_lead: the value must be a number and ms, s, min, h or d, as "5 s"
         "#]],
     );
     for idle in ["4 s", "3 h"] {
         check(
             &GOOD.replace("waiting = 200", &format!("idle = \"{idle}\"")),
             expect![[r#"
-                hookbox.toml:15:1: ingest.idle: it must be from 5 s to 2 h, and longer than the load balancer in front keeps its idle connections (ALB and nginx: 60 s)
+                hookbox.toml:15:1: ingest.idle: the value must be from 5 s to 2 h, and longer than the load balancer in front keeps its idle connections (ALB and nginx: 60 s)
             "#]],
         );
     }
@@ -63,13 +63,13 @@ fn limits_and_addresses_are_checked() {
             "handler_time_limit = \"10 min\"",
         ),
         expect![[r#"
-            hookbox.toml:20:1: worker.handler_time_limit: it must be from 1 ms to 3 min: RabbitMQ redelivers a message that is not settled within 30 min
+            hookbox.toml:20:1: worker.handler_time_limit: the value must be from 1 ms to 3 min: RabbitMQ redelivers a message that is not settled within 30 min
         "#]],
     );
     check(
         &GOOD.replace("\"process\" }]", "\"drop\" }]"),
         expect![[r#"
-            hookbox.toml:38:1: source[1].on_conflict: it must be "dead_letter", "process", "duplicate", or a list of { topics, action }
+            hookbox.toml:38:1: source[1].on_conflict: the value must be "dead_letter", "process", "duplicate", or a list of { topics, action }
         "#]],
     );
     check(
@@ -115,7 +115,7 @@ fn the_lifetime_of_a_connection_is_checked() {
                 &format!("connection_lifetime = \"{lifetime}\""),
             ),
             expect![[r#"
-                hookbox.toml:6:1: store.connection_lifetime: it must be from 1 s to 1 h
+                hookbox.toml:6:1: store.connection_lifetime: the value must be from 1 s to 1 h
             "#]],
         );
     }
@@ -132,7 +132,7 @@ fn peers_that_are_everyone_are_refused() {
         check(
             &proxies(everything),
             expect![[r#"
-                hookbox.toml:16:1: ingest.trusted_proxies: every address is in it, so any peer would be trusted to say who sent a request and that it came over https; name the addresses of your proxies
+                hookbox.toml:16:1: ingest.trusted_proxies: the list contains every address, so any peer would be trusted to say who sent a request and that it came over https; name the addresses of your proxies
             "#]],
         );
     }
@@ -145,7 +145,7 @@ fn peers_that_are_everyone_are_refused() {
     check(
         &plain("\"0.0.0.0/0\""),
         expect![[r#"
-            hookbox.toml:16:1: ingest.plain_http_from: every address is in it, so any peer could send over plain HTTP; name the addresses that may
+            hookbox.toml:16:1: ingest.plain_http_from: the list contains every address, so any peer could send over plain HTTP; name the addresses that may do so
         "#]],
     );
 }

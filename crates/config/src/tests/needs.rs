@@ -66,7 +66,7 @@ fn what_is_not_resolved_is_checked_as_it_is_written() {
     let none = |_: &str| None;
     let refusal = refusal(&bad, &none, Needs::NONE);
     assert_eq!(refusal.lines().count(), 2, "{refusal}");
-    assert!(refusal.contains("is there twice") && refusal.contains("it must be a moment"));
+    assert!(refusal.contains("occurs twice") && refusal.contains("the value must be a time"));
     let config = Config::parse_for(Path::new("hookbox.toml"), GOOD, &none, Needs::NONE, NOW);
     let config = config.unwrap_or_else(|mistakes| panic!("{mistakes}"));
     assert!(matches!(config.store, StoreUrl::NotResolved));

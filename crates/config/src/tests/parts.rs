@@ -77,10 +77,20 @@ fn faults() -> Vec<(&'static str, Fault, Part, &'static str)> {
     let two = || Part::Keys("two".to_owned());
     let schemas = || Part::Schemas("one".to_owned());
     vec![
-        ("one", Fault::Absent, one(), "secrets[0]: the file that it"),
+        (
+            "one",
+            Fault::Absent,
+            one(),
+            "secrets[0]: the referenced file",
+        ),
         ("one", Fault::Folder, one(), "one is a folder"),
         ("other", Fault::Pipe, one(), "other is a named pipe"),
-        ("one", Fault::Text(" \n"), one(), "refers to is empty"),
+        (
+            "one",
+            Fault::Text(" \n"),
+            one(),
+            "referenced value is empty",
+        ),
         ("one", Fault::Text("a-key"), one(), "shorter than 8 bytes"),
         ("two", Fault::Text("whsec_MDEyMzQ1N"), two(), "not base64"),
         (
@@ -93,13 +103,13 @@ fn faults() -> Vec<(&'static str, Fault, Part, &'static str)> {
             "cert.pem",
             Fault::Pipe,
             Part::Certificate,
-            "cert.pem: it is a named pipe",
+            "cert.pem: this is a named pipe",
         ),
         (
             "key.pem",
             Fault::Absent,
             Part::Certificate,
-            "ingest.tls.key: the file that",
+            "ingest.tls.key: the referenced",
         ),
         (
             "key.pem",
@@ -107,14 +117,24 @@ fn faults() -> Vec<(&'static str, Fault, Part, &'static str)> {
             Part::Certificate,
             "key.pem is a folder",
         ),
-        ("schemas", Fault::Absent, schemas(), "schemas is no folder"),
+        (
+            "schemas",
+            Fault::Absent,
+            schemas(),
+            "schemas is not a folder",
+        ),
         (
             "schemas",
             Fault::Text("{}"),
             schemas(),
-            "schemas is no folder",
+            "schemas is not a folder",
         ),
-        ("store", Fault::Absent, Part::Servers, "store.url: the file"),
+        (
+            "store",
+            Fault::Absent,
+            Part::Servers,
+            "store.url: the referenced file",
+        ),
     ]
 }
 

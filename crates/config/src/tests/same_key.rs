@@ -46,6 +46,6 @@ fn one_key_twice_in_a_source_is_warned_of() {
     let [warning] = &config.warnings[..] else {
         panic!("{:?}", config.warnings)
     };
-    assert!(warning.contains("source[0].secrets[1]: it is the same key as \"2026-11\""));
+    assert!(warning.contains("source[0].secrets[1]: this is the same key as \"2026-11\""));
     assert!(!warning.contains("canary"), "{warning}");
 }

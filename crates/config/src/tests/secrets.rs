@@ -33,37 +33,37 @@ fn a_secret_is_never_written_down_and_never_shown() {
     check(
         &secrets("[{ id = \"a\", env = \"hunter2+/=\" }]"),
         expect![[r#"
-            hookbox.toml:27:24: source[0].secrets[0].env: it must be the name of an environment variable, not the secret itself
+            hookbox.toml:27:24: source[0].secrets[0].env: the value must be the name of an environment variable, not the secret itself
         "#]],
     );
     check(
         &secrets("[{ id = \"a\" }]"),
         expect![[r#"
-        hookbox.toml:27:12: source[0].secrets[0]: it must name one of env and file
+        hookbox.toml:27:12: source[0].secrets[0]: the reference must name either env or file
     "#]],
     );
     check(
         &secrets("[{ id = \"a\", env = \"KEY\", file = \"key\" }]"),
         expect![[r#"
-            hookbox.toml:27:12: source[0].secrets[0]: it must name one of env and file
+            hookbox.toml:27:12: source[0].secrets[0]: the reference must name either env or file
         "#]],
     );
     check(
         &secrets("[{ id = \"a\", file = \"nowhere\" }]"),
         expect![[r#"
-            hookbox.toml:27:12: source[0].secrets[0]: the file that it names cannot be found (No such file or directory (os error 2)); its path is not shown, since it may be the secret itself
+            hookbox.toml:27:12: source[0].secrets[0]: the referenced file cannot be found (No such file or directory (os error 2)); its path is not shown, because the path may be the secret itself
         "#]],
     );
     check(
         &secrets("[]"),
         expect![[r#"
-        hookbox.toml:27:1: source[0].secrets: it needs a secret: verification cannot be switched off
+        hookbox.toml:27:1: source[0].secrets: the source needs a secret: verification cannot be switched off
     "#]],
     );
     check(
         &GOOD.replace("{ env = \"AMQP_URL\" }", "\"amqp://u:hunter2@h\""),
         expect![[r#"
-            hookbox.toml:8:1: broker.url: it must be { env = "NAME" } or { file = "PATH" }, because a URL may hold a password; only a "sqlite:PATH" URL is written out
+            hookbox.toml:8:1: broker.url: the value must be { env = "NAME" } or { file = "PATH" }, because a URL may hold a password; only a "sqlite:PATH" URL may be written here
         "#]],
     );
     let pem = "tls = { certificate = \"nowhere\", key = \"\"\"-----BEGIN hunter2\n\"\"\" }\n";
@@ -71,7 +71,7 @@ fn a_secret_is_never_written_down_and_never_shown() {
         &GOOD.replace("connections = 100\n", &format!("connections = 100\n{pem}")),
         expect![[r#"
             hookbox.toml:13:9: ingest.tls.certificate: the file nowhere cannot be found (No such file or directory (os error 2))
-            hookbox.toml:13:34: ingest.tls.key: it must be the path of a PEM file, not its text
+            hookbox.toml:13:34: ingest.tls.key: the value must be the path of a PEM file, not its text
         "#]],
     );
 }
@@ -85,7 +85,7 @@ fn a_secret_ends_and_another_takes_over() {
     check(
         &until("2026-12-31"),
         expect![[r#"
-        hookbox.toml:27:73: source[0].secrets[1].until: it must be a moment as 2026-12-31T00:00:00Z
+        hookbox.toml:27:73: source[0].secrets[1].until: the value must be a time such as 2026-12-31T00:00:00Z
     "#]],
     );
     let all = until("2026-01-01T00:00:00Z").replace(

@@ -28,14 +28,14 @@ fn an_invalid_spool_is_reported() {
     check(
         &with("spool = \"/var/spool\"\nspool_max = \"15 MiB\""),
         expect![[r#"
-            hookbox.toml:10:1: ingest.spool: it must begin with sqlite:, as "sqlite:spool.db"
-            hookbox.toml:11:1: ingest.spool_max: it must be 16 MiB or more
+            hookbox.toml:10:1: ingest.spool: the value must begin with sqlite:, as "sqlite:spool.db"
+            hookbox.toml:11:1: ingest.spool_max: the value must be 16 MiB or more
         "#]],
     );
     check(
         &with("spool_max = \"1024 MiB\""),
         expect![[r#"
-        hookbox.toml:10:1: ingest.spool_max: there is no spool for it to bound
+        hookbox.toml:10:1: ingest.spool_max: spool_max limits a spool, and there is no spool
     "#]],
     );
     let one = with("spool = \"sqlite:hookbox.db\"")
@@ -44,9 +44,9 @@ fn an_invalid_spool_is_reported() {
     check(
         &one,
         expect![[r#"
-        hookbox.toml:10:1: ingest.spool: it is the store's file; the spool needs one of its own
-        hookbox.toml:10:1: ingest.spool: the broker is a file on this machine, and never unavailable: remove the spool
-    "#]],
+            hookbox.toml:10:1: ingest.spool: the broker is a file on this machine, and never unavailable: remove the spool
+            hookbox.toml:10:1: ingest.spool: this is the file of the store; the spool needs another file
+        "#]],
     );
 }
 
@@ -60,7 +60,7 @@ fn a_management_url_with_a_password_is_a_reference() {
     check(
         &managed("management = \"http://u:hunter2@rabbitmq\""),
         expect![[r#"
-            hookbox.toml:8:1: broker.management: it must be { env = "NAME" } or { file = "PATH" }, or a URL without a password, as "http://rabbitmq:15672"
+            hookbox.toml:8:1: broker.management: the value must be { env = "NAME" } or { file = "PATH" }, or a URL without a password, as "http://rabbitmq:15672"
         "#]],
     );
     check(

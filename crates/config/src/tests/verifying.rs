@@ -18,43 +18,43 @@ fn a_source_that_can_never_verify_is_refused() {
         (
             good("header = \"X-Time\"", "header = \"x-sig\""),
             expect![[r#"
-                hookbox.toml:35:15: source[1].timestamp.header: the signature is in x-sig, too, and one header cannot hold both: no request would ever verify
+                hookbox.toml:35:15: source[1].timestamp.header: the signature is in x-sig, too, and one header cannot contain both the signature and the timestamp: no request would ever verify
             "#]],
         ),
         (
             good("header = \"X-Sig\"", "header = \"Content-Length\""),
             expect![[r#"
-                hookbox.toml:31:1: source[1].header: content-length is a header of HTTP itself, which a sender cannot choose freely; name the one that the provider documents
+                hookbox.toml:31:1: source[1].header: content-length is a header of HTTP itself, which a sender cannot choose freely; name the header that the provider documents
             "#]],
         ),
         (
             good("header = \"X-Time\"", "header = \"Date\""),
             expect![[r#"
-                hookbox.toml:35:15: source[1].timestamp.header: date is a header of HTTP itself, which a sender cannot choose freely; name the one that the provider documents
+                hookbox.toml:35:15: source[1].timestamp.header: date is a header of HTTP itself, which a sender cannot choose freely; name the header that the provider documents
             "#]],
         ),
         (
             good("tolerance = \"5 min\"", "tolerance = \"500 ms\""),
             expect![[r#"
-                hookbox.toml:35:51: source[1].timestamp.tolerance: it must be at least 1 s: timestamps are whole seconds, and with less no request would arrive in time
+                hookbox.toml:35:51: source[1].timestamp.tolerance: the value must be at least 1 s: timestamps are whole seconds, and with less no request would arrive in time
             "#]],
         ),
         (
             good("prefix = \"v0=\"", "prefix = \" v0=\""),
             expect![[r#"
-                hookbox.toml:28:1: source[1]: no request can ever verify, because what is signed as written here is refused: the signature is not written as the scheme requires (prefix, length or alphabet); compare it with the provider's documentation
+                hookbox.toml:28:1: source[1]: no request can ever verify, because even a request that hookbox signs by these settings is refused: the signature is not written as the scheme requires (prefix, length or alphabet); compare the settings with the provider's documentation
             "#]],
         ),
         (
             good("prefix = \"v0=\"", "prefix = \"v\u{e9}\""),
             expect![[r#"
-                hookbox.toml:28:1: source[1]: no request can ever verify, because what is signed as written here is refused: a signature header has characters or a length that no signature has; compare it with the provider's documentation
+                hookbox.toml:28:1: source[1]: no request can ever verify, because even a request that hookbox signs by these settings is refused: a signature header has characters or a length that no signature has; compare the settings with the provider's documentation
             "#]],
         ),
         (
             good("prefix = \"v0=\"", "prefix = \"v0\\n\""),
             expect![[r#"
-                hookbox.toml:28:1: source[1]: no request can ever verify, because what is signed as written here is refused: the signature is not written as the scheme requires (prefix, length or alphabet); compare it with the provider's documentation
+                hookbox.toml:28:1: source[1]: no request can ever verify, because even a request that hookbox signs by these settings is refused: the signature is not written as the scheme requires (prefix, length or alphabet); compare the settings with the provider's documentation
             "#]],
         ),
         (
@@ -63,7 +63,7 @@ fn a_source_that_can_never_verify_is_refused() {
                 &format!("prefix = \"{}\"", "x".repeat(4096)),
             ),
             expect![[r#"
-                hookbox.toml:28:1: source[1]: no request can ever verify, because what is signed as written here is refused: a signature header has characters or a length that no signature has; compare it with the provider's documentation
+                hookbox.toml:28:1: source[1]: no request can ever verify, because even a request that hookbox signs by these settings is refused: a signature header has characters or a length that no signature has; compare the settings with the provider's documentation
             "#]],
         ),
     ] {
@@ -86,8 +86,8 @@ fn a_key_that_can_be_guessed_is_refused_and_a_weak_one_is_warned_about() {
     };
     let refused = |key| parse(GOOD, key).err().expect("it is refused").to_string();
     expect![[r#"
-        hookbox.toml:27:12: source[0].secrets[0]: the secret is shorter than 8 bytes: it can be found by trying from one captured request; make one of 32 random bytes and give it to the provider
-        hookbox.toml:40:12: source[1].secrets[0]: the secret is shorter than 8 bytes: it can be found by trying from one captured request; make one of 32 random bytes and give it to the provider
+        hookbox.toml:27:12: source[0].secrets[0]: the secret is shorter than 8 bytes: one captured request is enough to find it by trying all keys; make a secret of 32 random bytes and give it to the provider
+        hookbox.toml:40:12: source[1].secrets[0]: the secret is shorter than 8 bytes: one captured request is enough to find it by trying all keys; make a secret of 32 random bytes and give it to the provider
     "#]]
     .assert_eq(&(refused("canary7") + "\n"));
     assert_eq!(refused("kj"), refused("canary7"));

@@ -144,7 +144,7 @@ fn rate(text: &str) -> Result<f64, String> {
         .parse()
         .ok()
         .filter(|rate: &f64| rate.is_finite() && *rate > 0.0)
-        .ok_or_else(|| format!("{text:?} is no rate: write how many a second, as 5/s"))
+        .ok_or_else(|| format!("{text:?} is not a rate: write a number per second, such as 5/s"))
 }
 
 /// Arguments of `dead replay`, `dead discard` and `dead restore`.

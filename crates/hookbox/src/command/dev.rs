@@ -66,8 +66,8 @@ pub async fn run(args: &DevArgs, logging: &LogArgs, json: bool, log: &Log) -> an
 fn loopback_only(listen: SocketAddr) -> anyhow::Result<()> {
     if !listen.ip().is_loopback() {
         bail!(
-            "{listen} is not loopback, and `hookbox dev` has a development key and no TLS; write \
-             a config for that (see docs/CONFIG.md)"
+            "{listen} is not loopback, and `hookbox dev` must not be reached from elsewhere: it \
+             has a development key and no TLS; write a config instead (see docs/CONFIG.md)"
         );
     }
     Ok(())

@@ -25,7 +25,7 @@ pub async fn run(cli: &Cli, args: &HealthcheckArgs) -> anyhow::Result<Exit> {
         None => urls(&load(cli, Needs::NONE)?)?,
     };
     let status = tokio::time::timeout(DEADLINE, first(&urls)).await;
-    let status = status.context("it did not answer in time")??;
+    let status = status.context("the server did not answer in time")??;
     // The exit code is the result of the check: a failure to print must not make a container
     // unhealthy.
     let _ = print::text(&format!("{status}\n"));
@@ -46,7 +46,8 @@ async fn first(urls: &[String]) -> anyhow::Result<StatusCode> {
             .with_context(|| format!("{text:?} is not a URL"))?;
         if url.scheme_str() != Some("http") {
             bail!(
-                "{url} is not an http URL; check a listener with TLS with one of its own clients"
+                "{url} is not an http URL; to check a listener with TLS, use another client, such \
+                 as curl"
             );
         }
         match client.get(url).await {

@@ -110,8 +110,8 @@ fn deleted_queues(lines: &[String]) -> OpenError {
             "it misses queues that were used before: {}",
             lines.join("; ")
         ),
-        remedy: "run `hookbox queues declare` to declare them empty, and `hookbox reconcile` to \
-                 list the receipts that are known to be lost"
+        remedy: "run `hookbox queues declare` to declare these queues again, empty, and `hookbox \
+                 reconcile` to list the receipts that are known to be lost"
             .to_owned(),
         source: None,
     }

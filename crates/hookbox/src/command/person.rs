@@ -23,7 +23,7 @@ pub struct ByArgs {
 /// name of the operator.
 #[derive(Debug, Args)]
 pub struct ConfirmArgs {
-    /// Only report how many would be changed
+    /// Change nothing; only report how many rows would be changed
     #[arg(long)]
     pub(super) dry_run: bool,
     /// Do not ask for confirmation

@@ -328,7 +328,7 @@ async fn work<S: Store>(worker: Worker<S>, shutdown: CancellationToken, drain: D
     tokio::select! {
         () = running.as_mut() => {}
         () = long_enough => {
-            tracing::warn!("running handlers are cut at the end of the grace, and redelivered");
+            tracing::warn!("handlers still running after the grace are cancelled and redelivered");
             worker.cut().cancel();
             running.await;
         }

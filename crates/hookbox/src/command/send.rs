@@ -67,8 +67,8 @@ fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
     let name = name.trim().parse::<HeaderName>();
     let value = HeaderValue::from_bytes(value.trim().as_bytes());
     Ok((
-        name.map_err(|_| "the name is not one of a header")?,
-        value.map_err(|_| "the value cannot be in a header")?,
+        name.map_err(|_| "the part before ':' is not a valid header name")?,
+        value.map_err(|_| "the part after ':' is not a valid header value")?,
     ))
 }
 

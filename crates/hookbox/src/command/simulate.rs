@@ -77,14 +77,14 @@ pub async fn run(config: &Config, args: &SimulateArgs, json: bool) -> anyhow::Re
         bail!("{mistake}");
     }
     if !args.rate.is_finite() || args.rate < 0.0 {
-        bail!("--rate is a number of requests a second, 0 for as fast as possible");
+        bail!("--rate must be a number of requests a second; 0 means as fast as possible");
     }
     if !is_beginis(source) {
         let name = &source.name;
         print::note(&format!(
-            "the source {name} has not the preset \"begini\", or another topic, identity or \
-             on_conflict: its events are Begini's all the same, and the expected outcomes of \
-             topics, schemas and conflicts may be wrong"
+            "the source {name} does not have the preset \"begini\", or changes its topic, identity \
+             or on_conflict: the simulated events are Begini's nevertheless, so the expected \
+             outcomes of topics, schemas and conflicts may be wrong"
         ));
     }
     let journal = match &args.journal {

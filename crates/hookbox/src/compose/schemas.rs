@@ -71,7 +71,7 @@ fn read(config: &Config, source: &SourceConfig) -> anyhow::Result<Option<Texts>>
 
 fn compile(source: &SourceConfig, texts: &[(String, String)]) -> anyhow::Result<Schemas> {
     if texts.is_empty() {
-        return Err(anyhow!("there is no .json file in it"));
+        return Err(anyhow!("the folder contains no .json file"));
     }
     for (name, _) in texts {
         check_name(source, name)?;

@@ -49,7 +49,8 @@ impl SpoolLock {
             Err(TryLockError::WouldBlock) => Err(OpenError::Options {
                 what: WHAT,
                 why: format!(
-                    "another hookbox uses it and holds {}; give each ingest a spool of its own",
+                    "another hookbox process uses the spool and holds {}; give each ingest its own \
+                     spool",
                     path.display()
                 ),
             }),
@@ -70,8 +71,8 @@ impl SpoolLock {
                 "{spool} was created before and is gone, or empty; accepted events may be lost"
             ),
             remedy: format!(
-                "put it back, or delete {lock} to start with an empty one, and the remaining files \
-                 {spool}-wal and {spool}-shm"
+                "put the spool file back; or, to start with an empty spool, delete {lock} and the \
+                 remaining files {spool}-wal and {spool}-shm"
             ),
             source: None,
         })
@@ -105,7 +106,10 @@ fn unusable(path: &Path, error: std::io::Error) -> OpenError {
         | ErrorKind::PermissionDenied
         | ErrorKind::ReadOnlyFilesystem => OpenError::Refused {
             what: WHAT,
-            why: format!("its lock file {} cannot be used", path.display()),
+            why: format!(
+                "the lock file {} of the spool cannot be used",
+                path.display()
+            ),
             remedy: "create its folder, let the user that hookbox runs as write there, or correct \
                      the path"
                 .to_owned(),

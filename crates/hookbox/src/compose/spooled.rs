@@ -122,7 +122,7 @@ async fn open(options: &Options) -> Result<(SpoolLock, Sqlite), OpenError> {
         OpenError::Unavailable { .. } if !ends_by_itself(&error) => OpenError::Refused {
             what: WHAT,
             why: format!("{}: {}", options.path.display(), describe(&error)),
-            remedy: "check the file and its disk, or name another one".to_owned(),
+            remedy: "check the file and its disk, or configure another file".to_owned(),
             source: None,
         },
         error => error,
@@ -150,8 +150,8 @@ async fn refuse_unknown_routes(
     };
     let events: Vec<String> = unknown.iter().map(of_route).collect();
     Err(anyhow!(Unusable(format!(
-        "{}: the spool {} holds {}, which the config lacks: restore the route until they are \
-         forwarded (hookbox_spool_events), then take it out",
+        "{}: the spool {} holds {}, which the config lacks: restore the route until its events are \
+         forwarded (hookbox_spool_events), then remove it",
         config.path.display(),
         spool.path.display(),
         events.join(" and ")

@@ -123,8 +123,8 @@ pub const REFUSALS_DROPPED: Family = counter(
 pub const RECEIPTS: Family = counter(
     "receipts",
     &["route", "outcome"],
-    "Receipts that got an outcome here: done, duplicate, conflict, dead, retrying, deferred; or \
-     redelivered, when they had it already",
+    "Receipts that got an outcome in this process: done, duplicate, conflict, dead, retrying, \
+     deferred; or redelivered, if they already had an outcome",
 );
 pub const FAULTS: Family = counter(
     "faults",

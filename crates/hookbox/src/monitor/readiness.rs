@@ -26,7 +26,7 @@ pub fn dependencies(parts: &Parts, seen: &Observed, now: Timestamp) -> Vec<Depen
     let mut all = vec![dependency("broker", broker(parts))];
     if let Some(counters) = &parts.spool {
         let refused = counters.refused.load(Ordering::Relaxed);
-        let why = || format!("the broker refuses {refused} events of it; see the log");
+        let why = || format!("the broker refuses {refused} events of the spool; see the log");
         // The spool file must be usable even while the broker accepts everything: the spool is
         // needed as soon as the broker is unavailable.
         let file = parts.spool_file.as_ref().map(|file| file.readiness());
@@ -54,18 +54,18 @@ pub fn dependencies(parts: &Parts, seen: &Observed, now: Timestamp) -> Vec<Depen
         let missing = counters.missing_right();
         let trouble = match (missing, held, stalled, cut_off) {
             (Some(missing), ..) => Some(format!(
-                "its handler is denied what it needs, so events wait: {missing}"
+                "the handler of the route lacks a right that it needs, so events wait: {missing}"
             )),
             (None, true, ..) => Some(
-                "it is paused; messages in flight are kept; see the log for the reason".to_owned(),
+                "the route is paused; messages in flight are kept; see the log".to_owned(),
             ),
             (None, false, true, _) => Some(
-                "it is at a standstill: nothing is settled though messages are in flight; see \
-                 the log"
+                "the route is at a standstill: nothing is settled although messages are in flight; \
+                 see the log"
                     .to_owned(),
             ),
             (None, false, false, true) => {
-                Some("its subscription is interrupted; see the log for the reason".to_owned())
+                Some("the subscription of the route is interrupted; see the log".to_owned())
             }
             (None, false, false, false) => None,
         };

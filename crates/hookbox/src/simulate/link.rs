@@ -55,7 +55,7 @@ pub struct HttpResponse {
 #[derive(Debug, thiserror::Error)]
 pub enum LinkError {
     /// No connection could be opened, so nothing was sent.
-    #[error("no connection to {to} could be made (check that it listens there)")]
+    #[error("no connection to {to} could be opened (check that hookbox listens there)")]
     Unreachable {
         /// The target of the connection.
         to: String,

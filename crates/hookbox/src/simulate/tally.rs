@@ -200,11 +200,11 @@ impl Tally {
         };
         say(
             self.unknown_outcome,
-            "attempts may have been stored without an answer: up to so many more duplicates",
+            "attempts may have been stored without an answer: each may add one duplicate",
         );
         say(
             self.unconfirmed,
-            "requests were never confirmed and may have been stored: up to so many more rows",
+            "requests were never confirmed and may have been stored: each may add one row",
         );
         say(self.undelivered, "requests could not be delivered");
         say(self.wrongly_accepted, "ALTERED REQUESTS WERE ACCEPTED");

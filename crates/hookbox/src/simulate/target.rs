@@ -16,7 +16,7 @@ pub struct Target {
 
 /// The error for a URL that cannot be posted to.
 #[derive(Debug, thiserror::Error)]
-#[error("{url:?} cannot be posted to: {why}; it looks like http://127.0.0.1:8080")]
+#[error("{url:?} cannot be posted to: {why}; write a URL such as http://127.0.0.1:8080")]
 pub struct BadTarget {
     url: String,
     why: &'static str,
@@ -30,15 +30,15 @@ impl Target {
             url: url.chars().take(200).collect(),
             why,
         };
-        let uri: Uri = url.parse().map_err(|_| bad("it is not a URL"))?;
+        let uri: Uri = url.parse().map_err(|_| bad("the text is not a URL"))?;
         let secure = match uri.scheme_str() {
             Some("http") => false,
             Some("https") => true,
-            Some(_) | None => return Err(bad("it must begin with http:// or https://")),
+            Some(_) | None => return Err(bad("the URL must begin with http:// or https://")),
         };
-        let authority = uri.authority().ok_or_else(|| bad("it has no host"))?;
+        let authority = uri.authority().ok_or_else(|| bad("the URL has no host"))?;
         if authority.as_str().contains('@') {
-            return Err(bad("it must not hold a user or a password"));
+            return Err(bad("the URL must not contain a user or a password"));
         }
         let path = match uri.path_and_query().map_or("/", PathAndQuery::as_str) {
             "" | "/" => format!("/hooks/{source}"),
@@ -51,7 +51,9 @@ impl Target {
                 .port_u16()
                 .unwrap_or(if secure { 443 } else { 80 }),
             authority: authority.to_string(),
-            path: path.parse().map_err(|_| bad("its path cannot be used"))?,
+            path: path
+                .parse()
+                .map_err(|_| bad("the path of the URL cannot be used"))?,
         })
     }
 }

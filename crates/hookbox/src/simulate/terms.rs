@@ -57,9 +57,9 @@ impl fmt::Display for Terms {
         } = self;
         write!(
             f,
-            "signed by the config {}: source {source}, {scheme} in {header}, key {key:?}; it \
-             verifies only where the same is configured, and does not show that the provider \
-             signs so",
+            "signed by the config {}: source {source}, {scheme} in {header}, key {key:?}; this \
+             shows that the config accepts such requests, and not that the provider signs in this \
+             way",
             config.display()
         )
     }

@@ -199,7 +199,11 @@ mod tests {
     fn what_does_not_fit_is_dropped_counted_and_noted_in_its_place() {
         let lines = lines();
         push(&lines, 1..=14);
-        assert_eq!(lines.dropped(), 4, "ten of ten bytes fit");
+        assert_eq!(
+            lines.dropped(),
+            4,
+            "ten lines of ten bytes fit into the queue"
+        );
         for number in 1..=4 {
             assert_eq!(next(&lines), format!("line {number:05}"));
         }

@@ -225,7 +225,7 @@ fn what_the_broker_refuses_of_a_spool_is_shown() {
     );
     counters.refused.store(3, Ordering::Relaxed);
     let (_, words) = readiness::answer(&monitor, NOW);
-    let why = "the broker refuses 3 events of it; see the log";
+    let why = "the broker refuses 3 events of the spool; see the log";
     assert_eq!(words["dependencies"][1]["why"], why);
     let page = of(&monitor).unwrap();
     assert!(

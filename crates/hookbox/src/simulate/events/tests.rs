@@ -8,7 +8,7 @@ use super::*;
 fn validator(kind: Kind) -> jsonschema::Validator {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../schemas/begini");
     let file = folder.join(format!("{}.json", kind.as_str()));
-    let text = std::fs::read(file).expect("the schema is there");
+    let text = std::fs::read(file).expect("the file of the schema exists");
     let schema = serde_json::from_slice(&text).expect("the schema is JSON");
     jsonschema::draft202012::new(&schema).expect("the schema compiles")
 }
