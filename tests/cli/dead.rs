@@ -10,7 +10,7 @@ use crate::development::Development;
 fn with_dead(test: &str, count: usize) -> Development {
     let dev = Development::start(test);
     let events = count.to_string();
-    dev.simulate(&["--count", &events, "--malformed", "100", "--seed", "3"])
+    dev.generate(&["--count", &events, "--malformed", "100", "--seed", "3"])
         .well();
     dev.settle();
     assert_eq!(total(&dev, "dead"), count as u64);
@@ -36,7 +36,7 @@ fn dead_letters_have_one_number_everywhere() {
         "10",
     ];
     let load = [&["--count", "100", "--seed", "7"][..], &shares].concat();
-    dev.simulate(&load).well();
+    dev.generate(&load).well();
     dev.settle();
     let number = |value: &Value| value.as_u64().unwrap_or(0);
     let all_agree = || {
@@ -226,7 +226,7 @@ fn a_group_is_matched_and_changed_by_itself() {
         "10",
     ];
     let load = [&["--count", "100", "--seed", "7"][..], &shares].concat();
-    dev.simulate(&load).well();
+    dev.generate(&load).well();
     dev.settle();
     let report = dev.json(&["dead", "groups"]);
     let groups = report["groups"].as_array().unwrap();

@@ -61,9 +61,9 @@ impl Development {
         self.run(&[arguments, &["--json"]].concat()).well().json()
     }
 
-    /// Sends events to this `hookbox dev` with `hookbox simulate`.
-    pub fn simulate(&self, arguments: &[&str]) -> Said {
-        let to = ["simulate", "--json", "--url", self.url.as_str()];
+    /// Sends events to this `hookbox dev` with `hookbox generate`.
+    pub fn generate(&self, arguments: &[&str]) -> Said {
+        let to = ["generate", "--json", "--url", self.url.as_str()];
         self.run(&[&to, arguments].concat())
     }
 

@@ -10,7 +10,7 @@ use crate::development::Development;
 #[test]
 fn a_list_is_read_to_its_end() {
     let dev = Development::start("a_list_is_read_to_its_end");
-    dev.simulate(&["--count", "40", "--malformed", "50", "--seed", "5"])
+    dev.generate(&["--count", "40", "--malformed", "50", "--seed", "5"])
         .well();
     dev.settle();
     let ids = |list: &Value, rows: &str, id: &str| -> Vec<String> {
@@ -54,7 +54,7 @@ fn a_list_is_read_to_its_end() {
 #[test]
 fn times_and_errors_narrow_a_list() {
     let dev = Development::start("times_and_errors_narrow_a_list");
-    dev.simulate(&["--count", "20", "--malformed", "50", "--seed", "5"])
+    dev.generate(&["--count", "20", "--malformed", "50", "--seed", "5"])
         .well();
     dev.settle();
     let count = |arguments: &[&str]| {
@@ -128,7 +128,7 @@ fn refusals_and_the_audit_are_listed() {
     let dev = Development::start("refusals_and_the_audit_are_listed");
     let shares = ["--tampered", "50", "--malformed", "20"];
     let load = [&["--count", "30", "--seed", "5"][..], &shares].concat();
-    let tally = dev.simulate(&load).well().json();
+    let tally = dev.generate(&load).well().json();
     let refused = tally["refused"].as_u64().unwrap();
     assert!(refused > 10, "{tally:#}");
     dev.settle();

@@ -6,7 +6,7 @@ use crate::development::Development;
 #[test]
 fn events_are_listed_and_shown() {
     let dev = Development::start("events_are_listed_and_shown");
-    dev.simulate(&["--count", "30", "--duplicates", "100", "--seed", "1"])
+    dev.generate(&["--count", "30", "--duplicates", "100", "--seed", "1"])
         .well();
     dev.settle();
     let list = dev.json(&["events", "list", "--limit", "5"]);
@@ -129,7 +129,7 @@ fn a_command_without_a_config_names_the_remedy() {
         &["audit", "list"],
         &["reconcile"],
         &["send"],
-        &["simulate"],
+        &["generate"],
     ] {
         let refused = run(&folder, command);
         assert_eq!(refused.code, 64, "{command:?}: {refused:?}");

@@ -47,8 +47,8 @@ fn every_command_of_the_readme_works() {
         match words[0] {
             // `hookbox dev` runs already.
             "dev" => {}
-            "simulate" => {
-                dev.simulate(&words[1..]).well();
+            "generate" => {
+                dev.generate(&words[1..]).well();
             }
             "ingest" | "worker" => starts(&dev, &words),
             _ => {
@@ -58,7 +58,7 @@ fn every_command_of_the_readme_works() {
     }
     for command in [
         "dev",
-        "simulate",
+        "generate",
         "reconcile",
         "dead",
         "check-config",

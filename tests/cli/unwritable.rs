@@ -42,7 +42,7 @@ fn a_full_disk_ends_no_command_but_with_its_exit_code() {
         (&["dead", "list"], 1, 0),
         (&["reconcile"], 1, 0),
         (&["send", "--url", dev.url()], 1, 0),
-        (&["simulate", "--url", dev.url(), "--count", "3"], 1, 0),
+        (&["generate", "--url", dev.url(), "--count", "3"], 1, 0),
         // The result of `healthcheck` is its exit code, so it does not fail.
         (&["healthcheck", "--url", &ready], 0, 0),
         // These commands write to standard error only.
@@ -64,7 +64,7 @@ fn a_full_disk_ends_no_command_but_with_its_exit_code() {
         let found = code(folder, arguments, Stdio::null(), full().into());
         assert_eq!(found, Some(errors_alone), "{arguments:?}");
     }
-    // The events that `send` and `simulate` sent in both runs were stored all the same.
+    // The events that `send` and `generate` sent in both runs were stored all the same.
     dev.settle();
     let events = dev.json(&["events", "list", "--limit", "100"]);
     let events = events["events"].as_array().unwrap().len();
@@ -80,7 +80,7 @@ fn a_full_disk_ends_no_command_but_with_its_exit_code() {
 fn a_reader_that_has_gone_is_no_error() {
     let dev = Development::start("a_reader_that_has_gone");
     let malformed = ["--count", "3", "--malformed", "100", "--seed", "2"];
-    dev.simulate(&malformed).well();
+    dev.generate(&malformed).well();
     dev.settle();
     let exported = dev.run(&["dead", "export"]).well();
     assert_eq!(exported.out.lines().count(), 3, "{exported:?}");

@@ -29,12 +29,12 @@ async fn lose(pair: Pair) {
     let limit = "worker.handler_time_limit = \"1 s\"\n";
     deployment.write("hookbox.toml", &format!("{limit}{config}"));
     let ingest = deployment.start_ingest();
-    simulate(&deployment, "300", "1");
+    generate(&deployment, "300", "1");
     let worker = deployment.start(&["worker"]);
     let books = deployment.json(&["reconcile", "--wait", "60s"]);
     assert_eq!(books["verdict"], "balanced", "{books:#}");
     worker.stop();
-    simulate(&deployment, "40", "2");
+    generate(&deployment, "40", "2");
     let lost = take_one(&deployment, pair).await;
     assert!(!lost.is_empty(), "nothing was lost");
     let worker = deployment.start(&["worker"]);
@@ -88,9 +88,9 @@ async fn write_off(deployment: &Deployment, lost: usize) {
     deployment.execute("drop table kept").await;
 }
 
-fn simulate(deployment: &Deployment, count: &str, seed: &str) {
+fn generate(deployment: &Deployment, count: &str, seed: &str) {
     let words = [
-        "simulate",
+        "generate",
         "--count",
         count,
         "--seed",

@@ -43,7 +43,7 @@ async fn an_alarm_of_rabbitmq_is_shown_for_as_long_as_it_lasts() {
     within(PATIENCE, "ready", async || shown.is_ready()).await;
     let signed = Signed::catch(&deployment, &[]);
     let count = BACKLOG.to_string();
-    deployment.run(&["simulate", "--count", &count, "--seed", "6"]);
+    deployment.run(&["generate", "--count", &count, "--seed", "6"]);
     let alarm = |limit: &str| rabbitmq.ctl(&["set_disk_free_limit", limit]).unwrap();
 
     alarm("1000GB");

@@ -84,7 +84,7 @@ async fn a_load_balancer_that_keeps_connections_loses_nothing() {
     all_are_answered(nginx.port(), &signed).await;
     let url = format!("http://127.0.0.1:{}", nginx.port());
     let load = [
-        "simulate",
+        "generate",
         "--url",
         &url,
         "--count",

@@ -198,7 +198,7 @@ async fn a_certificate_that_is_renewed_under_load_costs_nothing() {
     within(PATIENCE, "ready", async || shown.is_ready()).await;
     let count = EVENTS.to_string();
     let load = deployment
-        .command(&["simulate", "--json", "--count", &count, "--seed", "8"])
+        .command(&["generate", "--json", "--count", &count, "--seed", "8"])
         .args(["--rate", "200", "--retries", "60"])
         .stdout(Stdio::piped())
         .stderr(Stdio::null())

@@ -215,7 +215,7 @@ fn by(clock: &Clock, deployment: &Deployment, service: &str) -> Command {
 fn load(deployment: &Deployment, seed: &str) {
     let count = EVENTS.to_string();
     deployment.run(&[
-        "simulate",
+        "generate",
         "--count",
         &count,
         "--duplicates",

@@ -48,7 +48,7 @@ async fn under_load(deployment: Deployment, signals: &str, codes: &[i32]) {
     let arguments = ["run", "--metrics", &shown.address()];
     let mut running = deployment.start(&arguments);
     within(PATIENCE, "ready", async || shown.is_ready()).await;
-    let load = simulate(&deployment, EVENTS, "32", "60");
+    let load = generate(&deployment, EVENTS, "32", "60");
     let accepted = "hookbox_requests_total{outcome=\"accepted\"}";
     for _ in 0..3 {
         within(PATIENCE, "hookbox has accepted 300 requests", async || {
@@ -101,7 +101,7 @@ async fn stopped_while_the_broker_is_frozen() {
     let running = deployment.start(&["run", "--metrics", &shown.address()]);
     within(PATIENCE, "ready", async || shown.is_ready()).await;
     rabbitmq.stop().unwrap();
-    let load = simulate(&deployment, REQUESTS, "32", "0");
+    let load = generate(&deployment, REQUESTS, "32", "0");
     within(PATIENCE, "all requests are open", async || {
         shown.metric("hookbox_requests_in_flight") == Some(REQUESTS as f64)
     })
@@ -136,7 +136,7 @@ async fn stopped_while_the_store_is_frozen() {
     let worker = ["worker", "--metrics", &shown.address()];
     let running = deployment.start(&worker);
     within(PATIENCE, "ready", async || shown.is_ready()).await;
-    let load = simulate(&deployment, EVENTS, "32", "10");
+    let load = generate(&deployment, EVENTS, "32", "10");
     let done = "hookbox_receipts_total{route=\"scores\",outcome=\"done\"}";
     within(PATIENCE, "100 receipts are done", async || {
         shown.metric(done).is_some_and(|done| done >= 100.0)
@@ -212,10 +212,10 @@ fn servers() -> (RabbitmqServer, PostgresServer, Deployment) {
     (rabbitmq, postgres, deployment)
 }
 
-fn simulate(deployment: &Deployment, events: u64, connections: &str, retries: &str) -> Child {
+fn generate(deployment: &Deployment, events: u64, connections: &str, retries: &str) -> Child {
     let count = events.to_string();
     deployment
-        .command(&["simulate", "--json", "--seed", "9", "--count", &count])
+        .command(&["generate", "--json", "--seed", "9", "--count", &count])
         .args(["--concurrency", connections, "--retries", retries])
         .stdout(Stdio::piped())
         .stderr(Stdio::null())

@@ -109,7 +109,7 @@ async fn fill_rabbitmq(disk: &SmallDisk) -> Queues {
     within(PATIENCE, "ready", async || shown.is_ready()).await;
     let count = EVENTS.to_string();
     let mut load = deployment
-        .command(&["simulate", "--json", "--seed", "3", "--count", &count])
+        .command(&["generate", "--json", "--seed", "3", "--count", &count])
         .args(["--rate", "300", "--retries", "100"])
         .stdout(Stdio::piped())
         .stderr(Stdio::null())

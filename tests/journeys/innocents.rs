@@ -56,7 +56,7 @@ async fn a_worker_that_is_killed_fifty_times_convicts_no_innocent() {
         deployment.execute(create).await;
     }
     let ingest = deployment.start_ingest();
-    deployment.run(&["simulate", "--count", EVENTS, "--seed", &seed.to_string()]);
+    deployment.run(&["generate", "--count", EVENTS, "--seed", &seed.to_string()]);
     let mut killed = 0;
     while killed < KILLS {
         let mut worker = deployment.start(&["worker"]);

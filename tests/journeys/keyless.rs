@@ -83,7 +83,7 @@ async fn keep_asking(host: u8, port: u16) {
 fn nothing_is_lost(deployment: &Deployment) {
     let url = format!("http://127.0.0.1:{}", deployment.port);
     for seed in ["1", "2", "3"] {
-        let load = ["simulate", "--url", &url, "--count", "150", "--seed", seed];
+        let load = ["generate", "--url", &url, "--count", "150", "--seed", seed];
         let load = [&load[..], &["--concurrency", "16", "--retries", "0"]].concat();
         let tally = deployment.json(&load);
         assert_eq!(tally["accepted"], 150, "{tally:#}");

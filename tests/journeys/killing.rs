@@ -29,9 +29,9 @@ async fn survive(pair: Pair) {
     let ingest = deployment.start_ingest();
     let steady = deployment.start(&["worker"]);
     let mut victim = deployment.start(&["worker"]);
-    let simulate = deployment
+    let generate = deployment
         .command(&[
-            "simulate",
+            "generate",
             "--json",
             "--count",
             EVENTS,
@@ -60,7 +60,7 @@ async fn survive(pair: Pair) {
         victim.kill();
         victim = deployment.start(&["worker"]);
     }
-    let output = simulate.wait_with_output().unwrap();
+    let output = generate.wait_with_output().unwrap();
     let tally: Value = serde_json::from_slice(&output.stdout).unwrap();
     let books = deployment.json(&["reconcile", "--wait", "120s"]);
     victim.stop();

@@ -35,17 +35,17 @@ async fn a_failover_that_loses_the_tail_is_listed_as_far_as_known() {
     );
     let worker = deployment.start(&["worker"]);
     let first = deployment.start_ingest();
-    simulate(&deployment, KEPT, 1);
+    generate(&deployment, KEPT, 1);
     all_receipts_are_reported(&deployment, KEPT).await;
     postgres.kill().unwrap();
     copy(&data, &replica);
     postgres.restart().unwrap();
 
-    simulate(&deployment, OF_THE_FIRST, 2);
+    generate(&deployment, OF_THE_FIRST, 2);
     all_receipts_are_reported(&deployment, KEPT + OF_THE_FIRST).await;
     first.stop();
     let second = deployment.start_ingest();
-    simulate(&deployment, OF_THE_SECOND, 3);
+    generate(&deployment, OF_THE_SECOND, 3);
     all_receipts_are_reported(&deployment, KEPT + OF_THE_FIRST + OF_THE_SECOND).await;
     postgres.kill().unwrap();
     std::fs::remove_dir_all(&data).unwrap();
@@ -67,7 +67,7 @@ async fn a_failover_that_loses_the_tail_is_listed_as_far_as_known() {
         "{books:#}"
     );
     // The ingest that still runs reports one more receipt.
-    simulate(&deployment, 1, 4);
+    generate(&deployment, 1, 4);
     within(PATIENCE, "the new receipt is reported", async || {
         reported(&reconcile(&deployment).1) == KEPT + 1
     })
@@ -100,9 +100,9 @@ fn copy(from: &Path, to: &Path) {
     assert!(copy.arg("-a").args([from, to]).status().unwrap().success());
 }
 
-fn simulate(deployment: &Deployment, count: u64, seed: u64) {
+fn generate(deployment: &Deployment, count: u64, seed: u64) {
     let (count, seed) = (count.to_string(), seed.to_string());
-    deployment.run(&["simulate", "--count", &count, "--seed", &seed]);
+    deployment.run(&["generate", "--count", &count, "--seed", &seed]);
 }
 
 /// Waits until as many receipts are reported as have an outcome.

@@ -76,7 +76,7 @@ async fn a_backup_is_moved_over_the_file_under_load() {
     let run = deployment.spawn_ingest(run);
     let signed = Signed::catch(&deployment, &[]);
     let load = [
-        "simulate",
+        "generate",
         "--count",
         "2000",
         "--rate",

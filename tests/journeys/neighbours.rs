@@ -62,10 +62,10 @@ async fn try_among_good_ones(deployment: Deployment, in_time: &'static str) {
     let ingest = deployment.start_ingest();
     // All events wait when the worker starts.
     let half = (GOOD / 2).to_string();
-    deployment.run(&["simulate", "--count", &half, "--seed", "1"]);
+    deployment.run(&["generate", "--count", &half, "--seed", "1"]);
     deployment.write("body.json", &score("fails"));
     deployment.run(&["send", "--file", "body.json"]);
-    deployment.run(&["simulate", "--count", &half, "--seed", "2"]);
+    deployment.run(&["generate", "--count", &half, "--seed", "2"]);
     let worker = deployment.start(&["worker"]);
     let died = "select count(*) from dead_letters";
     within(PATIENCE, "the bad event is a dead letter", async || {

@@ -35,7 +35,7 @@ async fn replay(pair: Pair) {
     let deployment = Deployment::new(pair).await;
     deployment.refuse_scores().await;
     let (ingest, worker) = (deployment.start_ingest(), deployment.start(&["worker"]));
-    simulate(&deployment);
+    generate(&deployment);
     let books = deployment.json(&["reconcile", "--wait", "120s"]);
     assert_eq!(books["verdict"], "balanced", "{books:#}");
     let group = one_group(&deployment);
@@ -120,9 +120,9 @@ async fn migrate_groups_them(deployment: &Deployment, group: &Value) {
     assert_eq!(&one_group(deployment), group);
 }
 
-fn simulate(deployment: &Deployment) {
+fn generate(deployment: &Deployment) {
     let url = format!("http://127.0.0.1:{}", deployment.port);
-    let arguments = ["simulate", "--json", "--url", &url, "--count", EVENTS];
+    let arguments = ["generate", "--json", "--url", &url, "--count", EVENTS];
     deployment.run(&arguments);
 }
 

@@ -197,7 +197,7 @@ impl World {
         let count = EVENTS.to_string();
         let load = deployment
             .command(&[
-                "simulate", "--json", "--count", &count, "--rate", RATE, "--seed", "5",
+                "generate", "--json", "--count", &count, "--rate", RATE, "--seed", "5",
             ])
             .stdout(Stdio::piped())
             .stderr(Stdio::null())

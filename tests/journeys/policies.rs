@@ -159,7 +159,7 @@ fn until_refused(deployment: &Deployment) -> (BTreeSet<String>, u64) {
 fn send(deployment: &Deployment, seed: &str) -> (BTreeSet<String>, u64) {
     let journal = format!("journal-{seed}");
     let count = ROUND.to_string();
-    let words = ["simulate", "--count", &count, "--seed", seed];
+    let words = ["generate", "--count", &count, "--seed", seed];
     let mut command = deployment.command(&words);
     command.args([
         "--concurrency",

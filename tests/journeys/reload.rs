@@ -55,7 +55,7 @@ async fn signals_under_load(deployment: Deployment) {
     let (running, _) = started(&deployment, "run").await;
     let count = EVENTS.to_string();
     let mut load = deployment
-        .command(&["simulate", "--json", "--seed", "4", "--count", &count])
+        .command(&["generate", "--json", "--seed", "4", "--count", &count])
         .args(["--concurrency", "16", "--retries", "0"])
         .stdout(Stdio::piped())
         .stderr(Stdio::null())

@@ -53,9 +53,9 @@ impl World {
         self.deployment.start(&["worker", "--metrics", &address])
     }
 
-    fn simulate(&self, count: u64, seed: u64) {
+    fn generate(&self, count: u64, seed: u64) {
         let (count, seed) = (count.to_string(), seed.to_string());
-        let words = ["simulate", "--count", &count, "--seed", &seed];
+        let words = ["generate", "--count", &count, "--seed", &seed];
         self.deployment.run(&words);
     }
 
@@ -139,12 +139,12 @@ fn names_the_span(books: &Value, text: &str) {
 /// reported.
 async fn copied_and_lost(world: &World) -> (Process, Process, Database) {
     let (worker, ingest) = (world.start_worker(), world.deployment.start_ingest());
-    world.simulate(KEPT, 1);
+    world.generate(KEPT, 1);
     world.all_is_reported(KEPT).await;
     worker.stop();
     let copy = world.copy().await;
     let worker = world.start_worker();
-    world.simulate(LOST, 2);
+    world.generate(LOST, 2);
     world.all_is_reported(KEPT + LOST).await;
     (worker, ingest, copy)
 }
@@ -165,7 +165,7 @@ async fn a_restored_store_is_red_until_a_person_accepts_it() {
     world.restore(&copy).await;
 
     let (worker, ingest) = (world.start_worker(), world.deployment.start_ingest());
-    world.simulate(LATER, 3);
+    world.generate(LATER, 3);
     let waited = ["--wait", "30s"];
     let (code, books, text) = world.reconcile(&waited);
     assert_eq!(code, Some(1), "{text}");
@@ -203,7 +203,7 @@ async fn a_restored_store_is_red_until_a_person_accepts_it() {
     })
     .await;
     // New witnesses are published after the accepted restore.
-    world.simulate(1, 4);
+    world.generate(1, 4);
     world.all_is_reported(KEPT + LATER + 1).await;
     worker.stop();
     ingest.stop();
@@ -223,7 +223,7 @@ async fn a_store_that_is_restored_under_a_running_hookbox_is_red_at_once() {
     assert_eq!(unknown["first"], KEPT + 1, "{books:#}");
     assert_eq!(unknown["last"], KEPT + LOST, "{books:#}");
     // The events that ingest accepts next leave the gap in the numbers open, and remove no witness.
-    world.simulate(LATER, 3);
+    world.generate(LATER, 3);
     within(PATIENCE, "the gap is listed", async || {
         let (_, books, _) = world.reconcile(&["--wait", "30s"]);
         books["accept_reports"]["gaps"][0]["first"] == KEPT + 1
@@ -251,7 +251,7 @@ async fn a_young_gap_in_the_accept_reports_is_named() {
     let ingest = deployment.start_ingest();
     for seed in ["1", "2"] {
         let before = reports(&deployment);
-        deployment.run(&["simulate", "--count", "20", "--seed", seed]);
+        deployment.run(&["generate", "--count", "20", "--seed", seed]);
         within(PATIENCE, "the events are reported", async || {
             reports(&deployment) > before
         })

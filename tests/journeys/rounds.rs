@@ -5,14 +5,14 @@ use serde_json::Value;
 
 use crate::deployment::Deployment;
 
-/// The file in which `simulate` records every answer.
+/// The file in which `generate` records every answer.
 const JOURNAL: &str = "journal";
 
 /// Rounds of load. Each round has other events.
 pub struct Rounds<'a> {
     deployment: &'a Deployment,
     size: u64,
-    /// Additional options for `simulate`.
+    /// Additional options for `generate`.
     options: &'a [&'a str],
     sent: u64,
 }
@@ -38,7 +38,7 @@ impl<'a> Rounds<'a> {
     pub fn send(&mut self) -> u64 {
         self.sent += 1;
         let (count, seed) = (self.size.to_string(), self.sent.to_string());
-        let words = ["simulate", "--count", &count, "--seed", &seed];
+        let words = ["generate", "--count", &count, "--seed", &seed];
         let mut command = self.deployment.command(&words);
         command.args(["--retries", "0", "--json", "--journal", JOURNAL]);
         let output = command.args(self.options).output().unwrap();

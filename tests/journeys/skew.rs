@@ -104,7 +104,7 @@ impl Sides {
     fn load(&self, port: u16, seed: u64) -> Child {
         let (count, seed) = (EVENTS.to_string(), seed.to_string());
         let url = format!("http://127.0.0.1:{port}");
-        let arguments = ["simulate", "--json", "--url", &url, "--count", &count];
+        let arguments = ["generate", "--json", "--url", &url, "--count", &count];
         self.deployment
             .command(&arguments)
             .args(["--seed", &seed, "--duplicates", "5", "--concurrency", "16"])

@@ -8,8 +8,8 @@ use hookbox_config::{LogConfig, log_filter};
 use hookbox_event::RouteName;
 
 use crate::command::{
-    AuditCommand, DeadCommand, EventsCommand, QueuesArgs, ReconcileArgs, RefusalsCommand,
-    RetriesCommand, SendArgs, SimulateArgs,
+    AuditCommand, DeadCommand, EventsCommand, GenerateArgs, QueuesArgs, ReconcileArgs,
+    RefusalsCommand, RetriesCommand, SendArgs,
 };
 
 /// A durable, verified inbox for webhooks.
@@ -113,7 +113,8 @@ pub enum Command {
     Send(SendArgs),
     /// Send many signed events, with duplicates and forgeries among them, and print the expected
     /// outcomes
-    Simulate(SimulateArgs),
+    #[command(alias = "simulate")]
+    Generate(GenerateArgs),
 }
 
 /// Arguments of `dev`.
@@ -170,4 +171,15 @@ pub struct HealthcheckArgs {
     /// that of its metrics where no ingest listens or it has TLS]
     #[arg(long)]
     pub url: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_earlier_name_of_generate_still_works() {
+        let cli = Cli::try_parse_from(["hookbox", "simulate", "--count", "3"]).unwrap();
+        assert!(matches!(cli.command, Command::Generate(_)));
+    }
 }

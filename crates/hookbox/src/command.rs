@@ -5,6 +5,7 @@ mod check_config;
 mod dead;
 mod dev;
 mod events;
+mod generate;
 mod healthcheck;
 mod ingest;
 mod migrate;
@@ -19,19 +20,18 @@ mod retries;
 mod roles;
 mod run;
 mod send;
-mod simulate;
 mod worker;
 
 pub use audit::AuditCommand;
 pub use dead::DeadCommand;
 pub use dev::FOLDER as DEV_FOLDER;
 pub use events::EventsCommand;
+pub use generate::GenerateArgs;
 pub use queues::QueuesArgs;
 pub use reconcile::ReconcileArgs;
 pub use refusals::RefusalsCommand;
 pub use retries::RetriesCommand;
 pub use send::SendArgs;
-pub use simulate::SimulateArgs;
 
 use hookbox_config::{Config, Needs};
 use std::path::{Path, PathBuf};
@@ -70,7 +70,7 @@ pub async fn run(cli: Cli, log: &Log) -> anyhow::Result<Exit> {
         Command::Audit(command) => audit::run(&load(&cli, store)?, command, cli.json).await,
         Command::Reconcile(args) => reconcile::run(&load(&cli, both)?, args, cli.json).await,
         Command::Send(args) => send::run(&load(&cli, Needs::KEYS)?, args, cli.json).await,
-        Command::Simulate(args) => simulate::run(&load(&cli, Needs::KEYS)?, args, cli.json).await,
+        Command::Generate(args) => generate::run(&load(&cli, Needs::KEYS)?, args, cli.json).await,
     }
 }
 

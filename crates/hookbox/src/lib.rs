@@ -16,7 +16,6 @@ mod key_ends;
 mod monitor;
 mod reload;
 mod signals;
-mod simulate;
 mod telemetry;
 mod tls;
 

@@ -39,7 +39,7 @@ pub fn verify(
     }
 }
 
-/// Signs a body as a sender does, for the commands `send` and `simulate`. Schemes with a message id
+/// Signs a body as a sender does, for the commands `send` and `generate`. Schemes with a message id
 /// use `id`.
 pub fn sign(
     scheme: &Scheme,

@@ -43,6 +43,7 @@ const ALL: &[&str] = &[
     "handlers",
     "operations",
     "config",
+    "traffic",
 ];
 
 const LAYERS: &[Layer] = &[
@@ -133,6 +134,11 @@ const LAYERS: &[Layer] = &[
         ],
         tests_use: &[],
     },
+    Layer {
+        package: "traffic",
+        uses: &["event", "signature", "driver"],
+        tests_use: &[],
+    },
     // Of the drivers it knows what their URLs mean.
     Layer {
         package: "config",
@@ -196,6 +202,7 @@ const EVERYTHING: &[&str] = &[
     "handlers",
     "operations",
     "config",
+    "traffic",
     "hookbox",
     "testkit",
     "crash",

@@ -1,4 +1,4 @@
-//! The load of a case: a process of `hookbox simulate`. It acts as a provider that signs requests,
+//! The load of a case: a process of `hookbox generate`. It acts as a provider that signs requests,
 //! sends duplicates and forgeries, and retries requests that were not accepted. It writes each
 //! request to a journal, which reaches the disk within a tenth of a second.
 
@@ -73,9 +73,9 @@ impl Load {
     /// When the process cannot be started.
     pub fn start(&self, world: &World) -> Result<RunningLoad> {
         let journal = world.path(&format!("journal-{}", self.seed));
-        let said = world.path(&format!("simulate-{}.err", self.seed));
+        let said = world.path(&format!("generate-{}.err", self.seed));
         let (duplicates, conflicts) = if self.copies { ("5", "2") } else { ("0", "0") };
-        let mut command = world.command(&["simulate", "--json", "--url", &world.url(self.ingest)]);
+        let mut command = world.command(&["generate", "--json", "--url", &world.url(self.ingest)]);
         for (name, value) in [
             ("--seed", self.seed.to_string()),
             ("--count", self.count.to_string()),
@@ -96,7 +96,7 @@ impl Load {
             .stdout(Stdio::null())
             .stderr(File::create(&said).context("creating the file for its output")?)
             .spawn()
-            .context("starting hookbox simulate")?;
+            .context("starting hookbox generate")?;
         Ok(RunningLoad {
             load: self.clone(),
             child,
@@ -174,7 +174,7 @@ impl RunningLoad {
             Ok(status) if matches!(status.code(), Some(0 | 1)) => {
                 Ok((self.seed, self.journal.clone()))
             }
-            other => bail!("hookbox simulate ended with {other:?}: {said}"),
+            other => bail!("hookbox generate ended with {other:?}: {said}"),
         }
     }
 }

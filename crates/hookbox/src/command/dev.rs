@@ -175,7 +175,7 @@ Send one signed event (paste this into a second terminal, in this folder):
 Without curl:
   {hookbox} send{elsewhere}
 Many, with duplicates and forgeries among them:
-  {hookbox} simulate{elsewhere}
+  {hookbox} generate{elsewhere}
 
 Stop with Ctrl-C.
 
@@ -193,7 +193,7 @@ fn greeting_json(dir: &Path, address: SocketAddr) -> String {
     format!("{greeting}\n")
 }
 
-/// Returns the arguments that `send` and `simulate` need here: the path of a config that is not in
+/// Returns the arguments that `send` and `generate` need here: the path of a config that is not in
 /// the usual folder, and an address that differs from the config's.
 fn elsewhere(dir: &Path, listen: SocketAddr, address: SocketAddr) -> String {
     let mut arguments = String::new();

@@ -10,13 +10,13 @@ use hookbox_config::{Config, SourceConfig};
 use hookbox_driver::{Clock as _, Rng as _, SystemClock, SystemRng};
 use hookbox_event::SourceName;
 use hookbox_operations::render::terminal;
+use hookbox_traffic::{HttpResponse, Link, Signer, Target, Terms, event_types, one_event};
 use http::{HeaderName, HeaderValue};
 
 use super::{healthcheck, print};
 use crate::exit::{self, Exit};
-use crate::simulate::{HttpResponse, Link, Signer, Target, Terms, event_types, one_event};
 
-/// The options for target and source that `send` and `simulate` share.
+/// The options for target and source that `send` and `generate` share.
 #[derive(Debug, Args)]
 pub struct ToArgs {
     /// The URL to send to; /hooks/SOURCE is appended to a URL without a path [default: the address

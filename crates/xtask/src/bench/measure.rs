@@ -36,10 +36,10 @@ const DRAIN_MAX: Duration = Duration::from_secs(600);
 /// Sends events, waits until nothing is in flight, and compares the outcomes with the expected
 /// ones.
 pub(super) fn pair(deployment: &Deployment, events: u32) -> Result<Value> {
-    simulate(deployment, WARM_UP_EVENTS, WARM_UP_SEED)?;
+    generate(deployment, WARM_UP_EVENTS, WARM_UP_SEED)?;
     let before = drained(deployment, None)?;
     let began = Instant::now();
-    let tally = simulate(deployment, events, SEED)?;
+    let tally = generate(deployment, events, SEED)?;
     let sent = began.elapsed();
     let accepted = number(&tally["accepted"])?;
     let after = drained(deployment, Some(before.receipts + accepted))?;
@@ -76,9 +76,9 @@ pub(super) fn pair(deployment: &Deployment, events: u32) -> Result<Value> {
     }))
 }
 
-fn simulate(deployment: &Deployment, events: u32, seed: &str) -> Result<Value> {
+fn generate(deployment: &Deployment, events: u32, seed: &str) -> Result<Value> {
     let count = events.to_string();
-    let mut arguments = vec!["simulate", "--json", "--count", &count, "--seed", seed];
+    let mut arguments = vec!["generate", "--json", "--count", &count, "--seed", seed];
     arguments.extend(SHARES);
     let output = deployment.must(&arguments)?;
     serde_json::from_slice(&output.stdout).context("reading the tally")

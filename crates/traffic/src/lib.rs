@@ -19,7 +19,7 @@ mod terms;
 pub use journal::Journal;
 pub use link::{HttpResponse, Link};
 pub use plan::Shares;
-pub use run::{Simulation, simulate};
+pub use run::{Traffic, generate};
 pub use sender::Signer;
 pub use target::Target;
 pub use terms::Terms;

@@ -1,4 +1,4 @@
-//! Runs a whole simulation: the senders, the progress bar, and the tally.
+//! Sends all requests of a plan: the senders, the progress bar, and the tally.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -18,8 +18,8 @@ use super::tally::{SendTotals, Tally};
 use super::target::Target;
 use super::terms::Terms;
 
-/// The settings of a simulation: what to send, and how.
-pub struct Simulation {
+/// What to send, and how.
+pub struct Traffic {
     /// The target.
     pub target: Target,
     /// The source, whose name is the first part of its topics.
@@ -50,26 +50,26 @@ pub struct Simulation {
 }
 
 /// Sends all requests, or as many as are sent before `stop` is cancelled, and returns the tally.
-pub async fn simulate(simulation: Simulation, stop: CancellationToken) -> Result<Tally, LinkError> {
-    let target = Arc::new(simulation.target);
+pub async fn generate(traffic: Traffic, stop: CancellationToken) -> Result<Tally, LinkError> {
+    let target = Arc::new(traffic.target);
     let mut first = Link::new(Arc::clone(&target))?;
     first.check().await?;
-    let plan = Plan::new(simulation.seed, simulation.count, simulation.shares);
+    let plan = Plan::new(traffic.seed, traffic.count, traffic.shares);
     let requests = plan.requests();
     let shared = Arc::new(Shared {
-        seed: simulation.seed,
-        shares: simulation.shares,
-        signer: simulation.signer,
+        seed: traffic.seed,
+        shares: traffic.shares,
+        signer: traffic.signer,
         target: Arc::clone(&target),
-        retries: simulation.retries,
-        rate: simulation.rate,
+        retries: traffic.retries,
+        rate: traffic.rate,
         plan: Mutex::new(plan),
-        journal: simulation.journal,
+        journal: traffic.journal,
         began: Instant::now(),
         stop,
-        progress: bar(simulation.progress, requests),
+        progress: bar(traffic.progress, requests),
     });
-    let counts = run_senders(&shared, &first, simulation.concurrency).await;
+    let counts = run_senders(&shared, &first, traffic.concurrency).await;
     let took = shared.began.elapsed();
     shared.progress.finish_and_clear();
     let Counts {
@@ -80,11 +80,11 @@ pub async fn simulate(simulation: Simulation, stop: CancellationToken) -> Result
         unreachable,
         latencies,
     } = counts;
-    let sum = sum_up(&mut sent, shared.seed, &shared.shares, &simulation.source);
+    let sum = sum_up(&mut sent, shared.seed, &shared.shares, &traffic.source);
     Ok(Tally::of(
         SendTotals {
             target: target.to_string(),
-            signed: simulation.terms,
+            signed: traffic.terms,
             seed: shared.seed,
             planned: requests,
             made: sent.len() as u64,
@@ -96,7 +96,7 @@ pub async fn simulate(simulation: Simulation, stop: CancellationToken) -> Result
             took,
         },
         sum,
-        &simulation.routes,
+        &traffic.routes,
     ))
 }
 

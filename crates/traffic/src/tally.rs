@@ -1,4 +1,4 @@
-//! The result of a simulation as text and as JSON: the requests, their responses, and the expected
+//! The result of a run as text and as JSON: the requests, their responses, and the expected
 //! outcomes.
 //!
 //! The JSON contains the fields of [`Tally`] under their own names. Scripts compare them with the
@@ -17,7 +17,7 @@ use super::terms::Terms;
 /// The name of the route for topics that no other route selects.
 const UNROUTED: &str = "unrouted";
 
-/// The result of a simulation.
+/// The result of a run.
 #[derive(Debug, Clone, Serialize)]
 pub struct Tally {
     /// The target of the requests.

@@ -1,4 +1,4 @@
-//! `hookbox simulate`: sends many signed events, and prints a tally of their expected outcomes.
+//! `hookbox generate`: sends many signed events, and prints a tally of their expected outcomes.
 
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
@@ -11,17 +11,17 @@ use hookbox_driver::{Rng as _, SystemRng};
 use hookbox_ingest::{EventType, Identity};
 use hookbox_operations::render::terminal;
 use hookbox_signature::{self as signature, Preset};
+use hookbox_traffic::{Journal, Shares, Traffic, generate};
 use tokio_util::task::TaskTracker;
 
 use super::print;
 use super::send::{ResolvedSource, ToArgs};
 use crate::exit::{self, Exit};
 use crate::signals;
-use crate::simulate::{Journal, Shares, Simulation, simulate};
 
-/// Arguments of `simulate`. Shares are in percent of the events.
+/// Arguments of `generate`. Shares are in percent of the events.
 #[derive(Debug, Args)]
-pub struct SimulateArgs {
+pub struct GenerateArgs {
     #[command(flatten)]
     to: ToArgs,
     /// The number of events; duplicates and conflicts are sent in addition
@@ -65,7 +65,7 @@ pub struct SimulateArgs {
 }
 
 /// Sends the events and prints the tally, even if Ctrl-C stopped the run.
-pub async fn run(config: &Config, args: &SimulateArgs, json: bool) -> anyhow::Result<Exit> {
+pub async fn run(config: &Config, args: &GenerateArgs, json: bool) -> anyhow::Result<Exit> {
     let ResolvedSource {
         source,
         signer,
@@ -97,7 +97,7 @@ pub async fn run(config: &Config, args: &SimulateArgs, json: bool) -> anyhow::Re
     };
     let routes = config.routes.iter();
     let routes = routes.filter(|route| route.name.as_str() != UNROUTED);
-    let simulation = Simulation {
+    let traffic = Traffic {
         target,
         source: source.name.clone(),
         signer,
@@ -115,7 +115,7 @@ pub async fn run(config: &Config, args: &SimulateArgs, json: bool) -> anyhow::Re
             .collect(),
     };
     let stop = signals::shutdown(&TaskTracker::new())?;
-    let tally = simulate(simulation, stop)
+    let tally = generate(traffic, stop)
         .await
         .context("nothing was sent; `hookbox dev` starts a receiver")?;
     if json {
@@ -154,7 +154,7 @@ fn is_beginis(source: &SourceConfig) -> bool {
         && identity == Preset::Begini.identity()
 }
 
-impl SimulateArgs {
+impl GenerateArgs {
     fn shares(&self) -> Shares {
         Shares {
             duplicates: self.duplicates,

@@ -1,4 +1,4 @@
-//! `send` and `simulate` with a real receiver: the outcomes are those that the tally of `simulate`
+//! `send` and `generate` with a real receiver: the outcomes are those that the tally of `generate`
 //! expects.
 
 use std::collections::BTreeMap;
@@ -51,7 +51,7 @@ fn terms() -> Value {
 fn the_outcomes_are_those_that_the_tally_expects() {
     let dev = Development::start("the_outcomes_are_those_that_the_tally_expects");
     let journal = dev.folder().join("journal.jsonl");
-    let said = dev.simulate(&[
+    let said = dev.generate(&[
         "--count",
         "600",
         "--duplicates",
@@ -104,7 +104,7 @@ fn the_outcomes_are_those_that_the_tally_expects() {
 
     // The same seed produces the same events, so all of them are known by now.
     let again = dev
-        .simulate(&["--count", "50", "--seed", "7"])
+        .generate(&["--count", "50", "--seed", "7"])
         .well()
         .json();
     let before: u64 = booked(&reconciled).values().map(|counts| counts[0]).sum();
@@ -131,7 +131,7 @@ fn one_event_is_sent_and_only_200_with_json_is_success() {
     let signed = "signed by the config .hookbox-dev/hookbox.toml: source begini, hmac-sha512 in \
                   x-signature, key \"dev\"; this shows that the config accepts such requests";
     assert!(said.contains(signed), "{said}");
-    let said = dev.run(&["simulate", "--url", dev.url(), "--count", "1"]);
+    let said = dev.run(&["generate", "--url", dev.url(), "--count", "1"]);
     assert!(said.well().out.contains(signed));
     let strange = dev.run(&["send", "--header", "no colon"]);
     assert_eq!(strange.code, 2, "{strange:?}");
@@ -155,7 +155,7 @@ fn one_event_is_sent_and_only_200_with_json_is_success() {
         unreachable.err.contains("no connection to 127.0.0.1:9"),
         "{unreachable:?}"
     );
-    let unreachable = dev.run(&["simulate", "--url", "http://127.0.0.1:9", "--count", "5"]);
+    let unreachable = dev.run(&["generate", "--url", "http://127.0.0.1:9", "--count", "5"]);
     assert_eq!(unreachable.code, 1);
     assert!(
         unreachable.err.contains("nothing was sent"),
@@ -173,7 +173,7 @@ fn shares_that_cannot_be_are_refused() {
         (["--rate", "inf"], "--rate"),
         (["--count", "0"], "1..=10000000"),
     ] {
-        let refused = dev.simulate(&wrong);
+        let refused = dev.generate(&wrong);
         assert!(matches!(refused.code, 1 | 2), "{refused:?}");
         assert!(refused.err.contains(says), "{refused:?}");
     }
@@ -188,7 +188,7 @@ fn shares_that_cannot_be_are_refused() {
 fn an_interrupted_run_reports_what_was_sent() {
     let dev = Development::start("an_interrupted_run_reports_what_was_sent");
     let arguments = [
-        "simulate",
+        "generate",
         "--json",
         "--url",
         dev.url(),
