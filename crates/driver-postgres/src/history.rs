@@ -1,4 +1,4 @@
-//! An event with its whole history.
+//! Reads one event with its whole history, from one state of the tables.
 
 use hookbox_driver::{DeadLetter, EventDetail};
 use hookbox_event::EventId;
@@ -6,7 +6,7 @@ use sqlx::{Error, PgConnection};
 
 use crate::{attempts, claims, dead_letters, earlier_deaths, events, receipts, retries};
 
-/// Returns the event whose id in hex begins with this prefix; `None` when there is none or several.
+/// Returns the one event whose id begins with this prefix; `None` when there is none or several.
 pub(crate) async fn by_prefix(
     c: &mut PgConnection,
     prefix: &str,

@@ -86,7 +86,7 @@ pub(crate) async fn confirmed(mut tx: Tx, sequence: u64) -> Result<(), Fault> {
     tx.commit_ours().await
 }
 
-/// See [`hookbox_driver::Ledger::witness_position`].
+/// Reads the position; see [`hookbox_driver::Ledger::witness_position`].
 pub(crate) async fn position(c: &mut PgConnection) -> Result<WitnessPosition, Error> {
     let row = sqlx::query(
         "select i.incarnation, i.began_at, w.newest, w.confirmed,

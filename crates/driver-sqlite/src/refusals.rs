@@ -1,4 +1,5 @@
-//! The table `refusals`: the newest refused requests, so that operators see what is refused.
+//! The table `refusals`: the newest refused requests, as digests, so that operators see what is
+//! refused.
 
 use hookbox_driver::{Refusal, RefusalCursor, RefusalFilter, RefusalGroup, storable};
 use sqlx::sqlite::SqliteConnection;

@@ -19,7 +19,7 @@ pub(crate) struct NewRetry<'a> {
     pub(crate) not_before: i64,
 }
 
-/// Writes a waiting attempt, which replaces an earlier one of the event.
+/// Makes an event wait for an attempt, which replaces an earlier waiting one.
 pub(crate) async fn put(
     connection: &mut SqliteConnection,
     waiting: &NewRetry<'_>,

@@ -1,4 +1,5 @@
-//! Records a failed attempt with what follows from it, and stores undecodable bytes.
+//! Records a failed attempt with what follows from it, and stores undecodable bytes, each in a
+//! separate transaction.
 
 use hookbox_driver::{ClaimState, DeadReason, Failure, Recorded, Then, UndecodableMessage};
 use hookbox_event::EventId;
