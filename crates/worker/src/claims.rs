@@ -152,6 +152,6 @@ async fn claim_by_id<S: Store>(
 fn vanished() -> Fault {
     Fault::plain(
         FaultKind::Contention,
-        "claim an event: the event whose id another body has is no longer stored",
+        "claim a conflict: the event that is stored under its id is gone",
     )
 }

@@ -1,5 +1,5 @@
-//! Messages in flight to their outcomes, then the ack: what runs in one transaction with others,
-//! what in its own, and what alone in the process.
+//! Brings the messages of one take to their outcomes and acknowledges them. Events run in one
+//! transaction together, each in its own transaction, or alone in the process.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -22,22 +22,22 @@ use crate::suspicion::{Measure, Plan, Suspect};
 use crate::work::Work;
 use crate::{claims, record, start_markers};
 
-/// How long the starts of an event must stay as they are before it is quarantined: longer than the
-/// one statement by which a process that is alive takes its own back.
+/// How long the start counts of an event must stay unchanged before it is quarantined. That is
+/// longer than the single statement by which a living process takes back its own start.
 const CONFIRM_AFTER: Duration = Duration::from_secs(1);
 
 /// The messages of one take, on their way to their outcomes.
 pub(crate) struct Process<'a, S: Store> {
     pub context: &'a RouteContext<'a, S>,
     pub work: Work<'a, S>,
-    /// The place among the route's transactions that this work has.
+    /// The place that this work takes among the route's transactions.
     pub slot: &'a Slot,
 }
 
 impl<S: Store> Process<'_, S> {
-    /// Takes messages to their outcomes and acknowledges them. When a shutdown comes while a
-    /// dependency is unavailable, they are released instead: nothing is spent, and they are
-    /// redelivered.
+    /// Brings the messages to their outcomes and acknowledges them. If a shutdown comes while a
+    /// dependency is unavailable, the messages are released instead: no attempt is spent, and they
+    /// are redelivered.
     pub async fn run(&self, intake: Intake) {
         let Intake {
             deliveries,
@@ -54,7 +54,7 @@ impl<S: Store> Process<'_, S> {
                 Err(Stopped) => Delivery::release(delivery).await,
             };
             if let Err(fault) = settled {
-                // It is redelivered, and then it has its outcome already.
+                // The message is redelivered, and its receipts have their outcomes by then.
                 let route = self.context.route;
                 tracing::info!(
                     route = %route,
@@ -76,7 +76,8 @@ impl<S: Store> Process<'_, S> {
             let plan = Plan::new(&round, &redelivered, &counts);
             self.run_shared(&plan.shared, &plan.markers).await?;
             for suspect in &plan.suspects {
-                // It may wait for long, and others are not to wait for its place.
+                // The suspect may wait for long, and other work must not wait for the place that it
+                // takes.
                 self.slot.release();
                 self.run_isolated(suspect).await?;
             }
@@ -84,20 +85,20 @@ impl<S: Store> Process<'_, S> {
         Ok(())
     }
 
-    /// What of a round may have been in flight when a process died.
+    /// Returns the starts of a round that may have been in flight when a process died.
     fn redelivered(&self, round: &[&Envelope], redelivered: &HashSet<Start>) -> Vec<Start> {
         match self.work {
             Work::Handle(_) => {
                 let starts = round.iter().map(|envelope| Start::of(envelope));
                 starts.filter(|start| redelivered.contains(start)).collect()
             }
-            // No handler runs.
+            // No handler runs, so nothing can end the process.
             Work::GiveUp { .. } => Vec::new(),
         }
     }
 
-    /// Beside whatever else runs in this process: all in one transaction, and each in its own
-    /// where one of them keeps the others from their outcome.
+    /// Runs events beside whatever else runs in this process: all in one transaction, or, if one of
+    /// them keeps the others from their outcome, each in its own.
     async fn run_shared(&self, events: &[&Envelope], markers: &[Start]) -> Result<(), Stopped> {
         let _beside_others = tokio::select! {
             biased;
@@ -117,13 +118,13 @@ impl<S: Store> Process<'_, S> {
         start_markers::clear(self.context, markers, ended).await
     }
 
-    /// Several events in one transaction. False when it is one of them that keeps the others from
-    /// their outcome: by its failure, or by a lock that another session holds.
+    /// Runs several events in one transaction. Returns false if one event keeps the others from
+    /// their outcome, by its failure or by a lock that another session holds.
     async fn run_batch(&self, events: &[&Envelope]) -> Result<bool, Stopped> {
         let mut pause = self.context.pause();
         loop {
             if self.context.counters.rights.missing().is_some() {
-                // One at a time is tried.
+                // While the handler lacks a right, one event at a time is tried.
                 return Ok(false);
             }
             let run = self.begin();
@@ -139,9 +140,10 @@ impl<S: Store> Process<'_, S> {
                     | FailureCause::Panicked
                     | FailureCause::TimedOut
                     | FailureCause::BrokeTransaction => return Ok(false),
-                    // What it did stands: recorded before it could run again. The others run by
-                    // themselves then: what was claimed with a commit is found orphaned, what was
-                    // rolled back is free again.
+                    // The effects of this handler stand, so its failure is recorded before it could
+                    // run again. Then the other events run by themselves: an event whose claim was
+                    // committed too is found orphaned, and one whose claim was rolled back is free
+                    // again.
                     FailureCause::Orphaned => {
                         let orphaned = Err(AttemptError::Handler(failed));
                         run.conclude(orphaned, &mut pause).await?;
@@ -162,8 +164,8 @@ impl<S: Store> Process<'_, S> {
         }
     }
 
-    /// Each event in its own transaction, until it has its outcome. One that has to be run again
-    /// waits behind the others.
+    /// Runs each event in its own transaction until it has its outcome. An event that has to run
+    /// again waits until the others have run.
     async fn run_single(&self, events: &[&Envelope]) -> Result<(), Stopped> {
         let mut waiting = Vec::with_capacity(events.len());
         for envelope in events {
@@ -190,16 +192,17 @@ impl<S: Store> Process<'_, S> {
         Ok(())
     }
 
-    /// A suspected event: alone in this process, or not at all.
+    /// Runs a suspected event alone in this process, or quarantines it.
     async fn run_isolated(&self, suspect: &Suspect<'_>) -> Result<(), Stopped> {
         let ended = self.isolate(suspect).await;
         let marker = [Start::of(suspect.envelope)];
         start_markers::clear(self.context, &marker, ended).await
     }
 
-    /// Until it has its outcome. The others of this process stop for it, so they stop for one run
-    /// at a time, and have at least as long for themselves before the next: what keeps one event
-    /// from its outcome, be it for hours, never keeps the others from theirs.
+    /// Runs a suspected event in isolation until it has its outcome. All other work of this process
+    /// stops while it runs. So it runs once at a time, and the other work then gets at least as
+    /// much time before the next run: an event that is kept from its outcome, even for hours, never
+    /// keeps the others from theirs.
     async fn isolate(&self, suspect: &Suspect<'_>) -> Result<(), Stopped> {
         let (context, envelope) = (self.context, suspect.envelope);
         let inner = context.inner;
@@ -207,7 +210,8 @@ impl<S: Store> Process<'_, S> {
         let mut pause = context.pause();
         let (mut is_logged, mut is_marked, mut is_confirmed) = (false, false, false);
         loop {
-            // Another process that has it in flight is waited for beside the others.
+            // If another process has the event in flight, this waits for it while other work
+            // continues.
             let would_run = || claims::would_run(context, envelope);
             if context.until_done(would_run).await? {
                 match suspect.measure {
@@ -255,8 +259,8 @@ impl<S: Store> Process<'_, S> {
         }
     }
 
-    /// Counts again, after a while, whether a suspect is still to be quarantined: a process that is
-    /// alive has taken its start back by then, if its try has ended.
+    /// Reads the counts of a suspect again after a while, and returns whether they are unchanged.
+    /// By then, a living process whose run has ended has taken its start back.
     async fn confirm(&self, suspect: &mut Suspect<'_>) -> Result<bool, Stopped> {
         tokio::select! {
             biased;
@@ -270,9 +274,9 @@ impl<S: Store> Process<'_, S> {
             .is_some_and(|counts| suspect.recount(*counts)))
     }
 
-    /// Sets the start marker of an event that is alone in this process, where its handler would
-    /// run now. One is counted however often it is run: two processes with a copy each, and in
-    /// each other's way, have not died once.
+    /// Sets the start marker of an event that runs alone in this process, if its handler would run
+    /// now. This process counts one start however often it runs the handler: two processes that
+    /// each have a copy and wait for each other have not died.
     async fn mark(&self, envelope: &Envelope, is_marked: &mut bool) -> Result<(), Fault> {
         let (context, start) = (self.context, Start::of(envelope));
         *is_marked |= context
@@ -286,7 +290,7 @@ impl<S: Store> Process<'_, S> {
         Ok(())
     }
 
-    /// Makes a suspected event a dead letter.
+    /// Stores a suspected event as a dead letter.
     async fn quarantine(&self, suspect: &Suspect<'_>, detail: &str) -> Result<(), Stopped> {
         suspect.log_quarantined(self.context.route, detail);
         let reason = DeadReason::Quarantined;

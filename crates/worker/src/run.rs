@@ -1,4 +1,4 @@
-//! What has to follow one run of one event: nothing, a wait, a deferral, or a recorded attempt.
+//! Does what follows from one run of one event: nothing, a wait, a deferral, or a recorded attempt.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -16,11 +16,11 @@ use crate::route_context::RouteContext;
 use crate::settle::{FailureCause, Settlement, settle};
 use crate::work::Work;
 
-/// A store that is available answers in milliseconds; one that takes so long was unavailable when
-/// it was asked.
+/// How long an available store may take to answer: it answers in milliseconds. A store that takes
+/// longer was unavailable when the request was sent.
 const PING_MAX: Duration = Duration::from_millis(500);
 
-/// What a fault was met at that a handler returned.
+/// What was being done when a handler met a fault.
 const STATEMENT: &str = "run a handler's statement";
 
 /// A run of one event in its own transaction.
@@ -28,12 +28,12 @@ pub(crate) struct Run<'a, S: Store> {
     context: &'a RouteContext<'a, S>,
     work: Work<'a, S>,
     began: Instant,
-    /// Faults of the store that this worker had met by then.
+    /// The number of store faults that this worker had met when the run began.
     store_faults: u64,
 }
 
 impl<'a, S: Store> Run<'a, S> {
-    /// Notes what its end will be compared with.
+    /// Begins a run, and notes the state that its end is compared with.
     pub fn begin(context: &'a RouteContext<'a, S>, work: Work<'a, S>) -> Self {
         Self {
             context,
@@ -62,8 +62,8 @@ impl<'a, S: Store> Run<'a, S> {
             }
             Err(AttemptError::Handler(failed)) => failed,
             Err(AttemptError::Fault(fault)) => return self.wait(pause, &fault).await,
-            // With one event in the transaction this is attributed to its handler; where none ran,
-            // only this worker can have broken it.
+            // With one event in the transaction, such an error is attributed to its handler. If no
+            // handler ran, only this worker can have broken the transaction.
             Err(AttemptError::Broken { why }) => {
                 let doing = "commit without a handler";
                 let fault = Fault::new(FaultKind::Internal, doing, why);
@@ -74,8 +74,8 @@ impl<'a, S: Store> Run<'a, S> {
         if cause == FailureCause::TimedOut && self.was_store_unavailable().await {
             let doing = "hear from the store within the handler's time limit";
             let fault = Fault::plain(FaultKind::Unavailable, doing);
-            // Not counted as a fault of the store: two handlers that hang would excuse each other
-            // for ever.
+            // This fault is not counted as one of the store: otherwise two handlers that hang would
+            // excuse each other for ever.
             self.context.wait_uncounted(pause, &fault).await?;
             return Ok(false);
         }
@@ -132,7 +132,7 @@ impl<'a, S: Store> Run<'a, S> {
                 let attempt = failed.event.attempt_of_round();
                 settle(cause, attempt, &route.retry, self.context.inner.rng.unit())
             }
-            // No handler runs here, so all that can be found is an orphan.
+            // No handler runs here, so the only failure that can be found is an orphan.
             Work::GiveUp { .. } => {
                 let reason = DeadReason::Orphaned;
                 Settlement::Record(FailureClass::BrokeTransaction, Then::Dead { reason })
@@ -140,9 +140,9 @@ impl<'a, S: Store> Run<'a, S> {
         }
     }
 
-    /// Whether the store was unavailable since the run began: a handler that ran over its time
-    /// limit meanwhile may have waited for nothing else, and a connection that loses everything
-    /// reports no error. A store that is back by now was unavailable as well, and answers late.
+    /// Returns whether the store was unavailable at any time since the run began. If so, a handler
+    /// that ran over its time limit may only have waited for the store: a connection that loses all
+    /// packets reports no error. A store that answers this request late was unavailable as well.
     async fn was_store_unavailable(&self) -> bool {
         let inner = self.context.inner;
         let has_met_faults = || inner.store_faults.load(Ordering::Relaxed) != self.store_faults;

@@ -149,7 +149,7 @@ pub struct QueueContents {
     pub ready: Option<u64>,
     /// Messages in flight: delivered to workers and not settled.
     pub in_flight: Option<u64>,
-    /// The number of events in all of these messages.
+    /// The number of events in the messages, waiting or in flight.
     pub events: Option<u64>,
 }
 

@@ -1,4 +1,5 @@
-//! Failures of a handler: what is an attempt, when the next one comes, and what ends it.
+//! Tests failures of a handler: which of them are attempts, when the next attempt comes, and what
+//! ends the attempts.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -18,7 +19,7 @@ fn failures(world: &World) -> Vec<(u32, FailureClass)> {
         .collect()
 }
 
-/// Seconds between the runs of an event, rounded down.
+/// Returns the seconds between the runs of an event, rounded down.
 fn delays(world: &World, number: u8) -> Vec<u64> {
     let runs = world.script.runs_of(id(number));
     let pairs = runs.iter().zip(runs.iter().skip(1));
@@ -86,7 +87,7 @@ async fn a_handler_is_stopped_at_its_time_limit() {
     let _running = world.start();
     within("it is done", || world.is_done(1)).await;
     assert_eq!(failures(&world), [(1, FailureClass::TimedOut)]);
-    // The limit is 10 s, and the first delay 1 s.
+    // The time limit is 10 s, and the first delay is 1 s.
     assert_eq!(delays(&world, 1), [11]);
 }
 
@@ -169,7 +170,7 @@ async fn a_failure_that_is_superseded_is_no_outcome() {
     let running = world.start();
     let is_paused = || running.route().paused.load(Ordering::Relaxed);
     within("the record waits", is_paused).await;
-    // Another process has brought the event to its end by another receipt.
+    // Another process has brought the event to an outcome through another receipt.
     {
         let rows = &mut world.tables.state().rows;
         rows.keep_events(&[envelope(1)]);
