@@ -60,7 +60,8 @@ pub struct Row {
     pub why: String,
     pub date: String,
     pub commit: String,
-    /// What was run. A result counts only as long as the case still consists of the same.
+    /// What was run. The result counts only while the case still consists of the same tests and
+    /// faults.
     #[serde(default)]
     pub contents: String,
 }

@@ -79,7 +79,7 @@ fn bytes_that_were_waited_for_cut_the_connection() {
     assert_eq!(ask(&mut client(&proxy), b"COMMIT"), None);
     assert!(
         received.try_recv().is_err(),
-        "the server received the bytes"
+        "the server must not receive the bytes"
     );
     proxy.arm(b"COMMIT", Snap::Amid, 1);
     assert_eq!(ask(&mut client(&proxy), b"COMMIT"), None);
