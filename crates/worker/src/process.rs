@@ -15,7 +15,7 @@ use crate::counters::{Counted, add};
 use crate::intake::{Contents, Intake};
 use crate::pause::Stopped;
 use crate::route_context::RouteContext;
-use crate::run::Run;
+use crate::run::{Conclusion, Run};
 use crate::settle::FailureCause;
 use crate::slot::Slot;
 use crate::suspicion::{Measure, Plan, Suspect};
@@ -25,6 +25,12 @@ use crate::{claims, record, start_markers};
 /// How long the start counts of an event must stay unchanged before it is quarantined. That is
 /// longer than the single statement by which a living process takes back its own start.
 const CONFIRM_AFTER: Duration = Duration::from_secs(1);
+
+/// What is known of an event whose handler must not run again, and of which something else was
+/// recorded before that.
+const ENDED: &str = "the handler ended its own transaction, and the event was changed by another \
+                     receipt before that was recorded; whether all of its effects stand is not \
+                     known, so it is not run again";
 
 /// The messages of one take, on their way to their outcomes.
 pub(crate) struct Process<'a, S: Store> {
@@ -145,8 +151,12 @@ impl<S: Store> Process<'_, S> {
                     // committed too is found orphaned, and one whose claim was rolled back is free
                     // again.
                     FailureCause::Orphaned => {
+                        let envelope = failed.event.envelope.clone();
                         let orphaned = Err(AttemptError::Handler(failed));
-                        run.conclude(orphaned, &mut pause).await?;
+                        let conclusion = run.conclude(orphaned, &mut pause).await?;
+                        if conclusion == Conclusion::GiveUp {
+                            self.give_up(&envelope, DeadReason::Orphaned, ENDED).await?;
+                        }
                         return Ok(false);
                     }
                 },
@@ -183,8 +193,12 @@ impl<S: Store> Process<'_, S> {
                 };
                 let run = self.begin();
                 let result = self.attempt().run(&[envelope]).await;
-                if !run.conclude(result, &mut pause).await? {
-                    again.push((envelope, pause));
+                match run.conclude(result, &mut pause).await? {
+                    Conclusion::Settled => {}
+                    Conclusion::RunAgain => again.push((envelope, pause)),
+                    Conclusion::GiveUp => {
+                        self.give_up(envelope, DeadReason::Orphaned, ENDED).await?;
+                    }
                 }
             }
             waiting = again;
@@ -248,8 +262,12 @@ impl<S: Store> Process<'_, S> {
             }
             let held = run.elapsed();
             drop(isolated);
-            if run.conclude(result, &mut pause).await? {
-                return Ok(());
+            match run.conclude(result, &mut pause).await? {
+                Conclusion::Settled => return Ok(()),
+                Conclusion::RunAgain => {}
+                Conclusion::GiveUp => {
+                    return self.give_up(envelope, DeadReason::Orphaned, ENDED).await;
+                }
             }
             tokio::select! {
                 biased;
@@ -294,11 +312,29 @@ impl<S: Store> Process<'_, S> {
     async fn quarantine(&self, suspect: &Suspect<'_>, detail: &str) -> Result<(), Stopped> {
         suspect.log_quarantined(self.context.route, detail);
         let reason = DeadReason::Quarantined;
+        self.give_up(suspect.envelope, reason, detail).await
+    }
+
+    /// Makes an event a dead letter whose handler must not run, if it has no outcome by now.
+    async fn give_up(
+        &self,
+        envelope: &Envelope,
+        reason: DeadReason,
+        detail: &str,
+    ) -> Result<(), Stopped> {
         let process = Process {
             work: Work::GiveUp { reason, detail },
             ..*self
         };
-        process.run_single(&[suspect.envelope]).await
+        let mut pause = self.context.pause();
+        loop {
+            let run = process.begin();
+            let result = process.attempt().run(&[envelope]).await;
+            match run.conclude(result, &mut pause).await? {
+                Conclusion::Settled => return Ok(()),
+                Conclusion::RunAgain | Conclusion::GiveUp => {}
+            }
+        }
     }
 
     fn attempt(&self) -> Attempt<'_, S> {

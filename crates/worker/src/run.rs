@@ -23,6 +23,18 @@ const PING_MAX: Duration = Duration::from_millis(500);
 /// What was being done when a handler met a fault.
 const STATEMENT: &str = "run a handler's statement";
 
+/// What is left to do with an event after a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Conclusion {
+    /// Nothing: it has its outcome.
+    Settled,
+    /// It has to be run again.
+    RunAgain,
+    /// Its handler has ended its transaction, and that could not be recorded: the event has changed
+    /// since it was claimed. Whatever it is now, its handler does not run again.
+    GiveUp,
+}
+
 /// A run of one event in its own transaction.
 pub(crate) struct Run<'a, S: Store> {
     context: &'a RouteContext<'a, S>,
@@ -47,18 +59,17 @@ impl<'a, S: Store> Run<'a, S> {
         self.began.elapsed()
     }
 
-    /// Does what follows from the run. Whether the event has its outcome then: otherwise it has to
-    /// be run again.
+    /// Does what follows from the run.
     pub async fn conclude(
         &self,
         result: Result<(), AttemptError>,
         pause: &mut Pause<'_>,
-    ) -> Result<bool, Stopped> {
+    ) -> Result<Conclusion, Stopped> {
         let took = self.elapsed();
         let failed = match result {
             Ok(()) => {
                 pause.over();
-                return Ok(true);
+                return Ok(Conclusion::Settled);
             }
             Err(AttemptError::Handler(failed)) => failed,
             Err(AttemptError::Fault(fault)) => return self.wait(pause, &fault).await,
@@ -77,36 +88,40 @@ impl<'a, S: Store> Run<'a, S> {
             // This fault is not counted as one of the store: otherwise two handlers that hang would
             // excuse each other for ever.
             self.context.wait_uncounted(pause, &fault).await?;
-            return Ok(false);
+            return Ok(Conclusion::RunAgain);
         }
         match self.settlement(&failed, cause) {
             Settlement::RunAgain(kind) => self.wait(pause, &Fault::plain(kind, STATEMENT)).await,
             Settlement::Defer(DeferReason::ForeignLock) if pause.is_quick(took) => {
                 let fault = Fault::plain(FaultKind::Contention, STATEMENT);
                 self.context.wait_uncounted(pause, &fault).await?;
-                Ok(false)
+                Ok(Conclusion::RunAgain)
             }
             Settlement::Defer(reason) => self.defer(&failed, reason).await,
             Settlement::Record(class, then) => self.record(&failed, class, then).await,
         }
     }
 
-    async fn wait(&self, pause: &mut Pause<'_>, fault: &Fault) -> Result<bool, Stopped> {
+    async fn wait(&self, pause: &mut Pause<'_>, fault: &Fault) -> Result<Conclusion, Stopped> {
         self.context.wait(pause, fault).await?;
-        Ok(false)
+        Ok(Conclusion::RunAgain)
     }
 
-    async fn defer(&self, failed: &FailedAttempt, reason: DeferReason) -> Result<bool, Stopped> {
+    async fn defer(
+        &self,
+        failed: &FailedAttempt,
+        reason: DeferReason,
+    ) -> Result<Conclusion, Stopped> {
         match record::deferral(self.context, failed, reason).await? {
-            Deferred::Recorded => Ok(true),
-            Deferred::Superseded => Ok(false),
+            Deferred::Recorded => Ok(Conclusion::Settled),
+            Deferred::Superseded => Ok(Conclusion::RunAgain),
             // It was deferred for longer than it may be, while others succeeded: from now on it is
             // its own fault, and this was an attempt.
             Deferred::Expired => {
                 let cause = FailureCause::Returned(Class::Transient { wish: None });
                 match self.settlement(failed, cause) {
                     Settlement::Record(class, then) => self.record(failed, class, then).await,
-                    Settlement::RunAgain(_) | Settlement::Defer(_) => Ok(false),
+                    Settlement::RunAgain(_) | Settlement::Defer(_) => Ok(Conclusion::RunAgain),
                 }
             }
         }
@@ -117,12 +132,17 @@ impl<'a, S: Store> Run<'a, S> {
         failed: &FailedAttempt,
         class: FailureClass,
         then: Then,
-    ) -> Result<bool, Stopped> {
+    ) -> Result<Conclusion, Stopped> {
         match record::failure(self.context, failed, class, then).await? {
-            Recorded::Recorded => Ok(true),
+            Recorded::Recorded => Ok(Conclusion::Settled),
             // The event has changed since it was claimed (another body of it, say, was committed
             // meanwhile): what this receipt is now, a new claim says.
-            Recorded::Superseded => Ok(false),
+            Recorded::Superseded => Ok(match then {
+                Then::Dead {
+                    reason: DeadReason::Orphaned,
+                } => Conclusion::GiveUp,
+                Then::Dead { .. } | Then::Retry { .. } => Conclusion::RunAgain,
+            }),
         }
     }
 

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hookbox_driver::{ClaimState, DeadReason, FailureClass, FaultKind};
-use hookbox_event::Envelope;
+use hookbox_event::{ContentDigest, Envelope, EventId};
+use hookbox_worker::OnConflict;
 
 use crate::script::Act;
-use crate::world::{World, envelope, id, on, within};
+use crate::world::{World, envelope, id, on, receipt, within};
 
 fn failures(world: &World) -> Vec<(u32, FailureClass)> {
     let state = world.tables.state();
@@ -179,4 +180,34 @@ async fn a_failure_that_is_superseded_is_no_outcome() {
     within("it is acknowledged", || world.is_settled()).await;
     assert_eq!(world.outcome(&envelope(1)), Some("duplicate"));
     assert!(failures(&world).is_empty());
+}
+
+/// What a ROLLBACK leaves: the claim is free, and another route stores another body meanwhile.
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_has_ended_its_transaction_is_not_run_again_for_another_body() {
+    let mut world = World::new();
+    world.on_conflict = OnConflict::Process;
+    world.script.always(id(1), Act::EndTransaction);
+    world.tables.fail("fail", [FaultKind::Unavailable; 4]);
+    world.put_each([1]);
+    let running = world.start();
+    let is_paused = || running.route().paused.load(Ordering::Relaxed);
+    within("the record waits", is_paused).await;
+    {
+        let rows = &mut world.tables.state().rows;
+        rows.claims.remove(&on(id(1)));
+        rows.events.remove(&id(1));
+        let body = Bytes::from_static(b"[]");
+        rows.keep_events(&[Envelope {
+            digest: ContentDigest::of_raw_body(&body),
+            body,
+            ..receipt(1, 2)
+        }]);
+    }
+    within("it is acknowledged", || world.is_settled()).await;
+    assert_eq!(world.script.runs().len(), 1, "it may have had its effects");
+    let own_id = EventId::of_conflict(&id(1), &envelope(1).digest);
+    let (reason, detail) = world.dead(own_id).unwrap();
+    assert_eq!(reason, DeadReason::Orphaned);
+    assert!(detail.contains("another receipt"), "{detail}");
 }

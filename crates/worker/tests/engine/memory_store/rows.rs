@@ -157,7 +157,10 @@ impl Rows {
     /// Returns whether the event has not changed since this attempt claimed it.
     fn is_current(&self, on: &On, envelope: &Envelope, attempt: u32) -> bool {
         match self.claims.get(on) {
-            None => attempt == 1,
+            None => {
+                let known = self.events.get(&on.1);
+                attempt == 1 && known.is_none_or(|known| known.digest == envelope.digest)
+            }
             Some(ClaimState::Running) => true,
             Some(ClaimState::Retrying) => {
                 let waiting = self.retries.get(on).map(|retry| retry.attempt);
