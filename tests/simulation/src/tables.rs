@@ -125,6 +125,8 @@ pub(crate) struct Tables {
     pub replays: BTreeMap<OnRoute, u32>,
     /// Claims of transactions that a handler has committed by itself.
     pub orphans: BTreeSet<OnRoute>,
+    /// Events of which a handler has rolled its transaction back by itself.
+    pub rolled_back: BTreeSet<OnRoute>,
     /// What ingests have reported.
     pub accounts: Accounts,
     /// The witnesses of store and broker.

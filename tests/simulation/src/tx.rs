@@ -184,6 +184,8 @@ impl SimConnection {
         statement(&self.process, self.tx, "roll back by itself").await?;
         self.ended = true;
         self.rolled_back = Some(run.clone());
+        let on = run.0.clone();
+        self.process.world.state().tables.rolled_back.insert(on);
         self.events.clear();
         self.claimed.clear();
         self.effects.clear();
