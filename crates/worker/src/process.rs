@@ -151,11 +151,16 @@ impl<S: Store> Process<'_, S> {
                     // committed too is found orphaned, and one whose claim was rolled back is free
                     // again.
                     FailureCause::Orphaned => {
-                        let envelope = failed.event.envelope.clone();
+                        let receipt = failed.event.envelope.receipt;
                         let orphaned = Err(AttemptError::Handler(failed));
                         let conclusion = run.conclude(orphaned, &mut pause).await?;
-                        if conclusion == Conclusion::GiveUp {
-                            self.give_up(&envelope, DeadReason::Orphaned, ENDED).await?;
+                        // The claim may have replaced the body by the stored one: the envelope as
+                        // it was received is claimed again.
+                        let received = events.iter().find(|it| it.receipt == receipt);
+                        if conclusion == Conclusion::GiveUp
+                            && let Some(received) = received
+                        {
+                            self.give_up(received, DeadReason::Orphaned, ENDED).await?;
                         }
                         return Ok(false);
                     }

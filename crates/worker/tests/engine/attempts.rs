@@ -211,3 +211,32 @@ async fn a_handler_that_has_ended_its_transaction_is_not_run_again_for_another_b
     assert_eq!(reason, DeadReason::Orphaned);
     assert!(detail.contains("another receipt"), "{detail}");
 }
+
+/// Another process records the orphan first; the receipt of another body is settled after that.
+#[tokio::test(start_paused = true)]
+async fn a_batch_keeps_what_a_receipt_of_another_body_said() {
+    let mut world = World::new();
+    world.on_conflict = OnConflict::Duplicate;
+    let body = Bytes::from_static(b"[]");
+    let other = Envelope {
+        digest: ContentDigest::of_raw_body(&body),
+        body,
+        ..receipt(1, 2)
+    };
+    {
+        let rows = &mut world.tables.state().rows;
+        rows.keep_events(&[envelope(1)]);
+        rows.claims.insert(on(id(1)), ClaimState::Running);
+    }
+    world.tables.fail("fail", [FaultKind::Unavailable; 4]);
+    world.put(&[other.clone(), envelope(2)]);
+    let running = world.start();
+    let is_paused = || running.route().paused.load(Ordering::Relaxed);
+    within("the record waits", is_paused).await;
+    let claims = &mut world.tables.state().rows.claims;
+    claims.insert(on(id(1)), ClaimState::Dead);
+    within("it is acknowledged", || world.is_settled()).await;
+    assert_eq!(world.outcome(&other), Some("duplicate"));
+    let recorded = world.tables.state().rows.other_digests.clone();
+    assert_eq!(recorded.get(&other.receipt), Some(&other.digest));
+}

@@ -154,6 +154,8 @@ impl Store for MemoryStore {
             let outcome: Outcome = one.outcome.clone();
             tx.outcomes
                 .push((route.clone(), one.envelope.clone(), outcome));
+            let other = one.other_digest.map(|it| (one.envelope.receipt, it));
+            tx.other_digests.extend(other);
         }
         Ok(())
     }

@@ -7,7 +7,9 @@ use hookbox_driver::{
     Failure, FailureClass, Outcome, Recorded, Start, StartCounts, StartKind, Then,
     UndecodableMessage,
 };
-use hookbox_event::{Account, Envelope, EventId, InstanceId, ReceiptId, Redo, RouteName};
+use hookbox_event::{
+    Account, ContentDigest, Envelope, EventId, InstanceId, ReceiptId, Redo, RouteName,
+};
 use tokio::time::Instant;
 
 /// An event on a route.
@@ -19,6 +21,8 @@ pub struct Rows {
     pub claims: BTreeMap<On, ClaimState>,
     /// The outcome of each receipt.
     pub receipts: BTreeMap<(RouteName, ReceiptId), &'static str>,
+    /// The digests of receipts whose own body is not the stored one.
+    pub other_digests: BTreeMap<ReceiptId, ContentDigest>,
     pub retries: BTreeMap<On, Retry>,
     pub dead: BTreeMap<On, (DeadReason, String)>,
     pub failures: Vec<(EventId, u32, FailureClass)>,

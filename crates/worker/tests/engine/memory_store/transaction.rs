@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use hookbox_driver::{ClaimState, Claimed, CommitError, Fault, FaultKind, Outcome, StoredEvent};
-use hookbox_event::{Envelope, EventId, RouteName};
+use hookbox_event::{ContentDigest, Envelope, EventId, ReceiptId, RouteName};
 
 use super::On;
 use crate::memory_process::MemoryProcess;
@@ -13,6 +13,7 @@ pub struct MemoryTx {
     process: Arc<MemoryProcess>,
     number: u64,
     pub outcomes: Vec<(RouteName, Envelope, Outcome)>,
+    pub other_digests: Vec<(ReceiptId, ContentDigest)>,
     pub connection: MemoryConnection,
 }
 
@@ -35,6 +36,7 @@ impl MemoryTx {
             process: Arc::clone(process),
             number,
             outcomes: Vec::new(),
+            other_digests: Vec::new(),
             connection: MemoryConnection {
                 process: Arc::clone(process),
                 number,
@@ -98,6 +100,10 @@ impl MemoryTx {
         for (route, envelope, outcome) in &self.outcomes {
             state.rows.settle(route, envelope, outcome);
         }
+        state
+            .rows
+            .other_digests
+            .extend(self.other_digests.drain(..));
         state.rows.effects.append(&mut self.connection.effects);
         self.outcomes.len()
     }
