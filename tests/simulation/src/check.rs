@@ -90,14 +90,16 @@ pub(crate) fn innocents(tables: &Tables) -> u64 {
 }
 
 impl Check<'_> {
-    /// A handler may have ended the transaction of another body of the event, before this one was
-    /// stored: the event is not run again for either.
-    fn was_rolled_back(&self, on: &OnRoute, found: Option<&Fate>) -> bool {
+    /// A handler may have ended its transaction when it ran for this body under the id of another
+    /// event, or for another body where the event id decides. This event does not run then.
+    fn was_rolled_back(&self, on: &OnRoute, body: &Bytes, found: Option<&Fate>) -> bool {
         let is_orphaned = match found {
             Some(Fate::Dead { reason, .. }) => *reason == DeadReason::Orphaned,
             Some(Fate::Done { .. }) | None => false,
         };
-        is_orphaned && self.tables.rolled_back.contains(on)
+        let id_decides = self.scenario.on_conflict == OnConflict::Duplicate;
+        let mut runs = self.tables.rolled_back.iter();
+        is_orphaned && runs.any(|run| run.is_of(on, body, id_decides))
     }
 
     fn violation(&mut self, invariant: &str, what: String) {
@@ -189,7 +191,7 @@ impl Check<'_> {
                 found.as_ref() == Ok(&expected)
                     || self.was_killed_often(&on, found.as_ref().ok())
                     || killed_as_another_body(&expected, found.as_ref().ok(), &body)
-                    || self.was_rolled_back(&on, found.as_ref().ok())
+                    || self.was_rolled_back(&on, &body, found.as_ref().ok())
             };
             if !fits {
                 let text = format!("{on:?} must be {expected:?}, and is {found:?}");

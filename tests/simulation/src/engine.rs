@@ -9,7 +9,7 @@ use hookbox_driver::{Broker, Clock, Rng};
 use hookbox_event::{Pointer, TopicPattern};
 use hookbox_ingest::{EventType, Identity, Ingest, Limits, Peers, Routing, Source};
 use hookbox_signature::{Key, Preset, RefusalAnswer};
-use hookbox_worker::{Config, ConflictRule, Retry, Route, Worker, register};
+use hookbox_worker::{Config, ConflictRule, OnConflict, Retry, Route, Worker, register};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -253,6 +253,7 @@ impl Fleet {
             handler: register(Apply {
                 process: Arc::clone(process),
                 route: route(name),
+                id_decides: scenario.on_conflict == OnConflict::Duplicate,
             }),
             retry,
             time_limit: TIME_LIMIT,

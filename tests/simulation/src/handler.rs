@@ -8,6 +8,7 @@ use hookbox_event::RouteName;
 use hookbox_worker::{Event, Handler, HandlerError};
 
 use crate::body::{EventBody, Plan};
+use crate::handler_run::HandlerRun;
 use crate::process::Process;
 use crate::store::SimStore;
 use crate::tables::Effect;
@@ -21,6 +22,8 @@ pub(crate) const TIME_LIMIT: Duration = Duration::from_secs(8);
 pub(crate) struct Apply {
     pub process: Arc<Process>,
     pub route: RouteName,
+    /// All bodies of an event id are one event.
+    pub id_decides: bool,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -61,8 +64,12 @@ impl Handler<SimStore> for Apply {
             let what = format!("{} runs {:?} beside others", self.process.name, event.id);
             world.state().violate("I10", &what);
         }
-        let run = (on, event.attempt);
-        if self.process.has_ended(&run) {
+        let run = HandlerRun {
+            on,
+            body: event.body.clone(),
+            attempt: event.attempt,
+        };
+        if self.process.has_ended(&run, self.id_decides) {
             let name = &self.process.name;
             let what = format!("{name} runs {run:?} again, which has ended its transaction");
             world.state().violate("I3", &what);

@@ -20,6 +20,7 @@ mod delivery;
 mod engine;
 mod fault;
 mod handler;
+mod handler_run;
 mod isolation;
 mod nemesis;
 mod process;

@@ -4,7 +4,6 @@
 //! waits for ever, its connections are lost and its transactions end, so that it has no further
 //! effect. Its remaining tasks end with the run.
 
-use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,8 +11,8 @@ use tokio::task::{Id, try_id};
 use tokio_util::sync::CancellationToken;
 
 use crate::fault::Fault;
+use crate::handler_run::HandlerRun;
 use crate::isolation::IsolationCheck;
-use crate::tables::OnRoute;
 use crate::world::World;
 
 pub(crate) struct Process {
@@ -24,7 +23,7 @@ pub(crate) struct Process {
     pub isolation: IsolationCheck,
     /// Handler runs that rolled back their own transaction, each with the task to which the store
     /// reported it. No other task of the process knows of it.
-    ended: Mutex<BTreeSet<(Option<Id>, OnRoute, u32)>>,
+    ended: Mutex<Vec<(Option<Id>, HandlerRun)>>,
 }
 
 impl Process {
@@ -44,15 +43,18 @@ impl Process {
     /// Records that the store has shown to this task that a handler ended its own transaction. The
     /// claim is free from then on. Until the failure is recorded, another task may run another copy
     /// of the same event, but this task must not.
-    pub fn note_end(&self, (on, attempt): (OnRoute, u32)) {
+    pub fn note_end(&self, run: HandlerRun) {
         let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
-        ended.insert((try_id(), on, attempt));
+        ended.push((try_id(), run));
     }
 
     /// Returns whether the store has shown to this task that the handler run ended its transaction.
-    pub fn has_ended(&self, (on, attempt): &(OnRoute, u32)) -> bool {
+    pub fn has_ended(&self, run: &HandlerRun, id_decides: bool) -> bool {
         let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
-        ended.contains(&(try_id(), on.clone(), *attempt))
+        let task = try_id();
+        ended
+            .iter()
+            .any(|(of, ended)| *of == task && ended.is_repeated_by(run, id_decides))
     }
 
     pub fn is_dead(&self) -> bool {

@@ -10,6 +10,7 @@ use hookbox_event::{
 };
 
 use crate::accounts::Accounts;
+use crate::handler_run::HandlerRun;
 use crate::queues::Message;
 use crate::witness::Witnesses;
 
@@ -125,8 +126,8 @@ pub(crate) struct Tables {
     pub replays: BTreeMap<OnRoute, u32>,
     /// Claims of transactions that a handler has committed by itself.
     pub orphans: BTreeSet<OnRoute>,
-    /// Events of which a handler has rolled its transaction back by itself.
-    pub rolled_back: BTreeSet<OnRoute>,
+    /// The runs in which a handler rolled its transaction back by itself.
+    pub rolled_back: Vec<HandlerRun>,
     /// What ingests have reported.
     pub accounts: Accounts,
     /// The witnesses of store and broker.

@@ -9,6 +9,7 @@ use hookbox_event::{ContentDigest, Envelope, RouteName};
 use tokio::time::{Instant, timeout_at};
 
 use crate::fault::Fault;
+use crate::handler_run::HandlerRun;
 use crate::process::Process;
 use crate::tables::{Claim, Effect, Key, OnRoute, StoredOutcome, Tables};
 use crate::world::World;
@@ -42,8 +43,8 @@ pub(crate) struct SimConnection {
     pub aborted: bool,
     /// The handler has committed or rolled back by itself.
     pub ended: bool,
-    /// Whose handler has rolled back, and in which attempt.
-    pub rolled_back: Option<(OnRoute, u32)>,
+    /// Which run of a handler has rolled back.
+    pub rolled_back: Option<HandlerRun>,
     /// What the transaction would keep and has claimed.
     pub events: Vec<Envelope>,
     pub claimed: Vec<OnRoute>,
@@ -180,12 +181,12 @@ impl SimConnection {
 
     /// A raw roll-back of a handler, which only hookbox may do, too. Later writes commit by
     /// themselves.
-    pub async fn roll_back(&mut self, run: &(OnRoute, u32)) -> Result<(), SimError> {
+    pub async fn roll_back(&mut self, run: &HandlerRun) -> Result<(), SimError> {
         statement(&self.process, self.tx, "roll back by itself").await?;
         self.ended = true;
         self.rolled_back = Some(run.clone());
-        let on = run.0.clone();
-        self.process.world.state().tables.rolled_back.insert(on);
+        let of = run.clone();
+        self.process.world.state().tables.rolled_back.push(of);
         self.events.clear();
         self.claimed.clear();
         self.effects.clear();
