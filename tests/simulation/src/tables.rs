@@ -309,12 +309,20 @@ impl Tables {
         self.unheard.extend(unheard);
     }
 
-    /// Records that an event is quarantined, and returns whether enough processes have died while
-    /// it ran in isolation.
+    /// An event is quarantined: whether enough processes have died while it ran in isolation. A
+    /// process that lost the store's answer counts as well: the store knows only the last process
+    /// that counted, and cannot take back the start of an earlier one that is not certain of it.
     pub fn convict(&mut self, route: &RouteName, envelope: &Envelope) -> bool {
-        let starters = self.starters.get(&(route.clone(), Start::of(envelope)));
+        let start = Start::of(envelope);
+        let starters = self.starters.get(&(route.clone(), start));
+        let is_unheard = |name: &str| {
+            let of = (route.clone(), start, name.to_owned());
+            self.unheard.contains(&of)
+        };
         let of = |kind| {
-            let died = |it: &&(String, StartKind)| it.1 == kind && self.deaths.contains(&it.0);
+            let died = |it: &&(String, StartKind)| {
+                it.1 == kind && (self.deaths.contains(&it.0) || is_unheard(&it.0))
+            };
             starters.into_iter().flatten().filter(died).count()
         };
         let (proven, unproven) = (of(StartKind::Isolated), of(StartKind::Unproven));
