@@ -102,12 +102,28 @@ fn succeeds(command: &mut Command) -> Result<()> {
 }
 
 fn chaos_holds() -> Result<()> {
-    let code = chaos::run(&["--ci".to_owned()])?;
+    let mut arguments = vec!["--ci".to_owned()];
+    if let Some(seed) = seed_of_commit() {
+        arguments.extend(["--seed".to_owned(), seed.to_string()]);
+    }
+    let code = chaos::run(&arguments)?;
     ensure!(
         code == ExitCode::SUCCESS,
         "a case of the fault suite failed: see above"
     );
     Ok(())
+}
+
+/// Returns a seed made of the id of the commit that is checked out: each commit meets new faults,
+/// and a second run of the same commit meets the same ones. None outside a repository.
+fn seed_of_commit() -> Option<u64> {
+    let output = Command::new("git")
+        .args(["rev-parse", "HEAD"])
+        .current_dir(repository::root())
+        .output()
+        .ok()?;
+    let id = String::from_utf8(output.stdout).ok()?;
+    u64::from_str_radix(id.get(..8)?, 16).ok()
 }
 
 fn fuzzing_holds() -> Result<()> {

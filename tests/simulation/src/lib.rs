@@ -28,6 +28,7 @@ mod queues;
 mod run;
 mod scenario;
 mod sender;
+mod starts;
 mod store;
 mod summary;
 mod tables;

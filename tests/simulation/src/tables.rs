@@ -92,14 +92,6 @@ pub(crate) enum Key {
     Retry(RouteName, EventId),
 }
 
-/// The number of processes that must have died while they ran only this event, each after it had
-/// completed another event, before the event may be quarantined. A drain is not a death, even when
-/// it is cut short.
-const PROVEN_DEATHS: usize = 3;
-
-/// The number of such deaths when some of the processes had completed no other event before.
-const ALL_DEATHS: usize = 10;
-
 #[derive(Default)]
 pub(crate) struct Tables {
     pub events: BTreeMap<EventId, EventKept>,
@@ -288,49 +280,6 @@ impl Tables {
             .iter()
             .filter(|(on, it)| is_due(it) && free(on));
         due.map(|(on, _)| on.clone()).take(limit).collect()
-    }
-
-    /// Records a counted start. A process counts a start once. A process that got no answer counts
-    /// it again, and the store takes that for a new start when another process has counted in
-    /// between.
-    pub fn started(&mut self, on: (RouteName, Start), name: &str, kind: StartKind) {
-        let again = (on.0.clone(), on.1, name.to_owned());
-        let starters = self.starters.entry(on).or_default();
-        match starters.iter_mut().find(|it| it.0 == name) {
-            Some((_, before)) if *before == StartKind::Shared => *before = kind,
-            Some(_) if !self.unheard.contains(&again) => {}
-            Some(_) | None => starters.push((name.to_owned(), kind)),
-        }
-    }
-
-    /// Records starts of which the process does not know whether the store has counted them.
-    pub fn not_heard(&mut self, name: &str, route: &RouteName, of: &[Start]) {
-        let unheard = of.iter().map(|it| (route.clone(), *it, name.to_owned()));
-        self.unheard.extend(unheard);
-    }
-
-    /// An event is quarantined: whether enough processes have died while it ran in isolation. A
-    /// process that lost the store's answer counts as well: the store knows only the last process
-    /// that counted, and cannot take back the start of an earlier one that is not certain of it.
-    pub fn convict(&mut self, route: &RouteName, envelope: &Envelope) -> bool {
-        let start = Start::of(envelope);
-        let starters = self.starters.get(&(route.clone(), start));
-        let is_unheard = |name: &str| {
-            let of = (route.clone(), start, name.to_owned());
-            self.unheard.contains(&of)
-        };
-        let of = |kind| {
-            let died = |it: &&(String, StartKind)| {
-                it.1 == kind && (self.deaths.contains(&it.0) || is_unheard(&it.0))
-            };
-            starters.into_iter().flatten().filter(died).count()
-        };
-        let (proven, unproven) = (of(StartKind::Isolated), of(StartKind::Unproven));
-        let is_just = proven >= PROVEN_DEATHS || proven + unproven >= ALL_DEATHS;
-        if is_just {
-            self.convicted.insert((route.clone(), envelope.event));
-        }
-        is_just
     }
 
     /// Describes the first envelope of a message that has no committed outcome, if there is one.

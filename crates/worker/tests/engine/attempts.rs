@@ -233,8 +233,10 @@ async fn a_batch_keeps_what_a_receipt_of_another_body_said() {
     let running = world.start();
     let is_paused = || running.route().paused.load(Ordering::Relaxed);
     within("the record waits", is_paused).await;
-    let claims = &mut world.tables.state().rows.claims;
-    claims.insert(on(id(1)), ClaimState::Dead);
+    {
+        let claims = &mut world.tables.state().rows.claims;
+        claims.insert(on(id(1)), ClaimState::Dead);
+    }
     within("it is acknowledged", || world.is_settled()).await;
     assert_eq!(world.outcome(&other), Some("duplicate"));
     let recorded = world.tables.state().rows.other_digests.clone();

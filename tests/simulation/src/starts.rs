@@ -1,0 +1,89 @@
+//! The starts of handlers that the store has counted, and when they justify a quarantine.
+
+use hookbox_driver::{Start, StartKind};
+use hookbox_event::{Envelope, RouteName};
+
+use crate::tables::Tables;
+
+/// The number of processes that must have died while they ran only this event, each after it had
+/// completed another event, before the event may be quarantined. A drain is not a death, even when
+/// it is cut short.
+const PROVEN_DEATHS: usize = 3;
+
+/// The number of such deaths when some of the processes had completed no other event before.
+const ALL_DEATHS: usize = 10;
+
+impl Tables {
+    /// Records a counted start. A process counts a start once. A process that got no answer counts
+    /// it again, and the store takes that for a new start when another process has counted in
+    /// between.
+    pub fn started(&mut self, on: (RouteName, Start), name: &str, kind: StartKind) {
+        let again = (on.0.clone(), on.1, name.to_owned());
+        let starters = self.starters.entry(on).or_default();
+        match starters.iter_mut().find(|it| it.0 == name) {
+            Some((_, before)) if *before == StartKind::Shared => *before = kind,
+            Some(_) if !self.unheard.contains(&again) => {}
+            Some(_) | None => starters.push((name.to_owned(), kind)),
+        }
+    }
+
+    /// Records starts of which the process does not know whether the store has counted them.
+    pub fn not_heard(&mut self, name: &str, route: &RouteName, of: &[Start]) {
+        let unheard = of.iter().map(|it| (route.clone(), *it, name.to_owned()));
+        self.unheard.extend(unheard);
+    }
+
+    /// Records that an event is quarantined, and returns whether enough processes have died while
+    /// it ran in isolation.
+    ///
+    /// The store knows only the last process that counted a start, so two kinds of starts count
+    /// although no process died: a start whose answer was lost, which cannot be taken back once
+    /// another process has counted, and the start of one living process that waits for its claim.
+    /// The second kind may bring the quarantine one death early.
+    pub fn convict(&mut self, route: &RouteName, envelope: &Envelope) -> bool {
+        let start = Start::of(envelope);
+        let mut proven = Counted::default();
+        let mut all = Counted::default();
+        for (name, kind) in self
+            .starters
+            .get(&(route.clone(), start))
+            .into_iter()
+            .flatten()
+        {
+            let unheard = (route.clone(), start, name.clone());
+            let has_died = self.deaths.contains(name) || self.unheard.contains(&unheard);
+            match kind {
+                StartKind::Shared => {}
+                StartKind::Unproven => all.add(has_died),
+                StartKind::Isolated => {
+                    proven.add(has_died);
+                    all.add(has_died);
+                }
+            }
+        }
+        let is_just = proven.at_most() >= PROVEN_DEATHS || all.at_most() >= ALL_DEATHS;
+        if is_just {
+            self.convicted.insert((route.clone(), envelope.event));
+        }
+        is_just
+    }
+}
+
+/// How many starts of an event count towards its quarantine.
+#[derive(Default)]
+struct Counted {
+    deaths: usize,
+    is_one_alive: bool,
+}
+
+impl Counted {
+    fn add(&mut self, has_died: bool) {
+        self.deaths += usize::from(has_died);
+        self.is_one_alive |= !has_died;
+    }
+
+    /// Returns the largest count that a store may justly give.
+    fn at_most(&self) -> usize {
+        self.deaths + usize::from(self.is_one_alive)
+    }
+}
