@@ -180,40 +180,33 @@ impl Store for SimStore {
     }
 
     async fn fail(&self, failure: &Failure<'_>) -> Result<Recorded, OurFault> {
-        let doing = "record a failure";
-        let tx = self.open(doing).await?;
+        let tx = self.open("record a failure").await?;
         let (route, event) = (failure.route.clone(), failure.envelope.event);
         let keys = [Key::Event(event), Key::Claim(route, event)];
-        self.record((tx, doing), &keys, |tables, now| {
-            record::fail(tables, failure, now)
-        })
-        .await
+        self.record(tx, &keys, |tables, now| record::fail(tables, failure, now))
+            .await
     }
 
     async fn defer(&self, deferral: &Deferral<'_>) -> Result<Deferred, OurFault> {
-        let doing = "defer an event";
-        let tx = self.open(doing).await?;
+        let tx = self.open("defer an event").await?;
         let (route, event) = (deferral.route.clone(), deferral.envelope.event);
         let keys = [
             Key::Event(event),
             Key::Claim(route.clone(), event),
             Key::Retry(route, event),
         ];
-        self.record((tx, doing), &keys, |tables, now| {
+        self.record(tx, &keys, |tables, now| {
             record::defer(tables, deferral, now)
         })
         .await
     }
 
     async fn store_undecodable(&self, it: &UndecodableMessage<'_>) -> Result<Recorded, OurFault> {
-        let doing = "store undecodable bytes";
-        let tx = self.open(doing).await?;
+        let tx = self.open("store undecodable bytes").await?;
         let event = EventId::of_undecodable(it.bytes);
         let keys = [Key::Event(event), Key::Claim(it.route.clone(), event)];
-        self.record((tx, doing), &keys, |tables, _| {
-            record::store_undecodable(tables, it)
-        })
-        .await
+        self.record(tx, &keys, |tables, _| record::store_undecodable(tables, it))
+            .await
     }
 
     async fn starts(&self, route: &RouteName, of: &[Start]) -> Result<Vec<StartCounts>, OurFault> {
@@ -240,9 +233,8 @@ impl Store for SimStore {
         kind: StartKind,
         of: &[Start],
     ) -> Result<(), OurFault> {
-        let doing = "count a start";
-        let tx = self.open(doing).await?;
-        let counted = self.record((tx, doing), &[], |tables, _| {
+        let tx = self.open("count a start").await?;
+        let counted = self.record(tx, &[], |tables, _| {
             record::start(tables, &self.process.name, (*by, kind), route, of)
         });
         let counted = counted.await.map(drop);
@@ -254,11 +246,8 @@ impl Store for SimStore {
     }
 
     async fn survived(&self, route: &RouteName, of: &[Start]) -> Result<(), OurFault> {
-        let doing = "clear start markers";
-        let tx = self.open(doing).await?;
-        let forgot = self.record((tx, doing), &[], |tables, _| {
-            record::survived(tables, route, of)
-        });
+        let tx = self.open("clear start markers").await?;
+        let forgot = self.record(tx, &[], |tables, _| record::survived(tables, route, of));
         forgot.await?;
         self.process.isolation.cleared(route, of);
         Ok(())
@@ -271,10 +260,9 @@ impl Store for SimStore {
         counted: CountedStart,
         of: Start,
     ) -> Result<(), OurFault> {
-        let doing = "retract a start";
-        let tx = self.open(doing).await?;
+        let tx = self.open("retract a start").await?;
         let name = &self.process.name;
-        let retracted = self.record((tx, doing), &[], |tables, _| {
+        let retracted = self.record(tx, &[], |tables, _| {
             record::retract_start(tables, name, (*by, counted), (route, of))
         });
         retracted.await.map(drop)
@@ -371,7 +359,7 @@ impl Store for SimStore {
 }
 
 impl SimStore {
-    async fn open(&self, doing: &str) -> Result<SimTx, OurFault> {
+    async fn open(&self, doing: &'static str) -> Result<SimTx, OurFault> {
         let process = &self.process;
         process.step(doing).await;
         let world = &process.world;
@@ -382,7 +370,7 @@ impl SimStore {
             return Err(unavailable(doing));
         }
         let id = world.state().tables.begin(process.number);
-        Ok(SimTx::new(process, id))
+        Ok(SimTx::new(process, id, doing))
     }
 }
 

@@ -21,6 +21,8 @@ const LOCK_DEADLINE: Duration = Duration::from_secs(3);
 pub(crate) struct SimTx {
     pub process: Arc<Process>,
     pub id: u64,
+    /// What the transaction was opened for, as the trace says it.
+    pub doing: &'static str,
     pub owned: BTreeMap<OnRoute, OwnedClaim>,
     pub settled: Vec<SettledReceipt>,
     pub connection: SimConnection,
@@ -66,10 +68,11 @@ pub(crate) enum SimError {
 }
 
 impl SimTx {
-    pub fn new(process: &Arc<Process>, id: u64) -> Self {
+    pub fn new(process: &Arc<Process>, id: u64, doing: &'static str) -> Self {
         Self {
             process: Arc::clone(process),
             id,
+            doing,
             owned: BTreeMap::new(),
             settled: Vec::new(),
             connection: SimConnection {

@@ -20,7 +20,7 @@ impl SimStore {
     /// Runs a change in one transaction. The change may be committed although an error is returned.
     pub(super) async fn record<T: Debug + Send>(
         &self,
-        (mut tx, doing): (SimTx, &str),
+        mut tx: SimTx,
         keys: &[Key],
         change: impl FnOnce(&mut Tables, Duration) -> T + Send,
     ) -> Result<T, OurFault> {
@@ -32,7 +32,10 @@ impl SimStore {
         }
         let now = world.elapsed();
         let recorded = wait_for(world, tx.id, keys, |tables| change(tables, now)).await?;
-        world.note(&format!("{}: {doing}: {recorded:?}", self.process.name));
+        world.note(&format!(
+            "{}: {}: {recorded:?}",
+            self.process.name, tx.doing
+        ));
         tx.ended = true;
         world.abort(tx.id);
         let unknown = world.strikes(Fault::RecordedUnknown, &self.process.name);
