@@ -69,11 +69,7 @@ impl Handler<SimStore> for Apply {
             body: event.body.clone(),
             attempt: event.attempt,
         };
-        if self.process.has_ended(&run, self.id_decides) {
-            let name = &self.process.name;
-            let what = format!("{name} runs {run:?} again, which has ended its transaction");
-            world.state().violate("I3", &what);
-        }
+        self.check_first(&run);
         self.process.step("handle").await;
         // The effect is written first, so that a failure below must roll it back.
         self.own(tx.write(effect).await)?;
@@ -108,6 +104,15 @@ impl Handler<SimStore> for Apply {
 }
 
 impl Apply {
+    /// Notes a violation if this task runs again what has ended its transaction.
+    fn check_first(&self, run: &HandlerRun) {
+        if self.process.has_ended(run, self.id_decides) {
+            let name = &self.process.name;
+            let what = format!("{name} runs {run:?} again, which has ended its transaction");
+            self.process.world.state().violate("I3", &what);
+        }
+    }
+
     /// Classifies an error of the store at random, as a handler's author might. The driver's own
     /// diagnosis must outrank it.
     fn own(&self, result: Result<(), SimError>) -> Result<(), HandlerError> {
