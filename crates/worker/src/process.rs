@@ -26,13 +26,13 @@ use crate::{claims, record, start_markers};
 /// longer than the single statement by which a living process takes back its own start.
 const CONFIRM_AFTER: Duration = Duration::from_secs(1);
 
-/// What is known of an event whose handler must not run again, and of which something else was
-/// recorded before that.
+/// The detail of a dead letter whose handler must not run again, and whose event was changed by
+/// another receipt before the end of its transaction could be recorded.
 const ENDED: &str = "the handler ended its own transaction, and the event was changed by another \
                      receipt before that was recorded; whether all of its effects stand is not \
                      known, so it is not run again";
 
-/// The messages of one take, on their way to their outcomes.
+/// The messages of one take, until they have their outcomes.
 pub(crate) struct Process<'a, S: Store> {
     pub context: &'a RouteContext<'a, S>,
     pub work: Work<'a, S>,
@@ -154,8 +154,8 @@ impl<S: Store> Process<'_, S> {
                         let receipt = failed.event.envelope.receipt;
                         let orphaned = Err(AttemptError::Handler(failed));
                         let conclusion = run.conclude(orphaned, &mut pause).await?;
-                        // The claim may have replaced the body by the stored one: the envelope as
-                        // it was received is claimed again.
+                        // The claim may have replaced the body by the stored one, so the envelope
+                        // is claimed again as it was received.
                         let received = events.iter().find(|it| it.receipt == receipt);
                         if conclusion == Conclusion::GiveUp
                             && let Some(received) = received
@@ -320,7 +320,8 @@ impl<S: Store> Process<'_, S> {
         self.give_up(suspect.envelope, reason, detail).await
     }
 
-    /// Makes an event a dead letter whose handler must not run, if it has no outcome by now.
+    /// Stores an event whose handler must not run as a dead letter, unless it has an outcome by
+    /// now.
     async fn give_up(
         &self,
         envelope: &Envelope,

@@ -26,16 +26,16 @@ const STATEMENT: &str = "run a handler's statement";
 /// What is left to do with an event after a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Conclusion {
-    /// Nothing: it has its outcome.
+    /// Nothing is left to do: the event has its outcome.
     Settled,
-    /// It has to be run again.
+    /// The event has to run again.
     RunAgain,
-    /// Its handler has ended its transaction, and that could not be recorded: the event has changed
-    /// since it was claimed. Whatever it is now, its handler does not run again.
+    /// The handler has ended its own transaction, and that could not be recorded, because the event
+    /// has changed since it was claimed. Whatever the event is now, its handler must not run again.
     GiveUp,
 }
 
-/// A run of one event in its own transaction.
+/// One run of an event in its own transaction.
 pub(crate) struct Run<'a, S: Store> {
     context: &'a RouteContext<'a, S>,
     work: Work<'a, S>,
@@ -59,7 +59,7 @@ impl<'a, S: Store> Run<'a, S> {
         self.began.elapsed()
     }
 
-    /// Does what follows from the run.
+    /// Does what follows from the run, and returns what is left to do.
     pub async fn conclude(
         &self,
         result: Result<(), AttemptError>,
@@ -115,8 +115,8 @@ impl<'a, S: Store> Run<'a, S> {
         match record::deferral(self.context, failed, reason).await? {
             Deferred::Recorded => Ok(Conclusion::Settled),
             Deferred::Superseded => Ok(Conclusion::RunAgain),
-            // It was deferred for longer than it may be, while others succeeded: from now on it is
-            // its own fault, and this was an attempt.
+            // The event was deferred for longer than allowed while others succeeded, so the fault
+            // is its own from now on, and this run counts as an attempt.
             Deferred::Expired => {
                 let cause = FailureCause::Returned(Class::Transient { wish: None });
                 match self.settlement(failed, cause) {
@@ -135,8 +135,8 @@ impl<'a, S: Store> Run<'a, S> {
     ) -> Result<Conclusion, Stopped> {
         match record::failure(self.context, failed, class, then).await? {
             Recorded::Recorded => Ok(Conclusion::Settled),
-            // The event has changed since it was claimed (another body of it, say, was committed
-            // meanwhile): what this receipt is now, a new claim says.
+            // The event has changed since it was claimed; for example, another body of it was
+            // committed. A new claim shows what this receipt is now.
             Recorded::Superseded => Ok(match then {
                 Then::Dead {
                     reason: DeadReason::Orphaned,

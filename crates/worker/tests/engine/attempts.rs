@@ -182,7 +182,8 @@ async fn a_failure_that_is_superseded_is_no_outcome() {
     assert!(failures(&world).is_empty());
 }
 
-/// What a ROLLBACK leaves: the claim is free, and another route stores another body meanwhile.
+/// After a ROLLBACK by the handler the claim is free, and another route stores another body in the
+/// meantime.
 #[tokio::test(start_paused = true)]
 async fn a_handler_that_has_ended_its_transaction_is_not_run_again_for_another_body() {
     let mut world = World::new();
@@ -212,7 +213,7 @@ async fn a_handler_that_has_ended_its_transaction_is_not_run_again_for_another_b
     assert!(detail.contains("another receipt"), "{detail}");
 }
 
-/// Another process records the orphan first; the receipt of another body is settled after that.
+/// Another process records the orphan first; then the receipt of another body is settled.
 #[tokio::test(start_paused = true)]
 async fn a_batch_keeps_what_a_receipt_of_another_body_said() {
     let mut world = World::new();
