@@ -24,8 +24,9 @@ use crate::log_filter;
 /// waits 90 s.
 const DRAIN_MAX: Duration = Duration::from_secs(90);
 
-/// The shortest and longest idle time of a connection. Reading the head of a request alone may take
-/// 5 s; an AWS load balancer (ALB) can keep connections for 4,000 s.
+/// The shortest and longest allowed idle time of a connection. The shortest is 5 s, because reading
+/// the head of a request alone may take that long. The longest is above the 4,000 s for which an
+/// AWS load balancer (ALB) can keep a connection.
 const IDLE: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(7200));
 
 /// Checks the meaning of a config file. Any mistake makes the whole file invalid.
@@ -118,14 +119,14 @@ fn effective(
     Some(config)
 }
 
-/// The schema allows only the word "private".
+/// Returns what the setting `network` declares. The config schema allows only the word "private".
 fn network(word: Option<&String>) -> Network {
     word.map_or(Network::Any, |_| Network::Private)
 }
 
-/// Returns the longest time of a drain and of its lead. Without configuration there is no lead:
-/// only a deployment behind a load balancer needs one, and its length depends on how often the
-/// balancer checks.
+/// Returns the longest time of a drain (an orderly shutdown), and of its lead: the first part of
+/// the drain, during which requests are still accepted. The default is no lead. Only a deployment
+/// behind a load balancer needs one, and its length depends on how often the balancer checks.
 fn drain(file: &File, places: &mut Places) -> Option<(Duration, Duration)> {
     let mut or = |at: &str, text: &Option<String>, usual: u64| match text {
         Some(text) => places.take(at, duration(text)),
@@ -162,8 +163,8 @@ fn sources(
             continue;
         };
         if !source.keys.is_empty() && !source.keys.iter().any(|key| key.is_valid(now)) {
-            // This is only a warning: a restart must not stop the other sources because of this
-            // one.
+            // This is only a warning, because a source without a valid key must not prevent a
+            // restart of the other sources.
             let what = "every secret is past its \"until\", so requests are answered 503; add one \
                         that is valid";
             places.warn(&format!("{at}/secrets"), what);
@@ -206,8 +207,8 @@ fn log(given: &Log, places: &mut Places, env: Env<'_>) -> LogConfig {
     }
 }
 
-/// Returns the text of a URL. The outer `None` means a mistake, the inner `None` a reference that
-/// is not needed.
+/// Returns the text of a URL. The outer `None` means a mistake. The inner `None` means a reference
+/// to a secret that the command does not need.
 fn url(
     at: &str,
     url: &Url,
@@ -216,7 +217,7 @@ fn url(
     secrets: &Secrets<'_>,
 ) -> Option<Option<String>> {
     match url {
-        // The schema allows literal URLs only for SQLite.
+        // The config schema allows a URL in the file itself only for SQLite.
         Url::Literal(text) => Some(Some(text.clone())),
         Url::Reference(_) if !is_needed => Some(None),
         Url::Reference(reference) => secrets.resolve(at, reference, places).map(Some),

@@ -6,7 +6,8 @@ use super::file::Store;
 use super::place::Places;
 use super::units::duration;
 
-/// The default of the PostgreSQL driver.
+/// How long a connection is kept if the config does not say so: as long as the PostgreSQL driver
+/// keeps it by default.
 const DEFAULT: Duration = Duration::from_secs(60);
 
 /// The shortest and longest allowed lifetime. Shorter is wasteful, because opening a connection

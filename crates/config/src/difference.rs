@@ -1,5 +1,5 @@
-//! Finds the differences between two config texts that need a restart, which are all but those that
-//! a reload applies.
+//! Finds the differences between two config texts that take effect only after a restart. A reload
+//! applies all other differences.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::place::Places;
 
-/// The keys of a source whose changes a reload applies.
+/// The config keys of a source that a reload applies, without a restart.
 const OF_SOURCES: [&str; 3] = ["secrets", "secrets_made_by", "schemas"];
 
 /// The differences between two configs that need a restart.
@@ -84,7 +84,7 @@ impl Differences {
 fn table(text: &str) -> Map<String, Value> {
     match Places::new(Path::new(""), text).map(|places| places.json()) {
         Ok(Value::Object(table)) => table,
-        // This cannot happen: both texts were parsed as configs before.
+        // This cannot happen, because both texts were parsed as configs before.
         Ok(_) | Err(_) => Map::new(),
     }
 }

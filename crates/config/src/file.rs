@@ -222,7 +222,8 @@ pub struct Handler {
 #[derive(Deserialize, Clone, Default)]
 #[serde(deny_unknown_fields)]
 pub struct Retry {
-    /// Any integer, so that an impossible number is reported with the reason.
+    /// The number of attempts. The type allows any integer, so that the check can say why an
+    /// impossible number is refused.
     pub attempts: Option<i64>,
     pub first: Option<String>,
     pub factor: Option<f64>,

@@ -1,5 +1,5 @@
-//! The keys of a source: reads each key from the place that the config refers to, and checks its
-//! length.
+//! The keys that verify the requests of a source. Each key is read from the place that the config
+//! refers to, and its length is checked.
 
 use hookbox_event::Timestamp;
 use hookbox_signature::{KEY_BYTES_MIN, KEY_BYTES_STRONG, Key, Preset, Scheme};
@@ -77,8 +77,8 @@ fn bytes(
     Some(bytes)
 }
 
-/// Refuses a key that is short enough to be guessed, and warns about a weak one. An empty key is
-/// reported elsewhere. Only a warning is possible for a key made by the provider, because the
+/// Refuses a key that is short enough to be guessed, and warns about one that is weak. An empty key
+/// is reported elsewhere. There is no warning about a weak key made by the provider, because the
 /// operator cannot change its length.
 fn check_length(at: &str, bytes: usize, is_providers: bool, places: &mut Places) {
     if (1..KEY_BYTES_MIN).contains(&bytes) {

@@ -61,13 +61,13 @@ pub struct Config {
     pub path: PathBuf,
     /// The text of the file, which contains no secrets.
     pub text: String,
-    /// The secrets that were resolved.
+    /// Which secrets were read. A command reads only those that it needs.
     pub needs: Needs,
     /// The name of the environment.
     pub environment: EnvironmentName,
     /// The URL of the store.
     pub store: StoreUrl,
-    /// The network between hookbox and the store.
+    /// What the config declares about the network between hookbox and the store.
     pub store_network: Network,
     /// The most connections to the store.
     pub store_connections: u32,
@@ -75,7 +75,8 @@ pub struct Config {
     pub store_connection_lifetime: Duration,
     /// The URL of the broker.
     pub broker: BrokerUrl,
-    /// The network between hookbox and the broker, including its management API.
+    /// What the config declares about the network between hookbox and the broker, including its
+    /// management API.
     pub broker_network: Network,
     /// The URL of RabbitMQ's management API. It may contain a password.
     pub management: Option<SecretString>,
@@ -113,7 +114,7 @@ pub enum StoreUrl {
     Postgres(SecretString),
     /// A SQLite file.
     Sqlite(PathBuf),
-    /// A reference that is not resolved, because the command does not use the store.
+    /// The URL is a secret that was not read, because the command does not use the store.
     NotResolved,
 }
 
@@ -123,7 +124,7 @@ pub enum BrokerUrl {
     Amqp(SecretString),
     /// A SQLite file.
     Sqlite(PathBuf),
-    /// A reference that is not resolved, because the command does not use the broker.
+    /// The URL is a secret that was not read, because the command does not use the broker.
     NotResolved,
 }
 

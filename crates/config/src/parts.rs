@@ -17,7 +17,7 @@ pub enum Part {
     Schemas(String),
     /// The log filter.
     Filter,
-    /// The URLs of the store and the broker, which are only read at the start.
+    /// The URLs of the store and the broker, which a service uses only when it starts.
     Servers,
 }
 

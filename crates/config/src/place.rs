@@ -57,7 +57,8 @@ impl Mistakes {
         self.to_string().replace('\n', "; ")
     }
 
-    /// Returns the reasons without places, for settings that are no longer in the file.
+    /// Returns the reasons of all mistakes without their places. This is for settings that are no
+    /// longer in the file.
     pub fn reasons(&self) -> String {
         let what = self.mistakes.iter().map(|mistake| mistake.what.as_str());
         what.collect::<Vec<_>>().join("; ")

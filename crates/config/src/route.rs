@@ -11,9 +11,9 @@ use super::file::{Route, Worker};
 use super::place::Places;
 use super::units::duration;
 
-/// The longest time limit of a handler. RabbitMQ redelivers a message that is not settled within 30
-/// minutes. A batch runs up to 64 handlers one after another only in the worst case; limiting one
-/// handler to a tenth of the 30 minutes leaves time for retries of the transaction.
+/// The longest time limit that a handler can have. RabbitMQ redelivers a message that is not
+/// settled within 30 minutes. The limit is a tenth of that, which leaves time for retries of the
+/// transaction. A batch runs its handlers (up to 64) one after another only in the worst case.
 const HANDLER_TIME_LIMIT_MAX: Duration = Duration::from_secs(180);
 
 /// The default time limit for one run of a handler.
@@ -83,7 +83,7 @@ pub fn check(at: &str, route: &Route, worker: &Worker, places: &mut Places) -> O
         retry,
         delays,
         handler_time_limit,
-        // The schema has checked that the number is at least one.
+        // The config schema requires a concurrency of at least one.
         concurrency: NonZeroUsize::new(concurrency).unwrap_or(NonZeroUsize::MIN),
         prefetch: route.prefetch.or(worker.prefetch).unwrap_or(16),
     })
@@ -136,8 +136,8 @@ fn retry(at: &str, route: &Route, places: &mut Places) -> Option<(Retry, Delays)
         None => Some(usual),
     };
     let first = time("first", given.first.as_ref(), Duration::from_secs(5))?;
-    // A first delay above the default longest delay is valid: only a configured longest delay can
-    // contradict it.
+    // A first delay that is longer than the default longest delay is valid. The two contradict each
+    // other only if the config also sets the longest delay.
     let usual = first.max(Duration::from_secs(6 * 3600));
     let max = time("max", given.max.as_ref(), usual)?;
     let delays = Delays {

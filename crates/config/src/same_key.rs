@@ -1,5 +1,5 @@
-//! Refuses a key that two sources share: a request captured at one source would be genuine at the
-//! other source, where it would be another event.
+//! Refuses a key that two sources share. A request that was captured at one source would also
+//! verify at the other source, and would be a different event there.
 
 use std::collections::HashMap;
 

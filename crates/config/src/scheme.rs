@@ -1,5 +1,5 @@
-//! The settings of a source that describe how its sender signs: a preset's scheme, in which each
-//! value can be overridden.
+//! The settings of a source that describe how its sender signs. The default of each setting comes
+//! from the signature scheme of the preset.
 
 use std::time::Duration;
 
@@ -120,7 +120,8 @@ pub fn check(
 /// The keys that describe how an HMAC is written in a request.
 const HMAC_KEYS: [&str; 5] = ["header", "algorithm", "encoding", "prefix", "timestamp"];
 
-/// Records a mistake for each setting that would be ignored, because its author relies on it.
+/// Records a mistake for each setting that would be ignored. The author of the config expects such
+/// a setting to have an effect.
 fn unused(at: &str, source: &Source, keys: &[&str], belongs_to: &str, places: &mut Places) {
     let set = |key: &str| match key {
         "header" => source.header.is_some(),

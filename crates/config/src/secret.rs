@@ -67,7 +67,7 @@ impl<'a> Secrets<'a> {
                         .to_owned(),
                 ),
             },
-            // The schema allows only the word "any" for `mode`.
+            // The config schema allows only the word "any" for `mode`.
             (None, Some(file)) => {
                 key_file::read(&beside(self.folder, file), reference.mode.is_some())
             }

@@ -31,8 +31,8 @@ pub fn read(path: &Path, text: &str) -> Result<(File, Places), Mistakes> {
         }
     }
     // Values with the right structure are still checked for their meaning, so that all mistakes are
-    // reported at once. If the rest cannot be parsed without the wrong values, only the mistakes of
-    // structure are reported.
+    // reported at once. Values with a wrong structure are removed first. If the config cannot be
+    // parsed without them, only the mistakes of structure are reported.
     for pointer in wrong {
         remove(&mut value, &pointer);
         places.broken(pointer);
@@ -66,8 +66,8 @@ fn remove(value: &mut Value, pointer: &str) {
     }
 }
 
-/// The error for an invalid config schema. The schema is part of the program and a test compiles
-/// it, so this never happens.
+/// The error for an invalid config schema. It never occurs, because the schema is part of the
+/// program and a test compiles it.
 fn broken_schema(path: &Path, error: impl std::fmt::Display) -> Mistakes {
     Mistakes::one(
         path,
@@ -124,7 +124,8 @@ fn report(
             let name = pointer.rsplit('/').next().unwrap_or_default();
             places.mistake(pointer, wording(name));
         }
-        // The masked error text is shown, because the value may be a secret in the wrong place.
+        // The error text is shown with its value replaced, because the value may be a secret that
+        // was written in the wrong place.
         _ => places.mistake(pointer, error.masked_with("the value").to_string()),
     }
 }

@@ -71,7 +71,7 @@ fn env(name: &str) -> Option<String> {
 fn check(text: &str, expect: Expect) {
     let message = match Config::parse(Path::new("hookbox.toml"), text, &env, NOW) {
         Ok(_) => "ok".to_owned(),
-        // The newline at the end keeps the expectations below in block form.
+        // The newline at the end makes `expect_test` write the expected text as a block of lines.
         Err(mistakes) => format!("{mistakes}\n"),
     };
     assert!(!message.contains("hunter2"), "no message contains a secret");
@@ -315,7 +315,8 @@ fn a_file_is_one_however_it_is_written() {
 fn what_is_given_with_the_image_loads() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let compose = std::fs::read_to_string(folder.join(".docker/hookbox.toml")).expect("there");
-    // In the container, the secrets are mounted files; in this test they are environment variables.
+    // In the container of `docker-compose.yml`, the secrets are mounted files. In this test they
+    // are environment variables.
     let here = |name: &str| match name {
         "database_url" => env("DATABASE_URL"),
         "amqp_url" => env("AMQP_URL"),
@@ -325,9 +326,10 @@ fn what_is_given_with_the_image_loads() {
     let config = Config::parse(Path::new("hookbox.toml"), &text, &here, NOW);
     let config = config.unwrap_or_else(|mistakes| panic!("{mistakes}"));
     assert!(config.log.json && config.ingest.connections_per_address_max == 256);
-    // A trial with curl on the host sends plain HTTP, which the config must accept.
+    // To try hookbox with curl on the host of the container means to send plain HTTP, which this
+    // config must accept.
     assert_eq!(config.ingest.plain_http_from, config.ingest.trusted_proxies);
-    // The servers of this config are other machines, and its networks are declared private.
+    // The config names servers on other machines, and declares the networks to them private.
     let there = |name: &str| match name {
         "database_url" => Some("postgres://hookbox:hunter2@postgres:5432/hookbox".to_owned()),
         "amqp_url" => Some("amqp://hookbox:hunter2@rabbitmq:5672/%2f".to_owned()),

@@ -12,8 +12,8 @@ const CERTIFICATE: &str = "/ingest/tls/certificate";
 
 const KEY: &str = "/ingest/tls/key";
 
-/// Checks both paths, and also both files if the command listens. Returns `None` without TLS, or
-/// after a mistake that leaves no path.
+/// Checks the paths of the certificate and of its private key. If the command listens, also checks
+/// both files. Returns `None` without TLS, or if one of the paths is invalid.
 pub fn check(
     given: &Ingest,
     secrets: &Secrets<'_>,
@@ -27,7 +27,7 @@ pub fn check(
             check_certificate(path, places);
         }
         if let Some(path) = &key {
-            // The schema allows only the word "any" for `mode`.
+            // The config schema allows only the word "any" for `mode`.
             check_key(path, tls.mode.is_some(), places);
         }
     }

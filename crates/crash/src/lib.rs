@@ -30,9 +30,9 @@ pub const CRASH_AT: &str = "HOOKBOX_CRASH_AT";
 /// Passes a crash point, and aborts the process if [`CRASH_AT`] names it. Called by
 /// [`crash_point!`].
 pub fn pass(name: &str, key: Option<&str>) {
-    // This is the only global variable of the project. A crash point takes no state as an argument,
-    // because a real crash needs no cooperation from the code either. The environment variable is
-    // read once; afterwards only a counter changes.
+    // This is the only global variable of the project. A crash point gets no state from the code
+    // around it, because a real crash can happen without any preparation in the code, too. The
+    // environment variable is read once. Afterwards only a counter changes.
     static WHEN: OnceLock<Option<When>> = OnceLock::new();
     let when = WHEN.get_or_init(|| std::env::var(CRASH_AT).ok().and_then(|it| When::parse(&it)));
     if when.as_ref().is_some_and(|when| when.is_now(name, key)) {

@@ -200,7 +200,7 @@ mod tests {
         for entry in fs::read_dir(crates).unwrap() {
             let folder = entry.unwrap().path();
             let source = folder.join("src");
-            // The crate `crash` only mentions the names of crash points.
+            // The crate `crash` is left out, because it names crash points without containing any.
             if source.is_dir() && !folder.ends_with("crash") {
                 placed(&source, &mut found);
             }

@@ -36,7 +36,7 @@ pub struct Account {
     /// The last sequence number that the report covers. Each number of the range is either accepted
     /// or void.
     pub last: u64,
-    /// Whether this is the final report of the instance, written because the instance has drained.
+    /// Whether this is the final report of the ingest process, which it writes once it has drained.
     pub closing: bool,
     /// The receipts that the broker has confirmed. Sequence numbers of the range that are in none
     /// of these are void.

@@ -38,8 +38,9 @@ impl EventId {
         ))
     }
 
-    /// Computes the id of an event whose type is in an unsigned header. The type only separates
-    /// events with the same `base`; it identifies no event by itself.
+    /// Computes the id of an event whose type is in an unsigned header. `base` is the id without
+    /// the type. The type only separates events with the same `base`, and identifies no event by
+    /// itself.
     ///
     /// `value` is the text of the header and not the topic made from it, because two different
     /// texts may give the same topic.
@@ -47,8 +48,9 @@ impl EventId {
         Self(hash("type header", &[&base.0, value]))
     }
 
-    /// Computes the id of a delivery that the sender numbers in an unsigned header. The number only
-    /// separates deliveries with the same `base`; it identifies no event by itself.
+    /// Computes the id of a delivery that the sender numbers in an unsigned header. `base` is the
+    /// id without the number. The number only separates deliveries with the same `base`, and
+    /// identifies no event by itself.
     pub fn of_delivery(base: &EventId, value: &[u8]) -> Self {
         Self(hash("delivery header", &[&base.0, value]))
     }

@@ -85,7 +85,8 @@ impl Topic {
         Self("hookbox.account".to_owned())
     }
 
-    /// Returns the topic of the witnesses that a store keeps at the broker.
+    /// Returns the topic of the witness messages that a store keeps at the broker. They show
+    /// whether store or broker was restored or replaced.
     pub fn of_witnesses() -> Self {
         Self("hookbox.witness".to_owned())
     }

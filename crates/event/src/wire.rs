@@ -40,8 +40,8 @@ pub struct BadFrame {
 #[error("the message is not a batch of envelopes")]
 pub struct BadBatch(#[source] pub WireError);
 
-/// Why bytes are not a valid batch, envelope, accept report or witness. Safe to log: the error
-/// never quotes the bytes.
+/// Why bytes are not a valid batch, envelope, accept report or witness message. Safe to log: the
+/// error never quotes the bytes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum WireError {
     /// The bytes do not start with the marker of their kind.

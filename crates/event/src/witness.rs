@@ -1,9 +1,9 @@
-//! The witness: a summary of what a store has recorded, kept at the broker. It reveals that a store
-//! was restored to an older state, or that a broker was replaced.
+//! The witness message: a summary of what a store has recorded, kept at the broker. It reveals that
+//! a store was restored to an older state, or that a broker was replaced.
 //!
-//! A worker publishes a witness only after the store has committed it. So the broker holds a
-//! witness that the store does not know only if the store was restored. Every version ever written
-//! is kept as a golden file in `schemas/wire/`.
+//! A worker publishes a witness message only after the store has committed it. So the broker holds
+//! a witness message that the store does not know only if the store was restored. Every version
+//! ever written is kept as a golden file in `schemas/wire/`.
 //!
 //! ```text
 //! witness = "HKBW" version:u8 json      readers ignore members they do not know
@@ -16,7 +16,7 @@ use crate::{Incarnation, InstanceId, RouteName, Timestamp, WireError};
 
 const MAGIC: &[u8; 4] = b"HKBW";
 
-/// The version of the witness that this build writes.
+/// The version of the witness message that this build writes.
 pub const WITNESS_VERSION: u8 = 1;
 
 /// The largest sequence number: the store keeps it in a signed 64-bit integer.
@@ -25,11 +25,12 @@ const SEQUENCE_MAX: u64 = i64::MAX as u64 - 1;
 /// A summary of what a store had recorded at a given time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Witness {
-    /// The incarnation of the store that the witness describes.
+    /// The incarnation of the store that the witness message describes.
     pub store: Incarnation,
-    /// The number of the witness, which grows with each witness of the store, from 1.
+    /// The number of the witness message. A store numbers its witness messages from 1, and each
+    /// number is larger than the one before.
     pub sequence: u64,
-    /// The time at which the witness was committed, by the clock of the store.
+    /// The time at which the witness message was committed, by the clock of the store.
     pub at: Timestamp,
     /// The number of receipts that ingests had reported to the store.
     pub receipts: u64,
@@ -49,17 +50,17 @@ pub struct ReportedUpTo {
 }
 
 impl Witness {
-    /// Returns the encoded witness.
+    /// Returns the encoded witness message.
     pub fn encode(&self) -> Bytes {
         let mut bytes = BytesMut::new();
         bytes.put_slice(MAGIC);
         bytes.put_u8(WITNESS_VERSION);
-        // The witness consists of texts and numbers only, which JSON can always represent.
+        // The witness message consists of texts and numbers only, which JSON can always represent.
         bytes.put_slice(&serde_json::to_vec(self).unwrap_or_default());
         bytes.freeze()
     }
 
-    /// Decodes a witness of any version that [`Witness::encode`] has ever written.
+    /// Decodes a witness message of any version that [`Witness::encode`] has ever written.
     pub fn decode(bytes: &[u8]) -> Result<Self, WireError> {
         let rest = bytes.strip_prefix(MAGIC).ok_or(WireError::NotABatch)?;
         let (version, json) = rest.split_first().ok_or(WireError::Truncated)?;

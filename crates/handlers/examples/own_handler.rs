@@ -92,8 +92,8 @@ async fn show(folder: &std::path::Path) -> anyhow::Result<()> {
         Rehearsal::Failed { error, .. } => anyhow::bail!("the handler failed: {error}"),
     }
 
-    // Ingest does this once a signature is verified. Here the same event is published twice, under
-    // two receipts.
+    // Ingest publishes an event once its signature is verified. Here the same event is published
+    // twice, under two receipts.
     for number in 1..=2 {
         let batch = Batch::of(&[envelope(number)?]).expect("a batch of one envelope is valid");
         sqlite.publish(std::slice::from_ref(&route), &batch).await?;

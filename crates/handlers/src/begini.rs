@@ -1,7 +1,7 @@
 //! Stores Begini's events as typed rows: scores with their traits, and applications.
 //!
-//! An event of an unknown type gets no typed row: it is stored in the table `events`, and its
-//! outcome is done.
+//! An event of an unknown type gets no typed row. It is still stored in the table `events`, and its
+//! outcome is `done`.
 
 mod payload;
 mod rows;

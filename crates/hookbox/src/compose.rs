@@ -50,7 +50,8 @@ pub enum AnyStore {
 }
 
 impl AnyStore {
-    /// Returns the ledger of the store, for operators' commands.
+    /// Returns the ledger of the store: the interface with which operators' commands read and
+    /// change the rows.
     pub fn ledger(&self) -> Arc<dyn Ledger> {
         match self {
             AnyStore::Postgres(store) => Arc::clone(store) as _,
@@ -79,8 +80,8 @@ pub async fn store(config: &Config) -> Result<AnyStore, OpenError> {
     }
 }
 
-/// Opens the broker in order to read from it. This succeeds even if its management API does not
-/// answer.
+/// Connects to the broker in order to read from it. This succeeds even if its management API does
+/// not answer.
 pub async fn broker_as_it_is(
     config: &Config,
     store: Option<&AnyStore>,
@@ -95,7 +96,7 @@ pub async fn broker_as_it_is(
     }
 }
 
-/// Opens the broker. If store and broker are one SQLite file, the opened store is used.
+/// Connects to the broker. If store and broker are one SQLite file, the opened store is used.
 pub async fn broker(
     config: &Config,
     store: Option<&AnyStore>,
@@ -110,7 +111,8 @@ pub async fn broker(
     }
 }
 
-/// The error for a command that opens a dependency which its `Needs` do not list: a bug in hookbox.
+/// The error for a command that uses the store or the broker although its `Needs` do not list the
+/// URL. This is a bug in hookbox.
 pub fn not_resolved(what: &'static str) -> OpenError {
     OpenError::Options {
         what,
@@ -163,9 +165,8 @@ async fn sqlite(config: &Config, path: &Path) -> Result<Arc<Sqlite>, OpenError> 
     Ok(Arc::new(Sqlite::open(sqlite_options(config, path)).await?))
 }
 
-/// Opens a dependency, and tries again while the dependency is unavailable. Returns an error if the
-/// dependency refuses, and `None` if shutdown starts first. Logs when waiting starts and when the
-/// reason changes.
+/// Connects to a dependency, and tries again while it is unavailable. Returns any other error at
+/// once, and `None` if shutdown starts first. Logs when waiting starts and when the reason changes.
 pub async fn wait_for<T, F>(
     what: &'static str,
     shutdown: &CancellationToken,

@@ -10,13 +10,15 @@ use hookbox_ingest::DrainTimes;
 /// commits. Work that is still running after that is cancelled, and its messages are released.
 const GRACE: f64 = 0.6;
 
-/// The share after the grace in which a worker clears its start markers, which would otherwise
-/// count as deaths of its process. This needs one round trip if the store answers, and most often
-/// there is nothing to clear.
+/// The share of the drain, after the grace, in which a worker clears its start markers (the rows
+/// that count handler starts). If they stayed, a later worker would conclude that this process had
+/// crashed in the handler. Clearing needs one round trip if the store answers, and most often there
+/// is nothing to clear.
 const CLEAR_MARKERS: f64 = 0.1;
 
-/// The share within which every role must end: after the grace, the publish slots of ingest wait
-/// for confirms (2.5 s). The remaining time is for closing connections.
+/// The share of the drain within which every role must end. After the grace, ingest still waits up
+/// to 2.5 s for the broker to confirm the publishes that are under way. The remaining time is for
+/// closing connections.
 const ROLES: f64 = 0.85;
 
 /// The times of the parts of a drain.
@@ -56,8 +58,9 @@ impl Drain {
         self.lead + self.rest.mul_f64(GRACE)
     }
 
-    /// Returns the time for clearing start markers when `since` has passed after the signal: the
-    /// planned share, or most of the time until every role must have ended, if that is less.
+    /// Returns the time for clearing start markers (the rows that count handler starts). `since` is
+    /// the time that has passed after the signal. The result is the planned share, or most of the
+    /// time until every role must have ended, if that is less.
     pub fn clear_markers_after(&self, since: Duration) -> Duration {
         let left = self.roles().saturating_sub(since);
         self.rest.mul_f64(CLEAR_MARKERS).min(left.mul_f64(0.8))

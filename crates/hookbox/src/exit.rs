@@ -60,7 +60,7 @@ pub fn report(error: &anyhow::Error, json: bool, log: &Log) -> Exit {
         let error = serde_json::json!({ "error": text, "exit_code": exit.code() });
         log.print(&terminal::json(&error.to_string()));
     } else {
-        // These line breaks are hookbox's own: some error texts have several lines.
+        // Line breaks are kept, because some error texts of hookbox have several lines.
         let lines: Vec<String> = text.lines().map(terminal::line).collect();
         log.print(&format!("hookbox: {}", lines.join("\n")));
     }

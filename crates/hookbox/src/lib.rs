@@ -65,7 +65,7 @@ pub fn main() -> ExitCode {
         Err(_) => exit::INTERNAL,
     };
     log.flush();
-    // Tasks that still run had the drain to end.
+    // Tasks that still run are not waited for, because they had the whole drain to end.
     runtime.shutdown_background();
     code.into()
 }

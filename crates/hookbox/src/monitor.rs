@@ -24,7 +24,7 @@ use crate::telemetry::Log;
 
 pub use server::bind;
 
-/// The state that the endpoints show, as far as the parts of the process are open.
+/// The state that the endpoints show. Parts of the process that are not open yet are absent.
 #[derive(Default)]
 pub struct Monitor {
     parts: Mutex<Parts>,
@@ -48,7 +48,7 @@ pub struct Parts {
     pub spool_file: Option<Arc<dyn Broker>>,
     /// The counters of the worker.
     pub worker: Option<Arc<worker::Counters>>,
-    /// The dependencies that the roles need, open or not.
+    /// The dependencies that the roles need, whether or not they are open yet.
     pub needs: Needs,
     /// The log, which counts the lines that were dropped.
     pub log: Log,
@@ -61,8 +61,8 @@ pub struct Parts {
 pub struct Needs {
     /// Whether the roles need a store, in addition to the broker that every role needs.
     pub store: bool,
-    /// Whether the witnesses of the store are at a separate broker, which is not so if both are one
-    /// SQLite file.
+    /// Whether a broker separate from the store holds the store's witness messages, which show that
+    /// one of the two was restored. False if both are one SQLite file.
     pub witness: bool,
 }
 
@@ -74,8 +74,8 @@ pub struct Monitored {
 }
 
 impl Monitored {
-    /// Starts the listener if the config has an address for metrics. Otherwise nothing is shown and
-    /// nothing is polled. Dependencies may still be unavailable.
+    /// Starts the listener if the config has an address for metrics. Without an address, nothing is
+    /// shown and nothing is polled. The broker and the store may still be unavailable.
     pub async fn start(config: &Config, needs: Needs) -> anyhow::Result<Self> {
         let monitor = Arc::new(Monitor::default());
         monitor.change(|parts| parts.needs = needs);

@@ -19,7 +19,7 @@ use crate::telemetry::Log;
 
 /// The signals of a service.
 pub struct Signals {
-    /// Cancelled by the first signal that starts the drain.
+    /// The token that the first signal to start the drain cancels.
     pub shutdown: CancellationToken,
     /// The stream of SIGHUP signals. Several that arrive before it is polled count as one.
     pub hangup: Signal,

@@ -27,10 +27,10 @@ use crate::command::print;
 const DEFAULT: &str = "info";
 
 /// The maximum levels of some libraries, which no filter can raise. The first matching entry
-/// applies. lapin logs returned messages with their payload, and closed channels and lost
-/// connections without saying which. It also returns all of these as errors, and hookbox logs each
-/// once with its consequences. lapin does not return panics of its threads, so those are logged.
-/// sqlx logs statements, and the other libraries log frames and handshakes.
+/// applies. lapin logs returned messages with their payload, and it logs closed channels and lost
+/// connections without saying which. lapin also returns each of these as an error, which hookbox
+/// logs once, with its consequences. Panics of lapin's threads are logged, because lapin does not
+/// return them as errors. sqlx logs statements, and the other libraries log frames and handshakes.
 const CEILINGS: [(&str, LevelFilter); 4] = [
     ("lapin::thread", LevelFilter::WARN),
     ("lapin", LevelFilter::OFF),

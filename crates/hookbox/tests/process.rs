@@ -187,7 +187,7 @@ fn an_interrupt_stops_at_once_what_drains() {
     drop(request);
 }
 
-/// A terminal that closes sends SIGHUP, and no other signal would end `dev`.
+/// A terminal that closes sends SIGHUP, so `dev` drains. SIGUSR1, SIGUSR2 and SIGALRM are ignored.
 #[test]
 fn a_hangup_drains_dev() {
     let folder = Folder::new("hangup");

@@ -106,7 +106,8 @@ impl Preset {
                 let pointers = ["/integration_id", "/uid", "/event/type"];
                 Identity::Pointers(pointers.map(str::to_owned).into())
             }
-            // GitHub sends the delivery id in a header that is not signed (H12).
+            // GitHub sends the delivery id in a header that is not signed, so it identifies nothing
+            // (H12 in docs/HAZARDS.md).
             Preset::Github => Identity::Body,
             Preset::StandardWebhooks => Identity::SignedId,
         }

@@ -50,7 +50,8 @@ impl Verified {
         &self.key_id
     }
 
-    /// Returns the message id, if the scheme signs one. An unsigned id is never used (H12).
+    /// Returns the message id, if the scheme signs one. An unsigned id is never used (H12 in
+    /// docs/HAZARDS.md).
     pub fn signed_id(&self) -> Option<&str> {
         self.signed_id.as_deref()
     }

@@ -13,7 +13,7 @@ pub(super) enum Purpose {
     Fate,
     /// How long to wait before sending again.
     Backoff,
-    /// The number from which the even distribution of a share starts.
+    /// The number from which [`spread`] starts to distribute the events of a share evenly.
     Share,
 }
 
@@ -21,7 +21,7 @@ pub(super) enum Purpose {
 /// an event is sent twice does not depend on whether it is altered.
 #[derive(Clone, Copy)]
 pub(super) enum Share {
-    /// The nature of the event.
+    /// Whether the event is valid, altered after signing, or malformed.
     Nature,
     /// Whether the event is sent twice.
     Duplicate,

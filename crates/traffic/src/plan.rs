@@ -26,7 +26,7 @@ pub struct Shares {
     pub late: f64,
 }
 
-/// The nature of an event.
+/// What is wrong with an event, if anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Nature {
     /// The event is valid.

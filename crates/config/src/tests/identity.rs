@@ -42,7 +42,7 @@ fn header(name: &'static str) -> http::HeaderName {
     http::HeaderName::from_static(name)
 }
 
-/// Stored event ids depend on these defaults, so they must not change.
+/// The ids of stored events depend on these defaults, so the defaults must not change.
 #[test]
 fn an_old_source_keeps_its_topic_and_identity() {
     assert_eq!(chosen("preset = \"github\""), (None, Identity::Body));

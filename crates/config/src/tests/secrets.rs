@@ -79,7 +79,8 @@ fn a_secret_is_never_written_down_and_never_shown() {
 #[test]
 fn a_secret_ends_and_another_takes_over() {
     let until = |moment: &str| GOOD.replace("\"2026-12-31T00:00:00Z\"", moment);
-    // TOML has its own syntax for times, and one of two secrets may have ended already.
+    // An end time may be a text or a time in TOML's own syntax. One of two secrets may have ended
+    // already.
     check(&until("2026-12-31T00:00:00Z"), expect![["ok"]]);
     check(&until("2026-01-01T00:00:00Z"), expect![["ok"]]);
     check(
@@ -92,7 +93,8 @@ fn a_secret_ends_and_another_takes_over() {
         "{ id = \"2026-11\", env = \"KEY\" }",
         "{ id = \"2026-11\", env = \"KEY\", until = \"2026-11-24T00:00:00Z\" }",
     );
-    // A service starts with this config because of its other sources; `check-config` refuses it.
+    // All secrets of one source have ended. A service still starts, because of its other sources,
+    // but `check-config` refuses this config.
     check(&all, expect![["ok"]]);
     let config = Config::parse(Path::new("hookbox.toml"), &all, &env, NOW).expect("it loads");
     let warning = "hookbox.toml:27:1: source[0].secrets: every secret is past its \"until\", so \

@@ -1,5 +1,5 @@
-//! Checks that sources to which no request could ever verify are refused, and also keys that can be
-//! guessed.
+//! Checks that a source at which no request could ever verify is refused, and that a key which can
+//! be guessed is refused.
 
 use expect_test::expect;
 
@@ -69,7 +69,7 @@ fn a_source_that_can_never_verify_is_refused() {
     ] {
         check(&text, expect);
     }
-    // Without a timestamp header, there is nothing that the signature header could contradict.
+    // A source without a timestamp has no header that could be the same as the signature's.
     check(&good(TIMESTAMP, ""), expect!["ok"]);
 }
 

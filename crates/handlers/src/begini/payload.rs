@@ -186,7 +186,7 @@ fn missing(field: &str) -> Unfit {
     }
 }
 
-/// The members of a JSON object that no column has taken yet.
+/// The members of a JSON object that have not been assigned to a column yet.
 struct Fields(Members);
 
 impl Fields {
@@ -204,8 +204,8 @@ impl Fields {
         self.optional(name)?.ok_or_else(|| missing(name))
     }
 
-    /// Takes a member as an integer. The value counts and not the spelling: the JSON Schema accepts
-    /// `712.0` for the integer 712, so this parser must accept it as well.
+    /// Removes a member and returns it as an integer. The value counts and not the spelling: the
+    /// JSON Schema accepts `712.0` for the integer 712, so this parser must accept it as well.
     fn integer(&mut self, name: &str) -> Result<Option<i64>, Unfit> {
         let Some(raw) = self.0.remove(name) else {
             return Ok(None);
@@ -228,8 +228,8 @@ impl Fields {
         exact_integer(raw.get()).map(Some).ok_or_else(unfit)
     }
 
-    /// Takes a member as text: a string by its value, and anything else unchanged, so `12.50` stays
-    /// `12.50`.
+    /// Removes a member and returns it as text. A string becomes its value, and anything else stays
+    /// unchanged, so `12.50` stays `12.50`.
     fn text(&mut self, name: &str) -> Result<Option<String>, Unfit> {
         let Some(raw) = self.0.remove(name) else {
             return Ok(None);

@@ -212,7 +212,7 @@ mod tests {
 
     #[test]
     fn the_example_can_be_pasted_and_keeps_to_its_schema() {
-        // The example is printed between single quotes, so it must contain none.
+        // The example body is printed between single quotes, so it must contain no single quote.
         assert!(!EXAMPLE.contains('\''));
         let example: serde_json::Value = serde_json::from_str(EXAMPLE).unwrap();
         let (_, schema) = hookbox_handlers::begini_schemas()

@@ -1,6 +1,7 @@
 //! `hookbox migrate`: brings the schema up to this version, then declares queues that are new.
-//! Migrations only add to the schema. After the migrations, dead letters that an older version
-//! wrote are grouped by separate transactions, so that an interrupted run can be resumed.
+//! Migrations only add to the schema. Dead letters that an older version wrote belong to no group
+//! yet. They are assigned to groups after the migrations, in separate transactions, so that an
+//! interrupted run can be resumed.
 
 use std::path::Path;
 
@@ -60,7 +61,7 @@ pub async fn run(config: &Config, json: bool) -> anyhow::Result<Exit> {
     Ok(exit::OK)
 }
 
-/// Groups the dead letters that an older version wrote. Returns the number of grouped dead letters.
+/// Assigns the dead letters that an older version wrote to groups. Returns how many were assigned.
 async fn group_dead_letters(config: &Config, json: bool) -> anyhow::Result<u64> {
     let store = compose::store(config).await?;
     let grouped = dead::regroup(&*store.ledger(), |grouped| {

@@ -50,7 +50,7 @@ impl ByArgs {
 /// The operator who runs this command.
 pub struct Person {
     bar: Option<ProgressBar>,
-    /// The token that Ctrl-C cancels. It is `None` before the first step: until then, Ctrl-C ends
+    /// The token that Ctrl-C cancels. It is `None` before the first step. Until then, Ctrl-C ends
     /// the process.
     interrupt: Option<CancellationToken>,
     tasks: TaskTracker,
@@ -95,8 +95,8 @@ impl Operator for Person {
 
     fn progress(&mut self, done: u64, total: u64) {
         if self.interrupt.is_none() {
-            // If this fails, Ctrl-C ends the process at once, and only the report is lost: every
-            // step is a transaction.
+            // If this fails, Ctrl-C ends the process at once. Then only the report is lost, because
+            // every step is a transaction.
             let _ = self.listen();
         }
         let bar = self.bar.get_or_insert_with(|| {

@@ -16,7 +16,7 @@ use super::print;
 use crate::compose::{self, AnyStore};
 use crate::exit::{self, Exit};
 
-/// The broker and the store, each of them open or with the reason why it is unavailable.
+/// The connections to the broker and the store. For one that is unavailable, the reason.
 pub struct Sources {
     /// The broker.
     pub broker: Reach<dyn Broker>,
@@ -26,12 +26,14 @@ pub struct Sources {
 }
 
 impl Sources {
-    /// Opens the store and the broker. One that is unavailable is named in the report. One that is
-    /// refused, because of another environment or another schema, ends the command with an error.
+    /// Connects to the store and to the broker. If one of them is unavailable, the report says so.
+    /// If one of them cannot be used, because it has another environment or another schema, the
+    /// command ends with an error.
     pub async fn open(config: &Config) -> Result<Self, OpenError> {
         let (opened, store) = store(config).await?;
         let broker = match compose::broker_as_it_is(config, opened.as_ref()).await {
-            // Messages in a spool of this machine are counted as messages in the broker's queue.
+            // Messages in the spool of an ingest on this machine are counted as messages in the
+            // broker's queue.
             Ok(broker) => match compose::with_spool(config, broker).await {
                 Ok(broker) => Reach::Open(broker),
                 Err(error) => Reach::Unavailable(reason_unavailable(error)?),
@@ -70,7 +72,7 @@ impl Sources {
     }
 }
 
-/// Opens the store, or returns why it is unavailable.
+/// Connects to the store, or returns why it is unavailable.
 async fn store(config: &Config) -> Result<(Option<AnyStore>, Reach<dyn Ledger>), OpenError> {
     Ok(match compose::store(config).await {
         Ok(store) => {
@@ -145,8 +147,8 @@ async fn declare(config: &Config, args: &DeclareArgs, json: bool) -> anyhow::Res
     if !agreed {
         return Ok(exit::FAILED);
     }
-    // Declare even if no queue is missing: an earlier process may have died after declaring queues
-    // and before it had finished (H14).
+    // Declare even if no queue is missing. An earlier process may have been killed after it had
+    // declared the queues and before it had protected the last one (hazard H14).
     let rabbitmq::Declaration {
         declared,
         anchor_refused,
@@ -161,7 +163,8 @@ async fn declare(config: &Config, args: &DeclareArgs, json: bool) -> anyhow::Res
     Ok(exit::OK)
 }
 
-/// Prints a warning that the queue that was declared last is not protected (H14).
+/// Prints a warning that the queue that was declared last may lose its messages if the broker is
+/// killed (hazard H14).
 pub fn warn_of_anchor(refused: Option<&str>) {
     if let Some(why) = refused {
         print::note(&format!(

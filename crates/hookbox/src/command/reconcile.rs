@@ -14,8 +14,8 @@ use super::print;
 use super::queues::Sources;
 use crate::exit::{self, Exit};
 
-/// The time that a worker may need in addition to its handler: a pause of five seconds, a lock, and
-/// a commit.
+/// The time for which a message may be in flight in addition to the time limit of its handler. It
+/// covers a pause of the worker (at most five seconds), a wait for a lock, and a commit.
 const COMMIT_MARGIN: Duration = Duration::from_secs(15);
 
 /// Arguments of `reconcile`.
@@ -53,7 +53,8 @@ pub async fn run(config: &Config, args: &ReconcileArgs, json: bool) -> anyhow::R
     let (broker, store) = (&sources.broker, &sources.store);
     if let Some(why) = &args.accept_restore {
         let accepted = accept(&sources, args, why, &mut person).await?;
-        // With `--json`, the report of the check also lists what was accepted.
+        // With `--json` nothing is printed here, because the report of the check also lists each
+        // restore that an operator has accepted.
         if !json {
             print::report(&accepted, json)?;
         }
@@ -137,7 +138,7 @@ async fn accept(
 }
 
 /// Returns how long a message may be in flight without a visible change: the longest time limit of
-/// a handler, and the time for a pause and a commit.
+/// a handler, and the time for a pause of the worker and a commit.
 fn in_flight_max(config: &Config) -> Duration {
     let limits = config.routes.iter().map(|route| route.handler_time_limit);
     limits.max().unwrap_or_default() + COMMIT_MARGIN

@@ -27,7 +27,7 @@ use crate::signals::{self, Signals};
 use crate::telemetry::Log;
 use crate::tls::{self, Certificate};
 
-/// The opened dependencies of the roles.
+/// The broker and the store, opened for the roles of this process.
 pub struct OpenDependencies {
     /// The broker.
     pub broker: Arc<dyn Broker>,
@@ -35,7 +35,7 @@ pub struct OpenDependencies {
     pub spooled: Option<Spooled>,
     /// The store, if a role of this process needs one.
     pub store: Option<AnyStore>,
-    /// Cancelled by the first signal to stop.
+    /// The token that the first signal to stop cancels.
     pub shutdown: CancellationToken,
     /// The state that the monitoring endpoints show.
     pub monitored: Monitored,
@@ -59,7 +59,7 @@ pub struct Roles {
     pub worker: Option<Vec<RouteName>>,
 }
 
-/// Opens the dependencies of the roles once they are available, and runs the roles until a signal.
+/// Waits for the broker and the store, connects to them, and runs the roles until a signal.
 pub async fn run(config: Config, roles: Roles, log: &Log) -> anyhow::Result<Exit> {
     let tasks = TaskTracker::new();
     let Signals { shutdown, hangup } = signals::service(&tasks, log)?;
@@ -87,7 +87,7 @@ pub async fn run(config: Config, roles: Roles, log: &Log) -> anyhow::Result<Exit
     serve_roles(config, roles, opened, listener, Some(hangup)).await
 }
 
-/// Runs roles with dependencies that are open.
+/// Runs roles once their broker and store are open.
 pub async fn serve_roles(
     config: Config,
     roles: Roles,
@@ -103,7 +103,7 @@ pub async fn serve_roles(
         mut monitored,
         log,
     } = opened;
-    // Report the broker only now: a ready process is sent webhooks, so ingest must listen before.
+    // The process is ready once the broker is shown, and then gets webhooks. Ingest listens by now.
     monitored.show(|parts| parts.broker = Some(Arc::clone(&broker)));
     let mut targets = Targets::new(log);
     let taking = match &spooled {
@@ -203,7 +203,7 @@ async fn supervise(
     if ended { exit::INTERNAL } else { exit::OK }
 }
 
-/// Opens the broker, and the store if a role needs it. Returns `None` if a signal arrived first.
+/// Connects to the broker, and to the store if a role needs it. `None`: a signal arrived first.
 pub async fn open(
     config: &Config,
     roles: &Roles,
@@ -333,7 +333,7 @@ async fn work<S: Store>(worker: Worker<S>, shutdown: CancellationToken, drain: D
             running.await;
         }
     }
-    // Closing the connection to an unresponsive broker may have used up a part of the drain.
+    // The worker has closed its broker connection, which takes long if the broker does not respond.
     let since = began.get().map_or(Duration::ZERO, Instant::elapsed);
     let clear = worker.clear_start_markers();
     let cleared = tokio::time::timeout(drain.clear_markers_after(since), clear).await;

@@ -136,7 +136,8 @@ mod tests {
             SpoolLock::take(&spool),
             Err(OpenError::Options { .. })
         ));
-        // A process that dies at this point has created no spool.
+        // The lock was taken, but no spool was created. A process that dies at this point leaves
+        // the same state, so the spool may still be created.
         assert!(lock.allows_creation().is_ok());
         lock.was_created();
         lock.was_created();

@@ -41,7 +41,8 @@ pub async fn spooled(
     options.lease = SPOOL_LEASE;
     // The spool's lock guarantees that only this process uses the file.
     options.exclusive = true;
-    // A spool must keep retrying: no worker reads dead letters in a spool.
+    // There is no limit to the deliveries of a message from the spool. At the limit, the message
+    // would become a dead letter in the spool, which no worker reads.
     options.deliveries_max = None;
     let opened = wait_for("the spool", &shutdown, || open(&options)).await;
     let opened = opened.with_context(|| format!("open the spool {}", spool.path.display()))?;
@@ -63,9 +64,9 @@ pub async fn spooled(
     }))
 }
 
-/// Opens the broker when it becomes available. A refusal because of foreign policies on the queues,
-/// or because of a missing right, is retried: both can be corrected while this process runs, just
-/// as they can change after the start.
+/// Connects to the broker when it becomes available. Also tries again when the broker was refused
+/// because of foreign policies on the queues or because of a missing right. An operator can correct
+/// both while this process runs.
 async fn open_late(
     rabbit: hookbox_driver_rabbitmq::Options,
     shutdown: CancellationToken,
@@ -217,8 +218,8 @@ impl Broker for SpoolCountingBroker {
         self.broker.subscribe(queue, prefetch).await
     }
 
-    /// Reads the depths of the spool first. A message that is forwarded in between is then counted
-    /// twice; in the other order it would not be counted at all.
+    /// Reads the depths of the spool first. A message that is forwarded between the two readings is
+    /// then counted twice. In the other order it would not be counted at all.
     async fn depths(&self) -> Result<Vec<Depth>, Fault> {
         let kept = self.spool.depths().await?;
         let mut depths = self.broker.depths().await?;

@@ -13,7 +13,8 @@ use crate::key_ends::{KeysEnd, assess};
 /// A dependency of this process, and its problem, if it has one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dependency {
-    /// `broker`, `spool`, `store`, `witness`, or `source` or `route` and its name.
+    /// The name of the dependency: `broker`, `spool`, `store` or `witness`, or `source` or `route`
+    /// followed by its name.
     pub name: String,
     /// The problem, in words that are safe to show to an operator.
     pub trouble: Option<String>,
@@ -96,7 +97,7 @@ pub fn store(parts: &Parts, seen: &Observed) -> Option<String> {
     }
 }
 
-/// Returns how the store and its broker contradict each other, if they do.
+/// Returns how the store and the witness messages at its broker contradict each other, if they do.
 fn witness(seen: &Observed) -> Option<String> {
     let mismatch = seen.witness.as_ref()?.as_ref()?;
     let what = mismatch.describe();

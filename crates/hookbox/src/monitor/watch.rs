@@ -26,24 +26,24 @@ const DEPTHS_EVERY: Duration = Duration::from_secs(5);
 /// row for each of them.
 const BACKLOG_EVERY: Duration = Duration::from_secs(15);
 
-/// The interval at which claims and receipts are searched for imbalances. The search reads all of
-/// them.
+/// The interval at which claims and receipts are searched for imbalances: rows that are missing or
+/// contradict each other. The search reads all claims and receipts.
 const CONTRADICTIONS_EVERY: Duration = Duration::from_secs(600);
 
-/// The deadline of the search for imbalances. On tens of millions of rows it would take minutes,
-/// which the result is not worth.
+/// The deadline of the search for imbalances. On tens of millions of rows the search would take
+/// minutes, and its result is not worth that load.
 const CONTRADICTIONS_DEADLINE: Duration = Duration::from_secs(120);
 
-/// The interval at which the store is compared with the witnesses at its broker. The comparison
-/// reads a few messages.
+/// The interval at which the store is compared with the witness messages at its broker, which show
+/// that one of the two was restored. The comparison reads a few messages.
 const WITNESS_EVERY: Duration = Duration::from_secs(10);
 
-/// The deadline of the comparison with the witnesses. If the broker seems to hold too few
-/// witnesses, they are read for two seconds.
+/// The deadline of the comparison with the witness messages. If the broker seems to hold too few of
+/// them, the comparison reads for two seconds before it concludes that.
 const WITNESS_DEADLINE: Duration = Duration::from_secs(8);
 
-/// The most sequence gaps, receipts and imbalances that are counted: a single one is enough to act
-/// on.
+/// The most sequence gaps, the most receipts and the most imbalances that are counted. More need
+/// not be counted, because a single one is enough to act on.
 const COUNTED_MAX: u32 = 100;
 
 /// The results of the last polls. Each is `None` before its first poll and after a failed poll.
@@ -55,11 +55,12 @@ pub struct Observed {
     pub depths: Option<Vec<Depth>>,
     /// The numbers of retries and dead letters in the store.
     pub backlog: Option<Vec<Backlog>>,
-    /// What ingests have reported, and which of it has no outcome.
+    /// The receipts that ingests have reported, and those among them that have no outcome.
     pub accounts: Option<Accounts>,
     /// The size of SQLite's write-ahead log, in bytes.
     pub sqlite_log: Option<u64>,
-    /// The number of claims and receipts that contradict each other or are gone.
+    /// The number of imbalances: claims and receipts that contradict each other, or whose rows are
+    /// gone.
     pub contradictions: Option<u64>,
     /// How the store and its broker contradict each other, if they do.
     pub witness: Option<Option<Mismatch>>,
@@ -153,8 +154,9 @@ async fn contradictions(monitor: &Monitor) {
     };
     let ledger = store.ledger();
     let found = async {
-        // Accept reports are read before the outcomes. In the other order, the rows of a receipt
-        // that is reported in between would seem to be gone.
+        // Accept reports are read before the outcomes. In the other order, a receipt that is
+        // reported between the two readings would have no outcome yet, and its rows would seem to
+        // be gone.
         let accounts = ledger.accounts(0, OVERDUE).await?;
         let gone = accounts.gone(&ledger.books().await?);
         let contradicting = ledger.imbalances(COUNTED_MAX).await?;

@@ -22,10 +22,10 @@ impl KeptKeys {
     }
 }
 
-/// Merges the running settings that need a restart into a newly read config: the previous sources,
-/// with those of their new keys and JSON Schemas that can be used, and the previous certificate
-/// files if the new config has none. Files of these sources are read as long as they are in use.
-/// Keys and JSON Schemas that cannot be used stay as they were.
+/// Merges the running settings that need a restart into a newly read config. The sources stay the
+/// previous ones, but get those of their new keys and JSON Schemas that can be used. Keys and JSON
+/// Schemas that cannot be used stay as they were. The previous certificate files stay if the new
+/// config has none. Files of the previous sources are read as long as they are in use.
 pub fn keep(
     before: Config,
     config: &mut Config,

@@ -150,8 +150,8 @@ impl Drop for PanicsAgain {
     }
 }
 
-/// More lines are queued than a pipe holds, so the place of the panic cannot have been written by
-/// chance.
+/// The place of the panic is queued behind more lines than a pipe holds. So it is written only if
+/// the panic waits for the queue.
 #[test]
 fn the_place_of_a_panic_that_aborts_is_written() {
     if std::env::var_os(ABORTS).is_some() {

@@ -267,7 +267,7 @@ fn the_list_is_as_committed_and_documented() {
     assert_eq!(rows, FAMILIES.len(), "docs/METRICS.md has more rows");
 }
 
-/// A rule over a metric that does not exist would never fire.
+/// An alerting rule over a metric that does not exist would never fire.
 #[test]
 fn alerts_are_about_existing_metrics() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
