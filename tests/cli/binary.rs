@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// Returns the path of the built binary. The tests of one package cannot ask cargo for the binary
-/// of another, so the path is derived from the folder that cargo builds into.
+/// Returns the path of the built binary. Cargo does not give the tests of one package the binary of
+/// another, so the path is derived from the folder that cargo builds into.
 pub fn path() -> PathBuf {
     let test = std::env::current_exe().unwrap();
     // target/debug/deps/cli-…

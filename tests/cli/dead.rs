@@ -22,8 +22,8 @@ fn total(dev: &Development, state: &str) -> u64 {
     list["total"].as_u64().unwrap()
 }
 
-/// Checks that every command reports the same number of dead letters. A conflict is kept as a dead
-/// letter, and counts.
+/// Checks that every command reports the same number of dead letters. A conflict is stored as a
+/// dead letter, so it counts.
 #[test]
 fn dead_letters_have_one_number_everywhere() {
     let dev = Development::start("dead_letters_have_one_number_everywhere");
@@ -143,8 +143,8 @@ fn a_change_shows_its_count_and_needs_a_yes() {
     );
 }
 
-/// Returns each route with its counts in the store. It leaves out the accept reports, which arrive
-/// a moment later than the events.
+/// Returns each route with its counts in the store. It leaves out the route of the accept reports,
+/// which arrive a moment later than the events.
 fn books(reconciled: &Value) -> Vec<(&Value, &Value)> {
     let routes = reconciled["routes"].as_array().unwrap();
     routes
@@ -264,8 +264,8 @@ fn a_group_is_matched_and_changed_by_itself() {
     assert!(malformed.err.contains("12 hex digits"), "{malformed:?}");
 }
 
-/// Checks the audit when no user name is set, as under cron and in containers: it records the
-/// user's number, not "unknown".
+/// Checks the audit when the environment has no user name, as under cron and in containers. The
+/// audit records the number of the user, and not "unknown".
 #[test]
 fn the_audit_records_a_user_without_a_name() {
     let dev = with_dead("the_audit_records_a_user_without_a_name", 3);

@@ -1,5 +1,5 @@
-//! `send` and `generate` with a real receiver: the outcomes are those that the tally of `generate`
-//! expects.
+//! `send` and `generate` with a real receiver. `generate` predicts the outcomes of what it sends,
+//! and they must be the ones that occur.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
@@ -23,7 +23,7 @@ fn booked(reconciled: &Value) -> BTreeMap<String, [u64; 4]> {
     routes.iter().map(of).collect()
 }
 
-/// Returns the outcomes that the tally expects for each route.
+/// Returns the outcomes that `generate` predicts for each route.
 fn expected(tally: &Value) -> BTreeMap<String, [u64; 4]> {
     let routes = tally["expected_by_route"].as_object().unwrap();
     let of = |(route, expected): (&String, &Value)| {

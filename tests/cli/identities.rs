@@ -1,5 +1,5 @@
-//! Which requests count as one event: sources with an old config, and sources whose events differ
-//! only in headers.
+//! Which requests count as one event. Tested are sources with a config of version 0.1.0, and
+//! sources whose events differ only in headers.
 
 use serde_json::Value;
 
@@ -17,7 +17,7 @@ fn topics(events: &[(String, String, String)]) -> Vec<&str> {
     events.iter().map(|(topic, _, _)| topic.as_str()).collect()
 }
 
-/// Checks six requests of GitHub with five delivery ids: they are five events.
+/// Checks that six requests of GitHub with five different delivery ids are five events.
 #[test]
 fn deliveries_that_github_numbers_are_distinct_events() {
     let sources = format!(
@@ -42,8 +42,8 @@ fn deliveries_that_github_numbers_are_distinct_events() {
     assert_eq!(topics(&service.events()), wanted);
 }
 
-/// Checks two events with the same body, an order created and an order paid: the type in a header
-/// distinguishes them.
+/// Checks that two requests with the same body are two events, an order created and an order paid,
+/// because a header gives their type.
 #[test]
 fn types_that_shopify_writes_in_a_header_are_distinct_events() {
     let sources = format!(
@@ -61,8 +61,8 @@ fn types_that_shopify_writes_in_a_header_are_distinct_events() {
     assert_eq!(topics(&service.events()), wanted);
 }
 
-/// Checks the event ids that version 0.1.0 stored. An old config must still produce them: otherwise
-/// an event that is sent again after an upgrade would be processed again.
+/// Checks the event ids that version 0.1.0 stored. An old config must still produce the same ids.
+/// Otherwise an event that is sent again after an upgrade would be processed again.
 #[test]
 fn sources_as_they_were_keep_their_ids() {
     let key = |number: u8| format!("secrets = [{{ id = \"k\", file = \"key-{number}\" }}]");
@@ -115,8 +115,8 @@ fn sources_as_they_were_keep_their_ids() {
     assert_eq!(found, known);
 }
 
-/// Builds a config with these routes, whose source treats another body under a known event id as a
-/// duplicate.
+/// Builds a config with these routes. Its source treats a request that has a known event id and
+/// another body as a duplicate.
 fn id_decides(routes: &str) -> String {
     format!(
         "[[source]]\nname = \"pay\"\nscheme = \"hmac\"\nheader = \"X-Sig\"\n\
@@ -126,8 +126,8 @@ fn id_decides(routes: &str) -> String {
     )
 }
 
-/// Checks a provider that counts its deliveries in the body, with a source that treats another body
-/// under a known event id as a duplicate.
+/// Checks a provider that writes the count of its deliveries into the body. Its source treats a
+/// request that has a known event id and another body as a duplicate.
 #[test]
 fn another_body_under_a_known_id_is_a_duplicate_where_configured() {
     let sources = id_decides(
@@ -153,7 +153,7 @@ fn another_body_under_a_known_id_is_a_duplicate_where_configured() {
     assert_eq!(events[0].2, events[1].2);
     let dead = service.run(&["dead", "list", "--json"]).well().json();
     assert_eq!(dead["dead"].as_array().unwrap().len(), 0, "{dead:#}");
-    // The digest of the other body is kept with its receipt.
+    // The receipt keeps the digest of the other body.
     let shown = service.run(&["events", "show", &events[0].2, "--json"]);
     let shown = shown.well().json();
     for route in ["all", "paid"] {
@@ -181,8 +181,8 @@ fn another_body_under_a_known_id_is_a_duplicate_where_configured() {
     assert_eq!(books["verdict"], "balanced", "{books:#}");
 }
 
-/// Checks a route that gets only the second body of an event and gives it up: the receipt and the
-/// dead letter show that the body was another one.
+/// Checks a route that gets only the second body of an event and makes it a dead letter. The
+/// receipt and the dead letter show that the body was not the first one of the event.
 #[test]
 fn a_second_body_that_is_given_up_is_shown_with_its_dead_letter() {
     let sources = id_decides(

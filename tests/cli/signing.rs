@@ -20,8 +20,8 @@ fn upper_case_hex_is_accepted_where_the_source_allows_it() {
     std::fs::write(&config, text.replace(source, &strict)).unwrap();
     service.send("pay", &[], r#"{"id":2}"#);
     assert_eq!(service.events().len(), 2);
-    // The opposite case is refused: this service accepts lower case only, and `send` signs in upper
-    // case.
+    // The opposite case: this service accepts lower case only and refuses the request, because
+    // `send` signs in upper case.
     let mut service = Service::prepare("upper_case_hex_is_refused", &strict);
     service.begin();
     std::fs::write(

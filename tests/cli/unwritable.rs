@@ -1,4 +1,5 @@
-//! Commands whose output cannot be written, because the disk is full or the pipe is closed.
+//! Commands whose output cannot be written, because the disk is full or the reader of the pipe is
+//! gone.
 
 use std::fs::File;
 use std::path::Path;
@@ -64,7 +65,8 @@ fn a_full_disk_ends_no_command_but_with_its_exit_code() {
         let found = code(folder, arguments, Stdio::null(), full().into());
         assert_eq!(found, Some(errors_alone), "{arguments:?}");
     }
-    // The events that `send` and `generate` sent in both runs were stored all the same.
+    // The events that `send` and `generate` sent in both runs were stored, although the output
+    // could not be written.
     dev.settle();
     let events = dev.json(&["events", "list", "--limit", "100"]);
     let events = events["events"].as_array().unwrap().len();

@@ -1,4 +1,4 @@
-//! The harness of the SQLite driver, which is both broker and store.
+//! The test harness of the SQLite driver, which is both broker and store.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -116,8 +116,8 @@ impl StoreHarness for Embedded {
             .unwrap()
     }
 
-    /// SQLite has no connection that a handler could lose, so the handler opens a file that cannot
-    /// be opened.
+    /// SQLite has no connection that a handler could lose. Instead the handler attaches a file that
+    /// cannot be opened.
     async fn lose(&self, connection: &mut SqliteConnection) -> Failed {
         let attach = "attach '/nowhere/at/all/hookbox.db' as other";
         Box::new(sqlx::query(attach).execute(connection).await.unwrap_err())
@@ -147,8 +147,8 @@ impl BrokerHarness for Embedded {
 
     const REFUSED: PublishErrorKind = PublishErrorKind::Unavailable;
 
-    /// Messages that are published at the same moment share one transaction, so they are refused
-    /// together.
+    /// Messages that are published at the same moment share one transaction, so when one is
+    /// refused, all are.
     const REFUSES_ALONE: bool = false;
 
     async fn new() -> Self {
@@ -170,7 +170,7 @@ impl BrokerHarness for Embedded {
         self.0.execute(refuse).await;
     }
 
-    /// There is no connection that could be cut in one direction.
+    /// SQLite has no connection that could be cut in one direction.
     async fn lose_answers(&self) {
         self.0.sever().await;
     }

@@ -1,5 +1,5 @@
-//! An event that arrives again with another body, for a source whose config lets the event id
-//! decide, so that it is a duplicate. A worker processes it on both pairs of drivers.
+//! An event that arrives again with another body. The config of its source says that the event id
+//! alone decides, so it is a duplicate. A worker processes it on both pairs of drivers.
 
 use std::sync::atomic::Ordering;
 
@@ -13,7 +13,7 @@ use crate::whole::servers;
 
 both_pairs!(a_failed_run_of_a_second_body_keeps_its_digest);
 
-/// Records the event as done on a route that has no worker.
+/// Records the event as done on a route for which no worker runs.
 async fn processed_elsewhere<S: Store>(store: &S, first: &Envelope) {
     let elsewhere: RouteName = "two".parse().unwrap();
     let mut tx = store.begin().await.unwrap();

@@ -1,4 +1,5 @@
-//! Every promise of the seams, on every driver, and workers on pairs of drivers.
+//! Tests every promise of the driver traits (`Broker`, `Store` and `Ledger`) on every driver, and
+//! workers on pairs of drivers.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 

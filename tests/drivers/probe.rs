@@ -22,7 +22,7 @@ use tokio_util::task::TaskTracker;
 /// The time limit of one run of the handler. It is long, for a busy machine.
 const TIME_LIMIT: Duration = Duration::from_secs(30);
 
-/// The payload of an event that the conformance builders make.
+/// The payload of the events that the conformance tests build.
 #[derive(Deserialize)]
 pub struct Instructions {
     pub event: String,
@@ -153,7 +153,7 @@ impl<B: BrokerHarness + 'static, S: StoreHarness + 'static> Pair<B, S> {
         self.start(handler, time_limit, Vec::new())
     }
 
-    /// Starts a worker that treats another body under a known event id as a duplicate.
+    /// Starts a worker that treats a receipt with a known event id and another body as a duplicate.
     pub fn work_by_id(&self) -> Running {
         let all = ConflictRule {
             topics: "#".parse().unwrap(),
@@ -239,7 +239,7 @@ impl Clock for Wall {
     }
 }
 
-/// A generator whose every byte is in the middle of the range.
+/// A source of random bytes for tests: every byte is in the middle of the range.
 struct Dice;
 
 impl Rng for Dice {

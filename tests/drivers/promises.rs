@@ -1,5 +1,5 @@
-//! Checks that every promise which the seams state is a test of every driver, and that each such
-//! test is a stated promise.
+//! Checks that every promise which the driver traits state has a test for every driver, and that
+//! each such test is a stated promise.
 
 use std::collections::BTreeSet;
 use std::process::Command;

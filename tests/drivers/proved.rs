@@ -1,4 +1,4 @@
-//! Handlers that end or break their transaction or change their session, run by a worker on both
+//! Handlers that end or break their transaction or change their session. A worker runs them on both
 //! pairs of drivers.
 
 use hookbox_conformance::{BrokerHarness, StoreHarness, envelope, of_number};
@@ -67,7 +67,7 @@ where
         matches!(proof, Err(CommitError::EndedByHandler { .. })),
         "{proof:?}"
     );
-    // Here the process dies.
+    // Dropping these values stands for the death of the process.
     drop((tx, delivery));
     subscription.close().await;
     let worker = pair.work();

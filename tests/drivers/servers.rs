@@ -1,4 +1,4 @@
-//! The harnesses of the drivers that use servers: PostgreSQL and RabbitMQ.
+//! The test harnesses of the drivers that use servers: PostgreSQL and RabbitMQ.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -174,8 +174,9 @@ impl BrokerHarness for InRabbit {
         self.world.proxy.set(Mode::Pass);
         self.world.proxy.cut();
         if self.refuses.swap(false, Ordering::Relaxed) {
-            // The refusing queue is not the one that the driver declared, and the driver would soon
-            // notice that. So the queue is replaced again.
+            // The queue that refuses messages was declared with other arguments than the driver's,
+            // which the driver would soon notice. Therefore the driver's own queue is declared
+            // again.
             delete(&self.world.url, &self.queue_of_two()).await;
             self.world.declare().await;
         }

@@ -16,11 +16,11 @@ use crate::whole::settled;
 /// accepting.
 const DISK_MIB: u32 = 64;
 
-/// The bytes left free: between the two reserves, with space on both sides for the log of a few
-/// events.
+/// The bytes that are left free. They are fewer than the reserve for accepting and more than the
+/// reserve for processing, with space for the write-ahead log of a few events on both sides.
 const LITTLE: u64 = 6 << 20;
 
-/// The time limit that the handler exceeds.
+/// The time limit of the handler. The handler of this test exceeds it.
 const TIME_LIMIT: Duration = Duration::from_secs(1);
 
 const ROUTES: [&str; 2] = ["one", "two"];
@@ -40,7 +40,7 @@ async fn a_file_on_a_full_disk_answers_a_ping_and_fails_a_probe() {
     let named = format!("the disk of {} is full", world.path().display());
     let said = describe(&fault);
     assert!(said.contains(&named), "{said}");
-    // From here on only the probe writes to the file.
+    // The write that checks the disk is the only one from here on.
     disk.free();
     let found = async || driver.probe().await.map_err(|fault| describe(&fault)).err();
     eventually("the probe finds free space again", found, Option::is_none).await;
@@ -48,8 +48,9 @@ async fn a_file_on_a_full_disk_answers_a_ping_and_fails_a_probe() {
     world.finish().await;
 }
 
-/// Checks a nearly full disk: processing still fits, while events are already refused. A handler
-/// that exceeds its time limit then has waited for nothing but itself, so it uses up its attempts.
+/// Checks a nearly full disk, on which processing still fits while events are already refused. A
+/// handler that exceeds its time limit there was not delayed by the disk. So it uses up its
+/// attempts.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn little_room_excuses_no_handler_that_hangs() {
     let Some(disk) = SmallDisk::new(DISK_MIB) else {

@@ -136,7 +136,7 @@ where
     assert_eq!((dead.len(), dead[0].reason), (1, DeadReason::Conflict));
     let dead_letter = pair.store.dead_show(dead[0].id).await.unwrap().unwrap();
     assert_eq!(dead_letter.history.body, another_body("a", 2).body);
-    // An operator decides that the other body is an event too, and replays it.
+    // An operator decides that the other body is a separate event, and replays it.
     assert_eq!(pair.store.dead_replay(&all, 9, "ann").await.unwrap(), 1);
     let effects = async || pair.stores.effects("a").await;
     eventually("the replay has its effect", effects, |effects| {
@@ -260,7 +260,7 @@ where
     };
     pair.store.settle(&mut tx, &route(), &[done]).await.unwrap();
     pair.store.commit(tx).await.unwrap();
-    // Here the process dies.
+    // Dropping the delivery stands for the death of the process.
     drop(delivery);
     subscription.close().await;
     let worker = pair.work();
@@ -324,8 +324,8 @@ where
             .load(Ordering::SeqCst)
     };
     let tried = eventually("a fault", async || faults(), |count| *count > 0);
-    // The SQLite broker is in the same locked file, so in that pair nothing is delivered during the
-    // outage and there is no fault to count.
+    // The SQLite broker is in the same locked file as the store. So with this pair nothing is
+    // delivered during the outage, and there is no fault to count.
     let _ = tokio::time::timeout(Duration::from_secs(3), tried).await;
     pair.stores.restore().await;
     let books = settled(&pair, |books| books.receipts() == 5).await;

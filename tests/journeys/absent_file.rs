@@ -16,7 +16,7 @@ const REFUSED: i32 = 78;
 /// The number of a user that owns no files.
 const UNPRIVILEGED: u32 = 65_534;
 
-/// Runs a command that must be refused, with an error that names the file and contains `words`.
+/// Runs a command that must fail with an error that names the file and contains `words`.
 #[track_caller]
 fn refused(deployment: &Deployment, command: &mut std::process::Command, words: &str) {
     let output = command.output().unwrap();

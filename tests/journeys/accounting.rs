@@ -1,5 +1,5 @@
-//! Everything that is answered 200 is accounted for: `reconcile` names exactly the receipts that
-//! the test has removed.
+//! Every event that was answered 200 is accounted for. The test removes receipts by hand, and
+//! `hookbox reconcile` names exactly these.
 
 use std::collections::BTreeSet;
 
@@ -23,8 +23,8 @@ async fn what_is_taken_from_the_broker_by_hand_is_named_on_sqlite() {
 
 async fn lose(pair: Pair) {
     let deployment = Deployment::new(pair).await;
-    // Unsettled messages count as in flight for as long as a handler may run, so the limit is
-    // short.
+    // A message that is not acknowledged counts as in flight for as long as a handler may run. The
+    // time limit of handlers is short here, so that the test does not wait long for it.
     let config = std::fs::read_to_string(deployment.folder.join("hookbox.toml")).unwrap();
     let limit = "worker.handler_time_limit = \"1 s\"\n";
     deployment.write("hookbox.toml", &format!("{limit}{config}"));
@@ -38,7 +38,7 @@ async fn lose(pair: Pair) {
     let lost = take_one(&deployment, pair).await;
     assert!(!lost.is_empty(), "nothing was lost");
     let worker = deployment.start(&["worker"]);
-    // A drain publishes a last accept report.
+    // An ingest that stops publishes its last accept report, which says what it has accepted.
     ingest.stop();
     let command = ["reconcile", "--wait", "60s"];
     let output = deployment.command(&command).output().unwrap();
@@ -61,7 +61,8 @@ async fn lose(pair: Pair) {
         let missing = if of_route { lost.len() as u64 } else { 0 };
         assert_eq!(reported, settled + missing, "{line:#}");
     }
-    // The operator writes the lost receipts off, so that the next loss stands out.
+    // The operator writes the lost receipts off (declares them lost), so that the next loss stands
+    // out.
     write_off(&deployment, lost.len()).await;
     let books = deployment.json(&["reconcile", "--wait", "60s"]);
     assert_eq!(books["verdict"], "balanced", "{books:#}");
@@ -70,7 +71,7 @@ async fn lose(pair: Pair) {
 }
 
 /// Writes the lost receipts off while another imbalance exists that cannot be written off. The exit
-/// code must report that one.
+/// code must report this other imbalance.
 async fn write_off(deployment: &Deployment, lost: usize) {
     let one = "create table kept as select * from receipts where outcome = 'done' limit 1";
     let gone = "delete from receipts where receipt_id in (select receipt_id from kept)";

@@ -1,5 +1,5 @@
-//! RabbitMQ raises an alarm, which blocks publishers and not consumers. Ingest answers 503 in time,
-//! workers process what waits, and every process can end.
+//! RabbitMQ raises a resource alarm, which blocks publishers and not consumers. Ingest answers 503
+//! in time, workers process the waiting messages, and every process can be stopped.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,8 @@ use crate::outages::own;
 use crate::shown::{self, Shown, promised, within};
 use crate::signed::Signed;
 
-/// The drain limit in the config. `DRAIN_MAX` adds a second for a process of a debug build.
+/// The time limit of an orderly shutdown (a drain) in the config. The test allows `DRAIN_MAX`, a
+/// second more, because it runs a debug build.
 const DRAIN: &str = "drain = \"10 s\"\n";
 const DRAIN_MAX: Duration = Duration::from_secs(11);
 
@@ -19,10 +20,10 @@ const DRAIN_MAX: Duration = Duration::from_secs(11);
 /// waits for, and a margin for sending it.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(4);
 
-/// Twice the deadline of a confirm.
+/// The time within which the alarm must be reported: twice the deadline of a publisher confirm.
 const TWO_DEADLINES: Duration = Duration::from_secs(5);
 
-/// The longest wait for a condition, on a busy machine.
+/// How long the test waits for a condition before it fails. It is long, for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The number of events that wait when the alarm starts.

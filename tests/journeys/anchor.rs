@@ -1,6 +1,7 @@
-//! H14: the process that declares the queues may die before it declares the anchor queue behind
-//! them. Declaring again leaves an anchor, although every queue is in its place. A role declares
-//! nothing.
+//! H14: when RabbitMQ is killed, it may lose the queue that was declared last. Therefore hookbox
+//! declares an unused queue, the anchor queue, after all others. The process that declares the
+//! queues may die just before that. Declaring again makes an anchor queue although all other queues
+//! exist. A service declares nothing.
 
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use hookbox_testkit::servers::{PostgresServer, RabbitmqServer};
 use crate::deployment::{Deployment, Own};
 use crate::shown::within;
 
-/// The longest wait for a condition, on a busy machine.
+/// How long the test waits for a condition before it fails. It is long, for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn queues(rabbitmq: &RabbitmqServer) -> Vec<String> {
@@ -35,7 +36,8 @@ async fn declaring_leaves_an_anchor_behind_the_queues_and_a_role_declares_nothin
     // `migrate` has declared all queues.
     let forget = || {
         for anchor in anchors(&rabbitmq) {
-            // The test deletes the anchor, because the broker takes ten seconds to do it.
+            // The test deletes the anchor queue, because RabbitMQ would need ten seconds to expire
+            // it.
             rabbitmq.ctl(&["delete_queue", &anchor]).unwrap();
         }
     };
@@ -50,7 +52,7 @@ async fn declaring_leaves_an_anchor_behind_the_queues_and_a_role_declares_nothin
         forget();
     }
     deployment.run(&["migrate"]);
-    // The anchor expires by itself, and no other queue does.
+    // The anchor queue expires by itself, and no other queue does.
     within(PATIENCE, "the anchor is gone", async || {
         anchors(&rabbitmq).is_empty()
     })

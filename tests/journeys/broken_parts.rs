@@ -181,7 +181,8 @@ async fn broken_schemas_keep_only_those_of_their_source() {
     service.finish().await;
 }
 
-/// Checks an invalid value in the config itself, and a file that only a start reads.
+/// Checks an invalid value in the config itself, and a file that is read only when the process
+/// starts.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_filter_and_a_url_that_are_broken_keep_nothing_else_as_it_was() {
     let mut service = TwoSources::start().await;

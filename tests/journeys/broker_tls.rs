@@ -1,5 +1,5 @@
-//! RabbitMQ behind TLS. A certificate that has expired, or comes from another authority, or has
-//! another name is refused before the password is sent. A valid one is accepted, and may be
+//! RabbitMQ behind TLS. A certificate that has expired, comes from another authority, or has
+//! another name is refused before the password is sent. A valid certificate is accepted, and may be
 //! renewed.
 
 use std::path::PathBuf;
@@ -24,7 +24,7 @@ use tokio_rustls::rustls::crypto::ring::default_provider;
 use crate::deployment::{Deployment, Pair};
 use crate::shown::{Shown, within};
 
-/// The longest wait for a condition, on a busy machine.
+/// How long the test waits for a condition before it fails. It is long, for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The number of events that are sent under load, for about ten seconds.
@@ -221,7 +221,7 @@ async fn a_certificate_that_is_renewed_under_load_costs_nothing() {
     let output = tokio::task::spawn_blocking(|| load.wait_with_output()).await;
     let tally: Value = serde_json::from_slice(&output.unwrap().unwrap().stdout).unwrap();
     assert_eq!(tally["accepted"], EVENTS, "{tally:#}");
-    // A drain publishes a last accept report.
+    // An ingest that stops publishes its last accept report, which says what it has accepted.
     ingest.stop();
     let output = trusting(&["reconcile", "--wait", "120s", "--json"]).output();
     let books: Value = serde_json::from_slice(&output.unwrap().stdout).unwrap();
@@ -239,7 +239,7 @@ async fn a_certificate_that_is_renewed_under_load_costs_nothing() {
     deployment.finish().await;
 }
 
-/// Makes the config reach the broker through the proxy.
+/// Changes the config so that hookbox connects to the broker through the proxy.
 fn through(deployment: &Deployment, front: &Front) {
     let plain = variable("HOOKBOX_TEST_AMQP_URL");
     let to = format!("localhost:{}", front.port);

@@ -15,16 +15,17 @@ use crate::deployment::{Deployment, Own, Pair};
 use crate::outages::own;
 use crate::shown::{Shown, within};
 
-/// The longest wait for a condition, on a busy machine.
+/// How long the test waits for a condition before it fails. It is long, for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// The number of events of one round of load. A tenth of them is sent twice.
+/// The number of events that one run of the load generator sends. A tenth of them is sent twice.
 const EVENTS: u64 = 200;
 
-/// The number of events whose handler fails as long as a constraint refuses them.
+/// The number of events whose handler fails while a database constraint rejects their rows.
 const FAILING: u64 = 8;
 
-/// The retry policy in every deployment's config, and one whose retries last longer than this test.
+/// The retry policy in the config of every deployment, and the policy that replaces it here. The
+/// retries of the second one last longer than this test.
 const RETRY: &str = "attempts = 3, first = \"50 ms\", max = \"50 ms\"";
 const PATIENT_RETRY: &str = "attempts = 50, first = \"3 s\", max = \"3 s\"";
 

@@ -1,6 +1,7 @@
-//! RabbitMQ closes the channel and requeues a message that is not settled within the consumer
-//! timeout. The message is redelivered while its handler still runs. The second copy waits for the
-//! first one's transaction, and finds the event done: no attempt is used up.
+//! RabbitMQ closes the channel of a consumer, and requeues its message, when the message is not
+//! acknowledged within the consumer timeout. The message is redelivered while its handler still
+//! runs. The handler of the second copy waits for the transaction of the first one, and then finds
+//! the event done. Therefore no attempt is used up.
 
 use std::time::Duration;
 
@@ -17,15 +18,15 @@ const SETTINGS: &str = "consumer_timeout = 2000\n";
 /// setting.
 const EACH_SECOND: &str = "application:set_env(rabbit, channel_tick_interval, 1000).";
 
-/// A query that finds a session which waits for the transaction of a handler whose statement is
-/// held up.
+/// A query that counts pairs of sessions. The first session runs a handler whose statement the test
+/// holds up. The second one waits for the transaction of the first.
 const AGAIN: &str = "select count(*) from pg_stat_activity as first
      where first.wait_event = 'PgSleep'
      and exists (select from pg_stat_activity as again
                  where first.pid = any (pg_blocking_pids(again.pid))
                  and again.wait_event = 'transactionid')";
 
-/// The longest wait for a condition, on a busy machine.
+/// How long the test waits for a condition before it fails. It is long, for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

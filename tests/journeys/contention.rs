@@ -1,6 +1,7 @@
 //! Case `deadlocks` of docs/FAULTS.md: handlers whose own statements conflict, in a running worker.
-//! PostgreSQL ends one of two that wait for each other (40P01), or one that it cannot serialize
-//! (40001). That handler runs again, and no attempt is used up.
+//! When two transactions wait for each other, PostgreSQL aborts one of them (40P01). It also aborts
+//! one that it cannot serialize (40001). The handler of the aborted transaction runs again, and no
+//! attempt is used up.
 
 use std::time::Duration;
 
@@ -8,9 +9,9 @@ use crate::deployment::{Deployment, Pair};
 use crate::event::score;
 use crate::shown::within;
 
-/// A trigger. Two handlers each lock one row, and then the other's, as soon as the test lets them.
-/// A third handler gets one serialization failure. It counts with a sequence, which a rollback does
-/// not revert.
+/// A trigger that makes two handlers deadlock: each locks its own row and, as soon as the test lets
+/// it continue, the row of the other. A third handler gets one serialization failure. The trigger
+/// counts with a sequence, because a rollback does not revert a sequence.
 const IN_THE_WAY: &str = "create function in_the_way() returns trigger language plpgsql as $$
      begin
          if new.uid in ('left-side', 'right-side') then
@@ -30,8 +31,9 @@ const TRIGGER: &str = "create trigger in_the_way before insert on begini_scores
 const ASLEEP: &str = "select count(*) from pg_stat_activity
      where datname = current_database() and wait_event = 'PgSleep'";
 
-/// A trigger that lets a handler find a prepared statement of its own name in the session, once.
-/// That happens behind a pooler that lent the session to another client before (H15).
+/// A trigger that makes one handler fail because a prepared statement with its name exists in the
+/// session already. This happens behind a pooler that lent the session to another client before
+/// (H15).
 const SHARED: &str = "create function shared() returns trigger language plpgsql as $$
      begin
          if nextval('shared') = 1 then
@@ -43,7 +45,7 @@ const SHARED: &str = "create function shared() returns trigger language plpgsql 
 const BEFORE_SCORES: &str = "create trigger shared before insert on begini_scores
      for each row execute function shared()";
 
-/// The longest wait for a condition, on a busy machine.
+/// How long the test waits for a condition before it fails. It is long, for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -10,11 +10,11 @@ use crate::deployment::Deployment;
 use crate::outages::own;
 use crate::shown::{Shown, within};
 
-/// The longest wait for a condition, on a busy machine.
+/// How long the test waits for a condition before it fails. It is long, for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The first pause between two tries, and the longest. Chance shortens each pause by up to one
-/// half.
+/// The shortest and the longest pause between two attempts to connect. Each pause is shortened by a
+/// random part of up to one half.
 const PAUSE_FIRST: Duration = Duration::from_millis(100);
 const PAUSE_LONGEST: Duration = Duration::from_secs(3);
 
@@ -22,8 +22,8 @@ const PAUSE_LONGEST: Duration = Duration::from_secs(3);
 const REVOKED: &str = "refused for user 'hookbox'";
 const UNKNOWN: &str = "Login was refused";
 
-/// The text that is logged for each try: for the first one as an error, for the others at level
-/// `debug`.
+/// The text that is logged for each failed attempt to publish: for the first one as an error, for
+/// later ones at level `debug`.
 const LOGGED: &str = "nothing can be published";
 const EACH_TRY: &str = "hookbox_driver_rabbitmq=debug,info";
 
@@ -142,7 +142,8 @@ impl World {
     }
 }
 
-/// Returns the most tries that fit into this time, with every pause as short as possible.
+/// Returns the largest number of attempts to connect that fit into this time, if every pause is as
+/// short as possible.
 fn tries_max(time: Duration) -> usize {
     let (mut tries, mut passed, mut pause) = (1, Duration::ZERO, PAUSE_FIRST);
     while passed < time {

@@ -55,7 +55,7 @@ impl Deployment {
         deployment
     }
 
-    /// Makes a deployment without a schema.
+    /// Makes a deployment whose database has no schema yet.
     pub async fn without_a_schema(pair: Pair) -> Self {
         let postgres = match pair {
             Pair::RabbitmqPostgres => Some(PostgresWorld::empty().await),
@@ -64,7 +64,7 @@ impl Deployment {
         Self::begin(postgres, None)
     }
 
-    /// Makes a deployment on private servers of the test, and migrates it.
+    /// Makes a deployment on the private servers of the test, and runs `hookbox migrate`.
     pub fn over(own: Own) -> Self {
         let deployment = Self::unmigrated(own);
         deployment.run(&["migrate"]);

@@ -13,7 +13,7 @@ use crate::deployment::Deployment;
 use crate::outages::own;
 use crate::shown::within;
 
-/// The longest wait for a condition, on a busy machine.
+/// How long the test waits for a condition before it fails. It is long, for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The limit of file descriptors of the process: enough for its own files and some connections.
@@ -54,7 +54,8 @@ async fn out_of_descriptors_nothing_panics_and_processing_resumes() {
         began.elapsed() > Duration::from_secs(4)
     })
     .await;
-    // The connections to the broker are cut too, until there is no descriptor for a new one.
+    // The connections to the broker are cut too, again and again, until no descriptor is left for a
+    // new one.
     let lost = "nothing can be published";
     within(PATIENCE, "ingest has lost the broker", async || {
         idle.push(open());
@@ -62,7 +63,8 @@ async fn out_of_descriptors_nothing_panics_and_processing_resumes() {
         deployment.log().contains(lost)
     })
     .await;
-    // The shortage is logged when it starts, and then at intervals, not with every try.
+    // The shortage is logged when it starts and then at intervals, and not with every failed
+    // attempt.
     let may = 2 + began.elapsed().as_secs() / LOGGED_EVERY;
     assert!(logged() as u64 <= may, "logged {} times", logged());
 

@@ -11,11 +11,12 @@ use sqlx::Connection as _;
 use crate::deployment::{Deployment, Own, Pair};
 use crate::shown::{Shown, within};
 
-/// The drain limit in the config. `DRAIN_MAX` adds a second for a process of a debug build.
+/// The time limit of an orderly shutdown (a drain) in the config. The test allows `DRAIN_MAX`, a
+/// second more, because it runs a debug build.
 const DRAIN: &str = "drain = \"10 s\"\n";
 const DRAIN_MAX: Duration = Duration::from_secs(11);
 
-/// The longest wait for a condition, on a busy machine.
+/// How long the test waits for a condition before it fails. It is long, for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -40,8 +41,8 @@ async fn stopped_twice_under_load_is_stopped_once_on_sqlite() {
     under_load(deployment, "TERM TERM", &[0]).await;
 }
 
-/// Stops and restarts hookbox three times under load. Every event that was answered 200 is done
-/// once.
+/// Stops and restarts hookbox three times under load. Every event that was answered 200 is
+/// processed exactly once.
 async fn under_load(deployment: Deployment, signals: &str, codes: &[i32]) {
     const EVENTS: u64 = 6_000;
     let shown = Shown::new();
@@ -76,9 +77,9 @@ async fn under_load(deployment: Deployment, signals: &str, codes: &[i32]) {
     deployment.finish().await;
 }
 
-/// Checks a service that was stopped once: every stored receipt was answered 200, and no connection
-/// was cut. (A request on a connection that is just being closed was never started: its sender gets
-/// no answer, and nothing of it is stored.)
+/// Checks the receipts of a service that was stopped once: every stored receipt was answered 200,
+/// and no connection was cut during a request. A sender may also use a connection in the moment
+/// when it is closed. It gets no answer then, and nothing of its request is stored.
 async fn no_request_waits_in_vain(deployment: &Deployment, tally: &Value) {
     let books = deployment.json(&["reconcile"]);
     for line in books["routes"].as_array().unwrap() {

@@ -5,7 +5,7 @@ const SCORE: &str = r#"{"uid":"UID","integration_id":"1","event":{"type":
     "psychometric_score.complete","details":{"scored_at":1,"application_started_at":1,
     "calculated":{"score":1,"risk_band":"A","traits":[]}}}}"#;
 
-/// Builds a score event, which becomes a row of `begini_scores`.
+/// Builds a score event. Its handler writes one row into the table `begini_scores`.
 pub fn score(uid: &str) -> String {
     SCORE.replace("UID", uid)
 }

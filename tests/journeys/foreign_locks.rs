@@ -10,13 +10,13 @@ use crate::deployment::{Deployment, Pair, Process};
 use crate::event::score;
 use crate::shown::{Shown, promised, within};
 
-/// The number of events that need the lock.
+/// The number of events whose handlers wait for the lock.
 const MET: u64 = 5;
 
-/// The longest wait for a condition, on a busy machine.
+/// How long the test waits for a condition before it fails. It is long, for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// The time within which a standstill must be reported.
+/// The time within which hookbox must report that the events of a route make no progress.
 const SEEN_WITHIN: Duration = Duration::from_secs(10);
 
 const FAILED: &str = "select count(*) from attempts where outcome <> 'done'";
@@ -145,7 +145,8 @@ async fn a_locked_row_of_a_handler_costs_no_attempt_and_stops_no_other_event() {
     world.finish().await;
 }
 
-/// Checks a lock that once cost 22 attempts: it lasted 35 s while the handlers' time limit was 5 s.
+/// Checks a lock on a handler's table. In an older version such a lock cost 22 attempts. It lasted
+/// 35 s, and the time limit of handlers was 5 s.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_locked_table_of_a_handler_costs_no_attempt() {
     let world = World::new().await;

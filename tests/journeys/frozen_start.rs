@@ -11,7 +11,7 @@ use crate::deployment::{Deployment, Process};
 use crate::outages::own;
 use crate::shown::{Shown, within};
 
-/// The longest wait for a condition, on a busy machine.
+/// How long the test waits for a condition before it fails. It is long, for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// How long the broker is frozen: enough for several tries, each of which takes two seconds, with

@@ -12,7 +12,7 @@ use sqlx::{Connection, PgConnection};
 use crate::deployment::{Deployment, Pair};
 use crate::shown::{Shown, within};
 
-/// A query that finds a handler's statement which waits for the locked table.
+/// A query that counts the statements of handlers that wait for the locked table.
 const IN_FLIGHT: &str = "select count(*) from pg_stat_activity
      where datname = current_database() and wait_event_type = 'Lock' and wait_event = 'relation'";
 
@@ -23,7 +23,7 @@ const DONE: &str = "select count(*) from claims where state = 'done'";
 const HELD: u64 = 4;
 const LATER: u64 = 3;
 
-/// The longest wait for a condition, on a busy machine.
+/// How long the test waits for a condition before it fails. It is long, for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -31,7 +31,8 @@ async fn events_in_flight_at_a_frozen_worker_are_done_by_another_and_it_resumes(
     let deployment = Deployment::new(Pair::RabbitmqPostgres).await;
     let broker = variable("HOOKBOX_TEST_AMQP_URL");
     deployment.write("broker", &format!("{broker}?heartbeat=2"));
-    // PostgreSQL ends a transaction that waits for its client five seconds after this limit.
+    // The time limit of handlers. PostgreSQL ends a transaction of a client that does not respond
+    // five seconds after this limit.
     let config = std::fs::read_to_string(deployment.folder.join("hookbox.toml")).unwrap();
     let limit = "worker.handler_time_limit = \"5 s\"\n[store]\n";
     deployment.write("hookbox.toml", &config.replacen("[store]\n", limit, 1));
@@ -59,7 +60,7 @@ async fn events_in_flight_at_a_frozen_worker_are_done_by_another_and_it_resumes(
     .await;
     eprintln!("the other worker was done after {took:?}");
     let by_it = "hookbox_receipts_total{route=\"scores\",outcome=\"done\"}";
-    // A receipt is counted after its commit.
+    // The metric counts a receipt only after its commit.
     within(PATIENCE, "all events are counted", async || {
         shown.metric(by_it) == Some(HELD as f64)
     })

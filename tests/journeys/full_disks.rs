@@ -1,6 +1,6 @@
-//! A full disk: of PostgreSQL's tables, of its log, and of RabbitMQ. Requests that cannot be stored
-//! are answered 503, accepted events are not lost, and processing resumes as soon as there is free
-//! space.
+//! A full disk: of PostgreSQL's tables, of its write-ahead log, or of RabbitMQ. Requests that
+//! cannot be stored are answered 503, accepted events are not lost, and processing resumes as soon
+//! as there is free space.
 
 use std::cell::RefCell;
 use std::process::Stdio;
@@ -16,10 +16,10 @@ use crate::deployment::Deployment;
 use crate::outages::{World, own};
 use crate::shown::{Shown, promised, within};
 
-/// The longest wait for a condition, on a busy machine.
+/// How long the test waits for a condition before it fails. It is long, for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Twice the deadline of a confirm.
+/// The time within which the full disk must be reported: twice the deadline of a publisher confirm.
 const TWO_DEADLINES: Duration = Duration::from_secs(5);
 
 /// The size of the disk of a server with little data. The server's own files take half of it.
@@ -36,7 +36,8 @@ async fn a_full_disk_of_postgres_costs_nothing() {
     let postgres = PostgresServer::start().unwrap();
     let url = database_on(&postgres, &disk).await;
     let world = World::over(&url, &url);
-    // Reading still works, so the route that cannot write is the one that reports the full disk.
+    // Reading still works, so it is the route that cannot write, and not the store, whose readiness
+    // reports the full disk.
     world
         .outage("route scores", async || disk.fill(), async || disk.free())
         .await;
@@ -57,8 +58,8 @@ async fn a_full_disk_of_postgress_log_costs_nothing() {
     let postgres = RefCell::new(&mut postgres);
     let fill = async || {
         disk.fill();
-        // Makes PostgreSQL start the next file of its log, which does not fit on the disk, so that
-        // PostgreSQL stops.
+        // Makes PostgreSQL start the next file of its write-ahead log, which does not fit on the
+        // disk, so that PostgreSQL stops.
         let mut connection = PgConnection::connect(&url).await.unwrap();
         let _ = sqlx::query("select pg_switch_wal()")
             .execute(&mut connection)

@@ -1,6 +1,6 @@
-//! The disk of a SQLite file fills up, because a reader prevents the write-back of the file's log.
-//! Events are refused, and both roles report the disk and are not ready. When the reader ends,
-//! writing resumes by itself.
+//! The disk of a SQLite file fills up, because an open reader prevents the checkpoint that writes
+//! the write-ahead log back into the file. Events are refused, and ingest and worker report the
+//! full disk and are not ready. When the reader ends, writing resumes by itself.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -13,23 +13,24 @@ use crate::outages::own;
 use crate::rounds::Rounds;
 use crate::shown::{Shown, get, within};
 
-/// The longest wait for a condition, on a busy machine.
+/// How long the test waits for a condition before it fails. It is long, for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// The longest time until writing resumes when there is free space: every part tries again within
-/// seconds.
+/// How long it may take until writing resumes when there is free space. Each part of hookbox tries
+/// again within seconds.
 const RESUMES: Duration = Duration::from_secs(30);
 
 const DISK_MIB: u32 = 40;
 
-/// The number of events of one round.
+/// The number of events that are sent between two checks of the disk (one round).
 const ROUND: u64 = 300;
 
-/// The most rounds. They would fill the disk several times over.
+/// The most rounds of events before the test fails. So many would fill the disk several times over.
 const ROUNDS_MAX: u64 = 200;
 
-/// The most warnings and errors about one outage, from two processes with three routes: one for
-/// each part that notices it, and not one for each event.
+/// The most log lines, warnings and errors, about one full disk. There are two processes and three
+/// routes, and each part of them that notices the full disk may log it once. No line may be logged
+/// for each event.
 const LINES_MAX: usize = 12;
 
 /// The time in which requests that were answered 503 are logged together: one line for the first,
@@ -90,7 +91,7 @@ async fn a_log_that_fills_the_disk_is_written_back_when_its_reader_ends() {
     assert_eq!(rounds.send(), ROUND, "{}", deployment.log());
 
     let accepted = rounds.accepted();
-    // A drain publishes a last accept report.
+    // An ingest that stops publishes its last accept report, which says what it has accepted.
     ingest.stop();
     let books = deployment.json(&["reconcile", "--wait", "120s"]);
     assert_eq!(books["verdict"], "balanced", "{books:#}");
@@ -130,7 +131,8 @@ fn few_lines(deployment: &Deployment, outage: Duration) {
         let lines = has(words);
         assert!((1..=2).contains(&lines), "{words}: {lines}: {log}");
     }
-    // An outage may begin and end in the middle of such a time window.
+    // The outage may begin and end in the middle of a window of `WINDOW`, so one more window is
+    // counted.
     let windows = outage.as_secs().div_ceil(WINDOW.as_secs()) + 1;
     let failed = has("answered 503");
     let allowed = 1..=usize::try_from(2 * windows).unwrap();

@@ -1,6 +1,7 @@
-//! The spool's disk is full while RabbitMQ is unavailable. Events that it cannot keep are answered
-//! 503, and no others. It keeps events again as soon as there is free space. Every event that was
-//! answered 200 is done once, in its order on each route.
+//! An ingest with a spool, its local store-and-forward queue, whose disk fills up while RabbitMQ is
+//! unavailable. Events that do not fit into the spool are answered 503, and no others. The spool
+//! accepts events again as soon as there is free space. Every event that was answered 200 is
+//! processed exactly once, in its order on each route.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -19,14 +20,14 @@ use crate::rounds::Rounds;
 use crate::shown::{Shown, get, within};
 use crate::signed::Signed;
 
-/// The longest wait for a condition, on a busy machine.
+/// How long the test waits for a condition before it fails. It is long, for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The size of the disk: several times what the spool needs for the events of this test.
 const DISK_MIB: u32 = 16;
 
-/// The number of events of one round. They are sent one after the other, so that they have an
-/// order.
+/// The number of events that are sent between two checks of the disk (one round). They are sent one
+/// after the other, so that they have an order.
 const ROUND: u64 = 40;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -58,7 +59,8 @@ async fn a_full_disk_of_the_spool_is_answered_503_and_loses_nothing() {
     );
 
     disk.fill();
-    // Events that fit into the space which the spool's log already has are still kept.
+    // Events that fit into the space which the spool's write-ahead log already has are still
+    // stored.
     while rounds.send() == ROUND {}
     let answer = signed.send(deployment.port);
     assert_eq!(answer.status, 503);
@@ -85,7 +87,7 @@ async fn a_full_disk_of_the_spool_is_answered_503_and_loses_nothing() {
     .await;
     in_order(&deployment, &broker, &accepted).await;
     let worker = deployment.start(&["worker"]);
-    // A drain publishes a last accept report.
+    // An ingest that stops publishes its last accept report, which says what it has accepted.
     ingest.stop();
     let books = deployment.json(&["reconcile", "--wait", "120s"]);
     assert_eq!(books["verdict"], "balanced", "{books:#}");
@@ -106,7 +108,7 @@ fn spool_on(disk: &SmallDisk, deployment: &Deployment) {
 }
 
 /// Checks that every one of these receipts is in a queue of the broker, in order. A receipt that
-/// the spool was forwarding when its disk was full may be in the queue twice.
+/// the spool was forwarding at the moment when its disk was full may be in the queue twice.
 async fn in_order(deployment: &Deployment, broker: &str, accepted: &[String]) {
     let listed = deployment.json(&["queues"]);
     let properties = ConnectionProperties::default();

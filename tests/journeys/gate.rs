@@ -1,14 +1,15 @@
-//! Holds up handlers in the middle of their statement for as long as a test wants. A lock cannot do
-//! this, because PostgreSQL ends the wait for a lock after a while.
+//! A gate that holds up handlers in the middle of their statement for as long as a test wants. A
+//! lock cannot do this, because PostgreSQL ends the wait for a lock after a while.
 
 use crate::deployment::Deployment;
 
-/// A query that counts the handlers of this database that are held up.
+/// A query that counts the handlers in this database that wait at the gate.
 pub const HELD_UP: &str = "select count(*) from pg_stat_activity
      where datname = current_database() and wait_event = 'PgSleep'";
 
-/// A table with the names of the handlers' tables that are held up. A waiting handler queries it
-/// again and again, and each query sees what others have committed.
+/// A table of closed gates. Each row is the name of a table of a handler; statements that write to
+/// this table wait. A waiting statement polls the gates, and each poll sees what other sessions
+/// have committed.
 const GATES: &str = "create table gates (held text primary key)";
 const HOLD_UP: &str = "create function hold_up() returns trigger language plpgsql as $$
      begin

@@ -1,4 +1,5 @@
-//! `hookbox healthcheck` without a URL takes the address from the config, whichever role runs.
+//! `hookbox healthcheck` without a URL takes the address from the config, for an ingest as well as
+//! for a worker.
 
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use crate::broker_tls::pem;
 use crate::deployment::{Deployment, Pair};
 use crate::shown::{Shown, get, within};
 
-/// The longest wait for a condition, on a busy machine.
+/// How long the test waits for a condition before it fails. It is long, for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Runs `hookbox healthcheck`, and returns its exit code and its output.

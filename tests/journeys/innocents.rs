@@ -1,5 +1,5 @@
 //! A worker is killed again and again while handlers run and a hundred messages are in flight. No
-//! handler is the cause, so no event may be quarantined.
+//! handler causes these deaths, so no event may be quarantined as the cause.
 
 use std::time::{Duration, Instant};
 
@@ -9,13 +9,14 @@ use crate::shown::within;
 const EVENTS: &str = "200";
 const KILLS: u32 = 50;
 
-/// The longest time from the first running handler to the kill, in milliseconds.
+/// The longest time, in milliseconds, between the start of the first handler and the kill of the
+/// worker.
 const KILLED_WITHIN: u64 = 50;
 
-/// The time after which a worker without a running handler has no work left.
+/// A worker that has run no handler for this time has no work left.
 const IDLE: Duration = Duration::from_secs(20);
 
-/// The longest wait for a condition, on a busy machine.
+/// How long the test waits for a condition before it fails. It is long, for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(240);
 
 const SLOW: &str = "create function slow() returns trigger language plpgsql as $$

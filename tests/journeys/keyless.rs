@@ -13,7 +13,7 @@ use tokio::time::{Instant, interval, sleep_until};
 use crate::deployment::{Deployment, Pair, Process};
 use crate::shown::{Shown, within};
 
-/// The longest wait for a condition, on a busy machine.
+/// How long the test waits for a condition before it fails. It is long, for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The interval at which an open connection sends a health request.

@@ -1,5 +1,6 @@
-//! Twenty thousand events through two workers, one of which is killed and restarted three times
-//! meanwhile. The tally of the sender, the tables and `reconcile` agree on every event.
+//! Twenty thousand events are processed by two workers, one of which is killed and restarted three
+//! times meanwhile. What the sender counted, what the tables hold and what `hookbox reconcile`
+//! reports agree on every event.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -9,7 +10,8 @@ use serde_json::Value;
 use crate::deployment::{Deployment, Pair};
 use crate::shown::within;
 
-/// The longest wait until a share of the events is settled, on a busy machine.
+/// How long the test waits until the next part of the events is processed. It is long, for a busy
+/// machine.
 const PATIENCE: Duration = Duration::from_secs(240);
 
 const EVENTS: &str = "20000";
@@ -123,7 +125,8 @@ async fn agree(deployment: &Deployment, tally: &Value, books: &Value) {
         Some(0),
         "{books:#}"
     );
-    // The effects: one row for each score event that is done, and no event has two.
+    // The effects of the handlers: one row for each score event that is done, and no event has two
+    // rows.
     let rows = deployment.count("select count(*) from begini_scores").await;
     let events = deployment
         .count("select count(distinct event_id) from begini_scores")

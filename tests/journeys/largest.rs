@@ -1,6 +1,6 @@
-//! The largest bodies. RabbitMQ must accept every body that hookbox accepts: its limit is 16 MiB
-//! from 4.0 on, including hookbox's own headers. A larger body is refused before it reaches
-//! RabbitMQ.
+//! The largest bodies. RabbitMQ must accept every body that hookbox accepts. RabbitMQ's limit is 16
+//! MiB from version 4.0 on, and hookbox's own headers count towards it. Hookbox refuses a larger
+//! body before it reaches RabbitMQ.
 
 use hookbox_testkit::servers::{PostgresServer, RabbitmqServer, find};
 
@@ -8,7 +8,7 @@ use crate::deployment::{Deployment, Pair};
 use crate::event::score_of;
 use crate::outages::own;
 
-/// The largest limit that the config allows.
+/// The largest body limit that the config allows.
 const BODY_MAX: usize = 15 * 1024 * 1024;
 
 /// The default limit of RabbitMQ from 4.0 on.
@@ -45,8 +45,8 @@ async fn the_largest_body_goes_through_and_one_byte_more_is_answered_413() {
     deployment.finish().await;
 }
 
-/// Checks a broker whose limit is below hookbox's: the large event is not accepted, the reason is
-/// logged, and the next event is accepted.
+/// Checks a broker whose limit of message sizes is below hookbox's limit of bodies. The large event
+/// is not accepted, the reason is logged, and the next event is accepted.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broker_that_accepts_less_is_logged_and_accepts_the_rest() {
     let less = "max_message_size = 65536\n";
@@ -68,7 +68,8 @@ async fn a_broker_that_accepts_less_is_logged_and_accepts_the_rest() {
 
 /// Sends one event whose body has this many bytes, and returns the status of the answer.
 fn send(deployment: &Deployment, bytes: usize) -> String {
-    // Each length is another event: one event with two bodies would be a conflict.
+    // The uid contains the length, so that each body is an event of its own. Two bodies of one
+    // event would be a conflict.
     deployment.write("body.json", &score_of(&format!("user-{bytes}"), bytes));
     let sent = deployment.command(&["send", "--json", "--file", "body.json"]);
     let output = { sent }.output().unwrap();

@@ -1,7 +1,8 @@
 //! Case `read-only` of docs/FAULTS.md: a failover to a replica of PostgreSQL that lacks the last
-//! commits. Their events are acknowledged and lost. An ingest that still runs reports later
-//! numbers, so `reconcile` lists its lost range. For an ingest that has ended, with all its reports
-//! lost, the witnesses at the broker say when and how much it reported.
+//! commits. The events of these commits are acknowledged, so they are lost. An ingest that still
+//! runs gives later sequence numbers to its next events, so `reconcile` lists the lost range as a
+//! gap. An ingest that has ended reports nothing more. The witness messages at the broker, which
+//! record how much every ingest had reported at which time, show its loss.
 
 use std::path::Path;
 use std::process::Command;
@@ -15,13 +16,13 @@ use crate::deployment::Deployment;
 use crate::outages::own;
 use crate::shown::within;
 
-/// The number of events that are kept, and the numbers of events of each ingest whose commits are
-/// lost.
+/// The numbers of events: those that the replica has, and those of the first and the second ingest
+/// that it lacks.
 const KEPT: u64 = 12;
 const OF_THE_FIRST: u64 = 8;
 const OF_THE_SECOND: u64 = 5;
 
-/// The longest wait for a condition, on a busy machine.
+/// How long the test waits for a condition before it fails. It is long, for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -52,7 +53,8 @@ async fn a_failover_that_loses_the_tail_is_listed_as_far_as_known() {
     std::fs::rename(&replica, &data).unwrap();
     postgres.restart().unwrap();
 
-    // The accept reports were lost with the receipts. The witnesses at the broker were not.
+    // The accept reports were lost together with the receipts. The witness messages were not,
+    // because they are at the broker.
     let (code, books) = reconcile(&deployment);
     assert_eq!(
         (code, &books["verdict"]),
@@ -79,8 +81,8 @@ async fn a_failover_that_loses_the_tail_is_listed_as_far_as_known() {
         "{books:#}"
     );
     let gaps = books["accept_reports"]["gaps"].as_array().unwrap();
-    // The gap covers all events of the second ingest. The first ingest has ended, so its range is
-    // not known.
+    // The gap covers all events of the second ingest, which still runs. The first ingest has ended,
+    // so the range of its lost numbers is not known.
     assert_eq!(gaps.len(), 1, "{books:#}");
     assert_eq!(
         (&gaps[0]["first"], &gaps[0]["last"]),
@@ -105,7 +107,7 @@ fn generate(deployment: &Deployment, count: u64, seed: u64) {
     deployment.run(&["generate", "--count", &count, "--seed", &seed]);
 }
 
-/// Waits until as many receipts are reported as have an outcome.
+/// Waits until this many receipts are reported by the ingests and have an outcome.
 async fn all_receipts_are_reported(deployment: &Deployment, receipts: u64) {
     within(PATIENCE, "all receipts are reported", async || {
         let (code, books) = reconcile(deployment);

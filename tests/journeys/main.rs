@@ -1,4 +1,5 @@
-//! The whole product as its users run it: with real processes, real servers, and failures.
+//! Tests of the whole product as its users run it: real processes, real servers, and their
+//! failures.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 

@@ -8,7 +8,7 @@ use hookbox_testkit::servers::ReservedPort;
 use crate::deployment::{Deployment, Pair};
 use crate::shown::{Shown, within};
 
-/// The longest wait for a condition, on a busy machine.
+/// How long the test waits for a condition before it fails. It is long, for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -29,8 +29,8 @@ async fn a_start_waits_for_its_management_api_and_logs_that() {
     assert!(!shown.is_ready());
     deployment.logged("waiting for the broker");
     ingest.stop();
-    // Without a management API in the config, policies are not checked, and the start does not
-    // wait.
+    // When the config names no management API, policies are not checked, and the start does not
+    // wait for it.
     deployment.write("hookbox.toml", &config);
     deployment.start_ingest().stop();
     deployment.finish().await;

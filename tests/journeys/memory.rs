@@ -1,6 +1,6 @@
-//! Case `prefetch-bounds-memory` of docs/FAULTS.md: large bodies wait for a worker. However many
-//! messages its prefetch allows, its memory stays within a bound that follows from the config: a
-//! few copies of the messages in flight.
+//! Case `prefetch-bounds-memory` of docs/FAULTS.md: many large bodies wait for a worker. Its
+//! prefetch may allow any number of messages. The memory of the worker still stays within a bound
+//! that follows from the config, namely a few copies of the messages in flight.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ const BASE_MIB: usize = 64;
 /// the buffer that sends the statement to PostgreSQL.
 const COPIES: usize = 3;
 
-/// The longest wait for a condition, on a busy machine.
+/// How long the test waits for a condition before it fails. It is long, for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,5 +1,6 @@
-//! A handler lacks a right. If every event needs the right, the route is paused, no attempt is used
-//! up, and the log names the missing grant. If one event needs it, only that event waits.
+//! A handler's database role lacks a right. If every event needs the right, the route is paused, no
+//! attempt is used up, and the log names the missing grant. If only one event needs it, only that
+//! event waits.
 
 use std::time::Duration;
 
@@ -12,14 +13,15 @@ use crate::shown::{Shown, within};
 /// The number of events that need the right. In an older version all of them became dead letters.
 const EVENTS: u64 = 75;
 
-/// The longest wait for a condition, on a busy machine.
+/// How long the test waits for a condition before it fails. It is long, for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 const SPENT: &str = "select count(*) from attempts where outcome <> 'done'";
 const DEAD: &str = "select count(*) from dead_letters";
 const DONE: &str = "select count(*) from claims where state = 'done'";
 
-/// A trigger function that writes as its owner, a role that owns nothing else.
+/// A trigger function that runs with the rights of its owner. The owner is a role that owns nothing
+/// else, so it lacks the right to write to the table.
 const WRITES: &str = "create function write_as() returns trigger language plpgsql security definer
      as $$
      begin
@@ -29,7 +31,8 @@ const WRITES: &str = "create function write_as() returns trigger language plpgsq
 const TRIGGER: &str = "create trigger write_as before insert on begini_scores
      for each row execute function write_as()";
 
-/// A trigger function that denies one event a right, whatever is granted.
+/// A trigger function that fails for one event as if a right was missing. Granting the right does
+/// not help.
 const DENIES: &str = "create function denies() returns trigger language plpgsql as $$
      begin
          if new.uid = 'denied' then

@@ -13,7 +13,7 @@ use crate::outages::own;
 use crate::shown::{Shown, get, within};
 use crate::signed::Signed;
 
-/// The longest wait for a condition, on a busy machine.
+/// How long the test waits for a condition before it fails. It is long, for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The exit code of a command that an operator must do something about.
@@ -57,7 +57,7 @@ async fn the_file_of_dev_is_deleted() {
     refuses(&deployment, &signed, port, "dev/hookbox.db");
     process.stop();
     assert!(!deployment.folder.join("dev/hookbox.db").exists());
-    // `dev` creates a missing file.
+    // `hookbox dev` creates a missing file.
     let process = deployment.start(&dev);
     within(PATIENCE, "dev is ready again", is_ready).await;
     assert_eq!(signed.send(port).status, 200);
@@ -123,10 +123,11 @@ async fn the_file_is_deleted_and_migrated_anew_beside_a_running_ingest() {
     let shown = Shown::new();
     let worker = deployment.start(&["worker", "--metrics", &shown.address()]);
     within(PATIENCE, "the worker is ready", async || shown.is_ready()).await;
-    // The worker that was stopped may have noticed the deleted file, too.
+    // The worker that was stopped may have noticed the deleted file and logged it, too.
     let logged = refuses_and_logs(&deployment, &signed, deployment.port, "hookbox.db");
     assert!((1..=2).contains(&logged), "{}", deployment.log());
-    // The end of the old ingest does not touch the log of the new file.
+    // The old ingest, which ends here, must not change the write-ahead log of the new file with the
+    // same name.
     ingest.stop();
     assert!(shown.is_ready(), "{}", deployment.log());
     let ingest = deployment.start_ingest();
@@ -147,8 +148,8 @@ async fn done(deployment: &Deployment) -> u64 {
     deployment.count(done).await
 }
 
-/// Checks that the events which the spool held when its file was deleted still reach RabbitMQ.
-/// Later events are not confirmed as spooled.
+/// Checks that the events which the spool (the ingest's local store-and-forward queue) held when
+/// its file was deleted still reach RabbitMQ. Later events are not accepted into the spool.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_spool_is_deleted_while_rabbitmq_is_unavailable() {
     let broker = variable("HOOKBOX_TEST_AMQP_URL");
@@ -193,7 +194,7 @@ async fn the_spool_is_deleted_while_rabbitmq_is_unavailable() {
     let said = deployment.log().split_off(before);
     assert!(said.contains(spool.to_str().unwrap()), "{said}");
     assert!(!spool.exists());
-    // The operator decides that the spool is lost.
+    // The operator decides that the content of the spool is lost.
     fs::remove_file(deployment.folder.join("spool.db.lock")).unwrap();
     let ingest = start();
     within(PATIENCE, "ready", async || shown.is_ready()).await;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::deployment::{Deployment, Pair};
 use crate::shown::within;
 
-/// The longest wait for a condition, on a busy machine.
+/// How long the test waits for a condition before it fails. It is long, for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The exit code for a config that cannot be used.

@@ -1,6 +1,6 @@
 //! Case `handler-always-fails` of docs/FAULTS.md: one event that always fails, among fifty good
-//! ones. It is tried as often and at such intervals as its policy says, and becomes one dead
-//! letter. The good events do not wait for it.
+//! ones. It is tried as often and at such intervals as its retry policy says, and then becomes one
+//! dead letter. The good events do not wait for it.
 
 use std::time::Duration;
 
@@ -15,7 +15,8 @@ const GOOD: u64 = 50;
 /// long enough for a busy machine to process the good events before the second attempt.
 const POLICY: &str = "attempts = 3, first = \"6 s\", factor = 2.0, max = \"1 min\", jitter = 0.0";
 
-/// Queries that count the pairs of attempts that are at least as far apart as the policy says.
+/// Queries that count pairs of consecutive attempts whose distance in time is at least what the
+/// policy says. One query is for PostgreSQL, one for SQLite.
 const IN_TIME_POSTGRES: &str = "select count(*) from attempts a join attempts b
      on a.event_id = b.event_id and b.attempt = a.attempt + 1
      where b.at - a.at >= a.attempt * interval '6 s'";
@@ -23,7 +24,7 @@ const IN_TIME_SQLITE: &str = "select count(*) from attempts a join attempts b
      on a.event_id = b.event_id and b.attempt = a.attempt + 1
      where b.at - a.at >= a.attempt * 6000000";
 
-/// The longest wait for a condition, on a busy machine.
+/// How long the test waits for a condition before it fails. It is long, for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,5 +1,5 @@
-//! What operators do with retries and dead letters: find their causes, hurry retries, replay at a
-//! limited rate, interrupt a replay, and check the results.
+//! What operators do with retries and dead letters: they find causes, make retries due earlier,
+//! replay at a limited rate, interrupt a replay, and check the results.
 
 use std::process::Stdio;
 
@@ -108,8 +108,9 @@ fn one_group(deployment: &Deployment) -> Value {
     groups[0].clone()
 }
 
-/// Removes the groups, as if an older hookbox had written the dead letters. `migrate` groups them
-/// again, and the groups are the same.
+/// Removes the groups of the dead letters, as if an older version of hookbox without groups had
+/// written them. `hookbox migrate` groups the dead letters again, and the groups are the same as
+/// before.
 async fn migrate_groups_them(deployment: &Deployment, group: &Value) {
     deployment
         .execute("update dead_letters set group_id = null, grouped_at = null")

@@ -1,6 +1,6 @@
-//! A dependency becomes unavailable under load and recovers. The outage is reported within two
-//! deadlines, the worker pauses, no attempt is used up, no event becomes a dead letter, and
-//! processing resumes by itself.
+//! A dependency becomes unavailable under load and recovers. The outage is reported within twice
+//! the deadline of a check, the worker pauses, no attempt is used up, no event becomes a dead
+//! letter, and processing resumes by itself.
 
 use std::process::{Child, Stdio};
 use std::time::Duration;
@@ -14,17 +14,19 @@ use sqlx::Connection as _;
 use crate::deployment::{Deployment, Own, Process};
 use crate::shown::{Shown, promised, within};
 
-/// Twice the deadline of the store, which is checked every second and has two seconds to answer,
-/// and a second more for a machine that compiles meanwhile.
+/// The time within which an outage must be reported: twice the deadline of a check of the store,
+/// and a second more for a machine that compiles meanwhile. The store is checked every second, and
+/// a check has two seconds to answer.
 const TWO_DEADLINES: Duration = Duration::from_secs(5);
 
-/// The longest wait for a condition, on a busy machine.
+/// How long the test waits for a condition before it fails. It is long, for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// The most sessions: the default number of connections, and one connection that checks the store.
+/// The most sessions that hookbox may have at PostgreSQL: the default number of connections, and
+/// one connection that checks the store.
 const SESSIONS_MAX: u64 = 16 + 1;
 
-/// The number of events. At the rate below they take about ten seconds.
+/// The number of events in the load. At `RATE` events per second they take about ten seconds.
 const EVENTS: u64 = 2_000;
 const RATE: &str = "200";
 
@@ -83,8 +85,8 @@ async fn a_black_hole_before_postgres_costs_nothing() {
     world.finish().await;
 }
 
-/// Checks handlers that reach their time limit while the store does not answer. That counts as a
-/// fault of the store, not as a failure of the handlers.
+/// Checks handlers that reach their time limit while the store does not answer. This counts as a
+/// fault of the store, and not as a failure of the handlers.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_black_hole_longer_than_the_time_limit_costs_no_attempt() {
     let postgres = PostgresServer::start().unwrap();
@@ -120,7 +122,7 @@ async fn a_black_hole_longer_than_the_time_limit_costs_no_attempt() {
     world.finish().await;
 }
 
-/// A deployment on servers that a test breaks, with an ingest and a worker.
+/// A deployment with a running ingest and a running worker, on servers that a test breaks.
 pub struct World {
     pub deployment: Deployment,
     ingest: Process,
@@ -129,20 +131,20 @@ pub struct World {
 }
 
 impl World {
-    /// Starts a world on the shared RabbitMQ and one PostgreSQL. `store` is the URL for hookbox,
-    /// `direct` the URL for the test.
+    /// Starts a deployment on the shared RabbitMQ and one PostgreSQL. Hookbox connects to
+    /// PostgreSQL with the URL `store`, and the test with the URL `direct`.
     pub fn over(store: &str, direct: &str) -> Self {
         Self::with(store, direct, "")
     }
 
-    /// Starts a world with additional lines before the first table of the config.
+    /// Starts a deployment with additional lines before the first table of the config.
     fn with(store: &str, direct: &str, settings: &str) -> Self {
         let mut own = own(store, &variable("HOOKBOX_TEST_AMQP_URL"), direct);
         own.settings = settings.to_owned();
         Self::of(Deployment::over(own))
     }
 
-    /// Starts a world on a deployment whose config is written already.
+    /// Starts ingest and worker of a deployment whose config is written already.
     pub fn of(deployment: Deployment) -> Self {
         let shown = Shown::new();
         let ingest = deployment.start_ingest();

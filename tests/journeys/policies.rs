@@ -1,6 +1,7 @@
-//! Policies that somebody sets on hookbox's queues, and that are not checked, because the config
-//! names no management API. A message that a full queue rejects is answered 503, a message that it
-//! drops becomes a dead letter, and `reconcile` lists messages that are deleted with a queue.
+//! RabbitMQ policies that an administrator sets on hookbox's queues. They are not checked here,
+//! because the config names no management API. An event whose message a full queue rejects is
+//! answered 503. A message that a full queue drops becomes a dead letter. Messages that are deleted
+//! with their queue are listed by `hookbox reconcile`.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -12,13 +13,14 @@ use crate::deployment::{Deployment, Process};
 use crate::outages::own;
 use crate::shown::{get, within};
 
-/// The longest wait for a condition, on a busy machine.
+/// How long the test waits for a condition before it fails. It is long, for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// The number of events of one round. They are sent one after the other, so each is one message.
+/// The number of events that are sent at a time (one round). They are sent one after the other, so
+/// each is one message.
 const ROUND: u64 = 50;
 
-/// The most rounds until a policy is in effect.
+/// The most rounds of events that are sent until the policy must be in effect.
 const ROUNDS_MAX: u64 = 20;
 
 const BOUND_REFUSING: &str = "{\"max-length\":10,\"overflow\":\"reject-publish\"}";
@@ -44,8 +46,8 @@ async fn what_a_full_queue_rejects_drops_or_takes_with_it_is_reported() {
     rabbitmq.ctl(&["clear_policy", "theirs"]).unwrap();
     let worker = deployment.start(&["worker"]);
     balanced(&deployment).await;
-    // An event that was refused must not be stored either: the broker rejects a message before it
-    // stores it.
+    // An event that was refused must not be stored either, because RabbitMQ rejects a message
+    // before it stores it.
     assert_eq!(deployment.count(EFFECTS).await, accepted.len() as u64);
     assert_eq!(outcomes(&deployment).await, accepted.len() as u64);
     worker.stop();
@@ -109,7 +111,7 @@ async fn expired_is_named(rabbitmq: &RabbitmqServer, deployment: &Deployment, in
     rabbitmq.ctl(&["clear_policy", "theirs"]).unwrap();
     deployment.run(&["queues", "declare", "--yes"]);
     let worker = deployment.start(&["worker"]);
-    // A drain publishes a last accept report.
+    // An ingest that stops publishes its last accept report, which says what it has accepted.
     ingest.stop();
     let command = ["reconcile", "--wait", "60s"];
     let output = deployment.command(&command).output().unwrap();
@@ -154,8 +156,8 @@ fn until_refused(deployment: &Deployment) -> (BTreeSet<String>, u64) {
     panic!("no request was ever refused");
 }
 
-/// Sends a round, and returns the receipts of the requests that were answered 200 and the number
-/// that were answered 503. No other answer is allowed.
+/// Sends one round of events. Returns the receipts of the requests that were answered 200, and the
+/// number of requests that were answered 503. No other answer is allowed.
 fn send(deployment: &Deployment, seed: &str) -> (BTreeSet<String>, u64) {
     let journal = format!("journal-{seed}");
     let count = ROUND.to_string();
@@ -193,8 +195,8 @@ async fn outcomes(deployment: &Deployment) -> u64 {
     deployment.count("select count(*) from receipts").await
 }
 
-/// Waits until everything is balanced. Ingest reports once a second, so the store may know fewer
-/// receipts for a while.
+/// Waits until every accepted receipt has an outcome. Ingest publishes its accept reports once a
+/// second, so the store may know fewer receipts for a while.
 async fn balanced(deployment: &Deployment) {
     within(PATIENCE, "everything has an outcome", async || {
         let books = deployment.json(&["reconcile", "--wait", "60s"]);

@@ -1,7 +1,7 @@
 //! A connection pooler between hookbox and PostgreSQL. It works as long as each connection keeps
-//! its session. A pooler that lends sessions for single transactions is refused, and one that
-//! starts to do so under a running worker costs no attempt. Nor does a change of the schema. A
-//! pooler that is paused or stopped gets its sessions back.
+//! its session. A pooler that lends sessions for single transactions is refused. A pooler that
+//! starts to do so under a running worker costs no attempt, and neither does a change of the
+//! schema. A pooler that is paused or stopped gets its sessions back.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -17,14 +17,14 @@ use crate::outages::{World, own};
 use crate::sessions::{TERMINATE, execute, said};
 use crate::shown::within;
 
-/// The config that limits how long a connection is kept.
+/// A setting that limits how long hookbox keeps a connection.
 const LIFETIME: &str = "[store]\nconnection_lifetime = \"2 s\"\n";
 
-/// The longest time until a pooler has its sessions back: the lifetime of a connection, a
-/// transaction, and the next unit of work of an idle worker, on a busy machine.
+/// How long it may take until a pooler has all its sessions back: the lifetime of a connection, a
+/// transaction, and the next work of an idle worker. It is long, for a busy machine.
 const GIVEN_BACK: Duration = Duration::from_secs(20);
 
-/// The longest wait for a condition, on a busy machine.
+/// How long the test waits for a condition before it fails. It is long, for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Changes the types of columns, so that the prepared statement that claims events returns other

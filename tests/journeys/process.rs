@@ -64,8 +64,8 @@ impl Process {
     }
 
     /// Returns the exit code if the process ends within the limit, or 128 plus the number of the
-    /// signal that ended it. If the machine was too busy to run the test in time, the process was
-    /// delayed as well, so the limit is extended by that lateness.
+    /// signal that ended it. A machine that is too busy delays this process as well as the test.
+    /// Therefore the limit is extended by the lateness of the test.
     pub fn ends_within(mut self, limit: Duration) -> Option<i32> {
         let (began, lateness) = (Instant::now(), Lateness::measure());
         while !wait_until(POLL, || self.has_ended()) {

@@ -1,7 +1,7 @@
 //! Case `handler-kills-the-process` of docs/FAULTS.md: an event whose handler kills its process
 //! every time. The process is restarted each time, as a service manager does, and the event ends as
-//! one dead letter. Other events that were in flight at those times have their effects once, and
-//! are not suspected.
+//! one dead letter. Other events were in flight when the process died. Each of them has its effect
+//! once, and none is suspected as the cause.
 
 use std::time::{Duration, Instant};
 
@@ -9,16 +9,18 @@ use hookbox_crash::CRASH_AT;
 
 use crate::deployment::{Deployment, Pair, Process};
 
-/// The number of events of each other kind that are in flight with the bad one.
+/// The number of events of each of two other types that are in flight together with the event that
+/// kills its process.
 const NEIGHBOURS: u64 = 12;
 
-/// The number of times the worker dies. The first delivery is not counted. The second runs beside
-/// other events, so it is no death in isolation. The first death in isolation comes when the other
-/// events are done; then the event is the only one left, and ten deaths in isolation are needed.
+/// How often the worker dies before the event is quarantined. The first death, at the first
+/// delivery, is not counted at all. At the second one other events run in the process too, so it
+/// proves nothing. Then these events are done and the event runs alone (in isolation). Ten deaths
+/// in isolation are needed.
 const DEATHS: u32 = 12;
 
-/// The longest wait for an outcome of the event. A worker starts in a second, also on a busy
-/// machine.
+/// How long the test waits for the outcome of the event. A worker starts within a second, also on a
+/// busy machine.
 const PATIENCE: Duration = Duration::from_secs(240);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -80,7 +82,7 @@ async fn quarantine(pair: Pair) {
     deployment.finish().await;
 }
 
-/// Starts a new worker each time one has died, until there is a dead letter.
+/// Starts a new worker whenever one has died, until the event is a dead letter.
 async fn until_it_is_dead(deployment: &Deployment, pair: Pair) -> (Process, u32) {
     let dies = || {
         let mut command = deployment.command(&["worker"]);
@@ -94,7 +96,7 @@ async fn until_it_is_dead(deployment: &Deployment, pair: Pair) -> (Process, u32)
             deaths += 1;
             if pair == Pair::SqliteAlone {
                 // Messages in flight at the dead process stay leased to it for a while. The test
-                // ends the leases.
+                // ends these leases at once.
                 deployment
                     .execute("update messages set lease_until = 0")
                     .await;

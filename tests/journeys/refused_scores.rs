@@ -3,8 +3,9 @@
 use crate::deployment::Deployment;
 
 impl Deployment {
-    /// Makes every handler that writes a score fail. On PostgreSQL a constraint does it, and not a
-    /// missing table: that error is a fault of the deployment, and costs no attempt.
+    /// Makes every handler that writes a score fail. On PostgreSQL a constraint rejects the rows.
+    /// The test does not remove the table, because a missing table counts as a fault of the
+    /// deployment and costs no attempt.
     pub async fn refuse_scores(&self) {
         self.execute(if self.is_on_postgres() {
             "alter table begini_scores add constraint refused check (score < 0) not valid"

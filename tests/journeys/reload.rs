@@ -1,4 +1,5 @@
-//! What a running service reads again, at SIGHUP and when a file changes, without losing a request.
+//! What a running service reads again, after SIGHUP and when a file changes. No request is lost
+//! meanwhile.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use crate::deployment::{Deployment, Pair, Process};
 use crate::shown::{Shown, get, within};
 use crate::signed::Signed;
 
-/// The longest wait for a condition, on a busy machine.
+/// How long the test waits for a condition before it fails. It is long, for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The secrets in the config of a new deployment.
@@ -257,8 +258,8 @@ async fn schemas_and_the_log_filter_are_read_again_and_the_rest_is_named() {
     deployment.finish().await;
 }
 
-/// Checks a source whose last key has ended: the sender gets 503 and may retry, instead of a final
-/// refusal.
+/// Checks a source whose last key has expired: the sender gets 503 and may retry, instead of an
+/// answer that refuses the event for good.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_source_without_a_valid_key_is_red_and_answers_503() {
     let deployment = Deployment::new(Pair::SqliteAlone).await;

@@ -19,14 +19,14 @@ use crate::event;
 use crate::sender::post;
 use crate::shown::{Shown, within};
 
-/// The longest wait for a condition, on a busy machine.
+/// How long the test waits for a condition before it fails. It is long, for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// The number of tasks that keep their connections. As many more open a connection for each
-/// request.
+/// The number of sender tasks that keep their connections. The same number of other tasks opens a
+/// new connection for each request.
 const SENDERS: usize = 4;
 
-/// The least number of requests.
+/// The least number of requests that must be sent during the renewals.
 const REQUESTS_MIN: u64 = 2_000;
 
 /// The number of renewals of certificate and key. In rounds without a signal the service notices

@@ -1,7 +1,8 @@
-//! A database is restored from an older copy, and the broker keeps its state. Events accepted
-//! between the copy and the restore are acknowledged and lost, and the database does not know of
-//! them. The witnesses at the broker do. A gap in the accept reports that is too young to be judged
-//! is reported as such.
+//! A database is restored from an older copy, and the broker keeps its state. Events that were
+//! accepted between the copy and the restore are acknowledged and lost, and the restored database
+//! has no trace of them. The witness messages show the loss: with them the broker keeps a record of
+//! how much the store knew at which time. Another test checks a gap in the accept reports that is
+//! still too young to count as a loss. It is reported as unknown.
 
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ const KEPT: u64 = 12;
 const LOST: u64 = 600;
 const LATER: u64 = 50;
 
-/// The longest wait for a condition, on a busy machine.
+/// How long the test waits for a condition before it fails. It is long, for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A deployment whose database can be restored.
@@ -67,16 +68,16 @@ impl World {
         (output.status.code(), self.deployment.json(&words), text)
     }
 
-    /// Waits until this many receipts are reported and done, and the broker holds a witness of
-    /// them.
+    /// Waits until this many receipts are reported and done, and a witness message at the broker
+    /// covers them.
     async fn all_is_reported(&self, receipts: u64) {
         within(PATIENCE, "all receipts are reported", async || {
             let (code, books, _) = self.reconcile(&["--wait", "30s"]);
             code == Some(0) && reported(&books) == receipts
         })
         .await;
-        // Every witness that is due is confirmed, so the newest one contains the current state of
-        // the store.
+        // The broker has confirmed every witness message that the store had to publish, so the
+        // newest one describes the current state of the store.
         let waits = "select count(*) from witness, incarnations where newest is null \
                      or confirmed < (substring(convert_from(substring(newest from 6), 'UTF8') \
                                      from '\"sequence\":([0-9]+)'))::bigint \
@@ -121,7 +122,8 @@ fn reported(books: &Value) -> u64 {
     routes.iter().map(of).sum()
 }
 
-/// Checks that `reconcile` fails, and reports the time span of the lost events from the witnesses.
+/// Checks that `reconcile` fails, and that it reports the time span of the lost events, which it
+/// knows from the witness messages.
 fn names_the_span(books: &Value, text: &str) {
     assert_eq!(books["verdict"], "imbalanced", "{books:#}");
     let mismatch = &books["witness"]["mismatch"];
@@ -153,8 +155,8 @@ async fn copied_and_lost(world: &World) -> (Process, Process, Database) {
 async fn a_restored_store_is_red_until_a_person_accepts_it() {
     let world = World::new().await;
     let (worker, ingest, copy) = copied_and_lost(&world).await;
-    // The closing report is recorded before the restore, so that afterwards only the witnesses know
-    // of it.
+    // The last report of the ingest is recorded before the restore. After the restore only the
+    // witness messages show what it said.
     ingest.stop();
     let closing = "select count(*) from accounts where closing";
     within(PATIENCE, "the ingest has closed", async || {
@@ -177,7 +179,7 @@ async fn a_restored_store_is_red_until_a_person_accepts_it() {
     .await;
     let why = world.shown.trouble("witness").unwrap();
     assert!(why.contains("restored to an older state"), "{why}");
-    // The mismatch does not stop processing.
+    // The mismatch between store and witness messages does not stop processing.
     let receipts = "select count(*) from receipts";
     let done = world.deployment.count(receipts).await;
     assert_eq!(done, KEPT + LATER);
@@ -202,7 +204,7 @@ async fn a_restored_store_is_red_until_a_person_accepts_it() {
         world.shown.is_ready() && world.shown.metric("hookbox_witness_mismatch") == Some(0.0)
     })
     .await;
-    // New witnesses are published after the accepted restore.
+    // The worker publishes new witness messages after an operator has accepted the restore.
     world.generate(1, 4);
     world.all_is_reported(KEPT + LATER + 1).await;
     worker.stop();
@@ -222,7 +224,8 @@ async fn a_store_that_is_restored_under_a_running_hookbox_is_red_at_once() {
     let unknown = &books["witness"]["mismatch"]["ingests"][0];
     assert_eq!(unknown["first"], KEPT + 1, "{books:#}");
     assert_eq!(unknown["last"], KEPT + LOST, "{books:#}");
-    // The events that ingest accepts next leave the gap in the numbers open, and remove no witness.
+    // The events that ingest accepts next neither fill the gap in the sequence numbers nor remove a
+    // witness message.
     world.generate(LATER, 3);
     within(PATIENCE, "the gap is listed", async || {
         let (_, books, _) = world.reconcile(&["--wait", "30s"]);
@@ -237,7 +240,7 @@ async fn a_store_that_is_restored_under_a_running_hookbox_is_red_at_once() {
     world.finish().await;
 }
 
-/// Returns how many accept reports wait.
+/// Returns how many accept reports wait in their queue.
 fn reports(deployment: &Deployment) -> u64 {
     let queues = deployment.json(&["queues"]);
     let queues = queues["queues"].as_array().unwrap();
@@ -290,7 +293,7 @@ async fn a_young_gap_in_the_accept_reports_is_named() {
     deployment.finish().await;
 }
 
-/// Takes the first message out of a queue.
+/// Removes the first message from a queue, as if it was lost.
 async fn lose_one(queue: &str) {
     let url = variable("HOOKBOX_TEST_AMQP_URL");
     let properties = ConnectionProperties::default();

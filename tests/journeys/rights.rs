@@ -1,5 +1,6 @@
-//! RabbitMQ denies its user a right. The error of hookbox names the right and the command that
-//! grants it, a start ends with exit code 78, and a running process is not ready meanwhile.
+//! RabbitMQ denies hookbox's user a right. The error names the right and the command that grants
+//! it. A process that starts ends with exit code 78, and a running process is not ready as long as
+//! the right is missing.
 
 use std::time::Duration;
 
@@ -9,10 +10,10 @@ use crate::deployment::Deployment;
 use crate::outages::own;
 use crate::shown::{Shown, get, within};
 
-/// The longest wait for a condition, on a busy machine.
+/// How long the test waits for a condition before it fails. It is long, for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The exit code of a refusal that an operator must fix.
+/// The exit code for an error that an operator must fix.
 const REFUSED: i32 = 78;
 
 const PERMIT: [&str; 4] = ["set_permissions", "-p", "/", "hookbox"];
@@ -55,7 +56,7 @@ async fn without_the_right_to_publish_an_ingest_is_not_ready_in_public() {
     assert_eq!(errors.len(), 1, "{log}");
     assert!(errors[0].contains("nothing can be published"), "{log}");
     assert!(errors[0].contains("rabbitmqctl set_permissions"), "{log}");
-    // A process that would publish does not start either.
+    // A process that is going to publish does not start either.
     let started = deployment.command(&["worker"]).output().unwrap();
     let said = String::from_utf8_lossy(&started.stderr).into_owned();
     assert_eq!(started.status.code(), Some(REFUSED), "{said}");
@@ -142,7 +143,7 @@ fn api_refuses(deployment: &Deployment, config: &str, management: &str) {
     }
 }
 
-/// Runs a command that must be refused with an error that contains `part`.
+/// Runs a command that must fail with an error that contains `part`.
 fn refused(deployment: &Deployment, words: &[&str], part: &str) {
     let run = deployment.command(words).output().unwrap();
     let said = String::from_utf8_lossy(&run.stderr).into_owned();

@@ -1,5 +1,5 @@
-//! Rounds of load while a disk fills up: which events of each round are accepted, and which in
-//! total.
+//! Sends events in rounds while a disk fills up, and records which events of each round, and of all
+//! rounds, are accepted.
 
 use serde_json::Value;
 
@@ -8,7 +8,7 @@ use crate::deployment::Deployment;
 /// The file in which `generate` records every answer.
 const JOURNAL: &str = "journal";
 
-/// Rounds of load. Each round has other events.
+/// Rounds of events, all of one size. Each round has other events.
 pub struct Rounds<'a> {
     deployment: &'a Deployment,
     size: u64,
@@ -48,7 +48,8 @@ impl<'a> Rounds<'a> {
         answered("200")
     }
 
-    /// Returns the receipts of all events that were answered 200, in the order of the answers.
+    /// Returns the receipts of all events of all rounds that were answered 200, in the order of the
+    /// answers.
     pub fn accepted(&self) -> Vec<String> {
         let journal = std::fs::read_to_string(self.deployment.folder.join(JOURNAL)).unwrap();
         let lines = journal.lines().map(serde_json::from_str);

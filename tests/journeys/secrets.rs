@@ -14,7 +14,7 @@ use crate::outages::own;
 use crate::shown::{get, within};
 use crate::signed::Signed;
 
-/// The longest wait for a condition, on a busy machine.
+/// How long the test waits for a condition before it fails. It is long, for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Texts that must never be logged: parts of the key, of the uid, and of the values of a body. The

@@ -1,6 +1,6 @@
-//! Failures of PostgreSQL's sessions under load: no session is free, the process of one is killed,
-//! or all of them lead to a standby. The worker keeps its messages, uses up no attempt, and
-//! resumes.
+//! Failures of PostgreSQL's sessions under load: no session is free, the server process of a
+//! session is killed, or the server becomes a standby. The worker keeps its messages, uses up no
+//! attempt, and resumes.
 
 use std::cell::RefCell;
 use std::process::Command;
@@ -26,10 +26,11 @@ const TERMINATE_HOOKBOX: &str = "select pg_terminate_backend(pid) from pg_stat_a
 const AT_WORK: &str = "select pid from pg_stat_activity
      where application_name = 'hookbox' and xact_start is not null limit 1";
 
-/// The number of sessions: more than hookbox needs, and few enough for a test to occupy.
+/// The server's limit of sessions: more than hookbox needs, and few enough for a test to occupy
+/// all.
 const SLOTS: usize = 30;
 
-/// The number of processes that are killed, one after the other.
+/// The number of server processes that are killed, one after the other.
 const KILLS: usize = 3;
 
 /// The longest wait for a server that restarts itself.
@@ -53,9 +54,9 @@ async fn a_postgres_without_a_free_slot_costs_nothing() {
     world.finish().await;
 }
 
-/// Occupies every session. It ends hookbox's sessions until all of them belong to the test, because
-/// a free session goes to the first client that connects. A connecting client occupies a session
-/// before its name can be seen.
+/// Occupies every session of the server. A free session goes to the first client that connects, so
+/// this ends hookbox's sessions again and again until all belong to the test. A connecting client
+/// occupies a session before its name can be seen.
 async fn take_every_slot(url: &str) -> Vec<PgConnection> {
     let mut taken = vec![PgConnection::connect(url).await.unwrap()];
     while taken.len() < SLOTS {
@@ -118,8 +119,8 @@ fn deaths(postgres: &PostgresServer) -> usize {
         .count()
 }
 
-/// Checks a server that becomes a standby, as after a failover when its name still leads to the old
-/// server.
+/// Checks a server that becomes a standby, as after a failover when hookbox still connects to the
+/// old server.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_postgres_that_becomes_a_standby_costs_nothing() {
     let postgres = PostgresServer::start().unwrap();
@@ -127,7 +128,8 @@ async fn a_postgres_that_becomes_a_standby_costs_nothing() {
     let standby = postgres.folder().join("data/standby.signal");
     let world = World::over(&url, &url);
     let postgres = RefCell::new(postgres);
-    // Reading still works, so the route that cannot write is the one that reports the standby.
+    // Reading still works, so it is the route that cannot write, and not the store, whose readiness
+    // reports the standby.
     world
         .outage(
             "route scores",
@@ -144,7 +146,8 @@ async fn a_postgres_that_becomes_a_standby_costs_nothing() {
     said(&postgres.borrow(), "during recovery");
     let log = world.deployment.log();
     assert!(!log.contains("fault.kind=\"internal\""), "{log}");
-    // The pause is logged once when the store fails and once when it recovers, not at every try.
+    // A pause is logged once when the store fails and once when it recovers, and not at every
+    // retry.
     let logged = log.matches("ingests have answered is paused").count();
     assert!(logged <= 2, "logged {logged} times: {log}");
     world.finish().await;

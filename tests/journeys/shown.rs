@@ -1,4 +1,4 @@
-//! What a process reports of itself: its readiness and its metrics, read over a plain socket.
+//! What a process reports of itself, its readiness and its metrics, read over a plain socket.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

@@ -15,7 +15,7 @@ use serde_json::Value;
 use crate::deployment::{Deployment, Pair, Process};
 use crate::shown::{get, within};
 
-/// The longest wait for a condition, on a busy machine.
+/// How long the test waits for a condition before it fails. It is long, for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The number of events of each load.

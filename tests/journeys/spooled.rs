@@ -1,5 +1,5 @@
-//! An ingest with a spool: which process owns the file, when the ingest refuses to start or waits,
-//! and a message that RabbitMQ never accepts.
+//! An ingest with a spool, its local store-and-forward queue: which process owns the file, when the
+//! ingest refuses to start or waits, and what becomes of a message that RabbitMQ never accepts.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::topology::{classic, queue_of};
 /// A URL at which no broker listens.
 const NOWHERE: &str = "amqp://127.0.0.1:1";
 
-/// The longest wait for a condition, on a busy machine.
+/// How long the test waits for a condition before it fails. It is long, for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The exit code for a config that cannot be used.
@@ -23,7 +23,7 @@ const CONFIG: i32 = 64;
 /// The exit code for an unavailable broker.
 const UNAVAILABLE: i32 = 69;
 
-/// The exit code of a refusal that an operator must fix.
+/// The exit code for an error that an operator must fix.
 const REFUSED: i32 = 78;
 
 /// Makes a deployment whose ingest has a spool, with this broker.
@@ -167,8 +167,9 @@ async fn a_message_that_rabbitmq_never_takes_delays_no_other() {
     deployment.finish().await;
 }
 
-/// Checks a start with a spool while a foreign classic queue has the name of a queue of hookbox.
-/// The spool keeps the events, and forwarding starts by itself when hookbox's queue exists again.
+/// Checks a start with a spool while a classic queue that hookbox did not declare has the name of a
+/// queue of hookbox. The spool keeps the events, and forwarding starts by itself when hookbox's
+/// queue exists again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_queue_that_is_in_the_way_at_the_start_is_waited_for() {
     let rabbitmq = RabbitmqServer::start().unwrap();

@@ -12,10 +12,10 @@ use crate::outages::own;
 use crate::sessions::TERMINATE;
 use crate::shown::{Shown, within};
 
-/// The longest wait for a condition, on a busy machine.
+/// How long the test waits for a condition before it fails. It is long, for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The exit code of a refusal that an operator must fix.
+/// The exit code for an error that an operator must fix.
 const REFUSED: Option<i32> = Some(78);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

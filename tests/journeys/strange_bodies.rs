@@ -1,7 +1,7 @@
-//! Case `strange-bodies` of docs/FAULTS.md: bodies with a valid signature and bad content:
-//! characters that PostgreSQL refuses in text, invalid UTF-8, no JSON, or JSON that overloads its
-//! readers. Each event is accepted, stored byte for byte, and ends as done or as a dead letter that
-//! can be shown. The worker keeps running.
+//! Case `strange-bodies` of docs/FAULTS.md: bodies with a valid signature and bad content. They
+//! have characters that PostgreSQL refuses in text, are invalid UTF-8, are no JSON, or are JSON
+//! that overloads its readers. Each event is accepted, stored byte for byte, and ends as done or as
+//! a dead letter that can be shown. The worker keeps running.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::shown::within;
 /// The depth of nested arrays. A recursive reader would overflow its stack.
 const DEPTH: usize = 100_000;
 
-/// The longest wait for a condition, on a busy machine.
+/// How long the test waits for a condition before it fails. It is long, for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

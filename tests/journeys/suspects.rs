@@ -1,6 +1,6 @@
-//! Case `handler-kills-the-process` of docs/FAULTS.md, second part: an event that was in flight
-//! when a process ended is not quarantined for that alone, and a suspected event delays no other
-//! event. The handlers are held up in their statements.
+//! Case `handler-kills-the-process` of docs/FAULTS.md, second part. An event that was in flight
+//! when a process died is suspected as the cause. It is not quarantined for that alone, and it
+//! delays no other event. The test holds up the handlers in their statements.
 
 use std::time::Duration;
 
@@ -10,11 +10,11 @@ use crate::deployment::{Deployment, Pair};
 use crate::gate;
 use crate::shown::within;
 
-/// The longest wait for a condition, on a busy machine.
+/// How long the test waits for a condition before it fails. It is long, for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The drain limit: longer than the time in which a running handler may finish, and shorter than
-/// the handlers' time limit (30 s).
+/// The time limit of an orderly shutdown (a drain): longer than the time in which a running handler
+/// may finish, and shorter than the handlers' time limit (30 s).
 const DRAIN: Duration = Duration::from_secs(8);
 
 /// The time that a process of a debug build needs to end.
@@ -26,8 +26,8 @@ const EFFECTS: &str = "select count(*) from begini_applications";
 
 const APPLIED: &str = "select count(*) from claims where route = 'applications' and state = 'done'";
 
-/// Makes an event that waits in a queue a suspect: its handler ends two processes. The first of
-/// them is not counted, because it had the first delivery.
+/// Makes a waiting event suspected of ending its process: its handler ends two workers. Only the
+/// second start of the handler is counted, because the first one belongs to the first delivery.
 async fn suspect(deployment: &Deployment, crash: &str) {
     for counted in 0..2 {
         let mut command = deployment.command(&["worker"]);
@@ -38,7 +38,7 @@ async fn suspect(deployment: &Deployment, crash: &str) {
     }
 }
 
-/// Waits until a handler is held up.
+/// Waits until the gate of the test holds up a handler.
 async fn is_held_up(deployment: &Deployment) {
     within(PATIENCE, "a handler is held up", async || {
         deployment.count(gate::HELD_UP).await > 0
@@ -56,7 +56,7 @@ async fn a_drain_in_the_middle_of_a_handler_is_no_death() {
     gate::prepare(&deployment).await;
     gate::hold_applications(&deployment).await;
     deployment.run(&["send", "--type", "application.complete"]);
-    // Only starts of redelivered events are counted.
+    // Handler starts are counted only for redelivered events.
     let worker = deployment.start(&["worker"]);
     is_held_up(&deployment).await;
     worker.kill();
@@ -115,8 +115,8 @@ async fn a_suspect_that_is_held_up_stops_no_other_route() {
         deployment.count(scores).await == 3
     })
     .await;
-    // Events of the same route wait for at most one run of the suspect, which its time limit ends,
-    // and not for its outcome.
+    // Other events of the route wait for at most one run of the suspected event, which ends at its
+    // time limit. They do not wait for its outcome.
     assert_eq!(deployment.count(APPLIED).await, 0, "{}", deployment.log());
     gate::free_applications(&deployment).await;
     within(
@@ -130,8 +130,8 @@ async fn a_suspect_that_is_held_up_stops_no_other_route() {
     deployment.finish().await;
 }
 
-/// Checks that a suspect which waits to run alone while a handler is held up does not block other
-/// events.
+/// Checks a suspected event that must run alone and waits, because the test holds up another
+/// handler. Other events are processed meanwhile.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_suspect_that_waits_for_a_delayed_handler_stops_no_other_event() {
     let deployment = Deployment::new(Pair::RabbitmqPostgres).await;
@@ -153,8 +153,8 @@ async fn a_suspect_that_waits_for_a_delayed_handler_stops_no_other_event() {
         async || deployment.log().contains("its handler runs alone now"),
     )
     .await;
-    // The suspect may have run once before. The other handler starts while the suspect waits for
-    // its next run.
+    // The suspected event may have run once before this. The other handler starts while the
+    // suspected event waits for its next run.
     let waiting = "select count(*) from pg_stat_activity
                    where datname = current_database() and wait_event = 'PgSleep'
                        and query ilike '%begini_applications%'";

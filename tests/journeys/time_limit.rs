@@ -17,22 +17,22 @@ const SLEEPS: &str = "create function sleeps() returns trigger language plpgsql 
 const TRIGGER: &str = "create trigger sleeps before insert on begini_scores
      for each row execute function sleeps()";
 
-/// A query that counts the sleeping statements in this database.
+/// A query that counts the sleeping statements (of the trigger above) in this database.
 const ASLEEP: &str = "select count(*) from pg_stat_activity
      where datname = current_database() and wait_event = 'PgSleep'";
 
-/// The first statement records the sessions that sleep. The second counts how many of them still
-/// exist.
+/// The first statement records the sessions in which the trigger sleeps. The second counts how many
+/// of these sessions still exist.
 const NOTE: &str = "insert into sleepers select pid, backend_start from pg_stat_activity
      where datname = current_database() and wait_event = 'PgSleep'";
 const THERE: &str =
     "select count(*) from pg_stat_activity join sleepers using (pid, backend_start)";
 
-/// The time within which a session ends. PostgreSQL checks every two seconds whether its client is
-/// still connected.
+/// The time within which PostgreSQL must have ended the session. PostgreSQL checks every two
+/// seconds whether its client is still connected.
 const ENDED_WITHIN: Duration = Duration::from_secs(5);
 
-/// The longest wait for a condition, on a busy machine.
+/// How long the test waits for a condition before it fails. It is long, for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,6 +1,6 @@
-//! Harm to the queues: somebody sets a policy on them, or deletes or replaces one of them. Hookbox
-//! reports it within five seconds, accepts no event meanwhile, and repairs nothing without the
-//! operator.
+//! Harm to the queues: an administrator sets a policy on them, or deletes or replaces one of them.
+//! Hookbox reports it within five seconds, accepts no event meanwhile, and repairs nothing without
+//! a command of the operator.
 
 use std::time::{Duration, Instant};
 
@@ -21,7 +21,7 @@ const NAMED_WITHIN: Duration = Duration::from_secs(5);
 /// The longest time until a worker consumes again from a queue that was declared again.
 const RESUBSCRIBED_WITHIN: Duration = Duration::from_secs(5);
 
-/// The longest wait for a condition, on a busy machine.
+/// How long the test waits for a condition before it fails. It is long, for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The policies that are harmful on a queue of hookbox: messages expire, the queue expires, or
@@ -118,7 +118,8 @@ async fn a_policy_and_a_deletion_are_named_and_nothing_is_accepted() {
         deployment.logged(&format!("sets {key} on the queue"));
         let answer = signed.send(deployment.port);
         assert_eq!(answer.status, 503, "accepted under {key}");
-        // No process starts under the policy either, and a check changes nothing.
+        // No process starts either while the policy is set, and checking the queues changes
+        // nothing.
         let started = deployment.command(&["worker"]).output().unwrap();
         let said = String::from_utf8_lossy(&started.stderr).into_owned();
         let refused = !started.status.success() && said.contains("theirs");
@@ -129,8 +130,8 @@ async fn a_policy_and_a_deletion_are_named_and_nothing_is_accepted() {
 
     let victim = queue_of(&rabbitmq, "scores").unwrap();
     rabbitmq.ctl(&["delete_queue", &victim]).unwrap();
-    // Ingest has not checked its queues yet. The broker returns the message, and the copy in the
-    // other queue is not enough.
+    // Ingest has not noticed yet that the queue is gone. RabbitMQ returns the message as
+    // unroutable, and the copy in the other queue is not enough.
     assert_eq!(signed.send(deployment.port).status, 503);
     is_named(&deployment);
     assert_eq!(signed.send(deployment.port).status, 503);
@@ -188,7 +189,7 @@ async fn a_replaced_queue_is_not_touched_and_a_restored_one_is_consumed() {
     assert!(!worker.has_ended(), "{}", deployment.log());
     worker.stop();
 
-    // A foreign classic queue with the same name, and a message in it.
+    // A classic queue that hookbox did not declare, with the same name, and a message in it.
     rabbitmq.ctl(&["delete_queue", &victim]).unwrap();
     classic(&rabbitmq, &victim).await;
     is_named(&deployment);
@@ -214,8 +215,9 @@ async fn a_replaced_queue_is_not_touched_and_a_restored_one_is_consumed() {
     deployment.finish().await;
 }
 
-/// Checks a queue that was deleted with events that were answered 200. No start hides the loss, and
-/// no deployment, which runs `migrate` each time, does so either.
+/// Checks a queue that was deleted together with events that were answered 200. No start of a
+/// process hides the loss by declaring the queue again. Nor does a deployment, which runs `migrate`
+/// each time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_deleted_queue_is_missed_by_every_start_until_a_person_declares_it() {
     const LOST: u64 = 5;

@@ -13,7 +13,7 @@ use crate::event;
 use crate::sender::post;
 use crate::shown::{Shown, within};
 
-/// The longest wait for a condition, on a busy machine.
+/// How long the test waits for a condition before it fails. It is long, for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The exit code for a config that cannot be used.
@@ -27,13 +27,14 @@ pub struct TwoSources {
     pub deployment: Deployment,
     pub running: Process,
     certificate: CertifiedKey<KeyPair>,
-    /// How often the key and the schemas of source `second` were renewed.
+    /// How often the key and the schemas of source `second` were renewed. Their content depends on
+    /// this number.
     pub round: u32,
     /// The length of the log when the current check started. Only later lines count.
     pub mark: usize,
 }
 
-/// The parts that are renewed while one part is broken.
+/// Which of the other parts are renewed while one part is broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Others {
     All,
@@ -218,12 +219,12 @@ impl TwoSources {
     }
 }
 
-/// Returns the key of source `second` in a round.
+/// Returns the key of source `second` after this many renewals.
 pub fn second_key(round: u32) -> String {
     format!("key-{round}-of-the-second-source-for-tests")
 }
 
-/// Writes the key and the schemas of source `second`.
+/// Writes the key and the schemas of source `second` after this many renewals.
 pub fn write_second(deployment: &Deployment, round: u32) {
     deployment.write("second", &second_key(round));
     let schema = format!("{{\"title\":\"{round}\"}}");

@@ -8,10 +8,11 @@ use std::time::Duration;
 use crate::deployment::{Deployment, Pair, Process};
 use crate::shown::{Shown, get, within};
 
-/// The longest wait for a condition, on a busy machine.
+/// How long the test waits for a condition before it fails. It is long, for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// The drain limit in the config. `DRAIN_MAX` adds a second for a process of a debug build.
+/// The time limit of an orderly shutdown (a drain) in the config. The test allows `DRAIN_MAX`, a
+/// second more, because it runs a debug build.
 const DRAIN: &str = "drain = \"10 s\"\n";
 const DRAIN_MAX: Duration = Duration::from_secs(11);
 
@@ -75,7 +76,7 @@ async fn a_log_that_is_not_read_stops_nothing() {
     let shown = Shown::new();
     let (reader, writer) = std::io::pipe().unwrap();
     let mut full = writer.try_clone().unwrap();
-    // The thread keeps the pipe full until the reader is closed.
+    // This thread keeps the pipe full until the reader closes it.
     std::thread::spawn(move || while full.write_all(&[b'\n'; 512]).is_ok() {});
     let running = start(&deployment, &shown, writer);
     within(PATIENCE, "ready", async || shown.is_ready()).await;

@@ -1,4 +1,4 @@
-//! Runs a command again and again until its answer is as wanted.
+//! Runs a command again and again until its answer satisfies a condition.
 
 use std::time::{Duration, Instant};
 
@@ -6,10 +6,10 @@ use serde_json::Value;
 
 use crate::deployment::Deployment;
 
-/// The longest wait for a condition, on a busy machine.
+/// How long the test waits for a condition before it fails. It is long, for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Returns the first answer that is as wanted.
+/// Returns the first answer that satisfies the condition.
 #[track_caller]
 pub fn until(deployment: &Deployment, command: &[&str], wanted: impl Fn(&Value) -> bool) -> Value {
     let began = Instant::now();

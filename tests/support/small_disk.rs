@@ -84,7 +84,8 @@ impl SmallDisk {
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        // The disk is unmounted lazily, because a server may still be closing its files.
+        // The disk is unmounted lazily (as soon as no file on it is open), because a server may
+        // still be closing its files.
         let unmounted = Command::new("umount").arg("-l").arg(&self.folder).status();
         if unmounted.is_ok_and(|status| status.success()) {
             let _ = fs::remove_dir(&self.folder);
