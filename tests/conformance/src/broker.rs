@@ -1,4 +1,5 @@
-//! The promises of a broker. This file has the cases for publishing; the submodules have the rest.
+//! The promises that the `Broker` trait makes, as test cases. This file has the cases for
+//! publishing; the submodules have the rest.
 
 mod consume;
 
@@ -27,7 +28,7 @@ use crate::{envelope, of_number};
 /// The longest wait for a delivery that must come. It is longer than a lease of the SQLite driver.
 const PATIENCE: Duration = Duration::from_secs(40);
 
-/// How long a case waits to see that no delivery comes.
+/// How long a case waits before it concludes that no message is delivered.
 const QUIET: Duration = Duration::from_millis(300);
 
 fn batch(envelopes: &[Envelope]) -> Batch {
@@ -216,8 +217,8 @@ pub async fn a_lost_confirm_is_not_an_acceptance<H: BrokerHarness>(world: &H) {
             .is_err()
     );
     world.restore().await;
-    // The broker may have stored the message. Then its retry is a duplicate, which the store
-    // recognizes.
+    // The broker may have stored the first message although its confirm was lost. Then the second
+    // publish makes a duplicate, which the store recognizes.
     publish_until_taken(&*broker, 1).await;
     let mut subscription = subscribe(&*broker, 10).await;
     let delivery = next(&mut *subscription).await;
@@ -255,8 +256,9 @@ pub async fn depths_count_what_waits<H: BrokerHarness>(world: &H) {
     broker.close().await;
 }
 
-/// Checks that an accept report is published like an event: it is on disk when it is confirmed, its
-/// bytes are unchanged, and a consumer settles it like any other message.
+/// Checks that an accept report (in which an ingest says what it has accepted) is published like an
+/// event: it is on disk when it is confirmed, its bytes are unchanged, and a consumer settles it
+/// like any other message.
 pub async fn an_account_reaches_its_queue<H: BrokerHarness>(world: &H) {
     let broker = world.open().await;
     let account = Account {

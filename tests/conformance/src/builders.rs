@@ -1,4 +1,4 @@
-//! Builders of envelopes for the cases.
+//! Builders of envelopes for the test cases.
 
 use bytes::Bytes;
 use hookbox_event::{
@@ -10,7 +10,8 @@ pub fn envelope(event: &str) -> Envelope {
     with_receipt(event, 1)
 }
 
-/// Builds receipt number `receipt` of the event with this name.
+/// Builds the receipt with this number of the event with this name. Each receipt of an event is one
+/// request that reported it.
 pub fn with_receipt(event: &str, receipt: u8) -> Envelope {
     let source: SourceName = "provider".parse().expect("a valid name");
     let id = EventId::from_fields(&source, &[Scalar::String(event.to_owned())]);
@@ -35,7 +36,7 @@ pub fn with_receipt(event: &str, receipt: u8) -> Envelope {
     }
 }
 
-/// Returns a sequence number that no other receipt of the case has.
+/// Returns a sequence number that no other receipt of the same test case has.
 fn number(event: &EventId, receipt: u8) -> u64 {
     let mut bytes = [0; 8];
     bytes[3..7].copy_from_slice(&event.as_bytes()[..4]);

@@ -1,5 +1,5 @@
-//! What a driver provides so that it can be tested: a fresh world, and ways to break it. A world is
-//! one broker or one store with its data.
+//! What a driver provides so that the conformance tests can test it: a fresh world, and ways to
+//! break it. A world is one broker or one store with its data.
 
 use std::error::Error;
 use std::fmt::Debug;
@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use hookbox_driver::{Broker, Ledger, PublishErrorKind, Store};
 use hookbox_event::RouteName;
 
-/// The type of any error of a harness.
+/// The type of any error that a harness returns.
 pub type Failed = Box<dyn Error + Send + Sync>;
 
 /// A broker with its queues, for one case.
@@ -18,16 +18,16 @@ pub type Failed = Box<dyn Error + Send + Sync>;
 pub trait BrokerHarness: Send + Sync + Sized {
     type Broker: Broker;
 
-    /// The error of a publish to a queue that rejects the message.
+    /// The kind of error that a publish returns when the queue rejects the message.
     const REFUSED: PublishErrorKind;
 
-    /// Whether the broker accepts publishes to other queues while one queue rejects.
+    /// Whether the broker still accepts publishes to other queues while one queue rejects messages.
     const REFUSES_ALONE: bool;
 
     /// Creates a fresh world with the routes `one` and `two`.
     async fn new() -> Self;
 
-    /// Opens the broker. Each call stands for another process that uses the same world.
+    /// Connects to the broker. Each call stands for another process that uses the same world.
     async fn open(&self) -> Arc<Self::Broker>;
 
     /// Cuts the connections: no byte passes in either direction, and neither side is notified.
@@ -40,7 +40,7 @@ pub trait BrokerHarness: Send + Sync + Sized {
     /// Makes the queue of route `two` refuse every message until `restore`.
     async fn refuse_two(&self);
 
-    /// Reverts everything that was broken.
+    /// Reverts everything that this harness has broken.
     async fn restore(&self);
 
     /// Removes the world, and checks that nothing is left of it.
@@ -55,14 +55,14 @@ pub trait StoreHarness: Send + Sync + Sized {
     /// Creates a fresh world.
     async fn new() -> Self;
 
-    /// Opens the store. Each call stands for another process that uses the same world.
+    /// Connects to the store. Each call stands for another process that uses the same world.
     async fn open(&self) -> Arc<Self::Store>;
 
     /// Does what a handler does: inserts a row into a table without a unique constraint, so that a
     /// double effect shows.
     async fn effect(connection: &mut <Self::Store as Store>::Connection, key: &str);
 
-    /// Returns how many rows of `effect` with this key are committed.
+    /// Returns how many rows that `effect` wrote with this key are committed.
     async fn effects(&self, key: &str) -> u64;
 
     /// Does what a careless handler does: breaks the transaction with a failing statement, and
@@ -82,7 +82,8 @@ pub trait StoreHarness: Send + Sync + Sized {
     /// savepoint.
     async fn undo_to_savepoint(connection: &mut <Self::Store as Store>::Connection, key: &str);
 
-    /// Changes the session so that hookbox's own statements would no longer do their work.
+    /// Changes the session (as a faulty handler may) so that hookbox's own statements would no
+    /// longer do their work.
     async fn change_session(connection: &mut <Self::Store as Store>::Connection);
 
     /// Leaves something in the session that a commit does not remove.
@@ -101,7 +102,7 @@ pub trait StoreHarness: Send + Sync + Sized {
     /// Makes the store unavailable until `restore`.
     async fn sever(&self);
 
-    /// Reverts everything that was broken.
+    /// Reverts everything that this harness has broken.
     async fn restore(&self);
 
     /// Removes the world, and checks that nothing is left of it.
@@ -120,8 +121,8 @@ pub(crate) fn two() -> RouteName {
 /// The longest wait for a condition. Only a failing test waits as long.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Polls until the value is as wanted. Fails with the last value when the time is over. It waits
-/// for a state, not for a change of state.
+/// Polls until the value satisfies the condition, and returns the value. Fails with the last value
+/// after `PATIENCE`. A value that satisfies the condition only between two polls is missed.
 pub async fn eventually<T: Debug>(
     what: &str,
     mut poll: impl AsyncFnMut() -> T,

@@ -1,11 +1,11 @@
-//! Every promise of the seams as a named test case, which runs on every driver.
+//! Every promise of the driver traits as a named test case, which runs on every driver.
 //!
 //! `crates/driver/src/lib.rs` lists the promises; each is one function here with the same name. The
 //! macros make one test per promise and driver, so that a failure reads
-//! `postgres::a_rollback_frees_the_claim`. Each case has a fresh world, and checks at its end that
-//! it leaves nothing behind.
+//! `postgres::a_rollback_frees_the_claim`. Each case has a fresh world (a broker or a store with
+//! its data), and checks at its end that it leaves nothing behind.
 //!
-//! Architecture invariant: this crate knows no driver. The tests of a driver bring the harness.
+//! Architecture invariant: this crate knows no driver. The tests of a driver bring its harness.
 
 #![allow(
     missing_docs,

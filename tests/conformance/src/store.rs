@@ -1,4 +1,4 @@
-//! The promises of a store, and what their cases share.
+//! The promises that the `Store` trait makes, and what their test cases share.
 
 mod account;
 mod claim;

@@ -1,9 +1,9 @@
-//! Measures what the servers can do on this machine without hookbox, with one connection each.
-//! `cargo xtask bench` compares the rates of hookbox with these rates.
+//! Measures the rates that the servers reach on this machine without hookbox, with one connection
+//! each. `cargo xtask bench` compares the rates of hookbox with these rates.
 //!
-//! `DATABASE_URL` and `AMQP_URL` name the servers, and the one argument names a folder for a SQLite
-//! file. Prints one line of JSON with the best of several measurements of each server. Removes
-//! everything that it made.
+//! `DATABASE_URL` and `AMQP_URL` name the servers, and the only argument names a folder for a
+//! SQLite file. The program prints one line of JSON with the best of several measurements of each
+//! server. It removes everything that it made.
 
 use std::collections::VecDeque;
 use std::error::Error;
@@ -25,7 +25,8 @@ use sqlx::{ConnectOptions, Connection};
 /// The size of one message: about one event of Begini with its envelope.
 const BODY_BYTES: usize = 600;
 
-/// The most rows in one transaction. An ingest puts at most as many events into one message.
+/// The most rows in one transaction. An ingest puts at most as many events into one message, and a
+/// worker processes one message in one transaction.
 const BATCH: i32 = 64;
 
 /// The most publishes that wait for their confirm at the same time.
@@ -52,7 +53,7 @@ async fn main() -> Outcome<()> {
     let amqp_url = std::env::var("AMQP_URL")?;
     let postgres_url = std::env::var("DATABASE_URL")?;
     let (mut best, mut version) = ([0.0_f64; 4], String::new());
-    // Measures the servers in turn, so that a disturbance affects only one measurement of each.
+    // The servers are measured in turn, so that a disturbance affects only one measurement of each.
     for _ in 0..ROUNDS {
         let (commits, of_sqlite) = sqlite(Path::new(&folder)).await?;
         let rates = [
@@ -75,7 +76,7 @@ async fn main() -> Outcome<()> {
     Ok(())
 }
 
-/// A meter that counts operations per second after a warm-up.
+/// Counts operations per second, after a warm-up that is not counted.
 struct Meter {
     warm: Instant,
     began: Option<Instant>,

@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 /// The interval at which the measuring thread wants to run.
 const TICK: Duration = Duration::from_millis(20);
 
-/// The number of parties that wait for the same processors one after the other: the program under
-/// test, its servers, and the test.
+/// How many processes compete for the same processors and are needed one after the other: the
+/// program under test, its servers, and the test. Each may be as late as the test.
 const PARTIES: u32 = 3;
 
-/// The lateness of this process so far. A thread measures it until this value is dropped.
+/// How late this process got to run so far. A thread measures it until this value is dropped.
 #[derive(Debug, Default)]
 pub struct Lateness {
     late_ms: Arc<AtomicU64>,
@@ -40,7 +40,7 @@ impl Lateness {
         lateness
     }
 
-    /// Returns how much longer a time limit must be, because the machine was busy.
+    /// Returns by how much a test must extend a time limit, because the machine was busy.
     #[must_use]
     pub fn allowance(&self) -> Duration {
         PARTIES * Duration::from_millis(self.late_ms.load(Ordering::Relaxed))

@@ -138,7 +138,7 @@ impl ServerError {
     }
 
     /// Returns whether a new start on other ports may succeed, because another process took a port
-    /// between its choice and its use.
+    /// after it was chosen and before the server used it.
     pub(crate) fn is_port_taken(&self) -> bool {
         match self {
             ServerError::Ended { log, .. } | ServerError::NotReady { log, .. } => {

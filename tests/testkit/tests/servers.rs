@@ -17,7 +17,7 @@ use hookbox_testkit::servers::{PostgresServer, RabbitmqServer};
 /// one.
 const GONE_MAX: Duration = Duration::from_secs(60);
 
-/// The variable that is set for the process that acts as the owner and is killed.
+/// The variable that is set for the child process that owns the servers of the test and is killed.
 const OWNER: &str = "HOOKBOX_TESTKIT_OWNER";
 
 #[test]

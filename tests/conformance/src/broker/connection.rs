@@ -37,8 +37,8 @@ pub async fn a_broken_subscription_ends_with_a_fault<H: BrokerHarness>(world: &H
     broker.close().await;
 }
 
-/// Checks that settling over a lost connection is a fault, and that the broker redelivers the
-/// messages.
+/// Checks that acknowledging or releasing a message over a lost connection returns a fault, and
+/// that the broker redelivers the messages.
 pub async fn settling_over_a_severed_connection_is_a_fault<H: BrokerHarness>(world: &H) {
     let broker = world.open().await;
     publish(&*broker, one(), 1).await;

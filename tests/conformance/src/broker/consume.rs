@@ -147,8 +147,8 @@ pub async fn acks_in_any_order_settle_their_own_message<H: BrokerHarness>(world:
     for _ in 0..40 {
         hand.push(next(&mut *subscription).await);
     }
-    // Acknowledges neither from first to last nor from last to first, and leaves ten messages
-    // unsettled.
+    // The messages are acknowledged neither from first to last nor from last to first, and ten of
+    // them are left unsettled.
     let mut tasks = tokio::task::JoinSet::new();
     let mut kept = Vec::new();
     while !hand.is_empty() {

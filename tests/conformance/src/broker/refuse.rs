@@ -8,15 +8,15 @@ use super::{batch, envelopes, next, publish_until_taken, subscribe};
 use crate::harness::{BrokerHarness, one, two};
 use crate::of_number;
 
-/// The number of concurrent publishes. It is large enough that publishers which wrongly share a
-/// channel (H1) mix up their confirms.
+/// The number of concurrent publishes. It is so large that publishers which wrongly share a channel
+/// (H1) get each other's confirms.
 const PUBLISHES: usize = 4_000;
 
-/// The least number of publishes that must be accepted, and that must be refused, also on a busy
-/// machine. With fewer the case would show nothing.
+/// The least number of publishes that must be accepted, and also the least number that must be
+/// rejected, even on a busy machine. With fewer of them the case would show nothing.
 const SHOWN_MIN: usize = 200;
 
-/// Checks that a publish to no route at all is an error, because no queue would hold the message. A
+/// Checks that a publish to no route at all is an error, because the message is unroutable. A
 /// publish that names a route which the config does not have is an error too, even if its other
 /// routes exist.
 pub async fn publishing_to_no_route_is_an_error<H: BrokerHarness>(world: &H) {
@@ -56,7 +56,8 @@ pub async fn a_refusing_queue_is_never_reported_as_accepted<H: BrokerHarness>(wo
             "message {number} was accepted by a queue that refuses"
         );
     }
-    // Other publishes may have timed out instead. Without enough refusals the case shows nothing.
+    // Some publishes may have timed out instead of being rejected. Without enough rejections the
+    // case shows nothing.
     let refusals = of(1).filter(|(_, it)| *it == Err(refused)).count();
     assert!(
         refusals >= SHOWN_MIN,

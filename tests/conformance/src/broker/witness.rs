@@ -1,4 +1,5 @@
-//! The promises of a broker for witnesses: it keeps them for the store, and reading does not remove
+//! The promises of a broker for witness messages. With these a store records at the broker what it
+//! knows, so that a restore of either shows. The broker keeps them, and reading does not remove
 //! them.
 
 use hookbox_driver::{Broker, WITNESSES_KEPT, newest_witness};
@@ -27,8 +28,8 @@ async fn sequences<B: Broker>(broker: &B) -> Vec<u64> {
     sequences
 }
 
-/// Checks that a witness stays after it was read, however often, by several processes and across a
-/// restart of the driver.
+/// Checks that a witness message stays after it was read, however often, by several processes and
+/// across a restart of the driver.
 pub async fn the_witness_is_read_and_stays<H: BrokerHarness>(world: &H) {
     let (broker, other) = (world.open().await, world.open().await);
     assert_eq!(sequences(&*broker).await, [0; 0]);
@@ -52,7 +53,8 @@ pub async fn the_witness_is_read_and_stays<H: BrokerHarness>(world: &H) {
     broker.close().await;
 }
 
-/// Checks that two processes which read the witnesses at the same time both see the newest one.
+/// Checks that two processes which read the witness messages at the same time both see the newest
+/// one.
 pub async fn the_newest_witness_is_seen_by_each_of_many_readers<H: BrokerHarness>(world: &H) {
     let (broker, other) = (world.open().await, world.open().await);
     for sequence in 1..=8 {
@@ -67,7 +69,8 @@ pub async fn the_newest_witness_is_seen_by_each_of_many_readers<H: BrokerHarness
     other.close().await;
 }
 
-/// Checks that the broker always drops the oldest witness, also while another process reads them.
+/// Checks that the broker, which keeps a limited number of witness messages, always drops the
+/// oldest one, also while another process reads them.
 pub async fn the_newest_witness_outlives_its_readers<H: BrokerHarness>(world: &H) {
     let (broker, other) = (world.open().await, world.open().await);
     for sequence in 1..=40 {

@@ -29,7 +29,7 @@ fn receipts(first: u64, routes: &[RouteName], receipts: &[ReceiptId]) -> Accepte
     }
 }
 
-/// An age that nothing in a test reaches.
+/// An age that no receipt reaches in a test.
 const LONG: Duration = Duration::from_secs(3_600);
 
 async fn read(store: &impl Ledger) -> Accounts {
@@ -37,7 +37,7 @@ async fn read(store: &impl Ledger) -> Accounts {
 }
 
 /// Checks that an accept report counts once, however often it is delivered and however many workers
-/// record it at once.
+/// record it at the same time.
 pub async fn an_account_counts_once<H: StoreHarness>(world: &H) {
     let (store, other) = (world.open().await, world.open().await);
     let of = |byte| ReceiptId::from_bytes([byte; 16]);
@@ -66,8 +66,8 @@ pub async fn an_account_counts_once<H: StoreHarness>(world: &H) {
     Store::close(&*other).await;
 }
 
-/// Checks that a reported receipt is listed as long as it has no outcome. The outcome may be
-/// written before the report or after it.
+/// Checks that a reported receipt is listed as open as long as it has no outcome. The outcome may
+/// be written before the report or after it.
 pub async fn reported_receipts_without_an_outcome_are_listed<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let (before, after, lost) = (
@@ -99,8 +99,8 @@ pub async fn reported_receipts_without_an_outcome_are_listed<H: StoreHarness>(wo
     Store::close(&*store).await;
 }
 
-/// Checks that accept reports may arrive in any order, and that numbers which stay unreported are
-/// listed as a gap.
+/// Checks that accept reports may arrive in any order, and that sequence numbers which no report
+/// covers are listed as a gap.
 pub async fn a_sequence_gap_is_listed_until_it_is_filled<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let gaps = async || -> Vec<(u64, u64)> {
@@ -157,12 +157,12 @@ pub async fn what_waits_on_one_route_hides_nothing_of_another<H: StoreHarness>(w
     Store::close(&*store).await;
 }
 
-/// Checks when a receipt counts as passed, that is, as probably lost: a later receipt must have had
-/// its outcome for as long as this one is overdue. Until then the receipt may only be waiting in a
-/// long queue.
+/// Checks when a receipt without an outcome counts as passed, that is, as probably lost. A later
+/// receipt must have an outcome, and must have had it for as long as the first one is overdue.
+/// Until then the first one may only be waiting in a long queue.
 pub async fn a_receipt_is_passed_by_later_ones<H: StoreHarness>(world: &H) {
     let store = world.open().await;
-    // The ids of these two receipts are in this order.
+    // The receipt ids are ordered: the first one is the older receipt.
     let (first, second) = (with_receipt("first", 1), with_receipt("second", 2));
     let report = account(1, 1, false, vec![receipts(1, &[one()], &[first.receipt])]);
     store.account(&report).await.expect("written");
@@ -183,9 +183,9 @@ pub async fn a_receipt_is_passed_by_later_ones<H: StoreHarness>(world: &H) {
     Store::close(&*store).await;
 }
 
-/// Checks that an ingest is listed when the store has seen its numbers and the ingest has not
-/// reported them. The list says how many of the numbers were never seen. An ingest that reported
-/// all its numbers, or that closed, is not listed.
+/// Checks that an ingest is listed when the store has receipts with sequence numbers that the
+/// ingest has not reported. The list says how many of the numbers below the highest one were never
+/// seen. An ingest that reported all its numbers, or that closed, is not listed.
 pub async fn an_ingest_with_unreported_receipts_is_listed<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let event = |number: u8| {
@@ -220,9 +220,10 @@ pub async fn an_ingest_with_unreported_receipts_is_listed<H: StoreHarness>(world
     Store::close(&*store).await;
 }
 
-/// Checks that a written-off receipt is no longer listed as missing, is counted once as written
-/// off, and leaves one audit row. A receipt that has its outcome by then is not changed. Unreported
-/// numbers that are written off count as reported.
+/// Checks that a receipt which an operator wrote off (declared lost) is no longer listed as
+/// missing, is counted once as written off, and leaves one audit row. A receipt that has its
+/// outcome by then is not changed. Unreported sequence numbers that are written off count as
+/// reported.
 pub async fn what_is_lost_is_written_off_once<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let (late, lost) = (of_number(1), ReceiptId::from_bytes([9; 16]));

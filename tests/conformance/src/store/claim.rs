@@ -1,4 +1,4 @@
-//! The promises of a store for claims: which claim of an event may run the handler.
+//! The promises of a store for claims. The claim of an event decides whether its handler may run.
 
 use hookbox_driver::{Claimed, Ledger, Outcome, Store};
 
@@ -6,7 +6,7 @@ use super::{claim, done, finish, probe};
 use crate::harness::{StoreHarness, one, two};
 use crate::{another_body, envelope, of_number, with_receipt};
 
-/// The number of races between two claims. The two drivers together run a thousand.
+/// The number of races between two claims of one event. The two drivers together run a thousand.
 const RACES: u32 = 500;
 
 pub async fn the_first_claim_is_fresh<H: StoreHarness>(world: &H) {
@@ -73,7 +73,7 @@ pub async fn of_two_concurrent_claims_one_is_fresh<H: StoreHarness>(world: &H) {
         let run = async |store: &H::Store, receipt: u8| {
             let envelope = with_receipt(&event, receipt);
             let mut fresh = 0;
-            // Contention means that the transaction must be run again, at once.
+            // Contention is an error after which the whole transaction must be run again, at once.
             let claimed = loop {
                 let mut tx = match store.begin().await {
                     Ok(tx) => tx,

@@ -54,7 +54,7 @@ pub async fn effects_and_claim_appear_together<H: StoreHarness>(world: &H) {
 }
 
 /// H9: PostgreSQL answers the commit of an aborted transaction with a rollback and without an
-/// error.
+/// error. Checks that this does not count as a commit.
 pub async fn a_swallowed_error_is_no_commit<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let mut tx = store.begin().await.expect("begun");

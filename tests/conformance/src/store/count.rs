@@ -11,8 +11,8 @@ use crate::{another_body, envelope, of_number, with_receipt};
 const HISTORIES: u64 = 4;
 const STEPS: usize = 24;
 
-/// Returns the next step of a generated history. The generator (`xorshift64`) gives the same steps
-/// in every run.
+/// Returns the next step of a generated history, as a random number. The generator (`xorshift64`)
+/// gives the same steps in every run.
 fn step(seed: &mut u64) -> usize {
     *seed ^= *seed << 13;
     *seed ^= *seed >> 7;
@@ -21,7 +21,7 @@ fn step(seed: &mut u64) -> usize {
 }
 
 /// Checks that every way to count the dead letters that wait for a decision finds the same number,
-/// after any history. A conflict is kept as a dead letter, and counts.
+/// after any history. A conflict is stored as a dead letter, so it counts.
 pub async fn dead_letters_have_one_count<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let (mut number, mut conflicts) = (0, 0);
@@ -55,7 +55,7 @@ pub async fn dead_letters_have_one_count<H: StoreHarness>(world: &H) {
     Store::close(&*store).await;
 }
 
-/// Handles an event, and then records another body under the same id as a conflict.
+/// Processes an event, and then records another body under the same event id as a conflict.
 async fn conflict<S: Store>(store: &S, number: usize) {
     done(store, &of_number(number)).await;
     let mut other = another_body(&format!("number-{number}"), 2);
@@ -98,8 +98,8 @@ async fn all_agree(store: &impl Ledger) {
     assert_eq!(numbers, [counted; 3], "list, groups, backlog");
 }
 
-/// Checks that a receipt id leads to its event on any route. An operator often knows nothing of a
-/// request but its receipt id.
+/// Checks that the id of a receipt finds its event on any route. The receipt id is often all that
+/// an operator knows of a request.
 pub async fn a_receipt_leads_to_its_event<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let event_of = async |receipt| store.event_of(&receipt).await.expect("read");

@@ -1,4 +1,4 @@
-//! The promises of a store for deferrals: an event waits, and no attempt is counted.
+//! The promises of a store for deferrals. A deferred event waits, and no attempt is counted.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::{another_body, envelope, with_receipt};
 /// A wait longer than any test.
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// A deferral of an event, at a given attempt.
+/// A deferral: the attempt at which an event is deferred, and for how long.
 struct PutOff {
     attempt: u32,
     reason: DeferReason,
@@ -66,8 +66,8 @@ async fn shown<S: Ledger>(store: &S, envelope: &Envelope) -> EventDetail {
     event.expect("it is there")
 }
 
-/// Checks that a deferred event counts no attempt, that its receipt has an outcome, and that the
-/// same attempt is granted later.
+/// Checks that a deferred event counts no attempt, that its receipt has an outcome, and that a
+/// later claim is granted the same attempt.
 pub async fn a_deferred_event_waits_for_the_same_attempt<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     assert_eq!(SOON.on(&*store, &envelope("a")).await, Deferred::Recorded);
@@ -101,8 +101,8 @@ pub async fn a_deferred_event_waits_for_the_same_attempt<H: StoreHarness>(world:
     Store::close(&*store).await;
 }
 
-/// Checks that an event which is deferred again keeps the time of its first deferral. A deferral
-/// for another reason starts a new time.
+/// Checks that an event which is deferred several times keeps the time of its first deferral. A
+/// deferral for another reason starts a new time.
 pub async fn a_deferral_keeps_its_beginning<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     SOON.on(&*store, &envelope("a")).await;
@@ -123,8 +123,8 @@ pub async fn a_deferral_keeps_its_beginning<H: StoreHarness>(world: &H) {
     Store::close(&*store).await;
 }
 
-/// Checks that an event which fails after a deferral has used up that attempt: its next attempt has
-/// the next number.
+/// Checks that an event which fails after a deferral has used up the deferred attempt: its next
+/// attempt has the next number.
 pub async fn a_deferral_ends_with_the_next_attempt<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     SOON.on(&*store, &envelope("a")).await;
@@ -151,8 +151,8 @@ pub async fn a_deferral_ends_with_the_next_attempt<H: StoreHarness>(world: &H) {
     Store::close(&*store).await;
 }
 
-/// Checks that a deferral past its greatest age changes nothing, so that the failure can be
-/// recorded instead.
+/// Checks that a deferral of an event that has been deferred for longer than the limit changes
+/// nothing, so that a failure can be recorded instead.
 pub async fn a_deferral_ends_at_its_greatest_age<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let ageless = PutOff {
@@ -174,9 +174,9 @@ pub async fn a_deferral_ends_at_its_greatest_age<H: StoreHarness>(world: &H) {
     Store::close(&*store).await;
 }
 
-/// Checks that an old copy of a deferred message is not granted early. The old copy and the next
-/// message have the same attempt number. The stored retry distinguishes them: until the retry is
-/// due, only an old copy can be in the queue.
+/// Checks that an old copy of a deferred message is not granted its attempt early. The old copy and
+/// the next message have the same attempt number. The stored retry distinguishes them: until the
+/// retry is due, only an old copy can be in the queue.
 pub async fn a_copy_of_a_deferred_event_is_not_granted_early<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     MUCH_LATER.on(&*store, &envelope("a")).await;
@@ -216,7 +216,7 @@ pub async fn copies_of_a_deferred_event_have_one_effect<H: StoreHarness>(world: 
             attempts_before: 0,
         };
         assert_eq!(both, [granted, Claimed::Redelivered]);
-        // A copy that was claimed earlier tries to defer the event now.
+        // A copy whose claim is older tries to defer the event only now.
         let late = PutOff { ..SOON };
         assert_eq!(late.on(&*elsewhere, &copy).await, Deferred::Superseded);
         for late in [first, copy] {
@@ -256,7 +256,8 @@ pub async fn a_deferral_of_what_has_moved_on_changes_nothing<H: StoreHarness>(wo
     Store::close(&*store).await;
 }
 
-/// Checks that a deferral which is cut at any point is recorded completely or not at all.
+/// Checks that a deferral whose future is dropped at any point is recorded completely or not at
+/// all.
 pub async fn a_deferral_cut_anywhere_is_whole_or_nothing<H: StoreHarness>(world: &H) {
     let (store, elsewhere) = (world.open().await, world.open().await);
     let mut cut = 0;
@@ -264,7 +265,7 @@ pub async fn a_deferral_cut_anywhere_is_whole_or_nothing<H: StoreHarness>(world:
         let event = envelope(&format!("cut-{polls}"));
         let deferred = poll_so_often(MUCH_LATER.on(&*store, &event), polls).await;
         cut += u32::from(deferred.is_none());
-        // This call returns only when no part of the cut deferral is still running.
+        // This call returns only when no part of the dropped deferral is still running.
         let again = MUCH_LATER.on(&*elsewhere, &event).await;
         if deferred.is_some() {
             assert_eq!(again, Deferred::Superseded, "after {polls} polls");

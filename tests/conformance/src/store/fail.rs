@@ -58,8 +58,9 @@ pub async fn a_failed_attempt_and_its_dead_letter_appear_together<H: StoreHarnes
     Store::close(&*store).await;
 }
 
-/// Checks that an event whose handler ended its own transaction takes no other body. The case has
-/// one body handled that way while another body of the event fails.
+/// Checks an event whose handler ended its own transaction, so that the effects for its first body
+/// may be committed. No other body may take the place of the first. Here another body of the event
+/// fails afterwards.
 pub async fn an_orphan_takes_no_other_body<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let mut tx = store.begin().await.expect("begun");
@@ -78,8 +79,8 @@ pub async fn an_orphan_takes_no_other_body<H: StoreHarness>(world: &H) {
     let event = store.event(&id).await.expect("read").expect("it is there");
     assert_eq!(event.claims[0].state, ClaimState::Running);
     assert_eq!((event.receipts.len(), event.attempts.len()), (0, 0));
-    // Whatever outcome this failure asks for, the event becomes an orphaned dead letter, because
-    // the effects of its handler are committed.
+    // The failure asks for another outcome. The event becomes an orphaned dead letter all the same,
+    // because the effects of its handler are committed.
     assert_eq!(
         fail(&*store, &envelope("a"), 1, DEAD).await,
         Recorded::Recorded
@@ -154,7 +155,7 @@ pub async fn undecodable_bytes_are_kept_once<H: StoreHarness>(world: &H) {
     Store::close(&*store).await;
 }
 
-/// Checks that the sums are right with one receipt of every outcome.
+/// Checks that the sums in the accounting are right when there is one receipt of every outcome.
 pub async fn the_accounting_balances<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     for number in 0..3 {

@@ -1,5 +1,5 @@
-//! The promises of a store for errors: is an error a fault of a dependency, or a failure of the
-//! handler?
+//! The promises of a store for errors. Each error is either a fault of a dependency or a failure of
+//! the handler.
 
 use std::time::Duration;
 
@@ -51,8 +51,8 @@ pub async fn a_constraint_violation_is_not_ours<H: StoreHarness>(world: &H) {
     Store::close(&*store).await;
 }
 
-/// H8: checks that a unit of work which is cut at any point leaves nothing behind that affects
-/// another one.
+/// H8: checks a unit of work whose future is dropped at any point. It leaves nothing behind that
+/// affects another unit of work.
 pub async fn a_cancelled_unit_of_work_affects_no_other<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     for micros in [0, 1, 10, 50, 100, 200, 400, 800, 1_600, 3_200] {

@@ -13,7 +13,7 @@ use super::{DEAD, fail, failure};
 use crate::harness::{StoreHarness, one, two};
 use crate::{envelope, of_number};
 
-/// The number of dead letters. They have three causes.
+/// The number of dead letters in the test. They have three causes.
 const DEAD_LETTERS: usize = 5_014;
 
 /// The number of events in one transaction.
@@ -22,7 +22,8 @@ const BATCH: usize = 64;
 /// The event types of the dead letters.
 const TYPES: [&str; 4] = ["a.complete", "b.complete", "c.expired", "d"];
 
-/// Returns a reason and an error text. Texts of one cause differ in numbers, ids and quoted values.
+/// Returns a reason and an error text. The texts of one cause differ only in numbers, ids and
+/// quoted values.
 fn detail(number: usize) -> (DeadReason, String) {
     let id = of_number(number).event;
     match number % 3 {
@@ -79,7 +80,7 @@ pub async fn dead_letters_are_grouped_by_cause<H: StoreHarness>(world: &H) {
     Store::close(store).await;
 }
 
-/// Returns twelve error texts of twelve causes. Neighbours differ in one word.
+/// Returns twelve error texts of twelve causes. Each differs from the next in one word.
 fn apart() -> [&'static str; 12] {
     [
         "/uid: the value is not of type \"string\" (rule /properties/uid/type)",
@@ -127,8 +128,8 @@ async fn settle_all<S: Store>(store: &S, mut dead_letters: Vec<(Envelope, Outcom
     store.commit(tx).await.expect("committed");
 }
 
-/// Checks that a group works like any other filter: for lists, counts and every change. An event
-/// that dies again of another cause is in another group.
+/// Checks that a group works like any other filter, for lists, counts and every change. An event
+/// that is replayed and becomes a dead letter of another cause is in another group.
 pub async fn a_group_is_a_filter<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     for event in ["a", "b"] {
@@ -164,7 +165,7 @@ pub async fn a_group_is_a_filter<H: StoreHarness>(world: &H) {
         ..DeadFilter::default()
     };
     assert_eq!(store.dead_count(&unknown).await.expect("read"), 0);
-    // Every dead letter got its group when it was written, so none is left to group.
+    // Every dead letter got its group when it was written, so there is none without a group.
     assert_eq!(store.dead_regroup(10).await.expect("grouped"), 0);
 
     let mut again = envelope("a");
@@ -198,8 +199,8 @@ pub async fn a_group_is_a_filter<H: StoreHarness>(world: &H) {
     Store::close(&*store).await;
 }
 
-/// Checks that a dead letter which is replayed and dies again keeps its earlier reasons, and who
-/// replayed it.
+/// Checks that an event which is replayed and becomes a dead letter again keeps its earlier
+/// reasons, and the name of the operator who replayed it.
 pub async fn a_dead_letter_keeps_its_earlier_deaths<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     fail(&*store, &envelope("a"), 1, DEAD).await;

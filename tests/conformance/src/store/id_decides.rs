@@ -1,5 +1,6 @@
-//! The promises of a store for a source whose config lets the event id decide: another body under a
-//! known id is a duplicate. The event keeps its first body on every route.
+//! The promises of a store for a source whose config says that the event id alone decides. A
+//! receipt with a known id and another body is a duplicate there. The event keeps its first body on
+//! every route.
 
 use std::time::Duration;
 
@@ -13,8 +14,8 @@ use super::{DEAD, NOW, done, failure, probe};
 use crate::harness::{StoreHarness, one, two};
 use crate::{another_body, envelope, with_receipt};
 
-/// Returns the received envelope with the body that is stored under its event id. The worker claims
-/// the event with this envelope.
+/// Returns the received envelope, but with the body that is stored under its event id. The worker
+/// claims the event with this envelope.
 async fn with_the_stored_body<S: Store>(
     store: &S,
     tx: &mut S::Tx,
@@ -65,7 +66,7 @@ pub async fn another_body_is_a_duplicate_where_the_id_decides<H: StoreHarness>(w
     let claimed = settle_by_id(&*store, &one(), &second, Outcome::Duplicate).await;
     assert_eq!(claimed, Claimed::Duplicate);
     assert_eq!(probe(&*store, &second).await, Claimed::Redelivered);
-    // A route that has not claimed the event yet runs it with the first body.
+    // A route that has not claimed the event yet runs its handler with the first body.
     let third = another_body("a", 3);
     let attempt = Outcome::Done { attempt: 1 };
     let claimed = settle_by_id(&*store, &two(), &third, attempt).await;
@@ -75,7 +76,7 @@ pub async fn another_body_is_a_duplicate_where_the_id_decides<H: StoreHarness>(w
     let claimed = store.claim(&mut tx, &two(), &[&first]).await;
     assert_eq!(claimed.expect("claimed"), [Claimed::Duplicate]);
     store.rollback(tx).await;
-    // The event lists the digest of each other body with its receipt.
+    // The event lists each receipt that had another body, with the digest of that body.
     let id = first.event.to_string();
     let event = store.event(&id).await.expect("read").expect("it is there");
     assert_eq!((event.body, event.digest), (first.body, first.digest));
@@ -135,7 +136,8 @@ async fn succeed<S: Store>(store: &S, known: &Envelope, attempt: u32) {
     let settled = [ReceiptOutcome {
         envelope: &redo,
         outcome: Outcome::Done { attempt },
-        // A retry carries only the stored body, so no other digest is known.
+        // A retry carries only the stored body, so the digest of the receipt's own body is not
+        // known.
         other_digest: None,
     }];
     let written = store.settle(&mut tx, &two(), &settled).await;
@@ -234,7 +236,8 @@ pub async fn a_stored_event_is_its_first_body<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     done(&*store, &envelope("a")).await;
     let mut tx = store.begin().await.expect("begun");
-    // An event that this transaction has claimed counts as stored within it.
+    // An event that this transaction has claimed counts as stored, although the claim is not
+    // committed.
     let own = envelope("b");
     let claimed = store.claim(&mut tx, &one(), &[&own]).await;
     assert_eq!(claimed.expect("claimed"), [Claimed::Fresh]);

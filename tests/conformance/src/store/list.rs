@@ -25,8 +25,8 @@ fn moment(seconds: u64) -> Timestamp {
     first.saturating_add(Duration::from_secs(seconds))
 }
 
-/// Checks that every page of a list starts where the last one ended. Nothing is listed twice or
-/// left out, even where many events have the same time and others are added meanwhile.
+/// Checks that every page of a list starts where the page before it ended. Nothing is listed twice
+/// or left out, even where many events have the same time and others are added meanwhile.
 pub async fn a_list_is_read_page_by_page<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     for number in 0..9 {
@@ -162,8 +162,8 @@ async fn died_since_and_until(store: &impl Ledger) {
     assert_eq!(count(Some(moment(0)), Some(moment(0))).await, 0);
 }
 
-/// Checks that the store knows every name that it has seen: in events, in refusals and in reports.
-/// A mistyped name is none of these.
+/// Checks that the store knows every name that it has stored in events, refusals and accept
+/// reports. A mistyped name is in none of these.
 pub async fn names_are_known_that_were_seen<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     done(&*store, &envelope("a")).await;

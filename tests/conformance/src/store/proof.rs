@@ -1,5 +1,5 @@
-//! The promises of a store for the check after a handler: what `prove` detects, and what it
-//! reverts.
+//! The promises of a store for `prove`, the check after a handler has run: what it detects, and
+//! what it reverts.
 
 use hookbox_driver::{
     Claimed, CommitError, DeadFilter, DeadReason, Failure, FailureClass, Ledger, Outcome,
@@ -18,8 +18,8 @@ async fn claimed<S: Store>(store: &S, of: &Envelope) -> S::Tx {
     tx
 }
 
-/// Checks that an event whose handler rolled back by itself never runs again, because what the
-/// handler wrote after the rollback stands.
+/// Checks an event whose handler rolled back its own transaction. It never runs again, because what
+/// the handler wrote after the rollback is committed.
 pub async fn a_handler_that_rolls_back_is_never_run_again<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let event = envelope("a");
@@ -66,8 +66,8 @@ fn orphan<'a>(route: &'a RouteName, event: &'a Envelope) -> Failure<'a> {
     }
 }
 
-/// Checks that an event may run again when an error aborted its transaction. It may not when the
-/// handler ended the transaction, even if an error followed.
+/// Checks that an event may run again when an error aborted its transaction. The event may not run
+/// again when the handler ended the transaction, even if an error followed.
 pub async fn an_ended_transaction_is_distinguished_from_an_error<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     for (end, name) in [(false, "error"), (true, "end")] {
@@ -112,8 +112,8 @@ pub async fn a_savepoint_of_the_handlers_is_its_own<H: StoreHarness>(world: &H) 
     Store::close(&*store).await;
 }
 
-/// Checks that a changed session is a failure of the handler, and not a fault that hookbox waits
-/// out.
+/// Checks that a changed session counts as a failure of the handler. It is not a fault, which
+/// hookbox would wait out.
 pub async fn a_changed_session_is_no_commit<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let event = envelope("a");

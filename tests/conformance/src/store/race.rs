@@ -1,5 +1,5 @@
-//! The promises of a store when two processes work at once, and when an operation is cut in the
-//! middle.
+//! The promises of a store when two processes work at once, and when the future of an operation is
+//! dropped before it is complete.
 
 use std::pin::pin;
 use std::sync::Mutex;
@@ -48,7 +48,8 @@ pub(super) async fn work<H: StoreHarness>(
     Ok(claimed)
 }
 
-/// Polls a future up to `polls` times, each time after a wake-up, and then drops it.
+/// Polls a future up to `polls` times, each time after a wake-up, and then drops it. This cancels
+/// the operation at that point.
 pub(super) async fn poll_so_often<T>(future: impl Future<Output = T>, polls: u32) -> Option<T> {
     let mut future = pin!(future);
     let mut left = polls;
@@ -66,8 +67,9 @@ pub(super) async fn poll_so_often<T>(future: impl Future<Output = T>, polls: u32
     .await
 }
 
-/// H8: cuts a unit of work at each point where it waits, also during settling and commit. Checks
-/// that the next unit of work has a usable connection, and that no effect happens twice.
+/// H8: drops the future of a unit of work at each point where it waits, also during settling and
+/// commit. Checks that the next unit of work has a usable connection, and that no effect happens
+/// twice.
 pub async fn a_unit_of_work_cut_anywhere_has_one_effect<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let mut cut = 0;
@@ -83,7 +85,8 @@ pub async fn a_unit_of_work_cut_anywhere_has_one_effect<H: StoreHarness>(world: 
         let after = work::<H>(&store, &envelope(&next), &next).await;
         assert_eq!(after.expect("worked"), Claimed::Fresh);
         assert_eq!(world.effects(&next).await, 1, "after {polls} polls");
-        // The cut transaction may have been committed. A redelivery shows whether it was.
+        // The transaction may have been committed although its future was dropped. A redelivery
+        // shows whether it was.
         let again = work::<H>(&store, &unit, &key).await.expect("worked");
         assert!(
             matches!(again, Claimed::Fresh | Claimed::Redelivered),
@@ -97,7 +100,8 @@ pub async fn a_unit_of_work_cut_anywhere_has_one_effect<H: StoreHarness>(world: 
     Store::close(&*store).await;
 }
 
-/// Checks that a record of a failure which is cut at any point is stored completely or not at all.
+/// Checks that a failure is stored completely or not at all, when the future that records it is
+/// dropped at any point.
 pub async fn a_failure_cut_anywhere_is_whole_or_nothing<H: StoreHarness>(world: &H) {
     let (store, elsewhere) = (world.open().await, world.open().await);
     let mut cut = 0;
@@ -106,7 +110,7 @@ pub async fn a_failure_cut_anywhere_is_whole_or_nothing<H: StoreHarness>(world: 
             let one = envelope(&format!("{polls}-{}", then == DEAD));
             let recorded = poll_so_often(fail(&*store, &one, 1, then), polls).await;
             cut += u32::from(recorded.is_none());
-            // This call returns only when no part of the cut operation is still running.
+            // This call returns only when no part of the dropped operation is still running.
             let again = fail(&*elsewhere, &one, 1, then).await;
             if recorded.is_some() {
                 assert_eq!(again, Recorded::Superseded, "after {polls} polls");
@@ -144,8 +148,8 @@ pub async fn a_busy_lock_is_contention<H: StoreHarness>(world: &H) {
     Store::close(&*store).await;
 }
 
-/// Checks that of two simultaneous records of one failure one counts, and that of two copies of a
-/// retry one runs.
+/// Checks that a failure which two processes record at the same time counts once, and that of two
+/// copies of a retry only one runs.
 pub async fn two_processes_at_once_count_once<H: StoreHarness>(world: &H) {
     let (store, elsewhere) = (world.open().await, world.open().await);
     for number in 0..20 {
@@ -199,8 +203,8 @@ impl Republish for Taker {
     }
 }
 
-/// A publisher that checks, as another process would, whether the retry it is given is already
-/// marked as queued. It confirms the publish, or does not, as `confirms` says; when `confirms` is
+/// A publisher that checks whether the retry it is given is already marked as queued, as another
+/// process sees it. `confirms` says whether it then confirms the publish. When `confirms` is
 /// `None`, it never returns.
 struct Looking<'a, S> {
     elsewhere: &'a S,
@@ -238,9 +242,9 @@ pub async fn a_retry_is_marked_after_its_publish_only<H: StoreHarness>(world: &H
             confirms,
             marked: Mutex::default(),
         };
-        // A scheduler that was cut may hold the row for a moment longer.
+        // A scheduler whose future was dropped may hold the lock of the row for a moment longer.
         let took = async || {
-            // Only a publish that never returns is cut.
+            // Only a publish that never returns is cancelled, after a short time.
             let patience = match confirms {
                 Some(_) => PATIENCE,
                 None => Duration::from_millis(300),
@@ -281,7 +285,8 @@ pub async fn a_retry_comes_when_it_is_due<H: StoreHarness>(world: &H) {
     Store::close(&*store).await;
 }
 
-/// Checks that a handler which rolls back by itself is detected, and that its event runs again.
+/// Checks that a store detects a handler that rolls back its own transaction, and that the event of
+/// this handler runs again.
 pub async fn a_handler_that_rolls_back_is_detected<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let event = envelope("a");
@@ -315,7 +320,7 @@ pub async fn a_handler_that_rolls_back_is_detected<H: StoreHarness>(world: &H) {
     Store::close(&*store).await;
 }
 
-/// Checks that a store which becomes unreachable during a handler's statement is diagnosed as
+/// Checks that a store which becomes unreachable during a handler's statement is reported as
 /// unavailable.
 pub async fn a_handlers_lost_connection_is_unavailable<H: StoreHarness>(world: &H) {
     let store = world.open().await;

@@ -61,8 +61,8 @@ fn redo(attempt: u32) -> Envelope {
     }
 }
 
-/// Checks that a retry is not due before its time. Many retries that are due later, more than one
-/// query returns, must not delay a newer one that is due now.
+/// Checks that a retry is not due before its time. There are more retries that are due later than
+/// one query returns. They must not delay a newer retry that is due now.
 pub async fn a_retry_is_not_due_early<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     for number in 0..200 {
@@ -182,7 +182,7 @@ pub async fn a_replayed_dead_letter_is_granted_again<H: StoreHarness>(world: &H)
     );
     let (requeued, taken) = requeue(&*store, true).await;
     assert_eq!((requeued.confirmed, taken), (1, vec![redo(3)]));
-    // A new round starts; two attempts were made before it.
+    // A replay starts a new round of attempts; two attempts were made before it.
     let granted = Claimed::Granted {
         attempt: 3,
         attempts_before: 2,
@@ -213,7 +213,7 @@ pub async fn the_backlog_counts_what_waits<H: StoreHarness>(world: &H) {
         assert_eq!(found, (retrying, due, dead));
     };
     counted(2, 1, 1).await;
-    // Back in its queue, the event waits for its attempt and is no longer due.
+    // The event is in its queue again. It waits there for its attempt and is no longer due.
     assert_eq!(requeue(&*store, true).await.0.confirmed, 1);
     counted(2, 0, 1).await;
     let all = DeadFilter::default();

@@ -1,4 +1,6 @@
-//! The promises of a store for start markers: counted, visible to all processes, and cleared.
+//! The promises of a store for start markers. They count how often the handler of a redelivered
+//! event was started, so that a process which dies leaves a trace. All processes see the counts,
+//! and a process that survives clears them.
 
 use hookbox_driver::{Claimed, CountedStart, Start, StartCounts, StartKind, Store};
 use hookbox_event::{InstanceId, RouteName};
@@ -7,12 +9,12 @@ use super::{claim, done};
 use crate::envelope;
 use crate::harness::{StoreHarness, one, two};
 
-/// The id of process number `number`.
+/// Returns the id of the process with this number.
 fn by(number: u8) -> InstanceId {
     InstanceId::from_bytes([number; 16])
 }
 
-/// Counts a shared start: other events may run in the process at the same time.
+/// Counts a start of the kind `Shared`: other events may run in the process at the same time.
 async fn start<S: Store>(store: &S, route: &RouteName, process: u8, on: &[Start]) {
     store
         .start(route, &by(process), StartKind::Shared, on)
@@ -20,13 +22,13 @@ async fn start<S: Store>(store: &S, route: &RouteName, process: u8, on: &[Start]
         .expect("counted");
 }
 
-/// Returns how often each event was started.
+/// Returns for each event how often its handler was started.
 async fn counts<S: Store>(store: &S, route: &RouteName, of: &[Start]) -> Vec<u32> {
     let counts = store.starts(route, of).await.expect("read");
     counts.iter().map(|counts| counts.all).collect()
 }
 
-/// Checks that isolated and unproven starts are also counted separately.
+/// Checks that starts of the kinds `Isolated` and `Unproven` are also counted separately.
 pub async fn starts_are_counted_by_kind<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let a = [Start::of(&envelope("a"))];
@@ -90,7 +92,8 @@ pub async fn starts_are_counted_until_a_process_survives<H: StoreHarness>(world:
     Store::close(&*store).await;
 }
 
-/// Checks that a start of a retry is counted separately from a start of the first message.
+/// A retry is another attempt. Checks that the start of its handler is counted separately from a
+/// start for the first message.
 pub async fn starts_are_per_attempt<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let first = Start::of(&envelope("a"));
@@ -121,8 +124,8 @@ pub async fn starts_are_per_route<H: StoreHarness>(world: &H) {
     Store::close(&*store).await;
 }
 
-/// Checks that a process can retract its start after a try without an outcome, and retracts no
-/// start of another process.
+/// Checks that a process can retract its counted start when the handler was not run to an outcome.
+/// It retracts no start of another process.
 pub async fn a_start_is_retracted_by_its_process_alone<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let a = Start::of(&envelope("a"));
@@ -153,7 +156,7 @@ pub async fn a_start_is_retracted_by_its_process_alone<H: StoreHarness>(world: &
     retract(1, unproven, false).await;
     expect(0, 0, 0).await;
 
-    // Retracting a start of another attempt or another route changes nothing here.
+    // Retracting a start of another attempt or of another route changes no count of this one.
     count(1, StartKind::Shared).await;
     count(2, isolated).await;
     let later = Start { attempt: 2, ..a };
@@ -166,8 +169,8 @@ pub async fn a_start_is_retracted_by_its_process_alone<H: StoreHarness>(world: &
         retracted.expect("retracted");
     }
     expect(2, 1, 0).await;
-    // A start that may not have been counted is retracted only if it is the latest one, and only
-    // once.
+    // A process that does not know whether its start was counted retracts it only if it is the
+    // latest one, and only once.
     retract(3, isolated, false).await;
     expect(2, 1, 0).await;
     count(3, isolated).await;
@@ -181,7 +184,8 @@ pub async fn a_start_is_retracted_by_its_process_alone<H: StoreHarness>(world: &
     // A start that was certainly counted is retracted in any order, whichever process started last.
     retract(3, isolated, true).await;
     expect(3, 1, 1).await;
-    // The latest start is still known, so a repeated call does not count another one.
+    // The store still knows the latest start, so a repeated call with the same start does not count
+    // it again.
     count(4, unproven).await;
     expect(3, 1, 1).await;
     retract(4, unproven, true).await;
@@ -190,7 +194,7 @@ pub async fn a_start_is_retracted_by_its_process_alone<H: StoreHarness>(world: &
     Store::close(&*store).await;
 }
 
-/// Checks that a start marker survives when its process dies inside a handler, while the effects of
+/// Checks that a start marker stays when its process dies inside a handler, while the effects of
 /// the handler are rolled back.
 pub async fn a_start_outlives_its_process<H: StoreHarness>(world: &H) {
     let (store, elsewhere) = (world.open().await, world.open().await);
@@ -199,13 +203,13 @@ pub async fn a_start_outlives_its_process<H: StoreHarness>(world: &H) {
     let mut tx = store.begin().await.expect("begun");
     assert_eq!(claim(&*store, &mut tx, &event).await, Claimed::Fresh);
     H::effect(store.connection(&mut tx), "a").await;
-    // Here the process dies.
+    // Dropping these values stands for the death of the process.
     drop(tx);
     drop(store);
     let found = counts(&*elsewhere, &one(), &[Start::of(&event)]).await;
     assert_eq!(found, [1]);
     assert_eq!(world.effects("a").await, 0);
-    // A count prevents nothing: the worker decides whether the event runs.
+    // A high count does not prevent a claim. The worker decides whether the event runs.
     done(&*elsewhere, &event).await;
     Store::close(&*elsewhere).await;
 }

@@ -1,4 +1,4 @@
-//! The promises of a store for waiting retries: how operators list them and make them due.
+//! The promises of a store for waiting retries. Operators list them and make them due earlier.
 
 use hookbox_driver::{
     Claimed, DeferReason, Deferral, Deferred, EventCursor, Failure, Ledger, RetryFilter, Store,
@@ -116,8 +116,8 @@ async fn narrowed(store: &impl Ledger, event: EventId, second: Timestamp) {
     }
 }
 
-/// Checks that a hurried retry is due at once, with its attempt number unchanged, and that each
-/// leaves an audit row. A retry that is due already is not changed.
+/// Checks that a retry which an operator hurries is due at once, with its attempt number unchanged,
+/// and that each hurried retry leaves an audit row. A retry that is due already is not changed.
 pub async fn a_hurried_retry_is_due_at_once<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     for number in 0..3 {
@@ -144,7 +144,8 @@ pub async fn a_hurried_retry_is_due_at_once<H: StoreHarness>(world: &H) {
     };
     assert_eq!(probe(&*store, &redo).await, granted);
     done(&*store, &redo).await;
-    // No more retries are hurried than asked for, in the order of their times.
+    // No more retries are made due than the operator asked for, those with the earliest times
+    // first.
     assert_eq!(store.hurry(&all, 1, "bob").await.expect("hurried"), 1);
     assert_eq!(store.hurry(&all, 10, "bob").await.expect("hurried"), 1);
     assert_eq!(store.hurry(&all, 10, "bob").await.expect("hurried"), 0);

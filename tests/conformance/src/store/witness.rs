@@ -1,4 +1,5 @@
-//! The promises of a store for witnesses, and for the other facts that `reconcile` judges by.
+//! The promises of a store for witness messages, which show whether a store or broker was restored,
+//! and for the other facts from which `hookbox reconcile` finds imbalances.
 
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use crate::harness::{StoreHarness, one};
 use crate::store::done;
 use crate::with_receipt;
 
-/// An age that nothing in a test reaches.
+/// An age that no ingest reaches in a test.
 const LONG: Duration = Duration::from_secs(3_600);
 
 /// Builds an accept report with one receipt.
@@ -41,8 +42,8 @@ async fn published(store: &impl Store, found: &[Witness]) -> Witness {
     }
 }
 
-/// Checks that a witness is due when something was reported since the last one, and stays due for
-/// every process until it is confirmed.
+/// Checks that a witness message is to be published when something was reported since the last one.
+/// Every process gets it until the broker's confirm is recorded.
 pub async fn a_witness_follows_what_is_reported<H: StoreHarness>(world: &H) {
     let (store, other) = (world.open().await, world.open().await);
     let first = published(&*store, &[]).await;
@@ -68,7 +69,7 @@ pub async fn a_witness_follows_what_is_reported<H: StoreHarness>(world: &H) {
         panic!("one ingest: {second:?}")
     };
     assert_eq!((reported.instance, reported.number), (INSTANCE, 1));
-    // More is reported before the second witness is confirmed.
+    // Another receipt is reported before the second witness message is confirmed.
     let reported = account(INSTANCE, 2, false);
     store.account(&reported).await.expect("written");
     assert_eq!(published(&*store, &found).await.sequence, 3);
@@ -81,8 +82,9 @@ pub async fn a_witness_follows_what_is_reported<H: StoreHarness>(world: &H) {
     Store::close(&*other).await;
 }
 
-/// Checks that the store reports a mismatch when the broker holds a witness that the store does not
-/// know, or lacks one that the store has confirmed. In both cases no witness is committed.
+/// Checks that the store reports a mismatch when the broker holds a witness message that the store
+/// does not know, or lacks one that the store knows as confirmed. In both cases the store commits
+/// no new witness message.
 pub async fn a_store_behind_its_witness_is_found<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let reported = account(INSTANCE, 1, false);
@@ -116,8 +118,8 @@ pub async fn a_store_behind_its_witness_is_found<H: StoreHarness>(world: &H) {
     Store::close(&*store).await;
 }
 
-/// Checks that an accepted mismatch ends when the new witness is published. It stays in the audit
-/// and in the list of accepted restores.
+/// Checks that a mismatch which an operator has accepted ends when the new witness message is
+/// published. The mismatch stays in the audit and in the list of accepted restores.
 pub async fn an_accepted_restore_begins_another_life<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let known = published(&*store, &[]).await;
@@ -165,8 +167,8 @@ pub async fn an_accepted_restore_begins_another_life<H: StoreHarness>(world: &H)
     Store::close(&*store).await;
 }
 
-/// Checks that an ingest that has not closed is listed when its reports stop, until it closes or
-/// reports again.
+/// Checks that an ingest that has not closed (published its last report) is listed when its reports
+/// stop, until it closes or reports again.
 pub async fn an_ingest_that_never_closed_is_listed_without_reports<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let (open, closed) = (INSTANCE, InstanceId::from_bytes([6; 16]));
@@ -197,8 +199,8 @@ pub async fn an_ingest_that_never_closed_is_listed_without_reports<H: StoreHarne
     Store::close(&*store).await;
 }
 
-/// Checks that a number beyond the closing report of an ingest is an imbalance, since a closed
-/// ingest gives out no number. An ingest that is still open may have given it out.
+/// Checks that a sequence number beyond the last report of a closed ingest is an imbalance, because
+/// a closed ingest assigns no more numbers. An ingest that is still open may have assigned it.
 pub async fn a_number_beyond_a_closing_report_is_an_imbalance<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let mut event = with_receipt("late", 1);
@@ -207,7 +209,8 @@ pub async fn a_number_beyond_a_closing_report_is_an_imbalance<H: StoreHarness>(w
     let mut reported = account(event.instance, 1, false);
     store.account(&reported).await.expect("written");
     assert_eq!(store.imbalances(10).await.expect("read"), []);
-    // The number was void, and the message was stored all the same: its confirm came too late.
+    // The ingest reported this number as void, because the confirm came too late, but the broker
+    // had stored the message.
     (reported.first, reported.last, reported.accepted) = (2, 3, Vec::new());
     store.account(&reported).await.expect("written");
     (reported.first, reported.last, reported.closing) = (4, 3, true);
@@ -225,8 +228,8 @@ pub async fn a_number_beyond_a_closing_report_is_an_imbalance<H: StoreHarness>(w
     Store::close(&*store).await;
 }
 
-/// Checks that two receipts with one number of one ingest are an imbalance. One receipt on two
-/// routes is not.
+/// Checks that two receipts with the same sequence number of one ingest are an imbalance. One
+/// receipt on two routes is not.
 pub async fn one_number_of_two_receipts_is_an_imbalance<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let first = with_receipt("first", 1);

@@ -73,7 +73,8 @@ pub struct Postgres {
 pub struct Rabbitmq {
     /// The folder with the original scripts. The wrappers of a distribution change the user.
     pub scripts: PathBuf,
-    /// Erlang's port mapper.
+    /// The folder with RabbitMQ's original scripts. The wrapper scripts of a distribution change
+    /// the user.
     pub epmd: PathBuf,
     /// The version of the server.
     pub version: Version,
@@ -186,7 +187,7 @@ fn rabbitmq_here() -> Vec<Rabbitmq> {
             .filter_map(parent_of_real),
     );
     let found = folders.into_iter().filter_map(|scripts| {
-        // The folder of a distribution's wrapper has no `rabbitmq-env`.
+        // A folder with the wrapper scripts of a distribution has no `rabbitmq-env`.
         scripts.join("rabbitmq-env").exists().then_some(())?;
         let version = rabbitmq_version(&scripts)?;
         Some(Rabbitmq {

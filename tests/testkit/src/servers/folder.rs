@@ -1,11 +1,11 @@
-//! A temporary folder with a keeper. When its owner ends in whatever way, the keeper ends the
-//! processes that use the folder, and removes the folder.
+//! A temporary folder with a keeper process. When the owner of the folder ends in whatever way, the
+//! keeper ends the processes that use the folder, and removes the folder.
 //!
-//! The keeper is a small shell process that waits until a pipe is closed which only the owner holds
-//! open. The kernel closes the pipe on a normal end, a panic, Ctrl-C and SIGKILL alike, so one way
-//! of cleaning up is enough and no signal must be handled. Each process writes its id into the
-//! folder before it becomes the program, so the keeper knows it from the start. The keeper runs as
-//! the folder's account, so it can end only processes of that account.
+//! The keeper is a small shell process that reads from a pipe. Only the owner holds the other end
+//! open. The kernel closes it on a normal end, a panic, Ctrl-C and SIGKILL alike, so one way of
+//! cleaning up is enough and no signal must be handled. Each process writes its id into the folder
+//! before it becomes the program, so the keeper knows it from the start. The keeper runs as the
+//! user that owns the folder, so it can end only processes of that user.
 
 use std::fs;
 use std::io::Write;
@@ -118,7 +118,7 @@ impl Folder {
                 keeper,
             }),
             Err(error) => {
-                // Without a keeper, only this call removes the folder.
+                // The keeper could not be started, so the folder is removed here.
                 let _ = fs::remove_dir_all(&path);
                 Err(error)
             }

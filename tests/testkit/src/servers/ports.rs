@@ -21,8 +21,8 @@ const TRIES_MAX: u32 = 500;
 #[derive(Debug)]
 pub struct ReservedPort {
     number: u16,
-    /// A UDP socket with the same number, which no server here uses. The system frees it when its
-    /// owner ends, in whatever way.
+    /// A UDP socket with the same number as the port, which reserves it. No server here uses UDP.
+    /// The system frees the socket when its owner ends, in whatever way.
     _reservation: UdpSocket,
 }
 

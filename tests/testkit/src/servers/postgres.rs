@@ -269,8 +269,8 @@ fn answers(port: u16) -> io::Result<bool> {
     let address = (Ipv4Addr::LOCALHOST, port).into();
     let mut stream = TcpStream::connect_timeout(&address, ANSWER_MAX)?;
     stream.set_read_timeout(Some(ANSWER_MAX))?;
-    // The start-up message: its length, protocol 3.0, then names and values, each ended by a zero
-    // byte, and a final zero byte.
+    // PostgreSQL's start-up message: its length, protocol 3.0, then names and values, each ended by
+    // a zero byte, and a final zero byte.
     let parameters = b"user\0postgres\0database\0postgres\0\0";
     let length = u32::try_from(8 + parameters.len()).map_err(io::Error::other)?;
     stream.write_all(&length.to_be_bytes())?;

@@ -1,4 +1,5 @@
-//! Servers of another generation, from another root: a folder that contains a whole Linux system.
+//! Servers of another version from another root, which is a folder that contains a whole Linux
+//! system.
 //!
 //! A program of another root needs the libraries, plugins and users of that root, so it runs inside
 //! that root (`chroot`). It has its own mount namespace, which ends with the program, and which
@@ -25,8 +26,8 @@ const VARIABLE: &str = "HOOKBOX_TEST_ROOT";
 /// the folder of the server, `$1` says how to end the process, `$2` is the root, and `$3` the user
 /// and group. Only this process and its children see what is mounted here, including the disks that
 /// tests have mounted in the temporary folder. `chroot` itself must not load the library of
-/// `LD_PRELOAD`. The program must not get the semaphore that this root's libfaketime made, because
-/// it would wait for it for ever.
+/// `LD_PRELOAD`. The program must not get the semaphore that the machine's own libfaketime made,
+/// because the program would wait for that semaphore for ever.
 const LAUNCH: &str = r#"
 echo "$1" >"$0/processes/$$" || exit
 root=$2 user=$3 parent=${0%/*} preload=$LD_PRELOAD
