@@ -7,7 +7,7 @@ use clap::{Parser, ValueEnum};
 use crate::case::Layer;
 use crate::pair::Pair;
 
-/// The default length of a soak.
+/// The default duration of a soak, which is a long run of random faults.
 const SOAK: Duration = Duration::from_secs(30 * 60);
 
 /// Inflicts faults on real processes and servers, and checks that no event is lost or doubled.
@@ -72,8 +72,9 @@ impl Arguments {
     /// Returns whether the arguments select a layer.
     pub fn wants_layer(&self, layer: Layer) -> bool {
         match self.layer {
-            // CI has run the tests in an earlier step. The cluster needs network namespaces and the
-            // older version a second build, which CI may not have.
+            // The layers of `--ci`. Tests and canaries are not among them, because CI has run the
+            // tests in an earlier step. The cluster needs network namespaces and the older version
+            // needs a second build, both of which CI may not have.
             None if self.ci => {
                 matches!(layer, Layer::Simulation | Layer::Crashes | Layer::Faults)
             }
@@ -116,7 +117,8 @@ mod tests {
     use crate::catalog::sources;
     use crate::repository::path;
 
-    /// The arguments of every `cargo xtask chaos` command that a text has in backticks.
+    /// Returns the arguments of every `cargo xtask chaos` command that the text quotes in
+    /// backticks.
     fn commands(text: &str) -> impl Iterator<Item = &str> {
         let quoted = text.split('`');
         let arguments = quoted.filter_map(|it| it.strip_prefix("cargo xtask chaos "));

@@ -18,7 +18,7 @@ pub struct Case {
     pub name: &'static str,
     /// The fault, and what hookbox promises under it.
     pub what: &'static str,
-    /// What shows the promise. All of it must hold.
+    /// The proofs that the promise holds. Every one of them must pass.
     pub proofs: &'static [Proof],
 }
 
@@ -28,19 +28,22 @@ pub enum Proof {
     /// Runs a load, inflicts these faults, heals them, and runs the checker.
     Faults {
         pairs: &'static [Pair],
-        /// Whether `--ci` runs it, too.
+        /// Whether `--ci` also runs the case.
         fast: bool,
         faults: &'static [Fault],
     },
-    /// A function that runs a course other than the ordinary one, and the checker.
+    /// A function that runs another sequence of load and faults than the ordinary one of
+    /// `scenario.rs`, and then the checker.
     Scenario {
         pairs: &'static [Pair],
         fast: bool,
         run: fn(&RunContext<'_>) -> Result<Figures>,
     },
-    /// Cells of the crash-point matrix, by prefixes of the names of their points.
+    /// The cells of the crash-point matrix whose crash points have names with one of these
+    /// prefixes.
     Crashes(&'static [&'static str]),
-    /// Tests of a package whose names contain a filter. `cargo xtask test` runs them, too.
+    /// The tests of a package whose names contain one of these filters. `cargo xtask test` also
+    /// runs them.
     Tests {
         package: &'static str,
         filters: &'static [&'static str],
@@ -54,13 +57,13 @@ pub enum Proof {
     Simulation,
     /// A three-node RabbitMQ cluster in network namespaces.
     Cluster,
-    /// An older hookbox beside this one, by `cargo xtask skew`.
+    /// Runs an older hookbox beside this one, by `cargo xtask skew`.
     Versions,
     /// Random faults for as long as requested.
     Soak,
 }
 
-/// The layers, as `--layer` and the report name them.
+/// The layers, which are the ways to run a case, as `--layer` and the report name them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub enum Layer {
     Simulation,
@@ -156,13 +159,14 @@ impl Proof {
         }
     }
 
-    /// Describes what the proof runs, where its kind alone does not say it.
+    /// Describes what the proof runs. The text is empty where the kind of the proof says it
+    /// already.
     pub fn contents(&self) -> String {
         match self {
             Proof::Faults { faults, .. } => format!("{faults:?}"),
             Proof::Tests { .. } | Proof::Canary { .. } => self.label(),
-            // A scenario is named by its case, each crash point has a separate result, and the
-            // other kinds run the same for every case.
+            // A scenario is identified by its case, each crash point has a separate result, and the
+            // other kinds of proof run the same for every case.
             Proof::Scenario { .. }
             | Proof::Crashes(_)
             | Proof::Simulation

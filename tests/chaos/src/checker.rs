@@ -270,8 +270,9 @@ fn attempts(stored: &Stored, found: &mut Findings) {
     }
 }
 
-/// I9: checks that no dead letter has a reason other than those that the sent events cause, except
-/// for discarded ones, which a case made itself. Returns the number of dead letters.
+/// I9: checks that every dead letter has one of the reasons that the sent events can cause.
+/// Discarded dead letters are not checked, because the case itself made them. Returns the number of
+/// checked dead letters.
 fn reasons(sql: &Sql, found: &mut Findings) -> Result<u64> {
     let rows = sql.rows(
         "select reason, cast(count(*) as text) from dead_letters \
@@ -316,7 +317,7 @@ fn logs(world: &World, found: &mut Findings) {
     }
 }
 
-/// I2: checks that the report of `hookbox reconcile` has no event that waits for a retry.
+/// I2: checks that the report of `hookbox reconcile` shows no event that still waits for a retry.
 ///
 /// # Errors
 /// When an event waits for a retry.

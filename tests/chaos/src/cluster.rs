@@ -41,8 +41,8 @@ const ONE_MEMBER: &str = "one member in a cluster of 3";
 /// The time within which a queue with one member must be logged.
 const NAMED_MAX: Duration = Duration::from_secs(5);
 
-/// The number of accepted events that shows that new events are accepted: more than were in flight
-/// at the start of the wait.
+/// How many more accepted events show that new events are accepted. It is more than the number of
+/// events in flight when the wait starts.
 const MORE: u64 = 20;
 
 /// Runs the case with this number.
@@ -165,7 +165,8 @@ impl Course {
             self.cluster.stop(node)?;
             self.is_accepted(&mut sending)?;
             self.cluster.restart(node, true)?;
-            // A consumer that hangs would hold the events that are accepted from now on.
+            // A consumer that no longer consumes would show here, because the events accepted from
+            // now on would have no effect.
             self.is_handled()?;
             self.is_consumed()?;
         }
@@ -189,8 +190,8 @@ impl Course {
                 "{queue} has {members} members after the grow, not 3"
             );
         }
-        // The two remaining nodes are a majority only if the new one is a full member of each
-        // queue.
+        // Node 1 and the new node are a majority only if the new node is a full member of
+        // each queue.
         self.cluster.kill(2)?;
         self.is_accepted(&mut sending)?;
         self.is_handled()?;

@@ -1,6 +1,7 @@
-//! Changes the tables of the effects so that a double effect is visible: they lose every unique
-//! key. Triggers make some events fail at the first attempt, and some at every attempt. Another
-//! trigger records which messages the broker redelivered, because hookbox clears its start markers.
+//! Changes the tables of the effects so that a double effect is visible, and so that some events
+//! fail. The tables lose every unique key. Triggers make some events fail at the first attempt, and
+//! some at every attempt. Another trigger keeps a record of each message that the broker
+//! redelivered, because hookbox itself deletes the start markers (its counts of such starts).
 
 use anyhow::Result;
 
@@ -72,7 +73,7 @@ const SQLITE: &str = "
 /// Removes every unique key of the effects, so that only hookbox prevents double effects.
 ///
 /// # Errors
-/// When the store refuses.
+/// When the database returns an error.
 pub fn unguard(sql: &Sql) -> Result<()> {
     sql.run(if sql.is_postgres() { POSTGRES } else { SQLITE })
 }
@@ -80,7 +81,7 @@ pub fn unguard(sql: &Sql) -> Result<()> {
 /// Returns the number of messages in flight at a worker that the broker redelivered.
 ///
 /// # Errors
-/// When the store refuses.
+/// When the database returns an error.
 pub fn redelivered(sql: &Sql) -> Result<u64> {
     sql.number("select cast(count(*) as text) from chaos_redelivered")
 }

@@ -64,8 +64,9 @@ pub enum Part {
     LinkToStore,
 }
 
-/// The time in milliseconds within which the bytes that a trap waits for must be sent. Under load
-/// they are sent many times a second, but after an earlier fault the client may have to reconnect.
+/// The time in milliseconds within which a client must send the bytes that a trap of the proxy
+/// waits for. Under load they are sent many times a second, but after an earlier fault the client
+/// may have to reconnect first.
 const TRAP_MAX: u64 = 10_000;
 
 /// The faults that can strike RabbitMQ and PostgreSQL.
@@ -138,7 +139,8 @@ impl Fault {
         }
     }
 
-    /// Returns the duration in milliseconds. A fault that waits for bytes lasts at most so long.
+    /// Returns the duration in milliseconds. For a fault that waits until certain bytes are sent,
+    /// this is the longest duration.
     pub fn lasts(self) -> u64 {
         match self {
             FreezeIngest(time) | FreezeWorker(time) | FreezeBroker(time) | BlockBroker(time)
@@ -161,7 +163,7 @@ impl Fault {
     /// Returns whether some request must be answered 503 during the fault, because ingest cannot
     /// accept anything while it lasts.
     pub fn is_felt(self) -> bool {
-        // After a cut, ingest reconnects before any request has to fail.
+        // After `CutBroker`, ingest reconnects before any request has to fail.
         matches!(self.part(), Part::Broker | Part::LinkToBroker) && self != CutBroker
     }
 

@@ -20,8 +20,9 @@ const PUBLISH: &[u8] = &[0, 60, 0, 40, 0, 0];
 /// The beginning of the body of every event that the load sends.
 const BODY: &[u8] = br#"{"uid":""#;
 
-/// The number of connections that a trap cuts, one after the other. A client repeats on the next
-/// connection what it could not send on the one before.
+/// The number of connections that a trap of the proxy cuts, one after the other. More than one is
+/// needed, because a client repeats on its next connection what it could not send on the one
+/// before.
 const SPRINGS: u64 = 3;
 
 /// The duration of a lease in SQLite that is not renewed.
@@ -48,7 +49,8 @@ pub struct ActiveFault {
     since: Instant,
     /// The name of the process that the fault affects, if it affects one.
     service: &'static str,
-    /// The count before the fault, of what grows when the fault has an effect.
+    /// The value of the count from `counted` before the fault. The count grows when the fault has
+    /// an effect.
     before: u64,
     /// Whether the fault has had an effect.
     struck: bool,
@@ -111,7 +113,7 @@ impl ActiveFault {
     /// Waits until the fault has lasted for its duration.
     ///
     /// # Errors
-    /// When a fault of a connection has no proxy.
+    /// When the fault needs a proxy, and the world has none in front of that server.
     pub fn last(&self, world: &World) -> Result<()> {
         if !self.fault.waits_for_words() {
             wait_until(self.left(), || false);
@@ -224,8 +226,8 @@ impl ActiveFault {
                 self.struck = self.counted(world)? > self.before;
                 let proxy = self.proxy(world)?;
                 proxy.set(Mode::Pass);
-                // Bytes are missing from the streams of open connections, which must not be used
-                // again.
+                // The open connections have lost bytes in the middle of their streams, so that they
+                // must not be used again.
                 proxy.cut();
             }
             CutPublish | CutBody | CommitUnanswered | CommitDropped => {
@@ -251,14 +253,16 @@ impl ActiveFault {
             CutPublish | CutBody | CommitUnanswered | CommitDropped => {
                 Ok(self.proxy(world)?.snapped())
             }
-            // The sessions of PostgreSQL that wait for the lock. SQLite has no such list, but has
-            // only one lock, for which every writer waits.
+            // Counts the sessions of PostgreSQL that wait for the lock. SQLite has no such list. It
+            // has only one lock, for which every writer waits, so that holding the lock is an
+            // effect.
             LockStore(_) if world.place.sql.is_postgres() => world.place.sql.number(
                 "select cast(count(*) as text) from pg_locks where not granted \
                  and relation = 'claims'::regclass",
             ),
             LockStore(_) => Ok(u64::from(self.held.is_some())),
-            // Events that are committed after the snapshot of the reader.
+            // Counts the events, which grow by those that are committed after the snapshot of the
+            // reader.
             LongReader(_) => {
                 let question = "select cast(count(*) as text) from events";
                 world.place.sql.number(question)
@@ -280,11 +284,11 @@ impl ActiveFault {
         proxy.as_ref().context("no proxy")
     }
 
-    /// Freezes a worker of a SQLite file while it has messages in flight. RabbitMQ delivers
-    /// messages up to the prefetch even to a frozen worker, but a worker of a file leases messages
-    /// itself, and most of the time has none in flight. Therefore both workers are stopped until
-    /// events have arrived, both resume, and one is frozen soon after. It must not be frozen in the
-    /// middle of a write, because it would then block all other processes.
+    /// Freezes a worker on a SQLite file while it has messages in flight. RabbitMQ delivers
+    /// messages up to the prefetch even to a frozen worker, but a worker on a SQLite file leases
+    /// messages itself, and most of the time has none in flight. Therefore both workers are stopped
+    /// until events have arrived, both resume, and one is frozen soon after. It must not be frozen
+    /// in the middle of a write, because it would then block all other processes.
     fn freeze_with_work(&mut self, world: &mut World) -> Result<()> {
         for _ in 0..FREEZES {
             each_worker(world, "STOP")?;

@@ -88,8 +88,8 @@ impl Journal {
         format!("SIM{:016X}-{event:08X}", self.seed)
     }
 
-    /// Returns the oldest receipt. Receipts are ordered by time, so that those of earlier journals
-    /// are less than this one.
+    /// Returns the oldest receipt. Receipt ids are ordered by time, so that all receipts of earlier
+    /// journals are less than this one.
     pub fn first_receipt(&self) -> Option<&str> {
         let receipts = self.events.values().flat_map(|sent| &sent.receipts);
         receipts.map(String::as_str).min()

@@ -29,7 +29,7 @@ pub struct Load {
     /// The requests a second; 0 stands for as many as possible.
     pub rate: u32,
     pub concurrency: u16,
-    /// How often a request that was not accepted is sent again.
+    /// How many times a request that was not accepted is retried.
     pub retries: u32,
     /// Whether some events are sent twice, or with another body under the same identity.
     pub copies: bool,
@@ -113,8 +113,8 @@ impl RunningLoad {
         matches!(self.child.try_wait(), Ok(Some(_)) | Err(_))
     }
 
-    /// Returns whether the process has sent a request. It sends none when no ingest listens when
-    /// the process starts.
+    /// Returns whether the process has sent a request. It exits without sending one if no ingest
+    /// listens at its start.
     fn has_begun(&self) -> bool {
         std::fs::metadata(&self.journal).is_ok_and(|journal| journal.len() > 0)
     }
@@ -158,8 +158,8 @@ impl RunningLoad {
                 );
             }
             if self.is_over() && !self.has_begun() {
-                // The ingest was killed before the load could send a request. The second load is
-                // a small one, because nothing would end an endless load any more.
+                // The load ended without a request, because the ingest was killed first. A small
+                // load replaces it, because an endless load would not be stopped any more.
                 let few = Load {
                     count: self.load.count.min(FEW),
                     ..self.load.clone()

@@ -1,6 +1,6 @@
 //! The crash-point matrix: a hookbox process ends itself at every named point, when it reaches the
-//! point for the first time and for the second time, on every pair that has the point. Then the
-//! checker runs.
+//! point for the first time and for the second time, on every pair of broker and store that has the
+//! point. Then the checker runs.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
@@ -25,22 +25,24 @@ use crate::servers::Servers;
 use crate::world::World;
 use hookbox_testkit::chance::Chance;
 
-/// The number of tries of a cell whose crash must come between storing an event and answering its
-/// request. An accept report passes the same points as an event, and the crash may strike there.
+/// The number of tries to run a cell whose crash must come between storing an event and answering
+/// its request. One try may not be enough, because an accept report passes the same points as an
+/// event, and the crash may strike there.
 const STORED_TRIES: u32 = 3;
 
-/// The difference between the seeds of two tries: more than the rounds of load in one try, each of
-/// which uses the next seed.
+/// The difference between the seeds of two tries. Each load in a try uses the next seed, and a try
+/// never has as many loads as this.
 const SEEDS_OF_A_TRY: u64 = 1 << 20;
 
-/// The number of worlds at the same time. Each waits most of the time, but more than four would
-/// only wait for the cores.
+/// The number of worlds that run at the same time. A world waits most of the time, but more than
+/// four worlds would only compete for the cores.
 const THREADS: usize = 4;
 
 /// The time within which a process must reach the point, the time of the loads included.
 const REACHED_MAX: Duration = Duration::from_secs(90);
 
-/// One cell of the matrix: a point, a passing and a pair.
+/// One cell of the matrix: a crash point, whether the process crashes at its first or second
+/// passing, and a pair of broker and store.
 #[derive(Debug, Clone, Copy)]
 pub struct Cell {
     pub point: &'static Point,
@@ -90,7 +92,8 @@ impl Cell {
             ("worker", "draining") => Actor::Draining("worker 1"),
             ("ingest" | "rabbitmq", _) => Actor::Ingest,
             ("sqlite", point) if point.contains("publish") => Actor::Ingest,
-            // Only PostgreSQL has a point between migrations: SQLite migrates in one transaction.
+            // Only PostgreSQL has a crash point between migrations, because SQLite migrates in one
+            // transaction.
             ("migrate", _) | ("postgres", "between_migrations") => Actor::Migrator,
             ("ledger", _) => Actor::Operator,
             ("spool", _) => Actor::Spool,
@@ -109,8 +112,9 @@ impl Cell {
         points.contains(&self.point.name)
     }
 
-    /// Returns the value of the environment variable that arms the crash point. A process drains or
-    /// runs a command only once, so that the second passing is that of the next process.
+    /// Returns the value of the environment variable that arms the crash point. A process drains,
+    /// or runs a command, only once. For these the second passing is therefore the first passing of
+    /// the next process.
     fn crash(&self) -> String {
         match self.actor() {
             Actor::Draining(_) | Actor::Migrator | Actor::Operator => self.point.name.to_owned(),
@@ -238,7 +242,7 @@ fn by_load(world: &mut World, cell: &Cell, seed: u64) -> Result<Figures> {
             world.crashes,
             world.tails()
         );
-        // The ingest may have crashed while the round before drained.
+        // The ingest may have crashed in the drain of the previous load.
         world.answers(1)?;
         let mut load = Load::small(seed + round);
         if cell.is_after_storing() && world.crashes < wanted {

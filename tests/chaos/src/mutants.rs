@@ -17,7 +17,8 @@ use crate::repository::path;
 use crate::servers::Servers;
 
 /// The folders of the patches. The first line of a patch says after a `#` what the patch breaks.
-/// Further such lines may have `# caught by:` and a command of which one must fail.
+/// Each further line that begins with `# caught by:` names a command. At least one of these
+/// commands must fail.
 const FOLDERS: [&str; 2] = ["tests/simulation/mutants", "tests/chaos/mutants"];
 
 /// The command that must fail on a mutant whose patch names no command.
@@ -58,7 +59,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         let by = match by.and_then(|()| catch(&servers, &copy, &mutant)) {
             Ok(by) => by,
             Err(error) => {
-                // The mutant was not tried, so that its patch or its commands must be fixed.
+                // The mutant could not be tried. Its patch or its commands must be fixed.
                 eprintln!("{}: {error:#}", mutant.name);
                 missed += 1;
                 continue;
@@ -211,7 +212,8 @@ fn finding(text: &str) -> String {
     let is = |line: &&str| {
         let invariant = line.trim_start().strip_prefix('I');
         let invariant = invariant.is_some_and(|it| it.starts_with(|c: char| c.is_ascii_digit()));
-        // With `--quiet`, the name of a failed test is only in the line above its output.
+        // With `--quiet`, the name of a failed test is only in the heading `---- name ----` above
+        // its output.
         invariant || line.starts_with("---- ") || line.contains("invariant")
     };
     let line = text.lines().find(is).unwrap_or_default().trim();

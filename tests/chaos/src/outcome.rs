@@ -20,7 +20,7 @@ pub struct CaseResult {
     pub verdict: Verdict,
 }
 
-/// Whether a case held.
+/// Whether the promise of a case held.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     /// Every invariant held.

@@ -15,11 +15,11 @@ pub const KEY: &str = "chaos-key-that-must-never-be-logged";
 pub struct Place {
     /// Direct access to the store, without a proxy.
     pub sql: Sql,
-    /// The proxy in front of the broker for all services; `None` for a file or a cluster.
+    /// The proxy in front of the broker for all services; `None` for an SQLite file or a cluster.
     pub to_broker: Option<Proxy>,
-    /// The proxy in front of the store; `None` for a file.
+    /// The proxy in front of the store; `None` for an SQLite file.
     pub to_store: Option<Proxy>,
-    /// The URL of the server, and the name of the database to remove at the end.
+    /// The URL of the server and the name of the database that is removed at the end.
     pub(crate) database: Option<(String, String)>,
     /// The texts that no log may contain.
     pub(crate) secrets: Vec<String>,
@@ -44,7 +44,7 @@ impl Place {
     /// servers are written to the files `store` and `broker`.
     ///
     /// # Errors
-    /// When a server refuses.
+    /// When a server returns an error.
     pub fn on_servers(servers: &Servers, folder: &Folder) -> Result<Self> {
         servers.start()?;
         let mut place = Self::on_postgres(servers, folder)?;
@@ -63,7 +63,7 @@ impl Place {
     /// its nodes, and the file `broker-2` only the nodes in `second`.
     ///
     /// # Errors
-    /// When a server refuses.
+    /// When a server returns an error.
     pub fn on_cluster(
         servers: &Servers,
         cluster: &RabbitmqCluster,

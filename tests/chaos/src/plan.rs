@@ -37,7 +37,8 @@ impl Default for Plan {
 }
 
 impl Plan {
-    /// Returns the config of the ingest with this number, from 1. Workers use that of the first.
+    /// Returns the config of the ingest with this number, which begins at 1. Workers use the config
+    /// of ingest 1.
     pub fn config(&self, pair: Pair, environment: &str, number: usize, port: u16) -> String {
         let (broker, more) = match number {
             1 => ("broker", ""),

@@ -21,7 +21,7 @@ use hookbox_testkit::chance::Chance;
 /// separate journal file.
 struct Moment {
     number: usize,
-    /// The length of the disk's log at that moment.
+    /// The length of the recording of the disk's operations at that moment.
     log: u64,
     /// Which unsynced writes survive.
     left: Survivors,
@@ -65,8 +65,9 @@ pub fn power_loss(given: &RunContext<'_>) -> Result<Figures> {
     Ok(figures)
 }
 
-/// Records a moment of failure. The journal of the client is copied before the length of the disk's
-/// log is read, so that the disk has every event that the journal has as accepted.
+/// Records a moment of failure. The journal of the client is copied before the length of the
+/// recording is read. The disk at that moment therefore has every event that the copied journal has
+/// as accepted.
 fn fail(
     world: &World,
     disk: &Disk,
@@ -75,7 +76,7 @@ fn fail(
 ) -> Result<Moment> {
     let seen = fs::read_to_string(world.path(&format!("journal-{seed}")));
     let seen = seen.context("reading the journal")?;
-    // The last line may not be written completely.
+    // The client may still be writing the last line, which is left out.
     let whole = seen.rfind('\n').map_or(0, |end| end + 1);
     fs::write(
         world.path(&format!("failed-{number}.journal")),

@@ -31,11 +31,11 @@ pub enum Mode {
 /// What happens to a connection when a client sends the bytes that a trap waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Snap {
-    /// The bytes reach the server, its reply is lost, and the connection is cut: the server acts on
-    /// the request, and the client does not know.
+    /// The bytes reach the server, its reply is lost, and the connection is cut. The server acts on
+    /// the request, but the client does not know that.
     After,
-    /// The bytes never reach the server, and the connection is cut: the server does nothing, and
-    /// the client does not know.
+    /// The bytes never reach the server, and the connection is cut. The server does nothing, but
+    /// the client does not know that.
     Before,
     /// Half of the bytes reach the server, after all that were sent before, and the connection is
     /// cut.
@@ -46,7 +46,8 @@ pub enum Snap {
 /// server acts on them. It is far longer than a commit takes.
 const HEARD: Duration = Duration::from_millis(300);
 
-/// The interval at which an idle copier checks whether the proxy has ended.
+/// The interval at which a thread that copies an idle connection checks whether the proxy has
+/// ended.
 const LOOK: Duration = Duration::from_millis(500);
 
 /// A TCP proxy. Dropping it cuts all connections.
@@ -110,7 +111,8 @@ impl Proxy {
     pub fn cut(&self) -> u64 {
         let mut cut = 0;
         for (client, server) in lock(&self.shared.links).drain(..) {
-            // The shutdown fails for a connection that has already ended, which does not count.
+            // The shutdown fails for a connection that has already ended. Such a connection is not
+            // counted.
             cut += u64::from(client.shutdown(Shutdown::Both).is_ok());
             let _ = server.shutdown(Shutdown::Both);
         }
@@ -146,7 +148,8 @@ impl Drop for Proxy {
     fn drop(&mut self) {
         self.shared.over.store(true, Ordering::SeqCst);
         self.cut();
-        // A connection wakes the accepting thread, which then sees that the proxy has ended.
+        // `accept` waits for a connection. This one wakes its thread, which then sees that the
+        // proxy has ended.
         let _ = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port));
     }
 }
@@ -158,7 +161,8 @@ impl Shared {
                 return;
             }
             if let Ok(client) = client {
-                // When the server refuses the connection, that of the client is closed, too.
+                // When the server refuses the connection, the connection of the client is closed as
+                // well.
                 let _ = self.link(client);
             }
         }
@@ -195,7 +199,8 @@ impl Shared {
             || (!from_client && mode == Mode::LoseRequests as u8)
     }
 
-    /// Returns how the trap acts and where it cuts, if these bytes contain those it waits for.
+    /// Returns how the trap cuts the connection and at which byte, if these bytes contain those
+    /// that the trap waits for.
     fn springs(&self, bytes: &[u8]) -> Option<(Snap, usize)> {
         let mut trap = lock(&self.trap);
         let set = trap.as_mut()?;
@@ -211,13 +216,13 @@ impl Shared {
     }
 }
 
-/// One direction of one connection.
+/// Copies the bytes of one direction of one connection.
 struct Copier {
     shared: Arc<Shared>,
     from: TcpStream,
     to: TcpStream,
     from_client: bool,
-    /// Set when a trap has cut the connection: replies are dropped from then on.
+    /// Set when a trap has cut the connection. From then on replies of the server are dropped.
     lost: Arc<AtomicBool>,
 }
 
@@ -241,8 +246,8 @@ impl Copier {
     }
 
     fn run(mut self) {
-        // An error on one side ends both sides; the clients notice that, and nothing else reports
-        // it.
+        // An error on one side closes both sides. The clients notice the closed connection, so that
+        // the error is not reported here.
         let _ = self.copy();
         let _ = self.from.shutdown(Shutdown::Both);
         let _ = self.to.shutdown(Shutdown::Both);

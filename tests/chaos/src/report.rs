@@ -18,10 +18,11 @@ use crate::repository::path;
 pub mod page;
 pub mod standing;
 
-/// The name of the one result that stands for every case which the simulation shows.
+/// The name of the one simulation result that counts for every case with a simulation as proof.
 pub const SIMULATION: &str = "simulation";
 
-/// What a result of a mutant names as its catcher when nothing caught the mutant.
+/// The name that stands in a result of a mutant in place of the command that failed, when no
+/// command failed.
 pub const UNCAUGHT: &str = "NOTHING";
 
 /// The folder of the results, and their file in it.
@@ -37,7 +38,8 @@ pub struct Results {
     pub soaks: BTreeMap<String, Value>,
     /// The results of mutants, by name.
     pub mutants: BTreeMap<String, Value>,
-    /// The commit that was built when the run began. A later commit does not change it.
+    /// The commit that was built when the run began. A commit during the run does not change this
+    /// value.
     #[serde(skip)]
     pub commit: String,
 }

@@ -135,14 +135,16 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Runs both pairs at the same time: they share nothing, and wait most of the time.
+    /// Runs both pairs at the same time. They share nothing, and most of their time is spent
+    /// waiting.
     fn faults(&self) -> Result<()> {
         thread::scope(|scope| {
             let threads = Pair::ALL
                 .into_iter()
                 .filter(|&pair| self.arguments.wants_pair(pair))
                 .map(|pair| scope.spawn(move || self.faults_on(pair)));
-            // Collecting starts all threads before the first is joined.
+            // Threads start when the iterator is collected, so that all run before the first is
+            // joined.
             let threads: Vec<_> = threads.collect();
             threads
                 .into_iter()
@@ -332,7 +334,7 @@ impl<'a> Run<'a> {
         })
     }
 
-    /// Returns the selected cases that have a proof of a kind.
+    /// Returns the selected cases that have a proof of the kind `kind`.
     fn cases(&self, kind: impl Fn(&Proof) -> bool) -> Vec<&'static Case> {
         catalog::all()
             .filter(|case| self.arguments.wants_case(Some(case.number), case.name))

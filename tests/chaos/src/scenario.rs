@@ -25,8 +25,8 @@ pub const SETTLE_MAX: Duration = Duration::from_secs(120);
 /// The time within which services must stop. A drain may take 20 s by default.
 pub const STOP_MAX: Duration = Duration::from_secs(40);
 
-/// The requests a second for a short case and for a long one. The slower rate of a long case keeps
-/// the backlog small, so that it is soon processed.
+/// The requests a second of the load, for a short case and for a long one. The slower rate keeps
+/// the backlog of a long case small, so that the backlog is soon processed after the faults.
 const RATES: [u32; 2] = [150, 50];
 
 /// The time in milliseconds for which the load continues after the last fault.
@@ -93,8 +93,8 @@ pub fn through_in(world: &mut World, given: &RunContext<'_>, faults: &[Fault]) -
 
 /// Returns a load that lasts until all faults have ended, however long it takes to inflict them.
 fn load(seed: u64, faults: &[Fault]) -> Load {
-    // A fault during which ingest accepts nothing does not count: senders wait, and few events are
-    // sent.
+    // A fault during which ingest accepts nothing does not add to the duration, because senders
+    // wait and few events are sent.
     let accepts = |fault: &&Fault| !fault.is_felt() && !fault.waits_for_words();
     let lasting: u64 = faults.iter().filter(accepts).map(|it| it.lasts()).sum();
     let mut load = Load::endless(seed);

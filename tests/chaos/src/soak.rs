@@ -20,11 +20,12 @@ use crate::used::{Used, Watch};
 use crate::world::World;
 use hookbox_testkit::chance::Chance;
 
-/// The approximate duration of the load in a round: long enough for several faults, short enough
-/// for a finding to be near its cause.
+/// The approximate duration of the load in a round, which is the time from one run of the checker
+/// to the next. It is long enough for several faults, and short enough for a finding to be near its
+/// cause.
 const ROUND: Duration = Duration::from_secs(50);
 
-/// Of this many faults that last for a time, another fault strikes during one. About half of all
+/// One in this many faults that last for a time is joined by a second fault. About half of all
 /// faults last for a time.
 const ONE_OF: u64 = 2;
 
@@ -118,7 +119,7 @@ fn one_round(
     soaked: &mut SoakResult,
 ) -> Result<u64> {
     let watch = Watch::over(&world.living)?;
-    // A load that finds no ingest to send to ends at once, so that the first fault must wait until
+    // A load that finds no ingest to send to ends at once. The first fault therefore waits until
     // all loads have started.
     pause(2_000);
     let mut held = 0;

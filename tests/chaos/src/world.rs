@@ -26,7 +26,7 @@ use crate::used::{self, LiveProcesses};
 /// The time within which a started process must be ready. A debug build on two busy cores is slow.
 const READY_MAX: Duration = Duration::from_secs(60);
 
-/// The place, the files and the processes of one case. Dropping it ends all of them.
+/// The servers, the files and the processes of one case. Dropping it ends all the processes.
 pub struct World {
     pub pair: Pair,
     pub services: Vec<Service>,
@@ -34,7 +34,7 @@ pub struct World {
     pub environment: String,
     /// The number of times that a process ended at a crash point.
     pub crashes: usize,
-    /// The processes that ended with an error elsewhere, each with its exit status.
+    /// The processes that ended with an error without a crash point, each with its exit status.
     pub ends: Vec<String>,
     /// The processes that run.
     pub living: LiveProcesses,
@@ -61,7 +61,7 @@ impl World {
     /// Creates a world with an empty migrated store, in which a double effect is visible.
     ///
     /// # Errors
-    /// When the store or the broker refuses.
+    /// When the store or the broker returns an error.
     pub fn new(servers: &Servers, pair: Pair, plan: &Plan) -> Result<Self> {
         let world = Self::bare(servers, pair, plan)?;
         world.must(&["migrate"])?;
@@ -72,7 +72,7 @@ impl World {
     /// Creates a world whose store has no schema yet.
     ///
     /// # Errors
-    /// When the store or the broker refuses.
+    /// When the store or the broker returns an error.
     pub fn bare(servers: &Servers, pair: Pair, plan: &Plan) -> Result<Self> {
         Self::at(pair, plan, |folder| match pair {
             Pair::RabbitmqPostgres => Place::on_servers(servers, folder),
@@ -84,7 +84,7 @@ impl World {
     /// `broker` has further lines for the section `[broker]`.
     ///
     /// # Errors
-    /// When the store or the broker refuses.
+    /// When the store or the broker returns an error.
     pub fn on_cluster(
         servers: &Servers,
         cluster: &RabbitmqCluster,

@@ -1,4 +1,5 @@
 //! Runs a target: threads mutate inputs, try them, and keep an input whose outcome has a new class.
+//! A class describes an outcome, such as the kind of an error.
 
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -27,7 +28,8 @@ const ENDLESS: Duration = Duration::from_secs(20);
 /// The interval at which endless inputs are looked for.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
-/// The number of inputs in the corpus of a thread. A further input replaces a random one.
+/// The most inputs in the corpus of a thread. When the corpus is full, a new input replaces a
+/// random one.
 const POOL_MAX: usize = 4_096;
 
 /// The number of inputs after which progress is printed.
@@ -64,7 +66,7 @@ struct Shared {
     over: AtomicBool,
     classes: Mutex<HashSet<u64>>,
     failure: Mutex<Option<(Vec<u8>, String)>>,
-    /// The input that each thread tries.
+    /// The input that each thread tries now, to find endless ones.
     trying: Vec<Trying>,
 }
 

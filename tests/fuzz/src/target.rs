@@ -14,8 +14,8 @@ pub use list::{Named, TARGETS};
 
 /// A parser that reads untrusted input.
 pub trait Target {
-    /// Returns further first inputs that are computed rather than committed, such as signed
-    /// requests.
+    /// Returns further inputs for the corpus, which are computed rather than committed, such as
+    /// signed requests.
     fn seeds(&self) -> Vec<Vec<u8>> {
         Vec::new()
     }

@@ -1,6 +1,7 @@
-//! The accept reports that have reached the store, and the rules for them. Each instance reports
-//! its sequence numbers from 1, without a gap and each once. It reports only receipts that the
-//! broker confirmed. As long as it lives, it reports every receipt that it answered 200.
+//! The accept reports that have reached the store, and the rules for them. Each instance of ingest
+//! reports the sequence numbers of its receipts from 1, without a gap and each number once. It
+//! reports only receipts that the broker confirmed. As long as it lives, it reports every receipt
+//! that it answered 200.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,7 +15,7 @@ pub(crate) struct Accounts {
     /// The reports of each instance by the first sequence number in the report.
     by_instance: BTreeMap<InstanceId, BTreeMap<u64, Account>>,
     receipts: BTreeSet<ReceiptId>,
-    /// The last sequence number of each instance that has closed.
+    /// The last sequence number of each instance that has sent its closing report.
     closed: BTreeMap<InstanceId, u64>,
 }
 
@@ -68,7 +69,7 @@ impl Accounts {
         self.by_instance.iter().rev().map(one).collect()
     }
 
-    /// Returns the violated rules. All reports must have arrived before.
+    /// Returns the violated rules. Call it only after all reports have arrived.
     pub fn check(&self, state: &State) -> Vec<String> {
         let mut found = Vec::new();
         for (instance, reports) in &self.by_instance {

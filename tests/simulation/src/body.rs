@@ -4,7 +4,7 @@ use bytes::Bytes;
 use hookbox_event::{ContentDigest, EventId, Scalar, SourceName, scan};
 use serde::{Deserialize, Serialize};
 
-/// How the handler treats an event. A number is that of the first attempts that fail.
+/// How the handler treats an event. A number N means that the first N attempts fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Plan {

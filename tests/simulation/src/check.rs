@@ -90,8 +90,8 @@ pub(crate) fn innocents(tables: &Tables) -> u64 {
 }
 
 impl Check<'_> {
-    /// A handler may have ended its transaction when it ran for this body under the id of another
-    /// event, or for another body where the event id decides. This event does not run then.
+    /// Returns whether the event is orphaned because a handler rolled back its own transaction. The
+    /// run may have had this body under another event id, or another body where the id decides.
     fn was_rolled_back(&self, on: &OnRoute, body: &Bytes, found: Option<&Fate>) -> bool {
         let is_orphaned = match found {
             Some(Fate::Dead { reason, .. }) => *reason == DeadReason::Orphaned,
@@ -185,7 +185,7 @@ impl Check<'_> {
             let fits = if self.tables.orphans.contains(&on) {
                 claim.state == ClaimState::Dead
             } else if self.was_given_up(&on) {
-                // The broker may have given up the message before, between or after the attempts.
+                // The broker may have given up the message before, during or after the attempts.
                 found.is_ok()
             } else {
                 found.as_ref() == Ok(&expected)
@@ -209,8 +209,8 @@ impl Check<'_> {
             };
         };
         let (event, _) = identity(&source(), body);
-        // Each replay is a further round. A conflict has no round before its first replay, unless
-        // conflicts are processed.
+        // A round is a full series of attempts, and each replay starts a further one. A conflict
+        // has no round before its first replay, unless conflicts are processed.
         let mut rounds = self.tables.replays.get(on).copied().unwrap_or(0);
         let runs = match self.scenario.on_conflict {
             OnConflict::DeadLetter => on.1 == event,
@@ -359,7 +359,8 @@ impl Check<'_> {
             let first = firsts.remove(&on).unwrap_or(0);
             let kept = self.tables.events.get(&on.1);
             let undecodable = kept.is_some_and(|it| it.envelope.is_none());
-            // Every receipt that finds an orphaned claim becomes a dead letter with it.
+            // Every receipt of an event with an orphaned claim becomes a dead letter, together with
+            // the event.
             let orphaned = first > 0 && self.tables.orphans.contains(&on);
             if first != usize::from(!undecodable) && !orphaned {
                 let text = format!("{on:?} has {first} receipts that are not duplicates");

@@ -87,8 +87,9 @@ impl Subscription for QueueSubscription {
 
     async fn close(self: Box<Self>) {
         self.process.step("close a subscription").await;
-        // Earlier settlements have reached the broker. A message in flight stays so until it is
-        // settled, or is redelivered when the process ends.
+        // Acks and releases that were sent before have reached the broker by now. A message in
+        // flight stays in flight until it is settled, or until the process ends and the message is
+        // redelivered.
         let mut state = self.process.world.state();
         if let Some(consumer) = state.queues.consumers.get_mut(&self.consumer) {
             consumer.prefetch = 0;

@@ -26,7 +26,8 @@ use crate::world::{SimClock, World};
 /// its outcome is written, even while faults strike.
 const DRAIN: Duration = Duration::from_secs(60);
 
-/// The time that a worker has to clear its start markers: as much as in a real drain of 20 s.
+/// The time that a worker has to delete its start markers, which count handler starts. A real drain
+/// of 20 s leaves as much time.
 const CLEAR_STARTS: Duration = Duration::from_secs(2);
 
 /// A process that runs, and the handles to stop it and to send it requests.
@@ -75,7 +76,7 @@ impl Fleet {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps one slot occupied: starts the next process as soon as the one before has ended.
+    /// Keeps one slot occupied by starting the next process as soon as the previous one has ended.
     async fn keep(self: Arc<Self>, slot: usize) {
         let is_ingest = (slot as u64) < self.scenario.ingests;
         while !self.stop.is_cancelled() {
@@ -158,8 +159,8 @@ impl Fleet {
         }
     }
 
-    /// Waits for as long as a draining worker may finish its running handlers: for ever, or, when
-    /// the fault `Cut` strikes, for less time than they may need.
+    /// Limits the time that a draining worker gives its running handlers. There is no limit, unless
+    /// the fault `Cut` strikes: then the time is shorter than the handlers may need.
     async fn grace(&self, process: &Process) {
         let world = &self.world;
         if world.strikes(Fault::Cut, &process.name) {
@@ -179,7 +180,8 @@ impl Fleet {
         running
     }
 
-    /// Waits until a process has ended: at once when it is dead, otherwise when it has drained.
+    /// Waits until a process has ended. A dead process has ended at once, any other when it has
+    /// drained.
     async fn end(&self, process: &Arc<Process>, drained: impl Future<Output = bool>) {
         let well = tokio::select! {
             biased;

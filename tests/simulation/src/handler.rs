@@ -22,7 +22,7 @@ pub(crate) const TIME_LIMIT: Duration = Duration::from_secs(8);
 pub(crate) struct Apply {
     pub process: Arc<Process>,
     pub route: RouteName,
-    /// All bodies of an event id are one event.
+    /// Whether the event id alone decides, so that all bodies of an event id are one event.
     pub id_decides: bool,
 }
 
@@ -52,8 +52,8 @@ impl Handler<SimStore> for Apply {
             self.process.name, event.id, self.route, event.attempt
         ));
         let on = (self.route.clone(), event.id);
-        // A replay or a deferred retry of an event that was never attempted has attempt 1, too, but
-        // is a retry that waits in the store.
+        // A replay, or a deferred retry of an event that was never attempted, has attempt 1 as
+        // well. Unlike a first delivery, it waits as a retry in the store.
         let is_first = event.attempt == 1 && !world.state().tables.retries.contains_key(&on);
         let start = Start {
             receipt: event.receipt,
@@ -104,7 +104,7 @@ impl Handler<SimStore> for Apply {
 }
 
 impl Apply {
-    /// Notes a violation if this task runs again what has ended its transaction.
+    /// Records a violation if this task repeats a handler run that has ended its own transaction.
     fn check_first(&self, run: &HandlerRun) {
         if self.process.has_ended(run, self.id_decides) {
             let name = &self.process.name;

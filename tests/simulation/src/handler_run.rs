@@ -1,4 +1,4 @@
-//! One run of a handler, and which later run of the same task repeats it.
+//! One run of a handler, and the rule by which a later run of the same task repeats it.
 
 use bytes::Bytes;
 
@@ -18,9 +18,9 @@ impl HandlerRun {
         self.attempt == later.attempt && self.is_of(&later.on, &later.body, id_decides)
     }
 
-    /// Returns whether this was a run of the event with this body. A body stays itself when it
-    /// becomes an event of its own. Another body of the same event id is another event, except
-    /// where the id decides: there all bodies of an event id are one event.
+    /// Returns whether this was a run of the event with this body. A conflict keeps its body when
+    /// it becomes a separate event with a new id, so that the body is compared. Where the event id
+    /// alone decides, all bodies of an event id are one event, so that equal ids suffice.
     pub fn is_of(&self, on: &(RouteName, EventId), body: &Bytes, id_decides: bool) -> bool {
         let is_same = self.body == *body || (id_decides && self.on.1 == on.1);
         self.on.0 == on.0 && is_same

@@ -9,8 +9,8 @@ use hookbox_driver::{Start, StartCounts};
 use hookbox_event::RouteName;
 use tokio::task::{self, Id};
 
-/// A suspected event, and the task that has read its start counts. Another task may have a copy of
-/// the event in flight without having read them.
+/// A suspected event, and the task that has read its start counts. Another task of the process may
+/// have a copy of the event in flight, and it may not have read the counts.
 type Suspect = (Option<Id>, RouteName, Start);
 
 /// The handlers of one process, checked for isolation.
@@ -21,7 +21,8 @@ pub(crate) struct IsolationCheck {
 
 #[derive(Default)]
 struct Now {
-    /// Starts for which the store returned start markers of earlier runs that were not cleared.
+    /// The suspected starts, for which the store returned start markers that earlier runs left
+    /// behind.
     suspects: HashSet<Suspect>,
     /// The running handlers by number, each with whether it must run in isolation.
     running: BTreeMap<u64, bool>,
@@ -32,7 +33,8 @@ struct Now {
 pub(crate) struct RunningHandler<'a> {
     check: &'a IsolationCheck,
     number: u64,
-    /// Whether this handler or one beside it must run in isolation.
+    /// Whether this run violates isolation: this handler or another that runs now must run in
+    /// isolation.
     pub is_wrong: bool,
 }
 

@@ -3,13 +3,14 @@
 //!
 //! One run is one seed. A few senders post signed webhooks to real ingests, and real workers
 //! process them. The broker and the store between them lose confirms, deliver twice, answer a
-//! commit with an error, become unavailable, and kill the process at any step. Time is virtual and
-//! every choice comes from the seed, so a run repeats exactly (I20). A run has two phases: one with
-//! faults, and one without, in which all work must drain in bounded time. Then `check` compares the
-//! responses that senders got with the contents of the store.
+//! commit with an error, become unavailable, and kill a process at any step. Time is
+//! virtual and every choice comes from the seed, so a run repeats exactly (I20). A run has two
+//! phases: one with faults, and one without, in which all work must drain in bounded time. Then
+//! `check` compares the responses that senders got with the contents of the store.
 //!
-//! The fakes keep every promise of the seams (`Broker`, `Store`) and break everything that a seam
-//! does not promise. A run that fails prints the one command that repeats it.
+//! The simulated broker and store keep every promise of the traits `Broker` and `Store`, and break
+//! everything that these traits do not promise. A run that fails prints the one command that
+//! repeats it.
 
 mod accounts;
 mod body;

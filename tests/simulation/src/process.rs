@@ -40,15 +40,16 @@ impl Process {
         })
     }
 
-    /// Records that the store has shown to this task that a handler ended its own transaction. The
-    /// claim is free from then on. Until the failure is recorded, another task may run another copy
-    /// of the same event, but this task must not.
+    /// Records that the store has reported to this task that a handler ended its own transaction.
+    /// The claim is unlocked from then on. Until the failure is recorded, another task may run
+    /// another copy of the same event, but this task must not run it again.
     pub fn note_end(&self, run: HandlerRun) {
         let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
         ended.push((try_id(), run));
     }
 
-    /// Returns whether the store has shown to this task that the handler run ended its transaction.
+    /// Returns whether the store has reported to this task that the handler run ended its
+    /// transaction.
     pub fn has_ended(&self, run: &HandlerRun, id_decides: bool) -> bool {
         let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
         let task = try_id();
@@ -82,7 +83,7 @@ impl Process {
         self.unless_dead().await;
     }
 
-    /// Returns while the process is alive, and waits for ever once it is dead.
+    /// Returns at once while the process is alive. Never returns once the process is dead.
     pub async fn unless_dead(&self) {
         if self.is_dead() {
             std::future::pending::<()>().await;

@@ -15,7 +15,7 @@ use crate::fault::Fault;
 /// The only source of a run. Its requests are signed as Begini signs them.
 pub(crate) const SOURCE: &str = "begini";
 
-/// The event types, each with the routes that take it.
+/// The event types, each with the routes whose patterns match it.
 const KINDS: &[(&str, &[&str])] = &[
     ("ios_score.complete", &["scores", "audit"]),
     ("android_score.complete", &["scores"]),
@@ -23,8 +23,8 @@ const KINDS: &[(&str, &[&str])] = &[
     ("other.thing", &["unrouted"]),
 ];
 
-/// The routes with their topic patterns. The last has no pattern: it takes what no other route
-/// takes.
+/// The routes with their topic patterns. The last one has no pattern, and matches every topic that
+/// no other route matches.
 pub(crate) const ROUTES: &[(&str, &str)] = &[
     ("scores", "begini.*_score.complete"),
     ("audit", "begini.ios_score.*"),
@@ -55,7 +55,8 @@ pub(crate) struct Scenario {
     pub batch_max: usize,
     pub concurrency: NonZeroUsize,
     pub prefetch: u16,
-    /// The number of attempts in a round.
+    /// The most attempts in a round, which is the series of attempts before an event becomes a dead
+    /// letter.
     pub attempts: u32,
     pub on_conflict: OnConflict,
     pub schedule_interval: Duration,

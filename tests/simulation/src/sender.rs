@@ -23,16 +23,16 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(crate) struct Accepted {
     pub receipt: ReceiptId,
     pub body: Bytes,
-    /// The ingest that answered 200.
+    /// The ingest that answered the request with 200.
     pub by: Arc<Process>,
 }
 
 enum PostResult {
     Accepted(ReceiptId, Arc<Process>),
-    /// The ingest answered 503: the sender must try again later.
+    /// The ingest answered 503, so that the sender must try again later.
     Later,
     Refused(StatusCode),
-    /// The sender got no response: the webhook may have been accepted.
+    /// The sender got no response. The webhook may have been accepted.
     Nothing,
 }
 

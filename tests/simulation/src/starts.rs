@@ -10,13 +10,13 @@ use crate::tables::Tables;
 /// it is cut short.
 const PROVEN_DEATHS: usize = 3;
 
-/// The number of such deaths when some of the processes had completed no other event before.
+/// The number of such deaths when some processes had completed no other event before.
 const ALL_DEATHS: usize = 10;
 
 impl Tables {
-    /// Records a counted start. A process counts a start once. A process that got no answer counts
-    /// it again, and the store takes that for a new start when another process has counted in
-    /// between.
+    /// Records a counted start. A process counts a start once. A process that got no answer repeats
+    /// the call, and the store takes the repetition for a new start when another process has
+    /// counted a start of the event in the meantime.
     pub fn started(&mut self, on: (RouteName, Start), name: &str, kind: StartKind) {
         let again = (on.0.clone(), on.1, name.to_owned());
         let starters = self.starters.entry(on).or_default();
@@ -36,10 +36,10 @@ impl Tables {
     /// Records that an event is quarantined, and returns whether enough processes have died while
     /// it ran in isolation.
     ///
-    /// The store knows only the last process that counted a start, so two kinds of starts count
-    /// although no process died: a start whose answer was lost, which cannot be taken back once
-    /// another process has counted, and the start of one living process that waits for its claim.
-    /// The second kind may bring the quarantine one death early.
+    /// The store knows only the last process that counted a start, so two kinds of starts count as
+    /// deaths although no process died. One is a start whose answer was lost: its process cannot
+    /// uncount it once another process has counted a start. The other is the start of one living
+    /// process that waits for its claim. The second kind may cause the quarantine one death early.
     pub fn convict(&mut self, route: &RouteName, envelope: &Envelope) -> bool {
         let start = Start::of(envelope);
         let mut proven = Counted::default();
@@ -69,7 +69,7 @@ impl Tables {
     }
 }
 
-/// How many starts of an event count towards its quarantine.
+/// The starts of an event that count towards its quarantine.
 #[derive(Default)]
 struct Counted {
     deaths: usize,
@@ -82,7 +82,7 @@ impl Counted {
         self.is_one_alive |= !has_died;
     }
 
-    /// Returns the largest count that a store may justly give.
+    /// Returns the largest number of deaths that a correct store may report.
     fn at_most(&self) -> usize {
         self.deaths + usize::from(self.is_one_alive)
     }

@@ -154,7 +154,7 @@ impl Store for SimStore {
         let took = match fault {
             Some(Fault::AbortedUnknown) => false,
             Some(Fault::CommittedLate) => {
-                // The process no longer owns the transaction: only the store will end it.
+                // Only the store can end the transaction now. The process has given it up.
                 tx.ended = true;
                 let wait = world.chance.millis(20, 2_500);
                 world.after(wait, move |world| {

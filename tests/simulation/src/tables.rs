@@ -44,7 +44,7 @@ pub(crate) struct Receipt {
     pub word: StoredOutcome,
     pub envelope: Envelope,
     /// The digest of the body of this receipt, when it differs from the stored body of its event.
-    /// Only where the event id alone decides can the two differ.
+    /// The two can differ only where the event id alone decides.
     pub other_digest: Option<ContentDigest>,
 }
 
@@ -60,8 +60,8 @@ pub(crate) struct Retry {
 }
 
 impl Retry {
-    /// Returns whether the event is deferred and not published again yet. Older messages of it in
-    /// the queue must not run it before it is due.
+    /// Returns whether the event is deferred and not published again yet. A worker must not run the
+    /// event before it is due, even if an older message of it is still in the queue.
     pub fn is_put_off(&self, now: Duration) -> bool {
         self.deferred.is_some() && self.queued_at.is_none() && self.not_before > now
     }
@@ -71,7 +71,8 @@ impl Retry {
 pub(crate) struct Dead {
     pub reason: DeadReason,
     pub attempts: u32,
-    /// How often the dead letter was written. More than once in a round is a violation.
+    /// How often the dead letter was written. More than once in a round (the first series of
+    /// attempts, or that after a replay) is a violation.
     pub written: u32,
 }
 
@@ -101,32 +102,33 @@ pub(crate) struct Tables {
     pub dead: BTreeMap<OnRoute, Dead>,
     /// Failed attempts, each with the class of its failure.
     pub failures: BTreeMap<(RouteName, EventId, u32), &'static str>,
-    /// The start markers: counted starts of handlers on redelivered receipts that have not been
-    /// cleared, with the instance that counted last.
+    /// The start markers, which count the handler starts of redelivered receipts and have not been
+    /// cleared. The instance is the one that counted last.
     pub starts: BTreeMap<(RouteName, Start), (StartCounts, Option<InstanceId>)>,
-    /// The processes that have counted a start since the marker was last cleared, with its kind.
+    /// The processes that have counted a start since the marker was last cleared, each with the
+    /// kind of the start.
     pub starters: BTreeMap<(RouteName, Start), Vec<(String, StartKind)>>,
     /// Starts that the store may have counted although the process got an error.
     pub unheard: BTreeSet<(RouteName, Start, String)>,
-    /// Events that were quarantined after enough deaths in isolation.
+    /// Events that were quarantined after enough processes died while they ran only this event.
     pub convicted: BTreeSet<OnRoute>,
     /// Processes that were killed, at random or by a handler, or that could not clear their start
     /// markers when they ended.
     pub deaths: BTreeSet<String>,
     pub effects: Vec<Effect>,
-    /// How often an operator has replayed each.
+    /// How often an operator has replayed each dead letter.
     pub replays: BTreeMap<OnRoute, u32>,
-    /// Claims of transactions that a handler has committed by itself.
+    /// The claims whose transaction a handler has committed by itself.
     pub orphans: BTreeSet<OnRoute>,
-    /// The runs in which a handler rolled its transaction back by itself.
+    /// The handler runs that rolled back their own transaction.
     pub rolled_back: Vec<HandlerRun>,
-    /// What ingests have reported.
+    /// The accept reports of the ingests.
     pub accounts: Accounts,
-    /// The witnesses of store and broker.
+    /// The witness messages, which show whether a store or broker was restored.
     pub witnesses: Witnesses,
     pub away: bool,
     locks: BTreeMap<Key, u64>,
-    /// The number of the process of each open transaction.
+    /// The open transactions, each with the number of its process.
     open: BTreeMap<u64, u64>,
     transactions: u64,
 }
@@ -221,7 +223,8 @@ impl Tables {
         self.dead.insert(on.clone(), dead);
     }
 
-    /// Replays a dead letter as an operator does: the event is due at once, in a new round.
+    /// Replays a dead letter as an operator does. The event is due at once, and gets a further
+    /// round of attempts.
     pub fn replay(&mut self, on: &OnRoute, now: Duration) {
         let Some(claim) = self.claims.get_mut(on) else {
             return;
@@ -256,7 +259,8 @@ impl Tables {
         dead.map(|(on, _)| on.clone()).filter(is_dead).collect()
     }
 
-    /// Commits a transaction from within a handler: its claims stay in the state `Running`.
+    /// Commits a transaction from within a handler. Its claims stay in the state `Running`, because
+    /// the commit misses their outcome.
     pub fn commit_early(&mut self, tx: u64, claimed: Vec<OnRoute>, effects: Vec<Effect>) {
         for on in claimed {
             let attempts = self.claims.get(&on).map_or(0, |it| it.attempts);
@@ -306,11 +310,11 @@ impl Tables {
         }
         let redo = envelope.redo?;
         if self.replays.contains_key(&(route.clone(), envelope.event)) {
-            // The retry in the store may belong to a later replay, which has the same attempt.
+            // The retry in the store may belong to a later replay with the same attempt number.
             return None;
         }
         let retry = self.retries.get(&(route.clone(), envelope.event))?;
-        // A deferred event is published again, perhaps before this message is acknowledged.
+        // A deferred event may be published again before this message is acknowledged.
         let same = retry.attempt == redo.attempt && retry.deferred.is_none();
         same.then(|| format!("attempt {} still waits", redo.attempt))
     }

@@ -21,7 +21,7 @@ const LOCK_DEADLINE: Duration = Duration::from_secs(3);
 pub(crate) struct SimTx {
     pub process: Arc<Process>,
     pub id: u64,
-    /// What the transaction was opened for, as the trace says it.
+    /// The purpose of the transaction, for the trace.
     pub doing: &'static str,
     pub owned: BTreeMap<OnRoute, OwnedClaim>,
     pub settled: Vec<SettledReceipt>,
@@ -43,11 +43,11 @@ pub(crate) struct SimConnection {
     pub effects: Vec<Effect>,
     /// Whether a statement failed, so that the transaction cannot be committed.
     pub aborted: bool,
-    /// The handler has committed or rolled back by itself.
+    /// Whether the handler has committed or rolled back by itself.
     pub ended: bool,
-    /// Which run of a handler has rolled back.
+    /// The handler run that has rolled back the transaction.
     pub rolled_back: Option<HandlerRun>,
-    /// What the transaction would keep and has claimed.
+    /// The events that a commit stores. `claimed` has the claims that it commits.
     pub events: Vec<Envelope>,
     pub claimed: Vec<OnRoute>,
 }
@@ -125,7 +125,7 @@ impl SimTx {
         }
     }
 
-    /// Takes out the changes that a commit makes.
+    /// Removes from the transaction the changes that a commit makes, and returns them.
     pub fn changes(&mut self) -> Changes {
         Changes {
             by: self.process.name.clone(),
@@ -182,8 +182,8 @@ impl SimConnection {
         Ok(())
     }
 
-    /// A raw roll-back of a handler, which only hookbox may do, too. Later writes commit by
-    /// themselves.
+    /// Rolls back the transaction from within a handler, which only hookbox may do. Later writes of
+    /// the handler are committed one by one.
     pub async fn roll_back(&mut self, run: &HandlerRun) -> Result<(), SimError> {
         statement(&self.process, self.tx, "roll back by itself").await?;
         self.ended = true;
@@ -199,7 +199,7 @@ impl SimConnection {
         Ok(())
     }
 
-    /// Runs a statement that the store refuses because of a defect of the handler.
+    /// Runs a statement that the store rejects because of a defect of the handler.
     pub async fn refused(&mut self) -> Result<(), SimError> {
         statement(&self.process, self.tx, "break a constraint").await?;
         self.aborted = true;
@@ -302,7 +302,7 @@ pub(crate) struct Changes {
 }
 
 impl Changes {
-    /// Commits the changes, and returns whether it did: only an open transaction can be committed.
+    /// Commits the changes if the transaction is still open, and returns whether it was.
     pub fn apply(self, world: &World) -> bool {
         let mut state = world.state();
         if !state.tables.is_open(self.tx) {

@@ -1,18 +1,19 @@
-//! Witnesses: the copies of the store's position that the broker holds. In a run the store is never
+//! The witness messages, which the broker keeps. Each has a copy of the store's position, so that
+//! hookbox detects that a store or broker was restored from a backup. In a run the store is never
 //! restored and the broker never replaced, so the two must never contradict each other.
 //!
-//! Nothing in this file is random: every fifth publish loses its confirm. The random numbers of a
-//! run are therefore the same with and without witnesses.
+//! Nothing in this file is random: every fifth publish of a witness message loses its confirm. The
+//! random numbers of a run are therefore the same with and without witness messages.
 
 use hookbox_driver::{Mismatch, NextWitness, WITNESS_INGESTS_MAX, WITNESSES_KEPT, WitnessPosition};
 use hookbox_event::{Incarnation, ReportedUpTo, RouteName, Timestamp, Witness};
 
 use crate::accounts::Accounts;
 
-/// Of every this many publishes, the last is stored and its confirm is lost.
+/// The confirm of every fifth publish is lost, although the message is stored.
 const CONFIRMS_LOST: u64 = 5;
 
-/// The witnesses as the store and as the broker know them.
+/// The witness messages as the store knows them and as the broker keeps them.
 #[derive(Default)]
 pub(crate) struct Witnesses {
     newest: Option<Witness>,
@@ -22,8 +23,8 @@ pub(crate) struct Witnesses {
 }
 
 impl Witnesses {
-    /// Returns, as the store, what to publish next. An error describes a contradiction between
-    /// store and broker, which must never exist in a run.
+    /// Acts as the store, and returns what to publish next. An error describes a contradiction
+    /// between store and broker, which must never exist in a run.
     pub fn take(
         &mut self,
         found: &[Witness],
@@ -33,7 +34,8 @@ impl Witnesses {
     ) -> Result<NextWitness, String> {
         let next = self.position(accounts).take(found, now, routes);
         match &next {
-            // Another worker may have published and had it confirmed since the broker was read.
+            // A newer witness message, of another worker, may have been confirmed since this worker
+            // read the broker.
             NextWitness::Unchanged | NextWitness::Mismatch(Mismatch::BrokerBehind(_)) => {}
             NextWitness::Mismatch(mismatch) => return Err(mismatch.describe()),
             NextWitness::Publish(witness) => self.newest = Some(witness.clone()),
@@ -41,12 +43,12 @@ impl Witnesses {
         Ok(next)
     }
 
-    /// Records, as the store, that the broker confirmed a witness.
+    /// Acts as the store, and records that the broker confirmed a witness message.
     pub fn confirm(&mut self, sequence: u64) {
         self.confirmed = self.confirmed.max(sequence);
     }
 
-    /// Stores a witness, as the broker, and returns whether the broker confirms it.
+    /// Acts as the broker: stores a witness message, and returns whether its confirm arrives.
     pub fn publish(&mut self, witness: &Witness) -> bool {
         self.held.push(witness.clone());
         let kept = WITNESSES_KEPT as usize;
@@ -56,13 +58,13 @@ impl Witnesses {
         !self.published.is_multiple_of(CONFIRMS_LOST)
     }
 
-    /// Returns the witnesses that the broker holds.
+    /// Returns the witness messages that the broker keeps.
     pub fn held(&self) -> Vec<Witness> {
         self.held.clone()
     }
 
-    /// Returns a violation when, at the end of the run, the broker holds a witness that the store
-    /// has not committed, or has lost one that it confirmed.
+    /// Returns a violation when, at the end of the run, the broker has a witness message that the
+    /// store has not committed, or has lost one that it confirmed.
     pub fn check(&self, accounts: &Accounts) -> Option<String> {
         let mismatch = self
             .position(accounts)

@@ -1,4 +1,4 @@
-//! Faults between ingest and the broker, and the cases that hold under them.
+//! The fault cases between ingest and the broker.
 
 use crate::case::{Case, Proof};
 use crate::fault::Fault::{

@@ -1,4 +1,4 @@
-//! Faults of a cluster of three RabbitMQ nodes, and the cases that hold under them.
+//! The fault cases of a cluster of three RabbitMQ nodes.
 
 use crate::case::{Case, Proof};
 

@@ -1,4 +1,4 @@
-//! Faults of one SQLite file that is both broker and store, and the cases that hold under them.
+//! The fault cases of one SQLite file that is both broker and store.
 
 use crate::case::{Case, Proof};
 use crate::fault::Fault::{LockStore, LongReader};

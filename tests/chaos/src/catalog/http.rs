@@ -1,4 +1,4 @@
-//! Faults of HTTP clients, of a drain and of all parts at once, and the cases that hold under them.
+//! The fault cases of HTTP clients, of a drain and of faults in all parts at once.
 
 use crate::case::{Case, Proof};
 use crate::fault::Fault::{KillWorker, TermIngest, TermWorker};

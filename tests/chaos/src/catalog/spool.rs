@@ -1,4 +1,4 @@
-//! Faults while ingest accepts events into its spool, and the case that holds under them.
+//! The fault case in which ingest accepts events into its spool.
 
 use crate::case::{Case, Proof};
 use crate::pair::SERVERS;

@@ -1,4 +1,4 @@
-//! Faults between the worker and PostgreSQL, and the cases that hold under them.
+//! The fault cases between the worker and PostgreSQL.
 
 use crate::case::{Case, Proof};
 use crate::fault::Fault::{

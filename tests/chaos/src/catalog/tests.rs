@@ -48,7 +48,8 @@ fn every_test_that_is_named_is_there() {
     assert_eq!(missing, Vec::<String>::new());
 }
 
-/// Returns the folder of a package: what ships is in `crates`, and what checks it in `tests`.
+/// Returns the folder of a package. Packages that ship are in `crates`, and packages that test them
+/// are in `tests`.
 fn folder_of(package: &str) -> PathBuf {
     let ships = path("crates").join(package);
     if ships.exists() {

@@ -1,4 +1,4 @@
-//! Faults between the broker and the worker, and the cases that hold under them.
+//! The fault cases between the broker and the worker.
 
 use crate::case::{Case, Proof};
 use crate::fault::Fault::{FreezeWorker, KillWorker};

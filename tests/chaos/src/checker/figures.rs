@@ -17,8 +17,8 @@ pub struct Figures {
     pub lost: u64,
     /// The number of events with more than one effect.
     pub doubled: u64,
-    /// The number of events that have an effect although the sender got no response: the event was
-    /// stored and the response was not sent.
+    /// The number of events that have an effect although the sender got no response. Such an event
+    /// was stored, and its response was lost.
     pub stored_unanswered: u64,
 }
 

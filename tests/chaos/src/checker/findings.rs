@@ -54,7 +54,7 @@ impl Display for Broken {
 
 impl std::error::Error for Broken {}
 
-/// Returns the figures of a failed check; zeros when another error ended the case.
+/// Returns the figures of a failed check. They are zeros when another error ended the case.
 pub fn figures_of(error: &anyhow::Error) -> Figures {
     let broken = error.chain().find_map(|cause| cause.downcast_ref());
     broken.map_or_else(Figures::default, |it: &Broken| it.figures)

@@ -1,4 +1,5 @@
-//! Reads the rows of the store for the events of one journal, without any code of hookbox.
+//! Reads the rows of the store for the events of one journal, which is the client's record of its
+//! requests and their responses. It uses no code of hookbox.
 
 use std::collections::BTreeMap;
 
@@ -58,7 +59,8 @@ impl Stored {
     }
 }
 
-/// Returns the SQL condition for receipts that may belong to the journal.
+/// Returns the SQL condition for receipts from the journal's oldest receipt on. Older receipts
+/// belong to earlier journals.
 fn since(sql: &Sql, journal: &Journal) -> String {
     match journal.first_receipt() {
         Some(first) if sql.is_postgres() => format!("receipt_id >= '{first}'"),
@@ -67,8 +69,8 @@ fn since(sql: &Sql, journal: &Journal) -> String {
     }
 }
 
-/// Returns the SQL query for the events to check: those of the journal's receipts, and those with
-/// effects whose requests got no response.
+/// Returns the SQL query for the ids of the events to check. These are the events of the journal's
+/// receipts, and the events that have an effect although their request got no response.
 fn events(sql: &Sql, journal: &Journal) -> String {
     let since = since(sql, journal);
     let of = |table| {

@@ -9,15 +9,16 @@ use super::{AGAIN_MAX, Course};
 use crate::fault::pause;
 use crate::publish::publish;
 
-/// A message that is not an envelope, so that its dead letter has a reason of its own.
+/// A message that is not an envelope. Its dead letter therefore has a reason that no other dead
+/// letter of the case has.
 const STRANGE: &[u8] = b"not one of ours";
 
 /// The number of workers in each case.
 const WORKERS: usize = 2;
 
 impl Course {
-    /// Publishes a message to the dead-letter queue while the queue has a replica on a node that
-    /// will be lost.
+    /// Publishes a message that cannot be decoded to the dead-letter queue, while one of the
+    /// queue's replicas is on the node that will be lost.
     pub(super) fn put_into_the_dead_queue(&self) -> Result<()> {
         let queue = format!("hookbox.{}.dead", self.world.environment);
         publish(&self.cluster.url(&[1]), &queue, STRANGE)

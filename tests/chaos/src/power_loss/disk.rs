@@ -39,7 +39,7 @@ enum File {
 enum What {
     Write,
     Truncate,
-    /// All writes before a position of the recording are durable.
+    /// Makes all writes before a position of the recording durable.
     Sync,
 }
 
@@ -61,7 +61,7 @@ struct Done {
 pub struct Files {
     pub database: Vec<u8>,
     pub log: Vec<u8>,
-    /// The number of unsynced writes, and how many of them survived.
+    /// The number of unsynced writes. `kept` is how many of them survived.
     pub unsynced: usize,
     pub kept: usize,
 }
@@ -131,8 +131,8 @@ impl Disk {
         Ok(log.len())
     }
 
-    /// Returns the contents of the disk if the power had failed at that moment or soon after, when
-    /// there were the most unsynced writes.
+    /// Returns the contents of the disk if the power had failed at that moment, or soon after it,
+    /// where the number of unsynced writes is highest.
     ///
     /// # Errors
     /// When the recording cannot be read.
@@ -217,9 +217,9 @@ impl Done {
     }
 }
 
-/// Returns the position in the recording at which the power fails: from a moment on, right before
-/// the next sync of the write-ahead log that has something to sync. Returns the moment itself when
-/// there is none.
+/// Returns the position in the recording at which the power fails. It is right before the first
+/// sync of the write-ahead log after the moment that makes several writes durable. When there is no
+/// such sync, it is the moment itself.
 fn fullest(all: &[Done], moment: u64) -> u64 {
     let mut open = 0;
     for done in all.iter().filter(|done| done.file == File::Log) {

@@ -201,8 +201,8 @@ mod tests {
         std::fs::read_to_string(path(PAGE)).unwrap()
     }
 
-    /// Returns the names of tests in a line of a table: those after a package, or in the last
-    /// column of an invariant.
+    /// Returns the names of the tests in one line of a table. In a line of a case they follow the
+    /// name of a package; in a line of an invariant they are in the last column.
     fn tests(line: &str) -> Vec<&str> {
         let proofs = line.split(" | ").last().unwrap_or_default();
         let proofs = proofs.trim_end_matches(" |").split("; ");

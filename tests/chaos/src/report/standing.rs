@@ -132,7 +132,8 @@ fn wanted(case: &Case, layer: Layer) -> BTreeSet<String> {
     keys
 }
 
-/// Describes the results of one layer by its oldest one, because all others are newer.
+/// Describes the results of one layer by the oldest result, because it bounds the age of all the
+/// others.
 fn part(layer: Layer, held: &[&Row], wanted: usize) -> Option<String> {
     let oldest = held.iter().min_by(|a, b| a.date.cmp(&b.date))?;
     let of = match (held.len(), wanted) {

@@ -11,7 +11,7 @@ impl World {
     /// Checks that no process has ended by itself with an error.
     ///
     /// # Errors
-    /// When a process has ended so.
+    /// When a process has ended with an error.
     pub fn ended_well(&self) -> Result<()> {
         let ends = self.ends.join("; ");
         ensure!(

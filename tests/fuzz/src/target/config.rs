@@ -51,7 +51,7 @@ impl Target for Configs {
         let Ok(text) = std::str::from_utf8(input) else {
             return Ok(0);
         };
-        // The folder of this file does not exist, so that files that the config names are missing.
+        // This folder does not exist. Files that the config names are therefore missing.
         let path = Path::new("/hookbox-fuzz/hookbox.toml");
         let env = |name: &str| match name {
             "SECRET" => Some(SECRET.to_owned()),

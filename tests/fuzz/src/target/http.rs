@@ -21,8 +21,8 @@ use tokio::runtime::Runtime;
 
 use super::{Target, class};
 
-/// A time longer than every deadline of a connection. A connection that still exists then never
-/// ends.
+/// A time longer than every deadline of a connection. A connection that is still open after it
+/// would never end.
 const CONNECTION_MAX: Duration = Duration::from_secs(300);
 
 /// The number of bytes that fit into the simulated connection.
@@ -35,7 +35,7 @@ const BODIES: [&[u8]; 4] = [
     b"payload=%7B%22event%22:%22a+b%22%7D",
 ];
 
-/// The JSON that ingest extracts from the last of these bodies when the content type is that of a
+/// The JSON that ingest extracts from the last body in `BODIES` when the content type is that of a
 /// form.
 const IN_THE_FORM: &[u8] = b"{\"event\":\"a b\"}";
 
@@ -196,7 +196,7 @@ impl Target for Connections {
             let mut form = format!("{typed}\r\n").into_bytes();
             form.extend_from_slice(body);
             seeds.push(form);
-            // A chunked request, and two requests one after the other.
+            // Adds a chunked request, and two requests on one connection.
             let chunked = head.replace(
                 &format!("content-length: {}", body.len()),
                 "transfer-encoding: chunked",

@@ -49,7 +49,7 @@ impl Target for Identities {
         let document = match scan(input, &self.pointers) {
             Ok(document) => document,
             Err(error) => {
-                // A handler must not be able to parse as JSON what `scan` refuses.
+                // A body that `scan` rejects must not be valid JSON for a handler.
                 let is_json = serde_json::from_slice::<serde_json::Value>(input).is_ok();
                 return if is_json {
                     Err(format!(
