@@ -31,8 +31,8 @@ pub(crate) fn attribute(
         // Only an event whose handler ran can be deferred: an event that is given up without a run,
         // for example a conflict, cannot.
         (CommitError::Fault(fault), [only]) if ran => match fault.kind() {
-            // A check that the handler left to the commit, for example a deferred constraint, met
-            // this fault.
+            // This fault came from a check that runs only at the commit, for example a deferred
+            // constraint.
             kind @ (FaultKind::Contention | FaultKind::MissingRight) => {
                 let failure = HandlerFailure {
                     cause: FailureCause::Fault(kind),

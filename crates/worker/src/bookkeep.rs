@@ -55,7 +55,7 @@ impl<S: Store> Bookkeeper<S> {
     }
 
     /// Stores accept reports until the shutdown, or until the broker or the store has a fault.
-    /// Reports that are in flight then are put back.
+    /// Reports that are in flight at that time are put back on the queue.
     async fn take(
         &self,
         subscription: &mut dyn Subscription,
@@ -79,7 +79,8 @@ impl<S: Store> Bookkeeper<S> {
             };
             tokio::select! {
                 biased;
-                // A queue that delivers a report does not show yet that the store takes the report.
+                // That the queue delivers reports does not show that the store is available again.
+                // Only a stored report does.
                 worked = work => {
                     worked?;
                     pause.over();

@@ -12,8 +12,8 @@ pub(crate) struct ClaimedEvent {
     pub envelope: Envelope,
     pub attempt: u32,
     pub attempts_before: u32,
-    /// For a conflict that is an event of its own: the event whose id was received with another
-    /// body.
+    /// The other event, if this one is a conflict that is processed as an event of its own: the
+    /// event whose id was received with another body.
     pub conflict_with: Option<EventId>,
     /// The content digest of the receipt's own body, if the event was stored with another body.
     pub other_digest: Option<ContentDigest>,

@@ -12,11 +12,12 @@ pub(crate) struct Claim {
     /// The envelope, with the event id that was claimed and the body that the handler gets.
     pub envelope: Envelope,
     pub claimed: Claimed,
-    /// For a conflict that is an event of its own: the event whose id was received with another
-    /// body.
+    /// The other event, if this one is a conflict that is processed as an event of its own: the
+    /// event whose id was received with another body.
     pub conflict_with: Option<EventId>,
-    /// The content digest of the receipt's own body, where the config lets the id decide and the
-    /// event was stored with another body.
+    /// The content digest of the receipt's own body. It is set only if the event was stored with
+    /// another body, and the config says that the event id decides which event a receipt belongs
+    /// to.
     pub other_digest: Option<ContentDigest>,
 }
 
@@ -56,9 +57,10 @@ pub(crate) async fn claim<S: Store>(
     Ok(claims)
 }
 
-/// Returns whether the handler would run for an envelope now; it claims the event and rolls back.
-/// If another process has the event in flight, perhaps through a copy of the message, the claim
-/// waits, so that processes that only wait for each other are not counted as deaths.
+/// Returns whether the handler would run for an envelope now. To find out, it claims the event and
+/// rolls back. If another process has the event in flight, perhaps through a copy of the message,
+/// the claim waits. So a process that only waits for another one does not count a start, which
+/// could later be taken for the death of a process.
 pub(crate) async fn would_run<S: Store>(
     context: &RouteContext<'_, S>,
     envelope: &Envelope,
@@ -113,9 +115,9 @@ async fn claim_as_own<S: Store>(
     Ok(claims.map(claim).collect())
 }
 
-/// Claims each conflict as the event that is stored. This route may not have claimed that event
-/// yet: its first body may have been for other routes only, or may still wait behind this one. Then
-/// the handler runs with the stored body, as it would for a retry.
+/// Claims each conflict as the event that is stored under the same id. This route may not have
+/// claimed that event yet: its first body may have been for other routes only, or may still wait in
+/// the queue behind this one. Then the handler runs with the stored body, as it would for a retry.
 async fn claim_by_id<S: Store>(
     store: &S,
     tx: &mut S::Tx,

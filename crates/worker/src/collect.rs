@@ -20,7 +20,7 @@ use crate::route_context::RouteContext;
 use crate::slot::Slot;
 use crate::work::Work;
 
-/// The most dead messages in flight. Dead messages are rare, and a handful keeps memory small.
+/// The most dead messages in flight. Dead messages are rare, and eight use little memory.
 const PREFETCH: u16 = 8;
 
 /// The route of a dead message whose queue is not known any more.

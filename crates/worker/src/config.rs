@@ -26,8 +26,9 @@ pub struct Config<S: Store> {
     /// Whether this worker moves the broker's dead messages and accept reports into the store. Any
     /// number of workers may do so.
     pub collect: bool,
-    /// Whether this worker keeps the store's newest witness at the broker. Off where store and
-    /// broker are one file: restoring one of them then restores the other too.
+    /// Whether this worker keeps the store's newest witness message at the broker; the witness
+    /// shows later whether the store or the broker was restored to an older state. Off where store
+    /// and broker are one file, because restoring one of them then restores the other too.
     pub witness: bool,
 }
 

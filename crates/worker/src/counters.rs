@@ -50,7 +50,8 @@ pub struct RouteCounters {
     pub running: AtomicU64,
     /// The number of seconds for which nothing was settled although something was in flight.
     pub standstill_s: AtomicU64,
-    /// Whether the route has been at a standstill for longer than its running handlers explain.
+    /// Whether the route is at a standstill: it has settled nothing for longer than the time limit
+    /// of its running handlers explains.
     pub stalled: AtomicBool,
     /// The database rights that the route's handler lacks.
     pub(crate) rights: Rights,
@@ -79,8 +80,8 @@ impl Drop for Counted<'_> {
 }
 
 impl RouteCounters {
-    /// Returns what the route's handler lacks in the database while the route is paused for it, as
-    /// text for operators.
+    /// Returns the database rights that the route's handler lacks, as text for operators. `None`
+    /// unless the route is paused for that reason.
     pub fn missing_right(&self) -> Option<String> {
         self.rights.missing()
     }

@@ -20,7 +20,8 @@ pub(crate) struct Inner<S: Store> {
     pub rng: Arc<dyn Rng>,
     pub config: Config<S>,
     pub counters: Arc<Counters>,
-    /// The id of this process, among all processes that ever set a start marker.
+    /// The id of this process. It differs from that of every other process that ever set a start
+    /// marker, which is a row that counts the start of a handler.
     pub id: InstanceId,
     /// The number of faults of the store that any part of this worker has met.
     pub store_faults: AtomicU64,
@@ -28,8 +29,9 @@ pub(crate) struct Inner<S: Store> {
     pub isolation: Isolation,
     /// The start markers that this process has set.
     pub own_markers: OwnMarkers,
-    /// The highest sequence number of a witness that this process has read or published. If the
-    /// broker returns only lower ones, it did not return all that it holds.
+    /// The highest sequence number of a witness message (which shows whether store or broker was
+    /// restored) that this process has read or published. If the broker returns only lower ones, it
+    /// did not return all witnesses that it holds.
     pub witness_known: AtomicU64,
     /// Cancelled when a drain has reached its deadline.
     pub cut: CancellationToken,

@@ -45,7 +45,8 @@ impl Json for Exact {
     type PreparedKey = String;
     type StringBuffer = Instance;
 
-    // A lookup in a `BTreeMap` compares the key with several others, so it costs several steps.
+    // A lookup in a `BTreeMap` compares the key with several others, so a lookup is not as cheap as
+    // one comparison.
     const KEYS_PER_LOOKUP: usize = 2;
     const ACYCLIC: bool = true;
 

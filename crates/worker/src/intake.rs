@@ -1,4 +1,5 @@
-//! Messages of the broker that are in flight, decoded into envelopes and into bytes that are none.
+//! Messages of the broker that are in flight, decoded into envelopes. Bytes that are not an
+//! envelope are kept apart.
 
 use std::collections::{HashMap, HashSet};
 
@@ -21,8 +22,8 @@ pub(crate) struct Intake {
 #[derive(Default)]
 pub(crate) struct Contents {
     pub envelopes: Vec<Envelope>,
-    /// The starts that belong to redelivered messages. An event that was in flight when a process
-    /// died is among them.
+    /// The start markers (rows that count the starts of a handler) of the redelivered messages. An
+    /// event that was in flight when a process died is among them.
     pub redelivered: HashSet<Start>,
     pub undecodable: Vec<Undecodable>,
 }
@@ -70,8 +71,8 @@ impl Intake {
 }
 
 impl Contents {
-    /// Divides the envelopes into rounds. A round contains each event at most once and is no longer
-    /// than a batch. Each round is one transaction, and the receipts of an event keep their order.
+    /// Divides the envelopes into groups for one transaction each. A group contains each event at
+    /// most once and is no longer than a batch. The receipts of an event keep their order.
     pub fn rounds(&self) -> Vec<Vec<&Envelope>> {
         let mut rounds: Vec<Vec<&Envelope>> = Vec::new();
         let mut seen = HashMap::new();

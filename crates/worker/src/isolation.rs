@@ -19,23 +19,25 @@ use tokio_util::sync::CancellationToken;
 use crate::counters::{Counted, Counters};
 use crate::pause::Stopped;
 
-/// How long no other work may be left before an event runs whose isolated run has ended a process
-/// before. It is longer than prefetched messages take to arrive.
+/// How long a process must have had no other work before it runs an event whose isolated run has
+/// already ended with the death of a process. It is longer than prefetched messages take to arrive.
 const IDLE: Duration = Duration::from_secs(1);
 
-/// How long a process that has completed nothing waits without any activity before it runs such an
-/// event: the event may be the only one there is.
+/// How long a process that has completed nothing must be idle before it runs an event whose
+/// isolated run has already ended with the death of a process. That event may be the only one there
+/// is.
 const QUIET: Duration = Duration::from_secs(5);
 
-/// The longest time that such an event waits. A process that has run other work for this long is
-/// not one that is killed all the time.
+/// The longest time that an event waits after its isolated run has ended with the death of a
+/// process. A process that has run other work for this long is not one that is killed all the time.
 const TURN_MAX: Duration = Duration::from_secs(30);
 
-/// How often a waiting event checks whether it may run.
+/// How often such a waiting event checks whether it may run.
 const CHECK_EVERY: Duration = Duration::from_millis(100);
 
-/// How long other work may not start while a suspected event waits for running handlers to end. If
-/// they do not end in this time, other work may start again for as long.
+/// The longest time for which other work may not start while a suspected event waits for running
+/// handlers to end. If they do not end in this time, other work may start again for a period of the
+/// same length.
 const ISOLATE_WAIT: Duration = Duration::from_secs(5);
 
 /// The isolation lock: held shared by ordinary attempts, exclusively by a suspected event.
@@ -44,10 +46,11 @@ pub(crate) struct Isolation {
     lock: RwLock<()>,
     /// The number of ordinary attempts that run, or that wait for an isolated run to end.
     shared: AtomicU64,
-    /// Suspected events that wait or run: for each, the number of deaths during its isolated runs,
-    /// and its ticket number.
+    /// Suspected events that wait or run. Each entry has the number of process deaths during the
+    /// event's isolated runs, and the event's ticket number, which says when it started to wait.
     tickets: Mutex<BTreeSet<(u32, u64)>>,
-    /// How many attempts, ordinary or isolated, have ever entered.
+    /// The number of attempts, ordinary or isolated, that have started or started to wait in this
+    /// process since its start.
     entered: AtomicU64,
 }
 
@@ -71,7 +74,7 @@ pub(crate) struct Ticket<'a> {
 }
 
 impl Isolation {
-    /// Enters ordinary work, and waits while an event runs in isolation.
+    /// Waits while an event runs in isolation, and then admits one ordinary attempt.
     pub async fn shared(&self) -> Shared<'_> {
         self.entered.fetch_add(1, Ordering::Relaxed);
         let counted = Counted::new(&self.shared, 1);
@@ -81,9 +84,10 @@ impl Isolation {
         }
     }
 
-    /// Waits until it is the turn of an event with so many deaths, and until nothing else runs in
-    /// this process. Returns `None` if that takes too long: no other work starts in the meantime,
-    /// and a handler that runs may be held up for hours.
+    /// Waits until it is the turn of a suspected event, and until nothing else runs in this
+    /// process. `deaths` is the number of processes that died during the event's isolated runs.
+    /// Returns `None` if that takes too long, because no other work starts in the meantime, and a
+    /// running handler may be blocked for hours.
     pub async fn isolate(
         &self,
         deaths: u32,
@@ -110,7 +114,8 @@ impl Isolation {
         }
     }
 
-    /// Takes a position among the suspected events, behind those with fewer deaths.
+    /// Takes a position among the waiting suspected events, behind those with fewer process deaths
+    /// in isolation.
     fn ticket(&self, deaths: u32) -> Ticket<'_> {
         let number = self.entered.fetch_add(1, Ordering::Relaxed);
         self.tickets().insert((deaths, number));
@@ -127,7 +132,8 @@ impl Isolation {
 }
 
 impl<'a> Ticket<'a> {
-    /// Waits until it is this event's turn. An event without a death in isolation does not wait.
+    /// Waits until it is this event's turn. An event whose isolated run has never ended with the
+    /// death of a process does not wait.
     pub async fn wait_for_turn(&self, counters: &Counters) {
         if self.deaths == 0 {
             return;
@@ -159,13 +165,15 @@ impl<'a> Ticket<'a> {
         }
     }
 
-    /// Returns a number that grows with every attempt that enters or is completed.
+    /// Returns a number that grows whenever an attempt starts or is completed. If it stays the
+    /// same, the process is idle.
     fn activity(&self, counters: &Counters) -> u64 {
         let entered = self.isolation.entered.load(Ordering::Relaxed);
         entered.wrapping_add(counters.settled())
     }
 
-    /// Returns whether there is work that is less suspicious than this event.
+    /// Returns whether ordinary work, or a suspected event with a better position, is to run before
+    /// this event.
     fn is_behind(&self) -> bool {
         let first = self.isolation.tickets().first().copied();
         self.isolation.shared.load(Ordering::Relaxed) > 0

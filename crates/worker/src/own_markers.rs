@@ -1,4 +1,5 @@
-//! The start markers that this process has set and not cleared yet.
+//! The start markers (rows that count the starts of a handler) that this process has set and not
+//! cleared yet.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -6,8 +7,9 @@ use std::sync::{Mutex, PoisonError};
 use hookbox_driver::{CountedStart, Start, StartCounts, StartKind};
 use hookbox_event::RouteName;
 
-/// The start markers that this process has set and not cleared yet. A process that shuts down in
-/// order has survived them, so its end is not counted as a death.
+/// The start markers, which count the starts of handlers, that this process has set and not cleared
+/// yet. A process that shuts down in an orderly way has survived them, so its end is not counted as
+/// a death.
 #[derive(Default)]
 pub(crate) struct OwnMarkers {
     starts: Mutex<HashMap<RouteName, HashMap<Start, CountedStart>>>,
@@ -20,7 +22,7 @@ impl OwnMarkers {
         self.of_route(route, |own| own.extend(starts.iter().map(marker)));
     }
 
-    /// Records that the store has confirmed the count of this start.
+    /// Records that the store has confirmed that it counted this start of a handler.
     pub fn counted(&self, route: &RouteName, start: Start) {
         self.of_route(route, |own| {
             if let Some(marker) = own.get_mut(&start) {
@@ -29,21 +31,22 @@ impl OwnMarkers {
         });
     }
 
-    /// Returns what this process has counted for this start, if anything.
+    /// Returns how this process has counted the start of this handler, if it has.
     pub fn get(&self, route: &RouteName, start: Start) -> Option<CountedStart> {
         self.of_route(route, |own| own.get(&start).copied())
     }
 
-    /// Returns whether this process has counted the start as one in isolation. The store would
-    /// count it a second time if another process has counted it since, because the store remembers
-    /// only the last process that counted.
+    /// Returns whether this process has counted the start as one in isolation. Then it must not
+    /// count the start again: the store remembers only the last process that counted, so after a
+    /// count of another process it would count this one a second time.
     pub fn is_counted_alone(&self, route: &RouteName, start: Start) -> bool {
         let marker = self.get(route, start);
         marker.is_some_and(|it| it.is_certain && it.kind != StartKind::Shared)
     }
 
-    /// Returns the counts of the store without the start of this process. The process may have lost
-    /// its connection to the broker and received the message again, and it has not died.
+    /// Returns the store's counts of starts without the start that this process has counted itself.
+    /// This process may have lost its connection to the broker and received the message again. It
+    /// has not died, so its own start must not count as a death.
     pub fn without_own(
         &self,
         route: &RouteName,
@@ -60,7 +63,7 @@ impl OwnMarkers {
         self.of_route(route, |own| own.retain(|start, _| !starts.contains(start)));
     }
 
-    /// Returns those of the given starts that this process has counted.
+    /// Returns those of the given start markers that this process has set.
     pub fn among(&self, route: &RouteName, starts: &[Start]) -> Vec<Start> {
         self.of_route(route, |own| {
             let counted = starts.iter().filter(|start| own.contains_key(start));
@@ -122,8 +125,8 @@ mod tests {
         assert_eq!(markers.without_own(&route, start, counts), counts);
         assert!(!markers.is_counted_alone(&route, start));
 
-        // The answer of the store is lost: the start is counted again, and is not taken for a
-        // death.
+        // The answer of the store was lost. The start is counted again, and is not taken for the
+        // death of a process.
         markers.add(&route, StartKind::Isolated, &[start]);
         let others = StartCounts {
             isolated: 2,

@@ -66,8 +66,8 @@ impl<'a> Pause<'a> {
         }
     }
 
-    /// Returns whether contention that was met after a run of this length may end at once: there
-    /// were few faults in a row, and the run did not wait for a lock.
+    /// Returns whether contention may be over soon. That is so if there were few faults in a row,
+    /// and the run, which took the time `took`, did not wait for a lock.
     pub fn is_quick(&self, took: Duration) -> bool {
         self.in_a_row < CONTENTION_MAX && took < QUICK
     }

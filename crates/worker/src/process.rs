@@ -1,5 +1,6 @@
-//! Brings the messages of one take to their outcomes and acknowledges them. Events run in one
-//! transaction together, each in its own transaction, or alone in the process.
+//! Brings the messages that were taken from the queue at once to their outcomes and acknowledges
+//! them. Events run in one transaction together, each in its own transaction, or alone in the
+//! process.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -22,21 +23,22 @@ use crate::suspicion::{Measure, Plan, Suspect};
 use crate::work::Work;
 use crate::{claims, record, start_markers};
 
-/// How long the start counts of an event must stay unchanged before it is quarantined. That is
-/// longer than the single statement by which a living process takes back its own start.
+/// How long the store's counts of a suspected event's starts must stay unchanged before the event
+/// is quarantined. It is longer than the statement takes by which a living process removes the
+/// start that it has counted.
 const CONFIRM_AFTER: Duration = Duration::from_secs(1);
 
-/// The detail of a dead letter whose handler must not run again, and whose event was changed by
-/// another receipt before the end of its transaction could be recorded.
+/// The detail of a dead letter in this case: the handler ended its own transaction, so it must not
+/// run again. Before that could be recorded, another receipt changed the event.
 const ENDED: &str = "the handler ended its own transaction, and the event was changed by another \
                      receipt before that was recorded; whether all of its effects stand is not \
                      known, so it is not run again";
 
-/// The messages of one take, until they have their outcomes.
+/// Messages that were taken from the queue at once, until they have their outcomes.
 pub(crate) struct Process<'a, S: Store> {
     pub context: &'a RouteContext<'a, S>,
     pub work: Work<'a, S>,
-    /// The place that this work takes among the route's transactions.
+    /// The place that this work occupies among the transactions that the route may run at once.
     pub slot: &'a Slot,
 }
 
@@ -82,8 +84,8 @@ impl<S: Store> Process<'_, S> {
             let plan = Plan::new(&round, &redelivered, &counts);
             self.run_shared(&plan.shared, &plan.markers).await?;
             for suspect in &plan.suspects {
-                // The suspect may wait for long, and other work must not wait for the place that it
-                // takes.
+                // The suspected event may wait for a long time. So it first frees its place among
+                // the route's transactions, which other work can then use.
                 self.slot.release();
                 self.run_isolated(suspect).await?;
             }
@@ -91,7 +93,7 @@ impl<S: Store> Process<'_, S> {
         Ok(())
     }
 
-    /// Returns the starts of a round that may have been in flight when a process died.
+    /// Returns the start markers of those events that may have been in flight when a process died.
     fn redelivered(&self, round: &[&Envelope], redelivered: &HashSet<Start>) -> Vec<Start> {
         match self.work {
             Work::Handle(_) => {
@@ -125,7 +127,8 @@ impl<S: Store> Process<'_, S> {
     }
 
     /// Runs several events in one transaction. Returns false if one event keeps the others from
-    /// their outcome, by its failure or by a lock that another session holds.
+    /// their outcome, because its handler fails or because another session holds a lock that it
+    /// needs.
     async fn run_batch(&self, events: &[&Envelope]) -> Result<bool, Stopped> {
         let mut pause = self.context.pause();
         loop {
@@ -219,9 +222,9 @@ impl<S: Store> Process<'_, S> {
     }
 
     /// Runs a suspected event in isolation until it has its outcome. All other work of this process
-    /// stops while it runs. So it runs once at a time, and the other work then gets at least as
-    /// much time before the next run: an event that is kept from its outcome, even for hours, never
-    /// keeps the others from theirs.
+    /// stops during that run. So after each run the other work gets at least as much time before
+    /// the next run. Therefore an event that is kept from its outcome, even for hours, never keeps
+    /// the others from theirs.
     async fn isolate(&self, suspect: &Suspect<'_>) -> Result<(), Stopped> {
         let (context, envelope) = (self.context, suspect.envelope);
         let inner = context.inner;
@@ -229,8 +232,8 @@ impl<S: Store> Process<'_, S> {
         let mut pause = context.pause();
         let (mut is_logged, mut is_marked, mut is_confirmed) = (false, false, false);
         loop {
-            // If another process has the event in flight, this waits for it while other work
-            // continues.
+            // If another process has the event in flight, this call waits for that process, while
+            // other work of this process continues.
             let would_run = || claims::would_run(context, envelope);
             if context.until_done(would_run).await? {
                 match suspect.measure {
@@ -282,8 +285,9 @@ impl<S: Store> Process<'_, S> {
         }
     }
 
-    /// Reads the counts of a suspect again after a while, and returns whether they are unchanged.
-    /// By then, a living process whose run has ended has taken its start back.
+    /// Reads the start counts of a suspected event again after a while, and returns whether they
+    /// are unchanged. A process that lives and has ended its run has removed the start that it
+    /// counted by then.
     async fn confirm(&self, suspect: &mut Suspect<'_>) -> Result<bool, Stopped> {
         tokio::select! {
             biased;
@@ -298,8 +302,9 @@ impl<S: Store> Process<'_, S> {
     }
 
     /// Sets the start marker of an event that runs alone in this process, if its handler would run
-    /// now. This process counts one start however often it runs the handler: two processes that
-    /// each have a copy and wait for each other have not died.
+    /// now. This process counts only one start, however often it runs the handler. Otherwise two
+    /// living processes that each have a copy of the message and wait for each other would count
+    /// starts that look like deaths.
     async fn mark(&self, envelope: &Envelope, is_marked: &mut bool) -> Result<(), Fault> {
         let (context, start) = (self.context, Start::of(envelope));
         *is_marked |= context

@@ -12,7 +12,7 @@ use crate::settle::FailureCause;
 const AFTER_INTERRUPTION: Duration = Duration::from_secs(1);
 
 /// Corrects the result of a run. A handler that ended its transaction must never run again, whether
-/// it then succeeded, failed, panicked or was stopped. The outer error is a fault of the store
+/// it then succeeded, failed, panicked or was stopped. The outer `Err` is a fault of the store
 /// during the proof of a run that had succeeded.
 pub(crate) async fn prove<S: Store>(
     store: &S,

@@ -16,12 +16,12 @@ use crate::intake::Undecodable;
 use crate::pause::Stopped;
 use crate::route_context::RouteContext;
 
-/// The shortest wait of a deferred event: the lock or the right that it waits for may be available
-/// again that soon.
+/// The shortest wait of a deferred event. The lock or the right that the event waits for may be
+/// available again after so short a time.
 const DEFERRED_LEAST: Duration = Duration::from_secs(1);
 
-/// The longest wait of a deferred event, and so the longest time in which the end of a lock is not
-/// noticed.
+/// The longest wait of a deferred event. It is also the longest time until the event notices that
+/// the lock was released.
 const DEFERRED_MOST: Duration = Duration::from_secs(60);
 
 /// Stores bytes that are not an envelope as a dead letter.
@@ -93,8 +93,8 @@ pub(crate) async fn deferral<S: Store>(
     Ok(deferred)
 }
 
-/// Returns how long the event may be deferred in all. A missing right is counted here, and pauses
-/// the route if several events met it.
+/// Returns for how long in total the event may be deferred; `None` means without limit. A missing
+/// right is also counted here, and pauses the route if several events lack one.
 fn age_max<S: Store>(
     context: &RouteContext<'_, S>,
     failed: &FailedAttempt,
