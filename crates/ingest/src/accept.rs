@@ -1,8 +1,8 @@
 //! hookbox's own accept loop: it bounds the number of connections and drains them in order.
 //!
-//! hookbox does not use `axum::serve`: it builds its server without a timer, so hyper's time-out
-//! for reading a request's head has no effect (axum 0.8, tokio-rs/axum#2741), and it does not limit
-//! the number of connections.
+//! hookbox does not use `axum::serve`, because `axum::serve` builds its server without a timer, so
+//! hyper's time-out for reading a request's head has no effect (axum 0.8, tokio-rs/axum#2741), and
+//! it does not limit the number of connections.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,8 +40,9 @@ pub struct DrainTimes {
     pub grace: Duration,
 }
 
-/// Serves until `shutdown`, then drains: readiness turns red at once. After the lead, the listener
-/// and idle connections are closed, and requests in flight are waited for.
+/// Serves until `shutdown`, then drains. `/readyz` reports at once that the ingest is not ready.
+/// After the time `lead`, the listener and idle connections are closed, and requests in flight are
+/// waited for.
 pub async fn serve(
     listener: Listener,
     ingest: Arc<Ingest>,

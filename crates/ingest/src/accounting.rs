@@ -21,13 +21,13 @@ use crate::counters::add;
 /// Report interval. Bounds how many accepted receipts go unreported when the process is killed.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The most receipts in one accept report: about 200 KiB, far below the largest message of a
-/// broker.
+/// The most receipts in one accept report. A report of this size has about 200 KiB, far below the
+/// largest message of a broker.
 const RECEIPTS_MAX: usize = 5_000;
 
-/// The most receipts that wait to be reported: 8 MiB. A thousand receipts a second reach this limit
-/// after ten minutes in which the broker takes events and no accept reports. Further receipts are
-/// counted in a metric and not reported.
+/// The most receipts that wait to be reported; they take 8 MiB of memory. A thousand receipts a
+/// second reach this limit after ten minutes in which the broker takes events and no accept
+/// reports. Further receipts are counted in a metric and not reported.
 const WAITING_MAX: usize = 500_000;
 
 /// The sequence numbers that this ingest has given out and not reported yet.
@@ -43,7 +43,8 @@ struct State {
     next: u64,
     /// The next number to report.
     next_unreported: u64,
-    /// Numbers with a known outcome that are not reported yet, by the first number of each range.
+    /// The sequence numbers with a known outcome that are not reported yet, as ranges. The key is
+    /// the first number of each range.
     decided: BTreeMap<u64, NumberRange>,
     /// The number of receipts in `decided`.
     waiting: usize,
@@ -209,7 +210,7 @@ impl Accounting {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // No code panics while it holds the lock.
+        // No code panics while it holds the lock, so the lock is never poisoned.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -13,8 +13,9 @@ use crate::Limits;
 use crate::body_memory::{BodyRoom, NoRoom};
 use crate::response::NotAccepted;
 
-/// The most bytes that are reserved before the first one has arrived. That is enough for nearly
-/// every webhook, and little memory even for thousands of connections that only announce a body.
+/// The most bytes that are reserved for a body before its first byte has arrived. That is enough
+/// for nearly every webhook, and little memory even for thousands of connections that only announce
+/// a body.
 const RESERVED_MAX: usize = 8 * 1024;
 
 /// How many bytes of a body that is too large are read and discarded. Most senders read no answer

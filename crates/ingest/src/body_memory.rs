@@ -64,7 +64,7 @@ impl BodyMemory {
     }
 
     fn lock(&self) -> MutexGuard<'_, MemoryUse> {
-        // No code panics while it holds the lock.
+        // No code panics while it holds the lock, so the lock is never poisoned.
         self.used.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

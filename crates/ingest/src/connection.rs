@@ -22,8 +22,8 @@ use crate::receive::Peer;
 use crate::write_deadline::WriteDeadline;
 use crate::{Ingest, Limits, router};
 
-/// Serves one connection over any stream until it ends, in the way of [`crate::serve`]. It is for
-/// callers that have no socket.
+/// Serves one connection over any stream until it ends, as [`crate::serve`] does for a socket. This
+/// function is for callers that have no socket.
 pub async fn serve_stream(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     peer: SocketAddr,
@@ -150,7 +150,8 @@ impl Connection {
                     }
                     return;
                 }
-                // The next poll of the connection sees the drain, so that an idle connection ends.
+                // When the connection is polled next, it sees that the drain has started, and ends
+                // if it is idle.
                 () = drain.cancelled(), if !is_draining => is_draining = true,
                 () = cut.cancelled() => return,
             }

@@ -14,8 +14,8 @@ use tokio_util::task::TaskTracker;
 /// is rotated still contains the first failure.
 const WINDOW: Duration = Duration::from_secs(60);
 
-/// The failed requests of this window that have no log line, by the name of their kind. A kind that
-/// is in the map has had its line.
+/// The failed requests of this window that have no log line, by the kind of their failure. For a
+/// kind that is in the map, a log line was already written in this window.
 #[derive(Default)]
 pub(crate) struct FailureLog(Mutex<BTreeMap<&'static str, u64>>);
 

@@ -77,8 +77,9 @@ fn base(
         Identity::SignedId => verified.signed_id().map_or_else(by_body, |id| {
             EventId::from_fields(&source.name, &[Scalar::String(id.to_owned())])
         }),
-        // The number alone is never the identity: an attacker who replays a captured request could
-        // write any number on it, and would hide the event that the number belongs to (H12).
+        // The delivery number alone is never the identity of an event, because an attacker who
+        // replays a captured request could write any number on it, and would hide the event that
+        // the number belongs to (H12).
         Identity::Delivery(name) => header_text(headers, name)
             .map_or_else(by_body, |number| EventId::of_delivery(&by_body(), &number)),
         Identity::Pointers(_) | Identity::Body => by_body(),

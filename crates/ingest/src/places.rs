@@ -290,7 +290,7 @@ impl Places {
     }
 
     fn lock(&self) -> MutexGuard<'_, PlaceTable> {
-        // No code panics while it holds the lock.
+        // No code panics while it holds the lock, so the lock is never poisoned.
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -36,7 +36,7 @@ pub(crate) struct ReadDeadline<S> {
     timer: Pin<Box<Sleep>>,
 }
 
-/// What the stream waits for while no request is open.
+/// What the stream waits for while no request is under way.
 #[derive(Clone, Copy)]
 enum Wait {
     /// The first byte of a head, for which the stream has waited since this time.
@@ -180,7 +180,8 @@ impl<S> ReadDeadline<S> {
             if now >= since + self.idle_deadline || is_wanted {
                 return Poll::Ready(Ok(()));
             }
-            // The timer runs again from time to time, because a place may become wanted later.
+            // The timer runs again from time to time, because a later connection may need the place
+            // of this one.
             let next = (now + self.head_deadline).min(since + self.idle_deadline);
             self.timer.as_mut().reset(next);
         }
@@ -243,7 +244,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for ReadDeadline<S> {
             if let Wait::FirstByte { .. } = this.wait {
                 this.idle_from(Instant::now());
             }
-            // hyper has read ahead while the request was open, and reads again only when it is
+            // hyper has read ahead while the request was under way, and reads again only when it is
             // woken.
             if this.overdue(context).is_ready() {
                 context.waker().wake_by_ref();

@@ -164,8 +164,8 @@ async fn take(
     let announced = match body::check_head(&head.headers, &ingest.limits) {
         Ok(announced) => announced,
         Err(why) => {
-            // A sender that waits for `100 Continue` has not sent its body yet; the answer prevents
-            // it.
+            // A sender that waits for `100 Continue` has not sent its body yet, and does not send
+            // it after this answer.
             if !head.headers.contains_key(EXPECT) {
                 body::discard(body, Instant::now(), &ingest.limits).await;
             }

@@ -72,7 +72,7 @@ struct Shared {
     stop: CancellationToken,
 }
 
-/// What the spool holds for the broker, without the messages that the broker refuses.
+/// What the spool holds for the main broker. Messages that the main broker refuses are not counted.
 #[derive(Clone, Copy, Default)]
 struct SpoolContents {
     messages: u64,
@@ -160,8 +160,9 @@ impl Shared {
         }
     }
 
-    /// Gives something to the broker if it takes publishes, and otherwise spools it. `events` is
-    /// the number of events that the counters add for it.
+    /// Publishes to the main broker with the future `given` if the broker takes publishes, and
+    /// otherwise spools with the future `kept`. `events` is the number of events that the counters
+    /// add for it.
     async fn give_or_keep(
         &self,
         events: u64,

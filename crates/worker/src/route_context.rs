@@ -47,13 +47,13 @@ impl<'a, S: Store> RouteContext<'a, S> {
     pub async fn wait(&self, pause: &mut Pause<'_>, fault: &Fault) -> Result<(), Stopped> {
         match fault.kind() {
             FaultKind::Unavailable => add(&self.inner.store_faults, 1),
-            // A store that reports one of these faults is available.
+            // The store has answered with one of these faults, so it is available.
             FaultKind::Contention | FaultKind::MissingRight | FaultKind::Internal => {}
         }
         self.wait_uncounted(pause, fault).await
     }
 
-    /// Waits after a fault that does not show that the store is unavailable.
+    /// Waits after a fault, without counting it as one that shows that the store is unavailable.
     pub async fn wait_uncounted(
         &self,
         pause: &mut Pause<'_>,

@@ -20,7 +20,7 @@ use crate::work::Work;
 /// longer was unavailable when the request was sent.
 const PING_MAX: Duration = Duration::from_millis(500);
 
-/// What was being done when a handler met a fault.
+/// The operation that is named in the fault when a handler's statement failed.
 const STATEMENT: &str = "run a handler's statement";
 
 /// What is left to do with an event after a run.
@@ -45,7 +45,8 @@ pub(crate) struct Run<'a, S: Store> {
 }
 
 impl<'a, S: Store> Run<'a, S> {
-    /// Begins a run, and notes the state that its end is compared with.
+    /// Begins a run. Notes the number of store faults so far, which is compared with the number at
+    /// the end of the run.
     pub fn begin(context: &'a RouteContext<'a, S>, work: Work<'a, S>) -> Self {
         Self {
             context,
@@ -73,8 +74,9 @@ impl<'a, S: Store> Run<'a, S> {
             }
             Err(AttemptError::Handler(failed)) => failed,
             Err(AttemptError::Fault(fault)) => return self.wait(pause, &fault).await,
-            // With one event in the transaction, such an error is attributed to its handler. If no
-            // handler ran, only this worker can have broken the transaction.
+            // If one event's handler ran in the transaction, a broken transaction is attributed to
+            // that handler, in the case above. Here no handler ran, so only this worker can have
+            // broken it.
             Err(AttemptError::Broken { why }) => {
                 let doing = "commit without a handler";
                 let fault = Fault::new(FaultKind::Internal, doing, why);
@@ -85,8 +87,8 @@ impl<'a, S: Store> Run<'a, S> {
         if cause == FailureCause::TimedOut && self.was_store_unavailable().await {
             let doing = "hear from the store within the handler's time limit";
             let fault = Fault::plain(FaultKind::Unavailable, doing);
-            // This fault is not counted as one of the store: otherwise two handlers that hang would
-            // excuse each other for ever.
+            // This fault is not counted as a fault of the store. Otherwise two handlers that hang
+            // would each see a store fault during its run, and would be excused for ever.
             self.context.wait_uncounted(pause, &fault).await?;
             return Ok(Conclusion::RunAgain);
         }
@@ -115,8 +117,8 @@ impl<'a, S: Store> Run<'a, S> {
         match record::deferral(self.context, failed, reason).await? {
             Deferred::Recorded => Ok(Conclusion::Settled),
             Deferred::Superseded => Ok(Conclusion::RunAgain),
-            // The event was deferred for longer than allowed while others succeeded, so the fault
-            // is its own from now on, and this run counts as an attempt.
+            // The event was deferred for longer than allowed while other events succeeded. So the
+            // fault is attributed to the event from now on, and this run counts as an attempt.
             Deferred::Expired => {
                 let cause = FailureCause::Returned(Class::Transient { wish: None });
                 match self.settlement(failed, cause) {
@@ -152,7 +154,8 @@ impl<'a, S: Store> Run<'a, S> {
                 let attempt = failed.event.attempt_of_round();
                 settle(cause, attempt, &route.retry, self.context.inner.rng.unit())
             }
-            // No handler runs here, so the only failure that can be found is an orphan.
+            // No handler runs here, so the only failure that can be found is an orphaned event: an
+            // earlier run of its handler ended its own transaction.
             Work::GiveUp { .. } => {
                 let reason = DeadReason::Orphaned;
                 Settlement::Record(FailureClass::BrokeTransaction, Then::Dead { reason })

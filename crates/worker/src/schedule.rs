@@ -20,7 +20,8 @@ use crate::pause::{Pause, Stopped};
 /// number is limited to what the broker confirms in about a second.
 const TAKEN_AT_ONCE: u32 = 200;
 
-/// Publishes the due retries of all routes. Any number of workers may run one.
+/// Publishes the due retries of all routes. Any number of workers may run a scheduler at the same
+/// time.
 pub(crate) struct Scheduler<S: Store> {
     pub inner: Arc<Inner<S>>,
 }

@@ -31,7 +31,8 @@ pub(crate) struct Watch<S: Store> {
 #[derive(Debug, Clone, Copy)]
 struct Seen {
     settled: u64,
-    /// Since when the number of settled receipts has not changed, or nothing was in flight.
+    /// The last time at which the number of settled receipts changed, or at which nothing was in
+    /// flight.
     since: Instant,
 }
 

@@ -10,8 +10,8 @@ use hookbox_driver::{Fault, Start, StartCounts, StartKind, Store, describe};
 use crate::pause::Stopped;
 use crate::route_context::RouteContext;
 
-/// Returns the counts of these starts in the given order, without the starts that this process has
-/// counted: this process has not died.
+/// Returns how often the store has counted each of these starts of handlers, in the given order.
+/// The starts that this process has counted itself are left out, because this process has not died.
 pub(crate) async fn counts<S: Store>(
     context: &RouteContext<'_, S>,
     of: &[Start],
@@ -35,21 +35,24 @@ pub(crate) async fn set<S: Store>(
         return Ok(());
     }
     let (inner, route) = (context.inner, context.route);
-    // The marker is noted before the store counts it, because the answer of the store may be lost.
+    // The marker is recorded in this process before the store counts the start, because the answer
+    // of the store may be lost.
     inner.own_markers.add(route, StartKind::Shared, on);
     let start = || inner.store.start(route, &inner.id, StartKind::Shared, on);
     context.until_done(start).await
 }
 
-/// Counts the start of a handler that runs in isolation. A fault is returned and not waited out,
-/// because no other handler of the process may run in the meantime.
+/// Counts the start of a handler that runs in isolation. A fault of the store is returned to the
+/// caller, and the call is not repeated until it succeeds, because no other handler of the process
+/// may run in the meantime.
 pub(crate) async fn set_isolated<S: Store>(
     context: &RouteContext<'_, S>,
     start: Start,
 ) -> Result<(), Fault> {
     let (inner, route) = (context.inner, context.route);
     let kind = match inner.own_markers.get(route, start).map(|own| own.kind) {
-        // The start may have been counted already, and then with this kind.
+        // The store may have counted this start already although its answer was lost. So the start
+        // keeps the kind with which it was counted.
         Some(kind @ (StartKind::Isolated | StartKind::Unproven)) => kind,
         None | Some(StartKind::Shared) if inner.counters.has_completed() => StartKind::Isolated,
         None | Some(StartKind::Shared) => StartKind::Unproven,
@@ -60,9 +63,10 @@ pub(crate) async fn set_isolated<S: Store>(
     Ok(())
 }
 
-/// Takes back the start of an isolated handler that has to run again. Until it runs, the handler
-/// cannot end a process, so another process that receives the event must not take the count for a
-/// death. It is tried once, because no other handler of the process may run in the meantime.
+/// Removes the counted start of an isolated handler that has to run again later. Until that run the
+/// handler cannot end a process, so another process that receives the event must not take the count
+/// for the death of a process. The removal is tried only once, because no other handler of the
+/// process may run in the meantime.
 pub(crate) async fn retract<S: Store>(context: &RouteContext<'_, S>, start: Start) {
     let (inner, route) = (context.inner, context.route);
     let Some(counted) = inner.own_markers.get(route, start) else {
@@ -71,7 +75,8 @@ pub(crate) async fn retract<S: Store>(context: &RouteContext<'_, S>, start: Star
     let retracted = inner.store.retract_start(route, &inner.id, counted, start);
     match retracted.await {
         Ok(()) => inner.own_markers.remove(route, &[start]),
-        // The marker stays noted as this process's own, so its next run is not counted again.
+        // This process keeps its record of the marker, so the next run of the handler is not
+        // counted again.
         Err(fault) => tracing::info!(
             route = %route,
             error = describe(&fault),
@@ -97,8 +102,8 @@ pub(crate) async fn clear<S: Store>(
         }
         Err(Stopped) => {
             // The store is most likely unavailable. Clearing is tried nevertheless, and once more
-            // when the process ends: the event of a marker that stays becomes a suspect. A
-            // suspected event that was not run keeps its markers.
+            // when the process ends, because an event whose marker stays is suspected of ending the
+            // process. A suspected event that was not run keeps its markers.
             let own = inner.own_markers.among(route, of);
             if !own.is_empty() && inner.store.survived(route, &own).await.is_ok() {
                 inner.own_markers.remove(route, &own);

@@ -17,13 +17,14 @@ use std::collections::HashMap;
 use hookbox_driver::{Start, StartCounts};
 use hookbox_event::{Envelope, RouteName};
 
-/// How many deaths during isolated runs are enough, in processes that had completed another event
-/// before. With the first delivery, which is not counted, and the death beside other handlers, five
-/// processes have died by then, three of them while only this handler ran.
+/// How many deaths of processes during isolated runs of an event are enough to quarantine it, in
+/// processes that had completed another event before. Five processes have died by then: one at the
+/// first delivery, which is not counted, one while the handler ran beside others, and three while
+/// only this handler ran.
 const ALONE_MAX: u32 = 3;
 
-/// How many deaths during isolated runs are enough, whatever else the processes did. A crash loop
-/// ends here.
+/// How many deaths of processes during isolated runs of an event are enough to quarantine it,
+/// whatever else the processes did. A crash loop ends here.
 const UNPROVEN_MAX: u32 = 10;
 
 /// The detail of an event that is quarantined after deaths in processes that had completed other
@@ -42,7 +43,7 @@ const UNPROVEN: &str = "the process ended while this handler ran alone, ten time
 pub(crate) struct Plan<'e> {
     /// Events that run beside whatever else runs in the process.
     pub shared: Vec<&'e Envelope>,
-    /// The start markers to set while the shared events run: those of redelivered events.
+    /// The start markers to set while the events in `shared` run. Only redelivered events get one.
     pub markers: Vec<Start>,
     /// Suspected events, which run after the shared ones, one at a time, in this order.
     pub suspects: Vec<Suspect<'e>>,
@@ -66,8 +67,8 @@ pub(crate) enum Measure {
 }
 
 impl<'e> Plan<'e> {
-    /// Plans a round of events. `counts` belongs to `redelivered`, the starts of those events that
-    /// are redelivered.
+    /// Plans how a group of events is run. `redelivered` has the starts of the redelivered events
+    /// among them, and `counts` has the store's counts for these starts, in the same order.
     pub fn new(events: &[&'e Envelope], redelivered: &[Start], counts: &[StartCounts]) -> Self {
         let pairs = redelivered.iter().copied().zip(counts.iter().copied());
         let counts: HashMap<Start, StartCounts> = pairs.collect();
@@ -108,7 +109,7 @@ fn measure(counts: StartCounts) -> Measure {
 }
 
 impl Suspect<'_> {
-    /// Replaces the counts by newer ones; returns whether they are still the same.
+    /// Replaces the start counts by newer ones. Returns whether they are unchanged.
     pub fn recount(&mut self, counts: StartCounts) -> bool {
         let is_same = self.counts == counts;
         self.counts = counts;

@@ -1,5 +1,6 @@
-//! Keeps the newest witness of the store at the broker, so that a store that is restored to an
-//! older state, or a broker that is replaced, is noticed (docs/ACCOUNTING.md).
+//! Keeps the newest witness message of the store at the broker. The witness states how far the
+//! store has come, so that a store that is restored to an older state, or a broker that is
+//! replaced, is noticed (docs/ACCOUNTING.md).
 //!
 //! A contradiction between store and broker does not stop the worker: what is accepted now is as
 //! safe as ever and is processed as usual. But no witness is published while they contradict each
@@ -20,12 +21,12 @@ use crate::inner::Inner;
 /// noticed.
 const EVERY: Duration = Duration::from_secs(2);
 
-/// How long the last round may take after the worker has drained.
+/// How long the last comparison of store and broker may take after the worker has drained.
 const LAST_ROUND_MAX: Duration = Duration::from_secs(2);
 
-/// How many rounds in a row must find the same before a broker that holds too little, or a fault,
-/// is logged. Another reader may have taken the witnesses for a moment, and an outage is logged
-/// elsewhere.
+/// How many comparisons in a row must find the same problem before it is logged. The problem is
+/// that the broker holds too few witness messages, or a fault. Another reader may have taken the
+/// messages for a moment, and an outage is logged elsewhere.
 const ROUNDS_TO_BELIEVE: u32 = 3;
 
 /// The task that compares the store with its broker and publishes new witnesses.
@@ -34,9 +35,9 @@ pub(crate) struct WitnessKeeper<S: Store> {
     pub log: WitnessLog,
 }
 
-/// How many readings of one round must agree that the broker holds no witness, or too old ones.
-/// Another reader may have taken them for some milliseconds; and a store that was restored to a
-/// state before its first witness would otherwise publish a new one.
+/// How many readings within one comparison must agree that the broker holds no witness messages, or
+/// only too old ones. Another reader may have taken them for some milliseconds. Without this, a
+/// store that was restored to a state before its first witness would publish a new one.
 const READINGS: u32 = 4;
 
 /// The pause between two readings.
@@ -69,14 +70,14 @@ impl<S: Store> WitnessKeeper<S> {
     }
 }
 
-/// Runs a last round after the worker has drained, for the closing accept reports that it has
-/// recorded.
+/// Compares store and broker a last time after the worker has drained, so that the witness message
+/// includes the closing accept reports that the worker has stored.
 pub(crate) async fn last_round<S: Store>(inner: &Inner<S>) {
     tokio::select! {
         biased;
         () = inner.cut.cancelled() => {}
-        // If the round does not finish in time, another worker or the next start of this one
-        // completes it.
+        // If this comparison does not finish in time, another worker or the next start of this one
+        // publishes the witness.
         _ = tokio::time::timeout(LAST_ROUND_MAX, round(inner)) => {}
     }
 }
@@ -85,8 +86,8 @@ async fn round<S: Store>(inner: &Inner<S>) -> Result<Option<Mismatch>, Fault> {
     let routes = &inner.config.all_routes;
     let mut readings = 1;
     loop {
-        // The broker is read before the store, because the store has committed whatever the broker
-        // holds.
+        // The broker is read before the store. Everything that a witness at the broker states was
+        // committed to the store before, so the later reading of the store must include it.
         let found = inner.broker.witnesses().await?;
         let is_last = readings >= READINGS;
         readings += 1;

@@ -17,7 +17,8 @@ use crate::standstill::Watch;
 use crate::witness::{WitnessKeeper, WitnessLog, last_round};
 use crate::{Config, SourceSchemas};
 
-/// The pause between two tries to clear start markers. There is time for a few tries only.
+/// The pause between two tries to clear start markers. The shutdown leaves time for a few tries
+/// only.
 const CLEAR_PAUSE: Duration = Duration::from_millis(100);
 
 /// A worker: takes events from the queues of its routes and runs their handlers.
@@ -123,8 +124,8 @@ impl<S: Store> Worker<S> {
         }
         while let Some(ended) = tasks.join_next().await {
             if ended.is_err() {
-                // A worker with a missing part would look alive. So the rest drains, and the caller
-                // sees that the worker ended before its shutdown.
+                // If the worker continued without the part that panicked, it would look alive. So
+                // the rest drains, and the caller sees that the worker ended before its shutdown.
                 tracing::error!("a part of the worker panicked; the rest of it drains");
                 stop.cancel();
             }

@@ -29,7 +29,7 @@ const DOCUMENT: &str = "docs/BENCHMARKS.md";
 /// The default number of events: enough for several seconds on a small machine.
 const EVENTS: u32 = 20_000;
 
-/// Part of an error message: figures of other servers would mean nothing.
+/// Part of an error message. Figures of servers on another machine would not describe this machine.
 const PRIVATE: &str = "the bench needs private servers of its own on this machine";
 
 const HELP: &str = "cargo xtask bench [--events N] [--json]";
@@ -136,7 +136,8 @@ fn measured(events: u32) -> Result<Value> {
 fn floors(urls: &Urls) -> Result<Value> {
     let folder = Folder::new("floor", Account::Ourselves)?;
     let program = deployment::release("examples/floor");
-    // The program runs for a short time and ends by itself, so no keeper watches it.
+    // The program runs for a short time and ends by itself, so no watchdog process is needed to end
+    // it.
     let output = Command::new(program)
         .arg(folder.path())
         .env("DATABASE_URL", &urls.postgres)

@@ -131,7 +131,7 @@ fn topics_take_turns() {
     check(&requests, 2, 100, expect);
 }
 
-/// A broker that confirms nothing until the test opens it.
+/// A broker that confirms no publish until the test allows it.
 struct Gate {
     open: watch::Sender<bool>,
     begun: watch::Sender<usize>,

@@ -10,13 +10,14 @@ use tokio::time::{Instant, sleep, timeout};
 use super::forwarding_queue::ForwardingQueue;
 use super::{CHECK_INTERVAL, Shared};
 
-/// The number of events that always counts as few: they fit into one message.
+/// With at most this number of events in the spool, ending spooling is always tried. So few events
+/// fit into one message.
 const FEW: u64 = 64;
 
 /// How long a new event may be made to wait. The time-out of a sender is far longer.
 const CLOSE_MAX: Duration = Duration::from_secs(1);
 
-/// How often to check during that time whether everything is forwarded.
+/// How often to check whether everything is forwarded while new events wait.
 const CLOSE_CHECK_INTERVAL: Duration = Duration::from_millis(10);
 
 /// How long to wait after a failed attempt to end spooling before the next one.

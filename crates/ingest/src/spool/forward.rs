@@ -21,8 +21,9 @@ use crate::counters::add;
 /// place.
 const ALONE_MAX: u32 = 5;
 
-/// How long the only message in flight waits for a second one to arrive after it has failed that
-/// often. No message waits behind it, and each try may cost other routes their connection.
+/// How long the only message in flight waits for a second one to arrive, after it has failed
+/// [`ALONE_MAX`] times. No message waits behind it, and each try may cost other routes their
+/// connection.
 const ALONE_PAUSE: Duration = Duration::from_secs(60);
 
 /// How many refused messages of a route stay in flight; the rest of the prefetch is for other

@@ -105,7 +105,7 @@ impl Gate {
     }
 
     async fn until(&self, is_so: impl FnMut(&State) -> bool) {
-        // This value holds the sender, so the channel is never closed.
+        // The gate holds the channel's sender, so the channel is never closed while this waits.
         let _ = self.0.subscribe().wait_for(is_so).await;
     }
 }

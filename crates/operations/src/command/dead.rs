@@ -67,14 +67,14 @@ pub struct DeadLetterReport {
     pub source: Source,
     /// The dead letter.
     pub dead: DeadLine,
-    /// The earlier deaths of the dead letter, each of which was followed by a replay; the first one
-    /// first.
+    /// The earlier times at which the event became a dead letter and was then replayed; the first
+    /// one first.
     pub earlier: Vec<EarlierDeathLine>,
     /// What happened to the event.
     pub history: History,
 }
 
-/// An earlier death of a dead letter that was replayed since.
+/// An earlier time at which the event became a dead letter. It was replayed since.
 #[derive(Debug, Clone, Serialize)]
 pub struct EarlierDeathLine {
     /// When the event became a dead letter.

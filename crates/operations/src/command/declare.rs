@@ -68,7 +68,8 @@ async fn read(ledger: &dyn Ledger) -> Result<StoreKnowledge, Fault> {
 struct StoreKnowledge {
     accounts: Accounts,
     books: Vec<RouteBooks>,
-    /// Whether the broker has confirmed a witness.
+    /// Whether the broker has confirmed a witness message, which shows whether store or broker was
+    /// restored.
     has_witness: bool,
 }
 

@@ -136,8 +136,8 @@ fn topology_problem(broker: &dyn Broker) -> Option<Problem> {
     })
 }
 
-/// Reads both sides, and reports what could not be read. The broker is read first, so that a
-/// message that is settled in between is counted on both sides, and never on neither.
+/// Reads the broker and then the store, and reports what could not be read. In this order, a
+/// message that is settled between the two readings is counted on both sides, and never on neither.
 pub(super) async fn both_sides(
     broker: &Reach<dyn Broker>,
     store: &Reach<dyn Ledger>,

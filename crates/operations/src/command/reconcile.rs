@@ -181,7 +181,7 @@ pub struct WitnessLine {
 /// Where store and broker keep their data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Storage {
-    /// Both in one file, so that restoring it restores both.
+    /// Store and broker are one file, so restoring the file restores both.
     OneFile,
     /// In separate places.
     Apart,
@@ -326,7 +326,8 @@ async fn read(broker: &Reach<dyn Broker>, store: &Reach<dyn Ledger>) -> Reconcil
 }
 
 impl ReconcileReport {
-    /// Compares the witnesses once, after the wait: the result does not change from poll to poll.
+    /// Compares the store with the broker's witness messages only once, after the wait, because the
+    /// result does not change from poll to poll.
     async fn compare_witnesses(&mut self, broker: &Reach<dyn Broker>, store: &Reach<dyn Ledger>) {
         let (Reach::Open(broker), Reach::Open(ledger)) = (broker, store) else {
             return;

@@ -1,5 +1,5 @@
-//! Compares the store with the witnesses that its broker holds, for commands that do not publish
-//! any.
+//! Compares the store with the witness messages that its broker holds, which show whether one of
+//! the two was restored. This is for commands that publish no witness.
 
 use std::time::Duration;
 

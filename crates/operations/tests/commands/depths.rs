@@ -1,4 +1,4 @@
-//! A broker in memory that only reports depths and holds the first witness.
+//! A broker in memory that only reports queue depths and holds the store's first witness message.
 
 use std::sync::Mutex;
 

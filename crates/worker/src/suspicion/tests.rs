@@ -1,4 +1,5 @@
-//! Tests the table of measures, and the plans for rounds.
+//! Tests which measure (isolated run or quarantine) follows from which start counts, and how groups
+//! of events are planned.
 
 use bytes::Bytes;
 use hookbox_event::{ContentDigest, EventId, InstanceId, ReceiptId, Redo, Timestamp};

@@ -65,7 +65,8 @@ async fn a_route_is_shown_as_paused_while_the_store_is_unavailable() {
 #[tokio::test(start_paused = true)]
 async fn contention_that_lasts_takes_a_batch_apart() {
     let world = World::new();
-    // The batch meets contention six times; the seventh time it is the first event by itself.
+    // The batch meets contention six times. The seventh time, the first event meets it in a
+    // transaction of its own.
     world.tables.fail("claim", [CONTENTION; 7]);
     world.put(&[envelope(1), envelope(2), envelope(3)]);
     let _running = world.start();

@@ -285,8 +285,8 @@ async fn a_death_that_is_taken_back_quarantines_nothing() {
     within("it is acknowledged", || world.is_settled()).await;
 }
 
-/// A start that may have been counted with one kind is neither counted nor taken back with another
-/// kind.
+/// If it is uncertain whether a start was counted with one kind, it is neither counted again nor
+/// removed with another kind.
 #[tokio::test(start_paused = true)]
 async fn a_start_whose_count_is_uncertain_keeps_its_kind() {
     let world = World::new();

@@ -23,7 +23,8 @@ async fn three_deaths_alone_in_processes_that_work_are_proof() {
             within("it is settled", || world.is_settled()).await;
         }
     }
-    // Five runs: one before starts were counted, one beside other events, and three in isolation.
+    // Five runs: one at the first delivery, whose start is not counted, one beside other events,
+    // and three in isolation.
     assert_eq!(world.script.runs_of(id(99)).len(), 5);
     assert_eq!(processes, 6);
     let (reason, detail) = world.dead(id(99)).unwrap();

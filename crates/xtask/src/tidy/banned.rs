@@ -43,7 +43,7 @@ const PRINTERS: &[&str] = &[
     "/testing.rs",
 ];
 
-/// Who chooses the clock and the random numbers for the others.
+/// The crates that choose the clock and the random number generator which the other crates use.
 const COMPOSERS: &[&str] = &[
     "crates/config/",
     "crates/driver/",

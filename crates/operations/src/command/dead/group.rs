@@ -40,9 +40,9 @@ pub struct Group {
     pub detail: String,
     /// The id of the newest dead letter in the group, for `dead show`.
     pub newest: i64,
-    /// When the first dead letter of the group died.
+    /// When the event of the group that failed first became a dead letter.
     pub first_at: String,
-    /// When the last dead letter of the group died.
+    /// When the event of the group that failed last became a dead letter.
     pub last_at: String,
 }
 

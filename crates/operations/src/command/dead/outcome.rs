@@ -26,7 +26,8 @@ pub struct ReplayOutcome {
     pub undecided: u64,
 }
 
-/// A dead letter that was selected for a replay, with the time of its death.
+/// A dead letter that was selected for a replay, with the time at which it had become a dead
+/// letter.
 #[derive(Clone, Copy)]
 pub(super) struct ReplayedDeadLetter {
     id: i64,
@@ -82,7 +83,7 @@ async fn poll(
             match claim.state {
                 ClaimState::Done => outcome.done += 1,
                 ClaimState::Dead if claim.died_at != replayed.died_at => outcome.dead_again += 1,
-                // The dead letter was left unchanged, so nothing was replayed.
+                // The dead letter was not replayed but left unchanged, so it is not counted.
                 ClaimState::Dead => {}
                 ClaimState::Running | ClaimState::Retrying => left.push(*replayed),
             }

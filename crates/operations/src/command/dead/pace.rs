@@ -6,7 +6,8 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::Operator;
 
-/// The most transactions per second: at a higher rate, each changes several dead letters.
+/// The most transactions per second. At a higher rate of changes, each transaction changes several
+/// dead letters.
 const TRANSACTIONS: f64 = 10.0;
 
 /// The longest time until an interrupt is noticed.

@@ -29,8 +29,8 @@ pub struct RestoreAccepted {
 }
 
 /// Accepts the current contradiction, after showing it and asking for confirmation. The store
-/// starts a new incarnation, and the broker gets its first witness. What was lost stays recorded in
-/// the audit.
+/// starts a new incarnation, and the broker gets the first witness message of that incarnation.
+/// What was lost stays recorded in the audit.
 pub async fn accept_restore(
     broker: &dyn Broker,
     ledger: &dyn Ledger,

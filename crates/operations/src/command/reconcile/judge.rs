@@ -9,8 +9,9 @@ use super::{
     IN_FLIGHT_MAX, OVERDUE, OutcomeCounts, QueueContents, ReconcileReport, RouteLine, Verdict,
 };
 
-/// For how long nothing may change if no receipt is open and the broker does not report messages in
-/// flight. An ingest reports within a second every receipt that a worker may have.
+/// For how long nothing may change before nothing is in flight, if every reported receipt has its
+/// outcome and the broker does not report messages in flight. An ingest reports each receipt within
+/// a second, so receipts that a worker has in flight are reported in this time.
 const STILL_FOR: Duration = Duration::from_secs(3);
 
 impl ReconcileReport {
@@ -150,7 +151,7 @@ impl ReconcileReport {
         let is_known = self.queues().all(|queue| queue.in_flight.is_some());
         match (self.open(), is_known) {
             (0, true) => Duration::ZERO,
-            // A reported receipt may get its outcome a moment later.
+            // A receipt without an outcome may get it a moment later.
             (0, false) | (1.., true) => STILL_FOR,
             (1.., false) => in_flight_max.max(STILL_FOR),
         }

@@ -212,7 +212,8 @@ impl Rows {
     pub fn start(&mut self, route: &RouteName, by: InstanceId, kind: StartKind, on: &[Start]) {
         for start in on {
             let (counts, last) = self.starts.entry((route.clone(), *start)).or_default();
-            // The same process counts a second time only if it did not get the first answer.
+            // The same process counts the same start a second time only if it did not get the first
+            // answer.
             if last.replace(by) == Some(by) {
                 continue;
             }

@@ -118,7 +118,8 @@ impl Drop for MemoryTx {
 }
 
 impl MemoryConnection {
-    /// Commits as only hookbox may: the claims stay without an outcome.
+    /// Commits without hookbox, as a handler may do with a COMMIT of its own. The claims stay
+    /// without an outcome.
     pub fn commit(&mut self) {
         self.is_ended = true;
         let tables = Arc::clone(&self.process.tables);
