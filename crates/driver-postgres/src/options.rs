@@ -117,12 +117,14 @@ impl Options {
     /// handler.
     ///
     /// A handler that waits for a lock must get the server's lock timeout before its own time limit
-    /// ends: a lock wait costs no attempt, and the handler's own timeout does. So the lock timeout
-    /// is at most half of the handler's time limit.
+    /// ends: a lock wait costs no attempt, and the handler's own timeout does. A statement that
+    /// writes a locked row may wait twice for the full lock timeout, first for its place behind
+    /// another waiting session and then for the transaction that holds the row (PostgreSQL,
+    /// README.tuplock). So the lock timeout is at most a third of the handler's time limit.
     #[must_use]
     pub fn handler_time_limits(mut self, least: Duration, most: Duration) -> Self {
         if !least.is_zero() {
-            self.lock_timeout = LOCK_TIMEOUT.min(least / 2);
+            self.lock_timeout = LOCK_TIMEOUT.min(least / 3);
         }
         let after = most.saturating_add(AFTER_HANDLER);
         self.statement_timeout = after;
@@ -261,7 +263,7 @@ mod tests {
 
     #[test]
     fn a_lock_is_given_up_before_any_handler_is_out_of_time() {
-        for (least, expect) in [(30_000, 5_000), (5_000, 2_500), (200, 100), (1, 1)] {
+        for (least, expect) in [(30_000, 5_000), (5_000, 1_666), (300, 100), (1, 1)] {
             let options = options("postgres://host/db")
                 .handler_time_limits(Duration::from_millis(least), Duration::from_secs(60));
             assert_eq!(millis(options.lock_timeout), expect.to_string());

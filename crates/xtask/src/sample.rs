@@ -26,6 +26,10 @@ const CODE: [&str; 10] = [
     "revoke ",
 ];
 
+/// Marks of config, JSON and shell: a string literal with one of them is what a test sends or
+/// expects, and is not drawn.
+const DATA: [&str; 5] = [" = ", "= {", "() {", "}, ", "\": "];
+
 /// One text with its place.
 #[derive(Debug, PartialEq, Eq)]
 struct Sampled {
@@ -198,6 +202,9 @@ fn quote_end(text: &str) -> Option<usize> {
 
 /// Returns whether most of the text is words. What a test sends or expects seldom is.
 fn reads_as_words(text: &str) -> bool {
+    if DATA.iter().any(|mark| text.contains(mark)) {
+        return false;
+    }
     let words: Vec<&str> = text.split_whitespace().collect();
     let plain = words.iter().filter(|word| {
         let word = word.trim_matches(|c: char| c.is_ascii_punctuation());
@@ -241,6 +248,18 @@ fn f() {
                 (10, "a message could \\\"not\\\" be settled and waits"),
             ]
         );
+    }
+
+    #[test]
+    fn pieces_of_config_and_shell_are_not_drawn() {
+        for data in [
+            "[ingest] tls = { certificate",
+            "}, { id and more",
+            "end() { case it in QUIT",
+        ] {
+            assert!(!reads_as_words(data), "{data}");
+        }
+        assert!(reads_as_words("the route is paused; see the log"));
     }
 
     #[test]
