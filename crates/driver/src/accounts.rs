@@ -1,11 +1,11 @@
-//! What ingests report as accepted, in the form that operators see.
+//! The receipts that ingests have reported as accepted, in the form that operators see.
 
 use hookbox_event::{Account, InstanceId, ReceiptId, RouteName};
 use serde::Serialize;
 
 use crate::RouteBooks;
 
-/// What ingests report as accepted, and what is still open of it.
+/// The receipts that ingests have reported as accepted, and those of them that have no outcome yet.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Accounts {
     /// The number of reported receipts of each route.
@@ -27,8 +27,8 @@ impl Accounts {
         self.open_by_route.iter().map(|(_, count)| count).sum()
     }
 
-    /// Returns how many reported receipts have lost their rows. `books` must be read after these
-    /// accept reports.
+    /// Returns how many reported receipts are gone: the store has no row of them any more. `books`
+    /// holds the settled receipts of each route, and must be read after these accept reports.
     pub fn gone(&self, books: &[RouteBooks]) -> u64 {
         let of_route = |counts: &[(RouteName, u64)], route: &RouteName| {
             let found = counts.iter().find(|(name, _)| name == route);
@@ -44,9 +44,9 @@ impl Accounts {
     }
 }
 
-/// Returns how many reported receipts of a route are neither settled nor open nor written off:
-/// their rows are gone. The result can only be too small, because each stored receipt that was
-/// never reported hides one that is gone.
+/// Returns how many reported receipts of a route are gone: they are neither settled nor open nor
+/// written off, so the store has lost their rows. The result can be too small and never too large,
+/// because a stored receipt that was never reported makes up for one that is gone.
 pub const fn receipts_gone(reported: u64, settled: u64, open: u64, written_off: u64) -> u64 {
     reported.saturating_sub(settled + open + written_off)
 }
@@ -54,37 +54,38 @@ pub const fn receipts_gone(reported: u64, settled: u64, open: u64, written_off: 
 /// A receipt that was answered with 200 and has no outcome yet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct OpenReceipt {
-    /// Which.
+    /// The receipt that has no outcome.
     pub receipt: ReceiptId,
-    /// On which route.
+    /// The route on which the receipt has no outcome.
     pub route: RouteName,
     /// The ingest process that accepted the receipt.
     pub instance: InstanceId,
-    /// Its sequence number.
+    /// The sequence number that the ingest process gave the receipt.
     pub number: u64,
     /// The seconds since the receipt's accept report was stored.
     pub seconds: u64,
-    /// Whether the receipt is overdue although its route makes progress: a receipt that was
-    /// accepted later has had its outcome for longer than the overdue limit.
+    /// Whether the receipt is overdue although its route makes progress. This is so when a receipt
+    /// that was accepted later has had its outcome for longer than the overdue limit.
     pub passed: bool,
 }
 
-/// A sequence gap: numbers that no accept report covers, below numbers that one covers.
+/// A sequence gap: sequence numbers of one ingest process that no accept report covers, although a
+/// report covers higher ones.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct AccountGap {
-    /// The ingest process.
+    /// The ingest process that gave the numbers.
     pub instance: InstanceId,
-    /// The first number of the gap.
+    /// The first sequence number of the gap.
     pub first: u64,
-    /// The last number of the gap.
+    /// The last sequence number of the gap.
     pub last: u64,
-    /// The seconds since a number above the gap was first reported.
+    /// The seconds since a sequence number above the gap was first reported.
     pub seconds: u64,
 }
 
 impl AccountGap {
-    /// Returns the accept report that closes the gap: it covers the gap's numbers and names no
-    /// receipt.
+    /// Returns an accept report that closes the gap. It covers the sequence numbers of the gap and
+    /// names no receipt.
     pub fn void(&self) -> Account {
         Account {
             instance: self.instance,
@@ -96,7 +97,8 @@ impl AccountGap {
     }
 }
 
-/// An ingest that has ended, or is cut off, without reporting its last sequence numbers.
+/// An ingest process that has ended, or cannot reach the broker, and has not reported its last
+/// sequence numbers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Unvouched {
     /// The ingest process.
@@ -105,13 +107,15 @@ pub struct Unvouched {
     pub reported: u64,
     /// The highest sequence number of this ingest on a receipt in the store.
     pub seen: u64,
-    /// The count of numbers between `reported` and `seen` that the store has not seen. Each is void
-    /// or lost, which cannot be distinguished.
+    /// The count of numbers between `reported` and `seen` for which the store has no receipt. Each
+    /// of them is void, because its publish was not confirmed, or lost; the store cannot
+    /// distinguish the two.
     pub absent: u64,
 }
 
-/// An ingest that has not closed and has reported nothing for a long time. It is idle, or it was
-/// killed; then only the queues know what it accepted after its last report.
+/// An ingest process that has not sent its closing report and has reported nothing for a long time.
+/// Either it is idle, or it was killed. If it was killed, only the queues know what it accepted
+/// after its last report.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct SilentIngest {
     /// The ingest process.

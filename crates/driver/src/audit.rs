@@ -1,32 +1,32 @@
-//! The audit: a record of what operators changed and read.
+//! The audit log: which operator changed or read what.
 
 use hookbox_event::Timestamp;
 use serde::Serialize;
 
-/// One row of the audit.
+/// One row of the audit log.
 #[derive(Debug, Clone, Serialize)]
 pub struct AuditRow {
-    /// Its number.
+    /// The number of the row, by which pages of the log are read.
     pub id: i64,
-    /// When.
+    /// The moment of the action.
     pub at: Timestamp,
-    /// Who.
+    /// The operator who acted.
     pub actor: String,
-    /// What.
+    /// The name of the action, such as `reconcile.write_off`.
     pub action: String,
-    /// On what.
+    /// What the action was applied to.
     pub subject: String,
 }
 
-/// A filter for rows of the audit. A row must match every field that is set.
+/// A filter for rows of the audit log. A row must match every field that is set.
 #[derive(Debug, Clone, Default)]
 pub struct AuditFilter {
     /// Keeps only rows of this actor.
     pub actor: Option<String>,
-    /// Only this action.
+    /// Keeps only rows of this action.
     pub action: Option<String>,
     /// Keeps only rows written at this moment or later.
     pub since: Option<Timestamp>,
-    /// Only before.
+    /// Keeps only rows written before this moment.
     pub until: Option<Timestamp>,
 }

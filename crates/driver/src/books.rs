@@ -6,17 +6,17 @@ use serde::Serialize;
 /// The settled receipts of one route, by outcome. Each settled receipt has exactly one outcome.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct RouteBooks {
-    /// The route.
+    /// The route of these counts.
     pub route: RouteName,
-    /// Receipts of events whose effects are committed.
+    /// The number of receipts of events whose effects are committed.
     pub done: u64,
-    /// Receipts of events that the route had already claimed.
+    /// The number of receipts of events that the route had already claimed.
     pub duplicate: u64,
-    /// Receipts whose body differs from the known body of the same event id.
+    /// The number of receipts whose body differs from the known body of the same event id.
     pub conflict: u64,
-    /// Receipts of events that wait for another attempt.
+    /// The number of receipts of events that wait for another attempt.
     pub retrying: u64,
-    /// Receipts of events that are dead letters.
+    /// The number of receipts of events that are dead letters.
     pub dead: u64,
 }
 
@@ -30,10 +30,10 @@ impl RouteBooks {
 /// A contradiction between rows of the store's tables.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Imbalance {
-    /// The route.
+    /// The route of the contradicting rows.
     pub route: RouteName,
-    /// The event.
+    /// The event of the contradicting rows.
     pub event: EventId,
-    /// What contradicts what.
+    /// A sentence for operators that says which rows contradict each other.
     pub what: String,
 }

@@ -1,4 +1,4 @@
-//! The seam to a broker: what every broker driver must promise.
+//! The seam to a broker: the trait with the promises that every broker driver must keep.
 
 use std::error::Error;
 use std::fmt;
@@ -12,7 +12,7 @@ use crate::{Delivery, Fault};
 /// A broker: keeps batches of envelopes until a worker has settled them.
 #[async_trait]
 pub trait Broker: Send + Sync + 'static {
-    /// Publishes one batch to the queue of each of these routes, as one message for each queue.
+    /// Publishes one batch to the queues of these routes, as one message per queue.
     ///
     /// `Ok` means that the batch is on disk in every one of these queues, so that it survives a
     /// restart of the broker. Anything else is an error, and after an error the outcome is unknown:
@@ -20,20 +20,21 @@ pub trait Broker: Send + Sync + 'static {
     /// confirm deadline.
     async fn publish(&self, routes: &[RouteName], batch: &Batch) -> Result<(), PublishError>;
 
-    /// Publishes an accept report to the queue of accept reports. The promise is that of
+    /// Publishes an accept report to the queue of accept reports. `Ok` promises the same as that of
     /// [`Broker::publish`].
     async fn publish_report(&self, account: &Account) -> Result<(), PublishError>;
 
-    /// Publishes a witness to the witness queue, with the promise of [`Broker::publish`]. The queue
-    /// keeps the newest [`WITNESSES_KEPT`](crate::WITNESSES_KEPT) witnesses. A broker that only
-    /// stands in front of another broker keeps none.
+    /// Publishes a witness message, which later shows whether the store or the broker was restored.
+    /// `Ok` promises the same as that of [`Broker::publish`]. The witness queue keeps the newest
+    /// [`WITNESSES_KEPT`](crate::WITNESSES_KEPT) messages. A broker that only forwards to another
+    /// broker, as a spool does, keeps none.
     async fn publish_witness(&self, _witness: &Witness) -> Result<(), PublishError> {
         Err(PublishError::plain(PublishErrorKind::Unroutable))
     }
 
-    /// Reads the witnesses that the broker keeps, in any order. Reading removes none, and
-    /// concurrent readers see them as well. While another reader holds a witness for a moment, that
-    /// witness may be missing here: a caller who expects more of them reads again.
+    /// Reads the witness messages that the broker keeps, in any order. Reading removes none, and
+    /// concurrent readers see the same messages. A message that another reader holds at this moment
+    /// may be missing from the result. A caller that expects more messages reads again.
     async fn witnesses(&self) -> Result<Vec<Witness>, Fault> {
         Ok(Vec::new())
     }
@@ -47,26 +48,26 @@ pub trait Broker: Send + Sync + 'static {
     async fn depths(&self) -> Result<Vec<Depth>, Fault>;
 
     /// Returns whether the broker would accept a publish now, as far as the driver knows without
-    /// trying.
+    /// publishing anything.
     fn readiness(&self) -> Readiness;
 
-    /// Ends all connections in an orderly way, within the driver's deadlines.
+    /// Closes all connections in an orderly way, within the driver's deadlines.
     async fn close(&self);
 }
 
 /// A stream of deliveries from one queue.
 #[async_trait]
 pub trait Subscription: Send {
-    /// Waits for the next message. A fault ends the subscription: drop it and subscribe again.
-    /// Cancelling this future loses no message.
+    /// Waits for the next message. A fault ends the subscription; the caller drops it and
+    /// subscribes again. Cancelling this future loses no message.
     async fn next(&mut self) -> Result<Delivery, Fault>;
 
-    /// Returns the next message if this subscription has already received one.
+    /// Returns the next message if this subscription has already received one, and does not wait.
     fn try_next(&mut self) -> Option<Delivery>;
 
-    /// Stops taking messages, returns received messages that the caller has not taken to the queue,
-    /// and waits until the settlements under way have arrived. Deliveries that the caller still
-    /// holds can be settled afterwards; otherwise they are redelivered.
+    /// Stops taking messages, puts those received messages back into the queue that the caller has
+    /// not taken, and waits until the broker has the settlements that are under way. Deliveries
+    /// that the caller still holds can be settled afterwards; otherwise they are redelivered.
     async fn close(self: Box<Self>);
 }
 
@@ -80,8 +81,8 @@ pub enum Queue {
     Dead,
     /// The queue of the accept reports of ingests.
     Accounts,
-    /// The queue of the store's witnesses. It is read without removing a message, and never
-    /// subscribed to.
+    /// The queue of the store's witness messages. Readers leave every message in it, and no worker
+    /// subscribes to it.
     Witness,
 }
 
@@ -96,10 +97,10 @@ impl fmt::Display for Queue {
     }
 }
 
-/// The number of messages that wait in a queue.
+/// The number of messages that wait in one queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Depth {
-    /// Which queue.
+    /// The purpose of the queue.
     pub queue: Queue,
     /// The queue's name at the broker.
     pub name: String,
@@ -110,18 +111,19 @@ pub struct Depth {
     pub unsettled: Option<u64>,
     /// The number of consumers. `None` where the broker does not report it.
     pub consumers: Option<u64>,
-    /// The number of events in those messages, where the broker counts them.
+    /// The number of events in the waiting messages; `None` where the broker does not count events.
     pub events: Option<u64>,
 }
 
 /// Whether the broker would accept a publish now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Readiness {
-    /// It would.
+    /// The broker would accept a publish.
     Ready,
-    /// It would not.
+    /// The broker would not accept a publish.
     NotReady {
-        /// The class of the reason. Nothing else of the reason is shown in public.
+        /// The class of the reason. The public readiness response shows this class and nothing else
+        /// of the reason.
         kind: NotReadyKind,
         /// The reason, as a text for operators.
         why: String,
@@ -129,14 +131,14 @@ pub enum Readiness {
 }
 
 impl Readiness {
-    /// Returns `NotReady` with this reason.
+    /// Returns [`Readiness::NotReady`] with this class and text.
     pub fn not_ready(kind: NotReadyKind, why: impl Into<String>) -> Self {
         let why = why.into();
         Readiness::NotReady { kind, why }
     }
 }
 
-/// The class of the reason why a broker accepts nothing.
+/// The class of the reason why a broker accepts no publish.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum NotReadyKind {
     /// The broker has not been opened yet.
@@ -156,7 +158,7 @@ pub enum NotReadyKind {
 }
 
 impl NotReadyKind {
-    /// Returns the name in public responses, logs and metrics.
+    /// Returns the name of this class in public responses, logs and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             NotReadyKind::Starting => "starting",
@@ -173,18 +175,18 @@ impl NotReadyKind {
 /// Envelopes of one topic, encoded as one message.
 #[derive(Clone)]
 pub struct Batch {
-    /// Their topic.
+    /// The topic of the envelopes.
     pub topic: Topic,
     /// The number of envelopes in the batch.
     pub count: usize,
     /// The receipt id of the first envelope.
     pub first_receipt: ReceiptId,
-    /// The message.
+    /// The bytes of the encoded message.
     pub bytes: Bytes,
 }
 
 impl Batch {
-    /// Encodes envelopes as a batch; `None` for an empty slice.
+    /// Encodes envelopes as a batch; returns `None` for an empty slice.
     pub fn of(envelopes: &[Envelope]) -> Option<Self> {
         let first = envelopes.first()?;
         Some(Self {
@@ -197,7 +199,7 @@ impl Batch {
 }
 
 impl Batch {
-    /// Encodes an accept report as a message. The message refers to events and contains none.
+    /// Encodes an accept report as a message. Accept reports name receipts and contain no event.
     pub fn of_account(account: &Account) -> Self {
         let receipts = account.accepted.iter().flat_map(|it| &it.receipts);
         Self {
@@ -213,7 +215,7 @@ impl Batch {
 }
 
 impl Batch {
-    /// Encodes a witness as a message. The message contains no event.
+    /// Encodes a witness as a message. Witness messages contain no event.
     pub fn of_witness(witness: &Witness) -> Self {
         Self {
             topic: Topic::of_witnesses(),
@@ -234,12 +236,12 @@ impl fmt::Debug for Batch {
     }
 }
 
-/// Why a publish was not accepted.
+/// The reason why a publish was not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum PublishErrorKind {
-    /// The broker rejected the batch: a queue is full, or has no leader.
+    /// The broker rejected the batch, because a queue is full or has no leader.
     Rejected,
-    /// The broker has no such queue: a queue of the topology is missing.
+    /// The broker has no queue for the batch, because a declared queue is missing.
     Unroutable,
     /// The broker did not confirm within the deadline. It may have stored the batch.
     TimedOut,
@@ -251,7 +253,7 @@ pub enum PublishErrorKind {
 }
 
 impl PublishErrorKind {
-    /// Returns the name in logs and metrics.
+    /// Returns the name of this reason in logs and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             PublishErrorKind::Rejected => "rejected",
@@ -266,7 +268,7 @@ impl PublishErrorKind {
 /// The error of a batch that was not accepted. Whether the broker stored the batch is unknown.
 #[derive(Debug)]
 pub struct PublishError {
-    /// Why.
+    /// The reason why the batch was not accepted.
     pub kind: PublishErrorKind,
     /// The underlying error, where there is one.
     pub source: Option<Box<dyn Error + Send + Sync>>,

@@ -1,5 +1,6 @@
-//! Finds the cause in the detail of a dead letter: the part that is the same when the same failure
-//! happens to another event.
+//! Finds the cause in the detail of a dead letter. The detail is the stored text of the error. The
+//! cause is the part of the detail that stays the same when the same failure happens to another
+//! event.
 //!
 //! What varies from event to event is replaced: numbers and byte offsets by `<n>`, moments by
 //! `<time>`, ids by `<id>`, quoted values by `<value>`; line numbers of a source text are left out.
@@ -12,20 +13,20 @@ mod word;
 
 use scanner::Scanner;
 
-/// The longest cause, in characters. A detail is cut at a length in bytes, so text beyond this
-/// limit could differ between equal failures.
+/// The longest cause, in characters. A longer limit would be wrong, because a stored detail is cut
+/// at a length in bytes: beyond this limit, the texts of equal failures could differ.
 const CAUSE_CHARS_MAX: usize = 1_000;
 
-/// The mark that `storable` puts at the end of a text that it has cut.
+/// The mark that `storable` puts at the end of a text that it has shortened.
 const CUT_MARK: &str = " … (cut, ";
 
-/// The end of a long list of errors from the schema check.
+/// The text at the end of a long list of errors from the schema check.
 const AND_MORE: &str = "and more";
 
-/// Returns the cause in a detail. For a cause, it returns the cause unchanged.
+/// Returns the cause in the detail of a dead letter. Applied to a cause, it changes nothing.
 ///
-/// The ids of groups are digests of the cause. A change of this function changes the groups of
-/// stored dead letters, so it needs a migration that has them grouped again.
+/// The ids of groups are digests of the cause. A change of this function therefore changes the
+/// groups of stored dead letters, and needs a migration that has them grouped again.
 pub fn cause(detail: &str) -> String {
     let whole = detail
         .rsplit_once(CUT_MARK)
@@ -35,15 +36,15 @@ pub fn cause(detail: &str) -> String {
     cause.chars().take(CAUSE_CHARS_MAX).collect()
 }
 
-/// Returns the first line. A line that ends with a colon only announces the next one, which is
-/// then included.
+/// Returns the first line of a detail. A line that ends with a colon only announces the next line,
+/// so that line is included as well.
 fn headline(text: &str) -> &str {
     let ends = text.match_indices('\n').map(|(end, _)| &text[..end]);
     let mut lines = ends.filter(|line| !line.trim_end().ends_with(':'));
     lines.next().unwrap_or(text)
 }
 
-/// Replaces a list of values by one value, and removes errors that repeat an earlier one.
+/// Replaces a list of values by one value, and removes errors that repeat an earlier error.
 fn without_repetition(mut text: String) -> String {
     for (many, one) in [
         ("\"<value>\", \"<value>\"", "\"<value>\""),

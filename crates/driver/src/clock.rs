@@ -1,13 +1,13 @@
-//! The current time as an argument, so that tests control it.
+//! The clock as a trait, so that tests control the time.
 
 use std::time::SystemTime;
 
 use hookbox_event::Timestamp;
 
 /// A clock that returns the time of day. Only latency, signature time checks and display depend on
-/// this clock; the store's own clock decides what is due and how long a lease lasts.
+/// this clock. The store's own clock decides what is due and how long a lease lasts.
 pub trait Clock: Send + Sync + 'static {
-    /// Now.
+    /// Returns the present moment.
     fn now(&self) -> Timestamp;
 }
 

@@ -1,20 +1,20 @@
-//! Cursors: the place where a page of a list ends. The next page begins after that place, however
-//! many rows were added meanwhile.
+//! Cursors: each names the place where a page of a list ends. The next page begins after that
+//! place, however many rows were added meanwhile.
 
 use std::fmt;
 use std::str::FromStr;
 
 use hookbox_event::{EventId, ReceiptId, RouteName, Timestamp};
 
-/// A place in a list of events on routes. The list is ordered by a moment, and within one moment by
-/// event and route. `--after` takes the cursor as text.
+/// A place in a list of events on routes. The list is ordered by a moment, and rows of the same
+/// moment by event and route. The option `--after` takes a cursor as text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventCursor {
-    /// The moment by which the list is ordered.
+    /// The moment of the row, by which the list is ordered.
     pub at: Timestamp,
-    /// Which event.
+    /// The event of the row.
     pub event: EventId,
-    /// The route.
+    /// The route of the row.
     pub route: RouteName,
 }
 
@@ -23,11 +23,11 @@ pub struct EventCursor {
 pub struct RefusalCursor {
     /// When the request was refused.
     pub at: Timestamp,
-    /// Its id.
+    /// The id of the refused request.
     pub request: ReceiptId,
 }
 
-/// The error for a text that names no place in a list.
+/// The error for a text that is not a cursor.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the cursor must be what the previous page printed after \"next: --after\"")]
 pub struct InvalidCursor;

@@ -1,4 +1,4 @@
-//! Groups of dead letters with the same route, reason and cause.
+//! Groups of dead letters that have the same route, reason and cause.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,8 +9,8 @@ use sha2::{Digest, Sha256};
 
 use crate::{DeadReason, cause};
 
-/// The length of a group's id in bytes. In stores with a thousand groups each, two groups share an
-/// id in one store of five hundred million.
+/// The length of a group's id in bytes. It is long enough: among five hundred million stores with a
+/// thousand groups each, one store would have two groups with the same id.
 const ID_BYTES: usize = 6;
 
 /// The id of a group of dead letters: twelve hex digits of a digest over route, reason and
@@ -29,7 +29,7 @@ impl DeadGroupId {
     pub fn of(route: &RouteName, reason: DeadReason, detail: &str) -> Self {
         let mut hasher = Sha256::new();
         hasher.update(b"hookbox-dead-group-1\0");
-        // The separator occurs neither in a route nor in a reason.
+        // The separator byte occurs neither in a route nor in a reason.
         for part in [route.as_str(), reason.as_str()] {
             hasher.update(part.as_bytes());
             hasher.update(b"\0");
@@ -107,7 +107,8 @@ mod tests {
         );
     }
 
-    /// The id must not change between versions: it is stored, and operators write it into scripts.
+    /// A group's id must not change between versions, because it is stored and operators write it
+    /// into scripts.
     #[test]
     fn an_id_stays_what_it_is() {
         let id = of(

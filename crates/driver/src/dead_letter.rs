@@ -11,17 +11,18 @@ use crate::{ClaimState, DeadGroupId, DeadReason, EventDetail};
 pub enum DeadState {
     /// The dead letter waits for a decision by an operator.
     Dead,
-    /// The dead letter was replayed. When its event is given up on again, it returns to `Dead`.
+    /// The dead letter was replayed. When the route gives up on the event again, the state is
+    /// `Dead` again.
     Replayed,
     /// An operator has decided that the dead letter is not to be replayed.
     Discarded,
 }
 
 impl DeadState {
-    /// Every state, for parsing and help texts.
+    /// Every state, for parsers and help texts.
     pub const ALL: [DeadState; 3] = [DeadState::Dead, DeadState::Replayed, DeadState::Discarded];
 
-    /// Returns the value that the database stores.
+    /// Returns the text of this state that the database stores.
     pub fn as_str(self) -> &'static str {
         match self {
             DeadState::Dead => "dead",
@@ -30,7 +31,7 @@ impl DeadState {
         }
     }
 
-    /// Returns the state of a stored value.
+    /// Returns the state for a text that the database stores.
     pub fn parse(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|state| state.as_str() == word)
     }
@@ -40,25 +41,25 @@ impl DeadState {
 /// matches all of them, in any state.
 #[derive(Debug, Clone, Default)]
 pub struct DeadFilter {
-    /// Only these.
+    /// Keeps only the dead letters with these ids; empty for any id.
     pub ids: Vec<i64>,
     /// Keeps only dead letters of this route.
     pub route: Option<RouteName>,
     /// Keeps only dead letters of this topic.
     pub topic: Option<Topic>,
-    /// Keeps only rows with this reason.
+    /// Keeps only dead letters with this reason.
     pub reason: Option<DeadReason>,
     /// Keeps only dead letters in this state.
     pub state: Option<DeadState>,
     /// Keeps only dead letters of this group.
     pub group: Option<DeadGroupId>,
-    /// Keeps only events of this source.
+    /// Keeps only dead letters whose event comes from this source.
     pub source: Option<SourceName>,
     /// Keeps only dead letters that were last given up on at this moment or later.
     pub since: Option<Timestamp>,
     /// Keeps only dead letters that were last given up on before this moment.
     pub until: Option<Timestamp>,
-    /// Keeps only dead letters whose detail contains this text; upper and lower case differ.
+    /// Keeps only dead letters whose detail contains this text. The comparison is case-sensitive.
     pub error: Option<String>,
 }
 
@@ -77,24 +78,24 @@ impl DeadFilter {
     }
 }
 
-/// The dead letters of one route that have the same reason and the same cause.
+/// All dead letters of one route that have the same reason and the same cause.
 #[derive(Debug, Clone, Serialize)]
 pub struct DeadGroup {
-    /// What names it.
+    /// The id of the group.
     pub id: DeadGroupId,
-    /// The route.
+    /// The route that gave up on the events.
     pub route: RouteName,
     /// The topic of one dead letter of the group.
     pub topic: Topic,
     /// The number of topics in the group.
     pub topics: u64,
-    /// Why.
+    /// The reason why the route gave up on the events.
     pub reason: DeadReason,
     /// The detail of the newest dead letter of the group.
     pub detail: String,
     /// The id of the newest dead letter of the group.
     pub newest: i64,
-    /// How many.
+    /// The number of dead letters in the group.
     pub count: u64,
     /// The moment when the route gave up on the group's first dead letter.
     pub first_at: Timestamp,
@@ -109,59 +110,60 @@ pub struct DeadRow {
     pub id: i64,
     /// The route that gave up on the event.
     pub route: RouteName,
-    /// Which event.
+    /// The event that the route gave up on.
     pub event: EventId,
-    /// What about.
+    /// The topic of the event.
     pub topic: Topic,
     /// The state of the dead letter.
     pub state: DeadState,
-    /// Why it died.
+    /// The reason why the route gave up on the event.
     pub reason: DeadReason,
-    /// The explanation for operators: the error, or the path and the schema rule that it breaks.
+    /// The detail for operators: the error of the last attempt, or the path in the body and the
+    /// schema rule that it violates.
     pub detail: String,
-    /// Attempts made.
+    /// The number of attempts made.
     pub attempts: u32,
     /// The moment when the route last gave up on the event.
     pub died_at: Timestamp,
 }
 
-/// One dead letter with its body and its history.
+/// One dead letter with the body and the history of its event.
 #[derive(Debug, Clone, Serialize)]
 pub struct DeadLetter {
     /// The dead letter as it appears in a list.
     #[serde(flatten)]
     pub row: DeadRow,
-    /// The reasons why the route gave up before each replay, oldest first. While the dead letter is
-    /// replayed, its last one is included.
+    /// The reasons why the route gave up on the event before each replay, oldest first. While the
+    /// dead letter is replayed, the last entry is the reason before that replay.
     pub earlier: Vec<EarlierDeath>,
     /// The event with its body, receipts and attempts.
     pub history: EventDetail,
 }
 
-/// Why and when a route gave up on an event before a replay.
+/// Why and when a route gave up on an event that was then replayed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct EarlierDeath {
-    /// When it died.
+    /// The moment when the route gave up on the event.
     pub died_at: Timestamp,
-    /// Why.
+    /// The reason why the route gave up on the event.
     pub reason: DeadReason,
-    /// The explanation for operators.
+    /// The detail for operators, such as the error.
     pub detail: String,
-    /// The number of attempts made until then.
+    /// The number of attempts made until the route gave up.
     pub attempts: u32,
     /// The moment when the dead letter was replayed.
     pub replayed_at: Timestamp,
-    /// By whom.
+    /// The operator who replayed the dead letter.
     pub replayed_by: String,
 }
 
-/// The state of a dead letter's event on its route.
+/// The present state of a dead letter's event on its route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DeadClaim {
-    /// Which dead letter.
+    /// The id of the dead letter.
     pub id: i64,
     /// The moment when the route last gave up on the event.
     pub died_at: Timestamp,
-    /// The state of the event.
+    /// The present state of the event.
     pub state: ClaimState,
 }

@@ -8,26 +8,28 @@ use serde::{Deserialize, Serialize};
 pub enum DeadReason {
     /// Every attempt that the retry policy allows has failed.
     Exhausted,
-    /// The handler reported a permanent error: it never accepts this event.
+    /// The handler reported a permanent error, which means that it never accepts this event.
     Rejected,
     /// The body is not valid JSON.
     Malformed,
-    /// The body breaks its JSON Schema.
+    /// The body violates its JSON Schema.
     SchemaBroken,
     /// A body with another digest arrived under a known event id.
     Conflict,
-    /// The bytes of the broker's message are not an envelope.
+    /// The broker's message could not be decoded as envelopes.
     Undecodable,
-    /// The broker gave up delivering the message: it exceeded the delivery limit.
+    /// The broker moved the message to the dead-letter queue, because the message exceeded the
+    /// delivery limit.
     DeliveryLimit,
-    /// A handler ended its own transaction, so whether all its effects are committed is unknown.
+    /// A handler ended its own transaction, so it is unknown whether all its effects are committed.
     Orphaned,
-    /// Every process that ran the event's handler ended during it, or seems to have.
+    /// Every process that ran the event's handler ended during the run, or seems to have ended
+    /// then.
     Quarantined,
 }
 
 impl DeadReason {
-    /// Every reason, for parsing and help texts.
+    /// Every reason, for parsers and help texts.
     pub const ALL: [DeadReason; 9] = [
         DeadReason::Exhausted,
         DeadReason::Rejected,
@@ -40,7 +42,7 @@ impl DeadReason {
         DeadReason::Quarantined,
     ];
 
-    /// Returns the name in tables, logs and metrics.
+    /// Returns the name of this reason in tables, logs and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             DeadReason::Exhausted => "exhausted",

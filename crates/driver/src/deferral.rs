@@ -1,16 +1,17 @@
-//! Deferral of events without an attempt, and the rule for the length of the wait.
+//! Deferral: an event waits and no attempt is counted. This file also has the rule for how long it
+//! waits.
 
 use std::time::Duration;
 
 use hookbox_event::{ContentDigest, Envelope, RouteName, Timestamp};
 use serde::{Deserialize, Serialize};
 
-/// Why an event is deferred: its handler needs something that it did not get, and the event is not
-/// at fault.
+/// The reason why an event is deferred. In each case its handler lacks something, and the event
+/// itself is not the cause.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DeferReason {
-    /// The handler waited for a lock that another session held.
+    /// The handler waited too long for a lock that another session held.
     ForeignLock,
     /// The database denied the handler a right, or lacks a table, column or function that the
     /// handler needs.
@@ -18,10 +19,10 @@ pub enum DeferReason {
 }
 
 impl DeferReason {
-    /// Every reason, for parsing.
+    /// Every reason, for parsers.
     pub const ALL: [DeferReason; 2] = [DeferReason::ForeignLock, DeferReason::MissingRight];
 
-    /// Returns the name in tables, logs and metrics.
+    /// Returns the name of this reason in tables, logs and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             DeferReason::ForeignLock => "foreign_lock",
@@ -35,55 +36,57 @@ impl DeferReason {
     }
 }
 
-/// An event to be deferred.
+/// A request to defer an event.
 #[derive(Debug, Clone)]
 pub struct Deferral<'a> {
-    /// On which route.
+    /// The route on which the event is deferred.
     pub route: &'a RouteName,
-    /// By which receipt.
+    /// The receipt with which the event arrived.
     pub envelope: &'a Envelope,
-    /// The attempt that was claimed and not made.
+    /// The number of the attempt that was claimed and not made.
     pub attempt: u32,
-    /// The number of attempts before the present round, as the claim returned it; 0 for a fresh
-    /// event.
+    /// The number of attempts that were made before the last replay of the event, as the claim
+    /// returned it; 0 without a replay. The retry policy counts the attempts after those.
     pub attempts_before: u32,
-    /// The digest of the receipt's own body when the event is stored with another body and only its
-    /// id decides; as in [`crate::ReceiptOutcome`].
+    /// The digest of the receipt's own body. It is set when only the event id decides and the event
+    /// is stored with another body, as in [`crate::ReceiptOutcome`].
     pub other_digest: Option<ContentDigest>,
-    /// Why.
+    /// The reason for the deferral.
     pub reason: DeferReason,
     /// The shortest wait before the attempt is granted.
     pub least: Duration,
-    /// The longest wait.
+    /// The longest wait before the attempt is granted.
     pub most: Duration,
-    /// The greatest age at which a deferral may be renewed; `None` for no limit.
+    /// The age up to which a deferral may be renewed, counted from the event's first deferral for
+    /// the same reason; `None` for no limit.
     pub age_max: Option<Duration>,
 }
 
-/// The result of deferring an event.
+/// The result of a request to defer an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Deferred {
-    /// It waits.
+    /// The event is deferred.
     Recorded,
     /// The event has changed state since it was claimed; nothing was changed.
     Superseded,
-    /// The event has been deferred for this reason longer than allowed; nothing was changed.
+    /// The event has been deferred for this reason for longer than the greatest age; nothing was
+    /// changed.
     Expired,
 }
 
-/// A deferral as the store holds it.
+/// The reason and the start of a deferral, as the store holds them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct DeferredSince {
-    /// Why.
+    /// The reason for the deferral.
     pub reason: DeferReason,
     /// The moment when the event was first deferred for this reason, without an attempt since.
     pub since: Timestamp,
 }
 
 impl Deferral<'_> {
-    /// Returns how long an event waits that has been deferred for `age`: as long again, within the
-    /// bounds. A short lock is so retried soon, and a long one rarely. Returns `None` when `age`
-    /// exceeds the greatest age.
+    /// Returns how long an event waits that has already been deferred for `age`. It waits as long
+    /// again, within the shortest and the longest wait. A short lock is thus retried soon, and a
+    /// long one rarely. Returns `None` when `age` exceeds the greatest age.
     pub fn wait(&self, age: Option<Duration>) -> Option<Duration> {
         if self.age_max.is_some_and(|most| age >= Some(most)) {
             return None;

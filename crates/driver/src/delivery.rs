@@ -1,4 +1,5 @@
-//! A message in flight. Settling consumes the delivery, so that it can be settled only once.
+//! A message in flight. Settling takes the delivery by value, so a delivery can be settled only
+//! once.
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -9,29 +10,31 @@ use crate::Fault;
 ///
 /// A delivery that is dropped without being settled returns to its queue.
 pub struct Delivery {
-    /// The message.
+    /// The bytes of the message, as they arrived.
     pub bytes: Bytes,
     /// Whether the broker reports that the message was delivered before. `false` does not prove a
     /// first delivery.
     pub redelivered: bool,
-    /// The queue from which the broker dead-lettered the message, when the message comes from the
-    /// dead-letter queue and the broker named that queue.
+    /// The queue in which the message was before the broker moved it to the dead-letter queue. It
+    /// is set only for a message of the dead-letter queue, and only when the broker named the
+    /// queue.
     pub died_in: Option<String>,
     settler: Box<dyn Settler>,
 }
 
-/// How a driver settles one delivery. Dropping an unused settler releases the message.
+/// The driver's part of a delivery, which settles it. Dropping an unused settler releases the
+/// message.
 #[async_trait]
 pub trait Settler: Send {
-    /// See [`Delivery::ack`].
+    /// Acknowledges the delivery; see [`Delivery::ack`].
     async fn ack(self: Box<Self>) -> Result<(), Fault>;
 
-    /// See [`Delivery::release`].
+    /// Returns the delivery to its queue; see [`Delivery::release`].
     async fn release(self: Box<Self>) -> Result<(), Fault>;
 }
 
 impl Delivery {
-    /// Creates a delivery from a driver's message.
+    /// Creates a delivery from the parts of a driver's message.
     pub fn new(
         bytes: Bytes,
         redelivered: bool,
@@ -46,14 +49,14 @@ impl Delivery {
         }
     }
 
-    /// Acknowledges: the broker may delete the message. `Ok` means that the acknowledgement is on
-    /// its way; if it is lost, the message is redelivered. A fault means that the message is
-    /// redelivered.
+    /// Acknowledges the delivery, so that the broker may delete the message. `Ok` means that the
+    /// acknowledgement is on its way; if it is lost, the message is redelivered. A fault means that
+    /// the message is redelivered.
     pub async fn ack(self) -> Result<(), Fault> {
         self.settler.ack().await
     }
 
-    /// Returns the message to its queue, to be redelivered to any consumer.
+    /// Puts the message back into its queue, from which it is redelivered to any consumer.
     pub async fn release(self) -> Result<(), Fault> {
         self.settler.release().await
     }

@@ -9,40 +9,40 @@ use crate::{ClaimState, DeferredSince};
 /// An event with its whole history.
 #[derive(Debug, Clone, Serialize)]
 pub struct EventDetail {
-    /// Which event.
+    /// The id of the event.
     pub event: EventId,
-    /// What about.
+    /// The topic of the event.
     pub topic: Topic,
-    /// Its content digest.
+    /// The content digest of the body.
     pub digest: ContentDigest,
     /// The length of the body in bytes.
     pub body_bytes: u64,
     /// The body as it was received.
     #[serde(skip)]
     pub body: Bytes,
-    /// Reserved: see [`hookbox_event::Envelope::seal`].
+    /// Always `None` today; reserved, see [`hookbox_event::Envelope::seal`].
     pub seal: Option<String>,
     /// The moment when the event's first receipt arrived.
     pub received_at: Timestamp,
     /// The event's state on each route.
     pub claims: Vec<ClaimRow>,
-    /// Its receipts.
+    /// The receipts of the event, with their outcomes.
     pub receipts: Vec<ReceiptRow>,
-    /// The event's recorded attempts: all failed ones, and a successful one that followed a failure
-    /// or a deferral.
+    /// The recorded attempts on the event: every failed one, and each successful one that followed
+    /// a failure or a deferral.
     pub attempts: Vec<AttemptRow>,
-    /// Its waiting retries.
+    /// The retries of the event that wait.
     pub retries: Vec<RetryRow>,
 }
 
-/// The state of an event on a route.
+/// The state of an event on one route.
 #[derive(Debug, Clone, Serialize)]
 pub struct ClaimRow {
-    /// The route.
+    /// The route that claimed the event.
     pub route: RouteName,
-    /// Where it stands.
+    /// The state of the event on the route.
     pub state: ClaimState,
-    /// Attempts made.
+    /// The number of attempts made.
     pub attempts: u32,
     /// The moment when the event was claimed.
     pub claimed_at: Timestamp,
@@ -53,20 +53,20 @@ pub struct ClaimRow {
 /// A receipt and its outcome on one route.
 #[derive(Debug, Clone, Serialize)]
 pub struct ReceiptRow {
-    /// Which receipt.
+    /// The id of the receipt.
     pub receipt: ReceiptId,
-    /// The route.
+    /// The route of the outcome.
     pub route: RouteName,
     /// The outcome of the receipt: done, duplicate, conflict, retrying or dead.
     pub outcome: String,
-    /// The id of the secret that verified the request.
+    /// The id of the secret that verified the request's signature.
     pub key_id: String,
     /// The ingest process that accepted the receipt.
     pub instance: InstanceId,
     /// The receipt's sequence number at its ingest process.
     pub number: u64,
-    /// The digest of the receipt's own body, when the event is stored with another body and only
-    /// its id decides.
+    /// The digest of the receipt's own body. It is set when only the event id decides and the event
+    /// is stored with another body.
     pub other_digest: Option<ContentDigest>,
     /// The moment when the receipt arrived.
     pub received_at: Timestamp,
@@ -74,14 +74,14 @@ pub struct ReceiptRow {
     pub settled_at: Timestamp,
 }
 
-/// One attempt.
+/// One recorded attempt on an event.
 #[derive(Debug, Clone, Serialize)]
 pub struct AttemptRow {
-    /// The route.
+    /// The route of the attempt.
     pub route: RouteName,
-    /// From 1.
+    /// The number of the attempt, counted from 1.
     pub attempt: u32,
-    /// "done", or the class of the attempt's failure.
+    /// The outcome: "done", or the class of the attempt's failure.
     pub outcome: String,
     /// The error and its causes, when the attempt failed.
     pub error: Option<String>,
@@ -91,17 +91,17 @@ pub struct AttemptRow {
     pub at: Timestamp,
 }
 
-/// One waiting retry.
+/// One retry that waits.
 #[derive(Debug, Clone, Serialize)]
 pub struct RetryRow {
-    /// The route.
+    /// The route of the retry.
     pub route: RouteName,
-    /// The number of the attempt that is due.
+    /// The number of the attempt that will be made.
     pub attempt: u32,
-    /// Not before.
+    /// The moment before which the attempt is not made.
     pub not_before: Timestamp,
-    /// The moment when the retry was put into the queue, if it was.
+    /// The moment when the retry was put back into its queue; `None` if it has not been.
     pub queued_at: Option<Timestamp>,
-    /// Why and since when the retry is deferred, if it waits without a failed attempt.
+    /// The reason and the start of the deferral; `None` when the retry follows a failed attempt.
     pub deferred: Option<DeferredSince>,
 }

@@ -3,17 +3,17 @@
 use std::error::Error;
 use std::fmt;
 
-/// The classes of faults. A fault never costs an event an attempt.
+/// The classes of faults. A fault is never counted as an attempt on an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum FaultKind {
-    /// Two transactions wanted the same thing (deadlock, serialisation failure, busy lock). Running
-    /// the transaction again at once usually succeeds.
+    /// Two transactions needed the same lock or row: a deadlock, a serialisation failure, or a lock
+    /// that is held. The transaction usually succeeds when it is run again at once.
     Contention,
-    /// A dependency is unavailable, full or refuses hookbox: pause, and resume when the dependency
-    /// recovers.
+    /// A dependency is unavailable, full or refuses hookbox. The caller pauses, and resumes when
+    /// the dependency recovers.
     Unavailable,
     /// The database denied a right, or lacks a table, column, function or schema that a statement
-    /// names. This is a fault of the deployment, and a person has to fix it.
+    /// names. This is an error of the deployment, and a person has to fix it.
     MissingRight,
     /// The database refused a statement of hookbox for a reason that should not occur. It is
     /// treated like [`FaultKind::Unavailable`] and logged as an error.
@@ -21,7 +21,7 @@ pub enum FaultKind {
 }
 
 impl FaultKind {
-    /// Returns the name in logs and metrics.
+    /// Returns the name of this class in logs and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             FaultKind::Contention => "contention",
@@ -32,10 +32,10 @@ impl FaultKind {
     }
 }
 
-/// A fault: its class, what was being done, and the cause as its source.
+/// A fault of a dependency: its class, the operation that failed, and the cause as its source.
 ///
-/// `Display` shows what was being done. The cause is in `source()`; the one place that logs the
-/// fault prints the chain with [`describe`].
+/// `Display` shows the operation. The cause is in `source()`, and the one place that logs the fault
+/// prints the whole chain with [`describe`].
 #[derive(Debug)]
 pub struct Fault {
     kind: FaultKind,
@@ -67,7 +67,7 @@ impl Fault {
         }
     }
 
-    /// The class.
+    /// Returns the class of the fault.
     pub fn kind(&self) -> FaultKind {
         self.kind
     }
@@ -88,7 +88,7 @@ impl Error for Fault {
 }
 
 /// Returns an error and all its causes on one line, for the one place that logs or stores the
-/// error. A cause that an error repeats in its own text is written once.
+/// error. When an error repeats its cause in its own text, the cause is not written a second time.
 pub fn describe(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut next = error.source();

@@ -1,54 +1,56 @@
-//! Finds objects of another program in the schema that a store wants to use: one rule for every
-//! database.
+//! Finds tables, views and indexes of another program in the schema that a store is to use. There
+//! is one rule for every database.
 //!
 //! Before it migrates, a driver reads the rows of `_sqlx_migrations` and the names of all tables,
 //! views and indexes in its target schema, without changing anything, and calls [`foreign_schema`]
 //! with them. The result becomes the `why` of [`crate::OpenError::Refused`]; the driver adds the
-//! remedy ("give hookbox a database of its own"). The check must also come before a schema version
-//! is compared: the version of another program's migrations means nothing.
+//! remedy ("give hookbox a database of its own"). This check must also run before a schema version
+//! is compared, because the version of another program's migrations means nothing to hookbox.
 
 use std::fmt;
 
-/// The most names that a refusal lists.
+/// The largest number of object names that an error lists.
 const LISTED_MAX: usize = 10;
 
-/// The most characters of a foreign description that a refusal repeats.
+/// The largest number of characters of another program's migration description that an error
+/// repeats.
 const DESCRIPTION_MAX: usize = 80;
 
 /// One of hookbox's own migrations.
 #[derive(Debug, Clone, Copy)]
 pub struct KnownMigration<'a> {
-    /// Its number.
+    /// The number of the migration.
     pub version: i64,
     /// The migration's name, as sqlx stores it.
     pub description: &'a str,
-    /// Its statements.
+    /// The SQL statements of the migration.
     pub sql: &'a str,
 }
 
-/// One row of `_sqlx_migrations`.
+/// One row of `_sqlx_migrations`: a migration that has run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AppliedMigration {
-    /// Its number.
+    /// The number of the migration.
     pub version: i64,
-    /// Its name.
+    /// The description of the migration.
     pub description: String,
 }
 
-/// The reason why hookbox cannot use the schema.
+/// The reason why hookbox cannot use a schema.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ForeignSchema {
     /// `_sqlx_migrations` lists a migration that is not one of hookbox's.
     Migration(AppliedMigration),
-    /// These objects exist, and migrations that have not run yet would create them.
+    /// Tables, views or indexes with these names exist, and migrations that have not run yet would
+    /// create them.
     Objects(Vec<String>),
 }
 
-/// Compares a database with hookbox's migrations; returns `None` when nothing is in the way.
+/// Compares a schema with hookbox's migrations. Returns `None` when hookbox can use it.
 ///
-/// `applied` belongs to hookbox when at least one of its migrations has a number of hookbox's, and
-/// all of those have hookbox's description. Migrations above hookbox's newest are those of a newer
-/// hookbox. `present` are the names of all tables, views and indexes, in lower case where the
+/// The migrations in `applied` are hookbox's when at least one of them has a number of hookbox's,
+/// and all of those have hookbox's description. Migrations above hookbox's newest are those of a
+/// newer hookbox. `present` are the names of all tables, views and indexes, in lower case where the
 /// database ignores case.
 pub fn foreign_schema(
     known: &[KnownMigration<'_>],
@@ -62,8 +64,8 @@ pub fn foreign_schema(
     let newest = known.iter().map(|one| one.version).max().unwrap_or(0);
     let foreign = applied.iter().find(|row| match is_ours(row) {
         Some(ours) => !ours,
-        // Hookbox numbers its migrations without gaps, so an unknown number below its newest is
-        // another program's.
+        // Hookbox numbers its migrations without gaps. An unknown number below hookbox's newest
+        // therefore belongs to another program.
         None => row.version < newest,
     });
     let foreign = foreign.or_else(|| {
@@ -107,8 +109,8 @@ impl fmt::Display for ForeignSchema {
     }
 }
 
-/// Returns the names of what a migration creates. Hookbox's migrations write them in lower case and
-/// without quotes.
+/// Returns the names of the tables, views and indexes that a migration creates. Hookbox's
+/// migrations write them in lower case and without quotes.
 fn names_created(sql: &str) -> Vec<String> {
     let code: Vec<&str> = sql
         .lines()
@@ -182,7 +184,7 @@ mod tests {
         assert_eq!(found(&[(1, "core")], &core), None);
         let all = ["meta", "meta_key", "accounts"];
         assert_eq!(found(&[(1, "core"), (2, "accounts")], &all), None);
-        // A newer hookbox's.
+        // These are the migrations of a newer hookbox.
         let newer = [(1, "core"), (2, "accounts"), (3, "later")];
         assert_eq!(found(&newer, &all), None);
     }

@@ -1,28 +1,29 @@
-//! Names that a store has seen, as suggestions for an operator who mistyped one.
+//! The names that a store has seen, from which a command suggests one to an operator who mistyped a
+//! name.
 
 use std::collections::BTreeSet;
 
 use hookbox_event::{RouteName, SourceName, Topic};
 
-/// Names of sources, topics and routes.
+/// Names of sources, topics and routes that a store has seen.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Names {
-    /// Sources.
+    /// The names of sources.
     pub sources: BTreeSet<String>,
-    /// Topics.
+    /// The names of topics.
     pub topics: BTreeSet<String>,
-    /// Routes.
+    /// The names of routes.
     pub routes: BTreeSet<String>,
 }
 
-/// One of these names.
+/// A name that an operator wrote, with its kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Name<'a> {
-    /// Of a source.
+    /// The name of a source.
     Source(&'a SourceName),
-    /// Of a topic.
+    /// The name of a topic.
     Topic(&'a Topic),
-    /// Of a route.
+    /// The name of a route.
     Route(&'a RouteName),
 }
 
@@ -36,7 +37,7 @@ impl<'a> Name<'a> {
         }
     }
 
-    /// Returns what the name refers to: "source", "topic" or "route".
+    /// Returns the kind of the name: "source", "topic" or "route".
     pub fn kind(self) -> &'static str {
         match self {
             Name::Source(_) => "source",
@@ -45,7 +46,7 @@ impl<'a> Name<'a> {
         }
     }
 
-    /// Returns the names of the same kind.
+    /// Returns those of the seen names that have the kind of this one.
     pub fn among(self, names: &Names) -> &BTreeSet<String> {
         match self {
             Name::Source(_) => &names.sources,
@@ -56,7 +57,7 @@ impl<'a> Name<'a> {
 }
 
 impl Names {
-    /// Adds others.
+    /// Adds the names of another set.
     pub fn extend(&mut self, other: Names) {
         self.sources.extend(other.sources);
         self.topics.extend(other.topics);

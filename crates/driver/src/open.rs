@@ -1,10 +1,11 @@
-//! Why a driver refuses to open a broker or store. It reports this before it changes anything.
+//! The reasons why a driver refuses to open a broker or a store. The driver reports the reason
+//! before it changes anything.
 
 use std::error::Error;
 
 use crate::NotReadyKind;
 
-/// Why a broker or store cannot be opened. Each error text says what to do.
+/// The reason why a broker or a store cannot be opened. Each error text says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The broker or store belongs to another environment.
@@ -13,11 +14,11 @@ pub enum OpenError {
          point the config at the {what} of {wanted:?}, or correct `environment`"
     )]
     Environment {
-        /// What the error is about: "the database", "the broker".
+        /// The refused dependency: "the database" or "the broker".
         what: &'static str,
-        /// Its stamp.
+        /// The environment with which the broker or store is stamped.
         found: String,
-        /// The config's environment.
+        /// The environment that the config names.
         wanted: String,
     },
     /// The database has no schema yet, or an older one.
@@ -28,7 +29,7 @@ pub enum OpenError {
     SchemaOlder {
         /// The schema version found; 0 when there is no schema.
         found: i64,
-        /// The version needed.
+        /// The schema version that this hookbox needs.
         wanted: i64,
     },
     /// A newer hookbox has migrated the database.
@@ -37,15 +38,15 @@ pub enum OpenError {
          start the newer hookbox that migrated it"
     )]
     SchemaNewer {
-        /// The version found.
+        /// The schema version found.
         found: i64,
         /// The newest schema version that this hookbox knows.
         wanted: i64,
     },
-    /// The broker or store has settings under which the promises cannot be kept.
+    /// The broker or store has settings under which hookbox cannot keep its promises.
     #[error("{what} is not safe to use: {why}")]
     Unsafe {
-        /// Which thing.
+        /// The refused dependency: "the database" or "the broker".
         what: &'static str,
         /// Which setting is wrong, its value, and the value that it must have.
         why: String,
@@ -53,13 +54,14 @@ pub enum OpenError {
     /// The broker's queues differ from what hookbox declares.
     #[error("the broker's queues differ from what hookbox declares: {}", list(.0))]
     Topology(Vec<TopologyDifference>),
-    /// The broker or store was reached and refuses: a wrong password, a missing right, a limit, a
-    /// missing file. Waiting does not help; an operator has to act.
+    /// The broker or store was reached and refuses hookbox, for example because of a wrong
+    /// password, a missing right, a limit or a missing file. Waiting does not help; an operator has
+    /// to act.
     #[error("{what} cannot be used: {why}; {remedy}")]
     Refused {
-        /// Which thing.
+        /// The refusing dependency: "the database" or "the broker".
         what: &'static str,
-        /// What it refuses.
+        /// What the dependency refuses.
         why: String,
         /// The statement or command that fixes the cause.
         remedy: String,
@@ -70,16 +72,16 @@ pub enum OpenError {
     /// The broker or store cannot be reached.
     #[error("{what} cannot be reached; check its URL and that it runs")]
     Unavailable {
-        /// Which thing.
+        /// The unreachable dependency: "the database" or "the broker".
         what: &'static str,
-        /// Why.
+        /// The error of the attempt to connect.
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },
     /// The URL or another option is not valid.
     #[error("the options for {what} cannot be used: {why}")]
     Options {
-        /// Which thing.
+        /// The dependency to which the option belongs: "the database" or "the broker".
         what: &'static str,
         /// What is wrong, without the URL, because the URL may hold a password.
         why: String,
@@ -87,7 +89,7 @@ pub enum OpenError {
 }
 
 impl OpenError {
-    /// Returns the class of the reason for [`crate::Readiness`].
+    /// Returns the class of the reason, as [`crate::Readiness`] reports it.
     pub fn not_ready_kind(&self) -> NotReadyKind {
         match self {
             OpenError::Unavailable { .. } => NotReadyKind::Unreachable,
@@ -101,13 +103,13 @@ impl OpenError {
     }
 }
 
-/// One difference from the declared topology.
+/// One difference between a queue of the broker and hookbox's declaration of it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("queue {queue:?}: {difference}")]
 pub struct TopologyDifference {
-    /// Which queue.
+    /// The name of the queue.
     pub queue: String,
-    /// What differs, and what to do about it.
+    /// The difference, and what to do about it.
     pub difference: String,
 }
 

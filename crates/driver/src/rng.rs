@@ -1,8 +1,8 @@
-//! Randomness as an argument, so that tests control it.
+//! The random numbers as a trait, so that tests control them.
 
-/// A source of random bytes, for ids and jitter.
+/// A source of random bytes, for ids and random delays.
 pub trait Rng: Send + Sync + 'static {
-    /// Fills `bytes`.
+    /// Fills `bytes` with random bytes.
     fn fill(&self, bytes: &mut [u8]);
 
     /// Returns ten random bytes, as many as a UUIDv7 needs.
@@ -12,7 +12,7 @@ pub trait Rng: Send + Sync + 'static {
         bytes
     }
 
-    /// Returns a number from 0 up to, but not including, 1.
+    /// Returns a random number from 0 up to, but not including, 1.
     fn unit(&self) -> f64 {
         let mut bytes = [0; 8];
         self.fill(&mut bytes);
@@ -27,8 +27,8 @@ pub struct SystemRng;
 
 impl Rng for SystemRng {
     fn fill(&self, bytes: &mut [u8]) {
-        // getrandom(2) only fails on systems that cannot run hookbox anyway. Ids and keys must not
-        // be guessable, so stopping is the only choice.
+        // The call getrandom(2) only fails on systems that cannot run hookbox anyway. Ids and keys
+        // must not be guessable, so stopping the process is the only choice.
         getrandom::fill(bytes).expect("the operating system gives random bytes");
     }
 }

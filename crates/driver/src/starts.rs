@@ -1,14 +1,14 @@
-//! Counts of handler starts, so that an event that ends its process is detected.
+//! The counts of handler starts, by which an event that ends its process is detected.
 
 use hookbox_event::{Envelope, ReceiptId};
 
-/// The key under which handler starts are counted. An event id alone is too wide: one body of the
-/// event may end a process and another body not. A receipt alone is too wide as well: a late copy
-/// of the first message runs no handler, and surviving that copy must not clear a retry or replay
-/// of suspicion.
+/// The key under which handler starts are counted. An event id alone would be too wide, because one
+/// body of the event may end a process and another body may not. A receipt alone would be too wide
+/// as well: a late copy of the first message runs no handler, and a process that survives this copy
+/// must not clear a retry or replay of suspicion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Start {
-    /// The receipt.
+    /// The receipt with which the event arrived.
     pub receipt: ReceiptId,
     /// The number of the attempt that a retry or replay is for; 0 for the first message.
     pub attempt: u32,
@@ -24,21 +24,22 @@ impl Start {
     }
 }
 
-/// The circumstances under which a handler is started.
+/// The circumstances in the process under which a handler is started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum StartKind {
-    /// Other handlers run in the same process.
+    /// Other handlers run in the same process at the same time.
     Shared,
     /// No other handler runs in the process, and the process has completed another event before, so
     /// it is known to work.
     Isolated,
-    /// No other handler runs in the process, and the process has completed nothing yet. If the
+    /// No other handler runs in the process, and the process has completed no event yet. If the
     /// process ends, the cause may be anything.
     Unproven,
 }
 
 impl StartKind {
-    /// Returns what one such start adds to [`StartCounts::isolated`] and [`StartCounts::unproven`].
+    /// Returns what one start of this kind adds to [`StartCounts::isolated`] and to
+    /// [`StartCounts::unproven`].
     pub fn adds(self) -> (u32, u32) {
         match self {
             Self::Shared => (0, 0),
@@ -48,28 +49,29 @@ impl StartKind {
     }
 }
 
-/// A start that a process has asked the store to count.
+/// A handler start that a process has asked the store to count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CountedStart {
-    /// The kind of start that the store was asked to count.
+    /// The kind of the start.
     pub kind: StartKind,
-    /// Whether the store has confirmed that it counted the start.
+    /// Whether the store has confirmed that it counted the start; without a reply, it may or may
+    /// not have.
     pub is_certain: bool,
 }
 
-/// The counts of starts that no process has survived.
+/// The counts of handler starts after which no process has reported that it is still alive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct StartCounts {
-    /// All of them.
+    /// The number of all such starts.
     pub all: u32,
-    /// Those of [`StartKind::Isolated`].
+    /// The number of starts of the kind [`StartKind::Isolated`].
     pub isolated: u32,
-    /// Those of [`StartKind::Unproven`].
+    /// The number of starts of the kind [`StartKind::Unproven`].
     pub unproven: u32,
 }
 
 impl StartCounts {
-    /// Counts one more start, in the way a store does.
+    /// Adds one start to these counts, as a store does.
     pub fn count(&mut self, kind: StartKind) {
         let (isolated, unproven) = kind.adds();
         self.all = self.all.saturating_add(1);
@@ -77,7 +79,7 @@ impl StartCounts {
         self.unproven = self.unproven.saturating_add(unproven);
     }
 
-    /// Takes back one start, in the way a store does.
+    /// Subtracts one start from these counts, as a store does.
     pub fn retract(&mut self, kind: StartKind) {
         let (isolated, unproven) = kind.adds();
         self.all = self.all.saturating_sub(1);

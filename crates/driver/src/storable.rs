@@ -1,17 +1,19 @@
-//! Makes text from outside storable in every database and safe to show on every page.
+//! Makes untrusted text storable in every database and safe to show on every page.
 
 use std::borrow::Cow;
 use std::fmt::Write;
 
-/// The most bytes of a stored text, including the mark that shows a cut.
+/// The most bytes of a stored text, including the mark at the end of a shortened text.
 pub const STORABLE_MAX: usize = 4_096;
 
-/// The greatest length of the mark in bytes: for a text whose length has 20 digits.
+/// The greatest length in bytes of the mark at the end of a shortened text. The mark contains the
+/// length of the whole text, which has at most 20 digits.
 const MARK_MAX: usize = 40;
 
-/// Returns a text as it is stored. Control characters are escaped (NUL among them, which PostgreSQL
-/// cannot hold). A text longer than [`STORABLE_MAX`] is cut, with a mark that shows its full
-/// length. Line feeds stay, because dead letters are grouped by the first line of their detail.
+/// Returns a text in the form in which it is stored. Control characters are escaped (NUL among
+/// them, which PostgreSQL cannot hold). A text longer than [`STORABLE_MAX`] is shortened, and gets
+/// a mark with its full length. Line feeds stay, because dead letters are grouped by the first line
+/// of their detail.
 ///
 /// Use it for everything that a handler, a sender or an operator wrote: errors, details, key ids,
 /// trace parents, actors, reasons. Applied to its own result, it changes nothing.
@@ -21,7 +23,7 @@ pub fn storable(text: &str) -> Cow<'_, str> {
     }
     let room = STORABLE_MAX - MARK_MAX;
     let mut kept = String::with_capacity(text.len().min(STORABLE_MAX));
-    // The length of the text to keep if the whole turns out to be too long.
+    // The number of bytes to keep if the whole text turns out to be too long.
     let mut cut = 0;
     for c in text.chars() {
         if is_escaped(c) {
@@ -76,7 +78,7 @@ mod tests {
             "€".repeat(STORABLE_MAX),
             "\0".repeat(STORABLE_MAX),
             format!("x{}", "🦀".repeat(STORABLE_MAX)),
-            // This text exceeds the limit only because of its escapes.
+            // Without the escapes, this text would be within the limit.
             "\t".repeat(STORABLE_MAX / 2 + 1),
         ] {
             let kept = storable(&text);

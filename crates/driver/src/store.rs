@@ -1,4 +1,4 @@
-//! The seam to a store: what every store driver must promise to the worker.
+//! The seam to a store: the promises that every store driver must keep for the worker.
 
 use std::error::Error;
 use std::time::Duration;
@@ -15,27 +15,28 @@ use crate::{
     Requeued, Start, StartCounts, StartKind,
 };
 
-/// A store. For each route, it remembers what was done with each event, in the same transaction as
+/// A store. For each route, it records what was done with each event, in the same transaction as
 /// the effects of the event's handler.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
-    /// The database's own connection type, which a handler borrows.
+    /// The connection type of the database, which a handler borrows.
     type Connection: Send;
 
-    /// An open transaction. Dropping it rolls it back; others never get its open connection.
+    /// An open transaction. Dropping it rolls it back, and no other caller gets its open
+    /// connection.
     type Tx: Send;
 
     /// Opens a transaction. Callers that keep using the store's connection must not cancel this
     /// call half-way; drivers make a cancelled call harmless.
     async fn begin(&self) -> Result<Self::Tx, Fault>;
 
-    /// Opens a transaction for a handler that is not hookbox's own. Its session has the state of a
-    /// new session, whatever an earlier handler changed in it.
+    /// Opens a transaction for a handler that is not hookbox's own. Its session is in the state of
+    /// a new session, whatever an earlier handler has changed in it.
     async fn begin_for_handler(&self) -> Result<Self::Tx, Fault>;
 
     /// Records the events and claims them for `route`. Returns one result for each envelope, in the
-    /// order given. Claims that are `Fresh` or `Granted` belong to this transaction until it ends;
-    /// a concurrent claim of the same event waits for that end, or fails with `Contention`.
+    /// order given. Claims that are `Fresh` or `Granted` belong to this transaction until it ends.
+    /// A concurrent claim of the same event waits for that end, or fails with `Contention`.
     ///
     /// The envelopes of one call must be of different events.
     async fn claim(
@@ -45,8 +46,8 @@ pub trait Store: Send + Sync + 'static {
         envelopes: &[&Envelope],
     ) -> Result<Vec<Claimed>, Fault>;
 
-    /// Returns what is stored of these events in this transaction's view, in the order given: the
-    /// body that arrived first, which every route runs; `None` for an event that is not stored.
+    /// Returns the stored body of each of these events in this transaction's view, in the order
+    /// given; `None` for an event that is not stored. Every route runs the body that arrived first.
     async fn stored(
         &self,
         tx: &mut Self::Tx,
@@ -56,16 +57,16 @@ pub trait Store: Send + Sync + 'static {
     /// Returns the connection that the handler borrows.
     fn connection<'t>(&self, tx: &'t mut Self::Tx) -> &'t mut Self::Connection;
 
-    /// Proves after a handler that is not hookbox's own, whatever it returned, that the transaction
-    /// of [`Store::begin_for_handler`] is still the one that was opened, and that its session is
-    /// unchanged. It removes what the handler left in the session (temporary tables, cursors,
-    /// session locks, ...), so that the next handler does not find it.
+    /// Proves, after a handler that is not hookbox's own and whatever it returned, that the
+    /// transaction of [`Store::begin_for_handler`] is still the one that was opened, and that its
+    /// session is unchanged. It removes what the handler left in the session (temporary tables,
+    /// cursors, session locks, ...), so that the next handler does not find it.
     async fn prove(&self, tx: &mut Self::Tx) -> Result<(), CommitError>;
 
     /// Writes the outcome of receipts into the transaction. A receipt that already has an outcome
-    /// keeps it. This is the first statement after the handlers. If no proof ran before, it is
-    /// where a transaction shows that a handler left it aborted (25P02 in PostgreSQL) or ended it:
-    /// `CommitError::BrokenByHandler` or `CommitError::EndedByHandler`.
+    /// keeps it. This is the first statement after the handlers. Without a proof before, it is the
+    /// statement that detects that a handler left the transaction aborted (25P02 in PostgreSQL) or
+    /// ended it: `CommitError::BrokenByHandler` or `CommitError::EndedByHandler`.
     async fn settle(
         &self,
         tx: &mut Self::Tx,
@@ -73,7 +74,7 @@ pub trait Store: Send + Sync + 'static {
         settled: &[ReceiptOutcome<'_>],
     ) -> Result<(), CommitError>;
 
-    /// Commits, and proves that the commit took effect: the last statement before the commit is a
+    /// Commits, and proves that the commit took effect. The last statement before the commit is a
     /// guard that fails when the transaction was aborted or ended without hookbox's knowledge.
     /// Every claim that was `Fresh` or `Granted` must have been settled.
     async fn commit(&self, tx: Self::Tx) -> Result<(), CommitError>;
@@ -81,8 +82,8 @@ pub trait Store: Send + Sync + 'static {
     /// Rolls the transaction back. A connection that cannot roll back in time is closed.
     async fn rollback(&self, tx: Self::Tx);
 
-    /// Records one failed attempt and what follows from it, in a separate transaction. Recording
-    /// the same attempt again changes nothing. The receipt keeps the digest of its own body, as in
+    /// Records one failed attempt and its consequence, in a separate transaction. Recording the
+    /// same attempt again changes nothing. The receipt keeps the digest of its own body, as in
     /// [`Store::settle`].
     async fn fail(&self, failure: &Failure<'_>) -> Result<Recorded, Fault>;
 
@@ -90,8 +91,8 @@ pub trait Store: Send + Sync + 'static {
     /// attempt as before, its receipts are retrying, and the store keeps the reason and the moment
     /// of the first deferral. The receipt keeps the digest of its own body. Until the wait is over,
     /// copies of the event's message are not granted; afterwards the fence of
-    /// [`hookbox_event::Redo`] keeps the effect single. When the deferral exceeds its greatest age,
-    /// the result is [`Deferred::Expired`] and nothing is changed.
+    /// [`hookbox_event::Redo`] lets only one of them have an effect. When the deferral exceeds its
+    /// greatest age, the result is [`Deferred::Expired`] and nothing is changed.
     async fn defer(&self, deferral: &Deferral<'_>) -> Result<Deferred, Fault>;
 
     /// Stores bytes that are not a readable envelope as a dead letter of `route`. Storing the same
@@ -105,10 +106,10 @@ pub trait Store: Send + Sync + 'static {
     /// last survived such a start, in the order given. The worker calls it for redelivered events.
     async fn starts(&self, route: &RouteName, of: &[Start]) -> Result<Vec<StartCounts>, Fault>;
 
-    /// Counts one more start of the handler on each key, in a separate transaction: after `Ok`, the
-    /// count survives this process, whatever the handler does to the process. A repeated call of
-    /// the same process counts no second start, because the process may not have received the reply
-    /// to its first call. No key may occur twice in one call.
+    /// Counts one more start of the handler on each key, in a separate transaction. After `Ok`, the
+    /// count survives this process, whatever the handler does to the process. The process may
+    /// repeat a call whose reply it did not receive; the repeated call counts no second start. No
+    /// key may occur twice in one call.
     async fn start(
         &self,
         route: &RouteName,
@@ -117,12 +118,13 @@ pub trait Store: Send + Sync + 'static {
         on: &[Start],
     ) -> Result<(), Fault>;
 
-    /// Clears the starts of these keys: this process has survived the attempt, failed or not.
+    /// Resets the counts of starts of these keys: this process has survived the attempt, failed or
+    /// not.
     async fn survived(&self, route: &RouteName, of: &[Start]) -> Result<(), Fault>;
 
-    /// Takes back one start: this process is alive, and its handler does not run until it counts
-    /// the next start. Starts of other processes stay. An uncertain start is taken back only if
-    /// this process was the last to count one, and so at most once.
+    /// Subtracts one start of this process, which is alive and does not run its handler until it
+    /// counts the next start. Starts of other processes stay counted. An uncertain start is
+    /// subtracted only if this process was the last to count one, and so at most once.
     async fn retract_start(
         &self,
         route: &RouteName,
@@ -131,23 +133,24 @@ pub trait Store: Send + Sync + 'static {
         of: Start,
     ) -> Result<(), Fault>;
 
-    /// Takes up to `limit` retries that are due by the store's own clock, of the routes that
-    /// `republish` accepts, passes each to `republish`, and marks the confirmed ones as queued. Two
-    /// concurrent callers do not get the same retry where the database can prevent it; elsewhere
-    /// the fence of [`hookbox_event::Redo`] keeps the effect single. A retry that was queued and
-    /// made no progress for an hour is due again.
+    /// Takes up to `limit` retries that are due by the store's own clock and belong to the routes
+    /// that `republish` accepts. It passes each to `republish`, and marks the confirmed ones as
+    /// queued. Two concurrent callers do not get the same retry where the database can prevent it;
+    /// elsewhere the fence of [`hookbox_event::Redo`] keeps the effect single. A retry that was
+    /// queued and made no progress for an hour is due again.
     async fn requeue_due(&self, limit: u32, republish: &dyn Republish) -> Result<Requeued, Fault>;
 
-    /// Records an accept report, once, however often it is delivered. Of the report's receipts, the
-    /// store keeps those without an outcome until they have one.
+    /// Records an accept report once, however often it is delivered. The store keeps each receipt
+    /// of the report that has no outcome yet, until it has one.
     async fn account(&self, account: &Account) -> Result<(), Fault>;
 
-    /// Removes the kept receipts of accept reports that have an outcome by now.
+    /// Removes those kept receipts of accept reports that have an outcome by now.
     async fn check_accounts(&self) -> Result<(), Fault>;
 
-    /// Compares this store with the witnesses that its broker held before this call. If nothing
-    /// contradicts and a witness is to be published, it commits the next witness, which covers what
-    /// is recorded now and names the routes whose queues the broker has.
+    /// Compares this store with the witness messages that its broker held before this call. They
+    /// show whether one of the two was restored. If nothing contradicts and a witness is to be
+    /// published, it commits the next witness, which covers what is recorded now and names the
+    /// routes whose queues the broker has.
     async fn take_witness(
         &self,
         found: &[Witness],
@@ -157,13 +160,13 @@ pub trait Store: Send + Sync + 'static {
     /// Records that the broker confirmed the witness of this sequence number; the highest counts.
     async fn witness_confirmed(&self, sequence: u64) -> Result<(), Fault>;
 
-    /// Classifies an error, or any error in its chain of causes, as a failure of the database
-    /// rather than of the handler. Returns `None` when it is not a failure of the database. The
-    /// result outranks the class that the handler's author gave the error.
+    /// Returns the class of an error, or of any error in its chain of causes, that is a failure of
+    /// the database. Returns `None` when it counts as the handler's failure. The result outranks
+    /// the class that the handler's author gave the error.
     fn diagnose(&self, error: &(dyn Error + 'static)) -> Option<FaultKind>;
 
-    /// Returns a handler's error and its causes on one line, for the store. It equals
-    /// [`crate::describe`] without what the database's library adds that is not about the error.
+    /// Returns a handler's error and its causes on one line, for the store. The line equals that of
+    /// [`crate::describe`], without what the database's library adds that is not about the error.
     fn describe(&self, error: &(dyn Error + 'static)) -> String {
         crate::describe(error)
     }
@@ -182,23 +185,23 @@ pub trait Store: Send + Sync + 'static {
 /// The result of a claim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Claimed {
-    /// The event was never seen on this route: run the handler. This is attempt 1.
+    /// The event was never claimed on this route: run the handler. This is attempt 1.
     Fresh,
     /// A retry or replay of the event is due: run the handler.
     Granted {
         /// The number of the attempt to run.
         attempt: u32,
-        /// The number of attempts made before the present round began: 0, or the count at the last
-        /// replay. The retry policy counts from here.
+        /// The number of attempts made before the last replay, or 0. The retry policy counts from
+        /// here.
         attempts_before: u32,
     },
     /// This receipt already has its outcome, or its retry is no longer wanted: write nothing.
     Redelivered,
     /// Another receipt of the same event, with the same content, was claimed before.
     Duplicate,
-    /// A body with another digest has the same event id.
+    /// The event id is known with another body: the digests differ.
     Conflict,
-    /// A claim was committed without an outcome, because a handler ended its own transaction. The
+    /// The claim is committed and has no outcome, because a handler ended its own transaction. The
     /// handler's effects are committed, so it must not run again: make the event a dead letter.
     Orphaned,
 }
@@ -207,19 +210,19 @@ pub enum Claimed {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ClaimState {
-    /// A transaction claimed the event and has not settled it. Others see this state only when the
-    /// claim is orphaned.
+    /// A transaction claimed the event and has not settled it. Other transactions see this state
+    /// only when the claim is orphaned.
     Running,
     /// The handler's effects are committed.
     Done,
-    /// Waiting for its next attempt.
+    /// The event waits for its next attempt.
     Retrying,
     /// The route has given up on the event; see its dead letter.
     Dead,
 }
 
 impl ClaimState {
-    /// Returns the value that the database stores.
+    /// Returns the text of this state that the database stores.
     pub fn as_str(self) -> &'static str {
         match self {
             ClaimState::Running => "running",
@@ -233,7 +236,7 @@ impl ClaimState {
 /// The outcome of one receipt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// The handler ran, and its effects are in this transaction.
+    /// The handler ran successfully, and its effects are in this transaction.
     Done {
         /// The number of the attempt that succeeded.
         attempt: u32,
@@ -243,14 +246,14 @@ pub enum Outcome {
     /// The body differs from the known body of the event id; it is stored under an id of its own as
     /// a dead letter.
     Conflict {
-        /// The explanation for operators.
+        /// The detail for operators.
         detail: String,
     },
     /// The route gave up on the event without running the handler (again).
     Dead {
-        /// Why.
+        /// The reason why the route gave up.
         reason: DeadReason,
-        /// The explanation for operators, for example the path and the schema rule that it breaks.
+        /// The detail for operators, for example the path in the body and the violated schema rule.
         detail: String,
     },
 }
@@ -259,23 +262,23 @@ pub enum Outcome {
 /// claimed the envelope's event as `Fresh` or `Granted`.
 #[derive(Debug, Clone)]
 pub struct ReceiptOutcome<'a> {
-    /// The receipt.
+    /// The receipt, with its event.
     pub envelope: &'a Envelope,
-    /// Its outcome.
+    /// The outcome of the receipt.
     pub outcome: Outcome,
     /// The digest of the receipt's own body, when the event is stored with another body and only
-    /// its id decides. It is kept with the receipt, for operators.
+    /// the event id decides. It is kept with the receipt, for operators.
     pub other_digest: Option<ContentDigest>,
 }
 
 /// The stored body of an event, with its digest and metadata.
 #[derive(Clone, PartialEq, Eq)]
 pub struct StoredEvent {
-    /// Its topic.
+    /// The topic of the event.
     pub topic: Topic,
     /// The digest of the stored body.
     pub digest: ContentDigest,
-    /// Reserved: see [`Envelope::seal`].
+    /// Always `None` today; reserved, see [`Envelope::seal`].
     pub seal: Option<String>,
     /// The body as it was received.
     pub body: Bytes,
@@ -285,30 +288,30 @@ pub struct StoredEvent {
 #[derive(Debug, thiserror::Error)]
 pub enum CommitError {
     /// A handler swallowed an error, or left the transaction or its session in a state that must
-    /// not be committed. Nothing is committed; it counts as a failure of the handler.
+    /// not be committed. Nothing is committed, and it counts as a failure of the handler.
     #[error("the handler broke its transaction: {why}")]
     BrokenByHandler {
-        /// What the guard found.
+        /// What the guard before the commit found.
         why: String,
     },
     /// A handler ended the transaction itself (`COMMIT`, `ROLLBACK`). What it committed, or wrote
-    /// afterwards, stays in the database, so it must never run again: its event is orphaned.
+    /// afterwards, stays in the database. It must never run again on this event, which is orphaned.
     #[error("the handler ended its transaction: {why}")]
     EndedByHandler {
-        /// What the guard found.
+        /// What the guard before the commit found.
         why: String,
     },
-    /// A fault of hookbox's dependencies. Whether the transaction was committed is unknown; the
-    /// redelivered message finds out.
+    /// A dependency of hookbox failed. It is unknown whether the transaction was committed; the
+    /// claim of the redelivered message shows it.
     #[error(transparent)]
     Fault(#[from] Fault),
 }
 
-/// How an attempt failed, as a class that the handler's author or the engine assigned.
+/// The class of a failed attempt, which the handler's author or the engine assigned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FailureClass {
-    /// The handler failed for a reason that may pass.
+    /// The handler failed for a reason that may go away.
     Transient,
     /// The handler never accepts this event.
     Permanent,
@@ -321,7 +324,7 @@ pub enum FailureClass {
 }
 
 impl FailureClass {
-    /// Returns the name in tables, logs and metrics.
+    /// Returns the name of this class in tables, logs and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             FailureClass::Transient => "transient",
@@ -333,29 +336,27 @@ impl FailureClass {
     }
 }
 
-/// One failed attempt.
+/// A request to record one failed attempt.
 #[derive(Debug, Clone)]
 pub struct Failure<'a> {
-    /// On which route.
+    /// The route of the attempt.
     pub route: &'a RouteName,
-    /// Of which receipt.
+    /// The receipt whose event the handler failed on.
     pub envelope: &'a Envelope,
-    /// The number of the failed attempt, from 1.
+    /// The number of the failed attempt, counted from 1.
     pub attempt: u32,
-    /// The number of attempts before the present round, as the claim returned it; 0 for a fresh
-    /// event.
+    /// The number of attempts before the last replay, as the claim returned it; 0 without a replay.
     pub attempts_before: u32,
     /// The digest of the receipt's own body, when the event is stored with another body and only
     /// its id decides; as in [`ReceiptOutcome`].
     pub other_digest: Option<ContentDigest>,
-    /// How.
+    /// The class of the failure.
     pub class: FailureClass,
-    /// The error and its causes. They go into the store, where the bodies are, and never into a
-    /// log.
+    /// The error and its causes. They are stored beside the bodies, and are never written to a log.
     pub error: String,
     /// The duration of the attempt.
     pub took: Duration,
-    /// What follows.
+    /// What follows the failed attempt.
     pub then: Then,
 }
 
@@ -364,12 +365,12 @@ pub struct Failure<'a> {
 pub enum Then {
     /// Another attempt follows, no earlier than this long from now by the store's clock.
     Retry {
-        /// How long.
+        /// The least time until the next attempt.
         after: Duration,
     },
-    /// A dead letter.
+    /// The event becomes a dead letter.
     Dead {
-        /// Why.
+        /// The reason of the dead letter.
         reason: DeadReason,
     },
 }
@@ -377,22 +378,22 @@ pub enum Then {
 /// The result of recording a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Recorded {
-    /// It is recorded.
+    /// The failure is recorded.
     Recorded,
     /// The failure was recorded before, or the event has changed state meanwhile; nothing was
     /// changed.
     Superseded,
 }
 
-/// Bytes that are not a readable envelope.
+/// A message that is not a readable envelope.
 #[derive(Debug, Clone)]
 pub struct UndecodableMessage<'a> {
     /// The route from whose queue the bytes came.
     pub route: &'a RouteName,
-    /// The bytes.
+    /// The bytes of the message.
     pub bytes: &'a Bytes,
-    /// Why the bytes could not be read or delivered.
+    /// The reason why the message could not be read or delivered.
     pub reason: DeadReason,
-    /// The explanation for operators.
+    /// The detail for operators.
     pub detail: String,
 }

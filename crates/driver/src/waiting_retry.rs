@@ -8,21 +8,21 @@ use crate::DeferredSince;
 /// An event that waits for another attempt on a route.
 #[derive(Debug, Clone, Serialize)]
 pub struct WaitingRetry {
-    /// Which event.
+    /// The event that waits.
     pub event: EventId,
-    /// The route.
+    /// The route on which the event waits.
     pub route: RouteName,
-    /// What about.
+    /// The topic of the event.
     pub topic: Topic,
-    /// The number of the attempt that is due.
+    /// The number of the attempt that will be made.
     pub attempt: u32,
-    /// Not before.
+    /// The moment before which the attempt is not made.
     pub not_before: Timestamp,
-    /// The moment when the retry was put into the queue, if it was.
+    /// The moment when the retry was put back into its queue; `None` if it has not been.
     pub queued_at: Option<Timestamp>,
-    /// Why and since when the retry is deferred, if it waits without a failed attempt.
+    /// The reason and the start of the deferral; `None` when the retry follows a failed attempt.
     pub deferred: Option<DeferredSince>,
-    /// The error of the last failed attempt, if there is one.
+    /// The error of the last failed attempt; `None` if there is none.
     pub error: Option<String>,
 }
 
@@ -31,9 +31,9 @@ pub struct WaitingRetry {
 pub struct RetryFilter {
     /// Keeps only retries of these events.
     pub events: Vec<EventId>,
-    /// Keeps only dead letters of this route.
+    /// Keeps only retries on this route.
     pub route: Option<RouteName>,
-    /// Keeps only events of this source.
+    /// Keeps only retries whose event comes from this source.
     pub source: Option<SourceName>,
     /// Keeps only retries that are due at this moment or later.
     pub since: Option<Timestamp>,

@@ -1,4 +1,5 @@
-//! The comparison of a store with the witnesses that its broker holds (docs/ACCOUNTING.md).
+//! Compares a store with the witness messages that its broker holds (docs/ACCOUNTING.md). They show
+//! whether the store or the broker was restored, emptied or replaced.
 //!
 //! Each side remembers the other: the store keeps the newest witness that its broker has confirmed,
 //! and the broker keeps the newest witnesses of its store. A broker has no other identity. A broker
@@ -7,18 +8,19 @@
 use hookbox_event::{Incarnation, InstanceId, ReportedUpTo, RouteName, Timestamp, Witness};
 use serde::{Serialize, Serializer};
 
-/// The most ingests that a witness names; it names the newest. The limit keeps a witness message
-/// within a few KiB.
+/// The most ingest processes that a witness message names; it names the newest. The limit keeps the
+/// message within a few KiB.
 pub const WITNESS_INGESTS_MAX: u32 = 32;
 
-/// The number of witnesses that a broker keeps. More than one is needed, because two workers may
-/// publish at once, in either order.
+/// The number of witness messages that a broker keeps. More than one is needed, because two workers
+/// may publish at once, in either order.
 pub const WITNESSES_KEPT: u32 = 8;
 
-/// What a store has recorded, and its newest witness, read at one moment.
+/// What a store has recorded of ingests and of its broker, read at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WitnessPosition {
-    /// The identity of the store, and of its incarnation.
+    /// The identity of the store and of its incarnation, which is its life since it was created or
+    /// since an operator last accepted a restore.
     pub incarnation: Incarnation,
     /// The moment when this incarnation began.
     pub since: Timestamp,
@@ -26,21 +28,21 @@ pub struct WitnessPosition {
     pub newest: Option<Witness>,
     /// The sequence number of the newest witness that the broker has confirmed; 0 if none.
     pub confirmed: u64,
-    /// The number of receipts that ingests have reported by now.
+    /// The number of receipts that ingests have reported to the store by now.
     pub receipts: u64,
-    /// The sequence numbers up to which the newest ingests have reported.
+    /// For each of the newest ingest processes, the sequence number up to which it has reported.
     pub ingests: Vec<ReportedUpTo>,
 }
 
-/// What to publish.
+/// The decision which witness message a store publishes next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NextWitness {
     /// Publish nothing: the broker has confirmed a witness with the same content.
     Unchanged,
-    /// Publish this witness. It is committed.
+    /// Publish this witness, which the store has committed.
     Publish(Witness),
-    /// Publish nothing: store and broker contradict each other, and the broker must keep its
-    /// witnesses.
+    /// Publish nothing, because store and broker contradict each other. The broker must keep its
+    /// witnesses, as evidence of that.
     Mismatch(Mismatch),
 }
 
@@ -50,17 +52,18 @@ pub enum NextWitness {
 pub enum Mismatch {
     /// The broker holds a later witness of this store, so the store was restored to an older state.
     StoreBehind(StoreBehind),
-    /// The newest witness at the broker belongs to another store.
+    /// The newest witness at the broker comes from another store.
     OtherStore(OtherStore),
-    /// The broker lacks a witness that it has confirmed, so it was replaced, emptied or restored.
+    /// The broker lacks a witness that it has confirmed before, so it was replaced, emptied or
+    /// restored.
     BrokerBehind(BrokerBehind),
 }
 
-/// A store that was restored to an older state.
+/// The finding that a store was restored to an older state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct StoreBehind {
-    /// The moment up to which the store is known to be complete: its newest witness, or the start
-    /// of its incarnation.
+    /// The moment up to which the store is known to be complete: that of its newest witness, or of
+    /// the start of its incarnation.
     #[serde(serialize_with = "rfc3339")]
     pub from: Timestamp,
     /// The moment of the newest witness at the broker.
@@ -70,32 +73,32 @@ pub struct StoreBehind {
     pub store: u64,
     /// The sequence number of the newest witness at the broker.
     pub broker: u64,
-    /// The number of receipts reported between the two witnesses.
+    /// The number of receipts that were reported between the two witnesses.
     pub receipts: u64,
-    /// The numbers that ingests had reported and that the store does not know now.
+    /// The sequence numbers that ingests had reported and that the store does not know now.
     pub ingests: Vec<UnknownNumbers>,
 }
 
-/// The numbers that an ingest has reported and that the store does not know.
+/// A range of sequence numbers that an ingest has reported and that the store does not know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct UnknownNumbers {
-    /// The ingest process.
+    /// The ingest process that reported the numbers.
     pub instance: InstanceId,
-    /// The first number of the gap.
+    /// The first sequence number of the range.
     pub first: u64,
-    /// The last number of the gap.
+    /// The last sequence number of the range.
     pub last: u64,
 }
 
-/// A broker that another store has used.
+/// The finding that another store has used the broker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct OtherStore {
-    /// This store.
+    /// The identity of this store.
     pub store: Incarnation,
-    /// The store of the newest witness at the broker.
+    /// The identity of the store that published the newest witness at the broker.
     pub broker: Incarnation,
-    /// The moment up to which this store is known to be complete: its newest witness, or its
-    /// creation.
+    /// The moment up to which this store is known to be complete: that of its newest witness, or of
+    /// its creation.
     #[serde(serialize_with = "rfc3339")]
     pub from: Timestamp,
     /// The moment of the newest witness at the broker.
@@ -105,14 +108,16 @@ pub struct OtherStore {
     pub sequence: u64,
 }
 
-/// A broker that lacks a witness that it has confirmed.
+/// The finding that a broker lacks a witness that it has confirmed before.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct BrokerBehind {
-    /// The sequence number that the broker has confirmed.
+    /// The sequence number of the newest witness that the broker has confirmed.
     pub confirmed: u64,
-    /// The highest sequence number that the broker holds; `None` if it holds no witness.
+    /// The highest sequence number of a witness that the broker holds; `None` if it holds no
+    /// witness.
     pub found: Option<u64>,
-    /// The moment of the newest witness at the broker, or of the start of this store's incarnation.
+    /// The moment of the newest witness that the broker still holds; that of the start of this
+    /// store's incarnation if it holds none.
     #[serde(serialize_with = "rfc3339")]
     pub from: Timestamp,
     /// The moment of this store's newest witness.
@@ -125,12 +130,12 @@ pub struct BrokerBehind {
 /// A contradiction between a store and its broker that an operator has accepted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct AcceptedRestore {
-    /// When.
+    /// The moment when the operator accepted the contradiction.
     #[serde(serialize_with = "rfc3339")]
     pub at: Timestamp,
-    /// Who.
+    /// The operator who accepted the contradiction.
     pub by: String,
-    /// Why.
+    /// The reason that the operator gave.
     pub why: String,
     /// The description of the contradiction, with its time span.
     pub what: String,
@@ -140,15 +145,16 @@ fn rfc3339<S: Serializer>(at: &Timestamp, serializer: S) -> Result<S::Ok, S::Err
     serializer.collect_str(at)
 }
 
-/// Returns the newest of the witnesses that a broker holds, in whatever order they are.
+/// Returns the newest of the witnesses that a broker holds, which are in any order.
 pub fn newest_witness(found: &[Witness]) -> Option<&Witness> {
     found.iter().max_by_key(|witness| witness.sequence)
 }
 
 impl WitnessPosition {
-    /// Compares this position with the witnesses at the broker. The position must be read after
-    /// those witnesses, and `confirmed` (of this store) before them: then a witness that is
-    /// published and confirmed meanwhile is no contradiction.
+    /// Compares this store's position with the witnesses at the broker, and returns the
+    /// contradiction, if there is one. The caller must read `confirmed` of this store first, then
+    /// the witnesses, and this position last. Then a witness that is published and confirmed
+    /// meanwhile is no contradiction.
     pub fn compare(&self, confirmed: u64, found: &[Witness]) -> Option<Mismatch> {
         let Some(held) = newest_witness(found) else {
             return (confirmed > 0).then(|| self.broker_behind(confirmed, None));
@@ -168,8 +174,8 @@ impl WitnessPosition {
         (held.sequence < confirmed).then(|| self.broker_behind(confirmed, Some(held)))
     }
 
-    /// Returns what a store publishes when its broker holds the witnesses `found`. A witness that
-    /// is newer than this position's must be committed before it is published.
+    /// Returns what this store publishes when its broker holds the witnesses `found`. If the result
+    /// is a new witness, the store must commit it before it is published.
     pub fn take(&self, found: &[Witness], at: Timestamp, routes: &[RouteName]) -> NextWitness {
         match self.compare(self.confirmed, found) {
             Some(mismatch) => NextWitness::Mismatch(mismatch),
@@ -180,7 +186,7 @@ impl WitnessPosition {
     }
 
     /// Returns the first witness of an incarnation that starts at this position, after an operator
-    /// has accepted a contradiction between the incarnation before and its broker.
+    /// has accepted a contradiction between store and broker in the incarnation before.
     pub fn first_after(
         self,
         before: WitnessPosition,
@@ -197,9 +203,9 @@ impl WitnessPosition {
         }
     }
 
-    /// Returns the witness to publish next when nothing contradicts. It is a new witness if
-    /// something was reported since the newest one; otherwise the newest one, until the broker has
-    /// confirmed it.
+    /// Returns the witness to publish next when store and broker do not contradict each other. It
+    /// is a new witness if anything was reported since the newest one. Otherwise it is the newest
+    /// one, until the broker has confirmed it.
     pub fn next(&self, at: Timestamp, routes: &[RouteName]) -> Option<Witness> {
         let next = Witness {
             store: self.incarnation,
@@ -221,7 +227,7 @@ impl WitnessPosition {
         (newest.sequence > self.confirmed).then(|| newest.clone())
     }
 
-    /// Returns the sequence number of the newest witness; 0 if none.
+    /// Returns the sequence number of this store's newest witness; 0 if there is none.
     pub fn sequence(&self) -> u64 {
         self.newest.as_ref().map_or(0, |newest| newest.sequence)
     }
@@ -297,7 +303,8 @@ impl Mismatch {
         }
     }
 
-    /// Returns the highest known sequence number. A new witness above it is the newest.
+    /// Returns the highest sequence number of a witness that the contradiction names. A new witness
+    /// above this number is the newest.
     pub fn highest(&self) -> u64 {
         match self {
             Mismatch::StoreBehind(it) => it.broker,

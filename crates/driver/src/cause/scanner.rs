@@ -1,4 +1,4 @@
-//! Scans a detail from its beginning to its end and writes its cause.
+//! Scans the detail of a dead letter from its beginning to its end, and writes the cause in it.
 
 use super::word::{is_code, is_name, precedes_code, precedes_name, replaced};
 
@@ -9,8 +9,8 @@ const UUID_GROUPS: [usize; 5] = [8, 4, 4, 4, 12];
 const AT_LINE: &str = " at line ";
 const COLUMN: &str = " column ";
 
-/// The text before the rule of a JSON Schema. The rule is copied, because it comes from the schema
-/// and not from the event.
+/// The text before the rule of a JSON Schema. The rule is copied unchanged, because it comes from
+/// the schema and not from the event.
 const RULE: &str = "(rule /";
 
 /// The text after the name of a missing property in a JSON Schema error.
@@ -19,7 +19,8 @@ const IS_REQUIRED: &str = " is a required property";
 pub(super) struct Scanner<'a> {
     rest: &'a str,
     cause: String,
-    /// The last word, and in `since` the text between that word and the current position.
+    /// The last word of the text, and in `since` the text between that word and the current
+    /// position.
     word: &'a str,
     since: String,
 }
@@ -93,15 +94,16 @@ impl<'a> Scanner<'a> {
         self.since.clear();
     }
 
-    /// Returns whether the next word is the code that the last word announces.
+    /// Returns whether the last word announces a code, such as "status", so that the next word is
+    /// copied.
     fn expects_code(&self) -> bool {
         // In "error: 5 rows", the number is a count and not a code.
         let plain = !self.word.eq_ignore_ascii_case("error") || self.since == " ";
         precedes_code(self.word) && plain && matches!(self.since.trim(), "" | ":" | "=" | "#" | "(")
     }
 
-    /// Returns whether the character is the sign of a number. The sign is replaced together with
-    /// the number.
+    /// Returns whether this character is the sign of a number. A sign is replaced together with its
+    /// number.
     fn is_sign(&self, c: char) -> bool {
         let number = self
             .rest
@@ -115,8 +117,8 @@ impl<'a> Scanner<'a> {
         matches!(c, '-' | '+') && number && begins
     }
 
-    /// Finds the end of a quoted text that begins here: the positions before and after its closing
-    /// quote.
+    /// Finds the end of the quoted text that begins at this position. Returns the positions before
+    /// and after the closing quote.
     fn quoted(&self, quote: char) -> Option<(usize, usize)> {
         if !matches!(quote, '"' | '\'' | '`') {
             return None;
@@ -152,8 +154,8 @@ impl<'a> Scanner<'a> {
         } else if (named || is_required) && is_name(inner) {
             Scanner::new(inner).scan()
         } else if quote == '`' && !matches!(self.word, "variant" | "value") {
-            // A text in backticks is code: Rust's messages and serde write names of types and
-            // fields so.
+            // Text in backticks is code, because Rust and serde write the names of types and fields
+            // in backticks.
             Scanner::new(inner).scan()
         } else {
             "<value>".to_owned()
@@ -166,8 +168,8 @@ fn is_word(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
 
-/// Returns the first word. A word that begins with a digit may contain `.,:+-` before further
-/// digits or letters.
+/// Returns the first word of a text. A word that begins with a digit may contain any of `.,:+-`
+/// before further digits or letters.
 fn first_word(text: &str) -> &str {
     let is_number = text.starts_with(|c: char| c.is_ascii_digit());
     let mut before = '\0';
@@ -219,7 +221,8 @@ fn value_in_parentheses(text: &str) -> Option<usize> {
     None
 }
 
-/// Returns the length of a placeholder that an earlier pass wrote, when the text begins with one.
+/// Returns the length of a placeholder, such as `<n>`, when the text begins with one. An earlier
+/// run of this function may have written it.
 fn placeholder(text: &str) -> Option<usize> {
     ["<n>", "<id>", "<time>", "<value>"]
         .into_iter()

@@ -1,10 +1,11 @@
-//! Tests of the causes of real error details.
+//! Tests of the causes that are found in real error details.
 
 use std::collections::BTreeMap;
 
 use super::*;
 
-/// One detail of each kind that hookbox, its databases and handlers write, each with its cause.
+/// One detail of each kind that hookbox, its databases and handlers write, each with the expected
+/// cause.
 const DETAILS: [(&str, &str); 27] = [
     (
         "the body is not JSON (at byte 4711)",
@@ -112,7 +113,7 @@ fn a_cause_is_a_detail_without_what_changes() {
     }
 }
 
-/// Each detail differs from another one in a word that names the cause, so all causes must differ.
+/// Pairs of details that differ in a word that names the cause. All their causes must differ.
 #[test]
 fn causes_that_are_nearly_the_same_stay_apart() {
     const APART: [&str; 24] = [
@@ -152,7 +153,7 @@ fn causes_that_are_nearly_the_same_stay_apart() {
     }
 }
 
-/// Details that differ in numbers, ids and values only must have the same cause. The random
+/// Details that differ only in numbers, ids and values must have the same cause. The random
 /// generator is `xorshift64` with a fixed seed, so every run tests the same details.
 #[test]
 fn a_cause_does_not_depend_on_ids_numbers_and_values() {

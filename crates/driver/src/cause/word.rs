@@ -1,24 +1,24 @@
-//! Classifies one word of a detail as a name, a number or an id.
+//! Classifies one word of a dead letter's detail as a name, a number or an id.
 
-/// The longest code that is kept: an SQLSTATE has five characters, an HTTP status three.
+/// The longest code that is copied, in characters: an SQLSTATE has five, an HTTP status has three.
 const CODE_CHARS_MAX: usize = 5;
 
 /// A word with at least this many hex digits, and nothing else, is an id.
 const HEX_DIGITS_MIN: usize = 8;
 
-/// A word with at least this many digits is an id; a name (`int4`, `address2`) has fewer.
+/// A word with at least this many digits is an id. Names such as `int4` or `address2` have fewer.
 const ID_DIGITS_MIN: usize = 3;
 
 /// A word that changes between letters and digits at least this often is an id.
 const ID_CHANGES_MIN: usize = 3;
 
-/// The longest unit that may follow a number ("250ms").
+/// The length in characters of the longest unit that may follow a number, such as "ms" in "250ms".
 const UNIT_CHARS_MAX: usize = 4;
 
-/// The words that announce a code; the code is kept.
+/// The words before a code. The code after one of them is copied unchanged.
 const CODE_WORDS: [&str; 6] = ["code", "sqlstate", "status", "http", "errno", "error"];
 
-/// The words that announce a quoted name; the name is kept.
+/// The words before a quoted name. The name after one of them is copied unchanged.
 const NAME_WORDS: [&str; 22] = [
     "column",
     "relation",
@@ -44,21 +44,21 @@ const NAME_WORDS: [&str; 22] = [
     "domain",
 ];
 
-/// Returns whether a code follows this word.
+/// Returns whether the word after this one is a code.
 pub(super) fn precedes_code(word: &str) -> bool {
     CODE_WORDS
         .iter()
         .any(|known| known.eq_ignore_ascii_case(word))
 }
 
-/// Returns whether a quoted name follows this word.
+/// Returns whether the quoted text after this word is a name.
 pub(super) fn precedes_name(word: &str) -> bool {
     NAME_WORDS
         .iter()
         .any(|known| known.eq_ignore_ascii_case(word))
 }
 
-/// Returns whether the word can be a code.
+/// Returns whether the word can be a code, such as an SQLSTATE.
 pub(super) fn is_code(word: &str) -> bool {
     !word.is_empty()
         && word.len() <= CODE_CHARS_MAX
@@ -72,8 +72,8 @@ pub(super) fn is_name(text: &str) -> bool {
     !text.is_empty() && text.len() <= NAME_BYTES_MAX && text.chars().all(plain)
 }
 
-/// Returns the word with its numbers and ids replaced. A number may have `.,:+-` between its
-/// digits.
+/// Returns the word with its numbers and ids replaced by placeholders. A number may have `.,:+-`
+/// between its digits.
 pub(super) fn replaced(word: &str) -> String {
     if !word.contains(|c: char| c.is_ascii_digit()) {
         return word.to_owned();
@@ -100,7 +100,8 @@ pub(super) fn replaced(word: &str) -> String {
     word.split('_').map(part).collect::<Vec<_>>().join("_")
 }
 
-/// Replaces one part of a word; underscores separate the parts.
+/// Replaces one part of a word by a placeholder if it is a number or an id. Underscores separate
+/// the parts.
 fn part(part: &str) -> &str {
     let digits = part.chars().filter(char::is_ascii_digit).count();
     if digits == 0 {

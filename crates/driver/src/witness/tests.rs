@@ -1,4 +1,4 @@
-//! Tests of each possible relation between a store and the witnesses of its broker.
+//! Tests of each possible relation between a store and the witness messages of its broker.
 
 #![allow(clippy::unwrap_used)]
 
