@@ -58,7 +58,7 @@ impl Rows {
                 }
                 Some(_) | None => Claimed::Redelivered,
             },
-            (_, Some(ClaimState::Running)) => Claimed::Orphaned,
+            (redo, Some(ClaimState::Running)) if is_same || redo.is_some() => Claimed::Orphaned,
             (Some(_), Some(ClaimState::Done | ClaimState::Dead)) => Claimed::Redelivered,
             (_, None) if is_same => Claimed::Fresh,
             (_, _) if self.receipts.contains_key(&receipt) => Claimed::Redelivered,
