@@ -14,7 +14,7 @@ use crate::attempt::Attempt;
 use crate::attempt_error::AttemptError;
 use crate::counters::{Counted, add};
 use crate::intake::{Contents, Intake};
-use crate::pause::Stopped;
+use crate::pause::{Pause, Stopped};
 use crate::route_context::RouteContext;
 use crate::run::{Conclusion, Run};
 use crate::settle::FailureCause;
@@ -154,17 +154,14 @@ impl<S: Store> Process<'_, S> {
                     // committed too is found orphaned, and one whose claim was rolled back is free
                     // again.
                     FailureCause::Orphaned => {
-                        let receipt = failed.event.envelope.receipt;
-                        let orphaned = Err(AttemptError::Handler(failed));
-                        let conclusion = run.conclude(orphaned, &mut pause).await?;
+                        let claimed = failed.event.envelope.clone();
+                        let is_received = |it: &&&Envelope| it.receipt == claimed.receipt;
                         // The claim may have replaced the body by the stored one, so the envelope
-                        // is claimed again as it was received.
-                        let received = events.iter().find(|it| it.receipt == receipt);
-                        if conclusion == Conclusion::GiveUp
-                            && let Some(received) = received
-                        {
-                            self.give_up(received, DeadReason::Orphaned, ENDED).await?;
-                        }
+                        // is concluded as it was received.
+                        let received = events.iter().find(is_received);
+                        let received = received.map_or(&claimed, |it| *it);
+                        let orphaned = Err(AttemptError::Handler(failed));
+                        self.conclude(&run, received, orphaned, &mut pause).await?;
                         return Ok(false);
                     }
                 },
@@ -201,12 +198,8 @@ impl<S: Store> Process<'_, S> {
                 };
                 let run = self.begin();
                 let result = self.attempt().run(&[envelope]).await;
-                match run.conclude(result, &mut pause).await? {
-                    Conclusion::Settled => {}
-                    Conclusion::RunAgain => again.push((envelope, pause)),
-                    Conclusion::GiveUp => {
-                        self.give_up(envelope, DeadReason::Orphaned, ENDED).await?;
-                    }
+                if !self.conclude(&run, envelope, result, &mut pause).await? {
+                    again.push((envelope, pause));
                 }
             }
             waiting = again;
@@ -270,12 +263,8 @@ impl<S: Store> Process<'_, S> {
             }
             let held = run.elapsed();
             drop(isolated);
-            match run.conclude(result, &mut pause).await? {
-                Conclusion::Settled => return Ok(()),
-                Conclusion::RunAgain => {}
-                Conclusion::GiveUp => {
-                    return self.give_up(envelope, DeadReason::Orphaned, ENDED).await;
-                }
+            if self.conclude(&run, envelope, result, &mut pause).await? {
+                return Ok(());
             }
             tokio::select! {
                 biased;
@@ -323,6 +312,26 @@ impl<S: Store> Process<'_, S> {
         suspect.log_quarantined(self.context.route, detail);
         let reason = DeadReason::Quarantined;
         self.give_up(suspect.envelope, reason, detail).await
+    }
+
+    /// Does what follows from a run of an event, and returns whether the event has its outcome now.
+    /// If not, it has to run again.
+    async fn conclude(
+        &self,
+        run: &Run<'_, S>,
+        received: &Envelope,
+        result: Result<(), AttemptError>,
+        pause: &mut Pause<'_>,
+    ) -> Result<bool, Stopped> {
+        match run.conclude(result, pause).await? {
+            Conclusion::Settled => Ok(true),
+            Conclusion::RunAgain => Ok(false),
+            Conclusion::GiveUp => {
+                let reason = DeadReason::Orphaned;
+                self.give_up(received, reason, ENDED).await?;
+                Ok(true)
+            }
+        }
     }
 
     /// Stores an event whose handler must not run as a dead letter, unless it has an outcome by

@@ -45,7 +45,8 @@ impl Scanner<'_> {
         Ok(())
     }
 
-    /// Scans `\uXXXX`, and the low surrogate after it when both form a surrogate pair.
+    /// Scans `\u` with its four hexadecimal digits, and the low surrogate after it when both form a
+    /// surrogate pair.
     fn unicode_escape(&mut self, text: &mut Text) -> Result<(), JsonError> {
         self.at += 1;
         let first = self.hex4()?;
