@@ -98,6 +98,18 @@ impl SpoolLock {
     }
 }
 
+impl Drop for SpoolLock {
+    /// Unlocks the file. To close the file is not enough: a process that another thread
+    /// is starting has a copy of the open file until it runs its own program, and an flock is held
+    /// until the last copy is closed, or until one of them unlocks it (flock(2)).
+    fn drop(&mut self) {
+        if let Err(error) = self.file.unlock() {
+            let path = self.path.display();
+            tracing::warn!(%error, "the lock {path} of the spool could not be released: {error}");
+        }
+    }
+}
+
 fn unusable(path: &Path, error: std::io::Error) -> OpenError {
     match error.kind() {
         ErrorKind::NotFound
@@ -149,5 +161,20 @@ mod tests {
         std::fs::remove_dir_all(&folder).unwrap();
         let nowhere = SpoolLock::take(&spool);
         assert!(matches!(nowhere, Err(OpenError::Refused { .. })));
+    }
+
+    /// A process that is being started has such a copy until it runs its own program.
+    #[test]
+    fn a_copy_of_the_open_file_keeps_no_lock() {
+        let folder = std::env::temp_dir().join(format!("hookbox-copy-{}", std::process::id()));
+        std::fs::create_dir(&folder).unwrap();
+        let spool = folder.join("spool.db");
+        let lock = SpoolLock::take(&spool).unwrap();
+        let copy = lock.file.try_clone().unwrap();
+        drop(lock);
+        let again = SpoolLock::take(&spool).map(drop);
+        assert!(again.is_ok(), "{again:?}");
+        drop(copy);
+        std::fs::remove_dir_all(&folder).unwrap();
     }
 }
