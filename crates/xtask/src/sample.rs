@@ -2,8 +2,9 @@
 //! code can say which of them are clear.
 //!
 //! The texts are comments and documentation in Rust files, and the texts of logs, errors and help.
-//! Each is drawn with the same chance. The seed makes the sample repeatable: the same tree gives
-//! the same sample again.
+//! Each is drawn with the same chance, and printed with what stands around it where it is read: its
+//! file, the declaration that it documents, and the paragraphs of the same comment above it. The
+//! seed makes the sample repeatable: the same tree gives the same sample again.
 
 use std::process::ExitCode;
 
@@ -31,10 +32,14 @@ const CODE: [&str; 10] = [
 const DATA: [&str; 5] = [" = ", "= {", "() {", "}, ", "\": "];
 
 /// One text with its place.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 struct Sampled {
     path: String,
     line: usize,
+    /// The first line of the declaration that a `///` comment documents.
+    item: Option<String>,
+    /// The paragraphs above the text in the same comment.
+    above: String,
     text: String,
 }
 
@@ -61,14 +66,28 @@ pub fn run(arguments: &[String]) -> Result<ExitCode> {
         let number = number + 1;
         if request.json {
             let line = json!({
-                "number": number, "file": one.path, "line": one.line, "text": one.text,
+                "number": number, "file": one.path, "line": one.line, "item": one.item,
+                "above": one.above, "text": one.text,
             });
             println!("{line}");
         } else {
-            println!("{number}. {}\n", one.text);
+            print!("{}", one.print(number));
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+impl Sampled {
+    fn print(&self, number: usize) -> String {
+        let mut lines = format!("{number}. {}", self.path);
+        if let Some(item) = &self.item {
+            lines.push_str(&format!(", at `{item}`"));
+        }
+        if !self.above.is_empty() {
+            lines.push_str(&format!("\n    above it: {}", self.above));
+        }
+        format!("{lines}\n    {}\n\n", self.text)
+    }
 }
 
 /// The arguments of the command.
@@ -127,34 +146,67 @@ fn next(state: &mut u64) -> u64 {
 fn texts_of(path: &str, text: &str) -> Vec<Sampled> {
     let source = Source::new(text);
     let mut found = comments(path, &source.only(Kind::Comment));
+    let code = source.only(Kind::Code);
+    let code: Vec<&str> = code.lines().collect();
+    let documents = |line: usize| {
+        let marked = text.lines().nth(line - 1);
+        marked.is_some_and(|marked| marked.trim_start().starts_with("///"))
+    };
+    for one in &mut found {
+        if documents(one.line) {
+            one.item = declaration(&code[one.line..]);
+        }
+    }
     found.extend(literals(path, &source.only(Kind::Text)));
     found.retain(|one| one.text.split_whitespace().count() >= WORDS_MIN);
     found
 }
 
+/// Returns the first line of code that is not an attribute.
+fn declaration(code: &[&str]) -> Option<String> {
+    let mut lines = code.iter().map(|line| line.trim());
+    let found = lines.find(|line| !line.is_empty() && !line.starts_with('#'));
+    found.map(|line| line.trim_end_matches(['{', ' ', ',']).to_owned())
+}
+
 /// Returns the paragraphs of comments: consecutive lines with the same comment marker.
 fn comments(path: &str, only: &str) -> Vec<Sampled> {
     let mut found: Vec<Sampled> = Vec::new();
+    // The marker of the line above, and whether that line ended its paragraph.
     let mut open: Option<&str> = None;
+    let mut ended = true;
+    let mut above = String::new();
     for (at, line) in only.lines().enumerate() {
         let line = line.trim();
         let marker = ["//!", "///", "//"]
             .into_iter()
             .find(|it| line.starts_with(it));
         let said = marker.map_or("", |marker| line[marker.len()..].trim());
-        match (marker, found.last_mut()) {
-            (Some(marker), Some(last)) if open == Some(marker) && !said.is_empty() => {
+        let continues = marker.is_some() && open == marker;
+        if !continues {
+            above.clear();
+        }
+        match found.last_mut() {
+            Some(last) if continues && !ended && !said.is_empty() => {
                 last.text.push(' ');
                 last.text.push_str(said);
             }
-            (Some(_), _) if !said.is_empty() => found.push(Sampled {
-                path: path.to_owned(),
-                line: at + 1,
-                text: said.to_owned(),
-            }),
+            last if !said.is_empty() => {
+                if let Some(last) = last.filter(|_| continues) {
+                    above = [above.as_str(), &last.text].join(" ").trim().to_owned();
+                }
+                found.push(Sampled {
+                    path: path.to_owned(),
+                    line: at + 1,
+                    above: above.clone(),
+                    text: said.to_owned(),
+                    ..Sampled::default()
+                });
+            }
             _ => {}
         }
-        open = marker.filter(|_| !said.is_empty());
+        open = marker;
+        ended = said.is_empty();
     }
     found
 }
@@ -180,6 +232,7 @@ fn literals(path: &str, only: &str) -> Vec<Sampled> {
                 path: path.to_owned(),
                 line,
                 text,
+                ..Sampled::default()
             });
         }
         rest = &rest[start + 1 + length + 1..];
@@ -222,8 +275,12 @@ mod tests {
 //!
 //! Another paragraph of it here.
 
-/// A function.
-fn f() {
+/// A function that does nothing.
+///
+/// It has no errors at all.
+#[test]
+fn f(
+) {
     // Why it is done in this way.
     let sql = "select one, two from there where three";
     tracing::warn!("a message could \"not\" be settled \
@@ -244,9 +301,25 @@ fn f() {
             [
                 (1, "What this file is for, in two lines."),
                 (4, "Another paragraph of it here."),
-                (8, "Why it is done in this way."),
-                (10, "a message could \\\"not\\\" be settled and waits"),
+                (6, "A function that does nothing."),
+                (8, "It has no errors at all."),
+                (12, "Why it is done in this way."),
+                (14, "a message could \\\"not\\\" be settled and waits"),
             ]
+        );
+    }
+
+    #[test]
+    fn a_text_is_printed_with_what_stands_around_it() {
+        let found = texts_of("a.rs", FILE);
+        assert_eq!(
+            found[3].print(4),
+            "4. a.rs, at `fn f(`\n    above it: A function that does nothing.\n    It has no \
+             errors at all.\n\n"
+        );
+        assert_eq!(
+            found[4].print(5),
+            "5. a.rs\n    Why it is done in this way.\n\n"
         );
     }
 
@@ -266,9 +339,8 @@ fn f() {
     fn the_seed_decides() {
         let draw = |seed| {
             let all = (0..100).map(|line| Sampled {
-                path: String::new(),
                 line,
-                text: String::new(),
+                ..Sampled::default()
             });
             let request = Request {
                 seed,
