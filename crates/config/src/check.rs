@@ -1,24 +1,27 @@
 //! Checks the meaning of the config file, and reports all mistakes at once.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use hookbox_event::{EnvironmentName, Timestamp};
 use hookbox_ingest::Limits;
 use secrecy::SecretString;
 
+use super::config::{Config, IngestConfig, LogConfig};
 use super::file::{File, Ingest, Log, Url};
+use super::log_filter::log_filter;
 use super::needs::Needs;
 use super::parts::BrokenParts;
 use super::place::{Mistakes, Places};
-use super::secret::{Env, Secrets, beside};
+use super::route::RouteConfig;
+use super::secret::{Env, Secrets};
+use super::server::{BrokerUrl, Network, StoreUrl};
+use super::source::SourceConfig;
 use super::units::{duration, size};
 use super::{
-    BrokerUrl, Config, IngestConfig, LogConfig, Network, RouteConfig, SourceConfig, StoreUrl,
-    connection_lifetime, peers, route, same_key, scheme, source, spool, tls, urls,
+    connection_lifetime, peers, route, same_key, scheme, source, spool, sqlite_path, tls, urls,
 };
-use crate::log_filter;
 
 /// The longest allowed drain. Service managers kill a service that takes too long to stop; systemd
 /// waits 90 s.
@@ -114,7 +117,9 @@ fn effective(
         routes,
         warnings: Vec::new(),
     };
-    spool::fits(&config, places);
+    if let Some(spool) = &config.ingest.spool {
+        spool::fits(spool, &config.store, &config.broker, places);
+    }
     urls::check(&config, places);
     Some(config)
 }
@@ -169,7 +174,7 @@ fn sources(
                         that is valid";
             places.warn(&format!("{at}/secrets"), what);
         }
-        scheme::check_verifies(&at, &source, now, places);
+        scheme::check_verifies(&at, &source.scheme, &source.keys, now, places);
         sources.push(source);
     }
     same_key::check(file, &sources, places);
@@ -230,7 +235,7 @@ fn store(given: &Url, places: &mut Places, secrets: &Secrets<'_>) -> Option<Stor
         return Some(StoreUrl::NotResolved);
     };
     if let Some(path) = text.strip_prefix("sqlite:") {
-        return sqlite(at, secrets.folder, path, places).map(StoreUrl::Sqlite);
+        return sqlite_path::check(at, secrets.folder, path, places).map(StoreUrl::Sqlite);
     }
     if text.starts_with("postgres://") || text.starts_with("postgresql://") {
         return Some(StoreUrl::Postgres(text.into()));
@@ -248,7 +253,7 @@ fn broker(given: &Url, places: &mut Places, secrets: &Secrets<'_>) -> Option<Bro
         return Some(BrokerUrl::NotResolved);
     };
     if let Some(path) = text.strip_prefix("sqlite:") {
-        return sqlite(at, secrets.folder, path, places).map(BrokerUrl::Sqlite);
+        return sqlite_path::check(at, secrets.folder, path, places).map(BrokerUrl::Sqlite);
     }
     if text.starts_with("amqp://") || text.starts_with("amqps://") {
         return Some(BrokerUrl::Amqp(text.into()));
@@ -280,17 +285,6 @@ fn management(
         Some(BrokerUrl::Amqp(_) | BrokerUrl::NotResolved) | None => {}
     }
     text.map(SecretString::from)
-}
-
-/// Returns the path of a `sqlite:` URL. The text after `sqlite:` must be a path without parameters.
-pub(super) fn sqlite(at: &str, folder: &Path, path: &str, places: &mut Places) -> Option<PathBuf> {
-    if path.is_empty() || path.starts_with("//") || path.contains('?') {
-        let what = "after sqlite: there must be a path, without // and without parameters, such as \
-                    \"sqlite:hookbox.db\" or \"sqlite:/var/lib/hookbox/hookbox.db\"";
-        places.mistake(at, what);
-        return None;
-    }
-    Some(beside(folder, path))
 }
 
 /// Parses an address with a port.

@@ -2,7 +2,8 @@
 
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::{Config, StoreUrl};
+use super::config::Config;
+use super::server::StoreUrl;
 
 /// Returns the options for connecting to the RabbitMQ that the config names.
 pub fn rabbit(config: &Config, url: &SecretString) -> hookbox_driver_rabbitmq::Options {

@@ -6,10 +6,12 @@ use std::time::Duration;
 use hookbox_event::{RouteName, TopicPattern};
 use hookbox_worker::Retry;
 
-use super::UNROUTED;
 use super::file::{Route, Worker};
 use super::place::Places;
 use super::units::duration;
+
+/// The name of the route for topics that no other route selects. This route always exists.
+pub const UNROUTED: &str = "unrouted";
 
 /// The longest time limit that a handler can have. RabbitMQ redelivers a message that is not
 /// settled within 30 minutes. The limit is a tenth of that, which leaves time for retries of the

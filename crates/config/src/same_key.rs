@@ -5,9 +5,9 @@ use std::collections::HashMap;
 
 use hookbox_driver::{Rng as _, SystemRng};
 
-use super::SourceConfig;
 use super::file::File;
 use super::place::Places;
+use super::source::SourceConfig;
 
 /// Refuses a key that two sources share, and warns about a key that one source has twice. Keys are
 /// compared by fingerprints under a random salt, which is discarded immediately.

@@ -5,11 +5,10 @@ use std::time::Duration;
 
 use hookbox_event::Timestamp;
 use hookbox_signature::{
-    Algorithm, Encoding, HmacScheme, Preset, Scheme, TimestampRule, can_verify,
+    Algorithm, Encoding, HmacScheme, Key, Preset, Scheme, TimestampRule, can_verify,
 };
 use http::HeaderName;
 
-use super::SourceConfig;
 use super::file::Source;
 use super::place::Places;
 use super::units::duration;
@@ -38,9 +37,15 @@ const OF_HTTP: [&str; 10] = [
 
 /// Refuses a source whose settings contradict themselves, so that not even a request signed by
 /// hookbox would verify.
-pub fn check_verifies(at: &str, source: &SourceConfig, now: Timestamp, places: &mut Places) {
-    let valid = source.keys.iter().find(|key| key.is_valid(now));
-    let refused = valid.and_then(|key| can_verify(&source.scheme, key, now).err());
+pub fn check_verifies(
+    at: &str,
+    scheme: &Scheme,
+    keys: &[Key],
+    now: Timestamp,
+    places: &mut Places,
+) {
+    let valid = keys.iter().find(|key| key.is_valid(now));
+    let refused = valid.and_then(|key| can_verify(scheme, key, now).err());
     if let Some(refusal) = refused {
         let what = format!(
             "no request can ever verify, because even a request that hookbox signs by these \

@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use super::check::sqlite;
 use super::file::Ingest;
 use super::place::Places;
+use super::server::{BrokerUrl, StoreUrl};
+use super::sqlite_path;
 use super::units::size;
-use super::{BrokerUrl, Config, StoreUrl, place};
 
 /// The JSON Pointer to the setting in the config file.
 const AT: &str = "/ingest/spool";
@@ -51,17 +51,14 @@ pub fn check(folder: &Path, given: &Ingest, places: &mut Places) -> Option<Optio
         );
         return None;
     };
-    let path = sqlite(AT, folder, path, places)?;
+    let path = sqlite_path::check(AT, folder, path, places)?;
     let bytes_max = bytes_max as u64;
     Some(Some(SpoolConfig { path, bytes_max }))
 }
 
 /// Checks that a spool is useful with this broker, and that its file is not used for anything else.
-pub fn fits(config: &Config, places: &mut Places) {
-    let Some(spool) = &config.ingest.spool else {
-        return;
-    };
-    match &config.broker {
+pub fn fits(spool: &SpoolConfig, store: &StoreUrl, broker: &BrokerUrl, places: &mut Places) {
+    match broker {
         BrokerUrl::Sqlite(_) => {
             let what =
                 "the broker is a file on this machine, and never unavailable: remove the spool";
@@ -69,8 +66,8 @@ pub fn fits(config: &Config, places: &mut Places) {
         }
         BrokerUrl::Amqp(_) | BrokerUrl::NotResolved => {}
     }
-    if let StoreUrl::Sqlite(store) = &config.store
-        && place(store) == place(&spool.path)
+    if let StoreUrl::Sqlite(store) = store
+        && sqlite_path::is_same(store, &spool.path)
     {
         places.mistake(
             AT,

@@ -6,10 +6,10 @@ use std::path::Path;
 use jsonschema::error::ValidationErrorKind;
 use serde_json::Value;
 
-use super::SCHEMA;
 use super::file::File;
 use super::nearest::nearest;
 use super::place::{Mistakes, Places, escape, unescape};
+use super::schema::SCHEMA;
 
 /// Parses a config file and checks its structure.
 pub fn read(path: &Path, text: &str) -> Result<(File, Places), Mistakes> {

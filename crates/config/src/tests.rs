@@ -1,9 +1,11 @@
 //! Compares the messages about invalid configs with the expected texts, and loads a config that
 //! uses every key.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use expect_test::{Expect, expect};
+use hookbox_event::Timestamp;
 
 use super::*;
 

@@ -3,8 +3,10 @@
 
 use hookbox_driver::OpenError;
 
+use super::config::Config;
+use super::options;
 use super::place::Places;
-use super::{BrokerUrl, Config, Network, StoreUrl, options};
+use super::server::{BrokerUrl, Network, StoreUrl};
 
 /// Parses every server URL without connecting.
 pub fn check(config: &Config, places: &mut Places) {

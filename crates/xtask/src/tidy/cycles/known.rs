@@ -71,12 +71,6 @@ pub(super) const KNOWN: &[(&str, &str)] = &[
         "crates/hookbox/src/command/send.rs",
         "crates/hookbox/src/command/healthcheck.rs",
     ),
-    ("crates/config/src/lib.rs", "crates/config/src/check.rs"),
-    ("crates/config/src/route.rs", "crates/config/src/lib.rs"),
-    ("crates/config/src/scheme.rs", "crates/config/src/source.rs"),
-    ("crates/config/src/spool.rs", "crates/config/src/lib.rs"),
-    ("crates/config/src/spool.rs", "crates/config/src/check.rs"),
-    ("crates/config/src/structure.rs", "crates/config/src/lib.rs"),
     (
         "crates/hookbox/src/exit.rs",
         "crates/hookbox/src/telemetry.rs",
