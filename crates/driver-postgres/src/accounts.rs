@@ -1,4 +1,5 @@
-//! The tables `accounts`, `accepted` and `open_receipts`: what ingests report as accepted.
+//! The tables `accounts`, `accepted` and `open_receipts`: which sequence numbers and receipts each
+//! ingest has reported as accepted.
 
 use std::time::Duration;
 
@@ -27,11 +28,12 @@ pub(crate) async fn account(mut tx: Tx, account: &Account) -> Result<(), Fault> 
     tx.commit_ours().await
 }
 
-/// Adds the report's range of numbers to the reported ranges of its instance. Returns `false` when
-/// they contain it already.
+/// Adds the report's range of sequence numbers to the ranges that its instance has reported.
+/// Returns `false` when those ranges contain it already.
 pub(crate) async fn extend(c: &mut PgConnection, account: &Account) -> Result<bool, Error> {
     let instance = uuid(account.instance.as_bytes());
-    // An advisory lock serialises this: two workers may write two reports of one instance at once.
+    // An advisory lock makes concurrent calls run one after another: two workers may write two
+    // reports of one instance at the same time.
     sqlx::query("select pg_advisory_xact_lock(hashtextextended($1::text, 7))")
         .bind(instance)
         .execute(&mut *c)
@@ -49,8 +51,9 @@ pub(crate) async fn extend(c: &mut PgConnection, account: &Account) -> Result<bo
     if known {
         return Ok(false);
     }
-    // The new range and its neighbours on both sides become one row, which keeps the oldest
-    // `told_at` of them: a gap before the range is as old as the first report above the gap.
+    // The new range and the ranges directly below and above it become one row. The row keeps the
+    // oldest `told_at` of them: a gap below the range is as old as the first report of numbers
+    // above that gap.
     sqlx::query(
         "with neighbours as (
              delete from accounts

@@ -35,8 +35,8 @@ pub(crate) async fn insert_failed(
     Ok(())
 }
 
-/// Records successful attempts that followed a failure. `took` is an upper bound of the duration of
-/// each.
+/// Records successful attempts on events that had failed before. `took` is at least as long as each
+/// of these attempts took.
 pub(crate) async fn insert_done(
     c: &mut PgConnection,
     route: &RouteName,

@@ -1,4 +1,5 @@
-//! The table `audit`: what operators changed and read. Rows are only ever added.
+//! The table `audit`: what operators have changed, and which data they have read, such as bodies.
+//! Rows are only ever added.
 
 use hookbox_driver::{AuditFilter, AuditRow};
 use sqlx::{Error, PgConnection, Row};

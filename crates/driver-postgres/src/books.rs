@@ -33,8 +33,8 @@ pub(crate) async fn books(c: &mut PgConnection) -> Result<Vec<RouteBooks>, Error
         .collect()
 }
 
-/// Finds contradictions between rows of the tables. Each part of the statement checks one rule that
-/// every transaction keeps.
+/// Finds rows of different tables that contradict each other. Each part of the statement checks one
+/// rule that holds after every transaction of hookbox.
 pub(crate) async fn imbalances(c: &mut PgConnection, limit: u32) -> Result<Vec<Imbalance>, Error> {
     let rows = sqlx::query(
         "select c.route, c.event_id, 'a claim without its event' as what

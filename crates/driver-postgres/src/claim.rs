@@ -10,7 +10,8 @@ use crate::events;
 use crate::retries::{self, StoredRetry};
 use crate::tx::{OwnedClaim, Tx};
 
-/// Claims a batch; see [`hookbox_driver::Store::claim`]. An ordinary batch takes two statements.
+/// Claims a batch; see [`hookbox_driver::Store::claim`]. A batch whose events are all new takes two
+/// statements: one stores the events, and one claims them.
 pub(crate) async fn claim(
     tx: &mut Tx,
     route: &RouteName,
@@ -24,14 +25,15 @@ pub(crate) async fn claim(
         claim_plain(tx, route, &plain, &mut found).await?;
     }
     if !redone.is_empty() {
-        // Retries are locked after the insertions, so that all workers take their locks in one
-        // order.
+        // Retries are claimed last, after the inserts of the other events, so that all workers take
+        // their row locks in the same order.
         claim_redone(tx, route, &redone, &mut found).await?;
         plain = redone;
         plain.retain(|envelope| !found.contains_key(&envelope.event));
         if !plain.is_empty() {
-            // This database has never seen the retry's event, for example after a restore to an
-            // earlier moment. The event is genuine, so it is claimed like a first message.
+            // This database has no claim of the retry's event, for example because it was restored
+            // to an earlier moment. The event is genuine, so the retry is claimed like a first
+            // message.
             claim_plain(tx, route, &plain, &mut found).await?;
         }
     }
@@ -73,8 +75,8 @@ async fn claim_plain(
     if others.is_empty() {
         return Ok(());
     }
-    // A new statement is needed: the last one may not have seen the row that made the claim
-    // impossible.
+    // This must be a separate statement: the insert works on a snapshot that may be older than the
+    // row that prevented the claim.
     let known = tx
         .run(|c| claims::look_up(c, route, &others))
         .await
@@ -89,14 +91,15 @@ async fn claim_plain(
     Ok(())
 }
 
-/// Classifies an envelope whose event could not be claimed. Returns `None` when the conflicting
-/// claim has vanished since.
+/// Returns what the existing claim means for an envelope whose event could not be claimed. Returns
+/// `None` when that claim has vanished in the meantime.
 fn classify(known: &StoredClaim, ours: bool) -> Option<Claimed> {
     if known.settled {
         return Some(Claimed::Redelivered);
     }
     if !known.same {
-        // The digest is checked before the claim's state, because the claim is of another body.
+        // The digests are compared before the claim's state is, because the claim is for another
+        // body, so that its state says nothing about this one.
         return Some(Claimed::Conflict);
     }
     match known.state? {
@@ -107,7 +110,8 @@ fn classify(known: &StoredClaim, ours: bool) -> Option<Claimed> {
     }
 }
 
-/// Claims envelopes that are retries or replays. Those without any claim are left out of `found`.
+/// Claims envelopes that are retries or replays. An envelope whose event has no claim at all is not
+/// added to `found`.
 async fn claim_redone(
     tx: &mut Tx,
     route: &RouteName,
@@ -119,7 +123,8 @@ async fn claim_redone(
         .run(|c| claims::lock(c, route, &ids))
         .await
         .map_err(|error| error.ours("lock claims"))?;
-    // A new statement is needed: while the lock was waited for, the retry may have changed.
+    // This must be a separate statement: the retry may have changed while this transaction waited
+    // for the lock.
     let waiting: HashMap<EventId, StoredRetry> = tx
         .run(|c| retries::waiting(c, route, &ids))
         .await

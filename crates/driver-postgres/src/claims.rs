@@ -6,11 +6,12 @@ use sqlx::{Error, PgConnection, Row};
 
 use crate::column::{Columns, claim_state, integer, uuid};
 
-/// Claims events for a route, in the order of their ids, where they are unclaimed and the stored
-/// event has the same digest. Returns the events claimed now, and the number of the transaction.
+/// Claims events for a route, in the order of their ids. It claims those that have no claim yet and
+/// whose stored event has the digest of the envelope. Returns the events that it claimed, and the
+/// number of the transaction.
 ///
-/// The statement waits for a claim of the same event in another transaction. It compares the digest
-/// itself, because an event may have been stored for another route with another body.
+/// The statement waits while another transaction holds a claim of the same event. The statement
+/// itself compares the digests, because another route may have stored the event with another body.
 pub(crate) async fn insert(
     c: &mut PgConnection,
     route: &RouteName,
@@ -41,16 +42,16 @@ pub(crate) async fn insert(
 /// What is stored about an envelope whose event could not be claimed.
 pub(crate) struct StoredClaim {
     pub event: EventId,
-    /// Whether the receipt has its outcome.
+    /// Whether the envelope's receipt has its outcome already.
     pub settled: bool,
-    /// Whether the stored event has the same digest.
+    /// Whether the stored event has the same digest as the envelope.
     pub same: bool,
-    /// The state of the event on the route; `None` when the route has never claimed it.
+    /// The state of the event on the route; `None` when the event has no claim on this route.
     pub state: Option<ClaimState>,
     pub transaction: String,
 }
 
-/// Looks up the envelopes whose events could not be claimed.
+/// Looks up what is stored about envelopes whose events could not be claimed.
 pub(crate) async fn look_up(
     c: &mut PgConnection,
     route: &RouteName,
@@ -95,7 +96,7 @@ pub(crate) async fn look_up(
         .collect()
 }
 
-/// Locks claims in the order of their ids, and returns the state of each and the number of the
+/// Locks claims in the order of their ids. Returns the state of each claim, and the number of this
 /// transaction. Waits for other transactions that hold one of the claims.
 pub(crate) async fn lock(
     c: &mut PgConnection,
@@ -121,8 +122,8 @@ pub(crate) async fn lock(
         .collect()
 }
 
-/// Sets claims back to running that this transaction has locked and that were granted another
-/// attempt.
+/// Sets claims back to running. This transaction has locked them, and was granted another attempt
+/// for each.
 pub(crate) async fn rerun(
     c: &mut PgConnection,
     route: &RouteName,
@@ -137,9 +138,9 @@ pub(crate) async fn rerun(
     Ok(())
 }
 
-/// Runs the guard: changes exactly these claims from running to their final states, and only in the
-/// transaction that has this number and whose commit will be durable. Returns whether all were
-/// changed. If not, some may have been changed, so the transaction must not be committed.
+/// Runs the guard: changes exactly these claims from running to their final states, and only if the
+/// current transaction has this number and its commit will be durable. Returns whether all claims
+/// were changed. If not, some may have been changed, so the transaction must not be committed.
 pub(crate) async fn end(
     c: &mut PgConnection,
     transaction: String,
@@ -185,8 +186,9 @@ pub(crate) async fn transaction(c: &mut PgConnection) -> Result<Option<String>, 
         .await
 }
 
-/// Claims an event whose first attempt has failed, in the state that follows. Returns whether the
-/// event was unclaimed and the stored event has the same digest.
+/// Claims an event whose first attempt has failed, and sets the claim to `state`, which follows
+/// from the failure. Returns whether the claim was made: the event had no claim, and the stored
+/// event has the envelope's digest.
 pub(crate) async fn insert_failed(
     c: &mut PgConnection,
     route: &RouteName,
@@ -210,7 +212,8 @@ pub(crate) async fn insert_failed(
     Ok(done.rows_affected() == 1)
 }
 
-/// Claims bytes that are not an envelope, in the state dead. Returns whether they are new.
+/// Claims bytes that are not an envelope, in the state dead. Returns whether these bytes had no
+/// claim yet.
 pub(crate) async fn insert_undecodable(
     c: &mut PgConnection,
     route: &RouteName,
@@ -228,7 +231,7 @@ pub(crate) async fn insert_undecodable(
     Ok(done.rows_affected() == 1)
 }
 
-/// Sets a locked claim to the state that follows another failed attempt.
+/// Sets a locked claim to `state`, which follows from another failed attempt.
 pub(crate) async fn failed_again(
     c: &mut PgConnection,
     route: &RouteName,
@@ -249,7 +252,8 @@ pub(crate) async fn failed_again(
     Ok(())
 }
 
-/// Makes dead events due again: each claim then waits for one attempt after those already made.
+/// Makes dead events due again. Each claim then waits for one further attempt; the attempts already
+/// made stay counted.
 pub(crate) async fn revive(
     c: &mut PgConnection,
     routes: &[String],

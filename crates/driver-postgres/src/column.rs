@@ -1,4 +1,4 @@
-//! Writes hookbox's values to columns and reads them back.
+//! Converts hookbox's values to values of PostgreSQL columns, and back.
 
 use std::borrow::Cow;
 

@@ -2,8 +2,8 @@
 //!
 //! The pool of sqlx 0.9.0 reuses a connection after a cancelled `begin` that left it inside a
 //! transaction (H8), and waits without end for a dead connection (H10). Here, each connection
-//! belongs to a [`Lease`]. Only a lease that is given back explicitly has its connection reused; a
-//! lease that is dropped, after an error, a cancellation or a deadline, closes its connection.
+//! belongs to a [`Lease`]. When a lease is given back explicitly, its connection is reused. When a
+//! lease is dropped, after an error, a cancellation or a deadline, its connection is closed.
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,14 +21,14 @@ use crate::lifetime;
 use crate::refusal::{self, Names, Refusal, Stage};
 use crate::session::{Mark, Session};
 
-/// How long an idle connection may take to open a transaction before a new one replaces it. The
-/// request is one round trip and waits for no lock.
+/// How long an idle connection may take to open a transaction before a new connection replaces it.
+/// Opening a transaction is one round trip and waits for no lock.
 const REUSE_DEADLINE: Duration = Duration::from_secs(2);
 
 /// The time limit for closing a connection in an orderly way.
 const GOODBYE_DEADLINE: Duration = Duration::from_secs(1);
 
-/// The error text for a session without its connection's mark: what failed, and the remedy.
+/// The error text for a session without the mark of its connection: what failed, and the remedy.
 const LENT: &str = "begin a transaction in a session of its own: a connection pooler lends \
      sessions out for single transactions; set its mode to `session`";
 
@@ -38,14 +38,15 @@ pub(crate) struct Connections {
     options: Options,
     permits: Arc<Semaphore>,
     idle: Mutex<Vec<Seat>>,
-    /// Only checks whether the server is reachable, which it may be while all others are in use.
+    /// A connection that only checks whether the server is reachable. The server may be reachable
+    /// while all other connections are in use.
     probe: tokio::sync::Mutex<Option<Seat>>,
 }
 
 struct Seat {
     connection: PgConnection,
-    /// The mark of the connection's session. In a session with another mark, no transaction is
-    /// opened.
+    /// The mark of the connection's session. If the session has another mark, no transaction is
+    /// opened in it.
     mark: Mark,
     /// When the connection must be closed at the latest, so that a pooler gets its session back.
     expires: Instant,
@@ -89,8 +90,8 @@ impl Connections {
             };
             match lease.start(statement, REUSE_DEADLINE).await {
                 Ok(()) => return Ok(lease),
-                // No transaction has started, so a new connection may try again. The other idle
-                // ones most likely failed for the same reason, such as a restart of the server.
+                // No transaction was opened, so a new connection tries it. The other idle ones most
+                // likely fail for the same reason, such as a restart of the server.
                 Err(_) => {
                     permit = lease.permit;
                     self.forget_idle();
@@ -110,8 +111,8 @@ impl Connections {
 
     /// Makes one round trip, on a connection that is used for nothing else.
     ///
-    /// Cancelling this call is harmless: the connection is taken out during the query, and is
-    /// dropped.
+    /// Cancelling this call is harmless: during the query the connection is not in `self.probe`, so
+    /// it is dropped with the call.
     pub async fn probe(&self) -> Result<(), Fault> {
         let mut held = self.probe.lock().await;
         if self.permits.is_closed() {
@@ -131,9 +132,9 @@ impl Connections {
         Ok(())
     }
 
-    /// Closes idle connections that have reached their lifetime, which may never be used again.
-    /// Called for each transaction, and for each check of the server; an idle process makes such a
-    /// check every few seconds.
+    /// Closes idle connections that have reached their lifetime; without this, a connection that is
+    /// never used again would stay open. Called for each transaction, and for each check of the
+    /// server, which an idle process makes every few seconds.
     async fn retire_idle(&self) {
         let expired: Vec<Seat> = {
             let mut idle = self.lock_idle();
@@ -146,15 +147,15 @@ impl Connections {
         };
         for seat in expired {
             if !goodbye(seat.connection).await {
-                // The remaining connections, which are dropped here, are most likely unresponsive,
-                // too.
+                // Closing one connection timed out, so the other expired ones are most likely
+                // unresponsive, too. They are dropped here without an orderly close.
                 return;
             }
         }
     }
 
-    /// Accepts no more callers and closes idle connections in an orderly way. A leased connection
-    /// closes when its lease is dropped.
+    /// Refuses further calls of `begin`, and closes idle connections in an orderly way. A leased
+    /// connection closes when its lease is dropped.
     pub async fn close(&self) {
         self.permits.close();
         let probe = self.probe.lock().await.take();
@@ -219,7 +220,7 @@ impl Lease {
         PgTransactionManager::get_transaction_depth(&self.seat.connection)
     }
 
-    /// Commits. After an error the outcome is unknown, unless the server answered.
+    /// Commits. After an error it is unknown whether that took effect, unless the server answered.
     pub async fn commit(&mut self, limit: Duration) -> Result<(), QueryError> {
         let connection = &mut self.seat.connection;
         within(limit, PgTransactionManager::commit(connection)).await
@@ -236,12 +237,12 @@ impl Lease {
         self.seat.used = true;
     }
 
-    /// Returns the statements that reset the session.
+    /// Returns the statements that reset the session to hookbox's settings.
     pub fn reset(&self) -> String {
         self.home.session.reset(&self.seat.mark)
     }
 
-    /// Opens another connection to the same database, outside this set.
+    /// Opens another connection to the same database, which is not one of [`Connections`].
     pub async fn another(&self) -> Result<PgConnection, Fault> {
         let limit = self.home.options.connect_deadline;
         self.home.session.connect(limit).await
@@ -257,8 +258,8 @@ impl Lease {
         &self.home.options
     }
 
-    /// Makes the connection reusable. Call this only when every statement succeeded and the
-    /// transaction has ended.
+    /// Makes the connection reusable. The caller must know that every statement succeeded and that
+    /// the transaction has ended.
     pub async fn give_back(self) {
         let Self { seat, home, permit } = self;
         if seat.is_expired() || home.permits.is_closed() {
@@ -293,14 +294,14 @@ impl Lease {
     }
 }
 
-/// Closes a connection in an orderly way if that is quick, and returns whether it was. The
-/// connection is closed in any case.
+/// Closes a connection. Returns whether the orderly close completed within [`GOODBYE_DEADLINE`]; if
+/// not, the connection is dropped, which closes it as well.
 pub(crate) async fn goodbye(connection: PgConnection) -> bool {
     let closed = tokio::time::timeout(GOODBYE_DEADLINE, connection.close()).await;
     closed.is_ok()
 }
 
-/// Waits for the database with a time limit, because sqlx has no time limits of its own (H10).
+/// Waits for the database for at most `limit`, because sqlx has no time limits of its own (H10).
 pub(crate) async fn within<T>(
     limit: Duration,
     answer: impl Future<Output = Result<T, sqlx::Error>>,

@@ -1,4 +1,4 @@
-//! Converts a [`DeadFilter`] into the arguments of a statement.
+//! Converts a [`DeadFilter`] into the conditions and arguments of an SQL statement.
 
 use hookbox_driver::{DeadFilter, DeadGroupId, DeadReason, DeadState};
 use hookbox_event::{RouteName, SourceName, Topic};
@@ -8,7 +8,8 @@ use sqlx::query::Query;
 
 use crate::column::moment;
 
-/// The conditions over `dead_letters d join events e`, which use the arguments 1 to 10.
+/// The SQL conditions of a filter over `dead_letters d join events e`. They use the statement's
+/// arguments `$1` to `$10`.
 macro_rules! matching {
     () => {
         "($1::bigint[] is null or d.id = any ($1))
@@ -25,7 +26,7 @@ macro_rules! matching {
 }
 pub(crate) use matching;
 
-/// Binds the arguments 1 to 10.
+/// Binds the filter to the statement's arguments `$1` to `$10`.
 pub(crate) fn bind<'q>(
     query: Query<'q, Postgres, PgArguments>,
     filter: &'q DeadFilter,

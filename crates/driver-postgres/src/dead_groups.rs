@@ -47,8 +47,8 @@ fn group(row: &PgRow) -> Result<DeadGroup, Error> {
     })
 }
 
-/// Assigns groups to at most `limit` dead letters that a version without groups wrote. Returns how
-/// many it changed.
+/// Assigns groups to at most `limit` dead letters that were written by an older hookbox, which
+/// knows no groups. Returns how many dead letters it changed.
 pub(crate) async fn regroup(c: &mut PgConnection, limit: u32) -> Result<u64, Error> {
     let rows = sqlx::query(
         "select id, route, reason, detail from dead_letters

@@ -16,7 +16,8 @@ pub(crate) struct NewDeadLetter<'a> {
     pub attempts: u32,
 }
 
-/// Writes dead letters. An event that dies again keeps one row, with the last reason.
+/// Writes dead letters. When an event dies again after a replay, its row is kept and gets the new
+/// reason.
 pub(crate) async fn put(
     c: &mut PgConnection,
     route: &RouteName,
@@ -26,7 +27,8 @@ pub(crate) async fn put(
     let reasons: Vec<&str> = died.iter().map(|died| died.reason.as_str()).collect();
     let details: Vec<_> = died.iter().map(|died| text(died.detail)).collect();
     let attempts: Vec<i32> = died.iter().map(|died| integer(died.attempts)).collect();
-    // The group is computed from the stored text, because `regroup` has only that text.
+    // The group is computed from `detail` as it is stored, because `dead_groups::regroup` must get
+    // the same group from the stored text alone.
     let group = |died: &NewDeadLetter<'_>| DeadGroupId::of(route, died.reason, &text(died.detail));
     let groups: Vec<String> = died.iter().map(|died| group(died).to_string()).collect();
     sqlx::query(
@@ -60,8 +62,8 @@ pub(crate) struct ChosenDeadLetter {
     pub events: Vec<Vec<u8>>,
 }
 
-/// Locks at most `limit` dead letters in one state, in the order of their ids. It includes
-/// undecodable ones only on request: they have no envelope that could be published.
+/// Locks at most `limit` dead letters in one state, in the order of their ids. Undecodable dead
+/// letters are included only with `undecodable_too`: they have no envelope that could be published.
 pub(crate) async fn choose(
     c: &mut PgConnection,
     filter: &DeadFilter,
@@ -154,7 +156,7 @@ pub(crate) async fn one(c: &mut PgConnection, id: i64) -> Result<Option<DeadRow>
     row.as_ref().map(dead_row).transpose()
 }
 
-/// Returns the states of the events of dead letters.
+/// Returns the state of each dead letter's claim.
 pub(crate) async fn claims(c: &mut PgConnection, ids: &[i64]) -> Result<Vec<DeadClaim>, Error> {
     let rows = sqlx::query(
         "select d.id, d.died_at, c.state from dead_letters d join claims c using (event_id, route)

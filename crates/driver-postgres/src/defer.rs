@@ -1,4 +1,4 @@
-//! Defers an event without an attempt, in a separate transaction.
+//! Defers an event: makes it wait without counting an attempt, in a separate transaction.
 
 use hookbox_driver::{ClaimState, Deferral, Deferred, Fault};
 use sqlx::{Error, PgConnection};
@@ -32,21 +32,23 @@ async fn record(c: &mut PgConnection, deferral: &Deferral<'_>) -> Result<Deferre
     }
     let locked = claims::lock(c, route, std::slice::from_ref(event)).await?;
     match locked.first().map(|(_, state, _)| *state) {
-        // Only the attempt for which the event waits may be deferred again.
+        // Only the attempt for which the event waits may be deferred again; an older message of the
+        // event may not.
         Some(ClaimState::Retrying) if envelope.redo.is_some() => {
             let waiting = retries::waiting(c, route, std::slice::from_ref(event)).await?;
             if waiting.first().map(|waiting| waiting.attempt) != Some(attempt) {
                 return Ok(Deferred::Superseded);
             }
         }
-        // The event has changed state; its next claim returns the new state.
+        // The event has changed state in the meantime. When its message is claimed next, the claim
+        // returns the new state.
         Some(ClaimState::Retrying | ClaimState::Running | ClaimState::Done | ClaimState::Dead)
         | None => return Ok(Deferred::Superseded),
     }
     put_off(c, deferral).await
 }
 
-/// Writes everything of a deferral except a new claim.
+/// Writes the rows of a deferral. A new claim is already written when this is called.
 async fn put_off(c: &mut PgConnection, deferral: &Deferral<'_>) -> Result<Deferred, Error> {
     let (route, envelope) = (deferral.route, deferral.envelope);
     let age = retries::put_off_for(c, deferral).await?;

@@ -8,8 +8,8 @@ use sqlx::postgres::PgDatabaseError;
 
 use crate::connection::QueryError;
 
-/// Returns the class of an error that is a failure of the database, anywhere in its chain of
-/// causes. `None` means that it counts as the handler's failure.
+/// Returns the class of an error if it or one of its causes is a failure of the database. `None`
+/// means that the error counts as the handler's failure.
 pub(crate) fn diagnose(error: &(dyn Error + 'static)) -> Option<FaultKind> {
     let mut next = Some(error);
     while let Some(error) = next {
@@ -22,8 +22,8 @@ pub(crate) fn diagnose(error: &(dyn Error + 'static)) -> Option<FaultKind> {
 }
 
 /// Returns an error and its causes on one line. sqlx ends the text of a PostgreSQL error with a
-/// line number of the server's own source, which reads like a line of the statement; that part is
-/// left out.
+/// line number of the server's own source code. That part is left out, because it looks like a line
+/// number of the SQL statement.
 pub(crate) fn describe(error: &(dyn Error + 'static)) -> String {
     let shown = hookbox_driver::describe(error);
     let mut next = Some(error);
@@ -54,20 +54,22 @@ fn of_postgres<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e PgDatabaseErr
     }
 }
 
-/// Returns the class of an error of a statement of hookbox's own. An unknown error should not
-/// occur. A cancelled statement is treated like a server that is too slow.
+/// Returns the class of an error of one of hookbox's own statements. A cancelled statement means
+/// that the server is too slow, so the database counts as unavailable. An error without a class
+/// should not occur, so it is internal.
 pub(crate) fn of_our_own(error: &sqlx::Error) -> FaultKind {
     match diagnose(error) {
         Some(kind) => kind,
         None if code_is(error, "57014") => FaultKind::Unavailable,
-        // Hookbox sends one request that a server may refuse with this code: a write, on a standby.
+        // Of all that hookbox requests, a server may refuse only one thing with this code: a write,
+        // on a standby.
         None if code_is(error, "0A000") => FaultKind::Unavailable,
         None => FaultKind::Internal,
     }
 }
 
-/// Returns whether the server reports that the transaction was aborted before: a handler swallowed
-/// an error.
+/// Returns whether the server reports that the transaction was already aborted: a handler ignored
+/// the error of an earlier statement.
 pub(crate) fn is_aborted(error: &sqlx::Error) -> bool {
     code_is(error, "25P02")
 }
@@ -88,15 +90,15 @@ pub(crate) fn is_forbidden(error: &sqlx::Error) -> bool {
     code_is(error, "42501")
 }
 
-/// Returns whether a statement of hookbox's own was refused because a right, a name or a prepared
-/// statement is missing that it had when the transaction began.
+/// Returns whether the server refused a statement of hookbox's own because a right, a name or a
+/// prepared statement is missing. All of them existed when the transaction began.
 pub(crate) fn is_refused(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(DatabaseError::code);
     code.is_some_and(|code| code.starts_with("42") || code == "3F000" || code == "26000")
 }
 
-/// Returns whether the server could not read a text as a number (22P02). A session with another
-/// mark raises this error.
+/// Returns whether the server could not read a text as a number (22P02). The check of a session's
+/// mark fails with this error in every session that has another mark.
 pub(crate) fn is_unreadable_number(error: &sqlx::Error) -> bool {
     code_is(error, "22P02")
 }
@@ -139,8 +141,8 @@ fn of_sqlx(error: &sqlx::Error) -> Option<FaultKind> {
         | sqlx::Error::PoolClosed
         | sqlx::Error::WorkerCrashed
         | sqlx::Error::BeginFailed => Some(FaultKind::Unavailable),
-        // sqlx's list of errors is open. All others are about the statement, its arguments or its
-        // rows.
+        // `sqlx::Error` is `#[non_exhaustive]`. All its other variants are about the statement, its
+        // arguments or its rows.
         _ => None,
     }
 }
@@ -150,28 +152,30 @@ fn of_database(error: &dyn DatabaseError) -> Option<FaultKind> {
     of_code(&code, error.message())
 }
 
-/// Returns the class of an SQLSTATE (PostgreSQL, appendix A).
+/// Returns the class of an SQLSTATE, PostgreSQL's code of an error (PostgreSQL's documentation,
+/// appendix A).
 ///
 /// 57014 (`query_canceled`) has no class, so it is the handler's failure. It results from a
 /// `statement_timeout`, which hookbox sets longer than the handler's own time limit, or from an
-/// operator who cancelled the statement. In both cases this statement takes too long. If it counted
-/// as an outage, one slow event would stop its route for ever. As the handler's failure, it is
-/// retried a bounded number of times and then becomes a dead letter.
+/// operator who cancelled the statement. In both cases the handler's statement takes too long. If
+/// it counted as an outage, one slow event would stop its route for ever. As the handler's failure,
+/// it is retried a bounded number of times and then becomes a dead letter.
 fn of_code(code: &str, message: &str) -> Option<FaultKind> {
     match code {
         // serialization_failure, deadlock_detected, lock_not_available.
         "40001" | "40P01" | "55P03" => Some(FaultKind::Contention),
-        // A prepared statement is older than a migration or a restart of the server, or belongs to
-        // another client of a pooler that shares sessions. A new connection has none of these
-        // statements.
+        // The prepared statement is older than a migration or a restart of the server, or belongs
+        // to another client of a pooler that shares sessions. A new connection has none of these
+        // statements, so trying again helps.
         "26000" | "42P05" => Some(FaultKind::Contention),
         "0A000" if message.contains("cached plan") => Some(FaultKind::Contention),
         // admin_shutdown, crash_shutdown, cannot_connect_now, database_dropped, idle_session.
         "57P01" | "57P02" | "57P03" | "57P04" | "57P05" => Some(FaultKind::Unavailable),
         // read_only_sql_transaction: after a failover, the connection leads to a standby.
         "25006" => Some(FaultKind::Unavailable),
-        // idle_in_transaction_session_timeout, transaction_timeout: this process was stopped for a
-        // while, because the engine's own limits are shorter.
+        // idle_in_transaction_session_timeout, transaction_timeout: this process must have been
+        // stopped for a while (suspended, for example), because the engine's own limits are
+        // shorter.
         "25P03" | "25P04" => Some(FaultKind::Unavailable),
         // insufficient_privilege, undefined_table, undefined_column, undefined_function,
         // invalid_schema_name: the deployed program and the database do not match.
@@ -250,7 +254,8 @@ mod tests {
         let away = twice(sqlx::Error::PoolTimedOut);
         assert_eq!(diagnose(&away), Some(FaultKind::Unavailable));
         assert_eq!(diagnose(&twice(sqlx::Error::RowNotFound)), None);
-        // An IO error of something else, such as the handler's own call to a service, is no fault.
+        // An IO error that is not the database connection's, such as that of the handler's own call
+        // to a service, is no fault.
         let other = std::io::Error::other("partner is away");
         assert_eq!(diagnose(&Wrapped(Box::new(other))), None);
         let fault = Fault::plain(FaultKind::Contention, "claim");

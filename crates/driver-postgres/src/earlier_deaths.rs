@@ -1,11 +1,12 @@
-//! The table `earlier_deaths`: the reasons why dead letters died before they were replayed.
+//! The table `earlier_deaths`: why dead letters died the previous times. A replay copies the reason
+//! of the dead letter here.
 
 use hookbox_driver::{DeadReason, EarlierDeath};
 use sqlx::{Error, PgConnection, Row};
 
 use crate::column::{Columns, text};
 
-/// Stores the reasons of dead letters that are being replayed, as earlier deaths.
+/// Copies the reasons of dead letters that are about to be replayed into the table.
 pub(crate) async fn insert(c: &mut PgConnection, ids: &[i64], by: &str) -> Result<(), Error> {
     sqlx::query(
         "insert into earlier_deaths (dead_letter, died_at, reason, detail, attempts, replayed_by)

@@ -6,9 +6,10 @@ use sqlx::{Error, PgConnection};
 
 use crate::column::{Columns, claim_state, moment};
 
-/// Lists events on routes, newest first. It reads along the index of their times, so the last page
-/// costs as much as the first. The errors of an event are counted, not tested by `exists`, because
-/// PostgreSQL may evaluate `exists` with a hash of the whole table.
+/// Lists events on routes, newest first. It reads along the index over `received_at`, so the last
+/// page costs as much as the first. To find events by the text of an error, it counts the matching
+/// rows with `count(*) > 0` instead of `exists`, because PostgreSQL may evaluate `exists` with a
+/// hash of the whole table.
 pub(crate) async fn list(
     c: &mut PgConnection,
     filter: &EventFilter,

@@ -14,8 +14,8 @@ const OURSELVES: &str = "hookbox";
 /// The topic of undecodable bytes.
 const UNDECODABLE: &str = "hookbox.undecodable";
 
-/// Stores events that are not stored yet, in the order of their ids, so that two batches cannot
-/// wait for each other.
+/// Stores events that are not stored yet. All callers insert in the order of the ids, so that two
+/// batches cannot deadlock.
 pub(crate) async fn insert(c: &mut PgConnection, envelopes: &[&Envelope]) -> Result<(), Error> {
     let ids: Vec<&[u8; 32]> = envelopes.iter().map(|e| e.event.as_bytes()).collect();
     let sources: Vec<&str> = envelopes.iter().map(|e| e.source.as_str()).collect();
@@ -69,8 +69,8 @@ pub(crate) async fn insert_undecodable(
     Ok(())
 }
 
-/// Returns the ids between two, both included: at most two of them, enough to know whether there is
-/// exactly one.
+/// Returns stored event ids from `first` to `last`, both included. It returns at most two, which is
+/// enough to know whether there is exactly one.
 pub(crate) async fn between(
     c: &mut PgConnection,
     first: &[u8; 32],
@@ -84,7 +84,7 @@ pub(crate) async fn between(
     rows.iter().map(|row| row.event("event_id")).collect()
 }
 
-/// Returns those of these events that are stored.
+/// Returns the events with these ids, as far as they are stored.
 pub(crate) async fn stored(
     c: &mut PgConnection,
     events: &[EventId],

@@ -1,5 +1,5 @@
-//! Records a failed attempt with what follows from it, and stores undecodable bytes, each in a
-//! separate transaction.
+//! Records a failed attempt together with the retry or dead letter that follows from it, and stores
+//! undecodable bytes. Each is a separate transaction.
 
 use hookbox_driver::{ClaimState, DeadReason, Failure, Fault, Recorded, Then, UndecodableMessage};
 use hookbox_event::EventId;
@@ -43,8 +43,8 @@ async fn record(c: &mut PgConnection, failure: &Failure<'_>) -> Result<Recorded,
     let envelope = failure.envelope;
     let (route, event) = (failure.route, &envelope.event);
     let mut then = failure.then;
-    // The event is inserted for a retry as well: a store that was restored to an earlier moment has
-    // never seen the event.
+    // The event is inserted also when a retry follows: a store that was restored to an earlier
+    // moment does not have the event.
     if failure.attempt == 1 {
         events::insert(c, &[envelope]).await?;
         let state = state_of(then);
@@ -54,20 +54,23 @@ async fn record(c: &mut PgConnection, failure: &Failure<'_>) -> Result<Recorded,
     }
     let locked = claims::lock(c, route, std::slice::from_ref(event)).await?;
     match locked.first().map(|(_, state, _)| *state) {
-        // A handler committed the claim by itself. The handler's effects are committed, so it must
-        // not run again whatever was to follow, and an operator must know this before a replay.
+        // The claim is still running although no transaction holds it, so a handler has committed
+        // by itself. Its effects are committed, so the handler must not run again, whatever
+        // `failure.then` says. The event becomes a dead letter, so that an operator learns of it
+        // before a replay.
         Some(ClaimState::Running) => {
             let kept = events::one(c, event).await?;
             if kept.is_some_and(|kept| kept.digest != envelope.digest) {
-                // The stored claim is of another body. This body is a conflict, as its next claim
-                // returns.
+                // The stored claim is for another body under the same event id. When this envelope
+                // is claimed next, the result is a conflict.
                 return Ok(Recorded::Superseded);
             }
             then = Then::Dead {
                 reason: DeadReason::Orphaned,
             };
         }
-        // Only the attempt for which the event waits may fail.
+        // Only the attempt for which the event waits may fail; the failure of an older message of
+        // the event is not recorded.
         Some(ClaimState::Retrying) if envelope.redo.is_some() => {
             let waiting = retries::waiting(c, route, std::slice::from_ref(event)).await?;
             if waiting.first().map(|waiting| waiting.attempt) != Some(failure.attempt) {
@@ -82,7 +85,7 @@ async fn record(c: &mut PgConnection, failure: &Failure<'_>) -> Result<Recorded,
     record_consequences(c, failure, then).await
 }
 
-/// Writes everything of a failure except the claim.
+/// Writes the rows that follow from a failure. The claim is already written when this is called.
 async fn record_consequences(
     c: &mut PgConnection,
     failure: &Failure<'_>,

@@ -1,4 +1,4 @@
-//! Reads one event with its whole history, from one state of the tables.
+//! Reads one event with its whole history. All rows are from the same snapshot of the tables.
 
 use hookbox_driver::{DeadLetter, EventDetail};
 use hookbox_event::EventId;
@@ -6,7 +6,8 @@ use sqlx::{Error, PgConnection};
 
 use crate::{attempts, claims, dead_letters, earlier_deaths, events, receipts, retries};
 
-/// Returns the one event whose id begins with this prefix; `None` when there is none or several.
+/// Returns the event whose id begins with this prefix; `None` when no event or more than one
+/// matches.
 pub(crate) async fn by_prefix(
     c: &mut PgConnection,
     prefix: &str,
@@ -58,7 +59,8 @@ async fn of(c: &mut PgConnection, event: &EventId) -> Result<Option<EventDetail>
     }))
 }
 
-/// Returns the first and the last id with this prefix; `None` when no id can have it.
+/// Returns the lowest and the highest event id with this prefix; `None` when the prefix is not a
+/// valid start of an id.
 fn range(prefix: &str) -> Option<([u8; 32], [u8; 32])> {
     if prefix.is_empty() || prefix.len() > 64 {
         return None;

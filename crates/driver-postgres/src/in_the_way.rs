@@ -1,5 +1,6 @@
-//! Checks, before anything is changed, whether a database can take hookbox's schema: whether
-//! objects of another program conflict with it, and whether the role may create tables.
+//! Checks, before anything is changed, whether hookbox's schema can be created in a database:
+//! whether objects of another program have the names of hookbox's objects, and whether the role may
+//! create tables.
 
 use hookbox_driver::{AppliedMigration, KnownMigration, OpenError, foreign_schema};
 use sqlx::{Error, PgConnection, Row};
@@ -21,7 +22,8 @@ pub(crate) async fn anything(c: &mut PgConnection) -> Result<Option<OpenError>, 
     Ok(refuse(&applied, &present))
 }
 
-/// Finds another program's migrations; their versions mean nothing to hookbox.
+/// Finds migrations that another program recorded in `_sqlx_migrations`, where hookbox records its
+/// own.
 pub(crate) async fn migrations(c: &mut PgConnection) -> Result<Option<OpenError>, Error> {
     let applied = applied(c).await?;
     Ok(refuse(&applied, &[]))

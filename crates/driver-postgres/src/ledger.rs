@@ -1,5 +1,5 @@
-//! The `Ledger` seam over PostgreSQL. Each read sees one moment and blocks no writer; each change
-//! is one transaction together with its audit row.
+//! The `Ledger` seam over PostgreSQL. Each read works on one snapshot and blocks no writer. Each
+//! change and its audit row are one transaction.
 
 use std::time::Duration;
 

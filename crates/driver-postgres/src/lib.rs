@@ -1,4 +1,5 @@
-//! The store over PostgreSQL: the inbox, in the same transaction as the effects of the handlers.
+//! The store over PostgreSQL: the inbox, written in the same transaction as the effects of the
+//! handlers.
 //!
 //! - [`Postgres`] is a [`hookbox_driver::Store`] and a [`hookbox_driver::Ledger`]; [`Options`]
 //!   hold how to reach the database, and [`migrate`] prepares it.

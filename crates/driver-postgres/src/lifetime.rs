@@ -1,14 +1,14 @@
 //! The lifetime of one connection.
 //!
-//! A pooler such as PgBouncer that is to be stopped or paused waits until its clients have returned
-//! their sessions. It cannot request them, and a client does not notice. So no connection is kept
-//! for long, even an idle one.
+//! When an operator stops or pauses a connection pooler such as PgBouncer, the pooler waits until
+//! its clients have closed their connections. It cannot request this, and a client does not notice
+//! the wait. So no connection is kept for long, even an idle one.
 
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
-/// Returns how long one connection may live: three quarters of `longest` to all of it, at random,
-/// so that connections that were opened together are not replaced together.
+/// Returns how long one connection may live: a random time between three quarters of `longest` and
+/// `longest`, so that connections that were opened together are not replaced together.
 pub(crate) fn of_one(longest: Duration) -> Duration {
     // The keys of a `RandomState` are random, which is enough to spread the lifetimes.
     let share = RandomState::new().hash_one(0) as f64 / u64::MAX as f64;

@@ -4,7 +4,8 @@ use sqlx::{Error, PgConnection};
 
 const ENVIRONMENT: &str = "environment";
 
-/// The key of the oldest schema version that a hookbox must know to work on this database.
+/// The key whose value is the oldest compatible schema version: a hookbox that knows at least this
+/// version works on this database.
 const WORKS_FROM: &str = "works_from";
 
 /// Returns the environment with which the database is stamped; `None` without a table or a stamp.
@@ -36,13 +37,14 @@ pub(crate) async fn stamp(c: &mut PgConnection, environment: &str) -> Result<(),
     Ok(())
 }
 
-/// Returns the oldest schema version that a hookbox must know to work here, if it is recorded.
+/// Returns the oldest schema version that a hookbox must know to work on this database; `None` when
+/// the database does not record it.
 pub(crate) async fn works_from(c: &mut PgConnection) -> Result<Option<i64>, Error> {
     let found = value(c, WORKS_FROM).await?;
     Ok(found.and_then(|text| text.parse().ok()))
 }
 
-/// Records this version, unless a higher one is recorded.
+/// Records this version as the oldest that a hookbox must know, unless a higher one is recorded.
 pub(crate) async fn raise_works_from(c: &mut PgConnection, version: i64) -> Result<(), Error> {
     sqlx::query(
         "insert into meta (key, value) values ($1, $2) on conflict (key) do update

@@ -21,17 +21,18 @@ const LOCK: i64 = 0x68_6f6f_6b62_6f78;
 /// The time limit for the whole migration: building an index over a large table takes minutes.
 const DEADLINE: Duration = Duration::from_secs(60 * 60);
 
-/// The time that a migration may wait for a table that others use. While it waits, other sessions
-/// that want the table wait behind it.
+/// The statement that limits how long a migration waits for the lock of a table that others use.
+/// While the migration waits, other sessions that want the table wait behind it.
 const TABLE_LOCK_TIMEOUT: &str = "set lock_timeout = '30s'";
 
-/// A process that knows this schema version works on the newest one as well, because every
-/// migration since has only added things. A migration that removes something, or requires more of
-/// written rows, raises this to the first version whose hookbox works without it; see
-/// `docs/UPGRADING.md`.
+/// The oldest schema version that a process must know to work on the newest schema. Every migration
+/// since version 2 has only added things. A migration that removes something, or that requires more
+/// of the rows that are written, raises this number to the first version whose hookbox works
+/// without what was removed; see `docs/UPGRADING.md`.
 const WORKS_FROM: i64 = 2;
 
-/// The schema versions before and after [`migrate`], done or planned. 0 is an empty database.
+/// The schema versions before and after [`migrate`], or as [`plan`] predicts them. Version 0 is an
+/// empty database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Migrated {
     /// Before.
@@ -42,14 +43,14 @@ pub struct Migrated {
 
 /// Brings the database to the newest schema, and stamps it with the environment if it has no stamp.
 /// It refuses a database of another environment before it changes anything. It also refuses a
-/// database of a newer hookbox, unless that schema is compatible with this one; then there is
-/// nothing to do. When two processes run it at once, the second waits for the first and finds
-/// nothing to do.
+/// database that a newer hookbox has migrated, unless that schema is compatible with this hookbox;
+/// then there is nothing to do. When two processes run it at once, the second waits for the first
+/// and finds nothing to do.
 pub async fn migrate(options: Options) -> Result<Migrated, OpenError> {
     inspect_server(&options).await?.check(false)?;
     with_connection(&options, async |connection, names| {
-        // The lock belongs to the session, so it is released with the connection, however this
-        // ends.
+        // The lock belongs to the session, so it is released when the connection closes, however
+        // this function ends.
         sqlx::query("select pg_advisory_lock($1)")
             .bind(LOCK)
             .execute(&mut *connection)
@@ -66,13 +67,15 @@ pub async fn migrate(options: Options) -> Result<Migrated, OpenError> {
             return Ok(Ok(Migrated { from, to: from }));
         }
         if meta::environment(connection).await?.is_some() {
-            // This comes before anything is removed that other processes still rely on.
+            // The higher number is recorded before a migration removes what older processes still
+            // rely on, so that those are refused from then on.
             meta::raise_works_from(connection, WORKS_FROM).await?;
         }
         if from > 0 {
             return finish(connection, from, &options).await;
         }
-        // A new database gets all migrations or none.
+        // On a new database all migrations are one transaction, so that it gets all of them or
+        // none.
         let mut tx = connection.begin().await?;
         let migrated = finish(&mut tx, from, &options).await?;
         match migrated {
@@ -84,7 +87,7 @@ pub async fn migrate(options: Options) -> Result<Migrated, OpenError> {
     .await
 }
 
-/// Creates what is missing, and stamps the database.
+/// Runs the missing migrations, and stamps the database with its environment.
 async fn finish(
     connection: &mut PgConnection,
     from: i64,
@@ -100,8 +103,9 @@ async fn finish(
     Ok(Ok(Migrated { from, to: newest() }))
 }
 
-/// Runs the missing migrations. A database that has some of them commits each one separately, so
-/// that a later run continues after those that succeeded.
+/// Runs the missing migrations. In a database that has some of them, each missing migration is
+/// committed separately, so that after a failure the next run continues behind the last one that
+/// succeeded.
 async fn apply(connection: &mut PgConnection, from: i64) -> Result<(), MigrateError> {
     let versions = MIGRATIONS.iter().map(|migration| migration.version);
     let mut missing: Vec<i64> = versions.filter(|version| *version > from).collect();
@@ -110,7 +114,8 @@ async fn apply(connection: &mut PgConnection, from: i64) -> Result<(), MigrateEr
         MIGRATIONS.run_to(version, &mut *connection).await?;
         crash_point!("postgres.between_migrations");
     }
-    // This also checks that the migrations run before are hookbox's.
+    // This call finds nothing to run; it compares the migrations recorded in the database with
+    // hookbox's.
     MIGRATIONS.run(connection).await
 }
 
@@ -202,12 +207,12 @@ pub(crate) async fn works_on_newer(connection: &mut PgConnection) -> Result<bool
     Ok(from.is_some_and(|from| from <= newest()))
 }
 
-/// Converts the error of a migration that failed. Each migration is one transaction, so it has
-/// changed nothing.
+/// Converts the error of a failed migration. Each migration is one transaction, so the failed one
+/// has changed nothing.
 fn refused(error: MigrateError) -> Result<Result<Migrated, OpenError>, sqlx::Error> {
     let why = match error {
         MigrateError::Execute(error) => return Err(error),
-        // A missing right has a separate remedy.
+        // The caller classifies a missing right, which has a remedy of its own.
         MigrateError::ExecuteMigration(error, _) if diagnose::is_forbidden(&error) => {
             return Err(error);
         }
@@ -223,7 +228,7 @@ fn refused(error: MigrateError) -> Result<Result<Migrated, OpenError>, sqlx::Err
             "the database's migration {version} is not the one that hookbox knows; does the \
              database belong to another program?"
         ),
-        // sqlx's list of errors is open, so other errors show their own text.
+        // `MigrateError` is `#[non_exhaustive]`, so its other variants show their own text.
         error => error.to_string(),
     };
     Ok(Err(OpenError::Unsafe {
@@ -232,7 +237,8 @@ fn refused(error: MigrateError) -> Result<Result<Migrated, OpenError>, sqlx::Err
     }))
 }
 
-/// Runs work on a connection without time limits at the server; one limit at the client covers all.
+/// Runs `work` on a connection without time limits at the server. [`DEADLINE`] at the client limits
+/// all of the work.
 async fn with_connection<T>(
     options: &Options,
     work: impl AsyncFnOnce(&mut PgConnection, &Names) -> Result<Result<T, OpenError>, sqlx::Error>,
@@ -242,8 +248,8 @@ async fn with_connection<T>(
         ("statement_timeout", "0"),
         ("lock_timeout", "0"),
         ("idle_in_transaction_session_timeout", "0"),
-        // `CREATE TABLE IF NOT EXISTS` sends a notice every time, so notices are not sent to the
-        // client.
+        // `CREATE TABLE IF NOT EXISTS` sends a notice whenever the table exists, so the server
+        // sends only warnings and errors to the client.
         ("client_min_messages", "warning"),
     ];
     let session = options

@@ -3,7 +3,8 @@
 use hookbox_driver::{Name, Names};
 use sqlx::{Error, PgConnection, Row};
 
-/// The names in the newest events and dead letters, and the routes that ingests reported.
+/// Returns the names in the newest events and dead letters, the sources of refusals, and the routes
+/// that ingests have reported.
 pub(crate) async fn lately(c: &mut PgConnection) -> Result<Names, Error> {
     let rows = sqlx::query(
         "select 'source' as kind, source as name from refusals

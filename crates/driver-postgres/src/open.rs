@@ -1,4 +1,4 @@
-//! Opens a store, after refusing a database that hookbox must not use. The check changes nothing.
+//! Opens a store, unless it is a database that hookbox must not use. The checks change nothing.
 
 use std::error::Error;
 use std::fmt;
@@ -14,12 +14,12 @@ use crate::server::Server;
 use crate::session::Session;
 use crate::{Options, Tx, in_the_way, meta, migrate, proof, rights};
 
-/// The statement that opens a transaction for writing. It sets every mode, because the defaults of
-/// the session may have been changed.
+/// The statement that opens a transaction for writing. It sets the isolation level and the access
+/// mode itself, because the defaults of the session may have been changed.
 const WRITE: &str = "begin isolation level read committed read write";
 
-/// The statement that opens a transaction for what operators read: several statements see one
-/// moment.
+/// The statement that opens a transaction for what operators read: all statements in it see the
+/// same snapshot.
 const READ: &str = "begin isolation level repeatable read read only";
 
 /// An open PostgreSQL database. Clones share its connections.
@@ -29,8 +29,8 @@ pub struct Postgres {
 }
 
 impl Postgres {
-    /// Opens the database if it belongs to this environment, has this schema, and is on a server
-    /// whose commits are durable. It changes nothing.
+    /// Opens the database. It must belong to this environment, have this schema, and be on a server
+    /// whose commits are durable. Opening changes nothing.
     pub async fn open(options: Options) -> Result<Self, OpenError> {
         let server = inspect_server(&options).await?;
         server.check(false)?;
@@ -85,8 +85,8 @@ impl fmt::Debug for Postgres {
     }
 }
 
-/// Reads the kind of the server on a connection without hookbox's settings, because an older server
-/// refuses settings that it does not know.
+/// Reads the version and the settings of the server, on a connection without hookbox's settings,
+/// because an older server refuses settings that it does not know.
 pub(crate) async fn inspect_server(options: &Options) -> Result<Server, OpenError> {
     let plain = options.plain()?;
     let limit = options.connect_deadline;
@@ -117,7 +117,8 @@ async fn explain(
     }
 }
 
-/// Checks the database. The inner result is that of the check, the outer one that of its queries.
+/// Checks the database. The inner result says whether the database may be used; the outer one is an
+/// error when a query of the check failed.
 async fn check(
     connection: &mut PgConnection,
     options: &Options,
@@ -158,7 +159,7 @@ async fn check(
         }))
 }
 
-/// Explains why there is no connection.
+/// Returns the error for a failed connection, with a remedy if the server refused the connection.
 pub(crate) fn unavailable(fault: Fault) -> OpenError {
     match refusal_in(&fault) {
         Some((refusal, text)) => refused(refusal, Some(text.into())),
@@ -169,7 +170,7 @@ pub(crate) fn unavailable(fault: Fault) -> OpenError {
     }
 }
 
-/// Returns the error for a database that was reached and did not answer as expected.
+/// Returns the error for a database that was reached but refused a query or did not answer it.
 pub(crate) fn open_error(error: QueryError, stage: Stage, names: &Names) -> OpenError {
     match error.refused_at(stage, names) {
         QueryError::Refused { error, refusal } => refused(refusal, Some(text(&error).into())),

@@ -11,39 +11,41 @@ use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use crate::server::Server;
 use crate::session::Session;
 
-/// The time limit of handlers that [`Options::new`] assumes.
+/// The time limit of one handler run that [`Options::new`] assumes.
 const HANDLER_TIME_LIMIT: Duration = Duration::from_secs(30);
 
-/// How much later than the engine's own time limit the server ends a statement or an idle
-/// transaction. The engine acts first; the server's limit is the safety net.
+/// How much longer than the engine's own time limit the server's limits for a statement and for an
+/// idle transaction are. The engine normally ends a handler first; the server's limits are the
+/// safety net.
 const AFTER_HANDLER: Duration = Duration::from_secs(5);
 
-/// The number of connections. PostgreSQL allows 100 by default, several processes share them, and a
-/// worker needs one for each concurrent transaction.
+/// The largest number of connections. PostgreSQL allows 100 connections by default, several
+/// processes share them, and a worker needs one for each concurrent transaction.
 const CONNECTIONS_MAX: u32 = 16;
 
-/// How long to wait for a free connection. If none becomes free in this time, the worker should
-/// pause.
+/// How long to wait for a free connection of this process. If none becomes free in this time, the
+/// database counts as unavailable, and the worker pauses.
 const ACQUIRE_DEADLINE: Duration = Duration::from_secs(3);
 
 /// How long a new connection may take, including TLS and the password check.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 
-/// How long to wait for another transaction's lock before it is contention. The server detects a
-/// worker that died without closing its connection sooner (see `CLIENT_CHECK`). An event that waits
-/// for a foreign lock delays its route for this long before it is deferred.
+/// How long a statement waits for another transaction's lock before it fails as contention. If a
+/// worker died without closing its connection, the server notices that sooner (see `CLIENT_CHECK`)
+/// and releases its locks. An event that waits for a lock of another program delays its route for
+/// this long before it is deferred.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long a connection is kept. This bounds how long a pooler that is to be stopped waits for
-/// hookbox. A worker's sixteen connections then need a new one every four seconds, which takes a
-/// few milliseconds.
+/// How long a connection is kept. When a connection pooler is to be stopped, it waits for hookbox's
+/// connections for at most this long. A worker with sixteen connections then opens a new one every
+/// four seconds, which takes a few milliseconds.
 const CONNECTION_LIFETIME: Duration = Duration::from_secs(60);
 
 /// How often the server checks whether the client of a running statement is still connected.
 const CLIENT_CHECK: Duration = Duration::from_secs(2);
 
-/// The number of handlers in the longest transaction: a batch of 64 events, each handler with its
-/// full time.
+/// The number of handlers that run in the longest transaction: one for each event of a batch of 64
+/// events. Each may take its full time limit.
 const HANDLERS_IN_A_TRANSACTION: u32 = 64;
 
 /// How much longer than the server's own limits the client waits for an answer before it treats the
@@ -65,10 +67,10 @@ pub struct Options {
     pub acquire_deadline: Duration,
     /// How long a new connection may take to be ready.
     pub connect_deadline: Duration,
-    /// How long a connection is kept, whether it is used or not. An open transaction on it is not
-    /// cut off.
+    /// How long a connection is kept, whether it is used or not. A transaction that is open on it
+    /// then is completed first.
     pub connection_lifetime: Duration,
-    /// The time after which the server ends a statement.
+    /// The time after which the server cancels a statement.
     pub statement_timeout: Duration,
     /// The time after which the server ends a session whose open transaction is idle.
     pub idle_in_transaction: Duration,
@@ -81,7 +83,7 @@ pub struct Options {
     /// How long the client waits for the answer to one of hookbox's own statements in a
     /// transaction. It is longer than `lock_timeout`, so that the server answers first.
     pub answer_deadline: Duration,
-    /// The name of the sessions in `pg_stat_activity`.
+    /// The name under which hookbox's sessions are listed in `pg_stat_activity`.
     pub application_name: String,
 }
 
@@ -113,14 +115,15 @@ impl Options {
         self.handler_time_limits(limit, limit)
     }
 
-    /// Sets the limits that depend on the shortest and the longest time limit of any route's
-    /// handler.
+    /// Sets the limits that depend on the time limits of handlers: `least` and `most` are the
+    /// shortest and the longest time limit of any route's handler.
     ///
     /// A handler that waits for a lock must get the server's lock timeout before its own time limit
-    /// ends: a lock wait costs no attempt, and the handler's own timeout does. A statement that
-    /// writes a locked row may wait twice for the full lock timeout, first for its place behind
-    /// another waiting session and then for the transaction that holds the row (PostgreSQL,
-    /// README.tuplock). So the lock timeout is at most a third of the handler's time limit.
+    /// ends, because a lock timeout costs no attempt, and exceeding the handler's time limit costs
+    /// one. A statement that writes a locked row may wait twice for the full lock timeout: first
+    /// for its place behind another waiting session, and then for the transaction that holds the
+    /// row (PostgreSQL, README.tuplock). So the lock timeout is at most a third of the handler's
+    /// time limit.
     #[must_use]
     pub fn handler_time_limits(mut self, least: Duration, most: Duration) -> Self {
         if !least.is_zero() {
@@ -139,10 +142,10 @@ impl Options {
         self.statement_timeout.saturating_add(ANSWER_MARGIN)
     }
 
-    /// Returns whether no third party can read or answer the traffic: the server is on this
-    /// machine, or every connection is encrypted and verifies the server's certificate and name. It
-    /// parses the URL as a connection does, without connecting, so an invalid URL is refused at the
-    /// start.
+    /// Returns whether no third party can read or forge the traffic: the server is on this machine,
+    /// or every connection is encrypted and verifies the server's certificate and name. It parses
+    /// the URL as opening a connection does, but does not connect. An invalid URL is an error, so
+    /// it is refused when the process starts.
     pub fn is_protected(&self) -> Result<bool, OpenError> {
         self.plain()?;
         let options = PgConnectOptions::from_str(&self.url);
@@ -160,7 +163,7 @@ impl Options {
         }))
     }
 
-    /// Returns the parsed URL without any other setting.
+    /// Returns the session for the URL without any of hookbox's settings.
     pub(crate) fn plain(&self) -> Result<Session, OpenError> {
         let refuse = |why: &str| OpenError::Options {
             what: "the database",
@@ -179,7 +182,7 @@ impl Options {
         Ok(Session::plain(options))
     }
 
-    /// Returns the role of the sessions from the URL; `current_user` when the URL cannot be parsed.
+    /// Returns the database role that the URL names; `current_user` when the URL cannot be parsed.
     pub(crate) fn role(&self) -> String {
         let options = PgConnectOptions::from_str(&self.url);
         options.map_or_else(
@@ -188,13 +191,15 @@ impl Options {
         )
     }
 
-    /// Returns the settings with which every session of the store starts.
+    /// Returns the session for the URL with the settings that every session of the store gets when
+    /// it starts.
     pub(crate) fn session(&self, server: &Server) -> Result<Session, OpenError> {
         let mut settings = vec![
             ("synchronous_commit", server.synchronous_commit().to_owned()),
             ("default_transaction_isolation", "read committed".to_owned()),
-            // A cached plan may date from when the tables were small, and then reads whole tables
-            // until the server happens to analyse them. Planning each statement takes microseconds.
+            // Each statement is planned anew. A cached plan may date from when the tables were
+            // small, and then reads whole tables until the server happens to analyse them. Planning
+            // takes microseconds.
             ("plan_cache_mode", "force_custom_plan".to_owned()),
             ("statement_timeout", millis(self.statement_timeout)),
             ("lock_timeout", millis(self.lock_timeout)),

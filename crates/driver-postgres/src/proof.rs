@@ -1,6 +1,7 @@
-//! The proof after a handler that is not hookbox's own: the transaction is the one that was opened,
-//! and its session is unchanged. The state that the proof does not compare is reset, so that the
-//! next handler does not find it, in the same transaction or in a later one.
+//! The proof after a handler that is not hookbox's own. It proves that the open transaction is
+//! still the one that was opened for the handler, and that the session's settings are unchanged.
+//! Other state of the session is not compared but reset, so that the next handler does not find it,
+//! in the same transaction or in a later one.
 
 use std::time::Instant;
 
@@ -11,8 +12,8 @@ use crate::connection::QueryError;
 use crate::diagnose;
 use crate::tx::{Tx, ended};
 
-/// The settings that a handler must leave unchanged. Each determines what hookbox's own statements
-/// do, whether they are allowed, or what the commit means.
+/// The session settings that a handler must leave unchanged. Each of them determines what hookbox's
+/// own statements do, whether they are allowed, or whether a commit is durable.
 macro_rules! watched {
     () => {
         "array[current_user::text, session_user::text,
@@ -29,7 +30,8 @@ macro_rules! watched {
     };
 }
 
-/// The names of the settings that [`watched!`] lists, in the same order, for the text of a failure.
+/// The names of the settings in [`watched!`], in the same order. The error text names those that
+/// changed.
 const WATCHED: [&str; 12] = [
     "role",
     "session_authorization",
@@ -45,9 +47,9 @@ const WATCHED: [&str; 12] = [
     "client_encoding",
 ];
 
-/// The statements that open a transaction for a handler. They record the state of the session. The
-/// savepoint distinguishes an aborted transaction from one that was ended, even when the server
-/// rejects every other statement.
+/// The statements that open a transaction for a handler. They record the settings of the session,
+/// and set a savepoint. When the server rejects every other statement, going back to the savepoint
+/// shows what happened: it works in an aborted transaction, and fails in one that was ended.
 pub(crate) const BEGIN: &str = concat!(
     "begin isolation level read committed read write; \
      select pg_catalog.set_config('hookbox.began', (",
@@ -55,7 +57,8 @@ pub(crate) const BEGIN: &str = concat!(
     ")::text, true); savepoint hookbox_unit"
 );
 
-/// Rolls back to the savepoint, which no other transaction has.
+/// Rolls back to the savepoint that [`BEGIN`] set. No other transaction has a savepoint of this
+/// name.
 pub(crate) const TO_SAVEPOINT: &str = "rollback to savepoint hookbox_unit";
 
 const ASK: &str = concat!(
@@ -68,14 +71,15 @@ const ASK: &str = concat!(
            from pg_catalog.pg_prepared_statements) as statements; "
 );
 
-/// The state of the session after a handler.
+/// What was read after a handler: the transaction, the settings of the session, and its prepared
+/// statements.
 pub(crate) struct Proof {
     transaction: Option<String>,
     now: Vec<String>,
     began: Option<Vec<String>>,
     /// The names of the statements that the handler has prepared.
     prepared: Vec<String>,
-    /// How many of the driver's prepared statements still exist.
+    /// How many of the statements that the database driver (sqlx) has prepared still exist.
     cached: i64,
 }
 
@@ -86,8 +90,8 @@ pub(crate) async fn prove(tx: &mut Tx) -> Result<(), CommitError> {
     let reset = tx.reset();
     let proof = match tx.run(|c| query(c, reset)).await {
         Ok(proof) => proof,
-        // The statement ended before hookbox's own time limit, so the handler has set another
-        // limit.
+        // The server cancelled the query before hookbox's own time limit, so the handler has set a
+        // shorter limit.
         Err(QueryError::Database(error))
             if diagnose::is_cancelled(&error) && asked.elapsed() < limit =>
         {
@@ -101,7 +105,8 @@ pub(crate) async fn prove(tx: &mut Tx) -> Result<(), CommitError> {
     if tx.depth() != 1 {
         return broken("a savepoint was left open".to_owned());
     }
-    // The reset removes the recorded state from the server, so the state read first is kept here.
+    // The reset removes the recorded settings from the server, so `tx.session` keeps those that the
+    // first proof read.
     let began = tx.session.take().or(proof.began);
     let changed = changed(began.as_deref(), &proof.now);
     if !changed.is_empty() {
@@ -124,8 +129,8 @@ fn broken(why: String) -> Result<(), CommitError> {
     Err(CommitError::BrokenByHandler { why })
 }
 
-/// Returns the names of the settings that changed. Values are left out, because a handler may have
-/// put anything into them.
+/// Returns the names of the settings that changed. Their values are left out, because a handler may
+/// have put anything into them, such as personal data.
 fn changed(began: Option<&[String]>, now: &[String]) -> Vec<&'static str> {
     let Some(began) = began else {
         return vec!["all settings"];
@@ -137,8 +142,8 @@ fn changed(began: Option<&[String]>, now: &[String]) -> Vec<&'static str> {
         .collect()
 }
 
-/// Reads the state of the session and then resets the session, in one round trip. No prepared
-/// statement is used, because the handler may have removed those.
+/// Reads the state of the session and then resets the session, in one round trip. It uses no
+/// prepared statement, because the handler may have removed the driver's prepared statements.
 async fn query(c: &mut PgConnection, reset: String) -> Result<Proof, Error> {
     let asked = format!("{ASK}{reset}");
     let rows = c.fetch_all(sqlx::raw_sql(AssertSqlSafe(asked))).await?;
@@ -153,9 +158,9 @@ async fn query(c: &mut PgConnection, reset: String) -> Result<Proof, Error> {
     })
 }
 
-/// Removes the statements that the handler has prepared. If the handler removed one of the
-/// driver's, it also clears the driver's cache, because the driver would use a statement that the
-/// server does not know.
+/// Removes the statements that the handler has prepared. If the handler has removed any that the
+/// driver (sqlx) had prepared, the driver's cache is cleared as well, because the driver would use
+/// statements that the server no longer knows.
 async fn forget(c: &mut PgConnection, prepared: Vec<String>, cached: i64) -> Result<(), Error> {
     for name in prepared {
         let name = name.replace('"', "\"\"");
@@ -191,7 +196,8 @@ mod tests {
     #[test]
     fn each_watched_setting_has_its_name() {
         let expressions = watched!().matches("current_setting(").count();
-        // Two of the names are not settings: current_user and session_user.
+        // `WATCHED` has two more names than calls of `current_setting`: those for `current_user`
+        // and `session_user`.
         assert_eq!(expressions + 2, WATCHED.len());
     }
 }

@@ -1,4 +1,4 @@
-//! The table `receipts`: the outcome of every accepted request on every route.
+//! The table `receipts`: the outcome of every accepted request (receipt) on every route.
 
 use hookbox_driver::ReceiptRow;
 use hookbox_event::{ContentDigest, Envelope, EventId, InstanceId, ReceiptId, RouteName};
@@ -15,18 +15,18 @@ pub(crate) mod outcome {
     pub const DEAD: &str = "dead";
 }
 
-/// The outcome of one receipt, to be written.
+/// The outcome of one receipt, as it is to be written.
 pub(crate) struct OutcomeRow<'a> {
     pub envelope: &'a Envelope,
     pub word: &'static str,
     pub other_digest: Option<ContentDigest>,
 }
 
-/// Writes outcomes if the transaction is still the one with this number, and returns whether it is.
-/// A receipt that already has an outcome keeps it.
+/// Writes outcomes, provided that the current transaction still has the number `transaction`;
+/// returns whether it has. A receipt that already has an outcome keeps it.
 ///
-/// If a handler ended the transaction, this statement would commit by itself, so in that case it
-/// must write nothing.
+/// If a handler has ended the transaction, the statement would be committed at once as a
+/// transaction of its own. In that case it must write nothing.
 pub(crate) async fn insert(
     c: &mut PgConnection,
     transaction: &str,
@@ -103,8 +103,8 @@ pub(crate) async fn insert_one(
     Ok(())
 }
 
-/// Updates the receipts that carry the outcome of these events: those that are retrying or dead get
-/// it. Duplicates and conflicts keep their outcome.
+/// Sets the outcome of the receipts whose attempts decide these events: those with the outcome
+/// retrying or dead. Receipts that are duplicates or conflicts keep their outcome.
 pub(crate) async fn update_outcome(
     c: &mut PgConnection,
     route: &RouteName,
@@ -124,7 +124,7 @@ pub(crate) async fn update_outcome(
     Ok(())
 }
 
-/// Sets the receipts of dead events back to retrying.
+/// Sets the outcome of dead events' receipts back to retrying.
 pub(crate) async fn revive(
     c: &mut PgConnection,
     routes: &[String],
@@ -144,8 +144,9 @@ pub(crate) async fn revive(
     Ok(())
 }
 
-/// Returns the event of a receipt. The key begins with the route, so the query looks the receipt up
-/// once for each route that has receipts. It finds these routes by steps over the key.
+/// Returns the event of a receipt. The primary key of the table begins with the route, so the query
+/// looks the receipt up once for each route that has receipts. It finds these routes by a recursive
+/// query that jumps from one route to the next in that index.
 pub(crate) async fn event_of(
     c: &mut PgConnection,
     receipt: &ReceiptId,

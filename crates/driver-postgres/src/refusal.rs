@@ -1,6 +1,8 @@
-//! Refusals of a reachable server, each with the statement that fixes it.
+//! Refusals by a server that is reachable, such as a wrong password or a missing right, each with
+//! the statement that fixes it.
 //!
-//! Only the error's code decides, because the server's text may be in any language.
+//! The kind of refusal is determined by the error's code alone, because the server's text may be in
+//! any language.
 
 use std::fmt;
 
@@ -11,18 +13,19 @@ pub(crate) struct Names {
     pub database: String,
 }
 
-/// The operation during which the server refused.
+/// What hookbox was doing when the server refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stage {
     /// Connecting to the server.
     Connect,
     /// Creating the schema.
     Migrate,
-    /// Running a statement of a role that only uses the schema.
+    /// Running an ordinary statement, with a role that may use the schema but need not be able to
+    /// change it.
     Use,
 }
 
-/// A refusal that waiting does not end.
+/// A refusal that persists until an operator fixes its cause.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Refusal {
     pub why: String,
@@ -35,8 +38,9 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// Returns the refusal that an error's code means, if it means one. Too many connections, a server
-/// that starts or stops, and similar errors end without a repair, so they are no refusals.
+/// Returns the refusal for an error's code; `None` when the code means no refusal. Too many
+/// connections, a server that is starting or stopping, and similar errors end by themselves, so
+/// they are no refusals.
 pub(crate) fn of_code(code: &str, stage: Stage, names: &Names) -> Option<Refusal> {
     let (role, database) = (quoted(&names.role), quoted(&names.database));
     let (why, remedy) = match (code, stage) {
@@ -90,7 +94,8 @@ pub(crate) fn of_code(code: &str, stage: Stage, names: &Names) -> Option<Refusal
     Some(Refusal { why, remedy })
 }
 
-/// Returns the refusal for a role that may not create tables in the target schema.
+/// Returns the refusal for a role that may not create tables in the schema that its `search_path`
+/// selects.
 pub(crate) fn no_create(schema: Option<&str>, names: &Names) -> Refusal {
     let role = quoted(&names.role);
     match schema {
@@ -108,8 +113,8 @@ pub(crate) fn no_create(schema: Option<&str>, names: &Names) -> Refusal {
     }
 }
 
-/// Returns the refusal for a role that lacks rights on tables: `SELECT, INSERT ON events` and so
-/// on.
+/// Returns the refusal for a role that lacks rights on tables. Each of `rights` has the form
+/// `SELECT, INSERT ON events`.
 pub(crate) fn missing_rights(rights: &[String], names: &Names) -> Refusal {
     let role = quoted(&names.role);
     let grants = rights
@@ -121,7 +126,7 @@ pub(crate) fn missing_rights(rights: &[String], names: &Names) -> Refusal {
     }
 }
 
-/// Quotes a name for use in a statement, if it needs quotes.
+/// Quotes an identifier for use in an SQL statement, if PostgreSQL requires quotes for it.
 fn quoted(name: &str) -> String {
     let starts = |c: char| c.is_ascii_lowercase() || c == '_';
     let continues = |c: char| starts(c) || c.is_ascii_digit();

@@ -1,5 +1,5 @@
-//! The table `refusals`: the newest refused requests, as digests, so that operators see what is
-//! refused.
+//! The table `refusals`: the newest refused requests, with a digest of the body instead of the
+//! body, so that operators see what is refused.
 
 use hookbox_driver::{Refusal, RefusalCursor, RefusalFilter, RefusalGroup};
 use hookbox_event::ReceiptId;
@@ -9,8 +9,8 @@ use sqlx::{Error, PgConnection, Postgres, Row};
 
 use crate::column::{Columns, bigint, moment, text, uuid};
 
-/// How many refusals are kept: some days of a misconfigured sender, or some minutes of an attacker,
-/// and never more than a few megabytes.
+/// The number of refusals that are kept: those of some days of a misconfigured sender, or of some
+/// minutes of an attack, and never more than a few megabytes.
 const KEPT: i64 = 10_000;
 
 /// Stores refusals.
@@ -47,8 +47,8 @@ pub(crate) async fn insert(c: &mut PgConnection, refusals: &[Refusal]) -> Result
     Ok(())
 }
 
-/// Deletes all but the newest refusals. It skips rows that another caller is deleting, so that two
-/// concurrent callers cannot deadlock.
+/// Deletes all but the newest [`KEPT`] refusals. It skips rows that another caller is deleting at
+/// the moment, so that two concurrent callers cannot deadlock.
 pub(crate) async fn prune(c: &mut PgConnection) -> Result<(), Error> {
     sqlx::query(
         "delete from refusals where request in (
@@ -64,7 +64,7 @@ pub(crate) async fn prune(c: &mut PgConnection) -> Result<(), Error> {
     Ok(())
 }
 
-/// The conditions of the filter, which use the arguments 1 to 4.
+/// The SQL conditions of a [`RefusalFilter`]. They use the statement's arguments `$1` to `$4`.
 macro_rules! matching {
     () => {
         "($1::text is null or source = $1)
@@ -74,7 +74,7 @@ macro_rules! matching {
     };
 }
 
-/// Binds the arguments 1 to 4.
+/// Binds the filter to the statement's arguments `$1` to `$4`.
 fn bind<'q>(
     query: Query<'q, Postgres, PgArguments>,
     filter: &'q RefusalFilter,

@@ -1,18 +1,18 @@
-//! Remedies for operators when the database denies a handler something. The server's text is shown
-//! here and decides nothing.
+//! Remedies for operators when the database denies a handler access to something. The server's
+//! error text is only shown; the error's code decides which remedy applies.
 
 use std::error::Error;
 
 use sqlx::error::DatabaseError;
 
-/// The longest part of the server's text that is shown, in characters.
+/// How many characters of the server's text are shown at most.
 const TEXT_MAX: usize = 200;
 
 /// insufficient_privilege.
 const DENIED: &str = "42501";
 
-/// Returns what is missing, with the statement that fixes it where that is known, for the first
-/// error of the server in the chain.
+/// For the first database error in the chain of causes, returns what is missing, and the statement
+/// that fixes it where that is known. Returns `None` when the chain has no database error.
 pub(crate) fn remedy(error: &(dyn Error + 'static), role: &str) -> Option<String> {
     let mut next = Some(error);
     while let Some(error) = next {
@@ -33,8 +33,8 @@ fn of_database(error: &dyn DatabaseError, role: &str) -> Option<String> {
     if code == DENIED {
         return Some(denied(error.message(), role));
     }
-    // The server's text is left out: it repeats a name of the statement, which a handler may have
-    // taken from a body.
+    // The server's text is not shown: it repeats a name from the statement, which a handler may
+    // have taken from a body.
     Some(format!(
         "the database lacks a table, column, function or schema that the handler's statement names \
          (SQLSTATE {code}); run the migrations of the handler"
@@ -55,8 +55,8 @@ fn denied(message: &str, role: &str) -> String {
     )
 }
 
-/// Returns the grant that matches an English text of the server. It grants all rights on the
-/// object, of which a handler may need fewer.
+/// Returns the `GRANT` that matches the server's text, if that text is in English. It grants all
+/// rights on the object, of which a handler may need fewer.
 fn grant(message: &str) -> Option<String> {
     let what = message.strip_prefix("permission denied for ")?;
     let (kind, name) = what.rsplit_once(' ')?;

@@ -10,11 +10,12 @@ use crate::{audit, claims, dead_letters, earlier_deaths, receipts, retries};
 /// A change of a dead letter's state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Change {
-    /// Makes dead letters due at once, with a fresh round of attempts.
+    /// Makes dead letters due at once, in a new round, so that the retry policy counts from the
+    /// start.
     Replay,
     /// Marks dead letters as not to be replayed.
     Discard,
-    /// Revert that.
+    /// Reverts a discard.
     Restore,
 }
 
@@ -52,7 +53,7 @@ pub(crate) async fn change(
     limit: u32,
     by: &str,
 ) -> Result<u64, Error> {
-    // Undecodable bytes are not replayed: a second run could not read them either.
+    // Undecodable bytes are not replayed: a second run could not decode them either.
     let undecodable_too = change != Change::Replay;
     let chosen = dead_letters::choose(c, filter, change.from(), undecodable_too, limit).await?;
     if chosen.ids.is_empty() {

@@ -1,5 +1,5 @@
-//! Puts due retries back into their queues: it publishes them first and marks them after the
-//! confirm.
+//! Puts due retries back into their queues. It publishes each retry first, and marks the row as
+//! queued once the broker has confirmed the publish.
 
 use futures_util::StreamExt;
 use hookbox_driver::{Fault, Republish, Requeued};
@@ -8,15 +8,16 @@ use hookbox_event::{EventId, RouteName};
 use crate::retries;
 use crate::tx::Tx;
 
-/// The most bytes of bodies that one call holds in memory.
+/// The most bytes of event bodies that one call holds in memory.
 const BODY_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
-/// The number of concurrent publishes. A publisher puts waiting envelopes into one batch, so all of
-/// them together take about as long as one, and the rows are not locked for long.
+/// The number of retries that are published at once. The publisher puts waiting envelopes into one
+/// batch, so 64 publishes take about as long as a single one, and the rows are not locked for long.
 const AT_ONCE: usize = 64;
 
 /// Republishes due retries; see [`hookbox_driver::Store::requeue_due`]. The rows stay locked until
-/// the end, so no other scheduler takes them, and a crash before the end leaves them due.
+/// all are published and marked, so no other scheduler takes them. If the process crashes before
+/// that, they stay due.
 pub(crate) async fn requeue(
     mut tx: Tx,
     limit: u32,
@@ -35,7 +36,7 @@ pub(crate) async fn requeue(
         bytes = bytes.saturating_add(due.body_bytes);
         bytes <= BODY_BYTES_MAX
     });
-    // A retry whose body alone exceeds the limit must be published, too.
+    // A retry whose body alone exceeds the limit must be published, too, so at least one is taken.
     let fits = fits.count().max(1);
     due.truncate(fits);
     let envelopes = tx

@@ -9,22 +9,22 @@ use sqlx::{Error, PgConnection, Row};
 
 use crate::column::{Columns, integer};
 
-/// The longest wait of a retry. PostgreSQL can add more to a moment, but not everything that a
-/// `Duration` can hold.
+/// The longest wait of a retry, ten years. A `Duration` can hold more than PostgreSQL can add to a
+/// timestamp.
 const DELAY_MAX: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
-/// The attempt for which an event waits.
+/// The next attempt for which an event waits.
 pub(crate) struct StoredRetry {
     pub event: EventId,
     pub attempt: u32,
-    /// The number of attempts made before the present round began.
+    /// The number of attempts made before the present round began; a replay begins a new round.
     pub attempts_before: u32,
-    /// Whether the event is deferred and not due yet, so that only old messages of it are in the
-    /// queue.
+    /// Whether the event is deferred and not due yet. Then any message of it that is in a queue is
+    /// an old one.
     pub is_put_off: bool,
 }
 
-/// Returns the attempts for which events wait.
+/// Returns the attempt for which each of these events waits; events that do not wait are left out.
 pub(crate) async fn waiting(
     c: &mut PgConnection,
     route: &RouteName,
@@ -54,7 +54,7 @@ pub(crate) async fn waiting(
         .collect()
 }
 
-/// Makes an event wait for an attempt until this long from now, by the server's clock.
+/// Makes an event wait for an attempt, for `after` from now by the server's clock.
 pub(crate) async fn put(
     c: &mut PgConnection,
     route: &RouteName,
@@ -80,7 +80,8 @@ pub(crate) async fn put(
     Ok(())
 }
 
-/// Returns how long an event has been deferred for the same reason, without an attempt since.
+/// Returns for how long an event has been deferred, counted from the first deferral for the same
+/// reason since the last attempt. `None` when it is not deferred for that reason.
 pub(crate) async fn put_off_for(
     c: &mut PgConnection,
     deferral: &Deferral<'_>,
@@ -100,7 +101,7 @@ pub(crate) async fn put_off_for(
     Ok(seconds.map(|seconds| Duration::try_from_secs_f64(seconds).unwrap_or_default()))
 }
 
-/// Defers an event: it waits for the attempt that was not made.
+/// Defers an event: the attempt was not made, so the event waits for the same attempt again.
 pub(crate) async fn put_off(
     c: &mut PgConnection,
     deferral: &Deferral<'_>,
@@ -131,8 +132,8 @@ pub(crate) async fn put_off(
     Ok(())
 }
 
-/// Makes replayed events due now, in a new round; each then waits for one attempt after those
-/// already made.
+/// Makes replayed events due now, in a new round. Each waits for one further attempt; the attempts
+/// already made stay counted in `attempts_before`.
 pub(crate) async fn put_replayed(
     c: &mut PgConnection,
     routes: &[String],
@@ -177,8 +178,8 @@ pub(crate) struct Due {
     pub body_bytes: u64,
 }
 
-/// Locks due retries, those that wait longest first, and skips those that another scheduler has
-/// locked. It reads the length of each body without reading the body.
+/// Locks due retries, those that have waited longest first, and skips those that another scheduler
+/// has locked. It determines the length of each body without reading the body.
 pub(crate) async fn lock_due(
     c: &mut PgConnection,
     limit: u32,
@@ -213,8 +214,8 @@ pub(crate) async fn lock_due(
         .collect()
 }
 
-/// Returns the envelopes of retries that this transaction has locked, with the header fields of
-/// their first receipts.
+/// Returns the envelopes of retries that this transaction has locked. Their header fields are those
+/// of the event's first receipt.
 pub(crate) async fn envelopes(c: &mut PgConnection, due: &[Due]) -> Result<Vec<DueRetry>, Error> {
     let routes: Vec<&str> = due.iter().map(|due| due.route.as_str()).collect();
     let events: Vec<&[u8]> = due.iter().map(|due| &*due.event).collect();
@@ -239,7 +240,7 @@ pub(crate) async fn envelopes(c: &mut PgConnection, due: &[Due]) -> Result<Vec<D
     rows.iter().map(due_retry).collect()
 }
 
-/// Marks retries as queued, if the attempts that were read still wait.
+/// Marks retries as queued, so that they are not published again at once.
 pub(crate) async fn mark_queued(
     c: &mut PgConnection,
     queued: &[(RouteName, EventId)],
@@ -258,7 +259,7 @@ pub(crate) async fn mark_queued(
     Ok(())
 }
 
-/// Returns the waiting attempts of one event.
+/// Returns the attempts for which one event waits, one for each route.
 pub(crate) async fn of_event(
     c: &mut PgConnection,
     event: &EventId,

@@ -9,7 +9,8 @@ use sqlx::{Error, PgConnection, Postgres, Row};
 use crate::column::{Columns, moment, text};
 use crate::retries::deferred;
 
-/// The conditions over `retries r join events e`, which use the arguments 1 to 5.
+/// The SQL conditions of a [`RetryFilter`] over `retries r join events e`. They use the statement's
+/// arguments `$1` to `$5`.
 macro_rules! matching {
     () => {
         "($1::bytea[] is null or r.event_id = any ($1))
@@ -20,14 +21,14 @@ macro_rules! matching {
     };
 }
 
-/// Appends the conditions for retries that are not due yet.
+/// Further SQL conditions, which select retries that are not due yet.
 macro_rules! early {
     () => {
         " and r.not_before > now() and r.queued_at is null"
     };
 }
 
-/// Binds the arguments 1 to 5.
+/// Binds the filter to the statement's arguments `$1` to `$5`.
 fn bind<'q>(
     query: Query<'q, Postgres, PgArguments>,
     filter: &'q RetryFilter,
@@ -98,7 +99,7 @@ pub(crate) async fn early(c: &mut PgConnection, filter: &RetryFilter) -> Result<
     bind(query, filter).fetch_one(c).await?.count("count")
 }
 
-/// Makes retries due now, each with its row in the audit. Returns how many it changed.
+/// Makes retries due now, and writes an audit row for each. Returns how many retries it changed.
 pub(crate) async fn hurry(
     c: &mut PgConnection,
     filter: &RetryFilter,

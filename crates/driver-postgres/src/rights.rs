@@ -1,10 +1,10 @@
-//! The table rights that a worker's own statements need, and a check for the missing ones.
+//! The rights on tables that a worker's own statements need, and a check which of them are missing.
 
 use std::collections::BTreeMap;
 
 use sqlx::{Error, PgConnection, Row};
 
-/// The rights for settling events, by table.
+/// The rights that settling events needs, by table.
 const SETTLING: [(&str, &[&str]); 6] = [
     ("events", &["SELECT", "INSERT"]),
     ("claims", &["SELECT", "INSERT", "UPDATE"]),
@@ -14,8 +14,8 @@ const SETTLING: [(&str, &[&str]); 6] = [
     ("dead_letters", &["SELECT", "INSERT", "UPDATE"]),
 ];
 
-/// The rights for everything else that a worker does, by table. What operators do (replays,
-/// write-offs) needs more.
+/// The rights that a worker needs for everything other than settling, by table. Commands of
+/// operators (replays, write-offs) need more.
 const WORKING: [(&str, &[&str]); 6] = [
     ("_sqlx_migrations", &["SELECT"]),
     ("meta", &["SELECT"]),

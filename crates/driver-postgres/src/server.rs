@@ -53,8 +53,9 @@ impl Server {
         })
     }
 
-    /// Returns the level of durability that hookbox's sessions set. A server that is configured to
-    /// wait for more than its own disk keeps its level.
+    /// Returns the value of `synchronous_commit` that hookbox's sessions set. It is `on`, but a
+    /// server whose commits also wait until a standby has applied them (`remote_apply`) keeps that
+    /// value.
     pub fn synchronous_commit(&self) -> &'static str {
         match self.synchronous_commit.as_str() {
             "remote_apply" => "remote_apply",
@@ -62,7 +63,7 @@ impl Server {
         }
     }
 
-    /// Refuses a server on which a commit would not mean what hookbox promises. `in_session` says
+    /// Refuses a server on which a commit is not as durable as hookbox promises. `in_session` says
     /// whether the values were read in a session with hookbox's own settings.
     pub fn check(&self, in_session: bool) -> Result<(), OpenError> {
         let refuse = |why: &str| {
@@ -112,8 +113,8 @@ impl Server {
     }
 }
 
-/// Returns whether the server's operating system supports the check for lost clients. Elsewhere the
-/// server refuses the setting.
+/// Returns whether the server supports `client_connection_check_interval`, with which it detects
+/// lost clients. On some operating systems it refuses this setting.
 async fn can_check_clients(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
     match sqlx::query("set client_connection_check_interval = '2s'")
         .execute(connection)
@@ -152,8 +153,8 @@ mod tests {
         for (server, in_session, word) in [
             (good(), true, None),
             (level("remote_apply"), true, None),
-            // The server's default level does not matter, because hookbox's sessions set a higher
-            // one.
+            // The server's default for `synchronous_commit` does not matter, because hookbox's
+            // sessions set `on`.
             (level("off"), false, None),
             (level("off"), true, Some("synchronous_commit")),
             (level("local"), true, Some("synchronous_commit")),

@@ -1,7 +1,8 @@
-//! Opens sessions: connects, then sets hookbox's own settings.
+//! Opens sessions: connects to the server, and then sets hookbox's own settings.
 //!
-//! The settings are set by a statement and not sent as start-up parameters, because a connection
-//! pooler refuses those (PgBouncer: "unsupported startup parameter: options") or drops them.
+//! A statement sets the settings after the connection is open. They are not sent as start-up
+//! parameters, because a connection pooler refuses those (PgBouncer: "unsupported startup
+//! parameter: options") or drops them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,13 +15,13 @@ use crate::connection::{goodbye, within};
 use crate::open::{open_error, unavailable};
 use crate::refusal::{Names, Stage};
 
-/// The statement that opens a transaction. It names every mode, because a handler may have set
-/// other defaults for the session.
+/// The statement that opens a transaction. It sets the isolation level and the access mode itself,
+/// because a handler may have changed the session's defaults.
 const PLAIN_BEGIN: &str = "begin isolation level read committed read write";
 
-/// The statements that revert what a handler can do to its session. They also set the names and
-/// values again that the driver sends at the start of a session: a pooler sends those to its server
-/// in its own way, so `reset all` may not restore them.
+/// The statements that revert what a handler may have changed in its session. They also set the
+/// parameters again that the database driver sends when it connects. A connection pooler passes
+/// those parameters to the server in its own way, so `reset all` may not restore them.
 const RESET: &str = "reset session authorization; reset role; reset all; unlisten *; close all; \
      discard temp; select pg_catalog.pg_advisory_unlock_all(); \
      set client_encoding = 'UTF8'; set datestyle = 'ISO, MDY'; set timezone = 'UTC';";
@@ -30,10 +31,11 @@ const RESET: &str = "reset session authorization; reset role; reset all; unliste
 const SET_MARK: &str = "select pg_catalog.set_config('hookbox.session', \
      pg_catalog.gen_random_uuid()::text, false)";
 
-/// The mark that distinguishes the session of one connection from all others. A pooler that starts
-/// to share sessions between transactions gives this connection the session of another one.
-/// Prepared statements there have the same names, so one with the same number of parameters would
-/// run in place of the intended one (H15).
+/// A random mark that distinguishes the session of one connection from all others. A connection
+/// pooler that starts to share sessions between transactions may give this connection a session
+/// that was marked for another connection. Prepared statements in that session have the same names
+/// as this connection's, so one with the same number of parameters would run in place of the
+/// intended one (H15).
 pub(crate) struct Mark(String);
 
 impl Mark {
@@ -52,20 +54,20 @@ impl Mark {
     }
 }
 
-/// The address of the database, and the settings of a new session.
+/// The address of the database, and the settings that a new session gets.
 #[derive(Clone)]
 pub(crate) struct Session {
     connect: PgConnectOptions,
-    /// Statements, or nothing.
+    /// The statements that set hookbox's settings; empty for a plain session.
     settings: String,
     names: Arc<Names>,
 }
 
 impl Session {
-    /// Returns a session without hookbox's settings; the server's own apply.
+    /// Returns a session without hookbox's settings; the server's defaults apply.
     pub fn plain(connect: PgConnectOptions) -> Self {
-        // Poolers do not know this start-up parameter. It only affects numbers in text form, and
-        // hookbox transfers numbers in binary form.
+        // Poolers refuse this start-up parameter, because they do not know it. It affects only
+        // numbers that are transferred as text, and hookbox transfers numbers in binary form.
         let connect = connect.extra_float_digits(None);
         let role = connect.get_username().to_owned();
         let database = connect.get_database().unwrap_or(&role).to_owned();
@@ -76,7 +78,7 @@ impl Session {
         }
     }
 
-    /// Returns the session with these settings. Names and values are constants of hookbox, never
+    /// Adds these settings to the session. Names and values are constants of hookbox, never
     /// untrusted text.
     pub fn with(mut self, settings: &[(&'static str, String)]) -> Self {
         let set = |(name, value): &(&str, String)| format!("set {name} = '{value}';");
@@ -84,22 +86,23 @@ impl Session {
         self
     }
 
-    /// Returns the statement that opens a transaction, and fails in every session but the marked
-    /// one.
+    /// Returns the statements that open a transaction. They fail in every session that does not
+    /// have this mark.
     pub fn begin(&self, begin: &str, mark: &Mark) -> String {
         // The check comes after `begin`, because the isolation level cannot be set after the first
         // query.
         format!("{begin}; {}", mark.check())
     }
 
-    /// Returns the statements that open a transaction in a session that a handler has used. The
-    /// reset has its own transaction, so that no rollback restores the handler's settings.
+    /// Returns the statements that open a transaction in a session that a handler has used. They
+    /// first reset the session in a transaction of its own. If that reset were part of the new
+    /// transaction, a rollback would restore the handler's settings.
     pub fn begin_anew(&self, begin: &str, mark: &Mark) -> String {
         let (check, reset) = (mark.check(), self.reset(mark));
         format!("{PLAIN_BEGIN}; {check}; {reset} commit; {begin}; {check}")
     }
 
-    /// Returns only the reset, for use inside a transaction.
+    /// Returns the statements that reset the session, for use inside an open transaction.
     pub fn reset(&self, mark: &Mark) -> String {
         let (settings, mark) = (&self.settings, mark.set());
         format!("{RESET}{settings}{mark}")
@@ -122,7 +125,7 @@ impl Session {
         let statements = format!("{}{SET_MARK}", self.settings);
         let (connection, row) = self.open(statements, limit).await?;
         let mark: Option<String> = row.and_then(|row| row.try_get(0).ok());
-        // The mark becomes part of statements, so only a UUID is accepted.
+        // The mark becomes part of SQL statements, so only the characters of a UUID are accepted.
         let is_plain = |mark: &String| mark.chars().all(|c| c.is_ascii_hexdigit() || c == '-');
         match mark.filter(is_plain) {
             Some(mark) => Ok((connection, Mark(mark))),
@@ -133,7 +136,8 @@ impl Session {
         }
     }
 
-    /// Connects, runs these statements and returns the first row of their results.
+    /// Connects, runs these statements, and returns the first row of their results, if there is
+    /// one.
     async fn open(
         &self,
         statements: String,
@@ -155,9 +159,9 @@ impl Session {
             .map_err(|error| Fault::new(FaultKind::Unavailable, doing, error))
     }
 
-    /// Refuses a pooler that gives one session of the server to several connections in turn, for
-    /// one transaction each (PgBouncer: `pool_mode = transaction`). Settings, prepared statements
-    /// and a migration's lock belong to a session, and would then belong to another client.
+    /// Refuses a connection pooler that lends each session of the server to several connections, to
+    /// each for one transaction (PgBouncer: `pool_mode = transaction`). Settings, prepared
+    /// statements and a migration's lock belong to the session, so another client would get them.
     pub async fn is_its_own(&self, limit: Duration) -> Result<(), OpenError> {
         let mut first = self.connect(limit).await.map_err(unavailable)?;
         let shared = match self.connect(limit).await {
@@ -184,17 +188,18 @@ impl Session {
     }
 }
 
-/// Returns whether one process of the server serves both open connections.
+/// Returns whether the two open connections share a session of the server.
 async fn share(first: &mut PgConnection, second: &mut PgConnection) -> Result<bool, sqlx::Error> {
     let before = served_by(first).await?;
     let other = served_by(second).await?;
-    // A pooler with other clients may meanwhile have given the first connection's session away.
+    // A connection pooler may have lent the first connection's session to another client, so that
+    // the first connection now has another one. That is shared use as well.
     let after = served_by(first).await?;
     Ok(before == other || before != after)
 }
 
-/// Returns the process id of the server's process. It uses no prepared statement, because a pooler
-/// in that mode may break those.
+/// Returns the process id of the server process that serves the connection. It uses no prepared
+/// statement, because a pooler that shares sessions may break those.
 async fn served_by(connection: &mut PgConnection) -> Result<i32, sqlx::Error> {
     let asked = sqlx::raw_sql("select pg_backend_pid()");
     connection.fetch_one(asked).await?.try_get(0)

@@ -9,18 +9,19 @@ use crate::receipts::{self, outcome};
 use crate::tx::{Tx, ended};
 use crate::{attempts, retries};
 
-/// The changes in other tables that follow from the outcomes.
+/// The rows to write in `receipts` and in the other tables, as they follow from the outcomes.
 #[derive(Default)]
 struct Consequences<'a> {
     receipts: Vec<receipts::OutcomeRow<'a>>,
     died: Vec<NewDeadLetter<'a>>,
-    /// The retries and replays that succeeded.
+    /// The retries and replays that succeeded: the event and the number of its attempt.
     redone: Vec<(EventId, u32)>,
-    /// The retries and replays that were given up.
+    /// Events whose retry or replay became a dead letter, without an attempt.
     given_up: Vec<EventId>,
 }
 
-/// Settles a batch; see [`hookbox_driver::Store::settle`]. An ordinary batch takes one statement.
+/// Settles a batch; see [`hookbox_driver::Store::settle`]. A batch of first attempts without dead
+/// letters takes one statement.
 pub(crate) async fn settle(
     tx: &mut Tx,
     route: &RouteName,
@@ -82,7 +83,8 @@ fn sort<'a>(
 }
 
 impl<'a> Consequences<'a> {
-    /// Records that the handler did not run (again), so that the claimed attempt was not made.
+    /// Records a dead letter whose handler did not run for this claim, so that the claimed attempt
+    /// is not counted.
     fn give_up(
         &mut self,
         tx: &mut Tx,
@@ -107,8 +109,8 @@ impl<'a> Consequences<'a> {
     }
 }
 
-/// Writes the changes. The transaction is known to be open here. An error comes with the operation
-/// that failed.
+/// Writes the rows in the other tables. The transaction is known to be open here. An error is
+/// returned together with the name of the operation that failed.
 async fn write(
     tx: &mut Tx,
     route: &RouteName,

@@ -1,4 +1,5 @@
-//! The table `starts`: handlers that were started and have not ended since.
+//! The table `starts`: one start marker for each handler run on a redelivered event that has not
+//! ended yet, with a count.
 
 use std::collections::HashMap;
 
@@ -9,10 +10,12 @@ use uuid::Uuid;
 
 use crate::column::{Columns, integer, uuid};
 
-/// The process id that is stored when the last start was taken back; no process has it.
+/// The process id that is stored when the last counted start was subtracted again. No process has
+/// this id.
 const NO_PROCESS: &[u8; 16] = &[0; 16];
 
-/// Returns how often a handler was started on each of these keys, in the order given.
+/// Returns how many starts of a handler are counted on each of these keys (receipt and attempt), in
+/// the order given.
 pub(crate) async fn counted(
     c: &mut PgConnection,
     route: &RouteName,
@@ -44,8 +47,8 @@ pub(crate) async fn counted(
     Ok(of.iter().map(count).collect())
 }
 
-/// Counts one more start of each key, in the order of the keys, except those that the same process
-/// has already counted.
+/// Counts one more handler start on each key, in the order of the keys. It leaves out a key whose
+/// last start was counted by the same process, so that repeating the call counts nothing twice.
 pub(crate) async fn count(
     c: &mut PgConnection,
     route: &RouteName,
@@ -78,7 +81,7 @@ pub(crate) async fn count(
     Ok(())
 }
 
-/// Takes back one start of this process.
+/// Subtracts one start that this process has counted.
 pub(crate) async fn retract(
     c: &mut PgConnection,
     route: &RouteName,

@@ -17,7 +17,8 @@ use crate::{Options, Postgres, migrate};
 
 pub use dump::dump_schema;
 
-/// The variable that names the server for tests: the URL of a superuser and of any database on it.
+/// The environment variable that names the PostgreSQL server for tests. Its value is the URL of a
+/// superuser, with any database of that server.
 pub const SERVER_URL: &str = "HOOKBOX_TEST_POSTGRES_URL";
 
 /// How long creating or dropping a database may take on a busy machine.

@@ -1,4 +1,4 @@
-//! One transaction: its connection, its claims, and whether it can still be trusted.
+//! One transaction: its connection, its claims, and whether it may still be used and committed.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -13,39 +13,42 @@ use crate::connection::{Lease, QueryError, goodbye, within};
 use crate::refusal::Stage;
 use crate::{Options, claims, connection, diagnose, proof, rights};
 
-/// How long a rollback may take. A connection that needs longer is closed, and the server rolls
+/// How long a rollback may take. If it takes longer, the connection is closed, and the server rolls
 /// back when it notices that.
 const ROLLBACK_DEADLINE: Duration = Duration::from_secs(1);
 
-/// An open transaction. Dropping it closes its connection, which rolls it back.
+/// An open transaction. Dropping it closes its connection, so that the server rolls the transaction
+/// back.
 pub struct Tx {
     lease: Lease,
     deadline: Duration,
-    /// Whether nothing has failed and no statement is running. It is false from before each
-    /// statement until after its answer, so that a cancellation in between is detected.
+    /// Whether every statement so far has succeeded and none is running. It is false while a
+    /// statement runs, so that it stays false when the statement is cancelled.
     sound: bool,
     /// Whether a handler has used the connection.
     lent: bool,
     /// Whether the transaction is for a handler that is not hookbox's own, and has a savepoint for
     /// the proof.
     guarded: bool,
-    /// The state of the session at the start of the transaction, as the first proof read it.
+    /// The settings of the session at the start of the transaction, as the first proof read them.
     pub(crate) session: Option<Vec<String>>,
-    /// The transaction's number at the server.
+    /// The number that the server gave the transaction; `None` before the first claim.
     pub(crate) id: Option<String>,
     pub(crate) began: Instant,
-    /// The claims that only this transaction may settle, by route and event.
+    /// The claims that this transaction made and that only this transaction may settle, by route
+    /// and event.
     pub(crate) owned: BTreeMap<(RouteName, EventId), OwnedClaim>,
 }
 
-/// One claim that is `Fresh` or `Granted` in this transaction.
+/// One claim that this transaction made, of an event that is new (`Fresh`) or whose retry was
+/// granted (`Granted`).
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct OwnedClaim {
     /// The number of the attempt that was claimed.
     pub attempt: u32,
-    /// Whether the claim is for a retry or replay rather than for a first attempt.
+    /// Whether the claim is for a retry or a replay. If not, it is for a first attempt.
     pub granted: bool,
-    /// The final state and the number of attempts, once the claim is settled.
+    /// The final state of the claim and the number of attempts; `None` until the claim is settled.
     pub end: Option<(ClaimState, u32)>,
 }
 
@@ -89,12 +92,13 @@ impl Tx {
         self.lease.reset()
     }
 
-    /// Returns how many transactions and savepoints are open, as far as sqlx knows.
+    /// Returns how many transactions and savepoints are open on the connection, as far as sqlx
+    /// knows.
     pub(crate) fn depth(&self) -> usize {
         self.lease.depth()
     }
 
-    /// Runs a statement under the deadline.
+    /// Runs a statement with the transaction's time limit for one answer.
     pub(crate) async fn run<'t, T, F>(
         &'t mut self,
         statement: impl FnOnce(&'t mut PgConnection) -> F,
@@ -103,7 +107,8 @@ impl Tx {
         F: Future<Output = Result<T, sqlx::Error>> + Send + 't,
     {
         self.sound = false;
-        // The names for a refusal are read before the connection is borrowed.
+        // The names of role, database and schema, for a possible refusal, are read before the
+        // connection is borrowed.
         let names = self.lease.names();
         match connection::within(self.deadline, statement(self.lease.connection())).await {
             Ok(answer) => {
@@ -124,7 +129,8 @@ impl Tx {
         Ok(())
     }
 
-    /// Runs the guard, and then commits.
+    /// Runs the guard, and then commits. The guard checks that the commit will cover exactly what
+    /// was claimed.
     pub(crate) async fn commit(mut self) -> Result<(), CommitError> {
         let broken = |why: &str| {
             Err(CommitError::BrokenByHandler {
@@ -148,8 +154,8 @@ impl Tx {
                 self.lease.give_back().await;
                 Ok(())
             }
-            // The server answered that nothing was committed, and it is no failure of the server.
-            // One cause is a deferred constraint of the handler's tables.
+            // The server answered that it has committed nothing, and the reason is not a failure of
+            // the server. It may be, for example, a deferred constraint of the handler's tables.
             Err(QueryError::Database(error @ sqlx::Error::Database(_)))
                 if diagnose::diagnose(&error).is_none() =>
             {
@@ -162,8 +168,8 @@ impl Tx {
     }
 
     /// Runs the guard, the last statement before the commit. It sets every claim to its final
-    /// state, which proves that the transaction is the one that claimed them, and that it is still
-    /// open (H9).
+    /// state. If that succeeds, the current transaction is the one that made the claims, and it is
+    /// still open (H9). Returns whether it succeeded.
     async fn guard(&mut self) -> Result<bool, CommitError> {
         let mut ends = Vec::with_capacity(self.owned.len());
         for ((route, event), owned) in &self.owned {
@@ -176,7 +182,7 @@ impl Tx {
             }
         }
         let Some(id) = self.id.clone() else {
-            // Nothing was claimed or read, so there is nothing to protect.
+            // Nothing was claimed in this transaction, so there is nothing to protect.
             return Ok(true);
         };
         match self.run(|c| claims::end(c, id, ends)).await {
@@ -185,7 +191,7 @@ impl Tx {
         }
     }
 
-    /// Returns whether the transaction is the one that was opened.
+    /// Returns whether the current transaction at the server is still the one that was opened.
     async fn is_alive(&mut self) -> Result<bool, CommitError> {
         let id = self.id.clone();
         match self.run(claims::transaction).await {
@@ -194,8 +200,8 @@ impl Tx {
         }
     }
 
-    /// Attributes an error of a statement of hookbox's own after a handler: to the handler or to
-    /// the database.
+    /// Decides who caused an error of one of hookbox's own statements after a handler has run: the
+    /// handler or the database.
     pub(crate) async fn attribute(
         &mut self,
         error: QueryError,
@@ -208,8 +214,8 @@ impl Tx {
         if diagnose::is_aborted(cause) {
             return self.aborted_or_ended(doing).await;
         }
-        // Hookbox has this right or table outside of this transaction, so the handler has removed
-        // it. If it is missing elsewhere, too, the handler did not cause that.
+        // If hookbox has this right or table in a session outside of this transaction, the handler
+        // has removed it here. If it is missing there, too, the handler did not cause that.
         if self.guarded && diagnose::is_refused(cause) && self.is_well_elsewhere().await {
             return CommitError::BrokenByHandler {
                 why: format!(
@@ -221,8 +227,8 @@ impl Tx {
         error.ours(doing).into()
     }
 
-    /// Classifies a transaction in which the server rejects every statement: with the savepoint, it
-    /// is aborted; without it, a handler ended it.
+    /// Classifies a transaction in which the server rejects every statement. If the savepoint
+    /// exists, the transaction is aborted; if not, a handler has ended the transaction.
     async fn aborted_or_ended(&mut self, doing: &'static str) -> CommitError {
         let aborted = CommitError::BrokenByHandler {
             why: "a statement failed in it, and the error was swallowed".to_owned(),
@@ -248,17 +254,18 @@ impl Tx {
         can_settle.unwrap_or(false)
     }
 
-    /// Rolls back. The connection is reused only when no handler had it and nothing failed on it.
+    /// Rolls the transaction back. Its connection is reused only when no handler has used it and no
+    /// statement has failed on it.
     pub(crate) async fn rollback(mut self) {
-        // This happens even when the connection is to be closed, because it frees the locks at
-        // once.
+        // The rollback is sent even if the connection is closed afterwards, because it releases the
+        // locks at once.
         let rolled_back = self.lease.rollback(ROLLBACK_DEADLINE).await;
         if rolled_back.is_ok() && self.sound && !self.lent {
             self.lease.give_back().await;
         }
     }
 
-    /// Returns the claim of an event in this transaction.
+    /// Returns the claim that this transaction made of an event; an error if it made none.
     pub(crate) fn owned_mut(
         &mut self,
         route: &RouteName,

@@ -1,5 +1,5 @@
-//! Finds ingests that never reported their last numbers: they were killed, or they drained while
-//! the broker took no accept report.
+//! Finds ingests that have stopped without reporting their last sequence numbers: they were killed,
+//! or they drained while the broker accepted no accept report.
 
 use std::time::Duration;
 
@@ -9,8 +9,9 @@ use sqlx::{Error, PgConnection};
 
 use crate::column::Columns;
 
-/// Finds these ingests; see [`hookbox_driver::Ledger::unvouched`]. It finds instances by steps over
-/// an index, one step each, however many receipts they have.
+/// Finds such ingests; see [`hookbox_driver::Ledger::unvouched`]. A recursive query jumps from one
+/// instance to the next in the index, so its cost does not depend on how many receipts an instance
+/// has.
 pub(crate) async fn read(
     c: &mut PgConnection,
     limit: u32,

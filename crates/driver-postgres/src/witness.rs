@@ -1,4 +1,5 @@
-//! The tables `incarnations` and `witness`: they distinguish a restored store from a complete one.
+//! The tables `incarnations` and `witness`. They record which witness messages the store has
+//! published to the broker, so that a store that was restored from a backup can be recognised.
 
 use hookbox_driver::{
     AcceptedRestore, Fault, Mismatch, NextWitness, WITNESS_INGESTS_MAX, WitnessPosition,
@@ -13,7 +14,7 @@ use crate::column::{Columns, bigint, text};
 use crate::tx::Tx;
 use crate::{Postgres, audit};
 
-/// The name of the action in the audit.
+/// The name of this action in the audit.
 const ACTION: &str = "reconcile.accept_restore";
 
 impl Postgres {
@@ -86,7 +87,8 @@ pub(crate) async fn confirmed(mut tx: Tx, sequence: u64) -> Result<(), Fault> {
     tx.commit_ours().await
 }
 
-/// Reads the position; see [`hookbox_driver::Ledger::witness_position`].
+/// Reads which witness is the newest and which the broker has confirmed last; see
+/// [`hookbox_driver::Ledger::witness_position`].
 pub(crate) async fn position(c: &mut PgConnection) -> Result<WitnessPosition, Error> {
     let row = sqlx::query(
         "select i.incarnation, i.began_at, w.newest, w.confirmed,
@@ -145,7 +147,8 @@ pub(crate) async fn accept(
     let after = position(c).await?;
     let witness = after.first_after(before, mismatch, now(c).await?);
     keep(c, &witness).await?;
-    // The broker has confirmed nothing of the new incarnation yet.
+    // A new incarnation of the store begins here, and the broker has confirmed no witness of it
+    // yet.
     sqlx::query("update witness set confirmed = 0 where id = 1")
         .execute(&mut *c)
         .await?;

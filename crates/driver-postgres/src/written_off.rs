@@ -6,7 +6,7 @@ use sqlx::{Error, PgConnection};
 use crate::column::{bigint, text, uuid};
 use crate::{accounts, audit};
 
-/// The name of the action in the audit.
+/// The name of this action in the audit.
 const ACTION: &str = "reconcile.write_off";
 
 /// See [`hookbox_driver::Ledger::write_off`].

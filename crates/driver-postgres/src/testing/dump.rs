@@ -32,8 +32,8 @@ const COLUMNS: &str = "
     where a.attrelid = $1::bigint::oid and a.attnum > 0 and not a.attisdropped
     order by a.attnum";
 
-// From version 18 on, NOT NULL is a separate constraint. It is left out, because the column's line
-// already has it.
+// From PostgreSQL 18 on, NOT NULL is a constraint with a row of its own. It is left out here,
+// because the line of the column already shows it.
 const CONSTRAINTS: &str = "
     select 'CONSTRAINT ' || conname || ' ' || pg_get_constraintdef(oid) as line
     from pg_constraint
