@@ -1,10 +1,12 @@
-//! Tests of the accounting: every kind of contradiction in the tables must be reported.
+//! Tests of the accounting: each test statement makes two tables contradict each other, and the
+//! contradiction must be reported.
 
 use hookbox_driver::{DeadReason, Ledger, Outcome, RouteBooks};
 
 use crate::world::{ROUTE, World, again, envelope, route};
 
-/// Returns a world with one event of each kind: event 1 is done, 2 waits, 3 is dead.
+/// Returns a test database with three events: event 1 is done, event 2 waits for a retry, and event
+/// 3 is dead.
 async fn filled() -> World {
     let world = World::new().await;
     world.process(&envelope(1, 1, "{}"), "e").await;

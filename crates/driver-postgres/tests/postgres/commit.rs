@@ -1,5 +1,5 @@
-//! The guard before the commit: what handlers can do to a transaction, and that the guard detects
-//! it.
+//! Tests of the guard, the last statement before a commit. A handler must not end its transaction
+//! or change its claims. When it does, the guard must detect that, and the commit must fail.
 
 use hookbox_driver::{Claimed, CommitError, FaultKind, Outcome, Store};
 use sqlx::{Connection, Executor, PgConnection};
@@ -12,7 +12,7 @@ const DONE: Outcome = Outcome::Done { attempt: 1 };
 trait Handler: AsyncFnOnce(&mut PgConnection) {}
 impl<F: AsyncFnOnce(&mut PgConnection)> Handler for F {}
 
-/// Runs a handler on event 1 as a worker does.
+/// Runs a handler on event 1 as a worker does: claim, handler, settle, commit.
 async fn run(world: &World, handler: impl Handler) -> Result<(), CommitError> {
     let envelope = envelope(1, 1, "{}");
     let mut tx = world.store.begin().await.unwrap();
@@ -83,7 +83,7 @@ async fn a_transaction_that_is_ended_after_settling_is_no_commit() {
     assert_eq!(
         world.number(running).await,
         1,
-        "the guard must not change the claim"
+        "the claim must still be in the state running"
     );
 }
 
@@ -102,7 +102,7 @@ async fn a_raw_commit_is_found_out_and_the_event_is_not_run_again() {
         })
         .await;
         assert_ended(&result);
-        // The handler did commit, and hookbox added nothing to it.
+        // The handler's own commit took effect, and hookbox added nothing to it.
         assert_eq!(world.effects("committed").await, 1, "{ending}");
         assert_eq!(
             world.number("select count(*) from receipts").await,
@@ -115,7 +115,7 @@ async fn a_raw_commit_is_found_out_and_the_event_is_not_run_again() {
             "{ending}"
         );
 
-        // Whatever the retry policy says, the handler must not run again.
+        // Recording a failure asks for a retry here, but the handler must not run again.
         world.fail(&envelope(1, 1, "{}"), 1, again()).await;
         let dead = "select count(*) from dead_letters where reason = 'orphaned'";
         assert_eq!(world.number(dead).await, 1, "{ending}");

@@ -1,4 +1,5 @@
-//! Connections: how many there are, which are reused, and cancellation at any moment.
+//! Tests of the set of connections: how many there are, which of them are reused, and that a call
+//! that is cancelled at any moment leaves no connection in a wrong state.
 
 use std::time::Duration;
 
@@ -24,7 +25,7 @@ async fn connections_are_bounded_and_come_back() {
         .err()
         .expect("a third transaction must not get a connection");
     assert_eq!(fault.kind(), FaultKind::Unavailable);
-    let busy = "a store whose connections are all in use is reachable";
+    let busy = "ping must succeed although all connections are in use";
     world.store.ping().await.expect(busy);
     drop(one);
     world
@@ -34,7 +35,12 @@ async fn connections_are_bounded_and_come_back() {
     world.store.rollback(two).await;
     world.store.ping().await.unwrap();
     world.store.close().await;
-    let fault = world.store.begin().await.err().expect("it is closed");
+    let fault = world
+        .store
+        .begin()
+        .await
+        .err()
+        .expect("begin must fail on a closed store");
     assert_eq!(fault.kind(), FaultKind::Unavailable);
     eventually(
         "the server has none of this store's connections",
@@ -50,7 +56,8 @@ async fn connections_are_bounded_and_come_back() {
     .await;
 }
 
-/// Returns how many sessions this test has at the server, and the process id of the newest.
+/// Returns how many sessions the store of this test has at the server, and the process id of the
+/// newest session.
 async fn sessions(world: &World) -> (i64, i64) {
     let ours = "from pg_stat_activity
                 where datname = current_database() and application_name = 'hookbox'";
@@ -67,8 +74,8 @@ fn expect(found: i64, count: i64) -> Result<(), String> {
     }
 }
 
-/// An operator who stops or pauses a pooler waits for hookbox's sessions, whether they are used or
-/// not.
+/// When an operator stops or pauses a pooler, the pooler waits for hookbox's sessions, whether they
+/// are used or not. So each connection must be closed after its lifetime.
 #[tokio::test]
 async fn no_connection_outlives_its_lifetime() {
     let world = World::with(|options| options.connection_lifetime = Duration::from_secs(1)).await;
@@ -81,25 +88,25 @@ async fn no_connection_outlives_its_lifetime() {
         store.rollback(tx).await;
     }
     store.ping().await.unwrap();
-    // Only the check of the server runs: the three idle connections are closed, and the connection
-    // of the check is replaced from time to time.
-    let first = eventually("one session is left", || async {
+    // Only the check of the server (`ping`) runs now. The three idle connections must be closed,
+    // and the connection that the check uses must be replaced from time to time.
+    let first = eventually("only the session of the server check is left", || async {
         store.ping().await.unwrap();
         let (count, process) = sessions(&world).await;
         expect(count, 1).map(|()| process)
     })
     .await;
-    eventually("another session looks", || async {
+    eventually("another session checks the server", || async {
         store.ping().await.unwrap();
         let (count, process) = sessions(&world).await;
         expect(count, 1)?;
         (process != first)
             .then_some(())
-            .ok_or("the same".to_owned())
+            .ok_or("still the same session".to_owned())
     })
     .await;
-    // Opening a transaction closes idle connections as well, and does not cut off an open
-    // transaction.
+    // Opening a transaction must close expired idle connections as well, and must not cut off a
+    // transaction that is open.
     let mut long = store.begin().await.unwrap();
     let (one, two) = (store.begin().await.unwrap(), store.begin().await.unwrap());
     store.rollback(one).await;
@@ -142,13 +149,13 @@ async fn a_clean_connection_is_used_again_and_a_lent_one_only_after_its_commit()
     assert_ne!(
         backend("rollback").await,
         first,
-        "the connection must not be reused after a handler's rollback"
+        "the connection must not be reused after a rollback that a handler ran"
     );
 }
 
-/// Tests H15: a pooler may give a connection a session that another connection has used. Its
-/// prepared statements have the same names as the driver's, and one with the same number of
-/// parameters would run in their place.
+/// Tests H15: a pooler may give a connection a session that another connection has used. The
+/// prepared statements in that session have the same names as those of the driver, so one with the
+/// same number of parameters would run in place of the intended one.
 #[tokio::test]
 async fn a_session_that_another_connection_has_marked_is_not_used() {
     let world = World::new().await;
@@ -169,7 +176,7 @@ async fn a_session_that_another_connection_has_marked_is_not_used() {
         first,
         "a session with the connection's own mark must be reused"
     );
-    // This statement marks the session as another connection would.
+    // This statement gives the session another mark, as another connection would.
     let lent = "select set_config('hookbox.session', gen_random_uuid()::text, false)";
     assert_eq!(backend(lent).await, first);
     let second = backend("select 1").await;
@@ -195,7 +202,8 @@ async fn a_cancelled_begin_affects_no_other_transaction() {
     store.ping().await.unwrap();
     proxy.set(Mode::Slow);
     for step in 0..20_u8 {
-        // The times range from before the BEGIN is sent to after it has been answered.
+        // The moment of the cancellation ranges from before the BEGIN is sent to after it has been
+        // answered.
         let patience = SLOW * u32::from(step) / 8;
         drop(tokio::time::timeout(patience, store.begin()).await);
         let envelope = envelope(step + 1, step + 1, "{}");
@@ -231,8 +239,8 @@ async fn a_cancelled_claim_affects_no_other_transaction() {
     let claim = world.claim(&mut tx, &batch);
     let early = tokio::time::timeout(Duration::from_millis(50), claim);
     assert!(early.await.is_err());
-    // The engine would drop this transaction; giving it back must not make its connection reusable,
-    // either.
+    // The engine would drop this transaction. Rolling it back instead must not make its connection
+    // reusable, either.
     world.store.rollback(tx).await;
     world.store.rollback(holder).await;
     assert_eq!(world.process(&envelope, "e").await, Claimed::Fresh);

@@ -1,5 +1,5 @@
-//! Failed attempts: their retries with the fence, dead letters, and recording each failure only
-//! once.
+//! Tests of failed attempts: that their retries are granted once, what becomes a dead letter, and
+//! that each failure is recorded only once.
 
 use std::collections::HashSet;
 use std::sync::Mutex;
@@ -16,7 +16,8 @@ async fn a_failed_attempt_is_retried_until_it_is_done() {
     let first = envelope(1, 1, "{\"a\": 1}");
     assert_eq!(world.fail(&first, 1, again()).await, Recorded::Recorded);
     world.assert_balanced().await;
-    // While the event waits, another receipt is a duplicate, and the same receipt is known.
+    // While the event waits for its retry, another receipt of it is a duplicate, and the same
+    // receipt, delivered again, already has its outcome.
     assert_eq!(world.peek(&first).await, Claimed::Redelivered);
     assert_eq!(
         world.process(&envelope(1, 2, "{\"a\": 1}"), "e").await,
@@ -35,12 +36,12 @@ async fn a_failed_attempt_is_retried_until_it_is_done() {
     assert_eq!(
         *retry,
         redo(&first, 2),
-        "the retry must have the fields of the first receipt"
+        "the retry must have the header fields of the event's first receipt"
     );
     assert_eq!(
         world.requeue().await.0,
         Requeued::default(),
-        "a queued retry must not be taken again"
+        "a retry that is queued must not be published a second time"
     );
 
     assert_eq!(
@@ -120,7 +121,8 @@ async fn the_failure_of_an_event_that_is_done_changes_nothing() {
         world.fail(&redo(&first, 2), 2, DEAD).await,
         Recorded::Superseded
     );
-    // Another body under the same id is not the claimed one.
+    // This envelope has another body under the same event id, so its failure is not that of the
+    // claimed event.
     assert_eq!(
         world.fail(&envelope(1, 2, "[]"), 1, DEAD).await,
         Recorded::Superseded
@@ -136,7 +138,8 @@ async fn a_retry_is_not_due_early() {
     world
         .fail(&envelope(1, 1, "{}"), 1, Then::Retry { after: hour })
         .await;
-    // A wait that is longer than any calendar is shortened, not refused.
+    // A wait that is longer than PostgreSQL's timestamps allow is shortened; the failure is
+    // recorded all the same.
     let for_ever = Then::Retry {
         after: Duration::MAX,
     };
@@ -198,7 +201,7 @@ async fn only_what_the_broker_confirmed_is_marked() {
     assert_eq!(due[0].envelope.event, refused.event);
 }
 
-/// A `Republish` during which another scheduler queries for due retries.
+/// A `Republish` that lets a second scheduler query for due retries while the first publishes.
 struct Meanwhile<'a> {
     world: &'a World,
     seen: Mutex<Vec<Requeued>>,
@@ -258,8 +261,9 @@ async fn a_scheduler_that_is_stopped_in_the_middle_marks_nothing() {
         world.store.requeue_due(10, &Stuck),
     );
     assert!(stopped.await.is_err());
-    // The rows are unlocked as soon as the server has noticed that the connection is closed.
-    crate::world::eventually("the retry is due", || async {
+    // The cancelled call closed its connection. As soon as the server notices that, it unlocks the
+    // rows.
+    crate::world::eventually("the retry is due again", || async {
         match world.requeue().await.0.confirmed {
             1 => Ok(()),
             other => Err(format!("{other} confirmed")),

@@ -1,4 +1,4 @@
-//! Tests of what operators read and change.
+//! Tests of what operators read and change in the store.
 
 use hookbox_driver::{
     AuditFilter, ClaimState, DeadFilter, DeadReason, DeadState, EventFilter, Ledger, Outcome,
@@ -216,8 +216,8 @@ async fn discard_and_restore_are_audited_and_bounded() {
     );
 }
 
-/// An older version that knows no groups writes only its own columns, and leaves the newer ones
-/// empty.
+/// An older hookbox that knows no groups writes only the columns that it knows, and leaves the
+/// columns for groups empty. Such dead letters must be grouped later, and only once.
 #[tokio::test]
 async fn what_an_older_hookbox_wrote_is_grouped_once() {
     let world = World::new().await;
@@ -235,7 +235,8 @@ async fn what_an_older_hookbox_wrote_is_grouped_once() {
              where id = {first}"
         ))
         .await;
-    // Each call is one transaction, so a killed call leaves the rest to the next.
+    // Each call of `dead_regroup` is one transaction, so what a killed call has not grouped is left
+    // to the next call.
     assert_eq!(world.store.dead_regroup(2).await.unwrap(), 2);
     let (one, two) = tokio::join!(world.store.dead_regroup(9), world.store.dead_regroup(9));
     assert!(one.unwrap() + two.unwrap() >= 3);

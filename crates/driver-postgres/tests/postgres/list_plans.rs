@@ -1,5 +1,5 @@
-//! The statements of lists must find their rows by index, even at the end of a long list, and in a
-//! database that has not been analysed.
+//! The statements of the lists that operators read must find their rows by an index. This must hold
+//! even at the end of a long list, and in a database that PostgreSQL has not analysed.
 
 use hookbox_driver::{
     AuditFilter, DeadFilter, EventCursor, EventFilter, Ledger, RefusalCursor, RefusalFilter,
@@ -8,13 +8,14 @@ use hookbox_driver::{
 
 use crate::world::{ROUTE, World, eventually};
 
-/// The number of rows in each table.
+/// The number of rows in each table. A list that reads at least so many rows has read the whole
+/// table.
 const GROWN: i64 = 50_000;
 
 const TABLES: &str = "('events', 'claims', 'attempts', 'dead_letters', 'retries', 'refusals', \
                        'audit')";
 
-/// The number of rows of a page.
+/// The number of rows in one page of a list.
 const PAGE: u32 = 20;
 
 #[tokio::test]
@@ -50,12 +51,12 @@ async fn a_page_reads_no_whole_table() {
         let before = read_whole(&world).await;
         lists(&world).await;
         world.store.close().await;
-        // The server publishes the counts of a session when the session ends.
-        eventually("the last list is counted", || async {
+        // The server adds the row counts of a session to its statistics when the session ends.
+        eventually("the statistics include the last list", || async {
             let query = "select coalesce(max(idx_scan), 0)::bigint from pg_stat_user_tables
                          where relname = 'audit'";
             match world.number(query).await {
-                0 => Err("no index was read".to_owned()),
+                0 => Err("no read of an index is counted".to_owned()),
                 _ => Ok(()),
             }
         })
@@ -70,7 +71,7 @@ async fn a_page_reads_no_whole_table() {
     }
 }
 
-/// Reads a page in the middle of each list.
+/// Reads one page from the middle of each list.
 async fn lists(world: &World) {
     let store = &world.store;
     let events = EventFilter::default();
@@ -124,13 +125,13 @@ async fn lists(world: &World) {
     assert_eq!(page.len(), 20);
 }
 
-/// Waits until the server has counted the insertions.
+/// Waits until the server's statistics contain all insertions.
 async fn counted(world: &World) {
     let query = format!(
         "select coalesce(min(n_tup_ins), 0)::bigint from pg_stat_user_tables
          where relname in {TABLES}"
     );
-    eventually("the insertions are counted", || async {
+    eventually("all insertions are in the statistics", || async {
         match world.number(&query).await {
             inserted if inserted >= GROWN => Ok(()),
             inserted => Err(format!("{inserted} rows")),

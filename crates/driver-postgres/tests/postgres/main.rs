@@ -1,8 +1,8 @@
-//! Tests of failures that only PostgreSQL can cause, against a real server:
-//! `HOOKBOX_TEST_POSTGRES_URL`.
+//! Tests of failures that only PostgreSQL can cause. They run against the real server that
+//! `HOOKBOX_TEST_POSTGRES_URL` names.
 //!
-//! The conformance suite tests the promises that every store keeps; these are the cases that need
-//! the database's own means.
+//! The conformance suite tests the promises that every store keeps. The cases here need means that
+//! only PostgreSQL has, such as its sessions, locks and rights.
 #![allow(clippy::unwrap_used)]
 
 mod books;

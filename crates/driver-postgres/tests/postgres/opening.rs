@@ -1,4 +1,5 @@
-//! Which databases are refused when they are opened, and that a refusal changes nothing.
+//! Tests which databases are refused when they are opened, and that a refusal changes nothing in
+//! them.
 
 use std::time::Duration;
 
@@ -73,7 +74,7 @@ async fn an_older_schema_is_refused() {
     assert!(refused.to_string().contains("hookbox migrate"), "{refused}");
 }
 
-/// The statements by which a newer hookbox would have migrated the database.
+/// Records a migration that this hookbox does not know, as a newer hookbox would.
 const TOMORROW: &str =
     "insert into _sqlx_migrations (version, description, success, checksum, execution_time)
      values (9999, 'tomorrow', true, '', 0)";
@@ -118,7 +119,8 @@ async fn a_newer_schema_that_removed_something_is_refused_by_all() {
 async fn another_environment_is_refused_before_anything_is_changed() {
     let database = Database::create().await.unwrap();
     migrate(database.options(&environment())).await.unwrap();
-    // One migration is missing, and must still be missing afterwards.
+    // Remove the newest migration, so that `migrate` would have something to do. A refused call
+    // must not run it.
     execute(
         &database,
         "drop table earlier_deaths; delete from _sqlx_migrations

@@ -1,4 +1,5 @@
-//! Lost connections, lost answers, and a network that drops all traffic.
+//! Tests of lost connections, of answers that are lost after the server has executed the statement,
+//! and of a network that drops all traffic.
 
 use std::time::{Duration, Instant};
 
@@ -10,8 +11,8 @@ use crate::world::{ROUTE, World, add_effect, envelope, environment, eventually, 
 
 const DONE: Outcome = Outcome::Done { attempt: 1 };
 
-/// Returns a world whose store connects through a proxy; the test reads the effects without the
-/// proxy.
+/// Returns a test database whose store connects through a proxy. What the test itself reads does
+/// not pass the proxy.
 async fn behind_a_proxy(change: impl FnOnce(&mut Options)) -> (World, Proxy) {
     let mut world = World::new().await;
     let proxy = Proxy::before(world.database.url()).await;
@@ -185,9 +186,9 @@ async fn a_rollback_that_gets_no_answer_ends() {
     assert_eq!(world.process(&envelope, "e").await, Claimed::Fresh);
 }
 
-/// A worker that is cut off holds its claims until the server ends its transaction. A second worker
-/// that gets the event meanwhile waits for that and then claims the event; the commit of the first
-/// worker comes too late.
+/// A worker that is cut off from the server holds its claims until the server ends its transaction.
+/// A second worker that gets the event meanwhile must wait for that and then claim the event. The
+/// commit of the first worker comes too late and must fail.
 #[tokio::test]
 async fn a_worker_that_is_cut_off_makes_another_wait_and_loses_its_claim() {
     let (world, proxy) = behind_a_proxy(|options| {
@@ -223,7 +224,7 @@ async fn a_worker_that_is_cut_off_makes_another_wait_and_loses_its_claim() {
     let (claimed, waiting) = tokio::join!(claiming, waits);
     assert_eq!((claimed.unwrap(), waiting), (vec![Claimed::Fresh], 1));
     let left = format!("select count(*) from pg_stat_activity where pid = {pid}");
-    // The server releases the locks before the session disappears.
+    // The server releases the locks of the session before the session disappears from the list.
     eventually("the server has ended the session", async || {
         match world.number(&left).await {
             0 => Ok(()),

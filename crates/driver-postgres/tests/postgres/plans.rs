@@ -1,12 +1,12 @@
-//! The statements of a transaction must find their rows by index, even in a database that was just
-//! created and never analysed.
+//! The statements that claim and settle a batch must find their rows by an index, even in a
+//! database that was just created and never analysed.
 
 use hookbox_driver::{Claimed, Outcome, ReceiptOutcome, Store};
 use hookbox_event::{Envelope, EventId, ReceiptId};
 
 use crate::world::{ROUTE, World, envelope, eventually, route};
 
-/// The number of events that are inserted at once.
+/// The number of events that are inserted at once, so that a small table becomes a large one.
 const GROWN: i64 = 50_000;
 const BATCH: u32 = 64;
 
@@ -55,8 +55,8 @@ async fn a_unit_of_work_does_not_read_whole_tables_that_have_grown() {
         let off = format!("alter table {table} set (autovacuum_enabled = off)");
         world.execute(&off).await;
     }
-    // The statements run often enough for the server to cache plans that are good for a small
-    // table.
+    // Run the statements often enough for the server to cache their plans. These plans are good for
+    // a small table only.
     for n in 0..10 {
         fresh_and_duplicates(&world, n).await;
     }
@@ -73,7 +73,7 @@ async fn a_unit_of_work_does_not_read_whole_tables_that_have_grown() {
              from events where topic = 's.t'"
         ))
         .await;
-    // The server publishes the counts of a session when the session ends.
+    // The server adds the row counts of a session to its statistics when the session ends.
     counted(&world, GROWN).await;
     let before = read_whole(&world).await;
     for n in 10..30 {
@@ -81,20 +81,17 @@ async fn a_unit_of_work_does_not_read_whole_tables_that_have_grown() {
     }
     world.store.close().await;
     counted(&world, GROWN + 30 * i64::from(BATCH)).await;
-    // Reading the whole of a small table is right. For the grown table, a single such read is a
-    // mistake.
+    // It is right to read the whole of a small table. After the table has grown, even one such read
+    // is a mistake, and it would read at least as many rows as were inserted.
     let read = read_whole(&world).await - before;
-    assert!(
-        read < GROWN,
-        "{read} rows were read by reading whole tables"
-    );
+    assert!(read < GROWN, "{read} rows were read without an index");
 }
 
-/// Waits until the server has counted this many insertions into each of the tables.
+/// Waits until the server's statistics contain this many insertions into each of the tables.
 async fn counted(world: &World, rows: i64) {
     let query = "select coalesce(min(n_tup_ins), 0)::bigint from pg_stat_user_tables
                  where relname in ('events', 'claims', 'receipts')";
-    eventually("the insertions are counted", || async {
+    eventually("all insertions are in the statistics", || async {
         match world.number(query).await {
             inserted if inserted >= rows => Ok(()),
             inserted => Err(format!("{inserted} rows")),

@@ -1,5 +1,6 @@
-//! Tests of the proof after a handler that is not hookbox's own: every way to end a transaction, to
-//! break it, and to change the session is detected, and leaves nothing for the next handler.
+//! Tests of the proof after a handler that is not hookbox's own. The proof must detect every way to
+//! end the transaction, to break it, and to change the session's settings, and must leave nothing
+//! of one handler for the next.
 
 use hookbox_driver::{Claimed, CommitError, Outcome, Store};
 use hookbox_driver_postgres::Tx;
@@ -9,8 +10,8 @@ use crate::world::{World, add_effect, envelope};
 
 const DONE: Outcome = Outcome::Done { attempt: 1 };
 
-/// Returns a world with one connection, so that the next handler finds whatever a handler leaves in
-/// it.
+/// Returns a test database whose store has only one connection, so that the next handler would find
+/// whatever a handler leaves in the session.
 async fn world() -> World {
     World::with(|options| options.connections_max = 1).await
 }
@@ -34,7 +35,8 @@ async fn finish(world: &World, mut tx: Tx, number: u8) {
     world.store.commit(tx).await.unwrap();
 }
 
-/// The statements of a handler, and whether they end the transaction; otherwise they break it.
+/// Statements that a handler may run, and whether they end the transaction. Those that do not end
+/// it make it fail.
 const BREAKS: [(&str, bool); 17] = [
     ("commit", true),
     ("commit; begin", true),
@@ -54,8 +56,8 @@ const BREAKS: [(&str, bool); 17] = [
     ),
     ("abort", true),
     ("end", true),
-    // The server has prepared transactions switched off. The statement fails and rolls back
-    // everything.
+    // Prepared transactions are switched off at the server, so this statement fails and rolls the
+    // transaction back.
     ("prepare transaction 'away'", true),
     ("select 1/0", false),
     ("savepoint its_own; select 1/0", false),
@@ -70,7 +72,7 @@ async fn an_ended_transaction_is_distinguished_in_every_way() {
         let mut tx = begin(&world, number).await;
         add_effect(world.store.connection(&mut tx), "before").await;
         let connection = world.store.connection(&mut tx);
-        // Each statement runs separately, so that a failing one does not revert those before it.
+        // Each statement is sent on its own, so that a failing one does not revert those before it.
         for statement in statements.split("; ") {
             let statement = sqlx::AssertSqlSafe(statement);
             let _ = connection.execute(sqlx::raw_sql(statement)).await;
@@ -103,8 +105,7 @@ async fn a_handler_may_use_savepoints_of_its_own() {
     assert_eq!(world.effects("undone").await, 0);
 }
 
-/// The statements by which a handler changes its session, and the setting that the failure must
-/// name.
+/// Statements by which a handler changes its session, and the setting that the error must name.
 const CHANGES: [(&str, &str); 16] = [
     ("set role weak", "role"),
     ("set local role weak", "role"),
@@ -136,7 +137,8 @@ const CHANGES: [(&str, &str); 16] = [
 #[tokio::test]
 async fn a_changed_session_is_the_handlers_failure_and_is_named() {
     let world = world().await;
-    // Roles belong to the whole server, and other tests use theirs at the same time.
+    // Roles belong to the whole server, and other tests run at the same time, so the name of the
+    // role contains that of the database.
     let weak = format!("weak_of_{}", world.database.name());
     world.execute(&format!("create role {weak}")).await;
     for (number, (statements, name)) in (1..).zip(CHANGES) {
@@ -158,7 +160,8 @@ async fn a_changed_session_is_the_handlers_failure_and_is_named() {
     world.execute(&format!("drop role {weak}")).await;
 }
 
-/// What a handler may leave in its session, and the query that finds it.
+/// Statements whose effect a handler may leave in its session, and a query that returns whether the
+/// effect is still there.
 const LEAVES: [(&str, &str); 9] = [
     (
         "create temporary table left_behind (n integer)",
@@ -214,18 +217,19 @@ async fn nothing_that_a_handler_leaves_behind_is_found_by_the_next() {
             let found = finds(connection, question).await;
             assert!(
                 !found,
-                "{statements}: must leave nothing in the same transaction, {run_of_two}"
+                "{statements}: the handler of run {run_of_two} must find nothing of an earlier one"
             );
             connection.execute(sqlx::raw_sql(statements)).await.unwrap();
             world.store.prove(&mut tx).await.unwrap();
         }
         finish(&world, tx, number).await;
-        // A transaction of hookbox's own, on the same connection, must find nothing either.
+        // The next transaction, one of hookbox's own on the same connection, must find nothing
+        // either.
         let mut tx = world.store.begin().await.unwrap();
         let found = finds(world.store.connection(&mut tx), question).await;
         assert!(
             !found,
-            "{statements}: must leave nothing for the next transaction"
+            "{statements}: the next transaction must find nothing of it"
         );
         world.store.rollback(tx).await;
     }
@@ -258,19 +262,21 @@ async fn a_session_is_reset_when_the_next_transaction_begins() {
     .await;
     assert!(
         isolation,
-        "the isolation level must be that of every other transaction"
+        "the isolation level must be `read committed`, as in every transaction"
     );
     world.store.rollback(tx).await;
 }
 
-/// Changes the session after the last proof of a transaction.
+/// Changes the session after the last proof of a transaction, when only the reset before the next
+/// transaction can revert the change.
 async fn finish_after(world: &World, tx: &mut Tx) {
     world.store.prove(tx).await.unwrap();
     let late = "set session characteristics as transaction isolation level serializable, read only";
     run(world, tx, late).await;
 }
 
-/// A transaction changes rights and tables like rows, and a rollback reverts them.
+/// In PostgreSQL, rights and tables are changed by the transaction as rows are, so a rollback
+/// reverts these changes.
 #[tokio::test]
 async fn a_right_that_the_handler_revokes_is_its_failure() {
     let world = world().await;
@@ -302,7 +308,8 @@ async fn a_right_that_the_handler_revokes_is_its_failure() {
 async fn a_time_limit_that_stops_hookbox_is_the_handlers() {
     let world = world().await;
     let mut tx = begin(&world, 1).await;
-    // The limit is long enough for the statement itself, and ends before the proof's query.
+    // The limit of 1 ms is long enough for this statement itself, and too short for the query of
+    // the proof.
     run(&world, &mut tx, "set statement_timeout = 1").await;
     let proof = world.store.prove(&mut tx).await;
     assert!(

@@ -1,4 +1,5 @@
-//! A TCP proxy in front of the server. It loses the traffic that a test wants to be lost.
+//! A TCP proxy in front of the PostgreSQL server. It drops the traffic that a test wants to be
+//! lost.
 
 use std::io;
 use std::sync::Arc;
@@ -9,14 +10,14 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-/// What the proxy does with the traffic that it reads.
+/// What the proxy does with the traffic between the store and the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Mode {
     Pass,
     /// Drops all traffic in both directions, and closes no connection.
     Hole,
-    /// Forwards a COMMIT, and cuts the connection instead of forwarding the answer.
+    /// Forwards a COMMIT to the server, and cuts the connection when the server's answer arrives.
     LoseCommitAnswer,
     /// Cuts the connection instead of forwarding a COMMIT.
     LoseCommit,
@@ -90,7 +91,8 @@ async fn accept(listener: TcpListener, server: String, mode: Arc<AtomicU8>) -> i
     }
 }
 
-/// Forwards the traffic of one connection until either side closes it.
+/// Forwards the traffic between one client and the server until either of them closes the
+/// connection.
 async fn pair(mut client: TcpStream, mut server: TcpStream, mode: Arc<AtomicU8>) -> io::Result<()> {
     let mut asked = vec![0; 64 * 1024];
     let mut answered = vec![0; 64 * 1024];

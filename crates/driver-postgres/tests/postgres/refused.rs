@@ -1,4 +1,5 @@
-//! Refusals of a server: their class, the statement that fixes each, and that nothing was changed.
+//! Tests what happens when a server refuses something: the class of the error, the statement in it
+//! that fixes the cause, and that nothing was changed.
 
 use hookbox_driver::{OpenError, describe};
 use hookbox_driver_postgres::testing::Database;
@@ -43,7 +44,7 @@ impl Role {
     }
 }
 
-/// Returns the whole text of an error, which must be a refusal.
+/// Returns the whole text of an error. The error must be a refusal.
 #[track_caller]
 fn text(refused: &OpenError) -> String {
     assert!(
@@ -53,7 +54,10 @@ fn text(refused: &OpenError) -> String {
     let text = describe(refused);
     assert!(!text.contains("at line"), "{text}");
     assert!(!text.contains("cannot be reached"), "{text}");
-    assert!(!text.contains("right:"), "a password is shown: {text}");
+    assert!(
+        !text.contains("right:"),
+        "the error shows the password: {text}"
+    );
     text
 }
 
@@ -67,7 +71,7 @@ async fn tables(database: &Database) -> Vec<String> {
         .unwrap()
 }
 
-/// Returns the refusals of the three functions that open a database.
+/// Returns the errors of `migrate`, `plan` and `open`, which must all fail.
 async fn refusals(options: &Options) -> [OpenError; 3] {
     [
         migrate(options.clone()).await.unwrap_err(),
@@ -127,7 +131,8 @@ async fn a_role_without_connect_is_refused_with_the_grant() {
     role.end().await;
 }
 
-/// The server behaves as PostgreSQL 15 and later do for every role but the owner.
+/// With the right to create taken from everybody, the server behaves as PostgreSQL 15 and later do
+/// for every role but the owner of the database.
 #[tokio::test]
 async fn a_role_without_create_is_refused_with_the_grant_that_lets_it_migrate() {
     let role = Role::new(Database::create().await.unwrap(), "login").await;
@@ -162,7 +167,7 @@ async fn a_role_that_only_runs_is_refused_with_all_the_grants_it_lacks() {
         remedy.contains("GRANT SELECT, INSERT, UPDATE ON claims TO"),
         "{remedy}"
     );
-    // Running the remedy must fix the refusal.
+    // Running the statement that the remedy names must fix the refusal.
     role.execute(remedy).await;
     let store = Postgres::open(options).await.unwrap();
     let event = crate::world::envelope(1, 1, "{}");
@@ -172,7 +177,8 @@ async fn a_role_that_only_runs_is_refused_with_all_the_grants_it_lacks() {
     assert_eq!(claimed.unwrap(), [hookbox_driver::Claimed::Fresh]);
     hookbox_driver::Store::rollback(&store, tx).await;
 
-    // A running store whose role loses a right must name the statement that restores the right.
+    // When a role loses a right while the store is open, the error must name the statement that
+    // restores the right.
     role.execute(&format!("revoke insert on events from {}", role.name))
         .await;
     let mut tx = hookbox_driver::Store::begin(&store).await.unwrap();
@@ -216,7 +222,7 @@ async fn another_programs_table_is_refused_before_anything_is_made() {
     drop(database);
 }
 
-/// A type with the name of a table conflicts with the fourth migration.
+/// A type that has the name of a table makes the fourth migration fail.
 #[tokio::test]
 async fn a_new_database_has_all_migrations_or_none() {
     let database = Database::create().await.unwrap();

@@ -1,4 +1,5 @@
-//! Tests of dead letters that are replayed, and of those that cannot be.
+//! Tests of replays: of dead letters that run again, and of those for which a replay changes
+//! nothing.
 
 use bytes::Bytes;
 use hookbox_driver::{
@@ -21,14 +22,14 @@ async fn a_replayed_dead_letter_has_a_fresh_round() {
     assert_eq!(
         world.store.dead_replay(&all, 10, "ada").await.unwrap(),
         0,
-        "a queued retry must not be taken again"
+        "the dead letter is already being replayed, so it must not be replayed again"
     );
     world.assert_balanced().await;
     let (_, due) = world.requeue().await;
     assert_eq!(due[0].envelope, redo(&first, 3));
     assert_eq!(world.peek(&due[0].envelope).await, granted(3, 2));
 
-    // The event dies again, under the same dead-letter id.
+    // The replayed event dies again, and keeps the id of its dead letter.
     assert_eq!(
         world.fail_after(&redo(&first, 3), 3, 2, DEAD).await,
         Recorded::Recorded
@@ -61,7 +62,7 @@ async fn an_event_that_died_without_an_attempt_can_be_replayed() {
         .unwrap();
     let retry = redo(&first, 1);
     assert_eq!(world.peek(&retry).await, granted(1, 0));
-    // The body still breaks its schema, so the event dies again without an attempt.
+    // The body still does not match its schema, so the event dies again before an attempt is made.
     world.conclude(&retry, broken()).await;
     world.assert_balanced().await;
     assert_eq!(
@@ -75,7 +76,7 @@ async fn an_event_that_died_without_an_attempt_can_be_replayed() {
         .dead_replay(&DeadFilter::default(), 10, "ada")
         .await
         .unwrap();
-    // After a failure of that attempt, the event waits for the second.
+    // The first attempt fails, so the event must wait for the second attempt.
     assert_eq!(world.fail(&retry, 1, again()).await, Recorded::Recorded);
     assert_eq!(world.process(&redo(&first, 2), "e").await, granted(2, 0));
     world.assert_balanced().await;

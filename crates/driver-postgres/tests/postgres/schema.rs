@@ -1,4 +1,5 @@
-//! The committed dump must equal the schema that the migrations create.
+//! The schema dump in the repository (`schemas/postgres.sql`) must equal the schema that the
+//! migrations create.
 
 use hookbox_driver_postgres::testing::{Database, dump_schema};
 

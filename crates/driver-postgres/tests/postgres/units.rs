@@ -1,4 +1,5 @@
-//! Concurrent transactions: claims, locks, connections, and cancellation.
+//! Tests of concurrent transactions: their claims, their locks, their connections, and their
+//! cancellation.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -43,7 +44,8 @@ async fn a_batch_gets_one_word_for_each_in_its_order() {
         envelope(4, 12, "{}"),
         envelope(3, 13, "[]"),
     ];
-    // One call may not have two envelopes of one event, so the conflict is claimed separately.
+    // One call of `claim` must not have two envelopes of the same event, so the conflict is claimed
+    // in a second call.
     let mut tx = world.store.begin().await.unwrap();
     let claimed = world
         .claim(&mut tx, &[&batch[0], &batch[1], &batch[2]])
@@ -132,20 +134,26 @@ async fn opposite_orders_do_not_deadlock() {
     assert_eq!(
         fresh.len(),
         usize::from(batches) * 6,
-        "each event must be fresh in exactly one transaction"
+        "each event must be claimed as new (`Fresh`) exactly once"
     );
-    assert_eq!(distinct.len(), fresh.len(), "and only once");
+    assert_eq!(
+        distinct.len(),
+        fresh.len(),
+        "no event may be claimed as new in two transactions"
+    );
     world.assert_balanced().await;
 }
 
-/// Two batches in opposite orders both find their middle event claimed. If each worked in its own
-/// order, each would hold what the other waits for.
+/// A third transaction holds the claim of the middle event, so that two batches with opposite
+/// orders both wait for it. If each batch locked the events in its own order, each would then hold
+/// what the other one waits for: a deadlock.
 #[tokio::test]
 async fn opposite_orders_cannot_wait_for_each_other() {
     for known in [false, true] {
         let world = World::new().await;
         if known {
-            // For claimed events, the order of the claims counts, not that of the event rows.
+            // If another route has stored the events before, only the claims are inserted, so their
+            // order must be the same in both batches. Otherwise the event rows come first.
             let mut tx = world.store.begin().await.unwrap();
             for event in 1..=3 {
                 let envelope = envelope(event, event, "{}");
@@ -193,7 +201,8 @@ async fn opposite_orders_cannot_wait_for_each_other() {
     }
 }
 
-/// Processes one batch. Any fault fails the test: contention would be a deadlock here.
+/// Processes one batch. Any fault fails the test. Contention would mean that the batches were in a
+/// deadlock.
 async fn one_batch(store: &Postgres, envelopes: &[Envelope]) -> Vec<hookbox_event::EventId> {
     let all: Vec<&Envelope> = envelopes.iter().collect();
     let mut tx = store.begin().await.unwrap();
@@ -296,7 +305,7 @@ async fn a_deadlock_between_handlers_is_contention() {
     let error = first
         .err()
         .or(second.err())
-        .expect("one of the transactions must be the deadlock's victim");
+        .expect("the server must fail one of the two transactions to end the deadlock");
     assert_eq!(world.store.diagnose(&error), Some(FaultKind::Contention));
 }
 
@@ -320,7 +329,8 @@ async fn a_constraint_violation_is_not_ours() {
     connection.close().await.unwrap();
 }
 
-/// The error names what is missing, and the operator's remedy names the grant.
+/// The error must name what is missing, and the operator's remedy must name the `GRANT` that fixes
+/// it.
 #[tokio::test]
 async fn a_missing_right_or_table_is_the_deployments() {
     let world = World::new().await;

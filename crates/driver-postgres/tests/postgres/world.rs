@@ -1,4 +1,5 @@
-//! A separate database for one test, envelopes, and short functions that do what a worker does.
+//! What the tests share: a separate database for each test, envelopes, and short functions that do
+//! what a worker does.
 
 use std::collections::HashSet;
 use std::sync::Mutex;
@@ -29,7 +30,7 @@ pub const DEAD: Then = Then::Dead {
     reason: DeadReason::Exhausted,
 };
 
-/// Returns the same envelope as a retry.
+/// Returns a copy of the envelope as the retry with this attempt number.
 pub fn redo(envelope: &Envelope, attempt: u32) -> Envelope {
     Envelope {
         redo: Some(Redo { attempt }),
@@ -37,7 +38,7 @@ pub fn redo(envelope: &Envelope, attempt: u32) -> Envelope {
     }
 }
 
-/// Returns a claim that grants an attempt.
+/// Returns the result of a claim that grants this attempt.
 pub fn granted(attempt: u32, attempts_before: u32) -> Claimed {
     Claimed::Granted {
         attempt,
@@ -74,7 +75,7 @@ impl World {
         world
     }
 
-    /// Opens a connection that does not belong to the store.
+    /// Opens a connection of the test's own, which the store does not use.
     pub async fn connect(&self) -> PgConnection {
         PgConnection::connect(self.database.url()).await.unwrap()
     }
@@ -109,7 +110,7 @@ impl World {
         self.store.claim(tx, &route(ROUTE), envelopes).await
     }
 
-    /// Returns what a claim would return now, and rolls the claim back.
+    /// Returns what a claim of the envelope would return now. Nothing stays claimed.
     pub async fn peek(&self, envelope: &Envelope) -> Claimed {
         let mut tx = self.store.begin().await.unwrap();
         let claimed = self.claim(&mut tx, &[envelope]).await.unwrap();
@@ -131,7 +132,8 @@ impl World {
         self.store.settle(tx, &route(ROUTE), &settled).await
     }
 
-    /// Claims and settles one envelope in a transaction with an effect of this name.
+    /// Does what a worker does with one envelope: claims it, adds an effect with this name if the
+    /// handler would run, settles, and commits.
     pub async fn process(&self, envelope: &Envelope, effect: &str) -> Claimed {
         let mut tx = self.store.begin().await.unwrap();
         let claimed = self.claim(&mut tx, &[envelope]).await.unwrap()[0];
@@ -152,7 +154,7 @@ impl World {
         claimed
     }
 
-    /// Settles one envelope without running a handler.
+    /// Claims one envelope, settles it with this outcome without running a handler, and commits.
     pub async fn conclude(&self, envelope: &Envelope, outcome: Outcome) {
         let mut tx = self.store.begin().await.unwrap();
         self.claim(&mut tx, &[envelope]).await.unwrap();
@@ -185,7 +187,7 @@ impl World {
         self.store.fail(&failure).await.unwrap()
     }
 
-    /// Republishes due retries, and returns them.
+    /// Republishes all due retries, and returns what became of them and the published retries.
     pub async fn requeue(&self) -> (Requeued, Vec<DueRetry>) {
         let collector = Collector::default();
         let requeued = self.store.requeue_due(100, &collector).await.unwrap();
@@ -208,7 +210,7 @@ pub fn again() -> Then {
     }
 }
 
-/// A `Republish` that confirms every retry, except those of the events that it refuses.
+/// A `Republish` that collects and confirms every retry, except those of the events in `refuses`.
 #[derive(Default)]
 pub struct Collector {
     pub taken: Mutex<Vec<DueRetry>>,
@@ -223,7 +225,7 @@ impl Republish for Collector {
     }
 }
 
-/// Returns an envelope with this event number, receipt number and body.
+/// Returns an envelope with this body. The event id and the receipt id are made of these numbers.
 pub fn envelope(event: u8, receipt: u8, body: &str) -> Envelope {
     Envelope {
         receipt: ReceiptId::from_bytes([receipt; 16]),
@@ -242,7 +244,7 @@ pub fn envelope(event: u8, receipt: u8, body: &str) -> Envelope {
     }
 }
 
-/// Waits until a condition holds; fails with the last state that it saw when that takes too long.
+/// Waits until `look` returns `Ok`. If that takes a minute, it panics with the last error.
 pub async fn eventually<T, F>(what: &str, mut look: impl FnMut() -> F) -> T
 where
     F: Future<Output = Result<T, String>>,
