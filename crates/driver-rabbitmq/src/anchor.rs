@@ -1,13 +1,15 @@
 //! The anchor: an unused queue that is declared after hookbox's queues and expires soon (H14).
 //!
 //! RabbitMQ 3.10 records in a `dets` file which quorum queue has which log. When the broker's
-//! process is killed, the file was not closed, and its repair at the next start loses the entry
-//! that was written last, however long ago. The risk lasts for three minutes, until the file saves
-//! itself. The queue of the lost entry starts with an empty log and never elects a leader, and all
-//! messages that it had confirmed are lost. So the last entry must not be one of hookbox's queues.
+//! process is killed, this file is not closed. At the next start the broker repairs the file, and
+//! the repair loses the entry that was written last, however long ago that was. The risk lasts for
+//! three minutes after an entry was written, until RabbitMQ saves the file by itself. The queue of
+//! a lost entry starts with an empty log and never elects a leader, so all messages that it had
+//! confirmed are lost. So the last entry must not be that of one of hookbox's queues.
 //!
-//! Each command that declares queues also declares an anchor, even if every queue existed already:
-//! a process that was killed before its anchor did not succeed, so it is run again.
+//! Each command that declares queues also declares an anchor, even if every queue existed already.
+//! A command that was killed after its queues and before its anchor did not succeed, so it is run
+//! again, and then only the anchor is missing.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -16,11 +18,12 @@ use lapin::Connection;
 use lapin::options::QueueDeclareOptions;
 use lapin::types::{AMQPValue, FieldTable};
 
-/// The time in milliseconds after which the broker deletes the unused queue. hookbox deletes no
-/// queue, not even this one.
+/// The time in milliseconds after which the broker deletes the unused anchor queue. hookbox itself
+/// deletes no queue, not even this one.
 const EXPIRES: i64 = 10_000;
 
-/// Declares an anchor, so that its entry follows those of the queues.
+/// Declares an anchor, so that the anchor's entry in the file follows the entries of hookbox's
+/// queues.
 ///
 /// # Errors
 /// When the broker refuses, or the connection is lost.
@@ -28,8 +31,8 @@ pub(crate) async fn drop_anchor(
     connection: &Connection,
     environment: &EnvironmentName,
 ) -> Result<(), lapin::Error> {
-    // The name must be new, because an existing queue would add no entry: no two processes may
-    // share a name, nor may one process use it twice.
+    // The name must be new, because declaring an existing queue would write no entry. So the name
+    // differs between processes, and between two calls in one process.
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let now = now.map_or(0, |now| now.as_nanos());
     let name = format!("hookbox.{environment}.anchor.{}-{now}", std::process::id());

@@ -1,6 +1,6 @@
-//! Canaries: each test asserts that a fault of lapin or RabbitMQ, which this crate works around,
-//! still exists. When one fails after an update, the fault is fixed, and the failure message says
-//! which workaround may be removed.
+//! Canaries: each test asserts that a fault of lapin or RabbitMQ, around which this crate works,
+//! still exists. When a test fails after an update of lapin or RabbitMQ, the fault is fixed, and
+//! the failure message says which workaround may be removed.
 #![allow(clippy::unwrap_used)]
 
 use std::hash::{BuildHasher, RandomState};
@@ -22,8 +22,8 @@ use tokio::time::timeout;
 
 const URL: &str = "HOOKBOX_TEST_AMQP_URL";
 
-/// How long a test repeats an attempt until a fault that occurs by chance shows; most show within
-/// a second.
+/// How long a test repeats an attempt until the fault shows, for faults that occur only by chance.
+/// Most of them show within a second.
 const PATIENCE: Duration = Duration::from_secs(9);
 
 /// How long a consumer must be without a result to count as hanging.
@@ -46,7 +46,8 @@ fn random_name() -> String {
     format!("hookbox-canary-{:016x}", RandomState::new().hash_one(0))
 }
 
-/// Declares a queue that is deleted with its connection. With `full`, it accepts no message.
+/// Declares a queue that the broker deletes when the connection closes. With `full`, the queue
+/// rejects every message.
 async fn fleeting(channel: &Channel, full: bool) -> String {
     let name = random_name();
     let mut arguments = FieldTable::default();
@@ -135,7 +136,8 @@ async fn confirms_of_a_shared_channel_are_swapped() {
     let _ = connection.close(200, "done".into()).await;
 }
 
-/// Tests H2: a message that no queue took is reported as acknowledged without a return.
+/// Tests H2: a message that was unroutable, and was therefore returned, is reported as acknowledged
+/// without a return.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_return_sticks_to_another_message() {
     let connection = connect(ConnectionProperties::default()).await;
@@ -173,7 +175,10 @@ async fn waiting_for_confirms_hides_rejections() {
     let channel = confirming(&connection).await;
     let full = fleeting(&channel, true).await;
     let reported = publish(&channel, &full, "reported").await.await.unwrap();
-    assert!(reported.is_nack(), "the full queue must reject the message");
+    assert!(
+        reported.is_nack(),
+        "a queue with the length limit 0 must reject the message"
+    );
     for _ in 0..10 {
         drop(publish(&channel, &full, "hidden").await);
     }
@@ -201,8 +206,8 @@ async fn auto_recovery_leaves_a_consumer_hanging() {
     );
 }
 
-/// Returns whether a consumer reports neither its end nor a waiting message after an error that
-/// closed its channel.
+/// Returns whether a consumer hangs after an error has closed its channel: for [`HANG`] it yields
+/// neither its end nor the message that waits in the queue.
 async fn hangs(properties: ConnectionProperties) -> bool {
     let connection = connect(properties).await;
     let other = confirming(&connection).await;
@@ -243,7 +248,8 @@ async fn hangs(properties: ConnectionProperties) -> bool {
     hangs
 }
 
-/// Tests H5: RabbitMQ acknowledges messages that a queue never took, because the queue was deleted.
+/// Tests H5: when a queue is deleted, RabbitMQ acknowledges messages that the queue has never
+/// stored.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_deleted_queue_acknowledges_what_it_never_took() {
     let connection = connect(ConnectionProperties::default()).await;

@@ -1,5 +1,5 @@
-//! Makes one attempt to connect: a preflight, then the connection, then the login, each under a
-//! deadline.
+//! Makes one attempt to connect to the broker: a preflight (does the server speak AMQP?), then the
+//! connection, then the login. Each has a deadline.
 
 use std::time::Duration;
 
@@ -17,11 +17,12 @@ use crate::refusal::{Account, unavailable};
 /// The first bytes that a client of AMQP 0-9-1 sends.
 const PROTOCOL_HEADER: &[u8; 8] = b"AMQP\x00\x00\x09\x01";
 
-/// The first byte of a method frame; the broker's `connection.start` is one.
+/// The first byte of a method frame of AMQP. The broker's first frame, `connection.start`, is a
+/// method frame.
 const METHOD_FRAME: u8 = 1;
 
-/// Connects to the first node that accepts the connection. When no node does, it returns the error
-/// of the last one.
+/// Connects to the first node that accepts the connection. If no node accepts it, returns the error
+/// of the node that was tried last.
 pub(crate) async fn connect(
     options: &Options,
     nodes: &Nodes,
@@ -57,9 +58,9 @@ async fn connect_to(
     }
 }
 
-/// Checks that the server answers. A stopped broker accepts connections without answering, and each
-/// attempt of the client library then leaks a thread and a socket until the peer closes. So a plain
-/// socket tests the server first.
+/// The preflight: checks over a plain socket that the server answers, before the client library
+/// connects. A stopped broker accepts connections without answering, and each attempt of the client
+/// library then leaks a thread and a socket until the peer closes the connection.
 async fn preflight(uri: &AMQPUri, deadline: Duration) -> Result<(), OpenError> {
     let greet = async {
         let host = uri
@@ -88,8 +89,8 @@ async fn preflight(uri: &AMQPUri, deadline: Duration) -> Result<(), OpenError> {
     }
 }
 
-/// Closes a connection. A connection that an alarm blocks never answers, so the wait has a
-/// deadline.
+/// Closes a connection, and waits for the broker's answer until the deadline at most. On a
+/// connection that a resource alarm blocks, the broker never answers.
 pub(crate) async fn close(connection: &Connection, deadline: Duration) {
     let _ = timeout(deadline, connection.close(200, "hookbox is done".into())).await;
 }

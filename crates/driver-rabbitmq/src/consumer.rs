@@ -23,7 +23,7 @@ pub(crate) struct RabbitSubscription {
     queue: String,
     consumer: Consumer,
     acker: Acker,
-    /// The connection, which stays open while a subscription uses it.
+    /// Keeps the connection open as long as the subscription exists.
     _connection: Arc<Connection>,
 }
 
@@ -39,16 +39,16 @@ pub(crate) async fn subscribe(
     let doing = || format!("subscribe to {queue}");
     let begin = async {
         let channel = connection.create_channel().await?;
-        // The prefetch is set for one consumer, before consuming, because quorum queues refuse the
-        // global kind.
+        // The prefetch is set for each consumer on the channel and before consuming, because quorum
+        // queues refuse a prefetch for the whole channel (`global`).
         channel
             .basic_qos(prefetch, BasicQosOptions { global: false })
             .await?;
         let consumer = channel
             .basic_consume(
                 queue.as_str().into(),
-                // An empty tag makes the broker generate one. Deliveries have stopped when a tag
-                // was used twice.
+                // With an empty consumer tag, the broker generates one. With a tag that was used
+                // twice, deliveries have stopped.
                 "".into(),
                 BasicConsumeOptions::default(),
                 FieldTable::default(),
@@ -86,8 +86,8 @@ impl RabbitSubscription {
         let doing = format!("consume from {}", self.queue);
         match error {
             Some(error) => fault(doing, error),
-            // The stream ends without an error when the broker cancels a consumer: the queue was
-            // deleted or moved, or its node went down.
+            // When the broker cancels a consumer, the stream ends without an error. The cause is
+            // that the queue was deleted or moved, or that its node went down.
             None => Fault::new(
                 FaultKind::Unavailable,
                 doing,
@@ -110,23 +110,23 @@ impl Subscription for RabbitSubscription {
     fn try_next(&mut self) -> Option<Delivery> {
         match self.consumer.next().now_or_never() {
             Some(Some(Ok(delivery))) => Some(self.delivery(delivery)),
-            // The next call of `next` returns the fault.
+            // After an error, the next call of `next` returns the fault.
             Some(Some(Err(_)) | None) | None => None,
         }
     }
 
     async fn close(self: Box<Self>) {
-        // Closing the channel returns all unsettled messages to the queue.
+        // When the channel closes, the broker returns all unsettled messages to the queue.
         self.acker.close().await;
     }
 }
 
-/// Returns the queue in which a message last died, as RabbitMQ records it. Only a name depends on
-/// the result.
+/// Returns the name of the queue from which RabbitMQ last dead-lettered a message, as its header
+/// `x-death` records it. hookbox only shows this name; nothing is decided by it.
 ///
-/// Any publisher may write such a header, and RabbitMQ keeps it, so a publisher can forge the queue
-/// of the first death. RabbitMQ puts its own entry before all others, so this reads the first
-/// entry.
+/// Any publisher may write such a header, and RabbitMQ keeps it, so a publisher can forge entries.
+/// RabbitMQ puts its own entry for the last dead-lettering before all others, so this function
+/// reads only the first entry.
 fn last_death_queue(headers: &FieldTable) -> Option<String> {
     let AMQPValue::FieldArray(deaths) = headers.inner().get("x-death")? else {
         return None;

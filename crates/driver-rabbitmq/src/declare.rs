@@ -1,6 +1,6 @@
-//! Declares the missing queues. Only an operator or a deployment does this, never a role. A queue
-//! that is missing at run time was deleted with its messages, and an operator must see that before
-//! the queue is declared again.
+//! Declares the missing queues. Only an operator or a deployment runs this, never a process that
+//! publishes or consumes. A queue that is missing while such a process runs was deleted together
+//! with its messages, and an operator must learn of that before the queue is declared again.
 
 use hookbox_driver::{OpenError, describe};
 use lapin::Connection;
@@ -20,12 +20,13 @@ use crate::topology::{QueueDeclaration, topology};
 pub struct Declaration {
     /// The names of the queues that were missing and are declared now.
     pub declared: Vec<String>,
-    /// Why the broker refused the anchor, if it did (H14). Until three minutes have passed, the
-    /// queue that was declared last may lose its messages if the broker is killed.
+    /// The reason if the broker refused to declare the anchor (H14). Without an anchor, the queue
+    /// that was declared last may lose its messages if the broker is killed within three minutes.
     pub anchor_refused: Option<String>,
 }
 
-/// Returns the missing queues, in the order of their declarations. It changes nothing.
+/// Returns the declarations of the missing queues, those of the routes first. It changes nothing on
+/// the broker.
 ///
 /// # Errors
 /// When the broker cannot be reached or refuses, or a queue differs from what hookbox declares.
@@ -37,9 +38,9 @@ pub async fn missing(options: &Options) -> Result<Vec<QueueDeclaration>, OpenErr
     checked
 }
 
-/// Declares the missing queues, and returns their names. It declares none while a queue differs,
-/// while a harmful policy applies to one, or while the management API that the options name does
-/// not answer.
+/// Declares the missing queues, and returns their names. It declares none if an existing queue
+/// differs from its declaration, if a harmful policy applies to any queue, or if the management API
+/// that the options name does not answer.
 ///
 /// # Errors
 /// When the broker cannot be reached or refuses, or a queue differs from what hookbox declares.
@@ -69,8 +70,8 @@ async fn declare_over(
     for queue in missing.iter().rev() {
         let declaring = timeout(options.connect_deadline, declare_one(connection, queue));
         if let Err(error) = declaring.await.map_err(|_elapsed| late())? {
-            // Another process may have declared the queue meanwhile, or a different queue of this
-            // name.
+            // The queue may exist by now: another process may have declared it in the meantime, as
+            // hookbox does or with other arguments. The check finds out.
             let still_missing = check_queues(options, account, connection).await?;
             if still_missing.contains(queue) {
                 return Err(account.at_declaration(&queue.name, error));
@@ -84,8 +85,9 @@ async fn declare_over(
     })
 }
 
-/// Declares the anchor, and returns why the broker refused it, if it did. A limit on queues or a
-/// missing right must not fail a command that has declared every queue.
+/// Declares the anchor. If the broker refuses it, returns the reason instead of an error: a limit
+/// on the number of queues or a missing right must not fail a command that has declared every queue
+/// of hookbox.
 async fn anchor(
     options: &Options,
     account: &Account,
@@ -126,7 +128,8 @@ async fn declare_one(
     let durable = QueueDeclareOptions::durable();
     let declared = channel.queue_declare(queue.name.as_str().into(), durable, queue.table());
     declared.await?;
-    // The next queue has its own channel, so an error while closing this one does not matter.
+    // Each queue is declared on a channel of its own, so an error while closing this channel does
+    // not matter.
     let _ = channel.close(200, "declared".into()).await;
     Ok(())
 }

@@ -1,9 +1,11 @@
-//! Settlements: for each channel, one task writes all acknowledgements, one after the other.
+//! Settles deliveries: for each channel, one task writes all acknowledgements and releases, one
+//! after the other.
 //!
 //! lapin's own `Acker` spawns a task for each acknowledgement. Acknowledgements then overtake each
-//! other, and one that covers several tags hits tags that are settled already, for which RabbitMQ
-//! closes the channel. Here, each tag is settled separately. A message is a batch, so there are few
-//! tags, and an acknowledgement never covers an unfinished delivery.
+//! other, and one that covers several delivery tags may cover tags that are settled already, for
+//! which RabbitMQ closes the channel. Here, each delivery tag is settled separately. A message
+//! holds a whole batch, so there are few tags, and an acknowledgement never covers a delivery that
+//! is still being processed.
 
 use std::time::Duration;
 
@@ -19,7 +21,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::diagnose::fault;
 
-/// The channel to the caller that waits for a settlement, if any.
+/// Where to send the result of a settlement; `None` when the caller does not wait for the result.
 type Reply = Option<oneshot::Sender<Result<(), Fault>>>;
 
 enum Command {
@@ -28,11 +30,12 @@ enum Command {
     Close(oneshot::Sender<()>),
 }
 
-/// The handle of a channel's settlement task. The channel closes when the last handle is dropped.
+/// The handle to a channel's settlement task. When the last handle is dropped, the task ends and
+/// the AMQP channel is closed.
 #[derive(Clone)]
 pub(crate) struct Acker {
-    // The channel has no limit of its own: the prefetch bounds the messages in flight, and so the
-    // commands.
+    // This internal queue of commands is unbounded. It stays short all the same, because the
+    // prefetch limits the messages in flight, and there is one command for each.
     commands: mpsc::UnboundedSender<Command>,
 }
 
@@ -48,7 +51,8 @@ impl Acker {
         Self { commands }
     }
 
-    /// Waits until the settlements under way have been written, then closes the channel.
+    /// Waits until the settlements that were requested before have been written, and then closes
+    /// the AMQP channel.
     pub async fn close(self) {
         let (done, closed) = oneshot::channel();
         if self.commands.send(Command::Close(done)).is_ok() {
@@ -65,8 +69,8 @@ async fn settle_all(
 ) {
     loop {
         let next = tokio::select! {
-            // The receiver comes first, so that commands sent before the driver closed are written
-            // before this task ends.
+            // Commands are preferred over the stop signal, so that those sent before the driver
+            // closed are written before this task ends.
             biased;
             next = waiting.recv() => next,
             () = stop.cancelled() => None,
@@ -146,8 +150,8 @@ impl Settler for MessageSettler {
 impl Drop for MessageSettler {
     fn drop(&mut self) {
         if let Some(acker) = self.acker.take() {
-            // Sending fails when the channel is gone; then the broker has already returned the
-            // message to its queue.
+            // Sending fails when the task has ended. Then the channel is closed, and the broker has
+            // already returned the message to its queue.
             let _ = acker.commands.send(Command::Release(self.tag, None));
         }
     }

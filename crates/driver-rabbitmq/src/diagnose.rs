@@ -4,14 +4,15 @@ use hookbox_driver::{Fault, FaultKind};
 
 use crate::refusal::{Account, is_refused};
 
-/// Converts an error into a fault. Whatever lapin reports, the broker is unavailable, refuses
-/// hookbox, or violates the protocol; an immediate retry would fix none of these.
+/// Converts an error of lapin into a fault of the kind unavailable. Whatever the error is, the
+/// broker is unreachable, refuses hookbox, or violates the protocol, and an immediate retry would
+/// not help.
 pub(crate) fn fault(doing: impl Into<String>, error: lapin::Error) -> Fault {
     Fault::new(FaultKind::Unavailable, doing, error)
 }
 
-/// Converts an error into a fault. When a right is missing, the text contains the command that
-/// grants it.
+/// Converts an error of lapin into a fault. If the error is about a missing right, the fault's text
+/// contains the command that grants the right.
 pub(crate) fn fault_of(account: &Account, doing: impl Into<String>, error: lapin::Error) -> Fault {
     if is_refused(&error) {
         return Fault::new(FaultKind::Unavailable, doing, account.at_queues(error));

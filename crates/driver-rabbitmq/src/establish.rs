@@ -14,8 +14,8 @@ use crate::publisher::confirming_channel;
 use crate::refusal::unavailable;
 use crate::topology::topology;
 
-/// The result of connecting. Connecting never declares a queue: a missing queue was deleted with
-/// its messages, and an operator must know that.
+/// The result of connecting. A missing queue is only reported here and never declared: it was
+/// deleted together with its messages, and an operator must learn of that.
 pub(crate) enum ConnectResult {
     Whole(Box<PublishingConnection>),
     /// The names of the queues that are missing.
@@ -28,7 +28,8 @@ pub(crate) struct PublishingConnection {
     pub channels: Vec<Channel>,
 }
 
-/// Connects, verifies the queues, opens the channels and checks whether publishing is allowed.
+/// Connects, verifies the queues, opens the publishing channels, and checks whether the user may
+/// publish.
 pub(crate) async fn establish(
     options: &Options,
     nodes: &Nodes,
@@ -58,7 +59,8 @@ pub(crate) async fn establish(
     }
 }
 
-/// Checks the policies of the queues, and the queues themselves. Returns the missing ones.
+/// Checks the policies of the queues, and then the queues themselves. Returns the names of the
+/// missing queues. A harmful policy or a queue that differs is an error.
 async fn verify(
     options: &Options,
     nodes: &Nodes,
@@ -95,8 +97,9 @@ async fn open_channels(
     if options.reads_only {
         return Ok(channels);
     }
-    // The channels are opened before anything is published, because a blocked connection opens
-    // none.
+    // All channels are opened before the probe publishes anything. If there is a resource alarm,
+    // the publish makes the broker block the connection, and no channel can be opened on a blocked
+    // connection.
     let own = open_channel(options, nodes, connection).await?;
     let probing = probe(
         connection,

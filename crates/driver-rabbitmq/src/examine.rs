@@ -1,7 +1,7 @@
-//! Checks whether the queues exist as declared. Each check first declares the queue passively (does
-//! it exist?) and then compares it (has it the same arguments?); neither step can declare a queue.
-//! Several queues are checked at a time: with a round trip of 20 ms, a hundred queues take a
-//! second.
+//! Checks whether the queues exist as declared. The check of a queue first declares it passively,
+//! which shows whether it exists, and then compares its arguments with those declared. Neither step
+//! can create a queue. Several queues are checked at a time: with a round trip of 20 ms, a hundred
+//! queues take a second.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,18 +17,18 @@ use lapin::{Channel, Connection};
 use crate::refusal::soft_error;
 use crate::topology::QueueDeclaration;
 
-/// How many queues are checked at a time. Each check has its own channel, because an error closes
-/// the channel.
+/// How many queues are checked at a time. Each of these checks runs on its own channel, because an
+/// error closes the channel.
 const CHECKS_AT_ONCE: usize = 8;
 
-/// An argument that turns a declaration into a mere comparison. For an existing queue, RabbitMQ
-/// compares only arguments that the queue's type knows, and this one belongs to streams. Before
-/// RabbitMQ creates a queue, it checks every argument, and refuses this one: a quorum queue does
-/// not know it, and its value is not a length of time. So a queue that was deleted a moment ago is
-/// refused, and not declared (H18).
+/// An extra argument that turns a declaration into a mere comparison. For an existing queue,
+/// RabbitMQ compares only arguments that the queue's type knows. This argument belongs to streams,
+/// so it is ignored. Before RabbitMQ creates a queue, it checks every argument, and refuses this
+/// one: a quorum queue does not support it, and its value is not a length of time. So if the queue
+/// was deleted a moment ago, RabbitMQ refuses the declaration and does not create the queue (H18).
 const NEVER_DECLARED: (&str, &str) = ("x-max-age", "never");
 
-/// The state of a queue.
+/// What a check found out about one queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum State {
     AsDeclared,
@@ -36,7 +36,7 @@ pub(crate) enum State {
     Different(TopologyDifference),
 }
 
-/// One check of all queues. Its findings can be read while it runs.
+/// One check of all queues. What it has found so far can be read while it runs.
 pub(crate) struct Round<'a> {
     queues: &'a [QueueDeclaration],
     seen: Mutex<BTreeMap<usize, State>>,
@@ -50,8 +50,9 @@ impl<'a> Round<'a> {
         }
     }
 
-    /// Checks all queues. A caller that drops this future must also close the connection, because
-    /// the client library closes it when a reply arrives for which no call waits.
+    /// Checks all queues. A caller that drops this future before it completes must also close the
+    /// connection: the client library closes the connection anyway when a reply arrives for a call
+    /// that no longer waits.
     ///
     /// # Errors
     /// When the user may not check a queue, or the connection is lost.
@@ -78,19 +79,19 @@ impl<'a> Round<'a> {
         }
     }
 
-    /// Returns how many queues have not been checked yet.
+    /// Returns how many queues have no result yet.
     pub fn left(&self) -> usize {
         self.queues.len() - self.seen().len()
     }
 
-    /// Returns the missing queues, in the order of their declarations.
+    /// Returns the queues that were found missing so far, in the order in which they were passed.
     pub fn missing(&self) -> Vec<&'a QueueDeclaration> {
         let seen = self.seen();
         let missing = seen.iter().filter(|(_, state)| **state == State::Missing);
         missing.map(|(place, _)| &self.queues[*place]).collect()
     }
 
-    /// Returns the differences from the declared queues.
+    /// Returns the differences from the declarations that were found so far.
     pub fn differences(&self) -> Vec<TopologyDifference> {
         let one = |state: &State| match state {
             State::Different(difference) => Some(difference.clone()),
@@ -105,7 +106,8 @@ impl<'a> Round<'a> {
     }
 }
 
-/// Checks queues one after the other, on one channel as long as that channel stays open.
+/// Checks queues one after the other, on one channel. After an error closed that channel, it opens
+/// another.
 struct Checker<'a> {
     connection: &'a Connection,
     channel: Option<Channel>,
@@ -136,7 +138,8 @@ impl<'a> Checker<'a> {
         };
         match soft_error(&error) {
             Some((AMQPSoftError::NOTFOUND, _)) => Ok(false),
-            // The queue exists and something else is wrong; the comparison will show what.
+            // The queue exists, but something else about it is wrong. The comparison of its
+            // arguments will show what.
             Some((AMQPSoftError::PRECONDITIONFAILED | AMQPSoftError::RESOURCELOCKED, _)) => {
                 Ok(true)
             }
@@ -144,7 +147,7 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// Compares the arguments of an existing queue.
+    /// Compares the arguments of a queue that existed a moment ago with those declared.
     async fn compare(&mut self, queue: &QueueDeclaration) -> Result<State, lapin::Error> {
         let mut arguments = queue.table();
         let (name, value) = NEVER_DECLARED;
@@ -156,8 +159,8 @@ impl<'a> Checker<'a> {
         let Some((AMQPSoftError::PRECONDITIONFAILED, text)) = soft_error(&error) else {
             return Err(error);
         };
-        // The queue differs, or it was deleted meanwhile and RabbitMQ refuses to create one with
-        // this argument.
+        // Either the queue's arguments differ, or the queue was deleted in the meantime and
+        // RabbitMQ refused to create a queue with `NEVER_DECLARED`.
         Ok(if self.is_there(&queue.name).await? {
             State::Different(difference(queue, &text))
         } else {
@@ -171,7 +174,7 @@ impl<'a> Checker<'a> {
         options: QueueDeclareOptions,
         arguments: FieldTable,
     ) -> Result<(), lapin::Error> {
-        // The channel is kept only after a reply that leaves it open.
+        // An error closes the channel, so the channel is put back only after a success.
         let channel = match self.channel.take() {
             Some(channel) => channel,
             None => self.connection.create_channel().await?,
@@ -183,12 +186,12 @@ impl<'a> Checker<'a> {
     }
 }
 
-/// Returns the error with the broker's reason, of several errors on one connection. When the broker
-/// closes the connection, only the check that caused it gets the reason; the others get an error
-/// about a lost connection.
+/// Returns the error that holds the broker's reason, out of several errors on one connection. When
+/// the broker closes the connection, only the check that caused this gets the reason; the other
+/// checks get an error that says that the connection was lost.
 fn the_cause(results: Vec<Result<(), lapin::Error>>) -> Result<(), lapin::Error> {
     let mut errors: Vec<lapin::Error> = results.into_iter().filter_map(Result::err).collect();
-    // The sort is stable, so the first of several causes is returned.
+    // The sort is stable, so if several errors hold a reason, the first of them is returned.
     errors.sort_by_key(|error| !error.is_amqp_error());
     errors.into_iter().next().map_or(Ok(()), Err)
 }

@@ -1,18 +1,20 @@
-//! Creates the fallback runtime of lapin's transport (async-compat) early. The transport creates
-//! this runtime when it is used outside of any other, on the thread of a connection that has ended.
-//! It is created once for a process. If the creation fails, for example for lack of file
-//! descriptors, that thread panics, and so does every later one. So hookbox creates it at the
-//! start, and not when the first connection is lost.
+//! Creates the fallback runtime of lapin's network layer (async-compat) when the driver opens.
+//! async-compat creates this runtime once for a process, at the first use outside of any async
+//! runtime. In hookbox, that would be on the thread of a connection that has just ended. If the
+//! creation fails there, for example for lack of file descriptors, that thread panics, and so does
+//! every later one. So hookbox creates the runtime at the start, and not when the first connection
+//! is lost.
 
 use std::io;
 use std::thread;
 
 use async_compat::Compat;
 
-/// Creates the runtime, unless it exists.
+/// Creates the fallback runtime, unless it exists already.
 pub(crate) fn make() -> io::Result<()> {
     thread::scope(|scope| {
-        // No async runtime is current on a new plain thread, as on the thread of a connection.
+        // A new plain thread runs outside of any async runtime, as the thread of an ended
+        // connection does.
         let outside = thread::Builder::new().spawn_scoped(scope, || drop(Compat::new(())))?;
         let made = outside.join();
         made.map_err(|_panic| {

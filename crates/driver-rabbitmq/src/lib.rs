@@ -1,10 +1,10 @@
 //! The broker over RabbitMQ (3.10 to 4.x) with publisher confirms, on lapin.
 //!
-//! The obvious code on lapin loses events. `docs/HAZARDS.md` lists the known ways, and comments
-//! here name them by number (H1 and on) where they are avoided. In short: one task owns a
-//! publishing channel, a round of publishes is settled as a whole before the next starts,
-//! everything has a deadline, a connection with any error is discarded, and lapin's own recovery is
-//! never used.
+//! Straightforward code on lapin loses events. `docs/HAZARDS.md` lists the ways that are known, and
+//! comments in this crate name a hazard by its number (H1 and on) where the code avoids it. In
+//! short: one task owns a publishing channel, all publishes of a round are confirmed before the
+//! next round starts, everything has a deadline, a connection with any error is discarded, and
+//! lapin's own recovery is never used.
 
 mod anchor;
 #[cfg(test)]
@@ -45,5 +45,5 @@ pub use topology::{Argument, QueueDeclaration, Topology, topology};
 #[cfg(feature = "testing")]
 pub use testing::delete_topology;
 
-/// The broker's name in errors.
+/// How error texts name the broker.
 const WHAT: &str = "the broker";

@@ -1,7 +1,7 @@
-//! Reads what AMQP does not report: which policies apply to hookbox's queues, and how many nodes
-//! hold them. It uses the management plugin's HTTP API
-//! (<https://www.rabbitmq.com/docs/management#http-api>), if the options name it, and never changes
-//! anything through it.
+//! Reads what AMQP does not report: which policies apply to hookbox's queues, how many nodes the
+//! cluster has, and how many members each queue has. If the options name the management plugin's
+//! HTTP API (<https://www.rabbitmq.com/docs/management#http-api>), it is read, and nothing is ever
+//! changed through it.
 
 mod answers;
 
@@ -23,24 +23,25 @@ use crate::Options;
 use crate::WHAT;
 use crate::topology::QueueDeclaration;
 
-/// The deadline of one request. With the pause between checks, a harmful policy is reported within
-/// five seconds.
+/// The deadline of one request to the API. The queues are checked every few seconds, so with this
+/// deadline a harmful policy is reported within five seconds.
 const ANSWER_MAX: Duration = Duration::from_secs(1);
 
 /// The longest response that is read, in bytes: some thousands of policies.
 const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// The size of a cluster from which on a queue must have more than one member.
+/// The number of nodes from which on each queue must have more than one member. Smaller clusters
+/// may have queues with a single member.
 const NODES: usize = 3;
 
-/// The number of queues in one response: the most that the API returns.
+/// The number of queues that one response lists. The API allows no more than 500.
 const PAGE: u32 = 500;
 
-/// The prefix of the names of hookbox's queues, as the API's pattern. A virtual host may have any
-/// number of other queues.
+/// The pattern `^hookbox\.`, percent-encoded, with which the API lists only hookbox's queues. A
+/// virtual host may have any number of other queues.
 const PREFIX: &str = "%5Ehookbox%5C.";
 
-/// The name of the API in errors.
+/// How error texts name the API.
 const API: &str = "the broker's management API";
 
 /// The management API of one broker.
@@ -51,8 +52,8 @@ pub(crate) struct Management {
     authorization: String,
 }
 
-/// Why the management API gave no usable response. The error holds at most a status or the kind of
-/// an error, because the request contains a password.
+/// Why the management API gave no usable response. The error holds only a status or the kind of
+/// another error, and never the request, because the request contains a password.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ManagementError {
     #[error("the management API answered {0} for {1}")]
@@ -66,7 +67,7 @@ pub(crate) enum ManagementError {
 }
 
 impl ManagementError {
-    /// Returns whether the user may not log in, or may not read this.
+    /// Returns whether the API refused the login, or refused the user this information.
     fn is_refused(&self) -> bool {
         match self {
             ManagementError::Status(status, _) => {
@@ -106,7 +107,7 @@ fn refuse(why: &str) -> OpenError {
     }
 }
 
-/// Splits a URL into its account, if it has one, and the URL without it.
+/// Splits a URL into its account (`user:password`), if it has one, and the URL without the account.
 pub(crate) fn read(url: &str) -> Result<(Option<String>, String), OpenError> {
     let (scheme, rest) = url
         .split_once("://")
@@ -126,8 +127,8 @@ pub(crate) fn read(url: &str) -> Result<(Option<String>, String), OpenError> {
 }
 
 impl Management {
-    /// Creates the client if the options name an API. It uses the account of the AMQP URL unless
-    /// the options name another.
+    /// Creates a client if the options name an API. The client logs in with the account in the
+    /// API's URL; if that has none, with the account of the AMQP URL.
     pub fn of(options: &Options, amqp: &AMQPUri) -> Result<Option<Self>, OpenError> {
         let Some(url) = &options.management else {
             return Ok(None);
@@ -148,8 +149,9 @@ impl Management {
         }))
     }
 
-    /// Returns what is wrong with these queues. It makes one request for each kind of object,
-    /// however many queues there are, so all of it takes no longer than two responses.
+    /// Returns what is wrong with these queues. It makes one request for each kind of object
+    /// (policies, nodes, queues), however many queues there are. Some of the requests run at the
+    /// same time, so the check waits for two responses in a row at most.
     pub async fn check(
         &self,
         queues: &[QueueDeclaration],
@@ -179,8 +181,8 @@ impl Management {
         Ok(found)
     }
 
-    /// Returns those of these queues that have only one member. The checks over AMQP find missing
-    /// queues.
+    /// Returns the names of those queues that have only one member. Queues that the API does not
+    /// list are ignored here, because the checks over AMQP find missing queues.
     async fn alone(&self, queues: &[QueueDeclaration]) -> Result<Vec<String>, ManagementError> {
         let mut found = Vec::new();
         let mut page = 1_u64;

@@ -11,20 +11,21 @@ use crate::management::Management;
 use crate::overlay::Overlay;
 use crate::refusal::Account;
 
-/// The most nodes of a URL: more than a cluster of quorum queues has, and few enough to try them
-/// all.
+/// How many nodes a URL may name. A cluster with quorum queues has fewer nodes, and 16 nodes can
+/// still be tried one after the other.
 const NODES_MAX: usize = 16;
 
-/// The smallest frame limit that AMQP 0-9-1 allows, in bytes.
+/// The smallest value for the largest frame (`frame_max`) that AMQP 0-9-1 allows, in bytes.
 const FRAME_MIN: u32 = 4096;
 
-/// The longest heartbeat interval in seconds, which is RabbitMQ's default. A dead connection is
-/// noticed after two heartbeats.
+/// The longest heartbeat interval that a URL may set, in seconds. It is RabbitMQ's default. A dead
+/// connection is noticed after two intervals without a heartbeat.
 const HEARTBEAT_MAX: u16 = 60;
 
-/// The nodes of a cluster, which are equally good. Each connection starts with the node after the
-/// one with which the previous connection started. Connections are so spread over the nodes, and
-/// after a loss, the lost node is not tried first.
+/// The nodes of a cluster. It does not matter to which of them a client connects. Each new
+/// connection is first tried with the node behind the one that the previous connection tried first.
+/// So the connections are spread over the nodes, and after a node is lost, that node is not the
+/// first to be tried again.
 pub(crate) struct Nodes {
     uris: Vec<AMQPUri>,
     turn: AtomicUsize,
@@ -49,25 +50,25 @@ impl Nodes {
         })
     }
 
-    /// Returns the user whose rights count. There is one user, because all nodes belong to one
-    /// cluster.
+    /// Returns the user and the virtual host that error texts name. They are the same for every
+    /// node, because all nodes belong to one cluster.
     pub fn account(&self) -> &Account {
         &self.account
     }
 
-    /// Returns the checks of the queues' policies, if the options name a management API.
+    /// Returns the checks over the management API, if the options name one.
     pub fn overlay(&self) -> Option<&Overlay> {
         self.overlay.as_ref()
     }
 
-    /// Returns all nodes in the order in which they must be tried now.
+    /// Returns all nodes in the order in which the present connection attempt must try them.
     pub fn in_turn(&self) -> impl Iterator<Item = &AMQPUri> {
         let first = self.turn.fetch_add(1, Ordering::Relaxed) % self.uris.len().max(1);
         self.uris[first..].iter().chain(&self.uris[..first])
     }
 }
 
-/// Parses the URL without connecting.
+/// Parses the broker's URL into one URI for each node, without connecting.
 pub(crate) fn uris(options: &Options) -> Result<Vec<AMQPUri>, OpenError> {
     let refuse = |why: String| OpenError::Options { what: WHAT, why };
     let urls = split(&options.url);
@@ -76,7 +77,7 @@ pub(crate) fn uris(options: &Options) -> Result<Vec<AMQPUri>, OpenError> {
     }
     let uris = urls.iter().map(|url| {
         let mut uri: AMQPUri = url.parse().map_err(|why: String| {
-            // The parser's text is left out when it quotes the URL, because the URL may hold a
+            // If the parser's text quotes the URL, the text is left out, because the URL may hold a
             // password.
             refuse(if why.contains(url) {
                 "the URL cannot be read".into()
@@ -102,7 +103,7 @@ pub(crate) fn uris(options: &Options) -> Result<Vec<AMQPUri>, OpenError> {
     uris.collect()
 }
 
-/// Returns one URL for each host of a URL.
+/// Splits a URL with several hosts into one URL for each host.
 fn split(url: &str) -> Vec<String> {
     let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
     let (authority, path) = match rest.find(['/', '?']) {

@@ -1,4 +1,4 @@
-//! The options for reaching a broker, and every deadline.
+//! The options for connecting to a RabbitMQ broker, and every deadline.
 
 use std::time::Duration;
 
@@ -10,39 +10,46 @@ pub struct Options {
     /// The URL: `amqp://user:password@host:port/vhost`, or `amqps://…`. For a cluster, it has
     /// several hosts, separated by commas.
     pub url: String,
-    /// The URL of the management API, `http://host:15672` or `https://…`, through which policies
-    /// and members are checked. It may have its own account; otherwise that of `url` is used.
-    /// Without this URL, they are not checked.
+    /// The URL of the management API, `http://host:15672` or `https://…`, through which the
+    /// policies and the members of the queues are checked. The URL may have an account of its own;
+    /// otherwise the account of `url` is used. Without this URL, policies and members are not
+    /// checked.
     pub management: Option<String>,
-    /// A part of every queue's name, so that two environments never share a queue.
+    /// The environment, which is a part of every queue's name, so that two environments never share
+    /// a queue.
     pub environment: EnvironmentName,
     /// The routes whose queues are declared and published to.
     pub routes: Vec<RouteName>,
-    /// Whether the command only reads. Then an unresponsive management API is only logged as a
-    /// warning, and the right to publish is not checked.
+    /// Whether the command only reads from the broker. Then an unresponsive management API is only
+    /// logged as a warning, and it is not checked whether the user may publish.
     pub reads_only: bool,
-    /// The deadline for the confirm of a batch, shorter than the time-out of every known provider.
+    /// The deadline for the confirm of a batch. It is shorter than the time after which any known
+    /// provider gives up on a request.
     pub confirm_deadline: Duration,
     /// The deadline for connecting, logging in and verifying the queues.
     pub connect_deadline: Duration,
-    /// The deadline for the first byte of AMQP. With it, a broker that accepts the connection
-    /// without answering costs one short-lived socket, and no thread of the client library.
+    /// The deadline for the first byte of AMQP that the server sends. It is checked over a plain
+    /// socket before the client library connects. So a broker that accepts the connection without
+    /// answering costs one short-lived socket, and no thread of the client library.
     pub preflight_deadline: Duration,
-    /// The deadline for closing a connection, because a blocked one never answers.
+    /// The deadline for closing a connection. It is needed because on a blocked connection the
+    /// broker never answers.
     pub close_deadline: Duration,
-    /// The heartbeat interval in seconds. A dead connection is noticed after two heartbeats.
+    /// The heartbeat interval in seconds. A dead connection is noticed after two intervals without
+    /// a heartbeat.
     pub heartbeat_seconds: u16,
-    /// The largest frame in bytes. Without this limit, a broker's value of 0 leads to buffers of
-    /// gigabytes.
+    /// The largest frame in bytes. If the broker proposes 0, which means no limit, buffers of
+    /// gigabytes would result without this limit.
     pub frame_bytes_max: u32,
     /// The number of publishing channels. One task owns each of them.
     pub publish_channels: usize,
-    /// The most messages in one round of a channel: RabbitMQ slows a channel down at 32.
+    /// The most messages that one channel publishes before it waits for their confirms. RabbitMQ
+    /// slows a channel down that has 32 unconfirmed messages.
     pub round_max: usize,
-    /// The most messages that were passed to the publishers and are not confirmed. The client
-    /// library's own queue has no limit.
+    /// The most messages that were passed to the publishers and are not confirmed yet. The limit is
+    /// needed because the client library's own queue has none.
     pub in_flight_max: usize,
-    /// The most bytes in those messages.
+    /// The most bytes in the messages that are not confirmed yet.
     pub in_flight_bytes_max: usize,
 }
 

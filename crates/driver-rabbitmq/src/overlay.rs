@@ -1,5 +1,6 @@
-//! Keeps the last findings about policies and queue members. A finding is kept until a successful
-//! check contradicts it, because an unavailable API repairs no queue.
+//! Keeps what the management API last reported about policies and queue members. A finding is kept
+//! until a successful check contradicts it: that the API is unavailable does not mean that the
+//! queue is repaired.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -8,11 +9,11 @@ use hookbox_driver::{TopologyDifference, describe};
 use crate::management::{Management, ManagementError};
 use crate::topology::QueueDeclaration;
 
-/// How many checks in a row must fail before that is logged. A single failure may be chance; this
-/// many take ten seconds.
+/// How many checks in a row must fail before a warning is logged. A single failure may be chance;
+/// four failures take ten seconds.
 const FAILED_MAX: u32 = 4;
 
-/// The management API and its last findings.
+/// The management API, and what its last successful check found.
 pub(crate) struct Overlay {
     management: Management,
     known: Mutex<LastFindings>,
@@ -22,7 +23,7 @@ pub(crate) struct Overlay {
 struct LastFindings {
     /// The findings of the last check that succeeded.
     found: Option<Vec<TopologyDifference>>,
-    /// The number of checks that failed since.
+    /// How many checks have failed since the last one that succeeded.
     failed: u32,
 }
 
@@ -34,13 +35,14 @@ impl Overlay {
         }
     }
 
-    /// Returns what is wrong with these queues: the findings of a check now, or those of the last
-    /// successful check when this one fails.
+    /// Checks these queues and returns what is wrong with them. If the check fails, returns what
+    /// the last successful check found.
     ///
-    /// An API that stays unavailable is logged once and stops nothing that runs. The API may be on
-    /// only one of three nodes, it holds no message, and the last check found no problem. Refusing
-    /// every request with 503 until a monitoring API works again would lose more events than it
-    /// saves. At a start nothing is known yet, so a start waits for the API.
+    /// When the API stays unavailable, that is logged once and stops nothing that is running. The
+    /// API may run on only one of three nodes, it holds no message, and the last check found no
+    /// problem. Refusing every request with 503 until a monitoring API works again would lose more
+    /// events than it saves. When a process starts, nothing has been checked yet, so the start
+    /// waits until the API answers.
     ///
     /// # Errors
     /// When the API does not answer, and no check has succeeded before.

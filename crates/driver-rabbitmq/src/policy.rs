@@ -1,4 +1,4 @@
-//! A policy of an operator, and the harm that it would do to a queue of hookbox.
+//! A RabbitMQ policy that an operator has set, and the harm that it would do to a queue of hookbox.
 
 use hookbox_driver::TopologyDifference;
 use regex::Regex;
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::topology::{Argument, QueueDeclaration};
 
-/// The parts of a policy that the management API reports and hookbox needs.
+/// The parts of a policy that hookbox needs, out of what the management API reports.
 #[derive(Debug)]
 pub(crate) struct Policy {
     pub name: String,
@@ -16,15 +16,16 @@ pub(crate) struct Policy {
 }
 
 impl Policy {
-    /// Returns the harm that this policy does to the queues that it matches. Every matching policy
-    /// is reported, not only the one of the highest priority: when that one is removed, the next
-    /// one applies.
+    /// Returns the harm that this policy does to each queue that its pattern matches. Every
+    /// matching policy is reported, not only the one of the highest priority, because the next one
+    /// applies as soon as that one is removed.
     pub fn wrong(&self, queues: &[QueueDeclaration]) -> Vec<TopologyDifference> {
         let applies = |to: &str| ["all", "queues", "quorum_queues"].contains(&to);
         if !self.apply_to.as_deref().is_none_or(applies) {
             return Vec::new();
         }
-        // A pattern that only Perl's syntax allows may match anything, so it counts as matching.
+        // RabbitMQ's patterns may use syntax of Perl that Rust's `regex` cannot parse. Such a
+        // pattern may match anything, so it counts as matching.
         let pattern = self.pattern.as_deref();
         let pattern = pattern.and_then(|pattern| Regex::new(pattern).ok());
         let is_matched = |name: &str| pattern.as_ref().is_none_or(|it| it.is_match(name));
@@ -48,26 +49,29 @@ impl Policy {
     }
 }
 
-/// Returns why a queue must not have this setting; `None` when the setting is harmless.
+/// Returns why hookbox's queue must not have this setting of a policy; `None` when the setting is
+/// harmless.
 fn harm(key: &str, value: &Value, queue: &QueueDeclaration) -> Option<&'static str> {
     match key {
-        // hookbox declares no length limit, so every limit is harmful.
+        // hookbox declares its queues without a length limit, so every limit is harmful.
         "max-length" | "max-length-bytes" => {
             Some("the policy limits the queue, so events would be refused, or its oldest dropped")
         }
-        // Every value is harmful: messages wait for as long as a backlog lasts.
+        // Every time limit is harmful, because a backlog, during which messages wait, may last for
+        // any time.
         "message-ttl" => Some("messages would expire before they are processed"),
-        // Every value is harmful: the queue is deleted with all its messages.
+        // Every value is harmful: RabbitMQ deletes a queue that was unused for this time, with all
+        // its messages.
         "expires" => Some("the queue would be deleted when no worker runs"),
-        // A policy overrides the declared argument. The value may be the declared one. Any other
-        // makes a quorum queue drop its oldest messages, even `reject-publish-dlx`, which only
-        // classic queues know.
+        // A policy overrides the argument with which the queue was declared, so only the declared
+        // value is harmless. Any other value makes a quorum queue drop its oldest messages, even
+        // `reject-publish-dlx`, which only classic queues support.
         "overflow" if value.as_str() != Some("reject-publish") => Some(
             "the policy changes what a full queue does: the queue must reject new messages, and \
              not drop its oldest",
         ),
-        // RabbitMQ applies the lower of both limits, so a higher one is harmless. Some versions
-        // read a negative one as no limit, others as zero.
+        // RabbitMQ applies the lower of the policy's limit and the declared one, so a higher one is
+        // harmless. A negative limit means no limit in some versions and zero in others.
         "delivery-limit" if !is_no_lower(value, queue) => {
             Some("messages would be dead-lettered too soon")
         }
@@ -94,7 +98,8 @@ mod tests {
     const ACCOUNTS: &str = "hookbox.a.accounts";
     const DEAD: &str = "hookbox.a.dead";
 
-    /// Returns the queues for which a policy is reported.
+    /// Returns the names of the queues for which a policy with this pattern, scope and definition
+    /// is reported.
     fn reported(pattern: &str, apply_to: &str, definition: &str) -> Vec<String> {
         let queues = topology(&"a".parse().unwrap(), &["x".parse().unwrap()]).queues;
         let policy = Policy {
@@ -118,7 +123,7 @@ mod tests {
         assert_eq!(reported("other", "quorum_queues", long), [""; 0]);
         assert_eq!(reported(".*", "exchanges", long), [""; 0]);
         assert_eq!(reported(".*", "classic_queues", long), [""; 0]);
-        // hookbox cannot read a pattern with a look-ahead.
+        // `regex` cannot parse the look-ahead, so the pattern counts as matching all four queues.
         assert_eq!(reported("^(?!x)", "all", long).len(), 4);
         let both = "{\"overflow\": \"drop-head\", \"message-ttl\": 1}";
         assert_eq!(reported("dead", "all", both), [DEAD, DEAD]);
@@ -149,7 +154,8 @@ mod tests {
         ] {
             assert_eq!(route(harmful), [ROUTE], "{harmful}");
         }
-        // Each queue has its own delivery limit.
+        // The dead-letter queue has a higher delivery limit than a route's queue, so 5,000 is
+        // harmful only there.
         assert_eq!(
             reported("dead", "all", "{\"delivery-limit\": 5000}"),
             [DEAD]

@@ -1,7 +1,8 @@
-//! Checks whether this user may publish, without a message reaching any queue. A message that is
-//! published through the default exchange to a name without a queue is returned if publishing is
-//! allowed; otherwise the channel is closed. Without this check, a connection would seem usable
-//! until the first event is refused, and would then be replaced by one that seems usable again.
+//! Checks whether the user may publish, without any message reaching a queue. The probe is a
+//! message that is published through the default exchange to a name that no queue has. If the user
+//! may publish, the broker returns the message; otherwise, it closes the channel. Without this
+//! check, a connection would seem usable until the first event is refused, and would then be
+//! replaced by one that again seems usable.
 
 use std::time::Duration;
 
@@ -10,20 +11,22 @@ use lapin::options::BasicPublishOptions;
 use lapin::{BasicProperties, Channel, Connection};
 use tokio::time::{sleep, timeout};
 
-/// How often the probe checks whether the broker has blocked the connection.
+/// How often it is checked, while the probe waits for its answer, whether the broker has blocked
+/// the connection.
 const TICK: Duration = Duration::from_millis(100);
 
 /// The result of a probe.
 pub(crate) enum ProbeResult {
     /// Publishing is allowed.
     Allowed,
-    /// There is a resource alarm, so the broker answers nothing until the alarm ends.
+    /// The broker has a resource alarm (memory or disk), so it answers nothing until the alarm
+    /// ends.
     Blocked,
     /// The broker did not answer in time.
     Late,
 }
 
-/// Publishes the probe over a separate channel that is in confirm mode.
+/// Publishes the probe. `channel` must be in confirm mode and is used for nothing else.
 ///
 /// # Errors
 /// When publishing is refused, or the connection is lost.
@@ -42,7 +45,8 @@ pub(crate) async fn probe(
     let publishing = async {
         let properties = BasicProperties::default();
         let publish = channel.basic_publish("".into(), nowhere.into(), mandatory, b"", properties);
-        // The message was returned, acknowledged or both, so publishing is allowed.
+        // Whether the message was returned or acknowledged does not matter: either shows that the
+        // user may publish.
         publish.await?.await.map(drop)
     };
     let blocked = async {

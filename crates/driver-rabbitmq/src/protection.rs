@@ -1,5 +1,5 @@
-//! Determines whether a third party on the network could read the traffic to the broker, or answer
-//! in place of the broker.
+//! Determines whether a third party on the network could read the traffic to the broker, or forge
+//! answers of the broker.
 
 use hookbox_driver::{OpenError, is_loopback};
 use http::Uri;
@@ -8,9 +8,10 @@ use lapin::uri::AMQPScheme;
 use crate::{Options, management, nodes};
 
 impl Options {
-    /// Returns whether no third party can read or answer the traffic: every node is on this
-    /// machine, or is reached by TLS, which always verifies the server here. It parses the URL as a
-    /// connection does, without connecting, so an invalid URL is refused at the start.
+    /// Returns whether no third party can read or forge the traffic: every node is on this machine,
+    /// or is reached over TLS. This driver never uses TLS without verifying the server. It parses
+    /// the URL as connecting does, but does not connect. An invalid URL is an error, so it is
+    /// refused when the process starts.
     pub fn is_protected(&self) -> Result<bool, OpenError> {
         let uris = nodes::uris(self)?;
         Ok(uris.iter().all(|uri| match uri.scheme {
@@ -19,7 +20,8 @@ impl Options {
         }))
     }
 
-    /// Returns the same for the management API; `true` when the options name none.
+    /// Returns whether no third party can read or forge the traffic to the management API; `true`
+    /// when the options name no such API.
     pub fn is_management_protected(&self) -> Result<bool, OpenError> {
         let Some(url) = &self.management else {
             return Ok(true);

@@ -1,5 +1,6 @@
-//! Publishes: one task owns each channel (H1), and a round of publishes is settled as a whole
-//! before the next starts, so that a return can only belong to the present round (H2).
+//! Publishes batches. One task owns each channel (H1). A channel publishes in rounds: it sends
+//! several messages and waits for all their confirms before the next round. So when the broker
+//! returns a message, the message belongs to the present round (H2).
 
 mod answers;
 mod error;
@@ -20,16 +21,17 @@ use crate::rejections::Rejections;
 use answers::{PublishConfirm, RoundAnswers, answers};
 pub(crate) use error::PublisherError;
 
-/// One batch for several queues, and the caller that waits for its result.
+/// One batch that is to be published to several queues, and where the caller waits for the result.
 pub(crate) struct Request {
     pub queues: Vec<String>,
     pub batch: Batch,
     pub answer: oneshot::Sender<Result<(), PublishError>>,
-    /// The permits that bound the messages and bytes in flight; held until the result is known.
+    /// Permits for one share of the allowed messages and bytes in flight. They are held until the
+    /// result is known.
     pub room: (OwnedSemaphorePermit, OwnedSemaphorePermit),
 }
 
-/// The requests that wait for a publisher; all publishers share them.
+/// The requests that no publisher has taken yet. All publishers take from this queue.
 pub(crate) type Requests = Arc<Mutex<mpsc::Receiver<Request>>>;
 
 /// A publisher. It owns its channel until something is wrong with the channel.
@@ -48,10 +50,10 @@ struct Pending {
     confirm: PublisherConfirm,
 }
 
-/// The result of a round when nothing is wrong with the channel.
+/// The result of a round, where the channel may be used further.
 enum RoundResult {
     Taken,
-    /// Some publishes were rejected, and others may have been accepted.
+    /// The broker rejected some publishes; it may have accepted others.
     Rejected,
 }
 
@@ -89,9 +91,10 @@ impl Publisher {
         }
     }
 
-    /// Continues on a new channel. RabbitMQ remembers for each channel that a queue is full, and
-    /// does not reset that when the queue's limit is removed (by clearing a policy). The old
-    /// channel would be rejected for as long as it is open (H16).
+    /// Closes the channel and continues on a new one. RabbitMQ remembers for each channel that a
+    /// queue was full, and does not forget that when the queue's limit is removed (by clearing a
+    /// policy). On the old channel, publishes would be rejected for as long as the channel is open
+    /// (H16).
     async fn renew(&mut self) -> Result<(), PublisherError> {
         let renewing = async {
             self.channel
@@ -106,7 +109,7 @@ impl Publisher {
         Ok(())
     }
 
-    /// Waits for requests, and returns at most a round of them.
+    /// Waits for a request, and takes others that are waiting as well, up to the size of one round.
     async fn next_round(&self) -> Vec<Request> {
         let mut requests = self.requests.lock().await;
         let Some(first) = requests.recv().await else {
@@ -124,15 +127,16 @@ impl Publisher {
         round
     }
 
-    /// Publishes one round: publishes all, then waits for every confirm, under one deadline.
+    /// Publishes all requests of one round, and then waits for every confirm. One deadline covers
+    /// both.
     async fn publish(&self, round: Vec<Request>) -> Result<RoundResult, PublisherError> {
         let deadline = Instant::now() + self.confirm_deadline;
         let sent = self.send_all(&round, deadline).await;
         crash_point!("rabbitmq.before_confirm");
         let outcomes = match sent {
             Ok(pending) => confirms(pending, deadline).await,
-            // The confirms of earlier publishes are not waited for, because nothing of this round
-            // is accepted.
+            // After this failure nothing of the round is accepted, so the confirms of the publishes
+            // before it are not waited for.
             Err(lost) => vec![lost],
         };
         crash_point!("rabbitmq.after_confirm");
@@ -152,8 +156,8 @@ impl Publisher {
         }
     }
 
-    /// Records the result of a round. If anything was confirmed, the broker does not reject
-    /// everything.
+    /// Records for [`Rejections`] whether the broker rejected every publish of the round or
+    /// confirmed any.
     fn note(&self, each: &[Result<(), PublishError>]) {
         if each.iter().any(Result::is_ok) {
             self.rejections.confirmed();
@@ -207,7 +211,8 @@ impl Publisher {
     }
 }
 
-/// Waits for the confirm of each publish, up to the first publish that will not be confirmed.
+/// Waits for the confirms one after the other. Stops at the first publish whose confirm is lost or
+/// late.
 async fn confirms(pending: Vec<Pending>, deadline: Instant) -> Vec<PublishConfirm> {
     let mut outcomes = Vec::with_capacity(pending.len());
     for Pending { request, confirm } in pending {
@@ -225,7 +230,8 @@ async fn confirms(pending: Vec<Pending>, deadline: Instant) -> Vec<PublishConfir
     outcomes
 }
 
-/// Returns the properties that the broker's management page shows to operators.
+/// Returns the AMQP properties of a message. They are for operators, who see them on the broker's
+/// management page.
 fn properties(queue: &str, batch: &Batch) -> BasicProperties {
     let mut headers = FieldTable::default();
     let text = |text: String| AMQPValue::LongString(text.into());
@@ -244,12 +250,14 @@ fn properties(queue: &str, batch: &Batch) -> BasicProperties {
 
 fn answer(request: Request, result: Result<(), PublishError>) {
     drop(request.room);
-    // A caller that stopped waiting has already reported a failure.
+    // Sending fails when the caller has stopped waiting. Then the caller has already reported a
+    // failure.
     let _ = request.answer.send(result);
 }
 
 impl PublisherError {
-    /// Returns the class of the reason, and the reason as a text for operators.
+    /// Returns why the driver is not ready after this error, as a class and as a text for
+    /// operators.
     pub fn trouble(self, account: &Account) -> (NotReadyKind, String) {
         match self {
             PublisherError::Channel(error) if is_refused(&error) => {

@@ -28,8 +28,8 @@ use crate::topology::{accounts_queue, dead_queue, route_queue, witness_queue};
 use crate::watch::missing_text;
 use crate::{Options, consumer, fallback_runtime, witnesses};
 
-/// The number of threads for AMQP. Heartbeats run on these threads, so nothing may block or compute
-/// there.
+/// The number of threads of the runtime for AMQP. Heartbeats are sent from these threads, so
+/// nothing may block or compute on them.
 const THREADS: usize = 2;
 
 /// RabbitMQ as hookbox's broker.
@@ -42,7 +42,7 @@ pub struct Rabbit {
     bytes: Arc<Semaphore>,
     readiness: watch::Receiver<Readiness>,
     consuming: Mutex<Option<Arc<Connection>>>,
-    /// Allows one read of the witnesses at a time in this process.
+    /// A lock that allows one read of the witness messages at a time in this process.
     reading: Arc<Mutex<()>>,
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -50,10 +50,10 @@ pub struct Rabbit {
 }
 
 impl Rabbit {
-    /// Connects and verifies the queues. If a queue is missing, it opens and is not ready until
-    /// [`crate::declare`] has declared that queue; meanwhile the other queues can be consumed. AMQP
-    /// has its own small runtime, so that a busy handler does not cost the connection its
-    /// heartbeat.
+    /// Connects and verifies the queues. If a queue is missing, the driver opens all the same, but
+    /// is not ready until [`crate::declare`] has declared that queue; meanwhile the other queues
+    /// can be consumed. The AMQP connections run on a small runtime of their own, so that a busy
+    /// handler does not delay their heartbeats.
     pub async fn open(options: Options) -> Result<Self, OpenError> {
         let nodes = Arc::new(Nodes::of(&options)?);
         let no_threads = |error| OpenError::Options {
@@ -101,8 +101,8 @@ impl Rabbit {
         };
         tasks.spawn_on(supervisor.run(first), &runtime.handle());
         let mut watching = readiness.clone();
-        // The wait ends only when the supervisor ends, and the supervisor sets the readiness before
-        // that.
+        // `wait_for` fails only when the supervisor has ended, and the supervisor sets the
+        // readiness before it ends.
         let _ = watching.wait_for(has_begun).await;
         Ok(Self {
             messages: Arc::new(Semaphore::new(options.in_flight_max)),
@@ -135,8 +135,8 @@ impl Rabbit {
         if let Readiness::NotReady { kind, why } = self.readiness() {
             match kind {
                 NotReadyKind::Alarm => return Err(PublishError::plain(PublishErrorKind::Blocked)),
-                // A publish is tried, because nothing else would detect that publishes are accepted
-                // again.
+                // The broker has rejected every publish for some time. This publish is tried all
+                // the same, because only a publish shows when the broker accepts publishes again.
                 NotReadyKind::Refused if self.rejections.is_shown() => {}
                 NotReadyKind::Starting
                 | NotReadyKind::Unreachable
@@ -147,8 +147,8 @@ impl Rabbit {
             }
         }
         let ask = async {
-            // A batch larger than the in-flight limit takes every permit, so it is published by
-            // itself.
+            // A batch that is larger than the limit takes all permits, so it is published while
+            // nothing else is in flight.
             let messages = permits(queues.len(), self.options.in_flight_max);
             let total = batch.bytes.len() * queues.len();
             let bytes = permits(total, self.options.in_flight_bytes_max);
@@ -175,8 +175,9 @@ impl Rabbit {
         }
     }
 
-    /// Runs an operation of lapin on the AMQP runtime. When this future is dropped, the operation
-    /// continues, because lapin's operations must not be cancelled half-way.
+    /// Runs an operation of lapin on the runtime for AMQP. When the future that this returns is
+    /// dropped, the operation still runs to its end, because lapin's operations must not be
+    /// cancelled half-way.
     async fn on_amqp<T: Send + 'static>(
         &self,
         doing: &str,
@@ -192,8 +193,8 @@ impl Rabbit {
             .map_err(|_| closed())?
     }
 
-    /// Returns the connection for consuming. It is separate from publishing, so that a blocked
-    /// publisher does not keep acknowledgements from being written.
+    /// Returns the connection for consuming, and opens it if there is none. Publishing has another
+    /// connection: when the broker blocks that one, acknowledgements must still be written.
     async fn consuming(&self) -> Result<Arc<Connection>, Fault> {
         let mut held = self.consuming.lock().await;
         let closed = || {
@@ -215,7 +216,8 @@ impl Rabbit {
         });
         let connection = tokio::select! {
             connected = connecting => connected?,
-            // Closing waits for the lock that this call holds, so this call must end first.
+            // `close` waits for the lock that this call holds, so this call must end as soon as the
+            // driver closes.
             () = self.stop.cancelled() => return Err(closed()),
         };
         let connection = Arc::new(connection);
@@ -229,8 +231,9 @@ impl Broker for Rabbit {
     async fn publish(&self, routes: &[RouteName], batch: &Batch) -> Result<(), PublishError> {
         let known = |route: &RouteName| self.options.routes.contains(route);
         if routes.is_empty() || !routes.iter().all(known) {
-            // Without a queue, nothing would be published and nothing refused. A return for an
-            // undeclared queue would cost other publishes the connection.
+            // With no queue, nothing would be published and the result would be a success. With an
+            // undeclared queue, the broker would return the message, and the connection would be
+            // closed together with the publishes of other callers.
             return Err(PublishError::plain(PublishErrorKind::Unroutable));
         }
         let queues = routes
@@ -313,20 +316,21 @@ impl Broker for Rabbit {
     async fn close(&self) {
         self.stop.cancel();
         self.tasks.close();
-        // Settlements under way are written before their connection is closed. The supervisor
-        // closes the publishing connection within its own deadline.
+        // Waits until the settlements that were requested are written, before the connection for
+        // consuming is closed. The supervisor closes the publishing connection within its own
+        // deadline.
         let _ = timeout(self.options.close_deadline * 2, self.tasks.wait()).await;
         let consuming = self.consuming.lock().await.take();
         if let (Some(connection), Some(runtime)) = (consuming, &self.runtime) {
             let deadline = self.options.close_deadline;
-            // Subscriptions may still hold the connection; they end with a fault.
+            // Subscriptions may still use the connection. Their next call returns a fault.
             let closing = async move { close(&connection, deadline).await };
             let _ = runtime.spawn(closing).await;
         }
     }
 }
 
-/// Returns whether the supervisor has started its work, or cannot.
+/// Returns whether the first attempt to connect has a result, good or bad.
 fn has_begun(readiness: &Readiness) -> bool {
     match readiness {
         Readiness::Ready => true,
@@ -370,8 +374,8 @@ impl Drop for Rabbit {
     }
 }
 
-/// A runtime that is shut down in the background when dropped, because an ordinary drop may not
-/// block here.
+/// A runtime that shuts down in the background when it is dropped. An ordinary runtime blocks when
+/// it is dropped, which is not allowed in an async context.
 struct Background(Option<Runtime>);
 
 impl Background {

@@ -1,5 +1,5 @@
-//! Refusals of RabbitMQ, recognised by the reply codes of AMQP 0-9-1, each with the command that
-//! fixes it.
+//! Refusals by RabbitMQ, such as a wrong password or a missing right, each with the command that
+//! fixes it. They are recognised by the reply codes of AMQP 0-9-1.
 
 use hookbox_driver::OpenError;
 use lapin::ErrorKind;
@@ -8,10 +8,11 @@ use lapin::uri::AMQPUri;
 
 use crate::WHAT;
 
-/// The names of hookbox's queues, as a pattern for permissions.
+/// The pattern for `rabbitmqctl set_permissions` that matches the names of hookbox's queues.
 const OURS: &str = r"^hookbox\.";
 
-/// The names of hookbox's queues and of the default exchange, over which everything is published.
+/// The pattern that matches hookbox's queues and the default exchange, through which hookbox
+/// publishes everything.
 const OURS_AND_DEFAULT: &str = r"^(hookbox\.|amq\.default$)";
 
 /// The user and the virtual host of a URL, without the password.
@@ -29,7 +30,8 @@ impl Account {
         }
     }
 
-    /// Converts an error of connecting or logging in.
+    /// Converts an error of connecting or logging in into an error with a remedy, if it is a
+    /// refusal.
     pub fn at_login(&self, error: lapin::Error) -> OpenError {
         let Self { user, vhost } = self;
         let (why, remedy) = match reply(&error) {
@@ -45,8 +47,8 @@ impl Account {
                 format!(
                     "the broker does not let the user {user:?} into the virtual host {vhost:?}"
                 ),
-                // One reply code has three causes; the broker's text, which follows, names the
-                // cause.
+                // This reply code has three causes, so the remedy names all three. The broker's
+                // text, which is shown after the remedy, says which of them it is.
                 format!(
                     "run `rabbitmqctl add_vhost {}` where it does not exist, and `{}`; where a \
                      limit on connections is reached, raise it: {}",
@@ -66,10 +68,12 @@ impl Account {
         refused(why, remedy, error)
     }
 
-    /// Converts an error of checking the queues, consuming from them or publishing to them.
+    /// Converts an error of checking the queues, consuming from them or publishing to them into an
+    /// error with a remedy, if it is a refusal.
     pub fn at_queues(&self, error: lapin::Error) -> OpenError {
         let Self { user, vhost } = self;
-        // After the login, only the opening of a channel is answered with this code.
+        // After the login, RabbitMQ answers with this code (`not_allowed`) only when it refuses to
+        // open a channel.
         if let Some(AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED)) = reply(&error) {
             let why = format!("the broker does not let the user {user:?} open another channel");
             let remedy = format!("raise the limit: {}", self.raise("max-channels"));
@@ -85,7 +89,8 @@ impl Account {
         refused(why, format!("run `{}`", self.grant()), error)
     }
 
-    /// Converts an error of declaring a missing queue.
+    /// Converts an error of declaring a missing queue into an error with a remedy, if it is a
+    /// refusal.
     pub fn at_declaration(&self, queue: &str, error: lapin::Error) -> OpenError {
         let Some((AMQPSoftError::PRECONDITIONFAILED, _)) = soft_error(&error) else {
             return self.at_queues(error);
@@ -102,8 +107,8 @@ impl Account {
         )
     }
 
-    /// Returns the commands that raise a limit of the user, or of the virtual host if that has the
-    /// same limit.
+    /// Returns the commands that raise a limit: the limit of the user, and that of the virtual host
+    /// where it has the same limit.
     fn raise(&self, limit: &str) -> String {
         let user = format!(
             "`rabbitmqctl set_user_limits {} '{{\"{limit}\": NUMBER}}'`",
@@ -118,8 +123,8 @@ impl Account {
         )
     }
 
-    /// Returns the command that grants the rights that hookbox needs. It also revokes the user's
-    /// other rights.
+    /// Returns the command that sets the user's permissions to exactly those that hookbox needs. It
+    /// revokes all others that the user has in this virtual host.
     fn grant(&self) -> String {
         format!(
             "rabbitmqctl set_permissions -p {} {} '{OURS}' '{OURS_AND_DEFAULT}' '{OURS}'",
@@ -134,7 +139,8 @@ pub(crate) fn is_refused(error: &lapin::Error) -> bool {
     matches!(soft_error(error), Some((AMQPSoftError::ACCESSREFUSED, _)))
 }
 
-/// Returns the broker's text of a channel error.
+/// Returns the code and the broker's text if the error is a soft error of AMQP, which closes a
+/// channel; `None` for any other error.
 pub(crate) fn soft_error(error: &lapin::Error) -> Option<(AMQPSoftError, String)> {
     let ErrorKind::ProtocolError(error) = error.kind() else {
         return None;
@@ -145,8 +151,8 @@ pub(crate) fn soft_error(error: &lapin::Error) -> Option<(AMQPSoftError, String)
     }
 }
 
-/// Returns the error for a broker that cannot be reached: the code shows nothing that an operator
-/// has to fix.
+/// Returns the error for a broker that cannot be used at the moment, where nothing shows that an
+/// operator has to fix something.
 pub(crate) fn unavailable(
     source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
 ) -> OpenError {
@@ -168,7 +174,8 @@ fn refused(why: String, remedy: String, error: lapin::Error) -> OpenError {
 fn reply(error: &lapin::Error) -> Option<&AMQPErrorKind> {
     match error.kind() {
         ErrorKind::ProtocolError(error) => Some(error.kind()),
-        // lapin's list of errors is open, and no other error is a reply of the broker.
+        // `lapin::ErrorKind` is `#[non_exhaustive]`. No other kind of error is a reply of the
+        // broker.
         _ => None,
     }
 }

@@ -1,5 +1,5 @@
-//! Tracks whether the broker rejects every publish, and for how long. A single rejection may be the
-//! election of a leader, or a queue that is full for a moment.
+//! Tracks whether the broker rejects every publish, and for how long. A single rejection means
+//! little: the queue may be electing a leader, or may be full for a moment.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -7,15 +7,15 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How long every publish must have been rejected before the driver is not ready. An election takes
-/// a second or two.
+/// For how long every publish must have been rejected before the driver reports that it is not
+/// ready. It is longer than an election of a queue's leader, which takes a second or two.
 const LASTS: Duration = Duration::from_secs(5);
 
-/// How long after the last rejection the driver is ready again. Then it is unknown whether the next
-/// publish would be rejected, and only a publish can show it.
+/// How long after the last rejection the driver reports itself ready again. After this time it is
+/// unknown whether the next publish would be rejected, and only a publish can show that.
 const FORGOTTEN: Duration = Duration::from_secs(30);
 
-/// The rejections since the last confirmed publish.
+/// The rejections since the last publish that was confirmed.
 #[derive(Default)]
 pub(crate) struct Rejections {
     span: Mutex<Option<Span>>,
@@ -41,7 +41,8 @@ impl Rejections {
         *span = Some(Span { first, last: now });
     }
 
-    /// Returns for how long every publish has been rejected, if that is long enough to count.
+    /// Returns for how long every publish has been rejected; `None` when that is shorter than
+    /// [`LASTS`], or when the last rejection is too old.
     pub fn lasting(&self, now: Instant) -> Option<Duration> {
         let span = (*self.span())?;
         let lasts = span.last.duration_since(span.first);
@@ -55,8 +56,9 @@ impl Rejections {
         !self.is_shown.swap(is_shown, Ordering::Relaxed) && is_shown
     }
 
-    /// Returns whether these rejections are why the driver is not ready. Then there is a
-    /// connection, and the next publish shows whether publishes are accepted again.
+    /// Returns whether these rejections are the reason why the driver is not ready. If so, the
+    /// driver is connected, and a publish must be tried to find out whether publishes are accepted
+    /// again.
     pub fn is_shown(&self) -> bool {
         self.is_shown.load(Ordering::Relaxed)
     }
@@ -80,7 +82,7 @@ mod tests {
         assert_eq!(
             rejections.lasting(at(6)),
             None,
-            "a single rejection must not count"
+            "a single rejection must not count as lasting"
         );
         rejections.rejected(at(4));
         assert_eq!(rejections.lasting(at(6)), None, "an election");
@@ -90,9 +92,10 @@ mod tests {
         assert_eq!(
             rejections.lasting(at(36)),
             None,
-            "after 30 s without a rejection, a publish is tried again"
+            "30 s after the last rejection, the rejections must no longer count"
         );
-        // The next rejection restores the old span at once.
+        // The next rejection counts together with the earlier ones, because nothing was confirmed
+        // in the meantime.
         rejections.rejected(at(36));
         assert_eq!(rejections.lasting(at(36)), Some(Duration::from_secs(36)));
         rejections.confirmed();

@@ -1,5 +1,6 @@
-//! Keeps a publishing connection: it connects, publishes, and after any error closes everything and
-//! starts over, with a growing, randomised pause. lapin's own recovery is never used (H4).
+//! Keeps one connection for publishing. It connects and publishes; after any error it closes
+//! everything and starts over, after a pause that grows and is randomised. lapin's own recovery is
+//! never used (H4).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,16 +22,17 @@ use crate::rejections::Rejections;
 use crate::troubles::Troubles;
 use crate::watch::{missing_text, monitor};
 
-/// The first pause after a lost connection.
+/// The pause before the first attempt to connect again after a connection was lost.
 const PAUSE_FIRST: Duration = Duration::from_millis(100);
 
-/// The longest pause. It bounds how long a recovered broker goes unnoticed.
+/// The longest pause between two attempts to connect. It is the longest time for which a broker
+/// that is available again goes unnoticed.
 const PAUSE_LONGEST: Duration = Duration::from_secs(3);
 
 /// How often an idle connection is checked for being blocked or dead.
 const WATCH: Duration = Duration::from_millis(250);
 
-/// The reason why nothing is published during an alarm.
+/// The reason that is shown while nothing can be published because of a resource alarm.
 const ALARM: &str = "the broker has a resource alarm and accepts nothing";
 
 /// The supervisor of the publishing connection of one driver.
@@ -88,7 +90,7 @@ impl Supervisor {
         self.readiness.send_replace(Readiness::not_ready(kind, why));
     }
 
-    /// Publishes over one connection until anything is wrong with that connection.
+    /// Publishes over one connection until something is wrong with that connection.
     async fn publish(&self, opened: Box<PublishingConnection>) {
         let PublishingConnection {
             connection,
@@ -110,20 +112,20 @@ impl Supervisor {
         let (kind, ended) = self.watch_over(&connection, &mut publishers).await;
         self.rejections.show(false);
         self.not_ready(kind, ended.clone());
-        // During a shutdown no warning is logged, whatever error a publisher met first.
+        // During a shutdown the publishers' errors are expected, so no warning is logged.
         if !self.stop.is_cancelled() {
             tracing::warn!(why = ended, "the publishing connection is closed: {ended}");
         }
-        // A publisher that is stopped during a round drops its requests, and their callers get an
-        // error.
+        // A publisher that is stopped during a round drops the round's requests, so that their
+        // callers get an error.
         publishers.shutdown().await;
         self.sit_out_alarm(&connection).await;
         close(&connection, self.options.close_deadline).await;
     }
 
-    /// Waits for the end of a resource alarm, on the connection that the alarm has blocked. An
-    /// alarm blocks only connections that publish, so a new connection would seem usable until
-    /// something is published over it.
+    /// Waits for the end of a resource alarm, on the connection that the broker has blocked because
+    /// of the alarm. RabbitMQ blocks a connection only when something is published over it, so a
+    /// new connection would seem usable until its first publish.
     async fn sit_out_alarm(&self, connection: &Connection) {
         let is_blocked = || connection.status().connected() && connection.status().blocked();
         while is_blocked() && !self.stop.is_cancelled() {
@@ -135,7 +137,8 @@ impl Supervisor {
         }
     }
 
-    /// Monitors the connection, and returns why it must be closed.
+    /// Monitors the connection, its publishers and its queues. When something is wrong, returns the
+    /// class of the reason and the reason as a text.
     async fn watch_over(
         &self,
         connection: &Connection,
@@ -173,7 +176,7 @@ impl Supervisor {
         }
     }
 
-    /// Returns whether a publish over this connection would be accepted now.
+    /// Returns whether the broker would accept a publish over this connection at present.
     fn now(&self, connection: &Connection) -> Readiness {
         if connection.status().blocked() {
             return Readiness::not_ready(NotReadyKind::Alarm, ALARM);
@@ -186,7 +189,8 @@ impl Supervisor {
             );
         }
         match lasting {
-            // The text has no number of seconds, because a changed reason is logged as a new one.
+            // The text does not say for how many seconds, because a text that changes would be
+            // logged each time as a new reason.
             Some(_) => Readiness::not_ready(
                 NotReadyKind::Refused,
                 "the broker rejects every publish: its queues are full, or have no majority of \

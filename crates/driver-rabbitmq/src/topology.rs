@@ -1,10 +1,13 @@
-//! Declares every queue and every argument; no other file does. `schemas/topology.json` is this
-//! file's output (without the anchor, which expires). Nothing here deletes or redeclares a queue.
+//! Defines every queue and all its arguments; no other file does. `schemas/topology.json` is the
+//! output of this file (without the anchor queue, which expires). Nothing here deletes a queue, or
+//! declares an existing queue again.
 //!
-//! A batch is published by name through the default exchange to the queue of each route. The
-//! default exchange's bindings cannot be removed, and a missing queue always causes a return. A
-//! topic exchange is worse in both respects: a binding can be removed, and another queue with the
-//! same topic hides the loss. Besides, `*_score` is not a valid AMQP pattern.
+//! A batch is published to each route's queue by the queue's name, through AMQP's default exchange.
+//! Bindings of the default exchange cannot be removed, and if the queue is missing, the broker
+//! always returns the message. A topic exchange would be worse in both respects: its bindings can
+//! be removed, and if another queue matches the same topic, the message is not returned, which
+//! hides the loss. Besides, a route may have a pattern such as `*_score`, which is not a valid AMQP
+//! pattern.
 
 use std::collections::BTreeMap;
 
@@ -12,14 +15,16 @@ use hookbox_driver::{Queue, WITNESSES_KEPT};
 use hookbox_event::{EnvironmentName, RouteName};
 use lapin::types::{AMQPValue, FieldTable};
 
-/// How often RabbitMQ may deliver a message without a settlement before it moves to the dead-letter
-/// queue. It is set explicitly, because the default is none before 4.0 and 20 after, and versions
-/// count differently. It is far above the number of attempts, which the store counts.
+/// How often RabbitMQ may deliver a message that is never settled; after that, it moves the message
+/// to the dead-letter queue. The limit is set explicitly because RabbitMQ's default is no limit
+/// before 4.0 and 20 from 4.0 on, and because versions count differently. It is far above the
+/// number of attempts that a retry policy allows; the store counts those.
 const DELIVERY_LIMIT: i64 = 1_000;
 
-/// The delivery limit of the queues of dead letters and of accept reports. They have no dead-letter
-/// target, so a message that reaches the limit is dropped. Without this argument, the limit is 20
-/// on RabbitMQ 4; "unlimited" (-1) means no delivery at all on 3.10.
+/// The delivery limit of the queues of dead letters, accept reports and witnesses. These queues
+/// have no dead-letter queue themselves, so RabbitMQ would drop a message that reaches the limit.
+/// The limit cannot be left out or unlimited: without it, RabbitMQ 4 applies 20, and RabbitMQ 3.10
+/// delivers nothing at all with -1.
 const DEAD_DELIVERY_LIMIT: i64 = 1_000_000_000;
 
 /// The declaration of a queue.
@@ -29,7 +34,7 @@ pub struct QueueDeclaration {
     pub queue: Queue,
     /// Its name.
     pub name: String,
-    /// The queue's arguments, which are texts and numbers.
+    /// The queue's AMQP arguments. Their values are texts and numbers.
     pub arguments: BTreeMap<&'static str, Argument>,
 }
 
@@ -73,8 +78,9 @@ pub(crate) fn witness_queue(environment: &EnvironmentName) -> String {
 /// Returns the queues of an environment with these routes.
 pub fn topology(environment: &EnvironmentName, routes: &[RouteName]) -> Topology {
     let text = |text: &str| Argument::Text(text.to_owned());
-    // Only quorum queues confirm after an fsync on a majority (H6). A full queue must reject new
-    // messages and not drop its oldest; dead-lettering at least once requires this as well.
+    // Of RabbitMQ's queue types, only quorum queues confirm a message after an fsync on a majority
+    // of their nodes (H6). A full queue must reject new messages and must not drop its oldest ones.
+    // At-least-once dead-lettering requires `reject-publish` as well.
     let common = [
         ("x-queue-type", text("quorum")),
         ("x-overflow", text("reject-publish")),
@@ -110,8 +116,9 @@ pub fn topology(environment: &EnvironmentName, routes: &[RouteName]) -> Topology
         name: accounts_queue(environment),
         ..dead.clone()
     };
-    // This is the only queue that may drop messages, because each newer witness makes the oldest
-    // worthless. Reading counts as a delivery, so its limit is as high as that of dead letters.
+    // This is the only queue that may drop messages, because each newer witness message makes the
+    // oldest one worthless. Each read of a witness counts as a delivery, so the delivery limit is
+    // as high as that of the dead-letter queue.
     let witness = QueueDeclaration {
         queue: Queue::Witness,
         name: witness_queue(environment),

@@ -1,11 +1,12 @@
-//! Logs why the broker cannot be used, when the reason changes and once a minute while it lasts.
+//! Logs why nothing can be published: when the reason changes, and once a minute while it lasts.
 
 use std::time::Duration;
 
 use hookbox_driver::NotReadyKind;
 use tokio::time::Instant;
 
-/// How often the same reason is logged again, so that a rotating log still contains it.
+/// How often a reason that has not changed is logged again, so that a rotated log still contains
+/// it.
 const AGAIN: Duration = Duration::from_secs(60);
 
 /// The reason that was logged last, and when it was logged.
@@ -13,8 +14,8 @@ const AGAIN: Duration = Duration::from_secs(60);
 pub(crate) struct Troubles(Option<(String, Instant)>);
 
 impl Troubles {
-    /// Logs a reason, as an error if an operator has to act. Repetitions within the interval are
-    /// logged at `debug`.
+    /// Logs a reason: as an error if an operator has to act, and as a warning otherwise. The same
+    /// reason within the interval is logged at `debug` only.
     pub fn log(&mut self, kind: NotReadyKind, why: &str) {
         if !self.is_due(why, Instant::now()) {
             tracing::debug!(error = why, "still nothing can be published: {why}");

@@ -1,6 +1,7 @@
-//! Monitors the queues while they are published to. AMQP shows whether they exist as declared, and
-//! the management API shows which policies apply to them. Both checks run concurrently, so that
-//! neither waits for the other. A check and the pause before it take less than five seconds.
+//! Monitors the queues while the driver publishes to them. AMQP shows whether they exist as
+//! declared, and the management API shows which policies apply to them. Both checks run
+//! concurrently, so that neither waits for the other. Each check, together with the pause before
+//! it, takes less than five seconds.
 
 use std::time::Duration;
 
@@ -14,22 +15,23 @@ use crate::nodes::Nodes;
 use crate::refusal::{Account, is_refused};
 use crate::topology::{QueueDeclaration, topology};
 
-/// How often the queues are compared with their declarations. Together with [`CHECK_DEADLINE`], it
-/// bounds how long a deleted or replaced queue goes unnoticed while nothing is published.
+/// How long to wait between two checks of the queues. Together with [`CHECK_DEADLINE`], it limits
+/// how long a deleted or replaced queue goes unnoticed while nothing is published.
 const CHECK_EVERY: Duration = Duration::from_secs(2);
 
-/// How long one check may take before it is logged as late.
+/// How long one check of all queues may take before a warning is logged.
 const CHECK_DEADLINE: Duration = Duration::from_secs(2);
 
-/// How long the broker may be unresponsive: as long as a confirm may take. With the pause before a
-/// check, an unresponsive broker is noticed within two such deadlines while nothing is published,
-/// long before a heartbeat is missed.
+/// How long the broker may leave a check without any answer. It is as long as a confirm may take.
+/// Together with the pause before a check, an unresponsive broker is noticed within twice this time
+/// even if nothing is published, long before the heartbeats would show it.
 const SILENCE_MAX: Duration = Duration::from_millis(2_500);
 
-/// How often the progress of a check is read.
+/// How often the progress of a running check is read.
 const TICK: Duration = Duration::from_millis(250);
 
-/// Checks the queues until something is wrong, and returns what it is.
+/// Checks the queues again and again until something is wrong, and returns the class of the problem
+/// and its description.
 pub(crate) async fn monitor(
     options: &Options,
     nodes: &Nodes,
@@ -51,13 +53,14 @@ async fn at_queues(
     loop {
         sleep(CHECK_EVERY).await;
         if connection.status().blocked() {
-            // A blocked broker answers nothing until its alarm ends.
+            // A broker that has blocked the connection answers no check until its alarm ends.
             continue;
         }
         let round = Round::over(queues);
         let check = round.run(connection);
         tokio::pin!(check);
-        // A check that takes too long is logged and not cancelled, and its findings count.
+        // A check that exceeds its deadline is logged and not cancelled, and what it has found
+        // still counts.
         let began = Instant::now();
         let mut silent_since = began;
         let is_late = || began.elapsed() >= CHECK_DEADLINE;
@@ -97,13 +100,14 @@ async fn at_queues(
                     );
                 }
             }
-            // Open channels keep the rights with which they were opened; the next connection would
-            // lack the right.
+            // The channels that are open keep the rights with which they were opened. The user has
+            // lost the right since, so the next connection will not have it.
             Err(error) if is_refused(&error) => {
                 let refused = account.at_queues(error);
                 return (NotReadyKind::Refused, describe(&refused));
             }
-            // When the connection is lost, other code reports that, too.
+            // This error may be a lost connection. Other code reports that, too, and ends the
+            // connection.
             Err(error) => {
                 if !std::mem::replace(&mut is_logged, true) {
                     log_late(&round, queues, &error.to_string());
@@ -130,7 +134,7 @@ async fn at_overlay(nodes: &Nodes, queues: &[QueueDeclaration]) -> String {
     };
     loop {
         sleep(CHECK_EVERY).await;
-        // The overlay logs an unavailable API.
+        // The error is not logged here, because the overlay logs that the API is unavailable.
         let found = overlay.check(queues).await.unwrap_or_default();
         if !found.is_empty() {
             return in_words(&found);
@@ -148,7 +152,8 @@ fn wrong(round: &Round<'_>) -> Option<String> {
     (!names.is_empty()).then(|| missing_text(&names))
 }
 
-/// Returns the error for missing queues: which are missing, what that means, and what to do.
+/// Returns the error text for missing queues: their names, what their absence means, and what to
+/// do.
 pub(crate) fn missing_text(queues: &[String]) -> String {
     let what = match queues {
         [one] => format!(

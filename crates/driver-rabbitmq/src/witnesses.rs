@@ -1,15 +1,16 @@
-//! Reads the witnesses without removing them: it takes all messages, settles none, and closes the
-//! channel, which returns them to the queue.
+//! Reads the witness messages (which show whether the broker or the store was restored from a
+//! backup) without removing them from their queue. A read takes all messages of the queue, settles
+//! none of them, and closes the channel, so that the broker returns them to the queue.
 //!
-//! The messages are not rejected, because RabbitMQ would append rejected ones after those published
-//! meanwhile, and the full queue would then drop the newest. When a channel closes, its messages
-//! return to the front, so that the queue drops the oldest. The messages of a reader that dies
-//! return in the same way.
+//! The messages are not rejected, because RabbitMQ would append rejected messages behind those that
+//! were published in the meantime. As the queue is full, it would then drop the newest witness.
+//! When a channel closes, its messages return to the front of the queue, so that the queue drops
+//! the oldest witness. If a process dies while it reads, its messages return in the same way.
 //!
-//! Two concurrent readers share the queue's messages between them. So a process makes one read at a
-//! time, and a read counts only if, a moment later, the queue has as many messages as the read
-//! returned: then no other process held any of them. Several such reads are combined, with
-//! randomised pauses.
+//! Two readers that read at the same time each get only a part of the messages. So a process makes
+//! one read at a time. A read counts only if, a moment later, the queue has as many messages as the
+//! read returned, which shows that no other process held any of them. The results of several reads
+//! that count are combined; between reads there is a randomised pause.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -26,19 +27,21 @@ use crate::jitter::jittered;
 
 const DOING: &str = "read the witnesses";
 
-/// The most messages that one read takes, far more than the queue may hold.
+/// The most messages that one read takes. The queue can hold far fewer.
 const READ_MAX: usize = 64;
 
-/// How many reads must count before the result is complete.
+/// The number of reads that must count before the result is complete.
 const COUNTING: u32 = 2;
 
-/// The most reads that are made. Messages that other readers hold during all of them are not found.
+/// The most reads that are made in one call. A message that other readers hold during all of these
+/// reads is not found.
 const READINGS_MAX: u32 = 12;
 
-/// The longest pause after each read. It is longer than a read takes.
+/// The longest pause after each read. It is longer than one read takes, so that readers do not
+/// collide again and again.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Reads the messages of the queue, while others may read it as well.
+/// Reads all witnesses in the queue. Other processes may read them at the same time.
 ///
 /// # Errors
 /// When the queue does not answer in time, or holds something that is no witness.
@@ -68,7 +71,7 @@ pub(crate) async fn read(
     Ok(found.into_values().collect())
 }
 
-/// Returns how many messages no reader holds.
+/// Returns how many messages of the queue no reader has taken at the moment.
 async fn ready(connection: &Connection, queue: &str) -> Result<usize, lapin::Error> {
     let channel = connection.create_channel().await?;
     let passive = QueueDeclareOptions {
@@ -91,7 +94,8 @@ async fn read_once(
         .map_err(|_elapsed| late(DOING))?
         .map_err(|error| fault(DOING, error))?;
     let taken = timeout(deadline, take(&channel, queue)).await;
-    // The channel is closed even after a failed read, so that its messages return now.
+    // The channel is closed even after a failed read, so that the messages return to the queue at
+    // once.
     let closed = timeout(deadline, channel.close(200, "they were read".into())).await;
     let bodies = taken
         .map_err(|_elapsed| late(DOING))?

@@ -21,8 +21,8 @@ fn queue() -> QueueDeclaration {
     }
 }
 
-/// Tests H18: RabbitMQ must accept the comparison for an existing queue, and refuse it for a
-/// missing one.
+/// Tests H18: with the extra argument, RabbitMQ must accept the declaration of an existing queue,
+/// and refuse that of a missing queue instead of creating it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_queue_that_is_deleted_between_both_questions_is_missing_and_not_declared() {
     let connection = connect(ConnectionProperties::default()).await;
@@ -42,8 +42,8 @@ async fn a_queue_that_is_deleted_between_both_questions_is_missing_and_not_decla
     queue.arguments.remove("x-delivery-limit");
 
     delete(&channel, &queue.name).await;
-    // The comparison runs without the passive declaration, as if the queue had existed a moment
-    // ago.
+    // Only the second step of the check runs, the comparison, as if the queue had been deleted
+    // after the first step found it.
     assert_eq!(checker.compare(&queue).await.unwrap(), State::Missing);
     assert!(!checker.is_there(&queue.name).await.unwrap());
     let _ = connection.close(200, "done".into()).await;

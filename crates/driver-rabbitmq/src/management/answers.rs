@@ -1,10 +1,11 @@
-//! Reads responses of the management API: each object as a map, of which only the needed fields are
-//! read.
+//! Parses responses of the management API. Each JSON object is read as a map, from which only the
+//! needed fields are taken.
 //!
-//! The API combines the statistics of several nodes. It repeats a field while members of a queue
-//! change (RabbitMQ 4.0.5; the last value is the newest), leaves fields out until they were
-//! collected, writes null for them, and writes an empty object as an empty list. None of this may
-//! hide what can be read: a response is unreadable only when it is no list of objects.
+//! The API combines statistics that several nodes collect. While the members of a queue change, it
+//! repeats a field (RabbitMQ 4.0.5; the last value is the newest). It leaves fields out until they
+//! were collected, or writes null for them, and writes an empty object as an empty list. None of
+//! this may keep the other fields from being read, so a response is unreadable only when it is not
+//! a list of objects.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +13,7 @@ use serde_json::{Map, Value};
 
 use crate::policy::Policy;
 
-/// Why a response cannot be used, without its content.
+/// Why a response cannot be used. The error does not quote the response.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Unreadable {
     #[error("it is not JSON")]
@@ -24,7 +25,7 @@ pub(crate) enum Unreadable {
 /// One page of the list of queues.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Page {
-    /// The number of pages.
+    /// How many pages the list has.
     pub count: u64,
     pub queues: Vec<Queue>,
 }
@@ -36,7 +37,7 @@ pub(super) struct Queue {
     pub members: Option<usize>,
 }
 
-/// Reads policies of users or of operators.
+/// Parses a list of policies: those of users, or those of operators, which override them.
 pub(super) fn policies(body: &[u8]) -> Result<Vec<Policy>, Unreadable> {
     let all = objects(json(body)?, "a list of policies")?;
     let one = |mut policy: Map<String, Value>| Policy {
@@ -45,7 +46,8 @@ pub(super) fn policies(body: &[u8]) -> Result<Vec<Policy>, Unreadable> {
         apply_to: text(&mut policy, "apply-to"),
         definition: match policy.remove("definition") {
             Some(Value::Object(definition)) => definition,
-            // The definition is empty, or is not an object.
+            // An empty definition, which RabbitMQ writes as a list, or something that is no
+            // definition.
             Some(_) | None => Map::new(),
         },
     };
@@ -57,7 +59,8 @@ pub(super) fn nodes(body: &[u8]) -> Result<usize, Unreadable> {
     objects(json(body)?, "a list of nodes").map(|nodes| nodes.len())
 }
 
-/// Reads a page of queues. A broker without pages returns all queues as one list.
+/// Parses a page of queues. A broker that does not support pages returns all queues as one list,
+/// which is then the only page.
 pub(super) fn queues(body: &[u8]) -> Result<Page, Unreadable> {
     let expected = "a page of queues";
     let (count, items) = match json(body)? {
@@ -86,8 +89,8 @@ pub(super) fn queues(body: &[u8]) -> Result<Page, Unreadable> {
     })
 }
 
-/// Parses JSON. Bytes that are not valid text occur in names of other programs' objects, so they
-/// are replaced and not refused.
+/// Parses JSON. Bytes that are not valid UTF-8 occur in the names of other programs' objects, so
+/// such bytes are replaced, and the response is still read.
 fn json(body: &[u8]) -> Result<Value, serde_json::Error> {
     serde_json::from_str(&String::from_utf8_lossy(body))
 }
@@ -118,7 +121,7 @@ mod tests {
     use super::*;
     use crate::topology::topology;
 
-    /// Returns the names of hookbox's queues that the policies of a response harm.
+    /// Returns the names of those hookbox queues that are harmed by the policies in a response.
     fn harmed(body: &[u8]) -> Vec<String> {
         let queues = topology(&"a".parse().unwrap(), &["x".parse().unwrap()]).queues;
         let policies = policies(body).unwrap();
@@ -133,7 +136,8 @@ mod tests {
 
     #[test]
     fn of_a_repeated_field_the_last_value_counts() {
-        // This is the response of 4.0.5 after `rabbitmq-queues delete_member`, with other names.
+        // The response of RabbitMQ 4.0.5 after `rabbitmq-queues delete_member`; only the names were
+        // changed.
         let repeated = br#"{"filtered_count":1,"item_count":1,"items":[{
             "members":["rabbit@a","rabbit@b","rabbit@c"],
             "members":["rabbit@a","rabbit@b"],
@@ -188,7 +192,7 @@ mod tests {
                 answer.escape_ascii()
             );
         }
-        // A policy without a scope may apply to every queue.
+        // Without `apply-to`, the policy may apply to every queue.
         let vague = br#"[{"definition":[]},[],{"name":null,"pattern":null,"apply-to":null,
             "definition":{"message-ttl":null,"unknown":[{}]}},
             {"name":"x","pattern":".*","definition":null}]"#;

@@ -1,5 +1,5 @@
-//! Computes the results of the requests of a round from its confirms. It neither waits nor sends,
-//! so that tests can cover every mix of confirms.
+//! Computes the results of a round's requests from the confirms of their publishes. This code
+//! neither waits nor sends, so that tests can cover every combination of confirms.
 
 use hookbox_driver::{PublishError, PublishErrorKind};
 use lapin::Confirmation;
@@ -17,12 +17,12 @@ pub(super) struct PublishConfirm {
 pub(super) struct RoundAnswers {
     /// The result of each request, in the order of the requests.
     pub each: Vec<Result<(), PublishError>>,
-    /// The error for which the publisher must end, if there is one.
+    /// The error because of which the publisher must end; `None` when it may continue.
     pub ended: Option<PublisherError>,
 }
 
-/// Returns the results of requests that have this many publishes each. A publish without a confirm
-/// is not accepted.
+/// Returns the results of a round's requests. `publishes` holds how many publishes each request
+/// has. A publish without a confirm counts as not accepted.
 pub(super) fn answers(publishes: &[usize], outcomes: Vec<PublishConfirm>) -> RoundAnswers {
     let mut confirmed = vec![0; publishes.len()];
     let mut returned = None;
@@ -40,7 +40,7 @@ pub(super) fn answers(publishes: &[usize], outcomes: Vec<PublishConfirm>) -> Rou
     }
     let ended = lost.or(returned.map(PublisherError::Unroutable));
     let answer = |(confirmed, publishes)| match &ended {
-        // An acknowledgement can be trusted only when nothing is wrong with the whole round,
+        // An acknowledgement can be trusted only when no publish of the round was returned or lost,
         // because lapin attaches a return to whichever confirm completes next.
         None if confirmed == publishes => Ok(()),
         None => Err(PublishError::plain(PublishErrorKind::Rejected)),

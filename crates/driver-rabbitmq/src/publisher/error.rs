@@ -1,7 +1,8 @@
 //! The reasons why a publisher ends.
 
-/// Why a publisher ended. The connection is closed each time: after an error of one channel, lapin
-/// still sends frames for that channel, for which RabbitMQ closes the whole connection.
+/// Why a publisher ended. Whatever the reason, the whole connection is closed and not only the
+/// channel: after an error of a channel, lapin still sends frames for that channel, for which
+/// RabbitMQ closes the connection.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PublisherError {
     #[error("a publishing channel failed")]

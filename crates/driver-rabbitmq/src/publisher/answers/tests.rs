@@ -9,10 +9,10 @@ use lapin::{Confirmation, ErrorKind};
 use super::{PublishConfirm, RoundAnswers, answers};
 use crate::publisher::PublisherError;
 
-/// The number of publishes in the largest tested round.
+/// The most publishes that a tested round has.
 const PUBLISHES_MAX: usize = 5;
 
-/// The number of requests in the largest tested round.
+/// The most requests that a tested round has.
 const REQUESTS_MAX: usize = 3;
 
 /// The queue that a returned message was published to.
@@ -59,7 +59,7 @@ fn returned() -> BasicReturnMessage {
     }
 }
 
-/// Returns all sequences of this length with these elements.
+/// Returns all sequences of this length whose elements are taken from `of`.
 fn sequences<T: Copy>(of: &[T], length: usize) -> Vec<Vec<T>> {
     (0..length).fold(vec![Vec::new()], |shorter, _| {
         let longer = shorter.iter().flat_map(|sequence| {
@@ -73,8 +73,8 @@ fn sequences<T: Copy>(of: &[T], length: usize) -> Vec<Vec<T>> {
     })
 }
 
-/// Returns the answers to a round with these confirms and returns, each for the request that owns
-/// it.
+/// Returns the results of a round. For each publish, `owners` holds the index of its request, and
+/// `came` holds what the broker answered.
 fn answers_to(requests: usize, owners: &[usize], came: &[Came]) -> RoundAnswers {
     let publishes: Vec<usize> = (0..requests)
         .map(|request| owners.iter().filter(|owner| **owner == request).count())
@@ -121,7 +121,8 @@ fn every_mix_of_confirms_is_reported_once_to_each_publisher() {
         for length in requests..=PUBLISHES_MAX {
             let mixes = sequences(&ALL, length);
             for owners in sequences(&names, length) {
-                // A request without a publish is refused before it reaches a round.
+                // A request has at least one publish; one without is refused before it reaches a
+                // round.
                 if !names.iter().all(|request| owners.contains(request)) {
                     continue;
                 }
@@ -148,8 +149,8 @@ fn every_mix_of_confirms_is_reported_once_to_each_publisher() {
     assert!(yes > 0 && yes_beside_a_no > 0, "{yes} {yes_beside_a_no}");
 }
 
-/// Publishes without a confirm: those that were not waited for after another was lost, and those
-/// that no reply ever reports.
+/// Publishes that have no confirm, because an earlier one was lost so that they were not waited
+/// for, or because no reply ever reports them.
 #[test]
 fn a_publish_without_an_outcome_is_never_accepted() {
     for missing in 1..=PUBLISHES_MAX {
@@ -192,7 +193,7 @@ fn the_first_loss_is_why_a_publisher_ends_and_a_return_is_named() {
     assert!(why.to_string().contains(NOWHERE), "{why}");
 }
 
-/// A channel that is not in confirm mode accepts nothing.
+/// If a channel is not in confirm mode, nothing that is published on it counts as accepted.
 #[test]
 fn what_was_never_to_be_confirmed_is_not_accepted() {
     let outcome = |confirm| PublishConfirm {
