@@ -1,5 +1,6 @@
-//! Tests a resource alarm that begins before the driver opens. RabbitMQ blocks a connection only
-//! when something is published over it.
+//! Tests a resource alarm of the broker that begins before the driver opens. RabbitMQ blocks a
+//! connection because of an alarm only when something is published over that connection, so the
+//! driver must find out by itself.
 
 use hookbox_driver::{Broker, NotReadyKind, PublishErrorKind, Readiness};
 use hookbox_driver_rabbitmq::Rabbit;
@@ -15,7 +16,7 @@ async fn a_start_during_an_alarm_is_not_ready_until_that_is_over() {
     server
         .ctl(&["set_vm_memory_high_watermark", "0.00001"])
         .unwrap();
-    // Another process of the broker raises the alarm.
+    // The broker raises the alarm a moment after the command has returned.
     eventually("the alarm is raised", PATIENCE, async || {
         let alarms = ["eval", "rabbit_alarm:get_alarms()."];
         let alarms = server.ctl(&alarms).unwrap();

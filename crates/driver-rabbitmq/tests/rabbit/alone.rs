@@ -1,5 +1,5 @@
-//! Runs tests in separate processes when they read what a whole process shares: its threads, its
-//! log.
+//! Runs a test in a process of its own when the test reads what all tests of one process share: the
+//! threads or the log.
 
 use std::io::Write;
 use std::process::Command;
@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use crate::world::eventually;
 
-/// The variable that is set in the separate process of such a test.
+/// The environment variable that is set in the separate process of such a test.
 const ALONE: &str = "HOOKBOX_TEST_ALONE";
 
-/// Returns whether this is the separate process of the test. Otherwise, it runs the named test in a
-/// separate process, and the caller must return.
+/// Returns whether this process was started for the named test alone. If not, it runs that test in
+/// a new process and waits for it, and the caller must return.
 pub fn alone(name: &str) -> bool {
     if std::env::var_os(ALONE).is_some() {
         return true;
@@ -31,7 +31,7 @@ pub fn alone(name: &str) -> bool {
     false
 }
 
-/// Returns the names of this process's AMQP threads.
+/// Returns the names of those threads of this process that lapin or the driver started for AMQP.
 pub fn amqp_threads() -> Vec<String> {
     std::fs::read_dir("/proc/self/task")
         .unwrap()

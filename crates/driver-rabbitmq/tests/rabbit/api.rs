@@ -1,4 +1,5 @@
-//! A management API that answers as a test wants. `tests/journeys/topology.rs` uses the real one.
+//! A fake of RabbitMQ's management API that answers as a test wants. `tests/journeys/topology.rs`
+//! uses the real API.
 
 use std::io;
 use std::sync::Arc;
@@ -9,14 +10,14 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-/// What it says.
+/// What the fake API answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Says {
     /// The API answers that there is no policy.
     NoPolicy,
     /// The API answers that one policy with this definition applies to all queues.
     Policy(&'static str),
-    /// The API answers with an error.
+    /// The API answers every request with the status 503.
     Nothing,
 }
 
@@ -58,7 +59,7 @@ impl Api {
         self.says.send_replace(says);
     }
 
-    /// Returns how often the API was asked for policies.
+    /// Returns how many requests for the list of policies the API has received.
     pub fn asked(&self) -> u64 {
         self.asked.load(Ordering::SeqCst)
     }
@@ -78,7 +79,8 @@ async fn answer(
         let now = *says.borrow();
         let (status, body) = match now {
             Says::Nothing => ("503 Service Unavailable", "{}".to_owned()),
-            // Fields are repeated, as RabbitMQ 4 does while members of a queue change.
+            // Some fields occur twice, as in answers of RabbitMQ 4 while the members of a queue
+            // change.
             Says::Policy(definition) if head.starts_with("GET /api/policies/") => (
                 "200 OK",
                 format!(

@@ -1,4 +1,5 @@
-//! Tests that a driver that is closed or dropped leaves no thread and logs no warning.
+//! Tests that a driver that was closed or dropped leaves no thread behind, and that closing logs no
+//! warning.
 
 use std::time::{Duration, Instant};
 
@@ -11,8 +12,8 @@ use crate::world::{
     until_ready, url,
 };
 
-/// The longest time for operations that must not wait, on a busy machine. It is shorter than the
-/// time until heartbeats are missed.
+/// The longest time for an operation that must not wait for anything, on a busy machine. It is
+/// shorter than the time after which a missed heartbeat ends a connection.
 const SLACK: Duration = Duration::from_secs(10);
 
 #[tokio::test]
@@ -32,7 +33,7 @@ async fn a_closed_driver_leaves_no_thread() {
     drop(rabbit);
     assert!(
         began.elapsed() < PATIENCE / 2,
-        "ending the driver must not wait for a deadline"
+        "closing and dropping the driver must not wait for a deadline"
     );
     world.finish().await;
     no_amqp_thread_is_left().await;
@@ -54,7 +55,8 @@ async fn a_dropped_driver_leaves_no_thread() {
     no_amqp_thread_is_left().await;
 }
 
-/// The client library keeps a thread for a dead connection until the heartbeat is missed.
+/// The client library keeps a thread for a dead connection until the heartbeat is missed. Once the
+/// driver has connected again, the thread of the lost connection must end.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lost_connection_leaves_no_thread() {
     if !alone("closing::a_lost_connection_leaves_no_thread") {
@@ -79,12 +81,14 @@ async fn a_lost_connection_leaves_no_thread() {
         proxy.set(Mode::Pass);
         until_ready(&rabbit).await;
     }
-    eventually("one AMQP thread is left", PATIENCE, async || {
-        match lapin_threads() - raw {
+    eventually(
+        "lapin has one thread more than without the driver",
+        PATIENCE,
+        async || match lapin_threads() - raw {
             1 => Ok(()),
             other => Err(other),
-        }
-    })
+        },
+    )
     .await;
     rabbit.close().await;
     drop(rabbit);
@@ -92,7 +96,8 @@ async fn a_lost_connection_leaves_no_thread() {
     no_amqp_thread_is_left().await;
 }
 
-/// Closing while the broker does not answer takes a bounded time and leaves nothing behind.
+/// Closing the driver while the broker does not answer must take a limited time and leave no thread
+/// behind.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn closing_over_a_dead_connection_is_bounded_and_leaves_no_thread() {
     if !alone("closing::closing_over_a_dead_connection_is_bounded_and_leaves_no_thread") {
@@ -114,7 +119,7 @@ async fn closing_over_a_dead_connection_is_bounded_and_leaves_no_thread() {
     drop(subscription);
     world.finish().await;
     no_amqp_thread_is_left().await;
-    // The sockets close only now, when the proxy is dropped.
+    // The proxy is dropped only here, so that no thread ended because its socket was closed.
     drop(proxy);
 }
 
@@ -140,8 +145,8 @@ async fn an_orderly_life_warns_of_nothing() {
     drop(rabbit);
     world.finish().await;
     let said = log.said();
-    // Only hookbox's own lines count: lapin logs an error when a queue that is checked does not
-    // exist.
+    // Only hookbox's own lines count: lapin itself logs an error when a queue that hookbox checks
+    // does not exist.
     let ours: Vec<&str> = said
         .lines()
         .filter(|line| line.contains(" hookbox_driver_rabbitmq"))

@@ -1,5 +1,5 @@
-//! Tests of consuming: queues that are deleted, drivers that are dropped, and messages over the
-//! delivery limit.
+//! Tests of consuming: from queues that are deleted, with drivers that are closed or dropped
+//! meanwhile, and of messages that exceed the delivery limit.
 
 use std::time::Duration;
 
@@ -9,8 +9,8 @@ use tokio::time::timeout;
 use crate::proxy::{Mode, Proxy};
 use crate::world::{PATIENCE, World, batch, eventually, next, open, route, subscribe, take, url};
 
-/// The number of deliveries after which a message is dead-lettered: the limit is 1,000 returns, and
-/// one more exceeds it.
+/// The number of deliveries after which RabbitMQ dead-letters a message: the delivery limit allows
+/// 1,000 returns to the queue, and the return after this delivery exceeds it.
 pub const DELIVERIES_TO_DEATH: usize = 1_001;
 
 /// How long a test waits for a delivery that must not arrive.
@@ -73,8 +73,9 @@ async fn messages_in_flight_at_a_vanished_driver_are_redelivered() {
     world.finish().await;
 }
 
-/// Delivery tags are counted from 1 on each channel, so those of a lost channel equal those of
-/// other messages on the next. A late settlement must settle nothing (H4).
+/// Delivery tags are counted from 1 on each channel. So a tag of a lost channel equals the tag of
+/// another message on the next channel. A settlement with the old tag must not settle that message
+/// (H4).
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stale_settlement_never_settles_the_message_that_has_its_tag_now() {
     let world = World::new().await;
@@ -92,8 +93,9 @@ async fn a_stale_settlement_never_settles_the_message_that_has_its_tag_now() {
     assert_eq!(ended.unwrap_err().kind(), FaultKind::Unavailable);
     proxy.set(Mode::Pass);
 
-    // The new channel and its tags have the numbers of the lost ones.
-    let mut subscription = eventually("it subscribes again", PATIENCE, async || {
+    // The new channel has the number of the lost channel, and its delivery tags are the same
+    // numbers again.
+    let mut subscription = eventually("the driver subscribes again", PATIENCE, async || {
         rabbit
             .subscribe(&Queue::Route(route()), 10)
             .await
@@ -111,10 +113,11 @@ async fn a_stale_settlement_never_settles_the_message_that_has_its_tag_now() {
     let more = timeout(QUIET, subscription.next()).await;
     assert!(
         more.is_err(),
-        "a stale release must not return a message to the queue: {more:?}"
+        "the release of a lost delivery must return no message to the queue: {more:?}"
     );
 
-    // Neither message was acknowledged: both are redelivered, and can be settled then.
+    // Neither message was acknowledged, so both must be redelivered, and acknowledging them must
+    // then succeed.
     subscription.close().await;
     drop((first, second, lost));
     let mut subscription = subscribe(&rabbit, Queue::Route(route())).await;
@@ -132,7 +135,8 @@ async fn a_stale_settlement_never_settles_the_message_that_has_its_tag_now() {
     world.finish().await;
 }
 
-/// The message reaches the dead-letter queue through the default exchange, at least once.
+/// RabbitMQ must move a message that exceeds the delivery limit to the dead-letter queue, through
+/// the default exchange and at least once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn over_the_delivery_limit_a_message_dies_into_the_dead_queue() {
     let world = World::new().await;
@@ -156,7 +160,8 @@ async fn over_the_delivery_limit_a_message_dies_into_the_dead_queue() {
     world.finish().await;
 }
 
-/// A driver that is closed while consumers still hold deliveries.
+/// The driver is closed while a subscription still holds a delivery. Then nothing can be received
+/// or settled any more, and the message must be redelivered to the next driver.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_close_nothing_can_be_taken_or_settled_and_all_is_redelivered() {
     let world = World::new().await;

@@ -9,7 +9,8 @@ use hookbox_testkit::servers::RabbitmqServer;
 
 use crate::world::{World, batch, next, route, subscribe, take, until_ready};
 
-/// The messages of a deleted queue are lost, and a start must not hide that by declaring the queue.
+/// The messages of a deleted queue are lost. A process that starts afterwards must not hide that by
+/// declaring the queue, and must not be ready until an operator has declared it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_start_that_misses_a_queue_is_not_ready_until_it_is_declared() {
     let world = World::new().await;
@@ -33,7 +34,7 @@ async fn a_start_that_misses_a_queue_is_not_ready_until_it_is_declared() {
     let depths = rabbit.depths().await.unwrap();
     let of = |queue: Queue| depths.iter().find(|depth| depth.queue == queue).unwrap();
     assert_eq!(of(Queue::Route(route())).ready, None);
-    // Meanwhile the other queues can be consumed.
+    // While one queue is missing, the others can be read and consumed.
     assert_eq!(of(Queue::Accounts).ready, Some(0));
     subscribe(&rabbit, Queue::Dead).await.close().await;
     let named = missing(&world.options()).await.unwrap();
@@ -57,7 +58,8 @@ async fn a_start_that_misses_a_queue_is_not_ready_until_it_is_declared() {
     world.finish().await;
 }
 
-/// The broker refuses the anchor, and roles that need no further queue start.
+/// With the limit on the number of queues reached, the broker refuses to declare the anchor.
+/// Neither the command that declares nor a process whose queues all exist may fail because of that.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_limit_on_queues_that_is_reached_stops_nothing_that_is_declared() {
     let server = RabbitmqServer::start().unwrap();
@@ -76,7 +78,7 @@ async fn a_limit_on_queues_that_is_reached_stops_nothing_that_is_declared() {
     subscription.close().await;
     rabbit.close().await;
 
-    // The limit exists to refuse one more queue.
+    // A fourth queue would exceed the limit of three, so the broker must refuse it.
     let mut more = world.options();
     more.routes.push("more".parse().unwrap());
     let refused = declare(&more).await.unwrap_err();

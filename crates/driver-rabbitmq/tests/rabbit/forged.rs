@@ -1,4 +1,4 @@
-//! Tests that forged broker headers, which any publisher can write, change nothing.
+//! Tests that forged broker headers change nothing. Any client that may publish can write them.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ fn text(text: &str) -> AMQPValue {
     AMQPValue::LongString(text.into())
 }
 
-/// Publishes a message without the driver, as any client could.
+/// Publishes a message with these headers over a plain channel, as any client could.
 async fn publish(channel: &Channel, queue: &str, bytes: &str, headers: &[(&str, AMQPValue)]) {
     let mut table = FieldTable::default();
     for (name, value) in headers {
@@ -34,7 +34,8 @@ async fn publish(channel: &Channel, queue: &str, bytes: &str, headers: &[(&str, 
         .unwrap();
 }
 
-/// Returns a forged entry of an `x-death` header.
+/// Returns a forged entry of the header `x-death`, which claims that the message was dead-lettered
+/// from this queue for this reason.
 fn death(queue: &str, reason: &str) -> AMQPValue {
     let mut death = FieldTable::default();
     death.insert("queue".into(), text(queue));
@@ -47,8 +48,8 @@ fn death(queue: &str, reason: &str) -> AMQPValue {
     AMQPValue::FieldTable(death)
 }
 
-/// No forged header decides anything: the message arrives with its content and is settled like any
-/// other, in a route's queue and in the dead-letter queue.
+/// A message with forged headers must arrive with its content and must be settled like any other,
+/// in a route's queue and in the dead-letter queue.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn headers_that_a_publisher_forged_change_nothing() {
     let world = World::new().await;
@@ -94,9 +95,10 @@ async fn headers_that_a_publisher_forged_change_nothing() {
     world.finish().await;
 }
 
-/// RabbitMQ trusts the deaths that it finds in a header, and adds its own. RabbitMQ 3.x takes a
-/// message whose header names the dead-letter queue for a cycle, and no longer forwards it (H11).
-/// All other messages arrive there, and name the queue in which they really died.
+/// RabbitMQ keeps the dead-letterings that it finds in the header `x-death`, and adds its own
+/// entries. If the header names the dead-letter queue, RabbitMQ 3.x assumes a cycle and no longer
+/// forwards the message there (H11). All other messages must arrive in the dead-letter queue, and
+/// must name the queue from which they were really dead-lettered.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_forged_death_header_neither_names_a_queue_nor_affects_other_messages() {
     let world = World::new().await;

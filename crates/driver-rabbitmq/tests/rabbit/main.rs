@@ -1,8 +1,9 @@
-//! Tests of failures that only RabbitMQ can cause, against a real server: `HOOKBOX_TEST_AMQP_URL`.
+//! Tests of failures that only RabbitMQ can cause. They run against the real server that
+//! `HOOKBOX_TEST_AMQP_URL` names.
 //!
-//! The conformance suite tests the promises that every broker keeps; these are the cases that need
-//! the broker's own means. Each test has its own environment, and proves at its end that none of
-//! its queues is left.
+//! The conformance suite tests the promises that every broker keeps. The cases here need means that
+//! only RabbitMQ has, such as its alarms, policies and permissions. Each test has its own
+//! environment, and checks at its end that all of its queues are deleted.
 #![allow(clippy::unwrap_used)]
 
 mod alarm;

@@ -1,5 +1,5 @@
-//! Tests of opening: queues that differ from their declarations, and brokers that cannot be
-//! reached.
+//! Tests of opening the driver: with queues that differ from their declarations, and with brokers
+//! that cannot be reached.
 
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,8 @@ async fn refused(options: Options) -> OpenError {
     }
 }
 
-/// Returns the one difference that opening finds.
+/// Opens the driver, which must fail because of exactly one difference, and returns that
+/// difference.
 async fn difference(world: &World) -> TopologyDifference {
     match refused(world.options()).await {
         OpenError::Topology(mut differences) => {
@@ -86,7 +87,7 @@ async fn queues_that_are_as_declared_are_taken_as_they_are() {
 
 #[tokio::test]
 async fn where_nothing_listens_it_fails_at_once() {
-    // Nothing listens on port 1, and no test is given that port.
+    // No process listens on port 1, and no test gets that port for its own server.
     let url = "amqp://guest:hunter2@127.0.0.1:1/%2f";
     let mut options = Options::new(url, "test".parse().unwrap(), vec![route()]);
     options.preflight_deadline = PATIENCE;
@@ -97,7 +98,7 @@ async fn where_nothing_listens_it_fails_at_once() {
     assert!(!describe(&error).contains("hunter2"));
     assert!(
         began.elapsed() < PATIENCE / 2,
-        "ending the driver must not wait for a deadline"
+        "an error must be returned without waiting for a deadline"
     );
 }
 
@@ -117,7 +118,7 @@ async fn a_wrong_password_is_refused_and_not_shown() {
     assert!(!format!("{error:?}").contains("hunter2"));
     assert!(
         began.elapsed() < PATIENCE / 2,
-        "ending the driver must not wait for a deadline"
+        "an error must be returned without waiting for a deadline"
     );
 }
 
@@ -126,7 +127,8 @@ async fn an_unresponsive_broker_times_out_and_costs_no_thread() {
     if !alone("opening::an_unresponsive_broker_times_out_and_costs_no_thread") {
         return;
     }
-    // The kernel accepts the connections; no process ever reads or writes.
+    // The kernel accepts connections to this port, but no process reads from them or writes to
+    // them.
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = silent.local_addr().unwrap();
     for _ in 0..3 {
@@ -143,7 +145,7 @@ async fn an_unresponsive_broker_times_out_and_costs_no_thread() {
             "opening must not wait longer than the preflight deadline"
         );
     }
-    // The peer still holds the sockets at this point.
+    // The sockets are still open here, so it was not their end that ended the threads.
     no_amqp_thread_is_left().await;
     drop(silent);
 }

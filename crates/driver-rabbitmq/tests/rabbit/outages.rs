@@ -1,4 +1,5 @@
-//! Tests of connections that are cut, lose all traffic, or lose only the broker's answers.
+//! Tests of connections that are cut, that lose all traffic, or that lose only the broker's
+//! answers.
 
 use std::time::{Duration, Instant};
 
@@ -11,17 +12,17 @@ use crate::world::{
     PATIENCE, World, batch, eventually, open, route, take, until_not_ready, until_ready, url,
 };
 
-/// The deadline for a confirm that arrives too late in a test.
+/// The deadline for a confirm in tests whose confirm does not arrive.
 const CONFIRM_DEADLINE: Duration = Duration::from_secs(1);
 
-/// The default deadline for a confirm.
+/// The deadline for a confirm that the driver's options have by default.
 const DEFAULT_DEADLINE: Duration = Duration::from_millis(2_500);
 
-/// The time from a check that has found something until readiness shows it.
+/// The time within which readiness shows what a check of the driver has found.
 const A_MOMENT: Duration = Duration::from_millis(500);
 
-/// The longest time for operations that must not wait, on a busy machine. It is shorter than the
-/// time until heartbeats are missed.
+/// The longest time for an operation that must not wait for anything, on a busy machine. It is
+/// shorter than the time after which a missed heartbeat ends a connection.
 const SLACK: Duration = Duration::from_secs(10);
 
 struct Link {
@@ -31,7 +32,7 @@ struct Link {
 }
 
 impl Link {
-    /// Opens a driver whose connection leads through a proxy, with this confirm deadline.
+    /// Opens a driver that connects through a proxy, with this deadline for a confirm.
     async fn new(confirm_deadline: Duration) -> Self {
         let world = World::new().await;
         let proxy = Proxy::before(&url()).await;
@@ -56,8 +57,8 @@ impl Link {
     async fn heals(self) {
         self.proxy.set(Mode::Pass);
         until_ready(&self.rabbit).await;
-        // The lost connection may not have been noticed yet; the first publish may be what notices
-        // it.
+        // The driver may not have noticed yet that the connection is lost. Then the first publish
+        // fails, and a later one must succeed.
         eventually("a publish is accepted", PATIENCE, async || {
             self.publish("healed").await.0
         })
@@ -75,7 +76,8 @@ async fn a_connection_that_loses_everything_times_out_and_recovers() {
     assert_eq!(published.unwrap_err().kind, PublishErrorKind::TimedOut);
     assert!(took < CONFIRM_DEADLINE + SLACK, "{took:?}");
     until_not_ready(&link.rabbit).await;
-    // From now on no publish waits for a confirm, because it would only time out again.
+    // The driver is not ready any more, so a publish must fail at once, without waiting for a
+    // confirm that would not arrive.
     let (published, took) = link.publish("refused").await;
     assert_eq!(published.unwrap_err().kind, PublishErrorKind::Unavailable);
     assert!(took < SLACK, "{took:?}");
@@ -150,7 +152,8 @@ async fn an_idle_driver_notices_a_cut() {
     link.heals().await;
 }
 
-/// The driver must notice this without a publish, and long before a heartbeat is missed.
+/// The driver must notice that the broker no longer answers, although nothing is published, and
+/// long before a heartbeat is missed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_idle_driver_notices_a_broker_that_answers_nothing_within_two_deadlines() {
     let link = Link::new(PATIENCE).await;
@@ -164,8 +167,8 @@ async fn an_idle_driver_notices_a_broker_that_answers_nothing_within_two_deadlin
     link.heals().await;
 }
 
-/// Closing must wait neither for an unresponsive connection nor for a caller that subscribes over
-/// it.
+/// Closing the driver must not wait for the broker's answer on an unresponsive connection, and must
+/// end a caller that is subscribing over that connection.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn closing_does_not_wait_for_a_connection_that_is_being_made() {
     let world = World::new().await;
@@ -179,7 +182,8 @@ async fn closing_does_not_wait_for_a_connection_that_is_being_made() {
     proxy.set(Mode::Hole);
     let began = Instant::now();
     let queue = Queue::Route(route());
-    // The order matters: the first future is polled first, and has started to connect.
+    // `join!` polls its first future first, so the subscription has started to connect when the
+    // driver is closed.
     let (subscribed, ()) = tokio::join!(rabbit.subscribe(&queue, 1), rabbit.close());
     assert!(subscribed.is_err());
     assert!(began.elapsed() < bound, "{:?}", began.elapsed());

@@ -1,4 +1,5 @@
-//! Tests of policies that apply to the queues, and of a management API that does not always answer.
+//! Tests of harmful policies on the queues, and of a management API that is unavailable for a
+//! while.
 
 use hookbox_driver::{Broker, OpenError, PublishErrorKind, Readiness, describe};
 use hookbox_driver_rabbitmq::{Options, Rabbit, declare};
@@ -15,10 +16,10 @@ fn watched(world: &World, api: &Api) -> Options {
     options
 }
 
-/// Waits until the API was asked this many more times.
+/// Waits until the API has received this many more requests for policies.
 async fn until_asked(api: &Api, times: u64) {
     let enough = api.asked() + times;
-    eventually("it is asked", PATIENCE, async || {
+    eventually("the API receives the requests", PATIENCE, async || {
         let asked = api.asked();
         (asked >= enough).then_some(()).ok_or(asked)
     })
@@ -47,11 +48,11 @@ async fn a_start_that_cannot_ask_for_policies_waits() {
     let refused = declare(&watched(&world, &api)).await.unwrap_err();
     assert!(matches!(refused, OpenError::Topology(_)), "{refused:?}");
     assert_eq!(world.waiting(&world.queue()).await, None);
-    // A policy that sets what hookbox declares is harmless.
+    // A policy that sets the same value as hookbox's declaration is harmless.
     api.set(Says::Policy(r#"{"overflow":"reject-publish"}"#));
     let rabbit = open(watched(&world, &api)).await;
     rabbit.close().await;
-    // A command that only reads does not wait for the API.
+    // If the API is unavailable, a command that only reads must open all the same.
     api.set(Says::Nothing);
     let mut looking = watched(&world, &api);
     looking.reads_only = true;
@@ -69,11 +70,15 @@ async fn findings_are_kept_while_the_check_fails() {
     let why = until_not_ready(&rabbit).await;
     assert!(why.contains("sets max-length on the queue"), "{why}");
     api.set(Says::Nothing);
-    // After each of these checks, the driver could become ready by mistake.
+    // While the API is unavailable, the policy still counts, so the driver must not become ready
+    // after any of these checks.
     let until = api.asked() + 3;
     while api.asked() < until {
         let now = rabbit.readiness();
-        assert!(matches!(now, Readiness::NotReady { .. }), "it came back");
+        assert!(
+            matches!(now, Readiness::NotReady { .. }),
+            "the driver must stay not ready"
+        );
         let published = rabbit.publish(&[route()], &batch("dropped")).await;
         assert_eq!(published.unwrap_err().kind, PublishErrorKind::Unavailable);
     }
@@ -86,7 +91,8 @@ async fn findings_are_kept_while_the_check_fails() {
     world.finish().await;
 }
 
-/// The failure is logged once, and the recovery is logged.
+/// While the API is unavailable, the driver must stay ready. The failure must be logged once, and
+/// the recovery as well.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_unavailable_management_api_stops_nothing_and_is_logged() {
     if !alone("overlay::an_unavailable_management_api_stops_nothing_and_is_logged") {
@@ -102,7 +108,7 @@ async fn an_unavailable_management_api_stops_nothing_and_is_logged() {
     assert_eq!(
         logged(),
         0,
-        "a single failed check must not be logged: {}",
+        "the failure of one or two checks must not be logged: {}",
         log.said()
     );
     until_asked(&api, 4).await;

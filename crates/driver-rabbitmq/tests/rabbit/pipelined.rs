@@ -1,5 +1,6 @@
-//! Tests of what the broker itself closes while many publishes are under way: a connection, and the
-//! channel of a message that it does not accept.
+//! Tests what happens when the broker closes something while many publishes are under way: the
+//! whole connection, or the channel over which a message is published that is too large for the
+//! broker. No publish may succeed whose message is not in the queue.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -13,16 +14,19 @@ use crate::world::{
     PATIENCE, World, all_are_there, batch, eventually, route, subscribe, until_ready,
 };
 
-/// The number of concurrent publishes: two full rounds of a channel.
+/// The number of concurrent publishes: as many as fit into two full rounds of one channel.
 const PIPELINED: usize = 64;
 
-/// The largest message in bytes that the broker accepts; one more byte closes the channel.
+/// The largest message that this test's broker accepts, in bytes. For a larger message, the broker
+/// closes the channel.
 const MESSAGE_MAX: usize = 65_536;
 
-/// The number of rounds in which a channel is closed, each with the large message at another place.
+/// How often the test makes the broker close a channel. Each time, another one of the concurrent
+/// messages is too large.
 const CLOSED_CHANNELS: usize = 8;
 
-/// The text in RabbitMQ's log when it closes a channel for a large message (406).
+/// What RabbitMQ writes into its log when it closes a channel because of a message that is too
+/// large (code 406).
 const TOO_LARGE: &str = "precondition_failed: message size";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -36,7 +40,7 @@ async fn what_the_broker_closes_under_64_publishes_accepts_nothing_that_is_not_t
     let server = connections_are_closed(&rabbit, server).await;
     assert!(
         !world.raw.status().connected(),
-        "close_all_connections must also close the test's own connection"
+        "close_all_connections must have closed the test's own connection as well"
     );
     rabbit.close().await;
     world.connect_again().await;
@@ -44,7 +48,8 @@ async fn what_the_broker_closes_under_64_publishes_accepts_nothing_that_is_not_t
     drop(server);
 }
 
-/// Publishes rounds with one message that is too large for the broker, each time at another place.
+/// Publishes [`PIPELINED`] messages several times. Each time, another one of them is too large for
+/// the broker.
 async fn channels_are_closed(rabbit: &Rabbit, log: &Path) {
     let mut neighbour = subscribe(rabbit, Queue::Route(route())).await;
     let mut accepted = HashSet::new();
@@ -71,12 +76,12 @@ async fn channels_are_closed(rabbit: &Rabbit, log: &Path) {
     until_ready(rabbit).await;
     rabbit.publish(&[route()], &batch("next")).await.unwrap();
     accepted.insert("next".to_owned());
-    // The neighbour's connection stayed open, so its subscription still delivers.
+    // The subscription's connection must have stayed open, so that the subscription still delivers.
     all_are_there(&mut *neighbour, accepted).await;
     neighbour.close().await;
 }
 
-/// Publishes while an operator closes all connections.
+/// Publishes again and again while an operator closes all connections.
 async fn connections_are_closed(rabbit: &Rabbit, server: RabbitmqServer) -> RabbitmqServer {
     let closing = tokio::task::spawn_blocking(move || {
         server
@@ -100,7 +105,7 @@ async fn connections_are_closed(rabbit: &Rabbit, server: RabbitmqServer) -> Rabb
     })
     .await;
     accepted.insert("after".to_owned());
-    let mut subscription = eventually("it subscribes again", PATIENCE, async || {
+    let mut subscription = eventually("the driver subscribes again", PATIENCE, async || {
         rabbit
             .subscribe(&Queue::Route(route()), 500)
             .await
@@ -116,8 +121,8 @@ fn text(prefix: &str, number: usize) -> String {
     format!("{prefix}, number {number}")
 }
 
-/// Publishes this many messages at once, with one too large if `large` is set. Returns the texts of
-/// the accepted ones, and why the others were refused.
+/// Publishes [`PIPELINED`] messages at once; the message with the number `large`, if any, is too
+/// large for the broker. Returns the texts of the accepted messages, and the errors of the others.
 async fn pipelined(
     rabbit: &Rabbit,
     prefix: &str,

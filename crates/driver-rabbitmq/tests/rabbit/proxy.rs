@@ -1,4 +1,4 @@
-//! A TCP proxy in front of the broker. It loses the traffic that a test wants to be lost.
+//! A TCP proxy in front of the broker. It drops the traffic that a test wants to be lost.
 
 use std::io;
 use std::time::Duration;
@@ -8,15 +8,15 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-/// What the proxy does with the traffic that it reads.
+/// What the proxy does with the traffic between the driver and the broker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
     Pass,
     /// Drops all traffic in both directions, and closes no connection.
     Hole,
-    /// Forwards everything to the broker, and nothing back.
+    /// Forwards everything from the driver to the broker, and drops what the broker answers.
     LoseAnswers,
-    /// Closes every connection, old and new.
+    /// Closes all connections, and each new one at once.
     Cut,
     /// Forwards everything, with the broker's answers delayed by this time.
     Late(Duration),
@@ -81,13 +81,14 @@ async fn accept(
     }
 }
 
-/// Returns what to do with bytes that were just read. Bytes from before a change of the mode may be
-/// read after it, and then the new mode applies.
+/// Returns what to do with bytes that were just read. If the mode changed after the bytes were sent
+/// and before they were read, the new mode applies to them.
 fn now(mode: &watch::Receiver<Mode>) -> Mode {
     *mode.borrow()
 }
 
-/// Forwards the traffic of one connection until either side or the test closes it.
+/// Forwards the traffic between one client and the broker until either of them closes the
+/// connection, or the mode becomes [`Mode::Cut`].
 async fn pair(
     mut client: TcpStream,
     mut server: TcpStream,

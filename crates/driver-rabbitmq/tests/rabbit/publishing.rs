@@ -1,4 +1,4 @@
-//! Tests of publishing to a queue that another client has deleted.
+//! Tests of publishing to queues that another client has deleted or replaced.
 
 use std::time::Duration;
 
@@ -11,15 +11,15 @@ use crate::world::{
     PATIENCE, World, batch, eventually, open, route, take, until_not_ready, until_ready,
 };
 
-/// The promised time within which a deleted or replaced queue is named.
+/// The time within which the driver promises to name a deleted or replaced queue.
 const NAMED_WITHIN: Duration = Duration::from_secs(5);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_deleted_queue_is_never_ok_until_it_is_declared() {
     let world = World::new().await;
     let rabbit = world.open().await;
-    // The driver also checks its queues without a publish. If that check came first, nothing was
-    // published.
+    // The driver also checks its queues when nothing is published. If such a check found the
+    // deleted queue first, the message was not sent, so the test tries again.
     while publish_into_nothing(&world, &rabbit).await != PublishErrorKind::Unroutable {
         assert_eq!(world.declare_missing().await, [world.queue()]);
         until_ready(&rabbit).await;
@@ -41,8 +41,8 @@ async fn a_deleted_queue_is_never_ok_until_it_is_declared() {
     world.finish().await;
 }
 
-/// Publishes to a queue that was just deleted, and returns the error. Checks that readiness reports
-/// the reason.
+/// Deletes the queue, publishes to it, and returns the kind of the error. Also checks that
+/// readiness names the missing queue.
 async fn publish_into_nothing(world: &World, rabbit: &Rabbit) -> PublishErrorKind {
     rabbit.publish(&[route()], &batch("before")).await.unwrap();
     assert_eq!(world.delete(&world.queue()).await, 1);
@@ -60,7 +60,7 @@ async fn publish_into_nothing(world: &World, rabbit: &Rabbit) -> PublishErrorKin
     kind
 }
 
-/// Waits until readiness names the queue as missing.
+/// Waits until readiness reports this queue as missing.
 async fn until_missing(rabbit: &Rabbit, queue: &str) {
     let began = Instant::now();
     loop {
@@ -75,7 +75,8 @@ async fn until_missing(rabbit: &Rabbit, queue: &str) {
     }
 }
 
-/// The queue is named although nothing is published and readiness is not read.
+/// The driver must name the queue although nothing is published and the test does not read the
+/// readiness meanwhile.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_queue_that_is_deleted_or_replaced_is_named_within_five_seconds() {
     let world = World::new().await;
@@ -96,9 +97,10 @@ async fn a_queue_that_is_deleted_or_replaced_is_named_within_five_seconds() {
     world.delete(&world.queue()).await;
     world.declare(&world.queue(), &[]).await;
     let began = Instant::now();
-    // A check between the two changes may have found the queue missing.
+    // A check that ran between the deletion and the new declaration may have found the queue
+    // missing, so the test waits for the next check.
     eventually(
-        "readiness names the queue as a different one",
+        "readiness reports that the queue differs from its declaration",
         PATIENCE,
         async || {
             let readiness = rabbit.readiness();
@@ -120,7 +122,7 @@ async fn a_queue_that_is_deleted_or_replaced_is_named_within_five_seconds() {
     assert_eq!(
         world.waiting(&world.queue()).await,
         Some(0),
-        "the driver must leave the other queue unchanged"
+        "the driver must not publish into the queue that replaced its own"
     );
     rabbit.close().await;
     world.finish().await;
@@ -140,7 +142,8 @@ async fn of_a_batch_for_two_queues_one_missing_is_not_ok() {
     assert_eq!(published.unwrap_err().kind, PublishErrorKind::Unroutable);
     declare(&options).await.unwrap();
     until_ready(&rabbit).await;
-    // One of the two queues has stored the message: an error does not mean that nothing was stored.
+    // The queue that existed has stored the message. An error of a publish does not mean that no
+    // queue has stored it.
     take(&rabbit, "half").await;
     rabbit.close().await;
     world.finish().await;

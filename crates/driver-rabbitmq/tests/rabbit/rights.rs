@@ -1,5 +1,5 @@
-//! Tests of missing rights: the error names the command that grants the right, and the driver is
-//! not ready meanwhile.
+//! Tests of missing rights. The error must name the command that grants the right, and the driver
+//! must not be ready until the right is granted.
 
 use std::process::Command;
 
@@ -11,7 +11,8 @@ use hookbox_testkit::servers::RabbitmqServer;
 
 use crate::world::{PATIENCE, World, batch, eventually, next, route, subscribe, take, until_ready};
 
-/// How many reads of readiness must all return not ready, a few milliseconds apart.
+/// How often the test reads the readiness, a few milliseconds apart. Every read must return that
+/// the driver is not ready.
 const LOOKS: usize = 600;
 
 fn permit(server: &RabbitmqServer, configure: &str, write: &str, read: &str) {
@@ -28,7 +29,8 @@ fn permit(server: &RabbitmqServer, configure: &str, write: &str, read: &str) {
         .unwrap();
 }
 
-/// Runs the command that the text names, as an operator who pastes it.
+/// Runs the `rabbitmqctl` command that an error text names, split into words by a shell, as if an
+/// operator had pasted it.
 fn run_the_remedy(server: &RabbitmqServer, why: &str) {
     let (_, command) = why.split_once("run `rabbitmqctl ").unwrap();
     let (command, _) = command.split_once('`').unwrap();
@@ -41,16 +43,17 @@ fn run_the_remedy(server: &RabbitmqServer, why: &str) {
     server.ctl(&words).unwrap();
 }
 
-/// Returns the text of a refused start.
+/// Opens the driver, which must be refused, and returns the text of the error.
 async fn refused(options: Options) -> String {
     match Rabbit::open(options).await {
         Err(error @ OpenError::Refused { .. }) => describe(&error),
         Err(error) => panic!("{error:?}"),
-        Ok(_) => panic!("it opened"),
+        Ok(_) => panic!("opening must be refused, but the driver opened"),
     }
 }
 
-/// Tests the errors for limits that are reached. Each names the command that raises the limit.
+/// Tests the errors when a limit of RabbitMQ is reached. Each error must name the command that
+/// raises the limit.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_limit_that_is_reached_is_named_with_the_command_that_raises_it() {
     let server = RabbitmqServer::start().unwrap();
@@ -63,12 +66,14 @@ async fn a_limit_that_is_reached_is_named_with_the_command_that_raises_it() {
         let words = ["set_vhost_limits", "-p", "/", limit];
         server.ctl(&words).unwrap();
     };
-    // The test itself has one connection.
+    // The test itself has one connection open, so a limit of one connection leaves none for the
+    // driver.
     let by_vhost = "set_vhost_limits -p '/'";
     let by_user = "set_user_limits 'hookbox'";
     let mut options = world.options();
     options.publish_channels = 8;
-    // One channel is too few to check the queues, and six are too few to publish.
+    // With one channel the driver cannot check the queues. With six channels it can check them, but
+    // cannot open its publishing channels.
     for (limit, limited, number, raise) in [
         (&vhost as &dyn Fn(&str), "max-connections", 1, by_vhost),
         (&user as &dyn Fn(&str), "max-connections", 1, by_user),
@@ -131,7 +136,7 @@ async fn what_an_account_may_not_do_is_named_with_the_command_that_grants_it() {
     let error = declare(&world.options()).await.unwrap_err();
     assert_eq!(describe(&error), why);
     run_the_remedy(&server, &why);
-    // The user needs no further right.
+    // The rights that the command has granted must suffice for declaring, publishing and consuming.
     world.delete(&world.queue()).await;
     assert_eq!(world.declare_missing().await, [world.queue()]);
     let rabbit = Rabbit::open(world.options()).await.unwrap();
@@ -155,7 +160,8 @@ async fn what_an_account_may_not_do_is_named_with_the_command_that_grants_it() {
     world.finish().await;
 }
 
-/// The queues exist, and nothing can be published. A new connection is no better than the old one.
+/// All queues exist, but the user may not publish. The driver must not become ready by connecting
+/// again, because a new connection has the same rights.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_the_right_to_publish_it_is_not_ready_until_that_is_granted() {
     let server = RabbitmqServer::start().unwrap();
@@ -177,7 +183,7 @@ async fn without_the_right_to_publish_it_is_not_ready_until_that_is_granted() {
     .await;
     let published = rabbit.publish(&[route()], &batch("refused")).await;
     assert_eq!(published.unwrap_err().kind, PublishErrorKind::Unavailable);
-    // Another start must be refused as well.
+    // A process that starts now must be refused as well.
     let started = refused(world.options()).await;
     run_the_remedy(&server, &started);
     until_ready(&rabbit).await;
@@ -186,7 +192,7 @@ async fn without_the_right_to_publish_it_is_not_ready_until_that_is_granted() {
     assert_eq!(
         world.waiting(&world.queue()).await,
         Some(0),
-        "no probe may reach a queue"
+        "no probe message may be in the route's queue"
     );
     rabbit.close().await;
     permit(&server, ".*", ".*", ".*");
@@ -205,18 +211,23 @@ async fn what_rejects_everything_for_seconds_is_not_ready_until_a_publish_is_con
     ]
     .concat();
     server.ctl(&full).unwrap();
-    let why = eventually("it rejects everything", PATIENCE, async || {
-        match rabbit.publish(&[route()], &batch("one more")).await {
-            Err(error) => assert_eq!(error.kind, PublishErrorKind::Rejected, "{error:?}"),
-            // The publishes continue until the queue is full.
-            Ok(()) => assert_eq!(rabbit.readiness(), Readiness::Ready),
-        }
-        why_refused(&rabbit)
-    })
+    let why = eventually(
+        "readiness reports that every publish is rejected",
+        PATIENCE,
+        async || {
+            match rabbit.publish(&[route()], &batch("one more")).await {
+                Err(error) => assert_eq!(error.kind, PublishErrorKind::Rejected, "{error:?}"),
+                // The queue is not full yet, so the publishes continue.
+                Ok(()) => assert_eq!(rabbit.readiness(), Readiness::Ready),
+            }
+            why_refused(&rabbit)
+        },
+    )
     .await;
     assert!(why.contains("rejects every publish"), "{why}");
     server.ctl(&["clear_policy", "theirs"]).unwrap();
-    // The driver is not ready, and only the next publish finds out that the queue has room.
+    // The driver is still not ready. Only a publish can find out that the queue accepts messages
+    // again.
     eventually("a publish is accepted", PATIENCE, async || {
         rabbit.publish(&[route()], &batch("room again")).await
     })
@@ -229,7 +240,8 @@ async fn what_rejects_everything_for_seconds_is_not_ready_until_a_publish_is_con
     world.finish().await;
 }
 
-/// Returns why the driver is not ready, if it is because of a refusal; otherwise the readiness.
+/// Returns the reason if the driver is not ready because the broker refuses; otherwise returns the
+/// readiness as an error.
 fn why_refused(rabbit: &Rabbit) -> Result<String, Readiness> {
     match rabbit.readiness() {
         Readiness::NotReady {

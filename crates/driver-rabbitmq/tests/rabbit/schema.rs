@@ -1,12 +1,13 @@
-//! The committed topology must equal the one that the driver declares.
+//! The topology in the repository (`schemas/topology.json`) must equal the one that the driver
+//! declares.
 
 use hookbox_driver_rabbitmq::{Argument, topology};
 use serde_json::{Map, Value, json};
 
 const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../schemas/topology.json");
 
-/// Returns the topology as JSON. The keys are in alphabetical order, with each setting of
-/// serde_json.
+/// Returns the topology as JSON. The keys are in alphabetical order, so that the text does not
+/// depend on features of serde_json.
 fn dump() -> String {
     let routes = ["scores", "unrouted"].map(|route| route.parse().unwrap());
     let queues: Vec<Value> = topology(&"production".parse().unwrap(), &routes)

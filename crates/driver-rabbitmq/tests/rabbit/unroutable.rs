@@ -1,4 +1,5 @@
-//! Tests messages that no queue takes, among many messages that one does take.
+//! Tests that publishing an unroutable message never succeeds, even among many messages that are
+//! published at the same time and have a queue.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -8,20 +9,21 @@ use hookbox_event::RouteName;
 
 use crate::world::{World, all_are_there, batch, route, subscribe, until_ready};
 
-/// The number of messages that all channels send before they wait for confirms. A return ends the
-/// connection, so a round is not much longer than what one connection takes.
+/// The number of messages that are published at once in one round of the test. A returned message
+/// ends the connection, so a larger round would not test more.
 const ROUND: usize = 128;
 
-/// The least number of rounds, each over new connections: 6,400 messages. The test shows something
-/// only if messages of each kind were returned, and two kinds were accepted.
+/// The least number of rounds, each over new connections: 6,400 messages. The test proves something
+/// only if enough messages were returned and enough others were accepted.
 const ROUNDS: usize = 50;
 
-/// Rounds at most.
+/// The most rounds until enough messages were returned and accepted.
 const ROUNDS_MAX: usize = 10 * ROUNDS;
 
-/// Returns arrive between the confirms of other messages, and must not be attributed to those (H2).
-/// One message in sixteen goes to no queue, or to two of which one exists, each time at other
-/// places.
+/// When a message is unroutable, the broker returns it between the confirms of other messages, and
+/// the return must not be attributed to one of those (H2). One message in sixteen is published to
+/// no existing queue, or to two queues of which one exists. In each round, other messages are
+/// chosen.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn among_thousands_of_good_messages_no_unroutable_one_is_ever_ok() {
     let world = World::new().await;
@@ -30,7 +32,8 @@ async fn among_thousands_of_good_messages_no_unroutable_one_is_ever_ok() {
     let mut accepted = HashSet::new();
     let mut refused = BTreeMap::<&str, usize>::new();
     let unroutable = PublishErrorKind::Unroutable.as_str();
-    // How much of a round is answered before a return ends its connection depends on the machine.
+    // How many messages of a round are answered before a return ends the connection depends on the
+    // machine, so the number of rounds is not fixed.
     let is_enough = |round: usize, accepted: usize, refused: &BTreeMap<&str, usize>| {
         let returned = refused.get(unroutable).copied().unwrap_or(0);
         round >= ROUNDS && returned >= ROUNDS && accepted >= ROUNDS * 2

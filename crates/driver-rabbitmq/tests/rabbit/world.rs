@@ -1,4 +1,5 @@
-//! A separate environment for one test, batches, and a second connection to the broker.
+//! What the tests share: a separate environment for each test with its own queues, messages, and a
+//! second connection to the broker.
 
 use std::collections::HashSet;
 use std::fmt::Debug;
@@ -15,7 +16,7 @@ use tokio::time::{Instant, timeout};
 
 const URL: &str = "HOOKBOX_TEST_AMQP_URL";
 
-/// The longest wait for what must happen. Only a failing test takes this long.
+/// How long a test waits for something that must happen. Only a failing test waits this long.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Returns the test server's URL.
@@ -26,7 +27,7 @@ pub fn url() -> String {
 
 pub struct World {
     pub environment: EnvironmentName,
-    /// A connection other than the driver's.
+    /// A connection of the test's own, which the driver does not use.
     pub raw: Connection,
     url: String,
     routes: Vec<RouteName>,
@@ -38,12 +39,12 @@ impl World {
         Self::at(&url(), vec![route()]).await
     }
 
-    /// Returns a world with several routes.
+    /// Creates an environment with these routes on the shared test server.
     pub async fn with(routes: Vec<RouteName>) -> Self {
         Self::at(&url(), routes).await
     }
 
-    /// Returns a world on a server that only this test uses.
+    /// Creates an environment on a server that only this test uses.
     pub async fn on(url: &str) -> Self {
         Self::at(url, vec![route()]).await
     }
@@ -60,7 +61,7 @@ impl World {
         }
     }
 
-    /// Connects again after the broker has closed the connection.
+    /// Opens the test's own connection again, after the broker has closed it.
     pub async fn connect_again(&mut self) {
         self.raw = connect(&self.url).await;
     }
@@ -79,7 +80,7 @@ impl World {
         declare(&self.options()).await.unwrap().declared
     }
 
-    /// Returns the name of the route's queue, as operators see it.
+    /// Returns the full name of the route's queue at the broker.
     pub fn queue(&self) -> String {
         format!("hookbox.{}.route.{}", self.environment, route())
     }
@@ -89,7 +90,7 @@ impl World {
         format!("hookbox.{}.dead", self.environment)
     }
 
-    /// Declares a queue as another client would.
+    /// Declares a queue over the test's own connection, as another client would.
     pub async fn declare(&self, name: &str, arguments: &[(&str, AMQPValue)]) {
         let mut table = FieldTable::default();
         for (key, value) in arguments {
@@ -130,7 +131,7 @@ impl World {
         }
     }
 
-    /// Deletes the queues, and proves that none is left.
+    /// Deletes the queues, and checks that none of them is left.
     pub async fn finish(mut self) {
         delete_topology(&self.options()).await.unwrap();
         let queues = topology(&self.environment, &self.routes).queues;
@@ -143,7 +144,7 @@ impl World {
     }
 }
 
-/// Removes the queues of a failing test, too.
+/// Deletes the queues of a test that failed before [`World::finish`].
 impl Drop for World {
     fn drop(&mut self) {
         if self.finished {
@@ -184,7 +185,7 @@ pub fn route() -> RouteName {
     "scores".parse().unwrap()
 }
 
-/// Returns a message with this text; the driver does not read the content.
+/// Returns a batch whose bytes are this text. The driver does not read the content.
 pub fn batch(text: &str) -> Batch {
     Batch {
         topic: "provider.thing.happened".parse().unwrap(),
@@ -205,7 +206,7 @@ pub async fn next(subscription: &mut dyn Subscription) -> Delivery {
         .unwrap()
 }
 
-/// Takes the one message that must arrive, and acknowledges it.
+/// Receives one message from the route's queue, which must have this text, and acknowledges it.
 pub async fn take(rabbit: &Rabbit, text: &str) {
     let mut subscription = subscribe(rabbit, Queue::Route(route())).await;
     let delivery = next(&mut *subscription).await;
@@ -214,7 +215,8 @@ pub async fn take(rabbit: &Rabbit, text: &str) {
     subscription.close().await;
 }
 
-/// Takes and acknowledges messages until all of these have arrived. Others may be among them.
+/// Receives and acknowledges messages until all of these texts have arrived. Other messages may
+/// arrive in between.
 pub async fn all_are_there(subscription: &mut dyn Subscription, mut texts: HashSet<String>) {
     while !texts.is_empty() {
         let delivery = next(subscription).await;
@@ -233,8 +235,8 @@ pub async fn until_ready(rabbit: &Rabbit) {
     .await;
 }
 
-/// Waits until the driver is not ready, with frequent reads, because a driver that recovers at once
-/// is not ready only for a moment.
+/// Waits until the driver is not ready, and returns the reason. It reads the readiness every few
+/// milliseconds, because a driver that recovers at once is not ready only for a moment.
 pub async fn until_not_ready(rabbit: &Rabbit) -> String {
     eventually("the driver is not ready", PATIENCE, async || {
         match rabbit.readiness() {
@@ -245,7 +247,8 @@ pub async fn until_not_ready(rabbit: &Rabbit) -> String {
     .await
 }
 
-/// Waits until a condition holds; fails with the last state that it saw when that takes too long.
+/// Waits until `look` returns `Ok`. If that takes longer than `patience`, it panics with the last
+/// error.
 pub async fn eventually<T, E: Debug>(
     what: &str,
     patience: Duration,
