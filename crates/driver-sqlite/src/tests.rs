@@ -1,5 +1,5 @@
-//! Tests of the driver on real files. Each test has its own folder, and proves at its end that
-//! every connection is closed (SQLite then removes its log) and the folder is gone.
+//! Tests of the driver on real files. Each test has a folder of its own. At its end it checks that
+//! every connection is closed (then SQLite has removed its log) and that the folder is gone.
 
 #![allow(clippy::unwrap_used)]
 
@@ -38,10 +38,11 @@ use tokio::time::{Instant, interval, timeout};
 
 use crate::{Options, Sqlite, migrate};
 
-/// A time limit that is longer than any wait of these tests, even on a busy machine.
+/// The time limit for every wait of these tests. No wait takes this long, even on a busy machine,
+/// unless something is wrong.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A folder with one SQLite file, for one test.
+/// The surroundings of one test: a folder with one SQLite file.
 struct World {
     folder: PathBuf,
 }
@@ -75,7 +76,8 @@ impl World {
         Sqlite::open(options).await.unwrap()
     }
 
-    /// Opens a connection outside the driver, for reading and for sabotage.
+    /// Opens a connection that the driver does not know, by which a test reads and changes the
+    /// file.
     async fn meddle(&self) -> SqliteConnection {
         SqliteConnectOptions::new()
             .filename(self.path())
@@ -85,7 +87,7 @@ impl World {
             .unwrap()
     }
 
-    /// Returns the number that a query reads from the file.
+    /// Returns the number that a query reads from the file, over a connection outside the driver.
     async fn number(&self, question: &'static str) -> i64 {
         let mut connection = self.meddle().await;
         let number = sqlx::query_scalar(question)
@@ -96,7 +98,7 @@ impl World {
         number
     }
 
-    /// Runs a statement outside the driver.
+    /// Runs a statement over a connection outside the driver.
     async fn execute(&self, statement: &'static str) {
         let mut connection = self.meddle().await;
         sqlx::raw_sql(statement)
@@ -106,7 +108,7 @@ impl World {
         connection.close().await.unwrap();
     }
 
-    /// Takes the write lock, as another process would that is stuck.
+    /// Takes the write lock and keeps it, as another process that is stuck would do.
     async fn lock(&self) -> SqliteConnection {
         let mut connection = self.meddle().await;
         sqlx::raw_sql("BEGIN IMMEDIATE")
@@ -116,7 +118,7 @@ impl World {
         connection
     }
 
-    /// Proves that the test left no connection and no file.
+    /// Checks that no connection to the file is open, and removes the folder.
     async fn end(self) {
         let log = self.folder.join("hookbox.db-wal");
         eventually("every connection is closed", async || !log.exists()).await;
@@ -127,14 +129,15 @@ impl World {
 
 impl Drop for World {
     fn drop(&mut self) {
-        // Files remain only after a failed test.
+        // After a failed test the folder still exists and is removed here.
         let _ = std::fs::remove_dir_all(&self.folder);
     }
 }
 
 fn options(path: &Path) -> Options {
     let mut options = Options::new(path, "test".parse().unwrap(), vec![route("a"), route("b")]);
-    // The time is longer than a sync on a slow disk, so that a slow disk does not fail the tests.
+    // These limits are longer than a sync on a slow disk, so that a slow disk does not fail the
+    // tests.
     options.busy_timeout = Duration::from_secs(3);
     options.writer_wait = Duration::from_secs(5);
     options.lease = Duration::from_secs(3);
@@ -142,7 +145,7 @@ fn options(path: &Path) -> Options {
     options
 }
 
-/// Sets short waits for a lock that another process holds.
+/// Shortens the time for which a call waits while another process holds the lock.
 fn impatient(options: &mut Options) {
     options.busy_timeout = Duration::from_millis(300);
 }
@@ -156,7 +159,7 @@ fn envelope(n: u64) -> Envelope {
     another_receipt(n, 0)
 }
 
-/// Returns another receipt of the `n`th event.
+/// Returns a receipt of the `n`th event that differs from its other receipts only by its ids.
 fn another_receipt(n: u64, receipt: u8) -> Envelope {
     let source: SourceName = "begini".parse().unwrap();
     let body = format!("{{\"n\":{n}}}");
@@ -180,7 +183,7 @@ fn another_receipt(n: u64, receipt: u8) -> Envelope {
     }
 }
 
-/// Returns a receipt of the `n`th event with another body.
+/// Returns a receipt with the id of the `n`th event and with another body.
 fn contradicting(n: u64) -> Envelope {
     let mut envelope = another_receipt(n, 99);
     envelope.body = "{\"n\":\"other\"}".into();
@@ -210,8 +213,8 @@ async fn next(subscription: &mut Box<dyn Subscription>) -> Delivery {
         .unwrap()
 }
 
-/// Takes and acknowledges messages until these events have arrived, and returns how many messages
-/// there were.
+/// Receives and acknowledges messages until each of these events has arrived. Returns the number of
+/// messages.
 async fn drain(
     subscription: &mut Box<dyn Subscription>,
     wanted: impl Iterator<Item = u64>,
@@ -229,7 +232,8 @@ async fn drain(
     messages
 }
 
-/// Waits until a condition holds; fails with the condition's name when that takes too long.
+/// Waits until a condition holds. After [`PATIENCE`] it panics with `what`, the name of the
+/// condition.
 async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
     let started = Instant::now();
     let mut look = interval(Duration::from_millis(5));
@@ -242,7 +246,7 @@ async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
     }
 }
 
-/// Claims, settles as done and commits; returns the results of the claims.
+/// Claims events, settles them as done and commits. Returns the results of the claims.
 async fn process(store: &Sqlite, on: &str, envelopes: &[&Envelope]) -> Vec<Claimed> {
     let route = route(on);
     let mut tx = store.begin().await.unwrap();
@@ -269,7 +273,7 @@ async fn process(store: &Sqlite, on: &str, envelopes: &[&Envelope]) -> Vec<Claim
     claimed
 }
 
-/// Returns what a claim would return now, and rolls the claim back.
+/// Returns what claiming this envelope would return now. The claim is rolled back.
 async fn would_claim(store: &Sqlite, on: &str, envelope: &Envelope) -> Claimed {
     let mut tx = store.begin().await.unwrap();
     let claimed = store.claim(&mut tx, &route(on), &[envelope]).await.unwrap();
@@ -277,7 +281,7 @@ async fn would_claim(store: &Sqlite, on: &str, envelope: &Envelope) -> Claimed {
     claimed[0]
 }
 
-/// Records a failed attempt.
+/// Records a failed attempt of the event on route `a`.
 async fn fail(store: &Sqlite, envelope: &Envelope, attempt: u32, then: Then) -> Recorded {
     let failure = Failure {
         route: &route("a"),
@@ -293,7 +297,7 @@ async fn fail(store: &Sqlite, envelope: &Envelope, attempt: u32, then: Then) -> 
     store.fail(&failure).await.unwrap()
 }
 
-/// Confirms every retry, and records it.
+/// A `Republish` that reports every retry as confirmed without publishing it, and records it.
 #[derive(Default)]
 struct Confirming(std::sync::Mutex<Vec<DueRetry>>);
 
@@ -305,22 +309,22 @@ impl Republish for Confirming {
     }
 }
 
-/// Takes due retries without publishing them, and returns them.
+/// Returns the retries that are due. They are marked as queued, but not published.
 async fn requeue(store: &Sqlite) -> Vec<DueRetry> {
     let confirming = Confirming::default();
     store.requeue_due(100, &confirming).await.unwrap();
     confirming.0.into_inner().unwrap()
 }
 
-/// Closes the driver, as a process does that ends in an orderly way.
+/// Closes the driver as a process that ends in an orderly way does.
 async fn close(driver: Sqlite) {
     Broker::close(&driver).await;
 }
 
-/// The statement that creates a table of a handler.
+/// The statement that creates the table to which the handlers of these tests write.
 const MAKE_EFFECTS: &str = "CREATE TABLE IF NOT EXISTS effects (n INTEGER PRIMARY KEY) STRICT";
 
-/// Writes one row, as a handler does.
+/// Writes one row in the transaction, as a handler does.
 async fn effect(store: &Sqlite, tx: &mut crate::Tx, n: i64) -> sqlx::Result<()> {
     sqlx::query("INSERT INTO effects (n) VALUES (?1)")
         .bind(n)

@@ -1,30 +1,33 @@
-//! Handlers that break or end their transaction: this is detected, and a handler whose effects are
-//! committed never runs again.
+//! Handlers that break their transaction or end it themselves. hookbox must detect this, and must
+//! never run a handler again whose effects are committed.
 
 use super::*;
 use hookbox_driver::{ClaimState, CommitError, DeadReason, EventFilter, Ledger};
 
-/// Returns whether a handler has ended its transaction, so that its effects are committed;
-/// otherwise it has broken the transaction.
+/// Returns `true` when the error says that a handler has ended its transaction, so that its effects
+/// are committed, and `false` when it says that a handler has broken its transaction.
 #[track_caller]
 fn has_ended(error: &CommitError) -> bool {
     match error {
         CommitError::EndedByHandler { .. } => true,
         CommitError::BrokenByHandler { .. } => false,
-        CommitError::Fault(fault) => panic!("a fault: {fault:?}"),
+        CommitError::Fault(fault) => {
+            panic!("expected an error of the handler, got a fault: {fault:?}")
+        }
     }
 }
 
 #[tokio::test]
 async fn a_handler_that_ends_the_transaction_is_detected() {
-    // The statements that the handler runs, and whether its claim remains as an orphan.
+    // Each case has the statements that the handler runs, and whether they commit its claim, which
+    // is then an orphan.
     for (ends, orphaned) in [
         ("COMMIT", true),
         ("COMMIT; BEGIN", true),
         ("COMMIT; BEGIN IMMEDIATE; SAVEPOINT other", true),
         ("ROLLBACK", false),
         ("ROLLBACK; BEGIN", false),
-        // The conflict clause rolls back the whole transaction, and the handler swallows the error.
+        // `OR ROLLBACK` rolls back the whole transaction, and the handler ignores the error.
         ("INSERT OR ROLLBACK INTO effects VALUES (7), (7)", false),
     ] {
         let world = World::new();
@@ -56,7 +59,8 @@ async fn a_handler_that_ends_the_transaction_is_detected() {
             world.number("SELECT count(*) FROM effects").await,
             i64::from(orphaned)
         );
-        // Whatever was requested, an event whose effects are committed must not run again.
+        // The failure asks for a retry, but an event whose effects are committed must not run
+        // again.
         let then = Then::Retry {
             after: Duration::ZERO,
         };
@@ -101,9 +105,10 @@ async fn a_retry_that_ends_its_transaction_is_an_orphan_too() {
     assert_eq!(
         store.imbalances(10).await.unwrap().len(),
         3,
-        "all three contradictions must be listed"
+        "expected one contradiction each for the running claim, its retry and its receipt"
     );
-    // A worker that finds the orphan does not know which attempt it was.
+    // A worker that finds the orphan does not know the number of its attempt, so it passes 1. The
+    // store must count the attempt as the second, because it has recorded a first one.
     let then = Then::Dead {
         reason: DeadReason::Orphaned,
     };

@@ -1,4 +1,4 @@
-//! Tests of the broker's promises, within one process.
+//! Tests of the promises of the broker, with one process.
 
 use super::*;
 use hookbox_driver::{FaultKind, PublishErrorKind, Queue, Readiness};
@@ -86,7 +86,7 @@ async fn published_survives_a_restart_of_the_driver() {
 async fn concurrent_publishes_share_commits_and_lose_nothing() {
     let world = World::new();
     let driver = std::sync::Arc::new(world.open().await);
-    // While a transaction holds the writer, all publishes wait, and then share the next
+    // While a transaction holds the writing connection, all publishes wait. Then they share a few
     // transactions.
     let tx = driver.begin().await.unwrap();
     let mut publishing = tokio::task::JoinSet::new();
@@ -95,7 +95,7 @@ async fn concurrent_publishes_share_commits_and_lose_nothing() {
         publishing.spawn(async move { driver.publish(&[route("a")], &batch([n])).await });
     }
     let line = async || driver.shared.jobs.capacity() < driver.shared.jobs.max_capacity() - 90;
-    eventually("the publishes wait", line).await;
+    eventually("most of the 100 publishes wait", line).await;
     driver.rollback(tx).await;
     while let Some(published) = publishing.join_next().await {
         published.unwrap().unwrap();
@@ -129,7 +129,7 @@ async fn publish_answers_within_its_deadline_whatever_holds_the_lock() {
     assert_eq!(error.kind, PublishErrorKind::TimedOut);
     assert!(started.elapsed() < PATIENCE / 2, "{:?}", started.elapsed());
     lock.close().await.unwrap();
-    // The caller of the first publish no longer waits, so that publish is not written.
+    // The caller of the first publish has stopped waiting, so its batch must not be written.
     driver.publish(&[route("a")], &batch([2])).await.unwrap();
     let mut subscription = driver.subscribe(&queue("a"), 4).await.unwrap();
     assert_eq!(drain(&mut subscription, 2..3).await, 1);
@@ -153,7 +153,7 @@ async fn readiness_follows_the_lock_without_a_publish() {
     assert!(matches!(driver.readiness(), Readiness::NotReady { .. }));
     lock.close().await.unwrap();
     let ready = async || driver.readiness() == Readiness::Ready;
-    eventually("the broker is ready again", ready).await;
+    eventually("the broker is ready after the lock was released", ready).await;
     close(driver).await;
     world.end().await;
 }
@@ -162,8 +162,8 @@ async fn readiness_follows_the_lock_without_a_publish() {
 async fn a_full_disk_is_blocked_and_not_accepted() {
     let world = World::new();
     let driver = world.open().await;
-    // SQLite's own page limit causes the same error as a full disk. The limit belongs to the
-    // connection.
+    // SQLite's page limit causes the same error as a full disk. The limit applies to one connection
+    // only.
     let mut tx = driver.begin().await.unwrap();
     let pages: i64 = sqlx::query_scalar("PRAGMA page_count")
         .fetch_one(driver.connection(&mut tx))
@@ -181,7 +181,7 @@ async fn a_full_disk_is_blocked_and_not_accepted() {
     let error = driver.publish(&[route("a")], &large).await.unwrap_err();
     assert_eq!(error.kind, PublishErrorKind::Blocked);
     assert_eq!(world.number("SELECT count(*) FROM messages").await, 0);
-    // The failed publish closed the connection, so the limit is gone with it.
+    // The failed publish has closed its connection, and the limit was set on that connection only.
     driver.publish(&[route("a")], &large).await.unwrap();
     close(driver).await;
     world.end().await;
@@ -213,10 +213,10 @@ async fn a_file_at_its_bound_refuses_until_there_is_room() {
     );
     assert!(matches!(driver.readiness(), Readiness::NotReady { .. }));
     assert_eq!(world.number("SELECT count(*) FROM messages").await, taken);
-    // Messages can be taken from a full file, and that frees space.
+    // Messages of a full file must still be delivered, because acknowledging them frees space.
     let mut subscription = driver.subscribe(&queue("a"), 16).await.unwrap();
     next(&mut subscription).await.ack().await.unwrap();
-    eventually("there is room", async || {
+    eventually("a publish fits into the file", async || {
         driver.publish(&[route("a")], &large).await.is_ok()
     })
     .await;
@@ -303,16 +303,17 @@ async fn prefetch_bounds_messages_in_flight() {
     assert_eq!(
         depths.len(),
         4,
-        "expected the queues of two routes, of dead letters and of accept reports"
+        "expected four queues: of two routes, of dead letters and of accept reports"
     );
-    // In any order: each acknowledgement settles its own message.
+    // The acknowledgements are in another order than the deliveries, and each must settle its own
+    // message.
     in_flight.remove(1).ack().await.unwrap();
     assert_eq!(numbers(&next(&mut subscription).await), [3]);
     in_flight.remove(1).ack().await.unwrap();
     in_flight.remove(0).ack().await.unwrap();
     subscription.close().await;
     eventually(
-        "only the message that was dropped is redelivered",
+        "the seven messages without an acknowledgement return to the queue",
         async || {
             let left = world
                 .number("SELECT count(*) FROM messages WHERE lease_until < 1.5e15")

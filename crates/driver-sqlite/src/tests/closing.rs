@@ -1,4 +1,5 @@
-//! Subscriptions and drivers that close: what is redelivered, and what later calls return.
+//! Subscriptions and drivers are closed while messages are in flight: which messages are
+//! redelivered, and what later calls return.
 
 use super::*;
 use hookbox_driver::{FaultKind, PublishErrorKind, Queue, Readiness};
@@ -23,17 +24,18 @@ async fn closing_a_subscription_returns_messages_in_flight() {
         assert_eq!(numbers(&delivery), [n]);
         assert!(
             !delivery.redelivered,
-            "no consumer received the message before"
+            "no consumer has received the message, so it must not be marked as redelivered"
         );
         delivery.ack().await.unwrap();
     }
-    // A delivery in flight can be settled after its subscription is closed.
+    // A delivery that is in flight when its subscription is closed can still be settled.
     assert!(second.try_next().is_none());
     kept.release().await.unwrap();
     let again = next(&mut second).await;
     assert_eq!(numbers(&again), [0]);
     again.ack().await.unwrap();
-    // Dropping a subscription has the same effect, without waiting for the end.
+    // Dropping a subscription also returns its messages to the queue, but does not wait until this
+    // is written.
     driver.publish(&[route("a")], &batch([9])).await.unwrap();
     let taken = async || {
         world
@@ -41,7 +43,7 @@ async fn closing_a_subscription_returns_messages_in_flight() {
             .await
             == 1
     };
-    eventually("it is taken", taken).await;
+    eventually("the new message is taken", taken).await;
     drop(second);
     let mut third = driver.subscribe(&queue("a"), 1).await.unwrap();
     assert_eq!(drain(&mut third, 9..10).await, 1);
@@ -115,7 +117,7 @@ async fn a_broken_subscription_ends_with_a_fault() {
             .await
             .unwrap()
             .is_err(),
-        "it stays ended"
+        "the subscription must not deliver after its fault"
     );
     subscription.close().await;
     lock.close().await.unwrap();

@@ -1,4 +1,5 @@
-//! The file is deleted, moved, replaced or overwritten while it is open: then nothing is confirmed.
+//! The file is deleted, moved, replaced or overwritten while the driver has it open. From then on,
+//! the driver must not confirm anything.
 
 use std::fs;
 use std::process::Command;
@@ -12,18 +13,17 @@ fn queue() -> Queue {
     Queue::Route(route("a"))
 }
 
-/// Runs a command on the files in a separate process, because closing a file in this process would
-/// drop the locks that SQLite has on it.
+/// Runs a command on the files in another process. If this process opened and closed such a file,
+/// the locks that SQLite has on it here would be dropped.
 fn run(program: &str, arguments: &[&Path]) {
     let done = Command::new(program).args(arguments).status().unwrap();
     assert!(done.success(), "{program} {arguments:?}");
 }
 
-/// Checks that every operation that would confirm something is refused with an error that names the
-/// path.
+/// Checks that every operation that would confirm something returns an error which names the path.
 async fn refuses(driver: &Sqlite, path: &Path, case: &str) {
     let Readiness::NotReady { kind, why } = driver.readiness() else {
-        panic!("{case}: ready")
+        panic!("{case}: the broker must not be ready")
     };
     assert_eq!(kind, NotReadyKind::Storage, "{case}");
     assert!(why.contains(path.to_str().unwrap()), "{case}: {why}");
@@ -141,7 +141,8 @@ async fn a_symlink_that_leads_elsewhere_is_another_file() {
     close(driver).await;
 }
 
-/// The inode stays the same, and SQLite's cached pages would give the old answers.
+/// `cp` changes the content and keeps the inode number, and a query of an open connection could
+/// return the old content from SQLite's cache.
 #[tokio::test]
 async fn a_file_that_is_overwritten_in_its_place_is_found_out() {
     let (one, other) = (World::new(), World::new());
@@ -154,7 +155,11 @@ async fn a_file_that_is_overwritten_in_its_place_is_found_out() {
         let driver = world.open().await;
         run("cp", &[with, &world.path()]);
         let is_refused = async || driver.readiness() != Readiness::Ready;
-        eventually("the driver detects the overwritten file", is_refused).await;
+        eventually(
+            "the driver detects that the file was overwritten",
+            is_refused,
+        )
+        .await;
         refuses(&driver, &world.path(), "overwritten").await;
         close(driver).await;
     }
@@ -173,7 +178,7 @@ async fn a_transaction_that_is_open_meanwhile_is_not_confirmed() {
         .unwrap();
     fs::remove_file(world.path()).unwrap();
     let CommitError::Fault(fault) = driver.commit(tx).await.unwrap_err() else {
-        panic!("the error must not count as the handler's")
+        panic!("the error must be a fault, and not count as a failure of the handler")
     };
     assert_eq!(fault.kind(), FaultKind::Unavailable);
     let said = describe(&fault);
@@ -181,8 +186,8 @@ async fn a_transaction_that_is_open_meanwhile_is_not_confirmed() {
     close(driver).await;
 }
 
-/// What was confirmed before is in the moved file, without its log. Moving the file back is noticed
-/// only by the next start.
+/// All that was confirmed before the move is in the moved file itself, and its log is empty. When
+/// the file is moved back, the driver still refuses it until it is opened anew.
 #[tokio::test]
 async fn a_moved_file_is_whole_and_put_back_at_a_restart() {
     let world = World::new();
@@ -191,7 +196,7 @@ async fn a_moved_file_is_whole_and_put_back_at_a_restart() {
     let elsewhere = world.folder.join("elsewhere.db");
     fs::rename(world.path(), &elsewhere).unwrap();
     let log = world.folder.join("hookbox.db-wal");
-    eventually("the log is empty", async || {
+    eventually("the log of the moved file is empty", async || {
         fs::metadata(&log).is_ok_and(|log| log.len() == 0)
     })
     .await;
@@ -215,8 +220,8 @@ async fn a_moved_file_is_whole_and_put_back_at_a_restart() {
     world.end().await;
 }
 
-/// A spool's confirmed messages reach the broker although its file is gone, and no message is
-/// added.
+/// The file of a spool is deleted. Its confirmed messages must still be delivered, and new ones
+/// must be refused.
 #[tokio::test]
 async fn a_file_of_one_process_is_emptied_where_no_path_leads_to_it() {
     for subscribes_before in [true, false] {

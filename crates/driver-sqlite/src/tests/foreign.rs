@@ -1,10 +1,11 @@
-//! A file that belongs to another program is refused and not changed.
+//! A file that belongs to another program must be refused and not changed.
 
 use super::*;
 use crate::plan;
 use hookbox_driver::OpenError;
 
-/// The statements of another program, and the text of the refusal.
+/// Each case has the statements with which another program has created its file, and a part of the
+/// error that hookbox must return.
 const CASES: [(&str, &str); 4] = [
     (
         "CREATE TABLE _sqlx_migrations (version BIGINT PRIMARY KEY, description TEXT NOT NULL,
@@ -50,8 +51,8 @@ async fn another_programs_file_is_refused_and_not_changed() {
     }
 }
 
-/// Another program's version is higher than any of hookbox's, and must not be taken for a newer
-/// hookbox's.
+/// The number of the other program's migration is higher than all of hookbox's. The error must name
+/// that migration, and not report the schema of a newer hookbox.
 #[tokio::test]
 async fn another_programs_version_is_not_compared() {
     let world = World::new();
@@ -63,7 +64,7 @@ async fn another_programs_version_is_not_compared() {
     world.end().await;
 }
 
-/// Creates a file as another program does.
+/// Creates a file with these statements, as another program does.
 async fn make(world: &World, statements: &'static str) {
     let empty = SqliteConnectOptions::new()
         .filename(world.path())

@@ -1,4 +1,4 @@
-//! Giving up on events: dead letters, conflicts, undecodable bytes, and their replay.
+//! A route gives up on events: dead letters, conflicts and undecodable bytes, and their replay.
 
 use super::*;
 use hookbox_driver::{DeadFilter, DeadReason, Ledger, UndecodableMessage};
@@ -14,8 +14,9 @@ const DEAD: Then = Then::Dead {
 async fn a_failure_that_has_become_a_conflict_meanwhile_is_not_recorded() {
     let world = World::new();
     let store = world.open().await;
-    // The event ran as a fresh one and failed. Before the failure was recorded, another body of the
-    // event was stored. So the next claim returns a conflict, and the config decides what follows.
+    // The first attempt of `conflict` on route `a` failed. Before the failure was recorded, another
+    // body of the same event was stored, here by route `b`. So the failure must not be recorded,
+    // and the next claim returns a conflict.
     process(&store, "b", &[&envelope(1)]).await;
     let conflict = contradicting(1);
     for then in [NOW, DEAD] {
@@ -72,7 +73,7 @@ async fn a_failed_attempt_and_its_dead_letter_appear_together_and_replay_runs_ag
         attempts_before: 2,
     };
     assert_eq!(would_claim(&store, "a", &due[0].envelope).await, granted);
-    // The event dies again: its dead letter keeps one row, in state dead.
+    // The route gives up on the event again. There must still be one dead letter, in state `Dead`.
     assert_eq!(
         fail(&store, &due[0].envelope, 3, DEAD).await,
         Recorded::Recorded
@@ -207,7 +208,8 @@ async fn undecodable_bytes_are_stored_once_and_never_replayed() {
     world.end().await;
 }
 
-/// A `Republish` that lets the retry die and be replayed before its publish is marked.
+/// A `Republish` that is overtaken: before it returns, the event becomes a dead letter and is
+/// replayed. The retry that waits afterwards is a new one with the same attempt number.
 struct Overtaken<'a>(&'a Sqlite);
 
 #[async_trait]

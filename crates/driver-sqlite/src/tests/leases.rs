@@ -1,4 +1,5 @@
-//! Leases: which messages are redelivered and when, and which are not.
+//! Leases of messages: which messages are redelivered when a lease ends, and who may still settle
+//! them.
 
 use super::*;
 use hookbox_driver::{FaultKind, Queue};
@@ -16,9 +17,10 @@ async fn messages_in_flight_at_a_dead_process_are_redelivered() {
     }
     let mut subscription = driver.subscribe(&queue(), 3).await.unwrap();
     let in_flight = next(&mut subscription).await;
-    // The driver is dropped without closing, so nothing is put back, as when the process is killed.
+    // The driver is dropped without being closed, so it returns no messages to the queue, as when
+    // its process is killed.
     drop(driver);
-    eventually("the driver's tasks are gone", async || {
+    eventually("the keeper of the dropped driver has ended", async || {
         timeout(Duration::ZERO, subscription.next())
             .await
             .is_ok_and(|next| next.is_err())
@@ -33,7 +35,7 @@ async fn messages_in_flight_at_a_dead_process_are_redelivered() {
     );
     assert!(
         in_flight.ack().await.is_err(),
-        "an acknowledgement without a keeper must fail"
+        "an acknowledgement must fail after the driver was dropped"
     );
 
     let driver = world.open().await;
@@ -63,14 +65,15 @@ async fn a_lease_is_renewed_while_the_message_is_in_flight() {
     let mut other = there.subscribe(&queue(), 1).await.unwrap();
     let first = world.number("SELECT lease_until FROM messages").await;
     let lease = i64::try_from(here.shared.options.lease.as_micros()).unwrap();
-    // By then, the first lease would have ended twice.
-    eventually("the lease is renewed", async || {
-        world.number("SELECT lease_until FROM messages").await > first + 2 * lease
-    })
+    // This waits until the time at which the first lease would have ended twice.
+    eventually(
+        "renewals have moved the end of the lease by two lengths",
+        async || world.number("SELECT lease_until FROM messages").await > first + 2 * lease,
+    )
     .await;
     assert!(
         other.try_next().is_none(),
-        "a message must not be delivered to two subscriptions"
+        "the other subscription must not get a message that is in flight"
     );
     assert_eq!(world.number("SELECT deliveries FROM messages").await, 1);
     delivery.ack().await.unwrap();
@@ -90,13 +93,14 @@ async fn a_handler_that_holds_the_writer_past_the_lease_keeps_its_message() {
     let mut subscription = here.subscribe(&queue(), 1).await.unwrap();
     let delivery = next(&mut subscription).await;
     let tx = here.begin().await.unwrap();
-    eventually("the lease is over", async || {
+    eventually("the lease has ended", async || {
         world.number("SELECT lease_until FROM messages").await < crate::moment::now()
     })
     .await;
     here.rollback(tx).await;
-    // The renewal is first in the queue for the writer, and no other process could write before it.
-    eventually("the lease is renewed although it was over", async || {
+    // The renewal is the first in the queue for the writing connection, and no other process could
+    // take the message while the transaction held the write lock.
+    eventually("the lease is renewed after its end", async || {
         world.number("SELECT lease_until FROM messages").await > crate::moment::now()
     })
     .await;
@@ -116,12 +120,12 @@ async fn who_lost_the_lease_cannot_settle() {
     driver.publish(&[route("a")], &batch([1])).await.unwrap();
     let mut subscription = driver.subscribe(&queue(), 1).await.unwrap();
     let delivery = next(&mut subscription).await;
-    // Another subscription has taken the message.
+    // This makes another subscription the owner of the message.
     world
         .execute("UPDATE messages SET taken_by = x'11111111111111111111111111111111'")
         .await;
     eventually(
-        "the keeper notices the loss at the next renewal, and takes another message",
+        "the keeper notices that the lease is lost, and takes another message",
         async || {
             driver.publish(&[route("a")], &batch([2])).await.unwrap();
             subscription.try_next().is_some()
@@ -153,7 +157,8 @@ async fn a_late_acknowledgement_has_no_effect() {
     world
         .execute("UPDATE messages SET taken_by = x'22222222222222222222222222222222'")
         .await;
-    // The keeper has not noticed the loss yet, so it reports the settlement as sent.
+    // The keeper has not noticed that the message has another owner, so the acknowledgement may
+    // return `Ok`. It must have no effect.
     let _ = delivery.ack().await;
     subscription.close().await;
     assert_eq!(world.number("SELECT count(*) FROM messages").await, 1);
@@ -209,8 +214,8 @@ async fn over_the_delivery_limit_is_the_dead_letter_queue() {
     world.end().await;
 }
 
-/// A process whose clock was a day ahead took the message and died, or the clock was set back
-/// since.
+/// The lease ends in a day: a process whose clock was a day ahead took the message and died, or the
+/// clock was set back since. Such a lease must not count.
 #[tokio::test]
 async fn a_lease_from_another_clock_is_none() {
     let world = World::new();

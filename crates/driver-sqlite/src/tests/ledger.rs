@@ -1,4 +1,4 @@
-//! Tests of what operators read and change.
+//! Tests of what operators can read and change through the `Ledger`.
 
 use super::*;
 use hookbox_driver::{
@@ -17,7 +17,7 @@ async fn all_dead(store: &Sqlite) -> Vec<hookbox_driver::DeadRow> {
         .unwrap()
 }
 
-/// Returns who did what, newest first.
+/// Returns the actor and the action of each row of the audit log, newest first.
 async fn audited(store: &Sqlite) -> Vec<(&'static str, &'static str)> {
     let audits = store
         .audits(&AuditFilter::default(), None, 100)
@@ -103,7 +103,8 @@ async fn a_prefix_of_several_events_matches_none() {
     let store = world.open().await;
     let envelopes: Vec<Envelope> = (0..40).map(envelope).collect();
     process(&store, "a", &envelopes.iter().collect::<Vec<_>>()).await;
-    // There are forty ids and sixteen possible first digits, so some digit has several ids.
+    // Forty ids have only sixteen possible first hex digits, so several ids begin with the same
+    // digit.
     let first = |envelope: &Envelope| envelope.event.to_string()[..1].to_owned();
     let several = envelopes
         .iter()
@@ -143,7 +144,7 @@ async fn dead_letters_are_grouped_paged_and_changed() {
     assert_eq!(
         store.dead_replay(&these, 10, "bob").await.unwrap(),
         0,
-        "discarded is discarded"
+        "a discarded dead letter must not be replayed"
     );
     assert_eq!(
         store
@@ -184,8 +185,8 @@ async fn dead_letters_are_grouped_paged_and_changed() {
     world.end().await;
 }
 
-/// An older version that knows no groups writes only its own columns, and leaves the newer ones
-/// empty.
+/// A version of hookbox that knows no groups writes dead letters without one. `dead_regroup` must
+/// add the group to each of them exactly once.
 #[tokio::test]
 async fn what_an_older_hookbox_wrote_is_grouped_once() {
     let world = World::new();
@@ -201,7 +202,7 @@ async fn what_an_older_hookbox_wrote_is_grouped_once() {
     world
         .execute("UPDATE dead_letters SET died_at = died_at + 1, detail = 'else' WHERE id = 1")
         .await;
-    // Each call is one transaction, so a killed call leaves the rest to the next.
+    // Each call is one transaction, so after a killed call the next call does the rest.
     assert_eq!(store.dead_regroup(2).await.unwrap(), 2);
     assert_eq!(store.dead_regroup(9).await.unwrap(), 3);
     assert_eq!(store.dead_regroup(9).await.unwrap(), 0);

@@ -1,13 +1,15 @@
-//! SQLite's write-ahead log while a reader keeps an old snapshot.
+//! The write-ahead log grows while a reader keeps an old snapshot open, and must shrink again when
+//! the reader ends.
 
 use super::*;
 use hookbox_driver::Queue;
 
 #[tokio::test]
 async fn a_long_reader_lets_the_log_grow_and_the_log_shrinks_after_it() {
-    /// The log size in bytes at which SQLite writes the log back by default: a thousand pages.
+    /// The size of the log, in bytes, at which SQLite by default starts to write it back: a
+    /// thousand pages of 4 KiB.
     const CHECKPOINT: u64 = 1_000 * 4_096;
-    /// The size in bytes to which the log is truncated after a burst.
+    /// The size in bytes to which the driver lets SQLite truncate the log.
     const KEPT: u64 = 64 << 20;
     let world = World::new();
     let driver = world.open().await;
@@ -27,9 +29,9 @@ async fn a_long_reader_lets_the_log_grow_and_the_log_shrinks_after_it() {
     let grown = driver.log_bytes().unwrap();
     assert!(
         grown > KEPT + CHECKPOINT,
-        "expected more than the size of a log that was written back, got {grown}"
+        "expected a log that was not written back, but it has only {grown} bytes"
     );
-    // Nothing stops meanwhile.
+    // Messages must be delivered and settled while the reader is open.
     let queue = Queue::Route(route("a"));
     let mut subscription = driver.subscribe(&queue, 4).await.unwrap();
     for _ in 0..80 {
@@ -38,11 +40,14 @@ async fn a_long_reader_lets_the_log_grow_and_the_log_shrinks_after_it() {
     subscription.close().await;
     sqlx::raw_sql("COMMIT").execute(&mut reader).await.unwrap();
     reader.close().await.unwrap();
-    // The next commits write the log back, start it from its beginning, and truncate it.
-    eventually("the log is truncated", async || {
-        driver.publish(&[route("b")], &batch([2])).await.unwrap();
-        driver.log_bytes().unwrap() <= KEPT
-    })
+    // The next commits can write the whole log back and truncate it.
+    eventually(
+        "the log is truncated after the reader has ended",
+        async || {
+            driver.publish(&[route("b")], &batch([2])).await.unwrap();
+            driver.log_bytes().unwrap() <= KEPT
+        },
+    )
     .await;
     close(driver).await;
     world.end().await;

@@ -1,4 +1,4 @@
-//! Opening a file: which files are refused, and which settings are in effect.
+//! Opening and migrating a file: which files are refused, and which settings SQLite then has.
 
 use std::os::unix::fs::PermissionsExt;
 
@@ -74,7 +74,8 @@ async fn the_settings_are_in_force_on_every_kind_of_connection() {
     world.end().await;
 }
 
-/// A queue that the config no longer names is still in the file.
+/// The file still holds messages for a route that is no longer in the config. They must be
+/// reported.
 #[tokio::test]
 async fn unknown_queues_are_reported() {
     let world = World::new();
@@ -142,7 +143,7 @@ async fn an_older_or_newer_schema_is_refused() {
              SELECT 1 + max(version), 'later', TRUE, x'00', 0 FROM _sqlx_migrations",
         )
         .await;
-    // It only added.
+    // The newer migration has only added things, so this version can still use the file.
     let there = newest + 1;
     let nothing = Migrated {
         from: there,
@@ -153,7 +154,8 @@ async fn an_older_or_newer_schema_is_refused() {
     let driver = Sqlite::open(world.options()).await.unwrap();
     Store::ping(&driver).await.unwrap();
     Store::close(&driver).await;
-    // A newer version's migration has removed something, so this version must not work on the file.
+    // Now a migration of a newer version has removed something, so this version must refuse the
+    // file.
     world
         .execute("UPDATE meta SET value = 9999 WHERE key = 'works_from'")
         .await;
@@ -214,7 +216,7 @@ async fn a_file_without_a_log_is_refused() {
     let refused = Sqlite::open(world.options()).await.err().unwrap();
     assert!(matches!(refused, OpenError::Unsafe { .. }), "{refused}");
     assert!(refused.to_string().contains("journal_mode"), "{refused}");
-    // Migrating sets the journal mode again.
+    // Migrating sets the journal mode back to WAL.
     close(world.open().await).await;
     world.end().await;
 }
@@ -240,7 +242,8 @@ async fn a_file_that_is_no_database_is_refused_and_not_changed() {
     world.end().await;
 }
 
-/// Checks that opening and migrating are refused, with the path and these words.
+/// Checks that `open`, `migrate` and `plan` return an error which contains the path and these
+/// words.
 async fn all_refuse(options: &Options, words: &str) {
     for refused in [
         Sqlite::open(options.clone()).await.err().unwrap(),
@@ -268,7 +271,8 @@ async fn a_file_is_marked_once() {
     assert_eq!(first.len(), 32);
     migrate(world.options()).await.unwrap();
     assert_eq!(birth().await.as_ref(), Some(&first));
-    // A file from before marks existed is opened as it is, and the next migration gives it a mark.
+    // A file from a version that wrote no mark can be opened, and gets its mark from the next
+    // migration.
     world.execute("DELETE FROM meta WHERE key = 'birth'").await;
     close(Sqlite::open(world.options()).await.unwrap()).await;
     assert_eq!(birth().await, None);
@@ -289,7 +293,7 @@ async fn two_that_migrate_at_once_agree() {
     assert_eq!(
         one.from.max(two.from),
         one.to,
-        "one migration must do the work and the other find it done"
+        "one call must migrate the file, and the other must find it migrated"
     );
     close(world.open().await).await;
     world.end().await;

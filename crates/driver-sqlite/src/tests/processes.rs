@@ -1,4 +1,4 @@
-//! Several processes use one file at once, and one of them is killed.
+//! Two drivers use one file at once, as two processes do. In the last test a process is killed.
 
 use std::process::Stdio;
 use std::sync::Arc;
@@ -46,7 +46,8 @@ async fn of_concurrent_claims_in_two_processes_one_is_fresh() {
         for (which, driver) in (1_u8..).zip(&drivers) {
             let driver = Arc::clone(driver);
             claiming.spawn(async move {
-                // The two processes claim in opposite orders, which must not deadlock.
+                // The two drivers claim the same events in opposite orders, which must not end in a
+                // deadlock.
                 let (one, two) = (another_receipt(n, which), another_receipt(n + 100, which));
                 let order = if which == 1 {
                     [&one, &two]
@@ -115,8 +116,8 @@ async fn two_consumers_share_a_queue_without_a_message_twice() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_process_that_writes_without_a_pause_starves_no_other() {
-    /// The publish time that counts as starved. With SQLite's own waiting, some of 200 publishes
-    /// took this long; one sync of a disk does not.
+    /// How long a publish may take. When SQLite itself waited for the lock, some of 200 publishes
+    /// took this long. A sync of the disk takes less.
     const STARVED: Duration = Duration::from_secs(2);
     let world = World::new();
     let busy = world.open_with(|options| options.busy_timeout = PATIENCE);
@@ -146,11 +147,12 @@ async fn a_process_that_writes_without_a_pause_starves_no_other() {
     world.end().await;
 }
 
-/// The variable that names the file for the process that is killed.
+/// The environment variable with the path of the file, for the process that is killed.
 const CHILD_FILE: &str = "HOOKBOX_TEST_SQLITE_CHILD_FILE";
 
-/// Not a test but the process that [`a_killed_process_loses_nothing_it_confirmed`] starts: it
-/// publishes for ever, prints each confirm, and takes messages without settling them.
+/// Not a test of its own. [`a_killed_process_loses_nothing_it_confirmed`] runs it in another
+/// process, and kills that process. It publishes for ever, prints each confirm, and receives
+/// messages without settling them.
 #[tokio::test]
 async fn the_process_to_be_killed() {
     let Some(path) = std::env::var_os(CHILD_FILE) else {
@@ -204,8 +206,9 @@ async fn a_killed_process_loses_nothing_it_confirmed() {
             let queue = Queue::Route(route(name));
             let mut subscription = driver.subscribe(&queue, 50).await.unwrap();
             drain(&mut subscription, 0..confirmed as u64).await;
-            // Events that were stored and whose confirm was not printed may be there as well.
-            eventually("the queue is empty", async || {
+            // There may be further messages: those that were stored, and whose confirm the killed
+            // process did not print any more.
+            eventually("all messages of the queue are settled", async || {
                 if let Some(delivery) = subscription.try_next() {
                     delivery.ack().await.unwrap();
                 }

@@ -1,4 +1,5 @@
-//! The committed dump must equal the schema that the migrations create.
+//! The schema that the migrations create must equal the committed file `schemas/sqlite.sql`, and
+//! SQLite must use its indexes.
 
 use super::*;
 
@@ -87,7 +88,8 @@ async fn the_hot_statements_use_their_indexes() {
     world.end().await;
 }
 
-/// A page in the middle of each list must be read along an index, and never sorted as a whole.
+/// SQLite must read a page in the middle of each list along an index, and must not read or sort the
+/// whole table.
 #[tokio::test]
 async fn a_page_reads_no_whole_table() {
     use hookbox_driver::{EventCursor, EventFilter, RefusalCursor, RefusalFilter, RetryFilter};

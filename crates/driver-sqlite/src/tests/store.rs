@@ -1,4 +1,4 @@
-//! Tests of the store's promises: claims and retries.
+//! Tests of the promises of the store about claims and retries.
 
 use super::*;
 use hookbox_driver::{Ledger, Requeued};
@@ -27,7 +27,8 @@ async fn claims_distinguish_fresh_duplicate_conflict_and_redelivered() {
         would_claim(&store, "a", &contradicting(1)).await,
         Claimed::Conflict
     );
-    // Another route remembers its own claims only, but a retry there would take the stored body.
+    // Route `b` has no claim of this event. It is a conflict all the same, because a retry on this
+    // route would run the handler on the stored body.
     assert_eq!(
         would_claim(&store, "b", &contradicting(1)).await,
         Claimed::Conflict
@@ -120,13 +121,14 @@ async fn a_failed_attempt_and_its_retry_appear_together_and_count_once() {
     assert_eq!((event.retries.len(), event.retries[0].attempt), (1, 2));
     assert_eq!(event.receipts[0].outcome, "retrying");
     assert_eq!(event.body, one.body);
-    // The same receipt has its outcome; another receipt of the same event is a duplicate.
+    // This receipt has its outcome, retrying, so its redelivery is ignored. Another receipt of the
+    // same event is a duplicate.
     assert_eq!(would_claim(&store, "a", &one).await, Claimed::Redelivered);
     assert_eq!(
         would_claim(&store, "a", &another_receipt(1, 2)).await,
         Claimed::Duplicate
     );
-    // The retry is due in an hour.
+    // The retry is not due before an hour has passed.
     assert_eq!(requeue(&store).await.len(), 0);
     assert_eq!(store.imbalances(10).await.unwrap(), []);
     close(store).await;
@@ -145,12 +147,12 @@ async fn a_retry_published_twice_is_granted_once() {
     expect.redo = Some(hookbox_event::Redo { attempt: 2 });
     assert_eq!(
         due[0].envelope, expect,
-        "the retry must have the fields of the first receipt, and its fence"
+        "the retry must have the fields of the first receipt, and the attempt number 2"
     );
     assert_eq!(
         requeue(&store).await.len(),
         0,
-        "a queued retry must not be taken again"
+        "a retry that is queued already must not be returned again"
     );
     let granted = Claimed::Granted {
         attempt: 2,
@@ -198,7 +200,11 @@ async fn a_due_retry_is_marked_only_when_confirmed_and_is_due_again_when_not_see
             confirmed: 0
         }
     );
-    assert_eq!(requeue(&store).await.len(), 2, "nothing was lost");
+    assert_eq!(
+        requeue(&store).await.len(),
+        2,
+        "both retries must still be due, because their publish was not confirmed"
+    );
     assert_eq!(requeue(&store).await.len(), 0);
     let hour_ago = "UPDATE retries SET queued_at = queued_at - 3601000000";
     world.execute(hour_ago).await;
@@ -209,7 +215,7 @@ async fn a_due_retry_is_marked_only_when_confirmed_and_is_due_again_when_not_see
             due: 1,
             confirmed: 1
         },
-        "at most `limit` retries must be taken"
+        "with a limit of 1, one of the two due retries must be published"
     );
     close(store).await;
     world.end().await;

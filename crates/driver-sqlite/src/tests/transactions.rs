@@ -1,4 +1,5 @@
-//! Transactions: what a commit proves, and that a failed transaction affects no other.
+//! Transactions: what a successful commit proves, and that a failed or cancelled transaction
+//! affects no other.
 
 use std::future::Future;
 
@@ -89,7 +90,8 @@ async fn a_handlers_own_nested_transaction_is_a_savepoint() {
 
 #[tokio::test]
 async fn a_swallowed_statement_error_leaves_the_rest_whole() {
-    // Unlike PostgreSQL, SQLite reverts only the failed statement, so the commit is right.
+    // SQLite reverts only the failed statement. PostgreSQL would abort the whole transaction. So
+    // here the transaction may commit.
     let world = World::new();
     let store = world.open().await;
     world.execute(MAKE_EFFECTS).await;
@@ -101,7 +103,7 @@ async fn a_swallowed_statement_error_leaves_the_rest_whole() {
     assert_eq!(
         store.diagnose(&error),
         None,
-        "a violated constraint is the handler's failure"
+        "a violated constraint must count as a failure of the handler"
     );
     store
         .settle(&mut tx, &route("a"), &[done(&one)])
@@ -123,7 +125,7 @@ async fn a_claim_without_an_outcome_is_not_committed() {
         .await
         .unwrap();
     let CommitError::Fault(fault) = store.commit(tx).await.unwrap_err() else {
-        panic!("a claim without an outcome must be a fault");
+        panic!("committing a claim without an outcome must return a fault");
     };
     assert_eq!(fault.kind(), FaultKind::Internal);
     let mut tx = store.begin().await.unwrap();
@@ -151,12 +153,12 @@ async fn a_busy_lock_is_contention() {
     let fault = store.begin().await.err().unwrap();
     assert_eq!(fault.kind(), FaultKind::Contention);
     assert_eq!(store.diagnose(&fault), Some(FaultKind::Contention));
-    // Reading does not wait for the writer.
+    // Reads do not wait for the write lock.
     store.ping().await.unwrap();
     store.books().await.unwrap();
     lock.close().await.unwrap();
-    // Waiting for this process's own writer is contention, too, when a transaction holds it too
-    // long.
+    // A call also fails with contention when another transaction of this process holds the writing
+    // connection for too long.
     let tx = store.begin().await.unwrap();
     let fault = store.begin().await.err().unwrap();
     assert_eq!(fault.kind(), FaultKind::Contention);
@@ -174,7 +176,8 @@ async fn a_cancelled_unit_of_work_affects_no_other() {
     let world = World::new();
     let store = world.open().await;
     world.execute(MAKE_EFFECTS).await;
-    // Each round cancels the transaction after one more poll, and so at every place where it waits.
+    // Each pass of the loop drops the transaction after one more poll, so that it is cancelled at
+    // each of its `await` points in turn.
     for polls in 0..60 {
         let one = envelope(1);
         let unit = async {
@@ -190,14 +193,15 @@ async fn a_cancelled_unit_of_work_affects_no_other() {
                 return std::task::Poll::Ready(());
             }
             left -= 1;
-            // Whatever the future waits for, it is polled again at once.
+            // The waker is called at once, so that the future is polled again without waiting for
+            // anything.
             context.waker().wake_by_ref();
             let _ = unit.as_mut().poll(context);
             std::task::Poll::Pending
         })
         .await;
         drop(unit);
-        // A write that returned `Ok` must be in the file.
+        // This write must succeed after the cancelled transaction, and must be in the file.
         store.audit("test", "look", "nothing").await.unwrap();
         let rows = world.number("SELECT count(*) FROM audit").await;
         assert_eq!(rows, polls + 1, "after {polls} polls");
@@ -220,7 +224,7 @@ async fn an_endless_statement_ends_with_its_transaction() {
     assert!(timeout(Duration::from_millis(50), endless).await.is_err());
     drop(tx);
     let again = async || store.begin().await.is_ok();
-    eventually("the file can be written again", again).await;
+    eventually("a new transaction can begin", again).await;
     close(store).await;
     world.end().await;
 }
