@@ -1,10 +1,10 @@
-//! The proof after a handler that is not hookbox's own: the transaction is the one that was opened,
-//! and the settings of the connection are unchanged. It drops the handler's temporary tables, views
-//! and triggers, so that the next handler of the same transaction does not find them; later
-//! transactions have another connection.
+//! Checks a transaction after a handler that is not hookbox's own has used it: it must be the
+//! transaction that was opened, and the settings of its connection must be unchanged. The temporary
+//! tables, views and triggers of the handler are dropped, so that the next handler of the same
+//! transaction does not find them. Later transactions use another connection.
 //!
-//! A database file that a handler attached stays attached until the transaction ends, because
-//! SQLite detaches none inside a transaction.
+//! A database file that a handler has attached stays attached until the transaction ends, because
+//! SQLite cannot detach a file inside a transaction.
 
 use hookbox_driver::CommitError;
 use sqlx::sqlite::SqliteConnection;
@@ -13,9 +13,9 @@ use sqlx::{AssertSqlSafe, Row};
 use crate::diagnose::fault;
 use crate::tx::{Tx, attribute};
 
-/// The settings that determine what hookbox's own statements do, and their values. SQLite does not
-/// allow the other relevant settings (`synchronous`, `foreign_keys`, `journal_mode`) to change
-/// within a transaction.
+/// The settings that change the effect of hookbox's own statements, with the values that they must
+/// have. The other settings that matter (`synchronous`, `foreign_keys`, `journal_mode`) are not
+/// listed, because SQLite does not let them change within a transaction.
 const WATCHED: [(&str, i64); 4] = [
     ("query_only", 0),
     ("ignore_check_constraints", 0),
@@ -29,8 +29,8 @@ const ASK: &str = "SELECT (SELECT query_only FROM pragma_query_only),
             (SELECT writable_schema FROM pragma_writable_schema),
             (SELECT recursive_triggers FROM pragma_recursive_triggers)";
 
-/// The query for temporary objects. Triggers come first, because they vanish with their tables and
-/// a second drop would fail.
+/// The query for temporary objects, in the order in which they are dropped. Triggers come first,
+/// because they vanish together with their tables.
 const TEMPORARY: &str = "SELECT type, name FROM temp.sqlite_schema
      WHERE type IN ('trigger', 'view', 'table') AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'
      ORDER BY type = 'table', type = 'view', name";

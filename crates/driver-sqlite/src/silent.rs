@@ -1,4 +1,5 @@
-//! Finds ingests that have not closed and have reported nothing for a long time.
+//! Finds ingests that have not sent their closing accept report and have sent no report for a long
+//! time.
 
 use std::time::Duration;
 

@@ -1,7 +1,8 @@
-//! The table `starts`: handlers that were started and have not ended since.
+//! The table `starts` of start markers: it counts the handler starts after which no process has
+//! reported yet that it survived.
 //!
-//! Each start is one statement: only redelivered events are counted, and those are at most one
-//! batch.
+//! Each start is written by a statement of its own. This is cheap enough, because only starts on
+//! redelivered events are counted, and those are at most one batch at a time.
 
 use hookbox_driver::{CountedStart, Start, StartCounts, StartKind};
 use hookbox_event::{InstanceId, RouteName};
@@ -9,10 +10,11 @@ use sqlx::sqlite::SqliteConnection;
 
 use crate::column::Columns;
 
-/// The process id that is stored when the last start was taken back; no process has it.
+/// The process id that a row gets when the process that counted its last start has subtracted that
+/// start again. No process has this id, so any process may count the next start.
 const NO_PROCESS: &[u8; 16] = &[0; 16];
 
-/// Returns how often a handler was started on each of these keys, in the order given.
+/// Returns the counts of handler starts for each of these keys, in the order given.
 pub(crate) async fn counted(
     connection: &mut SqliteConnection,
     route: &RouteName,
@@ -41,7 +43,8 @@ pub(crate) async fn counted(
     Ok(counts)
 }
 
-/// Counts one more start of each key, except those that the same process has already counted.
+/// Counts one more handler start for each key. A key whose last start the same process has counted
+/// is left as it is, so that a repeated call counts nothing twice.
 pub(crate) async fn count(
     connection: &mut SqliteConnection,
     (route, by, kind): (&RouteName, &InstanceId, StartKind),
@@ -74,7 +77,7 @@ pub(crate) async fn count(
     Ok(())
 }
 
-/// Takes back one start of this process.
+/// Subtracts one handler start that this process has counted.
 pub(crate) async fn retract(
     connection: &mut SqliteConnection,
     route: &RouteName,

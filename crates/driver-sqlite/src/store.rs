@@ -72,7 +72,8 @@ impl Store for Sqlite {
         route: &RouteName,
         settled: &[ReceiptOutcome<'_>],
     ) -> Result<(), CommitError> {
-        // After the end of a transaction, each of hookbox's statements would commit by itself.
+        // If the handler has ended the transaction, each further statement would commit on its own.
+        // So this is checked before anything is written.
         tx.check_whole().await?;
         settle::settle(tx, route, settled).await
     }
@@ -182,7 +183,8 @@ impl Store for Sqlite {
         let mut reader = self.shared.readers.take().await?;
         let wanted = accounts::is_to_check(&mut reader).await;
         drop(reader);
-        // The writer is only taken when there is something to write.
+        // This read comes first, so that the writing connection is only used when there is
+        // something to write.
         if !wanted.map_err(fault(doing))? {
             return Ok(());
         }
@@ -223,14 +225,15 @@ impl Store for Sqlite {
         diagnose(error)
     }
 
-    /// Returns `None`: a SQLite file has no rights, and no error code for a missing table.
+    /// Returns `None`, because no error of SQLite is a missing right: a SQLite file has no database
+    /// users, and SQLite has no error code for a missing table.
     fn remedy(&self, _error: &(dyn Error + 'static)) -> Option<String> {
         None
     }
 
     async fn ping(&self) -> Result<(), Fault> {
         let mut reader = self.shared.readers.take().await?;
-        // This query reads the file, which `SELECT 1` would not.
+        // This query reads the file. `SELECT 1` would not read it.
         sqlx::query("SELECT count(*) FROM meta")
             .execute(&mut *reader)
             .await

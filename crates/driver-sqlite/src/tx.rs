@@ -1,4 +1,5 @@
-//! An open transaction of the store, and the claims that it must have settled before it may commit.
+//! An open transaction of the store, and the claims that it has made. It can only commit when all
+//! of them are settled.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -21,14 +22,15 @@ pub struct Tx {
     pub(crate) claimed_at: Instant,
 }
 
-/// One claim that is `Fresh` or `Granted` in this transaction.
+/// One claim for which the result was `Fresh` or `Granted` in this transaction, so that its handler
+/// is to run.
 pub(crate) struct OwnedClaim {
     pub(crate) receipt: ReceiptId,
-    /// The number of attempts made before this one.
+    /// The number of attempts made before the one that this claim allows.
     pub(crate) attempts: u32,
-    /// Whether the claim is for a retry or replay rather than for a first attempt.
+    /// Whether the claim is for a retry or replay. If not, it is for the first attempt.
     pub(crate) granted: bool,
-    /// The final state and the number of attempts, once the claim is settled.
+    /// The final state and the number of attempts; `None` until the claim is settled.
     pub(crate) settled: Option<(ClaimState, u32)>,
 }
 
@@ -41,8 +43,8 @@ impl Tx {
         }
     }
 
-    /// Creates a transaction for a handler that is not hookbox's own. No other transaction gets its
-    /// connection.
+    /// Creates a transaction for a handler that is not hookbox's own. Its connection is closed
+    /// afterwards, so that no later transaction gets what the handler has changed on it.
     pub(crate) fn guarded(mut unit: Unit) -> Self {
         unit.lend();
         Self::new(unit)
@@ -52,11 +54,12 @@ impl Tx {
         self.unit.connection()
     }
 
-    /// Fails when a handler ended the transaction, or when SQLite ended it and the handler
-    /// swallowed the error.
+    /// Returns an error when the transaction has ended: a handler has ended it, or SQLite has ended
+    /// it because of an error that the handler ignored.
     ///
-    /// If nothing was committed since the start, none of the handler's effects is committed (SQLite
-    /// itself rolls back on some errors, such as a full disk). That counts as a failed attempt.
+    /// The class of the error depends on whether anything was committed since the start of the
+    /// transaction. If not, none of the handler's effects is in the file, and the error counts as a
+    /// failed attempt. This happens when SQLite itself rolls back, for example on a full disk.
     pub(crate) async fn check_whole(&mut self) -> Result<(), CommitError> {
         let whole = self.unit.is_whole().await;
         if self.unit.has_committed() {
@@ -67,7 +70,8 @@ impl Tx {
         whole.map_err(|error| attribute("check the transaction", error))
     }
 
-    /// Runs the guard, and then commits.
+    /// Runs the guard, which checks the transaction and writes the final states of its claims, and
+    /// then commits.
     pub(crate) async fn commit(mut self) -> Result<(), CommitError> {
         self.check_whole().await?;
         let mut by_route: BTreeMap<&RouteName, Vec<claims::Final<'_>>> = BTreeMap::new();
@@ -106,8 +110,8 @@ impl Tx {
     }
 }
 
-/// Converts an error of a statement that can only fail with the file; any other cause is attributed
-/// to the handler.
+/// Converts an error of a statement that is always right in itself. If the file has failed, the
+/// result is a fault; otherwise the handler must have broken the transaction.
 pub(crate) fn attribute(doing: &'static str, error: sqlx::Error) -> CommitError {
     match diagnose(&error) {
         Some(_) => fault(doing)(error).into(),

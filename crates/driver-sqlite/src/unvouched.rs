@@ -1,5 +1,5 @@
-//! Finds ingests that never reported their last numbers: they were killed, or they drained while
-//! the broker took no accept report.
+//! Finds ingests that have not reported their last sequence numbers, because they were killed, or
+//! ended while the broker accepted no accept report.
 
 use std::time::Duration;
 
@@ -9,8 +9,9 @@ use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use crate::column::Columns;
 use crate::moment;
 
-/// Finds these ingests; see [`hookbox_driver::Ledger::unvouched`]. It finds instances by steps over
-/// an index, one step each, however many receipts they have.
+/// Returns these ingests; see [`hookbox_driver::Ledger::unvouched`]. The query finds the next
+/// instance by one step over an index, so its cost depends on the number of instances and not on
+/// that of their receipts.
 pub(crate) async fn read(
     c: &mut SqliteConnection,
     limit: u32,

@@ -1,4 +1,6 @@
-//! The tables `incarnations` and `witness`: they distinguish a restored store from a complete one.
+//! The tables `incarnations` and `witness`: what the store has recorded of its own restores and of
+//! its broker. A comparison with the witness messages at the broker shows whether the store was
+//! restored from a backup.
 
 use hookbox_driver::{
     AcceptedRestore, Mismatch, NextWitness, WITNESS_INGESTS_MAX, WitnessPosition, storable,
@@ -10,7 +12,7 @@ use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use crate::column::Columns;
 use crate::{audit, moment};
 
-/// The name of the action in the audit.
+/// The name of this action in the audit log.
 const ACTION: &str = "reconcile.accept_restore";
 
 /// See [`hookbox_driver::Store::take_witness`].
@@ -50,8 +52,8 @@ pub(crate) async fn confirmed(c: &mut SqliteConnection, sequence: u64) -> sqlx::
     Ok(())
 }
 
-/// Reads the position; see [`hookbox_driver::Ledger::witness_position`]. The connection must see
-/// one state of the file throughout.
+/// Reads what the store has recorded; see [`hookbox_driver::Ledger::witness_position`]. The caller
+/// must have opened a transaction, so that both queries see the same state.
 pub(crate) async fn position(c: &mut SqliteConnection) -> sqlx::Result<WitnessPosition> {
     let row = sqlx::query(
         "SELECT i.incarnation, i.began_at, w.newest, w.confirmed,
@@ -112,7 +114,7 @@ pub(crate) async fn accept(
     let after = position(c).await?;
     let witness = after.first_after(before, mismatch, now());
     keep(c, &witness).await?;
-    // The broker has confirmed nothing of the new incarnation yet.
+    // The broker has not confirmed a witness message of the new incarnation yet.
     sqlx::query("UPDATE witness SET confirmed = 0 WHERE id = 1")
         .execute(&mut *c)
         .await?;

@@ -1,10 +1,10 @@
-//! The single writer: the one connection of a process that may write. One transaction uses it at a
+//! The writer: the one connection of this process that may write. One transaction uses it at a
 //! time.
 //!
-//! Callers that wait get the connection in the order of their requests. A transaction that does not
-//! end with its own commit or rollback has its connection closed, which rolls back, and the next
-//! transaction opens a new one. The same happens to a connection that a handler that is not
-//! hookbox's own has used.
+//! Callers get the connection in the order of their requests. When a transaction ends without its
+//! own commit or rollback, its connection is closed, which rolls the transaction back, and the next
+//! transaction opens a new connection. A connection is also closed after a handler that is not
+//! hookbox's own has used it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -23,68 +23,72 @@ use crate::diagnose::{diagnose, fault};
 use crate::opened_file::OpenedFile;
 use crate::room::{Purpose, Room};
 
-/// The statements that open a transaction. They take the write lock at once, because upgrading a
-/// lock later fails without waiting, and set the savepoint by which [`Unit::is_whole`] detects that
-/// a handler ended the transaction.
+/// The statements that open a transaction. `BEGIN IMMEDIATE` takes the write lock at once, because
+/// a transaction that starts with a read and takes the lock later fails without waiting. By the
+/// savepoint, [`Unit::is_whole`] detects whether a handler has ended the transaction.
 const BEGIN: &str = "BEGIN IMMEDIATE; SAVEPOINT hookbox_unit";
 
-/// The statements that renew this savepoint. They fail when the transaction was ended, even if
-/// another one was opened after it.
+/// The statements that release the savepoint of [`BEGIN`] and set it again. They fail when the
+/// transaction has ended, even if a handler has opened another one since.
 const REMARK: &str = "RELEASE hookbox_unit; SAVEPOINT hookbox_unit";
 
-/// How many steps of SQLite's virtual machine pass between two checks whether the statement is
-/// abandoned: some tenths of a millisecond.
+/// How many steps of SQLite's virtual machine a statement runs between two checks whether its
+/// connection was dropped. That many steps take some tenths of a millisecond.
 const STEPS_BETWEEN_CHECKS: i32 = 10_000;
 
-/// The setting for how long SQLite itself waits for the lock of another process before hookbox
-/// retries. SQLite's own waits grow to 100 ms, and would hardly ever end between two transactions
-/// of a process that writes without a pause: publishes then took seconds.
+/// The statement that sets for how many milliseconds SQLite itself waits for the lock of another
+/// process; then hookbox retries. With a longer timeout, SQLite sleeps up to 100 ms between its
+/// attempts, and hardly ever wakes between two transactions of a process that writes without a
+/// pause. Publishes then took seconds.
 const ASK_AGAIN: &str = "PRAGMA busy_timeout = 3";
 
 /// How long closing waits for a running transaction to end.
 const CLOSE_WAIT: Duration = Duration::from_secs(5);
 
-/// How long a rollback may take; it normally takes microseconds.
+/// How long a rollback may take. Normally it takes microseconds.
 const ROLLBACK_WAIT: Duration = Duration::from_secs(1);
 
 type Slot = Mutex<Option<Leashed>>;
 
-/// The place where the connection is kept between transactions.
+/// Keeps the writing connection between transactions, and opens transactions on it.
 pub(crate) struct Writer {
     slot: Arc<Slot>,
     options: SqliteConnectOptions,
     file: Arc<OpenedFile>,
     room: Arc<Room>,
-    /// Whether no other process opens the file.
+    /// Whether the caller keeps every other process from using the file.
     exclusive: bool,
-    /// How long a caller waits in this process's queue.
+    /// How long a caller waits for other transactions of this process.
     line_wait: Duration,
-    /// How long a caller waits for another process.
+    /// How long a caller waits while another process holds the write lock.
     lock_wait: Duration,
     closed: AtomicBool,
 }
 
-/// One transaction of the writer. Dropping it rolls it back.
+/// One transaction on the writing connection. Dropping it rolls it back.
 pub(crate) struct Unit {
     leashed: Leashed,
     slot: OwnedMutexGuard<Option<Leashed>>,
-    /// How many transactions the connection had committed when this one was opened.
+    /// How many transactions the connection had committed when this transaction was opened.
     commits: u64,
-    /// Whether a handler that is not hookbox's own has used the connection, which is then not
-    /// reused. There are too many ways to change a SQLite connection (pragmas, temporary triggers,
-    /// attached files, functions) to revert each of them, and a new connection costs less than a
-    /// commit.
+    /// Whether a handler that is not hookbox's own has used the connection. Such a connection is
+    /// closed after the transaction. There are too many ways to change a SQLite connection
+    /// (pragmas, temporary triggers, attached files, functions) to revert each of them, and opening
+    /// a new connection costs less than a commit.
     used: bool,
-    /// The file that must still be at its path after the commit; `None` where that does not matter.
+    /// The file that must still be at its path after the commit; `None` for a transaction that may
+    /// commit after the file was displaced.
     confirms_in: Option<Arc<OpenedFile>>,
 }
 
-/// A connection whose running statement stops when the connection is dropped. Otherwise, a
-/// handler's endless statement would keep the file locked for ever after the handler's time limit.
+/// A connection whose running statement is interrupted when the connection is dropped. Otherwise an
+/// endless statement of a handler would keep the file locked for ever, even after the handler's
+/// time limit.
 struct Leashed {
     leash: Leash,
     connection: SqliteConnection,
-    /// How many transactions the connection has committed, including those of a handler.
+    /// How many transactions the connection has committed, including those that a handler has
+    /// committed.
     commits: Arc<AtomicU64>,
 }
 
@@ -110,24 +114,24 @@ impl Writer {
         }
     }
 
-    /// Opens a transaction that holds the file's write lock. If the call is cancelled half-way, its
-    /// connection is closed, which rolls back. It refuses a file to which its path does not lead,
-    /// and a file whose disk is full.
+    /// Opens a transaction that holds the file's write lock. If the call is cancelled before it
+    /// returns, its connection is closed, which rolls back. Returns a fault when the path no longer
+    /// leads to the open file, or when the disk is full.
     pub(crate) async fn begin(&self) -> Result<Unit, Fault> {
         let file = Some(Arc::clone(&self.file));
         self.unit(file, Purpose::Process).await
     }
 
-    /// Opens a transaction that accepts events. When the disk fills, these transactions are refused
-    /// first.
+    /// Opens a transaction that accepts events. When the disk fills up, this kind of transaction is
+    /// the first to be refused.
     pub(crate) async fn begin_to_accept(&self) -> Result<Unit, Fault> {
         let file = Some(Arc::clone(&self.file));
         self.unit(file, Purpose::Accept).await
     }
 
-    /// Opens a transaction that takes and settles messages. If no other process opens the file, the
-    /// file need not be at its path: delivered messages are confirmed elsewhere, and are
-    /// redelivered when their settlement is lost.
+    /// Opens a transaction that takes and settles messages. If no other process uses the file, it
+    /// also opens one after the file was displaced. This is safe, because a forwarded message is
+    /// confirmed at another broker, and a message is redelivered if its settlement is lost.
     pub(crate) async fn begin_for_queues(&self) -> Result<Unit, Fault> {
         let file = (!self.exclusive).then(|| Arc::clone(&self.file));
         self.unit(file, Purpose::Drain).await
@@ -185,7 +189,8 @@ impl Writer {
 
     async fn connect(&self) -> sqlx::Result<Leashed> {
         let connected = self.options.connect().await;
-        // The connection was opened by the path, which may now lead to another file.
+        // The check comes after connecting, because the path may lead to another file by now, and
+        // then the connection has opened that file.
         self.file.check()?;
         let mut connection = connected?;
         sqlx::raw_sql(ASK_AGAIN).execute(&mut connection).await?;
@@ -209,7 +214,8 @@ impl Writer {
         })
     }
 
-    /// Waits for the last transaction to end, then closes. Later transactions are refused.
+    /// Waits for the last transaction to end, and closes the connection. Later transactions are
+    /// refused.
     pub(crate) async fn close(&self) {
         self.closed.store(true, Ordering::Release);
         if let Ok(mut slot) = timeout(CLOSE_WAIT, self.slot.lock()).await
@@ -235,24 +241,26 @@ impl Unit {
         &mut self.leashed.connection
     }
 
-    /// Marks the session as used, because a handler that is not hookbox's own gets the connection.
+    /// Records that a handler which is not hookbox's own gets the connection, so that it is closed
+    /// after the transaction.
     pub(crate) fn lend(&mut self) {
         self.used = true;
     }
 
-    /// Returns whether something was committed on the connection since the transaction was opened.
+    /// Returns whether anything was committed on the connection since this transaction was opened.
     /// Before [`Unit::commit`] is called, only a handler can have done that.
     pub(crate) fn has_committed(&self) -> bool {
         self.leashed.commits.load(Ordering::Acquire) != self.commits
     }
 
-    /// Checks that this is still the transaction that was opened.
+    /// Returns an error unless the transaction that was opened is still open, with no nested
+    /// transaction in it.
     pub(crate) async fn is_whole(&mut self) -> sqlx::Result<()> {
         sqlx::raw_sql(REMARK)
             .execute(&mut self.leashed.connection)
             .await?;
-        // This is checked after the round trip, because a dropped nested transaction rolls back
-        // only with the next statement.
+        // The depth is read after the statement, because sqlx rolls a dropped nested transaction
+        // back only together with the next statement.
         if self.depth() != 1 {
             return Err(sqlx::Error::Protocol(
                 "a nested transaction was left open".to_owned(),
@@ -261,8 +269,9 @@ impl Unit {
         Ok(())
     }
 
-    /// Commits durably: `synchronous=FULL` syncs the log before this returns. It fails when the
-    /// file was displaced by then, because a restart would not find what was committed.
+    /// Commits durably: with `synchronous=FULL`, SQLite syncs the log before this returns. Returns
+    /// an error when the file was displaced before or during the commit, because a restart would
+    /// not find what was committed.
     pub(crate) async fn commit(mut self) -> sqlx::Result<()> {
         SqliteTransactionManager::commit(&mut self.leashed.connection).await?;
         let confirms_in = self.confirms_in.take();
@@ -273,7 +282,7 @@ impl Unit {
         Ok(())
     }
 
-    /// Rolls back, or closes a connection that cannot roll back in time.
+    /// Rolls back. A connection that cannot roll back in time is closed.
     pub(crate) async fn rollback(mut self) {
         let rollback = SqliteTransactionManager::rollback(&mut self.leashed.connection);
         match timeout(ROLLBACK_WAIT, rollback).await {
@@ -286,8 +295,8 @@ impl Unit {
         }
     }
 
-    /// Returns the depth of nested transactions. sqlx counts them, so that a handler's own
-    /// `begin()` becomes a savepoint.
+    /// Returns how many transactions are nested on the connection; 1 is the transaction itself.
+    /// sqlx counts them, so that a `begin()` of a handler sets a savepoint.
     fn depth(&self) -> usize {
         SqliteTransactionManager::get_transaction_depth(&self.leashed.connection)
     }

@@ -5,7 +5,7 @@ use sqlx::sqlite::SqliteConnection;
 
 use crate::{accounts, audit, moment};
 
-/// The name of the action in the audit.
+/// The name of this action in the audit log.
 const ACTION: &str = "reconcile.write_off";
 
 /// See [`hookbox_driver::Ledger::write_off`].

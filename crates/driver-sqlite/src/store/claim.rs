@@ -1,4 +1,5 @@
-//! Claims events. The holder of the write lock can read first and then decide, without a race.
+//! Claims events. The transaction holds the file's write lock, so it can read the state of an event
+//! and then act on it, and no other process can change the state in between.
 
 use hookbox_driver::{ClaimState, Claimed};
 use hookbox_event::{Envelope, EventId, RouteName};
@@ -7,7 +8,8 @@ use crate::events::{self, StoredClaim};
 use crate::tx::{OwnedClaim, Tx};
 use crate::{claims, moment, receipts};
 
-/// Reads every event and its receipt, decides, and claims the events that are to be processed.
+/// Reads the stored state of every event and receipt, decides what each envelope is, and claims
+/// those events that are to be processed.
 pub(super) async fn claim(
     tx: &mut Tx,
     route: &RouteName,
@@ -64,13 +66,13 @@ pub(super) async fn claim(
     Ok(claimed)
 }
 
-/// Everything on which the decision about one envelope depends.
+/// The stored state on which the decision about one envelope depends.
 struct Seen<'a> {
     envelope: &'a Envelope,
     known: Option<&'a StoredClaim>,
     /// Whether the receipt has an outcome.
     settled: bool,
-    /// The claim, if this transaction holds it.
+    /// The claim of the event, if this transaction has made it already.
     mine: Option<&'a OwnedClaim>,
 }
 
@@ -89,8 +91,8 @@ fn decide(seen: &Seen<'_>) -> Claimed {
     };
     if let Some(redo) = envelope.redo {
         return match (known.claim, known.retry) {
-            // The store was restored to a state older than the broker's. Processing twice is better
-            // than not at all.
+            // The store was restored to a state from before this retry. It may be that the event
+            // was processed already, but processing it twice is better than losing it.
             (None, _) => Claimed::Fresh,
             (Some((ClaimState::Retrying, _)), Some(retry))
                 if retry.attempt == redo.attempt && !retry.is_put_off =>
@@ -113,8 +115,8 @@ fn decide(seen: &Seen<'_>) -> Claimed {
             ) => Claimed::Redelivered,
         };
     }
-    // This applies even if this route has not claimed the event, because a retry would take the
-    // stored body.
+    // Another body is a conflict even on a route that has not claimed the event yet, because a
+    // retry on this route would run the handler on the stored body.
     if known.digest != envelope.digest {
         return Claimed::Conflict;
     }

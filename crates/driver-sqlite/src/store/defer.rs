@@ -1,4 +1,5 @@
-//! Defers an event without an attempt, in a separate transaction.
+//! Defers an event: it waits, and no attempt is counted. This is a transaction of its own, after
+//! the one of the claim was rolled back.
 
 use hookbox_driver::{ClaimState, Deferral, Deferred};
 use sqlx::sqlite::SqliteConnection;
@@ -7,7 +8,8 @@ use crate::events::{self, StoredClaim};
 use crate::receipts::{self, OutcomeRow, StoredOutcome};
 use crate::{claims, moment, retries};
 
-/// Makes an event wait for the attempt that was not made, unless its state has changed.
+/// Makes an event wait for the attempt that was claimed and not made, unless the state of the event
+/// has changed since the claim.
 pub(super) async fn defer(
     connection: &mut SqliteConnection,
     deferral: &Deferral<'_>,
@@ -44,12 +46,13 @@ fn may_wait(known: Option<&StoredClaim>, deferral: &Deferral<'_>) -> bool {
         return true;
     };
     if envelope.redo.is_none() && known.digest != envelope.digest {
-        // The receipt is a conflict by now, as its next claim returns.
+        // Another body was stored for this event since the claim. The next claim of this receipt
+        // returns the conflict.
         return false;
     }
     match known.claim {
         None => true,
-        // Only the attempt for which the event waits may be deferred again.
+        // A waiting event may only be deferred again by the attempt for which it waits.
         Some((ClaimState::Retrying, _)) => {
             let waits_for = known.retry.map(|retry| retry.attempt);
             envelope.redo.is_some() && waits_for == Some(deferral.attempt)

@@ -1,5 +1,5 @@
-//! Records a failed attempt with what follows from it, and stores undecodable bytes, each in a
-//! separate transaction.
+//! Records a failed attempt together with the retry or dead letter that follows, and stores
+//! undecodable bytes. Each of these is a transaction of its own.
 
 use hookbox_driver::{ClaimState, DeadReason, Failure, Recorded, Then, UndecodableMessage};
 use hookbox_event::EventId;
@@ -12,7 +12,8 @@ use crate::receipts::{self, OutcomeRow, StoredOutcome};
 use crate::retries::{self, NewRetry};
 use crate::{claims, moment};
 
-/// Records one failed attempt, unless it is recorded already or the state of the event has changed.
+/// Records one failed attempt, unless it was recorded before or the state of the event has changed
+/// since the claim.
 pub(super) async fn fail(
     connection: &mut SqliteConnection,
     failure: &Failure<'_>,
@@ -21,8 +22,9 @@ pub(super) async fn fail(
     let known = events::known(connection, route, [&envelope.event]).await?;
     let known = known.get(&envelope.event);
     if envelope.redo.is_none() && known.is_some_and(|known| known.digest != envelope.digest) {
-        // While the attempt ran, the event became known with another body. The next claim of this
-        // receipt decides what it is now, according to the source's config.
+        // While the attempt ran, another body was stored for this event. The next claim of this
+        // receipt decides, by the config of the source, whether the receipt is a conflict or a
+        // duplicate.
         return Ok(Recorded::Superseded);
     }
     let Some(run) = run_of(known, failure) else {
@@ -36,7 +38,7 @@ pub(super) async fn fail(
     Ok(Recorded::Recorded)
 }
 
-/// Writes the attempt and what follows from it.
+/// Writes the attempt, and the retry or dead letter that follows it.
 async fn record(
     connection: &mut SqliteConnection,
     failure: &Failure<'_>,
@@ -93,13 +95,13 @@ async fn record(
     }
 }
 
-/// The attempt to be recorded, and what follows from it.
+/// The attempt to be recorded, and whether a retry or a dead letter follows it.
 struct Run {
     attempt: u32,
     then: Then,
 }
 
-/// Returns the attempt to be recorded; `None` when nothing is to be recorded.
+/// Returns the attempt to be recorded; `None` when the failure must change nothing.
 fn run_of(known: Option<&StoredClaim>, failure: &Failure<'_>) -> Option<Run> {
     let as_said = Run {
         attempt: failure.attempt,
@@ -109,17 +111,17 @@ fn run_of(known: Option<&StoredClaim>, failure: &Failure<'_>) -> Option<Run> {
         return Some(as_said);
     };
     match state {
-        // A handler ended its transaction and so committed this claim. The handler's effects are
-        // committed, so it must not run again whatever was to follow, and an operator must know
-        // this before a replay. The run is counted as one more attempt, because the stored count
-        // does not include it.
+        // A handler has ended its own transaction, which committed this claim and the handler's
+        // effects. So the handler must not run again, whatever `failure` asks for: the event
+        // becomes a dead letter, and its reason warns the operator before a replay. The stored
+        // number of attempts does not include this run, so one is added.
         ClaimState::Running => Some(Run {
             attempt: attempts.saturating_add(1),
             then: Then::Dead {
                 reason: DeadReason::Orphaned,
             },
         }),
-        // Only the attempt for which the event waits may fail.
+        // A waiting event changes only when the attempt fails for which it waits.
         ClaimState::Retrying => {
             let waits_for = known
                 .and_then(|known| known.retry)

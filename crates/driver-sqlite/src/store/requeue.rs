@@ -1,5 +1,5 @@
-//! Puts due retries back into their queues: it publishes them first and marks them after the
-//! confirm.
+//! Puts due retries back into their queues. A retry is published first, and marked as queued when
+//! the broker has confirmed it.
 
 use std::time::Duration;
 
@@ -9,13 +9,13 @@ use crate::diagnose::fault;
 use crate::shared::Shared;
 use crate::{moment, retries};
 
-/// How long a queued retry may make no progress before it is queued again, because the broker may
-/// have lost its message. The time is longer than any backlog should last; if a backlog lasts
-/// longer, the fence keeps the effect single.
+/// How long after a retry was queued it is queued again if it was not processed, because the broker
+/// may have lost its message. Messages should never wait this long in a queue. If they do, there
+/// are two messages for one retry, and the store grants the attempt to one of them only.
 pub(crate) const HEARD_WITHIN: Duration = Duration::from_secs(3_600);
 
-/// Republishes due retries. It does not hold the writer meanwhile, because publishing needs the
-/// writer.
+/// Publishes due retries again. The writing connection is not held meanwhile, because the publisher
+/// needs it.
 pub(super) async fn requeue_due(
     shared: &Shared,
     limit: u32,

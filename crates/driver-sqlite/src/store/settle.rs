@@ -1,4 +1,5 @@
-//! Settles a batch: writes the outcome of every receipt, in the transaction of its effects.
+//! Settles a batch: writes the outcome of every receipt, in the same transaction as the handler's
+//! effects.
 
 use hookbox_driver::{
     ClaimState, CommitError, DeadReason, Fault, FaultKind, Outcome, ReceiptOutcome,
@@ -12,7 +13,8 @@ use crate::receipts::StoredOutcome;
 use crate::tx::Tx;
 use crate::{moment, receipts, retries};
 
-/// Writes outcomes. The final states of the claims are written by the guard, as the last statement.
+/// Writes the outcomes of receipts. The final states of the claims are written later, by the guard
+/// before the commit.
 pub(super) async fn settle(
     tx: &mut Tx,
     route: &RouteName,
@@ -51,7 +53,7 @@ pub(super) async fn settle(
     Ok(())
 }
 
-/// How a claim of this transaction ends.
+/// The final state of a claim that this transaction has made.
 enum End<'a> {
     Done { attempt: u32 },
     Dead { reason: DeadReason, detail: &'a str },
@@ -75,7 +77,7 @@ async fn settle_mine(
     let granted = mine.granted;
     let (state, attempts) = match end {
         End::Done { attempt } => (ClaimState::Done, *attempt),
-        // The handler did not run, so no attempt is counted.
+        // The handler did not run in this transaction, so no attempt is added.
         End::Dead { .. } => (ClaimState::Dead, mine.attempts),
     };
     mine.settled = Some((state, attempts));
