@@ -73,7 +73,8 @@ impl Broker for Sqlite {
                 "subscribe after the SQLite file was closed",
             ));
         }
-        // Reading the token here reports an unreadable file before a subscription is started.
+        // The token, which marks the messages that a subscription has taken, is read from the file.
+        // So an unreadable file is reported here, before the subscription is started.
         let mut reader = shared.readers.take_for_queues().await?;
         let token = messages::new_token(&mut reader)
             .await
@@ -97,7 +98,8 @@ impl Broker for Sqlite {
                 name,
                 ready: Some(waiting.ready),
                 unsettled: Some(waiting.unsettled),
-                // The file shows a subscription only while it holds a lease, so consumers cannot be
+                // The file records a subscription only in the leases of the messages that it has
+                // taken. A subscription without messages leaves no trace, so consumers cannot be
                 // counted.
                 consumers: None,
                 events: Some(waiting.events),
@@ -107,8 +109,8 @@ impl Broker for Sqlite {
     }
 
     fn readiness(&self) -> Readiness {
-        // The check runs even while nothing is published, because readiness is read before an event
-        // is sent.
+        // The file and the disk are checked here, and not only when an event is published, because
+        // senders read the readiness before they send the first event.
         let shared = &self.shared;
         let storage = |why: String| Readiness::not_ready(NotReadyKind::Storage, why);
         if let Err(displaced) = shared.file.check() {

@@ -1,4 +1,5 @@
-//! The table `broker_witnesses`: the witnesses that the broker keeps for its store.
+//! The table `broker_witnesses`: the witness messages that the SQLite broker keeps for the store.
+//! They show later whether the store or the broker was restored from a backup.
 
 use hookbox_driver::WITNESSES_KEPT;
 use hookbox_event::Witness;

@@ -11,15 +11,17 @@ use tokio::time::timeout;
 
 use crate::keeper::{InFlight, Settlement};
 
-/// How long a closing subscription waits until its last settlements are written, as long as one of
-/// RabbitMQ does. A process that ends must not wait for another process that has the file locked.
+/// How long closing a subscription waits until its last settlements are written; the RabbitMQ
+/// driver has the same limit. The limit lets a process end even while another process has the file
+/// locked.
 const CLOSE_MAX: Duration = Duration::from_secs(2);
 
 /// A subscription: receives the messages that [`crate::keeper`] takes from a queue.
 pub(crate) struct QueueSubscription {
     pub(crate) deliveries: mpsc::Receiver<Result<InFlight, Fault>>,
     pub(crate) settlements: mpsc::UnboundedSender<Settlement>,
-    /// A fault that `try_next` received; `next` returns it.
+    /// A fault that `try_next` has received. `try_next` cannot return a fault, so the following
+    /// `next` returns it.
     pub(crate) fault: Option<Fault>,
 }
 
@@ -63,8 +65,8 @@ impl Subscription for QueueSubscription {
         self.put_back();
         let (reply, answer) = oneshot::channel();
         if self.settlements.send(Settlement::Flush(reply)).is_ok() {
-            // No reply means that the keeper has ended, or that another process has locked the
-            // file. Leases end without a write.
+            // Without a reply, the keeper has ended, or another process has locked the file. Then
+            // the messages are redelivered when their leases end, which needs no write.
             let _ = timeout(CLOSE_MAX, answer).await;
         }
     }
@@ -86,7 +88,8 @@ impl QueueSubscription {
         )
     }
 
-    /// Takes no more messages, and returns received messages that no consumer has to the queue.
+    /// Stops receiving messages. Messages that were received and that the consumer has not taken
+    /// yet return to the queue.
     fn put_back(&mut self) {
         self.deliveries.close();
         while let Ok(message) = self.deliveries.try_recv() {

@@ -1,5 +1,5 @@
-//! The keeper of one subscription: a task that takes messages, renews their leases and writes their
-//! settlements, several in one transaction.
+//! The keeper of one subscription: a task that takes messages from the queue, renews their leases,
+//! and writes the settlements of the consumer. It combines several of these in one transaction.
 
 mod settlements;
 mod write;
@@ -20,16 +20,18 @@ use crate::messages::{self, Leases, Token};
 use crate::shared::Shared;
 use settlements::Settlements;
 
-/// How long a settlement waits so that others can be written in the same transaction. The wait
-/// delays no message, because new ones are taken when half of those in flight are settled. It saves
-/// most syncs for a worker that processes one message at a time.
+/// How long the keeper holds a settlement back, so that several settlements share one transaction
+/// and its disk sync. This delays no delivery, because new messages are taken as soon as half of
+/// those in flight are settled. For a worker that processes one message at a time, it saves most of
+/// the syncs.
 const BATCH_WAIT: Duration = Duration::from_millis(5);
 
-/// How often the keeper polls without a notification, because a lease that ends sends none.
+/// How often the keeper polls its queue even without a notification. The end of a lease makes a
+/// message free again and sends no notification.
 const POLL_EVERY: Duration = Duration::from_secs(1);
 
-/// How many transactions in a row may find the file locked before the subscription ends with that
-/// fault. Each of them has waited for the busy timeout.
+/// How many transactions in a row may fail because the file is locked, before the subscription ends
+/// with that fault. Each of these transactions has waited for the whole busy timeout.
 const CONTENTION_MAX: u32 = 3;
 
 /// A message in flight.
@@ -38,19 +40,19 @@ pub(crate) struct InFlight {
     pub(crate) bytes: Bytes,
     pub(crate) redelivered: bool,
     pub(crate) died_in: Option<String>,
-    /// Set when another subscription has taken the message.
+    /// Set when the lease is lost: another subscription has taken the message.
     pub(crate) lost: Arc<AtomicBool>,
 }
 
-/// A settlement that is sent to the keeper.
+/// A settlement of one message, given by its id, or a request to flush. It is sent to the keeper.
 pub(crate) enum Settlement {
     Ack(i64),
     Release(i64),
-    /// Dropped unsettled.
+    /// The delivery was dropped without being settled.
     Dropped(i64),
-    /// Never handed out.
+    /// The message was taken from the queue and never received by a consumer.
     PutBack(i64),
-    /// Asks for a reply when all settlements before this one are written.
+    /// Requests a reply when all settlements that were sent before this request are written.
     Flush(oneshot::Sender<()>),
 }
 
@@ -64,17 +66,19 @@ struct Keeper {
     deliveries: mpsc::Sender<Result<InFlight, Fault>>,
     incoming: mpsc::UnboundedReceiver<Settlement>,
     notifier: watch::Receiver<u64>,
-    /// The messages that are taken and not settled, whether a consumer has received them or not.
+    /// The ids of the messages that the keeper has taken and that are not settled, whether a
+    /// consumer has received them or not. The flag of each is set when its lease is lost.
     held: HashMap<i64, Arc<AtomicBool>>,
     settlements: Settlements,
     renewed: Instant,
     polled: Instant,
-    /// Whether the queue may have a message to take.
+    /// Whether the queue may hold a free message, so that a query is worthwhile.
     maybe: bool,
     contended: u32,
 }
 
-/// Starts a keeper. The caller must be within the runtime in which the driver was opened.
+/// Starts a keeper as a task. The caller must be in the tokio runtime in which the driver was
+/// opened.
 pub(crate) fn subscribe(
     shared: Arc<Shared>,
     queue: &Queue,
@@ -86,8 +90,8 @@ pub(crate) fn subscribe(
         Fault::plain(FaultKind::Internal, "subscribe to a queue that is not open")
     })?;
     let prefetch = usize::from(prefetch.max(1));
-    // The channel has one place more than there can be messages in flight, so that a fault always
-    // fits.
+    // The capacity is one more than the largest number of messages in flight, so that there is
+    // always space for a fault.
     let (deliveries, taken) = mpsc::channel(prefetch + 1);
     let (settlements, incoming) = mpsc::unbounded_channel();
     let keeper = Keeper {
@@ -115,7 +119,7 @@ pub(crate) fn subscribe(
     }))
 }
 
-/// Whether a keeper continues after a step.
+/// Whether the keeper continues or ends after a step.
 enum Next {
     On,
     End,
@@ -143,11 +147,12 @@ impl Keeper {
                     self.contended += 1;
                 }
                 Err(fault) => {
-                    // The channel is closed first: once a consumer has received the fault, no
-                    // settlement may be reported as sent.
+                    // The settlement channel is closed before the fault is sent. Otherwise a
+                    // consumer that has received the fault could send a settlement that no task
+                    // reads, and would get `Ok` for it.
                     self.incoming.close();
-                    // Sending fails when the subscription is gone. Then no consumer is left, and
-                    // messages in flight are redelivered when their leases end.
+                    // Sending fails when the subscription was dropped. Then no consumer waits for
+                    // the fault, and messages in flight are redelivered when their leases end.
                     let _ = self.deliveries.try_send(Err(fault));
                     return;
                 }
@@ -155,8 +160,8 @@ impl Keeper {
         }
     }
 
-    /// Writes what is ready to be written; otherwise waits for a settlement, a notification or a
-    /// timer.
+    /// Runs one transaction if there is something to write or to take. Otherwise waits for a
+    /// settlement, a notification or a timer.
     async fn step(&mut self) -> Result<Next, Fault> {
         while let Ok(settle) = self.incoming.try_recv() {
             self.note(settle);
@@ -166,7 +171,8 @@ impl Keeper {
             self.write().await?;
             return Ok(Next::End);
         }
-        // Settlements that wait for others are written in one transaction with new messages.
+        // While a settlement is held back, no transaction only takes messages: the transaction
+        // that writes the settlement also takes them.
         if self.must_write() || (self.settlements.count() == 0 && self.may_take().await?) {
             self.write().await?;
             return Ok(Next::On);
@@ -177,8 +183,8 @@ impl Keeper {
             () = self.shared.closing.cancelled() => {}
             settle = self.incoming.recv() => match settle {
                 Some(settle) => self.note(settle),
-                // The subscription and all deliveries are gone, so no further settlement can
-                // arrive.
+                // The subscription and all its deliveries were dropped, so no further settlement
+                // can arrive.
                 None => {
                     self.write().await?;
                     return Ok(Next::End);
@@ -199,8 +205,9 @@ impl Keeper {
             .note(settle, |id| held.remove(&id).is_some());
     }
 
-    /// Returns whether a transaction is needed now: there are enough settlements or old ones, no
-    /// message is in flight, a caller waits for a flush, or leases are due for renewal.
+    /// Returns whether a transaction is needed now: half of the prefetch is settled, all messages
+    /// in flight are settled, a settlement has been held back for [`BATCH_WAIT`], a caller waits
+    /// for a flush, or leases are due for renewal.
     fn must_write(&self) -> bool {
         let settlements = self.settlements.count();
         let enough = settlements * 2 >= self.prefetch || self.held.is_empty();
@@ -215,8 +222,8 @@ impl Keeper {
         !self.held.is_empty() && self.renewed.elapsed() >= self.renew_every()
     }
 
-    /// Returns whether a query finds a message to take. The query is a read, and waits for no
-    /// writer.
+    /// Returns whether the queue has a message to take and the prefetch allows one. The query is a
+    /// read, so it does not wait for the writing connection.
     async fn may_take(&mut self) -> Result<bool, Fault> {
         if !self.maybe || self.room() == 0 {
             return Ok(false);
@@ -252,13 +259,14 @@ impl Keeper {
         let renew = (!self.held.is_empty()).then(|| self.renewed + self.renew_every());
         let settlements = self.settlements.since().map(|since| since + BATCH_WAIT);
         let next = [poll, renew, settlements].into_iter().flatten().min();
-        // Everything due is done before the wait, so this loop never spins.
+        // The keeper has done everything that is due before it waits, so the loop does not spin.
         next.unwrap_or(now + POLL_EVERY)
             .max(now + Duration::from_millis(1))
     }
 
     fn give_all_back(&mut self) {
-        // This closes the channel, because the new receiver is dropped at once.
+        // Replacing the sender closes the deliveries channel. The new sender is closed as well,
+        // because its receiver is dropped at once.
         self.deliveries = mpsc::channel(1).0;
         self.settlements
             .release_all(self.held.drain().map(|(id, _)| id));

@@ -1,4 +1,5 @@
-//! The table `messages`: the queues. A message is free when its lease is over.
+//! The table `messages`, which holds all queues. A message is free to be taken when its lease is
+//! over.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -11,20 +12,22 @@ use sqlx::{QueryBuilder, Row};
 use crate::column::{Columns, number_list};
 use crate::moment;
 
-/// The random mark of the subscription that has taken a message.
+/// The random token of a subscription. It marks the messages that the subscription has taken.
 pub(crate) type Token = [u8; 16];
 
-/// No subscription.
+/// The token of a message that no subscription has taken.
 const NO_TOKEN: Token = [0; 16];
 
-/// The lease end of a free message: in the past for any clock (the year 2005), and as wide in
-/// SQLite's encoding as any later moment, so that a row keeps its size.
+/// The end of the lease of a free message: the year 2005, which is in the past for any clock.
+/// SQLite stores this number in as many bytes as any later time, so the row keeps its size when the
+/// message is taken.
 const FREE: i64 = 1 << 50;
 
-/// The rule for which leases count. A lease counts until it is over, unless it ends later than any
-/// lease taken now could. Such a lease was taken with a wrong clock, or before the clock was set
-/// back, and its holder may have ended long ago. If the holder still runs, the event's claim
-/// decides, as with any redelivery.
+/// The rule by which a lease counts as valid. A lease is valid until its end, unless its end is
+/// further in the future than any lease taken now could reach. Such a lease was taken with a wrong
+/// clock, or before the clock was set back, and its holder may have ended long ago. If the holder
+/// still runs and the message is processed twice, the event's claim makes one of them a duplicate,
+/// as with any redelivery.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Leases {
     now: i64,
@@ -32,11 +35,12 @@ pub(crate) struct Leases {
 }
 
 impl Leases {
-    /// Returns the rule as of now, for leases of this length.
+    /// Returns the rule for the present moment, for leases of this length.
     pub(crate) fn lasting(lease: Duration) -> Self {
         Self {
             now: moment::now(),
-            // Doubled, because processes of one file may be configured with different lengths.
+            // Twice the length, because other processes that use the file may be configured with a
+            // longer lease.
             furthest: moment::in_(lease.saturating_mul(2)),
         }
     }
@@ -58,8 +62,8 @@ pub(crate) struct QueueCounts {
     pub(crate) events: u64,
 }
 
-/// Returns a mark that no other subscription has, from SQLite's own randomness. The query reads the
-/// file, so that an unreadable file is reported here.
+/// Returns a token that no other subscription has, from SQLite's random generator. The query also
+/// reads the table, so that an unreadable file is reported here.
 pub(crate) async fn new_token(connection: &mut SqliteConnection) -> sqlx::Result<Token> {
     let random: Vec<u8> =
         sqlx::query_scalar("SELECT randomblob(16) FROM (SELECT count(*) FROM messages)")
@@ -113,7 +117,7 @@ pub(crate) async fn is_waiting(
     .await
 }
 
-/// Takes up to `limit` free messages of a queue until `lease_until`, oldest first.
+/// Takes up to `limit` free messages of a queue, oldest first. Their leases end at `lease_until`.
 pub(crate) async fn take(
     connection: &mut SqliteConnection,
     queue: &str,
@@ -153,7 +157,8 @@ pub(crate) async fn take(
     Ok(taken)
 }
 
-/// Deletes messages that the subscription still owns; returns how many it deleted.
+/// Deletes those of these messages that the subscription still owns, because they were
+/// acknowledged. Returns how many it deleted.
 pub(crate) async fn forget(
     connection: &mut SqliteConnection,
     token: &Token,
@@ -170,9 +175,9 @@ pub(crate) async fn forget(
     Ok(done.rows_affected())
 }
 
-/// Puts messages back that the subscription still owns. `delivered` says whether a consumer
-/// received them: then they stay marked as delivered before, but the delivery does not count
-/// against their limit.
+/// Returns those of these messages that the subscription still owns to their queue, without
+/// counting this delivery against the delivery limit. `delivered` states whether a consumer
+/// received them; if so, they remain marked as redelivered.
 pub(crate) async fn put_back(
     connection: &mut SqliteConnection,
     token: &Token,
@@ -194,8 +199,9 @@ pub(crate) async fn put_back(
     Ok(())
 }
 
-/// Puts messages back whose delivery was dropped unsettled. Such a delivery counts, so that a
-/// message on which every process dies ends in the dead-letter queue.
+/// Returns messages whose delivery was dropped unsettled to their queue. This delivery counts
+/// against the delivery limit, so that a message that ends every process moves to the dead-letter
+/// queue at last.
 pub(crate) async fn put_back_counted(
     connection: &mut SqliteConnection,
     token: &Token,
@@ -214,8 +220,9 @@ pub(crate) async fn put_back_counted(
     Ok(())
 }
 
-/// Renews the leases of messages that the subscription still owns, including leases that ended
-/// before another subscription took the message. Returns the messages that it still owns.
+/// Renews the leases of those of these messages that the subscription still owns, and returns their
+/// ids. A lease that has ended is renewed as well, if no other subscription has taken the message
+/// since.
 pub(crate) async fn renew(
     connection: &mut SqliteConnection,
     token: &Token,
@@ -234,7 +241,8 @@ pub(crate) async fn renew(
     Ok(ids.into_iter().collect())
 }
 
-/// Moves messages to the dead-letter queue and records the queue they came from.
+/// Moves messages that the subscription owns to the dead-letter queue, and records the queue from
+/// which they came.
 pub(crate) async fn give_up(
     connection: &mut SqliteConnection,
     token: &Token,

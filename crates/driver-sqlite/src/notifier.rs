@@ -75,21 +75,22 @@ pub(crate) async fn poll_other_processes(
                 Some((connection, version))
             }
             Err(error) => {
-                // Subscriptions meet the same error in their own transactions and report it.
+                // Subscriptions get the same error in their own transactions, and report it.
                 tracing::debug!(%error, "the change counter of the SQLite file could not be read");
                 None
             }
         };
     }
     if let Some((connection, _)) = seen {
-        // The close is waited for, because SQLite deletes the log only when nothing else has the
-        // file open.
+        // This waits until the connection is closed, because SQLite deletes the write-ahead log
+        // only when the last connection to the file closes.
         connect::close(connection).await;
     }
 }
 
-/// Reads the change counter once, and returns whether it changed. Only values of one connection can
-/// be compared, so a new connection counts as a change.
+/// Reads SQLite's change counter once, and returns whether the file has changed since the last
+/// call. The counter is only comparable within one connection, so a new connection counts as a
+/// change.
 async fn poll(
     options: &SqliteConnectOptions,
     seen: Option<(SqliteConnection, i64)>,

@@ -17,17 +17,18 @@ use crate::shared::Shared;
 use crate::writer::Unit;
 use crate::{messages, meta};
 
-/// The most publishes that share one commit. The limit keeps a commit within milliseconds.
+/// The largest number of publishes that share one commit. The limit keeps a commit within
+/// milliseconds.
 const ROUND_JOBS: usize = 64;
 
-/// The most bytes that share one commit. Only large batches reach this limit.
+/// The number of bytes at which no further publish joins a commit. Only large batches reach it.
 const ROUND_BYTES: usize = 4 << 20;
 
-/// How often a write is tried after a failed publish or on a full disk, to find out whether writing
-/// works again.
+/// How often the publisher tries a small write after a failed publish or on a full disk, to find
+/// out whether the file can be written again.
 const PROBE_EVERY: Duration = Duration::from_secs(1);
 
-/// Publishes until the driver closes, then writes the publishes that still wait, and ends.
+/// Writes publishes until the driver closes. Then it writes those that still wait, and ends.
 pub(crate) async fn run(shared: Arc<Shared>, mut jobs: mpsc::Receiver<Job>) {
     loop {
         let first = tokio::select! {
@@ -42,7 +43,8 @@ pub(crate) async fn run(shared: Arc<Shared>, mut jobs: mpsc::Receiver<Job>) {
                 continue;
             }
             () = tokio::time::sleep(PROBE_EVERY) => {
-                // A disk that other programs fill, or free, is noticed without a publish.
+                // Other programs may fill the disk or free space on it, so this is checked even
+                // while nothing is published.
                 if !shared.health.is_good() || shared.room.refusal().is_some() {
                     probe(&shared).await;
                 }
@@ -60,7 +62,8 @@ pub(crate) async fn run(shared: Arc<Shared>, mut jobs: mpsc::Receiver<Job>) {
 }
 
 async fn round(shared: &Shared, first: Job, jobs: &mut mpsc::Receiver<Job>) {
-    // The write lock is waited for first, so that publishes that arrive meanwhile share the commit.
+    // The write lock is awaited before the waiting publishes are collected, so that those that
+    // arrive during the wait share the same commit.
     let unit = shared.writer.begin_to_accept().await;
     let mut waiting = vec![first];
     let mut bytes = waiting.iter().map(size).sum::<usize>();
@@ -69,7 +72,8 @@ async fn round(shared: &Shared, first: Job, jobs: &mut mpsc::Receiver<Job>) {
         bytes += size(&job);
         waiting.push(job);
     }
-    // A caller that has stopped waiting has reported a failure, and its sender will retry.
+    // A publish whose caller has stopped waiting is left out: the caller has reported a failure,
+    // and the provider will send the request again.
     waiting.retain(|job| !job.reply.is_closed());
     let written = match unit {
         Ok(mut unit) => {
@@ -90,7 +94,7 @@ async fn round(shared: &Shared, first: Job, jobs: &mut mpsc::Receiver<Job>) {
     answer(shared, waiting, written);
 }
 
-/// Writes one round of publishes, if the disk and the size limit have room for it.
+/// Writes the publishes of one transaction, if the disk and the size limit have space for them.
 async fn write(shared: &Shared, unit: &mut Unit, rows: &[(&str, &Batch)]) -> sqlx::Result<()> {
     let bytes: usize = rows.iter().map(|(_, batch)| batch.bytes.len()).sum();
     let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
@@ -115,8 +119,8 @@ fn answer(shared: &Shared, waiting: Vec<Job>, written: Result<(), Fault>) {
                 for queue in &job.queues {
                     shared.notifiers.notify(queue);
                 }
-                // The reply is ignored by a caller that stopped waiting meanwhile; its result is
-                // "unknown".
+                // Sending fails when the caller has stopped waiting. Such a caller has returned an
+                // error, after which it is unknown whether the batch was stored.
                 let _ = job.reply.send(Ok(()));
             }
         }
@@ -157,7 +161,7 @@ fn trouble_of(kind: PublishErrorKind, path: &Path) -> String {
     }
 }
 
-/// Refuses a write that would exceed the size limit of the file. Free pages do not count.
+/// Returns an error when the file exceeds its size limit. Free pages of the file do not count.
 async fn has_room(shared: &Shared, unit: &mut Unit) -> sqlx::Result<()> {
     let Some(most) = shared.options.bytes_max else {
         return Ok(());
@@ -174,8 +178,9 @@ async fn has_room(shared: &Shared, unit: &mut Unit) -> sqlx::Result<()> {
     Err(sqlx::Error::Io(io::ErrorKind::StorageFull.into()))
 }
 
-/// Writes a small value to find out whether writing works again. Without it, an ingest that gets no
-/// requests because it is not ready would never become ready.
+/// Writes a small value to find out whether the file can be written again. Without this, an ingest
+/// that is not ready, and therefore gets no requests, would never publish and so never become
+/// ready.
 async fn probe(shared: &Shared) {
     let Ok(mut unit) = shared.writer.begin_to_accept().await else {
         return;

@@ -1,11 +1,12 @@
-//! The settlements that consumers sent and that are not written yet.
+//! The settlements that a consumer has sent to the keeper and that are not written yet.
 
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::Settlement;
 
-/// The settlements that wait to be written.
+/// The message ids of settlements that wait to be written, by kind, and the callers that wait for a
+/// flush.
 #[derive(Default)]
 pub(super) struct Settlements {
     pub(super) acks: Vec<i64>,
@@ -17,7 +18,8 @@ pub(super) struct Settlements {
 }
 
 impl Settlements {
-    /// Records the settlement of a message, if the message is `still_held`.
+    /// Adds the settlement of a message, unless `still_held` returns `false`: then the subscription
+    /// no longer holds the message, and the settlement has no effect.
     pub(super) fn note(&mut self, settle: Settlement, still_held: impl FnOnce(i64) -> bool) {
         let (id, list) = match settle {
             Settlement::Ack(id) => (id, &mut self.acks),
@@ -43,25 +45,26 @@ impl Settlements {
         self.acks.len() + self.returned()
     }
 
-    /// Returns how many messages the settlements return to the queue.
+    /// Returns how many messages will return to the queue when the settlements are written.
     pub(super) fn returned(&self) -> usize {
         self.releases.len() + self.drops.len() + self.put_backs.len()
     }
 
-    /// Returns when the first of the settlements was received.
+    /// Returns when the oldest of the settlements was received; `None` when there are none.
     pub(super) fn since(&self) -> Option<Instant> {
         self.since
     }
 
-    /// Returns whether a caller waits until the settlements are written.
+    /// Returns whether a caller waits for a flush of the settlements.
     pub(super) fn is_urgent(&self) -> bool {
         !self.flushes.is_empty()
     }
 
-    /// Removes the settlements, which are written now, and notifies the callers that wait.
+    /// Removes all settlements, because they are written now, and notifies the callers that wait
+    /// for a flush.
     pub(super) fn written(&mut self) {
         for flush in std::mem::take(self).flushes {
-            // A caller that stopped waiting needs no notification.
+            // Sending fails when the caller has stopped waiting; then no notification is needed.
             let _ = flush.send(());
         }
     }

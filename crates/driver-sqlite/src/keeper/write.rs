@@ -1,4 +1,4 @@
-//! One transaction of a keeper: writes settlements, renews leases and takes messages.
+//! One transaction of a keeper, which writes settlements, renews leases and takes messages.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -17,15 +17,16 @@ use crate::moment::in_;
 struct KeeperResult {
     taken: Vec<TakenMessage>,
     gave_up: bool,
-    /// The held messages that the subscription still owned; `None` when that was not checked.
+    /// The messages whose lease was renewed, because this subscription still owned them; `None`
+    /// when no lease was due for renewal.
     still_ours: Option<HashSet<i64>>,
     /// The number of messages that were acknowledged after another subscription had taken them.
     too_late: u64,
 }
 
 impl Keeper {
-    /// Writes all settlements, renews leases that are due, and takes as many messages as may be in
-    /// flight. After a failure nothing is lost: the next call repeats all of it.
+    /// Writes all settlements, renews leases that are due, and takes as many messages as the
+    /// prefetch allows. After a failure nothing is lost: the next call repeats all three steps.
     pub(super) async fn write(&mut self) -> Result<(), Fault> {
         let mut unit = self.shared.writer.begin_for_queues().await?;
         let began = Instant::now();
@@ -48,8 +49,8 @@ impl Keeper {
             self.maybe = true;
             self.shared.notifiers.notify(&self.queue);
         } else if room > 0 {
-            // When fewer messages arrived than requested, the queue is empty until the next
-            // notification.
+            // When the transaction took fewer messages than it could, the queue has no more free
+            // messages until the next notification.
             self.maybe = done.taken.len() == room;
         }
         if done.gave_up {
@@ -151,7 +152,8 @@ impl Keeper {
         };
         self.held.insert(id, lost);
         if self.deliveries.try_send(Ok(message)).is_err() {
-            // The subscription was closed meanwhile, so the message is put back.
+            // The subscription was closed after the message was taken, so the message returns to
+            // the queue.
             self.note(Settlement::PutBack(id));
         }
     }
