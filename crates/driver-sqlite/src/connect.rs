@@ -1,4 +1,5 @@
-//! Opens connections, and proves that SQLite runs with the settings on which the promises depend.
+//! Opens connections, and checks that SQLite runs with the settings that durability and consistency
+//! depend on.
 
 use std::path::Path;
 
@@ -14,20 +15,21 @@ use crate::{Options, THE_FILE};
 /// checkpoint, as hookbox has, older versions can corrupt the file (sqlite.org, 3.51.3 notes).
 const VERSION_MIN: (u32, u32, u32) = (3, 51, 3);
 
-/// The size in bytes to which SQLite truncates the log file after a burst.
+/// The size in bytes to which SQLite truncates the write-ahead log after a burst of writes.
 const LOG_BYTES_KEPT: &str = "67108864";
 
 /// Returns the options of a connection that may write.
 pub(crate) fn for_writing(options: &Options) -> SqliteConnectOptions {
-    // Every setting is written out, even where it equals the default: a build of SQLite may change
-    // its defaults.
+    // Every setting is written out, even where it equals SQLite's default, because SQLite can be
+    // compiled with other defaults.
     SqliteConnectOptions::new()
         .filename(&options.path)
         .create_if_missing(false)
         .busy_timeout(options.busy_timeout)
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
-        // Memory mapping is off: a read error of a mapped file is a SIGBUS instead of an error.
+        // Memory mapping is off, because a read error in a mapped file kills the process with
+        // SIGBUS instead of returning an error.
         .pragma("mmap_size", "0")
         .pragma("journal_size_limit", LOG_BYTES_KEPT)
         // Statements are not logged: a handler's statement may hold what must not be in a log.
@@ -39,7 +41,8 @@ pub(crate) fn for_reading(options: &Options) -> SqliteConnectOptions {
     for_writing(options).pragma("query_only", "ON")
 }
 
-/// Checks the SQLite version and the settings on a connection for writing, and that it may write.
+/// Checks the SQLite version, the settings of a writing connection, and that this connection may
+/// write to the file.
 pub(crate) async fn prove(connection: &mut SqliteConnection, path: &Path) -> Result<(), OpenError> {
     let unusable = by_sqlite(path);
     let version: String = query(connection, "SELECT sqlite_version()")
@@ -60,18 +63,19 @@ pub(crate) async fn prove(connection: &mut SqliteConnection, path: &Path) -> Res
     may_write(connection).await.map_err(unusable)
 }
 
-/// Checks that the connection may write, because SQLite opens a read-only file without an error. A
-/// write lock of another process does not matter here: SQLite checks first whether the file is
-/// read-only.
+/// Checks that the connection may write, because SQLite opens a read-only file without an error.
+/// The check also works while another process holds the write lock, because SQLite checks first
+/// whether the file is read-only.
 async fn may_write(connection: &mut SqliteConnection) -> sqlx::Result<()> {
     let patience: i64 = query(connection, "PRAGMA busy_timeout").await?;
     query::<i64>(connection, "PRAGMA busy_timeout = 0").await?;
-    // On a read-only file, `BEGIN IMMEDIATE` alone succeeds as a read, so a write statement
-    // follows.
+    // On a read-only file, `BEGIN IMMEDIATE` alone succeeds as a read transaction, so a statement
+    // that writes follows.
     let begun = sqlx::raw_sql("BEGIN IMMEDIATE; DELETE FROM meta WHERE FALSE; ROLLBACK")
         .execute(&mut *connection)
         .await;
-    // SQLite itself returned this number, so the statement is safe.
+    // `patience` is a number that SQLite itself returned, so it is safe to put it into the
+    // statement.
     let restore = AssertSqlSafe(format!("PRAGMA busy_timeout = {patience}"));
     sqlx::raw_sql(restore).execute(connection).await?;
     match begun {

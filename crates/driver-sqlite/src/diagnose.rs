@@ -1,5 +1,5 @@
-//! Classifies SQLite's result codes as faults where they are failures of the file and not of a
-//! handler.
+//! Classifies SQLite's result codes: some are failures of the file, which hookbox reports as
+//! faults, and the others are failures of a handler's statement.
 
 use std::error::Error;
 use std::io;
@@ -10,7 +10,8 @@ use sqlx::sqlite::SqliteError;
 use crate::opened_file::Displaced;
 use crate::room::NoRoom;
 
-// Primary result codes (sqlite.org/rescode.html): the low byte of the code that SQLite reports.
+// Primary result codes (sqlite.org/rescode.html). The primary code is the low byte of the code that
+// SQLite reports.
 const ERROR: i32 = 1;
 const PERM: i32 = 3;
 const BUSY: i32 = 5;
@@ -24,8 +25,8 @@ const CANTOPEN: i32 = 14;
 const PROTOCOL: i32 = 15;
 const NOTADB: i32 = 26;
 
-/// Returns the class of the first error in the chain that is a failure of the file; `None` when
-/// there is none.
+/// Returns the class of the first error in the chain of causes that is a failure of the file;
+/// `None` when no error in the chain is one.
 pub(crate) fn diagnose(error: &(dyn Error + 'static)) -> Option<FaultKind> {
     let mut next = Some(error);
     while let Some(error) = next {
@@ -37,12 +38,14 @@ pub(crate) fn diagnose(error: &(dyn Error + 'static)) -> Option<FaultKind> {
     None
 }
 
-/// Returns a function that converts an error into a fault. `doing` reads after "failed to".
+/// Returns a function that converts an error into a fault. `doing` names the failed operation as a
+/// verb phrase that can follow "failed to".
 pub(crate) fn fault(doing: &'static str) -> impl FnOnce(sqlx::Error) -> Fault {
     move |error| {
         let kind = diagnose(&error).unwrap_or(FaultKind::Internal);
         match error {
-            // sqlx's own prefix would be wrong here, so its text is left out.
+            // These two errors of hookbox travel inside sqlx's IO error. The text that sqlx puts
+            // before them would be wrong, so only the inner error is kept.
             sqlx::Error::Io(error)
                 if error
                     .get_ref()
@@ -55,8 +58,8 @@ pub(crate) fn fault(doing: &'static str) -> impl FnOnce(sqlx::Error) -> Fault {
     }
 }
 
-/// Returns whether the disk is full: the one failure that ends without a repair, when space is
-/// freed.
+/// Returns whether the disk or the file is full. Unlike other failures of the file, this one ends
+/// without a repair, as soon as space is freed.
 pub(crate) fn is_full(error: &(dyn Error + 'static)) -> bool {
     let mut next = Some(error);
     while let Some(error) = next {
@@ -68,8 +71,8 @@ pub(crate) fn is_full(error: &(dyn Error + 'static)) -> bool {
     false
 }
 
-/// Returns whether opening may succeed later without a change: another process holds the file, or
-/// its disk is full. A missing or foreign file does not pass with time.
+/// Returns whether opening may succeed later without a repair, because another process holds the
+/// file or the disk is full. A missing file, or a file of another program, stays an error.
 pub fn ends_by_itself(error: &OpenError) -> bool {
     match error {
         OpenError::Unavailable { .. } => {
@@ -85,7 +88,7 @@ pub fn ends_by_itself(error: &OpenError) -> bool {
     }
 }
 
-/// Why a file that was to be opened cannot be used, where waiting does not help.
+/// Why a file cannot be opened, for causes that do not pass by waiting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unusable {
     /// The file is not a SQLite database.
@@ -94,11 +97,11 @@ pub(crate) enum Unusable {
     Damaged,
     /// The operating system denies access to the file.
     Forbidden,
-    /// A statement of hookbox does not fit the tables of the file.
+    /// A statement of hookbox does not fit the tables of the file, as in another program's file.
     Foreign,
 }
 
-/// Returns the class of an error during opening; `None` where the error may pass.
+/// Returns why the file cannot be opened; `None` for an error that may pass by waiting.
 pub(crate) fn unusable(error: &sqlx::Error) -> Option<Unusable> {
     match code(error)? {
         NOTADB => Some(Unusable::NoDatabase),
@@ -109,8 +112,8 @@ pub(crate) fn unusable(error: &sqlx::Error) -> Option<Unusable> {
     }
 }
 
-/// Returns whether the error is the publisher's for a file at its size limit, or the operating
-/// system's for a full disk.
+/// Returns whether the file or the disk has no space: the publisher reports this when the file is
+/// at its size limit, and the operating system when the disk is full.
 fn is_without_room(error: &(dyn Error + 'static)) -> bool {
     let error = error.downcast_ref::<io::Error>();
     error.is_some_and(|error| error.kind() == io::ErrorKind::StorageFull)
@@ -132,7 +135,7 @@ fn one(error: &(dyn Error + 'static)) -> Option<FaultKind> {
     }
 }
 
-/// Returns the primary result code of an error, when SQLite raised it.
+/// Returns SQLite's primary result code; `None` for an error that SQLite did not raise.
 fn code(error: &(dyn Error + 'static)) -> Option<i32> {
     let database: &dyn sqlx::error::DatabaseError = match error.downcast_ref::<sqlx::Error>() {
         Some(sqlx::Error::Database(database)) => &**database,
@@ -166,7 +169,7 @@ mod tests {
             assert_eq!(of_code(code), Some(FaultKind::Unavailable), "{code}");
         }
         // ERROR, INTERNAL, SCHEMA, TOOBIG, CONSTRAINT, MISMATCH, MISUSE and RANGE are failures of
-        // the statement.
+        // the statement and not of the file.
         for code in [1, 2, 17, 18, 19, 20, 21, 25] {
             assert_eq!(of_code(code), None, "{code}");
         }

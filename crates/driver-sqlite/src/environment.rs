@@ -6,7 +6,8 @@ use sqlx::sqlite::SqliteConnection;
 use crate::refused::by_sqlite;
 use crate::{Options, THE_FILE, meta};
 
-/// Refuses a file of another environment.
+/// Returns an error when the file is stamped with another environment than the one in the options,
+/// or with none.
 pub(crate) async fn check_environment(
     connection: &mut SqliteConnection,
     options: &Options,

@@ -67,8 +67,9 @@ pub(crate) fn create(path: &Path) -> Result<(), OpenError> {
         .map_err(by_system(path))
 }
 
-/// Returns what is at the path already. It must be a file, because opening a pipe would block until
-/// another process opens the other end.
+/// Returns the metadata of the file at the path; `None` when nothing is there. Anything but a file
+/// is an error, because opening a pipe, for example, would block until another process opens the
+/// other end.
 pub(crate) fn look_up(path: &Path) -> Result<Option<Metadata>, OpenError> {
     match fs::metadata(path) {
         Ok(found) if found.is_file() => Ok(Some(found)),
@@ -85,9 +86,11 @@ pub(crate) fn look_up(path: &Path) -> Result<Option<Metadata>, OpenError> {
     }
 }
 
-/// Refuses a filesystem on which SQLite's locks cannot be trusted, where its kind is known.
+/// Returns an error when the file lies on a filesystem of a kind in the two lists above, on which
+/// SQLite's locks cannot be trusted. A system that does not report its mounts passes the check.
 pub(crate) fn refuse_network(path: &Path) -> Result<(), OpenError> {
-    // A symbolic link is resolved, because its target counts; the file itself may not exist yet.
+    // Symbolic links are resolved, because the filesystem of the target counts. The file may not
+    // exist yet; then its folder is resolved.
     let place = fs::canonicalize(path)
         .or_else(|_| fs::canonicalize(folder(path)))
         .map_err(by_system(path))?;
@@ -114,9 +117,9 @@ pub(crate) fn folder(path: &Path) -> PathBuf {
     }
 }
 
-/// Returns the kind of the filesystem at `place`, when hookbox refuses that kind.
+/// Returns the kind of the filesystem at `place` if hookbox refuses that kind, otherwise `None`.
 fn refused<'m>(mounts: &'m str, place: &Path) -> Option<&'m str> {
-    // When several mounts have the same path, the last one covers the others.
+    // When several filesystems are mounted at one path, the last one hides the others.
     let (_, kind) = mounts
         .lines()
         .filter_map(mount)

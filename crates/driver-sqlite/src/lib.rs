@@ -84,9 +84,9 @@ pub use options::Options;
 pub use sqlite::Sqlite;
 pub use tx::Tx;
 
-/// The name of the file in messages to operators.
+/// The words by which messages to operators name the file.
 const THE_FILE: &str = "the SQLite file";
 
-/// The most rows that one statement inserts. A batch has 64 envelopes, and ten columns of that many
-/// rows stay far below SQLite's limit of variables.
+/// The largest number of rows that one statement inserts. A batch has at most 64 envelopes. With
+/// ten bound values per row, a statement stays far below SQLite's limit of bound values.
 const ROWS_MAX: usize = 64;

@@ -1,16 +1,18 @@
-//! The table `meta`: the environment and the installation to which the file belongs.
+//! The table `meta`: to which environment the file belongs, a random mark that identifies the file,
+//! and which versions of hookbox may use it.
 
 use hookbox_event::EnvironmentName;
 use sqlx::sqlite::SqliteConnection;
 
 const ENVIRONMENT: &str = "environment";
-/// The key of the oldest schema version that a hookbox must know to work on this file.
+/// The key for the compatibility of the file: the oldest schema version such that a hookbox that
+/// knows it can use the file.
 const WORKS_FROM: &str = "works_from";
 const LAST_PROBE: &str = "last_probe";
-/// The key of a random mark that identifies the file.
+/// The key of the random mark that [`mark_birth`] writes once, and that identifies the file.
 const BIRTH: &str = "birth";
 
-/// Returns the environment with which the file is stamped.
+/// Returns the environment with which the file is stamped; `None` when it has no stamp.
 pub(crate) async fn environment(connection: &mut SqliteConnection) -> sqlx::Result<Option<String>> {
     sqlx::query_scalar("SELECT value FROM meta WHERE key = ?1")
         .bind(ENVIRONMENT)
@@ -18,7 +20,7 @@ pub(crate) async fn environment(connection: &mut SqliteConnection) -> sqlx::Resu
         .await
 }
 
-/// Stamps the file with its environment, unless it has a stamp.
+/// Stamps the file with its environment, unless it has a stamp already.
 pub(crate) async fn stamp(
     connection: &mut SqliteConnection,
     environment: &EnvironmentName,
@@ -31,7 +33,8 @@ pub(crate) async fn stamp(
     Ok(())
 }
 
-/// Gives the file its mark, unless it has one, so that another file in its place is recognised.
+/// Writes a random mark into the file, unless it has one already. The mark shows later whether the
+/// content of the file was replaced by that of another file.
 pub(crate) async fn mark_birth(connection: &mut SqliteConnection) -> sqlx::Result<()> {
     sqlx::query(
         "INSERT INTO meta (key, value) VALUES (?1, lower(hex(randomblob(16))))
@@ -43,7 +46,8 @@ pub(crate) async fn mark_birth(connection: &mut SqliteConnection) -> sqlx::Resul
     Ok(())
 }
 
-/// Returns the file's mark; `None` for a file that only versions without marks have migrated.
+/// Returns the random mark of the file; `None` when the file was migrated only by versions of
+/// hookbox that wrote no mark.
 pub(crate) async fn birth(connection: &mut SqliteConnection) -> sqlx::Result<Option<String>> {
     sqlx::query_scalar("SELECT value FROM meta WHERE key = ?1")
         .bind(BIRTH)
@@ -51,7 +55,7 @@ pub(crate) async fn birth(connection: &mut SqliteConnection) -> sqlx::Result<Opt
         .await
 }
 
-/// Writes a small value that changes each time, to find out whether writing works again.
+/// Writes the present time as a small value, to find out whether the file can be written again.
 pub(crate) async fn probe(connection: &mut SqliteConnection, now: i64) -> sqlx::Result<()> {
     sqlx::query(
         "INSERT INTO meta (key, value) VALUES (?1, ?2)
@@ -64,7 +68,8 @@ pub(crate) async fn probe(connection: &mut SqliteConnection, now: i64) -> sqlx::
     Ok(())
 }
 
-/// Returns the oldest schema version that a hookbox must know to work here, if it is recorded.
+/// Returns the oldest schema version that a hookbox must know to use this file; `None` when the
+/// file does not record it.
 pub(crate) async fn works_from(connection: &mut SqliteConnection) -> sqlx::Result<Option<i64>> {
     let found: Option<String> = sqlx::query_scalar("SELECT value FROM meta WHERE key = ?1")
         .bind(WORKS_FROM)
@@ -73,7 +78,8 @@ pub(crate) async fn works_from(connection: &mut SqliteConnection) -> sqlx::Resul
     Ok(found.and_then(|text| text.parse().ok()))
 }
 
-/// Records this version, unless a higher one is recorded.
+/// Records this as the oldest schema version that a hookbox must know to use the file, unless a
+/// higher one is recorded.
 pub(crate) async fn raise_works_from(
     connection: &mut SqliteConnection,
     version: i64,

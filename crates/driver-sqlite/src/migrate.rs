@@ -15,31 +15,31 @@ use crate::{Options, THE_FILE, connect, file, meta};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/sqlite");
 
-/// A process that knows this schema version works on the newest one as well, because every
-/// migration since has only added things. A migration that removes something, or requires more of
-/// written rows, raises this to the first version whose hookbox works without it; see
-/// `docs/UPGRADING.md`.
+/// The oldest schema version whose hookbox can use a file with the newest schema, because every
+/// migration after it has only added things. A migration that removes something, or requires more
+/// of written rows, must raise this number to the first schema version whose hookbox works with the
+/// change; see `docs/UPGRADING.md`.
 const WORKS_FROM: i64 = 2;
 
 /// The schema versions before and after [`migrate`]; equal when there was nothing to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Migrated {
-    /// The version found; 0 for a new file.
+    /// The schema version before the migration; 0 for a new file.
     pub from: i64,
-    /// The version now.
+    /// The schema version after the migration.
     pub to: i64,
 }
 
 /// Creates the file if it is missing, brings its schema up to date, and stamps it with the
-/// environment if it has no stamp. All of this happens or nothing, even when two processes do it at
-/// once. A file of another program is not changed.
+/// environment if it has no stamp. The schema and the stamp are written together or not at all,
+/// even when two processes do this at once. A file of another program is not changed.
 pub async fn migrate(options: Options) -> Result<Migrated, OpenError> {
     options.check()?;
     let path = &options.path;
     file::refuse_network(path)?;
     if file::look_up(path)?.is_some() {
-        // The file is inspected before any change, because it may be another program's and the
-        // journal mode set below is stored in it.
+        // The file is inspected first, because it may belong to another program. The journal mode
+        // that is set below would already change that file.
         inspect(&options).await?;
     } else {
         file::create(path)?;
@@ -119,7 +119,8 @@ async fn planned(
     Ok(Migrated { from, to })
 }
 
-/// Refuses the file of a newer hookbox, unless its schema is compatible with this one.
+/// Returns an error when a newer hookbox has migrated the file to a schema with which this hookbox
+/// cannot work. A newer but compatible schema is only logged.
 pub(crate) async fn works_on(
     connection: &mut SqliteConnection,
     options: &Options,
@@ -144,8 +145,9 @@ pub(crate) async fn works_on(
     }
 }
 
-/// Returns the schema version of the file: that of its newest migration, 0 when there is none. A
-/// file with another program's migrations is refused, because their versions mean nothing here.
+/// Returns the schema version of the file, which is the number of its newest migration, or 0 when
+/// it has none. A file with another program's migrations is refused, because their numbers mean
+/// nothing to hookbox.
 pub(crate) async fn version(
     connection: &mut SqliteConnection,
     options: &Options,
@@ -157,7 +159,8 @@ pub(crate) async fn version(
     Ok(versions.max().unwrap_or(0))
 }
 
-/// Refuses the file of another program, and a file whose tables have the names of hookbox's.
+/// Returns an error when the file contains another program's migrations, or tables that hookbox's
+/// migrations would have to create.
 fn is_ours(
     options: &Options,
     applied: &[AppliedMigration],
@@ -181,7 +184,8 @@ fn is_ours(
     }
 }
 
-/// Returns the migrations that the file has had; each was recorded in the transaction that ran it.
+/// Returns the migrations that have run on the file. sqlx recorded each in the transaction that ran
+/// it.
 async fn applied(connection: &mut SqliteConnection) -> sqlx::Result<Vec<AppliedMigration>> {
     let migrated: bool = sqlx::query_scalar(
         "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = '_sqlx_migrations')",
@@ -203,7 +207,8 @@ async fn applied(connection: &mut SqliteConnection) -> sqlx::Result<Vec<AppliedM
     Ok(rows.into_iter().map(row).collect())
 }
 
-/// Returns the names of all objects in the file, in the form in which SQLite compares them.
+/// Returns the names of all tables, views and indexes in the file, in lower case, because SQLite
+/// ignores the case of names.
 async fn names(connection: &mut SqliteConnection) -> sqlx::Result<Vec<String>> {
     sqlx::query_scalar("SELECT lower(name) FROM sqlite_schema")
         .fetch_all(connection)

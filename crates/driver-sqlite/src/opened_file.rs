@@ -1,18 +1,20 @@
-//! The file that was opened: detects when its path no longer leads to it.
+//! Detects that the path of the database no longer leads to the file that was opened.
 //!
 //! SQLite keeps writing to the file that it opened, and its commits succeed, after that file has
 //! been deleted, renamed or replaced. A restart then does not find what these commits confirmed. So
 //! the path is compared with the open file (device and inode number) before a transaction begins,
 //! and again after its commit, before anything is confirmed.
 //!
-//! An inode number is not reused while its file is open, and one connection of this process (see
-//! [`crate::readers::Readers`]) has the file open from before its numbers are read until the driver
-//! closes. The same connection makes the comparison of `-wal` and `-shm` valid: while any process
-//! has read the database, SQLite neither deletes nor recreates these files. If they differ, another
-//! program replaced them, and commits go to a log that no other process reads.
+//! An inode number is not reused while its file is open. So one connection of this process (see
+//! [`crate::readers::Readers`]) has the file open from before the numbers are read until the driver
+//! closes. The same connection makes the comparison of the `-wal` and `-shm` files valid: while any
+//! process has read the database, SQLite neither deletes nor recreates these files. If their
+//! numbers differ, another program replaced them, and commits would go to a log that no other
+//! process reads.
 //!
-//! A difference is final for this driver, and the path is not opened again: the file there may be
-//! an older backup of the same file, without what was confirmed since.
+//! Once a difference was found, this driver refuses to write until it is restarted. It does not
+//! open the path again, because the file there may be an older backup of the same file, without
+//! what was confirmed since.
 
 mod displaced;
 mod watch;
@@ -38,10 +40,12 @@ pub(crate) struct Identity {
     inode: u64,
 }
 
-/// The file, its log and its shared memory, as they were when they were opened.
+/// The database file, its write-ahead log and its shared memory, as they were when they were
+/// opened.
 pub(crate) struct OpenedFile {
     parts: Vec<Part>,
-    /// The mark that the file was created with; `None` for a file older than 0.2.0.
+    /// The random mark that was written into the file when it was created; `None` for a file that
+    /// was created by a version before 0.2.0 and not migrated since.
     birth: Mutex<Option<String>>,
     displaced: OnceLock<Displaced>,
     closed: AtomicBool,
@@ -62,7 +66,8 @@ impl Identity {
 }
 
 impl Part {
-    /// Returns how the path differs from the file that was opened.
+    /// Returns the path and how it differs from the file that was opened; `None` when it still
+    /// leads to that file.
     fn difference(&self) -> Option<(&Path, How)> {
         let how = match fs::metadata(&self.path) {
             Ok(found) if Identity::of(&found) == self.identity => return None,
@@ -77,9 +82,10 @@ impl Part {
 }
 
 impl OpenedFile {
-    /// Records which file is open. A connection must have read the file and must stay open.
-    /// `before` was read before the file was opened; if it still matches, it describes the opened
-    /// file.
+    /// Records which file is open. The caller must have read the file over a connection that stays
+    /// open. `before` is the identity that the path had before the connection was opened. If the
+    /// path still has it, it is the identity of the opened file; if not, the file was replaced
+    /// meanwhile, which is an error.
     pub(crate) fn new(
         path: &Path,
         before: Identity,
@@ -90,7 +96,8 @@ impl OpenedFile {
             refused(path, "was replaced while it was being opened", remedy)
         };
         let unreadable = by_system(path);
-        // The path is made absolute, because a relative path would follow the working directory.
+        // The path is made absolute, because a relative path would lead elsewhere after a change of
+        // the working directory.
         let named = std::path::absolute(path).map_err(&unreadable)?;
         let real = fs::canonicalize(path).map_err(&unreadable)?;
         let mut parts = Vec::new();
@@ -113,8 +120,8 @@ impl OpenedFile {
         })
     }
 
-    /// Checks whether the path leads to the open file. The check costs three lookups in a
-    /// directory.
+    /// Checks whether the path still leads to the open file. The check costs three lookups of a
+    /// path.
     pub(crate) fn check(&self) -> Result<(), Displaced> {
         if let Some(displaced) = self.displaced.get() {
             return Err(displaced.clone());
@@ -122,32 +129,34 @@ impl OpenedFile {
         let Some((path, how)) = self.parts.iter().find_map(Part::difference) else {
             return Ok(());
         };
-        // The flag is read after the difference was found, because SQLite deletes the log on
-        // closing.
+        // `closed` is read after the difference was found, because SQLite deletes the log while it
+        // closes: a difference that closing caused is then never reported.
         if self.closed.load(Ordering::Acquire) {
             return Ok(());
         }
         Err(match how {
             How::Gone | How::Replaced | How::Overwritten => self.displace(path, how),
-            // Nothing may be confirmed for now; this error may pass.
+            // The path cannot be looked up at the moment, so this call fails and nothing is
+            // confirmed. It is not recorded as displaced, because the error may pass.
             How::Unknown(_) => Displaced::new(path, how),
         })
     }
 
-    /// Ends the checks because the file is about to be closed: SQLite will delete its log, so later
-    /// differences mean nothing. Readers and the writer report by themselves that they are closed.
+    /// Ends the checks because the file is about to be closed. SQLite will then delete its log, so
+    /// later differences mean nothing. Later reads and writes fail anyway, because readers and the
+    /// writer are closed.
     pub(crate) fn let_go(&self) {
         self.closed.store(true, Ordering::Release);
     }
 
-    /// Returns whether the file was found displaced before. That never changes back.
+    /// Returns whether a check has found that the file was displaced. Once true, this stays true.
     pub(crate) fn is_displaced(&self) -> bool {
         self.displaced.get().is_some()
     }
 
-    /// Returns whether the log beside the path belongs to the file that was opened. It does not
-    /// when its pages would be written into a backup at the path, or when the log itself was
-    /// replaced.
+    /// Returns whether the log beside the path still belongs to the file that was opened, so that
+    /// its pages may be written back. Returns `false` when the file was overwritten, because the
+    /// pages would then be written into the other content, or when the log itself was replaced.
     pub(crate) fn has_its_log(&self) -> bool {
         let file = self.parts.first();
         self.displaced
@@ -159,8 +168,9 @@ impl OpenedFile {
             })
     }
 
-    /// Compares the mark of the file at the path with the recorded mark. A file without a mark may
-    /// have got one from `hookbox migrate` meanwhile.
+    /// Compares the random mark of the file at the path with the recorded mark. If no mark was
+    /// recorded, a mark is accepted and recorded, because `hookbox migrate` may have written one
+    /// meanwhile.
     fn check_birth(&self, found: Option<String>) -> Result<(), Displaced> {
         let mut birth = self.birth.lock().unwrap_or_else(PoisonError::into_inner);
         match (&*birth, found) {
@@ -176,7 +186,7 @@ impl OpenedFile {
         }
     }
 
-    /// Records that the file was displaced, and logs the first time.
+    /// Records that the file was displaced, and logs this once.
     fn displace(&self, path: &Path, how: How) -> Displaced {
         let displaced = Displaced::new(path, how);
         if self.displaced.set(displaced.clone()).is_ok() {
@@ -186,7 +196,7 @@ impl OpenedFile {
     }
 }
 
-/// Returns the name of a file that SQLite keeps beside the database.
+/// Returns the path of a file that SQLite keeps beside the database, such as `-wal`.
 pub(crate) fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name: OsString = path.as_os_str().to_owned();
     name.push(suffix);

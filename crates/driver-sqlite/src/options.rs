@@ -7,34 +7,37 @@ use std::time::Duration;
 use hookbox_driver::OpenError;
 use hookbox_event::{EnvironmentName, RouteName};
 
-/// The publish deadline, shorter than any provider's time-out, so that the provider gets hookbox's
-/// 503.
+/// The default time limit of a publish. It is shorter than any provider's time-out, so that the
+/// provider gets the answer 503 from hookbox instead of a time-out.
 const PUBLISH_DEADLINE: Duration = Duration::from_millis(2_500);
 
-/// How long SQLite waits for another process's write lock: long enough for any transaction that is
-/// not stuck.
+/// The default time for which SQLite waits while another process holds the write lock. It is long
+/// enough for any transaction that is not stuck.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long a caller waits in this process's queue for the writing connection. The queue is fair,
-/// so only callers behind a handler that runs to its time limit reach this limit.
+/// The default time for which a caller waits in this process's queue for the one writing
+/// connection. The queue is fair, so only callers behind a handler that runs to its time limit wait
+/// this long.
 const WRITER_WAIT: Duration = Duration::from_secs(30);
 
-/// How long after the death of a process its messages are redelivered. A lease is renewed after a
-/// third of this time.
+/// The default length of a lease: how long after the death of a process its messages are
+/// redelivered. A living process renews a lease after a third of this time.
 const LEASE: Duration = Duration::from_secs(15);
 
-/// How long another process's publish may go unnoticed while idle. A poll costs microseconds.
+/// The default interval of polls for writes of other processes. An idle subscription notices a
+/// publish of another process this late at most. A poll costs microseconds.
 const POLL: Duration = Duration::from_millis(50);
 
-/// The number of unsettled deliveries after which a message goes to the dead-letter queue: the same
-/// limit as at RabbitMQ, far above what restarts can cause.
+/// The default number of unsettled deliveries after which a message moves to the dead-letter queue.
+/// RabbitMQ has the same limit. Restarts alone never cause as many deliveries.
 const DELIVERIES_MAX: u32 = 1_000;
 
-/// The number of connections for reading: one for the polls of subscriptions, the rest for
-/// operators.
+/// The default number of connections for reading: one for the polls of subscriptions, the others
+/// for operators.
 const READERS: u32 = 4;
 
-/// The shortest lease. With a shorter one, a slow disk's fsync would let leases end.
+/// The shortest lease that is allowed. With a shorter one, leases would end while a slow disk
+/// syncs.
 const LEASE_MIN: Duration = Duration::from_millis(100);
 
 /// The options of [`crate::Sqlite::open`] and [`crate::migrate`].
@@ -49,22 +52,26 @@ pub struct Options {
     pub routes: Vec<RouteName>,
     /// How long a publish may take before it returns `TimedOut`.
     pub publish_deadline: Duration,
-    /// How long to wait for the write lock of another process before it is contention.
+    /// How long to wait while another process holds the write lock, before the call fails with the
+    /// fault `Contention`.
     pub busy_timeout: Duration,
-    /// How long to wait for this process's own writer before it is contention.
+    /// How long to wait for this process's one writing connection, before the call fails with the
+    /// fault `Contention`.
     pub writer_wait: Duration,
-    /// How long a subscription holds a taken message without a renewal.
+    /// How long a lease lasts: a message that a subscription has taken is redelivered when the
+    /// lease has not been renewed for this time.
     pub lease: Duration,
     /// How often to poll for writes of other processes, while there are subscriptions.
     pub poll: Duration,
     /// The number of connections that may read at once.
     pub readers: u32,
-    /// The size in bytes at which the file refuses publishes; `None` for the size of the disk.
-    /// Deleted messages free space again.
+    /// The size in bytes at which the file accepts no more publishes; `None` for no limit but the
+    /// disk. Space of deleted messages is reused.
     pub bytes_max: Option<u64>,
-    /// Whether the caller excludes every other process from the file, as the lock of a spool does.
-    /// Then all messages are delivered even when the path no longer leads to the file: no other
-    /// process can deliver them, and none can be using its log.
+    /// Whether the caller keeps every other process from using the file, as the lock of a spool
+    /// does. Then all messages are delivered even when the path no longer leads to the file. This
+    /// is safe because no other process can deliver these messages or use the file's write-ahead
+    /// log.
     pub exclusive: bool,
     /// How often a message is delivered before it goes to the dead-letter queue; `None` for no
     /// limit.
@@ -115,7 +122,8 @@ impl Options {
         Ok(options)
     }
 
-    /// Refuses options that would break a promise, before anything is opened.
+    /// Returns an error for options with which the driver could not keep its promises. Nothing is
+    /// opened before this check.
     pub(crate) fn check(&self) -> Result<(), OpenError> {
         if self.path.as_os_str().is_empty() {
             return Err(unusable("the path of the file is empty"));

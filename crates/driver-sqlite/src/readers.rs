@@ -1,4 +1,5 @@
-//! The readers: a few connections that cannot write, so that reading never waits for the writer.
+//! The readers: a few connections that cannot write. Reads use them, so that a read never waits for
+//! the writing connection.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
@@ -15,12 +16,12 @@ use crate::connect::{self, for_reading};
 use crate::diagnose::fault;
 use crate::opened_file::OpenedFile;
 
-/// How long to wait for a connection. Reads take milliseconds, so a longer wait means that the file
-/// is not reachable.
+/// How long to wait for a connection. Reads take milliseconds, so if no connection becomes free
+/// within this time, the file cannot be reached.
 const ACQUIRE_WAIT: Duration = Duration::from_secs(3);
 
-/// How long truncating the log may take. It is done when the file was displaced, and nothing
-/// depends on its success.
+/// The time limit for writing the log back and truncating it. This is done after the file was
+/// displaced, and nothing depends on its success.
 const EMPTY_LOG_MAX: Duration = Duration::from_secs(2);
 
 const DOING: &str = "open the SQLite file for reading";
@@ -28,10 +29,10 @@ const DOING: &str = "open the SQLite file for reading";
 pub(crate) struct Readers {
     pool: SqlitePool,
     file: Arc<OpenedFile>,
-    /// A connection that is open from before the file was identified until the driver closes: see
-    /// [`OpenedFile`].
+    /// A connection that is open from before the identity of the file was recorded until the driver
+    /// closes. [`OpenedFile`] needs it.
     pinned: Arc<Mutex<Option<SqliteConnection>>>,
-    /// Whether no other process opens the file.
+    /// Whether the caller keeps every other process from using the file.
     exclusive: bool,
 }
 
@@ -42,14 +43,15 @@ pub(crate) enum QueueReader {
 }
 
 impl Readers {
-    /// Creates the readers. It opens no connection yet, and keeps the one that it is given.
+    /// Creates the readers. `pinned` is kept open until they are closed; other connections are
+    /// opened when they are first needed.
     pub(crate) fn new(options: &Options, file: Arc<OpenedFile>, pinned: SqliteConnection) -> Self {
         let pool = SqlitePoolOptions::new()
             .max_connections(options.readers)
             .min_connections(0)
             .acquire_timeout(ACQUIRE_WAIT)
-            // A connection to a file does not become stale, and an idle one costs only a file
-            // handle.
+            // An idle connection is neither tested nor closed: a connection to a file does not
+            // break while it is idle, and costs only a file handle.
             .idle_timeout(None)
             .max_lifetime(None)
             .test_before_acquire(false)
@@ -62,24 +64,26 @@ impl Readers {
         }
     }
 
-    /// Returns a connection for one or more reads.
+    /// Returns a connection from the pool for one or more reads.
     pub(crate) async fn take(&self) -> Result<PoolConnection<sqlx::Sqlite>, Fault> {
         let acquired = self.pool.acquire().await;
-        // The file is checked after the connection was taken, because a new connection is opened by
-        // the path.
+        // The file is checked after the connection was acquired, because the pool opens new
+        // connections by the path, which may lead to another file by then.
         self.file.check().map_err(|gone| gone.fault(DOING))?;
         acquired.map_err(fault(DOING))
     }
 
-    /// Opens a transaction for reads that must see one state. Dropping it ends it.
+    /// Opens a read transaction, whose reads all see the same snapshot. Dropping the transaction
+    /// ends it.
     pub(crate) async fn snapshot(&self) -> Result<sqlx::Transaction<'static, sqlx::Sqlite>, Fault> {
         let begun = self.pool.begin().await;
         self.file.check().map_err(|gone| gone.fault(DOING))?;
         begun.map_err(fault(DOING))
     }
 
-    /// Returns a connection for reading queues. If no other process opens the file, all messages
-    /// are delivered even when no path leads to the file.
+    /// Returns a connection for reading queues. When no other process uses the file, this also
+    /// works after the file was displaced: the pinned connection still reads the opened file, so
+    /// all messages in it are delivered.
     pub(crate) async fn take_for_queues(&self) -> Result<QueueReader, Fault> {
         if !(self.exclusive && self.file.is_displaced()) {
             return self.take().await.map(QueueReader::Pooled);
@@ -93,7 +97,8 @@ impl Readers {
             })
     }
 
-    /// Writes the data that only the log holds into the file that was opened.
+    /// Writes the pages that are only in the write-ahead log into the file that was opened, and
+    /// truncates the log.
     pub(crate) async fn empty_log(&self) {
         let mut slot = self.pinned.lock().await;
         let Some(connection) = slot.as_mut() else {
@@ -113,7 +118,8 @@ impl Readers {
 
     pub(crate) async fn close(&self) {
         self.pool.close().await;
-        // The pinned connection closes last, because it keeps the file identified.
+        // The pinned connection closes last, because the recorded identity of the file is valid
+        // only while it is open.
         if let Some(connection) = self.pinned.lock().await.take() {
             connect::close(connection).await;
         }

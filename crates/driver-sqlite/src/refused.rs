@@ -1,4 +1,5 @@
-//! Errors for a file that is not opened: what an operator has to fix, or what may pass with time.
+//! The errors when a file cannot be opened: those that an operator has to fix, with a remedy, and
+//! those that may pass with time.
 
 use std::fs::File;
 use std::io;
@@ -9,13 +10,14 @@ use hookbox_driver::OpenError;
 use crate::diagnose::{Unusable, unusable};
 use crate::{THE_FILE, file};
 
-/// The remedy for missing rights: hookbox must be able to use the file and to keep its log beside
-/// it.
+/// The remedy for missing rights. hookbox needs rights on the folder as well, because SQLite keeps
+/// its log there, beside the file.
 const ALLOW: &str = "let the user that hookbox runs as read and write the file and its folder";
 
 /// Returns the error for a file that cannot be used, with the remedy.
 pub(crate) fn refused(path: &Path, why: impl AsRef<str>, remedy: &str) -> OpenError {
-    // The path is made absolute, because a relative path does not show which folder is meant.
+    // The path in the error is absolute, because a relative path would not show in which folder the
+    // file was searched.
     let absolute = std::path::absolute(path);
     let path = absolute.as_deref().unwrap_or(path);
     OpenError::Refused {
@@ -35,7 +37,7 @@ pub(crate) fn absent(path: &Path) -> OpenError {
     )
 }
 
-/// Returns a function that converts SQLite's error of opening or reading the file.
+/// Returns a function that converts an error of SQLite from opening or reading the file.
 pub(crate) fn by_sqlite(path: &Path) -> impl Fn(sqlx::Error) -> OpenError {
     move |error| {
         let (why, remedy) = match unusable(&error) {
@@ -59,7 +61,8 @@ pub(crate) fn by_sqlite(path: &Path) -> impl Fn(sqlx::Error) -> OpenError {
     }
 }
 
-/// Returns a function that converts the system's error of creating the file or looking it up.
+/// Returns a function that converts an error of the operating system from creating the file or
+/// looking it up.
 pub(crate) fn by_system(path: &Path) -> impl Fn(io::Error) -> OpenError {
     move |error| {
         let (why, remedy) = match error.kind() {
@@ -98,9 +101,9 @@ fn with_source(
     }
 }
 
-/// Returns whether this process has no file descriptor left, which passes with time; SQLite reports
-/// that like a missing right. The check opens the folder, because opening and closing the file
-/// itself would drop SQLite's locks on it.
+/// Returns whether this process has no file descriptor left, which passes with time. SQLite reports
+/// this like a missing right, so it is checked here. The check opens the folder and not the file,
+/// because closing a file handle drops all locks that this process has on that file, also SQLite's.
 fn is_short_of_descriptors(path: &Path) -> bool {
     File::open(file::folder(path)).is_err_and(|error| {
         !matches!(

@@ -1,13 +1,16 @@
-//! Keeps enough of the disk free to write the write-ahead log back into the file.
+//! Keeps enough space on the disk free to write SQLite's write-ahead log back into the database
+//! file.
 //!
-//! A checkpoint writes the log's pages into the file, and the file grows by the new ones. If the
-//! log fills the disk, the checkpoint has no space. Then nothing can be written any more, not even
-//! after the end of the reader whose old snapshot kept the log from being written back. So a
-//! transaction starts only while the disk has space for the growth of the file and for a reserve.
-//! If the space is too small, the log is written back and truncated first.
+//! A checkpoint writes the pages of the log into the file, which grows by those pages that it does
+//! not have yet. If the log has filled the disk, the checkpoint has no space. Then nothing can be
+//! written any more, and this stays so even when the reader ends whose old snapshot has kept the
+//! log from being written back. Therefore a transaction starts only while the disk has space for
+//! the growth of the file and for a reserve. If the space is too small, the log is first written
+//! back and truncated.
 //!
-//! As the disk fills, accepting events stops first, then processing, and last the delivery of
-//! messages, because settled messages free space.
+//! Three kinds of transactions have different reserves. As the disk fills, hookbox first stops
+//! accepting events, then stops processing them, and last stops delivering messages, because
+//! settled messages free space.
 
 use std::fmt;
 use std::fs;
@@ -23,35 +26,37 @@ use tokio::time::Instant;
 
 use crate::opened_file::beside;
 
-/// The largest reserve for one transaction. A round of publishes writes at most 4 MiB, to the log
-/// and later to the file.
+/// The largest reserve for one transaction, in bytes. The publisher writes at most 4 MiB in one
+/// transaction: first to the log and later to the file.
 const RESERVE_MAX: u64 = 8 << 20;
 
-/// The fraction of a small disk that is its reserve: one part in 16.
+/// The reserve on a small disk is the size of the disk divided by this number.
 const RESERVE_SHARE: u64 = 16;
 
-/// The unit in bytes in which the system counts the allocated space of a file (stat(2)).
+/// The unit, in bytes, of the allocated size that the system reports for a file (stat(2)).
 const BLOCK: u64 = 512;
 
-/// How often hookbox tries to write the log back while the disk is full.
+/// The shortest time between two attempts to write the log back while the disk is full.
 const CHECKPOINT_EVERY: Duration = Duration::from_millis(500);
 
-/// The setting for how long a checkpoint waits for readers. It delays no write, because writes are
-/// refused meanwhile.
+/// The statement that sets how long a checkpoint waits for readers. This wait delays no write,
+/// because writes are refused while the disk is full.
 const CHECKPOINT_WAIT: &str = "PRAGMA busy_timeout = 250";
 
-/// The purpose of a transaction.
+/// What a transaction is for. The reserve that it must leave on the disk depends on this.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
-    /// To accept events.
+    /// The transaction accepts events.
     Accept,
-    /// To process accepted events, and for everything else.
+    /// The transaction processes accepted events, or does anything that is not of the other two
+    /// kinds.
     Process,
-    /// To deliver messages and to settle them.
+    /// The transaction delivers or settles messages.
     Drain,
 }
 
-/// The disk of one file, and whether it was full at the last measurement.
+/// Measures the disk on which one database file lies, and remembers whether it was full at the last
+/// measurement.
 pub(crate) struct Room {
     path: PathBuf,
     log: PathBuf,
@@ -65,7 +70,7 @@ struct State {
     checkpointed: Option<Instant>,
 }
 
-/// The result of a measurement, in bytes.
+/// The size and the free space of a disk, in bytes.
 #[derive(Debug, Clone, Copy)]
 struct Disk {
     total: u64,
@@ -87,8 +92,10 @@ impl Room {
         }
     }
 
-    /// Returns whether a transaction may start. If the space is too small, it writes the log back
-    /// first. The connection must be outside of a transaction, and able to write.
+    /// Returns an error when the disk has too little space for a transaction of this purpose.
+    /// Before that, it tries to free space by writing the log back. The connection must be able to
+    /// write and must not be in a transaction. `patience` is the statement that restores the
+    /// connection's busy timeout afterwards.
     pub(crate) async fn secure(
         &self,
         connection: &mut SqliteConnection,
@@ -105,7 +112,8 @@ impl Room {
         if fits { Ok(()) } else { Err(self.no_room()) }
     }
 
-    /// Returns whether this many more bytes fit now. Changes nothing.
+    /// Returns whether a transaction of this purpose may write this many more bytes now. Unlike
+    /// [`Room::secure`], it does not write the log back.
     pub(crate) async fn fits(
         &self,
         connection: &mut SqliteConnection,
@@ -116,8 +124,9 @@ impl Room {
         self.fits_with(connection, purpose, bytes, is_full).await
     }
 
-    /// Returns why no event is accepted now: by the last measurement and by a new one that needs no
-    /// query.
+    /// Returns an error when no event can be accepted now, because the disk was full at the last
+    /// transaction, or is full by a new measurement that needs no database query. Otherwise returns
+    /// `None`.
     pub(crate) fn refusal(&self) -> Option<NoRoom> {
         let full = self.state().accept_full;
         let is_short = |disk: &Disk| !has(disk, Purpose::Accept, 0, 0, full);
@@ -138,12 +147,13 @@ impl Room {
         bytes: u64,
         is_full: bool,
     ) -> bool {
-        // Without a measurement nothing is refused; on a full disk the write then fails.
+        // When the disk cannot be measured, nothing is refused. If the disk is full, the write
+        // itself fails.
         let Some(disk) = self.measure() else {
             return true;
         };
-        // The file cannot grow by more than the length of its log. So most of the time no query is
-        // needed.
+        // The file grows by at most the length of its log. If even that much fits, the exact growth
+        // need not be queried.
         let log = fs::metadata(&self.log).map_or(0, |found| found.len());
         if has(&disk, purpose, log, bytes, is_full) {
             return true;
@@ -160,15 +170,15 @@ impl Room {
     fn measure(&self) -> Option<Disk> {
         let found = rustix::fs::statvfs(self.path.as_path()).ok()?;
         let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
-        // Some file systems report no allocated size.
+        // Some file systems report a total size of 0, which is no measurement.
         (found.f_blocks > 0).then(|| Disk {
             total: bytes(found.f_blocks),
             free: bytes(found.f_bavail),
         })
     }
 
-    /// Returns by how much the file will grow when its log is written back; at most the log's
-    /// length.
+    /// Returns by how many bytes the file will grow when its log is written back. This is at most
+    /// the length of the log.
     async fn growth(&self, connection: &mut SqliteConnection, log: u64) -> sqlx::Result<u64> {
         let size: i64 = sqlx::query_scalar(
             "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()",
@@ -176,8 +186,8 @@ impl Room {
         .fetch_one(connection)
         .await?;
         let file = fs::metadata(&self.path)?;
-        // The allocated size is used as well as the length, because a partly written file may have
-        // holes.
+        // The smaller one of length and allocated size counts, because a file that is partly
+        // written may have holes, which need space when they are filled.
         let written = file.len().min(file.blocks().saturating_mul(BLOCK));
         let growth = u64::try_from(size).unwrap_or(0).saturating_sub(written);
         Ok(growth.min(log))
@@ -194,7 +204,7 @@ impl Room {
         is_due
     }
 
-    /// Writes the log back as far as readers and the disk allow.
+    /// Writes the log back as far as active readers and the free space allow.
     async fn write_log_back(&self, connection: &mut SqliteConnection, patience: &'static str) {
         for statement in [CHECKPOINT_WAIT, "PRAGMA wal_checkpoint(TRUNCATE)", patience] {
             if let Err(error) = sqlx::raw_sql(statement).execute(&mut *connection).await {
@@ -203,7 +213,8 @@ impl Room {
         }
     }
 
-    /// Logs when the disk becomes full, and when it has space again.
+    /// Records the result of a check, and logs when the disk becomes full and when it has space
+    /// again.
     fn note(&self, purpose: Purpose, fits: bool) {
         let (was_full, is_full) = {
             let mut state = self.state();
@@ -231,8 +242,9 @@ impl Room {
 }
 
 impl State {
-    /// Keeps the two states consistent: if processing does not fit, accepting does not fit either,
-    /// and if accepting fits, processing fits.
+    /// Keeps the two flags consistent, because accepting needs more free space than processing: if
+    /// there is too little for processing, there is too little for accepting, and if there is
+    /// enough for accepting, there is enough for processing.
     fn note(&mut self, purpose: Purpose, fits: bool) {
         match (purpose, fits) {
             (Purpose::Accept, false) => self.accept_full = true,
@@ -252,14 +264,15 @@ impl State {
     }
 }
 
-/// Returns whether a disk has space for a file that will grow by `growth`, and for `bytes` more. A
-/// disk that was full must have somewhat more, or it would be full again with the next event.
+/// Returns whether the disk has the reserve for this purpose left after the file has grown by
+/// `growth` and `bytes` more were written. After the disk was full, somewhat more must be free, or
+/// it would be full again with the next event.
 fn has(disk: &Disk, purpose: Purpose, growth: u64, bytes: u64, was_full: bool) -> bool {
     let reserve = RESERVE_MAX.min(disk.total / RESERVE_SHARE);
     let wanted = match purpose {
         Purpose::Accept => 2 * reserve,
         Purpose::Process => reserve,
-        // Delivering and settling messages needs no space in the file.
+        // Delivering and settling messages does not make the file larger.
         Purpose::Drain if growth == 0 => return true,
         Purpose::Drain => reserve / 4,
     };
@@ -268,13 +281,14 @@ fn has(disk: &Disk, purpose: Purpose, growth: u64, bytes: u64, was_full: bool) -
     } else {
         wanted
     };
-    // The bytes are written twice: to the log now, and to the file later.
+    // The bytes are counted twice, because they are written to the log now and to the file later.
     let bytes = bytes.saturating_mul(2);
     disk.free >= growth.saturating_add(wanted).saturating_add(bytes)
 }
 
 impl NoRoom {
-    /// Converts the error into a fault. `doing` reads after "failed to".
+    /// Converts the error into a fault. `doing` names the failed operation as a verb phrase that
+    /// can follow "failed to".
     pub(crate) fn fault(self, doing: &'static str) -> Fault {
         Fault::new(FaultKind::Unavailable, doing, io::Error::from(self))
     }
@@ -321,7 +335,7 @@ mod tests {
         assert!(!large(107, Purpose::Process, 100));
         assert!(large(102, Purpose::Drain, 100));
         assert!(!large(101, Purpose::Drain, 100));
-        // While nothing has to be written back, transactions that free space are never refused.
+        // While the log is empty, transactions that free space are never refused.
         assert!(large(0, Purpose::Drain, 0));
         assert!(!large(7, Purpose::Process, 0));
     }
@@ -334,10 +348,11 @@ mod tests {
         };
         assert!(small(10, 6, 0, false));
         assert!(!small(9, 6, 0, false));
-        // The bytes are written twice: to the log now, and to the file later.
+        // The bytes are counted twice, because they are written to the log now and to the file
+        // later.
         assert!(small(10, 4, 1, false));
         assert!(!small(10, 4, 2, false));
-        // The disk has room again only above a higher threshold than the one for full.
+        // A disk that was full must have more free space than other disks before it accepts events.
         assert!(!small(10, 6, 0, true));
         assert!(small(11, 6, 0, true));
     }

@@ -18,8 +18,9 @@ use crate::readers::Readers;
 use crate::room::Room;
 use crate::writer::Writer;
 
-/// How many publishes may wait for the publisher. Further ones wait for a place in the channel,
-/// within their deadline. The limit bounds the memory of a burst while the file is locked.
+/// How many publishes the channel to the publisher holds. Further publishes wait, within their
+/// deadlines, until the channel has space. The limit bounds the memory that a burst uses while the
+/// file is locked.
 const LINE: usize = 256;
 
 pub(crate) struct Shared {
@@ -31,19 +32,21 @@ pub(crate) struct Shared {
     pub(crate) notifiers: Notifiers,
     pub(crate) health: Health,
     pub(crate) jobs: mpsc::Sender<Job>,
-    /// Allows one query for due retries at a time in this process; between processes, the fence
-    /// decides.
+    /// Held while due retries are read and published, so that two calls in this process do not
+    /// publish the same retry. Two processes may still do so; then the store grants the attempt to
+    /// one delivery only.
     pub(crate) requeueing: Mutex<()>,
-    /// Asks the tasks to finish their work and then to end.
+    /// Cancelled to make the tasks finish their work and end.
     pub(crate) closing: CancellationToken,
-    /// Asks the tasks to end at once and to leave the file as it is, as if the process had died.
+    /// Cancelled to make the tasks end at once and leave the file as it is, as if the process had
+    /// died.
     pub(crate) abandoned: CancellationToken,
     pub(crate) tasks: TaskTracker,
 }
 
 impl Shared {
-    /// Creates the state for an open file. `pinned` has read the file, and stays open as long as
-    /// this state.
+    /// Creates the state for an open file. `pinned` is the connection that keeps the file open, and
+    /// has read it before; it closes with this state.
     pub(crate) fn new(
         options: Options,
         file: OpenedFile,
@@ -76,7 +79,7 @@ impl Shared {
         (shared, line)
     }
 
-    /// Returns the name of a queue in the table, the same as at any other broker of hookbox.
+    /// Returns the name of a queue in the table. The RabbitMQ driver uses the same names.
     pub(crate) fn queue_name(&self, queue: &Queue) -> String {
         name(&self.options, queue)
     }

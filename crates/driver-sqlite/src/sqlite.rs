@@ -1,4 +1,4 @@
-//! Opens the file, proves that it is safe to use, and closes it.
+//! Opens the file, checks that it is safe to use, and closes it.
 
 use std::sync::Arc;
 
@@ -23,10 +23,10 @@ pub struct Sqlite {
 }
 
 impl Sqlite {
-    /// Opens a file that [`crate::migrate`] has prepared. It changes nothing in the file, and
-    /// creates none.
+    /// Opens a file that [`crate::migrate`] has prepared. Opening changes nothing in the file, and
+    /// never creates a file.
     ///
-    /// Must be called within a tokio runtime, in which the driver's tasks then run.
+    /// Must be called within a tokio runtime, because the driver starts its tasks there.
     pub async fn open(options: Options) -> Result<Self, OpenError> {
         options.check()?;
         let path = &options.path;
@@ -51,7 +51,7 @@ impl Sqlite {
     pub fn log_bytes(&self) -> std::io::Result<u64> {
         match std::fs::metadata(beside(&self.shared.options.path, "-wal")) {
             Ok(found) => Ok(found.len()),
-            // A missing log means that no process has the file open.
+            // Without a log, no process has the file open.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(0),
             Err(error) => Err(error),
         }
@@ -84,13 +84,14 @@ impl Sqlite {
         Self { shared }
     }
 
-    /// Closes in an orderly way: waiting publishes are written, settlements arrive, and messages
-    /// that subscriptions still hold return to their queues. A repeated call does nothing.
+    /// Closes the driver in an orderly way: waiting publishes and settlements are written, and
+    /// messages that are still in flight return to their queues. A repeated call does nothing.
     pub(crate) async fn end(&self) {
         let shared = &self.shared;
         shared.closing.cancel();
         shared.tasks.close();
-        // Each task waits for at most one transaction of another caller, and then commits its own.
+        // Each task waits for at most one transaction of another caller, and then commits its own
+        // last one.
         let patience = shared.options.busy_timeout + shared.options.publish_deadline;
         if timeout(patience, shared.tasks.wait()).await.is_err() {
             tracing::warn!(
@@ -102,18 +103,19 @@ impl Sqlite {
         }
         shared.writer.close().await;
         if shared.options.exclusive && shared.file.has_its_log() {
-            // A remaining log would be taken for that of the file that is put in this one's place.
-            // It is emptied only if no other process may use it.
+            // If the file was displaced, SQLite would take its remaining log for the log of the
+            // file that is put in its place. So the log is written back and emptied. This is done
+            // only when no other process can be using the log.
             shared.readers.empty_log().await;
         }
         shared.file.let_go();
         shared.readers.close().await;
     }
 
-    /// Checks the file as [`Store::ping`] does, and whether its disk has space for events. It
-    /// writes the log back to free space, even if nothing else writes. The worker's check for an
-    /// unavailable store must not use it: a file on a full disk is available, and processing may
-    /// still fit.
+    /// Checks that the file can be read, as [`Store::ping`] does, and that its disk has space for
+    /// events. If it has not, this tries to free space by writing the log back, even while nothing
+    /// else writes. The worker must not use it to find out whether the store is available again: on
+    /// a full disk the store is available, and there may still be space for processing.
     ///
     /// # Errors
     /// When the file cannot be read, or its disk is full.
@@ -137,8 +139,8 @@ impl Drop for Sqlite {
     }
 }
 
-/// Checks the file that was opened, and records its identity. The connection can only read from now
-/// on.
+/// Checks the file that was opened, and records its identity. Afterwards the connection can only
+/// read.
 async fn identify(
     connection: &mut SqliteConnection,
     options: &Options,

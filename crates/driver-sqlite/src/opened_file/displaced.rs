@@ -7,21 +7,21 @@ use std::path::{Path, PathBuf};
 
 use hookbox_driver::{Fault, FaultKind};
 
-/// The path does not lead to the open file, so nothing can be confirmed.
+/// The path does not lead to the open file, so hookbox must not confirm anything.
 #[derive(Debug, Clone)]
 pub(crate) struct Displaced {
     path: PathBuf,
     how: How,
 }
 
-/// What was found.
+/// How the path differs from the file that was opened.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum How {
     /// No file is at the path.
     Gone,
     /// Another file is at the path.
     Replaced,
-    /// The file is still at its path, and its content was replaced by another database's.
+    /// The file is still at its path, and its content was replaced by that of another database.
     Overwritten,
     /// The path cannot be looked up now.
     Unknown(io::ErrorKind),
@@ -41,7 +41,8 @@ impl Displaced {
         self.how
     }
 
-    /// Converts the error into a fault. `doing` reads after "failed to".
+    /// Converts the error into a fault. `doing` names the failed operation as a verb phrase that
+    /// can follow "failed to".
     pub(crate) fn fault(self, doing: &'static str) -> Fault {
         Fault::new(FaultKind::Unavailable, doing, self)
     }
@@ -66,7 +67,7 @@ impl fmt::Display for Displaced {
 
 impl Error for Displaced {}
 
-/// Converts the error for callers that expect SQLite's own errors.
+/// Wraps the error in an error of sqlx, for callers that return `sqlx::Result`.
 impl From<Displaced> for sqlx::Error {
     fn from(displaced: Displaced) -> Self {
         sqlx::Error::Io(io::Error::other(displaced))

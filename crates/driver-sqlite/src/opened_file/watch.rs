@@ -1,4 +1,5 @@
-//! Checks the open file even while nothing is written, and saves data that only its log holds.
+//! Checks at intervals that the path still leads to the open file. When it no longer does,
+//! committed data that is only in the write-ahead log is written into the open file.
 
 use std::time::Duration;
 
@@ -10,11 +11,12 @@ use crate::diagnose::{Unusable, unusable};
 use crate::shared::Shared;
 use crate::{connect, meta};
 
-/// How often the path is compared, even while nothing is read or written.
+/// How often the path is compared with the open file, even while nothing is read or written.
 const CHECK_EVERY: Duration = Duration::from_millis(500);
 
-/// One in this many checks also compares the content, over a new connection: `cp` over the open
-/// file changes neither name nor inode number, and cached pages would hide the change.
+/// One in this many checks also compares the content, over a new connection. `cp` over the open
+/// file changes neither its name nor its inode number, and a connection that was already open could
+/// read the old content from its cache.
 const BIRTH_EVERY: u32 = 10;
 
 /// Checks the file until the driver is closed or the file is displaced.
@@ -38,8 +40,9 @@ pub(crate) async fn watch(shared: &Shared) {
         }
         if checked.is_err() && shared.file.is_displaced() {
             if shared.file.has_its_log() {
-                // After this, everything committed is in the file that was opened, wherever that
-                // file is now, and its log cannot be taken for the log of the file in its place.
+                // Afterwards all committed data is in the file that was opened, wherever that file
+                // is now. The log is empty, so SQLite cannot apply it to the other file that is now
+                // at the path.
                 shared.readers.empty_log().await;
             }
             return;
@@ -47,15 +50,15 @@ pub(crate) async fn watch(shared: &Shared) {
     }
 }
 
-/// Classifies an error of reading the file: hookbox's tables were in the file when it was opened,
-/// so missing tables mean another content.
+/// Classifies an error of reading the file. The tables of hookbox were in the file when it was
+/// opened, so if they are missing now, the content was replaced.
 fn by_error(shared: &Shared, error: &sqlx::Error) -> Result<(), Displaced> {
     match unusable(error) {
         Some(Unusable::NoDatabase | Unusable::Damaged | Unusable::Foreign) => {
             shared.file.check_birth(None)
         }
         Some(Unusable::Forbidden) | None => {
-            // Reads and writes meet the same error and report it.
+            // Reads and writes get the same error, and report it.
             tracing::debug!(%error, "the SQLite file could not be read by its path");
             Ok(())
         }
