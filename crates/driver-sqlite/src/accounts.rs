@@ -1,4 +1,5 @@
-//! The tables `accounts`, `accepted` and `open_receipts`: what ingests report as accepted.
+//! The tables `accounts`, `accepted` and `open_receipts`: the receipts that ingests have reported
+//! as accepted, and those of them that have no outcome yet.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -20,13 +21,14 @@ pub(crate) async fn account(c: &mut SqliteConnection, account: &Account) -> sqlx
     Ok(())
 }
 
-/// Adds the report's range of numbers to the reported ranges of its instance. Returns `false` when
-/// they contain it already.
+/// Adds the sequence numbers that the accept report covers to the numbers that its instance has
+/// reported so far. Returns `false` when the instance has reported all of them before.
 pub(crate) async fn extend(c: &mut SqliteConnection, account: &Account) -> sqlx::Result<bool> {
     let instance = &account.instance.as_bytes()[..];
     let (mut first, mut last) = (number(account.first), number(account.last));
-    // The merged range keeps the oldest `told_at` of its parts: a gap before the range is as old as
-    // the first report above the gap.
+    // Reported ranges that touch are merged into one row. The merged row keeps the oldest
+    // `told_at`, because a gap below the row is as old as the first report of a number above the
+    // gap.
     let (mut closing, mut told_at) = (account.closing, moment::now());
     let rows = sqlx::query(
         "SELECT first, last, closing, told_at FROM accounts
@@ -124,7 +126,8 @@ async fn open(c: &mut SqliteConnection, account: &Account) -> sqlx::Result<()> {
     Ok(())
 }
 
-/// Returns whether any open receipt has an outcome by now.
+/// Returns whether a receipt in `open_receipts`, the table of reported receipts without an outcome,
+/// has an outcome by now, so that its row can be deleted.
 pub(crate) async fn is_to_check(c: &mut SqliteConnection) -> sqlx::Result<bool> {
     sqlx::query_scalar(
         "SELECT EXISTS (SELECT 1 FROM open_receipts o

@@ -1,4 +1,5 @@
-//! The table `attempts`: every failed attempt, and each successful one that followed a failure.
+//! The table `attempts`: every failed attempt, and each successful attempt of a retry, a replay or
+//! a deferred event.
 
 use std::time::Duration;
 
@@ -8,7 +9,8 @@ use sqlx::sqlite::SqliteConnection;
 
 use crate::column::Columns;
 
-/// The value of the column `outcome` for a successful attempt; a failed one has its class there.
+/// The value of the column `outcome` for a successful attempt. For a failed attempt, the column
+/// holds the class of the failure instead.
 pub(crate) const DONE: &str = "done";
 
 /// One attempt to be written.
@@ -43,7 +45,7 @@ pub(crate) async fn keep(
     Ok(())
 }
 
-/// Returns the recorded attempts on one event, by route and in their order.
+/// Returns the recorded attempts on one event, ordered by route and by attempt number.
 pub(crate) async fn of_event(
     connection: &mut SqliteConnection,
     event: &EventId,

@@ -6,7 +6,7 @@ use sqlx::sqlite::SqliteConnection;
 
 use crate::column::Columns;
 
-/// Adds one row.
+/// Adds a row for one action of an operator.
 pub(crate) async fn add(
     connection: &mut SqliteConnection,
     actor: &str,
@@ -23,7 +23,7 @@ pub(crate) async fn add(
     Ok(())
 }
 
-/// Returns rows with an id below `before`, newest first.
+/// Returns rows with an id below `before` that match a filter, newest first.
 pub(crate) async fn list(
     connection: &mut SqliteConnection,
     filter: &AuditFilter,

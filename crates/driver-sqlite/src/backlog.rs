@@ -1,5 +1,5 @@
-//! Counts the events that wait in the store, in one statement, so that all counts are of one
-//! moment.
+//! Counts the events that wait for a retry or as a dead letter. One statement counts them all, so
+//! that all counts are of one moment.
 
 use hookbox_driver::Backlog;
 use sqlx::sqlite::SqliteConnection;
@@ -8,7 +8,7 @@ use crate::column::Columns;
 use crate::moment;
 use crate::store::HEARD_WITHIN;
 
-/// Counts the waiting events of each route that has any.
+/// Counts the waiting events of each route. A route without waiting events is not in the result.
 pub(crate) async fn backlog(connection: &mut SqliteConnection) -> sqlx::Result<Vec<Backlog>> {
     let rows = sqlx::query(
         "SELECT route, sum(retrying) AS retrying, sum(due) AS due, sum(dead) AS dead,

@@ -9,15 +9,15 @@ use sqlx::sqlite::SqliteConnection;
 
 use crate::column::{Columns, hex_list};
 
-/// The final state that the guard writes into a claim.
+/// The final state of a claim. The guard, which is the last statement before a commit, writes it.
 pub(crate) struct Final<'a> {
     pub(crate) event: &'a EventId,
     pub(crate) state: ClaimState,
     pub(crate) attempts: u32,
 }
 
-/// Claims events that are not yet claimed on this route. The caller holds the write lock and has
-/// checked that, so an existing row is an error.
+/// Inserts a claim for each of these events on this route. The caller holds the write lock and has
+/// checked that none of the events has a claim, so an existing row is an error.
 pub(crate) async fn start(
     connection: &mut SqliteConnection,
     route: &RouteName,
@@ -40,7 +40,7 @@ pub(crate) async fn start(
     Ok(())
 }
 
-/// Claims an event again that waits for another attempt.
+/// Sets the claims of events that wait for another attempt back to `running`.
 pub(crate) async fn resume(
     connection: &mut SqliteConnection,
     route: &RouteName,
@@ -58,8 +58,9 @@ pub(crate) async fn resume(
     Ok(())
 }
 
-/// Runs the guard: changes running claims to their final states, and returns how many running
-/// claims it found.
+/// Runs the guard, the last statement before a commit: it changes running claims to their final
+/// states, and returns how many running claims it found. The caller compares this number with the
+/// number of its claims.
 pub(crate) async fn finish(
     connection: &mut SqliteConnection,
     route: &RouteName,
@@ -72,8 +73,9 @@ pub(crate) async fn finish(
         by_end.entry(end).or_default().push(one.event);
     }
     let mut found = 0;
-    // There is nearly always one group: done at the first attempt. A join with the list instead
-    // would make SQLite read every claim of the route.
+    // One statement per group of claims with the same final state and number of attempts. There is
+    // nearly always one group: done at the first attempt. A single statement that joins the claims
+    // with a list of their final states would make SQLite read every claim of the route.
     for ((state, attempts), events) in by_end {
         let done = sqlx::query(
             "UPDATE claims SET state = ?3, attempts = ?4, settled_at = ?5

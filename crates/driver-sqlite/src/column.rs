@@ -1,4 +1,5 @@
-//! Reads typed values from columns. An unknown value is an error and never a guess.
+//! Reads typed values from columns. A value that this version does not know is an error and never a
+//! guess.
 
 use std::error::Error;
 
@@ -8,7 +9,7 @@ use hookbox_event::{ContentDigest, EventId, InstanceId, ReceiptId, Timestamp};
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
-/// Reads by name.
+/// Reads the column with a given name as a value of the type that the method is named after.
 pub(crate) trait Columns {
     fn event(&self, name: &str) -> sqlx::Result<EventId>;
     fn digest(&self, name: &str) -> sqlx::Result<ContentDigest>;
@@ -27,7 +28,7 @@ pub(crate) trait Columns {
     fn dead_state(&self, name: &str) -> sqlx::Result<DeadState>;
     fn dead_reason(&self, name: &str) -> sqlx::Result<DeadReason>;
     fn defer_reason(&self, name: &str) -> sqlx::Result<DeferReason>;
-    /// Names and topics.
+    /// Reads a name or a topic from its text.
     fn parsed<T>(&self, name: &str) -> sqlx::Result<T>
     where
         T: std::str::FromStr,
@@ -149,8 +150,9 @@ fn decode(name: &str, error: impl Into<Box<dyn Error + Send + Sync>>) -> sqlx::E
     }
 }
 
-/// Returns a list of ids for SQLite's `json_each`, in hex; the statement reads them with
-/// `unhex(value)`. One statement text then serves lists of every length.
+/// Returns ids as a JSON list of hex texts. A statement binds the list as one parameter, and reads
+/// the ids with SQLite's `json_each` and `unhex(value)`. So one statement text serves lists of
+/// every length.
 pub(crate) fn hex_list(ids: impl IntoIterator<Item = impl AsRef<[u8]>>) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut list = String::from("[");
@@ -169,7 +171,7 @@ pub(crate) fn hex_list(ids: impl IntoIterator<Item = impl AsRef<[u8]>>) -> Strin
     list
 }
 
-/// Returns a list of row ids for SQLite's `json_each`.
+/// Returns row ids as a JSON list, which a statement reads with SQLite's `json_each`.
 pub(crate) fn number_list(ids: impl IntoIterator<Item = i64>) -> String {
     let mut list = String::from("[");
     for id in ids {

@@ -1,9 +1,9 @@
-//! The conditions that several filters of lists share.
+//! Builds the parts of a `WHERE` clause that several kinds of lists have in common.
 
 use hookbox_event::Timestamp;
 use sqlx::{QueryBuilder, Sqlite};
 
-/// Appends each condition that has a value, with that value bound.
+/// Appends each of these SQL conditions for which a value is given, and binds the value.
 pub(crate) fn push_words<const N: usize>(
     select: &mut QueryBuilder<Sqlite>,
     words: [(&'static str, Option<&str>); N],
@@ -15,7 +15,7 @@ pub(crate) fn push_words<const N: usize>(
     }
 }
 
-/// Appends the conditions of a time span: from `since` on, and before `until`.
+/// Appends the conditions that the column is at or after `since` and before `until`.
 pub(crate) fn push_times(
     select: &mut QueryBuilder<Sqlite>,
     column: &'static str,

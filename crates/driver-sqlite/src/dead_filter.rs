@@ -7,7 +7,8 @@ use sqlx::{QueryBuilder, Sqlite};
 use crate::column::number_list;
 use crate::conditions::{push_times, push_words};
 
-/// Appends the conditions over `dead_letters AS d JOIN events AS e`, for ids above `after`.
+/// Appends a filter to a statement over `dead_letters AS d JOIN events AS e`, as conditions of its
+/// `WHERE`. Only dead letters with an id above `after` match.
 pub(crate) fn push(select: &mut QueryBuilder<Sqlite>, filter: &DeadFilter, after: i64) {
     select.push(" WHERE d.id > ").push_bind(after);
     if !filter.ids.is_empty() {

@@ -50,8 +50,8 @@ fn group(row: &SqliteRow) -> sqlx::Result<DeadGroup> {
     })
 }
 
-/// Assigns groups to at most `limit` dead letters that a version without groups wrote. Returns how
-/// many it changed.
+/// Computes the group of at most `limit` dead letters that have none, because a version of hookbox
+/// that knows no groups wrote them. Returns how many it changed.
 pub(crate) async fn regroup(connection: &mut SqliteConnection, limit: u32) -> sqlx::Result<u64> {
     let rows = sqlx::query(
         "SELECT id, route, reason, detail FROM dead_letters

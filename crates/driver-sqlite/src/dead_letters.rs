@@ -24,20 +24,22 @@ pub(crate) struct Death<'a> {
     pub(crate) attempts: u32,
 }
 
-/// The parts of a dead letter that a change of its state needs.
+/// The fields of a dead letter that replay, discard and restore need.
 pub(crate) struct ChosenDeadLetter {
     pub(crate) id: i64,
     pub(crate) route: RouteName,
     pub(crate) event: EventId,
 }
 
-/// Writes a dead letter. An event that dies again keeps one row, with the last reason.
+/// Writes a dead letter. When the route gives up on an event again after a replay, the event's row
+/// is updated with the latest reason.
 pub(crate) async fn put(
     connection: &mut SqliteConnection,
     death: &Death<'_>,
     now: i64,
 ) -> sqlx::Result<()> {
-    // The group is computed from the stored text, because `regroup` has only that text.
+    // The id of the group is computed from the shortened text that is stored, because `regroup`,
+    // which computes it again later, has only that text.
     let detail = storable(death.detail);
     let group = DeadGroupId::of(death.route, death.reason, &detail);
     sqlx::query(
@@ -62,8 +64,8 @@ pub(crate) async fn put(
 }
 
 /// Returns up to `limit` dead letters in state `from` that match a filter, in the order of their
-/// ids. With `replayable`, it leaves out undecodable ones: they have no envelope that could be
-/// published.
+/// ids. With `replayable`, it leaves out undecodable messages, because they have no envelope that
+/// could be published again.
 pub(crate) async fn choose(
     connection: &mut SqliteConnection,
     filter: &DeadFilter,
@@ -124,7 +126,7 @@ pub(crate) async fn list(
     rows.iter().map(dead_row).collect()
 }
 
-/// One row.
+/// Returns the list row of one dead letter; `None` when there is none with this id.
 pub(crate) async fn show(
     connection: &mut SqliteConnection,
     id: i64,
@@ -133,7 +135,7 @@ pub(crate) async fn show(
         ids: vec![id],
         ..DeadFilter::default()
     };
-    // Ids are positive, and one id is one row, so this list has at most one row.
+    // Ids are positive, and each id belongs to one row, so this list has at most one row.
     Ok(list(connection, &filter, 0, 1).await?.pop())
 }
 
@@ -151,7 +153,7 @@ pub(crate) async fn count(
     row.count("total")
 }
 
-/// Returns the states of the events of dead letters.
+/// Returns, for each of these dead letters, the present state of its event on its route.
 pub(crate) async fn claims(
     connection: &mut SqliteConnection,
     ids: &[i64],

@@ -1,11 +1,13 @@
-//! The table `earlier_deaths`: the reasons why dead letters died before they were replayed.
+//! The table `earlier_deaths`: why a route had given up on an event, for each time that the dead
+//! letter was replayed.
 
 use hookbox_driver::{EarlierDeath, storable};
 use sqlx::sqlite::SqliteConnection;
 
 use crate::column::Columns;
 
-/// Stores the reason of a dead letter that is being replayed, as an earlier death.
+/// Copies the present reason of a dead letter into the table. It is called when the dead letter is
+/// replayed, because a later failure overwrites the reason.
 pub(crate) async fn keep(
     connection: &mut SqliteConnection,
     id: i64,
@@ -26,7 +28,8 @@ pub(crate) async fn keep(
     Ok(())
 }
 
-/// Returns the earlier deaths of one dead letter, oldest first.
+/// Returns why the route had given up on the event of one dead letter before each replay, oldest
+/// first.
 pub(crate) async fn of(
     connection: &mut SqliteConnection,
     id: i64,

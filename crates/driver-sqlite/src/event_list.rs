@@ -8,8 +8,8 @@ use sqlx::{QueryBuilder, Sqlite};
 use crate::column::Columns;
 use crate::conditions::{push_times, push_words};
 
-/// The start of the list's statement. Its join makes SQLite read events along the index of their
-/// times, so the last page costs as much as the first.
+/// The start of the statement that lists events. `CROSS JOIN` makes SQLite read events along the
+/// index of their times, so the last page of a list costs as much as the first.
 const LIST: &str = "SELECT e.event_id, e.topic, c.route, c.state, c.attempts, e.received_at,
             c.settled_at
      FROM events AS e CROSS JOIN claims AS c ON c.event_id = e.event_id
@@ -39,7 +39,7 @@ pub(crate) async fn list(
         .collect()
 }
 
-/// Builds the statement of a list.
+/// Builds the statement for one page of the list.
 pub(crate) fn select(
     filter: &EventFilter,
     after: Option<&EventCursor>,

@@ -16,7 +16,7 @@ pub(crate) struct StoredClaim {
     pub(crate) digest: ContentDigest,
     /// The event's state on the route, and the number of attempts made.
     pub(crate) claim: Option<(ClaimState, u32)>,
-    /// The attempt for which the event waits.
+    /// The attempt for which the event waits; `None` when it waits for none.
     pub(crate) retry: Option<Retry>,
 }
 
@@ -24,14 +24,16 @@ pub(crate) struct StoredClaim {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Retry {
     pub(crate) attempt: u32,
-    /// The number of attempts made before the present round began.
+    /// The number of attempts made before the last replay of the event, or 0. The retry policy
+    /// counts only the attempts after those.
     pub(crate) attempts_before: u32,
-    /// Whether the event is deferred and not due yet, so that only old messages of it are in the
-    /// queue.
+    /// Whether the event is deferred to a later time and has not been put back into the queue. Then
+    /// every message of it in the queue is an old one.
     pub(crate) is_put_off: bool,
 }
 
-/// Returns the stored state of these events on one route.
+/// Returns what is stored of these events: the digest of the body, and the claim and the waiting
+/// retry on one route. Events that are not stored are missing from the result.
 pub(crate) async fn known(
     connection: &mut SqliteConnection,
     route: &RouteName,
@@ -81,7 +83,8 @@ pub(crate) async fn known(
     Ok(known)
 }
 
-/// Returns those of these events that are stored.
+/// Returns the stored bodies of these events. Events that are not stored are missing from the
+/// result.
 pub(crate) async fn stored(
     connection: &mut SqliteConnection,
     events: &[EventId],
@@ -107,7 +110,7 @@ pub(crate) async fn stored(
         .collect()
 }
 
-/// Stores events; those that are stored already are kept.
+/// Stores events. An event that is stored already keeps its first body.
 pub(crate) async fn keep(
     connection: &mut SqliteConnection,
     envelopes: &[&Envelope],
@@ -178,7 +181,8 @@ pub(crate) async fn by_prefix(
     rows.iter().map(|row| row.event("event_id")).collect()
 }
 
-/// Returns one event without its history.
+/// Returns one event, with empty lists for its claims, receipts, attempts and retries; `None` when
+/// the event is not stored.
 pub(crate) async fn show(
     connection: &mut SqliteConnection,
     event: &EventId,

@@ -4,7 +4,7 @@ use std::sync::{Mutex, PoisonError};
 
 use hookbox_driver::{NotReadyKind, Readiness};
 
-/// The result of the last write.
+/// The result of the publisher's last write to the file.
 #[derive(Default)]
 pub(crate) struct Health {
     trouble: Mutex<Option<String>>,

@@ -1,5 +1,5 @@
-//! The `Ledger` seam over SQLite. Reads use the reading connections; each change is one transaction
-//! together with its audit row.
+//! The `Ledger` seam over SQLite. Reads use the reading connections. Each change is one
+//! transaction, which also writes the row of the audit log.
 
 mod change;
 mod history;

@@ -1,4 +1,4 @@
-//! The store's own clock. It alone decides what is due and how long a lease lasts.
+//! The store's clock. It alone decides which retries are due and how long a lease lasts.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -19,7 +19,7 @@ pub(crate) fn in_(while_: Duration) -> i64 {
         .unix_micros()
 }
 
-/// So long ago.
+/// Returns the moment that was this long ago.
 pub(crate) fn ago(while_: Duration) -> i64 {
     now().saturating_sub(i64::try_from(while_.as_micros()).unwrap_or(i64::MAX))
 }

@@ -5,7 +5,8 @@ use sqlx::sqlite::SqliteConnection;
 
 use crate::column::Columns;
 
-/// The names in the newest events and dead letters, and the routes that ingests reported.
+/// The query for the names that occur in the newest events and dead letters and in refusals, and
+/// for the routes that ingests have reported.
 const LATELY: &str = "
 WITH newest AS (
     SELECT e.event_id, e.source, e.topic, c.route
@@ -40,7 +41,7 @@ pub(crate) async fn lately(connection: &mut SqliteConnection) -> sqlx::Result<Na
     Ok(names)
 }
 
-/// Returns whether a name was ever seen. For an unseen name, this reads whole tables.
+/// Returns whether the store has ever seen a name. If it has not, the query reads whole tables.
 pub(crate) async fn has_seen(
     connection: &mut SqliteConnection,
     name: Name<'_>,

@@ -78,7 +78,7 @@ pub(crate) async fn keep(
                 .push_bind(one.word.as_str())
                 .push_bind(storable(&envelope.key_id))
                 .push_bind(&envelope.instance.as_bytes()[..])
-                // Sequence numbers count up from 1 in one process, so they will not exceed 63 bits.
+                // Sequence numbers count up from 1 in each process, so they never exceed 63 bits.
                 .push_bind(i64::try_from(envelope.number).unwrap_or(i64::MAX))
                 .push_bind(envelope.traceparent.as_deref().map(storable))
                 .push_bind(envelope.received_at.unix_micros())
@@ -91,8 +91,8 @@ pub(crate) async fn keep(
     Ok(())
 }
 
-/// Updates the receipts that carry the event's own outcome: those that are retrying or dead get
-/// `word`. Duplicates and conflicts keep their outcome.
+/// Sets the outcome of those receipts that follow the state of the event: the retrying and dead
+/// ones get the outcome `word`. Receipts that are duplicates or conflicts keep their outcome.
 pub(crate) async fn update_outcome(
     connection: &mut SqliteConnection,
     route: &RouteName,
@@ -114,7 +114,7 @@ pub(crate) async fn update_outcome(
     Ok(())
 }
 
-/// Returns the event of a receipt.
+/// Returns the event of a receipt; `None` when the receipt has no outcome.
 pub(crate) async fn event_of(
     connection: &mut SqliteConnection,
     receipt: &ReceiptId,
@@ -131,7 +131,8 @@ pub(crate) async fn of_event(
     connection: &mut SqliteConnection,
     event: &EventId,
 ) -> sqlx::Result<Vec<ReceiptRow>> {
-    // The claims are read first, because their index has the routes of an event.
+    // The claims of the event are read first, because their index lists its routes, and the index
+    // of the receipts needs the route.
     let rows = sqlx::query(
         "SELECT r.receipt_id, r.route, r.outcome, r.key_id, r.instance, r.number, r.other_digest,
                 r.received_at, r.settled_at

@@ -1,5 +1,5 @@
-//! The table `refusals`: the newest refused requests, as digests, so that operators see what is
-//! refused.
+//! The table `refusals`: the newest refused requests, so that operators see what is refused. Of
+//! each body only the digest and the length are stored.
 
 use hookbox_driver::{Refusal, RefusalCursor, RefusalFilter, RefusalGroup, storable};
 use sqlx::sqlite::SqliteConnection;
@@ -8,10 +8,11 @@ use sqlx::{QueryBuilder, Sqlite};
 use crate::column::Columns;
 use crate::conditions::{push_times, push_words};
 
-/// How many refusals are kept: enough to see a pattern, too few for an attacker to fill a disk.
+/// The number of refusals that are kept: enough to see a pattern, and too few for an attacker to
+/// fill the disk.
 const KEPT: i64 = 10_000;
 
-/// Stores these refusals and deletes the oldest ones over the limit.
+/// Stores refusals, and deletes the oldest ones so that [`KEPT`] remain.
 pub(crate) async fn keep(
     connection: &mut SqliteConnection,
     refusals: &[Refusal],
@@ -63,7 +64,7 @@ pub(crate) async fn list(
         .collect()
 }
 
-/// Builds the statement of a list.
+/// Builds the statement for one page of the list.
 pub(crate) fn select(
     filter: &RefusalFilter,
     after: Option<&RefusalCursor>,

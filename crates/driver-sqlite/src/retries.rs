@@ -10,7 +10,7 @@ use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use crate::column::Columns;
 use crate::moment;
 
-/// One waiting attempt, to be written.
+/// A retry to be written: the event waits for this attempt.
 pub(crate) struct NewRetry<'a> {
     pub(crate) route: &'a RouteName,
     pub(crate) event: &'a EventId,
@@ -19,7 +19,7 @@ pub(crate) struct NewRetry<'a> {
     pub(crate) not_before: i64,
 }
 
-/// Makes an event wait for an attempt, which replaces an earlier waiting one.
+/// Makes an event wait for an attempt. A waiting attempt that the event already has is replaced.
 pub(crate) async fn put(
     connection: &mut SqliteConnection,
     waiting: &NewRetry<'_>,
@@ -42,7 +42,8 @@ pub(crate) async fn put(
     Ok(())
 }
 
-/// Returns how long an event has been deferred for the same reason, without an attempt since.
+/// Returns how long the event has been deferred for the reason of this deferral, counted from its
+/// first deferral since the last attempt; `None` when it is not deferred for this reason.
 pub(crate) async fn put_off_for(
     connection: &mut SqliteConnection,
     deferral: &Deferral<'_>,
@@ -63,7 +64,8 @@ pub(crate) async fn put_off_for(
     Ok(since.map(|since| Duration::from_micros(age(since))))
 }
 
-/// Defers an event: it waits for the attempt that was not made.
+/// Defers an event: the attempt that was claimed and not made waits until `not_before`. The start
+/// of the deferral is kept when the event was already deferred for the same reason.
 pub(crate) async fn put_off(
     connection: &mut SqliteConnection,
     deferral: &Deferral<'_>,
@@ -95,7 +97,7 @@ pub(crate) async fn put_off(
     Ok(())
 }
 
-/// Deletes the waiting attempts of these events.
+/// Deletes the waiting attempt of this event on this route.
 pub(crate) async fn end(
     connection: &mut SqliteConnection,
     route: &RouteName,
@@ -112,25 +114,27 @@ pub(crate) async fn end(
 /// A retry that is due.
 pub(crate) struct Due {
     pub(crate) retry: DueRetry,
-    /// The due time. Together with the attempt, it distinguishes this retry from a later one: a
-    /// replay may be for an attempt that was scheduled before and never made.
+    /// The due time. The attempt number alone does not identify a retry: a replay may use the
+    /// number of an attempt that was scheduled earlier and never made. So [`mark_queued`] compares
+    /// both.
     not_before: i64,
 }
 
-/// Returns the retries that are due and not on their way: not queued, or queued before
-/// `heard_since`.
+/// Returns the retries that are due and have no message in the queue: those that were not queued
+/// yet, or were queued before `heard_since`, so long ago that the message may be lost.
 pub(crate) async fn due(
     connection: &mut SqliteConnection,
     heard_since: i64,
     limit: u32,
     routes: Option<&[RouteName]>,
 ) -> sqlx::Result<Vec<Due>> {
-    // Route names need no escaping in JSON.
+    // A route name has no characters that JSON would escape.
     let routes = routes.map(|routes| {
         let names: Vec<String> = routes.iter().map(|route| format!("\"{route}\"")).collect();
         format!("[{}]", names.join(","))
     });
-    // The header fields are those of the first receipt, which represents the event on this route.
+    // The receipt, key id, instance and number of the envelope are those of the first receipt,
+    // which represents the event on this route.
     let rows = sqlx::query(
         "SELECT w.route, w.attempt, w.not_before,
                 e.event_id, e.source, e.topic, e.content_digest, e.seal,
@@ -184,8 +188,8 @@ fn due_retry(row: &SqliteRow) -> sqlx::Result<Due> {
     })
 }
 
-/// Marks a retry as queued, if the same attempt still waits. While it was published, the event may
-/// have been processed, or replayed by an operator.
+/// Marks a retry as queued, if the event still waits for the same attempt. While the retry was
+/// being published, the event may have been processed, or replayed by an operator.
 pub(crate) async fn mark_queued(
     connection: &mut SqliteConnection,
     due: &Due,
@@ -205,7 +209,7 @@ pub(crate) async fn mark_queued(
     Ok(())
 }
 
-/// Returns the waiting attempts of one event.
+/// Returns the waiting attempts of one event on all routes.
 pub(crate) async fn of_event(
     connection: &mut SqliteConnection,
     event: &EventId,

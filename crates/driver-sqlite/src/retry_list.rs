@@ -10,8 +10,8 @@ use crate::conditions::{push_times, push_words};
 use crate::retries::deferred;
 use crate::{audit, moment};
 
-/// The start of the list's statement. Its join makes SQLite read retries along the index of their
-/// times.
+/// The start of the statement that lists retries. `CROSS JOIN` makes SQLite read retries along the
+/// index of their due times.
 const LIST: &str = "SELECT w.*, e.topic,
             CASE WHEN w.deferred_attempt = w.attempt THEN w.deferred_reason END AS reason,
             (SELECT a.error FROM attempts AS a
@@ -49,7 +49,7 @@ pub(crate) async fn list(
         .collect()
 }
 
-/// Builds the statement of a list.
+/// Builds the statement for one page of the list.
 pub(crate) fn select(
     filter: &RetryFilter,
     after: Option<&EventCursor>,
@@ -92,7 +92,7 @@ fn push(select: &mut QueryBuilder<Sqlite>, filter: &RetryFilter) {
     push_times(select, "w.not_before", filter.since, filter.until);
 }
 
-/// Appends the conditions for retries that are not due yet.
+/// Appends the conditions for retries that are not due yet, by the time `now`.
 fn push_early(select: &mut QueryBuilder<Sqlite>, now: i64) {
     select.push(" AND w.queued_at IS NULL AND w.not_before > ");
     select.push_bind(now);
@@ -110,7 +110,8 @@ pub(crate) async fn early(
     row.count("retries")
 }
 
-/// Makes retries due now, each with its row in the audit. Returns how many it changed.
+/// Makes at most `limit` retries due now that match a filter, and writes a row of the audit log for
+/// each. Returns how many it changed.
 pub(crate) async fn hurry(
     connection: &mut SqliteConnection,
     filter: &RetryFilter,

@@ -29,7 +29,7 @@ impl Change {
         }
     }
 
-    /// The name of the action in the audit.
+    /// Returns the name of this change in the audit log.
     fn action(self) -> &'static str {
         match self {
             Change::Replay => "dead.replay",
@@ -39,7 +39,8 @@ impl Change {
     }
 }
 
-/// Changes up to `limit` dead letters that match a filter, each with its row in the audit.
+/// Changes up to `limit` dead letters that match a filter, and writes a row of the audit log for
+/// each. Returns how many were changed.
 pub(super) async fn apply(
     writer: &Writer,
     change: Change,
@@ -83,8 +84,8 @@ async fn change_all(
     Ok(changed)
 }
 
-/// Starts a fresh round of attempts that is due now. Returns `false` when the event is no longer
-/// dead.
+/// Makes the event of a dead letter due now, with the retry policy counting its attempts anew.
+/// Returns `false` when the event is no longer dead.
 async fn make_due(
     connection: &mut SqliteConnection,
     dead_letter: &ChosenDeadLetter,

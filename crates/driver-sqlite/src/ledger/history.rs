@@ -1,4 +1,5 @@
-//! Reads one event with its whole history, from one state of the tables.
+//! Reads one event with its whole history. All reads must use one transaction, so that they see one
+//! snapshot of the tables.
 
 use hookbox_driver::{DeadLetter, EventDetail};
 use hookbox_event::EventId;
@@ -6,7 +7,8 @@ use sqlx::sqlite::SqliteConnection;
 
 use crate::{attempts, claims, dead_letters, earlier_deaths, events, receipts, retries};
 
-/// Returns the one event whose id begins with this prefix; `None` when there is none or several.
+/// Returns the event whose id begins with this prefix, with its history; `None` when no event or
+/// more than one has this prefix.
 pub(super) async fn by_prefix(
     connection: &mut SqliteConnection,
     prefix: &str,

@@ -1,5 +1,5 @@
-//! Finds contradictions between rows of the tables. Each kind is one `SELECT`, and all are one
-//! statement, so that all see one state.
+//! Finds contradictions between rows of the tables. Each kind of contradiction is one `SELECT`, and
+//! one statement combines all of them, so that they see the same state.
 
 use hookbox_driver::Imbalance;
 use sqlx::sqlite::SqliteConnection;
