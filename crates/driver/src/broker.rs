@@ -1,4 +1,4 @@
-//! The seam to a broker: the trait with the promises that every broker driver must keep.
+//! The seam to a broker: a trait whose methods are the promises that every broker driver must keep.
 
 use std::error::Error;
 use std::fmt;
@@ -15,9 +15,9 @@ pub trait Broker: Send + Sync + 'static {
     /// Publishes one batch to the queues of these routes, as one message per queue.
     ///
     /// `Ok` means that the batch is on disk in every one of these queues, so that it survives a
-    /// restart of the broker. Anything else is an error, and after an error the outcome is unknown:
-    /// the batch may be in any of the queues or in none. The call returns within the driver's
-    /// confirm deadline.
+    /// restart of the broker. After an error, it is unknown what was stored: the batch may be in
+    /// all of the queues, in some or in none. The call returns within the driver's time limit for
+    /// confirms.
     async fn publish(&self, routes: &[RouteName], batch: &Batch) -> Result<(), PublishError>;
 
     /// Publishes an accept report to the queue of accept reports. `Ok` promises the same as that of
@@ -32,14 +32,15 @@ pub trait Broker: Send + Sync + 'static {
         Err(PublishError::plain(PublishErrorKind::Unroutable))
     }
 
-    /// Reads the witness messages that the broker keeps, in any order. Reading removes none, and
-    /// concurrent readers see the same messages. A message that another reader holds at this moment
-    /// may be missing from the result. A caller that expects more messages reads again.
+    /// Returns the witness messages that the broker keeps, in any order. Reading removes none of
+    /// them, and concurrent readers see the same messages. A message may be missing from the result
+    /// while another reader is reading it. A caller that expects more messages must read again.
     async fn witnesses(&self) -> Result<Vec<Witness>, Fault> {
         Ok(Vec::new())
     }
 
-    /// Starts to take messages from one queue, with at most `prefetch` of them unsettled at a time.
+    /// Starts a subscription to one queue. At most `prefetch` of its messages are unsettled at a
+    /// time.
     async fn subscribe(&self, queue: &Queue, prefetch: u16)
     -> Result<Box<dyn Subscription>, Fault>;
 
@@ -58,20 +59,22 @@ pub trait Broker: Send + Sync + 'static {
 /// A stream of deliveries from one queue.
 #[async_trait]
 pub trait Subscription: Send {
-    /// Waits for the next message. A fault ends the subscription; the caller drops it and
-    /// subscribes again. Cancelling this future loses no message.
+    /// Waits for the next message. After a fault the subscription has ended, and the caller must
+    /// drop it and subscribe again. Cancelling this future loses no message.
     async fn next(&mut self) -> Result<Delivery, Fault>;
 
-    /// Returns the next message if this subscription has already received one, and does not wait.
+    /// Returns the next message if the subscription has received one already, otherwise `None`. It
+    /// never waits.
     fn try_next(&mut self) -> Option<Delivery>;
 
-    /// Stops taking messages, puts those received messages back into the queue that the caller has
-    /// not taken, and waits until the broker has the settlements that are under way. Deliveries
-    /// that the caller still holds can be settled afterwards; otherwise they are redelivered.
+    /// Ends the subscription. Messages that it has received and the caller has not taken return to
+    /// the queue. The call waits until the broker has received the settlements that are being sent.
+    /// Deliveries that the caller still has can be settled afterwards; if they are not, they are
+    /// redelivered.
     async fn close(self: Box<Self>);
 }
 
-/// A queue, named by its purpose.
+/// A queue at the broker, identified by what it is for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Queue {
     /// The queue of a route.
@@ -100,18 +103,18 @@ impl fmt::Display for Queue {
 /// The number of messages that wait in one queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Depth {
-    /// The purpose of the queue.
+    /// Which queue this is.
     pub queue: Queue,
     /// The queue's name at the broker.
     pub name: String,
-    /// The number of messages ready for delivery; each message is a batch. `None` where the broker
-    /// does not report it.
+    /// The number of messages that are ready for delivery. Each message of a route's queue is a
+    /// batch. `None` when the broker does not report it.
     pub ready: Option<u64>,
-    /// The number of messages in flight. `None` where the broker does not report it.
+    /// The number of messages in flight; `None` when the broker does not report it.
     pub unsettled: Option<u64>,
-    /// The number of consumers. `None` where the broker does not report it.
+    /// The number of consumers of the queue; `None` when the broker does not report it.
     pub consumers: Option<u64>,
-    /// The number of events in the waiting messages; `None` where the broker does not count events.
+    /// The number of events in the waiting messages; `None` when the broker does not count events.
     pub events: Option<u64>,
 }
 
@@ -122,8 +125,8 @@ pub enum Readiness {
     Ready,
     /// The broker would not accept a publish.
     NotReady {
-        /// The class of the reason. The public readiness response shows this class and nothing else
-        /// of the reason.
+        /// The class of the reason. The public readiness endpoint shows only this class, and not
+        /// the text.
         kind: NotReadyKind,
         /// The reason, as a text for operators.
         why: String,
@@ -141,7 +144,7 @@ impl Readiness {
 /// The class of the reason why a broker accepts no publish.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum NotReadyKind {
-    /// The broker has not been opened yet.
+    /// The driver has not opened the broker yet.
     Starting,
     /// There is no connection, or the broker is unresponsive.
     Unreachable,
@@ -172,7 +175,7 @@ impl NotReadyKind {
     }
 }
 
-/// Envelopes of one topic, encoded as one message.
+/// Envelopes of one topic, encoded as one broker message.
 #[derive(Clone)]
 pub struct Batch {
     /// The topic of the envelopes.
@@ -236,12 +239,12 @@ impl fmt::Debug for Batch {
     }
 }
 
-/// The reason why a publish was not accepted.
+/// Why a publish failed, so that its batch must not count as accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum PublishErrorKind {
     /// The broker rejected the batch, because a queue is full or has no leader.
     Rejected,
-    /// The broker has no queue for the batch, because a declared queue is missing.
+    /// The broker has no queue for the batch: a queue that should be declared is missing.
     Unroutable,
     /// The broker did not confirm within the deadline. It may have stored the batch.
     TimedOut,
@@ -265,7 +268,8 @@ impl PublishErrorKind {
     }
 }
 
-/// The error of a batch that was not accepted. Whether the broker stored the batch is unknown.
+/// The error of a publish. The batch must not count as accepted, and it is unknown whether the
+/// broker has stored it.
 #[derive(Debug)]
 pub struct PublishError {
     /// The reason why the batch was not accepted.

@@ -6,24 +6,23 @@ use bytes::Bytes;
 
 use crate::Fault;
 
-/// One broker message in flight: a batch of envelopes, as the bytes that arrived.
+/// A broker message in flight: a batch of envelopes, as the bytes that arrived.
 ///
 /// A delivery that is dropped without being settled returns to its queue.
 pub struct Delivery {
     /// The bytes of the message, as they arrived.
     pub bytes: Bytes,
-    /// Whether the broker reports that the message was delivered before. `false` does not prove a
-    /// first delivery.
+    /// Whether the broker reports that the message was delivered before. `false` does not prove
+    /// that this is the first delivery.
     pub redelivered: bool,
-    /// The queue in which the message was before the broker moved it to the dead-letter queue. It
-    /// is set only for a message of the dead-letter queue, and only when the broker named the
-    /// queue.
+    /// The queue from which the broker moved the message to the dead-letter queue. `None` for a
+    /// message of another queue, and when the broker does not name the queue.
     pub died_in: Option<String>,
     settler: Box<dyn Settler>,
 }
 
-/// The driver's part of a delivery, which settles it. Dropping an unused settler releases the
-/// message.
+/// The part of a delivery that each driver implements: it settles the delivery. When it is dropped
+/// unused, the message returns to its queue.
 #[async_trait]
 pub trait Settler: Send {
     /// Acknowledges the delivery; see [`Delivery::ack`].
@@ -50,8 +49,8 @@ impl Delivery {
     }
 
     /// Acknowledges the delivery, so that the broker may delete the message. `Ok` means that the
-    /// acknowledgement is on its way; if it is lost, the message is redelivered. A fault means that
-    /// the message is redelivered.
+    /// acknowledgement was sent. If it is lost on its way, or after a fault, the message is
+    /// redelivered.
     pub async fn ack(self) -> Result<(), Fault> {
         self.settler.ack().await
     }

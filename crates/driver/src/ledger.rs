@@ -1,5 +1,5 @@
-//! The seam to a store for operators: the trait with every read and every change that a store
-//! driver must offer.
+//! The seam to a store for operators: a trait with every read and every change that operators need
+//! and a store driver must offer.
 
 use std::time::Duration;
 
@@ -14,12 +14,12 @@ use crate::{
     RetryFilter, RouteBooks, SilentIngest, Unvouched, WaitingRetry, WitnessPosition,
 };
 
-/// What operators read and change in a store. Reads never block writers. Each change is one
-/// transaction that also writes its row of the audit log.
+/// What operators can read and change in a store. Reads never block writers. Each change is one
+/// transaction, which also writes a row of the audit log.
 #[async_trait]
 pub trait Ledger: Send + Sync + 'static {
-    /// Lists events on routes after the cursor `after`, newest first, and events of the same moment
-    /// by event and route. When the filter holds only times, the query reads no more rows than it
+    /// Lists events on routes after the cursor `after`, newest first; events of the same time are
+    /// ordered by event and route. A query whose filter holds only times reads no more rows than it
     /// returns.
     async fn events(
         &self,
@@ -28,8 +28,8 @@ pub trait Ledger: Send + Sync + 'static {
         limit: u32,
     ) -> Result<Vec<EventRow>, Fault>;
 
-    /// Returns names of sources, topics and routes that the store has seen lately, so that a
-    /// command can suggest one of them for a mistyped name.
+    /// Returns the names of sources, topics and routes that the store has seen lately. From these,
+    /// a command suggests a name to an operator who has mistyped one.
     async fn names(&self) -> Result<Names, Fault>;
 
     /// Returns whether the store has ever seen this name of a source, topic or route.
@@ -46,10 +46,10 @@ pub trait Ledger: Send + Sync + 'static {
     /// first.
     async fn dead_groups(&self, filter: &DeadFilter) -> Result<Vec<DeadGroup>, Fault>;
 
-    /// Assigns groups to at most `limit` dead letters that an older hookbox wrote without a group,
-    /// in one transaction. Returns how many it changed; fewer than `limit` means that every dead
-    /// letter has its group. From then on, lists of groups and filters by group include these dead
-    /// letters.
+    /// Computes the group of at most `limit` dead letters that an older version of hookbox has
+    /// written without one, in one transaction. Until then, these are missing from lists of groups
+    /// and from filters by group. Returns how many it changed; fewer than `limit` means that every
+    /// dead letter has its group.
     async fn dead_regroup(&self, limit: u32) -> Result<u64, Fault>;
 
     /// Counts the dead letters that match a filter.
@@ -66,23 +66,24 @@ pub trait Ledger: Send + Sync + 'static {
     /// Returns one dead letter with the body and the history of its event.
     async fn dead_show(&self, id: i64) -> Result<Option<DeadLetter>, Fault>;
 
-    /// Returns the current state of the events of these dead letters, by the ids of the dead
-    /// letters.
+    /// Returns the present state of the events of these dead letters, which are given by their ids.
     async fn dead_claims(&self, ids: &[i64]) -> Result<Vec<DeadClaim>, Fault>;
 
-    /// Replays at most `limit` dead letters in state `Dead`, and returns how many it changed. Each
-    /// is due at once, and the retry policy counts its attempts anew. The store keeps the reason of
-    /// each dead letter, and the operator who replayed it.
+    /// Replays at most `limit` dead letters in state `Dead`, and returns how many it changed. Their
+    /// events are due at once, and the retry policy counts their attempts anew. For each replay the
+    /// store keeps the reason of the dead letter and the operator `by`.
     async fn dead_replay(&self, filter: &DeadFilter, limit: u32, by: &str) -> Result<u64, Fault>;
 
-    /// Marks dead letters as not to be replayed. It deletes nothing.
+    /// Sets dead letters to state `Discarded`, so that they are not replayed. Nothing is deleted.
+    /// Returns how many it changed.
     async fn dead_discard(&self, filter: &DeadFilter, limit: u32, by: &str) -> Result<u64, Fault>;
 
-    /// Reverts a discard: the dead letters are in state `Dead` again.
+    /// Reverts a discard: sets discarded dead letters back to state `Dead`. Returns how many it
+    /// changed.
     async fn dead_restore(&self, filter: &DeadFilter, limit: u32, by: &str) -> Result<u64, Fault>;
 
-    /// Writes a row of the audit log for data that an operator has read, such as an export or a
-    /// body.
+    /// Writes a row of the audit log about data that an operator has read, such as a body or an
+    /// export.
     async fn audit(&self, by: &str, action: &str, subject: &str) -> Result<(), Fault>;
 
     /// Lists rows of the audit log with an id below `before`, newest first.
@@ -93,8 +94,8 @@ pub trait Ledger: Send + Sync + 'static {
         limit: u32,
     ) -> Result<Vec<AuditRow>, Fault>;
 
-    /// Lists waiting retries after the cursor `after`, in the order of their due times, and those
-    /// of the same moment by event and route.
+    /// Lists waiting retries after the cursor `after`, ordered by their due times, and at the same
+    /// time by event and route.
     async fn retries(
         &self,
         filter: &RetryFilter,
@@ -106,25 +107,26 @@ pub trait Ledger: Send + Sync + 'static {
     /// would make due.
     async fn retries_early(&self, filter: &RetryFilter) -> Result<u64, Fault>;
 
-    /// Makes at most `limit` retries due now that are not due yet, those with the earliest due time
-    /// first. Returns how many it changed. The number of their attempt stays the same, and a
-    /// failure counts as usual.
+    /// Makes at most `limit` retries due now that match a filter and are due later, beginning with
+    /// the earliest due time. Returns how many it changed. Their attempt numbers stay the same, and
+    /// a failed attempt counts as usual.
     async fn hurry(&self, filter: &RetryFilter, limit: u32, by: &str) -> Result<u64, Fault>;
 
-    /// Returns the settled receipts of every route by outcome, from one consistent read.
+    /// Returns the numbers of settled receipts of every route by outcome, all of one moment.
     async fn books(&self) -> Result<Vec<RouteBooks>, Fault>;
 
-    /// Returns how many events wait in the store, for each route that has any.
+    /// Returns how many events of each route wait for a retry or as a dead letter. Routes without
+    /// any are not in the result.
     async fn backlog(&self) -> Result<Vec<Backlog>, Fault>;
 
-    /// Returns the receipts that ingests report as accepted, and at most `limit` of those without
-    /// an outcome, and at most `limit` sequence gaps. A receipt is overdue when it was reported at
-    /// least `overdue` ago.
+    /// Returns the accounting of accepted receipts: their numbers, at most `limit` receipts without
+    /// an outcome, and at most `limit` sequence gaps. A receipt counts as overdue when it was
+    /// reported at least `overdue` ago.
     async fn accounts(&self, limit: u32, overdue: Duration) -> Result<Accounts, Fault>;
 
-    /// Writes off what an operator declares lost: open receipts that still have no outcome, and
-    /// sequence numbers that will never be reported. Each write-off adds a row to the audit log.
-    /// Returns the number of write-offs.
+    /// Records as lost what an operator declares lost: receipts that still have no outcome, and
+    /// sequence numbers that will never be reported. Each of them gets a row in the audit log.
+    /// Returns how many were written off.
     async fn write_off(
         &self,
         receipts: &[OpenReceipt],
@@ -141,14 +143,15 @@ pub trait Ledger: Send + Sync + 'static {
     /// for `silent`. The ingest with the oldest last report comes first.
     async fn silent(&self, limit: u32, silent: Duration) -> Result<Vec<SilentIngest>, Fault>;
 
-    /// Returns how many reported receipts this store has recorded, and its newest witness: the
-    /// message at the broker that later shows whether the store or the broker was restored.
+    /// Returns what the store has recorded for the comparison with its broker: how many receipts
+    /// were reported to it, and its newest witness message, which shows later whether the store or
+    /// the broker was restored.
     async fn witness_position(&self) -> Result<WitnessPosition, Fault>;
 
-    /// Starts a new incarnation of this store, because an operator accepts that the store and its
-    /// broker contradict each other. An incarnation is the life of a store between two restores.
-    /// The same transaction commits the incarnation's first witness, with a sequence number above
-    /// all others, and the row of the audit log.
+    /// Starts a new incarnation of this store, after an operator has accepted that store and broker
+    /// contradict each other. An incarnation is the time between two restores of a store. The same
+    /// transaction commits the first witness message of the new incarnation, with a sequence number
+    /// above all earlier ones, and the row of the audit log. Returns that witness message.
     async fn accept_restore(
         &self,
         mismatch: &Mismatch,
@@ -164,12 +167,12 @@ pub trait Ledger: Send + Sync + 'static {
     /// when there is none.
     async fn imbalances(&self, limit: u32) -> Result<Vec<Imbalance>, Fault>;
 
-    /// Stores refused requests for operators to read. The store keeps the newest 10,000, and of
-    /// each only what is safe to show.
+    /// Stores refused requests for operators to read. The store keeps the newest 10,000 of them,
+    /// and of each only what is safe to show.
     async fn keep_refusals(&self, refusals: &[Refusal]) -> Result<(), Fault>;
 
-    /// Lists refused requests after the cursor `after`, newest first, and those of the same moment
-    /// by request.
+    /// Lists refused requests after the cursor `after`, newest first; those of the same time are
+    /// ordered by their ids.
     async fn refusals(
         &self,
         filter: &RefusalFilter,

@@ -1,7 +1,8 @@
 //! The seams of hookbox: what every broker driver and every store driver must promise.
 //!
-//! Each method of a seam is a whole operation. Its documentation is a promise, and every promise is
-//! a case of the `conformance` crate, under the name given here. Each driver must pass every case.
+//! Each method of a seam is a whole operation. Its documentation is a promise that every driver
+//! must keep. The `conformance` crate tests each promise with the cases that are named here, and
+//! every driver must pass all of them.
 //!
 //! **Broker** — [`Broker`], [`Subscription`], [`Delivery`]
 //! - `bytes_survive_exactly`

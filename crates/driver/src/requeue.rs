@@ -3,7 +3,8 @@
 use async_trait::async_trait;
 use hookbox_event::{Envelope, RouteName};
 
-/// A retry that is due. Its envelope has `redo` set, so that it can be published as it is.
+/// A retry that is due. The field `redo` of its envelope is set, so the envelope is published as it
+/// is.
 #[derive(Debug, Clone)]
 pub struct DueRetry {
     /// The route to whose queue the retry is published.
@@ -12,15 +13,15 @@ pub struct DueRetry {
     pub envelope: Envelope,
 }
 
-/// How a store publishes the retries that are due.
+/// Publishes due retries for a store, which does not know the broker.
 #[async_trait]
 pub trait Republish: Send + Sync {
     /// Publishes one retry. Returns `true` only when the broker confirmed it.
     async fn republish(&self, due: &DueRetry) -> bool;
 
-    /// Returns the routes whose queues exist, so that retries can be published to them; `None`
-    /// stands for every route. A route that was removed from the config has no queue. Its retries
-    /// wait, and do not delay those of other routes.
+    /// Returns the routes that have a queue; only their retries are passed to
+    /// [`Republish::republish`]. `None` means every route. A route that was removed from the config
+    /// has no queue. Its retries wait in the store, and do not delay those of other routes.
     fn routes(&self) -> Option<&[RouteName]> {
         None
     }

@@ -1,4 +1,4 @@
-//! The seam to a store: the promises that every store driver must keep for the worker.
+//! The seam to a store: a trait whose methods are the promises that every store driver must keep.
 
 use std::error::Error;
 use std::time::Duration;
@@ -22,21 +22,21 @@ pub trait Store: Send + Sync + 'static {
     /// The connection type of the database, which a handler borrows.
     type Connection: Send;
 
-    /// An open transaction. Dropping it rolls it back, and no other caller gets its open
-    /// connection.
+    /// An open transaction. When it is dropped, it is rolled back, and no other caller gets its
+    /// connection in an open transaction.
     type Tx: Send;
 
-    /// Opens a transaction. Callers that keep using the store's connection must not cancel this
-    /// call half-way; drivers make a cancelled call harmless.
+    /// Opens a transaction. When the call is cancelled half-way, the driver makes sure that no
+    /// later caller gets its connection inside that transaction (H8).
     async fn begin(&self) -> Result<Self::Tx, Fault>;
 
-    /// Opens a transaction for a handler that is not hookbox's own. Its session is in the state of
-    /// a new session, whatever an earlier handler has changed in it.
+    /// Opens a transaction for a handler that is not hookbox's own. Its session is like a new one,
+    /// whatever an earlier handler has changed in its session.
     async fn begin_for_handler(&self) -> Result<Self::Tx, Fault>;
 
-    /// Records the events and claims them for `route`. Returns one result for each envelope, in the
-    /// order given. Claims that are `Fresh` or `Granted` belong to this transaction until it ends.
-    /// A concurrent claim of the same event waits for that end, or fails with `Contention`.
+    /// Stores the events and claims them for `route`. Returns one result for each envelope, in the
+    /// order given. Until the transaction ends, it owns the claims that are `Fresh` or `Granted`: a
+    /// concurrent claim of the same event waits for its end, or fails with `Contention`.
     ///
     /// The envelopes of one call must be of different events.
     async fn claim(
@@ -46,8 +46,8 @@ pub trait Store: Send + Sync + 'static {
         envelopes: &[&Envelope],
     ) -> Result<Vec<Claimed>, Fault>;
 
-    /// Returns the stored body of each of these events in this transaction's view, in the order
-    /// given; `None` for an event that is not stored. Every route runs the body that arrived first.
+    /// Returns the stored body of each of these events as this transaction sees it, in the order
+    /// given; `None` for an event that is not stored. All routes run the handler on the first body.
     async fn stored(
         &self,
         tx: &mut Self::Tx,
@@ -57,15 +57,15 @@ pub trait Store: Send + Sync + 'static {
     /// Returns the connection that the handler borrows.
     fn connection<'t>(&self, tx: &'t mut Self::Tx) -> &'t mut Self::Connection;
 
-    /// Proves, after a handler that is not hookbox's own and whatever it returned, that the
+    /// Checks, after a handler that is not hookbox's own and whatever it returned, that the
     /// transaction of [`Store::begin_for_handler`] is still the one that was opened, and that its
     /// session is unchanged. It removes what the handler left in the session (temporary tables,
     /// cursors, session locks, ...), so that the next handler does not find it.
     async fn prove(&self, tx: &mut Self::Tx) -> Result<(), CommitError>;
 
-    /// Writes the outcome of receipts into the transaction. A receipt that already has an outcome
-    /// keeps it. This is the first statement after the handlers. Without a proof before, it is the
-    /// statement that detects that a handler left the transaction aborted (25P02 in PostgreSQL) or
+    /// Writes the outcome of receipts in the transaction. A receipt that already has an outcome
+    /// keeps it. This is the first statement after the handlers. If [`Store::prove`] was not
+    /// called, it detects that a handler left the transaction aborted (25P02 in PostgreSQL) or
     /// ended it: `CommitError::BrokenByHandler` or `CommitError::EndedByHandler`.
     async fn settle(
         &self,
@@ -74,25 +74,25 @@ pub trait Store: Send + Sync + 'static {
         settled: &[ReceiptOutcome<'_>],
     ) -> Result<(), CommitError>;
 
-    /// Commits, and proves that the commit took effect. The last statement before the commit is a
-    /// guard that fails when the transaction was aborted or ended without hookbox's knowledge.
-    /// Every claim that was `Fresh` or `Granted` must have been settled.
+    /// Commits, and checks that the commit took effect. The last statement before the commit is a
+    /// guard that fails when a handler has aborted or ended the transaction. Every claim that was
+    /// `Fresh` or `Granted` must have been settled.
     async fn commit(&self, tx: Self::Tx) -> Result<(), CommitError>;
 
     /// Rolls the transaction back. A connection that cannot roll back in time is closed.
     async fn rollback(&self, tx: Self::Tx);
 
-    /// Records one failed attempt and its consequence, in a separate transaction. Recording the
-    /// same attempt again changes nothing. The receipt keeps the digest of its own body, as in
-    /// [`Store::settle`].
+    /// Records one failed attempt together with its retry or dead letter, in a transaction of its
+    /// own. Recording the same attempt again changes nothing. The receipt keeps the digest of its
+    /// own body, as in [`Store::settle`].
     async fn fail(&self, failure: &Failure<'_>) -> Result<Recorded, Fault>;
 
-    /// Defers an event without an attempt, in a separate transaction. The event waits for the same
-    /// attempt as before, its receipts are retrying, and the store keeps the reason and the moment
-    /// of the first deferral. The receipt keeps the digest of its own body. Until the wait is over,
-    /// copies of the event's message are not granted; afterwards the fence of
-    /// [`hookbox_event::Redo`] lets only one of them have an effect. When the deferral exceeds its
-    /// greatest age, the result is [`Deferred::Expired`] and nothing is changed.
+    /// Defers an event, which counts no attempt, in a transaction of its own. The event waits for
+    /// the same attempt as before, and its receipts are retrying. The store keeps the reason, the
+    /// time of the first deferral and the digest of the receipt's own body. During the wait, copies
+    /// of the event's message are not granted; afterwards the attempt is granted to only one of
+    /// them (see [`hookbox_event::Redo`]). When the deferral has reached its greatest age, the
+    /// result is [`Deferred::Expired`] and nothing is changed.
     async fn defer(&self, deferral: &Deferral<'_>) -> Result<Deferred, Fault>;
 
     /// Stores bytes that are not a readable envelope as a dead letter of `route`. Storing the same
@@ -103,13 +103,13 @@ pub trait Store: Send + Sync + 'static {
     ) -> Result<Recorded, Fault>;
 
     /// Returns how often a handler was started on each of these keys on `route` since a process
-    /// last survived such a start, in the order given. The worker calls it for redelivered events.
+    /// last survived such a start, in the order given. The worker reads it for redelivered events.
     async fn starts(&self, route: &RouteName, of: &[Start]) -> Result<Vec<StartCounts>, Fault>;
 
-    /// Counts one more start of the handler on each key, in a separate transaction. After `Ok`, the
-    /// count survives this process, whatever the handler does to the process. The process may
-    /// repeat a call whose reply it did not receive; the repeated call counts no second start. No
-    /// key may occur twice in one call.
+    /// Counts one more start of the handler on each key, in a transaction of its own. After `Ok`,
+    /// the count survives even if the handler ends the process. The process may repeat a call whose
+    /// reply it did not receive; the repeated call counts no second start. No key may occur twice
+    /// in one call.
     async fn start(
         &self,
         route: &RouteName,
@@ -118,8 +118,8 @@ pub trait Store: Send + Sync + 'static {
         on: &[Start],
     ) -> Result<(), Fault>;
 
-    /// Resets the counts of starts of these keys: this process has survived the attempt, failed or
-    /// not.
+    /// Resets the counts of starts of these keys, because this process has survived the attempt,
+    /// whether it succeeded or failed.
     async fn survived(&self, route: &RouteName, of: &[Start]) -> Result<(), Fault>;
 
     /// Subtracts one start of this process, which is alive and does not run its handler until it
@@ -133,46 +133,46 @@ pub trait Store: Send + Sync + 'static {
         of: Start,
     ) -> Result<(), Fault>;
 
-    /// Takes up to `limit` retries that are due by the store's own clock and belong to the routes
-    /// that `republish` accepts. It passes each to `republish`, and marks the confirmed ones as
-    /// queued. Two concurrent callers do not get the same retry where the database can prevent it;
-    /// elsewhere the fence of [`hookbox_event::Redo`] keeps the effect single. A retry that was
-    /// queued and made no progress for an hour is due again.
+    /// Takes up to `limit` retries that are due by the store's clock, of the routes that
+    /// `republish` accepts. It passes each to `republish`, and marks those that it confirms as
+    /// queued. Two concurrent callers do not get the same retry if the database can prevent it; if
+    /// not, the attempt is still granted to only one delivery (see [`hookbox_event::Redo`]). A
+    /// retry that is still waiting an hour after it was queued is due again.
     async fn requeue_due(&self, limit: u32, republish: &dyn Republish) -> Result<Requeued, Fault>;
 
-    /// Records an accept report once, however often it is delivered. The store keeps each receipt
-    /// of the report that has no outcome yet, until it has one.
+    /// Records an accept report once, however often it is delivered. Those receipts of the report
+    /// that have no outcome are kept in a list until they have one.
     async fn account(&self, account: &Account) -> Result<(), Fault>;
 
-    /// Removes those kept receipts of accept reports that have an outcome by now.
+    /// Removes the receipts that have an outcome by now from the list of [`Store::account`].
     async fn check_accounts(&self) -> Result<(), Fault>;
 
     /// Compares this store with the witness messages that its broker held before this call. They
-    /// show whether one of the two was restored. If nothing contradicts and a witness is to be
-    /// published, it commits the next witness, which covers what is recorded now and names the
-    /// routes whose queues the broker has.
+    /// show whether one of the two was restored. If there is no contradiction and a new message is
+    /// due, commits it: it covers what is recorded now, and names the routes whose queues the
+    /// broker has.
     async fn take_witness(
         &self,
         found: &[Witness],
         routes: &[RouteName],
     ) -> Result<NextWitness, Fault>;
 
-    /// Records that the broker confirmed the witness of this sequence number; the highest counts.
+    /// Records that the broker confirmed the witness `sequence`, unless a higher one is recorded.
     async fn witness_confirmed(&self, sequence: u64) -> Result<(), Fault>;
 
-    /// Returns the class of an error, or of any error in its chain of causes, that is a failure of
-    /// the database. Returns `None` when it counts as the handler's failure. The result outranks
-    /// the class that the handler's author gave the error.
+    /// Returns the class of the first error in the chain of causes that is a failure of the
+    /// database; `None` when the error counts as the handler's failure. This result takes
+    /// precedence over the class that the handler's author gave the error.
     fn diagnose(&self, error: &(dyn Error + 'static)) -> Option<FaultKind>;
 
-    /// Returns a handler's error and its causes on one line, for the store. The line equals that of
-    /// [`crate::describe`], without what the database's library adds that is not about the error.
+    /// Returns a handler's error and its causes on one line, to be stored. It equals the line of
+    /// [`crate::describe`] without what the database's library adds to the text of an error.
     fn describe(&self, error: &(dyn Error + 'static)) -> String {
         crate::describe(error)
     }
 
-    /// Returns what an operator has to do about an error that is [`FaultKind::MissingRight`], as
-    /// far as the database reports it. The text is safe to show, and its length is bounded.
+    /// Returns what an operator has to do about an error of class [`FaultKind::MissingRight`];
+    /// `None` when it is unknown. The text is safe to show, and its length is bounded.
     fn remedy(&self, error: &(dyn Error + 'static)) -> Option<String>;
 
     /// Makes one cheap round trip to check whether the store is reachable.
@@ -191,15 +191,15 @@ pub enum Claimed {
     Granted {
         /// The number of the attempt to run.
         attempt: u32,
-        /// The number of attempts made before the last replay, or 0. The retry policy counts from
-        /// here.
+        /// The number of attempts made before the last replay, or 0. The retry policy counts only
+        /// the attempts after those.
         attempts_before: u32,
     },
-    /// This receipt already has its outcome, or its retry is no longer wanted: write nothing.
+    /// This receipt already has its outcome, or its retry has been superseded: write nothing.
     Redelivered,
     /// Another receipt of the same event, with the same content, was claimed before.
     Duplicate,
-    /// The event id is known with another body: the digests differ.
+    /// Another body is stored for this event id: the content digests differ.
     Conflict,
     /// The claim is committed and has no outcome, because a handler ended its own transaction. The
     /// handler's effects are committed, so it must not run again: make the event a dead letter.
@@ -233,7 +233,7 @@ impl ClaimState {
     }
 }
 
-/// The outcome of one receipt.
+/// What became of one receipt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// The handler ran successfully, and its effects are in this transaction.
@@ -243,13 +243,13 @@ pub enum Outcome {
     },
     /// The event was claimed before, so there is nothing to do.
     Duplicate,
-    /// The body differs from the known body of the event id; it is stored under an id of its own as
-    /// a dead letter.
+    /// The body differs from the stored body of the same event id. It is stored under an id of its
+    /// own as a dead letter.
     Conflict {
         /// The detail for operators.
         detail: String,
     },
-    /// The route gave up on the event without running the handler (again).
+    /// The route has given up on the event, and this transaction did not run its handler.
     Dead {
         /// The reason why the route gave up.
         reason: DeadReason,
@@ -266,8 +266,8 @@ pub struct ReceiptOutcome<'a> {
     pub envelope: &'a Envelope,
     /// The outcome of the receipt.
     pub outcome: Outcome,
-    /// The digest of the receipt's own body, when the event is stored with another body and only
-    /// the event id decides. It is kept with the receipt, for operators.
+    /// The digest of the receipt's own body, for operators. It is set when the event is stored with
+    /// another body, and the source has `on_conflict = "duplicate"`.
     pub other_digest: Option<ContentDigest>,
 }
 
@@ -287,39 +287,39 @@ pub struct StoredEvent {
 /// The reason why a commit did not succeed.
 #[derive(Debug, thiserror::Error)]
 pub enum CommitError {
-    /// A handler swallowed an error, or left the transaction or its session in a state that must
-    /// not be committed. Nothing is committed, and it counts as a failure of the handler.
+    /// A handler ignored an error, or left the transaction or its session in a state that must not
+    /// be committed. Nothing is committed, and this counts as a failure of the handler.
     #[error("the handler broke its transaction: {why}")]
     BrokenByHandler {
         /// What the guard before the commit found.
         why: String,
     },
     /// A handler ended the transaction itself (`COMMIT`, `ROLLBACK`). What it committed, or wrote
-    /// afterwards, stays in the database. It must never run again on this event, which is orphaned.
+    /// afterwards, stays in the database. The event is orphaned: never run a handler on it again.
     #[error("the handler ended its transaction: {why}")]
     EndedByHandler {
         /// What the guard before the commit found.
         why: String,
     },
-    /// A dependency of hookbox failed. It is unknown whether the transaction was committed; the
-    /// claim of the redelivered message shows it.
+    /// A dependency of hookbox failed. It is unknown whether the transaction was committed. The
+    /// message is redelivered, and its claim shows whether it was.
     #[error(transparent)]
     Fault(#[from] Fault),
 }
 
-/// The class of a failed attempt, which the handler's author or the engine assigned.
+/// The class of a failed attempt. The author of the handler or hookbox assigns it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FailureClass {
-    /// The handler failed for a reason that may go away.
+    /// The handler failed for a reason that may pass.
     Transient,
-    /// The handler never accepts this event.
+    /// The handler reported that it will never accept this event.
     Permanent,
     /// The handler panicked.
     Panicked,
     /// The handler took longer than its time limit.
     TimedOut,
-    /// The handler swallowed a database error, changed its session or ended the transaction.
+    /// The handler ignored a database error, changed its session or ended the transaction.
     BrokeTransaction,
 }
 
@@ -341,14 +341,13 @@ impl FailureClass {
 pub struct Failure<'a> {
     /// The route of the attempt.
     pub route: &'a RouteName,
-    /// The receipt whose event the handler failed on.
+    /// The receipt with the event on which the handler failed.
     pub envelope: &'a Envelope,
     /// The number of the failed attempt, counted from 1.
     pub attempt: u32,
-    /// The number of attempts before the last replay, as the claim returned it; 0 without a replay.
+    /// The number of attempts made before the last replay, as the claim returned it; 0 without one.
     pub attempts_before: u32,
-    /// The digest of the receipt's own body, when the event is stored with another body and only
-    /// its id decides; as in [`ReceiptOutcome`].
+    /// The digest of the receipt's own body, as in [`ReceiptOutcome::other_digest`].
     pub other_digest: Option<ContentDigest>,
     /// The class of the failure.
     pub class: FailureClass,
@@ -363,7 +362,7 @@ pub struct Failure<'a> {
 /// What follows a failed attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Then {
-    /// Another attempt follows, no earlier than this long from now by the store's clock.
+    /// Another attempt follows, no earlier than `after` from now by the store's clock.
     Retry {
         /// The least time until the next attempt.
         after: Duration,
@@ -380,8 +379,7 @@ pub enum Then {
 pub enum Recorded {
     /// The failure is recorded.
     Recorded,
-    /// The failure was recorded before, or the event has changed state meanwhile; nothing was
-    /// changed.
+    /// Nothing was changed: the failure was recorded before, or the event's state has changed.
     Superseded,
 }
 
