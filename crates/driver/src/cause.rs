@@ -2,31 +2,35 @@
 //! cause is the part of the detail that stays the same when the same failure happens to another
 //! event.
 //!
-//! What varies from event to event is replaced: numbers and byte offsets by `<n>`, moments by
-//! `<time>`, ids by `<id>`, quoted values by `<value>`; line numbers of a source text are left out.
-//! What names the cause stays: words, JSON pointers, the rule of a schema, quoted names of columns,
-//! constraints and fields, and codes (`SQLSTATE 23505`, `status 503`, `(code: 787)`). Text after
-//! the first line does not belong to the cause.
+//! What varies from event to event is replaced: numbers and byte offsets by `<n>`, dates and times
+//! by `<time>`, ids by `<id>`, and quoted values by `<value>`. Positions such as "at line 12" are
+//! removed. What identifies the cause is kept: words, JSON pointers, the rule of a schema, the
+//! quoted names of columns, constraints and fields, and codes (`SQLSTATE 23505`, `status 503`,
+//! `(code: 787)`). Text after the first line does not belong to the cause.
 
 mod scanner;
 mod word;
 
 use scanner::Scanner;
 
-/// The longest cause, in characters. A longer limit would be wrong, because a stored detail is cut
-/// at a length in bytes: beyond this limit, the texts of equal failures could differ.
+/// The longest cause, in characters. The limit must be well below the length at which a stored
+/// detail is cut. That cut is at a number of bytes, so near it the texts of equal failures can
+/// differ in what was cut off.
 const CAUSE_CHARS_MAX: usize = 1_000;
 
-/// The mark that `storable` puts at the end of a text that it has shortened.
+/// The start of the mark that [`crate::storable`] writes at the end of a text that it has
+/// shortened.
 const CUT_MARK: &str = " … (cut, ";
 
-/// The text at the end of a long list of errors from the schema check.
+/// What the schema check writes after the last error of a list that it has shortened.
 const AND_MORE: &str = "and more";
 
-/// Returns the cause in the detail of a dead letter. Applied to a cause, it changes nothing.
+/// Returns the cause in the detail of a dead letter. The cause of a text that is already a cause is
+/// the same text.
 ///
-/// The ids of groups are digests of the cause. A change of this function therefore changes the
-/// groups of stored dead letters, and needs a migration that has them grouped again.
+/// The ids of dead-letter groups are digests of the cause. After a change of this function, stored
+/// dead letters belong to other groups, so the change needs a migration that has them grouped
+/// again.
 pub fn cause(detail: &str) -> String {
     let whole = detail
         .rsplit_once(CUT_MARK)
@@ -36,15 +40,16 @@ pub fn cause(detail: &str) -> String {
     cause.chars().take(CAUSE_CHARS_MAX).collect()
 }
 
-/// Returns the first line of a detail. A line that ends with a colon only announces the next line,
-/// so that line is included as well.
+/// Returns the first line of a detail. If this line ends with a colon, the next line belongs to it
+/// and is included.
 fn headline(text: &str) -> &str {
     let ends = text.match_indices('\n').map(|(end, _)| &text[..end]);
     let mut lines = ends.filter(|line| !line.trim_end().ends_with(':'));
     lines.next().unwrap_or(text)
 }
 
-/// Replaces a list of values by one value, and removes errors that repeat an earlier error.
+/// Replaces a list of equal placeholders by one of them, and removes each error of a list that
+/// repeats an earlier error.
 fn without_repetition(mut text: String) -> String {
     for (many, one) in [
         ("\"<value>\", \"<value>\"", "\"<value>\""),

@@ -9,12 +9,12 @@ use sha2::{Digest, Sha256};
 
 use crate::{DeadReason, cause};
 
-/// The length of a group's id in bytes. It is long enough: among five hundred million stores with a
-/// thousand groups each, one store would have two groups with the same id.
+/// The length of a group's id in bytes. With this length, two groups have the same id in only one
+/// of five hundred million stores, if each store has a thousand groups.
 const ID_BYTES: usize = 6;
 
-/// The id of a group of dead letters: twelve hex digits of a digest over route, reason and
-/// [`cause`]. It is the same in every store.
+/// The id of a group of dead letters: the first twelve hex digits of a digest over route, reason
+/// and [`cause`]. So the same failure has the same id in every store.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct DeadGroupId([u8; ID_BYTES]);
@@ -25,7 +25,8 @@ pub struct DeadGroupId([u8; ID_BYTES]);
 pub struct InvalidDeadGroupId;
 
 impl DeadGroupId {
-    /// Computes the id of the group for an event that a route has given up on.
+    /// Returns the id of the group to which a dead letter with this route, reason and detail
+    /// belongs.
     pub fn of(route: &RouteName, reason: DeadReason, detail: &str) -> Self {
         let mut hasher = Sha256::new();
         hasher.update(b"hookbox-dead-group-1\0");

@@ -1,19 +1,18 @@
-//! Finds tables, views and indexes of another program in the schema that a store is to use. There
-//! is one rule for every database.
+//! Detects tables, views and indexes of another program in the schema that hookbox's store is to
+//! use. All databases use this same rule.
 //!
-//! Before it migrates, a driver reads the rows of `_sqlx_migrations` and the names of all tables,
-//! views and indexes in its target schema, without changing anything, and calls [`foreign_schema`]
-//! with them. The result becomes the `why` of [`crate::OpenError::Refused`]; the driver adds the
-//! remedy ("give hookbox a database of its own"). This check must also run before a schema version
-//! is compared, because the version of another program's migrations means nothing to hookbox.
+//! Before a driver migrates, it reads the rows of `_sqlx_migrations` and the names of all tables,
+//! views and indexes of the schema, which changes nothing, and passes them to [`foreign_schema`].
+//! The result becomes the `why` of [`crate::OpenError::Refused`], to which the driver adds the
+//! remedy ("give hookbox a database of its own"). This check must also run before schema versions
+//! are compared, because the version of another program's migrations means nothing to hookbox.
 
 use std::fmt;
 
-/// The largest number of object names that an error lists.
+/// The largest number of tables, views and indexes that an error names.
 const LISTED_MAX: usize = 10;
 
-/// The largest number of characters of another program's migration description that an error
-/// repeats.
+/// An error repeats the description of another program's migration up to this number of characters.
 const DESCRIPTION_MAX: usize = 80;
 
 /// One of hookbox's own migrations.
@@ -41,17 +40,17 @@ pub struct AppliedMigration {
 pub enum ForeignSchema {
     /// `_sqlx_migrations` lists a migration that is not one of hookbox's.
     Migration(AppliedMigration),
-    /// Tables, views or indexes with these names exist, and migrations that have not run yet would
-    /// create them.
+    /// Tables, views or indexes with these names exist already, and a migration of hookbox that has
+    /// not run yet would create them.
     Objects(Vec<String>),
 }
 
 /// Compares a schema with hookbox's migrations. Returns `None` when hookbox can use it.
 ///
-/// The migrations in `applied` are hookbox's when at least one of them has a number of hookbox's,
-/// and all of those have hookbox's description. Migrations above hookbox's newest are those of a
-/// newer hookbox. `present` are the names of all tables, views and indexes, in lower case where the
-/// database ignores case.
+/// The migrations in `applied` count as hookbox's own if at least one of them has the number of a
+/// migration in `known`, and each of those also has its description. Migrations with a number above
+/// all in `known` belong to a newer hookbox. `present` has the names of all tables, views and
+/// indexes, in lower case if the database ignores the case of names.
 pub fn foreign_schema(
     known: &[KnownMigration<'_>],
     applied: &[AppliedMigration],
@@ -88,7 +87,7 @@ impl fmt::Display for ForeignSchema {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ForeignSchema::Migration(row) => {
-                // Another program wrote the description, so it is quoted and cut.
+                // The description was written by another program, so it is quoted and shortened.
                 let shown: String = row.description.chars().take(DESCRIPTION_MAX).collect();
                 write!(
                     f,

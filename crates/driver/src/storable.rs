@@ -1,29 +1,30 @@
-//! Makes untrusted text storable in every database and safe to show on every page.
+//! Changes untrusted text so that every database can store it and every page can show it safely.
 
 use std::borrow::Cow;
 use std::fmt::Write;
 
-/// The most bytes of a stored text, including the mark at the end of a shortened text.
+/// The largest number of bytes of a stored text, including the mark at the end of a shortened text.
 pub const STORABLE_MAX: usize = 4_096;
 
-/// The greatest length in bytes of the mark at the end of a shortened text. The mark contains the
-/// length of the whole text, which has at most 20 digits.
+/// The largest number of bytes of the mark at the end of a shortened text. The mark contains the
+/// length of the original text, a number of at most 20 digits.
 const MARK_MAX: usize = 40;
 
-/// Returns a text in the form in which it is stored. Control characters are escaped (NUL among
-/// them, which PostgreSQL cannot hold). A text longer than [`STORABLE_MAX`] is shortened, and gets
-/// a mark with its full length. Line feeds stay, because dead letters are grouped by the first line
-/// of their detail.
+/// Returns a text in the form in which it is stored. Control characters are escaped, among them
+/// NUL, which PostgreSQL cannot store. Line feeds stay, because dead letters are grouped by the
+/// first line of their detail. A text longer than [`STORABLE_MAX`] is shortened, and a mark with
+/// its original length is added.
 ///
-/// Use it for everything that a handler, a sender or an operator wrote: errors, details, key ids,
-/// trace parents, actors, reasons. Applied to its own result, it changes nothing.
+/// It must be used for every text that a handler, a sender or an operator has written: errors,
+/// details, key ids, trace parents, actors, reasons. A text that is already in this form is not
+/// changed.
 pub fn storable(text: &str) -> Cow<'_, str> {
     if text.len() <= STORABLE_MAX && !text.contains(is_escaped) {
         return Cow::Borrowed(text);
     }
     let room = STORABLE_MAX - MARK_MAX;
     let mut kept = String::with_capacity(text.len().min(STORABLE_MAX));
-    // The number of bytes to keep if the whole text turns out to be too long.
+    // The length to which the text is cut, if it turns out to be too long.
     let mut cut = 0;
     for c in text.chars() {
         if is_escaped(c) {
@@ -65,7 +66,11 @@ mod tests {
             ("\u{7f}\u{85}", "\\u{7f}\\u{85}"),
         ] {
             assert_eq!(storable(text), expect);
-            assert_eq!(storable(&storable(text)), expect, "again");
+            assert_eq!(
+                storable(&storable(text)),
+                expect,
+                "a storable text must stay unchanged"
+            );
         }
     }
 
@@ -78,7 +83,7 @@ mod tests {
             "€".repeat(STORABLE_MAX),
             "\0".repeat(STORABLE_MAX),
             format!("x{}", "🦀".repeat(STORABLE_MAX)),
-            // Without the escapes, this text would be within the limit.
+            // This text is within the limit, and too long after its tabs are escaped.
             "\t".repeat(STORABLE_MAX / 2 + 1),
         ] {
             let kept = storable(&text);
@@ -87,7 +92,7 @@ mod tests {
             let mark = format!(" … (cut, {} bytes)", text.len());
             assert!(kept.ends_with(&mark), "{kept}");
             assert!(!kept.contains(is_escaped));
-            assert_eq!(storable(&kept), kept, "again");
+            assert_eq!(storable(&kept), kept, "a storable text must stay unchanged");
         }
     }
 

@@ -1,4 +1,4 @@
-//! Scans the detail of a dead letter from its beginning to its end, and writes the cause in it.
+//! Scans the detail of a dead letter from its beginning to its end, and writes the cause from it.
 
 use super::word::{is_code, is_name, precedes_code, precedes_name, replaced};
 
@@ -9,17 +9,17 @@ const UUID_GROUPS: [usize; 5] = [8, 4, 4, 4, 12];
 const AT_LINE: &str = " at line ";
 const COLUMN: &str = " column ";
 
-/// The text before the rule of a JSON Schema. The rule is copied unchanged, because it comes from
-/// the schema and not from the event.
+/// The start of a schema rule in an error of the schema check. The rule is copied unchanged,
+/// because it comes from the schema and not from the event.
 const RULE: &str = "(rule /";
 
-/// The text after the name of a missing property in a JSON Schema error.
+/// The text that follows the name of a missing property in an error of the schema check.
 const IS_REQUIRED: &str = " is a required property";
 
 pub(super) struct Scanner<'a> {
     rest: &'a str,
     cause: String,
-    /// The last word of the text, and in `since` the text between that word and the current
+    /// The last word that was scanned. `since` is the text between that word and the current
     /// position.
     word: &'a str,
     since: String,
@@ -59,7 +59,7 @@ impl<'a> Scanner<'a> {
         self.cause
     }
 
-    /// Copies the text up to `end` into the cause.
+    /// Copies the text from the current position to `end` into the cause.
     fn copy(&mut self, end: usize) {
         let (taken, rest) = self.rest.split_at(end);
         self.cause.push_str(taken);
@@ -67,7 +67,7 @@ impl<'a> Scanner<'a> {
         self.since.clear();
     }
 
-    /// Writes `with` into the cause in place of the text up to `end`.
+    /// Writes `with` into the cause instead of the text from the current position to `end`.
     fn replace(&mut self, end: usize, with: &str) {
         self.cause.push_str(with);
         (self.rest, self.word) = (&self.rest[end..], "");
@@ -94,16 +94,16 @@ impl<'a> Scanner<'a> {
         self.since.clear();
     }
 
-    /// Returns whether the last word announces a code, such as "status", so that the next word is
-    /// copied.
+    /// Returns whether the last word announces a code, as "status" does. Then the next word is
+    /// copied unchanged.
     fn expects_code(&self) -> bool {
-        // In "error: 5 rows", the number is a count and not a code.
+        // After "error:", as in "error: 5 rows", a number is a count and not a code.
         let plain = !self.word.eq_ignore_ascii_case("error") || self.since == " ";
         precedes_code(self.word) && plain && matches!(self.since.trim(), "" | ":" | "=" | "#" | "(")
     }
 
-    /// Returns whether this character is the sign of a number. A sign is replaced together with its
-    /// number.
+    /// Returns whether this character is the sign of a number. A sign is left out, because the
+    /// number is replaced by a placeholder.
     fn is_sign(&self, c: char) -> bool {
         let number = self
             .rest
@@ -117,13 +117,13 @@ impl<'a> Scanner<'a> {
         matches!(c, '-' | '+') && number && begins
     }
 
-    /// Finds the end of the quoted text that begins at this position. Returns the positions before
-    /// and after the closing quote.
+    /// Finds the end of a quoted text that begins at the current position. Returns the positions
+    /// before and after the closing quote; `None` when no quoted text begins here.
     fn quoted(&self, quote: char) -> Option<(usize, usize)> {
         if !matches!(quote, '"' | '\'' | '`') {
             return None;
         }
-        // A quote between letters is an apostrophe.
+        // A single quote after a letter is an apostrophe.
         let after_word = self.cause.chars().next_back().is_some_and(is_word);
         if quote == '\'' && after_word {
             return None;
@@ -154,8 +154,8 @@ impl<'a> Scanner<'a> {
         } else if (named || is_required) && is_name(inner) {
             Scanner::new(inner).scan()
         } else if quote == '`' && !matches!(self.word, "variant" | "value") {
-            // Text in backticks is code, because Rust and serde write the names of types and fields
-            // in backticks.
+            // Text in backticks is scanned like other text, because Rust and serde write the names
+            // of types and fields in backticks.
             Scanner::new(inner).scan()
         } else {
             "<value>".to_owned()
@@ -168,8 +168,8 @@ fn is_word(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
 
-/// Returns the first word of a text. A word that begins with a digit may contain any of `.,:+-`
-/// before further digits or letters.
+/// Returns the first word of a text. A word that begins with a digit may contain `.`, `,`, `:`, `+`
+/// and `-` between digits, as numbers and times do.
 fn first_word(text: &str) -> &str {
     let is_number = text.starts_with(|c: char| c.is_ascii_digit());
     let mut before = '\0';
@@ -221,8 +221,8 @@ fn value_in_parentheses(text: &str) -> Option<usize> {
     None
 }
 
-/// Returns the length of a placeholder, such as `<n>`, when the text begins with one. An earlier
-/// run of this function may have written it.
+/// Returns the length of a placeholder, such as `<n>`, when the text begins with one. This is so
+/// when the scanned text is already a cause.
 fn placeholder(text: &str) -> Option<usize> {
     ["<n>", "<id>", "<time>", "<value>"]
         .into_iter()

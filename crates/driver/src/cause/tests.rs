@@ -1,11 +1,11 @@
-//! Tests of the causes that are found in real error details.
+//! Tests which causes are found in the details of real errors.
 
 use std::collections::BTreeMap;
 
 use super::*;
 
-/// One detail of each kind that hookbox, its databases and handlers write, each with the expected
-/// cause.
+/// Pairs of a detail and its expected cause: one for each kind of detail that hookbox, its
+/// databases and handlers write.
 const DETAILS: [(&str, &str); 27] = [
     (
         "the body is not JSON (at byte 4711)",
@@ -109,11 +109,16 @@ const DETAILS: [(&str, &str); 27] = [
 fn a_cause_is_a_detail_without_what_changes() {
     for (detail, expect) in DETAILS {
         assert_eq!(cause(detail), expect, "{detail}");
-        assert_eq!(cause(expect), expect, "again");
+        assert_eq!(
+            cause(expect),
+            expect,
+            "the cause of a cause must be the same text"
+        );
     }
 }
 
-/// Pairs of details that differ in a word that names the cause. All their causes must differ.
+/// Neighbouring details of the list differ in a word that identifies the cause. All causes must
+/// differ.
 #[test]
 fn causes_that_are_nearly_the_same_stay_apart() {
     const APART: [&str; 24] = [
@@ -147,8 +152,7 @@ fn causes_that_are_nearly_the_same_stay_apart() {
         let other = causes.insert(cause(detail), detail);
         assert_eq!(
             other, None,
-            "expected a cause of its own, and it is the same as that of \
-                                 {detail}"
+            "the cause of this detail must differ from all others: {detail}"
         );
     }
 }
@@ -203,7 +207,7 @@ fn where_a_long_detail_was_cut_does_not_matter() {
     };
     assert_eq!(cause(&long(100)).chars().count(), CAUSE_CHARS_MAX);
     assert_eq!(cause(&long(100)), cause(&long(101)));
-    // Unusual texts must not make the function panic.
+    // The function must not panic on unusual texts.
     for text in [
         "\"",
         "'",

@@ -1,24 +1,29 @@
-//! Classifies one word of a dead letter's detail as a name, a number or an id.
+//! Classifies a word of a dead letter's detail: it is copied into the cause, or is a number, a time
+//! or an id that is replaced.
 
-/// The longest code that is copied, in characters: an SQLSTATE has five, an HTTP status has three.
+/// The largest number of characters of a code that is copied. An SQLSTATE has five, an HTTP status
+/// has three.
 const CODE_CHARS_MAX: usize = 5;
 
-/// A word with at least this many hex digits, and nothing else, is an id.
+/// A word that consists of at least this many hex digits is an id.
 const HEX_DIGITS_MIN: usize = 8;
 
-/// A word with at least this many digits is an id. Names such as `int4` or `address2` have fewer.
+/// A word of letters and digits with at least this many digits is an id. Names such as `int4` and
+/// `address2` have fewer.
 const ID_DIGITS_MIN: usize = 3;
 
-/// A word that changes between letters and digits at least this often is an id.
+/// A word in which letters and digits alternate at least this often, as in `a1b2`, is an id.
 const ID_CHANGES_MIN: usize = 3;
 
-/// The length in characters of the longest unit that may follow a number, such as "ms" in "250ms".
+/// The largest number of characters of a unit after a number, such as "ms" in "250ms". Such a unit
+/// is copied into the cause.
 const UNIT_CHARS_MAX: usize = 4;
 
-/// The words before a code. The code after one of them is copied unchanged.
+/// The words that announce a code. The code that follows is copied unchanged.
 const CODE_WORDS: [&str; 6] = ["code", "sqlstate", "status", "http", "errno", "error"];
 
-/// The words before a quoted name. The name after one of them is copied unchanged.
+/// The words that announce a quoted name. The name that follows is copied and not replaced by
+/// `<value>`.
 const NAME_WORDS: [&str; 22] = [
     "column",
     "relation",
@@ -44,14 +49,14 @@ const NAME_WORDS: [&str; 22] = [
     "domain",
 ];
 
-/// Returns whether the word after this one is a code.
+/// Returns whether a code may follow this word.
 pub(super) fn precedes_code(word: &str) -> bool {
     CODE_WORDS
         .iter()
         .any(|known| known.eq_ignore_ascii_case(word))
 }
 
-/// Returns whether the quoted text after this word is a name.
+/// Returns whether a quoted text that follows this word is a name.
 pub(super) fn precedes_name(word: &str) -> bool {
     NAME_WORDS
         .iter()
@@ -72,8 +77,8 @@ pub(super) fn is_name(text: &str) -> bool {
     !text.is_empty() && text.len() <= NAME_BYTES_MAX && text.chars().all(plain)
 }
 
-/// Returns the word with its numbers and ids replaced by placeholders. A number may have `.,:+-`
-/// between its digits.
+/// Returns the word with its numbers, times and ids replaced by placeholders. A number may have
+/// `.,:+-` between its digits.
 pub(super) fn replaced(word: &str) -> String {
     if !word.contains(|c: char| c.is_ascii_digit()) {
         return word.to_owned();
@@ -100,8 +105,8 @@ pub(super) fn replaced(word: &str) -> String {
     word.split('_').map(part).collect::<Vec<_>>().join("_")
 }
 
-/// Replaces one part of a word by a placeholder if it is a number or an id. Underscores separate
-/// the parts.
+/// Returns the placeholder for a part of a word that is a number or an id, otherwise the part
+/// itself. The parts of a word are separated by underscores.
 fn part(part: &str) -> &str {
     let digits = part.chars().filter(char::is_ascii_digit).count();
     if digits == 0 {
