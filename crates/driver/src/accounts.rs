@@ -14,10 +14,12 @@ pub struct Accounts {
     pub open_by_route: Vec<(RouteName, u64)>,
     /// The number of receipts that were written off as lost, for each route that has any.
     pub written_off: Vec<(RouteName, u64)>,
-    /// The oldest receipts without an outcome. Each is in flight or missing; only a caller who
-    /// knows that nothing is in flight can distinguish the two.
+    /// The oldest receipts without an outcome. Each is either still on its way to its handler or
+    /// lost. The store cannot distinguish the two; a caller can, if it knows that no message is
+    /// queued or in flight.
     pub open: Vec<OpenReceipt>,
-    /// The sequence gaps: numbers below a reported number that no accept report covers.
+    /// The sequence gaps: numbers that no accept report covers, although a report covers a higher
+    /// one.
     pub gaps: Vec<AccountGap>,
 }
 
@@ -27,8 +29,9 @@ impl Accounts {
         self.open_by_route.iter().map(|(_, count)| count).sum()
     }
 
-    /// Returns how many reported receipts are gone: the store has no row of them any more. `books`
-    /// holds the settled receipts of each route, and must be read after these accept reports.
+    /// Returns how many reported receipts are gone, which means that the store has lost their rows.
+    /// `books` counts the settled receipts of each route. It must be read after this value, or
+    /// receipts that are settled in the meantime would count as gone.
     pub fn gone(&self, books: &[RouteBooks]) -> u64 {
         let of_route = |counts: &[(RouteName, u64)], route: &RouteName| {
             let found = counts.iter().find(|(name, _)| name == route);
@@ -45,13 +48,14 @@ impl Accounts {
 }
 
 /// Returns how many reported receipts of a route are gone: they are neither settled nor open nor
-/// written off, so the store has lost their rows. The result can be too small and never too large,
-/// because a stored receipt that was never reported makes up for one that is gone.
+/// written off, so the store has lost their rows. The result is never too large. It can be too
+/// small, because each stored receipt that was never reported hides one that is gone.
 pub const fn receipts_gone(reported: u64, settled: u64, open: u64, written_off: u64) -> u64 {
     reported.saturating_sub(settled + open + written_off)
 }
 
-/// A receipt that was answered with 200 and has no outcome yet.
+/// A receipt that has no outcome yet. Its ingest has reported it as accepted, so its provider got
+/// the answer 200.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct OpenReceipt {
     /// The receipt that has no outcome.
@@ -64,8 +68,8 @@ pub struct OpenReceipt {
     pub number: u64,
     /// The seconds since the receipt's accept report was stored.
     pub seconds: u64,
-    /// Whether the receipt is overdue although its route makes progress. This is so when a receipt
-    /// that was accepted later has had its outcome for longer than the overdue limit.
+    /// Whether the receipt is overdue although its route makes progress: a receipt that was
+    /// accepted later has had its outcome for longer than the overdue limit.
     pub passed: bool,
 }
 
@@ -97,19 +101,19 @@ impl AccountGap {
     }
 }
 
-/// An ingest process that has ended, or cannot reach the broker, and has not reported its last
-/// sequence numbers.
+/// An ingest process that has not reported its last sequence numbers, because it has ended or
+/// cannot reach the broker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Unvouched {
     /// The ingest process.
     pub instance: InstanceId,
     /// The last sequence number that the ingest has reported; 0 if none.
     pub reported: u64,
-    /// The highest sequence number of this ingest on a receipt in the store.
+    /// The highest sequence number of this ingest process that a receipt in the store has.
     pub seen: u64,
-    /// The count of numbers between `reported` and `seen` for which the store has no receipt. Each
-    /// of them is void, because its publish was not confirmed, or lost; the store cannot
-    /// distinguish the two.
+    /// The number of sequence numbers between `reported` and `seen` for which the store has no
+    /// receipt. Each of these is either void, because its publish was not confirmed, or its receipt
+    /// is lost. The store cannot distinguish the two.
     pub absent: u64,
 }
 

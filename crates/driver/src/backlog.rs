@@ -1,19 +1,20 @@
-//! The numbers of events that wait in a store.
+//! The numbers of events that wait in a store for a retry or as a dead letter.
 
 use hookbox_event::RouteName;
 use serde::Serialize;
 
-/// The numbers of events that wait on one route.
+/// The numbers of events that wait on one route, by the reason for which they wait.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Backlog {
     /// The route on which the events wait.
     pub route: RouteName,
     /// The number of events that wait for another attempt, including those that are due.
     pub retrying: u64,
-    /// The number of events whose attempt is due by the store's clock and that are not back in
-    /// their queue yet.
+    /// The number of events whose attempt is due by the store's clock and that were not put back
+    /// into their queue yet.
     pub due: u64,
-    /// The number of events that wait without a failed attempt, for a lock or a missing right.
+    /// The number of deferred events: they wait for a lock or a missing right, and no attempt was
+    /// counted.
     pub deferred: u64,
     /// For how many whole seconds the oldest deferred event has been deferred.
     pub deferred_oldest_s: u64,

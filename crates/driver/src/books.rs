@@ -10,9 +10,9 @@ pub struct RouteBooks {
     pub route: RouteName,
     /// The number of receipts of events whose effects are committed.
     pub done: u64,
-    /// The number of receipts of events that the route had already claimed.
+    /// The number of further receipts of events that the route had already claimed.
     pub duplicate: u64,
-    /// The number of receipts whose body differs from the known body of the same event id.
+    /// The number of receipts whose body differs from the stored body of the same event id.
     pub conflict: u64,
     /// The number of receipts of events that wait for another attempt.
     pub retrying: u64,

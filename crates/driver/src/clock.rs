@@ -4,8 +4,9 @@ use std::time::SystemTime;
 
 use hookbox_event::Timestamp;
 
-/// A clock that returns the time of day. Only latency, signature time checks and display depend on
-/// this clock. The store's own clock decides what is due and how long a lease lasts.
+/// A clock that returns the time of day. It is used for latencies, for the time check of
+/// signatures, and for display. The store's own clock decides what is due and how long a lease
+/// lasts.
 pub trait Clock: Send + Sync + 'static {
     /// Returns the present moment.
     fn now(&self) -> Timestamp;

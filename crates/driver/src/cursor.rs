@@ -1,16 +1,16 @@
-//! Cursors: each names the place where a page of a list ends. The next page begins after that
-//! place, however many rows were added meanwhile.
+//! Cursors: a cursor names the last row of a page of a list. The next page begins after that row,
+//! however many rows were added since.
 
 use std::fmt;
 use std::str::FromStr;
 
 use hookbox_event::{EventId, ReceiptId, RouteName, Timestamp};
 
-/// A place in a list of events on routes. The list is ordered by a moment, and rows of the same
-/// moment by event and route. The option `--after` takes a cursor as text.
+/// A position in a list of events on routes. The list is ordered by a time of the event, and rows
+/// of the same time by event and route. On the command line, `--after` takes a cursor as text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventCursor {
-    /// The moment of the row, by which the list is ordered.
+    /// The time of the row by which the list is ordered.
     pub at: Timestamp,
     /// The event of the row.
     pub event: EventId,
@@ -18,7 +18,7 @@ pub struct EventCursor {
     pub route: RouteName,
 }
 
-/// A place in the list of refusals. The list is ordered by the moment of the refusal.
+/// A position in the list of refusals, which is ordered by the time of the refusal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RefusalCursor {
     /// When the request was refused.

@@ -11,8 +11,8 @@ use crate::{ClaimState, DeadGroupId, DeadReason, EventDetail};
 pub enum DeadState {
     /// The dead letter waits for a decision by an operator.
     Dead,
-    /// The dead letter was replayed. When the route gives up on the event again, the state is
-    /// `Dead` again.
+    /// An operator has replayed the dead letter. If the route gives up on the event again, the
+    /// state changes back to `Dead`.
     Replayed,
     /// An operator has decided that the dead letter is not to be replayed.
     Discarded,
@@ -64,7 +64,8 @@ pub struct DeadFilter {
 }
 
 impl DeadFilter {
-    /// Returns whether any field other than the state is set.
+    /// Returns whether any field is set besides the state. If not, the filter matches every dead
+    /// letter in that state.
     pub fn is_narrow(&self) -> bool {
         !self.ids.is_empty()
             || self.route.is_some()
@@ -97,9 +98,9 @@ pub struct DeadGroup {
     pub newest: i64,
     /// The number of dead letters in the group.
     pub count: u64,
-    /// The moment when the route gave up on the group's first dead letter.
+    /// When the route first gave up on an event of the group.
     pub first_at: Timestamp,
-    /// The moment when the route gave up on the group's last dead letter.
+    /// When the route last gave up on an event of the group.
     pub last_at: Timestamp,
 }
 
@@ -133,8 +134,8 @@ pub struct DeadLetter {
     /// The dead letter as it appears in a list.
     #[serde(flatten)]
     pub row: DeadRow,
-    /// The reasons why the route gave up on the event before each replay, oldest first. While the
-    /// dead letter is replayed, the last entry is the reason before that replay.
+    /// Why the route had given up on the event before each replay, oldest first. In state
+    /// `Replayed`, the last entry is the reason from before the latest replay.
     pub earlier: Vec<EarlierDeath>,
     /// The event with its body, receipts and attempts.
     pub history: EventDetail,

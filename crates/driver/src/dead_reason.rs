@@ -21,10 +21,10 @@ pub enum DeadReason {
     /// The broker moved the message to the dead-letter queue, because the message exceeded the
     /// delivery limit.
     DeliveryLimit,
-    /// A handler ended its own transaction, so it is unknown whether all its effects are committed.
+    /// A handler ended its own transaction, so some of its effects may be committed and others not.
     Orphaned,
-    /// Every process that ran the event's handler ended during the run, or seems to have ended
-    /// then.
+    /// Several processes ended while they ran the handler on this event, or seem to have ended
+    /// then. The worker does not run it again, so that it does not end further processes.
     Quarantined,
 }
 

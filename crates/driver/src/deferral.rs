@@ -1,4 +1,4 @@
-//! Deferral: an event waits and no attempt is counted. This file also has the rule for how long it
+//! Deferral: an event waits, and no attempt is counted. This file contains the rule for how long it
 //! waits.
 
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use hookbox_event::{ContentDigest, Envelope, RouteName, Timestamp};
 use serde::{Deserialize, Serialize};
 
-/// The reason why an event is deferred. In each case its handler lacks something, and the event
+/// Why an event is deferred. In each case the handler lacks something that it needs, and the event
 /// itself is not the cause.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -39,26 +39,25 @@ impl DeferReason {
 /// A request to defer an event.
 #[derive(Debug, Clone)]
 pub struct Deferral<'a> {
-    /// The route on which the event is deferred.
+    /// The route on which the event is to be deferred.
     pub route: &'a RouteName,
     /// The receipt with which the event arrived.
     pub envelope: &'a Envelope,
-    /// The number of the attempt that was claimed and not made.
+    /// The number of the attempt that was claimed and is not made.
     pub attempt: u32,
-    /// The number of attempts that were made before the last replay of the event, as the claim
-    /// returned it; 0 without a replay. The retry policy counts the attempts after those.
+    /// The number of attempts made before the last replay of the event, as the claim returned it; 0
+    /// without a replay. The retry policy counts only the attempts after those.
     pub attempts_before: u32,
-    /// The digest of the receipt's own body. It is set when only the event id decides and the event
-    /// is stored with another body, as in [`crate::ReceiptOutcome`].
+    /// The digest of the receipt's own body, as in [`crate::ReceiptOutcome::other_digest`].
     pub other_digest: Option<ContentDigest>,
     /// The reason for the deferral.
     pub reason: DeferReason,
-    /// The shortest wait before the attempt is granted.
+    /// The shortest time that the event waits.
     pub least: Duration,
-    /// The longest wait before the attempt is granted.
+    /// The longest time that the event waits.
     pub most: Duration,
-    /// The age up to which a deferral may be renewed, counted from the event's first deferral for
-    /// the same reason; `None` for no limit.
+    /// The greatest age of a deferral, counted from the event's first deferral for the same reason.
+    /// An event that has been deferred for longer is not deferred again; `None` for no limit.
     pub age_max: Option<Duration>,
 }
 
@@ -67,10 +66,10 @@ pub struct Deferral<'a> {
 pub enum Deferred {
     /// The event is deferred.
     Recorded,
-    /// The event has changed state since it was claimed; nothing was changed.
+    /// Nothing was changed, because the state of the event has changed since it was claimed.
     Superseded,
-    /// The event has been deferred for this reason for longer than the greatest age; nothing was
-    /// changed.
+    /// Nothing was changed, because the event has been deferred for this reason for longer than
+    /// [`Deferral::age_max`].
     Expired,
 }
 
@@ -79,14 +78,14 @@ pub enum Deferred {
 pub struct DeferredSince {
     /// The reason for the deferral.
     pub reason: DeferReason,
-    /// The moment when the event was first deferred for this reason, without an attempt since.
+    /// When the event was first deferred for this reason since its last attempt.
     pub since: Timestamp,
 }
 
 impl Deferral<'_> {
-    /// Returns how long an event waits that has already been deferred for `age`. It waits as long
-    /// again, within the shortest and the longest wait. A short lock is thus retried soon, and a
-    /// long one rarely. Returns `None` when `age` exceeds the greatest age.
+    /// Returns how long an event waits that has already been deferred for `age`: as long again, but
+    /// not less than `least` and not more than `most`. So the event is tried often while a lock is
+    /// young, and rarely when it is old. Returns `None` when `age` has reached `age_max`.
     pub fn wait(&self, age: Option<Duration>) -> Option<Duration> {
         if self.age_max.is_some_and(|most| age >= Some(most)) {
             return None;

@@ -1,4 +1,4 @@
-//! Failures of hookbox's own dependencies, as opposed to failures of an event or its handler.
+//! Faults: failures of the services that hookbox depends on, and not of an event or its handler.
 
 use std::error::Error;
 use std::fmt;
@@ -15,8 +15,8 @@ pub enum FaultKind {
     /// The database denied a right, or lacks a table, column, function or schema that a statement
     /// names. This is an error of the deployment, and a person has to fix it.
     MissingRight,
-    /// The database refused a statement of hookbox for a reason that should not occur. It is
-    /// treated like [`FaultKind::Unavailable`] and logged as an error.
+    /// The database refused a statement of hookbox for a reason that should never occur. It is
+    /// treated like [`FaultKind::Unavailable`], and is logged as an error.
     Internal,
 }
 
@@ -34,8 +34,8 @@ impl FaultKind {
 
 /// A fault of a dependency: its class, the operation that failed, and the cause as its source.
 ///
-/// `Display` shows the operation. The cause is in `source()`, and the one place that logs the fault
-/// prints the whole chain with [`describe`].
+/// `Display` shows the operation without the cause, which `source()` returns. The one place that
+/// logs the fault writes both with [`describe`].
 #[derive(Debug)]
 pub struct Fault {
     kind: FaultKind,
@@ -44,8 +44,8 @@ pub struct Fault {
 }
 
 impl Fault {
-    /// Creates a fault with a cause. `doing` reads after "failed to", for example "begin a
-    /// transaction".
+    /// Creates a fault with a cause. `doing` names the failed operation as a verb phrase that can
+    /// follow "failed to", such as "begin a transaction".
     pub fn new(
         kind: FaultKind,
         doing: impl Into<String>,
@@ -58,7 +58,7 @@ impl Fault {
         }
     }
 
-    /// Creates a fault without an underlying error; `doing` is the whole text.
+    /// Creates a fault without a cause. `doing` names the failed operation as for [`Fault::new`].
     pub fn plain(kind: FaultKind, doing: impl Into<String>) -> Self {
         Self {
             kind,
@@ -87,8 +87,8 @@ impl Error for Fault {
     }
 }
 
-/// Returns an error and all its causes on one line, for the one place that logs or stores the
-/// error. When an error repeats its cause in its own text, the cause is not written a second time.
+/// Returns an error and all its causes as one line, for the log or the store. A cause whose text
+/// the line already contains is left out.
 pub fn describe(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut next = error.source();

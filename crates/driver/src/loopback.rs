@@ -1,10 +1,10 @@
-//! Recognises host names and addresses that are this machine.
+//! Recognises host names and addresses that lead to this machine.
 
 use std::net::IpAddr;
 
-/// Returns whether traffic to the host of a URL stays on this machine. This is so for `localhost`
-/// and for an address of the loopback interface. Any other name counts as remote, because it may
-/// resolve to another machine later, even if it resolves to this machine now.
+/// Returns whether traffic to the host of a URL stays on this machine. This holds for `localhost`
+/// and for an address of the loopback interface. Every other name counts as remote, because it may
+/// resolve to another machine later.
 pub fn is_loopback(host: &str) -> bool {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     match bare.parse::<IpAddr>() {

@@ -1,5 +1,5 @@
-//! The names that a store has seen, from which a command suggests one to an operator who mistyped a
-//! name.
+//! The names that a store has seen. From these, a command suggests a name to an operator who has
+//! mistyped one.
 
 use std::collections::BTreeSet;
 
@@ -46,7 +46,7 @@ impl<'a> Name<'a> {
         }
     }
 
-    /// Returns those of the seen names that have the kind of this one.
+    /// Returns the seen names of the same kind as this name.
     pub fn among(self, names: &Names) -> &BTreeSet<String> {
         match self {
             Name::Source(_) => &names.sources,
@@ -57,7 +57,7 @@ impl<'a> Name<'a> {
 }
 
 impl Names {
-    /// Adds the names of another set.
+    /// Adds all names of `other`.
     pub fn extend(&mut self, other: Names) {
         self.sources.extend(other.sources);
         self.topics.extend(other.topics);

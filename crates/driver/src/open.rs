@@ -1,11 +1,11 @@
-//! The reasons why a driver refuses to open a broker or a store. The driver reports the reason
-//! before it changes anything.
+//! Why a driver refuses to open a broker or a store. The driver returns these errors before it has
+//! changed anything.
 
 use std::error::Error;
 
 use crate::NotReadyKind;
 
-/// The reason why a broker or a store cannot be opened. Each error text says what to do.
+/// Why a broker or a store cannot be opened. The text of each error says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The broker or store belongs to another environment.

@@ -1,4 +1,4 @@
-//! The random numbers as a trait, so that tests control them.
+//! A source of random bytes as a trait, so that tests control it.
 
 /// A source of random bytes, for ids and random delays.
 pub trait Rng: Send + Sync + 'static {
@@ -16,19 +16,19 @@ pub trait Rng: Send + Sync + 'static {
     fn unit(&self) -> f64 {
         let mut bytes = [0; 8];
         self.fill(&mut bytes);
-        // An f64 holds 53 bits exactly.
+        // 53 random bits are used, because an f64 represents exactly that many.
         (u64::from_be_bytes(bytes) >> 11) as f64 / (1_u64 << 53) as f64
     }
 }
 
-/// The operating system's random numbers.
+/// The operating system's random generator.
 #[derive(Debug, Clone, Copy)]
 pub struct SystemRng;
 
 impl Rng for SystemRng {
     fn fill(&self, bytes: &mut [u8]) {
-        // The call getrandom(2) only fails on systems that cannot run hookbox anyway. Ids and keys
-        // must not be guessable, so stopping the process is the only choice.
+        // getrandom(2) only fails on systems on which hookbox cannot run anyway. Ids and keys must
+        // not be guessable, so the process ends if it fails.
         getrandom::fill(bytes).expect("the operating system gives random bytes");
     }
 }

@@ -1,16 +1,17 @@
-//! The counts of handler starts, by which an event that ends its process is detected.
+//! Counts of handler starts. By them a worker detects an event whose handler ends the process.
 
 use hookbox_event::{Envelope, ReceiptId};
 
-/// The key under which handler starts are counted. An event id alone would be too wide, because one
-/// body of the event may end a process and another body may not. A receipt alone would be too wide
-/// as well: a late copy of the first message runs no handler, and a process that survives this copy
-/// must not clear a retry or replay of suspicion.
+/// The key under which handler starts are counted. The event id would not do, because one body of
+/// an event may end a process and another body may not. The receipt alone would not do either. A
+/// retry or replay has the receipt of the first message. If a late copy of the first message is
+/// delivered, its handler does not run, and the process survives. That must not reset the counts of
+/// the retry or replay, so they are counted under another attempt number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Start {
     /// The receipt with which the event arrived.
     pub receipt: ReceiptId,
-    /// The number of the attempt that a retry or replay is for; 0 for the first message.
+    /// The number of the attempt that a retry or replay requests; 0 for the first message.
     pub attempt: u32,
 }
 
@@ -24,22 +25,23 @@ impl Start {
     }
 }
 
-/// The circumstances in the process under which a handler is started.
+/// What else runs in the process when a handler is started. From this follows what the end of the
+/// process says about the event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum StartKind {
-    /// Other handlers run in the same process at the same time.
+    /// Other handlers run in the process at the same time, so any of them may have ended it.
     Shared,
-    /// No other handler runs in the process, and the process has completed another event before, so
-    /// it is known to work.
+    /// No other handler runs in the process. The process has completed another event before, so it
+    /// works, and its end must be caused by this event.
     Isolated,
-    /// No other handler runs in the process, and the process has completed no event yet. If the
-    /// process ends, the cause may be anything.
+    /// No other handler runs in the process, but the process has not completed any event yet. If it
+    /// ends, the cause may be something other than the event.
     Unproven,
 }
 
 impl StartKind {
-    /// Returns what one start of this kind adds to [`StartCounts::isolated`] and to
-    /// [`StartCounts::unproven`].
+    /// Returns two numbers: what a start of this kind adds to [`StartCounts::isolated`], and what
+    /// it adds to [`StartCounts::unproven`].
     pub fn adds(self) -> (u32, u32) {
         match self {
             Self::Shared => (0, 0),
@@ -49,20 +51,20 @@ impl StartKind {
     }
 }
 
-/// A handler start that a process has asked the store to count.
+/// A handler start that the store was asked to count for a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CountedStart {
     /// The kind of the start.
     pub kind: StartKind,
-    /// Whether the store has confirmed that it counted the start; without a reply, it may or may
-    /// not have.
+    /// Whether the store has confirmed that it counted the start. Without a reply, the store may or
+    /// may not have counted it.
     pub is_certain: bool,
 }
 
-/// The counts of handler starts after which no process has reported that it is still alive.
+/// How many handler starts were counted, since a process last reported that it survived one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct StartCounts {
-    /// The number of all such starts.
+    /// The number of starts of all kinds.
     pub all: u32,
     /// The number of starts of the kind [`StartKind::Isolated`].
     pub isolated: u32,
@@ -71,7 +73,7 @@ pub struct StartCounts {
 }
 
 impl StartCounts {
-    /// Adds one start to these counts, as a store does.
+    /// Adds one start, in the same way as a store does.
     pub fn count(&mut self, kind: StartKind) {
         let (isolated, unproven) = kind.adds();
         self.all = self.all.saturating_add(1);
@@ -79,7 +81,7 @@ impl StartCounts {
         self.unproven = self.unproven.saturating_add(unproven);
     }
 
-    /// Subtracts one start from these counts, as a store does.
+    /// Subtracts one start, in the same way as a store does.
     pub fn retract(&mut self, kind: StartKind) {
         let (isolated, unproven) = kind.adds();
         self.all = self.all.saturating_sub(1);
@@ -87,7 +89,8 @@ impl StartCounts {
         self.unproven = self.unproven.saturating_sub(unproven);
     }
 
-    /// Returns the number of starts during which no other handler ran in the process.
+    /// Returns the number of starts of the kinds [`StartKind::Isolated`] and
+    /// [`StartKind::Unproven`], in which no other handler ran in the process.
     pub fn alone(self) -> u32 {
         self.isolated.saturating_add(self.unproven)
     }

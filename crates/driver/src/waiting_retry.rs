@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::DeferredSince;
 
-/// An event that waits for another attempt on a route.
+/// An event that waits for another attempt on one route.
 #[derive(Debug, Clone, Serialize)]
 pub struct WaitingRetry {
     /// The event that waits.

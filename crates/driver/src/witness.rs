@@ -1,25 +1,26 @@
 //! Compares a store with the witness messages that its broker holds (docs/ACCOUNTING.md). They show
 //! whether the store or the broker was restored, emptied or replaced.
 //!
-//! Each side remembers the other: the store keeps the newest witness that its broker has confirmed,
-//! and the broker keeps the newest witnesses of its store. A broker has no other identity. A broker
-//! without the expected witnesses is a different broker, or was emptied.
+//! The store records the number of the newest witness message that its broker has confirmed, and
+//! the broker keeps the newest witness messages of its store. This is the only way to identify a
+//! broker. A broker without the expected witness messages is another broker, or was emptied.
 
 use hookbox_event::{Incarnation, InstanceId, ReportedUpTo, RouteName, Timestamp, Witness};
 use serde::{Serialize, Serializer};
 
-/// The most ingest processes that a witness message names; it names the newest. The limit keeps the
-/// message within a few KiB.
+/// The largest number of ingest processes that a witness message lists. It lists the newest ones.
+/// The limit keeps a message within a few KiB.
 pub const WITNESS_INGESTS_MAX: u32 = 32;
 
-/// The number of witness messages that a broker keeps. More than one is needed, because two workers
-/// may publish at once, in either order.
+/// The number of witness messages that a broker keeps. One would not be enough, because two workers
+/// may publish at once, and the older message may arrive last.
 pub const WITNESSES_KEPT: u32 = 8;
 
-/// What a store has recorded of ingests and of its broker, read at one moment.
+/// What a store has recorded of its ingests and of its broker, for the comparison with the witness
+/// messages at the broker. All of it is read at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WitnessPosition {
-    /// The identity of the store and of its incarnation, which is its life since it was created or
+    /// The identity of the store in its present incarnation: the time since it was created, or
     /// since an operator last accepted a restore.
     pub incarnation: Incarnation,
     /// The moment when this incarnation began.
@@ -34,15 +35,15 @@ pub struct WitnessPosition {
     pub ingests: Vec<ReportedUpTo>,
 }
 
-/// The decision which witness message a store publishes next.
+/// What a store does after the comparison with the witness messages of its broker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NextWitness {
     /// Publish nothing: the broker has confirmed a witness with the same content.
     Unchanged,
     /// Publish this witness, which the store has committed.
     Publish(Witness),
-    /// Publish nothing, because store and broker contradict each other. The broker must keep its
-    /// witnesses, as evidence of that.
+    /// Publish nothing, because store and broker contradict each other. The witness messages at the
+    /// broker must stay, because they prove it.
     Mismatch(Mismatch),
 }
 
@@ -54,28 +55,29 @@ pub enum Mismatch {
     StoreBehind(StoreBehind),
     /// The newest witness at the broker comes from another store.
     OtherStore(OtherStore),
-    /// The broker lacks a witness that it has confirmed before, so it was replaced, emptied or
-    /// restored.
+    /// The broker lacks a witness message that it has confirmed, so it was replaced, emptied or
+    /// restored to an older state.
     BrokerBehind(BrokerBehind),
 }
 
 /// The finding that a store was restored to an older state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct StoreBehind {
-    /// The moment up to which the store is known to be complete: that of its newest witness, or of
-    /// the start of its incarnation.
+    /// Up to this time the store is known to be complete. It is the time of the store's newest
+    /// witness, or the start of its incarnation if it has none.
     #[serde(serialize_with = "rfc3339")]
     pub from: Timestamp,
-    /// The moment of the newest witness at the broker.
+    /// The time of the newest witness message at the broker.
     #[serde(serialize_with = "rfc3339")]
     pub until: Timestamp,
     /// The sequence number of the store's newest witness; 0 if none.
     pub store: u64,
     /// The sequence number of the newest witness at the broker.
     pub broker: u64,
-    /// The number of receipts that were reported between the two witnesses.
+    /// How many receipts were reported to the store between the two witness messages.
     pub receipts: u64,
-    /// The sequence numbers that ingests had reported and that the store does not know now.
+    /// The sequence numbers that ingests had reported before the restore and that the store does
+    /// not know now.
     pub ingests: Vec<UnknownNumbers>,
 }
 
@@ -97,11 +99,11 @@ pub struct OtherStore {
     pub store: Incarnation,
     /// The identity of the store that published the newest witness at the broker.
     pub broker: Incarnation,
-    /// The moment up to which this store is known to be complete: that of its newest witness, or of
-    /// its creation.
+    /// Up to this time this store is known to be complete. It is the time of its newest witness, or
+    /// the start of its incarnation if it has none.
     #[serde(serialize_with = "rfc3339")]
     pub from: Timestamp,
-    /// The moment of the newest witness at the broker.
+    /// The time of the newest witness message at the broker.
     #[serde(serialize_with = "rfc3339")]
     pub until: Timestamp,
     /// The sequence number of the newest witness at the broker.
@@ -116,14 +118,14 @@ pub struct BrokerBehind {
     /// The highest sequence number of a witness that the broker holds; `None` if it holds no
     /// witness.
     pub found: Option<u64>,
-    /// The moment of the newest witness that the broker still holds; that of the start of this
+    /// The time of the newest witness message that the broker still holds, or the start of this
     /// store's incarnation if it holds none.
     #[serde(serialize_with = "rfc3339")]
     pub from: Timestamp,
-    /// The moment of this store's newest witness.
+    /// The time of this store's newest witness.
     #[serde(serialize_with = "rfc3339")]
     pub until: Timestamp,
-    /// The routes whose queues the broker must have.
+    /// The routes that had a queue at the broker when the store's newest witness was written.
     pub routes: Vec<RouteName>,
 }
 
@@ -145,16 +147,16 @@ fn rfc3339<S: Serializer>(at: &Timestamp, serializer: S) -> Result<S::Ok, S::Err
     serializer.collect_str(at)
 }
 
-/// Returns the newest of the witnesses that a broker holds, which are in any order.
+/// Returns the witness message with the highest sequence number; `None` if there is none.
 pub fn newest_witness(found: &[Witness]) -> Option<&Witness> {
     found.iter().max_by_key(|witness| witness.sequence)
 }
 
 impl WitnessPosition {
-    /// Compares this store's position with the witnesses at the broker, and returns the
-    /// contradiction, if there is one. The caller must read `confirmed` of this store first, then
-    /// the witnesses, and this position last. Then a witness that is published and confirmed
-    /// meanwhile is no contradiction.
+    /// Compares the store with the witness messages `found` at the broker. Returns their
+    /// contradiction, or `None` if there is none. The caller must read `confirmed` from the store
+    /// first, then the messages at the broker, and this position last. Then a message that is
+    /// published and confirmed while the caller reads is no contradiction.
     pub fn compare(&self, confirmed: u64, found: &[Witness]) -> Option<Mismatch> {
         let Some(held) = newest_witness(found) else {
             return (confirmed > 0).then(|| self.broker_behind(confirmed, None));
@@ -174,8 +176,8 @@ impl WitnessPosition {
         (held.sequence < confirmed).then(|| self.broker_behind(confirmed, Some(held)))
     }
 
-    /// Returns what this store publishes when its broker holds the witnesses `found`. If the result
-    /// is a new witness, the store must commit it before it is published.
+    /// Returns what this store does when its broker holds the witness messages `found`. A new
+    /// witness message must be committed to the store before it is published.
     pub fn take(&self, found: &[Witness], at: Timestamp, routes: &[RouteName]) -> NextWitness {
         match self.compare(self.confirmed, found) {
             Some(mismatch) => NextWitness::Mismatch(mismatch),
@@ -185,8 +187,9 @@ impl WitnessPosition {
         }
     }
 
-    /// Returns the first witness of an incarnation that starts at this position, after an operator
-    /// has accepted a contradiction between store and broker in the incarnation before.
+    /// Returns the first witness message of a new incarnation, which starts at this position
+    /// because an operator has accepted the contradiction `accepted`. `before` is the last position
+    /// of the incarnation before.
     pub fn first_after(
         self,
         before: WitnessPosition,
@@ -203,9 +206,9 @@ impl WitnessPosition {
         }
     }
 
-    /// Returns the witness to publish next when store and broker do not contradict each other. It
-    /// is a new witness if anything was reported since the newest one. Otherwise it is the newest
-    /// one, until the broker has confirmed it.
+    /// Returns the witness message to be published next, if store and broker do not contradict each
+    /// other. This is a new one if anything has changed since the newest one. Otherwise it is the
+    /// newest one again until the broker has confirmed it, and then `None`.
     pub fn next(&self, at: Timestamp, routes: &[RouteName]) -> Option<Witness> {
         let next = Witness {
             store: self.incarnation,
@@ -275,7 +278,7 @@ impl WitnessPosition {
 }
 
 impl Mismatch {
-    /// Describes the contradiction in one sentence with its time span, for logs, the audit and
+    /// Describes the contradiction and its time span in one sentence, for logs, the audit log and
     /// operators.
     pub fn describe(&self) -> String {
         match self {
@@ -303,8 +306,8 @@ impl Mismatch {
         }
     }
 
-    /// Returns the highest sequence number of a witness that the contradiction names. A new witness
-    /// above this number is the newest.
+    /// Returns the highest sequence number that the contradiction names. A new witness message gets
+    /// a number above it, so that it counts as the newest one.
     pub fn highest(&self) -> u64 {
         match self {
             Mismatch::StoreBehind(it) => it.broker,

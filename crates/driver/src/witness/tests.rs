@@ -1,4 +1,5 @@
-//! Tests of each possible relation between a store and the witness messages of its broker.
+//! Tests which contradictions are found between a store and the witness messages of its broker, and
+//! which witness message is published next.
 
 #![allow(clippy::unwrap_used)]
 
@@ -30,7 +31,7 @@ fn reported(number: u64) -> ReportedUpTo {
     }
 }
 
-/// Returns a store whose newest witness has this number and is confirmed.
+/// Returns the position of a store whose newest witness message has this number and was confirmed.
 fn position(sequence: u64) -> WitnessPosition {
     WitnessPosition {
         incarnation: STORE,
@@ -48,7 +49,11 @@ fn compare(position: &WitnessPosition, found: &[Witness]) -> Option<Mismatch> {
 
 #[test]
 fn a_store_and_its_broker_agree() {
-    assert_eq!(compare(&position(0), &[]), None, "an empty pair");
+    assert_eq!(
+        compare(&position(0), &[]),
+        None,
+        "a new store and an empty broker"
+    );
     let found = [witness(STORE, 3), witness(STORE, 4), witness(STORE, 2)];
     assert_eq!(compare(&position(4), &found), None);
     let mut unconfirmed = position(5);
@@ -56,13 +61,13 @@ fn a_store_and_its_broker_agree() {
     assert_eq!(
         compare(&unconfirmed, &found),
         None,
-        "its publish is in flight"
+        "the publish of the newest witness is not confirmed yet"
     );
     let newer = [witness(OTHER, 3), witness(STORE, 4)];
     assert_eq!(
         compare(&position(4), &newer),
         None,
-        "a restore was accepted"
+        "after an accepted restore, the old witness of another store must be ignored"
     );
 }
 
@@ -70,7 +75,7 @@ fn a_store_and_its_broker_agree() {
 fn a_store_behind_its_witness_is_found() {
     let found = [witness(STORE, 9), witness(STORE, 12), witness(STORE, 11)];
     let Some(Mismatch::StoreBehind(behind)) = compare(&position(4), &found) else {
-        panic!("it is behind")
+        panic!("expected `StoreBehind`")
     };
     assert_eq!((behind.from, behind.until), (at(4), at(12)));
     assert_eq!((behind.store, behind.broker, behind.receipts), (4, 12, 80));
@@ -81,7 +86,7 @@ fn a_store_behind_its_witness_is_found() {
     };
     assert_eq!(behind.ingests, [unknown]);
     let Some(Mismatch::StoreBehind(behind)) = compare(&position(0), &found) else {
-        panic!("it is behind")
+        panic!("expected `StoreBehind`")
     };
     assert_eq!((behind.from, behind.store), (at(0), 0));
 }
@@ -90,7 +95,7 @@ fn a_store_behind_its_witness_is_found() {
 fn another_store_is_found() {
     let found = [witness(STORE, 4), witness(OTHER, 7)];
     let Some(Mismatch::OtherStore(other)) = compare(&position(4), &found) else {
-        panic!("it is another")
+        panic!("expected `OtherStore`")
     };
     assert_eq!((other.store, other.broker), (STORE, OTHER));
     assert_eq!((other.from, other.until), (at(4), at(7)));
@@ -103,18 +108,19 @@ fn another_store_is_found() {
 #[test]
 fn a_broker_that_lost_what_it_confirmed_is_found() {
     let Some(Mismatch::BrokerBehind(behind)) = compare(&position(4), &[]) else {
-        panic!("it is behind")
+        panic!("expected `BrokerBehind`")
     };
     assert_eq!((behind.confirmed, behind.found), (4, None));
     assert_eq!(behind.routes, ["scores".parse().unwrap()]);
     let Some(Mismatch::BrokerBehind(behind)) = compare(&position(4), &[witness(STORE, 2)]) else {
-        panic!("it is behind")
+        panic!("expected `BrokerBehind`")
     };
     assert_eq!(
         (behind.found, behind.from, behind.until),
         (Some(2), at(2), at(4))
     );
-    // A witness that was confirmed after the broker was read is no contradiction.
+    // The broker was read before its newest witness message was published and confirmed. This is no
+    // contradiction.
     assert_eq!(position(4).compare(2, &[witness(STORE, 2)]), None);
     assert_eq!(position(1).compare(0, &[]), None);
 }
@@ -133,5 +139,8 @@ fn a_witness_is_due_when_it_has_news_or_is_not_confirmed() {
     let mut gap = position(4);
     gap.ingests = vec![reported(41)];
     assert_eq!(gap.next(at(9), &routes).unwrap().ingests, [reported(41)]);
-    assert!(position(4).next(at(9), &[]).is_some(), "another topology");
+    assert!(
+        position(4).next(at(9), &[]).is_some(),
+        "other routes must make a new witness due"
+    );
 }
