@@ -1,11 +1,11 @@
-//! The accept report: lists the receipts that an ingest has accepted, so that a lost one is
-//! noticed.
+//! The accept report: an ingest reports in it which receipts it has accepted. The store compares
+//! the reports with the outcomes, so that a lost receipt is noticed.
 //!
 //! Each ingest numbers the receipts that it publishes, from 1 and without a gap. An accept report
-//! covers a range of those sequence numbers. It lists the receipts of the range that were
-//! confirmed, and so answered with 200; every other number of the range is void. Consecutive
-//! reports cover consecutive ranges. Every version ever written is kept as a golden file in
-//! `schemas/wire/`. On the wire, an accept report is called an account.
+//! covers a range of these sequence numbers. It lists those receipts of the range that the broker
+//! has confirmed, and that were therefore answered with 200. Every other number of the range is
+//! void. The next report covers the next range. Every version ever written is kept as a golden file
+//! in `schemas/wire/`. On the wire, an accept report is called an account.
 //!
 //! ```text
 //! account = "HKBA" version:u8 json   readers ignore members they do not know
@@ -21,9 +21,9 @@ const MAGIC: &[u8; 4] = b"HKBA";
 /// The version of the accept report that this build writes.
 pub const ACCOUNT_VERSION: u8 = 1;
 
-/// The largest sequence number: the store keeps it in a signed 64-bit integer. An ingest that
-/// numbers a million events a second would reach it in 292,000 years, so bytes that contain a
-/// larger number are corrupt.
+/// The largest sequence number. The store keeps sequence numbers in signed 64-bit integers. An
+/// ingest that numbers a million events a second would reach the limit in 292,000 years, so bytes
+/// that contain a larger number are corrupt.
 const NUMBER_MAX: u64 = i64::MAX as u64 - 1;
 
 /// The accept report of one ingest for a range of its sequence numbers.
@@ -36,14 +36,15 @@ pub struct Account {
     /// The last sequence number that the report covers. Each number of the range is either accepted
     /// or void.
     pub last: u64,
-    /// Whether this is the final report of the ingest process, which it writes once it has drained.
+    /// Whether this is the last report of the ingest process, which it publishes after it has
+    /// drained.
     pub closing: bool,
-    /// The receipts that the broker has confirmed. Sequence numbers of the range that are in none
-    /// of these are void.
+    /// The receipts that the broker has confirmed. Sequence numbers of the range that no entry
+    /// contains are void.
     pub accepted: Vec<Accepted>,
 }
 
-/// Receipts with consecutive sequence numbers that were published to the same routes.
+/// Receipts of one range of sequence numbers that were published to the same routes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Accepted {
     /// The routes to which these receipts were published.
@@ -82,7 +83,8 @@ impl Account {
         }
     }
 
-    /// Returns whether every accepted number is within the range and occurs only once.
+    /// Returns whether every accepted number is within the range of the report and occurs only
+    /// once.
     fn is_sound(&self) -> bool {
         let mut next = self.first;
         for run in &self.accepted {

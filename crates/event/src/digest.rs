@@ -1,4 +1,5 @@
-//! The content digest of a body, which distinguishes a conflict from a duplicate.
+//! The content digest of a body. It shows whether a second receipt with a known event id is a
+//! duplicate, which has the same digest, or a conflict.
 
 use std::fmt;
 
@@ -7,8 +8,9 @@ use sha2::{Digest, Sha256};
 
 /// SHA-256 over the canonical JSON of a body, or over the bytes of a body that is not JSON.
 ///
-/// Two bodies that differ only in white space, in the order of members or in how a character is
-/// escaped have one digest. Numbers are compared by their text, so `1` and `1.0` differ.
+/// Two bodies have the same digest if they differ only in white space, in the order of members, or
+/// in how characters are escaped. Numbers are compared as texts, so `1` and `1.0` have different
+/// digests.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ContentDigest([u8; 32]);
@@ -24,7 +26,7 @@ impl ContentDigest {
         Self(hash(b"raw", body))
     }
 
-    /// Makes a digest from its stored 32 bytes.
+    /// Creates a digest from the 32 bytes that were stored for it.
     pub fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
@@ -35,8 +37,8 @@ impl ContentDigest {
     }
 }
 
-/// Hashes both kinds of input, JSON and raw bytes. The kind is hashed first, so that a digest of
-/// JSON and a digest of raw bytes never collide.
+/// Hashes the bytes after their kind, "json" or "raw", so that canonical JSON and a body that is
+/// not JSON never have the same digest.
 fn hash(kind: &[u8], bytes: &[u8]) -> [u8; 32] {
     let mut hasher = Sha256::new();
     hasher.update(b"hookbox-content-1\0");

@@ -4,10 +4,9 @@ use bytes::Bytes;
 
 use crate::{ContentDigest, EventId, InstanceId, ReceiptId, SourceName, Timestamp, Topic};
 
-/// An accepted request as it travels from ingest to worker. `body` holds exactly the received
-/// bytes.
+/// An accepted request on its way from ingest to worker. `body` holds exactly the received bytes.
 ///
-/// `Debug` shows neither the body nor anything read from it.
+/// The `Debug` output contains neither the body nor anything that was read from it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Envelope {
     /// The receipt of the accepted request.
@@ -18,9 +17,10 @@ pub struct Envelope {
     pub topic: Topic,
     /// The id of the event that the request reports.
     pub event: EventId,
-    /// The content digest of the body, which distinguishes a conflict from a duplicate.
+    /// The content digest of the body. It shows whether another receipt of the same event is a
+    /// duplicate or a conflict.
     pub digest: ContentDigest,
-    /// The time at which ingest had read the whole request, by the clock of the ingest.
+    /// When the ingest had read the whole request, by the clock of the ingest.
     pub received_at: Timestamp,
     /// The id of the secret that verified the signature.
     pub key_id: String,
@@ -31,16 +31,17 @@ pub struct Envelope {
     /// Reserved for the id of the key with which a body is sealed (encrypted). Nothing seals a body
     /// yet.
     pub seal: Option<String>,
-    /// The W3C trace context of the request, when it had a valid one.
+    /// The W3C trace context of the request; `None` when it had none or an invalid one.
     pub traceparent: Option<String>,
-    /// Set when the envelope is a retry or replay, and not the first delivery to its route.
+    /// The attempt that this envelope requests, if it is a retry or replay; `None` for the first
+    /// message of a receipt.
     pub redo: Option<Redo>,
     /// The body, exactly as received.
     pub body: Bytes,
 }
 
-/// Which run of the handler a retry or replay requests. A retry that was published twice runs only
-/// once, because the store grants each attempt number to one delivery only.
+/// The attempt that a retry or replay requests. The store grants each attempt number to one
+/// delivery only, so a retry that was published twice runs once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Redo {
     /// The number of the attempt to run, counted from 1 over all attempts of the event on its

@@ -1,4 +1,4 @@
-//! The ids of an event, of a receipt, of a running process and of a store.
+//! The ids of events, of receipts, of processes and of stores.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,17 +9,19 @@ use uuid::Uuid;
 
 use crate::{ContentDigest, Scalar, SourceName, Timestamp};
 
-/// The id of an event: SHA-256 over the source and the identity fields of the body. Each field is
-/// length-prefixed, so that two different lists of fields never give one id.
+/// The id of an event: a SHA-256 digest of the source and the identity fields of the body. The
+/// length of each field is hashed before the field, so that two different lists of fields never
+/// have the same id.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct EventId([u8; 32]);
 
 impl EventId {
-    /// Computes the id from the fields that the config of the source names.
+    /// Computes the id from the values of the identity fields that the config of the source names.
     ///
-    /// Callers use [`EventId::from_digest`] when any field is missing: an absent field must never
-    /// be replaced by a constant, because all events without that field would then have one id.
+    /// When any of the fields is missing, callers use [`EventId::from_digest`] instead. A missing
+    /// field must never be replaced by a constant, because then all events without it would have
+    /// the same id.
     pub fn from_fields(source: &SourceName, fields: &[Scalar]) -> Self {
         let mut parts: Vec<&[u8]> = vec![source.as_str().as_bytes()];
         for field in fields {
@@ -29,8 +31,8 @@ impl EventId {
         Self(hash("fields", &parts))
     }
 
-    /// Computes the id of an event whose body lacks identity fields, from the content digest of the
-    /// body.
+    /// Computes the id of an event whose body lacks an identity field. It is computed from the
+    /// content digest of the body.
     pub fn from_digest(source: &SourceName, digest: &ContentDigest) -> Self {
         Self(hash(
             "digest",
@@ -38,37 +40,39 @@ impl EventId {
         ))
     }
 
-    /// Computes the id of an event whose type is in an unsigned header. `base` is the id without
-    /// the type. The type only separates events with the same `base`, and identifies no event by
-    /// itself.
+    /// Computes the id of an event whose type is in a header that the signature does not cover.
+    /// `base` is the id without the type. So the header only separates events that have the same
+    /// `base`, and never gives events with different `base` the same id.
     ///
-    /// `value` is the text of the header and not the topic made from it, because two different
-    /// texts may give the same topic.
+    /// `value` is the text of the header. The topic that is made from it would not do, because two
+    /// different texts may give the same topic.
     pub fn of_typed(base: &EventId, value: &[u8]) -> Self {
         Self(hash("type header", &[&base.0, value]))
     }
 
-    /// Computes the id of a delivery that the sender numbers in an unsigned header. `base` is the
-    /// id without the number. The number only separates deliveries with the same `base`, and
-    /// identifies no event by itself.
+    /// Computes the id of a delivery that the sender identifies in a header that the signature does
+    /// not cover. `base` is the id without this header. So the header only separates deliveries
+    /// that have the same `base`, and never gives deliveries with different `base` the same id.
     pub fn of_delivery(base: &EventId, value: &[u8]) -> Self {
         Self(hash("delivery header", &[&base.0, value]))
     }
 
-    /// Computes the id of a second, different body that has the identity of `original`.
+    /// Computes the id of a conflict: a body that has the event id `original` and differs from the
+    /// stored body of that event.
     ///
-    /// A conflict thereby becomes an event with its own id: it is stored, shown and replayed like
-    /// any other event, and a retry of the conflicting request is a duplicate of the conflict.
+    /// So a conflict is an event with an id of its own. It is stored, shown and replayed like any
+    /// other event. When the provider sends the conflicting request again, that receipt is a
+    /// duplicate of the conflict.
     pub fn of_conflict(original: &EventId, digest: &ContentDigest) -> Self {
         Self(hash("conflict", &[&original.0, digest.as_bytes()]))
     }
 
-    /// Computes the id of bytes from the broker that are not an envelope.
+    /// Computes the id under which bytes from the broker are stored that are not an envelope.
     pub fn of_undecodable(bytes: &[u8]) -> Self {
         Self(hash("undecodable", &[bytes]))
     }
 
-    /// Makes an id from its stored 32 bytes.
+    /// Creates an id from the 32 bytes that were stored for it.
     pub fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
@@ -135,13 +139,13 @@ macro_rules! uuid_id {
         pub struct $type(Uuid);
 
         impl $type {
-            /// Makes a new UUIDv7 (RFC 9562 §5.7) from the time `now` and ten random bytes.
+            /// Creates a new UUIDv7 (RFC 9562 §5.7) from the time `now` and ten random bytes.
             pub fn new(now: Timestamp, random: [u8; 10]) -> Self {
                 let millis = u64::try_from(now.unix_micros() / 1_000).unwrap_or(0);
                 Self(uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid())
             }
 
-            /// Makes an id from its stored 16 bytes.
+            /// Creates an id from the 16 bytes that were stored for it.
             pub const fn from_bytes(bytes: [u8; 16]) -> Self {
                 Self(Uuid::from_bytes(bytes))
             }
@@ -191,8 +195,9 @@ uuid_id!(
     InstanceId
 );
 uuid_id!(
-    /// The id of one incarnation of a store. A new one is made with the schema, and when an
-    /// operator accepts that the store was restored. It is random, so that no two stores share one.
+    /// The id of one incarnation of a store: the time between two restores. A new id is created
+    /// with the schema, and each time an operator accepts that the store was restored. It is
+    /// random, so that no two stores have the same id.
     Incarnation
 );
 
@@ -229,7 +234,7 @@ mod tests {
 
     #[test]
     fn an_event_id_is_stable() {
-        // Event ids are stored permanently, so the result for a given input must never change.
+        // Event ids are stored permanently, so the same input must always give the same id.
         let id = EventId::from_fields(&source("begini"), &[text("1"), text("u"), text("t")]);
         assert_eq!(
             id.to_string(),

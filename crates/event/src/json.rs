@@ -1,11 +1,11 @@
-//! A small strict JSON scanner (RFC 8259): checks whether a text is JSON, and returns its canonical
-//! form and the values at the few places that a config names.
+//! A small, strict JSON scanner (RFC 8259). It checks whether a body is JSON, and returns its
+//! canonical form and the values at the few JSON Pointers that a config names.
 //!
-//! hookbox does not parse a body into a tree, for three reasons. The identity of an event must not
+//! hookbox does not parse a body into a tree, for three reasons: the identity of an event must not
 //! depend on which of two equal keys a parser keeps; numbers must keep their text; and a hostile
-//! body must use neither the call stack nor more memory than its own size. The scanner uses an
-//! explicit stack, at most [`DEPTH_MAX`] deep. It never re-serialises a body: bodies are published
-//! unchanged.
+//! body must not use up the call stack, or more memory than its own size. So the scanner uses a
+//! stack of its own, which is at most [`DEPTH_MAX`] deep. A body itself is published unchanged; its
+//! canonical form is only hashed.
 
 mod canonical;
 mod decimal;
@@ -17,8 +17,8 @@ pub use decimal::Decimal;
 pub use integer::exact_integer;
 pub use scanner::scan;
 
-/// How deep containers may nest. This is the limit of serde_json, which handlers use, so that a
-/// handler can parse every body that has an identity.
+/// How deep objects and arrays may be nested. serde_json, which handlers use, has the same limit,
+/// so a handler can parse every body that the scanner accepts.
 pub(crate) const DEPTH_MAX: usize = 127;
 
 /// A scalar JSON value to which a pointer leads.
@@ -26,14 +26,15 @@ pub(crate) const DEPTH_MAX: usize = 127;
 pub enum Scalar {
     /// A string, with its escapes resolved.
     String(String),
-    /// A number, as the text in the document.
+    /// A number, as its text in the document.
     Number(String),
     /// `true` or `false`.
     Bool(bool),
 }
 
 impl Scalar {
-    /// Returns the kind of the value as a word, which is hashed with the value.
+    /// Returns the kind of the value, such as "string". It is hashed together with the value, so
+    /// that the string `"1"` and the number `1` differ.
     pub fn kind(&self) -> &'static str {
         match self {
             Scalar::String(_) => "string",
@@ -42,7 +43,7 @@ impl Scalar {
         }
     }
 
-    /// Returns the value as text.
+    /// Returns the value as text, without quotes.
     pub fn text(&self) -> &str {
         match self {
             Scalar::String(text) | Scalar::Number(text) => text,
@@ -55,28 +56,29 @@ impl Scalar {
 /// What the scanner found at one pointer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Extract {
-    /// The document has no value there, or `null`.
+    /// The document has no value at the pointer, or the value `null`.
     Absent,
-    /// The document has a scalar value there.
+    /// The document has a string, a number or a boolean at the pointer.
     Found(Scalar),
-    /// The document has an object or an array there.
+    /// The document has an object or an array at the pointer.
     Container,
-    /// A key on the path occurs twice, so two readers may see different values.
+    /// A key on the path of the pointer occurs twice in its object, so two parsers may see
+    /// different values.
     Ambiguous,
 }
 
 /// The result of scanning a JSON document.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Document {
-    /// The canonical text: no white space, members sorted by key, one way to write each string, and
-    /// numbers unchanged. Equal keys keep their order.
+    /// The canonical form: no white space, members sorted by key, one way to write each string, and
+    /// numbers unchanged. Members with equal keys keep their order.
     pub canonical: Vec<u8>,
     /// What was found at each pointer, in the order of the pointers.
     pub extracts: Vec<Extract>,
 }
 
-/// Why a body is not JSON, or JSON that nests too deep. Safe to log: the error never quotes the
-/// body.
+/// Why a body is not JSON, or why its JSON is refused. Safe to log, because the error never quotes
+/// the body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum JsonError {
     /// The body is not UTF-8 (RFC 8259 §8.1).
@@ -91,10 +93,10 @@ pub enum JsonError {
         /// Offset of the byte that breaks the grammar.
         at: usize,
     },
-    /// The body nests deeper than a handler could parse.
+    /// The body is nested so deep that a handler could not parse it.
     #[error("the body nests deeper than {DEPTH_MAX} levels (at byte {at})")]
     TooDeep {
-        /// Offset of the container that nests too deep.
+        /// Offset of the object or array that is nested too deep.
         at: usize,
     },
 }

@@ -1,7 +1,7 @@
 //! The types that the other crates share: names, ids, topics, envelopes, and their encodings.
 //!
-//! Architecture invariant: nothing in this crate does IO, reads a clock or draws random bytes. The
-//! time and random bytes are arguments, so that tests control them.
+//! Architecture invariant: nothing in this crate does IO, reads a clock or generates random bytes.
+//! Times and random bytes are passed in as arguments, so that tests control them.
 
 mod account;
 mod digest;

@@ -1,16 +1,16 @@
-//! The names that a config chooses: of sources, routes and environments.
+//! The names that a config gives to sources, routes and environments.
 //!
-//! These names become parts of URLs, queue names and topics, so one small alphabet serves all of
-//! them.
+//! These names become parts of URLs, queue names and topics, so all of them are limited to the same
+//! small alphabet.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// The longest name, in bytes. The name of a queue is an AMQP short string of at most 255 bytes. It
-/// contains the names of an environment and a route and some fixed words, which 63 bytes per name
-/// allow.
+/// The longest name, in bytes. The name of a queue contains the name of the environment, the name
+/// of a route and some fixed words. It is an AMQP short string, which has at most 255 bytes, so two
+/// names of 63 bytes fit.
 const NAME_BYTES_MAX: usize = 63;
 
 /// An invalid name. The error states the kind of the name, the name, and the rule that it breaks.
@@ -87,13 +87,14 @@ macro_rules! name {
 }
 
 name!(
-    /// The name of a source: one endpoint of one provider, the last part of `POST /hooks/{source}`.
+    /// The name of a source, which is one endpoint of one provider. It is the last part of `POST
+    /// /hooks/{source}`.
     SourceName,
     "source"
 );
 name!(
-    /// The name of a route: a topic pattern with a handler and a retry policy. Each route has its
-    /// own queue.
+    /// The name of a route, which is a topic pattern with a handler and a retry policy. Each route
+    /// has a queue of its own.
     RouteName,
     "route"
 );

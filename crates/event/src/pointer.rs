@@ -1,4 +1,4 @@
-//! JSON Pointers (RFC 6901): a config names the fields of a body with them.
+//! JSON Pointers (RFC 6901), by which a config names fields of a body.
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,13 +12,14 @@ pub struct Pointer {
     tokens: Vec<String>,
 }
 
-/// A text that is not a JSON Pointer to a member of a document.
+/// The error for a text that is not a JSON Pointer, or is the empty one, which leads to the whole
+/// document.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is not a JSON Pointer: write '/' before each name, '~1' for '/' and '~0' for '~'")]
 pub struct InvalidPointer(String);
 
 impl Pointer {
-    /// Returns the names on the path, with escapes resolved.
+    /// Returns the names on the path, in which the escapes `~0` and `~1` are resolved.
     pub fn tokens(&self) -> &[String] {
         &self.tokens
     }

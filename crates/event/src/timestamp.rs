@@ -13,7 +13,7 @@ use time::format_description::well_known::Rfc3339;
 pub struct Timestamp(i64);
 
 impl Timestamp {
-    /// Makes the time that is `micros` microseconds after the Unix epoch.
+    /// Creates the time that is `micros` microseconds after the Unix epoch.
     pub const fn from_unix_micros(micros: i64) -> Self {
         Self(micros)
     }
@@ -28,7 +28,7 @@ impl Timestamp {
         self.0.div_euclid(1_000_000)
     }
 
-    /// Adds a duration. The result stops at the largest time instead of overflowing.
+    /// Adds a duration. A result beyond the largest time becomes the largest time.
     pub fn saturating_add(self, while_: Duration) -> Self {
         Self(
             self.0

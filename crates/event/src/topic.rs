@@ -11,7 +11,7 @@ use crate::SourceName;
 /// bytes.
 const TOPIC_BYTES_MAX: usize = 200;
 
-/// The event type in the topic of a body that contains no usable type.
+/// The event type in a topic when the request contains no event type that a topic can contain.
 const UNTYPED: &str = "untyped";
 
 /// The topic of an event: the source and the event type, as in
@@ -20,7 +20,7 @@ const UNTYPED: &str = "untyped";
 #[serde(try_from = "String", into = "String")]
 pub struct Topic(String);
 
-/// An invalid topic or pattern.
+/// The error for a text that is not a topic or not a topic pattern.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is not a topic: 1 to 200 characters of A-Z, a-z, 0-9, '_', '-' and '.'{extra}")]
 pub struct InvalidTopic {
@@ -32,9 +32,10 @@ fn plain(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.')
 }
 
-/// Writes an event type in the characters that a topic allows: '/' and ':' become '.', a space
-/// becomes '_', and any other character makes the result `None`. Alphanumeric characters are never
-/// changed, so two types get the same text only if they differ in nothing but separators.
+/// Converts an event type to characters that a topic may contain: '/' and ':' become '.', and a
+/// space becomes '_'. Returns `None` if it contains any other character that a topic may not
+/// contain. Letters and digits are never changed, so only types that differ in nothing but
+/// separators are converted to the same text.
 fn topic_text(kind: &str) -> Option<String> {
     let one = |c| match c {
         '/' | ':' => Some('.'),
@@ -48,9 +49,9 @@ fn topic_text(kind: &str) -> Option<String> {
 impl Topic {
     /// Returns the topic of an event of this source with this event type.
     ///
-    /// An event type that is absent, too long, or contains a character that a topic may not contain
-    /// gives the topic `source.untyped`: an event is stored and routed, and never refused because
-    /// of its type.
+    /// If the event type is absent, too long, or contains a character that a topic may not contain,
+    /// the topic is `source.untyped`. So an event is stored and routed whatever its type is, and
+    /// never refused because of its type.
     pub fn of(source: &SourceName, event_type: Option<&str>) -> Self {
         event_type
             .filter(|kind| !kind.is_empty() && kind.chars().all(plain))
@@ -59,12 +60,13 @@ impl Topic {
             .map_or_else(|| Self(format!("{source}.{UNTYPED}")), Self)
     }
 
-    /// Returns the topic of an event whose type is in a header: `orders/create` gives
-    /// `source.orders.create`, and `repo:push` gives `source.repo.push`. `part`, a text from the
-    /// body, is appended as one more part.
+    /// Returns the topic of an event whose type is in a header. The header `orders/create` gives
+    /// `source.orders.create`, and `repo:push` gives `source.repo.push`. `part` is a text from the
+    /// body, which is appended after a dot.
     ///
-    /// A `part` that a topic cannot contain is left out. Without a usable header the topic is
-    /// `source.untyped`, because the text from the body alone would name another type.
+    /// A `part` that a topic cannot contain is left out. If the header is missing or cannot be
+    /// used, the topic is `source.untyped` even when there is a `part`, because the part alone
+    /// would name another type.
     pub fn of_header(source: &SourceName, header: Option<&[u8]>, part: Option<&str>) -> Self {
         let kind = header.and_then(|bytes| std::str::from_utf8(bytes).ok());
         let kind = kind.and_then(topic_text);
@@ -85,13 +87,14 @@ impl Topic {
         Self("hookbox.account".to_owned())
     }
 
-    /// Returns the topic of the witness messages that a store keeps at the broker. They show
-    /// whether store or broker was restored or replaced.
+    /// Returns the topic of witness messages. A store keeps them at its broker, and they show later
+    /// whether the store or the broker was restored or replaced.
     pub fn of_witnesses() -> Self {
         Self("hookbox.witness".to_owned())
     }
 
-    /// Returns the topic for undecodable bytes, whose own topic is unknown.
+    /// Returns the topic of undecodable bytes. Their real topic is unknown, because they cannot be
+    /// decoded.
     pub fn unreadable() -> Self {
         Self("hookbox.unreadable".to_owned())
     }
@@ -101,7 +104,7 @@ impl Topic {
         &self.0
     }
 
-    /// Returns the part of the topic after the source: the provider's own event type.
+    /// Returns the part of the topic after the source, which is the event type.
     pub fn event_type(&self) -> &str {
         self.0.split_once('.').map_or("", |(_, kind)| kind)
     }
@@ -143,12 +146,12 @@ impl fmt::Display for Topic {
     }
 }
 
-/// A pattern that selects the topics of a route. `*` matches any run of characters except `.`, and
-/// a last part `#` matches all remaining parts.
+/// A pattern that selects the topics of a route. `*` matches any characters except `.`, and `#` as
+/// the last part matches all remaining parts.
 ///
-/// `begini.*_score.complete` matches every score, and `begini.#` every topic of Begini. AMQP's own
-/// patterns match only whole words, so hookbox itself matches topics and publishes to the queue of
-/// each route.
+/// For example, `begini.*_score.complete` matches every score of Begini, and `begini.#` every topic
+/// of Begini. In AMQP's own patterns `*` matches only whole words, so hookbox matches topics itself
+/// and publishes directly to the queue of each route.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct TopicPattern(String);
@@ -175,8 +178,9 @@ impl TopicPattern {
     }
 }
 
-/// Matches one part, where `*` matches any run of characters. The match is greedy and keeps one
-/// position to backtrack to, so the time is at most proportional to the product of both lengths.
+/// Returns whether the part `text` of a topic matches the part `pattern`, in which `*` matches any
+/// characters. The function is greedy and remembers only the last `*` to go back to. So its time is
+/// at most proportional to the product of both lengths.
 fn glob(pattern: &[u8], text: &[u8]) -> bool {
     let (mut p, mut t) = (0, 0);
     let mut back: Option<(usize, usize)> = None;

@@ -1,5 +1,6 @@
-//! The wire format: a broker message is a batch of envelopes, and each envelope can be decoded or
-//! skipped independently. Every version ever written is kept as a golden file in `schemas/wire/`.
+//! The wire format of broker messages. A message is a batch of envelopes, and each envelope can be
+//! decoded or skipped independently of the others. Every version ever written is kept as a golden
+//! file in `schemas/wire/`.
 //!
 //! ```text
 //! batch    = "HKBX" version:u8 frame*
@@ -17,16 +18,16 @@ use crate::{
 
 const MAGIC: &[u8; 4] = b"HKBX";
 
-/// The version of the batch framing that this build writes.
+/// The version of the batch format that this build writes.
 pub const BATCH_VERSION: u8 = 1;
 
-/// The version of the envelope that this build writes.
+/// The version of the envelope format that this build writes.
 pub const ENVELOPE_VERSION: u8 = 1;
 
 /// One frame of a batch: a decoded envelope, or bytes that could not be decoded.
 pub type Frame = Result<Envelope, BadFrame>;
 
-/// Bytes that this build cannot decode as an envelope. They are stored and never dropped.
+/// A frame that this build cannot decode as an envelope. Its bytes are stored and never dropped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BadFrame {
     /// The bytes of the frame, unchanged.
@@ -40,23 +41,24 @@ pub struct BadFrame {
 #[error("the message is not a batch of envelopes")]
 pub struct BadBatch(#[source] pub WireError);
 
-/// Why bytes are not a valid batch, envelope, accept report or witness message. Safe to log: the
-/// error never quotes the bytes.
+/// Why bytes are not a valid batch, envelope, accept report or witness message. Safe to log,
+/// because the error never quotes the bytes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum WireError {
-    /// The bytes do not start with the marker of their kind.
+    /// The bytes do not start with the four letters that mark a batch, an accept report or a
+    /// witness message.
     #[error("it does not start with the mark of a hookbox batch")]
     NotABatch,
-    /// The bytes were written by a newer build of hookbox.
+    /// The bytes have a version that this build does not know, because a newer build wrote them.
     #[error("it is of version {0}, which this build does not know; upgrade hookbox")]
     UnknownVersion(u8),
-    /// The bytes end too early.
+    /// The bytes end before the end that their lengths state.
     #[error("it ends in the middle")]
     Truncated,
     /// The header is not valid for the version that the bytes state.
     #[error("its header cannot be read (at column {column})")]
     BadHeader {
-        /// The column of the JSON header at which decoding failed.
+        /// The column in the JSON text of the header at which decoding failed.
         column: usize,
     },
 }
@@ -88,7 +90,7 @@ pub fn encode_batch(envelopes: &[Envelope]) -> Bytes {
     out.put_u8(BATCH_VERSION);
     for envelope in envelopes {
         let header = encode_header(envelope);
-        // Ingest limits bodies to far less than 4 GiB, so the length fits 32 bits.
+        // Ingest limits the size of bodies to far less than 4 GiB, so the length fits 32 bits.
         out.put_u32((1 + 4 + header.len() + envelope.body.len()) as u32);
         out.put_u8(ENVELOPE_VERSION);
         out.put_u32(header.len() as u32);
@@ -113,13 +115,13 @@ fn encode_header(envelope: &Envelope) -> Vec<u8> {
         traceparent: envelope.traceparent.clone(),
         redo: envelope.redo,
     };
-    // A struct of strings and numbers can always be serialised.
+    // Serialising a struct of strings and numbers cannot fail.
     serde_json::to_vec(&header).expect("strings and numbers can be serialised")
 }
 
-/// Joins batches into one batch, byte for byte and in their order, so header members that only a
-/// newer build knows are kept. Returns `None` when one of the inputs is not a batch of the version
-/// that this build writes.
+/// Joins batches into one batch, in their order. The envelopes are copied byte for byte, so header
+/// members that only a newer build knows are kept. Returns `None` when one of the inputs is not a
+/// batch of the version that this build writes, or contains a frame that cannot be decoded.
 pub fn join_batches<'a>(batches: impl IntoIterator<Item = &'a Bytes>) -> Option<Bytes> {
     let mut out = BytesMut::new();
     out.put_slice(MAGIC);
@@ -134,8 +136,8 @@ pub fn join_batches<'a>(batches: impl IntoIterator<Item = &'a Bytes>) -> Option<
     Some(out.freeze())
 }
 
-/// Decodes a batch of any known version. A frame that cannot be decoded does not affect the other
-/// frames. Only a message that is not a batch fails as a whole.
+/// Decodes a batch of any known version. A frame that cannot be decoded becomes a [`BadFrame`], and
+/// does not affect the other frames. Returns an error only when the message is not a batch.
 pub fn decode_batch(bytes: &Bytes) -> Result<Vec<Frame>, BadBatch> {
     if bytes.len() < MAGIC.len() + 1 || &bytes[..MAGIC.len()] != MAGIC {
         return Err(BadBatch(WireError::NotABatch));

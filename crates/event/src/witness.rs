@@ -1,9 +1,9 @@
-//! The witness message: a summary of what a store has recorded, kept at the broker. It reveals that
-//! a store was restored to an older state, or that a broker was replaced.
+//! The witness message: a summary of what a store has recorded, which is kept at the broker. It
+//! shows later whether the store was restored to an older state, or the broker was replaced.
 //!
-//! A worker publishes a witness message only after the store has committed it. So the broker holds
-//! a witness message that the store does not know only if the store was restored. Every version
-//! ever written is kept as a golden file in `schemas/wire/`.
+//! A worker publishes a witness message only after the store has committed it. So when the broker
+//! holds a witness message that the store does not know, the store was restored to an older state.
+//! Every version ever written is kept as a golden file in `schemas/wire/`.
 //!
 //! ```text
 //! witness = "HKBW" version:u8 json      readers ignore members they do not know
@@ -19,22 +19,23 @@ const MAGIC: &[u8; 4] = b"HKBW";
 /// The version of the witness message that this build writes.
 pub const WITNESS_VERSION: u8 = 1;
 
-/// The largest sequence number: the store keeps it in a signed 64-bit integer.
+/// The largest sequence number of a witness message. The store keeps it in a signed 64-bit integer.
 const SEQUENCE_MAX: u64 = i64::MAX as u64 - 1;
 
-/// A summary of what a store had recorded at a given time.
+/// A summary of what a store had recorded when it committed this witness message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Witness {
-    /// The incarnation of the store that the witness message describes.
+    /// The incarnation of the store, which is the time between two of its restores.
     pub store: Incarnation,
-    /// The number of the witness message. A store numbers its witness messages from 1, and each
-    /// number is larger than the one before.
+    /// The sequence number of the witness message. A store numbers its witness messages from 1, and
+    /// each number is larger than the one before.
     pub sequence: u64,
-    /// The time at which the witness message was committed, by the clock of the store.
+    /// When the store committed the witness message, by the clock of the store.
     pub at: Timestamp,
     /// The number of receipts that ingests had reported to the store.
     pub receipts: u64,
-    /// For each of the newest ingests, the highest sequence number that it had reported.
+    /// For each of the newest ingests, the highest sequence number that it had reported to the
+    /// store.
     pub ingests: Vec<ReportedUpTo>,
     /// The routes that have queues at the broker.
     pub routes: Vec<RouteName>,
@@ -55,7 +56,7 @@ impl Witness {
         let mut bytes = BytesMut::new();
         bytes.put_slice(MAGIC);
         bytes.put_u8(WITNESS_VERSION);
-        // The witness message consists of texts and numbers only, which JSON can always represent.
+        // The witness message consists of texts and numbers only, so serialising it cannot fail.
         bytes.put_slice(&serde_json::to_vec(self).unwrap_or_default());
         bytes.freeze()
     }

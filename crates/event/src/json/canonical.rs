@@ -1,15 +1,16 @@
 //! The canonical form of JSON strings (RFC 8785 §3.2.2.2).
 
-/// A JSON string: code points, some of which may be lone surrogates.
+/// The content of a JSON string: characters, and lone surrogates, which are half of a surrogate
+/// pair.
 ///
-/// The grammar of RFC 8259 allows `"\ud800"`, a lone surrogate, and Unicode does not. Such a string
-/// also gets a canonical form, so that a genuine body that contains one can be identified and
-/// stored.
+/// JSON's grammar (RFC 8259) allows a lone surrogate, as in `"\ud800"`, although it is no Unicode
+/// character. It also gets a canonical form, because a genuine body that contains one must be
+/// identified and stored like others.
 #[derive(Debug, Default)]
 pub(super) struct Text {
     /// The canonical form of the string, without the quotes.
     pub canonical: Vec<u8>,
-    /// The value of the string; `None` once it contains a lone surrogate.
+    /// The content as a Rust string; `None` if the JSON string contains a lone surrogate.
     pub value: Option<String>,
 }
 

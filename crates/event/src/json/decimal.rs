@@ -2,17 +2,17 @@
 
 use std::num::IntErrorKind;
 
-/// A JSON number: its digits, and the power of ten of its last digit.
+/// A JSON number as an exact decimal number: digits times a power of ten.
 ///
-/// Digits are shifted and never rounded. As a float, `9007199254740993.0` would become another
-/// number, and `712.00000000000000000001` would become an integer.
+/// The value is never rounded. As a 64-bit float, `9007199254740993.0` would become another number,
+/// and `712.00000000000000000001` would become an integer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decimal {
     negative: bool,
     /// The digits without leading and trailing zeros; empty for zero.
     digits: String,
-    /// The power of ten of the last digit, clamped to bounds beyond which no number but zero fits
-    /// 128 bits.
+    /// The exponent: the number is `digits` times ten to this power. It stops at the limits of an
+    /// i64, far beyond which no number but zero fits 128 bits anyway.
     power: i64,
 }
 
@@ -30,7 +30,7 @@ impl Decimal {
             return None;
         }
         let kept = all.trim_end_matches('0');
-        // The number of digits of a text always fits an i64.
+        // The number of digits of a text in memory always fits an i64.
         let places = |digits: usize| i64::try_from(digits).unwrap_or(i64::MAX);
         let power = exponent_of(exponent)?
             .saturating_add(places(all.len() - kept.len()))
@@ -42,8 +42,8 @@ impl Decimal {
         })
     }
 
-    /// Returns whether the number is an integer, in whatever way it is written and however large it
-    /// is: `712`, `712.0` and `7.12e2` are the same integer (JSON Schema Validation §6.1.1).
+    /// Returns whether the number is an integer, however it is written and however large it is:
+    /// `712`, `712.0` and `7.12e2` are the same integer (JSON Schema Validation §6.1.1).
     pub fn is_whole(&self) -> bool {
         self.digits.is_empty() || self.power >= 0
     }
@@ -58,7 +58,7 @@ impl Decimal {
         Some(self.signed(value))
     }
 
-    /// Returns the number without its fraction; `None` if the result does not fit 128 bits.
+    /// Returns the number with its fraction cut off; `None` if the result does not fit 128 bits.
     pub fn integer_part(&self) -> Option<i128> {
         if self.is_whole() {
             return self.to_whole();
@@ -79,7 +79,8 @@ impl Decimal {
     }
 }
 
-/// Parses the exponent, clamped to the range of an i64.
+/// Parses the exponent of a number. A value beyond an i64 becomes the largest or smallest i64.
+/// Returns `None` for a text that is not an integer.
 fn exponent_of(text: &str) -> Option<i64> {
     match text.parse::<i64>() {
         Ok(exponent) => Some(exponent),

@@ -1,10 +1,10 @@
-//! The exact integer value of a JSON number.
+//! Converts JSON numbers to integers exactly.
 
 use super::decimal::Decimal;
 
-/// Returns the integer that a JSON number's text stands for, in whatever way it is written: `712`,
+/// Returns the integer that the text of a JSON number stands for, however it is written: `712`,
 /// `712.0` and `7.12e2` are the same integer (JSON Schema Validation §6.1.1). Returns `None` if the
-/// number has a fraction, does not fit 64 bits, or the text is not a number.
+/// number has a fraction, if it does not fit 64 bits, or if the text is not a number.
 pub fn exact_integer(text: &str) -> Option<i64> {
     i64::try_from(Decimal::parse(text)?.to_whole()?).ok()
 }

@@ -1,4 +1,4 @@
-//! The JSON scanner: one pass over the bytes with an explicit stack and no recursion.
+//! The JSON scanner: it passes once over the bytes, with a stack of its own instead of recursion.
 
 use super::canonical::Text;
 use super::{DEPTH_MAX, Document, Extract, JsonError, Scalar};
@@ -12,7 +12,7 @@ pub fn scan(body: &[u8], pointers: &[Pointer]) -> Result<Document, JsonError> {
     Scanner::new(text.as_bytes(), pointers).run()
 }
 
-/// A container whose end the scanner has not reached yet.
+/// An object or array whose end the scanner has not reached yet.
 enum Open {
     Array {
         index: usize,
@@ -24,7 +24,8 @@ enum Open {
     },
 }
 
-/// A completely scanned member of an object: its canonical key, and its position in the output.
+/// A member of an object that was scanned: its canonical key, and where its text begins and ends in
+/// the canonical output.
 struct Member {
     key: Vec<u8>,
     name: Option<String>,
@@ -42,7 +43,7 @@ pub(super) struct Scanner<'a> {
 }
 
 impl<'a> Scanner<'a> {
-    /// Makes a scanner of `bytes`, which must be UTF-8.
+    /// Creates a scanner of `bytes`, which must be UTF-8.
     pub fn new(bytes: &'a [u8], pointers: &'a [Pointer]) -> Self {
         Self {
             bytes,
@@ -71,8 +72,8 @@ impl<'a> Scanner<'a> {
         })
     }
 
-    /// Scans one value. Returns `false` for a container that is not empty: only its start is
-    /// scanned.
+    /// Scans one value and returns `true`. For an object or array with content, it scans only the
+    /// beginning, up to the first value in it, and returns `false`.
     fn value(&mut self) -> Result<bool, JsonError> {
         self.skip_space();
         match self.peek() {
@@ -137,7 +138,7 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
-    /// Scans `"key" :` and adds a member to the object that is being scanned.
+    /// Scans a key and its colon, and adds the member to the innermost open object.
     fn member_key(&mut self) -> Result<(), JsonError> {
         self.skip_space();
         if self.peek() != Some(b'"') {
@@ -161,8 +162,9 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
-    /// Called after a value: moves to the next member or element. Containers without a next one are
-    /// closed. Returns `true` when the document is complete.
+    /// Called after a complete value. Goes to the next value, and closes each object and array that
+    /// has no further value. Returns `true` when the whole document was scanned, and `false` when
+    /// another value follows.
     fn close_finished(&mut self) -> Result<bool, JsonError> {
         loop {
             self.skip_space();
@@ -215,8 +217,8 @@ impl<'a> Scanner<'a> {
         };
         let sorted = members.is_sorted_by(|a, b| a.key <= b.key);
         if !sorted {
-            // The sort is stable: equal keys keep their order, so `{a:1,a:2}` differs from
-            // `{a:2,a:1}`.
+            // The sort is stable: members with equal keys keep their order, so `{a:1,a:2}` differs
+            // from `{a:2,a:1}`.
             members.sort_by(|a, b| a.key.cmp(&b.key));
             let body: Vec<u8> = members
                 .iter()
@@ -232,7 +234,8 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Marks every pointer through a key that occurs twice in the object that was just closed.
+    /// Marks the pointers that lead through a key that occurs twice in the object that was just
+    /// closed.
     fn mark_ambiguous(&mut self, name: Option<&str>) {
         let depth = self.stack.len();
         for (pointer, extract) in self.pointers.iter().zip(&mut self.extracts) {
@@ -244,7 +247,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Called where a value starts: records the value for each pointer that leads to this place.
+    /// Called at the beginning of a value. Records the value for each pointer that leads to it.
     fn found(&mut self, value: Extract) {
         for (pointer, extract) in self.pointers.iter().zip(&mut self.extracts) {
             let tokens = pointer.tokens();
@@ -335,7 +338,7 @@ impl<'a> Scanner<'a> {
     }
 }
 
-/// Returns whether the path of the open containers equals the path of a pointer.
+/// Returns whether a pointer with these tokens leads through the open objects and arrays.
 fn leads_to(stack: &[Open], tokens: &[String]) -> bool {
     stack.iter().zip(tokens).all(|(open, token)| match open {
         Open::Array { index } => token.parse() == Ok(*index) && !token.starts_with('+'),

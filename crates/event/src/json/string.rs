@@ -5,7 +5,7 @@ use super::canonical::Text;
 use super::scanner::Scanner;
 
 impl Scanner<'_> {
-    /// Scans a string from its opening quote to its closing quote.
+    /// Scans a string and its closing quote. The current position is its opening quote.
     pub(super) fn string(&mut self) -> Result<Text, JsonError> {
         self.at += 1;
         let mut text = Text::new();
@@ -14,7 +14,8 @@ impl Scanner<'_> {
             while matches!(self.peek(), Some(c) if c != b'"' && c != b'\\' && c >= b' ') {
                 self.at += 1;
             }
-            // The run starts and ends at ASCII characters, so it is valid UTF-8.
+            // The bytes of the run are between ASCII characters of a valid UTF-8 text, so they are
+            // valid UTF-8 themselves.
             text.push_plain(&String::from_utf8_lossy(&self.bytes[start..self.at]));
             match self.peek() {
                 Some(b'"') => {
@@ -45,8 +46,9 @@ impl Scanner<'_> {
         Ok(())
     }
 
-    /// Scans `\u` with its four hexadecimal digits, and the low surrogate after it when both form a
-    /// surrogate pair.
+    /// Scans the `u` of an escape `\uXXXX` and its four hexadecimal digits. If they are a high
+    /// surrogate and the next escape is a low surrogate, scans that escape as well, because both
+    /// are one character.
     fn unicode_escape(&mut self, text: &mut Text) -> Result<(), JsonError> {
         self.at += 1;
         let first = self.hex4()?;
@@ -62,8 +64,8 @@ impl Scanner<'_> {
                 text.push(c);
                 return Ok(());
             }
-            // The second escape is not a low surrogate: it is scanned again as a character of its
-            // own.
+            // The second escape is not a low surrogate, so it is scanned again as a character of
+            // its own.
             self.at = before;
         }
         text.push_lone_surrogate(first);

@@ -1,4 +1,4 @@
-//! Tests the scanner with tables of examples, and compares it with serde_json on generated texts.
+//! Tests the scanner with tables of examples, and compares it with serde_json on random texts.
 
 use super::*;
 use proptest::prelude::*;
@@ -42,7 +42,7 @@ fn one_way_to_write_everything() {
         assert_eq!(
             canonical(expect),
             expect,
-            "canonical JSON is its own canonical form"
+            "the canonical form of canonical JSON must be the same text"
         );
     }
 }

@@ -1,4 +1,5 @@
-//! Tests the wire format with its golden files and with damaged bytes.
+//! Tests that every version of the wire format is decoded, with its golden files, and what is
+//! decoded from damaged bytes.
 
 use super::*;
 
@@ -38,8 +39,8 @@ fn good(bytes: &Bytes) -> Vec<Envelope> {
         .collect()
 }
 
-/// Messages of older versions must be decoded: they may be in a queue, or come from an older
-/// process that still runs.
+/// A message of an older version must be decoded, because it may still be in a queue, or come from
+/// a process of an older version that still runs.
 #[test]
 fn every_version_ever_written_is_read() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../schemas/wire");
@@ -52,8 +53,8 @@ fn every_version_ever_written_is_read() {
         let golden = std::fs::read_to_string(&path).expect("text");
         let golden: String = golden.split_whitespace().collect();
         let bytes = Bytes::from(hex::decode(golden).expect("hex"));
-        // The versions differ in what they can represent; every version can represent these three
-        // events.
+        // Later versions can represent more than earlier ones. The compared fields of these three
+        // events can be represented in all versions.
         let found = good(&bytes);
         let said = |envelopes: &[Envelope]| -> Vec<_> {
             let said = envelopes.iter();
@@ -67,11 +68,11 @@ fn every_version_ever_written_is_read() {
     let ever: Vec<u8> = (1..=BATCH_VERSION).collect();
     assert_eq!(
         read, ever,
-        "there is a golden file for every version ever written"
+        "each version ever written must have one golden file"
     );
 }
 
-/// Header members that a newer version has added are skipped.
+/// A newer version may add members to the header. This version must ignore them.
 #[test]
 fn unknown_members_of_a_header_are_skipped() {
     let written = encode_batch(&batch()[..1]);
@@ -98,7 +99,7 @@ fn version_1_is_the_golden_file() {
     assert_eq!(
         hex::encode(encode_batch(&batch())),
         golden,
-        "the wire format changed"
+        "the encoded batch must equal the golden file of version 1"
     );
     assert_eq!(
         good(&Bytes::from(hex::decode(golden).expect("hex"))),
@@ -120,7 +121,8 @@ fn joined_batches_are_one_to_the_byte() {
 #[test]
 fn a_bad_frame_harms_no_other() {
     let mut bytes = encode_batch(&batch()).to_vec();
-    // The version byte of the first envelope, after the marker, the batch version and the length.
+    // This offset is the version byte of the first envelope. Before it are the four letters of the
+    // mark, the version of the batch and the length of the frame.
     bytes[4 + 1 + 4] = 99;
     let frames = decode_batch(&Bytes::from(bytes)).expect("a batch");
     assert_eq!(
@@ -136,7 +138,7 @@ fn every_truncation_is_an_error_and_loses_no_byte() {
     let bytes = encode_batch(&batch());
     for cut in 0..bytes.len() {
         let Ok(frames) = decode_batch(&bytes.slice(..cut)) else {
-            assert!(cut < 5, "cut at {cut}");
+            assert!(cut < 5, "must be decoded as a batch when cut at {cut}");
             continue;
         };
         let whole = frames.iter().filter(|frame| frame.is_ok()).count();
@@ -147,7 +149,10 @@ fn every_truncation_is_an_error_and_loses_no_byte() {
             .all(|bad| {
                 bad.error == WireError::Truncated && bytes.slice(..cut).ends_with(&bad.bytes)
             });
-        assert!(kept, "cut at {cut}");
+        assert!(
+            kept,
+            "the rest must be kept as a bad frame when cut at {cut}"
+        );
     }
 }
 
