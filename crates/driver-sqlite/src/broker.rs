@@ -1,4 +1,5 @@
-//! The `Broker` seam over SQLite: queues are rows, and the commit is the confirm.
+//! The `Broker` seam over SQLite: a queue is a set of rows, and a publish is confirmed when its
+//! transaction has committed.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

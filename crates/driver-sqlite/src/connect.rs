@@ -32,7 +32,8 @@ pub(crate) fn for_writing(options: &Options) -> SqliteConnectOptions {
         // SIGBUS instead of returning an error.
         .pragma("mmap_size", "0")
         .pragma("journal_size_limit", LOG_BYTES_KEPT)
-        // Statements are not logged: a handler's statement may hold what must not be in a log.
+        // Statements are not logged, because a handler's statement may contain data that must not
+        // be in a log.
         .disable_statement_logging()
 }
 

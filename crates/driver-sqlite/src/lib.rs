@@ -1,16 +1,17 @@
-//! Broker, store and ledger in one SQLite file, for one machine. The promises are those of RabbitMQ
-//! and PostgreSQL.
+//! Broker, store and ledger in one SQLite file, for one machine. They keep the same promises as
+//! hookbox's drivers for RabbitMQ and PostgreSQL.
 //!
 //! - One connection per process writes. Its transactions take the file's write lock at their start
 //!   (`BEGIN IMMEDIATE`), and each commit syncs the disk (`synchronous=FULL`). Callers get the
 //!   writing connection in the order of their requests. A few other connections read and never
 //!   wait.
-//! - Several processes may open the same file. If one of them holds the lock too long, the others
-//!   get contention, and nothing is lost.
-//! - After the file was deleted, moved or replaced while it was open, nothing is confirmed until
-//!   the next start.
-//! - A queue is rows of a table, a confirm is a commit, and messages in flight are leased: when the
-//!   process of their consumer dies, the lease ends and the messages are redelivered.
+//! - Several processes may open the same file. If one of them holds the lock too long, calls of the
+//!   others fail with the fault `Contention`, and nothing is lost.
+//! - If the file is deleted, moved or replaced while it is open, nothing is confirmed from then on,
+//!   until the process is started again.
+//! - A queue is a set of rows. A publish is confirmed when its transaction has committed. A message
+//!   in flight has a lease: when the process of its consumer dies, the lease ends and the message
+//!   is redelivered.
 //!
 //! Call [`migrate`] first, then [`Sqlite::open`].
 

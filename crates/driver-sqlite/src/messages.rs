@@ -157,8 +157,8 @@ pub(crate) async fn take(
     Ok(taken)
 }
 
-/// Deletes those of these messages that the subscription still owns, because they were
-/// acknowledged. Returns how many it deleted.
+/// Deletes acknowledged messages, except those that the subscription no longer owns. Returns how
+/// many it deleted.
 pub(crate) async fn forget(
     connection: &mut SqliteConnection,
     token: &Token,
@@ -175,9 +175,9 @@ pub(crate) async fn forget(
     Ok(done.rows_affected())
 }
 
-/// Returns those of these messages that the subscription still owns to their queue, without
-/// counting this delivery against the delivery limit. `delivered` states whether a consumer
-/// received them; if so, they remain marked as redelivered.
+/// Puts messages back into their queue, except those that the subscription no longer owns. This
+/// delivery does not count against the delivery limit. `delivered` states whether a consumer
+/// received the messages; if so, they stay marked as redelivered.
 pub(crate) async fn put_back(
     connection: &mut SqliteConnection,
     token: &Token,
@@ -199,9 +199,9 @@ pub(crate) async fn put_back(
     Ok(())
 }
 
-/// Returns messages whose delivery was dropped unsettled to their queue. This delivery counts
-/// against the delivery limit, so that a message that ends every process moves to the dead-letter
-/// queue at last.
+/// Puts messages back into their queue after their delivery was dropped unsettled. This delivery
+/// counts against the delivery limit, so that a message that ends every process moves to the
+/// dead-letter queue at last.
 pub(crate) async fn put_back_counted(
     connection: &mut SqliteConnection,
     token: &Token,
@@ -220,9 +220,9 @@ pub(crate) async fn put_back_counted(
     Ok(())
 }
 
-/// Renews the leases of those of these messages that the subscription still owns, and returns their
-/// ids. A lease that has ended is renewed as well, if no other subscription has taken the message
-/// since.
+/// Renews the leases of messages, except those that the subscription no longer owns, and returns
+/// the ids of the renewed ones. A lease that has ended is renewed as well, if no other subscription
+/// has taken the message since.
 pub(crate) async fn renew(
     connection: &mut SqliteConnection,
     token: &Token,

@@ -5,8 +5,7 @@ use hookbox_event::EnvironmentName;
 use sqlx::sqlite::SqliteConnection;
 
 const ENVIRONMENT: &str = "environment";
-/// The key for the compatibility of the file: the oldest schema version such that a hookbox that
-/// knows it can use the file.
+/// The key of the oldest schema version that a hookbox must know to use this file.
 const WORKS_FROM: &str = "works_from";
 const LAST_PROBE: &str = "last_probe";
 /// The key of the random mark that [`mark_birth`] writes once, and that identifies the file.

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::connect;
 
-/// The notifiers of all queues, one for each queue.
+/// One notifier for each queue, to which the subscriptions of the queue listen.
 pub(crate) struct Notifiers {
     by_queue: HashMap<String, watch::Sender<u64>>,
 }

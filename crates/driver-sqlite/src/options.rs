@@ -25,7 +25,7 @@ const WRITER_WAIT: Duration = Duration::from_secs(30);
 const LEASE: Duration = Duration::from_secs(15);
 
 /// The default interval of polls for writes of other processes. An idle subscription notices a
-/// publish of another process this late at most. A poll costs microseconds.
+/// publish of another process at the latest after this time. A poll costs microseconds.
 const POLL: Duration = Duration::from_millis(50);
 
 /// The default number of unsettled deliveries after which a message moves to the dead-letter queue.

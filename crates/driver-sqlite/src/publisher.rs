@@ -1,5 +1,5 @@
 //! The publisher: one task that writes all waiting publishes in one transaction, so that concurrent
-//! publishes share one sync of the disk. The commit is the confirm.
+//! publishes share one sync of the disk. They are confirmed when the transaction has committed.
 
 use std::io;
 use std::path::Path;

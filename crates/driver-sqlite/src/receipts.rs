@@ -131,8 +131,8 @@ pub(crate) async fn of_event(
     connection: &mut SqliteConnection,
     event: &EventId,
 ) -> sqlx::Result<Vec<ReceiptRow>> {
-    // The claims of the event are read first, because their index lists its routes, and the index
-    // of the receipts needs the route.
+    // The claims of the event are read first. Their index lists the routes of an event, and the
+    // index of the receipts is searched by event and route.
     let rows = sqlx::query(
         "SELECT r.receipt_id, r.route, r.outcome, r.key_id, r.instance, r.number, r.other_digest,
                 r.received_at, r.settled_at

@@ -51,7 +51,7 @@ impl Sqlite {
     pub fn log_bytes(&self) -> std::io::Result<u64> {
         match std::fs::metadata(beside(&self.shared.options.path, "-wal")) {
             Ok(found) => Ok(found.len()),
-            // Without a log, no process has the file open.
+            // The log is missing when no process has the file open.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(0),
             Err(error) => Err(error),
         }

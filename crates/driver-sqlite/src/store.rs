@@ -1,5 +1,5 @@
-//! The `Store` seam over SQLite. Each operation has its own file; each statement is in its table's
-//! file.
+//! The `Store` seam over SQLite. The longer operations are in files of the folder `store`, and each
+//! SQL statement is in the file of its table.
 
 mod claim;
 mod defer;

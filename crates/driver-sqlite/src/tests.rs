@@ -42,7 +42,7 @@ use crate::{Options, Sqlite, migrate};
 /// unless something is wrong.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The surroundings of one test: a folder with one SQLite file.
+/// The folder of one test, with one SQLite file.
 struct World {
     folder: PathBuf,
 }
@@ -196,7 +196,8 @@ fn batch(numbers: impl IntoIterator<Item = u64>) -> Batch {
     Batch::of(&envelopes).unwrap()
 }
 
-/// Returns the numbers of the events in a delivery.
+/// Returns the sequence numbers of the envelopes in a delivery. In these tests, they are the
+/// numbers of the events.
 fn numbers(delivery: &Delivery) -> Vec<u64> {
     decode_batch(&delivery.bytes)
         .unwrap()

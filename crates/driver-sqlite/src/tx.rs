@@ -110,8 +110,8 @@ impl Tx {
     }
 }
 
-/// Converts an error of a statement that is always right in itself. If the file has failed, the
-/// result is a fault; otherwise the handler must have broken the transaction.
+/// Converts an error of one of hookbox's own statements. If the file has failed, the result is a
+/// fault. The only other cause is a handler that has broken the transaction.
 pub(crate) fn attribute(doing: &'static str, error: sqlx::Error) -> CommitError {
     match diagnose(&error) {
         Some(_) => fault(doing)(error).into(),

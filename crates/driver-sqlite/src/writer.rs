@@ -130,8 +130,9 @@ impl Writer {
     }
 
     /// Opens a transaction that takes and settles messages. If no other process uses the file, it
-    /// also opens one after the file was displaced. This is safe, because a forwarded message is
-    /// confirmed at another broker, and a message is redelivered if its settlement is lost.
+    /// does so even after the file was displaced. This is safe, because such a file is a spool: its
+    /// messages are confirmed by another broker before they are settled here, and are redelivered
+    /// if their settlement is lost.
     pub(crate) async fn begin_for_queues(&self) -> Result<Unit, Fault> {
         let file = (!self.exclusive).then(|| Arc::clone(&self.file));
         self.unit(file, Purpose::Drain).await

@@ -64,8 +64,8 @@ pub struct DeadFilter {
 }
 
 impl DeadFilter {
-    /// Returns whether any field is set besides the state. If not, the filter matches every dead
-    /// letter in that state.
+    /// Returns whether any field is set besides the state. If not, the filter matches all dead
+    /// letters, or all in one state.
     pub fn is_narrow(&self) -> bool {
         !self.ids.is_empty()
             || self.route.is_some()

@@ -48,7 +48,8 @@ pub struct Deferral<'a> {
     /// The number of attempts made before the last replay of the event, as the claim returned it; 0
     /// without a replay. The retry policy counts only the attempts after those.
     pub attempts_before: u32,
-    /// The digest of the receipt's own body, as in [`crate::ReceiptOutcome::other_digest`].
+    /// The digest of the receipt's own body. It is set when the event is stored with another body,
+    /// and its source has `on_conflict = "duplicate"`.
     pub other_digest: Option<ContentDigest>,
     /// The reason for the deferral.
     pub reason: DeferReason,

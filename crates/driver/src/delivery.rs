@@ -28,12 +28,12 @@ pub trait Settler: Send {
     /// Acknowledges the delivery; see [`Delivery::ack`].
     async fn ack(self: Box<Self>) -> Result<(), Fault>;
 
-    /// Returns the delivery to its queue; see [`Delivery::release`].
+    /// Puts the message back into its queue; see [`Delivery::release`].
     async fn release(self: Box<Self>) -> Result<(), Fault>;
 }
 
 impl Delivery {
-    /// Creates a delivery from the parts of a driver's message.
+    /// Creates a delivery from a message that a driver has received.
     pub fn new(
         bytes: Bytes,
         redelivered: bool,

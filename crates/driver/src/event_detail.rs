@@ -31,7 +31,7 @@ pub struct EventDetail {
     /// The recorded attempts on the event: every failed one, and each successful one that followed
     /// a failure or a deferral.
     pub attempts: Vec<AttemptRow>,
-    /// The retries of the event that wait.
+    /// The waiting retries of the event.
     pub retries: Vec<RetryRow>,
 }
 
@@ -65,8 +65,8 @@ pub struct ReceiptRow {
     pub instance: InstanceId,
     /// The receipt's sequence number at its ingest process.
     pub number: u64,
-    /// The digest of the receipt's own body. It is set when only the event id decides and the event
-    /// is stored with another body.
+    /// The digest of the receipt's own body. It is set when the event is stored with another body,
+    /// and its source has `on_conflict = "duplicate"`.
     pub other_digest: Option<ContentDigest>,
     /// The moment when the receipt arrived.
     pub received_at: Timestamp,
@@ -91,7 +91,7 @@ pub struct AttemptRow {
     pub at: Timestamp,
 }
 
-/// One retry that waits.
+/// A retry of the event that waits for its time.
 #[derive(Debug, Clone, Serialize)]
 pub struct RetryRow {
     /// The route of the retry.

@@ -89,7 +89,8 @@
 //! - `a_witness_follows_what_is_reported`, `a_store_behind_its_witness_is_found`
 //! - `an_accepted_restore_begins_another_life`
 //!
-//! Architecture invariant: no runtime, no SQL driver, no AMQP client and no HTTP in this crate.
+//! Architecture invariant: this crate uses no async runtime, no SQL driver, no AMQP client and no
+//! HTTP library.
 
 mod accounts;
 mod audit;

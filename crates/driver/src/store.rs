@@ -347,7 +347,8 @@ pub struct Failure<'a> {
     pub attempt: u32,
     /// The number of attempts made before the last replay, as the claim returned it; 0 without one.
     pub attempts_before: u32,
-    /// The digest of the receipt's own body, as in [`ReceiptOutcome::other_digest`].
+    /// The digest of the receipt's own body. It is set when the event is stored with another body,
+    /// and the source has `on_conflict = "duplicate"`.
     pub other_digest: Option<ContentDigest>,
     /// The class of the failure.
     pub class: FailureClass,

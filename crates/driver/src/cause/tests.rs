@@ -117,8 +117,8 @@ fn a_cause_is_a_detail_without_what_changes() {
     }
 }
 
-/// Neighbouring details of the list differ in a word that identifies the cause. All causes must
-/// differ.
+/// Similar details that have different causes. Each differs from the others in a word that
+/// identifies its cause, so all causes must differ.
 #[test]
 fn causes_that_are_nearly_the_same_stay_apart() {
     const APART: [&str; 24] = [
