@@ -11,7 +11,8 @@ use crate::registered::HandlerFailure;
 pub(crate) enum AttemptError {
     /// The handler of one event failed.
     Handler(Box<FailedAttempt>),
-    /// The commit found that one of several handlers broke the transaction; which one is unknown.
+    /// The transaction held several events, and the proof before its commit showed that one of
+    /// their handlers had broken it. Which of the handlers it was is not known.
     Broken { why: String },
     /// A fault of a dependency, and not of an event.
     Fault(Fault),

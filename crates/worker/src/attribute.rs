@@ -18,8 +18,8 @@ pub(crate) fn is_done(outcome: &Outcome) -> bool {
     }
 }
 
-/// Attributes an error of the commit. With a single event in the transaction, the error belongs to
-/// the handler of that event.
+/// Converts an error of the commit into an [`AttemptError`]. If the transaction had a single
+/// event, the error is the failure of the handler of that event.
 pub(crate) fn attribute(
     error: CommitError,
     events: &[ClaimedEvent],
@@ -31,8 +31,8 @@ pub(crate) fn attribute(
         // Only an event whose handler ran can be deferred: an event that is given up without a run,
         // for example a conflict, cannot.
         (CommitError::Fault(fault), [only]) if ran => match fault.kind() {
-            // This fault came from a check that runs only at the commit, for example a deferred
-            // constraint.
+            // The commit itself met this fault, and no statement of the handler: the database
+            // checks some things only at the commit, for example a deferred constraint.
             kind @ (FaultKind::Contention | FaultKind::MissingRight) => {
                 let failure = HandlerFailure {
                     cause: FailureCause::Fault(kind),

@@ -14,7 +14,8 @@ use crate::counters::add;
 use crate::inner::Inner;
 use crate::pause::Pause;
 
-/// The most accept reports in flight: each ingest sends one a second, of 200 KiB at most.
+/// How many accept reports may be in flight at once. Each ingest sends one report a second, of 200
+/// KiB at most, so this also limits the memory.
 const PREFETCH: u16 = 8;
 
 /// How often receipts without an outcome are checked again. There are few of them, and only a

@@ -1,9 +1,9 @@
 //! Checks whether a body is valid: first that it is JSON, then that it matches the JSON Schema of
 //! its source.
 //!
-//! A genuine event that fails here is not refused: its signature was valid, and refusing it would
-//! lose it. It becomes a dead letter that names the path and the rule, and it can be replayed once
-//! the schema is fixed.
+//! A genuine event that fails this check is not refused: its signature was valid, and refusing it
+//! would lose it. It becomes a dead letter that names the member of the body and the violated
+//! keyword of the schema. It can be replayed once the schema is fixed.
 
 use std::collections::BTreeMap;
 
@@ -14,8 +14,9 @@ use serde_json::Value;
 
 use crate::instance::{Exact, Instance};
 
-/// The most violations that one dead letter lists. The first few show what is wrong; a body with
-/// two million bad values must not make a detail of megabytes.
+/// How many violations the detail of one dead letter lists at most. The first few show what is
+/// wrong. Without a limit, a body with two million bad values would produce a detail of several
+/// megabytes.
 const MISTAKES_MAX: usize = 5;
 
 /// The compiled JSON Schemas of one source. Each schema has the draft that its `$schema` names, or
@@ -63,8 +64,8 @@ impl Schemas {
     pub const UNKNOWN: &'static str = "unknown";
 
     /// Compiles the schemas of a source, given by event type ("application.complete"). The schema
-    /// named [`Schemas::UNKNOWN`] is for every other type. References to the network are not
-    /// followed.
+    /// named [`Schemas::UNKNOWN`] is for every other type. A `$ref` to a URL is never fetched over
+    /// the network.
     pub fn compile<'a>(
         schemas: impl IntoIterator<Item = (&'a str, &'a Value)>,
     ) -> Result<Self, CompileError> {
@@ -246,7 +247,8 @@ mod tests {
             );
             assert!(passes(&json!({ "type": "number" }), text), "{text}");
         }
-        // In draft 4 the text decides whether a number is an integer.
+        // In draft 4, `712.0` is not an integer: how the number is written decides, and not its
+        // value.
         let draft_4 = "http://json-schema.org/draft-04/schema#";
         let integer = json!({ "$schema": draft_4, "type": "integer" });
         assert!(passes(&integer, "712") && !passes(&integer, "712.0"));
@@ -337,7 +339,7 @@ mod tests {
         newest.as_object_mut().expect("an object").remove("$schema");
         assert!(
             !passes(&newest, body),
-            "without $schema it is draft 2020-12"
+            "a schema without $schema has the meaning of draft 2020-12"
         );
     }
 
@@ -360,7 +362,9 @@ mod tests {
         let inner = json!({ "properties": { "a": { "$id": "a", "$schema": other } } });
         for schema in [root, inner] {
             let refused = Schemas::compile([("a.b", &schema)]).map(drop);
-            let refused = refused.expect_err("the schema is refused").to_string();
+            let refused = refused
+                .expect_err("a schema of an unknown dialect is refused")
+                .to_string();
             assert!(
                 refused.contains("a.b.json") && refused.contains(other),
                 "{refused}"

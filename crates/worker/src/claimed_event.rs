@@ -12,8 +12,8 @@ pub(crate) struct ClaimedEvent {
     pub envelope: Envelope,
     pub attempt: u32,
     pub attempts_before: u32,
-    /// The other event, if this one is a conflict that is processed as an event of its own: the
-    /// event whose id was received with another body.
+    /// The id of the event that this one conflicts with. An event with that id was stored before,
+    /// with another body. Set only if this conflict is processed as an event of its own.
     pub conflict_with: Option<EventId>,
     /// The content digest of the receipt's own body, if the event was stored with another body.
     pub other_digest: Option<ContentDigest>,
@@ -63,8 +63,9 @@ impl ClaimSet {
             }
             Claimed::Orphaned => self.events.push(event(envelope, 1, 0, true)),
             Claimed::Redelivered => self.redelivered += 1,
-            // The id of a conflict contains the digest of its body, so another conflict under that
-            // id has the same content.
+            // `Conflict` can only repeat here: the id of a conflict contains the digest of its
+            // body, so what is stored under this id has the same content. The receipt is a
+            // duplicate.
             Claimed::Duplicate | Claimed::Conflict => {
                 self.duplicates.push((envelope, other_digest));
             }

@@ -1,5 +1,5 @@
-//! Claims envelopes for a route, and finds out which event an envelope is when its body differs
-//! from the stored one.
+//! Claims envelopes for a route. If the body of an envelope differs from the body that is stored
+//! under its event id, this module also determines which event the envelope belongs to.
 
 use hookbox_driver::{Claimed, Fault, FaultKind, Store};
 use hookbox_event::{ContentDigest, Envelope, EventId, RouteName};
@@ -12,8 +12,8 @@ pub(crate) struct Claim {
     /// The envelope, with the event id that was claimed and the body that the handler gets.
     pub envelope: Envelope,
     pub claimed: Claimed,
-    /// The other event, if this one is a conflict that is processed as an event of its own: the
-    /// event whose id was received with another body.
+    /// The id of the event that this one conflicts with. An event with that id was stored before,
+    /// with another body. Set only if this conflict is processed as an event of its own.
     pub conflict_with: Option<EventId>,
     /// The content digest of the receipt's own body. It is set only if the event was stored with
     /// another body, and the config says that the event id decides which event a receipt belongs
@@ -57,10 +57,10 @@ pub(crate) async fn claim<S: Store>(
     Ok(claims)
 }
 
-/// Returns whether the handler would run for an envelope now. To find out, it claims the event and
-/// rolls back. If another process has the event in flight, perhaps through a copy of the message,
-/// the claim waits. So a process that only waits for another one does not count a start, which
-/// could later be taken for the death of a process.
+/// Returns whether the handler would run for an envelope now. To find out, this function claims
+/// the event and rolls back. If another process has the event in flight, perhaps through a copy of
+/// the message, the claim waits for that process. So a process that only waits sets no start
+/// marker, which could later be taken for the death of a process.
 pub(crate) async fn would_run<S: Store>(
     context: &RouteContext<'_, S>,
     envelope: &Envelope,

@@ -96,7 +96,7 @@ impl<S: Store> Collector<S> {
         tokio::select! {
             biased;
             () = process.run(intake) => add(&self.inner.counters.collected, collected as u64),
-            // A message that is dropped unsettled is put back on its queue.
+            // A delivery that is dropped without having been settled is put back on its queue.
             () = self.inner.cut.cancelled() => {}
         }
     }

@@ -12,8 +12,8 @@ use crate::{Registered, Retry, SourceSchemas};
 pub struct Config<S: Store> {
     /// The routes that this worker handles.
     pub routes: Vec<Route<S>>,
-    /// Every route that has a queue, also those that other workers handle. A retry of any other
-    /// route waits until that route has a queue again.
+    /// Every route that has a queue, including the routes that other workers handle. A retry for a
+    /// route that is not in this list waits until the route has a queue again.
     pub all_routes: Vec<RouteName>,
     /// The JSON Schemas of the sources that have some.
     pub schemas: SourceSchemas,

@@ -71,8 +71,8 @@ impl<S: Store> RouteConsumer<S> {
         tasks.wait().await;
     }
 
-    /// Takes messages while the route has free places, until the shutdown (`Ok`) or until the
-    /// subscription fails.
+    /// Takes messages whenever fewer transactions of the route run than its `concurrency` allows.
+    /// Returns `Ok` at the shutdown, and the fault if the subscription fails.
     async fn take(
         &self,
         subscription: &mut dyn Subscription,
@@ -115,7 +115,8 @@ impl<S: Store> RouteConsumer<S> {
                 tokio::select! {
                     biased;
                     () = process.run(intake) => {}
-                    // A message that is dropped unsettled is put back on its queue.
+                    // A delivery that is dropped without having been settled is put back on its
+                    // queue.
                     () = inner.cut.cancelled() => {}
                 }
             });

@@ -23,7 +23,7 @@ pub struct Counters {
 /// The counters of one route. They count receipts, except where their own text says otherwise.
 #[derive(Debug, Default)]
 pub struct RouteCounters {
-    /// Handled, with effects committed.
+    /// Receipts whose handler succeeded and whose effects are committed.
     pub done: AtomicU64,
     /// Receipts of events that the route has claimed already.
     pub duplicate: AtomicU64,
@@ -31,9 +31,9 @@ pub struct RouteCounters {
     pub conflict: AtomicU64,
     /// Dead letters.
     pub dead: AtomicU64,
-    /// Failed attempts that will be tried again.
+    /// Receipts whose attempt failed and which wait for their next attempt.
     pub retrying: AtomicU64,
-    /// Deferred without an attempt; these receipts will be tried again.
+    /// Receipts whose event was deferred, which costs no attempt. They will be tried again.
     pub deferred: AtomicU64,
     /// Redelivered receipts that already had their outcome.
     pub redelivered: AtomicU64,
@@ -60,7 +60,7 @@ pub struct RouteCounters {
     pub unsubscribed: AtomicBool,
 }
 
-/// Adds to a gauge until this value is dropped.
+/// Increases a gauge, and decreases it by the same amount when this value is dropped.
 pub(crate) struct Counted<'a> {
     gauge: &'a AtomicU64,
     by: u64,

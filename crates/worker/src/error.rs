@@ -8,10 +8,10 @@ use hookbox_driver::describe;
 
 /// The error with which a handler reports that it could not handle an event.
 ///
-/// Like `anyhow::Error`, it converts from every error and does not implement `Error` itself, so `?`
-/// works everywhere. An error that `?` converts is *transient*: retried a limited number of times,
-/// visibly. The diagnosis of the driver outranks the author's class: `or_reject` on an insert
-/// during an outage does not make a dead letter.
+/// Like `anyhow::Error`, it converts from every error and does not implement `Error` itself, so
+/// `?` works everywhere. An error that `?` converts is *transient*: the event is retried a limited
+/// number of times, and each failure is recorded. The diagnosis of the driver outranks the
+/// author's class: `or_reject` on an insert during an outage does not make a dead letter.
 pub struct HandlerError {
     pub(crate) class: Class,
     cause: Box<dyn Error + Send + Sync>,
@@ -25,7 +25,8 @@ pub(crate) enum Class {
 }
 
 impl HandlerError {
-    /// Creates a failure that will never pass: the event becomes a dead letter now.
+    /// Creates a failure that no further attempt can avoid: the event becomes a dead letter at
+    /// once.
     pub fn permanent(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self {
             class: Class::Permanent,

@@ -37,7 +37,8 @@ type Members = BTreeMap<String, Instance>;
 #[error("the body has a string that is no Unicode text (a lone surrogate)")]
 pub(crate) struct LoneSurrogate;
 
-/// The marker type through which the schema checker reads an [`Instance`].
+/// The type parameter with which a validator of the `jsonschema` crate reads an [`Instance`] in
+/// place of a `serde_json::Value`.
 pub(crate) struct Exact;
 
 impl Json for Exact {

@@ -22,8 +22,9 @@ pub(crate) struct Intake {
 #[derive(Default)]
 pub(crate) struct Contents {
     pub envelopes: Vec<Envelope>,
-    /// The start markers (rows that count the starts of a handler) of the redelivered messages. An
-    /// event that was in flight when a process died is among them.
+    /// The start markers (rows that count the starts of a handler) that belong to the redelivered
+    /// envelopes. If an event was in flight when a process died, its message is redelivered, so
+    /// its start marker is in this set.
     pub redelivered: HashSet<Start>,
     pub undecodable: Vec<Undecodable>,
 }

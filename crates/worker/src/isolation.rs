@@ -24,8 +24,8 @@ use crate::pause::Stopped;
 const IDLE: Duration = Duration::from_secs(1);
 
 /// How long a process that has completed nothing must be idle before it runs an event whose
-/// isolated run has already ended with the death of a process. That event may be the only one there
-/// is.
+/// isolated run has already ended with the death of a process. It cannot wait for other work to be
+/// completed first, because there may be no other event.
 const QUIET: Duration = Duration::from_secs(5);
 
 /// The longest time that an event waits after its isolated run has ended with the death of a
@@ -86,8 +86,8 @@ impl Isolation {
 
     /// Waits until it is the turn of a suspected event, and until nothing else runs in this
     /// process. `deaths` is the number of processes that died during the event's isolated runs.
-    /// Returns `None` if that takes too long, because no other work starts in the meantime, and a
-    /// running handler may be blocked for hours.
+    /// Returns `None` if running handlers do not end within [`ISOLATE_WAIT`]. One of them may be
+    /// blocked for hours, and no other work may start during this wait.
     pub async fn isolate(
         &self,
         deaths: u32,

@@ -36,9 +36,9 @@ impl OwnMarkers {
         self.of_route(route, |own| own.get(&start).copied())
     }
 
-    /// Returns whether this process has counted the start as one in isolation. Then it must not
-    /// count the start again: the store remembers only the last process that counted, so after a
-    /// count of another process it would count this one a second time.
+    /// Returns whether this process has already counted this start as one in isolation. If so, it
+    /// must not count the start a second time. The store would do that if another process had
+    /// counted in between, because it remembers only the process that counted last.
     pub fn is_counted_alone(&self, route: &RouteName, start: Start) -> bool {
         let marker = self.get(route, start);
         marker.is_some_and(|it| it.is_certain && it.kind != StartKind::Shared)

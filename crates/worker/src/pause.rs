@@ -9,8 +9,9 @@ use hookbox_driver::{Fault, FaultKind, Rng, describe};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// The base of the wait after a fault. It is long enough for the first refused connections of a
-/// failover to pass without a storm, and short enough not to be noticed.
+/// The base of the wait after a fault. It is long enough that the first refused connections of a
+/// failover do not cause a storm of reconnects, and short enough that users do not notice the
+/// wait.
 const FIRST: Duration = Duration::from_millis(100);
 
 /// The longest wait between two checks of an unavailable dependency, and so the longest time in
@@ -21,7 +22,7 @@ const LONGEST: Duration = Duration::from_secs(5);
 /// treated like an outage.
 const CONTENTION_MAX: u32 = 5;
 
-/// The longest wait between two runs under contention.
+/// The longest wait before work that met contention is run again.
 const CONTENTION_WAIT: Duration = Duration::from_millis(25);
 
 /// A run that met contention after more than this time has waited for a lock that will not be

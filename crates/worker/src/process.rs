@@ -24,8 +24,8 @@ use crate::work::Work;
 use crate::{claims, record, start_markers};
 
 /// How long the store's counts of a suspected event's starts must stay unchanged before the event
-/// is quarantined. It is longer than the statement takes by which a living process removes the
-/// start that it has counted.
+/// is quarantined. A process that lives removes the start that it has counted, with one statement;
+/// this time is longer than that statement takes.
 const CONFIRM_AFTER: Duration = Duration::from_secs(1);
 
 /// The detail of a dead letter in this case: the handler ended its own transaction, so it must not
@@ -34,7 +34,8 @@ const ENDED: &str = "the handler ended its own transaction, and the event was ch
                      receipt before that was recorded; whether all of its effects stand is not \
                      known, so it is not run again";
 
-/// Messages that were taken from the queue at once, until they have their outcomes.
+/// Messages that were taken from the queue at the same time, and are processed until all of them
+/// have their outcomes.
 pub(crate) struct Process<'a, S: Store> {
     pub context: &'a RouteContext<'a, S>,
     pub work: Work<'a, S>,
@@ -100,7 +101,7 @@ impl<S: Store> Process<'_, S> {
                 let starts = round.iter().map(|envelope| Start::of(envelope));
                 starts.filter(|start| redelivered.contains(start)).collect()
             }
-            // No handler runs, so nothing can end the process.
+            // No handler runs for this work, so it cannot end the process.
             Work::GiveUp { .. } => Vec::new(),
         }
     }
@@ -133,7 +134,8 @@ impl<S: Store> Process<'_, S> {
         let mut pause = self.context.pause();
         loop {
             if self.context.counters.rights.missing().is_some() {
-                // While the handler lacks a right, one event at a time is tried.
+                // While the handler lacks a right, the route tries one event at a time, and no
+                // batch.
                 return Ok(false);
             }
             let run = self.begin();
@@ -149,15 +151,15 @@ impl<S: Store> Process<'_, S> {
                     | FailureCause::Panicked
                     | FailureCause::TimedOut
                     | FailureCause::BrokeTransaction => return Ok(false),
-                    // The effects of this handler stand, so its failure is recorded before it could
-                    // run again. Then the other events run by themselves: an event whose claim was
-                    // committed too is found orphaned, and one whose claim was rolled back is free
-                    // again.
+                    // The effects of this handler stand, so its failure is recorded before it
+                    // could run again. Then each of the other events runs in its own transaction:
+                    // if its claim was committed as well, it is found orphaned, and if its claim
+                    // was rolled back, it can be claimed again.
                     FailureCause::Orphaned => {
                         let claimed = failed.event.envelope.clone();
                         let is_received = |it: &&&Envelope| it.receipt == claimed.receipt;
-                        // The claim may have replaced the body by the stored one, so the envelope
-                        // is concluded as it was received.
+                        // The claim may have put the stored body into its envelope. What is
+                        // recorded is the envelope as it was received.
                         let received = events.iter().find(is_received);
                         let received = received.map_or(&claimed, |it| *it);
                         let orphaned = Err(AttemptError::Handler(failed));
@@ -291,9 +293,9 @@ impl<S: Store> Process<'_, S> {
     }
 
     /// Sets the start marker of an event that runs alone in this process, if its handler would run
-    /// now. This process counts only one start, however often it runs the handler. Otherwise two
-    /// living processes that each have a copy of the message and wait for each other would count
-    /// starts that look like deaths.
+    /// now. A process counts only one start of an event, however often it runs the handler.
+    /// Otherwise two living processes that each have a copy of the message, and wait for each
+    /// other, would count starts that look like process deaths.
     async fn mark(&self, envelope: &Envelope, is_marked: &mut bool) -> Result<(), Fault> {
         let (context, start) = (self.context, Start::of(envelope));
         *is_marked |= context

@@ -1,4 +1,5 @@
-//! Corrects the result of a handler's run by what the store proves about its transaction.
+//! Corrects the result of a handler's run. After the run the store proves whether the handler has
+//! left its transaction intact; if it has not, the handler did not succeed, whatever it returned.
 
 use std::time::Duration;
 
@@ -7,8 +8,9 @@ use hookbox_driver::{CommitError, Fault, Store};
 use crate::registered::HandlerFailure;
 use crate::settle::FailureCause;
 
-/// How long to wait for the proof after a handler was stopped, perhaps in the middle of a statement
-/// that still runs. Without a proof, the run counts as the failure that stopped it.
+/// How long to wait for the store's proof about the transaction after a handler was stopped,
+/// perhaps in the middle of a statement that still runs. If there is no proof by then, the run
+/// ends with the failure for which it was stopped.
 const AFTER_INTERRUPTION: Duration = Duration::from_secs(1);
 
 /// Corrects the result of a run. A handler that ended its transaction must never run again, whether
@@ -38,7 +40,8 @@ fn correct(
     match (proved, ran) {
         (Err(CommitError::EndedByHandler { why }), ran) => Ok(Err(ended(&why, ran.err()))),
         (Ok(()), ran) => Ok(ran),
-        // The handler has failed already, and nothing of its transaction will be committed.
+        // The handler has failed already, and its transaction will be rolled back. So it does not
+        // matter that the transaction is broken or could not be checked.
         (Err(CommitError::BrokenByHandler { .. } | CommitError::Fault(_)), Err(failed)) => {
             Ok(Err(failed))
         }

@@ -93,8 +93,8 @@ pub(crate) async fn deferral<S: Store>(
     Ok(deferred)
 }
 
-/// Returns for how long in total the event may be deferred; `None` means without limit. A missing
-/// right is also counted here, and pauses the route if several events lack one.
+/// Returns for how long in total the event may be deferred, or `None` if there is no limit. For a
+/// missing right, this also counts the denied event, and pauses the route after several of them.
 fn age_max<S: Store>(
     context: &RouteContext<'_, S>,
     failed: &FailedAttempt,

@@ -62,8 +62,8 @@ impl<S: Store, H: Handler<S>> DynHandler<S> for Typed<H> {
     }
 }
 
-/// The error for a body that does not fit the handler's payload. It names the place, and never the
-/// value.
+/// The error for a body that does not fit the handler's payload. It names the line and the column,
+/// and never the value.
 #[derive(Debug, thiserror::Error)]
 #[error("the body does not fit the handler: {category} (line {line}, column {column})")]
 struct DoesNotFit {
@@ -76,7 +76,8 @@ struct DoesNotFit {
 #[derive(Debug, Clone)]
 pub(crate) struct HandlerFailure {
     pub cause: FailureCause,
-    /// The error text for the store, where bodies are kept too. It is never logged.
+    /// The error text, as it is stored with the event. It is never logged, because it may quote
+    /// the body.
     pub error: String,
     /// Whether the handler was stopped in the middle of its work, so that its connection must be
     /// closed.

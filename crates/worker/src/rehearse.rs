@@ -10,10 +10,10 @@ use crate::attempt::event_of;
 use crate::registered::{self, Registered};
 use crate::settle::FailureCause;
 
-/// How long a rehearsed handler may take.
+/// The time limit of a handler in a rehearsal, which is one run whose effects are rolled back.
 const TIME_LIMIT: Duration = Duration::from_secs(30);
 
-/// The result of a rehearsal.
+/// The result of a rehearsal, which is one run of a handler whose effects are rolled back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Rehearsal {
     /// The handler succeeded. Nothing of what it wrote was kept.

@@ -3,12 +3,12 @@
 
 use std::time::Duration;
 
-/// The most attempts that a policy may have. At the longest delay of a week they take two years: a
-/// route that needs more has a queue that never empties, and needs no retry policy.
+/// The highest number of attempts that a policy may have. With the longest delay, a week, that
+/// many attempts take two years. A route that needs more has a permanent problem, which no retry
+/// policy solves.
 const ATTEMPTS_MAX: u32 = 100;
 
-/// The longest delay that a policy may have: a week. If something takes longer, a person should
-/// look into it.
+/// The longest delay that a policy may have: a week. A problem that lasts longer needs a person.
 const DELAY_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// A retry policy. A value of this type is always valid.
@@ -90,7 +90,8 @@ impl Retry {
         Duration::from_secs_f64(varied).min(self.max)
     }
 
-    /// Returns the delay that a handler asked for, limited to what the policy allows.
+    /// Returns the delay that a handler requested, limited to the policy's longest delay, and
+    /// raised to its first delay or to one second, whichever is shorter.
     pub(crate) fn clamp(&self, wish: Duration) -> Duration {
         wish.clamp(self.first.min(Duration::from_secs(1)), self.max)
     }
@@ -114,7 +115,7 @@ mod tests {
         assert_eq!(
             retry.delay(20, 1.0),
             3600 * SECOND,
-            "the jitter never exceeds the longest delay"
+            "the delay with its jitter stays within the longest delay"
         );
         assert_eq!(retry.clamp(100_000 * SECOND), 3600 * SECOND);
     }

@@ -1,10 +1,10 @@
 //! Detects whether a route's handler lacks rights or objects in the database, for every event or
 //! only for a single one.
 //!
-//! An event whose handler is denied something is deferred without an attempt. If several distinct
-//! events are denied in a row and no handler succeeds in between, the deployment is at fault: the
-//! route is paused, reports what is missing, and tries one event at a time, at growing intervals,
-//! until one succeeds.
+//! If the database denies something to the handler of an event, the event is deferred, which costs
+//! no attempt. If several distinct events are denied in a row and no handler succeeds in between,
+//! the cause is the deployment and not an event. Then the route is paused, reports what is
+//! missing, and tries one event at a time, at growing intervals, until one succeeds.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -17,14 +17,15 @@ use tokio_util::sync::CancellationToken;
 
 use crate::pause::Stopped;
 
-/// How many distinct events must be denied in a row before the route is paused. One or two events
-/// may be special.
+/// How many distinct events must be denied in a row before the route is paused. With fewer events,
+/// the cause may be special to these events.
 const EVENTS: usize = 3;
 
-/// The first wait between two tries while the route is paused.
+/// The wait before the first try while the route is paused. It doubles with each further try.
 const FIRST: Duration = Duration::from_secs(1);
 
-/// The longest wait between two tries, and so the longest time in which a grant is not noticed.
+/// The longest wait between two tries while the route is paused. After a missing right was
+/// granted, this is the longest time until the route notices.
 const LONGEST: Duration = Duration::from_secs(30);
 
 /// How long a single event may be denied while others succeed. After that, each denial is a failed
@@ -46,13 +47,14 @@ struct State {
     tries: u32,
     /// The missing right or object while the route is paused.
     missing: Option<String>,
-    /// Whether the route is known to work: a handler has succeeded in this process, and the route
-    /// has not been paused since.
+    /// Whether the database rights of the route are known to suffice: a handler has succeeded in
+    /// this process, and the route has not been paused since.
     works: bool,
 }
 
 impl Rights {
-    /// Records that a handler was denied something. Returns whether that pauses the route now.
+    /// Records that the database denied something to a handler. Returns whether this denial pauses
+    /// the route.
     pub fn deny(&self, event: EventId, remedy: Option<&str>) -> bool {
         let mut state = self.state();
         if state.missing.is_some() {
@@ -138,21 +140,24 @@ mod tests {
         for _ in 0..9 {
             assert!(
                 !rights.deny(event(1), None),
-                "denials of a single event pause nothing"
+                "denials of a single event do not pause the route"
             );
         }
         assert!(!rights.deny(event(2), None));
-        assert!(!rights.succeed(), "it was not paused");
+        assert!(
+            !rights.succeed(),
+            "the route was not paused, so the success ends no pause"
+        );
         assert!(
             !rights.deny(event(3), None),
-            "a success starts the count over"
+            "after a success, the count of denied events starts over"
         );
         assert!(!rights.deny(event(2), None));
         assert_eq!(rights.missing(), None);
         assert!(rights.deny(event(1), Some("GRANT it")));
         assert_eq!(rights.missing().as_deref(), Some("GRANT it"));
-        assert!(!rights.deny(event(4), None), "it is paused already");
-        assert!(rights.succeed(), "that ends it");
+        assert!(!rights.deny(event(4), None), "the route is paused already");
+        assert!(rights.succeed(), "a success ends the pause of the route");
         assert_eq!(rights.missing(), None);
     }
 
@@ -162,14 +167,18 @@ mod tests {
         assert_eq!(
             rights.age_max(),
             None,
-            "without a success the deferral has no limit"
+            "a deferral has no limit before a handler has succeeded"
         );
         rights.succeed();
         assert_eq!(rights.age_max(), Some(AGE_MAX));
         for number in 0..3 {
             rights.deny(event(number), None);
         }
-        assert_eq!(rights.age_max(), None, "a paused route has no limit");
+        assert_eq!(
+            rights.age_max(),
+            None,
+            "a deferral has no limit while the route is paused"
+        );
     }
 
     #[tokio::test(start_paused = true)]
@@ -186,7 +195,10 @@ mod tests {
             assert!(matches!(probe, Ok(Some(_))));
             waits.push(began.elapsed().as_secs());
             let other = tokio::time::timeout(LONGEST * 2, rights.admit(&shutdown)).await;
-            assert!(other.is_err(), "another event is tried at the same time");
+            assert!(
+                other.is_err(),
+                "two events are tried at the same time on a paused route"
+            );
             rights.deny(event(9), None);
         }
         assert_eq!(waits, [1, 2, 4, 8, 16, 30, 30]);

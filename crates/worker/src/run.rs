@@ -16,14 +16,14 @@ use crate::route_context::RouteContext;
 use crate::settle::{FailureCause, Settlement, settle};
 use crate::work::Work;
 
-/// How long an available store may take to answer: it answers in milliseconds. A store that takes
-/// longer was unavailable when the request was sent.
+/// How long an available store may take to answer a check. It normally answers within
+/// milliseconds, so a store that takes longer than this counts as unavailable.
 const PING_MAX: Duration = Duration::from_millis(500);
 
 /// The operation that is named in the fault when a handler's statement failed.
 const STATEMENT: &str = "run a handler's statement";
 
-/// What is left to do with an event after a run.
+/// What is left to do with an event after its transaction has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Conclusion {
     /// Nothing is left to do: the event has its outcome.
@@ -87,8 +87,9 @@ impl<'a, S: Store> Run<'a, S> {
         if cause == FailureCause::TimedOut && self.was_store_unavailable().await {
             let doing = "hear from the store within the handler's time limit";
             let fault = Fault::plain(FaultKind::Unavailable, doing);
-            // This fault is not counted as a fault of the store. Otherwise two handlers that hang
-            // would each see a store fault during its run, and would be excused for ever.
+            // This fault is not counted as a fault of the store. If it were, two handlers that
+            // hang would each see the other's fault during their run, and neither would ever be
+            // charged with an attempt.
             self.context.wait_uncounted(pause, &fault).await?;
             return Ok(Conclusion::RunAgain);
         }
@@ -138,7 +139,7 @@ impl<'a, S: Store> Run<'a, S> {
         match record::failure(self.context, failed, class, then).await? {
             Recorded::Recorded => Ok(Conclusion::Settled),
             // The event has changed since it was claimed; for example, another body of it was
-            // committed. A new claim shows what this receipt is now.
+            // committed. So this receipt is claimed again, and the new claim decides what it is.
             Recorded::Superseded => Ok(match then {
                 Then::Dead {
                     reason: DeadReason::Orphaned,

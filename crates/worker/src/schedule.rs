@@ -80,8 +80,8 @@ impl<S: Store> Scheduler<S> {
 struct Publisher<'a> {
     broker: &'a dyn Broker,
     routes: &'a [RouteName],
-    /// Whether the last publish failed. It limits the log: a broker that takes nothing fails every
-    /// publish, each second.
+    /// Whether the last publish failed. Only the first failure in a row is logged as a warning,
+    /// because a broker that accepts nothing fails every publish, once a second.
     is_failing: AtomicBool,
 }
 

@@ -20,7 +20,8 @@ impl SourceSchemas {
     /// Replaces all schemas. An event that is being checked is checked to its end against the
     /// schemas with which the check started.
     pub fn replace(&self, schemas: HashMap<SourceName, Arc<Schemas>>) {
-        // A writer that panicked has replaced either all of the schemas or none.
+        // A writer that panicked has replaced either all of the schemas or none, so a poisoned
+        // lock is safe.
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = schemas;
     }
 

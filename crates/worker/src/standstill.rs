@@ -1,8 +1,9 @@
 //! Detects a route at a standstill: something is in flight, and nothing is settled.
 //!
-//! A lock that another session holds on hookbox's own tables, a lost answer and a handler that
-//! waits for ever look the same from outside: nothing happens, and nothing fails. So a standstill
-//! is measured by its effect.
+//! A standstill can have many causes: another session holds a lock on hookbox's own tables, an
+//! answer was lost, or a handler waits for ever. From outside they look the same: nothing is
+//! settled, and no error is reported. So a standstill is detected by its effect, and not by its
+//! cause.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -16,10 +17,11 @@ use crate::Route;
 use crate::counters::RouteCounters;
 use crate::inner::Inner;
 
-/// How often to check. A standstill must be visible within ten seconds.
+/// How often to check. With [`STANDSTILL`], a standstill is visible within ten seconds.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
 
-/// After how long without any settled event a route counts as standing still.
+/// How long a route may settle nothing, while something is in flight, before it counts as standing
+/// still.
 const STANDSTILL: Duration = Duration::from_secs(8);
 
 /// The task that checks all routes of a worker.
@@ -101,8 +103,8 @@ fn check<S: Store>(route: &Route<S>, counters: &RouteCounters, seen: &mut Seen, 
     }
 }
 
-/// Returns whether the time without a settled event is a standstill. While a handler runs, only a
-/// time beyond its time limit counts.
+/// Returns whether a route that has settled nothing for the time `stands` is at a standstill.
+/// While a handler runs, it may use its whole time limit first.
 fn is_stalled(stands: Duration, is_running: bool, time_limit: Duration) -> bool {
     let allowed = if is_running {
         time_limit.saturating_add(STANDSTILL)

@@ -1,9 +1,9 @@
 //! Start markers: count in the store how often a handler was started on a redelivered event.
 //!
 //! A handler that aborts, overflows its stack or exhausts the memory ends the process, which then
-//! cannot record a failure. So the start of a handler is counted in the store before it runs, only
-//! for redelivered events. The count is cleared once the process has survived the attempt. An event
-//! with a count was in flight when a process died.
+//! cannot record a failure. So before a handler runs on a redelivered event, its start is counted
+//! in the store. The count is cleared once the process has survived the attempt. An event that
+//! still has a count was in flight when a process died.
 
 use hookbox_driver::{Fault, Start, StartCounts, StartKind, Store, describe};
 
@@ -42,17 +42,16 @@ pub(crate) async fn set<S: Store>(
     context.until_done(start).await
 }
 
-/// Counts the start of a handler that runs in isolation. A fault of the store is returned to the
-/// caller, and the call is not repeated until it succeeds, because no other handler of the process
-/// may run in the meantime.
+/// Counts the start of a handler that runs in isolation. A fault of the store is returned at once
+/// and not retried here, because no other handler of the process may run in the meantime.
 pub(crate) async fn set_isolated<S: Store>(
     context: &RouteContext<'_, S>,
     start: Start,
 ) -> Result<(), Fault> {
     let (inner, route) = (context.inner, context.route);
     let kind = match inner.own_markers.get(route, start).map(|own| own.kind) {
-        // The store may have counted this start already although its answer was lost. So the start
-        // keeps the kind with which it was counted.
+        // The store may have counted this start already, although its answer was lost. So the
+        // start is counted with the same kind as before.
         Some(kind @ (StartKind::Isolated | StartKind::Unproven)) => kind,
         None | Some(StartKind::Shared) if inner.counters.has_completed() => StartKind::Isolated,
         None | Some(StartKind::Shared) => StartKind::Unproven,
@@ -63,10 +62,10 @@ pub(crate) async fn set_isolated<S: Store>(
     Ok(())
 }
 
-/// Removes the counted start of an isolated handler that has to run again later. Until that run the
-/// handler cannot end a process, so another process that receives the event must not take the count
-/// for the death of a process. The removal is tried only once, because no other handler of the
-/// process may run in the meantime.
+/// Removes the counted start of an isolated handler that has to run again later. Until that next
+/// run, the handler cannot end a process. So another process that receives the event must not take
+/// the count for the death of a process. The removal is tried only once, because no other handler
+/// of the process may run in the meantime.
 pub(crate) async fn retract<S: Store>(context: &RouteContext<'_, S>, start: Start) {
     let (inner, route) = (context.inner, context.route);
     let Some(counted) = inner.own_markers.get(route, start) else {
@@ -75,8 +74,8 @@ pub(crate) async fn retract<S: Store>(context: &RouteContext<'_, S>, start: Star
     let retracted = inner.store.retract_start(route, &inner.id, counted, start);
     match retracted.await {
         Ok(()) => inner.own_markers.remove(route, &[start]),
-        // This process keeps its record of the marker, so the next run of the handler is not
-        // counted again.
+        // This process still records that it has counted the start, so the next run of the handler
+        // is not counted a second time.
         Err(fault) => tracing::info!(
             route = %route,
             error = describe(&fault),

@@ -1,30 +1,31 @@
 //! Decides which events are suspected of ending the process that runs their handler, and how they
 //! are run.
 //!
-//! An event that was in flight when a process died still has a start marker, and is suspected. A
-//! suspected event runs alone in its process, so that another death can only be its own; an
-//! innocent event is cleared by its first isolated run.
+//! An event that was in flight when a process died still has a start marker, and is suspected of
+//! having ended that process. A suspected event runs alone in its process: if that process dies
+//! too, no other event can be the cause. An event that did not cause the death is cleared by its
+//! first isolated run.
 //!
-//! A process may also die of another cause while an innocent event runs alone. So a death during an
-//! isolated run counts fully only in a process that had completed other events before;
-//! [`ALONE_MAX`] such deaths are enough. An event with such a death runs after all events without
-//! one ([`crate::isolation`]), and an event that is the only one there is has more tries
-//! ([`UNPROVEN_MAX`]). An event that reaches its limit is quarantined: it becomes a dead letter,
-//! and its handler does not run.
+//! A process may also die of another cause while such an event runs alone. So a death during an
+//! isolated run counts fully only if the process had completed other events before; [`ALONE_MAX`]
+//! such deaths are enough. An event with such a death runs after all events without one
+//! ([`crate::isolation`]). If there is no other event, the process cannot complete one before, and
+//! more deaths are required ([`UNPROVEN_MAX`]). An event that reaches its limit is quarantined: it
+//! becomes a dead letter, and its handler does not run.
 
 use std::collections::HashMap;
 
 use hookbox_driver::{Start, StartCounts};
 use hookbox_event::{Envelope, RouteName};
 
-/// How many deaths of processes during isolated runs of an event are enough to quarantine it, in
-/// processes that had completed another event before. Five processes have died by then: one at the
-/// first delivery, which is not counted, one while the handler ran beside others, and three while
-/// only this handler ran.
+/// How many deaths of processes during isolated runs of an event are enough to quarantine it, if
+/// each of these processes had completed another event before. Five processes have died by then:
+/// one at the first delivery, which is not counted, one while the handler ran beside others, and
+/// three while only this handler ran.
 const ALONE_MAX: u32 = 3;
 
-/// How many deaths of processes during isolated runs of an event are enough to quarantine it,
-/// whatever else the processes did. A crash loop ends here.
+/// How many deaths of processes during isolated runs of an event are enough to quarantine it, even
+/// if these processes had completed no other event. This limit ends a crash loop.
 const UNPROVEN_MAX: u32 = 10;
 
 /// The detail of an event that is quarantined after deaths in processes that had completed other
@@ -39,7 +40,7 @@ const UNPROVEN: &str = "the process ended while this handler ran alone, ten time
                         completed another event before each of them, so that the handler is the \
                         likely cause and not the certain one";
 
-/// How the events of a round are to be run.
+/// How the events of one group are to be run.
 pub(crate) struct Plan<'e> {
     /// Events that run beside whatever else runs in the process.
     pub shared: Vec<&'e Envelope>,
@@ -57,7 +58,8 @@ pub(crate) struct Suspect<'e> {
     pub measure: Measure,
 }
 
-/// What to do with a suspected event, if its handler would run at all.
+/// What to do with a suspected event. It applies only if the event's handler would run at all, and
+/// not to a duplicate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Measure {
     /// Run its handler alone in the process.
@@ -97,7 +99,7 @@ impl<'e> Plan<'e> {
     }
 }
 
-/// Returns what follows from these counts.
+/// Returns what to do with a suspected event that has these start counts.
 fn measure(counts: StartCounts) -> Measure {
     if counts.isolated >= ALONE_MAX {
         Measure::Quarantine(PROVEN)

@@ -2,10 +2,10 @@
 //! store has come, so that a store that is restored to an older state, or a broker that is
 //! replaced, is noticed (docs/ACCOUNTING.md).
 //!
-//! A contradiction between store and broker does not stop the worker: what is accepted now is as
-//! safe as ever and is processed as usual. But no witness is published while they contradict each
-//! other: the witnesses at the broker are all that is left of what the store has lost, and newer
-//! ones would push them out.
+//! A contradiction between store and broker does not stop the worker, because newly accepted
+//! events are not at risk and are processed as usual. But no witness is published while they
+//! contradict each other: the witnesses at the broker are the only remaining record of what the
+//! store has lost, and newer ones would push them out.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -17,16 +17,17 @@ use tokio_util::sync::CancellationToken;
 
 use crate::inner::Inner;
 
-/// How often the witness is compared. It limits how much a restored store may lack without being
-/// noticed.
+/// How often the store is compared with the newest witness message at the broker, and a new one is
+/// published. What the store committed after its last witness can be lost in a restore unnoticed,
+/// so this interval limits how much that is.
 const EVERY: Duration = Duration::from_secs(2);
 
 /// How long the last comparison of store and broker may take after the worker has drained.
 const LAST_ROUND_MAX: Duration = Duration::from_secs(2);
 
-/// How many comparisons in a row must find the same problem before it is logged. The problem is
-/// that the broker holds too few witness messages, or a fault. Another reader may have taken the
-/// messages for a moment, and an outage is logged elsewhere.
+/// How many comparisons in a row must find the same problem before it is logged. This applies to
+/// two problems that may be momentary: the broker holds too few witness messages, because another
+/// reader may have taken them for a moment; or a fault, because an outage is logged elsewhere.
 const ROUNDS_TO_BELIEVE: u32 = 3;
 
 /// The task that compares the store with its broker and publishes new witnesses.
@@ -35,15 +36,16 @@ pub(crate) struct WitnessKeeper<S: Store> {
     pub log: WitnessLog,
 }
 
-/// How many readings within one comparison must agree that the broker holds no witness messages, or
-/// only too old ones. Another reader may have taken them for some milliseconds. Without this, a
-/// store that was restored to a state before its first witness would publish a new one.
+/// A comparison reads the witness messages this many times before it believes that the broker
+/// holds none, or only too old ones, because another reader may have taken them for some
+/// milliseconds. With a single reading, a store that was restored to a state before its first
+/// witness would publish a new one.
 const READINGS: u32 = 4;
 
 /// The pause between two readings.
 const READING_PAUSE: Duration = Duration::from_millis(150);
 
-/// What was logged last, so that each state is logged once.
+/// The state that was logged last, so that each state is logged only once.
 #[derive(Default)]
 pub(crate) struct WitnessLog {
     logged: Option<&'static str>,
@@ -77,7 +79,7 @@ pub(crate) async fn last_round<S: Store>(inner: &Inner<S>) {
         biased;
         () = inner.cut.cancelled() => {}
         // If this comparison does not finish in time, another worker or the next start of this one
-        // publishes the witness.
+        // publishes the newest witness.
         _ = tokio::time::timeout(LAST_ROUND_MAX, round(inner)) => {}
     }
 }

@@ -18,5 +18,5 @@ impl<S: Store> Clone for Work<'_, S> {
     }
 }
 
-// A derived `Copy` would require the store to be `Copy`, although only a reference to it is held.
+// `derive(Copy)` would require that the store is `Copy`, but `Work` only holds a reference to it.
 impl<S: Store> Copy for Work<'_, S> {}

@@ -58,10 +58,11 @@ impl<S: Store> Worker<S> {
         self.inner.cut.clone()
     }
 
-    /// Clears the start markers that this worker has set and not cleared. A worker that ends in
-    /// order has survived them. Call it after [`Worker::run`]; it tries until the store has cleared
-    /// them, and the caller limits how long. A marker that stays counts as a death; a single one
-    /// only makes its event run in isolation.
+    /// Clears the start markers that this worker has set and not cleared. A worker that shuts down
+    /// in an orderly way has survived these starts of handlers. Call this after [`Worker::run`].
+    /// It retries until the store has cleared the markers, and the caller limits how long that may
+    /// take. A marker that stays counts as a process death; a single one only makes its event run
+    /// in isolation.
     pub async fn clear_start_markers(&self) {
         let inner = &self.inner;
         for (route, starts) in inner.own_markers.all() {
@@ -76,9 +77,9 @@ impl<S: Store> Worker<S> {
     /// to their outcomes, puts the other messages back, and returns. The caller limits how long
     /// that may take. It returns before `shutdown` only when a part of the worker panicked.
     ///
-    /// Each transaction runs in its own task, so cancelling this future stops no transaction
-    /// half-way. Only [`cut`](Self::cut) does, and a transaction that it drops ends with its
-    /// connection (H8).
+    /// Each transaction runs in its own task, so dropping this future stops no transaction
+    /// half-way. Only the token of [`cut`](Self::cut) does: the worker then drops its
+    /// transactions, and the server rolls each of them back when its connection is closed (H8).
     pub async fn run(&self, shutdown: CancellationToken) {
         let mut tasks = JoinSet::new();
         let stop = shutdown.child_token();

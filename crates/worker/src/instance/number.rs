@@ -13,8 +13,9 @@ const FRACTIONS_BELOW: f64 = 4_503_599_627_370_496.0;
 #[derive(Debug, PartialEq)]
 pub(crate) struct Number {
     text: String,
-    /// The number itself, if it is whole and fits into 64 bits. Otherwise the nearest float; for a
-    /// number with a fraction it is the nearest float with a fraction, if there is one.
+    /// The number itself, if it is whole and fits into 64 bits. Otherwise this is the nearest
+    /// float, and for a number with a fraction the nearest float that also has a fraction, if
+    /// there is one.
     nearest: serde_json::Number,
     is_whole: bool,
     /// Whether the number is larger than every float.
@@ -70,15 +71,17 @@ impl Number {
     }
 }
 
-/// Returns the nearest float. For a number with a fraction it is a float with a fraction, as far as
-/// floats have one: otherwise `multipleOf`, `const` and the bounds would treat the number as whole.
+/// Returns the nearest float. For a number with a fraction, it returns the nearest float that also
+/// has a fraction, if there is one. With a whole float, `multipleOf`, `const` and the bounds would
+/// treat the number as whole.
 fn nearest_float(text: &str, decimal: Option<&Decimal>) -> f64 {
     let float: f64 = text.parse().unwrap_or_default();
     let Some(decimal) = decimal else { return float };
     if decimal.is_whole() || float.fract() != 0.0 || float.abs() >= FRACTIONS_BELOW {
         return float;
     }
-    // The magnitude is below that of any i128, and the float is a whole number.
+    // The float was rounded to a whole number, so it is moved by one step to the side on which the
+    // number is. The magnitude is below 2^52 here, so the integer part always fits into an i128.
     let before = decimal.integer_part().unwrap_or_default().unsigned_abs();
     let rounded_up = (before as f64) < float.abs();
     if rounded_up == float.is_sign_negative() {
@@ -113,7 +116,8 @@ impl JsonNumber for &Number {
         self.is_whole
     }
 
-    /// In draft 4 the text decides whether a number is an integer.
+    /// Draft 4 asks this: how the number is written decides whether it is an integer, so `1.0` is
+    /// not.
     fn is_written_as_integer(&self) -> bool {
         !self.text.contains(['.', 'e', 'E'])
     }
