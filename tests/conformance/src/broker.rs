@@ -25,7 +25,8 @@ use tokio::time::{Instant, timeout};
 use crate::harness::{BrokerHarness, eventually, one, two};
 use crate::{envelope, of_number};
 
-/// The longest wait for a delivery that must come. It is longer than a lease of the SQLite driver.
+/// The longest wait for a message that the broker must deliver. It is longer than a lease of the
+/// SQLite driver, so that a message of an ended process is redelivered within it.
 const PATIENCE: Duration = Duration::from_secs(40);
 
 /// How long a case waits before it concludes that no message is delivered.
@@ -50,13 +51,13 @@ async fn subscribe<B: Broker>(broker: &B, prefetch: u16) -> Box<dyn Subscription
 async fn next(subscription: &mut dyn Subscription) -> Delivery {
     let next = timeout(PATIENCE, subscription.next())
         .await
-        .expect("a delivery arrives in time");
+        .expect("a message is delivered within PATIENCE");
     next.expect("a delivery")
 }
 
 async fn quiet(subscription: &mut dyn Subscription) {
     let next = timeout(QUIET, subscription.next()).await;
-    assert!(next.is_err(), "no delivery should come: {next:?}");
+    assert!(next.is_err(), "expected no delivery: {next:?}");
 }
 
 fn envelopes(delivery: &Delivery) -> Vec<Envelope> {
@@ -77,7 +78,7 @@ async fn ready<B: Broker>(broker: &B) {
     .await;
 }
 
-/// Publishes again and again until the broker accepts the message, as an ingest with retries does.
+/// Repeats the publish until the broker accepts the message, as an ingest with retries does.
 async fn publish_until_taken<B: Broker>(broker: &B, number: usize) {
     let try_once = async || {
         let batch = batch(&[of_number(number)]);
@@ -169,13 +170,13 @@ pub async fn a_rejected_publish_is_never_reported_as_accepted<H: BrokerHarness>(
         let (number, bad, ok) = done.expect("no panic");
         assert!(
             !(bad && ok),
-            "message {number} had no queue and was accepted"
+            "message {number} was accepted although it had no queue"
         );
         if ok {
             accepted.push(of_number(number).receipt);
         }
     }
-    // Every accepted message is in the queue.
+    // Each message that was reported as accepted must be in the queue.
     let mut subscription = subscribe(&*broker, 500).await;
     let mut missing: std::collections::HashSet<_> = accepted.into_iter().collect();
     while !missing.is_empty() {
@@ -199,7 +200,7 @@ pub async fn publish_without_a_broker_fails_within_its_deadline<H: BrokerHarness
     // a deadline the publish would wait for ever.
     assert!(
         began.elapsed() < Duration::from_secs(10),
-        "the publish failed after {:?}",
+        "the publish must fail at its confirm deadline, but failed only after {:?}",
         began.elapsed()
     );
     world.restore().await;
@@ -249,9 +250,11 @@ pub async fn depths_count_what_waits<H: BrokerHarness>(world: &H) {
         )
     };
     let wanted = (Some(0), Some(3), Some(0), Some(0));
-    eventually("the depths are as expected", ready, |depths| {
-        *depths == wanted
-    })
+    eventually(
+        "the depths of all queues have the expected values",
+        ready,
+        |depths| *depths == wanted,
+    )
     .await;
     broker.close().await;
 }

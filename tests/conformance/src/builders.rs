@@ -5,7 +5,8 @@ use hookbox_event::{
     ContentDigest, Envelope, EventId, InstanceId, ReceiptId, Scalar, SourceName, Timestamp, Topic,
 };
 
-/// Builds the first receipt of the event with this name.
+/// Builds the first receipt of the event with this name. A receipt is one accepted request that
+/// reported the event.
 pub fn envelope(event: &str) -> Envelope {
     with_receipt(event, 1)
 }

@@ -1,5 +1,5 @@
-//! What a driver provides so that the conformance tests can test it: a fresh world, and ways to
-//! break it. A world is one broker or one store with its data.
+//! What a driver provides so that the conformance cases can test it: a new world for each case,
+//! and ways to cause faults. A world is one broker or one store with its data.
 
 use std::error::Error;
 use std::fmt::Debug;
@@ -43,7 +43,8 @@ pub trait BrokerHarness: Send + Sync + Sized {
     /// Reverts everything that this harness has broken.
     async fn restore(&self);
 
-    /// Removes the world, and checks that nothing is left of it.
+    /// Deletes the world, which is the broker with its queues, and checks that nothing is left of
+    /// it.
     async fn finish(self);
 }
 
@@ -82,18 +83,19 @@ pub trait StoreHarness: Send + Sync + Sized {
     /// savepoint.
     async fn undo_to_savepoint(connection: &mut <Self::Store as Store>::Connection, key: &str);
 
-    /// Changes the session (as a faulty handler may) so that hookbox's own statements would no
-    /// longer do their work.
+    /// Changes the session, as a faulty handler may. Without a check, hookbox's own statements
+    /// would then have no effect or another one.
     async fn change_session(connection: &mut <Self::Store as Store>::Connection);
 
-    /// Leaves something in the session that a commit does not remove.
+    /// Leaves an object in the session that a commit does not remove, for example a temporary
+    /// table.
     async fn leave_behind(connection: &mut <Self::Store as Store>::Connection);
 
-    /// Returns whether the session still has what `leave_behind` left.
+    /// Returns whether the session still has the object that `leave_behind` left.
     async fn finds_left_behind(connection: &mut <Self::Store as Store>::Connection) -> bool;
 
-    /// Makes the store unavailable until `restore`, in the middle of a handler's statement. Returns
-    /// the error of that statement.
+    /// Makes the store unavailable while a statement of a handler runs, and returns the error of
+    /// that statement. The store stays unavailable until `restore`.
     async fn lose(&self, connection: &mut <Self::Store as Store>::Connection) -> Failed;
 
     /// Runs a handler's statement that breaks a constraint, and returns its error.
@@ -118,7 +120,7 @@ pub(crate) fn two() -> RouteName {
     "two".parse().expect("a valid name")
 }
 
-/// The longest wait for a condition. Only a failing test waits as long.
+/// The longest wait for a condition. Only a test that is about to fail waits for so long.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Polls until the value satisfies the condition, and returns the value. Fails with the last value

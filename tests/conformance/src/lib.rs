@@ -5,7 +5,8 @@
 //! `postgres::a_rollback_frees_the_claim`. Each case has a fresh world (a broker or a store with
 //! its data), and checks at its end that it leaves nothing behind.
 //!
-//! Architecture invariant: this crate knows no driver. The tests of a driver bring its harness.
+//! Architecture invariant: this crate depends on no driver. Each driver's tests implement the
+//! harness traits and pass their harness to the macros.
 
 #![allow(
     missing_docs,

@@ -85,12 +85,12 @@ pub(crate) async fn done<S: Store>(store: &S, envelope: &Envelope) {
     let attempt = match claim(store, &mut tx, envelope).await {
         Claimed::Fresh => 1,
         Claimed::Granted { attempt, .. } => attempt,
-        other => panic!("the claim lets no handler run: {other:?}"),
+        other => panic!("expected a claim that lets the handler run, got: {other:?}"),
     };
     finish(store, tx, envelope, Outcome::Done { attempt }).await;
 }
 
-/// Records a failed attempt.
+/// Records that an attempt failed, with what follows from the failure.
 pub(crate) async fn fail<S: Store>(
     store: &S,
     envelope: &Envelope,

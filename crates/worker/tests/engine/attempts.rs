@@ -88,7 +88,8 @@ async fn a_handler_is_stopped_at_its_time_limit() {
     let _running = world.start();
     within("it is done", || world.is_done(1)).await;
     assert_eq!(failures(&world), [(1, FailureClass::TimedOut)]);
-    // The time limit is 10 s, and the first delay is 1 s.
+    // The first run ends at its time limit of 10 s, and the first delay of the retry policy is 1
+    // s.
     assert_eq!(delays(&world, 1), [11]);
 }
 
@@ -145,7 +146,7 @@ async fn a_failure_is_recorded_once_through_an_outage() {
     assert_eq!(
         world.script.runs().len(),
         2,
-        "the handler does not run for the record"
+        "the handler ran again while its failure was waiting to be recorded"
     );
 }
 
@@ -182,8 +183,8 @@ async fn a_failure_that_is_superseded_is_no_outcome() {
     assert!(failures(&world).is_empty());
 }
 
-/// After a ROLLBACK by the handler the claim is free, and another route stores another body in the
-/// meantime.
+/// The handler sends a ROLLBACK, which frees the claim. Before the worker can record that, another
+/// route stores another body of the event.
 #[tokio::test(start_paused = true)]
 async fn a_handler_that_has_ended_its_transaction_is_not_run_again_for_another_body() {
     let mut world = World::new();
@@ -206,14 +207,19 @@ async fn a_handler_that_has_ended_its_transaction_is_not_run_again_for_another_b
         }]);
     }
     within("it is acknowledged", || world.is_settled()).await;
-    assert_eq!(world.script.runs().len(), 1, "it may have had its effects");
+    assert_eq!(
+        world.script.runs().len(),
+        1,
+        "the handler ran again although the effects of its first run may stand"
+    );
     let own_id = EventId::of_conflict(&id(1), &envelope(1).digest);
     let (reason, detail) = world.dead(own_id).unwrap();
     assert_eq!(reason, DeadReason::Orphaned);
     assert!(detail.contains("another receipt"), "{detail}");
 }
 
-/// Another process records the orphan first; then the receipt of another body is settled.
+/// Another process records the event as orphaned first. Then this batch settles a receipt with
+/// another body of the same event.
 #[tokio::test(start_paused = true)]
 async fn a_batch_keeps_what_a_receipt_of_another_body_said() {
     let mut world = World::new();

@@ -52,7 +52,7 @@ async fn one_failure_costs_its_neighbours_nothing() {
     assert_eq!(
         attempts(1),
         [1, 1],
-        "it runs in the batch that is rolled back, and then by itself"
+        "event 1 runs in the batch, which is rolled back, and then in its own transaction"
     );
     assert_eq!(attempts(2), [1, 1, 2]);
     assert_eq!(attempts(3), [1]);
@@ -79,7 +79,7 @@ async fn a_receipt_that_has_its_outcome_changes_nothing() {
     within("it is done", || world.is_settled()).await;
     world.put_each([1]);
     let redelivered = || running.route().redelivered.load(Ordering::Relaxed) == 1;
-    within("the copy is acknowledged", || {
+    within("the second copy of the message is acknowledged", || {
         redelivered() && world.is_settled()
     })
     .await;
@@ -147,7 +147,10 @@ async fn another_body_under_a_known_id_is_a_dead_letter_without_a_run() {
         ..receipt(1, 2)
     };
     world.put(std::slice::from_ref(&other));
-    within("it has its outcome", || world.outcome(&other).is_some()).await;
+    within("the receipt with another body has its outcome", || {
+        world.outcome(&other).is_some()
+    })
+    .await;
     assert_eq!(world.outcome(&other), Some("conflict"));
     let own_id = EventId::of_conflict(&id(1), &digest);
     assert_eq!(world.dead(own_id).unwrap().0, DeadReason::Conflict);
@@ -165,7 +168,8 @@ async fn where_the_id_decides_the_stored_body_runs() {
         ..receipt(1, which)
     };
     let (first, second) = (with_body(1, "{\"a\":1}"), with_body(2, "{\"b\":2}"));
-    // The first body was received for other routes only.
+    // This route has not claimed the event: the receipt with the first body was for other routes
+    // only.
     let stored = std::slice::from_ref(&first);
     world.tables.state().rows.keep_events(stored);
     world.put(std::slice::from_ref(&second));

@@ -78,7 +78,7 @@ async fn a_worker_that_ends_in_order_clears_its_start_markers() {
     let has_markers = || !world.tables.state().rows.starts.is_empty();
     assert!(
         has_markers(),
-        "the event is redelivered, so its start is counted"
+        "expected a start marker, because the event was redelivered"
     );
     let worker = Arc::clone(&running.worker);
     worker.cut().cancel();
@@ -94,7 +94,10 @@ async fn a_suspect_that_had_no_turn_before_the_end_stays_one() {
     redeliver(&world, 9, 2, 1);
     let running = world.start();
     let suspects = || running.route().suspects.load(Ordering::Relaxed);
-    within("the suspect waits for its turn", || suspects() == 1).await;
+    within("the suspected event waits for its isolated run", || {
+        suspects() == 1
+    })
+    .await;
     let worker = Arc::clone(&running.worker);
     running.drain().await;
     worker.clear_start_markers().await;
@@ -117,7 +120,11 @@ async fn a_broken_subscription_is_renewed() {
     world.queues.lose_connections();
     world.put_each([2]);
     let is_unsubscribed = || running.route().unsubscribed.load(Ordering::Relaxed);
-    within("the lost subscription is shown", is_unsubscribed).await;
+    within(
+        "the counters show that the route has no subscription",
+        is_unsubscribed,
+    )
+    .await;
     world.queues.state().is_unavailable = false;
     within("the next event is done", || world.is_done(2)).await;
     assert!(!is_unsubscribed());

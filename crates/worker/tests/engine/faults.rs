@@ -43,7 +43,7 @@ async fn a_commit_that_fails_is_waited_out() {
     assert_eq!(
         steps,
         ["commit 2"],
-        "the message is not redelivered during the outage"
+        "the message must not be released during the outage"
     );
 }
 
@@ -65,8 +65,8 @@ async fn a_route_is_shown_as_paused_while_the_store_is_unavailable() {
 #[tokio::test(start_paused = true)]
 async fn contention_that_lasts_takes_a_batch_apart() {
     let world = World::new();
-    // The batch meets contention six times. The seventh time, the first event meets it in a
-    // transaction of its own.
+    // The batch is tried six times and meets contention each time. Then each event runs in its own
+    // transaction, and the first event meets the seventh contention there.
     world.tables.fail("claim", [CONTENTION; 7]);
     world.put(&[envelope(1), envelope(2), envelope(3)]);
     let _running = world.start();
@@ -76,7 +76,7 @@ async fn contention_that_lasts_takes_a_batch_apart() {
     assert_eq!(
         order,
         [id(2), id(3), id(1)],
-        "the event that has to wait runs after the others"
+        "the event that met contention must run after the other two"
     );
     assert_no_attempt(&world, 1);
 }

@@ -1,5 +1,5 @@
-//! Tests events that were in flight when a process died: each runs in isolation and does not block
-//! the others.
+//! Tests events that were in flight when a process died: each of them runs in isolation, and other
+//! events are not blocked by that.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -18,7 +18,7 @@ fn has_no_markers(world: &World) -> bool {
     world.tables.state().rows.starts.is_empty()
 }
 
-/// Returns how often the store has counted an isolated start of an event.
+/// Returns how often the store has counted a start of an event's handler in isolation.
 fn deaths_alone(world: &World, number: u8) -> u32 {
     let state = world.tables.state();
     let start = Start::of(&envelope(number));
@@ -41,7 +41,8 @@ pub fn redeliver(world: &World, number: u8, all: u32, isolated: u32) {
     world.queues.put(Queue::Route(route()), bytes, true);
 }
 
-/// Counts an isolated start of an event by another process that then dies.
+/// Records what another process would leave behind that dies during an isolated run of the event:
+/// one more start in isolation.
 fn die_elsewhere(world: &World, number: u8) {
     let start = Start::of(&envelope(number));
     let by = InstanceId::from_bytes([number; 16]);
@@ -67,7 +68,7 @@ async fn one_death_isolates_nothing() {
     assert_eq!(
         world.journal.only(&["commit"]),
         ["commit 3"],
-        "the events share one transaction again"
+        "the redelivered events must share one transaction"
     );
     within("the start markers are cleared", || has_no_markers(&world)).await;
 }
@@ -140,9 +141,12 @@ async fn a_suspect_without_an_outcome_leaves_the_others_their_time() {
     redeliver(&world, 9, 1, 0);
     let _running = world.start();
     let runs = || world.script.runs_of(id(9)).len();
-    within("the suspect has run twice", || runs() >= 2).await;
+    within("the suspected event has run twice", || runs() >= 2).await;
     world.put_each(1..=3);
-    within("the others are done", || world.are_done(1..=3)).await;
+    within("the events that are not suspected are done", || {
+        world.are_done(1..=3)
+    })
+    .await;
     world.script.always(id(9), Act::Succeed);
     within("it is done", || world.is_done(9)).await;
     let runs = world.script.runs();
@@ -158,7 +162,7 @@ async fn a_suspect_that_has_its_outcome_is_acknowledged_without_a_run() {
     within("it is done", || world.is_settled()).await;
     redeliver(&world, 1, 2, 1);
     let redelivered = || running.route().redelivered.load(Ordering::Relaxed) == 1;
-    within("the copy is acknowledged", || {
+    within("the second copy of the message is acknowledged", || {
         redelivered() && world.is_settled()
     })
     .await;
@@ -196,27 +200,27 @@ async fn a_worker_takes_its_own_start_for_no_death() {
     assert_eq!(
         deaths_alone(&world, 9),
         2,
-        "one death, and this worker's own start"
+        "expected the one process death, and the start that this worker has counted"
     );
 
-    // The worker loses its connection; another process receives the message and dies while running
-    // it.
+    // The worker loses its connection to the broker. Another process receives the message and dies
+    // during its isolated run; then the message is redelivered to this worker.
     die_elsewhere(&world, 9);
     world.queues.lose_connections();
     let until = runs() + 4;
-    within("both copies of the message have run", || {
+    within("the handler has run for both copies of the message", || {
         suspects(&running) == 2 && runs() >= until
     })
     .await;
     assert_eq!(
         world.dead(id(9)),
         None,
-        "the event has ended only two processes"
+        "two process deaths in isolation are too few for a quarantine"
     );
     assert_eq!(
         deaths_alone(&world, 9),
         3,
-        "a process counts a start only once"
+        "expected three starts: a worker counts its own start only once"
     );
     world.script.always(id(9), Act::Succeed);
     within("it is done", || world.is_done(9) && has_no_markers(&world)).await;
@@ -224,7 +228,9 @@ async fn a_worker_takes_its_own_start_for_no_death() {
     assert_eq!(world.effects(9), 1);
 }
 
-/// Between two runs of the handler the event cannot end a process, whichever process has it then.
+/// The handler of an event that waits for its next run cannot end a process. So its start is not
+/// counted during that wait, and a second worker with the same message must not take it for a
+/// process death.
 #[tokio::test(start_paused = true)]
 async fn a_start_is_taken_back_until_the_next_try() {
     let world = World::new();
@@ -239,7 +245,7 @@ async fn a_start_is_taken_back_until_the_next_try() {
     assert_eq!(
         deaths_alone(&world, 9),
         2,
-        "no process has died since the first death"
+        "expected the two starts from before this process, and none of its own"
     );
 
     // The first worker waits for its next run, and another worker receives the message.
@@ -250,7 +256,7 @@ async fn a_start_is_taken_back_until_the_next_try() {
     assert_eq!(
         world.dead(id(9)),
         None,
-        "the event has ended only two processes"
+        "two process deaths in isolation are too few for a quarantine"
     );
     world.script.always(id(9), Act::Succeed);
     within("it is done", || world.is_done(9) && has_no_markers(&world)).await;
@@ -258,7 +264,8 @@ async fn a_start_is_taken_back_until_the_next_try() {
     assert_eq!(world.effects(9), 1);
 }
 
-/// A quarantine is final, so the counts that it is based on are read twice.
+/// A quarantine is final. So the worker reads the start counts a second time before it, and does
+/// not quarantine the event if a count has been removed in between.
 #[tokio::test(start_paused = true)]
 async fn a_death_that_is_taken_back_quarantines_nothing() {
     let world = World::new();
@@ -271,7 +278,10 @@ async fn a_death_that_is_taken_back_quarantines_nothing() {
         state.rows.start(&route(), by, counted_alone, &[start]);
     }
     let _running = world.start();
-    within("the counts are read", || world.tables.calls("starts") >= 1).await;
+    within("the worker has read the start counts once", || {
+        world.tables.calls("starts") >= 1
+    })
+    .await;
     {
         let mut state = world.tables.state();
         let counted = CountedStart {
@@ -285,8 +295,9 @@ async fn a_death_that_is_taken_back_quarantines_nothing() {
     within("it is acknowledged", || world.is_settled()).await;
 }
 
-/// If it is uncertain whether a start was counted with one kind, it is neither counted again nor
-/// removed with another kind.
+/// The worker does not know whether its start was counted, because the store's answer was lost. It
+/// then neither counts this start with another kind (`Isolated` or `Unproven`), nor removes one of
+/// another kind.
 #[tokio::test(start_paused = true)]
 async fn a_start_whose_count_is_uncertain_keeps_its_kind() {
     let world = World::new();

@@ -1,5 +1,5 @@
-//! Records what store and broker did in one common order, for example whether a commit came before
-//! an ack.
+//! Records the operations of the memory store and of the memory broker in one list, in the order
+//! in which they happened. A test can then check, for example, that a commit came before an ack.
 
 use std::sync::Mutex;
 
@@ -11,7 +11,8 @@ impl Journal {
         self.0.lock().unwrap().push(what.into());
     }
 
-    /// Returns the entries that start with one of these words, in order.
+    /// Returns the entries that start with one of these words, in the order in which they were
+    /// recorded.
     pub fn only(&self, words: &[&str]) -> Vec<String> {
         let entries = self.0.lock().unwrap();
         let wanted = |entry: &&String| words.iter().any(|word| entry.starts_with(word));

@@ -22,7 +22,8 @@ use crate::memory_process::MemoryProcess;
 /// end.
 const REDELIVERY: Duration = Duration::from_millis(10);
 
-/// How often a message of a route is put back before the broker gives it up.
+/// How many times a message of a route may be put back before the broker moves it to the
+/// dead-letter queue.
 const DELIVERY_LIMIT: u32 = 50;
 
 #[derive(Debug, Clone, Default)]
@@ -228,7 +229,8 @@ impl Subscription for Taking {
             }
             match self.next_ready() {
                 Some(ready_at) => {
-                    // The queue is checked again when it changes or when a message becomes ready.
+                    // Waits until the queue changes or the next message that was put back becomes
+                    // ready. Then the loop checks the queue again.
                     let _elapsed = timeout_at(ready_at, changed).await;
                 }
                 None => changed.await,

@@ -29,7 +29,8 @@ impl MemoryProcess {
         self.dead.is_cancelled()
     }
 
-    /// Performs one step of a driver. In a dead process it never returns.
+    /// Yields once, as each operation of a driver does. If the process is dead, this never
+    /// returns.
     pub async fn step(&self) {
         tokio::task::yield_now().await;
         if self.is_dead() {

@@ -34,8 +34,8 @@ pub struct State {
     /// The faults that the next calls of an operation return, in order.
     pub faults: BTreeMap<&'static str, VecDeque<FaultKind>>,
     calls: BTreeMap<&'static str, u64>,
-    /// The claims that open transactions hold: each with the number of its transaction and of its
-    /// process.
+    /// The claims that open transactions hold. Each value is the number of the transaction and the
+    /// number of its process.
     locks: BTreeMap<On, (u64, u64)>,
     transactions: u64,
 }

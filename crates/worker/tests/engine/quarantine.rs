@@ -14,7 +14,10 @@ async fn three_deaths_alone_in_processes_that_work_are_proof() {
     let mut processes = 0_u8;
     while world.dead(id(99)).is_none() {
         processes += 1;
-        assert!(processes < 20, "the event is never quarantined");
+        assert!(
+            processes < 20,
+            "event 99 was not quarantined after 19 processes"
+        );
         world.put_each([processes]);
         let running = world.start();
         let is_over = || running.process.is_dead() || world.dead(id(99)).is_some();
@@ -23,8 +26,8 @@ async fn three_deaths_alone_in_processes_that_work_are_proof() {
             within("it is settled", || world.is_settled()).await;
         }
     }
-    // Five runs: one at the first delivery, whose start is not counted, one beside other events,
-    // and three in isolation.
+    // The handler of event 99 has run five times: at the first delivery, whose start is not
+    // counted; once beside other events; and three times in isolation.
     assert_eq!(world.script.runs_of(id(99)).len(), 5);
     assert_eq!(processes, 6);
     let (reason, detail) = world.dead(id(99)).unwrap();
@@ -74,7 +77,7 @@ async fn what_has_its_outcome_is_not_quarantined() {
     within("it is done", || world.is_settled()).await;
     redeliver(&world, 9, 5, 3);
     let has_no_markers = || world.tables.state().rows.starts.is_empty();
-    within("the copy is acknowledged", || {
+    within("the second copy of the message is acknowledged", || {
         has_no_markers() && world.is_settled()
     })
     .await;

@@ -32,11 +32,11 @@ pub enum Act {
     Hang,
     /// Hangs, and makes the store unavailable from then on.
     HangInOutage,
-    /// Returns an error of the store, classified as permanent.
+    /// Returns an error of the store that the handler wrongly classifies as permanent.
     Store(FaultKind),
     /// Continues after a failed statement.
     BreakTransaction,
-    /// Commits the transaction itself.
+    /// Commits the transaction itself, which a handler must not do.
     EndTransaction,
     /// Ends its process.
     Kill,
@@ -132,7 +132,8 @@ impl Script {
 /// The handler of one process.
 pub struct Scripted<const TRUSTED: bool>(pub Arc<MemoryProcess>);
 
-/// Ends a run when it is dropped, so that a cancelled run ends too.
+/// Marks a run of the handler. The run ends when this value is dropped, so that a cancelled run
+/// ends too.
 struct Running<'a>(&'a MemoryProcess, EventId);
 
 impl Drop for Running<'_> {

@@ -24,7 +24,8 @@ use crate::memory_process::MemoryProcess;
 use crate::memory_store::{MemoryStore, On, Tables};
 use crate::script::{Script, Scripted};
 
-/// The longest wait for a condition, measured on the paused clock.
+/// The longest wait for a condition. It is measured on tokio's paused clock, so it takes no real
+/// time.
 const PATIENCE: Duration = Duration::from_secs(6 * 60 * 60);
 
 /// How long one run of the handler may take.
@@ -68,7 +69,7 @@ impl World {
         }
     }
 
-    /// Starts the next process.
+    /// Starts another process with a worker on the same store and broker.
     pub fn start(&self) -> Running {
         let number = self.processes.fetch_add(1, Ordering::Relaxed) + 1;
         let process = Arc::new(MemoryProcess {
@@ -139,8 +140,8 @@ impl World {
         }
     }
 
-    /// Starts a new process whenever the one before has died, until the condition holds. The last
-    /// process is still running.
+    /// Starts a process, and another one whenever the last one has died, until the condition
+    /// holds. Returns the process that is running then.
     pub async fn restart_until(&self, what: &str, holds: impl Fn() -> bool) -> Running {
         loop {
             let running = self.start();

@@ -52,7 +52,7 @@ pub async fn settling_over_a_severed_connection_is_a_fault<H: BrokerHarness>(wor
         timeout(PATIENCE, first.ack()).await.expect("no hang"),
         timeout(PATIENCE, second.release()).await.expect("no hang"),
     ] {
-        let fault = settled.expect_err("there was no connection to settle over");
+        let fault = settled.expect_err("settling must fail, because the connection is lost");
         assert_ne!(fault.kind(), FaultKind::Internal, "{fault:?}");
     }
     timeout(PATIENCE, subscription.close())

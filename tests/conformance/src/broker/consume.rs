@@ -59,7 +59,7 @@ pub async fn unsettled_is_redelivered_after_a_lost_connection<H: BrokerHarness>(
         world.restore().await;
         world.open().await
     };
-    // The first process has ended without settling the message.
+    // Dropping all of them ends the first process as a crash would: the message is not settled.
     drop((in_flight, subscription, broker));
     let mut subscription = subscribe(&*other, 10).await;
     let again = next(&mut *subscription).await;
@@ -85,7 +85,10 @@ pub async fn settling_after_a_lost_connection_is_a_fault_not_a_panic<H: BrokerHa
         timeout(PATIENCE, first.ack()).await.expect("no hang"),
         timeout(PATIENCE, second.release()).await.expect("no hang"),
     ] {
-        assert!(settled.is_err(), "there was no connection to settle over");
+        assert!(
+            settled.is_err(),
+            "settling must fail, because the connection is closed"
+        );
     }
     let broker = world.open().await;
     let mut subscription = subscribe(&*broker, 10).await;
@@ -147,8 +150,7 @@ pub async fn acks_in_any_order_settle_their_own_message<H: BrokerHarness>(world:
     for _ in 0..40 {
         hand.push(next(&mut *subscription).await);
     }
-    // The messages are acknowledged neither from first to last nor from last to first, and ten of
-    // them are left unsettled.
+    // The messages are acknowledged in a mixed order, and ten of them are left unsettled.
     let mut tasks = tokio::task::JoinSet::new();
     let mut kept = Vec::new();
     while !hand.is_empty() {
@@ -180,7 +182,7 @@ pub async fn acks_in_any_order_settle_their_own_message<H: BrokerHarness>(world:
     again.sort();
     assert_eq!(
         again, expected,
-        "exactly the unacknowledged messages are redelivered"
+        "expected the redelivery of exactly the messages that were not acknowledged"
     );
     quiet(&mut *subscription).await;
     subscription.close().await;

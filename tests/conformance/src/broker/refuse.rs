@@ -8,12 +8,12 @@ use super::{batch, envelopes, next, publish_until_taken, subscribe};
 use crate::harness::{BrokerHarness, one, two};
 use crate::of_number;
 
-/// The number of concurrent publishes. It is so large that publishers which wrongly share a channel
-/// (H1) get each other's confirms.
+/// The number of concurrent publishes. With so many, publishers that wrongly share a channel (H1)
+/// would receive each other's confirms, and this case would fail.
 const PUBLISHES: usize = 4_000;
 
-/// The least number of publishes that must be accepted, and also the least number that must be
-/// rejected, even on a busy machine. With fewer of them the case would show nothing.
+/// How many publishes must be accepted, and how many must be rejected, for the case to prove
+/// anything. Even a busy machine reaches these numbers.
 const SHOWN_MIN: usize = 200;
 
 /// Checks that a publish to no route at all is an error, because the message is unroutable. A
@@ -22,13 +22,13 @@ const SHOWN_MIN: usize = 200;
 pub async fn publishing_to_no_route_is_an_error<H: BrokerHarness>(world: &H) {
     let broker = world.open().await;
     let answer = broker.publish(&[], &batch(&[of_number(1)])).await;
-    let error = answer.expect_err("it went nowhere");
+    let error = answer.expect_err("a publish to no route is an error");
     assert_eq!(error.kind, PublishErrorKind::Unroutable);
     let nowhere = "nowhere".parse().expect("a name");
     let answer = broker
         .publish(&[one(), nowhere], &batch(&[of_number(1)]))
         .await;
-    let error = answer.expect_err("one of the two routes does not exist");
+    let error = answer.expect_err("a publish is an error if one of its two routes does not exist");
     assert_eq!(error.kind, PublishErrorKind::Unroutable);
     publish_until_taken(&*broker, 2).await;
     broker.close().await;
@@ -53,11 +53,11 @@ pub async fn a_refusing_queue_is_never_reported_as_accepted<H: BrokerHarness>(wo
     for (number, answer) in of(1) {
         assert!(
             answer.is_err(),
-            "message {number} was accepted by a queue that refuses"
+            "message {number} was accepted by a queue that rejects every message"
         );
     }
-    // Some publishes may have timed out instead of being rejected. Without enough rejections the
-    // case shows nothing.
+    // On a busy machine some publishes may time out instead of being rejected. If too few are
+    // rejected, the case proves nothing.
     let refusals = of(1).filter(|(_, it)| *it == Err(refused)).count();
     assert!(
         refusals >= SHOWN_MIN,
@@ -71,13 +71,16 @@ pub async fn a_refusing_queue_is_never_reported_as_accepted<H: BrokerHarness>(wo
         let mistaken = of(0).find(|(_, it)| *it == Err(refused));
         assert_eq!(
             mistaken, None,
-            "a queue that accepts everything refused a publish"
+            "a publish was rejected by the queue that accepts every message"
         );
     }
     let both = broker
         .publish(&[one(), two()], &batch(&[of_number(PUBLISHES)]))
         .await;
-    assert!(both.is_err(), "one of the two queues refuses the message");
+    assert!(
+        both.is_err(),
+        "the publish must fail, because one of its two queues rejects the message"
+    );
     world.restore().await;
     publish_until_taken(&*broker, PUBLISHES + 1).await;
     let mut missing: HashSet<_> = answers

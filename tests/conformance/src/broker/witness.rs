@@ -1,5 +1,6 @@
-//! The promises of a broker for witness messages. With these a store records at the broker what it
-//! knows, so that a restore of either shows. The broker keeps them, and reading does not remove
+//! The promises of a broker for witness messages. In such a message, a store records at the broker
+//! which reports and outcomes it has. If the store or the broker is later restored from a backup,
+//! the two contradict each other. The broker keeps these messages, and reading does not remove
 //! them.
 
 use hookbox_driver::{Broker, WITNESSES_KEPT, newest_witness};
@@ -44,7 +45,11 @@ pub async fn the_witness_is_read_and_stays<H: BrokerHarness>(world: &H) {
         }
     }
     let found = broker.witnesses().await.expect("read");
-    assert_eq!(newest_witness(&found), Some(&witness(2)), "as it was");
+    assert_eq!(
+        newest_witness(&found),
+        Some(&witness(2)),
+        "the newest witness is read back unchanged"
+    );
     broker.close().await;
     other.close().await;
     let broker = world.open().await;
@@ -88,9 +93,11 @@ pub async fn the_newest_witness_outlives_its_readers<H: BrokerHarness>(world: &H
     }
     let kept: Vec<u64> = (41 - u64::from(WITNESSES_KEPT)..=40).collect();
     let read = async || sequences(&*other).await;
-    eventually("only the newest witnesses are kept", read, |found| {
-        *found == kept
-    })
+    eventually(
+        "exactly the WITNESSES_KEPT newest witnesses are kept",
+        read,
+        |found| *found == kept,
+    )
     .await;
     broker.close().await;
     other.close().await;

@@ -29,7 +29,8 @@ fn receipts(first: u64, routes: &[RouteName], receipts: &[ReceiptId]) -> Accepte
     }
 }
 
-/// An age that no receipt reaches in a test.
+/// An age that no receipt reaches during a test, used as the time after which a receipt is
+/// overdue.
 const LONG: Duration = Duration::from_secs(3_600);
 
 async fn read(store: &impl Ledger) -> Accounts {
@@ -51,7 +52,8 @@ pub async fn an_account_counts_once<H: StoreHarness>(world: &H) {
     store.account(&first).await.expect("again");
     let second = account(4, 4, false, vec![receipts(4, &[one()], &[of(3)])]);
     let (a, b) = tokio::join!(store.account(&second), other.account(&second));
-    a.or(b).expect("one of the two writes succeeds");
+    a.or(b)
+        .expect("one of two concurrent writes of the same report succeeds");
     store.account(&second).await.expect("again");
     store
         .account(&account(5, 4, true, vec![]))
@@ -66,8 +68,8 @@ pub async fn an_account_counts_once<H: StoreHarness>(world: &H) {
     Store::close(&*other).await;
 }
 
-/// Checks that a reported receipt is listed as open as long as it has no outcome. The outcome may
-/// be written before the report or after it.
+/// Checks that a receipt in an accept report is listed as open while it has no outcome. It is not
+/// listed once it has one, whether the outcome was written before the report or after it.
 pub async fn reported_receipts_without_an_outcome_are_listed<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let (before, after, lost) = (
@@ -152,17 +154,18 @@ pub async fn what_waits_on_one_route_hides_nothing_of_another<H: StoreHarness>(w
     assert_eq!(
         open,
         [of(1), of(3)],
-        "the oldest receipt of each route is listed"
+        "expected the oldest open receipt of each route"
     );
     Store::close(&*store).await;
 }
 
-/// Checks when a receipt without an outcome counts as passed, that is, as probably lost. A later
-/// receipt must have an outcome, and must have had it for as long as the first one is overdue.
-/// Until then the first one may only be waiting in a long queue.
+/// Checks when a receipt without an outcome counts as passed, which means that it is probably
+/// lost. This is so if a later receipt has had its outcome for longer than the time after which a
+/// receipt is overdue. Before that, the receipt without an outcome may only be waiting in a long
+/// queue.
 pub async fn a_receipt_is_passed_by_later_ones<H: StoreHarness>(world: &H) {
     let store = world.open().await;
-    // The receipt ids are ordered: the first one is the older receipt.
+    // The receipts are named by age: receipt ids are ordered, and `first` has the lower one.
     let (first, second) = (with_receipt("first", 1), with_receipt("second", 2));
     let report = account(1, 1, false, vec![receipts(1, &[one()], &[first.receipt])]);
     store.account(&report).await.expect("written");
@@ -173,11 +176,15 @@ pub async fn a_receipt_is_passed_by_later_ones<H: StoreHarness>(world: &H) {
     assert_eq!(
         passed(Duration::ZERO).await,
         [false],
-        "no later receipt has an outcome"
+        "a receipt is not passed while no later receipt has an outcome"
     );
     done(&*store, &second).await;
     assert_eq!(passed(Duration::ZERO).await, [true]);
-    assert_eq!(passed(LONG).await, [false], "the receipt is not overdue");
+    assert_eq!(
+        passed(LONG).await,
+        [false],
+        "a receipt that is not overdue is not passed"
+    );
     done(&*store, &first).await;
     assert_eq!(passed(Duration::ZERO).await, [false; 0]);
     Store::close(&*store).await;
@@ -208,7 +215,7 @@ pub async fn an_ingest_with_unreported_receipts_is_listed<H: StoreHarness>(world
     assert_eq!(
         store.unvouched(10, LONG).await.expect("read"),
         [],
-        "the ingest was seen recently"
+        "an ingest that was seen recently is not listed"
     );
     let mut report = account(1, 2, false, vec![]);
     report.instance = instance;
@@ -242,9 +249,13 @@ pub async fn what_is_lost_is_written_off_once<H: StoreHarness>(world: &H) {
     assert_eq!(
         write().await,
         2,
-        "one receipt and one range are written off"
+        "expected two write-offs: one receipt and one range of sequence numbers"
     );
-    assert_eq!(write().await, 0, "nothing is left to write off");
+    assert_eq!(
+        write().await,
+        0,
+        "a second write-off of the same items changes nothing"
+    );
     let after = read(&*store).await;
     assert_eq!((after.open_count(), after.gaps.len()), (0, 0));
     assert_eq!(after.written_off, [(one(), 1)]);

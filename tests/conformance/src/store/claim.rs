@@ -6,7 +6,8 @@ use super::{claim, done, finish, probe};
 use crate::harness::{StoreHarness, one, two};
 use crate::{another_body, envelope, of_number, with_receipt};
 
-/// The number of races between two claims of one event. The two drivers together run a thousand.
+/// The number of races between two claims of one event. With two drivers, one run of the suite has
+/// a thousand.
 const RACES: u32 = 500;
 
 pub async fn the_first_claim_is_fresh<H: StoreHarness>(world: &H) {
@@ -25,7 +26,7 @@ pub async fn the_second_is_a_duplicate<H: StoreHarness>(world: &H) {
     assert_eq!(
         probe(&*store, &second).await,
         Claimed::Redelivered,
-        "the outcome of the second receipt is written"
+        "the second receipt must have its outcome already"
     );
     Store::close(&*store).await;
 }
@@ -73,7 +74,8 @@ pub async fn of_two_concurrent_claims_one_is_fresh<H: StoreHarness>(world: &H) {
         let run = async |store: &H::Store, receipt: u8| {
             let envelope = with_receipt(&event, receipt);
             let mut fresh = 0;
-            // Contention is an error after which the whole transaction must be run again, at once.
+            // Contention is a fault that the caller resolves by running the whole transaction
+            // again at once.
             let claimed = loop {
                 let mut tx = match store.begin().await {
                     Ok(tx) => tx,
@@ -105,7 +107,11 @@ pub async fn of_two_concurrent_claims_one_is_fresh<H: StoreHarness>(world: &H) {
             fresh
         };
         let (a, b) = tokio::join!(run(&left, 1), run(&right, 2));
-        assert_eq!(a + b, 1, "exactly one claim is fresh");
+        assert_eq!(
+            a + b,
+            1,
+            "exactly one of the two claims is the first of the event"
+        );
     }
     assert_eq!(world.effects("raced").await, u64::from(RACES));
     assert_eq!(left.imbalances(10).await.expect("read"), []);
@@ -113,8 +119,8 @@ pub async fn of_two_concurrent_claims_one_is_fresh<H: StoreHarness>(world: &H) {
     Store::close(&*right).await;
 }
 
-/// Checks that two batches with the same events in opposite orders do not deadlock, since the store
-/// sorts claims by key.
+/// Checks that two batches with the same events in opposite orders do not deadlock, because the
+/// store takes the claims of a batch in the order of their keys.
 pub async fn opposite_orders_do_not_deadlock<H: StoreHarness>(world: &H) {
     let (left, right) = (world.open().await, world.open().await);
     let run = async |store: &H::Store, reversed: bool| {

@@ -1,4 +1,5 @@
-//! The promises of a store for counts: every command that shows a count shows the same number.
+//! The promises of a store for counts. Several commands show how many dead letters wait for a
+//! decision; all of them must show the same number.
 
 use hookbox_driver::{DeadFilter, DeadReason, DeadState, Ledger, Outcome, Recorded, Store, Then};
 use hookbox_event::{EventId, ReceiptId};
@@ -7,12 +8,12 @@ use super::{DEAD, LATER, claim, done, fail, finish};
 use crate::harness::StoreHarness;
 use crate::{another_body, envelope, of_number, with_receipt};
 
-/// The number of generated histories of dead letters. Each has `STEPS` steps.
+/// The number of random histories of dead letters that are tested. Each history has `STEPS` steps.
 const HISTORIES: u64 = 4;
 const STEPS: usize = 24;
 
-/// Returns the next step of a generated history, as a random number. The generator (`xorshift64`)
-/// gives the same steps in every run.
+/// Returns the next step of a random history, as a number below eight. The generator
+/// (`xorshift64`) has a fixed seed, so every run has the same steps.
 fn step(seed: &mut u64) -> usize {
     *seed ^= *seed << 13;
     *seed ^= *seed >> 7;
@@ -50,7 +51,10 @@ pub async fn dead_letters_have_one_count<H: StoreHarness>(world: &H) {
             all_agree(&*store).await;
         }
     }
-    assert!(conflicts > 0, "no history has a conflict");
+    assert!(
+        conflicts > 0,
+        "expected a conflict in at least one of the histories"
+    );
     assert_eq!(store.imbalances(10).await.expect("read"), []);
     Store::close(&*store).await;
 }
@@ -71,7 +75,7 @@ enum Change {
     Restore,
 }
 
-/// Discards two of the oldest dead letters, or restores one.
+/// Discards two of the oldest dead letters, or restores one discarded dead letter.
 async fn change(store: &impl Ledger, change: Change) {
     let all = DeadFilter::default();
     let changed = match change {

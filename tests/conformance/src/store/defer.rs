@@ -16,7 +16,7 @@ use crate::{another_body, envelope, with_receipt};
 /// A wait longer than any test.
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// A deferral: the attempt at which an event is deferred, and for how long.
+/// The parameters of one deferral of an event.
 struct PutOff {
     attempt: u32,
     reason: DeferReason,
@@ -66,8 +66,8 @@ async fn shown<S: Ledger>(store: &S, envelope: &Envelope) -> EventDetail {
     event.expect("it is there")
 }
 
-/// Checks that a deferred event counts no attempt, that its receipt has an outcome, and that a
-/// later claim is granted the same attempt.
+/// Checks that a deferral costs no attempt: the receipt has an outcome, and the later claim is
+/// granted the attempt number that was deferred.
 pub async fn a_deferred_event_waits_for_the_same_attempt<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     assert_eq!(SOON.on(&*store, &envelope("a")).await, Deferred::Recorded);
@@ -79,7 +79,8 @@ pub async fn a_deferred_event_waits_for_the_same_attempt<H: StoreHarness>(world:
     assert_eq!((event.retries.len(), event.retries[0].attempt), (1, 1));
     let reason = event.retries[0].deferred.map(|it| it.reason);
     assert_eq!(reason, Some(DeferReason::ForeignLock));
-    // Claims the same message again, as if it was not acknowledged, and then another receipt.
+    // The same receipt is claimed again, as after a redelivery, and then another receipt of the
+    // event.
     assert_eq!(probe(&*store, &envelope("a")).await, Claimed::Redelivered);
     let other = with_receipt("a", 2);
     assert_eq!(probe(&*store, &other).await, Claimed::Duplicate);
@@ -101,8 +102,8 @@ pub async fn a_deferred_event_waits_for_the_same_attempt<H: StoreHarness>(world:
     Store::close(&*store).await;
 }
 
-/// Checks that an event which is deferred several times keeps the time of its first deferral. A
-/// deferral for another reason starts a new time.
+/// Checks that an event which is deferred several times for the same reason keeps the time of its
+/// first deferral. When the reason changes, the time starts anew.
 pub async fn a_deferral_keeps_its_beginning<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     SOON.on(&*store, &envelope("a")).await;
@@ -163,7 +164,7 @@ pub async fn a_deferral_ends_at_its_greatest_age<H: StoreHarness>(world: &H) {
     assert_eq!(
         first,
         Deferred::Recorded,
-        "the first deferral has no age yet"
+        "the first deferral has no age yet, so no limit rejects it"
     );
     let before = shown(&*store, &envelope("a")).await;
     assert_eq!(ageless.on(&*store, &redo(1)).await, Deferred::Expired);
@@ -174,15 +175,16 @@ pub async fn a_deferral_ends_at_its_greatest_age<H: StoreHarness>(world: &H) {
     Store::close(&*store).await;
 }
 
-/// Checks that an old copy of a deferred message is not granted its attempt early. The old copy and
-/// the next message have the same attempt number. The stored retry distinguishes them: until the
-/// retry is due, only an old copy can be in the queue.
+/// Checks that an old copy of a message is not granted the deferred attempt before the retry is
+/// due. The old copy and the message of the retry have the same attempt number. But until the
+/// retry is due, only an old copy can be in the queue, and the store knows when it is due.
 pub async fn a_copy_of_a_deferred_event_is_not_granted_early<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     MUCH_LATER.on(&*store, &envelope("a")).await;
     assert_eq!(probe(&*store, &redo(1)).await, Claimed::Redelivered);
     assert_eq!(requeued(&*store).await, []);
-    // A copy that was claimed earlier defers the event for a shorter time.
+    // An old copy of the message was claimed before the deferral above. It now defers the event
+    // again, for a shorter time.
     assert_eq!(SOON.on(&*store, &redo(1)).await, Deferred::Recorded);
     assert_eq!(requeued(&*store).await, [redo(1)]);
     let granted = Claimed::Granted {
@@ -216,7 +218,7 @@ pub async fn copies_of_a_deferred_event_have_one_effect<H: StoreHarness>(world: 
             attempts_before: 0,
         };
         assert_eq!(both, [granted, Claimed::Redelivered]);
-        // A copy whose claim is older tries to defer the event only now.
+        // One more copy was claimed before the two runs, and defers the event only after them.
         let late = PutOff { ..SOON };
         assert_eq!(late.on(&*elsewhere, &copy).await, Deferred::Superseded);
         for late in [first, copy] {

@@ -71,7 +71,8 @@ pub async fn an_orphan_takes_no_other_body<H: StoreHarness>(world: &H) {
     H::commit_raw(store.connection(&mut tx)).await;
     drop(tx);
     let other = another_body("a", 2);
-    // The failure is superseded. The next claim of this receipt returns a conflict.
+    // This failure is not recorded, because the event of the receipt is in another state now. The
+    // next claim of the receipt returns a conflict.
     let failed = fail(&*store, &other, 1, LATER).await;
     assert_eq!(failed, Recorded::Superseded);
     assert_eq!(probe(&*store, &other).await, Claimed::Conflict);
@@ -79,8 +80,8 @@ pub async fn an_orphan_takes_no_other_body<H: StoreHarness>(world: &H) {
     let event = store.event(&id).await.expect("read").expect("it is there");
     assert_eq!(event.claims[0].state, ClaimState::Running);
     assert_eq!((event.receipts.len(), event.attempts.len()), (0, 0));
-    // The failure asks for another outcome. The event becomes an orphaned dead letter all the same,
-    // because the effects of its handler are committed.
+    // `DEAD` names another reason. The event becomes a dead letter with the reason `Orphaned`
+    // nevertheless, because the effects of its handler are committed.
     assert_eq!(
         fail(&*store, &envelope("a"), 1, DEAD).await,
         Recorded::Recorded
@@ -155,7 +156,8 @@ pub async fn undecodable_bytes_are_kept_once<H: StoreHarness>(world: &H) {
     Store::close(&*store).await;
 }
 
-/// Checks that the sums in the accounting are right when there is one receipt of every outcome.
+/// Checks that the sums in the accounting are right. The store has at least one receipt of each
+/// outcome.
 pub async fn the_accounting_balances<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     for number in 0..3 {

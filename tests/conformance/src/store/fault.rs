@@ -26,8 +26,8 @@ pub async fn a_lost_connection_is_unavailable<H: StoreHarness>(world: &H) {
     });
     let fault = tried
         .await
-        .expect("the driver ends within its own deadline")
-        .expect_err("it is unavailable");
+        .expect("the driver returns within its own deadline")
+        .expect_err("the operation fails while the store is unavailable");
     let ours = matches!(fault.kind(), FaultKind::Unavailable | FaultKind::Contention);
     assert!(ours, "{fault:?}");
     world.restore().await;

@@ -1,5 +1,5 @@
-//! The promises of a store for groups of dead letters. A group has one route, reason and cause, and
-//! is the same in every store.
+//! The promises of a store for groups of dead letters. The dead letters of a group have the same
+//! route, reason and cause. Every store driver must form the same groups.
 
 use std::collections::BTreeSet;
 
@@ -80,7 +80,8 @@ pub async fn dead_letters_are_grouped_by_cause<H: StoreHarness>(world: &H) {
     Store::close(store).await;
 }
 
-/// Returns twelve error texts of twelve causes. Each differs from the next in one word.
+/// Returns twelve error texts with twelve different causes. Some of them differ from the next in
+/// one word only.
 fn apart() -> [&'static str; 12] {
     [
         "/uid: the value is not of type \"string\" (rule /properties/uid/type)",

@@ -14,8 +14,8 @@ use super::{DEAD, NOW, done, failure, probe};
 use crate::harness::{StoreHarness, one, two};
 use crate::{another_body, envelope, with_receipt};
 
-/// Returns the received envelope, but with the body that is stored under its event id. The worker
-/// claims the event with this envelope.
+/// Returns the received envelope with its body replaced by the body that is stored under its event
+/// id. The worker claims the event with this envelope.
 async fn with_the_stored_body<S: Store>(
     store: &S,
     tx: &mut S::Tx,
@@ -34,8 +34,8 @@ async fn with_the_stored_body<S: Store>(
     }
 }
 
-/// Claims an event whose body differs from the stored one, and settles it with this outcome under
-/// its own id.
+/// Claims a receipt whose body differs from the stored one as the event that is stored under its
+/// event id, and settles it with this outcome.
 async fn settle_by_id<S: Store>(
     store: &S,
     route: &RouteName,
@@ -76,7 +76,8 @@ pub async fn another_body_is_a_duplicate_where_the_id_decides<H: StoreHarness>(w
     let claimed = store.claim(&mut tx, &two(), &[&first]).await;
     assert_eq!(claimed.expect("claimed"), [Claimed::Duplicate]);
     store.rollback(tx).await;
-    // The event lists each receipt that had another body, with the digest of that body.
+    // The event lists each receipt whose body differed from the stored one, with the digest of the
+    // differing body.
     let id = first.event.to_string();
     let event = store.event(&id).await.expect("read").expect("it is there");
     assert_eq!((event.body, event.digest), (first.body, first.digest));
@@ -236,8 +237,7 @@ pub async fn a_stored_event_is_its_first_body<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     done(&*store, &envelope("a")).await;
     let mut tx = store.begin().await.expect("begun");
-    // An event that this transaction has claimed counts as stored, although the claim is not
-    // committed.
+    // A body counts as stored if this transaction has claimed its event, even before the commit.
     let own = envelope("b");
     let claimed = store.claim(&mut tx, &one(), &[&own]).await;
     assert_eq!(claimed.expect("claimed"), [Claimed::Fresh]);

@@ -13,7 +13,7 @@ use super::{DEAD, LATER, done, fail, failure};
 use crate::harness::{StoreHarness, one};
 use crate::{envelope, of_number};
 
-/// Builds an event that was received this many seconds after the first.
+/// Builds the event with this number, received this many seconds after a fixed time.
 fn came(number: usize, seconds: u64) -> Envelope {
     let mut envelope = of_number(number);
     envelope.received_at = moment(seconds);
@@ -30,7 +30,7 @@ fn moment(seconds: u64) -> Timestamp {
 pub async fn a_list_is_read_page_by_page<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     for number in 0..9 {
-        // Three events at each of three moments.
+        // There are nine events, three with each of three different times.
         let envelope = came(number, number as u64 / 3);
         if number % 3 == 0 {
             fail(&*store, &envelope, 1, DEAD).await;
@@ -144,7 +144,8 @@ pub async fn a_filter_narrows_by_time_source_and_error<H: StoreHarness>(world: &
     Store::close(&*store).await;
 }
 
-/// Checks that a filter by time compares the time of death of a dead letter, by the store's clock.
+/// Checks that a filter by time uses the time at which a dead letter became one, by the store's
+/// clock.
 async fn died_since_and_until(store: &impl Ledger) {
     let all = DeadFilter::default();
     let dead = store.dead_list(&all, 0, 10).await.expect("read");
@@ -162,8 +163,8 @@ async fn died_since_and_until(store: &impl Ledger) {
     assert_eq!(count(Some(moment(0)), Some(moment(0))).await, 0);
 }
 
-/// Checks that the store knows every name that it has stored in events, refusals and accept
-/// reports. A mistyped name is in none of these.
+/// Checks that the store recognises every name that it has stored in events, refusals and accept
+/// reports. A name that is in none of these is probably mistyped.
 pub async fn names_are_known_that_were_seen<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     done(&*store, &envelope("a")).await;

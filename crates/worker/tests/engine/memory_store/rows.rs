@@ -12,7 +12,7 @@ use hookbox_event::{
 };
 use tokio::time::Instant;
 
-/// An event on a route.
+/// The key of a claim: a route and an event.
 pub type On = (RouteName, EventId);
 
 #[derive(Default)]
@@ -212,8 +212,8 @@ impl Rows {
     pub fn start(&mut self, route: &RouteName, by: InstanceId, kind: StartKind, on: &[Start]) {
         for start in on {
             let (counts, last) = self.starts.entry((route.clone(), *start)).or_default();
-            // The same process counts the same start a second time only if it did not get the first
-            // answer.
+            // A process repeats the call for the same start only if it did not receive the first
+            // answer, so the repetition is not counted.
             if last.replace(by) == Some(by) {
                 continue;
             }

@@ -82,7 +82,7 @@ impl MemoryTx {
     }
 
     pub fn prove(&self) -> Result<(), CommitError> {
-        let why = "as the test says".to_owned();
+        let why = "the scripted handler did it".to_owned();
         if self.connection.is_ended {
             return Err(CommitError::EndedByHandler { why });
         }
