@@ -1,7 +1,7 @@
-//! The accept reports that have reached the store, and the rules for them. Each instance of ingest
-//! reports the sequence numbers of its receipts from 1, without a gap and each number once. It
-//! reports only receipts that the broker confirmed. As long as it lives, it reports every receipt
-//! that it answered 200.
+//! The accept reports that have reached the store, and the rules that they must keep. Each ingest
+//! reports the sequence numbers from 1, without a gap and each number once. It reports a receipt
+//! as accepted only if the broker confirmed it. An ingest that lives reports every receipt that it
+//! answered 200.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -32,7 +32,7 @@ impl Accounts {
                 Some(known) if known.accepted == account.accepted => {}
                 Some(_) => {
                     return Some(format!(
-                        "{instance} reports the number {} twice, with other receipts",
+                        "{instance} sent two reports from number {} that list different receipts",
                         account.first
                     ));
                 }
@@ -77,7 +77,7 @@ impl Accounts {
             for account in reports.values() {
                 if account.first != next {
                     found.push(format!(
-                        "I2: {instance} has reported number {} right after number {}",
+                        "I2: {instance} reported from number {} after a report that ended with number {}",
                         account.first,
                         next - 1
                     ));
@@ -90,8 +90,9 @@ impl Accounts {
         found
     }
 
-    /// Returns the imbalances of sequence numbers that the real stores detect, too: a receipt whose
-    /// number is above the last one of a closed instance, and two receipts with the same number.
+    /// Returns the imbalances of sequence numbers that the real store drivers detect as well. They
+    /// are: a receipt whose number is above the last one of a closed instance, and two receipts
+    /// with the same number.
     fn numbers(&self, state: &State) -> Vec<String> {
         let mut found = Vec::new();
         let mut by_number = BTreeMap::new();
@@ -127,7 +128,7 @@ fn unconfirmed(account: &Account, state: &State) -> Vec<String> {
                 let confirmed = &state.queues.confirmed;
                 if !confirmed.contains(&(route.clone(), *receipt)) {
                     found.push(format!(
-                        "I5: {receipt} is reported as accepted, and {route} did not confirm it"
+                        "I5: {receipt} is reported as accepted, but {route} did not confirm it"
                     ));
                 }
             }

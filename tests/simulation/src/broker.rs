@@ -1,5 +1,5 @@
-//! A broker in memory. It keeps every message that it confirms; any error that it reports may be
-//! wrong.
+//! A broker in memory. It keeps every message that it confirms. When it reports an error, the
+//! operation may have succeeded nevertheless.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::delivery::QueueSubscription;
 use crate::fault::Fault;
 use crate::process::Process;
 
-/// The time after which a publish without a confirm fails, as in the drivers.
+/// The time after which a publish without a confirm fails. The broker drivers use the same time.
 const CONFIRM_DEADLINE: Duration = Duration::from_millis(2_500);
 
 /// The faults that may strike a publish, in the order in which they are drawn.

@@ -19,7 +19,7 @@ enum Fate {
     Dead { reason: DeadReason, failures: u32 },
 }
 
-/// Returns every violation as a text that begins with the number of its invariant.
+/// Returns all violations. Each text begins with the number of the invariant that is violated.
 pub(crate) fn check(state: &State, scenario: &Scenario) -> Vec<String> {
     let mut check = Check {
         state,
@@ -90,8 +90,8 @@ pub(crate) fn innocents(tables: &Tables) -> u64 {
 }
 
 impl Check<'_> {
-    /// Returns whether the event is orphaned because a handler rolled back its own transaction. The
-    /// run may have had this body under another event id, or another body where the id decides.
+    /// Returns whether the event is orphaned because a handler rolled back its own transaction.
+    /// That run may have had this body under another event id, or another body if the id decides.
     fn was_rolled_back(&self, on: &OnRoute, body: &Bytes, found: Option<&Fate>) -> bool {
         let is_orphaned = match found {
             Some(Fate::Dead { reason, .. }) => *reason == DeadReason::Orphaned,
@@ -106,8 +106,7 @@ impl Check<'_> {
         self.found.push(format!("{invariant}: {what}"));
     }
 
-    /// I1: checks that each receipt that was answered 200 has one outcome on every route that takes
-    /// it.
+    /// I1: checks that each receipt that was answered 200 has one outcome on every matching route.
     fn every_receipt(&mut self) {
         for accepted in self.state.accepted.clone() {
             for route in routes_of(&accepted.body) {
@@ -163,7 +162,7 @@ impl Check<'_> {
         let claims: Vec<(OnRoute, Claim)> = self.tables.claims.clone().into_iter().collect();
         for (on, claim) in claims {
             let Some(kept) = self.tables.events.get(&on.1) else {
-                self.violation("I4", format!("{on:?} has a claim and no stored event"));
+                self.violation("I4", format!("{on:?} has a claim but no stored event"));
                 continue;
             };
             if kept.envelope.is_none() {
@@ -185,7 +184,8 @@ impl Check<'_> {
             let fits = if self.tables.orphans.contains(&on) {
                 claim.state == ClaimState::Dead
             } else if self.was_given_up(&on) {
-                // The broker may have given up the message before, during or after the attempts.
+                // The broker may have dead-lettered the message before, during or after the
+                // The message may have been dead-lettered before, during or after the attempts.
                 found.is_ok()
             } else {
                 found.as_ref() == Ok(&expected)
@@ -298,8 +298,8 @@ impl Check<'_> {
         quarantined && self.tables.convicted.contains(on)
     }
 
-    /// Returns whether the broker has given up a message of an event. Only then may the event be a
-    /// dead letter although its handler has not failed.
+    /// Returns whether the broker itself has dead-lettered a message of an event. Only then may
+    /// the event be a dead letter although its handler has not failed.
     fn was_given_up(&self, on: &OnRoute) -> bool {
         self.state.queues.gave_up.iter().any(|(route, bytes)| {
             let mut frames = decode_batch(bytes)
@@ -341,7 +341,7 @@ impl Check<'_> {
         }
         for (on, claim) in &self.tables.claims {
             if claim.state == ClaimState::Done && !counts.contains_key(on) {
-                let text = format!("I1: {on:?} is done, and has no effect");
+                let text = format!("I1: {on:?} is done but has no effect");
                 self.found.push(text);
             }
         }
@@ -368,7 +368,7 @@ impl Check<'_> {
             }
         }
         for on in firsts.into_keys() {
-            self.violation("I2", format!("{on:?} has receipts, and no claim"));
+            self.violation("I2", format!("{on:?} has receipts but no claim"));
         }
         for (on, dead) in self.tables.dead.clone() {
             let claim = self.tables.claims.get(&on).map(|it| it.state);

@@ -1,5 +1,5 @@
-//! A subscription of the simulated broker, and its deliveries. They may come twice or out of order,
-//! and an acknowledgement may be lost, late or rejected.
+//! A subscription of the simulated broker, and its deliveries. A message may be delivered twice or
+//! out of order, and its acknowledgement may be lost, late or rejected.
 
 use std::sync::Arc;
 
@@ -14,10 +14,10 @@ use crate::process::Process;
 use crate::queues::Message;
 use crate::world::State;
 
-/// How many messages a delivery may overtake at most.
+/// How many older messages of its queue a message may overtake at most.
 const REORDERED_WITHIN: u64 = 6;
 
-/// One consumer of one process.
+/// A subscription of one process to one queue.
 pub(crate) struct QueueSubscription {
     pub process: Arc<Process>,
     pub queue: Queue,
@@ -87,9 +87,9 @@ impl Subscription for QueueSubscription {
 
     async fn close(self: Box<Self>) {
         self.process.step("close a subscription").await;
-        // Acks and releases that were sent before have reached the broker by now. A message in
-        // flight stays in flight until it is settled, or until the process ends and the message is
-        // redelivered.
+        // All acks and releases that were sent before the close have reached the broker by now. A
+        // message that is still in flight stays so until it is settled, or until the process ends
+        // and the message is redelivered.
         let mut state = self.process.world.state();
         if let Some(consumer) = state.queues.consumers.get_mut(&self.consumer) {
             consumer.prefetch = 0;
@@ -119,8 +119,8 @@ impl QueueSubscription {
 
 impl Drop for QueueSubscription {
     fn drop(&mut self) {
-        // A dropped subscription takes no more messages. Its messages in flight can still be
-        // settled.
+        // No more messages are delivered to a dropped subscription, but its messages in flight can
+        // still be settled.
         let mut state = self.process.world.state();
         if let Some(consumer) = state.queues.consumers.get_mut(&self.consumer) {
             consumer.prefetch = 0;
@@ -128,7 +128,7 @@ impl Drop for QueueSubscription {
     }
 }
 
-/// Moves a message to the dead-letter queue, as the broker does when it gives up a message.
+/// Moves a message to the dead-letter queue, as a broker does at its delivery limit.
 fn give_up(state: &mut State, consumer: u64, tag: u64, route: &RouteName) {
     if let Some((queue, message)) = state.queues.settle(consumer, tag) {
         let bytes = message.bytes;

@@ -22,12 +22,12 @@ use crate::scenario::{ROUTES, Scenario, route, source};
 use crate::store::SimStore;
 use crate::world::{SimClock, World};
 
-/// The time within which a drain must end. In that time a handler may run to its time limit, and
-/// its outcome is written, even while faults strike.
+/// The time within which a drain must end. A handler may use its whole time limit, and its outcome
+/// must be written after that, even while faults strike.
 const DRAIN: Duration = Duration::from_secs(60);
 
-/// The time that a worker has to delete its start markers, which count handler starts. A real drain
-/// of 20 s leaves as much time.
+/// The time that a worker has at its end to delete its start markers, which count handler starts.
+/// A real drain, which has 20 s in total, leaves about as much time.
 const CLEAR_STARTS: Duration = Duration::from_secs(2);
 
 /// A process that runs, and the handles to stop it and to send it requests.
@@ -76,7 +76,7 @@ impl Fleet {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps one slot occupied by starting the next process as soon as the previous one has ended.
+    /// Keeps one slot occupied by a process: when a process has ended, the next one is started.
     async fn keep(self: Arc<Self>, slot: usize) {
         let is_ingest = (slot as u64) < self.scenario.ingests;
         while !self.stop.is_cancelled() {
@@ -133,7 +133,7 @@ impl Fleet {
             () = process.died.cancelled() => {}
             () = running.stop.cancelled() => {}
             _ = &mut task => {
-                let text = format!("{} ended before it was asked to stop", process.name);
+                let text = format!("{} ended although it was neither killed nor asked to stop", process.name);
                 self.world.state().violate("I15", &text);
             }
         }
@@ -159,8 +159,9 @@ impl Fleet {
         }
     }
 
-    /// Limits the time that a draining worker gives its running handlers. There is no limit, unless
-    /// the fault `Cut` strikes: then the time is shorter than the handlers may need.
+    /// Returns when a draining worker must abandon its running handlers. It never returns unless
+    /// the fault `Cut` strikes; then it returns after a time that may be too short for the
+    /// handlers.
     async fn grace(&self, process: &Process) {
         let world = &self.world;
         if world.strikes(Fault::Cut, &process.name) {
@@ -180,8 +181,8 @@ impl Fleet {
         running
     }
 
-    /// Waits until a process has ended. A dead process has ended at once, any other when it has
-    /// drained.
+    /// Waits until a process has ended. A killed process has ended already, and any other process
+    /// ends when it has drained.
     async fn end(&self, process: &Arc<Process>, drained: impl Future<Output = bool>) {
         let well = tokio::select! {
             biased;

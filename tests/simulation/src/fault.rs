@@ -1,11 +1,11 @@
-//! The faults that may strike in a run, by name, so that a report can show that each of them
-//! struck.
+//! The faults that may strike in a run. Each fault has a name, so that a report can show which
+//! faults struck and how often.
 
 use std::collections::BTreeMap;
 
 macro_rules! faults {
     ($($(#[$doc:meta])* $name:ident = $word:literal, $weight:literal;)*) => {
-        /// One way in which the world around the engines misbehaves.
+        /// One fault of the broker, the store, a process or a sender.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub enum Fault {
             $($(#[$doc])* $name,)*
@@ -20,8 +20,10 @@ macro_rules! faults {
                 match self { $(Fault::$name => $word,)* }
             }
 
-            /// Returns how often, in a thousand opportunities, the fault strikes at full strength.
-            /// The numbers are low enough for the engines to make progress.
+            /// Returns how many times in a thousand opportunities the fault strikes, before the
+            /// scenario of a run scales this rate by a factor from a half to two. The rates are
+            /// low enough for the engines to make progress. A fault with the rate 0 is not drawn
+            /// at an opportunity.
             pub(crate) fn per_mille(self) -> u64 {
                 match self { $(Fault::$name => $weight,)* }
             }
@@ -54,13 +56,13 @@ faults! {
     ConnectionLost = "connection_lost", 0;
     /// Subscribing fails.
     SubscribeFailed = "subscribe_failed", 100;
-    /// A message is delivered and stays ready for another consumer.
+    /// A message is delivered to a consumer, and also stays ready for another consumer.
     DeliveredTwice = "delivered_twice", 60;
     /// A message is delivered before an older one of its queue.
     Reordered = "reordered", 200;
-    /// The ack never arrives: the message is redelivered.
+    /// The ack is sent and never arrives, so the message is redelivered.
     AckLost = "ack_lost", 60;
-    /// The ack arrives much later.
+    /// The ack arrives long after it was sent.
     AckLate = "ack_late", 60;
     /// The ack fails, and the message is redelivered.
     AckFailed = "ack_failed", 60;
@@ -86,19 +88,19 @@ faults! {
     AbortedUnknown = "aborted_and_unknown", 60;
     /// The commit returns an error, and the transaction is committed later.
     CommittedLate = "committed_late", 30;
-    /// A transaction whose owner is gone keeps its locks for a while.
+    /// A transaction whose process has died keeps its locks for a while.
     Zombie = "zombie_transaction", 200;
     /// A failure or undecodable bytes are recorded, and the call returns an error.
     RecordedUnknown = "recorded_and_unknown", 80;
-    /// An operation takes seconds.
+    /// An operation takes up to a few seconds.
     Slow = "slow_operation", 20;
-    /// A process dies during a call of the broker or the store.
+    /// A process dies during an operation of the broker or the store.
     KilledAtStep = "killed_at_step", 6;
-    /// A process dies at any moment.
+    /// A process dies at a random time.
     KilledAnytime = "killed_anytime", 0;
     /// A process is asked to stop, and drains.
     Drained = "drained", 0;
-    /// A draining process is cut short: it abandons its running handlers.
+    /// A draining process must end early, and abandons its running handlers.
     Cut = "drain_cut", 500;
     /// A process starts with a clock that is wrong by up to a day.
     ClockWrong = "clock_wrong", 300;

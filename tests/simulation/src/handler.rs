@@ -52,8 +52,9 @@ impl Handler<SimStore> for Apply {
             self.process.name, event.id, self.route, event.attempt
         ));
         let on = (self.route.clone(), event.id);
-        // A replay, or a deferred retry of an event that was never attempted, has attempt 1 as
-        // well. Unlike a first delivery, it waits as a retry in the store.
+        // The first delivery of an event has attempt 1. So has a replay, and so has a deferred
+        // retry of an event that was never attempted; but these two have a row among the retries
+        // of the store.
         let is_first = event.attempt == 1 && !world.state().tables.retries.contains_key(&on);
         let start = Start {
             receipt: event.receipt,
@@ -61,7 +62,10 @@ impl Handler<SimStore> for Apply {
         };
         let running = self.process.isolation.begin(&self.route, &start);
         if running.is_wrong {
-            let what = format!("{} runs {:?} beside others", self.process.name, event.id);
+            let what = format!(
+                "{} runs the suspected event {:?} beside other events",
+                self.process.name, event.id
+            );
             world.state().violate("I10", &what);
         }
         let run = HandlerRun {
@@ -71,7 +75,8 @@ impl Handler<SimStore> for Apply {
         };
         self.check_first(&run);
         self.process.step("handle").await;
-        // The effect is written first, so that a failure below must roll it back.
+        // The effect is written before the planned failure, so that the failure must roll back
+        // something.
         self.own(tx.write(effect).await)?;
         let fails = |times: u32| event.attempt <= times;
         match event.payload.plan {
@@ -104,17 +109,19 @@ impl Handler<SimStore> for Apply {
 }
 
 impl Apply {
-    /// Records a violation if this task repeats a handler run that has ended its own transaction.
+    /// Records a violation if this task runs a handler for the second time although the first run
+    /// has ended its own transaction.
     fn check_first(&self, run: &HandlerRun) {
         if self.process.has_ended(run, self.id_decides) {
             let name = &self.process.name;
-            let what = format!("{name} runs {run:?} again, which has ended its transaction");
+            let what =
+                format!("{name} repeats {run:?}, although that run ended its own transaction");
             self.process.world.state().violate("I3", &what);
         }
     }
 
-    /// Classifies an error of the store at random, as a handler's author might. The driver's own
-    /// diagnosis must outrank it.
+    /// Classifies an error of the store as permanent or transient at random, because the author of
+    /// a handler may do so wrongly. The driver's own diagnosis must outrank this class.
     fn own(&self, result: Result<(), SimError>) -> Result<(), HandlerError> {
         result.map_err(|error| {
             if self.process.world.chance.percent(50) {

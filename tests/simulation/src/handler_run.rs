@@ -1,4 +1,5 @@
-//! One run of a handler, and the rule by which a later run of the same task repeats it.
+//! One run of a handler, and the rule that decides whether a later run of the same task is a
+//! repetition of it.
 
 use bytes::Bytes;
 
@@ -13,14 +14,15 @@ pub(crate) struct HandlerRun {
 }
 
 impl HandlerRun {
-    /// Returns whether a later run repeats this one.
+    /// Returns whether a later run is a repetition of this one.
     pub fn is_repeated_by(&self, later: &Self, id_decides: bool) -> bool {
         self.attempt == later.attempt && self.is_of(&later.on, &later.body, id_decides)
     }
 
-    /// Returns whether this was a run of the event with this body. A conflict keeps its body when
-    /// it becomes a separate event with a new id, so that the body is compared. Where the event id
-    /// alone decides, all bodies of an event id are one event, so that equal ids suffice.
+    /// Returns whether this was a run of the event `on` with this body. Event ids are not
+    /// compared, because a conflict gets a new id when it becomes an event of its own, but keeps
+    /// its body. Where the event id alone decides, all bodies of an event id are one event, so
+    /// equal ids suffice.
     pub fn is_of(&self, on: &(RouteName, EventId), body: &Bytes, id_decides: bool) -> bool {
         let is_same = self.body == *body || (id_decides && self.on.1 == on.1);
         self.on.0 == on.0 && is_same

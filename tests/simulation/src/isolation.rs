@@ -1,6 +1,6 @@
 //! Checks which handlers run at the same time in one process. An event that may have ended another
-//! process must run in isolation. Otherwise another event could be blamed when it ends a process
-//! again.
+//! process must run in isolation. Otherwise, if this process ends too, another event that was
+//! running could be taken for the cause.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,8 +9,9 @@ use hookbox_driver::{Start, StartCounts};
 use hookbox_event::RouteName;
 use tokio::task::{self, Id};
 
-/// A suspected event, and the task that has read its start counts. Another task of the process may
-/// have a copy of the event in flight, and it may not have read the counts.
+/// A suspected event, together with the task that has read its start counts. The task matters
+/// because another task of the process may handle a copy of the event without having read the
+/// counts.
 type Suspect = (Option<Id>, RouteName, Start);
 
 /// The handlers of one process, checked for isolation.
@@ -21,10 +22,9 @@ pub(crate) struct IsolationCheck {
 
 #[derive(Default)]
 struct Now {
-    /// The suspected starts, for which the store returned start markers that earlier runs left
-    /// behind.
+    /// The suspected events: the store has returned start markers of earlier runs for them.
     suspects: HashSet<Suspect>,
-    /// The running handlers by number, each with whether it must run in isolation.
+    /// The handlers that run now, by number, each with whether it must run in isolation.
     running: BTreeMap<u64, bool>,
     number: u64,
 }
@@ -33,8 +33,8 @@ struct Now {
 pub(crate) struct RunningHandler<'a> {
     check: &'a IsolationCheck,
     number: u64,
-    /// Whether this run violates isolation: this handler or another that runs now must run in
-    /// isolation.
+    /// Whether this run violates isolation: other handlers run at the same time, and this handler
+    /// or one of the others must run in isolation.
     pub is_wrong: bool,
 }
 

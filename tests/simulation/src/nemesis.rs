@@ -1,5 +1,6 @@
-//! Inflicts the faults that can strike at any moment rather than at a call of the broker or store:
-//! outages, broken connections, deaths, drains, replays, and undecodable bytes in a queue.
+//! Inflicts the faults that strike at random times: outages, broken connections, process deaths,
+//! drains, replays, and undecodable bytes in a queue. Each of the other faults strikes at a
+//! certain call, for example of the broker.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -110,7 +111,7 @@ fn strike(fleet: &Fleet, fault: Fault) {
     }
 }
 
-/// Ends an outage after a random time.
+/// Ends an outage after a random time. The outage has begun already, and `end` reverts it.
 fn back(world: &Arc<World>, end: impl FnOnce(&World) + Send + 'static) {
     let wait: Duration = world.chance.millis(100, 6_000);
     world.after(wait, move |world| {

@@ -1,8 +1,8 @@
 //! One simulated process of hookbox, which acts on the broker and the store until it dies.
 //!
-//! A dead process is cut off rather than stopped: each of its calls to the broker or the store
-//! waits for ever, its connections are lost and its transactions end, so that it has no further
-//! effect. Its remaining tasks end with the run.
+//! A process that dies is not stopped. Instead, it is cut off: each of its calls to the broker or
+//! the store waits for ever, its connections are lost and its transactions end, so that it has no
+//! further effect. Its remaining tasks end with the run.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -21,8 +21,8 @@ pub(crate) struct Process {
     pub died: CancellationToken,
     pub world: Arc<World>,
     pub isolation: IsolationCheck,
-    /// Handler runs that rolled back their own transaction, each with the task to which the store
-    /// reported it. No other task of the process knows of it.
+    /// Handler runs that ended their own transaction, each with the task to which the store
+    /// reported it. No other task of the process knows about it.
     ended: Mutex<Vec<(Option<Id>, HandlerRun)>>,
 }
 
@@ -40,9 +40,10 @@ impl Process {
         })
     }
 
-    /// Records that the store has reported to this task that a handler ended its own transaction.
-    /// The claim is unlocked from then on. Until the failure is recorded, another task may run
-    /// another copy of the same event, but this task must not run it again.
+    /// Records that the store has reported to the current task that a handler ended its own
+    /// transaction. From then on the claim of the event is unlocked. Until the failure is
+    /// recorded, another task may run another copy of the same event, but the current task must
+    /// not run it again.
     pub fn note_end(&self, run: HandlerRun) {
         let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
         ended.push((try_id(), run));
@@ -62,8 +63,8 @@ impl Process {
         self.died.is_cancelled()
     }
 
-    /// Marks a step of a call to the broker or the store: some time passes, and the process may
-    /// die. Never returns once the process is dead.
+    /// Marks a step of a call to the broker or the store: some virtual time passes, and the
+    /// process may be killed. Never returns once the process is dead.
     pub async fn step(&self, what: &str) {
         self.unless_dead().await;
         let world = &self.world;
@@ -96,8 +97,9 @@ impl Process {
         self.die();
     }
 
-    /// Counts the end of this process as a death, because its unfinished work looks to other
-    /// processes like that of a killed one.
+    /// Counts the end of this process as a process death. Besides a killed process, this also
+    /// applies to a drained process that could not clear its start markers: other processes cannot
+    /// distinguish these markers from those of a killed process.
     pub fn count_as_death(&self) {
         let name = self.name.clone();
         self.world.state().tables.deaths.insert(name);

@@ -34,9 +34,10 @@ pub(crate) struct Queues {
     pub consumers: BTreeMap<u64, Consumer>,
     pub away: bool,
     numbers: u64,
-    /// The receipts that the broker has confirmed, with the route. Only these may be answered 200.
+    /// The receipts that the broker has confirmed, each with the route whose queue has it. An
+    /// ingest may answer 200 only for these.
     pub confirmed: BTreeSet<(RouteName, ReceiptId)>,
-    /// The messages that the broker dead-lettered by itself, with their routes.
+    /// The messages that the broker moved to the dead-letter queue by itself, with their routes.
     pub gave_up: Vec<(RouteName, Bytes)>,
     pub garbage: Vec<(RouteName, Bytes)>,
 }
@@ -91,7 +92,8 @@ impl Queues {
         (number, notify)
     }
 
-    /// Returns how many messages could be delivered to this consumer now.
+    /// Returns how many messages of its queue can be delivered to this consumer now. Returns 0
+    /// when its prefetch is used up or its connection is gone.
     pub fn waiting_for(&self, consumer: u64) -> usize {
         let Some(consumer) = self.consumers.get(&consumer) else {
             return 0;
@@ -102,7 +104,8 @@ impl Queues {
         self.ready.get(&consumer.queue).map_or(0, VecDeque::len)
     }
 
-    /// Delivers to a consumer the message at the index `place` of its queue.
+    /// Delivers one message to a consumer: the message at the index `place` of the consumer's
+    /// queue. Returns its delivery tag and the message, or `None` if there is no such message.
     pub fn take(&mut self, consumer: u64, place: usize) -> Option<(u64, Message)> {
         let tag = self.number();
         let consumer = self.consumers.get_mut(&consumer)?;
@@ -111,11 +114,12 @@ impl Queues {
         Some((tag, message))
     }
 
-    /// Removes a message from those in flight. Returns `None` when the connection is gone.
+    /// Removes a message from those in flight, and returns it with its queue. Returns `None` when
+    /// it is not in flight any more, because the connection is gone.
     pub fn settle(&mut self, consumer: u64, tag: u64) -> Option<(Queue, Message)> {
         let consumer = self.consumers.get_mut(&consumer)?;
         let message = consumer.unsettled.remove(&tag)?;
-        // The consumer may now take another message.
+        // The prefetch of the consumer has room for another message now.
         consumer.notify.notify_one();
         Some((consumer.queue.clone(), message))
     }
@@ -124,7 +128,7 @@ impl Queues {
         self.consumers.get(&consumer).is_none_or(|it| it.lost)
     }
 
-    /// Ends one consumer. Its messages in flight are redelivered.
+    /// Breaks the connection of one consumer. Its messages in flight are redelivered.
     pub fn lose(&mut self, number: u64) {
         let Some(consumer) = self.consumers.get_mut(&number) else {
             return;

@@ -23,10 +23,10 @@ use crate::world::World;
 /// count as one event. Everything else takes seconds.
 const LIVENESS: Duration = Duration::from_secs(900);
 
-/// The interval at which the run checks whether all work has drained.
+/// How often the run checks whether all work has drained.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
-/// The number of lines of the trace that the report of a failure shows.
+/// How many of the last lines of the trace the report of a failure shows.
 const LINES_SHOWN: usize = 60;
 
 /// The result of one run.
@@ -123,7 +123,8 @@ async fn both_phases(seed: u64, keep_trace: bool) -> RunResult {
     }
 }
 
-/// Waits until no work is left (I15). Returns what is left when that takes longer than `LIVENESS`.
+/// Waits until no work is left (I15). Returns `None` then. If work is still left after `LIVENESS`,
+/// returns a description of it.
 async fn drain(fleet: &Fleet, senders: &mut JoinSet<()>) -> Option<String> {
     let world = &fleet.world;
     let until = Instant::now() + LIVENESS;
@@ -139,7 +140,7 @@ async fn drain(fleet: &Fleet, senders: &mut JoinSet<()>) -> Option<String> {
             let mut left = Vec::new();
             if !senders.is_empty() {
                 left.push(format!(
-                    "{} senders that still wait for a 200",
+                    "{} senders that still wait for the response 200",
                     senders.len()
                 ));
             }

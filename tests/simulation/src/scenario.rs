@@ -1,4 +1,5 @@
-//! The scenario of a seed: the numbers of processes, the webhooks and their times, and the faults.
+//! The scenario of a seed: how many processes run, which webhooks are posted and when, and which
+//! faults strike.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
@@ -38,7 +39,7 @@ pub(crate) struct Post {
     pub number: usize,
     pub body: Bytes,
     pub at: Duration,
-    /// The number of tries after which the sender gives up; `None` when it never does.
+    /// The number of tries after which the sender gives up; `None` if it never gives up.
     pub tries: Option<u32>,
     pub forged: bool,
 }
@@ -49,7 +50,7 @@ pub(crate) struct Scenario {
     pub workers: u64,
     pub posts: Vec<Post>,
     pub rates: BTreeMap<Fault, u64>,
-    /// The length of the phase in which faults strike.
+    /// The length of the first phase of the run, in which faults strike.
     pub safety: Duration,
     pub slots: usize,
     pub batch_max: usize,
@@ -64,8 +65,8 @@ pub(crate) struct Scenario {
 
 impl Scenario {
     pub fn of(seed: u64) -> Self {
-        // A separate generator, so that the scenario of a seed does not depend on the numbers that
-        // a run draws.
+        // The scenario has its own generator. So it stays the same for a seed, however many random
+        // numbers the run draws.
         let chance = Chance::new(seed ^ 0x5ce0_a210);
         let safety = chance.millis(2_000, 12_000);
         let posts = posts(&chance, safety);
@@ -95,8 +96,8 @@ fn size(chance: &Chance, low: u64, high: u64) -> usize {
     usize::try_from(chance.between(low, high)).unwrap_or(1)
 }
 
-/// Draws the faults of a run and how often each strikes. A run has only some of the faults, because
-/// a fault that is always present hides what happens only without it.
+/// Draws which faults a run has and how often each of them strikes. A run has only some of the
+/// faults, because an error that shows only without one of them would otherwise never show.
 fn rates(chance: &Chance) -> BTreeMap<Fault, u64> {
     let share = *chance.pick(&[15, 40, 40, 70]).unwrap_or(&40);
     let strength = chance.between(1, 4);
@@ -138,8 +139,8 @@ fn posts(chance: &Chance, safety: Duration) -> Vec<Post> {
     posts
 }
 
-/// Returns all bodies that are posted for one event: copies, a second body that differs, or text
-/// that is not JSON.
+/// Returns all bodies that are posted for one event. They are copies of one body, or copies and a
+/// different body under the same event id, or text that is not JSON.
 fn bodies(chance: &Chance, event: u64) -> Vec<Bytes> {
     let mut bodies = Vec::new();
     let copies = *chance.pick(&[1, 1, 1, 2, 2, 3, 4]).unwrap_or(&1);
@@ -189,7 +190,7 @@ fn plan(chance: &Chance) -> Plan {
     }
 }
 
-/// Returns the routes that must get a body.
+/// Returns the routes on which a webhook with this body must get an outcome.
 pub(crate) fn routes_of(body: &[u8]) -> Vec<RouteName> {
     let said = serde_json::from_slice::<EventBody>(body).ok();
     let kind = said.map(|it| it.event.name);

@@ -15,7 +15,7 @@ use crate::fault::Fault;
 use crate::process::Process;
 use crate::scenario::{Post, SOURCE, routes_of};
 
-/// The time that a sender waits for a response.
+/// The time after which a sender without a response disconnects.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// One webhook that was answered 200.
@@ -66,14 +66,14 @@ fn accept(fleet: &Fleet, post: &Post, receipt: ReceiptId, by: Arc<Process>) {
     let mut state = fleet.world.state();
     if post.forged {
         let text = format!(
-            "post {} has a forged signature, and was accepted",
+            "post {} was accepted although its signature is forged",
             post.number
         );
         state.violate("I4", &text);
     }
     for route in routes_of(&post.body) {
         if !state.queues.confirmed.contains(&(route.clone(), receipt)) {
-            let text = format!("receipt {receipt} is answered 200, and {route} did not confirm it");
+            let text = format!("receipt {receipt} is answered 200, but {route} did not confirm it");
             state.violate("I5", &text);
         }
     }
@@ -83,7 +83,10 @@ fn accept(fleet: &Fleet, post: &Post, receipt: ReceiptId, by: Arc<Process>) {
 
 fn refuse(fleet: &Fleet, post: &Post, status: StatusCode) {
     if !post.forged {
-        let text = format!("post {} is genuine, and was refused: {status}", post.number);
+        let text = format!(
+            "post {} was refused although it is genuine: {status}",
+            post.number
+        );
         fleet.world.state().violate("I1", &text);
     }
 }
@@ -134,7 +137,7 @@ async fn attempt(fleet: &Fleet, post: &Post) -> PostResult {
 
 fn request(post: &Post) -> Option<Request<Full<Bytes>>> {
     let key = key(if post.forged { "wrong" } else { "right" })?;
-    // Begini's scheme does not sign a timestamp, so any time will do.
+    // Begini's scheme does not sign a timestamp, so the value has no effect.
     let now = Timestamp::from_unix_micros(0);
     let headers = sign(&Preset::Begini.scheme(), &key, &post.body, now, "");
     let mut request = Request::post(format!("/hooks/{SOURCE}"));

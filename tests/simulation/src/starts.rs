@@ -1,22 +1,24 @@
-//! The starts of handlers that the store has counted, and when they justify a quarantine.
+//! Which process has counted which start of a handler in the store, and when the deaths of these
+//! processes justify a quarantine.
 
 use hookbox_driver::{Start, StartKind};
 use hookbox_event::{Envelope, RouteName};
 
 use crate::tables::Tables;
 
-/// The number of processes that must have died while they ran only this event, each after it had
-/// completed another event, before the event may be quarantined. A drain is not a death, even when
-/// it is cut short.
+/// How many processes must have died while this event ran in isolation before it may be
+/// quarantined, if each of them had completed another event before. A drain is not a process
+/// death, even when it is cut short.
 const PROVEN_DEATHS: usize = 3;
 
-/// The number of such deaths when some processes had completed no other event before.
+/// How many such process deaths justify a quarantine in any case, even if the processes had
+/// completed no other event before.
 const ALL_DEATHS: usize = 10;
 
 impl Tables {
-    /// Records a counted start. A process counts a start once. A process that got no answer repeats
-    /// the call, and the store takes the repetition for a new start when another process has
-    /// counted a start of the event in the meantime.
+    /// Records that the store has counted a start. A process counts a start once. If a process got
+    /// no answer, it repeats the call. The store then counts the repetition as a new start if
+    /// another process has counted a start of the event in the meantime.
     pub fn started(&mut self, on: (RouteName, Start), name: &str, kind: StartKind) {
         let again = (on.0.clone(), on.1, name.to_owned());
         let starters = self.starters.entry(on).or_default();
@@ -27,7 +29,8 @@ impl Tables {
         }
     }
 
-    /// Records starts of which the process does not know whether the store has counted them.
+    /// Records starts for which the process got no answer, so that it does not know whether the
+    /// store has counted them.
     pub fn not_heard(&mut self, name: &str, route: &RouteName, of: &[Start]) {
         let unheard = of.iter().map(|it| (route.clone(), *it, name.to_owned()));
         self.unheard.extend(unheard);
@@ -36,10 +39,11 @@ impl Tables {
     /// Records that an event is quarantined, and returns whether enough processes have died while
     /// it ran in isolation.
     ///
-    /// The store knows only the last process that counted a start, so two kinds of starts count as
+    /// The store knows only the last process that counted a start. So two kinds of starts count as
     /// deaths although no process died. One is a start whose answer was lost: its process cannot
     /// uncount it once another process has counted a start. The other is the start of one living
-    /// process that waits for its claim. The second kind may cause the quarantine one death early.
+    /// process that waits for its claim. Because of the second kind, the quarantine may come one
+    /// death early.
     pub fn convict(&mut self, route: &RouteName, envelope: &Envelope) -> bool {
         let start = Start::of(envelope);
         let mut proven = Counted::default();
@@ -69,7 +73,7 @@ impl Tables {
     }
 }
 
-/// The starts of an event that count towards its quarantine.
+/// The starts of an event in isolation that count towards its quarantine.
 #[derive(Default)]
 struct Counted {
     deaths: usize,
@@ -82,7 +86,8 @@ impl Counted {
         self.is_one_alive |= !has_died;
     }
 
-    /// Returns the largest number of deaths that a correct store may report.
+    /// Returns the largest number of deaths that a correct store may count: the real ones, and one
+    /// more if a living process has counted a start.
     fn at_most(&self) -> usize {
         self.deaths + usize::from(self.is_one_alive)
     }

@@ -43,8 +43,8 @@ pub(crate) struct Receipt {
     pub event: EventId,
     pub word: StoredOutcome,
     pub envelope: Envelope,
-    /// The digest of the body of this receipt, when it differs from the stored body of its event.
-    /// The two can differ only where the event id alone decides.
+    /// The digest of the body of this receipt, if that body differs from the stored body of the
+    /// event. The two can differ only where the event id alone decides.
     pub other_digest: Option<ContentDigest>,
 }
 
@@ -60,8 +60,8 @@ pub(crate) struct Retry {
 }
 
 impl Retry {
-    /// Returns whether the event is deferred and not published again yet. A worker must not run the
-    /// event before it is due, even if an older message of it is still in the queue.
+    /// Returns whether the event is deferred, is not due yet and has not been published again.
+    /// Then a worker must not run the event, even if an older message of it is still in the queue.
     pub fn is_put_off(&self, now: Duration) -> bool {
         self.deferred.is_some() && self.queued_at.is_none() && self.not_before > now
     }
@@ -71,8 +71,8 @@ impl Retry {
 pub(crate) struct Dead {
     pub reason: DeadReason,
     pub attempts: u32,
-    /// How often the dead letter was written. More than once in a round (the first series of
-    /// attempts, or that after a replay) is a violation.
+    /// How many times the dead letter was written. In each round (the first series of attempts,
+    /// and that after each replay) it may be written once; more is a violation.
     pub written: u32,
 }
 
@@ -102,11 +102,11 @@ pub(crate) struct Tables {
     pub dead: BTreeMap<OnRoute, Dead>,
     /// Failed attempts, each with the class of its failure.
     pub failures: BTreeMap<(RouteName, EventId, u32), &'static str>,
-    /// The start markers, which count the handler starts of redelivered receipts and have not been
-    /// cleared. The instance is the one that counted last.
+    /// The start markers that have not been cleared. Each counts how often the handler of a
+    /// redelivered receipt was started. The `InstanceId` is the process that counted last.
     pub starts: BTreeMap<(RouteName, Start), (StartCounts, Option<InstanceId>)>,
-    /// The processes that have counted a start since the marker was last cleared, each with the
-    /// kind of the start.
+    /// For each start marker, the processes that have counted a start since it was last cleared,
+    /// each with the kind of the start.
     pub starters: BTreeMap<(RouteName, Start), Vec<(String, StartKind)>>,
     /// Starts that the store may have counted although the process got an error.
     pub unheard: BTreeSet<(RouteName, Start, String)>,
@@ -118,7 +118,8 @@ pub(crate) struct Tables {
     pub effects: Vec<Effect>,
     /// How often an operator has replayed each dead letter.
     pub replays: BTreeMap<OnRoute, u32>,
-    /// The claims whose transaction a handler has committed by itself.
+    /// The claims whose handler has committed the transaction by itself, so that the effect may
+    /// stand.
     pub orphans: BTreeSet<OnRoute>,
     /// The handler runs that rolled back their own transaction.
     pub rolled_back: Vec<HandlerRun>,
@@ -128,7 +129,7 @@ pub(crate) struct Tables {
     pub witnesses: Witnesses,
     pub away: bool,
     locks: BTreeMap<Key, u64>,
-    /// The open transactions, each with the number of its process.
+    /// The open transactions by number, each with the number of its process.
     open: BTreeMap<u64, u64>,
     transactions: u64,
 }
@@ -159,7 +160,7 @@ impl Tables {
         self.locks.retain(|_, holder| *holder != tx);
     }
 
-    /// Ends every open transaction, as a restart of the store does.
+    /// Ends every open transaction without a commit, as a restart of the store does.
     pub fn close_all(&mut self) {
         self.open.clear();
         self.locks.clear();
@@ -202,8 +203,8 @@ impl Tables {
         });
     }
 
-    /// Updates the receipts of an event whose outcome is `Retrying` or `Dead`. Only these follow
-    /// the outcome of the event.
+    /// Gives the receipts of an event a new outcome. Only receipts with the outcome `Retrying` or
+    /// `Dead` are changed, because only their outcome follows that of the event.
     pub fn update_outcome(&mut self, route: &RouteName, event: &EventId, word: StoredOutcome) {
         for ((of, _), receipt) in &mut self.receipts {
             let moves = matches!(receipt.word, StoredOutcome::Retrying | StoredOutcome::Dead);
@@ -259,8 +260,8 @@ impl Tables {
         dead.map(|(on, _)| on.clone()).filter(is_dead).collect()
     }
 
-    /// Commits a transaction from within a handler. Its claims stay in the state `Running`, because
-    /// the commit misses their outcome.
+    /// Commits a transaction at the request of a handler. Its claims stay in the state `Running`,
+    /// because no outcome is committed with them.
     pub fn commit_early(&mut self, tx: u64, claimed: Vec<OnRoute>, effects: Vec<Effect>) {
         for on in claimed {
             let attempts = self.claims.get(&on).map_or(0, |it| it.attempts);
@@ -286,7 +287,8 @@ impl Tables {
         due.map(|(on, _)| on.clone()).take(limit).collect()
     }
 
-    /// Describes the first envelope of a message that has no committed outcome, if there is one.
+    /// Returns which envelope of a message has no committed outcome, as a text; the first, if
+    /// there are several. Returns `None` if all have one.
     pub fn wanting(&self, queue: &Queue, message: &Message) -> Option<String> {
         let route = route_of(queue, message)?;
         let undecodable = |bytes: &[u8]| {
@@ -310,16 +312,18 @@ impl Tables {
         }
         let redo = envelope.redo?;
         if self.replays.contains_key(&(route.clone(), envelope.event)) {
-            // The retry in the store may belong to a later replay with the same attempt number.
+            // After a replay, the retry in the store may belong to a later round with the same
+            // attempt number, so it does not show that this message is unfinished.
             return None;
         }
         let retry = self.retries.get(&(route.clone(), envelope.event))?;
-        // A deferred event may be published again before this message is acknowledged.
+        // A deferral of this message may have written the retry, with the same attempt number. So
+        // only a retry that is no deferral shows that the attempt has no outcome yet.
         let same = retry.attempt == redo.attempt && retry.deferred.is_none();
         same.then(|| format!("attempt {} still waits", redo.attempt))
     }
 
-    /// Returns the events that have more than one effect on a route.
+    /// Returns the events that have more than one effect on a route, which is a violation.
     pub fn doubled(&self) -> BTreeSet<OnRoute> {
         let mut once = BTreeSet::new();
         let on = |it: &Effect| (it.route.clone(), it.event);

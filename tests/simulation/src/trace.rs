@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 
 use tokio::time::Instant;
 
-/// The number of lines that are kept for the report of a failure. The cause of a violation is
-/// within the last few hundred lines; `--trace` prints all of them.
+/// How many of the last lines are kept for the report of a failure. The cause of a violation is
+/// within the last few hundred lines; `--trace` prints all lines.
 const KEPT: usize = 400;
 
 pub(crate) struct Trace {
@@ -20,8 +20,8 @@ impl Trace {
     pub fn new(began: Instant, keep_all: bool) -> Self {
         Self {
             began,
-            // The offset basis of FNV-1a. The digest only compares traces; it need not resist
-            // attacks.
+            // The digest starts with the offset basis of FNV-1a, a hash that is not cryptographic.
+            // It only compares traces and need not resist attacks.
             digest: 0xcbf2_9ce4_8422_2325,
             events: 0,
             last: VecDeque::new(),

@@ -14,14 +14,14 @@ use crate::process::Process;
 use crate::tables::{Claim, Effect, Key, OnRoute, StoredOutcome, Tables};
 use crate::world::World;
 
-/// The time to wait for a lock before the store ends the waiting transaction.
+/// How long a transaction waits for a lock before the store ends it.
 const LOCK_DEADLINE: Duration = Duration::from_secs(3);
 
 /// An open transaction. Dropping it rolls it back.
 pub(crate) struct SimTx {
     pub process: Arc<Process>,
     pub id: u64,
-    /// The purpose of the transaction, for the trace.
+    /// The purpose of the transaction, which the trace shows.
     pub doing: &'static str,
     pub owned: BTreeMap<OnRoute, OwnedClaim>,
     pub settled: Vec<SettledReceipt>,
@@ -41,13 +41,14 @@ pub(crate) struct SimConnection {
     pub process: Arc<Process>,
     pub tx: u64,
     pub effects: Vec<Effect>,
-    /// Whether a statement failed, so that the transaction cannot be committed.
+    /// Whether a statement of the handler failed, so that the transaction cannot be committed.
     pub aborted: bool,
-    /// Whether the handler has committed or rolled back by itself.
+    /// Whether the handler itself has committed or rolled back the transaction.
     pub ended: bool,
-    /// The handler run that has rolled back the transaction.
+    /// The run of the handler, if that handler has rolled back the transaction.
     pub rolled_back: Option<HandlerRun>,
-    /// The events that a commit stores. `claimed` has the claims that it commits.
+    /// The events whose bodies the commit stores. The field `claimed` has the claims that it
+    /// commits.
     pub events: Vec<Envelope>,
     pub claimed: Vec<OnRoute>,
 }
@@ -117,7 +118,8 @@ impl SimTx {
         .await
     }
 
-    /// Ends the transaction without a commit. At random its locks stay for a while.
+    /// Ends the transaction without a commit. If the fault `Zombie` strikes, its locks stay for a
+    /// while.
     pub fn give_up(&mut self) {
         if !self.ended {
             self.ended = true;
@@ -125,7 +127,8 @@ impl SimTx {
         }
     }
 
-    /// Removes from the transaction the changes that a commit makes, and returns them.
+    /// Takes the pending changes out of the transaction, and returns them, so that they can be
+    /// applied at the commit.
     pub fn changes(&mut self) -> Changes {
         Changes {
             by: self.process.name.clone(),
@@ -147,7 +150,8 @@ impl Drop for SimTx {
 }
 
 impl SimConnection {
-    /// Runs the statement of the handler: it writes an effect that must happen exactly once.
+    /// Runs the one regular statement of the handler. It writes an effect, which must happen
+    /// exactly once for each event.
     pub async fn write(&mut self, effect: Effect) -> Result<(), SimError> {
         statement(&self.process, self.tx, "write an effect").await?;
         let world = &self.process.world;
@@ -199,7 +203,7 @@ impl SimConnection {
         Ok(())
     }
 
-    /// Runs a statement that the store rejects because of a defect of the handler.
+    /// Runs a statement that violates a constraint, as a faulty handler might.
     pub async fn refused(&mut self) -> Result<(), SimError> {
         statement(&self.process, self.tx, "break a constraint").await?;
         self.aborted = true;
@@ -264,7 +268,8 @@ pub(crate) async fn wait_for<T>(
 }
 
 impl World {
-    /// Rolls back a transaction whose owner has ended: now, or later when the store detects that.
+    /// Rolls back a transaction whose owner has ended. This happens at once, or after a while if
+    /// the fault `Zombie` strikes: then the store takes that time to notice.
     pub fn leave(self: &Arc<Self>, tx: u64, whom: &str) {
         if !self.state().tables.is_open(tx) {
             return;

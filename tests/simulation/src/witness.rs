@@ -2,15 +2,15 @@
 //! hookbox detects that a store or broker was restored from a backup. In a run the store is never
 //! restored and the broker never replaced, so the two must never contradict each other.
 //!
-//! Nothing in this file is random: every fifth publish of a witness message loses its confirm. The
-//! random numbers of a run are therefore the same with and without witness messages.
+//! Nothing in this file is random: for example, exactly every fifth publish of a witness message
+//! loses its confirm. So a run draws the same random numbers with and without witness messages.
 
 use hookbox_driver::{Mismatch, NextWitness, WITNESS_INGESTS_MAX, WITNESSES_KEPT, WitnessPosition};
 use hookbox_event::{Incarnation, ReportedUpTo, RouteName, Timestamp, Witness};
 
 use crate::accounts::Accounts;
 
-/// The confirm of every fifth publish is lost, although the message is stored.
+/// Of this many publishes, one loses its confirm, although the message is stored.
 const CONFIRMS_LOST: u64 = 5;
 
 /// The witness messages as the store knows them and as the broker keeps them.
@@ -23,8 +23,8 @@ pub(crate) struct Witnesses {
 }
 
 impl Witnesses {
-    /// Acts as the store, and returns what to publish next. An error describes a contradiction
-    /// between store and broker, which must never exist in a run.
+    /// Does what the store does, and returns the next witness message to publish. Returns an error
+    /// if store and broker contradict each other, which must never happen in a run.
     pub fn take(
         &mut self,
         found: &[Witness],
@@ -34,8 +34,8 @@ impl Witnesses {
     ) -> Result<NextWitness, String> {
         let next = self.position(accounts).take(found, now, routes);
         match &next {
-            // A newer witness message, of another worker, may have been confirmed since this worker
-            // read the broker.
+            // `BrokerBehind` can be a race and no violation: since this worker read the broker,
+            // another worker may have published a newer witness message and got its confirm.
             NextWitness::Unchanged | NextWitness::Mismatch(Mismatch::BrokerBehind(_)) => {}
             NextWitness::Mismatch(mismatch) => return Err(mismatch.describe()),
             NextWitness::Publish(witness) => self.newest = Some(witness.clone()),
@@ -43,12 +43,13 @@ impl Witnesses {
         Ok(next)
     }
 
-    /// Acts as the store, and records that the broker confirmed a witness message.
+    /// Does what the store does when the broker has confirmed a witness message: records the
+    /// number.
     pub fn confirm(&mut self, sequence: u64) {
         self.confirmed = self.confirmed.max(sequence);
     }
 
-    /// Acts as the broker: stores a witness message, and returns whether its confirm arrives.
+    /// Does what the broker does: stores a witness message. Returns whether its confirm arrives.
     pub fn publish(&mut self, witness: &Witness) -> bool {
         self.held.push(witness.clone());
         let kept = WITNESSES_KEPT as usize;
@@ -63,8 +64,9 @@ impl Witnesses {
         self.held.clone()
     }
 
-    /// Returns a violation when, at the end of the run, the broker has a witness message that the
-    /// store has not committed, or has lost one that it confirmed.
+    /// Checks the end of the run, and returns a violation if there is one. The broker must not
+    /// have a witness message that the store has not committed, and must still have each message
+    /// that it confirmed and that no newer one has replaced.
     pub fn check(&self, accounts: &Accounts) -> Option<String> {
         let mismatch = self
             .position(accounts)

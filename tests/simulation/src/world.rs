@@ -18,8 +18,8 @@ use crate::sender::Accepted;
 use crate::tables::Tables;
 use crate::trace::Trace;
 
-/// The time at which every run begins, in microseconds since 1970. Any time will do; this one is
-/// not a round number in any unit, so that truncation shows.
+/// The time at which every run begins, in microseconds since 1970. The value does not matter,
+/// except that it is not a round number in any unit, so that a truncated time shows in a test.
 const BEGINNING: i64 = 1_764_000_000_123_456;
 
 pub(crate) struct World {
@@ -42,7 +42,7 @@ pub(crate) struct State {
     pub violations: Vec<String>,
     /// Webhooks that were answered 200.
     pub accepted: Vec<Accepted>,
-    /// Bodies that were posted with a valid key.
+    /// Bodies that were posted with a valid signature.
     pub signed: std::collections::BTreeSet<Bytes>,
 }
 
@@ -118,7 +118,8 @@ impl State {
     }
 }
 
-/// The clock of one process. It is wrong by `offset` microseconds.
+/// The clock of one process, which differs from the virtual time of the run by `offset`
+/// microseconds.
 pub(crate) struct SimClock {
     pub world: Arc<World>,
     pub offset: i64,

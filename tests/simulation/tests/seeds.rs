@@ -31,9 +31,15 @@ fn a_seed_repeats_itself_exactly() {
     for seed in FIRST..FIRST + 40 {
         let (one, other) = (run(seed, true).unwrap(), run(seed, true).unwrap());
         let differs = one.trace.iter().zip(&other.trace).find(|(a, b)| a != b);
-        assert_eq!(differs, None, "seed {seed}: two runs differ");
+        assert_eq!(
+            differs, None,
+            "seed {seed}: two runs of the same seed must have the same trace"
+        );
         assert_eq!(one.digest, other.digest, "seed {seed}");
-        assert!(one.trace.len() > 20, "seed {seed}: the trace is too short");
+        assert!(
+            one.trace.len() > 20,
+            "seed {seed}: the trace has too few lines for a real run"
+        );
     }
     let digest = |seed| run(seed, false).unwrap().digest;
     assert_ne!(digest(FIRST), digest(FIRST + 1));

@@ -1,9 +1,10 @@
-//! Measures the rates that the servers reach on this machine without hookbox, with one connection
-//! each. `cargo xtask bench` compares the rates of hookbox with these rates.
+//! Measures how many operations per second PostgreSQL, RabbitMQ and SQLite reach on this machine
+//! without hookbox, with one connection each. `cargo xtask bench` compares the rates of hookbox
+//! with these rates.
 //!
 //! `DATABASE_URL` and `AMQP_URL` name the servers, and the only argument names a folder for a
 //! SQLite file. The program prints one line of JSON with the best of several measurements of each
-//! server. It removes everything that it made.
+//! server. It removes the tables, queues and files that it made.
 
 use std::collections::VecDeque;
 use std::error::Error;
@@ -25,15 +26,15 @@ use sqlx::{ConnectOptions, Connection};
 /// The size of one message: about one event of Begini with its envelope.
 const BODY_BYTES: usize = 600;
 
-/// The most rows in one transaction. An ingest puts at most as many events into one message, and a
-/// worker processes one message in one transaction.
+/// The highest number of rows in one transaction. It is the same as the highest number of events
+/// that an ingest puts into one message, which a worker processes in one transaction.
 const BATCH: i32 = 64;
 
-/// The most publishes that wait for their confirm at the same time.
+/// The highest number of publishes that wait for their confirm at the same time.
 const IN_FLIGHT: usize = 64;
 
-/// How long one measurement lasts: long enough to average out a pause of the disk, short enough to
-/// wait for.
+/// How long one measurement lasts. This is long enough to average out a pause of the disk, and
+/// short enough that the whole benchmark takes less than a minute or two.
 const LASTS: Duration = Duration::from_secs(2);
 
 /// The number of measurements of each server. The best one counts, because other work on the
@@ -92,7 +93,7 @@ impl Meter {
         }
     }
 
-    /// Counts one operation, and returns whether to continue.
+    /// Counts one operation, and returns whether the measurement must continue.
     fn more(&mut self) -> bool {
         let now = Instant::now();
         match self.began {

@@ -27,7 +27,7 @@ impl Chance {
         low + self.any() % (high - low + 1)
     }
 
-    /// Returns one of several values.
+    /// Returns one of these values, each with the same probability.
     pub fn one_of<'a, T>(&mut self, all: &'a [T]) -> &'a T {
         let place = usize::try_from(self.any() % all.len() as u64).unwrap_or(0);
         &all[place]

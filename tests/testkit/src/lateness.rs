@@ -1,20 +1,22 @@
-//! Measures how late a test's process gets to run. Promises in seconds are about the program under
-//! test, not about a machine that is too busy to run it, so a test adds this lateness to its
-//! bounds.
+//! Measures how late a test's process gets to run on a busy machine. A time limit in a test is a
+//! promise about the program under test, and not about the machine. So a test extends its limits
+//! by the measured lateness.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// The interval at which the measuring thread wants to run.
+/// The interval at which the measuring thread tries to run. It is late by how much longer it
+/// slept.
 const TICK: Duration = Duration::from_millis(20);
 
-/// How many processes compete for the same processors and are needed one after the other: the
-/// program under test, its servers, and the test. Each may be as late as the test.
+/// How many processes compete for the same processors and have to run one after the other: the
+/// program under test, its servers, and the test. Each of them may be as late as the test.
 const PARTIES: u32 = 3;
 
-/// How late this process got to run so far. A thread measures it until this value is dropped.
+/// By how much this process got to run too late, in total. A thread measures it until this value
+/// is dropped.
 #[derive(Debug, Default)]
 pub struct Lateness {
     late_ms: Arc<AtomicU64>,
@@ -66,7 +68,7 @@ mod tests {
         let is_over = Arc::clone(&Lateness::measure().is_over);
         assert!(
             is_over.load(Ordering::Relaxed),
-            "the measuring thread is asked to end"
+            "the measuring thread must be stopped when Lateness is dropped"
         );
     }
 }

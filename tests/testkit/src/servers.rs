@@ -1,11 +1,11 @@
-//! Private PostgreSQL and RabbitMQ servers for tests. They are found on the machine, started in a
-//! temporary folder on free ports of the loopback interface, ended by process id, and removed
-//! without a trace.
+//! Private PostgreSQL and RabbitMQ servers for tests. Their programs are found on the machine.
+//! Each server is started in a temporary folder on free ports of the loopback interface. At the
+//! end, it is ended by its process id, and its folder is removed.
 //!
-//! The code uses only the standard library, and blocks. `xtask` starts the servers of a whole run
-//! with it, and a fault test starts one of its own to kill, freeze and restart. A server that was
-//! already running is never touched. Nothing is left behind however the owner ends, even by
-//! SIGKILL: see [`folder`].
+//! The code uses only the standard library, and its calls block. `xtask` uses it to start the
+//! servers of a whole test run, and a fault test to start a server of its own that it kills,
+//! freezes and restarts. A server that was already running is never touched. The processes and the
+//! folder are removed however the owner ends, even by SIGKILL: see [`folder`].
 //!
 //! ```no_run
 //! use hookbox_testkit::servers::{PostgresServer, ServerError};
@@ -137,8 +137,8 @@ impl ServerError {
         move |source| ServerError::Io { doing, source }
     }
 
-    /// Returns whether a new start on other ports may succeed, because another process took a port
-    /// after it was chosen and before the server used it.
+    /// Returns whether the start failed because another process took a port after that port was
+    /// chosen and before the server used it. If so, a new start on other ports may succeed.
     pub(crate) fn is_port_taken(&self) -> bool {
         match self {
             ServerError::Ended { log, .. } | ServerError::NotReady { log, .. } => {

@@ -1,5 +1,5 @@
-//! The promises of a broker for witness messages. In such a message, a store records at the broker
-//! which reports and outcomes it has. If the store or the broker is later restored from a backup,
+//! The promises of a broker for witness messages. In such a message, a store records at the broker how
+//! many receipts were reported to it. If the store or the broker is later restored from a backup,
 //! the two contradict each other. The broker keeps these messages, and reading does not remove
 //! them.
 

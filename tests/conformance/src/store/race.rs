@@ -48,8 +48,8 @@ pub(super) async fn work<H: StoreHarness>(
     Ok(claimed)
 }
 
-/// Polls a future up to `polls` times, each time after a wake-up, and then drops it. This cancels
-/// the operation at that point.
+/// Polls a future until it is ready, but at most `polls` times, and then drops it. Dropping it
+/// cancels the operation at the point that it has reached. Returns `None` if it was cancelled.
 pub(super) async fn poll_so_often<T>(future: impl Future<Output = T>, polls: u32) -> Option<T> {
     let mut future = pin!(future);
     let mut left = polls;
@@ -85,8 +85,8 @@ pub async fn a_unit_of_work_cut_anywhere_has_one_effect<H: StoreHarness>(world: 
         let after = work::<H>(&store, &envelope(&next), &next).await;
         assert_eq!(after.expect("worked"), Claimed::Fresh);
         assert_eq!(world.effects(&next).await, 1, "after {polls} polls");
-        // The transaction may have been committed although its future was dropped. A redelivery
-        // shows whether it was.
+        // The commit may have succeeded although its future was dropped. When the same work is
+        // done again, the claim shows whether it had succeeded.
         let again = work::<H>(&store, &unit, &key).await.expect("worked");
         assert!(
             matches!(again, Claimed::Fresh | Claimed::Redelivered),
@@ -190,7 +190,7 @@ pub(super) async fn requeued<S: Store>(store: &S) -> Vec<Envelope> {
     taker.0.into_inner().expect("no panic")
 }
 
-/// A publisher that confirms every retry it is given.
+/// A publisher that records every retry it is given, and confirms its publish.
 #[derive(Default)]
 struct Taker(Mutex<Vec<Envelope>>);
 
@@ -203,9 +203,9 @@ impl Republish for Taker {
     }
 }
 
-/// A publisher that checks whether the retry it is given is already marked as queued, as another
-/// process sees it. `confirms` says whether it then confirms the publish. When `confirms` is
-/// `None`, it never returns.
+/// A publisher that checks, through another process, whether the retry it is given is already
+/// marked as queued. It then confirms the publish if `confirms` is true and rejects it if
+/// `confirms` is false. If `confirms` is `None`, its call never returns.
 struct Looking<'a, S> {
     elsewhere: &'a S,
     confirms: Option<bool>,
@@ -242,9 +242,11 @@ pub async fn a_retry_is_marked_after_its_publish_only<H: StoreHarness>(world: &H
             confirms,
             marked: Mutex::default(),
         };
-        // A scheduler whose future was dropped may hold the lock of the row for a moment longer.
+        // The check is repeated: a scheduler whose future was dropped in an earlier case may hold
+        // the lock of the row for a moment longer, and its retry is then skipped.
         let took = async || {
-            // Only a publish that never returns is cancelled, after a short time.
+            // A publish that never returns is cancelled after a short time. The other publishes
+            // return by themselves.
             let patience = match confirms {
                 Some(_) => PATIENCE,
                 None => Duration::from_millis(300),
@@ -252,9 +254,11 @@ pub async fn a_retry_is_marked_after_its_publish_only<H: StoreHarness>(world: &H
             let _ = tokio::time::timeout(patience, store.requeue_due(10, &looking)).await;
             looking.marked.lock().expect("no panic").len()
         };
-        eventually("the retry is given to the publisher", took, |taken| {
-            *taken > 0
-        })
+        eventually(
+            "the scheduler gives the due retry to the publisher",
+            took,
+            |taken| *taken > 0,
+        )
         .await;
         let marked = looking.marked.into_inner().expect("no panic");
         assert!(
@@ -276,12 +280,19 @@ pub async fn a_retry_comes_when_it_is_due<H: StoreHarness>(world: &H) {
     let began = Instant::now();
     fail(&*store, &envelope("a"), 1, Then::Retry { after }).await;
     let due = async || requeued(&*store).await;
-    let due = eventually("the retry is due", due, |due| !due.is_empty()).await;
-    // The database has its own clock, which may be adjusted meanwhile.
+    let due = eventually("the retry becomes due", due, |due| !due.is_empty()).await;
+    // The clock of the database may be adjusted during the wait, so 50 ms of tolerance are added.
     let waited = began.elapsed() + Duration::from_millis(50);
-    assert!(waited >= after, "the retry was due after {waited:?}");
+    assert!(
+        waited >= after,
+        "the retry was due too early, after {waited:?}"
+    );
     assert_eq!(due.len(), 1);
-    assert_eq!(requeued(&*store).await, [], "the retry is queued already");
+    assert_eq!(
+        requeued(&*store).await,
+        [],
+        "the retry must not be queued a second time"
+    );
     Store::close(&*store).await;
 }
 

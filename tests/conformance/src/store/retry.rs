@@ -61,8 +61,8 @@ fn redo(attempt: u32) -> Envelope {
     }
 }
 
-/// Checks that a retry is not due before its time. There are more retries that are due later than
-/// one query returns. They must not delay a newer retry that is due now.
+/// Checks that a retry is not due before its time. The store has more waiting retries than one
+/// query returns. They must not delay a retry that was stored after them and is due now.
 pub async fn a_retry_is_not_due_early<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     for number in 0..200 {
@@ -102,7 +102,7 @@ pub async fn a_retry_of_a_route_without_a_queue_delays_no_other<H: StoreHarness>
 pub async fn a_due_retry_is_republished_before_it_is_marked<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     fail(&*store, &envelope("a"), 1, NOW).await;
-    // The publish is not confirmed, so the retry stays due.
+    // The publisher does not confirm the publish, so the retry stays due.
     let (requeued, taken) = requeue(&*store, false).await;
     assert_eq!(
         requeued,
@@ -114,7 +114,7 @@ pub async fn a_due_retry_is_republished_before_it_is_marked<H: StoreHarness>(wor
     assert_eq!(
         taken,
         [redo(2)],
-        "the published message is the envelope with attempt 2"
+        "the published message must be the envelope with attempt 2"
     );
     let (requeued, taken) = requeue(&*store, true).await;
     assert_eq!(
@@ -128,7 +128,11 @@ pub async fn a_due_retry_is_republished_before_it_is_marked<H: StoreHarness>(wor
         )
     );
     let (requeued, _) = requeue(&*store, true).await;
-    assert_eq!(requeued, Requeued::default(), "the retry is queued");
+    assert_eq!(
+        requeued,
+        Requeued::default(),
+        "a queued retry must not be published a second time"
+    );
     Store::close(&*store).await;
 }
 
@@ -163,14 +167,14 @@ pub async fn a_replayed_dead_letter_is_granted_again<H: StoreHarness>(world: &H)
     assert_eq!(
         store.dead_replay(&all, 10, "ann").await.expect("done"),
         0,
-        "a discarded dead letter is not replayed"
+        "a discarded dead letter must not be replayed"
     );
     assert_eq!(store.dead_restore(&all, 10, "ann").await.expect("done"), 1);
     assert_eq!(store.dead_replay(&all, 10, "ann").await.expect("done"), 1);
     assert_eq!(
         store.dead_replay(&all, 10, "ann").await.expect("done"),
         0,
-        "a second replay changes nothing"
+        "a second replay must change nothing"
     );
     assert_eq!(
         store
@@ -182,7 +186,8 @@ pub async fn a_replayed_dead_letter_is_granted_again<H: StoreHarness>(world: &H)
     );
     let (requeued, taken) = requeue(&*store, true).await;
     assert_eq!((requeued.confirmed, taken), (1, vec![redo(3)]));
-    // A replay starts a new round of attempts; two attempts were made before it.
+    // The replay starts a new round of attempts. `attempts_before` counts the two attempts of the
+    // rounds before.
     let granted = Claimed::Granted {
         attempt: 3,
         attempts_before: 2,
@@ -213,7 +218,8 @@ pub async fn the_backlog_counts_what_waits<H: StoreHarness>(world: &H) {
         assert_eq!(found, (retrying, due, dead));
     };
     counted(2, 1, 1).await;
-    // The event is in its queue again. It waits there for its attempt and is no longer due.
+    // The retry that was due is published. Its event still counts as retrying, but its retry is no
+    // longer due.
     assert_eq!(requeue(&*store, true).await.0.confirmed, 1);
     counted(2, 0, 1).await;
     let all = DeadFilter::default();

@@ -14,7 +14,8 @@ fn by(number: u8) -> InstanceId {
     InstanceId::from_bytes([number; 16])
 }
 
-/// Counts a start of the kind `Shared`: other events may run in the process at the same time.
+/// Counts a start of the kind `Shared`, which means that other handlers may run in the process at
+/// the same time.
 async fn start<S: Store>(store: &S, route: &RouteName, process: u8, on: &[Start]) {
     store
         .start(route, &by(process), StartKind::Shared, on)
@@ -28,7 +29,8 @@ async fn counts<S: Store>(store: &S, route: &RouteName, of: &[Start]) -> Vec<u32
     counts.iter().map(|counts| counts.all).collect()
 }
 
-/// Checks that starts of the kinds `Isolated` and `Unproven` are also counted separately.
+/// Checks that starts of the kinds `Isolated` and `Unproven` have counts of their own, besides the
+/// count of all starts.
 pub async fn starts_are_counted_by_kind<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let a = [Start::of(&envelope("a"))];
@@ -37,7 +39,7 @@ pub async fn starts_are_counted_by_kind<H: StoreHarness>(world: &H) {
         (2, StartKind::Unproven),
         (3, StartKind::Isolated),
         (4, StartKind::Isolated),
-        // The reply of the last call was lost, so the same call is repeated.
+        // Repeats the call before, as a process does that did not receive its reply.
         (4, StartKind::Isolated),
     ] {
         store
@@ -64,10 +66,10 @@ pub async fn starts_are_counted_until_a_process_survives<H: StoreHarness>(world:
     assert_eq!(found, [0, 0, 0]);
     start(&*store, &one(), 1, &[a]).await;
     start(&*elsewhere, &one(), 2, &[b, a]).await;
-    // The reply of the last call was lost, so the same call is repeated.
+    // Repeats the call before, as a process does that did not receive its reply.
     start(&*elsewhere, &one(), 2, &[b, a]).await;
     start(&*store, &one(), 1, &[a, c]).await;
-    // Every process sees the counts, in the order of the events it asks for.
+    // Every process gets the same counts, in the order of the events in its query.
     for store in [&store, &elsewhere] {
         let found = counts(&**store, &one(), &[b, a, c]).await;
         assert_eq!(found, [1, 3, 1]);
@@ -80,20 +82,24 @@ pub async fn starts_are_counted_until_a_process_survives<H: StoreHarness>(world:
     assert_eq!(
         found,
         [0, 1, 0],
-        "the count of an event that was not named stays"
+        "the count of event b, which was not cleared, must stay"
     );
     store.survived(&one(), &[a, b]).await.expect("forgotten");
     start(&*store, &one(), 1, &[a]).await;
     let found = counts(&*store, &one(), &[a, b]).await;
-    assert_eq!(found, [1, 0], "a cleared count starts from zero");
+    assert_eq!(
+        found,
+        [1, 0],
+        "after it was cleared, the count of event a must start from zero"
+    );
     let nothing = store.starts(&one(), &[]).await.expect("read");
     assert!(nothing.is_empty());
     Store::close(&*elsewhere).await;
     Store::close(&*store).await;
 }
 
-/// A retry is another attempt. Checks that the start of its handler is counted separately from a
-/// start for the first message.
+/// The message of a retry has the receipt of the first message and an attempt number of its own.
+/// Checks that a start for the retry is counted separately from a start for the first message.
 pub async fn starts_are_per_attempt<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let first = Start::of(&envelope("a"));
@@ -124,8 +130,8 @@ pub async fn starts_are_per_route<H: StoreHarness>(world: &H) {
     Store::close(&*store).await;
 }
 
-/// Checks that a process can retract its counted start when the handler was not run to an outcome.
-/// It retracts no start of another process.
+/// Checks that a process can subtract a start that it has counted, when the handler has to run
+/// again later. It cannot subtract a start of another process.
 pub async fn a_start_is_retracted_by_its_process_alone<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let a = Start::of(&envelope("a"));
@@ -148,15 +154,16 @@ pub async fn a_start_is_retracted_by_its_process_alone<H: StoreHarness>(world: &
         let found = store.starts(&one(), &[a]).await.expect("read");
         assert_eq!(found, [counts]);
     };
-    // Retracts a start that was never counted.
+    // Retracting a start that was never counted must change nothing.
     retract(1, isolated, true).await;
     expect(0, 0, 0).await;
-    // Retracts the only start there is.
+    // The only start that was counted is retracted.
     count(1, unproven).await;
     retract(1, unproven, false).await;
     expect(0, 0, 0).await;
 
-    // Retracting a start of another attempt or of another route changes no count of this one.
+    // A retracted start of another attempt or of another route must not change the count of this
+    // one.
     count(1, StartKind::Shared).await;
     count(2, isolated).await;
     let later = Start { attempt: 2, ..a };
@@ -169,23 +176,23 @@ pub async fn a_start_is_retracted_by_its_process_alone<H: StoreHarness>(world: &
         retracted.expect("retracted");
     }
     expect(2, 1, 0).await;
-    // A process that does not know whether its start was counted retracts it only if it is the
-    // latest one, and only once.
+    // A process that did not receive the reply does not know whether its start was counted. Its
+    // start is then subtracted only if it is the latest one, and only once.
     retract(3, isolated, false).await;
     expect(2, 1, 0).await;
     count(3, isolated).await;
     retract(3, isolated, false).await;
     retract(3, isolated, false).await;
     expect(2, 1, 0).await;
-    // The next try of the same process counts as another start.
+    // The next run of the handler in the same process counts as another start.
     count(3, isolated).await;
     count(4, unproven).await;
     expect(4, 2, 1).await;
-    // A start that was certainly counted is retracted in any order, whichever process started last.
+    // A start whose reply was received is subtracted even if other processes have counted starts
+    // since.
     retract(3, isolated, true).await;
     expect(3, 1, 1).await;
-    // The store still knows the latest start, so a repeated call with the same start does not count
-    // it again.
+    // Process 4 still has the latest start, so its repeated call does not count it a second time.
     count(4, unproven).await;
     expect(3, 1, 1).await;
     retract(4, unproven, true).await;
@@ -203,13 +210,14 @@ pub async fn a_start_outlives_its_process<H: StoreHarness>(world: &H) {
     let mut tx = store.begin().await.expect("begun");
     assert_eq!(claim(&*store, &mut tx, &event).await, Claimed::Fresh);
     H::effect(store.connection(&mut tx), "a").await;
-    // Dropping these values stands for the death of the process.
+    // The first process dies here: its transaction and its store connection are dropped.
     drop(tx);
     drop(store);
     let found = counts(&*elsewhere, &one(), &[Start::of(&event)]).await;
     assert_eq!(found, [1]);
     assert_eq!(world.effects("a").await, 0);
-    // A high count does not prevent a claim. The worker decides whether the event runs.
+    // The count does not prevent a claim, because the worker decides whether a suspected event
+    // runs.
     done(&*elsewhere, &event).await;
     Store::close(&*elsewhere).await;
 }

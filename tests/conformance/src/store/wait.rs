@@ -71,7 +71,8 @@ pub async fn retries_are_listed_with_their_errors<H: StoreHarness>(world: &H) {
     Store::close(&*store).await;
 }
 
-/// Filters three retries by event, route, source and time. `second` is the time of the second one.
+/// Checks how many of three retries each filter finds: by event, route, source and time. `second`
+/// is the time at which the second retry is due.
 async fn narrowed(store: &impl Ledger, event: EventId, second: Timestamp) {
     let all = RetryFilter::default();
     for (filter, count) in [
@@ -116,8 +117,8 @@ async fn narrowed(store: &impl Ledger, event: EventId, second: Timestamp) {
     }
 }
 
-/// Checks that a retry which an operator hurries is due at once, with its attempt number unchanged,
-/// and that each hurried retry leaves an audit row. A retry that is due already is not changed.
+/// Checks that a retry becomes due at once when an operator hurries it. Its attempt number stays,
+/// and each hurried retry leaves an audit row. A retry that is due already is not changed.
 pub async fn a_hurried_retry_is_due_at_once<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     for number in 0..3 {
@@ -144,8 +145,7 @@ pub async fn a_hurried_retry_is_due_at_once<H: StoreHarness>(world: &H) {
     };
     assert_eq!(probe(&*store, &redo).await, granted);
     done(&*store, &redo).await;
-    // No more retries are made due than the operator asked for, those with the earliest times
-    // first.
+    // The operator asked for one retry, so only the one with the earliest time is made due.
     assert_eq!(store.hurry(&all, 1, "bob").await.expect("hurried"), 1);
     assert_eq!(store.hurry(&all, 10, "bob").await.expect("hurried"), 1);
     assert_eq!(store.hurry(&all, 10, "bob").await.expect("hurried"), 0);

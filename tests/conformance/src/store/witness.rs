@@ -1,5 +1,6 @@
-//! The promises of a store for witness messages, which show whether a store or broker was restored,
-//! and for the other facts from which `hookbox reconcile` finds imbalances.
+//! The promises of a store for witness messages, which show whether a store or broker was restored
+//! from a backup. Also the promises for the other facts from which `hookbox reconcile` finds
+//! imbalances.
 
 use std::time::Duration;
 
@@ -10,7 +11,8 @@ use crate::harness::{StoreHarness, one};
 use crate::store::done;
 use crate::with_receipt;
 
-/// An age that no ingest reaches in a test.
+/// An age that no report reaches during a test, used as the time after which an ingest counts as
+/// unresponsive.
 const LONG: Duration = Duration::from_secs(3_600);
 
 /// Builds an accept report with one receipt.
@@ -38,12 +40,13 @@ async fn take(store: &impl Store, found: &[Witness]) -> NextWitness {
 async fn published(store: &impl Store, found: &[Witness]) -> Witness {
     match take(store, found).await {
         NextWitness::Publish(witness) => witness,
-        other => panic!("a witness is to be published: {other:?}"),
+        other => panic!("expected a witness message to publish, got {other:?}"),
     }
 }
 
-/// Checks that a witness message is to be published when something was reported since the last one.
-/// Every process gets it until the broker's confirm is recorded.
+/// Checks that the store returns a new witness message to publish when something was reported
+/// since the last one. Until the broker's confirm is recorded, every process is given the same
+/// message to publish.
 pub async fn a_witness_follows_what_is_reported<H: StoreHarness>(world: &H) {
     let (store, other) = (world.open().await, world.open().await);
     let first = published(&*store, &[]).await;
@@ -52,7 +55,7 @@ pub async fn a_witness_follows_what_is_reported<H: StoreHarness>(world: &H) {
     assert_eq!(
         published(&*other, &[]).await,
         first,
-        "the first witness is not confirmed yet"
+        "the first witness must be published until it is confirmed"
     );
     store.witness_confirmed(1).await.expect("recorded");
     let found = [first.clone()];
@@ -82,9 +85,9 @@ pub async fn a_witness_follows_what_is_reported<H: StoreHarness>(world: &H) {
     Store::close(&*other).await;
 }
 
-/// Checks that the store reports a mismatch when the broker holds a witness message that the store
-/// does not know, or lacks one that the store knows as confirmed. In both cases the store commits
-/// no new witness message.
+/// Checks that the store reports a mismatch in two cases: the broker holds a witness message that
+/// the store does not know, or the broker lacks one that the store has recorded as confirmed. In
+/// both cases the store commits no new witness message.
 pub async fn a_store_behind_its_witness_is_found<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let reported = account(INSTANCE, 1, false);
@@ -96,7 +99,7 @@ pub async fn a_store_behind_its_witness_is_found<H: StoreHarness>(world: &H) {
     let NextWitness::Mismatch(Mismatch::StoreBehind(behind)) =
         take(&*store, &[known.clone(), later.clone()]).await
     else {
-        panic!("the store is behind its witness")
+        panic!("expected a store that is behind its newest witness")
     };
     assert_eq!((behind.store, behind.broker, behind.receipts), (1, 9, 600));
     assert_eq!(behind.from, known.at);
@@ -114,12 +117,16 @@ pub async fn a_store_behind_its_witness_is_found<H: StoreHarness>(world: &H) {
         NextWitness::Mismatch(Mismatch::BrokerBehind(_))
     ));
     let position = store.witness_position().await.expect("read");
-    assert_eq!(position.newest, Some(known), "no witness was committed");
+    assert_eq!(
+        position.newest,
+        Some(known),
+        "no new witness may be committed during a mismatch"
+    );
     Store::close(&*store).await;
 }
 
-/// Checks that a mismatch which an operator has accepted ends when the new witness message is
-/// published. The mismatch stays in the audit and in the list of accepted restores.
+/// Checks that an operator can accept a mismatch. It then ends as soon as the next witness message
+/// is published, and stays listed in the audit and among the accepted restores.
 pub async fn an_accepted_restore_begins_another_life<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let known = published(&*store, &[]).await;
@@ -128,7 +135,7 @@ pub async fn an_accepted_restore_begins_another_life<H: StoreHarness>(world: &H)
     let mut later = known.clone();
     later.sequence = 9;
     let NextWitness::Mismatch(mismatch) = take(&*store, &[later.clone()]).await else {
-        panic!("the store is behind its witness")
+        panic!("expected a store that is behind its newest witness")
     };
     let accepted = store.accept_restore(&mismatch, "ann", "the disk burned");
     let fresh = accepted.await.expect("accepted");
@@ -139,7 +146,7 @@ pub async fn an_accepted_restore_begins_another_life<H: StoreHarness>(world: &H)
             take(&*store, &[later.clone()]).await,
             NextWitness::Mismatch(_)
         ),
-        "the new witness is not published yet"
+        "the mismatch must last until the new witness is published"
     );
     let held = [later, fresh.clone()];
     assert_eq!(take(&*store, &held).await, NextWitness::Publish(fresh));
@@ -167,8 +174,8 @@ pub async fn an_accepted_restore_begins_another_life<H: StoreHarness>(world: &H)
     Store::close(&*store).await;
 }
 
-/// Checks that an ingest that has not closed (published its last report) is listed when its reports
-/// stop, until it closes or reports again.
+/// Checks that an ingest is listed when it stops to report without a closing report (its last
+/// one). It is listed until it closes or reports again.
 pub async fn an_ingest_that_never_closed_is_listed_without_reports<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let (open, closed) = (INSTANCE, InstanceId::from_bytes([6; 16]));
@@ -180,7 +187,11 @@ pub async fn an_ingest_that_never_closed_is_listed_without_reports<H: StoreHarne
         store.account(&reported).await.expect("written");
     }
     let silent = async |since| store.silent(10, since).await.expect("read");
-    assert_eq!(silent(LONG).await, [], "the ingest reported recently");
+    assert_eq!(
+        silent(LONG).await,
+        [],
+        "an ingest that reported recently is not listed"
+    );
     let found = silent(Duration::ZERO).await;
     let [
         SilentIngest {
@@ -199,8 +210,9 @@ pub async fn an_ingest_that_never_closed_is_listed_without_reports<H: StoreHarne
     Store::close(&*store).await;
 }
 
-/// Checks that a sequence number beyond the last report of a closed ingest is an imbalance, because
-/// a closed ingest assigns no more numbers. An ingest that is still open may have assigned it.
+/// Checks that a receipt with a sequence number above the closing report of its ingest is an
+/// imbalance, because a closed ingest assigns no more numbers. While the ingest is open, such a
+/// receipt is none.
 pub async fn a_number_beyond_a_closing_report_is_an_imbalance<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let mut event = with_receipt("late", 1);
@@ -209,8 +221,8 @@ pub async fn a_number_beyond_a_closing_report_is_an_imbalance<H: StoreHarness>(w
     let mut reported = account(event.instance, 1, false);
     store.account(&reported).await.expect("written");
     assert_eq!(store.imbalances(10).await.expect("read"), []);
-    // The ingest reported this number as void, because the confirm came too late, but the broker
-    // had stored the message.
+    // The ingest reported number 3 as void, because the confirm came too late. But the broker had
+    // stored the message, so its receipt reached the store.
     (reported.first, reported.last, reported.accepted) = (2, 3, Vec::new());
     store.account(&reported).await.expect("written");
     (reported.first, reported.last, reported.closing) = (4, 3, true);

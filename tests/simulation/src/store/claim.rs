@@ -6,7 +6,7 @@ use hookbox_event::{Envelope, EventId, RouteName};
 use crate::tables::{Key, Tables};
 use crate::tx::{OwnedClaim, SimTx};
 
-/// Claims the event of an envelope that an ingest published.
+/// Claims an event for its first message, which an ingest published.
 pub(super) async fn plain(
     tx: &mut SimTx,
     route: &RouteName,
@@ -56,7 +56,8 @@ pub(super) async fn plain(
     }
 }
 
-/// Claims the event of a retry. Returns `None` when the event was never claimed before.
+/// Claims an event for the message of a retry. Returns `None` when the route has never claimed the
+/// event before.
 pub(super) async fn redone(
     tx: &mut SimTx,
     route: &RouteName,
@@ -98,7 +99,7 @@ pub(super) async fn redone(
     })
 }
 
-/// Returns the first body of an event, as a transaction sees it.
+/// Returns the event with its first body, if it is committed or was claimed by this transaction.
 pub(super) fn stored(tx: &SimTx, event: &EventId) -> Option<StoredEvent> {
     let own = tx.connection.events.iter().find(|it| it.event == *event);
     let state = tx.process.world.state();

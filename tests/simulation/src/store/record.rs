@@ -17,7 +17,8 @@ use crate::tables::{Claim, EventKept, Key, Retry, StoredOutcome, Tables};
 use crate::tx::{SimTx, wait_for};
 
 impl SimStore {
-    /// Runs a change in one transaction. The change may be committed although an error is returned.
+    /// Runs a change in one transaction. When it returns an error, the change may have been
+    /// committed nevertheless.
     pub(super) async fn record<T: Debug + Send>(
         &self,
         mut tx: SimTx,
@@ -141,8 +142,8 @@ pub(super) fn defer(tables: &mut Tables, deferral: &Deferral<'_>, now: Duration)
         Some(ClaimState::Retrying | ClaimState::Running | ClaimState::Done | ClaimState::Dead)
         | None => return Deferred::Superseded,
     }
-    // This store does not keep the age of a deferral; the conformance cases of the drivers cover
-    // it.
+    // The simulated store does not record since when an event is deferred. The conformance cases
+    // test that with the real drivers.
     let Some(after) = deferral.wait(None) else {
         return Deferred::Expired;
     };
@@ -176,7 +177,8 @@ pub(super) fn start(
     for start in on {
         let key = (route.clone(), *start);
         let counted = tables.starts.entry(key.clone()).or_default();
-        // A process that did not receive the reply repeats the call: the start counts once.
+        // A process that did not receive the reply repeats the call. The repetition is not
+        // counted.
         if counted.1 != Some(by) {
             counted.0.count(kind);
             counted.1 = Some(by);

@@ -1,4 +1,5 @@
-//! Requeues due retries as the drivers do: each is published first and marked as queued afterwards.
+//! Publishes due retries to the queues of their routes, as the drivers do: each retry is published
+//! first and marked as queued afterwards.
 
 use std::time::Duration;
 
@@ -79,7 +80,8 @@ pub(super) async fn requeue(
     Ok(requeued)
 }
 
-/// Returns the envelope of a retry: that of the first receipt of its event, with the stored body.
+/// Returns the message that is published for a retry: the envelope of the first receipt of its
+/// event, with the stored body and the number of the attempt.
 fn envelope(tables: &Tables, on: &OnRoute) -> Option<DueRetry> {
     let (route, event) = on;
     let retry = tables.retries.get(on)?;

@@ -1,7 +1,8 @@
-//! The account that a private server runs as.
+//! The account (the user and group of the operating system) that a private server runs as.
 //!
-//! PostgreSQL refuses to run as root, and nothing that a test starts needs root. A test that runs
-//! as root uses the server's own account, or else `nobody`. Any other test uses its own account.
+//! PostgreSQL refuses to run as root, and nothing that a test starts needs root. If a test runs as
+//! root, the server runs as the user that its package created, or else as `nobody`. If not, the
+//! server runs as the user of the test.
 
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
@@ -40,7 +41,9 @@ impl Account {
             .map(|(uid, gid)| Account::Other { uid, gid })
             .ok_or_else(|| ServerError::Command {
                 doing: "choosing an unprivileged user".to_owned(),
-                output: format!("we are root; users {preferred} and nobody do not exist"),
+                output: format!(
+                    "the test runs as root, and the users {preferred} and nobody do not exist"
+                ),
             })
     }
 
@@ -48,8 +51,8 @@ impl Account {
     pub fn apply(self, command: &mut Command) {
         match self {
             Account::Ourselves => {}
-            // For root, the standard library drops the supplementary groups when it changes the
-            // user.
+            // If the process is root, the standard library also drops the supplementary groups
+            // when it changes the user.
             Account::Other { uid, gid } => {
                 command.uid(uid).gid(gid);
             }
@@ -69,8 +72,8 @@ impl Account {
         }
     }
 
-    /// Returns the parent of this account's temporary folders. It is the system's temporary folder,
-    /// unless only root can enter that one.
+    /// Returns the parent of this account's temporary folders. This is the system's temporary
+    /// folder, or `/tmp` if only root can enter that folder.
     pub fn temporary(self) -> PathBuf {
         let usual = std::env::temp_dir();
         match self {

@@ -10,15 +10,15 @@ use std::path::PathBuf;
 
 use super::{ServerError, find, ports};
 
-/// The variable that makes the system load a library into a process.
+/// The environment variable that makes the system load a library into a new process.
 const PRELOAD: &str = if cfg!(target_os = "macos") {
     "DYLD_INSERT_LIBRARIES"
 } else {
     "LD_PRELOAD"
 };
 
-/// A clock that shows the system's time until it is shifted. Its folder is removed when it is
-/// dropped.
+/// A clock for processes under test. It shows the system's time until a test shifts it. It has a
+/// folder with its offset, which is removed when this value is dropped.
 #[derive(Debug)]
 pub struct Clock {
     library: PathBuf,
@@ -33,7 +33,8 @@ impl Clock {
     pub fn new() -> Result<Clock, ServerError> {
         let library = find::faketime()?;
         let name = ports::random_name().map_err(ServerError::io("choosing a name"))?;
-        // Everybody can read the folder, because a server runs as another user.
+        // The default mode lets every user read this folder: a server runs as another user than
+        // the test.
         let folder = std::env::temp_dir().join(format!("hookbox-clock-{name}"));
         let made = fs::create_dir(&folder);
         made.map_err(ServerError::io(format!("making {}", folder.display())))?;
@@ -42,7 +43,8 @@ impl Clock {
         Ok(clock)
     }
 
-    /// Sets the clock this many days after the system's (or before, if negative), at once.
+    /// Sets the clock to this many days after the system's time, or before it if `days` is
+    /// negative. This takes effect at once, also in processes that run.
     ///
     /// # Errors
     /// When the file cannot be written.
@@ -50,7 +52,8 @@ impl Clock {
         let doing = || format!("shifting a clock in {}", self.folder.display());
         let next = self.folder.join("next");
         fs::write(&next, format!("{days:+}d\n")).map_err(ServerError::io(doing()))?;
-        // The rename is atomic: a process that reads meanwhile finds the old offset or the new one.
+        // The rename is atomic, so a process that reads at this moment finds either the old offset
+        // or the new one.
         fs::rename(next, self.file()).map_err(ServerError::io(doing()))
     }
 

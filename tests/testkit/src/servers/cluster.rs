@@ -1,9 +1,9 @@
 //! A private cluster of RabbitMQ nodes, each on a separate host ([`super::network`]). Tests cut it
 //! in two, kill and restart nodes, and add nodes.
 //!
-//! It uses `pause_minority`, as the RabbitMQ documentation advises for quorum queues
-//! (<https://www.rabbitmq.com/docs/partitions>), and a `net_ticktime` of 15 s, so that a test does
-//! not wait a minute until a lost node is noticed.
+//! The nodes use `pause_minority`, as the RabbitMQ documentation advises for quorum queues
+//! (<https://www.rabbitmq.com/docs/partitions>). Their `net_ticktime` is 15 s, so that they notice
+//! a lost node within that time and a test does not wait for a minute.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -21,14 +21,15 @@ use super::rabbitmq::{NO_PLUGINS, READY_MAX, USER, answers, has_started};
 /// The AMQP port of every node. The nodes can share it because each has its own host.
 const PORT: u16 = 5672;
 
-/// The plugin with the HTTP API. On each host it listens on its usual port.
+/// The content of the file that enables the plugin with the HTTP API. On each host, the API
+/// listens on its usual port.
 const MANAGEMENT: &str = "[rabbitmq_management].\n";
 
 /// The arguments that give each node one scheduler, because the nodes share the processors with the
 /// program under test.
 const SCHEDULERS: &str = "+S 1:1 +sbwt none +sbwtdcpu none +sbwtdio none";
 
-/// A private cluster. It ends, and its folder is removed, when it is dropped.
+/// A private cluster. When it is dropped, its nodes are ended and its folder is removed.
 #[derive(Debug)]
 pub struct RabbitmqCluster {
     found: Rabbitmq,
@@ -62,7 +63,7 @@ impl RabbitmqCluster {
         if found.root.is_some() {
             return Err(ServerError::Command {
                 doing: "starting a cluster".to_owned(),
-                output: "a cluster cannot be started from another root folder".to_owned(),
+                output: "a cluster can only be started from a RabbitMQ of this machine, not from one in another root folder".to_owned(),
             });
         }
         let folder = Folder::new("cluster", Account::Ourselves)?;
@@ -136,8 +137,8 @@ impl RabbitmqCluster {
         let program = self.found.scripts.join("rabbitmq-server");
         let mut command = self.network.command(&self.folder, host, &program);
         self.environment(&mut command, host);
-        // With this variable the script becomes the Erlang process, instead of a parent that
-        // watches it.
+        // With this variable, the start script replaces itself with the Erlang process. Otherwise
+        // it would stay as its parent and watch it.
         command
             .env("RABBITMQ_ALLOW_INPUT", "1")
             .env("RABBITMQ_SERVER_START_ARGS", "-noinput -start_epmd false")
@@ -192,8 +193,8 @@ impl RabbitmqCluster {
         format!("rabbit@{}", self.network.address(node))
     }
 
-    /// Returns the administrator's URL of the default virtual host, with the addresses of these
-    /// nodes. The URL holds the password.
+    /// Returns a URL with the addresses of these nodes, for the administrator and the default
+    /// virtual host. The URL contains the password.
     pub fn url(&self, nodes: &[u8]) -> String {
         let hosts = nodes
             .iter()
@@ -244,9 +245,9 @@ impl RabbitmqCluster {
         self.kill(node)
     }
 
-    /// Starts a node that has ended, on its old data. Waits until the node answers if `wait`. A
-    /// caller that restarts several nodes must not wait for the first, since it may wait for the
-    /// others.
+    /// Starts a node that has ended, on its old data. If `wait` is true, waits until the node
+    /// answers. A caller that restarts several nodes must not wait for the first one, because that
+    /// node may wait for the other nodes.
     ///
     /// # Errors
     /// When the node does not start.
@@ -300,7 +301,8 @@ impl RabbitmqCluster {
 
 impl Drop for RabbitmqCluster {
     fn drop(&mut self) {
-        // If one of these calls fails, the keeper ends the process.
+        // If one of these calls fails, the keeper process of the folder ends the process of the
+        // node.
         for node in &mut self.nodes {
             let _ = node.process.end(&self.folder);
             let _ = node.epmd.end(&self.folder);

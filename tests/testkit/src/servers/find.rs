@@ -15,12 +15,13 @@ pub const POSTGRES_MIN: Version = Version(15, 0, 0);
 /// The oldest version of RabbitMQ whose quorum queues have everything that hookbox needs.
 pub const RABBITMQ_MIN: Version = Version(3, 10, 0);
 
-/// How an error names a server that is missing.
+/// The text in an error for a server that is missing: its name and its oldest usable version.
 const POSTGRES_WANTED: &str = "PostgreSQL 15 or newer";
 const RABBITMQ_WANTED: &str = "RabbitMQ 3.10 or newer";
 
-/// The variable that forbids servers. `cargo xtask test --fast` sets it, so that in that run a test
-/// which starts a server fails (`crates/xtask/src/needs.rs`).
+/// The environment variable that forbids tests to start servers. `cargo xtask test --fast` sets
+/// it, so that a test which needs a server and is not marked so fails
+/// (`crates/xtask/src/needs.rs`).
 const NO_SERVERS: &str = "HOOKBOX_TEST_NO_SERVERS";
 
 /// A version with three parts. A part that is not given is zero.
@@ -71,10 +72,10 @@ pub struct Postgres {
 /// A RabbitMQ that was found on this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rabbitmq {
-    /// The folder with the original scripts. The wrappers of a distribution change the user.
+    /// The folder with RabbitMQ's original scripts. The scripts that a distribution puts in front
+    /// of them change the user.
     pub scripts: PathBuf,
-    /// The folder with RabbitMQ's original scripts. The wrapper scripts of a distribution change
-    /// the user.
+    /// The program `epmd`, Erlang's port mapper.
     pub epmd: PathBuf,
     /// The version of the server.
     pub version: Version,
@@ -187,7 +188,7 @@ fn rabbitmq_here() -> Vec<Rabbitmq> {
             .filter_map(parent_of_real),
     );
     let found = folders.into_iter().filter_map(|scripts| {
-        // A folder with the wrapper scripts of a distribution has no `rabbitmq-env`.
+        // A folder without `rabbitmq-env` has only the wrapper scripts of a distribution.
         scripts.join("rabbitmq-env").exists().then_some(())?;
         let version = rabbitmq_version(&scripts)?;
         Some(Rabbitmq {
@@ -215,7 +216,8 @@ pub fn pgbouncer() -> Result<PathBuf, ServerError> {
 /// [`ServerError::Missing`] when there is no nginx.
 pub fn nginx() -> Result<PathBuf, ServerError> {
     allowed(env::var_os(NO_SERVERS))?;
-    // On some systems the folder of nginx is not on the search path of ordinary users.
+    // On some systems, the folder of nginx is not on the search path of ordinary users, so it is
+    // checked as well.
     let usual = PathBuf::from("/usr/sbin/nginx");
     let usual = usual.exists().then_some(usual);
     missing_without(on_path("nginx").into_iter().next().or(usual), "nginx")
@@ -273,8 +275,8 @@ fn newest<T>(
         .ok_or(ServerError::Missing { wanted, too_old })
 }
 
-/// Reads the version from the name of a folder. RabbitMQ itself prints its version only after
-/// starting Erlang, but the folder of its main application has the version in its name.
+/// Reads the version of RabbitMQ from the name of the folder of its main application. RabbitMQ
+/// itself prints its version only after it has started Erlang, which is slow.
 fn rabbitmq_version(scripts: &Path) -> Option<Version> {
     let plugins = scripts.parent()?.join("plugins");
     let names = fs::read_dir(plugins)
@@ -298,7 +300,7 @@ fn epmd() -> Option<PathBuf> {
     places.into_iter().find(|place| place.exists())
 }
 
-/// Returns every existing path `{root}/{prefix}*/{inside}`.
+/// Returns every path `{root}/{prefix}*/{inside}` that exists; `*` is the rest of a folder's name.
 fn matching(root: impl AsRef<Path>, prefix: &str, inside: &str) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(root) else {
         return Vec::new();
