@@ -77,7 +77,7 @@ impl Accounts {
             for account in reports.values() {
                 if account.first != next {
                     found.push(format!(
-                        "I2: {instance} reported from number {} after a report that ended with number {}",
+                        "I2: {instance} reported from number {} after a report up to number {}",
                         account.first,
                         next - 1
                     ));

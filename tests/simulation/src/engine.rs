@@ -133,7 +133,7 @@ impl Fleet {
             () = process.died.cancelled() => {}
             () = running.stop.cancelled() => {}
             _ = &mut task => {
-                let text = format!("{} ended although it was neither killed nor asked to stop", process.name);
+                let text = format!("{} ended without being killed or stopped", process.name);
                 self.world.state().violate("I15", &text);
             }
         }

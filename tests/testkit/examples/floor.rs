@@ -34,7 +34,7 @@ const BATCH: i32 = 64;
 const IN_FLIGHT: usize = 64;
 
 /// How long one measurement lasts. This is long enough to average out a pause of the disk, and
-/// short enough that the whole benchmark takes less than a minute or two.
+/// short enough that all measurements together take less than a minute.
 const LASTS: Duration = Duration::from_secs(2);
 
 /// The number of measurements of each server. The best one counts, because other work on the

@@ -1,7 +1,7 @@
-//! The promises of a broker for witness messages. In such a message, a store records at the broker how
-//! many receipts were reported to it. If the store or the broker is later restored from a backup,
-//! the two contradict each other. The broker keeps these messages, and reading does not remove
-//! them.
+//! The promises of a broker for witness messages. In such a message, a store records at the broker
+//! how many receipts were reported to it. If the store or the broker is later restored from a
+//! backup, the two contradict each other. The broker keeps these messages, and reading does not
+//! remove them.
 
 use hookbox_driver::{Broker, WITNESSES_KEPT, newest_witness};
 use hookbox_event::{Incarnation, InstanceId, ReportedUpTo, Timestamp, Witness};

@@ -63,7 +63,7 @@ impl RabbitmqCluster {
         if found.root.is_some() {
             return Err(ServerError::Command {
                 doing: "starting a cluster".to_owned(),
-                output: "a cluster can only be started from a RabbitMQ of this machine, not from one in another root folder".to_owned(),
+                output: "a cluster cannot use a RabbitMQ in another root folder".to_owned(),
             });
         }
         let folder = Folder::new("cluster", Account::Ourselves)?;
