@@ -1,7 +1,8 @@
 //! One transaction over envelopes of distinct events: claim → check → handle → settle → commit.
 //!
-//! Reads top to bottom like "The path of one event" in docs/ARCHITECTURE.md. Everything that can go
-//! wrong ends in an [`AttemptError`], which says what happened; `settle` decides what follows.
+//! The functions stand in the order of "The path of one event" in docs/ARCHITECTURE.md. Everything
+//! that can go wrong ends in an [`AttemptError`], which says what happened; `settle` decides what
+//! follows.
 
 use std::time::Instant;
 
@@ -77,7 +78,8 @@ impl<S: Store> Attempt<'_, S> {
         Ok(claims)
     }
 
-    /// Decides the outcome of one event, and runs the handler if the event is to be handled.
+    /// Returns the outcome of one event, and for that runs the handler, unless the event must not
+    /// be handled.
     async fn work_on(&self, tx: &mut S::Tx, event: &ClaimedEvent) -> Result<Outcome, AttemptError> {
         let started = Instant::now();
         let (context, envelope) = (self.context, &event.envelope);
@@ -213,7 +215,8 @@ impl<S: Store> Attempt<'_, S> {
     }
 }
 
-/// Builds the failure of an event whose claim was committed without an outcome.
+/// Builds the failure of an orphaned event: its claim is committed without an outcome, which only
+/// happens if its handler ended the transaction itself.
 fn orphaned() -> HandlerFailure {
     let error = "an earlier run of the handler ended its own transaction; whether all of its \
                  effects stand is not known, so it is not run again";

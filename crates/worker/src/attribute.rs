@@ -1,4 +1,5 @@
-//! Attributes an error that a transaction met after its handlers to one of those handlers.
+//! Decides which handler is responsible for an error that a transaction met after its handlers had
+//! run.
 
 use std::time::Duration;
 
@@ -28,8 +29,8 @@ pub(crate) fn attribute(
 ) -> AttemptError {
     let of = |only, failure| AttemptError::handler(only, failure, Duration::ZERO);
     match (error, events) {
-        // Only an event whose handler ran can be deferred: an event that is given up without a run,
-        // for example a conflict, cannot.
+        // Only an event whose handler ran can be deferred. An event that becomes a dead letter
+        // without a run, for example a conflict, cannot.
         (CommitError::Fault(fault), [only]) if ran => match fault.kind() {
             // The commit itself met this fault, and no statement of the handler: the database
             // checks some things only at the commit, for example a deferred constraint.

@@ -80,8 +80,8 @@ impl<S: Store> Bookkeeper<S> {
             };
             tokio::select! {
                 biased;
-                // That the queue delivers reports does not show that the store is available again.
-                // Only a stored report does.
+                // Only a stored report shows that the store is available again. A report that the
+                // queue has delivered does not show that.
                 worked = work => {
                     worked?;
                     pause.over();

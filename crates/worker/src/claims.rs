@@ -128,7 +128,8 @@ async fn claim_by_id<S: Store>(
     let stored = store.stored(tx, &ids).await?;
     let mut known = Vec::with_capacity(conflicts.len());
     for (envelope, stored) in conflicts.iter().zip(stored) {
-        // Nothing deletes an event between two statements of a transaction.
+        // The claim has found this event a moment before, and events are deleted in no statement
+        // between.
         let stored = stored.ok_or_else(vanished)?;
         known.push(Envelope {
             topic: stored.topic,

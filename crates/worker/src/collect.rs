@@ -20,10 +20,11 @@ use crate::route_context::RouteContext;
 use crate::slot::Slot;
 use crate::work::Work;
 
-/// The most dead messages in flight. Dead messages are rare, and eight use little memory.
+/// How many dead messages may be in flight at once. Dead messages are rare, and eight use little
+/// memory.
 const PREFETCH: u16 = 8;
 
-/// The route of a dead message whose queue is not known any more.
+/// The name that is stored as the route of a dead message if no route belongs to its queue.
 const FALLBACK_ROUTE: &str = "unrouted";
 
 /// Takes messages from the broker's dead-letter queue and stores them.

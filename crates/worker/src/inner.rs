@@ -29,9 +29,9 @@ pub(crate) struct Inner<S: Store> {
     pub isolation: Isolation,
     /// The start markers that this process has set.
     pub own_markers: OwnMarkers,
-    /// The highest sequence number of a witness message (which shows whether store or broker was
-    /// restored) that this process has read or published. If the broker returns only lower ones, it
-    /// did not return all witnesses that it holds.
+    /// The highest sequence number of a witness message that this process has read or published.
+    /// (A witness message shows whether store or broker was restored.) If a later reading returns
+    /// only lower numbers, the reading is incomplete.
     pub witness_known: AtomicU64,
     /// Cancelled when a drain has reached its deadline.
     pub cut: CancellationToken,

@@ -46,8 +46,9 @@ impl Json for Exact {
     type PreparedKey = String;
     type StringBuffer = Instance;
 
-    // A lookup in a `BTreeMap` compares the key with several others, so a lookup is not as cheap as
-    // one comparison.
+    // The schema checker scans all members instead of looking up keys if that compares fewer keys.
+    // This constant says how many comparisons one lookup is worth. A lookup in a `BTreeMap`
+    // compares the key with several others, so it is worth more than one.
     const KEYS_PER_LOOKUP: usize = 2;
     const ACYCLIC: bool = true;
 

@@ -32,7 +32,7 @@ const QUIET: Duration = Duration::from_secs(5);
 /// process. A process that has run other work for this long is not one that is killed all the time.
 const TURN_MAX: Duration = Duration::from_secs(30);
 
-/// How often such a waiting event checks whether it may run.
+/// How often a suspected event that waits for its isolated run checks whether it may run.
 const CHECK_EVERY: Duration = Duration::from_millis(100);
 
 /// The longest time for which other work may not start while a suspected event waits for running
@@ -49,18 +49,18 @@ pub(crate) struct Isolation {
     /// Suspected events that wait or run. Each entry has the number of process deaths during the
     /// event's isolated runs, and the event's ticket number, which says when it started to wait.
     tickets: Mutex<BTreeSet<(u32, u64)>>,
-    /// The number of attempts, ordinary or isolated, that have started or started to wait in this
-    /// process since its start.
+    /// How many attempts, ordinary or isolated, have started or begun to wait since this process
+    /// started.
     entered: AtomicU64,
 }
 
-/// The permission for ordinary work; it is held until this value is dropped.
+/// Lets one ordinary attempt run. The permission lasts until this value is dropped.
 pub(crate) struct Shared<'a> {
     _counted: Counted<'a>,
     _lock: RwLockReadGuard<'a, ()>,
 }
 
-/// The permission for an isolated run: no other handler runs until this value is dropped.
+/// Lets one suspected event run in isolation: no other handler runs until this value is dropped.
 pub(crate) struct Isolated<'a> {
     _lock: RwLockWriteGuard<'a, ()>,
     _ticket: Ticket<'a>,

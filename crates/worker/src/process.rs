@@ -39,7 +39,7 @@ const ENDED: &str = "the handler ended its own transaction, and the event was ch
 pub(crate) struct Process<'a, S: Store> {
     pub context: &'a RouteContext<'a, S>,
     pub work: Work<'a, S>,
-    /// The place that this work occupies among the transactions that the route may run at once.
+    /// The permit for one of the transactions that the route may run at once. This work holds it.
     pub slot: &'a Slot,
 }
 
@@ -63,7 +63,8 @@ impl<S: Store> Process<'_, S> {
                 Err(Stopped) => Delivery::release(delivery).await,
             };
             if let Err(fault) = settled {
-                // The message is redelivered, and its receipts have their outcomes by then.
+                // The message is redelivered. If its receipts have their outcomes by then, no
+                // handler runs again.
                 let route = self.context.route;
                 tracing::info!(
                     route = %route,
@@ -85,8 +86,8 @@ impl<S: Store> Process<'_, S> {
             let plan = Plan::new(&round, &redelivered, &counts);
             self.run_shared(&plan.shared, &plan.markers).await?;
             for suspect in &plan.suspects {
-                // The suspected event may wait for a long time. So it first frees its place among
-                // the route's transactions, which other work can then use.
+                // The suspected event may wait for a long time. So this work first gives up its
+                // permit, and another transaction of the route can run.
                 self.slot.release();
                 self.run_isolated(suspect).await?;
             }
@@ -276,9 +277,9 @@ impl<S: Store> Process<'_, S> {
         }
     }
 
-    /// Reads the start counts of a suspected event again after a while, and returns whether they
-    /// are unchanged. A process that lives and has ended its run has removed the start that it
-    /// counted by then.
+    /// Waits for a while, reads the start counts of a suspected event again, and returns whether
+    /// they are unchanged. If another process is alive and its run of the event has ended, it has
+    /// removed its start by then, and the counts differ.
     async fn confirm(&self, suspect: &mut Suspect<'_>) -> Result<bool, Stopped> {
         tokio::select! {
             biased;

@@ -16,8 +16,8 @@ use crate::intake::Undecodable;
 use crate::pause::Stopped;
 use crate::route_context::RouteContext;
 
-/// The shortest wait of a deferred event. The lock or the right that the event waits for may be
-/// available again after so short a time.
+/// The shortest wait of a deferred event. The lock or the right that the event needs may be
+/// available again after this time.
 const DEFERRED_LEAST: Duration = Duration::from_secs(1);
 
 /// The longest wait of a deferred event. It is also the longest time until the event notices that

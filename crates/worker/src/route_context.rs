@@ -43,17 +43,17 @@ impl<'a, S: Store> RouteContext<'a, S> {
         Pause::new(self.route.as_str(), paused, rng, self.shutdown)
     }
 
-    /// Waits after a fault, and counts it if it shows that the store is unavailable.
+    /// Waits after a fault. If the fault shows that the store is unavailable, it is counted.
     pub async fn wait(&self, pause: &mut Pause<'_>, fault: &Fault) -> Result<(), Stopped> {
         match fault.kind() {
             FaultKind::Unavailable => add(&self.inner.store_faults, 1),
-            // The store has answered with one of these faults, so it is available.
+            // These faults are answers of the store, so the store is available.
             FaultKind::Contention | FaultKind::MissingRight | FaultKind::Internal => {}
         }
         self.wait_uncounted(pause, fault).await
     }
 
-    /// Waits after a fault, without counting it as one that shows that the store is unavailable.
+    /// Waits after a fault, and does not count it as a sign that the store is unavailable.
     pub async fn wait_uncounted(
         &self,
         pause: &mut Pause<'_>,

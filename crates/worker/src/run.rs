@@ -74,9 +74,9 @@ impl<'a, S: Store> Run<'a, S> {
             }
             Err(AttemptError::Handler(failed)) => failed,
             Err(AttemptError::Fault(fault)) => return self.wait(pause, &fault).await,
-            // If one event's handler ran in the transaction, a broken transaction is attributed to
-            // that handler, in the case above. Here no handler ran, so only this worker can have
-            // broken it.
+            // A transaction that a handler has broken ends in `AttemptError::Handler` when it has
+            // a single event. So no handler ran here, and only this worker can have broken the
+            // transaction.
             Err(AttemptError::Broken { why }) => {
                 let doing = "commit without a handler";
                 let fault = Fault::new(FaultKind::Internal, doing, why);
@@ -118,8 +118,9 @@ impl<'a, S: Store> Run<'a, S> {
         match record::deferral(self.context, failed, reason).await? {
             Deferred::Recorded => Ok(Conclusion::Settled),
             Deferred::Superseded => Ok(Conclusion::RunAgain),
-            // The event was deferred for longer than allowed while other events succeeded. So the
-            // fault is attributed to the event from now on, and this run counts as an attempt.
+            // The event has been deferred for longer than allowed, while other events succeeded.
+            // So the fault belongs to the event from now on, and this run counts as a failed
+            // attempt.
             Deferred::Expired => {
                 let cause = FailureCause::Returned(Class::Transient { wish: None });
                 match self.settlement(failed, cause) {

@@ -1,4 +1,5 @@
-//! Decides what follows from the failure of an attempt: one pure table with a table test.
+//! Decides what follows from the failure of an attempt. This is a table in one pure function, and
+//! a test checks every row.
 
 use std::time::Duration;
 

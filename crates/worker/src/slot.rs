@@ -1,11 +1,11 @@
-//! A place among the transactions that a route may run at once.
+//! The permit for one of the transactions that a route may run at once.
 
 use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::OwnedSemaphorePermit;
 
-/// A place among the transactions that a route may run at once. It is held until it is released or
-/// dropped.
+/// The permit for one of the transactions that a route may run at once. It is held until it is
+/// released or dropped.
 #[derive(Default)]
 pub(crate) struct Slot(Mutex<Option<OwnedSemaphorePermit>>);
 
@@ -14,7 +14,7 @@ impl Slot {
         Self(Mutex::new(Some(permit)))
     }
 
-    /// Frees the place, so that another transaction of the route may start.
+    /// Gives the permit back, so that another transaction of the route may start.
     pub fn release(&self) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
     }

@@ -26,7 +26,7 @@ pub(crate) async fn counts<S: Store>(
     Ok(others.collect())
 }
 
-/// Counts the starts of handlers that run beside others.
+/// Counts the starts of handlers that may run beside other handlers.
 pub(crate) async fn set<S: Store>(
     context: &RouteContext<'_, S>,
     on: &[Start],

@@ -28,14 +28,14 @@ const ALONE_MAX: u32 = 3;
 /// if these processes had completed no other event. This limit ends a crash loop.
 const UNPROVEN_MAX: u32 = 10;
 
-/// The detail of an event that is quarantined after deaths in processes that had completed other
-/// events.
+/// The detail of a dead letter that was quarantined after [`ALONE_MAX`] deaths of processes that
+/// had completed other events.
 const PROVEN: &str = "the process ended while this handler ran alone, three times, each time after \
                       it had completed other events: an abort, a stack overflow, or not enough \
                       memory";
 
-/// The detail of an event that is quarantined after deaths in processes that had completed nothing
-/// else.
+/// The detail of a dead letter that was quarantined after [`UNPROVEN_MAX`] deaths, not all of them
+/// of processes that had completed other events.
 const UNPROVEN: &str = "the process ended while this handler ran alone, ten times; it had not \
                         completed another event before each of them, so that the handler is the \
                         likely cause and not the certain one";
@@ -69,8 +69,9 @@ pub(crate) enum Measure {
 }
 
 impl<'e> Plan<'e> {
-    /// Plans how a group of events is run. `redelivered` has the starts of the redelivered events
-    /// among them, and `counts` has the store's counts for these starts, in the same order.
+    /// Plans how a group of events is run. `redelivered` lists the start markers of the
+    /// redelivered events among them, and `counts` has the store's counts for these markers, in
+    /// the same order.
     pub fn new(events: &[&'e Envelope], redelivered: &[Start], counts: &[StartCounts]) -> Self {
         let pairs = redelivered.iter().copied().zip(counts.iter().copied());
         let counts: HashMap<Start, StartCounts> = pairs.collect();

@@ -58,7 +58,7 @@ faults! {
     SubscribeFailed = "subscribe_failed", 100;
     /// A message is delivered to a consumer, and also stays ready for another consumer.
     DeliveredTwice = "delivered_twice", 60;
-    /// A message is delivered before an older one of its queue.
+    /// A message is delivered before an older message of the same queue.
     Reordered = "reordered", 200;
     /// The ack is sent and never arrives, so the message is redelivered.
     AckLost = "ack_lost", 60;
@@ -68,7 +68,7 @@ faults! {
     AckFailed = "ack_failed", 60;
     /// An ack is sent for a delivery whose connection is gone.
     AckStale = "ack_stale", 0;
-    /// The broker gives up a message and dead-letters it.
+    /// The broker moves a message to the dead-letter queue, as at its delivery limit.
     GaveUp = "broker_gave_up", 8;
     /// A queue holds bytes that are not a batch.
     Garbage = "garbage_in_queue", 0;
@@ -114,7 +114,7 @@ faults! {
     Forged = "forged_request", 0;
 }
 
-/// The faults of a run, how often each may strike, and how often each has struck.
+/// The faults that a run may have, how often each of them strikes, and how often each has struck.
 pub(crate) struct Faults {
     /// How often each fault strikes, in a thousand opportunities.
     rates: BTreeMap<Fault, u64>,

@@ -43,7 +43,8 @@ pub(crate) async fn rage(fleet: &Arc<Fleet>) {
             strike(fleet, *fault);
         }
     }
-    // The second phase begins: every outage has ended, and no further fault strikes.
+    // The second phase of the run begins here. All outages have ended, and from now on no fault
+    // strikes.
     let mut state = world.state();
     state.trace.note("calm");
     state.faults.calm = true;

@@ -60,7 +60,7 @@ impl Queues {
         number
     }
 
-    /// Puts a message into a queue: at the front or at the end.
+    /// Puts a message back into a queue: at the front if `in_front` is true, otherwise at the end.
     pub fn put_back(&mut self, queue: &Queue, message: Message, in_front: bool) {
         let ready = self.ready.entry(queue.clone()).or_default();
         if in_front {

@@ -56,8 +56,8 @@ pub(crate) struct Scenario {
     pub batch_max: usize,
     pub concurrency: NonZeroUsize,
     pub prefetch: u16,
-    /// The most attempts in a round, which is the series of attempts before an event becomes a dead
-    /// letter.
+    /// The number of attempts in a round. A round is the series of attempts after which an event
+    /// becomes a dead letter.
     pub attempts: u32,
     pub on_conflict: OnConflict,
     pub schedule_interval: Duration,

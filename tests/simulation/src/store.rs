@@ -1,5 +1,5 @@
-//! A store in memory. It keeps completely every transaction that it reports as committed; any error
-//! that it reports may be wrong.
+//! A store in memory. It keeps every transaction that it reports as committed, and keeps it
+//! completely. When it reports an error, the transaction may be committed nevertheless.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -154,7 +154,8 @@ impl Store for SimStore {
         let took = match fault {
             Some(Fault::AbortedUnknown) => false,
             Some(Fault::CommittedLate) => {
-                // Only the store can end the transaction now. The process has given it up.
+                // The process has given the transaction up, so only the store itself ends it
+                // later.
                 tx.ended = true;
                 let wait = world.chance.millis(20, 2_500);
                 world.after(wait, move |world| {

@@ -55,7 +55,7 @@ pub(crate) struct Retry {
     /// When the retry is due, as the time since the beginning of the run.
     pub not_before: Duration,
     pub queued_at: Option<Duration>,
-    /// Why the event is deferred without an attempt; `None` for a retry after a failure.
+    /// The reason of a deferral, which costs no attempt; `None` for a retry after a failure.
     pub deferred: Option<DeferReason>,
 }
 
@@ -184,7 +184,7 @@ impl Tables {
         });
     }
 
-    /// Writes the outcome of a receipt. A receipt that has an outcome keeps it.
+    /// Writes the outcome of a receipt, unless the receipt has an outcome already.
     pub fn put_receipt(
         &mut self,
         route: &RouteName,

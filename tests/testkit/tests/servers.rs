@@ -13,11 +13,12 @@ use std::time::Duration;
 use hookbox_testkit::servers::process::{family, is_alive, wait_until};
 use hookbox_testkit::servers::{PostgresServer, RabbitmqServer};
 
-/// The longest wait until everything is gone. The keeper may take ten seconds, and usually takes
-/// one.
+/// The longest wait until all processes and the folder are gone. The keeper usually takes one
+/// second, and ten at most.
 const GONE_MAX: Duration = Duration::from_secs(60);
 
-/// The variable that is set for the child process that owns the servers of the test and is killed.
+/// The environment variable that makes this test program act as the owner of the servers. The test
+/// starts itself with it as a child process, and kills that child.
 const OWNER: &str = "HOOKBOX_TESTKIT_OWNER";
 
 #[test]
@@ -26,7 +27,10 @@ fn postgres_is_killed_restarted_frozen_and_gone() {
     let folder = postgres.folder().to_owned();
     assert!(postgres.url().contains(&postgres.port().to_string()));
     let first = family(postgres.id());
-    assert!(first.len() > 3, "a postmaster has children: {first:?}");
+    assert!(
+        first.len() > 3,
+        "a running postmaster must have children: {first:?}"
+    );
 
     postgres.kill().unwrap();
     assert_eq!(alive(&first), []);
@@ -121,7 +125,8 @@ fn an_owner_that_is_killed_leaves_nothing() {
         .spawn()
         .unwrap();
     let lines = BufReader::new(owner.stdout.take().unwrap()).lines();
-    // The test harness writes its own text in front of the owner's line, without a line break.
+    // In the output of the child, the test harness may write its own text in front of the owner's
+    // line, without a line break.
     let owned: Vec<(u32, PathBuf)> = lines
         .map_while(Result::ok)
         .filter_map(|line| {
@@ -158,7 +163,7 @@ fn own_both_until_killed() -> ! {
     }
 }
 
-/// Returns the processes that the keeper of a folder would end.
+/// Returns the ids of the processes that the keeper of this folder would end.
 fn notes(folder: &Path) -> Vec<u32> {
     let entries = std::fs::read_dir(folder.join("processes")).unwrap();
     entries

@@ -1,4 +1,4 @@
-//! A process that can die: from then on none of its operations completes, its transactions are
+//! A process that can die. Once it is dead, none of its operations completes, its transactions are
 //! rolled back, and its messages are redelivered.
 
 use std::sync::Arc;

@@ -1,4 +1,5 @@
-//! Tests events whose handler ends the process: after several deaths they are dead letters.
+//! Tests events whose handler ends the process. After several such process deaths, the event must
+//! become a dead letter, and other events must not be harmed.
 
 use hookbox_driver::{DeadReason, FaultKind};
 

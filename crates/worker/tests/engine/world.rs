@@ -248,7 +248,7 @@ pub fn receipt(number: u8, which: u8) -> Envelope {
     }
 }
 
-/// A clock that shows the time since the beginning of the test.
+/// A clock that starts at 0 at the beginning of the test.
 struct Since(Instant);
 
 impl Clock for Since {

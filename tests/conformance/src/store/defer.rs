@@ -267,7 +267,8 @@ pub async fn a_deferral_cut_anywhere_is_whole_or_nothing<H: StoreHarness>(world:
         let event = envelope(&format!("cut-{polls}"));
         let deferred = poll_so_often(MUCH_LATER.on(&*store, &event), polls).await;
         cut += u32::from(deferred.is_none());
-        // This call returns only when no part of the dropped deferral is still running.
+        // The dropped deferral may still be running in the store, and holds the lock of the event.
+        // So the next call waits for its end.
         let again = MUCH_LATER.on(&*elsewhere, &event).await;
         if deferred.is_some() {
             assert_eq!(again, Deferred::Superseded, "after {polls} polls");

@@ -58,9 +58,9 @@ pub async fn a_failed_attempt_and_its_dead_letter_appear_together<H: StoreHarnes
     Store::close(&*store).await;
 }
 
-/// Checks an event whose handler ended its own transaction, so that the effects for its first body
-/// may be committed. No other body may take the place of the first. Here another body of the event
-/// fails afterwards.
+/// Checks an event whose handler ended its own transaction, so that the effects for the event's
+/// first body may be committed. Then a receipt with another body fails. That body must not become
+/// the event's stored body.
 pub async fn an_orphan_takes_no_other_body<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let mut tx = store.begin().await.expect("begun");

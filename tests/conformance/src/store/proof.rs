@@ -146,7 +146,8 @@ pub async fn a_session_is_new_for_the_next_handler<H: StoreHarness>(world: &H) {
             assert!(H::finds_left_behind(connection).await, "{name}: {run}");
             store.prove(&mut tx).await.expect("whole");
         }
-        // What the last handler leaves behind must not reach the next transaction.
+        // The last handler of a transaction leaves something behind, which the next transaction
+        // must not find.
         let settled = [ReceiptOutcome {
             envelope: &event,
             outcome: Outcome::Done { attempt: 1 },

@@ -17,7 +17,8 @@ use super::{DEAD, LATER, NOW, claim, done, fail, probe};
 use crate::harness::{StoreHarness, eventually, one};
 use crate::{envelope, of_number, with_receipt};
 
-/// The longest wait for an operation that ends by itself, on a busy machine.
+/// The longest wait for an operation that must end by itself. It is this long because the machine
+/// may be busy.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Does what a worker does with one envelope, and returns the result of the claim.
@@ -110,7 +111,8 @@ pub async fn a_failure_cut_anywhere_is_whole_or_nothing<H: StoreHarness>(world: 
             let one = envelope(&format!("{polls}-{}", then == DEAD));
             let recorded = poll_so_often(fail(&*store, &one, 1, then), polls).await;
             cut += u32::from(recorded.is_none());
-            // This call returns only when no part of the dropped operation is still running.
+            // The dropped operation may still be running in the store, and holds the lock of the
+            // event. So the next call waits for its end.
             let again = fail(&*elsewhere, &one, 1, then).await;
             if recorded.is_some() {
                 assert_eq!(again, Recorded::Superseded, "after {polls} polls");
@@ -296,8 +298,8 @@ pub async fn a_retry_comes_when_it_is_due<H: StoreHarness>(world: &H) {
     Store::close(&*store).await;
 }
 
-/// Checks that a store detects a handler that rolls back its own transaction, and that the event of
-/// this handler runs again.
+/// Checks that a store detects a handler that rolls back its own transaction. Here the handler has
+/// written nothing after the rollback, so its event must be able to run again.
 pub async fn a_handler_that_rolls_back_is_detected<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let event = envelope("a");

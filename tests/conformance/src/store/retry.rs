@@ -16,7 +16,7 @@ use crate::{envelope, of_number};
 /// A publisher that records the due retries it is given, and confirms all of them or none.
 struct Taker {
     confirms: bool,
-    /// The routes whose retries it takes. `None` means all routes.
+    /// The routes whose retries this publisher takes. `None` means all routes.
     routes: Option<Vec<RouteName>>,
     taken: Mutex<Vec<DueRetry>>,
 }

@@ -39,7 +39,8 @@ pub struct RabbitmqCluster {
     /// The content of the file that names the enabled plugins.
     plugins: &'static str,
     cut: Vec<(u8, u8)>,
-    // The last field, so that the folder is removed after the processes that use it have ended.
+    // Fields are dropped in order. This is the last field, so that the folder is removed after the
+    // processes that use it have ended.
     folder: Folder,
 }
 
@@ -264,7 +265,8 @@ impl RabbitmqCluster {
         !self.node(node).process.has_ended()
     }
 
-    /// Cuts the connection between two nodes. Both stay reachable from outside.
+    /// Cuts the connection between two nodes. Both stay reachable from the machine that runs the
+    /// test.
     ///
     /// # Errors
     /// When the operating system refuses the change.

@@ -65,7 +65,8 @@ pub struct Postgres {
     pub programs: PathBuf,
     /// The version of the server.
     pub version: Version,
-    /// The other root folder that this PostgreSQL is installed in, if it is not the machine's own.
+    /// The other root folder that this PostgreSQL is installed in; `None` if it is installed on
+    /// this machine.
     pub root: Option<Root>,
 }
 
@@ -79,12 +80,13 @@ pub struct Rabbitmq {
     pub epmd: PathBuf,
     /// The version of the server.
     pub version: Version,
-    /// The other root folder that this RabbitMQ is installed in, if it is not the machine's own.
+    /// The other root folder that this RabbitMQ is installed in; `None` if it is installed on this
+    /// machine.
     pub root: Option<Root>,
 }
 
-/// Finds the newest PostgreSQL of this machine, or of the other root folder if one is named
-/// ([`Root::named`]).
+/// Finds the newest PostgreSQL of this machine. If another root folder is named ([`Root::named`]),
+/// finds the newest one in that folder instead.
 ///
 /// # Errors
 /// [`ServerError::Missing`], with the versions that were found and are too old.
@@ -138,8 +140,8 @@ fn postgres_here() -> Vec<Postgres> {
     found.collect()
 }
 
-/// Finds the newest RabbitMQ, with Erlang's port mapper, of this machine or of the other root
-/// folder if one is named ([`Root::named`]).
+/// Finds the newest RabbitMQ of this machine, and Erlang's port mapper. If another root folder is
+/// named ([`Root::named`]), finds both in that folder instead.
 ///
 /// # Errors
 /// [`ServerError::Missing`], with the versions that were found and are too old.

@@ -1,11 +1,12 @@
-//! A temporary folder with a keeper process. When the owner of the folder ends in whatever way, the
-//! keeper ends the processes that use the folder, and removes the folder.
+//! A temporary folder with a keeper process. Its owner is the process that made it. However the
+//! owner ends, the keeper then ends the processes that use the folder, and removes the folder.
 //!
-//! The keeper is a small shell process that reads from a pipe. Only the owner holds the other end
-//! open. The kernel closes it on a normal end, a panic, Ctrl-C and SIGKILL alike, so one way of
-//! cleaning up is enough and no signal must be handled. Each process writes its id into the folder
-//! before it becomes the program, so the keeper knows it from the start. The keeper runs as the
-//! user that owns the folder, so it can end only processes of that user.
+//! The keeper is a small shell process that reads from a pipe. Only the owner holds the writing
+//! end of the pipe. The kernel closes that end alike on a normal exit, a panic, Ctrl-C and
+//! SIGKILL, so the keeper needs no other way to notice the end of the owner, and no signal must be
+//! handled. Each server process writes its id into the folder before it becomes the program, so
+//! the keeper knows the process from the start. The keeper runs as the user that owns the folder,
+//! so it can end only processes of that user.
 
 use std::fs;
 use std::io::Write;
@@ -19,12 +20,12 @@ use super::account::Account;
 use super::ports::random_name;
 use super::root::Root;
 
-/// The subfolder in which each process registers: a file named by its process id, whose content
-/// says how to end the process.
+/// The subfolder in which each process registers. It does so with a file that is named by its
+/// process id, and that contains how the process must be ended.
 const PROCESSES: &str = "processes";
 
-/// The script of the keeper. `$1` is the folder. The keeper waits ten seconds for the processes to
-/// end, the first five of them for an orderly end.
+/// The shell script of the keeper. `$1` is the folder. When the owner has ended, the keeper ends
+/// the processes, and waits at most ten seconds for them; in the last five it uses SIGKILL.
 const KEEPER: &str = r#"
 folder=$1
 trap '' INT HUP TERM
@@ -66,15 +67,15 @@ done
 rm -rf -- "$folder" || { sleep 1; rm -rf -- "$folder"; }
 "#;
 
-/// The script that registers its process id and then becomes the program. `$0` is the folder, and
-/// `$1` says how to end the process.
+/// The shell script that registers its process id in the folder and then becomes the program. `$0`
+/// is the folder, and `$1` says how the keeper must end the process.
 const LAUNCH: &str = r#"echo "$1" >"$0/processes/$$" && shift && exec "$@""#;
 
-/// How the keeper ends a process that the owner has not ended.
+/// How the keeper ends a process that is still running when the owner has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// Send SIGQUIT to the process, which ends its own children at once (PostgreSQL), and SIGKILL
-    /// later.
+    /// Send SIGQUIT to the process, and SIGKILL five seconds later if it still runs. On SIGQUIT,
+    /// PostgreSQL ends its own children at once.
     Quit,
     /// Send SIGKILL to the process and its process group.
     Kill,
@@ -94,7 +95,8 @@ impl Ending {
 pub struct Folder {
     path: PathBuf,
     account: Account,
-    /// The root folder that the programs come from, if it is not the machine's own.
+    /// The other root folder from which the programs are run, or `None` for programs of this
+    /// machine.
     root: Option<Root>,
     keeper: Child,
 }
@@ -125,8 +127,8 @@ impl Folder {
         }
     }
 
-    /// Makes a folder for a server, which may be installed in another root folder. The account is
-    /// the one of `user` in that root.
+    /// Makes a folder for a server. The folder belongs to the account of `user`. If the server is
+    /// installed in another root folder (`root`), this is the user of that root.
     ///
     /// # Errors
     /// When there is no such user, or the operating system refuses an operation.
@@ -145,7 +147,7 @@ impl Folder {
         &self.path
     }
 
-    /// Makes a subfolder that the same account owns.
+    /// Makes a subfolder that belongs to the account of the folder.
     ///
     /// # Errors
     /// When the operating system refuses an operation.
@@ -156,7 +158,7 @@ impl Folder {
         Ok(path)
     }
 
-    /// Writes a file in the folder that only the account can read.
+    /// Writes a file in the folder, which only the account of the folder can read.
     ///
     /// # Errors
     /// When the operating system refuses an operation.
@@ -170,8 +172,9 @@ impl Folder {
         Ok(path)
     }
 
-    /// Returns a command that runs `program` in this folder as its account, without input and with
-    /// no environment but the search path. The keeper ends the process.
+    /// Returns a command that runs `program` in this folder as the folder's account. The command
+    /// has no input, and its only environment variable is the search path. The keeper ends the
+    /// process if the owner does not.
     pub fn launch(&self, program: &Path, ending: Ending) -> Command {
         let mut command = match &self.root {
             Some(root) => {
@@ -189,9 +192,9 @@ impl Folder {
         command
     }
 
-    /// Returns a command that runs `program` as the current user in the current folder. The process
-    /// has its own process group, so that Ctrl-C in a terminal does not reach it. The keeper ends
-    /// the process.
+    /// Returns a command that runs `program` as the current user in the current folder. The
+    /// process has its own process group, so that Ctrl-C in a terminal does not reach it. The
+    /// keeper ends the process if the owner does not.
     pub fn watched(&self, program: &Path, ending: Ending) -> Command {
         let mut command = Command::new("sh");
         command
@@ -212,20 +215,20 @@ impl Folder {
         command.env("PATH", search_path());
     }
 
-    /// Removes the record of a process that has ended and was waited for, because its id may now be
-    /// given to another process.
+    /// Removes the record of a process that has ended and was waited for. The system may give its
+    /// id to another process now, which the keeper must not end.
     pub fn forget(&self, process: u32) {
         let _ = fs::remove_file(self.path.join(PROCESSES).join(process.to_string()));
     }
 
-    /// Returns whether the folder is removed when this owner ends. [`Folder::keep`] makes this
-    /// false.
+    /// Returns whether the folder is removed when this value is dropped. That is not so after
+    /// [`Folder::keep`].
     pub fn is_ours(&self) -> bool {
         self.keeper.stdin.is_some()
     }
 
     /// Leaves all processes of the folder running when the owner ends. Returns the process id of
-    /// the keeper: a SIGTERM to the keeper ends all of them.
+    /// the keeper. A SIGTERM to the keeper ends all processes and removes the folder.
     ///
     /// # Errors
     /// When the keeper has ended.
@@ -236,8 +239,8 @@ impl Folder {
             |pipe| pipe.write_all(b"keep\n"),
         )
         .map_err(ServerError::io("instructing the keeper to keep the folder"))?;
-        // The pipe is taken, so that `drop` neither ends the processes of the folder nor waits for
-        // them.
+        // The pipe is taken out of the child. `drop` recognises by that that it must neither end
+        // the processes of the folder nor wait for them.
         drop(self.keeper.stdin.take());
         Ok(self.keeper.id())
     }

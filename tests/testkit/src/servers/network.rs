@@ -1,9 +1,10 @@
 //! Several hosts on one machine: network namespaces behind a virtual switch, for tests of network
 //! failures.
 //!
-//! A namespace here has no name. A process in a [`Folder`] holds the namespace, so the namespace
-//! and its connections end however the owner ends. This machine is on the same network and reaches
-//! every host, whatever is cut between the hosts. This needs root and Linux; without them
+//! A network namespace usually has a name and stays until it is deleted. A namespace of this
+//! module has no name: a process in a [`Folder`] holds it, so it ends with its connections however
+//! the owner ends. The machine itself is on the same network and reaches every host, even if
+//! connections between the hosts are cut. This module needs root and Linux; without them
 //! [`Network::new`] fails.
 
 use std::fs;
@@ -17,16 +18,16 @@ use super::folder::{Ending, Folder};
 use super::ports::random;
 use super::process::{Process, run, wait_until};
 
-/// The number of tries to find an unused subnet.
+/// How many subnets are tried before the search for an unused one fails.
 const TRIES_MAX: u32 = 20;
 
-/// The longest wait until a process is in its new namespace.
+/// The longest wait until a started process is in its new namespace.
 const APART_MAX: Duration = Duration::from_secs(10);
 
-/// The last byte of this machine's own address on the network.
+/// The last byte of the address that the machine itself has on the network.
 const OURS: u8 = 254;
 
-/// Returns whether networks can be made here, and the reason if not.
+/// Checks whether this process can make network namespaces.
 ///
 /// # Errors
 /// The error of the operating system.
@@ -85,7 +86,8 @@ impl Network {
             );
             match made {
                 Ok(()) => break subnet,
-                // Another network of this machine uses the subnet.
+                // The subnet is in use by another network of this machine, so another subnet is
+                // tried.
                 Err(_) if tries < TRIES_MAX => {}
                 Err(error) => return Err(error),
             }
@@ -172,21 +174,22 @@ impl Network {
     /// Ends every host and the switch.
     pub fn end(&mut self, folder: &Folder) {
         for host in self.hosts.iter_mut().chain([&mut self.switch]) {
-            // If this fails, the folder's keeper ends the process.
+            // If this fails, the keeper process of the folder ends the process.
             let _ = host.end(folder);
         }
     }
 }
 
-/// Returns the name of this machine's end of the connection to the switch.
+/// Returns the name of the network interface that connects this machine to the switch.
 fn uplink(subnet: u8) -> String {
     format!("hookbox{subnet}")
 }
 
-/// Starts a process that holds a new network namespace.
+/// Starts a process in a new network namespace. The namespace exists until that process ends.
 fn apart(folder: &Folder) -> Result<Process, ServerError> {
-    let ours = fs::read_link("/proc/self/ns/net")
-        .map_err(ServerError::io("looking for network namespaces"))?;
+    let ours = fs::read_link("/proc/self/ns/net").map_err(ServerError::io(
+        "reading the network namespace of this process",
+    ))?;
     let mut command = folder.launch(Path::new("unshare"), Ending::Kill);
     command.args(["--net", "sleep", "infinity"]);
     let log = folder.path().join("network.log");
@@ -213,7 +216,7 @@ fn ip(folder: &Folder, arguments: &[&str]) -> Result<(), ServerError> {
     run(folder, &format!("ip {}", arguments.join(" ")), command).map(drop)
 }
 
-/// Runs a program in the namespace that the process `holder` holds.
+/// Runs a program in the network namespace of the process `holder`.
 fn inside(
     folder: &Folder,
     holder: &Process,

@@ -12,12 +12,12 @@ use super::{ReservedPort, ServerError};
 
 const NAME: &str = "nginx";
 
-/// The longest wait until nginx has started. It starts within a second, but not on a machine that
-/// compiles meanwhile.
+/// The longest wait until nginx has started. The start takes less than a second, but much longer
+/// on a machine that is compiling at the same time.
 const READY_MAX: Duration = Duration::from_secs(30);
 
-/// The config of nginx. It keeps up to 512 idle connections, more than a test opens, for 60 s,
-/// which is its default.
+/// The config of nginx. It keeps up to 512 idle connections to the ingest, more than a test opens.
+/// It keeps each of them for 60 s, which is the default of nginx.
 const CONFIG: &str = "daemon off;
 pid FOLDER/pid;
 error_log stderr;
@@ -45,13 +45,14 @@ http {
 }
 ";
 
-/// A private nginx. It ends, and its folder is removed, when it is dropped.
+/// A private nginx. When it is dropped, its process is ended and its folder is removed.
 #[derive(Debug)]
 pub struct Nginx {
     process: Process,
     port: u16,
     _reserved: ReservedPort,
-    // The last field, so that the folder is removed after the process has ended.
+    // Fields are dropped in order. This is the last field, so that the folder is removed after the
+    // process has ended.
     folder: Folder,
 }
 
@@ -97,7 +98,7 @@ impl Nginx {
 
 impl Drop for Nginx {
     fn drop(&mut self) {
-        // If this fails, the keeper of the folder ends the process.
+        // If this fails, the keeper process of the folder ends nginx.
         let _ = self.process.end(&self.folder);
     }
 }

@@ -1,5 +1,5 @@
-//! A private PgBouncer in front of a private PostgreSQL: a connection pooler, as many deployments
-//! have one.
+//! A private PgBouncer, which is a connection pooler, in front of a private PostgreSQL. Many
+//! deployments have one.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,24 +12,24 @@ use super::{PostgresServer, ReservedPort, ServerError};
 
 const NAME: &str = "PgBouncer";
 
-/// The longest wait until PgBouncer has started. It starts within a second, but not on a machine
-/// that compiles meanwhile.
+/// The longest wait until PgBouncer has started. The start takes less than a second, but much
+/// longer on a machine that is compiling at the same time.
 const READY_MAX: Duration = Duration::from_secs(30);
 
-/// The number of server sessions in transaction mode. It is smaller than the number of a worker's
-/// connections, so that these must share sessions.
+/// The number of PostgreSQL sessions that PgBouncer opens in transaction mode. A worker has more
+/// connections than this, so its connections must share the sessions.
 const POOL: u32 = 4;
 
-/// When PgBouncer lends a server session to another client (its setting `pool_mode`).
+/// When PgBouncer gives a PostgreSQL session to another client (its setting `pool_mode`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PoolMode {
-    /// When the client that had the session has disconnected.
+    /// After the client that had the session has disconnected.
     Session,
-    /// When the transaction of the client that had the session has ended.
+    /// After each transaction of the client that had the session.
     Transaction,
 }
 
-/// A private PgBouncer. It ends, and its folder is removed, when it is dropped.
+/// A private PgBouncer. When it is dropped, its process is ended and its folder is removed.
 #[derive(Debug)]
 pub struct PgBouncer {
     process: Process,
@@ -37,7 +37,8 @@ pub struct PgBouncer {
     _reserved: ReservedPort,
     server: u16,
     url: String,
-    // The last field, so that the folder is removed after the process that uses it has ended.
+    // Fields are dropped in order. This is the last field, so that the folder is removed after the
+    // process that uses it has ended.
     folder: Folder,
 }
 
@@ -68,20 +69,21 @@ impl PgBouncer {
         })
     }
 
-    /// Returns the URL of the server through the pooler. The URL holds the password.
+    /// Returns the URL of the PostgreSQL server through PgBouncer. The URL contains the password.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// Returns the URL of the console, which takes commands such as `PAUSE`. The URL holds the
-    /// password.
+    /// Returns the URL of PgBouncer's console, which takes commands such as `PAUSE`. The URL
+    /// contains the password.
     pub fn console(&self) -> String {
         let (before, _) = self.url.rsplit_once('/').unwrap_or_default();
         format!("{before}/pgbouncer")
     }
 
-    /// Asks PgBouncer to end when all sessions have been given back (SIGINT: `PAUSE`, then
-    /// `SHUTDOWN`). Returns whether it has ended within the limit.
+    /// Asks PgBouncer to end as soon as no client uses a session any more. (The signal for that is
+    /// SIGINT; it has the effect of the commands `PAUSE` and `SHUTDOWN`.) Returns whether
+    /// PgBouncer has ended within the limit.
     ///
     /// When the signal cannot be sent.
     pub fn drain(&mut self, limit: Duration) -> Result<bool, ServerError> {
@@ -119,7 +121,7 @@ impl PgBouncer {
         })
     }
 
-    /// Returns how often PgBouncer has logged that it reloads its settings.
+    /// Returns how many times PgBouncer has logged that it reloads its settings.
     fn reloads(&self) -> usize {
         let text = std::fs::read(log(&self.folder)).unwrap_or_default();
         String::from_utf8_lossy(&text).matches("SIGHUP").count()
@@ -128,7 +130,7 @@ impl PgBouncer {
 
 impl Drop for PgBouncer {
     fn drop(&mut self) {
-        // If this fails, the keeper ends the process.
+        // If this fails, the keeper process of the folder ends PgBouncer.
         let _ = self.process.end(&self.folder);
     }
 }
@@ -150,7 +152,8 @@ fn start(program: &Path, folder: &Folder, port: u16) -> Result<Process, ServerEr
 
 fn configure(folder: &Folder, port: u16, server: u16, mode: PoolMode) -> Result<(), ServerError> {
     let (mode, pool) = match mode {
-        // In session mode each client keeps one session.
+        // In session mode each client has a PostgreSQL session of its own, so the pool must be
+        // larger than the number of clients.
         PoolMode::Session => ("session", 100),
         PoolMode::Transaction => ("transaction", POOL),
     };

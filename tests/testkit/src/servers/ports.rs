@@ -1,28 +1,30 @@
-//! Free ports of the loopback interface, and the random bytes that choose them.
+//! Chooses free ports of the loopback interface at random, and reserves them.
 //!
-//! The ports lie below the range from which systems take ports for outgoing connections. Therefore
-//! a server that is down for a moment finds its port still free when it restarts.
+//! The ports lie below the range from which the system takes ports for outgoing connections. So no
+//! outgoing connection can take the port of a server that is down, and the server can use the port
+//! again when it restarts.
 
 use std::fs::File;
 use std::io::{self, Read};
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 
-/// The range of ports. It is below the ephemeral ports of Linux (from 32768) and of the BSDs (from
-/// 49152), and above common services.
+/// The first and the last port that can be chosen. The range lies below the ephemeral ports of
+/// Linux (from 32768) and of the BSDs (from 49152), and above the ports of common services.
 const FIRST: u16 = 15_000;
 const LAST: u16 = 31_999;
 
-/// The number of tries to find a free port. With a few hundred ports in use, one try in fifty
-/// fails.
+/// How many random ports are tried before the search for a free one fails. With a few hundred
+/// ports in use, about one try in fifty meets a used port.
 const TRIES_MAX: u32 = 500;
 
-/// A port of 127.0.0.1 for a process that is started later, perhaps several times. While this value
-/// is held, no test on this machine that chooses its port here gets the same port.
+/// A port of 127.0.0.1 for a process that is started later, perhaps several times. While this
+/// value is held, no other test on this machine can get the same port from this module.
 #[derive(Debug)]
 pub struct ReservedPort {
     number: u16,
-    /// A UDP socket with the same number as the port, which reserves it. No server here uses UDP.
-    /// The system frees the socket when its owner ends, in whatever way.
+    /// A UDP socket with the same port number, which is the reservation: no other process can open
+    /// it. No server of these tests uses UDP. The system frees the socket however the process
+    /// ends.
     _reservation: UdpSocket,
 }
 
@@ -55,8 +57,8 @@ impl ReservedPort {
 
 /// Returns `N` different ports of 127.0.0.1 on which nothing listens.
 ///
-/// The ports are reserved only until all are chosen. Another process may take one before it is
-/// used, so a start that finds its port taken chooses again.
+/// The ports are reserved only until all of them are chosen. Another process may take a port after
+/// that. So a server whose start finds its port taken must choose new ports.
 ///
 /// # Errors
 /// When no free port is found, or the system has no randomness to choose with.
@@ -64,8 +66,8 @@ pub fn free<const N: usize>() -> io::Result<[u16; N]> {
     Ok(reserve::<N>()?.map(|reserved| reserved.number))
 }
 
-/// Returns `N` ports that stay reserved while the values are held. A program that does not know
-/// these reservations may still take one.
+/// Returns `N` ports that stay reserved while the values are held. A program that does not use
+/// this module does not see the reservations, and may still take such a port.
 pub(super) fn reserve<const N: usize>() -> io::Result<[ReservedPort; N]> {
     let held: io::Result<Vec<ReservedPort>> = (0..N).map(|_| ReservedPort::choose()).collect();
     held?
@@ -123,7 +125,8 @@ mod tests {
         let number = reserved.number();
         assert!((FIRST..=LAST).contains(&number));
         assert!(UdpSocket::bind((Ipv4Addr::LOCALHOST, number)).is_err());
-        // The port can be used several times, as by a process that restarts.
+        // The reservation does not prevent the use of the port, even several times, as by a
+        // process that restarts.
         for _ in 0..2 {
             drop(TcpListener::bind((Ipv4Addr::LOCALHOST, number))?);
         }

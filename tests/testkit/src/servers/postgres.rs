@@ -15,21 +15,22 @@ use super::{Clock, ReservedPort, ServerError, ports};
 
 const NAME: &str = "PostgreSQL";
 
-/// The longest wait until the server is ready. A start takes one second, but recovery after a kill
-/// under load on a slow machine takes much longer.
+/// The longest wait until the server is ready. A start takes one second, but the recovery after a
+/// kill under load takes much longer on a slow machine.
 const READY_MAX: Duration = Duration::from_secs(60);
 
 /// The time limit of one check whether the server answers.
 const ANSWER_MAX: Duration = Duration::from_secs(2);
 
-/// The number of attempts to start. A new attempt chooses another port, when another process took
-/// the first one meanwhile.
+/// How many times the start is tried. Each further try chooses another port, because another
+/// process may have taken the first port in the meantime.
 const STARTS_MAX: u32 = 3;
 
-/// The most connections. Tests run in parallel, and each has one or two connection pools.
+/// The number of connections that the server allows. Tests run in parallel, and each of them has
+/// one or two connection pools.
 const CONNECTIONS_MAX: u32 = 300;
 
-/// A private PostgreSQL. It ends, and its folder is removed, when it is dropped.
+/// A private PostgreSQL. When it is dropped, its processes are ended and its folder is removed.
 #[derive(Debug)]
 pub struct PostgresServer {
     process: Process,
@@ -38,11 +39,12 @@ pub struct PostgresServer {
     _reserved: ReservedPort,
     url: String,
     environment: Environment,
-    // The last field, so that the folder is removed after the processes that use it have ended.
+    // Fields are dropped in order. This is the last field, so that the folder is removed after the
+    // processes that use it have ended.
     folder: Folder,
 }
 
-/// The environment variables of the server's processes, besides the search path.
+/// The environment variables of the server's processes, apart from the search path.
 type Environment = Vec<(&'static str, OsString)>;
 
 impl PostgresServer {
@@ -54,8 +56,8 @@ impl PostgresServer {
         PostgresServer::start_found(&find::postgres()?, &[])
     }
 
-    /// Starts the PostgreSQL that was found, with the settings of the test (such as `("wal_level",
-    /// "logical")`).
+    /// Starts a PostgreSQL that [`find`] has found, with additional settings (such as
+    /// `("wal_level", "logical")`).
     ///
     /// # Errors
     /// When PostgreSQL does not start.
@@ -99,7 +101,7 @@ impl PostgresServer {
         self.folder.path()
     }
 
-    /// Kills all processes of the server at once with SIGKILL, like a power cut.
+    /// Kills all processes of the server at once with SIGKILL, as in a crash.
     ///
     /// # Errors
     /// When one of the processes does not end.
@@ -134,8 +136,8 @@ impl PostgresServer {
         ready(&mut self.process, self.port, &self.folder)
     }
 
-    /// Leaves the server running when this value is dropped. Returns the id of a process: SIGTERM
-    /// to it ends the server and removes its folder.
+    /// Leaves the server running when this value is dropped. Returns the process id of the keeper:
+    /// a SIGTERM to the keeper ends the server and removes its folder.
     ///
     /// # Errors
     /// When that process has ended.
@@ -147,7 +149,7 @@ impl PostgresServer {
 impl Drop for PostgresServer {
     fn drop(&mut self) {
         if self.folder.is_ours() {
-            // If this fails, the keeper ends the process.
+            // If this fails, the keeper process of the folder ends the server.
             let _ = self.process.end(&self.folder);
         }
     }
@@ -203,13 +205,13 @@ fn initialise(found: &Postgres, folder: &Folder, password: &str) -> Result<(), S
         .arg(folder.path().join("data"))
         .arg("--pwfile")
         .arg(&secret)
-        // The server listens on the loopback interface only and checks a plain password. That is
-        // cheap for the many connections of debug builds, and still closed to other users of the
-        // machine.
+        // The server listens only on the loopback interface and asks for a plain-text password.
+        // Checking one takes little time, which matters for the many connections of debug builds.
+        // Other users of the machine do not know the password.
         .args(["--auth=password", "--username=postgres"])
         .args(["--encoding=UTF8", "--locale=C"])
-        // The folder is removed at the end of the run, so only what the server itself writes is
-        // synced.
+        // `initdb` need not sync the files that it makes, because the folder is removed at the end
+        // of the run. What the server writes later is synced.
         .arg("--no-sync")
         .env("LC_ALL", "C");
     run(folder, "preparing PostgreSQL's data folder", command).map(drop)
@@ -252,9 +254,9 @@ fn ready(process: &mut Process, port: u16, folder: &Folder) -> Result<(), Server
     process::ready(process, NAME, READY_MAX, answers, || tail(&log(folder)))
 }
 
-/// Returns whether this server reports itself ready in its lock file. An answer on the port is no
-/// proof: another server that took the port a moment earlier answers there too, until this one ends
-/// because it has no port.
+/// Returns whether this server reports in its lock file that it is ready. An answer on the port
+/// does not show that: if another server took the port first, that server answers, and this one
+/// ends soon after because it has no port.
 fn is_up(folder: &Folder, id: u32) -> bool {
     let lock = fs::read_to_string(folder.path().join("data/postmaster.pid"));
     let lock = lock.unwrap_or_default();
@@ -263,14 +265,14 @@ fn is_up(folder: &Folder, id: u32) -> bool {
         && lines.iter().any(|line| ["ready", "standby"].contains(line))
 }
 
-/// Returns whether the server takes connections, which it shows by asking for the password. While
-/// it starts or recovers, it answers a connection with an error.
+/// Returns whether the server accepts connections. It does so if it answers a connection by asking
+/// for the password. While it starts or recovers, it answers with an error.
 fn answers(port: u16) -> io::Result<bool> {
     let address = (Ipv4Addr::LOCALHOST, port).into();
     let mut stream = TcpStream::connect_timeout(&address, ANSWER_MAX)?;
     stream.set_read_timeout(Some(ANSWER_MAX))?;
-    // PostgreSQL's start-up message: its length, protocol 3.0, then names and values, each ended by
-    // a zero byte, and a final zero byte.
+    // PostgreSQL's start-up message consists of its length, the protocol version 3.0, names and
+    // values that each end with a zero byte, and a final zero byte.
     let parameters = b"user\0postgres\0database\0postgres\0\0";
     let length = u32::try_from(8 + parameters.len()).map_err(io::Error::other)?;
     stream.write_all(&length.to_be_bytes())?;

@@ -12,14 +12,14 @@ use std::time::{Duration, Instant};
 use super::ServerError;
 use super::folder::{Ending, Folder};
 
-/// The interval at which a condition is checked while waiting for it.
+/// How often [`wait_until`] checks its condition.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
-/// The longest wait until a process has ended after the signal. PostgreSQL gives its own children
-/// five seconds in an immediate shutdown.
+/// The longest wait until a process has ended after a signal. PostgreSQL gives its own children
+/// five seconds in an immediate shutdown, so this is longer.
 const END_MAX: Duration = Duration::from_secs(10);
 
-/// The number of log lines that an error shows.
+/// How many of the last log lines an error shows.
 const TAIL_LINES: usize = 25;
 
 /// The time limit of one check whether a port accepts connections.
@@ -65,9 +65,10 @@ impl Process {
     /// # Errors
     /// When the signal cannot be sent.
     pub fn stop(&self) -> Result<(), ServerError> {
-        // The parent is stopped first, so that it starts no child after its children were listed.
+        // The process is stopped before its children are listed, so that it cannot start another
+        // child after that.
         signal("STOP", &[self.id()])?;
-        // A child may have ended meanwhile, so an error means nothing.
+        // An error means that a child has ended in the meantime, which does not matter.
         let _ = signal("STOP", &family(self.id()));
         Ok(())
     }
@@ -89,7 +90,8 @@ impl Process {
         signal("HUP", &[self.id()])
     }
 
-    /// Sends SIGINT. Its meaning depends on the program: PgBouncer ends when its clients have gone.
+    /// Sends SIGINT. Its effect depends on the program: PgBouncer ends when its clients have
+    /// disconnected.
     ///
     /// # Errors
     /// When the signal cannot be sent.
@@ -97,8 +99,8 @@ impl Process {
         signal("INT", &[self.id()])
     }
 
-    /// Kills the process and its children at once with SIGKILL, like a power cut. Returns when all
-    /// of them have ended.
+    /// Kills the process and its children at once with SIGKILL, as in a crash. Returns when all of
+    /// them have ended.
     ///
     /// # Errors
     /// When one of the processes does not end.
@@ -107,18 +109,19 @@ impl Process {
             folder.forget(self.id());
             return Ok(());
         }
-        // The process is frozen first. Otherwise it could start a child after its children were
-        // listed, and that child would keep the server's memory and port for a moment. An error
+        // The process is frozen before its children are listed. Otherwise it could start a child
+        // after that, and the child would keep the server's memory and port for a moment. An error
         // means that the process has just ended.
         let _ = signal("STOP", &[self.id()]);
         let everyone = family(self.id());
         let _ = self.child.kill();
-        // Some children may have ended with their parent, so an error means nothing.
+        // An error means that some children have ended with their parent, which does not matter.
         let _ = signal("KILL", &everyone);
         self.gone(&everyone, folder)
     }
 
-    /// Ends the process in its quick and orderly way. Returns when it and its children have ended.
+    /// Ends the process with the signal of its [`Ending`]: SIGQUIT, followed by SIGKILL if it does
+    /// not end in time, or SIGKILL at once. Returns when the process and its children have ended.
     ///
     /// # Errors
     /// When one of the processes does not end.
@@ -128,7 +131,8 @@ impl Process {
             return Ok(());
         }
         let everyone = family(self.id());
-        // A frozen process handles no signal except SIGCONT and SIGKILL.
+        // The processes may be frozen, and a frozen process handles only SIGCONT and SIGKILL. So
+        // they are resumed first.
         let _ = signal("CONT", &everyone);
         match self.ending {
             Ending::Kill => return self.kill(folder),
@@ -151,7 +155,7 @@ impl Process {
         if !ended {
             return Err(ServerError::Command {
                 doing: format!("ending process {id} and its children"),
-                output: format!("still there after {} s", END_MAX.as_secs()),
+                output: format!("still running after {} s", END_MAX.as_secs()),
             });
         }
         folder.forget(id);
@@ -159,8 +163,8 @@ impl Process {
     }
 }
 
-/// Waits until a server answers, its process ends, or the limit has passed. The error shows the
-/// text of `log`.
+/// Waits until a server answers, its process has ended, or the limit has passed. In the last two
+/// cases it returns an error that shows the text of `log`.
 ///
 /// # Errors
 /// When the process has ended, or does not answer in time.
@@ -193,10 +197,11 @@ pub fn takes_connections(port: u16) -> bool {
     TcpStream::connect_timeout(&address, CONNECT_MAX).is_ok()
 }
 
-/// Polls `condition` until it holds or `limit` has passed. Returns whether it held.
+/// Checks `condition` repeatedly until it is true or `limit` has passed. Returns whether it became
+/// true.
 ///
-/// This is the only place in the servers' code that sleeps. It has a limit, it waits for a state,
-/// and no other task waits for it meanwhile.
+/// This is the only function in the servers' code that sleeps. Sleeping is allowed here because
+/// there is a limit, the function waits for a condition, and no async task runs on this thread.
 #[expect(
     clippy::disallowed_methods,
     reason = "blocking code that waits for a state, with a limit"
@@ -247,8 +252,8 @@ fn said(doing: &str, output: &Output) -> Result<String, ServerError> {
     })
 }
 
-/// Sends a signal by name, with the shell's built-in `kill`: not every system has `kill` as a
-/// program.
+/// Sends a signal, given by its name, to these processes. It uses the shell's built-in `kill`,
+/// because not every system has a program `kill`.
 fn signal(name: &str, processes: &[u32]) -> Result<(), ServerError> {
     let mut command = Command::new("sh");
     command.arg("-c").arg(r#"kill -s "$0" "$@""#).arg(name);
@@ -275,7 +280,8 @@ pub fn family(root: u32) -> Vec<u32> {
     members
 }
 
-/// Returns whether a process runs. A process that has ended and was not waited for does not run.
+/// Returns whether a process is running. A process that has ended and was not yet waited for (a
+/// zombie) is not.
 pub fn is_alive(process: u32) -> bool {
     if Path::new("/proc/self/stat").exists() {
         return stat(process).is_some_and(|(state, _)| state != 'Z' && state != 'X');
@@ -303,8 +309,8 @@ fn two_numbers(line: &str) -> Option<(u32, u32)> {
     Some((words.next()?.parse().ok()?, words.next()?.parse().ok()?))
 }
 
-/// Returns the state and the parent of a process. The process name before them may contain any
-/// character, even `)`.
+/// Returns the state and the parent of a process, from the file `stat` of `/proc`. The process
+/// name before these two may contain any character, even `)`.
 fn stat(process: u32) -> Option<(char, u32)> {
     let text = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
     let mut words = text.rsplit_once(')')?.1.split_whitespace();

@@ -1,5 +1,5 @@
-//! A private RabbitMQ with its own port mapper, home, cookie, user and password. It listens on the
-//! loopback interface only.
+//! A private RabbitMQ. It has its own Erlang port mapper (`epmd`), home folder, Erlang cookie,
+//! user and password. It listens only on the loopback interface.
 
 use std::env;
 use std::fs;
@@ -17,33 +17,34 @@ use super::{ReservedPort, ServerError, ports};
 const NAME: &str = "RabbitMQ";
 
 /// The longest wait until the broker is ready. A start takes eight seconds on two cores, and much
-/// longer on a machine that compiles meanwhile.
+/// longer on a machine that is compiling at the same time.
 pub(super) const READY_MAX: Duration = Duration::from_secs(120);
 
 /// The time limit of one check whether the broker answers.
 pub(super) const ANSWER_MAX: Duration = Duration::from_secs(2);
 
-/// The number of attempts to start. A new attempt chooses other ports, when another process took
-/// one of the first meanwhile.
+/// How many times the start is tried. Each further try chooses other ports, because another
+/// process may have taken one of the first ports in the meantime.
 const STARTS_MAX: u32 = 3;
 
-/// The arguments for two schedulers that do not spin while they wait, because the tests need the
-/// processors more.
+/// The arguments of Erlang for two schedulers that do not busy-wait, because the tests need the
+/// processors.
 const SCHEDULERS: &str = "+S 2:2 +sbwt none +sbwtdcpu none +sbwtdio none";
 
 /// The argument that makes Erlang's distribution listen on the loopback interface only.
 const LOOPBACK: &str = "-kernel inet_dist_use_interface {127,0,0,1}";
 
-/// The content of the file of enabled plugins when there are none.
+/// The content of the file `enabled_plugins` for a broker without plugins.
 pub(super) const NO_PLUGINS: &str = "[].\n";
 
-/// The variable that asks for Khepri, the alternative store for metadata in RabbitMQ 4.
+/// The environment variable with which a test run asks for Khepri, the alternative metadata store
+/// of RabbitMQ 4.
 const KHEPRI: &str = "HOOKBOX_TEST_KHEPRI";
 
 /// The user that the broker creates instead of `guest`.
 pub(super) const USER: &str = "hookbox";
 
-/// A private RabbitMQ. It ends, and its folder is removed, when it is dropped.
+/// A private RabbitMQ. When it is dropped, its processes are ended and its folder is removed.
 #[derive(Debug)]
 pub struct RabbitmqServer {
     process: Process,
@@ -52,7 +53,8 @@ pub struct RabbitmqServer {
     ports: Ports,
     reserved: Vec<ReservedPort>,
     url: String,
-    // The last field, so that the folder is removed after the processes that use it have ended.
+    // Fields are dropped in order. This is the last field, so that the folder is removed after the
+    // processes that use it have ended.
     folder: Folder,
 }
 
@@ -95,7 +97,8 @@ impl RabbitmqServer {
         }
     }
 
-    /// Starts the RabbitMQ that was found, with additional lines for its `rabbitmq.conf`.
+    /// Starts a RabbitMQ that [`super::find`] has found, with additional lines in its
+    /// `rabbitmq.conf`.
     ///
     /// # Errors
     /// When RabbitMQ does not start.
@@ -134,7 +137,7 @@ impl RabbitmqServer {
         self.folder.path()
     }
 
-    /// Kills the broker with SIGKILL, like a power cut.
+    /// Kills the broker with SIGKILL, as in a crash.
     ///
     /// # Errors
     /// When the broker does not end.
@@ -168,8 +171,8 @@ impl RabbitmqServer {
         if self.epmd.has_ended() {
             self.epmd = launch_epmd(&self.found, self.ports, &self.folder)?;
         }
-        // The old log is renamed, so that its line about a complete start is not taken for the new
-        // start.
+        // The old log is renamed. Otherwise its line about a complete start would be taken for
+        // that of the new start.
         let _ = fs::rename(
             broker_log(&self.folder),
             self.folder.path().join("log/before.log"),
@@ -207,8 +210,8 @@ impl RabbitmqServer {
         self.ctl(&words).map(drop)
     }
 
-    /// Leaves the broker running when this value is dropped. Returns the id of a process: SIGTERM
-    /// to it ends the broker and removes its folder.
+    /// Leaves the broker running when this value is dropped. Returns the process id of the keeper:
+    /// a SIGTERM to the keeper ends the broker and removes its folder.
     ///
     /// # Errors
     /// When that process has ended.
@@ -220,7 +223,7 @@ impl RabbitmqServer {
 impl Drop for RabbitmqServer {
     fn drop(&mut self) {
         if self.folder.is_ours() {
-            // If this fails, the keeper ends the processes.
+            // If this fails, the keeper process of the folder ends these processes.
             let _ = self.process.end(&self.folder);
             let _ = self.epmd.end(&self.folder);
         }
@@ -288,8 +291,8 @@ fn configure(
     folder.write("rabbitmq.conf", &lines).map(drop)
 }
 
-/// Starts Erlang's port mapper in the foreground, as a process of the test. RabbitMQ itself would
-/// start one that stays after the test.
+/// Starts Erlang's port mapper in the foreground, as a process that the test ends. A port mapper
+/// that RabbitMQ itself starts would stay after the test.
 fn launch_epmd(found: &Rabbitmq, ports: Ports, folder: &Folder) -> Result<Process, ServerError> {
     let mut command = folder.launch(&found.epmd, Ending::Kill);
     command
@@ -306,7 +309,10 @@ fn launch_epmd(found: &Rabbitmq, ports: Ports, folder: &Folder) -> Result<Proces
     });
     if ended || !listens {
         let _ = process.end(folder);
-        let log = format!("{}\nits port may be in use", tail(&log));
+        let log = format!(
+            "{}\nthe port of Erlang's port mapper may be in use",
+            tail(&log)
+        );
         return Err(ServerError::Ended {
             server: "Erlang's port mapper",
             log,
@@ -318,9 +324,9 @@ fn launch_epmd(found: &Rabbitmq, ports: Ports, folder: &Folder) -> Result<Proces
 fn launch(found: &Rabbitmq, ports: Ports, folder: &Folder) -> Result<Process, ServerError> {
     let mut command = folder.launch(&found.scripts.join("rabbitmq-server"), Ending::Kill);
     environment(&mut command, ports, folder);
-    // With this variable the script becomes the Erlang process, instead of a parent that watches
-    // it, so that the process id is the broker's. `-noinput` is the argument that the script would
-    // otherwise add.
+    // With this variable, the start script replaces itself with the Erlang process. Otherwise it
+    // would stay as its parent and watch it, and the process id would not be the broker's.
+    // `-noinput` is the argument that the script would otherwise add.
     command.env("RABBITMQ_ALLOW_INPUT", "1");
     command.env("RABBITMQ_SERVER_START_ARGS", "-noinput -start_epmd false");
     command.env(
@@ -348,7 +354,7 @@ fn environment(command: &mut Command, ports: Ports, folder: &Folder) {
         .env("RABBITMQ_ENABLED_PLUGINS_FILE", inside("enabled_plugins"))
         .env("RABBITMQ_FEATURE_FLAGS_FILE", inside("feature_flags"))
         .env("RABBITMQ_PID_FILE", inside("pid"))
-        // The broker must not read the settings of the machine.
+        // The broker must not read the settings that this machine has for its own RabbitMQ.
         .env("RABBITMQ_CONF_ENV_FILE", "/dev/null");
 }
 

@@ -1,10 +1,10 @@
-//! Servers of another version from another root, which is a folder that contains a whole Linux
-//! system.
+//! Servers of another version, which are run from another root folder. Such a folder contains a
+//! whole Linux system.
 //!
-//! A program of another root needs the libraries, plugins and users of that root, so it runs inside
-//! that root (`chroot`). It has its own mount namespace, which ends with the program, and which
-//! shows the temporary folder at its usual path. This needs root and Linux. Debian's `debootstrap`
-//! makes such a folder:
+//! A program needs the libraries, plugins and users of its own system, so it runs with that folder
+//! as its root (`chroot`). It has a mount namespace of its own, which ends with the program, and
+//! which shows the temporary folder of this machine at its usual path. This needs root and Linux.
+//! Debian's `debootstrap` makes such a folder:
 //!
 //! ```text
 //! debootstrap --variant=minbase --include=rabbitmq-server,postgresql-17,libfaketime trixie FOLDER
@@ -19,15 +19,16 @@ use std::process::Command;
 use super::ServerError;
 use super::account::Account;
 
-/// The variable that names the folder.
+/// The environment variable that names the root folder.
 const VARIABLE: &str = "HOOKBOX_TEST_ROOT";
 
-/// The script that registers its process id and then becomes the program in the other root. `$0` is
-/// the folder of the server, `$1` says how to end the process, `$2` is the root, and `$3` the user
-/// and group. Only this process and its children see what is mounted here, including the disks that
-/// tests have mounted in the temporary folder. `chroot` itself must not load the library of
-/// `LD_PRELOAD`. The program must not get the semaphore that the machine's own libfaketime made,
-/// because the program would wait for that semaphore for ever.
+/// The shell script that registers its process id and then becomes the program in the other root.
+/// `$0` is the folder of the server, `$1` says how the keeper must end the process, `$2` is the
+/// root folder, and `$3` is the user and group. Only this process and its children see what is
+/// mounted here, including the disks that tests have mounted in the temporary folder. `LD_PRELOAD`
+/// is set for the program only, because `chroot` itself must not load that library. The program
+/// must not get the semaphore that the machine's own libfaketime made, because it would wait for
+/// that semaphore for ever.
 const LAUNCH: &str = r#"
 echo "$1" >"$0/processes/$$" || exit
 root=$2 user=$3 parent=${0%/*} preload=$LD_PRELOAD
@@ -77,25 +78,26 @@ impl Root {
         self.path.join(path.strip_prefix("/").unwrap_or(path))
     }
 
-    /// Returns the path in this root of a path on this machine.
+    /// Returns the path that a path on this machine has in this root; `None` if it lies outside.
     pub fn inside(&self, path: &Path) -> Option<PathBuf> {
         Some(Path::new("/").join(path.strip_prefix(&self.path).ok()?))
     }
 
-    /// Returns a command that runs a program of this root as root, for example to ask for its
-    /// version.
+    /// Returns a command that runs a program of this root as the user root, for example to print
+    /// its version.
     pub fn ask(&self, program: &Path) -> Command {
         let mut command = Command::new("chroot");
         command.arg(&self.path).arg(program);
         command
     }
 
-    /// Returns a command that registers its process in `folder`, and becomes a program of this
-    /// root.
+    /// Returns a command that registers its process in `folder` and then becomes a program of this
+    /// root. `word` says how the keeper must end the process.
     pub fn launch(&self, folder: &Path, word: &str, account: Account, program: &Path) -> Command {
         let user = match account {
             Account::Other { uid, gid } => format!("{uid}:{gid}"),
-            // This is not reached: a test that does not run as root has no other root.
+            // This case never occurs: another root folder can only be used by a test that runs as
+            // root.
             Account::Ourselves => "0:0".to_owned(),
         };
         let mut command = Command::new("unshare");
@@ -109,7 +111,7 @@ impl Root {
         command
     }
 
-    /// Returns the account of a user of this root.
+    /// Returns the user and group ids of a user that exists in this root.
     ///
     /// # Errors
     /// When this root has no such user.
@@ -117,7 +119,10 @@ impl Root {
         let users = self.users()?;
         let account = account(&users, name);
         account.ok_or_else(|| ServerError::Command {
-            doing: format!("looking for user {name} of {}", self.path.display()),
+            doing: format!(
+                "looking for user {name} in the root folder {}",
+                self.path.display()
+            ),
             output: "the file etc/passwd of this root has no such user".to_owned(),
         })
     }

@@ -158,7 +158,7 @@ impl Rows {
         Deferred::Recorded
     }
 
-    /// Returns whether the event has not changed since this attempt claimed it.
+    /// Returns whether the event is still in the state in which this attempt claimed it.
     fn is_current(&self, on: &On, envelope: &Envelope, attempt: u32) -> bool {
         match self.claims.get(on) {
             None => {
