@@ -1,5 +1,5 @@
-//! A store in memory. It keeps every transaction that it reports as committed, and keeps it
-//! completely. When it reports an error, the transaction may be committed nevertheless.
+//! A store in memory. It keeps every transaction that it reports as committed. When it reports an
+//! error, the transaction may be committed nevertheless.
 
 use std::collections::BTreeMap;
 use std::error::Error;
