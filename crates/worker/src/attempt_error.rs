@@ -11,7 +11,7 @@ use crate::registered::HandlerFailure;
 pub(crate) enum AttemptError {
     /// The handler of one event failed.
     Handler(Box<FailedAttempt>),
-    /// The transaction held several events, and the proof before its commit showed that one of
+    /// The transaction held several events, and the check before its commit showed that one of
     /// their handlers had broken it. Which of the handlers it was is not known.
     Broken { why: String },
     /// A fault of a dependency, and not of an event.

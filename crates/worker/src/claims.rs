@@ -128,8 +128,8 @@ async fn claim_by_id<S: Store>(
     let stored = store.stored(tx, &ids).await?;
     let mut known = Vec::with_capacity(conflicts.len());
     for (envelope, stored) in conflicts.iter().zip(stored) {
-        // The claim has found this event a moment before, and events are deleted in no statement
-        // between.
+        // The claim found this event in the same transaction, and nothing deletes an event between
+        // two statements of a transaction. So this error is not expected.
         let stored = stored.ok_or_else(vanished)?;
         known.push(Envelope {
             topic: stored.topic,

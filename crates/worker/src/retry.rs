@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 /// The highest number of attempts that a policy may have. With the longest delay, a week, that
-/// many attempts take two years. A route that needs more has a permanent problem, which no retry
-/// policy solves.
+/// many attempts take two years. A route that needs more attempts has a queue that never empties,
+/// and a retry policy does not help it.
 const ATTEMPTS_MAX: u32 = 100;
 
 /// The longest delay that a policy may have: a week. A problem that lasts longer needs a person.

@@ -154,8 +154,7 @@ impl Store for SimStore {
         let took = match fault {
             Some(Fault::AbortedUnknown) => false,
             Some(Fault::CommittedLate) => {
-                // The process has given the transaction up, so only the store itself ends it
-                // later.
+                // The process has given the transaction up; the store itself ends it later.
                 tx.ended = true;
                 let wait = world.chance.millis(20, 2_500);
                 world.after(wait, move |world| {

@@ -200,8 +200,8 @@ pub fn takes_connections(port: u16) -> bool {
 /// Checks `condition` repeatedly until it is true or `limit` has passed. Returns whether it became
 /// true.
 ///
-/// This is the only function in the servers' code that sleeps. Sleeping is allowed here because
-/// there is a limit, the function waits for a condition, and no async task runs on this thread.
+/// This is the only function in the servers' code that sleeps. Sleeping is allowed here, because
+/// there is a limit, the function waits for a condition, and no other task waits for this thread.
 #[expect(
     clippy::disallowed_methods,
     reason = "blocking code that waits for a state, with a limit"
