@@ -69,7 +69,12 @@ pub(crate) async fn would_run<S: Store>(
     let mut tx = store.begin().await?;
     let claimed = claim(context, &mut tx, &[envelope]).await;
     store.rollback(tx).await;
-    let none = || Fault::plain(FaultKind::Internal, "claim: it returned no claim");
+    let none = || {
+        Fault::plain(
+            FaultKind::Internal,
+            "claim: the store returned no claim for the envelope",
+        )
+    };
     let claim = claimed?.pop().ok_or_else(none)?;
     Ok(claim.would_run(&context.inner.config))
 }

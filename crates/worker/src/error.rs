@@ -34,7 +34,8 @@ impl HandlerError {
         }
     }
 
-    /// Creates a failure that may pass: another attempt follows as the route's retry policy says.
+    /// Creates a transient failure, which another attempt may avoid. When that attempt follows is
+    /// decided by the route's retry policy.
     pub fn transient(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self {
             class: Class::Transient { wish: None },
@@ -42,8 +43,9 @@ impl HandlerError {
         }
     }
 
-    /// Creates a failure that may pass: another attempt follows after about `wish`, as far as the
-    /// route's retry policy allows (never later than its longest delay).
+    /// Creates a transient failure, which another attempt may avoid. That attempt follows after
+    /// about the time `wish`, as far as the route's retry policy allows (never later than its
+    /// longest delay).
     pub fn retry_after(wish: Duration, cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self {
             class: Class::Transient { wish: Some(wish) },

@@ -61,7 +61,8 @@ pub struct Event<P> {
     pub digest: ContentDigest,
     /// When the request was received, by the clock of the ingest.
     pub received_at: Timestamp,
-    /// The number of this attempt, counting from 1.
+    /// The number of this attempt on the event, counting from 1. A replay does not restart the
+    /// count.
     pub attempt: u32,
     /// The body as it was received.
     pub body: Bytes,

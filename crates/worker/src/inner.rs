@@ -12,7 +12,7 @@ use crate::counters::Counters;
 use crate::isolation::Isolation;
 use crate::own_markers::OwnMarkers;
 
-/// One worker, as its parts see it.
+/// The shared state of one worker.
 pub(crate) struct Inner<S: Store> {
     pub broker: Arc<dyn Broker>,
     pub store: Arc<S>,

@@ -18,7 +18,7 @@ pub(crate) struct Intake {
     pub contents: Contents,
 }
 
-/// The decoded contents of the messages.
+/// The decoded contents of the messages: envelopes, and bytes that are not envelopes.
 #[derive(Default)]
 pub(crate) struct Contents {
     pub envelopes: Vec<Envelope>,

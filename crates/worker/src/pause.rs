@@ -73,7 +73,8 @@ impl<'a> Pause<'a> {
         self.in_a_row < CONTENTION_MAX && took < QUICK
     }
 
-    /// Waits for as long as this fault requires.
+    /// Waits after a fault. The wait depends on the kind of the fault, and grows with the number
+    /// of faults in a row. Returns [`Stopped`] if the shutdown comes first.
     pub async fn after(&mut self, fault: &Fault) -> Result<(), Stopped> {
         self.in_a_row += 1;
         let lasts = self.since.get_or_insert_with(Instant::now).elapsed();

@@ -1,6 +1,6 @@
-//! Brings the messages that were taken from the queue at once to their outcomes and acknowledges
-//! them. Events run in one transaction together, each in its own transaction, or alone in the
-//! process.
+//! Brings messages that were taken from the queue at the same time to their outcomes, and
+//! acknowledges them. Their events run together in one transaction, each in its own transaction,
+//! or alone in the process.
 
 use std::collections::HashSet;
 use std::time::Duration;

@@ -79,7 +79,7 @@ fn what_is_redelivered_is_counted_and_what_died_is_apart() {
     let plan = Plan::new(&round, &redelivered, &found);
     assert_eq!(numbers(plan.shared), [1, 2]);
     assert_eq!(plan.markers, [Start::of(&envelope(2))]);
-    // Suspects with fewer deaths in isolation run first.
+    // Suspected events with fewer process deaths in isolation must run first.
     assert_eq!(
         numbers(plan.suspects.iter().map(|it| it.envelope)),
         [4, 5, 3]

@@ -55,7 +55,7 @@ impl MemoryTx {
         let mut state = tables.state();
         let held = state.locks.get(&on);
         if held.is_some_and(|held| held.0 != self.number) {
-            let doing = "claim: another transaction holds it";
+            let doing = "claim: another transaction holds the claim";
             return Err(Fault::plain(FaultKind::Contention, doing));
         }
         let claimed = state.rows.claim(&on, envelope);
