@@ -59,8 +59,7 @@ async fn at_queues(
         let round = Round::over(queues);
         let check = round.run(connection);
         tokio::pin!(check);
-        // A check that exceeds its deadline is logged and not cancelled, and what it has found
-        // still counts.
+        // A late check is logged and not cancelled, and what it has found still counts.
         let began = Instant::now();
         let mut silent_since = began;
         let is_late = || began.elapsed() >= CHECK_DEADLINE;
@@ -106,8 +105,7 @@ async fn at_queues(
                 let refused = account.at_queues(error);
                 return (NotReadyKind::Refused, describe(&refused));
             }
-            // This error may be a lost connection. Other code reports that, too, and ends the
-            // connection.
+            // If the connection is lost, other code reports that too, and ends the connection.
             Err(error) => {
                 if !std::mem::replace(&mut is_logged, true) {
                     log_late(&round, queues, &error.to_string());

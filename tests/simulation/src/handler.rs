@@ -74,8 +74,7 @@ impl Handler<SimStore> for Apply {
         };
         self.check_first(&run);
         self.process.step("handle").await;
-        // The effect is written before the planned failure, so that the failure must roll back
-        // something.
+        // The effect is written first, so that the planned failure below must roll it back.
         self.own(tx.write(effect).await)?;
         let fails = |times: u32| event.attempt <= times;
         match event.payload.plan {
