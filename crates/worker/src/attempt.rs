@@ -78,8 +78,8 @@ impl<S: Store> Attempt<'_, S> {
         Ok(claims)
     }
 
-    /// Returns the outcome of one event, and for that runs the handler, unless the event must not
-    /// be handled.
+    /// Returns the outcome of one event. Runs the handler for that, unless the event must not be
+    /// handled.
     async fn work_on(&self, tx: &mut S::Tx, event: &ClaimedEvent) -> Result<Outcome, AttemptError> {
         let started = Instant::now();
         let (context, envelope) = (self.context, &event.envelope);

@@ -22,7 +22,7 @@ const LONGEST: Duration = Duration::from_secs(5);
 /// treated like an outage.
 const CONTENTION_MAX: u32 = 5;
 
-/// The longest wait before work that met contention is run again.
+/// The longest wait before work that met contention is repeated.
 const CONTENTION_WAIT: Duration = Duration::from_millis(25);
 
 /// A run that met contention after more than this time has waited for a lock that will not be

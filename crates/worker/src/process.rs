@@ -135,8 +135,8 @@ impl<S: Store> Process<'_, S> {
         let mut pause = self.context.pause();
         loop {
             if self.context.counters.rights.missing().is_some() {
-                // While the handler lacks a right, the route tries one event at a time, and no
-                // batch.
+                // While the handler lacks a right, the route runs one event at a time and no
+                // batches.
                 return Ok(false);
             }
             let run = self.begin();

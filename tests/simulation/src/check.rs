@@ -184,7 +184,6 @@ impl Check<'_> {
             let fits = if self.tables.orphans.contains(&on) {
                 claim.state == ClaimState::Dead
             } else if self.was_given_up(&on) {
-                // The broker may have dead-lettered the message before, during or after the
                 // The message may have been dead-lettered before, during or after the attempts.
                 found.is_ok()
             } else {

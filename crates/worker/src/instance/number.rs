@@ -116,8 +116,8 @@ impl JsonNumber for &Number {
         self.is_whole
     }
 
-    /// Draft 4 asks this: how the number is written decides whether it is an integer, so `1.0` is
-    /// not.
+    /// The checker uses this for draft 4, in which `1.0` is not an integer, because how a number
+    /// is written decides.
     fn is_written_as_integer(&self) -> bool {
         !self.text.contains(['.', 'e', 'E'])
     }
