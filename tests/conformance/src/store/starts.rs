@@ -39,7 +39,7 @@ pub async fn starts_are_counted_by_kind<H: StoreHarness>(world: &H) {
         (2, StartKind::Unproven),
         (3, StartKind::Isolated),
         (4, StartKind::Isolated),
-        // Repeats the call before, as a process does that did not receive its reply.
+        // Repeats the previous call, as a process does that did not receive its reply.
         (4, StartKind::Isolated),
     ] {
         store
@@ -66,7 +66,7 @@ pub async fn starts_are_counted_until_a_process_survives<H: StoreHarness>(world:
     assert_eq!(found, [0, 0, 0]);
     start(&*store, &one(), 1, &[a]).await;
     start(&*elsewhere, &one(), 2, &[b, a]).await;
-    // Repeats the call before, as a process does that did not receive its reply.
+    // Repeats the previous call, as a process does that did not receive its reply.
     start(&*elsewhere, &one(), 2, &[b, a]).await;
     start(&*store, &one(), 1, &[a, c]).await;
     // Every process gets the same counts, in the order of the events in its query.
