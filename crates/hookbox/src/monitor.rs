@@ -43,7 +43,7 @@ pub struct Parts {
     /// The counters of ingest.
     pub ingest: Option<Arc<ingest::Counters>>,
     /// The counters of the spool, if there is a spool.
-    pub spool: Option<Arc<ingest::SpoolCounters>>,
+    pub spool: Option<Arc<hookbox_spool::SpoolCounters>>,
     /// The spool's SQLite file, as a broker.
     pub spool_file: Option<Arc<dyn Broker>>,
     /// The counters of the worker.

@@ -35,7 +35,6 @@ mod refusal_log;
 mod refusals;
 mod response;
 mod router;
-mod spool;
 mod state;
 mod write_deadline;
 
@@ -48,5 +47,4 @@ pub use limits::Limits;
 pub use network::{Network, NetworkError};
 pub use peers::Peers;
 pub use router::router;
-pub use spool::{LateBroker, Reason, SpoolCounters, Spooling};
 pub use state::Ingest;

@@ -44,6 +44,7 @@ const ALL: &[&str] = &[
     "operations",
     "config",
     "traffic",
+    "spool",
 ];
 
 const LAYERS: &[Layer] = &[
@@ -135,6 +136,11 @@ const LAYERS: &[Layer] = &[
         tests_use: &[],
     },
     Layer {
+        package: "spool",
+        uses: &["event", "driver", "crash"],
+        tests_use: IN_TESTS,
+    },
+    Layer {
         package: "traffic",
         uses: &["event", "signature", "driver"],
         tests_use: &[],
@@ -203,6 +209,7 @@ const EVERYTHING: &[&str] = &[
     "operations",
     "config",
     "traffic",
+    "spool",
     "hookbox",
     "testkit",
     "crash",

@@ -12,7 +12,6 @@ use hookbox_driver::{
 use hookbox_driver_rabbitmq::Rabbit;
 use hookbox_driver_sqlite::{Options, Sqlite, ends_by_itself};
 use hookbox_event::{Account, RouteName, Witness};
-use hookbox_ingest as ingest;
 use tokio_util::sync::CancellationToken;
 
 use super::spool_lock::{SpoolLock, WHAT};
@@ -51,9 +50,9 @@ pub async fn spooled(
     };
     refuse_unknown_routes(config, spool, &opened).await?;
     let file: Arc<dyn Broker> = Arc::new(opened);
-    let late = ingest::LateBroker::open(|reason| open_late(rabbit, shutdown, reason));
+    let late = hookbox_spool::LateBroker::open(|reason| open_late(rabbit, shutdown, reason));
     let broker: Arc<dyn Broker> = Arc::new(late);
-    let spooling = ingest::Spooling::start(Arc::clone(&broker), Arc::clone(&file));
+    let spooling = hookbox_spool::Spooling::start(Arc::clone(&broker), Arc::clone(&file));
     let spooling = spooling.await.context("read the spool")?;
     Ok(Some(Spooled {
         counters: spooling.counters(),
@@ -70,7 +69,7 @@ pub async fn spooled(
 async fn open_late(
     rabbit: hookbox_driver_rabbitmq::Options,
     shutdown: CancellationToken,
-    reason: ingest::Reason,
+    reason: hookbox_spool::Reason,
 ) -> Result<Option<Arc<dyn Broker>>, OpenError> {
     let open = || Rabbit::open(rabbit.clone());
     let mut logged = String::new();
@@ -166,7 +165,7 @@ pub struct Spooled {
     /// The broker with the spool.
     pub spooling: Arc<dyn Broker>,
     /// The counters of the spool.
-    pub counters: Arc<ingest::SpoolCounters>,
+    pub counters: Arc<hookbox_spool::SpoolCounters>,
     /// The spool's own SQLite file as a broker, without RabbitMQ.
     pub file: Arc<dyn Broker>,
     /// The lock that keeps other processes from using the spool.

@@ -31,7 +31,7 @@ pub(super) const CASES: &[Case] = &[Case {
             ],
         },
         Proof::Tests {
-            package: "hookbox-ingest",
+            package: "hookbox-spool",
             filters: &[
                 "it_empties_while_events_come_faster_than_confirms_and_keeps_their_order",
                 "it_empties_under_the_largest_load_there_is",

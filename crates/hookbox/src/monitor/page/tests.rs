@@ -216,7 +216,7 @@ fn a_store_and_a_broker_that_contradict_each_other_are_shown() {
 #[test]
 fn what_the_broker_refuses_of_a_spool_is_shown() {
     let monitor = Monitor::default();
-    let counters = Arc::new(ingest::SpoolCounters::default());
+    let counters = Arc::new(hookbox_spool::SpoolCounters::default());
     let shown = Arc::clone(&counters);
     monitor.change(|parts| parts.spool = Some(shown));
     assert_eq!(

@@ -87,18 +87,9 @@ pub(super) const KNOWN: &[(&str, &str)] = &[
         "crates/hookbox/src/telemetry.rs",
         "crates/hookbox/src/cli.rs",
     ),
-    (
-        "crates/ingest/src/spool/accounts.rs",
-        "crates/ingest/src/spool.rs",
-    ),
-    (
-        "crates/ingest/src/spool/close.rs",
-        "crates/ingest/src/spool.rs",
-    ),
-    (
-        "crates/ingest/src/spool/forward.rs",
-        "crates/ingest/src/spool.rs",
-    ),
+    ("crates/spool/src/accounts.rs", "crates/spool/src/lib.rs"),
+    ("crates/spool/src/close.rs", "crates/spool/src/lib.rs"),
+    ("crates/spool/src/forward.rs", "crates/spool/src/lib.rs"),
     (
         "tests/simulation/src/delivery.rs",
         "tests/simulation/src/broker.rs",

@@ -13,7 +13,7 @@ use hookbox_event::{
     ContentDigest, Envelope, EventId, InstanceId, ReceiptId, RouteName, SourceName, Timestamp,
     Topic,
 };
-use hookbox_ingest::{SpoolCounters, Spooling};
+use hookbox_spool::{SpoolCounters, Spooling};
 use tokio::time::{Instant, interval};
 
 use crate::broker::{FakeBroker, Manner};

@@ -42,7 +42,7 @@ use tokio_util::task::TaskTracker;
 pub use counters::SpoolCounters;
 pub use late::{LateBroker, Reason};
 
-use crate::counters::add;
+use counters::add;
 use forwarding_queue::ForwardingQueue;
 use gate::{Destination, Gate, Place};
 

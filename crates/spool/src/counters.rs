@@ -1,6 +1,6 @@
 //! Counts what a spool has done since the start of its process.
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The counters of a spool. They are for metrics; the code reads them only to see how fast the
 /// spool empties.
@@ -14,4 +14,9 @@ pub struct SpoolCounters {
     pub kept: AtomicU64,
     /// Events that were forwarded.
     pub forwarded: AtomicU64,
+}
+
+/// Adds to a counter that nothing else depends on.
+pub(crate) fn add(counter: &AtomicU64, count: u64) {
+    counter.fetch_add(count, Ordering::Relaxed);
 }
