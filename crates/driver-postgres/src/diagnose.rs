@@ -128,7 +128,7 @@ fn one(error: &(dyn Error + 'static)) -> Option<FaultKind> {
     }
     error
         .downcast_ref::<PgDatabaseError>()
-        .and_then(|error| of_code(error.code(), error.message()))
+        .and_then(|error| of_code(error.code(), error.routine()))
 }
 
 fn of_sqlx(error: &sqlx::Error) -> Option<FaultKind> {
@@ -149,18 +149,24 @@ fn of_sqlx(error: &sqlx::Error) -> Option<FaultKind> {
 
 fn of_database(error: &dyn DatabaseError) -> Option<FaultKind> {
     let code = error.code()?;
-    of_code(&code, error.message())
+    let postgres = error.try_downcast_ref::<PgDatabaseError>();
+    of_code(&code, postgres.and_then(PgDatabaseError::routine))
 }
 
+/// The function of PostgreSQL that finds that a prepared statement would return other columns than
+/// before. The SQLSTATE of that error, `feature_not_supported`, stands for many others too, and its
+/// message is translated.
+const REVALIDATION: &str = "RevalidateCachedQuery";
+
 /// Returns the class of an SQLSTATE, PostgreSQL's code of an error (PostgreSQL's documentation,
-/// appendix A).
+/// appendix A). `routine` is the function of the server that raised the error.
 ///
 /// 57014 (`query_canceled`) has no class, so it is the handler's failure. It results from a
 /// `statement_timeout`, which hookbox sets longer than the handler's own time limit, or from an
 /// operator who cancelled the statement. In both cases the handler's statement takes too long. If
 /// it counted as an outage, one slow event would stop its route for ever. As the handler's failure,
 /// it is retried a bounded number of times and then becomes a dead letter.
-fn of_code(code: &str, message: &str) -> Option<FaultKind> {
+fn of_code(code: &str, routine: Option<&str>) -> Option<FaultKind> {
     match code {
         // serialization_failure, deadlock_detected, lock_not_available.
         "40001" | "40P01" | "55P03" => Some(FaultKind::Contention),
@@ -168,7 +174,7 @@ fn of_code(code: &str, message: &str) -> Option<FaultKind> {
         // to another client of a pooler that shares sessions. A new connection has none of these
         // statements, so trying again helps.
         "26000" | "42P05" => Some(FaultKind::Contention),
-        "0A000" if message.contains("cached plan") => Some(FaultKind::Contention),
+        "0A000" if routine == Some(REVALIDATION) => Some(FaultKind::Contention),
         // admin_shutdown, crash_shutdown, cannot_connect_now, database_dropped, idle_session.
         "57P01" | "57P02" | "57P03" | "57P04" | "57P05" => Some(FaultKind::Unavailable),
         // read_only_sql_transaction: after a failover, the connection leads to a standby.
@@ -199,18 +205,15 @@ mod tests {
     #[test]
     fn the_table() {
         use FaultKind::{Contention, MissingRight, Unavailable};
-        for (code, message, expect) in [
+        for (code, routine, expect) in [
             ("40001", "", Some(Contention)),
             ("40P01", "", Some(Contention)),
             ("55P03", "", Some(Contention)),
             ("26000", "", Some(Contention)),
             ("42P05", "", Some(Contention)),
-            (
-                "0A000",
-                "cached plan must not change result type",
-                Some(Contention),
-            ),
-            ("0A000", "this feature is not supported", None),
+            ("0A000", "RevalidateCachedQuery", Some(Contention)),
+            ("0A000", "transformLockingClause", None),
+            ("0A000", "", None),
             ("57P01", "", Some(Unavailable)),
             ("57P03", "", Some(Unavailable)),
             ("08006", "", Some(Unavailable)),
@@ -232,7 +235,8 @@ mod tests {
             ("42601", "", None),
             ("P0001", "", None),
         ] {
-            assert_eq!(of_code(code, message), expect, "{code} {message}");
+            let named = Some(routine).filter(|it| !it.is_empty());
+            assert_eq!(of_code(code, named), expect, "{code} {routine}");
         }
     }
 
