@@ -4,11 +4,12 @@
 //! use. Engines never see a driver, drivers never see each other, and a library that belongs to one
 //! driver is not used anywhere else.
 
-use anyhow::{Context, Result};
-use serde_json::Value;
+mod manifest;
+
+use anyhow::Result;
 
 use crate::finding::Finding;
-use crate::repository;
+use manifest::Dependency;
 
 /// One crate of the workspace.
 struct Layer {
@@ -181,6 +182,12 @@ const LAYERS: &[Layer] = &[
         uses: &["testkit", "crash"],
         tests_use: &[],
     },
+    // Measures the release binary from outside, as chaos breaks it.
+    Layer {
+        package: "bench",
+        uses: &["testkit"],
+        tests_use: &[],
+    },
     Layer {
         package: "xtask",
         uses: &["testkit"],
@@ -228,8 +235,8 @@ struct Outside {
 const OUTSIDE: &[Outside] = &[
     Outside {
         package: "lapin",
-        by: &["driver-rabbitmq", "testkit"],
-        by_tests_of: &["tests"],
+        by: &["driver-rabbitmq"],
+        by_tests_of: &["tests", "bench"],
         instead: "go through `hookbox_driver::Broker`",
     },
     Outside {
@@ -246,14 +253,8 @@ const OUTSIDE: &[Outside] = &[
     },
     Outside {
         package: "sqlx",
-        by: &[
-            "driver-postgres",
-            "driver-sqlite",
-            "handlers",
-            "testkit",
-            "chaos",
-        ],
-        by_tests_of: &["tests", "worker", "hookbox"],
+        by: &["driver-postgres", "driver-sqlite", "handlers", "chaos"],
+        by_tests_of: &["tests", "worker", "hookbox", "bench"],
         instead: "go through `hookbox_driver::Store` or `Ledger`",
     },
 ];
@@ -261,83 +262,17 @@ const OUTSIDE: &[Outside] = &[
 /// Crates without an async runtime, so that their callers decide about time and waiting.
 const WITHOUT_RUNTIME: [&str; 3] = ["event", "signature", "driver"];
 
-/// One dependency, as a manifest declares it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Dependency {
-    /// The crate that has the dependency.
-    of: String,
-    /// The crate that is depended on.
-    on: String,
-    /// Whether the dependency is only for tests, examples and benches.
-    dev: bool,
-}
-
 /// Compares the dependencies in the workspace with the table.
 ///
 /// # Errors
 /// When cargo cannot be run.
 pub fn findings() -> Result<Vec<Finding>> {
-    let (packages, dependencies) = ask_cargo()?;
+    let (packages, dependencies) = manifest::declared()?;
     let findings = check(&packages, &dependencies);
     Ok(findings
         .into_iter()
-        .map(|(package, what)| at_manifest(&package, &what))
+        .map(|(package, what)| manifest::finding(&package, &what))
         .collect())
-}
-
-fn at_manifest(package: &str, what: &str) -> Finding {
-    let path = ["crates/", "tests/"]
-        .map(|folder| format!("{folder}{package}/Cargo.toml"))
-        .into_iter()
-        .find(|path| repository::root().join(path).exists())
-        .unwrap_or_else(|| "tests/Cargo.toml".to_owned());
-    let named = what.split('`').nth(1).unwrap_or_default();
-    let text = repository::read(&path).unwrap_or_default();
-    let line = text.lines().position(|line| {
-        line.trim_start_matches("hookbox-").starts_with(named) && line.contains("workspace")
-    });
-    Finding::new(&path, line.map_or(1, |line| line + 1), what)
-}
-
-fn ask_cargo() -> Result<(Vec<String>, Vec<Dependency>)> {
-    let output = repository::cargo()
-        .args([
-            "metadata",
-            "--format-version",
-            "1",
-            "--no-deps",
-            "--offline",
-        ])
-        .output()
-        .context("running cargo metadata")?;
-    let metadata: Value =
-        serde_json::from_slice(&output.stdout).context("reading the output of cargo metadata")?;
-    let list = |value: &Value, key: &str| -> Vec<Value> {
-        value[key].as_array().cloned().unwrap_or_default()
-    };
-    let text = |value: &Value| short(value.as_str().unwrap_or_default());
-    let packages = list(&metadata, "packages");
-    let dependencies = packages.iter().flat_map(|package| {
-        list(package, "dependencies")
-            .into_iter()
-            .map(|dependency| Dependency {
-                of: text(&package["name"]),
-                on: text(&dependency["name"]),
-                dev: dependency["kind"] == "dev",
-            })
-    });
-    Ok((
-        packages
-            .iter()
-            .map(|package| text(&package["name"]))
-            .collect(),
-        dependencies.collect(),
-    ))
-}
-
-/// Removes the prefix of a package name, which the names of folders do not have.
-fn short(name: &str) -> String {
-    name.strip_prefix("hookbox-").unwrap_or(name).to_owned()
 }
 
 /// Returns each crate that violates the table, with what is wrong.

@@ -46,7 +46,7 @@ pub const TARGETS: &[Target] = &[
     // The conformance suite needs a file for the embedded driver, and a server for each of the
     // other drivers.
     Target {
-        name: "conformance",
+        name: "drivers",
         needs: Needs::ServersExceptIn(&["sqlite_store::", "sqlite_broker::"]),
     },
     servers("postgres", "the PostgreSQL driver against PostgreSQL"),

@@ -140,7 +140,8 @@ fn read(patch: PathBuf) -> Result<Mutant> {
 fn copy_of_the_tree() -> Result<PathBuf> {
     let copy = path("target/mutants");
     if copy.join(".git").exists() {
-        git(&copy, &["fetch", "--quiet", "origin"])?;
+        // By name, because a checkout that is on no branch has a commit that no branch brings.
+        git(&copy, &["fetch", "--quiet", "origin", "HEAD"])?;
     } else {
         fs::create_dir_all(path("target")).context("creating the target folder")?;
         let (from, to) = (path("."), copy.display().to_string());

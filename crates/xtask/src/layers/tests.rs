@@ -1,6 +1,9 @@
 //! Tests the table with planted violations, and with the workspace as it is.
 
+use anyhow::Context;
+
 use super::*;
+use crate::repository;
 
 fn found(of: &str, on: &str, dev: bool) -> Vec<(String, String)> {
     let dependency = Dependency {
@@ -22,7 +25,7 @@ fn planted(of: &str, on: &str, dev: bool) -> String {
 fn the_workspace_keeps_its_layers() -> Result<()> {
     let findings: Vec<String> = findings()?.iter().map(ToString::to_string).collect();
     assert!(findings.is_empty(), "{}", findings.join("\n"));
-    let (packages, dependencies) = ask_cargo()?;
+    let (packages, dependencies) = manifest::declared()?;
     assert_eq!(packages.len(), LAYERS.len());
     assert!(dependencies.len() > packages.len());
     Ok(())

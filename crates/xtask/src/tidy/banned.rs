@@ -24,6 +24,7 @@ const ANYWHERE: &[Kind] = &[Kind::Code, Kind::Comment, Kind::Text];
 const TESTS: &[&str] = &[
     "/tests/",
     "/canaries.rs",
+    "tests/bench/",
     "tests/cli/",
     "tests/conformance/",
     "tests/drivers/",

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde_json::Value;
 
 /// Returns the text of docs/BENCHMARKS.md.
-pub(super) fn document(figures: &Value) -> String {
+pub(crate) fn document(figures: &Value) -> String {
     let mut text = String::from(METHOD);
     measured(&mut text, figures);
     text.push_str("\n| | ");

@@ -10,7 +10,7 @@ use hookbox_testkit::servers::folder::{Ending, Folder};
 use hookbox_testkit::servers::ports;
 use hookbox_testkit::servers::process::{Process, tail, wait_until};
 
-use crate::repository;
+use crate::repository::release;
 
 /// The processes, as an operator would run them on a machine with two cores.
 const ROLES: [(&str, &str); 3] = [
@@ -23,23 +23,16 @@ const ROLES: [(&str, &str); 3] = [
 const READY_MAX: Duration = Duration::from_secs(30);
 
 /// The URLs of the private servers. Without servers, everything is in one SQLite file.
-pub(super) struct Urls {
+pub(crate) struct Urls {
     pub postgres: String,
     pub amqp: String,
 }
 
 /// A running hookbox. Dropping it ends its processes.
-pub(super) struct Deployment {
+pub(crate) struct Deployment {
     processes: Vec<(&'static str, Process)>,
     // The folder is dropped last, after the processes that use it have ended.
     folder: Folder,
-}
-
-/// Returns the path of a program in the release build.
-pub(super) fn release(name: &str) -> PathBuf {
-    let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
-    let target = repository::root().join(target.unwrap_or_else(|| "target".into()));
-    target.join("release").join(name)
 }
 
 impl Deployment {

@@ -14,7 +14,7 @@ const LISTEN: Duration = Duration::from_secs(3);
 
 /// Returns the cores, the memory, the kernel and the versions. A value that the system does not
 /// report is null.
-pub(super) fn describe() -> Value {
+pub(crate) fn describe() -> Value {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     json!({
         "date": said("date", &["-u", "+%F"]),
@@ -31,7 +31,7 @@ pub(super) fn describe() -> Value {
 }
 
 /// Returns the most memory that a process has used so far (`VmHWM`).
-pub(super) fn peak_memory_kib(process: u32) -> Option<u64> {
+pub(crate) fn peak_memory_kib(process: u32) -> Option<u64> {
     kib(&format!("/proc/{process}/status"), "VmHWM")
 }
 

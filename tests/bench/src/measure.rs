@@ -6,8 +6,8 @@ use anyhow::{Context, Result, bail, ensure};
 use hookbox_testkit::servers::process::wait_until;
 use serde_json::{Value, json};
 
-use super::deployment::Deployment;
-use super::machine;
+use crate::deployment::Deployment;
+use crate::machine;
 
 /// The number of events that are sent before the measurement, so that connections, caches and query
 /// plans are warm and both workers are known to run.
@@ -35,7 +35,7 @@ const DRAIN_MAX: Duration = Duration::from_secs(600);
 
 /// Sends events, waits until nothing is in flight, and compares the outcomes with the expected
 /// ones.
-pub(super) fn pair(deployment: &Deployment, events: u32) -> Result<Value> {
+pub(crate) fn pair(deployment: &Deployment, events: u32) -> Result<Value> {
     generate(deployment, WARM_UP_EVENTS, WARM_UP_SEED)?;
     let before = drained(deployment, None)?;
     let began = Instant::now();
