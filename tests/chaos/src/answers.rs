@@ -5,18 +5,20 @@ use anyhow::{Result, ensure};
 
 use crate::journal::Journal;
 
-/// The longest time in milliseconds that a response may take. The deadline of a confirm is 2.5 s,
-/// and that of a request 2.8 s. Two more seconds are for a debug build that shares two cores with
-/// three servers.
+/// The longest time in milliseconds that a response may take: the 2.8 s for which a request waits
+/// for the confirm of its event (the broker driver's own deadline is 2.5 s), and two more seconds
+/// for a debug build that shares two cores with three servers.
 const ANSWERED_MAX: f64 = 2_800.0 + 2_000.0;
 
-/// The status that asks for a retry.
+/// The HTTP status by which ingest asks the sender to retry the request later.
 const LATER: u16 = 503;
 
-/// Checks the responses. `held` is the number of milliseconds for which the ingest was stopped.
+/// Checks that no request was answered with an error other than 503, and that no response was late.
+/// `held` is the number of milliseconds for which a fault had stopped the ingest process; responses
+/// may be late by that time.
 ///
 /// # Errors
-/// When a response is another error than 503, or is late.
+/// When a response is an error other than 503, or is late.
 pub fn are_true(journal: &Journal, held: u64) -> Result<()> {
     for (status, count) in &journal.answers {
         ensure!(
@@ -28,7 +30,7 @@ pub fn are_true(journal: &Journal, held: u64) -> Result<()> {
     for (status, longest) in &journal.longest {
         ensure!(
             *longest <= max,
-            "I15: the answer {status} took {longest:.0} ms, which is more than {max} (0 is none)"
+            "I15: a response took {longest:.0} ms, not {max} ms (status {status}; 0: none came)"
         );
     }
     Ok(())

@@ -52,7 +52,8 @@ pub struct Arguments {
     pub json: bool,
 }
 
-/// A pair of broker and store, as an argument names it.
+/// The value of `--pair`: which broker and store to use. `Rabbitmq` means RabbitMQ with PostgreSQL,
+/// and `Sqlite` one SQLite file as both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum PairName {
     Rabbitmq,
@@ -60,7 +61,7 @@ pub enum PairName {
 }
 
 impl Arguments {
-    /// Returns whether the arguments select a pair.
+    /// Returns whether the arguments select this pair of broker and store.
     pub fn wants_pair(&self, pair: Pair) -> bool {
         match self.pair {
             None => true,
@@ -69,12 +70,14 @@ impl Arguments {
         }
     }
 
-    /// Returns whether the arguments select a layer.
+    /// Returns whether the arguments select this layer (a way to run cases, such as real faults or
+    /// the simulation).
     pub fn wants_layer(&self, layer: Layer) -> bool {
         match self.layer {
-            // The layers of `--ci`. Tests and canaries are not among them, because CI has run the
-            // tests in an earlier step. The cluster needs network namespaces and the older version
-            // needs a second build, both of which CI may not have.
+            // The layers of `--ci`. The tests and the canaries (tests that a known hazard of a
+            // library still exists) are not among them, because CI has run both in an earlier step.
+            // Nor are the cluster, which needs network namespaces, and the comparison with an older
+            // version, which needs a second build: CI may have neither.
             None if self.ci => {
                 matches!(layer, Layer::Simulation | Layer::Crashes | Layer::Faults)
             }
@@ -97,7 +100,7 @@ impl Arguments {
             .map(|minutes| Duration::from_secs(minutes * 60))
     }
 
-    /// Returns whether the arguments select a case.
+    /// Returns whether the arguments select the case with this number and name.
     pub fn wants_case(&self, number: Option<u8>, name: &str) -> bool {
         let Some(wanted) = &self.case else {
             return true;

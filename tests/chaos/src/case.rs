@@ -32,15 +32,15 @@ pub enum Proof {
         fast: bool,
         faults: &'static [Fault],
     },
-    /// A function that runs another sequence of load and faults than the ordinary one of
-    /// `scenario.rs`, and then the checker.
+    /// A function with a load and faults of its own, for a case that the ordinary sequence in
+    /// `scenario.rs` cannot run. The function also runs the checker.
     Scenario {
         pairs: &'static [Pair],
         fast: bool,
         run: fn(&RunContext<'_>) -> Result<Figures>,
     },
-    /// The cells of the crash-point matrix whose crash points have names with one of these
-    /// prefixes.
+    /// The crash points whose names begin with one of these prefixes: at each of them a process
+    /// ends itself, and then the checker runs.
     Crashes(&'static [&'static str]),
     /// The tests of a package whose names contain one of these filters. `cargo xtask test` also
     /// runs them.
@@ -48,22 +48,23 @@ pub enum Proof {
         package: &'static str,
         filters: &'static [&'static str],
     },
-    /// A test that a hazard of a library or a server still exists.
+    /// A test that a hazard of a library or a server still exists. When the test fails, hookbox may
+    /// no longer need its workaround.
     Canary {
         package: &'static str,
         filters: &'static [&'static str],
     },
-    /// Seeds of the simulation.
+    /// Runs of the simulation, each with another seed.
     Simulation,
     /// A three-node RabbitMQ cluster in network namespaces.
     Cluster,
     /// Runs an older hookbox beside this one, by `cargo xtask skew`.
     Versions,
-    /// Random faults for as long as requested.
+    /// Random faults under load, for as long as `--minutes` requests.
     Soak,
 }
 
-/// The layers, which are the ways to run a case, as `--layer` and the report name them.
+/// The ways to run a case. `--layer` and the report use these names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub enum Layer {
     Simulation,
@@ -77,8 +78,8 @@ pub enum Layer {
 }
 
 impl Layer {
-    /// The layers that run by default. Those that fail soonest come first. The soak takes as long
-    /// as requested and therefore runs only on request.
+    /// The layers that run by default, with those first that find a failure soonest. The soak is
+    /// not among them: it takes as long as requested, and therefore runs only on request.
     pub const CASES: [Layer; 7] = [
         Layer::Simulation,
         Layer::Crashes,
@@ -105,8 +106,8 @@ impl Layer {
 }
 
 impl Case {
-    /// Describes what one layer runs for the case on a pair. The text changes when that changes, so
-    /// that older results no longer count.
+    /// Describes what one layer runs for the case on a pair of broker and store. A stored result
+    /// counts only while this text is the same as at the time of the result.
     pub fn contents(&self, layer: Layer, pair: Option<Pair>) -> String {
         let of_it = |proof: &&Proof| {
             let here = match proof {
@@ -159,14 +160,14 @@ impl Proof {
         }
     }
 
-    /// Describes what the proof runs. The text is empty where the kind of the proof says it
-    /// already.
+    /// Describes what the proof runs, such as its faults or its tests. The text is empty for a kind
+    /// of proof that runs the same thing for every case.
     pub fn contents(&self) -> String {
         match self {
             Proof::Faults { faults, .. } => format!("{faults:?}"),
             Proof::Tests { .. } | Proof::Canary { .. } => self.label(),
-            // A scenario is identified by its case, each crash point has a separate result, and the
-            // other kinds of proof run the same for every case.
+            // A scenario is identified by its case and each crash point has a result of its own, so
+            // neither needs a description. The other kinds of proof run the same for every case.
             Proof::Scenario { .. }
             | Proof::Crashes(_)
             | Proof::Simulation

@@ -1,5 +1,6 @@
-//! Every fault case by number and name, in the order in which an event passes the parts of hookbox,
-//! and after them the canaries.
+//! Every fault case by number and name, in the order in which an event passes through ingest,
+//! broker, worker and store. After them come the canaries, which test that known hazards of
+//! libraries and servers still exist.
 
 mod broker;
 mod canaries;

@@ -23,7 +23,8 @@ use findings::Findings;
 pub use findings::figures_of;
 use stored::{OnRoute, Stored};
 
-/// Checks every event that was sent. No event may be in flight any more.
+/// Checks every event that the client sent. The caller must have waited until no event is in
+/// flight.
 ///
 /// # Errors
 /// When an invariant does not hold.
@@ -185,7 +186,7 @@ fn ends(stored: &Stored, sent: &SentEvent, uid: &str, found: &mut Findings) {
     let reasons: &[&str] = match sent.class {
         Class::Malformed => &["malformed", "schema_broken", "rejected"],
         Class::Valid if fails_always(sent, uid) => &["exhausted", "conflict"],
-        // A second body of a valid event becomes a dead letter as a conflict.
+        // A second body for a valid event becomes a dead letter with the reason `conflict`.
         Class::Valid => &["conflict"],
         Class::Tampered => &[],
     };
@@ -210,7 +211,8 @@ fn ends(stored: &Stored, sent: &SentEvent, uid: &str, found: &mut Findings) {
         for dead_letter in dead {
             let attempts = match dead_letter.reason.as_str() {
                 "exhausted" => ATTEMPTS..=ATTEMPTS,
-                // Each replay of a dead letter is one more attempt.
+                // A replay of a dead letter may have added attempts, so only the maximum is
+                // checked.
                 _ => 0..=ATTEMPTS,
             };
             if !reasons.contains(&dead_letter.reason.as_str())
@@ -225,8 +227,8 @@ fn ends(stored: &Stored, sent: &SentEvent, uid: &str, found: &mut Findings) {
     }
 }
 
-/// I2, I10: checks that no event has both an effect and a dead letter, or two dead letters on a
-/// route.
+/// I2, I10: checks that no event has both an effect and a dead letter, and that no event has two
+/// dead letters on one route.
 fn once(stored: &Stored, found: &mut Findings) {
     for (on, dead_letters) in &stored.dead {
         if dead_letters.len() > 1 {
@@ -249,7 +251,9 @@ fn fails_always(sent: &SentEvent, uid: &str) -> bool {
     sent.kind.ends_with("score.complete") && uid.ends_with(FAILS_ALWAYS)
 }
 
-/// I9: checks that only failures of the handler were counted as attempts.
+/// I9: checks that the number of attempts of each event equals the number of runs that its handler
+/// should need: two where the first is made to fail, one otherwise. Faults of a dependency must not
+/// add to it.
 fn attempts(stored: &Stored, found: &mut Findings) {
     for (event, uid) in &stored.effects {
         let is_score = stored.scores.contains_key(uid);
@@ -263,7 +267,7 @@ fn attempts(stored: &Stored, found: &mut Findings) {
         match stored.claims.get(&on) {
             Some((state, attempts)) if state == "done" && *attempts == expected => {}
             Some((state, attempts)) => found.add(format!(
-                "I9: {uid} is {state} after {attempts} attempts; its handler made it {expected}"
+                "I9: {uid} is {state} after {attempts} attempts; {expected} were expected"
             )),
             None => found.add(format!("I9: {uid} has an effect, and no claim on {route}")),
         }
@@ -271,8 +275,8 @@ fn attempts(stored: &Stored, found: &mut Findings) {
 }
 
 /// I9: checks that every dead letter has one of the reasons that the sent events can cause.
-/// Discarded dead letters are not checked, because the case itself made them. Returns the number of
-/// checked dead letters.
+/// Discarded dead letters are left out, because only the case itself discards any. Returns the
+/// number of checked dead letters.
 fn reasons(sql: &Sql, found: &mut Findings) -> Result<u64> {
     let rows = sql.rows(
         "select reason, cast(count(*) as text) from dead_letters \
@@ -294,13 +298,15 @@ fn reasons(sql: &Sql, found: &mut Findings) -> Result<u64> {
             .parse::<u64>()
             .context("reading the count of dead letters")?;
         if !known.contains(&reason.as_str()) {
-            found.add(format!("I9: {count} dead letters because of {reason}"));
+            found.add(format!(
+                "I9: {count} dead letters have the unexpected reason {reason}"
+            ));
         }
     }
     Ok(sum)
 }
 
-/// I19: checks that no log has a secret, a body or a panic.
+/// I19: checks that no log contains a secret, a part of a body, or a panic.
 fn logs(world: &World, found: &mut Findings) {
     for (name, text) in world.logs() {
         for secret in world.secrets() {

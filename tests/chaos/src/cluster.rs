@@ -19,20 +19,22 @@ use crate::servers::Servers;
 use crate::world::World;
 use hookbox_testkit::chance::Chance;
 
-/// The time in milliseconds after which every request from before a fault has been answered: the
-/// confirm deadline, and a margin for a busy machine.
+/// The time in milliseconds from a fault on until every request that was open before it has been
+/// answered: the confirm deadline, and a margin for a busy machine.
 const ANSWERED: u64 = 4_000;
 
-/// The time in milliseconds during which no request may be accepted without a majority of nodes.
+/// For how many milliseconds the test checks that no request is accepted while a majority of nodes
+/// is missing.
 const WATCHED: u64 = 15_000;
 
-/// The time within which events must be accepted again while a minority of nodes is unavailable.
+/// The time within which events must be accepted again after a fault, while a minority of nodes is
+/// still unavailable.
 const AGAIN_MAX: Duration = Duration::from_secs(60);
 
-/// The duration of one partition in milliseconds.
+/// The duration of one network partition in milliseconds.
 const FLAP: u64 = 5_000;
 
-/// The number of partitions, one after the other.
+/// The number of network partitions, one after the other.
 const FLAPS: u32 = 20;
 
 /// A part of the log line about a queue that would not survive the loss of one node.
@@ -41,11 +43,12 @@ const ONE_MEMBER: &str = "one member in a cluster of 3";
 /// The time within which a queue with one member must be logged.
 const NAMED_MAX: Duration = Duration::from_secs(5);
 
-/// How many more accepted events show that new events are accepted. It is more than the number of
-/// events in flight when the wait starts.
+/// The number of further accepted events that shows that ingest accepts new events. It is more than
+/// the number of requests in flight when the wait starts, which may still be answered from before
+/// the fault.
 const MORE: u64 = 20;
 
-/// Runs the case with this number.
+/// Runs the case of the catalogue with this number.
 pub fn run(servers: &Servers, number: u8, seed: u64) -> (Figures, Verdict) {
     let nodes = if number == 31 { 1 } else { 3 };
     eprintln!("starting {nodes} RabbitMQ nodes, each in a separate network namespace");
@@ -95,8 +98,8 @@ fn case(servers: &Servers, cluster: RabbitmqCluster, number: u8, seed: u64) -> R
 
 struct Course {
     chance: Chance,
-    // Declared before the cluster, because fields are dropped in order: the services must end
-    // before their broker does.
+    // The services must end before their broker does. The world, which runs them, is therefore
+    // declared before the cluster, because fields are dropped in this order.
     world: World,
     cluster: RabbitmqCluster,
     seed: u64,
@@ -165,8 +168,8 @@ impl Course {
             self.cluster.stop(node)?;
             self.is_accepted(&mut sending)?;
             self.cluster.restart(node, true)?;
-            // A consumer that no longer consumes would show here, because the events accepted from
-            // now on would have no effect.
+            // An event that is accepted from now on would have no effect if a consumer hung after
+            // the restart of this node.
             self.is_handled()?;
             self.is_consumed()?;
         }
@@ -187,7 +190,7 @@ impl Course {
         for (queue, members) in self.members()? {
             ensure!(
                 members == 3,
-                "{queue} has {members} members after the grow, not 3"
+                "after `rabbitmq-queues grow`, {queue} has {members} members, not 3"
             );
         }
         // Node 1 and the new node are a majority only if the new node is a full member of
@@ -197,12 +200,13 @@ impl Course {
         self.is_handled()?;
         self.was_in_the_dead_queue()?;
         self.cluster.restart(2, true)?;
-        // Senders need not see a 503, because each queue had a majority all the time.
+        // No sender needs to have got a 503, because each queue had a majority of its members all
+        // the time.
         self.finish(sending, false)
     }
 
-    /// Grows a cluster of one node to three. Ingest must log the queues that have one member, and
-    /// must not be ready until the queues have grown, too.
+    /// Grows a cluster of one node to three. Ingest must log that the queues have only one member
+    /// (replica), and must become ready only when each queue has a member on every node.
     fn one_member(&mut self) -> Result<Figures> {
         self.world.ingest(2, None)?;
         self.world.worker(1, None)?;
@@ -240,9 +244,9 @@ impl Course {
         Ok(asked.status.success())
     }
 
-    /// Starts the services and the load, and returns when events are accepted. `hookbox migrate`
-    /// has declared the queues on node 1, the first node in the first config, which therefore leads
-    /// them.
+    /// Starts the services and the load, and returns when events are accepted. Node 1 leads all
+    /// queues: `hookbox migrate` connects to the first node in the first config, which is node 1,
+    /// and declares the queues there.
     fn begin(&mut self) -> Result<RunningLoad> {
         self.world.ingest(2, None)?;
         self.world.worker(1, None)?;
@@ -302,7 +306,8 @@ impl Course {
         Ok(())
     }
 
-    /// Waits until more events are accepted than were in flight.
+    /// Waits until [`MORE`] further events are accepted, which are more than were in flight at the
+    /// start of the wait.
     fn is_accepted(&mut self, sending: &mut RunningLoad) -> Result<()> {
         let (began, before) = (Instant::now(), sending.accepted().unwrap_or(0));
         while sending.accepted().unwrap_or(0) < before + MORE {

@@ -70,7 +70,8 @@ const SQLITE: &str = "
     create trigger redelivered after insert on starts
         begin insert into chaos_redelivered values (new.receipt_id); end;";
 
-/// Removes every unique key of the effects, so that only hookbox prevents double effects.
+/// Removes every unique key of the tables that hold the effects, so that only hookbox itself
+/// prevents a double effect.
 ///
 /// # Errors
 /// When the database returns an error.
@@ -78,7 +79,8 @@ pub fn unguard(sql: &Sql) -> Result<()> {
     sql.run(if sql.is_postgres() { POSTGRES } else { SQLITE })
 }
 
-/// Returns the number of messages in flight at a worker that the broker redelivered.
+/// Returns how many messages were redelivered to a worker because they had not been acknowledged:
+/// the rows of the trigger that records redelivered messages.
 ///
 /// # Errors
 /// When the database returns an error.

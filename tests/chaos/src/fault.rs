@@ -19,7 +19,7 @@ pub enum Fault {
     FreezeWorker(u64),
     KillBroker,
     FreezeBroker(u64),
-    /// The broker has a memory alarm.
+    /// The broker raises a memory alarm, which blocks publishers.
     BlockBroker(u64),
     CutBroker,
     /// All bytes to and from the broker are dropped.
@@ -109,7 +109,7 @@ pub const ON_A_FILE: &[Fault] = &[
     LongReader(4_000),
 ];
 
-/// Returns the faults that can strike a pair.
+/// Returns the faults that can strike this pair of broker and store.
 pub fn all(pair: Pair) -> &'static [Fault] {
     match pair {
         Pair::RabbitmqPostgres => ON_SERVERS,
@@ -160,10 +160,10 @@ impl Fault {
         )
     }
 
-    /// Returns whether some request must be answered 503 during the fault, because ingest cannot
-    /// accept anything while it lasts.
+    /// Returns whether the fault must cause at least one answer 503, because ingest cannot accept
+    /// anything while the fault lasts.
     pub fn is_felt(self) -> bool {
-        // After `CutBroker`, ingest reconnects before any request has to fail.
+        // `CutBroker` is an exception: ingest reconnects before any request fails.
         matches!(self.part(), Part::Broker | Part::LinkToBroker) && self != CutBroker
     }
 
@@ -182,7 +182,7 @@ impl Fault {
     }
 }
 
-/// Waits for this many milliseconds, such as while a fault lasts.
+/// Waits for this many milliseconds, for example until a fault has lasted long enough.
 pub fn pause(time: u64) {
     wait_until(Duration::from_millis(time), || false);
 }

@@ -28,16 +28,17 @@ const SPRINGS: u64 = 3;
 /// The duration of a lease in SQLite that is not renewed.
 const LEASE: Duration = Duration::from_secs(15);
 
-/// The time in milliseconds for which events arrive while both workers are stopped. A running
-/// worker processes them within the same time, so that messages that are still leased afterwards
-/// belong to the frozen worker.
+/// For how many milliseconds both workers are stopped while events arrive, and for how many
+/// milliseconds the other worker then runs after one worker was frozen. The other worker processes
+/// its own events within this time, so that messages that are still leased afterwards belong to the
+/// frozen worker.
 const SETTLED: u64 = 1_500;
 
-/// The time in milliseconds for which a worker may process the events that arrived within
-/// [`SETTLED`] before it is frozen: too short to process them all.
+/// For how many milliseconds a worker may process the events that arrived within [`SETTLED`],
+/// before it is frozen: too short to process them all.
 const AT_WORK: u64 = 60;
 
-/// The number of tries to freeze a worker that has messages in flight.
+/// How often freezing a worker is tried until the worker has messages in flight.
 const FREEZES: u32 = 20;
 
 /// The names of the worker processes.
@@ -47,10 +48,11 @@ const WORKERS: [&str; 2] = ["worker 1", "worker 2"];
 pub struct ActiveFault {
     fault: Fault,
     since: Instant,
-    /// The name of the process that the fault affects, if it affects one.
+    /// The name of the process that the fault affects. For a fault of a server or a connection the
+    /// name is not used.
     service: &'static str,
-    /// The value of the count from `counted` before the fault. The count grows when the fault has
-    /// an effect.
+    /// What `counted` returned before the fault. It returns a higher count after the fault if the
+    /// fault had an effect.
     before: u64,
     /// Whether the fault has had an effect.
     struck: bool,
@@ -113,7 +115,7 @@ impl ActiveFault {
     /// Waits until the fault has lasted for its duration.
     ///
     /// # Errors
-    /// When the fault needs a proxy, and the world has none in front of that server.
+    /// When the fault needs a proxy, and none is in front of that server.
     pub fn last(&self, world: &World) -> Result<()> {
         if !self.fault.waits_for_words() {
             wait_until(self.left(), || false);
@@ -124,12 +126,13 @@ impl ActiveFault {
         Ok(())
     }
 
-    /// Returns the remaining time. A fault that waits for bytes may end earlier.
+    /// Returns the remaining time of the fault. A fault that waits for certain bytes may end
+    /// earlier.
     pub fn left(&self) -> Duration {
         Duration::from_millis(self.fault.lasts()).saturating_sub(self.since.elapsed())
     }
 
-    /// Returns whether the fault ends when a process has drained.
+    /// Returns whether the fault ends only when a process has drained after SIGTERM.
     pub fn ends_on_request(&self) -> bool {
         matches!(self.fault, TermIngest | TermWorker)
     }
@@ -226,8 +229,8 @@ impl ActiveFault {
                 self.struck = self.counted(world)? > self.before;
                 let proxy = self.proxy(world)?;
                 proxy.set(Mode::Pass);
-                // The open connections have lost bytes in the middle of their streams, so that they
-                // must not be used again.
+                // The open connections have lost bytes in the middle of their streams. They are
+                // cut, because their two ends would misread each other.
                 proxy.cut();
             }
             CutPublish | CutBody | CommitUnanswered | CommitDropped => {
@@ -253,16 +256,16 @@ impl ActiveFault {
             CutPublish | CutBody | CommitUnanswered | CommitDropped => {
                 Ok(self.proxy(world)?.snapped())
             }
-            // Counts the sessions of PostgreSQL that wait for the lock. SQLite has no such list. It
-            // has only one lock, for which every writer waits, so that holding the lock is an
-            // effect.
+            // For PostgreSQL, counts the sessions that wait for the lock. SQLite has no list of
+            // waiting connections. It has only one lock for writing, so every writer waits: holding
+            // the lock is an effect already.
             LockStore(_) if world.place.sql.is_postgres() => world.place.sql.number(
                 "select cast(count(*) as text) from pg_locks where not granted \
                  and relation = 'claims'::regclass",
             ),
             LockStore(_) => Ok(u64::from(self.held.is_some())),
-            // Counts the events, which grow by those that are committed after the snapshot of the
-            // reader.
+            // Counts the stored events. The count grows when events are committed after the reader
+            // took its snapshot, so that the reader really holds an old one.
             LongReader(_) => {
                 let question = "select cast(count(*) as text) from events";
                 world.place.sql.number(question)
@@ -340,7 +343,7 @@ impl ActiveFault {
     }
 }
 
-/// Returns a statement that takes a lock for which every worker must wait.
+/// Returns an SQL statement that takes a lock for which every worker must wait.
 fn lock(world: &World) -> &'static str {
     if world.place.sql.is_postgres() {
         "lock table claims in exclusive mode"

@@ -27,7 +27,8 @@ const SIMULATION: &str = "tests/simulation/src/check.rs";
 pub const INVARIANTS: &[Invariant] = &[
     Invariant {
         number: 1,
-        what: "An event answered 200 has its effect, a dead letter, or a row that says why not.",
+        what: "An event answered 200 has its effect, a dead letter, or a row with the \
+            reason why it has neither.",
         files: &[CHECKER, SIMULATION],
         tests: &[],
     },
@@ -99,7 +100,8 @@ pub const INVARIANTS: &[Invariant] = &[
     },
     Invariant {
         number: 12,
-        what: "Only one task publishes on a channel, and only one round of messages at a time.",
+        what: "Only one task publishes on a channel, and it knows the results of all earlier \
+            publishes before it sends more.",
         files: &[],
         tests: &[
             "a_refusing_queue_is_never_reported_as_accepted",

@@ -20,7 +20,8 @@ struct Line {
     milliseconds: f64,
 }
 
-/// Whether hookbox must accept an event and process it.
+/// The class of a sent event: whether hookbox must accept it (valid and malformed) and whether
+/// hookbox can process it (valid only).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Class {
@@ -35,9 +36,10 @@ pub struct SentEvent {
     pub class: Class,
     /// The event type, as Begini names it.
     pub kind: String,
-    /// The receipts of all requests that were accepted.
+    /// The ids of the receipts that hookbox returned for the accepted requests of this event.
     pub receipts: Vec<String>,
-    /// The number of requests whose result is unknown.
+    /// The number of requests whose result the client does not know, because no conclusive response
+    /// came.
     pub unknown: u32,
     /// The number of requests that were refused and must not be retried.
     pub refused: u32,
@@ -49,7 +51,7 @@ pub struct SentEvent {
 #[derive(Debug, Default)]
 pub struct Journal {
     pub seed: u64,
-    /// Whether the client sent more requests than the journal has.
+    /// Whether the client sent further requests that this copy of the journal does not contain.
     pub is_partial: bool,
     pub events: BTreeMap<u32, SentEvent>,
     /// The number of requests.

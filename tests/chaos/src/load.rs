@@ -94,7 +94,10 @@ impl Load {
             .arg("--journal")
             .arg(&journal)
             .stdout(Stdio::null())
-            .stderr(File::create(&said).context("creating the file for its output")?)
+            .stderr(
+                File::create(&said)
+                    .context("creating the file for the output of hookbox generate")?,
+            )
             .spawn()
             .context("starting hookbox generate")?;
         Ok(RunningLoad {
@@ -158,8 +161,9 @@ impl RunningLoad {
                 );
             }
             if self.is_over() && !self.has_begun() {
-                // The load ended without a request, because the ingest was killed first. A small
-                // load replaces it, because an endless load would not be stopped any more.
+                // The load ended without sending a request, because the ingest was killed before.
+                // Another load replaces it. It is small even where an endless load ended, because
+                // the caller has already stopped that one and would not stop a second one.
                 let few = Load {
                     count: self.load.count.min(FEW),
                     ..self.load.clone()

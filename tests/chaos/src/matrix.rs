@@ -25,20 +25,21 @@ use crate::servers::Servers;
 use crate::world::World;
 use hookbox_testkit::chance::Chance;
 
-/// The number of tries to run a cell whose crash must come between storing an event and answering
-/// its request. One try may not be enough, because an accept report passes the same points as an
-/// event, and the crash may strike there.
+/// How often a crash point between storing an event and answering its request is tried. One try may
+/// not be enough: an accept report passes the same points as an event, and the crash may strike
+/// while a report passes.
 const STORED_TRIES: u32 = 3;
 
-/// The difference between the seeds of two tries. Each load in a try uses the next seed, and a try
-/// never has as many loads as this.
+/// The difference between the seeds of two tries of the same crash point. Each load in a try uses
+/// the next seed, and a try never has as many loads as this.
 const SEEDS_OF_A_TRY: u64 = 1 << 20;
 
-/// The number of worlds that run at the same time. A world waits most of the time, but more than
-/// four worlds would only compete for the cores.
+/// The number of threads, each of which runs crash points in a `World` (servers, files and
+/// processes of a case) of its own. A thread mostly waits, but more than four would only compete
+/// for the cores.
 const THREADS: usize = 4;
 
-/// The time within which a process must reach the point, the time of the loads included.
+/// The time within which a process must reach the crash point. It includes the time of the loads.
 const REACHED_MAX: Duration = Duration::from_secs(90);
 
 /// One cell of the matrix: a crash point, whether the process crashes at its first or second
@@ -51,7 +52,7 @@ pub struct Cell {
     pub pair: Pair,
 }
 
-/// The process that passes the point, and what makes it do so.
+/// The process that passes the crash point, and what makes it do so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Actor {
     /// An ingest under load.
@@ -112,9 +113,9 @@ impl Cell {
         points.contains(&self.point.name)
     }
 
-    /// Returns the value of the environment variable that arms the crash point. A process drains,
-    /// or runs a command, only once. For these the second passing is therefore the first passing of
-    /// the next process.
+    /// Returns the value of the environment variable that makes a process end itself at the crash
+    /// point. A process drains, or runs a command, only once. Therefore the second passing of such
+    /// a point is the first passing in a second process.
     fn crash(&self) -> String {
         match self.actor() {
             Actor::Draining(_) | Actor::Migrator | Actor::Operator => self.point.name.to_owned(),
@@ -133,7 +134,8 @@ fn is_on(point: &Point, pair: Pair) -> bool {
     }
 }
 
-/// Runs cells in several threads, and records each outcome as it arrives.
+/// Runs these cells (crash points on a pair of broker and store) in several threads, and records
+/// each result as soon as it is known.
 pub fn run(servers: &Servers, cells: Vec<Cell>, seed: u64, record: &(dyn Fn(CaseResult) + Sync)) {
     let left = Mutex::new(VecDeque::from(cells));
     let next = || {
@@ -153,7 +155,8 @@ pub fn run(servers: &Servers, cells: Vec<Cell>, seed: u64, record: &(dyn Fn(Case
     });
 }
 
-/// Runs cells in worlds that are reused as long as their cells succeed.
+/// Runs one cell after the other. It uses the same `World` (servers, files and processes) again as
+/// long as all cells in it succeed.
 #[derive(Default)]
 struct CellRunner {
     worlds: Vec<World>,
@@ -165,7 +168,7 @@ impl CellRunner {
         let ran = self.crash(servers, &cell, mixed(seed, &cell));
         let seconds = began.elapsed().as_secs_f32();
         if ran.is_err() {
-            // A failed cell leaves traces in its world, so that the next cell gets a new world.
+            // A failed cell leaves traces in its `World`, so that the next cell gets a new one.
             self.worlds.retain(|world| world.pair != cell.pair);
         }
         CaseResult {
@@ -205,13 +208,14 @@ impl CellRunner {
             }
         }
         bail!(
-            "I1: no event in flight at {} was stored, in {STORED_TRIES} tries",
+            "I1: in {STORED_TRIES} tries no event was stored whose ingest crashed at {}",
             cell.crash()
         )
     }
 }
 
-/// Returns a seed for one cell, so that no two cells of a world send the same events.
+/// Returns a different seed for each cell, so that no two cells that share a `World` send the same
+/// events.
 fn mixed(seed: u64, cell: &Cell) -> u64 {
     let mut mix = seed ^ u64::from(cell.time);
     for byte in cell.point.name.bytes() {
@@ -242,7 +246,7 @@ fn by_load(world: &mut World, cell: &Cell, seed: u64) -> Result<Figures> {
             world.crashes,
             world.tails()
         );
-        // The ingest may have crashed in the drain of the previous load.
+        // The ingest may have crashed while it drained during the previous load, and then restarts.
         world.answers(1)?;
         let mut load = Load::small(seed + round);
         if cell.is_after_storing() && world.crashes < wanted {
@@ -267,7 +271,7 @@ fn by_load(world: &mut World, cell: &Cell, seed: u64) -> Result<Figures> {
     Ok(figures)
 }
 
-/// Returns the number of crashes that the cell needs.
+/// Returns how often a process must crash in this cell.
 fn wanted(cell: &Cell) -> usize {
     match cell.actor() {
         Actor::Draining(_) | Actor::Migrator | Actor::Operator => cell.time.into(),

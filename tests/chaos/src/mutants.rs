@@ -21,7 +21,7 @@ use crate::servers::Servers;
 /// commands must fail.
 const FOLDERS: [&str; 2] = ["tests/simulation/mutants", "tests/chaos/mutants"];
 
-/// The command that must fail on a mutant whose patch names no command.
+/// The command that must fail on a mutant whose patch names no command of its own.
 const SIMULATION: &str = "cargo run --quiet -p hookbox-simulation -- --seeds 3000 --seed 1";
 
 /// The beginnings of commands that need no server.
@@ -59,7 +59,8 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         let by = match by.and_then(|()| catch(&servers, &copy, &mutant)) {
             Ok(by) => by,
             Err(error) => {
-                // The mutant could not be tried. Its patch or its commands must be fixed.
+                // The mutant could not be tried, because its patch does not apply or a command
+                // fails on unbroken code. A developer must fix the patch or the command.
                 eprintln!("{}: {error:#}", mutant.name);
                 missed += 1;
                 continue;
@@ -88,7 +89,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     }
     ensure!(
         caught + missed > 0,
-        "there is no mutant whose name begins so"
+        "no mutant has a name that begins with the value of --case"
     );
     println!("{caught} passed, {missed} failed");
     Ok(if missed == 0 {

@@ -19,7 +19,7 @@ const ABORTED: i32 = 6;
 pub struct Node {
     child: Child,
     ended: Option<ExitStatus>,
-    /// Whether the process must end at a crash point.
+    /// Whether the process was started with a crash point, at which it must end itself.
     is_armed: bool,
 }
 

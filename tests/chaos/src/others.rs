@@ -86,7 +86,8 @@ pub fn tests(servers: &Servers, package: &str, filters: &[&str]) -> Verdict {
     said(package, filters, &text)
 }
 
-/// Returns the verdict of tests that passed, by their output.
+/// Returns the verdict of a run in which no test failed. It reads from the output whether each
+/// filter has matched a test, and whether a test could not run on this machine.
 fn said(package: &str, filters: &[&str], text: &str) -> Verdict {
     if let Some((_, why)) = text.lines().find_map(|it| it.split_once(DID_NOT_RUN)) {
         return Verdict::DidNotRun(why.trim().to_owned());

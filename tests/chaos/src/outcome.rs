@@ -32,7 +32,8 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    /// Returns the word for the verdict in results, and the reason, which is empty when it held.
+    /// Returns the name of the verdict in results, and the reason, which is empty when the promise
+    /// held.
     pub fn words(&self) -> (&'static str, &str) {
         match self {
             Verdict::Held => ("held", ""),

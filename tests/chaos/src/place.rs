@@ -1,4 +1,4 @@
-//! The store and the broker of one world, and the proxies in front of them.
+//! The store and the broker that the processes of one case use, and the proxies in front of both.
 
 use anyhow::{Context, Result};
 use hookbox_testkit::servers::folder::Folder;
@@ -11,7 +11,7 @@ use crate::sql::Sql;
 /// The key that signs requests. No log may contain it.
 pub const KEY: &str = "chaos-key-that-must-never-be-logged";
 
-/// A store and a broker, with their proxies.
+/// The store and the broker of one case, with the proxies in front of them.
 pub struct Place {
     /// Direct access to the store, without a proxy.
     pub sql: Sql,
@@ -19,7 +19,8 @@ pub struct Place {
     pub to_broker: Option<Proxy>,
     /// The proxy in front of the store; `None` for an SQLite file.
     pub to_store: Option<Proxy>,
-    /// The URL of the server and the name of the database that is removed at the end.
+    /// The URL of the PostgreSQL server, and the name of the database on it that is removed when
+    /// the case ends; `None` for an SQLite file.
     pub(crate) database: Option<(String, String)>,
     /// The texts that no log may contain.
     pub(crate) secrets: Vec<String>,

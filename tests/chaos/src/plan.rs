@@ -1,11 +1,11 @@
-//! The plan of a world: what its config files contain.
+//! The settings of a case that become the config files of its processes.
 
 use crate::pair::Pair;
 
 /// The number of attempts after which an event of the route `scores` is a dead letter.
 pub const ATTEMPTS: u64 = 3;
 
-/// The settings of a world that differ between cases.
+/// The settings that differ between cases.
 #[derive(Debug, Clone)]
 pub struct Plan {
     /// The log filter of the services.
@@ -18,14 +18,14 @@ pub struct Plan {
     pub top: String,
     /// Lines under `[broker]`.
     pub broker: String,
-    /// The name of the file with the broker URL of the second ingest.
+    /// The name of the file that contains the broker URL of the second ingest.
     pub second_broker: &'static str,
 }
 
 impl Default for Plan {
     fn default() -> Self {
         Self {
-            // The checker searches the logs for secrets, so that everything is logged.
+            // The services log at level `debug`, because the checker searches the logs for secrets.
             filter: "debug",
             ingest: String::new(),
             second_ingest: "",
@@ -37,8 +37,8 @@ impl Default for Plan {
 }
 
 impl Plan {
-    /// Returns the config of the ingest with this number, which begins at 1. Workers use the config
-    /// of ingest 1.
+    /// Returns the text of the config file for the ingest with this number, which begins at 1.
+    /// Workers use the config of ingest 1.
     pub fn config(&self, pair: Pair, environment: &str, number: usize, port: u16) -> String {
         let (broker, more) = match number {
             1 => ("broker", ""),

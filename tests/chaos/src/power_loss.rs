@@ -17,11 +17,11 @@ use crate::world::World;
 use disk::{Disk, Files, Survivors};
 use hookbox_testkit::chance::Chance;
 
-/// A moment at which the power fails. The responses that the client had got by then are kept in a
-/// separate journal file.
+/// A moment at which the power is assumed to fail. The responses that the client had got by then
+/// are kept in a separate journal file.
 struct Moment {
     number: usize,
-    /// The length of the recording of the disk's operations at that moment.
+    /// The length that the recording of disk operations had at that moment.
     log: u64,
     /// Which unsynced writes survive.
     left: Survivors,
@@ -65,9 +65,9 @@ pub fn power_loss(given: &RunContext<'_>) -> Result<Figures> {
     Ok(figures)
 }
 
-/// Records a moment of failure. The journal of the client is copied before the length of the
-/// recording is read. The disk at that moment therefore has every event that the copied journal has
-/// as accepted.
+/// Records the state at this moment as a power failure. It copies the client's journal before it
+/// reads the length of the recording. Therefore the recorded disk contains every event that the
+/// copied journal lists as accepted.
 fn fail(
     world: &World,
     disk: &Disk,
@@ -76,7 +76,7 @@ fn fail(
 ) -> Result<Moment> {
     let seen = fs::read_to_string(world.path(&format!("journal-{seed}")));
     let seen = seen.context("reading the journal")?;
-    // The client may still be writing the last line, which is left out.
+    // The client may still be writing the last line, so that line is left out.
     let whole = seen.rfind('\n').map_or(0, |end| end + 1);
     fs::write(
         world.path(&format!("failed-{number}.journal")),
@@ -93,12 +93,15 @@ fn fail(
 fn resume(world: &mut World, moment: &Moment, files: &Files, seed: u64) -> Result<Figures> {
     ensure!(
         files.unsynced > 0,
-        "no write was unsynced, so that the case shows nothing"
+        "no write was unsynced at the power failure, so that the case shows nothing"
     );
     match moment.left {
         Survivors::Nothing => ensure!(files.kept == 0, "{} writes survived", files.kept),
         Survivors::Everything | Survivors::Torn => {
-            ensure!(files.kept == files.unsynced, "not all writes survived")
+            ensure!(
+                files.kept == files.unsynced,
+                "some unsynced writes did not survive, although all should"
+            )
         }
         Survivors::Holes => ensure!(
             0 < files.kept && files.kept < files.unsynced,

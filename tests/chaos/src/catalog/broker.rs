@@ -181,8 +181,8 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 13,
         name: "routable-and-not",
-        what: "A batch has a message that some queue takes and one that no queue takes: the \
-            second is never accepted.",
+        what: "A batch has a routable message and an unroutable one: the unroutable one is never \
+            accepted.",
         proofs: &[Proof::Tests {
             package: "hookbox-driver-rabbitmq",
             filters: &[

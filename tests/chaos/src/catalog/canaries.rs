@@ -5,7 +5,7 @@
 //! H6 and H7 have no canary. H6, that a classic queue confirms before the message is on disk, shows
 //! only when the power fails. H7, that a full disk stops a quorum queue, does not show at every
 //! full disk (`tests/journeys/full_disks.rs` prints whether it did). H11 to H17 are not hazards of
-//! a client library, and their rules have tests of their own.
+//! a client library; what hookbox does about each of them has a test of its own.
 
 use crate::case::{Case, Proof};
 

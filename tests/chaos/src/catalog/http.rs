@@ -44,7 +44,7 @@ pub(super) const CASES: &[Case] = &[
         number: 74,
         name: "lying-lengths",
         what: "A declared length does not match the body: no connection hangs, and no signature \
-            is verified over other bytes.",
+            is verified over bytes that are not the body.",
         proofs: &[Proof::Tests {
             package: "hookbox-ingest",
             filters: &[
@@ -213,8 +213,8 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 83,
         name: "two-versions",
-        what: "Ingest and workers of this version and of the one before run side by side on the \
-            same servers.",
+        what: "Ingest and workers of this version and of the previous version run side by side on \
+            the same servers.",
         proofs: &[Proof::Versions],
     },
     Case {

@@ -15,11 +15,15 @@ fn every_number_is_there_once_and_every_case_has_a_proof() {
     let named: Vec<&str> = canaries().map(|case| case.name).collect();
     assert_eq!(hazards.collect::<Vec<_>>(), named);
     let names: BTreeSet<&str> = all().map(|case| case.name).collect();
-    assert_eq!(names.len(), 84 + named.len(), "a name is used twice");
+    assert_eq!(
+        names.len(),
+        84 + named.len(),
+        "two cases of the catalogue have the same name"
+    );
     for case in all() {
         assert!(
             !case.proofs.is_empty(),
-            "{}: the case has no proof",
+            "{}: no proof shows that the promise of this case holds",
             case.name
         );
     }
@@ -48,8 +52,8 @@ fn every_test_that_is_named_is_there() {
     assert_eq!(missing, Vec::<String>::new());
 }
 
-/// Returns the folder of a package. Packages that ship are in `crates`, and packages that test them
-/// are in `tests`.
+/// Returns the folder of a package: `crates/PACKAGE` for a package that ships, `tests/PACKAGE` for
+/// one that contains only tests.
 fn folder_of(package: &str) -> PathBuf {
     let ships = path("crates").join(package);
     if ships.exists() {

@@ -171,8 +171,8 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 43,
         name: "handler-kills-the-process",
-        what: "A handler ends the process: its event is quarantined after the counted starts, and \
-            other events are not affected.",
+        what: "A handler ends the process: its event is quarantined after the counted handler \
+            starts, and other events are not affected.",
         proofs: &[
             Proof::Crashes(&["worker.mid_handler"]),
             Proof::Tests {

@@ -1,6 +1,6 @@
-//! The numbers that a check counts.
+//! What the checker counts for the requests and the events of a load.
 
-/// The counts of a check.
+/// The counts that one run of the checker returns.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Figures {
     /// The number of requests.
@@ -11,7 +11,7 @@ pub struct Figures {
     pub unanswered: u64,
     /// The number of effects in the store.
     pub effects: u64,
-    /// The number of dead letters in the store.
+    /// The number of dead letters in the store, except discarded ones.
     pub dead: u64,
     /// The number of events and receipts that were answered 200 and are not in the store.
     pub lost: u64,
@@ -23,7 +23,7 @@ pub struct Figures {
 }
 
 impl Figures {
-    /// Adds the counts of another check.
+    /// Adds the counts of another run of the checker to these.
     pub fn add(&mut self, other: &Figures) {
         self.attempts += other.attempts;
         self.accepted += other.accepted;

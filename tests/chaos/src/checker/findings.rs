@@ -1,4 +1,5 @@
-//! Collects the findings of a check, so that all are reported together.
+//! Collects the findings of one run of the checker (the invariants that do not hold, each with the
+//! event that breaks it), so that all are reported together.
 
 use std::fmt::{self, Display};
 
@@ -6,10 +7,11 @@ use anyhow::Result;
 
 use super::figures::Figures;
 
-/// The number of findings that are shown at most. The first few show the pattern.
+/// The most findings that are shown, because the first few show the pattern. The rest is only
+/// counted.
 const SHOWN_MAX: usize = 12;
 
-/// The findings of a check.
+/// The findings of one run of the checker.
 #[derive(Default)]
 pub(super) struct Findings {
     shown: Vec<String>,
@@ -25,7 +27,7 @@ impl Findings {
         }
     }
 
-    /// Returns the figures, or an error with the findings when there are any.
+    /// Returns the figures if there is no finding, or otherwise an error with the findings.
     pub(super) fn end(self, figures: Figures) -> Result<Figures> {
         if self.shown.is_empty() {
             return Ok(figures);
@@ -39,7 +41,7 @@ impl Findings {
     }
 }
 
-/// The error of a check that found something, with the figures of that check.
+/// The error of a check with findings. It carries the figures that the check has counted.
 #[derive(Debug)]
 struct Broken {
     figures: Figures,
@@ -54,7 +56,8 @@ impl Display for Broken {
 
 impl std::error::Error for Broken {}
 
-/// Returns the figures of a failed check. They are zeros when another error ended the case.
+/// Returns the figures of a check that failed with findings. They are zeros when the case ended
+/// with another error, because the checker did not run to its end.
 pub fn figures_of(error: &anyhow::Error) -> Figures {
     let broken = error.chain().find_map(|cause| cause.downcast_ref());
     broken.map_or_else(Figures::default, |it: &Broken| it.figures)

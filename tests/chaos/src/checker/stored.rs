@@ -59,8 +59,8 @@ impl Stored {
     }
 }
 
-/// Returns the SQL condition for receipts from the journal's oldest receipt on. Older receipts
-/// belong to earlier journals.
+/// Returns an SQL condition that selects the journal's oldest receipt and all later ones. Receipts
+/// before it belong to earlier journals.
 fn since(sql: &Sql, journal: &Journal) -> String {
     match journal.first_receipt() {
         Some(first) if sql.is_postgres() => format!("receipt_id >= '{first}'"),

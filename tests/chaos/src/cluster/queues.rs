@@ -18,14 +18,15 @@ const WORKERS: usize = 2;
 
 impl Course {
     /// Publishes a message that cannot be decoded to the dead-letter queue, while one of the
-    /// queue's replicas is on the node that will be lost.
+    /// queue's replicas is on the node that the case is going to replace.
     pub(super) fn put_into_the_dead_queue(&self) -> Result<()> {
         let queue = format!("hookbox.{}.dead", self.world.environment);
         publish(&self.cluster.url(&[1]), &queue, STRANGE)
     }
 
-    /// Waits until a worker has stored the message of the dead-letter queue as one dead letter, and
-    /// discards the dead letter, because it cannot be processed.
+    /// Waits until a worker has stored the message of the dead-letter queue as one dead letter.
+    /// Then discards this dead letter, because it can never be processed and the checker expects no
+    /// other reasons than those of the load.
     pub(super) fn was_in_the_dead_queue(&mut self) -> Result<()> {
         let question = "select cast(count(*) as text) from dead_letters \
              where reason = 'undecodable'";
@@ -40,12 +41,16 @@ impl Course {
             pause(200);
         }
         let found = self.world.place.sql.number(question)?;
-        ensure!(found == 1, "I10: the message has {found} dead letters");
+        ensure!(
+            found == 1,
+            "I10: the undecodable message has {found} dead letters, not 1"
+        );
         let words = ["dead", "discard", "--reason", "undecodable", "--yes"];
         self.world.must(&words).map(drop)
     }
 
-    /// Returns the state of the replicas of the queue of scores, for the text of a finding.
+    /// Returns the status of the replicas of the queue of route `scores`, to be added to the text
+    /// of a finding.
     pub(super) fn standing(&mut self) -> String {
         let Some(node) = (1..=3).find(|&node| self.cluster.runs(node)) else {
             return "no node runs".to_owned();

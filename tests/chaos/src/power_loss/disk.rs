@@ -10,7 +10,7 @@ use hookbox_testkit::chance::Chance;
 use crate::repository::path;
 use crate::world::World;
 
-/// The name of the recording in the folder of a world.
+/// The name of the recording. It is a file in the folder of the case.
 const LOG: &str = "disk.done";
 
 /// The bytes of the header of an operation: its kind, its file, its position and its length, as
@@ -43,7 +43,7 @@ enum What {
     Sync,
 }
 
-/// One recorded operation on a file.
+/// One recorded operation on one of the two files of the database.
 #[derive(Debug)]
 struct Done {
     what: What,
@@ -56,19 +56,20 @@ struct Done {
     place: u64,
 }
 
-/// The contents of both files.
+/// The contents of the database file and of its write-ahead log.
 #[derive(Debug, Default)]
 pub struct Files {
     pub database: Vec<u8>,
     pub log: Vec<u8>,
-    /// The number of unsynced writes. `kept` is how many of them survived.
+    /// The number of unsynced writes at the power failure. The field `kept` is how many of them
+    /// survived.
     pub unsynced: usize,
     pub kept: usize,
 }
 
-/// The disk of a world, whose operations are recorded.
+/// The disk of a case, of which a library that every process loads records the operations.
 pub struct Disk {
-    /// The contents of the files before the recording.
+    /// The contents of the two files when the recording started.
     before: Files,
 }
 
@@ -83,7 +84,8 @@ impl Survivors {
 }
 
 impl Disk {
-    /// Builds the recorder, and makes every service of the world load it. No service may run yet.
+    /// Builds the recorder, a library, and makes every process of the case load it. No process may
+    /// run yet, because the recording must begin with the first operation.
     ///
     /// # Errors
     /// When there is no C compiler, or the file cannot be read.
@@ -113,7 +115,7 @@ impl Disk {
         }
         ensure!(
             !world.path("hookbox.db-wal").exists(),
-            "another process has the file open already"
+            "the SQLite file has a write-ahead log: a process uses it before the recording"
         );
         let before = Files {
             database: fs::read(&database).context("reading the file")?,
@@ -122,7 +124,7 @@ impl Disk {
         Ok(Self { before })
     }
 
-    /// Returns the length of the recording now, which stands for this moment.
+    /// Returns the current length of the recording, which identifies the present moment.
     ///
     /// # Errors
     /// When there is no recording.
@@ -131,8 +133,8 @@ impl Disk {
         Ok(log.len())
     }
 
-    /// Returns the contents of the disk if the power had failed at that moment, or soon after it,
-    /// where the number of unsynced writes is highest.
+    /// Returns what would be on the disk if the power had failed at this moment or soon after it.
+    /// The function `fullest` chooses the point, so that several writes are unsynced.
     ///
     /// # Errors
     /// When the recording cannot be read.
@@ -218,13 +220,14 @@ impl Done {
 }
 
 /// Returns the position in the recording at which the power fails. It is right before the first
-/// sync of the write-ahead log after the moment that makes several writes durable. When there is no
-/// such sync, it is the moment itself.
+/// sync of the write-ahead log that follows the given moment and makes several writes durable. If
+/// there is no such sync, it is the given moment itself.
 fn fullest(all: &[Done], moment: u64) -> u64 {
     let mut open = 0;
     for done in all.iter().filter(|done| done.file == File::Log) {
         match done.what {
-            // A commit of one page is two writes: the header of a frame, and the page.
+            // Two writes are enough: the commit of one page writes the header of a frame, and then
+            // the page.
             What::Sync if done.place >= moment && open >= 2 => return done.place,
             What::Sync => open = 0,
             What::Write | What::Truncate => open += 1,

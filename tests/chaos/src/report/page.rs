@@ -126,7 +126,7 @@ A case holds when everything in its last column holds.
 |---|---|
 | real faults | `cargo xtask chaos --layer faults`: real servers and processes, under load |
 | crash points | `cargo xtask chaos --layer crashes`: the process ends itself at a named point |
-| a package and names | tests whose names begin so; every `cargo xtask test` runs them |
+| a package and names | tests whose names contain one of these; every `cargo xtask test` runs them |
 | simulation | `cargo xtask chaos --layer simulation`: the engines over simulated servers, by seed |
 | cluster | `cargo xtask chaos --layer cluster`: three RabbitMQ nodes in network namespaces |
 | `cargo xtask skew` | an older hookbox beside this one, on the same servers |
