@@ -33,7 +33,7 @@ impl Said {
         serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
-    /// Checks that the command succeeded, and returns its result.
+    /// Checks that the command exited with code 0, and returns its output.
     #[track_caller]
     pub fn well(self) -> Self {
         assert_eq!(self.code, 0, "{self:?}");

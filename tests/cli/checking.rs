@@ -24,8 +24,8 @@ fn refused(said: &Said, words: &[&str]) {
     }
 }
 
-/// Checks that a schema file for an impossible event type is refused, and also a schema file of a
-/// source whose events have no type.
+/// Checks that `check-config`, `worker` and `run` refuse a schema file that can never apply: its
+/// name is no possible event type, or the events of its source have no type at all.
 #[test]
 fn a_schema_that_no_event_would_be_checked_with_is_refused() {
     let typed = format!("{PLAIN}topic = \"/webhookEvent\"\nschemas = \"schemas\"\n");
@@ -59,8 +59,8 @@ fn a_schema_that_no_event_would_be_checked_with_is_refused() {
     refused(&without.run(&["check-config"]), &words);
 }
 
-/// Checks that a schema follows the draft of JSON Schema that it names, from the file to the
-/// outcome of an event.
+/// Checks that a schema is read by the draft of JSON Schema that it names: the first event that is
+/// sent here is valid in draft 7 and would not be in later drafts.
 #[test]
 fn a_schema_is_of_the_draft_that_it_names() {
     let sources = format!("{PLAIN}topic = \"/kind\"\nschemas = \"schemas\"\n");
@@ -94,7 +94,8 @@ fn pem(label: &str, der: &[u8]) -> String {
     format!("-----BEGIN {label}-----\n{text}\n-----END {label}-----\n")
 }
 
-/// Writes a certificate that is valid between these years, and returns its key.
+/// Writes a self-signed certificate that is valid from the first of these years to the second, and
+/// returns its private key.
 fn certificate(folder: &Path, years: (i32, i32)) -> KeyPair {
     let mut params = CertificateParams::new(["hooks.example".to_owned()]).unwrap();
     params.not_before = date_time_ymd(years.0, 1, 1);
@@ -138,7 +139,8 @@ fn a_certificate_that_senders_reject_is_refused() {
     certificate(&folder, (2019, 2020));
     let expired = ["cert.pem cannot be used", "expired at 2020-01-01"];
     refused(&service.run(&["check-config"]), &expired);
-    // A service that runs with an expired certificate starts again after a restart, with a warning.
+    // `check-config` refuses an expired certificate, but a service with one still starts: it only
+    // logs a warning, so that a restart does not stop it.
     service.begin();
     assert!(
         service.log().contains("expired at 2020-01-01"),
@@ -226,8 +228,8 @@ fn a_default_that_makes_one_event_of_two_is_a_warning() {
     assert_eq!(source["identity"]["with"], "body");
 }
 
-/// Checks that the end of a source's last key is a warning in the two weeks before, and that an
-/// ended key is refused.
+/// Checks that `check-config` warns in the two weeks before the last valid key of a source expires,
+/// and refuses a source whose keys have all expired.
 #[test]
 fn the_end_of_the_last_key_is_a_warning_before_it_comes() {
     let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap();

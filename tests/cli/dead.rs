@@ -79,7 +79,7 @@ fn dead_letters_are_grouped_listed_and_shown() {
     assert_eq!(counts.iter().sum::<u64>(), 40);
     assert!(
         counts.is_sorted_by(|a, b| a >= b),
-        "largest first: {counts:?}"
+        "the largest group must be listed first: {counts:?}"
     );
 
     let first = dev.json(&["dead", "list", "--limit", "3"]);
@@ -101,7 +101,10 @@ fn dead_letters_are_grouped_listed_and_shown() {
         shown.starts_with(&format!("store: dead letter {id} of route ")),
         "{shown}"
     );
-    assert!(!shown.contains("SIM"), "no body: {shown}");
+    assert!(
+        !shown.contains("SIM"),
+        "`dead show` without --body must not show the body: {shown}"
+    );
     let shown = dev.json(&["dead", "show", &id, "--body"]);
     assert_eq!(shown["history"]["body"]["encoding"], "text");
     let missing = dev.run(&["dead", "show", "999999"]);
@@ -124,7 +127,7 @@ fn a_change_shows_its_count_and_needs_a_yes() {
     assert!(unasked.err.contains("--yes"), "{unasked:?}");
     let dry = dev.json(&["dead", "discard", "--all", "--dry-run"]);
     assert_eq!((&dry["matched"], &dry["changed"]), (&12.into(), &0.into()));
-    assert_eq!(total(&dev, "dead"), 12, "nothing was changed");
+    assert_eq!(total(&dev, "dead"), 12, "a dry run must change nothing");
 
     let discarded = dev.json(&["dead", "discard", "--route", "scores", "--yes"]);
     let count = discarded["changed"].as_u64().unwrap();
@@ -139,12 +142,12 @@ fn a_change_shows_its_count_and_needs_a_yes() {
     let missing = dev.run(&["dead", "discard", "999999", "--yes"]);
     assert_eq!(
         missing.code, 1,
-        "a dead letter that does not exist is an error: {missing:?}"
+        "discarding a dead letter that does not exist must fail: {missing:?}"
     );
 }
 
-/// Returns each route with its counts in the store. It leaves out the route of the accept reports,
-/// which arrive a moment later than the events.
+/// Returns each route with the counts that the store has for it. The counts of the accept reports
+/// are left out, because a report may be recorded a moment after the last event.
 fn books(reconciled: &Value) -> Vec<(&Value, &Value)> {
     let routes = reconciled["routes"].as_array().unwrap();
     routes
@@ -155,7 +158,8 @@ fn books(reconciled: &Value) -> Vec<(&Value, &Value)> {
 
 #[test]
 fn a_replay_dies_again_while_its_cause_remains_and_the_accounting_balances() {
-    // A replay changes 500 dead letters in one step; these are more.
+    // `dead replay` changes up to 500 dead letters in one transaction. These are more, so that it
+    // needs a second one.
     let dev = with_dead(
         "a_replay_dies_again_while_its_cause_remains_and_the_accounting_balances",
         620,
@@ -175,7 +179,7 @@ fn a_replay_dies_again_while_its_cause_remains_and_the_accounting_balances() {
     assert_eq!(
         books(&before),
         books(&after),
-        "each event is dead again, and counts once"
+        "every replayed event is a dead letter again and is counted once"
     );
     assert_eq!(total(&dev, "dead"), 620);
 }
@@ -212,8 +216,9 @@ fn an_export_is_readable_by_its_owner_only_and_overwrites_nothing() {
     assert_eq!(std::fs::read_to_string(&file).unwrap(), written);
 }
 
-/// Checks that dead letters of one cause are one group, whatever numbers and ids their texts have,
-/// and that `list`, `discard`, `replay` and `export` accept the group.
+/// Checks that all dead letters with the same cause form one group, even where the numbers and ids
+/// in their error texts differ. Also checks that `list`, `discard`, `replay` and `export` accept a
+/// group as a filter.
 #[test]
 fn a_group_is_matched_and_changed_by_itself() {
     let dev = Development::start("a_group_is_matched_and_changed_by_itself");
@@ -264,8 +269,8 @@ fn a_group_is_matched_and_changed_by_itself() {
     assert!(malformed.err.contains("12 hex digits"), "{malformed:?}");
 }
 
-/// Checks the audit when the environment has no user name, as under cron and in containers. The
-/// audit records the number of the user, and not "unknown".
+/// Checks whom the audit names when the environment has no user name, as under cron and in
+/// containers: the numeric id of the user, not "unknown".
 #[test]
 fn the_audit_records_a_user_without_a_name() {
     let dev = with_dead("the_audit_records_a_user_without_a_name", 3);

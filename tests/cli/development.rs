@@ -31,7 +31,8 @@ impl Development {
             .unwrap();
         let stdout = process.stdout.take().unwrap();
         let (say, said) = mpsc::channel();
-        // The thread ends with the process, because the pipe is closed then.
+        // This thread ends when the process ends, because that closes the pipe that the thread
+        // reads.
         std::thread::spawn(move || {
             for line in BufReader::new(stdout).lines().map_while(Result::ok) {
                 let url = line.strip_prefix("hookbox listens on ");
@@ -42,7 +43,7 @@ impl Development {
         });
         let url = said
             .recv_timeout(UP_WITHIN)
-            .expect("hookbox dev prints where it listens");
+            .expect("hookbox dev must print the URL on which it listens");
         Self {
             folder,
             url,

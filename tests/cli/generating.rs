@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::binary::command;
 use crate::development::Development;
 
-/// Returns the outcomes of each route: done, duplicate, conflict, dead.
+/// Returns how many receipts of each route have these outcomes: done, duplicate, conflict, dead.
 fn booked(reconciled: &Value) -> BTreeMap<String, [u64; 4]> {
     let routes = reconciled["routes"].as_array().unwrap();
     let of = |route: &Value| {
@@ -23,7 +23,7 @@ fn booked(reconciled: &Value) -> BTreeMap<String, [u64; 4]> {
     routes.iter().map(of).collect()
 }
 
-/// Returns the outcomes that `generate` predicts for each route.
+/// Returns how many receipts of each route should have these outcomes according to `generate`.
 fn expected(tally: &Value) -> BTreeMap<String, [u64; 4]> {
     let routes = tally["expected_by_route"].as_object().unwrap();
     let of = |(route, expected): (&String, &Value)| {
@@ -36,7 +36,8 @@ fn expected(tally: &Value) -> BTreeMap<String, [u64; 4]> {
     routes.iter().map(of).collect()
 }
 
-/// Returns how requests to `hookbox dev` are signed.
+/// Returns what `send` and `generate` report about the signature of their requests to `hookbox
+/// dev`.
 fn terms() -> Value {
     serde_json::json!({
         "config": ".hookbox-dev/hookbox.toml",
@@ -85,7 +86,10 @@ fn the_outcomes_are_those_that_the_tally_expects() {
     assert_eq!(reconciled["verdict"], "balanced");
     assert_eq!(booked(&reconciled), expected(&tally));
     let conflicts: u64 = expected(&tally).values().map(|counts| counts[2]).sum();
-    assert!((28..=32).contains(&conflicts), "5 % of 600: {conflicts}");
+    assert!(
+        (28..=32).contains(&conflicts),
+        "about 5 % of the 600 events should be in conflict: {conflicts}"
+    );
 
     let lines = std::fs::read_to_string(&journal).unwrap();
     assert_eq!(
@@ -99,10 +103,10 @@ fn the_outcomes_are_those_that_the_tally_expects() {
     assert_eq!(accepted.count() as u64, tally["accepted"].as_u64().unwrap());
     assert!(
         !lines.contains("uid") && !lines.contains("SIM"),
-        "the journal contains no body"
+        "the journal must not contain any body: {lines}"
     );
 
-    // The same seed produces the same events, so all of them are known by now.
+    // The same seed produces the same events again, so hookbox already knows all of them.
     let again = dev
         .generate(&["--count", "50", "--seed", "7"])
         .well()
@@ -110,9 +114,12 @@ fn the_outcomes_are_those_that_the_tally_expects() {
     let before: u64 = booked(&reconciled).values().map(|counts| counts[0]).sum();
     let after: u64 = booked(&dev.settle()).values().map(|counts| counts[0]).sum();
     assert_eq!(again["accepted"], 50);
-    // Some of the first fifty were altered, malformed or in conflict in the first run, and are
-    // valid now.
-    assert!(after - before <= 10, "{before} done before, {after} after");
+    // Only a few of these fifty events can become done now: those that the first run sent altered,
+    // malformed or in conflict. This run sends them as valid events.
+    assert!(
+        after - before <= 10,
+        "{before} receipts were done before the second run, {after} after it"
+    );
 }
 
 #[test]
@@ -209,7 +216,11 @@ fn an_interrupted_run_reports_what_was_sent() {
     // The journal is written in blocks, so the first block appears only after several events.
     while !line.contains("\"status\":200") {
         line.clear();
-        assert_ne!(journal.read_line(&mut line).unwrap(), 0, "it ended early");
+        assert_ne!(
+            journal.read_line(&mut line).unwrap(),
+            0,
+            "generate ended before a request was answered 200"
+        );
     }
     let id = process.id().to_string();
     assert!(

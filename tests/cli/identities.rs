@@ -61,8 +61,8 @@ fn types_that_shopify_writes_in_a_header_are_distinct_events() {
     assert_eq!(topics(&service.events()), wanted);
 }
 
-/// Checks the event ids that version 0.1.0 stored. An old config must still produce the same ids.
-/// Otherwise an event that is sent again after an upgrade would be processed again.
+/// Checks that configs written for version 0.1.0 still produce the event ids that this version
+/// stored. With other ids, an event that is sent again after an upgrade would be processed again.
 #[test]
 fn sources_as_they_were_keep_their_ids() {
     let key = |number: u8| format!("secrets = [{{ id = \"k\", file = \"key-{number}\" }}]");
@@ -126,8 +126,9 @@ fn id_decides(routes: &str) -> String {
     )
 }
 
-/// Checks a provider that writes the count of its deliveries into the body. Its source treats a
-/// request that has a known event id and another body as a duplicate.
+/// Checks a provider whose body counts its own deliveries, so that the same event arrives with
+/// other bodies. The config says that such a request, with a known event id and another body, is a
+/// duplicate.
 #[test]
 fn another_body_under_a_known_id_is_a_duplicate_where_configured() {
     let sources = id_decides(
@@ -148,7 +149,7 @@ fn another_body_under_a_known_id_is_a_duplicate_where_configured() {
     assert_eq!(
         states,
         [("pay.paid", "done"), ("pay.paid", "done")],
-        "the event is done once for each route"
+        "the event must be done once on each of the two routes"
     );
     assert_eq!(events[0].2, events[1].2);
     let dead = service.run(&["dead", "list", "--json"]).well().json();
@@ -181,8 +182,8 @@ fn another_body_under_a_known_id_is_a_duplicate_where_configured() {
     assert_eq!(books["verdict"], "balanced", "{books:#}");
 }
 
-/// Checks a route that gets only the second body of an event and makes it a dead letter. The
-/// receipt and the dead letter show that the body was not the first one of the event.
+/// Checks an event of which one route gets only the second body, and makes it a dead letter. `dead
+/// show` and `events show` must both report that this body was not the first one of the event.
 #[test]
 fn a_second_body_that_is_given_up_is_shown_with_its_dead_letter() {
     let sources = id_decides(
@@ -205,7 +206,7 @@ fn a_second_body_that_is_given_up_is_shown_with_its_dead_letter() {
         assert!(text.contains("receipts with another body"), "{text}");
         let shown = service.run(&[&show[..], &["--json"]].concat());
         let shown = shown.well().json();
-        // The receipts of a dead letter are in its history.
+        // `dead show` has the receipts under `history`, `events show` has them at the top level.
         let history = shown.get("history").unwrap_or(&shown);
         let receipts = history["receipts"].as_array().unwrap();
         let of_route: Vec<_> = receipts
@@ -217,7 +218,8 @@ fn a_second_body_that_is_given_up_is_shown_with_its_dead_letter() {
     }
 }
 
-/// Checks a form body: GitHub sends one by default, and a source without `form` refuses it.
+/// Checks a body in the format of an HTML form: GitHub sends one by default, and a source whose
+/// config has no `form` refuses it.
 #[test]
 fn a_form_is_accepted_where_configured_and_refused_elsewhere() {
     let sources = format!(

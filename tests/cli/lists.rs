@@ -45,7 +45,7 @@ fn a_list_is_read_to_its_end() {
     assert_eq!(
         total["total"],
         Value::Null,
-        "a page has no total without --total"
+        "a list must show no total when --total is not given"
     );
     let refused = dev.run(&["events", "list", "--after", "7"]);
     assert_eq!(refused.code, 2, "{refused:?}");
@@ -116,7 +116,8 @@ fn a_mistyped_name_is_refused_with_the_known_ones() {
         assert!(names.contains(known), "{refused:?}");
         assert!(refused.out.is_empty());
     }
-    // These names are known only from the config: nothing has been received for them yet.
+    // The store does not know these two names, because nothing has been received for them yet. They
+    // are valid filters nevertheless, because the config has them.
     let of_config = ["events", "list", "--route", "unrouted"];
     dev.run(&of_config).well();
     dev.run(&["dead", "list", "--topic", "begini.application.expired"])
@@ -174,7 +175,8 @@ fn refusals_and_the_audit_are_listed() {
     assert_eq!(none["audit"].as_array().unwrap().len(), 0);
 }
 
-/// Checks that text from a sender cannot control the terminal, in plain output and in JSON.
+/// Checks that control characters in a sender's body never reach the terminal of an operator,
+/// neither in plain output nor in JSON.
 #[test]
 fn what_a_sender_wrote_is_escaped_also_in_json() {
     let dev = Development::start("what_a_sender_wrote_is_escaped_also_in_json");
@@ -198,6 +200,6 @@ fn what_a_sender_wrote_is_escaped_also_in_json() {
     let shown = dev.json(&["events", "show", &event, "--body"]);
     assert_eq!(
         shown["body"]["body"], body,
-        "the JSON decodes to the same body"
+        "the escaped JSON must decode to the body that was sent"
     );
 }

@@ -7,7 +7,7 @@ const SOURCE: &str = "[[source]]\nname = \"pay\"\nscheme = \"hmac\"\nheader = \"
                       algorithm = \"sha256\"\nidentity = [\"/id\"]\n\
                       secrets = [{ id = \"k\", env = \"PAY_KEY\" }]\n";
 
-/// Prepares a service whose secrets all are environment variables.
+/// Prepares a service whose config names an environment variable for each secret.
 fn service(test: &str) -> Service {
     let service = Service::prepare(test, SOURCE);
     let config = service.folder().join("hookbox.toml");
@@ -49,7 +49,7 @@ fn a_command_resolves_only_the_secrets_that_it_uses() {
     run(&service, &["queues"], &[STORE, BROKER]).well();
     run(&service, &["reconcile"], &[STORE, BROKER]).well();
     run(&service, &["check-config"], &[STORE, BROKER, KEY]).well();
-    // No service listens there. The test only checks that sending was tried.
+    // No process listens on port 9. The test only checks that `send` got as far as connecting.
     let sent = run(&service, &["send", "--url", "http://127.0.0.1:9"], &[KEY]);
     assert!(
         sent.code != UNUSABLE && sent.err.contains("127.0.0.1:9"),
@@ -69,8 +69,8 @@ fn a_command_resolves_only_the_secrets_that_it_uses() {
         let refused = run(&service, arguments, has);
         assert_eq!(refused.code, UNUSABLE, "{arguments:?}: {refused:?}");
         assert!(refused.err.contains(missing), "{arguments:?}: {refused:?}");
-        // The names of the variables are not shown either: a user may have written the secret
-        // itself in place of a name.
+        // The error must not show the name of a variable either, because a user may have written
+        // the secret itself where the name belongs.
         for name in ["STORE_URL", "BROKER_URL", "PAY_KEY"] {
             assert!(!refused.err.contains(name), "{refused:?}");
         }

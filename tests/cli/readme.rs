@@ -40,12 +40,13 @@ fn every_command_of_the_readme_works() {
             .strip_prefix(BY_CARGO)
             .or_else(|| line.strip_prefix("hookbox "));
         let Some(words) = words else {
-            panic!("no test runs the README's line {line:?}")
+            panic!("this test cannot run the README's line {line:?}")
         };
         let words: Vec<&str> = words.split_whitespace().collect();
         tried.push(words[0]);
         match words[0] {
-            // `hookbox dev` runs already, so this command of the README is left out.
+            // The test has already started `hookbox dev`, so this command of the README is left
+            // out.
             "dev" => {}
             "generate" => {
                 dev.generate(&words[1..]).well();
@@ -65,7 +66,10 @@ fn every_command_of_the_readme_works() {
         "migrate",
         "ingest",
     ] {
-        assert!(tried.contains(&command), "the README has lost {command}");
+        assert!(
+            tried.contains(&command),
+            "the README no longer contains the command {command}"
+        );
     }
 }
 

@@ -14,7 +14,7 @@ use crate::binary::{Said, command, run};
 /// The longest wait until the service has started. A debug build on a busy machine is slow.
 const UP_WITHIN: Duration = Duration::from_secs(60);
 
-/// The text that the service logs when it listens.
+/// The start of the log line with the address on which the service listens.
 const LISTENS: &str = "ingest listens on ";
 
 /// The key files of every folder: one for each source, because two sources cannot share a key.
@@ -81,7 +81,8 @@ impl Service {
         let stderr = process.stderr.take().unwrap();
         let (say, said) = mpsc::channel();
         let log = Arc::clone(&self.log);
-        // The thread ends with the process, because the pipe is closed then.
+        // This thread ends when the process ends, because that closes the pipe that the thread
+        // reads.
         std::thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
                 log.lock().unwrap().push_str(&(line.clone() + "\n"));
@@ -93,7 +94,7 @@ impl Service {
         });
         self.process = Some(process);
         let listens = said.recv_timeout(UP_WITHIN);
-        self.url = listens.expect("hookbox run logs where it listens");
+        self.url = listens.expect("hookbox run must log the address on which it listens");
     }
 
     /// Runs a command in the same folder.
@@ -135,7 +136,10 @@ impl Service {
 
     /// Returns the process id.
     pub fn id(&self) -> u32 {
-        self.process.as_ref().expect("it runs").id()
+        self.process
+            .as_ref()
+            .expect("the service must run when its process id is read")
+            .id()
     }
 
     /// Returns everything that the service has logged.

@@ -32,7 +32,7 @@ fn a_full_disk_ends_no_command_but_with_its_exit_code() {
     let dev = Development::start("a_full_disk_ends_no_command");
     let ready = format!("{}/readyz", dev.url());
     for (arguments, both, errors_alone) in [
-        // These commands fail, because their output could not be shown.
+        // These commands fail, because what they print is their result.
         (&["--help"][..], 1, 0),
         (&["--version"], 1, 0),
         (&["check-config"], 1, 0),
@@ -44,9 +44,10 @@ fn a_full_disk_ends_no_command_but_with_its_exit_code() {
         (&["reconcile"], 1, 0),
         (&["send", "--url", dev.url()], 1, 0),
         (&["generate", "--url", dev.url(), "--count", "3"], 1, 0),
-        // The result of `healthcheck` is its exit code, so it does not fail.
+        // The result of `healthcheck` is its exit code, so it succeeds without its output.
         (&["healthcheck", "--url", &ready], 0, 0),
-        // These commands write to standard error only.
+        // These commands write to standard error only, so their exit code stays that of their
+        // error.
         (&[], 2, 2),
         (&["nonsense"], 2, 2),
         (&["events", "list", "--state", "lost"], 2, 2),

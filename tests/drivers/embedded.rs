@@ -13,12 +13,13 @@ use sqlx::SqliteConnection;
 pub struct Embedded(Arc<SqliteWorld>);
 
 impl Embedded {
-    /// Makes a broker and a store in one file, as they are meant to be used.
+    /// Makes the harnesses of a broker and a store that share one SQLite file, as in a real
+    /// deployment.
     pub async fn pair() -> (Self, Self) {
         Self::pair_in(SqliteWorld::new(&["one", "two"]).await)
     }
 
-    /// Makes a broker and a store in an existing file.
+    /// Makes the harnesses of a broker and a store in this SQLite file.
     pub fn pair_in(world: SqliteWorld) -> (Self, Self) {
         let world = Arc::new(world);
         (Self(Arc::clone(&world)), Self(world))
@@ -67,8 +68,8 @@ impl StoreHarness for Embedded {
             .await
     }
 
-    /// SQLite usually reverts only the failed statement. `or rollback` makes the failure revert the
-    /// whole transaction.
+    /// In SQLite a failed statement usually reverts only itself. With `or rollback` the failure
+    /// reverts the whole transaction.
     async fn spoil(connection: &mut SqliteConnection) {
         let insert = "insert or rollback into effects (key) values (null)";
         assert!(sqlx::query(insert).execute(connection).await.is_err());
@@ -116,8 +117,8 @@ impl StoreHarness for Embedded {
             .unwrap()
     }
 
-    /// SQLite has no connection that a handler could lose. Instead the handler attaches a file that
-    /// cannot be opened.
+    /// SQLite has no connection that a handler could lose. The nearest failure is a file that
+    /// cannot be opened, which the handler tries to attach.
     async fn lose(&self, connection: &mut SqliteConnection) -> Failed {
         let attach = "attach '/nowhere/at/all/hookbox.db' as other";
         Box::new(sqlx::query(attach).execute(connection).await.unwrap_err())
@@ -147,8 +148,8 @@ impl BrokerHarness for Embedded {
 
     const REFUSED: PublishErrorKind = PublishErrorKind::Unavailable;
 
-    /// Messages that are published at the same moment share one transaction, so when one is
-    /// refused, all are.
+    /// SQLite writes messages that are published at the same moment in one transaction. When one of
+    /// them is refused, all are.
     const REFUSES_ALONE: bool = false;
 
     async fn new() -> Self {
@@ -170,7 +171,8 @@ impl BrokerHarness for Embedded {
         self.0.execute(refuse).await;
     }
 
-    /// SQLite has no connection that could be cut in one direction.
+    /// SQLite has no network connection on which only the answers could be lost. Therefore the
+    /// whole file is locked.
     async fn lose_answers(&self) {
         self.0.sever().await;
     }

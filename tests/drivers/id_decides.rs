@@ -1,5 +1,6 @@
-//! An event that arrives again with another body. The config of its source says that the event id
-//! alone decides, so it is a duplicate. A worker processes it on both pairs of drivers.
+//! An event that arrives again with another body, in a source whose config says that only the event
+//! id counts: it is a duplicate, not a conflict. A worker processes it, once on RabbitMQ with
+//! PostgreSQL and once on SQLite.
 
 use std::sync::atomic::Ordering;
 
@@ -49,7 +50,7 @@ where
         receipt.map(|row| (row.outcome, row.other_digest))
     };
     let dead = Some(("dead".to_owned(), Some(second.digest)));
-    eventually("the event is a dead letter", &said, |it| {
+    eventually("the event becomes a dead letter", &said, |it| {
         it.as_ref().is_some_and(|(outcome, _)| outcome == "dead")
     })
     .await;
@@ -57,7 +58,7 @@ where
     pair.failing.store(false, Ordering::SeqCst);
     assert_eq!(pair.store.dead_replay(&all, 9, "ann").await.unwrap(), 1);
     let done = Some(("done".to_owned(), Some(second.digest)));
-    eventually("the replayed event is done", &said, |it| *it == done).await;
+    eventually("the replayed event becomes done", &said, |it| *it == done).await;
     worker.stop().await;
     assert_eq!(pair.stores.effects("fails-first").await, 1);
     pair.finish().await;

@@ -28,9 +28,10 @@ pub struct Instructions {
     pub event: String,
 }
 
-/// A handler that writes one effect for each run, and then does what the event's name says.
+/// A handler for tests. Each run writes one effect, and then fails, hangs or breaks its transaction
+/// as the first word of the event's name says.
 pub struct Probe<H> {
-    /// Whether events named `fails…` still fail.
+    /// Whether the handler still fails for events named `fails…`. Tests clear it before a replay.
     pub failing: Arc<AtomicBool>,
     pub world: PhantomData<fn() -> H>,
 }
@@ -83,7 +84,7 @@ impl<H: StoreHarness + 'static> Handler<H::Store> for Probe<H> {
             "leaves" => {
                 assert!(
                     !H::finds_left_behind(tx).await,
-                    "the session has what another event left"
+                    "the session still has a temporary table that another event created"
                 );
                 H::leave_behind(tx).await;
                 Ok(())
@@ -143,12 +144,12 @@ impl<B: BrokerHarness + 'static, S: StoreHarness + 'static> Pair<B, S> {
         self.work_within(TIME_LIMIT)
     }
 
-    /// Starts a worker with another time limit.
+    /// Starts a worker whose handlers have this time limit.
     pub fn work_within(&self, time_limit: Duration) -> Running {
         self.work_with(self.probe(), time_limit)
     }
 
-    /// Starts a worker with another handler and its time limit.
+    /// Starts a worker with this handler and this time limit.
     pub fn work_with(&self, handler: Registered<S::Store>, time_limit: Duration) -> Running {
         self.start(handler, time_limit, Vec::new())
     }
@@ -215,12 +216,13 @@ impl<B: BrokerHarness + 'static, S: StoreHarness + 'static> Pair<B, S> {
             retrying: 0,
             dead: 0,
         };
-        // If the store is unavailable, a waiting caller polls again.
+        // If the store is unavailable, this returns zeros; the callers poll until the counts are as
+        // wanted.
         let books = self.store.books().await.unwrap_or_default();
         books.into_iter().next().unwrap_or(none)
     }
 
-    /// Closes broker and store, and checks that nothing is left of them.
+    /// Closes broker and store, and checks that no imbalance, transaction, queue or file is left.
     pub async fn finish(self) {
         assert_eq!(self.store.imbalances(10).await.unwrap(), []);
         self.broker.close().await;
@@ -239,7 +241,8 @@ impl Clock for Wall {
     }
 }
 
-/// A source of random bytes for tests: every byte is in the middle of the range.
+/// A source of bytes in place of random ones: every byte is 0x80, the middle of the range, so that
+/// a test is repeatable.
 struct Dice;
 
 impl Rng for Dice {

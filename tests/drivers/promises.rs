@@ -1,5 +1,5 @@
-//! Checks that every promise which the driver traits state has a test for every driver, and that
-//! each such test is a stated promise.
+//! Checks that each promise in the documentation of the driver traits has a test that runs with
+//! every driver, and that each such test belongs to a promise there.
 
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -7,7 +7,7 @@ use std::process::Command;
 /// The file that states the promises.
 const STATED: &str = include_str!("../../crates/driver/src/lib.rs");
 
-/// Returns the names in backticks in one part of the documentation.
+/// Returns the names in backticks in the part of the documentation between `from` and `to`.
 fn stated(from: &str, to: &str) -> BTreeSet<String> {
     let part = STATED.split_once(from).unwrap().1.split_once(to).unwrap().0;
     part.split('`')
@@ -18,7 +18,7 @@ fn stated(from: &str, to: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// Returns the tests of one suite of this program.
+/// Returns the names of the tests of one conformance suite that this test program runs.
 fn tested(suite: &str) -> BTreeSet<String> {
     let program = std::env::current_exe().unwrap();
     let mut list = Command::new(program);

@@ -1,5 +1,5 @@
-//! Handlers that end or break their transaction or change their session. A worker runs them on both
-//! pairs of drivers.
+//! Handlers that commit or roll back the transaction that they borrow, break it, or change their
+//! session. A worker runs them on RabbitMQ with PostgreSQL and on SQLite.
 
 use hookbox_conformance::{BrokerHarness, StoreHarness, envelope, of_number};
 use hookbox_driver::{Claimed, CommitError, DeadFilter, DeadReason, Ledger, Store};
@@ -34,7 +34,8 @@ where
         assert_eq!(pair.stores.effects(&name).await, 1, "{name}");
     }
     for name in ends {
-        // The effect that the handler wrote after its rollback is there once.
+        // The handler wrote this effect after its own rollback, outside the transaction of the
+        // worker. It must stand exactly once.
         assert_eq!(pair.stores.effects(name).await, 1, "{name}");
         let id = envelope(name).event.to_string();
         let event = pair.store.event(&id).await.unwrap().unwrap();
@@ -67,7 +68,7 @@ where
         matches!(proof, Err(CommitError::EndedByHandler { .. })),
         "{proof:?}"
     );
-    // Dropping these values stands for the death of the process.
+    // Dropping the transaction and the delivery has the same effect as the death of the process.
     drop((tx, delivery));
     subscription.close().await;
     let worker = pair.work();
@@ -76,7 +77,7 @@ where
     assert_eq!(
         pair.stores.effects("rolls-back").await,
         2,
-        "the handler ran once more"
+        "the handler must have run a second time, in the worker"
     );
     let all = DeadFilter::default();
     let dead = pair.store.dead_list(&all, 0, 9).await.unwrap();
@@ -114,8 +115,8 @@ where
     pair.finish().await;
 }
 
-/// Checks a failing deferred constraint, which the database checks at the commit and without
-/// reporting whose row breaks it.
+/// Checks a deferred constraint that one event of a batch breaks. The database checks it only at
+/// the commit, and does not report whose row breaks it.
 async fn a_batch_whose_commit_fails_costs_only_the_faulty_event<B, S>(pair: Pair<B, S>)
 where
     B: BrokerHarness + 'static,
@@ -137,7 +138,11 @@ where
         let id = innocent.event.to_string();
         let event = pair.store.event(&id).await.unwrap().unwrap();
         let attempts = (event.attempts.len(), event.claims[0].attempts);
-        assert_eq!(attempts, (0, 1), "event {number} has no failed attempt");
+        assert_eq!(
+            attempts,
+            (0, 1),
+            "event {number} must have one attempt and no failed one"
+        );
         assert_eq!(pair.stores.effects(&format!("number-{number}")).await, 1);
     }
     assert_eq!((books.done, books.dead), (6, 1));

@@ -1,5 +1,6 @@
-//! Handlers that change their session in every possible way, mixed with ordinary ones, over
-//! RabbitMQ and PostgreSQL. No event may find what another event left in the session.
+//! Handlers that change their PostgreSQL session in every possible way, mixed with ordinary
+//! handlers, in a worker on RabbitMQ and PostgreSQL. The handler of one event must never find in
+//! its session what the handler of another event left there.
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -16,13 +17,14 @@ use sqlx::{AssertSqlSafe, Executor, PgConnection};
 use crate::probe::{Instructions, Pair};
 use crate::whole::servers;
 
-/// The number of events. `HOOKBOX_TEST_SESSION_EVENTS` overrides it.
+/// The number of events. The environment variable `HOOKBOX_TEST_SESSION_EVENTS` overrides it, for a
+/// longer run.
 const EVENTS: usize = 360;
 
 /// A time limit that no handler reaches, however busy the machine is.
 const TIME_LIMIT: Duration = Duration::from_secs(30);
 
-/// The session changes that hookbox reverts by itself, so that the event is done.
+/// The session changes that hookbox reverts after the handler, without a failed attempt.
 const LEAVES: [&str; 9] = [
     "create temporary table left_behind (n integer)",
     "prepare left_behind as select 1",
@@ -35,7 +37,7 @@ const LEAVES: [&str; 9] = [
     "savepoint left_behind",
 ];
 
-/// The session changes that count as a failure of the handler.
+/// The session changes that hookbox treats as a failure of the handler.
 const CHANGES: [&str; 7] = [
     "set role ROLE",
     "set session authorization ROLE",
@@ -141,16 +143,19 @@ async fn no_event_finds_anything_of_anothers_session() {
     let all = events(count);
     let worker = pair.work_with(register(handler), TIME_LIMIT);
     let mut sent = 0;
-    // Each part is small enough to end within one wait, so there may be any number of parts.
+    // The events are published in parts. Each part is small enough to be done within one wait of
+    // `eventually`, so any number of events can be tested.
     for part in all.chunks(5 * 64) {
         for batch in part.chunks(64) {
             pair.publish(batch).await;
         }
         sent += part.len() as u64;
         let books = async || pair.books().await;
-        eventually("all sent events have ended", books, |it| {
-            it.done + it.dead >= sent
-        })
+        eventually(
+            "every event sent so far is done or a dead letter",
+            books,
+            |it| it.done + it.dead >= sent,
+        )
         .await;
     }
     worker.stop().await;
@@ -165,7 +170,7 @@ async fn no_event_finds_anything_of_anothers_session() {
     assert_eq!(
         found.load(Ordering::SeqCst),
         0,
-        "no event finds what another one left"
+        "no handler may find in its session what another event left"
     );
     for (reason, expect) in [
         (DeadReason::Orphaned, rolls),
@@ -183,7 +188,7 @@ async fn no_event_finds_anything_of_anothers_session() {
     let once = "select count(*) from (select key from effects group by key having count(*) = 1) k";
     assert_eq!(database.count_all(once).await, done + rolls);
     let rows = database.count_all("select count(*) from effects").await;
-    assert_eq!(rows, done + rolls, "no effect is there twice");
+    assert_eq!(rows, done + rolls, "no event may have two effects");
     database.execute_any(&format!("drop role {role}")).await;
     pair.finish().await;
 }

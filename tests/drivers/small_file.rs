@@ -12,15 +12,16 @@ use crate::embedded::Embedded;
 use crate::probe::Pair;
 use crate::whole::settled;
 
-/// The size of the disk. The driver reserves a sixteenth of it for processing, and twice that for
-/// accepting.
+/// The size of the disk. Of its space the driver keeps a sixteenth in reserve for processing, and
+/// an eighth for accepting events.
 const DISK_MIB: u32 = 64;
 
-/// The bytes that are left free. They are fewer than the reserve for accepting and more than the
-/// reserve for processing, with space for the write-ahead log of a few events on both sides.
+/// How many bytes of the disk are left free: less than the reserve for accepting (8 MiB), so that
+/// events are refused, and more than the reserve for processing (4 MiB), so that processing
+/// continues. The 2 MiB on both sides are for the write-ahead log of a few events.
 const LITTLE: u64 = 6 << 20;
 
-/// The time limit of the handler. The handler of this test exceeds it.
+/// The time limit of the handler, short because the handler of this test always exceeds it.
 const TIME_LIMIT: Duration = Duration::from_secs(1);
 
 const ROUTES: [&str; 2] = ["one", "two"];
@@ -40,17 +41,23 @@ async fn a_file_on_a_full_disk_answers_a_ping_and_fails_a_probe() {
     let named = format!("the disk of {} is full", world.path().display());
     let said = describe(&fault);
     assert!(said.contains(&named), "{said}");
-    // The write that checks the disk is the only one from here on.
+    // From here on only `probe` writes to the file, so only its write can notice that there is free
+    // space again.
     disk.free();
     let found = async || driver.probe().await.map_err(|fault| describe(&fault)).err();
-    eventually("the probe finds free space again", found, Option::is_none).await;
+    eventually(
+        "`probe` succeeds, because the disk has free space again",
+        found,
+        Option::is_none,
+    )
+    .await;
     Broker::close(&driver).await;
     world.finish().await;
 }
 
-/// Checks a nearly full disk, on which processing still fits while events are already refused. A
-/// handler that exceeds its time limit there was not delayed by the disk. So it uses up its
-/// attempts.
+/// Checks a handler that exceeds its time limit on a nearly full disk, where events are refused and
+/// processing still works. The disk did not delay this handler. So its attempts must count, and
+/// must not be excused as a fault of the store.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn little_room_excuses_no_handler_that_hangs() {
     let Some(disk) = SmallDisk::new(DISK_MIB) else {
@@ -68,9 +75,11 @@ async fn little_room_excuses_no_handler_that_hangs() {
         let event = pair.store.event(&id).await.unwrap();
         event.map_or(Vec::new(), |event| event.attempts)
     };
-    let spent = eventually("the first attempt has failed", attempts, |all| {
-        !all.is_empty()
-    })
+    let spent = eventually(
+        "the first attempt of the hanging event is recorded as failed",
+        attempts,
+        |all| !all.is_empty(),
+    )
     .await;
     assert_eq!(spent[0].outcome.as_str(), "timed_out");
     pair.store.probe().await.unwrap_err();

@@ -1,4 +1,5 @@
-//! Promises that need a broker, a worker and a store, tested on both pairs of drivers.
+//! Promises that need a broker, a worker and a store together, such as one effect for each event.
+//! Each is tested on RabbitMQ with PostgreSQL, and on SQLite as both.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -62,7 +63,7 @@ where
     S: StoreHarness + 'static,
 {
     eventually(
-        "the outcomes of the route",
+        "the counts of the route's outcomes are as wanted",
         async || pair.books().await,
         wanted,
     )
@@ -74,7 +75,7 @@ where
     B: BrokerHarness + 'static,
     S: StoreHarness + 'static,
 {
-    // Two receipts of one event in the same batch, and a third in another batch.
+    // The first batch has two receipts of event `a`, and the second batch a third one.
     pair.publish(&[envelope("a"), with_receipt("a", 2), envelope("b")])
         .await;
     pair.publish(&[with_receipt("a", 3)]).await;
@@ -101,7 +102,7 @@ where
     assert_eq!(
         pair.stores.effects("never-this").await,
         0,
-        "the effect of the refused event was rolled back"
+        "the effect of the event that its handler rejects must be rolled back"
     );
     assert_eq!(pair.stores.effects("number-7").await, 1);
     let dead = pair
@@ -121,13 +122,13 @@ where
     B: BrokerHarness + 'static,
     S: StoreHarness + 'static,
 {
-    // The other body is in one batch with the first body. The first body belongs to the event,
-    // because it comes first.
+    // Both bodies of the event are in one batch. The first one in the batch is the body of the
+    // event; the second is a conflict.
     pair.publish(&[envelope("a"), another_body("a", 2)]).await;
     let worker = pair.work();
     settled(&pair, |books| books.receipts() == 2).await;
-    // The other body arrives again after the conflict was recorded: it is a duplicate of the
-    // conflict.
+    // The second body arrives once more, after it was recorded as a conflict. Now it is a duplicate
+    // of that conflict.
     pair.publish(&[another_body("a", 3)]).await;
     let books = settled(&pair, |books| books.receipts() == 3).await;
     assert_eq!((books.done, books.conflict, books.duplicate), (1, 1, 1));
@@ -136,12 +137,14 @@ where
     assert_eq!((dead.len(), dead[0].reason), (1, DeadReason::Conflict));
     let dead_letter = pair.store.dead_show(dead[0].id).await.unwrap().unwrap();
     assert_eq!(dead_letter.history.body, another_body("a", 2).body);
-    // An operator decides that the other body is a separate event, and replays it.
+    // An operator decides that the second body is a separate event, and replays its dead letter.
     assert_eq!(pair.store.dead_replay(&all, 9, "ann").await.unwrap(), 1);
     let effects = async || pair.stores.effects("a").await;
-    eventually("the replay has its effect", effects, |effects| {
-        *effects == 2
-    })
+    eventually(
+        "the replayed conflict has an effect too, which makes two",
+        effects,
+        |effects| *effects == 2,
+    )
     .await;
     worker.stop().await;
     assert_eq!(
@@ -175,7 +178,7 @@ where
         .collect();
     assert_eq!(history, ["transient", "transient"]);
     assert_eq!(pair.stores.effects("fails-always").await, 0);
-    // From here on the handler no longer fails.
+    // From here on the handler no longer fails for this event.
     pair.failing.store(false, Ordering::SeqCst);
     assert_eq!(pair.store.dead_replay(&all, 9, "ann").await.unwrap(), 1);
     assert_eq!(pair.store.dead_replay(&all, 9, "ann").await.unwrap(), 0);
@@ -194,7 +197,7 @@ where
     let mut batch: Vec<_> = bad.iter().map(|name| envelope(name)).collect();
     batch.push(envelope("good"));
     pair.publish(&batch).await;
-    // A time limit that is long enough for the handlers that do not hang.
+    // This time limit ends the handler that hangs. The others are done long before it.
     let worker = pair.work_within(Duration::from_secs(3));
     let books = settled(&pair, |books| books.dead == 3).await;
     assert_eq!((books.done, books.receipts()), (1, 4));
@@ -260,7 +263,7 @@ where
     };
     pair.store.settle(&mut tx, &route(), &[done]).await.unwrap();
     pair.store.commit(tx).await.unwrap();
-    // Dropping the delivery stands for the death of the process.
+    // Dropping an unsettled delivery has the same effect as the death of the process.
     drop(delivery);
     subscription.close().await;
     let worker = pair.work();
@@ -270,7 +273,7 @@ where
             .load(Ordering::SeqCst)
     };
     eventually(
-        "the event is redelivered",
+        "the worker counts one redelivered message",
         async || redelivered(),
         |count| *count == 1,
     )
@@ -281,7 +284,7 @@ where
     assert_eq!(
         (books.done, books.duplicate),
         (1, 0),
-        "a redelivered receipt counts once"
+        "a receipt that is redelivered after its commit must be counted once"
     );
     pair.finish().await;
 }
@@ -324,8 +327,8 @@ where
             .load(Ordering::SeqCst)
     };
     let tried = eventually("a fault", async || faults(), |count| *count > 0);
-    // The SQLite broker is in the same locked file as the store. So with this pair nothing is
-    // delivered during the outage, and there is no fault to count.
+    // On SQLite the broker is in the same locked file as the store. Nothing is delivered during its
+    // outage, so there is no fault to count, and the wait ends at its time limit.
     let _ = tokio::time::timeout(Duration::from_secs(3), tried).await;
     pair.stores.restore().await;
     let books = settled(&pair, |books| books.receipts() == 5).await;
@@ -337,7 +340,7 @@ where
         assert_eq!(
             (event.claims[0].attempts, event.attempts.len()),
             (1, 0),
-            "no attempt was used up"
+            "the outage of the store must use up no attempt of an event"
         );
     }
     pair.finish().await;

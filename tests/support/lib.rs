@@ -18,7 +18,8 @@ use std::io::Write as _;
 
 use hookbox_event::EnvironmentName;
 
-/// Returns a name that no other test has.
+/// Returns a random name that begins with `prefix`, so that tests which run at the same time do not
+/// share a database, a queue or a file.
 pub fn random_name(prefix: &str) -> String {
     let random = RandomState::new().hash_one(std::process::id());
     format!("{prefix}-{random:016x}")
@@ -28,16 +29,17 @@ pub fn random_environment() -> EnvironmentName {
     random_name("test").parse().unwrap()
 }
 
-/// Returns a variable that `cargo xtask test` sets. Fails without it, so that no test is skipped.
+/// Returns the value of an environment variable that `cargo xtask test` sets. Panics when it is not
+/// set, so that no test is skipped by mistake.
 pub fn variable(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| {
         panic!("{name} is not set: run the tests with `cargo xtask test`, or name a server in it")
     })
 }
 
-/// Prints that a test cannot run here, in words that can be searched for. The line goes past the
-/// output capture of the test harness, which hides the output of a test that passes: the skip would
-/// not be seen.
+/// Prints in searchable words that a test cannot run on this machine. The test harness hides what a
+/// passing test prints through it, so the line is written to standard error directly; otherwise the
+/// skipped test would not be noticed.
 pub fn did_not_run(why: &str) {
     let line = format!("DID NOT RUN: {why}\n");
     std::io::stderr().write_all(line.as_bytes()).unwrap();

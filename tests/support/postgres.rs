@@ -15,7 +15,7 @@ pub struct PostgresWorld {
 }
 
 impl PostgresWorld {
-    /// Makes a database without a schema.
+    /// Makes a database to which no migration was applied yet.
     pub async fn empty() -> Self {
         let database = Database::create().await.unwrap();
         let proxy = Proxy::before(address_of(database.url())).await;
@@ -29,7 +29,7 @@ impl PostgresWorld {
     pub async fn new() -> Self {
         let database = Database::create().await.unwrap();
         let environment = random_environment();
-        // The future of `migrate` cannot be moved between threads, so it runs on a blocking thread.
+        // The future of `migrate` is not `Send`, so it runs on a blocking thread.
         let (options, runtime) = (
             Options::new(database.url(), environment.clone()),
             tokio::runtime::Handle::current(),
@@ -51,7 +51,7 @@ impl PostgresWorld {
         world
     }
 
-    /// Returns the URL of the database through the proxy.
+    /// Returns the URL with which a driver connects to the database through the proxy.
     pub fn url(&self) -> String {
         let url = self.database.url();
         url.replacen(&address_of(url), &self.proxy.address(), 1)
@@ -128,6 +128,9 @@ impl PostgresWorld {
                 .await
                 .unwrap();
         server.close().await.unwrap();
-        assert!(!there, "the database is still there");
+        assert!(
+            !there,
+            "the database must have been dropped, and still exists"
+        );
     }
 }

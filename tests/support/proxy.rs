@@ -61,7 +61,7 @@ impl Proxy {
         self.mode.store(mode as u8, Ordering::SeqCst);
     }
 
-    /// Cuts every open connection. New connections follow the mode.
+    /// Cuts every open connection. Later connections are handled as the current [`Mode`] says.
     pub fn cut(&self) {
         self.cut.send_modify(|count| *count += 1);
     }

@@ -37,7 +37,8 @@ impl SmallDisk {
         Some(Self { folder })
     }
 
-    /// Gives the disk the same owner as a folder of a server.
+    /// Gives the disk the owner of this folder, so that a server which owns the folder may write to
+    /// the disk.
     pub fn belongs_with(&self, place: &Path) {
         let owner = fs::metadata(place).unwrap();
         chown(&self.folder, Some(owner.uid()), Some(owner.gid())).unwrap();
@@ -48,7 +49,8 @@ impl SmallDisk {
         &self.folder
     }
 
-    /// Moves a folder of a server that does not run to this disk, with its content.
+    /// Moves a server's folder with its content to this disk, and leaves a symbolic link in its
+    /// place. The server must not be running.
     pub fn takes_over(&self, place: &Path) {
         self.belongs_with(place);
         let mut copy = Command::new("cp");

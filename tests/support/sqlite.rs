@@ -121,7 +121,7 @@ impl SqliteWorld {
 
 impl Drop for SqliteWorld {
     fn drop(&mut self) {
-        // Only after a failed test is the folder still there.
+        // The folder still exists only when the test has failed: `finish` removes it otherwise.
         let _ = std::fs::remove_dir_all(&self.folder);
     }
 }

@@ -1,5 +1,5 @@
-//! Runs a target: threads mutate inputs, try them, and keep an input whose outcome has a new class.
-//! A class describes an outcome, such as the kind of an error.
+//! Runs one fuzzing target. Threads mutate inputs and pass them to the parser. An input whose
+//! outcome has a new class, such as another kind of error, is kept and mutated further.
 
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -17,22 +17,23 @@ use crate::minimise::minimise;
 use crate::mutate::mutate;
 use crate::target::{Named, Target};
 
-/// The time that one input may take. An ordinary input takes microseconds; one that takes longer
-/// than this could be used for an attack.
+/// The time that the parser may take for one input. An ordinary input takes microseconds. With an
+/// input that takes longer than this limit, an attacker could keep hookbox busy.
 const INPUT_MAX: Duration = Duration::from_secs(2);
 
-/// The time after which an input counts as endless, and the process ends. An input that is only too
-/// slow has ended before and is reported as an ordinary failure.
+/// The time after which the parser is assumed never to return, and the process is ended. When the
+/// parser returns between [`INPUT_MAX`] and this time, the input is reported as an ordinary
+/// failure.
 const ENDLESS: Duration = Duration::from_secs(20);
 
-/// The interval at which endless inputs are looked for.
+/// The interval at which the threads are checked for an input on which the parser does not return.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
-/// The most inputs in the corpus of a thread. When the corpus is full, a new input replaces a
-/// random one.
+/// The most inputs that a thread keeps for further mutation. When it has as many, a new input
+/// replaces a random one.
 const POOL_MAX: usize = 4_096;
 
-/// The number of inputs after which progress is printed.
+/// The number of tried inputs after which a thread prints the progress.
 const TELL_EVERY: u64 = 1_000_000;
 
 /// The target and the settings of a run.
@@ -46,7 +47,7 @@ pub struct Engine<'a> {
 /// The result of a run.
 pub struct RunResult {
     pub runs: u64,
-    /// The number of different classes of outcomes.
+    /// How many different classes of outcomes, such as kinds of errors, the inputs had.
     pub classes: usize,
     pub seconds: f64,
     pub failure: Option<Failure>,
@@ -58,7 +59,8 @@ pub struct Failure {
     pub file: PathBuf,
 }
 
-/// The input that a thread tries, and when it began.
+/// The input that a thread passes to the parser, with the time when it did; `None` between two
+/// inputs.
 type Trying = Mutex<Option<(Instant, Vec<u8>)>>;
 
 struct Shared {
@@ -66,7 +68,8 @@ struct Shared {
     over: AtomicBool,
     classes: Mutex<HashSet<u64>>,
     failure: Mutex<Option<(Vec<u8>, String)>>,
-    /// The input that each thread tries now, to find endless ones.
+    /// What each thread tries at the moment. It serves to find an input on which the parser does
+    /// not return.
     trying: Vec<Trying>,
 }
 
@@ -169,8 +172,8 @@ impl Engine<'_> {
         }
     }
 
-    /// Reports an endless input and ends the process. A thread in an endless loop cannot be ended
-    /// in another way.
+    /// Reports an input on which the parser does not return, and ends the process, because a thread
+    /// in an endless loop cannot be stopped in any other way.
     fn give_up(&self, input: &[u8]) -> ! {
         let name = self.target.name;
         println!("FAILED {name}: one input is still tried after {ENDLESS:?}");
@@ -184,7 +187,7 @@ impl Engine<'_> {
         std::process::exit(1)
     }
 
-    /// Shortens a failing input, and writes it to a file.
+    /// Shortens a failing input as long as it still fails, and writes the result to a file.
     fn keep(&self, input: &[u8], why: String) -> Result<Failure> {
         let mut target = (self.target.make)();
         let short = minimise(input, |shorter| attempt(&mut *target, shorter).is_err());

@@ -54,8 +54,8 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    // A panic is reported with its input. The default hook would also print a backtrace for every
-    // shortened copy of that input.
+    // Each failure is reported with its input. The default panic hook is replaced, because it would
+    // also print a backtrace for every copy that is tried while the input is shortened.
     std::panic::set_hook(Box::new(|_| {}));
     run(&Arguments::parse()).unwrap_or_else(|error| {
         eprintln!("error: {error:#}");

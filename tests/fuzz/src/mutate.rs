@@ -2,8 +2,8 @@
 
 use hookbox_testkit::chance::Chance;
 
-/// The most bytes of an input. Longer inputs would only take longer, because every limit of the
-/// parsers is below this.
+/// The largest input in bytes. Larger ones would only cost time, because every limit of the parsers
+/// is below this size.
 const BYTES_MAX: usize = 16 * 1024;
 
 /// The most mutations of one input.
@@ -12,8 +12,8 @@ const STEPS_MAX: u64 = 6;
 /// Bytes that have a special meaning in some format.
 const LIVELY: &[u8] = b"\0\x01\x7f\x80\xff\"\\{}[]:,=\r\n \t-+.0919eEa/?#%;";
 
-/// Returns a mutated copy of an input. Pieces of `others` and of `words`, which have a meaning for
-/// the target, are inserted.
+/// Returns a mutated copy of an input. Some mutations insert pieces of `others`, which are further
+/// inputs, or whole `words`, which have a meaning for the parser.
 pub fn mutate(input: &[u8], others: &[Vec<u8>], words: &[&[u8]], chance: &mut Chance) -> Vec<u8> {
     let mut bytes = input.to_vec();
     for _ in 0..chance.between(1, STEPS_MAX) {
@@ -66,8 +66,8 @@ fn place(length: usize, chance: &mut Chance) -> usize {
     usize::try_from(chance.between(0, length as u64)).unwrap_or(0)
 }
 
-/// Returns the end of a piece that begins at `at`: mostly within 24 bytes, sometimes anywhere after
-/// it.
+/// Returns the end of a random piece of an input that begins at `at`. The piece is mostly at most
+/// 24 bytes long, and sometimes reaches up to the end of the input.
 fn end(at: usize, length: usize, chance: &mut Chance) -> usize {
     let most = if chance.between(0, 7) == 0 {
         length

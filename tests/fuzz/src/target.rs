@@ -14,30 +14,33 @@ pub use list::{Named, TARGETS};
 
 /// A parser that reads untrusted input.
 pub trait Target {
-    /// Returns further inputs for the corpus, which are computed rather than committed, such as
-    /// signed requests.
+    /// Returns inputs to start with besides the committed ones, for targets whose inputs must be
+    /// computed, such as signed requests.
     fn seeds(&self) -> Vec<Vec<u8>> {
         Vec::new()
     }
 
-    /// Returns words that have a meaning for the parser.
+    /// Returns byte strings that have a meaning for the parser, such as keywords. Mutations insert
+    /// them.
     fn words(&self) -> Vec<&'static [u8]> {
         Vec::new()
     }
 
-    /// Tries an input. Returns the class of its outcome, or the reason why the outcome is a
-    /// failure.
+    /// Passes an input to the parser. Returns a number for the class of the outcome (such as one
+    /// kind of error), or the reason why the outcome is a failure.
     fn attempt(&mut self, input: &[u8]) -> Result<u64, String>;
 }
 
-/// Computes a class from the values that describe an outcome.
+/// Returns one number, the class, for the values that describe an outcome. Equal values give the
+/// same class.
 pub fn class(of: impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
     of.hash(&mut hasher);
     hasher.finish()
 }
 
-/// Removes from a text what differs between inputs: digits, and text in quotes.
+/// Removes from an error text what differs between inputs of the same class: digits, and text in
+/// quotes.
 pub fn shape(text: &str) -> String {
     let mut quoted = false;
     let kept = text.chars().filter(|&one| {
