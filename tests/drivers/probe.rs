@@ -19,7 +19,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// The time limit of one run of the handler. It is long, for a busy machine.
+/// The time limit of one run of the handler. It is long, because the machine may be busy.
 const TIME_LIMIT: Duration = Duration::from_secs(30);
 
 /// The payload of the events that the conformance tests build.

@@ -10,13 +10,15 @@ use sqlx::Connection;
 
 use crate::deployment::{Deployment, Pair};
 
-/// The exit code of a command that an operator must do something about.
+/// The exit code of a command that fails because of something that only an operator can fix, here
+/// the file.
 const REFUSED: i32 = 78;
 
-/// The number of a user that owns no files.
+/// The numeric id (uid) of a user who owns no files.
 const UNPRIVILEGED: u32 = 65_534;
 
-/// Runs a command that must fail with an error that names the file and contains `words`.
+/// Runs a command that must fail with exit code 78 and an error that contains the path of the file
+/// and `words`.
 #[track_caller]
 fn refused(deployment: &Deployment, command: &mut std::process::Command, words: &str) {
     let output = command.output().unwrap();
@@ -55,7 +57,7 @@ async fn only_migrate_dev_and_run_create_create_a_file() {
     assert_eq!(
         found.ino(),
         created.ino(),
-        "an existing file is not replaced"
+        "`run --create` must not replace an existing file"
     );
     fs::remove_file(path(&deployment)).unwrap();
     deployment.run(&["migrate"]);
@@ -83,7 +85,11 @@ async fn a_file_that_cannot_be_used_is_named_with_the_remedy() {
     let before = fs::read(&file).unwrap();
     let words = "already has accounts";
     refused(&deployment, &mut deployment.command(&["migrate"]), words);
-    assert_eq!(fs::read(&file).unwrap(), before, "the file was not changed");
+    assert_eq!(
+        fs::read(&file).unwrap(),
+        before,
+        "a refused command must not change the file"
+    );
     fs::remove_file(&file).unwrap();
     let theirs = "create table _sqlx_migrations (version bigint primary key, description text,
                     installed_on text, success boolean, checksum blob, execution_time bigint);
@@ -109,7 +115,8 @@ async fn a_file_without_permission_is_refused() {
     let file = path(&deployment);
     let is_root = fs::metadata("/proc/self").unwrap().uid() == 0;
     if is_root {
-        // Root may open any file, so the commands run as another user.
+        // Root may open any file whatever its mode, so that nothing would be refused. The commands
+        // therefore run as another user.
         chown(&deployment.folder, Some(UNPRIVILEGED), Some(UNPRIVILEGED)).unwrap();
     }
     for (mode, words) in [

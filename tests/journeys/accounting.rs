@@ -38,7 +38,7 @@ async fn lose(pair: Pair) {
     let lost = take_one(&deployment, pair).await;
     assert!(!lost.is_empty(), "nothing was lost");
     let worker = deployment.start(&["worker"]);
-    // An ingest that stops publishes its last accept report, which says what it has accepted.
+    // A stopping ingest publishes its last accept report. `reconcile` needs it for every receipt.
     ingest.stop();
     let command = ["reconcile", "--wait", "60s"];
     let output = deployment.command(&command).output().unwrap();

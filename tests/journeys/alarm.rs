@@ -23,7 +23,7 @@ const ANSWERED_WITHIN: Duration = Duration::from_secs(4);
 /// The time within which the alarm must be reported: twice the deadline of a publisher confirm.
 const TWO_DEADLINES: Duration = Duration::from_secs(5);
 
-/// How long the test waits for a condition before it fails. It is long, for a busy machine.
+/// The longest wait for a condition. It is long, because the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The number of events that wait when the alarm starts.
@@ -51,20 +51,26 @@ async fn an_alarm_of_rabbitmq_is_shown_for_as_long_as_it_lasts() {
     until_refused(&signed, &deployment).await;
     promised(
         TWO_DEADLINES,
-        "the broker is shown as unavailable",
+        "the metrics show the broker as unavailable",
         async || shown.metric("hookbox_broker_up") == Some(0.0),
     )
     .await;
-    // Consumers are not blocked, so every accepted event is processed.
+    // The alarm does not block consumers, so every accepted event is processed while it lasts.
     let began = Instant::now();
-    assert_eq!(deployment.count(DONE).await, 0, "nothing waits");
+    assert_eq!(
+        deployment.count(DONE).await,
+        0,
+        "no event may be done before a worker runs"
+    );
     let worker = deployment.start(&["worker"]);
-    within(PATIENCE, "the waiting events are done", async || {
-        deployment.count(DONE).await >= BACKLOG
-    })
+    within(
+        PATIENCE,
+        "the events that waited for a worker are done",
+        async || deployment.count(DONE).await >= BACKLOG,
+    )
     .await;
-    // The broker stays unavailable as long as the alarm lasts, longer than any deadline, also while
-    // no request arrives.
+    // The broker must be reported as unavailable as long as the alarm lasts. That is longer here
+    // than any deadline, and no request arrives meanwhile that could fail.
     within(PATIENCE, "the alarm lasts 12 s", async || {
         assert!(!shown.is_ready(), "ingest was ready during the alarm");
         began.elapsed() > Duration::from_secs(12)
@@ -74,12 +80,16 @@ async fn an_alarm_of_rabbitmq_is_shown_for_as_long_as_it_lasts() {
     assert!(why.contains("alarm"), "{why}");
     let (status, _) = shown::get(deployment.port, "/readyz").unwrap();
     assert_eq!(status, 503);
-    assert!(refused(&signed, &deployment), "503 during the alarm");
+    assert!(
+        refused(&signed, &deployment),
+        "a request must be answered 503 during the alarm"
+    );
     alarm("50MB");
     within(PATIENCE, "ready again", async || shown.is_ready()).await;
     deployment.run(&["send"]);
 
-    // The blocked connection never answers, but the drain closes it.
+    // RabbitMQ never answers on the blocked connection. The drain must close it without waiting for
+    // an answer.
     alarm("1000GB");
     until_refused(&signed, &deployment).await;
     for process in [ingest, worker] {
@@ -90,7 +100,10 @@ async fn an_alarm_of_rabbitmq_is_shown_for_as_long_as_it_lasts() {
         eprintln!("ended after {:?}", signalled.elapsed());
     }
     let alarms = rabbitmq.ctl(&["eval", "rabbit_alarm:get_alarms()."]);
-    assert!(alarms.unwrap().contains("disk"), "the alarm must last");
+    assert!(
+        alarms.unwrap().contains("disk"),
+        "the disk alarm must still be raised when both processes have ended"
+    );
     alarm("50MB");
     let (ingest, worker) = (start(), deployment.start(&["worker"]));
     within(PATIENCE, "ready again", async || shown.is_ready()).await;
@@ -102,7 +115,8 @@ async fn an_alarm_of_rabbitmq_is_shown_for_as_long_as_it_lasts() {
     deployment.finish().await;
 }
 
-/// Sends until a request is refused. RabbitMQ reports an alarm only to a connection that publishes.
+/// Sends until a request is refused. This takes a while, because RabbitMQ reports an alarm only to
+/// a connection that publishes.
 async fn until_refused(signed: &Signed, deployment: &Deployment) {
     within(PATIENCE, "a request is answered 503", async || {
         refused(signed, deployment)
@@ -110,7 +124,8 @@ async fn until_refused(signed: &Signed, deployment: &Deployment) {
     .await;
 }
 
-/// Sends a request and returns whether it is answered 503. Any answer must come in time.
+/// Sends a request and returns whether it is answered 503. Also checks that the answer, whatever it
+/// is, comes in time.
 fn refused(signed: &Signed, deployment: &Deployment) -> bool {
     let lateness = Lateness::measure();
     let answer = signed.send(deployment.port);
@@ -119,7 +134,7 @@ fn refused(signed: &Signed, deployment: &Deployment) -> bool {
     if answer.status == 503 {
         assert!(
             answer.header("retry-after").is_some(),
-            "a refusal says when to try again"
+            "a 503 must have a Retry-After header"
         );
         return true;
     }

@@ -1,7 +1,8 @@
 //! H14: when RabbitMQ is killed, it may lose the queue that was declared last. Therefore hookbox
-//! declares an unused queue, the anchor queue, after all others. The process that declares the
-//! queues may die just before that. Declaring again makes an anchor queue although all other queues
-//! exist. A service declares nothing.
+//! declares an unused queue, the anchor queue, after all others. A process may die after it has
+//! declared the others and before it declares the anchor. Tested is that `queues declare` and
+//! `migrate` then declare an anchor although no other queue is missing, and that a service, here an
+//! ingest, declares nothing.
 
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use hookbox_testkit::servers::{PostgresServer, RabbitmqServer};
 use crate::deployment::{Deployment, Own};
 use crate::shown::within;
 
-/// How long the test waits for a condition before it fails. It is long, for a busy machine.
+/// The longest wait for a condition. It is long, because the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn queues(rabbitmq: &RabbitmqServer) -> Vec<String> {
@@ -33,11 +34,11 @@ async fn declaring_leaves_an_anchor_behind_the_queues_and_a_role_declares_nothin
         direct: postgres.url().to_owned(),
         settings: String::new(),
     });
-    // `migrate` has declared all queues.
+    // `Deployment::over` has run `migrate`, which has declared all queues and the anchor.
     let forget = || {
         for anchor in anchors(&rabbitmq) {
-            // The test deletes the anchor queue, because RabbitMQ would need ten seconds to expire
-            // it.
+            // The test deletes the anchor queue at once. It would expire by itself, but only after
+            // ten seconds.
             rabbitmq.ctl(&["delete_queue", &anchor]).unwrap();
         }
     };
@@ -52,8 +53,8 @@ async fn declaring_leaves_an_anchor_behind_the_queues_and_a_role_declares_nothin
         forget();
     }
     deployment.run(&["migrate"]);
-    // The anchor queue expires by itself, and no other queue does.
-    within(PATIENCE, "the anchor is gone", async || {
+    // The anchor queue expires by itself. No other queue may expire.
+    within(PATIENCE, "the anchor queue has expired", async || {
         anchors(&rabbitmq).is_empty()
     })
     .await;

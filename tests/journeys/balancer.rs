@@ -1,5 +1,5 @@
-//! Connections that a sender or a load balancer keeps open between requests. None of them may be
-//! closed at the moment when it is used again.
+//! Connections that a sender or a load balancer keeps open between two requests. Ingest must not
+//! close such a connection at the moment at which the next request arrives.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ const CONNECTIONS: u32 = 120;
 /// a request head.
 const IDLE: (Duration, Duration) = (Duration::from_millis(4_950), Duration::from_millis(5_050));
 
-/// The longest time for one answer.
+/// The longest time that the test waits for one answer.
 const ANSWER_MAX: Duration = Duration::from_secs(15);
 
 /// Sends two requests over one connection, with `idle` between them, and returns their statuses.
@@ -32,7 +32,8 @@ async fn twice(port: u16, request: Vec<u8>, idle: Duration) -> Vec<u16> {
             break;
         };
         statuses.push(status);
-        // This is the pace of the sender, not a wait for a condition.
+        // The pause is part of the test: the sender sends its second request after it. It does not
+        // wait for a condition.
         sleep_until(Instant::now() + idle).await;
     }
     statuses

@@ -1,12 +1,14 @@
-//! Reloads while one file that the config names is broken. Its old content stays in use and an
-//! error names it; everything else is renewed. A reload follows SIGHUP or a changed file.
+//! Reloads of the config, after SIGHUP or because a file has changed, while one of the files that
+//! the config names is broken. An error must name this file, and its old content must stay in use.
+//! Everything else must be renewed.
 
 use crate::two_sources::{FIRST_KEY, Others, TwoSources, second_key};
 
-/// A function that breaks one file.
+/// A function that breaks one file of the service.
 type Break = fn(&TwoSources);
 
-/// The ways in which a certificate or its key is broken, and what the log then says.
+/// For each way in which a certificate or its key can be broken: a name, the function that breaks
+/// it, and what the log then says.
 const BROKEN_CERTIFICATES: [(&str, Break, &str); 9] = [
     (
         "no certificate",
@@ -205,7 +207,8 @@ async fn a_filter_and_a_url_that_are_broken_keep_nothing_else_as_it_was() {
         .await;
     service.deployment.write("store", "sqlite:hookbox.db");
 
-    // A file that is not valid TOML gives no settings, so nothing is reloaded.
+    // A config file that is not valid TOML has no settings that could be used, so nothing at all is
+    // reloaded.
     service.begin();
     service.renew(Others::All);
     service
@@ -219,7 +222,8 @@ async fn a_filter_and_a_url_that_are_broken_keep_nothing_else_as_it_was() {
     service.finish().await;
 }
 
-/// Checks that a key never belongs to two sources at once, whichever of their files can be read.
+/// Checks that no key ever belongs to two sources at once, even while the key file of one of them
+/// cannot be read.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_key_that_another_source_keeps_is_not_taken() {
     let mut service = TwoSources::start().await;
@@ -234,7 +238,7 @@ async fn a_key_that_another_source_keeps_is_not_taken() {
         .await;
     assert_eq!(service.status("begini", &second).await, 403);
     service.is_in_use("the same key", FIRST_KEY).await;
-    // The sources exchange their keys as soon as both files can be read.
+    // As soon as the files of both sources can be read, the sources exchange their keys.
     service.begin();
     service.write("second", FIRST_KEY);
     service

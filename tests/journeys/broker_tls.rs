@@ -24,7 +24,7 @@ use tokio_rustls::rustls::crypto::ring::default_provider;
 use crate::deployment::{Deployment, Pair};
 use crate::shown::{Shown, within};
 
-/// How long the test waits for a condition before it fails. It is long, for a busy machine.
+/// The longest wait for a condition. It is long, because the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The number of events that are sent under load, for about ten seconds.
@@ -75,7 +75,7 @@ impl Authority {
     }
 }
 
-/// A proxy that terminates TLS in front of the real broker.
+/// A proxy in front of the real broker. It speaks TLS with hookbox and plain TCP with the broker.
 struct Front {
     port: u16,
     shows: watch::Sender<TlsAcceptor>,
@@ -106,7 +106,7 @@ impl Front {
         }
     }
 
-    /// Shows another certificate to new connections, and cuts every open connection.
+    /// Makes the proxy use another certificate for new connections, and cuts every open connection.
     fn rotate(&self, acceptor: TlsAcceptor) {
         self.shows.send_replace(acceptor);
     }
@@ -118,7 +118,7 @@ impl Front {
 
 async fn link(stream: TcpStream, mut showing: watch::Receiver<TlsAcceptor>, taken: Arc<AtomicU64>) {
     let acceptor = showing.borrow_and_update().clone();
-    // A client that rejects the certificate ends the connection at this point.
+    // The handshake fails here when hookbox rejects the certificate.
     let Ok(mut theirs) = acceptor.accept(stream).await else {
         return;
     };
@@ -166,7 +166,10 @@ async fn only_the_right_certificate_of_a_broker_is_taken() {
         let (code, said) = run(&["queues", "declare", "--yes"]);
         assert_eq!(code, Some(78), "{what}: {said}");
         assert!(said.contains("its certificate is valid"), "{what}: {said}");
-        assert!(!said.contains(password), "{what}: a password is shown");
+        assert!(
+            !said.contains(password),
+            "{what}: the error must not show the password"
+        );
         assert_eq!(front.taken(), 0, "{what}");
     }
     through(&deployment, &good);
@@ -178,8 +181,9 @@ async fn only_the_right_certificate_of_a_broker_is_taken() {
     deployment.finish().await;
 }
 
-/// Checks that a certificate may be renewed while processes are connected. Their connections are
-/// cut, and they reconnect with the new certificate, which no process has seen before.
+/// Checks that the certificate of the broker may be renewed while hookbox is connected. The test
+/// cuts all connections, and each process must reconnect although it has never seen the new
+/// certificate.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_certificate_that_is_renewed_under_load_costs_nothing() {
     let authority = Authority::new();
@@ -206,13 +210,15 @@ async fn a_certificate_that_is_renewed_under_load_costs_nothing() {
         .unwrap();
     let done = "hookbox_receipts_total{route=\"scores\",outcome=\"done\"}";
     for so_far in [100.0, 300.0, 500.0] {
-        within(PATIENCE, "enough receipts are done", async || {
-            shown.metric(done).is_some_and(|done| done >= so_far)
-        })
+        within(
+            PATIENCE,
+            "enough receipts are done for the next renewal",
+            async || shown.metric(done).is_some_and(|done| done >= so_far),
+        )
         .await;
         let before = front.taken();
         front.rotate(authority.acceptor("localhost", false));
-        // The ingest has one connection, and the worker has two.
+        // The ingest has one connection to the broker, and the worker has two.
         within(PATIENCE, "all processes have reconnected", async || {
             front.taken() >= before + 3
         })
@@ -221,7 +227,7 @@ async fn a_certificate_that_is_renewed_under_load_costs_nothing() {
     let output = tokio::task::spawn_blocking(|| load.wait_with_output()).await;
     let tally: Value = serde_json::from_slice(&output.unwrap().unwrap().stdout).unwrap();
     assert_eq!(tally["accepted"], EVENTS, "{tally:#}");
-    // An ingest that stops publishes its last accept report, which says what it has accepted.
+    // A stopping ingest publishes its last accept report. `reconcile` needs it for every receipt.
     ingest.stop();
     let output = trusting(&["reconcile", "--wait", "120s", "--json"]).output();
     let books: Value = serde_json::from_slice(&output.unwrap().stdout).unwrap();
@@ -233,7 +239,7 @@ async fn a_certificate_that_is_renewed_under_load_costs_nothing() {
     let log = deployment.log();
     assert!(
         log.contains("the publishing connection is closed"),
-        "no connection was lost: {log}"
+        "the cut of the publishing connection must be logged: {log}"
     );
     assert!(!log.contains("a panic at"), "{log}");
     deployment.finish().await;

@@ -18,7 +18,7 @@ pub fn new() -> CertifiedKey<KeyPair> {
     rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap()
 }
 
-/// Writes the certificate and its key, as a renewal does.
+/// Writes a certificate and its key to the files that the ingest reads, as a renewal does.
 pub fn write(deployment: &Deployment, made: &CertifiedKey<KeyPair>) {
     deployment.write("cert.pem", &pem("CERTIFICATE", made.cert.der()));
     write_key(deployment, made);
@@ -44,7 +44,8 @@ pub fn connector<'a>(trusted: impl IntoIterator<Item = &'a CertifiedKey<KeyPair>
     TlsConnector::from(Arc::new(config))
 }
 
-/// Connects if the ingest shows this certificate.
+/// Connects if the ingest shows this certificate. Returns `None` if it shows another one or cannot
+/// be reached.
 pub async fn connect(
     deployment: &Deployment,
     trusted: &CertifiedKey<KeyPair>,
@@ -52,14 +53,15 @@ pub async fn connect(
     connect_by(deployment.port, &connector([trusted])).await
 }
 
-/// Connects if the client trusts the certificate that is shown.
+/// Connects if the client trusts the certificate that the server shows, and returns `None`
+/// otherwise.
 pub async fn connect_by(port: u16, connector: &TlsConnector) -> Option<TlsStream<TcpStream>> {
     let tcp = TcpStream::connect(("127.0.0.1", port)).await;
     let name = ServerName::try_from("localhost").unwrap();
     connector.connect(name, tcp.ok()?).await.ok()
 }
 
-/// Returns whether a request on the connection is answered. The connection stays open.
+/// Returns whether a request on the connection is answered 200. The connection stays open.
 pub async fn is_answered(stream: &mut TlsStream<TcpStream>) -> bool {
     let request = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n";
     stream.write_all(request).await.unwrap();

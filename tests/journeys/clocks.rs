@@ -15,25 +15,27 @@ use crate::deployment::{Deployment, Own, Pair};
 use crate::outages::own;
 use crate::shown::{Shown, within};
 
-/// How long the test waits for a condition before it fails. It is long, for a busy machine.
+/// The longest wait for a condition. It is long, because the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The number of events that one run of the load generator sends. A tenth of them is sent twice.
 const EVENTS: u64 = 200;
 
-/// The number of events whose handler fails while a database constraint rejects their rows.
+/// The number of events that are sent while a database constraint rejects the rows of their
+/// handler, so that each of them fails.
 const FAILING: u64 = 8;
 
-/// The retry policy in the config of every deployment, and the policy that replaces it here. The
-/// retries of the second one last longer than this test.
+/// The retry policy in the config of every deployment, and the policy with which this test replaces
+/// it. With 50 attempts at intervals of 3 s, retries continue for longer than this test takes.
 const RETRY: &str = "attempts = 3, first = \"50 ms\", max = \"50 ms\"";
 const PATIENT_RETRY: &str = "attempts = 50, first = \"3 s\", max = \"3 s\"";
 
 const AWAY: &str = "alter table begini_scores add constraint refused check (score < 0) not valid";
 const BACK: &str = "alter table begini_scores drop constraint refused";
 
-/// A query that counts retries whose time is more than a minute from now by the database's clock.
-/// Each should be three seconds away, whatever the workers' clocks show.
+/// A query that counts retries that are due more than a minute from now by the clock of the
+/// database, or were due more than a minute ago. Each retry should be due three seconds after its
+/// failure, whatever the clocks of the workers show.
 const ODD_DELAYS: &str = "select count(*) from retries
      where not_before not between now() - interval '1 minute' and now() + interval '1 minute'";
 
@@ -62,14 +64,17 @@ async fn clocks_that_are_a_day_off_and_jump_change_nothing() {
             deployment.run(&["send", "--type", "psychometric_score.complete"]);
         }
         let waiting = "select count(*) from retries";
-        within(PATIENCE, "all these events have failed", async || {
-            deployment.count(waiting).await == FAILING
-        })
+        within(
+            PATIENCE,
+            "every event sent during the constraint has failed and waits for a retry",
+            async || deployment.count(waiting).await == FAILING,
+        )
         .await;
         assert_eq!(deployment.count(ODD_DELAYS).await, 0);
     };
     fail().await;
-    // While the retries wait, every clock jumps except the database's.
+    // While the retries wait, the clock of each process jumps by a day, and that of the database
+    // does not.
     of_ingest.shift(1).unwrap();
     fast.shift(-1).unwrap();
     slow.shift(1).unwrap();
@@ -77,8 +82,8 @@ async fn clocks_that_are_a_day_off_and_jump_change_nothing() {
     settled(&deployment);
 
     fail().await;
-    // Now the clock of the database jumps: all waiting retries are due at once, and each event
-    // still has one effect.
+    // Now the clock of the database jumps by a day, so all waiting retries are due at once. Each
+    // event must still have one effect.
     of_store.shift(1).unwrap();
     execute(&postgres, BACK).await;
     settled(&deployment);
@@ -156,7 +161,7 @@ async fn genuine_requests_that_a_wrong_clock_refuses_are_counted_as_such() {
     deployment.finish().await;
 }
 
-/// Checks that the clocks were wrong at all. Otherwise the test would show nothing.
+/// Checks that the processes really ran with wrong clocks. Otherwise the test would show nothing.
 async fn clocks_were_wrong(deployment: &Deployment) {
     let apart = "select count(*) from receipts
          where received_at not between settled_at - interval '12 hours' and settled_at";
@@ -166,7 +171,8 @@ async fn clocks_were_wrong(deployment: &Deployment) {
     assert!(days.len() > 1, "{log}");
 }
 
-/// Checks that hookbox forgets no event by itself, so that a copy has no second effect at any age.
+/// Sends events at a date three years ago and sends the same events again today. Hookbox must still
+/// know them: it deletes no event by itself, so a copy has no second effect at any age.
 async fn late(deployment: &Deployment, old: &'static str, beside: &[&Clock]) {
     let clock = Clock::new().unwrap();
     let clocks = || beside.iter().copied().chain([&clock]);
@@ -184,7 +190,7 @@ async fn late(deployment: &Deployment, old: &'static str, beside: &[&Clock]) {
     assert_eq!(
         deployment.count(old).await,
         EVENTS,
-        "all events are more than 1000 days old"
+        "every event must be recorded as more than 1000 days old"
     );
     pass();
     let first = "select count(*) from receipts where outcome = 'done'";

@@ -14,19 +14,19 @@ use hookbox_testkit::servers::{PostgresServer, RabbitmqServer, find};
 /// A consumer timeout of two seconds instead of 30 minutes.
 const SETTINGS: &str = "consumer_timeout = 2000\n";
 
-/// Makes RabbitMQ check the timeout each second instead of each minute. `rabbitmq.conf` has no such
-/// setting.
+/// A command that makes RabbitMQ check the timeout every second instead of every minute.
+/// `rabbitmq.conf` has no setting for this interval.
 const EACH_SECOND: &str = "application:set_env(rabbit, channel_tick_interval, 1000).";
 
-/// A query that counts pairs of sessions. The first session runs a handler whose statement the test
-/// holds up. The second one waits for the transaction of the first.
+/// A query that counts the handlers that the test holds up in their statement while a second
+/// session waits for their transaction. This is the session that handles the redelivered message.
 const AGAIN: &str = "select count(*) from pg_stat_activity as first
      where first.wait_event = 'PgSleep'
      and exists (select from pg_stat_activity as again
                  where first.pid = any (pg_blocking_pids(again.pid))
                  and again.wait_event = 'transactionid')";
 
-/// How long the test waits for a condition before it fails. It is long, for a busy machine.
+/// The longest wait for a condition. It is long, because the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -46,8 +46,8 @@ async fn a_handler_over_the_consumer_timeout_loses_doubles_and_spends_nothing() 
     .await;
     gate::prepare(&deployment).await;
     gate::hold_scores(&deployment).await;
-    // The test sends fewer events than the worker runs at once, so that a redelivered one can run
-    // too.
+    // The test sends fewer events than the worker runs at once. The handler of a redelivered
+    // message can therefore start although the first handlers still run.
     for _ in 0..2 {
         deployment.run(&["send"]);
     }
@@ -57,9 +57,10 @@ async fn a_handler_over_the_consumer_timeout_loses_doubles_and_spends_nothing() 
         async || deployment.count(AGAIN).await >= 1,
     )
     .await;
-    eprintln!("again after {took:?}");
+    eprintln!("a message was redelivered after {took:?}");
     let log = rabbitmq.folder().join("log/broker.log");
-    // "Consumer … on channel … has timed out waiting for delivery acknowledgement"
+    // The full line is "Consumer … on channel … has timed out waiting for delivery
+    // acknowledgement".
     within(
         PATIENCE,
         "RabbitMQ logs that the consumer timed out",
@@ -83,7 +84,10 @@ async fn a_handler_over_the_consumer_timeout_loses_doubles_and_spends_nothing() 
     ] {
         assert_eq!(deployment.count(spent).await, 0, "{spent}: {log}");
     }
-    assert!(!worker.has_ended(), "the worker has ended: {log}");
+    assert!(
+        !worker.has_ended(),
+        "the worker must still run after the timeout: {log}"
+    );
     deployment.run(&["send"]);
     within(PATIENCE, "processing resumes", async || {
         deployment.count(rows).await == 4

@@ -31,9 +31,8 @@ const TRIGGER: &str = "create trigger in_the_way before insert on begini_scores
 const ASLEEP: &str = "select count(*) from pg_stat_activity
      where datname = current_database() and wait_event = 'PgSleep'";
 
-/// A trigger that makes one handler fail because a prepared statement with its name exists in the
-/// session already. This happens behind a pooler that lent the session to another client before
-/// (H15).
+/// A trigger that fails once because the session already has a prepared statement of the same name.
+/// In production this happens behind a pooler that lent the session to another client before (H15).
 const SHARED: &str = "create function shared() returns trigger language plpgsql as $$
      begin
          if nextval('shared') = 1 then
@@ -45,7 +44,7 @@ const SHARED: &str = "create function shared() returns trigger language plpgsql 
 const BEFORE_SCORES: &str = "create trigger shared before insert on begini_scores
      for each row execute function shared()";
 
-/// How long the test waits for a condition before it fails. It is long, for a busy machine.
+/// The longest wait for a condition. It is long, because the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -64,13 +63,15 @@ async fn a_deadlock_and_a_failed_serialization_of_handlers_cost_no_attempt() {
     }
     let ingest = deployment.start_ingest();
     let worker = deployment.start(&["worker"]);
-    // The second event is sent when the first handler runs. Delivered together, the two would share
-    // a transaction.
+    // The second event is sent only when the handler of the first one runs. If both were delivered
+    // together, they would share a transaction and could not deadlock.
     for (asleep, uid) in (1..).zip(["left-side", "right-side"]) {
         send(&deployment, uid);
-        within(PATIENCE, "the handler of this event runs", async || {
-            deployment.count(ASLEEP).await == asleep
-        })
+        within(
+            PATIENCE,
+            "the handler of the event holds the lock on its row",
+            async || deployment.count(ASLEEP).await == asleep,
+        )
         .await;
     }
     deployment.execute("delete from held").await;
@@ -93,7 +94,7 @@ async fn a_deadlock_and_a_failed_serialization_of_handlers_cost_no_attempt() {
     assert_eq!(
         deployment.count(changes).await,
         4,
-        "each handler has changed two rows"
+        "each of the two handlers must have changed both rows"
     );
     nothing_was_spent(&deployment).await;
     worker.stop();

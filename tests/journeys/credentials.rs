@@ -10,20 +10,20 @@ use crate::deployment::Deployment;
 use crate::outages::own;
 use crate::shown::{Shown, within};
 
-/// How long the test waits for a condition before it fails. It is long, for a busy machine.
+/// The longest wait for a condition. It is long, because the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The shortest and the longest pause between two attempts to connect. Each pause is shortened by a
-/// random part of up to one half.
+/// The shortest and the longest pause between two attempts to connect. Hookbox shortens each pause
+/// by a random part of up to one half.
 const PAUSE_FIRST: Duration = Duration::from_millis(100);
 const PAUSE_LONGEST: Duration = Duration::from_secs(3);
 
-/// The answers of RabbitMQ to a revoked permission and to a wrong password.
+/// What RabbitMQ answers after a permission was revoked, and to a wrong password.
 const REVOKED: &str = "refused for user 'hookbox'";
 const UNKNOWN: &str = "Login was refused";
 
-/// The text that is logged for each failed attempt to publish: for the first one as an error, for
-/// later ones at level `debug`.
+/// The text that ingest logs for each failed attempt to publish. The first failure is logged as an
+/// error, later ones only at level `debug`.
 const LOGGED: &str = "nothing can be published";
 const EACH_TRY: &str = "hookbox_driver_rabbitmq=debug,info";
 
@@ -63,7 +63,8 @@ async fn a_wrong_password_or_virtual_host_is_logged_and_publishing_resumes() {
     world.refused("vhost", lasts, delete).await;
     world.ctl(&["add_vhost", "/"]);
     world.ctl(&["set_permissions", "hookbox", ".*", ".*", ".*"]);
-    // The queues were deleted with the virtual host, and hookbox does not declare them by itself.
+    // The queues were deleted together with the virtual host, and no service declares them by
+    // itself.
     within(PATIENCE, "the missing queues are reported", async || {
         let why = world.shown.trouble("broker");
         why.is_some_and(|why| why.contains("is missing"))
@@ -104,17 +105,21 @@ impl World {
         self.rabbitmq.ctl(words).unwrap();
     }
 
-    /// Takes the access away, and checks for a while that the cause is logged, and that ingest
-    /// retries with pauses.
+    /// Takes away ingest's access to RabbitMQ with the given function. Checks for the time `lasts`
+    /// that readiness and log give the cause, and that ingest retries with pauses.
     async fn refused(&self, why: &str, lasts: Duration, take_away: impl FnOnce()) {
         let began = Instant::now();
         let before = self.deployment.log().len();
         take_away();
         let logged = || self.deployment.log()[before..].to_owned();
-        within(PATIENCE, "the cause is reported and logged", async || {
-            let trouble = self.shown.trouble("broker");
-            trouble.is_some_and(|trouble| trouble.contains(why)) && logged().contains(LOGGED)
-        })
+        within(
+            PATIENCE,
+            "readiness gives the cause, and the log says that nothing can be published",
+            async || {
+                let trouble = self.shown.trouble("broker");
+                trouble.is_some_and(|trouble| trouble.contains(why)) && logged().contains(LOGGED)
+            },
+        )
         .await;
         let shown = Instant::now();
         within(PATIENCE, "the outage lasts long enough", async || {
@@ -142,8 +147,8 @@ impl World {
     }
 }
 
-/// Returns the largest number of attempts to connect that fit into this time, if every pause is as
-/// short as possible.
+/// Returns the largest number of attempts to connect that fit into this time, which is when each
+/// pause is as short as possible.
 fn tries_max(time: Duration) -> usize {
     let (mut tries, mut passed, mut pause) = (1, Duration::ZERO, PAUSE_FIRST);
     while passed < time {

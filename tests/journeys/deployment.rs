@@ -34,17 +34,17 @@ pub struct Deployment {
     pub own: Option<Own>,
 }
 
-/// Private servers of a test, which the test may break.
+/// The URLs of servers that only one test uses, so that the test may break them.
 #[derive(Debug, Clone)]
 pub struct Own {
     /// The URL with which hookbox reaches PostgreSQL.
     pub store: String,
     /// The URL with which hookbox reaches RabbitMQ.
     pub broker: String,
-    /// The URL with which the test reaches PostgreSQL, whatever it does to the connections of
-    /// hookbox.
+    /// The URL with which the test itself reaches PostgreSQL. It stays usable when the test breaks
+    /// the connections of hookbox.
     pub direct: String,
-    /// Lines before the first table of the config.
+    /// Lines that are written to the config before its first table.
     pub settings: String,
 }
 
@@ -269,7 +269,8 @@ impl Deployment {
         }
     }
 
-    /// Removes the folder. The servers belonged to the test, which has already ended them.
+    /// Removes the folder only. The test has started its own servers and has already ended them, so
+    /// no queue or database is left.
     pub fn remove(self) {
         std::fs::remove_dir_all(&self.folder).unwrap();
     }

@@ -13,20 +13,20 @@ use crate::deployment::Deployment;
 use crate::outages::own;
 use crate::shown::within;
 
-/// How long the test waits for a condition before it fails. It is long, for a busy machine.
+/// The longest wait for a condition. It is long, because the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The limit of file descriptors of the process: enough for its own files and some connections.
 const DESCRIPTORS_MAX: &str = "64";
 
-/// The number of connections. It is larger than the limit of descriptors, and smaller than what one
-/// address may have.
+/// The number of connections that the test opens: more than the limit of descriptors, so that it
+/// runs out, and fewer than the limit of connections from one address.
 const CONNECTIONS: usize = 200;
 
 /// The log text about a connection that could not be accepted.
 const LOGGED: &str = "a connection could not be accepted";
 
-/// The least number of seconds between two such log lines.
+/// The least number of seconds between two log lines about connections that could not be accepted.
 const LOGGED_EVERY: u64 = 10;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -46,7 +46,8 @@ async fn out_of_descriptors_nothing_panics_and_processing_resumes() {
         logged() > 0
     })
     .await;
-    // While a request waits, connections that send nothing are closed after five seconds.
+    // The test keeps opening connections, so that the shortage lasts: while a connection waits for
+    // a place, ingest closes those that send nothing for five seconds.
     let began = Instant::now();
     within(PATIENCE, "the shortage lasts 4 s", async || {
         assert!(!ingest.has_ended(), "{}", deployment.log());
@@ -54,8 +55,8 @@ async fn out_of_descriptors_nothing_panics_and_processing_resumes() {
         began.elapsed() > Duration::from_secs(4)
     })
     .await;
-    // The connections to the broker are cut too, again and again, until no descriptor is left for a
-    // new one.
+    // The test cuts the connections to the broker until no descriptor is left with which ingest
+    // could reconnect.
     let lost = "nothing can be published";
     within(PATIENCE, "ingest has lost the broker", async || {
         idle.push(open());
@@ -63,8 +64,8 @@ async fn out_of_descriptors_nothing_panics_and_processing_resumes() {
         deployment.log().contains(lost)
     })
     .await;
-    // The shortage is logged when it starts and then at intervals, and not with every failed
-    // attempt.
+    // The shortage must be logged when it starts and then every ten seconds at most, not at every
+    // connection that could not be accepted.
     let may = 2 + began.elapsed().as_secs() / LOGGED_EVERY;
     assert!(logged() as u64 <= may, "logged {} times", logged());
 
@@ -78,14 +79,15 @@ async fn out_of_descriptors_nothing_panics_and_processing_resumes() {
             .success()
     })
     .await;
-    eprintln!("taken again after {took:?}");
+    eprintln!("a request was accepted {took:?} after the connections were closed");
     ingest.stop();
     let log = deployment.log();
     assert!(!log.contains("a panic at"), "{log}");
     deployment.finish().await;
 }
 
-/// Returns the same command with few file descriptors.
+/// Returns the same command, started through a shell that limits it to [`DESCRIPTORS_MAX`] file
+/// descriptors.
 fn narrow(command: &Command) -> Command {
     let mut narrow = Command::new("sh");
     let limit = format!("ulimit -n {DESCRIPTORS_MAX} && exec \"$0\" \"$@\"");

@@ -16,7 +16,7 @@ use crate::shown::{Shown, within};
 const DRAIN: &str = "drain = \"10 s\"\n";
 const DRAIN_MAX: Duration = Duration::from_secs(11);
 
-/// How long the test waits for a condition before it fails. It is long, for a busy machine.
+/// The longest wait for a condition. It is long, because the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -41,8 +41,8 @@ async fn stopped_twice_under_load_is_stopped_once_on_sqlite() {
     under_load(deployment, "TERM TERM", &[0]).await;
 }
 
-/// Stops and restarts hookbox three times under load. Every event that was answered 200 is
-/// processed exactly once.
+/// Stops hookbox with these signals and restarts it, three times under load. It must end with one
+/// of `codes`, and every event that was answered 200 must be processed exactly once.
 async fn under_load(deployment: Deployment, signals: &str, codes: &[i32]) {
     const EVENTS: u64 = 6_000;
     let shown = Shown::new();
@@ -77,15 +77,16 @@ async fn under_load(deployment: Deployment, signals: &str, codes: &[i32]) {
     deployment.finish().await;
 }
 
-/// Checks the receipts of a service that was stopped once: every stored receipt was answered 200,
-/// and no connection was cut during a request. A sender may also use a connection in the moment
-/// when it is closed. It gets no answer then, and nothing of its request is stored.
+/// Checks the receipts of a service that was stopped by one signal each time. Every stored receipt
+/// must have been answered 200, and no connection may have been cut during a request. A sender that
+/// uses a connection just when it is closed gets no answer, but then nothing of its request is
+/// stored.
 async fn no_request_waits_in_vain(deployment: &Deployment, tally: &Value) {
     let books = deployment.json(&["reconcile"]);
     for line in books["routes"].as_array().unwrap() {
         assert_eq!(
             line["broker"]["ready"], 0,
-            "a message still waits: {line:#}"
+            "no message may wait in a queue after the drain: {line:#}"
         );
     }
     let stored = deployment.count("select count(*) from receipts").await;
@@ -155,16 +156,20 @@ async fn stopped_while_the_store_is_frozen() {
     eprintln!("ended after {:?}", signalled_at.elapsed());
     let tally = tally_of(load).await;
     assert_eq!(tally["accepted"], EVENTS, "{tally:#}");
-    // No message is in flight any more, so every remaining one is ready for another worker.
-    within(PATIENCE, "every message is put back", async || {
-        let listed = rabbitmq.ctl(&["-q", "list_queues", "messages_unacknowledged"]);
-        let listed = listed.unwrap();
-        listed
-            .lines()
-            .filter_map(|line| line.parse::<u64>().ok())
-            .sum::<u64>()
-            == 0
-    })
+    // No message is in flight any more, so every message in the queues is ready for another worker.
+    within(
+        PATIENCE,
+        "no message is unacknowledged, because the drain has put all back",
+        async || {
+            let listed = rabbitmq.ctl(&["-q", "list_queues", "messages_unacknowledged"]);
+            let listed = listed.unwrap();
+            listed
+                .lines()
+                .filter_map(|line| line.parse::<u64>().ok())
+                .sum::<u64>()
+                == 0
+        },
+    )
     .await;
     postgres.cont().unwrap();
     let again = deployment.start(&worker);

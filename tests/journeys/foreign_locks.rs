@@ -10,13 +10,14 @@ use crate::deployment::{Deployment, Pair, Process};
 use crate::event::score;
 use crate::shown::{Shown, promised, within};
 
-/// The number of events whose handlers wait for the lock.
+/// The number of events whose handlers run into the lock.
 const MET: u64 = 5;
 
-/// How long the test waits for a condition before it fails. It is long, for a busy machine.
+/// The longest wait for a condition. It is long, because the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// The time within which hookbox must report that the events of a route make no progress.
+/// The time within which hookbox must report a route on which nothing is settled any more (a
+/// standstill).
 const SEEN_WITHIN: Duration = Duration::from_secs(10);
 
 const FAILED: &str = "select count(*) from attempts where outcome <> 'done'";
@@ -66,7 +67,8 @@ impl World {
         self.deployment.run(&["send", "--file", "body.json"]);
     }
 
-    /// Takes a lock in a transaction that stays open.
+    /// Runs `lock`, which must begin a transaction and take a lock in it, and returns the session
+    /// that holds the lock.
     async fn hold(&self, lock: &'static str) -> PgConnection {
         let url = std::fs::read_to_string(self.deployment.folder.join("store")).unwrap();
         let mut holder = PgConnection::connect(&url).await.unwrap();
@@ -110,20 +112,24 @@ async fn a_locked_row_of_a_handler_costs_no_attempt_and_stops_no_other_event() {
          where deferred_reason = 'foreign_lock' and deferred_attempt = 1 and attempt = 1";
     within(
         PATIENCE,
-        "the locked events are deferred and the others done",
+        "events of the locked person are deferred, and events of others are done",
         async || deployment.count(deferred).await == MET && deployment.count(DONE).await == 1 + MET,
     )
     .await;
     assert_eq!(deployment.count(FAILED).await, 0, "{}", deployment.log());
     let shown = "hookbox_deferred{route=\"scores\"}";
-    within(PATIENCE, "the deferrals are counted", async || {
-        world.shown.metric(shown) == Some(MET as f64)
-    })
+    within(
+        PATIENCE,
+        "the metrics show one deferred event for each locked one",
+        async || world.shown.metric(shown) == Some(MET as f64),
+    )
     .await;
     let oldest = "hookbox_deferred_oldest_seconds{route=\"scores\"}";
-    within(PATIENCE, "the oldest is 1 s old", async || {
-        world.shown.metric(oldest).is_some_and(|age| age >= 1.0)
-    })
+    within(
+        PATIENCE,
+        "the metrics show that the oldest deferral lasts at least 1 s",
+        async || world.shown.metric(oldest).is_some_and(|age| age >= 1.0),
+    )
     .await;
     let listed = deployment.json(&["events", "list", "--state", "retrying"]);
     let event = listed["events"][0]["event"].as_str().unwrap().to_owned();
@@ -145,8 +151,8 @@ async fn a_locked_row_of_a_handler_costs_no_attempt_and_stops_no_other_event() {
     world.finish().await;
 }
 
-/// Checks a lock on a handler's table. In an older version such a lock cost 22 attempts. It lasted
-/// 35 s, and the time limit of handlers was 5 s.
+/// Checks a lock on a handler's table. In an older version such a lock of 35 s used up 22 attempts,
+/// with a handler time limit of 5 s. It must not use up any.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_locked_table_of_a_handler_costs_no_attempt() {
     let world = World::new().await;
@@ -161,7 +167,7 @@ async fn a_locked_table_of_a_handler_costs_no_attempt() {
     let deferred = "select count(*) from retries where deferred_reason = 'foreign_lock'";
     within(
         PATIENCE,
-        "the locked events are deferred and another route works",
+        "events of the locked table are deferred, and another route is done",
         async || deployment.count(deferred).await == MET && deployment.count(DONE).await == 1,
     )
     .await;
@@ -171,8 +177,8 @@ async fn a_locked_table_of_a_handler_costs_no_attempt() {
     world.finish().await;
 }
 
-/// Checks that a lock on hookbox's own table, under which nothing can be written or settled, is
-/// reported.
+/// Checks a lock on hookbox's own table of claims. Nothing can be settled under it, so the route
+/// must be reported as standing still.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lock_on_hookboxs_own_table_is_seen_within_ten_seconds_and_costs_no_attempt() {
     let world = World::new().await;

@@ -11,18 +11,19 @@ use crate::deployment::{Deployment, Process};
 use crate::outages::own;
 use crate::shown::{Shown, within};
 
-/// How long the test waits for a condition before it fails. It is long, for a busy machine.
+/// The longest wait for a condition. It is long, because the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// How long the broker is frozen: enough for several tries, each of which takes two seconds, with
-/// growing pauses.
+/// How long the broker is frozen. It is enough for several tries to connect, each of which takes
+/// two seconds, with growing pauses between them.
 const FROZEN: Duration = Duration::from_secs(15);
 
-/// The longest time until ingest has started all its threads and opened all its files.
+/// The longest time until ingest has started all its threads and opened all its files. What it uses
+/// until then is compared with what it uses later.
 const SETTLED: Duration = Duration::from_secs(5);
 
-/// The most processor time in hundredths of a second. More than this, a fifth of the time, would be
-/// a busy loop.
+/// The most processor time that ingest may use while it waits, in hundredths of a second: a fifth
+/// of the 15 s. More would be a busy loop.
 const TICKS_MAX: u64 = 300;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -70,7 +71,7 @@ async fn a_frozen_rabbitmq_is_waited_for_at_the_start() {
     deployment.finish().await;
 }
 
-/// The resources of the machine that a process uses.
+/// The threads, open files and processor time (in hundredths of a second) that a process uses.
 #[derive(Debug, Default)]
 struct Held {
     threads: usize,

@@ -12,18 +12,18 @@ use sqlx::{Connection, PgConnection};
 use crate::deployment::{Deployment, Pair};
 use crate::shown::{Shown, within};
 
-/// A query that counts the statements of handlers that wait for the locked table.
+/// A query that counts the handlers whose statement waits for the lock on the table.
 const IN_FLIGHT: &str = "select count(*) from pg_stat_activity
      where datname = current_database() and wait_event_type = 'Lock' and wait_event = 'relation'";
 
 const DONE: &str = "select count(*) from claims where state = 'done'";
 
-/// The number of events in flight at the frozen worker, and the number that it processes
-/// afterwards.
+/// The number of events in flight at the worker when it is frozen, and the number of events that it
+/// processes after it has resumed.
 const HELD: u64 = 4;
 const LATER: u64 = 3;
 
-/// How long the test waits for a condition before it fails. It is long, for a busy machine.
+/// The longest wait for a condition. It is long, because the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -31,8 +31,8 @@ async fn events_in_flight_at_a_frozen_worker_are_done_by_another_and_it_resumes(
     let deployment = Deployment::new(Pair::RabbitmqPostgres).await;
     let broker = variable("HOOKBOX_TEST_AMQP_URL");
     deployment.write("broker", &format!("{broker}?heartbeat=2"));
-    // The time limit of handlers. PostgreSQL ends a transaction of a client that does not respond
-    // five seconds after this limit.
+    // Sets the time limit of handlers to 5 s. PostgreSQL ends the transaction of a client that does
+    // not respond five seconds after this limit, that is after 10 s.
     let config = std::fs::read_to_string(deployment.folder.join("hookbox.toml")).unwrap();
     let limit = "worker.handler_time_limit = \"5 s\"\n[store]\n";
     deployment.write("hookbox.toml", &config.replacen("[store]\n", limit, 1));
@@ -52,18 +52,23 @@ async fn events_in_flight_at_a_frozen_worker_are_done_by_another_and_it_resumes(
     frozen.signal("STOP");
     let shown = Shown::new();
     let other = deployment.start(&["worker", "--metrics", &shown.address()]);
-    // Closing the connection ends its transaction, and so the lock.
+    // Closing this connection ends its transaction, and so releases the lock on the handlers'
+    // table.
     holder.close().await.unwrap();
-    let took = within(PATIENCE, "the other worker is done", async || {
-        deployment.count(DONE).await == HELD
-    })
+    let took = within(
+        PATIENCE,
+        "the other worker has processed the events of the frozen one",
+        async || deployment.count(DONE).await == HELD,
+    )
     .await;
-    eprintln!("the other worker was done after {took:?}");
+    eprintln!("the other worker had processed the events after {took:?}");
     let by_it = "hookbox_receipts_total{route=\"scores\",outcome=\"done\"}";
-    // The metric counts a receipt only after its commit.
-    within(PATIENCE, "all events are counted", async || {
-        shown.metric(by_it) == Some(HELD as f64)
-    })
+    // The metric may lag: the worker counts a receipt only after its commit.
+    within(
+        PATIENCE,
+        "the other worker's metrics count each event as done",
+        async || shown.metric(by_it) == Some(HELD as f64),
+    )
     .await;
     other.stop();
 

@@ -16,16 +16,17 @@ use crate::deployment::Deployment;
 use crate::outages::{World, own};
 use crate::shown::{Shown, promised, within};
 
-/// How long the test waits for a condition before it fails. It is long, for a busy machine.
+/// The longest wait for a condition. It is long, because the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// The time within which the full disk must be reported: twice the deadline of a publisher confirm.
+/// The time within which the full disk must be reported: twice the deadline of a confirm, 2.5 s.
 const TWO_DEADLINES: Duration = Duration::from_secs(5);
 
 /// The size of the disk of a server with little data. The server's own files take half of it.
 const DISK_MIB: u32 = 96;
 
-/// The number of times that RabbitMQ may damage its own queue before the test fails.
+/// How often the test is tried. RabbitMQ may damage a queue when its disk is full (H17), which is
+/// not hookbox's fault, so the test then runs again.
 const TRIES: u32 = 3;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -36,8 +37,8 @@ async fn a_full_disk_of_postgres_costs_nothing() {
     let postgres = PostgresServer::start().unwrap();
     let url = database_on(&postgres, &disk).await;
     let world = World::over(&url, &url);
-    // Reading still works, so it is the route that cannot write, and not the store, whose readiness
-    // reports the full disk.
+    // PostgreSQL can still be read from a full disk, so the check of the store succeeds. Readiness
+    // must name the route, which cannot write.
     world
         .outage("route scores", async || disk.fill(), async || disk.free())
         .await;
@@ -58,8 +59,8 @@ async fn a_full_disk_of_postgress_log_costs_nothing() {
     let postgres = RefCell::new(&mut postgres);
     let fill = async || {
         disk.fill();
-        // Makes PostgreSQL start the next file of its write-ahead log, which does not fit on the
-        // disk, so that PostgreSQL stops.
+        // PostgreSQL must start the next file of its write-ahead log. The file does not fit on the
+        // disk, so PostgreSQL stops.
         let mut connection = PgConnection::connect(&url).await.unwrap();
         let _ = sqlx::query("select pg_switch_wal()")
             .execute(&mut connection)
@@ -82,12 +83,12 @@ async fn a_full_disk_of_rabbitmq_is_answered_503_and_loses_nothing() {
         if fill_rabbitmq(&disk).await == Queues::Whole {
             return;
         }
-        eprintln!("RabbitMQ has damaged a queue of its own (H17): the test runs again");
+        eprintln!("RabbitMQ has damaged one of its queues (H17): the test runs again");
     }
-    panic!("RabbitMQ has damaged a queue of its own {TRIES} times in a row");
+    panic!("RabbitMQ has damaged one of its queues (H17) {TRIES} times in a row");
 }
 
-/// The state of RabbitMQ's queues after the disk was full.
+/// Whether RabbitMQ has damaged one of its queues when its disk was full.
 #[derive(PartialEq, Eq)]
 enum Queues {
     Whole,
@@ -97,7 +98,8 @@ enum Queues {
 
 async fn fill_rabbitmq(disk: &SmallDisk) -> Queues {
     const EVENTS: u64 = 3_000;
-    // The alarm for a disk with little space is tested elsewhere, so it is switched off.
+    // RabbitMQ's alarm for a disk with little space would block publishers before the disk is full.
+    // It is tested in `alarm.rs`, and switched off here.
     let settings = "disk_free_limit.absolute = 1KB\n";
     let mut rabbitmq = RabbitmqServer::start_found(&find::rabbitmq().unwrap(), settings).unwrap();
     rabbitmq.kill().unwrap();
@@ -133,9 +135,9 @@ async fn fill_rabbitmq(disk: &SmallDisk) -> Queues {
         async || shown.metric("hookbox_broker_up") == Some(0.0),
     )
     .await;
-    eprintln!("shown {took:?} after the first 503");
+    eprintln!("the broker was shown as unavailable {took:?} after the first 503");
     disk.free();
-    // A quorum queue whose log met a full disk stays down until the broker is restarted.
+    // A quorum queue that could not write to its log stays down until the broker is restarted.
     rabbitmq.restart().unwrap();
     let log = std::fs::read_to_string(rabbitmq.folder().join("log/broker.log")).unwrap();
     if log.contains("could not be restarted") {
@@ -165,7 +167,8 @@ async fn fill_rabbitmq(disk: &SmallDisk) -> Queues {
     Queues::Whole
 }
 
-/// Makes a database of this server whose tables are on `disk`, apart from the server's log.
+/// Makes a database on this server and puts its tables, but not the write-ahead log of the server,
+/// on `disk`.
 async fn database_on(server: &PostgresServer, disk: &SmallDisk) -> String {
     let mut connection = PgConnection::connect(server.url()).await.unwrap();
     let name = random_name("small").replace('-', "_");

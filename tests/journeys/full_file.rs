@@ -13,7 +13,7 @@ use crate::outages::own;
 use crate::rounds::Rounds;
 use crate::shown::{Shown, get, within};
 
-/// How long the test waits for a condition before it fails. It is long, for a busy machine.
+/// The longest wait for a condition. It is long, because the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// How long it may take until writing resumes when there is free space. Each part of hookbox tries
@@ -33,8 +33,8 @@ const ROUNDS_MAX: u64 = 200;
 /// for each event.
 const LINES_MAX: usize = 12;
 
-/// The time in which requests that were answered 503 are logged together: one line for the first,
-/// and one with the number of the others.
+/// The time for which requests that were answered 503 are logged together. The first of them has a
+/// line of its own, and one line at the end has the number of the others.
 const WINDOW: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -70,13 +70,15 @@ async fn a_log_that_fills_the_disk_is_written_back_when_its_reader_ends() {
         let of = format!("the disk of {} is full", file.display());
         why.is_some_and(|why| why.contains(&of))
     };
-    within(PATIENCE, "both roles name the disk", async || {
-        names_it(at_ingest.trouble("broker")) && names_it(at_worker.trouble("store"))
-    })
+    within(
+        PATIENCE,
+        "readiness of ingest and worker names the full disk",
+        async || names_it(at_ingest.trouble("broker")) && names_it(at_worker.trouble("store")),
+    )
     .await;
     let (public, _) = get(deployment.port, "/readyz").unwrap();
     assert_eq!(public, 503);
-    // As long as the disk is full, requests are refused and take no space.
+    // A refused request needs no disk space, so the disk stays as it is.
     for _ in 0..5 {
         assert_eq!(rounds.send(), 0, "{}", deployment.log());
     }
@@ -87,11 +89,13 @@ async fn a_log_that_fills_the_disk_is_written_back_when_its_reader_ends() {
     })
     .await;
     let (rounds_full, outage) = (rounds.sent(), began.elapsed());
-    eprintln!("full after {rounds_full} rounds, resumed {took:?} after the reader had ended");
+    eprintln!(
+        "full after {rounds_full} rounds; writing resumed {took:?} after the reader had ended"
+    );
     assert_eq!(rounds.send(), ROUND, "{}", deployment.log());
 
     let accepted = rounds.accepted();
-    // An ingest that stops publishes its last accept report, which says what it has accepted.
+    // A stopping ingest publishes its last accept report. `reconcile` needs it for every receipt.
     ingest.stop();
     let books = deployment.json(&["reconcile", "--wait", "120s"]);
     assert_eq!(books["verdict"], "balanced", "{books:#}");
@@ -122,8 +126,8 @@ async fn all_are_done(url: &str, accepted: &[String]) {
     store.close().await.unwrap();
 }
 
-/// Checks the number of log lines: each process logs the start and the end of the outage once, and
-/// all requests that were answered 503 have two lines per minute.
+/// Checks how much is logged: each process logs the start and the end of the outage once, and the
+/// requests that were answered 503 have at most two lines per minute.
 fn few_lines(deployment: &Deployment, outage: Duration) {
     let log = deployment.log();
     let has = |words: &str| log.lines().filter(|line| line.contains(words)).count();
@@ -131,13 +135,19 @@ fn few_lines(deployment: &Deployment, outage: Duration) {
         let lines = has(words);
         assert!((1..=2).contains(&lines), "{words}: {lines}: {log}");
     }
-    // The outage may begin and end in the middle of a window of `WINDOW`, so one more window is
-    // counted.
+    // The outage may begin and end in the middle of a window of [`WINDOW`], and so touch one window
+    // more than its duration suggests.
     let windows = outage.as_secs().div_ceil(WINDOW.as_secs()) + 1;
     let failed = has("answered 503");
     let allowed = 1..=usize::try_from(2 * windows).unwrap();
-    assert!(allowed.contains(&failed), "{failed} in {outage:?}: {log}");
+    assert!(
+        allowed.contains(&failed),
+        "{failed} lines about answers 503, in an outage of {outage:?}: {log}"
+    );
     let lines = has(" WARN ") + has(" ERROR ") - failed;
-    assert!(lines <= LINES_MAX, "{lines} in {outage:?}: {log}");
+    assert!(
+        lines <= LINES_MAX,
+        "{lines} other warnings and errors, in an outage of {outage:?}: {log}"
+    );
     assert!(!log.contains("a panic at"), "{log}");
 }

@@ -20,7 +20,7 @@ use crate::rounds::Rounds;
 use crate::shown::{Shown, get, within};
 use crate::signed::Signed;
 
-/// How long the test waits for a condition before it fails. It is long, for a busy machine.
+/// The longest wait for a condition. It is long, because the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The size of the disk: several times what the spool needs for the events of this test.
@@ -59,8 +59,8 @@ async fn a_full_disk_of_the_spool_is_answered_503_and_loses_nothing() {
     );
 
     disk.fill();
-    // Events that fit into the space which the spool's write-ahead log already has are still
-    // stored.
+    // The write-ahead log of the spool already has some space on the disk. Events that fit into
+    // this space are still accepted.
     while rounds.send() == ROUND {}
     let answer = signed.send(deployment.port);
     assert_eq!(answer.status, 503);
@@ -75,7 +75,11 @@ async fn a_full_disk_of_the_spool_is_answered_503_and_loses_nothing() {
 
     disk.free();
     within(PATIENCE, "ingest is ready again", async || takes()).await;
-    assert_eq!(rounds.send(), ROUND, "the spool has free space again");
+    assert_eq!(
+        rounds.send(),
+        ROUND,
+        "the spool must accept a whole round when its disk has free space again"
+    );
     let accepted = rounds.accepted();
     assert_eq!(kept(), Some(accepted.len() as f64));
 
@@ -87,7 +91,7 @@ async fn a_full_disk_of_the_spool_is_answered_503_and_loses_nothing() {
     .await;
     in_order(&deployment, &broker, &accepted).await;
     let worker = deployment.start(&["worker"]);
-    // An ingest that stops publishes its last accept report, which says what it has accepted.
+    // A stopping ingest publishes its last accept report. `reconcile` needs it for every receipt.
     ingest.stop();
     let books = deployment.json(&["reconcile", "--wait", "120s"]);
     assert_eq!(books["verdict"], "balanced", "{books:#}");
@@ -107,8 +111,9 @@ fn spool_on(disk: &SmallDisk, deployment: &Deployment) {
     deployment.write("hookbox.toml", &config.replace("[ingest]\n", &spooling));
 }
 
-/// Checks that every one of these receipts is in a queue of the broker, in order. A receipt that
-/// the spool was forwarding at the moment when its disk was full may be in the queue twice.
+/// Checks that every one of these receipts is in a queue of the broker, and that each queue has
+/// them in the order in which they were answered. A receipt may be in a queue twice, if the spool
+/// was forwarding it at the moment when its disk was full.
 async fn in_order(deployment: &Deployment, broker: &str, accepted: &[String]) {
     let listed = deployment.json(&["queues"]);
     let properties = ConnectionProperties::default();
@@ -126,15 +131,22 @@ async fn in_order(deployment: &Deployment, broker: &str, accepted: &[String]) {
             for envelope in decode_batch(&got.data.clone().into()).unwrap() {
                 let receipt = envelope.unwrap().receipt.to_string();
                 let place = accepted.iter().position(|one| *one == receipt);
-                assert!(place.is_some(), "{receipt} was not answered 200");
+                assert!(
+                    place.is_some(),
+                    "{receipt} is in a queue, and was not answered 200"
+                );
                 if found.insert(receipt.clone()) {
-                    assert!(place > last, "{receipt} has overtaken another in {name}");
+                    assert!(
+                        place > last,
+                        "{receipt} is in {name} behind a receipt that was answered later"
+                    );
                     last = place;
                 }
             }
         }
     }
     assert_eq!(found.len(), accepted.len());
-    // Closing the connection puts all messages back on their queues.
+    // The messages were read without being acknowledged, so closing the connection puts all of them
+    // back on their queues.
     connection.close(200, "looked".into()).await.unwrap();
 }

@@ -9,7 +9,7 @@ use crate::broker_tls::pem;
 use crate::deployment::{Deployment, Pair};
 use crate::shown::{Shown, get, within};
 
-/// How long the test waits for a condition before it fails. It is long, for a busy machine.
+/// The longest wait for a condition. It is long, because the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Runs `hookbox healthcheck`, and returns its exit code and its output.
@@ -42,7 +42,8 @@ async fn an_ingest_is_checked_where_the_config_has_it_listen() {
     })
     .await;
     assert_eq!(asked(&deployment, &[]).0, Some(0));
-    // A URL overrides the config, which is then not read.
+    // A URL on the command line replaces the address in the config. The config is then not read at
+    // all.
     let url = format!("http://127.0.0.1:{port}/healthz");
     let other = ["--config", "none.toml", "--url", &url];
     let (code, said) = asked(&deployment, &other);

@@ -1,5 +1,6 @@
-//! A worker is killed again and again while handlers run and a hundred messages are in flight. No
-//! handler causes these deaths, so no event may be quarantined as the cause.
+//! A worker is killed again and again while handlers run and a hundred messages are in flight. The
+//! kills come from outside and no handler causes them, so no event may be quarantined as the cause
+//! of a process death.
 
 use std::time::{Duration, Instant};
 
@@ -9,14 +10,14 @@ use crate::shown::within;
 const EVENTS: &str = "200";
 const KILLS: u32 = 50;
 
-/// The longest time, in milliseconds, between the start of the first handler and the kill of the
-/// worker.
+/// The longest time, in milliseconds, from the moment at which a handler runs until the worker is
+/// killed. The actual time is random.
 const KILLED_WITHIN: u64 = 50;
 
-/// A worker that has run no handler for this time has no work left.
+/// If a worker has run no handler for this long, all events are done.
 const IDLE: Duration = Duration::from_secs(20);
 
-/// How long the test waits for a condition before it fails. It is long, for a busy machine.
+/// The longest wait for a condition. It is long, because the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(240);
 
 const SLOW: &str = "create function slow() returns trigger language plpgsql as $$
@@ -33,7 +34,8 @@ const RUNNING: &str = "select count(*) from pg_stat_activity
      where datname = current_database() and wait_event = 'PgSleep'";
 const OPEN: &str = "select count(*) from claims where state in ('running', 'retrying')";
 
-/// A random generator that repeats its numbers for the same seed.
+/// A generator of pseudo-random numbers (xorshift). The same seed gives the same numbers, so that a
+/// failed run can be repeated.
 struct Chance(u64);
 
 impl Chance {
@@ -80,13 +82,15 @@ async fn a_worker_that_is_killed_fifty_times_convicts_no_innocent() {
     let left = deployment.count(OPEN).await;
     let worker = deployment.start(&["worker"]);
     let books = deployment.json(&["reconcile", "--wait", "180s"]);
-    within(PATIENCE, "no event is open", async || {
-        deployment.count(OPEN).await == 0
-    })
+    within(
+        PATIENCE,
+        "no event is running or waiting for a retry",
+        async || deployment.count(OPEN).await == 0,
+    )
     .await;
     worker.stop();
     ingest.stop();
-    eprintln!("seed {seed}: {killed} kills, {left} open after the last");
+    eprintln!("seed {seed}: {killed} kills; {left} events were not done after the last one");
     assert_eq!(books["imbalances"].as_array().map(Vec::len), Some(0));
     let innocents = "select count(*) from dead_letters where reason = 'quarantined'";
     assert_eq!(deployment.count(innocents).await, 0, "{}", deployment.log());

@@ -1,5 +1,5 @@
-//! Senders without a key take as many resources as they can, beside a genuine sender that must lose
-//! nothing.
+//! Senders that have no key, and therefore can send nothing that is accepted, use as many
+//! connections and as much memory as they can. A genuine sender beside them must lose no request.
 
 use std::net::SocketAddr;
 use std::process::Command;
@@ -13,16 +13,17 @@ use tokio::time::{Instant, interval, sleep_until};
 use crate::deployment::{Deployment, Pair, Process};
 use crate::shown::{Shown, within};
 
-/// How long the test waits for a condition before it fails. It is long, for a busy machine.
+/// The longest wait for a condition. It is long, because the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// The interval at which an open connection sends a health request.
+/// The interval at which each connection that is kept open sends a health request.
 const HEALTH_INTERVAL: Duration = Duration::from_millis(300);
 
-/// How long a sender waits before it connects again.
+/// How long such a sender waits before it connects again, after ingest has closed its connection.
 const AGAIN: Duration = Duration::from_millis(20);
 
-/// The length of an unfinished body: one byte less than the largest body.
+/// The length of a body that is never completed: one byte less than the largest body that is
+/// accepted.
 const UNFINISHED: usize = 1024 * 1024 - 1;
 
 const OPEN: &str = "hookbox_connections{state=\"open\"}";
@@ -38,7 +39,8 @@ async fn connect(host: u8, port: u16) -> std::io::Result<TcpStream> {
         .await
 }
 
-/// Sends a body without its last byte, waits for the answer, and starts over.
+/// Sends a request whose body lacks the last byte, waits for the answer or the end of the
+/// connection, and starts over.
 async fn send_unfinished(host: u8, port: u16) {
     let head = format!(
         "POST /hooks/begini HTTP/1.1\r\nHost: a\r\ncontent-length: {}\r\n\r\n",
@@ -78,8 +80,8 @@ async fn keep_asking(host: u8, port: u16) {
     }
 }
 
-/// Sends events as a genuine sender, three times with new connections, and checks that all are
-/// accepted.
+/// Sends events as a genuine sender, in three loads that each open new connections, and checks that
+/// all are accepted.
 fn nothing_is_lost(deployment: &Deployment) {
     let url = format!("http://127.0.0.1:{}", deployment.port);
     for seed in ["1", "2", "3"] {
@@ -112,9 +114,11 @@ async fn unfinished_bodies_of_one_address_cost_no_genuine_request() {
     for _ in 0..68 {
         senders.spawn(send_unfinished(2, deployment.port));
     }
-    within(PATIENCE, "the address uses its whole share", async || {
-        shown.metric(BUSY).is_some_and(|refused| refused >= 64.0)
-    })
+    within(
+        PATIENCE,
+        "ingest refuses requests of an address that uses its whole share",
+        async || shown.metric(BUSY).is_some_and(|refused| refused >= 64.0),
+    )
     .await;
     nothing_is_lost(&deployment);
     senders.shutdown().await;
@@ -122,8 +126,9 @@ async fn unfinished_bodies_of_one_address_cost_no_genuine_request() {
     deployment.finish().await;
 }
 
-/// Checks that a genuine sender loses nothing while connections with health requests use up the
-/// config's limit of connections, or the operating system's limit of descriptors.
+/// Checks that a genuine sender loses no request while others keep connections open with health
+/// requests, until they reach the limit of connections in the config or the operating system's
+/// limit of descriptors.
 async fn idle_connections_cost_nothing(connections: u32, descriptors: u32) {
     let deployment = Deployment::new(Pair::SqliteAlone).await;
     let config = std::fs::read_to_string(deployment.folder.join("hookbox.toml")).unwrap();
@@ -137,10 +142,14 @@ async fn idle_connections_cost_nothing(connections: u32, descriptors: u32) {
             senders.spawn(keep_asking(host, deployment.port));
         }
     }
-    within(PATIENCE, "all connections are in use", async || {
-        shown.metric(CLOSED).is_some_and(|closed| closed > 0.0)
-            && shown.metric(OPEN).is_some_and(|open| open > 100.0)
-    })
+    within(
+        PATIENCE,
+        "ingest closes idle connections to make room for others",
+        async || {
+            shown.metric(CLOSED).is_some_and(|closed| closed > 0.0)
+                && shown.metric(OPEN).is_some_and(|open| open > 100.0)
+        },
+    )
     .await;
     nothing_is_lost(&deployment);
     within(PATIENCE, "ingest is ready", async || shown.is_ready()).await;

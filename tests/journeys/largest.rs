@@ -41,12 +41,15 @@ async fn the_largest_body_goes_through_and_one_byte_more_is_answered_413() {
     worker.stop();
     ingest.stop();
     let log = deployment.log();
-    assert!(!log.contains(REFUSED), "RabbitMQ refused a message: {log}");
+    assert!(
+        !log.contains(REFUSED),
+        "RabbitMQ must not refuse the largest message: {log}"
+    );
     deployment.finish().await;
 }
 
-/// Checks a broker whose limit of message sizes is below hookbox's limit of bodies. The large event
-/// is not accepted, the reason is logged, and the next event is accepted.
+/// Checks a broker that accepts only smaller messages than the bodies which hookbox accepts. The
+/// large event is not accepted, the reason is logged, and a smaller event after it is accepted.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broker_that_accepts_less_is_logged_and_accepts_the_rest() {
     let less = "max_message_size = 65536\n";
@@ -68,8 +71,8 @@ async fn a_broker_that_accepts_less_is_logged_and_accepts_the_rest() {
 
 /// Sends one event whose body has this many bytes, and returns the status of the answer.
 fn send(deployment: &Deployment, bytes: usize) -> String {
-    // The uid contains the length, so that each body is an event of its own. Two bodies of one
-    // event would be a conflict.
+    // The length is a part of the uid, so that each body is a different event. Another body with
+    // the same uid would be a conflict.
     deployment.write("body.json", &score_of(&format!("user-{bytes}"), bytes));
     let sent = deployment.command(&["send", "--json", "--file", "body.json"]);
     let output = { sent }.output().unwrap();

@@ -16,13 +16,13 @@ use crate::deployment::Deployment;
 use crate::outages::own;
 use crate::shown::within;
 
-/// The numbers of events: those that the replica has, and those of the first and the second ingest
-/// that it lacks.
+/// The numbers of events: those that the replica has, and those that it lacks, sent to the first
+/// and to the second ingest.
 const KEPT: u64 = 12;
 const OF_THE_FIRST: u64 = 8;
 const OF_THE_SECOND: u64 = 5;
 
-/// How long the test waits for a condition before it fails. It is long, for a busy machine.
+/// The longest wait for a condition. It is long, because the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -68,11 +68,13 @@ async fn a_failover_that_loses_the_tail_is_listed_as_far_as_known() {
         mismatch["receipts"].as_u64() >= Some(OF_THE_FIRST),
         "{books:#}"
     );
-    // The ingest that still runs reports one more receipt.
+    // The second ingest still runs. It accepts and reports one more event.
     generate(&deployment, 1, 4);
-    within(PATIENCE, "the new receipt is reported", async || {
-        reported(&reconcile(&deployment).1) == KEPT + 1
-    })
+    within(
+        PATIENCE,
+        "the receipt of the new event is reported",
+        async || reported(&reconcile(&deployment).1) == KEPT + 1,
+    )
     .await;
     let (code, books) = reconcile(&deployment);
     assert_eq!(
@@ -81,8 +83,9 @@ async fn a_failover_that_loses_the_tail_is_listed_as_far_as_known() {
         "{books:#}"
     );
     let gaps = books["accept_reports"]["gaps"].as_array().unwrap();
-    // The gap covers all events of the second ingest, which still runs. The first ingest has ended,
-    // so the range of its lost numbers is not known.
+    // The gap is the range of sequence numbers of all lost events of the second ingest, which shows
+    // because this ingest reports later numbers. The first ingest has ended and reports nothing
+    // more, so the range of its lost numbers is not known.
     assert_eq!(gaps.len(), 1, "{books:#}");
     assert_eq!(
         (&gaps[0]["first"], &gaps[0]["last"]),

@@ -1,5 +1,6 @@
-//! A management API that is unavailable when hookbox starts. The policies of the queues are then
-//! unknown, so no event is accepted, and readiness names the cause.
+//! RabbitMQ's management API is unavailable when an ingest starts. Hookbox reads the policies of
+//! its queues from this API and does not know them without it. So the ingest must accept no event,
+//! and its readiness must name the cause.
 
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use hookbox_testkit::servers::ReservedPort;
 use crate::deployment::{Deployment, Pair};
 use crate::shown::{Shown, within};
 
-/// How long the test waits for a condition before it fails. It is long, for a busy machine.
+/// The longest wait for a condition. It is long, because the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -21,16 +22,20 @@ async fn a_start_waits_for_its_management_api_and_logs_that() {
     deployment.write("hookbox.toml", &config.replace("[broker]\n", &managed));
     let shown = Shown::new();
     let ingest = deployment.start(&["ingest", "--metrics", &shown.address()]);
-    within(PATIENCE, "the API is reported as missing", async || {
-        let why = shown.trouble("broker");
-        why.is_some_and(|why| why.contains("management API"))
-    })
+    within(
+        PATIENCE,
+        "readiness names the unavailable management API",
+        async || {
+            let why = shown.trouble("broker");
+            why.is_some_and(|why| why.contains("management API"))
+        },
+    )
     .await;
     assert!(!shown.is_ready());
     deployment.logged("waiting for the broker");
     ingest.stop();
-    // When the config names no management API, policies are not checked, and the start does not
-    // wait for it.
+    // A config without a management API: policies are not checked, so that the start does not wait
+    // for the API.
     deployment.write("hookbox.toml", &config);
     deployment.start_ingest().stop();
     deployment.finish().await;

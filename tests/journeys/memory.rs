@@ -17,14 +17,15 @@ const QUEUED: usize = 60;
 /// The number of senders that send at the same time.
 const SENDERS: usize = 4;
 
-/// The memory of a worker of a debug build with nothing in flight: its code, threads and schemas.
+/// The memory in MiB of a worker of a debug build that has nothing in flight: its code, threads and
+/// schemas.
 const BASE_MIB: usize = 64;
 
-/// How many copies of a body are in memory: as received, in the statement that stores it, and in
-/// the buffer that sends the statement to PostgreSQL.
+/// How many copies of a body a worker holds in memory: the received message, the statement that
+/// stores the body, and the buffer that sends the statement to PostgreSQL.
 const COPIES: usize = 3;
 
-/// How long the test waits for a condition before it fails. It is long, for a busy machine.
+/// The longest wait for a condition. It is long, because the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -43,20 +44,26 @@ async fn a_workers_memory_is_bounded_by_its_prefetch() {
         deployment.write("hookbox.toml", &config.replacen("[store]\n", &limited, 1));
         let worker = deployment.start(&["worker"]);
         let in_flight = QUEUED.min(prefetch);
-        within(PATIENCE, "the prefetch is used up", async || {
-            ready(&deployment) == Some((QUEUED - in_flight) as u64)
-                && worker.peak_memory() >= in_flight * MIB
-                && deployment.count(gate::HELD_UP).await >= 1
-        })
+        within(
+            PATIENCE,
+            "as many messages are in flight as the prefetch allows",
+            async || {
+                ready(&deployment) == Some((QUEUED - in_flight) as u64)
+                    && worker.peak_memory() >= in_flight * MIB
+                    && deployment.count(gate::HELD_UP).await >= 1
+            },
+        )
         .await;
         assert_bounded(&worker, in_flight);
         if in_flight == QUEUED {
             last = Some(worker);
         } else {
             worker.kill();
-            within(PATIENCE, "its messages are put back", async || {
-                ready(&deployment) == Some(QUEUED as u64)
-            })
+            within(
+                PATIENCE,
+                "all messages of the killed worker are ready again",
+                async || ready(&deployment) == Some(QUEUED as u64),
+            )
             .await;
         }
     }
@@ -77,8 +84,11 @@ async fn a_workers_memory_is_bounded_by_its_prefetch() {
 fn assert_bounded(worker: &Process, in_flight: usize) {
     let bound = BASE_MIB + COPIES * in_flight;
     let peak = worker.peak_memory() / MIB;
-    eprintln!("{in_flight} MiB in flight: {peak} MiB at most, of {bound}");
-    assert!(peak <= bound, "{peak} MiB with {in_flight} MiB in flight");
+    eprintln!("{in_flight} MiB of bodies in flight: {peak} MiB used at most, {bound} MiB allowed");
+    assert!(
+        peak <= bound,
+        "{peak} MiB used of {bound} MiB allowed, with {in_flight} MiB in flight"
+    );
 }
 
 fn ready(deployment: &Deployment) -> Option<u64> {
@@ -88,7 +98,8 @@ fn ready(deployment: &Deployment) -> Option<u64> {
     scores.next()?["broker"]["ready"].as_u64()
 }
 
-/// Sends with several senders at once, because a debug build needs a while to sign 1 MiB.
+/// Sends all bodies with several senders at once, which saves time: in a debug build it takes a
+/// while to sign 1 MiB.
 fn send_all(deployment: &Deployment) {
     std::thread::scope(|scope| {
         for sender in 0..SENDERS {

@@ -1,5 +1,5 @@
-//! Migrations by several processes at once, and by one that is killed at each step. Both end with
-//! the same schema.
+//! `hookbox migrate` run by several processes at once, and killed at each of its steps and then run
+//! again. In both cases the schema must be complete at the end.
 
 use std::process::Stdio;
 
@@ -46,7 +46,7 @@ async fn of_migrators_at_once_one_migrates_and_all_are_content() {
         wanted[0] = 0;
         assert_eq!(
             began_from, wanted,
-            "{pair:?}: exactly one of them migrated an empty database"
+            "{pair:?}: exactly one process must have started with an empty database"
         );
         works(&deployment).await;
         deployment.finish().await;
@@ -58,7 +58,8 @@ async fn a_migrator_killed_at_any_step_is_followed_by_one_that_finishes() {
     assert!(steps().len() >= 3, "{:?}", steps());
     for pair in PAIRS {
         for step in steps() {
-            // Runs each step with an empty database, and with one that is migrated already.
+            // Each step is reached with an empty database, and again with a database that is
+            // migrated already.
             for is_new in [true, false] {
                 let deployment = if is_new {
                     Deployment::without_a_schema(pair).await
@@ -71,7 +72,7 @@ async fn a_migrator_killed_at_any_step_is_followed_by_one_that_finishes() {
                 assert_eq!(
                     ended.code(),
                     None,
-                    "{pair:?} {step}: the migration was not killed"
+                    "{pair:?} {step}: a signal must have ended the migration"
                 );
                 deployment.run(&["migrate"]);
                 works(&deployment).await;

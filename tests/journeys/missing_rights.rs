@@ -1,6 +1,6 @@
-//! A handler's database role lacks a right. If every event needs the right, the route is paused, no
-//! attempt is used up, and the log names the missing grant. If only one event needs it, only that
-//! event waits.
+//! The database role of the workers lacks a right that a handler needs. If every event needs the
+//! right, the route must be paused, no attempt may be used up, and the log must name the missing
+//! grant. If only one event needs it, only this event may wait.
 
 use std::time::Duration;
 
@@ -10,10 +10,11 @@ use crate::deployment::{Deployment, Pair};
 use crate::event::score;
 use crate::shown::{Shown, within};
 
-/// The number of events that need the right. In an older version all of them became dead letters.
+/// The number of events that need the right. In an older version the missing right made all of them
+/// dead letters.
 const EVENTS: u64 = 75;
 
-/// How long the test waits for a condition before it fails. It is long, for a busy machine.
+/// The longest wait for a condition. It is long, because the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 const SPENT: &str = "select count(*) from attempts where outcome <> 'done'";
@@ -31,8 +32,8 @@ const WRITES: &str = "create function write_as() returns trigger language plpgsq
 const TRIGGER: &str = "create trigger write_as before insert on begini_scores
      for each row execute function write_as()";
 
-/// A trigger function that fails for one event as if a right was missing. Granting the right does
-/// not help.
+/// A trigger function that fails for one event with PostgreSQL's error for a missing right,
+/// although no right is missing. Therefore no grant ends this error.
 const DENIES: &str = "create function denies() returns trigger language plpgsql as $$
      begin
          if new.uid = 'denied' then
@@ -90,7 +91,7 @@ async fn a_right_that_every_event_needs_pauses_the_route_and_spends_nothing() {
         "{trouble}"
     );
     assert!(!shown.is_ready());
-    // Another route is not affected.
+    // The other route has its own queue and needs no missing right, so it must not be paused.
     deployment.run(&["send", "--type", "application.complete"]);
     within(PATIENCE, "the other route works", async || {
         deployment.count(DONE).await == 1
@@ -142,7 +143,7 @@ async fn one_event_that_is_denied_a_right_delays_no_other() {
     let deferred = "select count(*) from retries where deferred_reason = 'missing_right'";
     within(
         PATIENCE,
-        "the denied event is deferred and the others done",
+        "the event with the missing right is deferred, and all other events are done",
         async || deployment.count(deferred).await == 1 && deployment.count(DONE).await == 9,
     )
     .await;
@@ -157,9 +158,11 @@ async fn one_event_that_is_denied_a_right_delays_no_other() {
     deployment
         .execute("drop trigger denies on begini_scores")
         .await;
-    within(PATIENCE, "the denied event is done", async || {
-        deployment.count(DONE).await == 10
-    })
+    within(
+        PATIENCE,
+        "the event is done after the trigger was removed",
+        async || deployment.count(DONE).await == 10,
+    )
     .await;
     worker.stop();
     ingest.stop();

@@ -13,23 +13,24 @@ use crate::outages::own;
 use crate::shown::{Shown, get, within};
 use crate::signed::Signed;
 
-/// How long the test waits for a condition before it fails. It is long, for a busy machine.
+/// The longest wait for a condition. It is long, because the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// The exit code of a command that an operator must do something about.
+/// The exit code of a command that fails because of something that only an operator can fix, here
+/// the file.
 const REFUSED: i32 = 78;
 
 /// The number of events that are sent after the file was removed or replaced.
 const EVENTS: usize = 10;
 
-/// Checks that every event is answered 503, that the public readiness is 503, and that the log
-/// names the file once.
+/// Checks that every event is answered 503, that `/readyz` at the public address is 503 too, and
+/// that the log names the file in exactly one error.
 fn refuses(deployment: &Deployment, signed: &Signed, port: u16, file: &str) {
     let named = refuses_and_logs(deployment, signed, port, file);
     assert_eq!(named, 1, "{}", deployment.log());
 }
 
-/// Checks the same as `refuses`, but returns how often the log names the file.
+/// Checks the same as `refuses`, but returns in how many errors the log names the file.
 fn refuses_and_logs(deployment: &Deployment, signed: &Signed, port: u16, file: &str) -> usize {
     for _ in 0..EVENTS {
         assert_eq!(signed.send(port).status, 503, "{}", deployment.log());
@@ -57,7 +58,7 @@ async fn the_file_of_dev_is_deleted() {
     refuses(&deployment, &signed, port, "dev/hookbox.db");
     process.stop();
     assert!(!deployment.folder.join("dev/hookbox.db").exists());
-    // `hookbox dev` creates a missing file.
+    // After a restart `hookbox dev` creates the missing file anew.
     let process = deployment.start(&dev);
     within(PATIENCE, "dev is ready again", is_ready).await;
     assert_eq!(signed.send(port).status, 200);
@@ -123,11 +124,12 @@ async fn the_file_is_deleted_and_migrated_anew_beside_a_running_ingest() {
     let shown = Shown::new();
     let worker = deployment.start(&["worker", "--metrics", &shown.address()]);
     within(PATIENCE, "the worker is ready", async || shown.is_ready()).await;
-    // The worker that was stopped may have noticed the deleted file and logged it, too.
+    // One of these errors is the ingest's. The worker that was stopped may have noticed the deleted
+    // file too, and logged another.
     let logged = refuses_and_logs(&deployment, &signed, deployment.port, "hookbox.db");
     assert!((1..=2).contains(&logged), "{}", deployment.log());
-    // The old ingest, which ends here, must not change the write-ahead log of the new file with the
-    // same name.
+    // The old ingest still has the deleted file open, and ends here. It must not change the
+    // write-ahead log of the new file, which has the same name.
     ingest.stop();
     assert!(shown.is_ready(), "{}", deployment.log());
     let ingest = deployment.start_ingest();
@@ -148,8 +150,9 @@ async fn done(deployment: &Deployment) -> u64 {
     deployment.count(done).await
 }
 
-/// Checks that the events which the spool (the ingest's local store-and-forward queue) held when
-/// its file was deleted still reach RabbitMQ. Later events are not accepted into the spool.
+/// Checks that the deletion of the spool's file (the ingest's local queue) loses no event that the
+/// spool held: it still forwards them to RabbitMQ. After the deletion the spool must accept no
+/// event.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_spool_is_deleted_while_rabbitmq_is_unavailable() {
     let broker = variable("HOOKBOX_TEST_AMQP_URL");
@@ -176,9 +179,11 @@ async fn the_spool_is_deleted_while_rabbitmq_is_unavailable() {
     assert!(why.contains(spool.to_str().unwrap()), "{why}");
 
     proxy.set(Mode::Pass);
-    within(PATIENCE, "the spooled event is forwarded", async || {
-        shown.metric("hookbox_spool_forwarded_total") == Some(1.0)
-    })
+    within(
+        PATIENCE,
+        "the event that the spool held is forwarded to RabbitMQ",
+        async || shown.metric("hookbox_spool_forwarded_total") == Some(1.0),
+    )
     .await;
     within(PATIENCE, "RabbitMQ takes events", async || {
         signed.send(deployment.port).status == 200
@@ -186,7 +191,7 @@ async fn the_spool_is_deleted_while_rabbitmq_is_unavailable() {
     .await;
     assert!(
         shown.trouble("spool").is_some(),
-        "the deleted file is still reported"
+        "readiness must still name the deleted file of the spool"
     );
     ingest.stop();
     let before = deployment.log().len();
@@ -194,7 +199,7 @@ async fn the_spool_is_deleted_while_rabbitmq_is_unavailable() {
     let said = deployment.log().split_off(before);
     assert!(said.contains(spool.to_str().unwrap()), "{said}");
     assert!(!spool.exists());
-    // The operator decides that the content of the spool is lost.
+    // An operator gives up what the deleted spool may have held, by removing the lock file.
     fs::remove_file(deployment.folder.join("spool.db.lock")).unwrap();
     let ingest = start();
     within(PATIENCE, "ready", async || shown.is_ready()).await;

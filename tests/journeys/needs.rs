@@ -5,13 +5,14 @@ use std::time::Duration;
 use crate::deployment::{Deployment, Pair};
 use crate::shown::within;
 
-/// How long the test waits for a condition before it fails. It is long, for a busy machine.
+/// The longest wait for a condition. It is long, because the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The exit code for a config that cannot be used.
 const UNUSABLE: i32 = 64;
 
-/// Hides the files of these secrets while `run` runs.
+/// Runs `run` while the files of these secrets have another name and so cannot be read. Then
+/// renames them back.
 async fn without<T>(deployment: &Deployment, files: &[&str], run: impl AsyncFnOnce() -> T) -> T {
     let at = |name: &str| deployment.folder.join(name);
     for file in files {

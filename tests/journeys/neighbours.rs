@@ -11,12 +11,12 @@ use crate::shown::within;
 /// The number of good events. Half of them are sent before the bad one.
 const GOOD: u64 = 50;
 
-/// A retry policy with six seconds after the first attempt and twelve after the second. That is
-/// long enough for a busy machine to process the good events before the second attempt.
+/// A retry policy that waits six seconds after the first attempt, and twelve after the second. Even
+/// a busy machine can process all good events before the second attempt.
 const POLICY: &str = "attempts = 3, first = \"6 s\", factor = 2.0, max = \"1 min\", jitter = 0.0";
 
-/// Queries that count pairs of consecutive attempts whose distance in time is at least what the
-/// policy says. One query is for PostgreSQL, one for SQLite.
+/// Queries that count the pairs of consecutive attempts between which at least the time passed that
+/// the policy says. The first query is for PostgreSQL, the second for SQLite.
 const IN_TIME_POSTGRES: &str = "select count(*) from attempts a join attempts b
      on a.event_id = b.event_id and b.attempt = a.attempt + 1
      where b.at - a.at >= a.attempt * interval '6 s'";
@@ -24,7 +24,7 @@ const IN_TIME_SQLITE: &str = "select count(*) from attempts a join attempts b
      on a.event_id = b.event_id and b.attempt = a.attempt + 1
      where b.at - a.at >= a.attempt * 6000000";
 
-/// How long the test waits for a condition before it fails. It is long, for a busy machine.
+/// The longest wait for a condition. It is long, because the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -61,7 +61,7 @@ async fn try_among_good_ones(deployment: Deployment, in_time: &'static str) {
     assert!(config.contains(usual), "{config}");
     deployment.write("hookbox.toml", &config.replacen(usual, POLICY, 1));
     let ingest = deployment.start_ingest();
-    // All events wait when the worker starts.
+    // All events are sent before the worker starts, so that they wait together in the queue.
     let half = (GOOD / 2).to_string();
     deployment.run(&["generate", "--count", &half, "--seed", "1"]);
     deployment.write("body.json", &score("fails"));
@@ -80,12 +80,12 @@ async fn try_among_good_ones(deployment: Deployment, in_time: &'static str) {
     assert_eq!(
         deployment.count(attempts).await,
         3,
-        "no other event has failed"
+        "only the three attempts of the bad event may have failed"
     );
     assert_eq!(
         deployment.count(in_time).await,
         2,
-        "no attempt came too early"
+        "both retries must have waited as long as the policy says"
     );
     let exhausted = "select count(*) from dead_letters where reason = 'exhausted' and attempts = 3";
     assert_eq!(deployment.count(exhausted).await, 1);

@@ -19,11 +19,11 @@ use crate::shown::{Shown, promised, within};
 /// a check has two seconds to answer.
 const TWO_DEADLINES: Duration = Duration::from_secs(5);
 
-/// How long the test waits for a condition before it fails. It is long, for a busy machine.
+/// The longest wait for a condition. It is long, because the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// The most sessions that hookbox may have at PostgreSQL: the default number of connections, and
-/// one connection that checks the store.
+/// The most sessions that hookbox may have at PostgreSQL: 16 connections by default, and one more
+/// that checks the store.
 const SESSIONS_MAX: u64 = 16 + 1;
 
 /// The number of events in the load. At `RATE` events per second they take about ten seconds.
@@ -75,7 +75,8 @@ async fn a_black_hole_before_postgres_costs_nothing() {
             async || proxy.set(Mode::Pass),
         )
         .await;
-    // The number of sessions has not grown, however often hookbox tried to connect.
+    // Hookbox has tried to connect again and again. PostgreSQL must still have no more sessions of
+    // hookbox than its connection limit allows.
     let sessions = "select count(*) from pg_stat_activity where application_name = 'hookbox'";
     let sessions = world.deployment.count(sessions).await;
     assert!(
@@ -85,8 +86,8 @@ async fn a_black_hole_before_postgres_costs_nothing() {
     world.finish().await;
 }
 
-/// Checks handlers that reach their time limit while the store does not answer. This counts as a
-/// fault of the store, and not as a failure of the handlers.
+/// Checks handlers that reach their time limit only because the store does not answer. This must
+/// count as a fault of the store, and not as a failed attempt.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_black_hole_longer_than_the_time_limit_costs_no_attempt() {
     let postgres = PostgresServer::start().unwrap();
@@ -103,8 +104,8 @@ async fn a_black_hole_longer_than_the_time_limit_costs_no_attempt() {
                 let mut locks = sqlx::PgConnection::connect(postgres.url()).await.unwrap();
                 let lock = "begin; lock table begini_scores in access exclusive mode";
                 sqlx::raw_sql(lock).execute(&mut locks).await.unwrap();
-                // The test waits until a handler is in the middle of its statement. Then the store
-                // stops answering.
+                // The test waits until a handler is in the middle of a statement, because the
+                // locked table holds the statement up. Then it makes the store stop answering.
                 let wait = "select count(*) from pg_stat_activity where wait_event_type = 'Lock'";
                 let mut waiting = 0_i64;
                 while waiting == 0 {
@@ -122,7 +123,8 @@ async fn a_black_hole_longer_than_the_time_limit_costs_no_attempt() {
     world.finish().await;
 }
 
-/// A deployment with a running ingest and a running worker, on servers that a test breaks.
+/// A deployment with a running ingest and a running worker, whose servers or connections a test
+/// breaks.
 pub struct World {
     pub deployment: Deployment,
     ingest: Process,
@@ -131,8 +133,9 @@ pub struct World {
 }
 
 impl World {
-    /// Starts a deployment on the shared RabbitMQ and one PostgreSQL. Hookbox connects to
-    /// PostgreSQL with the URL `store`, and the test with the URL `direct`.
+    /// Starts a deployment with the RabbitMQ that all tests share and with the given PostgreSQL.
+    /// Hookbox connects to PostgreSQL with the URL `store`, and the test itself with the URL
+    /// `direct`, which the test must not break.
     pub fn over(store: &str, direct: &str) -> Self {
         Self::with(store, direct, "")
     }
@@ -144,7 +147,7 @@ impl World {
         Self::of(Deployment::over(own))
     }
 
-    /// Starts ingest and worker of a deployment whose config is written already.
+    /// Starts an ingest and a worker for a deployment whose config is written already.
     pub fn of(deployment: Deployment) -> Self {
         let shown = Shown::new();
         let ingest = deployment.start_ingest();
@@ -157,18 +160,20 @@ impl World {
         }
     }
 
-    /// Breaks a dependency under load, waits until the outage is reported, repairs the dependency,
-    /// and checks that every event is done without a failed attempt.
+    /// Breaks a dependency under load and waits until readiness reports it under the name
+    /// `shown_by`. Then repairs the dependency, and checks that every event is done without a
+    /// failed attempt.
     pub async fn outage(&self, shown_by: &str, break_it: impl AsyncFn(), heal: impl AsyncFn()) {
         let shown = &self.shown;
         let load = self.load().await;
         break_it().await;
-        let took = promised(TWO_DEADLINES, "the outage is reported", async || {
+        let took = promised(TWO_DEADLINES, "readiness reports the outage", async || {
             shown.trouble(shown_by).is_some()
         })
         .await;
-        eprintln!("reported for {shown_by:?} after {took:?}");
-        // Ingest needs only the broker, so it accepts every event during the outage.
+        eprintln!("the outage of {shown_by:?} was reported after {took:?}");
+        // Ingest does not need the store, only the broker. So every event is accepted during the
+        // outage.
         all_is_taken(load).await;
         let held = "hookbox_route_paused{route=\"scores\",by=\"store\"}";
         within(PATIENCE, "the route is paused", async || {
@@ -180,8 +185,8 @@ impl World {
         self.recovers().await;
     }
 
-    /// Changes something under load, reverts the change, and checks that every event is done
-    /// without a failed attempt.
+    /// Changes something under load, such as a schema or a pooler, and reverts the change. Then
+    /// checks that every event is done without a failed attempt.
     pub async fn change(&self, change_it: impl AsyncFn(), back: impl AsyncFn()) {
         let load = self.load().await;
         change_it().await;
@@ -190,7 +195,7 @@ impl World {
         self.recovers().await;
     }
 
-    /// Starts to send events, and returns when some of them are done.
+    /// Starts to send events in another process, and returns when the first hundred are done.
     async fn load(&self) -> Child {
         let Self {
             deployment, shown, ..

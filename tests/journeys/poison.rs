@@ -16,7 +16,8 @@ async fn what_always_fails_is_shown_fixed_and_replayed_on_sqlite() {
     fix(Pair::SqliteAlone).await;
 }
 
-/// Fixes the cause of the failures, a database that accepts no score, and replays the dead letter.
+/// Makes an event fail because the database accepts no score. Then fixes the database, and checks
+/// that the dead letter is done after a replay.
 async fn fix(pair: Pair) {
     let deployment = Deployment::new(pair).await;
     deployment.refuse_scores().await;
@@ -32,11 +33,11 @@ async fn fix(pair: Pair) {
     assert_eq!(
         text.matches("transient").count(),
         3,
-        "the history has every attempt:\n{text}"
+        "`dead show` must list all three attempts:\n{text}"
     );
     assert!(
         !text.contains("uid"),
-        "the body is not shown unless it is asked for:\n{text}"
+        "`dead show` must not show the body without --body:\n{text}"
     );
     deployment.take_scores().await;
     deployment.run(&["dead", "replay", &id, "--yes"]);
@@ -58,8 +59,8 @@ fn entries(dead: &Value) -> usize {
     dead["dead"].as_array().map_or(0, Vec::len)
 }
 
-/// Checks that a genuine event which breaks its JSON Schema is kept with the path and the rule, and
-/// is processed after the schema is fixed.
+/// Checks a genuine event that does not follow its JSON Schema. Its dead letter must name the path
+/// and the violated rule, and the event must be processed by a replay after the schema is fixed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn events_that_break_their_schema_are_replayed_once_it_is_fixed() {
     let deployment = Deployment::new(Pair::SqliteAlone).await;

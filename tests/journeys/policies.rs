@@ -13,7 +13,7 @@ use crate::deployment::{Deployment, Process};
 use crate::outages::own;
 use crate::shown::{get, within};
 
-/// How long the test waits for a condition before it fails. It is long, for a busy machine.
+/// The longest wait for a condition. It is long, because the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The number of events that are sent at a time (one round). They are sent one after the other, so
@@ -38,16 +38,19 @@ async fn what_a_full_queue_rejects_drops_or_takes_with_it_is_reported() {
 
     lay(&rabbitmq, BOUND_REFUSING);
     let (accepted, refused) = until_refused(&deployment);
-    eprintln!("a full queue took {} and refused {refused}", accepted.len());
+    eprintln!(
+        "the full queue accepted {} events and refused {refused}",
+        accepted.len()
+    );
     assert!(
         accepted.len() >= 10,
-        "the queue must take some events first"
+        "the queue must accept some events before it is full"
     );
     rabbitmq.ctl(&["clear_policy", "theirs"]).unwrap();
     let worker = deployment.start(&["worker"]);
     balanced(&deployment).await;
-    // An event that was refused must not be stored either, because RabbitMQ rejects a message
-    // before it stores it.
+    // RabbitMQ rejects a message before it stores it. So an event that was answered 503 must not
+    // have an effect.
     assert_eq!(deployment.count(EFFECTS).await, accepted.len() as u64);
     assert_eq!(outcomes(&deployment).await, accepted.len() as u64);
     worker.stop();
@@ -59,7 +62,7 @@ async fn what_a_full_queue_rejects_drops_or_takes_with_it_is_reported() {
 }
 
 /// Checks that a message which a full queue drops becomes a dead letter, like every message that
-/// the broker gives up on, and that it is done when it is replayed.
+/// RabbitMQ gives up on, and that its event is done after a replay.
 async fn dropped_is_dead(rabbitmq: &RabbitmqServer, deployment: &Deployment, before: u64) {
     let (waiting, refused) = send(deployment, "2");
     assert_eq!(
@@ -70,14 +73,17 @@ async fn dropped_is_dead(rabbitmq: &RabbitmqServer, deployment: &Deployment, bef
     );
     lay(rabbitmq, BOUND_DROPPING);
     let (more, refused) = send(deployment, "3");
-    assert_eq!(refused, 0, "the drop is invisible to a publisher");
+    assert_eq!(
+        refused, 0,
+        "RabbitMQ confirms a message although it drops an older one for it"
+    );
     let sent = (waiting.len() + more.len()) as u64;
     let worker = deployment.start(&["worker"]);
     balanced(deployment).await;
     let dead = "select count(*) from dead_letters where reason = 'delivery_limit'";
     let dropped = deployment.count(dead).await;
-    eprintln!("dropped {dropped} of {sent}");
-    assert!(dropped > 0, "nothing was dropped");
+    eprintln!("the queue dropped {dropped} of {sent} events");
+    assert!(dropped > 0, "the full queue must have dropped some events");
     let done = deployment.count(EFFECTS).await;
     assert_eq!(done + dropped, before + sent);
     rabbitmq.ctl(&["clear_policy", "theirs"]).unwrap();
@@ -89,13 +95,13 @@ async fn dropped_is_dead(rabbitmq: &RabbitmqServer, deployment: &Deployment, bef
     worker.stop();
 }
 
-/// Checks a queue that is deleted as unused, with all its messages: `reconcile` lists every receipt
-/// in it.
+/// Checks queues that expire as unused and are deleted with all their messages. `reconcile` must
+/// list every receipt that was in them.
 async fn expired_is_named(rabbitmq: &RabbitmqServer, deployment: &Deployment, ingest: Process) {
     let (sent, refused) = send(deployment, "4");
     assert_eq!(refused, 0);
     lay(rabbitmq, "{\"expires\":1000}");
-    // Each queue expires at its own time.
+    // RabbitMQ deletes each queue at a slightly different time, so the test waits for the last one.
     within(PATIENCE, "the queues are deleted", async || {
         let names = ["list_queues", "--quiet", "--no-table-headers", "name"];
         let listed = rabbitmq.ctl(&names).unwrap();
@@ -111,7 +117,7 @@ async fn expired_is_named(rabbitmq: &RabbitmqServer, deployment: &Deployment, in
     rabbitmq.ctl(&["clear_policy", "theirs"]).unwrap();
     deployment.run(&["queues", "declare", "--yes"]);
     let worker = deployment.start(&["worker"]);
-    // An ingest that stops publishes its last accept report, which says what it has accepted.
+    // A stopping ingest publishes its last accept report. `reconcile` needs it for every receipt.
     ingest.stop();
     let command = ["reconcile", "--wait", "60s"];
     let output = deployment.command(&command).output().unwrap();
@@ -128,7 +134,7 @@ async fn expired_is_named(rabbitmq: &RabbitmqServer, deployment: &Deployment, in
     worker.stop();
 }
 
-/// Sets a policy on the queues of the routes, and not on the queue of accept reports.
+/// Sets a policy on the queue of each route. The queue of the accept reports gets no policy.
 fn lay(rabbitmq: &RabbitmqServer, definition: &str) {
     let pattern = "^hookbox\\..*\\.route\\.";
     let words = [
@@ -142,8 +148,9 @@ fn lay(rabbitmq: &RabbitmqServer, definition: &str) {
     rabbitmq.ctl(&words).unwrap();
 }
 
-/// Sends rounds of events until some events of a round are refused. RabbitMQ needs a moment until a
-/// policy is in effect.
+/// Sends rounds of events until some events of a round are refused, because RabbitMQ needs a moment
+/// until a new policy is in effect. Returns the accepted receipts of all rounds, and the number of
+/// refused events.
 fn until_refused(deployment: &Deployment) -> (BTreeSet<String>, u64) {
     let mut accepted = BTreeSet::new();
     for seed in 101..=100 + ROUNDS_MAX {

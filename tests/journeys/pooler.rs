@@ -17,18 +17,21 @@ use crate::outages::{World, own};
 use crate::sessions::{TERMINATE, execute, said};
 use crate::shown::within;
 
-/// A setting that limits how long hookbox keeps a connection.
+/// Limits the time for which hookbox keeps a connection to two seconds, so that a pooler that is
+/// paused or stopped gets its sessions back soon.
 const LIFETIME: &str = "[store]\nconnection_lifetime = \"2 s\"\n";
 
-/// How long it may take until a pooler has all its sessions back: the lifetime of a connection, a
-/// transaction, and the next work of an idle worker. It is long, for a busy machine.
+/// How long it may take until a pooler has all its sessions back from hookbox: the lifetime of a
+/// connection, the transaction that then still runs, and the pause until an idle worker next uses
+/// the connection. The machine may be busy, so it is long.
 const GIVEN_BACK: Duration = Duration::from_secs(20);
 
-/// How long the test waits for a condition before it fails. It is long, for a busy machine.
+/// The longest wait for a condition. It is long, because the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Changes the types of columns, so that the prepared statement that claims events returns other
-/// types.
+/// Changes the columns of the table of claims, so that the prepared statement that claims events
+/// returns other types. In a session that has prepared it before, it then fails with "cached plan
+/// must not change result type".
 const ALTER: &str = "create domain event_key as bytea;
      alter table claims alter column event_id type event_key;
      alter table claims add column later text";
@@ -78,8 +81,8 @@ async fn a_schema_that_changes_under_load_costs_nothing() {
     world.finish().await;
 }
 
-/// Makes a deployment that reaches its database through a pooler which keeps a session for each
-/// client.
+/// Makes a deployment that reaches its database through a pooler. The pooler lends each client one
+/// session for as long as the client is connected.
 fn before(postgres: &PostgresServer, pooler: &PgBouncer) -> Deployment {
     let broker = variable("HOOKBOX_TEST_AMQP_URL");
     let deployment = Deployment::over(own(pooler.url(), &broker, postgres.url()));
@@ -91,7 +94,7 @@ fn before(postgres: &PostgresServer, pooler: &PgBouncer) -> Deployment {
 /// Runs a command on the pooler's console.
 async fn console(pooler: &PgBouncer, command: &'static str) {
     let options = PgConnectOptions::from_str(&pooler.console()).unwrap();
-    // PgBouncer's console does not know this parameter.
+    // sqlx sends the parameter `extra_float_digits` by default, which PgBouncer's console refuses.
     let mut console = options.extra_float_digits(None).connect().await.unwrap();
     let ran = sqlx::raw_sql(command).execute(&mut console);
     let ran = timeout(GIVEN_BACK, ran).await;
@@ -118,16 +121,22 @@ async fn a_pooler_that_is_stopped_gets_the_sessions_of_an_idle_worker_back() {
     let postgres = PostgresServer::start().unwrap();
     let mut pooler = PgBouncer::before(&postgres, PoolMode::Session).unwrap();
     let world = World::of(before(&postgres, &pooler));
-    // A first load makes the worker open several sessions, besides the one that checks the store.
+    // Under this first load the worker opens several sessions. Without it the worker would have
+    // only the session that checks the store.
     world.change(async || {}, async || {}).await;
     let ended = pooler.drain(GIVEN_BACK).unwrap();
-    assert!(ended, "the pooler has all its sessions back");
-    within(PATIENCE, "the end of the pooler is reported", async || {
-        world.shown.trouble("store").is_some()
-    })
+    assert!(
+        ended,
+        "the pooler must end, which it does only when it has all its sessions back"
+    );
+    within(
+        PATIENCE,
+        "readiness reports that the store is unreachable without the pooler",
+        async || world.shown.trouble("store").is_some(),
+    )
     .await;
     pooler.restart().unwrap();
-    // The same events are sent again, and are checked again.
+    // The same load again, so that the worker must connect through the restarted pooler.
     world.change(async || {}, async || {}).await;
     world.finish().await;
 }

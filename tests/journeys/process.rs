@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use hookbox_testkit::lateness::Lateness;
 use hookbox_testkit::servers::process::wait_until;
 
-/// The interval at which the allowed lateness is checked.
+/// The interval at which the test checks whether the process has ended.
 const POLL: Duration = Duration::from_millis(100);
 
 /// A process. It is killed when it is dropped.
@@ -63,9 +63,10 @@ impl Process {
             * 1024
     }
 
-    /// Returns the exit code if the process ends within the limit, or 128 plus the number of the
-    /// signal that ended it. A machine that is too busy delays this process as well as the test.
-    /// Therefore the limit is extended by the lateness of the test.
+    /// Returns the exit code of a process that must end within the limit, or 128 plus the number of
+    /// the signal that ended it; `None` if it still runs. On a busy machine the process and this
+    /// test are both delayed, so the limit is extended by the delay that the test measures of
+    /// itself.
     pub fn ends_within(mut self, limit: Duration) -> Option<i32> {
         let (began, lateness) = (Instant::now(), Lateness::measure());
         while !wait_until(POLL, || self.has_ended()) {

@@ -9,7 +9,7 @@ use crate::deployment::{Deployment, Pair};
 use crate::shown::{get, within};
 use crate::signed::Signed;
 
-/// How long the test waits for a condition before it fails. It is long, for a busy machine.
+/// The longest wait for a condition. It is long, because the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Sends a genuine request with additional headers, and returns the status of its answer.

@@ -57,7 +57,7 @@ async fn quarantine(pair: Pair) {
     assert_eq!(dead_letters[0]["topic"], "begini.application.complete");
     assert_eq!(
         dead_letters[0]["attempts"], 0,
-        "an attempt that never ended is not counted"
+        "an attempt during which the process died must not be counted"
     );
     let detail = dead_letters[0]["detail"].as_str().unwrap();
     let known = "the process ended while this handler ran alone, ten times";
@@ -68,7 +68,7 @@ async fn quarantine(pair: Pair) {
     ] {
         assert_eq!(deployment.count(nothing).await, 0, "{nothing}");
     }
-    // From here on the handler no longer kills its process.
+    // From here on the worker has no crash point, so the handler no longer kills its process.
     let worker = deployment.start(&["worker"]);
     deployment.run(&["dead", "replay", "--all", "--yes"]);
     wait(&deployment, "the replay", async || {
@@ -82,7 +82,8 @@ async fn quarantine(pair: Pair) {
     deployment.finish().await;
 }
 
-/// Starts a new worker whenever one has died, until the event is a dead letter.
+/// Starts a new worker whenever one has died, until the event is a dead letter. Returns the last
+/// worker, and how many have died.
 async fn until_it_is_dead(deployment: &Deployment, pair: Pair) -> (Process, u32) {
     let dies = || {
         let mut command = deployment.command(&["worker"]);
@@ -95,8 +96,8 @@ async fn until_it_is_dead(deployment: &Deployment, pair: Pair) -> (Process, u32)
         if worker.has_ended() {
             deaths += 1;
             if pair == Pair::SqliteAlone {
-                // Messages in flight at the dead process stay leased to it for a while. The test
-                // ends these leases at once.
+                // Messages that were in flight at the dead process stay leased to it for a while.
+                // The test ends the leases at once, so that it need not wait.
                 deployment
                     .execute("update messages set lease_until = 0")
                     .await;
@@ -109,7 +110,7 @@ async fn until_it_is_dead(deployment: &Deployment, pair: Pair) -> (Process, u32)
     .await;
     assert!(
         !worker.has_ended(),
-        "the worker died although the event is a dead letter"
+        "the last worker must not die, because it stored the event as a dead letter"
     );
     (worker, deaths)
 }
@@ -121,7 +122,7 @@ async fn neighbours_are_done(deployment: &Deployment) {
     .await;
 }
 
-/// Returns the numbers of rows that the two handlers have written.
+/// Returns how many rows the handlers of the two routes have written: applications and scores.
 async fn effects(deployment: &Deployment) -> (u64, u64) {
     let applications = "select count(*) from begini_applications";
     let scores = "select count(*) from begini_scores";

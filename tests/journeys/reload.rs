@@ -1,5 +1,5 @@
-//! What a running service reads again, after SIGHUP and when a file changes. No request is lost
-//! meanwhile.
+//! Which parts of the config a running service reads again, after SIGHUP and when a file has
+//! changed. No request may be refused or lost meanwhile.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::deployment::{Deployment, Pair, Process};
 use crate::shown::{Shown, get, within};
 use crate::signed::Signed;
 
-/// How long the test waits for a condition before it fails. It is long, for a busy machine.
+/// The longest wait for a condition. It is long, because the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The secrets in the config of a new deployment.
@@ -27,7 +27,8 @@ async fn said(deployment: &Deployment, what: &str) {
     within(PATIENCE, what, async || deployment.log().contains(what)).await;
 }
 
-/// Returns whether an event is accepted that is signed with the key of another config.
+/// Sends an event that is signed with the key in the config `signer`, and returns whether it is
+/// accepted.
 fn accepts(deployment: &Deployment, signer: &str) -> bool {
     let mut send = deployment.command(&["send", "--config", signer]);
     send.output().unwrap().status.success()
@@ -50,7 +51,8 @@ async fn signals_under_load_cost_no_request_on_sqlite() {
     signals_under_load(Deployment::new(Pair::SqliteAlone).await).await;
 }
 
-/// Checks that every request is answered at its first attempt.
+/// Sends signals to a service under load, and checks that every request is answered 200 at its
+/// first attempt.
 async fn signals_under_load(deployment: Deployment) {
     const EVENTS: u64 = 4_000;
     let (running, _) = started(&deployment, "run").await;
@@ -70,7 +72,10 @@ async fn signals_under_load(deployment: Deployment) {
         load.try_wait().unwrap().is_some()
     })
     .await;
-    assert!(sent >= 6, "only {sent} signals under load");
+    assert!(
+        sent >= 6,
+        "only {sent} signals were sent under load, of at least six"
+    );
     let output = load.wait_with_output().unwrap();
     let tally: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(tally["answers"]["200"], EVENTS, "{tally:#}");
@@ -92,7 +97,8 @@ async fn a_renewed_key_is_used_and_the_one_before_until_it_is_removed() {
     let with = |secrets: &str| original.replacen(SECRETS, &format!("secrets = [{secrets}]"), 1);
     let old = "{ id = \"test\", file = \"key\" }";
     let new = "{ id = \"new\", file = \"key2\" }";
-    // The sender reads its keys from its own files.
+    // `hookbox send` signs with the key in its own config, from a file that the service does not
+    // read.
     let signer = |file: &str| with(&format!("{{ id = \"sender\", file = \"{file}\" }}"));
     for file in ["key2", "second"] {
         deployment.write(file, "another-key-for-tests");
@@ -148,8 +154,9 @@ async fn a_renewed_key_is_used_and_the_one_before_until_it_is_removed() {
     deployment.finish().await;
 }
 
-/// Checks that a source whose change needs a restart keeps running, and that its keys are still
-/// renewed. The same is true of a source that is no longer in the config.
+/// Checks a source whose other settings have changed in the config, which only a restart applies:
+/// it keeps running, and its keys are renewed without a restart. The same must be true of a source
+/// that the config no longer has.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn keys_of_a_running_source_are_renewed_whatever_else_the_config_contains() {
     let deployment = Deployment::new(Pair::SqliteAlone).await;
@@ -320,7 +327,7 @@ async fn a_renewed_certificate_is_shown_to_new_connections_and_a_broken_one_to_n
     assert!(certificate::connect(&deployment, &first).await.is_none());
     assert!(
         certificate::is_answered(&mut before).await,
-        "an open connection keeps its certificate"
+        "a connection that was open before the renewal must still be answered"
     );
     said(
         &deployment,
@@ -328,7 +335,8 @@ async fn a_renewed_certificate_is_shown_to_new_connections_and_a_broken_one_to_n
     )
     .await;
 
-    // Switching TLS off needs a restart. Until then the files of the certificate stay in use.
+    // Whether TLS is on changes only at a restart. Until then a renewed certificate must still be
+    // used.
     deployment.write("hookbox.toml", &config.replacen(tls, "[ingest]\n", 1));
     running.signal("HUP");
     said(&deployment, "ingest.tls").await;

@@ -19,7 +19,7 @@ use crate::event;
 use crate::sender::post;
 use crate::shown::{Shown, within};
 
-/// How long the test waits for a condition before it fails. It is long, for a busy machine.
+/// The longest wait for a condition. It is long, because the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The number of sender tasks that keep their connections. The same number of other tasks opens a
@@ -60,7 +60,7 @@ impl Load {
         self.connections.fetch_add(1, Ordering::Relaxed);
         certificate::connect_by(self.port, &self.connector)
             .await
-            .expect("a connection with a written certificate")
+            .expect("the ingest must show one of the certificates that were written")
     }
 
     /// Sends requests until the load ends.
@@ -98,8 +98,9 @@ impl Rotation {
         self.deployment.log().matches(what).count()
     }
 
-    /// Sends a signal in the middle of a renewal, and checks that key and certificate stay as they
-    /// were.
+    /// Sends SIGHUP when only a part of the files has been replaced: the key file of the source is
+    /// empty, and the certificate does not fit its key. The service must keep using the old keys
+    /// and the old certificate.
     async fn signal_half_written(&self, file: &str, round: usize) {
         let stays = [
             "the keys of source begini stay as they were, since ",
@@ -116,7 +117,8 @@ impl Rotation {
         .await;
     }
 
-    /// Renews the certificate, and replaces the key that is not in use.
+    /// Renews the certificate, and replaces the file of that key of the source with which the
+    /// provider does not sign at the moment.
     async fn renew(&self, load: &Load, round: usize) {
         let is_signalled = round % 4 != 3;
         let (keys, shown) = (
@@ -137,7 +139,7 @@ impl Rotation {
             self.count(keys) > before.0 && self.count(shown) > before.1
         })
         .await;
-        // Both keys are valid. From here on the provider signs with the new one.
+        // From here on both keys are valid, and the provider signs with the new one.
         *load.key.write().await = key;
         let renewed = &self.certificates[round + 1];
         assert!(
@@ -205,7 +207,7 @@ async fn renew_under_load(deployment: Deployment) {
     check_accounting(rotation, sent).await;
 }
 
-/// Checks that every request is an event with its effect, and that the accounting is balanced.
+/// Checks that every request became an event with one effect, and that the accounting is balanced.
 async fn check_accounting(rotation: Rotation, sent: u64) {
     let Rotation {
         deployment,

@@ -21,7 +21,7 @@ const KEPT: u64 = 12;
 const LOST: u64 = 600;
 const LATER: u64 = 50;
 
-/// How long the test waits for a condition before it fails. It is long, for a busy machine.
+/// The longest wait for a condition. It is long, because the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A deployment whose database can be restored.
@@ -68,36 +68,38 @@ impl World {
         (output.status.code(), self.deployment.json(&words), text)
     }
 
-    /// Waits until this many receipts are reported and done, and a witness message at the broker
-    /// covers them.
+    /// Waits until this many receipts are reported and done, and until a witness message at the
+    /// broker covers them: a message in which the store records how much it knows.
     async fn all_is_reported(&self, receipts: u64) {
         within(PATIENCE, "all receipts are reported", async || {
             let (code, books, _) = self.reconcile(&["--wait", "30s"]);
             code == Some(0) && reported(&books) == receipts
         })
         .await;
-        // The broker has confirmed every witness message that the store had to publish, so the
-        // newest one describes the current state of the store.
+        // No row of the witness table waits any more: the broker has confirmed every witness
+        // message, so the newest one describes the current state of the store.
         let waits = "select count(*) from witness, incarnations where newest is null \
                      or confirmed < (substring(convert_from(substring(newest from 6), 'UTF8') \
                                      from '\"sequence\":([0-9]+)'))::bigint \
                      or (substring(convert_from(substring(newest from 6), 'UTF8') \
                          from '\"receipts\":([0-9]+)'))::bigint \
                         < (select sum(receipts) from accepted)";
-        within(PATIENCE, "the witness is confirmed", async || {
-            self.deployment.count(waits).await == 0
-        })
+        within(
+            PATIENCE,
+            "the broker has confirmed the newest witness message",
+            async || self.deployment.count(waits).await == 0,
+        )
         .await;
     }
 
-    /// Copies the database, to which nothing may be connected meanwhile.
+    /// Copies the database. PostgreSQL refuses that while something is connected to the database.
     async fn copy(&self) -> Database {
         let server = variable(SERVER_URL);
         let copy = Database::create_at(&server, Some(self.database.name())).await;
         copy.unwrap()
     }
 
-    /// Replaces the database by its copy, whatever is connected to it.
+    /// Replaces the database by its copy, and ends all connections to the database for that.
     async fn restore(&self, copy: &Database) {
         let mut server = PgConnection::connect(&variable(SERVER_URL)).await.unwrap();
         let (name, copy) = (self.database.name(), copy.name());
@@ -155,13 +157,15 @@ async fn copied_and_lost(world: &World) -> (Process, Process, Database) {
 async fn a_restored_store_is_red_until_a_person_accepts_it() {
     let world = World::new().await;
     let (worker, ingest, copy) = copied_and_lost(&world).await;
-    // The last report of the ingest is recorded before the restore. After the restore only the
-    // witness messages show what it said.
+    // The worker records the last accept report of the ingest before the restore. After the restore
+    // the database no longer has this report, and only the witness messages show what it said.
     ingest.stop();
     let closing = "select count(*) from accounts where closing";
-    within(PATIENCE, "the ingest has closed", async || {
-        world.deployment.count(closing).await == 1
-    })
+    within(
+        PATIENCE,
+        "the ingest's last accept report is recorded",
+        async || world.deployment.count(closing).await == 1,
+    )
     .await;
     worker.stop();
     world.restore(&copy).await;
@@ -179,7 +183,8 @@ async fn a_restored_store_is_red_until_a_person_accepts_it() {
     .await;
     let why = world.shown.trouble("witness").unwrap();
     assert!(why.contains("restored to an older state"), "{why}");
-    // The mismatch between store and witness messages does not stop processing.
+    // The mismatch between store and witness messages is only reported. Events must still be
+    // processed.
     let receipts = "select count(*) from receipts";
     let done = world.deployment.count(receipts).await;
     assert_eq!(done, KEPT + LATER);
@@ -204,7 +209,7 @@ async fn a_restored_store_is_red_until_a_person_accepts_it() {
         world.shown.is_ready() && world.shown.metric("hookbox_witness_mismatch") == Some(0.0)
     })
     .await;
-    // The worker publishes new witness messages after an operator has accepted the restore.
+    // After an operator has accepted the restore, the worker publishes new witness messages.
     world.generate(1, 4);
     world.all_is_reported(KEPT + LATER + 1).await;
     worker.stop();
@@ -216,7 +221,8 @@ async fn a_restored_store_is_red_until_a_person_accepts_it() {
 async fn a_store_that_is_restored_under_a_running_hookbox_is_red_at_once() {
     let world = World::new().await;
     let (worker, ingest, copy) = copied_and_lost(&world).await;
-    // Worker and ingest keep running, and no new event is accepted.
+    // Worker and ingest keep running during the restore. The check comes before any new event is
+    // accepted.
     world.restore(&copy).await;
     let (code, books, text) = world.reconcile(&["--wait", "30s"]);
     assert_eq!(code, Some(1), "{text}");
@@ -224,13 +230,17 @@ async fn a_store_that_is_restored_under_a_running_hookbox_is_red_at_once() {
     let unknown = &books["witness"]["mismatch"]["ingests"][0];
     assert_eq!(unknown["first"], KEPT + 1, "{books:#}");
     assert_eq!(unknown["last"], KEPT + LOST, "{books:#}");
-    // The events that ingest accepts next neither fill the gap in the sequence numbers nor remove a
-    // witness message.
+    // New events have later sequence numbers. They do not fill the gap that the lost events leave,
+    // and they do not remove the witness message that shows the loss.
     world.generate(LATER, 3);
-    within(PATIENCE, "the gap is listed", async || {
-        let (_, books, _) = world.reconcile(&["--wait", "30s"]);
-        books["accept_reports"]["gaps"][0]["first"] == KEPT + 1
-    })
+    within(
+        PATIENCE,
+        "`reconcile` lists the gap that the lost events leave",
+        async || {
+            let (_, books, _) = world.reconcile(&["--wait", "30s"]);
+            books["accept_reports"]["gaps"][0]["first"] == KEPT + 1
+        },
+    )
     .await;
     let (code, books, text) = world.reconcile(&[]);
     assert_eq!(code, Some(1), "{text}");
@@ -255,9 +265,11 @@ async fn a_young_gap_in_the_accept_reports_is_named() {
     for seed in ["1", "2"] {
         let before = reports(&deployment);
         deployment.run(&["generate", "--count", "20", "--seed", seed]);
-        within(PATIENCE, "the events are reported", async || {
-            reports(&deployment) > before
-        })
+        within(
+            PATIENCE,
+            "an accept report about the new events is in its queue",
+            async || reports(&deployment) > before,
+        )
         .await;
     }
     let queues = deployment.json(&["queues"]);
@@ -271,9 +283,11 @@ async fn a_young_gap_in_the_accept_reports_is_named() {
     })
     .await;
     let gaps = "select count(*) from accounts where first > 1";
-    within(PATIENCE, "the later report is recorded", async || {
-        deployment.count(gaps).await == 1
-    })
+    within(
+        PATIENCE,
+        "the accept report after the lost one is recorded",
+        async || deployment.count(gaps).await == 1,
+    )
     .await;
     let output = deployment.command(&["reconcile"]).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
@@ -293,7 +307,7 @@ async fn a_young_gap_in_the_accept_reports_is_named() {
     deployment.finish().await;
 }
 
-/// Removes the first message from a queue, as if it was lost.
+/// Removes the first message from a queue without processing it, as if the broker had lost it.
 async fn lose_one(queue: &str) {
     let url = variable("HOOKBOX_TEST_AMQP_URL");
     let properties = ConnectionProperties::default();

@@ -10,7 +10,7 @@ use crate::deployment::Deployment;
 use crate::outages::own;
 use crate::shown::{Shown, get, within};
 
-/// How long the test waits for a condition before it fails. It is long, for a busy machine.
+/// The longest wait for a condition. It is long, because the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The exit code for an error that an operator must fix.
@@ -18,8 +18,8 @@ const REFUSED: i32 = 78;
 
 const PERMIT: [&str; 4] = ["set_permissions", "-p", "/", "hookbox"];
 
-/// Checks that an ingest which answers every event 503 is not ready, also on its public address,
-/// and that each log line gives the reason.
+/// Checks an ingest that lacks the right to publish, and so answers every event 503. It must not be
+/// ready, at its public address either, and each log line must give the reason.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_the_right_to_publish_an_ingest_is_not_ready_in_public() {
     let rabbitmq = RabbitmqServer::start().unwrap();
@@ -56,7 +56,7 @@ async fn without_the_right_to_publish_an_ingest_is_not_ready_in_public() {
     assert_eq!(errors.len(), 1, "{log}");
     assert!(errors[0].contains("nothing can be published"), "{log}");
     assert!(errors[0].contains("rabbitmqctl set_permissions"), "{log}");
-    // A process that is going to publish does not start either.
+    // A worker publishes messages too, so it must not start either without this right.
     let started = deployment.command(&["worker"]).output().unwrap();
     let said = String::from_utf8_lossy(&started.stderr).into_owned();
     assert_eq!(started.status.code(), Some(REFUSED), "{said}");
@@ -106,7 +106,8 @@ async fn a_wrong_password_and_a_missing_right_are_no_outage() {
         .ctl(&[&PERMIT[..], &[".*", ".*", ".*"]].concat())
         .unwrap();
 
-    // A limit on the number of queues. One more route exceeds it.
+    // RabbitMQ now limits the number of queues to five, and the queue of one more route exceeds
+    // this limit.
     let config = std::fs::read_to_string(deployment.folder.join("hookbox.toml")).unwrap();
     let more = "[[route]]\nname = \"more\"\ntopics = [\"begini.more.*\"]\n";
     deployment.write("hookbox.toml", &format!("{config}{more}"));
@@ -116,7 +117,7 @@ async fn a_wrong_password_and_a_missing_right_are_no_outage() {
         refused(words, "queue limit in vhost '/' (5) is reached");
     }
     deployment.write("hookbox.toml", &config);
-    // Existing queues are enough for a start.
+    // With only the queues that exist already, a start succeeds in spite of the limit.
     let migrated = deployment.command(&["migrate"]).output().unwrap();
     let said = String::from_utf8_lossy(&migrated.stderr).into_owned();
     assert!(migrated.status.success(), "{said}");
@@ -127,7 +128,7 @@ async fn a_wrong_password_and_a_missing_right_are_no_outage() {
     deployment.finish().await;
 }
 
-/// Checks a management API that is read with a wrong password.
+/// Checks a config whose account for the management API has a wrong password: no process starts.
 fn api_refuses(deployment: &Deployment, config: &str, management: &str) {
     let (scheme, api) = management.split_once("://").unwrap();
     let api = api.rsplit_once('@').map_or(api, |(_, api)| api);

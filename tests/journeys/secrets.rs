@@ -14,7 +14,7 @@ use crate::outages::own;
 use crate::shown::{get, within};
 use crate::signed::Signed;
 
-/// How long the test waits for a condition before it fails. It is long, for a busy machine.
+/// The longest wait for a condition. It is long, because the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Texts that must never be logged: parts of the key, of the uid, and of the values of a body. The
@@ -58,10 +58,12 @@ async fn no_canary_is_logged_at_the_finest_level() {
     .await;
 }
 
-/// The text that is logged when a message is returned because its queue is gone.
+/// What RabbitMQ's answer and so the log says when a message is returned because its queue does not
+/// exist.
 const RETURNED: &str = "does not exist";
 
-/// Causes log lines about everything that contains a secret, and searches the log for the secrets.
+/// Makes the processes log about everything that contains a secret, and searches the log for the
+/// secrets.
 async fn look(
     deployment: Deployment,
     expected: &[&str],
@@ -72,8 +74,8 @@ async fn look(
     let logging = format!("{logging}[log]\nfilter = \"trace\"\n");
     deployment.write("hookbox.toml", &logging);
     let ingest = deployment.start_ingest();
-    // The log covers a failing handler, an event that breaks its schema, and a body that is not
-    // JSON.
+    // These lines come from a handler that fails, an event that violates its schema, and a body
+    // that is not JSON.
     deployment.refuse_scores().await;
     let worker = deployment.start(&["worker"]);
     deployment.write(
@@ -119,9 +121,9 @@ fn forge(deployment: &Deployment, config: &str) {
     assert!(!refused.status.success());
 }
 
-/// Deletes the queue, so that the broker returns a genuine event, and repeats this until it
-/// happens. If the check of the topology notices the missing queue first, ingest publishes nothing,
-/// and nothing is returned.
+/// Deletes the queue of a route and sends a genuine event, until the broker has returned one. One
+/// try may not be enough: if ingest's check of its queues notices the missing queue first, ingest
+/// publishes nothing that could be returned.
 async fn a_message_is_returned(deployment: &Deployment, broker: &str) {
     let queues = deployment.json(&["queues"]);
     let name = queues["queues"][0]["broker"]["name"].as_str().unwrap();

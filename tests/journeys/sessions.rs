@@ -14,15 +14,15 @@ use tokio::sync::Mutex;
 use crate::outages::World;
 use crate::shown::within;
 
-/// Ends every session except the one that runs this statement. The clients connect again.
+/// A statement that ends every session except the one in which it runs. The clients connect again.
 pub const TERMINATE: &str = "select pg_terminate_backend(pid) from pg_stat_activity
      where backend_type = 'client backend' and pid <> pg_backend_pid()";
 
-/// Ends only the sessions of hookbox.
+/// A statement that ends only the sessions of hookbox.
 const TERMINATE_HOOKBOX: &str = "select pg_terminate_backend(pid) from pg_stat_activity
      where application_name = 'hookbox'";
 
-/// Finds a session of hookbox that is in a transaction.
+/// A query for the server process of one session of hookbox that is in a transaction.
 const AT_WORK: &str = "select pid from pg_stat_activity
      where application_name = 'hookbox' and xact_start is not null limit 1";
 
@@ -54,9 +54,10 @@ async fn a_postgres_without_a_free_slot_costs_nothing() {
     world.finish().await;
 }
 
-/// Occupies every session of the server. A free session goes to the first client that connects, so
-/// this ends hookbox's sessions again and again until all belong to the test. A connecting client
-/// occupies a session before its name can be seen.
+/// Occupies every session of the server. The server gives a free session to the first client that
+/// connects, which may be hookbox. Therefore this ends hookbox's sessions again and again until the
+/// test has all of them. A client that is just connecting has a session too, but cannot be
+/// recognized as hookbox's yet.
 async fn take_every_slot(url: &str) -> Vec<PgConnection> {
     let mut taken = vec![PgConnection::connect(url).await.unwrap()];
     while taken.len() < SLOTS {
@@ -73,8 +74,8 @@ async fn take_every_slot(url: &str) -> Vec<PgConnection> {
     taken
 }
 
-/// Checks killed processes of PostgreSQL. PostgreSQL treats such a death as possible damage to its
-/// shared memory: it ends all sessions, recovers, and restarts.
+/// Kills server processes of PostgreSQL. PostgreSQL must assume that a killed process has damaged
+/// the shared memory: it ends all sessions, recovers, and restarts.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_processes_of_postgres_cost_nothing() {
     let postgres = PostgresServer::start().unwrap();
@@ -84,9 +85,11 @@ async fn killed_processes_of_postgres_cost_nothing() {
             async || {
                 for killed in 0..KILLS {
                     kill_one_at_work(postgres.url()).await;
-                    within(PATIENCE, "PostgreSQL has noticed the death", async || {
-                        deaths(&postgres) > killed
-                    })
+                    within(
+                        PATIENCE,
+                        "PostgreSQL has logged that its process was killed",
+                        async || deaths(&postgres) > killed,
+                    )
                     .await;
                 }
             },
@@ -100,7 +103,7 @@ async fn killed_processes_of_postgres_cost_nothing() {
 async fn kill_one_at_work(url: &str) {
     let mut pid = None;
     within(PATIENCE, "a session is in a transaction", async || {
-        // PostgreSQL may still be recovering from the last kill.
+        // The connection fails while PostgreSQL still recovers from the previous kill.
         if let Ok(mut connection) = PgConnection::connect(url).await {
             let found = connection.fetch_optional(AT_WORK).await;
             pid = found.ok().flatten().map(|row: PgRow| row.get::<i32, _>(0));
@@ -128,8 +131,8 @@ async fn a_postgres_that_becomes_a_standby_costs_nothing() {
     let standby = postgres.folder().join("data/standby.signal");
     let world = World::over(&url, &url);
     let postgres = RefCell::new(postgres);
-    // Reading still works, so it is the route that cannot write, and not the store, whose readiness
-    // reports the standby.
+    // A standby can still be read, so the check of the store succeeds. Readiness must name the
+    // route, which cannot write.
     world
         .outage(
             "route scores",
@@ -146,14 +149,15 @@ async fn a_postgres_that_becomes_a_standby_costs_nothing() {
     said(&postgres.borrow(), "during recovery");
     let log = world.deployment.log();
     assert!(!log.contains("fault.kind=\"internal\""), "{log}");
-    // A pause is logged once when the store fails and once when it recovers, and not at every
-    // retry.
+    // The pause may be logged when the store fails and once more when it recovers, but not at every
+    // retry in between.
     let logged = log.matches("ingests have answered is paused").count();
     assert!(logged <= 2, "logged {logged} times: {log}");
     world.finish().await;
 }
 
-/// Checks that PostgreSQL has logged a text. Without it the test would show nothing.
+/// Checks that PostgreSQL has logged a text that only the intended failure causes. Without this
+/// failure the test would show nothing.
 #[track_caller]
 pub fn said(postgres: &PostgresServer, words: &str) {
     let log = log(postgres);

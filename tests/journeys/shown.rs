@@ -8,7 +8,7 @@ use hookbox_testkit::lateness::Lateness;
 use hookbox_testkit::servers::ReservedPort;
 use serde_json::Value;
 
-/// The longest time for one answer.
+/// The longest time that the test waits for one answer.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
 
 /// The listener for metrics of one process.
@@ -75,15 +75,15 @@ pub fn get(port: u16, path: &str) -> Option<(u16, String)> {
 /// The interval at which a condition is checked.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// Waits until a condition holds, and returns how long that took. The limit only bounds the test;
-/// hookbox promises no time here.
+/// Waits until a condition holds, and returns how long that took. The test fails after `limit`,
+/// which only keeps it from waiting for ever: hookbox makes no promise about this time.
 pub async fn within(limit: Duration, what: &str, condition: impl AsyncFnMut() -> bool) -> Duration {
     look(what, condition, || limit).await
 }
 
-/// Waits until a condition holds, where hookbox promises to be done within `limit`. If the machine
-/// was too busy to run this process, hookbox was delayed as well, so the limit is extended by that
-/// time.
+/// Waits until a condition holds that hookbox promises to reach within `limit`, and returns how
+/// long that took. On a busy machine this test is delayed as much as hookbox, so the limit is
+/// extended by the delay that the test measures of itself.
 pub async fn promised(
     limit: Duration,
     what: &str,

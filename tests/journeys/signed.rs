@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use crate::deployment::Deployment;
 
-/// The longest time for one answer. It is longer than every deadline of hookbox, so that those take
-/// effect first.
+/// The longest time that the test waits for one answer. It is longer than every deadline of
+/// hookbox, so that hookbox answers or closes the connection first.
 const ANSWER_MAX: Duration = Duration::from_secs(15);
 
-/// An answer that `hookbox send` accepts.
+/// An answer with which the listener of the test satisfies `hookbox send`.
 const TAKEN: &str = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\
                      connection: close\r\n\r\n{}";
 
@@ -26,7 +26,8 @@ pub struct Answer {
 }
 
 impl Signed {
-    /// Runs `hookbox send` against a listener of the test, and keeps the request that it sends.
+    /// Runs `hookbox send` against a listener of the test, and returns the request that the
+    /// listener receives.
     pub fn catch(deployment: &Deployment, arguments: &[&str]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();

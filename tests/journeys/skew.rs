@@ -15,7 +15,7 @@ use serde_json::Value;
 use crate::deployment::{Deployment, Pair, Process};
 use crate::shown::{get, within};
 
-/// How long the test waits for a condition before it fails. It is long, for a busy machine.
+/// The longest wait for a condition. It is long, because the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The number of events of each load.
@@ -38,7 +38,7 @@ struct Sides {
 }
 
 impl Sides {
-    /// Migrates with the older version alone, as it was deployed.
+    /// Migrates an empty database with the older version, before this version is used at all.
     async fn begin(pair: Pair, old: PathBuf) -> Self {
         let deployment = Deployment::without_a_schema(pair).await;
         let reserved = ReservedPort::choose().unwrap();
@@ -61,7 +61,7 @@ impl Sides {
         let old_ingest = self.start_old("ingest");
         let old_workers = [self.start_old("worker"), self.start_old("worker")];
         ready(self.old_port).await;
-        // The migration runs while events are sent.
+        // This version migrates the database while events are sent to the older version.
         let first = self.load(self.old_port, 1);
         self.accepted(100).await;
         deployment.run(&["migrate"]);
@@ -70,11 +70,13 @@ impl Sides {
         let second = self.load(deployment.port, 2);
         let mut accepted = accepted_of(first).await + accepted_of(second).await;
         self.done(2 * EVENTS).await;
-        // The older version reads messages that this version writes.
+        // Only workers of the older version run now. They must read the messages that the ingest of
+        // this version writes.
         new_worker.stop();
         accepted += accepted_of(self.load(deployment.port, 3)).await;
         self.done(3 * EVENTS).await;
-        // This version reads messages that the older version writes.
+        // Only a worker of this version runs now. It must read the messages that the ingest of the
+        // older version writes.
         for worker in old_workers {
             worker.stop();
         }
@@ -100,7 +102,8 @@ impl Sides {
             .spawn(self.deployment.command_of(&self.old, &arguments))
     }
 
-    /// Sends events of a new seed, with duplicates among them.
+    /// Starts to send events to this port. Some of them are sent twice. Each seed gives other
+    /// events.
     fn load(&self, port: u16, seed: u64) -> Child {
         let (count, seed) = (EVENTS.to_string(), seed.to_string());
         let url = format!("http://127.0.0.1:{port}");
@@ -115,9 +118,11 @@ impl Sides {
     }
 
     async fn accepted(&self, receipts: u64) {
-        within(PATIENCE, "enough receipts are stored", async || {
-            self.deployment.count("select count(*) from receipts").await >= receipts
-        })
+        within(
+            PATIENCE,
+            "enough receipts of the load are stored",
+            async || self.deployment.count("select count(*) from receipts").await >= receipts,
+        )
         .await;
     }
 

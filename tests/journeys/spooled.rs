@@ -14,7 +14,7 @@ use crate::topology::{classic, queue_of};
 /// A URL at which no broker listens.
 const NOWHERE: &str = "amqp://127.0.0.1:1";
 
-/// How long the test waits for a condition before it fails. It is long, for a busy machine.
+/// The longest wait for a condition. It is long, because the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The exit code for a config that cannot be used.
@@ -30,7 +30,8 @@ const REFUSED: i32 = 78;
 fn spooled(broker: &str) -> Deployment {
     let deployment = Deployment::unmigrated(own("sqlite:hookbox.db", broker, ""));
     let migrate = deployment.command(&["migrate"]).output().unwrap();
-    // The store is migrated first, and needs no broker.
+    // `migrate` migrates the store before it connects to the broker. So the store is migrated even
+    // where no broker listens, and only the exit code shows that the queues could not be declared.
     let is_there = broker != NOWHERE;
     let code = if is_there { 0 } else { UNAVAILABLE };
     assert_eq!(migrate.status.code(), Some(code), "{migrate:?}");
@@ -52,7 +53,7 @@ fn rewrite(deployment: &Deployment, from: &str, to: &str) {
     deployment.write("hookbox.toml", &changed);
 }
 
-/// Starts an ingest that must not start, and returns its error.
+/// Runs an ingest whose start must fail with the exit code `with`, and returns what it logged.
 fn refused(deployment: &Deployment, arguments: &[&str], with: i32) -> String {
     let before = deployment.log().len();
     let code = deployment.start(arguments).ends_within(PATIENCE);
@@ -124,8 +125,8 @@ async fn a_spool_that_is_locked_is_waited_for_and_a_wrong_one_is_refused() {
     deployment.remove();
 }
 
-/// Checks a message that RabbitMQ never accepts. The event was answered 200, so the spool keeps and
-/// reports it, and forwards the events behind it.
+/// Checks an event that RabbitMQ can never accept, because it is larger than RabbitMQ's limit. It
+/// was answered 200, so the spool must keep and report it, and must forward the events behind it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_message_that_rabbitmq_never_takes_delays_no_other() {
     let less = "max_message_size = 65536\n";
@@ -142,7 +143,7 @@ async fn a_message_that_rabbitmq_never_takes_delays_no_other() {
     let refused = "hookbox_spool_refused_events";
     within(
         PATIENCE,
-        "the message is reported and others are forwarded",
+        "the refused event is reported, and other events are forwarded",
         async || {
             deployment.run(&["send"]);
             shown.metric(refused) == Some(1.0)
@@ -150,7 +151,7 @@ async fn a_message_that_rabbitmq_never_takes_delays_no_other() {
     )
     .await;
     assert!(shown.trouble("spool").is_some());
-    // Later events go to the broker directly, and not to the spool.
+    // With nothing else left in the spool, later events must go to the broker directly.
     within(
         PATIENCE,
         "no event goes to the spool any more",
@@ -167,9 +168,9 @@ async fn a_message_that_rabbitmq_never_takes_delays_no_other() {
     deployment.finish().await;
 }
 
-/// Checks a start with a spool while a classic queue that hookbox did not declare has the name of a
-/// queue of hookbox. The spool keeps the events, and forwarding starts by itself when hookbox's
-/// queue exists again.
+/// Checks an ingest with a spool that starts while another queue has the name of one of hookbox's
+/// queues: a classic queue that hookbox did not declare. The spool must keep the events, and
+/// forwarding must start by itself when hookbox's own queue exists again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_queue_that_is_in_the_way_at_the_start_is_waited_for() {
     let rabbitmq = RabbitmqServer::start().unwrap();
@@ -181,7 +182,7 @@ async fn a_queue_that_is_in_the_way_at_the_start_is_waited_for() {
     let ingest = deployment.start(&["ingest", "--metrics", &shown.address()]);
     within(
         PATIENCE,
-        "the error of the foreign queue is logged",
+        "RabbitMQ's error about the classic queue is logged",
         async || deployment.log().contains("PRECONDITION_FAILED"),
     )
     .await;
@@ -191,10 +192,14 @@ async fn a_queue_that_is_in_the_way_at_the_start_is_waited_for() {
     })
     .await;
     rabbitmq.ctl(&["delete_queue", &victim]).unwrap();
-    within(PATIENCE, "the missing queue is reported", async || {
-        let why = shown.trouble("broker");
-        why.is_some_and(|why| why.contains("is missing"))
-    })
+    within(
+        PATIENCE,
+        "readiness reports that hookbox's queue is missing",
+        async || {
+            let why = shown.trouble("broker");
+            why.is_some_and(|why| why.contains("is missing"))
+        },
+    )
     .await;
     deployment.run(&["queues", "declare", "--yes"]);
     within(PATIENCE, "the spool has forwarded its events", async || {

@@ -12,7 +12,7 @@ use crate::outages::own;
 use crate::sessions::TERMINATE;
 use crate::shown::{Shown, within};
 
-/// How long the test waits for a condition before it fails. It is long, for a busy machine.
+/// The longest wait for a condition. It is long, because the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The exit code for an error that an operator must fix.

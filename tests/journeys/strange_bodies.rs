@@ -15,7 +15,7 @@ use crate::shown::within;
 /// The depth of nested arrays. A recursive reader would overflow its stack.
 const DEPTH: usize = 100_000;
 
-/// How long the test waits for a condition before it fails. It is long, for a busy machine.
+/// The longest wait for a condition. It is long, because the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -35,8 +35,8 @@ async fn keep(pair: Pair) {
     let bodies = strange();
     for body in &bodies {
         std::fs::write(deployment.folder.join("body"), body).unwrap();
-        // The body is sent twice, so that the second request must be a duplicate, whatever the body
-        // is.
+        // Each body is sent twice. The second request must be a duplicate of the first, whatever
+        // the body contains.
         for _ in 0..2 {
             deployment.run(&["send", "--file", "body"]);
         }
@@ -45,7 +45,7 @@ async fn keep(pair: Pair) {
     within(PATIENCE, "each event has its outcome", async || {
         assert!(
             !worker.has_ended(),
-            "the worker has ended: {}",
+            "no body may end the worker: {}",
             deployment.log()
         );
         let ended = "select count(*) from claims where state in ('done', 'dead')";
@@ -58,10 +58,10 @@ async fn keep(pair: Pair) {
     assert_eq!(kept.len(), bodies.len());
     assert!(
         kept.into_iter().collect::<BTreeSet<_>>() == bodies.into_iter().collect(),
-        "every stored body is as it was sent"
+        "every stored body must be the one that was sent, byte for byte"
     );
     all_can_be_looked_at(&deployment, all);
-    // Later events are processed.
+    // The strange events must not keep the worker from processing a later, ordinary one.
     deployment.run(&["send"]);
     let books = deployment.json(&["reconcile", "--wait", "60s"]);
     assert_eq!(books["verdict"], "balanced", "{books:#}");
@@ -106,7 +106,7 @@ fn strange() -> Vec<Vec<u8>> {
     ]
 }
 
-/// Returns the bodies of all events.
+/// Returns the bodies of all events in the store.
 async fn kept(deployment: &Deployment, pair: Pair) -> Vec<Vec<u8>> {
     let bodies = "select body from events";
     match pair {
@@ -127,7 +127,7 @@ async fn kept(deployment: &Deployment, pair: Pair) -> Vec<Vec<u8>> {
     }
 }
 
-/// Shows each event and each dead letter with the commands of operators.
+/// Checks that the commands of operators can show each event and each dead letter with its body.
 fn all_can_be_looked_at(deployment: &Deployment, all: u64) {
     let events = deployment.json(&["events", "list", "--limit", "100"]);
     let events = events["events"].as_array().unwrap();
@@ -138,7 +138,10 @@ fn all_can_be_looked_at(deployment: &Deployment, all: u64) {
     }
     let dead = deployment.json(&["dead", "list", "--limit", "100"]);
     let dead = dead["dead"].as_array().unwrap();
-    assert!(!dead.is_empty(), "at least one event is a dead letter");
+    assert!(
+        !dead.is_empty(),
+        "at least one of the bodies must have become a dead letter"
+    );
     for dead_letter in dead {
         let id = dead_letter["id"].as_i64().unwrap().to_string();
         let shown = deployment.run(&["dead", "show", &id, "--body"]);

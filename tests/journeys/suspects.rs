@@ -10,14 +10,14 @@ use crate::deployment::{Deployment, Pair};
 use crate::gate;
 use crate::shown::within;
 
-/// How long the test waits for a condition before it fails. It is long, for a busy machine.
+/// The longest wait for a condition. It is long, because the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The time limit of an orderly shutdown (a drain): longer than the time in which a running handler
 /// may finish, and shorter than the handlers' time limit (30 s).
 const DRAIN: Duration = Duration::from_secs(8);
 
-/// The time that a process of a debug build needs to end.
+/// The additional time that the process of a debug build may take to end after its drain.
 const A_MOMENT: Duration = Duration::from_secs(1);
 
 const STARTS: &str = "select count(*) from starts";
@@ -26,8 +26,8 @@ const EFFECTS: &str = "select count(*) from begini_applications";
 
 const APPLIED: &str = "select count(*) from claims where route = 'applications' and state = 'done'";
 
-/// Makes a waiting event suspected of ending its process: its handler ends two workers. Only the
-/// second start of the handler is counted, because the first one belongs to the first delivery.
+/// Makes a waiting event suspected of ending its process: two workers die in its handler. Only the
+/// second handler start is counted, because hookbox counts starts only for redelivered events.
 async fn suspect(deployment: &Deployment, crash: &str) {
     for counted in 0..2 {
         let mut command = deployment.command(&["worker"]);
@@ -38,7 +38,7 @@ async fn suspect(deployment: &Deployment, crash: &str) {
     }
 }
 
-/// Waits until the gate of the test holds up a handler.
+/// Waits until the gate of the test (see `gate.rs`) holds up a handler in its statement.
 async fn is_held_up(deployment: &Deployment) {
     within(PATIENCE, "a handler is held up", async || {
         deployment.count(gate::HELD_UP).await > 0
@@ -56,14 +56,14 @@ async fn a_drain_in_the_middle_of_a_handler_is_no_death() {
     gate::prepare(&deployment).await;
     gate::hold_applications(&deployment).await;
     deployment.run(&["send", "--type", "application.complete"]);
-    // Handler starts are counted only for redelivered events.
+    // The first worker is killed, because handler starts are counted only for redelivered events.
     let worker = deployment.start(&["worker"]);
     is_held_up(&deployment).await;
     worker.kill();
     let worker = deployment.start(&["worker"]);
     within(
         PATIENCE,
-        "the start of the handler is counted",
+        "a start marker counts the handler start of the redelivered event",
         async || deployment.count(STARTS).await == 1,
     )
     .await;
@@ -111,12 +111,14 @@ async fn a_suspect_that_is_held_up_stops_no_other_route() {
         deployment.run(&["send", "--type", "psychometric_score.complete"]);
     }
     let scores = "select count(*) from begini_scores";
-    within(PATIENCE, "the other route continues", async || {
-        deployment.count(scores).await == 3
-    })
+    within(
+        PATIENCE,
+        "the events of the other route are done",
+        async || deployment.count(scores).await == 3,
+    )
     .await;
-    // Other events of the route wait for at most one run of the suspected event, which ends at its
-    // time limit. They do not wait for its outcome.
+    // An event of the same route waits while the suspected event runs alone, which takes at most
+    // the time limit of a handler. It does not wait until the suspected event has its outcome.
     assert_eq!(deployment.count(APPLIED).await, 0, "{}", deployment.log());
     gate::free_applications(&deployment).await;
     within(
@@ -130,8 +132,8 @@ async fn a_suspect_that_is_held_up_stops_no_other_route() {
     deployment.finish().await;
 }
 
-/// Checks a suspected event that must run alone and waits, because the test holds up another
-/// handler. Other events are processed meanwhile.
+/// Checks a suspected event that must run alone, but cannot yet, because the handler of another
+/// event still runs (the test holds it up). All other events must be processed meanwhile.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_suspect_that_waits_for_a_delayed_handler_stops_no_other_event() {
     let deployment = Deployment::new(Pair::RabbitmqPostgres).await;
@@ -153,8 +155,8 @@ async fn a_suspect_that_waits_for_a_delayed_handler_stops_no_other_event() {
         async || deployment.log().contains("its handler runs alone now"),
     )
     .await;
-    // The suspected event may have run once before this. The other handler starts while the
-    // suspected event waits for its next run.
+    // The suspected event may have run once already. While it waits for its next run, the handler
+    // of the other event starts.
     let waiting = "select count(*) from pg_stat_activity
                    where datname = current_database() and wait_event = 'PgSleep'
                        and query ilike '%begini_applications%'";
@@ -169,7 +171,7 @@ async fn a_suspect_that_waits_for_a_delayed_handler_stops_no_other_event() {
     let scores = "select count(*) from begini_scores";
     within(
         PATIENCE,
-        "other events of the suspect's route are done",
+        "other events on the route of the suspected event are done",
         async || deployment.count(scores).await >= 3,
     )
     .await;

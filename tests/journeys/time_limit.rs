@@ -8,7 +8,8 @@ use crate::deployment::{Deployment, Pair};
 use crate::event::score;
 use crate::shown::{promised, within};
 
-/// A trigger that makes one event sleep far longer than any time limit.
+/// A trigger that makes the handler of one event sleep for ten minutes, far longer than its time
+/// limit.
 const SLEEPS: &str = "create function sleeps() returns trigger language plpgsql as $$
      begin
          if new.uid = 'sleeper' then perform pg_sleep(600); end if;
@@ -17,12 +18,12 @@ const SLEEPS: &str = "create function sleeps() returns trigger language plpgsql 
 const TRIGGER: &str = "create trigger sleeps before insert on begini_scores
      for each row execute function sleeps()";
 
-/// A query that counts the sleeping statements (of the trigger above) in this database.
+/// A query that counts the statements in this database that sleep in the trigger.
 const ASLEEP: &str = "select count(*) from pg_stat_activity
      where datname = current_database() and wait_event = 'PgSleep'";
 
-/// The first statement records the sessions in which the trigger sleeps. The second counts how many
-/// of these sessions still exist.
+/// A statement that records the sessions whose statement sleeps in the trigger, and a query that
+/// counts how many of these sessions still exist.
 const NOTE: &str = "insert into sleepers select pid, backend_start from pg_stat_activity
      where datname = current_database() and wait_event = 'PgSleep'";
 const THERE: &str =
@@ -32,7 +33,7 @@ const THERE: &str =
 /// seconds whether its client is still connected.
 const ENDED_WITHIN: Duration = Duration::from_secs(5);
 
-/// How long the test waits for a condition before it fails. It is long, for a busy machine.
+/// The longest wait for a condition. It is long, because the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -61,19 +62,23 @@ async fn a_statement_over_the_time_limit_is_ended_and_counts() {
     })
     .await;
     let attempts = "select count(*) from attempts";
-    within(PATIENCE, "the first attempt is counted", async || {
-        deployment.count(attempts).await >= 1
-    })
+    within(
+        PATIENCE,
+        "the first attempt of the sleeping handler is recorded",
+        async || deployment.count(attempts).await >= 1,
+    )
     .await;
     promised(
         ENDED_WITHIN,
-        "the session of the statement has ended",
+        "PostgreSQL has ended the session of the sleeping statement",
         async || deployment.count(THERE).await == 0,
     )
     .await;
-    within(PATIENCE, "the event is a dead letter", async || {
-        deployment.count(died).await == 1
-    })
+    within(
+        PATIENCE,
+        "the event whose handler sleeps is a dead letter after three attempts",
+        async || deployment.count(died).await == 1,
+    )
     .await;
     promised(ENDED_WITHIN, "no statement still sleeps", async || {
         deployment.count(ASLEEP).await == 0
@@ -84,7 +89,7 @@ async fn a_statement_over_the_time_limit_is_ended_and_counts() {
     assert_eq!(
         deployment.count(attempts).await,
         3,
-        "no other event has failed"
+        "only the three attempts of the sleeping handler may have failed"
     );
     deployment
         .execute("drop trigger sleeps on begini_scores")

@@ -1,6 +1,6 @@
-//! Harm to the queues: an administrator sets a policy on them, or deletes or replaces one of them.
-//! Hookbox reports it within five seconds, accepts no event meanwhile, and repairs nothing without
-//! a command of the operator.
+//! What an administrator may do to hookbox's queues: set a policy on them, or delete or replace one
+//! of them. Hookbox must report it within five seconds, accept no event meanwhile, and repair
+//! nothing without a command of the operator.
 
 use std::time::{Duration, Instant};
 
@@ -15,13 +15,13 @@ use crate::outages::own;
 use crate::shown::{Shown, promised, within};
 use crate::signed::Signed;
 
-/// The promised time until harm to a queue is reported.
+/// The time within which hookbox promises to report that a queue was changed, replaced or deleted.
 const NAMED_WITHIN: Duration = Duration::from_secs(5);
 
 /// The longest time until a worker consumes again from a queue that was declared again.
 const RESUBSCRIBED_WITHIN: Duration = Duration::from_secs(5);
 
-/// How long the test waits for a condition before it fails. It is long, for a busy machine.
+/// The longest wait for a condition. It is long, because the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The policies that are harmful on a queue of hookbox: messages expire, the queue expires, or
@@ -48,8 +48,9 @@ fn lay(rabbitmq: &RabbitmqServer, definition: &str) {
     rabbitmq.ctl(&words).unwrap();
 }
 
-/// Checks that ingest is not ready within the promised time. If the machine was too busy to run
-/// this process, ingest was delayed as well, so the limit is extended by that time.
+/// Checks that ingest becomes not ready within the promised time. On a busy machine this test is
+/// delayed as much as ingest, so the time is extended by the delay that the test measures of
+/// itself.
 #[track_caller]
 fn is_named(deployment: &Deployment) {
     let lateness = Lateness::measure();
@@ -58,7 +59,7 @@ fn is_named(deployment: &Deployment) {
     assert!(took < bound, "{took:?}");
 }
 
-/// Waits until ingest reports the wanted state, and returns how long that took.
+/// Waits until ingest is ready, or is not ready, as wanted. Returns how long that took.
 fn until(deployment: &Deployment, ready: bool) -> Duration {
     let url = format!("http://127.0.0.1:{}/readyz", deployment.port);
     let began = Instant::now();
@@ -78,7 +79,7 @@ fn until(deployment: &Deployment, ready: bool) -> Duration {
     }
 }
 
-/// Returns the name of a route's queue.
+/// Returns the name of the queue of this route, if RabbitMQ has one.
 pub fn queue_of(rabbitmq: &RabbitmqServer, route: &str) -> Option<String> {
     let words = ["list_queues", "--quiet", "--no-table-headers", "name"];
     let listed = rabbitmq.ctl(&words).unwrap();
@@ -94,7 +95,8 @@ fn watched() -> (RabbitmqServer, PostgresServer, Deployment) {
     let deployment = Deployment::over(own(postgres.url(), rabbitmq.url(), postgres.url()));
     let config = std::fs::read_to_string(deployment.folder.join("hookbox.toml")).unwrap();
     let managed = format!("[broker]\nmanagement = \"{management}\"\n");
-    // Besides their own route, all scores go to a second route.
+    // A second route gets the same score events as route `scores`. Each of them is therefore
+    // published to two queues.
     let second = "[[route]]\nname = \"second\"\ntopics = [\"begini.*_score.complete\"]\n";
     let config = config.replace("[broker]\n", &managed) + second;
     deployment.write("hookbox.toml", &config);
@@ -118,8 +120,8 @@ async fn a_policy_and_a_deletion_are_named_and_nothing_is_accepted() {
         deployment.logged(&format!("sets {key} on the queue"));
         let answer = signed.send(deployment.port);
         assert_eq!(answer.status, 503, "accepted under {key}");
-        // No process starts either while the policy is set, and checking the queues changes
-        // nothing.
+        // While the policy is set, no process may start, and the command that checks the queues may
+        // not change anything.
         let started = deployment.command(&["worker"]).output().unwrap();
         let said = String::from_utf8_lossy(&started.stderr).into_owned();
         let refused = !started.status.success() && said.contains("theirs");
@@ -130,8 +132,9 @@ async fn a_policy_and_a_deletion_are_named_and_nothing_is_accepted() {
 
     let victim = queue_of(&rabbitmq, "scores").unwrap();
     rabbitmq.ctl(&["delete_queue", &victim]).unwrap();
-    // Ingest has not noticed yet that the queue is gone. RabbitMQ returns the message as
-    // unroutable, and the copy in the other queue is not enough.
+    // Ingest may not have noticed yet that the queue is deleted. RabbitMQ then returns the message
+    // for this queue as unroutable. The event must not be accepted only because the queue of the
+    // second route has a copy.
     assert_eq!(signed.send(deployment.port).status, 503);
     is_named(&deployment);
     assert_eq!(signed.send(deployment.port).status, 503);
@@ -167,7 +170,8 @@ async fn a_replaced_queue_is_not_touched_and_a_restored_one_is_consumed() {
     })
     .await;
 
-    // The consumer is cancelled, and the same worker continues.
+    // RabbitMQ cancels the consumer of the deleted queue. The same worker must continue, and
+    // consume again when the queue exists.
     let victim = queue_of(&rabbitmq, "scores").unwrap();
     rabbitmq.ctl(&["delete_queue", &victim]).unwrap();
     until(&deployment, false);
@@ -181,15 +185,16 @@ async fn a_replaced_queue_is_not_touched_and_a_restored_one_is_consumed() {
     deployment.run(&["send"]);
     let took = promised(
         RESUBSCRIBED_WITHIN,
-        "the worker consumes again",
+        "the worker processes an event from the queue that was declared again",
         async || deployment.count(done).await == 2,
     )
     .await;
-    eprintln!("processed {took:?} after it was sent");
+    eprintln!("the event was processed {took:?} after it was sent");
     assert!(!worker.has_ended(), "{}", deployment.log());
     worker.stop();
 
-    // A classic queue that hookbox did not declare, with the same name, and a message in it.
+    // In place of the deleted queue there is now a classic queue of the same name, which hookbox
+    // did not declare. It has a message in it.
     rabbitmq.ctl(&["delete_queue", &victim]).unwrap();
     classic(&rabbitmq, &victim).await;
     is_named(&deployment);
@@ -197,13 +202,13 @@ async fn a_replaced_queue_is_not_touched_and_a_restored_one_is_consumed() {
     let refused = deployment.command(&["send"]).output().unwrap();
     assert!(
         !refused.status.success(),
-        "no event goes into a classic queue"
+        "no event may be accepted into a classic queue"
     );
     let declaring = deployment.command(&["queues", "declare", "--yes"]);
     let said = { declaring }.output().unwrap();
     assert!(
         !said.status.success(),
-        "a foreign queue is not accepted as hookbox's"
+        "`queues declare` must not accept a queue that hookbox did not declare"
     );
     let words = ["list_queues", "--quiet", "name", "type", "messages"];
     let listed = rabbitmq.ctl(&words).unwrap();
@@ -215,9 +220,9 @@ async fn a_replaced_queue_is_not_touched_and_a_restored_one_is_consumed() {
     deployment.finish().await;
 }
 
-/// Checks a queue that was deleted together with events that were answered 200. No start of a
-/// process hides the loss by declaring the queue again. Nor does a deployment, which runs `migrate`
-/// each time.
+/// Checks a queue that was deleted with accepted events in it. A process that starts must not
+/// declare it again, because that would hide the loss. Neither must `migrate`, which a deployment
+/// runs each time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_deleted_queue_is_missed_by_every_start_until_a_person_declares_it() {
     const LOST: u64 = 5;
@@ -225,14 +230,17 @@ async fn a_deleted_queue_is_missed_by_every_start_until_a_person_declares_it() {
     let postgres = PostgresServer::start().unwrap();
     let deployment = Deployment::over(own(postgres.url(), rabbitmq.url(), postgres.url()));
     let ingest = deployment.start_ingest();
-    // This worker records the accept reports, and leaves the scores in their queue.
+    // This worker handles only route `applications`. It records the accept reports too, and leaves
+    // the score events in their queue.
     let collector = deployment.start(&["worker", "--route", "applications"]);
     for _ in 0..LOST {
         deployment.run(&["send"]);
     }
-    within(PATIENCE, "all events are reported", async || {
-        deployment.json(&["reconcile"])["accept_reports"]["open"] == LOST
-    })
+    within(
+        PATIENCE,
+        "`reconcile` lists each event as accepted and without outcome",
+        async || deployment.json(&["reconcile"])["accept_reports"]["open"] == LOST,
+    )
     .await;
     collector.stop();
     ingest.stop();
@@ -271,8 +279,15 @@ async fn a_deleted_queue_is_missed_by_every_start_until_a_person_declares_it() {
         "{said}"
     );
     let asked = deployment.command(&["queues", "declare"]).output().unwrap();
-    assert!(!asked.status.success(), "a missing queue needs --yes");
-    assert_eq!(queue_of(&rabbitmq, "scores"), None, "not declared");
+    assert!(
+        !asked.status.success(),
+        "without --yes a missing queue must not be declared again"
+    );
+    assert_eq!(
+        queue_of(&rabbitmq, "scores"),
+        None,
+        "the missing queue must not have been declared again"
+    );
     assert!(!shown.is_ready());
 
     let declared = deployment.json(&["queues", "declare", "--yes", "--by", "ada"]);

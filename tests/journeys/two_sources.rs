@@ -13,7 +13,7 @@ use crate::event;
 use crate::sender::post;
 use crate::shown::{Shown, within};
 
-/// How long the test waits for a condition before it fails. It is long, for a busy machine.
+/// The longest wait for a condition. It is long, because the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The exit code for a config that cannot be used.
@@ -30,11 +30,12 @@ pub struct TwoSources {
     /// How often the key and the schemas of source `second` were renewed. Their content depends on
     /// this number.
     pub round: u32,
-    /// The length of the log when the current check started. Only later lines count.
+    /// The length of the log when the current check started. A check searches only the lines after
+    /// it.
     pub mark: usize,
 }
 
-/// Which of the other parts are renewed while one part is broken.
+/// Which parts of the service are renewed while one part is broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Others {
     All,
@@ -119,13 +120,13 @@ impl TwoSources {
     pub async fn status(&self, source: &str, key: &str) -> u16 {
         let mut stream = certificate::connect(&self.deployment, &self.certificate)
             .await
-            .expect("the certificate is shown");
+            .expect("the ingest must show the current certificate");
         let body = event::score("someone");
         post(&mut stream, source, key, &body).await.unwrap().status
     }
 
-    /// Checks that source `begini` accepts the given key, and that source `second` uses its renewed
-    /// key.
+    /// Checks that source `begini` accepts the key `begini`, and that source `second` accepts the
+    /// key of its last renewal.
     pub async fn is_in_use(&self, what: &str, begini: &str) {
         assert_eq!(self.status("begini", begini).await, 200, "{what}");
         let second = second_key(self.round);
@@ -184,7 +185,7 @@ impl TwoSources {
         self.deployment.folder.join(name)
     }
 
-    /// Removes a file or a folder, if it exists.
+    /// Removes a file or a folder with its content, if it exists.
     pub fn remove(&self, name: &str) {
         let path = self.path(name);
         let removed = match path.symlink_metadata() {
@@ -200,7 +201,8 @@ impl TwoSources {
         std::fs::create_dir(self.path(name)).unwrap();
     }
 
-    /// Replaces a file by a named pipe. Opening it for reading would wait for a writer.
+    /// Replaces a file by a named pipe without a writer. A process that opened it for reading would
+    /// be blocked.
     pub fn make_pipe(&self, name: &str) {
         self.remove(name);
         let made = Command::new("mkfifo").arg(self.path(name)).status();

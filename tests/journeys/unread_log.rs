@@ -1,4 +1,6 @@
-//! The reader of hookbox's log stops reading. Only the writing of the log may wait for the reader.
+//! The process that reads hookbox's log from a pipe stops reading, and the pipe fills up. Requests,
+//! processing and the shutdown must continue; only the thread that writes the log may block. When
+//! the pipe is read again, the log must have a line or a count for each refusal.
 
 use std::io::{PipeWriter, Read, Write};
 use std::net::TcpStream;
@@ -8,7 +10,7 @@ use std::time::Duration;
 use crate::deployment::{Deployment, Pair, Process};
 use crate::shown::{Shown, get, within};
 
-/// How long the test waits for a condition before it fails. It is long, for a busy machine.
+/// The longest wait for a condition. It is long, because the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The time limit of an orderly shutdown (a drain) in the config. The test allows `DRAIN_MAX`, a
@@ -76,7 +78,7 @@ async fn a_log_that_is_not_read_stops_nothing() {
     let shown = Shown::new();
     let (reader, writer) = std::io::pipe().unwrap();
     let mut full = writer.try_clone().unwrap();
-    // This thread keeps the pipe full until the reader closes it.
+    // This thread writes to the pipe until the reader closes it, so that the pipe is always full.
     std::thread::spawn(move || while full.write_all(&[b'\n'; 512]).is_ok() {});
     let running = start(&deployment, &shown, writer);
     within(PATIENCE, "ready", async || shown.is_ready()).await;
@@ -96,8 +98,8 @@ async fn a_log_that_is_not_read_stops_nothing() {
     deployment.finish().await;
 }
 
-/// Returns the number of logged refusals: those with their own line, and those counted in
-/// summaries.
+/// Returns how many refusals the log reports: those with a line of their own, and those that a
+/// later line only counts.
 fn refusals(log: &str) -> usize {
     let own = log
         .lines()

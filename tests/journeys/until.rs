@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::deployment::Deployment;
 
-/// How long the test waits for a condition before it fails. It is long, for a busy machine.
+/// The longest wait for a condition. It is long, because the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Returns the first answer that satisfies the condition.

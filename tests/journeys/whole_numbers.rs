@@ -1,5 +1,5 @@
-//! A whole number is the same number for the JSON Schema and for the handler, however it is
-//! written.
+//! Whole numbers that are written differently in JSON, such as `712`, `712.0` and `7.12e2`. The
+//! JSON Schema and the handler must both take them for the same number.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use crate::deployment::{Deployment, Pair};
 use crate::event::score;
 use crate::shown::within;
 
-/// How long the test waits for a condition before it fails. It is long, for a busy machine.
+/// The longest wait for a condition. It is long, because the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -47,10 +47,12 @@ async fn whole_numbers(pair: Pair) {
     .await;
     let scores = "select count(*) from begini_scores where score = 712 and scored_at = 1";
     assert_eq!(deployment.count(scores).await, 3);
-    // A floating-point number would round this score to an even number.
+    // This score is too large for an exact floating-point number. A handler that used one would
+    // store an even number.
     let large = "select count(*) from begini_scores where score = 9007199254740993";
     assert_eq!(deployment.count(large).await, 1);
-    // The schema refuses a number that is not whole before any handler sees the event.
+    // A number that is not whole is no valid score. The schema must refuse it before a handler sees
+    // the event.
     let dead = "select count(*) from dead_letters where reason = 'schema_broken'";
     assert_eq!(deployment.count(dead).await, 3);
     assert_eq!(
