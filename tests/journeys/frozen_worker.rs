@@ -52,23 +52,18 @@ async fn events_in_flight_at_a_frozen_worker_are_done_by_another_and_it_resumes(
     frozen.signal("STOP");
     let shown = Shown::new();
     let other = deployment.start(&["worker", "--metrics", &shown.address()]);
-    // Closing this connection ends its transaction, and so releases the lock on the handlers'
-    // table.
+    // Closing this connection ends its transaction, and so releases the lock on the table.
     holder.close().await.unwrap();
-    let took = within(
-        PATIENCE,
-        "the other worker has processed the events of the frozen one",
-        async || deployment.count(DONE).await == HELD,
-    )
+    let took = within(PATIENCE, "the other worker is done", async || {
+        deployment.count(DONE).await == HELD
+    })
     .await;
     eprintln!("the other worker had processed the events after {took:?}");
     let by_it = "hookbox_receipts_total{route=\"scores\",outcome=\"done\"}";
     // The metric may lag: the worker counts a receipt only after its commit.
-    within(
-        PATIENCE,
-        "the other worker's metrics count each event as done",
-        async || shown.metric(by_it) == Some(HELD as f64),
-    )
+    within(PATIENCE, "the metrics count all as done", async || {
+        shown.metric(by_it) == Some(HELD as f64)
+    })
     .await;
     other.stop();
 

@@ -70,11 +70,9 @@ async fn a_failover_that_loses_the_tail_is_listed_as_far_as_known() {
     );
     // The second ingest still runs. It accepts and reports one more event.
     generate(&deployment, 1, 4);
-    within(
-        PATIENCE,
-        "the receipt of the new event is reported",
-        async || reported(&reconcile(&deployment).1) == KEPT + 1,
-    )
+    within(PATIENCE, "the new event is reported", async || {
+        reported(&reconcile(&deployment).1) == KEPT + 1
+    })
     .await;
     let (code, books) = reconcile(&deployment);
     assert_eq!(
@@ -83,9 +81,8 @@ async fn a_failover_that_loses_the_tail_is_listed_as_far_as_known() {
         "{books:#}"
     );
     let gaps = books["accept_reports"]["gaps"].as_array().unwrap();
-    // The gap is the range of sequence numbers of all lost events of the second ingest, which shows
-    // because this ingest reports later numbers. The first ingest has ended and reports nothing
-    // more, so the range of its lost numbers is not known.
+    // The gap has the numbers of all lost events of the second ingest, which reports later numbers.
+    // The first ingest has ended and reports nothing more, so its lost numbers are not known.
     assert_eq!(gaps.len(), 1, "{books:#}");
     assert_eq!(
         (&gaps[0]["first"], &gaps[0]["last"]),

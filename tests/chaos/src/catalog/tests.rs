@@ -52,8 +52,8 @@ fn every_test_that_is_named_is_there() {
     assert_eq!(missing, Vec::<String>::new());
 }
 
-/// Returns the folder of a package: `crates/PACKAGE` for a package that ships, `tests/PACKAGE` for
-/// one that contains only tests.
+/// Returns the folder of a package, which is in the folder `crates` if the package ships, and in
+/// the folder `tests` if it contains only tests.
 fn folder_of(package: &str) -> PathBuf {
     let ships = path("crates").join(package);
     if ships.exists() {
