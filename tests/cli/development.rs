@@ -51,12 +51,12 @@ impl Development {
         }
     }
 
-    /// Runs a command in the same folder.
+    /// Runs a hookbox command in the folder of this `hookbox dev`, and so with its config.
     pub fn run(&self, arguments: &[&str]) -> Said {
         run(&self.folder, arguments)
     }
 
-    /// Runs a command in the same folder, and returns its JSON output.
+    /// Runs a hookbox command in the folder of this `hookbox dev`, and returns its JSON output.
     #[track_caller]
     pub fn json(&self, arguments: &[&str]) -> serde_json::Value {
         self.run(&[arguments, &["--json"]].concat()).well().json()
@@ -79,7 +79,7 @@ impl Development {
         &self.url
     }
 
-    /// Returns the path of the folder.
+    /// Returns the path of the folder in which this `hookbox dev` runs.
     pub fn folder(&self) -> &Path {
         &self.folder
     }

@@ -97,7 +97,7 @@ impl Service {
         self.url = listens.expect("hookbox run must log the address on which it listens");
     }
 
-    /// Runs a command in the same folder.
+    /// Runs a hookbox command in the folder of the service, and so with its config.
     pub fn run(&self, arguments: &[&str]) -> Said {
         run(&self.folder, arguments)
     }
@@ -147,7 +147,7 @@ impl Service {
         self.log.lock().unwrap().clone()
     }
 
-    /// Returns the path of the folder.
+    /// Returns the path of the folder with the config and the keys of the service.
     pub fn folder(&self) -> &Path {
         &self.folder
     }

@@ -1,5 +1,5 @@
-//! A SQLite file that does not exist, or that hookbox cannot use: which commands create it, and
-//! what the others report. They end with exit code 78.
+//! A SQLite file that does not exist, or that hookbox cannot use. Some commands create a missing
+//! file. All others must end with exit code 78 and an error that names the file.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};

@@ -36,7 +36,8 @@ pub fn are_true(journal: &Journal, held: u64) -> Result<()> {
     Ok(())
 }
 
-/// Checks that some request was answered 503, so that the fault had an effect on senders.
+/// Checks that at least one request was answered 503, which shows that the fault had an effect on
+/// senders.
 ///
 /// # Errors
 /// When no request was answered 503.

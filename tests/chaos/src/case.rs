@@ -28,7 +28,7 @@ pub enum Proof {
     /// Runs a load, inflicts these faults, heals them, and runs the checker.
     Faults {
         pairs: &'static [Pair],
-        /// Whether `--ci` also runs the case.
+        /// Whether `cargo xtask chaos --ci`, which a change must pass, runs the case too.
         fast: bool,
         faults: &'static [Fault],
     },
@@ -56,7 +56,7 @@ pub enum Proof {
     },
     /// Runs of the simulation, each with another seed.
     Simulation,
-    /// A three-node RabbitMQ cluster in network namespaces.
+    /// Faults of a RabbitMQ cluster of three nodes, each in a separate network namespace.
     Cluster,
     /// Runs an older hookbox beside this one, by `cargo xtask skew`.
     Versions,

@@ -7,7 +7,8 @@ use hookbox_testkit::servers::process::wait_until;
 
 use crate::pair::Pair;
 
-/// A fault. A number is its duration in milliseconds.
+/// A fault that is inflicted on hookbox, its servers or their connections. The number in a variant
+/// is the duration of the fault in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     KillIngest,

@@ -18,7 +18,8 @@ use crate::repository::path;
 pub mod page;
 pub mod standing;
 
-/// The name of the one simulation result that counts for every case with a simulation as proof.
+/// The name of the result of the simulation. There is only one such result, and it counts for every
+/// case that has the simulation as a proof.
 pub const SIMULATION: &str = "simulation";
 
 /// The name that stands in a result of a mutant in place of the command that failed, when no
@@ -62,14 +63,14 @@ pub struct Row {
     pub why: String,
     pub date: String,
     pub commit: String,
-    /// What was run. The result counts only while the case still consists of the same tests and
-    /// faults.
+    /// A description of what was run, such as tests or faults. The result counts only while the
+    /// case has the same description.
     #[serde(default)]
     pub contents: String,
 }
 
 impl Results {
-    /// No results yet, of the code as it is now.
+    /// Returns results without any entry, for the commit that is checked out now.
     pub fn of_this_run() -> Self {
         Self {
             commit: commit(),
@@ -127,14 +128,14 @@ impl Results {
     }
 }
 
-/// Returns the key of a result.
+/// Returns the key of a result in `cases`: the names of the case, the layer and the pair.
 fn key(case: &str, layer: Layer, pair: Option<Pair>) -> String {
     let pair = pair.map_or("-", Pair::as_str);
     format!("{case} {} {pair}", layer.as_str())
 }
 
-/// Describes what one layer runs for a case now. Cells of the matrix and the simulation are not
-/// cases of the catalogue, and have an empty description.
+/// Describes what one layer runs for a case in the current catalogue. The text is empty for single
+/// crash points and for the simulation, which are no cases of the catalogue.
 fn contents(case: &str, layer: Layer, pair: Option<Pair>) -> String {
     let case = catalog::all().find(|it| it.name == case);
     case.map_or_else(String::new, |case| case.contents(layer, pair))

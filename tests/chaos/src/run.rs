@@ -135,16 +135,16 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Runs both pairs at the same time. They share nothing, and most of their time is spent
-    /// waiting.
+    /// Runs the faults on both pairs of broker and store at the same time. The pairs share nothing,
+    /// and most of their time is spent waiting.
     fn faults(&self) -> Result<()> {
         thread::scope(|scope| {
             let threads = Pair::ALL
                 .into_iter()
                 .filter(|&pair| self.arguments.wants_pair(pair))
                 .map(|pair| scope.spawn(move || self.faults_on(pair)));
-            // Threads start when the iterator is collected, so that all run before the first is
-            // joined.
+            // `collect` starts all threads. Without it, each thread would be joined before the next
+            // one starts.
             let threads: Vec<_> = threads.collect();
             threads
                 .into_iter()
@@ -334,7 +334,7 @@ impl<'a> Run<'a> {
         })
     }
 
-    /// Returns the selected cases that have a proof of the kind `kind`.
+    /// Returns the cases that the arguments select and that have a proof of the kind `kind`.
     fn cases(&self, kind: impl Fn(&Proof) -> bool) -> Vec<&'static Case> {
         catalog::all()
             .filter(|case| self.arguments.wants_case(Some(case.number), case.name))

@@ -49,7 +49,8 @@ pub fn through(given: &RunContext<'_>, faults: &[Fault]) -> Result<Figures> {
     through_in(&mut world, given, faults)
 }
 
-/// Does the same as [`through`] in a world that exists already.
+/// Does the same as [`through`] with a `World` (config, servers and processes of a case) that
+/// exists already.
 ///
 /// # Errors
 /// When an invariant does not hold.
@@ -91,10 +92,10 @@ pub fn through_in(world: &mut World, given: &RunContext<'_>, faults: &[Fault]) -
     Ok(figures)
 }
 
-/// Returns a load that lasts until all faults have ended, however long it takes to inflict them.
+/// Returns a load that does not end by itself, because inflicting the faults may take any time.
 fn load(seed: u64, faults: &[Fault]) -> Load {
-    // A fault during which ingest accepts nothing does not add to the duration, because senders
-    // wait and few events are sent.
+    // Only faults during which ingest accepts events count towards the duration: during the others
+    // senders wait, so few events are added to the backlog.
     let accepts = |fault: &&Fault| !fault.is_felt() && !fault.waits_for_words();
     let lasting: u64 = faults.iter().filter(accepts).map(|it| it.lasts()).sum();
     let mut load = Load::endless(seed);

@@ -20,17 +20,17 @@ use crate::used::{Used, Watch};
 use crate::world::World;
 use hookbox_testkit::chance::Chance;
 
-/// The approximate duration of the load in a round, which is the time from one run of the checker
-/// to the next. It is long enough for several faults, and short enough for a finding to be near its
+/// The approximate duration of the load in one round of the soak. A round ends with a run of the
+/// checker. It is long enough for several faults, and short enough for a finding to be near its
 /// cause.
 const ROUND: Duration = Duration::from_secs(50);
 
-/// One in this many faults that last for a time is joined by a second fault. About half of all
-/// faults last for a time.
+/// How often a second fault joins the first one: in one of this many cases in which the first fault
+/// lasts for a time. About half of all faults last for a time.
 const ONE_OF: u64 = 2;
 
-/// The number of requests to each ingest in the first round. A later round sends as many as the
-/// rate of the round before allows.
+/// The number of requests to each ingest in the first round. A later round sends so many that, at
+/// the rate of the round before, it takes about [`ROUND`].
 const FIRST: u32 = 4_000;
 
 /// The counts of a soak.
@@ -61,7 +61,7 @@ pub fn run(given: &RunContext<'_>, time: Duration, soaked: &mut SoakResult) -> R
     let mut chance = Chance::new(given.seed);
     let ingests = match given.pair {
         Pair::RabbitmqPostgres => 2,
-        // Two ingests on one SQLite file would only wait for each other's writes.
+        // On SQLite there is one ingest only, because two would just wait for each other's writes.
         Pair::Sqlite => 1,
     };
     world.worker(1, None)?;
@@ -149,7 +149,8 @@ fn one_round(
     Ok(accepted)
 }
 
-/// Draws one fault, or two that affect different parts when the first lasts for a time.
+/// Draws one fault at random. If it lasts for a time, a second fault may be drawn that affects
+/// another part.
 fn some(given: &RunContext<'_>, chance: &mut Chance) -> Vec<Fault> {
     let all = fault::all(given.pair);
     let first = *chance.one_of(all);
@@ -165,9 +166,9 @@ fn some(given: &RunContext<'_>, chance: &mut Chance) -> Vec<Fault> {
     }
 }
 
-/// Inflicts the faults, the second while the first lasts. Returns which had an effect, and for how
-/// many milliseconds an ingest was stopped. The fault that ends first is healed first, and the end
-/// of a drain is waited for last.
+/// Inflicts one or two faults, the second while the first lasts. Returns for each fault whether it
+/// had an effect, and for how many milliseconds an ingest was stopped. The fault that ends first is
+/// healed first. A process that drains is waited for last.
 fn strike(
     given: &RunContext<'_>,
     world: &mut World,
@@ -201,7 +202,7 @@ impl SoakResult {
     }
 }
 
-/// I3: checks over all rounds that no event has two effects.
+/// I3: checks after the last round that no event of any round has two effects.
 fn whole(world: &World) -> Result<()> {
     for table in ["begini_scores", "begini_applications"] {
         let doubles = world.place.sql.number(&format!(

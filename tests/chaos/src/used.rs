@@ -44,7 +44,7 @@ const GIVEN_BACK_MAX: Duration = Duration::from_secs(30);
 /// The interval at which processes are sampled.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// The running processes of a world: their ids by name.
+/// The process ids of the running processes of a case, by the names of the services.
 pub type LiveProcesses = Arc<Mutex<BTreeMap<&'static str, u32>>>;
 
 /// The resources that a process uses, or the maximum of each over several processes.
@@ -93,7 +93,7 @@ pub fn state(process: u32) -> Option<char> {
     text.rsplit_once(')')?.1.trim_start().chars().next()
 }
 
-/// A thread that samples all processes of a world.
+/// A thread that samples what all processes of a case use.
 pub struct Watch {
     over: Arc<AtomicBool>,
     thread: Option<JoinHandle<BTreeMap<&'static str, Used>>>,
@@ -160,14 +160,15 @@ impl Drop for Watch {
     }
 }
 
-/// Returns the resources that each process of a world uses now, by name and process id.
+/// Returns the resources that each running process of a case uses now, by name and process id.
 pub fn now(living: &LiveProcesses) -> BTreeMap<(&'static str, u32), Used> {
     let processes = lock(living).clone().into_iter();
     let used = processes.filter_map(|(name, id)| Some(((name, id), Used::by(id)?)));
     used.collect()
 }
 
-/// Waits until every process that ran all the time has released what it needed during the faults.
+/// Waits until each process that was not restarted since `before` was taken uses about as much
+/// again as before the faults.
 ///
 /// # Errors
 /// When a process still uses much more than before the faults.

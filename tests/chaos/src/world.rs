@@ -1,5 +1,5 @@
-//! The world in which a case runs: a config, a store and a broker behind proxies, and processes of
-//! the real binary. Processes that end are restarted, as a service manager does.
+//! The `World` of a case: its config, its store and broker behind proxies, and the processes of the
+//! real binary. Processes that end are restarted, as a service manager does.
 
 mod logs;
 mod rest;
@@ -32,9 +32,9 @@ pub struct World {
     pub services: Vec<Service>,
     /// The name of the hookbox environment that all its processes use.
     pub environment: String,
-    /// The number of times that a process ended at a crash point.
+    /// How many processes have ended at a crash point so far.
     pub crashes: usize,
-    /// The processes that ended with an error without a crash point, each with its exit status.
+    /// Each process that ended with an error and not at a crash point, with its exit status.
     pub ends: Vec<String>,
     /// The processes that run.
     pub living: LiveProcesses,
@@ -48,7 +48,7 @@ pub struct World {
     folder: Folder,
 }
 
-/// A process of the world, and how it is started.
+/// A hookbox process of a case, with the arguments by which it is restarted.
 pub struct Service {
     /// The name of the service, and of its log file.
     pub name: &'static str,
@@ -58,7 +58,8 @@ pub struct Service {
 }
 
 impl World {
-    /// Creates a world with an empty migrated store, in which a double effect is visible.
+    /// Creates a `World` whose store is migrated and has no event. The tables of effects lose their
+    /// unique keys, so that a double effect would show.
     ///
     /// # Errors
     /// When the store or the broker returns an error.
@@ -69,7 +70,7 @@ impl World {
         Ok(world)
     }
 
-    /// Creates a world whose store has no schema yet.
+    /// Creates a `World` whose store has no schema yet.
     ///
     /// # Errors
     /// When the store or the broker returns an error.
@@ -80,8 +81,8 @@ impl World {
         })
     }
 
-    /// Creates a world on a cluster. The second ingest connects only to the nodes in `second`, and
-    /// `broker` has further lines for the section `[broker]`.
+    /// Creates a `World` on a RabbitMQ cluster. The second ingest connects only to the nodes in
+    /// `second`, and `broker` has further lines for the section `[broker]` of the config.
     ///
     /// # Errors
     /// When the store or the broker returns an error.
@@ -131,7 +132,7 @@ impl World {
         Ok(world)
     }
 
-    /// Returns the path of a file in the folder of the world.
+    /// Returns the path of the file with this name in the folder of the case.
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
@@ -276,7 +277,8 @@ impl World {
         }
     }
 
-    /// Restarts the services that have ended, with the crash point in `crash` if there is one.
+    /// Restarts the services whose process has ended, and counts those that ended at a crash point.
+    /// A restarted process ends itself at the crash point in `crash`, if there is one.
     ///
     /// # Errors
     /// When a service cannot be started.
@@ -306,12 +308,13 @@ impl World {
         service.node.as_mut()
     }
 
-    /// Kills a service as `kill -9` does, and restarts it. Returns whether it was alive until then.
+    /// Kills the process of a service as `kill -9` does, and starts it again. Returns whether the
+    /// process was still alive before.
     ///
     /// # Errors
     /// When the service is stopped, or cannot be started.
     pub fn kill(&mut self, name: &str) -> Result<bool> {
-        // First notices a process that has already ended by itself.
+        // This records and restarts a process that has already ended by itself.
         self.tend(None)?;
         let place = self.services.iter().position(|it| it.name == name);
         let place = place.with_context(|| format!("{name} does not run"))?;

@@ -28,13 +28,14 @@ pub(super) struct DeadLetter {
 pub(super) struct Stored {
     /// The outcomes of each receipt, one for each route.
     pub(super) receipts: BTreeMap<String, Vec<StoredReceipt>>,
-    /// The number of scores by the uid of the applicant.
+    /// For each uid of an applicant, the number of rows in the table of scores.
     pub(super) scores: BTreeMap<String, u64>,
-    /// The number of applications by the uid of the applicant.
+    /// For each uid of an applicant, the number of rows in the table of applications.
     pub(super) applications: BTreeMap<String, u64>,
-    /// The uid of the applicant of each event that has an effect, by event id.
+    /// The events that have an effect: for each event id, the uid of the applicant in the row of
+    /// the effect.
     pub(super) effects: BTreeMap<String, String>,
-    /// The state and the number of attempts of each claim.
+    /// The claims: for each route and event, the state of the claim and its number of attempts.
     pub(super) claims: BTreeMap<OnRoute, (String, u64)>,
     pub(super) dead: BTreeMap<OnRoute, Vec<DeadLetter>>,
     /// The SHA-256 digest of each body by event id.
@@ -107,7 +108,7 @@ fn receipts(sql: &Sql, since: &str) -> Result<BTreeMap<String, Vec<StoredReceipt
     Ok(receipts)
 }
 
-/// The number of effects by the uid of the applicant, and the uid by event id.
+/// The number of rows for each uid of an applicant, and the uid for each event id.
 type Effects = (BTreeMap<String, u64>, BTreeMap<String, String>);
 
 fn effects(sql: &Sql, journal: &Journal, table: &str) -> Result<Effects> {

@@ -1,5 +1,5 @@
-//! The status of a case: whether everything that must show it has run and held, by the kept
-//! results.
+//! The status of each case, computed from the results in `target/chaos/`: a case holds when each of
+//! its proofs has run and held.
 
 use std::collections::BTreeSet;
 
@@ -11,19 +11,20 @@ use crate::catalog;
 use crate::matrix::Cell;
 use crate::pair::Pair;
 
-/// Whether a case holds, by the kept results.
+/// The status of one case according to the results of earlier runs.
 #[derive(Debug, PartialEq, Eq)]
 pub struct CaseStatus {
-    /// `held` only when everything that must show the case has run and held.
+    /// The word for the status, such as `held` or `never run`. It is `held` only when all proofs of
+    /// the case have run and held.
     pub result: &'static str,
-    /// The date and the commit of the result of each layer.
+    /// For each layer with successful results, the date and the commit of the oldest one.
     pub last: String,
-    /// The layers that have not run everything that must show the case.
+    /// The layers that have not yet run, or not with success, all that the case needs.
     pub missing: Vec<&'static str>,
 }
 
-/// Returns the status of every case and mutant as lines of text, from the results that runs have
-/// kept.
+/// Returns the status of every case, and every mutant that was not caught, as lines of text. They
+/// come from the results of earlier runs.
 ///
 /// # Errors
 /// When the file of results cannot be read.
@@ -57,7 +58,7 @@ pub fn status() -> Result<String> {
     Ok(lines.join("\n"))
 }
 
-/// Computes the status of a case.
+/// Computes the status of a case from these results.
 pub fn of(results: &Results, case: &Case) -> CaseStatus {
     let layers: BTreeSet<Layer> = case.proofs.iter().map(Proof::layer).collect();
     let (mut parts, mut missing) = (Vec::new(), Vec::new());
@@ -96,14 +97,14 @@ pub fn of(results: &Results, case: &Case) -> CaseStatus {
     }
 }
 
-/// Returns whether the case still consists of what the result was made with.
+/// Returns whether the result was made with the same tests and faults that the case has now.
 fn is_of_now(case: &Case, layer: Layer, row: &Row) -> bool {
     let pair = |it: &Pair| row.pair.as_deref() == Some(it.as_str());
     let pair = Pair::ALL.into_iter().find(pair);
     row.case != case.name || row.contents == case.contents(layer, pair)
 }
 
-/// Returns the keys of all results that a layer must have for a case.
+/// Returns the keys of all results that the case needs from this layer before it can count as held.
 fn wanted(case: &Case, layer: Layer) -> BTreeSet<String> {
     let mut keys = BTreeSet::new();
     for proof in case.proofs.iter().filter(|it| it.layer() == layer) {
@@ -132,8 +133,8 @@ fn wanted(case: &Case, layer: Layer) -> BTreeSet<String> {
     keys
 }
 
-/// Describes the results of one layer by the oldest result, because it bounds the age of all the
-/// others.
+/// Describes the successful results of one layer by their number, and by the date of the oldest,
+/// because no other result is older. Returns `None` if there is none.
 fn part(layer: Layer, held: &[&Row], wanted: usize) -> Option<String> {
     let oldest = held.iter().min_by(|a, b| a.date.cmp(&b.date))?;
     let of = match (held.len(), wanted) {

@@ -1,9 +1,9 @@
-//! The logs of the services of a world.
+//! The logs of the services of a case.
 
 use super::World;
 
 impl World {
-    /// Returns the last lines of all logs.
+    /// Returns the last lines of each service's log, for the text of an error.
     pub fn tails(&self) -> String {
         let logs = ["ingest 1", "ingest 2", "worker 1", "worker 2"];
         let tail = |name: &&str| {

@@ -1,4 +1,5 @@
-//! Waits until a world has no more work, and checks that its processes ended only when they had to.
+//! Waits until no event of a case is in flight any more, and checks that its processes ended only
+//! when the case ended them.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +9,7 @@ use serde_json::Value;
 use super::World;
 
 impl World {
-    /// Checks that no process has ended by itself with an error.
+    /// Checks that no process has ended with an error, except at a crash point.
     ///
     /// # Errors
     /// When a process has ended with an error.

@@ -1,4 +1,4 @@
-//! Tests that a case counts as held only when everything that must show it has run and held.
+//! Tests that a case counts as held only when each of its proofs has run and held.
 
 use super::*;
 use crate::catalog;
