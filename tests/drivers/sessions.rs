@@ -62,8 +62,8 @@ const FINDS: &str = "select to_regclass('pg_temp.left_behind') is not null
      or current_setting('lock_timeout') = '1s'
      or current_setting('synchronous_commit') <> 'on'";
 
-/// A handler that looks for what another event may have left, and then does what its event's name
-/// says.
+/// A handler that first searches its session for what the handler of another event left there, and
+/// then changes the session as its event's name says.
 struct Mixed {
     role: String,
     found: Arc<AtomicU64>,

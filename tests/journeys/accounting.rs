@@ -1,5 +1,5 @@
-//! Every event that was answered 200 is accounted for. The test removes receipts by hand, and
-//! `hookbox reconcile` names exactly these.
+//! Every event that was answered 200 must be accounted for. The test takes a message out of a
+//! queue, and `hookbox reconcile` must list exactly the receipts in this message as missing.
 
 use std::collections::BTreeSet;
 
@@ -61,8 +61,8 @@ async fn lose(pair: Pair) {
         let missing = if of_route { lost.len() as u64 } else { 0 };
         assert_eq!(reported, settled + missing, "{line:#}");
     }
-    // The operator writes the lost receipts off (declares them lost), so that the next loss stands
-    // out.
+    // The operator writes the lost receipts off (declares them lost). Afterwards only a further
+    // loss is an imbalance.
     write_off(&deployment, lost.len()).await;
     let books = deployment.json(&["reconcile", "--wait", "60s"]);
     assert_eq!(books["verdict"], "balanced", "{books:#}");

@@ -77,7 +77,7 @@ async fn a_broken_key_file_keeps_only_the_keys_of_its_source() {
             service.keeps_by_itself(Others::All, what, &[stay]).await;
             service.is_in_use(what, &key).await;
         }
-        // The key file is valid again, with another key.
+        // From here on the key file is valid again, and has another key.
         key = format!("another-key-of-begini-for-tests-{number}");
         service.begin();
         service.write("key", &key);
@@ -92,7 +92,7 @@ async fn a_broken_key_file_keeps_only_the_keys_of_its_source() {
         }
         service.is_in_use(what, &key).await;
     }
-    // The file is removed without a signal.
+    // Now the key file is removed and no signal is sent: the service must notice it by itself.
     service.remove("key");
     service
         .keeps_by_itself(Others::All, "by itself", &[stay])
@@ -120,7 +120,8 @@ async fn a_broken_certificate_keeps_only_the_old_certificate() {
             .await;
         service.is_in_use(what, FIRST_KEY).await;
     }
-    // The file is replaced without a signal by a named pipe. Reading it must not wait for a writer.
+    // Now the file is replaced by a named pipe without a signal. The service must not wait for a
+    // process that writes to the pipe.
     service.make_pipe("key.pem");
     service
         .keeps_by_itself(Others::NoCertificate, "by itself", &[stay, "a named pipe"])
@@ -183,8 +184,8 @@ async fn broken_schemas_keep_only_those_of_their_source() {
     service.finish().await;
 }
 
-/// Checks an invalid value in the config itself, and a file that is read only when the process
-/// starts.
+/// Checks an invalid log filter in the config itself, and then a missing file with the URL of the
+/// store, which is read only when a process starts. Everything else must be renewed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_filter_and_a_url_that_are_broken_keep_nothing_else_as_it_was() {
     let mut service = TwoSources::start().await;

@@ -1,5 +1,5 @@
-//! Clocks that are wrong by days or years, and that jump. Delays follow the clock of the database,
-//! and whether an event is a duplicate depends on no clock.
+//! The clocks of hookbox and of the database are wrong by days or years, and jump. Delays must
+//! follow the clock of the database, and whether an event is a duplicate must depend on no clock.
 
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -18,15 +18,16 @@ use crate::shown::{Shown, within};
 /// The longest wait for a condition. It is long, because the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// The number of events that one run of the load generator sends. A tenth of them is sent twice.
+/// The number of events in one load. A tenth of them is sent twice.
 const EVENTS: u64 = 200;
 
 /// The number of events that are sent while a database constraint rejects the rows of their
 /// handler, so that each of them fails.
 const FAILING: u64 = 8;
 
-/// The retry policy in the config of every deployment, and the policy with which this test replaces
-/// it. With 50 attempts at intervals of 3 s, retries continue for longer than this test takes.
+/// The retry policy in the config of every deployment (`RETRY`), and the policy with which this
+/// test replaces it (`PATIENT_RETRY`). With 50 attempts at intervals of 3 s, retries continue for
+/// longer than this test takes.
 const RETRY: &str = "attempts = 3, first = \"50 ms\", max = \"50 ms\"";
 const PATIENT_RETRY: &str = "attempts = 50, first = \"3 s\", max = \"3 s\"";
 

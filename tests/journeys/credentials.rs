@@ -13,17 +13,18 @@ use crate::shown::{Shown, within};
 /// The longest wait for a condition. It is long, because the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The shortest and the longest pause between two attempts to connect. Hookbox shortens each pause
-/// by a random part of up to one half.
+/// The first and shortest pause between two attempts to connect (`PAUSE_FIRST`), and the longest
+/// one. Hookbox shortens each pause by a random part of up to one half.
 const PAUSE_FIRST: Duration = Duration::from_millis(100);
 const PAUSE_LONGEST: Duration = Duration::from_secs(3);
 
-/// What RabbitMQ answers after a permission was revoked, and to a wrong password.
+/// What RabbitMQ answers after a permission was revoked (`REVOKED`), and to a wrong password
+/// (`UNKNOWN`).
 const REVOKED: &str = "refused for user 'hookbox'";
 const UNKNOWN: &str = "Login was refused";
 
 /// The text that ingest logs for each failed attempt to publish. The first failure is logged as an
-/// error, later ones only at level `debug`.
+/// error, later ones only at level `debug`, which `EACH_TRY` makes visible.
 const LOGGED: &str = "nothing can be published";
 const EACH_TRY: &str = "hookbox_driver_rabbitmq=debug,info";
 
@@ -132,7 +133,7 @@ impl World {
         eprintln!("{why}: {tries} tries, of {most} at most");
         assert!(tries > 1, "ingest did not try again: {logged}");
         assert!(tries <= most, "{tries} tries: {logged}");
-        // Besides each try, the loss of each channel is logged.
+        // One line for each try is allowed, and one for the loss of each channel.
         assert!(logged.lines().count() <= 2 * most, "{logged}");
     }
 

@@ -1,5 +1,5 @@
-//! Ingest has no file descriptor left. Open connections are answered, nothing panics, the log stays
-//! short, and processing resumes when connections are closed.
+//! An ingest has no file descriptor left. It must still answer on open connections, must not panic,
+//! must log little, and must accept requests again when connections are closed.
 
 use std::net::TcpStream;
 use std::process::Command;

@@ -1,5 +1,6 @@
-//! Services that are stopped at bad moments. Every open request gets a correct answer, the process
-//! ends within its drain limit, no attempt is used up, and every message in flight is put back.
+//! Services that are stopped at bad moments, such as under load or while a server is frozen. Every
+//! open request must get a correct answer, the process must end within its drain limit, no attempt
+//! may be used up, and every message in flight must be put back.
 
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};

@@ -1,6 +1,8 @@
-//! Builders of event bodies for the journeys. The uid distinguishes the events.
+//! Builds the bodies of events for the other tests here. Bodies with different uids are different
+//! events.
 
-/// The body of a score event. White space at its end changes the body and nothing else.
+/// The body of a score event. A test may append white space, which changes the length of the body
+/// but not what it says.
 const SCORE: &str = r#"{"uid":"UID","integration_id":"1","event":{"type":
     "psychometric_score.complete","details":{"scored_at":1,"application_started_at":1,
     "calculated":{"score":1,"risk_band":"A","traits":[]}}}}"#;

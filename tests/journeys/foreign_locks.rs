@@ -1,6 +1,6 @@
-//! Locks that other sessions hold. A lock on a handler's table costs no attempt, and delays no
-//! other event of the route. A lock on hookbox's own tables stops all work, which is reported
-//! within ten seconds.
+//! Database sessions that do not belong to hookbox hold locks. A lock on a handler's table must
+//! cost no attempt, and must delay no other event of the route. A lock on hookbox's own tables
+//! stops all work, which must be reported within ten seconds.
 
 use std::time::Duration;
 

@@ -84,8 +84,8 @@ impl Held {
         let place = format!("/proc/{}", process.id());
         let count = |what: &str| fs::read_dir(format!("{place}/{what}")).unwrap().count();
         let stat = fs::read_to_string(format!("{place}/stat")).unwrap();
-        // The fields follow the process name in brackets: the state is the 3rd field, the times are
-        // the 14th and 15th.
+        // In `/proc/PID/stat` the fields from the third on follow the process name in brackets. The
+        // third is the state; the processor times are the 14th and 15th.
         let fields: Vec<&str> = stat
             .rsplit_once(')')
             .unwrap()

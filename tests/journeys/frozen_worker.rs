@@ -18,8 +18,8 @@ const IN_FLIGHT: &str = "select count(*) from pg_stat_activity
 
 const DONE: &str = "select count(*) from claims where state = 'done'";
 
-/// The number of events in flight at the worker when it is frozen, and the number of events that it
-/// processes after it has resumed.
+/// How many events are in flight at the worker when it is frozen (`HELD`), and how many it
+/// processes after it has resumed (`LATER`).
 const HELD: u64 = 4;
 const LATER: u64 = 3;
 

@@ -7,9 +7,9 @@ use crate::deployment::Deployment;
 pub const HELD_UP: &str = "select count(*) from pg_stat_activity
      where datname = current_database() and wait_event = 'PgSleep'";
 
-/// A table of closed gates. Each row is the name of a table of a handler; statements that write to
-/// this table wait. A waiting statement polls the gates, and each poll sees what other sessions
-/// have committed.
+/// A table of closed gates. Each row is the name of another table, into which a handler writes. A
+/// statement that writes there waits as long as the row exists. It polls this table, and sees in
+/// each poll what other sessions have committed.
 const GATES: &str = "create table gates (held text primary key)";
 const HOLD_UP: &str = "create function hold_up() returns trigger language plpgsql as $$
      begin

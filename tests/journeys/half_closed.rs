@@ -1,4 +1,5 @@
-//! A sender that closes its half of the connection right after its request still gets its answer.
+//! A sender that closes its sending half of the connection right after its request must still get
+//! its answer.
 
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use tokio::time::timeout;
 use crate::deployment::{Deployment, Pair};
 use crate::signed::Signed;
 
-/// The longest time for one answer.
+/// The longest time that the test waits for one answer.
 const ANSWER_MAX: Duration = Duration::from_secs(15);
 
 async fn statuses(pair: Pair) {

@@ -10,8 +10,8 @@ use serde_json::Value;
 use crate::deployment::{Deployment, Pair};
 use crate::shown::within;
 
-/// How long the test waits until the next part of the events is processed. It is long, for a busy
-/// machine.
+/// How long the test waits until the next part of the events is processed. It is long, because the
+/// machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(240);
 
 const EVENTS: &str = "20000";

@@ -1,6 +1,6 @@
-//! The largest bodies. RabbitMQ must accept every body that hookbox accepts. RabbitMQ's limit is 16
-//! MiB from version 4.0 on, and hookbox's own headers count towards it. Hookbox refuses a larger
-//! body before it reaches RabbitMQ.
+//! The largest bodies. RabbitMQ must accept every body that hookbox accepts. Its limit is 16 MiB
+//! from version 4.0 on, and the headers that hookbox adds count towards this limit. Hookbox must
+//! itself refuse a body that is larger than its own limit.
 
 use hookbox_testkit::servers::{PostgresServer, RabbitmqServer, find};
 
@@ -14,7 +14,7 @@ const BODY_MAX: usize = 15 * 1024 * 1024;
 /// The default limit of RabbitMQ from 4.0 on.
 const MESSAGE_MAX: usize = 16 * 1024 * 1024;
 
-/// The error with which RabbitMQ closes the channel after a message that is too large.
+/// The error with which RabbitMQ closes the channel when a message is larger than its limit.
 const REFUSED: &str = "PRECONDITION_FAILED";
 
 /// The size of an ordinary body.

@@ -16,8 +16,8 @@ use crate::deployment::Deployment;
 use crate::outages::own;
 use crate::shown::within;
 
-/// The numbers of events: those that the replica has, and those that it lacks, sent to the first
-/// and to the second ingest.
+/// How many events are sent: `KEPT` that the replica has too, and then, which it lacks,
+/// `OF_THE_FIRST` to the first ingest and `OF_THE_SECOND` to the second one.
 const KEPT: u64 = 12;
 const OF_THE_FIRST: u64 = 8;
 const OF_THE_SECOND: u64 = 5;
@@ -53,8 +53,8 @@ async fn a_failover_that_loses_the_tail_is_listed_as_far_as_known() {
     std::fs::rename(&replica, &data).unwrap();
     postgres.restart().unwrap();
 
-    // The accept reports were lost together with the receipts. The witness messages were not,
-    // because they are at the broker.
+    // The accept reports were lost together with the receipts, because both were in PostgreSQL. The
+    // witness messages still exist, because they are at the broker.
     let (code, books) = reconcile(&deployment);
     assert_eq!(
         (code, &books["verdict"]),

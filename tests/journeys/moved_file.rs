@@ -1,5 +1,6 @@
-//! A SQLite file is deleted, or replaced by a backup, while hookbox uses it. From then on no
-//! request is answered 200, hookbox is not ready, and the error names the file, until a restart.
+//! A SQLite file is deleted, or replaced by a backup, while hookbox uses it. From then until a
+//! restart, no request may be answered 200, hookbox must not be ready, and its error must name the
+//! file.
 
 use std::fs;
 use std::time::Duration;

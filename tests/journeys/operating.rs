@@ -1,5 +1,5 @@
-//! What operators do with retries and dead letters: they find causes, make retries due earlier,
-//! replay at a limited rate, interrupt a replay, and check the results.
+//! What operators do with retries and dead letters: they look for causes, make retries due earlier,
+//! replay dead letters at a limited rate, interrupt a replay, and check its results.
 
 use std::process::Stdio;
 

@@ -1,7 +1,7 @@
-//! RabbitMQ policies that an administrator sets on hookbox's queues. They are not checked here,
-//! because the config names no management API. An event whose message a full queue rejects is
-//! answered 503. A message that a full queue drops becomes a dead letter. Messages that are deleted
-//! with their queue are listed by `hookbox reconcile`.
+//! An administrator sets policies on hookbox's queues. Hookbox does not notice them here, because
+//! the config names no management API. What must hold nevertheless: an event whose message a full
+//! queue rejects is answered 503. A message that a full queue drops becomes a dead letter. The
+//! receipts in a queue that is deleted are listed by `hookbox reconcile`.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -16,11 +16,12 @@ use crate::shown::{get, within};
 /// The longest wait for a condition. It is long, because the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// The number of events that are sent at a time (one round). They are sent one after the other, so
-/// each is one message.
+/// The number of events in one round. They are sent one after the other, so that no two of them
+/// share a message.
 const ROUND: u64 = 50;
 
-/// The most rounds of events that are sent until the policy must be in effect.
+/// The most rounds that are sent before the test fails because no event was refused. RabbitMQ needs
+/// a moment until a policy is in effect.
 const ROUNDS_MAX: u64 = 20;
 
 const BOUND_REFUSING: &str = "{\"max-length\":10,\"overflow\":\"reject-publish\"}";
@@ -178,7 +179,8 @@ fn send(deployment: &Deployment, seed: &str) -> (BTreeSet<String>, u64) {
         "--journal",
         &journal,
     ]);
-    // The command fails when a request is not accepted, so its exit code is not checked.
+    // `generate` fails when a request is not accepted, which is expected here. So its exit code is
+    // not checked.
     command.output().unwrap();
     let journal = std::fs::read_to_string(deployment.folder.join(journal)).unwrap();
     let (mut accepted, mut refused) = (BTreeSet::new(), 0);

@@ -1,7 +1,7 @@
 //! A connection pooler between hookbox and PostgreSQL. It works as long as each connection keeps
-//! its session. A pooler that lends sessions for single transactions is refused. A pooler that
-//! starts to do so under a running worker costs no attempt, and neither does a change of the
-//! schema. A pooler that is paused or stopped gets its sessions back.
+//! its session. Hookbox must refuse a pooler that lends a session for one transaction only. If a
+//! pooler begins to do so while a worker runs, or if the schema changes, no attempt may be used up.
+//! A pooler that is paused or stopped must get its sessions back.
 
 use std::str::FromStr;
 use std::time::Duration;

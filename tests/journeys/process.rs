@@ -25,7 +25,7 @@ impl Process {
         self.0.id()
     }
 
-    /// Returns whether the process has ended by itself.
+    /// Returns whether the process has ended.
     pub fn has_ended(&mut self) -> bool {
         self.0.try_wait().unwrap().is_some()
     }
@@ -36,14 +36,15 @@ impl Process {
         self.0.wait().unwrap();
     }
 
-    /// Stops the process as a service manager does. It must drain and end with success.
+    /// Stops the process with SIGTERM, as a service manager does. It must drain and end with exit
+    /// code 0.
     pub fn stop(mut self) {
         self.signal("TERM");
         let ended = self.0.wait().unwrap();
         assert!(ended.success(), "the process ended with {ended}");
     }
 
-    /// Sends a signal by its name.
+    /// Sends the process the signal with this name, such as `HUP`.
     pub fn signal(&self, name: &str) {
         let id = self.0.id().to_string();
         let mut kill = Command::new("kill");

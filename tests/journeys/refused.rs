@@ -1,4 +1,5 @@
-//! Configs and schemas that hookbox refuses to start with, and the errors that it reports.
+//! Configs and database schemas with which hookbox refuses to start, and the errors that it then
+//! reports.
 
 use std::time::Duration;
 
@@ -73,7 +74,8 @@ async fn a_config_that_is_wrong_is_refused_before_anything_is_touched() {
     deployment.finish().await;
 }
 
-/// Checks that a server which may lose commits in a crash is refused.
+/// Checks that hookbox refuses a PostgreSQL server whose settings allow it to lose committed
+/// transactions in a crash.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_does_not_keep_what_it_committed_is_refused() {
     let postgres = PostgresServer::start().unwrap();

@@ -1,4 +1,5 @@
-//! A deployment whose database accepts no score, so that a handler fails.
+//! Makes the database of a deployment reject every score, so that the handler of a score event
+//! fails.
 
 use crate::deployment::Deployment;
 
@@ -15,7 +16,7 @@ impl Deployment {
         .await;
     }
 
-    /// Makes scores writable again.
+    /// Reverts [`Deployment::refuse_scores`]: handlers can write scores again.
     pub async fn take_scores(&self) {
         self.execute(if self.is_on_postgres() {
             "alter table begini_scores drop constraint refused"

@@ -120,7 +120,7 @@ async fn a_renewed_key_is_used_and_the_one_before_until_it_is_removed() {
     said(&deployment, "SIGHUP: source begini has the keys new").await;
     assert!(!accepts(&deployment, "old.toml") && accepts(&deployment, "new.toml"));
 
-    // The file changes without a signal.
+    // From here on a key file changes and no signal is sent: the service must notice it by itself.
     deployment.write("key2", "a-third-key-for-tests");
     said(
         &deployment,
@@ -184,7 +184,8 @@ async fn keys_of_a_running_source_are_renewed_whatever_else_the_config_contains(
     })
     .await;
 
-    // Keys of another preset have another format.
+    // In the config the source now has another preset, whose keys have another format, so its old
+    // keys must stay in use.
     let other = edited.replacen(preset, "preset = \"github\"\n", 1);
     deployment.write("hookbox.toml", &other.replacen("\"key\"", "\"fourth\"", 1));
     running.signal("HUP");
@@ -265,8 +266,8 @@ async fn schemas_and_the_log_filter_are_read_again_and_the_rest_is_named() {
     deployment.finish().await;
 }
 
-/// Checks a source whose last key has expired: the sender gets 503 and may retry, instead of an
-/// answer that refuses the event for good.
+/// Checks a source whose last key has expired. A sender must get 503, so that it retries, and not
+/// an answer that refuses the event for good.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_source_without_a_valid_key_is_red_and_answers_503() {
     let deployment = Deployment::new(Pair::SqliteAlone).await;

@@ -29,8 +29,8 @@ const SENDERS: usize = 4;
 /// The least number of requests that must be sent during the renewals.
 const REQUESTS_MIN: u64 = 2_000;
 
-/// The number of renewals of certificate and key. In rounds without a signal the service notices
-/// the changed files by itself.
+/// The number of renewals of the certificate and a key (rounds). In some rounds no signal is sent,
+/// and the service must notice the changed files by itself.
 const ROUNDS: usize = 8;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -47,8 +47,8 @@ async fn what_is_renewed_under_load_costs_no_request_on_sqlite() {
 struct Load {
     port: u16,
     connector: TlsConnector,
-    /// The key that the provider signs with. A request holds the lock until its answer, so nothing
-    /// is signed with the old key after the exchange.
+    /// The key that the provider signs with. A request holds the lock until it is answered, so no
+    /// request is still open with the old key when this one is replaced.
     key: RwLock<String>,
     sent: AtomicU64,
     connections: AtomicU64,

@@ -16,7 +16,8 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use crate::deployment::{Deployment, Own, Pair, Process};
 use crate::shown::{Shown, within};
 
-/// The numbers of events before the copy, between the copy and the restore, and after the restore.
+/// How many events are sent before the copy (`KEPT`), between the copy and the restore (`LOST`),
+/// and after the restore (`LATER`).
 const KEPT: u64 = 12;
 const LOST: u64 = 600;
 const LATER: u64 = 50;
@@ -124,8 +125,8 @@ fn reported(books: &Value) -> u64 {
     routes.iter().map(of).sum()
 }
 
-/// Checks that `reconcile` fails, and that it reports the time span of the lost events, which it
-/// knows from the witness messages.
+/// Checks that `reconcile` reports an imbalance and the time span in which the lost events were
+/// accepted. It knows this span from the witness messages.
 fn names_the_span(books: &Value, text: &str) {
     assert_eq!(books["verdict"], "imbalanced", "{books:#}");
     let mismatch = &books["witness"]["mismatch"];
@@ -139,8 +140,8 @@ fn names_the_span(books: &Value, text: &str) {
     assert!(!text.contains("every receipt"), "{text}");
 }
 
-/// Sends events before a copy of the database and others after it, and waits until all are
-/// reported.
+/// Sends `KEPT` events, copies the database, sends `LOST` more events, and waits until all are
+/// reported. Returns the worker, the ingest and the copy.
 async fn copied_and_lost(world: &World) -> (Process, Process, Database) {
     let (worker, ingest) = (world.start_worker(), world.deployment.start_ingest());
     world.generate(KEPT, 1);

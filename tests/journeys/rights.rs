@@ -1,6 +1,6 @@
-//! RabbitMQ denies hookbox's user a right. The error names the right and the command that grants
-//! it. A process that starts ends with exit code 78, and a running process is not ready as long as
-//! the right is missing.
+//! RabbitMQ denies hookbox's user a right. The error must name the right and the command that
+//! grants it. A process that needs the right at its start must end with exit code 78, and a running
+//! process must not be ready as long as the right is missing.
 
 use std::time::Duration;
 

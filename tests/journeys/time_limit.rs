@@ -22,8 +22,8 @@ const TRIGGER: &str = "create trigger sleeps before insert on begini_scores
 const ASLEEP: &str = "select count(*) from pg_stat_activity
      where datname = current_database() and wait_event = 'PgSleep'";
 
-/// A statement that records the sessions whose statement sleeps in the trigger, and a query that
-/// counts how many of these sessions still exist.
+/// `NOTE` is a statement that records the sessions whose statement sleeps in the trigger. `THERE`
+/// is a query that counts how many of these sessions still exist.
 const NOTE: &str = "insert into sleepers select pid, backend_start from pg_stat_activity
      where datname = current_database() and wait_event = 'PgSleep'";
 const THERE: &str =

@@ -18,7 +18,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const DRAIN: &str = "drain = \"10 s\"\n";
 const DRAIN_MAX: Duration = Duration::from_secs(11);
 
-/// The number of sources that are flooded. Each has its own lines in the log.
+/// The number of sources that are flooded with forged requests. Hookbox logs refusals for each
+/// source separately, so that many sources give many lines.
 const SOURCES: usize = 40;
 
 /// The capacity of a pipe on Linux.

@@ -12,7 +12,7 @@ use crate::scenario::RunContext;
 /// A fault case.
 #[derive(Clone, Copy)]
 pub struct Case {
-    /// The number, from 1, in the order of the catalogue.
+    /// The number of the case. Numbers begin at 1 and follow the order of the catalogue.
     pub number: u8,
     /// The name that `--case` accepts.
     pub name: &'static str,
@@ -42,8 +42,8 @@ pub enum Proof {
     /// The crash points whose names begin with one of these prefixes: at each of them a process
     /// ends itself, and then the checker runs.
     Crashes(&'static [&'static str]),
-    /// The tests of a package whose names contain one of these filters. `cargo xtask test` also
-    /// runs them.
+    /// The tests of this package whose names contain one of these filters. They are ordinary tests,
+    /// which `cargo xtask test` runs too.
     Tests {
         package: &'static str,
         filters: &'static [&'static str],
@@ -144,7 +144,8 @@ impl Proof {
         }
     }
 
-    /// Returns the package and the filters, when the proof consists of tests.
+    /// Returns the package and the filters of a proof that consists of tests, and `None` for any
+    /// other proof.
     pub fn tests(&self) -> Option<(&'static str, &'static [&'static str])> {
         match self {
             Proof::Tests { package, filters } | Proof::Canary { package, filters } => {

@@ -41,6 +41,6 @@ pub fn faults() -> impl Iterator<Item = &'static Case> {
 #[cfg(test)]
 mod tests;
 
-/// The text of all Rust sources, in which each test that a case names must exist.
+/// Returns the text of all Rust sources. A test searches it for each test that a case names.
 #[cfg(test)]
 pub(crate) use tests::sources;

@@ -165,8 +165,8 @@ fn effects(
     }
 }
 
-/// I4: checks that the stored body of each receipt is the one that was sent, byte for byte. This
-/// holds also for a receipt whose event arrived with another body before.
+/// I4: checks that the stored body of each receipt is the one that was sent, byte for byte, even
+/// for a receipt with another body than an earlier receipt of its event had.
 fn bodies(stored: &Stored, sent: &SentEvent, uid: &str, found: &mut Findings) {
     for (receipt, digest) in &sent.digests {
         for outcome in stored.receipts.get(receipt).into_iter().flatten() {

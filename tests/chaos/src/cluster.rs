@@ -129,7 +129,8 @@ impl Course {
         self.finish(sending, true)
     }
 
-    /// Cuts off one node, or cuts the connection between two nodes, at random and repeatedly.
+    /// Repeatedly cuts off one node from both others, or the connection between two nodes. Which of
+    /// them is random.
     fn flapping(&mut self) -> Result<Figures> {
         let mut sending = self.begin()?;
         for _ in 0..FLAPS {
@@ -193,8 +194,8 @@ impl Course {
                 "after `rabbitmq-queues grow`, {queue} has {members} members, not 3"
             );
         }
-        // Node 1 and the new node are a majority only if the new node is a full member of
-        // each queue.
+        // With node 2 killed, node 1 and the new node are a majority of three members only if the
+        // new node is a full member of each queue.
         self.cluster.kill(2)?;
         self.is_accepted(&mut sending)?;
         self.is_handled()?;

@@ -1,7 +1,7 @@
 //! Changes the tables of the effects so that a double effect is visible, and so that some events
 //! fail. The tables lose every unique key. Triggers make some events fail at the first attempt, and
-//! some at every attempt. Another trigger keeps a record of each message that the broker
-//! redelivered, because hookbox itself deletes the start markers (its counts of such starts).
+//! some at every attempt. Another trigger records each handler start of a redelivered message.
+//! Hookbox counts these starts too, in its start markers, but deletes the markers later.
 
 use anyhow::Result;
 

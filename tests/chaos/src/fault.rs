@@ -25,9 +25,9 @@ pub enum Fault {
     CutBroker,
     /// All bytes to and from the broker are dropped.
     BrokerHole(u64),
-    /// All bytes from the broker are dropped, and so the confirms.
+    /// All bytes from the broker are dropped, so that its confirms are lost.
     LoseConfirms(u64),
-    /// All bytes to the broker are dropped, and so the publishes.
+    /// All bytes to the broker are dropped, so that publishes are lost.
     LosePublishes(u64),
     /// The connection breaks in the middle of a publish, in the frame that names the queue.
     CutPublish,
@@ -42,7 +42,7 @@ pub enum Fault {
     CommitUnanswered,
     /// COMMIT does not reach PostgreSQL.
     CommitDropped,
-    /// Another session holds locks on the tables that workers write.
+    /// Another database session holds locks on the tables that workers write.
     LockStore(u64),
     /// A reader holds an old snapshot of the SQLite file.
     LongReader(u64),
@@ -54,7 +54,8 @@ use Fault::*;
 /// another worker: RabbitMQ misses two heartbeats of 10 s, and a lease in SQLite lasts 15 s.
 const MOVES: u64 = 30_000;
 
-/// The part that a fault affects. Two faults at the same time affect different parts.
+/// The part of the deployment that a fault affects. Two faults that are inflicted at the same time
+/// affect different parts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
     Ingest,
@@ -174,7 +175,8 @@ impl Fault {
         self.part() == Part::Worker && self.lasts() >= MOVES
     }
 
-    /// Returns for how many milliseconds the ingest process is stopped.
+    /// Returns for how many milliseconds the fault stops the ingest process; 0 for a fault that
+    /// does not stop it.
     pub fn holds_ingest(self) -> u64 {
         let FreezeIngest(time) = self else {
             return 0;

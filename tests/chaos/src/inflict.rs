@@ -20,12 +20,12 @@ const PUBLISH: &[u8] = &[0, 60, 0, 40, 0, 0];
 /// The beginning of the body of every event that the load sends.
 const BODY: &[u8] = br#"{"uid":""#;
 
-/// The number of connections that a trap of the proxy cuts, one after the other. More than one is
-/// needed, because a client repeats on its next connection what it could not send on the one
-/// before.
+/// The number of connections that a trap of the proxy cuts, one after the other. One is not enough:
+/// the client sends again on its next connection what was cut, so that the fault would soon be
+/// over.
 const SPRINGS: u64 = 3;
 
-/// The duration of a lease in SQLite that is not renewed.
+/// The time for which a message on SQLite is leased when the worker does not renew its lease.
 const LEASE: Duration = Duration::from_secs(15);
 
 /// For how many milliseconds both workers are stopped while events arrive, and for how many
@@ -326,7 +326,7 @@ impl ActiveFault {
             .signal(signal)
     }
 
-    /// Waits until a process that was asked to stop has drained and ended.
+    /// Waits until a process has drained and ended after SIGTERM.
     fn has_ended(&mut self, world: &mut World) -> Result<()> {
         let node = world
             .node(self.service)

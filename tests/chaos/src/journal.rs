@@ -54,13 +54,13 @@ pub struct Journal {
     /// Whether the client sent further requests that this copy of the journal does not contain.
     pub is_partial: bool,
     pub events: BTreeMap<u32, SentEvent>,
-    /// The number of requests.
+    /// The number of requests that the client sent.
     pub attempts: u64,
     /// The number of requests that were answered 200.
     pub accepted: u64,
     /// The number of responses by status; status 0 stands for no response.
     pub answers: BTreeMap<u16, u64>,
-    /// The longest time of a response by status, in milliseconds.
+    /// For each status, the longest time in milliseconds until a response with this status.
     pub longest: BTreeMap<u16, f64>,
 }
 
@@ -90,8 +90,8 @@ impl Journal {
         format!("SIM{:016X}-{event:08X}", self.seed)
     }
 
-    /// Returns the oldest receipt. Receipt ids are ordered by time, so that all receipts of earlier
-    /// journals are less than this one.
+    /// Returns the id of the oldest receipt. The ids are ordered by time, so that each id of an
+    /// earlier journal is less than this one.
     pub fn first_receipt(&self) -> Option<&str> {
         let receipts = self.events.values().flat_map(|sent| &sent.receipts);
         receipts.map(String::as_str).min()

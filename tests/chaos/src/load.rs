@@ -26,12 +26,13 @@ pub struct Load {
     pub ingest: usize,
     pub seed: u64,
     pub count: u32,
-    /// The requests a second; 0 stands for as many as possible.
+    /// How many requests to send per second; 0 stands for as many as possible.
     pub rate: u32,
     pub concurrency: u16,
     /// How many times a request that was not accepted is retried.
     pub retries: u32,
-    /// Whether some events are sent twice, or with another body under the same identity.
+    /// Whether the load sends some events twice, and sends a second body under the identity of some
+    /// others.
     pub copies: bool,
 }
 
@@ -122,7 +123,7 @@ impl RunningLoad {
         std::fs::metadata(&self.journal).is_ok_and(|journal| journal.len() > 0)
     }
 
-    /// Returns the number of requests that were answered 200 so far.
+    /// Returns how many requests of this load were answered 200 so far.
     ///
     /// # Errors
     /// When the journal cannot be read.

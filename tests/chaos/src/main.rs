@@ -47,7 +47,7 @@ use case::Proof;
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     if arguments.list {
-        // A reader that closes the pipe early is no failure.
+        // A reader of the output that closes the pipe early is no failure of this program.
         let _ = list();
         return ExitCode::SUCCESS;
     }
@@ -68,7 +68,7 @@ fn main() -> ExitCode {
 fn write_page() -> anyhow::Result<()> {
     report::page::write()?;
     let status = report::standing::status()?;
-    // A reader that closes the pipe early is no failure.
+    // A reader of the output that closes the pipe early is no failure of this program.
     let _ = writeln!(io::stdout(), "{status}");
     Ok(())
 }

@@ -1,6 +1,7 @@
-//! The crash-point matrix: a hookbox process ends itself at every named point, when it reaches the
-//! point for the first time and for the second time, on every pair of broker and store that has the
-//! point. Then the checker runs.
+//! The crash-point matrix. A crash point is a named place in the code at which a hookbox process
+//! can end itself. Each of them is tested on every pair of broker and store that has it, once when
+//! a process reaches it for the first time and once for the second. Each time the checker runs
+//! afterwards.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
@@ -93,8 +94,8 @@ impl Cell {
             ("worker", "draining") => Actor::Draining("worker 1"),
             ("ingest" | "rabbitmq", _) => Actor::Ingest,
             ("sqlite", point) if point.contains("publish") => Actor::Ingest,
-            // Only PostgreSQL has a crash point between migrations, because SQLite migrates in one
-            // transaction.
+            // Only PostgreSQL has a crash point between two migrations, because on SQLite all of
+            // them are one transaction.
             ("migrate", _) | ("postgres", "between_migrations") => Actor::Migrator,
             ("ledger", _) => Actor::Operator,
             ("spool", _) => Actor::Spool,
@@ -224,7 +225,8 @@ fn mixed(seed: u64, cell: &Cell) -> u64 {
     mix >> 8
 }
 
-/// Starts an ingest and a worker, and sends events until the point is reached.
+/// Starts an ingest and a worker, and sends events until a process has crashed at the point as
+/// often as the cell needs.
 fn by_load(world: &mut World, cell: &Cell, seed: u64) -> Result<Figures> {
     let crash = cell.crash();
     world.crashes = 0;
@@ -250,8 +252,8 @@ fn by_load(world: &mut World, cell: &Cell, seed: u64) -> Result<Figures> {
         world.answers(1)?;
         let mut load = Load::small(seed + round);
         if cell.is_after_storing() && world.crashes < wanted {
-            // A retry would be accepted after the restart of the ingest, and would hide whether the
-            // unanswered request was stored.
+            // Events are not retried. A retry would be accepted after the restart of the ingest,
+            // and would hide whether the unanswered request was stored.
             (load.retries, load.rate, load.copies) = (0, 40, false);
         }
         let mut sending = load.start(world)?;
@@ -310,7 +312,7 @@ fn migrator(servers: &Servers, cell: &Cell, seed: u64) -> Result<Figures> {
     Ok(figures)
 }
 
-/// Makes dead letters, and replays them with a command that crashes half way and is repeated.
+/// Makes dead letters, replays them with a command that crashes half way, and replays the rest.
 fn operator(world: &mut World, cell: &Cell, seed: u64) -> Result<Figures> {
     world.worker(1, None)?;
     world.ingest(1, None)?;

@@ -24,7 +24,7 @@ const FOLDERS: [&str; 2] = ["tests/simulation/mutants", "tests/chaos/mutants"];
 /// The command that must fail on a mutant whose patch names no command of its own.
 const SIMULATION: &str = "cargo run --quiet -p hookbox-simulation -- --seeds 3000 --seed 1";
 
-/// The beginnings of commands that need no server.
+/// How those commands begin that need no PostgreSQL and no RabbitMQ.
 const WITHOUT_SERVERS: [&str; 2] = [
     "cargo test --quiet -p hookbox-worker ",
     "cargo run --quiet -p hookbox-simulation ",
@@ -35,7 +35,7 @@ pub struct Mutant {
     pub name: String,
     /// What the change breaks.
     pub breaks: String,
-    /// The commands that test the broken code. One of them must fail.
+    /// The commands that test the broken code. At least one of them must fail.
     pub catchers: Vec<String>,
     patch: PathBuf,
 }
@@ -198,8 +198,8 @@ fn look(servers: &Servers, copy: &Path, mutant: &Mutant) -> Result<Option<(Strin
             bail!("`{catcher}` does not build:\n{text}");
         }
         let finding = finding(&text);
-        // A command that fails without a finding, because a server does not start, say, has not
-        // caught the mutant.
+        // A command may fail without a finding, for example because a server does not start. Then
+        // it has not caught the mutant.
         ensure!(
             !finding.is_empty(),
             "`{catcher}` failed without a finding:\n{text}"
@@ -209,7 +209,7 @@ fn look(servers: &Servers, copy: &Path, mutant: &Mutant) -> Result<Option<(Strin
     Ok(None)
 }
 
-/// Returns the line of an output that names a broken invariant or a failed test.
+/// Returns the line in the output of a command that names the broken invariant or the failed test.
 fn finding(text: &str) -> String {
     let is = |line: &&str| {
         let invariant = line.trim_start().strip_prefix('I');

@@ -24,7 +24,7 @@ pub struct Node {
 }
 
 impl Node {
-    /// Starts a command, and appends its log to a file.
+    /// Starts the command, and appends its log (standard error) to this file.
     ///
     /// # Errors
     /// When the program cannot be started.

@@ -65,8 +65,8 @@ fn cargo() -> OsString {
 pub fn tests(servers: &Servers, package: &str, filters: &[&str]) -> Verdict {
     let output = Command::new(cargo())
         .args(["test", "--package", package, "--"])
-        // A test that could not run on this machine passes and prints the reason, which capturing
-        // would hide.
+        // Without `--no-capture` the reason would not be seen: a test that could not run on this
+        // machine prints it and passes.
         .args(["--no-capture", "--test-threads", "1"])
         .args(filters)
         .current_dir(path("."))
@@ -92,7 +92,8 @@ fn said(package: &str, filters: &[&str], text: &str) -> Verdict {
     if let Some((_, why)) = text.lines().find_map(|it| it.split_once(DID_NOT_RUN)) {
         return Verdict::DidNotRun(why.trim().to_owned());
     }
-    // Without capturing, the output of a test may be printed between its name and its result.
+    // The name of a test and its result may be on different lines, because the output of the test
+    // is printed between them.
     let ran: Vec<&str> = text
         .lines()
         .filter_map(|line| line.strip_prefix("test ")?.split_once(" ..."))

@@ -11,13 +11,13 @@ pub enum Pair {
     Sqlite,
 }
 
-/// The pairs of a case that needs servers.
+/// RabbitMQ with PostgreSQL only, for a case that needs servers.
 pub const SERVERS: &[Pair] = &[Pair::RabbitmqPostgres];
 
-/// The pairs of a case that needs an SQLite file.
+/// SQLite only, for a case that needs one file as broker and store.
 pub const FILE: &[Pair] = &[Pair::Sqlite];
 
-/// The pairs of a case that runs on both.
+/// RabbitMQ with PostgreSQL, and SQLite.
 pub const BOTH: &[Pair] = &Pair::ALL;
 
 impl Pair {

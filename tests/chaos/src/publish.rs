@@ -10,7 +10,8 @@ use anyhow::{Context, Result, ensure};
 /// The time within which the broker must reply.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
 
-/// The types of AMQP frames, and the byte that ends each frame.
+/// The types of AMQP frames that are used here (`METHOD`, `HEADER`, `BODY`), and the byte that ends
+/// each frame (`END`).
 const METHOD: u8 = 1;
 const HEADER: u8 = 2;
 const BODY: u8 = 3;

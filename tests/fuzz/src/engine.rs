@@ -74,7 +74,7 @@ struct Shared {
 }
 
 impl Engine<'_> {
-    /// Tries one input.
+    /// Passes one input to the parser, and returns the result.
     pub fn one(&self, input: &[u8]) -> RunResult {
         let began = Instant::now();
         let mut target = (self.target.make)();
@@ -90,7 +90,7 @@ impl Engine<'_> {
         }
     }
 
-    /// Tries the requested number of inputs.
+    /// Passes the requested number of inputs to the parser, and returns the result.
     ///
     /// # Errors
     /// When the corpus cannot be read, or a failing input cannot be written.

@@ -1,5 +1,5 @@
-//! `cargo xtask fuzz`: feeds every parser that reads untrusted input with mutations of a committed
-//! corpus. A seed repeats a run.
+//! `cargo xtask fuzz`: passes mutations of committed inputs (the corpus) to every parser that reads
+//! untrusted input. The same seed repeats a run.
 //!
 //! `cargo fuzz` needs a nightly compiler, and libFuzzer an unsafe entry point. This fuzzer runs on
 //! the compiler that builds hookbox and has no unsafe code. Instead of coverage it uses the *class*

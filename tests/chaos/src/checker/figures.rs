@@ -3,7 +3,7 @@
 /// The counts that one run of the checker returns.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Figures {
-    /// The number of requests.
+    /// The number of requests that were sent.
     pub attempts: u64,
     /// The number of requests that were answered 200.
     pub accepted: u64,

@@ -24,7 +24,7 @@ pub(super) struct DeadLetter {
     pub(super) attempts: u64,
 }
 
-/// The rows of the store for one journal.
+/// What the store holds for the events of one journal.
 pub(super) struct Stored {
     /// The outcomes of each receipt, one for each route.
     pub(super) receipts: BTreeMap<String, Vec<StoredReceipt>>,

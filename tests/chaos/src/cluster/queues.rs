@@ -80,7 +80,7 @@ impl Course {
         }
     }
 
-    /// Returns the channels that consume the queue of each route.
+    /// For the queue of each route, returns the channels that consume it.
     fn consumers(&self) -> Result<BTreeMap<String, BTreeSet<String>>> {
         let words = ["list_consumers", "--quiet", "--no-table-headers"];
         let words = [&words[..], &["queue_name", "channel_pid"]].concat();
@@ -104,7 +104,7 @@ impl Course {
             .collect())
     }
 
-    /// Returns one column of the broker's list of queues, for each queue of hookbox.
+    /// For each queue of hookbox, returns the value of one column in the broker's list of queues.
     pub(super) fn of_queues(&self, what: &str) -> Result<BTreeMap<String, String>> {
         let words = ["list_queues", "--quiet", "--no-table-headers", "name", what];
         let said = self.cluster.ctl(1, "rabbitmqctl", &words)?;
