@@ -87,7 +87,10 @@ pub(crate) fn subscribe(
 ) -> Result<Box<dyn Subscription>, Fault> {
     let name = shared.queue_name(queue);
     let notifier = shared.notifiers.listen(&name).ok_or_else(|| {
-        Fault::plain(FaultKind::Internal, "subscribe to a queue that is not open")
+        Fault::plain(
+            FaultKind::Internal,
+            "subscribe to a queue of no configured route",
+        )
     })?;
     let prefetch = usize::from(prefetch.max(1));
     // The capacity is one more than the largest number of messages in flight, so that there is

@@ -153,7 +153,7 @@ fn trouble_of(kind: PublishErrorKind, path: &Path) -> String {
     match kind {
         PublishErrorKind::TimedOut => format!("{path} is locked by another process"),
         PublishErrorKind::Blocked => {
-            format!("{path} is full: its disk, or the space that it may take")
+            format!("{path} is full: its disk has no space, or it has reached its size limit")
         }
         PublishErrorKind::Rejected
         | PublishErrorKind::Unroutable

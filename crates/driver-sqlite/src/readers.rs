@@ -108,10 +108,16 @@ impl Readers {
         match timeout(EMPTY_LOG_MAX, emptied).await {
             Ok(Ok(_)) => {}
             Ok(Err(error)) => {
-                tracing::debug!(%error, "the log of the SQLite file could not be truncated")
+                tracing::debug!(
+                    %error,
+                    "the write-ahead log of the displaced SQLite file could not be truncated"
+                );
             }
             Err(late) => {
-                tracing::debug!(%late, "the log of the SQLite file could not be truncated")
+                tracing::debug!(
+                    %late,
+                    "the write-ahead log of the displaced SQLite file could not be truncated"
+                );
             }
         }
     }

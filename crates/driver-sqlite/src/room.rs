@@ -208,7 +208,10 @@ impl Room {
     async fn write_log_back(&self, connection: &mut SqliteConnection, patience: &'static str) {
         for statement in [CHECKPOINT_WAIT, "PRAGMA wal_checkpoint(TRUNCATE)", patience] {
             if let Err(error) = sqlx::raw_sql(statement).execute(&mut *connection).await {
-                tracing::debug!(%error, "the log of the SQLite file could not be written back");
+                tracing::debug!(
+                    %error,
+                    "the write-ahead log of the SQLite file could not be written back"
+                );
             }
         }
     }

@@ -59,7 +59,7 @@ fn by_error(shared: &Shared, error: &sqlx::Error) -> Result<(), Displaced> {
         }
         Some(Unusable::Forbidden) | None => {
             // Reads and writes get the same error, and report it.
-            tracing::debug!(%error, "the SQLite file could not be read by its path");
+            tracing::debug!(%error, "the SQLite file could not be read over a new connection");
             Ok(())
         }
     }
