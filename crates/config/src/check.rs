@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
+use hookbox_driver_postgres::Options;
 use hookbox_event::{EnvironmentName, Timestamp};
 use hookbox_ingest::Limits;
 use secrecy::SecretString;
@@ -26,6 +27,16 @@ use super::{
 /// The longest allowed drain. Service managers kill a service that takes too long to stop; systemd
 /// waits 90 s.
 const DRAIN_MAX: Duration = Duration::from_secs(90);
+
+/// The default for the longest drain.
+pub const DRAIN: Duration = Duration::from_secs(20);
+
+/// The default lead: none. Only a deployment behind a load balancer needs one, and its length
+/// depends on how often the balancer checks.
+pub const DRAIN_LEAD: Duration = Duration::ZERO;
+
+/// The default for the address and port at which webhooks are received.
+pub const LISTEN: &str = "127.0.0.1:8080";
 
 /// The shortest and longest allowed idle time of a connection. The shortest is 5 s, because reading
 /// the head of a request alone may take that long. The longest is above the 4,000 s for which an
@@ -103,7 +114,7 @@ fn effective(
         environment: environment?,
         store: store.unwrap_or(StoreUrl::NotResolved),
         store_network: network(file.store.network.as_ref()),
-        store_connections: file.store.connections.unwrap_or(16),
+        store_connections: file.store.connections.unwrap_or(Options::CONNECTIONS_MAX),
         store_connection_lifetime: lifetime?,
         broker: broker.unwrap_or(BrokerUrl::NotResolved),
         broker_network: network(file.broker.network.as_ref()),
@@ -130,15 +141,14 @@ fn network(word: Option<&String>) -> Network {
 }
 
 /// Returns the longest time of a drain (an orderly shutdown), and of its lead: the first part of
-/// the drain, during which requests are still accepted. The default is no lead. Only a deployment
-/// behind a load balancer needs one, and its length depends on how often the balancer checks.
+/// the drain, during which requests are still accepted.
 fn drain(file: &File, places: &mut Places) -> Option<(Duration, Duration)> {
-    let mut or = |at: &str, text: &Option<String>, usual: u64| match text {
+    let mut or = |at: &str, text: &Option<String>, usual: Duration| match text {
         Some(text) => places.take(at, duration(text)),
-        None => Some(Duration::from_secs(usual)),
+        None => Some(usual),
     };
-    let drain = or("/drain", &file.drain, 20);
-    let lead = or("/ingest/drain_lead", &file.ingest.drain_lead, 0);
+    let drain = or("/drain", &file.drain, DRAIN);
+    let lead = or("/ingest/drain_lead", &file.ingest.drain_lead, DRAIN_LEAD);
     let (drain, lead) = (drain?, lead?);
     if drain.is_zero() || drain > DRAIN_MAX {
         places.mistake("/drain", "the value must be from 1 ms to 90 s");
@@ -314,7 +324,7 @@ fn metrics(
 
 fn ingest(given: &Ingest, secrets: &Secrets<'_>, places: &mut Places) -> Option<IngestConfig> {
     let standard = Limits::standard();
-    let listen = given.listen.as_deref().unwrap_or("127.0.0.1:8080");
+    let listen = given.listen.as_deref().unwrap_or(LISTEN);
     let listen = places.take("/ingest/listen", address(listen));
     let sizes = sizes(given, &standard, places);
     let idle = idle(given, &standard, places);

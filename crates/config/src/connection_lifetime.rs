@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
+use hookbox_driver_postgres::Options;
+
 use super::file::Store;
 use super::place::Places;
 use super::units::duration;
 
 /// How long a connection is kept if the config does not say so: as long as the PostgreSQL driver
 /// keeps it by default.
-const DEFAULT: Duration = Duration::from_secs(60);
+pub const DEFAULT: Duration = Options::CONNECTION_LIFETIME;
 
 /// The shortest and longest allowed lifetime. Shorter is wasteful, because opening a connection
 /// takes milliseconds; longer delays the shutdown of a connection pooler, which waits for old

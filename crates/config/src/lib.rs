@@ -37,7 +37,7 @@ mod urls;
 
 pub use config::{Config, IngestConfig, LogConfig};
 pub use difference::Differences;
-pub use log_filter::log_filter;
+pub use log_filter::{DEFAULT as LOG_FILTER, log_filter};
 pub use needs::Needs;
 pub use parts::{BrokenParts, Part};
 pub use place::Mistakes;

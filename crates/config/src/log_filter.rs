@@ -2,6 +2,9 @@
 
 use tracing_subscriber::EnvFilter;
 
+/// The log filter if nothing says what to log.
+pub const DEFAULT: &str = "info";
+
 /// Checks a log filter, such as `info` or `hookbox_worker=debug,info`.
 pub fn log_filter(text: &str) -> Result<String, String> {
     match EnvFilter::builder().parse(text) {

@@ -19,7 +19,27 @@ pub const UNROUTED: &str = "unrouted";
 const HANDLER_TIME_LIMIT_MAX: Duration = Duration::from_secs(180);
 
 /// The default time limit for one run of a handler.
-const HANDLER_TIME_LIMIT: Duration = Duration::from_secs(30);
+pub const HANDLER_TIME_LIMIT: Duration = Duration::from_secs(30);
+
+/// The default for the most transactions at once.
+pub const CONCURRENCY: usize = 4;
+
+/// The default for the most messages in flight.
+pub const PREFETCH: u16 = 16;
+
+/// The default handler.
+pub const HANDLER: &str = "record";
+
+/// The default for the number of attempts.
+pub const ATTEMPTS: i64 = 12;
+
+/// The default delays between attempts.
+pub const DELAYS: Delays = Delays {
+    first: Duration::from_secs(5),
+    factor: 3.0,
+    max: Duration::from_secs(6 * 3600),
+    jitter: 0.2,
+};
 
 /// The effective settings of a route.
 pub struct RouteConfig {
@@ -74,20 +94,23 @@ pub fn check(at: &str, route: &Route, worker: &Worker, places: &mut Places) -> O
     let retry = retry(&format!("{at}/retry"), route, places);
     let handler_time_limit = handler_time_limit(at, route, worker, places)?;
     let (retry, delays) = retry?;
-    let concurrency = route.concurrency.or(worker.concurrency).unwrap_or(4);
+    let concurrency = route
+        .concurrency
+        .or(worker.concurrency)
+        .unwrap_or(CONCURRENCY);
     Some(RouteConfig {
         name: name?,
         topics,
         handler: route
             .handler
             .as_ref()
-            .map_or_else(|| "record".into(), |it| it.kind.clone()),
+            .map_or_else(|| HANDLER.into(), |it| it.kind.clone()),
         retry,
         delays,
         handler_time_limit,
         // The config schema requires a concurrency of at least one.
         concurrency: NonZeroUsize::new(concurrency).unwrap_or(NonZeroUsize::MIN),
-        prefetch: route.prefetch.or(worker.prefetch).unwrap_or(16),
+        prefetch: route.prefetch.or(worker.prefetch).unwrap_or(PREFETCH),
     })
 }
 
@@ -137,19 +160,19 @@ fn retry(at: &str, route: &Route, places: &mut Places) -> Option<(Retry, Delays)
         Some(text) => places.take(&format!("{at}/{key}"), duration(text)),
         None => Some(usual),
     };
-    let first = time("first", given.first.as_ref(), Duration::from_secs(5))?;
+    let first = time("first", given.first.as_ref(), DELAYS.first)?;
     // A first delay that is longer than the default longest delay is valid. The two contradict each
     // other only if the config also sets the longest delay.
-    let usual = first.max(Duration::from_secs(6 * 3600));
+    let usual = first.max(DELAYS.max);
     let max = time("max", given.max.as_ref(), usual)?;
     let delays = Delays {
         first,
-        factor: given.factor.unwrap_or(3.0),
+        factor: given.factor.unwrap_or(DELAYS.factor),
         max,
-        jitter: given.jitter.unwrap_or(0.2),
+        jitter: given.jitter.unwrap_or(DELAYS.jitter),
     };
     // A number that does not fit a `u32` is outside any valid range, so it is treated as 0.
-    let attempts = u32::try_from(given.attempts.unwrap_or(12)).unwrap_or(0);
+    let attempts = u32::try_from(given.attempts.unwrap_or(ATTEMPTS)).unwrap_or(0);
     let built = Retry::new(attempts, first, delays.factor, max, delays.jitter);
     Some((places.take(at, built)?, delays))
 }

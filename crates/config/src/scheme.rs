@@ -14,7 +14,10 @@ use super::place::Places;
 use super::units::duration;
 
 /// The default for how far a signed timestamp may differ from now.
-const TOLERANCE: Duration = Duration::from_secs(300);
+pub const TOLERANCE: Duration = Duration::from_secs(300);
+
+/// The default for what stands between the timestamp and the body when they are signed.
+pub const SEPARATOR: &str = ".";
 
 /// The shortest allowed tolerance: timestamps are whole seconds, and a request takes time to
 /// arrive.
@@ -183,7 +186,7 @@ fn written_out(
         }
         hmac.timestamp = Some(TimestampRule {
             header: name,
-            separator: rule.separator.clone().unwrap_or_else(|| ".".into()),
+            separator: rule.separator.clone().unwrap_or_else(|| SEPARATOR.into()),
             tolerance: tolerance(&format!("{at}/tolerance"), rule.tolerance.as_ref(), places),
         });
     }

@@ -13,7 +13,7 @@ const AT: &str = "/ingest/spool";
 
 /// The default for the most bytes in the spool: a million events of 1 KiB, which any disk has room
 /// for.
-const STANDARD: usize = 1024 * 1024 * 1024;
+pub const STANDARD: usize = 1024 * 1024 * 1024;
 
 /// The smallest useful size of a spool, in bytes: several batches of the largest body.
 const LEAST: usize = 16 * 1024 * 1024;

@@ -19,10 +19,6 @@ const HANDLER_TIME_LIMIT: Duration = Duration::from_secs(30);
 /// safety net.
 const AFTER_HANDLER: Duration = Duration::from_secs(5);
 
-/// The largest number of connections. PostgreSQL allows 100 connections by default, several
-/// processes share them, and a worker needs one for each concurrent transaction.
-const CONNECTIONS_MAX: u32 = 16;
-
 /// How long to wait for a free connection of this process. If none becomes free in this time, the
 /// database counts as unavailable, and the worker pauses.
 const ACQUIRE_DEADLINE: Duration = Duration::from_secs(3);
@@ -35,11 +31,6 @@ const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 /// and releases its locks. An event that waits for a lock of another program delays its route for
 /// this long before it is deferred.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// How long a connection is kept. When a connection pooler is to be stopped, it waits for hookbox's
-/// connections for at most this long. A worker with sixteen connections then opens a new one every
-/// four seconds, which takes a few milliseconds.
-const CONNECTION_LIFETIME: Duration = Duration::from_secs(60);
 
 /// How often the server checks whether the client of a running statement is still connected.
 const CLIENT_CHECK: Duration = Duration::from_secs(2);
@@ -88,15 +79,25 @@ pub struct Options {
 }
 
 impl Options {
+    /// The default of the largest number of connections. PostgreSQL allows 100 connections by
+    /// default, several processes share them, and a worker needs one for each concurrent
+    /// transaction.
+    pub const CONNECTIONS_MAX: u32 = 16;
+
+    /// How long a connection is kept by default. When a connection pooler is to be stopped, it
+    /// waits for hookbox's connections for at most this long. A worker with sixteen connections
+    /// then opens a new one every four seconds, which takes a few milliseconds.
+    pub const CONNECTION_LIFETIME: Duration = Duration::from_secs(60);
+
     /// Returns the default options for one database and handlers of at most 30 seconds.
     pub fn new(url: impl Into<String>, environment: EnvironmentName) -> Self {
         Self {
             url: url.into(),
             environment,
-            connections_max: CONNECTIONS_MAX,
+            connections_max: Self::CONNECTIONS_MAX,
             acquire_deadline: ACQUIRE_DEADLINE,
             connect_deadline: CONNECT_DEADLINE,
-            connection_lifetime: CONNECTION_LIFETIME,
+            connection_lifetime: Self::CONNECTION_LIFETIME,
             statement_timeout: Duration::ZERO,
             idle_in_transaction: Duration::ZERO,
             transaction_timeout: Duration::ZERO,

@@ -8,7 +8,7 @@ use std::os::fd::AsFd as _;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use hookbox_config::LogConfig;
+use hookbox_config::{LOG_FILTER, LogConfig};
 use hookbox_driver::{Clock as _, SystemClock};
 use hookbox_event::Timestamp;
 use tracing::level_filters::LevelFilter;
@@ -22,9 +22,6 @@ use tracing_subscriber::{EnvFilter, Layer, fmt, reload};
 use self::lines::{LineWriter, Lines};
 use crate::cli::LogArgs;
 use crate::command::print;
-
-/// The default log filter.
-const DEFAULT: &str = "info";
 
 /// The maximum levels of some libraries, which no filter can raise. The first matching entry
 /// applies. lapin logs returned messages with their payload, and it logs closed channels and lost
@@ -92,7 +89,7 @@ impl Log {
             Some(active) => active.args.over(config),
             None => config.clone(),
         };
-        let text = config.filter.unwrap_or_else(|| DEFAULT.to_owned());
+        let text = config.filter.unwrap_or_else(|| LOG_FILTER.to_owned());
         if let Some(active) = self.0.get() {
             (active.refilter)(EnvFilter::builder().parse(&text)?)?;
         }
@@ -170,7 +167,7 @@ where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
     // The filter was checked with the config, and the default filter is valid.
-    let wanted = EnvFilter::builder().parse_lossy(config.filter.as_deref().unwrap_or(DEFAULT));
+    let wanted = EnvFilter::builder().parse_lossy(config.filter.as_deref().unwrap_or(LOG_FILTER));
     let (wanted, handle) = reload::Layer::new(wanted);
     let lines = fmt::layer()
         .with_target(false)

@@ -50,9 +50,10 @@ pub struct Route<S: Store> {
 }
 
 /// What to do with another body under a known event id.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnConflict {
     /// Store the conflict as a dead letter, for a person to decide.
+    #[default]
     DeadLetter,
     /// Process the conflict as an event of its own.
     Process,
@@ -75,6 +76,7 @@ impl<S: Store> Config<S> {
         self.conflicts
             .iter()
             .find(|rule| rule.topics.matches(topic))
-            .map_or(OnConflict::DeadLetter, |rule| rule.action)
+            .map(|rule| rule.action)
+            .unwrap_or_default()
     }
 }
