@@ -18,6 +18,7 @@ mod nearest;
 mod needs;
 pub mod options;
 mod parts;
+mod pattern;
 mod peers;
 mod place;
 pub mod regular_file;

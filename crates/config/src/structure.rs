@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::file::File;
 use super::nearest::nearest;
+use super::pattern::wording;
 use super::place::{Mistakes, Places, escape, unescape};
 use super::schema::SCHEMA;
 
@@ -120,9 +121,8 @@ fn report(
                 "the source needs a secret: verification cannot be switched off",
             );
         }
-        ValidationErrorKind::Pattern { .. } => {
-            let name = pointer.rsplit('/').next().unwrap_or_default();
-            places.mistake(pointer, wording(name));
+        ValidationErrorKind::Pattern { pattern } if let Some(wording) = wording(pattern) => {
+            places.mistake(pointer, wording);
         }
         // The error text is shown with its value replaced, because the value may be a secret that
         // was written in the wrong place.
@@ -153,24 +153,6 @@ fn forms(pointer: &str) -> &'static str {
             "the value must be \"dead_letter\", \"process\", \"duplicate\", or a list of { topics, \
              action }"
         }
-    }
-}
-
-/// Returns the hint about the required form of the text in the key `name`.
-fn wording(name: &str) -> &'static str {
-    match name {
-        "environment" | "name" => {
-            "the value must be 1 to 63 characters of a-z, 0-9, '-' and '_', and start with a \
-             letter or digit"
-        }
-        "body_max" | "bodies_max" | "spool_max" => {
-            "the value must be a whole number and B, KiB or MiB, as \"1 MiB\""
-        }
-        "env" => "the value must be the name of an environment variable, not the secret itself",
-        "first" | "max" | "drain" | "drain_lead" | "tolerance" | "handler_time_limit" => {
-            "the value must be a number and ms, s, min, h or d, as \"5 s\""
-        }
-        _ => "the value must begin with '/', as a JSON Pointer does",
     }
 }
 

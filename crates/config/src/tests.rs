@@ -347,14 +347,17 @@ fn what_is_given_with_the_image_loads() {
     assert_eq!(unprotected(&text.replace("network = \"private\"\n", "")), 2);
 }
 
+mod defaults;
 mod identity;
 mod key_files;
 mod keys;
 mod limits;
 mod needs;
 mod networks;
+mod page;
 mod parts;
 mod same_key;
+mod schema;
 mod secrets;
 mod spool;
 mod urls;

@@ -52,6 +52,30 @@ pub fn size(text: &str) -> Result<usize, String> {
         .ok_or_else(|| format!("{text:?} is too large"))
 }
 
+/// Returns a duration as the config file has it, in the largest unit that needs no fraction.
+#[cfg(test)]
+pub fn duration_text(duration: Duration) -> String {
+    let millis = duration.as_millis();
+    let units = [("d", 86_400_000), ("h", 3_600_000), ("min", 60_000)];
+    let whole = |(_, unit): &(&str, u128)| millis > 0 && millis.is_multiple_of(*unit);
+    let seconds = if millis.is_multiple_of(1000) {
+        ("s", 1000)
+    } else {
+        ("ms", 1)
+    };
+    let (name, unit) = units.into_iter().find(whole).unwrap_or(seconds);
+    format!("{} {name}", millis / unit)
+}
+
+/// Returns a number of bytes as the config file has it, in the largest unit that needs no fraction.
+#[cfg(test)]
+pub fn size_text(bytes: usize) -> String {
+    let units = [("MiB", 1024 * 1024), ("KiB", 1024)];
+    let whole = |(_, unit): &(&str, usize)| bytes > 0 && bytes.is_multiple_of(*unit);
+    let (name, unit) = units.into_iter().find(whole).unwrap_or(("B", 1));
+    format!("{} {name}", bytes / unit)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -65,5 +89,15 @@ mod tests {
         assert!(duration("99999999999999999999999 d").is_err());
         assert_eq!(size("1 MiB"), Ok(1_048_576));
         assert!(size("1 GB").is_err() && size("99999999999999999999 B").is_err());
+    }
+
+    #[test]
+    fn values_are_written_as_they_are_read() {
+        for text in ["0 s", "250 ms", "75 s", "1 min", "6 h", "7 d"] {
+            assert_eq!(duration(text).map(duration_text).as_deref(), Ok(text));
+        }
+        for text in ["0 B", "100 B", "16 KiB", "1024 MiB"] {
+            assert_eq!(size(text).map(size_text).as_deref(), Ok(text));
+        }
     }
 }

@@ -68,7 +68,9 @@ fn this_machine() -> Result<()> {
     step("cargo xtask fuzz --ci", |_| fuzzing_holds())?;
     // Each run uses other seeds. A failure is printed with the command that repeats it.
     step("cargo xtask chaos --ci", |_| chaos_holds())?;
-    step("git status --porcelain schemas/", |_| dumps_are_clean())
+    step("git status --porcelain, for generated files", |_| {
+        dumps_are_clean()
+    })
 }
 
 fn step(command: &str, run: impl FnOnce(&str) -> Result<()>) -> Result<()> {
@@ -143,5 +145,5 @@ fn dumps_are_clean() -> Result<()> {
     for change in &changes {
         eprintln!("{change}");
     }
-    bail!("schemas/ differs from the last commit: review the difference, and commit it")
+    bail!("these generated files differ from the last commit: review the difference, and commit it")
 }

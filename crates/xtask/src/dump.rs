@@ -1,4 +1,5 @@
-//! `cargo xtask dump`: rewrites the generated files in `schemas/`.
+//! `cargo xtask dump`: rewrites the generated files in `schemas/`, and the tables of keys in
+//! `docs/CONFIG.md`.
 //!
 //! A test beside the code compares each generated file with the code. With `UPDATE_SCHEMAS` set,
 //! the same test writes the file instead, so that only one place knows how to generate it.
@@ -12,6 +13,9 @@ use crate::{repository, test};
 /// The variable that makes these tests write instead of compare.
 const UPDATE: (&str, &str) = ("UPDATE_SCHEMAS", "1");
 
+/// What the tests generate, wholly or in part.
+const GENERATED: [&str; 2] = ["schemas/", "docs/CONFIG.md"];
+
 /// Runs the tests so that they write, and prints which files changed.
 ///
 /// # Errors
@@ -24,14 +28,15 @@ pub fn run(arguments: &[String]) -> Result<ExitCode> {
     Ok(code)
 }
 
-/// Returns the files in `schemas/` that differ from the last commit; none if there is no git
+/// Returns the generated files that differ from the last commit; none if there is no git
 /// repository.
 ///
 /// # Errors
 /// When git cannot be run.
 pub fn changes() -> Result<Vec<String>> {
     let output = Command::new("git")
-        .args(["status", "--porcelain", "schemas/"])
+        .args(["status", "--porcelain"])
+        .args(GENERATED)
         .current_dir(repository::root())
         .output()
         .context("running git status")?;

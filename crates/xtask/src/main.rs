@@ -37,7 +37,7 @@ cargo xtask tidy
 cargo xtask sample [--seed N] [--count N] [--json]
         Draws comments, logs, errors and help texts for a reader who does not know the code.
 cargo xtask dump [cargo test's arguments] [-- filter …]
-        Rewrites the generated files in schemas/.
+        Rewrites the generated files in schemas/, and the tables of keys in docs/CONFIG.md.
 cargo xtask skew [--old REVISION]
         Builds an older hookbox and runs it beside this one, on one broker and one store.
 cargo xtask bench [--events N] [--json]

@@ -122,6 +122,20 @@ fn the_lifetime_of_a_connection_is_checked() {
 }
 
 #[test]
+fn a_duration_without_its_unit_is_refused_as_one() {
+    let bad = GOOD
+        .replace("connections = 8", "connection_lifetime = \"5\"")
+        .replace("waiting = 200", "idle = \"5\"");
+    check(
+        &bad,
+        expect![[r#"
+        hookbox.toml:6:1: store.connection_lifetime: the value must be a number and ms, s, min, h or d, as "5 s"
+        hookbox.toml:15:1: ingest.idle: the value must be a number and ms, s, min, h or d, as "5 s"
+    "#]],
+    );
+}
+
+#[test]
 fn peers_that_are_everyone_are_refused() {
     let proxies = |networks: &str| GOOD.replace("\"10.0.0.0/8\"", networks);
     for everything in [

@@ -1,0 +1,98 @@
+//! Generates `schemas/config.json` from the structs for the config file, and compares it with the
+//! committed file. With `UPDATE_SCHEMAS` set, it is written instead.
+
+use std::path::Path;
+
+use schemars::Schema;
+use schemars::generate::SchemaSettings;
+use schemars::transform::{Transform, transform_subschemas};
+use serde_json::Value;
+
+use super::super::file::File;
+
+/// Returns the schema of the config file.
+pub fn generated() -> Value {
+    let generator = SchemaSettings::draft2020_12()
+        .with(|settings| settings.untagged_enum_variant_titles = false)
+        .with_transform(OfToml)
+        .into_generator();
+    generator.into_root_schema_for::<File>().into()
+}
+
+/// Compares a generated text with a committed file, or writes it.
+pub fn compare(path: &str, generated: &str) {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../..")
+        .join(path);
+    if std::env::var_os("UPDATE_SCHEMAS").is_some() {
+        std::fs::write(&file, generated).expect("it is written");
+    }
+    let committed = std::fs::read_to_string(&file).unwrap_or_default();
+    assert!(
+        committed == generated,
+        "{path} differs from the structs in crates/config/src/file.rs; `cargo xtask dump -p \
+         hookbox-config` rewrites it"
+    );
+}
+
+#[test]
+fn the_schema_is_as_committed() {
+    let text = serde_json::to_string_pretty(&generated()).expect("JSON");
+    compare("schemas/config.json", &format!("{text}\n"));
+}
+
+/// Removes from the schema of a struct what is meant for JSON or for Rust: TOML has no null, and
+/// the message about a wrong value must name one thing that is wrong.
+#[derive(Clone)]
+struct OfToml;
+
+impl Transform for OfToml {
+    fn transform(&mut self, schema: &mut Schema) {
+        transform_subschemas(self, schema);
+        without_null(schema);
+        if let Some(text) = schema.get("description").and_then(Value::as_str) {
+            let paragraphs = text.split("\n\n").map(|text| text.replace('\n', " "));
+            let text = paragraphs.collect::<Vec<_>>().join("\n\n");
+            schema.insert("description".to_owned(), text.into());
+        }
+        // What `#[serde(default)]` fills in says nothing beside "it may be missing".
+        if matches!(schema.get("default"), Some(Value::Null | Value::Array(_))) {
+            schema.remove("default");
+        }
+        // The size of a number in memory.
+        schema.remove("format");
+        if schema.get("enum").is_some() {
+            for of_type in ["type", "minimum", "maximum"] {
+                schema.remove(of_type);
+            }
+        }
+    }
+}
+
+/// Removes the null that stands for a missing key.
+fn without_null(schema: &mut Schema) {
+    if let Some(Value::Array(types)) = schema.get_mut("type") {
+        types.retain(|one| one != "null");
+        if let [one] = &types[..] {
+            let one = one.clone();
+            schema.insert("type".to_owned(), one);
+        }
+    }
+    if let Some(Value::Array(words)) = schema.get_mut("enum") {
+        words.retain(|word| !word.is_null());
+    }
+    let Some(Value::Array(mut forms)) = schema.remove("anyOf") else {
+        return;
+    };
+    forms.retain(|form| form.get("type").is_none_or(|one| one != "null"));
+    if let [Value::Object(only)] = &mut forms[..] {
+        for (key, value) in std::mem::take(only) {
+            if schema.get(&key).is_none() {
+                schema.insert(key, value);
+            }
+        }
+    } else {
+        // No value has two of the forms. The messages are those of `oneOf`.
+        schema.insert("oneOf".to_owned(), forms.into());
+    }
+}
