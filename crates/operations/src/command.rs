@@ -1,5 +1,5 @@
-//! The commands of operators, one file each. A command is a function that reads the broker and the
-//! store and returns a report.
+//! The commands of operators, one file for each. A command is a function that reads the broker and
+//! the store, and returns a report.
 
 pub mod audit;
 pub mod dead;

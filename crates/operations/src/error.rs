@@ -1,4 +1,5 @@
-//! The errors of commands. Each says what was being done, to what, why it failed, and the remedy.
+//! The errors of commands. Each says what was being done, to what, why that failed, and how to fix
+//! it.
 
 use std::io;
 
@@ -16,9 +17,9 @@ pub enum CommandError {
          the config names the right one, then run this again"
     )]
     Failed {
-        /// Which of the two failed.
+        /// Whether the broker or the store failed.
         source_of_truth: Source,
-        /// What was being done.
+        /// What the command was doing.
         doing: String,
         /// Why.
         #[source]
@@ -54,7 +55,7 @@ pub enum CommandError {
     /// The given name is unknown.
     #[error("there is no {kind} {name}: the config and the store know {known}")]
     UnknownName {
-        /// The kind of the name.
+        /// What kind of thing the name belongs to, such as a route.
         kind: &'static str,
         /// The given name.
         name: String,

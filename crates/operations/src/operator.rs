@@ -1,8 +1,9 @@
-//! The operator's side of a command: answers questions, sees the progress, and may interrupt.
+//! What a command needs from its operator: answers to questions, someone who sees the progress, and
+//! a way to interrupt.
 
 use crate::{CommandError, NoAnswer};
 
-/// The operator who runs a command, as the command sees them.
+/// The operator who runs a command, as the command sees that person.
 pub trait Operator: Send {
     /// Asks a yes-or-no question; returns whether the answer was yes.
     fn ask(&mut self, question: &str) -> Result<bool, NoAnswer>;
@@ -10,12 +11,13 @@ pub trait Operator: Send {
     /// Reports the progress of a long operation.
     fn progress(&mut self, done: u64, total: u64);
 
-    /// Returns whether the operator wants to stop. A command checks it between steps, and each step
-    /// is complete.
+    /// Returns whether the operator wants the command to stop. A command checks this between its
+    /// steps and never stops in the middle of a step.
     fn interrupted(&self) -> bool;
 }
 
-/// Shows what will be done and asks for confirmation.
+/// Shows what will be done, and asks for confirmation. Returns an error unless the operator
+/// confirms.
 pub(crate) fn confirmed(operator: &mut dyn Operator, sentence: String) -> Result<(), CommandError> {
     match operator.ask(&format!("This will {sentence} Continue?")) {
         Ok(true) => Ok(()),
@@ -29,10 +31,10 @@ pub(crate) fn confirmed(operator: &mut dyn Operator, sentence: String) -> Result
     }
 }
 
-/// Returns the operator's name for the audit: `--by`, otherwise the user of the system, otherwise
-/// "unknown".
+/// Returns the operator's name for the audit: the value of `--by`, otherwise the name of the
+/// system's user, otherwise "unknown".
 pub fn actor(by: Option<String>, user: Option<String>) -> String {
-    // Names are shown in tables, so they must fit on one line.
+    // Audit rows are shown in tables, so a name must fit on one line.
     const ACTOR_CHARS_MAX: usize = 100;
     let said = |name: &String| !name.trim().is_empty();
     let name = by.filter(said).or(user.filter(said));

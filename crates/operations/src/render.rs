@@ -1,8 +1,8 @@
 //! Formats reports: as text for operators ([`Text`]) and as JSON for programs ([`json`]).
 //!
-//! The JSON of a report has the fields of its type under their own names. Scripts read them, so
-//! renaming or removing a field is an incompatible change. Neither form contains a character that a
-//! terminal would interpret.
+//! The JSON of a report has the fields of the report's type, under the same names. Scripts read
+//! these fields, so renaming or removing one is an incompatible change. Neither the text nor the
+//! JSON contains a character that a terminal would interpret.
 
 mod audit;
 mod dead;
@@ -28,7 +28,7 @@ pub trait Text {
 
 use crate::Problem;
 
-/// Formats one line for each thing that could not be read.
+/// Formats one line for each problem: something that a command could not read.
 fn problems(problems: &[Problem]) -> String {
     problems
         .iter()

@@ -1,5 +1,5 @@
-//! The source of a line in a report, the broker or the store, and what is shown while it is
-//! unavailable.
+//! Where a line of a report comes from, the broker or the store, and what a report shows if one of
+//! them is unavailable.
 
 use std::fmt;
 use std::sync::Arc;
@@ -25,7 +25,8 @@ impl fmt::Display for Source {
     }
 }
 
-/// Something that a command could not read. The rest of its report is valid.
+/// Something that a command could not read from the broker or the store. The rest of the command's
+/// report is valid.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Problem {
     /// The source that could not be read.
@@ -44,12 +45,13 @@ impl Problem {
     }
 }
 
-/// A source that is open, or the reason why it is not. A command that needs both sources continues
-/// with one.
+/// The broker or the store, if it could be opened; otherwise, the reason why not. A command that
+/// needs both continues with one of them.
 pub enum Reach<T: ?Sized> {
     /// It is open.
     Open(Arc<T>),
-    /// The source could not be opened, for this reason. The text is safe to show.
+    /// The broker or the store could not be opened, for this reason. The text is safe to show on a
+    /// terminal.
     Unavailable(String),
 }
 

@@ -24,15 +24,15 @@ pub struct AuditLine {
     pub id: i64,
     /// When the action was recorded.
     pub at: String,
-    /// The operator who did it.
+    /// The operator who performed the action.
     pub actor: String,
     /// The name of the action.
     pub action: String,
-    /// What the action was done to.
+    /// What the action was applied to.
     pub subject: String,
 }
 
-/// Lists rows with an id smaller than `before`.
+/// Lists audit rows whose id is smaller than `before`, the newest first.
 pub async fn list(
     ledger: &dyn Ledger,
     filter: &AuditFilter,

@@ -1,5 +1,5 @@
-//! `dead …`: dead letters, and what operators do about them. This file lists and shows them; the
-//! files of its folder change and export them.
+//! `dead …`: the commands for dead letters. This file lists and shows dead letters; the files in
+//! the folder `dead` change and export them.
 
 mod change;
 mod export;
@@ -20,7 +20,8 @@ use super::page;
 use crate::{CommandError, Source};
 use group::regroup_for;
 
-/// The most ids that a question lists: as many as an operator reads before answering.
+/// How many ids a question to the operator lists at most: as many as an operator reads before
+/// answering.
 const IDS_NAMED_MAX: usize = 10;
 
 /// Dead letters in the order of their ids.
@@ -28,7 +29,7 @@ const IDS_NAMED_MAX: usize = 10;
 pub struct DeadReport {
     /// Where the rows come from: the store.
     pub source: Source,
-    /// How many dead letters match the filter, on this page or not; null if the total was not
+    /// How many dead letters match the filter, on all pages together; null if the total was not
     /// requested.
     pub total: Option<u64>,
     /// The dead letters of this page.
@@ -50,7 +51,8 @@ pub struct DeadLine {
     pub state: &'static str,
     /// The name of the reason.
     pub reason: &'static str,
-    /// The error, or for a body that broke its schema, the path and the rule.
+    /// The error. For a body that does not match its schema, the path in the body and the rule of
+    /// the schema.
     pub detail: String,
     /// How many attempts were made.
     pub attempts: u32,
@@ -67,21 +69,22 @@ pub struct DeadLetterReport {
     pub source: Source,
     /// The dead letter.
     pub dead: DeadLine,
-    /// The earlier times at which the event became a dead letter and was then replayed; the first
-    /// one first.
+    /// When and why the event became a dead letter before and was then replayed; the earliest time
+    /// first.
     pub earlier: Vec<EarlierDeathLine>,
     /// What happened to the event.
     pub history: History,
 }
 
-/// An earlier time at which the event became a dead letter. It was replayed since.
+/// One of the times at which the event became a dead letter before. It was replayed after that.
 #[derive(Debug, Clone, Serialize)]
 pub struct EarlierDeathLine {
     /// When the event became a dead letter.
     pub died_at: String,
     /// The name of the reason.
     pub reason: &'static str,
-    /// The error, or for a body that broke its schema, the path and the rule.
+    /// The error. For a body that does not match its schema, the path in the body and the rule of
+    /// the schema.
     pub detail: String,
     /// How many attempts had been made by then.
     pub attempts: u32,
@@ -120,8 +123,8 @@ impl DeadLine {
     }
 }
 
-/// Lists dead letters with an id larger than `after`. With `total`, also counts all that match the
-/// filter.
+/// Lists dead letters with an id larger than `after`, in the order of their ids. With `total`, also
+/// counts all that match the filter.
 pub async fn list(
     ledger: &dyn Ledger,
     filter: &DeadFilter,
@@ -149,8 +152,9 @@ pub async fn list(
     })
 }
 
-/// Shows one dead letter. With `reveal`, the name of the operator, the report includes the body: a
-/// row is written to the audit first, and if that fails no body is shown.
+/// Shows one dead letter. If `reveal` is given, the report includes the body; `reveal` is the name
+/// of the operator. The request is recorded in the audit first, and if that fails the body is not
+/// shown.
 pub async fn show(
     ledger: &dyn Ledger,
     id: i64,

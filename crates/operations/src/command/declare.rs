@@ -1,6 +1,5 @@
-//! `queues declare`: reports what the store knows about queues that are missing at the broker,
-//! before they are declared again. The messages of a deleted queue are lost, and the store knows
-//! some of them.
+//! `queues declare`: before missing queues are declared, reports what the store knows about them.
+//! The messages in a deleted queue are lost, and the store knows some of their receipts.
 
 use hookbox_driver::{Accounts, Fault, Ledger, Queue, RouteBooks};
 use hookbox_event::RouteName;
@@ -15,7 +14,7 @@ use crate::{Problem, Reach};
 pub struct DeclareReport {
     /// The names at the broker of the queues that were declared.
     pub declared: Vec<String>,
-    /// What was known about each of these queues before.
+    /// What the store knew about each of these queues before they were declared.
     pub missing: Vec<MissingQueue>,
     /// What could not be read.
     pub problems: Vec<Problem>,
@@ -28,12 +27,13 @@ pub struct MissingQueue {
     pub name: String,
     /// What the queue is for, such as `route.scores` or `dead`.
     pub queue: String,
-    /// Whether the store has receipts that went through the queue. If so, the queue was deleted and
-    /// is not new. Null if the store could not be read.
+    /// Whether the store has receipts that went through the queue. If so, the queue existed before
+    /// and was deleted; otherwise it is new, as far as the store knows. Null if the store could not
+    /// be read.
     pub was_used: Option<bool>,
-    /// How many receipts of the queue's route were answered 200 and have no outcome: some or all of
-    /// them were in the queue. Null if the store could not be read, and for a queue that belongs to
-    /// no route.
+    /// How many receipts of the queue's route were answered 200 and have no outcome. Some or all of
+    /// them were in the queue when it was deleted. Null if the store could not be read, and for a
+    /// queue that belongs to no route.
     pub open: Option<u64>,
 }
 
@@ -43,7 +43,8 @@ pub async fn missing_queues(
     store: &Reach<dyn Ledger>,
 ) -> (Vec<MissingQueue>, Vec<Problem>) {
     if missing.is_empty() {
-        // Without a missing queue the store is not read, because the counts read every receipt.
+        // The store is not read if no queue is missing, because reading it counts all receipts,
+        // which takes long.
         return (Vec::new(), Vec::new());
     }
     let (known, problems) = store_side(store, async |ledger| read(ledger).await).await;
@@ -64,7 +65,7 @@ async fn read(ledger: &dyn Ledger) -> Result<StoreKnowledge, Fault> {
     })
 }
 
-/// What the store knows about all queues.
+/// What the store knows about the receipts of all routes.
 struct StoreKnowledge {
     accounts: Accounts,
     books: Vec<RouteBooks>,
@@ -78,12 +79,14 @@ impl StoreKnowledge {
         match queue {
             Queue::Route(route) => self.has_receipts(|name| name == route),
             Queue::Witness => self.has_witness,
-            // These two queues serve all routes: one for dead messages, one for accept reports.
+            // These two queues serve all routes: one holds dead letters, and the other accept
+            // reports.
             Queue::Dead | Queue::Accounts => self.has_receipts(|_| true),
         }
     }
 
-    /// Returns whether any receipt of a matching route has an outcome or was reported.
+    /// Returns whether any receipt of a route for which `of` returns true has an outcome or was
+    /// reported by an ingest.
     fn has_receipts(&self, of: impl Fn(&RouteName) -> bool) -> bool {
         let settled = self.books.iter().map(|book| (&book.route, book.receipts()));
         let reported = self

@@ -8,8 +8,9 @@ use super::history::{Body, History};
 use super::page;
 use crate::{CommandError, Source};
 
-/// The fewest digits of an event id that are looked up. Four digits distinguish 65,536 events; with
-/// fewer, it would depend on chance which event they match next week.
+/// The fewest digits of an event id by which an event is looked up. With four hex digits there are
+/// 65,536 different prefixes. With fewer digits, a prefix that matches one event today would soon
+/// match others as well.
 const PREFIX_DIGITS_MIN: usize = 4;
 
 /// The number of digits in a whole event id.
@@ -22,7 +23,7 @@ pub struct EventsReport {
     pub source: Source,
     /// One row for each event and route.
     pub events: Vec<EventLine>,
-    /// Whether more rows exist than `--limit` allows.
+    /// Whether more rows follow than `--limit` allows on this page.
     pub more: bool,
     /// The cursor of the next page, which is the value of `--after`; null on the last page.
     pub next: Option<String>,
@@ -43,7 +44,7 @@ pub struct EventLine {
     pub attempts: u32,
     /// When the first receipt of the event arrived.
     pub received_at: String,
-    /// When the event was last settled.
+    /// When the event was last settled on the route; null if it never was.
     pub settled_at: Option<String>,
 }
 
@@ -59,7 +60,7 @@ pub struct EventReport {
     pub history: History,
 }
 
-/// Lists the events that follow the cursor `after`.
+/// Lists the events that come after the cursor `after`, newest first.
 pub async fn list(
     ledger: &dyn Ledger,
     filter: &EventFilter,
@@ -92,9 +93,10 @@ pub async fn list(
     })
 }
 
-/// Shows one event, found by the beginning of its id or by the whole id of a receipt, which
-/// contains hyphens. With `reveal`, the name of the operator, the report includes the body: a row
-/// is written to the audit first, and if that fails no body is shown.
+/// Shows one event. It is found by the beginning of its id, or by the whole id of one of its
+/// receipts; a receipt id contains hyphens. If `reveal` is given, the report includes the body;
+/// `reveal` is the name of the operator. The request is recorded in the audit first, and if that
+/// fails the body is not shown.
 pub async fn show(
     ledger: &dyn Ledger,
     id: &str,
@@ -123,7 +125,8 @@ pub async fn show(
     })
 }
 
-/// Returns the only event whose id starts with these digits.
+/// Returns the event whose id starts with these digits; an error when no event or more than one
+/// does.
 pub(super) async fn one(ledger: &dyn Ledger, id: &str) -> Result<EventDetail, CommandError> {
     let prefix = prefix(id)?;
     ledger
@@ -141,7 +144,7 @@ async fn event_of(ledger: &dyn Ledger, receipt: &ReceiptId) -> Result<EventId, C
         .ok_or(CommandError::NoOutcome { receipt: *receipt })
 }
 
-/// Checks the beginning of an event id and returns it in the form in which ids are stored.
+/// Checks that the text can be the beginning of an event id, and returns it in lower case.
 fn prefix(prefix: &str) -> Result<String, CommandError> {
     let hex = prefix.chars().all(|digit| digit.is_ascii_hexdigit());
     if !hex || !(PREFIX_DIGITS_MIN..=ID_DIGITS).contains(&prefix.len()) {

@@ -13,7 +13,7 @@ pub struct History {
     pub event: String,
     /// The topic.
     pub topic: String,
-    /// The SHA-256 digest of the canonical body, in hex.
+    /// The SHA-256 digest of the body in canonical form, in hex.
     pub digest: String,
     /// The length of the body in bytes.
     pub body_bytes: u64,
@@ -25,7 +25,8 @@ pub struct History {
     pub claims: Vec<Claim>,
     /// Its receipts.
     pub receipts: Vec<Receipt>,
-    /// The attempts that failed, and the successful one if it came after a failure.
+    /// The attempts on the event that failed. A successful attempt is listed only if it came after
+    /// a failed one.
     pub attempts: Vec<Attempt>,
     /// The retries that wait.
     pub retries: Vec<Retry>,
@@ -56,7 +57,7 @@ pub struct Receipt {
     pub receipt: String,
     /// The route.
     pub route: String,
-    /// done, duplicate, conflict, retrying or dead.
+    /// The outcome of the receipt: done, duplicate, conflict, retrying or dead.
     pub outcome: String,
     /// The id of the key that verified the request.
     pub key_id: String,
@@ -64,8 +65,8 @@ pub struct Receipt {
     pub instance: String,
     /// The sequence number that this process gave the receipt.
     pub number: u64,
-    /// The digest of the receipt's own body, if it differs from the stored one because the id
-    /// decided which event it is.
+    /// The digest of this receipt's own body, if it differs from the stored body of the event. That
+    /// is possible where an id in the body decides which event a receipt belongs to.
     pub other_digest: Option<String>,
     /// When the receipt arrived.
     pub received_at: String,
@@ -107,7 +108,7 @@ pub struct Retry {
     pub deferred_since: Option<String>,
 }
 
-/// A body without any change: as text if it is UTF-8, otherwise as base64.
+/// A body exactly as it was received: as text if it is UTF-8, and otherwise as base64.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "encoding", content = "body", rename_all = "snake_case")]
 pub enum Body {

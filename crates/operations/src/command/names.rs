@@ -1,5 +1,6 @@
-//! Checks names that an operator gives. A name that neither the config nor the store knows is a
-//! mistake, and an empty list for it would look like good news.
+//! Checks names of routes, sources and topics that an operator gives. A name that neither the
+//! config nor the store knows is probably mistyped. Without this check, the operator would get an
+//! empty list, and might conclude that nothing is wrong.
 
 use hookbox_driver::{Ledger, Name, Names};
 
@@ -8,7 +9,7 @@ use crate::CommandError;
 /// The most names that an error suggests.
 const SUGGESTED_MAX: usize = 30;
 
-/// Returns an error that lists the known names if one of these names is unknown.
+/// Returns an error if one of these names is unknown. The error lists the names that are known.
 pub async fn check(
     ledger: &dyn Ledger,
     configured: &Names,

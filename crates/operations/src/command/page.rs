@@ -1,12 +1,14 @@
-//! Pages of a list: cuts rows to a limit, and finds out whether more rows follow.
+//! Pages of a list: cuts the rows that were read to the length of a page, and finds out whether
+//! more rows follow.
 
-/// Returns how many rows to read for a page: one more than it shows, to see whether another page
-/// follows. Rows are never counted.
+/// Returns how many rows to read for a page of `limit` rows: one more than the page shows. The
+/// additional row shows that another page follows, so the rows need not be counted.
 pub(super) fn wanted(limit: u32) -> u32 {
     limit.saturating_add(1)
 }
 
-/// Cuts the rows to one page. Returns the last row of the page if another page follows.
+/// Cuts the rows to the length of one page. Returns the last row of the page if another page
+/// follows, and `None` otherwise.
 pub(super) fn cut<T>(rows: &mut Vec<T>, limit: u32) -> Option<&T> {
     let limit = limit as usize;
     let more = rows.len() > limit;

@@ -1,4 +1,5 @@
-//! `queues`: the depth of each queue at the broker, beside what the store holds for its route.
+//! `queues`: for each queue, how many messages the broker holds, beside what the store holds for
+//! the same route.
 
 use std::collections::BTreeMap;
 
@@ -39,9 +40,9 @@ pub struct BrokerSide {
     pub ready: Option<u64>,
     /// Messages in flight: delivered to workers and not settled.
     pub in_flight: Option<u64>,
-    /// The number of subscriptions.
+    /// The number of consumers that are subscribed to the queue.
     pub consumers: Option<u64>,
-    /// The number of events in the messages, waiting or in flight.
+    /// The number of events in all messages of the queue, waiting or in flight.
     pub events: Option<u64>,
 }
 
@@ -50,17 +51,18 @@ pub struct BrokerSide {
 pub struct StoreSide {
     /// How many events wait for another attempt.
     pub retrying: u64,
-    /// How many of the waiting events are deferred without an attempt, for a foreign lock or a
-    /// missing right.
+    /// How many of these waiting events are deferred, which costs no attempt: they wait for a lock
+    /// that another program holds, or for a right that is missing.
     pub deferred: u64,
-    /// For how many whole seconds the oldest deferred event has been deferred.
+    /// How long the event that was deferred first has been deferred, in whole seconds.
     pub deferred_oldest_s: u64,
     /// How many dead letters wait for a decision, including conflicts. `dead groups`, `reconcile`
     /// and the metric show the same number.
     pub dead: u64,
 }
 
-/// Reports on all queues, from the broker and the store or from the one of them that is available.
+/// Reports on all queues. If only one of broker and store is available, the report has what that
+/// one knows.
 pub async fn queues(broker: &Reach<dyn Broker>, store: &Reach<dyn Ledger>) -> QueuesReport {
     let (depths, mut problems) = broker_side(broker).await;
     let (backlog, more) = store_side(store, async |ledger| ledger.backlog().await).await;
@@ -83,7 +85,8 @@ pub async fn queues(broker: &Reach<dyn Broker>, store: &Reach<dyn Ledger>) -> Qu
             broker: Some(BrokerSide::of(depth)),
         })
         .collect();
-    // Routes that were removed from the config may have rows in the store and no queue.
+    // A route that was removed from the config has no queue any more, but may still have rows in
+    // the store.
     lines.extend(waiting.into_iter().map(|(route, side)| QueueLine {
         queue: Queue::Route(route).to_string(),
         broker: None,
@@ -136,8 +139,9 @@ fn topology_problem(broker: &dyn Broker) -> Option<Problem> {
     })
 }
 
-/// Reads the broker and then the store, and reports what could not be read. In this order, a
-/// message that is settled between the two readings is counted on both sides, and never on neither.
+/// Reads the broker and then the store, and reports what could not be read. Because of this order,
+/// a message that is settled between the two readings is counted by both. In the other order,
+/// neither would count it.
 pub(super) async fn both_sides(
     broker: &Reach<dyn Broker>,
     store: &Reach<dyn Ledger>,

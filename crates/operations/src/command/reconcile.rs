@@ -1,6 +1,6 @@
-//! `reconcile`: checks that everything that was accepted has an outcome. On each route an accepted
-//! receipt is done, duplicate, conflict, dead or retrying, which the store knows, or it is in the
-//! queue, which the broker knows.
+//! `reconcile`: checks that every accepted receipt has an outcome on each of its routes. Either the
+//! store has the outcome (done, duplicate, conflict, dead or retrying), or the broker still has the
+//! receipt in the route's queue.
 
 use std::time::Duration;
 
@@ -26,8 +26,8 @@ pub use accept::{AcceptRestore, RestoreAccepted, accept_restore};
 pub use unknown::Unknown;
 pub use write_off::{WriteOff, WrittenOff, write_off};
 
-/// The most contradictions that are listed: one is enough to act on, and a hundred show the
-/// pattern.
+/// How many contradictions are listed at most. A single one is enough for an operator to act, and a
+/// hundred show what they have in common.
 const IMBALANCES_MAX: u32 = 100;
 
 /// The most receipts without an outcome that are listed.
@@ -36,25 +36,27 @@ const OPEN_MAX: u32 = 100;
 /// The most accepted restores that are listed.
 const ACCEPTED_MAX: u32 = 10;
 
-/// The poll interval of a wait. Each poll is two cheap queries and one request to the broker.
+/// The pause between two polls while the command waits. Each poll is two cheap queries to the store
+/// and one request to the broker.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
 /// The age at which a receipt without an outcome is overdue. It is far longer than any handler may
-/// run and any worker pauses. A receipt that waits in its queue is never overdue.
+/// run and any worker pauses a route. A receipt that still waits in its queue is never overdue.
 pub const OVERDUE: Duration = Duration::from_secs(600);
 
-/// How long a worker without a connection to the store may have a message in flight, for brokers
-/// that do not count messages in flight. RabbitMQ redelivers such a message after half an hour
-/// (<https://www.rabbitmq.com/docs/consumers#acknowledgement-timeout>), and checks once a minute.
+/// For brokers that do not report messages in flight: how long a worker that has lost its
+/// connection to the store may keep a message in flight. RabbitMQ redelivers such a message after
+/// half an hour (<https://www.rabbitmq.com/docs/consumers#acknowledgement-timeout>), and checks for
+/// that once a minute.
 pub const IN_FLIGHT_MAX: Duration = Duration::from_secs(35 * 60);
 
-/// The result of a comparison.
+/// The result of `reconcile`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// Every accepted receipt has its outcome, and nothing contradicts that.
     Balanced,
-    /// Nothing is contradictory, but something is in flight or waits for a retry.
+    /// There is no contradiction, but something is in flight or waits for a retry.
     Moving,
     /// The tables of the store contradict each other, or receipts are missing.
     Imbalanced,
@@ -67,11 +69,10 @@ pub enum Verdict {
 pub struct ReconcileReport {
     /// The result.
     pub verdict: Verdict,
-    /// Whether `--wait` was given: the command then waits, for a limited time, until all work is
-    /// done.
+    /// Whether `--wait` was given: then the command waits, for a limited time, until work is done.
     pub waited: bool,
-    /// Whether all queues were empty and nothing changed for long enough to conclude that nothing
-    /// is in flight.
+    /// Whether all queues were empty and nothing has changed for so long that nothing can be in
+    /// flight any more.
     pub at_rest: bool,
     /// One line for each route.
     pub routes: Vec<RouteLine>,
@@ -89,8 +90,8 @@ pub struct ReconcileReport {
     pub witness: Option<WitnessLine>,
     /// What cannot be known from the data that is left.
     pub unknown: Vec<Unknown>,
-    /// For how many seconds nothing may change until receipts without an outcome count as missing.
-    /// Set only if there are such receipts and every queue is empty.
+    /// How many seconds must pass without any change until the receipts without an outcome count as
+    /// missing. Null unless there are such receipts and every queue is empty.
     pub missing_after_seconds: Option<u64>,
     /// Contradictions in the store, at most 100.
     pub imbalances: Vec<ImbalanceLine>,
@@ -107,16 +108,18 @@ pub struct ReconcileReport {
 pub struct RouteLine {
     /// The route.
     pub route: String,
-    /// How many receipts ingests have reported as answered 200. It is less than the number of
-    /// accepted receipts if an ingest was killed before its report, or has not reported yet.
-    /// Receipts that were stored although their sender got another answer are not included.
+    /// How many receipts of the route ingests have reported as answered 200. It is less than the
+    /// number of accepted receipts if an ingest has not reported some yet, or was killed before it
+    /// could. It does not include receipts that were stored although their sender got another
+    /// answer than 200.
     pub reported: Option<u64>,
-    /// How many reported receipts have no outcome: they are in flight or missing.
+    /// How many of the reported receipts have no outcome: in their queue, in flight or missing.
     pub open: Option<u64>,
-    /// How many reported receipts were lost and written off by an operator.
+    /// How many of the reported receipts are lost and were written off by an operator.
     pub written_off: Option<u64>,
-    /// How many receipts were accepted: the sum of store and broker. Null if the broker counts only
-    /// messages, not events. A retry that is in its queue counts on both sides until it has run.
+    /// How many receipts the route has accepted: those with an outcome in the store plus those in
+    /// the queue. Null if the broker counts only messages, and not the events in them. A retry that
+    /// is in its queue counts twice until its attempt has run.
     pub accepted: Option<u64>,
     /// The outcomes that the store holds.
     pub store: Option<OutcomeCounts>,
@@ -141,8 +144,7 @@ pub struct OutcomeCounts {
     pub retrying: u64,
 }
 
-/// The content of a queue, including messages in flight. A value that the broker does not report is
-/// null.
+/// What a queue holds, including messages in flight. What the broker does not report is null.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct QueueContents {
     /// Messages that wait; each is a batch of events.
@@ -160,25 +162,27 @@ pub struct AcceptReportsLine {
     pub open: u64,
     /// The oldest of the receipts without an outcome, at most 100.
     pub receipts: Vec<OpenReceipt>,
-    /// Which of the listed receipts are missing: nothing is in flight any more, or everything that
-    /// was answered after them has its outcome.
+    /// Those of the listed receipts that are missing: either nothing is in flight any more, or
+    /// everything that was answered after them already has its outcome.
     pub missing: Vec<OpenReceipt>,
-    /// Sequence gaps that should have been filled by a report and were not; at most 100.
+    /// Ranges of sequence numbers that ingests have not reported although the reports are overdue;
+    /// at most 100.
     pub gaps: Vec<AccountGap>,
     /// Ingests that ended without reporting their last sequence numbers; at most 100.
     pub unvouched: Vec<Unvouched>,
 }
 
-/// Whether store and broker match each other.
+/// Whether store and broker belong together and neither was restored from a backup, as their
+/// witness messages show.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct WitnessLine {
-    /// The contradiction of store and broker; null if there is none.
+    /// How store and broker contradict each other; null if they do not.
     pub mismatch: Option<Mismatch>,
     /// The contradictions that an operator has accepted, newest first, at most 10.
     pub accepted: Vec<AcceptedRestore>,
 }
 
-/// Where store and broker keep their data.
+/// Whether store and broker keep their data in one file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Storage {
     /// Store and broker are one file, so restoring the file restores both.
@@ -199,7 +203,8 @@ pub struct ImbalanceLine {
 }
 
 impl ReconcileReport {
-    /// Returns whether the exit code is 0. Without a wait, work in progress is no failure.
+    /// Returns whether the command succeeds (exit code 0). Work in progress is a failure only with
+    /// `--wait`.
     pub fn is_ok(&self) -> bool {
         match self.verdict {
             Verdict::Balanced => true,
@@ -209,10 +214,10 @@ impl ReconcileReport {
     }
 }
 
-/// Reads and compares the accounting. With `wait`, it first waits until nothing is in flight or
-/// retrying, for that long at most. If the broker does not report messages in flight, a receipt
-/// without an outcome is missing once nothing has changed for `in_flight_max`, the longest time
-/// that a worker may have it in flight.
+/// Reads the accounting and compares it. With `wait`, it first waits until nothing is in flight or
+/// retrying, but not longer than that. If the broker does not report messages in flight, a receipt
+/// without an outcome counts as missing once nothing has changed for `in_flight_max`, which is the
+/// longest time for which a worker may have the receipt in flight.
 pub async fn reconcile(
     broker: &Reach<dyn Broker>,
     store: &Reach<dyn Ledger>,
@@ -249,8 +254,8 @@ pub async fn reconcile(
     report
 }
 
-/// Reads and compares the accounting again after a write-off. The result of the earlier wait still
-/// holds if every queue is empty.
+/// Reads the accounting after a write-off and compares it again. If every queue is still empty, it
+/// need not wait again to conclude that nothing is in flight.
 pub async fn reconcile_again(
     broker: &Reach<dyn Broker>,
     store: &Reach<dyn Ledger>,
@@ -267,11 +272,11 @@ pub async fn reconcile_again(
 }
 
 async fn read(broker: &Reach<dyn Broker>, store: &Reach<dyn Ledger>) -> ReconcileReport {
-    // The reports are read before the outcomes, so that a receipt that is reported in between is
-    // not taken for one without an outcome.
+    // The accept reports are read before the outcomes. In the other order, a receipt that gets its
+    // outcome and is reported between the two reads would seem to have no outcome.
     let (reports, mut found) = reports::read(store).await;
     let (depths, books, problems) = both_sides(broker, store).await;
-    // A store that cannot be reached is reported once, by the second read.
+    // If the store cannot be reached, both reads report it. Only the second report is kept.
     found.retain(|_| books.is_some());
     found.extend(problems);
     let (mut imbalances, mut dead_letters) = (Vec::new(), None);
@@ -326,8 +331,8 @@ async fn read(broker: &Reach<dyn Broker>, store: &Reach<dyn Ledger>) -> Reconcil
 }
 
 impl ReconcileReport {
-    /// Compares the store with the broker's witness messages only once, after the wait, because the
-    /// result does not change from poll to poll.
+    /// Compares the store with the broker's witness messages. This is done once, after the wait,
+    /// because the result does not change from poll to poll.
     async fn compare_witnesses(&mut self, broker: &Reach<dyn Broker>, store: &Reach<dyn Ledger>) {
         let (Reach::Open(broker), Reach::Open(ledger)) = (broker, store) else {
             return;
@@ -340,7 +345,7 @@ impl ReconcileReport {
         };
         match compared.await {
             Ok(line) => self.witness = Some(line),
-            // A side that did not answer before is already listed as a problem.
+            // If this source already failed before, its problem is already listed.
             Err((source, _)) if self.problems.iter().any(|it| it.source == source) => {}
             Err((source, fault)) => self.problems.push(Problem::of(source, &fault)),
         }
@@ -351,7 +356,8 @@ impl RouteLine {
     fn accepted(&self) -> Option<u64> {
         let settled = self.store.as_ref()?.receipts;
         let in_flight = match &self.broker {
-            // A removed route has no queue, so none of its receipts can be in flight.
+            // A route that was removed from the config has no queue, so none of its receipts can be
+            // in flight.
             None => 0,
             Some(queue) if queue.is_empty() => 0,
             Some(queue) => queue.events?,

@@ -30,7 +30,7 @@ pub struct RefusalLine {
     pub reason: String,
     /// The address of the sender.
     pub peer: String,
-    /// The length of the body in bytes, as far as it was read.
+    /// The length in bytes of that part of the body that was read.
     pub body_bytes: u64,
     /// The SHA-256 digest of the body in hex, if a body was read.
     pub body_digest: Option<String>,
@@ -62,7 +62,7 @@ pub struct RefusalGroupLine {
     pub last_at: String,
 }
 
-/// Lists the refusals that follow the cursor `after`.
+/// Lists the refusals that come after the cursor `after`, newest first.
 pub async fn list(
     ledger: &dyn Ledger,
     filter: &RefusalFilter,

@@ -8,7 +8,7 @@ use super::page;
 use crate::operator::confirmed;
 use crate::{CommandError, Operator, Problem, Source};
 
-/// How many retries one transaction changes.
+/// How many retries one transaction changes at most.
 const CHUNK: u32 = 500;
 
 /// The retries that wait, in the order in which they are due.
@@ -67,7 +67,7 @@ pub struct HurryReport {
     pub source: Source,
     /// The filter, in words.
     pub filter: String,
-    /// How many selected retries were not due at the start.
+    /// How many retries matched the filter and were not due at the start.
     pub matched: u64,
     /// How many retries were made due.
     pub hurried: u64,
@@ -95,7 +95,7 @@ impl RetryLine {
     }
 }
 
-/// Lists the retries that follow the cursor `after`.
+/// Lists the retries that come after the cursor `after`, in the order in which they are due.
 pub async fn list(
     ledger: &dyn Ledger,
     filter: &RetryFilter,
@@ -118,7 +118,8 @@ pub async fn list(
     })
 }
 
-/// Returns the events whose ids start with these digits; each prefix must match exactly one event.
+/// Returns the events whose ids start with these prefixes. Each prefix must match exactly one
+/// event.
 pub async fn events(
     ledger: &dyn Ledger,
     prefixes: &[String],
@@ -130,7 +131,7 @@ pub async fn events(
     Ok(events)
 }
 
-/// Makes retries due now, after showing how many and asking for confirmation.
+/// Makes retries due now. Before that, shows how many they are, and asks for confirmation.
 pub async fn hurry(
     ledger: &dyn Ledger,
     request: &HurryRequest,

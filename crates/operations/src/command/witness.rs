@@ -1,5 +1,6 @@
-//! Compares the store with the witness messages that its broker holds, which show whether one of
-//! the two was restored. This is for commands that publish no witness.
+//! Compares the store with the witness messages that its broker holds. They show whether the store
+//! or the broker was restored from a backup. This comparison is for commands, which read the
+//! witness messages and publish none.
 
 use std::time::Duration;
 
@@ -8,21 +9,21 @@ use tokio::time::sleep;
 
 use crate::Source;
 
-/// The pause between two readings of a broker that seems to hold too few witnesses. Another reader
-/// may hold the missing ones for a few milliseconds.
+/// The pause between two readings, if the broker seems to hold too few witness messages. Another
+/// reader may hold the absent ones for a few milliseconds.
 const PAUSE: Duration = Duration::from_millis(150);
 
-/// How many readings must agree until a broker counts as holding too few witnesses: two seconds
-/// altogether.
+/// How many readings in a row must find too few witness messages until the broker counts as
+/// restored or emptied. They take two seconds altogether.
 const READINGS: u32 = 12;
 
-/// How many readings must agree until a broker counts as holding no witness, if none is expected.
+/// How many readings in a row must find no witness message, if the store expects none, until it is
+/// concluded that the broker holds none.
 const READINGS_OF_NONE: u32 = 3;
 
-/// Returns how store and broker contradict each other, if they do.
+/// Returns how store and broker contradict each other; `None` when they agree.
 ///
-/// # Errors
-/// When the store or the broker does not answer: which of them, and why.
+/// # Errors When the store or the broker does not answer. The error says which of them, and why.
 pub async fn compare(
     broker: &dyn Broker,
     ledger: &dyn Ledger,
@@ -34,11 +35,14 @@ pub async fn compare(
         let before = ledger.witness_position().await.map_err(of_store)?;
         let found = broker.witnesses().await;
         let found = found.map_err(|fault| (Source::Broker, fault))?;
-        // The store is read again after the broker, because by then it has committed whatever the
-        // broker held.
+        // The store is read again after the broker. Each witness message is committed in the store
+        // before it is published, so this second reading knows all witness messages that were
+        // found.
         let after = ledger.witness_position().await.map_err(of_store)?;
         match after.compare(before.confirmed, &found) {
-            // A store that was restored to a state before its first witness expects no witness.
+            // A store that was restored to a state before its first witness message expects none,
+            // and would agree with a broker whose messages another reader holds for a moment. So an
+            // empty reading is repeated.
             None if found.is_empty() && readings < READINGS_OF_NONE => {}
             None => return Ok(None),
             Some(Mismatch::BrokerBehind(_)) if readings < READINGS => {}

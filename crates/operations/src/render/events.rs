@@ -47,7 +47,7 @@ impl Text for EventReport {
     }
 }
 
-/// Formats what happened to an event, without its id.
+/// Formats the history of an event; the caller writes the event id.
 pub(super) fn history(history: &History) -> String {
     let sealed = match &history.sealed_with {
         Some(key) => format!(", sealed with key {}", safe(key)),
@@ -111,8 +111,8 @@ fn receipts(history: &History) -> String {
     section("receipts", history.receipts.len(), &table)
 }
 
-/// Formats the receipts whose body differs from the stored body of the event, which exist where the
-/// id decides.
+/// Formats the receipts whose body differs from the stored body of the event. Such receipts exist
+/// only where an id in the body decides which event a receipt belongs to.
 fn other_bodies(history: &History) -> String {
     let mut table = Table::new(&[
         ("RECEIPT", Align::Left),

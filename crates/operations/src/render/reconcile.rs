@@ -7,8 +7,8 @@ use crate::command::reconcile::{
     QueueContents, ReconcileReport, RestoreAccepted, RouteLine, Unknown, Verdict, WrittenOff,
 };
 
-/// How many seconds `--wait` needs in addition to the time in which nothing may change: to start,
-/// and to poll.
+/// How many seconds `--wait` needs in addition to the time during which nothing may change: for the
+/// first reading, and for the pause between two polls.
 const WAIT_MORE: u64 = 10;
 
 impl Text for ReconcileReport {
@@ -101,8 +101,8 @@ impl Text for WrittenOff {
 }
 
 impl ReconcileReport {
-    /// Formats what ingests have reported. Receipts are listed by id once it is certain that they
-    /// are missing.
+    /// Formats what ingests have reported. Receipts are listed by their ids only if it is certain
+    /// that they are missing.
     fn accept_reports(&self) -> String {
         let Some(accounts) = &self.accept_reports else {
             return String::new();
@@ -155,7 +155,7 @@ impl ReconcileReport {
         text
     }
 
-    /// Formats what cannot be known, without what the lines above already say.
+    /// Formats what is unknown. It leaves out what the lines above it in the report already say.
     fn unknown(&self) -> String {
         let mut text = String::new();
         for one in &self.unknown {
@@ -246,7 +246,8 @@ fn cells(line: &RouteLine) -> [String; 9] {
     ]
 }
 
-/// Formats the content of a queue: in events if the broker counts them, otherwise in messages.
+/// Formats what a queue holds: as a number of events if the broker counts events, and otherwise as
+/// a number of messages.
 fn contents(queue: &QueueContents) -> String {
     match (queue.ready, queue.in_flight, queue.events) {
         (_, _, Some(events)) => count(events, "event", "events"),

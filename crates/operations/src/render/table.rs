@@ -4,11 +4,12 @@ use std::fmt::Write as _;
 
 pub(super) use super::terminal::line as safe;
 
-/// The most characters in a cell. Details can be long; a list shows their beginning, and `show` has
-/// the rest.
+/// How many characters of a cell are shown at most. An error can be long; a list shows its
+/// beginning, and `show` shows all of it.
 const CELL_CHARS_MAX: usize = 100;
 
-/// A table. It is written once all rows are known, because the widths depend on them.
+/// A table. Its lines are formatted when all rows are known, because the rows determine the widths
+/// of the columns.
 pub(super) struct Table {
     columns: Vec<(&'static str, Align)>,
     rows: Vec<Vec<String>>,
@@ -69,21 +70,21 @@ fn cut(cell: &str) -> String {
     }
 }
 
-/// Formats several lines, each of them safe to print.
+/// Formats a text of several lines, each indented and safe to print on a terminal.
 pub(super) fn safe_lines(text: &str, indent: &str) -> String {
     text.lines()
         .map(|line| format!("{indent}{}\n", safe(&line.replace('\t', "    "))))
         .collect()
 }
 
-/// Formats the line under a page that is followed by another page.
+/// Formats the line under a page that says how to get the next page; empty when there is none.
 pub(super) fn next(cursor: Option<&str>) -> String {
     cursor.map_or_else(String::new, |cursor| {
         format!("next: --after {}\n", safe(cursor))
     })
 }
 
-/// Formats a number that may be unknown.
+/// Formats a number; `?` when it is unknown.
 pub(super) fn known(number: Option<u64>) -> String {
     number.map_or_else(|| "?".to_owned(), |number| number.to_string())
 }
@@ -93,8 +94,7 @@ pub(super) fn count(number: u64, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
 }
 
-/// Returns the first twelve digits of an id: enough to distinguish it from all others that are
-/// shown.
+/// Returns the first twelve digits of an id, which suffice to distinguish the ids in one report.
 pub(super) fn short(id: &str) -> String {
     id.chars().take(12).collect()
 }

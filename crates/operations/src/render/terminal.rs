@@ -2,8 +2,9 @@
 
 use std::fmt::Write as _;
 
-/// Returns whether a terminal may interpret this character: to move the cursor, to change its
-/// settings (C0 and C1 controls), or to change the direction of the following text.
+/// Returns whether a terminal may interpret this character instead of showing it. Such characters
+/// move the cursor, change the terminal's settings (C0 and C1 controls), or change the direction of
+/// the text behind them.
 pub fn is_unsafe(c: char) -> bool {
     c.is_control() || is_bidi_control(c)
 }
@@ -29,13 +30,14 @@ pub fn line(text: &str) -> String {
     safe
 }
 
-/// Escapes the unsafe characters in a JSON document without changing its meaning. serde_json
-/// escapes the controls below U+0020; the others occur only in strings, where JSON allows the same
-/// escapes.
+/// Escapes the unsafe characters in a JSON document without changing its meaning. serde_json has
+/// already escaped the control characters below U+0020. The other unsafe characters occur only
+/// inside strings, where JSON allows the same kind of escape.
 pub fn json(document: &str) -> String {
     let mut safe = String::with_capacity(document.len());
     for c in document.chars() {
-        // A line feed here separates members of the document and is no part of a string.
+        // This line feed is between members of the document. Inside a string, it would be escaped
+        // already.
         if c != '\n' && is_unsafe(c) {
             let mut units = [0; 2];
             for unit in c.encode_utf16(&mut units) {

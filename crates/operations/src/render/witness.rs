@@ -1,12 +1,12 @@
-//! Formats a contradiction of store and broker: what happened, for which period to ask the
-//! provider, and what to do then.
+//! Formats a contradiction of store and broker: what happened, for which period the provider must
+//! be asked to send its events again, and what to do after that.
 
 use hookbox_driver::Mismatch;
 
 use super::table::{count, safe};
 use crate::command::reconcile::WitnessLine;
 
-/// Formats the accepted contradictions, and then the current one.
+/// Formats the contradictions that were accepted, and then the present one, if there is one.
 pub(super) fn witness(line: &WitnessLine) -> String {
     let mut text = String::new();
     for it in &line.accepted {

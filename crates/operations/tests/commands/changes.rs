@@ -1,4 +1,5 @@
-//! Tests `dead replay`, `dead discard` and `dead restore`: their questions, and their changes.
+//! Tests `dead replay`, `dead discard` and `dead restore`: the question that each asks, what it
+//! changes, and what it reports.
 
 use std::time::Duration;
 
@@ -199,7 +200,8 @@ fn the_actor_is_the_given_name_else_the_user_else_unknown() {
     assert_eq!(actor(None, None), "unknown");
 }
 
-/// A replay changes no more than the rate and the limit allow, and reports the outcomes.
+/// A replay must change dead letters no faster than its rate and no more than its limit allows, and
+/// must report the outcomes.
 #[tokio::test(start_paused = true)]
 async fn a_replay_keeps_its_rate_and_reports_the_outcomes() {
     let memory = Memory {
@@ -231,7 +233,7 @@ async fn a_replay_keeps_its_rate_and_reports_the_outcomes() {
             .iter()
             .all(|chunk| *chunk == 1)
     );
-    // At a higher rate, one transaction changes several dead letters.
+    // At a rate of 400 per second, one transaction must change several dead letters.
     let fast = ChangeRequest {
         rate: Some(400.0),
         limit: None,
@@ -260,8 +262,8 @@ async fn a_replay_stops_between_two_and_waits_no_longer_than_it_may() {
     let began = tokio::time::Instant::now();
     let report = change(&memory, &slow, &mut person).await.unwrap();
     assert_eq!((report.changed, report.interrupted), (3, true));
-    // The first is replayed at once, two more in two seconds; then the outcomes of all three are
-    // waited for.
+    // The first dead letter is replayed at once, and two more within the next two seconds, until
+    // the operator interrupts. After that, the outcomes of all three are waited for.
     assert_eq!(began.elapsed().as_secs(), 12);
     assert_eq!(report.outcome.unwrap().undecided, 3);
     let text = report.text();

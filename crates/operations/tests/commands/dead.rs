@@ -74,7 +74,8 @@ async fn what_an_older_version_wrote_is_grouped_before_it_is_shown() {
     *memory.ungrouped.lock().unwrap() = 1;
     dead::groups(&memory, &waiting()).await.unwrap();
     assert_eq!(*memory.ungrouped.lock().unwrap(), 0);
-    // Ungrouped dead letters are also grouped before a filter by group is applied.
+    // A filter by group does not find dead letters that have no group yet, so they must be grouped
+    // before the filter is applied.
     *memory.ungrouped.lock().unwrap() = 1;
     let group = dead::groups(&memory, &waiting()).await.unwrap().groups;
     let filter = DeadFilter {
@@ -237,7 +238,7 @@ async fn an_export_is_whole_lines_and_an_audit_row() {
     assert_eq!(lines[0]["history"]["attempts"][0]["outcome"], "transient");
     let audits = memory.audits.lock().unwrap().clone();
     let [(by, action, subject)] = &audits[..] else {
-        panic!("one audit row, not {audits:?}");
+        panic!("the export must write one audit row, not {audits:?}");
     };
     assert_eq!((by.as_str(), action.as_str()), ("ada", "dead.export"));
     assert_eq!(subject, "450 dead letters with bodies (state dead)");
@@ -280,7 +281,7 @@ async fn an_export_to_a_file_is_its_owners_alone_and_overwrites_nothing() {
     assert_eq!(
         memory.audits.lock().unwrap().len(),
         1,
-        "no body was read the second time"
+        "the refused second export must read no body, so it must write no audit row"
     );
     std::fs::remove_dir_all(&folder).unwrap();
 }

@@ -1,4 +1,4 @@
-//! Tests what `queues declare` reports about missing queues.
+//! Tests what `queues declare` reports about missing queues, from what the store knows about them.
 
 use std::sync::{Arc, Mutex};
 
@@ -113,7 +113,7 @@ async fn without_a_store_nothing_is_known_and_that_is_reported() {
         (Source::Store, "it is unavailable")
     );
     assert!(missing[0].line().contains("could not be read"));
-    // Without a missing queue, the store is not read.
+    // If no queue is missing, the store is not read, so that it may be unavailable.
     let (missing, problems) = missing_queues(Vec::new(), &unavailable).await;
     assert!(missing.is_empty() && problems.is_empty());
 }

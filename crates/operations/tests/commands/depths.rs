@@ -1,4 +1,5 @@
-//! A broker in memory that only reports queue depths and holds the store's first witness message.
+//! A fake broker. It only reports the depths of its queues, and holds the store's first witness
+//! message.
 
 use std::sync::Mutex;
 
@@ -11,7 +12,8 @@ use hookbox_event::{Account, Witness};
 
 use crate::world::{unavailable, witness};
 
-/// A broker that reports these depths, one reading after another. The last reading is repeated.
+/// A fake broker that reports these lists of depths, a new one at each reading. When all were
+/// reported, the last one is repeated.
 pub struct Depths(pub Mutex<Vec<Vec<Depth>>>);
 
 pub fn depth(queue: Queue, ready: u64, unsettled: Option<u64>, events: Option<u64>) -> Depth {

@@ -1,4 +1,4 @@
-//! `events list` and `events show`.
+//! Tests `events list` and `events show`.
 
 use expect_test::expect;
 use hookbox_driver::{EventCursor, EventFilter};
@@ -69,7 +69,7 @@ async fn a_page_is_followed_by_the_next_until_there_is_none() {
     assert_eq!(listed, all);
 }
 
-/// A terminal shows JSON too, so its control characters are escaped.
+/// JSON may be shown on a terminal as well, so control characters in a body must be escaped.
 #[tokio::test]
 async fn a_body_does_not_control_the_terminal_in_json() {
     let body = "{\"a\":\"\u{9b}31m\u{85}\u{202e}\u{7f}\u{2066}\"}";
@@ -84,7 +84,7 @@ async fn a_body_does_not_control_the_terminal_in_json() {
     let read: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!(
         read["body"]["body"], body,
-        "the escaped JSON has the same meaning"
+        "the escaped JSON must parse to the same body"
     );
 }
 

@@ -1,4 +1,4 @@
-//! Implements the ledger for [`Memory`].
+//! Implements the `Ledger` seam for [`Memory`], the fake store of these tests.
 
 use std::time::Duration;
 
@@ -107,7 +107,8 @@ impl Ledger for Memory {
     }
 
     async fn dead_claims(&self, ids: &[i64]) -> Result<Vec<DeadClaim>, Fault> {
-        // Each poll decides sixty more replayed dead letters; every tenth of them dies again.
+        // At each poll, sixty more replayed dead letters get their outcome. Of these, every tenth
+        // is dead again, and the others are done.
         let mut dead = self.dead.lock().unwrap();
         let mut decided = self.decided.lock().unwrap();
         if self.decides {
@@ -116,7 +117,7 @@ impl Ledger for Memory {
         let claim = |row: &mut DeadRow| {
             let is_decided = ids.iter().position(|id| *id == row.id).unwrap() < *decided;
             let state = match (is_decided, row.id % 10) {
-                // The dead letter was left unchanged.
+                // This dead letter was not replayed but left unchanged.
                 _ if row.state == DeadState::Dead => {
                     return DeadClaim {
                         id: row.id,

@@ -1,4 +1,4 @@
-//! Tests `refusals …`, `retries …`, `audit list`, and mistyped names.
+//! Tests `refusals …`, `retries …` and `audit list`, and what a mistyped name leads to.
 
 use expect_test::expect;
 use hookbox_driver::{AuditFilter, Name, Names, RefusalFilter, RetryFilter};
@@ -329,7 +329,7 @@ async fn an_unknown_name_is_refused_with_the_known_ones() {
         };
         assert!(text.ends_with(&format!("the store know {known}")), "{text}");
     }
-    // An error lists a limited number of names only.
+    // With 42 known names, the error must list only the first 30 of them.
     let many = Names {
         routes: (0..40).map(|number| format!("route-{number}")).collect(),
         ..Names::default()

@@ -1,5 +1,5 @@
-//! Tests every command with a small ledger in memory: its report as text and as JSON, and the
-//! question before a change. The conformance suite tests what a real database answers.
+//! Tests every command with a fake store in memory: its report as text and as JSON, and its
+//! question before a change. The conformance suite tests what real stores answer.
 #![allow(clippy::unwrap_used)]
 
 mod changes;

@@ -1,4 +1,5 @@
-//! Tests that `reconcile` lists receipts that are missing, and not those that are only in flight.
+//! Tests that `reconcile` lists receipts that are missing, and does not list receipts that are only
+//! in flight or still wait in a queue.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -17,7 +18,7 @@ use hookbox_operations::render::Text;
 
 use crate::world::{Depths, Memory, Person, depth};
 
-/// How long a handler may run and keep its message in flight.
+/// How long a handler may run in these tests, and so may keep its message in flight.
 const HANDLER_MAX: Duration = Duration::from_secs(40);
 
 pub const LATE: u64 = OVERDUE.as_secs();
@@ -35,7 +36,8 @@ fn open(seconds: u64, passed: bool) -> OpenReceipt {
     }
 }
 
-/// Returns a ledger in which `done` receipts are done, one retries, and the given ones are open.
+/// Returns a fake store for the route `scores`: `done` receipts are done, one waits for a retry,
+/// `reported` were reported as accepted, and those in `open` have no outcome.
 pub fn memory(done: u64, reported: u64, open: Vec<OpenReceipt>) -> Memory {
     let route = || "scores".parse().unwrap();
     Memory {
@@ -96,11 +98,12 @@ async fn an_overdue_receipt_is_missing_once_later_ones_have_outcomes() {
     assert!(names(
         &report(memory(90, 91, vec![open(LATE, true)]), busy(), None).await
     ));
-    // Behind a long queue a receipt only waits, however long that takes.
+    // No later receipt has an outcome, so this receipt may still wait in its long queue, however
+    // long that takes.
     assert!(!names(
         &report(memory(90, 91, vec![open(LATE, false)]), busy(), None).await
     ));
-    // A receipt that is not overdue may be in flight.
+    // A receipt that is one second short of overdue may be in flight.
     assert!(!names(
         &report(memory(90, 91, vec![open(LATE - 1, true)]), busy(), None).await
     ));
@@ -111,8 +114,8 @@ async fn what_is_overdue_where_nothing_waits_is_missing() {
     let after = |seconds| memory(90, 91, vec![open(seconds, false)]);
     let overdue = || after(LATE);
     assert!(names(&report(overdue(), queues(0, Some(0)), None).await));
-    // The receipt may be in flight. If the broker does not report that, it may be so until the
-    // broker redelivers the message.
+    // One message is in flight, which may contain the receipt. If the broker does not report
+    // messages in flight, there may be such a message until the broker redelivers it.
     assert!(!names(&report(overdue(), queues(0, Some(1)), None).await));
     assert!(!names(&report(overdue(), queues(0, None), None).await));
     let too_long = IN_FLIGHT_MAX.as_secs();
@@ -130,12 +133,13 @@ async fn what_may_be_in_flight_is_not_missing() {
     assert!(names(
         &report(slow(), queues(0, None), Some(before + 2)).await
     ));
-    // If the broker reports that nothing is in flight, a short time without changes is enough.
+    // If the broker reports that no message is in flight, the receipt counts as missing after a few
+    // seconds without a change.
     assert!(names(&report(slow(), queues(0, Some(0)), Some(5)).await));
     assert!(!names(&report(slow(), queues(0, Some(1)), Some(60)).await));
 }
 
-/// If no queue holds anything, the report does not say that something is in flight.
+/// If the queues are empty, the report must not say that a receipt is in flight.
 #[tokio::test]
 async fn without_anything_in_a_queue_nothing_is_in_flight() {
     let young = || memory(90, 91, vec![open(5, false)]);
@@ -153,8 +157,8 @@ async fn without_anything_in_a_queue_nothing_is_in_flight() {
     }
 }
 
-/// More receipts may be missing than were written off, so the exit code is that of the accounting
-/// afterwards.
+/// After a write-off, other receipts may have become missing. So the exit code must follow from the
+/// accounting as it is after the write-off.
 #[tokio::test(start_paused = true)]
 async fn the_verdict_is_that_of_the_accounting_after_a_write_off() {
     let broker: Reach<dyn Broker> =
@@ -189,7 +193,8 @@ async fn rows_that_are_gone_are_reported() {
     .await;
     assert_eq!(report.verdict, Verdict::Imbalanced);
     let text = report.text();
-    // Ninety receipts are done, one retries, and one is open.
+    // One hundred receipts were reported. Ninety are done, one waits for a retry and one has no
+    // outcome, so the rows of eight are gone.
     assert!(text.contains("GONE: 8 receipts of route scores"), "{text}");
     assert!(text.contains("imbalanced: 8 receipts gone"), "{text}");
     assert!(!report.is_ok());

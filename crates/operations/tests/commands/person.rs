@@ -1,8 +1,10 @@
-//! An operator whose answers a test sets.
+//! A fake operator, whose answers and interrupts a test sets.
 
 use hookbox_operations::{NoAnswer, Operator};
 
-/// An operator whose answers a test sets, and who interrupts after a number of checks.
+/// A fake operator. It gives the set answer to every question; without one, it acts as if there
+/// were no terminal. It interrupts a command that has reported its progress more than
+/// `interrupts_after` times.
 #[derive(Default)]
 pub struct Person {
     pub answer: Option<bool>,

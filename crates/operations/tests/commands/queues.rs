@@ -1,4 +1,4 @@
-//! `queues`.
+//! Tests `queues`, which shows the depth of each queue beside what the store holds for its route.
 
 use std::sync::{Arc, Mutex};
 

@@ -1,4 +1,4 @@
-//! `reconcile`.
+//! Tests `reconcile`: its verdict, its report, and how long it waits.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -14,7 +14,7 @@ use hookbox_operations::render::{Text, json};
 
 use crate::world::{Depths, Memory, Person, depth, event_id};
 
-/// How long a worker may have a message in flight in these tests.
+/// How long a worker may keep a message in flight in these tests.
 const IN_FLIGHT_MAX: Duration = Duration::from_secs(10);
 
 async fn reconcile(
@@ -141,7 +141,7 @@ async fn in_flight_is_counted_in_what_the_broker_knows() {
     assert_eq!(report.verdict, Verdict::Moving);
     assert!(
         report.is_ok(),
-        "work in progress is no failure without a wait"
+        "without `--wait`, work in progress must not be a failure"
     );
 
     let messages = broker(vec![scores(3, None, None)]);
@@ -268,7 +268,7 @@ async fn where_in_flight_is_not_reported_nothing_may_change_for_a_while() {
     assert_eq!(
         began.elapsed(),
         Duration::from_secs(4),
-        "two changes, and then three seconds without one"
+        "the wait must end three seconds after the second and last change"
     );
 }
 

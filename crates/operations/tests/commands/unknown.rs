@@ -1,4 +1,4 @@
-//! Tests that `reconcile` lists what it cannot know.
+//! Tests that `reconcile` lists what it cannot know, and does not claim more than it knows.
 
 use hookbox_driver::{AccountGap, SilentIngest, Unvouched};
 use hookbox_operations::command::reconcile::{ReconcileReport, Unknown, Verdict};
@@ -7,7 +7,8 @@ use hookbox_operations::render::Text;
 use crate::missing::{INSTANCE, LATE, memory, queues, report};
 use crate::world::Memory;
 
-/// Returns a ledger in which ninety receipts are done and nothing is in progress.
+/// Returns a fake store in which ninety receipts were reported and are done, and nothing waits for
+/// a retry.
 fn at_rest() -> Memory {
     let memory = memory(90, 90, Vec::new());
     memory.books.lock().unwrap()[0][0].retrying = 0;
@@ -25,8 +26,8 @@ async fn with_a_gap(seconds: u64, in_flight: Option<u64>) -> ReconcileReport {
     report(memory, queues(0, in_flight), None).await
 }
 
-/// A gap that a report may still fill is listed as young, and the verdict does not claim that every
-/// receipt has its outcome.
+/// A sequence gap that an accept report may still fill must be listed as unknown, and the verdict
+/// must not say that every receipt has its outcome.
 #[tokio::test]
 async fn a_young_gap_is_named_and_nothing_is_called_balanced() {
     let young = with_a_gap(5, None).await;
@@ -34,7 +35,7 @@ async fn a_young_gap_is_named_and_nothing_is_called_balanced() {
     assert_eq!(young.verdict, Verdict::Moving, "{text}");
     assert!(
         young.is_ok(),
-        "a young gap is no failure without a wait: {text}"
+        "without `--wait`, a young gap must not be a failure: {text}"
     );
     let named = format!(
         "UNKNOWN: ingest {INSTANCE} has reported later numbers for 5 s, and not yet 7 to 9:"
@@ -96,7 +97,8 @@ async fn an_ingest_that_never_closed_is_named() {
     assert!(!text.contains("every receipt has"), "{text}");
 }
 
-/// The ingest is listed only once, also if it has stopped reporting.
+/// An ingest that ended without reporting its last numbers must be listed once, even if it also
+/// counts as an ingest that has reported nothing for a long time.
 #[tokio::test]
 async fn an_ingest_with_unreported_last_numbers_is_named() {
     let mut memory = at_rest();

@@ -1,5 +1,5 @@
-//! Tests that `reconcile` reports a store or a broker that was restored or replaced, and what to
-//! do.
+//! Tests that `reconcile` recognises from the witness messages that a store or a broker was
+//! restored from a backup or replaced, and says what to do.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -20,8 +20,8 @@ use hookbox_operations::{CommandError, Reach, Source};
 use crate::missing::queues;
 use crate::world::{Depths, Memory, Person, at, unavailable, witness};
 
-/// A broker with empty queues that holds these witnesses, one reading after another. The last
-/// reading is repeated.
+/// A fake broker with empty queues. It returns these lists of witness messages, a new one at each
+/// reading. When all were returned, the last one is repeated.
 struct WitnessBroker {
     depths: Depths,
     readings: Mutex<Vec<Vec<Witness>>>,
@@ -186,7 +186,8 @@ async fn a_broker_that_was_emptied_is_red() {
     .assert_eq(&json(&report.witness));
 }
 
-/// Witnesses that another reader has taken for a moment are read again.
+/// While another reader holds the broker's witness messages for a moment, the broker seems empty.
+/// Then they must be read again, until all of them are found.
 #[tokio::test(start_paused = true)]
 async fn a_broker_whose_witnesses_are_being_read_is_not_an_empty_one() {
     let reading = vec![witness(1, 3), witness(1, 4)];

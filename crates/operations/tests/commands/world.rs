@@ -1,4 +1,4 @@
-//! A ledger in memory, and values for tests.
+//! What the tests share: a fake store in memory, and values such as times and event ids.
 
 use std::sync::Mutex;
 
@@ -17,7 +17,7 @@ pub use crate::person::Person;
 
 pub const BODY: &[u8] = b"{\"uid\":\"CANARY-1\"}";
 
-/// Returns a time, given in seconds after the epoch of the tests.
+/// Returns the moment this many seconds after a fixed moment that all tests use.
 pub fn at(seconds: i64) -> Timestamp {
     Timestamp::from_unix_micros((1_790_000_000 + seconds) * 1_000_000)
 }
@@ -30,32 +30,34 @@ pub fn event_id(number: u8) -> EventId {
 pub struct Memory {
     pub dead: Mutex<Vec<DeadRow>>,
     pub audits: Mutex<Vec<(String, String, String)>>,
-    /// How many ids each requested change had.
+    /// How many dead letters each transaction was asked to change.
     pub chunks: Mutex<Vec<usize>>,
-    /// The outcomes, one reading after another. The last reading is repeated.
+    /// The outcomes by route. Each reading returns the next list; when all were returned, the last
+    /// one is repeated.
     pub books: Mutex<Vec<Vec<RouteBooks>>>,
     pub backlog: Vec<Backlog>,
     pub imbalances: Vec<Imbalance>,
     pub accounts: Accounts,
     pub unvouched: Vec<Unvouched>,
     pub silent: Vec<SilentIngest>,
-    /// The newest witness; without one, the first witness, which every broker here holds.
+    /// The newest witness message of this store. If it is `None`, that is the first witness
+    /// message, which every fake broker here holds.
     pub witness: Option<Witness>,
     pub accepted: Vec<AcceptedRestore>,
     pub audit_is_unavailable: bool,
-    /// After how many chunks the next changes fail.
+    /// After how many transactions further changes fail; `None` if none fails.
     pub unavailable_after: Option<usize>,
     pub body: Option<Bytes>,
-    /// How many dead letters of an older version are not grouped yet.
+    /// How many dead letters have no group yet because an older hookbox wrote them.
     pub ungrouped: Mutex<u64>,
-    /// The names that the ledger has seen.
+    /// The names of routes, sources and topics that this store has seen.
     pub names: Names,
-    /// The earlier deaths that every dead letter has.
+    /// The earlier deaths that are reported for every dead letter.
     pub earlier: Vec<EarlierDeath>,
-    /// Whether a worker runs, and how many replayed dead letters it had decided at the last poll.
+    /// Whether a worker runs that decides replayed dead letters.
     pub decides: bool,
     pub decided: Mutex<usize>,
-    /// The number of retries that are not due yet.
+    /// How many retries are not due yet.
     pub early: Mutex<u64>,
 }
 
@@ -188,8 +190,8 @@ pub fn unavailable() -> Fault {
     Fault::new(FaultKind::Unavailable, "take a connection", cause)
 }
 
-/// Returns a witness of the store with this byte. Each sequence number is ten seconds and ten
-/// receipts later.
+/// Returns a witness message of the store that this byte identifies. Each sequence number means ten
+/// more seconds and ten more receipts.
 pub fn witness(store: u8, sequence: u64) -> Witness {
     Witness {
         store: Incarnation::from_bytes([store; 16]),
@@ -204,7 +206,7 @@ pub fn witness(store: u8, sequence: u64) -> Witness {
     }
 }
 
-/// Puts each sentence of a message on its own line.
+/// Breaks a message into lines: a new line starts after each sentence and each colon.
 pub fn sentences(message: &impl ToString) -> String {
     let text = message.to_string();
     let text = text.replace(". ", ".\n").replace("? ", "?\n");

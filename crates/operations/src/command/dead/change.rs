@@ -1,4 +1,5 @@
-//! `dead replay`, `dead discard` and `dead restore`: three changes of dead letters with one loop.
+//! `dead replay`, `dead discard` and `dead restore`. The three commands change the state of dead
+//! letters, and share one loop.
 
 use std::time::Duration;
 
@@ -12,9 +13,9 @@ use super::words;
 use crate::operator::confirmed;
 use crate::{CommandError, Operator, Problem, Source};
 
-/// How many dead letters one transaction changes. It is small enough that its locks delay no other
-/// session and that an interrupt is noticed soon, and large enough that a hundred thousand take
-/// about a minute.
+/// How many dead letters one transaction changes at most. So few that their locks delay no other
+/// session and that an interrupt is noticed soon, and so many that a hundred thousand dead letters
+/// take about a minute.
 const CHUNK: u32 = 500;
 
 /// A change of the state of dead letters.
@@ -34,7 +35,8 @@ pub enum Change {
 pub struct ChangeRequest {
     /// The change to make.
     pub change: Change,
-    /// Which dead letters to change. The change sets the state in the filter.
+    /// Which dead letters to change. The state in this filter is ignored, because the change
+    /// determines which state they must have.
     pub filter: DeadFilter,
     /// Whether an empty filter, which selects all dead letters, is intended: `--all`.
     pub all: bool,
@@ -61,16 +63,18 @@ pub struct ChangeReport {
     pub change: Change,
     /// The filter, in words.
     pub filter: String,
-    /// How many dead letters matched the filter and were in the right state at the start.
+    /// How many dead letters matched the filter at the start and were in a state in which this
+    /// change applies to them.
     pub matched: u64,
     /// How many were changed.
     pub changed: u64,
-    /// How many were tried and left unchanged: another operator changed them first, or they hold
-    /// nothing to replay.
+    /// How many were selected and left unchanged: another operator had changed them in the
+    /// meantime, or they have nothing that could be replayed.
     pub left_alone: u64,
-    /// How many of the unchanged ones are bytes that were never an event.
+    /// How many of those left unchanged are undecodable bytes, which cannot be replayed.
     pub left_undecodable: u64,
-    /// How many of the given ids belong to no dead letter in the right state.
+    /// How many of the given ids belong to no dead letter that is in a state in which this change
+    /// applies.
     pub not_found: u64,
     /// The outcomes of replayed dead letters; null for other changes.
     pub outcome: Option<ReplayOutcome>,
@@ -109,7 +113,7 @@ impl Change {
     }
 }
 
-/// Changes dead letters, after showing how many and asking for confirmation.
+/// Changes dead letters. Before that, shows how many would be changed, and asks for confirmation.
 pub async fn change(
     ledger: &dyn Ledger,
     request: &ChangeRequest,
@@ -190,20 +194,20 @@ fn confirm(
     confirmed(operator, sentence)
 }
 
-/// One run of a change in progress.
+/// A change that is in progress.
 struct Run<'a> {
     ledger: &'a dyn Ledger,
     request: &'a ChangeRequest,
     operator: &'a mut dyn Operator,
     report: &'a mut ChangeReport,
-    /// The dead letters that were selected for a replay.
+    /// The dead letters that the replay has selected so far.
     replayed: Vec<ReplayedDeadLetter>,
 }
 
 impl Run<'_> {
-    /// Changes dead letters in the order of their ids, each at most once: a replayed one that
-    /// becomes a dead letter again at once must not be replayed for ever. It never changes more
-    /// than the operator has confirmed.
+    /// Changes dead letters in the order of their ids, each at most once. Otherwise, a dead letter
+    /// that is replayed and dies again at once would be replayed for ever. Never changes more dead
+    /// letters than the operator has confirmed.
     async fn change(&mut self, filter: &DeadFilter) -> Result<(), Fault> {
         let (request, mut after) = (self.request, 0);
         let total = request.limit.unwrap_or(u64::MAX).min(self.report.matched);

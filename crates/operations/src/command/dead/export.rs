@@ -18,7 +18,8 @@ use crate::command::history::History;
 use crate::render::terminal;
 use crate::{CommandError, Operator, Problem, Source};
 
-/// How many ids are read at a time. Bodies are read one by one, so that only one is in memory.
+/// How many ids of dead letters one query reads. The bodies are read one by one, so that only one
+/// body is in memory.
 const PAGE: u32 = 200;
 
 /// The result of an export.
@@ -103,7 +104,8 @@ pub async fn export(
     Ok(report)
 }
 
-/// Ends the buffer, which borrows the file, so that the file can be synced.
+/// Writes what is left in the buffer and drops the buffer. The buffer borrows the file, which can
+/// then be synced.
 fn drop_buffer(writer: io::BufWriter<&mut (dyn Write + Send)>) -> io::Result<()> {
     writer.into_inner().map(drop).map_err(Into::into)
 }
@@ -139,7 +141,8 @@ async fn lines(
                     line(writer, &dead)?;
                     report.exported += 1;
                 }
-                // The row was listed a moment ago and is gone; only operators delete dead letters.
+                // The dead letter was listed a moment ago and no longer exists: an operator has
+                // deleted it. Nothing else deletes dead letters.
                 Ok(None) => {}
                 Err(fault) => report.problems.push(Problem::of(Source::Store, &fault)),
             }

@@ -5,7 +5,8 @@ use serde::Serialize;
 
 use crate::{CommandError, Source};
 
-/// How many dead letters are grouped in one transaction, which takes a fraction of a second.
+/// How many dead letters one transaction assigns to their groups. Such a transaction takes a
+/// fraction of a second.
 const REGROUPED: u32 = 1_000;
 
 /// The most characters of a cause that are shown.
@@ -35,14 +36,14 @@ pub struct Group {
     pub topics: u64,
     /// The name of the reason: the value of `--reason`.
     pub reason: &'static str,
-    /// The cause: the first line of the detail, with the parts that vary from event to event
-    /// replaced.
+    /// The cause: the first line of the error, in which the parts that differ from event to event
+    /// are replaced by placeholders.
     pub detail: String,
     /// The id of the newest dead letter in the group, for `dead show`.
     pub newest: i64,
-    /// When the event of the group that failed first became a dead letter.
+    /// When the first event of the group became a dead letter.
     pub first_at: String,
-    /// When the event of the group that failed last became a dead letter.
+    /// When the last event of the group became a dead letter.
     pub last_at: String,
 }
 
@@ -65,7 +66,7 @@ impl Group {
     }
 }
 
-/// Groups dead letters by cause.
+/// Returns the dead letters grouped by cause. First assigns groups to those that have none yet.
 pub async fn groups(
     ledger: &dyn Ledger,
     filter: &DeadFilter,
@@ -81,8 +82,8 @@ pub async fn groups(
     })
 }
 
-/// Groups the dead letters that an older version wrote, one transaction at a time, and reports the
-/// progress. Returns how many it grouped.
+/// Assigns groups to the dead letters that an older hookbox without groups wrote, one transaction
+/// at a time, and reports the progress. Returns how many dead letters it grouped.
 pub async fn regroup(
     ledger: &dyn Ledger,
     mut progress: impl FnMut(u64) + Send,
@@ -105,7 +106,8 @@ pub async fn regroup(
     }
 }
 
-/// Runs [`regroup`] if the filter names a group.
+/// Assigns missing groups if the filter names a group, because the filter would not find dead
+/// letters without a group.
 pub(super) async fn regroup_for(
     ledger: &dyn Ledger,
     filter: &DeadFilter,

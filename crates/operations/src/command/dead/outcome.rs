@@ -12,7 +12,7 @@ use crate::Operator;
 /// The pause between two polls of the store.
 const POLL_EVERY: Duration = Duration::from_millis(250);
 
-/// How many dead letters one statement reads.
+/// For how many dead letters one statement reads the states.
 const PAGE: usize = 500;
 
 /// What became of dead letters that were replayed.
@@ -22,12 +22,12 @@ pub struct ReplayOutcome {
     pub done: u64,
     /// How many became dead letters again.
     pub dead_again: u64,
-    /// How many had no outcome when the wait ended.
+    /// How many had no outcome yet when the wait ended.
     pub undecided: u64,
 }
 
-/// A dead letter that was selected for a replay, with the time at which it had become a dead
-/// letter.
+/// A dead letter that was selected for a replay. `died_at` distinguishes its death before the
+/// replay from a new one.
 #[derive(Clone, Copy)]
 pub(super) struct ReplayedDeadLetter {
     id: i64,
@@ -43,9 +43,9 @@ impl ReplayedDeadLetter {
     }
 }
 
-/// Waits until every dead letter has an outcome, for `wait` at most. An interrupt ends the wait,
-/// except the interrupt that has already ended the replaying: then the outcomes of those replayed
-/// before it are still waited for.
+/// Waits until every replayed dead letter has an outcome, for `wait` at most. An interrupt by the
+/// operator ends the wait. If the operator interrupted the replay itself, that interrupt does not
+/// count here: the outcomes of the dead letters that were already replayed are still waited for.
 pub(super) async fn outcome(
     ledger: &dyn Ledger,
     mut undecided: Vec<ReplayedDeadLetter>,
@@ -67,7 +67,7 @@ pub(super) async fn outcome(
     }
 }
 
-/// Counts the dead letters that have an outcome now, and returns the others.
+/// Counts the replayed dead letters that have an outcome by now, and returns those that have none.
 async fn poll(
     ledger: &dyn Ledger,
     undecided: Vec<ReplayedDeadLetter>,
@@ -83,7 +83,8 @@ async fn poll(
             match claim.state {
                 ClaimState::Done => outcome.done += 1,
                 ClaimState::Dead if claim.died_at != replayed.died_at => outcome.dead_again += 1,
-                // The dead letter was not replayed but left unchanged, so it is not counted.
+                // It still has its earlier death, so it was left unchanged by the replay and is not
+                // counted.
                 ClaimState::Dead => {}
                 ClaimState::Running | ClaimState::Retrying => left.push(*replayed),
             }

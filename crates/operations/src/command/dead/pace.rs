@@ -1,4 +1,4 @@
-//! Limits how many dead letters are changed in a second, evenly over time.
+//! Limits how many dead letters are changed per second, and spreads the changes evenly over time.
 
 use std::time::Duration;
 
@@ -6,14 +6,14 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::Operator;
 
-/// The most transactions per second. At a higher rate of changes, each transaction changes several
-/// dead letters.
+/// The most transactions per second. If more dead letters are to be changed per second, each
+/// transaction changes several of them.
 const TRANSACTIONS: f64 = 10.0;
 
-/// The longest time until an interrupt is noticed.
+/// How long it takes at most until an interrupt by the operator is noticed.
 const NOTICED_WITHIN: Duration = Duration::from_millis(100);
 
-/// The rate of a change, and when it started.
+/// The limit on the changes per second, and when the changes started.
 pub(super) struct Pace {
     rate: Option<f64>,
     began: Instant,
@@ -28,7 +28,8 @@ impl Pace {
         }
     }
 
-    /// Returns how many dead letters to change in one transaction, at most `most`.
+    /// Returns how many dead letters the next transaction should change: at least 1, and `most` at
+    /// most.
     #[expect(clippy::cast_possible_truncation, reason = "a float saturates")]
     #[expect(clippy::cast_sign_loss, reason = "a rate is positive")]
     pub(super) fn chunk(&self, most: u32) -> u32 {
@@ -38,14 +39,14 @@ impl Pace {
         }
     }
 
-    /// Waits until the rate allows the next change after `changed` ones, or until the operator
+    /// Waits until the rate allows another change after `changed` changes, or until the operator
     /// interrupts.
     pub(super) async fn wait(&self, changed: u64, operator: &dyn Operator) {
         let Some(rate) = self.rate else {
             return;
         };
         let seconds = changed as f64 / rate;
-        // A duration that is too long to represent is treated as endless.
+        // A time that is too long for a `Duration` is replaced by the longest one.
         let until = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
         while self.began.elapsed() < until && !operator.interrupted() {
             let left = until.saturating_sub(self.began.elapsed());

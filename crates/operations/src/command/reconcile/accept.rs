@@ -1,5 +1,6 @@
 //! `reconcile --accept-restore`: an operator confirms that a contradiction of store and broker is
-//! known and dealt with. Store and broker then start a new common history.
+//! known and that what was lost was dealt with. After that, store and broker have a new common
+//! starting point, with which they are compared.
 
 use hookbox_driver::{Broker, Fault, FaultKind, Ledger, Mismatch};
 use serde::Serialize;
@@ -19,7 +20,7 @@ pub struct AcceptRestore {
     pub yes: bool,
 }
 
-/// The result of accepting a contradiction.
+/// The result of `reconcile --accept-restore`.
 #[derive(Debug, Clone, Serialize)]
 pub struct RestoreAccepted {
     /// Where the result is recorded: the store.
@@ -28,9 +29,9 @@ pub struct RestoreAccepted {
     pub accepted: Option<Mismatch>,
 }
 
-/// Accepts the current contradiction, after showing it and asking for confirmation. The store
-/// starts a new incarnation, and the broker gets the first witness message of that incarnation.
-/// What was lost stays recorded in the audit.
+/// Accepts the contradiction that store and broker have at present. First shows it and asks for
+/// confirmation. The store then starts a new incarnation, and the broker gets the first witness
+/// message of that incarnation. What was lost stays recorded in the audit.
 pub async fn accept_restore(
     broker: &dyn Broker,
     ledger: &dyn Ledger,

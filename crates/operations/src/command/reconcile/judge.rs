@@ -1,5 +1,5 @@
-//! Classifies the accounting: what is missing, what is still in progress, and what is a
-//! contradiction.
+//! Evaluates the accounting: which receipts are missing, what is still in progress, and what
+//! contradicts each other.
 
 use std::time::Duration;
 
@@ -9,13 +9,14 @@ use super::{
     IN_FLIGHT_MAX, OVERDUE, OutcomeCounts, QueueContents, ReconcileReport, RouteLine, Verdict,
 };
 
-/// For how long nothing may change before nothing is in flight, if every reported receipt has its
-/// outcome and the broker does not report messages in flight. An ingest reports each receipt within
-/// a second, so receipts that a worker has in flight are reported in this time.
+/// How long nothing may change until it is concluded that nothing is in flight. This time suffices
+/// if the broker does not report messages in flight but every reported receipt has its outcome: an
+/// ingest reports each receipt within a second, so a receipt that a worker has in flight would be
+/// reported within this time, and would then be without an outcome.
 const STILL_FOR: Duration = Duration::from_secs(3);
 
 impl ReconcileReport {
-    /// Finds the missing receipts, and decides the verdict.
+    /// Determines the missing receipts and the verdict.
     pub(super) fn conclude(&mut self) {
         let missing = match &self.accept_reports {
             Some(accounts) => {
@@ -53,7 +54,8 @@ impl ReconcileReport {
             .map_or(0, |accounts| accounts.open)
     }
 
-    /// Returns how many open receipts are missing; if nothing is in flight, that is all of them.
+    /// Returns how many receipts without an outcome are missing. If nothing is in flight any more,
+    /// all of them are.
     pub(crate) fn missing(&self) -> u64 {
         let named = self
             .accept_reports
@@ -66,14 +68,14 @@ impl ReconcileReport {
         }
     }
 
-    /// Returns whether a receipt is missing although others are in flight. It must be overdue. In
-    /// addition, either later receipts of its route have outcomes, or no queue holds a message that
-    /// could contain it.
+    /// Returns whether a receipt is missing even though other receipts may be in flight. It is
+    /// missing if it is overdue and, in addition, either later receipts of its route already have
+    /// outcomes, or no queue holds a message that could contain it.
     fn is_lost(&self, open: &OpenReceipt) -> bool {
         let of_route = |line: &&RouteLine| line.route == open.route.as_str();
         let route = self.routes.iter().find(of_route);
-        // A removed route has no queue, and a broker that does not answer has no dead-letter queue
-        // here.
+        // A route that was removed from the config has no queue. If the broker does not answer,
+        // `dead_queue` is `None`.
         let queues = route.and_then(|it| it.broker.as_ref()).into_iter();
         let nothing_waits = self.dead_queue.is_some()
             && queues.chain(&self.dead_queue).all(|it| {
@@ -86,18 +88,18 @@ impl ReconcileReport {
         open.seconds >= OVERDUE.as_secs() && (open.passed || nothing_waits)
     }
 
-    /// Returns how many sequence gaps will not be filled. Reports may arrive in another order than
-    /// the numbers were given out.
+    /// Returns how many sequence gaps will never be filled. A gap may be filled late, because
+    /// reports may arrive in another order than their sequence numbers.
     pub(crate) fn gaps(&self) -> usize {
         self.sure_gaps().count()
     }
 
-    /// Returns the gaps that no report will fill any more.
+    /// Returns the sequence gaps that are so old that no report will fill them any more.
     pub(crate) fn sure_gaps(&self) -> impl Iterator<Item = &AccountGap> {
         self.gaps_that(true)
     }
 
-    /// Returns the gaps that a report may still fill.
+    /// Returns the sequence gaps that are so young that a report may still fill them.
     pub(super) fn young_gaps(&self) -> impl Iterator<Item = &AccountGap> {
         self.gaps_that(false)
     }
@@ -131,27 +133,30 @@ impl ReconcileReport {
         self.problems.is_empty() && !self.moves() && self.young_gaps().next().is_none()
     }
 
-    /// Returns whether every queue is empty. An event that waits for a retry has an outcome, so its
-    /// receipt cannot be missing.
+    /// Returns whether every queue is empty. Events that wait for a retry do not matter here: they
+    /// have an outcome, so their receipts cannot be missing.
     pub(super) fn is_quiet(&self) -> bool {
         self.problems.is_empty() && self.queues().all(QueueContents::is_empty)
     }
 
-    /// Returns after how many seconds open receipts count as missing, if no queue holds anything
-    /// that could contain them.
+    /// Returns after how many seconds without a change the receipts without an outcome count as
+    /// missing. `None` when there are no such receipts, or when a queue is not empty and may hold
+    /// them.
     pub(super) fn missing_after(&self, in_flight_max: Duration) -> Option<u64> {
         let is_open = self.open() > 0 && self.is_quiet();
         is_open.then(|| self.still_for(in_flight_max).as_secs())
     }
 
-    /// Returns for how long nothing may change until nothing can be in flight. A message in flight
-    /// is in no queue and not yet in the store, so a broker that does not count it leaves only time
-    /// to decide.
+    /// Returns how long nothing may change until nothing can be in flight any more. A message in
+    /// flight is not waiting in a queue and has no outcome in the store yet. If the broker does not
+    /// count messages in flight, only the time that passes without a change can show that there are
+    /// none.
     pub(super) fn still_for(&self, in_flight_max: Duration) -> Duration {
         let is_known = self.queues().all(|queue| queue.in_flight.is_some());
         match (self.open(), is_known) {
             (0, true) => Duration::ZERO,
-            // A receipt without an outcome may get it a moment later.
+            // In both cases a short wait is needed, because a receipt may be reported, or may get
+            // its outcome, a moment later.
             (0, false) | (1.., true) => STILL_FOR,
             (1.., false) => in_flight_max.max(STILL_FOR),
         }

@@ -1,4 +1,4 @@
-//! Builds one line for each route from its queue and its accounting.
+//! Builds the report's line for each route, from the route's queue and its accounting.
 
 use std::collections::BTreeMap;
 
@@ -7,14 +7,14 @@ use hookbox_event::RouteName;
 
 use super::{OutcomeCounts, QueueContents, RouteLine};
 
-/// The lines of all routes, and the two queues that belong to no route.
+/// The lines of all routes, and the contents of two queues that belong to no single route.
 pub(super) struct Lines {
     pub routes: Vec<RouteLine>,
     pub dead_queue: Option<QueueContents>,
     pub accept_report_queue: Option<QueueContents>,
 }
 
-/// Combines the queues, the outcomes and the accept reports.
+/// Combines the depths of the queues, the outcomes, and what ingests have reported.
 pub(super) fn of(
     depths: Option<Vec<Depth>>,
     books: Option<Vec<RouteBooks>>,
@@ -32,11 +32,12 @@ pub(super) fn of(
         match depth.queue {
             Queue::Dead => dead_queue = Some(contents),
             Queue::Accounts => accept_report_queue = Some(contents),
-            // The witness queue holds no work: it is compared elsewhere.
+            // Witness messages are not work that must be done; they are compared with the store
+            // elsewhere.
             Queue::Witness => {}
             Queue::Route(route) => {
                 let mut line = RouteLine::named(&route.to_string());
-                // A route without rows in the store has settled nothing yet.
+                // If the store has no rows for a route, all of the route's counts are 0.
                 line.store = store_answers.then(OutcomeCounts::nothing);
                 line.broker = Some(contents);
                 routes.insert(line.route.clone(), line);
@@ -49,7 +50,8 @@ pub(super) fn of(
         let line = routes.entry(route).or_insert(named);
         line.store = Some(OutcomeCounts::of(&book));
     }
-    // A route that is neither configured nor has outcomes any more may still have been reported.
+    // Ingests may have reported receipts of a route that is no longer configured and has no
+    // outcomes.
     for (route, _) in accounts.iter().flat_map(|it| &it.reported) {
         let mut line = RouteLine::named(route.as_str());
         line.store = store_answers.then(OutcomeCounts::nothing);

@@ -5,15 +5,15 @@ use hookbox_driver::{Accounts, Fault, Ledger, SilentIngest, Unvouched};
 use super::{OPEN_MAX, OVERDUE};
 use crate::{Problem, Reach, Source};
 
-/// What ingests have reported, and what is unknown about them.
+/// What ingests have reported, and the ingests that have not reported their last sequence numbers.
 pub(super) struct Reports {
     pub accounts: Accounts,
     pub unvouched: Vec<Unvouched>,
     pub silent: Vec<SilentIngest>,
 }
 
-/// Reads the reports. A store that does not answer is a problem; a store that could not be opened
-/// is already listed as one.
+/// Reads what ingests have reported. A store that does not answer is returned as a problem. A store
+/// that could not be opened is not, because it is already listed as a problem elsewhere.
 pub(super) async fn read(store: &Reach<dyn Ledger>) -> (Option<Reports>, Vec<Problem>) {
     let Reach::Open(ledger) = store else {
         return (None, Vec::new());

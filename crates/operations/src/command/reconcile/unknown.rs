@@ -1,22 +1,23 @@
-//! Lists what cannot be known, so that a verdict does not claim more than is known.
+//! Lists what `reconcile` cannot know, so that its verdict does not claim more than is known.
 
 use hookbox_driver::{AccountGap, SilentIngest, Unvouched};
 use serde::Serialize;
 
 use super::{ReconcileReport, Storage};
 
-/// Something that is not known.
+/// Something that `reconcile` does not know.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Unknown {
-    /// Whether sequence numbers that are not reported yet will be: the gap is too young to decide.
+    /// Whether a sequence gap will still be filled: it is too young to decide.
     YoungGap(AccountGap),
     /// What became of the last sequence numbers of an ingest that ended without reporting them.
     Unreported(Unvouched),
-    /// Whether an ingest that has not closed has accepted anything after its last report.
+    /// Whether an ingest that has neither reported anything for a long time nor reported its end
+    /// has accepted anything since its last report.
     SilentIngest(SilentIngest),
-    /// Whether the single file of store and broker was restored to an older state: there is nothing
-    /// to compare it with.
+    /// Whether a store and broker that are one file were restored to an older state: there is no
+    /// second place with which to compare the file.
     RestoredFile,
 }
 

@@ -1,4 +1,5 @@
-//! `reconcile --write-off`: an operator declares missing receipts lost for good.
+//! `reconcile --write-off`: an operator declares missing receipts lost, so that they are no longer
+//! reported as missing.
 
 use hookbox_driver::{AccountGap, Ledger};
 use serde::Serialize;
@@ -27,16 +28,17 @@ pub struct WrittenOff {
     pub receipts: usize,
     /// The number of unreported ranges of sequence numbers that were selected.
     pub gaps: usize,
-    /// How many receipts and ranges were written off. Those that have an outcome by now are left
-    /// unchanged.
+    /// How many receipts and ranges were written off. Those that have got an outcome in the
+    /// meantime are left unchanged.
     pub written_off: u64,
-    /// The verdict after the write-off, which decides the exit code; null until the accounting is
-    /// read again.
+    /// The verdict after the write-off, which decides the exit code; null until `reconcile` has
+    /// read the accounting again.
     pub verdict: Option<Verdict>,
 }
 
-/// Writes off what the report lists as missing or unreported, after showing how much and asking for
-/// confirmation. Nothing else is written off: a receipt that may still be in flight cannot be.
+/// Writes off what the report lists as missing or unreported. First shows how much that is and asks
+/// for confirmation. Nothing else can be written off, in particular no receipt that may still be in
+/// flight.
 pub async fn write_off(
     ledger: &dyn Ledger,
     report: &ReconcileReport,
