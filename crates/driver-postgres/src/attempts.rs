@@ -8,10 +8,11 @@ use sqlx::{Error, PgConnection, Row};
 
 use crate::column::{Columns, bigint, integer, text};
 
-/// The value of the column `outcome` for a successful attempt; a failed one has its class there.
+/// The value of the column `outcome` for a successful attempt. For a failed attempt, the column has
+/// the class of the failure.
 const DONE: &str = "done";
 
-/// Records a failed attempt. A row that exists already is kept.
+/// Records a failed attempt. If the attempt is recorded already, its row is kept as it is.
 pub(crate) async fn insert_failed(
     c: &mut PgConnection,
     (route, event, attempt): (&RouteName, &EventId, u32),
@@ -64,7 +65,7 @@ pub(crate) async fn insert_done(
     Ok(())
 }
 
-/// Returns the recorded attempts on one event, by route and in their order.
+/// Returns the recorded attempts on one event, ordered by route and by the number of the attempt.
 pub(crate) async fn of_event(
     c: &mut PgConnection,
     event: &EventId,

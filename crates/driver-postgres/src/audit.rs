@@ -22,7 +22,7 @@ pub(crate) async fn insert(
     Ok(())
 }
 
-/// Adds an audit row for each of several dead letters.
+/// Adds one audit row for each of these dead letters.
 pub(crate) async fn insert_dead(
     c: &mut PgConnection,
     actor: &str,
@@ -41,7 +41,7 @@ pub(crate) async fn insert_dead(
     Ok(())
 }
 
-/// Returns rows with an id below `before`, newest first.
+/// Returns audit rows with an id below `before`, newest first.
 pub(crate) async fn list(
     c: &mut PgConnection,
     filter: &AuditFilter,

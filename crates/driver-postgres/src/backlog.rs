@@ -6,7 +6,7 @@ use sqlx::{Error, PgConnection};
 
 use crate::column::Columns;
 
-/// Counts the waiting events of each route that has any.
+/// Counts, for each route, the events that wait for a retry and those that are dead letters.
 pub(crate) async fn backlog(c: &mut PgConnection) -> Result<Vec<Backlog>, Error> {
     let rows = sqlx::query(
         "select route, sum(retrying)::bigint as retrying, sum(due)::bigint as due,

@@ -1,4 +1,5 @@
-//! Claims a batch: stores its events, claims them, and classifies those that cannot be claimed.
+//! Claims a batch of envelopes: stores their events, claims them for the route, and says of each
+//! event that cannot be claimed why not.
 
 use std::collections::{BTreeSet, HashMap};
 

@@ -39,7 +39,7 @@ pub(crate) async fn insert(
         .collect()
 }
 
-/// What is stored about an envelope whose event could not be claimed.
+/// What the store knows about an envelope whose event could not be claimed.
 pub(crate) struct StoredClaim {
     pub event: EventId,
     /// Whether the envelope's receipt has its outcome already.

@@ -10,24 +10,26 @@ use sqlx::{Error, Row};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-/// The earliest and the latest moment that are stored: the years 1 to 9999. The wire format can
-/// carry any number, and an event must not become unstorable because PostgreSQL refuses its moment.
+/// The earliest and the latest time that are stored: the first microsecond of the year 1 and the
+/// last of the year 9999. The wire format can carry any time, and PostgreSQL refuses some. So that
+/// its event can be stored all the same, a time outside of this range is replaced by the nearest
+/// one.
 const MICROS_MIN: i64 = -62_135_596_800_000_000;
 const MICROS_MAX: i64 = 253_402_300_799_999_999;
 
-/// Converts a moment to a `timestamptz`.
+/// Converts a time to the type of a `timestamptz` column.
 pub(crate) fn moment(at: Timestamp) -> OffsetDateTime {
     let micros = at.unix_micros().clamp(MICROS_MIN, MICROS_MAX);
     OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1_000)
         .unwrap_or(OffsetDateTime::UNIX_EPOCH)
 }
 
-/// Converts untrusted text to text that can be stored.
+/// Converts untrusted text to text that PostgreSQL can store; see [`storable`].
 pub(crate) fn text(text: &str) -> Cow<'_, str> {
     storable(text)
 }
 
-/// Converts a count to a `bigint`.
+/// Converts a count to the type of a `bigint` column; one that is too large becomes the largest.
 pub(crate) fn bigint(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }

@@ -32,7 +32,7 @@ const GOODBYE_DEADLINE: Duration = Duration::from_secs(1);
 const LENT: &str = "begin a transaction in a session of its own: a connection pooler lends \
      sessions out for single transactions; set its mode to `session`";
 
-/// All connections to one database.
+/// All connections of one store to its database.
 pub(crate) struct Connections {
     session: Session,
     options: Options,
@@ -109,7 +109,7 @@ impl Connections {
         Ok(lease)
     }
 
-    /// Makes one round trip, on a connection that is used for nothing else.
+    /// Checks whether the server answers, on a connection that is used for nothing else.
     ///
     /// Cancelling this call is harmless: during the query the connection is not in `self.probe`, so
     /// it is dropped with the call.
@@ -253,7 +253,7 @@ impl Lease {
         Arc::clone(self.home.session.names())
     }
 
-    /// Returns the limits of the database's sessions.
+    /// Returns the options with which the store was opened.
     pub fn options(&self) -> &Options {
         &self.home.options
     }
@@ -313,7 +313,7 @@ pub(crate) async fn within<T>(
     }
 }
 
-/// The reason why a query has no result.
+/// Why a query has no result.
 #[derive(Debug)]
 pub(crate) enum QueryError {
     /// An error.

@@ -55,7 +55,7 @@ pub(crate) async fn put(
     Ok(())
 }
 
-/// A dead letter that matches an operator's filter.
+/// The dead letters that [`choose`] has locked: their ids, routes and events, in the same order.
 pub(crate) struct ChosenDeadLetter {
     pub ids: Vec<i64>,
     pub routes: Vec<String>,

@@ -39,7 +39,7 @@ pub(crate) fn describe(error: &(dyn Error + 'static)) -> String {
     shown
 }
 
-/// Returns the server's error, where the error is one.
+/// Returns the error as an error of PostgreSQL, if it is one.
 fn of_postgres<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e PgDatabaseError> {
     let boxed: Option<&dyn DatabaseError> = match error.downcast_ref::<sqlx::Error>() {
         Some(sqlx::Error::Database(error)) => Some(&**error),
@@ -85,7 +85,7 @@ pub(crate) fn is_cancelled(error: &sqlx::Error) -> bool {
     code_is(error, "57014")
 }
 
-/// Returns whether the role lacks a right.
+/// Returns whether the error says that the role lacks a right.
 pub(crate) fn is_forbidden(error: &sqlx::Error) -> bool {
     code_is(error, "42501")
 }

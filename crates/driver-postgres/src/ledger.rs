@@ -18,7 +18,7 @@ use crate::{
     names, receipts, refusals, retry_list, silent, unvouched, witness, written_off,
 };
 
-/// Runs a read in a separate transaction.
+/// Runs a statement that reads, in a transaction of its own.
 macro_rules! read {
     ($self:ident, $doing:literal, $statement:expr) => {{
         let mut tx = $self.read().await?;
@@ -31,7 +31,7 @@ macro_rules! read {
     }};
 }
 
-/// Runs a change in a separate transaction.
+/// Runs a statement that changes something, in a transaction of its own, and commits it.
 macro_rules! write {
     ($self:ident, $doing:literal, $statement:expr) => {{
         let mut tx = $self.write_slowly().await?;

@@ -41,7 +41,8 @@ pub(crate) async fn lately(c: &mut PgConnection) -> Result<Names, Error> {
     Ok(names)
 }
 
-/// Returns whether a name was ever seen. For an unseen name, this reads whole tables.
+/// Returns whether the store has ever seen a name. If it has not, this reads whole tables to find
+/// out.
 pub(crate) async fn has_seen(c: &mut PgConnection, name: Name<'_>) -> Result<bool, Error> {
     let question = match name {
         Name::Source(_) => {

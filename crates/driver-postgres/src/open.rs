@@ -22,7 +22,7 @@ const WRITE: &str = "begin isolation level read committed read write";
 /// same snapshot.
 const READ: &str = "begin isolation level repeatable read read only";
 
-/// An open PostgreSQL database. Clones share its connections.
+/// A store in a PostgreSQL database that is open. Clones share the connections.
 #[derive(Clone)]
 pub struct Postgres {
     pub(crate) connections: Arc<Connections>,
@@ -49,7 +49,7 @@ impl Postgres {
         })
     }
 
-    /// Opens a transaction for writing.
+    /// Opens a transaction in which only hookbox's own statements and handlers write.
     pub(crate) async fn write(&self) -> Result<Tx, Fault> {
         let lease = self.connections.begin(WRITE).await?;
         Ok(Tx::new(lease, self.connections.options().answer_deadline))
@@ -97,8 +97,8 @@ pub(crate) async fn inspect_server(options: &Options) -> Result<Server, OpenErro
     server.map_err(|error| open_error(error, Stage::Use, plain.names()))
 }
 
-/// Explains why the check failed. For a role without rights, the explanation contains the
-/// statements that grant all of them, because the server names only the first missing right.
+/// Returns the error for a failed check. If the role lacks rights, the error contains the
+/// statements that grant all missing rights, because the server names only the first one.
 async fn explain(
     error: QueryError,
     connection: &mut PgConnection,

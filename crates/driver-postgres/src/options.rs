@@ -32,7 +32,8 @@ const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 /// this long before it is deferred.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How often the server checks whether the client of a running statement is still connected.
+/// How often the server checks, while a statement runs, whether the client that sent it is still
+/// connected.
 const CLIENT_CHECK: Duration = Duration::from_secs(2);
 
 /// The number of handlers that run in the longest transaction: one for each event of a batch of 64

@@ -7,13 +7,13 @@ use sqlx::{Error, PgConnection};
 
 use crate::{audit, claims, dead_letters, earlier_deaths, receipts, retries};
 
-/// A change of a dead letter's state.
+/// A change that an operator makes to the state of dead letters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Change {
     /// Makes dead letters due at once, in a new round, so that the retry policy counts from the
     /// start.
     Replay,
-    /// Marks dead letters as not to be replayed.
+    /// Marks dead letters as not to be replayed. Nothing is deleted.
     Discard,
     /// Reverts a discard.
     Restore,

@@ -8,7 +8,7 @@ use sqlx::{PgConnection, Row};
 /// transaction, came with PostgreSQL 13. The tests run on PostgreSQL 15 and newer.
 const VERSION_MIN: i32 = 130_000;
 
-/// What a server reported about itself.
+/// What the server reports about its version and its settings.
 #[derive(Debug, Clone)]
 pub(crate) struct Server {
     version: i32,

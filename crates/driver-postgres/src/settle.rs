@@ -1,4 +1,5 @@
-//! Settles a batch: writes the outcome of every receipt, and what follows from it in other tables.
+//! Settles a batch: writes the outcome of every receipt, and the rows of other tables that follow
+//! from the outcomes, such as dead letters.
 
 use hookbox_driver::{ClaimState, CommitError, DeadReason, Fault, Outcome, ReceiptOutcome};
 use hookbox_event::{Envelope, EventId, RouteName};

@@ -1,4 +1,5 @@
-//! Finds ingests that have not closed and have reported nothing for a long time.
+//! Finds ingests that have sent no accept report for a long time, although none of their reports
+//! said that it was the last one.
 
 use std::time::Duration;
 

@@ -25,7 +25,7 @@ pub struct Tx {
     /// Whether every statement so far has succeeded and none is running. It is false while a
     /// statement runs, so that it stays false when the statement is cancelled.
     sound: bool,
-    /// Whether a handler has used the connection.
+    /// Whether a handler may have used the connection.
     lent: bool,
     /// Whether the transaction is for a handler that is not hookbox's own, and has a savepoint for
     /// the proof.
@@ -119,7 +119,7 @@ impl Tx {
         }
     }
 
-    /// Commits a transaction in which no handler ran.
+    /// Commits a transaction in which no handler has run, so that it needs no guard.
     pub(crate) async fn commit_ours(mut self) -> Result<(), Fault> {
         self.lease
             .commit(self.deadline)
@@ -244,7 +244,7 @@ impl Tx {
         }
     }
 
-    /// Returns whether hookbox's statements work in a session that no handler has used.
+    /// Returns whether the role can settle events in another session, which no handler has used.
     async fn is_well_elsewhere(&mut self) -> bool {
         let Ok(mut connection) = self.lease.another().await else {
             return false;

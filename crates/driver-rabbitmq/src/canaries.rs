@@ -26,7 +26,7 @@ const URL: &str = "HOOKBOX_TEST_AMQP_URL";
 /// Most of them show within a second.
 const PATIENCE: Duration = Duration::from_secs(9);
 
-/// How long a consumer must be without a result to count as hanging.
+/// How long a consumer must yield nothing to count as hanging.
 const HANG: Duration = Duration::from_secs(4);
 
 pub(crate) async fn connect(properties: ConnectionProperties) -> Connection {
@@ -100,7 +100,8 @@ pub(crate) async fn publish(channel: &Channel, queue: &str, id: &str) -> Publish
         .unwrap()
 }
 
-/// Tests H1: a rejected message is reported as accepted, or the reverse.
+/// Tests H1: when several tasks publish on one channel, a rejected message is reported as accepted,
+/// or the reverse.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn confirms_of_a_shared_channel_are_swapped() {
     let connection = connect(ConnectionProperties::default()).await;
@@ -192,7 +193,7 @@ async fn waiting_for_confirms_hides_rejections() {
     );
 }
 
-/// Tests H4: a consumer waits for ever on a channel that is gone.
+/// Tests H4: with lapin's auto-recovery, a consumer whose channel was closed waits for ever.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn auto_recovery_leaves_a_consumer_hanging() {
     assert!(

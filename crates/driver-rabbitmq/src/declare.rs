@@ -66,7 +66,8 @@ async fn declare_over(
     }
     let account = nodes.account();
     let missing = check_queues(options, account, connection).await?;
-    // The dead-letter queue is declared first, because it must exist before a route has messages.
+    // The dead-letter queue, the last of the list, is declared first: it must exist before a queue
+    // of a route can move messages there.
     for queue in missing.iter().rev() {
         let declaring = timeout(options.connect_deadline, declare_one(connection, queue));
         if let Err(error) = declaring.await.map_err(|_elapsed| late())? {

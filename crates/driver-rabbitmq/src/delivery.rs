@@ -104,7 +104,7 @@ async fn settle_all(
     }
 }
 
-/// Settles one delivery. Dropping it unused releases the message.
+/// Settles one delivery. If it is dropped without having been used, the message is released.
 pub(crate) struct MessageSettler {
     tag: DeliveryTag,
     acker: Option<Acker>,

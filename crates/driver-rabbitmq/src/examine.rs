@@ -196,7 +196,7 @@ fn the_cause(results: Vec<Result<(), lapin::Error>>) -> Result<(), lapin::Error>
     errors.into_iter().next().map_or(Ok(()), Err)
 }
 
-/// Returns the difference of a queue from its declaration, with the broker's text.
+/// Builds the finding that a queue differs from its declaration. `text` is the broker's error text.
 fn difference(queue: &QueueDeclaration, text: &str) -> TopologyDifference {
     TopologyDifference {
         queue: queue.name.clone(),

@@ -232,7 +232,8 @@ impl Management {
     }
 }
 
-/// Encodes one segment of a path: every character that is not unreserved (RFC 3986 §2.3).
+/// Percent-encodes one segment of a URL's path: all characters but the unreserved ones (RFC 3986
+/// §2.3).
 fn encoded(text: &str) -> String {
     let one = |byte: u8| match byte {
         b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use hookbox_event::{EnvironmentName, RouteName};
 
-/// The options of a broker. `Debug` does not show the URL, because the URL may hold a password.
+/// The options for connecting to a broker. `Debug` does not show the URL, because it may hold a
+/// password.
 #[derive(Clone)]
 pub struct Options {
     /// The URL: `amqp://user:password@host:port/vhost`, or `amqps://…`. For a cluster, it has
@@ -18,7 +19,7 @@ pub struct Options {
     /// The environment, which is a part of every queue's name, so that two environments never share
     /// a queue.
     pub environment: EnvironmentName,
-    /// The routes whose queues are declared and published to.
+    /// The routes whose queues hookbox declares and publishes to.
     pub routes: Vec<RouteName>,
     /// Whether the command only reads from the broker. Then an unresponsive management API is only
     /// logged as a warning, and it is not checked whether the user may publish.
@@ -54,7 +55,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// Returns the default options.
+    /// Returns the default options for one broker, one environment and these routes.
     pub fn new(
         url: impl Into<String>,
         environment: EnvironmentName,

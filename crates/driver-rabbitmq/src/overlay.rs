@@ -21,7 +21,7 @@ pub(crate) struct Overlay {
 
 #[derive(Default)]
 struct LastFindings {
-    /// The findings of the last check that succeeded.
+    /// What the last successful check found; `None` before the first one.
     found: Option<Vec<TopologyDifference>>,
     /// How many checks have failed since the last one that succeeded.
     failed: u32,

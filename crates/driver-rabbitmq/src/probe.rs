@@ -15,7 +15,7 @@ use tokio::time::{sleep, timeout};
 /// the connection.
 const TICK: Duration = Duration::from_millis(100);
 
-/// The result of a probe.
+/// What the probe found out.
 pub(crate) enum ProbeResult {
     /// Publishing is allowed.
     Allowed,
@@ -40,7 +40,7 @@ pub(crate) async fn probe(
         mandatory: true,
         immediate: false,
     };
-    // No queue is ever declared with this name.
+    // No queue has this name, because hookbox never declares one with it.
     let nowhere = format!("hookbox.{environment}.nowhere");
     let publishing = async {
         let properties = BasicProperties::default();
@@ -57,7 +57,8 @@ pub(crate) async fn probe(
     tokio::select! {
         published = timeout(deadline, publishing) => match published {
             Ok(Ok(())) => {
-                // An error while closing this channel does not matter.
+                // The channel was used for the probe only, so an error while closing it does not
+                // matter.
                 let _ = timeout(deadline, channel.close(200, "probed".into())).await;
                 Ok(ProbeResult::Allowed)
             }

@@ -34,7 +34,8 @@ pub(crate) struct Request {
 /// The requests that no publisher has taken yet. All publishers take from this queue.
 pub(crate) type Requests = Arc<Mutex<mpsc::Receiver<Request>>>;
 
-/// A publisher. It owns its channel until something is wrong with the channel.
+/// A publisher: the task that owns one channel and publishes on it, until something is wrong with
+/// the channel.
 pub(crate) struct Publisher {
     pub connection: Arc<Connection>,
     pub channel: Channel,
@@ -74,7 +75,8 @@ impl Publisher {
                 continue;
             }
             if self.connection.status().blocked() {
-                // lapin writes nothing during an alarm, so a publish would hang.
+                // While the broker has a resource alarm, lapin writes nothing, so a publish would
+                // hang.
                 for request in round {
                     answer(request, Err(PublishError::plain(PublishErrorKind::Blocked)));
                 }

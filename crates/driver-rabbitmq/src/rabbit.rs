@@ -32,7 +32,7 @@ use crate::{Options, consumer, fallback_runtime, witnesses};
 /// nothing may block or compute on them.
 const THREADS: usize = 2;
 
-/// RabbitMQ as hookbox's broker.
+/// The driver for RabbitMQ as hookbox's broker.
 pub struct Rabbit {
     options: Options,
     nodes: Arc<Nodes>,
@@ -359,7 +359,7 @@ async fn depth(connection: &Connection, queue: Queue, name: String) -> Result<De
     Ok(Depth {
         ready: known.as_ref().map(|known| known.message_count().into()),
         consumers: known.as_ref().map(|known| known.consumer_count().into()),
-        // AMQP does not report these two numbers.
+        // AMQP reports neither the messages in flight nor the events in the messages.
         unsettled: None,
         events: None,
         queue,

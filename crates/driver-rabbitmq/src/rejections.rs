@@ -29,12 +29,12 @@ struct Span {
 }
 
 impl Rejections {
-    /// Records a confirmed publish: the broker does not reject everything.
+    /// Records that the broker confirmed a publish, so that it does not reject every publish.
     pub fn confirmed(&self) {
         *self.span() = None;
     }
 
-    /// Records a rejected publish.
+    /// Records that the broker rejected a publish.
     pub fn rejected(&self, now: Instant) {
         let mut span = self.span();
         let first = span.map_or(now, |span| span.first);
@@ -50,8 +50,8 @@ impl Rejections {
         (lasts >= LASTS && is_known).then_some(lasts)
     }
 
-    /// Records whether these rejections are shown as the reason why the driver is not ready.
-    /// Returns whether they were not shown before.
+    /// Records whether the driver now names these rejections as the reason why it is not ready.
+    /// Returns `true` if it does so now and did not before.
     pub fn show(&self, is_shown: bool) -> bool {
         !self.is_shown.swap(is_shown, Ordering::Relaxed) && is_shown
     }

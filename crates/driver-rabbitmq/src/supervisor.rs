@@ -29,7 +29,7 @@ const PAUSE_FIRST: Duration = Duration::from_millis(100);
 /// that is available again goes unnoticed.
 const PAUSE_LONGEST: Duration = Duration::from_secs(3);
 
-/// How often an idle connection is checked for being blocked or dead.
+/// How often it is checked whether the connection is blocked or lost.
 const WATCH: Duration = Duration::from_millis(250);
 
 /// The reason that is shown while nothing can be published because of a resource alarm.

@@ -30,7 +30,7 @@ const DEAD_DELIVERY_LIMIT: i64 = 1_000_000_000;
 /// The declaration of a queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QueueDeclaration {
-    /// The purpose of the queue.
+    /// What the queue is for, such as a route or accept reports.
     pub queue: Queue,
     /// Its name.
     pub name: String,
@@ -50,8 +50,8 @@ pub enum Argument {
 /// All queues of one environment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Topology {
-    /// The queues, all durable: those of the routes in their order, then those of witnesses, accept
-    /// reports and dead letters.
+    /// The queues, which are all durable: first those of the routes, in the order of the routes,
+    /// then those of witness messages, accept reports and dead letters.
     pub queues: Vec<QueueDeclaration>,
 }
 
@@ -70,7 +70,7 @@ pub(crate) fn accounts_queue(environment: &EnvironmentName) -> String {
     format!("hookbox.{environment}.accounts")
 }
 
-/// Returns the name of the queue of witnesses.
+/// Returns the name of the queue of witness messages.
 pub(crate) fn witness_queue(environment: &EnvironmentName) -> String {
     format!("hookbox.{environment}.witness")
 }

@@ -34,7 +34,7 @@ pub enum CommandError {
         /// The given text.
         prefix: String,
     },
-    /// The given receipt has no event.
+    /// No event is stored for the given receipt.
     #[error(
         "receipt {receipt} has no outcome in the store: it is still in flight, it was not \
          accepted, or it is missing (`hookbox reconcile --wait 5min` lists what is missing)"
@@ -68,7 +68,7 @@ pub enum CommandError {
         /// The given number.
         id: i64,
     },
-    /// All dead letters were selected, without `--all`.
+    /// The command would apply to all dead letters, but `--all` was not given.
     #[error(
         "{action} which dead letters? Name their ids, narrow them down with --group, --route, \
          --topic or another filter, or give --all"
@@ -77,13 +77,13 @@ pub enum CommandError {
         /// The change.
         action: &'static str,
     },
-    /// All retries were selected, without `--all`.
+    /// The command would apply to all retries, but `--all` was not given.
     #[error(
         "hurry which retries? Name their events, narrow them down with --route, --source, --since \
          or --until, or give --all"
     )]
     NoRetriesSelected,
-    /// The operator must be asked, and there is no terminal.
+    /// The operator must be asked for confirmation, but could not be asked or did not answer.
     #[error(
         "nothing was changed. This would {question} Give --yes to skip this question, or \
          --dry-run to see the effect"
@@ -101,7 +101,7 @@ pub enum CommandError {
     /// The output could not be written.
     #[error("could not write {to}: {advice}")]
     Output {
-        /// The place of the output.
+        /// Where the output should have been written.
         to: String,
         /// The remedy.
         advice: &'static str,

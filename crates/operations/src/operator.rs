@@ -8,7 +8,7 @@ pub trait Operator: Send {
     /// Asks a yes-or-no question; returns whether the answer was yes.
     fn ask(&mut self, question: &str) -> Result<bool, NoAnswer>;
 
-    /// Reports the progress of a long operation.
+    /// Reports the progress of a long operation: `done` steps out of `total`.
     fn progress(&mut self, done: u64, total: u64);
 
     /// Returns whether the operator wants the command to stop. A command checks this between its

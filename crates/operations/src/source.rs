@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-/// A source of the data in a report.
+/// Where the data in a report comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Source {
@@ -29,14 +29,14 @@ impl fmt::Display for Source {
 /// report is valid.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Problem {
-    /// The source that could not be read.
+    /// Whether the broker or the store could not be read.
     pub source: Source,
-    /// What was being done, and why it failed.
+    /// What the command was doing, and why that failed.
     pub what: String,
 }
 
 impl Problem {
-    /// Builds a problem from the error of a source.
+    /// Builds a problem from an error of the broker or the store.
     pub fn of(source: Source, error: &(dyn std::error::Error + 'static)) -> Self {
         Self {
             source,

@@ -140,7 +140,7 @@ async fn counted(world: &World) {
     .await;
 }
 
-/// Returns how many rows of each table were read by reading the whole table.
+/// Returns how many rows of each table the server has read without an index so far.
 async fn read_whole(world: &World) -> Vec<(String, i64)> {
     let query = format!(
         "select relname::text, seq_tup_read from pg_stat_user_tables

@@ -13,7 +13,7 @@ const BATCH: u32 = 64;
 fn numbered(n: u32, receipt: u8) -> Envelope {
     let mut one = envelope(0, 0, "{}");
     let (mut event, mut id) = ([0; 32], [receipt; 16]);
-    // The ids are spread evenly, as hashes are.
+    // The event ids are spread evenly over the index, as the digests of real events are.
     event[..4].copy_from_slice(&n.wrapping_mul(0x9E37_79B1).to_be_bytes());
     event[4..8].copy_from_slice(&n.to_be_bytes());
     id[..4].copy_from_slice(&n.to_be_bytes());
@@ -100,7 +100,7 @@ async fn counted(world: &World, rows: i64) {
     .await;
 }
 
-/// Returns how many rows were read by reading whole tables.
+/// Returns how many rows the server has read without an index so far.
 async fn read_whole(world: &World) -> i64 {
     let query = "select coalesce(sum(seq_tup_read), 0)::bigint from pg_stat_user_tables
                  where relname in ('events', 'claims', 'receipts')";

@@ -15,11 +15,11 @@ use tokio::task::JoinSet;
 #[repr(u8)]
 pub enum Mode {
     Pass,
-    /// Drops all traffic in both directions, and closes no connection.
+    /// Drops all traffic in both directions, but leaves the connections open.
     Hole,
     /// Forwards a COMMIT to the server, and cuts the connection when the server's answer arrives.
     LoseCommitAnswer,
-    /// Cuts the connection instead of forwarding a COMMIT.
+    /// Cuts the connection when the client sends a COMMIT, which does not reach the server.
     LoseCommit,
     /// Forwards every answer late.
     Slow,
@@ -63,7 +63,7 @@ impl Proxy {
         self.mode.store(mode as u8, Ordering::SeqCst);
     }
 
-    /// Returns the URL with the proxy's address.
+    /// Returns this URL with the proxy's address in place of the server's.
     pub fn url(&self, url: &str) -> String {
         let through = format!("127.0.0.1:{}", self.port);
         url.replace(&address(url), &through)

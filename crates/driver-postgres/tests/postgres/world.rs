@@ -101,7 +101,7 @@ impl World {
             .await
     }
 
-    /// Checks that no table contradicts another.
+    /// Checks that no rows of different tables contradict each other.
     pub async fn assert_balanced(&self) {
         assert_eq!(self.store.imbalances(10).await.unwrap(), []);
     }

@@ -35,7 +35,7 @@ pub fn alone(name: &str) -> bool {
 pub fn amqp_threads() -> Vec<String> {
     std::fs::read_dir("/proc/self/task")
         .unwrap()
-        // A thread may end between the listing and the reading of its name.
+        // A thread that ends after it was listed has no name to read; it is left out.
         .filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok())
         .map(|name| name.trim().to_owned())
         .filter(|name| name.starts_with("lapin") || name.starts_with("hookbox-amqp"))
@@ -54,7 +54,7 @@ pub async fn no_amqp_thread_is_left() {
     .await;
 }
 
-/// A log that a test can read.
+/// Collects what this process logs, so that a test can read it.
 #[derive(Clone, Default)]
 pub struct Log(Arc<Mutex<Vec<u8>>>);
 

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
     Pass,
-    /// Drops all traffic in both directions, and closes no connection.
+    /// Drops all traffic in both directions, but leaves the connections open.
     Hole,
     /// Forwards everything from the driver to the broker, and drops what the broker answers.
     LoseAnswers,
@@ -49,7 +49,7 @@ impl Proxy {
         self.mode.send_replace(mode);
     }
 
-    /// Returns the URL with the proxy's address.
+    /// Returns this URL with the proxy's address in place of the broker's.
     pub fn url(&self, url: &str) -> String {
         let through = format!("127.0.0.1:{}", self.port);
         url.replace(&address(url), &through)

@@ -1,4 +1,4 @@
-//! `audit list`: what operators changed, and which bodies they read.
+//! `audit list`: lists what operators have changed, and which bodies they have read.
 
 use hookbox_driver::{AuditFilter, AuditRow, Ledger};
 use serde::Serialize;
@@ -20,13 +20,13 @@ pub struct AuditReport {
 /// One row of the audit.
 #[derive(Debug, Clone, Serialize)]
 pub struct AuditLine {
-    /// The number of the row.
+    /// The number of the row, which grows with each new row.
     pub id: i64,
     /// When the action was recorded.
     pub at: String,
     /// The operator who performed the action.
     pub actor: String,
-    /// The name of the action.
+    /// The name of the action, such as `dead.replay`.
     pub action: String,
     /// What the action was applied to.
     pub subject: String,

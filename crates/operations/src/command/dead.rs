@@ -49,16 +49,16 @@ pub struct DeadLine {
     pub topic: String,
     /// The state: dead, replayed or discarded.
     pub state: &'static str,
-    /// The name of the reason.
+    /// The name of the reason why the event became a dead letter.
     pub reason: &'static str,
     /// The error. For a body that does not match its schema, the path in the body and the rule of
     /// the schema.
     pub detail: String,
-    /// How many attempts were made.
+    /// How many attempts were made on the event.
     pub attempts: u32,
     /// When the event last became a dead letter.
     pub died_at: String,
-    /// The event, 64 hex digits.
+    /// The event id, 64 hex digits.
     pub event: String,
 }
 
@@ -72,7 +72,7 @@ pub struct DeadLetterReport {
     /// When and why the event became a dead letter before and was then replayed; the earliest time
     /// first.
     pub earlier: Vec<EarlierDeathLine>,
-    /// What happened to the event.
+    /// What happened to the event on each route.
     pub history: History,
 }
 
@@ -81,7 +81,7 @@ pub struct DeadLetterReport {
 pub struct EarlierDeathLine {
     /// When the event became a dead letter.
     pub died_at: String,
-    /// The name of the reason.
+    /// The name of the reason why the event became a dead letter.
     pub reason: &'static str,
     /// The error. For a body that does not match its schema, the path in the body and the rule of
     /// the schema.
@@ -184,7 +184,7 @@ pub async fn show(
     })
 }
 
-/// Describes a filter in words, for questions and for the audit.
+/// Describes a filter of dead letters in words, for questions to the operator and for the audit.
 pub(crate) fn words(filter: &DeadFilter) -> String {
     let mut words = Vec::new();
     if !filter.ids.is_empty() {

@@ -12,11 +12,11 @@ use crate::{Problem, Reach};
 /// The result of `queues declare`.
 #[derive(Debug, Clone, Serialize)]
 pub struct DeclareReport {
-    /// The names at the broker of the queues that were declared.
+    /// The queues that were declared, by their names at the broker.
     pub declared: Vec<String>,
     /// What the store knew about each of these queues before they were declared.
     pub missing: Vec<MissingQueue>,
-    /// What could not be read.
+    /// What could not be read from the store, and why.
     pub problems: Vec<Problem>,
 }
 

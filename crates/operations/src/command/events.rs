@@ -40,7 +40,7 @@ pub struct EventLine {
     pub route: String,
     /// The state on the route: running, done, retrying or dead.
     pub state: &'static str,
-    /// How many attempts were made.
+    /// How many attempts were made on the event on this route.
     pub attempts: u32,
     /// When the first receipt of the event arrived.
     pub received_at: String,

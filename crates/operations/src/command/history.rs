@@ -28,7 +28,7 @@ pub struct History {
     /// The attempts on the event that failed. A successful attempt is listed only if it came after
     /// a failed one.
     pub attempts: Vec<Attempt>,
-    /// The retries that wait.
+    /// The retries of the event that have not run yet.
     pub retries: Vec<Retry>,
     /// The body, if it was requested.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -42,7 +42,7 @@ pub struct Claim {
     pub route: String,
     /// The state: running, done, retrying or dead.
     pub state: &'static str,
-    /// How many attempts were made.
+    /// How many attempts were made on the event on this route.
     pub attempts: u32,
     /// When the event was claimed on this route.
     pub claimed_at: String,
@@ -50,7 +50,7 @@ pub struct Claim {
     pub settled_at: Option<String>,
 }
 
-/// One receipt on one route.
+/// One receipt of the event on one route.
 #[derive(Debug, Clone, Serialize)]
 pub struct Receipt {
     /// The receipt id.
@@ -70,7 +70,7 @@ pub struct Receipt {
     pub other_digest: Option<String>,
     /// When the receipt arrived.
     pub received_at: String,
-    /// When the outcome was written.
+    /// When the outcome of the receipt was last written.
     pub settled_at: String,
 }
 
@@ -98,13 +98,13 @@ pub struct Retry {
     pub route: String,
     /// The number of the attempt that the retry is for.
     pub attempt: u32,
-    /// The earliest time of the attempt.
+    /// The time before which the attempt is not made.
     pub not_before: String,
-    /// When the retry was put on its queue.
+    /// When the retry was put into its queue; null while it still waits in the store.
     pub queued_at: Option<String>,
-    /// The reason, if the event is deferred without an attempt.
+    /// Why the event is deferred, which costs no attempt; null if it is not deferred.
     pub deferred: Option<String>,
-    /// Since when the event has been deferred.
+    /// Since when the event has been deferred; null if it is not deferred.
     pub deferred_since: Option<String>,
 }
 

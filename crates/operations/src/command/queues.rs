@@ -16,7 +16,7 @@ use crate::{Problem, Reach, Source};
 pub struct QueuesReport {
     /// One line for each queue.
     pub queues: Vec<QueueLine>,
-    /// What could not be read.
+    /// What could not be read from the broker or the store, and why.
     pub problems: Vec<Problem>,
 }
 
@@ -36,9 +36,9 @@ pub struct QueueLine {
 pub struct BrokerSide {
     /// The name of the queue at the broker.
     pub name: String,
-    /// Messages that wait; each is a batch of events.
+    /// The number of messages that wait in the queue. Each message is a batch of events.
     pub ready: Option<u64>,
-    /// Messages in flight: delivered to workers and not settled.
+    /// The number of messages in flight: delivered to workers and not settled yet.
     pub in_flight: Option<u64>,
     /// The number of consumers that are subscribed to the queue.
     pub consumers: Option<u64>,

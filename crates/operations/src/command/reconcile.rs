@@ -88,14 +88,14 @@ pub struct ReconcileReport {
     /// The contradiction of store and broker, and the contradictions that were accepted before.
     /// Null if store and broker are one file, or if one of them is unavailable.
     pub witness: Option<WitnessLine>,
-    /// What cannot be known from the data that is left.
+    /// What the store and the broker do not suffice to find out.
     pub unknown: Vec<Unknown>,
     /// How many seconds must pass without any change until the receipts without an outcome count as
     /// missing. Null unless there are such receipts and every queue is empty.
     pub missing_after_seconds: Option<u64>,
     /// Contradictions in the store, at most 100.
     pub imbalances: Vec<ImbalanceLine>,
-    /// What could not be read.
+    /// What could not be read from the broker or the store, and why.
     pub problems: Vec<Problem>,
     #[serde(skip)]
     silent: Vec<SilentIngest>,
@@ -130,7 +130,7 @@ pub struct RouteLine {
 /// Receipts by their outcome.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct OutcomeCounts {
-    /// All receipts that have an outcome.
+    /// The number of all receipts that have an outcome.
     pub receipts: u64,
     /// Effects committed.
     pub done: u64,
@@ -147,9 +147,9 @@ pub struct OutcomeCounts {
 /// What a queue holds, including messages in flight. What the broker does not report is null.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct QueueContents {
-    /// Messages that wait; each is a batch of events.
+    /// The number of messages that wait in the queue. Each message is a batch of events.
     pub ready: Option<u64>,
-    /// Messages in flight: delivered to workers and not settled.
+    /// The number of messages in flight: delivered to workers and not settled yet.
     pub in_flight: Option<u64>,
     /// The number of events in the messages, waiting or in flight.
     pub events: Option<u64>,

@@ -24,9 +24,9 @@ pub struct RefusalLine {
     pub request: String,
     /// When the request was refused.
     pub at: String,
-    /// The source that the request was posted to.
+    /// The source to which the request was sent.
     pub source: String,
-    /// The name of the reason.
+    /// The name of the reason why the request was refused.
     pub reason: String,
     /// The address of the sender.
     pub peer: String,
@@ -52,9 +52,9 @@ pub struct RefusalGroupLine {
     pub count: u64,
     /// The source.
     pub source: String,
-    /// The name of the reason.
+    /// The name of the reason why the request was refused.
     pub reason: String,
-    /// From how many addresses the requests came.
+    /// From how many different addresses the requests came.
     pub peers: u64,
     /// When the first request of the group was refused.
     pub first_at: String,

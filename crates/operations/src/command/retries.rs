@@ -25,7 +25,7 @@ pub struct RetriesReport {
 /// One waiting retry.
 #[derive(Debug, Clone, Serialize)]
 pub struct RetryLine {
-    /// The event, 64 hex digits.
+    /// The event id, 64 hex digits.
     pub event: String,
     /// The route.
     pub route: String,
@@ -35,11 +35,11 @@ pub struct RetryLine {
     pub attempt: u32,
     /// When the retry is due.
     pub not_before: String,
-    /// When the retry was put on its queue.
+    /// When the retry was put into its queue; null while it still waits in the store.
     pub queued_at: Option<String>,
-    /// The reason, if the event is deferred without an attempt.
+    /// Why the event is deferred, which costs no attempt; null if it is not deferred.
     pub deferred: Option<String>,
-    /// Since when the event has been deferred.
+    /// Since when the event has been deferred; null if it is not deferred.
     pub deferred_since: Option<String>,
     /// The error of the last attempt that failed.
     pub error: Option<String>,
@@ -65,17 +65,17 @@ pub struct HurryRequest {
 pub struct HurryReport {
     /// Where the numbers come from: the store.
     pub source: Source,
-    /// The filter, in words.
+    /// The filter that selected the retries, in words.
     pub filter: String,
     /// How many retries matched the filter and were not due at the start.
     pub matched: u64,
     /// How many retries were made due.
     pub hurried: u64,
-    /// Whether it was a dry run, which changes nothing.
+    /// Whether this was a dry run, which only reports how many retries would be made due.
     pub dry_run: bool,
     /// Whether the operator interrupted the command between two transactions.
     pub interrupted: bool,
-    /// What failed. The retries that were made due before stay due.
+    /// What failed while retries were made due. Those made due before the failure stay due.
     pub problems: Vec<Problem>,
 }
 
@@ -189,7 +189,7 @@ pub async fn hurry(
     Ok(report)
 }
 
-/// Describes a filter in words.
+/// Describes a filter of retries in words.
 fn words(filter: &RetryFilter) -> String {
     let mut words = Vec::new();
     match &filter.events[..] {

@@ -1,4 +1,4 @@
-//! `audit list` as text.
+//! Formats the report of `audit list` as text.
 
 use super::Text;
 use super::table::{Align, Table, count, next};

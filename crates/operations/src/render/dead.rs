@@ -1,4 +1,4 @@
-//! `dead …` as text.
+//! Formats the reports of the commands `dead …` as text.
 
 use super::events::history;
 use super::table::{Align, Table, count, next, safe, safe_lines};

@@ -1,4 +1,4 @@
-//! `queues declare` as text.
+//! Formats the report of `queues declare` as text.
 
 use super::{Text, problems};
 use crate::command::declare::DeclareReport;

@@ -1,4 +1,4 @@
-//! `events list` and `events show` as text.
+//! Formats the reports of `events list` and `events show` as text.
 
 use super::Text;
 use super::table::{Align, Table, count, next, safe, safe_lines, short};

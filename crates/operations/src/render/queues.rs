@@ -1,4 +1,4 @@
-//! `queues` as text.
+//! Formats the report of `queues` as text.
 
 use super::table::{Align, Table, known};
 use super::{Text, problems};

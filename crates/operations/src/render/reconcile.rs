@@ -1,4 +1,4 @@
-//! `reconcile` as text.
+//! Formats the reports of `reconcile` as text.
 
 use super::table::{Align, Table, count, known, safe, short};
 use super::witness::witness;

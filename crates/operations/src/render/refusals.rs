@@ -1,4 +1,4 @@
-//! `refusals …` as text.
+//! Formats the reports of the commands `refusals …` as text.
 
 use super::Text;
 use super::table::{Align, Table, count, next};

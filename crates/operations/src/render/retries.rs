@@ -1,4 +1,4 @@
-//! `retries …` as text.
+//! Formats the reports of the commands `retries …` as text.
 
 use super::table::{Align, Table, count, next, short};
 use super::{Text, problems};

@@ -15,7 +15,7 @@ const PUBLISHES_MAX: usize = 5;
 /// The most requests that a tested round has.
 const REQUESTS_MAX: usize = 3;
 
-/// The queue that a returned message was published to.
+/// The name of the missing queue to which a returned message was published.
 const NOWHERE: &str = "hookbox.test.route.nowhere";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -22,9 +22,9 @@ const CHUNK: u32 = 500;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Change {
-    /// Make the events due at once, with a new round of attempts.
+    /// Makes the events of dead letters due at once, in a new round of attempts.
     Replay,
-    /// Mark the dead letters as not to be replayed. Nothing is deleted.
+    /// Marks the dead letters as not to be replayed. Nothing is deleted.
     Discard,
     /// Undo a discard.
     Restore,
@@ -44,11 +44,11 @@ pub struct ChangeRequest {
     pub dry_run: bool,
     /// Whether to skip the question: `--yes`.
     pub yes: bool,
-    /// The most dead letters to change in a second.
+    /// How many dead letters to change per second at most; `None` for as fast as possible.
     pub rate: Option<f64>,
-    /// The most dead letters to change in all.
+    /// How many dead letters to change in all at most; `None` for no limit.
     pub limit: Option<u64>,
-    /// The longest wait for the outcomes of replayed dead letters.
+    /// How long to wait at most, after a replay, for the outcomes of the replayed dead letters.
     pub wait: Duration,
     /// The name of the operator, for the audit.
     pub by: String,
@@ -61,12 +61,12 @@ pub struct ChangeReport {
     pub source: Source,
     /// The change that was made.
     pub change: Change,
-    /// The filter, in words.
+    /// The filter that selected the dead letters, in words.
     pub filter: String,
     /// How many dead letters matched the filter at the start and were in a state in which this
     /// change applies to them.
     pub matched: u64,
-    /// How many were changed.
+    /// How many dead letters were changed.
     pub changed: u64,
     /// How many were selected and left unchanged: another operator had changed them in the
     /// meantime, or they have nothing that could be replayed.
@@ -78,17 +78,18 @@ pub struct ChangeReport {
     pub not_found: u64,
     /// The outcomes of replayed dead letters; null for other changes.
     pub outcome: Option<ReplayOutcome>,
-    /// Whether it was a dry run, which changes nothing.
+    /// Whether this was a dry run, which only reports how many dead letters would be changed.
     pub dry_run: bool,
-    /// Whether the operator interrupted the change between two transactions. What was changed
-    /// before stays changed.
+    /// Whether the operator interrupted the command between two transactions. What had been changed
+    /// before the interrupt stays changed.
     pub interrupted: bool,
-    /// What failed during the change. What was changed before stays changed.
+    /// What failed while the dead letters were changed. What had been changed before the failure
+    /// stays changed.
     pub problems: Vec<Problem>,
 }
 
 impl Change {
-    /// Returns the name of the command, such as "replay".
+    /// Returns the name of the subcommand of `dead`, such as "replay".
     pub fn as_str(self) -> &'static str {
         match self {
             Change::Replay => "replay",

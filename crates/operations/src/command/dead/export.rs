@@ -27,11 +27,11 @@ const PAGE: u32 = 200;
 pub struct ExportReport {
     /// Where the dead letters come from: the store.
     pub source: Source,
-    /// The filter, in words.
+    /// The filter that selected the dead letters, in words.
     pub filter: String,
     /// How many dead letters matched the filter at the start.
     pub matched: u64,
-    /// How many lines were written.
+    /// How many dead letters were written, one per line.
     pub exported: u64,
     /// Whether the operator interrupted the export between two lines.
     pub interrupted: bool,
@@ -157,14 +157,14 @@ fn line(writer: &mut (dyn Write + Send), dead: &DeadLetter) -> io::Result<()> {
         history: History::of(&dead.history),
         body_base64: &body,
     };
-    // The line may be printed to a terminal, so control characters are escaped.
+    // The output may be a terminal, so control characters in the line are escaped.
     let line = terminal::json(&serde_json::to_string(&line)?);
     writer.write_all(line.as_bytes())?;
     writer.write_all(b"\n")
 }
 
-/// Creates a new file that only its owner may read from the moment it exists: bodies are personal
-/// data.
+/// Creates a new file. Only its owner may read it, from the moment when it exists, because bodies
+/// are personal data.
 fn create(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);

@@ -9,7 +9,7 @@ use crate::{CommandError, Source};
 /// fraction of a second.
 const REGROUPED: u32 = 1_000;
 
-/// The most characters of a cause that are shown.
+/// How many characters of a group's cause are shown at most.
 const CAUSE_CHARS_MAX: usize = 200;
 
 /// Dead letters by cause, the largest group first.
@@ -24,7 +24,7 @@ pub struct GroupsReport {
 /// Dead letters of one route with the same reason and the same cause.
 #[derive(Debug, Clone, Serialize)]
 pub struct Group {
-    /// The id of the group: the value of `--group`.
+    /// The id of the group, as `--group` takes it.
     pub group: String,
     /// How many.
     pub count: u64,
@@ -34,12 +34,12 @@ pub struct Group {
     pub topic: Option<String>,
     /// How many topics the events have.
     pub topics: u64,
-    /// The name of the reason: the value of `--reason`.
+    /// The name of the reason why the events became dead letters, as `--reason` takes it.
     pub reason: &'static str,
     /// The cause: the first line of the error, in which the parts that differ from event to event
     /// are replaced by placeholders.
     pub detail: String,
-    /// The id of the newest dead letter in the group, for `dead show`.
+    /// The id of the newest dead letter in the group, as `dead show` takes it.
     pub newest: i64,
     /// When the first event of the group became a dead letter.
     pub first_at: String,

@@ -20,7 +20,8 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    /// Creates the pace. Without a rate, changes are made as fast as possible.
+    /// Starts to measure. `rate` is the number of changes per second; without it, changes are made
+    /// as fast as possible.
     pub(super) fn new(rate: Option<f64>) -> Self {
         Self {
             rate: rate.filter(|rate| *rate > 0.0),

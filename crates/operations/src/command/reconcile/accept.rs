@@ -9,10 +9,10 @@ use crate::command::witness;
 use crate::operator::confirmed;
 use crate::{CommandError, Operator, Source};
 
-/// The request of the operator.
+/// What the operator requests with `reconcile --accept-restore`.
 #[derive(Debug, Clone)]
 pub struct AcceptRestore {
-    /// The reason, for the audit.
+    /// The reason that the operator gives, for the audit.
     pub why: String,
     /// The name of the operator, for the audit.
     pub by: String,

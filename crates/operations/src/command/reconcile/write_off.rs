@@ -8,10 +8,10 @@ use super::{ReconcileReport, Verdict};
 use crate::operator::confirmed;
 use crate::{CommandError, Operator, Source};
 
-/// The request of the operator.
+/// What the operator requests with `reconcile --write-off`.
 #[derive(Debug, Clone)]
 pub struct WriteOff {
-    /// The reason, for the audit.
+    /// The reason that the operator gives, for the audit.
     pub why: String,
     /// The name of the operator, for the audit.
     pub by: String,
