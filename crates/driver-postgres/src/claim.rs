@@ -175,7 +175,7 @@ async fn claim_redone(
 fn vanished() -> Fault {
     Fault::plain(
         FaultKind::Contention,
-        "claim an event: the claim that was in the way has vanished",
+        "claim an event: the claim that prevented this has vanished since",
     )
 }
 

@@ -29,8 +29,8 @@ const REUSE_DEADLINE: Duration = Duration::from_secs(2);
 const GOODBYE_DEADLINE: Duration = Duration::from_secs(1);
 
 /// The error text for a session without the mark of its connection: what failed, and the remedy.
-const LENT: &str = "begin a transaction in a session of its own: a connection pooler lends \
-     sessions out for single transactions; set its mode to `session`";
+const LENT: &str = "begin a transaction: this session belongs to another connection, because \
+     a connection pooler lends sessions out for single transactions; set its mode to `session`";
 
 /// All connections of one store to its database.
 pub(crate) struct Connections {

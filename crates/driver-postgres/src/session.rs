@@ -130,7 +130,7 @@ impl Session {
         match mark.filter(is_plain) {
             Some(mark) => Ok((connection, Mark(mark))),
             None => {
-                let doing = "mark a session: the server answered with no UUID";
+                let doing = "mark a session: the server did not return a UUID";
                 Err(Fault::plain(FaultKind::Unavailable, doing))
             }
         }

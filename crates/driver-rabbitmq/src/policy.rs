@@ -55,14 +55,14 @@ fn harm(key: &str, value: &Value, queue: &QueueDeclaration) -> Option<&'static s
     match key {
         // hookbox declares its queues without a length limit, so every limit is harmful.
         "max-length" | "max-length-bytes" => {
-            Some("the policy limits the queue, so events would be refused, or its oldest dropped")
+            Some("the policy limits the queue: new events would be refused, or the oldest dropped")
         }
         // Every time limit is harmful, because a backlog, during which messages wait, may last for
         // any time.
         "message-ttl" => Some("messages would expire before they are processed"),
         // Every value is harmful: RabbitMQ deletes a queue that was unused for this time, with all
         // its messages.
-        "expires" => Some("the queue would be deleted when no worker runs"),
+        "expires" => Some("the broker would delete the queue while no worker runs"),
         // A policy overrides the argument with which the queue was declared, so only the declared
         // value is harmless. Any other value makes a quorum queue drop its oldest messages, even
         // `reject-publish-dlx`, which only classic queues support.
@@ -73,7 +73,7 @@ fn harm(key: &str, value: &Value, queue: &QueueDeclaration) -> Option<&'static s
         // RabbitMQ applies the lower of the policy's limit and the declared one, so a higher one is
         // harmless. A negative limit means no limit in some versions and zero in others.
         "delivery-limit" if !is_no_lower(value, queue) => {
-            Some("messages would be dead-lettered too soon")
+            Some("the broker would dead-letter messages after too few deliveries")
         }
         _ => None,
     }

@@ -183,7 +183,12 @@ impl Rabbit {
         doing: &str,
         operation: impl Future<Output = Result<T, Fault>> + Send + 'static,
     ) -> Result<T, Fault> {
-        let closed = || Fault::plain(FaultKind::Unavailable, format!("{doing}: it is closed"));
+        let closed = || {
+            Fault::plain(
+                FaultKind::Unavailable,
+                format!("{doing}: the driver is closed"),
+            )
+        };
         let Some(runtime) = &self.runtime else {
             return Err(closed());
         };

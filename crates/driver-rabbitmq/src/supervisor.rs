@@ -184,8 +184,8 @@ impl Supervisor {
         let lasting = self.rejections.lasting(Instant::now());
         if self.rejections.show(lasting.is_some()) {
             tracing::error!(
-                "the broker has rejected every publish for seconds: its queues are full, or have \
-                 no majority of their members; each further publish is tried all the same"
+                "the broker has rejected every publish for several seconds: its queues are full, \
+                 or have no majority of their members; further publishes are still tried"
             );
         }
         match lasting {

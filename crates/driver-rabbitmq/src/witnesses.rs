@@ -119,6 +119,7 @@ async fn take(channel: &Channel, queue: &str) -> Result<Vec<Vec<u8>>, lapin::Err
 }
 
 fn decode(body: &[u8]) -> Result<Witness, Fault> {
-    let doing = "read a witness: the queue holds something else, or a newer hookbox wrote it";
+    let doing = "read a witness message: the queue holds another kind of message, or a newer \
+                 hookbox has written this one";
     Witness::decode(body).map_err(|error| Fault::new(FaultKind::Internal, doing, error))
 }

@@ -16,9 +16,9 @@ use crate::policy::Policy;
 /// Why a response cannot be used. The error does not quote the response.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Unreadable {
-    #[error("it is not JSON")]
+    #[error("the response is not JSON")]
     NoJson(#[from] serde_json::Error),
-    #[error("it is not {0}")]
+    #[error("the response is not {0}")]
     Other(&'static str),
 }
 

@@ -115,19 +115,24 @@ impl MissingQueue {
         let name = &self.name;
         match (self.was_used, self.open) {
             (None, _) => format!(
-                "{name}: the store could not be read, so it is not known whether it was used"
+                "{name}: the store could not be read, so it is unknown whether the queue was used \
+                 before"
             ),
-            (Some(false), _) => format!("{name}: not used before, as far as the store knows"),
+            (Some(false), _) => {
+                format!("{name}: the queue was not used before, as far as the store knows")
+            }
             (Some(true), Some(0)) => format!(
-                "{name}: it was used, so it was deleted; the store knows no receipt that was \
-                 in it"
+                "{name}: the queue was used before, so it was deleted; the store knows no receipt \
+                 that was in it"
             ),
             (Some(true), Some(open)) => format!(
-                "{name}: it was used, so it was deleted; {open} receipts of its route were \
-                 answered 200 and have no outcome: those that were in the queue are lost"
+                "{name}: the queue was used before, so it was deleted; {open} receipts of its \
+                 route were answered 200 and have no outcome: those that were in the queue are lost"
             ),
             (Some(true), None) => {
-                format!("{name}: it was used, so it was deleted; what was in it is lost")
+                format!(
+                    "{name}: the queue was used before, so it was deleted; what was in it is lost"
+                )
             }
         }
     }

@@ -137,8 +137,10 @@ impl Text for ChangeReport {
         };
         if self.left_alone > 0 {
             let left = self.left_alone;
-            text.push_str(&format!("  {left} left unchanged: changed meanwhile, "));
-            text.push_str("or nothing to put into a queue");
+            text.push_str(&format!(
+                "  {left} left unchanged: changed by others meanwhile, "
+            ));
+            text.push_str("or without an event to replay");
             if self.left_undecodable > 0 {
                 text.push_str(&format!(" ({} undecodable)", self.left_undecodable));
             }
@@ -152,15 +154,15 @@ impl Text for ChangeReport {
             let (done, again) = (outcome.done, outcome.dead_again);
             text.push_str(&format!("  {done} done, {again} dead again"));
             if outcome.undecided > 0 {
-                text.push_str(&format!(", {} not decided yet", outcome.undecided));
-                text.push_str(": of these, `hookbox dead groups` counts what dies again");
+                text.push_str(&format!(", {} without an outcome yet", outcome.undecided));
+                text.push_str(": `hookbox dead groups` will count those that die again");
             }
             text.push('\n');
         }
         if self.interrupted {
             let left = self.matched.saturating_sub(self.changed + self.left_alone);
             text.push_str(&format!(
-                "  interrupted: run it again for the other {left}\n"
+                "  interrupted: run the command again for the other {left}\n"
             ));
         }
         text.push_str(&problems(&self.problems));

@@ -40,8 +40,8 @@ impl Text for QueuesReport {
         let oldest = store_sides.map(|store| store.deferred_oldest_s).max();
         let deferred = match oldest {
             Some(seconds @ 1..) => format!(
-                "deferred are the retrying events that wait without an attempt, for a lock or a \
-                 right; the oldest for {seconds} s; `events show` has the reason\n"
+                "deferred = of the retrying events, those that wait for a lock or a right, which \
+                 costs no attempt; the oldest for {seconds} s; `events show` has the reason\n"
             ),
             Some(0) | None => String::new(),
         };

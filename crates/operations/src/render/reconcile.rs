@@ -137,8 +137,8 @@ impl ReconcileReport {
         for silent in &accounts.unvouched {
             let absent = count(silent.absent, "number", "numbers");
             text.push_str(&format!(
-                "UNVOUCHED: ingest {} ended without reporting numbers {} to {}; nothing is known \
-                 of {absent} of them: refused or lost\n",
+                "UNVOUCHED: ingest {} ended without reporting numbers {} to {}; the store does \
+                 not know {absent} of them: the publish was refused, or the receipt is lost\n",
                 silent.instance,
                 silent.reported + 1,
                 silent.seen
@@ -162,8 +162,8 @@ impl ReconcileReport {
             let line = match one {
                 Unknown::YoungGap(gap) => format!(
                     "UNKNOWN: ingest {} has reported later numbers for {} s, and not yet {} to {}: \
-                     they are in flight, or lost; this is decided after ten minutes, or with \
-                     --wait\n",
+                     their receipts are in flight, or lost; `reconcile` decides this after ten \
+                     minutes, or with --wait\n",
                     gap.instance, gap.seconds, gap.first, gap.last
                 ),
                 Unknown::Unreported(_) => continue,
@@ -193,7 +193,8 @@ impl ReconcileReport {
                     .to_owned()
             }
             Verdict::Moving if self.waited => {
-                "moving: the wait ran out while something was in flight or retrying\n".to_owned()
+                "moving: the time of --wait ended while something was in flight or retrying\n"
+                    .to_owned()
             }
             Verdict::Moving => {
                 "moving: no contradiction found; --wait 30s waits until all work is done\n"

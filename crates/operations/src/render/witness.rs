@@ -44,8 +44,8 @@ fn advice(mismatch: &Mismatch) -> String {
             let receipts = count(it.receipts, "receipt", "receipts");
             text.push_str(&format!(
                 "RESTORED: ask the provider to send again what it sent from {} to {} ({receipts} \
-                 reported), and from then until the restore: what is there already is a \
-                 duplicate\n",
+                 reported), and from then until the restore: events that the store still \
+                 has are recorded as duplicates\n",
                 it.from, it.until
             ));
             text

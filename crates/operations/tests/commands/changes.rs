@@ -34,8 +34,8 @@ async fn thousands_are_changed_in_chunks_and_each_is_visited_once() {
         .unwrap();
     expect![[r#"
         store: replayed 963 of 1203 dead letters (all)
-          240 left unchanged: changed meanwhile, or nothing to put into a queue (240 undecodable)
-          0 done, 0 dead again, 963 not decided yet: of these, `hookbox dead groups` counts what dies again
+          240 left unchanged: changed by others meanwhile, or without an event to replay (240 undecodable)
+          0 done, 0 dead again, 963 without an outcome yet: `hookbox dead groups` will count those that die again
     "#]]
     .assert_eq(&report.text());
     expect![[r#"
@@ -168,7 +168,7 @@ async fn an_interrupt_is_noticed_between_chunks() {
         .unwrap();
     expect![[r#"
         store: discarded 500 of 1203 dead letters (all)
-          interrupted: run it again for the other 703
+          interrupted: run the command again for the other 703
     "#]]
     .assert_eq(&report.text());
     assert_eq!(memory.states(DeadState::Discarded), 500);
@@ -219,7 +219,7 @@ async fn a_replay_keeps_its_rate_and_reports_the_outcomes() {
     let report = change(&memory, &request, &mut person).await.unwrap();
     expect![[r#"
         store: replayed 100 of 700 dead letters (all)
-          25 left unchanged: changed meanwhile, or nothing to put into a queue (25 undecodable)
+          25 left unchanged: changed by others meanwhile, or without an event to replay (25 undecodable)
           100 done, 0 dead again
     "#]]
     .assert_eq(&report.text());
@@ -267,7 +267,10 @@ async fn a_replay_stops_between_two_and_waits_no_longer_than_it_may() {
     assert_eq!(began.elapsed().as_secs(), 12);
     assert_eq!(report.outcome.unwrap().undecided, 3);
     let text = report.text();
-    assert!(text.contains("run it again for the other 97\n"), "{text}");
+    assert!(
+        text.contains("run the command again for the other 97\n"),
+        "{text}"
+    );
     let began = tokio::time::Instant::now();
     let rest = ChangeRequest { rate: None, ..slow };
     let report = change(&memory, &rest, &mut Person::default())
@@ -276,7 +279,7 @@ async fn a_replay_stops_between_two_and_waits_no_longer_than_it_may() {
     assert_eq!(report.outcome.unwrap().undecided, report.changed);
     assert_eq!(began.elapsed().as_secs(), 10, "no worker runs");
     assert!(
-        report.text().contains(" not decided yet: "),
+        report.text().contains(" without an outcome yet: "),
         "{}",
         report.text()
     );

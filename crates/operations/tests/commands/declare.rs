@@ -53,10 +53,10 @@ async fn what_the_store_knows_about_a_missing_queue_is_reported() {
         problems,
     };
     expect![[r#"
-        declared hookbox.test.route.scores: it was used, so it was deleted; 943 receipts of its route were answered 200 and have no outcome: those that were in the queue are lost
-        declared hookbox.test.route.quiet: it was used, so it was deleted; the store knows no receipt that was in it
-        declared hookbox.test.route.new: not used before, as far as the store knows
-        declared hookbox.test.accounts: it was used, so it was deleted; what was in it is lost
+        declared hookbox.test.route.scores: the queue was used before, so it was deleted; 943 receipts of its route were answered 200 and have no outcome: those that were in the queue are lost
+        declared hookbox.test.route.quiet: the queue was used before, so it was deleted; the store knows no receipt that was in it
+        declared hookbox.test.route.new: the queue was not used before, as far as the store knows
+        declared hookbox.test.accounts: the queue was used before, so it was deleted; what was in it is lost
         `hookbox reconcile` lists the receipts that are known to be lost
     "#]].assert_eq(&report.text());
     expect![[r#"

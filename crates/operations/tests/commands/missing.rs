@@ -244,7 +244,7 @@ async fn an_ingest_that_ended_without_a_last_report_is_named_and_is_no_contradic
     let report = report(memory, queues(0, Some(0)), None).await;
     let text = report.text();
     assert!(
-        text.contains("reporting numbers 41 to 44; nothing is known of 1 number of them"),
+        text.contains("reporting numbers 41 to 44; the store does not know 1 number of them:"),
         "{text}"
     );
     assert!(report.is_ok(), "{text}");

@@ -40,7 +40,7 @@ async fn each_number_stands_under_its_source() {
         dead                      0          0       0          ?                -         -     -  hookbox.test.dead
         route.old                 -          -       -          -                2         0     3  -
         ready and in flight are messages, each a batch of events; ? = not reported by the broker
-        deferred are the retrying events that wait without an attempt, for a lock or a right; the oldest for 90 s; `events show` has the reason
+        deferred = of the retrying events, those that wait for a lock or a right, which costs no attempt; the oldest for 90 s; `events show` has the reason
     "#]].assert_eq(&report.text());
     expect![[r#"
         {
@@ -97,7 +97,7 @@ async fn with_one_source_unavailable_the_other_is_printed() {
         route.old                 -          -       -          -                2         0     3  -
         route.scores              -          -       -          -                2         1     3  -
         ready and in flight are messages, each a batch of events; ? = not reported by the broker
-        deferred are the retrying events that wait without an attempt, for a lock or a right; the oldest for 90 s; `events show` has the reason
+        deferred = of the retrying events, those that wait for a lock or a right, which costs no attempt; the oldest for 90 s; `events show` has the reason
         problem at the broker: no route to it
     "#]].assert_eq(&report.text());
     let gone: Reach<dyn Broker> = Reach::Open(Arc::new(Depths(Mutex::default())));

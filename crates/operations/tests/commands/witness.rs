@@ -99,7 +99,7 @@ async fn a_store_that_was_restored_is_red_with_the_span() {
         scores         0                 0            0          0         0     0         0  0 messages
         RESTORED: the store was restored to an older state: its newest witness is number 4 of 2026-09-21T14:14:00Z, and the broker holds number 64 of 2026-09-21T14:24:00Z, 600 receipts later
         RESTORED: ingest 07070707-0707-0707-0707-070707070707 had reported numbers 41 to 640, and the store does not know them
-        RESTORED: ask the provider to send again what it sent from 2026-09-21T14:14:00Z to 2026-09-21T14:24:00Z (600 receipts reported), and from then until the restore: what is there already is a duplicate
+        RESTORED: ask the provider to send again what it sent from 2026-09-21T14:14:00Z to 2026-09-21T14:24:00Z (600 receipts reported), and from then until the restore: events that the store still has are recorded as duplicates
         RESTORED: when that is done, `hookbox reconcile --accept-restore REASON` accepts this state, and store and broker start afresh
         imbalanced: 1 contradiction of store and broker; `hookbox events show` has the history of an event
     "#]].assert_eq(&report.text());
