@@ -44,7 +44,8 @@ pub(crate) fn uuid(bytes: &[u8; 16]) -> Uuid {
     Uuid::from_bytes(*bytes)
 }
 
-/// Reads typed values from rows. An unknown value is a decoding error.
+/// Reads values from the columns of a row as hookbox's types. A value that its type does not know
+/// is a decoding error.
 pub(crate) trait Columns {
     fn event(&self, column: &str) -> Result<EventId, Error>;
     fn digest(&self, column: &str) -> Result<ContentDigest, Error>;
@@ -112,7 +113,7 @@ impl Columns for PgRow {
     }
 }
 
-/// Returns the claim state of a stored value.
+/// Parses a claim state as it is stored in a column; `None` when the text is no claim state.
 pub(crate) fn claim_state(word: &str) -> Option<ClaimState> {
     [
         ClaimState::Running,

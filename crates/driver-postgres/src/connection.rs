@@ -322,7 +322,7 @@ pub(crate) enum QueryError {
     Refused {
         /// The error.
         error: sqlx::Error,
-        /// What it means.
+        /// What the refusal means, with its remedy.
         refusal: Refusal,
     },
     /// No answer.

@@ -1,4 +1,4 @@
-//! The lifetime of one connection.
+//! Limits the lifetime of connections, so that a connection pooler can be stopped.
 //!
 //! When an operator stops or pauses a connection pooler such as PgBouncer, the pooler waits until
 //! its clients have closed their connections. It cannot request this, and a client does not notice

@@ -194,7 +194,8 @@ pub(crate) fn refused(refusal: Refusal, source: Option<Box<dyn Error + Send + Sy
     }
 }
 
-/// Returns the refusal in a fault's chain of causes, and the server's text.
+/// Returns the refusal in a fault's chain of causes, and the server's text; `None` when there is
+/// none.
 fn refusal_in(fault: &Fault) -> Option<(Refusal, String)> {
     let mut next = fault.source();
     while let Some(error) = next {

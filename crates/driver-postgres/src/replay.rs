@@ -20,7 +20,7 @@ pub(crate) enum Change {
 }
 
 impl Change {
-    /// The name of the action in the audit.
+    /// Returns the name under which the audit records this change.
     fn action(self) -> &'static str {
         match self {
             Change::Replay => "dead.replay",

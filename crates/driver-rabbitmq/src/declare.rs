@@ -15,7 +15,7 @@ use crate::nodes::Nodes;
 use crate::refusal::{Account, soft_error, unavailable};
 use crate::topology::{QueueDeclaration, topology};
 
-/// What was declared.
+/// What a call of [`declare`] has declared.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Declaration {
     /// The names of the queues that were missing and are declared now.

@@ -51,7 +51,7 @@ struct Pending {
     confirm: PublisherConfirm,
 }
 
-/// The result of a round, where the channel may be used further.
+/// The result of a round after which the channel may be used further.
 enum RoundResult {
     Taken,
     /// The broker rejected some publishes; it may have accepted others.

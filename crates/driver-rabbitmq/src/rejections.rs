@@ -56,8 +56,8 @@ impl Rejections {
         !self.is_shown.swap(is_shown, Ordering::Relaxed) && is_shown
     }
 
-    /// Returns whether these rejections are the reason why the driver is not ready. If so, the
-    /// driver is connected, and a publish must be tried to find out whether publishes are accepted
+    /// Returns whether the driver names these rejections as the reason why it is not ready. If so,
+    /// it is connected, and a publish must be tried to find out whether publishes are accepted
     /// again.
     pub fn is_shown(&self) -> bool {
         self.is_shown.load(Ordering::Relaxed)

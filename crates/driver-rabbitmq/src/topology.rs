@@ -27,7 +27,7 @@ const DELIVERY_LIMIT: i64 = 1_000;
 /// delivers nothing at all with -1.
 const DEAD_DELIVERY_LIMIT: i64 = 1_000_000_000;
 
-/// The declaration of a queue.
+/// A queue as hookbox declares it at the broker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QueueDeclaration {
     /// What the queue is for, such as a route or accept reports.

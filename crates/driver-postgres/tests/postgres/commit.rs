@@ -115,7 +115,8 @@ async fn a_raw_commit_is_found_out_and_the_event_is_not_run_again() {
             "{ending}"
         );
 
-        // Recording a failure asks for a retry here, but the handler must not run again.
+        // The failure is recorded with a retry as its consequence, but the handler must not run
+        // again.
         world.fail(&envelope(1, 1, "{}"), 1, again()).await;
         let dead = "select count(*) from dead_letters where reason = 'orphaned'";
         assert_eq!(world.number(dead).await, 1, "{ending}");

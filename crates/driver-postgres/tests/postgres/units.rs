@@ -152,8 +152,9 @@ async fn opposite_orders_cannot_wait_for_each_other() {
     for known in [false, true] {
         let world = World::new().await;
         if known {
-            // If another route has stored the events before, only the claims are inserted, so their
-            // order must be the same in both batches. Otherwise the event rows come first.
+            // Another route has stored the events before, so the batches insert only claims, and
+            // deadlock only if they insert claims in different orders. Without this, they insert
+            // event rows first, and wait for each other there already.
             let mut tx = world.store.begin().await.unwrap();
             for event in 1..=3 {
                 let envelope = envelope(event, event, "{}");

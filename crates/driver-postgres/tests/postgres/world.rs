@@ -59,7 +59,7 @@ impl World {
         Self::with(|_| ()).await
     }
 
-    /// With other options.
+    /// Creates a test database, and opens its store with changed options.
     pub async fn with(change: impl FnOnce(&mut Options)) -> Self {
         let database = Database::create().await.unwrap();
         let mut options = database.options(&environment());

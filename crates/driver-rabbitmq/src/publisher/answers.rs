@@ -1,5 +1,6 @@
-//! Computes the results of a round's requests from the confirms of their publishes. This code
-//! neither waits nor sends, so that tests can cover every combination of confirms.
+//! Computes the results of requests from the confirms of their publishes, for one round: what a
+//! channel publishes before it waits for all the confirms. This code neither waits nor sends, so
+//! that tests can cover every combination of confirms.
 
 use hookbox_driver::{PublishError, PublishErrorKind};
 use lapin::Confirmation;
@@ -13,7 +14,7 @@ pub(super) struct PublishConfirm {
     pub confirm: Result<Confirmation, PublisherError>,
 }
 
-/// The results of the requests of a round.
+/// The results of all requests that were published in one round.
 pub(super) struct RoundAnswers {
     /// The result of each request, in the order of the requests.
     pub each: Vec<Result<(), PublishError>>,

@@ -93,7 +93,7 @@ pub struct ReconcileReport {
     /// How many seconds must pass without any change until the receipts without an outcome count as
     /// missing. Null unless there are such receipts and every queue is empty.
     pub missing_after_seconds: Option<u64>,
-    /// Contradictions in the store, at most 100.
+    /// Contradictions between tables of the store; at most 100.
     pub imbalances: Vec<ImbalanceLine>,
     /// What could not be read from the broker or the store, and why.
     pub problems: Vec<Problem>,
@@ -121,18 +121,18 @@ pub struct RouteLine {
     /// the queue. Null if the broker counts only messages, and not the events in them. A retry that
     /// is in its queue counts twice until its attempt has run.
     pub accepted: Option<u64>,
-    /// The outcomes that the store holds.
+    /// How many receipts have each outcome, according to the store.
     pub store: Option<OutcomeCounts>,
-    /// The content of the queue at the broker.
+    /// What the route's queue holds, as the broker reports it.
     pub broker: Option<QueueContents>,
 }
 
-/// Receipts by their outcome.
+/// How many receipts of a route have each outcome.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct OutcomeCounts {
     /// The number of all receipts that have an outcome.
     pub receipts: u64,
-    /// Effects committed.
+    /// Receipts of events that are done: their effects are committed.
     pub done: u64,
     /// Receipts of an event that was known already.
     pub duplicate: u64,
@@ -191,14 +191,14 @@ pub enum Storage {
     Apart,
 }
 
-/// A contradiction in the store.
+/// A contradiction between tables of the store.
 #[derive(Debug, Clone, Serialize)]
 pub struct ImbalanceLine {
     /// The route.
     pub route: String,
-    /// The event, 64 hex digits.
+    /// The event id, 64 hex digits.
     pub event: String,
-    /// The contradiction, in words.
+    /// What contradicts what, in words.
     pub what: String,
 }
 

@@ -48,7 +48,7 @@ pub struct RetryLine {
 /// Which retries to make due now, and how.
 #[derive(Debug, Clone)]
 pub struct HurryRequest {
-    /// Which retries.
+    /// Which retries to make due.
     pub filter: RetryFilter,
     /// Whether an empty filter, which selects all retries, is intended: `--all`.
     pub all: bool,

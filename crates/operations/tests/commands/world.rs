@@ -54,7 +54,7 @@ pub struct Memory {
     pub names: Names,
     /// The earlier deaths that are reported for every dead letter.
     pub earlier: Vec<EarlierDeath>,
-    /// Whether a worker runs that decides replayed dead letters.
+    /// Whether a worker runs, so that replayed dead letters get an outcome.
     pub decides: bool,
     pub decided: Mutex<usize>,
     /// How many retries are not due yet.

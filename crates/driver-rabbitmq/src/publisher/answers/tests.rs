@@ -1,5 +1,6 @@
-//! Tests every mix of results that the publishes of a small round can have, and every assignment of
-//! those publishes to requests.
+//! Tests the results of requests that one channel publishes together (a round), for every
+//! combination of answers to a few publishes, and for every way to distribute these publishes over
+//! the requests.
 #![allow(clippy::unwrap_used)]
 
 use hookbox_driver::{PublishError, PublishErrorKind};
@@ -9,10 +10,10 @@ use lapin::{Confirmation, ErrorKind};
 use super::{PublishConfirm, RoundAnswers, answers};
 use crate::publisher::PublisherError;
 
-/// The most publishes that a tested round has.
+/// The most publishes in one round that are tested.
 const PUBLISHES_MAX: usize = 5;
 
-/// The most requests that a tested round has.
+/// The most requests in one round that are tested.
 const REQUESTS_MAX: usize = 3;
 
 /// The name of the missing queue to which a returned message was published.

@@ -26,7 +26,7 @@ pub struct GroupsReport {
 pub struct Group {
     /// The id of the group, as `--group` takes it.
     pub group: String,
-    /// How many.
+    /// How many dead letters the group has.
     pub count: u64,
     /// The route that gave up on the events.
     pub route: String,
