@@ -175,20 +175,15 @@ impl Rabbit {
         }
     }
 
-    /// Runs an operation of lapin on the runtime for AMQP. When the future that this returns is
-    /// dropped, the operation still runs to its end, because lapin's operations must not be
-    /// cancelled half-way.
+    /// Runs an operation of lapin on the runtime for AMQP. When the returned future is dropped, the
+    /// operation still runs to its end: lapin's operations must not be cancelled half-way.
     async fn on_amqp<T: Send + 'static>(
         &self,
         doing: &str,
         operation: impl Future<Output = Result<T, Fault>> + Send + 'static,
     ) -> Result<T, Fault> {
-        let closed = || {
-            Fault::plain(
-                FaultKind::Unavailable,
-                format!("{doing}: the driver is closed"),
-            )
-        };
+        let doing = format!("{doing}: the driver is closed");
+        let closed = || Fault::plain(FaultKind::Unavailable, doing.clone());
         let Some(runtime) = &self.runtime else {
             return Err(closed());
         };
@@ -321,9 +316,8 @@ impl Broker for Rabbit {
     async fn close(&self) {
         self.stop.cancel();
         self.tasks.close();
-        // Waits until the settlements that were requested are written, before the connection for
-        // consuming is closed. The supervisor closes the publishing connection within its own
-        // deadline.
+        // The settlements that were requested are written before the connection for consuming is
+        // closed. The supervisor closes the publishing connection within its own deadline.
         let _ = timeout(self.options.close_deadline * 2, self.tasks.wait()).await;
         let consuming = self.consuming.lock().await.take();
         if let (Some(connection), Some(runtime)) = (consuming, &self.runtime) {
