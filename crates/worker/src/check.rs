@@ -138,8 +138,8 @@ impl Schemas {
     }
 }
 
-/// Returns the first `$schema` that names no known draft. Schemas inside this schema may name their
-/// own.
+/// Returns the first `$schema` that names no known draft, or `None`. Subschemas are searched as
+/// well, because they may have a `$schema` of their own.
 fn unknown_dialect(draft: Draft, schema: &Value) -> Option<&str> {
     let own = draft.detect(schema);
     if own == Draft::Unknown {
@@ -370,7 +370,7 @@ mod tests {
                 "{refused}"
             );
         }
-        // A property that is only called `$schema` names no dialect.
+        // Here `$schema` is the name of a property and not a keyword, so it names no dialect.
         let data = json!({ "properties": { "$schema": { "const": { "$schema": other } } } });
         assert!(Schemas::compile([("a.b", &data)]).is_ok());
         for bad in [

@@ -85,7 +85,7 @@ impl<S: Store> RouteConsumer<S> {
                 () = self.shutdown.cancelled() => return Ok(()),
                 permit = Arc::clone(slots).acquire_owned() => permit,
             };
-            // The semaphore is never closed.
+            // An error means that the semaphore is closed, which never happens.
             let Ok(permit) = permit else { return Ok(()) };
             let first = tokio::select! {
                 biased;

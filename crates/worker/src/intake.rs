@@ -1,5 +1,5 @@
 //! Messages of the broker that are in flight, decoded into envelopes. Bytes that are not an
-//! envelope are kept apart.
+//! envelope are kept in a separate list.
 
 use std::collections::{HashMap, HashSet};
 
@@ -22,7 +22,7 @@ pub(crate) struct Intake {
 #[derive(Default)]
 pub(crate) struct Contents {
     pub envelopes: Vec<Envelope>,
-    /// The start markers (rows that count the starts of a handler) that belong to the redelivered
+    /// The start markers (rows that count handler starts) that belong to the redelivered
     /// envelopes. If an event was in flight when a process died, its message is redelivered, so
     /// its start marker is in this set.
     pub redelivered: HashSet<Start>,

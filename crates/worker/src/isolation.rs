@@ -1,5 +1,5 @@
-//! Runs a suspected event alone in its process, in an order that does not quarantine an innocent
-//! event.
+//! Runs suspected events (whose handler may have ended a process), each alone in its process, and
+//! in an order that does not quarantine an innocent event.
 //!
 //! A process that is killed again and again, by an operator or for lack of memory, dies with
 //! whatever happens to run. So an event whose isolated run has already ended with the death of a
@@ -40,7 +40,8 @@ const CHECK_EVERY: Duration = Duration::from_millis(100);
 /// same length.
 const ISOLATE_WAIT: Duration = Duration::from_secs(5);
 
-/// The isolation lock: held shared by ordinary attempts, exclusively by a suspected event.
+/// The isolation lock. Ordinary attempts hold it shared, and a suspected event holds it
+/// exclusively.
 #[derive(Default)]
 pub(crate) struct Isolation {
     lock: RwLock<()>,
@@ -172,8 +173,8 @@ impl<'a> Ticket<'a> {
         entered.wrapping_add(counters.settled())
     }
 
-    /// Returns whether ordinary work, or a suspected event with a better position, is to run before
-    /// this event.
+    /// Returns whether this event must wait for others to run first: for ordinary work, or for a
+    /// suspected event with a better position.
     fn is_behind(&self) -> bool {
         let first = self.isolation.tickets().first().copied();
         self.isolation.shared.load(Ordering::Relaxed) > 0

@@ -1,5 +1,5 @@
-//! The start markers (rows that count the starts of a handler) that this process has set and not
-//! cleared yet.
+//! The start markers (rows that count handler starts) that this process has set and not cleared
+//! yet.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -7,9 +7,9 @@ use std::sync::{Mutex, PoisonError};
 use hookbox_driver::{CountedStart, Start, StartCounts, StartKind};
 use hookbox_event::RouteName;
 
-/// The start markers, which count the starts of handlers, that this process has set and not cleared
-/// yet. A process that shuts down in an orderly way has survived them, so its end is not counted as
-/// a death.
+/// The start markers, which count handler starts, that this process has set and not cleared yet. A
+/// process that shuts down in an orderly way has survived these starts, so its end is not counted
+/// as a process death.
 #[derive(Default)]
 pub(crate) struct OwnMarkers {
     starts: Mutex<HashMap<RouteName, HashMap<Start, CountedStart>>>,
@@ -44,9 +44,9 @@ impl OwnMarkers {
         marker.is_some_and(|it| it.is_certain && it.kind != StartKind::Shared)
     }
 
-    /// Returns the store's counts of starts without the start that this process has counted itself.
-    /// This process may have lost its connection to the broker and received the message again. It
-    /// has not died, so its own start must not count as a death.
+    /// Returns the store's counts of handler starts without the start that this process has
+    /// counted itself. This process may have lost its connection to the broker and received the
+    /// message again. It has not died, so its own start must not count as a process death.
     pub fn without_own(
         &self,
         route: &RouteName,

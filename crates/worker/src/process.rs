@@ -23,9 +23,9 @@ use crate::suspicion::{Measure, Plan, Suspect};
 use crate::work::Work;
 use crate::{claims, record, start_markers};
 
-/// How long the store's counts of a suspected event's starts must stay unchanged before the event
-/// is quarantined. A process that lives removes the start that it has counted, with one statement;
-/// this time is longer than that statement takes.
+/// How long the store's counts of a suspected event's handler starts must stay unchanged before
+/// the event is quarantined. A process that lives removes the start that it has counted, with one
+/// statement; this time is longer than that statement takes.
 const CONFIRM_AFTER: Duration = Duration::from_secs(1);
 
 /// The detail of a dead letter in this case: the handler ended its own transaction, so it must not

@@ -52,8 +52,8 @@ pub(crate) async fn undecodable<S: Store>(
     Ok(())
 }
 
-/// Defers an event: it waits in the store for its next run without an attempt, so that its message
-/// is settled and the route continues with other events.
+/// Defers an event: it waits in the store for its next run, and no attempt is counted. Its message
+/// is settled, so the route continues with other events.
 pub(crate) async fn deferral<S: Store>(
     context: &RouteContext<'_, S>,
     failed: &FailedAttempt,

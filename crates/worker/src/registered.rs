@@ -1,5 +1,5 @@
-//! Gives handlers of any payload type one interface, and runs a handler once, with panics and the
-//! time limit turned into results.
+//! Gives handlers of any payload type one interface, and runs a handler once. A panic or an
+//! exceeded time limit becomes a failure like any other.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;

@@ -28,7 +28,7 @@ pub enum InvalidRetry {
     #[error("attempts must be from 1 to {ATTEMPTS_MAX}, so that every event ends somewhere")]
     Attempts,
     /// The first delay is shorter than a millisecond.
-    #[error("first must be at least 1 ms, or a failing event would spin")]
+    #[error("first must be at least 1 ms, or a failing event would be retried without a pause")]
     First,
     /// The factor would make the delays shrink, or is too large.
     #[error("factor must be from 1 to 100")]

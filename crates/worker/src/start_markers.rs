@@ -10,8 +10,8 @@ use hookbox_driver::{Fault, Start, StartCounts, StartKind, Store, describe};
 use crate::pause::Stopped;
 use crate::route_context::RouteContext;
 
-/// Returns how often the store has counted each of these starts of handlers, in the given order.
-/// The starts that this process has counted itself are left out, because this process has not died.
+/// Returns how often the store has counted each of these handler starts, in the given order.
+/// Starts that this process has counted itself are left out, because this process has not died.
 pub(crate) async fn counts<S: Store>(
     context: &RouteContext<'_, S>,
     of: &[Start],

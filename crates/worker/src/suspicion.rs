@@ -1,5 +1,5 @@
-//! Decides which events are suspected of ending the process that runs their handler, and how they
-//! are run.
+//! Decides which events are suspected of having ended a process with their handler, and how these
+//! events are run.
 //!
 //! An event that was in flight when a process died still has a start marker, and is suspected of
 //! having ended that process. A suspected event runs alone in its process: if that process dies
@@ -28,14 +28,14 @@ const ALONE_MAX: u32 = 3;
 /// if these processes had completed no other event. This limit ends a crash loop.
 const UNPROVEN_MAX: u32 = 10;
 
-/// The detail of a dead letter that was quarantined after [`ALONE_MAX`] deaths of processes that
-/// had completed other events.
+/// The detail of a dead letter that was quarantined after [`ALONE_MAX`] process deaths, each in a
+/// process that had completed other events.
 const PROVEN: &str = "the process ended while this handler ran alone, three times, each time after \
                       it had completed other events: an abort, a stack overflow, or not enough \
                       memory";
 
-/// The detail of a dead letter that was quarantined after [`UNPROVEN_MAX`] deaths, not all of them
-/// of processes that had completed other events.
+/// The detail of a dead letter that was quarantined after [`UNPROVEN_MAX`] process deaths, not all
+/// of them in processes that had completed other events.
 const UNPROVEN: &str = "the process ended while this handler ran alone, ten times; it had not \
                         completed another event before each of them, so that the handler is the \
                         likely cause and not the certain one";

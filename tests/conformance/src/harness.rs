@@ -24,7 +24,7 @@ pub trait BrokerHarness: Send + Sync + Sized {
     /// Whether the broker still accepts publishes to other queues while one queue rejects messages.
     const REFUSES_ALONE: bool;
 
-    /// Creates a fresh world with the routes `one` and `two`.
+    /// Creates a new world with the routes `one` and `two`.
     async fn new() -> Self;
 
     /// Connects to the broker. Each call stands for another process that uses the same world.
@@ -53,7 +53,7 @@ pub trait BrokerHarness: Send + Sync + Sized {
 pub trait StoreHarness: Send + Sync + Sized {
     type Store: Store + Ledger;
 
-    /// Creates a fresh world.
+    /// Creates a new and empty world.
     async fn new() -> Self;
 
     /// Connects to the store. Each call stands for another process that uses the same world.

@@ -2,7 +2,7 @@
 //!
 //! `crates/driver/src/lib.rs` lists the promises; each is one function here with the same name. The
 //! macros make one test per promise and driver, so that a failure reads
-//! `postgres::a_rollback_frees_the_claim`. Each case has a fresh world (a broker or a store with
+//! `postgres::a_rollback_frees_the_claim`. Each case has a new world (a broker or a store with
 //! its data), and checks at its end that it leaves nothing behind.
 //!
 //! Architecture invariant: this crate depends on no driver. Each driver's tests implement the
@@ -21,7 +21,7 @@ pub mod store;
 pub use builders::{another_body, envelope, of_number, with_receipt};
 pub use harness::{BrokerHarness, Failed, StoreHarness, eventually};
 
-/// Makes one test of each named case: `module::case(&world)` in a fresh world.
+/// Makes one test of each named case: `module::case(&world)` in a new world.
 #[macro_export]
 macro_rules! cases {
     ($harness:ty, $module:ident, $($case:ident),+ $(,)?) => {

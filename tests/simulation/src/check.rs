@@ -193,7 +193,7 @@ impl Check<'_> {
                     || self.was_rolled_back(&on, &body, found.as_ref().ok())
             };
             if !fits {
-                let text = format!("{on:?} must be {expected:?}, and is {found:?}");
+                let text = format!("{on:?} must be {expected:?}, but is {found:?}");
                 self.violation("I9", text);
             }
         }
@@ -377,7 +377,7 @@ impl Check<'_> {
                 Some(ClaimState::Running | ClaimState::Retrying) | None => false,
             };
             if !fits {
-                let text = format!("{on:?} is a dead letter ({:?}) and {claim:?}", dead.reason);
+                let text = format!("{on:?} is a dead letter ({:?}) but {claim:?}", dead.reason);
                 self.violation("I10", text);
             }
         }

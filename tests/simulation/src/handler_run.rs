@@ -5,7 +5,7 @@ use bytes::Bytes;
 
 use hookbox_event::{EventId, RouteName};
 
-/// One run of a handler.
+/// One run of a handler, with what identifies it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct HandlerRun {
     pub on: (RouteName, EventId),

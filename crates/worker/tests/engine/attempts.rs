@@ -1,5 +1,5 @@
-//! Tests failures of a handler: which of them are attempts, when the next attempt comes, and what
-//! ends the attempts.
+//! Tests failures of a handler: which of them count as attempts, when the next attempt comes, and
+//! when there is no further attempt.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;

@@ -21,7 +21,8 @@ use crate::{envelope, of_number, with_receipt};
 /// may be busy.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Does what a worker does with one envelope, and returns the result of the claim.
+/// Does what a worker does with one envelope: claims it, writes the effect of a handler, and
+/// commits. Returns the result of the claim.
 pub(super) async fn work<H: StoreHarness>(
     store: &H::Store,
     envelope: &Envelope,

@@ -85,6 +85,7 @@ impl PgBouncer {
     /// SIGINT; it has the effect of the commands `PAUSE` and `SHUTDOWN`.) Returns whether
     /// PgBouncer has ended within the limit.
     ///
+    /// # Errors
     /// When the signal cannot be sent.
     pub fn drain(&mut self, limit: Duration) -> Result<bool, ServerError> {
         self.process.interrupt()?;
