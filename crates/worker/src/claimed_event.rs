@@ -12,8 +12,8 @@ pub(crate) struct ClaimedEvent {
     pub envelope: Envelope,
     pub attempt: u32,
     pub attempts_before: u32,
-    /// The id of the event that this one conflicts with. An event with that id was stored before,
-    /// with another body. Set only if this conflict is processed as an event of its own.
+    /// The id of the event that this event conflicts with: an event with that id was stored
+    /// before, with another body. Set only if this conflict is processed as an event of its own.
     pub conflict_with: Option<EventId>,
     /// The content digest of the receipt's own body, if the event was stored with another body.
     pub other_digest: Option<ContentDigest>,

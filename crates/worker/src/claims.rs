@@ -12,8 +12,8 @@ pub(crate) struct Claim {
     /// The envelope, with the event id that was claimed and the body that the handler gets.
     pub envelope: Envelope,
     pub claimed: Claimed,
-    /// The id of the event that this one conflicts with. An event with that id was stored before,
-    /// with another body. Set only if this conflict is processed as an event of its own.
+    /// The id of the event that this event conflicts with: an event with that id was stored
+    /// before, with another body. Set only if this conflict is processed as an event of its own.
     pub conflict_with: Option<EventId>,
     /// The content digest of the receipt's own body. It is set only if the event was stored with
     /// another body, and the config says that the event id decides which event a receipt belongs

@@ -57,8 +57,8 @@ pub enum OnConflict {
     DeadLetter,
     /// Process the conflict as an event of its own.
     Process,
-    /// Treat the conflict as the same event: the id decides, and the body that was received first
-    /// is the event's.
+    /// Treat the conflict as the same event: the event id decides, and the event keeps the body
+    /// that was received first.
     Duplicate,
 }
 

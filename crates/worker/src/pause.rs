@@ -29,8 +29,8 @@ const CONTENTION_WAIT: Duration = Duration::from_millis(25);
 /// released soon.
 const QUICK: Duration = Duration::from_secs(1);
 
-/// How long contention may last before it is logged. The claim may be held by a handler that takes
-/// its time.
+/// How long contention may last before it is logged. Shorter contention is normal, because a slow
+/// handler may hold the claim.
 const CONTENTION_SHOWN: Duration = Duration::from_secs(8);
 
 /// Counts consecutive faults of one piece of work, and waits after each of them.

@@ -81,7 +81,8 @@ impl Retry {
         self.attempts
     }
 
-    /// Returns the delay after the `attempt`th attempt of a round failed. `chance` is from 0 to 1.
+    /// Returns the delay after the `attempt`th attempt of a round failed. `chance` is a random
+    /// number from 0 to 1, for the jitter.
     pub(crate) fn delay(&self, attempt: u32, chance: f64) -> Duration {
         let steps = i32::try_from(attempt.saturating_sub(1)).unwrap_or(i32::MAX);
         let seconds =

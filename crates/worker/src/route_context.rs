@@ -9,7 +9,7 @@ use crate::counters::{RouteCounters, add};
 use crate::inner::Inner;
 use crate::pause::{Pause, Stopped};
 
-/// One route of one worker.
+/// One route of one worker, with the state that all work on this route shares.
 pub(crate) struct RouteContext<'a, S: Store> {
     pub inner: &'a Inner<S>,
     pub route: &'a RouteName,

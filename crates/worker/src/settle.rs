@@ -37,8 +37,8 @@ pub(crate) enum Settlement {
     Defer(DeferReason),
 }
 
-/// Returns what follows from a cause. `attempt` counts from 1 within the current round; `chance` is
-/// from 0 to 1.
+/// Returns what follows from the cause of a failure. `attempt` counts from 1 within the current
+/// round; `chance` is a random number from 0 to 1, for the jitter.
 pub(crate) fn settle(cause: FailureCause, attempt: u32, retry: &Retry, chance: f64) -> Settlement {
     let again = |class, wish: Option<Duration>| {
         let then = if attempt >= retry.attempts() {

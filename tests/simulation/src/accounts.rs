@@ -112,7 +112,7 @@ impl Accounts {
                 .is_some_and(|last| number > *last)
             {
                 found.push(format!(
-                    "I2: {instance} has closed below number {number}, which a receipt has"
+                    "I2: a receipt of {instance} has number {number}, above its closing report"
                 ));
             }
         }

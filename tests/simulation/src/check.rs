@@ -377,7 +377,10 @@ impl Check<'_> {
                 Some(ClaimState::Running | ClaimState::Retrying) | None => false,
             };
             if !fits {
-                let text = format!("{on:?} is a dead letter ({:?}) but {claim:?}", dead.reason);
+                let text = format!(
+                    "{on:?} is dead ({:?}), but its claim is {claim:?}",
+                    dead.reason
+                );
                 self.violation("I10", text);
             }
         }

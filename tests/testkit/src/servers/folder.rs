@@ -239,8 +239,8 @@ impl Folder {
             |pipe| pipe.write_all(b"keep\n"),
         )
         .map_err(ServerError::io("instructing the keeper to keep the folder"))?;
-        // The pipe is taken out of the child. `drop` recognises by that that it must neither end
-        // the processes of the folder nor wait for them.
+        // The pipe is taken out of the keeper's handle. Without a pipe, `drop` neither ends the
+        // processes of the folder nor waits for them.
         drop(self.keeper.stdin.take());
         Ok(self.keeper.id())
     }
