@@ -378,7 +378,7 @@ impl Check<'_> {
             };
             if !fits {
                 let text = format!(
-                    "{on:?} is dead ({:?}), but its claim is {claim:?}",
+                    "{on:?} is dead: {:?}, but its claim: {claim:?}",
                     dead.reason
                 );
                 self.violation("I10", text);
