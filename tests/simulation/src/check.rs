@@ -377,10 +377,7 @@ impl Check<'_> {
                 Some(ClaimState::Running | ClaimState::Retrying) | None => false,
             };
             if !fits {
-                let text = format!(
-                    "{on:?} is dead: {:?}, but its claim: {claim:?}",
-                    dead.reason
-                );
+                let text = format!("{on:?} is dead ({:?}) with claim {claim:?}", dead.reason);
                 self.violation("I10", text);
             }
         }
