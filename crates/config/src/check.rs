@@ -141,7 +141,7 @@ fn network(word: Option<&String>) -> Network {
 }
 
 /// Returns the longest time of a drain (an orderly shutdown), and of its lead: the first part of
-/// the drain, during which requests are still accepted.
+/// the drain, during which readiness already reports 503 while requests are still accepted.
 fn drain(file: &File, places: &mut Places) -> Option<(Duration, Duration)> {
     let mut or = |at: &str, text: &Option<String>, usual: Duration| match text {
         Some(text) => places.take(at, duration(text)),

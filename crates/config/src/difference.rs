@@ -84,7 +84,8 @@ impl Differences {
 fn table(text: &str) -> Map<String, Value> {
     match Places::new(Path::new(""), text).map(|places| places.json()) {
         Ok(Value::Object(table)) => table,
-        // This cannot happen, because both texts were parsed as configs before.
+        // Neither case can occur: both texts were parsed as configs before, and a config is a
+        // table.
         Ok(_) | Err(_) => Map::new(),
     }
 }

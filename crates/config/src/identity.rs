@@ -91,8 +91,9 @@ fn by_default(at: &str, source: &Source, preset: Option<Preset>, places: &mut Pl
     Identity::Body
 }
 
-/// Refuses headers of the signature as identity or event type. They change with each delivery or
-/// repeat the body, so every retry would become a new event.
+/// Refuses the headers that contain the signature or its timestamp as identity or event type. Their
+/// values may differ in each request, even in a retry of the same event, so every retry would
+/// become a new event.
 pub fn check_headers(
     at: &str,
     scheme: &Scheme,

@@ -39,8 +39,8 @@ pub fn check(
     keys
 }
 
-/// Returns the time at which a key ends. The outer `None` means a mistake, `Some(None)` a key
-/// without an end.
+/// Returns the time at which a key expires. The outer `None` means a mistake, `Some(None)` a key
+/// that never expires.
 fn until(at: &str, secret: &Secret, places: &mut Places) -> Option<Option<Timestamp>> {
     let Some(text) = &secret.until else {
         return Some(None);

@@ -9,15 +9,16 @@ use super::place::{Mistakes, Places};
 /// A part of the config that may be invalid while the rest of the config is reloaded.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Part {
-    /// The keys of a source.
+    /// The keys of the source with this name.
     Keys(String),
     /// The certificate and the private key of the listener.
     Certificate,
-    /// The JSON Schemas of a source.
+    /// The JSON Schemas of the source with this name.
     Schemas(String),
     /// The log filter.
     Filter,
-    /// The URLs of the store and the broker, which a service uses only when it starts.
+    /// The URLs of the store and the broker. A running service does not use new values of them: it
+    /// connects with the URLs that it read when it started.
     Servers,
 }
 

@@ -111,7 +111,10 @@ impl Places {
     pub fn new(path: &Path, text: &str) -> Result<Self, Mistakes> {
         let document = Document::parse(text.to_owned()).map_err(|error| {
             let at = error.span().map(|span| line_and_column(text, span.start));
-            let what = format!("it is not TOML: {}", error.message().replace('\n', "; "));
+            let what = format!(
+                "the file is not TOML: {}",
+                error.message().replace('\n', "; ")
+            );
             let mistakes = vec![Mistake {
                 at,
                 key: String::new(),
@@ -277,7 +280,8 @@ fn json_of_value(value: &toml_edit::Value) -> Value {
     match value {
         toml_edit::Value::String(text) => Value::from(text.value().as_str()),
         toml_edit::Value::Integer(number) => Value::from(*number.value()),
-        // JSON has no infinity: it becomes null, which the schema refuses as a number.
+        // JSON has no infinity and no NaN: such a number becomes null here. The config schema then
+        // refuses the null, because it requires a number.
         toml_edit::Value::Float(number) => Value::from(*number.value()),
         toml_edit::Value::Boolean(is) => Value::from(*is.value()),
         toml_edit::Value::Datetime(moment) => Value::from(moment.value().to_string()),

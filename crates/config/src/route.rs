@@ -15,7 +15,8 @@ pub const UNROUTED: &str = "unrouted";
 
 /// The longest time limit that a handler can have. RabbitMQ redelivers a message that is not
 /// settled within 30 minutes. The limit is a tenth of that, which leaves time for retries of the
-/// transaction. A batch runs its handlers (up to 64) one after another only in the worst case.
+/// transaction. A batch of 64 events could still exceed the 30 minutes, but only in the worst case:
+/// if its handlers run one after another, and each takes all its time.
 const HANDLER_TIME_LIMIT_MAX: Duration = Duration::from_secs(180);
 
 /// The default time limit for one run of a handler.
@@ -56,9 +57,9 @@ pub struct RouteConfig {
     pub delays: Delays,
     /// The time limit for one run of the handler.
     pub handler_time_limit: Duration,
-    /// The most transactions at once.
+    /// The most transactions that the route runs at once.
     pub concurrency: NonZeroUsize,
-    /// The most messages in flight.
+    /// The most messages of the route in flight at once.
     pub prefetch: u16,
 }
 
@@ -82,7 +83,7 @@ pub fn check(at: &str, route: &Route, worker: &Worker, places: &mut Places) -> O
     if route.name == UNROUTED {
         places.mistake(
             &format!("{at}/name"),
-            "\"unrouted\" is the route for topics that no route takes; it always exists",
+            "\"unrouted\" is the route for topics that no other route selects; it always exists",
         );
     }
     let topics: Vec<TopicPattern> = route

@@ -147,7 +147,8 @@ fn unused(at: &str, source: &Source, keys: &[&str], belongs_to: &str, places: &m
     }
 }
 
-/// Returns an HMAC scheme with the values that the source overrides.
+/// Returns the HMAC scheme `hmac` (that of the preset, or one with the defaults) after replacing
+/// each value that the settings of the source override. `None` means a mistake.
 fn written_out(
     at: &str,
     source: &Source,

@@ -23,7 +23,7 @@ pub struct SourceConfig {
     pub scheme: Scheme,
     /// The keys that verify requests.
     pub keys: Vec<Key>,
-    /// The places in the config from which the keys were read.
+    /// The entries of the config that say where each key is read from.
     pub(super) secrets: Vec<Secret>,
     /// The field of a form body that contains the event, if the sender may post forms.
     pub form: Option<String>,
@@ -47,7 +47,8 @@ impl SourceConfig {
         self.preset == other.preset && is_same_scheme
     }
 
-    /// Replaces the keys, and their places, by those of another source.
+    /// Replaces the keys of this source, and the places that they are read from, by those of
+    /// `other`.
     pub fn take_keys(&mut self, other: Self) {
         self.keys = other.keys;
         self.secrets = other.secrets;
@@ -68,7 +69,8 @@ impl SourceConfig {
         }
     }
 
-    /// Returns the files of the keys, relative to the config at `path`.
+    /// Returns the paths of the files that contain keys of this source. A relative path is relative
+    /// to the folder of the config at `path`.
     pub fn secret_files(&self, path: &Path) -> impl Iterator<Item = PathBuf> {
         let files = self
             .secrets

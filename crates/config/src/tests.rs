@@ -97,7 +97,10 @@ fn a_full_config_loads() {
     let text = GOOD.replace("connections_per_address = 50", "");
     let config = Config::parse(Path::new("hookbox.toml"), &text, &env, NOW).expect("it loads");
     let share = config.ingest.connections_per_address_max;
-    assert_eq!(share, 6, "the default is a sixteenth of 100 connections");
+    assert_eq!(
+        share, 6,
+        "connections_per_address must default to connections / 16"
+    );
 }
 
 #[test]
@@ -164,7 +167,7 @@ fn routes_are_checked() {
     check(
         &more("name = \"unrouted\"\ntopics = [\"#\"]"),
         expect![[r#"
-            hookbox.toml:48:1: route[1].name: "unrouted" is the route for topics that no route takes; it always exists
+            hookbox.toml:48:1: route[1].name: "unrouted" is the route for topics that no other route selects; it always exists
         "#]],
     );
     let endless = "name = \"x\"\ntopics = [\"#\"]\nretry = { attempts = 100000 }";
@@ -195,7 +198,7 @@ fn a_syntax_error_is_reported_with_its_place() {
     check(
         "environment = ",
         expect![[r#"
-        hookbox.toml:1:15: it is not TOML: string values must be quoted, expected literal string
+        hookbox.toml:1:15: the file is not TOML: string values must be quoted, expected literal string
     "#]],
     );
     check(
@@ -317,8 +320,8 @@ fn a_file_is_one_however_it_is_written() {
 fn what_is_given_with_the_image_loads() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let compose = std::fs::read_to_string(folder.join(".docker/hookbox.toml")).expect("there");
-    // In the container of `docker-compose.yml`, the secrets are mounted files. In this test they
-    // are environment variables.
+    // In the container of `docker-compose.yml`, the secrets are mounted files. This test replaces
+    // each reference to such a file by a reference to an environment variable.
     let here = |name: &str| match name {
         "database_url" => env("DATABASE_URL"),
         "amqp_url" => env("AMQP_URL"),
@@ -328,10 +331,11 @@ fn what_is_given_with_the_image_loads() {
     let config = Config::parse(Path::new("hookbox.toml"), &text, &here, NOW);
     let config = config.unwrap_or_else(|mistakes| panic!("{mistakes}"));
     assert!(config.log.json && config.ingest.connections_per_address_max == 256);
-    // To try hookbox with curl on the host of the container means to send plain HTTP, which this
-    // config must accept.
+    // With this config, hookbox must accept plain HTTP from the machine that runs the container, so
+    // that it can be tried with curl.
     assert_eq!(config.ingest.plain_http_from, config.ingest.trusted_proxies);
-    // The config names servers on other machines, and declares the networks to them private.
+    // The config names the servers of other containers, and declares the network between them
+    // private. Without this declaration, each of the two connections causes a warning.
     let there = |name: &str| match name {
         "database_url" => Some("postgres://hookbox:hunter2@postgres:5432/hookbox".to_owned()),
         "amqp_url" => Some("amqp://hookbox:hunter2@rabbitmq:5672/%2f".to_owned()),

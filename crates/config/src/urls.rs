@@ -51,7 +51,8 @@ fn note(
             );
             places.warn(at, what);
         }
-        // `why` contains no part of the URL, which may be a password.
+        // The driver's error `why` never contains a part of the URL, because the URL may contain a
+        // password.
         (Err(OpenError::Options { why, .. }), _) => places.mistake(at, why),
         (Err(other), _) => places.mistake(at, other.to_string()),
     }

@@ -45,8 +45,8 @@ impl Handler<Sqlite> for BookReceipt {
         event: &Event<InvoicePaid>,
         tx: &mut sqlx::SqliteConnection,
     ) -> Result<(), HandlerError> {
-        // An amount that is not a number will never be one: `or_reject` makes a dead letter at
-        // once.
+        // If the amount is not a number, another attempt cannot help, so `or_reject` makes the
+        // event a dead letter at once.
         let cents = cents(&event.payload.amount).or_reject()?;
         // A database error may be temporary: `?` makes another attempt after a delay.
         sqlx::query("insert into receipts_booked (invoice, cents) values ($1, $2)")
@@ -85,7 +85,7 @@ async fn show(folder: &std::path::Path) -> anyhow::Result<()> {
         .await?;
     sqlite.commit(tx).await?;
 
-    // Rehearse first: this runs the handler in a transaction and rolls the transaction back.
+    // First a rehearsal: it runs the handler in a transaction and rolls the transaction back.
     let handler = register(BookReceipt);
     match rehearse(&*sqlite, &handler, &envelope(0)?).await? {
         Rehearsal::Handled { took } => println!("rehearsed in {took:?}; nothing was kept"),

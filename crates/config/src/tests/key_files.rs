@@ -24,14 +24,15 @@ impl Folder {
         std::fs::set_permissions(&path, mode).expect("set");
     }
 
-    /// Returns the mistakes or warnings about a config whose first key is in this file, without
-    /// their places.
+    /// Returns the warnings about a config that reads its first key from this file, or, as an
+    /// error, its mistakes. The positions in the config are removed from each text.
     fn says(&self, file: &str) -> Result<Vec<String>, Vec<String>> {
         let text = GOOD.replacen("env = \"KEY\"", &format!("file = {file}"), 1);
         self.says_of("source[0].secrets[0]: ", &text)
     }
 
-    /// Returns the mistakes or warnings about a config whose listener has this private key.
+    /// Returns the warnings about a config whose listener has this private key, or, as an error,
+    /// its mistakes.
     fn says_of_listener(&self, key: &str) -> Result<Vec<String>, Vec<String>> {
         let tls = format!("connections = 100\ntls = {{ certificate = \"cert\", key = {key} }}\n");
         let text = GOOD.replacen("connections = 100\n", &tls, 1);
@@ -70,7 +71,8 @@ impl Drop for Folder {
 
 const KEY: &[u8] = b"a-key-of-thirty-two-random-bytes\n";
 
-/// Reading any of these files would block, never end, or use up all memory.
+/// A named pipe and a device are refused before they are opened: reading a pipe would block, and
+/// reading a device would never end. Of a file that is too large, only the first bytes are read.
 #[test]
 fn what_is_no_file_is_refused_unread() {
     let folder = Folder::new("no-file");
@@ -193,7 +195,8 @@ fn what_is_no_file_is_refused_as_a_certificate() {
     }
 }
 
-/// If a secret was written in the place of a name, no message repeats it.
+/// If a secret was written where the config expects the name of a variable or the path of a file,
+/// no message repeats the secret.
 #[test]
 fn a_name_that_leads_nowhere_is_not_shown() {
     let folder = Folder::new("echo");

@@ -1,4 +1,4 @@
-//! Tests limits and addresses that cannot be used.
+//! Tests that limits outside their range, and addresses that cannot be parsed, are refused.
 
 use expect_test::expect;
 

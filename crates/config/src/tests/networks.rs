@@ -3,7 +3,8 @@
 
 use super::*;
 
-/// Returns the warnings about these two URLs, with more lines for `[store]` and `[broker]`.
+/// Returns the warnings about a config with the URLs of the store and the broker in `urls`, and
+/// with the additional `lines` in the tables `[store]` and `[broker]`.
 fn warnings(urls: (&str, &str), lines: (&str, &str)) -> Vec<String> {
     let (store, broker) = (urls.0.to_owned(), urls.1.to_owned());
     let env = move |name: &str| match name {

@@ -44,7 +44,7 @@ fn folder(test: &str) -> Folder {
     folder
 }
 
-/// How a file of the config is broken.
+/// How the test breaks a file that the config names.
 enum Fault {
     Absent,
     /// A folder in the place of the file, which is not a regular file.
@@ -158,7 +158,8 @@ fn a_file_that_is_broken_refuses_its_part_alone() {
         let sources = config.sources.iter();
         let whole = sources.filter(|source| is_whole(source.name.as_str()));
         assert!(whole.map(|source| source.keys.len()).sum::<usize>() > 0);
-        // Starting a service with such a config is refused.
+        // Only a running service can use a config with a broken part: starting a service with it is
+        // refused.
         let refused = Config::parse(&path, TEXT, &env, NOW).err();
         assert_eq!(refused.expect("it is refused").line(), *said);
     }

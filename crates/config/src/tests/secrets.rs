@@ -1,5 +1,5 @@
-//! Checks that secrets are only references, that they can end at a time, and that no message shows
-//! them.
+//! Checks that a config contains only references to secrets, that a secret can expire at a given
+//! time, and that no message shows a secret.
 
 use expect_test::expect;
 
@@ -79,8 +79,8 @@ fn a_secret_is_never_written_down_and_never_shown() {
 #[test]
 fn a_secret_ends_and_another_takes_over() {
     let until = |moment: &str| GOOD.replace("\"2026-12-31T00:00:00Z\"", moment);
-    // An end time may be a text or a time in TOML's own syntax. One of two secrets may have ended
-    // already.
+    // The time at which a secret expires may be a text, or a time in TOML's own syntax. A source
+    // may have one expired secret beside a valid one.
     check(&until("2026-12-31T00:00:00Z"), expect![["ok"]]);
     check(&until("2026-01-01T00:00:00Z"), expect![["ok"]]);
     check(
@@ -93,7 +93,7 @@ fn a_secret_ends_and_another_takes_over() {
         "{ id = \"2026-11\", env = \"KEY\" }",
         "{ id = \"2026-11\", env = \"KEY\", until = \"2026-11-24T00:00:00Z\" }",
     );
-    // All secrets of one source have ended. A service still starts, because of its other sources,
+    // All secrets of one source have expired. A service still starts, because of its other sources,
     // but `check-config` refuses this config.
     check(&all, expect![["ok"]]);
     let config = Config::parse(Path::new("hookbox.toml"), &all, &env, NOW).expect("it loads");

@@ -1,5 +1,5 @@
-//! Checks that a URL which `migrate` or a start would refuse is already refused when the config is
-//! checked.
+//! Checks that a URL with which `migrate` or the start of a service would fail is already refused
+//! when the config is checked.
 
 use expect_test::expect;
 

@@ -69,7 +69,8 @@ fn a_source_that_can_never_verify_is_refused() {
     ] {
         check(&text, expect);
     }
-    // A source without a timestamp has no header that could be the same as the signature's.
+    // Without a timestamp, the source has no second header, so no header can be meant for both the
+    // signature and the timestamp.
     check(&good(TIMESTAMP, ""), expect!["ok"]);
 }
 
