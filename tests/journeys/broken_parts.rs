@@ -174,7 +174,7 @@ async fn broken_schemas_keep_only_those_of_their_source() {
         service.deployment.write("schemas/unknown.json", &schema);
         service.running.signal("HUP");
         service
-            .logs(what, &["SIGHUP: there are other JSON Schemas for begini"])
+            .logs(what, &["SIGHUP: new JSON Schemas are in use for begini"])
             .await;
     }
     service.remove("schemas");

@@ -236,7 +236,7 @@ async fn schemas_and_the_log_filter_are_read_again_and_the_rest_is_named() {
     deployment.write(file, &schema("string"));
     said(
         &deployment,
-        "a file has changed: there are other JSON Schemas for begini",
+        "a file has changed: new JSON Schemas are in use for begini",
     )
     .await;
     deployment.run(&send);

@@ -150,7 +150,7 @@ impl TwoSources {
         self.running.signal("HUP");
         self.logs(what, words).await;
         self.logs(what, &["source second has the keys b"]).await;
-        self.logs(what, &["there are other JSON Schemas for second"])
+        self.logs(what, &["new JSON Schemas are in use for second"])
             .await;
         if others == Others::All {
             self.logs(what, &["new connections get the certificate in"])
@@ -172,7 +172,7 @@ impl TwoSources {
             .await;
         self.logs(
             what,
-            &["a file has changed: there are other JSON Schemas for second"],
+            &["a file has changed: new JSON Schemas are in use for second"],
         )
         .await;
         if others == Others::All {

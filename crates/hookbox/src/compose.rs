@@ -80,8 +80,8 @@ pub async fn store(config: &Config) -> Result<AnyStore, OpenError> {
     }
 }
 
-/// Connects to the broker in order to read from it. This succeeds even if its management API does
-/// not answer.
+/// Connects to the broker only to read from it. Unlike `broker`, this succeeds even if the broker's
+/// management API does not answer.
 pub async fn broker_as_it_is(
     config: &Config,
     store: Option<&AnyStore>,
@@ -96,7 +96,8 @@ pub async fn broker_as_it_is(
     }
 }
 
-/// Connects to the broker. If store and broker are one SQLite file, the opened store is used.
+/// Connects to the broker. If store and broker are one SQLite file, that file is not opened again:
+/// the opened store is returned as the broker.
 pub async fn broker(
     config: &Config,
     store: Option<&AnyStore>,
@@ -178,7 +179,8 @@ where
     let mut wait = WAIT_FIRST;
     let mut logged = String::new();
     loop {
-        // A connection that is only half opened is closed by the end of the process.
+        // Shutdown drops the future that opens the connection. A connection that is only half open
+        // at that moment is closed when the process ends.
         let opened = tokio::select! {
             () = shutdown.cancelled() => return Ok(None),
             opened = open() => opened,
@@ -200,7 +202,8 @@ where
     }
 }
 
-/// Returns the config of ingest. Keys are cloned, because ingest and `send` may run in one process.
+/// Returns the config of ingest. The keys are copied and not moved, because the command `send`,
+/// which signs with the keys of the config, may run in the same process.
 pub fn ingest_config(config: &Config) -> anyhow::Result<ingest::Config> {
     let source = |source: &hookbox_config::SourceConfig| ingest::Source {
         name: source.name.clone(),

@@ -26,12 +26,14 @@ mod tests {
     /// The environment variable that marks the child process of the test.
     const CHILD: &str = "HOOKBOX_TEST_CORE_DUMPS_CHILD";
 
-    /// Runs in a child process, because core dumps cannot be switched on again.
+    /// This test switches core dumps off in a child process, because a process cannot switch them
+    /// on again.
     #[test]
     fn they_are_off_for_good() {
         let is_off = || {
             let limit = getrlimit(Resource::Core);
-            let dumpable = dumpable_behavior().expect("the setting can be read");
+            let dumpable =
+                dumpable_behavior().expect("the dumpable attribute of the process can be read");
             limit.current == Some(0)
                 && limit.maximum == Some(0)
                 && matches!(dumpable, DumpableBehavior::NotDumpable)

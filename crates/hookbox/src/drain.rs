@@ -1,37 +1,40 @@
-//! Divides the time of a drain among its parts.
+//! Divides the time of a drain (an orderly shutdown) among its parts. The lead comes first, if the
+//! config sets one: readiness reports 503, and requests are still accepted. In the grace after it,
+//! running work may end. The rest is for cancelled work, start markers and closing connections.
 
 use std::time::Duration;
 
 use hookbox_config::Config;
 use hookbox_ingest::DrainTimes;
 
-/// The share of the drain, after its lead, in which running work may end normally: every request is
-/// answered or reaches its own deadline (the longest is 10 s, for a body), and every transaction
-/// commits. Work that is still running after that is cancelled, and its messages are released.
+/// The share of the drain in which running work may end normally, measured after the lead (the time
+/// in which requests are still accepted). Every request is answered or reaches its own deadline
+/// (the longest is 10 s, for a body), and every transaction commits. Work that is still running
+/// after that is cancelled, and its messages are released.
 const GRACE: f64 = 0.6;
 
-/// The share of the drain, after the grace, in which a worker clears its start markers (the rows
-/// that count handler starts). If they stayed, a later worker would conclude that this process had
-/// crashed in the handler. Clearing needs one round trip if the store answers, and most often there
-/// is nothing to clear.
+/// The share of the drain in which a worker clears its start markers (the rows that count handler
+/// starts), after running work had its time to end. If the markers stayed, a later worker would
+/// conclude that this process had crashed in the handler. Clearing needs one round trip if the
+/// store answers, and most often there is nothing to clear.
 const CLEAR_MARKERS: f64 = 0.1;
 
-/// The share of the drain within which every role must end. After the grace, ingest still waits up
-/// to 2.5 s for the broker to confirm the publishes that are under way. The remaining time is for
-/// closing connections.
+/// The share of the drain within which every role must end, measured after the lead. When running
+/// work has been cancelled, ingest still waits up to 2.5 s for the broker to confirm the publishes
+/// that are under way. The remaining share is for closing connections.
 const ROLES: f64 = 0.85;
 
 /// The times of the parts of a drain.
 #[derive(Debug, Clone, Copy)]
 pub struct Drain {
     lead: Duration,
-    /// The time of the drain after its lead.
+    /// The time of the drain without its lead, in which requests are no longer accepted.
     rest: Duration,
 }
 
 impl Drain {
-    /// Returns the times of the config's drain. The lead is a part of the drain, so that a service
-    /// manager needs to know only one number.
+    /// Returns the times of the drain that the config sets. The lead is included in the time of the
+    /// drain, so that a service manager needs to know only one number.
     pub fn of(config: &Config) -> Self {
         Self::new(config.drain, config.drain_lead)
     }
@@ -44,7 +47,8 @@ impl Drain {
         }
     }
 
-    /// Returns the times for ingest.
+    /// Returns the times for ingest: how long it still accepts requests, and how long it then
+    /// answers those that are open.
     pub fn times(&self) -> DrainTimes {
         DrainTimes {
             lead: self.lead,
@@ -52,8 +56,9 @@ impl Drain {
         }
     }
 
-    /// Returns the grace of a worker, counted from the signal. A worker receives no requests, so it
-    /// starts to drain at once, and its work is cancelled at the same time as that of ingest.
+    /// Returns how long a worker's running transactions may take, counted from the signal. A worker
+    /// receives no requests, so it starts to drain at once, and its work is cancelled at the same
+    /// time as that of ingest.
     pub fn grace(&self) -> Duration {
         self.lead + self.rest.mul_f64(GRACE)
     }

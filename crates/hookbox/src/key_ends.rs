@@ -1,5 +1,5 @@
-//! Warns about keys that end. A source without a valid key cannot verify its provider's requests
-//! and answers them with 503, so a warning is logged from two weeks before the last key ends.
+//! Warns about keys that expire. A source without a valid key cannot verify its provider's requests
+//! and answers them with 503, so a warning is logged from two weeks before its last key expires.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use hookbox_event::Timestamp;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How long before the end of a source's last key the warnings start: a provider may need days to
+/// How long before a source's last key expires the warnings start: a provider may need days to
 /// introduce a new key.
 const WARN_BEFORE: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 
@@ -18,13 +18,14 @@ const WARN_INTERVAL: Duration = DAY;
 /// A warning about the keys of a source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeysEnd {
-    /// The last key ends soon.
+    /// The last key of the source expires soon.
     Near(String),
-    /// No key is valid any more.
+    /// No key of the source is valid any more.
     Over(String),
 }
 
-/// Returns the warning about a source whose last key ends at `end`, if a warning is due.
+/// Returns the warning about a source whose last key expires at `end`, or `None` if it is too early
+/// for a warning, or the key never expires.
 pub fn assess(source: &str, end: Option<Timestamp>, now: Timestamp) -> Option<KeysEnd> {
     let end = end?;
     if end <= now {
@@ -48,12 +49,13 @@ pub fn assess(source: &str, end: Option<Timestamp>, now: Timestamp) -> Option<Ke
     )))
 }
 
-/// The warnings that were logged last, and when, by source.
+/// For each source, its last warning and when that was logged.
 #[derive(Default)]
 pub struct Reminders(BTreeMap<String, (Timestamp, KeysEnd)>);
 
 impl Reminders {
-    /// Returns the warnings to log now: each once a day, and once more when the last key has ended.
+    /// Returns the warnings to log now: each once a day, and once more when the last key of its
+    /// source has expired.
     pub fn due(
         &mut self,
         ends: &BTreeMap<String, Option<Timestamp>>,
@@ -105,7 +107,7 @@ mod tests {
                 other => panic!("{other:?}"),
             }
         }
-        // At its end time, a key is not valid any more.
+        // At the very moment of its end, a key is no longer valid.
         match assess("begini", Some(END), END) {
             Some(KeysEnd::Over(what)) => assert!(what.contains("are answered 503"), "{what}"),
             other => panic!("{other:?}"),
@@ -125,11 +127,12 @@ mod tests {
         assert_eq!(
             due(END),
             1,
-            "the end is logged although the last warning was within a day"
+            "the end of the last key must be logged, although a warning was logged that day"
         );
         assert_eq!(due(END.saturating_add(DAY / 2)), 0);
         assert_eq!(due(END.saturating_add(DAY)), 1);
-        // A new key that ends at the same time is warned about at once.
+        // A key that never expires makes the reminder forget its last warning. A warning about a
+        // later key is therefore logged at once, although a day has not passed.
         let renewed = BTreeMap::from([("a".to_owned(), None)]);
         assert_eq!(reminders.due(&renewed, END), []);
         assert_eq!(reminders.due(&ends, END).len(), 1);

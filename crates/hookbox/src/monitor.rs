@@ -36,7 +36,7 @@ pub struct Monitor {
 pub struct Parts {
     /// The broker.
     pub broker: Option<Arc<dyn Broker>>,
-    /// Why the broker could not be opened yet.
+    /// Why the last attempt to connect to the broker failed, while the broker is not open yet.
     pub broker_away: Option<String>,
     /// The store, if a role of this process needs one.
     pub store: Option<AnyStore>,

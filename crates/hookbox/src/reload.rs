@@ -35,18 +35,19 @@ use crate::key_ends::{KeysEnd, Reminders};
 use crate::telemetry::Log;
 use crate::tls::Certificate;
 
-/// The interval at which files are checked. A change is applied when two consecutive checks agree.
+/// The interval at which files are checked for changes. A changed file is read once two consecutive
+/// checks find it in the same state, because until then it may be half written.
 const CHECK_INTERVAL: Duration = Duration::from_secs(2);
 
 /// The parts of this process that a reload replaces.
 pub struct Targets {
-    /// The ingest, which uses the keys.
+    /// The ingest, whose keys a reload replaces; `None` in a process that receives no webhooks.
     pub ingest: Option<Arc<Ingest>>,
-    /// The certificate for new connections.
+    /// The certificate that new connections get; `None` without a listener that uses TLS.
     pub certificate: Option<Arc<Certificate>>,
-    /// The JSON Schemas that bodies are checked against.
+    /// The JSON Schemas against which a worker checks bodies; `None` without a worker.
     pub schemas: Option<SourceSchemas>,
-    /// The log, which uses the filter.
+    /// The log, whose filter a reload replaces.
     pub log: Log,
 }
 
@@ -64,7 +65,8 @@ impl Targets {
 
 /// Reloads the exchangeable parts of a running service.
 pub struct Reloader {
-    /// The newest config that could be read, merged with the running sources.
+    /// The newest config that could be read, except that it lists the sources of this process: new
+    /// sources are added, and removed ones end, only at a restart.
     config: Config,
     /// The text of the config at the start. Differences from it need a restart.
     begun_with: String,
@@ -105,7 +107,8 @@ impl Reloader {
         }
     }
 
-    /// Reloads at each SIGHUP, checks the files periodically, and warns about keys that end.
+    /// Reloads at each SIGHUP, checks the files periodically, and warns about keys that expire
+    /// soon.
     pub async fn run(mut self, mut hangup: Option<Signal>) {
         let mut checks = tokio::time::interval(CHECK_INTERVAL);
         checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -240,7 +243,8 @@ impl Reloader {
         self.remind(now);
     }
 
-    /// Uses another config, except for changes that need a restart.
+    /// Uses another config, except for changes that need a restart. Returns which keys stay in use
+    /// although the config has changed.
     fn exchange_config(&mut self, config: Config, parts: &BrokenParts) -> Vec<KeptKeys> {
         let before = std::mem::replace(&mut self.config, config);
         in_use::keep(before, &mut self.config, parts, &self.begun_with)

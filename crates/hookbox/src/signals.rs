@@ -19,7 +19,7 @@ use crate::telemetry::Log;
 
 /// The signals of a service.
 pub struct Signals {
-    /// The token that the first signal to start the drain cancels.
+    /// The token that is cancelled by the first signal that starts the drain.
     pub shutdown: CancellationToken,
     /// The stream of SIGHUP signals. Several that arrive before it is polled count as one.
     pub hangup: Signal,
@@ -39,8 +39,8 @@ pub fn service(tasks: &TaskTracker, log: &Log) -> anyhow::Result<Signals> {
     Ok(Signals { shutdown, hangup })
 }
 
-/// Returns a token that the first SIGTERM or SIGINT cancels. A SIGINT after that ends the process
-/// at once: messages in flight are redelivered, and open requests get no answer.
+/// Returns a token that is cancelled by the first SIGTERM or SIGINT. A later SIGINT ends the
+/// process at once: messages in flight are redelivered, and open requests get no answer.
 pub fn shutdown(tasks: &TaskTracker) -> anyhow::Result<CancellationToken> {
     drain(tasks, Log::default())
 }

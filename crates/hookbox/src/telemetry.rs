@@ -178,8 +178,8 @@ where
     } else {
         lines.with_ansi(is_terminal).boxed()
     };
-    // There are two filters, and a line must pass both: no directive, however specific, raises a
-    // maximum.
+    // A line must pass two filters: the maximum level of its library, and the filter of the config.
+    // So no directive in the config, however specific, raises a maximum.
     let subscriber = tracing_subscriber::registry()
         .with(filter_fn(is_allowed))
         .with(lines.with_filter(wanted));

@@ -211,7 +211,7 @@ fn a_second_sigterm_leaves_open_requests_their_answers() {
     request.write_all(&[b'x'; BODY]).unwrap();
     let mut answer = String::new();
     request.read_to_string(&mut answer).unwrap();
-    // The request is not signed, so the answer is 403.
+    // The request is not signed, so the regular answer to it is 403.
     assert!(answer.contains("HTTP/1.1 403"), "{answer}");
     assert_eq!(dev.code(), Some(0));
 }
@@ -234,7 +234,7 @@ fn for_the_lead_of_a_drain_readiness_is_red_and_requests_are_answered() {
     while !dev.answers("GET /readyz").contains("503 ") {
         assert!(
             stopped_at.elapsed() < Duration::from_secs(6),
-            "readiness turns red during the lead of the drain"
+            "/readyz must report 503 within the drain_lead of 6 s"
         );
     }
     let answer = dev.answers("POST /hooks/begini");

@@ -290,7 +290,8 @@ async fn change(ledger: &dyn Ledger, request: &ChangeRequest, json: bool) -> any
     let report = dead::change(ledger, request, &mut person).await?;
     drop(person);
     print::report(&report, json)?;
-    // Each id on the command line must have matched a dead letter. A filter may match none.
+    // If an id on the command line matches no dead letter that could be changed, the command fails.
+    // A filter may match no dead letter.
     let named = report.not_found > 0 || (report.left_alone > 0 && !request.filter.ids.is_empty());
     let well = !report.interrupted && report.problems.is_empty() && !named;
     Ok(if well { exit::OK } else { exit::FAILED })

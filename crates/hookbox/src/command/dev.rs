@@ -153,8 +153,8 @@ const EXAMPLE: &str = concat!(
     r#""traits":[{"key":"planning","value":"0.71","risk_band":"B"}]}}}}"#,
 );
 
-/// Returns the text that is printed once the server listens. `elsewhere` is the arguments that the
-/// other commands need.
+/// Returns the text that is printed once the server listens. `elsewhere` contains the arguments
+/// with which the commands `send` and `generate` find this config and this server.
 fn greeting(dir: &Path, address: SocketAddr, elsewhere: &str) -> String {
     let key = dir.join(KEY);
     let (dir, key) = (dir.display(), key.display());

@@ -131,7 +131,8 @@ pub async fn run(config: &Config, args: &GenerateArgs, json: bool) -> anyhow::Re
     Ok(if is_ok { exit::OK } else { exit::FAILED })
 }
 
-/// Returns whether the events of a source are named and identified as Begini's events are.
+/// Returns whether the source uses the topic, the identity and the conflict rules of the preset
+/// `begini` unchanged.
 fn is_beginis(source: &SourceConfig) -> bool {
     let topic = match &source.topic {
         Some(EventType::Body(pointer)) => Some(pointer.to_string()),
@@ -166,7 +167,7 @@ impl GenerateArgs {
     }
 }
 
-/// A random seed that is short enough to be typed again.
+/// Returns a random seed of only 32 bits, so that a person can type it again after `--seed`.
 fn random_seed() -> u64 {
     let mut bytes = [0; 4];
     SystemRng.fill(&mut bytes);

@@ -86,7 +86,7 @@ async fn declare(config: &Config, url: &SecretString) -> anyhow::Result<Vec<Stri
         store.close().await;
         if let Some(problem) = problems.first() {
             anyhow::bail!(
-                "read what the store knows about missing queues: {}",
+                "cannot read from the store whether the missing queues were used before: {}",
                 problem.what
             );
         }
@@ -108,7 +108,7 @@ fn deleted_queues(lines: &[String]) -> OpenError {
     OpenError::Refused {
         what: "the broker",
         why: format!(
-            "it misses queues that were used before: {}",
+            "it no longer has queues that were used before: {}",
             lines.join("; ")
         ),
         remedy: "run `hookbox queues declare` to declare these queues again, empty, and `hookbox \

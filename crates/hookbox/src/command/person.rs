@@ -36,7 +36,7 @@ pub struct ConfirmArgs {
 impl ByArgs {
     /// Returns the operator's name for the audit.
     pub fn actor(&self) -> String {
-        // Neither variable is set in a container or by cron.
+        // In a container or under cron, both `$USER` and `$LOGNAME` may be missing.
         let named = ["USER", "LOGNAME"].map(|name| std::env::var(name).ok());
         let named = named
             .into_iter()
@@ -50,8 +50,8 @@ impl ByArgs {
 /// The operator who runs this command.
 pub struct Person {
     bar: Option<ProgressBar>,
-    /// The token that Ctrl-C cancels. It is `None` before the first step. Until then, Ctrl-C ends
-    /// the process.
+    /// The token that is cancelled by Ctrl-C. It is `None` before the first step of the command;
+    /// until then, Ctrl-C ends the process at once.
     interrupt: Option<CancellationToken>,
     tasks: TaskTracker,
 }
@@ -95,8 +95,8 @@ impl Operator for Person {
 
     fn progress(&mut self, done: u64, total: u64) {
         if self.interrupt.is_none() {
-            // If this fails, Ctrl-C ends the process at once. Then only the report is lost, because
-            // every step is a transaction.
+            // If Ctrl-C cannot be handled, it ends the process at once. Then only the report is
+            // lost, because every step is a transaction.
             let _ = self.listen();
         }
         let bar = self.bar.get_or_insert_with(|| {

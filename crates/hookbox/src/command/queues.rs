@@ -16,7 +16,8 @@ use super::print;
 use crate::compose::{self, AnyStore};
 use crate::exit::{self, Exit};
 
-/// The connections to the broker and the store. For one that is unavailable, the reason.
+/// The broker and the store that the command reads. For each of the two, this is either its
+/// connection or the reason why it is unavailable.
 pub struct Sources {
     /// The broker.
     pub broker: Reach<dyn Broker>,

@@ -90,8 +90,8 @@ pub async fn run(config: &Config, args: &ReconcileArgs, json: bool) -> anyhow::R
     };
     sources.close().await;
     if let (Some(written), Some(after)) = (written, after) {
-        // The report of the check goes to standard error, because the result of this command is
-        // what was written off.
+        // For people, the report of the check is printed before the list of what was written off.
+        // With `--json` only that list is printed, because it is the result of this command.
         if !json {
             print::report(&report, json)?;
         }

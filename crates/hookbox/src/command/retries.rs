@@ -118,7 +118,8 @@ async fn hurry(ledger: &dyn Ledger, args: &HurryArgs, json: bool) -> anyhow::Res
     let report = retries::hurry(ledger, &request, &mut person).await?;
     drop(person);
     print::report(&report, json)?;
-    // Each event on the command line must have matched a retry. A filter may match none.
+    // If events were named on the command line and none of them has a retry, the command fails. A
+    // filter may match no retry.
     let missing = !args.events.is_empty() && report.matched == 0;
     let well = !report.interrupted && report.problems.is_empty() && !missing;
     Ok(if well { exit::OK } else { exit::FAILED })

@@ -35,7 +35,7 @@ pub struct OpenDependencies {
     pub spooled: Option<Spooled>,
     /// The store, if a role of this process needs one.
     pub store: Option<AnyStore>,
-    /// The token that the first signal to stop cancels.
+    /// The token that is cancelled by the first signal that stops the process.
     pub shutdown: CancellationToken,
     /// The state that the monitoring endpoints show.
     pub monitored: Monitored,
@@ -55,7 +55,7 @@ pub struct BoundListener {
 pub struct Roles {
     /// Whether to receive webhooks.
     pub ingest: bool,
-    /// The routes whose events to process; all routes, if the list is empty; no worker, if `None`.
+    /// The routes that the worker processes; if empty, all routes; without a worker, `None`.
     pub worker: Option<Vec<RouteName>>,
 }
 
@@ -103,7 +103,7 @@ pub async fn serve_roles(
         mut monitored,
         log,
     } = opened;
-    // The process is ready once the broker is shown, and then gets webhooks. Ingest listens by now.
+    // Once the monitor has the broker, the process is ready and gets webhooks. Ingest listens now.
     monitored.show(|parts| parts.broker = Some(Arc::clone(&broker)));
     let mut targets = Targets::new(log);
     let taking = match &spooled {
@@ -142,7 +142,7 @@ pub async fn serve_roles(
         }
     }
     monitored.watch();
-    // The reloader is a task in a `JoinSet`, so it ends when this function does.
+    // Dropping this `JoinSet` aborts its task, so the reloader ends when this function returns.
     let mut reloading = JoinSet::new();
     reloading.spawn(Reloader::new(config, targets).run(hangup));
     let end = supervise(&mut running, &shutdown, &monitored, drain).await;
@@ -189,7 +189,7 @@ async fn supervise(
         _ = running.join_next() => !shutdown.is_cancelled(),
     };
     if ended {
-        // A process with one role missing would seem healthy to its supervisor.
+        // A process that lacks one of its roles would still seem healthy to its service manager.
         tracing::error!("a role ended by itself; the process stops so that it is restarted");
         shutdown.cancel();
     }
@@ -273,7 +273,7 @@ fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
     } else {
         TcpSocket::new_v6()?
     };
-    // A restart must not wait until the connections of the previous process have expired.
+    // Connections of the previous process may be in TIME_WAIT, and must not delay a restart.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
@@ -328,12 +328,12 @@ async fn work<S: Store>(worker: Worker<S>, shutdown: CancellationToken, drain: D
     tokio::select! {
         () = running.as_mut() => {}
         () = long_enough => {
-            tracing::warn!("handlers still running after the grace are cancelled and redelivered");
+            tracing::warn!("cancelling handlers that still run; their events will be redelivered");
             worker.cut().cancel();
             running.await;
         }
     }
-    // The worker has closed its broker connection, which takes long if the broker does not respond.
+    // Closing the connection to an unresponsive broker has taken an unknown part of the drain.
     let since = began.get().map_or(Duration::ZERO, Instant::elapsed);
     let clear = worker.clear_start_markers();
     let cleared = tokio::time::timeout(drain.clear_markers_after(since), clear).await;

@@ -163,7 +163,8 @@ mod tests {
         assert!(matches!(nowhere, Err(OpenError::Refused { .. })));
     }
 
-    /// A process that is being started has such a copy until it runs its own program.
+    /// A process that another thread is starting has a copy of the open lock file until it runs its
+    /// own program. Such a copy must not keep the spool locked.
     #[test]
     fn a_copy_of_the_open_file_keeps_no_lock() {
         let folder = std::env::temp_dir().join(format!("hookbox-copy-{}", std::process::id()));

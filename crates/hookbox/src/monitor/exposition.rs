@@ -138,7 +138,7 @@ mod tests {
     fn the_requested_format_is_sent() {
         use Exposition::{OpenMetrics, Text};
         assert_eq!(Exposition::requested_by(&HeaderMap::new()), Text);
-        // What Prometheus 2.42 sends, then what Prometheus 3 sends.
+        // The `Accept` header of Prometheus 2.42, and that of Prometheus 3.
         let two = "application/openmetrics-text;version=1.0.0,\
                    application/openmetrics-text;version=0.0.1;q=0.75,\
                    text/plain;version=0.0.4;q=0.5,*/*;q=0.1";

@@ -22,10 +22,11 @@ impl KeptKeys {
     }
 }
 
-/// Merges the running settings that need a restart into a newly read config. The sources stay the
-/// previous ones, but get those of their new keys and JSON Schemas that can be used. Keys and JSON
-/// Schemas that cannot be used stay as they were. The previous certificate files stay if the new
-/// config has none. Files of the previous sources are read as long as they are in use.
+/// Merges what runs now (`before`) into the newly read `config`, because some changes need a
+/// restart. The sources stay those of `before`. Each gets its new keys and its new JSON Schemas if
+/// they can be used, and otherwise keeps its old ones. The previous certificate files stay if the
+/// new config has none. A source that the config no longer contains still reads its keys from the
+/// previous files. Returns the keys that stay in use although the config has changed.
 pub fn keep(
     before: Config,
     config: &mut Config,

@@ -12,8 +12,10 @@ use super::in_use::{KeptKeys, are_same};
 use super::renewal::{Renewal, keep_apart};
 
 impl Reloader {
-    /// Reads the secrets again by the config that is in use. The config file is not read, because
-    /// it may be edited at this moment.
+    /// Reads the secrets again from the places that the config in use names, and replaces the keys.
+    /// The config file itself is not read, because it may be edited at this moment. Keys from files
+    /// in `moving`, which are still being written, stay as they were. Returns the changes as texts
+    /// for the log.
     pub(super) fn read_keys(&mut self, moving: &BTreeSet<PathBuf>, now: Timestamp) -> Vec<String> {
         let Config {
             path, text, needs, ..
@@ -32,8 +34,8 @@ impl Reloader {
         }
     }
 
-    /// Replaces the keys of each source. If the keys of one source cannot be used, they stay as
-    /// they were, without an effect on other sources.
+    /// Replaces the keys of each source, and returns the changes as texts for the log. If the keys
+    /// of one source cannot be used, they stay as they were, without an effect on other sources.
     pub(super) fn exchange_keys(
         &mut self,
         left: &[KeptKeys],

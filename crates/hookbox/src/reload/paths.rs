@@ -10,7 +10,8 @@ impl Reloader {
         [self.secrets(), self.certificate(), self.schema_folders()].concat()
     }
 
-    /// Returns the groups of files that are only valid together.
+    /// Returns the groups of files that are only valid together: the certificate with its private
+    /// key, and the JSON Schemas in one folder.
     pub(super) fn together(&self) -> Vec<Vec<PathBuf>> {
         let folders = self.schema_folders().into_iter().map(|folder| vec![folder]);
         std::iter::once(self.certificate()).chain(folders).collect()

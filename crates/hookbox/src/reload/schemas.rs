@@ -12,8 +12,9 @@ use super::watched::is_of;
 use crate::compose::{self, SchemaTexts};
 
 impl Reloader {
-    /// Replaces the JSON Schemas of each source. If those of one source cannot be used, they stay
-    /// as they were, without an effect on other sources.
+    /// Replaces the JSON Schemas of each source, and returns which have changed, as a text for the
+    /// log. If those of one source cannot be used, they stay as they were, without an effect on
+    /// other sources.
     pub(super) fn exchange_schemas(
         &mut self,
         parts: &BrokenParts,
@@ -64,6 +65,6 @@ impl Reloader {
             .filter(|name| before.get(name) != after.get(name));
         let names: Vec<&str> = names.map(SourceName::as_str).collect();
         let names = names.join(", ");
-        (!names.is_empty()).then(|| format!("there are other JSON Schemas for {names}"))
+        (!names.is_empty()).then(|| format!("new JSON Schemas are in use for {names}"))
     }
 }

@@ -139,7 +139,7 @@ fn schemas_of_one_source_that_cannot_be_used_keep_no_other_source_from_theirs() 
         assert!(of_one.contains(&added), "{kind}: {of_one:?}");
         assert_eq!(types(&schemas, "two"), first, "{kind}");
         assert!(reloader.broken.schemas, "{kind}");
-        // The folder is valid again, and contains one more file.
+        // The folder of source two is valid again, and contains one more file.
         let _ = std::fs::remove_dir_all(&two);
         let _ = std::fs::remove_file(&two);
         std::fs::rename(&elsewhere, &two).unwrap();
@@ -178,8 +178,9 @@ fn schemas_that_are_written_wrong_stay_as_they_were() {
 fn a_source_that_differs_keeps_the_schemas_that_it_runs_with() {
     let folder = folder("differs");
     let (mut reloader, schemas) = worker(&folder);
-    // With the preset `github`, events have their type in a header; with `begini`, in the body. The
-    // preset with which the source runs decides.
+    // The new config gives source two another preset, `github`, and no folder of JSON Schemas. A
+    // preset is only exchanged by a restart, so the source still runs as `begini` and keeps its
+    // JSON Schemas.
     let other = source("two").replace("\"begini\"", "\"github\"");
     write(
         &folder,

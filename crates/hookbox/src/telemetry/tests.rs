@@ -138,7 +138,7 @@ fn a_notice_of_dropped_lines_is_a_line_as_the_others() {
     assert_eq!(json["fields"]["dropped"], 3);
 }
 
-/// The environment variable that marks the process that aborts.
+/// The environment variable that is set in the child process of a test, which is to abort.
 const ABORTS: &str = "HOOKBOX_TEST_ABORTS";
 
 /// Panics when it is dropped. If another panic is unwinding, this aborts the process.

@@ -53,7 +53,8 @@ fn a_whole_number_is_read_however_it_is_written() {
     for text in ["712", "712.0", "7.12e2"] {
         assert_eq!(score(text, "null"), (712, None), "{text}");
     }
-    // A 64-bit float can represent neither of these two integers.
+    // A 64-bit float cannot represent this integer exactly, so its two spellings must not be parsed
+    // as floats.
     let large = 9_007_199_254_740_993;
     assert_eq!(
         score("9007199254740993.0", "9.007199254740993e15"),

@@ -119,7 +119,7 @@ fn the_older_format_is_as_prometheus_wants_it() {
             assert_eq!(
                 help,
                 Some(name),
-                "the help of a metric comes before its type"
+                "the HELP line of a metric must come before its TYPE line"
             );
             assert!(families.iter().all(|(other, _)| *other != name), "{name}");
             families.push((name, kind));
@@ -194,7 +194,7 @@ fn a_store_and_a_broker_that_contradict_each_other_are_shown() {
     assert_eq!(
         of_witness()["ready"],
         true,
-        "before the first poll, the witness counts as ready"
+        "before the first poll, the dependency `witness` must count as ready"
     );
     assert!(!of(&monitor).unwrap().contains("witness_mismatch"));
     monitor.seen.lock().unwrap().witness = Some(None);
