@@ -16,20 +16,22 @@ const MEETS_SERVERS: [&str; 2] = [
     "xtask chaos --ci --layer faults",
 ];
 
-/// The command that creates a root file system with other servers.
+/// The command that creates the root file system for `--full`, in which newer servers are
+/// installed.
 const MAKE_ROOT: &str = "debootstrap --variant=minbase \
      --include=rabbitmq-server,postgresql-17,libfaketime trixie";
 
-/// Runs every step, and stops at the first that fails. With the root file system of other servers,
-/// the steps that need servers run again with those, once with RabbitMQ's metadata in Mnesia and
-/// once in Khepri.
+/// Runs every step, and stops at the first that fails. If `other` is the path of a root file system
+/// with other servers, the steps that need servers run again with these servers, once with
+/// RabbitMQ's metadata in Mnesia and once in Khepri.
 ///
 /// # Errors
 /// When a step fails or cannot be run.
 pub fn run(other: Option<&str>) -> Result<ExitCode> {
     let start = Instant::now();
     if let Some(root) = other {
-        // A missing root is reported now, and not after half an hour.
+        // A missing root file system is reported now, and not after the half hour of the other
+        // steps.
         ensure!(
             Path::new(root).join("etc/passwd").exists(),
             "{root} has no root file system; to create it: {MAKE_ROOT} {root}"
@@ -117,7 +119,7 @@ fn chaos_holds() -> Result<()> {
 }
 
 /// Returns a seed made of the id of the commit that is checked out: each commit meets new faults,
-/// and a second run of the same commit meets the same ones. None outside a repository.
+/// and a second run of the same commit meets the same ones. `None` outside a repository.
 fn seed_of_commit() -> Option<u64> {
     let output = Command::new("git")
         .args(["rev-parse", "HEAD"])

@@ -2,7 +2,7 @@
 //! `docs/CONFIG.md`.
 //!
 //! A test beside the code compares each generated file with the code. With `UPDATE_SCHEMAS` set,
-//! the same test writes the file instead, so that only one place knows how to generate it.
+//! the same test writes the file instead, so that no other code has to know how it is generated.
 
 use std::process::{Command, ExitCode};
 
@@ -10,13 +10,15 @@ use anyhow::{Context, Result};
 
 use crate::{repository, test};
 
-/// The variable that makes these tests write instead of compare.
+/// The environment variable that makes the tests of generated files write the files instead of
+/// comparing them.
 const UPDATE: (&str, &str) = ("UPDATE_SCHEMAS", "1");
 
-/// What the tests generate, wholly or in part.
+/// The folder and the document that the tests generate, wholly or in part.
 const GENERATED: [&str; 2] = ["schemas/", "docs/CONFIG.md"];
 
-/// Runs the tests so that they write, and prints which files changed.
+/// Runs the tests of the generated files so that they write these files, and prints which files
+/// changed.
 ///
 /// # Errors
 /// When a server cannot be found or installed, or cargo or git cannot be run.

@@ -58,7 +58,7 @@ pub fn install(servers: &[Server]) -> Result<()> {
     let packages = manager.packages(servers);
     let root = output("id", &["-u"]).as_deref() == Some("0");
     let mut command = match (manager, root) {
-        // Homebrew refuses to run as root, and needs no rights.
+        // Homebrew refuses to run as root, and works without the rights of root.
         (Manager::Brew, _) => Command::new("sh"),
         (Manager::Apt | Manager::Dnf | Manager::Apk, true) => Command::new("sh"),
         (Manager::Apt | Manager::Dnf | Manager::Apk, false) => {
@@ -122,7 +122,8 @@ impl Manager {
             (Manager::Apt | Manager::Apk | Manager::Dnf, Server::Rabbitmq) => "rabbitmq-server",
             (Manager::Brew, Server::Rabbitmq) => "rabbitmq",
             (_, Server::Pgbouncer) => "pgbouncer",
-            // The light package lacks modules that need a dozen libraries.
+            // Debian's full package `nginx` has modules that need a dozen libraries. The tests do
+            // not use these modules.
             (Manager::Apt, Server::Nginx) => "nginx-light",
             (Manager::Dnf | Manager::Apk | Manager::Brew, Server::Nginx) => "nginx",
             (_, Server::Faketime) => "libfaketime",

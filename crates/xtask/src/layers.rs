@@ -49,8 +49,8 @@ const ALL: &[&str] = &[
 ];
 
 const LAYERS: &[Layer] = &[
-    // The points at which tests end the process. Any crate whose state a crash could lose may have
-    // some.
+    // The crate `crash` contains the points at which tests end the process. Any crate whose state a
+    // crash could lose may use it.
     Layer {
         package: "crash",
         uses: &[],
@@ -117,13 +117,15 @@ const LAYERS: &[Layer] = &[
         uses: &["event", "driver"],
         tests_use: IN_TESTS,
     },
-    // Runs the engines over fakes of the seams, so it knows no driver.
+    // The crate `simulation` runs ingest and worker over fakes of the seams (the traits that
+    // drivers implement), so it uses no driver.
     Layer {
         package: "simulation",
         uses: &["event", "signature", "driver", "ingest", "worker"],
         tests_use: &[],
     },
-    // Fuzzes whatever parses untrusted input. It knows no driver, and no server runs in it.
+    // The crate `fuzz` fuzzes every parser of untrusted input. It uses none of the drivers, and no
+    // server runs in it.
     Layer {
         package: "fuzz",
         uses: &[
@@ -146,7 +148,7 @@ const LAYERS: &[Layer] = &[
         uses: &["event", "signature", "driver"],
         tests_use: &[],
     },
-    // Of the drivers it knows what their URLs mean.
+    // The crate `config` uses drivers only to check the URLs of their servers.
     Layer {
         package: "config",
         uses: &[
@@ -176,7 +178,8 @@ const LAYERS: &[Layer] = &[
         ],
         tests_use: &["conformance"],
     },
-    // Breaks the binary from outside, so it shares no code with what it tests.
+    // The crate `chaos` breaks the binary from outside, so of the binary's crates it uses only
+    // `crash`, which lists the crash points.
     Layer {
         package: "chaos",
         uses: &["testkit", "crash"],
@@ -193,7 +196,7 @@ const LAYERS: &[Layer] = &[
         uses: &["testkit"],
         tests_use: &[],
     },
-    // The whole package is tests; its library is what the tests share.
+    // The package `tests` contains only tests, and its library is the code that these tests share.
     Layer {
         package: "tests",
         uses: EVERYTHING,
@@ -201,7 +204,7 @@ const LAYERS: &[Layer] = &[
     },
 ];
 
-/// The crates that tests over several crates may use: everything that they test.
+/// The crates that a test of several crates may use: all crates that such tests cover.
 const EVERYTHING: &[&str] = &[
     "event",
     "signature",

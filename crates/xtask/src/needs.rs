@@ -10,8 +10,9 @@ use serde_json::Value;
 
 use crate::repository;
 
-/// The name of a module whose unit tests need a server. They check that a fault of a library or a
-/// server still exists, and for that they use what only the driver's own modules see.
+/// The name of a module whose unit tests need a server. Each of these tests checks that a known
+/// fault of a library or a server still exists. They are unit tests because they use private items
+/// of the driver.
 pub const CANARIES: &str = "canaries::";
 
 /// What a test target needs to run.
@@ -43,17 +44,20 @@ pub const TARGETS: &[Target] = &[
     fast("process"),
     fast("seeds"),
     fast("spool"),
-    // The conformance suite needs a file for the embedded driver, and a server for each of the
-    // other drivers.
+    // The conformance suite needs only a file to test the SQLite driver, and a server to test each
+    // of the other drivers.
     Target {
         name: "drivers",
         needs: Needs::ServersExceptIn(&["sqlite_store::", "sqlite_broker::"]),
     },
-    servers("postgres", "the PostgreSQL driver against PostgreSQL"),
-    servers("rabbit", "the RabbitMQ driver against RabbitMQ"),
+    servers("postgres", "the PostgreSQL driver with a real PostgreSQL"),
+    servers("rabbit", "the RabbitMQ driver with a real RabbitMQ"),
     servers("servers", "how private servers are started and ended"),
-    servers("journeys", "the real binary with real servers that fail"),
-    servers("cli", "the real binary as typed, most of it over servers"),
+    servers("journeys", "the real binary while real servers fail"),
+    servers(
+        "cli",
+        "the commands of the real binary, most of which use servers",
+    ),
 ];
 
 const fn fast(name: &'static str) -> Target {

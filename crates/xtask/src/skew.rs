@@ -10,10 +10,10 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::{repository, test};
 
-/// The older revision by default: the last commit with the first schema.
+/// The older revision by default: a commit with the first version of the database schema.
 const OLD: &str = "59c5812";
 
-/// The variable that gives the test the path of the older binary.
+/// The environment variable that gives the test the path of the older binary.
 const OLD_BINARY: &str = "HOOKBOX_OLD_BINARY";
 
 /// Builds the older hookbox and runs the test with it.
@@ -44,7 +44,8 @@ fn build(revision: &str) -> Result<PathBuf> {
     let (tree, target) = (folder.join(&commit), folder.join("target"));
     if !tree.is_dir() {
         std::fs::create_dir_all(&folder).context("making target/skew")?;
-        // A work tree that was removed by hand is still listed by git.
+        // If the folder of a work tree was removed by hand, git still lists the work tree, and
+        // would refuse to add it again.
         output(git(&root).args(["worktree", "prune"]))?;
         output(
             git(&root)

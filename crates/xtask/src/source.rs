@@ -89,7 +89,8 @@ impl Source {
                 .chars()
                 .take_while(|c| c.is_alphanumeric() || *c == '_')
                 .collect();
-            // `fn(` without a name is a type.
+            // After this `fn` there is no name, because it is part of a type such as
+            // `fn(u8) -> u8`.
             if name.is_empty() {
                 continue;
             }
@@ -123,7 +124,8 @@ fn body_end(rest: &str) -> Option<usize> {
                 if depth == 0 && inside {
                     return Some(at);
                 }
-                // The surrounding block ends here, so this was not a function.
+                // The block around this `fn` ends before any body begins, so the function has no
+                // body.
                 if depth < 0 {
                     return None;
                 }

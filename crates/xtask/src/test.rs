@@ -17,14 +17,14 @@ use crate::install::{self, Server};
 use crate::repository;
 use crate::tally::Tally;
 
-/// The variable with the URL of a PostgreSQL server to use instead of a private one.
+/// The environment variable with the URL of a PostgreSQL server to use instead of a private one.
 const POSTGRES_URL: &str = "HOOKBOX_TEST_POSTGRES_URL";
 
-/// The variable with the URL of a RabbitMQ server to use instead of a private one.
+/// The environment variable with the URL of a RabbitMQ server to use instead of a private one.
 const AMQP_URL: &str = "HOOKBOX_TEST_AMQP_URL";
 
-/// The variable with the number of tests that run at a time. Long tests mostly wait for servers and
-/// for faults to end, so at least four run at a time, even on fewer cores.
+/// The environment variable with the number of tests that run at a time. Long tests mostly wait for
+/// servers and for faults to end, so at least four run at a time, even on fewer cores.
 const THREADS: &str = "RUST_TEST_THREADS";
 
 /// Runs the tests. The last line of the output is `N passed, M failed`.
@@ -63,8 +63,8 @@ fn ended(succeeded: bool, tally: Tally) -> ExitCode {
     }
 }
 
-/// Builds the binary. Tests of the whole program start it, and cargo builds it only for the tests
-/// of its own package.
+/// Builds the binary if tests of the whole program are requested. Such tests start the binary, but
+/// cargo builds it only for the tests of its own package.
 fn build_binary(request: &Request) -> Result<()> {
     let whole = ["--workspace", "hookbox-tests"];
     if !request
@@ -171,7 +171,8 @@ impl Servers {
     }
 }
 
-/// Returns the server if a private one is needed. If the caller names another one, that is printed.
+/// Returns `server` if the tests need a private one. Returns `None` if the environment variable
+/// `variable` names another one to use instead, and prints that.
 fn private(server: Server, variable: &str) -> Option<Server> {
     if env::var_os(variable).is_some_and(|value| !value.is_empty()) {
         eprintln!("{}: using the server that {variable} names", server.name());
@@ -180,13 +181,15 @@ fn private(server: Server, variable: &str) -> Option<Server> {
     Some(server)
 }
 
-/// Installs the servers that are missing on this machine. The error advises to name other servers.
+/// Installs the servers that are missing on this machine. If that fails, the error advises to name
+/// other servers.
 pub fn provide(servers: &[Server]) -> Result<()> {
     let advice = format!("or name servers of your own in {POSTGRES_URL} and {AMQP_URL}");
     provide_private(servers).map_err(|error| anyhow!("{error:#}\n{advice}"))
 }
 
-/// Installs the servers that are missing on this machine. The caller cannot use other servers.
+/// Installs the servers that are missing on this machine, for a caller that cannot use other
+/// servers.
 pub fn provide_private(servers: &[Server]) -> Result<()> {
     let missing = |server: &Server| match server {
         Server::Postgres => find::postgres().map(drop).err(),
@@ -231,8 +234,9 @@ fn with_servers(
 
 /// Runs `cargo test`, shows its output while it runs, and counts the results.
 ///
-/// Cargo gets its own process group and keeper. Whatever ends this program, even SIGKILL, then also
-/// ends the compiler and the test programs, so that they do not continue without their servers.
+/// Cargo gets its own process group, and a process that watches this program (the keeper of the
+/// folder). Whatever ends this program, even SIGKILL, the keeper then ends the compiler and the
+/// test programs, so that they do not continue without their servers.
 fn run_cargo(
     words: &[String],
     environment: &[(&str, &str)],

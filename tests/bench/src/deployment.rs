@@ -124,7 +124,7 @@ impl Deployment {
 impl Drop for Deployment {
     fn drop(&mut self) {
         for (_, process) in &mut self.processes {
-            // If this fails, the keeper of the folder ends the process.
+            // If this fails, the process that watches the folder (its keeper) ends the process.
             let _ = process.end(&self.folder);
         }
     }

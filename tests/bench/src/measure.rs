@@ -33,8 +33,8 @@ const SHARES: [&str; 8] = [
 /// needs.
 const DRAIN_MAX: Duration = Duration::from_secs(600);
 
-/// Sends events, waits until nothing is in flight, and compares the outcomes with the expected
-/// ones.
+/// Sends events to hookbox with one pair of a broker and a store, waits until nothing is in flight,
+/// and compares the outcomes with the expected ones.
 pub(crate) fn pair(deployment: &Deployment, events: u32) -> Result<Value> {
     generate(deployment, WARM_UP_EVENTS, WARM_UP_SEED)?;
     let before = drained(deployment, None)?;
@@ -51,7 +51,8 @@ pub(crate) fn pair(deployment: &Deployment, events: u32) -> Result<Value> {
         ("conflict", after.conflict - before.conflict),
     ] {
         let wanted = number(&expected[outcome])?;
-        // A request that was sent again because its answer was lost may have been stored twice.
+        // A request that was sent again because its answer was lost may have been stored twice, so
+        // each count may differ by the number of such requests.
         let doubt = number(&tally["unknown_outcome"])?;
         let differs = found.abs_diff(wanted) > doubt;
         ensure!(!differs, "{outcome} is {found}, and must be {wanted}");
@@ -94,8 +95,8 @@ struct Books {
     dead: u64,
 }
 
-/// Polls until so many receipts have their outcome and nothing is in flight. If the broker does not
-/// report messages in flight, only the number of receipts shows that all are done.
+/// Polls until the given number of receipts have an outcome and nothing is in flight. If the broker
+/// does not report messages in flight, only the number of receipts shows that all are done.
 fn drained(deployment: &Deployment, receipts: Option<u64>) -> Result<Books> {
     let mut last = Ok((Value::Null, Books::default()));
     let arguments = match receipts {

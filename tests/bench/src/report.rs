@@ -106,7 +106,8 @@ const QUIET: f64 = 5.0;
 const DISTURBED: &str = "\n**The machine did other work when this began**: the figures are \
 too low, and differ from run to run.\n";
 
-/// Writes a row with one value in the column of a pair, and dashes in the others.
+/// Writes a row of the table: one value in the column of one pair of a broker and a store, and
+/// dashes in the columns of the other pairs.
 fn row_of_one(text: &mut String, figures: &Value, (name, pair): (&str, usize), value: &str) {
     let cell = |number| if number == pair { value } else { "–" };
     let cells: Vec<&str> = (0..all(figures).len()).map(cell).collect();

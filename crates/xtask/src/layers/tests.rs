@@ -68,7 +68,8 @@ fn what_is_allowed_passes() {
     assert_eq!(found("worker", "tokio", false), []);
 }
 
-/// docs/ARCHITECTURE.md is written by hand; the test compares its table with this one.
+/// docs/ARCHITECTURE.md is written by hand, so this test compares its table of the crates with
+/// `LAYERS`.
 #[test]
 fn the_architecture_page_has_the_same_walls() -> Result<()> {
     let page = repository::read("docs/ARCHITECTURE.md").context("docs/ARCHITECTURE.md")?;

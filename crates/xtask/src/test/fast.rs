@@ -15,7 +15,8 @@ use crate::tally::Tally;
 /// The argument that selects a fast run.
 const WORD: &str = "--fast";
 
-/// The variable with which a test that starts a server fails: see `hookbox_testkit::servers::find`.
+/// The environment variable that makes every start of a server fail, so that a test that needs a
+/// server fails as well: see `hookbox_testkit::servers::find`.
 const NO_SERVERS: &str = "HOOKBOX_TEST_NO_SERVERS";
 
 /// How many tests run at a time, unless the caller sets it. Long tests wait for deadlines and need

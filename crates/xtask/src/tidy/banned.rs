@@ -19,8 +19,8 @@ struct Banned {
 const CODE: &[Kind] = &[Kind::Code];
 const ANYWHERE: &[Kind] = &[Kind::Code, Kind::Comment, Kind::Text];
 
-/// Tests, and code that only tests use. A canary test does on purpose what the product must never
-/// do.
+/// Tests, and code that only tests use. A canary test (which checks that a known fault of a library
+/// still exists) does on purpose what the product must never do.
 const TESTS: &[&str] = &[
     "/tests/",
     "/canaries.rs",
@@ -69,19 +69,19 @@ const BANNED: &[Banned] = &[
         pattern: "todo!(",
         kinds: CODE,
         except: &[],
-        instead: "write it, or return an error that says what is missing",
+        instead: "write the missing code, or return an error that says what is missing",
     },
     Banned {
         pattern: "unimplemented!(",
         kinds: CODE,
         except: &[],
-        instead: "write it, or return an error that says what is missing",
+        instead: "write the missing code, or return an error that says what is missing",
     },
     Banned {
         pattern: concat!("FIX", "ME"),
         kinds: ANYWHERE,
         except: &[],
-        instead: "fix it, or open an issue and say here what holds until then",
+        instead: "fix the fault, or open an issue and say here what holds until it is fixed",
     },
     Banned {
         pattern: "thread::sleep",
@@ -93,13 +93,13 @@ const BANNED: &[Banned] = &[
         pattern: "#[ignore",
         kinds: CODE,
         except: &[],
-        instead: "make it pass, or assert the wrong behaviour and say why it is wrong",
+        instead: "make the test pass, or let it assert the wrong behaviour and say why that is wrong",
     },
     Banned {
         pattern: "#[should_panic",
         kinds: CODE,
         except: &[],
-        instead: "return an error and assert which",
+        instead: "return an error, and assert in the test which error it is",
     },
     Banned {
         pattern: "tokio::spawn(",
@@ -129,13 +129,13 @@ const BANNED: &[Banned] = &[
         pattern: "static mut ",
         kinds: CODE,
         except: &[],
-        instead: "pass it as an argument: there are no globals",
+        instead: "pass the value as an argument: global variables are not allowed",
     },
     Banned {
         pattern: "wait_for_confirms(",
         kinds: CODE,
         except: TESTS,
-        instead: "await every confirm: this one never reports a nack (H3)",
+        instead: "await every single confirm: this function never reports a nack (H3)",
     },
     Banned {
         pattern: "enable_auto_recover(",
@@ -147,19 +147,19 @@ const BANNED: &[Banned] = &[
         pattern: "queue_delete(",
         kinds: CODE,
         except: TESTS,
-        instead: "leave it: deleting a queue confirms what it never stored (H5)",
+        instead: "leave the queue: deleting it confirms messages that it never stored (H5)",
     },
     Banned {
         pattern: "queue_purge(",
         kinds: CODE,
         except: TESTS,
-        instead: "leave it: what a queue holds was promised to a sender",
+        instead: "leave the messages: hookbox has promised to their senders to keep them",
     },
     Banned {
         pattern: concat!("/wo", "rk/"),
         kinds: ANYWHERE,
         except: &[],
-        instead: "a path from the root of the repository: this one exists on one machine only",
+        instead: "write a path from the root of the repository: this path exists on one machine only",
     },
 ];
 
@@ -185,7 +185,9 @@ pub(super) fn check(path: &str, text: &str) -> Vec<Finding> {
             findings
                 .extend(found.map(|it| here(format!("`{}`: {}", it.pattern.trim(), it.instead))));
             if kind == Kind::Code && path != GLOBAL_ALLOWED && is_global(line) {
-                findings.push(here("a global: pass it as an argument".to_owned()));
+                findings.push(here(
+                    "a global variable: pass the value as an argument".to_owned(),
+                ));
             }
         }
     }

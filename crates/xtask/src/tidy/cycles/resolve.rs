@@ -76,7 +76,7 @@ impl Modules {
             return Some(Target::Module(module));
         };
         let file = &self.0.get(&module)?.file;
-        // A name that is not found is declared by a macro of that module.
+        // A name that is not found in the module must be declared by one of its macros.
         let unknown = || Target::Item { file: file.clone() };
         Some(
             self.step(&module, first, rest, steps)

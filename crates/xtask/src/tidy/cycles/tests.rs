@@ -135,7 +135,8 @@ fn what_goes_one_way_is_no_cycle() {
         ]),
         NONE
     );
-    // A module alone is no item, and a function may have the name of a module.
+    // An import of a module alone, without an item of it, is no need. A function may have the name
+    // of a module.
     assert_eq!(
         found(&[
             (
