@@ -300,7 +300,7 @@ fn management(
 /// Parses an address with a port.
 fn address(text: &str) -> Result<SocketAddr, String> {
     let wrong =
-        |_| format!("{text:?} is not an address and a port, as 127.0.0.1:8080 or [::1]:8080");
+        |_| format!("{text:?} is not an address and a port, such as 127.0.0.1:8080 or [::1]:8080");
     text.parse().map_err(wrong)
 }
 

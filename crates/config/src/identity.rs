@@ -9,7 +9,8 @@ use super::file::{self, Source};
 use super::place::Places;
 use super::scheme::header;
 
-/// Returns where a request names its event type.
+/// Returns where a request of this source names its event type, by the settings of the source or
+/// else by its preset. `None` means that requests do not name one, or that a mistake was recorded.
 pub fn topic(
     at: &str,
     source: &Source,
@@ -35,7 +36,8 @@ pub fn topic(
     }
 }
 
-/// Returns what distinguishes the events of a source.
+/// Returns what identifies an event of the source: two requests in which it is equal report the
+/// same event.
 pub fn check(
     at: &str,
     source: &Source,

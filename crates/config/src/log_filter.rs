@@ -10,7 +10,7 @@ pub fn log_filter(text: &str) -> Result<String, String> {
     match EnvFilter::builder().parse(text) {
         Ok(_) => Ok(text.to_owned()),
         Err(error) => Err(format!(
-            "{text:?} does not say what to log, as \"info\" or \"hookbox_worker=debug,info\" do \
+            "{text:?} is not a log filter such as \"info\" or \"hookbox_worker=debug,info\" \
              ({error})"
         )),
     }

@@ -20,8 +20,8 @@ pub const POINTER: &str = "^/";
 /// not one of these.
 pub fn wording(pattern: &str) -> Option<&'static str> {
     match pattern {
-        DURATION => Some("the value must be a number and ms, s, min, h or d, as \"5 s\""),
-        SIZE => Some("the value must be a whole number and B, KiB or MiB, as \"1 MiB\""),
+        DURATION => Some("the value must be a number and ms, s, min, h or d, such as \"5 s\""),
+        SIZE => Some("the value must be a whole number and B, KiB or MiB, such as \"1 MiB\""),
         NAME => Some(
             "the value must be 1 to 63 characters of a-z, 0-9, '-' and '_', and start with a \
              letter or digit",

@@ -42,7 +42,7 @@ fn networks(at: &str, given: &[String], places: &mut Places) -> Option<Vec<Netwo
     for (index, text) in given.iter().enumerate() {
         let network = text
             .parse::<Network>()
-            .map_err(|_| format!("{text:?} is not an address or a network, as 10.0.0.0/8"));
+            .map_err(|_| format!("{text:?} is not an address or a network, such as 10.0.0.0/8"));
         networks.push(places.take(&format!("{at}/{index}"), network));
     }
     let networks: Vec<Network> = networks.into_iter().collect::<Option<_>>()?;

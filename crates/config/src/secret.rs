@@ -7,7 +7,8 @@ use super::key_file::{self, Text};
 use super::needs::Needs;
 use super::place::Places;
 
-/// A function that returns environment variables, passed as an argument for tests.
+/// A function that returns the value of an environment variable. It is an argument everywhere, so
+/// that tests can use other variables than those of their process.
 pub type Env<'e> = &'e dyn Fn(&str) -> Option<String>;
 
 /// Reads environment variables of this process.

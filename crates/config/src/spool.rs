@@ -36,7 +36,7 @@ pub fn check(folder: &Path, given: &Ingest, places: &mut Places) -> Option<Optio
         if given.spool_max.is_some() {
             places.mistake(
                 "/ingest/spool_max",
-                "spool_max limits a spool, and there is no spool",
+                "spool_max limits a spool, but no spool is set",
             );
         }
         return Some(None);
@@ -47,7 +47,7 @@ pub fn check(folder: &Path, given: &Ingest, places: &mut Places) -> Option<Optio
     let Some(path) = url.strip_prefix("sqlite:") else {
         places.mistake(
             AT,
-            "the value must begin with sqlite:, as \"sqlite:spool.db\"",
+            "the value must begin with sqlite:, as in \"sqlite:spool.db\"",
         );
         return None;
     };

@@ -139,15 +139,15 @@ fn forms(pointer: &str) -> &'static str {
         }
         "management" => {
             "the value must be { env = \"NAME\" } or { file = \"PATH\" }, or a URL without a \
-             password, as \"http://rabbitmq:15672\""
+             password, such as \"http://rabbitmq:15672\""
         }
         "topic" => {
-            "the value must be a JSON Pointer into the body, as \"/type\", or { header = \"NAME\" \
-             }, with or without pointer = \"/PATH\""
+            "the value must be a JSON Pointer into the body, such as \"/type\", or { header = \
+             \"NAME\" }, with or without pointer = \"/PATH\""
         }
         "identity" => {
-            "the value must be a list of JSON Pointers into the body, as [\"/id\"], or \"body\", \
-             or { header = \"NAME\", with = \"body\" }"
+            "the value must be a list of JSON Pointers into the body, such as [\"/id\"], or \"body\
+             \", or { header = \"NAME\", with = \"body\" }"
         }
         _ => {
             "the value must be \"dead_letter\", \"process\", \"duplicate\", or a list of { topics, \

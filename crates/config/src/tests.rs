@@ -120,7 +120,7 @@ fn all_mistakes_of_structure_are_reported_at_once() {
             hookbox.toml: the key "environment" is missing
             hookbox.toml:2:1: enviroment: there is no such key; did you mean "environment"?
             hookbox.toml:5:1: store.url: the value must be { env = "NAME" } or { file = "PATH" }, because a URL may hold a password; only a "sqlite:PATH" URL may be written here
-            hookbox.toml:11:1: ingest.body_max: the value must be a whole number and B, KiB or MiB, as "1 MiB"
+            hookbox.toml:11:1: ingest.body_max: the value must be a whole number and B, KiB or MiB, such as "1 MiB"
             hookbox.toml:12:1: ingest.limit: there is no such key
             hookbox.toml:28:59: source[0].secrets[1].value: there is no such key; a secret is never written here: { id = "NAME", env = "VARIABLE" } or { id = "NAME", file = "PATH" } says where it is
             hookbox.toml:46:11: route[0].retry.atempts: there is no such key; did you mean "attempts"?
@@ -254,7 +254,7 @@ fn structure_and_meaning_are_reported_together() {
             hookbox.toml:27:12: source[0].secrets[0]: the referenced environment variable is not set; set it (its name is not shown, because the name may be the secret itself)
             hookbox.toml:32:1: source[1].algorithm: the value is not one of "sha256" or "sha512"
             hookbox.toml:43:11: route[0].topics[0]: "begini..x" is not a topic: 1 to 200 characters of A-Z, a-z, 0-9, '_', '-' and '.'; a part between two dots is empty
-            hookbox.toml:45:26: route[0].retry.first: the value must be a number and ms, s, min, h or d, as "5 s"
+            hookbox.toml:45:26: route[0].retry.first: the value must be a number and ms, s, min, h or d, such as "5 s"
         "#]],
     );
 }

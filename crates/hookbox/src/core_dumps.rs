@@ -3,9 +3,10 @@
 use rustix::io::Result;
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 
-/// Switches core dumps off for this process and its children, irrevocably. No core file may be
-/// written. Also no other process of this user may read the memory of this process (`ptrace`),
-/// which covers systems that ignore the limit and pipe core dumps to a program.
+/// Switches core dumps off for this process and its children, irrevocably. The size limit of core
+/// files becomes zero. The process also becomes not dumpable: no other process of this user may
+/// read its memory (`ptrace`), and no core dump is written even by systems that ignore the limit
+/// and pipe core dumps to a program.
 pub fn switch_off() -> Result<()> {
     let none = Rlimit {
         current: Some(0),

@@ -82,7 +82,7 @@ pub fn install(servers: &[Server]) -> Result<()> {
         .context("starting the package manager")?;
     if !status.success() {
         bail!(
-            "the package manager failed ({status}); to see for yourself:\n\n    {}\n",
+            "the package manager failed ({status}); to run it yourself:\n\n    {}\n",
             manager.line(&packages)
         );
     }

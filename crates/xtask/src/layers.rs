@@ -240,25 +240,25 @@ const OUTSIDE: &[Outside] = &[
         package: "lapin",
         by: &["driver-rabbitmq"],
         by_tests_of: &["tests", "bench"],
-        instead: "go through `hookbox_driver::Broker`",
+        instead: "use RabbitMQ through `hookbox_driver::Broker`",
     },
     Outside {
         package: "sqlx-core",
         by: &["driver-postgres", "driver-sqlite"],
         by_tests_of: &[],
-        instead: "name `sqlx`, or go through the store",
+        instead: "depend on `sqlx`, or use the database through the store",
     },
     Outside {
         package: "axum",
         by: &["ingest"],
         by_tests_of: &["tests"],
-        instead: "only ingest serves HTTP",
+        instead: "only the crate `ingest` receives webhooks over HTTP",
     },
     Outside {
         package: "sqlx",
         by: &["driver-postgres", "driver-sqlite", "handlers", "chaos"],
         by_tests_of: &["tests", "worker", "hookbox", "bench"],
-        instead: "go through `hookbox_driver::Store` or `Ledger`",
+        instead: "use the database through `hookbox_driver::Store` or `Ledger`",
     },
 ];
 
@@ -312,7 +312,9 @@ fn inside(dependency: &Dependency) -> Option<String> {
         layer.uses.join(", ")
     };
     Some(match (*dev, layer.tests_use.contains(&on)) {
-        (false, true) => format!("`{on}` is for the tests of {of} only: [dev-dependencies]"),
+        (false, true) => {
+            format!("`{on}` is only for the tests of {of}: it belongs in [dev-dependencies]")
+        }
         _ => format!("`{on}` is not for {of}, which may use {may} of this workspace"),
     })
 }
@@ -322,7 +324,9 @@ fn outside(dependency: &Dependency) -> Option<String> {
     let of = of.as_str();
     let is_runtime = on == "tokio" || on.starts_with("tokio-");
     if is_runtime && WITHOUT_RUNTIME.contains(&of) {
-        return Some(format!("`{on}` is not for {of}, which knows no runtime"));
+        return Some(format!(
+            "`{on}` is not for {of}, which must not need an async runtime"
+        ));
     }
     let rule = OUTSIDE.iter().find(|rule| rule.package == on)?;
     // The library of the package `tests` is test code as well.

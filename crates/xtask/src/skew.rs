@@ -29,7 +29,9 @@ pub fn run(arguments: &[String]) -> Result<ExitCode> {
     let binary = build(revision)?;
     let words = "-p hookbox-tests --features skew --test journeys -- skew::";
     let words: Vec<String> = words.split(' ').map(str::to_owned).collect();
-    let binary = binary.to_str().context("the path is not UTF-8")?;
+    let binary = binary
+        .to_str()
+        .context("the path of the older binary is not UTF-8")?;
     test::run(&words, &[(OLD_BINARY, binary)])
 }
 

@@ -165,7 +165,10 @@ impl Servers {
             keepers.push(rabbitmq.keep()?.to_string());
         }
         if !keepers.is_empty() {
-            eprintln!("kept running; to end them: kill {}", keepers.join(" "));
+            eprintln!(
+                "the servers keep running; to end them: kill {}",
+                keepers.join(" ")
+            );
         }
         Ok(())
     }

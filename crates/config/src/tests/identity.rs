@@ -119,13 +119,13 @@ fn a_topic_or_an_identity_that_cannot_be_is_refused_at_its_place() {
         (
             "topic = \"type\"",
             expect![[r#"
-            hookbox.toml:53:1: source[2].topic: the value must be a JSON Pointer into the body, as "/type", or { header = "NAME" }, with or without pointer = "/PATH"
+            hookbox.toml:53:1: source[2].topic: the value must be a JSON Pointer into the body, such as "/type", or { header = "NAME" }, with or without pointer = "/PATH"
         "#]],
         ),
         (
             "topic = { pointer = \"/type\" }",
             expect![[r#"
-            hookbox.toml:53:1: source[2].topic: the value must be a JSON Pointer into the body, as "/type", or { header = "NAME" }, with or without pointer = "/PATH"
+            hookbox.toml:53:1: source[2].topic: the value must be a JSON Pointer into the body, such as "/type", or { header = "NAME" }, with or without pointer = "/PATH"
         "#]],
         ),
         (
@@ -137,13 +137,13 @@ fn a_topic_or_an_identity_that_cannot_be_is_refused_at_its_place() {
         (
             "identity = \"id\"",
             expect![[r#"
-            hookbox.toml:53:1: source[2].identity: the value must be a list of JSON Pointers into the body, as ["/id"], or "body", or { header = "NAME", with = "body" }
+            hookbox.toml:53:1: source[2].identity: the value must be a list of JSON Pointers into the body, such as ["/id"], or "body", or { header = "NAME", with = "body" }
         "#]],
         ),
         (
             "identity = { header = \"X-Id\" }",
             expect![[r#"
-            hookbox.toml:53:1: source[2].identity: the value must be a list of JSON Pointers into the body, as ["/id"], or "body", or { header = "NAME", with = "body" }
+            hookbox.toml:53:1: source[2].identity: the value must be a list of JSON Pointers into the body, such as ["/id"], or "body", or { header = "NAME", with = "body" }
         "#]],
         ),
         (

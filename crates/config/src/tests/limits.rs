@@ -15,14 +15,14 @@ fn limits_and_addresses_are_checked() {
     check(
         &GOOD.replace("10.0.0.0/8\"", "10.0.0.0/33\", \"proxy\", \"::1\""),
         expect![[r#"
-            hookbox.toml:16:20: ingest.trusted_proxies[0]: "10.0.0.0/33" is not an address or a network, as 10.0.0.0/8
-            hookbox.toml:16:35: ingest.trusted_proxies[1]: "proxy" is not an address or a network, as 10.0.0.0/8
+            hookbox.toml:16:20: ingest.trusted_proxies[0]: "10.0.0.0/33" is not an address or a network, such as 10.0.0.0/8
+            hookbox.toml:16:35: ingest.trusted_proxies[1]: "proxy" is not an address or a network, such as 10.0.0.0/8
         "#]],
     );
     check(
         &GOOD.replace("127.0.0.1:8080", "localhost"),
         expect![[r#"
-        hookbox.toml:10:1: ingest.listen: "localhost" is not an address and a port, as 127.0.0.1:8080 or [::1]:8080
+        hookbox.toml:10:1: ingest.listen: "localhost" is not an address and a port, such as 127.0.0.1:8080 or [::1]:8080
     "#]],
     );
     check(
@@ -40,7 +40,7 @@ fn limits_and_addresses_are_checked() {
     check(
         &GOOD.replace("waiting = 200", "drain_lead = \"soon\""),
         expect![[r#"
-            hookbox.toml:15:1: ingest.drain_lead: the value must be a number and ms, s, min, h or d, as "5 s"
+            hookbox.toml:15:1: ingest.drain_lead: the value must be a number and ms, s, min, h or d, such as "5 s"
         "#]],
     );
     for idle in ["4 s", "3 h"] {
@@ -54,7 +54,7 @@ fn limits_and_addresses_are_checked() {
     check(
         &GOOD.replace("filter = \"info\"", "filter = \"a=loud\""),
         expect![[r#"
-            hookbox.toml:23:1: log.filter: "a=loud" does not say what to log, as "info" or "hookbox_worker=debug,info" do (error parsing level filter: expected one of "off", "error", "warn", "info", "debug", "trace", or a number 0-5)
+            hookbox.toml:23:1: log.filter: "a=loud" is not a log filter such as "info" or "hookbox_worker=debug,info" (error parsing level filter: expected one of "off", "error", "warn", "info", "debug", "trace", or a number 0-5)
         "#]],
     );
     check(
@@ -129,8 +129,8 @@ fn a_duration_without_its_unit_is_refused_as_one() {
     check(
         &bad,
         expect![[r#"
-        hookbox.toml:6:1: store.connection_lifetime: the value must be a number and ms, s, min, h or d, as "5 s"
-        hookbox.toml:15:1: ingest.idle: the value must be a number and ms, s, min, h or d, as "5 s"
+        hookbox.toml:6:1: store.connection_lifetime: the value must be a number and ms, s, min, h or d, such as "5 s"
+        hookbox.toml:15:1: ingest.idle: the value must be a number and ms, s, min, h or d, such as "5 s"
     "#]],
     );
 }

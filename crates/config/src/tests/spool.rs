@@ -28,14 +28,14 @@ fn an_invalid_spool_is_reported() {
     check(
         &with("spool = \"/var/spool\"\nspool_max = \"15 MiB\""),
         expect![[r#"
-            hookbox.toml:10:1: ingest.spool: the value must begin with sqlite:, as "sqlite:spool.db"
+            hookbox.toml:10:1: ingest.spool: the value must begin with sqlite:, as in "sqlite:spool.db"
             hookbox.toml:11:1: ingest.spool_max: the value must be 16 MiB or more
         "#]],
     );
     check(
         &with("spool_max = \"1024 MiB\""),
         expect![[r#"
-        hookbox.toml:10:1: ingest.spool_max: spool_max limits a spool, and there is no spool
+        hookbox.toml:10:1: ingest.spool_max: spool_max limits a spool, but no spool is set
     "#]],
     );
     let one = with("spool = \"sqlite:hookbox.db\"")
@@ -60,7 +60,7 @@ fn a_management_url_with_a_password_is_a_reference() {
     check(
         &managed("management = \"http://u:hunter2@rabbitmq\""),
         expect![[r#"
-            hookbox.toml:8:1: broker.management: the value must be { env = "NAME" } or { file = "PATH" }, or a URL without a password, as "http://rabbitmq:15672"
+            hookbox.toml:8:1: broker.management: the value must be { env = "NAME" } or { file = "PATH" }, or a URL without a password, such as "http://rabbitmq:15672"
         "#]],
     );
     check(

@@ -190,7 +190,7 @@ async fn supervise(
     };
     if ended {
         // A process that lacks one of its roles would still seem healthy to its service manager.
-        tracing::error!("a role ended by itself; the process stops so that it is restarted");
+        tracing::error!("a role ended without a signal; the process stops so that it is restarted");
         shutdown.cancel();
     }
     monitored.show(|parts| parts.draining = true);
@@ -203,7 +203,7 @@ async fn supervise(
     if ended { exit::INTERNAL } else { exit::OK }
 }
 
-/// Connects to the broker, and to the store if a role needs it. `None`: a signal arrived first.
+/// Connects to the broker, and to the store if a role needs it; `None` if a signal came first.
 pub async fn open(
     config: &Config,
     roles: &Roles,

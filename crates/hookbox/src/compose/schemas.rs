@@ -96,7 +96,7 @@ fn unusable(config: &Config, source: &SourceName) -> Unusable {
 
 /// Reads `{event type}.json` for each event type, and `unknown.json` for all other event types.
 fn read_folder(folder: &Path) -> anyhow::Result<Texts> {
-    let read = || format!("read the JSON Schemas in {}", folder.display());
+    let read = || format!("cannot read the JSON Schemas in {}", folder.display());
     let mut texts = Vec::new();
     for entry in std::fs::read_dir(folder).with_context(read)? {
         let path = entry.with_context(read)?.path();
@@ -109,7 +109,7 @@ fn read_folder(folder: &Path) -> anyhow::Result<Texts> {
                 .unwrap_or_default()
                 .to_string_lossy()
                 .into_owned();
-            let file = || format!("read the JSON Schema {}", path.display());
+            let file = || format!("cannot read the JSON Schema {}", path.display());
             let bytes = regular_file::read(&path, BYTES_MAX).with_context(file)?;
             texts.push((name, String::from_utf8(bytes).with_context(file)?));
         }

@@ -44,7 +44,8 @@ pub async fn spooled(
     // would become a dead letter in the spool, which no worker reads.
     options.deliveries_max = None;
     let opened = wait_for("the spool", &shutdown, || open(&options)).await;
-    let opened = opened.with_context(|| format!("open the spool {}", spool.path.display()))?;
+    let opened =
+        opened.with_context(|| format!("cannot open the spool {}", spool.path.display()))?;
     let Some((lock, opened)) = opened else {
         return Ok(None);
     };

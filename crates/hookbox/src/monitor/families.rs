@@ -1,7 +1,7 @@
 //! The list of all metrics, each with its name, unit, labels and help text.
 //!
 //! A label has few values, and all of them are known from the config or the code: names of routes
-//! and queues, outcomes. A label never contains a uid, a key or an id.
+//! and queues, outcomes. A label never contains a uid (of a person), a key or an id of an event.
 
 use serde::Serialize;
 

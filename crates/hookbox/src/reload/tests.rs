@@ -71,12 +71,12 @@ fn a_running_source_keeps_its_schemas_when_it_leaves_the_config() {
     assert_eq!(
         types(&schemas, "two"),
         first,
-        "a removed source runs until a restart"
+        "a source that left the config must keep its schemas until a restart"
     );
     assert_eq!(
         types(&schemas, "three"),
         None,
-        "a new source runs only after a restart"
+        "a source that is new in the config must have no schemas before a restart"
     );
     // The files of the removed source are still in use, so a change of them is reloaded.
     std::fs::write(folder.join("two/b.json"), "{}").unwrap();
@@ -89,12 +89,12 @@ fn a_running_source_keeps_its_schemas_when_it_leaves_the_config() {
     assert_eq!(
         types(&schemas, "two"),
         both,
-        "schemas that cannot be read stay as they were"
+        "schemas of source two that cannot be read must stay as they were"
     );
     assert_eq!(
         types(&schemas, "one"),
         both,
-        "the schemas of the other source are reloaded"
+        "the schemas of source one must be reloaded nevertheless"
     );
     std::fs::remove_dir_all(&folder).unwrap();
 }

@@ -224,13 +224,13 @@ mod tests {
         assert_eq!(
             settled,
             [Path::new("a")],
-            "file a does not wait for the certificate"
+            "file a must be read although the certificate still changes"
         );
         let named: Vec<_> = looks.iter().flat_map(|look| &look.restless).collect();
         assert_eq!(
             named,
             [Path::new("cert"), Path::new("cert-key")],
-            "each changing file is named once"
+            "each file that still changes after a minute must be reported once"
         );
         assert_eq!(names(at(40, 2).settled), ["cert", "cert-key"]);
     }

@@ -202,7 +202,7 @@ mod tests {
         assert_eq!(
             lines.dropped(),
             4,
-            "ten lines of ten bytes fit into the queue"
+            "of 14 lines of 10 bytes, 4 must be dropped by a queue of 100 bytes"
         );
         for number in 1..=4 {
             assert_eq!(next(&lines), format!("line {number:05}"));
@@ -219,7 +219,11 @@ mod tests {
         }
         assert_eq!(next(&lines), "-6");
         assert_eq!(next(&lines), "line 00017");
-        assert_eq!(lines.dropped(), 6, "the count is not reset by a notice");
+        assert_eq!(
+            lines.dropped(),
+            6,
+            "a notice must not reset the count of dropped lines"
+        );
     }
 
     #[test]
@@ -262,17 +266,17 @@ mod tests {
         let lines = Arc::new(lines());
         assert!(
             lines.flush(SHORT),
-            "a flush succeeds when nothing was logged"
+            "a flush must succeed when nothing was logged"
         );
         push(&lines, 1..=1);
         assert!(
             !lines.flush(SHORT),
-            "a flush fails while no thread writes the line"
+            "a flush must fail while no thread writes the queued line"
         );
         assert_eq!(next(&lines), "line 00001");
         assert!(
             !lines.flush(SHORT),
-            "a flush fails while the line is being written"
+            "a flush must fail while the line is being written"
         );
         let written = Arc::clone(&lines);
         // This thread ends with the process: it waits for a second line, which never comes.

@@ -34,7 +34,7 @@ const TESTS: &[&str] = &[
     "/testing.rs",
 ];
 
-const NO_PRINT: &str = "use `tracing`, or return the text: printing panics where it cannot write, \
+const NO_PRINT: &str = "use `tracing`, or return the text: these macros panic if writing fails, \
                         so commands print by `command/print.rs`";
 const PRINTERS: &[&str] = &[
     "crates/xtask/",
@@ -63,7 +63,7 @@ const BANNED: &[Banned] = &[
         pattern: "SystemRng",
         kinds: CODE,
         except: COMPOSERS,
-        instead: "take an `Rng` as an argument, so that tests control chance",
+        instead: "take an `Rng` as an argument, so that tests control the random numbers",
     },
     Banned {
         pattern: "todo!(",
@@ -87,7 +87,7 @@ const BANNED: &[Banned] = &[
         pattern: "thread::sleep",
         kinds: CODE,
         except: &["tests/testkit/src/servers/process.rs"],
-        instead: "wait for the condition itself, with a bound",
+        instead: "wait for the condition itself, with a deadline",
     },
     Banned {
         pattern: "#[ignore",

@@ -38,7 +38,7 @@ pub(super) fn check(postgres: &[String], sqlite: &[String]) -> Vec<Finding> {
 
 fn numbered(path: &str, name: &str, number: usize) -> Option<Finding> {
     let begins = name.starts_with(&format!("{number:04}_"));
-    let what = format!("expected `{number:04}_<name>.sql` here: the numbers have no gaps");
+    let what = format!("expected `{number:04}_<name>.sql` here: the numbers must have no gaps");
     (!begins || !name.ends_with(".sql")).then(|| Finding::new(path, 1, what))
 }
 

@@ -95,13 +95,13 @@ fn missing_words(words: &str, tree: &impl Tree) -> Option<String> {
 
 fn missing(file: &str, item: Option<&str>, tree: &impl Tree) -> Option<String> {
     if !tree.exists(file.trim_end_matches('/')) {
-        return Some(format!("`{file}` does not exist: name what exists"));
+        return Some(format!("`{file}` does not exist: name a file that exists"));
     }
     let item = item?;
     // Of `Type::method`, the last part is the name that a line declares.
     let name = item.rsplit("::").next().unwrap_or(item);
     let is_there = declares(&tree.read(file), name);
-    (!is_there).then(|| format!("`{file}` declares no `{item}`: name what exists"))
+    (!is_there).then(|| format!("`{file}` declares no `{item}`: name an item that it declares"))
 }
 
 /// Returns whether a line of Rust declares the name.

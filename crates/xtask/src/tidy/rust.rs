@@ -73,7 +73,7 @@ fn name(path: &str) -> Vec<Finding> {
             Finding::new(
                 path,
                 1,
-                format!("`{part}` describes nothing: name it after the thing"),
+                format!("`{part}` describes nothing: give it a name that says what it contains"),
             )
         })
         .collect()
