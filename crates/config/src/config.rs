@@ -74,11 +74,11 @@ pub struct IngestConfig {
     pub body_max: usize,
     /// The most bytes of bodies in memory at once.
     pub bodies_max: usize,
-    /// The longest time that a connection may be idle.
+    /// The longest time for which a connection may be idle before ingest closes it.
     pub idle: Duration,
-    /// The most connections at once.
+    /// The most connections that clients may have open at once.
     pub connections_max: usize,
-    /// The most connections at once from one address.
+    /// The most connections that one address may have open at once.
     pub connections_per_address_max: usize,
     /// The most accepted requests that wait for the broker at once.
     pub waiting_max: usize,

@@ -27,8 +27,8 @@ use when::When;
 /// default). `*` means at every passing, for a process that is restarted with the same environment.
 pub const CRASH_AT: &str = "HOOKBOX_CRASH_AT";
 
-/// Passes a crash point, and aborts the process if [`CRASH_AT`] names it. Called by
-/// [`crash_point!`].
+/// Counts one passing of the crash point `name`, and aborts the process if [`CRASH_AT`] names this
+/// passing. Called by [`crash_point!`].
 pub fn pass(name: &str, key: Option<&str>) {
     // This is the only global variable of the project. A crash point gets no state from the code
     // around it, because a real crash can happen without any preparation in the code, too. The

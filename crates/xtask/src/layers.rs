@@ -1,8 +1,8 @@
 //! Defines which crate may depend on which, and compares that with what cargo reports.
 //!
 //! docs/ARCHITECTURE.md has the same table: each crate of the workspace with the crates that it may
-//! use. Engines never see a driver, drivers never see each other, and a library that belongs to one
-//! driver is not used anywhere else.
+//! use. Ingest and worker never use a driver, drivers never use each other, and a library that
+//! belongs to one driver is not used anywhere else.
 
 mod manifest;
 

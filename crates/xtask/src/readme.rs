@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 
 use crate::repository;
 
-/// The words by which the command is found.
+/// The words that identify the test command in README.md.
 const TEST_COMMAND: &str = "cargo xtask test";
 
 /// Returns the line of README.md, inside a code fence, that runs all tests.

@@ -1,4 +1,5 @@
-//! `cargo xtask skew`: runs an older hookbox beside this one, on one broker and one store.
+//! `cargo xtask skew`: runs an older hookbox beside this one. Both use the same broker and the same
+//! store.
 //!
 //! The older hookbox is built from its commit, in its own work tree and target folder, so that the
 //! two builds do not disturb each other. tests/journeys/skew.rs then tests both.

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::repository;
 
-/// How long to measure what else is running on the machine.
+/// For how long the bench waits and measures how much other work the machine does.
 const LISTEN: Duration = Duration::from_secs(3);
 
 /// Returns the cores, the memory, the kernel and the versions. A value that the system does not

@@ -161,9 +161,9 @@ async fn refuse_unknown_routes(
 
 /// A broker with a spool in front of it.
 pub struct Spooled {
-    /// The broker without the spool.
+    /// RabbitMQ itself, without the spool.
     pub broker: Arc<dyn Broker>,
-    /// The broker with the spool.
+    /// A broker that stores events in the spool while RabbitMQ cannot accept them.
     pub spooling: Arc<dyn Broker>,
     /// The counters of the spool.
     pub counters: Arc<hookbox_spool::SpoolCounters>,

@@ -105,8 +105,9 @@ pub const CONNECTIONS: Family = gauge(
 pub const CONNECTIONS_CLOSED: Family = counter(
     "connections_closed",
     &["reason"],
-    "Connections that were closed because places are limited: to_make_room (it had no verified \
-     request, and every place was taken) or address_full (refused: its address had its share)",
+    "Connections that were closed because of a limit: to_make_room (the connection had no verified \
+     request, and another one needed its place) or address_full (a new connection of an address \
+     that already had as many as it may)",
 );
 pub const BATCHES: Family = counter("batches", &[], "Batches that the broker confirmed");
 pub const CONFIRMS: Family = Family {

@@ -133,7 +133,8 @@ impl Watched {
         changes
     }
 
-    /// Records that all files are being read now, even those that are still changing.
+    /// Records that a reload reads all files now, even those that are still changing, so that the
+    /// next checks do not report them again.
     pub fn at_once(&mut self, seen: Identities) {
         self.read = seen;
     }

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 /// moment.
 pub const BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// Returns the line that replaces a number of dropped lines.
+/// A function that returns the line with which a number of dropped lines is reported.
 type Notice = Box<dyn Fn(u64) -> Vec<u8> + Send + Sync>;
 
 /// The queue of log lines.
@@ -35,8 +35,8 @@ pub struct Lines {
 struct State {
     lines: VecDeque<Vec<u8>>,
     bytes: usize,
-    /// Whether lines were dropped and the queue is still more than half full. Until then, new lines
-    /// are dropped as well, so that one notice covers all of them.
+    /// Whether lines were dropped and the queue is still more than half full. As long as both hold,
+    /// new lines are dropped as well, so that one notice covers all of them.
     is_shedding: bool,
     /// The number of lines dropped since the last notice.
     unreported: u64,

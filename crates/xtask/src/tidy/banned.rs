@@ -93,7 +93,7 @@ const BANNED: &[Banned] = &[
         pattern: "#[ignore",
         kinds: CODE,
         except: &[],
-        instead: "make the test pass, or let it assert the wrong behaviour and say why that is wrong",
+        instead: "make the test pass, or assert the wrong behaviour and say why that is wrong",
     },
     Banned {
         pattern: "#[should_panic",
@@ -159,7 +159,7 @@ const BANNED: &[Banned] = &[
         pattern: concat!("/wo", "rk/"),
         kinds: ANYWHERE,
         except: &[],
-        instead: "write a path from the root of the repository: this path exists on one machine only",
+        instead: "write a path from the root of the repository: this one exists on one machine",
     },
 ];
 

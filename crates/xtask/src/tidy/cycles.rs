@@ -54,7 +54,7 @@ fn check_but(root: &str, tree: &impl Tree, known: &[(&str, &str)]) -> Vec<Findin
         let cut = rest.get_mut(*from).and_then(|of| of.remove(*to));
         if cut.is_none() || shortest_path(&all, to, from).is_none() {
             let what = format!(
-                "no cycle of this file leads to {to} any more: remove the pair from the known cycles"
+                "no cycle from here leads to {to} any more: remove the pair from the known cycles"
             );
             findings.push(Finding::new(from, 1, what));
         }

@@ -108,7 +108,7 @@ impl Word {
     }
 }
 
-/// Returns the marked words in one row of the list.
+/// Returns the words in one row of the glossary's list that are marked with †.
 fn row(line: &str) -> Vec<Word> {
     let mut cells = line.split('|').skip(1).map(str::trim);
     let (Some(words), Some(instead)) = (cells.next(), cells.next()) else {

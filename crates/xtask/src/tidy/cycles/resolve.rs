@@ -44,8 +44,8 @@ impl Modules {
         self.0.iter()
     }
 
-    /// Returns the file that declares what the names stand for in a module; `None` for a module,
-    /// and for what another crate declares.
+    /// Returns the file that declares the item that `names` stand for in the code of `module`.
+    /// `None` if they name a module, or an item of another crate.
     pub(super) fn file_of(&self, module: &[String], names: &[String]) -> Option<String> {
         match self.target(module, names, STEPS_MAX)? {
             Target::Module(_) => None,
@@ -70,7 +70,7 @@ impl Modules {
         }
     }
 
-    /// Resolves the names that follow the path of a module.
+    /// Resolves `names` inside `module`; if there are none, they stand for the module itself.
     fn inside(&self, module: Vec<String>, names: &[String], steps: usize) -> Option<Target> {
         let Some((first, rest)) = names.split_first() else {
             return Some(Target::Module(module));
