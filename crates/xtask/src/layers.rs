@@ -325,7 +325,7 @@ fn outside(dependency: &Dependency) -> Option<String> {
     let is_runtime = on == "tokio" || on.starts_with("tokio-");
     if is_runtime && WITHOUT_RUNTIME.contains(&of) {
         return Some(format!(
-            "`{on}` is not for {of}, which must not need an async runtime"
+            "`{on}` is not for {of}, which may use no runtime such as tokio"
         ));
     }
     let rule = OUTSIDE.iter().find(|rule| rule.package == on)?;
