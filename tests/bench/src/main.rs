@@ -28,7 +28,8 @@ const DOCUMENT: &str = "docs/BENCHMARKS.md";
 /// The default number of events: enough for several seconds on a small machine.
 const EVENTS: u32 = 20_000;
 
-/// Part of an error message. Figures of servers on another machine would not describe this machine.
+/// The context of errors about servers. The bench never uses servers that the caller names, because
+/// figures of servers on another machine would not describe this machine.
 const PRIVATE: &str = "the bench needs private servers of its own on this machine";
 
 /// Measures the release build on private servers, beside what the servers alone can do.
@@ -76,8 +77,8 @@ fn build(what: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// Measures first what the servers alone can do, and then each pair of broker and store on the same
-/// servers.
+/// Measures first what the servers alone can do, and then hookbox with each pair of a broker and a
+/// store on the same servers.
 fn measured(events: u32) -> Result<Value> {
     let postgres = PostgresServer::start().context("starting PostgreSQL")?;
     let rabbitmq = RabbitmqServer::start().context("starting RabbitMQ")?;

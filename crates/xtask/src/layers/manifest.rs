@@ -72,7 +72,8 @@ pub(super) fn finding(package: &str, what: &str) -> Finding {
     Finding::new(&path, line.map_or(1, |line| line + 1), what)
 }
 
-/// Removes the prefix of a package name, which the names of folders do not have.
+/// Removes the prefix `hookbox-` of a package name, because the folders of the packages have names
+/// without it.
 fn short(name: &str) -> String {
     name.strip_prefix("hookbox-").unwrap_or(name).to_owned()
 }
