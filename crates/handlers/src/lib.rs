@@ -1,4 +1,4 @@
-//! The built-in handlers, one file each. `by_name` lists all of them.
+//! The built-in handlers, one file each. `all` lists them.
 //!
 //! A handler executes native SQL through the connection that it is given. Each handler is written
 //! once and compiled for both databases, so changing the database of a config means changing only
@@ -11,30 +11,45 @@ pub use begini::{Begini, schemas as begini_schemas};
 pub use record::Record;
 
 use hookbox_driver::Store;
+use hookbox_driver_postgres::Postgres;
+use hookbox_driver_sqlite::Sqlite;
 use hookbox_worker::{Handler, Registered, register};
 
-/// The names of the built-in handlers, as they are written in the config.
-pub const NAMES: [&str; 2] = ["record", "begini"];
-
-/// Returns the built-in handler of this name, ready to be used by a route.
-pub fn by_name<S>(name: &str) -> Option<Registered<S>>
+/// The list of the built-in handlers.
+fn all<S: Store>() -> Vec<Registered<S>>
 where
-    S: Store,
     Record: Handler<S>,
     Begini: Handler<S>,
 {
-    match name {
-        "record" => Some(register(Record)),
-        "begini" => Some(register(Begini)),
-        _ => None,
+    vec![register(Record), register(Begini)]
+}
+
+/// A store whose database the built-in handlers can use.
+pub trait HandlerStore: Store + Sized {
+    /// Returns every built-in handler, ready to be used by a route.
+    fn built_in() -> Vec<Registered<Self>>;
+}
+
+impl HandlerStore for Postgres {
+    fn built_in() -> Vec<Registered<Self>> {
+        all()
     }
+}
+
+impl HandlerStore for Sqlite {
+    fn built_in() -> Vec<Registered<Self>> {
+        all()
+    }
+}
+
+/// Returns the built-in handler with this name, as the config names it.
+pub fn by_name<S: HandlerStore>(name: &str) -> Option<Registered<S>> {
+    let mut handlers = S::built_in().into_iter();
+    handlers.find(|handler| handler.name() == name)
 }
 
 #[cfg(test)]
 mod tests {
-    use hookbox_driver_postgres::Postgres;
-    use hookbox_driver_sqlite::Sqlite;
-
     use super::*;
 
     const SCHEMA: &str = include_str!("../../../schemas/config.json");
@@ -46,13 +61,18 @@ mod tests {
         let kinds = schema
             .pointer(kinds)
             .expect("the schema lists the kinds of handlers");
-        assert_eq!(*kinds, serde_json::json!(NAMES));
-        for name in NAMES {
-            let names = [
-                by_name::<Postgres>(name).map(|handler| handler.name()),
-                by_name::<Sqlite>(name).map(|handler| handler.name()),
-            ];
-            assert_eq!(names, [Some(name); 2]);
+        let names = [names::<Postgres>(), names::<Sqlite>()];
+        assert_eq!(names[0], names[1]);
+        assert_eq!(*kinds, serde_json::json!(names[0]));
+    }
+
+    fn names<S: HandlerStore>() -> Vec<&'static str> {
+        let handlers = S::built_in();
+        let names = handlers.iter().map(|handler| handler.name());
+        for name in names.clone() {
+            assert!(by_name::<S>(name).is_some(), "{name}");
         }
+        assert!(by_name::<S>("other").is_none());
+        names.collect()
     }
 }

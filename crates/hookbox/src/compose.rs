@@ -18,11 +18,10 @@ use hookbox_driver_postgres::Postgres;
 use hookbox_driver_rabbitmq::Rabbit;
 use hookbox_driver_sqlite::Sqlite;
 use hookbox_event::RouteName;
-use hookbox_handlers::{Begini, Record};
+use hookbox_handlers::HandlerStore;
 use hookbox_ingest as ingest;
 use hookbox_signature::ConflictAction;
 use hookbox_worker as worker;
-use hookbox_worker::Handler;
 use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 
@@ -245,9 +244,7 @@ pub fn ingest_config(config: &Config) -> anyhow::Result<ingest::Config> {
 /// Returns the config of the worker, for the routes in `only`, or for all routes if it is empty.
 pub fn worker_config<S>(config: &Config, only: &[RouteName]) -> anyhow::Result<worker::Config<S>>
 where
-    S: Store,
-    Record: Handler<S>,
-    Begini: Handler<S>,
+    S: HandlerStore,
 {
     let wanted = |name: &RouteName| only.is_empty() || only.contains(name);
     let mut routes = Vec::new();

@@ -8,9 +8,9 @@ use anyhow::Context;
 use hookbox_config::Config;
 use hookbox_driver::{Broker, Store, describe};
 use hookbox_event::RouteName;
-use hookbox_handlers::{Begini, Record};
+use hookbox_handlers::HandlerStore;
 use hookbox_ingest::{Ingest, Listener, serve};
-use hookbox_worker::{Handler, Worker};
+use hookbox_worker::Worker;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::Signal;
 use tokio::task::JoinSet;
@@ -302,9 +302,7 @@ fn worker<S>(
     store: &Arc<S>,
 ) -> anyhow::Result<Worker<S>>
 where
-    S: Store,
-    Record: Handler<S>,
-    Begini: Handler<S>,
+    S: HandlerStore,
 {
     let config = compose::worker_config(config, routes)?;
     Ok(Worker::new(
