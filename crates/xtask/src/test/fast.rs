@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 
-use super::{AMQP_URL, POSTGRES_URL, THREADS, ended, run_cargo};
+use super::{AMQP_URL, POSTGRES_URL, Ran, THREADS, ended, run_cargo};
 use crate::needs;
 use crate::repository;
 use crate::tally::Tally;
@@ -55,7 +55,7 @@ pub fn run(arguments: &[String], environment: &[(&str, &str)]) -> Result<ExitCod
     let mut all = Tally::default();
     let mut succeeded = true;
     for words in runs(&whole) {
-        let (status, tally) = run_cargo(&words, environment, |command| {
+        let Ran { status, tally, .. } = run_cargo(&words, environment, |command| {
             command.env(NO_SERVERS, "1");
             if env::var_os(THREADS).is_none() {
                 command.env(THREADS, AT_A_TIME);
