@@ -5,7 +5,6 @@
 //! belongs to a [`Lease`]. When a lease is given back explicitly, its connection is reused. When a
 //! lease is dropped, after an error, a cancellation or a deadline, its connection is closed.
 
-use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -18,15 +17,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::Options;
 use crate::diagnose;
 use crate::lifetime;
-use crate::refusal::{self, Names, Refusal, Stage};
+use crate::query_error::QueryError;
+use crate::refusal::Names;
 use crate::session::{Mark, Session};
+use crate::time_limit::{goodbye, within};
 
 /// How long an idle connection may take to open a transaction before a new connection replaces it.
 /// Opening a transaction is one round trip and waits for no lock.
 const REUSE_DEADLINE: Duration = Duration::from_secs(2);
-
-/// The time limit for closing a connection in an orderly way.
-const GOODBYE_DEADLINE: Duration = Duration::from_secs(1);
 
 /// The error text for a session without the mark of its connection: what failed, and the remedy.
 const LENT: &str = "begin a transaction: this session belongs to another connection, because \
@@ -291,109 +289,5 @@ impl Lease {
         })?;
         self.seat.used = false;
         Ok(())
-    }
-}
-
-/// Closes a connection. Returns whether the orderly close completed within [`GOODBYE_DEADLINE`]; if
-/// not, the connection is dropped, which closes it as well.
-pub(crate) async fn goodbye(connection: PgConnection) -> bool {
-    let closed = tokio::time::timeout(GOODBYE_DEADLINE, connection.close()).await;
-    closed.is_ok()
-}
-
-/// Waits for the database for at most `limit`, because sqlx has no time limits of its own (H10).
-pub(crate) async fn within<T>(
-    limit: Duration,
-    answer: impl Future<Output = Result<T, sqlx::Error>>,
-) -> Result<T, QueryError> {
-    match tokio::time::timeout(limit, answer).await {
-        Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(error)) => Err(QueryError::Database(error)),
-        Err(_elapsed) => Err(QueryError::Unresponsive { limit }),
-    }
-}
-
-/// Why a query has no result.
-#[derive(Debug)]
-pub(crate) enum QueryError {
-    /// An error.
-    Database(sqlx::Error),
-    /// The database refused the query, and there is a remedy.
-    Refused {
-        /// The error.
-        error: sqlx::Error,
-        /// What the refusal means, with its remedy.
-        refusal: Refusal,
-    },
-    /// No answer.
-    Unresponsive {
-        /// For so long.
-        limit: Duration,
-    },
-}
-
-impl QueryError {
-    /// Converts the error to a fault, for a statement of hookbox's own that no handler can have
-    /// broken.
-    pub fn ours(self, doing: &'static str) -> Fault {
-        let kind = match &self {
-            QueryError::Database(error) | QueryError::Refused { error, .. } => {
-                diagnose::of_our_own(error)
-            }
-            QueryError::Unresponsive { .. } => FaultKind::Unavailable,
-        };
-        Fault::new(kind, doing, self)
-    }
-}
-
-impl QueryError {
-    /// Converts an error into a refusal with a remedy, where the error is a refusal.
-    pub fn refused_at(self, stage: Stage, names: &Names) -> Self {
-        match self {
-            QueryError::Database(error) => match refusal_of(&error, stage, names) {
-                Some(refusal) => QueryError::Refused { error, refusal },
-                None => QueryError::Database(error),
-            },
-            QueryError::Refused { .. } | QueryError::Unresponsive { .. } => self,
-        }
-    }
-}
-
-fn refusal_of(error: &sqlx::Error, stage: Stage, names: &Names) -> Option<Refusal> {
-    let code = error.as_database_error()?.code()?;
-    refusal::of_code(&code, stage, names)
-}
-
-/// Returns the text of an error. sqlx's own text ends with a line number of PostgreSQL's source,
-/// which reads like a line of the statement.
-pub(crate) fn text(error: &sqlx::Error) -> String {
-    match error.as_database_error() {
-        Some(database) => format!("error returned from database: {}", database.message()),
-        None => error.to_string(),
-    }
-}
-
-impl std::fmt::Display for QueryError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            QueryError::Database(error) => f.write_str(&text(error)),
-            QueryError::Refused { error, refusal } => write!(f, "{refusal} ({})", text(error)),
-            QueryError::Unresponsive { limit } => write!(f, "no answer within {limit:?}"),
-        }
-    }
-}
-
-impl std::error::Error for QueryError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            // The shown text contains this error, so the chain continues with the error's own
-            // cause.
-            QueryError::Database(error) | QueryError::Refused { error, .. } => {
-                // The text of a database's error contains everything, so the chain ends here.
-                let shown = error.as_database_error().is_some();
-                error.source().filter(|_| !shown)
-            }
-            QueryError::Unresponsive { .. } => None,
-        }
     }
 }

@@ -6,7 +6,7 @@ use hookbox_driver::{Fault, FaultKind};
 use sqlx::error::DatabaseError;
 use sqlx::postgres::PgDatabaseError;
 
-use crate::connection::QueryError;
+use crate::query_error::QueryError;
 
 /// Returns the class of an error if it or one of its causes is a failure of the database. `None`
 /// means that the error counts as the handler's failure.
@@ -57,7 +57,7 @@ fn of_postgres<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e PgDatabaseErr
 /// Returns the class of an error of one of hookbox's own statements. A cancelled statement means
 /// that the server is too slow, so the database counts as unavailable. An error without a class
 /// should not occur, so it is internal.
-pub(crate) fn of_our_own(error: &sqlx::Error) -> FaultKind {
+fn of_our_own(error: &sqlx::Error) -> FaultKind {
     match diagnose(error) {
         Some(kind) => kind,
         None if code_is(error, "57014") => FaultKind::Unavailable,
@@ -65,6 +65,18 @@ pub(crate) fn of_our_own(error: &sqlx::Error) -> FaultKind {
         // on a standby.
         None if code_is(error, "0A000") => FaultKind::Unavailable,
         None => FaultKind::Internal,
+    }
+}
+
+impl QueryError {
+    /// Converts the error to a fault, for a statement of hookbox's own that no handler can have
+    /// broken.
+    pub fn ours(self, doing: &'static str) -> Fault {
+        let kind = match &self {
+            QueryError::Database(error) | QueryError::Refused { error, .. } => of_our_own(error),
+            QueryError::Unresponsive { .. } => FaultKind::Unavailable,
+        };
+        Fault::new(kind, doing, self)
     }
 }
 

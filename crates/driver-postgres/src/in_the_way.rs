@@ -5,12 +5,14 @@
 use hookbox_driver::{AppliedMigration, KnownMigration, OpenError, foreign_schema};
 use sqlx::{Error, PgConnection, Row};
 
-use crate::migrate;
-use crate::open::refused;
 use crate::refusal::{self, Names, Refusal};
+use crate::refused::refused;
 
 /// Finds objects of another program that have the names of hookbox's tables.
-pub(crate) async fn anything(c: &mut PgConnection) -> Result<Option<OpenError>, Error> {
+pub(crate) async fn anything(
+    c: &mut PgConnection,
+    known: &[KnownMigration<'_>],
+) -> Result<Option<OpenError>, Error> {
     let applied = applied(c).await?;
     let present: Vec<String> = sqlx::query_scalar(
         "select relname::text from pg_class
@@ -19,19 +21,25 @@ pub(crate) async fn anything(c: &mut PgConnection) -> Result<Option<OpenError>, 
     )
     .fetch_all(c)
     .await?;
-    Ok(refuse(&applied, &present))
+    Ok(refuse(known, &applied, &present))
 }
 
 /// Finds migrations that another program recorded in `_sqlx_migrations`, where hookbox records its
 /// own.
-pub(crate) async fn migrations(c: &mut PgConnection) -> Result<Option<OpenError>, Error> {
+pub(crate) async fn migrations(
+    c: &mut PgConnection,
+    known: &[KnownMigration<'_>],
+) -> Result<Option<OpenError>, Error> {
     let applied = applied(c).await?;
-    Ok(refuse(&applied, &[]))
+    Ok(refuse(known, &applied, &[]))
 }
 
-fn refuse(applied: &[AppliedMigration], present: &[String]) -> Option<OpenError> {
-    let known: Vec<KnownMigration<'_>> = migrate::known().collect();
-    foreign_schema(&known, applied, present).map(|foreign| {
+fn refuse(
+    known: &[KnownMigration<'_>],
+    applied: &[AppliedMigration],
+    present: &[String],
+) -> Option<OpenError> {
+    foreign_schema(known, applied, present).map(|foreign| {
         let refusal = Refusal {
             why: foreign.to_string(),
             remedy: "give hookbox a database of its own, or a schema of its own as the first of \

@@ -7,9 +7,11 @@ use hookbox_driver::{KnownMigration, OpenError};
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::{Connection, PgConnection};
 
-use crate::connection::{goodbye, text, within};
-use crate::open::{inspect_server, open_error, unavailable};
+use crate::inspect_server::inspect_server;
+use crate::query_error::text;
 use crate::refusal::{Names, Stage};
+use crate::refused::{open_error, unavailable};
+use crate::time_limit::{goodbye, within};
 use crate::{Options, diagnose, in_the_way, meta};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/postgres");
@@ -134,12 +136,13 @@ pub async fn plan(options: Options) -> Result<Migrated, OpenError> {
 }
 
 /// Returns all migrations of this hookbox.
-pub(crate) fn known() -> impl Iterator<Item = KnownMigration<'static>> {
-    MIGRATIONS.iter().map(|migration| KnownMigration {
+pub(crate) fn known() -> Vec<KnownMigration<'static>> {
+    let known = MIGRATIONS.iter().map(|migration| KnownMigration {
         version: migration.version,
         description: &migration.description,
         sql: migration.sql.as_str(),
-    })
+    });
+    known.collect()
 }
 
 /// Returns the newest schema version that this hookbox knows.
@@ -186,7 +189,7 @@ async fn inspect(
     options: &Options,
     names: &Names,
 ) -> Result<Result<i64, OpenError>, sqlx::Error> {
-    if let Some(refused) = in_the_way::anything(connection).await? {
+    if let Some(refused) = in_the_way::anything(connection, &known()).await? {
         return Ok(Err(refused));
     }
     let stamp = meta::environment(connection).await?;

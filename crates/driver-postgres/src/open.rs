@@ -1,6 +1,5 @@
 //! Opens a store, unless it is a database that hookbox must not use. The checks change nothing.
 
-use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,10 +7,14 @@ use std::time::Duration;
 use hookbox_driver::{Fault, OpenError};
 use sqlx::PgConnection;
 
-use crate::connection::{Connections, QueryError, goodbye, text, within};
-use crate::refusal::{self, Names, Refusal, Stage};
+use crate::connection::Connections;
+use crate::inspect_server::inspect_server;
+use crate::query_error::QueryError;
+use crate::refusal::{self, Stage};
+use crate::refused::{open_error, refused, unavailable};
 use crate::server::Server;
 use crate::session::Session;
+use crate::time_limit::{goodbye, within};
 use crate::{Options, Tx, in_the_way, meta, migrate, proof, rights};
 
 /// The statement that opens a transaction for writing. It sets the isolation level and the access
@@ -85,18 +88,6 @@ impl fmt::Debug for Postgres {
     }
 }
 
-/// Reads the version and the settings of the server, on a connection without hookbox's settings,
-/// because an older server refuses settings that it does not know.
-pub(crate) async fn inspect_server(options: &Options) -> Result<Server, OpenError> {
-    let plain = options.plain()?;
-    let limit = options.connect_deadline;
-    plain.is_its_own(limit).await?;
-    let mut connection = plain.connect(limit).await.map_err(unavailable)?;
-    let server = within(limit, Server::read(&mut connection)).await;
-    goodbye(connection).await;
-    server.map_err(|error| open_error(error, Stage::Use, plain.names()))
-}
-
 /// Returns the error for a failed check. If the role lacks rights, the error contains the
 /// statements that grant all missing rights, because the server names only the first one.
 async fn explain(
@@ -124,7 +115,7 @@ async fn check(
     options: &Options,
 ) -> Result<Result<(), OpenError>, sqlx::Error> {
     let server = Server::read(connection).await?;
-    if let Some(refused) = in_the_way::migrations(connection).await? {
+    if let Some(refused) = in_the_way::migrations(connection, &migrate::known()).await? {
         return Ok(Err(refused));
     }
     let environment = meta::environment(connection).await?;
@@ -157,52 +148,4 @@ async fn check(
             std::cmp::Ordering::Greater if works_on_newer => Ok(()),
             std::cmp::Ordering::Greater => Err(migrate::newer(found)),
         }))
-}
-
-/// Returns the error for a failed connection, with a remedy if the server refused the connection.
-pub(crate) fn unavailable(fault: Fault) -> OpenError {
-    match refusal_in(&fault) {
-        Some((refusal, text)) => refused(refusal, Some(text.into())),
-        None => OpenError::Unavailable {
-            what: "the database",
-            source: fault.into(),
-        },
-    }
-}
-
-/// Returns the error for a database that was reached but refused a query or did not answer it.
-pub(crate) fn open_error(error: QueryError, stage: Stage, names: &Names) -> OpenError {
-    match error.refused_at(stage, names) {
-        QueryError::Refused { error, refusal } => refused(refusal, Some(text(&error).into())),
-        error @ (QueryError::Database(_) | QueryError::Unresponsive { .. }) => {
-            OpenError::Unavailable {
-                what: "the database",
-                source: error.into(),
-            }
-        }
-    }
-}
-
-/// Returns the error for a refusal that an operator must fix.
-pub(crate) fn refused(refusal: Refusal, source: Option<Box<dyn Error + Send + Sync>>) -> OpenError {
-    let Refusal { why, remedy } = refusal;
-    OpenError::Refused {
-        what: "the database",
-        why,
-        remedy,
-        source,
-    }
-}
-
-/// Returns the refusal in a fault's chain of causes, and the server's text; `None` when there is
-/// none.
-fn refusal_in(fault: &Fault) -> Option<(Refusal, String)> {
-    let mut next = fault.source();
-    while let Some(error) = next {
-        if let Some(QueryError::Refused { error, refusal }) = error.downcast_ref::<QueryError>() {
-            return Some((refusal.clone(), text(error)));
-        }
-        next = error.source();
-    }
-    None
 }

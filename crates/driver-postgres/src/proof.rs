@@ -8,8 +8,8 @@ use std::time::Instant;
 use hookbox_driver::CommitError;
 use sqlx::{AssertSqlSafe, Connection, Error, Executor, PgConnection, Row};
 
-use crate::connection::QueryError;
 use crate::diagnose;
+use crate::query_error::QueryError;
 use crate::tx::{Tx, ended};
 
 /// The session settings that a handler must leave unchanged. Each of them determines what hookbox's
@@ -56,10 +56,6 @@ pub(crate) const BEGIN: &str = concat!(
     watched!(),
     ")::text, true); savepoint hookbox_unit"
 );
-
-/// Rolls back to the savepoint that [`BEGIN`] set. No other transaction has a savepoint of this
-/// name.
-pub(crate) const TO_SAVEPOINT: &str = "rollback to savepoint hookbox_unit";
 
 const ASK: &str = concat!(
     "select pg_catalog.pg_current_xact_id_if_assigned()::text, ",

@@ -11,9 +11,9 @@ use hookbox_driver::{Fault, FaultKind, OpenError};
 use sqlx::postgres::{PgConnectOptions, PgRow};
 use sqlx::{AssertSqlSafe, ConnectOptions, Executor, PgConnection, Row};
 
-use crate::connection::{goodbye, within};
-use crate::open::{open_error, unavailable};
 use crate::refusal::{Names, Stage};
+use crate::refused::{open_error, unavailable};
+use crate::time_limit::{goodbye, within};
 
 /// The statement that opens a transaction. It sets the isolation level and the access mode itself,
 /// because a handler may have changed the session's defaults.

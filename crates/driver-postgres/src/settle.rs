@@ -4,8 +4,8 @@
 use hookbox_driver::{ClaimState, CommitError, DeadReason, Fault, Outcome, ReceiptOutcome};
 use hookbox_event::{Envelope, EventId, RouteName};
 
-use crate::connection::QueryError;
 use crate::dead_letters::{self, NewDeadLetter};
+use crate::query_error::QueryError;
 use crate::receipts::{self, outcome};
 use crate::tx::{Tx, ended};
 use crate::{attempts, retries};

@@ -9,13 +9,19 @@ use hookbox_driver::{ClaimState, CommitError, Fault, FaultKind};
 use hookbox_event::{EventId, RouteName};
 use sqlx::{Executor, PgConnection};
 
-use crate::connection::{Lease, QueryError, goodbye, within};
+use crate::connection::Lease;
+use crate::query_error::{QueryError, text};
 use crate::refusal::Stage;
-use crate::{Options, claims, connection, diagnose, proof, rights};
+use crate::time_limit::{goodbye, within};
+use crate::{Options, claims, diagnose, rights};
 
 /// How long a rollback may take. If it takes longer, the connection is closed, and the server rolls
 /// back when it notices that.
 const ROLLBACK_DEADLINE: Duration = Duration::from_secs(1);
+
+/// Rolls back to the savepoint that [`BEGIN`] set. No other transaction has a savepoint of this
+/// name.
+const TO_SAVEPOINT: &str = "rollback to savepoint hookbox_unit";
 
 /// An open transaction. Dropping it closes its connection, so that the server rolls the transaction
 /// back.
@@ -67,7 +73,7 @@ impl Tx {
         }
     }
 
-    /// Creates a transaction that was opened with [`proof::BEGIN`].
+    /// Creates a transaction that was opened with [`crate::proof::BEGIN`].
     pub(crate) fn guarded(lease: Lease, deadline: Duration) -> Self {
         Self {
             guarded: true,
@@ -110,7 +116,7 @@ impl Tx {
         // The names of role, database and schema, for a possible refusal, are read before the
         // connection is borrowed.
         let names = self.lease.names();
-        match connection::within(self.deadline, statement(self.lease.connection())).await {
+        match within(self.deadline, statement(self.lease.connection())).await {
             Ok(answer) => {
                 self.sound = true;
                 Ok(answer)
@@ -160,7 +166,7 @@ impl Tx {
                 if diagnose::diagnose(&error).is_none() =>
             {
                 Err(CommitError::BrokenByHandler {
-                    why: format!("the commit was refused: {}", connection::text(&error)),
+                    why: format!("the commit was refused: {}", text(&error)),
                 })
             }
             Err(error) => Err(error.ours("commit").into()),
@@ -218,10 +224,7 @@ impl Tx {
         // has removed it here. If it is missing there, too, the handler did not cause that.
         if self.guarded && diagnose::is_refused(cause) && self.is_well_elsewhere().await {
             return CommitError::BrokenByHandler {
-                why: format!(
-                    "hookbox could no longer {doing} in it: {}",
-                    connection::text(cause)
-                ),
+                why: format!("hookbox could no longer {doing} in it: {}", text(cause)),
             };
         }
         error.ours(doing).into()
@@ -236,7 +239,7 @@ impl Tx {
         if !self.guarded {
             return aborted;
         }
-        let back = sqlx::raw_sql(proof::TO_SAVEPOINT);
+        let back = sqlx::raw_sql(TO_SAVEPOINT);
         match self.run(|c| c.execute(back)).await {
             Ok(_) => aborted,
             Err(QueryError::Database(error)) if diagnose::has_no_savepoint(&error) => ended(),

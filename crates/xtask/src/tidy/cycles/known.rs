@@ -16,34 +16,6 @@ pub(super) const KNOWN: &[(&str, &str)] = &[
         "crates/operations/src/command/reconcile.rs",
     ),
     (
-        "crates/driver-postgres/src/diagnose.rs",
-        "crates/driver-postgres/src/connection.rs",
-    ),
-    (
-        "crates/driver-postgres/src/migrate.rs",
-        "crates/driver-postgres/src/in_the_way.rs",
-    ),
-    (
-        "crates/driver-postgres/src/open.rs",
-        "crates/driver-postgres/src/in_the_way.rs",
-    ),
-    (
-        "crates/driver-postgres/src/open.rs",
-        "crates/driver-postgres/src/migrate.rs",
-    ),
-    (
-        "crates/driver-postgres/src/session.rs",
-        "crates/driver-postgres/src/connection.rs",
-    ),
-    (
-        "crates/driver-postgres/src/session.rs",
-        "crates/driver-postgres/src/open.rs",
-    ),
-    (
-        "crates/driver-postgres/src/tx.rs",
-        "crates/driver-postgres/src/proof.rs",
-    ),
-    (
         "crates/driver-sqlite/src/keeper.rs",
         "crates/driver-sqlite/src/delivery.rs",
     ),

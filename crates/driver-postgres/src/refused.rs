@@ -1,0 +1,57 @@
+//! Errors for a database that is not opened: what an operator has to fix, or what may pass with
+//! time.
+
+use std::error::Error;
+
+use hookbox_driver::{Fault, OpenError};
+
+use crate::query_error::{QueryError, text};
+use crate::refusal::{Names, Refusal, Stage};
+
+/// Returns the error for a failed connection, with a remedy if the server refused the connection.
+pub(crate) fn unavailable(fault: Fault) -> OpenError {
+    match refusal_in(&fault) {
+        Some((refusal, text)) => refused(refusal, Some(text.into())),
+        None => OpenError::Unavailable {
+            what: "the database",
+            source: fault.into(),
+        },
+    }
+}
+
+/// Returns the error for a database that was reached but refused a query or did not answer it.
+pub(crate) fn open_error(error: QueryError, stage: Stage, names: &Names) -> OpenError {
+    match error.refused_at(stage, names) {
+        QueryError::Refused { error, refusal } => refused(refusal, Some(text(&error).into())),
+        error @ (QueryError::Database(_) | QueryError::Unresponsive { .. }) => {
+            OpenError::Unavailable {
+                what: "the database",
+                source: error.into(),
+            }
+        }
+    }
+}
+
+/// Returns the error for a refusal that an operator must fix.
+pub(crate) fn refused(refusal: Refusal, source: Option<Box<dyn Error + Send + Sync>>) -> OpenError {
+    let Refusal { why, remedy } = refusal;
+    OpenError::Refused {
+        what: "the database",
+        why,
+        remedy,
+        source,
+    }
+}
+
+/// Returns the refusal in a fault's chain of causes, and the server's text; `None` when there is
+/// none.
+fn refusal_in(fault: &Fault) -> Option<(Refusal, String)> {
+    let mut next = fault.source();
+    while let Some(error) = next {
+        if let Some(QueryError::Refused { error, refusal }) = error.downcast_ref::<QueryError>() {
+            return Some((refusal.clone(), text(error)));
+        }
+        next = error.source();
+    }
+    None
+}
