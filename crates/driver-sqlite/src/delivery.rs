@@ -1,20 +1,41 @@
-//! A message in flight, and the subscription that delivered it.
+//! A message in flight, its settlement, and the subscription that delivered it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use hookbox_driver::{Delivery, Fault, FaultKind, Settler, Subscription};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
-
-use crate::keeper::{InFlight, Settlement};
 
 /// How long closing a subscription waits until its last settlements are written; the RabbitMQ
 /// driver has the same limit. The limit lets a process end even while another process has the file
 /// locked.
 const CLOSE_MAX: Duration = Duration::from_secs(2);
+
+/// A message in flight.
+pub(crate) struct InFlight {
+    pub(crate) id: i64,
+    pub(crate) bytes: Bytes,
+    pub(crate) redelivered: bool,
+    pub(crate) died_in: Option<String>,
+    /// Set when the lease is lost: another subscription has taken the message.
+    pub(crate) lost: Arc<AtomicBool>,
+}
+
+/// A settlement of one message, given by its id, or a request to flush. It is sent to the keeper.
+pub(crate) enum Settlement {
+    Ack(i64),
+    Release(i64),
+    /// The delivery was dropped without being settled.
+    Dropped(i64),
+    /// The message was taken from the queue and never received by a consumer.
+    PutBack(i64),
+    /// Requests a reply when all settlements that were sent before this request are written.
+    Flush(oneshot::Sender<()>),
+}
 
 /// A subscription: receives the messages that [`crate::keeper`] takes from a queue.
 pub(crate) struct QueueSubscription {

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use hookbox_driver::OpenError;
 
 use crate::THE_FILE;
+use crate::file_paths::folder;
 use crate::refused::{self, by_system};
 
 /// Filesystems on which locks and shared memory do not work between machines, or not at all.
@@ -106,14 +107,6 @@ pub(crate) fn refuse_network(path: &Path) -> Result<(), OpenError> {
                  the file on a local disk"
             ),
         }),
-    }
-}
-
-/// Returns the folder of the file.
-pub(crate) fn folder(path: &Path) -> PathBuf {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
-        Some(_) | None => PathBuf::from("."),
     }
 }
 

@@ -9,12 +9,11 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use bytes::Bytes;
 use hookbox_driver::{Fault, FaultKind, Queue, Subscription};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
-use crate::delivery::QueueSubscription;
+use crate::delivery::{InFlight, QueueSubscription, Settlement};
 use crate::diagnose::fault;
 use crate::messages::{self, Leases, Token};
 use crate::shared::Shared;
@@ -33,28 +32,6 @@ const POLL_EVERY: Duration = Duration::from_secs(1);
 /// How many transactions in a row may fail because the file is locked, before the subscription ends
 /// with that fault. Each of these transactions has waited for the whole busy timeout.
 const CONTENTION_MAX: u32 = 3;
-
-/// A message in flight.
-pub(crate) struct InFlight {
-    pub(crate) id: i64,
-    pub(crate) bytes: Bytes,
-    pub(crate) redelivered: bool,
-    pub(crate) died_in: Option<String>,
-    /// Set when the lease is lost: another subscription has taken the message.
-    pub(crate) lost: Arc<AtomicBool>,
-}
-
-/// A settlement of one message, given by its id, or a request to flush. It is sent to the keeper.
-pub(crate) enum Settlement {
-    Ack(i64),
-    Release(i64),
-    /// The delivery was dropped without being settled.
-    Dropped(i64),
-    /// The message was taken from the queue and never received by a consumer.
-    PutBack(i64),
-    /// Requests a reply when all settlements that were sent before this request are written.
-    Flush(oneshot::Sender<()>),
-}
 
 struct Keeper {
     shared: Arc<Shared>,

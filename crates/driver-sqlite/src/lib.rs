@@ -61,6 +61,7 @@ mod connect;
 mod diagnose;
 mod environment;
 mod file;
+mod file_paths;
 mod migrate;
 mod moment;
 mod names;

@@ -19,7 +19,6 @@
 mod displaced;
 mod watch;
 
-use std::ffi::OsString;
 use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -29,6 +28,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use hookbox_driver::OpenError;
 
+use crate::file_paths::beside;
 use crate::refused::{by_system, refused};
 pub(crate) use displaced::{Displaced, How};
 pub(crate) use watch::watch;
@@ -194,11 +194,4 @@ impl OpenedFile {
         }
         displaced
     }
-}
-
-/// Returns the path of a file that SQLite keeps beside the database, such as `-wal`.
-pub(crate) fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name: OsString = path.as_os_str().to_owned();
-    name.push(suffix);
-    PathBuf::from(name)
 }

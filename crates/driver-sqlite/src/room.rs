@@ -24,7 +24,7 @@ use hookbox_driver::{Fault, FaultKind};
 use sqlx::sqlite::SqliteConnection;
 use tokio::time::Instant;
 
-use crate::opened_file::beside;
+use crate::file_paths::beside;
 
 /// The largest reserve for one transaction, in bytes. The publisher writes at most 4 MiB in one
 /// transaction: first to the log and later to the file.

@@ -8,8 +8,9 @@ use tokio::time::timeout;
 
 use crate::connect::{connect, for_writing, prove};
 use crate::environment::check_environment;
+use crate::file_paths::beside;
 use crate::migrate::{self, newest_version};
-use crate::opened_file::{self, Identity, OpenedFile, beside};
+use crate::opened_file::{self, Identity, OpenedFile};
 use crate::refused::{absent, by_sqlite};
 use crate::room::Purpose;
 use crate::shared::Shared;

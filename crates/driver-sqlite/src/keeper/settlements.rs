@@ -3,7 +3,7 @@
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::Settlement;
+use crate::delivery::Settlement;
 
 /// The message ids of settlements that wait to be written, by kind, and the callers that wait for a
 /// flush.

@@ -8,7 +8,8 @@ use hookbox_driver::Fault;
 use sqlx::sqlite::SqliteConnection;
 use tokio::time::Instant;
 
-use super::{InFlight, Keeper, Settlement};
+use super::Keeper;
+use crate::delivery::{InFlight, Settlement};
 use crate::diagnose::fault;
 use crate::messages::{self, Leases, TakenMessage};
 use crate::moment::in_;

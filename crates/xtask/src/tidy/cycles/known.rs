@@ -16,22 +16,6 @@ pub(super) const KNOWN: &[(&str, &str)] = &[
         "crates/operations/src/command/reconcile.rs",
     ),
     (
-        "crates/driver-sqlite/src/keeper.rs",
-        "crates/driver-sqlite/src/delivery.rs",
-    ),
-    (
-        "crates/driver-sqlite/src/keeper/settlements.rs",
-        "crates/driver-sqlite/src/keeper.rs",
-    ),
-    (
-        "crates/driver-sqlite/src/refused.rs",
-        "crates/driver-sqlite/src/file.rs",
-    ),
-    (
-        "crates/driver-sqlite/src/room.rs",
-        "crates/driver-sqlite/src/opened_file.rs",
-    ),
-    (
         "crates/hookbox/src/command/dev.rs",
         "crates/hookbox/src/cli.rs",
     ),
