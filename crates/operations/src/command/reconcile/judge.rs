@@ -3,11 +3,22 @@
 
 use std::time::Duration;
 
-use hookbox_driver::{AccountGap, Mismatch, OpenReceipt, receipts_gone};
+use hookbox_driver::{AccountGap, Mismatch, OpenReceipt, SilentIngest, receipts_gone};
 
-use super::{
-    IN_FLIGHT_MAX, OVERDUE, OutcomeCounts, QueueContents, ReconcileReport, RouteLine, Verdict,
+use super::reconcile_report::{
+    OutcomeCounts, QueueContents, ReconcileReport, RouteLine, Storage, Verdict,
 };
+use super::unknown::Unknown;
+
+/// The age at which a receipt without an outcome is overdue. It is far longer than any handler may
+/// run and any worker pauses a route. A receipt that still waits in its queue is never overdue.
+pub const OVERDUE: Duration = Duration::from_secs(600);
+
+/// For brokers that do not report messages in flight: how long a worker that has lost its
+/// connection to the store may keep a message in flight. RabbitMQ redelivers such a message after
+/// half an hour (<https://www.rabbitmq.com/docs/consumers#acknowledgement-timeout>), and checks for
+/// that once a minute.
+pub const IN_FLIGHT_MAX: Duration = Duration::from_secs(35 * 60);
 
 /// How long nothing may change until it is concluded that nothing is in flight. This time suffices
 /// if the broker does not report messages in flight but every reported receipt has its outcome: an
@@ -31,6 +42,21 @@ impl ReconcileReport {
         }
         self.unknown = self.find_unknown();
         self.verdict = self.classify();
+    }
+
+    /// Lists what is not known.
+    fn find_unknown(&self) -> Vec<Unknown> {
+        let unvouched = self.accept_reports.iter().flat_map(|it| &it.unvouched);
+        let is_named = |silent: &&SilentIngest| {
+            let mut unvouched = unvouched.clone();
+            unvouched.any(|it| it.instance == silent.instance)
+        };
+        let gaps = self.young_gaps().cloned().map(Unknown::YoungGap);
+        let unreported = unvouched.clone().cloned().map(Unknown::Unreported);
+        let silent = self.silent.iter().filter(|it| !is_named(it));
+        let silent = silent.cloned().map(Unknown::SilentIngest);
+        let file = (self.storage == Storage::OneFile).then_some(Unknown::RestoredFile);
+        gaps.chain(unreported).chain(silent).chain(file).collect()
     }
 
     fn classify(&self) -> Verdict {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use hookbox_driver::{Accounts, Depth, Queue, RouteBooks};
 use hookbox_event::RouteName;
 
-use super::{OutcomeCounts, QueueContents, RouteLine};
+use super::reconcile_report::{OutcomeCounts, QueueContents, RouteLine};
 
 /// The lines of all routes, and the contents of two queues that belong to no single route.
 pub(super) struct Lines {
@@ -86,6 +86,42 @@ impl RouteLine {
             accepted: None,
             store: None,
             broker: None,
+        }
+    }
+
+    fn accepted(&self) -> Option<u64> {
+        let settled = self.store.as_ref()?.receipts;
+        let in_flight = match &self.broker {
+            // A route that was removed from the config has no queue, so none of its receipts can be
+            // in flight.
+            None => 0,
+            Some(queue) if queue.is_empty() => 0,
+            Some(queue) => queue.events?,
+        };
+        Some(settled + in_flight)
+    }
+}
+
+impl OutcomeCounts {
+    fn nothing() -> Self {
+        Self {
+            receipts: 0,
+            done: 0,
+            duplicate: 0,
+            conflict: 0,
+            dead: 0,
+            retrying: 0,
+        }
+    }
+
+    fn of(book: &RouteBooks) -> Self {
+        Self {
+            receipts: book.receipts(),
+            done: book.done,
+            duplicate: book.duplicate,
+            conflict: book.conflict,
+            dead: book.dead,
+            retrying: book.retrying,
         }
     }
 }

@@ -2,8 +2,11 @@
 
 use hookbox_driver::{Accounts, Fault, Ledger, SilentIngest, Unvouched};
 
-use super::{OPEN_MAX, OVERDUE};
+use super::judge::OVERDUE;
 use crate::{Problem, Reach, Source};
+
+/// The most receipts without an outcome that are listed.
+const OPEN_MAX: u32 = 100;
 
 /// What ingests have reported, and the ingests that have not reported their last sequence numbers.
 pub(super) struct Reports {

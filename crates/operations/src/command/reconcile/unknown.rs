@@ -3,8 +3,6 @@
 use hookbox_driver::{AccountGap, SilentIngest, Unvouched};
 use serde::Serialize;
 
-use super::{ReconcileReport, Storage};
-
 /// Something that `reconcile` does not know.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
@@ -19,20 +17,4 @@ pub enum Unknown {
     /// Whether a store and broker that are one file were restored to an older state: there is no
     /// second place with which to compare the file.
     RestoredFile,
-}
-
-impl ReconcileReport {
-    pub(super) fn find_unknown(&self) -> Vec<Unknown> {
-        let unvouched = self.accept_reports.iter().flat_map(|it| &it.unvouched);
-        let is_named = |silent: &&SilentIngest| {
-            let mut unvouched = unvouched.clone();
-            unvouched.any(|it| it.instance == silent.instance)
-        };
-        let gaps = self.young_gaps().cloned().map(Unknown::YoungGap);
-        let unreported = unvouched.clone().cloned().map(Unknown::Unreported);
-        let silent = self.silent.iter().filter(|it| !is_named(it));
-        let silent = silent.cloned().map(Unknown::SilentIngest);
-        let file = (self.storage == Storage::OneFile).then_some(Unknown::RestoredFile);
-        gaps.chain(unreported).chain(silent).chain(file).collect()
-    }
 }

@@ -4,7 +4,7 @@
 use hookbox_driver::{AccountGap, Ledger};
 use serde::Serialize;
 
-use super::{ReconcileReport, Verdict};
+use super::reconcile_report::{ReconcileReport, Verdict};
 use crate::operator::confirmed;
 use crate::{CommandError, Operator, Source};
 

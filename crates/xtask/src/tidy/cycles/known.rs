@@ -4,18 +4,6 @@
 /// Pairs of a file and another file that it needs.
 pub(super) const KNOWN: &[(&str, &str)] = &[
     (
-        "crates/operations/src/command/reconcile/lines.rs",
-        "crates/operations/src/command/reconcile.rs",
-    ),
-    (
-        "crates/operations/src/command/reconcile/reports.rs",
-        "crates/operations/src/command/reconcile.rs",
-    ),
-    (
-        "crates/operations/src/command/reconcile/unknown.rs",
-        "crates/operations/src/command/reconcile.rs",
-    ),
-    (
         "crates/hookbox/src/command/dev.rs",
         "crates/hookbox/src/cli.rs",
     ),

@@ -1,0 +1,178 @@
+//! The report of `reconcile`.
+
+use hookbox_driver::{AcceptedRestore, AccountGap, Mismatch, OpenReceipt, SilentIngest, Unvouched};
+use serde::Serialize;
+
+use super::unknown::Unknown;
+use crate::Problem;
+
+/// The result of `reconcile`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// Every accepted receipt has its outcome, and nothing contradicts that.
+    Balanced,
+    /// There is no contradiction, but something is in flight or waits for a retry.
+    Moving,
+    /// The tables of the store contradict each other, or receipts are missing.
+    Imbalanced,
+    /// The broker or the store could not be read, so the result is unknown.
+    Unknown,
+}
+
+/// The report of `reconcile`.
+#[derive(Debug, Clone, Serialize)]
+pub struct ReconcileReport {
+    /// The result.
+    pub verdict: Verdict,
+    /// Whether `--wait` was given: then the command waits, for a limited time, until work is done.
+    pub waited: bool,
+    /// Whether all queues were empty and nothing has changed for so long that nothing can be in
+    /// flight any more.
+    pub at_rest: bool,
+    /// One line for each route.
+    pub routes: Vec<RouteLine>,
+    /// Messages in the broker's dead-letter queue that have not been collected into the store yet.
+    pub dead_queue: Option<QueueContents>,
+    /// Accept reports in the broker's queue that have not been stored yet.
+    pub accept_report_queue: Option<QueueContents>,
+    /// How many dead letters wait for a decision, including conflicts, according to the store.
+    /// `queues`, `dead groups` and the metric show the same number.
+    pub dead_letters: Option<u64>,
+    /// What ingests have reported and what has no outcome, according to the store.
+    pub accept_reports: Option<AcceptReportsLine>,
+    /// The contradiction of store and broker, and the contradictions that were accepted before.
+    /// Null if store and broker are one file, or if one of them is unavailable.
+    pub witness: Option<WitnessLine>,
+    /// What the store and the broker do not suffice to find out.
+    pub unknown: Vec<Unknown>,
+    /// How many seconds must pass without any change until the receipts without an outcome count as
+    /// missing. Null unless there are such receipts and every queue is empty.
+    pub missing_after_seconds: Option<u64>,
+    /// Contradictions between tables of the store; at most 100.
+    pub imbalances: Vec<ImbalanceLine>,
+    /// What could not be read from the broker or the store, and why.
+    pub problems: Vec<Problem>,
+    #[serde(skip)]
+    pub(super) silent: Vec<SilentIngest>,
+    #[serde(skip)]
+    pub(super) storage: Storage,
+}
+
+/// The accounting of one route.
+#[derive(Debug, Clone, Serialize)]
+pub struct RouteLine {
+    /// The route.
+    pub route: String,
+    /// How many receipts of the route ingests have reported as answered 200. It is less than the
+    /// number of accepted receipts if an ingest has not reported some yet, or was killed before it
+    /// could. It does not include receipts that were stored although their sender got another
+    /// answer than 200.
+    pub reported: Option<u64>,
+    /// How many of the reported receipts have no outcome: in their queue, in flight or missing.
+    pub open: Option<u64>,
+    /// How many of the reported receipts are lost and were written off by an operator.
+    pub written_off: Option<u64>,
+    /// How many receipts the route has accepted: those with an outcome in the store plus those in
+    /// the queue. Null if the broker counts only messages, and not the events in them. A retry that
+    /// is in its queue counts twice until its attempt has run.
+    pub accepted: Option<u64>,
+    /// How many receipts have each outcome, according to the store.
+    pub store: Option<OutcomeCounts>,
+    /// What the route's queue holds, as the broker reports it.
+    pub broker: Option<QueueContents>,
+}
+
+/// How many receipts of a route have each outcome.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct OutcomeCounts {
+    /// The number of all receipts that have an outcome.
+    pub receipts: u64,
+    /// Receipts of events that are done: their effects are committed.
+    pub done: u64,
+    /// Receipts of an event that was known already.
+    pub duplicate: u64,
+    /// Receipts with another body for a known event id.
+    pub conflict: u64,
+    /// Receipts of events that the route has given up on.
+    pub dead: u64,
+    /// Receipts of events that wait for another attempt.
+    pub retrying: u64,
+}
+
+/// What a queue holds, including messages in flight. What the broker does not report is null.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct QueueContents {
+    /// The number of messages that wait in the queue. Each message is a batch of events.
+    pub ready: Option<u64>,
+    /// The number of messages in flight: delivered to workers and not settled yet.
+    pub in_flight: Option<u64>,
+    /// The number of events in the messages, waiting or in flight.
+    pub events: Option<u64>,
+}
+
+/// What ingests have reported, compared with the outcomes in the store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct AcceptReportsLine {
+    /// How many receipts were answered 200 and have no outcome: they are in flight or missing.
+    pub open: u64,
+    /// The oldest of the receipts without an outcome, at most 100.
+    pub receipts: Vec<OpenReceipt>,
+    /// Those of the listed receipts that are missing: either nothing is in flight any more, or
+    /// everything that was answered after them already has its outcome.
+    pub missing: Vec<OpenReceipt>,
+    /// Ranges of sequence numbers that ingests have not reported although the reports are overdue;
+    /// at most 100.
+    pub gaps: Vec<AccountGap>,
+    /// Ingests that ended without reporting their last sequence numbers; at most 100.
+    pub unvouched: Vec<Unvouched>,
+}
+
+/// Whether store and broker belong together and neither was restored from a backup, as their
+/// witness messages show.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct WitnessLine {
+    /// How store and broker contradict each other; null if they do not.
+    pub mismatch: Option<Mismatch>,
+    /// The contradictions that an operator has accepted, newest first, at most 10.
+    pub accepted: Vec<AcceptedRestore>,
+}
+
+/// Whether store and broker keep their data in one file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Storage {
+    /// Store and broker are one file, so restoring the file restores both.
+    OneFile,
+    /// In separate places.
+    Apart,
+}
+
+/// A contradiction between tables of the store.
+#[derive(Debug, Clone, Serialize)]
+pub struct ImbalanceLine {
+    /// The route.
+    pub route: String,
+    /// The event id, 64 hex digits.
+    pub event: String,
+    /// What contradicts what, in words.
+    pub what: String,
+}
+
+impl ReconcileReport {
+    /// Returns whether the command succeeds (exit code 0). Work in progress is a failure only with
+    /// `--wait`.
+    pub fn is_ok(&self) -> bool {
+        match self.verdict {
+            Verdict::Balanced => true,
+            Verdict::Moving => !self.waited,
+            Verdict::Imbalanced | Verdict::Unknown => false,
+        }
+    }
+}
+
+impl QueueContents {
+    /// Returns whether the queue is empty, as far as the broker reports that.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.ready == Some(0) && self.in_flight.unwrap_or(0) == 0
+    }
+}
