@@ -5,9 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hookbox_event::{Account, InstanceId, ReceiptId, ReportedUpTo};
+use hookbox_event::{Account, InstanceId, ReceiptId, ReportedUpTo, RouteName};
 
-use crate::world::State;
+use crate::accepted::Accepted;
 
 /// The accept reports of all instances.
 #[derive(Default)]
@@ -47,10 +47,10 @@ impl Accounts {
     }
 
     /// Returns the number of receipts that living ingests have answered 200 and not reported yet.
-    pub fn unreported(&self, state: &State) -> usize {
-        let accepted = state.accepted.iter();
+    pub fn unreported(&self, accepted: &[Accepted]) -> usize {
+        let accepted = accepted.iter();
         accepted
-            .filter(|it| !it.by.is_dead() && !self.receipts.contains(&it.receipt))
+            .filter(|it| !it.died.is_cancelled() && !self.receipts.contains(&it.receipt))
             .count()
     }
 
@@ -69,8 +69,13 @@ impl Accounts {
         self.by_instance.iter().rev().map(one).collect()
     }
 
-    /// Returns the violated rules. Call it only after all reports have arrived.
-    pub fn check(&self, state: &State) -> Vec<String> {
+    /// Returns the violated rules, given the receipts that the broker confirmed for each route, and
+    /// the number of each receipt in the store. Call it only after all reports have arrived.
+    pub fn check(
+        &self,
+        confirmed: &BTreeSet<(RouteName, ReceiptId)>,
+        numbers: impl Iterator<Item = (ReceiptId, InstanceId, u64)>,
+    ) -> Vec<String> {
         let mut found = Vec::new();
         for (instance, reports) in &self.by_instance {
             let mut next = 1;
@@ -83,24 +88,23 @@ impl Accounts {
                     ));
                 }
                 next = account.last + 1;
-                found.extend(unconfirmed(account, state));
+                found.extend(unconfirmed(account, confirmed));
             }
         }
-        found.extend(self.numbers(state));
+        found.extend(self.numbers(numbers));
         found
     }
 
     /// Returns the imbalances of sequence numbers that the real store drivers detect as well. They
     /// are: a receipt whose number is above the last one of a closed instance, and two receipts
     /// with the same number.
-    fn numbers(&self, state: &State) -> Vec<String> {
+    fn numbers(&self, numbers: impl Iterator<Item = (ReceiptId, InstanceId, u64)>) -> Vec<String> {
         let mut found = Vec::new();
         let mut by_number = BTreeMap::new();
-        for ((_, receipt), kept) in &state.tables.receipts {
-            let (instance, number) = (kept.envelope.instance, kept.envelope.number);
+        for (receipt, instance, number) in numbers {
             if by_number
-                .insert((instance, number), *receipt)
-                .is_some_and(|it| it != *receipt)
+                .insert((instance, number), receipt)
+                .is_some_and(|it| it != receipt)
             {
                 found.push(format!(
                     "I2: two receipts have number {number} of {instance}"
@@ -120,12 +124,11 @@ impl Accounts {
     }
 }
 
-fn unconfirmed(account: &Account, state: &State) -> Vec<String> {
+fn unconfirmed(account: &Account, confirmed: &BTreeSet<(RouteName, ReceiptId)>) -> Vec<String> {
     let mut found = Vec::new();
     for run in &account.accepted {
         for route in &run.routes {
             for receipt in &run.receipts {
-                let confirmed = &state.queues.confirmed;
                 if !confirmed.contains(&(route.clone(), *receipt)) {
                     found.push(format!(
                         "I5: {receipt} is reported as accepted, but {route} did not confirm it"

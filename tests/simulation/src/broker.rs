@@ -6,14 +6,15 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use hookbox_driver::{
-    Batch, Broker, Depth, Fault as OurFault, FaultKind, NotReadyKind, PublishError,
-    PublishErrorKind, Queue, Readiness, Subscription,
+    Batch, Broker, Depth, Fault as OurFault, NotReadyKind, PublishError, PublishErrorKind, Queue,
+    Readiness, Subscription,
 };
 use hookbox_event::{Account, RouteName, Witness, decode_batch};
 
 use crate::delivery::QueueSubscription;
 use crate::fault::Fault;
 use crate::process::Process;
+use crate::unavailable::unavailable;
 
 /// The time after which a publish without a confirm fails. The broker drivers use the same time.
 const CONFIRM_DEADLINE: Duration = Duration::from_millis(2_500);
@@ -212,8 +213,4 @@ impl SimBroker {
             }
         }
     }
-}
-
-pub(crate) fn unavailable(doing: &str) -> OurFault {
-    OurFault::plain(FaultKind::Unavailable, doing)
 }

@@ -32,9 +32,10 @@ pub(crate) fn check(state: &State, scenario: &Scenario) -> Vec<String> {
     check.every_effect();
     check.the_books();
     check.what_was_rubbish();
-    check.found.extend(state.tables.accounts.check(state));
-    let witnesses = &state.tables.witnesses;
-    check.found.extend(witnesses.check(&state.tables.accounts));
+    let accounts = &state.tables.accounts;
+    let broken = accounts.check(&state.queues.confirmed, state.tables.numbers());
+    check.found.extend(broken);
+    check.found.extend(state.tables.witnesses.check(accounts));
     check.found
 }
 

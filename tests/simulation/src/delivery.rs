@@ -8,10 +8,10 @@ use hookbox_driver::{Delivery, Fault as OurFault, Queue, Settler, Subscription};
 use hookbox_event::RouteName;
 use tokio::sync::Notify;
 
-use crate::broker::unavailable;
 use crate::fault::Fault;
 use crate::process::Process;
 use crate::queues::Message;
+use crate::unavailable::unavailable;
 use crate::world::State;
 
 /// How many older messages of its queue a message may overtake at most.

@@ -12,6 +12,7 @@
 //! everything that these traits do not promise. A run that fails prints the one command that
 //! repeats it.
 
+mod accepted;
 mod accounts;
 mod body;
 mod broker;
@@ -35,6 +36,7 @@ mod summary;
 mod tables;
 mod trace;
 mod tx;
+mod unavailable;
 mod witness;
 mod world;
 

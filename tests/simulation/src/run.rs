@@ -153,7 +153,7 @@ async fn drain(fleet: &Fleet, senders: &mut JoinSet<()>) -> Option<String> {
             if tables.open_count() > 0 {
                 left.push(format!("{} open transactions", tables.open_count()));
             }
-            let unreported = tables.accounts.unreported(&state);
+            let unreported = tables.accounts.unreported(&state.accepted);
             if unreported > 0 {
                 left.push(format!("{unreported} unreported receipts"));
             }

@@ -10,6 +10,7 @@ use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use tower::ServiceExt;
 
+use crate::accepted::Accepted;
 use crate::engine::{Fleet, Running, key};
 use crate::fault::Fault;
 use crate::process::Process;
@@ -17,15 +18,6 @@ use crate::scenario::{Post, SOURCE, routes_of};
 
 /// The time after which a sender without a response disconnects.
 const PATIENCE: Duration = Duration::from_secs(10);
-
-/// One webhook that was answered 200.
-#[derive(Clone)]
-pub(crate) struct Accepted {
-    pub receipt: ReceiptId,
-    pub body: Bytes,
-    /// The ingest that answered the request with 200.
-    pub by: Arc<Process>,
-}
 
 enum PostResult {
     Accepted(ReceiptId, Arc<Process>),
@@ -78,7 +70,11 @@ fn accept(fleet: &Fleet, post: &Post, receipt: ReceiptId, by: Arc<Process>) {
         }
     }
     let body = post.body.clone();
-    state.accepted.push(Accepted { receipt, body, by });
+    state.accepted.push(Accepted {
+        receipt,
+        body,
+        died: by.died.clone(),
+    });
 }
 
 fn refuse(fleet: &Fleet, post: &Post, status: StatusCode) {

@@ -7,17 +7,17 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use hookbox_driver::{
-    ClaimState, Claimed, CommitError, CountedStart, Deferral, Deferred, DueRetry, Failure,
-    Fault as OurFault, FaultKind, NextWitness, Outcome, ReceiptOutcome, Recorded, Republish,
-    Requeued, Start, StartCounts, StartKind, Store, StoredEvent, UndecodableMessage,
+    ClaimState, Claimed, CommitError, CountedStart, Deferral, Deferred, Failure, Fault as OurFault,
+    FaultKind, NextWitness, Outcome, ReceiptOutcome, Recorded, Republish, Requeued, Start,
+    StartCounts, StartKind, Store, StoredEvent, UndecodableMessage,
 };
 use hookbox_event::{Account, Envelope, EventId, InstanceId, RouteName, Timestamp, Witness};
 
-use crate::broker::unavailable;
 use crate::fault::Fault;
 use crate::process::Process;
 use crate::tables::{Key, Tables};
 use crate::tx::{SettledReceipt, SimConnection, SimError, SimTx};
+use crate::unavailable::unavailable;
 
 mod claim;
 mod record;
@@ -183,8 +183,7 @@ impl Store for SimStore {
         let tx = self.open("record a failure").await?;
         let (route, event) = (failure.route.clone(), failure.envelope.event);
         let keys = [Key::Event(event), Key::Claim(route, event)];
-        self.record(tx, &keys, |tables, now| record::fail(tables, failure, now))
-            .await
+        record::in_transaction(tx, &keys, |tables, now| record::fail(tables, failure, now)).await
     }
 
     async fn defer(&self, deferral: &Deferral<'_>) -> Result<Deferred, OurFault> {
@@ -195,7 +194,7 @@ impl Store for SimStore {
             Key::Claim(route.clone(), event),
             Key::Retry(route, event),
         ];
-        self.record(tx, &keys, |tables, now| {
+        record::in_transaction(tx, &keys, |tables, now| {
             record::defer(tables, deferral, now)
         })
         .await
@@ -205,8 +204,7 @@ impl Store for SimStore {
         let tx = self.open("store undecodable bytes").await?;
         let event = EventId::of_undecodable(it.bytes);
         let keys = [Key::Event(event), Key::Claim(it.route.clone(), event)];
-        self.record(tx, &keys, |tables, _| record::store_undecodable(tables, it))
-            .await
+        record::in_transaction(tx, &keys, |tables, _| record::store_undecodable(tables, it)).await
     }
 
     async fn starts(&self, route: &RouteName, of: &[Start]) -> Result<Vec<StartCounts>, OurFault> {
@@ -234,7 +232,7 @@ impl Store for SimStore {
         of: &[Start],
     ) -> Result<(), OurFault> {
         let tx = self.open("count a start").await?;
-        let counted = self.record(tx, &[], |tables, _| {
+        let counted = record::in_transaction(tx, &[], |tables, _| {
             record::start(tables, &self.process.name, (*by, kind), route, of)
         });
         let counted = counted.await.map(drop);
@@ -247,7 +245,8 @@ impl Store for SimStore {
 
     async fn survived(&self, route: &RouteName, of: &[Start]) -> Result<(), OurFault> {
         let tx = self.open("clear start markers").await?;
-        let forgot = self.record(tx, &[], |tables, _| record::survived(tables, route, of));
+        let forgot =
+            record::in_transaction(tx, &[], |tables, _| record::survived(tables, route, of));
         forgot.await?;
         self.process.isolation.cleared(route, of);
         Ok(())
@@ -262,7 +261,7 @@ impl Store for SimStore {
     ) -> Result<(), OurFault> {
         let tx = self.open("retract a start").await?;
         let name = &self.process.name;
-        let retracted = self.record(tx, &[], |tables, _| {
+        let retracted = record::in_transaction(tx, &[], |tables, _| {
             record::retract_start(tables, name, (*by, counted), (route, of))
         });
         retracted.await.map(drop)
@@ -386,14 +385,5 @@ fn ended(tx: &SimTx) -> CommitError {
     }
     CommitError::EndedByHandler {
         why: "the handler ended the transaction".to_owned(),
-    }
-}
-
-/// Returns a retry as it is published to its route.
-pub(crate) fn due_retry(route: &RouteName, envelope: Envelope, attempt: u32) -> DueRetry {
-    let redo = Some(hookbox_event::Redo { attempt });
-    DueRetry {
-        route: route.clone(),
-        envelope: Envelope { redo, ..envelope },
     }
 }

@@ -203,6 +203,12 @@ impl Tables {
         });
     }
 
+    /// Returns each receipt with its sequence number, and the instance that gave it out.
+    pub fn numbers(&self) -> impl Iterator<Item = (ReceiptId, InstanceId, u64)> {
+        let receipts = self.receipts.iter();
+        receipts.map(|((_, receipt), it)| (*receipt, it.envelope.instance, it.envelope.number))
+    }
+
     /// Gives the receipts of an event a new outcome. Only receipts with the outcome `Retrying` or
     /// `Dead` are changed, because only their outcome follows that of the event.
     pub fn update_outcome(&mut self, route: &RouteName, event: &EventId, word: StoredOutcome) {

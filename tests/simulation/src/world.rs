@@ -11,10 +11,10 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
+use crate::accepted::Accepted;
 use crate::chance::Chance;
 use crate::fault::{Fault, Faults};
 use crate::queues::Queues;
-use crate::sender::Accepted;
 use crate::tables::Tables;
 use crate::trace::Trace;
 

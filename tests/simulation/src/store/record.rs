@@ -2,6 +2,7 @@
 //! drivers do.
 
 use std::fmt::Debug;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hookbox_driver::{
@@ -10,42 +11,36 @@ use hookbox_driver::{
 };
 use hookbox_event::{ContentDigest, EventId, InstanceId, RouteName};
 
-use crate::broker::unavailable;
 use crate::fault::Fault;
-use crate::store::SimStore;
 use crate::tables::{Claim, EventKept, Key, Retry, StoredOutcome, Tables};
 use crate::tx::{SimTx, wait_for};
+use crate::unavailable::unavailable;
 
-impl SimStore {
-    /// Runs a change in one transaction. When it returns an error, the change may have been
-    /// committed nevertheless.
-    pub(super) async fn record<T: Debug + Send>(
-        &self,
-        mut tx: SimTx,
-        keys: &[Key],
-        change: impl FnOnce(&mut Tables, Duration) -> T + Send,
-    ) -> Result<T, OurFault> {
-        let world = &self.process.world;
-        tx.statement("record").await?;
-        let aborted = world.strikes(Fault::AbortedUnknown, &self.process.name);
-        if aborted {
-            return Err(unavailable("record: there was no answer"));
-        }
-        let now = world.elapsed();
-        let recorded = wait_for(world, tx.id, keys, |tables| change(tables, now)).await?;
-        world.note(&format!(
-            "{}: {}: {recorded:?}",
-            self.process.name, tx.doing
-        ));
-        tx.ended = true;
-        world.abort(tx.id);
-        let unknown = world.strikes(Fault::RecordedUnknown, &self.process.name);
-        self.process.step("recorded").await;
-        if unknown {
-            return Err(unavailable("record: there was no answer"));
-        }
-        Ok(recorded)
+/// Runs a change in one transaction. When it returns an error, the change may have been
+/// committed nevertheless.
+pub(super) async fn in_transaction<T: Debug + Send>(
+    mut tx: SimTx,
+    keys: &[Key],
+    change: impl FnOnce(&mut Tables, Duration) -> T + Send,
+) -> Result<T, OurFault> {
+    let process = Arc::clone(&tx.process);
+    let world = &process.world;
+    tx.statement("record").await?;
+    let aborted = world.strikes(Fault::AbortedUnknown, &process.name);
+    if aborted {
+        return Err(unavailable("record: there was no answer"));
     }
+    let now = world.elapsed();
+    let recorded = wait_for(world, tx.id, keys, |tables| change(tables, now)).await?;
+    world.note(&format!("{}: {}: {recorded:?}", process.name, tx.doing));
+    tx.ended = true;
+    world.abort(tx.id);
+    let unknown = world.strikes(Fault::RecordedUnknown, &process.name);
+    process.step("recorded").await;
+    if unknown {
+        return Err(unavailable("record: there was no answer"));
+    }
+    Ok(recorded)
 }
 
 pub(super) fn fail(tables: &mut Tables, failure: &Failure<'_>, now: Duration) -> Recorded {

@@ -4,12 +4,12 @@
 use std::time::Duration;
 
 use hookbox_driver::{DueRetry, Fault as OurFault, Republish, Requeued};
+use hookbox_event::{Envelope, RouteName};
 
-use crate::broker::unavailable;
 use crate::fault::Fault;
-use crate::store::due_retry;
 use crate::tables::{Key, OnRoute, Retry, StoredOutcome, Tables};
 use crate::tx::SimTx;
+use crate::unavailable::unavailable;
 
 pub(super) async fn requeue(
     mut tx: SimTx,
@@ -101,4 +101,13 @@ fn envelope(tables: &Tables, on: &OnRoute) -> Option<DueRetry> {
     envelope.body = kept.body.clone();
     envelope.digest = kept.digest;
     Some(due_retry(route, envelope, retry.attempt))
+}
+
+/// Returns a retry as it is published to its route.
+fn due_retry(route: &RouteName, envelope: Envelope, attempt: u32) -> DueRetry {
+    let redo = Some(hookbox_event::Redo { attempt });
+    DueRetry {
+        route: route.clone(),
+        envelope: Envelope { redo, ..envelope },
+    }
 }

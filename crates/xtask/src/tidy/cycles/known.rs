@@ -34,24 +34,4 @@ pub(super) const KNOWN: &[(&str, &str)] = &[
     ("crates/spool/src/accounts.rs", "crates/spool/src/lib.rs"),
     ("crates/spool/src/close.rs", "crates/spool/src/lib.rs"),
     ("crates/spool/src/forward.rs", "crates/spool/src/lib.rs"),
-    (
-        "tests/simulation/src/delivery.rs",
-        "tests/simulation/src/broker.rs",
-    ),
-    (
-        "tests/simulation/src/store/record.rs",
-        "tests/simulation/src/store.rs",
-    ),
-    (
-        "tests/simulation/src/store/requeue.rs",
-        "tests/simulation/src/store.rs",
-    ),
-    (
-        "tests/simulation/src/world.rs",
-        "tests/simulation/src/sender.rs",
-    ),
-    (
-        "tests/simulation/src/world.rs",
-        "tests/simulation/src/tables.rs",
-    ),
 ];
