@@ -3,14 +3,14 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
-use hookbox_config::{LogConfig, log_filter};
+use clap::{Args, Parser, Subcommand};
 use hookbox_event::RouteName;
 
 use crate::command::{
-    AuditCommand, DeadCommand, EventsCommand, GenerateArgs, QueuesArgs, ReconcileArgs,
-    RefusalsCommand, RetriesCommand, SendArgs,
+    AuditCommand, DeadCommand, DevArgs, EventsCommand, GenerateArgs, HealthcheckArgs, QueuesArgs,
+    ReconcileArgs, RefusalsCommand, RetriesCommand, SendArgs,
 };
+use crate::log_args::LogArgs;
 
 /// A durable, verified inbox for webhooks.
 #[derive(Debug, Parser)]
@@ -37,40 +37,6 @@ const EXIT_CODES: &str = "Exit codes: 0 done; 1 failed, or the check found probl
     2 wrong arguments; 64 the config cannot be used; 69 the broker or the store cannot be reached; \
     70 an internal error; 78 refused (another environment, schema or queues, a missing right, \
     unsafe settings); 130 stopped at once by Ctrl-C while it drained";
-
-/// Logging options, which override the config.
-#[derive(Debug, Clone, Default, Args)]
-pub struct LogArgs {
-    /// The filter for the log of services, such as "info" or "hookbox_worker=debug,info" [default:
-    /// $HOOKBOX_LOG, else the config's]
-    #[arg(long = "log", global = true, value_name = "FILTER", value_parser = log_filter)]
-    pub filter: Option<String>,
-
-    /// Log format [default: the config's, else text]
-    #[arg(long = "log-format", global = true, value_name = "FORMAT")]
-    pub format: Option<LogFormat>,
-}
-
-/// The log format.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
-    // Lines for people. (A doc comment here would lengthen the help of every command.)
-    Text,
-    // One JSON object per line.
-    Json,
-}
-
-impl LogArgs {
-    /// Returns the log settings of the config, overridden by those of the command line.
-    pub fn over(&self, config: &LogConfig) -> LogConfig {
-        LogConfig {
-            json: self
-                .format
-                .map_or(config.json, |format| format == LogFormat::Json),
-            filter: self.filter.clone().or_else(|| config.filter.clone()),
-        }
-    }
-}
 
 /// The commands.
 #[derive(Debug, Subcommand)]
@@ -117,19 +83,6 @@ pub enum Command {
     Generate(GenerateArgs),
 }
 
-/// Arguments of `dev`.
-#[derive(Debug, Args)]
-pub struct DevArgs {
-    /// The folder of the config, the key and the database
-    #[arg(long, default_value = crate::command::DEV_FOLDER, value_name = "FOLDER")]
-    pub dir: PathBuf,
-
-    /// Where to listen; loopback only [default: the config's, which is 127.0.0.1:8080 in
-    /// a new config]
-    #[arg(long, value_name = "ADDRESS:PORT")]
-    pub listen: Option<SocketAddr>,
-}
-
 /// Arguments of every service but `dev`.
 #[derive(Debug, Args)]
 pub struct ServiceArgs {
@@ -162,15 +115,6 @@ pub struct WorkerArgs {
     /// The options that every service has
     #[command(flatten)]
     pub service: ServiceArgs,
-}
-
-/// Arguments of `healthcheck`.
-#[derive(Debug, Args)]
-pub struct HealthcheckArgs {
-    /// The URL to check; http only [default: /readyz at the address of the config's ingest, or at
-    /// that of its metrics where no ingest listens or it has TLS]
-    #[arg(long)]
-    pub url: Option<String>,
 }
 
 #[cfg(test)]

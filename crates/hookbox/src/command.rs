@@ -2,6 +2,7 @@
 
 mod audit;
 mod check_config;
+mod config_file;
 mod dead;
 mod dev;
 mod events;
@@ -24,9 +25,10 @@ mod worker;
 
 pub use audit::AuditCommand;
 pub use dead::DeadCommand;
-pub use dev::FOLDER as DEV_FOLDER;
+pub use dev::DevArgs;
 pub use events::EventsCommand;
 pub use generate::GenerateArgs;
+pub use healthcheck::HealthcheckArgs;
 pub use queues::QueuesArgs;
 pub use reconcile::ReconcileArgs;
 pub use refusals::RefusalsCommand;
@@ -34,7 +36,6 @@ pub use retries::RetriesCommand;
 pub use send::SendArgs;
 
 use hookbox_config::{Config, Needs};
-use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
@@ -57,11 +58,11 @@ pub async fn run(cli: Cli, log: &Log) -> anyhow::Result<Exit> {
         }
         Command::Worker(args) => {
             let config = service(&cli, &args.service, Needs::STORE_AND_BROKER, log)?;
-            worker::run(config, args, log).await
+            worker::run(config, args.route.clone(), log).await
         }
         Command::Migrate => migrate::run(&load(&cli, both)?, cli.json).await,
         Command::CheckConfig => check_config::run(&load(&cli, Needs::ALL)?, cli.json),
-        Command::Healthcheck(args) => healthcheck::run(&cli, args).await,
+        Command::Healthcheck(args) => healthcheck::run(cli.config.as_deref(), args).await,
         Command::Queues(args) => queues::run(&load(&cli, both)?, args, cli.json).await,
         Command::Events(command) => events::run(&load(&cli, store)?, command, cli.json).await,
         Command::Dead(command) => dead::run(&load(&cli, store)?, command, cli.json).await,
@@ -76,27 +77,7 @@ pub async fn run(cli: Cli, log: &Log) -> anyhow::Result<Exit> {
 
 /// Loads the config for a command that ends by itself and therefore does not log.
 fn load(cli: &Cli, needs: Needs) -> anyhow::Result<Config> {
-    Ok(Config::load_for(&find(cli.config.as_deref()), needs)?)
-}
-
-/// Returns the path of the config: `--config`, else `HOOKBOX_CONFIG`, else `./hookbox.toml`, else
-/// the config that `hookbox dev` created in this folder.
-fn find(given: Option<&Path>) -> PathBuf {
-    if let Some(path) = given {
-        return path.to_owned();
-    }
-    if let Some(path) = std::env::var_os("HOOKBOX_CONFIG") {
-        return path.into();
-    }
-    let (usual, dev) = (
-        Path::new("hookbox.toml"),
-        Path::new(".hookbox-dev/hookbox.toml"),
-    );
-    if !usual.exists() && dev.exists() {
-        print::note(&format!("using {}, made by `hookbox dev`", dev.display()));
-        return dev.to_owned();
-    }
-    usual.to_owned()
+    Ok(config_file::load(cli.config.as_deref(), needs)?)
 }
 
 /// Loads the config for a service, and starts its log.

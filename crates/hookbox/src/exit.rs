@@ -1,11 +1,9 @@
-//! The exit codes, after `sysexits.h`, and the printing of errors.
+//! The exit codes, after `sysexits.h`, and the final messages about errors.
 
 use hookbox_config::Mistakes;
 use hookbox_driver::OpenError;
 use hookbox_operations::CommandError;
 use hookbox_operations::render::terminal;
-
-use crate::telemetry::Log;
 
 /// An exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,23 +46,23 @@ impl Exit {
     }
 }
 
-/// Prints an error with its causes on standard error, and returns the exit code.
-pub fn report(error: &anyhow::Error, json: bool, log: &Log) -> Exit {
+/// Returns the exit code for an error, and the message with the error and its causes.
+pub fn report(error: &anyhow::Error, json: bool) -> (Exit, String) {
     let exit = code(error);
     let text = error
         .chain()
         .map(ToString::to_string)
         .collect::<Vec<_>>()
         .join(": ");
-    if json {
+    let message = if json {
         let error = serde_json::json!({ "error": text, "exit_code": exit.code() });
-        log.print(&terminal::json(&error.to_string()));
+        terminal::json(&error.to_string())
     } else {
         // Line breaks are kept, because some error texts of hookbox have several lines.
         let lines: Vec<String> = text.lines().map(terminal::line).collect();
-        log.print(&format!("hookbox: {}", lines.join("\n")));
-    }
-    exit
+        format!("hookbox: {}", lines.join("\n"))
+    };
+    (exit, message)
 }
 
 fn code(error: &anyhow::Error) -> Exit {

@@ -13,6 +13,7 @@ mod core_dumps;
 mod drain;
 mod exit;
 mod key_ends;
+mod log_args;
 mod monitor;
 mod reload;
 mod signals;
@@ -60,7 +61,11 @@ pub fn main() -> ExitCode {
     }));
     let code = match ran {
         Ok(Ok(code)) => code,
-        Ok(Err(error)) => exit::report(&error, json, &log),
+        Ok(Err(error)) => {
+            let (code, message) = exit::report(&error, json);
+            log.print(&message);
+            code
+        }
         // The panic hook has logged where the panic occurred.
         Err(_) => exit::INTERNAL,
     };

@@ -9,62 +9,17 @@ mod families;
 mod page;
 mod readiness;
 mod server;
+mod state;
 mod watch;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use hookbox_config::Config;
-use hookbox_driver::Broker;
-use hookbox_ingest as ingest;
-use hookbox_worker as worker;
 use tokio::task::JoinSet;
 
-use crate::compose::AnyStore;
-use crate::telemetry::Log;
-
 pub use server::bind;
-
-/// The state that the endpoints show. Parts of the process that are not open yet are absent.
-#[derive(Default)]
-pub struct Monitor {
-    parts: Mutex<Parts>,
-    seen: Mutex<watch::Observed>,
-}
-
-/// The parts of a running hookbox. Each part is `None` until it is open.
-#[derive(Default, Clone)]
-pub struct Parts {
-    /// The broker.
-    pub broker: Option<Arc<dyn Broker>>,
-    /// Why the last attempt to connect to the broker failed, while the broker is not open yet.
-    pub broker_away: Option<String>,
-    /// The store, if a role of this process needs one.
-    pub store: Option<AnyStore>,
-    /// The counters of ingest.
-    pub ingest: Option<Arc<ingest::Counters>>,
-    /// The counters of the spool, if there is a spool.
-    pub spool: Option<Arc<hookbox_spool::SpoolCounters>>,
-    /// The spool's SQLite file, as a broker.
-    pub spool_file: Option<Arc<dyn Broker>>,
-    /// The counters of the worker.
-    pub worker: Option<Arc<worker::Counters>>,
-    /// The dependencies that the roles need, whether or not they are open yet.
-    pub needs: Needs,
-    /// The log, which counts the lines that were dropped.
-    pub log: Log,
-    /// Whether the process is shutting down.
-    pub draining: bool,
-}
-
-/// The dependencies that the roles of this process need.
-#[derive(Debug, Default, Clone, Copy)]
-pub struct Needs {
-    /// Whether the roles need a store, in addition to the broker that every role needs.
-    pub store: bool,
-    /// Whether a broker separate from the store holds the store's witness messages, which show that
-    /// one of the two was restored. False if both are one SQLite file.
-    pub witness: bool,
-}
+use state::Monitor;
+pub use state::{Needs, Parts};
 
 /// A monitor with its listener and its polls of the dependencies. Dropping it ends both.
 pub struct Monitored {
@@ -114,24 +69,4 @@ impl Monitored {
             self.running.spawn(watch::watch(Arc::clone(&self.monitor)));
         }
     }
-}
-
-impl Monitor {
-    fn change(&self, change: impl FnOnce(&mut Parts)) {
-        change(&mut lock(&self.parts));
-    }
-
-    fn parts(&self) -> Parts {
-        lock(&self.parts).clone()
-    }
-
-    fn observed(&self) -> watch::Observed {
-        lock(&self.seen).clone()
-    }
-}
-
-/// Locks a value that is always replaced as a whole: after a panic it is either the old or the new
-/// value.
-fn lock<T>(value: &Mutex<T>) -> MutexGuard<'_, T> {
-    value.lock().unwrap_or_else(PoisonError::into_inner)
 }

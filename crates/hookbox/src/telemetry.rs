@@ -20,8 +20,8 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, fmt, reload};
 
 use self::lines::{LineWriter, Lines};
-use crate::cli::LogArgs;
 use crate::command::print;
+use crate::log_args::LogArgs;
 
 /// The maximum levels of some libraries, which no filter can raise. The first matching entry
 /// applies. lapin logs returned messages with their payload, and it logs closed channels and lost

@@ -4,18 +4,19 @@ use std::fs;
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use clap::Args;
 use hookbox_config::Config;
 use hookbox_driver::{Rng, SystemRng};
 use tokio_util::task::TaskTracker;
 
-use crate::cli::{DevArgs, LogArgs};
 use crate::command::print;
 use crate::command::roles::{self, Roles};
 use crate::compose;
 use crate::exit::{self, Exit};
+use crate::log_args::LogArgs;
 use crate::signals;
 use crate::telemetry::Log;
 
@@ -23,11 +24,24 @@ use crate::telemetry::Log;
 const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 
 /// The folder for the config, the key and the database. The other commands look for a config there.
-pub const FOLDER: &str = ".hookbox-dev";
+const FOLDER: &str = ".hookbox-dev";
 
 /// The names of the files that `dev` creates.
 const CONFIG: &str = "hookbox.toml";
 const KEY: &str = "begini.key";
+
+/// Arguments of `dev`.
+#[derive(Debug, Args)]
+pub struct DevArgs {
+    /// The folder of the config, the key and the database
+    #[arg(long, default_value = FOLDER, value_name = "FOLDER")]
+    pub dir: PathBuf,
+
+    /// Where to listen; loopback only [default: the config's, which is 127.0.0.1:8080 in
+    /// a new config]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub listen: Option<SocketAddr>,
+}
 
 /// Creates the files that are missing, prints how to send events, and runs until a signal.
 pub async fn run(args: &DevArgs, logging: &LogArgs, json: bool, log: &Log) -> anyhow::Result<Exit> {

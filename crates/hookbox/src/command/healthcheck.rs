@@ -1,28 +1,38 @@
 //! `hookbox healthcheck`: checks whether a running hookbox is ready.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use clap::Args;
 use hookbox_config::{Config, Needs};
 use http::{StatusCode, Uri};
 use http_body_util::Empty;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 
-use crate::cli::{Cli, HealthcheckArgs};
-use crate::command::{load, print};
+use crate::command::{config_file, print};
 use crate::exit::{self, Exit};
 
 /// The longest time that the check waits for an answer. Container health checks usually give up
 /// after the same time.
 const DEADLINE: Duration = Duration::from_secs(3);
 
+/// Arguments of `healthcheck`.
+#[derive(Debug, Args)]
+pub struct HealthcheckArgs {
+    /// The URL to check; http only [default: /readyz at the address of the config's ingest, or at
+    /// that of its metrics where no ingest listens or it has TLS]
+    #[arg(long)]
+    pub url: Option<String>,
+}
+
 /// Checks once. Any status but 200 means unhealthy. The config is only read if no URL is given.
-pub async fn run(cli: &Cli, args: &HealthcheckArgs) -> anyhow::Result<Exit> {
+pub async fn run(config: Option<&Path>, args: &HealthcheckArgs) -> anyhow::Result<Exit> {
     let urls = match &args.url {
         Some(url) => vec![url.clone()],
-        None => urls(&load(cli, Needs::NONE)?)?,
+        None => urls(&config_file::load(config, Needs::NONE)?)?,
     };
     let status = tokio::time::timeout(DEADLINE, first(&urls)).await;
     let status = status.context("the server did not answer in time")??;

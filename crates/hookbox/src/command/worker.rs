@@ -2,16 +2,16 @@
 
 use anyhow::bail;
 use hookbox_config::Config;
+use hookbox_event::RouteName;
 
-use crate::cli::WorkerArgs;
 use crate::command::roles::{self, Roles};
 use crate::exit::Exit;
 use crate::telemetry::Log;
 
-/// Processes events until a signal.
-pub async fn run(config: Config, args: &WorkerArgs, log: &Log) -> anyhow::Result<Exit> {
+/// Processes events of these routes until a signal; of all routes, if the list is empty.
+pub async fn run(config: Config, routes: Vec<RouteName>, log: &Log) -> anyhow::Result<Exit> {
     let known = config.route_names();
-    if let Some(unknown) = args.route.iter().find(|name| !known.contains(name)) {
+    if let Some(unknown) = routes.iter().find(|name| !known.contains(name)) {
         let known: Vec<&str> = known.iter().map(|name| name.as_str()).collect();
         bail!(
             "there is no route {unknown}; the config has {}",
@@ -22,7 +22,7 @@ pub async fn run(config: Config, args: &WorkerArgs, log: &Log) -> anyhow::Result
         config,
         Roles {
             ingest: false,
-            worker: Some(args.route.clone()),
+            worker: Some(routes),
         },
         log,
     )

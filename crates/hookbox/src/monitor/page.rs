@@ -13,8 +13,8 @@ use prometheus_client::registry::Registry;
 
 use super::families as f;
 use super::families::{Family, Kind};
-use super::watch::Observed;
-use super::{Monitor, Parts, readiness};
+use super::readiness;
+use super::state::{Monitor, Observed, Parts};
 
 /// Returns the page.
 pub fn of(monitor: &Monitor) -> Result<String, fmt::Error> {

@@ -6,8 +6,7 @@ use hookbox_driver::Readiness;
 use hookbox_event::Timestamp;
 use serde_json::{Value, json};
 
-use super::watch::Observed;
-use super::{Monitor, Parts};
+use super::state::{Monitor, Observed, Parts};
 use crate::key_ends::{KeysEnd, assess};
 
 /// A dependency of this process, and its problem, if it has one.

@@ -21,7 +21,8 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::exposition::Exposition;
-use super::{Monitor, page, readiness};
+use super::state::Monitor;
+use super::{page, readiness};
 
 /// The most connections at once. A scraper, a load balancer and an operator need only a few.
 const CONNECTIONS_MAX: usize = 32;

@@ -4,12 +4,12 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hookbox_driver::{Accounts, Backlog, Depth, Fault, Mismatch, Store, describe};
+use hookbox_driver::{Fault, Store, describe};
 use hookbox_operations::command::reconcile::OVERDUE;
 use hookbox_operations::command::witness;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
-use super::{Monitor, lock};
+use super::state::Monitor;
 use crate::compose::AnyStore;
 
 /// The interval at which the store is pinged, which costs a round trip. Together with [`DEADLINE`]
@@ -46,26 +46,6 @@ const WITNESS_DEADLINE: Duration = Duration::from_secs(8);
 /// not be counted, because a single one is enough to act on.
 const COUNTED_MAX: u32 = 100;
 
-/// The results of the last polls. Each is `None` before its first poll and after a failed poll.
-#[derive(Debug, Default, Clone)]
-pub struct Observed {
-    /// Whether the store answers, and if not, why.
-    pub store: Option<Result<(), String>>,
-    /// The depths of the broker's queues.
-    pub depths: Option<Vec<Depth>>,
-    /// The numbers of retries and dead letters in the store.
-    pub backlog: Option<Vec<Backlog>>,
-    /// The receipts that ingests have reported, and those among them that have no outcome.
-    pub accounts: Option<Accounts>,
-    /// The size of SQLite's write-ahead log, in bytes.
-    pub sqlite_log: Option<u64>,
-    /// The number of imbalances: claims and receipts that contradict each other, or whose rows are
-    /// gone.
-    pub contradictions: Option<u64>,
-    /// How the store and its broker contradict each other, if they do.
-    pub witness: Option<Option<Mismatch>>,
-}
-
 /// Polls the dependencies until the future is dropped.
 pub async fn watch(monitor: Arc<Monitor>) {
     tokio::join!(
@@ -101,7 +81,7 @@ async fn ping(monitor: &Monitor) {
         }
     });
     let found = answered.await;
-    let mut seen = lock(&monitor.seen);
+    let mut seen = monitor.seen();
     let was_well = seen.store.as_ref().is_none_or(Result::is_ok);
     match &found {
         Err(why) if was_well => tracing::warn!(why, "the store does not answer: {why}"),
@@ -119,7 +99,7 @@ async fn depths(monitor: &Monitor) {
         return;
     };
     let depths = within(broker.depths()).await.ok();
-    lock(&monitor.seen).depths = depths;
+    monitor.seen().depths = depths;
 }
 
 async fn sqlite_log(monitor: &Monitor) {
@@ -127,7 +107,7 @@ async fn sqlite_log(monitor: &Monitor) {
         return;
     };
     let bytes = store.log_bytes().ok();
-    lock(&monitor.seen).sqlite_log = bytes;
+    monitor.seen().sqlite_log = bytes;
 }
 
 async fn backlog(monitor: &Monitor) {
@@ -135,7 +115,7 @@ async fn backlog(monitor: &Monitor) {
         return;
     };
     let backlog = within(store.ledger().backlog()).await.ok();
-    lock(&monitor.seen).backlog = backlog;
+    monitor.seen().backlog = backlog;
 }
 
 async fn accounts(monitor: &Monitor) {
@@ -145,7 +125,7 @@ async fn accounts(monitor: &Monitor) {
     let accounts = within(store.ledger().accounts(COUNTED_MAX, OVERDUE))
         .await
         .ok();
-    lock(&monitor.seen).accounts = accounts;
+    monitor.seen().accounts = accounts;
 }
 
 async fn contradictions(monitor: &Monitor) {
@@ -163,7 +143,7 @@ async fn contradictions(monitor: &Monitor) {
         Ok::<u64, Fault>(gone + contradicting.len() as u64)
     };
     let count = timeout(CONTRADICTIONS_DEADLINE, found).await;
-    lock(&monitor.seen).contradictions = count.ok().and_then(Result::ok);
+    monitor.seen().contradictions = count.ok().and_then(Result::ok);
 }
 
 async fn witness(monitor: &Monitor) {
@@ -176,7 +156,7 @@ async fn witness(monitor: &Monitor) {
     // If store or broker is unavailable, the last result is kept: their unavailability is shown
     // separately.
     if let Ok(Ok(mismatch)) = timeout(WITNESS_DEADLINE, compared).await {
-        lock(&monitor.seen).witness = Some(mismatch);
+        monitor.seen().witness = Some(mismatch);
     }
 }
 

@@ -10,9 +10,9 @@ use hookbox_driver::{Accounts, Backlog, Depth, Mismatch, OtherStore, Queue};
 use hookbox_event::{Incarnation, Timestamp};
 
 use super::*;
+use crate::monitor::Needs;
 use crate::monitor::exposition::Exposition;
 use crate::monitor::families::FAMILIES;
-use crate::monitor::{Monitor, Needs};
 
 /// 2026-11-24T00:00:00Z
 const NOW: Timestamp = Timestamp::from_unix_micros(1_795_478_400_000_000);
@@ -197,11 +197,11 @@ fn a_store_and_a_broker_that_contradict_each_other_are_shown() {
         "before the first poll, the dependency `witness` must count as ready"
     );
     assert!(!of(&monitor).unwrap().contains("witness_mismatch"));
-    monitor.seen.lock().unwrap().witness = Some(None);
+    monitor.seen().witness = Some(None);
     assert_eq!(of_witness()["ready"], true);
     let page = of(&monitor).unwrap();
     assert!(page.contains("\nhookbox_witness_mismatch 0\n"), "{page}");
-    monitor.seen.lock().unwrap().witness = Some(Some(restored()));
+    monitor.seen().witness = Some(Some(restored()));
     let why = of_witness()["why"].as_str().unwrap().to_owned();
     assert!(
         why.starts_with("the broker was used with another store"),
