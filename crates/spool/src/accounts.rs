@@ -11,7 +11,7 @@ use tokio::time::sleep;
 
 use super::forward::log_once;
 use super::pause::Pause;
-use super::{CHECK_INTERVAL, PREFETCH, Shared};
+use super::shared::{CHECK_INTERVAL, PREFETCH, Shared};
 
 /// Forwards accept reports until the process stops.
 pub(super) async fn forward(shared: Arc<Shared>) {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::forwarding_queue::ForwardingQueue;
-use super::{CHECK_INTERVAL, Shared};
+use super::shared::{CHECK_INTERVAL, Shared};
 
 /// With at most this number of events in the spool, ending spooling is always tried. So few events
 /// fit into one message.

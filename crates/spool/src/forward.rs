@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::forwarding_queue::ForwardingQueue;
 use super::kept::{SpooledMessage, join, joinable};
 use super::pause::Pause;
-use super::{CHECK_INTERVAL, PREFETCH, Shared};
+use super::shared::{CHECK_INTERVAL, PREFETCH, Shared};
 use crate::counters::add;
 
 /// How many times in a row a single message must fail before the message behind it is tried in its

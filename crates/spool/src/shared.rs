@@ -1,0 +1,163 @@
+//! What the tasks of the spool share: the two brokers, and what waits between them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use hookbox_crash::crash_point;
+use hookbox_driver::{
+    Broker, Depth, Fault, PublishError, PublishErrorKind, Queue, Readiness, describe,
+};
+use hookbox_event::RouteName;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::counters::{SpoolCounters, add};
+use crate::forwarding_queue::ForwardingQueue;
+use crate::gate::{Destination, Gate, Place};
+
+/// The most messages of one queue in flight. If each holds one event, that is enough to fill one
+/// message for the broker. With the largest usual bodies (1 MiB) it is 64 MiB.
+pub(super) const PREFETCH: u16 = 64;
+
+/// How often to check whether the broker is available again, and whether the spool is empty.
+pub(super) const CHECK_INTERVAL: Duration = Duration::from_millis(200);
+
+/// How long a publish waits for spooled messages to be forwarded before it is spooled too. A broker
+/// that needs longer counts as unavailable.
+const MAKE_ROOM_MAX: Duration = Duration::from_millis(250);
+
+pub(super) struct Shared {
+    pub broker: Arc<dyn Broker>,
+    pub spool: Arc<dyn Broker>,
+    pub counters: Arc<SpoolCounters>,
+    pub gate: Gate,
+    pub queues: HashMap<RouteName, ForwardingQueue>,
+    pub stop: CancellationToken,
+}
+
+/// What the spool holds for the main broker. Messages that the main broker refuses are not counted.
+#[derive(Clone, Copy, Default)]
+pub(super) struct SpoolContents {
+    pub messages: u64,
+    /// The number of messages that are not accept reports.
+    pub of_routes: u64,
+    pub events: u64,
+}
+
+impl Shared {
+    pub fn is_ready(&self) -> bool {
+        self.broker.readiness() == Readiness::Ready
+    }
+
+    pub async fn until_ready(&self) {
+        while !self.is_ready() {
+            sleep(CHECK_INTERVAL).await;
+        }
+    }
+
+    /// Waits until no message of the queue is in flight. Messages that a dead process had in flight
+    /// are redelivered when their lease expires, and they are older than all others.
+    pub async fn until_whole(&self, queue: &Queue) {
+        loop {
+            let depths = self.spool.depths().await.unwrap_or_default();
+            let own = depths.iter().find(|depth| depth.queue == *queue);
+            if own.is_some_and(|depth| depth.unsettled == Some(0)) {
+                return;
+            }
+            sleep(CHECK_INTERVAL).await;
+        }
+    }
+
+    /// Publishes to the main broker with the future `given` if the broker takes publishes, and
+    /// otherwise spools with the future `kept`. `events` is the number of events that the counters
+    /// add for it.
+    pub async fn give_or_keep(
+        &self,
+        events: u64,
+        given: impl Future<Output = Result<(), PublishError>> + Send,
+        kept: impl Future<Output = Result<(), PublishError>> + Send,
+    ) -> Result<(), PublishError> {
+        let place = match self.gate.enter(|| self.is_ready()).await {
+            Destination::Keep(place) => place,
+            Destination::Give(place) => {
+                let late = PublishError::plain(PublishErrorKind::TimedOut);
+                let given = tokio::select! {
+                    given = given => given,
+                    () = place.is_late() => Err(late),
+                };
+                match given {
+                    Ok(()) => return Ok(()),
+                    Err(error) => tracing::info!(
+                        kind = error.kind.as_str(),
+                        error = describe(&error),
+                        "the broker did not take {events} events; they are kept in the spool"
+                    ),
+                }
+                place.keep()
+            }
+        };
+        self.keep(&place, events, kept).await
+    }
+
+    async fn keep(
+        &self,
+        place: &Place<'_>,
+        events: u64,
+        kept: impl Future<Output = Result<(), PublishError>> + Send,
+    ) -> Result<(), PublishError> {
+        place.is_oldest().await;
+        crash_point!("spool.before_keep");
+        kept.await?;
+        crash_point!("spool.after_keep");
+        add(&self.counters.kept, events);
+        add(&self.counters.events, events);
+        Ok(())
+    }
+
+    /// Waits until enough messages of these routes have been forwarded to let a new one in.
+    pub async fn make_room(&self, routes: &[RouteName]) {
+        if !self.gate.is_spooling() || !self.is_ready() {
+            return;
+        }
+        let all = async {
+            for queue in routes.iter().filter_map(|route| self.queues.get(route)) {
+                queue.make_room().await;
+            }
+        };
+        let _ = timeout(MAKE_ROOM_MAX, all).await;
+    }
+
+    /// Counts what is in the spool.
+    pub async fn contents(&self) -> Result<SpoolContents, Fault> {
+        let depths = self.spool.depths().await?;
+        let mut left = SpoolContents::default();
+        let (mut events, mut refused) = (0, 0);
+        for depth in &depths {
+            match &depth.queue {
+                Queue::Route(route) => {
+                    let of_queue = self.queues.get(route).map(ForwardingQueue::refused);
+                    let of_queue = of_queue.unwrap_or_default();
+                    let messages = waiting(depth).saturating_sub(of_queue.0);
+                    let here = depth.events.unwrap_or(0);
+                    left.of_routes += messages;
+                    left.messages += messages;
+                    left.events += here.saturating_sub(of_queue.1);
+                    events += here;
+                    refused += of_queue.1;
+                }
+                Queue::Accounts => left.messages += waiting(depth),
+                Queue::Dead | Queue::Witness => {}
+            }
+        }
+        self.counters.events.store(events, Ordering::Relaxed);
+        self.counters.refused.store(refused, Ordering::Relaxed);
+        Ok(left)
+    }
+}
+
+/// Returns the number of messages in one queue, in flight or not.
+pub(super) fn waiting(depth: &Depth) -> u64 {
+    depth.ready.unwrap_or(0) + depth.unsettled.unwrap_or(0)
+}
