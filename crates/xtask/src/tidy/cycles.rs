@@ -11,7 +11,6 @@
 //! a type or a path in the text of an attribute. So a parent may declare its children, re-export
 //! their items and call them, or its children may use what it declares, but not both.
 
-mod known;
 mod module;
 mod resolve;
 
@@ -21,7 +20,6 @@ use super::paths::Tree;
 use crate::finding::Finding;
 
 /// The first place where a file needs another one, with the name that it uses.
-#[derive(Clone)]
 struct Need {
     line: usize,
     name: String,
@@ -30,38 +28,11 @@ struct Need {
 /// For each file, the files that it needs.
 type Needs = BTreeMap<String, BTreeMap<String, Need>>;
 
-/// Returns every cycle of files in the crate that begins with this `lib.rs` or `main.rs`, except
-/// the known ones.
+/// Returns every cycle of files in the crate that begins with this `lib.rs` or `main.rs`.
 pub(super) fn check(root: &str, tree: &impl Tree) -> Vec<Finding> {
-    check_but(root, tree, known::KNOWN)
-}
-
-fn check_but(root: &str, tree: &impl Tree, known: &[(&str, &str)]) -> Vec<Finding> {
-    let folder = root.rsplit_once('/').map_or("", |(folder, _)| folder);
-    let modules = resolve::Modules::read(root, tree);
-    let all = needs(&modules);
-    let mut rest = all.clone();
-    let mut findings = Vec::new();
-    // A library and a program in the same folder have separate modules.
-    let is_elsewhere = |path: &str| {
-        let is_inside = path
-            .strip_prefix(folder)
-            .is_some_and(|it| it.starts_with('/'));
-        let mut files = modules.all().map(|(_, module)| &module.file);
-        !is_inside || tree.exists(path) && !files.any(|file| file == path)
-    };
-    for (from, to) in known.iter().filter(|(from, _)| !is_elsewhere(from)) {
-        let cut = rest.get_mut(*from).and_then(|of| of.remove(*to));
-        if cut.is_none() || shortest_path(&all, to, from).is_none() {
-            let what = format!(
-                "no cycle from here leads to {to} any more: remove the pair from the known cycles"
-            );
-            findings.push(Finding::new(from, 1, what));
-        }
-    }
-    let cycles = cycles(&rest);
-    findings.extend(cycles.iter().filter_map(|it| finding(it, &rest)));
-    findings
+    let needs = needs(&resolve::Modules::read(root, tree));
+    let cycles = cycles(&needs);
+    cycles.iter().filter_map(|it| finding(it, &needs)).collect()
 }
 
 fn needs(modules: &resolve::Modules) -> Needs {

@@ -152,25 +152,6 @@ fn what_goes_one_way_is_no_cycle() {
 }
 
 #[test]
-fn a_known_need_is_no_finding_until_it_is_gone() {
-    let known = &[("a/src/b.rs", "a/src/lib.rs"), ("b/src/c.rs", "b/src/d.rs")];
-    let check = |child: &'static str| {
-        let lib = ("lib.rs", "mod b; struct A(b::B);");
-        let files = vec![lib, ("b.rs", child)];
-        check_but(
-            "a/src/lib.rs",
-            &Files(Box::leak(files.into_boxed_slice())),
-            known,
-        )
-    };
-    assert_eq!(check("pub struct B(super::A);"), []);
-    let gone = check("pub struct B;");
-    assert_eq!(gone.len(), 1);
-    assert_eq!(gone[0].path, "a/src/b.rs");
-    assert!(gone[0].what.contains("leads to a/src/lib.rs"), "{gone:?}");
-}
-
-#[test]
 fn imports_in_a_circle_and_unfinished_files_end() {
     for text in [
         "mod b; use b::A; pub use self::A;",
