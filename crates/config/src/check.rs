@@ -31,8 +31,8 @@ const DRAIN_MAX: Duration = Duration::from_secs(90);
 /// The default for the longest drain.
 pub const DRAIN: Duration = Duration::from_secs(20);
 
-/// The default lead: none. Only a deployment behind a load balancer needs one, and its length
-/// depends on how often the balancer checks.
+/// The default lead: none. Only a deployment behind a load balancer needs a lead, and its length
+/// depends on how often the balancer checks readiness.
 pub const DRAIN_LEAD: Duration = Duration::ZERO;
 
 /// The default for the address and port at which webhooks are received.

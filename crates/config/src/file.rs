@@ -26,8 +26,8 @@ use hookbox_driver_postgres::Options;
 #[serde(deny_unknown_fields)]
 pub struct File {
     /// A name, such as `sandbox`: 1 to 63 characters of a-z, 0-9, `-` and `_`, of which the first
-    /// is a letter or digit. It is stamped into the store and into the broker's queue names, so
-    /// that a database of another environment is refused.
+    /// is a letter or digit. The name is stored in the database and is a part of the names of the
+    /// broker's queues, so that a database of another environment is refused.
     #[cfg_attr(test, schemars(regex(pattern = pattern::NAME)))]
     pub environment: String,
     /// Where events and their outcomes are kept.
@@ -37,15 +37,15 @@ pub struct File {
     /// The HTTP side.
     #[serde(default)]
     pub ingest: Ingest,
-    /// Defaults of all routes.
+    /// The defaults for all routes.
     #[serde(default)]
     pub worker: Worker,
     /// Metrics and readiness, on a listener of their own.
     ///
     /// Default: off.
     pub metrics: Option<Metrics>,
-    /// How long shutting down may take in all, at most 90 s. What is not settled by then is
-    /// redelivered.
+    /// The longest time that a shutdown (a drain) may take in all, at most 90 s. Messages that are
+    /// not settled by then are redelivered.
     #[cfg_attr(test, schemars(
         regex(pattern = pattern::DURATION),
         extend("default" = duration_text(check::DRAIN)),
@@ -54,10 +54,11 @@ pub struct File {
     /// How to log.
     #[serde(default)]
     pub log: Log,
-    /// Endpoints (`POST /hooks/NAME`), one at least.
+    /// The endpoints (`POST /hooks/NAME`), at least one.
     #[cfg_attr(test, schemars(length(min = 1)))]
     pub source: Vec<Source>,
-    /// Which events go to which handler. What no route takes is recorded by the route `unrouted`.
+    /// Which events go to which handler. Events that no route selects are recorded by the route
+    /// `unrouted`.
     #[serde(default)]
     pub route: Vec<Route>,
 }
@@ -66,23 +67,23 @@ pub struct File {
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
 #[serde(deny_unknown_fields)]
 pub struct Store {
-    /// A reference to a `postgres://` URL, because such a URL may hold a password; or, written out,
-    /// `sqlite:PATH`.
+    /// A reference to a secret with a `postgres://` URL, because such a URL may contain a password.
+    /// A `sqlite:PATH` URL is written here directly.
     pub url: Url,
     /// `"private"`: declares that the network between hookbox and this server is private, so that
     /// the connection need not be encrypted and verified.
     #[cfg_attr(test, schemars(extend("enum" = ["private"])))]
     pub network: Option<String>,
-    /// PostgreSQL only: connections at most, 2 to 500, besides one that checks whether the server
-    /// is available.
+    /// PostgreSQL only: the most connections to the server, 2 to 500. One further connection checks
+    /// whether the server is available.
     #[cfg_attr(test, schemars(
         range(min = 2, max = 500),
         extend("default" = Options::CONNECTIONS_MAX),
     ))]
     pub connections: Option<u32>,
-    /// PostgreSQL only: how long a connection is kept at most, used or idle, 1 s to 1 h; each gets
-    /// three quarters to all of it. A pooler that is stopped or paused waits so long for its
-    /// sessions.
+    /// PostgreSQL only: the longest time for which a connection is kept, whether it is used or
+    /// idle, 1 s to 1 h. Each connection is kept for three quarters to all of this time. A
+    /// connection pooler that is stopped or paused waits that long for its sessions.
     #[cfg_attr(test, schemars(
         regex(pattern = pattern::DURATION),
         extend("default" = duration_text(connection_lifetime::DEFAULT)),
@@ -94,26 +95,28 @@ pub struct Store {
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
 #[serde(deny_unknown_fields)]
 pub struct Broker {
-    /// A reference to an `amqp://` or `amqps://` URL, because such a URL may hold a password; of a
-    /// RabbitMQ cluster, all hosts with commas between them
-    /// (`amqp://user:password@a:5672,b:5672,c:5672/vhost`). Or, written out, `sqlite:PATH`.
+    /// A reference to a secret with an `amqp://` or `amqps://` URL, because such a URL may contain
+    /// a password. For a RabbitMQ cluster, the URL has all hosts with commas between them
+    /// (`amqp://user:password@a:5672,b:5672,c:5672/vhost`). A `sqlite:PATH` URL is written here
+    /// directly.
     pub url: Url,
     /// `"private"`: declares that the network between hookbox and this server, including its
     /// management API, is private, so that connections need not be encrypted and verified.
     #[cfg_attr(test, schemars(extend("enum" = ["private"])))]
     pub network: Option<String>,
-    /// RabbitMQ only: its management API: a URL without a password, as `http://rabbitmq:15672`, or
-    /// a reference where the URL holds an account of its own (else that of `url` is used). With
-    /// it, a policy that limits, expires or overrides hookbox's queues, and a queue with one
-    /// member in a cluster of three, is reported within five seconds, turns readiness red, and
-    /// refuses a start; without it, these are not monitored. A start waits for the API; when it
-    /// becomes unavailable later that is logged, its last result is kept, and nothing stops
-    /// because of it: answering 503 until it is fixed would lose more than the monitoring saves.
+    /// RabbitMQ only: the URL of its management API. This is either a URL without a password, such
+    /// as `http://rabbitmq:15672`, which is used with the account of `url`, or a reference to a
+    /// secret with a URL that contains an account of its own. With it, a policy that limits,
+    /// expires or overrides hookbox's queues, and a queue with one member in a cluster of three, is
+    /// reported within five seconds, turns readiness red, and refuses a start. Without it, these
+    /// are not monitored. A start waits for the API. If the API becomes unavailable later, that is
+    /// logged, its last result is kept, and nothing stops: answering 503 until the API is fixed
+    /// would lose more than the monitoring saves.
     #[cfg_attr(test, schemars(with = "Option<ManagementUrl>"))]
     pub management: Option<Url>,
 }
 
-/// A reference, or a URL that is written out because it holds no secret.
+/// A reference to a secret, or a URL that is written out because it contains no secret.
 #[derive(Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
 #[serde(untagged)]
@@ -146,11 +149,12 @@ pub struct Reference {
     /// The name of an environment variable.
     #[cfg_attr(test, schemars(regex(pattern = pattern::VARIABLE)))]
     pub env: Option<String>,
-    /// A file, relative to the config's folder; white space around its text is dropped.
+    /// The path of a file, relative to the config's folder. White space around the text in the file
+    /// is removed.
     #[cfg_attr(test, schemars(length(min = 1)))]
     pub file: Option<String>,
-    /// Beside `file`: `"any"`, where it is known and accepted who can read the file, so that a mode
-    /// over 0640 is not warned of.
+    /// Only with `file`: `"any"` declares that it is known and accepted who can read the file. A
+    /// mode of the file above 0640 then causes no warning.
     #[cfg_attr(test, schemars(extend("enum" = ["any"])))]
     pub mode: Option<String>,
 }
@@ -167,11 +171,11 @@ pub struct Metrics {
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
 #[serde(deny_unknown_fields)]
 pub struct Log {
-    /// `text`, or `json`, one object a line; `--log-format` goes before it.
+    /// `text`; or `json`, with one object per line. The argument `--log-format` overrides this.
     #[cfg_attr(test, schemars(extend("enum" = ["text", "json"], "default" = "text")))]
     pub format: Option<String>,
-    /// What to log, as `info` or `hookbox_worker=debug,info`; `--log` and then the variable
-    /// `HOOKBOX_LOG` go before it.
+    /// What to log, such as `info` or `hookbox_worker=debug,info`. The environment variable
+    /// `HOOKBOX_LOG` overrides this, and the argument `--log` overrides both.
     #[cfg_attr(test, schemars(extend("default" = log_filter::DEFAULT)))]
     pub filter: Option<String>,
 }

@@ -52,7 +52,8 @@ pub fn size(text: &str) -> Result<usize, String> {
         .ok_or_else(|| format!("{text:?} is too large"))
 }
 
-/// Returns a duration as the config file has it, in the largest unit that needs no fraction.
+/// Returns a duration as it is written in the config file, in the largest unit that needs no
+/// fraction.
 #[cfg(test)]
 pub fn duration_text(duration: Duration) -> String {
     let millis = duration.as_millis();
@@ -67,7 +68,8 @@ pub fn duration_text(duration: Duration) -> String {
     format!("{} {name}", millis / unit)
 }
 
-/// Returns a number of bytes as the config file has it, in the largest unit that needs no fraction.
+/// Returns a number of bytes as it is written in the config file, in the largest unit that needs no
+/// fraction.
 #[cfg(test)]
 pub fn size_text(bytes: usize) -> String {
     let units = [("MiB", 1024 * 1024), ("KiB", 1024)];

@@ -185,7 +185,8 @@ const LAYERS: &[Layer] = &[
         uses: &["testkit", "crash"],
         tests_use: &[],
     },
-    // Measures the release binary from outside, as chaos breaks it.
+    // The crate `bench` measures the release binary from outside, so it uses none of the binary's
+    // crates.
     Layer {
         package: "bench",
         uses: &["testkit"],

@@ -9,13 +9,13 @@ use crate::{pattern, route, units::duration_text};
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
 #[serde(deny_unknown_fields)]
 pub struct Worker {
-    /// Transactions at once, for each route, 1 to 256.
+    /// The most transactions at once, for each route, 1 to 256.
     #[cfg_attr(test, schemars(
         range(min = 1, max = 256),
         extend("default" = route::CONCURRENCY),
     ))]
     pub concurrency: Option<usize>,
-    /// Most messages in flight, for each route, 1 to 2000.
+    /// The most messages in flight, for each route, 1 to 2000.
     #[cfg_attr(test, schemars(
         range(min = 1, max = 2000),
         extend("default" = route::PREFETCH),
@@ -34,24 +34,26 @@ pub struct Worker {
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
 #[serde(deny_unknown_fields)]
 pub struct Route {
-    /// Names the route's queue and its memory of what it has done: a new name is a new memory. 1 to
-    /// 63 characters of a-z, 0-9, `-` and `_`, of which the first is a letter or digit.
+    /// The name of the route and of its queue. The claims, which record what the route has done,
+    /// belong to this name: a route with a new name has none. 1 to 63 characters of a-z, 0-9, `-`
+    /// and `_`, of which the first is a letter or digit.
     #[cfg_attr(test, schemars(regex(pattern = pattern::NAME)))]
     pub name: String,
-    /// Patterns of topics: `*` is any text within one part, `#` any parts.
+    /// Patterns of topics, whose parts are separated by dots. `*` stands for any text within one
+    /// part, and `#` for any parts.
     #[cfg_attr(test, schemars(length(min = 1), inner(length(min = 1))))]
     pub topics: Vec<String>,
-    /// What is done with an event.
+    /// The handler that processes the events.
     #[cfg_attr(test, schemars(extend("default" = { "kind": route::HANDLER })))]
     pub handler: Option<Handler>,
     /// When a failed event is tried again, and when it becomes a dead letter.
     pub retry: Option<Retry>,
-    /// Transactions at once, 1 to 256.
+    /// The most transactions at once, 1 to 256.
     ///
     /// Default: that of `[worker]`.
     #[cfg_attr(test, schemars(range(min = 1, max = 256)))]
     pub concurrency: Option<usize>,
-    /// Most messages in flight, 1 to 2000.
+    /// The most messages in flight, 1 to 2000.
     ///
     /// Default: that of `[worker]`.
     #[cfg_attr(test, schemars(range(min = 1, max = 2000)))]
@@ -67,7 +69,7 @@ pub struct Route {
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
 #[serde(deny_unknown_fields)]
 pub struct Handler {
-    /// `record` (keep the event) or `begini` (typed rows).
+    /// `record` (only stores the event) or `begini` (also stores typed rows of Begini's events).
     #[cfg_attr(test, schemars(extend("enum" = ["record", "begini"])))]
     pub kind: String,
 }
@@ -77,7 +79,7 @@ pub struct Handler {
 #[serde(deny_unknown_fields)]
 pub struct Retry {
     // The type allows any integer, so that the check can say why an impossible number is refused.
-    /// Runs in all, 1 to 100; after the last the event is a dead letter.
+    /// The number of attempts in all, 1 to 100. If the last one fails, the event is a dead letter.
     #[cfg_attr(test, schemars(extend("default" = route::ATTEMPTS)))]
     pub attempts: Option<i64>,
     /// The delay after the first failure.
@@ -86,16 +88,16 @@ pub struct Retry {
         extend("default" = duration_text(route::DELAYS.first)),
     ))]
     pub first: Option<String>,
-    /// How much longer each further delay is, 1 to 100.
+    /// The factor by which each further delay is longer than the one before, 1 to 100.
     #[cfg_attr(test, schemars(extend("default" = route::DELAYS.factor)))]
     pub factor: Option<f64>,
-    /// The longest delay, at most 7 d.
+    /// The longest delay between two attempts, at most 7 d.
     #[cfg_attr(test, schemars(
         regex(pattern = pattern::DURATION),
         extend("default" = duration_text(route::DELAYS.max)),
     ))]
     pub max: Option<String>,
-    /// By which share each delay is varied, 0 to 1.
+    /// The share of each delay by which it is varied at random, 0 to 1.
     #[cfg_attr(test, schemars(extend("default" = route::DELAYS.jitter)))]
     pub jitter: Option<f64>,
 }

@@ -25,7 +25,8 @@ fn lines(at: &str) -> Vec<String> {
         .collect()
 }
 
-/// Returns a config whose tables have what `lines` returns for their places in the schema.
+/// Returns a config in which each table contains the lines that `lines` returns for the table's
+/// place in the schema.
 fn config(lines: impl Fn(&str) -> Vec<String>) -> Config {
     let table = |at: &str| lines(at).join("\n");
     let inline = |at: &str| lines(at).join(", ");
@@ -139,7 +140,8 @@ fn a_default_that_is_written_out_changes_nothing() {
     assert_eq!(compared, all, "the config has every default");
 }
 
-/// Returns the defaults that are not one value, each behind its key and the table of the key.
+/// Returns the defaults that are described in words, because they are not one value. Each is stored
+/// under its table and key.
 fn in_words() -> BTreeMap<String, String> {
     let schema = generated();
     let mut found = BTreeMap::new();
@@ -204,7 +206,7 @@ fn a_default_in_words_is_what_takes_effect() {
     assert_eq!(config.ingest.connections_per_address_max, share);
     assert!(found["/ingest/connections_per_address"].contains(&format!("({share})")));
 
-    // What a preset has is tested with the presets. These sources have none.
+    // Defaults that come from a preset are tested with the presets. These sources have no preset.
     let (signed, other) = (&config.sources[1], &config.sources[2]);
     assert_eq!(signed.identity, Identity::SignedId);
     assert_eq!(other.identity, Identity::Body);

@@ -130,7 +130,7 @@ fn nested(at: &str, value: &Value) -> Vec<(String, &'static str)> {
     found
 }
 
-/// Returns a value as the config file has it.
+/// Returns a value as it is written in the config file.
 pub fn toml(value: &Value) -> String {
     match value {
         Value::Object(members) => {

@@ -41,8 +41,8 @@ fn the_schema_is_as_committed() {
     compare("schemas/config.json", &format!("{text}\n"));
 }
 
-/// Removes from the schema of a struct what is meant for JSON or for Rust: TOML has no null, and
-/// the message about a wrong value must name one thing that is wrong.
+/// Removes from the generated schema what has no meaning in TOML or in a message: a null, which
+/// TOML does not have; the Rust type of a number; and a second reason why one value is wrong.
 #[derive(Clone)]
 struct OfToml;
 
@@ -55,11 +55,12 @@ impl Transform for OfToml {
             let text = paragraphs.collect::<Vec<_>>().join("\n\n");
             schema.insert("description".to_owned(), text.into());
         }
-        // What `#[serde(default)]` fills in says nothing beside "it may be missing".
+        // An empty default comes from `#[serde(default)]`, and says no more than that the key may
+        // be missing.
         if matches!(schema.get("default"), Some(Value::Null | Value::Array(_))) {
             schema.remove("default");
         }
-        // The size of a number in memory.
+        // `format` names the Rust type of a number, such as `uint32`.
         schema.remove("format");
         if schema.get("enum").is_some() {
             for of_type in ["type", "minimum", "maximum"] {
@@ -92,7 +93,8 @@ fn without_null(schema: &mut Schema) {
             }
         }
     } else {
-        // No value has two of the forms. The messages are those of `oneOf`.
+        // No value matches two of the forms, so `oneOf` accepts the same as `anyOf`. The messages
+        // about wrong values are made for `oneOf`.
         schema.insert("oneOf".to_owned(), forms.into());
     }
 }
