@@ -116,7 +116,7 @@ fn the_outcomes_are_those_that_the_tally_expects() {
     assert_eq!(again["accepted"], 50);
     // Only a few of these fifty events can become done now: those that the first run sent altered,
     // malformed or in conflict. This run sends them as valid events.
-    assert!(after - before <= 10, "{before} were done, then {after}");
+    assert!(after - before <= 10, "run 1: {before} done, then {after}");
 }
 
 #[test]

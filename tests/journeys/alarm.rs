@@ -72,7 +72,7 @@ async fn an_alarm_of_rabbitmq_is_shown_for_as_long_as_it_lasts() {
     assert!(why.contains("alarm"), "{why}");
     let (status, _) = shown::get(deployment.port, "/readyz").unwrap();
     assert_eq!(status, 503);
-    assert!(refused(&signed, &deployment), "must be answered 503");
+    assert!(refused(&signed, &deployment), "the event must be refused");
     alarm("50MB");
     within(PATIENCE, "ready again", async || shown.is_ready()).await;
     deployment.run(&["send"]);
@@ -90,7 +90,7 @@ async fn an_alarm_of_rabbitmq_is_shown_for_as_long_as_it_lasts() {
     let alarms = rabbitmq.ctl(&["eval", "rabbit_alarm:get_alarms()."]);
     assert!(
         alarms.unwrap().contains("disk"),
-        "the alarm must still last"
+        "the disk alarm must still be on"
     );
     alarm("50MB");
     let (ingest, worker) = (start(), deployment.start(&["worker"]));

@@ -1,7 +1,7 @@
 //! RabbitMQ closes the channel of a consumer, and requeues its message, when the message is not
 //! acknowledged within the consumer timeout. The message is redelivered while its handler still
-//! runs. The handler of the second copy waits for the transaction of the first one, and then finds
-//! the event done. Therefore no attempt is used up.
+//! runs. The second run of the handler must wait for the transaction of the first one, and then
+//! find the event done. Therefore no attempt may be used up.
 
 use std::time::Duration;
 

@@ -76,7 +76,7 @@ async fn events_in_flight_at_a_frozen_worker_are_done_by_another_and_it_resumes(
     for _ in 0..LATER {
         deployment.run(&["send"]);
     }
-    within(PATIENCE, "the thawed worker resumes", async || {
+    within(PATIENCE, "the frozen worker resumes", async || {
         deployment.count(DONE).await == HELD + LATER
     })
     .await;

@@ -75,7 +75,7 @@ async fn a_full_disk_of_the_spool_is_answered_503_and_loses_nothing() {
 
     disk.free();
     within(PATIENCE, "ingest is ready again", async || takes()).await;
-    assert_eq!(rounds.send(), ROUND, "the spool must accept all again");
+    assert_eq!(rounds.send(), ROUND, "the spool must accept every event");
     let accepted = rounds.accepted();
     assert_eq!(kept(), Some(accepted.len() as f64));
 

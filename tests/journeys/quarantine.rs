@@ -13,10 +13,10 @@ use crate::deployment::{Deployment, Pair, Process};
 /// kills its process.
 const NEIGHBOURS: u64 = 12;
 
-/// How often the worker dies before the event is quarantined. The first death, at the first
-/// delivery, is not counted at all. At the second one other events run in the process too, so it
-/// proves nothing. Then these events are done and the event runs alone (in isolation). Ten deaths
-/// in isolation are needed.
+/// How often the worker dies before the event is quarantined. Its first death, at the first
+/// delivery, is not counted at all. At its second death other events run in the process too, so it
+/// does not show which event is the cause. From then on the event runs alone (in isolation), and
+/// ten further deaths are needed.
 const DEATHS: u32 = 12;
 
 /// How long the test waits for the outcome of the event. A worker starts within a second, also on a

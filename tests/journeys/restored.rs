@@ -1,8 +1,8 @@
 //! A database is restored from an older copy, and the broker keeps its state. Events that were
-//! accepted between the copy and the restore are acknowledged and lost, and the restored database
-//! has no trace of them. The witness messages show the loss: with them the broker keeps a record of
-//! how much the store knew at which time. Another test checks a gap in the accept reports that is
-//! still too young to count as a loss. It is reported as unknown.
+//! accepted after the copy are acknowledged and lost, and the restored database has no trace of
+//! them. The witness messages must show the loss: in them the broker keeps a record of how much the
+//! store knew at which time. Another test checks a gap in the accept reports that is too young to
+//! count as a loss, and must be reported as unknown.
 
 use std::time::Duration;
 

@@ -58,8 +58,7 @@ async fn no_canary_is_logged_at_the_finest_level() {
     .await;
 }
 
-/// What RabbitMQ's answer and so the log says when a message is returned because its queue does not
-/// exist.
+/// The text that is logged when the broker returns a message because its queue was deleted.
 const RETURNED: &str = "does not exist";
 
 /// Makes the processes log about everything that contains a secret, and searches the log for the
@@ -170,8 +169,8 @@ fn password_of(url: &str) -> String {
 }
 
 fn body(kind: &str, value: &str) -> String {
-    // Only in an application event does `application_started_at` have a type that the schema does
-    // not allow.
+    // In an application event this field is a text, which the schema does not allow. In any other
+    // event it is a number.
     let started = match kind {
         "application.complete" => format!("\"{value}\""),
         _ => "1".to_owned(),

@@ -133,7 +133,7 @@ impl RunningLoad {
         Ok(accepted.count() as u64)
     }
 
-    /// Stops sending new requests. Open requests still get their responses.
+    /// Makes the load send no further requests. Requests that wait for a response still get it.
     ///
     /// # Errors
     /// When the signal cannot be sent.

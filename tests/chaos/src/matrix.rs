@@ -169,7 +169,7 @@ impl CellRunner {
         let ran = self.crash(servers, &cell, mixed(seed, &cell));
         let seconds = began.elapsed().as_secs_f32();
         if ran.is_err() {
-            // A failed cell leaves traces in its `World`, so that the next cell gets a new one.
+            // A failed cell leaves traces in its `World`. Therefore the next cell gets a new one.
             self.worlds.retain(|world| world.pair != cell.pair);
         }
         CaseResult {

@@ -148,8 +148,8 @@ impl Drop for Proxy {
     fn drop(&mut self) {
         self.shared.over.store(true, Ordering::SeqCst);
         self.cut();
-        // `accept` waits for a connection. This one wakes its thread, which then sees that the
-        // proxy has ended.
+        // The thread of the proxy waits in `accept` for a connection. This connection wakes it, and
+        // it then sees that the proxy has ended.
         let _ = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port));
     }
 }
@@ -246,8 +246,8 @@ impl Copier {
     }
 
     fn run(mut self) {
-        // An error on one side closes both sides. The clients notice the closed connection, so that
-        // the error is not reported here.
+        // An error on one side closes both sides. The error is not reported here, because the
+        // clients notice the closed connection.
         let _ = self.copy();
         let _ = self.from.shutdown(Shutdown::Both);
         let _ = self.to.shutdown(Shutdown::Both);

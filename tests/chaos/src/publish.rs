@@ -76,8 +76,9 @@ pub fn publish(url: &str, queue: &str, body: &[u8]) -> Result<()> {
     link.expect(CHANNEL_OK)?;
     link.method(1, CONFIRM, &[0])?;
     link.expect(CONFIRM_OK)?;
-    // The last byte is the mandatory flag. With it the broker returns an unroutable message before
-    // the ack, so that the ack is not the next frame and the publish fails.
+    // The last byte sets the mandatory flag. With it the broker returns an unroutable message
+    // before it sends the ack. The next frame is then not the ack, and the publish fails, as it
+    // should.
     let to = [&[0, 0][..], &short("")?, &short(queue)?, &[1]].concat();
     link.method(1, PUBLISH, &to)?;
     let size = (body.len() as u64).to_be_bytes();

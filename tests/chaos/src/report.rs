@@ -26,7 +26,7 @@ pub const SIMULATION: &str = "simulation";
 /// command failed.
 pub const UNCAUGHT: &str = "NOTHING";
 
-/// The folder of the results, and their file in it.
+/// The folder of the results (`FOLDER`), and the file in it (`FILE`).
 const FOLDER: &str = "target/chaos";
 const FILE: &str = "target/chaos/results.json";
 

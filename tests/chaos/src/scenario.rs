@@ -25,8 +25,8 @@ pub const SETTLE_MAX: Duration = Duration::from_secs(120);
 /// The time within which services must stop. A drain may take 20 s by default.
 pub const STOP_MAX: Duration = Duration::from_secs(40);
 
-/// The requests a second of the load, for a short case and for a long one. The slower rate keeps
-/// the backlog of a long case small, so that the backlog is soon processed after the faults.
+/// How many requests the load sends per second in a short case, and in a long one. The slower rate
+/// keeps the backlog of a long case small, which is then soon processed after the faults.
 const RATES: [u32; 2] = [150, 50];
 
 /// The time in milliseconds for which the load continues after the last fault.

@@ -33,7 +33,7 @@ const ONE_OF: u64 = 2;
 /// the rate of the round before, it takes about [`ROUND`].
 const FIRST: u32 = 4_000;
 
-/// The counts of a soak.
+/// What a soak has counted over all its rounds.
 #[derive(Debug, Default)]
 pub struct SoakResult {
     pub figures: Figures,
@@ -139,8 +139,8 @@ fn one_round(
         accepted += journal.accepted;
         let figures = rest(world, &journal)?;
         answers::are_true(&journal, held)?;
-        // The checker counts the dead letters of the whole store in each round, so that the number
-        // must not be added to that of earlier rounds.
+        // In each round the checker counts the dead letters of the whole store. Therefore the count
+        // of a round replaces that of earlier rounds and is not added to it.
         soaked.figures.dead = 0;
         soaked.figures.add(&figures);
         std::fs::remove_file(&path).context("removing a journal that was checked")?;

@@ -129,9 +129,9 @@ impl Sql {
             }
             Place::Sqlite(path) => {
                 let mut connection = open(path).await?;
-                // SQLite's own busy handler waits up to 100 ms between two tries, so that it would
-                // hardly ever try between two transactions of a process that writes without a
-                // pause.
+                // SQLite's own busy handler waits up to 100 ms between two tries. With it, a try
+                // would hardly ever come between two transactions of a process that writes without
+                // a pause.
                 connection.execute("pragma busy_timeout = 3").await?;
                 connection.execute("begin").await?;
                 connection.execute(sqlx::raw_sql(statement)).await?;

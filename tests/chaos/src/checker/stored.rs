@@ -108,7 +108,8 @@ fn receipts(sql: &Sql, since: &str) -> Result<BTreeMap<String, Vec<StoredReceipt
     Ok(receipts)
 }
 
-/// The number of rows for each uid of an applicant, and the uid for each event id.
+/// For each uid of an applicant the number of rows of effects, and for each event id the uid of the
+/// applicant.
 type Effects = (BTreeMap<String, u64>, BTreeMap<String, String>);
 
 fn effects(sql: &Sql, journal: &Journal, table: &str) -> Result<Effects> {

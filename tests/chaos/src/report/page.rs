@@ -16,7 +16,7 @@ use crate::mutants;
 use crate::pair::Pair;
 use crate::repository::path;
 
-/// Where the page is in the repository.
+/// The path of the page in the repository.
 const PAGE: &str = "docs/FAULTS.md";
 
 /// Writes the page.
