@@ -16,8 +16,8 @@ use crate::signed::Signed;
 const DRAIN: &str = "drain = \"10 s\"\n";
 const DRAIN_MAX: Duration = Duration::from_secs(11);
 
-/// The longest time for an answer: the deadline of a confirm (2.5 s), which is all that a request
-/// waits for, and a margin for sending it.
+/// The longest time for an answer: the 2.8 s for which a request waits for its confirm (the broker
+/// driver gives up after 2.5 s), and a margin for sending the request.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(4);
 
 /// The time within which the alarm must be reported: twice the deadline of a publisher confirm.
