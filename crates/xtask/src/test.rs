@@ -230,7 +230,8 @@ pub fn provide_private(servers: &[Server]) -> Result<()> {
     Ok(())
 }
 
-/// Runs failed tests again, alone, and returns the result of both runs.
+/// Runs the failed tests again, one at a time and without the others. Returns the result of both
+/// runs together if all of them pass, and the result `ran` of the first run otherwise.
 fn tried_again(
     ran: Ran,
     request: &Request,

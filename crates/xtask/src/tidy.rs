@@ -86,8 +86,8 @@ fn findings() -> Result<Vec<Finding>> {
     Ok(findings)
 }
 
-/// Finds words that are not used, in everything that people read. Migrations are left out, because
-/// a store compares the digest of each migration with the one that it has run.
+/// Finds words that must not be used, in everything that people read. Migrations are left out,
+/// because a store compares the digest of each migration with the one that it has run.
 fn words() -> Result<Vec<Finding>> {
     let glossary = repository::read(words::GLOSSARY).context(words::GLOSSARY)?;
     let words = match words::Words::read(&glossary) {

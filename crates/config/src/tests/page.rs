@@ -26,7 +26,8 @@ const TABLES: [(&str, &str); 11] = [
     ("retry", "/properties/route/items/properties/retry"),
 ];
 
-/// What the comment of a field says before a default that is not one value.
+/// The beginning of the paragraph that describes, in the comment of a field, a default that is not
+/// one value.
 pub const DEFAULT: &str = "\n\nDefault: ";
 
 /// A row of a table.
@@ -62,7 +63,7 @@ fn in_order(page: &str) -> Vec<(&'static str, &'static str)> {
     tables
 }
 
-/// Returns the rows for the keys at this place of the schema. `of` is what stands before each key.
+/// Returns the rows for the keys at this place of the schema. `of` is the prefix of each key.
 fn rows(schema: &Value, at: &str, of: &str) -> Vec<Row> {
     let tables = tables();
     let found = tables.into_iter().find(|(table, _)| *table == at);

@@ -139,7 +139,8 @@ impl Lines {
         }
     }
 
-    /// Adds the notice about dropped lines to the queue, in their place.
+    /// Adds the notice about dropped lines to the queue, at the place where these lines are
+    /// missing.
     fn report(&self, state: &mut State) {
         if state.unreported > 0 {
             let line = (self.notice)(state.unreported);

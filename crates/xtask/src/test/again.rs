@@ -9,10 +9,11 @@ use std::env;
 
 use crate::tally::Tally;
 
-/// The variable with which a failed test is not run again.
+/// The environment variable that, if it is set, keeps failed tests from being run again.
 pub const ONCE: &str = "HOOKBOX_TEST_ONCE";
 
-/// The most failed tests that are run again. More failures have one cause, and are not flaky.
+/// The most failed tests that are run again. If more tests fail, they have one cause and are not
+/// flaky, so none is run again.
 const FAILED_MAX: usize = 3;
 
 /// The names of the tests that failed, as the test programs print them.
@@ -31,8 +32,9 @@ impl Failures {
         }
     }
 
-    /// Returns the names of the tests to run again: none if too many failed, or if a failure has no
-    /// name that selects it, as a test program that was killed or an example in documentation.
+    /// Returns the names of the tests to run again. There are none if too many tests failed, or if
+    /// one of the failures has no name that selects it, such as a killed test program or an example
+    /// in the documentation.
     pub fn to_run_again(&self, tally: Tally) -> &[String] {
         let once = env::var_os(ONCE).is_some_and(|value| !value.is_empty());
         let all_named = tally.failed == self.names.len() as u64;
@@ -44,14 +46,15 @@ impl Failures {
     }
 }
 
-/// Returns the arguments of cargo with these tests as the only ones.
+/// Returns the arguments of cargo, changed so that only the tests in `names` run.
 pub fn arguments(cargo: &[String], names: &[String]) -> Vec<String> {
     let ours = cargo.iter().take_while(|word| *word != "--").cloned();
     let filter = ["--", "--exact"].map(str::to_owned);
     ours.chain(filter).chain(names.iter().cloned()).collect()
 }
 
-/// Returns the result of both runs together, after a second run in which every test passed.
+/// Returns the result of both runs together. `first` is the result of the first run; in the second
+/// run, every failed test has passed.
 pub fn together(first: Tally) -> Tally {
     Tally {
         passed: first.passed + first.failed,

@@ -1,4 +1,4 @@
-//! Finds words that are not used: those that docs/GLOSSARY.md marks with †, with what to write
+//! Finds words that must not be used: those that docs/GLOSSARY.md marks with †. Says what to write
 //! instead.
 //!
 //! The words are found in code, comments and literals, also as a part of a name (`is_told`,
