@@ -31,7 +31,7 @@ pub fn compare(path: &str, generated: &str) {
     assert!(
         committed == generated,
         "{path} differs from the structs in crates/config/src/file.rs; `cargo xtask dump -p \
-         hookbox-config` rewrites it"
+         hookbox-config -- as_committed` rewrites it"
     );
 }
 
