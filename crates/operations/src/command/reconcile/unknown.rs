@@ -1,4 +1,5 @@
-//! Lists what `reconcile` cannot know, so that its verdict does not claim more than is known.
+//! What `reconcile` cannot know. The report lists it, so that the verdict does not claim more than
+//! is known.
 
 use hookbox_driver::{AccountGap, SilentIngest, Unvouched};
 use serde::Serialize;
