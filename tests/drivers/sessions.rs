@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use hookbox_conformance::{envelope, eventually};
+use hookbox_conformance::envelope;
 use hookbox_driver::{DeadFilter, DeadReason, Ledger};
 use hookbox_driver_postgres::Postgres;
 use hookbox_event::Envelope;
+use hookbox_testkit::eventually::eventually_is;
 use hookbox_worker::{Event, Handler, HandlerError, register};
 use sqlx::{AssertSqlSafe, Executor, PgConnection};
 
@@ -151,7 +152,7 @@ async fn no_event_finds_anything_of_anothers_session() {
         }
         sent += part.len() as u64;
         let books = async || pair.books().await;
-        eventually(
+        eventually_is(
             "every event sent so far is done or a dead letter",
             books,
             |it| it.done + it.dead >= sent,

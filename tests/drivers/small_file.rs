@@ -3,8 +3,9 @@
 
 use std::time::Duration;
 
-use hookbox_conformance::{envelope, eventually};
+use hookbox_conformance::envelope;
 use hookbox_driver::{Broker, FaultKind, Ledger, Store, describe};
+use hookbox_testkit::eventually::eventually_is;
 use hookbox_tests::small_disk::SmallDisk;
 use hookbox_tests::sqlite::SqliteWorld;
 
@@ -45,7 +46,7 @@ async fn a_file_on_a_full_disk_answers_a_ping_and_fails_a_probe() {
     // space again.
     disk.free();
     let found = async || driver.probe().await.map_err(|fault| describe(&fault)).err();
-    eventually(
+    eventually_is(
         "`probe` succeeds, because the disk has free space again",
         found,
         Option::is_none,
@@ -75,7 +76,7 @@ async fn little_room_excuses_no_handler_that_hangs() {
         let event = pair.store.event(&id).await.unwrap();
         event.map_or(Vec::new(), |event| event.attempts)
     };
-    let spent = eventually(
+    let spent = eventually_is(
         "the first attempt of the hanging event is recorded as failed",
         attempts,
         |all| !all.is_empty(),

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hookbox_conformance::{
-    BrokerHarness, StoreHarness, another_body, envelope, eventually, of_number, with_receipt,
+    BrokerHarness, StoreHarness, another_body, envelope, of_number, with_receipt,
 };
 use hookbox_driver::{
     Batch, Broker, Claimed, DeadFilter, DeadReason, Ledger, Outcome, Queue, ReceiptOutcome,
     RouteBooks, Store, Subscription,
 };
+use hookbox_testkit::eventually::eventually_is;
 
 use crate::embedded::Embedded;
 use crate::probe::{Pair, route};
@@ -62,7 +63,7 @@ where
     B: BrokerHarness + 'static,
     S: StoreHarness + 'static,
 {
-    eventually(
+    eventually_is(
         "the counts of the route's outcomes are as wanted",
         async || pair.books().await,
         wanted,
@@ -140,7 +141,7 @@ where
     // An operator decides that the second body is a separate event, and replays its dead letter.
     assert_eq!(pair.store.dead_replay(&all, 9, "ann").await.unwrap(), 1);
     let effects = async || pair.stores.effects("a").await;
-    eventually(
+    eventually_is(
         "the replayed conflict has an effect too, which makes two",
         effects,
         |effects| *effects == 2,
@@ -272,7 +273,7 @@ where
             .redelivered
             .load(Ordering::SeqCst)
     };
-    eventually(
+    eventually_is(
         "the worker counts one redelivered message",
         async || redelivered(),
         |count| *count == 1,
@@ -326,7 +327,7 @@ where
             .faults
             .load(Ordering::SeqCst)
     };
-    let tried = eventually("a fault", async || faults(), |count| *count > 0);
+    let tried = eventually_is("a fault", async || faults(), |count| *count > 0);
     // On SQLite the broker is in the same locked file as the store. Nothing is delivered during its
     // outage, so there is no fault to count, and the wait ends at its time limit.
     let _ = tokio::time::timeout(Duration::from_secs(3), tried).await;
@@ -359,7 +360,7 @@ where
     settled(&pair, |books| books.done == 1).await;
     let all = DeadFilter::default();
     let count = async || pair.store.dead_count(&all).await.unwrap();
-    eventually("the dead letter", count, |count| *count == 1).await;
+    eventually_is("the dead letter", count, |count| *count == 1).await;
     worker.stop().await;
     let dead = pair.store.dead_list(&all, 0, 9).await.unwrap();
     assert_eq!(dead[0].reason, DeadReason::Undecodable);

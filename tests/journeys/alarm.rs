@@ -3,12 +3,13 @@
 
 use std::time::{Duration, Instant};
 
+use hookbox_testkit::eventually::{promised, within};
 use hookbox_testkit::lateness::Lateness;
 use hookbox_testkit::servers::{PostgresServer, RabbitmqServer};
 
 use crate::deployment::Deployment;
 use crate::outages::own;
-use crate::shown::{self, Shown, promised, within};
+use crate::shown::{self, Shown};
 use crate::signed::Signed;
 
 /// The time limit of an orderly shutdown (a drain) in the config. The test allows `DRAIN_MAX`, a

@@ -6,10 +6,10 @@
 
 use std::time::Duration;
 
+use hookbox_testkit::eventually::within;
 use hookbox_testkit::servers::{PostgresServer, RabbitmqServer};
 
 use crate::deployment::{Deployment, Own};
-use crate::shown::within;
 
 /// The longest wait for a condition. It is long, because the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(60);

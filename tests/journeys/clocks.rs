@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use hookbox_testkit::eventually::within;
 use hookbox_testkit::servers::{Clock, PostgresServer};
 use hookbox_tests::variable;
 use sqlx::Connection as _;
 
 use crate::deployment::{Deployment, Own, Pair};
 use crate::outages::own;
-use crate::shown::{Shown, within};
+use crate::shown::Shown;
 
 /// The longest wait for a condition. It is long, because the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(120);

@@ -3,12 +3,13 @@
 //! runs. The second run of the handler must wait for the transaction of the first one, and then
 //! find the event done. Therefore no attempt may be used up.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::deployment::Deployment;
 use crate::gate;
 use crate::outages::own;
-use crate::shown::{Shown, within};
+use crate::shown::Shown;
+use hookbox_testkit::eventually::within;
 use hookbox_testkit::servers::{PostgresServer, RabbitmqServer, find};
 
 /// A consumer timeout of two seconds instead of 30 minutes.
@@ -51,12 +52,14 @@ async fn a_handler_over_the_consumer_timeout_loses_doubles_and_spends_nothing() 
     for _ in 0..2 {
         deployment.run(&["send"]);
     }
-    let took = within(
+    let start = Instant::now();
+    within(
         PATIENCE,
         "a message is redelivered while its handler runs",
         async || deployment.count(AGAIN).await >= 1,
     )
     .await;
+    let took = start.elapsed();
     eprintln!("a message was redelivered after {took:?}");
     let log = rabbitmq.folder().join("log/broker.log");
     // The full line is "Consumer … on channel … has timed out waiting for delivery

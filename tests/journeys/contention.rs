@@ -5,9 +5,10 @@
 
 use std::time::Duration;
 
+use hookbox_testkit::eventually::within;
+
 use crate::deployment::{Deployment, Pair};
 use crate::event::score;
-use crate::shown::within;
 
 /// A trigger that makes two handlers deadlock: each locks its own row and, as soon as the test lets
 /// it continue, the row of the other. A third handler gets one serialization failure. The trigger

@@ -2,10 +2,11 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use hookbox_driver_rabbitmq::{Options, delete_topology};
 use hookbox_testkit::servers::ReservedPort;
+use hookbox_testkit::servers::process::wait_until;
 use hookbox_tests::postgres::PostgresWorld;
 use hookbox_tests::{random_name, variable};
 use serde_json::Value;
@@ -185,21 +186,12 @@ impl Deployment {
     pub fn spawn_ingest(&self, command: Command) -> Process {
         let ingest = self.spawn(command);
         let url = format!("http://127.0.0.1:{}/readyz", self.port);
-        let began = Instant::now();
-        loop {
-            let asked = self
-                .command(&["healthcheck", "--url", &url])
-                .output()
-                .unwrap();
-            if asked.status.success() {
-                return ingest;
-            }
-            assert!(
-                began.elapsed() < PATIENCE,
-                "ingest is not ready: {}",
-                self.log()
-            );
-        }
+        let is_ready = wait_until(PATIENCE, || {
+            let mut asked = self.command(&["healthcheck", "--url", &url]);
+            asked.output().unwrap().status.success()
+        });
+        assert!(is_ready, "ingest is not ready: {}", self.log());
+        ingest
     }
 
     /// Returns the logs of all services.

@@ -5,12 +5,13 @@
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
+use hookbox_testkit::eventually::within;
 use hookbox_testkit::servers::{PostgresServer, RabbitmqServer};
 use serde_json::Value;
 use sqlx::Connection as _;
 
 use crate::deployment::{Deployment, Own, Pair};
-use crate::shown::{Shown, within};
+use crate::shown::Shown;
 
 /// The time limit of an orderly shutdown (a drain) in the config. The test allows `DRAIN_MAX`, a
 /// second more, because it runs a debug build.

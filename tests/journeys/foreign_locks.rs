@@ -4,11 +4,12 @@
 
 use std::time::Duration;
 
+use hookbox_testkit::eventually::{promised, within};
 use sqlx::{Connection, PgConnection};
 
 use crate::deployment::{Deployment, Pair, Process};
 use crate::event::score;
-use crate::shown::{Shown, promised, within};
+use crate::shown::Shown;
 
 /// The number of events whose handlers run into the lock.
 const MET: u64 = 5;

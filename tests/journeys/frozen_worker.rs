@@ -4,13 +4,14 @@
 //! the first worker resumes, its commit and acknowledgements come too late and have no effect, and
 //! it continues to work.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use hookbox_testkit::eventually::within;
 use hookbox_tests::variable;
 use sqlx::{Connection, PgConnection};
 
 use crate::deployment::{Deployment, Pair};
-use crate::shown::{Shown, within};
+use crate::shown::Shown;
 
 /// A query that counts the handlers whose statement waits for the lock on the table.
 const IN_FLIGHT: &str = "select count(*) from pg_stat_activity
@@ -54,10 +55,10 @@ async fn events_in_flight_at_a_frozen_worker_are_done_by_another_and_it_resumes(
     let other = deployment.start(&["worker", "--metrics", &shown.address()]);
     // Closing this connection ends its transaction, and so releases the lock on the table.
     holder.close().await.unwrap();
-    let took = within(PATIENCE, "the other worker is done", async || {
-        deployment.count(DONE).await == HELD
-    })
-    .await;
+    let start = Instant::now();
+    let is_done = async || deployment.count(DONE).await == HELD;
+    within(PATIENCE, "the other worker is done", is_done).await;
+    let took = start.elapsed();
     eprintln!("the other worker had processed the events after {took:?}");
     let by_it = "hookbox_receipts_total{route=\"scores\",outcome=\"done\"}";
     // The metric may lag: the worker counts a receipt only after its commit.

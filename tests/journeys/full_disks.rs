@@ -6,6 +6,7 @@ use std::cell::RefCell;
 use std::process::Stdio;
 use std::time::Duration;
 
+use hookbox_testkit::eventually::{promised, within};
 use hookbox_testkit::servers::{PostgresServer, RabbitmqServer, find};
 use hookbox_tests::random_name;
 use hookbox_tests::small_disk::SmallDisk;
@@ -14,7 +15,7 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 use crate::deployment::Deployment;
 use crate::outages::{World, own};
-use crate::shown::{Shown, promised, within};
+use crate::shown::Shown;
 
 /// The longest wait for a condition. It is long, because the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(120);

@@ -5,13 +5,14 @@
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
+use hookbox_testkit::eventually::within;
 use hookbox_tests::small_disk::SmallDisk;
 use sqlx::{Connection, SqliteConnection};
 
 use crate::deployment::Deployment;
 use crate::outages::own;
 use crate::rounds::Rounds;
-use crate::shown::{Shown, get, within};
+use crate::shown::{Shown, get};
 
 /// The longest wait for a condition. It is long, because the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -84,10 +85,12 @@ async fn a_log_that_fills_the_disk_is_written_back_when_its_reader_ends() {
     }
 
     reader.close().await.unwrap();
-    let took = within(RESUMES, "writing resumes", async || {
+    let start = Instant::now();
+    within(RESUMES, "writing resumes", async || {
         at_ingest.is_ready() && at_worker.is_ready()
     })
     .await;
+    let took = start.elapsed();
     let (rounds_full, outage) = (rounds.sent(), began.elapsed());
     eprintln!(
         "full after {rounds_full} rounds; writing resumed {took:?} after the reader had ended"

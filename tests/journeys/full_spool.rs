@@ -7,6 +7,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use hookbox_event::decode_batch;
+use hookbox_testkit::eventually::within;
 use hookbox_testkit::servers::PostgresServer;
 use hookbox_tests::proxy::{Mode, Proxy, address_of};
 use hookbox_tests::small_disk::SmallDisk;
@@ -17,7 +18,7 @@ use lapin::{Connection, ConnectionProperties};
 use crate::deployment::Deployment;
 use crate::outages::own;
 use crate::rounds::Rounds;
-use crate::shown::{Shown, get, within};
+use crate::shown::{Shown, get};
 use crate::signed::Signed;
 
 /// The longest wait for a condition. It is long, because the machine may be busy.

@@ -3,11 +3,12 @@
 
 use std::time::Duration;
 
+use hookbox_testkit::eventually::within;
 use rcgen::{CertificateParams, KeyPair};
 
 use crate::broker_tls::pem;
 use crate::deployment::{Deployment, Pair};
-use crate::shown::{Shown, get, within};
+use crate::shown::{Shown, get};
 
 /// The longest wait for a condition. It is long, because the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(120);

@@ -4,8 +4,9 @@
 
 use std::time::{Duration, Instant};
 
+use hookbox_testkit::eventually::within;
+
 use crate::deployment::{Deployment, Pair};
-use crate::shown::within;
 
 const EVENTS: &str = "200";
 const KILLS: u32 = 50;

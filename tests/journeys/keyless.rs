@@ -5,13 +5,14 @@ use std::net::SocketAddr;
 use std::process::Command;
 use std::time::Duration;
 
+use hookbox_testkit::eventually::within;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval, sleep_until};
 
 use crate::deployment::{Deployment, Pair, Process};
-use crate::shown::{Shown, within};
+use crate::shown::Shown;
 
 /// The longest wait for a condition. It is long, because the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(120);

@@ -5,10 +5,10 @@
 use std::process::Stdio;
 use std::time::Duration;
 
+use hookbox_testkit::eventually::within;
 use serde_json::Value;
 
 use crate::deployment::{Deployment, Pair};
-use crate::shown::within;
 
 /// How long the test waits until the next part of the events is processed. It is long, because the
 /// machine may be busy.

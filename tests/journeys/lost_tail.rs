@@ -8,13 +8,13 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use hookbox_testkit::eventually::within;
 use hookbox_testkit::servers::PostgresServer;
 use hookbox_tests::variable;
 use serde_json::Value;
 
 use crate::deployment::Deployment;
 use crate::outages::own;
-use crate::shown::within;
 
 /// How many events are sent: `KEPT` that the replica has too, and then, which it lacks,
 /// `OF_THE_FIRST` to the first ingest and `OF_THE_SECOND` to the second one.

@@ -4,10 +4,11 @@
 
 use std::time::Duration;
 
+use hookbox_testkit::eventually::within;
 use hookbox_testkit::servers::ReservedPort;
 
 use crate::deployment::{Deployment, Pair};
-use crate::shown::{Shown, within};
+use crate::shown::Shown;
 
 /// The longest wait for a condition. It is long, because the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -4,10 +4,11 @@
 
 use std::time::Duration;
 
+use hookbox_testkit::eventually::within;
+
 use crate::deployment::{Deployment, Pair, Process};
 use crate::event::score_of;
 use crate::gate;
-use crate::shown::within;
 
 const MIB: usize = 1024 * 1024;
 

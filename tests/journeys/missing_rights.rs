@@ -4,11 +4,12 @@
 
 use std::time::Duration;
 
+use hookbox_testkit::eventually::within;
 use sqlx::Connection;
 
 use crate::deployment::{Deployment, Pair};
 use crate::event::score;
-use crate::shown::{Shown, within};
+use crate::shown::Shown;
 
 /// The number of events that need the right. In an older version the missing right made all of them
 /// dead letters.

@@ -5,13 +5,14 @@
 use std::fs;
 use std::time::Duration;
 
+use hookbox_testkit::eventually::within;
 use hookbox_testkit::servers::ReservedPort;
 use hookbox_tests::proxy::{Mode, Proxy, address_of};
 use hookbox_tests::variable;
 
 use crate::deployment::{Deployment, Pair};
 use crate::outages::own;
-use crate::shown::{Shown, get, within};
+use crate::shown::{Shown, get};
 use crate::signed::Signed;
 
 /// The longest wait for a condition. It is long, because the machine may be busy.

@@ -4,9 +4,10 @@
 
 use std::time::Duration;
 
+use hookbox_testkit::eventually::within;
+
 use crate::deployment::{Deployment, Pair};
 use crate::event::score;
-use crate::shown::within;
 
 /// The number of good events. Half of them are sent before the bad one.
 const GOOD: u64 = 50;

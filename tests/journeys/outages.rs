@@ -3,8 +3,9 @@
 //! letter, and processing resumes by itself.
 
 use std::process::{Child, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use hookbox_testkit::eventually::{promised, within};
 use hookbox_testkit::servers::PostgresServer;
 use hookbox_tests::proxy::{Mode, Proxy, address_of};
 use hookbox_tests::variable;
@@ -12,7 +13,7 @@ use serde_json::Value;
 use sqlx::Connection as _;
 
 use crate::deployment::{Deployment, Own, Process};
-use crate::shown::{Shown, promised, within};
+use crate::shown::Shown;
 
 /// The time within which an outage must be reported: twice the deadline of a check of the store,
 /// and a second more for a machine that compiles meanwhile. The store is checked every second, and
@@ -107,13 +108,12 @@ async fn a_black_hole_longer_than_the_time_limit_costs_no_attempt() {
                 // The test waits until a handler is in the middle of a statement, because the
                 // locked table holds the statement up. Then it makes the store stop answering.
                 let wait = "select count(*) from pg_stat_activity where wait_event_type = 'Lock'";
-                let mut waiting = 0_i64;
-                while waiting == 0 {
-                    waiting = sqlx::query_scalar(wait)
-                        .fetch_one(&mut locks)
-                        .await
-                        .unwrap();
-                }
+                within(PATIENCE, "a handler waits for the lock", async || {
+                    let waiting = sqlx::query_scalar(wait).fetch_one(&mut locks).await;
+                    let waiting: i64 = waiting.unwrap();
+                    waiting > 0
+                })
+                .await;
                 proxy.set(Mode::Hole);
                 sqlx::raw_sql("rollback").execute(&mut locks).await.unwrap();
             },
@@ -222,7 +222,9 @@ impl World {
         let Self {
             deployment, shown, ..
         } = self;
-        let took = within(PATIENCE, "ready again", async || shown.is_ready()).await;
+        let start = Instant::now();
+        within(PATIENCE, "ready again", async || shown.is_ready()).await;
+        let took = start.elapsed();
         eprintln!("ready again after {took:?}");
         within(PATIENCE, "every event is done", async || {
             deployment

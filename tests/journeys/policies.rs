@@ -6,12 +6,13 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use hookbox_testkit::eventually::within;
 use hookbox_testkit::servers::{PostgresServer, RabbitmqServer};
 use serde_json::Value;
 
 use crate::deployment::{Deployment, Process};
 use crate::outages::own;
-use crate::shown::{get, within};
+use crate::shown::get;
 
 /// The longest wait for a condition. It is long, because the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(120);

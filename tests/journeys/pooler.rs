@@ -6,6 +6,7 @@
 use std::str::FromStr;
 use std::time::Duration;
 
+use hookbox_testkit::eventually::within;
 use hookbox_testkit::servers::{PgBouncer, PoolMode, PostgresServer};
 use hookbox_tests::variable;
 use sqlx::ConnectOptions;
@@ -15,7 +16,6 @@ use tokio::time::timeout;
 use crate::deployment::Deployment;
 use crate::outages::{World, own};
 use crate::sessions::{TERMINATE, execute, said};
-use crate::shown::within;
 
 /// Limits the time for which hookbox keeps a connection to two seconds, so that a pooler that is
 /// paused or stopped gets its sessions back soon.

@@ -5,8 +5,10 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
+use hookbox_testkit::eventually::within;
+
 use crate::deployment::{Deployment, Pair};
-use crate::shown::{get, within};
+use crate::shown::get;
 use crate::signed::Signed;
 
 /// The longest wait for a condition. It is long, because the machine may be busy.

@@ -3,9 +3,10 @@
 //! one dead letter. Other events were in flight when the process died. Each of them has its effect
 //! once, and none is suspected as the cause.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use hookbox_crash::CRASH_AT;
+use hookbox_testkit::eventually::within;
 
 use crate::deployment::{Deployment, Pair, Process};
 
@@ -133,13 +134,12 @@ async fn effects(deployment: &Deployment) -> (u64, u64) {
 }
 
 async fn wait(deployment: &Deployment, what: &str, mut there: impl AsyncFnMut() -> bool) {
-    let began = Instant::now();
-    while !there().await {
-        assert!(
-            began.elapsed() < PATIENCE,
-            "not in time: {what}:\n{}",
-            deployment.log()
-        );
-        tokio::task::yield_now().await;
-    }
+    within(PATIENCE, what, async || {
+        if there().await {
+            Ok(())
+        } else {
+            Err(deployment.log())
+        }
+    })
+    .await;
 }

@@ -3,13 +3,13 @@
 
 use std::time::Duration;
 
+use hookbox_testkit::eventually::within;
 use hookbox_testkit::servers::PostgresServer;
 use hookbox_tests::variable;
 
 use crate::deployment::{Deployment, Pair};
 use crate::outages::own;
 use crate::sessions::execute;
-use crate::shown::within;
 
 fn refused(deployment: &Deployment, arguments: &[&str], code: i32) -> String {
     let output = deployment.command(arguments).output().unwrap();

@@ -4,12 +4,13 @@
 use std::process::Stdio;
 use std::time::Duration;
 
+use hookbox_testkit::eventually::within;
 use rcgen::CertifiedKey;
 use serde_json::Value;
 
 use crate::certificate;
 use crate::deployment::{Deployment, Pair, Process};
-use crate::shown::{Shown, get, within};
+use crate::shown::{Shown, get};
 use crate::signed::Signed;
 
 /// The longest wait for a condition. It is long, because the machine may be busy.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use hookbox_testkit::eventually::within;
 use rcgen::{CertifiedKey, KeyPair};
 use tokio::net::TcpStream;
 use tokio::sync::RwLock;
@@ -17,7 +18,7 @@ use crate::certificate;
 use crate::deployment::{Deployment, Pair, Process};
 use crate::event;
 use crate::sender::post;
-use crate::shown::{Shown, within};
+use crate::shown::Shown;
 
 /// The longest wait for a condition. It is long, because the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(120);

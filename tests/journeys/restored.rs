@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use hookbox_driver_postgres::testing::{Database, SERVER_URL};
+use hookbox_testkit::eventually::within;
 use hookbox_tests::variable;
 use lapin::options::{BasicAckOptions, BasicGetOptions};
 use lapin::{Connection, ConnectionProperties};
@@ -14,7 +15,7 @@ use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
 use crate::deployment::{Deployment, Own, Pair, Process};
-use crate::shown::{Shown, within};
+use crate::shown::Shown;
 
 /// How many events are sent before the copy (`KEPT`), between the copy and the restore (`LOST`),
 /// and after the restore (`LATER`).

@@ -4,11 +4,12 @@
 
 use std::time::Duration;
 
+use hookbox_testkit::eventually::within;
 use hookbox_testkit::servers::{PostgresServer, RabbitmqServer};
 
 use crate::deployment::Deployment;
 use crate::outages::own;
-use crate::shown::{Shown, get, within};
+use crate::shown::{Shown, get};
 
 /// The longest wait for a condition. It is long, because the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use hookbox_testkit::eventually::within;
 use hookbox_testkit::servers::PostgresServer;
 use hookbox_tests::proxy::{Proxy, address_of};
 use hookbox_tests::variable;
@@ -11,7 +12,7 @@ use serde_json::Value;
 
 use crate::deployment::{Deployment, Pair};
 use crate::outages::own;
-use crate::shown::{get, within};
+use crate::shown::get;
 use crate::signed::Signed;
 
 /// The longest wait for a condition. It is long, because the machine may be busy.
@@ -184,12 +185,10 @@ fn body(kind: &str, value: &str) -> String {
 }
 
 async fn wait_for_dead_letters(deployment: &Deployment, count: usize) {
-    let began = std::time::Instant::now();
-    loop {
+    within(PATIENCE, "the dead letters are listed", async || {
         let dead: Value = deployment.json(&["dead", "list"]);
-        if dead["dead"].as_array().map_or(0, Vec::len) >= count {
-            return;
-        }
-        assert!(began.elapsed().as_secs() < 60, "{dead:#}");
-    }
+        let is_enough = dead["dead"].as_array().map_or(0, Vec::len) >= count;
+        if is_enough { Ok(()) } else { Err(dead) }
+    })
+    .await;
 }

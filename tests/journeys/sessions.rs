@@ -6,13 +6,13 @@ use std::cell::RefCell;
 use std::process::Command;
 use std::time::Duration;
 
+use hookbox_testkit::eventually::within;
 use hookbox_testkit::servers::{PostgresServer, find};
 use sqlx::postgres::PgRow;
 use sqlx::{Connection, Executor, PgConnection, Row};
 use tokio::sync::Mutex;
 
 use crate::outages::World;
-use crate::shown::within;
 
 /// A statement that ends every session except the one in which it runs. The clients connect again.
 pub const TERMINATE: &str = "select pg_terminate_backend(pid) from pg_stat_activity

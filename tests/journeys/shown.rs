@@ -2,9 +2,8 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use hookbox_testkit::lateness::Lateness;
 use hookbox_testkit::servers::ReservedPort;
 use serde_json::Value;
 
@@ -70,42 +69,4 @@ pub fn get(port: u16, path: &str) -> Option<(u16, String)> {
     let (head, body) = answer.split_once("\r\n\r\n")?;
     let status = head.split(' ').nth(1)?.parse().ok()?;
     Some((status, body.to_owned()))
-}
-
-/// The interval at which a condition is checked.
-const LOOK: Duration = Duration::from_millis(50);
-
-/// Waits until a condition holds, and returns how long that took. The test fails after `limit`,
-/// which only keeps it from waiting for ever: hookbox makes no promise about this time.
-pub async fn within(limit: Duration, what: &str, condition: impl AsyncFnMut() -> bool) -> Duration {
-    look(what, condition, || limit).await
-}
-
-/// Waits until a condition holds that hookbox promises to reach within `limit`, and returns how
-/// long that took. On a busy machine this test is delayed as much as hookbox, so the limit is
-/// extended by the delay that the test measures of itself.
-pub async fn promised(
-    limit: Duration,
-    what: &str,
-    condition: impl AsyncFnMut() -> bool,
-) -> Duration {
-    let lateness = Lateness::measure();
-    look(what, condition, || limit + lateness.allowance()).await
-}
-
-async fn look(
-    what: &str,
-    mut condition: impl AsyncFnMut() -> bool,
-    limit: impl Fn() -> Duration,
-) -> Duration {
-    let began = Instant::now();
-    let mut ticks = tokio::time::interval(LOOK);
-    loop {
-        ticks.tick().await;
-        if condition().await {
-            return began.elapsed();
-        }
-        let limit = limit();
-        assert!(began.elapsed() < limit, "not within {limit:?}: {what}");
-    }
 }

@@ -8,12 +8,13 @@ use std::path::PathBuf;
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
+use hookbox_testkit::eventually::within;
 use hookbox_testkit::servers::ReservedPort;
 use hookbox_tests::variable;
 use serde_json::Value;
 
 use crate::deployment::{Deployment, Pair, Process};
-use crate::shown::{get, within};
+use crate::shown::get;
 
 /// The longest wait for a condition. It is long, because the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(120);

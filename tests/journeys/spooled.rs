@@ -3,12 +3,13 @@
 
 use std::time::Duration;
 
+use hookbox_testkit::eventually::within;
 use hookbox_testkit::servers::{RabbitmqServer, find};
 use sqlx::Connection as _;
 
 use crate::deployment::{Deployment, Process};
 use crate::outages::own;
-use crate::shown::{Shown, within};
+use crate::shown::Shown;
 use crate::topology::{classic, queue_of};
 
 /// A URL at which no broker listens.

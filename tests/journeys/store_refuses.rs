@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use hookbox_testkit::eventually::within;
 use hookbox_testkit::servers::PostgresServer;
 use hookbox_tests::variable;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
@@ -10,7 +11,7 @@ use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use crate::deployment::Deployment;
 use crate::outages::own;
 use crate::sessions::TERMINATE;
-use crate::shown::{Shown, within};
+use crate::shown::Shown;
 
 /// The longest wait for a condition. It is long, because the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -6,11 +6,11 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use hookbox_testkit::eventually::within;
 use sqlx::Connection;
 
 use crate::deployment::{Deployment, Pair};
 use crate::event::score;
-use crate::shown::within;
 
 /// The depth of nested arrays. A recursive reader would overflow its stack.
 const DEPTH: usize = 100_000;

@@ -5,10 +5,10 @@
 use std::time::Duration;
 
 use hookbox_crash::CRASH_AT;
+use hookbox_testkit::eventually::within;
 
 use crate::deployment::{Deployment, Pair};
 use crate::gate;
-use crate::shown::within;
 
 /// The longest wait for a condition. It is long, because the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -4,9 +4,10 @@
 
 use std::time::Duration;
 
+use hookbox_testkit::eventually::{promised, within};
+
 use crate::deployment::{Deployment, Pair};
 use crate::event::score;
-use crate::shown::{promised, within};
 
 /// A trigger that makes the handler of one event sleep for ten minutes, far longer than its time
 /// limit.

@@ -4,7 +4,9 @@
 
 use std::time::{Duration, Instant};
 
+use hookbox_testkit::eventually::{promised, within};
 use hookbox_testkit::lateness::Lateness;
+use hookbox_testkit::servers::process::wait_until;
 use hookbox_testkit::servers::{PostgresServer, RabbitmqServer};
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
@@ -12,7 +14,7 @@ use lapin::{BasicProperties, Connection, ConnectionProperties};
 
 use crate::deployment::Deployment;
 use crate::outages::own;
-use crate::shown::{Shown, promised, within};
+use crate::shown::Shown;
 use crate::signed::Signed;
 
 /// The time within which hookbox promises to report that a queue was changed, replaced or deleted.
@@ -63,20 +65,17 @@ fn is_named(deployment: &Deployment) {
 fn until(deployment: &Deployment, ready: bool) -> Duration {
     let url = format!("http://127.0.0.1:{}/readyz", deployment.port);
     let began = Instant::now();
-    loop {
-        let asked = deployment
-            .command(&["healthcheck", "--url", &url])
-            .output()
-            .unwrap();
-        if asked.status.success() == ready {
-            return began.elapsed();
-        }
-        assert!(
-            began.elapsed() < PATIENCE,
-            "readiness never became {ready}; {}",
-            deployment.log()
-        );
-    }
+    let is_wanted = wait_until(PATIENCE, || {
+        let mut asked = deployment.command(&["healthcheck", "--url", &url]);
+        asked.output().unwrap().status.success() == ready
+    });
+    let took = began.elapsed();
+    assert!(
+        is_wanted,
+        "readiness never became {ready}; {}",
+        deployment.log()
+    );
+    took
 }
 
 /// Returns the name of the queue of this route, if RabbitMQ has one.

@@ -5,13 +5,14 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
+use hookbox_testkit::eventually::within;
 use rcgen::{CertifiedKey, KeyPair};
 
 use crate::certificate;
 use crate::deployment::{Deployment, Pair, Process};
 use crate::event;
 use crate::sender::post;
-use crate::shown::{Shown, within};
+use crate::shown::Shown;
 
 /// The longest wait for a condition. It is long, because the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(120);

@@ -7,8 +7,10 @@ use std::net::TcpStream;
 use std::process::Stdio;
 use std::time::Duration;
 
+use hookbox_testkit::eventually::within;
+
 use crate::deployment::{Deployment, Pair, Process};
-use crate::shown::{Shown, get, within};
+use crate::shown::{Shown, get};
 
 /// The longest wait for a condition. It is long, because the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(120);

@@ -1,7 +1,8 @@
 //! Runs a command again and again until its answer satisfies a condition.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use hookbox_testkit::servers::process::wait_until;
 use serde_json::Value;
 
 use crate::deployment::Deployment;
@@ -12,13 +13,11 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// Returns the first answer that satisfies the condition.
 #[track_caller]
 pub fn until(deployment: &Deployment, command: &[&str], wanted: impl Fn(&Value) -> bool) -> Value {
-    let began = Instant::now();
-    loop {
-        let answer = deployment.json(command);
-        if wanted(&answer) {
-            return answer;
-        }
-        let log = || deployment.log();
-        assert!(began.elapsed() < PATIENCE, "{answer:#}\n{}", log());
-    }
+    let mut answer = Value::Null;
+    let is_wanted = wait_until(PATIENCE, || {
+        answer = deployment.json(command);
+        wanted(&answer)
+    });
+    assert!(is_wanted, "{answer:#}\n{}", deployment.log());
+    answer
 }

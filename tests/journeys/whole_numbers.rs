@@ -3,9 +3,10 @@
 
 use std::time::Duration;
 
+use hookbox_testkit::eventually::within;
+
 use crate::deployment::{Deployment, Pair};
 use crate::event::score;
-use crate::shown::within;
 
 /// The longest wait for a condition. It is long, because the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(60);

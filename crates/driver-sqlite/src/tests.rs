@@ -32,9 +32,10 @@ use hookbox_event::{
     ContentDigest, Envelope, EventId, InstanceId, ReceiptId, RouteName, Scalar, SourceName,
     Timestamp, decode_batch,
 };
+use hookbox_testkit::eventually::eventually;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Connection};
-use tokio::time::{Instant, interval, timeout};
+use tokio::time::{Instant, timeout};
 
 use crate::{Options, Sqlite, migrate};
 
@@ -231,20 +232,6 @@ async fn drain(
         messages += 1;
     }
     messages
-}
-
-/// Waits until a condition holds. After [`PATIENCE`] it panics with `what`, the name of the
-/// condition.
-async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
-    let started = Instant::now();
-    let mut look = interval(Duration::from_millis(5));
-    loop {
-        look.tick().await;
-        if condition().await {
-            return;
-        }
-        assert!(started.elapsed() < PATIENCE, "never: {what}");
-    }
 }
 
 /// Claims events, settles them as done and commits. Returns the results of the claims.

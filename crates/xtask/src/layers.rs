@@ -88,7 +88,7 @@ const LAYERS: &[Layer] = &[
     },
     Layer {
         package: "conformance",
-        uses: &["event", "driver"],
+        uses: &["event", "driver", "testkit"],
         tests_use: &[],
     },
     Layer {
@@ -169,14 +169,8 @@ const LAYERS: &[Layer] = &[
     },
     Layer {
         package: "testkit",
-        uses: &[
-            "event",
-            "driver",
-            "driver-rabbitmq",
-            "driver-postgres",
-            "driver-sqlite",
-        ],
-        tests_use: &["conformance"],
+        uses: &[],
+        tests_use: &[],
     },
     // The crate `chaos` breaks the binary from outside, so of the binary's crates it uses only
     // `crash`, which lists the crash points.

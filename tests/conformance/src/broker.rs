@@ -20,9 +20,10 @@ use std::time::Duration;
 
 use hookbox_driver::{Batch, Broker, Delivery, PublishError, Queue, Readiness, Subscription};
 use hookbox_event::{Accepted, Account, Envelope, InstanceId, ReceiptId, RouteName, decode_batch};
+use hookbox_testkit::eventually::eventually_is;
 use tokio::time::{Instant, timeout};
 
-use crate::harness::{BrokerHarness, eventually, one, two};
+use crate::harness::{BrokerHarness, one, two};
 use crate::{envelope, of_number};
 
 /// The longest wait for a message that the broker must deliver. It is longer than a lease of the
@@ -70,7 +71,7 @@ fn envelopes(delivery: &Delivery) -> Vec<Envelope> {
 
 async fn ready<B: Broker>(broker: &B) {
     let wanted = |now: &Readiness| *now == Readiness::Ready;
-    eventually(
+    eventually_is(
         "the broker is ready again",
         async || broker.readiness(),
         wanted,
@@ -84,7 +85,7 @@ async fn publish_until_taken<B: Broker>(broker: &B, number: usize) {
         let batch = batch(&[of_number(number)]);
         broker.publish(&[one()], &batch).await
     };
-    eventually("the message is published", try_once, |tried| tried.is_ok())
+    eventually_is("the message is published", try_once, |tried| tried.is_ok())
         .await
         .expect("published");
 }
@@ -250,7 +251,7 @@ pub async fn depths_count_what_waits<H: BrokerHarness>(world: &H) {
         )
     };
     let wanted = (Some(0), Some(3), Some(0), Some(0));
-    eventually(
+    eventually_is(
         "the depths of all queues have the expected values",
         ready,
         |depths| *depths == wanted,
@@ -289,7 +290,7 @@ pub async fn an_account_reaches_its_queue<H: BrokerHarness>(world: &H) {
         let mut accounts = depths.into_iter().filter(|it| it.queue == Queue::Accounts);
         accounts.next().and_then(|it| it.ready)
     };
-    eventually("the queue of accept reports is empty", ready, |ready| {
+    eventually_is("the queue of accept reports is empty", ready, |ready| {
         *ready == Some(0)
     })
     .await;

@@ -2,9 +2,7 @@
 //! and ways to cause faults. A world is one broker or one store with its data.
 
 use std::error::Error;
-use std::fmt::Debug;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use hookbox_driver::{Broker, Ledger, PublishErrorKind, Store};
@@ -118,26 +116,4 @@ pub(crate) fn one() -> RouteName {
 
 pub(crate) fn two() -> RouteName {
     "two".parse().expect("a valid name")
-}
-
-/// The longest wait for a condition. Only a test that is about to fail waits for so long.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Polls until the value satisfies the condition, and returns the value. Fails with the last value
-/// after `PATIENCE`. A value that satisfies the condition only between two polls is missed.
-pub async fn eventually<T: Debug>(
-    what: &str,
-    mut poll: impl AsyncFnMut() -> T,
-    wanted: impl Fn(&T) -> bool,
-) -> T {
-    let began = tokio::time::Instant::now();
-    let mut ticks = tokio::time::interval(Duration::from_millis(20));
-    loop {
-        ticks.tick().await;
-        let answer = poll().await;
-        if wanted(&answer) {
-            return answer;
-        }
-        assert!(began.elapsed() < PATIENCE, "{what}: still {answer:?}");
-    }
 }

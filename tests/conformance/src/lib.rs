@@ -19,7 +19,7 @@ mod harness;
 pub mod store;
 
 pub use builders::{another_body, envelope, of_number, with_receipt};
-pub use harness::{BrokerHarness, Failed, StoreHarness, eventually};
+pub use harness::{BrokerHarness, Failed, StoreHarness};
 
 /// Makes one test of each named case: `module::case(&world)` in a new world.
 #[macro_export]

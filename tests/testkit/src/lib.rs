@@ -1,5 +1,8 @@
-//! Private servers for tests, random numbers from a seed, and a measure of how late a test runs.
+//! What tests of several crates share: private servers, waiting for a condition, random numbers
+//! from a seed, and a measure of how late a test runs.
 
 pub mod chance;
+#[cfg(feature = "async")]
+pub mod eventually;
 pub mod lateness;
 pub mod servers;

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use hookbox_driver::{Claimed, FaultKind, Outcome, ReceiptOutcome, Store};
 use hookbox_driver_postgres::{Options, Postgres};
+use hookbox_testkit::eventually::eventually;
 
 use crate::proxy::{Mode, Proxy, SLOW};
-use crate::world::{ROUTE, World, add_effect, envelope, environment, eventually, route};
+use crate::world::{ROUTE, World, add_effect, envelope, environment, route};
 
 #[tokio::test]
 async fn connections_are_bounded_and_come_back() {

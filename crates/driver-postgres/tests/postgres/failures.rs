@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use hookbox_driver::{Claimed, DueRetry, Ledger, Recorded, Republish, Requeued, Store, Then};
+use hookbox_testkit::eventually::eventually;
 
 use crate::world::{Collector, DEAD, World, again, envelope, granted, redo};
 
@@ -263,7 +264,7 @@ async fn a_scheduler_that_is_stopped_in_the_middle_marks_nothing() {
     assert!(stopped.await.is_err());
     // The cancelled call closed its connection. As soon as the server notices that, it unlocks the
     // rows.
-    crate::world::eventually("the retry is due again", || async {
+    eventually("the retry is due again", || async {
         match world.requeue().await.0.confirmed {
             1 => Ok(()),
             other => Err(format!("{other} confirmed")),

@@ -5,8 +5,9 @@ use hookbox_driver::{
     AuditFilter, DeadFilter, EventCursor, EventFilter, Ledger, RefusalCursor, RefusalFilter,
     RetryFilter, Store,
 };
+use hookbox_testkit::eventually::eventually;
 
-use crate::world::{ROUTE, World, eventually};
+use crate::world::{ROUTE, World};
 
 /// The number of rows in each table. A list that reads at least so many rows has read the whole
 /// table.

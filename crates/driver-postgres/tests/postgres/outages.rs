@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 
 use hookbox_driver::{Claimed, CommitError, Fault, FaultKind, Outcome, ReceiptOutcome, Store};
 use hookbox_driver_postgres::{Options, Postgres};
+use hookbox_testkit::eventually::eventually;
 
 use crate::proxy::{Mode, Proxy};
-use crate::world::{ROUTE, World, add_effect, envelope, environment, eventually, route};
+use crate::world::{ROUTE, World, add_effect, envelope, environment, route};
 
 const DONE: Outcome = Outcome::Done { attempt: 1 };
 

@@ -3,8 +3,9 @@
 
 use hookbox_driver::{Claimed, Outcome, ReceiptOutcome, Store};
 use hookbox_event::{Envelope, EventId, ReceiptId};
+use hookbox_testkit::eventually::eventually;
 
-use crate::world::{ROUTE, World, envelope, eventually, route};
+use crate::world::{ROUTE, World, envelope, route};
 
 /// The number of events that are inserted at once, so that a small table becomes a large one.
 const GROWN: i64 = 50_000;

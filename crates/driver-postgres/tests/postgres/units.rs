@@ -7,10 +7,11 @@ use std::time::Duration;
 use hookbox_driver::{Claimed, FaultKind, Outcome, ReceiptOutcome, Store};
 use hookbox_driver_postgres::Postgres;
 use hookbox_event::Envelope;
+use hookbox_testkit::eventually::eventually;
 use sqlx::{Connection, Executor};
 use tokio::task::JoinSet;
 
-use crate::world::{ROUTE, World, envelope, eventually, route};
+use crate::world::{ROUTE, World, envelope, route};
 
 #[tokio::test]
 async fn claims_return_fresh_redelivered_duplicate_and_conflict() {

@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use hookbox_driver::{
@@ -241,22 +241,5 @@ pub fn envelope(event: u8, receipt: u8, body: &str) -> Envelope {
         traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned()),
         redo: None,
         body: body.as_bytes().to_vec().into(),
-    }
-}
-
-/// Waits until `look` returns `Ok`. If that takes a minute, it panics with the last error.
-pub async fn eventually<T, F>(what: &str, mut look: impl FnMut() -> F) -> T
-where
-    F: Future<Output = Result<T, String>>,
-{
-    let give_up = Instant::now() + Duration::from_secs(60);
-    loop {
-        match look().await {
-            Ok(seen) => return seen,
-            Err(last) if Instant::now() > give_up => {
-                panic!("not reached in time: {what}; last: {last}")
-            }
-            Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
-        }
     }
 }

@@ -4,9 +4,10 @@
 
 use hookbox_driver::{Broker, NotReadyKind, PublishErrorKind, Readiness};
 use hookbox_driver_rabbitmq::Rabbit;
+use hookbox_testkit::eventually::eventually;
 use hookbox_testkit::servers::RabbitmqServer;
 
-use crate::world::{PATIENCE, World, batch, eventually, route, take, until_ready};
+use crate::world::{World, batch, route, take, until_ready};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_start_during_an_alarm_is_not_ready_until_that_is_over() {
@@ -17,7 +18,7 @@ async fn a_start_during_an_alarm_is_not_ready_until_that_is_over() {
         .ctl(&["set_vm_memory_high_watermark", "0.00001"])
         .unwrap();
     // The broker raises the alarm a moment after the command has returned.
-    eventually("the alarm is raised", PATIENCE, async || {
+    eventually("the alarm is raised", async || {
         let alarms = ["eval", "rabbit_alarm:get_alarms()."];
         let alarms = server.ctl(&alarms).unwrap();
         alarms.contains("memory").then_some(()).ok_or(alarms)

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::world::eventually;
+use hookbox_testkit::eventually::within;
 
 /// The environment variable that is set in the separate process of such a test.
 const ALONE: &str = "HOOKBOX_TEST_ALONE";
@@ -43,9 +43,9 @@ pub fn amqp_threads() -> Vec<String> {
 }
 
 pub async fn no_amqp_thread_is_left() {
-    eventually(
-        "no AMQP thread is left",
+    within(
         Duration::from_secs(10),
+        "no AMQP thread is left",
         async || {
             let left = amqp_threads();
             left.is_empty().then_some(()).ok_or(left)

@@ -4,12 +4,12 @@
 use std::time::{Duration, Instant};
 
 use hookbox_driver::{Broker, Queue};
+use hookbox_testkit::eventually::eventually;
 
 use crate::alone::{Log, alone, amqp_threads, no_amqp_thread_is_left};
 use crate::proxy::{Mode, Proxy};
 use crate::world::{
-    PATIENCE, World, batch, eventually, next, open, route, subscribe, take, until_not_ready,
-    until_ready, url,
+    PATIENCE, World, batch, next, open, route, subscribe, take, until_not_ready, until_ready, url,
 };
 
 /// The longest time for an operation that must not wait for anything, on a busy machine. It is
@@ -83,7 +83,6 @@ async fn a_lost_connection_leaves_no_thread() {
     }
     eventually(
         "lapin has one thread more than without the driver",
-        PATIENCE,
         async || match lapin_threads() - raw {
             1 => Ok(()),
             other => Err(other),

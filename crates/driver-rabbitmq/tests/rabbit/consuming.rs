@@ -4,10 +4,11 @@
 use std::time::Duration;
 
 use hookbox_driver::{Broker, FaultKind, Queue};
+use hookbox_testkit::eventually::eventually;
 use tokio::time::timeout;
 
 use crate::proxy::{Mode, Proxy};
-use crate::world::{PATIENCE, World, batch, eventually, next, open, route, subscribe, take, url};
+use crate::world::{PATIENCE, World, batch, next, open, route, subscribe, take, url};
 
 /// The number of deliveries after which RabbitMQ dead-letters a message: the delivery limit allows
 /// 1,000 returns to the queue, and the return after this delivery exceeds it.
@@ -95,7 +96,7 @@ async fn a_stale_settlement_never_settles_the_message_that_has_its_tag_now() {
 
     // The new channel has the number of the lost channel, and its delivery tags are the same
     // numbers again.
-    let mut subscription = eventually("the driver subscribes again", PATIENCE, async || {
+    let mut subscription = eventually("the driver subscribes again", async || {
         rabbit
             .subscribe(&Queue::Route(route()), 10)
             .await

@@ -5,12 +5,11 @@ use std::time::{Duration, Instant};
 
 use hookbox_driver::{Broker, PublishError, PublishErrorKind, Queue};
 use hookbox_driver_rabbitmq::Rabbit;
+use hookbox_testkit::eventually::eventually;
 use hookbox_testkit::lateness::Lateness;
 
 use crate::proxy::{Mode, Proxy};
-use crate::world::{
-    PATIENCE, World, batch, eventually, open, route, take, until_not_ready, until_ready, url,
-};
+use crate::world::{PATIENCE, World, batch, open, route, take, until_not_ready, until_ready, url};
 
 /// The deadline for a confirm in tests whose confirm does not arrive.
 const CONFIRM_DEADLINE: Duration = Duration::from_secs(1);
@@ -59,7 +58,7 @@ impl Link {
         until_ready(&self.rabbit).await;
         // The driver may not have noticed yet that the connection is lost. Then the first publish
         // fails, and a later one must succeed.
-        eventually("a publish is accepted", PATIENCE, async || {
+        eventually("a publish is accepted", async || {
             self.publish("healed").await.0
         })
         .await;
@@ -94,13 +93,11 @@ async fn a_lost_confirm_is_not_ok_although_the_message_is_there() {
     assert!(took < CONFIRM_DEADLINE + SLACK, "{took:?}");
     until_not_ready(&link.rabbit).await;
     let queue = link.world.queue();
-    eventually("the message is in the queue", PATIENCE, async || match link
-        .world
-        .waiting(&queue)
-        .await
-    {
-        Some(1) => Ok(()),
-        other => Err(other),
+    eventually("the message is in the queue", async || {
+        match link.world.waiting(&queue).await {
+            Some(1) => Ok(()),
+            other => Err(other),
+        }
     })
     .await;
     link.proxy.set(Mode::Pass);
@@ -127,13 +124,11 @@ async fn a_cut_ends_the_wait_for_a_confirm() {
     link.proxy.set(Mode::LoseAnswers);
     let (published, ()) = tokio::join!(link.publish("waiting"), async {
         let queue = link.world.queue();
-        eventually("the message is in the queue", PATIENCE, async || match link
-            .world
-            .waiting(&queue)
-            .await
-        {
-            Some(1) => Ok(()),
-            other => Err(other),
+        eventually("the message is in the queue", async || {
+            match link.world.waiting(&queue).await {
+                Some(1) => Ok(()),
+                other => Err(other),
+            }
         })
         .await;
         link.proxy.set(Mode::Cut);

@@ -3,10 +3,11 @@
 
 use hookbox_driver::{Broker, OpenError, PublishErrorKind, Readiness, describe};
 use hookbox_driver_rabbitmq::{Options, Rabbit, declare};
+use hookbox_testkit::eventually::eventually;
 
 use crate::alone::{Log, alone};
 use crate::api::{Api, Says};
-use crate::world::{PATIENCE, World, batch, eventually, open, route, until_not_ready, until_ready};
+use crate::world::{World, batch, open, route, until_not_ready, until_ready};
 
 const DROPS: Says = Says::Policy(r#"{"max-length":10,"overflow":"drop-head"}"#);
 
@@ -19,7 +20,7 @@ fn watched(world: &World, api: &Api) -> Options {
 /// Waits until the API has received this many more requests for policies.
 async fn until_asked(api: &Api, times: u64) {
     let enough = api.asked() + times;
-    eventually("the API receives the requests", PATIENCE, async || {
+    eventually("the API receives the requests", async || {
         let asked = api.asked();
         (asked >= enough).then_some(()).ok_or(asked)
     })
@@ -116,7 +117,7 @@ async fn an_unavailable_management_api_stops_nothing_and_is_logged() {
     assert_eq!(rabbit.readiness(), Readiness::Ready);
     rabbit.publish(&[route()], &batch("kept")).await.unwrap();
     api.set(Says::NoPolicy);
-    eventually("the recovery is logged", PATIENCE, async || {
+    eventually("the recovery is logged", async || {
         let said = log.said();
         said.contains("queue members recovered")
             .then_some(())

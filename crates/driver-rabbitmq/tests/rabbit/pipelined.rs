@@ -8,11 +8,10 @@ use std::path::Path;
 use futures_util::future::join_all;
 use hookbox_driver::{Broker, Queue, describe};
 use hookbox_driver_rabbitmq::Rabbit;
+use hookbox_testkit::eventually::eventually;
 use hookbox_testkit::servers::{RabbitmqServer, find};
 
-use crate::world::{
-    PATIENCE, World, all_are_there, batch, eventually, route, subscribe, until_ready,
-};
+use crate::world::{World, all_are_there, batch, route, subscribe, until_ready};
 
 /// The number of concurrent publishes: as many as fit into two full rounds of one channel.
 const PIPELINED: usize = 64;
@@ -63,7 +62,6 @@ async fn channels_are_closed(rabbit: &Rabbit, log: &Path) {
     }
     eventually(
         "the broker logs each message that was too large",
-        PATIENCE,
         async || {
             let log = std::fs::read_to_string(log).unwrap();
             match log.matches(TOO_LARGE).count() {
@@ -100,12 +98,12 @@ async fn connections_are_closed(rabbit: &Rabbit, server: RabbitmqServer) -> Rabb
         }
     }
     let server = closing.await.unwrap();
-    eventually("a publish is accepted again", PATIENCE, async || {
+    eventually("a publish is accepted again", async || {
         rabbit.publish(&[route()], &batch("after")).await
     })
     .await;
     accepted.insert("after".to_owned());
-    let mut subscription = eventually("the driver subscribes again", PATIENCE, async || {
+    let mut subscription = eventually("the driver subscribes again", async || {
         rabbit
             .subscribe(&Queue::Route(route()), 500)
             .await

@@ -4,12 +4,11 @@ use std::time::Duration;
 
 use hookbox_driver::{Broker, PublishErrorKind, Readiness};
 use hookbox_driver_rabbitmq::{Rabbit, declare};
+use hookbox_testkit::eventually::eventually;
 use hookbox_testkit::lateness::Lateness;
 use tokio::time::Instant;
 
-use crate::world::{
-    PATIENCE, World, batch, eventually, open, route, take, until_not_ready, until_ready,
-};
+use crate::world::{World, batch, open, route, take, until_not_ready, until_ready};
 
 /// The time within which the driver promises to name a deleted or replaced queue.
 const NAMED_WITHIN: Duration = Duration::from_secs(5);
@@ -62,17 +61,18 @@ async fn publish_into_nothing(world: &World, rabbit: &Rabbit) -> PublishErrorKin
 
 /// Waits until readiness reports this queue as missing.
 async fn until_missing(rabbit: &Rabbit, queue: &str) {
-    let began = Instant::now();
-    loop {
-        if let Readiness::NotReady { why, .. } = rabbit.readiness()
-            && why.contains(queue)
-            && why.contains("is missing")
-        {
-            return;
+    eventually("readiness names the queue as missing", async || {
+        let readiness = rabbit.readiness();
+        match &readiness {
+            Readiness::NotReady { why, .. }
+                if why.contains(queue) && why.contains("is missing") =>
+            {
+                Ok(())
+            }
+            Readiness::NotReady { .. } | Readiness::Ready => Err(readiness),
         }
-        assert!(began.elapsed() < PATIENCE, "{:?}", rabbit.readiness());
-        tokio::task::yield_now().await;
-    }
+    })
+    .await;
 }
 
 /// The driver must name the queue although nothing is published and the test does not read the
@@ -101,7 +101,6 @@ async fn a_queue_that_is_deleted_or_replaced_is_named_within_five_seconds() {
     // missing, so the test waits for the next check.
     eventually(
         "readiness reports that the queue differs from its declaration",
-        PATIENCE,
         async || {
             let readiness = rabbit.readiness();
             match &readiness {

@@ -7,9 +7,10 @@ use hookbox_driver::{
     Broker, NotReadyKind, OpenError, PublishErrorKind, Queue, Readiness, describe,
 };
 use hookbox_driver_rabbitmq::{Options, Rabbit, declare};
+use hookbox_testkit::eventually::eventually;
 use hookbox_testkit::servers::RabbitmqServer;
 
-use crate::world::{PATIENCE, World, batch, eventually, next, route, subscribe, take, until_ready};
+use crate::world::{World, batch, next, route, subscribe, take, until_ready};
 
 /// How often the test reads the readiness, a few milliseconds apart. Every read must return that
 /// the driver is not ready.
@@ -172,10 +173,10 @@ async fn without_the_right_to_publish_it_is_not_ready_until_that_is_granted() {
         .ctl(&["close_all_connections", "its rights have changed"])
         .unwrap();
     world.connect_again().await;
-    let why = eventually("it is refused", PATIENCE, async || why_refused(&rabbit)).await;
+    let why = eventually("it is refused", async || why_refused(&rabbit)).await;
     assert!(why.contains("amq.default"), "{why}");
     let mut looks = 0;
-    eventually("it stays so", PATIENCE, async || {
+    eventually("it stays so", async || {
         assert_ne!(rabbit.readiness(), Readiness::Ready);
         looks += 1;
         (looks > LOOKS).then_some(()).ok_or(looks)
@@ -213,7 +214,6 @@ async fn what_rejects_everything_for_seconds_is_not_ready_until_a_publish_is_con
     server.ctl(&full).unwrap();
     let why = eventually(
         "readiness reports that every publish is rejected",
-        PATIENCE,
         async || {
             match rabbit.publish(&[route()], &batch("one more")).await {
                 Err(error) => assert_eq!(error.kind, PublishErrorKind::Rejected, "{error:?}"),
@@ -228,7 +228,7 @@ async fn what_rejects_everything_for_seconds_is_not_ready_until_a_publish_is_con
     server.ctl(&["clear_policy", "theirs"]).unwrap();
     // The driver is still not ready. Only a publish can find out that the queue accepts messages
     // again.
-    eventually("a publish is accepted", PATIENCE, async || {
+    eventually("a publish is accepted", async || {
         rabbit.publish(&[route()], &batch("room again")).await
     })
     .await;

@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 use hookbox_driver::Broker;
 use hookbox_driver_rabbitmq::{Rabbit, declare};
 use hookbox_event::RouteName;
+use hookbox_testkit::eventually::eventually;
 use hookbox_testkit::lateness::Lateness;
 
 use crate::alone::{Log, alone};
 use crate::proxy::{Mode, Proxy};
-use crate::world::{PATIENCE, World, eventually, until_not_ready, until_ready, url};
+use crate::world::{World, until_not_ready, until_ready, url};
 
 /// What is promised.
 const NAMED_WITHIN: Duration = Duration::from_secs(5);
@@ -69,15 +70,11 @@ async fn a_deletion_among_many_queues_is_reported_on_a_slow_connection() {
     assert_eq!(declare_all().await, [&*last]);
     until_ready(&rabbit).await;
     proxy.set(Mode::Late(VERY_FAR));
-    eventually(
-        "a check that exceeds its deadline is logged",
-        PATIENCE,
-        async || {
-            let said = log.said();
-            let is_logged = said.contains("queues did not answer in time");
-            is_logged.then_some(()).ok_or(said)
-        },
-    )
+    eventually("a check that exceeds its deadline is logged", async || {
+        let said = log.said();
+        let is_logged = said.contains("queues did not answer in time");
+        is_logged.then_some(()).ok_or(said)
+    })
     .await;
     world.delete(&last).await;
     let why = until_not_ready(&rabbit).await;

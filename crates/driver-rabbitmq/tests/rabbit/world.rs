@@ -2,17 +2,17 @@
 //! second connection to the broker.
 
 use std::collections::HashSet;
-use std::fmt::Debug;
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
 use hookbox_driver::{Batch, Broker, Delivery, Queue, Readiness, Subscription};
 use hookbox_driver_rabbitmq::{Options, Rabbit, declare, delete_topology, topology};
 use hookbox_event::{EnvironmentName, ReceiptId, RouteName};
+use hookbox_testkit::eventually::eventually;
 use lapin::options::{QueueDeclareOptions, QueueDeleteOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Connection, ConnectionProperties};
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 const URL: &str = "HOOKBOX_TEST_AMQP_URL";
 
@@ -226,11 +226,9 @@ pub async fn all_are_there(subscription: &mut dyn Subscription, mut texts: HashS
 }
 
 pub async fn until_ready(rabbit: &Rabbit) {
-    eventually("the driver is ready", PATIENCE, async || {
-        match rabbit.readiness() {
-            Readiness::Ready => Ok(()),
-            Readiness::NotReady { why, .. } => Err(why),
-        }
+    eventually("the driver is ready", async || match rabbit.readiness() {
+        Readiness::Ready => Ok(()),
+        Readiness::NotReady { why, .. } => Err(why),
     })
     .await;
 }
@@ -238,32 +236,11 @@ pub async fn until_ready(rabbit: &Rabbit) {
 /// Waits until the driver is not ready, and returns the reason. It reads the readiness every few
 /// milliseconds, because a driver that recovers at once is not ready only for a moment.
 pub async fn until_not_ready(rabbit: &Rabbit) -> String {
-    eventually("the driver is not ready", PATIENCE, async || {
+    eventually("the driver is not ready", async || {
         match rabbit.readiness() {
             Readiness::Ready => Err("ready"),
             Readiness::NotReady { why, .. } => Ok(why),
         }
     })
     .await
-}
-
-/// Waits until `look` returns `Ok`. If that takes longer than `patience`, it panics with the last
-/// error.
-pub async fn eventually<T, E: Debug>(
-    what: &str,
-    patience: Duration,
-    mut look: impl AsyncFnMut() -> Result<T, E>,
-) -> T {
-    let give_up = Instant::now() + patience;
-    let mut ticks = tokio::time::interval(Duration::from_millis(2));
-    loop {
-        ticks.tick().await;
-        match look().await {
-            Ok(seen) => return seen,
-            Err(last) => assert!(
-                Instant::now() < give_up,
-                "not reached in time: {what}; last: {last:?}"
-            ),
-        }
-    }
 }

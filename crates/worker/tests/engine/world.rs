@@ -10,12 +10,13 @@ use hookbox_driver::{Batch, Clock, Queue, Rng};
 use hookbox_event::{
     ContentDigest, Envelope, EventId, InstanceId, ReceiptId, RouteName, Timestamp,
 };
+use hookbox_testkit::eventually;
 use hookbox_worker::{
     Config, ConflictRule, Counters, OnConflict, Registered, Retry, Route, RouteCounters, Worker,
     register,
 };
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::journal::Journal;
@@ -199,14 +200,9 @@ impl Running {
     }
 }
 
-/// Waits until a condition holds. The longer it takes, the less often the condition is checked.
+/// Waits until a condition holds, on the paused clock.
 pub async fn within(what: &str, holds: impl Fn() -> bool) {
-    let began = Instant::now();
-    while !holds() {
-        let lasts = began.elapsed();
-        assert!(lasts < PATIENCE, "never: {what}");
-        sleep(Duration::from_millis(1) + lasts / 100).await;
-    }
+    eventually::within(PATIENCE, what, async || holds()).await;
 }
 
 pub fn route() -> RouteName {

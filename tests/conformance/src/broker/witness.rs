@@ -5,8 +5,9 @@
 
 use hookbox_driver::{Broker, WITNESSES_KEPT, newest_witness};
 use hookbox_event::{Incarnation, InstanceId, ReportedUpTo, Timestamp, Witness};
+use hookbox_testkit::eventually::eventually_is;
 
-use crate::harness::{BrokerHarness, eventually, one};
+use crate::harness::{BrokerHarness, one};
 
 fn witness(sequence: u64) -> Witness {
     Witness {
@@ -41,7 +42,7 @@ pub async fn the_witness_is_read_and_stays<H: BrokerHarness>(world: &H) {
     for _ in 0..30 {
         for reader in [&broker, &other] {
             let read = async || sequences(&**reader).await;
-            eventually("both witnesses are read", read, |found| *found == [1, 2]).await;
+            eventually_is("both witnesses are read", read, |found| *found == [1, 2]).await;
         }
     }
     let found = broker.witnesses().await.expect("read");
@@ -54,7 +55,7 @@ pub async fn the_witness_is_read_and_stays<H: BrokerHarness>(world: &H) {
     other.close().await;
     let broker = world.open().await;
     let read = async || sequences(&*broker).await;
-    eventually("both witnesses are read", read, |found| *found == [1, 2]).await;
+    eventually_is("both witnesses are read", read, |found| *found == [1, 2]).await;
     broker.close().await;
 }
 
@@ -86,14 +87,14 @@ pub async fn the_newest_witness_outlives_its_readers<H: BrokerHarness>(world: &H
         published.expect("published");
         read.expect("read");
         let newest = async || sequences(&*broker).await.last().copied();
-        eventually("the newest witness is read", newest, |found| {
+        eventually_is("the newest witness is read", newest, |found| {
             *found == Some(sequence)
         })
         .await;
     }
     let kept: Vec<u64> = (41 - u64::from(WITNESSES_KEPT)..=40).collect();
     let read = async || sequences(&*other).await;
-    eventually(
+    eventually_is(
         "exactly the WITNESSES_KEPT newest witnesses are kept",
         read,
         |found| *found == kept,

@@ -4,10 +4,11 @@
 use std::time::Duration;
 
 use hookbox_driver::{Claimed, FaultKind, Store};
+use hookbox_testkit::eventually::eventually_is;
 use tokio::time::timeout;
 
 use super::{claim, done, probe};
-use crate::harness::{StoreHarness, eventually};
+use crate::harness::StoreHarness;
 use crate::{envelope, of_number};
 
 /// Checks that an unavailable store is a fault, reported within the driver's own deadlines, and
@@ -32,7 +33,7 @@ pub async fn a_lost_connection_is_unavailable<H: StoreHarness>(world: &H) {
     assert!(ours, "{fault:?}");
     world.restore().await;
     let ping = async || store.ping().await.is_ok();
-    eventually("the store is reachable again", ping, |back| *back).await;
+    eventually_is("the store is reachable again", ping, |back| *back).await;
     done(&*store, &of_number(3)).await;
     assert_eq!(probe(&*store, &of_number(1)).await, Claimed::Redelivered);
     Store::close(&*store).await;

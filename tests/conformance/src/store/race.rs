@@ -12,9 +12,10 @@ use hookbox_driver::{
     Republish, Store, Then,
 };
 use hookbox_event::Envelope;
+use hookbox_testkit::eventually::eventually_is;
 
 use super::{DEAD, LATER, NOW, claim, done, fail, probe};
-use crate::harness::{StoreHarness, eventually, one};
+use crate::harness::{StoreHarness, one};
 use crate::{envelope, of_number, with_receipt};
 
 /// The longest wait for an operation that must end by itself. It is this long because the machine
@@ -257,7 +258,7 @@ pub async fn a_retry_is_marked_after_its_publish_only<H: StoreHarness>(world: &H
             let _ = tokio::time::timeout(patience, store.requeue_due(10, &looking)).await;
             looking.marked.lock().expect("no panic").len()
         };
-        eventually(
+        eventually_is(
             "the scheduler gives the due retry to the publisher",
             took,
             |taken| *taken > 0,
@@ -283,7 +284,7 @@ pub async fn a_retry_comes_when_it_is_due<H: StoreHarness>(world: &H) {
     let began = Instant::now();
     fail(&*store, &envelope("a"), 1, Then::Retry { after }).await;
     let due = async || requeued(&*store).await;
-    let due = eventually("the retry becomes due", due, |due| !due.is_empty()).await;
+    let due = eventually_is("the retry becomes due", due, |due| !due.is_empty()).await;
     // The clock of the database may be adjusted during the wait, so 50 ms of tolerance are added.
     let waited = began.elapsed() + Duration::from_millis(50);
     assert!(

@@ -1,0 +1,150 @@
+//! Waiting for a condition, with a limit. A test never sleeps for a time that it guesses.
+//!
+//! The limit only bounds a test that fails: it is long, for a busy machine. [`promised`] is for a
+//! time that hookbox promises. Code without a runtime waits with
+//! [`wait_until`](crate::servers::process::wait_until).
+
+use std::fmt::Debug;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use crate::lateness::Lateness;
+
+/// The limit of a wait, unless the test gives another one. Only a failing test waits as long.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The shortest and the longest pause between two polls. The shortest one shows a state that lasts
+/// for a few milliseconds. A costly poll is followed by a longer pause, because the processor is
+/// needed for what the test waits for.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(50));
+
+/// How long a pause is, compared with the poll before it.
+const PAUSE_PER_COST: u32 = 4;
+
+/// After this time the pauses grow with the time that has passed. Only a test with a paused clock
+/// waits for longer than this, and for hours.
+const LONG: Duration = Duration::from_secs(60);
+
+/// What one poll found: a `bool`, or a result with the value that the test waits for or the state
+/// that the failure shows.
+pub trait Observation {
+    /// What the test waits for.
+    type Value;
+    /// The state while the condition does not hold.
+    type Otherwise: Debug;
+
+    /// Returns the value if the condition holds.
+    ///
+    /// # Errors
+    /// While the condition does not hold.
+    fn result(self) -> Result<Self::Value, Self::Otherwise>;
+}
+
+impl Observation for bool {
+    type Value = ();
+    type Otherwise = bool;
+
+    fn result(self) -> Result<(), bool> {
+        if self { Ok(()) } else { Err(self) }
+    }
+}
+
+impl<T, E: Debug> Observation for Result<T, E> {
+    type Value = T;
+    type Otherwise = E;
+
+    fn result(self) -> Self {
+        self
+    }
+}
+
+/// Polls until the condition holds, and returns the value. A condition that holds only between two
+/// polls is missed.
+///
+/// # Panics
+/// With the last state, when [`PATIENCE`] has passed.
+pub async fn eventually<O: Observation>(what: &str, poll: impl AsyncFnMut() -> O) -> O::Value {
+    within(PATIENCE, what, poll).await
+}
+
+/// Polls until the condition holds, like [`eventually`], with another limit.
+///
+/// # Panics
+/// With the last state, when the limit has passed.
+pub async fn within<O: Observation>(
+    limit: Duration,
+    what: &str,
+    poll: impl AsyncFnMut() -> O,
+) -> O::Value {
+    poll_until(|| limit, what, poll).await
+}
+
+/// Polls until the condition holds, where hookbox promises that it does within `limit`. Returns how
+/// long it took. If the machine was too busy to run the test, hookbox was delayed as well, so the
+/// limit is extended by that time.
+///
+/// # Panics
+/// With the last state, when the promise is broken.
+pub async fn promised<O: Observation>(
+    limit: Duration,
+    what: &str,
+    poll: impl AsyncFnMut() -> O,
+) -> Duration {
+    let (began, lateness) = (Instant::now(), Lateness::measure());
+    poll_until(|| limit + lateness.allowance(), what, poll).await;
+    began.elapsed()
+}
+
+/// Polls until the value is as wanted, and returns it.
+///
+/// # Panics
+/// With the last value, when [`PATIENCE`] has passed.
+pub async fn eventually_is<T: Debug>(
+    what: &str,
+    mut poll: impl AsyncFnMut() -> T,
+    wanted: impl Fn(&T) -> bool,
+) -> T {
+    let checked = async || {
+        let value = poll().await;
+        if wanted(&value) {
+            Ok(value)
+        } else {
+            Err(value)
+        }
+    };
+    eventually(what, checked).await
+}
+
+async fn poll_until<O: Observation>(
+    limit: impl Fn() -> Duration,
+    what: &str,
+    mut poll: impl AsyncFnMut() -> O,
+) -> O::Value {
+    let began = Instant::now();
+    loop {
+        let polled = Instant::now();
+        let last = match poll().await.result() {
+            Ok(value) => return value,
+            Err(last) => last,
+        };
+        let (waited, limit) = (began.elapsed(), limit());
+        assert!(
+            waited < limit,
+            "not within {limit:?}: {what}; last: {last:?}"
+        );
+        sleep(pause(polled.elapsed(), waited)).await;
+    }
+}
+
+/// Returns the pause after a poll that took `cost`.
+fn pause(cost: Duration, waited: Duration) -> Duration {
+    let (shortest, longest) = PAUSE;
+    if waited > LONG {
+        return waited / 100;
+    }
+    (cost * PAUSE_PER_COST).clamp(shortest, longest)
+}
+
+#[cfg(test)]
+mod tests;
