@@ -11,7 +11,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use hookbox_testkit::eventually::within;
-use hookbox_tests::proxy::address_of;
+use hookbox_testkit::proxy::address_of;
 use hookbox_tests::variable;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
 use serde_json::Value;
@@ -124,8 +124,8 @@ async fn link(stream: TcpStream, mut showing: watch::Receiver<TlsAcceptor>, take
         return;
     };
     taken.fetch_add(1, Ordering::SeqCst);
-    let broker = address_of(&variable("HOOKBOX_TEST_AMQP_URL"));
-    let mut ours = TcpStream::connect(broker).await.unwrap();
+    let broker = variable("HOOKBOX_TEST_AMQP_URL");
+    let mut ours = TcpStream::connect(address_of(&broker)).await.unwrap();
     tokio::select! {
         _ = tokio::io::copy_bidirectional(&mut theirs, &mut ours) => {}
         _ = showing.changed() => {}
@@ -250,6 +250,6 @@ async fn a_certificate_that_is_renewed_under_load_costs_nothing() {
 fn through(deployment: &Deployment, front: &Front) {
     let plain = variable("HOOKBOX_TEST_AMQP_URL");
     let to = format!("localhost:{}", front.port);
-    let url = plain.replacen(&address_of(&plain), &to, 1);
+    let url = plain.replacen(address_of(&plain), &to, 1);
     deployment.write("broker", &url.replacen("amqp://", "amqps://", 1));
 }

@@ -6,8 +6,8 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use hookbox_testkit::eventually::within;
+use hookbox_testkit::proxy::Proxy;
 use hookbox_testkit::servers::PostgresServer;
-use hookbox_tests::proxy::{Proxy, address_of};
 use hookbox_tests::variable;
 
 use crate::deployment::Deployment;
@@ -33,8 +33,8 @@ const LOGGED_EVERY: u64 = 10;
 async fn out_of_descriptors_nothing_panics_and_processing_resumes() {
     let postgres = PostgresServer::start().unwrap();
     let broker = variable("HOOKBOX_TEST_AMQP_URL");
-    let proxy = Proxy::before(address_of(&broker)).await;
-    let through = broker.replacen(&address_of(&broker), &proxy.address(), 1);
+    let proxy = Proxy::before(&broker).unwrap();
+    let through = proxy.url(&broker);
     let deployment = Deployment::over(own(postgres.url(), &through, postgres.url()));
     let mut ingest = deployment.spawn_ingest(narrow(&deployment.command(&["ingest"])));
     deployment.run(&["send"]);

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use hookbox_event::decode_batch;
 use hookbox_testkit::eventually::within;
+use hookbox_testkit::proxy::{Mode, Proxy};
 use hookbox_testkit::servers::PostgresServer;
-use hookbox_tests::proxy::{Mode, Proxy, address_of};
 use hookbox_tests::small_disk::SmallDisk;
 use hookbox_tests::variable;
 use lapin::options::BasicGetOptions;
@@ -38,8 +38,8 @@ async fn a_full_disk_of_the_spool_is_answered_503_and_loses_nothing() {
     };
     let postgres = PostgresServer::start().unwrap();
     let broker = variable("HOOKBOX_TEST_AMQP_URL");
-    let proxy = Proxy::before(address_of(&broker)).await;
-    let through = broker.replacen(&address_of(&broker), &proxy.address(), 1);
+    let proxy = Proxy::before(&broker).unwrap();
+    let through = proxy.url(&broker);
     let deployment = Deployment::over(own(postgres.url(), &through, postgres.url()));
     spool_on(&disk, &deployment);
     let shown = Shown::new();

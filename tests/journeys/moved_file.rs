@@ -6,8 +6,8 @@ use std::fs;
 use std::time::Duration;
 
 use hookbox_testkit::eventually::within;
+use hookbox_testkit::proxy::{Mode, Proxy};
 use hookbox_testkit::servers::ReservedPort;
-use hookbox_tests::proxy::{Mode, Proxy, address_of};
 use hookbox_tests::variable;
 
 use crate::deployment::{Deployment, Pair};
@@ -158,8 +158,8 @@ async fn done(deployment: &Deployment) -> u64 {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_spool_is_deleted_while_rabbitmq_is_unavailable() {
     let broker = variable("HOOKBOX_TEST_AMQP_URL");
-    let proxy = Proxy::before(address_of(&broker)).await;
-    let through = broker.replacen(&address_of(&broker), &proxy.address(), 1);
+    let proxy = Proxy::before(&broker).unwrap();
+    let through = proxy.url(&broker);
     let deployment = Deployment::over(own("sqlite:hookbox.db", &through, ""));
     let config = fs::read_to_string(deployment.folder.join("hookbox.toml")).unwrap();
     let spooling = config.replace("[ingest]\n", "[ingest]\nspool = \"sqlite:spool.db\"\n");

@@ -6,8 +6,8 @@ use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use hookbox_testkit::eventually::{promised, within};
+use hookbox_testkit::proxy::{Mode, Proxy};
 use hookbox_testkit::servers::PostgresServer;
-use hookbox_tests::proxy::{Mode, Proxy, address_of};
 use hookbox_tests::variable;
 use serde_json::Value;
 use sqlx::Connection as _;
@@ -64,10 +64,8 @@ async fn a_killed_postgres_costs_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_black_hole_before_postgres_costs_nothing() {
     let postgres = PostgresServer::start().unwrap();
-    let proxy = Proxy::before(address_of(postgres.url())).await;
-    let through = postgres
-        .url()
-        .replacen(&address_of(postgres.url()), &proxy.address(), 1);
+    let proxy = Proxy::before(postgres.url()).unwrap();
+    let through = proxy.url(postgres.url());
     let world = World::over(&through, postgres.url());
     world
         .outage(
@@ -92,10 +90,8 @@ async fn a_black_hole_before_postgres_costs_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_black_hole_longer_than_the_time_limit_costs_no_attempt() {
     let postgres = PostgresServer::start().unwrap();
-    let proxy = Proxy::before(address_of(postgres.url())).await;
-    let through = postgres
-        .url()
-        .replacen(&address_of(postgres.url()), &proxy.address(), 1);
+    let proxy = Proxy::before(postgres.url()).unwrap();
+    let through = proxy.url(postgres.url());
     let limit = "worker.handler_time_limit = \"4 s\"\n";
     let world = World::with(&through, postgres.url(), limit);
     world

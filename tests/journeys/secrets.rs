@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use hookbox_testkit::eventually::within;
+use hookbox_testkit::proxy::Proxy;
 use hookbox_testkit::servers::PostgresServer;
-use hookbox_tests::proxy::{Proxy, address_of};
 use hookbox_tests::variable;
 use lapin::options::QueueDeleteOptions;
 use lapin::{Connection, ConnectionProperties};
@@ -40,15 +40,11 @@ async fn no_canary_is_logged_at_the_finest_level() {
     let postgres = PostgresServer::start().unwrap();
     let broker = variable("HOOKBOX_TEST_AMQP_URL");
     let proxies = [
-        Proxy::before(address_of(postgres.url())).await,
-        Proxy::before(address_of(&broker)).await,
+        Proxy::before(postgres.url()).unwrap(),
+        Proxy::before(&broker).unwrap(),
     ];
     let [store_url, broker_url] = [postgres.url(), &broker];
-    let through = |url: &str, proxy: &Proxy| url.replacen(&address_of(url), &proxy.address(), 1);
-    let (store, amqp) = (
-        through(store_url, &proxies[0]),
-        through(broker_url, &proxies[1]),
-    );
+    let (store, amqp) = (proxies[0].url(store_url), proxies[1].url(broker_url));
     let deployment = Deployment::over(own(&store, &amqp, postgres.url()));
     let passwords = [password_of(store_url), password_of(broker_url)];
     let expected = [&expected[..], &[RETURNED, "the connection was lost"]].concat();

@@ -1,5 +1,5 @@
-//! Support for the integration tests: private databases, queues and files, a proxy that breaks
-//! connections, and disks that can be filled.
+//! Support for the integration tests: private databases, queues and files, and disks that can be
+//! filled.
 
 #![allow(
     clippy::unwrap_used,
@@ -8,7 +8,6 @@
 )]
 
 pub mod postgres;
-pub mod proxy;
 pub mod rabbitmq;
 pub mod small_disk;
 pub mod sqlite;

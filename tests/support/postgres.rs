@@ -3,9 +3,9 @@
 use hookbox_driver_postgres::testing::{Database, SERVER_URL};
 use hookbox_driver_postgres::{Options, Postgres, migrate};
 use hookbox_event::EnvironmentName;
+use hookbox_testkit::proxy::Proxy;
 use sqlx::{Connection, PgConnection};
 
-use crate::proxy::{Proxy, address_of};
 use crate::{random_environment, variable};
 
 pub struct PostgresWorld {
@@ -18,7 +18,7 @@ impl PostgresWorld {
     /// Makes a database to which no migration was applied yet.
     pub async fn empty() -> Self {
         let database = Database::create().await.unwrap();
-        let proxy = Proxy::before(address_of(database.url())).await;
+        let proxy = Proxy::before(database.url()).unwrap();
         Self {
             database,
             proxy,
@@ -39,7 +39,7 @@ impl PostgresWorld {
             .await
             .unwrap()
             .unwrap();
-        let proxy = Proxy::before(address_of(database.url())).await;
+        let proxy = Proxy::before(database.url()).unwrap();
         let world = Self {
             database,
             proxy,
@@ -53,8 +53,7 @@ impl PostgresWorld {
 
     /// Returns the URL with which a driver connects to the database through the proxy.
     pub fn url(&self) -> String {
-        let url = self.database.url();
-        url.replacen(&address_of(url), &self.proxy.address(), 1)
+        self.proxy.url(self.database.url())
     }
 
     pub async fn open(&self) -> Postgres {

@@ -2,8 +2,8 @@
 
 use hookbox_driver_rabbitmq::{Options, Rabbit, declare, delete_topology};
 use hookbox_event::{EnvironmentName, RouteName};
+use hookbox_testkit::proxy::Proxy;
 
-use crate::proxy::{Proxy, address_of};
 use crate::{random_environment, variable};
 
 pub struct RabbitWorld {
@@ -17,7 +17,7 @@ pub struct RabbitWorld {
 impl RabbitWorld {
     pub async fn new(routes: &[&str]) -> Self {
         let url = variable("HOOKBOX_TEST_AMQP_URL");
-        let proxy = Proxy::before(address_of(&url)).await;
+        let proxy = Proxy::before(&url).unwrap();
         let routes = routes.iter().map(|route| route.parse().unwrap()).collect();
         Self {
             url,
@@ -30,9 +30,7 @@ impl RabbitWorld {
 
     /// Returns the options of a driver that connects through the proxy.
     pub fn options(&self) -> Options {
-        let url = self
-            .url
-            .replacen(&address_of(&self.url), &self.proxy.address(), 1);
+        let url = self.proxy.url(&self.url);
         Options::new(url, self.environment.clone(), self.routes.clone())
     }
 

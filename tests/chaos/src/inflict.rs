@@ -5,10 +5,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, bail, ensure};
 use hookbox_testkit::chance::Chance;
+use hookbox_testkit::proxy::{Mode, Proxy, Snap};
 use hookbox_testkit::servers::process::wait_until;
 
 use crate::fault::{Fault, Fault::*, Part, pause};
-use crate::proxy::{Mode, Proxy, Snap};
 use crate::scenario::STOP_MAX;
 use crate::servers::Servers;
 use crate::sql::HeldLock;

@@ -22,7 +22,6 @@ mod pair;
 mod place;
 mod plan;
 mod power_loss;
-mod proxy;
 mod publish;
 mod report;
 mod repository;

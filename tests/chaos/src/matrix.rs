@@ -20,11 +20,11 @@ use crate::load::Load;
 use crate::outcome::{CaseResult, Verdict};
 use crate::pair::Pair;
 use crate::plan::Plan;
-use crate::proxy::Mode;
 use crate::scenario::{STOP_MAX, rest};
 use crate::servers::Servers;
 use crate::world::World;
 use hookbox_testkit::chance::Chance;
+use hookbox_testkit::proxy::Mode;
 
 /// How often a crash point between storing an event and answering its request is tried. One try may
 /// not be enough: an accept report passes the same points as an event, and the crash may strike

@@ -1,10 +1,10 @@
 //! The store and the broker that the processes of one case use, and the proxies in front of both.
 
 use anyhow::{Context, Result};
+use hookbox_testkit::proxy::Proxy;
 use hookbox_testkit::servers::folder::Folder;
 use hookbox_testkit::servers::{RabbitmqCluster, ports};
 
-use crate::proxy::Proxy;
 use crate::servers::Servers;
 use crate::sql::Sql;
 
@@ -50,11 +50,8 @@ impl Place {
         servers.start()?;
         let mut place = Self::on_postgres(servers, folder)?;
         let broker = servers.broker_url();
-        let to_broker = Proxy::before(servers.broker_port()).context("a proxy")?;
-        folder.write(
-            "broker",
-            &through(&broker, servers.broker_port(), &to_broker),
-        )?;
+        let to_broker = Proxy::before(&broker).context("a proxy")?;
+        folder.write("broker", &to_broker.url(&broker))?;
         place.secrets.extend(password(&broker));
         place.to_broker = Some(to_broker);
         Ok(place)
@@ -86,8 +83,8 @@ impl Place {
             .rsplit_once('/')
             .context("the URL has no database")?;
         let url = format!("{server}/{name}");
-        let to_store = Proxy::before(servers.postgres_port()).context("a proxy")?;
-        folder.write("store", &through(&url, servers.postgres_port(), &to_store))?;
+        let to_store = Proxy::before(&url).context("a proxy")?;
+        folder.write("store", &to_store.url(&url))?;
         let secrets = password(&postgres).into_iter().chain([KEY.to_owned()]);
         Ok(Self {
             sql: Sql::postgres(&url)?,
@@ -97,11 +94,6 @@ impl Place {
             secrets: secrets.collect(),
         })
     }
-}
-
-/// Replaces the port in the URL of a server by that of a proxy.
-fn through(url: &str, of: u16, proxy: &Proxy) -> String {
-    url.replacen(&format!(":{of}/"), &format!(":{}/", proxy.port()), 1)
 }
 
 /// Returns the password in a URL.

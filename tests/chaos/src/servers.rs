@@ -17,7 +17,6 @@ struct Both {
     rabbitmq: Mutex<RabbitmqServer>,
     postgres_url: String,
     broker_url: String,
-    ports: (u16, u16),
     versions: String,
 }
 
@@ -43,7 +42,6 @@ impl Servers {
         let both = Both {
             postgres_url: postgres.url().to_owned(),
             broker_url: rabbitmq.url().to_owned(),
-            ports: (postgres.port(), rabbitmq.port()),
             versions: format!(
                 "PostgreSQL {}, RabbitMQ {}",
                 postgres.version(),
@@ -91,16 +89,6 @@ impl Servers {
     /// Returns the URL of RabbitMQ.
     pub fn broker_url(&self) -> String {
         self.both().broker_url.clone()
-    }
-
-    /// Returns the port on which PostgreSQL listens.
-    pub fn postgres_port(&self) -> u16 {
-        self.both().ports.0
-    }
-
-    /// Returns the port on which RabbitMQ listens.
-    pub fn broker_port(&self) -> u16 {
-        self.both().ports.1
     }
 
     /// Returns the versions of the servers, if they were started.

@@ -4,12 +4,13 @@
 
 use anyhow::{Context, Result, ensure};
 
+use hookbox_testkit::proxy::Mode;
+
 use crate::checker::Figures;
 use crate::fault::pause;
 use crate::journal::Journal;
 use crate::load::Load;
 use crate::plan::Plan;
-use crate::proxy::Mode;
 use crate::scenario::{RunContext, SETTLE_MAX, STOP_MAX, rest};
 use crate::world::World;
 

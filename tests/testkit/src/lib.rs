@@ -1,8 +1,9 @@
-//! What tests of several crates share: private servers, waiting for a condition, random numbers
-//! from a seed, and a measure of how late a test runs.
+//! What tests of several crates share: private servers, a proxy that breaks connections, waiting
+//! for a condition, random numbers from a seed, and a measure of how late a test runs.
 
 pub mod chance;
 #[cfg(feature = "async")]
 pub mod eventually;
 pub mod lateness;
+pub mod proxy;
 pub mod servers;

@@ -6,9 +6,12 @@ use std::time::Duration;
 use hookbox_driver::{Claimed, FaultKind, Outcome, ReceiptOutcome, Store};
 use hookbox_driver_postgres::{Options, Postgres};
 use hookbox_testkit::eventually::eventually;
+use hookbox_testkit::proxy::{Mode, Proxy};
 
-use crate::proxy::{Mode, Proxy, SLOW};
 use crate::world::{ROUTE, World, add_effect, envelope, environment, route};
+
+/// The time by which the answers of a slow server are late.
+const SLOW: Duration = Duration::from_millis(30);
 
 #[tokio::test]
 async fn connections_are_bounded_and_come_back() {
@@ -196,12 +199,12 @@ async fn a_session_that_another_connection_has_marked_is_not_used() {
 #[tokio::test]
 async fn a_cancelled_begin_affects_no_other_transaction() {
     let world = World::new().await;
-    let proxy = Proxy::before(world.database.url()).await;
+    let proxy = Proxy::before(world.database.url()).unwrap();
     let mut options = Options::new(proxy.url(world.database.url()), environment());
     options.connections_max = 1;
     let store = Postgres::open(options).await.unwrap();
     store.ping().await.unwrap();
-    proxy.set(Mode::Slow);
+    proxy.set(Mode::Late(SLOW));
     for step in 0..20_u8 {
         // The moment of the cancellation ranges from before the BEGIN is sent to after it has been
         // answered.

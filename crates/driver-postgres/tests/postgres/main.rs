@@ -15,7 +15,6 @@ mod opening;
 mod outages;
 mod plans;
 mod proof;
-mod proxy;
 mod refused;
 mod replays;
 mod schema;

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use hookbox_driver::{Claimed, CommitError, Fault, FaultKind, Outcome, ReceiptOutcome, Store};
 use hookbox_driver_postgres::{Options, Postgres};
 use hookbox_testkit::eventually::eventually;
+use hookbox_testkit::proxy::{Mode, Proxy, Snap};
 
-use crate::proxy::{Mode, Proxy};
 use crate::world::{ROUTE, World, add_effect, envelope, environment, route};
 
 const DONE: Outcome = Outcome::Done { attempt: 1 };
@@ -16,7 +16,7 @@ const DONE: Outcome = Outcome::Done { attempt: 1 };
 /// not pass the proxy.
 async fn behind_a_proxy(change: impl FnOnce(&mut Options)) -> (World, Proxy) {
     let mut world = World::new().await;
-    let proxy = Proxy::before(world.database.url()).await;
+    let proxy = Proxy::before(world.database.url()).unwrap();
     let mut options = Options::new(proxy.url(world.database.url()), environment());
     change(&mut options);
     world.store = Postgres::open(options).await.unwrap();
@@ -105,9 +105,9 @@ async fn a_commit_whose_reply_is_lost_is_a_fault_and_redelivery_decides() {
     world.claim(&mut tx, &[&envelope]).await.unwrap();
     add_effect(world.store.connection(&mut tx), "e").await;
     world.settle(&mut tx, &envelope, DONE).await.unwrap();
-    proxy.set(Mode::LoseCommitAnswer);
+    proxy.arm(b"COMMIT", Snap::After, 1);
     assert_unavailable(world.store.commit(tx).await);
-    proxy.set(Mode::Pass);
+    assert_eq!(proxy.snapped(), 1);
     assert_eq!(world.process(&envelope, "e").await, Claimed::Redelivered);
     assert_eq!(world.effects("e").await, 1);
     world.assert_balanced().await;
@@ -121,9 +121,9 @@ async fn a_commit_that_is_lost_is_a_fault_and_the_event_runs_again() {
     world.claim(&mut tx, &[&envelope]).await.unwrap();
     add_effect(world.store.connection(&mut tx), "e").await;
     world.settle(&mut tx, &envelope, DONE).await.unwrap();
-    proxy.set(Mode::LoseCommit);
+    proxy.arm(b"COMMIT", Snap::Before, 1);
     assert_unavailable(world.store.commit(tx).await);
-    proxy.set(Mode::Pass);
+    assert_eq!(proxy.snapped(), 1);
     assert_eq!(world.process(&envelope, "e").await, Claimed::Fresh);
     assert_eq!(world.effects("e").await, 1);
 }

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use hookbox_driver::{Broker, Queue};
 use hookbox_testkit::eventually::eventually;
+use hookbox_testkit::proxy::{Mode, Proxy};
 
 use crate::alone::{Log, alone, amqp_threads, no_amqp_thread_is_left};
-use crate::proxy::{Mode, Proxy};
 use crate::world::{
     PATIENCE, World, batch, next, open, route, subscribe, take, until_not_ready, until_ready, url,
 };
@@ -64,7 +64,7 @@ async fn a_lost_connection_leaves_no_thread() {
     }
     let world = World::new().await;
     let raw = lapin_threads();
-    let proxy = Proxy::before(&url()).await;
+    let proxy = Proxy::before(&url()).unwrap();
     let mut options = world.options();
     options.url = proxy.url(&url());
     options.heartbeat_seconds = 1;
@@ -103,7 +103,7 @@ async fn closing_over_a_dead_connection_is_bounded_and_leaves_no_thread() {
         return;
     }
     let world = World::new().await;
-    let proxy = Proxy::before(&url()).await;
+    let proxy = Proxy::before(&url()).unwrap();
     let mut options = world.options();
     options.url = proxy.url(&url());
     options.close_deadline = Duration::from_millis(300);

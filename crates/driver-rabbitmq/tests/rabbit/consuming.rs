@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use hookbox_driver::{Broker, FaultKind, Queue};
 use hookbox_testkit::eventually::eventually;
+use hookbox_testkit::proxy::{Mode, Proxy};
 use tokio::time::timeout;
 
-use crate::proxy::{Mode, Proxy};
 use crate::world::{PATIENCE, World, batch, next, open, route, subscribe, take, url};
 
 /// The number of deliveries after which RabbitMQ dead-letters a message: the delivery limit allows
@@ -80,7 +80,7 @@ async fn messages_in_flight_at_a_vanished_driver_are_redelivered() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stale_settlement_never_settles_the_message_that_has_its_tag_now() {
     let world = World::new().await;
-    let proxy = Proxy::before(&url()).await;
+    let proxy = Proxy::before(&url()).unwrap();
     let mut options = world.options();
     options.url = proxy.url(&url());
     let rabbit = open(options).await;

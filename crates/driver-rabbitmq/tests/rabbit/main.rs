@@ -17,7 +17,6 @@ mod opening;
 mod outages;
 mod overlay;
 mod pipelined;
-mod proxy;
 mod publishing;
 mod rights;
 mod schema;

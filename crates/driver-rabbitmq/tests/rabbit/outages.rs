@@ -7,8 +7,8 @@ use hookbox_driver::{Broker, PublishError, PublishErrorKind, Queue};
 use hookbox_driver_rabbitmq::Rabbit;
 use hookbox_testkit::eventually::eventually;
 use hookbox_testkit::lateness::Lateness;
+use hookbox_testkit::proxy::{Mode, Proxy};
 
-use crate::proxy::{Mode, Proxy};
 use crate::world::{PATIENCE, World, batch, open, route, take, until_not_ready, until_ready, url};
 
 /// The deadline for a confirm in tests whose confirm does not arrive.
@@ -34,7 +34,7 @@ impl Link {
     /// Opens a driver that connects through a proxy, with this deadline for a confirm.
     async fn new(confirm_deadline: Duration) -> Self {
         let world = World::new().await;
-        let proxy = Proxy::before(&url()).await;
+        let proxy = Proxy::before(&url()).unwrap();
         let mut options = world.options();
         options.url = proxy.url(&url());
         options.confirm_deadline = confirm_deadline;
@@ -167,7 +167,7 @@ async fn an_idle_driver_notices_a_broker_that_answers_nothing_within_two_deadlin
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn closing_does_not_wait_for_a_connection_that_is_being_made() {
     let world = World::new().await;
-    let proxy = Proxy::before(&url()).await;
+    let proxy = Proxy::before(&url()).unwrap();
     let mut options = world.options();
     options.url = proxy.url(&url());
     options.preflight_deadline = PATIENCE;

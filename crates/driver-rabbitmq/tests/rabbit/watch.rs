@@ -8,9 +8,9 @@ use hookbox_driver_rabbitmq::{Rabbit, declare};
 use hookbox_event::RouteName;
 use hookbox_testkit::eventually::eventually;
 use hookbox_testkit::lateness::Lateness;
+use hookbox_testkit::proxy::{Mode, Proxy};
 
 use crate::alone::{Log, alone};
-use crate::proxy::{Mode, Proxy};
 use crate::world::{World, until_not_ready, until_ready, url};
 
 /// What is promised.
@@ -42,7 +42,7 @@ async fn a_deletion_among_many_queues_is_reported_on_a_slow_connection() {
         declare(&options).await.unwrap().declared
     };
     assert_eq!(declare_all().await.len(), ROUTES + 3);
-    let proxy = Proxy::before(&url()).await;
+    let proxy = Proxy::before(&url()).unwrap();
     let mut options = world.options();
     options.url = proxy.url(&url());
     let rabbit = Rabbit::open(options).await.unwrap();

@@ -4,14 +4,14 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::{Mode, Proxy, Snap};
+use super::{Mode, Proxy, Snap, address_of};
 
 /// Starts a server that echoes what it receives, and also sends it to the test.
-fn echo() -> (u16, mpsc::Receiver<Vec<u8>>) {
+fn echo() -> (String, mpsc::Receiver<Vec<u8>>) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let port = listener.local_addr().unwrap().port();
+    let address = listener.local_addr().unwrap().to_string();
     let (received_by, received) = mpsc::channel();
     thread::spawn(move || {
         for link in listener.incoming() {
@@ -26,7 +26,7 @@ fn echo() -> (u16, mpsc::Receiver<Vec<u8>>) {
             });
         }
     });
-    (port, received)
+    (address, received)
 }
 
 fn client(proxy: &Proxy) -> TcpStream {
@@ -47,8 +47,8 @@ fn ask(link: &mut TcpStream, words: &[u8]) -> Option<Vec<u8>> {
 
 #[test]
 fn modes_hold_for_open_and_new_connections() {
-    let (port, received) = echo();
-    let proxy = Proxy::before(port).unwrap();
+    let (server, received) = echo();
+    let proxy = Proxy::before(&server).unwrap();
     let mut link = client(&proxy);
     assert_eq!(ask(&mut link, b"one").unwrap(), b"one");
     received.recv().unwrap();
@@ -58,6 +58,10 @@ fn modes_hold_for_open_and_new_connections() {
     proxy.set(Mode::LoseAnswers);
     assert_eq!(ask(&mut link, b"three"), None);
     assert_eq!(received.recv().unwrap(), b"three");
+    proxy.set(Mode::LoseRequests);
+    assert_eq!(ask(&mut link, b"lost"), None);
+    assert!(received.try_recv().is_err());
+    assert_eq!(proxy.forgotten(), 12, "two, three and lost");
     proxy.set(Mode::Pass);
     assert_eq!(ask(&mut link, b"four").unwrap(), b"four");
     proxy.cut();
@@ -67,8 +71,8 @@ fn modes_hold_for_open_and_new_connections() {
 
 #[test]
 fn bytes_that_were_waited_for_cut_the_connection() {
-    let (port, received) = echo();
-    let proxy = Proxy::before(port).unwrap();
+    let (server, received) = echo();
+    let proxy = Proxy::before(&server).unwrap();
     proxy.arm(b"COMMIT", Snap::After, 1);
     let mut link = client(&proxy);
     assert_eq!(ask(&mut link, b"begin").unwrap(), b"begin");
@@ -86,4 +90,48 @@ fn bytes_that_were_waited_for_cut_the_connection() {
     assert_eq!(received.recv().unwrap(), b"COM");
     assert_eq!(proxy.snapped(), 3);
     assert_eq!(ask(&mut client(&proxy), b"COMMIT").unwrap(), b"COMMIT");
+}
+
+#[test]
+fn a_cut_closes_old_connections_and_new_ones() {
+    let (server, _received) = echo();
+    let proxy = Proxy::before(&server).unwrap();
+    let mut link = client(&proxy);
+    assert_eq!(ask(&mut link, b"one").unwrap(), b"one");
+    proxy.set(Mode::Cut);
+    assert_eq!(ask(&mut link, b"two"), None);
+    assert_eq!(ask(&mut client(&proxy), b"three"), None);
+    proxy.set(Mode::Pass);
+    let mut link = client(&proxy);
+    assert_eq!(ask(&mut link, b"four").unwrap(), b"four");
+    assert_eq!(proxy.cut(), 1, "a connection that has ended is not counted");
+    drop(proxy);
+    assert_eq!(ask(&mut link, b"five"), None);
+}
+
+#[test]
+fn answers_are_late_by_the_given_time() {
+    let (server, _received) = echo();
+    let proxy = Proxy::before(&server).unwrap();
+    let by = Duration::from_millis(30);
+    proxy.set(Mode::Late(by));
+    let mut link = client(&proxy);
+    let began = Instant::now();
+    assert_eq!(ask(&mut link, b"one").unwrap(), b"one");
+    assert!(began.elapsed() >= by);
+}
+
+#[test]
+fn the_proxy_takes_the_place_of_the_address_in_a_url() {
+    let (server, _received) = echo();
+    let url = format!("amqp://user:p%40ss@{server}/%2f?heartbeat=5");
+    assert_eq!(address_of(&url), server);
+    let proxy = Proxy::before(&url).unwrap();
+    let through = proxy.url(&url);
+    let port = proxy.port();
+    assert_eq!(
+        through,
+        format!("amqp://user:p%40ss@127.0.0.1:{port}/%2f?heartbeat=5")
+    );
+    assert!(Proxy::before("a server without a port").is_err());
 }
