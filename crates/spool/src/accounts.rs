@@ -37,15 +37,15 @@ pub(super) async fn forward(shared: Arc<Shared>) {
 }
 
 /// Forwards all accept reports of one subscription, and ends when the subscription fails. The
-/// messages in flight are then redelivered.
+/// accept reports that were in flight are then redelivered.
 async fn all_of(shared: &Shared, mut subscription: Box<dyn Subscription>) -> Result<(), Fault> {
     loop {
         let mut in_flight = vec![subscription.next().await?];
         while let Some(delivery) = subscription.try_next() {
             in_flight.push(delivery);
         }
-        // Events are spooled before the accept report that covers them, so an empty spool means
-        // that they are forwarded.
+        // Every event is spooled before the accept report that covers it. So once the spool has no
+        // events left, all events that these reports cover were forwarded.
         while !shared
             .contents()
             .await

@@ -1,5 +1,5 @@
 //! Ends spooling: when little is left in the spool, new events wait for a short time while the rest
-//! is forwarded. Under constant load the spool would never be empty by chance.
+//! is forwarded. Without this wait, the spool would never become empty under constant load.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -10,11 +10,13 @@ use tokio::time::{Instant, sleep, timeout};
 use super::forwarding_queue::ForwardingQueue;
 use super::shared::{CHECK_INTERVAL, Shared};
 
-/// With at most this number of events in the spool, ending spooling is always tried. So few events
-/// fit into one message.
+/// With at most this number of events left in the spool, ending spooling is always tried: so few
+/// events fit into one message. With more events left, it is tried only if at least as many were
+/// forwarded since the previous check.
 const FEW: u64 = 64;
 
-/// How long a new event may be made to wait. The time-out of a sender is far longer.
+/// How long new events wait at most while the last spooled ones are forwarded. The time-out of a
+/// sender is far longer.
 const CLOSE_MAX: Duration = Duration::from_secs(1);
 
 /// How often to check whether everything is forwarded while new events wait.
@@ -23,7 +25,8 @@ const CLOSE_CHECK_INTERVAL: Duration = Duration::from_millis(10);
 /// How long to wait after a failed attempt to end spooling before the next one.
 const CLOSE_RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// Ends spooling whenever everything in the spool, or nearly everything, is forwarded.
+/// Checks again and again whether nearly everything in the spool is forwarded, and then ends
+/// spooling.
 pub(super) async fn watch(shared: Arc<Shared>) {
     let stop = shared.stop.clone();
     tokio::select! {
@@ -36,11 +39,12 @@ async fn check_repeatedly(shared: &Shared) {
     let (mut forwarded, mut not_before) = (0, Instant::now());
     loop {
         sleep(CHECK_INTERVAL).await;
-        // Refused messages may still be in the spool when spooling ends.
+        // Spooling also ends when only messages are left that the broker refuses. So while the
+        // spool is not empty, its contents are counted even if spooling has ended.
         let is_empty = shared.counters.events.load(Ordering::Relaxed) == 0;
         let is_idle = is_empty && !shared.gate.is_spooling();
-        // While the broker is not ready nothing is forwarded, and counting a large spool takes a
-        // while.
+        // While the broker is not ready, nothing is forwarded, so counting the spool, which is slow
+        // for a large one, would only cost time.
         if is_idle || !shared.is_ready() {
             continue;
         }
@@ -60,8 +64,8 @@ async fn check_repeatedly(shared: &Shared) {
     }
 }
 
-/// Delays new events until the spool is empty, for at most [`CLOSE_MAX`]. Returns whether it is
-/// empty.
+/// Delays new events until the spool is empty, for at most [`CLOSE_MAX`]. Returns `true` if the
+/// spool became empty, so that spooling has ended.
 async fn close(shared: &Shared) -> bool {
     let Some(closing) = shared.gate.close() else {
         return false;

@@ -6,13 +6,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// spool empties.
 #[derive(Debug, Default)]
 pub struct SpoolCounters {
-    /// Events in the spool, as far as known. An event for several routes counts once for each.
+    /// Events in the spool, as they were last counted. An event for several routes counts once for
+    /// each route.
     pub events: AtomicU64,
-    /// Events in the spool that the broker refuses while it takes others.
+    /// Events in the spool that the broker refuses while it takes other events of the same route.
     pub refused: AtomicU64,
-    /// Events that were spooled.
+    /// Events that were put into the spool since the start of the process.
     pub kept: AtomicU64,
-    /// Events that were forwarded.
+    /// Events that were forwarded from the spool to the broker since the start of the process.
     pub forwarded: AtomicU64,
 }
 

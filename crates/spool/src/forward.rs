@@ -1,6 +1,6 @@
 //! Forwards the messages of one route from the spool to the broker, in their order, joining as many
 //! as fit into one message. A message that the broker did not take is tried again. If the broker
-//! refuses one message and takes others, the others overtake it.
+//! keeps refusing one message and takes the message behind it, the refused message is overtaken.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -17,22 +17,22 @@ use super::pause::Pause;
 use super::shared::{CHECK_INTERVAL, PREFETCH, Shared};
 use crate::counters::add;
 
-/// How many times in a row a single message must fail before the message behind it is tried in its
-/// place.
+/// How many times in a row the first message must fail, sent without any other, before the second
+/// message is tried in its place.
 const ALONE_MAX: u32 = 5;
 
-/// How long the only message in flight waits for a second one to arrive, after it has failed
-/// [`ALONE_MAX`] times. No message waits behind it, and each try may cost other routes their
-/// connection.
+/// After the only message in flight has failed [`ALONE_MAX`] times, how long its next try is put
+/// off unless a second message arrives. The pause is long, because the failing message holds up no
+/// other one, and because each try may end the connection that other routes use.
 const ALONE_PAUSE: Duration = Duration::from_secs(60);
 
-/// How many refused messages of a route stay in flight; the rest of the prefetch is for other
-/// messages.
+/// The most refused messages of a route that stay in flight. The other half of [`PREFETCH`] is for
+/// messages that the broker takes.
 const REFUSED_MAX: usize = PREFETCH as usize / 2;
 
-/// How long the first pause is before a refused message is tried again; it doubles each time,
-/// because each try costs the broker's connection. After raising the broker's limit, wait for the
-/// next try or restart the process.
+/// The first pause before a refused message is tried again. The pause doubles with each try,
+/// because the broker closes the connection at each try. An operator who has raised the broker's
+/// limit must wait for the next try or restart the process.
 const REFUSED_FIRST: Duration = Duration::from_secs(5);
 
 /// The longest pause before a refused message is tried again.
@@ -63,7 +63,8 @@ async fn in_order(shared: &Shared, route: &RouteName) {
             }
             Err(fault) => fault,
         };
-        // The messages that were in flight are redelivered in their order.
+        // The messages that were in flight, with the refused ones among them, are redelivered in
+        // their original order.
         forwarding.record_refused(0, 0);
         forwarding.rests();
         log_once(&mut logged, &ended);
@@ -87,11 +88,12 @@ struct Forwarder<'a> {
     forwarding: &'a ForwardingQueue,
     route: &'a RouteName,
     subscription: Box<dyn Subscription>,
-    /// The messages in order. With the refused ones they are never more than [`PREFETCH`].
+    /// The messages that are not refused, in order. Together with those in `refused` they are never
+    /// more than [`PREFETCH`].
     in_flight: VecDeque<SpooledMessage>,
     pause: Pause,
-    /// How often in a row the first message in flight has failed when it was sent alone, for a
-    /// reason that may lie in the message.
+    /// How often in a row the first message in flight has failed, sent without any other, with an
+    /// error of which the message itself may be the reason.
     failed_alone: u32,
     refused: VecDeque<SpooledMessage>,
     refused_at: Instant,
@@ -120,7 +122,8 @@ impl<'a> Forwarder<'a> {
     }
 
     /// Forwards until the subscription fails, or until the spool cannot delete a forwarded message.
-    /// That message will be forwarded once more, with the same receipts.
+    /// Such a message is forwarded once more later, with the same receipts, so the store counts it
+    /// once.
     async fn run(mut self) -> Fault {
         loop {
             if let Err(fault) = self.step().await {
@@ -136,8 +139,8 @@ impl<'a> Forwarder<'a> {
             self.try_refused().await?;
             self.shared.until_ready().await;
         }
-        // After a failure messages are sent one at a time, so that no other message can be the
-        // reason of a failure.
+        // After a failure, messages are sent one at a time and not joined, so that a second failure
+        // cannot be due to another message.
         let count = if self.pause.is_first() {
             joinable(&self.in_flight)
         } else {
@@ -152,7 +155,8 @@ impl<'a> Forwarder<'a> {
         }
     }
 
-    /// Takes the messages that are available, and waits for one if there are none.
+    /// Takes all messages that the spool has available. If none is in flight then, waits for the
+    /// next message, or until a refused one is to be tried again.
     async fn fill(&mut self) -> Result<(), Fault> {
         while let Some(delivery) = self.subscription.try_next() {
             self.in_flight.push_back(SpooledMessage::of(delivery));
@@ -216,8 +220,9 @@ impl<'a> Forwarder<'a> {
         Ok(())
     }
 
-    /// Tries the second message when the first has failed too often. If the broker takes the
-    /// second, the broker is available and refuses the first one.
+    /// Called when the first message has failed too often: publishes the second one. If the broker
+    /// takes the second message, the broker is available and refuses the first one, which is then
+    /// moved to `refused`. Returns whether that happened.
     async fn lets_past(&mut self) -> Result<bool, Fault> {
         if self.refused.len() >= REFUSED_MAX {
             return Ok(false);
@@ -254,8 +259,8 @@ impl<'a> Forwarder<'a> {
         Ok(true)
     }
 
-    /// Tries a refused message again. If the broker takes it, the next refused one is tried at
-    /// once.
+    /// Tries a refused message again. If the broker takes the message, the next refused one is
+    /// tried at once; otherwise the pause doubles.
     async fn try_refused(&mut self) -> Result<(), Fault> {
         let Some(kept) = self.refused.pop_front() else {
             return Ok(());
@@ -293,8 +298,9 @@ async fn publish(shared: &Shared, route: &RouteName, batch: &Batch) -> Result<()
     Ok(())
 }
 
-/// Returns whether the message itself may be the reason, and not the broker or the route: RabbitMQ
-/// ends the connection on which it refuses a message.
+/// Returns whether a publish with this error may have failed because of the message itself, and not
+/// because of the broker or the route. RabbitMQ refuses a message that is too large by closing the
+/// connection, so the error is `Unavailable`.
 fn may_be_its_own(kind: PublishErrorKind) -> bool {
     match kind {
         PublishErrorKind::Unavailable => true,

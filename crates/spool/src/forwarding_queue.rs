@@ -5,21 +5,23 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tokio::sync::Semaphore;
 
-/// How many messages must leave the spool for each new one while the broker takes them, so that the
-/// spool empties under any load.
+/// While the broker takes messages, how many must leave the spool before one new message may enter
+/// it. With 2, the spool empties under any load.
 const OUT_FOR_ONE_IN: u32 = 2;
 
-/// The most forwarded messages that are credited to new ones, so that an idle period allows no
-/// burst.
+/// The most forwarded messages that are saved up as permits for new ones. The limit prevents that a
+/// time without new messages is followed by a burst of them.
 const SAVED_MAX: usize = 16;
 
-/// The state of one forwarding queue.
+/// The state of forwarding the messages of one route.
 pub(super) struct ForwardingQueue {
-    /// Whether messages are being forwarded and more are left.
+    /// Whether the last message was forwarded and more of them are left. Otherwise new messages do
+    /// not wait.
     moves: AtomicBool,
     /// Whether the broker did not take the last message that was tried.
     is_held_up: AtomicBool,
-    /// Messages that have left the spool and for which no new one was let in yet.
+    /// One permit for each message that has left the spool and that was not yet used to let in a
+    /// new one; at most [`SAVED_MAX`].
     left: Semaphore,
     refused_messages: AtomicU64,
     refused_events: AtomicU64,
@@ -38,7 +40,8 @@ impl Default for ForwardingQueue {
 }
 
 impl ForwardingQueue {
-    /// Waits until enough messages have left the spool to let one new message in.
+    /// Waits until [`OUT_FOR_ONE_IN`] messages have left the spool, and uses their permits for one
+    /// new message. Does not wait when nothing is being forwarded.
     pub async fn make_room(&self) {
         if self.moves.load(Ordering::SeqCst)
             && let Ok(left) = self.left.acquire_many(OUT_FOR_ONE_IN).await
@@ -47,7 +50,7 @@ impl ForwardingQueue {
         }
     }
 
-    /// Records that so many messages have left the spool.
+    /// Records that the broker took `messages` messages, which have left the spool.
     pub fn moved(&self, messages: usize) {
         self.is_held_up.store(false, Ordering::SeqCst);
         self.moves.store(true, Ordering::SeqCst);
@@ -70,8 +73,8 @@ impl ForwardingQueue {
         self.is_held_up.load(Ordering::SeqCst)
     }
 
-    /// Returns how many messages, and how many events in them, the broker refuses while it takes
-    /// others.
+    /// Returns how many messages of the route the broker refuses while it takes others, and how
+    /// many events they contain.
     pub fn refused(&self) -> (u64, u64) {
         let messages = self.refused_messages.load(Ordering::SeqCst);
         (messages, self.refused_events.load(Ordering::SeqCst))
@@ -85,7 +88,8 @@ impl ForwardingQueue {
 
     fn stands(&self) {
         self.moves.store(false, Ordering::SeqCst);
-        // New messages that wait already must not wait for a queue that does not move.
+        // Nothing leaves the spool for now, so the new messages that wait in `make_room` get
+        // permits and are let in.
         self.save(SAVED_MAX);
     }
 

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-/// How long a publish that is under way may still take once spooling has started. Later events wait
-/// for it, and so do their senders; a healthy broker has confirmed by then.
+/// How long a publish to the broker that is under way when spooling starts may still take. Later
+/// events are spooled only after it has ended, so their senders wait too. A healthy broker has
+/// confirmed the publish within this time.
 const GRACE: Duration = Duration::from_millis(250);
 
-/// The state that every publish passes through.
+/// The state of spooling, which decides for every publish where it goes.
 pub(super) struct Gate(watch::Sender<State>);
 
 #[derive(Default)]
@@ -19,7 +20,8 @@ struct State {
     spooling: bool,
     /// Whether the last spooled events are being forwarded, while new ones wait.
     closing: bool,
-    /// The number of publishes that are being spooled or are about to be.
+    /// The number of publishes that are being written to the spool, or wait for earlier publishes
+    /// before they are written.
     keeping: usize,
     /// The next position in the order of arrival.
     next: u64,
@@ -36,18 +38,20 @@ pub(super) enum Destination<'a> {
     Keep(Place<'a>),
 }
 
-/// A position in the order of arrival. It is held until this value is dropped.
+/// The position of one publish in the order of arrival. Later publishes that are spooled wait for
+/// this one until the value is dropped.
 pub(super) struct Place<'a> {
     gate: &'a Gate,
     number: u64,
     keeps: bool,
 }
 
-/// An attempt to end spooling. Dropping it ends the attempt.
+/// An attempt to end spooling, during which new events wait. Dropping it lets them continue.
 pub(super) struct Closing<'a>(&'a Gate);
 
 impl Gate {
-    /// Creates a gate that is open to the broker, or one that spools from the start.
+    /// Creates a gate that sends events to the broker, or into the spool from the start if
+    /// `spooling` is true.
     pub fn new(spooling: bool) -> Self {
         Self(watch::Sender::new(State {
             spooling,
@@ -59,7 +63,8 @@ impl Gate {
         self.0.borrow().spooling
     }
 
-    /// Takes the next position in the order, and decides where the publish goes.
+    /// Takes the next position in the order of arrival, and decides where the publish goes. Waits
+    /// first while an attempt to end spooling is under way.
     pub async fn enter(&self, is_ready: impl Fn() -> bool) -> Destination<'_> {
         loop {
             let mut entered = None;
@@ -93,8 +98,8 @@ impl Gate {
         }
     }
 
-    /// Starts an attempt to end spooling. Returns `None` when an earlier event may still have to be
-    /// spooled.
+    /// Starts an attempt to end spooling. Returns `None` when events are not being spooled, or when
+    /// a publish to the broker is under way that may still have to be spooled.
     pub fn close(&self) -> Option<Closing<'_>> {
         let closes = self.0.send_if_modified(|state| {
             let closes = state.spooling && !state.closing && state.on_the_way.is_empty();
@@ -105,7 +110,8 @@ impl Gate {
     }
 
     async fn until(&self, is_so: impl FnMut(&State) -> bool) {
-        // The gate holds the channel's sender, so the channel is never closed while this waits.
+        // `wait_for` fails only when the channel's sender is dropped. The gate owns the sender, so
+        // this cannot happen here.
         let _ = self.0.subscribe().wait_for(is_so).await;
     }
 }
@@ -124,22 +130,22 @@ impl State {
 }
 
 impl Place<'_> {
-    /// Waits until the publish must give up on the broker, because spooling has started and later
-    /// events wait for it.
+    /// Waits until this publish must no longer wait for the broker, because spooling started
+    /// [`GRACE`] ago and later events wait for this one.
     pub async fn is_late(&self) {
         self.gate.until(|state| state.spooling).await;
         tokio::time::sleep(GRACE).await;
     }
 
-    /// Marks a publish that the broker did not take as one to be spooled. It keeps its position
-    /// until then.
+    /// Marks this publish, which the broker did not take, as one that will be spooled. It keeps its
+    /// position in the order until it is spooled.
     pub fn keep(mut self) -> Self {
         self.keeps = true;
         self.gate.0.send_if_modified(State::keep);
         self
     }
 
-    /// Waits until every earlier publish is confirmed or spooled.
+    /// Waits until every earlier publish that was given to the broker is confirmed or spooled.
     pub async fn is_oldest(&self) {
         let number = self.number;
         let is_oldest = |state: &State| state.on_the_way.range(..number).next().is_none();

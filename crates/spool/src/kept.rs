@@ -1,5 +1,5 @@
-//! A spooled message that is in flight, and joining several of them into one message for the
-//! broker.
+//! A spooled message that is in flight, and the code that joins several such messages into one
+//! message for the broker.
 
 use std::collections::VecDeque;
 
@@ -7,7 +7,8 @@ use bytes::Bytes;
 use hookbox_driver::{Batch, Delivery};
 use hookbox_event::{Envelope, ReceiptId, Topic, decode_batch, join_batches};
 
-/// The most envelopes in one joined message: as many as in a batch that never was in a spool.
+/// The most envelopes in one joined message: as many as the default size of a batch that ingest
+/// publishes directly.
 const JOINED_MAX: usize = 64;
 
 /// The most bytes in one joined message. A message that is larger is forwarded without being
@@ -44,7 +45,7 @@ impl SpooledMessage {
     }
 }
 
-/// Returns how many messages from the front can be joined into one; at least one.
+/// Returns how many messages, counted from the first, can be joined into one; at least 1.
 pub(super) fn joinable(messages: &VecDeque<SpooledMessage>) -> usize {
     let (mut envelopes, mut bytes) = (0, 0);
     let fits = |kept: &&SpooledMessage| {

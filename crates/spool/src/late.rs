@@ -1,4 +1,5 @@
-//! A broker that may not be open yet: with a spool, an ingest starts without its main broker.
+//! A broker to which hookbox may not be connected yet: with a spool, an ingest starts even while
+//! its main broker is unreachable.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -10,7 +11,7 @@ use hookbox_driver::{
 use hookbox_event::{Account, RouteName, Witness};
 use tokio_util::task::TaskTracker;
 
-/// A broker that takes no publishes until it is open.
+/// A broker that fails every publish until the connection to it has been opened in the background.
 pub struct LateBroker {
     state: Arc<State>,
     opening: TaskTracker,
@@ -18,15 +19,15 @@ pub struct LateBroker {
 
 struct State {
     opened: OnceLock<Arc<dyn Broker>>,
-    /// Why the broker is not open.
+    /// Why the broker is not connected yet.
     why: Mutex<(NotReadyKind, String)>,
 }
 
 impl LateBroker {
-    /// Starts to open the broker in the background. Until it is open, `open` reports to operators
-    /// why it is not. If `open` ends with an error, the broker cannot be used, and the error is
-    /// shown for as long as the process lives. `open` returns `None` when the process is shutting
-    /// down.
+    /// Runs `open`, which connects to the broker, in the background. While `open` retries, it sets
+    /// the reason of the latest failure in the [`Reason`] that it is given, for operators. If
+    /// `open` ends with an error, the broker cannot be used until the process is restarted, and
+    /// readiness shows the error. `open` returns `None` when the process is shutting down.
     pub fn open<F>(open: impl FnOnce(Reason) -> F) -> Self
     where
         F: Future<Output = Result<Option<Arc<dyn Broker>>, OpenError>> + Send + 'static,
@@ -40,7 +41,7 @@ impl LateBroker {
         let open = open(Reason(Arc::clone(&state)));
         opening.spawn(async move {
             match open.await {
-                // No other code sets this value, so setting it cannot fail.
+                // `set` fails only for a value that is set already, and no other code sets it.
                 Ok(Some(broker)) => drop(begun.opened.set(broker)),
                 Ok(None) => {
                     begun.say(NotReadyKind::Closing, "hookbox is shutting down".to_owned());
@@ -61,7 +62,7 @@ impl LateBroker {
     }
 }
 
-/// A handle that sets the reason why a broker is not open yet.
+/// A handle for setting the reason why a broker is not connected yet.
 #[derive(Clone)]
 pub struct Reason(Arc<State>);
 
@@ -140,7 +141,7 @@ impl Broker for LateBroker {
     }
 
     async fn close(&self) {
-        // The task that opens the broker ends by itself at a shutdown.
+        // At a shutdown, the background task that connects to the broker ends by itself.
         self.opening.wait().await;
         if let Some(broker) = self.opened() {
             broker.close().await;

@@ -1,6 +1,6 @@
-//! Store and forward: while the main broker takes no publishes, events go to a spool, a second
-//! broker in a SQLite file on this machine. When the main broker is back, they are forwarded to it
-//! in order of arrival.
+//! Store and forward: while the main broker takes no publishes, events go to a spool, which is a
+//! second broker in a SQLite file on this machine. When the main broker is available again, the
+//! events are forwarded to it in order of arrival.
 //!
 //! The spool and the main broker together form one broker, so the rest of ingest does not know
 //! about the spool, and a publish keeps its promise: `Ok` means on disk. Once an event is spooled,
@@ -8,8 +8,8 @@
 //! a message that is refused by the broker's own limits. A publish that timed out may be both at
 //! the broker and in the spool; both copies are one receipt, so the store gives it one outcome.
 //!
-//! The spool empties under any load: while it is being forwarded, two messages leave for each that
-//! arrives, and new events wait while the last few are forwarded.
+//! The spool empties under any load: while it is being forwarded, two messages leave the spool for
+//! each one that enters it, and new events wait while the last few are forwarded.
 //!
 //! Accept reports are spooled in the same way. Each is forwarded after every event that it covers.
 
@@ -65,8 +65,9 @@ impl Spooling {
         }
         let routes = depths.into_iter().filter_map(|depth| match depth.queue {
             Queue::Route(route) => Some(route),
-            // A spool must never give up a message, and accept reports are forwarded by a task of
-            // their own.
+            // Only the queues of routes have a forwarder. The spool never gives up a message, so
+            // nothing is added to its queue of dead messages; another task forwards accept reports;
+            // and witness messages are not spooled.
             Queue::Dead | Queue::Accounts | Queue::Witness => None,
         });
         let routes: Vec<RouteName> = routes.collect();

@@ -1,4 +1,5 @@
-//! The pause after the broker did not take something; it doubles each time.
+//! The pause before a message that the broker did not take is tried again. The pause doubles with
+//! each failed try.
 
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ pub(super) struct Pause {
 }
 
 impl Pause {
-    /// Returns whether nothing has failed yet.
+    /// Returns whether no try has failed yet.
     pub fn is_first(&self) -> bool {
         self.tries == 0
     }

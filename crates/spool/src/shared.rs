@@ -1,4 +1,5 @@
-//! What the tasks of the spool share: the two brokers, and what waits between them.
+//! The state that the tasks of the spool share: the main broker, the spool, and the messages that
+//! are being forwarded from one to the other.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,15 +18,16 @@ use crate::counters::{SpoolCounters, add};
 use crate::forwarding_queue::ForwardingQueue;
 use crate::gate::{Destination, Gate, Place};
 
-/// The most messages of one queue in flight. If each holds one event, that is enough to fill one
-/// message for the broker. With the largest usual bodies (1 MiB) it is 64 MiB.
+/// The most messages of one queue of the spool in flight. If each of them holds one event, so many
+/// fill one joined message for the broker. With bodies of the largest default size (1 MiB) they
+/// take 64 MiB of memory.
 pub(super) const PREFETCH: u16 = 64;
 
 /// How often to check whether the broker is available again, and whether the spool is empty.
 pub(super) const CHECK_INTERVAL: Duration = Duration::from_millis(200);
 
-/// How long a publish waits for spooled messages to be forwarded before it is spooled too. A broker
-/// that needs longer counts as unavailable.
+/// The longest time for which a publish waits until enough spooled messages were forwarded. After
+/// this time it is spooled all the same, and a broker that needed longer counts as unavailable.
 const MAKE_ROOM_MAX: Duration = Duration::from_millis(250);
 
 pub(super) struct Shared {
@@ -37,7 +39,8 @@ pub(super) struct Shared {
     pub stop: CancellationToken,
 }
 
-/// What the spool holds for the main broker. Messages that the main broker refuses are not counted.
+/// How much the spool still has to forward. Messages that the main broker refuses while it takes
+/// others are not counted.
 #[derive(Clone, Copy, Default)]
 pub(super) struct SpoolContents {
     pub messages: u64,
@@ -57,8 +60,9 @@ impl Shared {
         }
     }
 
-    /// Waits until no message of the queue is in flight. Messages that a dead process had in flight
-    /// are redelivered when their lease expires, and they are older than all others.
+    /// Waits until no message of this queue of the spool is in flight. Messages that were in flight
+    /// when an earlier process died are redelivered when their lease expires. They are older than
+    /// all others, so forwarding the others first would break the order.
     pub async fn until_whole(&self, queue: &Queue) {
         loop {
             let depths = self.spool.depths().await.unwrap_or_default();
@@ -70,9 +74,9 @@ impl Shared {
         }
     }
 
-    /// Publishes to the main broker with the future `given` if the broker takes publishes, and
-    /// otherwise spools with the future `kept`. `events` is the number of events that the counters
-    /// add for it.
+    /// Runs `given`, which publishes to the main broker, if that broker takes publishes. Otherwise,
+    /// or if `given` fails, runs `kept`, which publishes to the spool. `events` is the number of
+    /// events in the message, for the counters.
     pub async fn give_or_keep(
         &self,
         events: u64,
@@ -116,7 +120,8 @@ impl Shared {
         Ok(())
     }
 
-    /// Waits until enough messages of these routes have been forwarded to let a new one in.
+    /// While events are spooled, waits until so many messages of these routes have been forwarded
+    /// that a new one may enter the spool, for at most [`MAKE_ROOM_MAX`].
     pub async fn make_room(&self, routes: &[RouteName]) {
         if !self.gate.is_spooling() || !self.is_ready() {
             return;
@@ -129,7 +134,7 @@ impl Shared {
         let _ = timeout(MAKE_ROOM_MAX, all).await;
     }
 
-    /// Counts what is in the spool.
+    /// Counts what the spool still has to forward, and updates the counters for metrics.
     pub async fn contents(&self) -> Result<SpoolContents, Fault> {
         let depths = self.spool.depths().await?;
         let mut left = SpoolContents::default();
@@ -157,7 +162,7 @@ impl Shared {
     }
 }
 
-/// Returns the number of messages in one queue, in flight or not.
+/// Returns how many messages one queue of the spool contains, both ready and in flight.
 pub(super) fn waiting(depth: &Depth) -> u64 {
     depth.ready.unwrap_or(0) + depth.unsettled.unwrap_or(0)
 }

@@ -10,7 +10,7 @@ use hookbox_driver::{
 };
 use hookbox_event::{Account, RouteName, decode_batch};
 
-/// How the broker treats what it is given.
+/// How the broker treats the messages that are published to it.
 #[derive(Debug, Clone, Copy)]
 pub struct Manner {
     /// Whether the broker is unreachable.
@@ -41,8 +41,8 @@ pub const AWAY: Manner = Manner {
     ..WELL
 };
 
-/// The deadline of a publish that is not answered. It is longer than every other wait in these
-/// tests.
+/// How long a publish takes to fail when the broker is unresponsive. This is longer than every
+/// other wait in these tests.
 const DEADLINE: Duration = Duration::from_secs(2);
 
 /// The broker in memory.
@@ -52,9 +52,9 @@ struct State {
     manner: Manner,
     begun: usize,
     accounts: usize,
-    /// The route and the number of each event, in the order of arrival.
+    /// The route and the sequence number of each event that arrived, in the order of arrival.
     got: Vec<(String, u64)>,
-    /// How many events each message contained.
+    /// How many events each message that arrived contained.
     sizes: Vec<usize>,
 }
 
@@ -73,7 +73,7 @@ impl FakeBroker {
         self.lock().manner = manner;
     }
 
-    /// Returns how many publishes were started, whatever their results.
+    /// Returns how many publishes were started, whether they succeeded or not.
     pub fn begun(&self) -> usize {
         self.lock().begun
     }
@@ -82,7 +82,8 @@ impl FakeBroker {
         self.lock().accounts
     }
 
-    /// Returns the numbers of the events that a route has received, in the order of arrival.
+    /// Returns the sequence numbers of the events that a route has received, in the order of
+    /// arrival.
     pub fn got(&self, route: &str) -> Vec<u64> {
         let state = self.lock();
         let of_route = state.got.iter().filter(|(to, _)| to == route);

@@ -1,5 +1,5 @@
-//! Tests that the spool empties in order after the broker is back, although new events keep
-//! arriving, and that it is not used afterwards.
+//! Tests that once the broker is available again, the spool is emptied in order although new events
+//! keep arriving, and that later events go directly to the broker.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -11,7 +11,8 @@ use tokio::time::{Instant, timeout};
 use crate::broker::{AWAY, Manner, WELL};
 use crate::world::{World, batch};
 
-/// How long emptying may take under load. A spool that grows would never be empty.
+/// How long it may take until the spool is empty under load. A spool that grows would exceed any
+/// limit.
 const SOON: Duration = Duration::from_secs(60);
 
 /// How many events in a row must go directly to the broker to show that spooling has ended.
@@ -44,7 +45,7 @@ async fn it_empties_while_events_come_faster_than_confirms_and_keeps_their_order
         let (elapsed, left) = (began.elapsed(), world.events());
         assert!(
             elapsed < SOON,
-            "{left} events are in the spool after {next}"
+            "the spool must become empty in time: {left} of {next} events are left in it"
         );
     }
     let rate = (next - 500) as f64 / began.elapsed().as_secs_f64();
@@ -57,13 +58,13 @@ async fn it_empties_while_events_come_faster_than_confirms_and_keeps_their_order
     let largest = world.broker.largest();
     assert!(
         (32..=64).contains(&largest),
-        "{largest} events in a message"
+        "spooled events must be joined, 32 to 64 in the largest message: it has {largest}"
     );
     world.end().await;
 }
 
-/// Several publishers send full batches: a message holds one batch at most, so joining messages
-/// does not help.
+/// Several publishers send full batches. A forwarded message holds one full batch at most, so
+/// joining messages does not speed up forwarding.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_empties_under_the_largest_load_there_is() {
     let world = World::new(AWAY).await;
@@ -110,7 +111,7 @@ async fn it_empties_under_the_largest_load_there_is() {
     let (left, taken) = (world.events(), next.load(Ordering::Relaxed));
     assert!(
         emptied.is_ok(),
-        "{left} events are in the spool after {taken} batches"
+        "the spool must become empty in time: {left} events are left in it after {taken} batches"
     );
     eprintln!("empty after {:?}, {taken} batches", began.elapsed());
     let mut got = world.broker.got("a");

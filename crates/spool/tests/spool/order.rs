@@ -1,10 +1,12 @@
-//! Tests the order of arrival: into the spool, out of the spool, and across a restart.
+//! Tests that events reach the broker in the order in which they arrived: when spooling starts,
+//! when the spool is emptied, and across a restart.
 
 use crate::broker::{AWAY, Manner, WELL};
 use crate::world::{World, batch, eventually};
 
-/// The first event is on its way to an unresponsive broker when the next ones are refused. The
-/// later ones wait, so the first is spooled before them.
+/// The publish of the first event is waiting for an unresponsive broker when the broker refuses the
+/// next two events. The first event must be spooled before those two, although its publish fails
+/// last.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_on_its_way_when_keeping_begins_is_kept_first() {
     let silent = Manner {
@@ -55,8 +57,8 @@ async fn what_an_earlier_process_has_kept_goes_before_anything_newer() {
     world.end().await;
 }
 
-/// A message for two routes is spooled once for each. A large message is forwarded alone, between
-/// small ones.
+/// Each route is forwarded in its own order. A message that is too large to be joined is forwarded
+/// by itself, between the small ones before and after it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn large_and_small_ones_keep_their_order() {
     let world = World::new(AWAY).await;
@@ -79,7 +81,7 @@ async fn large_and_small_ones_keep_their_order() {
     assert_eq!(
         world.broker.largest(),
         9,
-        "the events between two large ones are joined"
+        "the nine events between two large ones are joined into one message"
     );
     world.end().await;
 }

@@ -3,7 +3,8 @@
 use crate::broker::{AWAY, Manner, WELL};
 use crate::world::{World, batch, eventually};
 
-/// The broker's limit: a larger message ends its connection, each time.
+/// The largest message that the broker of these tests accepts, in bytes. Each larger message ends
+/// the connection to it.
 const BYTES_MAX: usize = 20_000;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -27,7 +28,8 @@ async fn a_message_that_is_too_large_for_the_broker_lets_the_others_past_and_is_
     assert_eq!(world.broker.got("a"), [0, 2, 3, 4, 5, 6, 7, 8, 9]);
     assert_eq!(world.broker.got("b"), [0]);
     eventually("the refused message is counted", || world.refused() == 1).await;
-    // Only the refused message is left, so spooling ends.
+    // Only the refused message is left in the spool, so spooling must end: some event goes directly
+    // to the broker.
     let mut next = 10;
     loop {
         let kept = world.kept();
@@ -50,7 +52,7 @@ async fn a_message_that_is_too_large_for_the_broker_lets_the_others_past_and_is_
     world.end().await;
 }
 
-/// A route whose queue is full keeps its order, because the fault is not in a message.
+/// A route whose queue is full refuses every message, so no message may overtake the first one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_route_that_takes_nothing_lets_nothing_past() {
     let world = World::new(AWAY).await;

@@ -1,4 +1,4 @@
-//! Sets up a spool in its own folder, with a broker in memory behind it.
+//! Sets up a spool in its own folder, which forwards to a broker in memory.
 
 use std::hash::{BuildHasher, RandomState};
 use std::path::PathBuf;
@@ -18,12 +18,13 @@ use tokio::time::{Instant, interval};
 
 use crate::broker::{FakeBroker, Manner};
 
-/// The longest wait: more than anything takes on a machine that is busy with other things.
+/// The longest time to wait for something that must happen. Only a failing test takes as long, even
+/// on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 const NOW: Timestamp = Timestamp::from_unix_micros(1_764_000_000_000_000);
 
-/// Everything a test needs.
+/// A running spool, its broker and its counters.
 pub struct World {
     pub broker: Arc<FakeBroker>,
     pub spooling: Spooling,
@@ -67,7 +68,7 @@ impl World {
         }
     }
 
-    /// Publishes events with these numbers as one batch to the route `a`.
+    /// Publishes events with these sequence numbers as one batch to the route `a`.
     pub async fn publish(&self, numbers: std::ops::Range<u64>) {
         self.publish_to("a", &batch(numbers, 10)).await;
     }
@@ -92,7 +93,7 @@ impl World {
         self.counters.refused.load(Ordering::Relaxed)
     }
 
-    /// Closes the spool, and checks that nothing is left in it.
+    /// Closes the spool, opens it again, and checks that no event is left in it.
     pub async fn end(self) {
         self.spooling.close().await;
         let next = start(&self.folder.0, &self.broker).await;
@@ -113,7 +114,7 @@ async fn start(folder: &std::path::Path, broker: &Arc<FakeBroker>) -> Spooling {
     Spooling::start(broker, Arc::new(spool)).await.unwrap()
 }
 
-/// Returns a batch of events with these numbers, each with a body of so many bytes.
+/// Returns a batch of events with these sequence numbers, each with a body of `body_bytes` bytes.
 pub fn batch(numbers: std::ops::Range<u64>, body_bytes: usize) -> Batch {
     let source: SourceName = "begini".parse().unwrap();
     let envelope = |number: u64| {
