@@ -1,9 +1,9 @@
-//! Parses form bodies (`application/x-www-form-urlencoded`). Some providers send their JSON as the
-//! value of one field of a form. The signature covers the unchanged form, so a form is parsed only
-//! after it was verified.
+//! Parses form bodies (`application/x-www-form-urlencoded`). Some providers send the JSON of an
+//! event as the value of one field of a form. The signature covers the form as it was sent, so a
+//! form is parsed only after its signature was verified.
 
-/// Returns the value of the only field of this name. Returns `None` if the field is absent, occurs
-/// twice (two readers might choose different ones), or has an invalid encoding.
+/// Returns the decoded value of the only form field with this name. Returns `None` if the field is
+/// absent, occurs twice (two readers might choose different ones), or has an invalid encoding.
 pub(crate) fn field(body: &[u8], name: &str) -> Option<Vec<u8>> {
     let mut found = None;
     for pair in body.split(|byte| *byte == b'&') {
@@ -20,7 +20,7 @@ pub(crate) fn field(body: &[u8], name: &str) -> Option<Vec<u8>> {
 }
 
 /// Decodes percent-encoded text strictly. The URL Standard would keep a `%` that starts no escape,
-/// but a body that can be read in two ways must be refused.
+/// but a body that two readers may understand differently must be refused.
 fn decode(text: &[u8]) -> Option<Vec<u8>> {
     let mut decoded = Vec::with_capacity(text.len());
     let mut bytes = text.iter();
@@ -77,7 +77,7 @@ mod tests {
         ] {
             assert_eq!(payload(body), None, "{body}");
         }
-        // Only the parts that are needed to find the field are decoded.
+        // The value of another field is not decoded, so an invalid encoding there does not matter.
         assert_eq!(payload("a=%&payload=x").as_deref(), Some("x"));
     }
 

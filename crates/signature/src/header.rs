@@ -32,7 +32,8 @@ pub(crate) fn seconds(text: &str) -> Result<i64, Refusal> {
         .ok_or(Refusal::MalformedTimestamp)
 }
 
-/// Checks that a time is within the tolerance before or after now.
+/// Checks that a signed time, in seconds since the Unix epoch, is at most `tolerance` before or
+/// after now.
 pub(crate) fn check_tolerance(
     seconds: i64,
     now: Timestamp,
@@ -46,9 +47,11 @@ pub(crate) fn check_tolerance(
     }
 }
 
-/// Makes a header value from a text whose characters are all allowed in header values.
+/// Makes a header value from a text. A text with a character that is not allowed in header values
+/// gives an empty value.
 pub(crate) fn value(text: &str) -> HeaderValue {
     // Hex, base64 and digits are visible ASCII, and prefixes are checked when a scheme is built.
-    // Any other text is sent as an empty value, which the verifier refuses.
+    // Any other text, such as an unusual message id, becomes an empty value, which the verifier
+    // refuses.
     HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static(""))
 }

@@ -30,7 +30,8 @@ pub enum Encoding {
     /// way.
     Hex,
     /// Hex in either case, for senders whose documentation does not specify the case (RFC 4648 §8).
-    /// Signatures are compared as bytes, so no signatures verify but those of [`Encoding::Hex`].
+    /// Signatures are compared after decoding, so exactly those verify that [`Encoding::Hex`] would
+    /// accept in lower case.
     HexAnyCase,
     /// Base64 with the standard alphabet and padding (RFC 4648 §4).
     Base64,
@@ -71,7 +72,8 @@ pub(crate) fn verify(
 ) -> Result<Verified, Refusal> {
     let text = single(headers, &scheme.header)?;
     let signature = decode(scheme, text)?;
-    // The signature covers the original text of the timestamp, and never a reformatted number.
+    // The signature is verified over the text of the timestamp as it is in the header, and never
+    // over a number that was parsed and written again.
     let stamped = match &scheme.timestamp {
         Some(rule) => Some((rule, single(headers, &rule.header)?)),
         None => None,
@@ -94,7 +96,8 @@ pub(crate) fn verify(
     Ok(Verified::new(body, &id, None))
 }
 
-/// Decodes a signature strictly: the exact prefix, the exact length, one alphabet.
+/// Decodes a signature. Everything but the exact prefix, the exact length and the characters of the
+/// configured encoding is refused.
 fn decode(scheme: &HmacScheme, text: &str) -> Result<Vec<u8>, Refusal> {
     let text = text
         .strip_prefix(&scheme.prefix)
@@ -113,7 +116,8 @@ fn decode(scheme: &HmacScheme, text: &str) -> Result<Vec<u8>, Refusal> {
         .ok_or(Refusal::MalformedSignature)
 }
 
-/// Verifies a signature in constant time: `verify_slice` compares whole tags of the exact length.
+/// Verifies a signature. `verify_slice` takes the same time wherever the first wrong byte is, and
+/// accepts only a tag of the full length.
 pub(crate) fn verifies(algorithm: Algorithm, key: &Key, parts: &[&[u8]], signature: &[u8]) -> bool {
     match algorithm {
         Algorithm::Sha256 => mac::<Hmac<Sha256>>(key, parts)
@@ -126,7 +130,7 @@ pub(crate) fn verifies(algorithm: Algorithm, key: &Key, parts: &[&[u8]], signatu
 }
 
 fn mac<M: Mac + KeyInit>(key: &Key, parts: &[&[u8]]) -> M {
-    // RFC 2104 allows keys of any length.
+    // `new_from_slice` cannot fail here, because HMAC accepts keys of any length (RFC 2104).
     let mut mac = <M as KeyInit>::new_from_slice(key.secret()).expect("a key may have any length");
     for part in parts {
         mac.update(part);
@@ -163,7 +167,7 @@ pub(crate) fn sign(
     let tag = tag(scheme.algorithm, key, &[prefix.as_bytes(), body]);
     let text = match scheme.encoding {
         Encoding::Hex => hex::encode(tag),
-        // A sender with this setting is likely to write upper case.
+        // A sender for whom the case was left open is likely to write upper case.
         Encoding::HexAnyCase => hex::encode_upper(tag),
         Encoding::Base64 => STANDARD.encode(tag),
     };

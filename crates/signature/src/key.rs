@@ -1,13 +1,14 @@
-//! Keys of sources. A key has neither `Debug` nor `Display`. A source may have several keys, for
-//! rotation.
+//! The keys with which the providers of sources sign. The type `Key` implements neither `Debug` nor
+//! `Display`, so that no secret gets into a log. A source may have several keys, for key rotation.
 
 use ::hmac::{Hmac, KeyInit, Mac};
 use hookbox_event::Timestamp;
 use secrecy::{ExposeSecret, SecretSlice};
 use sha2::Sha256;
 
-/// The shortest key that a config may contain, in bytes: what NIST SP 800-63B §5.1.1.2 requires of
-/// a password. With one captured request, a single machine can try all shorter keys.
+/// The shortest key that a config may contain, in bytes. It is the length that NIST SP 800-63B
+/// §5.1.1.2 requires of a password. An attacker who has captured one request can try all shorter
+/// keys on a single machine.
 pub const KEY_BYTES_MIN: usize = 8;
 
 /// The shortest key without a warning, in bytes. NIST SP 800-131A Rev. 2 §10 disallows HMAC keys of
@@ -32,8 +33,8 @@ pub enum InvalidKey {
 }
 
 impl Key {
-    /// Makes a key with its id, which is recorded with every receipt that it verifies, and the time
-    /// from which it is no longer valid.
+    /// Makes a key. `id` is recorded with every receipt whose signature this key verified. From the
+    /// time `until` on, the key is no longer valid; `None` means without end.
     pub fn new(
         id: impl Into<String>,
         until: Option<Timestamp>,
@@ -73,7 +74,7 @@ impl Key {
     /// Returns a fingerprint that shows whether two keys are equal, and nothing else about them: an
     /// HMAC-SHA-256 of the secret under `salt`, which must be random and stored nowhere.
     pub fn fingerprint(&self, salt: &[u8; 32]) -> [u8; 32] {
-        // RFC 2104 allows keys of any length.
+        // `new_from_slice` cannot fail here, because HMAC accepts keys of any length (RFC 2104).
         let mac =
             <Hmac<Sha256> as KeyInit>::new_from_slice(salt).expect("a key may have any length");
         mac.chain_update(self.secret())
@@ -87,7 +88,8 @@ impl Key {
     }
 }
 
-/// Returns when the last of several keys ends; `None` if one of them has no end.
+/// Returns the time from which none of these keys is valid any more; `None` if one of them has no
+/// end.
 pub fn last_end(keys: &[Key]) -> Option<Timestamp> {
     let ends: Option<Vec<Timestamp>> = keys.iter().map(Key::until).collect();
     ends?.into_iter().max()

@@ -41,14 +41,14 @@ pub struct RefusalAnswer {
     pub signature_detail: Option<String>,
 }
 
-/// What to do with a different body that has the id of a known event.
+/// What to do with a conflict: an event id that is known already, with a different body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ConflictAction {
     /// Store it as a dead letter, about which an operator decides.
     DeadLetter,
     /// Process it as a separate event.
     Process,
-    /// Treat it as a duplicate: the event id alone decides.
+    /// Treat it as a duplicate, because only the event id is compared.
     Duplicate,
 }
 
@@ -93,7 +93,7 @@ impl Preset {
     pub fn topic(self) -> Option<&'static str> {
         match self {
             Preset::Begini => Some("/event/type"),
-            // GitHub sends the type in a header that is not signed.
+            // GitHub sends the event type in a header that is not signed, and not in the body.
             Preset::Github => None,
             Preset::StandardWebhooks => Some("/type"),
         }
@@ -106,8 +106,8 @@ impl Preset {
                 let pointers = ["/integration_id", "/uid", "/event/type"];
                 Identity::Pointers(pointers.map(str::to_owned).into())
             }
-            // GitHub sends the delivery id in a header that is not signed, so it identifies nothing
-            // (H12 in docs/HAZARDS.md).
+            // GitHub sends the delivery id in a header that is not signed. An attacker could change
+            // it, so it is not used to identify an event (H12 in docs/HAZARDS.md).
             Preset::Github => Identity::Body,
             Preset::StandardWebhooks => Identity::SignedId,
         }
@@ -116,7 +116,7 @@ impl Preset {
     /// Returns the field of a form body that contains the JSON, if the provider may send forms.
     pub fn form(self) -> Option<&'static str> {
         match self {
-            // GitHub's settings create webhooks that send forms by default.
+            // A webhook that is created on GitHub's settings page sends forms by default.
             Preset::Github => Some("payload"),
             Preset::Begini | Preset::StandardWebhooks => None,
         }
@@ -133,10 +133,12 @@ impl Preset {
         }
     }
 
-    /// Returns what to do with conflicts, by patterns of the event type. The first match applies.
+    /// Returns what to do with conflicts, as patterns of the event type with an action each. The
+    /// first pattern that matches applies.
     pub fn on_conflict(self) -> Vec<(&'static str, ConflictAction)> {
         match self {
-            // A second `application.*` event with the same uid is a repeated application.
+            // A second `application.*` event with the same uid means that the applicant has applied
+            // again, so it is an event of its own.
             Preset::Begini => {
                 vec![
                     ("application.*", ConflictAction::Process),
@@ -147,7 +149,8 @@ impl Preset {
         }
     }
 
-    /// Decodes a secret from the encoding that the provider uses.
+    /// Decodes a secret from the text in which the provider shows it. Returns `None` if the text is
+    /// not in that encoding.
     pub fn secret(self, text: &str) -> Option<Vec<u8>> {
         match self {
             Preset::Begini | Preset::Github => Some(text.as_bytes().to_vec()),

@@ -39,8 +39,8 @@ pub fn verify(
     }
 }
 
-/// Signs a body as a sender does, for the commands `send` and `generate`. Schemes with a message id
-/// use `id`.
+/// Signs a body as a sender does, for the commands `send` and `generate`. A scheme that signs a
+/// message id uses `id`; the others ignore it.
 pub fn sign(
     scheme: &Scheme,
     key: &Key,
@@ -54,8 +54,9 @@ pub fn sign(
     }
 }
 
-/// Checks that a request signed under a scheme also verifies under it. If not, no request ever
-/// will. Header values are compared as HTTP transports them, without surrounding white space.
+/// Checks a configured scheme: a request that hookbox signs with it must also verify with it. If
+/// that fails, no request from the provider can ever verify. HTTP removes white space around a
+/// header value, so it is removed before verifying.
 pub fn can_verify(scheme: &Scheme, key: &Key, now: Timestamp) -> Result<(), Refusal> {
     let body = Bytes::from_static(b"{}");
     let mut headers = HeaderMap::new();

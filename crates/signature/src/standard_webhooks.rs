@@ -1,8 +1,9 @@
 //! Standard Webhooks 1.0 (<https://www.standardwebhooks.com>) with symmetric signatures.
 //!
-//! This code differs from the reference library in three ways. It verifies the original text of the
-//! timestamp header; a timestamp that is parsed and written again would let `+1` and `01` verify.
-//! It accepts bodies that are not UTF-8. And it cannot overflow.
+//! This code differs from the reference library in three ways. It verifies the signature over the
+//! original text of the timestamp header. If the timestamp were parsed and written again, `+1` and
+//! `01` would verify as `1`. It accepts bodies that are not UTF-8. And no timestamp makes its
+//! arithmetic overflow.
 
 use std::time::Duration;
 
@@ -35,7 +36,8 @@ pub(crate) fn verify(
     now: Timestamp,
 ) -> Result<Verified, Refusal> {
     let id = single(headers, &ID)?;
-    // With a dot in the id, two different messages could have the same signed text.
+    // The signed text is `{id}.{timestamp}.{body}`. With a dot in the id, two different messages
+    // could have the same signed text.
     if id.is_empty() || id.len() > ID_BYTES_MAX || id.contains('.') {
         return Err(Refusal::MalformedId);
     }
@@ -58,8 +60,8 @@ pub(crate) fn verify(
     Ok(Verified::new(body, &key_id, Some(id)))
 }
 
-/// Returns the signatures of version 1. Other versions (asymmetric signatures) are skipped, as the
-/// specification requires.
+/// Returns the decoded signatures of version 1 in the header. Signatures of other versions
+/// (asymmetric ones) are skipped, as the specification requires.
 fn candidates(text: &str) -> Result<Vec<Vec<u8>>, Refusal> {
     let all: Vec<&str> = text.split(' ').collect();
     if all.len() > CANDIDATES_MAX {

@@ -1,4 +1,5 @@
-//! The type `Verified`, which only verification creates and which publishing requires.
+//! The type `Verified`: a value of it exists only for a request whose signature was verified, and
+//! publishing requires one.
 
 use bytes::Bytes;
 
@@ -29,8 +30,8 @@ impl Verified {
         }
     }
 
-    /// Returns the request with the value of one form field as its body. Returns `None` if the body
-    /// is not a form that contains this field exactly once.
+    /// Returns the same verified request with the value of one form field in place of its body.
+    /// Returns `None` if the body is not a form that contains this field exactly once.
     pub fn form_field(&self, name: &str) -> Option<Self> {
         let body = form::field(&self.body, name)?.into();
         Some(Self {

@@ -1,4 +1,5 @@
-//! Tests HMAC signatures with known answers, with every kind of damage, and with random inputs.
+//! Tests HMAC signatures with the examples of RFC 4231, with requests that were damaged in many
+//! ways, and with random inputs.
 
 use super::*;
 use crate::{Preset, Scheme, can_verify, sign, verify};
@@ -74,7 +75,8 @@ fn a_good_signature_identifies_its_key() {
     assert!(Key::new("none", None, Vec::new()).is_err());
 }
 
-/// Upper-case hex verifies only if the scheme allows it.
+/// A signature in upper-case or mixed-case hex verifies only if the scheme has
+/// [`Encoding::HexAnyCase`].
 #[test]
 fn hex_in_either_case_verifies_where_the_scheme_allows_it() {
     let key = [key("k", "secret")];
@@ -128,7 +130,8 @@ fn hex_in_either_case_verifies_where_the_scheme_allows_it() {
                 "{text}"
             );
         }
-        // `sign`, which `send` uses, makes a signature that verifies, and writes it in upper case.
+        // With this encoding, `sign`, which the command `send` uses, writes a signature in upper
+        // case, and this signature verifies.
         let sent = signed(&loose, &key[0], BODY);
         assert_eq!(
             sent[header],
@@ -195,8 +198,8 @@ fn utf16(text: &str) -> Vec<u8> {
     text.encode_utf16().flat_map(u16::to_le_bytes).collect()
 }
 
-/// Text in UTF-16 has other bytes than the same text in UTF-8, both in a header and in a signed
-/// body.
+/// A text in UTF-16 has other bytes than the same text in UTF-8. So a signature, a body or a secret
+/// that was converted to UTF-16 on the way must be refused.
 #[test]
 fn text_in_utf16_is_refused() {
     let scheme = Preset::Begini.scheme();
@@ -232,8 +235,8 @@ fn text_in_utf16_is_refused() {
     assert_eq!(check(&scheme, &keys, &own, &body), Ok("k".into()));
 }
 
-/// A line end cannot be part of a header value, but it can be part of a body or of a file with a
-/// secret.
+/// A line end that was added to a body, or to a file with a secret, makes the signature wrong. It
+/// cannot be added to a header value, where it is not allowed.
 #[test]
 fn a_line_end_too_many_is_refused() {
     let scheme = Preset::Begini.scheme();
@@ -248,7 +251,8 @@ fn a_line_end_too_many_is_refused() {
             Err(Refusal::WrongSignature)
         );
         if end == "\0" {
-            // RFC 2104 fills a key up with zero bytes, so this key is equal to the original one.
+            // HMAC pads a short key with zero bytes (RFC 2104), so a key with a zero byte added
+            // gives the same signatures.
             continue;
         }
         let other = [key("k", &format!("secret{end}"))];

@@ -29,7 +29,7 @@ fn githubs_own_example() {
     let check = |signature: &str, body: &'static str| {
         let mut headers = HeaderMap::new();
         headers.insert("x-hub-signature-256", crate::header::value(signature));
-        // This header is not signed, so it must not matter.
+        // This header is not signed, so it must not change the result.
         headers.insert("x-github-delivery", crate::header::value("d-1"));
         let body = Bytes::from_static(body.as_bytes());
         let verified = verify(&Preset::Github.scheme(), &keys, &headers, body, NOW)?;
@@ -66,7 +66,8 @@ fn one_presets_signature_is_no_others() {
 
 #[test]
 fn an_identity_is_never_taken_from_what_is_not_signed() {
-    // GitHub's delivery id and event type are in headers that the signature does not cover.
+    // GitHub's delivery id and event type are in headers that the signature does not cover, so the
+    // preset must not use them.
     assert_eq!(Preset::Github.identity(), Identity::Body);
     assert_eq!(Preset::Github.topic(), None);
     assert_eq!(Preset::StandardWebhooks.identity(), Identity::SignedId);

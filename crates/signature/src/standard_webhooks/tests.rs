@@ -100,7 +100,8 @@ fn damage_is_refused_by_its_kind() {
     );
 }
 
-/// Many candidates are an attempt to exhaust the CPU, so none is checked, even if some are valid.
+/// A header with very many signatures is an attempt to exhaust the CPU, so none of them is checked,
+/// even if some are valid.
 #[test]
 fn a_thousand_signatures_are_refused_unread() {
     let last_good = [&["v1,"; 999][..], &[GOOD]].concat().join(" ");
