@@ -1,5 +1,6 @@
-//! Reproducible random numbers: SplitMix64 over a seed, the number of the event, and a purpose. So
-//! an event does not depend on which other events were generated before it.
+//! Reproducible random numbers: the generator SplitMix64, started with a seed, the number of an
+//! event, and a purpose. So an event does not depend on which other events were generated before
+//! it.
 
 /// A stream of random numbers.
 pub(super) struct Chance(u64);
@@ -9,11 +10,11 @@ pub(super) struct Chance(u64);
 pub(super) enum Purpose {
     /// The content of the body.
     Body,
-    /// What is done with the event: sent twice, altered, delayed.
+    /// What is done with the event: whether and how it is sent twice, altered or delayed.
     Fate,
-    /// How long to wait before sending again.
+    /// How long to wait before a request is sent again.
     Backoff,
-    /// The number from which [`spread`] starts to distribute the events of a share evenly.
+    /// The start value from which [`spread`] distributes the events of a share evenly.
     Share,
 }
 
@@ -29,10 +30,10 @@ pub(super) enum Share {
     Late,
 }
 
-/// Returns a number from 0 to 1 that decides whether an event belongs to a share. Over consecutive
-/// events the numbers are distributed as evenly as possible (multiples of an irrational number,
-/// modulo 1): half a percent of a thousand events is five in every run, instead of none in one run
-/// and nine in the next.
+/// Returns a number from 0 to 1. The caller compares it with the size of a share to decide whether
+/// an event belongs to it. Over consecutive events the numbers are distributed as evenly as
+/// possible (multiples of an irrational number, modulo 1): half a percent of a thousand events is
+/// five in every run, instead of none in one run and nine in the next.
 pub(super) fn spread(seed: u64, number: u32, share: Share) -> f64 {
     // The fractional parts of the golden ratio and of the square roots of 2 and 3, as 64-bit
     // integers.
@@ -46,7 +47,8 @@ pub(super) fn spread(seed: u64, number: u32, share: Share) -> f64 {
     unit(point)
 }
 
-/// Converts the upper 53 bits, which an f64 represents exactly, to a number from 0 to 1.
+/// Converts the upper 53 bits to a number from 0 to 1, excluding 1. An f64 represents 53 bits
+/// exactly.
 fn unit(bits: u64) -> f64 {
     (bits >> 11) as f64 / (1_u64 << 53) as f64
 }

@@ -1,5 +1,5 @@
-//! Generates Begini's seven types of events, as described in `schemas/begini/`, and genuine events
-//! with defects. The applicants are fictitious.
+//! Generates events of Begini's seven types, as described in `schemas/begini/`, and events with
+//! defective bodies. The applicants are fictitious.
 
 use std::fmt::Write as _;
 
@@ -9,8 +9,8 @@ use super::chance::{Chance, Purpose};
 /// Begini's.
 const INTEGRATION: &str = "90000000000000000001";
 
-/// When the first simulated applicant started. The time is fixed, because bodies depend only on the
-/// seed.
+/// When the first simulated applicant started, in Unix seconds. The time is fixed, so that bodies
+/// depend only on the seed and the number of the event.
 const BEGINNING: u64 = 1_764_000_000;
 
 /// The types of Begini's events.
@@ -25,10 +25,10 @@ pub(super) enum Kind {
     ApplicationCancelled,
 }
 
-/// Selects one of the two bodies of an event.
+/// Selects one of the two bodies that can be generated for an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Version {
-    /// The first.
+    /// The body of the original.
     First,
     /// A different body with the same identity.
     Conflicting,
@@ -84,7 +84,7 @@ impl Kind {
         Self::ALL.into_iter().find(|kind| kind.as_str() == name)
     }
 
-    /// Returns a type at random, in the proportions of a typical day of a lender.
+    /// Returns an event type at random, in the proportions of a lender's typical day.
     fn chosen(chance: &mut Chance) -> Self {
         match chance.below(20) {
             0..=6 => Kind::PsychometricScore,
@@ -127,8 +127,8 @@ impl Event {
         self.write(version, &format!(r#""uid":"{}","#, self.uid()), None)
     }
 
-    /// Returns the body of the event with a flaw. Two events never have the same body, flawed or
-    /// not.
+    /// Returns the body of the event with a flaw. The bodies of two different events always differ,
+    /// also with a flaw.
     pub(super) fn flawed(&self, flaw: Flaw) -> Vec<u8> {
         let named = format!(r#""uid":"{}","#, self.uid());
         match flaw {
@@ -149,8 +149,8 @@ impl Event {
         }
     }
 
-    /// Returns the id of the applicant. A seed and a number identify the same applicant in every
-    /// run.
+    /// Returns the id of the applicant. It depends only on the seed and the number of the event, so
+    /// it is the same in every run.
     fn uid(&self) -> String {
         format!("SIM{:016X}-{:08X}", self.seed, self.number)
     }

@@ -1,4 +1,5 @@
-//! Computes the expected outcomes: which rows the accepted requests must produce, event by event.
+//! Computes the expected outcomes: for each event, which rows in the store its accepted requests
+//! must lead to.
 
 use std::collections::BTreeMap;
 
@@ -9,21 +10,22 @@ use super::events::Flaw;
 use super::plan::{Fate, Nature, Role, Shares};
 use super::sender::{End, SentRequest};
 
-/// The numbers of receipts by the outcome that they must have once all work is done. The handler
-/// must never fail, and the source must have the preset of Begini, because other sources have no
-/// JSON Schema to violate.
+/// How many receipts must have which outcome once all events are processed. The numbers hold only
+/// if the handler never fails and the source has the preset of Begini: other sources have no JSON
+/// Schema that a malformed body would violate.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Expected {
     /// All receipts: the requests that were answered with 200.
     pub receipts: u64,
-    /// Receipts with outcome done, one for each distinct event: the first of its bodies that a
-    /// worker processes.
+    /// Receipts with outcome done: one for each distinct valid event, for the one of its bodies
+    /// that a worker processes first.
     pub done: u64,
-    /// Receipts with outcome duplicate: further receipts of the same body.
+    /// Receipts with outcome duplicate: all but the first receipt of the same body.
     pub duplicate: u64,
-    /// Receipts with outcome conflict: a different body with a known identity.
+    /// Receipts with outcome conflict: the first receipt of an event's second, different body.
     pub conflict: u64,
-    /// Receipts of signed but malformed bodies, by the reason of the dead letter.
+    /// Receipts that become dead letters, because their body is signed but malformed, by the reason
+    /// of the dead letter.
     pub dead: BTreeMap<&'static str, u64>,
 }
 
@@ -34,7 +36,7 @@ pub(super) struct Sum {
     pub(super) by_topic: BTreeMap<String, Expected>,
     /// Events of which at least one body was accepted.
     pub(super) distinct: u64,
-    /// Requests that were never conclusively answered, and may have been stored.
+    /// Requests that were given up without a conclusive answer and that may have been stored.
     pub(super) unconfirmed: u64,
     /// Requests that were given up and that were certainly not stored.
     pub(super) undelivered: u64,
@@ -92,8 +94,9 @@ impl Sum {
 }
 
 impl Expected {
-    /// Counts one event with `same` receipts of one body and `other` receipts of another body. The
-    /// body that a worker processes first becomes the event, and the other one the conflict.
+    /// Counts one event with `same` receipts of its original body and `other` receipts of its
+    /// conflicting body. The body that a worker processes first has outcome done; the other body is
+    /// the conflict.
     fn add(&mut self, nature: Nature, same: u64, other: u64) {
         let versions = u64::from(same > 0) + u64::from(other > 0);
         self.receipts += same + other;
@@ -119,7 +122,7 @@ impl Expected {
     }
 }
 
-/// Returns the topic that ingest gives to the event. A body that cannot be parsed has no type.
+/// Returns the topic that ingest gives to the event. A body that is not JSON has no event type.
 fn topic(fate: &Fate, source: &SourceName) -> String {
     let kind = match fate.nature {
         Nature::Flawed(Flaw::CutShort) => None,
@@ -141,8 +144,8 @@ fn reason(flaw: Flaw) -> &'static str {
 mod tests {
     use super::*;
 
-    /// Checks the outcomes of event 0. With these shares, every event is in conflict, or every
-    /// event is malformed.
+    /// Checks the expected outcomes of event 0 after the requests in `sent`: the numbers of done,
+    /// duplicate, conflict and dead.
     fn check(shares: Shares, sent: &[(Role, End)], expect: (u64, u64, u64, u64)) {
         let mut sent: Vec<SentRequest> = sent
             .iter()

@@ -1,6 +1,6 @@
-//! The journal: one JSON line for each request that was made. A checker compares it with the
-//! tables, and an engineer can explain a wrong number with it. It contains no body, no signature
-//! and no key.
+//! The journal: a file with one JSON line for each attempt to send a request. A checking tool
+//! compares the lines with the tables of the store, and an engineer uses them to explain a wrong
+//! number. The journal contains no body, no signature and no key.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
@@ -44,9 +44,9 @@ pub(super) struct Entry<'a> {
     pub(super) receipt: Option<&'a str>,
     /// The SHA-256 of the body as it was signed, to be compared with the stored body.
     pub(super) digest: &'a str,
-    /// Why there was no response.
+    /// Why there was no response; null if there was one.
     pub(super) error: Option<&'a str>,
-    /// How long the attempt took.
+    /// How long the attempt took, in milliseconds.
     pub(super) milliseconds: f64,
 }
 
@@ -71,7 +71,8 @@ impl Journal {
         })
     }
 
-    /// Writes a line. Traffic continues after a failure; [`Journal::finish`] returns the first one.
+    /// Writes a line. If that fails, requests are still sent, and [`Journal::finish`] returns the
+    /// first failure.
     pub(super) fn write(&self, entry: &Entry<'_>) {
         let mut state = self.state();
         let written = serde_json::to_writer(&mut state.file, entry).map_err(io::Error::from);
@@ -82,7 +83,8 @@ impl Journal {
         }
     }
 
-    /// Writes to the file what is still in memory, and returns the first failure.
+    /// Writes the lines that are still in memory to the file. Returns the first error of this and
+    /// of all earlier writes.
     pub fn finish(&self) -> io::Result<()> {
         let mut state = self.state();
         let flushed = state.sync();
@@ -90,8 +92,9 @@ impl Journal {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // A writer that panicked has written its line completely, partly or not at all. The next
-        // line is not affected.
+        // After a panic of another writer, the lock is used all the same. The panicked writer has
+        // written its line completely, partly or not at all, and the state stays usable for the
+        // next line.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -106,7 +109,8 @@ impl State {
 
     fn sync(&mut self) -> io::Result<()> {
         self.file.flush()?;
-        // A pipe cannot be synced and does not need to be, because it has no disk.
+        // If the journal is a pipe, it cannot be synced, and need not be, because nothing is
+        // written to a disk.
         if self.file.get_ref().metadata()?.is_file() {
             self.file.get_ref().sync_data()?;
         }

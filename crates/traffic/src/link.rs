@@ -1,5 +1,5 @@
-//! A keep-alive connection that is driven by the task that waits for the response. Because there is
-//! no separate connection task, a request needs no switch between tasks.
+//! A keep-alive HTTP connection without a task of its own: the task that waits for a response also
+//! reads and writes the socket. So a request needs no switch between tasks.
 
 use std::io;
 use std::pin::Pin;
@@ -19,11 +19,12 @@ use tokio::time::timeout;
 
 use super::target::Target;
 
-/// The deadline for connecting. Providers wait only a few seconds in total.
+/// The deadline for opening a connection. It is short, because providers too wait only a few
+/// seconds for a whole request.
 const CONNECT_WAIT: Duration = Duration::from_secs(5);
 
-/// The deadline for a response: a little longer than hookbox's own deadlines, so that a 503 from
-/// hookbox arrives before this deadline.
+/// The deadline for a response. hookbox waits less long for the broker's confirm, so its answer 503
+/// arrives before this deadline.
 const ANSWER_WAIT: Duration = Duration::from_secs(10);
 
 /// The largest response that is read, in bytes. hookbox's own responses have fewer than 200 bytes.
@@ -35,7 +36,8 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 type Sending = http1::SendRequest<Full<Bytes>>;
 type Driving = http1::Connection<TokioIo<Box<dyn Stream>>, Full<Bytes>>;
 
-/// A connection that is opened when it is needed, and opened again after it was lost.
+/// An HTTP connection to a target. It is opened by the first request, and opened again by the next
+/// request after it was lost.
 pub struct Link {
     target: Arc<Target>,
     tls: Option<tokio_rustls::TlsConnector>,
@@ -83,7 +85,7 @@ impl HttpResponse {
 }
 
 impl Link {
-    /// Makes a link to a target without connecting.
+    /// Makes a `Link` to a target. The connection is not opened yet.
     pub fn new(target: Arc<Target>) -> Result<Self, LinkError> {
         let tls = if target.secure { Some(trust()?) } else { None };
         Ok(Self {
@@ -93,7 +95,7 @@ impl Link {
         })
     }
 
-    /// Makes another link to the same target, which uses a separate connection.
+    /// Makes another `Link` to the same target, with a connection of its own.
     pub fn sibling(&self) -> Self {
         Self {
             target: Arc::clone(&self.target),
@@ -102,7 +104,7 @@ impl Link {
         }
     }
 
-    /// Checks that the target listens, by opening a connection that is closed again.
+    /// Checks that the target accepts connections, by opening one and closing it again.
     pub async fn check(&mut self) -> Result<(), LinkError> {
         self.connect().await.map(drop)
     }
@@ -128,8 +130,8 @@ impl Link {
         Ok(answer)
     }
 
-    /// Returns whether the connection is still open. Checking this first avoids losing a request on
-    /// a connection that the server has closed.
+    /// Returns whether the connection is still open. Called before each request, because a request
+    /// on a connection that the server has closed would be lost.
     async fn is_alive(&mut self) -> bool {
         let Some((sending, driving)) = &mut self.open else {
             return false;
@@ -184,7 +186,8 @@ async fn ask(
         Ok::<_, Broken>(HttpResponse { status, body })
     };
     tokio::pin!(exchange);
-    // The connection may end right after it has delivered the response.
+    // The server may close the connection right after the response. Then `driving` is complete, and
+    // must not be polled again.
     let mut drives = true;
     loop {
         tokio::select! {

@@ -1,5 +1,5 @@
-//! Decides what is sent and in which order: the originals by their number, and between them the
-//! duplicates, the conflicts and the delayed requests.
+//! Decides which requests are sent and in which order: the first request of each event in the order
+//! of the event numbers, and between these the duplicates, the conflicts and the delayed requests.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -7,18 +7,19 @@ use std::collections::BinaryHeap;
 use super::chance::{Chance, Purpose, Share, spread};
 use super::events::{Event, Flaw, Kind, Version};
 
-/// The largest delay of a request, counted in requests. It is large enough that duplicates arrive
-/// both while their originals are in flight and after these are settled.
+/// The largest delay of a request, counted in requests that are sent before it. It is so large that
+/// some duplicates arrive while their original is in flight, and others after it is settled.
 const LATER_MAX: u64 = 500;
 
 /// The shares of special events, in percent of all events.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Shares {
-    /// Events whose bytes are sent a second time: half of them at once, half later.
+    /// Events whose request is sent a second time with the same bytes: about half of them at once,
+    /// the others later.
     pub duplicates: f64,
-    /// Events that are altered after signing.
+    /// Events whose body is altered after it was signed, so that the request must be refused.
     pub tampered: f64,
-    /// Events that are signed, but are not JSON or violate their JSON Schema.
+    /// Events with a valid signature whose body is not JSON or violates its JSON Schema.
     pub malformed: f64,
     /// Events that are followed by a different body with the same identity.
     pub conflicts: f64,
@@ -31,9 +32,9 @@ pub struct Shares {
 pub(super) enum Nature {
     /// The event is valid.
     Valid,
-    /// The event is altered after signing.
+    /// The body is altered after it was signed.
     Tampered,
-    /// The event is signed, and its body has a flaw.
+    /// The body has a flaw, and its signature is valid.
     Flawed(Flaw),
 }
 
@@ -54,11 +55,12 @@ pub(super) struct Job {
     /// The number of the event.
     pub(super) number: u32,
     pub(super) role: Role,
-    /// The place of the request in the order of all requests, from 0.
+    /// The position of the request in the order of all requests, from 0.
     pub(super) place: u64,
 }
 
-/// What is done with one event.
+/// What is done with one event: whether its body is altered or flawed, and which requests about it
+/// are sent when.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Fate {
     pub(super) event: Event,
@@ -99,7 +101,7 @@ impl Nature {
 }
 
 impl Shares {
-    /// Returns the first mistake in the shares, if there is one.
+    /// Returns the first error in the values of the shares as a text, or `None` if they are valid.
     pub fn mistake(&self) -> Option<&'static str> {
         let all = [
             self.duplicates,
@@ -138,12 +140,14 @@ impl Fate {
             fate.nature = Nature::Tampered;
         } else if roll < malformed {
             fate.nature = Nature::Flawed(Flaw::chosen(&mut chance));
-            // Only an event that is a score can contain a score that is a text.
+            // Only an event about a score can have the flaws `TextScore` and `WithoutTime`, so
+            // every flawed event is one.
             fate.event = Event::new(seed, number, Some(Kind::PsychometricScore));
         } else if roll < malformed + shares.conflicts {
             fate.conflict = Some(later(&mut chance));
-            // Begini's applications may repeat a uid, and the config may process such repetitions.
-            // Only the conflict of a score always ends as a dead letter.
+            // An `application.*` event may repeat a uid, and the config may process the second
+            // event. For a score, a different body with the same uid is always a conflict that
+            // becomes a dead letter. So only scores are used here.
             let other = [Kind::AndroidScore, Kind::IosScore];
             let kind = chance.one_of(Kind::PsychometricScore, &other);
             fate.event = Event::new(seed, number, Some(kind));
@@ -170,7 +174,8 @@ impl Fate {
     }
 }
 
-/// Returns a delay: none or a random one, with equal probability.
+/// Returns the delay of a further request, counted in requests: 0 with probability one half,
+/// otherwise a random number up to [`LATER_MAX`].
 fn later(chance: &mut Chance) -> u64 {
     if chance.next() & 1 == 0 {
         0
@@ -273,13 +278,13 @@ mod tests {
         assert_eq!(count(Role::Original), 20_000);
         assert!(
             (970..=1_000).contains(&count(Role::Duplicate)),
-            "tampered events are not sent twice"
+            "about 5 percent of the 20,000 events must have a duplicate; tampered events have none"
         );
         assert!((98..=102).contains(&count(Role::Conflict)));
         let places: Vec<u64> = jobs.iter().map(|job| job.place).collect();
         assert_eq!(places, (0..jobs.len() as u64).collect::<Vec<_>>());
         let again: Vec<Job> = Plan::new(3, 20_000, SHARES).collect();
-        assert_eq!(jobs, again, "the same seed gives the same requests");
+        assert_eq!(jobs, again, "the same seed must give the same requests");
         let other: Vec<Job> = Plan::new(4, 20_000, SHARES).collect();
         assert_ne!(jobs, other);
     }
@@ -289,7 +294,10 @@ mod tests {
         for seed in 0..200 {
             let fates = (0..1_000).map(|number| Fate::of(seed, number, &SHARES));
             let conflicts = fates.filter(|fate| fate.conflict.is_some()).count();
-            assert!((3..=7).contains(&conflicts), "{conflicts} with seed {seed}");
+            assert!(
+                (3..=7).contains(&conflicts),
+                "3 to 7 of 1,000 events must have a conflict: {conflicts} with seed {seed}"
+            );
         }
     }
 

@@ -1,4 +1,5 @@
-//! Sends all requests of a plan: the senders, the progress bar, and the tally.
+//! Sends all requests of a plan: starts the senders, shows the progress bar, and computes the
+//! tally.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -18,17 +19,19 @@ use super::tally::{SendTotals, Tally};
 use super::target::Target;
 use super::terms::Terms;
 
-/// What to send, and how.
+/// The settings of a run: which requests are sent, how fast, and where to.
 pub struct Traffic {
     /// The target.
     pub target: Target,
-    /// The source, whose name is the first part of its topics.
+    /// The source to which the requests are posted. Its name is the first part of the topics of its
+    /// events.
     pub source: SourceName,
     /// How requests are signed.
     pub signer: Signer,
     /// The config, source and key that the requests are signed with.
     pub terms: Terms,
-    /// The seed, which determines every body, copy and order.
+    /// The seed of the random numbers, which determine all bodies, which requests are sent, and
+    /// their order.
     pub seed: u64,
     /// The number of events.
     pub count: u32,
@@ -38,7 +41,7 @@ pub struct Traffic {
     pub rate: Option<f64>,
     /// The number of connections.
     pub concurrency: usize,
-    /// How often a request that was not conclusively answered is sent again.
+    /// How often a request is sent again at most while it has no conclusive answer.
     pub retries: u32,
     /// The journal in which each request is recorded, if there is one.
     pub journal: Option<Arc<Journal>>,
@@ -130,7 +133,8 @@ impl Counts {
     }
 }
 
-/// Returns a progress bar on standard error, which is only shown if that is a terminal.
+/// Returns a progress bar on standard error. It is hidden if `shown` is false or standard error is
+/// not a terminal.
 fn bar(shown: bool, requests: u64) -> ProgressBar {
     if !shown {
         return ProgressBar::hidden();

@@ -1,5 +1,5 @@
 //! A sender: takes the next request of the plan, signs and sends it, and retries as a provider does
-//! until the request is conclusively answered.
+//! until the request is accepted or refused.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,10 +25,11 @@ use super::target::Target;
 /// The delay before the first retry of a request; each further delay is twice as long.
 const BACKOFF_FIRST: Duration = Duration::from_millis(100);
 
-/// The longest delay before a retry. It is shorter than a provider's, so that a run ends soon.
+/// The longest delay before a retry. A provider waits longer, but a run should not take that long.
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
 
-/// The offset of the applicant's id in a body. A tampered request is altered there.
+/// The offset of the applicant's id in a body, in bytes. To tamper with a request, the byte at this
+/// offset is changed.
 const UID_STARTS_AT: usize = br#"{"uid":""#.len();
 
 /// Signs requests as the provider of a source does.
@@ -47,7 +48,8 @@ pub struct Signer {
 pub(super) enum End {
     Accepted,
     Refused,
-    /// The request was never conclusively answered. `maybe`: it may nevertheless have been stored.
+    /// The request was never accepted or refused, and is not sent again. `maybe` is true if it may
+    /// nevertheless have been stored.
     GaveUp {
         maybe: bool,
     },
@@ -67,7 +69,7 @@ pub(super) struct Counts {
     pub(super) sent: Vec<SentRequest>,
     /// The number of attempts, including retries.
     pub(super) attempts: u64,
-    /// The number of responses by status.
+    /// The number of responses by HTTP status.
     pub(super) answers: BTreeMap<u16, u64>,
     /// The number of attempts after which it is unknown whether the request was stored.
     pub(super) unknown: u64,
@@ -100,11 +102,11 @@ struct AttemptNote<'a> {
     took: Duration,
 }
 
-/// What an attempt shows about the state of its request.
+/// What the result of an attempt means for its request.
 enum AttemptResult {
     Accepted,
     Refused,
-    /// The request must be sent again. `maybe`: it may have been stored.
+    /// The request must be sent again. `maybe` is true if this attempt may have stored it.
     Again {
         maybe: bool,
     },
@@ -131,8 +133,9 @@ impl Signer {
     }
 }
 
-/// Sends requests until the plan is done or the run is stopped. A request that is under way is
-/// still waited for, because its outcome would otherwise be unknown.
+/// Sends requests until the plan is done or the run is stopped. When the run is stopped, the
+/// response to a request that is under way is still waited for, because the outcome of the request
+/// would otherwise be unknown.
 pub(super) async fn send_all(shared: Arc<Shared>, mut link: Link) -> Counts {
     let mut counts = Counts::default();
     while !shared.stop.is_cancelled() {
@@ -159,7 +162,8 @@ pub(super) async fn send_all(shared: Arc<Shared>, mut link: Link) -> Counts {
 }
 
 impl Shared {
-    /// Waits until this request is due; returns `false` if the run is stopped before.
+    /// Waits until the configured rate allows this request. Returns `false` if the run is stopped
+    /// before that.
     async fn wait_for_turn(&self, job: Job) -> bool {
         let Some(rate) = self.rate else {
             return true;
@@ -218,7 +222,8 @@ impl Shared {
         }
     }
 
-    /// Returns a signed request. If the event is tampered with, the body is altered after signing.
+    /// Returns a signed request for an event. If the event is to be tampered with, the body is
+    /// altered after it was signed.
     fn request(&self, fate: &Fate, body: Vec<u8>, id: &str) -> Request<Full<Bytes>> {
         if fate.nature != Nature::Tampered {
             return self.signer.request(&self.target, body, id);

@@ -1,8 +1,8 @@
 //! The result of a run as text and as JSON: the requests, their responses, and the expected
 //! outcomes.
 //!
-//! The JSON contains the fields of [`Tally`] under their own names. Scripts compare them with the
-//! tables, so renaming or removing a field is an incompatible change.
+//! The JSON contains the fields of [`Tally`] under their own names. Scripts compare these fields
+//! with the tables of the store, so renaming or removing a field is an incompatible change.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -14,7 +14,7 @@ use serde::Serialize;
 use super::expect::{Expected, Sum};
 use super::terms::Terms;
 
-/// The name of the route for topics that no other route selects.
+/// The name of the route that receives the events whose topic no other route selects.
 const UNROUTED: &str = "unrouted";
 
 /// The result of a run.
@@ -24,7 +24,8 @@ pub struct Tally {
     pub target: String,
     /// The config, source and key that the requests were signed with.
     pub signed: Terms,
-    /// The seed that determined every body, copy and order.
+    /// The seed of the random numbers, which determined all bodies, which requests were sent, and
+    /// their order.
     pub seed: u64,
     /// Whether the run was stopped before everything was sent.
     pub interrupted: bool,
@@ -34,11 +35,13 @@ pub struct Tally {
     pub sent: u64,
     /// Sent requests that were answered with 200 and JSON.
     pub accepted: u64,
-    /// Altered requests that were refused, as they must be.
+    /// Requests that were refused: the altered ones, which must be refused, and those of
+    /// `wrongly_refused`.
     pub refused: u64,
-    /// The number of retries because of responses that were not conclusive.
+    /// The number of times that a request was sent again, because it had no conclusive answer.
     pub retried: u64,
-    /// The number of responses by status, including those that were retried.
+    /// The number of responses by HTTP status, including those after which the request was sent
+    /// again.
     pub answers: BTreeMap<u16, u64>,
     /// Attempts for which nothing listened at the target, so nothing was sent.
     pub unreachable: u64,
@@ -46,8 +49,8 @@ pub struct Tally {
     /// response in time, a 5xx). Each may add one receipt, and one `duplicate`, to the numbers in
     /// `expected`.
     pub unknown_outcome: u64,
-    /// Requests that were never conclusively answered and may have been stored. Each may add one to
-    /// `done`, `conflict` or `dead`.
+    /// Requests that were given up without a conclusive answer and that may have been stored. Each
+    /// may add one to `done`, `conflict` or `dead` in `expected`.
     pub unconfirmed: u64,
     /// Requests that were given up and that were certainly not stored.
     pub undelivered: u64,
@@ -57,8 +60,8 @@ pub struct Tally {
     pub wrongly_refused: u64,
     /// Distinct events with at least one accepted request.
     pub distinct_events: u64,
-    /// The outcomes that the receipts must have, on a store that has not seen this seed before, and
-    /// with a handler that never fails.
+    /// How many receipts must have which outcome. The numbers hold for a store in which no run with
+    /// this seed was recorded before, and for a handler that never fails.
     pub expected: Expected,
     /// The expected outcomes by topic.
     pub expected_by_topic: BTreeMap<String, Expected>,
@@ -255,8 +258,8 @@ fn expected(text: &mut String, name: &str, expected: &Expected) {
     );
 }
 
-/// Counts outcomes by route as ingest does: for every route that selects the topic, and for
-/// `unrouted` if none does.
+/// Adds up the expected outcomes by route. As in ingest, the events of a topic count for every
+/// route whose patterns match the topic, and for `unrouted` if none does.
 fn by_route(
     by_topic: &BTreeMap<String, Expected>,
     routes: &[(RouteName, Vec<TopicPattern>)],

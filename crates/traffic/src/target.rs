@@ -1,4 +1,4 @@
-//! The target of requests: a URL that was parsed once.
+//! The target of requests: a URL, which is parsed once at the start.
 
 use http::Uri;
 use http::uri::PathAndQuery;

@@ -1,5 +1,6 @@
-//! The config, source and key that requests were signed with. Without them, "accepted" does not
-//! show whether a provider's own requests would be accepted.
+//! The config, source and key that requests were signed with. The tally names them, because an
+//! accepted request shows only that hookbox accepts this signature, and not that the provider signs
+//! in this way.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -24,7 +25,7 @@ pub struct Terms {
 }
 
 impl Terms {
-    /// Returns the terms for a source of a config and one of its keys.
+    /// Returns the `Terms` of requests that are signed for this source with this key.
     pub fn new(config: &Path, source: &SourceName, scheme: &Scheme, key: &Key) -> Self {
         let (scheme, header) = match scheme {
             Scheme::Hmac(hmac) => (

@@ -1,4 +1,5 @@
-//! Checks the generated bodies against Begini's own JSON Schemas.
+//! Checks that generated bodies conform to Begini's own JSON Schemas, and that bodies with a flaw
+//! do not.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -8,8 +9,8 @@ use super::*;
 fn validator(kind: Kind) -> jsonschema::Validator {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../schemas/begini");
     let file = folder.join(format!("{}.json", kind.as_str()));
-    let text = std::fs::read(file).expect("the file of the schema exists");
-    let schema = serde_json::from_slice(&text).expect("the schema is JSON");
+    let text = std::fs::read(file).expect("the file of the JSON Schema must exist");
+    let schema = serde_json::from_slice(&text).expect("the file must contain JSON");
     jsonschema::draft202012::new(&schema).expect("the schema compiles")
 }
 
