@@ -1,4 +1,5 @@
-//! Tests genuine bodies of every unusual kind: all are stored byte for byte, and none is refused.
+//! Tests bodies that are unusual and have a valid signature: each is published byte for byte, and
+//! none is refused.
 
 use hookbox_event::Scalar;
 use hookbox_ingest::Limits;
@@ -72,7 +73,11 @@ async fn json_without_its_fields_is_identified_by_its_content() {
         .collect();
     ids.sort();
     ids.dedup();
-    assert_eq!(ids.len(), 11, "each body is an event of its own");
+    assert_eq!(
+        ids.len(),
+        11,
+        "every one of these bodies has its own event id"
+    );
 }
 
 #[tokio::test]

@@ -1,5 +1,5 @@
-//! Tests a broker that refuses, does not respond, or is busy: a sender gets the true answer in
-//! time.
+//! Tests an ingest whose broker refuses messages, does not respond, or is busy: each sender gets
+//! the true answer in time.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -41,7 +41,7 @@ async fn whatever_is_not_confirmed_is_503() {
     assert_eq!(
         world.broker.begun(),
         5,
-        "hookbox publishes each request once: retrying is the sender's part"
+        "hookbox tries to publish each request once, because the sender retries"
     );
     world.broker.set(Mode::Take);
     world.keeps(EVENT).await;
@@ -53,7 +53,8 @@ async fn an_unresponsive_broker_is_503_within_the_deadline() {
     let world = World::with(hasty()).await;
     world.broker.set(Mode::Hang);
     let began = Instant::now();
-    // There are more requests than publish slots: those that wait for a slot are answered as well.
+    // There are more requests than publish slots. Those that still wait for a slot must be answered
+    // in time as well.
     let mut asked = JoinSet::new();
     for _ in 0..10 {
         let mut client = world.client().await;
@@ -65,7 +66,8 @@ async fn an_unresponsive_broker_is_503_within_the_deadline() {
     let took = began.elapsed();
     assert!(took >= hasty().confirm_deadline, "{took:?}");
     assert!(took < PATIENCE / 2, "{took:?}");
-    // Requests that a slot had taken are stored when the broker responds again; the others are not.
+    // When the broker responds again, the requests that a publish slot had taken are stored. Those
+    // that still waited for a slot are not.
     let begun = world.broker.begun();
     assert!((1..=4).contains(&begun), "{begun}");
     world.broker.set(Mode::Take);
@@ -91,7 +93,7 @@ async fn a_publish_slot_that_panics_answers_its_requests_and_keeps_running() {
         let took = began.elapsed();
         assert!(
             took < PATIENCE / 2,
-            "answered by its deadline and not by the panic: {took:?}"
+            "the panic must answer the request at once, not its deadline: {took:?}"
         );
     }
     world.broker.set(Mode::Take);
@@ -106,8 +108,8 @@ async fn a_sender_that_leaves_cancels_nothing() {
     let mut client = world.client().await;
     client.send(&begini(EVENT)).await;
     world.broker.until_begun(1).await;
-    // Before it is answered, a sender that has disconnected looks like one that closed only its
-    // half.
+    // Until it is answered, a sender that has disconnected looks like one that has closed only its
+    // half of the connection.
     client.end().await;
     drop(client);
     world.broker.set(Mode::Take);
@@ -139,8 +141,7 @@ async fn what_waits_shares_a_confirm() {
     }
     world.broker.until_begun(1).await;
     let counters = world.ingest.counters();
-    // The only publish slot has taken 64 requests at most; the others make one batch and a little
-    // more.
+    // The only publish slot has taken at most 64 of the 100 requests, so at least 36 wait for it.
     eventually("the other requests wait for the publish slot", || {
         counters.waiting.load(Ordering::Relaxed) >= 36
     })
@@ -179,7 +180,7 @@ async fn more_than_may_wait_is_503_at_once() {
     let mut second = world.client().await;
     second.send(&begini(EVENT)).await;
     let counters = world.ingest.counters();
-    eventually("the second request waits", || {
+    eventually("the second request waits for the publish slot", || {
         counters.waiting.load(Ordering::Relaxed) == 1
     })
     .await;
@@ -209,13 +210,13 @@ async fn readiness_follows_the_broker() {
         assert_eq!(answer.json()["reason"], "method", "{path}");
     }
     let answer = world.ask(&ready).await;
-    // The endpoint is public, so it shows only the class of the reason.
+    // The endpoint `/readyz` is public, so it shows only the class of the reason.
     let expect = serde_json::json!({ "status": "not_ready", "class": "topology" });
     assert_eq!(answer.json(), expect);
     assert_eq!(
         world.ask(&alive).await.status,
         200,
-        "the process is alive although it is not ready"
+        "`/healthz` is 200 although the ingest is not ready"
     );
     world.broker.set_ready(Readiness::Ready);
     assert_eq!(world.ask(&ready).await.status, 200);

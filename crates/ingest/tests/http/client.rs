@@ -1,4 +1,4 @@
-//! A client that sends any bytes, well-formed or not, and reads the response.
+//! An HTTP client that sends any bytes, well-formed HTTP or not, and reads the responses.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -59,16 +59,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         }
     }
 
-    /// Sends all bytes; fails the test if the other side does not accept them.
+    /// Sends all bytes; fails the test if the ingest ends the connection before it has read them.
     pub async fn send(&mut self, bytes: &[u8]) {
         let sent = timeout(PATIENCE, self.stream.write_all(bytes)).await;
-        sent.expect("the bytes are accepted in time").unwrap();
+        sent.expect("the ingest must read all bytes in time")
+            .unwrap();
     }
 
-    /// Sends as much as the other side accepts. Returns `false` if it did not accept everything.
+    /// Sends the bytes until the ingest ends the connection. Returns `false` if that happened
+    /// before all bytes were sent.
     pub async fn offer(&mut self, bytes: &[u8]) -> bool {
         let sent = timeout(PATIENCE, self.stream.write_all(bytes)).await;
-        sent.expect("the bytes are accepted or refused in time")
+        sent.expect("the ingest must read the bytes or end the connection in time")
             .is_ok()
     }
 
@@ -124,7 +126,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         self.answer().await.expect("an answer")
     }
 
-    /// Returns whether the other side closes the connection within this time, without another byte.
+    /// Returns whether the ingest closes the connection within this time without sending another
+    /// byte.
     pub async fn closes_within(&mut self, limit: Duration) -> bool {
         match timeout(limit, self.more()).await {
             Ok(more) => !more && self.read.is_empty(),
@@ -136,16 +139,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         self.closes_within(PATIENCE).await
     }
 
-    /// Appends everything that arrives until the other side closes.
+    /// Appends to `heard` everything that arrives until the ingest closes the connection.
     pub async fn rest(&mut self, heard: &mut Vec<u8>) {
         while self.more().await {}
         heard.append(&mut self.read);
     }
 
-    /// Reads some bytes; `false` at the end of the stream, also when the connection is reset.
+    /// Reads some bytes. Returns `false` at the end of the stream, and when the connection is
+    /// reset.
     async fn more(&mut self) -> bool {
         let read = timeout(PATIENCE, self.stream.read_buf(&mut self.read)).await;
-        read.expect("an answer or an end in time")
+        read.expect("an answer or the end of the connection must arrive in time")
             .is_ok_and(|count| count > 0)
     }
 }

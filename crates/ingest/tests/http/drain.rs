@@ -1,5 +1,5 @@
-//! Tests shutting down: a request that was taken gets its true answer, and no other request is
-//! taken.
+//! Tests the shutdown of an ingest: a request that is under way gets its true answer, and once the
+//! ingest no longer listens, no other request is accepted.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,8 @@ use crate::client::head;
 use crate::fake::Mode;
 use crate::world::{EVENT, World, begini};
 
-/// How long requests are still taken: enough for a few requests on a busy machine.
+/// How long requests are still accepted after the shutdown has started. That is enough for a few
+/// requests on a busy machine.
 const LEAD: Duration = Duration::from_secs(3);
 
 /// Waits until the ingest no longer listens.
@@ -67,7 +68,7 @@ async fn readiness_turns_red_before_anything_is_refused() {
     assert_eq!(kept.ask(&begini(EVENT)).await.status, 200);
     assert!(
         stopped_at.elapsed() < LEAD,
-        "the test ran too slowly: the lead is over"
+        "the test ran too slowly: requests are no longer accepted"
     );
     assert!(kept.closes().await);
     assert!(stopped_at.elapsed() >= LEAD);
@@ -88,7 +89,10 @@ async fn a_body_under_way_is_read_to_its_end() {
     );
     let (head, body) = expect.split_once("\r\n\r\n").unwrap();
     let continued = client.ask(format!("{head}\r\n\r\n").as_bytes()).await;
-    assert_eq!(continued.status, 100, "the body is being read");
+    assert_eq!(
+        continued.status, 100,
+        "the ingest asks for the body with 100 Continue"
+    );
     world.shutdown.cancel();
     until_refused(&world).await;
     let answer = client.ask(body.as_bytes()).await;
@@ -129,7 +133,8 @@ async fn what_is_open_after_the_grace_is_cut_without_an_answer() {
         client.answer().await.is_none(),
         "the connection is cut without an answer"
     );
-    // The publish slot still receives the confirm of the broker.
+    // The connection is gone, but the publish slot still waits for the broker's confirm, so the
+    // event is stored.
     world.broker.set(Mode::Take);
     world.until_stopped().await;
     assert_eq!(world.broker.envelopes()[0].body, EVENT);

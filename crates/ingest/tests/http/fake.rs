@@ -20,7 +20,7 @@ pub enum Mode {
     Take,
     /// Answers with an error.
     Fail(PublishErrorKind),
-    /// Withholds its answer until the test changes the mode.
+    /// Does not answer a publish until the test changes the mode.
     Hang,
     /// Panics in the task that called the broker.
     Panic,
@@ -60,7 +60,7 @@ impl FakeBroker {
         *self.ready.lock().unwrap() = ready;
     }
 
-    /// Returns how many publishes were started, whatever their results.
+    /// Returns how many publishes were started, whether they succeeded or not.
     pub fn begun(&self) -> usize {
         *self.begun.borrow()
     }
@@ -133,10 +133,10 @@ impl Broker for FakeBroker {
     async fn close(&self) {}
 }
 
-/// The time that the clock of every test shows.
+/// The time that the clock shows in every test.
 pub const NOW: Timestamp = Timestamp::from_unix_micros(1_764_000_000_123_456);
 
-/// A clock that stands still, and panics once if the test sets it to.
+/// A clock that always shows [`NOW`], and that a test can make panic once.
 #[derive(Default)]
 pub struct Still {
     until_broken: AtomicU64,
@@ -148,7 +148,8 @@ impl Still {
         self.until_broken.store(look, Ordering::SeqCst);
     }
 
-    /// Returns after how many reads the clock panics; 0 when it has panicked or is not set to.
+    /// Returns at which read from now the clock will panic; 0 if it has panicked already or will
+    /// not panic.
     pub fn until_broken(&self) -> u64 {
         self.until_broken.load(Ordering::SeqCst)
     }

@@ -1,5 +1,6 @@
 //! Tests posted forms: the event in a form field is extracted after the signature has been
-//! verified. Any other form is refused, and not answered 200 to become a dead letter.
+//! verified. A form without an event is refused; it is not answered 200 and stored as a dead
+//! letter.
 
 use hookbox_event::{ContentDigest, EventId, scan};
 use hookbox_signature::Preset;
@@ -63,14 +64,18 @@ async fn the_event_of_a_form_is_in_its_field() {
     let by_body = EventId::from_digest(&source("hub"), &digest);
     let event = EventId::of_typed(&EventId::of_delivery(&by_body, b"d-1"), b"issues");
     for envelope in &envelopes {
-        assert!(envelope.body == JSON, "the body is the event");
+        assert!(
+            envelope.body == JSON,
+            "the published body is the JSON of the event, not the form around it"
+        );
         assert_eq!(envelope.topic.as_str(), "hub.issues.opened");
-        // If the content type is changed at GitHub, a redelivery is still the same event.
+        // The same event has the same id as JSON and as a form. So an event that GitHub redelivers
+        // after its content type was changed is still a duplicate.
         assert_eq!((envelope.event, envelope.digest), (event, digest));
     }
 }
 
-/// A signature over anything but the form as it was sent is refused.
+/// A signature must cover the form as it was sent. One over the JSON inside the form is refused.
 #[tokio::test]
 async fn a_form_is_verified_as_it_was_sent() {
     let world = World::new().await;
@@ -81,7 +86,8 @@ async fn a_form_is_verified_as_it_was_sent() {
     ];
     let answer = world.ask(&post("/hooks/hub", &headers, IN_A_FORM)).await;
     assert_eq!(answer.status, 401, "{}", answer.text);
-    // A sender without a key learns nothing about what is wrong with its form.
+    // The signature is checked first, so a sender without a key does not learn what is wrong with
+    // its form.
     let answer = world
         .ask(&post("/hooks/plain", &headers[..1], b"a=1"))
         .await;
@@ -125,7 +131,7 @@ async fn a_form_that_holds_no_event_is_refused() {
     assert_eq!(client.ask(&hub(FORM, IN_A_FORM)).await.status, 200);
 }
 
-/// Senders, and people with curl, often declare a form and post JSON.
+/// Some senders, and people with curl, post JSON and declare it as a form.
 #[tokio::test]
 async fn json_is_accepted_whatever_its_media_type() {
     let world = World::new().await;
@@ -136,7 +142,8 @@ async fn json_is_accepted_whatever_its_media_type() {
         hub(FORM, with_a_field),
         plain("text/plain", JSON),
         plain("", JSON),
-        // The media type is not that of a form, so the body is the event as it is.
+        // The media type of these requests is not that of a form, so the body is published
+        // unchanged, even if it looks like a form.
         plain("application/json", b"a=1"),
         plain("application/x-www-form-urlencoded-not", b"a=1"),
         hub("application/json", IN_A_FORM),

@@ -1,4 +1,5 @@
-//! Tests requests with wrong framing, and requests that are not webhooks.
+//! Tests requests whose framing is wrong, so that it is unclear where their body ends, and requests
+//! that are not webhooks.
 
 use crate::client::{chunked, head, post};
 use crate::world::{EVENT, World, begini, signed};
@@ -40,8 +41,8 @@ async fn a_body_that_ends_early_is_not_published() {
 #[tokio::test]
 async fn what_follows_a_body_that_is_too_short_is_not_taken() {
     let world = World::new().await;
-    // The rest is a request that would verify on its own: a request that a proxy sees as one must
-    // not become two.
+    // The bytes after the announced length are a request that would verify on its own. A proxy may
+    // see the whole as one request, so hookbox must not read two (request smuggling).
     let hidden = begini(EVENT);
     let body = [b"{}", &hidden[..]].concat();
     let headers = [("x-signature", &*signed(&body)), ("content-length", "2")];
@@ -71,7 +72,10 @@ async fn two_framings_at_once_are_read_as_chunks_and_end_the_connection() {
         let answer = client.ask(&request).await;
         assert_eq!(answer.status, 200);
         assert_eq!(answer.header("connection"), Some("close"));
-        assert!(client.answer().await.is_none(), "nothing follows");
+        assert!(
+            client.answer().await.is_none(),
+            "the second request is not answered"
+        );
         let all = world.broker.envelopes();
         assert_eq!(all.len(), 1);
         assert_eq!(all[0].body, EVENT);
@@ -115,8 +119,9 @@ async fn framings_that_contradict_themselves_are_refused() {
     world.keeps(EVENT).await;
 }
 
-/// Returns requests that are refused. If one of them were parsed as shorter than it is, the request
-/// behind it would verify.
+/// Returns malformed requests with a name and the expected status of the refusal. The test sends a
+/// genuine request behind each of them, which would be accepted if the malformed one were parsed as
+/// shorter than it is.
 fn refused_and_followed() -> Vec<(&'static str, Vec<u8>, u16)> {
     let text = |text: &str| text.as_bytes().to_vec();
     let length = EVENT.len().to_string();
@@ -176,7 +181,7 @@ async fn what_follows_a_strange_request_is_never_taken() {
     let world = World::new().await;
     for (what, strange, status) in refused_and_followed() {
         let mut client = world.client().await;
-        // The body follows, which is read only if the head announces it.
+        // A body and a genuine request follow. The body is read only if the head announces it.
         client
             .offer(&[&strange[..], EVENT, &begini(EVENT)].concat())
             .await;
@@ -188,7 +193,8 @@ async fn what_follows_a_strange_request_is_never_taken() {
     world.keeps(EVENT).await;
 }
 
-/// A request to a proxy has the host in its request line; it is the same request.
+/// A client that sends through a proxy writes the whole URL into the request line. Such a request
+/// goes to the same source.
 #[tokio::test]
 async fn a_whole_address_in_the_request_line_is_the_same_place() {
     let world = World::new().await;

@@ -1,4 +1,5 @@
-//! Tests good events: each is answered 200, and exactly these events are published.
+//! Tests events with valid signatures: each is answered 200, and exactly these events are
+//! published.
 
 use hookbox_event::{ContentDigest, EventId, Scalar};
 
@@ -44,7 +45,7 @@ async fn the_same_event_twice_has_one_identity_and_two_receipts() {
     let mut client = world.client().await;
     let again = br#"{"event":{"type":"ios_score.complete"}, "uid":"u\u002d1", "integration_id":7}"#;
     for body in [EVENT, EVENT, again] {
-        // All requests use one connection, which is kept alive after a good answer.
+        // All three requests use one connection, which stays open after an answer 200.
         assert_eq!(client.ask(&begini(body)).await.status, 200);
     }
     let all = world.broker.envelopes();
@@ -77,7 +78,7 @@ async fn a_source_without_fields_is_identified_by_its_content() {
         envelope.event,
         EventId::from_digest(&source("plain"), &digest)
     );
-    // The same bytes at another source are another event.
+    // The same body sent to another source is another event.
     assert_ne!(envelope.event, by_json(EVENT));
 }
 
@@ -133,7 +134,8 @@ async fn only_a_well_formed_trace_context_travels() {
         vec!["00-1-2-3"],
         vec!["x\"; drop"],
         vec![&good[..54]],
-        // These headers have the right form, but the W3C recommendation calls them invalid.
+        // The next values have the right form, but the W3C Trace Context recommendation calls them
+        // invalid.
         vec![&forbidden],
         vec![&zero_trace],
         vec![&zero_parent],

@@ -41,7 +41,8 @@ async fn it_is_answered_after_the_confirm_and_when_it_is_refused() {
     world.broker.set(Mode::Take);
     assert_eq!(client.answer().await.expect("an answer").status, 200);
     assert!(client.closes().await);
-    // Two requests that are sent together, and then one whose body is too short.
+    // Two requests that are sent together are both answered 200. A request whose body is one byte
+    // too short is answered 400.
     let mut client = world.client().await;
     client.send(&[begini(EVENT), begini(b"{}")].concat()).await;
     client.end().await;
@@ -73,8 +74,9 @@ async fn it_is_answered_while_the_process_drains() {
     assert_eq!(world.broker.envelopes().len(), 1);
 }
 
-/// A sender that has disconnected looks like one that has closed its half. Its place and its body
-/// are held until its request has an outcome, and no longer.
+/// A sender that has disconnected after its request looks like one that has closed only its half.
+/// So its connection counts, and the memory for its body is held, until there is an answer to send,
+/// and no longer.
 #[tokio::test]
 async fn one_that_has_gone_is_noticed_when_it_is_answered() {
     let world = World::with(Limits {
@@ -88,9 +90,10 @@ async fn one_that_has_gone_is_noticed_when_it_is_answered() {
     world.broker.until_begun(1).await;
     drop(client);
     let counters = world.ingest.counters();
-    eventually("the connection of the sender has ended", || {
-        counters.connections.load(Ordering::Relaxed) == 0
-    })
+    eventually(
+        "the connection of the disconnected sender has ended",
+        || counters.connections.load(Ordering::Relaxed) == 0,
+    )
     .await;
     assert_eq!(counters.in_flight.load(Ordering::Relaxed), 0);
     // A sender that disconnects in the middle of a request is noticed at once.

@@ -1,5 +1,6 @@
-//! Tests sources whose events differ in unsigned headers: each delivery and each type is an event
-//! of its own, and a header alone identifies nothing without the body.
+//! Tests sources that state the event type or the delivery id in unsigned headers. Requests with
+//! another delivery id or another type are different events, and so are requests with the same
+//! headers and another body.
 
 use hookbox_event::{ContentDigest, EventId, scan};
 use hookbox_signature::Preset;
@@ -53,7 +54,8 @@ const ADDED: &[u8] = br#"{"action":"added","member":{"id":1},"team":{"id":2}}"#;
 const REMOVED: &[u8] = br#"{"action":"removed","member":{"id":1},"team":{"id":2}}"#;
 const ORDER: &[u8] = br#"{"id":820982911946154500,"total_price":"403.00"}"#;
 
-/// A member is added, removed and added again; each delivery has its own id.
+/// A member is added to a team, removed, and added again. The bodies of the first and the third
+/// delivery are equal, but each delivery has its own id, so these are different events.
 #[tokio::test]
 async fn deliveries_with_equal_bodies_are_distinct_events() {
     let (topics, events) = accepted(&[
@@ -62,7 +64,7 @@ async fn deliveries_with_equal_bodies_are_distinct_events() {
         membership("d-3", ADDED),
         membership("d-4", REMOVED),
         membership("d-5", ADDED),
-        // GitHub redelivers an event under the id of its first delivery.
+        // When GitHub redelivers an event, it repeats the delivery id.
         membership("d-5", ADDED),
     ])
     .await;
@@ -75,7 +77,8 @@ async fn deliveries_with_equal_bodies_are_distinct_events() {
     assert_eq!(events[4], events[5], "a redelivery is the same event");
 }
 
-/// One order is created and then paid; both requests have the same body.
+/// One order is created and then paid. Both requests have the same body and differ only in the
+/// event type, which is in a header.
 #[tokio::test]
 async fn a_type_in_a_header_is_part_of_the_event() {
     let (topics, events) = accepted(&[
@@ -100,7 +103,8 @@ async fn a_delivery_id_hides_no_other_event() {
     ])
     .await;
     assert_ne!(events[0], events[1], "the genuine event is not hidden");
-    // The price of this is that the replay is an event of its own.
+    // The price of this protection is that the replayed body is an event of its own and not a
+    // duplicate.
     assert_ne!(events[0], events[2]);
 }
 
@@ -117,13 +121,14 @@ async fn without_its_headers_an_event_is_identified_by_its_body() {
     assert_eq!(events, [body, body, by_body("shop", ORDER)]);
 }
 
-/// A genuine request is never refused for the content of a header.
+/// A genuine request is never refused for the content of the header with the event type. Different
+/// bytes in that header are different events.
 #[tokio::test]
 async fn strange_headers_are_kept_apart_by_their_own_bytes() {
     let long = "x".repeat(3_000);
     let strange = [
         "orders/paid",
-        // This text gives the same topic as the one above, but it is a different event.
+        // This text gives the same topic as `orders/paid`, but it is a different event.
         "orders.paid",
         "caf\u{e9}",
         "'; drop table events; --",
@@ -136,7 +141,8 @@ async fn strange_headers_are_kept_apart_by_their_own_bytes() {
         .collect();
     let two = [("x-shopify-topic", "orders/paid"), ("x-shopify-topic", "b")];
     requests.push(shop(&two, ORDER));
-    // A proxy may join two header lines into one (RFC 9110 §5.3).
+    // A proxy may join two header lines into one (RFC 9110 §5.3), so this request is the same event
+    // as the one before.
     requests.push(shop(&[("x-shopify-topic", "orders/paid, b")], ORDER));
     let (topics, events) = accepted(&requests).await;
     let paid = "shop.orders.paid";
@@ -149,8 +155,9 @@ async fn strange_headers_are_kept_apart_by_their_own_bytes() {
     assert_eq!(events[6], events[7]);
 }
 
-/// If the pointer leads to no text in the body, the topic has the header's text only. If the header
-/// is absent, the topic has neither part.
+/// The topic of this source has two parts: the text of a header, and a text in the body at a JSON
+/// pointer. Without a text at the pointer, the topic has the header's text only. Without the
+/// header, the topic has neither part.
 #[tokio::test]
 async fn a_pointer_is_joined_where_it_leads_to_a_text() {
     let push = [("x-github-event", "push"), ("x-github-delivery", "d")];

@@ -1,5 +1,6 @@
-//! Tests the identity of events where an attacker chooses a part: captured requests under other
-//! ids, and texts that other programs would interpret as commands.
+//! Tests the event ids of requests of which an attacker may choose a part: captured requests that
+//! are sent again with another delivery id, and ids and types that other programs would interpret
+//! as commands.
 
 use hookbox_event::{ContentDigest, EventId, Scalar};
 use hookbox_signature::{Preset, sign};
@@ -8,7 +9,7 @@ use crate::client::post;
 use crate::fake::NOW;
 use crate::world::{EVENT, World, by_bytes, by_fields, key, signature, source};
 
-/// Returns a GitHub request with the id of its delivery in an unsigned header.
+/// Returns a genuine GitHub request with this delivery id, which is in an unsigned header.
 fn github(delivery: &str, body: &[u8]) -> Vec<u8> {
     let signed = signature(&Preset::Github.scheme(), &key("github"), body);
     let headers = [
@@ -33,7 +34,8 @@ async fn an_unsigned_delivery_id_neither_makes_an_event_nor_hides_one() {
     for (delivery, body) in [
         ("11111111-0000-0000-0000-000000000000", &captured[..]),
         ("22222222-0000-0000-0000-000000000000", &captured[..]),
-        // The attacker uses the id before the event with that id has arrived.
+        // The attacker sends a captured body with a delivery id whose genuine event has not arrived
+        // yet.
         ("33333333-0000-0000-0000-000000000000", &captured[..]),
         ("33333333-0000-0000-0000-000000000000", &genuine[..]),
     ] {
@@ -91,8 +93,8 @@ async fn strange_texts_are_ids_and_types_like_any_other() {
         let (envelope, routes) = world.keeps(&event("u-1", text)).await;
         let uid = Scalar::String("u-1".into());
         assert_eq!(envelope.event, by_fields("7", uid, &value));
-        // A type that contains only the characters of a topic becomes the topic; any other is
-        // untyped.
+        // An event type that contains only characters that a topic may contain becomes part of the
+        // topic. With any other type, the topic is `begini.untyped`.
         let topic = match text {
             "amq.rabbitmq.reply-to" => "begini.amq.rabbitmq.reply-to",
             _ => "begini.untyped",
@@ -104,12 +106,13 @@ async fn strange_texts_are_ids_and_types_like_any_other() {
     let all = events.len();
     events.sort();
     events.dedup();
-    assert_eq!(events.len(), all, "each text is an event of its own");
-    // A text has the same identity however it is escaped in JSON.
+    assert_eq!(events.len(), all, "each text gives a different event id");
+    // The event id does not depend on how a text is escaped in JSON.
     let (escaped, _) = world.keeps(&event(r"\ud83e\udd80", "#")).await;
     let uid = Scalar::String("\u{1f980}".into());
     assert_eq!(escaped.event, by_fields("7", uid, "#"));
-    // With an unescaped line end or NUL, the body is not JSON.
+    // With an unescaped line end or NUL in a text, the body is not JSON, so it is identified by its
+    // bytes.
     for raw in ["a\r\nb", "a\0b"] {
         let body = event(raw, "ios_score.complete");
         let (envelope, routes) = world.keeps(&body).await;

@@ -1,5 +1,5 @@
-//! Tests connections without a request: they are kept longer than a load balancer keeps its own,
-//! unless their place is needed.
+//! Tests connections without a request: the ingest keeps them open longer than a load balancer
+//! does, unless their place is needed for another connection.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,18 +13,18 @@ use tokio::time::{Instant, sleep};
 use crate::client::{Client, PATIENCE, head};
 use crate::world::{EVENT, World, begini, hasty};
 
-/// Opens a connection that needs no network, so that the test may advance the clock.
+/// Opens a connection that uses no network, so that the test can run with a paused clock.
 async fn piped(world: &World, served: &mut JoinSet<()>) -> Client<DuplexStream> {
     let (theirs, ours) = tokio::io::duplex(64 * 1024);
     let peer = SocketAddr::from(([127, 0, 0, 1], 1));
     let ingest = Arc::clone(&world.ingest);
     served.spawn(async move { serve_stream(ours, peer, &ingest).await });
-    // Lets the server run until it waits for a first byte.
+    // Lets the server run until it waits for the first byte of a request.
     tokio::task::yield_now().await;
     Client::within(theirs)
 }
 
-/// Advances the time by so many seconds and lets everything run that became due.
+/// Advances the paused clock by `seconds` and lets every task run whose timer expired.
 async fn pass(seconds: f64) {
     sleep(self::seconds(seconds)).await;
 }
@@ -72,7 +72,7 @@ async fn a_head_has_its_time_from_its_first_byte() {
         pass(4.9).await;
         let answer = client.ask(&request[10..]).await;
         assert_eq!(answer.status, 200, "after {idle} s");
-        // The deadline covers the whole head: sending bytes one by one does not extend it.
+        // The deadline covers the whole head: sending the head byte by byte does not extend it.
         pass(idle).await;
         let since = Instant::now();
         let mut bytes = 0;
@@ -82,7 +82,7 @@ async fn a_head_has_its_time_from_its_first_byte() {
             bytes += 1;
             assert!(
                 bytes < 11,
-                "each byte extends the deadline of the head after {idle} s"
+                "single bytes must not extend the deadline of the head ({idle} s idle before)"
             );
         }
         let cut = since.elapsed();
@@ -127,8 +127,8 @@ async fn a_head_that_has_begun_is_answered_while_it_drains() {
     let mut client = world.client().await;
     assert_eq!(client.ask(&request).await.status, 200);
     client.send(&request[..10]).await;
-    // The beginning of the head, which arrived before this request, has been read by the time this
-    // one is answered.
+    // The start of the head was sent before this request, so the ingest has read it once this
+    // request is answered.
     assert_eq!(world.begini(EVENT).await.status, 200);
     world.shutdown.cancel();
     let answer = client.ask(&request[10..]).await;

@@ -1,5 +1,6 @@
-//! Tests that event ids are the same as in version 0.1.0. They are stored: if a change of the code
-//! changed them, every event that is sent again would be a new event.
+//! Tests that event ids are the same as in version 0.1.0. Event ids are stored. If a change of the
+//! code changed them, an event that a provider sends again would no longer be recognised as a
+//! duplicate.
 
 use hookbox_signature::{Preset, Scheme, sign};
 

@@ -1,4 +1,5 @@
-//! A ledger in memory that only stores refusals, because an ingest uses a ledger for nothing else.
+//! A ledger in memory that implements only storing refusals, because an ingest uses a ledger for
+//! nothing else.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,4 +1,5 @@
-//! Tests every limit from both sides: what is just allowed, and what is just refused.
+//! Tests every limit of an ingest with the largest value that is allowed and the smallest that is
+//! refused.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -24,7 +25,7 @@ async fn a_body_may_be_as_long_as_the_limit() {
     assert_eq!(answer.status, 413);
     assert_eq!(answer.header("connection"), Some("close"));
     assert!(client.closes().await);
-    // The announced length is enough to refuse a request: no byte of its body is waited for.
+    // A request whose announced length is too large is refused before its body arrives.
     let mut client = world.client().await;
     let headers = [("content-length", "1001"), ("expect", "100-continue")];
     let answer = client.ask(&head("POST", "/hooks/begini", &headers)).await;
@@ -32,7 +33,7 @@ async fn a_body_may_be_as_long_as_the_limit() {
     assert_eq!(world.broker.kept().len(), 1);
 }
 
-/// A length far beyond the buffers of two sockets: the sender can finish only if it is read.
+/// The bytes of a body that a sender can finish only if hookbox reads it: sockets buffer less.
 const FAR_TOO_LARGE: usize = 16 * 1024 * 1024;
 
 #[tokio::test]
@@ -71,14 +72,14 @@ async fn chunks_without_an_end_are_refused_at_the_limit() {
     client.send(&head("POST", "/hooks/begini", &headers)).await;
     let chunk = [b"10000\r\n", &[b'x'; 0x10000][..], b"\r\n"].concat();
     let mut sent = 0;
-    // The buffers of the two sockets take some bytes more than the limit.
+    // The buffers of the two sockets accept some bytes beyond the limit.
     while client.offer(&chunk).await {
         sent += 1;
-        assert!(sent < 1_000, "the body is read without a limit");
+        assert!(sent < 1_000, "an endless body must be refused");
     }
-    assert!(sent >= 16, "the body is read up to the limit");
+    assert!(sent >= 16, "the body must be read up to the limit of 1 MiB");
     let answer = client.answer().await;
-    // The answer can be lost when the endless sender's connection is reset.
+    // The sender never ends its body, so the connection is reset, which may discard the answer.
     if let Some(answer) = answer {
         assert_eq!(answer.status, 413);
     }
@@ -119,7 +120,7 @@ async fn too_many_headers_and_too_long_heads_are_refused() {
     let names: Vec<String> = (0..65).map(|number| format!("x-{number}")).collect();
     let with = |count: usize| {
         let mut headers = vec![("x-signature", &*signature)];
-        // Host, Content-Length and the signature count as headers too.
+        // Host, Content-Length and X-Signature count as headers too.
         headers.extend(
             names
                 .iter()
@@ -156,19 +157,18 @@ async fn a_slow_head_is_cut() {
     let mut dripping = world.client().await;
     let drip = Duration::from_millis(20);
     let mut drops = 0;
-    // Each byte arrives in time, and the head is never complete: the deadline covers the whole
-    // head.
+    // Each byte arrives soon, but the head is never complete: the deadline covers all of it.
     while dripping.offer(b"P").await && !dripping.closes_within(drip).await {
         drops += 1;
-        assert!(drops < 200, "each byte extends the deadline");
+        assert!(drops < 200, "single bytes must not extend the deadline");
     }
     assert!(
         began.elapsed() >= limits.head_deadline,
-        "the connection was cut before its deadline"
+        "the connection must not be cut before its deadline"
     );
     assert!(silent.closes().await);
     assert!(begun.closes().await);
-    // A connection that sends nothing more after a good request is closed too.
+    // A connection on which nothing follows an accepted request is closed too.
     let mut idle = world.client().await;
     assert_eq!(idle.ask(&begini(EVENT)).await.status, 200);
     assert!(idle.closes().await);
@@ -186,7 +186,7 @@ async fn a_slow_body_is_answered_408() {
     assert_eq!(answer.json()["reason"], "too_slow");
     assert!(client.closes().await);
 
-    // Each byte arrives in time, but slower than the minimum rate.
+    // Each byte arrives soon, but the body is slower than the minimum rate.
     let headers = [("transfer-encoding", "chunked")];
     let mut client = world.client().await;
     client.send(&head("POST", "/hooks/begini", &headers)).await;
@@ -199,7 +199,7 @@ async fn a_slow_body_is_answered_408() {
         }
         client.offer(b"1\r\nx\r\n").await;
         bytes += 1;
-        assert!(bytes < 200, "each byte extends the deadline");
+        assert!(bytes < 200, "single bytes must not extend the deadline");
     };
     assert_eq!(answer.status, 408);
     world.nothing_published();
@@ -221,7 +221,7 @@ async fn one_address_has_so_many_connections() {
     assert_eq!(first.ask(&begini(EVENT)).await.status, 200);
     first.end().await;
     assert!(first.closes().await);
-    // The place of the closed connection is free once the server has seen its end.
+    // The first connection frees its place once the server has noticed that it has ended.
     let mut tries = 0;
     loop {
         let mut fourth = world.client().await;
@@ -232,15 +232,15 @@ async fn one_address_has_so_many_connections() {
             break;
         }
         tries += 1;
-        assert!(tries < 1_000, "the place is never freed after the end");
+        assert!(tries < 1_000, "an ended connection must free its place");
     }
 }
 
-/// The number of connections that exist before a healthy one, and the number of places.
+/// How many idle connections are opened before a healthy one, and how many may be open.
 const IDLE: usize = 200;
 const PLACES: usize = 50;
 
-/// Connections without a verified request make room for the next one, however many they are.
+/// Connections without a verified request make room for a new one, however many they are.
 #[tokio::test]
 async fn idle_connections_keep_a_healthy_one_waiting_for_a_bounded_time() {
     let limits = Limits {
@@ -260,7 +260,7 @@ async fn idle_connections_keep_a_healthy_one_waiting_for_a_bounded_time() {
     let waited = began.elapsed();
     assert!(
         waited < limits.head_deadline,
-        "for a healthy connection to be late: {waited:?}"
+        "a healthy connection must be answered in time: {waited:?}"
     );
     // The oldest connections were closed; only the newest have places.
     for client in &mut idle[..=IDLE - PLACES] {
@@ -283,7 +283,7 @@ async fn bodies_in_memory_are_bounded_and_given_back() {
     let headers = [("content-length", "100")];
     holder.send(&head("POST", "/hooks/begini", &headers)).await;
     holder.send(&[b' '; 90]).await;
-    // Once the bytes of the first body are held, there is no memory for a second one.
+    // Once the bytes of the first body are in memory, there is no room for a second body.
     let mut tries = 0;
     let refused = loop {
         let answer = world.begini(EVENT).await;
@@ -291,7 +291,7 @@ async fn bodies_in_memory_are_bounded_and_given_back() {
             break answer;
         }
         tries += 1;
-        assert!(tries < 1_000, "memory is always available");
+        assert!(tries < 1_000, "a second body must be refused");
     };
     assert_eq!(refused.header("retry-after"), Some("5"));
     assert_eq!(
@@ -303,7 +303,7 @@ async fn bodies_in_memory_are_bounded_and_given_back() {
     let mut tries = 0;
     while world.begini(EVENT).await.status != 200 {
         tries += 1;
-        assert!(tries < 1_000, "the memory is never returned");
+        assert!(tries < 1_000, "the memory of a body must be returned");
     }
 }
 
@@ -318,7 +318,7 @@ async fn a_body_is_counted_until_the_broker_has_answered() {
     world.broker.set(Mode::Hang);
     assert_eq!(world.begini(EVENT).await.status, 503);
     let counters = world.ingest.counters();
-    // The sender has been answered, and the memory for its body is still held.
+    // The sender was answered, but the broker has the request, so its body still takes memory.
     assert_eq!(world.begini(EVENT).await.status, 503);
     assert_eq!(counters.refused_by_reason().get("too_busy"), Some(&1));
     world.broker.set(Mode::Take);
@@ -326,7 +326,7 @@ async fn a_body_is_counted_until_the_broker_has_answered() {
     let mut tries = 0;
     while world.begini(EVENT).await.status != 200 {
         tries += 1;
-        assert!(tries < 1_000, "the memory is never returned");
+        assert!(tries < 1_000, "the memory of a body must be returned");
     }
 }
 
@@ -348,7 +348,8 @@ async fn bodies_that_are_only_announced_keep_no_one_out() {
         slow.push(client);
     }
     world.keeps(EVENT).await;
-    // The bytes of the bodies count from here on; for at least one sender no memory is left.
+    // From here on the bodies arrive, and their bytes count. There is memory for only some of them,
+    // so at least one sender is answered 503.
     for client in &mut slow {
         client.offer(b"50\r\n").await;
         client.offer(&[b' '; 0x50]).await;
@@ -374,22 +375,25 @@ async fn a_request_has_one_deadline_for_all_of_it() {
     world.broker.set(Mode::Hang);
     let began = tokio::time::Instant::now();
     assert_eq!(world.begini(EVENT).await.status, 503);
-    assert!(began.elapsed() >= short, "cut before its deadline");
+    assert!(
+        began.elapsed() >= short,
+        "the request was answered too early"
+    );
 }
 
 #[tokio::test]
 async fn who_never_reads_the_answers_is_cut() {
     let world = World::with(hasty()).await;
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
-    // The receive buffer is small, so that the answers soon exceed what the sockets hold.
+    // The receive buffer is small, so that unread answers soon fill the buffers of both sockets.
     socket.set_recv_buffer_size(4096).unwrap();
     let mut client = Client::over(socket.connect(world.address).await.unwrap());
-    // The answers to these requests leave the connection open.
+    // After the answers to these requests, the connection stays open.
     let many = head("GET", "/healthz", &[]).repeat(1_000);
     let mut sent = 0;
     while client.offer(&many).await {
         sent += 1;
-        assert!(sent < 10_000, "unread answers are held without a limit");
+        assert!(sent < 10_000, "a client that reads no answers must be cut");
     }
     world.keeps(EVENT).await;
 }

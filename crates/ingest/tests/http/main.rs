@@ -1,7 +1,7 @@
 //! Tests what an ingest answers, over real sockets and with a broker in memory that can misbehave.
 //!
-//! For every genuine request a test checks the bytes of the batch that the broker received; for
-//! every other one it checks that nothing was published.
+//! For every genuine request, a test checks the bytes of the batch that the broker received. For
+//! every other request, it checks that nothing was published.
 
 #![allow(clippy::unwrap_used)]
 

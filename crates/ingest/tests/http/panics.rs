@@ -1,4 +1,5 @@
-//! Tests requests during which hookbox's own code panics.
+//! Tests that a panic in hookbox's own code fails only the request during which it happens, and
+//! frees its connection and its memory.
 
 use std::sync::atomic::Ordering;
 
@@ -6,12 +7,13 @@ use hookbox_ingest::Limits;
 
 use crate::world::{EVENT, World, begini, eventually};
 
-/// The number of panics. It exceeds the number of places, so that the test notices a place that is
-/// not freed.
+/// The number of panics in each of [`PLACES`]. It exceeds the number of connections that may be
+/// open, so that the test notices if a panic does not free its connection.
 const PANICS: usize = 3;
 
-/// Where the clock panics: at its first read, when the receipt is made before the body is read, and
-/// at its second read, when the signature is checked after it.
+/// The place in the code where the clock panics, as the number of the clock's read. The first read
+/// makes the receipt id, before the body is read. The second read checks the signature, after the
+/// body was read.
 const PLACES: [u64; 2] = [1, 2];
 
 #[tokio::test]
@@ -30,9 +32,13 @@ async fn a_panic_costs_its_own_request_and_no_other() {
             let mut unlucky = world.client().await;
             world.clock.break_at(place);
             unlucky.send(&begini(EVENT)).await;
-            // The request is not accepted, so its sender tries again.
+            // The sender gets no answer, so it sends its request again.
             assert!(unlucky.answer().await.is_none());
-            assert_eq!(world.clock.until_broken(), 0, "the clock did panic");
+            assert_eq!(
+                world.clock.until_broken(),
+                0,
+                "the clock must have panicked"
+            );
             assert_eq!(neighbour.ask(&begini(EVENT)).await.status, 200);
         }
     }
@@ -40,7 +46,7 @@ async fn a_panic_costs_its_own_request_and_no_other() {
     assert_eq!(world.broker.kept().len(), good);
     world.keeps(EVENT).await;
     let counters = world.ingest.counters();
-    eventually("nothing is in flight", || {
+    eventually("no request is in flight", || {
         counters.in_flight.load(Ordering::Relaxed) == 0
     })
     .await;

@@ -93,7 +93,8 @@ async fn only_a_listed_proxy_that_says_https_is_accepted() {
             "{path}"
         );
     }
-    // A peer that may not send gets the same answer for an unknown source.
+    // A peer that is not a trusted proxy gets the same answer for an unknown source, so it cannot
+    // find out which sources exist.
     let mut client = world.client_from(OTHER).await;
     assert_eq!(
         client.ask(&post("/hooks/other", &[], b"")).await.status,
@@ -155,12 +156,16 @@ async fn the_share_of_bytes_is_the_clients_and_a_proxy_connects_freely() {
     let mut tries = 0;
     while sent(&world, PROXY, &from("192.0.2.1")).await.status == 200 {
         tries += 1;
-        assert!(tries < 1_000, "the share of one client has no limit");
+        assert!(
+            tries < 1_000,
+            "the memory for the bodies of one client must be limited"
+        );
     }
     let reasons = world.ingest.counters().refused_by_reason();
     assert_eq!(reasons.get("address_busy"), Some(&1), "{reasons:?}");
     assert_eq!(sent(&world, PROXY, &from("192.0.2.2")).await.status, 200);
-    // Text that the client writes into the header itself changes nothing.
+    // An address that the client itself wrote into the header does not change for which client the
+    // request counts.
     let forged = from("192.0.2.3, 192.0.2.1");
     assert_eq!(sent(&world, PROXY, &forged).await.status, 503);
 }

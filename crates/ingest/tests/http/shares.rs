@@ -1,5 +1,5 @@
-//! Tests senders without a key that take as many connections and as much memory as they can: the
-//! other senders are answered nevertheless.
+//! Tests that other senders are answered while senders without a key take as many connections and
+//! as much memory as they can.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -26,7 +26,7 @@ async fn unfinished(world: &World, host: u8, bytes: usize) -> Client {
     client
 }
 
-/// Sends a genuine body of this length and returns the status.
+/// Sends a body of this length with a valid signature, and returns the status of the answer.
 async fn genuine(world: &World, bytes: usize) -> u16 {
     world.begini(&vec![b' '; bytes]).await.status
 }
@@ -47,15 +47,16 @@ async fn bodies_of_one_address_keep_no_other_out() {
         }
     }
     assert_eq!(genuine(&world, 1024 * KIB).await, 200);
-    // Four bodies are the share of one address: a sixteenth of 64 MiB.
-    eventually("the other requests were refused", || {
+    // One address may use a sixteenth of 64 MiB, which is the memory of four of these bodies.
+    eventually("all but four requests of the address were refused", || {
         counters.refused_by_reason().get("address_busy") >= Some(&64)
     })
     .await;
     drop(unsigned);
-    eventually("the memory of the address is returned", || {
-        read(&counters.in_flight) == 0
-    })
+    eventually(
+        "no request is in flight, so the memory of the address is returned",
+        || read(&counters.in_flight) == 0,
+    )
     .await;
     let mut client = world.client_from(2).await;
     assert_eq!(
@@ -77,9 +78,9 @@ async fn a_quarter_of_the_memory_is_kept_for_small_bodies() {
     for host in 2..14 {
         large.push(unfinished(&world, host, 64 * KIB).await);
     }
-    // Once the twelve bodies have arrived, 12 bytes of the three quarters for large bodies are
-    // left.
-    eventually("all bodies are being read", || {
+    // Each of the twelve bodies lacks one byte. Once the others have arrived, 12 bytes are left of
+    // the three quarters of the memory that large bodies may use.
+    eventually("the twelve bodies are being read", || {
         read(&counters.in_flight) == 12
     })
     .await;
@@ -88,14 +89,17 @@ async fn a_quarter_of_the_memory_is_kept_for_small_bodies() {
         tries += 1;
         assert!(
             tries < 1_000,
-            "large bodies use the memory reserved for small ones"
+            "large bodies must not use the memory reserved for small ones"
         );
     }
     assert_eq!(counters.refused_by_reason().get("too_busy"), Some(&1));
     assert_eq!(genuine(&world, 16 * KIB).await, 200);
     assert_eq!(genuine(&world, EVENT.len()).await, 200);
     drop(large);
-    eventually("the bodies are gone", || read(&counters.in_flight) == 0).await;
+    eventually("the twelve unfinished requests have ended", || {
+        read(&counters.in_flight) == 0
+    })
+    .await;
     assert_eq!(genuine(&world, 64 * KIB).await, 200);
 }
 
@@ -119,7 +123,8 @@ async fn connections_without_a_verified_request_make_room() {
             assert_eq!(client.ask(&alive).await.status, 200);
             held.push(client);
         }
-        // The connections that are still open are used again, as often as possible.
+        // Each connection that is still open sends another health check, so that none of them is
+        // idle for long.
         for client in &mut held {
             if client.offer(&alive).await {
                 client.answer().await;
@@ -128,12 +133,12 @@ async fn connections_without_a_verified_request_make_room() {
         assert_eq!(
             world.begini(EVENT).await.status,
             200,
-            "a new connection is answered"
+            "a new connection of a genuine sender is answered"
         );
         assert_eq!(
             regular.ask(&begini(EVENT)).await.status,
             200,
-            "a kept connection is answered"
+            "the connection with a verified request stays open and is answered"
         );
     }
     let open = read(&counters.connections);
@@ -143,13 +148,15 @@ async fn connections_without_a_verified_request_make_room() {
     );
     assert!(
         read(&counters.connections_closed) >= 17,
-        "80 connections are held, and there are 63 places"
+        "80 connections were opened for 63 places, so at least 17 are closed"
     );
-    // One address has a sixteenth of the places, even while others are free.
+    // One address may take a sixteenth of the places, which is four, even while other places are
+    // free.
     drop(held);
-    eventually("all other connections have ended", || {
-        read(&counters.connections) == 1
-    })
+    eventually(
+        "all connections but the one with a verified request have ended",
+        || read(&counters.connections) == 1,
+    )
     .await;
     assert_eq!(read(&counters.connections_unverified), 0);
     assert_eq!(read(&counters.connections_refused), 0);
@@ -190,7 +197,7 @@ async fn health_checks_are_answered_when_every_place_is_taken() {
         read(&counters.connections) == 2 && read(&counters.connections_unverified) == 0
     })
     .await;
-    // More connections than there are places for health checks; none of them sends anything.
+    // These connections send nothing. They are more than the places for health checks.
     let mut silent = Vec::new();
     for _ in 0..40 {
         silent.push(world.client().await);
@@ -203,11 +210,12 @@ async fn health_checks_are_answered_when_every_place_is_taken() {
     let refused = world.begini(EVENT).await;
     assert_eq!(refused.status, 503);
     assert_eq!(refused.header("retry-after"), Some("5"));
-    eventually("each connection was admitted for one request only", || {
-        read(&counters.connections_reserve) == 31
-    })
+    eventually(
+        "a connection that was admitted for a health check is closed after one request",
+        || read(&counters.connections_reserve) == 31,
+    )
     .await;
-    // The connections that wait for their confirm have kept their places.
+    // The two connections whose requests wait for a confirm were not closed.
     world.broker.set(Mode::Take);
     for client in &mut waiting {
         assert_eq!(client.answer().await.unwrap().status, 200);

@@ -1,5 +1,5 @@
-//! Tests bad signatures: each is refused with the answer that the source wants, without a detail
-//! that would help an attacker.
+//! Tests bad signatures: each request is refused with the answer that its provider expects, and
+//! without a detail that would help an attacker.
 
 use hookbox_event::Timestamp;
 use hookbox_signature::{Key, Preset};
@@ -8,7 +8,7 @@ use crate::client::{head, post};
 use crate::fake::NOW;
 use crate::world::{EVENT, World, begini, key, plain_scheme, signature, signed};
 
-/// Returns header values that are not the right signature, each with hookbox's name for the reason.
+/// Returns wrong values of the signature header, each with the expected reason of the refusal.
 fn wrong() -> Vec<(&'static str, Vec<String>)> {
     let good = signed(EVENT);
     let scheme = Preset::Begini.scheme();
@@ -53,7 +53,7 @@ async fn begini_is_answered_403_and_no_detail() {
         world.nothing_published();
     }
     let counted = world.ingest.counters().refused_by_reason();
-    assert_eq!(counted, seen, "the metrics count each reason");
+    assert_eq!(counted, seen, "the refusals are counted by reason");
 }
 
 #[tokio::test]
@@ -135,7 +135,10 @@ async fn a_refusal_that_could_not_be_kept_is_counted() {
     world.ledger.fail_from_now();
     for _ in 0..2 {
         let answer = world.ask(&post("/hooks/begini", &[], b"abc")).await;
-        assert_eq!(answer.status, 403, "an unavailable store changes no answer");
+        assert_eq!(
+            answer.status, 403,
+            "the refusal must have its usual status although the store is unavailable"
+        );
     }
     world.stop().await;
     let dropped = counters
@@ -144,7 +147,8 @@ async fn a_refusal_that_could_not_be_kept_is_counted() {
     assert_eq!(dropped, 2);
 }
 
-/// The sender did nothing wrong: its event must be sent again, and not be given up.
+/// When all keys of a source have expired, the sender did nothing wrong. The answer must make it
+/// send its event again.
 #[tokio::test]
 async fn a_source_whose_keys_have_ended_asks_for_a_later_try() {
     let world = World::new().await;

@@ -1,4 +1,5 @@
-//! Tests requests over TLS, and peers that do not complete a handshake.
+//! Tests requests over TLS, peers that do not complete a TLS handshake, and plain HTTP on a TLS
+//! port.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +20,7 @@ use crate::world::{EVENT, World, begini, hasty};
 
 const NAME: &str = "hooks.example";
 
-/// Returns a certificate, and the acceptor that presents it.
+/// Returns a certificate, and a TLS acceptor that presents it to clients.
 fn server() -> (CertificateDer<'static>, TlsAcceptor) {
     let CertifiedKey { cert, signing_key } =
         rcgen::generate_simple_self_signed([NAME.to_owned()]).unwrap();
@@ -34,7 +35,8 @@ fn server() -> (CertificateDer<'static>, TlsAcceptor) {
     (certificate, TlsAcceptor::from(Arc::new(config)))
 }
 
-/// Sends a request from a client that trusts only this certificate, and reads to the end.
+/// Sends a request from a client that trusts only this certificate, and returns all that it reads
+/// until the connection ends.
 async fn ask(world: &World, trusted: &CertificateDer<'static>, request: &[u8]) -> String {
     let mut roots = RootCertStore::empty();
     roots.add(trusted.clone()).unwrap();
@@ -99,7 +101,7 @@ async fn an_incomplete_handshake_is_cut_and_delays_no_other() {
     let began = Instant::now();
     let mut silent = world.client().await;
     let mut begun = world.client().await;
-    // The first bytes of a ClientHello that announces 512 bytes.
+    // The first 11 bytes of a ClientHello message that announces 512 bytes.
     begun
         .send(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")
         .await;

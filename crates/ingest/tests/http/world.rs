@@ -1,4 +1,4 @@
-//! Starts one ingest on its own socket, with a source of each kind and a broker in memory.
+//! Starts one ingest on its own socket, with sources of several providers and a broker in memory.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, RwLock};
@@ -23,7 +23,7 @@ use crate::ledger::FakeLedger;
 pub const EVENT: &[u8] =
     br#"{"integration_id":7,"uid":"u-1","event":{"type":"ios_score.complete"}}"#;
 
-/// Everything a test needs.
+/// A running ingest with its broker, ledger and clock in memory.
 pub struct World {
     pub address: SocketAddr,
     pub broker: Arc<FakeBroker>,
@@ -43,13 +43,15 @@ impl World {
         Self::graced(limits, Duration::from_secs(5)).await
     }
 
-    /// Starts an ingest that gives open requests the time `grace` when it shuts down.
+    /// Starts an ingest that waits at most `grace` for requests that are under way when it shuts
+    /// down.
     pub async fn graced(limits: Limits, grace: Duration) -> Self {
         let lead = Duration::ZERO;
         Self::begin((limits, Peers::default()), DrainTimes { lead, grace }, None).await
     }
 
-    /// Starts an ingest that still accepts requests for the time `lead` when it shuts down.
+    /// Starts an ingest that still accepts requests for the time `lead` after its shutdown has
+    /// started.
     pub async fn leading(lead: Duration) -> Self {
         let grace = Duration::from_secs(5);
         let config = (Limits::standard(), Peers::default());
@@ -126,8 +128,8 @@ impl World {
         self.ask(&begini(body)).await
     }
 
-    /// Posts a body with a valid signature and checks that it was accepted, and that it alone was
-    /// published, byte for byte. Returns its envelope and its routes.
+    /// Posts a body with a valid signature and checks that it was accepted, and that exactly one
+    /// envelope was published, with this body. Returns its envelope and its routes.
     pub async fn keeps(&self, body: &[u8]) -> (Envelope, Vec<String>) {
         let before = self.broker.kept().len();
         let answer = self.begini(body).await;
@@ -140,7 +142,7 @@ impl World {
         };
         assert!(
             envelope.body == body,
-            "the bytes are exactly those received"
+            "the published body must have the bytes that were sent"
         );
         assert_eq!(answer.json()["receipt"], envelope.receipt.to_string());
         assert_eq!(last.batch.topic, envelope.topic);
@@ -153,7 +155,7 @@ impl World {
         assert_eq!(self.broker.kept().len(), 0);
     }
 
-    /// Shuts the ingest down in order.
+    /// Shuts the ingest down and waits until it has ended.
     pub async fn stop(mut self) {
         self.shutdown.cancel();
         self.until_stopped().await;
@@ -161,7 +163,10 @@ impl World {
 
     pub async fn until_stopped(&mut self) {
         let ended = tokio::time::timeout(PATIENCE, self.served.join_next()).await;
-        ended.expect("the ingest ends in time").unwrap().unwrap();
+        ended
+            .expect("the ingest must end in time")
+            .unwrap()
+            .unwrap();
     }
 }
 
@@ -177,7 +182,7 @@ pub async fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
 
 /// Limits under which a slow peer is detected quickly.
 pub fn hasty() -> Limits {
-    // The deadlines are longer than a busy machine keeps a process from running.
+    // On a busy machine, a process may not run for some time. The deadlines are longer than that.
     let short = Duration::from_millis(500);
     Limits {
         head_deadline: short,
