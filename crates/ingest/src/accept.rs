@@ -1,4 +1,5 @@
-//! hookbox's own accept loop: it bounds the number of connections and drains them in order.
+//! hookbox's own accept loop: it limits the number of open connections, and at a shutdown lets
+//! running requests be answered before it closes them.
 //!
 //! hookbox does not use `axum::serve`, because `axum::serve` builds its server without a timer, so
 //! hyper's time-out for reading a request's head has no effect (axum 0.8, tokio-rs/axum#2741), and
@@ -17,7 +18,8 @@ use crate::connection_log::ConnectionLog;
 use crate::places::Places;
 use crate::{Ingest, router};
 
-/// The pause before the next accept after one failed, for example for lack of file descriptors.
+/// How long the accept loop waits after a failed `accept`, which happens for example for lack of
+/// file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// The listening socket of an ingest, with its TLS settings.
@@ -40,9 +42,9 @@ pub struct DrainTimes {
     pub grace: Duration,
 }
 
-/// Serves until `shutdown`, then drains. `/readyz` reports at once that the ingest is not ready.
-/// After the time `lead`, the listener and idle connections are closed, and requests in flight are
-/// waited for.
+/// Serves connections until `shutdown` is cancelled, then drains. From that moment `/readyz`
+/// reports that the ingest is not ready. After the time `lead`, the listener and idle connections
+/// are closed, and requests in flight are waited for.
 pub async fn serve(
     listener: Listener,
     ingest: Arc<Ingest>,
@@ -59,8 +61,8 @@ pub async fn serve(
         }
     };
     tokio::select! {
-        // The accept loop is stopped only between two connections: no accepted connection is
-        // dropped.
+        // The accept loop can be cancelled only while it waits for the next connection, so no
+        // connection that was accepted is dropped.
         () = accept(&listener, &ingest, &connections, &drain, &cut) => {}
         () = long_enough => {}
     }

@@ -2,8 +2,9 @@
 //! out, and reports it to the store through the broker's queue of accept reports.
 //!
 //! Accounting never delays an event: a batch takes its numbers before it is published, and records
-//! afterwards whether it was confirmed. Numbers of a batch that was not confirmed are void, also
-//! when the outcome is unknown: its senders were answered 503, so nothing was promised to them.
+//! afterwards whether it was confirmed. Numbers of a batch that was not confirmed are void, even if
+//! the broker may have stored the batch: its senders were answered 503, so nothing was promised to
+//! them.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::Relaxed;
@@ -18,7 +19,8 @@ use tokio_util::sync::CancellationToken;
 use crate::Counters;
 use crate::counters::add;
 
-/// Report interval. Bounds how many accepted receipts go unreported when the process is killed.
+/// The time between two accept reports. A process that is killed leaves the receipts of at most
+/// this time unreported.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The most receipts in one accept report. A report of this size has about 200 KiB, far below the
@@ -41,7 +43,7 @@ pub(crate) struct Accounting {
 struct State {
     /// The next number to give out.
     next: u64,
-    /// The next number to report.
+    /// The first number that no accept report covers yet.
     next_unreported: u64,
     /// The sequence numbers with a known outcome that are not reported yet, as ranges. The key is
     /// the first number of each range.
@@ -116,8 +118,8 @@ impl Accounting {
         }
     }
 
-    /// Publishes one accept report, and tries again until it is confirmed. After `stop` it is tried
-    /// only once. Returns `false` when the report was not confirmed.
+    /// Publishes one accept report, and retries until the broker confirms it. Once `stop` is
+    /// cancelled, there is only one more try; if that fails, the function returns `false`.
     async fn deliver(&self, account: &Account, stop: &CancellationToken) -> bool {
         loop {
             let last = stop.is_cancelled();
@@ -146,7 +148,8 @@ impl Accounting {
     }
 
     /// Removes the numbers with a known outcome, from the first unreported number up to the first
-    /// gap, and returns them as one accept report.
+    /// number whose outcome is not known yet, and returns them as one accept report. Returns `None`
+    /// when there is nothing to report.
     fn cut(&self, closing: bool) -> Option<Account> {
         let mut state = self.lock();
         let first = state.next_unreported;
@@ -197,7 +200,8 @@ impl Accounting {
                 .store(state.waiting as u64, Relaxed);
             accepted
         };
-        // Void numbers join the void range before them, so that a long outage takes one row only.
+        // Void numbers are added to the void range directly before them, so that a long outage
+        // takes only one entry of the map.
         if accepted.is_none()
             && let Some((start, before)) = state.decided.range_mut(..first).next_back()
             && before.accepted.is_none()

@@ -1,4 +1,4 @@
-//! Groups addresses that belong to one sender.
+//! Groups the IP addresses that are treated as one sender when connections and memory are limited.
 
 use std::net::IpAddr;
 
@@ -12,7 +12,8 @@ pub(crate) enum AddressBlock {
 
 impl From<IpAddr> for AddressBlock {
     fn from(address: IpAddr) -> Self {
-        // A listener for both families reports an IPv4 address in its IPv6-mapped form.
+        // A listening socket for both IPv4 and IPv6 reports an IPv4 peer as an IPv4-mapped IPv6
+        // address.
         match address.to_canonical() {
             IpAddr::V4(address) => Self::V4(address.to_bits()),
             IpAddr::V6(address) => Self::V6((address.to_bits() >> 64) as u64),

@@ -28,7 +28,8 @@ use crate::identify::Identified;
 use crate::response::NotAccepted;
 use crate::{Counters, Limits, Routing};
 
-/// A verified request that is ready to be published. It cannot be built without a `Verified`.
+/// A verified request that is ready to be published. It cannot be built without a `Verified`, which
+/// proves that the signature was verified.
 pub(crate) struct AcceptedRequest {
     pub receipt: ReceiptId,
     pub source: SourceName,
@@ -48,7 +49,8 @@ struct QueuedRequest {
     answer: oneshot::Sender<PublishResult>,
 }
 
-/// The requests that wait, by topic. The topics are in the order of their oldest request.
+/// The requests that wait for a publish slot, by topic. `order` contains the topics in the order in
+/// which they are served next.
 #[derive(Default)]
 struct Queue {
     by_topic: HashMap<Topic, VecDeque<QueuedRequest>>,
@@ -128,7 +130,7 @@ impl Batcher {
         match tokio::time::timeout(deadline, answered).await {
             Ok(Ok(Ok(()))) => Ok(()),
             Ok(Ok(Err(kind))) => Err(not(kind)),
-            // The publish panicked, so it is unknown whether the message is on disk.
+            // The publish panicked, so it is unknown whether the broker has the message on disk.
             Ok(Err(_dropped)) => Err(not(PublishErrorKind::Unavailable)),
             Err(_elapsed) => Err(not(PublishErrorKind::TimedOut)),
         }
@@ -219,8 +221,8 @@ impl Shared {
     }
 
     async fn publish(&self, taken: Vec<QueuedRequest>) {
-        // A request whose handler no longer waits was answered 503; publishing it would only make a
-        // duplicate.
+        // If the receiver of `answer` is gone, the request was already answered 503, or its
+        // connection was closed. Publishing it would only add a duplicate of the provider's retry.
         let (requests, answers): (Vec<AcceptedRequest>, Vec<oneshot::Sender<PublishResult>>) =
             taken
                 .into_iter()
@@ -254,7 +256,8 @@ impl Shared {
             }
         };
         for waiting in answers {
-            // Sending fails when the sender has disconnected; it will send its request again.
+            // `send` fails when nothing waits for the result any more, because the deadline has
+            // passed or the provider has disconnected. The provider will send the request again.
             let _ = waiting.send(answer);
         }
     }

@@ -24,13 +24,15 @@ const RESERVED_MAX: usize = 8 * 1024;
 /// a larger body is no webhook, and its sender may be reset.
 const DISCARD_MAX: usize = 2 * Limits::BODY_MAX_CAP;
 
-/// Checks what can be checked before the body is read, and returns the announced length, if any.
+/// Checks the headers before the body is read: refuses a compressed body and an announced length
+/// over the limit. Returns the length that `Content-Length` announces, or `None` without that
+/// header.
 pub(crate) fn check_head(
     headers: &HeaderMap,
     limits: &Limits,
 ) -> Result<Option<usize>, NotAccepted> {
-    // The signature covers the bytes as they were sent, and decompressing them before the check
-    // would allow decompression bombs.
+    // A compressed body is refused. Its signature covers the bytes as they were sent, and
+    // decompressing a body before its signature is verified would allow decompression bombs.
     let identity = |value: &http::HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"identity");
     if headers
         .get_all(CONTENT_ENCODING)
@@ -55,8 +57,8 @@ pub(crate) fn check_head(
     }
 }
 
-/// Reads the whole body within the limits of size, time and rate. `room`, its share of the memory
-/// for bodies, grows as bytes arrive.
+/// Reads the whole body within the limits of size, time and rate. `room`, the share of the memory
+/// for bodies that this body uses, grows as bytes arrive.
 ///
 /// Bytes count against the memory limit when they arrive, not when they are announced. Otherwise a
 /// few connections that announce large bodies and send nothing would keep all others out.
@@ -94,13 +96,14 @@ pub(crate) async fn read(
 }
 
 /// Reads and discards the rest of a refused body, so that its sender can read the reason. The
-/// deadlines of an accepted body apply.
+/// deadlines are those of an accepted body.
 pub(crate) async fn discard(mut body: Body, began: Instant, limits: &Limits) {
     let mut read = 0;
     while read < DISCARD_MAX {
         match timeout_at(deadline(began, read, limits), body.frame()).await {
             Ok(Some(Ok(frame))) => read += frame.data_ref().map_or(0, Bytes::len),
-            // The body has ended, the sender has disconnected, or a deadline has passed.
+            // Nothing is left to discard: the body has ended, the sender has disconnected, or a
+            // deadline has passed.
             Ok(None | Some(Err(_))) | Err(_) => return,
         }
     }

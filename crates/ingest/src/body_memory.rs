@@ -47,14 +47,15 @@ impl BodyMemory {
         let all = limits.body_bytes_in_flight_max;
         Arc::new(Self {
             all_max: all,
-            // A body of the largest size always fits, whatever the values of the two limits.
+            // Both limits are at least the size of the largest allowed body, so that one such body
+            // always fits into unused memory, whatever values the config has.
             large_max: (all - all / Limits::SMALL_BODY_RESERVE).max(limits.body_max),
             unverified_max: (all / Limits::ADDRESS_SHARE).max(limits.body_max),
             used: Mutex::default(),
         })
     }
 
-    /// Returns a share of zero bytes for a body that has not started to arrive.
+    /// Returns a share of zero bytes for a body of which no byte has arrived yet.
     pub fn room(self: &Arc<Self>, sender: AddressBlock) -> BodyRoom {
         BodyRoom {
             memory: Arc::clone(self),

@@ -31,7 +31,7 @@ pub struct Source {
     /// The form field that contains the event, where the sender posts a form
     /// (`application/x-www-form-urlencoded`).
     pub form: Option<String>,
-    /// The response that the sender wants for a bad signature.
+    /// The response that the sender expects to a request with a bad signature.
     pub answer: RefusalAnswer,
     /// Where a request states its event type, if it does.
     pub topic: Option<EventType>,
@@ -69,7 +69,8 @@ pub enum Identity {
 }
 
 impl EventType {
-    /// Returns the place in the body that contains the type, or a part of it.
+    /// Returns the place in the body that contains the event type, or the last part of it. `None`
+    /// if the type is stated only in a header.
     pub(crate) fn pointer(&self) -> Option<&Pointer> {
         match self {
             EventType::Body(pointer) => Some(pointer),

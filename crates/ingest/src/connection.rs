@@ -22,8 +22,8 @@ use crate::receive::Peer;
 use crate::write_deadline::WriteDeadline;
 use crate::{Ingest, Limits, router};
 
-/// Serves one connection over any stream until it ends, as [`crate::serve`] does for a socket. This
-/// function is for callers that have no socket.
+/// Serves one connection over any stream until the connection ends, as [`crate::serve`] does for a
+/// socket. This function is for callers that have no socket, such as tests.
 pub async fn serve_stream(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     peer: SocketAddr,
@@ -45,8 +45,8 @@ pub(crate) struct Connection {
     pub app: Router,
     pub peer: SocketAddr,
     pub limits: Limits,
-    /// The place of this connection among the counted ones; `None` when connections are not
-    /// counted.
+    /// The place that this connection takes in the limit on open connections. `None` when there is
+    /// no such limit: [`serve_stream`] has none.
     pub place: Option<Arc<Place>>,
     /// Cancelled at a drain: the connection takes no further request. It ends when it is idle, or
     /// after the answer to the current request.
@@ -56,8 +56,8 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Serves a socket until the connection ends, or until its place is given to another
-    /// connection.
+    /// Serves a socket until the connection ends, or until its place in the limit on open
+    /// connections is given to another connection.
     pub async fn begin(self, stream: TcpStream, tls: Option<TlsAcceptor>) {
         let place = self.place.clone();
         let closed = async {
@@ -73,8 +73,8 @@ impl Connection {
     }
 
     async fn serve_socket(self, stream: TcpStream, tls: Option<TlsAcceptor>) {
-        // An answer is one small write: waiting to fill a packet (Nagle's algorithm) would only
-        // delay it.
+        // An answer is a single small write. Nagle's algorithm, which waits until a packet is full,
+        // would only delay it.
         let _ = stream.set_nodelay(true);
         let stream = WriteDeadline::new(stream, self.limits.write_deadline);
         match tls {
@@ -129,15 +129,15 @@ impl Connection {
             }
         });
         let connection = http1::Builder::new()
-            // `ReadDeadline` applies this time-out, and another one for idle connections, to the
-            // stream.
+            // hyper's own time-out is off, because `ReadDeadline` limits the time for a head, and
+            // in addition the time for which a connection may be idle.
             .header_read_timeout(None)
             .max_headers(limits.headers_max)
             .max_buf_size(limits.head_bytes_max)
             .keep_alive(true)
             // A sender may close its half of the connection after its request and wait for the
-            // answer (RFC 9112, section 9.6). Until it is answered, this looks the same as a sender
-            // that has disconnected.
+            // answer (RFC 9112, section 9.6), so hyper must still answer it. A sender that has
+            // disconnected looks the same until the answer is sent.
             .half_close(true)
             .serve_connection(TokioIo::new(stream), service);
         tokio::pin!(connection);

@@ -1,4 +1,4 @@
-//! Logs connections that are refused, or closed to make room.
+//! Logs that connections were refused, or closed to make room for new ones.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::places::{Entry, Place};
 /// this limit they could fill the log.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
-/// The kinds of messages, each with the time of its last log line.
+/// The kinds of messages, each with the time from which its next log line is allowed.
 #[derive(Default)]
 pub(crate) struct ConnectionLog {
     not_accepted: Occasion,

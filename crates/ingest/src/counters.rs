@@ -52,7 +52,7 @@ pub struct Counters {
 }
 
 impl Counters {
-    /// Counts a request that was not accepted, under its reason.
+    /// Counts one refused request under the reason of its refusal.
     pub fn refuse(&self, reason: &'static str) {
         *self.refused().entry(reason).or_default() += 1;
     }
@@ -77,7 +77,8 @@ impl Counters {
     }
 }
 
-/// Each change of the map is one step, so after a panic the map still has its previous value.
+/// Locks a map, even after a thread has panicked while it held the lock. Each change of the map is
+/// one step, so after a panic the map has its old or its new value.
 fn lock<T>(values: &Mutex<T>) -> MutexGuard<'_, T> {
     values.lock().unwrap_or_else(PoisonError::into_inner)
 }

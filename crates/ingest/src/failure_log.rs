@@ -10,12 +10,12 @@ use hookbox_driver::PublishErrorKind;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// The time in which failures of one kind are counted together. It is short enough that a log that
-/// is rotated still contains the first failure.
+/// The time in which failures of one kind are counted together. It is so short that during a long
+/// outage even a log that was rotated contains a full line about the failure.
 const WINDOW: Duration = Duration::from_secs(60);
 
-/// The failed requests of this window that have no log line, by the kind of their failure. For a
-/// kind that is in the map, a log line was already written in this window.
+/// For each kind of failure, the number of failed requests in the current window that have no log
+/// line of their own. A kind is in the map once its first failure was logged in this window.
 #[derive(Default)]
 pub(crate) struct FailureLog(Mutex<BTreeMap<&'static str, u64>>);
 
@@ -55,7 +55,8 @@ impl FailureLog {
             .collect()
     }
 
-    /// The lock may be taken after a panic: a panic cannot leave these numbers half-changed.
+    /// Locks the map, even after a thread has panicked while it held the lock: a panic cannot leave
+    /// these numbers half-changed.
     fn lock(&self) -> MutexGuard<'_, BTreeMap<&'static str, u64>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -73,7 +74,8 @@ impl Summary {
     }
 }
 
-/// Ends a window every minute until `stop`, and then the last one.
+/// Writes the summaries of the current window every minute, and those of the last window when
+/// `stop` is cancelled.
 async fn summarize(log: Arc<FailureLog>, stop: CancellationToken, write: impl Fn(Summary) + Send) {
     loop {
         let is_last = tokio::select! {
@@ -151,7 +153,7 @@ mod tests {
         }
         assert!(
             log.admits(PublishErrorKind::TimedOut, 1),
-            "another kind has its own line"
+            "the first failure of another kind has its own line"
         );
         let (mut summaries, mut counted) = (0, 0);
         while let Ok(summary) = written.try_recv() {

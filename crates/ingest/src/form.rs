@@ -19,7 +19,7 @@ const URLENCODED: &[u8] = b"application/x-www-form-urlencoded";
 /// A form without that field, or with a field that is not JSON, is refused: it can never become an
 /// event, and its sender sees at once what to change. Any other body that is not JSON is accepted
 /// and stored as a dead letter. JSON is accepted with any media type, because senders and people
-/// with curl often send a wrong one.
+/// with curl often send a wrong media type.
 pub(crate) fn event_of(
     source: &Source,
     headers: &HeaderMap,

@@ -3,7 +3,8 @@
 /// What one proxy has added about a request that it received.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Element {
-    /// The sender: an address, or a name that hides it.
+    /// The `for` parameter, which names the sender of the request: an address, or a name such as
+    /// `_hidden` in place of the address.
     pub from: Option<String>,
     /// The protocol over which the proxy received the request.
     pub proto: Option<String>,

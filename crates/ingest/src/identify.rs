@@ -61,7 +61,7 @@ pub(crate) fn identify(source: &Source, headers: &HeaderMap, verified: &Verified
     }
 }
 
-/// Returns the event id without the type that a header may add.
+/// Returns the event id before the event type from a header is added to it.
 fn base(
     source: &Source,
     headers: &HeaderMap,

@@ -21,10 +21,10 @@ pub struct Limits {
     /// [`Limits::body_grace`]. A real sender on a bad line is far faster; one byte per second is an
     /// attack.
     pub body_rate_min: usize,
-    /// How long a body may be slower than the minimum rate: connections start slowly.
+    /// How long a body may be slower than the minimum rate, because connections start slowly.
     pub body_grace: Duration,
-    /// The time from the end of a request's head to its answer. Reading and confirming have earlier
-    /// deadlines of their own; this one limits everything else.
+    /// The time from the end of a request's head to its answer. Reading the body and waiting for
+    /// the confirm have earlier deadlines of their own. This deadline limits everything else.
     pub request_deadline: Duration,
     /// How long the peer may read nothing of an answer. An answer is a few hundred bytes, so a peer
     /// that does not read it only keeps the connection busy.
@@ -33,18 +33,18 @@ pub struct Limits {
     pub headers_max: usize,
     /// Largest head in bytes, which is what the HTTP parser may buffer.
     pub head_bytes_max: usize,
-    /// Connections that may be open at once, besides [`Limits::HEALTH_CONNECTIONS`]. Each costs a
-    /// file descriptor and at most the memory of one head and one body.
+    /// The most connections that may be open at once, besides [`Limits::HEALTH_CONNECTIONS`]. Each
+    /// costs a file descriptor and at most the memory of one head and one body.
     pub connections_max: usize,
-    /// Connections that may be open at once from one address, so that one sender cannot take all of
-    /// them. Trusted proxies are not limited by it.
+    /// The most connections that may be open at once from one address, so that one sender cannot
+    /// take all of them. Trusted proxies are exempt from this limit.
     pub connections_per_address_max: usize,
     /// The time for completing a TLS handshake.
     pub tls_deadline: Duration,
-    /// Bytes of bodies in memory at once, over all connections. A byte counts from its arrival, not
-    /// from its announcement.
+    /// The most bytes of bodies that may be in memory at once, over all connections. A byte counts
+    /// from its arrival, not from its announcement.
     pub body_bytes_in_flight_max: usize,
-    /// Accepted requests that wait for their confirm at once.
+    /// The most accepted requests that may wait for the broker's confirm at once.
     pub waiting_max: usize,
     /// How long a request waits for its confirm. It is longer than the broker's own deadline, and
     /// shorter than the shortest known time-out of a provider (3 s).
@@ -67,13 +67,13 @@ impl Limits {
     /// is one.
     pub const SMALL_BODY_MAX: usize = 16 * 1024;
 
-    /// The fraction of [`Limits::body_bytes_in_flight_max`] reserved for small bodies: one in this
-    /// many, a quarter.
+    /// The denominator of the fraction of [`Limits::body_bytes_in_flight_max`] that is reserved for
+    /// small bodies: 4 stands for a quarter.
     pub const SMALL_BODY_RESERVE: usize = 4;
 
-    /// The largest fraction that one address may take of the connections, and of the memory for
-    /// unverified bodies: one in this many, a sixteenth. So it takes sixteen addresses to use up
-    /// either.
+    /// The denominator of the largest fraction that one address may take of the connections, and of
+    /// the memory for unverified bodies: 16 stands for a sixteenth. So an attacker needs sixteen
+    /// addresses to take all connections or all of that memory.
     pub const ADDRESS_SHARE: usize = 16;
 
     /// Extra connections that are admitted for a health check only. A health check is one small

@@ -28,7 +28,7 @@ impl Family {
         }
     }
 
-    /// The last address of the family.
+    /// The largest address of the address family, as a number.
     fn last(self) -> u128 {
         u128::MAX >> (128 - self.bits())
     }
@@ -54,7 +54,8 @@ impl Network {
         family == self.family && (self.first..=self.last).contains(&address)
     }
 
-    /// Returns whether these networks together contain every IPv4 address, or every IPv6 address.
+    /// Returns whether the union of these networks contains every IPv4 address, or every IPv6
+    /// address.
     pub fn are_everything(networks: &[Network]) -> bool {
         [Family::V4, Family::V6].into_iter().any(|family| {
             let mut ranges: Vec<(u128, u128)> = networks
@@ -95,8 +96,8 @@ impl FromStr for Network {
         if bits > family.bits() {
             return Err(NetworkError);
         }
-        // IPv4 addresses are compared as IPv4, so a network of IPv6-mapped addresses is converted
-        // to an IPv4 network.
+        // `contains` compares an IPv4-mapped IPv6 address as IPv4, so a network of such addresses
+        // is stored as an IPv4 network.
         let (family, number, bits) = match address.to_canonical() {
             IpAddr::V4(inner) if bits >= 96 && family == Family::V6 => {
                 (Family::V4, u128::from(inner.to_bits()), bits - 96)
@@ -141,7 +142,7 @@ mod tests {
         assert!(!holds("10.0.0.0/8", "11.0.0.0"));
         assert!(
             holds("10.0.0.5/8", "10.0.0.0"),
-            "the host bits of the text are ignored"
+            "`10.0.0.5/8` is the network 10.0.0.0/8: the bits after the prefix are ignored"
         );
         assert!(holds("192.0.2.1", "192.0.2.1"));
         assert!(!holds("192.0.2.1", "192.0.2.0"));

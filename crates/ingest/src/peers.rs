@@ -9,13 +9,15 @@ use crate::Network;
 use crate::forwarding::forwarding;
 use crate::response::NotAccepted;
 
-/// The peers that may send to an ingest. If both lists are empty, every peer may, as a client.
+/// The peers that may send to an ingest. If both lists are empty, every peer may send, and its own
+/// address is that of the client.
 #[derive(Debug, Clone, Default)]
 pub struct Peers {
     /// Proxies that terminate TLS and report the client. A request from another peer is refused,
     /// and so is one that the proxy did not receive over https.
     pub trusted_proxies: Vec<Network>,
-    /// Peers that may send over plain HTTP nevertheless, for example for a trial.
+    /// Peers whose requests are accepted although they came over plain HTTP, for example for a
+    /// trial.
     pub plain_http_from: Vec<Network>,
 }
 
@@ -135,7 +137,7 @@ mod tests {
         assert_eq!(found, ("172.17.0.1".to_owned(), Ok(())));
         let found = client(both, "172.17.0.1", &[FOR]);
         assert_eq!(found, ("192.0.2.1".to_owned(), Ok(())));
-        // The peer is not a trusted proxy, so its headers about a client are ignored.
+        // The peer 172.17.0.2 is not a trusted proxy, so its headers about a client are ignored.
         let found = client(both, "172.17.0.2", &[HTTPS, FOR]);
         assert_eq!(found, ("172.17.0.2".to_owned(), Ok(())));
         let (_, may_send) = client((NONE, plain), "127.0.0.1", &[]);

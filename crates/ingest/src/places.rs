@@ -3,7 +3,7 @@
 //!
 //! Connections are not authenticated, but only a sender with a key gets a request verified. So when
 //! every place is taken, a connection without a verified request is closed, the oldest first. An
-//! attacker can push out the others only as fast as it can open connections.
+//! attacker can displace the connections of others only as fast as it can open connections.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -19,21 +19,24 @@ use crate::address_block::AddressBlock;
 use crate::counters::add;
 use crate::{Counters, Limits};
 
-/// How many closing connections may exist beside the connections with a place: one for every 32
-/// places, and at least 8. Accepting waits while there are more. A smaller number would make a
-/// burst of connections wait for the scheduler.
+/// A connection that was closed to make room keeps its file descriptor until its task has ended. So
+/// many of these may exist in addition to the connections with a place: one for every 32 places,
+/// and at least 8. While there are more, no connection is accepted. A smaller number would make a
+/// burst of connections wait until the scheduler has run those tasks.
 const CLOSING_PART: usize = 32;
 const CLOSING_MIN: usize = 8;
 
-/// How many connections are closed in addition when the operating system allows no more: the broker
-/// and the store need file descriptors too.
+/// When the operating system allows no further connection, so many connections are closed beyond
+/// the allowed number of closing ones, because the connections to the broker and the store need
+/// file descriptors too.
 const SPARE_DESCRIPTORS: usize = 16;
 
-/// How long the number of places then stays limited to the number of connections that are left.
+/// After the operating system has allowed no further connection, how long the number of places
+/// stays limited to the number of connections that were left open.
 const FEWER_PLACES_FOR: Duration = Duration::from_secs(60);
 
-/// How long a connection must have been idle to be closed before an older busy one. A sender that
-/// has just connected has not sent its first byte either.
+/// How long a connection must have been idle to be closed before an older busy one. The time is not
+/// zero, because a sender that has just connected is idle too until its first byte arrives.
 const IDLE_MIN: Duration = Duration::from_secs(1);
 
 /// The value of [`ConnectionState::idle_since`] while a request is under way.
@@ -44,10 +47,10 @@ pub(crate) struct Places {
     max: usize,
     per_address_max: usize,
     taken: Mutex<PlaceTable>,
-    /// Notified when a connection has ended.
+    /// Notified whenever a connection has ended.
     freed: Notify,
-    /// Whether all places are taken by connections with verified requests, and a new connection
-    /// found no place.
+    /// Whether the last new connection found all places taken by connections with verified
+    /// requests.
     is_full: AtomicBool,
     /// Whether the operating system allowed no more connections when last asked, for example for
     /// lack of file descriptors.
@@ -117,7 +120,7 @@ impl Places {
         })
     }
 
-    /// Waits until fewer than the allowed number of connections are closing, so that the file
+    /// Waits until fewer connections are closing than `closing_max` allows, so that the file
     /// descriptors of closing connections are limited too.
     pub async fn settled(&self) {
         let closing_max = self.closing_max(&mut self.lock());
@@ -135,8 +138,8 @@ impl Places {
         self.is_refused.store(true, Ordering::Relaxed);
         {
             let mut taken = self.lock();
-            // The number to close depends on the connections that exist, not on the configured
-            // maximum.
+            // `closing_max` depends on the number of places, which is therefore first limited to
+            // the number of existing connections: the configured maximum may be far larger.
             taken.fewer = Some((taken.ordinary.max(1), Instant::now() + FEWER_PLACES_FOR));
             for _ in 0..self.closing_max(&mut taken) + SPARE_DESCRIPTORS {
                 let Some(number) = self.victim(&taken, None) else {
@@ -158,7 +161,8 @@ impl Places {
     }
 
     /// Gives a new connection a place. If all places are taken, it gets the place of a connection
-    /// that is closed for it.
+    /// without a verified request, which is closed. If there is none, the new connection is
+    /// admitted for a health check only.
     pub fn enter(self: &Arc<Self>, peer: IpAddr, is_proxy: bool) -> Entry {
         let address = (!is_proxy).then(|| AddressBlock::from(peer));
         let mut taken = self.lock();
@@ -231,9 +235,9 @@ impl Places {
     }
 
     /// Chooses the connection to close for a new one: the oldest that has been idle for
-    /// [`IDLE_MIN`], otherwise the oldest. When the limit of one address is reached, only an idle
-    /// connection of that address is chosen: its newer connections are worth no more than its older
-    /// ones.
+    /// [`IDLE_MIN`], otherwise the oldest. When `of` has reached the limit of one address, only an
+    /// idle connection of that address is chosen, and `None` is returned if there is none: a busy
+    /// connection of an address is not closed for a new connection of the same address.
     fn victim(&self, taken: &PlaceTable, of: Option<AddressBlock>) -> Option<u64> {
         let now = self.now();
         let mut idle = taken.unverified.iter().filter(|(_, standing)| {
@@ -259,12 +263,13 @@ impl Places {
         add(&self.counters.connections_closed, 1);
     }
 
-    /// Returns how many closing connections may exist beside the connections with a place.
+    /// Returns how many closing connections may exist in addition to the connections with a place.
     fn closing_max(&self, taken: &mut PlaceTable) -> usize {
         (self.max_now(taken) / CLOSING_PART).max(CLOSING_MIN)
     }
 
-    /// Returns how many places there are now.
+    /// Returns how many places there are now: the configured number, or fewer for some time after
+    /// the operating system has allowed no further connection.
     fn max_now(&self, taken: &mut PlaceTable) -> usize {
         if taken
             .fewer
@@ -314,7 +319,8 @@ impl PlaceTable {
 }
 
 impl ConnectionState {
-    /// Returns whether the connection has been idle long enough to be closed first.
+    /// Returns whether the connection has been idle long enough to be closed before older busy
+    /// ones.
     fn is_idle(&self, now: u64) -> bool {
         let since = self.idle_since.load(Ordering::Relaxed);
         since != BUSY && now.saturating_sub(since) >= IDLE_MIN.as_millis() as u64
@@ -338,7 +344,8 @@ impl Place {
         }
     }
 
-    /// Sets whether a request is under way on this connection, from the first byte of its head.
+    /// Sets whether a request is under way on this connection. A request is under way from the
+    /// first byte of its head.
     pub fn set_busy(&self, is_busy: bool) {
         let since = if is_busy { BUSY } else { self.places.now() };
         let before = self.standing.idle_since.swap(since, Ordering::Relaxed);
@@ -357,7 +364,9 @@ impl Place {
         self.standing.close.cancelled().await;
     }
 
-    /// Returns whether a new connection, from any address or from this one, would find no place.
+    /// Returns whether a new connection would find no free place, either because all places are
+    /// taken or because the address of this connection has reached its limit. Then this connection
+    /// is closed as soon as it has been idle for a short time.
     pub fn is_wanted(&self) -> bool {
         let places = &self.places;
         let is_over = |address| places.lock().count(address) >= places.per_address_max;

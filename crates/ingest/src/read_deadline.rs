@@ -20,9 +20,9 @@ use tokio_util::sync::CancellationToken;
 use crate::Limits;
 use crate::places::Place;
 
-/// Ends a connection that is idle for too long: the stream ends, so that hyper closes the
-/// connection in order. If a head takes too long, reading fails. While a request is open nothing is
-/// limited here: bodies and answers have deadlines of their own.
+/// Ends a connection that is idle for too long: reading returns the end of the stream, so that
+/// hyper closes the connection without an error. If a head takes too long, reading fails. While a
+/// request is under way, this type limits nothing: bodies and answers have deadlines of their own.
 pub(crate) struct ReadDeadline<S> {
     stream: S,
     requests: Arc<Requests>,
@@ -41,8 +41,8 @@ pub(crate) struct ReadDeadline<S> {
 enum Wait {
     /// The first byte of a head, for which the stream has waited since this time.
     FirstByte { since: Instant },
-    /// The rest of the head that follows the first `after` requests of the connection. If the first
-    /// part of a head is read together with the request before, it is not noticed, and the
+    /// The rest of the head of a request, before which the connection had `after` requests. If the
+    /// start of this head was read together with the previous request, it is not noticed, and the
     /// connection counts as idle.
     Head { after: u64 },
 }
@@ -64,7 +64,7 @@ impl Requests {
         OpenRequest(Arc::clone(self))
     }
 
-    // Relaxed is enough: one task polls both the service and the stream.
+    // Relaxed memory ordering is enough, because one task polls both the service and the stream.
     fn begun(&self) -> u64 {
         self.begun.load(Ordering::Relaxed)
     }
@@ -137,7 +137,8 @@ impl<S> ReadDeadline<S> {
         }
     }
 
-    /// Called when nothing can be read now: returns `Ready` if that has lasted too long.
+    /// Called when no byte can be read now. Returns `Ready` if the peer has sent nothing for too
+    /// long: with an error if a head is incomplete, otherwise with `Ok`, which ends the stream.
     fn overdue(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let begun = self.requests.begun();
         if begun != self.requests.answered() || begun != self.flushed {
@@ -149,7 +150,8 @@ impl<S> ReadDeadline<S> {
                 .as_mut()
                 .poll(context)
                 .map(|()| Err(io::ErrorKind::TimedOut.into())),
-            // The request that the head belonged to has its answer.
+            // The head was completed, and its request has been answered, so the connection is idle
+            // now.
             Wait::Head { .. } => {
                 self.idle_from(Instant::now());
                 self.idle(context)
@@ -165,7 +167,7 @@ impl<S> ReadDeadline<S> {
         self.timer.as_mut().reset(since + next);
     }
 
-    /// Returns `Ready` when an idle connection is to end, which the reader sees as the end of the
+    /// Returns `Ready` when this idle connection must be closed; hyper then reads the end of the
     /// stream.
     fn idle(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Wait::FirstByte { since } = self.wait else {
@@ -180,8 +182,8 @@ impl<S> ReadDeadline<S> {
             if now >= since + self.idle_deadline || is_wanted {
                 return Poll::Ready(Ok(()));
             }
-            // The timer runs again from time to time, because a later connection may need the place
-            // of this one.
+            // The timer is set again, for at most `head_deadline`, because a connection that
+            // arrives later may need the place of this one.
             let next = (now + self.head_deadline).min(since + self.idle_deadline);
             self.timer.as_mut().reset(next);
         }
@@ -205,8 +207,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for ReadDeadline<S> {
                 Poll::Ready(Ok(()))
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-            // What has arrived so far was read above, so a timeout loses only bytes that arrive
-            // after this.
+            // All bytes that have arrived so far were read above, so a timeout now loses only bytes
+            // that arrive later.
             Poll::Pending => this.overdue(context),
         }
     }
@@ -236,16 +238,16 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for ReadDeadline<S> {
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let flushed = Pin::new(&mut this.stream).poll_flush(context);
-        // hyper flushes when its own buffer is empty, so every answer so far has been sent
-        // completely.
+        // hyper calls this function when its own buffer is empty. So once it succeeds, every answer
+        // so far has been sent completely.
         let answered = this.requests.answered();
         if matches!(flushed, Poll::Ready(Ok(()))) && this.flushed != answered {
             this.flushed = answered;
             if let Wait::FirstByte { .. } = this.wait {
                 this.idle_from(Instant::now());
             }
-            // hyper has read ahead while the request was under way, and reads again only when it is
-            // woken.
+            // While the request was under way, hyper tried to read the next one and found nothing.
+            // It tries again only when its task is woken.
             if this.overdue(context).is_ready() {
                 context.waker().wake_by_ref();
             }

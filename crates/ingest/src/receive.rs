@@ -49,7 +49,7 @@ pub(crate) async fn receive(
     name: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Response<Body> {
-    // A name that is not UTF-8 belongs to no source.
+    // Names of sources are UTF-8, so a name that is not UTF-8 belongs to no source.
     let Ok(Path(name)) = name else {
         return unknown_path(State(ingest)).await;
     };
@@ -110,8 +110,8 @@ pub(crate) async fn wrong_method(State(ingest): State<Arc<Ingest>>) -> Response<
     response
 }
 
-/// Returns the client of the request, and whether the request is refused before anything else is
-/// read.
+/// Returns the client of the request, and an error if the request must be refused before its body
+/// is read.
 fn admit(
     ingest: &Ingest,
     peer: Option<&Peer>,
@@ -122,7 +122,8 @@ fn admit(
     let (client, may_send) = ingest.peers.client(address, headers);
     let place = peer.and_then(|peer| peer.place.as_ref());
     let may_send = match place {
-        // Every ordinary place is taken, so only health checks are answered on this connection.
+        // This connection was admitted when every ordinary place was taken, so only health checks
+        // are answered on it.
         Some(place) if place.is_reserve() => Err(NotAccepted::TooBusy),
         Some(_) | None => may_send,
     };
@@ -140,8 +141,9 @@ fn stranger(ingest: &Ingest, request: &Request) -> NotAccepted {
     if request.method() != Method::POST {
         return NotAccepted::WrongMethod;
     }
-    // Computes one HMAC, as a check against a real key does, so that the time of the answer does
-    // not reveal which sources exist. The body of a request to an unknown source is not read.
+    // The source is unknown, so nothing can be verified. Nevertheless one HMAC is computed with a
+    // decoy key, as for a known source, so that the time until the answer does not reveal which
+    // sources exist. The body of a request to an unknown source is not read.
     let decoy = &ingest.decoy;
     let now = ingest.clock.now();
     let _ = verify(&decoy.0, &decoy.1, request.headers(), Bytes::new(), now);
@@ -206,13 +208,14 @@ async fn take(
         .await
 }
 
-/// Counts and logs the reason, and stores what operators may see of the request.
+/// Counts and logs why a request is refused, and stores the refusal for operators.
 fn refuse(ingest: &Ingest, arrival: &Arrival<'_>, why: NotAccepted) {
     let peer = arrival.peer.as_ref();
     let peer = peer.map(|peer| peer.address.ip().to_string());
     let client = peer.as_ref().map(|_| arrival.client.to_string());
     let (peer, client) = (peer.unwrap_or_default(), client.unwrap_or_default());
-    // The path is text of the sender, so it is limited in length and escaped before it is stored.
+    // The sender chose the text of the path, so the text is limited in length and escaped before it
+    // is stored.
     let source: String = arrival
         .source
         .chars()

@@ -14,7 +14,8 @@ use tokio_util::task::TaskTracker;
 /// The time in which refusals are counted together.
 const WINDOW: Duration = Duration::from_secs(1);
 
-/// Log lines of one source in that time: enough to recognise a pattern of addresses and reasons.
+/// The most log lines about one source in one [`WINDOW`]: enough to recognise a pattern of
+/// addresses and reasons.
 const LINES_MAX: u64 = 10;
 
 /// The refusals since the last summary.
@@ -23,10 +24,10 @@ pub(crate) struct RefusalLog(Mutex<Window>);
 
 #[derive(Default)]
 struct Window {
-    /// The counts by the name of the source.
+    /// The refusals of each source that exists, by its name.
     sources: BTreeMap<String, RefusalCounts>,
-    /// The counts for names that belong to no source. They are text of the sender, so they are
-    /// counted together.
+    /// The refusals of requests whose path names no existing source. The sender chose these names,
+    /// so they are not used as keys: all of them are counted together.
     unknown: RefusalCounts,
 }
 
@@ -71,7 +72,8 @@ impl RefusalLog {
         false
     }
 
-    /// Ends the window, and returns the refusals that have no log line.
+    /// Ends the current window, and returns a summary for each source that had refusals without a
+    /// log line.
     fn end_window(&self) -> Vec<Summary> {
         let Window { sources, unknown } = std::mem::take(&mut *self.lock());
         let sources = sources.into_iter().map(|(name, it)| (Some(name), it));
@@ -90,8 +92,8 @@ impl RefusalLog {
         all.map(summary).filter(|it| it.more > 0).collect()
     }
 
-    /// The lock may be taken after a panic: a panic between two changes leaves each of them
-    /// complete.
+    /// Locks the counts, even after a thread has panicked while it held the lock: every single
+    /// change is then either made or not made.
     fn lock(&self) -> MutexGuard<'_, Window> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -142,8 +144,8 @@ mod tests {
             |source: Option<&str>, reason| (0..25).filter(|_| log.admits(source, reason)).count();
         assert_eq!(admitted(Some("begini"), "wrong_signature"), 10);
         assert_eq!(admitted(Some("begini"), "missing_header"), 0);
-        // Another source has log lines of its own, and a flood of made-up names does not use them
-        // up.
+        // Each source has its own ten lines, and a flood of requests to names of no source does not
+        // use them up.
         assert_eq!(admitted(None, "unknown_source"), 10);
         assert_eq!(admitted(Some("shop"), "too_large"), 10);
         let summary = |source: Option<&str>, more, reasons: &str| Summary {
@@ -159,14 +161,10 @@ mod tests {
                 summary(None, 15, "unknown_source 15"),
             ]
         );
-        assert_eq!(
-            log.end_window(),
-            [],
-            "every refusal is in the first summary"
-        );
+        assert_eq!(log.end_window(), [], "no refusal is in two summaries");
         assert!(
             log.admits(Some("begini"), "wrong_signature"),
-            "a new window has log lines again"
+            "in a new window, refusals have log lines again"
         );
         assert_eq!(
             log.end_window(),

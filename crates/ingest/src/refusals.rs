@@ -1,5 +1,5 @@
-//! Stores refusals for operators, in the background: a request never waits for it, and only what is
-//! safe to show is stored.
+//! Stores refusals for operators, in the background: no request waits until its refusal is stored.
+//! Of a request, only what is safe to show is stored.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,8 +12,8 @@ use tokio_util::task::TaskTracker;
 use crate::Counters;
 use crate::counters::add;
 
-/// The most refusals that wait to be stored. An attack makes thousands a second. The first of each
-/// second show it as well as all of them would; the rest are counted.
+/// The most refusals that wait to be stored. An attack makes thousands a second. The first thousand
+/// of each second are enough for operators to recognise the attack; the others are only counted.
 const WAITING_MAX: usize = 1_000;
 
 /// How often waiting refusals are stored.
@@ -95,8 +95,8 @@ async fn keep(
     }
 }
 
-/// Ends shortly after `stop`, because an unavailable store must not delay the shutdown of a
-/// process.
+/// Waits until `stop` is cancelled, and then for [`LAST_WRITE`]. A write that takes longer is given
+/// up, because an unavailable store must not delay the shutdown of a process.
 async fn late(stop: &CancellationToken) {
     stop.cancelled().await;
     tokio::time::sleep(LAST_WRITE).await;
@@ -136,7 +136,7 @@ mod tests {
         assert_eq!(
             first,
             ReceiptId::from_bytes([1; 16]),
-            "the first refusals are stored"
+            "the first refusals are kept, and later ones that do not fit are dropped"
         );
         assert!(receiver.try_recv().is_ok());
         assert!(receiver.try_recv().is_err());

@@ -10,11 +10,12 @@ use hookbox_signature::{Refusal, RefusalAnswer};
 use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Response, StatusCode};
 
-/// The value of `Retry-After` in seconds. Outages of a broker last seconds to minutes, and
-/// providers back off by themselves.
+/// The value of the header `Retry-After`: 5 seconds. Outages of a broker last seconds to minutes,
+/// and providers lengthen the delays of later retries by themselves.
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("5");
 
-/// What the provider must change when it sent a form without an event.
+/// The `detail` of the answer to a form that contains no event: it says what to change at the
+/// provider.
 const NO_FORM: &str = "the body is a form and not JSON; have it sent as application/json";
 
 /// Why a request was not accepted.
@@ -69,8 +70,8 @@ impl NotAccepted {
                 (StatusCode::NOT_FOUND, "unknown_source")
             }
             NotAccepted::WrongMethod => (StatusCode::METHOD_NOT_ALLOWED, "method"),
-            // The sender did nothing wrong. A 503 makes it send the event again, so that a mistake
-            // in hookbox's config loses nothing.
+            // No key of the source is valid now, which is a mistake in hookbox's config and not of
+            // the sender. A 503 makes the sender retry, so that the mistake loses no event.
             NotAccepted::Signature(Refusal::NoValidKey) => {
                 (StatusCode::SERVICE_UNAVAILABLE, "try_again")
             }
@@ -83,8 +84,8 @@ impl NotAccepted {
             NotAccepted::BrokenBody => (StatusCode::BAD_REQUEST, "body"),
             NotAccepted::Encoded => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "content_encoding"),
             NotAccepted::Form => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "content_type"),
-            // If a proxy has a new address or has lost a setting, genuine requests look like this,
-            // so a sender must not treat the answer as final.
+            // Genuine requests are refused with these reasons too when a proxy has a new address or
+            // has lost a setting. So the sender must retry, and 503 makes it do so.
             NotAccepted::UntrustedPeer | NotAccepted::NotHttps => {
                 (StatusCode::SERVICE_UNAVAILABLE, "not_through_https")
             }
@@ -99,9 +100,11 @@ impl NotAccepted {
     /// arrive or may be parsed as another request.
     fn ends_connection(self) -> bool {
         match self {
-            // The whole request was read, and its sender is verified.
+            // The whole request was read and its sender is verified, so the connection may be used
+            // again.
             NotAccepted::NotDurable(_) | NotAccepted::Form => false,
-            // If signature and length disagree, the bytes that follow may be anything.
+            // If the signature does not fit the body, the announced length may be wrong, so the
+            // bytes that follow on the connection may be anything.
             NotAccepted::Signature(_)
             | NotAccepted::UntrustedPeer
             | NotAccepted::NotHttps
@@ -130,7 +133,7 @@ impl NotAccepted {
             fields["detail"] = detail.as_str().into();
         }
         if self == NotAccepted::Form {
-            // The sender is verified, so it may learn the reason.
+            // The signature was valid, so the sender may learn what is wrong with its form.
             fields["detail"] = NO_FORM.into();
         }
         let mut response = json(status, &fields);

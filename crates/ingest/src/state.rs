@@ -33,7 +33,7 @@ pub struct Ingest {
     pub(crate) rng: Arc<dyn Rng>,
     pub(crate) body_memory: Arc<BodyMemory>,
     /// The decoy key against which requests to unknown sources are verified, so that their answer
-    /// takes as long as any other.
+    /// takes as long as that for a known source.
     pub(crate) decoy: (Scheme, Vec<Key>),
     leaving: AtomicBool,
     slots: TaskTracker,
@@ -43,7 +43,7 @@ pub struct Ingest {
 
 impl Ingest {
     /// Starts an ingest, with its publish slots on the current runtime. `ledger` is where refusals
-    /// are stored for operators, if there is a store; no request waits for it.
+    /// are stored for operators; it is `None` without a store. No request waits for the ledger.
     pub fn start(
         config: Config,
         broker: Arc<dyn Broker>,
@@ -134,13 +134,13 @@ impl Ingest {
         !self.sources.values().any(has_key)
     }
 
-    /// Returns whether readiness is red because the process is shutting down.
+    /// Returns whether `/readyz` answers 503 because the process is shutting down.
     pub(crate) fn is_leaving(&self) -> bool {
         self.leaving.load(Ordering::Relaxed)
     }
 
-    /// Turns readiness red, so that a load balancer stops sending. Requests that still arrive are
-    /// accepted.
+    /// Makes `/readyz` answer 503, so that a load balancer stops sending. Requests that still
+    /// arrive are accepted.
     pub(crate) fn turn_away(&self) {
         self.leaving.store(true, Ordering::Relaxed);
     }
@@ -149,14 +149,14 @@ impl Ingest {
         self.counters.draining.load(Ordering::Relaxed)
     }
 
-    /// Starts the drain: no more requests are accepted.
+    /// Starts the drain: requests to a source that arrive from now on are answered 503.
     pub(crate) fn begin_drain(&self) {
         self.turn_away();
         self.counters.draining.store(true, Ordering::Relaxed);
     }
 
-    /// Ends the publish slots once all their requests have an answer. The caller limits how long
-    /// that may take.
+    /// Waits until every accepted request has been published or has failed, ends the publish slots,
+    /// and then publishes the last accept report. The caller limits how long that may take.
     pub async fn finish(&self) {
         self.begin_drain();
         crash_point!("ingest.draining");

@@ -1,5 +1,5 @@
-//! Tests that the accounting reports every number once, in order, and never before its outcome is
-//! known.
+//! Tests that accept reports cover every sequence number once, in order, and never before it is
+//! known whether the broker confirmed the batch of that number.
 
 use std::sync::atomic::Ordering;
 
@@ -70,7 +70,7 @@ fn only_numbers_decided_without_a_gap_are_reported() {
     confirm(c);
     assert!(
         accounting.cut(false).is_none(),
-        "the outcome of 1 to 3 is not known yet"
+        "no report before the outcome of the numbers 1 to 3 is known"
     );
     drop(b);
     confirm(a);
@@ -84,7 +84,11 @@ fn only_numbers_decided_without_a_gap_are_reported() {
         .iter()
         .map(|it| (it.first, it.receipts.len()))
         .collect();
-    assert_eq!(reported, [(1, 2), (4, 3)], "3 is void");
+    assert_eq!(
+        reported,
+        [(1, 2), (4, 3)],
+        "number 3 is void, so it has no receipt in the report"
+    );
     assert!(
         accounting.cut(false).is_none(),
         "no number is reported twice"

@@ -1,4 +1,5 @@
-//! Tests what a batch contains, and when the batcher takes no more requests.
+//! Tests which requests become one batch, and that the batcher refuses requests when too many wait
+//! and after it was closed.
 
 use std::net::IpAddr;
 
@@ -43,7 +44,7 @@ fn request(kind: &str, bytes: usize) -> AcceptedRequest {
     }
 }
 
-/// Builds a queue of requests, each with a type and a body length.
+/// Builds a queue of requests, each with an event type and a body length.
 fn queue(requests: &[(&str, usize)]) -> Queue {
     let mut queue = Queue::default();
     for (kind, bytes) in requests {
@@ -54,7 +55,7 @@ fn queue(requests: &[(&str, usize)]) -> Queue {
     queue
 }
 
-/// Takes all batches from a queue and returns, for each, its type and the lengths of its bodies.
+/// Takes all batches from a queue and returns the event type and the body lengths of each batch.
 fn batches(mut queue: Queue, batch_max: usize, bytes_max: usize) -> Vec<(String, Vec<usize>)> {
     let mut batches = Vec::new();
     loop {
@@ -63,7 +64,7 @@ fn batches(mut queue: Queue, batch_max: usize, bytes_max: usize) -> Vec<(String,
             assert_eq!(queue.count, 0);
             assert!(
                 queue.by_topic.is_empty(),
-                "a topic without requests is removed"
+                "a topic is removed from the queue with its last request"
             );
             return batches;
         };

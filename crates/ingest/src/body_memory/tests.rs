@@ -33,7 +33,7 @@ fn one_address_has_a_sixteenth_until_it_is_verified() {
     assert_eq!(
         memory.room(sender(1)).check(1),
         Err(NoRoom::AddressFull),
-        "an announced length counts in the check"
+        "a body that would exceed the share of its address is refused by its announced length"
     );
     let other = hold(&memory, sender(2), MIB).unwrap();
     rooms[0].verified();
@@ -59,7 +59,8 @@ fn a_quarter_is_kept_for_small_bodies() {
     growing.grow(1).unwrap();
     assert_eq!(memory.lock().large, 47 * MIB + SMALL + 1);
     drop(growing);
-    // Small bodies may use what is left: 16 MiB, and the MiB of the dropped large body.
+    // Small bodies may use all memory that is left: the 16 MiB reserved for them, and the 1 MiB of
+    // the large body that was dropped above.
     let small: Vec<BodyRoom> = (0..17 * MIB / SMALL)
         .map(|number| hold(&memory, sender(100 + number as u8 % 16), SMALL).unwrap())
         .collect();

@@ -64,8 +64,8 @@ fn forwarded_is_read_from_the_right() {
         ("for=192.0.2.1;proto=http", Some("192.0.2.1"), Some(false)),
         ("for=192.0.2.1", Some("192.0.2.1"), None),
         ("for=\"[2001:db8::1]:80\"", Some("2001:db8::1"), None),
-        // The first element is the client's own text; the first proxy added the second, the second
-        // proxy the third.
+        // In the next two values, the client itself wrote the first element. The first proxy added
+        // the second element, and the second proxy the third.
         (
             "for=203.0.113.9;proto=https, for=192.0.2.1;proto=http, for=10.0.0.7;proto=https",
             Some("192.0.2.1"),

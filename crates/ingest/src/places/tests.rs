@@ -1,4 +1,5 @@
-//! Tests which connection gets a place, and which one is closed for it.
+//! Tests which connections get a place when places are scarce, and which connection is closed to
+//! make room.
 
 #![allow(clippy::unwrap_used)]
 
@@ -54,10 +55,13 @@ async fn the_oldest_without_a_verified_request_makes_room() {
     let fifth = made_room(enter(&places, 5));
     assert!(
         is_closed(&third) && !is_closed(&fourth),
-        "it has not been idle for long enough"
+        "the fourth connection is not closed yet: it has been idle for less than a second"
     );
     let sixth = made_room(enter(&places, 6));
-    assert!(is_closed(&fourth), "the idle connection is closed");
+    assert!(
+        is_closed(&fourth),
+        "the fourth connection is closed: it has been idle for a second"
+    );
     sixth.set_busy(false);
     tokio::time::advance(IDLE_MIN).await;
     let seventh = made_room(enter(&places, 7));
@@ -87,7 +91,10 @@ async fn verified_connections_keep_their_places_and_health_checks_have_theirs() 
         .map(|_| taken(places.enter([10, 0, 0, 1].into(), true)))
         .collect();
     assert!(health.iter().all(|place| place.is_reserve()));
-    assert!(first.is_wanted(), "another connection waits for a place");
+    assert!(
+        first.is_wanted(),
+        "a verified connection is wanted when new connections find no ordinary place"
+    );
     let next = made_room(enter(&places, 3));
     assert!(next.is_reserve() && is_closed(&health[0]) && !is_closed(&health[1]));
     assert!(!is_closed(&first) && !is_closed(&second));
@@ -104,7 +111,7 @@ async fn one_address_has_its_share_and_a_proxy_has_none() {
     let second = taken(enter(&places, 1));
     assert!(
         matches!(enter(&places, 1), Entry::AddressFull),
-        "connections of one address that may be busy are not closed"
+        "busy connections are not closed for a new connection of the same address"
     );
     second.set_busy(false);
     tokio::time::advance(IDLE_MIN).await;
@@ -115,7 +122,7 @@ async fn one_address_has_its_share_and_a_proxy_has_none() {
     tokio::time::advance(IDLE_MIN).await;
     assert!(
         matches!(enter(&places, 1), Entry::AddressFull),
-        "a verified connection is not closed"
+        "a verified connection is not closed, even when it is idle"
     );
     assert_eq!(read(&places.counters.connections_refused), 2);
     let other = taken(enter(&places, 2));
@@ -135,7 +142,10 @@ async fn some_are_closed_where_the_system_allows_no_other() {
     let closed = places.not_accepted();
     tokio::pin!(closed);
     let early = tokio::time::timeout(Duration::from_secs(1), closed.as_mut()).await;
-    assert!(early.is_err(), "the closed connections have not ended yet");
+    assert!(
+        early.is_err(),
+        "`not_accepted` waits until the closed connections have ended"
+    );
     assert!(all[0].is_wanted());
     let is_kept = |place: &Arc<Place>| !is_closed(place);
     assert_eq!(all.iter().filter(|place| is_kept(place)).count(), 16);
@@ -144,7 +154,8 @@ async fn some_are_closed_where_the_system_allows_no_other() {
     closed.await;
     places.accepted();
     assert!(!all[0].is_wanted());
-    // For a minute there are no more places than the connections that were left.
+    // For a minute there are only as many places as connections were left open, so a new connection
+    // displaces an old one.
     let next = made_room(enter(&places, 50));
     assert!(is_closed(&all[1]));
     tokio::time::advance(FEWER_PLACES_FOR).await;
