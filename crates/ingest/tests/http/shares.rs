@@ -123,8 +123,7 @@ async fn connections_without_a_verified_request_make_room() {
             assert_eq!(client.ask(&alive).await.status, 200);
             held.push(client);
         }
-        // Each connection that is still open sends another health check, so that none of them is
-        // idle for long.
+        // Every connection that is still open sends another request, so none is idle for long.
         for client in &mut held {
             if client.offer(&alive).await {
                 client.answer().await;
@@ -150,13 +149,11 @@ async fn connections_without_a_verified_request_make_room() {
         read(&counters.connections_closed) >= 17,
         "80 connections were opened for 63 places, so at least 17 are closed"
     );
-    // One address may take a sixteenth of the places, which is four, even while other places are
-    // free.
+    // One address may take four places, a sixteenth of all, even while others are free.
     drop(held);
-    eventually(
-        "all connections but the one with a verified request have ended",
-        || read(&counters.connections) == 1,
-    )
+    eventually("all but the verified connection have ended", || {
+        read(&counters.connections) == 1
+    })
     .await;
     assert_eq!(read(&counters.connections_unverified), 0);
     assert_eq!(read(&counters.connections_refused), 0);
