@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use hookbox_driver::{AccountGap, Accounts, Fault, OpenReceipt};
+use hookbox_driver::{AccountGap, Accounts, Fault, OpenReceipt, ReportedRange};
 use hookbox_event::{Account, InstanceId, ReceiptId, RouteName};
 use sqlx::postgres::PgRow;
 use sqlx::{Error, PgConnection, Row};
@@ -34,44 +34,59 @@ pub(crate) async fn extend(c: &mut PgConnection, account: &Account) -> Result<bo
     let instance = uuid(account.instance.as_bytes());
     // An advisory lock makes concurrent calls run one after another: two workers may write two
     // reports of one instance at the same time.
-    sqlx::query("select pg_advisory_xact_lock(hashtextextended($1::text, 7))")
-        .bind(instance)
-        .execute(&mut *c)
-        .await?;
-    let known: bool = sqlx::query_scalar(
-        "select exists (select from accounts where instance = $1 and first <= $2 and last >= $3
-                        and (closing or not $4))",
+    // Moments are microseconds since 1970, which PostgreSQL keeps without rounding.
+    let now: i64 = sqlx::query_scalar(
+        "select (extract(epoch from now()) * 1000000)::bigint
+         from (select pg_advisory_xact_lock(hashtextextended($1::text, 7))) as locked",
     )
     .bind(instance)
-    .bind(bigint(account.first))
-    .bind(bigint(account.last))
-    .bind(account.closing)
     .fetch_one(&mut *c)
     .await?;
-    if known {
-        return Ok(false);
-    }
-    // The new range and the ranges directly below and above it become one row. The row keeps the
-    // oldest `told_at` of them: a gap below the range is as old as the first report of numbers
-    // above that gap.
-    sqlx::query(
-        "with neighbours as (
-             delete from accounts
-             where instance = $1 and (last = $2 - 1 or first = $3 + 1)
-             returning first, last, closing, told_at
-         )
-         insert into accounts (instance, first, last, closing, told_at)
-         select $1, least($2, min(first)), greatest($3, max(last)),
-                $4 or coalesce(bool_or(closing), false), least(now(), min(told_at))
-         from neighbours",
+    let reported = ReportedRange {
+        first: account.first,
+        last: account.last,
+        closing: account.closing,
+        reported_at: now,
+    };
+    let rows = sqlx::query(
+        "select first, last, closing, (extract(epoch from told_at) * 1000000)::bigint as told_at
+         from accounts where instance = $1 and last >= $2 - 1 and first <= $3 + 1",
     )
     .bind(instance)
     .bind(bigint(account.first))
     .bind(bigint(account.last))
-    .bind(account.closing)
+    .fetch_all(&mut *c)
+    .await?;
+    let stored: Vec<_> = rows.iter().map(range).collect::<Result<_, _>>()?;
+    let Some(merged) = reported.merged_with(&stored) else {
+        return Ok(false);
+    };
+    // The count makes PostgreSQL delete the rows before it inserts one with the key of one of them.
+    sqlx::query(
+        "with deleted as (
+             delete from accounts where instance = $1 and first >= $2 and last <= $3 returning first
+         )
+         insert into accounts (instance, first, last, closing, told_at)
+         select $1, $2, $3, $4, timestamptz 'epoch' + $5 * interval '1 microsecond'
+         from (select count(*) from deleted) as done",
+    )
+    .bind(instance)
+    .bind(bigint(merged.first))
+    .bind(bigint(merged.last))
+    .bind(merged.closing)
+    .bind(merged.reported_at)
     .execute(c)
     .await?;
     Ok(true)
+}
+
+fn range(row: &PgRow) -> Result<ReportedRange<i64>, Error> {
+    Ok(ReportedRange {
+        first: row.count("first")?,
+        last: row.count("last")?,
+        closing: row.try_get("closing")?,
+        reported_at: row.try_get("told_at")?,
+    })
 }
 
 async fn keep(c: &mut PgConnection, account: &Account) -> Result<(), Error> {

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use hookbox_driver::{Fault, FaultKind};
+use hookbox_driver::{Fault, FaultKind, causes};
 use sqlx::error::DatabaseError;
 use sqlx::postgres::PgDatabaseError;
 
@@ -11,14 +11,7 @@ use crate::query_error::QueryError;
 /// Returns the class of an error if it or one of its causes is a failure of the database. `None`
 /// means that the error counts as the handler's failure.
 pub(crate) fn diagnose(error: &(dyn Error + 'static)) -> Option<FaultKind> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(kind) = one(error) {
-            return Some(kind);
-        }
-        next = error.source();
-    }
-    None
+    causes(error).find_map(one)
 }
 
 /// Returns an error and its causes on one line. sqlx ends the text of a PostgreSQL error with a
@@ -26,17 +19,14 @@ pub(crate) fn diagnose(error: &(dyn Error + 'static)) -> Option<FaultKind> {
 /// number of the SQL statement.
 pub(crate) fn describe(error: &(dyn Error + 'static)) -> String {
     let shown = hookbox_driver::describe(error);
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(found) = of_postgres(error)
-            && let Some(line) = found.line()
-        {
-            let with_line = format!("{} at line {line}", found.message());
-            return shown.replace(&with_line, found.message());
-        }
-        next = error.source();
+    let of_server = |error| {
+        let found = of_postgres(error)?;
+        Some((found.message(), found.line()?))
+    };
+    match causes(error).find_map(of_server) {
+        Some((message, line)) => shown.replace(&format!("{message} at line {line}"), message),
+        None => shown,
     }
-    shown
 }
 
 /// Returns the error as an error of PostgreSQL, if it is one.

@@ -5,14 +5,15 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use hookbox_driver::{
-    AcceptedRestore, AccountGap, Accounts, AuditFilter, AuditRow, Backlog, DeadClaim, DeadFilter,
-    DeadGroup, DeadLetter, DeadRow, EventCursor, EventDetail, EventFilter, EventRow, Fault,
-    Imbalance, Ledger, Mismatch, Name, Names, OpenReceipt, Refusal, RefusalCursor, RefusalFilter,
-    RefusalGroup, RetryFilter, RouteBooks, SilentIngest, Unvouched, WaitingRetry, WitnessPosition,
+    AcceptedRestore, AccountGap, Accounts, AuditFilter, AuditRow, Backlog, DeadChange, DeadClaim,
+    DeadFilter, DeadGroup, DeadLetter, DeadRow, EventCursor, EventDetail, EventFilter, EventRow,
+    Fault, Imbalance, Ledger, Mismatch, Name, Names, OpenReceipt, Refusal, RefusalCursor,
+    RefusalFilter, RefusalGroup, RetryFilter, RouteBooks, SilentIngest, Unvouched, WaitingRetry,
+    WitnessPosition,
 };
 use hookbox_event::{EventId, ReceiptId, Witness};
 
-use crate::replay::{Change, change};
+use crate::replay::change;
 use crate::{
     Postgres, accounts, audit, backlog, books, dead_groups, dead_letters, event_list, history,
     names, receipts, refusals, retry_list, silent, unvouched, witness, written_off,
@@ -120,7 +121,7 @@ impl Ledger for Postgres {
     async fn dead_replay(&self, filter: &DeadFilter, limit: u32, by: &str) -> Result<u64, Fault> {
         write!(self, "replay dead letters", |c| change(
             c,
-            Change::Replay,
+            DeadChange::Replay,
             filter,
             limit,
             by
@@ -130,7 +131,7 @@ impl Ledger for Postgres {
     async fn dead_discard(&self, filter: &DeadFilter, limit: u32, by: &str) -> Result<u64, Fault> {
         write!(self, "discard dead letters", |c| change(
             c,
-            Change::Discard,
+            DeadChange::Discard,
             filter,
             limit,
             by
@@ -140,7 +141,7 @@ impl Ledger for Postgres {
     async fn dead_restore(&self, filter: &DeadFilter, limit: u32, by: &str) -> Result<u64, Fault> {
         write!(self, "restore dead letters", |c| change(
             c,
-            Change::Restore,
+            DeadChange::Restore,
             filter,
             limit,
             by

@@ -3,7 +3,7 @@
 
 use std::error::Error;
 
-use hookbox_driver::{Fault, OpenError};
+use hookbox_driver::{Fault, OpenError, causes};
 
 use crate::query_error::{QueryError, text};
 use crate::refusal::{Names, Refusal, Stage};
@@ -46,12 +46,8 @@ pub(crate) fn refused(refusal: Refusal, source: Option<Box<dyn Error + Send + Sy
 /// Returns the refusal in a fault's chain of causes, and the server's text; `None` when there is
 /// none.
 fn refusal_in(fault: &Fault) -> Option<(Refusal, String)> {
-    let mut next = fault.source();
-    while let Some(error) = next {
-        if let Some(QueryError::Refused { error, refusal }) = error.downcast_ref::<QueryError>() {
-            return Some((refusal.clone(), text(error)));
-        }
-        next = error.source();
-    }
-    None
+    causes(fault).find_map(|error| match error.downcast_ref::<QueryError>() {
+        Some(QueryError::Refused { error, refusal }) => Some((refusal.clone(), text(error))),
+        Some(QueryError::Database(_) | QueryError::Unresponsive { .. }) | None => None,
+    })
 }

@@ -3,6 +3,7 @@
 
 use std::error::Error;
 
+use hookbox_driver::causes;
 use sqlx::error::DatabaseError;
 
 /// How many characters of the server's text are shown at most.
@@ -14,18 +15,13 @@ const DENIED: &str = "42501";
 /// For the first database error in the chain of causes, returns what is missing, and the statement
 /// that fixes it where that is known. Returns `None` when the chain has no database error.
 pub(crate) fn remedy(error: &(dyn Error + 'static), role: &str) -> Option<String> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        let database = error.downcast_ref::<sqlx::Error>();
-        if let Some(database) = database.and_then(sqlx::Error::as_database_error) {
-            return of_database(database, role);
-        }
-        if let Some(database) = error.downcast_ref::<Box<dyn DatabaseError>>() {
-            return of_database(&**database, role);
-        }
-        next = error.source();
-    }
-    None
+    let database = causes(error).find_map(|error| {
+        let of_sqlx = error.downcast_ref::<sqlx::Error>();
+        of_sqlx
+            .and_then(sqlx::Error::as_database_error)
+            .or_else(|| Some(&**error.downcast_ref::<Box<dyn DatabaseError>>()?))
+    });
+    of_database(database?, role)
 }
 
 fn of_database(error: &dyn DatabaseError, role: &str) -> Option<String> {

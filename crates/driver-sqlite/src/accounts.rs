@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use hookbox_driver::{AccountGap, Accounts, OpenReceipt};
+use hookbox_driver::{AccountGap, Accounts, OpenReceipt, ReportedRange};
 use hookbox_event::{Account, RouteName};
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sqlx::{QueryBuilder, Row};
@@ -25,35 +25,29 @@ pub(crate) async fn account(c: &mut SqliteConnection, account: &Account) -> sqlx
 /// reported so far. Returns `false` when the instance has reported all of them before.
 pub(crate) async fn extend(c: &mut SqliteConnection, account: &Account) -> sqlx::Result<bool> {
     let instance = &account.instance.as_bytes()[..];
-    let (mut first, mut last) = (number(account.first), number(account.last));
-    // Reported ranges that touch are merged into one row. The merged row keeps the oldest
-    // `told_at`, because a gap below the row is as old as the first report of a number above the
-    // gap.
-    let (mut closing, mut told_at) = (account.closing, moment::now());
+    let reported = ReportedRange {
+        first: account.first,
+        last: account.last,
+        closing: account.closing,
+        reported_at: moment::now(),
+    };
     let rows = sqlx::query(
         "SELECT first, last, closing, told_at FROM accounts
          WHERE instance = ?1 AND last >= ?2 - 1 AND first <= ?3 + 1",
     )
     .bind(instance)
-    .bind(first)
-    .bind(last)
+    .bind(number(account.first))
+    .bind(number(account.last))
     .fetch_all(&mut *c)
     .await?;
-    for row in &rows {
-        let (from, to): (i64, i64) = (row.try_get("first")?, row.try_get("last")?);
-        let closed: bool = row.try_get("closing")?;
-        if from <= first && to >= last && (closed || !account.closing) {
-            return Ok(false);
-        }
-        first = first.min(from);
-        last = last.max(to);
-        closing |= closed;
-        told_at = told_at.min(row.try_get("told_at")?);
-    }
+    let stored: Vec<_> = rows.iter().map(range).collect::<sqlx::Result<_>>()?;
+    let Some(merged) = reported.merged_with(&stored) else {
+        return Ok(false);
+    };
     sqlx::query("DELETE FROM accounts WHERE instance = ?1 AND first >= ?2 AND last <= ?3")
         .bind(instance)
-        .bind(first)
-        .bind(last)
+        .bind(number(merged.first))
+        .bind(number(merged.last))
         .execute(&mut *c)
         .await?;
     sqlx::query(
@@ -61,14 +55,23 @@ pub(crate) async fn extend(c: &mut SqliteConnection, account: &Account) -> sqlx:
          VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
     )
     .bind(instance)
-    .bind(first)
-    .bind(last)
-    .bind(closing)
-    .bind(told_at)
-    .bind(moment::now())
+    .bind(number(merged.first))
+    .bind(number(merged.last))
+    .bind(merged.closing)
+    .bind(merged.reported_at)
+    .bind(reported.reported_at)
     .execute(c)
     .await?;
     Ok(true)
+}
+
+fn range(row: &SqliteRow) -> sqlx::Result<ReportedRange<i64>> {
+    Ok(ReportedRange {
+        first: row.count("first")?,
+        last: row.count("last")?,
+        closing: row.try_get("closing")?,
+        reported_at: row.try_get("told_at")?,
+    })
 }
 
 async fn count(c: &mut SqliteConnection, account: &Account) -> sqlx::Result<()> {

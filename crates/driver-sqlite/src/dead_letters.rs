@@ -1,7 +1,7 @@
 //! The table `dead_letters`: events that a route has given up on.
 
 use hookbox_driver::{
-    DeadClaim, DeadFilter, DeadGroupId, DeadReason, DeadRow, DeadState, storable,
+    DeadChange, DeadClaim, DeadFilter, DeadGroupId, DeadReason, DeadRow, DeadState, storable,
 };
 use hookbox_event::{EventId, RouteName};
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
@@ -69,14 +69,15 @@ pub(crate) async fn put(
 pub(crate) async fn choose(
     connection: &mut SqliteConnection,
     filter: &DeadFilter,
-    from: DeadState,
-    replayable: bool,
+    change: DeadChange,
     limit: u32,
 ) -> sqlx::Result<Vec<ChosenDeadLetter>> {
     let mut select = QueryBuilder::new(ROWS);
     dead_filter::push(&mut select, filter, 0);
-    select.push(" AND d.state = ").push_bind(from.as_str());
-    if replayable {
+    select
+        .push(" AND d.state = ")
+        .push_bind(change.from().as_str());
+    if !change.takes_undecodable() {
         select
             .push(" AND d.reason <> ")
             .push_bind(DeadReason::Undecodable.as_str());

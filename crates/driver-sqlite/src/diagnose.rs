@@ -4,7 +4,7 @@
 use std::error::Error;
 use std::io;
 
-use hookbox_driver::{Fault, FaultKind, OpenError};
+use hookbox_driver::{Fault, FaultKind, OpenError, causes};
 use sqlx::sqlite::SqliteError;
 
 use crate::opened_file::Displaced;
@@ -28,14 +28,7 @@ const NOTADB: i32 = 26;
 /// Returns the class of the first error in the chain of causes that is a failure of the file;
 /// `None` when no error in the chain is one.
 pub(crate) fn diagnose(error: &(dyn Error + 'static)) -> Option<FaultKind> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(kind) = one(error) {
-            return Some(kind);
-        }
-        next = error.source();
-    }
-    None
+    causes(error).find_map(one)
 }
 
 /// Returns a function that converts an error into a fault. `doing` names the failed operation as a
@@ -61,14 +54,7 @@ pub(crate) fn fault(doing: &'static str) -> impl FnOnce(sqlx::Error) -> Fault {
 /// Returns whether the disk or the file is full. Unlike other failures of the file, this one ends
 /// without a repair, as soon as space is freed.
 pub(crate) fn is_full(error: &(dyn Error + 'static)) -> bool {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if code(error) == Some(FULL) || is_without_room(error) {
-            return true;
-        }
-        next = error.source();
-    }
-    false
+    causes(error).any(|error| code(error) == Some(FULL) || is_without_room(error))
 }
 
 /// Returns whether opening may succeed later without a repair, because another process holds the

@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use hookbox_driver::{
-    AcceptedRestore, AccountGap, Accounts, AuditFilter, AuditRow, Backlog, DeadClaim, DeadFilter,
-    DeadGroup, DeadLetter, DeadRow, EventCursor, EventDetail, EventFilter, EventRow, Fault,
-    Imbalance, Ledger, Mismatch, Name, Names, OpenReceipt, Refusal, RefusalCursor, RefusalFilter,
-    RefusalGroup, RetryFilter, RouteBooks, SilentIngest, Unvouched, WaitingRetry, WitnessPosition,
+    AcceptedRestore, AccountGap, Accounts, AuditFilter, AuditRow, Backlog, DeadChange, DeadClaim,
+    DeadFilter, DeadGroup, DeadLetter, DeadRow, EventCursor, EventDetail, EventFilter, EventRow,
+    Fault, Imbalance, Ledger, Mismatch, Name, Names, OpenReceipt, Refusal, RefusalCursor,
+    RefusalFilter, RefusalGroup, RetryFilter, RouteBooks, SilentIngest, Unvouched, WaitingRetry,
+    WitnessPosition,
 };
 use hookbox_event::{EventId, ReceiptId, Witness};
 
@@ -21,7 +22,6 @@ use crate::{
     Sqlite, accounts, audit, backlog, dead_groups, dead_letters, event_list, names, receipts,
     refusals, retry_list, silent, unvouched, witness, written_off,
 };
-use change::Change;
 
 #[async_trait]
 impl Ledger for Sqlite {
@@ -116,15 +116,15 @@ impl Ledger for Sqlite {
     }
 
     async fn dead_replay(&self, filter: &DeadFilter, limit: u32, by: &str) -> Result<u64, Fault> {
-        change::apply(&self.shared.writer, Change::Replay, filter, limit, by).await
+        change::apply(&self.shared.writer, DeadChange::Replay, filter, limit, by).await
     }
 
     async fn dead_discard(&self, filter: &DeadFilter, limit: u32, by: &str) -> Result<u64, Fault> {
-        change::apply(&self.shared.writer, Change::Discard, filter, limit, by).await
+        change::apply(&self.shared.writer, DeadChange::Discard, filter, limit, by).await
     }
 
     async fn dead_restore(&self, filter: &DeadFilter, limit: u32, by: &str) -> Result<u64, Fault> {
-        change::apply(&self.shared.writer, Change::Restore, filter, limit, by).await
+        change::apply(&self.shared.writer, DeadChange::Restore, filter, limit, by).await
     }
 
     async fn audit(&self, by: &str, action: &str, subject: &str) -> Result<(), Fault> {

@@ -3,6 +3,8 @@
 use std::error::Error;
 use std::fmt;
 
+use crate::causes::causes;
+
 /// The classes of faults. A fault is never counted as an attempt on an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum FaultKind {
@@ -91,14 +93,12 @@ impl Error for Fault {
 /// the line already contains is left out.
 pub fn describe(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
+    for cause in causes(error).skip(1) {
         let cause_text = cause.to_string();
         if !text.contains(&cause_text) {
             text.push_str(": ");
             text.push_str(&cause_text);
         }
-        next = cause.source();
     }
     text
 }

@@ -98,8 +98,10 @@ mod backlog;
 mod books;
 mod broker;
 mod cause;
+mod causes;
 mod clock;
 mod cursor;
+mod dead_change;
 mod dead_group;
 mod dead_letter;
 mod dead_reason;
@@ -113,6 +115,7 @@ mod loopback;
 mod names;
 mod open;
 mod refusal;
+mod reported_range;
 mod requeue;
 mod rng;
 mod starts;
@@ -130,8 +133,10 @@ pub use broker::{
     Subscription,
 };
 pub use cause::cause;
+pub use causes::causes;
 pub use clock::{Clock, SystemClock};
 pub use cursor::{EventCursor, InvalidCursor, RefusalCursor};
+pub use dead_change::DeadChange;
 pub use dead_group::{DeadGroupId, InvalidDeadGroupId};
 pub use dead_letter::{
     DeadClaim, DeadFilter, DeadGroup, DeadLetter, DeadRow, DeadState, EarlierDeath,
@@ -147,6 +152,7 @@ pub use loopback::is_loopback;
 pub use names::{Name, Names};
 pub use open::{OpenError, TopologyDifference};
 pub use refusal::{Refusal, RefusalFilter, RefusalGroup};
+pub use reported_range::ReportedRange;
 pub use requeue::{DueRetry, Republish, Requeued};
 pub use rng::{Rng, SystemRng};
 pub use starts::{CountedStart, Start, StartCounts, StartKind};

@@ -1,7 +1,7 @@
 //! Replay, discard and restore: changes that operators make to the state of dead letters.
 
 use hookbox_crash::crash_point;
-use hookbox_driver::{ClaimState, DeadFilter, DeadState, Fault};
+use hookbox_driver::{ClaimState, DeadChange, DeadFilter, Fault};
 use sqlx::sqlite::SqliteConnection;
 
 use crate::dead_letters::{self, ChosenDeadLetter};
@@ -11,39 +11,11 @@ use crate::retries::{self, NewRetry};
 use crate::writer::Writer;
 use crate::{audit, claims, earlier_deaths, events, moment};
 
-/// A change of a dead letter's state.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Change {
-    Replay,
-    Discard,
-    Restore,
-}
-
-impl Change {
-    /// Returns the state before the change and the state after it.
-    fn states(self) -> (DeadState, DeadState) {
-        match self {
-            Change::Replay => (DeadState::Dead, DeadState::Replayed),
-            Change::Discard => (DeadState::Dead, DeadState::Discarded),
-            Change::Restore => (DeadState::Discarded, DeadState::Dead),
-        }
-    }
-
-    /// Returns the name of this change in the audit log.
-    fn action(self) -> &'static str {
-        match self {
-            Change::Replay => "dead.replay",
-            Change::Discard => "dead.discard",
-            Change::Restore => "dead.restore",
-        }
-    }
-}
-
 /// Changes up to `limit` dead letters that match a filter, and writes a row of the audit log for
 /// each. Returns how many were changed.
 pub(super) async fn apply(
     writer: &Writer,
-    change: Change,
+    change: DeadChange,
     filter: &DeadFilter,
     limit: u32,
     by: &str,
@@ -59,14 +31,13 @@ pub(super) async fn apply(
 
 async fn change_all(
     connection: &mut SqliteConnection,
-    change: Change,
+    change: DeadChange,
     filter: &DeadFilter,
     limit: u32,
     by: &str,
 ) -> sqlx::Result<u64> {
-    let (from, to) = change.states();
-    let replay = change == Change::Replay;
-    let chosen = dead_letters::choose(connection, filter, from, replay, limit).await?;
+    let replay = change == DeadChange::Replay;
+    let chosen = dead_letters::choose(connection, filter, change, limit).await?;
     let mut changed = 0;
     for dead_letter in &chosen {
         if replay {
@@ -75,7 +46,7 @@ async fn change_all(
             }
             earlier_deaths::keep(connection, dead_letter.id, by, moment::now()).await?;
         }
-        dead_letters::change_state(connection, dead_letter.id, to).await?;
+        dead_letters::change_state(connection, dead_letter.id, change.to()).await?;
         crash_point!("ledger.mid_change");
         let subject = format!("dead letter {}", dead_letter.id);
         audit::add(connection, by, change.action(), &subject).await?;

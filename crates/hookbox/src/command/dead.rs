@@ -7,10 +7,10 @@ use std::time::Duration;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
 use hookbox_config::{Config, duration};
-use hookbox_driver::{DeadFilter, DeadGroupId, DeadReason, DeadState, Ledger};
+use hookbox_driver::{DeadChange, DeadFilter, DeadGroupId, DeadReason, DeadState, Ledger};
 use hookbox_event::{RouteName, SourceName, Topic};
 use hookbox_operations::CommandError;
-use hookbox_operations::command::dead::{self, Change, ChangeRequest};
+use hookbox_operations::command::dead::{self, ChangeRequest};
 use hookbox_operations::render::Text;
 
 use super::page::{LimitArgs, TimeArgs};
@@ -256,22 +256,22 @@ async fn run_on(
                 rate: args.rate,
                 limit: args.limit,
                 wait: args.wait,
-                ..request(Change::Replay, &args.change)
+                ..request(DeadChange::Replay, &args.change)
             };
             return change(ledger, &request, json).await;
         }
         DeadCommand::Discard(args) => {
-            return change(ledger, &request(Change::Discard, args), json).await;
+            return change(ledger, &request(DeadChange::Discard, args), json).await;
         }
         DeadCommand::Restore(args) => {
-            return change(ledger, &request(Change::Restore, args), json).await;
+            return change(ledger, &request(DeadChange::Restore, args), json).await;
         }
         DeadCommand::Export(args) => return export(ledger, args, json).await,
     }
     Ok(exit::OK)
 }
 
-fn request(change: Change, args: &ChangeArgs) -> ChangeRequest {
+fn request(change: DeadChange, args: &ChangeArgs) -> ChangeRequest {
     ChangeRequest {
         change,
         filter: args.filter.filter(&args.ids, None),

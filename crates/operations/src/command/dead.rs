@@ -10,7 +10,7 @@ mod pace;
 use hookbox_driver::{DeadFilter, DeadRow, EarlierDeath, Ledger};
 use serde::Serialize;
 
-pub use change::{Change, ChangeReport, ChangeRequest, change};
+pub use change::{ChangeReport, ChangeRequest, change};
 pub use export::{ExportReport, export};
 pub use group::{Group, GroupsReport, groups, regroup};
 pub use outcome::ReplayOutcome;

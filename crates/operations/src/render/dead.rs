@@ -1,11 +1,12 @@
 //! Formats the reports of the commands `dead …` as text.
 
+use hookbox_driver::DeadChange;
+
 use super::events::history;
 use super::table::{Align, Table, count, next, safe, safe_lines};
 use super::{Text, problems};
 use crate::command::dead::{
-    Change, ChangeReport, DeadLetterReport, DeadReport, EarlierDeathLine, ExportReport,
-    GroupsReport,
+    ChangeReport, DeadLetterReport, DeadReport, EarlierDeathLine, ExportReport, GroupsReport,
 };
 
 impl Text for GroupsReport {
@@ -170,11 +171,11 @@ impl Text for ChangeReport {
     }
 }
 
-fn words(change: Change) -> (&'static str, &'static str) {
+fn words(change: DeadChange) -> (&'static str, &'static str) {
     match change {
-        Change::Replay => ("replay", "replayed"),
-        Change::Discard => ("discard", "discarded"),
-        Change::Restore => ("restore", "restored"),
+        DeadChange::Replay => ("replay", "replayed"),
+        DeadChange::Discard => ("discard", "discarded"),
+        DeadChange::Restore => ("restore", "restored"),
     }
 }
 

@@ -4,14 +4,15 @@
 use std::time::Duration;
 
 use expect_test::expect;
+use hookbox_driver::DeadChange;
 use hookbox_driver::{DeadFilter, DeadState};
-use hookbox_operations::command::dead::{Change, ChangeRequest, change};
+use hookbox_operations::command::dead::{ChangeRequest, change};
 use hookbox_operations::render::{Text, json};
 use hookbox_operations::{CommandError, actor};
 
 use crate::world::{Memory, Person, sentences};
 
-fn request(change: Change) -> ChangeRequest {
+fn request(change: DeadChange) -> ChangeRequest {
     ChangeRequest {
         change,
         filter: DeadFilter::default(),
@@ -29,7 +30,7 @@ fn request(change: Change) -> ChangeRequest {
 async fn thousands_are_changed_in_chunks_and_each_is_visited_once() {
     let memory = Memory::with_dead(1_203);
     let mut person = Person::default();
-    let report = change(&memory, &request(Change::Replay), &mut person)
+    let report = change(&memory, &request(DeadChange::Replay), &mut person)
         .await
         .unwrap();
     expect![[r#"
@@ -71,18 +72,18 @@ async fn thousands_are_changed_in_chunks_and_each_is_visited_once() {
 async fn discarded_is_restored() {
     let memory = Memory::with_dead(4);
     let mut person = Person::default();
-    let report = change(&memory, &request(Change::Discard), &mut person)
+    let report = change(&memory, &request(DeadChange::Discard), &mut person)
         .await
         .unwrap();
     assert_eq!(
         (report.changed, memory.states(DeadState::Discarded)),
         (4, 4)
     );
-    let report = change(&memory, &request(Change::Restore), &mut person)
+    let report = change(&memory, &request(DeadChange::Restore), &mut person)
         .await
         .unwrap();
     assert_eq!((report.changed, memory.states(DeadState::Dead)), (4, 4));
-    let report = change(&memory, &request(Change::Restore), &mut person)
+    let report = change(&memory, &request(DeadChange::Restore), &mut person)
         .await
         .unwrap();
     assert_eq!((report.matched, report.changed), (0, 0));
@@ -91,7 +92,7 @@ async fn discarded_is_restored() {
 #[tokio::test]
 async fn a_change_shows_its_count_and_asks() {
     let memory = Memory::with_dead(7);
-    let mut ask = request(Change::Discard);
+    let mut ask = request(DeadChange::Discard);
     ask.yes = false;
     ask.filter.route = Some("scores".parse().unwrap());
     let mut person = Person {
@@ -125,7 +126,7 @@ async fn a_change_shows_its_count_and_asks() {
 #[tokio::test]
 async fn a_change_of_everything_needs_all() {
     let memory = Memory::with_dead(2);
-    let mut nothing = request(Change::Replay);
+    let mut nothing = request(DeadChange::Replay);
     nothing.all = false;
     let refused = change(&memory, &nothing, &mut Person::default())
         .await
@@ -141,7 +142,7 @@ async fn a_change_of_everything_needs_all() {
 #[tokio::test]
 async fn a_dry_run_only_counts() {
     let memory = Memory::with_dead(12);
-    let mut dry = request(Change::Replay);
+    let mut dry = request(DeadChange::Replay);
     dry.dry_run = true;
     dry.yes = false;
     dry.all = false;
@@ -163,7 +164,7 @@ async fn an_interrupt_is_noticed_between_chunks() {
         interrupts_after: Some(1),
         ..Person::default()
     };
-    let report = change(&memory, &request(Change::Discard), &mut person)
+    let report = change(&memory, &request(DeadChange::Discard), &mut person)
         .await
         .unwrap();
     expect![[r#"
@@ -181,7 +182,7 @@ async fn what_was_done_before_a_fault_is_reported() {
         ..Memory::with_dead(600)
     };
     let mut person = Person::default();
-    let report = change(&memory, &request(Change::Discard), &mut person)
+    let report = change(&memory, &request(DeadChange::Discard), &mut person)
         .await
         .unwrap();
     expect![[r#"
@@ -214,7 +215,7 @@ async fn a_replay_keeps_its_rate_and_reports_the_outcomes() {
         rate: Some(5.0),
         limit: Some(125),
         wait: Duration::from_secs(10),
-        ..request(Change::Replay)
+        ..request(DeadChange::Replay)
     };
     let report = change(&memory, &request, &mut person).await.unwrap();
     expect![[r#"
@@ -257,7 +258,7 @@ async fn a_replay_stops_between_two_and_waits_no_longer_than_it_may() {
     let slow = ChangeRequest {
         rate: Some(1.0),
         wait: Duration::from_secs(10),
-        ..request(Change::Replay)
+        ..request(DeadChange::Replay)
     };
     let began = tokio::time::Instant::now();
     let report = change(&memory, &slow, &mut person).await.unwrap();
@@ -295,7 +296,7 @@ async fn a_limited_change_asks_about_the_limit() {
     let request = ChangeRequest {
         limit: Some(4),
         yes: false,
-        ..request(Change::Replay)
+        ..request(DeadChange::Replay)
     };
     change(&memory, &request, &mut person).await.unwrap_err();
     let question = "This will replay the first 4 of 9 dead letters (all). Continue?";

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use hookbox_driver::{DeadFilter, DeadReason, DeadRow, DeadState, Fault, Ledger};
+use hookbox_driver::{DeadChange, DeadFilter, DeadReason, DeadRow, Fault, Ledger};
 use serde::Serialize;
 
 use super::group::regroup_for;
@@ -18,23 +18,11 @@ use crate::{CommandError, Operator, Problem, Source};
 /// take about a minute.
 const CHUNK: u32 = 500;
 
-/// A change of the state of dead letters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Change {
-    /// Makes the events of dead letters due at once, in a new round of attempts.
-    Replay,
-    /// Marks the dead letters as not to be replayed. Nothing is deleted.
-    Discard,
-    /// Undo a discard.
-    Restore,
-}
-
 /// Which change to make, to which dead letters, and how.
 #[derive(Debug, Clone)]
 pub struct ChangeRequest {
     /// The change to make.
-    pub change: Change,
+    pub change: DeadChange,
     /// Which dead letters to change. The state in this filter is ignored, because the change
     /// determines which state they must have.
     pub filter: DeadFilter,
@@ -60,7 +48,7 @@ pub struct ChangeReport {
     /// Where the numbers come from: the store.
     pub source: Source,
     /// The change that was made.
-    pub change: Change,
+    pub change: DeadChange,
     /// The filter that selected the dead letters, in words.
     pub filter: String,
     /// How many dead letters matched the filter at the start and were in a state in which this
@@ -88,29 +76,16 @@ pub struct ChangeReport {
     pub problems: Vec<Problem>,
 }
 
-impl Change {
-    /// Returns the name of the subcommand of `dead`, such as "replay".
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Change::Replay => "replay",
-            Change::Discard => "discard",
-            Change::Restore => "restore",
-        }
-    }
-
-    fn takes(self) -> DeadState {
-        match self {
-            Change::Replay | Change::Discard => DeadState::Dead,
-            Change::Restore => DeadState::Discarded,
-        }
-    }
-
-    async fn run(self, ledger: &dyn Ledger, ids: &DeadFilter, by: &str) -> Result<u64, Fault> {
-        match self {
-            Change::Replay => ledger.dead_replay(ids, CHUNK, by).await,
-            Change::Discard => ledger.dead_discard(ids, CHUNK, by).await,
-            Change::Restore => ledger.dead_restore(ids, CHUNK, by).await,
-        }
+async fn run(
+    change: DeadChange,
+    ledger: &dyn Ledger,
+    ids: &DeadFilter,
+    by: &str,
+) -> Result<u64, Fault> {
+    match change {
+        DeadChange::Replay => ledger.dead_replay(ids, CHUNK, by).await,
+        DeadChange::Discard => ledger.dead_discard(ids, CHUNK, by).await,
+        DeadChange::Restore => ledger.dead_restore(ids, CHUNK, by).await,
     }
 }
 
@@ -132,7 +107,7 @@ pub async fn change(
     filter.ids.dedup();
     regroup_for(ledger, &filter).await?;
     let described = words(&filter);
-    filter.state = Some(change.takes());
+    filter.state = Some(change.from());
     let matched = ledger
         .dead_count(&filter)
         .await
@@ -168,7 +143,7 @@ pub async fn change(
         run.report.problems.push(Problem::of(Source::Store, &fault));
     }
     let replayed = std::mem::take(&mut run.replayed);
-    if change == Change::Replay {
+    if change == DeadChange::Replay {
         match outcome(ledger, replayed, request.wait, operator).await {
             Ok(outcome) => report.outcome = Some(outcome),
             Err(fault) => report.problems.push(Problem::of(Source::Store, &fault)),
@@ -241,10 +216,10 @@ impl Run<'_> {
             ..filter.clone()
         };
         let (change, by) = (self.request.change, &self.request.by);
-        let changed = change.run(self.ledger, &chosen, by).await?;
+        let changed = run(change, self.ledger, &chosen, by).await?;
         self.report.changed += changed;
         self.report.left_alone += (rows.len() as u64).saturating_sub(changed);
-        if change == Change::Replay {
+        if change == DeadChange::Replay {
             let undecodable = |row: &&DeadRow| row.reason == DeadReason::Undecodable;
             self.report.left_undecodable += rows.iter().filter(undecodable).count() as u64;
             self.replayed

@@ -1,0 +1,88 @@
+//! The changes that operators make to the state of dead letters.
+
+use serde::Serialize;
+
+use crate::DeadState;
+
+/// A change that an operator makes to the state of dead letters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeadChange {
+    /// Makes the events of dead letters due at once, in a new round: the retry policy counts their
+    /// attempts from the start.
+    Replay,
+    /// Marks dead letters as not to be replayed. Nothing is deleted.
+    Discard,
+    /// Reverts a discard.
+    Restore,
+}
+
+impl DeadChange {
+    /// Returns the state that a dead letter must have for this change.
+    pub const fn from(self) -> DeadState {
+        match self {
+            DeadChange::Replay | DeadChange::Discard => DeadState::Dead,
+            DeadChange::Restore => DeadState::Discarded,
+        }
+    }
+
+    /// Returns the state that this change gives a dead letter.
+    pub const fn to(self) -> DeadState {
+        match self {
+            DeadChange::Replay => DeadState::Replayed,
+            DeadChange::Discard => DeadState::Discarded,
+            DeadChange::Restore => DeadState::Dead,
+        }
+    }
+
+    /// Returns the name of this change, as the subcommand of `hookbox dead` has it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            DeadChange::Replay => "replay",
+            DeadChange::Discard => "discard",
+            DeadChange::Restore => "restore",
+        }
+    }
+
+    /// Returns the name of this change in the audit.
+    pub const fn action(self) -> &'static str {
+        match self {
+            DeadChange::Replay => "dead.replay",
+            DeadChange::Discard => "dead.discard",
+            DeadChange::Restore => "dead.restore",
+        }
+    }
+
+    /// Returns whether this change is possible for undecodable bytes, too. They are not replayed,
+    /// because a second run could not decode them either.
+    pub const fn takes_undecodable(self) -> bool {
+        match self {
+            DeadChange::Replay => false,
+            DeadChange::Discard | DeadChange::Restore => true,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_leads_from_one_state_to_another() {
+        let table = [
+            (DeadChange::Replay, DeadState::Dead, DeadState::Replayed),
+            (DeadChange::Discard, DeadState::Dead, DeadState::Discarded),
+            (DeadChange::Restore, DeadState::Discarded, DeadState::Dead),
+        ];
+        for (change, from, to) in table {
+            assert_eq!((change.from(), change.to()), (from, to), "{change:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_replay_needs_a_body_that_can_be_decoded() {
+        assert!(!DeadChange::Replay.takes_undecodable());
+        assert!(DeadChange::Discard.takes_undecodable());
+        assert!(DeadChange::Restore.takes_undecodable());
+    }
+}

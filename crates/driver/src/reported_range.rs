@@ -1,0 +1,110 @@
+//! The ranges of sequence numbers that an ingest has reported, as a store keeps them: one row for
+//! each range without a gap.
+
+/// A range of sequence numbers that accept reports of one ingest cover without a gap. `T` is a
+/// moment, in the form in which the store keeps moments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReportedRange<T> {
+    /// The first sequence number of the range.
+    pub first: u64,
+    /// The last sequence number of the range.
+    pub last: u64,
+    /// Whether one of the reports was the ingest's closing report.
+    pub closing: bool,
+    /// When the first report of the range was stored. A gap below the range is as old as that.
+    pub reported_at: T,
+}
+
+impl<T: Copy + Ord> ReportedRange<T> {
+    /// Returns this range as one with all stored ranges that overlap it or touch it, and which the
+    /// result replaces. Returns `None` if a stored range says all of it already.
+    ///
+    /// `stored` has the ranges of the same ingest with `last + 1 >= first` and
+    /// `first <= self.last + 1`, in any order.
+    pub fn merged_with(self, stored: &[ReportedRange<T>]) -> Option<ReportedRange<T>> {
+        let mut merged = self;
+        for one in stored {
+            let covers = one.first <= self.first && one.last >= self.last;
+            if covers && (one.closing || !self.closing) {
+                return None;
+            }
+            merged.first = merged.first.min(one.first);
+            merged.last = merged.last.max(one.last);
+            merged.closing |= one.closing;
+            merged.reported_at = merged.reported_at.min(one.reported_at);
+        }
+        Some(merged)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Case<'c> = (
+        &'c str,
+        ReportedRange<u8>,
+        &'c [ReportedRange<u8>],
+        Option<ReportedRange<u8>>,
+    );
+
+    fn range(first: u64, last: u64, closing: bool, reported_at: u8) -> ReportedRange<u8> {
+        ReportedRange {
+            first,
+            last,
+            closing,
+            reported_at,
+        }
+    }
+
+    #[test]
+    fn ranges_that_touch_become_one() {
+        let table: [Case<'_>; 7] = [
+            (
+                "nothing stored",
+                range(5, 9, false, 3),
+                &[],
+                Some(range(5, 9, false, 3)),
+            ),
+            (
+                "one below",
+                range(5, 9, false, 3),
+                &[range(1, 4, false, 1)],
+                Some(range(1, 9, false, 1)),
+            ),
+            (
+                "one below and one above, whose report was stored first",
+                range(5, 9, false, 3),
+                &[range(10, 12, true, 1), range(1, 4, false, 2)],
+                Some(range(1, 12, true, 1)),
+            ),
+            (
+                "one that overlaps",
+                range(5, 9, false, 3),
+                &[range(7, 20, false, 4)],
+                Some(range(5, 20, false, 3)),
+            ),
+            (
+                "all of it again",
+                range(5, 9, false, 3),
+                &[range(1, 9, false, 1)],
+                None,
+            ),
+            (
+                "closed again",
+                range(5, 9, true, 3),
+                &[range(5, 9, true, 1)],
+                None,
+            ),
+            (
+                "closed for the first time",
+                range(9, 9, true, 3),
+                &[range(1, 9, false, 1)],
+                Some(range(1, 9, true, 1)),
+            ),
+        ];
+        for (case, reported, stored, expected) in table {
+            assert_eq!(reported.merged_with(stored), expected, "{case}");
+        }
+    }
+}
