@@ -152,9 +152,9 @@ async fn done(deployment: &Deployment) -> u64 {
     deployment.count(done).await
 }
 
-/// Checks that the deletion of the spool's file (the ingest's local queue) loses no event that the
-/// spool held: it still forwards them to RabbitMQ. After the deletion the spool must accept no
-/// event.
+/// Checks what happens when the file of the spool, the local queue of an ingest, is deleted while
+/// the ingest has it open. The ingest must still forward the events in that file to RabbitMQ, and
+/// must accept no further event into it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_spool_is_deleted_while_rabbitmq_is_unavailable() {
     let broker = variable("HOOKBOX_TEST_AMQP_URL");

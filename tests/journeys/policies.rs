@@ -17,8 +17,8 @@ use crate::shown::get;
 /// The longest wait for a condition. It is long, because the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// The number of events in one round. They are sent one after the other, so that no two of them
-/// share a message.
+/// The number of events that are sent between two checks whether one was refused. They are sent
+/// one after the other, so that no two of them share a message.
 const ROUND: u64 = 50;
 
 /// The most rounds that are sent before the test fails because no event was refused. RabbitMQ needs

@@ -58,8 +58,8 @@ pub fn check(
 }
 
 /// Checks the meaning of a config file for a running service. A mistake in a reloadable part makes
-/// only that part invalid: the part is returned beside the config, and its values in the config
-/// must not be used. Any other mistake makes the whole file invalid.
+/// only that part invalid: its name and its mistake are returned beside the config, whose values of
+/// that part must not be used. Any other mistake makes the whole file invalid.
 pub fn check_parts(
     path: &Path,
     file: &File,

@@ -172,7 +172,8 @@ fn retry(at: &str, route: &Route, places: &mut Places) -> Option<(Retry, Delays)
         max,
         jitter: given.jitter.unwrap_or(DELAYS.jitter),
     };
-    // A number that does not fit a `u32` is outside any valid range, so it is treated as 0.
+    // `Retry::new` refuses 0. A number that is too large for a `u32` is refused in the same way, as
+    // a 0.
     let attempts = u32::try_from(given.attempts.unwrap_or(ATTEMPTS)).unwrap_or(0);
     let built = Retry::new(attempts, first, delays.factor, max, delays.jitter);
     Some((places.take(at, built)?, delays))

@@ -29,8 +29,8 @@ const TABLE_LOCK_TIMEOUT: &str = "set lock_timeout = '30s'";
 
 /// The oldest schema version that a process must know to work on the newest schema. Every migration
 /// since version 2 has only added things. A migration that removes something, or that requires more
-/// of the rows that are written, raises this number to the first version whose hookbox works
-/// without what was removed; see `docs/UPGRADING.md`.
+/// of the rows that are written, raises this number to the schema version of the first hookbox that
+/// works with the result; see `docs/UPGRADING.md`.
 const WORKS_FROM: i64 = 2;
 
 /// The schema versions before and after [`migrate`], or as [`plan`] predicts them. Version 0 is an

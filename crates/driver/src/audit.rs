@@ -21,12 +21,12 @@ pub struct AuditRow {
 /// A filter for rows of the audit log. A row must match every field that is set.
 #[derive(Debug, Clone, Default)]
 pub struct AuditFilter {
-    /// Keeps only rows of this actor.
+    /// Selects only rows of this actor.
     pub actor: Option<String>,
-    /// Keeps only rows of this action.
+    /// Selects only rows of this action.
     pub action: Option<String>,
-    /// Keeps only rows written at this moment or later.
+    /// Selects only rows written at this moment or later.
     pub since: Option<Timestamp>,
-    /// Keeps only rows written before this moment.
+    /// Selects only rows written before this moment.
     pub until: Option<Timestamp>,
 }

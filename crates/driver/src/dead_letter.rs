@@ -41,25 +41,25 @@ impl DeadState {
 /// matches all of them, in any state.
 #[derive(Debug, Clone, Default)]
 pub struct DeadFilter {
-    /// Keeps only the dead letters with these ids; empty for any id.
+    /// Selects only the dead letters with these ids; empty for any id.
     pub ids: Vec<i64>,
-    /// Keeps only dead letters of this route.
+    /// Selects only dead letters of this route.
     pub route: Option<RouteName>,
-    /// Keeps only dead letters of this topic.
+    /// Selects only dead letters of this topic.
     pub topic: Option<Topic>,
-    /// Keeps only dead letters with this reason.
+    /// Selects only dead letters with this reason.
     pub reason: Option<DeadReason>,
-    /// Keeps only dead letters in this state.
+    /// Selects only dead letters in this state.
     pub state: Option<DeadState>,
-    /// Keeps only dead letters of this group.
+    /// Selects only dead letters of this group.
     pub group: Option<DeadGroupId>,
-    /// Keeps only dead letters whose event comes from this source.
+    /// Selects only dead letters whose event comes from this source.
     pub source: Option<SourceName>,
-    /// Keeps only dead letters that were last given up on at this moment or later.
+    /// Selects only dead letters that were last given up on at this moment or later.
     pub since: Option<Timestamp>,
-    /// Keeps only dead letters that were last given up on before this moment.
+    /// Selects only dead letters that were last given up on before this moment.
     pub until: Option<Timestamp>,
-    /// Keeps only dead letters whose detail contains this text. The comparison is case-sensitive.
+    /// Selects only dead letters whose detail contains this text. The comparison is case-sensitive.
     pub error: Option<String>,
 }
 

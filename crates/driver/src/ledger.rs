@@ -187,19 +187,19 @@ pub trait Ledger: Send + Sync + 'static {
 /// A filter for events on routes. An event must match every field that is set.
 #[derive(Debug, Clone, Default)]
 pub struct EventFilter {
-    /// Keeps only events on this route.
+    /// Selects only events on this route.
     pub route: Option<RouteName>,
-    /// Keeps only events of this topic.
+    /// Selects only events of this topic.
     pub topic: Option<Topic>,
-    /// Keeps only events in this state on some route.
+    /// Selects only events in this state on some route.
     pub state: Option<ClaimState>,
-    /// Keeps only events of this source.
+    /// Selects only events of this source.
     pub source: Option<SourceName>,
-    /// Keeps only events whose first receipt arrived at this moment or later.
+    /// Selects only events whose first receipt arrived at this moment or later.
     pub since: Option<Timestamp>,
-    /// Keeps only events whose first receipt arrived before this moment.
+    /// Selects only events whose first receipt arrived before this moment.
     pub until: Option<Timestamp>,
-    /// Keeps only events with an attempt or a dead letter whose error contains this text. The
+    /// Selects only events with an attempt or a dead letter whose error contains this text. The
     /// comparison is case-sensitive.
     pub error: Option<String>,
 }

@@ -25,13 +25,13 @@ pub struct Refusal {
 /// A filter for refused requests. A refusal must match every field that is set.
 #[derive(Debug, Clone, Default)]
 pub struct RefusalFilter {
-    /// Keeps only requests to this source.
+    /// Selects only requests to this source.
     pub source: Option<String>,
-    /// Keeps only requests that were refused for this reason.
+    /// Selects only requests that were refused for this reason.
     pub reason: Option<String>,
-    /// Keeps only requests that were refused at this moment or later.
+    /// Selects only requests that were refused at this moment or later.
     pub since: Option<Timestamp>,
-    /// Keeps only requests that were refused before this moment.
+    /// Selects only requests that were refused before this moment.
     pub until: Option<Timestamp>,
 }
 

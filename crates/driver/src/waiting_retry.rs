@@ -29,15 +29,15 @@ pub struct WaitingRetry {
 /// A filter for retries. A retry must match every field that is set.
 #[derive(Debug, Clone, Default)]
 pub struct RetryFilter {
-    /// Keeps only retries of these events.
+    /// Selects only retries of these events.
     pub events: Vec<EventId>,
-    /// Keeps only retries on this route.
+    /// Selects only retries on this route.
     pub route: Option<RouteName>,
-    /// Keeps only retries whose event comes from this source.
+    /// Selects only retries whose event comes from this source.
     pub source: Option<SourceName>,
-    /// Keeps only retries that are due at this moment or later.
+    /// Selects only retries that are due at this moment or later.
     pub since: Option<Timestamp>,
-    /// Keeps only retries that are due before this moment.
+    /// Selects only retries that are due before this moment.
     pub until: Option<Timestamp>,
 }
 

@@ -21,9 +21,10 @@ use crate::counters::add;
 /// message is tried in its place.
 const ALONE_MAX: u32 = 5;
 
-/// After the only message in flight has failed [`ALONE_MAX`] times, how long its next try is put
-/// off unless a second message arrives. The pause is long, because the failing message holds up no
-/// other one, and because each try may end the connection that other routes use.
+/// How long to wait before the only message of the spool is tried again, once it has failed
+/// [`ALONE_MAX`] times. The wait ends when a second message arrives. It is long, because the failing
+/// message holds up no other one, and because each try may end the connection over which this
+/// process publishes.
 const ALONE_PAUSE: Duration = Duration::from_secs(60);
 
 /// The most refused messages of a route that stay in flight. The other half of [`PREFETCH`] is for

@@ -100,9 +100,10 @@ async fn a_handler_that_holds_the_writer_past_the_lease_keeps_its_message() {
     here.rollback(tx).await;
     // The renewal is the first in the queue for the writing connection, and no other process could
     // take the message while the transaction held the write lock.
-    eventually("the lease is renewed after its end", async || {
-        world.number("SELECT lease_until FROM messages").await > crate::moment::now()
-    })
+    eventually(
+        "the consumer renews the lease although it has ended",
+        async || world.number("SELECT lease_until FROM messages").await > crate::moment::now(),
+    )
     .await;
     assert_eq!(world.number("SELECT deliveries FROM messages").await, 1);
     delivery.ack().await.unwrap();

@@ -346,7 +346,7 @@ async fn what_is_missing_is_named_once_nothing_is_in_flight() {
     assert_eq!(
         report.verdict,
         Verdict::Moving,
-        "the receipt may be in flight"
+        "a receipt that may be in flight must not be reported as missing"
     );
     assert!(
         report

@@ -115,7 +115,8 @@ impl Disk {
         }
         ensure!(
             !world.path("hookbox.db-wal").exists(),
-            "the SQLite file has a write-ahead log: a process uses it before the recording"
+            "a process has the SQLite file open before the recording of its writes has begun: \
+             hookbox.db-wal exists"
         );
         let before = Files {
             database: fs::read(&database).context("reading the file")?,

@@ -153,7 +153,7 @@ pub async fn a_busy_lock_is_contention<H: StoreHarness>(world: &H) {
 }
 
 /// Checks that a failure which two processes record at the same time counts once, and that of two
-/// copies of a retry only one runs.
+/// messages of one retry only one runs the handler.
 pub async fn two_processes_at_once_count_once<H: StoreHarness>(world: &H) {
     let (store, elsewhere) = (world.open().await, world.open().await);
     for number in 0..20 {
