@@ -51,7 +51,7 @@ fn main() -> Result<()> {
     build(&["--package", "hookbox"])?;
     build(&["--package", "hookbox-bench", "--example", "floor"])?;
     let machine = machine::describe();
-    let mut figures = measured(arguments.events).context(PRIVATE)?;
+    let mut figures = measured(arguments.events)?;
     figures["machine"] = machine;
     figures["events"] = arguments.events.into();
     let document = report::document(&figures);
@@ -80,8 +80,8 @@ fn build(what: &[&str]) -> Result<()> {
 /// Measures first what the servers alone can do, and then hookbox with each pair of a broker and a
 /// store on the same servers.
 fn measured(events: u32) -> Result<Value> {
-    let postgres = PostgresServer::start().context("starting PostgreSQL")?;
-    let rabbitmq = RabbitmqServer::start().context("starting RabbitMQ")?;
+    let postgres = PostgresServer::start().context(PRIVATE)?;
+    let rabbitmq = RabbitmqServer::start().context(PRIVATE)?;
     let urls = Urls {
         postgres: postgres.url().to_owned(),
         amqp: rabbitmq.url().to_owned(),
