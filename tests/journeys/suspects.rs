@@ -72,7 +72,7 @@ async fn a_drain_in_the_middle_of_a_handler_is_no_death() {
     let code = worker.ends_within(DRAIN + A_MOMENT);
     assert_eq!(code, Some(0), "{}", deployment.log());
     let log = deployment.log();
-    assert!(log.contains("handlers still running"), "{log}");
+    assert!(log.contains("cancelling handlers that still run"), "{log}");
     assert_eq!(deployment.count(STARTS).await, 0, "{log}");
     gate::free_applications(&deployment).await;
     let worker = deployment.start(&["worker"]);
