@@ -1,22 +1,9 @@
 //! The `hookbox` binary that the tests run, and its output.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::process::Command;
 
-/// Returns the path of the built binary. Cargo does not give the tests of one package the binary of
-/// another, so the path is derived from the folder that cargo builds into.
-pub fn path() -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    // target/debug/deps/cli-…
-    let folder = test.parent().and_then(Path::parent).unwrap();
-    let binary = folder.join("hookbox");
-    assert!(
-        binary.is_file(),
-        "{} is not there: run `cargo build -p hookbox` first (`cargo xtask test` does)",
-        binary.display()
-    );
-    binary
-}
+use hookbox_testkit::binary;
 
 /// The exit code and the output of a command.
 #[derive(Debug)]
@@ -43,13 +30,8 @@ impl Said {
 
 /// Builds a command that runs in a folder, without a terminal and without the user's settings.
 pub fn command(folder: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(path());
-    command
-        .args(arguments)
-        .current_dir(folder)
-        .env_remove("HOOKBOX_CONFIG")
-        .env("USER", "tester")
-        .stdin(Stdio::null());
+    let mut command = binary::command(&binary::built().unwrap(), folder, arguments);
+    command.env("USER", "tester");
     command
 }
 

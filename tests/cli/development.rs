@@ -1,10 +1,10 @@
 //! A running `hookbox dev` in a private folder.
 
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
-use std::sync::mpsc;
+use std::process::Stdio;
 use std::time::Duration;
+
+use hookbox_testkit::binary::Process;
 
 use crate::binary::{Said, command, run};
 
@@ -15,7 +15,7 @@ const UP_WITHIN: Duration = Duration::from_secs(60);
 pub struct Development {
     folder: PathBuf,
     url: String,
-    process: Child,
+    process: Process,
 }
 
 impl Development {
@@ -24,26 +24,14 @@ impl Development {
         let name = format!("hookbox-cli-{}-{test}", std::process::id());
         let folder = std::env::temp_dir().join(name);
         std::fs::create_dir(&folder).unwrap();
-        let mut process = command(&folder, &["dev", "--listen", "127.0.0.1:0"])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let stdout = process.stdout.take().unwrap();
-        let (say, said) = mpsc::channel();
-        // This thread ends when the process ends, because that closes the pipe that the thread
-        // reads.
-        std::thread::spawn(move || {
-            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                let url = line.strip_prefix("hookbox listens on ");
-                if let Some(url) = url.and_then(|url| url.strip_suffix("/hooks/begini")) {
-                    let _ = say.send(url.to_owned());
-                }
-            }
+        let mut dev = command(&folder, &["dev", "--listen", "127.0.0.1:0"]);
+        dev.stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut process = Process::start(&mut dev).unwrap();
+        let url = process.stdout().unwrap().find(UP_WITHIN, |line| {
+            let url = line.strip_prefix("hookbox listens on ")?;
+            url.strip_suffix("/hooks/begini").map(str::to_owned)
         });
-        let url = said
-            .recv_timeout(UP_WITHIN)
-            .expect("hookbox dev must print the URL on which it listens");
+        let url = url.expect("hookbox dev must print the URL on which it listens");
         Self {
             folder,
             url,
@@ -87,8 +75,7 @@ impl Development {
 
 impl Drop for Development {
     fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        self.process.kill();
         let _ = std::fs::remove_dir_all(&self.folder);
     }
 }

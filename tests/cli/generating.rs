@@ -2,13 +2,17 @@
 //! and they must be the ones that occur.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
+use std::time::Duration;
 
+use hookbox_testkit::binary::Process;
 use serde_json::Value;
 
 use crate::binary::command;
 use crate::development::Development;
+
+/// The longest wait for what a process must do. Only a failing test waits as long.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Returns how many receipts of each route have these outcomes: done, duplicate, conflict, dead.
 fn booked(reconciled: &Value) -> BTreeMap<String, [u64; 4]> {
@@ -203,34 +207,20 @@ fn an_interrupted_run_reports_what_was_sent() {
         "--journal",
         "/dev/stderr",
     ];
-    let mut process = command(dev.folder(), &arguments)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut journal = BufReader::new(process.stderr.take().unwrap());
-    let mut line = String::new();
+    let mut generate = command(dev.folder(), &arguments);
+    generate.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut process = Process::start(&mut generate).unwrap();
+    let (mut printed, mut journal) = (process.stdout().unwrap(), process.stderr().unwrap());
     // The journal is written in blocks, so the first block appears only after several events.
-    while !line.contains("\"status\":200") {
-        line.clear();
-        assert_ne!(
-            journal.read_line(&mut line).unwrap(),
-            0,
-            "generate ended before a request was answered 200"
-        );
-    }
-    let id = process.id().to_string();
+    let accepted = |line: &str| line.contains("\"status\":200").then_some(());
     assert!(
-        Command::new("kill")
-            .args(["-INT", &id])
-            .status()
-            .unwrap()
-            .success()
+        journal.find(PATIENCE, accepted).is_some(),
+        "generate ended before a request was answered 200"
     );
-    std::io::copy(&mut journal, &mut std::io::sink()).unwrap();
-    let output = process.wait_with_output().unwrap();
-    let tally: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(output.status.code(), Some(1));
+    process.signal("INT").unwrap();
+    let tally: Value = serde_json::from_str(&printed.to_end(PATIENCE)).unwrap();
+    let ended = process.wait(PATIENCE).expect("it ends in time");
+    assert_eq!(ended.code(), Some(1));
     assert_eq!(tally["interrupted"], true);
     assert_eq!(tally["unknown_outcome"], 0);
     assert_eq!(

@@ -4,10 +4,15 @@
 //! the README.
 
 use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use hookbox_testkit::binary::Process;
 
 use crate::binary::command;
 use crate::development::Development;
+
+/// The longest wait for what a process must do. Only a failing test waits as long.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 const README: &str = include_str!("../../README.md");
 
@@ -75,24 +80,17 @@ fn every_command_of_the_readme_works() {
 
 /// Checks that a service starts, and drains after SIGTERM.
 fn starts(dev: &Development, words: &[&str]) {
-    let mut child = command(dev.folder(), words)
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut said = std::io::BufReader::new(child.stderr.take().unwrap());
-    let mut text = String::new();
-    let began = Instant::now();
-    while !(text.contains("ingest listens on") || text.contains("the worker takes events")) {
-        let read = std::io::BufRead::read_line(&mut said, &mut text).unwrap();
-        let late = began.elapsed() > Duration::from_secs(60);
-        assert!(read > 0 && !late, "{words:?} did not start: {text}");
-    }
-    let id = child.id().to_string();
-    let killed = std::process::Command::new("kill")
-        .args(["-TERM", &id])
-        .status()
-        .unwrap();
-    assert!(killed.success());
-    assert!(child.wait().unwrap().success(), "{words:?} did not drain");
+    let mut service = command(dev.folder(), words);
+    service.stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut service = Process::start(&mut service).unwrap();
+    let mut log = service.stderr().unwrap();
+    let is_up = |line: &str| {
+        let is_up = line.contains("ingest listens on") || line.contains("the worker takes events");
+        is_up.then_some(())
+    };
+    let found = log.find(PATIENCE, is_up);
+    assert!(found.is_some(), "{words:?} did not start: {}", log.text());
+    service.signal("TERM").unwrap();
+    let ended = service.wait(PATIENCE).expect("it drains in time");
+    assert!(ended.success(), "{words:?} did not drain");
 }

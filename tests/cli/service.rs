@@ -1,12 +1,11 @@
 //! A running `hookbox run` with a SQLite file and the sources of one test.
 
-use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
-use std::sync::{Arc, Mutex, mpsc};
+use std::process::Stdio;
 use std::time::Duration;
 
+use hookbox_testkit::binary::{Lines, Process};
 use serde_json::Value;
 
 use crate::binary::{Said, command, run};
@@ -37,8 +36,8 @@ pub fn write_secret(path: &Path, text: &str) {
 pub struct Service {
     folder: PathBuf,
     url: String,
-    process: Option<Child>,
-    log: Arc<Mutex<String>>,
+    process: Option<Process>,
+    log: Option<Lines>,
 }
 
 impl Service {
@@ -59,7 +58,7 @@ impl Service {
             folder,
             url: String::new(),
             process: None,
-            log: Arc::default(),
+            log: None,
         }
     }
 
@@ -73,28 +72,22 @@ impl Service {
     /// Migrates the database of the prepared folder, and starts all roles.
     pub fn begin(&mut self) {
         self.run(&["migrate"]).well();
-        let mut process = command(&self.folder, &["run"])
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let stderr = process.stderr.take().unwrap();
-        let (say, said) = mpsc::channel();
-        let log = Arc::clone(&self.log);
-        // This thread ends when the process ends, because that closes the pipe that the thread
-        // reads.
-        std::thread::spawn(move || {
-            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                log.lock().unwrap().push_str(&(line.clone() + "\n"));
-                let address = line.split_once(LISTENS).map(|(_, rest)| rest);
-                if let Some(address) = address.and_then(|rest| rest.split_whitespace().next()) {
-                    let _ = say.send(format!("http://{address}"));
-                }
-            }
+        let mut run = command(&self.folder, &["run"]);
+        run.stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut process = Process::start(&mut run).unwrap();
+        let mut log = process.stderr().unwrap();
+        let address = log.find(UP_WITHIN, |line| {
+            let (_, rest) = line.split_once(LISTENS)?;
+            rest.split_whitespace().next().map(str::to_owned)
         });
-        self.process = Some(process);
-        let listens = said.recv_timeout(UP_WITHIN);
-        self.url = listens.expect("hookbox run must log the address on which it listens");
+        let address = address.unwrap_or_else(|| {
+            panic!(
+                "hookbox run must log the address on which it listens: {}",
+                log.text()
+            )
+        });
+        self.url = format!("http://{address}");
+        (self.process, self.log) = (Some(process), Some(log));
     }
 
     /// Runs a hookbox command in the folder of the service, and so with its config.
@@ -144,7 +137,7 @@ impl Service {
 
     /// Returns everything that the service has logged.
     pub fn log(&self) -> String {
-        self.log.lock().unwrap().clone()
+        self.log.as_ref().map(Lines::text).unwrap_or_default()
     }
 
     /// Returns the path of the folder with the config and the keys of the service.
@@ -156,8 +149,7 @@ impl Service {
 impl Drop for Service {
     fn drop(&mut self) {
         if let Some(process) = &mut self.process {
-            let _ = process.kill();
-            let _ = process.wait();
+            process.kill();
         }
         let _ = std::fs::remove_dir_all(&self.folder);
     }

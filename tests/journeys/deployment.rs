@@ -1,10 +1,11 @@
 //! hookbox as it is deployed: a config, an ingest and workers, each in a separate process.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Output};
 use std::time::Duration;
 
 use hookbox_driver_rabbitmq::{Options, delete_topology};
+use hookbox_testkit::binary;
 use hookbox_testkit::servers::ReservedPort;
 use hookbox_testkit::servers::process::wait_until;
 use hookbox_tests::postgres::PostgresWorld;
@@ -131,18 +132,12 @@ impl Deployment {
 
     /// Builds a command that is not started yet.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        self.command_of(&binary(), arguments)
+        self.command_of(&binary::built().unwrap(), arguments)
     }
 
     /// Builds a command of another hookbox binary.
     pub fn command_of(&self, binary: &Path, arguments: &[&str]) -> Command {
-        let mut command = Command::new(binary);
-        command
-            .args(arguments)
-            .current_dir(&self.folder)
-            .env_remove("HOOKBOX_CONFIG");
-        command.stdin(Stdio::null());
-        command
+        binary::command(binary, &self.folder, arguments)
     }
 
     /// Runs a command to its end, and checks that it succeeds.
@@ -167,14 +162,9 @@ impl Deployment {
 
     /// Starts a command as a service. Its log goes to a file of the deployment.
     pub fn spawn(&self, mut command: Command) -> Process {
-        let log = std::fs::OpenOptions::new();
-        let log = { log }
-            .create(true)
-            .append(true)
-            .open(self.folder.join("log"))
-            .unwrap();
-        let child = command.stdout(Stdio::null()).stderr(log).spawn();
-        Process::from(child.unwrap())
+        let log = self.folder.join("log");
+        let process = binary::Process::start_service(&mut command, &log);
+        Process::from(process.unwrap())
     }
 
     /// Starts an ingest, and waits until it is ready.
@@ -295,16 +285,4 @@ fn said(output: &Output) -> String {
         String::from_utf8_lossy(out),
         String::from_utf8_lossy(err)
     )
-}
-
-/// Returns the path of the built binary, in the folder that cargo builds into.
-fn binary() -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    let folder = test.parent().and_then(Path::parent).unwrap();
-    let binary = folder.join("hookbox");
-    assert!(
-        binary.is_file(),
-        "run `cargo build -p hookbox` first (`cargo xtask test` does)"
-    );
-    binary
 }

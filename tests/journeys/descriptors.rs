@@ -2,9 +2,9 @@
 //! must log little, and must accept requests again when connections are closed.
 
 use std::net::TcpStream;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
+use hookbox_testkit::binary;
 use hookbox_testkit::eventually::within;
 use hookbox_testkit::proxy::Proxy;
 use hookbox_testkit::servers::PostgresServer;
@@ -36,7 +36,9 @@ async fn out_of_descriptors_nothing_panics_and_processing_resumes() {
     let proxy = Proxy::before(&broker).unwrap();
     let through = proxy.url(&broker);
     let deployment = Deployment::over(own(postgres.url(), &through, postgres.url()));
-    let mut ingest = deployment.spawn_ingest(narrow(&deployment.command(&["ingest"])));
+    let limit = format!("ulimit -n {DESCRIPTORS_MAX}");
+    let limited = binary::limited(&limit, &deployment.command(&["ingest"]));
+    let mut ingest = deployment.spawn_ingest(limited);
     deployment.run(&["send"]);
 
     let open = || TcpStream::connect(("127.0.0.1", deployment.port)).unwrap();
@@ -86,16 +88,4 @@ async fn out_of_descriptors_nothing_panics_and_processing_resumes() {
     let log = deployment.log();
     assert!(!log.contains("a panic at"), "{log}");
     deployment.finish().await;
-}
-
-/// Returns the same command, started through a shell that limits it to [`DESCRIPTORS_MAX`] file
-/// descriptors.
-fn narrow(command: &Command) -> Command {
-    let mut narrow = Command::new("sh");
-    let limit = format!("ulimit -n {DESCRIPTORS_MAX} && exec \"$0\" \"$@\"");
-    narrow.args(["-c", &limit]).arg(command.get_program());
-    narrow.args(command.get_args());
-    narrow.current_dir(command.get_current_dir().unwrap());
-    narrow.env_remove("HOOKBOX_CONFIG");
-    narrow
 }

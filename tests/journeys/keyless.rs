@@ -2,9 +2,9 @@
 //! connections and as much memory as they can. A genuine sender beside them must lose no request.
 
 use std::net::SocketAddr;
-use std::process::Command;
 use std::time::Duration;
 
+use hookbox_testkit::binary;
 use hookbox_testkit::eventually::within;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
@@ -96,13 +96,7 @@ fn nothing_is_lost(deployment: &Deployment) {
 
 fn begin(deployment: &Deployment, shown: &Shown, descriptors: u32) -> Process {
     let command = deployment.command(&["ingest", "--metrics", &shown.address()]);
-    let mut limited = Command::new("sh");
-    let limit = format!("ulimit -n {descriptors} && exec \"$0\" \"$@\"");
-    limited.args(["-c", &limit]).arg(command.get_program());
-    limited
-        .args(command.get_args())
-        .current_dir(&deployment.folder);
-    limited.env_remove("HOOKBOX_CONFIG");
+    let limited = binary::limited(&format!("ulimit -n {descriptors}"), &command);
     deployment.spawn_ingest(limited)
 }
 

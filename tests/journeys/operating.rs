@@ -2,11 +2,16 @@
 //! replay dead letters at a limited rate, interrupt a replay, and check its results.
 
 use std::process::Stdio;
+use std::time::Duration;
 
+use hookbox_testkit::binary;
 use serde_json::Value;
 
 use crate::deployment::{Deployment, Pair, Process};
 use crate::until::until;
+
+/// The longest wait for what a process must do. Only a failing test waits as long.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The number of events that are sent.
 const EVENTS: &str = "30";
@@ -47,17 +52,15 @@ async fn replay(pair: Pair) {
     // Ctrl-C (SIGINT) interrupts the replay after some of the dead letters, which stay replayed.
     let mut slow = deployment.command(&["dead", "replay", "--group", &id, "--rate", "0.2/s"]);
     slow.args(["--yes", "--json"]).stdout(Stdio::piped());
-    let child = slow.stderr(Stdio::null()).spawn().unwrap();
+    let mut slow = binary::Process::start(slow.stderr(Stdio::null())).unwrap();
+    let mut printed = slow.stdout().unwrap();
     until(&deployment, &["audit", "list"], |audit| {
         !audit["audit"].as_array().unwrap().is_empty()
     });
-    let pid = child.id().to_string();
-    let kill = std::process::Command::new("kill")
-        .args(["-INT", &pid])
-        .status();
-    assert!(kill.unwrap().success());
-    let output = child.wait_with_output().unwrap();
-    child_is_interrupted(&output.stdout, output.status.code(), count);
+    slow.signal("INT").unwrap();
+    let printed = printed.to_end(PATIENCE);
+    let code = slow.wait(PATIENCE).and_then(|ended| ended.code());
+    child_is_interrupted(printed.as_bytes(), code, count);
 
     // The cause is not fixed yet, so the replayed events fail again. The report of `dead replay`
     // must say so.

@@ -1,21 +1,23 @@
 //! A process of a deployment: signals, memory, and its end.
 
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
+use hookbox_testkit::binary;
 use hookbox_testkit::lateness::Lateness;
-use hookbox_testkit::servers::process::wait_until;
+
+/// The longest wait for a drain. Only a process that hangs takes as long.
+const STOP_MAX: Duration = Duration::from_secs(240);
 
 /// The interval at which the test checks whether the process has ended.
 const POLL: Duration = Duration::from_millis(100);
 
 /// A process. It is killed when it is dropped.
-pub struct Process(Child);
+pub struct Process(binary::Process);
 
-impl From<Child> for Process {
-    fn from(child: Child) -> Self {
-        Self(child)
+impl From<binary::Process> for Process {
+    fn from(process: binary::Process) -> Self {
+        Self(process)
     }
 }
 
@@ -27,29 +29,28 @@ impl Process {
 
     /// Returns whether the process has ended.
     pub fn has_ended(&mut self) -> bool {
-        self.0.try_wait().unwrap().is_some()
+        self.0.ended().is_some()
     }
 
     /// Kills the process with SIGKILL.
     pub fn kill(mut self) {
-        self.0.kill().unwrap();
-        self.0.wait().unwrap();
+        self.0.kill();
     }
 
     /// Stops the process with SIGTERM, as a service manager does. It must drain and end with exit
     /// code 0.
     pub fn stop(mut self) {
         self.signal("TERM");
-        let ended = self.0.wait().unwrap();
+        let ended = self
+            .0
+            .wait(STOP_MAX)
+            .expect("a process that is stopped ends");
         assert!(ended.success(), "the process ended with {ended}");
     }
 
     /// Sends the process the signal with this name, such as `HUP`.
     pub fn signal(&self, name: &str) {
-        let id = self.0.id().to_string();
-        let mut kill = Command::new("kill");
-        kill.args([&format!("-{name}"), &id]);
-        assert!(kill.status().unwrap().success());
+        self.0.signal(name).unwrap();
     }
 
     /// Returns the most memory that the process has ever used, in bytes.
@@ -70,21 +71,14 @@ impl Process {
     /// itself.
     pub fn ends_within(mut self, limit: Duration) -> Option<i32> {
         let (began, lateness) = (Instant::now(), Lateness::measure());
-        while !wait_until(POLL, || self.has_ended()) {
+        while self.0.wait(POLL).is_none() {
             if began.elapsed() > limit + lateness.allowance() {
                 return None;
             }
         }
-        let ended = self.0.wait().unwrap();
+        let ended = self.0.ended()?;
         ended
             .code()
             .or_else(|| ended.signal().map(|signal| 128 + signal))
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
     }
 }

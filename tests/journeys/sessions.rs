@@ -3,10 +3,10 @@
 //! attempt, and resumes.
 
 use std::cell::RefCell;
-use std::process::Command;
 use std::time::Duration;
 
 use hookbox_testkit::eventually::within;
+use hookbox_testkit::servers::process::signal;
 use hookbox_testkit::servers::{PostgresServer, find};
 use sqlx::postgres::PgRow;
 use sqlx::{Connection, Executor, PgConnection, Row};
@@ -111,9 +111,7 @@ async fn kill_one_at_work(url: &str) {
         pid.is_some()
     })
     .await;
-    let pid = pid.unwrap().to_string();
-    let killed = Command::new("kill").args(["-KILL", &pid]).status();
-    assert!(killed.unwrap().success());
+    signal("KILL", &[u32::try_from(pid.unwrap()).unwrap()]).unwrap();
 }
 
 fn deaths(postgres: &PostgresServer) -> usize {

@@ -7,6 +7,7 @@ use std::net::TcpStream;
 use std::process::Stdio;
 use std::time::Duration;
 
+use hookbox_testkit::binary;
 use hookbox_testkit::eventually::within;
 
 use crate::deployment::{Deployment, Pair, Process};
@@ -48,7 +49,7 @@ async fn deployment() -> Deployment {
 /// Starts all roles, with standard error written into a pipe.
 fn start(deployment: &Deployment, shown: &Shown, log: PipeWriter) -> Process {
     let mut run = deployment.command(&["run", "--metrics", &shown.address()]);
-    let run = run.stdout(Stdio::null()).stderr(log).spawn();
+    let run = binary::Process::start(run.stdout(Stdio::null()).stderr(log));
     Process::from(run.unwrap())
 }
 

@@ -2,12 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use std::io::{BufRead, BufReader, Lines, Read, Write};
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStderr, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
+
+use hookbox_testkit::binary::{self, Lines, Process};
 
 /// The longest wait for an expected result; a debug build on a busy machine is slow.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -27,33 +29,26 @@ impl Folder {
     }
 
     fn hookbox(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_hookbox"));
-        command.args(arguments).current_dir(&self.0);
-        command
-            .env_remove("HOOKBOX_CONFIG")
-            .env_remove("HOOKBOX_LOG");
-        command.stdin(Stdio::null());
-        command
+        let binary = Path::new(env!("CARGO_BIN_EXE_hookbox"));
+        binary::command(binary, &self.0, arguments)
     }
 
     fn dev(&self) -> Running {
         let mut command = self.hookbox(&["dev", "--json", "--listen", "127.0.0.1:0"]);
-        let mut process = command
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        let stdout = process.stdout.take().unwrap();
-        BufReader::new(stdout).read_line(&mut line).unwrap();
-        let greeting: serde_json::Value = serde_json::from_str(&line).unwrap();
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut process = Process::start(&mut command).unwrap();
+        let log = process.stderr().unwrap();
+        let greeting = process.stdout().unwrap().find(PATIENCE, |line| {
+            Some(serde_json::from_str::<serde_json::Value>(line).unwrap())
+        });
+        let greeting = greeting.unwrap();
         let url = greeting["url"].as_str().unwrap();
         let address = url.strip_prefix("http://").unwrap();
         let address = address.strip_suffix("/hooks/begini").unwrap().to_owned();
         Running {
             process,
             address,
-            log: None,
+            log,
         }
     }
 
@@ -86,9 +81,9 @@ impl Drop for Folder {
 
 /// A process that is killed at the end of its test.
 struct Running {
-    process: Child,
+    process: Process,
     address: String,
-    log: Option<Lines<BufReader<ChildStderr>>>,
+    log: Lines,
 }
 
 impl Running {
@@ -97,18 +92,13 @@ impl Running {
     }
 
     fn signal(&self, name: &str) {
-        let command = format!("kill -{name} {}", self.process.id());
-        let sent = Command::new("sh").args(["-c", &command]).status().unwrap();
-        assert!(sent.success());
+        self.process.signal(name).unwrap();
     }
 
     /// Reads the log of the process until this text or the end; returns whether the text was found.
     fn logs(&mut self, what: &str) -> bool {
-        let log = self.log.get_or_insert_with(|| {
-            let stderr = self.process.stderr.take().unwrap();
-            BufReader::new(stderr).lines()
-        });
-        log.any(|line| line.unwrap().contains(what))
+        let found = |line: &str| line.contains(what).then_some(());
+        self.log.find(PATIENCE, found).is_some()
     }
 
     /// Returns the response to a request without a body.
@@ -124,14 +114,7 @@ impl Running {
     }
 
     fn code(mut self) -> Option<i32> {
-        self.process.wait().unwrap().code()
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        self.process.wait(PATIENCE)?.code()
     }
 }
 
@@ -207,7 +190,7 @@ fn a_second_sigterm_leaves_open_requests_their_answers() {
     let (mut dev, mut request) = folder.draining();
     dev.terminate();
     assert!(dev.logs("already draining"));
-    assert!(dev.process.try_wait().unwrap().is_none());
+    assert!(dev.process.ended().is_none());
     request.write_all(&[b'x'; BODY]).unwrap();
     let mut answer = String::new();
     request.read_to_string(&mut answer).unwrap();
@@ -255,19 +238,15 @@ fn what_is_waited_for_is_left_by_a_signal() {
     let url = "postgres://someone:hunter2@127.0.0.1:1/db";
     std::fs::write(folder.0.join("store"), url).unwrap();
     let mut worker = folder.hookbox(&["worker", "--log-format", "json", "--log", "trace"]);
-    let mut process = worker.stderr(Stdio::piped()).spawn().unwrap();
-    let stderr = process.stderr.take().unwrap();
-    let running = Running {
-        process,
-        address: String::new(),
-        log: None,
-    };
-    let mut lines = BufReader::new(stderr).lines();
-    let waiting = lines.find_map(|line| line.ok().filter(|line| line.contains("waiting for")));
-    let waiting: serde_json::Value = serde_json::from_str(&waiting.unwrap()).unwrap();
-    assert_eq!(waiting["fields"]["what"], "the store");
-    running.terminate();
-    let rest: Vec<String> = lines.map_while(Result::ok).collect();
-    assert_eq!(running.code(), Some(0));
-    assert!(!format!("{waiting}{rest:?}").contains("hunter2"));
+    let mut process = Process::start(worker.stderr(Stdio::piped())).unwrap();
+    let mut log = process.stderr().unwrap();
+    let waiting = log.find(PATIENCE, |line| {
+        let is_it = line.contains("waiting for");
+        is_it.then(|| serde_json::from_str::<serde_json::Value>(line).unwrap())
+    });
+    assert_eq!(waiting.unwrap()["fields"]["what"], "the store");
+    process.signal("TERM").unwrap();
+    let logged = log.to_end(PATIENCE);
+    assert_eq!(process.wait(PATIENCE).unwrap().code(), Some(0));
+    assert!(!logged.contains("hunter2"));
 }

@@ -1,10 +1,11 @@
 //! Starts one ingest and two workers of the release build in a folder of their own.
 
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::Output;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use hookbox_testkit::binary;
 use hookbox_testkit::servers::account::Account;
 use hookbox_testkit::servers::folder::{Ending, Folder};
 use hookbox_testkit::servers::ports;
@@ -53,8 +54,7 @@ impl Deployment {
         deployment.must(&["migrate"])?;
         for (name, role) in ROLES {
             let mut command = deployment.folder.watched(&release("hookbox"), Ending::Kill);
-            deployment.configure(&mut command);
-            command.arg(role);
+            binary::isolate(&mut command, deployment.folder.path()).arg(role);
             let process = Process::start(command, Ending::Kill, &deployment.log(name))?;
             deployment.processes.push((name, process));
         }
@@ -71,9 +71,8 @@ impl Deployment {
 
     /// Runs a hookbox command to its end, whatever its exit code.
     pub fn hookbox(&self, arguments: &[&str]) -> Result<Output> {
-        let mut command = Command::new(release("hookbox"));
-        self.configure(&mut command);
-        let output = command.args(arguments).output();
+        let mut command = binary::command(&release("hookbox"), self.folder.path(), arguments);
+        let output = command.output();
         output.with_context(|| format!("running hookbox {}", arguments.join(" ")))
     }
 
@@ -110,14 +109,6 @@ impl Deployment {
 
     fn log(&self, name: &str) -> PathBuf {
         self.folder.path().join(format!("{name}.log"))
-    }
-
-    /// Removes the caller's own settings from the environment of a command.
-    fn configure(&self, command: &mut Command) {
-        command
-            .current_dir(self.folder.path())
-            .env("HOOKBOX_CONFIG", self.folder.path().join("hookbox.toml"))
-            .env_remove("HOOKBOX_LOG");
     }
 }
 

@@ -323,7 +323,8 @@ impl ActiveFault {
     fn signal(&mut self, world: &mut World, signal: &str) -> Result<()> {
         let node = world.node(self.service);
         node.with_context(|| format!("{} does not run", self.service))?
-            .signal(signal)
+            .signal(signal)?;
+        Ok(())
     }
 
     /// Waits until a process has drained and ended after SIGTERM.

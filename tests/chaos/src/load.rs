@@ -2,15 +2,13 @@
 //! sends duplicates and forgeries, and retries requests that were not accepted. It writes each
 //! request to a journal, which reaches the disk within a tenth of a second.
 
-use std::fs::File;
 use std::path::PathBuf;
-use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use hookbox_testkit::binary::Process;
 use hookbox_testkit::servers::process::wait_until;
 
-use crate::node::signal;
 use crate::world::World;
 
 /// The number of events in a small load: enough for some of each kind.
@@ -39,7 +37,7 @@ pub struct Load {
 /// A running load.
 pub struct RunningLoad {
     load: Load,
-    child: Child,
+    child: Process,
     seed: u64,
     journal: PathBuf,
     said: PathBuf,
@@ -91,16 +89,9 @@ impl Load {
         ] {
             command.args([name, &value]);
         }
-        let child = command
-            .arg("--journal")
-            .arg(&journal)
-            .stdout(Stdio::null())
-            .stderr(
-                File::create(&said)
-                    .context("creating the file for the output of hookbox generate")?,
-            )
-            .spawn()
-            .context("starting hookbox generate")?;
+        command.arg("--journal").arg(&journal);
+        let child = Process::start_service(&mut command, &said);
+        let child = child.context("starting hookbox generate")?;
         Ok(RunningLoad {
             load: self.clone(),
             child,
@@ -114,7 +105,7 @@ impl Load {
 impl RunningLoad {
     /// Returns whether the process has ended.
     pub fn is_over(&mut self) -> bool {
-        matches!(self.child.try_wait(), Ok(Some(_)) | Err(_))
+        self.child.ended().is_some()
     }
 
     /// Returns whether the process has sent a request. It exits without sending one if no ingest
@@ -141,7 +132,7 @@ impl RunningLoad {
         if self.is_over() {
             return Ok(());
         }
-        signal(self.child.id(), "INT")
+        Ok(self.child.signal("INT")?)
     }
 
     /// Waits until the load has ended, and restarts services that end meanwhile. Returns the seed
@@ -154,7 +145,7 @@ impl RunningLoad {
         while !(wait_until(Duration::from_millis(200), || self.is_over()) && self.has_begun()) {
             world.tend(None)?;
             if began.elapsed() > limit {
-                let _ = self.child.kill();
+                self.child.kill();
                 bail!(
                     "I15: the load has not ended {} s after the last fault:\n{}",
                     limit.as_secs(),
@@ -173,20 +164,13 @@ impl RunningLoad {
             }
         }
         let said = std::fs::read_to_string(&self.said).unwrap_or_default();
-        match self.child.wait() {
+        match self.child.ended() {
             // Exit code 1 means that a request never got a conclusive response, which the journal
             // shows, too.
-            Ok(status) if matches!(status.code(), Some(0 | 1)) => {
+            Some(status) if matches!(status.code(), Some(0 | 1)) => {
                 Ok((self.seed, self.journal.clone()))
             }
             other => bail!("hookbox generate ended with {other:?}: {said}"),
         }
-    }
-}
-
-impl Drop for RunningLoad {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }

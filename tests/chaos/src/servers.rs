@@ -1,10 +1,9 @@
 //! The private servers of a run, which faults may break. They are started when first needed, and
 //! restored after each case.
 
-use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use hookbox_testkit::servers::{PostgresServer, RabbitmqServer};
 
 /// A private PostgreSQL and a private RabbitMQ.
@@ -107,21 +106,4 @@ impl Servers {
         let server = &self.both().rabbitmq;
         server.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Returns the path of the hookbox binary under test, which is built into the folder of this
-/// program.
-///
-/// # Errors
-/// When the binary is not built.
-pub fn binary() -> Result<PathBuf> {
-    let own = std::env::current_exe().context("finding the path of this program")?;
-    let folder = own.parent().map(Path::to_owned).unwrap_or_default();
-    let places = [folder.join("hookbox"), folder.join("../hookbox")];
-    let found = places.into_iter().find(|place| place.is_file());
-    ensure!(
-        found.is_some(),
-        "run `cargo build -p hookbox` first (`cargo xtask chaos` does)"
-    );
-    Ok(found.unwrap_or_default())
 }

@@ -5,10 +5,11 @@ mod logs;
 mod rest;
 
 use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use hookbox_testkit::binary;
 use hookbox_testkit::servers::account::Account;
 use hookbox_testkit::servers::folder::{Ending, Folder};
 use hookbox_testkit::servers::{RabbitmqCluster, ports};
@@ -119,7 +120,7 @@ impl World {
             environment: format!("chaos-{}", &ports::random_name()?[..12]),
             ports,
             place,
-            binary: crate::servers::binary()?,
+            binary: binary::built().context("finding the hookbox binary")?,
             folder,
         };
         world.folder.write("key", KEY)?;
@@ -154,12 +155,9 @@ impl World {
         if !configured {
             command.args(["--config", "hookbox-1.toml"]);
         }
-        command
+        binary::isolate(&mut command, self.folder.path())
             .args(arguments)
-            .current_dir(self.folder.path())
-            .env_remove("HOOKBOX_CONFIG")
-            .env_remove(hookbox_crash::CRASH_AT)
-            .stdin(Stdio::null());
+            .env_remove(hookbox_crash::CRASH_AT);
         command
     }
 

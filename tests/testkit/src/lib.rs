@@ -1,6 +1,8 @@
-//! What tests of several crates share: private servers, a proxy that breaks connections, waiting
-//! for a condition, random numbers from a seed, and a measure of how late a test runs.
+//! What tests of several crates share: private servers, the real binary, a proxy that breaks
+//! connections, waiting for a condition, random numbers from a seed, and a measure of how late a
+//! test runs.
 
+pub mod binary;
 pub mod chance;
 #[cfg(feature = "async")]
 pub mod eventually;

@@ -254,7 +254,10 @@ fn said(doing: &str, output: &Output) -> Result<String, ServerError> {
 
 /// Sends a signal, given by its name, to these processes. It uses the shell's built-in `kill`,
 /// because not every system has a program `kill`.
-fn signal(name: &str, processes: &[u32]) -> Result<(), ServerError> {
+///
+/// # Errors
+/// When one of the processes has ended.
+pub fn signal(name: &str, processes: &[u32]) -> Result<(), ServerError> {
     let mut command = Command::new("sh");
     command.arg("-c").arg(r#"kill -s "$0" "$@""#).arg(name);
     command.args(processes.iter().map(u32::to_string));
