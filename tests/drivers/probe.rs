@@ -8,8 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hookbox_conformance::{BrokerHarness, StoreHarness};
-use hookbox_driver::{Batch, Broker, Clock, Ledger, Rng, RouteBooks, Store};
+use hookbox_driver::{Batch, Broker, Ledger, Rng, RouteBooks, Store};
 use hookbox_event::{Envelope, RouteName, Timestamp};
+use hookbox_testkit::fake_clock::FakeClock;
 use hookbox_worker::{
     Config, ConflictRule, Counters, Event, Handler, HandlerError, OnConflict, Registered, Retry,
     Route, SourceSchemas, Worker,
@@ -196,7 +197,9 @@ impl<B: BrokerHarness + 'static, S: StoreHarness + 'static> Pair<B, S> {
         };
         let broker = Arc::clone(&self.broker);
         let store = Arc::clone(&self.store);
-        let worker = Worker::new(broker, store, Arc::new(Wall), Arc::new(Dice), config);
+        let clock = FakeClock::still(Timestamp::from_unix_micros(1_764_000_000_000_000));
+        let clock = Arc::new(clock);
+        let worker = Worker::new(broker, store, clock, Arc::new(Dice), config);
         let (shutdown, counters) = (CancellationToken::new(), worker.counters());
         let ending = shutdown.clone();
         let task = TaskTracker::new().spawn(async move { worker.run(ending).await });
@@ -230,14 +233,6 @@ impl<B: BrokerHarness + 'static, S: StoreHarness + 'static> Pair<B, S> {
         drop((self.broker, self.store));
         self.brokers.finish().await;
         self.stores.finish().await;
-    }
-}
-
-struct Wall;
-
-impl Clock for Wall {
-    fn now(&self) -> Timestamp {
-        Timestamp::from_unix_micros(1_764_000_000_000_000)
     }
 }
 

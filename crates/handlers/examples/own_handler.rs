@@ -13,11 +13,10 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hookbox_driver::{Batch, Broker, Clock, Ledger, Rng, Store};
+use hookbox_driver::{Batch, Broker, Clock as _, Ledger, Rng, Store, SystemClock};
 use hookbox_driver_sqlite::{Options, Sqlite, migrate};
 use hookbox_event::{
-    ContentDigest, Envelope, EventId, InstanceId, ReceiptId, RouteName, Scalar, SourceName,
-    Timestamp, Topic,
+    ContentDigest, Envelope, EventId, InstanceId, ReceiptId, RouteName, Scalar, SourceName, Topic,
 };
 use hookbox_worker::{
     Config, Event, Handler, HandlerError, OrReject, Rehearsal, Retry, Route, SourceSchemas, Worker,
@@ -119,7 +118,7 @@ async fn show(folder: &std::path::Path) -> anyhow::Result<()> {
     let worker = Worker::new(
         sqlite,
         Arc::clone(&store),
-        Arc::new(Wall),
+        Arc::new(SystemClock),
         Arc::new(Zeros),
         config,
     );
@@ -163,31 +162,20 @@ fn envelope(number: u64) -> anyhow::Result<Envelope> {
     let body = r#"{"invoice":"2026-0001","amount":"12.50"}"#;
     let document = hookbox_event::scan(body.as_bytes(), &[])?;
     Ok(Envelope {
-        receipt: ReceiptId::new(Wall.now(), [number as u8; 10]),
+        receipt: ReceiptId::new(SystemClock.now(), [number as u8; 10]),
         topic: Topic::of(&source, Some("invoice.paid")),
         event: EventId::from_fields(&source, &[Scalar::String("2026-0001".into())]),
         digest: ContentDigest::of_canonical_json(&document.canonical),
         source,
-        received_at: Wall.now(),
+        received_at: SystemClock.now(),
         key_id: "2026-11".into(),
-        instance: InstanceId::new(Wall.now(), [0; 10]),
+        instance: InstanceId::new(SystemClock.now(), [0; 10]),
         number,
         seal: None,
         traceparent: None,
         redo: None,
         body: body.into(),
     })
-}
-
-struct Wall;
-
-impl Clock for Wall {
-    fn now(&self) -> Timestamp {
-        let since = std::time::SystemTime::UNIX_EPOCH
-            .elapsed()
-            .unwrap_or_default();
-        Timestamp::from_unix_micros(since.as_micros() as i64)
-    }
 }
 
 /// Random numbers that are always zero, which means no jitter. A service uses the system's random

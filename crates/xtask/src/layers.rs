@@ -121,7 +121,14 @@ const LAYERS: &[Layer] = &[
     // drivers implement), so it uses no driver.
     Layer {
         package: "simulation",
-        uses: &["event", "signature", "driver", "ingest", "worker"],
+        uses: &[
+            "event",
+            "signature",
+            "driver",
+            "ingest",
+            "worker",
+            "testkit",
+        ],
         tests_use: &[],
     },
     // The crate `fuzz` fuzzes every parser of untrusted input. It uses none of the drivers, and no
@@ -169,7 +176,7 @@ const LAYERS: &[Layer] = &[
     },
     Layer {
         package: "testkit",
-        uses: &[],
+        uses: &["event", "driver"],
         tests_use: &[],
     },
     // The crate `chaos` breaks the binary from outside, so of the binary's crates it uses only

@@ -20,7 +20,7 @@ use crate::handler::{Apply, TIME_LIMIT};
 use crate::process::Process;
 use crate::scenario::{ROUTES, Scenario, route, source};
 use crate::store::SimStore;
-use crate::world::{SimClock, World};
+use crate::world::World;
 
 /// The time within which a drain must end. A handler may use its whole time limit, and its outcome
 /// must be written after that, even while faults strike.
@@ -205,10 +205,7 @@ impl Fleet {
         } else {
             0
         };
-        Arc::new(SimClock {
-            world: Arc::clone(&self.world),
-            offset: offset * 1_000,
-        })
+        Arc::new(self.world.clock(offset * 1_000))
     }
 
     fn rng(&self) -> Arc<dyn Rng> {

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hookbox_driver::Clock;
 use hookbox_event::Timestamp;
+use hookbox_testkit::fake_clock::FakeClock;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
@@ -74,6 +74,13 @@ impl World {
         self.state().trace.note(what);
     }
 
+    /// Returns the clock of one process, which differs from the virtual time of the run by `offset`
+    /// microseconds.
+    pub fn clock(&self, offset: i64) -> FakeClock {
+        let shown = Timestamp::from_unix_micros(BEGINNING + offset);
+        FakeClock::running(shown, self.began)
+    }
+
     /// Returns the virtual time since the run began.
     pub fn elapsed(&self) -> Duration {
         self.began.elapsed()
@@ -115,18 +122,5 @@ impl State {
         let text = format!("{invariant}: {what}");
         self.trace.note(&format!("VIOLATION {text}"));
         self.violations.push(text);
-    }
-}
-
-/// The clock of one process, which differs from the virtual time of the run by `offset`
-/// microseconds.
-pub(crate) struct SimClock {
-    pub world: Arc<World>,
-    pub offset: i64,
-}
-
-impl Clock for SimClock {
-    fn now(&self) -> Timestamp {
-        Timestamp::from_unix_micros(BEGINNING + self.offset).saturating_add(self.world.elapsed())
     }
 }

@@ -33,7 +33,7 @@ fn postgres_is_killed_restarted_frozen_and_gone() {
     );
 
     postgres.kill().unwrap();
-    assert_eq!(alive(&first), []);
+    assert_eq!(alive(&first), [0_u32; 0]);
     assert!(postgres_answer(postgres.port()).is_none());
 
     postgres.restart().unwrap();
@@ -47,7 +47,7 @@ fn postgres_is_killed_restarted_frozen_and_gone() {
 
     let second = family(postgres.id());
     drop(postgres);
-    assert_eq!(alive(&second), []);
+    assert_eq!(alive(&second), [0_u32; 0]);
     assert!(!folder.exists());
 }
 
@@ -59,7 +59,7 @@ fn rabbitmq_is_killed_restarted_frozen_and_gone() {
     let first = family(rabbitmq.id());
 
     rabbitmq.kill().unwrap();
-    assert_eq!(alive(&first), []);
+    assert_eq!(alive(&first), [0_u32; 0]);
     assert!(!rabbitmq_greets(rabbitmq.port()));
 
     rabbitmq.restart().unwrap();
@@ -83,7 +83,7 @@ fn rabbitmq_is_killed_restarted_frozen_and_gone() {
     let mut everyone = family(rabbitmq.id());
     everyone.extend(notes(&folder));
     drop(rabbitmq);
-    assert_eq!(alive(&everyone), []);
+    assert_eq!(alive(&everyone), [0_u32; 0]);
     assert!(!folder.exists());
 }
 
@@ -94,7 +94,7 @@ fn a_frozen_server_ends_too() {
     let everyone = family(postgres.id());
     postgres.stop().unwrap();
     drop(postgres);
-    assert_eq!(alive(&everyone), []);
+    assert_eq!(alive(&everyone), [0_u32; 0]);
     assert!(!folder.exists());
 }
 

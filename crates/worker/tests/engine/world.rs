@@ -6,11 +6,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hookbox_driver::{Batch, Clock, Queue, Rng};
+use hookbox_driver::{Batch, Queue, Rng};
 use hookbox_event::{
     ContentDigest, Envelope, EventId, InstanceId, ReceiptId, RouteName, Timestamp,
 };
 use hookbox_testkit::eventually;
+use hookbox_testkit::fake_clock::FakeClock;
 use hookbox_worker::{
     Config, ConflictRule, Counters, OnConflict, Registered, Retry, Route, RouteCounters, Worker,
     register,
@@ -83,7 +84,10 @@ impl World {
         let worker = Arc::new(Worker::new(
             Arc::new(MemoryBroker(Arc::clone(&process))),
             Arc::new(MemoryStore(Arc::clone(&process))),
-            Arc::new(Since(self.began)),
+            Arc::new(FakeClock::running(
+                Timestamp::from_unix_micros(0),
+                self.began,
+            )),
             Arc::new(Counted(AtomicU64::new(number << 32))),
             self.config(&process),
         ));
@@ -241,15 +245,6 @@ pub fn receipt(number: u8, which: u8) -> Envelope {
         traceparent: None,
         redo: None,
         body,
-    }
-}
-
-/// A clock that starts at 0 at the beginning of the test.
-struct Since(Instant);
-
-impl Clock for Since {
-    fn now(&self) -> Timestamp {
-        Timestamp::from_unix_micros(0).saturating_add(self.0.elapsed())
     }
 }
 

@@ -44,8 +44,10 @@ const PRINTERS: &[&str] = &[
     "/testing.rs",
 ];
 
-/// The crates that choose the clock and the random number generator which the other crates use.
+/// The crates that choose the clock and the random number generator which the other crates use, and
+/// the examples, each of which is a whole program.
 const COMPOSERS: &[&str] = &[
+    "/examples/",
     "crates/config/",
     "crates/driver/",
     "crates/hookbox/",
