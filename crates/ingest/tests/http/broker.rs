@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use hookbox_driver::{NotReadyKind, PublishErrorKind, Readiness};
 use hookbox_ingest::Limits;
+use hookbox_testkit::eventually::eventually;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::client::{HttpResponse, PATIENCE, head};
 use crate::fake::Mode;
-use crate::world::{EVENT, World, begini, eventually, hasty};
+use crate::world::{EVENT, World, begini, hasty};
 
 fn try_again(answer: &HttpResponse) {
     assert_eq!(answer.status, 503);
@@ -142,7 +143,7 @@ async fn what_waits_shares_a_confirm() {
     world.broker.until_begun(1).await;
     let counters = world.ingest.counters();
     // The only publish slot has taken at most 64 of the 100 requests, so at least 36 wait for it.
-    eventually("the other requests wait for the publish slot", || {
+    eventually("the other requests wait for the publish slot", async || {
         counters.waiting.load(Ordering::Relaxed) >= 36
     })
     .await;
@@ -180,9 +181,10 @@ async fn more_than_may_wait_is_503_at_once() {
     let mut second = world.client().await;
     second.send(&begini(EVENT)).await;
     let counters = world.ingest.counters();
-    eventually("the second request waits for the publish slot", || {
-        counters.waiting.load(Ordering::Relaxed) == 1
-    })
+    eventually(
+        "the second request waits for the publish slot",
+        async || counters.waiting.load(Ordering::Relaxed) == 1,
+    )
     .await;
     try_again(&world.begini(EVENT).await);
     assert_eq!(counters.refused_by_reason().get("too_busy"), Some(&1));

@@ -1,12 +1,12 @@
-//! A broker in memory whose behaviour a test sets, and a clock and a random generator for tests.
+//! A broker in memory whose behaviour a test sets, and a random generator for tests.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use hookbox_driver::{
-    Batch, Broker, Clock, Depth, Fault, FaultKind, PublishError, PublishErrorKind, Queue,
-    Readiness, Rng, Subscription,
+    Batch, Broker, Depth, Fault, FaultKind, PublishError, PublishErrorKind, Queue, Readiness, Rng,
+    Subscription,
 };
 use hookbox_event::{Account, Envelope, RouteName, Timestamp, decode_batch};
 use tokio::sync::watch;
@@ -135,36 +135,6 @@ impl Broker for FakeBroker {
 
 /// The time that the clock shows in every test.
 pub const NOW: Timestamp = Timestamp::from_unix_micros(1_764_000_000_123_456);
-
-/// A clock that always shows [`NOW`], and that a test can make panic once.
-#[derive(Default)]
-pub struct Still {
-    until_broken: AtomicU64,
-}
-
-impl Still {
-    /// Makes the clock panic when it is read for the `look`-th time from now.
-    pub fn break_at(&self, look: u64) {
-        self.until_broken.store(look, Ordering::SeqCst);
-    }
-
-    /// Returns at which read from now the clock will panic; 0 if it has panicked already or will
-    /// not panic.
-    pub fn until_broken(&self) -> u64 {
-        self.until_broken.load(Ordering::SeqCst)
-    }
-}
-
-impl Clock for Still {
-    fn now(&self) -> Timestamp {
-        let one_less = |looks: u64| looks.checked_sub(1);
-        let (now, old) = (Ordering::SeqCst, Ordering::SeqCst);
-        if self.until_broken.fetch_update(now, old, one_less) == Ok(1) {
-            panic!("the clock panics because the test set it to");
-        }
-        NOW
-    }
-}
 
 /// A random generator that counts, so that no two receipts are equal.
 #[derive(Default)]

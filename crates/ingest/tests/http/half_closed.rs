@@ -5,10 +5,11 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use hookbox_ingest::Limits;
+use hookbox_testkit::eventually::eventually;
 
 use crate::client::{chunked, head};
 use crate::fake::Mode;
-use crate::world::{EVENT, World, begini, eventually, signed};
+use crate::world::{EVENT, World, begini, signed};
 
 #[tokio::test]
 async fn a_half_closed_connection_gets_its_answer() {
@@ -92,7 +93,7 @@ async fn one_that_has_gone_is_noticed_when_it_is_answered() {
     let counters = world.ingest.counters();
     eventually(
         "the connection of the disconnected sender has ended",
-        || counters.connections.load(Ordering::Relaxed) == 0,
+        async || counters.connections.load(Ordering::Relaxed) == 0,
     )
     .await;
     assert_eq!(counters.in_flight.load(Ordering::Relaxed), 0);
@@ -104,7 +105,7 @@ async fn one_that_has_gone_is_noticed_when_it_is_answered() {
     let body = [("content-length", "70")];
     client.send(&head("POST", "/hooks/begini", &body)).await;
     drop(client);
-    eventually("the connections of both senders have ended", || {
+    eventually("the connections of both senders have ended", async || {
         counters.connections.load(Ordering::Relaxed) == 0
     })
     .await;

@@ -5,10 +5,11 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use hookbox_ingest::Limits;
+use hookbox_testkit::eventually::eventually;
 
 use crate::client::{Client, PATIENCE, chunked, head, post};
 use crate::fake::Mode;
-use crate::world::{EVENT, World, begini, eventually, hasty, signed};
+use crate::world::{EVENT, World, begini, hasty, signed};
 
 #[tokio::test]
 async fn a_body_may_be_as_long_as_the_limit() {
@@ -83,7 +84,7 @@ async fn chunks_without_an_end_are_refused_at_the_limit() {
     if let Some(answer) = answer {
         assert_eq!(answer.status, 413);
     }
-    eventually("the request is counted as too large", || {
+    eventually("the request is counted as too large", async || {
         world.ingest.counters().refused_by_reason().get("too_large") == Some(&1)
     })
     .await;

@@ -4,8 +4,9 @@
 use std::sync::atomic::Ordering;
 
 use hookbox_ingest::Limits;
+use hookbox_testkit::eventually::eventually;
 
-use crate::world::{EVENT, World, begini, eventually};
+use crate::world::{EVENT, World, begini};
 
 /// The number of panics in each of [`PLACES`]. It exceeds the number of connections that may be
 /// open, so that the test notices if a panic does not free its connection.
@@ -30,15 +31,11 @@ async fn a_panic_costs_its_own_request_and_no_other() {
     for place in PLACES {
         for _ in 0..PANICS {
             let mut unlucky = world.client().await;
-            world.clock.break_at(place);
+            world.clock.panic_at(place);
             unlucky.send(&begini(EVENT)).await;
             // The sender gets no answer, so it sends its request again.
             assert!(unlucky.answer().await.is_none());
-            assert_eq!(
-                world.clock.until_broken(),
-                0,
-                "the clock must have panicked"
-            );
+            assert_eq!(world.clock.until_panic(), 0, "the clock must have panicked");
             assert_eq!(neighbour.ask(&begini(EVENT)).await.status, 200);
         }
     }
@@ -46,7 +43,7 @@ async fn a_panic_costs_its_own_request_and_no_other() {
     assert_eq!(world.broker.kept().len(), good);
     world.keeps(EVENT).await;
     let counters = world.ingest.counters();
-    eventually("no request is in flight", || {
+    eventually("no request is in flight", async || {
         counters.in_flight.load(Ordering::Relaxed) == 0
     })
     .await;

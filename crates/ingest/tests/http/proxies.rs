@@ -4,9 +4,10 @@
 use std::sync::atomic::Ordering;
 
 use hookbox_ingest::{Limits, Peers};
+use hookbox_testkit::eventually::eventually;
 
 use crate::client::{HttpResponse, head, post};
-use crate::world::{EVENT, World, eventually, signed};
+use crate::world::{EVENT, World, signed};
 
 /// The last bytes of two loopback addresses: that of the trusted proxy, and one that
 /// `trusted_proxies` does not list.
@@ -119,7 +120,7 @@ async fn a_refusal_names_the_client_of_a_proxy() {
         403
     );
     assert_eq!(sent(&world, OTHER, &[HTTPS]).await.status, 503);
-    eventually("both refusals are stored", || {
+    eventually("both refusals are stored", async || {
         world.ledger.kept().len() == 2
     })
     .await;

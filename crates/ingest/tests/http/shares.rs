@@ -5,10 +5,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use hookbox_ingest::Limits;
+use hookbox_testkit::eventually::eventually;
 
 use crate::client::{Client, head};
 use crate::fake::Mode;
-use crate::world::{EVENT, World, begini, eventually};
+use crate::world::{EVENT, World, begini};
 
 const KIB: usize = 1024;
 
@@ -48,14 +49,15 @@ async fn bodies_of_one_address_keep_no_other_out() {
     }
     assert_eq!(genuine(&world, 1024 * KIB).await, 200);
     // One address may use a sixteenth of 64 MiB, which is the memory of four of these bodies.
-    eventually("all but four requests of the address were refused", || {
-        counters.refused_by_reason().get("address_busy") >= Some(&64)
-    })
+    eventually(
+        "all but four requests of the address were refused",
+        async || counters.refused_by_reason().get("address_busy") >= Some(&64),
+    )
     .await;
     drop(unsigned);
     eventually(
         "no request is in flight, so the memory of the address is returned",
-        || read(&counters.in_flight) == 0,
+        async || read(&counters.in_flight) == 0,
     )
     .await;
     let mut client = world.client_from(2).await;
@@ -80,7 +82,7 @@ async fn a_quarter_of_the_memory_is_kept_for_small_bodies() {
     }
     // Each of the twelve bodies lacks one byte. Once the others have arrived, 12 bytes are left of
     // the three quarters of the memory that large bodies may use.
-    eventually("the twelve bodies are being read", || {
+    eventually("the twelve bodies are being read", async || {
         read(&counters.in_flight) == 12
     })
     .await;
@@ -96,7 +98,7 @@ async fn a_quarter_of_the_memory_is_kept_for_small_bodies() {
     assert_eq!(genuine(&world, 16 * KIB).await, 200);
     assert_eq!(genuine(&world, EVENT.len()).await, 200);
     drop(large);
-    eventually("the twelve unfinished requests have ended", || {
+    eventually("the twelve unfinished requests have ended", async || {
         read(&counters.in_flight) == 0
     })
     .await;
@@ -151,7 +153,7 @@ async fn connections_without_a_verified_request_make_room() {
     );
     // One address may take four places, a sixteenth of all, even while others are free.
     drop(held);
-    eventually("all but the verified connection have ended", || {
+    eventually("all but the verified connection have ended", async || {
         read(&counters.connections) == 1
     })
     .await;
@@ -164,7 +166,7 @@ async fn connections_without_a_verified_request_make_room() {
         client.send(begun).await;
         four.push(client);
     }
-    eventually("all connections but the first are busy", || {
+    eventually("all connections but the first are busy", async || {
         read(&counters.connections) == 5 && read(&counters.connections_idle) == 1
     })
     .await;
@@ -190,7 +192,7 @@ async fn health_checks_are_answered_when_every_place_is_taken() {
         client.send(&begini(EVENT)).await;
         waiting.push(client);
     }
-    eventually("both connections have a verified request", || {
+    eventually("both connections have a verified request", async || {
         read(&counters.connections) == 2 && read(&counters.connections_unverified) == 0
     })
     .await;
@@ -209,7 +211,7 @@ async fn health_checks_are_answered_when_every_place_is_taken() {
     assert_eq!(refused.header("retry-after"), Some("5"));
     eventually(
         "a connection that was admitted for a health check is closed after one request",
-        || read(&counters.connections_reserve) == 31,
+        async || read(&counters.connections_reserve) == 31,
     )
     .await;
     // The two connections whose requests wait for a confirm were not closed.
@@ -218,7 +220,7 @@ async fn health_checks_are_answered_when_every_place_is_taken() {
         assert_eq!(client.answer().await.unwrap().status, 200);
     }
     drop(waiting);
-    eventually("places are free again", || {
+    eventually("places are free again", async || {
         read(&counters.connections) <= 32
     })
     .await;

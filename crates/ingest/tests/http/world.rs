@@ -11,13 +11,14 @@ use hookbox_ingest::{
     serve,
 };
 use hookbox_signature::{Algorithm, Encoding, HmacScheme, Key, Preset, Scheme, sign};
+use hookbox_testkit::fake_clock::FakeClock;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use crate::client::{Client, HttpResponse, PATIENCE, post};
-use crate::fake::{Counting, FakeBroker, NOW, Still};
+use crate::fake::{Counting, FakeBroker, NOW};
 use crate::ledger::FakeLedger;
 
 pub const EVENT: &[u8] =
@@ -28,7 +29,7 @@ pub struct World {
     pub address: SocketAddr,
     pub broker: Arc<FakeBroker>,
     pub ledger: Arc<FakeLedger>,
-    pub clock: Arc<Still>,
+    pub clock: Arc<FakeClock>,
     pub ingest: Arc<Ingest>,
     pub shutdown: CancellationToken,
     served: JoinSet<()>,
@@ -78,7 +79,7 @@ impl World {
     ) -> Self {
         let ledger = Arc::new(FakeLedger::default());
         let broker = Arc::new(FakeBroker::new());
-        let clock = Arc::new(Still::default());
+        let clock = Arc::new(FakeClock::still(NOW));
         let ingest = Ingest::start(
             config(limits, peers),
             Arc::clone(&broker) as Arc<dyn Broker>,
@@ -167,16 +168,6 @@ impl World {
             .expect("the ingest must end in time")
             .unwrap()
             .unwrap();
-    }
-}
-
-/// Polls until the condition holds; fails the test when that takes too long.
-pub async fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
-    let began = tokio::time::Instant::now();
-    let mut ticks = tokio::time::interval(Duration::from_millis(2));
-    while !is_so() {
-        ticks.tick().await;
-        assert!(began.elapsed() < PATIENCE, "never: {what}");
     }
 }
 

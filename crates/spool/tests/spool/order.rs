@@ -1,8 +1,10 @@
 //! Tests that events reach the broker in the order in which they arrived: when spooling starts,
 //! when the spool is emptied, and across a restart.
 
+use hookbox_testkit::eventually::eventually;
+
 use crate::broker::{AWAY, Manner, WELL};
-use crate::world::{World, batch, eventually};
+use crate::world::{World, batch};
 
 /// The publish of the first event is waiting for an unresponsive broker when the broker refuses the
 /// next two events. The first event must be spooled before those two, although its publish fails
@@ -15,7 +17,7 @@ async fn what_is_on_its_way_when_keeping_begins_is_kept_first() {
     };
     let world = World::new(silent).await;
     let later = async {
-        eventually("the publish of the first event has started", || {
+        eventually("the publish of the first event has started", async || {
             world.broker.begun() == 1
         })
         .await;
@@ -28,7 +30,7 @@ async fn what_is_on_its_way_when_keeping_begins_is_kept_first() {
     };
     tokio::join!(world.publish(0..1), later);
     assert_eq!(world.kept(), 3);
-    eventually("all events are forwarded", || {
+    eventually("all events are forwarded", async || {
         world.broker.got("a").len() == 3
     })
     .await;
@@ -48,7 +50,7 @@ async fn what_an_earlier_process_has_kept_goes_before_anything_newer() {
     for number in 101..200 {
         world.publish(number..number + 1).await;
     }
-    eventually("all events are forwarded", || {
+    eventually("all events are forwarded", async || {
         world.broker.got("a").len() == 200
     })
     .await;
@@ -72,7 +74,7 @@ async fn large_and_small_ones_keep_their_order() {
     }
     world.broker.set(WELL);
     for route in ["a", "b"] {
-        eventually("all events are forwarded", || {
+        eventually("all events are forwarded", async || {
             world.broker.got(route).len() == 30
         })
         .await;

@@ -1,7 +1,9 @@
 //! Tests that a message which the broker refuses blocks no other message and is not lost.
 
+use hookbox_testkit::eventually::eventually;
+
 use crate::broker::{AWAY, Manner, WELL};
-use crate::world::{World, batch, eventually};
+use crate::world::{World, batch};
 
 /// The largest message that the broker of these tests accepts, in bytes. Each larger message ends
 /// the connection to it.
@@ -21,13 +23,16 @@ async fn a_message_that_is_too_large_for_the_broker_lets_the_others_past_and_is_
         ..WELL
     };
     world.broker.set(strict);
-    eventually("the other messages overtake the refused one", || {
+    eventually("the other messages overtake the refused one", async || {
         world.broker.got("a").len() == 9
     })
     .await;
     assert_eq!(world.broker.got("a"), [0, 2, 3, 4, 5, 6, 7, 8, 9]);
     assert_eq!(world.broker.got("b"), [0]);
-    eventually("the refused message is counted", || world.refused() == 1).await;
+    eventually("the refused message is counted", async || {
+        world.refused() == 1
+    })
+    .await;
     // Only the refused message is left in the spool, so spooling must end: some event goes directly
     // to the broker.
     let mut next = 10;
@@ -41,11 +46,11 @@ async fn a_message_that_is_too_large_for_the_broker_lets_the_others_past_and_is_
     }
     assert_eq!((world.events(), world.refused()), (1, 1));
     world.broker.set(WELL);
-    eventually("the refused message is taken after all", || {
+    eventually("the refused message is taken after all", async || {
         world.broker.got("a").contains(&1)
     })
     .await;
-    eventually("nothing is left in the spool", || {
+    eventually("nothing is left in the spool", async || {
         (world.events(), world.refused()) == (0, 0)
     })
     .await;
@@ -64,13 +69,13 @@ async fn a_route_that_takes_nothing_lets_nothing_past() {
         ..WELL
     });
     let begun = world.broker.begun();
-    eventually("the message is tried again", || {
+    eventually("the message is tried again", async || {
         world.broker.begun() >= begun + 6
     })
     .await;
     assert_eq!((world.broker.got("a").len(), world.refused()), (0, 0));
     world.broker.set(WELL);
-    eventually("all events are forwarded", || {
+    eventually("all events are forwarded", async || {
         world.broker.got("a").len() == 5
     })
     .await;

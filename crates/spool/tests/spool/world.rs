@@ -14,13 +14,8 @@ use hookbox_event::{
     Topic,
 };
 use hookbox_spool::{SpoolCounters, Spooling};
-use tokio::time::{Instant, interval};
 
 use crate::broker::{FakeBroker, Manner};
-
-/// The longest time to wait for something that must happen. Only a failing test takes as long, even
-/// on a busy machine.
-pub const PATIENCE: Duration = Duration::from_secs(60);
 
 const NOW: Timestamp = Timestamp::from_unix_micros(1_764_000_000_000_000);
 
@@ -140,14 +135,4 @@ pub fn batch(numbers: std::ops::Range<u64>, body_bytes: usize) -> Batch {
     };
     let envelopes: Vec<Envelope> = numbers.map(envelope).collect();
     Batch::of(&envelopes).unwrap()
-}
-
-/// Polls until the condition holds; fails the test when that takes too long.
-pub async fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
-    let began = Instant::now();
-    let mut ticks = interval(Duration::from_millis(2));
-    while !is_so() {
-        ticks.tick().await;
-        assert!(began.elapsed() < PATIENCE, "never: {what}");
-    }
 }
