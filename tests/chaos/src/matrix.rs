@@ -36,9 +36,8 @@ const STORED_TRIES: u32 = 3;
 const SEEDS_OF_A_TRY: u64 = 1 << 20;
 
 /// The number of threads, each of which runs crash points in a `World` (servers, files and
-/// processes of a case) of its own. A thread mostly waits, but more than four would only compete
-/// for the cores.
-const THREADS: usize = 4;
+/// processes of a case) of its own. A thread mostly waits: six of them keep two cores half busy.
+const THREADS: usize = 6;
 
 /// The time within which a process must reach the crash point. It includes the time of the loads.
 const REACHED_MAX: Duration = Duration::from_secs(90);
