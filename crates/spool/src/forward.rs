@@ -22,9 +22,9 @@ use crate::counters::add;
 const ALONE_MAX: u32 = 5;
 
 /// How long to wait before the only message of the spool is tried again, once it has failed
-/// [`ALONE_MAX`] times. The wait ends when a second message arrives. It is long, because the failing
-/// message holds up no other one, and because each try may end the connection over which this
-/// process publishes.
+/// [`ALONE_MAX`] times. The wait ends when a second message arrives. It is long, because the
+/// failing message holds up no other one, and because each try may end the connection over which
+/// this process publishes.
 const ALONE_PAUSE: Duration = Duration::from_secs(60);
 
 /// The most refused messages of a route that stay in flight. The other half of [`PREFETCH`] is for

@@ -25,7 +25,8 @@ pub struct AcceptRestore {
 pub struct RestoreAccepted {
     /// Where the result is recorded: the store.
     pub source: Source,
-    /// The mismatch of store and broker that the operator declared as intended; null if there was none.
+    /// The mismatch of store and broker that the operator declared as intended; null if there was
+    /// none.
     pub accepted: Option<Mismatch>,
 }
 
