@@ -31,8 +31,9 @@ const DRAIN_MAX: Duration = Duration::from_secs(90);
 /// The default for the longest drain.
 pub const DRAIN: Duration = Duration::from_secs(20);
 
-/// The default lead: none. Only a deployment behind a load balancer needs a lead, and its length
-/// depends on how often the balancer checks readiness.
+/// The default for the lead of a drain, its first part, in which requests are still accepted: none.
+/// Only a deployment behind a load balancer needs a lead, and its length depends on how often the
+/// balancer checks readiness.
 pub const DRAIN_LEAD: Duration = Duration::ZERO;
 
 /// The default for the address and port at which webhooks are received.
@@ -58,8 +59,9 @@ pub fn check(
 }
 
 /// Checks the meaning of a config file for a running service. A mistake in a reloadable part makes
-/// only that part invalid: its name and its mistake are returned beside the config, whose values of
-/// that part must not be used. Any other mistake makes the whole file invalid.
+/// only that part invalid. The returned [`BrokenParts`] contain the invalid parts with their
+/// mistakes, and the caller must not use the config's values of these parts. Any other mistake
+/// makes the whole file invalid.
 pub fn check_parts(
     path: &Path,
     file: &File,

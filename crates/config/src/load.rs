@@ -53,8 +53,8 @@ impl Config {
     }
 
     /// Checks the text of a config file for a running service, and resolves the secrets that it
-    /// uses. A part that cannot be used does not invalidate the others; it is returned beside the
-    /// config.
+    /// uses. A reloadable part that cannot be used does not invalidate the others: it is listed in
+    /// the returned [`BrokenParts`].
     pub fn parse_parts(
         path: &Path,
         text: &str,

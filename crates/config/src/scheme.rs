@@ -147,8 +147,8 @@ fn unused(at: &str, source: &Source, keys: &[&str], belongs_to: &str, places: &m
     }
 }
 
-/// Returns the HMAC scheme `hmac` (that of the preset, or one with the defaults) after replacing
-/// each value that the settings of the source override. `None` means a mistake.
+/// Returns the HMAC scheme of a source. It starts from `hmac`, which is the scheme of the preset or
+/// one with the defaults, and replaces each value that the source sets. `None` means a mistake.
 fn written_out(
     at: &str,
     source: &Source,

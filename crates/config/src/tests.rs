@@ -76,7 +76,10 @@ fn check(text: &str, expect: Expect) {
         // The newline at the end makes `expect_test` write the expected text as a block of lines.
         Err(mistakes) => format!("{mistakes}\n"),
     };
-    assert!(!message.contains("hunter2"), "no message contains a secret");
+    assert!(
+        !message.contains("hunter2"),
+        "no message may contain a secret"
+    );
     expect.assert_eq(&message);
 }
 

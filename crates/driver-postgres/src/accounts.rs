@@ -61,7 +61,8 @@ pub(crate) async fn extend(c: &mut PgConnection, account: &Account) -> Result<bo
     let Some(merged) = reported.merged_with(&stored) else {
         return Ok(false);
     };
-    // The count makes PostgreSQL delete the rows before it inserts one with the key of one of them.
+    // The new row may have the key of a deleted row. The insert reads `count(*)` of the deleted
+    // rows, so PostgreSQL deletes them first.
     sqlx::query(
         "with deleted as (
              delete from accounts where instance = $1 and first >= $2 and last <= $3 returning first

@@ -36,8 +36,8 @@ pub(crate) async fn insert_failed(
     Ok(())
 }
 
-/// Records successful attempts on events that had failed before. `took` is at least as long as each
-/// of these attempts took.
+/// Records successful attempts on events that had failed before. Each is recorded with the duration
+/// `took`. This is the age of the transaction, so no attempt took longer.
 pub(crate) async fn insert_done(
     c: &mut PgConnection,
     route: &RouteName,

@@ -33,8 +33,8 @@ pub(crate) async fn claim(
         plain.retain(|envelope| !found.contains_key(&envelope.event));
         if !plain.is_empty() {
             // This database has no claim of the retry's event, for example because it was restored
-            // to an earlier moment. The event is genuine, so the retry is claimed like a first
-            // message.
+            // to an earlier moment. The retry's envelope contains the whole event, so it is claimed
+            // like a first message.
             claim_plain(tx, route, &plain, &mut found).await?;
         }
     }
@@ -99,8 +99,8 @@ fn classify(known: &StoredClaim, ours: bool) -> Option<Claimed> {
         return Some(Claimed::Redelivered);
     }
     if !known.same {
-        // The digests are compared before the claim's state is, because the claim is for another
-        // body, so that its state says nothing about this one.
+        // The digests are compared before the state of the claim is read: if the bodies differ, the
+        // claim is for the other body, and its state says nothing about this one.
         return Some(Claimed::Conflict);
     }
     match known.state? {

@@ -96,8 +96,8 @@ pub(crate) async fn look_up(
         .collect()
 }
 
-/// Locks claims in the order of their ids. Returns the state of each claim, and the number of this
-/// transaction. Waits for other transactions that hold one of the claims.
+/// Locks claims in the order of their ids. Returns the state of each claim, and the number that
+/// PostgreSQL gave this transaction. Waits for other transactions that hold one of the claims.
 pub(crate) async fn lock(
     c: &mut PgConnection,
     route: &RouteName,
@@ -122,8 +122,8 @@ pub(crate) async fn lock(
         .collect()
 }
 
-/// Sets claims back to running. This transaction has locked them, and was granted another attempt
-/// for each.
+/// Sets claims back to running, because another attempt on each of their events starts now. This
+/// transaction has locked the claims.
 pub(crate) async fn rerun(
     c: &mut PgConnection,
     route: &RouteName,
@@ -138,9 +138,10 @@ pub(crate) async fn rerun(
     Ok(())
 }
 
-/// Runs the guard: changes exactly these claims from running to their final states, and only if the
-/// current transaction has this number and its commit will be durable. Returns whether all claims
-/// were changed. If not, some may have been changed, so the transaction must not be committed.
+/// Runs the guard, the last statement before a commit. It changes these claims from running to
+/// their final states, but only in the transaction with this number, and only if its commit will
+/// be durable. A handler may have ended that transaction or switched durability off. Returns
+/// whether all claims were changed. If not, the transaction must not be committed.
 pub(crate) async fn end(
     c: &mut PgConnection,
     transaction: String,
@@ -179,7 +180,8 @@ pub(crate) async fn end(
     Ok(done.rows_affected() == ends.len() as u64)
 }
 
-/// Returns the number of the transaction; `None` when it has none or no transaction is open.
+/// Returns the number that PostgreSQL gave the open transaction. `None` when it has no number yet,
+/// or no transaction is open.
 pub(crate) async fn transaction(c: &mut PgConnection) -> Result<Option<String>, Error> {
     sqlx::query_scalar("select pg_current_xact_id_if_assigned()::text")
         .fetch_one(c)

@@ -43,8 +43,8 @@ pub(crate) struct Connections {
 
 struct Seat {
     connection: PgConnection,
-    /// The mark of the connection's session. If the session has another mark, no transaction is
-    /// opened in it.
+    /// The random text with which this connection has marked its session at the server. If a pooler
+    /// exchanges the session, the mark is another one, and no transaction is opened.
     mark: Mark,
     /// When the connection must be closed at the latest, so that a pooler gets its session back.
     expires: Instant,
@@ -218,7 +218,8 @@ impl Lease {
         PgTransactionManager::get_transaction_depth(&self.seat.connection)
     }
 
-    /// Commits. After an error it is unknown whether that took effect, unless the server answered.
+    /// Commits. After an error that is not an answer of the server, it is unknown whether the
+    /// transaction was committed.
     pub async fn commit(&mut self, limit: Duration) -> Result<(), QueryError> {
         let connection = &mut self.seat.connection;
         within(limit, PgTransactionManager::commit(connection)).await

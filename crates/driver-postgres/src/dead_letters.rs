@@ -62,8 +62,9 @@ pub(crate) struct ChosenDeadLetter {
     pub events: Vec<Vec<u8>>,
 }
 
-/// Locks at most `limit` dead letters in one state, in the order of their ids. Undecodable dead
-/// letters are included only with `undecodable_too`: they have no envelope that could be published.
+/// Locks at most `limit` dead letters in one state, in the order of their ids. A replay leaves out
+/// undecodable dead letters, because they have no envelope that could be published; other changes
+/// include them with `undecodable_too`.
 pub(crate) async fn choose(
     c: &mut PgConnection,
     filter: &DeadFilter,

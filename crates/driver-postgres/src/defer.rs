@@ -32,8 +32,8 @@ async fn record(c: &mut PgConnection, deferral: &Deferral<'_>) -> Result<Deferre
     }
     let locked = claims::lock(c, route, std::slice::from_ref(event)).await?;
     match locked.first().map(|(_, state, _)| *state) {
-        // Only the attempt for which the event waits may be deferred again; an older message of the
-        // event may not.
+        // The event waits for one attempt, and only the message of that attempt may defer it again.
+        // The message of an earlier attempt may not.
         Some(ClaimState::Retrying) if envelope.redo.is_some() => {
             let waiting = retries::waiting(c, route, std::slice::from_ref(event)).await?;
             if waiting.first().map(|waiting| waiting.attempt) != Some(attempt) {

@@ -51,8 +51,8 @@ fn of_our_own(error: &sqlx::Error) -> FaultKind {
     match diagnose(error) {
         Some(kind) => kind,
         None if code_is(error, "57014") => FaultKind::Unavailable,
-        // Of all that hookbox requests, a server may refuse only one thing with this code: a write,
-        // on a standby.
+        // `feature_not_supported`: a standby refuses writes with this code. Nothing else that
+        // hookbox requests is refused with it.
         None if code_is(error, "0A000") => FaultKind::Unavailable,
         None => FaultKind::Internal,
     }
@@ -93,7 +93,8 @@ pub(crate) fn is_forbidden(error: &sqlx::Error) -> bool {
 }
 
 /// Returns whether the server refused a statement of hookbox's own because a right, a name or a
-/// prepared statement is missing. All of them existed when the transaction began.
+/// prepared statement is missing. It existed when the transaction began, so a handler may have
+/// removed it in the transaction.
 pub(crate) fn is_refused(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(DatabaseError::code);
     code.is_some_and(|code| code.starts_with("42") || code == "3F000" || code == "26000")
@@ -155,9 +156,9 @@ fn of_database(error: &dyn DatabaseError) -> Option<FaultKind> {
     of_code(&code, postgres.and_then(PgDatabaseError::routine))
 }
 
-/// The function of PostgreSQL that finds that a prepared statement would return other columns than
-/// before. The SQLSTATE of that error, `feature_not_supported`, stands for many others too, and its
-/// message is translated.
+/// The function of PostgreSQL that raises the error for a prepared statement whose columns have
+/// changed. Only the name of the function identifies this error: its SQLSTATE,
+/// `feature_not_supported`, stands for many other errors too, and its message is translated.
 const REVALIDATION: &str = "RevalidateCachedQuery";
 
 /// Returns the class of an SQLSTATE, PostgreSQL's code of an error (PostgreSQL's documentation,

@@ -1,8 +1,9 @@
 //! Limits the lifetime of connections, so that a connection pooler can be stopped.
 //!
 //! When an operator stops or pauses a connection pooler such as PgBouncer, the pooler waits until
-//! its clients have closed their connections. It cannot request this, and a client does not notice
-//! the wait. So no connection is kept for long, even an idle one.
+//! its clients have closed their connections. The pooler cannot ask its clients to close them, and
+//! a client does not notice that the pooler waits. So hookbox keeps no connection for long, not
+//! even an idle one.
 
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;

@@ -52,7 +52,8 @@ impl Postgres {
         })
     }
 
-    /// Opens a transaction in which only hookbox's own statements and handlers write.
+    /// Opens a transaction that no foreign handler uses: only statements and handlers that are a
+    /// part of hookbox write in it.
     pub(crate) async fn write(&self) -> Result<Tx, Fault> {
         let lease = self.connections.begin(WRITE).await?;
         Ok(Tx::new(lease, self.connections.options().answer_deadline))

@@ -14,9 +14,9 @@ use crate::session::Session;
 /// The time limit of one handler run that [`Options::new`] assumes.
 const HANDLER_TIME_LIMIT: Duration = Duration::from_secs(30);
 
-/// How much longer than the engine's own time limit the server's limits for a statement and for an
-/// idle transaction are. The engine normally ends a handler first; the server's limits are the
-/// safety net.
+/// What the server's limits for a statement and for an idle transaction add to the time limit of a
+/// handler. Normally the engine ends a handler at that time limit. The server's limits are longer,
+/// because they only apply if the engine does not.
 const AFTER_HANDLER: Duration = Duration::from_secs(5);
 
 /// How long to wait for a free connection of this process. If none becomes free in this time, the
@@ -124,8 +124,8 @@ impl Options {
     /// ends, because a lock timeout costs no attempt, and exceeding the handler's time limit costs
     /// one. A statement that writes a locked row may wait twice for the full lock timeout: first
     /// for its place behind another waiting session, and then for the transaction that holds the
-    /// row (PostgreSQL, README.tuplock). So the lock timeout is at most a third of the handler's
-    /// time limit.
+    /// row (PostgreSQL, README.tuplock). The lock timeout is therefore at most a third of the
+    /// handler's time limit: two waits take two thirds of it, and the rest is left for its work.
     #[must_use]
     pub fn handler_time_limits(mut self, least: Duration, most: Duration) -> Self {
         if !least.is_zero() {

@@ -24,7 +24,8 @@ pub(crate) enum QueryError {
 }
 
 impl QueryError {
-    /// Converts an error into a refusal with a remedy, where the error is a refusal.
+    /// Adds the remedy if the error's code shows that the server has refused the query. Returns any
+    /// other error unchanged.
     pub fn refused_at(self, stage: Stage, names: &Names) -> Self {
         match self {
             QueryError::Database(error) => match refusal_of(&error, stage, names) {
@@ -63,10 +64,11 @@ impl std::fmt::Display for QueryError {
 impl std::error::Error for QueryError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            // The shown text contains this error, so the chain continues with the error's own
-            // cause.
+            // `Display` already shows the text of `error`. So the next cause is not `error` itself
+            // but its cause.
             QueryError::Database(error) | QueryError::Refused { error, .. } => {
-                // The text of a database's error contains everything, so the chain ends here.
+                // The cause of an error from the server is that error itself, whose message is
+                // shown already.
                 let shown = error.as_database_error().is_some();
                 error.source().filter(|_| !shown)
             }

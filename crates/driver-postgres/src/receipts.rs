@@ -103,8 +103,9 @@ pub(crate) async fn insert_one(
     Ok(())
 }
 
-/// Sets the outcome of the receipts whose attempts decide these events: those with the outcome
-/// retrying or dead. Receipts that are duplicates or conflicts keep their outcome.
+/// Sets the outcome of those receipts of these events that have the outcome retrying or dead,
+/// because such a receipt follows the state of its event. Duplicates and conflicts keep their
+/// outcome.
 pub(crate) async fn update_outcome(
     c: &mut PgConnection,
     route: &RouteName,

@@ -19,8 +19,8 @@ pub(crate) struct StoredRetry {
     pub attempt: u32,
     /// The number of attempts made before the present round began; a replay begins a new round.
     pub attempts_before: u32,
-    /// Whether the event is deferred and not due yet. Then any message of it that is in a queue is
-    /// an old one.
+    /// Whether the event is deferred and not due yet. If so, its next message is not published yet,
+    /// and a message of the event that arrives now belongs to an earlier attempt or deferral.
     pub is_put_off: bool,
 }
 

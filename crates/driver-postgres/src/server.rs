@@ -64,7 +64,8 @@ impl Server {
     }
 
     /// Refuses a server on which a commit is not as durable as hookbox promises. `in_session` says
-    /// whether the values were read in a session with hookbox's own settings.
+    /// whether the values were read in a session with hookbox's own settings. Only such a session
+    /// shows whether hookbox's value of `synchronous_commit` takes effect.
     pub fn check(&self, in_session: bool) -> Result<(), OpenError> {
         let refuse = |why: &str| {
             Err(OpenError::Unsafe {

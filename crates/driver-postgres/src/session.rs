@@ -66,8 +66,9 @@ pub(crate) struct Session {
 impl Session {
     /// Returns a session without hookbox's settings; the server's defaults apply.
     pub fn plain(connect: PgConnectOptions) -> Self {
-        // Poolers refuse this start-up parameter, because they do not know it. It affects only
-        // numbers that are transferred as text, and hookbox transfers numbers in binary form.
+        // The driver would send `extra_float_digits` when it connects, and poolers refuse start-up
+        // parameters that they do not know. hookbox does not need this one: it affects only numbers
+        // that are transferred as text, and hookbox transfers numbers in binary form.
         let connect = connect.extra_float_digits(None);
         let role = connect.get_username().to_owned();
         let database = connect.get_database().unwrap_or(&role).to_owned();

@@ -84,8 +84,8 @@ fn sort<'a>(
 }
 
 impl<'a> Consequences<'a> {
-    /// Records a dead letter whose handler did not run for this claim, so that the claimed attempt
-    /// is not counted.
+    /// Records a dead letter. The handler did not run for this claim, so the attempt that the claim
+    /// was granted is not counted.
     fn give_up(
         &mut self,
         tx: &mut Tx,

@@ -85,8 +85,9 @@ impl Drop for Database {
     fn drop(&mut self) {
         let statement = format!("drop database if exists {} with (force)", self.name);
         let server = self.server.clone();
-        // A separate thread drops the database, because a test's runtime cannot be waited on from
-        // inside, and a test that panics must leave nothing behind, either.
+        // Dropping the database is asynchronous, but `drop` is not, and it cannot block on the
+        // runtime of the test in which it is called. So a separate thread does this. It also does
+        // so after a panic of the test, which must leave no database behind either.
         let dropped = std::thread::spawn(move || {
             tokio::runtime::Builder::new_current_thread()
                 .enable_all()

@@ -113,8 +113,8 @@ impl Tx {
         F: Future<Output = Result<T, sqlx::Error>> + Send + 't,
     {
         self.sound = false;
-        // The names of role, database and schema, for a possible refusal, are read before the
-        // connection is borrowed.
+        // An error may need the names of role, database and schema. They are read now, because the
+        // statement borrows the connection.
         let names = self.lease.names();
         match within(self.deadline, statement(self.lease.connection())).await {
             Ok(answer) => {
@@ -220,8 +220,9 @@ impl Tx {
         if diagnose::is_aborted(cause) {
             return self.aborted_or_ended(doing).await;
         }
-        // If hookbox has this right or table in a session outside of this transaction, the handler
-        // has removed it here. If it is missing there, too, the handler did not cause that.
+        // hookbox's statement lacked a right or a table. If another session has the right and the
+        // table, the handler has removed one of them in this transaction. If they are missing there
+        // as well, the handler is not the cause.
         if self.guarded && diagnose::is_refused(cause) && self.is_well_elsewhere().await {
             return CommitError::BrokenByHandler {
                 why: format!("hookbox could no longer {doing} in it: {}", text(cause)),

@@ -47,8 +47,8 @@ pub(crate) async fn subscribe(
         let consumer = channel
             .basic_consume(
                 queue.as_str().into(),
-                // With an empty consumer tag, the broker generates one. With a tag that was used
-                // twice, deliveries have stopped.
+                // With an empty consumer tag, the broker generates one. A tag of our own could be
+                // used twice, and after that deliveries were seen to stop.
                 "".into(),
                 BasicConsumeOptions::default(),
                 FieldTable::default(),

@@ -138,8 +138,8 @@ impl<'a> Checker<'a> {
         };
         match soft_error(&error) {
             Some((AMQPSoftError::NOTFOUND, _)) => Ok(false),
-            // The queue exists, but something else about it is wrong. The comparison of its
-            // arguments will show what.
+            // The queue exists, but differs from its declaration or is locked. `compare` finds out
+            // what differs.
             Some((AMQPSoftError::PRECONDITIONFAILED | AMQPSoftError::RESOURCELOCKED, _)) => {
                 Ok(true)
             }

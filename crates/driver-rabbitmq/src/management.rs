@@ -23,15 +23,15 @@ use crate::Options;
 use crate::WHAT;
 use crate::topology::QueueDeclaration;
 
-/// The deadline of one request to the API. The queues are checked every few seconds, so with this
-/// deadline a harmful policy is reported within five seconds.
+/// The deadline of one request to the API. A check follows a pause of two seconds and waits for two
+/// responses in a row at most, so a harmful policy is reported within five seconds.
 const ANSWER_MAX: Duration = Duration::from_secs(1);
 
 /// The longest response that is read, in bytes: some thousands of policies.
 const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// The number of nodes from which on each queue must have more than one member. Smaller clusters
-/// may have queues with a single member.
+/// In a cluster of at least this many nodes, each queue must have more than one member. In a
+/// smaller cluster, a queue may have a single member.
 const NODES: usize = 3;
 
 /// The number of queues that one response lists. The API allows no more than 500.

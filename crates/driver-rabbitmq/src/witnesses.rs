@@ -2,10 +2,11 @@
 //! backup) without removing them from their queue. A read takes all messages of the queue, settles
 //! none of them, and closes the channel, so that the broker returns them to the queue.
 //!
-//! The messages are not rejected, because RabbitMQ would append rejected messages behind those that
-//! were published in the meantime. As the queue is full, it would then drop the newest witness.
-//! When a channel closes, its messages return to the front of the queue, so that the queue drops
-//! the oldest witness. If a process dies while it reads, its messages return in the same way.
+//! The reader closes its channel instead of rejecting the messages. RabbitMQ would append rejected
+//! messages behind those that were published in the meantime. As the queue is full, it would then
+//! drop the newest witness. When a channel closes, its messages return to the front of the queue,
+//! so that the queue drops the oldest witness. If a process dies while it reads, its messages
+//! return in the same way.
 //!
 //! Two readers that read at the same time each get only a part of the messages. So a process makes
 //! one read at a time. A read counts only if, a moment later, the queue has as many messages as the

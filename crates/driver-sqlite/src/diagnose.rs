@@ -37,8 +37,9 @@ pub(crate) fn fault(doing: &'static str) -> impl FnOnce(sqlx::Error) -> Fault {
     move |error| {
         let kind = diagnose(&error).unwrap_or(FaultKind::Internal);
         match error {
-            // These two errors of hookbox travel inside sqlx's IO error. The text that sqlx puts
-            // before them would be wrong, so only the inner error is kept.
+            // `Displaced` and `NoRoom` are errors of hookbox that reach this place inside an IO
+            // error of sqlx. The text that sqlx puts before them would be wrong, so only the inner
+            // error is kept.
             sqlx::Error::Io(error)
                 if error
                     .get_ref()

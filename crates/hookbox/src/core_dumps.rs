@@ -33,15 +33,18 @@ mod tests {
     fn they_are_off_for_good() {
         let is_off = || {
             let limit = getrlimit(Resource::Core);
-            let dumpable =
-                dumpable_behavior().expect("the dumpable attribute of the process can be read");
+            let dumpable = dumpable_behavior()
+                .expect("reading the dumpable attribute of the process must succeed");
             limit.current == Some(0)
                 && limit.maximum == Some(0)
                 && matches!(dumpable, DumpableBehavior::NotDumpable)
         };
         if std::env::var_os(CHILD).is_some() {
-            assert!(!is_off(), "core dumps are on at the start");
-            switch_off().expect("core dumps can be switched off");
+            assert!(
+                !is_off(),
+                "core dumps must be on before they are switched off"
+            );
+            switch_off().expect("switching core dumps off must succeed");
             assert!(is_off());
             return;
         }

@@ -137,7 +137,10 @@ fn a_default_that_is_written_out_changes_nothing() {
         "/properties/route/items/properties/retry",
     ];
     let compared: usize = tables.map(|at| lines(at).len()).iter().sum();
-    assert_eq!(compared, all, "the config has every default");
+    assert_eq!(
+        compared, all,
+        "the effective config must contain every setting that has a default"
+    );
 }
 
 /// Returns the defaults that are described in words, because they are not one value. Each is stored

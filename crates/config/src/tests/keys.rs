@@ -65,7 +65,9 @@ pub fn tables() -> Vec<(&'static str, Vec<String>)> {
 /// Returns the keys that a struct accepts, taken from serde's error about an unknown key.
 fn taken<T: DeserializeOwned>() -> Vec<String> {
     let refused = serde_json::from_str::<T>(r#"{"no such key": 1}"#).err();
-    let refused = refused.expect("unknown keys are refused").to_string();
+    let refused = refused
+        .expect("the struct must refuse an unknown key")
+        .to_string();
     let (_, expected) = refused.split_once(", expected").expect("a list");
     expected
         .split('`')
@@ -104,7 +106,7 @@ fn the_schema_and_the_structs_know_the_same_keys() {
     let compared: BTreeSet<String> = tables().iter().map(|(at, _)| (*at).to_owned()).collect();
     assert_eq!(
         all, compared,
-        "every table of the schema is compared with a struct"
+        "each table of the schema must be compared with its struct"
     );
     for (at, taken) in tables() {
         let table = schema.pointer(at).expect("there");

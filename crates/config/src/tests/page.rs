@@ -26,8 +26,8 @@ const TABLES: [(&str, &str); 11] = [
     ("retry", "/properties/route/items/properties/retry"),
 ];
 
-/// The beginning of the paragraph that describes, in the comment of a field, a default that is not
-/// one value.
+/// Some defaults are not one value, so the comment of the field describes them in a paragraph of
+/// its own. This is the beginning of that paragraph.
 pub const DEFAULT: &str = "\n\nDefault: ";
 
 /// A row of a table.
@@ -46,13 +46,20 @@ fn the_tables_are_as_committed() {
     let mut written = String::new();
     for (name, at) in in_order(&page) {
         let begin = format!("<!-- keys: {name} -->\n");
-        let (before, after) = rest.split_once(&begin).expect("each table is there once");
-        let (_, after) = after.split_once("<!-- end -->\n").expect("the table ends");
+        let (before, after) = rest
+            .split_once(&begin)
+            .expect("the page must contain each table once");
+        let (_, after) = after
+            .split_once("<!-- end -->\n")
+            .expect("each table of the page must have an end mark");
         let table = table(&rows(&schema, at, ""));
         written.push_str(&format!("{before}{begin}{table}<!-- end -->\n"));
         rest = after;
     }
-    assert!(!rest.contains("<!-- keys:"), "a table has an unknown name");
+    assert!(
+        !rest.contains("<!-- keys:"),
+        "the page must contain only tables that TABLES lists"
+    );
     compare("docs/CONFIG.md", &format!("{written}{rest}"));
 }
 
@@ -67,8 +74,10 @@ fn in_order(page: &str) -> Vec<(&'static str, &'static str)> {
 fn rows(schema: &Value, at: &str, of: &str) -> Vec<Row> {
     let tables = tables();
     let found = tables.into_iter().find(|(table, _)| *table == at);
-    let (_, keys) = found.expect("every table has a struct");
-    let object = schema.pointer(at).expect("the keys are there");
+    let (_, keys) = found.expect("each table of the page must belong to a struct");
+    let object = schema
+        .pointer(at)
+        .expect("the pointer of the table must exist in the schema");
     let mut rows = Vec::new();
     for key in keys {
         let value = &object["properties"][&key];

@@ -45,7 +45,7 @@ fn a_url_that_a_driver_refuses_is_refused_at_its_place() {
         let refused = refused.err().expect("it is refused").to_string();
         assert!(
             !refused.contains("hunter2"),
-            "no message contains a password"
+            "no message may contain a password"
         );
         expect.assert_eq(&(refused + "\n"));
     }

@@ -102,7 +102,7 @@ async fn a_raw_commit_is_found_out_and_the_event_is_not_run_again() {
         })
         .await;
         assert_ended(&result);
-        // The handler's own commit took effect, and hookbox added nothing to it.
+        // The handler's own commit took effect. hookbox must have committed nothing of its own.
         assert_eq!(world.effects("committed").await, 1, "{ending}");
         assert_eq!(
             world.number("select count(*) from receipts").await,
@@ -115,8 +115,8 @@ async fn a_raw_commit_is_found_out_and_the_event_is_not_run_again() {
             "{ending}"
         );
 
-        // The failure is recorded with a retry as its consequence, but the handler must not run
-        // again.
+        // The failure asks for a retry. But the effects of the handler are committed, so the
+        // handler must not run again: the event must become a dead letter.
         world.fail(&envelope(1, 1, "{}"), 1, again()).await;
         let dead = "select count(*) from dead_letters where reason = 'orphaned'";
         assert_eq!(world.number(dead).await, 1, "{ending}");

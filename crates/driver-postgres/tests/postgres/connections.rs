@@ -10,7 +10,7 @@ use hookbox_testkit::proxy::{Mode, Proxy};
 
 use crate::world::{ROUTE, World, add_effect, envelope, environment, route};
 
-/// The time by which the answers of a slow server are late.
+/// How much later a slow server answers than the real one.
 const SLOW: Duration = Duration::from_millis(30);
 
 #[tokio::test]
@@ -47,7 +47,7 @@ async fn connections_are_bounded_and_come_back() {
         .expect("begin must fail on a closed store");
     assert_eq!(fault.kind(), FaultKind::Unavailable);
     eventually(
-        "the server has none of this store's connections",
+        "a closed store must leave no connection at the server",
         || async {
             let query = "select count(*) from pg_stat_activity
                      where datname = current_database() and application_name = 'hookbox'";
@@ -94,20 +94,26 @@ async fn no_connection_outlives_its_lifetime() {
     store.ping().await.unwrap();
     // Only the check of the server (`ping`) runs now. The three idle connections must be closed,
     // and the connection that the check uses must be replaced from time to time.
-    let first = eventually("only the session of the server check is left", || async {
-        store.ping().await.unwrap();
-        let (count, process) = sessions(&world).await;
-        expect(count, 1).map(|()| process)
-    })
+    let first = eventually(
+        "the three idle connections must be closed, and only that of `ping` may be left",
+        || async {
+            store.ping().await.unwrap();
+            let (count, process) = sessions(&world).await;
+            expect(count, 1).map(|()| process)
+        },
+    )
     .await;
-    eventually("another session checks the server", || async {
-        store.ping().await.unwrap();
-        let (count, process) = sessions(&world).await;
-        expect(count, 1)?;
-        (process != first)
-            .then_some(())
-            .ok_or("still the same session".to_owned())
-    })
+    eventually(
+        "the connection of `ping` must be replaced by a new one",
+        || async {
+            store.ping().await.unwrap();
+            let (count, process) = sessions(&world).await;
+            expect(count, 1)?;
+            (process != first)
+                .then_some(())
+                .ok_or("`ping` still uses the old session".to_owned())
+        },
+    )
     .await;
     // Opening a transaction must close expired idle connections as well, and must not cut off a
     // transaction that is open.
@@ -115,10 +121,13 @@ async fn no_connection_outlives_its_lifetime() {
     let (one, two) = (store.begin().await.unwrap(), store.begin().await.unwrap());
     store.rollback(one).await;
     store.rollback(two).await;
-    eventually("the idle connections are closed meanwhile", || async {
-        store.rollback(store.begin().await.unwrap()).await;
-        expect(sessions(&world).await.0, 3)
-    })
+    eventually(
+        "the expired idle connections must be closed while a transaction is open",
+        || async {
+            store.rollback(store.begin().await.unwrap()).await;
+            expect(sessions(&world).await.0, 3)
+        },
+    )
     .await;
     add_effect(store.connection(&mut long), "after its lifetime").await;
     store.rollback(long).await;

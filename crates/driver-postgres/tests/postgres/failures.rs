@@ -264,12 +264,15 @@ async fn a_scheduler_that_is_stopped_in_the_middle_marks_nothing() {
     assert!(stopped.await.is_err());
     // The cancelled call closed its connection. As soon as the server notices that, it unlocks the
     // rows.
-    eventually("the retry is due again", || async {
-        match world.requeue().await.0.confirmed {
-            1 => Ok(()),
-            other => Err(format!("{other} confirmed")),
-        }
-    })
+    eventually(
+        "after the cancelled call, the retry must become due again",
+        || async {
+            match world.requeue().await.0.confirmed {
+                1 => Ok(()),
+                other => Err(format!("{other} confirmed")),
+            }
+        },
+    )
     .await;
 }
 

@@ -53,14 +53,17 @@ async fn a_page_reads_no_whole_table() {
         lists(&world).await;
         world.store.close().await;
         // The server adds the row counts of a session to its statistics when the session ends.
-        eventually("the statistics include the last list", || async {
-            let query = "select coalesce(max(idx_scan), 0)::bigint from pg_stat_user_tables
+        eventually(
+            "the server's statistics must include the last list",
+            || async {
+                let query = "select coalesce(max(idx_scan), 0)::bigint from pg_stat_user_tables
                          where relname = 'audit'";
-            match world.number(query).await {
-                0 => Err("no read of an index is counted".to_owned()),
-                _ => Ok(()),
-            }
-        })
+                match world.number(query).await {
+                    0 => Err("the statistics do not count the reads of the index yet".to_owned()),
+                    _ => Ok(()),
+                }
+            },
+        )
         .await;
         for ((table, before), (_, after)) in before.iter().zip(read_whole(&world).await) {
             let read = after - before;
@@ -132,12 +135,15 @@ async fn counted(world: &World) {
         "select coalesce(min(n_tup_ins), 0)::bigint from pg_stat_user_tables
          where relname in {TABLES}"
     );
-    eventually("all insertions are in the statistics", || async {
-        match world.number(&query).await {
-            inserted if inserted >= GROWN => Ok(()),
-            inserted => Err(format!("{inserted} rows")),
-        }
-    })
+    eventually(
+        "the server's statistics must contain all insertions",
+        || async {
+            match world.number(&query).await {
+                inserted if inserted >= GROWN => Ok(()),
+                inserted => Err(format!("{inserted} rows")),
+            }
+        },
+    )
     .await;
 }
 

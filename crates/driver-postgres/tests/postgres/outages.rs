@@ -216,9 +216,9 @@ async fn a_worker_that_is_cut_off_makes_another_wait_and_loses_its_claim() {
     let blocked =
         format!("select count(*) from pg_stat_activity where {pid} = any (pg_blocking_pids(pid))");
     let waits = eventually(
-        "the second worker waits for the first one's transaction",
+        "the second worker must wait for the transaction of the first one",
         async || match world.number(&blocked).await {
-            0 => Err("no session waits for the first worker's transaction".to_owned()),
+            0 => Err("no session waits for the first worker's transaction yet".to_owned()),
             waiting => Ok(waiting),
         },
     );
@@ -226,12 +226,13 @@ async fn a_worker_that_is_cut_off_makes_another_wait_and_loses_its_claim() {
     assert_eq!((claimed.unwrap(), waiting), (vec![Claimed::Fresh], 1));
     let left = format!("select count(*) from pg_stat_activity where pid = {pid}");
     // The server releases the locks of the session before the session disappears from the list.
-    eventually("the server has ended the session", async || {
-        match world.number(&left).await {
+    eventually(
+        "the server must end the session of the first worker",
+        async || match world.number(&left).await {
             0 => Ok(()),
             left => Err(format!("{left} left")),
-        }
-    })
+        },
+    )
     .await;
     add_effect(elsewhere.connection(&mut tx), "e").await;
     let done = [ReceiptOutcome {

@@ -92,12 +92,15 @@ async fn a_unit_of_work_does_not_read_whole_tables_that_have_grown() {
 async fn counted(world: &World, rows: i64) {
     let query = "select coalesce(min(n_tup_ins), 0)::bigint from pg_stat_user_tables
                  where relname in ('events', 'claims', 'receipts')";
-    eventually("all insertions are in the statistics", || async {
-        match world.number(query).await {
-            inserted if inserted >= rows => Ok(()),
-            inserted => Err(format!("{inserted} rows")),
-        }
-    })
+    eventually(
+        "the server's statistics must contain all insertions",
+        || async {
+            match world.number(query).await {
+                inserted if inserted >= rows => Ok(()),
+                inserted => Err(format!("{inserted} rows")),
+            }
+        },
+    )
     .await;
 }
 

@@ -18,7 +18,7 @@ async fn a_start_during_an_alarm_is_not_ready_until_that_is_over() {
         .ctl(&["set_vm_memory_high_watermark", "0.00001"])
         .unwrap();
     // The broker raises the alarm a moment after the command has returned.
-    eventually("the alarm is raised", async || {
+    eventually("the broker must raise the resource alarm", async || {
         let alarms = ["eval", "rabbit_alarm:get_alarms()."];
         let alarms = server.ctl(&alarms).unwrap();
         alarms.contains("memory").then_some(()).ok_or(alarms)

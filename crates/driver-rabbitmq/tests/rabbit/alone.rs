@@ -45,7 +45,7 @@ pub fn amqp_threads() -> Vec<String> {
 pub async fn no_amqp_thread_is_left() {
     within(
         Duration::from_secs(10),
-        "no AMQP thread is left",
+        "every AMQP thread must end",
         async || {
             let left = amqp_threads();
             left.is_empty().then_some(()).ok_or(left)

@@ -82,7 +82,7 @@ async fn a_lost_connection_leaves_no_thread() {
         until_ready(&rabbit).await;
     }
     eventually(
-        "lapin has one thread more than without the driver",
+        "lapin must have only one thread more than without the driver",
         async || match lapin_threads() - raw {
             1 => Ok(()),
             other => Err(other),
@@ -118,7 +118,8 @@ async fn closing_over_a_dead_connection_is_bounded_and_leaves_no_thread() {
     drop(subscription);
     world.finish().await;
     no_amqp_thread_is_left().await;
-    // The proxy is dropped only here, so that no thread ended because its socket was closed.
+    // Dropping the proxy closes the sockets. The threads must have ended before that, so the proxy
+    // is dropped only here.
     drop(proxy);
 }
 

@@ -96,12 +96,15 @@ async fn a_stale_settlement_never_settles_the_message_that_has_its_tag_now() {
 
     // The new channel has the number of the lost channel, and its delivery tags are the same
     // numbers again.
-    let mut subscription = eventually("the driver subscribes again", async || {
-        rabbit
-            .subscribe(&Queue::Route(route()), 10)
-            .await
-            .map_err(drop)
-    })
+    let mut subscription = eventually(
+        "subscribing must succeed once the driver has a new connection",
+        async || {
+            rabbit
+                .subscribe(&Queue::Route(route()), 10)
+                .await
+                .map_err(drop)
+        },
+    )
     .await;
     let first = next(&mut *subscription).await;
     let second = next(&mut *subscription).await;

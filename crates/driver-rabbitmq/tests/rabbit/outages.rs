@@ -58,7 +58,7 @@ impl Link {
         until_ready(&self.rabbit).await;
         // The driver may not have noticed yet that the connection is lost. Then the first publish
         // fails, and a later one must succeed.
-        eventually("a publish is accepted", async || {
+        eventually("a publish must be accepted", async || {
             self.publish("healed").await.0
         })
         .await;
@@ -93,7 +93,7 @@ async fn a_lost_confirm_is_not_ok_although_the_message_is_there() {
     assert!(took < CONFIRM_DEADLINE + SLACK, "{took:?}");
     until_not_ready(&link.rabbit).await;
     let queue = link.world.queue();
-    eventually("the message is in the queue", async || {
+    eventually("the message must be queued", async || {
         match link.world.waiting(&queue).await {
             Some(1) => Ok(()),
             other => Err(other),
@@ -124,7 +124,7 @@ async fn a_cut_ends_the_wait_for_a_confirm() {
     link.proxy.set(Mode::LoseAnswers);
     let (published, ()) = tokio::join!(link.publish("waiting"), async {
         let queue = link.world.queue();
-        eventually("the message is in the queue", async || {
+        eventually("the message must be queued", async || {
             match link.world.waiting(&queue).await {
                 Some(1) => Ok(()),
                 other => Err(other),

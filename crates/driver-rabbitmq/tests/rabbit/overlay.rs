@@ -20,10 +20,13 @@ fn watched(world: &World, api: &Api) -> Options {
 /// Waits until the API has received this many more requests for policies.
 async fn until_asked(api: &Api, times: u64) {
     let enough = api.asked() + times;
-    eventually("the API receives the requests", async || {
-        let asked = api.asked();
-        (asked >= enough).then_some(()).ok_or(asked)
-    })
+    eventually(
+        "the driver must request the policies from the API",
+        async || {
+            let asked = api.asked();
+            (asked >= enough).then_some(()).ok_or(asked)
+        },
+    )
     .await;
 }
 
@@ -117,12 +120,15 @@ async fn an_unavailable_management_api_stops_nothing_and_is_logged() {
     assert_eq!(rabbit.readiness(), Readiness::Ready);
     rabbit.publish(&[route()], &batch("kept")).await.unwrap();
     api.set(Says::NoPolicy);
-    eventually("the recovery is logged", async || {
-        let said = log.said();
-        said.contains("queue members recovered")
-            .then_some(())
-            .ok_or(said)
-    })
+    eventually(
+        "the driver must log that the checks recovered",
+        async || {
+            let said = log.said();
+            said.contains("queue members recovered")
+                .then_some(())
+                .ok_or(said)
+        },
+    )
     .await;
     assert_eq!(logged(), 1);
     rabbit.close().await;

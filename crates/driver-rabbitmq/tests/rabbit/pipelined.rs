@@ -61,7 +61,7 @@ async fn channels_are_closed(rabbit: &Rabbit, log: &Path) {
         accepted.extend(taken);
     }
     eventually(
-        "the broker logs each message that was too large",
+        "the broker must log each message that was too large",
         async || {
             let log = std::fs::read_to_string(log).unwrap();
             match log.matches(TOO_LARGE).count() {
@@ -98,17 +98,21 @@ async fn connections_are_closed(rabbit: &Rabbit, server: RabbitmqServer) -> Rabb
         }
     }
     let server = closing.await.unwrap();
-    eventually("a publish is accepted again", async || {
-        rabbit.publish(&[route()], &batch("after")).await
-    })
+    eventually(
+        "a publish must be accepted after the broker has closed the connection",
+        async || rabbit.publish(&[route()], &batch("after")).await,
+    )
     .await;
     accepted.insert("after".to_owned());
-    let mut subscription = eventually("the driver subscribes again", async || {
-        rabbit
-            .subscribe(&Queue::Route(route()), 500)
-            .await
-            .map_err(drop)
-    })
+    let mut subscription = eventually(
+        "subscribing must succeed after the broker has closed the connection",
+        async || {
+            rabbit
+                .subscribe(&Queue::Route(route()), 500)
+                .await
+                .map_err(drop)
+        },
+    )
     .await;
     all_are_there(&mut *subscription, accepted).await;
     subscription.close().await;

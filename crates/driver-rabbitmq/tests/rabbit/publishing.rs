@@ -61,7 +61,7 @@ async fn publish_into_nothing(world: &World, rabbit: &Rabbit) -> PublishErrorKin
 
 /// Waits until readiness reports this queue as missing.
 async fn until_missing(rabbit: &Rabbit, queue: &str) {
-    eventually("readiness names the queue as missing", async || {
+    eventually("readiness must name the queue as missing", async || {
         let readiness = rabbit.readiness();
         match &readiness {
             Readiness::NotReady { why, .. }
@@ -100,7 +100,7 @@ async fn a_queue_that_is_deleted_or_replaced_is_named_within_five_seconds() {
     // A check that ran between the deletion and the new declaration may have found the queue
     // missing, so the test waits for the next check.
     eventually(
-        "readiness reports that the queue differs from its declaration",
+        "readiness must report that the queue differs from its declaration",
         async || {
             let readiness = rabbit.readiness();
             match &readiness {

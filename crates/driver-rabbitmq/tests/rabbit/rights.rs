@@ -213,7 +213,7 @@ async fn what_rejects_everything_for_seconds_is_not_ready_until_a_publish_is_con
     .concat();
     server.ctl(&full).unwrap();
     let why = eventually(
-        "readiness reports that every publish is rejected",
+        "readiness must report that every publish is rejected",
         async || {
             match rabbit.publish(&[route()], &batch("one more")).await {
                 Err(error) => assert_eq!(error.kind, PublishErrorKind::Rejected, "{error:?}"),
@@ -228,7 +228,7 @@ async fn what_rejects_everything_for_seconds_is_not_ready_until_a_publish_is_con
     server.ctl(&["clear_policy", "theirs"]).unwrap();
     // The driver is still not ready. Only a publish can find out that the queue accepts messages
     // again.
-    eventually("a publish is accepted", async || {
+    eventually("a publish must be accepted", async || {
         rabbit.publish(&[route()], &batch("room again")).await
     })
     .await;

@@ -70,11 +70,14 @@ async fn a_deletion_among_many_queues_is_reported_on_a_slow_connection() {
     assert_eq!(declare_all().await, [&*last]);
     until_ready(&rabbit).await;
     proxy.set(Mode::Late(VERY_FAR));
-    eventually("a check that exceeds its deadline is logged", async || {
-        let said = log.said();
-        let is_logged = said.contains("queues did not answer in time");
-        is_logged.then_some(()).ok_or(said)
-    })
+    eventually(
+        "a check that exceeds its deadline must be logged",
+        async || {
+            let said = log.said();
+            let is_logged = said.contains("queues did not answer in time");
+            is_logged.then_some(()).ok_or(said)
+        },
+    )
     .await;
     world.delete(&last).await;
     let why = until_not_ready(&rabbit).await;

@@ -226,9 +226,11 @@ pub async fn all_are_there(subscription: &mut dyn Subscription, mut texts: HashS
 }
 
 pub async fn until_ready(rabbit: &Rabbit) {
-    eventually("the driver is ready", async || match rabbit.readiness() {
-        Readiness::Ready => Ok(()),
-        Readiness::NotReady { why, .. } => Err(why),
+    eventually("the driver must become ready", async || {
+        match rabbit.readiness() {
+            Readiness::Ready => Ok(()),
+            Readiness::NotReady { why, .. } => Err(why),
+        }
     })
     .await;
 }
@@ -236,7 +238,7 @@ pub async fn until_ready(rabbit: &Rabbit) {
 /// Waits until the driver is not ready, and returns the reason. It reads the readiness every few
 /// milliseconds, because a driver that recovers at once is not ready only for a moment.
 pub async fn until_not_ready(rabbit: &Rabbit) -> String {
-    eventually("the driver is not ready", async || {
+    eventually("the driver must become not ready", async || {
         match rabbit.readiness() {
             Readiness::Ready => Err("ready"),
             Readiness::NotReady { why, .. } => Ok(why),

@@ -11,8 +11,9 @@ pub struct Decimal {
     negative: bool,
     /// The digits without leading and trailing zeros; empty for zero.
     digits: String,
-    /// The exponent: the number is `digits` times ten to this power. It stops at the limits of an
-    /// i64, far beyond which no number but zero fits 128 bits anyway.
+    /// The exponent: the number is `digits` times ten to this power. An exponent beyond an i64 is
+    /// replaced by the largest or smallest i64. That changes no result, because no number with so
+    /// large an exponent fits 128 bits, except zero.
     power: i64,
 }
 

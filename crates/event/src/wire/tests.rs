@@ -138,7 +138,11 @@ fn every_truncation_is_an_error_and_loses_no_byte() {
     let bytes = encode_batch(&batch());
     for cut in 0..bytes.len() {
         let Ok(frames) = decode_batch(&bytes.slice(..cut)) else {
-            assert!(cut < 5, "must be decoded as a batch when cut at {cut}");
+            assert!(
+                cut < 5,
+                "a batch that is cut at byte {cut} still has its mark and version, so it must be \
+                 decoded"
+            );
             continue;
         };
         let whole = frames.iter().filter(|frame| frame.is_ok()).count();
@@ -151,7 +155,7 @@ fn every_truncation_is_an_error_and_loses_no_byte() {
             });
         assert!(
             kept,
-            "the rest must be kept as a bad frame when cut at {cut}"
+            "when the batch is cut at byte {cut}, the incomplete frame must be kept as a bad frame"
         );
     }
 }

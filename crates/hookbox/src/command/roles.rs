@@ -103,7 +103,8 @@ pub async fn serve_roles(
         mut monitored,
         log,
     } = opened;
-    // Once the monitor has the broker, the process is ready and gets webhooks. Ingest listens now.
+    // Once the monitor has the broker, readiness is green and senders send webhooks. So this
+    // happens only now, when the listener of ingest is already bound.
     monitored.show(|parts| parts.broker = Some(Arc::clone(&broker)));
     let mut targets = Targets::new(log);
     let taking = match &spooled {
@@ -189,7 +190,8 @@ async fn supervise(
         _ = running.join_next() => !shutdown.is_cancelled(),
     };
     if ended {
-        // A process that lacks one of its roles would still seem healthy to its service manager.
+        // A process that lacks one of its roles would still seem healthy to its service manager,
+        // which would not restart it. So the whole process stops.
         tracing::error!("a role ended without a signal; the process stops so that it is restarted");
         shutdown.cancel();
     }

@@ -229,8 +229,8 @@ impl Broker for SpoolCountingBroker {
             };
             let more = |count: Option<u64>, kept: Option<u64>| Some(count? + kept.unwrap_or(0));
             // All messages in the spool count as ready, including those that are being forwarded or
-            // that the broker refuses. They are added to the depths that RabbitMQ reports, and
-            // those have no number of messages in flight to which the others could be added.
+            // that the broker refuses. They cannot be added to the messages in flight, because
+            // RabbitMQ does not report how many of its messages are in flight.
             let waits = Some(kept.ready.unwrap_or(0) + kept.unsettled.unwrap_or(0));
             depth.ready = more(depth.ready, waits);
             depth.events = more(depth.events, kept.events);

@@ -101,7 +101,8 @@ async fn read(broker: &Reach<dyn Broker>, store: &Reach<dyn Ledger>) -> Reconcil
     // outcome and is reported between the two reads would seem to have no outcome.
     let (reports, mut found) = reports::read(store).await;
     let (depths, books, problems) = both_sides(broker, store).await;
-    // If the store cannot be reached, both reads report it. Only the second report is kept.
+    // If the store cannot be reached, both `reports::read` and `both_sides` report this problem.
+    // Only that of `both_sides` is kept.
     found.retain(|_| books.is_some());
     found.extend(problems);
     let (mut imbalances, mut dead_letters) = (Vec::new(), None);
@@ -170,7 +171,8 @@ impl ReconcileReport {
         };
         match compared.await {
             Ok(line) => self.witness = Some(line),
-            // If this source already failed before, its problem is already listed.
+            // If reading the broker or the store failed here, and failed before as well, the
+            // problem is already listed.
             Err((source, _)) if self.problems.iter().any(|it| it.source == source) => {}
             Err((source, fault)) => self.problems.push(Problem::of(source, &fault)),
         }

@@ -9,8 +9,8 @@ use tokio::time::sleep;
 
 use crate::Source;
 
-/// The pause between two readings, if the broker seems to hold too few witness messages. Another
-/// reader may hold the absent ones for a few milliseconds.
+/// The pause between two readings, if the broker seems to hold too few witness messages. The others
+/// may be held by another reader for a few milliseconds.
 const PAUSE: Duration = Duration::from_millis(150);
 
 /// How many readings in a row must find too few witness messages until the broker counts as

@@ -150,8 +150,8 @@ fn every_mix_of_confirms_is_reported_once_to_each_publisher() {
     assert!(yes > 0 && yes_beside_a_no > 0, "{yes} {yes_beside_a_no}");
 }
 
-/// Publishes that have no confirm, because an earlier one was lost so that they were not waited
-/// for, or because no reply ever reports them.
+/// A publish without a confirm must never count as accepted. It has none if an earlier confirm was
+/// lost, because later ones are then not waited for, or if the broker never answers it.
 #[test]
 fn a_publish_without_an_outcome_is_never_accepted() {
     for missing in 1..=PUBLISHES_MAX {
@@ -166,7 +166,7 @@ fn a_publish_without_an_outcome_is_never_accepted() {
                 assert_eq!(each.len(), 1);
                 assert!(
                     each[0].is_err(),
-                    "expected no acceptance with {came:?} and {missing} missing confirms"
+                    "a request must not be accepted with {came:?} and {missing} missing confirms"
                 );
             }
         }

@@ -152,7 +152,11 @@ fn the_older_format_is_as_prometheus_wants_it() {
             name.chars().all(|c| c.is_ascii_lowercase() || c == '_'),
             "{name}"
         );
-        assert_eq!(kind == "counter", last == "total", "{name} is a {kind}");
+        assert_eq!(
+            kind == "counter",
+            last == "total",
+            "the names of counters, and no others, must end with _total: {name} is a {kind}"
+        );
         assert!(!["bucket", "sum", "count"].contains(&last), "{name}");
         assert!(!words.iter().any(|word| UNITS.contains(word)), "{name}");
         assert!(!words.contains(&kind), "{name}");

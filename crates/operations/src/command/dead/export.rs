@@ -104,8 +104,8 @@ pub async fn export(
     Ok(report)
 }
 
-/// Writes what is left in the buffer and drops the buffer. The buffer borrows the file, which can
-/// then be synced.
+/// Writes what is left in the buffer and drops the buffer. The buffer borrows the file, so the file
+/// can be synced only after that.
 fn drop_buffer(writer: io::BufWriter<&mut (dyn Write + Send)>) -> io::Result<()> {
     writer.into_inner().map(drop).map_err(Into::into)
 }

@@ -20,10 +20,10 @@ pub const OVERDUE: Duration = Duration::from_secs(600);
 /// that once a minute.
 pub const IN_FLIGHT_MAX: Duration = Duration::from_secs(35 * 60);
 
-/// How long nothing may change until it is concluded that nothing is in flight. This time suffices
-/// if the broker does not report messages in flight but every reported receipt has its outcome: an
-/// ingest reports each receipt within a second, so a receipt that a worker has in flight would be
-/// reported within this time, and would then be without an outcome.
+/// How long nothing may change until it is concluded that nothing is in flight, if the broker does
+/// not report messages in flight but every reported receipt has its outcome. This time suffices: an
+/// ingest reports each receipt within a second, so a receipt in flight would be reported within
+/// this time, and would show as a reported receipt without an outcome.
 const STILL_FOR: Duration = Duration::from_secs(3);
 
 impl ReconcileReport {
@@ -181,8 +181,9 @@ impl ReconcileReport {
         let is_known = self.queues().all(|queue| queue.in_flight.is_some());
         match (self.open(), is_known) {
             (0, true) => Duration::ZERO,
-            // In both cases a short wait is needed, because a receipt may be reported, or may get
-            // its outcome, a moment later.
+            // Every outcome is known but the messages in flight are not, or the reverse. In both
+            // cases a short wait is needed, because a moment later a receipt may be reported, or
+            // may get its outcome.
             (0, false) | (1.., true) => STILL_FOR,
             (1.., false) => in_flight_max.max(STILL_FOR),
         }
