@@ -84,8 +84,8 @@ impl Differences {
 fn table(text: &str) -> Map<String, Value> {
     match Places::new(Path::new(""), text).map(|places| places.json()) {
         Ok(Value::Object(table)) => table,
-        // Neither case can occur: both texts were parsed as configs before, and a config is a
-        // table.
+        // The text is a valid config, so it is TOML, and TOML is always a table. This case never
+        // occurs.
         Ok(_) | Err(_) => Map::new(),
     }
 }

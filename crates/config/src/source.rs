@@ -54,9 +54,9 @@ impl SourceConfig {
         self.secrets = other.secrets;
     }
 
-    /// Reads the keys again from the files and variables that this source names. For a source that
-    /// a running ingest still serves, although the config at `path` no longer contains it. Warnings
-    /// about the keys are not logged again.
+    /// Reads the keys again from the files and variables that this source names. It is used for a
+    /// source that a running ingest still serves, although the config at `path` no longer contains
+    /// it. Warnings about the keys are not logged again.
     pub fn read_keys(&self, path: &Path, env: Env<'_>, needs: Needs) -> Result<Vec<Key>, Mistakes> {
         let mut places = Places::new(path, "")?;
         let scheme = Some(self.scheme.clone());

@@ -175,7 +175,7 @@ async fn claim_redone(
 fn vanished() -> Fault {
     Fault::plain(
         FaultKind::Contention,
-        "claim an event: the claim that prevented this has vanished since",
+        "claim an event: another transaction had claimed it, and that claim is gone now",
     )
 }
 

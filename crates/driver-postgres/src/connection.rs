@@ -1,9 +1,10 @@
 //! A small set of connections to PostgreSQL, in place of sqlx's pool.
 //!
 //! The pool of sqlx 0.9.0 reuses a connection after a cancelled `begin` that left it inside a
-//! transaction (H8), and waits without end for a dead connection (H10). Here, each connection
-//! belongs to a [`Lease`]. When a lease is given back explicitly, its connection is reused. When a
-//! lease is dropped, after an error, a cancellation or a deadline, its connection is closed.
+//! transaction (H8), and waits without end for a dead connection (H10). Here, a caller borrows a
+//! connection as a [`Lease`]. When the caller gives it back explicitly, the connection is reused.
+//! When the lease is dropped, after an error, a cancellation or a deadline, the connection is
+//! closed.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -52,7 +53,8 @@ struct Seat {
     used: bool,
 }
 
-/// One connection inside an open transaction. Dropping the lease closes the connection.
+/// A connection that a caller has borrowed, with an open transaction. Dropping the lease closes the
+/// connection.
 pub(crate) struct Lease {
     seat: Seat,
     home: Arc<Connections>,
@@ -152,8 +154,8 @@ impl Connections {
         }
     }
 
-    /// Refuses further calls of `begin`, and closes idle connections in an orderly way. A leased
-    /// connection closes when its lease is dropped.
+    /// Refuses further calls of `begin`, and closes idle connections in an orderly way. A borrowed
+    /// connection is closed when its [`Lease`] is dropped or given back.
     pub async fn close(&self) {
         self.permits.close();
         let probe = self.probe.lock().await.take();

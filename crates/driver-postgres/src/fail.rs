@@ -43,8 +43,8 @@ async fn record(c: &mut PgConnection, failure: &Failure<'_>) -> Result<Recorded,
     let envelope = failure.envelope;
     let (route, event) = (failure.route, &envelope.event);
     let mut then = failure.then;
-    // The event is inserted also when a retry follows: a store that was restored to an earlier
-    // moment does not have the event.
+    // The event is inserted even if a retry follows, because a store that was restored to an
+    // earlier moment may not have the event.
     if failure.attempt == 1 {
         events::insert(c, &[envelope]).await?;
         let state = state_of(then);
@@ -69,8 +69,8 @@ async fn record(c: &mut PgConnection, failure: &Failure<'_>) -> Result<Recorded,
                 reason: DeadReason::Orphaned,
             };
         }
-        // Only the attempt for which the event waits may fail; the failure of an older message of
-        // the event is not recorded.
+        // The event waits for one attempt, and only a failure of that attempt is recorded. If an
+        // older message of the event fails, that failure is not recorded.
         Some(ClaimState::Retrying) if envelope.redo.is_some() => {
             let waiting = retries::waiting(c, route, std::slice::from_ref(event)).await?;
             if waiting.first().map(|waiting| waiting.attempt) != Some(failure.attempt) {

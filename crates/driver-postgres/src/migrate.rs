@@ -69,8 +69,9 @@ pub async fn migrate(options: Options) -> Result<Migrated, OpenError> {
             return Ok(Ok(Migrated { from, to: from }));
         }
         if meta::environment(connection).await?.is_some() {
-            // The higher number is recorded before a migration removes what older processes still
-            // rely on, so that those are refused from then on.
+            // A migration may remove what older processes still rely on. Before that, the oldest
+            // version that may still use the database is recorded, so that older processes are
+            // refused from then on.
             meta::raise_works_from(connection, WORKS_FROM).await?;
         }
         if from > 0 {

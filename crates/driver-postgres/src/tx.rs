@@ -20,7 +20,7 @@ use crate::{Options, claims, diagnose, rights};
 const ROLLBACK_DEADLINE: Duration = Duration::from_secs(1);
 
 /// Rolls back to the savepoint that [`BEGIN`] set. No other transaction has a savepoint of this
-/// name.
+/// name, so the statement fails if a handler has ended the transaction.
 const TO_SAVEPOINT: &str = "rollback to savepoint hookbox_unit";
 
 /// An open transaction. Dropping it closes its connection, so that the server rolls the transaction

@@ -164,8 +164,8 @@ async fn a_return_sticks_to_another_message() {
     assert!(
         taken_for_accepted > 0,
         "lapin reported each return with the message that was returned (H2): if it always does \
-         now, a round need not fail as a whole for one return, nor be settled before the next one \
-         starts"
+         now, a returned message need not fail all that were published with it, and the next \
+         messages need not wait for all confirms"
     );
 }
 

@@ -2,8 +2,8 @@
 //!
 //! Straightforward code on lapin loses events. `docs/HAZARDS.md` lists the ways that are known, and
 //! comments in this crate name a hazard by its number (H1 and on) where the code avoids it. In
-//! short: one task owns a publishing channel, all publishes of a round are confirmed before the
-//! next round starts, everything has a deadline, a connection with any error is discarded, and
+//! short: one task owns a publishing channel, it waits for the confirms of all its publishes before
+//! it publishes more, everything has a deadline, a connection with any error is discarded, and
 //! lapin's own recovery is never used.
 
 mod anchor;

@@ -1,5 +1,5 @@
-//! Publishes batches. One task owns each channel (H1). A channel publishes in rounds: it sends
-//! several messages and waits for all their confirms before the next round. So when the broker
+//! Publishes batches. One task owns each channel (H1). It publishes in rounds: it sends several
+//! messages and waits for all their confirms before the next publish round. So when the broker
 //! returns a message, the message belongs to the present round (H2).
 
 mod answers;
@@ -31,7 +31,7 @@ pub(crate) struct Request {
     pub room: (OwnedSemaphorePermit, OwnedSemaphorePermit),
 }
 
-/// The requests that no publisher has taken yet. All publishers take from this queue.
+/// The queue of batches that no publisher has taken yet. All publishers take from this queue.
 pub(crate) type Requests = Arc<Mutex<mpsc::Receiver<Request>>>;
 
 /// A publisher: the task that owns one channel and publishes on it, until something is wrong with
@@ -51,7 +51,8 @@ struct Pending {
     confirm: PublisherConfirm,
 }
 
-/// The result of a round after which the channel may be used further.
+/// The result of a publish round after which the channel may be used further. A round is what one
+/// channel publishes before it waits for the confirms.
 enum RoundResult {
     Taken,
     /// The broker rejected some publishes; it may have accepted others.
@@ -111,7 +112,8 @@ impl Publisher {
         Ok(())
     }
 
-    /// Waits for a request, and takes others that are waiting as well, up to the size of one round.
+    /// Waits for a batch to publish. Also takes other batches that are waiting, up to `round_max`
+    /// messages.
     async fn next_round(&self) -> Vec<Request> {
         let mut requests = self.requests.lock().await;
         let Some(first) = requests.recv().await else {
@@ -129,16 +131,16 @@ impl Publisher {
         round
     }
 
-    /// Publishes all requests of one round, and then waits for every confirm. One deadline covers
-    /// both.
+    /// Publishes all batches of one publish round, and then waits for every confirm. One deadline
+    /// covers both.
     async fn publish(&self, round: Vec<Request>) -> Result<RoundResult, PublisherError> {
         let deadline = Instant::now() + self.confirm_deadline;
         let sent = self.send_all(&round, deadline).await;
         crash_point!("rabbitmq.before_confirm");
         let outcomes = match sent {
             Ok(pending) => confirms(pending, deadline).await,
-            // After this failure nothing of the round is accepted, so the confirms of the publishes
-            // before it are not waited for.
+            // A publish failed. Then no batch of the round counts as accepted, so the confirms of
+            // the earlier publishes are not waited for.
             Err(lost) => vec![lost],
         };
         crash_point!("rabbitmq.after_confirm");
@@ -158,8 +160,8 @@ impl Publisher {
         }
     }
 
-    /// Records for [`Rejections`] whether the broker rejected every publish of the round or
-    /// confirmed any.
+    /// Records for [`Rejections`] whether the broker has confirmed any batch of a publish round, or
+    /// has rejected all of them.
     fn note(&self, each: &[Result<(), PublishError>]) {
         if each.iter().any(Result::is_ok) {
             self.rejections.confirmed();

@@ -116,8 +116,8 @@ impl Supervisor {
         if !self.stop.is_cancelled() {
             tracing::warn!(why = ended, "the publishing connection is closed: {ended}");
         }
-        // A publisher that is stopped during a round drops the round's requests, so that their
-        // callers get an error.
+        // A publisher that is stopped while it publishes drops its batches, so that the callers
+        // that wait for their results get an error.
         publishers.shutdown().await;
         self.sit_out_alarm(&connection).await;
         close(&connection, self.options.close_deadline).await;

@@ -99,13 +99,13 @@ async fn at_queues(
                     );
                 }
             }
-            // The channels that are open keep the rights with which they were opened. The user has
-            // lost the right since, so the next connection will not have it.
+            // The user has lost a right since the connection was opened. The channels that are open
+            // keep the rights that they were opened with, but the next connection will lack it.
             Err(error) if is_refused(&error) => {
                 let refused = account.at_queues(error);
                 return (NotReadyKind::Refused, describe(&refused));
             }
-            // If the connection is lost, other code reports that too, and ends the connection.
+            // If the connection is lost, the supervisor ends it. Here the error is only logged.
             Err(error) => {
                 if !std::mem::replace(&mut is_logged, true) {
                     log_late(&round, queues, &error.to_string());

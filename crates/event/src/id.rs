@@ -50,9 +50,9 @@ impl EventId {
         Self(hash("type header", &[&base.0, value]))
     }
 
-    /// Computes the id of a delivery that the sender identifies in a header that the signature does
-    /// not cover. `base` is the id without this header. So the header only separates deliveries
-    /// that have the same `base`, and never gives deliveries with different `base` the same id.
+    /// Computes the id of an event whose provider puts an id of its own into a header that the
+    /// signature does not cover. `base` is the id without this header. So the header only separates
+    /// events that have the same `base`, and never gives events with different `base` the same id.
     pub fn of_delivery(base: &EventId, value: &[u8]) -> Self {
         Self(hash("delivery header", &[&base.0, value]))
     }

@@ -41,8 +41,9 @@ fn the_schema_is_as_committed() {
     compare("schemas/config.json", &format!("{text}\n"));
 }
 
-/// Removes from the generated schema what has no meaning in TOML or in a message: a null, which
-/// TOML does not have; the Rust type of a number; and a second reason why one value is wrong.
+/// Removes from the generated schema what has no meaning in TOML or in an error message: a null,
+/// which TOML does not have; the Rust type of a number; and the type and range beside a list of
+/// allowed values, because a wrong value would then get a second error.
 #[derive(Clone)]
 struct OfToml;
 
@@ -93,8 +94,8 @@ fn without_null(schema: &mut Schema) {
             }
         }
     } else {
-        // No value matches two of the forms, so `oneOf` accepts the same as `anyOf`. The messages
-        // about wrong values are made for `oneOf`.
+        // `anyOf` becomes `oneOf`, because the error messages about wrong values are made for
+        // `oneOf`. No value matches two of the forms, so both accept the same values.
         schema.insert("oneOf".to_owned(), forms.into());
     }
 }

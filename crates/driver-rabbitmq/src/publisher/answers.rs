@@ -1,6 +1,7 @@
-//! Computes the results of requests from the confirms of their publishes, for one round: what a
-//! channel publishes before it waits for all the confirms. This code neither waits nor sends, so
-//! that tests can cover every combination of confirms.
+//! Computes the results of one publish round: what a channel publishes before it waits for the
+//! confirms. A publish request is one batch, published once to each of its queues. Its result
+//! follows from the confirms of these publishes. This code neither waits nor sends, so that tests
+//! can cover every combination of confirms.
 
 use hookbox_driver::{PublishError, PublishErrorKind};
 use lapin::Confirmation;
@@ -9,21 +10,21 @@ use super::error::PublisherError;
 
 /// The confirm of one publish, or the reason why there is none.
 pub(super) struct PublishConfirm {
-    /// The index of the request to which the publish belongs.
+    /// The index of the publish request to which the publish belongs.
     pub request: usize,
     pub confirm: Result<Confirmation, PublisherError>,
 }
 
-/// The results of all requests that were published in one round.
+/// The results of all publish requests of one publish round.
 pub(super) struct RoundAnswers {
-    /// The result of each request, in the order of the requests.
+    /// The result of each publish request, in the order of the requests.
     pub each: Vec<Result<(), PublishError>>,
     /// The error because of which the publisher must end; `None` when it may continue.
     pub ended: Option<PublisherError>,
 }
 
-/// Returns the results of a round's requests. `publishes` holds how many publishes each request
-/// has. A publish without a confirm counts as not accepted.
+/// Returns the results of the publish requests of one round. `publishes` holds how many publishes
+/// each request has. A publish without a confirm counts as not accepted.
 pub(super) fn answers(publishes: &[usize], outcomes: Vec<PublishConfirm>) -> RoundAnswers {
     let mut confirmed = vec![0; publishes.len()];
     let mut returned = None;

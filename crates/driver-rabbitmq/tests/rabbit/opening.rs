@@ -145,7 +145,8 @@ async fn an_unresponsive_broker_times_out_and_costs_no_thread() {
             "opening must not wait longer than the preflight deadline"
         );
     }
-    // The sockets are still open here, so it was not their end that ended the threads.
+    // The listener still holds the sockets open. So the threads must have ended by themselves, and
+    // not because the sockets were closed.
     no_amqp_thread_is_left().await;
     drop(silent);
 }

@@ -13,7 +13,8 @@ use hookbox_testkit::servers::{RabbitmqServer, find};
 
 use crate::world::{World, all_are_there, batch, route, subscribe, until_ready};
 
-/// The number of concurrent publishes: as many as fit into two full rounds of one channel.
+/// The number of concurrent publishes: twice as many as one channel publishes before it waits for
+/// their confirms.
 const PIPELINED: usize = 64;
 
 /// The largest message that this test's broker accepts, in bytes. For a larger message, the broker

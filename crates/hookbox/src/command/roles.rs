@@ -103,8 +103,7 @@ pub async fn serve_roles(
         mut monitored,
         log,
     } = opened;
-    // Once the monitor has the broker, readiness is green and senders send webhooks. So this
-    // happens only now, when the listener of ingest is already bound.
+    // Once the monitor has the broker, senders send webhooks. The listener is bound by now.
     monitored.show(|parts| parts.broker = Some(Arc::clone(&broker)));
     let mut targets = Targets::new(log);
     let taking = match &spooled {

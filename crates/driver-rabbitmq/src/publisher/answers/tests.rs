@@ -1,6 +1,6 @@
-//! Tests the results of requests that one channel publishes together (a round), for every
-//! combination of answers to a few publishes, and for every way to distribute these publishes over
-//! the requests.
+//! Tests the results of the publish requests (batches) of one publish round: those that one channel
+//! publishes before it waits for the confirms. The tests cover every combination of answers to a
+//! few publishes, and every way to distribute these publishes over the requests.
 #![allow(clippy::unwrap_used)]
 
 use hookbox_driver::{PublishError, PublishErrorKind};
@@ -10,10 +10,10 @@ use lapin::{Confirmation, ErrorKind};
 use super::{PublishConfirm, RoundAnswers, answers};
 use crate::publisher::PublisherError;
 
-/// The most publishes in one round that are tested.
+/// The largest number of publishes in one publish round that the tests cover.
 const PUBLISHES_MAX: usize = 5;
 
-/// The most requests in one round that are tested.
+/// The largest number of publish requests in one publish round that the tests cover.
 const REQUESTS_MAX: usize = 3;
 
 /// The name of the missing queue to which a returned message was published.
@@ -74,8 +74,8 @@ fn sequences<T: Copy>(of: &[T], length: usize) -> Vec<Vec<T>> {
     })
 }
 
-/// Returns the results of a round. For each publish, `owners` holds the index of its request, and
-/// `came` holds what the broker answered.
+/// Returns the results of a publish round. For each publish, `owners` holds the index of its
+/// publish request, and `came` holds what the broker answered.
 fn answers_to(requests: usize, owners: &[usize], came: &[Came]) -> RoundAnswers {
     let publishes: Vec<usize> = (0..requests)
         .map(|request| owners.iter().filter(|owner| **owner == request).count())
@@ -94,8 +94,8 @@ fn kind(answer: &Result<(), PublishError>) -> Result<(), PublishErrorKind> {
     }
 }
 
-/// Returns the result that one request must get: `Ok` only if each of its publishes was accepted,
-/// and no publish of the whole round was returned or lost.
+/// Returns the result that one publish request must get: `Ok` only if the broker accepted each of
+/// its publishes, and no publish of the whole round was returned or lost.
 fn promised(request: usize, owners: &[usize], came: &[Came]) -> Result<(), PublishErrorKind> {
     if came.contains(&Lost) {
         return Err(PublishErrorKind::Unavailable);
@@ -122,8 +122,8 @@ fn every_mix_of_confirms_is_reported_once_to_each_publisher() {
         for length in requests..=PUBLISHES_MAX {
             let mixes = sequences(&ALL, length);
             for owners in sequences(&names, length) {
-                // A request has at least one publish; one without is refused before it reaches a
-                // round.
+                // A publish request has at least one publish: one without a queue is refused before
+                // it reaches a publisher.
                 if !names.iter().all(|request| owners.contains(request)) {
                     continue;
                 }
