@@ -8,8 +8,9 @@ use sqlx::{QueryBuilder, Sqlite};
 use crate::column::Columns;
 use crate::conditions::{push_times, push_words};
 
-/// The start of the statement that lists events. `CROSS JOIN` makes SQLite read events along the
-/// index of their times, so the last page of a list costs as much as the first.
+/// The start of the statement that lists events. `CROSS JOIN` forbids SQLite to read the claims
+/// first, so it reads the events along the index of their times and need not sort them. Therefore
+/// the last page of a list costs as much as the first.
 const LIST: &str = "SELECT e.event_id, e.topic, c.route, c.state, c.attempts, e.received_at,
             c.settled_at
      FROM events AS e CROSS JOIN claims AS c ON c.event_id = e.event_id

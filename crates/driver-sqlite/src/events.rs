@@ -28,7 +28,8 @@ pub(crate) struct Retry {
     /// counts only the attempts after those.
     pub(crate) attempts_before: u32,
     /// Whether the event is deferred to a later time and has not been put back into the queue. Then
-    /// every message of it in the queue is an old one.
+    /// every message of the event that is still in the queue was published before the deferral, and
+    /// must not start the handler.
     pub(crate) is_put_off: bool,
 }
 

@@ -61,7 +61,8 @@ pub(crate) fn create(path: &Path) -> Result<(), OpenError> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
         Err(error) => return Err(by_system(path)(error)),
     };
-    // SQLite makes the directory entry of its log durable, but not that of the database file.
+    // SQLite makes the directory entry of its log durable, but not that of the database file. So
+    // the folder is synced here.
     file.sync_all()
         .and_then(|()| File::open(folder(path)))
         .and_then(|folder| folder.sync_all())

@@ -25,8 +25,8 @@ use settlements::Settlements;
 /// the syncs.
 const BATCH_WAIT: Duration = Duration::from_millis(5);
 
-/// How often the keeper polls its queue even without a notification. The end of a lease makes a
-/// message free again and sends no notification.
+/// How often the keeper polls its queue even without a notification. Only polling finds a message
+/// whose lease has ended, because the end of a lease sends no notification.
 const POLL_EVERY: Duration = Duration::from_secs(1);
 
 /// How many transactions in a row may fail because the file is locked, before the subscription ends
@@ -70,8 +70,8 @@ pub(crate) fn subscribe(
         )
     })?;
     let prefetch = usize::from(prefetch.max(1));
-    // The capacity is one more than the largest number of messages in flight, so that there is
-    // always space for a fault.
+    // The channel carries the messages in flight and, at the end, one fault. With a capacity of one
+    // more than the largest number of messages in flight, there is always space for the fault.
     let (deliveries, taken) = mpsc::channel(prefetch + 1);
     let (settlements, incoming) = mpsc::unbounded_channel();
     let keeper = Keeper {
@@ -151,8 +151,8 @@ impl Keeper {
             self.write().await?;
             return Ok(Next::End);
         }
-        // While a settlement is held back, no transaction only takes messages: the transaction
-        // that writes the settlement also takes them.
+        // While a settlement is held back, the keeper also waits with taking messages, so that one
+        // transaction does both: it writes the settlement and takes the next messages.
         if self.must_write() || (self.settlements.count() == 0 && self.may_take().await?) {
             self.write().await?;
             return Ok(Next::On);
@@ -239,7 +239,8 @@ impl Keeper {
         let renew = (!self.held.is_empty()).then(|| self.renewed + self.renew_every());
         let settlements = self.settlements.since().map(|since| since + BATCH_WAIT);
         let next = [poll, renew, settlements].into_iter().flatten().min();
-        // The keeper has done everything that is due before it waits, so the loop does not spin.
+        // The keeper waits for at least a millisecond, so that the loop never runs without a pause.
+        // Nothing is late by this, because everything that is due was done before the wait.
         next.unwrap_or(now + POLL_EVERY)
             .max(now + Duration::from_millis(1))
     }

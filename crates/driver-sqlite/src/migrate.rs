@@ -15,10 +15,10 @@ use crate::{Options, THE_FILE, connect, file, meta};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/sqlite");
 
-/// The oldest schema version whose hookbox can use a file with the newest schema, because every
-/// migration after it has only added things. A migration that removes something, or requires more
-/// of written rows, must raise this number to the first schema version whose hookbox works with the
-/// change; see `docs/UPGRADING.md`.
+/// The oldest version of the schema that a hookbox must know to use a file with the newest schema.
+/// Migrations after this version have only added things, which an older hookbox need not know. A
+/// migration that removes something, or requires more of written rows, must raise this number to
+/// the first schema version whose hookbox works with the change; see `docs/UPGRADING.md`.
 const WORKS_FROM: i64 = 2;
 
 /// The schema versions before and after [`migrate`]; equal when there was nothing to do.

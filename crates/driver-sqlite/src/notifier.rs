@@ -75,15 +75,16 @@ pub(crate) async fn poll_other_processes(
                 Some((connection, version))
             }
             Err(error) => {
-                // Subscriptions get the same error in their own transactions, and report it.
+                // This is only logged at level `debug`, because subscriptions get the same error in
+                // their own transactions and report it.
                 tracing::debug!(%error, "the change counter of the SQLite file could not be read");
                 None
             }
         };
     }
     if let Some((connection, _)) = seen {
-        // This waits until the connection is closed, because SQLite deletes the write-ahead log
-        // only when the last connection to the file closes.
+        // SQLite deletes the write-ahead log when the last connection to the file closes. So the
+        // driver must not end before this connection is closed.
         connect::close(connection).await;
     }
 }

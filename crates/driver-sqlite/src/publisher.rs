@@ -43,8 +43,8 @@ pub(crate) async fn run(shared: Arc<Shared>, mut jobs: mpsc::Receiver<Job>) {
                 continue;
             }
             () = tokio::time::sleep(PROBE_EVERY) => {
-                // Other programs may fill the disk or free space on it, so this is checked even
-                // while nothing is published.
+                // Other programs may fill the disk or free space on it, so the free space is
+                // checked even while nothing is published.
                 if !shared.health.is_good() || shared.room.refusal().is_some() {
                     probe(&shared).await;
                 }
@@ -178,9 +178,9 @@ async fn has_room(shared: &Shared, unit: &mut Unit) -> sqlx::Result<()> {
     Err(sqlx::Error::Io(io::ErrorKind::StorageFull.into()))
 }
 
-/// Writes a small value to find out whether the file can be written again. Without this, an ingest
-/// that is not ready, and therefore gets no requests, would never publish and so never become
-/// ready.
+/// Writes a small value to find out whether the file can be written again. After a failed write an
+/// ingest is not ready, gets no requests and therefore publishes nothing. Without this probe it
+/// would never find out that it can be ready again.
 async fn probe(shared: &Shared) {
     let Ok(mut unit) = shared.writer.begin_to_accept().await else {
         return;

@@ -78,7 +78,8 @@ pub(crate) async fn keep(
                 .push_bind(one.word.as_str())
                 .push_bind(storable(&envelope.key_id))
                 .push_bind(&envelope.instance.as_bytes()[..])
-                // Sequence numbers count up from 1 in each process, so they never exceed 63 bits.
+                // SQLite's integers are signed and have 64 bits. Sequence numbers count up from 1
+                // in each process, so they never exceed the largest of these integers.
                 .push_bind(i64::try_from(envelope.number).unwrap_or(i64::MAX))
                 .push_bind(envelope.traceparent.as_deref().map(storable))
                 .push_bind(envelope.received_at.unix_micros())
@@ -91,8 +92,9 @@ pub(crate) async fn keep(
     Ok(())
 }
 
-/// Sets the outcome of those receipts that follow the state of the event: the retrying and dead
-/// ones get the outcome `word`. Receipts that are duplicates or conflicts keep their outcome.
+/// Gives the outcome `word` to every receipt of the event that is retrying or dead, because these
+/// outcomes change with the state of the event. Receipts with another outcome, such as duplicates,
+/// keep it.
 pub(crate) async fn update_outcome(
     connection: &mut SqliteConnection,
     route: &RouteName,
@@ -131,8 +133,8 @@ pub(crate) async fn of_event(
     connection: &mut SqliteConnection,
     event: &EventId,
 ) -> sqlx::Result<Vec<ReceiptRow>> {
-    // The claims of the event are read first. Their index lists the routes of an event, and the
-    // index of the receipts is searched by event and route.
+    // The index of the receipts is searched by event and route. So the claims of the event are read
+    // first: they name its routes.
     let rows = sqlx::query(
         "SELECT r.receipt_id, r.route, r.outcome, r.key_id, r.instance, r.number, r.other_digest,
                 r.received_at, r.settled_at

@@ -128,7 +128,8 @@ pub(crate) async fn due(
     limit: u32,
     routes: Option<&[RouteName]>,
 ) -> sqlx::Result<Vec<Due>> {
-    // A route name has no characters that JSON would escape.
+    // The names are put into a JSON list as they are, because a route name has no characters that
+    // JSON would escape.
     let routes = routes.map(|routes| {
         let names: Vec<String> = routes.iter().map(|route| format!("\"{route}\"")).collect();
         format!("[{}]", names.join(","))

@@ -10,8 +10,8 @@ use crate::conditions::{push_times, push_words};
 use crate::retries::deferred;
 use crate::{audit, moment};
 
-/// The start of the statement that lists retries. `CROSS JOIN` makes SQLite read retries along the
-/// index of their due times.
+/// The start of the statement that lists retries. `CROSS JOIN` forbids SQLite to read the events
+/// first, so it reads the retries along the index of their due times and need not sort them.
 const LIST: &str = "SELECT w.*, e.topic,
             CASE WHEN w.deferred_attempt = w.attempt THEN w.deferred_reason END AS reason,
             (SELECT a.error FROM attempts AS a

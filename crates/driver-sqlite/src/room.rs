@@ -2,15 +2,15 @@
 //! file.
 //!
 //! A checkpoint writes the pages of the log into the file, which grows by those pages that it does
-//! not have yet. If the log has filled the disk, the checkpoint has no space. Then nothing can be
-//! written any more, and this stays so even when the reader ends whose old snapshot has kept the
-//! log from being written back. Therefore a transaction starts only while the disk has space for
-//! the growth of the file and for a reserve. If the space is too small, the log is first written
-//! back and truncated.
+//! not have yet. The log can fill the disk, because it cannot be written back while a reader has an
+//! old snapshot. When the reader then ends, the checkpoint has no space either, so nothing can ever
+//! be written again. Therefore a transaction starts only while the disk has space for the growth of
+//! the file and for a reserve. If the space is too small, the log is first written back and
+//! truncated.
 //!
 //! Three kinds of transactions have different reserves. As the disk fills, hookbox first stops
-//! accepting events, then stops processing them, and last stops delivering messages, because
-//! settled messages free space.
+//! accepting events, then stops processing them, and last stops delivering messages. Delivering
+//! comes last, because settled messages are deleted, which frees space.
 
 use std::fmt;
 use std::fs;
@@ -216,8 +216,8 @@ impl Room {
         }
     }
 
-    /// Records the result of a check, and logs when the disk becomes full and when it has space
-    /// again.
+    /// Records the result of a check of the free space, and logs when the disk becomes full and
+    /// when it has space again.
     fn note(&self, purpose: Purpose, fits: bool) {
         let (was_full, is_full) = {
             let mut state = self.state();
@@ -245,9 +245,9 @@ impl Room {
 }
 
 impl State {
-    /// Keeps the two flags consistent, because accepting needs more free space than processing: if
-    /// there is too little for processing, there is too little for accepting, and if there is
-    /// enough for accepting, there is enough for processing.
+    /// Records whether the disk had enough space for this purpose. Accepting needs more free space
+    /// than processing, so one result may decide both flags: a disk that is too full for processing
+    /// is too full for accepting, and space for accepting is also enough for processing.
     fn note(&mut self, purpose: Purpose, fits: bool) {
         match (purpose, fits) {
             (Purpose::Accept, false) => self.accept_full = true,
@@ -338,7 +338,8 @@ mod tests {
         assert!(!large(107, Purpose::Process, 100));
         assert!(large(102, Purpose::Drain, 100));
         assert!(!large(101, Purpose::Drain, 100));
-        // While the log is empty, transactions that free space are never refused.
+        // While nothing of the log has to be written back, messages are delivered and settled even
+        // on a full disk.
         assert!(large(0, Purpose::Drain, 0));
         assert!(!large(7, Purpose::Process, 0));
     }
@@ -355,7 +356,8 @@ mod tests {
         // later.
         assert!(small(10, 4, 1, false));
         assert!(!small(10, 4, 2, false));
-        // A disk that was full must have more free space than other disks before it accepts events.
+        // After a disk was full, more space must be free before events are accepted than on a disk
+        // that was never full.
         assert!(!small(10, 6, 0, true));
         assert!(small(11, 6, 0, true));
     }

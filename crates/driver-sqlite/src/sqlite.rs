@@ -52,7 +52,7 @@ impl Sqlite {
     pub fn log_bytes(&self) -> std::io::Result<u64> {
         match std::fs::metadata(beside(&self.shared.options.path, "-wal")) {
             Ok(found) => Ok(found.len()),
-            // The log is missing when no process has the file open.
+            // When no process has the file open, there is no log, and its length counts as 0.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(0),
             Err(error) => Err(error),
         }
@@ -91,8 +91,8 @@ impl Sqlite {
         let shared = &self.shared;
         shared.closing.cancel();
         shared.tasks.close();
-        // Each task waits for at most one transaction of another caller, and then commits its own
-        // last one.
+        // Before it ends, each task waits for at most one transaction of another caller, and then
+        // commits its own last one. This is the time that both may take.
         let patience = shared.options.busy_timeout + shared.options.publish_deadline;
         if timeout(patience, shared.tasks.wait()).await.is_err() {
             tracing::warn!(
@@ -104,9 +104,9 @@ impl Sqlite {
         }
         shared.writer.close().await;
         if shared.options.exclusive && shared.file.has_its_log() {
-            // If the file was displaced, SQLite would take its remaining log for the log of the
-            // file that is put in its place. So the log is written back and emptied. This is done
-            // only when no other process can be using the log.
+            // If the file was displaced, its log is still at the path, and SQLite would apply this
+            // log to the file that is put there next. So the log is written back and emptied. This
+            // is done only when no other process can be using the log.
             shared.readers.empty_log().await;
         }
         shared.file.let_go();

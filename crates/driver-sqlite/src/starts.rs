@@ -1,5 +1,5 @@
-//! The table `starts` of start markers: it counts the handler starts after which no process has
-//! reported yet that it survived.
+//! The table `starts` of start markers: it counts how often a handler was started on an event,
+//! until a process reports that it has survived such a start.
 //!
 //! Each start is written by a statement of its own. This is cheap enough, because only starts on
 //! redelivered events are counted, and those are at most one batch at a time.
@@ -10,8 +10,9 @@ use sqlx::sqlite::SqliteConnection;
 
 use crate::column::Columns;
 
-/// The process id that a row gets when the process that counted its last start has subtracted that
-/// start again. No process has this id, so any process may count the next start.
+/// The process id in a row after a process has subtracted a start that it had counted. No process
+/// has this id. So the next start is counted, whichever process makes it: a process counts no start
+/// in a row that already has its own id.
 const NO_PROCESS: &[u8; 16] = &[0; 16];
 
 /// Returns the counts of handler starts for each of these keys, in the order given.
@@ -77,7 +78,8 @@ pub(crate) async fn count(
     Ok(())
 }
 
-/// Subtracts one handler start that this process has counted.
+/// Subtracts one handler start that this process has counted, because the process has survived it
+/// and runs the handler again only later.
 pub(crate) async fn retract(
     connection: &mut SqliteConnection,
     route: &RouteName,

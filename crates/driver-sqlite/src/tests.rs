@@ -1,5 +1,6 @@
 //! Tests of the driver on real files. Each test has a folder of its own. At its end it checks that
-//! every connection is closed (then SQLite has removed its log) and that the folder is gone.
+//! every connection to the SQLite file must be closed at the end of the test (then SQLite has
+//! removed its log) and that the folder is gone.
 
 #![allow(clippy::unwrap_used)]
 

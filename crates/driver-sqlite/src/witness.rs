@@ -114,7 +114,8 @@ pub(crate) async fn accept(
     let after = position(c).await?;
     let witness = after.first_after(before, mismatch, now());
     keep(c, &witness).await?;
-    // The broker has not confirmed a witness message of the new incarnation yet.
+    // The number of the last confirmed witness message is set back to 0, because the broker has
+    // confirmed no message of the new incarnation yet.
     sqlx::query("UPDATE witness SET confirmed = 0 WHERE id = 1")
         .execute(&mut *c)
         .await?;

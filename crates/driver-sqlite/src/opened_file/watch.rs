@@ -14,9 +14,9 @@ use crate::{connect, meta};
 /// How often the path is compared with the open file, even while nothing is read or written.
 const CHECK_EVERY: Duration = Duration::from_millis(500);
 
-/// One in this many checks also compares the content, over a new connection. `cp` over the open
-/// file changes neither its name nor its inode number, and a connection that was already open could
-/// read the old content from its cache.
+/// One in this many checks also reads the random mark in the file, because `cp` over the open file
+/// changes its content, but neither its name nor its inode number. The mark is read over a new
+/// connection, because an open connection could read the old content from its cache.
 const BIRTH_EVERY: u32 = 10;
 
 /// Checks the file until the driver is closed or the file is displaced.
@@ -58,7 +58,8 @@ fn by_error(shared: &Shared, error: &sqlx::Error) -> Result<(), Displaced> {
             shared.file.check_birth(None)
         }
         Some(Unusable::Forbidden) | None => {
-            // Reads and writes get the same error, and report it.
+            // This is only logged at level `debug`, because reads and writes get the same error and
+            // report it.
             tracing::debug!(%error, "the SQLite file could not be read over a new connection");
             Ok(())
         }

@@ -91,8 +91,9 @@ fn decide(seen: &Seen<'_>) -> Claimed {
     };
     if let Some(redo) = envelope.redo {
         return match (known.claim, known.retry) {
-            // The store was restored to a state from before this retry. It may be that the event
-            // was processed already, but processing it twice is better than losing it.
+            // The message asks for a retry, but the store knows no earlier attempt. So the store
+            // was restored to a state from before that attempt. The event may have been processed
+            // since, but processing it twice is better than losing it.
             (None, _) => Claimed::Fresh,
             (Some((ClaimState::Retrying, _)), Some(retry))
                 if retry.attempt == redo.attempt && !retry.is_put_off =>
@@ -115,8 +116,9 @@ fn decide(seen: &Seen<'_>) -> Claimed {
             ) => Claimed::Redelivered,
         };
     }
-    // Another body is a conflict even on a route that has not claimed the event yet, because a
-    // retry on this route would run the handler on the stored body.
+    // A receipt with another body than the stored one is a conflict even on a route that has not
+    // claimed the event yet. Otherwise the first attempt on this route would use the body of the
+    // receipt, and a retry the stored body.
     if known.digest != envelope.digest {
         return Claimed::Conflict;
     }

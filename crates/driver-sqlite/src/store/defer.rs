@@ -46,8 +46,8 @@ fn may_wait(known: Option<&StoredClaim>, deferral: &Deferral<'_>) -> bool {
         return true;
     };
     if envelope.redo.is_none() && known.digest != envelope.digest {
-        // Another body was stored for this event since the claim. The next claim of this receipt
-        // returns the conflict.
+        // Another body was stored for this event since the claim, so the receipt is not deferred.
+        // It is redelivered, and its next claim returns the conflict.
         return false;
     }
     match known.claim {

@@ -95,7 +95,11 @@ async fn concurrent_publishes_share_commits_and_lose_nothing() {
         publishing.spawn(async move { driver.publish(&[route("a")], &batch([n])).await });
     }
     let line = async || driver.shared.jobs.capacity() < driver.shared.jobs.max_capacity() - 90;
-    eventually("most of the 100 publishes wait", line).await;
+    eventually(
+        "most of the 100 publishes must wait while a transaction holds the writing connection",
+        line,
+    )
+    .await;
     driver.rollback(tx).await;
     while let Some(published) = publishing.join_next().await {
         published.unwrap().unwrap();
@@ -153,7 +157,11 @@ async fn readiness_follows_the_lock_without_a_publish() {
     assert!(matches!(driver.readiness(), Readiness::NotReady { .. }));
     lock.close().await.unwrap();
     let ready = async || driver.readiness() == Readiness::Ready;
-    eventually("the broker is ready after the lock was released", ready).await;
+    eventually(
+        "the broker must become ready after the other process has released its lock",
+        ready,
+    )
+    .await;
     close(driver).await;
     world.end().await;
 }
@@ -181,7 +189,8 @@ async fn a_full_disk_is_blocked_and_not_accepted() {
     let error = driver.publish(&[route("a")], &large).await.unwrap_err();
     assert_eq!(error.kind, PublishErrorKind::Blocked);
     assert_eq!(world.number("SELECT count(*) FROM messages").await, 0);
-    // The failed publish has closed its connection, and the limit was set on that connection only.
+    // The next publish succeeds, because the limit was set on one connection only, and the failed
+    // publish has closed that connection.
     driver.publish(&[route("a")], &large).await.unwrap();
     close(driver).await;
     world.end().await;
@@ -216,9 +225,10 @@ async fn a_file_at_its_bound_refuses_until_there_is_room() {
     // Messages of a full file must still be delivered, because acknowledging them frees space.
     let mut subscription = driver.subscribe(&queue("a"), 16).await.unwrap();
     next(&mut subscription).await.ack().await.unwrap();
-    eventually("a publish fits into the file", async || {
-        driver.publish(&[route("a")], &large).await.is_ok()
-    })
+    eventually(
+        "a publish must succeed after an acknowledged message has freed space in the file",
+        async || driver.publish(&[route("a")], &large).await.is_ok(),
+    )
     .await;
     assert_eq!(driver.readiness(), Readiness::Ready);
     subscription.close().await;
@@ -313,7 +323,7 @@ async fn prefetch_bounds_messages_in_flight() {
     in_flight.remove(0).ack().await.unwrap();
     subscription.close().await;
     eventually(
-        "the seven messages without an acknowledgement return to the queue",
+        "the seven messages that were not acknowledged must return to the queue",
         async || {
             let left = world
                 .number("SELECT count(*) FROM messages WHERE lease_until < 1.5e15")

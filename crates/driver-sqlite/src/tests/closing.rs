@@ -43,7 +43,11 @@ async fn closing_a_subscription_returns_messages_in_flight() {
             .await
             == 1
     };
-    eventually("the new message is taken", taken).await;
+    eventually(
+        "the open subscription must take the message that was published last",
+        taken,
+    )
+    .await;
     drop(second);
     let mut third = driver.subscribe(&queue("a"), 1).await.unwrap();
     assert_eq!(drain(&mut third, 9..10).await, 1);

@@ -156,7 +156,7 @@ async fn a_file_that_is_overwritten_in_its_place_is_found_out() {
         run("cp", &[with, &world.path()]);
         let is_refused = async || driver.readiness() != Readiness::Ready;
         eventually(
-            "the driver detects that the file was overwritten",
+            "the driver must detect that the file was overwritten",
             is_refused,
         )
         .await;
@@ -196,9 +196,10 @@ async fn a_moved_file_is_whole_and_put_back_at_a_restart() {
     let elsewhere = world.folder.join("elsewhere.db");
     fs::rename(world.path(), &elsewhere).unwrap();
     let log = world.folder.join("hookbox.db-wal");
-    eventually("the log of the moved file is empty", async || {
-        fs::metadata(&log).is_ok_and(|log| log.len() == 0)
-    })
+    eventually(
+        "the driver must write the log of the moved file back and empty it",
+        async || fs::metadata(&log).is_ok_and(|log| log.len() == 0),
+    )
     .await;
     let options = SqliteConnectOptions::new().filename(&elsewhere);
     let mut connection = options.connect().await.unwrap();

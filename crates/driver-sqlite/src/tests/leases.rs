@@ -20,11 +20,14 @@ async fn messages_in_flight_at_a_dead_process_are_redelivered() {
     // The driver is dropped without being closed, so it returns no messages to the queue, as when
     // its process is killed.
     drop(driver);
-    eventually("the keeper of the dropped driver has ended", async || {
-        timeout(Duration::ZERO, subscription.next())
-            .await
-            .is_ok_and(|next| next.is_err())
-    })
+    eventually(
+        "the subscription must end after its driver was dropped",
+        async || {
+            timeout(Duration::ZERO, subscription.next())
+                .await
+                .is_ok_and(|next| next.is_err())
+        },
+    )
     .await;
     assert_eq!(world.number("SELECT count(*) FROM messages").await, 5);
     assert!(
@@ -65,9 +68,9 @@ async fn a_lease_is_renewed_while_the_message_is_in_flight() {
     let mut other = there.subscribe(&queue(), 1).await.unwrap();
     let first = world.number("SELECT lease_until FROM messages").await;
     let lease = i64::try_from(here.shared.options.lease.as_micros()).unwrap();
-    // This waits until the time at which the first lease would have ended twice.
+    // Without renewals, the lease would have ended long before this wait is over.
     eventually(
-        "renewals have moved the end of the lease by two lengths",
+        "the consumer must renew its lease until it ends two lease lengths later than at first",
         async || world.number("SELECT lease_until FROM messages").await > first + 2 * lease,
     )
     .await;
@@ -93,15 +96,16 @@ async fn a_handler_that_holds_the_writer_past_the_lease_keeps_its_message() {
     let mut subscription = here.subscribe(&queue(), 1).await.unwrap();
     let delivery = next(&mut subscription).await;
     let tx = here.begin().await.unwrap();
-    eventually("the lease has ended", async || {
-        world.number("SELECT lease_until FROM messages").await < crate::moment::now()
-    })
+    eventually(
+        "the lease must end, because the open transaction keeps the consumer from renewing it",
+        async || world.number("SELECT lease_until FROM messages").await < crate::moment::now(),
+    )
     .await;
     here.rollback(tx).await;
-    // The renewal is the first in the queue for the writing connection, and no other process could
-    // take the message while the transaction held the write lock.
+    // The lease can still be renewed: while the transaction held the write lock, no other process
+    // could take the message, and the renewal is the first in the queue for the writing connection.
     eventually(
-        "the consumer renews the lease although it has ended",
+        "the consumer must renew the lease although it has ended",
         async || world.number("SELECT lease_until FROM messages").await > crate::moment::now(),
     )
     .await;
@@ -126,7 +130,7 @@ async fn who_lost_the_lease_cannot_settle() {
         .execute("UPDATE messages SET taken_by = x'11111111111111111111111111111111'")
         .await;
     eventually(
-        "the keeper notices that the lease is lost, and takes another message",
+        "the keeper must notice that the first message is lost, and take another one in its place",
         async || {
             driver.publish(&[route("a")], &batch([2])).await.unwrap();
             subscription.try_next().is_some()
@@ -141,7 +145,7 @@ async fn who_lost_the_lease_cannot_settle() {
     assert_eq!(
         world.number(theirs).await,
         1,
-        "the message still belongs to the other subscription"
+        "the message must still belong to the other subscription"
     );
     subscription.close().await;
     close(driver).await;

@@ -29,7 +29,7 @@ async fn a_long_reader_lets_the_log_grow_and_the_log_shrinks_after_it() {
     let grown = driver.log_bytes().unwrap();
     assert!(
         grown > KEPT + CHECKPOINT,
-        "expected a log that was not written back, but it has only {grown} bytes"
+        "while a reader is open, the log must not be written back, but it has only {grown} bytes"
     );
     // Messages must be delivered and settled while the reader is open.
     let queue = Queue::Route(route("a"));
@@ -42,7 +42,7 @@ async fn a_long_reader_lets_the_log_grow_and_the_log_shrinks_after_it() {
     reader.close().await.unwrap();
     // The next commits can write the whole log back and truncate it.
     eventually(
-        "the log is truncated after the reader has ended",
+        "the log must be truncated after the reader has ended",
         async || {
             driver.publish(&[route("b")], &batch([2])).await.unwrap();
             driver.log_bytes().unwrap() <= KEPT

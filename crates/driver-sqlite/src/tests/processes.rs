@@ -116,8 +116,8 @@ async fn two_consumers_share_a_queue_without_a_message_twice() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_process_that_writes_without_a_pause_starves_no_other() {
-    /// How long a publish may take. When SQLite itself waited for the lock, some of 200 publishes
-    /// took this long. A sync of the disk takes less.
+    /// How long a publish may take: far longer than a sync of the disk. In an earlier version, in
+    /// which SQLite itself waited for the lock, some of 200 publishes took this long.
     const STARVED: Duration = Duration::from_secs(2);
     let world = World::new();
     let busy = world.open_with(|options| options.busy_timeout = PATIENCE);
@@ -208,16 +208,19 @@ async fn a_killed_process_loses_nothing_it_confirmed() {
             drain(&mut subscription, 0..confirmed as u64).await;
             // There may be further messages: those that were stored, and whose confirm the killed
             // process did not print any more.
-            eventually("all messages of the queue are settled", async || {
-                if let Some(delivery) = subscription.try_next() {
-                    delivery.ack().await.unwrap();
-                }
-                let depths = driver.depths().await.unwrap();
-                depths
-                    .iter()
-                    .filter(|one| one.queue == queue)
-                    .all(|one| one.events == Some(0))
-            })
+            eventually(
+                "the queue must become empty when every message was acknowledged",
+                async || {
+                    if let Some(delivery) = subscription.try_next() {
+                        delivery.ack().await.unwrap();
+                    }
+                    let depths = driver.depths().await.unwrap();
+                    depths
+                        .iter()
+                        .filter(|one| one.queue == queue)
+                        .all(|one| one.events == Some(0))
+                },
+            )
             .await;
             subscription.close().await;
         }

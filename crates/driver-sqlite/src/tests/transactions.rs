@@ -224,7 +224,11 @@ async fn an_endless_statement_ends_with_its_transaction() {
     assert!(timeout(Duration::from_millis(50), endless).await.is_err());
     drop(tx);
     let again = async || store.begin().await.is_ok();
-    eventually("a new transaction can begin", again).await;
+    eventually(
+        "a new transaction must begin after the one with the endless statement was dropped",
+        again,
+    )
+    .await;
     close(store).await;
     world.end().await;
 }
