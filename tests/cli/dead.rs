@@ -158,8 +158,8 @@ fn books(reconciled: &Value) -> Vec<(&Value, &Value)> {
 
 #[test]
 fn a_replay_dies_again_while_its_cause_remains_and_the_accounting_balances() {
-    // `dead replay` changes up to 500 dead letters in one transaction. These are more, so that it
-    // needs a second one.
+    // `dead replay` changes up to 500 dead letters in one transaction. Here it needs a second
+    // transaction, because there are 620.
     let dev = with_dead(
         "a_replay_dies_again_while_its_cause_remains_and_the_accounting_balances",
         620,
@@ -179,7 +179,7 @@ fn a_replay_dies_again_while_its_cause_remains_and_the_accounting_balances() {
     assert_eq!(
         books(&before),
         books(&after),
-        "every replayed event is a dead letter again and is counted once"
+        "every replayed event must become a dead letter again and be counted once"
     );
     assert_eq!(total(&dev, "dead"), 620);
 }

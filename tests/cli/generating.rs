@@ -219,7 +219,9 @@ fn an_interrupted_run_reports_what_was_sent() {
     );
     process.signal("INT").unwrap();
     let tally: Value = serde_json::from_str(&printed.to_end(PATIENCE)).unwrap();
-    let ended = process.wait(PATIENCE).expect("it ends in time");
+    let ended = process
+        .wait(PATIENCE)
+        .expect("`generate` must end in time after SIGINT");
     assert_eq!(ended.code(), Some(1));
     assert_eq!(tally["interrupted"], true);
     assert_eq!(tally["unknown_outcome"], 0);

@@ -154,7 +154,7 @@ fn another_body_under_a_known_id_is_a_duplicate_where_configured() {
     assert_eq!(events[0].2, events[1].2);
     let dead = service.run(&["dead", "list", "--json"]).well().json();
     assert_eq!(dead["dead"].as_array().unwrap().len(), 0, "{dead:#}");
-    // The receipt keeps the digest of the other body.
+    // A receipt with another body than the stored one must keep the digest of its own body.
     let shown = service.run(&["events", "show", &events[0].2, "--json"]);
     let shown = shown.well().json();
     for route in ["all", "paid"] {

@@ -134,7 +134,7 @@ fn refusals_and_the_audit_are_listed() {
     assert!(refused > 10, "{tally:#}");
     dev.settle();
     let began = Instant::now();
-    // Refusals are stored a moment after the request was answered.
+    // The test polls, because refusals are stored a moment after the request was answered.
     let groups = loop {
         let groups = dev.json(&["refusals", "groups"]);
         if groups["groups"][0]["count"] == refused {

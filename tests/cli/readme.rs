@@ -91,6 +91,8 @@ fn starts(dev: &Development, words: &[&str]) {
     let found = log.find(PATIENCE, is_up);
     assert!(found.is_some(), "{words:?} did not start: {}", log.text());
     service.signal("TERM").unwrap();
-    let ended = service.wait(PATIENCE).expect("it drains in time");
+    let ended = service
+        .wait(PATIENCE)
+        .expect("the service must drain and end in time after SIGTERM");
     assert!(ended.success(), "{words:?} did not drain");
 }

@@ -89,7 +89,11 @@ fn a_reader_that_has_gone_is_no_error() {
     assert_eq!(exported.out.lines().count(), 3, "{exported:?}");
     let export = &["dead", "export"];
     let found = code(dev.folder(), export, full().into(), full().into());
-    assert_eq!(found, Some(1), "an incomplete export fails");
+    assert_eq!(
+        found,
+        Some(1),
+        "an export that could not be written completely must fail"
+    );
     for arguments in [
         &["--help"][..],
         &["check-config"],

@@ -30,7 +30,8 @@ impl DeadGroupId {
     pub fn of(route: &RouteName, reason: DeadReason, detail: &str) -> Self {
         let mut hasher = Sha256::new();
         hasher.update(b"hookbox-dead-group-1\0");
-        // The separator byte occurs neither in a route nor in a reason.
+        // A zero byte ends each part. It occurs neither in a route nor in a reason, so different
+        // groups never have the same input of the digest.
         for part in [route.as_str(), reason.as_str()] {
             hasher.update(part.as_bytes());
             hasher.update(b"\0");

@@ -84,9 +84,10 @@ pub struct DeferredSince {
 }
 
 impl Deferral<'_> {
-    /// Returns how long an event waits that has already been deferred for `age`: as long again, but
-    /// not less than `least` and not more than `most`. So the event is tried often while a lock is
-    /// young, and rarely when it is old. Returns `None` when `age` has reached `age_max`.
+    /// Returns how long an event waits that has already been deferred for `age`: as long as `age`,
+    /// but at least `least` and at most `most`. So each wait doubles the age: the event is tried
+    /// often at first, and rarely when it has been deferred for long. Returns `None` when `age` has
+    /// reached `age_max`.
     pub fn wait(&self, age: Option<Duration>) -> Option<Duration> {
         if self.age_max.is_some_and(|most| age >= Some(most)) {
             return None;

@@ -47,10 +47,11 @@ pub enum ForeignSchema {
 
 /// Compares a schema with hookbox's migrations. Returns `None` when hookbox can use it.
 ///
-/// The migrations in `applied` count as hookbox's own if at least one of them has the number of a
-/// migration in `known`, and each of those also has its description. Migrations with a number above
-/// all in `known` belong to a newer hookbox. `present` has the names of all tables, views and
-/// indexes, in lower case if the database ignores the case of names.
+/// A migration in `applied` is hookbox's own if it has the number and the description of one in
+/// `known`. With such a number and another description, it belongs to another program. If at least
+/// one is hookbox's own, those with a number above all in `known` belong to a newer hookbox.
+/// `present` has the names of all tables, views and indexes, in lower case if the database ignores
+/// the case of names.
 pub fn foreign_schema(
     known: &[KnownMigration<'_>],
     applied: &[AppliedMigration],

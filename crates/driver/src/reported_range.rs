@@ -11,13 +11,15 @@ pub struct ReportedRange<T> {
     pub last: u64,
     /// Whether one of the reports was the ingest's closing report.
     pub closing: bool,
-    /// When the first report of the range was stored. A gap below the range is as old as that.
+    /// When the first report of the range was stored. This is also since when a gap below the range
+    /// is known, because a gap shows only when a higher number is reported.
     pub reported_at: T,
 }
 
 impl<T: Copy + Ord> ReportedRange<T> {
-    /// Returns this range as one with all stored ranges that overlap it or touch it, and which the
-    /// result replaces. Returns `None` if a stored range says all of it already.
+    /// Merges this range with all stored ranges that overlap it or touch it. The result replaces
+    /// them in the store. Returns `None` if nothing has to be stored, because a stored range
+    /// already contains this one, and is closing if this one is.
     ///
     /// `stored` has the ranges of the same ingest with `last + 1 >= first` and
     /// `first <= self.last + 1`, in any order.

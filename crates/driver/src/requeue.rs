@@ -3,8 +3,8 @@
 use async_trait::async_trait;
 use hookbox_event::{Envelope, RouteName};
 
-/// A retry that is due. The field `redo` of its envelope is set, so the envelope is published as it
-/// is.
+/// A retry that is due. The envelope is published unchanged: its field `redo` already names the
+/// attempt that is to be made.
 #[derive(Debug, Clone)]
 pub struct DueRetry {
     /// The route to whose queue the retry is published.

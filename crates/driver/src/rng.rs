@@ -29,6 +29,6 @@ impl Rng for SystemRng {
     fn fill(&self, bytes: &mut [u8]) {
         // getrandom(2) only fails on systems on which hookbox cannot run anyway. Ids and keys must
         // not be guessable, so the process ends if it fails.
-        getrandom::fill(bytes).expect("the operating system gives random bytes");
+        getrandom::fill(bytes).expect("the operating system must give random bytes");
     }
 }

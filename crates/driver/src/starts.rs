@@ -2,11 +2,12 @@
 
 use hookbox_event::{Envelope, ReceiptId};
 
-/// The key under which handler starts are counted. The event id would not do, because one body of
-/// an event may end a process and another body may not. The receipt alone would not do either. A
-/// retry or replay has the receipt of the first message. If a late copy of the first message is
-/// delivered, its handler does not run, and the process survives. That must not reset the counts of
-/// the retry or replay, so they are counted under another attempt number.
+/// The key under which handler starts are counted. The key cannot be the event id, because one body
+/// of an event may end a process and another body may not. It cannot be the receipt alone either,
+/// because the message of a retry or replay has the same receipt as the first message. If a late
+/// copy of the first message is delivered, its handler does not run, and the process survives. This
+/// must not reset the count of the retry or replay. Therefore the attempt number is a part of the
+/// key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Start {
     /// The receipt with which the event arrived.
@@ -25,8 +26,8 @@ impl Start {
     }
 }
 
-/// What else runs in the process when a handler is started. From this follows what the end of the
-/// process says about the event.
+/// What else runs in the process when a handler is started. If the process then ends, this decides
+/// whether the event is the certain cause or only a possible one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum StartKind {
     /// Other handlers run in the process at the same time, so any of them may have ended it.

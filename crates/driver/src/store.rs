@@ -64,9 +64,10 @@ pub trait Store: Send + Sync + 'static {
     async fn prove(&self, tx: &mut Self::Tx) -> Result<(), CommitError>;
 
     /// Writes the outcome of receipts in the transaction. A receipt that already has an outcome
-    /// keeps it. This is the first statement after the handlers. If [`Store::prove`] was not
-    /// called, it detects that a handler left the transaction aborted (25P02 in PostgreSQL) or
-    /// ended it: `CommitError::BrokenByHandler` or `CommitError::EndedByHandler`.
+    /// keeps it. This is the first statement after the handlers. So, if [`Store::prove`] was not
+    /// called, this call is the first to detect that a handler has left the transaction aborted
+    /// (25P02 in PostgreSQL) or has ended it. Then it returns `CommitError::BrokenByHandler` or
+    /// `CommitError::EndedByHandler`.
     async fn settle(
         &self,
         tx: &mut Self::Tx,
@@ -122,9 +123,10 @@ pub trait Store: Send + Sync + 'static {
     /// whether it succeeded or failed.
     async fn survived(&self, route: &RouteName, of: &[Start]) -> Result<(), Fault>;
 
-    /// Subtracts one start of this process, which is alive and does not run its handler until it
-    /// counts the next start. Starts of other processes stay counted. An uncertain start is
-    /// subtracted only if this process was the last to count one, and so at most once.
+    /// Subtracts one start that this process has counted. The process has survived it, and counts
+    /// another start before it runs the handler again. Starts of other processes stay counted. If
+    /// it is uncertain whether the start was counted, it is subtracted only if the last counted
+    /// start is one of this process.
     async fn retract_start(
         &self,
         route: &RouteName,

@@ -43,7 +43,8 @@ pub enum NextWitness {
     /// Publish this witness, which the store has committed.
     Publish(Witness),
     /// Publish nothing, because store and broker contradict each other. The witness messages at the
-    /// broker must stay, because they prove it.
+    /// broker must stay, because they prove the contradiction, and a new message might displace
+    /// one.
     Mismatch(Mismatch),
 }
 

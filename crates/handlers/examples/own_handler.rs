@@ -94,7 +94,7 @@ async fn show(folder: &std::path::Path) -> anyhow::Result<()> {
     // Ingest publishes an event once its signature is verified. Here the same event is published
     // twice, under two receipts.
     for number in 1..=2 {
-        let batch = Batch::of(&[envelope(number)?]).expect("a batch of one envelope is valid");
+        let batch = Batch::of(&[envelope(number)?]).expect("a batch of one envelope must be valid");
         sqlite.publish(std::slice::from_ref(&route), &batch).await?;
     }
 
@@ -178,8 +178,8 @@ fn envelope(number: u64) -> anyhow::Result<Envelope> {
     })
 }
 
-/// Random numbers that are always zero, which means no jitter. A service uses the system's random
-/// numbers.
+/// Random numbers that are always zero, so the delays before retries are not varied at random. A
+/// service uses the system's random numbers.
 struct Zeros;
 
 impl Rng for Zeros {

@@ -30,8 +30,8 @@ pub enum Encoding {
     /// way.
     Hex,
     /// Hex in either case, for senders whose documentation does not specify the case (RFC 4648 §8).
-    /// Signatures are compared after decoding, so exactly those verify that [`Encoding::Hex`] would
-    /// accept in lower case.
+    /// Only the case is ignored: a signature verifies if [`Encoding::Hex`] would accept it after a
+    /// conversion to lower case.
     HexAnyCase,
     /// Base64 with the standard alphabet and padding (RFC 4648 §4).
     Base64,
@@ -131,7 +131,8 @@ pub(crate) fn verifies(algorithm: Algorithm, key: &Key, parts: &[&[u8]], signatu
 
 fn mac<M: Mac + KeyInit>(key: &Key, parts: &[&[u8]]) -> M {
     // `new_from_slice` cannot fail here, because HMAC accepts keys of any length (RFC 2104).
-    let mut mac = <M as KeyInit>::new_from_slice(key.secret()).expect("a key may have any length");
+    let mut mac =
+        <M as KeyInit>::new_from_slice(key.secret()).expect("HMAC must accept a key of any length");
     for part in parts {
         mac.update(part);
     }
@@ -167,7 +168,8 @@ pub(crate) fn sign(
     let tag = tag(scheme.algorithm, key, &[prefix.as_bytes(), body]);
     let text = match scheme.encoding {
         Encoding::Hex => hex::encode(tag),
-        // A sender for whom the case was left open is likely to write upper case.
+        // A config allows either case for a sender that is likely to write upper case, so a
+        // simulated sender does the same.
         Encoding::HexAnyCase => hex::encode_upper(tag),
         Encoding::Base64 => STANDARD.encode(tag),
     };

@@ -75,8 +75,8 @@ impl Key {
     /// HMAC-SHA-256 of the secret under `salt`, which must be random and stored nowhere.
     pub fn fingerprint(&self, salt: &[u8; 32]) -> [u8; 32] {
         // `new_from_slice` cannot fail here, because HMAC accepts keys of any length (RFC 2104).
-        let mac =
-            <Hmac<Sha256> as KeyInit>::new_from_slice(salt).expect("a key may have any length");
+        let mac = <Hmac<Sha256> as KeyInit>::new_from_slice(salt)
+            .expect("HMAC must accept a key of any length");
         mac.chain_update(self.secret())
             .finalize()
             .into_bytes()

@@ -10,9 +10,9 @@ use tokio::time::{Instant, sleep, timeout};
 use super::forwarding_queue::ForwardingQueue;
 use super::shared::{CHECK_INTERVAL, Shared};
 
-/// With at most this number of events left in the spool, ending spooling is always tried: so few
-/// events fit into one message. With more events left, it is tried only if at least as many were
-/// forwarded since the previous check.
+/// So few events fit into one message for the broker. With at most this number of events left in
+/// the spool, hookbox always tries to end spooling. With more events left, it tries only if at
+/// least as many events as are left were forwarded since the previous check.
 const FEW: u64 = 64;
 
 /// How long new events wait at most while the last spooled ones are forwarded. The time-out of a
@@ -39,8 +39,9 @@ async fn check_repeatedly(shared: &Shared) {
     let (mut forwarded, mut not_before) = (0, Instant::now());
     loop {
         sleep(CHECK_INTERVAL).await;
-        // Spooling also ends when only messages are left that the broker refuses. So while the
-        // spool is not empty, its contents are counted even if spooling has ended.
+        // Spooling can end before the spool is empty, namely when only messages are left that the
+        // broker refuses. So a spool that is not empty is still counted after spooling has ended,
+        // for the metrics.
         let is_empty = shared.counters.events.load(Ordering::Relaxed) == 0;
         let is_idle = is_empty && !shared.gate.is_spooling();
         // While the broker is not ready, nothing is forwarded, so counting the spool, which is slow

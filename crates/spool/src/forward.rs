@@ -32,8 +32,9 @@ const ALONE_PAUSE: Duration = Duration::from_secs(60);
 const REFUSED_MAX: usize = PREFETCH as usize / 2;
 
 /// The first pause before a refused message is tried again. The pause doubles with each try,
-/// because the broker closes the connection at each try. An operator who has raised the broker's
-/// limit must wait for the next try or restart the process.
+/// because each try costs a connection: the broker closes it when it refuses the message. After an
+/// operator has raised the broker's limit for messages, the message is sent at the next try, or
+/// after a restart of the process.
 const REFUSED_FIRST: Duration = Duration::from_secs(5);
 
 /// The longest pause before a refused message is tried again.

@@ -15,8 +15,8 @@ const SAVED_MAX: usize = 16;
 
 /// The state of forwarding the messages of one route.
 pub(super) struct ForwardingQueue {
-    /// Whether the last message was forwarded and more of them are left. Otherwise new messages do
-    /// not wait.
+    /// Whether messages are being forwarded: the broker took the last one, and more are left. New
+    /// messages wait in [`ForwardingQueue::make_room`] only while this is true.
     moves: AtomicBool,
     /// Whether the broker did not take the last message that was tried.
     is_held_up: AtomicBool,

@@ -141,7 +141,8 @@ impl Broker for LateBroker {
     }
 
     async fn close(&self) {
-        // At a shutdown, the background task that connects to the broker ends by itself.
+        // This waits for the background task that connects to the broker. At a shutdown the task
+        // ends by itself.
         self.opening.wait().await;
         if let Some(broker) = self.opened() {
             broker.close().await;

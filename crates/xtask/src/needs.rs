@@ -1,9 +1,10 @@
 //! Decides which tests need no server: `cargo xtask test --fast` runs exactly those.
 //!
 //! Unit tests need no server, except in a module named [`CANARIES`]; examples and the code in the
-//! documentation need none either. A target in a `tests/` folder is listed once in [`TARGETS`],
-//! with the reason. A test compares the list with what cargo reports. In a fast run every start of
-//! a server fails (`HOOKBOX_TEST_NO_SERVERS`), so that a test that needs a server is noticed.
+//! documentation need none either. Each target in a `tests/` folder is listed once in [`TARGETS`],
+//! with the reason if it needs a server. A test compares the list with what cargo reports. In a
+//! fast run every start of a server fails (`HOOKBOX_TEST_NO_SERVERS`), so that a test that needs a
+//! server is noticed.
 
 use anyhow::{Context, Result};
 use serde_json::Value;
@@ -50,13 +51,16 @@ pub const TARGETS: &[Target] = &[
         name: "drivers",
         needs: Needs::ServersExceptIn(&["sqlite_store::", "sqlite_broker::"]),
     },
-    servers("postgres", "the PostgreSQL driver with a real PostgreSQL"),
-    servers("rabbit", "the RabbitMQ driver with a real RabbitMQ"),
-    servers("servers", "how private servers are started and ended"),
-    servers("journeys", "the real binary while real servers fail"),
+    servers(
+        "postgres",
+        "tests the PostgreSQL driver with a real PostgreSQL",
+    ),
+    servers("rabbit", "tests the RabbitMQ driver with a real RabbitMQ"),
+    servers("servers", "tests how private servers are started and ended"),
+    servers("journeys", "tests the real binary while real servers fail"),
     servers(
         "cli",
-        "the commands of the real binary, most of which use servers",
+        "tests the commands of the real binary, most of which use servers",
     ),
 ];
 

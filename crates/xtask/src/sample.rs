@@ -253,7 +253,8 @@ fn quote_end(text: &str) -> Option<usize> {
     None
 }
 
-/// Returns whether most of the text is words. What a test sends or expects seldom is.
+/// Returns whether most parts of the text are words. If not, it is probably data that a test sends
+/// or expects, and no text for readers.
 fn reads_as_words(text: &str) -> bool {
     if DATA.iter().any(|mark| text.contains(mark)) {
         return false;

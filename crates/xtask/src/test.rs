@@ -54,7 +54,7 @@ pub fn run(arguments: &[String], environment: &[(&str, &str)]) -> Result<ExitCod
     Ok(ended(status.success(), tally))
 }
 
-/// What a run of cargo ended with.
+/// The result of one run of `cargo test`.
 struct Ran {
     status: ExitStatus,
     tally: Tally,
@@ -271,8 +271,8 @@ fn with_servers(words: &[String], servers: &Servers, environment: &[(&str, &str)
 
 /// Runs `cargo test`, shows its output while it runs, and counts the results.
 ///
-/// Cargo gets its own process group, and a process that watches this program (the keeper of the
-/// folder). Whatever ends this program, even SIGKILL, the keeper then ends the compiler and the
+/// Cargo runs in its own process group. Another process, the keeper of the folder, watches this
+/// program. If this program ends in any way, even by SIGKILL, the keeper ends the compiler and the
 /// test programs, so that they do not continue without their servers.
 fn run_cargo(
     words: &[String],

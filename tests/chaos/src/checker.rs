@@ -56,7 +56,9 @@ pub fn check(world: &World, journal: &Journal) -> Result<Figures> {
     let sent: BTreeSet<String> = journal.events.keys().map(|it| journal.uid(*it)).collect();
     for uid in stored.scores.keys().chain(stored.applications.keys()) {
         if !journal.is_partial && !sent.contains(uid) {
-            found.add(format!("I4: {uid} has an effect, and was never sent"));
+            found.add(format!(
+                "I4: {uid} has an effect although no event with this uid was sent"
+            ));
         }
     }
     for table in ["begini_scores", "begini_applications"] {
@@ -73,7 +75,7 @@ pub fn check(world: &World, journal: &Journal) -> Result<Figures> {
     found.end(figures)
 }
 
-/// I1: checks that every accepted receipt has an outcome.
+/// Checks that every accepted receipt has an outcome (invariant I1).
 fn receipts(
     stored: &Stored,
     sent: &SentEvent,
@@ -82,17 +84,21 @@ fn receipts(
     figures: &mut Figures,
 ) {
     if sent.class == Class::Tampered && !sent.receipts.is_empty() {
-        found.add(format!("I4: {uid} was altered after signing, and accepted"));
+        found.add(format!(
+            "I4: {uid} was accepted although it was altered after signing"
+        ));
     }
     if sent.class != Class::Tampered && sent.refused > 0 {
-        found.add(format!("the event {uid} is genuine, and was refused"));
+        found.add(format!(
+            "the event {uid} was refused although its signature is genuine"
+        ));
     }
     for receipt in &sent.receipts {
         match stored.receipts.get(receipt) {
             None => {
                 figures.lost += 1;
                 found.add(format!(
-                    "I1: receipt {receipt} of {uid} was answered 200, and is not in the store"
+                    "I1: receipt {receipt} of {uid} was answered 200, but is not in the store"
                 ));
             }
             Some(outcomes) => {
@@ -102,7 +108,7 @@ fn receipts(
                     .filter(|it| !ended.contains(&it.word.as_str()))
                 {
                     found.add(format!(
-                        "I2: receipt {receipt} of {uid} is still {}",
+                        "I2: receipt {receipt} of {uid} is still {} although all work has drained",
                         it.word
                     ));
                 }
@@ -111,7 +117,7 @@ fn receipts(
     }
 }
 
-/// I1, I3: checks that an accepted event has exactly one effect, and any other at most one.
+/// Checks that an accepted event has exactly one effect, and any other event at most one
 fn effects(
     stored: &Stored,
     (sent, partial): (&SentEvent, bool),
@@ -127,13 +133,13 @@ fn effects(
     let count = own.get(uid).copied().unwrap_or(0);
     if other.contains_key(uid) {
         found.add(format!(
-            "I4: {uid} is a {}, and is stored as another event type",
+            "I4: {uid} was sent as a {} and is stored as another event type",
             sent.kind
         ));
     }
     if count > 1 {
         figures.doubled += 1;
-        found.add(format!("I3: {uid} has {count} effects"));
+        found.add(format!("I3: {uid} has {count} effects, not one"));
     }
     if sent.class == Class::Valid && sent.receipts.is_empty() && sent.unknown > 0 && count > 0 {
         figures.stored_unanswered += 1;
@@ -141,20 +147,20 @@ fn effects(
     match sent.class {
         Class::Valid if !partial && sent.receipts.is_empty() && sent.unknown == 0 && count > 0 => {
             found.add(format!(
-                "I4: {uid} has an effect, and no request for it was accepted"
+                "I4: {uid} has an effect although no request for it was accepted"
             ));
         }
         Class::Valid if fails_always(sent, uid) => {
             if count > 0 {
                 found.add(format!(
-                    "I4: {uid} fails at every attempt, and has an effect"
+                    "I4: {uid} has an effect although its handler must fail at every attempt"
                 ));
             }
         }
         Class::Valid if !sent.receipts.is_empty() && count == 0 => {
             figures.lost += 1;
             found.add(format!(
-                "I1: {uid} was accepted ({}), and has no effect",
+                "I1: {uid} has no effect although it was accepted ({})",
                 sent.receipts.join(", ")
             ));
         }
@@ -204,22 +210,22 @@ fn ends(stored: &Stored, sent: &SentEvent, uid: &str, found: &mut Findings) {
         };
         if must_die && dead.is_empty() {
             found.add(format!(
-                "I10: {uid} must have a dead letter, and is {}",
+                "I10: {uid} must have a dead letter, but its outcome is {}",
                 outcome.word
             ));
         }
         for dead_letter in dead {
             let attempts = match dead_letter.reason.as_str() {
                 "exhausted" => ATTEMPTS..=ATTEMPTS,
-                // A replay of a dead letter may have added attempts, so only the maximum is
-                // checked.
+                // With another reason, fewer attempts are enough, and a replay may have added some.
+                // So only the maximum is checked.
                 _ => 0..=ATTEMPTS,
             };
             if !reasons.contains(&dead_letter.reason.as_str())
                 || !attempts.contains(&dead_letter.attempts)
             {
                 found.add(format!(
-                    "I10: {uid} is dead because of {} after {} attempts",
+                    "I10: {uid} has a dead letter with the wrong reason {} or {} attempts",
                     dead_letter.reason, dead_letter.attempts
                 ));
             }
@@ -233,7 +239,7 @@ fn once(stored: &Stored, found: &mut Findings) {
     for (on, dead_letters) in &stored.dead {
         if dead_letters.len() > 1 {
             found.add(format!(
-                "I10: {on:?} has {} dead letters",
+                "I10: {on:?} has {} dead letters, not one",
                 dead_letters.len()
             ));
         }
@@ -242,7 +248,7 @@ fn once(stored: &Stored, found: &mut Findings) {
                 .iter()
                 .any(|dead_letter| dead_letter.state == "dead")
         {
-            found.add(format!("I2: {uid} has an effect and a dead letter"));
+            found.add(format!("I2: {uid} has both an effect and a dead letter"));
         }
     }
 }
@@ -267,9 +273,11 @@ fn attempts(stored: &Stored, found: &mut Findings) {
         match stored.claims.get(&on) {
             Some((state, attempts)) if state == "done" && *attempts == expected => {}
             Some((state, attempts)) => found.add(format!(
-                "I9: {uid} is {state} after {attempts} attempts; {expected} were expected"
+                "I9: {uid} is {state} after {attempts} attempts; done after {expected} was expected"
             )),
-            None => found.add(format!("I9: {uid} has an effect, and no claim on {route}")),
+            None => found.add(format!(
+                "I9: {uid} has an effect but no claim on route {route}"
+            )),
         }
     }
 }
@@ -311,13 +319,15 @@ fn logs(world: &World, found: &mut Findings) {
     for (name, text) in world.logs() {
         for secret in world.secrets() {
             if text.contains(secret.as_str()) {
-                found.add(format!("I19: a secret is in {name}"));
+                found.add(format!("I19: the log file {name} contains a secret"));
             }
         }
         for word in ["SIM0", "SIM1", "\"uid\"", "panicked at", "a panic at"] {
             if let Some(line) = text.lines().find(|line| line.contains(word)) {
                 let line: String = line.chars().take(300).collect();
-                found.add(format!("I19: {word:?} is in {name}: {line}"));
+                found.add(format!(
+                    "I19: the log file {name} contains {word:?}: {line}"
+                ));
             }
         }
     }

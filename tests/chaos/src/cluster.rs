@@ -169,8 +169,8 @@ impl Course {
             self.cluster.stop(node)?;
             self.is_accepted(&mut sending)?;
             self.cluster.restart(node, true)?;
-            // An event that is accepted from now on would have no effect if a consumer hung after
-            // the restart of this node.
+            // If a consumer hung after the restart of this node, events would be accepted but have
+            // no effect. So the test waits for further effects.
             self.is_handled()?;
             self.is_consumed()?;
         }
@@ -201,8 +201,8 @@ impl Course {
         self.is_handled()?;
         self.was_in_the_dead_queue()?;
         self.cluster.restart(2, true)?;
-        // No sender needs to have got a 503, because each queue had a majority of its members all
-        // the time.
+        // `false`: the case also holds if no sender got a 503, because each queue had a majority of
+        // its members all the time.
         self.finish(sending, false)
     }
 
@@ -218,7 +218,7 @@ impl Course {
         while self.is_ready()? || !is_named()? {
             ensure!(
                 began.elapsed() < NAMED_MAX,
-                "the queue with one member of three is not logged"
+                "ingest must log that a queue has only one member of three, and not be ready"
             );
             pause(100);
         }
@@ -299,10 +299,13 @@ impl Course {
         let before = sending.accepted()?;
         pause(WATCHED);
         let accepted = sending.accepted()? - before;
-        ensure!(!sending.is_over(), "the load ended before the fault did");
+        ensure!(
+            !sending.is_over(),
+            "the load must run until the fault is over, but it ended before"
+        );
         ensure!(
             accepted == 0,
-            "{accepted} events were answered 200 without a majority of nodes"
+            "{accepted} events were answered 200 although a majority of nodes was missing"
         );
         Ok(())
     }
@@ -313,7 +316,10 @@ impl Course {
         let (began, before) = (Instant::now(), sending.accepted().unwrap_or(0));
         while sending.accepted().unwrap_or(0) < before + MORE {
             self.world.tend(None)?;
-            ensure!(!sending.is_over(), "the load ended before the fault did");
+            ensure!(
+                !sending.is_over(),
+                "the load must run until the fault is over, but it ended before"
+            );
             ensure!(
                 began.elapsed() < AGAIN_MAX,
                 "I15: no event was accepted within {} s; {}\n{}",
@@ -337,7 +343,7 @@ impl Course {
             self.world.tend(None)?;
             ensure!(
                 began.elapsed() < AGAIN_MAX,
-                "H4: no effect in {} s: a consumer hangs\n{}",
+                "H4: a consumer hangs: there were no new effects within {} s\n{}",
                 AGAIN_MAX.as_secs(),
                 self.world.tails()
             );

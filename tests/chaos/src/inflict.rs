@@ -28,9 +28,9 @@ const SPRINGS: u64 = 3;
 /// The time for which a message on SQLite is leased when the worker does not renew its lease.
 const LEASE: Duration = Duration::from_secs(15);
 
-/// For how many milliseconds both workers are stopped while events arrive, and for how many
-/// milliseconds the other worker then runs after one worker was frozen. The other worker processes
-/// its own events within this time, so that messages that are still leased afterwards belong to the
+/// The duration, in milliseconds, of two pauses. In the first, both workers are stopped while
+/// events arrive. In the second, one worker is frozen and the other runs. The other worker settles
+/// its own messages within this time, so messages that are still leased afterwards belong to the
 /// frozen worker.
 const SETTLED: u64 = 1_500;
 

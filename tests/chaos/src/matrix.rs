@@ -247,7 +247,8 @@ fn by_load(world: &mut World, cell: &Cell, seed: u64) -> Result<Figures> {
             world.crashes,
             world.tails()
         );
-        // The ingest may have crashed while it drained during the previous load, and then restarts.
+        // This waits until the ingest is ready, because it may have crashed during the previous
+        // load and may just be restarting.
         world.answers(1)?;
         let mut load = Load::small(seed + round);
         if cell.is_after_storing() && world.crashes < wanted {

@@ -141,7 +141,8 @@ fn read(patch: PathBuf) -> Result<Mutant> {
 fn copy_of_the_tree() -> Result<PathBuf> {
     let copy = path("target/mutants");
     if copy.join(".git").exists() {
-        // By name, because a checkout that is on no branch has a commit that no branch brings.
+        // `HEAD` is fetched by its name. Without a name, git would fetch branches only, and the
+        // commit of a checkout that is on no branch may be in none of them.
         git(&copy, &["fetch", "--quiet", "origin", "HEAD"])?;
     } else {
         fs::create_dir_all(path("target")).context("creating the target folder")?;

@@ -45,7 +45,10 @@ pub fn power_loss(given: &RunContext<'_>) -> Result<Figures> {
     let mut moments = Vec::new();
     for (number, left) in Survivors::ALL.into_iter().enumerate() {
         pause(chance.between(700, 1_300));
-        ensure!(!sending.is_over(), "the load ended before the power failed");
+        ensure!(
+            !sending.is_over(),
+            "the load must run until the power fails, but it ended before"
+        );
         moments.push(fail(&world, &disk, (number, left), given.seed)?);
     }
     let (seed, path) = sending.finish(&mut world, SETTLE_MAX)?;

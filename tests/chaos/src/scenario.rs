@@ -65,9 +65,15 @@ pub fn through_in(world: &mut World, given: &RunContext<'_>, faults: &[Fault]) -
     for fault in faults {
         pause(chance.between(300, 900));
         world.tend(None)?;
-        ensure!(!sending.is_over(), "the load ended before {fault:?} did");
+        ensure!(
+            !sending.is_over(),
+            "the load must run until {fault:?} is over, but it ended before"
+        );
         let struck = fault.inflict(world, given.servers, &mut chance)?;
-        ensure!(struck, "{fault:?} had no effect");
+        ensure!(
+            struck,
+            "{fault:?} had no effect, so that the case shows nothing"
+        );
         world.tend(None)?;
     }
     pause(AFTER);
@@ -83,7 +89,7 @@ pub fn through_in(world: &mut World, given: &RunContext<'_>, faults: &[Fault]) -
     if faults.iter().any(|fault| fault.moves_work()) {
         ensure!(
             effects::redelivered(&world.place.sql)? > 0,
-            "no message in flight at the frozen worker went to the other worker"
+            "the messages in flight at the frozen worker must go to the other worker, but none did"
         );
     }
     watch.end()?;

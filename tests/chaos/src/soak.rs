@@ -25,8 +25,8 @@ use hookbox_testkit::chance::Chance;
 /// cause.
 const ROUND: Duration = Duration::from_secs(50);
 
-/// How often a second fault joins the first one: in one of this many cases in which the first fault
-/// lasts for a time. About half of all faults last for a time.
+/// How often a second fault is inflicted together with a first one: once in this many times, and
+/// only together with a first fault that lasts for a time. About half of all faults do.
 const ONE_OF: u64 = 2;
 
 /// The number of requests to each ingest in the first round. A later round sends so many that, at

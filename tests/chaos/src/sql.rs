@@ -129,9 +129,9 @@ impl Sql {
             }
             Place::Sqlite(path) => {
                 let mut connection = open(path).await?;
-                // SQLite's own busy handler waits up to 100 ms between two tries. With it, a try
-                // would hardly ever come between two transactions of a process that writes without
-                // a pause.
+                // With a long timeout, SQLite waits up to 100 ms between two tries to take the
+                // lock. It would hardly ever try between two transactions of a process that writes
+                // without a pause. So the timeout of SQLite is short, and this code tries again.
                 connection.execute("pragma busy_timeout = 3").await?;
                 connection.execute("begin").await?;
                 connection.execute(sqlx::raw_sql(statement)).await?;

@@ -1,6 +1,7 @@
-//! I14: measures the threads, open files and memory of processes, as /proc reports them. A thread
-//! samples them all the time, because usage that grows while a server is unavailable may be gone
-//! once the server has recovered. After the faults the usage is compared with that before them.
+//! Checks invariant I14, that the threads, open files and memory of processes stay within their
+//! limits. The numbers are those of /proc. A thread samples them all the time, because usage that
+//! grows while a server is unavailable may be gone once the server has recovered. After the faults
+//! the usage is compared with that before them.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -144,7 +145,7 @@ impl Watch {
         for (name, used) in &most {
             ensure!(
                 used.is_within(THREADS_MAX, FILES_MAX, MEMORY_MAX),
-                "I14: {name} had up to {} threads, {} open files and {} MiB",
+                "I14: {name} exceeded a limit: up to {} threads, {} open files and {} MiB",
                 used.threads,
                 used.files,
                 used.memory
@@ -193,7 +194,7 @@ pub fn given_back(
         };
         ensure!(
             began.elapsed() < GIVEN_BACK_MAX,
-            "I14: {name} had {was:?} before the faults, and has {now:?} after them"
+            "I14: {name} still uses {now:?} after the faults, much more than before: {was:?}"
         );
         pause(500);
     }

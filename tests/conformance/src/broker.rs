@@ -52,7 +52,7 @@ async fn subscribe<B: Broker>(broker: &B, prefetch: u16) -> Box<dyn Subscription
 async fn next(subscription: &mut dyn Subscription) -> Delivery {
     let next = timeout(PATIENCE, subscription.next())
         .await
-        .expect("a message is delivered within PATIENCE");
+        .expect("the broker must deliver a message within PATIENCE");
     next.expect("a delivery")
 }
 
@@ -72,7 +72,7 @@ fn envelopes(delivery: &Delivery) -> Vec<Envelope> {
 async fn ready<B: Broker>(broker: &B) {
     let wanted = |now: &Readiness| *now == Readiness::Ready;
     eventually_is(
-        "the broker is ready again",
+        "the broker must be ready again after the fault",
         async || broker.readiness(),
         wanted,
     )
@@ -85,9 +85,13 @@ async fn publish_until_taken<B: Broker>(broker: &B, number: usize) {
         let batch = batch(&[of_number(number)]);
         broker.publish(&[one()], &batch).await
     };
-    eventually_is("the message is published", try_once, |tried| tried.is_ok())
-        .await
-        .expect("published");
+    eventually_is(
+        "a publish must succeed when it is repeated until the broker accepts it",
+        try_once,
+        |tried| tried.is_ok(),
+    )
+    .await
+    .expect("published");
 }
 
 pub async fn bytes_survive_exactly<H: BrokerHarness>(world: &H) {
@@ -197,8 +201,8 @@ pub async fn publish_without_a_broker_fails_within_its_deadline<H: BrokerHarness
     let began = Instant::now();
     let answer = broker.publish(&[one()], &batch(&[of_number(1)])).await;
     assert!(answer.is_err());
-    // The confirm deadline of every driver is 2.5 s; the rest is slack for a busy machine. Without
-    // a deadline the publish would wait for ever.
+    // A driver without a confirm deadline would wait for ever. The deadline of every driver is 2.5
+    // s; the remaining 7.5 s are slack for a busy machine.
     assert!(
         began.elapsed() < Duration::from_secs(10),
         "the publish must fail at its confirm deadline, but failed only after {:?}",
@@ -252,7 +256,7 @@ pub async fn depths_count_what_waits<H: BrokerHarness>(world: &H) {
     };
     let wanted = (Some(0), Some(3), Some(0), Some(0));
     eventually_is(
-        "the depths of all queues have the expected values",
+        "each queue must report the number of messages that were left in it",
         ready,
         |depths| *depths == wanted,
     )
@@ -290,9 +294,11 @@ pub async fn an_account_reaches_its_queue<H: BrokerHarness>(world: &H) {
         let mut accounts = depths.into_iter().filter(|it| it.queue == Queue::Accounts);
         accounts.next().and_then(|it| it.ready)
     };
-    eventually_is("the queue of accept reports is empty", ready, |ready| {
-        *ready == Some(0)
-    })
+    eventually_is(
+        "the queue of accept reports must be empty after its message was acknowledged",
+        ready,
+        |ready| *ready == Some(0),
+    )
     .await;
     broker.close().await;
 }

@@ -35,7 +35,7 @@ pub trait BrokerHarness: Send + Sync + Sized {
     /// cut in one direction does the same as `sever`.
     async fn lose_answers(&self);
 
-    /// Makes the queue of route `two` refuse every message until `restore`.
+    /// Makes the queue of route `two` refuse every message until `restore` is called.
     async fn refuse_two(&self);
 
     /// Reverts everything that this harness has broken.

@@ -52,7 +52,7 @@ fn a_store_and_its_broker_agree() {
     assert_eq!(
         compare(&position(0), &[]),
         None,
-        "a new store and an empty broker"
+        "a new store and an empty broker must not contradict each other"
     );
     let found = [witness(STORE, 3), witness(STORE, 4), witness(STORE, 2)];
     assert_eq!(compare(&position(4), &found), None);
@@ -61,7 +61,7 @@ fn a_store_and_its_broker_agree() {
     assert_eq!(
         compare(&unconfirmed, &found),
         None,
-        "the publish of the newest witness is not confirmed yet"
+        "a witness that the broker lacks must be no contradiction before it was confirmed"
     );
     let newer = [witness(OTHER, 3), witness(STORE, 4)];
     assert_eq!(

@@ -65,7 +65,10 @@ async fn thousands_are_changed_in_chunks_and_each_is_visited_once() {
         person.progress,
         [(0, 1_203), (500, 1_203), (1_000, 1_203), (1_203, 1_203)]
     );
-    assert!(person.asked.is_empty(), "--yes does not ask");
+    assert!(
+        person.asked.is_empty(),
+        "with --yes, the command must ask no question"
+    );
 }
 
 #[tokio::test]
@@ -234,7 +237,8 @@ async fn a_replay_keeps_its_rate_and_reports_the_outcomes() {
             .iter()
             .all(|chunk| *chunk == 1)
     );
-    // At a rate of 400 per second, one transaction must change several dead letters.
+    // At this rate, one transaction for each dead letter would be too slow, so each must change
+    // several of them.
     let fast = ChangeRequest {
         rate: Some(400.0),
         limit: None,

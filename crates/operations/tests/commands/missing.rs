@@ -103,7 +103,7 @@ async fn an_overdue_receipt_is_missing_once_later_ones_have_outcomes() {
     assert!(!names(
         &report(memory(90, 91, vec![open(LATE, false)]), busy(), None).await
     ));
-    // A receipt that is one second short of overdue may be in flight.
+    // A receipt that will be overdue only in a second may still be in flight.
     assert!(!names(
         &report(memory(90, 91, vec![open(LATE - 1, true)]), busy(), None).await
     ));
@@ -114,8 +114,8 @@ async fn what_is_overdue_where_nothing_waits_is_missing() {
     let after = |seconds| memory(90, 91, vec![open(seconds, false)]);
     let overdue = || after(LATE);
     assert!(names(&report(overdue(), queues(0, Some(0)), None).await));
-    // One message is in flight, which may contain the receipt. If the broker does not report
-    // messages in flight, there may be such a message until the broker redelivers it.
+    // A message in flight may contain the receipt. If the broker does not report messages in
+    // flight, one must be assumed for as long as a handler may keep a message.
     assert!(!names(&report(overdue(), queues(0, Some(1)), None).await));
     assert!(!names(&report(overdue(), queues(0, None), None).await));
     let too_long = IN_FLIGHT_MAX.as_secs();
@@ -226,7 +226,7 @@ async fn a_gap_is_reported_when_no_accept_report_can_fill_it_or_it_is_old() {
     };
     assert!(
         is_reported(5, 0).await,
-        "no accept report is left that could fill the gap"
+        "a gap must be reported when no accept report is queued that could fill it"
     );
     assert!(!is_reported(5, 1).await);
     assert!(is_reported(LATE, 1).await);
@@ -264,7 +264,7 @@ async fn only_what_is_missing_is_written_off_and_only_when_asked() {
     assert_eq!(
         written.unwrap().written_off,
         0,
-        "the receipt may be in flight"
+        "a receipt that may still be in flight must not be written off"
     );
 
     let late = memory(90, 91, vec![open(LATE, true)]);

@@ -17,9 +17,10 @@ async fn what_is_on_its_way_when_keeping_begins_is_kept_first() {
     };
     let world = World::new(silent).await;
     let later = async {
-        eventually("the publish of the first event has started", async || {
-            world.broker.begun() == 1
-        })
+        eventually(
+            "the publish of the first event must start before the broker begins to reject",
+            async || world.broker.begun() == 1,
+        )
         .await;
         world.broker.set(Manner {
             rejects: true,
@@ -30,9 +31,10 @@ async fn what_is_on_its_way_when_keeping_begins_is_kept_first() {
     };
     tokio::join!(world.publish(0..1), later);
     assert_eq!(world.kept(), 3);
-    eventually("all events are forwarded", async || {
-        world.broker.got("a").len() == 3
-    })
+    eventually(
+        "every spooled event must be forwarded to the broker",
+        async || world.broker.got("a").len() == 3,
+    )
     .await;
     assert_eq!(world.broker.got("a"), [0, 1, 2]);
     world.end().await;
@@ -50,9 +52,10 @@ async fn what_an_earlier_process_has_kept_goes_before_anything_newer() {
     for number in 101..200 {
         world.publish(number..number + 1).await;
     }
-    eventually("all events are forwarded", async || {
-        world.broker.got("a").len() == 200
-    })
+    eventually(
+        "every spooled event must be forwarded to the broker",
+        async || world.broker.got("a").len() == 200,
+    )
     .await;
     assert_eq!(world.broker.got("a"), (0..200).collect::<Vec<_>>());
     assert_eq!(world.broker.got("b").len(), 0);
@@ -74,16 +77,17 @@ async fn large_and_small_ones_keep_their_order() {
     }
     world.broker.set(WELL);
     for route in ["a", "b"] {
-        eventually("all events are forwarded", async || {
-            world.broker.got(route).len() == 30
-        })
+        eventually(
+            "every spooled event must be forwarded to the broker",
+            async || world.broker.got(route).len() == 30,
+        )
         .await;
         assert_eq!(world.broker.got(route), (0..30).collect::<Vec<_>>());
     }
     assert_eq!(
         world.broker.largest(),
         9,
-        "the nine events between two large ones are joined into one message"
+        "the nine events between two large ones must be joined into one message"
     );
     world.end().await;
 }

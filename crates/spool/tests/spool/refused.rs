@@ -23,15 +23,17 @@ async fn a_message_that_is_too_large_for_the_broker_lets_the_others_past_and_is_
         ..WELL
     };
     world.broker.set(strict);
-    eventually("the other messages overtake the refused one", async || {
-        world.broker.got("a").len() == 9
-    })
+    eventually(
+        "the other messages must overtake the one that the broker refuses",
+        async || world.broker.got("a").len() == 9,
+    )
     .await;
     assert_eq!(world.broker.got("a"), [0, 2, 3, 4, 5, 6, 7, 8, 9]);
     assert_eq!(world.broker.got("b"), [0]);
-    eventually("the refused message is counted", async || {
-        world.refused() == 1
-    })
+    eventually(
+        "the message that the broker refuses must be counted as refused",
+        async || world.refused() == 1,
+    )
     .await;
     // Only the refused message is left in the spool, so spooling must end: some event goes directly
     // to the broker.
@@ -46,13 +48,15 @@ async fn a_message_that_is_too_large_for_the_broker_lets_the_others_past_and_is_
     }
     assert_eq!((world.events(), world.refused()), (1, 1));
     world.broker.set(WELL);
-    eventually("the refused message is taken after all", async || {
-        world.broker.got("a").contains(&1)
-    })
+    eventually(
+        "the refused message must be forwarded when the broker accepts messages of its size",
+        async || world.broker.got("a").contains(&1),
+    )
     .await;
-    eventually("nothing is left in the spool", async || {
-        (world.events(), world.refused()) == (0, 0)
-    })
+    eventually(
+        "the spool must become empty after the refused message was forwarded",
+        async || (world.events(), world.refused()) == (0, 0),
+    )
     .await;
     world.end().await;
 }
@@ -69,15 +73,17 @@ async fn a_route_that_takes_nothing_lets_nothing_past() {
         ..WELL
     });
     let begun = world.broker.begun();
-    eventually("the message is tried again", async || {
-        world.broker.begun() >= begun + 6
-    })
+    eventually(
+        "the spool must try the rejected message again and again",
+        async || world.broker.begun() >= begun + 6,
+    )
     .await;
     assert_eq!((world.broker.got("a").len(), world.refused()), (0, 0));
     world.broker.set(WELL);
-    eventually("all events are forwarded", async || {
-        world.broker.got("a").len() == 5
-    })
+    eventually(
+        "every spooled event must be forwarded when the broker accepts messages again",
+        async || world.broker.got("a").len() == 5,
+    )
     .await;
     assert_eq!(world.broker.got("a"), [0, 1, 2, 3, 4]);
     world.end().await;

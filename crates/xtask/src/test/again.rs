@@ -12,8 +12,8 @@ use crate::tally::Tally;
 /// The environment variable that, if it is set, keeps failed tests from being run again.
 pub const ONCE: &str = "HOOKBOX_TEST_ONCE";
 
-/// The most failed tests that are run again. If more tests fail, they have one cause and are not
-/// flaky, so none is run again.
+/// The most failed tests that are run again. If more tests fail, they are not flaky but probably
+/// have one common cause, so none of them is run again.
 const FAILED_MAX: usize = 3;
 
 /// The names of the tests that failed, as the test programs print them.

@@ -18,7 +18,7 @@ fn every_number_is_there_once_and_every_case_has_a_proof() {
     assert_eq!(
         names.len(),
         84 + named.len(),
-        "two cases of the catalogue have the same name"
+        "no two cases of the catalogue may have the same name"
     );
     for case in all() {
         assert!(

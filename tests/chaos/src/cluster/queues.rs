@@ -73,7 +73,7 @@ impl Course {
             self.world.tend(None)?;
             ensure!(
                 began.elapsed() < AGAIN_MAX,
-                "H4: not each worker has a consumer on each queue: {consumers:?}\n{}",
+                "H4: each worker must have a consumer on each queue; found {consumers:?}\n{}",
                 self.world.tails()
             );
             pause(500);

@@ -21,7 +21,10 @@ fn every_file_reports_the_invariant_by_its_number() {
             let number = it.number;
             let marks = [format!("\"I{number}:"), format!("\"I{number}\"")];
             let is_reported = marks.iter().any(|mark| text.contains(mark.as_str()));
-            assert!(is_reported, "{file} reports nothing of I{number}");
+            assert!(
+                is_reported,
+                "{file} must report violations of invariant I{number}, but does not name it"
+            );
         }
     }
 }
@@ -33,7 +36,11 @@ fn every_test_is_there() {
         for test in it.tests {
             let there = sources.contains(&format!("fn {test}("))
                 || sources.contains(&format!("fn {test}<"));
-            assert!(there, "I{}: there is no test {test}", it.number);
+            assert!(
+                there,
+                "the table names the test {test} for invariant I{}, but there is no such test",
+                it.number
+            );
         }
     }
 }

@@ -67,7 +67,8 @@ pub struct Files {
     pub kept: usize,
 }
 
-/// The disk of a case, of which a library that every process loads records the operations.
+/// The disk of a case. Every process of the case loads a library that records the operations on the
+/// disk.
 pub struct Disk {
     /// The contents of the two files when the recording started.
     before: Files,
@@ -227,8 +228,8 @@ fn fullest(all: &[Done], moment: u64) -> u64 {
     let mut open = 0;
     for done in all.iter().filter(|done| done.file == File::Log) {
         match done.what {
-            // Two writes are enough: the commit of one page writes the header of a frame, and then
-            // the page.
+            // Only a sync after at least two writes counts, so that some of them may be lost. Even
+            // a commit of one page has two: the header of a frame, and the page.
             What::Sync if done.place >= moment && open >= 2 => return done.place,
             What::Sync => open = 0,
             What::Write | What::Truncate => open += 1,
@@ -256,7 +257,7 @@ fn parse(text: &[u8]) -> Result<Vec<Done>> {
         };
         let start = place + HEADER;
         let Some(bytes) = text.get(start..start + large(16) as usize) else {
-            // The last operation is not recorded completely yet.
+            // The last operation is not recorded completely yet, so it is ignored.
             break;
         };
         all.push(Done {

@@ -19,7 +19,7 @@ pub struct CaseStatus {
     pub result: &'static str,
     /// For each layer with successful results, the date and the commit of the oldest one.
     pub last: String,
-    /// The layers that have not yet run, or not with success, all that the case needs.
+    /// The layers that lack a successful result which the case needs.
     pub missing: Vec<&'static str>,
 }
 
@@ -133,8 +133,8 @@ fn wanted(case: &Case, layer: Layer) -> BTreeSet<String> {
     keys
 }
 
-/// Describes the successful results of one layer by their number, and by the date of the oldest,
-/// because no other result is older. Returns `None` if there is none.
+/// Describes the successful results of one layer by their number and by the date of the oldest, so
+/// that a reader knows how current all of them are. Returns `None` if there is none.
 fn part(layer: Layer, held: &[&Row], wanted: usize) -> Option<String> {
     let oldest = held.iter().min_by(|a, b| a.date.cmp(&b.date))?;
     let of = match (held.len(), wanted) {

@@ -11,8 +11,8 @@ use crate::of_number;
 async fn end_of(subscription: &mut dyn Subscription) -> Fault {
     let fault = timeout(PATIENCE, subscription.next())
         .await
-        .expect("the subscription ends in time")
-        .expect_err("nothing can arrive over a severed connection");
+        .expect("the subscription must end in time when its connection is lost")
+        .expect_err("the subscription must end with a fault, because its connection is severed");
     assert_ne!(fault.kind(), FaultKind::Internal, "{fault:?}");
     fault
 }

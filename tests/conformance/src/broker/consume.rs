@@ -59,7 +59,8 @@ pub async fn unsettled_is_redelivered_after_a_lost_connection<H: BrokerHarness>(
         world.restore().await;
         world.open().await
     };
-    // Dropping all of them ends the first process as a crash would: the message is not settled.
+    // The first process ends as by a crash: its delivery is dropped together with the subscription
+    // and the connection, so nothing settles the message.
     drop((in_flight, subscription, broker));
     let mut subscription = subscribe(&*other, 10).await;
     let again = next(&mut *subscription).await;

@@ -22,13 +22,14 @@ const SHOWN_MIN: usize = 200;
 pub async fn publishing_to_no_route_is_an_error<H: BrokerHarness>(world: &H) {
     let broker = world.open().await;
     let answer = broker.publish(&[], &batch(&[of_number(1)])).await;
-    let error = answer.expect_err("a publish to no route is an error");
+    let error = answer.expect_err("a publish to no route must be an error");
     assert_eq!(error.kind, PublishErrorKind::Unroutable);
     let nowhere = "nowhere".parse().expect("a name");
     let answer = broker
         .publish(&[one(), nowhere], &batch(&[of_number(1)]))
         .await;
-    let error = answer.expect_err("a publish is an error if one of its two routes does not exist");
+    let error =
+        answer.expect_err("a publish must be an error if one of its two routes does not exist");
     assert_eq!(error.kind, PublishErrorKind::Unroutable);
     publish_until_taken(&*broker, 2).await;
     broker.close().await;

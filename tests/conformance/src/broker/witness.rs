@@ -42,20 +42,30 @@ pub async fn the_witness_is_read_and_stays<H: BrokerHarness>(world: &H) {
     for _ in 0..30 {
         for reader in [&broker, &other] {
             let read = async || sequences(&**reader).await;
-            eventually_is("both witnesses are read", read, |found| *found == [1, 2]).await;
+            eventually_is(
+                "every reader must find both witness messages, however often they are read",
+                read,
+                |found| *found == [1, 2],
+            )
+            .await;
         }
     }
     let found = broker.witnesses().await.expect("read");
     assert_eq!(
         newest_witness(&found),
         Some(&witness(2)),
-        "the newest witness is read back unchanged"
+        "the newest witness must be read back unchanged"
     );
     broker.close().await;
     other.close().await;
     let broker = world.open().await;
     let read = async || sequences(&*broker).await;
-    eventually_is("both witnesses are read", read, |found| *found == [1, 2]).await;
+    eventually_is(
+        "every reader must find both witness messages, however often they are read",
+        read,
+        |found| *found == [1, 2],
+    )
+    .await;
     broker.close().await;
 }
 
@@ -87,15 +97,17 @@ pub async fn the_newest_witness_outlives_its_readers<H: BrokerHarness>(world: &H
         published.expect("published");
         read.expect("read");
         let newest = async || sequences(&*broker).await.last().copied();
-        eventually_is("the newest witness is read", newest, |found| {
-            *found == Some(sequence)
-        })
+        eventually_is(
+            "the witness that was published last must be read",
+            newest,
+            |found| *found == Some(sequence),
+        )
         .await;
     }
     let kept: Vec<u64> = (41 - u64::from(WITNESSES_KEPT)..=40).collect();
     let read = async || sequences(&*other).await;
     eventually_is(
-        "exactly the WITNESSES_KEPT newest witnesses are kept",
+        "the broker must keep exactly the WITNESSES_KEPT newest witness messages",
         read,
         |found| *found == kept,
     )

@@ -76,7 +76,8 @@ impl Modules {
             return Some(Target::Module(module));
         };
         let file = &self.0.get(&module)?.file;
-        // A name that is not found in the module must be declared by one of its macros.
+        // A name that is not found in the module must come from one of the module's macros, so it
+        // counts as declared in the module's file.
         let unknown = || Target::Item { file: file.clone() };
         Some(
             self.step(&module, first, rest, steps)

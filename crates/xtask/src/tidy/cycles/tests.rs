@@ -135,8 +135,8 @@ fn what_goes_one_way_is_no_cycle() {
         ]),
         NONE
     );
-    // An import of a module alone, without an item of it, is no need. A function may have the name
-    // of a module.
+    // A file does not need a module that it only imports and of which it names no item. Here the
+    // function `e` has the same name as its module, and the call names the function.
     assert_eq!(
         found(&[
             (
