@@ -60,7 +60,7 @@ mod tests {
         let kinds = "/properties/route/items/properties/handler/properties/kind/enum";
         let kinds = schema
             .pointer(kinds)
-            .expect("the schema lists the kinds of handlers");
+            .expect("the config's JSON Schema must list the kinds of handlers");
         let names = [names::<Postgres>(), names::<Sqlite>()];
         assert_eq!(names[0], names[1]);
         assert_eq!(*kinds, serde_json::json!(names[0]));

@@ -119,7 +119,7 @@ mod tests {
     async fn a_short_outage_has_its_own_summary_and_the_next_one_begins_at_none() {
         let (log, mut written, stop) = summarized();
         let fails = |requests| log.admits(PublishErrorKind::Blocked, requests);
-        assert!(fails(64), "the first failure has its own line");
+        assert!(fails(64), "the first failure must have its own log line");
         assert!(!fails(64));
         assert!(!fails(3));
         // The summary is written at the end of the minute, although no further failure occurs.
@@ -129,7 +129,7 @@ mod tests {
         assert!(written.is_empty());
         assert!(
             fails(1),
-            "the first failure of another outage has its own line"
+            "the first failure of another outage must have its own log line"
         );
         assert!(!fails(2));
         assert_eq!(written.recv().await, Some(blocked(2)));
@@ -138,7 +138,11 @@ mod tests {
         assert!(!fails(5));
         stop.cancel();
         assert_eq!(written.recv().await, Some(blocked(5)));
-        assert_eq!(written.recv().await, None, "no failure is logged twice");
+        assert_eq!(
+            written.recv().await,
+            None,
+            "no failure may be in two summaries"
+        );
     }
 
     #[tokio::test(start_paused = true)]
@@ -153,19 +157,25 @@ mod tests {
         }
         assert!(
             log.admits(PublishErrorKind::TimedOut, 1),
-            "the first failure of another kind has its own line"
+            "the first failure of another kind must have its own log line"
         );
         let (mut summaries, mut counted) = (0, 0);
         while let Ok(summary) = written.try_recv() {
             (summaries, counted) = (summaries + 1, counted + summary.more);
         }
-        assert!(lines <= 11, "{lines} lines in ten minutes");
-        assert!(summaries <= 10, "{summaries} summaries in ten minutes");
+        assert!(
+            lines <= 11,
+            "at most 11 failures in ten minutes may have their own line, not {lines}"
+        );
+        assert!(
+            summaries <= 10,
+            "ten minutes may have at most 10 summaries, not {summaries}"
+        );
         let open: u64 = log.end_window().iter().map(|it| it.more).sum();
         assert_eq!(
             lines + counted + open,
             60_000,
-            "every failed request is counted"
+            "every failed request must have a log line or be counted in a summary"
         );
     }
 }

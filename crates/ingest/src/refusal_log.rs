@@ -161,15 +161,19 @@ mod tests {
                 summary(None, 15, "unknown_source 15"),
             ]
         );
-        assert_eq!(log.end_window(), [], "no refusal is in two summaries");
+        assert_eq!(
+            log.end_window(),
+            [],
+            "no refusal may be counted in two summaries"
+        );
         assert!(
             log.admits(Some("begini"), "wrong_signature"),
-            "in a new window, refusals have log lines again"
+            "refusals must have log lines again when a new window has begun"
         );
         assert_eq!(
             log.end_window(),
             [],
-            "a refusal with a log line is in no summary"
+            "a refusal that has a log line must not be counted in a summary"
         );
     }
 }

@@ -136,7 +136,7 @@ mod tests {
         assert_eq!(
             first,
             ReceiptId::from_bytes([1; 16]),
-            "the first refusals are kept, and later ones that do not fit are dropped"
+            "the first refusals must be stored, and later ones that do not fit must be dropped"
         );
         assert!(receiver.try_recv().is_ok());
         assert!(receiver.try_recv().is_err());

@@ -70,7 +70,7 @@ fn only_numbers_decided_without_a_gap_are_reported() {
     confirm(c);
     assert!(
         accounting.cut(false).is_none(),
-        "no report before the outcome of the numbers 1 to 3 is known"
+        "nothing may be reported before the outcome of the numbers 1 to 3 is known"
     );
     drop(b);
     confirm(a);
@@ -87,11 +87,11 @@ fn only_numbers_decided_without_a_gap_are_reported() {
     assert_eq!(
         reported,
         [(1, 2), (4, 3)],
-        "number 3 is void, so it has no receipt in the report"
+        "number 3 is void, so the report must have no receipt for it"
     );
     assert!(
         accounting.cut(false).is_none(),
-        "no number is reported twice"
+        "no number may be reported twice"
     );
     let last = accounting.cut(true).unwrap();
     assert_eq!((last.first, last.last, last.closing), (7, 6, true));

@@ -64,7 +64,7 @@ fn batches(mut queue: Queue, batch_max: usize, bytes_max: usize) -> Vec<(String,
             assert_eq!(queue.count, 0);
             assert!(
                 queue.by_topic.is_empty(),
-                "a topic is removed from the queue with its last request"
+                "a topic must leave the queue together with its last request"
             );
             return batches;
         };
@@ -72,7 +72,7 @@ fn batches(mut queue: Queue, batch_max: usize, bytes_max: usize) -> Vec<(String,
         let same = |one: &QueuedRequest| one.request.identified.topic == topic;
         assert!(
             taken.iter().all(same),
-            "all requests of a batch have the same topic"
+            "all requests of a batch must have the same topic"
         );
         let lengths = taken.iter().map(|one| one.request.verified.body().len());
         batches.push((topic.event_type().to_owned(), lengths.collect()));

@@ -33,7 +33,7 @@ fn one_address_has_a_sixteenth_until_it_is_verified() {
     assert_eq!(
         memory.room(sender(1)).check(1),
         Err(NoRoom::AddressFull),
-        "a body that would exceed the share of its address is refused by its announced length"
+        "a body must be refused when its announced length exceeds the share of its address"
     );
     let other = hold(&memory, sender(2), MIB).unwrap();
     rooms[0].verified();

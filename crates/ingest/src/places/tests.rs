@@ -21,16 +21,24 @@ fn enter(places: &Arc<Places>, host: u8) -> Entry {
 fn taken(entry: Entry) -> Arc<Place> {
     match entry {
         Entry::Taken(place) => place,
-        Entry::MadeRoom(_) => panic!("another connection was closed"),
-        Entry::AddressFull => panic!("the address has too many connections"),
+        Entry::MadeRoom(_) => {
+            panic!("a place must be free, but another connection was closed to make room")
+        }
+        Entry::AddressFull => {
+            panic!("a place must be free, but the address has too many connections")
+        }
     }
 }
 
 fn made_room(entry: Entry) -> Arc<Place> {
     match entry {
         Entry::MadeRoom(place) => place,
-        Entry::Taken(_) => panic!("a place was free"),
-        Entry::AddressFull => panic!("the address has too many connections"),
+        Entry::Taken(_) => {
+            panic!("another connection must be closed to make room, but a place was free")
+        }
+        Entry::AddressFull => {
+            panic!("another connection must make room, but the address has too many connections")
+        }
     }
 }
 
@@ -55,12 +63,12 @@ async fn the_oldest_without_a_verified_request_makes_room() {
     let fifth = made_room(enter(&places, 5));
     assert!(
         is_closed(&third) && !is_closed(&fourth),
-        "the fourth connection is not closed yet: it has been idle for less than a second"
+        "the fourth connection must stay open: it has been idle for less than a second"
     );
     let sixth = made_room(enter(&places, 6));
     assert!(
         is_closed(&fourth),
-        "the fourth connection is closed: it has been idle for a second"
+        "the fourth connection must be closed: it has been idle for a second"
     );
     sixth.set_busy(false);
     tokio::time::advance(IDLE_MIN).await;
@@ -93,7 +101,7 @@ async fn verified_connections_keep_their_places_and_health_checks_have_theirs() 
     assert!(health.iter().all(|place| place.is_reserve()));
     assert!(
         first.is_wanted(),
-        "a verified connection is wanted when new connections find no ordinary place"
+        "the place of a verified connection must be wanted when no ordinary place is free"
     );
     let next = made_room(enter(&places, 3));
     assert!(next.is_reserve() && is_closed(&health[0]) && !is_closed(&health[1]));
@@ -111,7 +119,7 @@ async fn one_address_has_its_share_and_a_proxy_has_none() {
     let second = taken(enter(&places, 1));
     assert!(
         matches!(enter(&places, 1), Entry::AddressFull),
-        "busy connections are not closed for a new connection of the same address"
+        "no busy connection may be closed for a new connection of the same address"
     );
     second.set_busy(false);
     tokio::time::advance(IDLE_MIN).await;
@@ -122,7 +130,7 @@ async fn one_address_has_its_share_and_a_proxy_has_none() {
     tokio::time::advance(IDLE_MIN).await;
     assert!(
         matches!(enter(&places, 1), Entry::AddressFull),
-        "a verified connection is not closed, even when it is idle"
+        "a verified connection may not be closed to make room, even when it is idle"
     );
     assert_eq!(read(&places.counters.connections_refused), 2);
     let other = taken(enter(&places, 2));
@@ -144,7 +152,7 @@ async fn some_are_closed_where_the_system_allows_no_other() {
     let early = tokio::time::timeout(Duration::from_secs(1), closed.as_mut()).await;
     assert!(
         early.is_err(),
-        "`not_accepted` waits until the closed connections have ended"
+        "`not_accepted` must not return before the closed connections have ended"
     );
     assert!(all[0].is_wanted());
     let is_kept = |place: &Arc<Place>| !is_closed(place);

@@ -76,7 +76,7 @@ async fn json_without_its_fields_is_identified_by_its_content() {
     assert_eq!(
         ids.len(),
         11,
-        "every one of these bodies has its own event id"
+        "each of these bodies must have an event id of its own"
     );
 }
 

@@ -42,7 +42,7 @@ async fn whatever_is_not_confirmed_is_503() {
     assert_eq!(
         world.broker.begun(),
         5,
-        "hookbox tries to publish each request once, because the sender retries"
+        "hookbox must try to publish each request only once, because the sender retries"
     );
     world.broker.set(Mode::Take);
     world.keeps(EVENT).await;
@@ -143,9 +143,10 @@ async fn what_waits_shares_a_confirm() {
     world.broker.until_begun(1).await;
     let counters = world.ingest.counters();
     // The only publish slot has taken at most 64 of the 100 requests, so at least 36 wait for it.
-    eventually("the other requests wait for the publish slot", async || {
-        counters.waiting.load(Ordering::Relaxed) >= 36
-    })
+    eventually(
+        "the requests that are not in the batch must wait for the publish slot",
+        async || counters.waiting.load(Ordering::Relaxed) >= 36,
+    )
     .await;
     world.broker.set(Mode::Take);
     let answers = asked.join_all().await;
@@ -182,7 +183,7 @@ async fn more_than_may_wait_is_503_at_once() {
     second.send(&begini(EVENT)).await;
     let counters = world.ingest.counters();
     eventually(
-        "the second request waits for the publish slot",
+        "the second request must wait for the publish slot",
         async || counters.waiting.load(Ordering::Relaxed) == 1,
     )
     .await;
@@ -218,7 +219,7 @@ async fn readiness_follows_the_broker() {
     assert_eq!(
         world.ask(&alive).await.status,
         200,
-        "`/healthz` is 200 although the ingest is not ready"
+        "`/healthz` must be 200 although the ingest is not ready"
     );
     world.broker.set_ready(Readiness::Ready);
     assert_eq!(world.ask(&ready).await.status, 200);

@@ -23,7 +23,10 @@ impl HttpResponse {
     pub fn header(&self, name: &str) -> Option<&str> {
         let mut values = self.headers.iter().filter(|(known, _)| known == name);
         let value = values.next().map(|(_, value)| value.as_str());
-        assert!(values.next().is_none(), "the header {name} occurs twice");
+        assert!(
+            values.next().is_none(),
+            "an answer must not have the header {name} twice"
+        );
         value
     }
 
@@ -89,7 +92,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
                 None => {
                     assert!(
                         self.read.is_empty(),
-                        "the connection ended in the middle of a head"
+                        "the connection must not end in the middle of a head"
                     );
                     return None;
                 }
@@ -109,7 +112,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         while self.read.len() < length {
             assert!(
                 self.more().await,
-                "the connection ended in the middle of a body"
+                "the connection must not end in the middle of a body"
             );
         }
         let text = String::from_utf8(self.read.drain(..length).collect()).unwrap();

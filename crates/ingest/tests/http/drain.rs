@@ -20,7 +20,10 @@ async fn until_refused(world: &World) {
     let mut tries = 0;
     while TcpStream::connect(world.address).await.is_ok() {
         tries += 1;
-        assert!(tries < 10_000, "the ingest still listens");
+        assert!(
+            tries < 10_000,
+            "the ingest must stop listening, but it still accepts connections"
+        );
         tokio::task::yield_now().await;
     }
 }
@@ -68,7 +71,7 @@ async fn readiness_turns_red_before_anything_is_refused() {
     assert_eq!(kept.ask(&begini(EVENT)).await.status, 200);
     assert!(
         stopped_at.elapsed() < LEAD,
-        "the test ran too slowly: requests are no longer accepted"
+        "the requests must be sent before ingest stops accepting; the test ran too slowly"
     );
     assert!(kept.closes().await);
     assert!(stopped_at.elapsed() >= LEAD);
@@ -91,7 +94,7 @@ async fn a_body_under_way_is_read_to_its_end() {
     let continued = client.ask(format!("{head}\r\n\r\n").as_bytes()).await;
     assert_eq!(
         continued.status, 100,
-        "the ingest asks for the body with 100 Continue"
+        "the ingest must ask for the body with 100 Continue"
     );
     world.shutdown.cancel();
     until_refused(&world).await;
@@ -131,7 +134,7 @@ async fn what_is_open_after_the_grace_is_cut_without_an_answer() {
     world.shutdown.cancel();
     assert!(
         client.answer().await.is_none(),
-        "the connection is cut without an answer"
+        "the connection must be cut without an answer"
     );
     // The connection is gone, but the publish slot still waits for the broker's confirm, so the
     // event is stored.

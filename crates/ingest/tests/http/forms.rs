@@ -66,7 +66,7 @@ async fn the_event_of_a_form_is_in_its_field() {
     for envelope in &envelopes {
         assert!(
             envelope.body == JSON,
-            "the published body is the JSON of the event, not the form around it"
+            "the published body must be the JSON of the event, not the form around it"
         );
         assert_eq!(envelope.topic.as_str(), "hub.issues.opened");
         // The same event has the same id as JSON and as a form. So an event that GitHub redelivers
@@ -163,5 +163,8 @@ async fn json_is_accepted_whatever_its_media_type() {
         b"a=1",
         IN_A_FORM,
     ];
-    assert!(bodies == sent, "each stored body is the one that was sent");
+    assert!(
+        bodies == sent,
+        "each published body must be the one that was sent"
+    );
 }

@@ -74,7 +74,7 @@ async fn two_framings_at_once_are_read_as_chunks_and_end_the_connection() {
         assert_eq!(answer.header("connection"), Some("close"));
         assert!(
             client.answer().await.is_none(),
-            "the second request is not answered"
+            "the bytes that look like a second request must get no answer"
         );
         let all = world.broker.envelopes();
         assert_eq!(all.len(), 1);

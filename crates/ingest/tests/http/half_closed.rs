@@ -92,7 +92,7 @@ async fn one_that_has_gone_is_noticed_when_it_is_answered() {
     drop(client);
     let counters = world.ingest.counters();
     eventually(
-        "the connection of the disconnected sender has ended",
+        "the connection of the disconnected sender must end",
         async || counters.connections.load(Ordering::Relaxed) == 0,
     )
     .await;
@@ -105,7 +105,7 @@ async fn one_that_has_gone_is_noticed_when_it_is_answered() {
     let body = [("content-length", "70")];
     client.send(&head("POST", "/hooks/begini", &body)).await;
     drop(client);
-    eventually("the connections of both senders have ended", async || {
+    eventually("the connections of both senders must end", async || {
         counters.connections.load(Ordering::Relaxed) == 0
     })
     .await;

@@ -74,7 +74,10 @@ async fn deliveries_with_equal_bodies_are_distinct_events() {
     distinct.sort();
     distinct.dedup();
     assert_eq!(distinct.len(), 5);
-    assert_eq!(events[4], events[5], "a redelivery is the same event");
+    assert_eq!(
+        events[4], events[5],
+        "a redelivery by GitHub must have the event id of the first delivery"
+    );
 }
 
 /// One order is created and then paid. Both requests have the same body and differ only in the
@@ -89,7 +92,10 @@ async fn a_type_in_a_header_is_part_of_the_event() {
     .await;
     assert_eq!(topics[..2], ["shop.orders.create", "shop.orders.paid"]);
     assert_ne!(events[0], events[1]);
-    assert_eq!(events[1], events[2], "a retry is the same event");
+    assert_eq!(
+        events[1], events[2],
+        "a retry must have the event id of the first request"
+    );
 }
 
 /// If a captured body is replayed under the id of another delivery, it becomes another event and
@@ -102,7 +108,10 @@ async fn a_delivery_id_hides_no_other_event() {
         membership("d-1", ADDED),
     ])
     .await;
-    assert_ne!(events[0], events[1], "the genuine event is not hidden");
+    assert_ne!(
+        events[0], events[1],
+        "the genuine event must have an event id of its own"
+    );
     // The price of this protection is that the replayed body is an event of its own and not a
     // duplicate.
     assert_ne!(events[0], events[2]);

@@ -106,7 +106,11 @@ async fn strange_texts_are_ids_and_types_like_any_other() {
     let all = events.len();
     events.sort();
     events.dedup();
-    assert_eq!(events.len(), all, "each text gives a different event id");
+    assert_eq!(
+        events.len(),
+        all,
+        "each text must give a different event id"
+    );
     // The event id does not depend on how a text is escaped in JSON.
     let (escaped, _) = world.keeps(&event(r"\ud83e\udd80", "#")).await;
     let uid = Scalar::String("\u{1f980}".into());

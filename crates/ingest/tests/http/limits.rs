@@ -57,7 +57,7 @@ async fn a_sender_that_writes_everything_first_reads_the_refusal() {
         let mut client = world.client().await;
         assert!(
             client.offer(&request).await,
-            "the connection was cut while the sender was writing"
+            "the connection must not be cut while the sender still writes"
         );
         let status = client.answer().await.unwrap().status;
         assert!([413, 415].contains(&status), "{status}");
@@ -84,7 +84,7 @@ async fn chunks_without_an_end_are_refused_at_the_limit() {
     if let Some(answer) = answer {
         assert_eq!(answer.status, 413);
     }
-    eventually("the request is counted as too large", async || {
+    eventually("the request must be counted as too large", async || {
         world.ingest.counters().refused_by_reason().get("too_large") == Some(&1)
     })
     .await;
@@ -298,7 +298,7 @@ async fn bodies_in_memory_are_bounded_and_given_back() {
     assert_eq!(
         world.begini(b"").await.status,
         200,
-        "an empty body needs no memory"
+        "an empty body must be accepted, because it needs no memory"
     );
     drop(holder);
     let mut tries = 0;
@@ -345,7 +345,7 @@ async fn bodies_that_are_only_announced_keep_no_one_out() {
     for headers in [announced, endless, announced] {
         let mut client = world.client().await;
         let continued = client.ask(&head("POST", "/hooks/begini", &headers)).await;
-        assert_eq!(continued.status, 100, "the ingest waits for the body");
+        assert_eq!(continued.status, 100, "ingest must ask for the body");
         slow.push(client);
     }
     world.keeps(EVENT).await;
@@ -378,7 +378,7 @@ async fn a_request_has_one_deadline_for_all_of_it() {
     assert_eq!(world.begini(EVENT).await.status, 503);
     assert!(
         began.elapsed() >= short,
-        "the request was answered too early"
+        "the request must not be answered before its deadline"
     );
 }
 

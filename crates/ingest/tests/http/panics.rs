@@ -43,7 +43,7 @@ async fn a_panic_costs_its_own_request_and_no_other() {
     assert_eq!(world.broker.kept().len(), good);
     world.keeps(EVENT).await;
     let counters = world.ingest.counters();
-    eventually("no request is in flight", async || {
+    eventually("no request may be in flight after the panics", async || {
         counters.in_flight.load(Ordering::Relaxed) == 0
     })
     .await;

@@ -120,7 +120,7 @@ async fn a_refusal_names_the_client_of_a_proxy() {
         403
     );
     assert_eq!(sent(&world, OTHER, &[HTTPS]).await.status, 503);
-    eventually("both refusals are stored", async || {
+    eventually("both refusals must be stored", async || {
         world.ledger.kept().len() == 2
     })
     .await;

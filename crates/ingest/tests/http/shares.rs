@@ -50,13 +50,13 @@ async fn bodies_of_one_address_keep_no_other_out() {
     assert_eq!(genuine(&world, 1024 * KIB).await, 200);
     // One address may use a sixteenth of 64 MiB, which is the memory of four of these bodies.
     eventually(
-        "all but four requests of the address were refused",
+        "all but four requests of the address must be refused",
         async || counters.refused_by_reason().get("address_busy") >= Some(&64),
     )
     .await;
     drop(unsigned);
     eventually(
-        "no request is in flight, so the memory of the address is returned",
+        "no request may be in flight, so that the memory of the address is returned",
         async || read(&counters.in_flight) == 0,
     )
     .await;
@@ -82,9 +82,10 @@ async fn a_quarter_of_the_memory_is_kept_for_small_bodies() {
     }
     // Each of the twelve bodies lacks one byte. Once the others have arrived, 12 bytes are left of
     // the three quarters of the memory that large bodies may use.
-    eventually("the twelve bodies are being read", async || {
-        read(&counters.in_flight) == 12
-    })
+    eventually(
+        "the twelve requests with unfinished bodies must be in flight",
+        async || read(&counters.in_flight) == 12,
+    )
     .await;
     let mut tries = 0;
     while genuine(&world, 16 * KIB + 1).await == 200 {
@@ -98,7 +99,7 @@ async fn a_quarter_of_the_memory_is_kept_for_small_bodies() {
     assert_eq!(genuine(&world, 16 * KIB).await, 200);
     assert_eq!(genuine(&world, EVENT.len()).await, 200);
     drop(large);
-    eventually("the twelve unfinished requests have ended", async || {
+    eventually("the twelve unfinished requests must end", async || {
         read(&counters.in_flight) == 0
     })
     .await;
@@ -134,12 +135,12 @@ async fn connections_without_a_verified_request_make_room() {
         assert_eq!(
             world.begini(EVENT).await.status,
             200,
-            "a new connection of a genuine sender is answered"
+            "a genuine sender must be answered on a new connection"
         );
         assert_eq!(
             regular.ask(&begini(EVENT)).await.status,
             200,
-            "the connection with a verified request stays open and is answered"
+            "the connection with a verified request must stay open and be answered"
         );
     }
     let open = read(&counters.connections);
@@ -149,11 +150,11 @@ async fn connections_without_a_verified_request_make_room() {
     );
     assert!(
         read(&counters.connections_closed) >= 17,
-        "80 connections were opened for 63 places, so at least 17 are closed"
+        "80 connections were opened for 63 places, so at least 17 must be closed"
     );
     // One address may take four places, a sixteenth of all, even while others are free.
     drop(held);
-    eventually("all but the verified connection have ended", async || {
+    eventually("all but the verified connection must end", async || {
         read(&counters.connections) == 1
     })
     .await;
@@ -166,7 +167,7 @@ async fn connections_without_a_verified_request_make_room() {
         client.send(begun).await;
         four.push(client);
     }
-    eventually("all connections but the first are busy", async || {
+    eventually("all but the first connection must be busy", async || {
         read(&counters.connections) == 5 && read(&counters.connections_idle) == 1
     })
     .await;
@@ -192,9 +193,10 @@ async fn health_checks_are_answered_when_every_place_is_taken() {
         client.send(&begini(EVENT)).await;
         waiting.push(client);
     }
-    eventually("both connections have a verified request", async || {
-        read(&counters.connections) == 2 && read(&counters.connections_unverified) == 0
-    })
+    eventually(
+        "both connections must have a verified request",
+        async || read(&counters.connections) == 2 && read(&counters.connections_unverified) == 0,
+    )
     .await;
     // These connections send nothing. They are more than the places for health checks.
     let mut silent = Vec::new();
@@ -210,7 +212,7 @@ async fn health_checks_are_answered_when_every_place_is_taken() {
     assert_eq!(refused.status, 503);
     assert_eq!(refused.header("retry-after"), Some("5"));
     eventually(
-        "a connection that was admitted for a health check is closed after one request",
+        "a connection that was admitted for a health check must be closed after one request",
         async || read(&counters.connections_reserve) == 31,
     )
     .await;
@@ -220,7 +222,7 @@ async fn health_checks_are_answered_when_every_place_is_taken() {
         assert_eq!(client.answer().await.unwrap().status, 200);
     }
     drop(waiting);
-    eventually("places are free again", async || {
+    eventually("the two ordinary places must be free again", async || {
         read(&counters.connections) <= 32
     })
     .await;

@@ -48,12 +48,15 @@ async fn begini_is_answered_403_and_no_detail() {
         let refused = serde_json::json!({
             "status": "refused", "reason": "signature", "detail": "Validation Failure",
         });
-        assert_eq!(fields, refused, "the answer is the same for every reason");
+        assert_eq!(
+            fields, refused,
+            "the answer must be the same for every reason"
+        );
         *seen.entry(reason).or_default() += 1;
         world.nothing_published();
     }
     let counted = world.ingest.counters().refused_by_reason();
-    assert_eq!(counted, seen, "the refusals are counted by reason");
+    assert_eq!(counted, seen, "the refusals must be counted by reason");
 }
 
 #[tokio::test]
@@ -124,7 +127,10 @@ async fn a_refusal_is_kept_for_operators_without_what_was_sent() {
     assert_eq!(kept[0].at, NOW);
     assert_eq!(kept[1].source, r"a\n\u{1b}[31mb");
     assert_eq!(kept[1].reason, "unknown_source");
-    assert_eq!(kept[1].body_digest, None, "the body was not read");
+    assert_eq!(
+        kept[1].body_digest, None,
+        "no digest may be stored, because the body was not read"
+    );
     assert_eq!(kept[2].source, "x".repeat(63));
 }
 

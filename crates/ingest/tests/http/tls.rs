@@ -111,7 +111,7 @@ async fn an_incomplete_handshake_is_cut_and_delays_no_other() {
     assert!(begun.closes().await);
     assert!(
         began.elapsed() >= limits.tls_deadline,
-        "the connection was cut before its deadline"
+        "the connection must not be cut before the deadline of the TLS handshake"
     );
     world.stop().await;
 }
