@@ -339,7 +339,7 @@ mod tests {
         newest.as_object_mut().expect("an object").remove("$schema");
         assert!(
             !passes(&newest, body),
-            "a schema without $schema has the meaning of draft 2020-12"
+            "a schema without $schema must have the meaning of draft 2020-12"
         );
     }
 
@@ -363,7 +363,7 @@ mod tests {
         for schema in [root, inner] {
             let refused = Schemas::compile([("a.b", &schema)]).map(drop);
             let refused = refused
-                .expect_err("a schema of an unknown dialect is refused")
+                .expect_err("a schema of an unknown dialect must be refused")
                 .to_string();
             assert!(
                 refused.contains("a.b.json") && refused.contains(other),

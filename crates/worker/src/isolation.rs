@@ -265,14 +265,14 @@ mod tests {
         let other = tokio::time::timeout(QUIET, isolation.shared()).await;
         assert!(
             other.is_err(),
-            "another handler runs beside the isolated one"
+            "no other handler may run beside the isolated one"
         );
         drop(isolated);
         let _other = isolation.shared().await;
         let beside = tokio::time::timeout(QUIET, isolation.ticket(0).isolate()).await;
         assert!(
             beside.is_err(),
-            "an isolated run starts beside another handler"
+            "no isolated run may start beside another handler"
         );
     }
 }

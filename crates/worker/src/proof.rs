@@ -138,7 +138,7 @@ mod tests {
         }
         assert!(
             correct(fault(), Ok(())).is_err(),
-            "a fault of the store is not a failure of the handler"
+            "a fault of the store must not become a failure of the handler"
         );
     }
 

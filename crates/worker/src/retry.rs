@@ -116,7 +116,7 @@ mod tests {
         assert_eq!(
             retry.delay(20, 1.0),
             3600 * SECOND,
-            "the delay with its jitter stays within the longest delay"
+            "the delay with its jitter must stay within the longest delay"
         );
         assert_eq!(retry.clamp(100_000 * SECOND), 3600 * SECOND);
     }

@@ -140,24 +140,30 @@ mod tests {
         for _ in 0..9 {
             assert!(
                 !rights.deny(event(1), None),
-                "denials of a single event do not pause the route"
+                "denials of a single event must not pause the route"
             );
         }
         assert!(!rights.deny(event(2), None));
         assert!(
             !rights.succeed(),
-            "the route was not paused, so the success ends no pause"
+            "a success must end no pause, because the route was not paused"
         );
         assert!(
             !rights.deny(event(3), None),
-            "after a success, the count of denied events starts over"
+            "the count of denied events must start over after a success"
         );
         assert!(!rights.deny(event(2), None));
         assert_eq!(rights.missing(), None);
         assert!(rights.deny(event(1), Some("GRANT it")));
         assert_eq!(rights.missing().as_deref(), Some("GRANT it"));
-        assert!(!rights.deny(event(4), None), "the route is paused already");
-        assert!(rights.succeed(), "a success ends the pause of the route");
+        assert!(
+            !rights.deny(event(4), None),
+            "a denial must not pause a route that is paused already"
+        );
+        assert!(
+            rights.succeed(),
+            "a success must end the pause of the route"
+        );
         assert_eq!(rights.missing(), None);
     }
 
@@ -167,7 +173,7 @@ mod tests {
         assert_eq!(
             rights.age_max(),
             None,
-            "a deferral has no limit before a handler has succeeded"
+            "a deferral must have no limit before a handler has succeeded"
         );
         rights.succeed();
         assert_eq!(rights.age_max(), Some(AGE_MAX));
@@ -177,7 +183,7 @@ mod tests {
         assert_eq!(
             rights.age_max(),
             None,
-            "a deferral has no limit while the route is paused"
+            "a deferral must have no limit while the route is paused"
         );
     }
 
@@ -197,7 +203,7 @@ mod tests {
             let other = tokio::time::timeout(LONGEST * 2, rights.admit(&shutdown)).await;
             assert!(
                 other.is_err(),
-                "two events are tried at the same time on a paused route"
+                "a paused route must not try two events at the same time"
             );
             rights.deny(event(9), None);
         }

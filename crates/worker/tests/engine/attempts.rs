@@ -146,7 +146,7 @@ async fn a_failure_is_recorded_once_through_an_outage() {
     assert_eq!(
         world.script.runs().len(),
         2,
-        "the handler ran again while its failure was waiting to be recorded"
+        "expected two runs: none may start while the first failure waits to be recorded"
     );
 }
 
@@ -210,7 +210,7 @@ async fn a_handler_that_has_ended_its_transaction_is_not_run_again_for_another_b
     assert_eq!(
         world.script.runs().len(),
         1,
-        "the handler ran again although the effects of its first run may stand"
+        "the handler must not run again, because the effects of its first run may stand"
     );
     let own_id = EventId::of_conflict(&id(1), &envelope(1).digest);
     let (reason, detail) = world.dead(own_id).unwrap();

@@ -52,7 +52,7 @@ async fn one_failure_costs_its_neighbours_nothing() {
     assert_eq!(
         attempts(1),
         [1, 1],
-        "event 1 runs in the batch, which is rolled back, and then in its own transaction"
+        "event 1 must run in the batch, which is rolled back, and then by itself"
     );
     assert_eq!(attempts(2), [1, 1, 2]);
     assert_eq!(attempts(3), [1]);
@@ -79,9 +79,10 @@ async fn a_receipt_that_has_its_outcome_changes_nothing() {
     within("it is done", || world.is_settled()).await;
     world.put_each([1]);
     let redelivered = || running.route().redelivered.load(Ordering::Relaxed) == 1;
-    within("the second copy of the message is acknowledged", || {
-        redelivered() && world.is_settled()
-    })
+    within(
+        "the second copy of the message must be acknowledged",
+        || redelivered() && world.is_settled(),
+    )
     .await;
     assert_eq!(world.effects(1), 1);
     assert_eq!(world.journal.only(&["commit"]), ["commit 1"]);
@@ -147,7 +148,7 @@ async fn another_body_under_a_known_id_is_a_dead_letter_without_a_run() {
         ..receipt(1, 2)
     };
     world.put(std::slice::from_ref(&other));
-    within("the receipt with another body has its outcome", || {
+    within("the receipt with another body must get its outcome", || {
         world.outcome(&other).is_some()
     })
     .await;

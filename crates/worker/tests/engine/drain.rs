@@ -94,7 +94,7 @@ async fn a_suspect_that_had_no_turn_before_the_end_stays_one() {
     redeliver(&world, 9, 2, 1);
     let running = world.start();
     let suspects = || running.route().suspects.load(Ordering::Relaxed);
-    within("the suspected event waits for its isolated run", || {
+    within("the suspected event must wait for its isolated run", || {
         suspects() == 1
     })
     .await;
@@ -111,9 +111,10 @@ async fn a_broken_subscription_is_renewed() {
     let world = World::new();
     world.put_each([1]);
     let running = world.start();
-    within("the first event is done", || {
-        world.is_settled() && world.is_done(1)
-    })
+    within(
+        "event 1 must be done before the subscription breaks",
+        || world.is_settled() && world.is_done(1),
+    )
     .await;
     let before = world.queues.state().subscribed;
     world.queues.state().is_unavailable = true;
@@ -121,12 +122,15 @@ async fn a_broken_subscription_is_renewed() {
     world.put_each([2]);
     let is_unsubscribed = || running.route().unsubscribed.load(Ordering::Relaxed);
     within(
-        "the counters show that the route has no subscription",
+        "the counters must show that the route has no subscription",
         is_unsubscribed,
     )
     .await;
     world.queues.state().is_unavailable = false;
-    within("the next event is done", || world.is_done(2)).await;
+    within("event 2 must be done over the renewed subscription", || {
+        world.is_done(2)
+    })
+    .await;
     assert!(!is_unsubscribed());
     assert!(world.queues.state().subscribed > before);
 }

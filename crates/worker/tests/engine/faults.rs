@@ -118,10 +118,16 @@ async fn a_foreign_lock_defers_an_event_and_not_its_route() {
     world.script.always(id(1), Act::Store(CONTENTION));
     world.put_each([1]);
     let running = world.start();
-    within("the event is deferred twice", || deferrals(&running) >= 2).await;
+    within("event 1 must be deferred twice", || {
+        deferrals(&running) >= 2
+    })
+    .await;
     assert_eq!(deferred(&world, 1), Some(DeferReason::ForeignLock));
     world.put_each([2]);
-    within("another event is done", || world.is_done(2)).await;
+    within("event 2 must be done while event 1 is deferred", || {
+        world.is_done(2)
+    })
+    .await;
     world.script.always(id(1), Act::Succeed);
     within("it is done", || world.is_done(1)).await;
     assert_no_attempt(&world, 1);
@@ -134,9 +140,10 @@ async fn a_right_that_one_event_lacks_defers_that_one_alone() {
     world.put(&[envelope(1), envelope(2), envelope(3)]);
     let running = world.start();
     within("it is deferred", || deferrals(&running) == 1).await;
-    within("the other events are done", || {
-        world.is_done(1) && world.is_done(3)
-    })
+    within(
+        "events 1 and 3 must be done while event 2 is deferred",
+        || world.is_done(1) && world.is_done(3),
+    )
     .await;
     assert_eq!(deferred(&world, 2), Some(DeferReason::MissingRight));
     assert_eq!(running.route().missing_right(), None);
@@ -168,7 +175,11 @@ async fn a_deferral_that_outlasts_its_bound_becomes_attempts() {
     let world = World::new();
     world.put_each([1]);
     let _running = world.start();
-    within("the first event is done", || world.is_done(1)).await;
+    within(
+        "event 1 must be done, which shows that the route works",
+        || world.is_done(1),
+    )
+    .await;
     world.script.always(id(2), Act::Store(MISSING_RIGHT));
     world.put_each([2]);
     within("it is dead", || world.dead(id(2)).is_some()).await;

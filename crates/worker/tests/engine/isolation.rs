@@ -70,7 +70,10 @@ async fn one_death_isolates_nothing() {
         ["commit 3"],
         "the redelivered events must share one transaction"
     );
-    within("the start markers are cleared", || has_no_markers(&world)).await;
+    within("the start markers must be cleared", || {
+        has_no_markers(&world)
+    })
+    .await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -129,7 +132,10 @@ async fn suspects_run_after_the_others_and_in_the_order_of_their_deaths() {
     let _running = world.start();
     within("all are done", || world.are_done([1, 7, 8, 9])).await;
     assert_eq!(order(&world), [id(1), id(9), id(8), id(7)]);
-    within("the start markers are cleared", || has_no_markers(&world)).await;
+    within("the start markers must be cleared", || {
+        has_no_markers(&world)
+    })
+    .await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -141,9 +147,9 @@ async fn a_suspect_without_an_outcome_leaves_the_others_their_time() {
     redeliver(&world, 9, 1, 0);
     let _running = world.start();
     let runs = || world.script.runs_of(id(9)).len();
-    within("the suspected event has run twice", || runs() >= 2).await;
+    within("the suspected event must run twice", || runs() >= 2).await;
     world.put_each(1..=3);
-    within("the events that are not suspected are done", || {
+    within("the events that are not suspected must be done", || {
         world.are_done(1..=3)
     })
     .await;
@@ -162,9 +168,10 @@ async fn a_suspect_that_has_its_outcome_is_acknowledged_without_a_run() {
     within("it is done", || world.is_settled()).await;
     redeliver(&world, 1, 2, 1);
     let redelivered = || running.route().redelivered.load(Ordering::Relaxed) == 1;
-    within("the second copy of the message is acknowledged", || {
-        redelivered() && world.is_settled()
-    })
+    within(
+        "the second copy of the message must be acknowledged",
+        || redelivered() && world.is_settled(),
+    )
     .await;
     assert_eq!(world.script.runs().len(), 1);
     assert_eq!(suspects(&running), 0);
@@ -208,14 +215,15 @@ async fn a_worker_takes_its_own_start_for_no_death() {
     die_elsewhere(&world, 9);
     world.queues.lose_connections();
     let until = runs() + 4;
-    within("the handler has run for both copies of the message", || {
-        suspects(&running) == 2 && runs() >= until
-    })
+    within(
+        "the handler must run for both copies of the message",
+        || suspects(&running) == 2 && runs() >= until,
+    )
     .await;
     assert_eq!(
         world.dead(id(9)),
         None,
-        "two process deaths in isolation are too few for a quarantine"
+        "two process deaths in isolation must not quarantine the event"
     );
     assert_eq!(
         deaths_alone(&world, 9),
@@ -252,11 +260,11 @@ async fn a_start_is_taken_back_until_the_next_try() {
     world.queues.lose_connections();
     let second = world.start();
     let runs_at_both = || suspects(&first) + suspects(&second) >= 2 && runs() >= 4;
-    within("both workers have run the event", runs_at_both).await;
+    within("both workers must run the event", runs_at_both).await;
     assert_eq!(
         world.dead(id(9)),
         None,
-        "two process deaths in isolation are too few for a quarantine"
+        "two process deaths in isolation must not quarantine the event"
     );
     world.script.always(id(9), Act::Succeed);
     within("it is done", || world.is_done(9) && has_no_markers(&world)).await;
@@ -278,7 +286,7 @@ async fn a_death_that_is_taken_back_quarantines_nothing() {
         state.rows.start(&route(), by, counted_alone, &[start]);
     }
     let _running = world.start();
-    within("the worker has read the start counts once", || {
+    within("the worker must read the start counts once", || {
         world.tables.calls("starts") >= 1
     })
     .await;
@@ -312,7 +320,10 @@ async fn a_start_whose_count_is_uncertain_keeps_its_kind() {
     let _running = world.start();
     within("it is counted", || world.tables.calls("start") >= 1).await;
     world.put_each([1]);
-    within("another event is done", || world.is_done(1)).await;
+    within("event 1 must be done while event 9 is suspected", || {
+        world.is_done(1)
+    })
+    .await;
     let runs = || world.script.runs_of(id(9)).len();
     within("it runs", || runs() >= 1).await;
     let counts = {

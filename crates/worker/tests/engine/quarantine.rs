@@ -17,12 +17,16 @@ async fn three_deaths_alone_in_processes_that_work_are_proof() {
         processes += 1;
         assert!(
             processes < 20,
-            "event 99 was not quarantined after 19 processes"
+            "event 99 must be quarantined before 20 processes have died"
         );
         world.put_each([processes]);
         let running = world.start();
         let is_over = || running.process.is_dead() || world.dead(id(99)).is_some();
-        within("the process dies, or the event is quarantined", is_over).await;
+        within(
+            "the process must die, or the event must be quarantined",
+            is_over,
+        )
+        .await;
         if !running.process.is_dead() {
             within("it is settled", || world.is_settled()).await;
         }
@@ -78,9 +82,10 @@ async fn what_has_its_outcome_is_not_quarantined() {
     within("it is done", || world.is_settled()).await;
     redeliver(&world, 9, 5, 3);
     let has_no_markers = || world.tables.state().rows.starts.is_empty();
-    within("the second copy of the message is acknowledged", || {
-        has_no_markers() && world.is_settled()
-    })
+    within(
+        "the second copy of the message must be acknowledged",
+        || has_no_markers() && world.is_settled(),
+    )
     .await;
     assert!(world.is_done(9));
     assert_eq!(world.dead(id(9)), None);

@@ -23,7 +23,11 @@ async fn a_retry_that_is_not_confirmed_stays_due() {
     let running = world.start();
     within("it waits", || waits(&world, 1)).await;
     let since = Instant::now();
-    within("half a minute passes", || since.elapsed().as_secs() >= 30).await;
+    within(
+        "half a minute must pass, in which the scheduler runs",
+        || since.elapsed().as_secs() >= 30,
+    )
+    .await;
     assert_eq!(world.script.runs().len(), 1);
     world.queues.state().refuses = None;
     within("it is done", || world.is_done(1)).await;
