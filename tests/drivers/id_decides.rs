@@ -51,7 +51,7 @@ where
         receipt.map(|row| (row.outcome, row.other_digest))
     };
     let dead = Some(("dead".to_owned(), Some(second.digest)));
-    eventually_is("the event becomes a dead letter", &said, |it| {
+    eventually_is("the event must become a dead letter", &said, |it| {
         it.as_ref().is_some_and(|(outcome, _)| outcome == "dead")
     })
     .await;
@@ -59,7 +59,10 @@ where
     pair.failing.store(false, Ordering::SeqCst);
     assert_eq!(pair.store.dead_replay(&all, 9, "ann").await.unwrap(), 1);
     let done = Some(("done".to_owned(), Some(second.digest)));
-    eventually_is("the replayed event becomes done", &said, |it| *it == done).await;
+    eventually_is("the replayed event must become done", &said, |it| {
+        *it == done
+    })
+    .await;
     worker.stop().await;
     assert_eq!(pair.stores.effects("fails-first").await, 1);
     pair.finish().await;

@@ -85,7 +85,7 @@ impl<H: StoreHarness + 'static> Handler<H::Store> for Probe<H> {
             "leaves" => {
                 assert!(
                     !H::finds_left_behind(tx).await,
-                    "the session still has a temporary table that another event created"
+                    "the session must not have a temporary table that another event created"
                 );
                 H::leave_behind(tx).await;
                 Ok(())

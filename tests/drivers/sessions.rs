@@ -153,7 +153,7 @@ async fn no_event_finds_anything_of_anothers_session() {
         sent += part.len() as u64;
         let books = async || pair.books().await;
         eventually_is(
-            "every event sent so far is done or a dead letter",
+            "every event sent so far must be done or a dead letter",
             books,
             |it| it.done + it.dead >= sent,
         )

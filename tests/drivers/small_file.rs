@@ -47,7 +47,7 @@ async fn a_file_on_a_full_disk_answers_a_ping_and_fails_a_probe() {
     disk.free();
     let found = async || driver.probe().await.map_err(|fault| describe(&fault)).err();
     eventually_is(
-        "`probe` succeeds, because the disk has free space again",
+        "`probe` must succeed, because the disk has free space again",
         found,
         Option::is_none,
     )
@@ -77,7 +77,7 @@ async fn little_room_excuses_no_handler_that_hangs() {
         event.map_or(Vec::new(), |event| event.attempts)
     };
     let spent = eventually_is(
-        "the first attempt of the hanging event is recorded as failed",
+        "the first attempt of the hanging event must be recorded as failed",
         attempts,
         |all| !all.is_empty(),
     )

@@ -64,7 +64,7 @@ where
     S: StoreHarness + 'static,
 {
     eventually_is(
-        "the counts of the route's outcomes are as wanted",
+        "the outcomes of the route must have the wanted counts",
         async || pair.books().await,
         wanted,
     )
@@ -142,7 +142,7 @@ where
     assert_eq!(pair.store.dead_replay(&all, 9, "ann").await.unwrap(), 1);
     let effects = async || pair.stores.effects("a").await;
     eventually_is(
-        "the replayed conflict has an effect too, which makes two",
+        "the replayed conflict must have an effect too, which makes two",
         effects,
         |effects| *effects == 2,
     )
@@ -151,7 +151,7 @@ where
     assert_eq!(
         pair.books().await.conflict,
         1,
-        "a replayed conflict still counts as a conflict"
+        "a replayed conflict must still count as a conflict"
     );
     pair.finish().await;
 }
@@ -274,7 +274,7 @@ where
             .load(Ordering::SeqCst)
     };
     eventually_is(
-        "the worker counts one redelivered message",
+        "the worker must count one redelivered message",
         async || redelivered(),
         |count| *count == 1,
     )

@@ -53,7 +53,7 @@ pub async fn an_account_counts_once<H: StoreHarness>(world: &H) {
     let second = account(4, 4, false, vec![receipts(4, &[one()], &[of(3)])]);
     let (a, b) = tokio::join!(store.account(&second), other.account(&second));
     a.or(b)
-        .expect("one of two concurrent writes of the same report succeeds");
+        .expect("one of two concurrent writes of the same report must succeed");
     store.account(&second).await.expect("again");
     store
         .account(&account(5, 4, true, vec![]))
@@ -176,14 +176,14 @@ pub async fn a_receipt_is_passed_by_later_ones<H: StoreHarness>(world: &H) {
     assert_eq!(
         passed(Duration::ZERO).await,
         [false],
-        "a receipt is not passed while no later receipt has an outcome"
+        "a receipt must not count as passed while no later receipt has an outcome"
     );
     done(&*store, &second).await;
     assert_eq!(passed(Duration::ZERO).await, [true]);
     assert_eq!(
         passed(LONG).await,
         [false],
-        "a receipt that is not overdue is not passed"
+        "a receipt must not count as passed before it is overdue"
     );
     done(&*store, &first).await;
     assert_eq!(passed(Duration::ZERO).await, [false; 0]);
@@ -215,7 +215,7 @@ pub async fn an_ingest_with_unreported_receipts_is_listed<H: StoreHarness>(world
     assert_eq!(
         store.unvouched(10, LONG).await.expect("read"),
         [],
-        "an ingest that was seen recently is not listed"
+        "an ingest that was seen recently must not be listed"
     );
     let mut report = account(1, 2, false, vec![]);
     report.instance = instance;
@@ -254,7 +254,7 @@ pub async fn what_is_lost_is_written_off_once<H: StoreHarness>(world: &H) {
     assert_eq!(
         write().await,
         0,
-        "a second write-off of the same items changes nothing"
+        "a second write-off of the same items must change nothing"
     );
     let after = read(&*store).await;
     assert_eq!((after.open_count(), after.gaps.len()), (0, 0));

@@ -45,7 +45,7 @@ pub async fn effects_and_claim_appear_together<H: StoreHarness>(world: &H) {
     assert_eq!(
         world.effects("a").await,
         0,
-        "no effect is visible before the commit"
+        "no effect may be visible before the commit"
     );
     finish(&*store, tx, &envelope("a"), Outcome::Done { attempt: 1 }).await;
     assert_eq!(world.effects("a").await, 1);

@@ -164,7 +164,7 @@ pub async fn a_deferral_ends_at_its_greatest_age<H: StoreHarness>(world: &H) {
     assert_eq!(
         first,
         Deferred::Recorded,
-        "the first deferral has no age yet, so no limit rejects it"
+        "the first deferral has no age yet, so no limit may reject it"
     );
     let before = shown(&*store, &envelope("a")).await;
     assert_eq!(ageless.on(&*store, &redo(1)).await, Deferred::Expired);

@@ -27,13 +27,13 @@ pub async fn a_lost_connection_is_unavailable<H: StoreHarness>(world: &H) {
     });
     let fault = tried
         .await
-        .expect("the driver returns within its own deadline")
-        .expect_err("the operation fails while the store is unavailable");
+        .expect("the driver must return within its own deadline")
+        .expect_err("the operation must fail while the store is unavailable");
     let ours = matches!(fault.kind(), FaultKind::Unavailable | FaultKind::Contention);
     assert!(ours, "{fault:?}");
     world.restore().await;
     let ping = async || store.ping().await.is_ok();
-    eventually_is("the store is reachable again", ping, |back| *back).await;
+    eventually_is("the store must be reachable again", ping, |back| *back).await;
     done(&*store, &of_number(3)).await;
     assert_eq!(probe(&*store, &of_number(1)).await, Claimed::Redelivered);
     Store::close(&*store).await;

@@ -259,7 +259,7 @@ pub async fn a_retry_is_marked_after_its_publish_only<H: StoreHarness>(world: &H
             looking.marked.lock().expect("no panic").len()
         };
         eventually_is(
-            "the scheduler gives the due retry to the publisher",
+            "the scheduler must give the due retry to the publisher",
             took,
             |taken| *taken > 0,
         )
@@ -267,7 +267,7 @@ pub async fn a_retry_is_marked_after_its_publish_only<H: StoreHarness>(world: &H
         let marked = looking.marked.into_inner().expect("no panic");
         assert!(
             !marked.contains(&true),
-            "the retry was marked before its publish was confirmed"
+            "the retry must not be marked before its publish is confirmed"
         );
         let now = is_marked(&*elsewhere, &event).await;
         assert_eq!(now, confirms == Some(true), "{confirms:?}");
@@ -284,12 +284,12 @@ pub async fn a_retry_comes_when_it_is_due<H: StoreHarness>(world: &H) {
     let began = Instant::now();
     fail(&*store, &envelope("a"), 1, Then::Retry { after }).await;
     let due = async || requeued(&*store).await;
-    let due = eventually_is("the retry becomes due", due, |due| !due.is_empty()).await;
+    let due = eventually_is("the retry must become due", due, |due| !due.is_empty()).await;
     // The clock of the database may be adjusted during the wait, so 50 ms of tolerance are added.
     let waited = began.elapsed() + Duration::from_millis(50);
     assert!(
         waited >= after,
-        "the retry was due too early, after {waited:?}"
+        "the retry must not be due early, but was after {waited:?}"
     );
     assert_eq!(due.len(), 1);
     assert_eq!(
