@@ -50,22 +50,22 @@ async fn an_alarm_of_rabbitmq_is_shown_for_as_long_as_it_lasts() {
 
     alarm("1000GB");
     until_refused(&signed, &deployment).await;
-    promised(TWO_DEADLINES, "the broker is reported down", async || {
+    promised(TWO_DEADLINES, "hookbox_broker_up must be 0", async || {
         shown.metric("hookbox_broker_up") == Some(0.0)
     })
     .await;
     // The alarm does not block consumers, so every accepted event is processed while it lasts.
     let began = Instant::now();
-    assert_eq!(deployment.count(DONE).await, 0, "no worker runs yet");
+    assert_eq!(deployment.count(DONE).await, 0, "nothing may be done yet");
     let worker = deployment.start(&["worker"]);
-    within(PATIENCE, "all waiting events are done", async || {
+    within(PATIENCE, "all waiting events must be done", async || {
         deployment.count(DONE).await >= BACKLOG
     })
     .await;
     // The broker must be reported as unavailable as long as the alarm lasts. That is longer here
     // than any deadline, and no request arrives meanwhile that could fail.
-    within(PATIENCE, "the alarm lasts 12 s", async || {
-        assert!(!shown.is_ready(), "ingest was ready during the alarm");
+    within(PATIENCE, "the alarm must last 12 s", async || {
+        assert!(!shown.is_ready(), "the alarm must make ingest not ready");
         began.elapsed() > Duration::from_secs(12)
     })
     .await;
@@ -107,7 +107,7 @@ async fn an_alarm_of_rabbitmq_is_shown_for_as_long_as_it_lasts() {
 /// Sends until a request is refused. This takes a while, because RabbitMQ reports an alarm only to
 /// a connection that publishes.
 async fn until_refused(signed: &Signed, deployment: &Deployment) {
-    within(PATIENCE, "a request is answered 503", async || {
+    within(PATIENCE, "a request must be answered 503", async || {
         refused(signed, deployment)
     })
     .await;

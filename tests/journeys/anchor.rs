@@ -54,7 +54,7 @@ async fn declaring_leaves_an_anchor_behind_the_queues_and_a_role_declares_nothin
     }
     deployment.run(&["migrate"]);
     // The anchor queue expires by itself. No other queue may expire.
-    within(PATIENCE, "the anchor queue has expired", async || {
+    within(PATIENCE, "the anchor queue must expire", async || {
         anchors(&rabbitmq).is_empty()
     })
     .await;

@@ -213,14 +213,14 @@ async fn a_certificate_that_is_renewed_under_load_costs_nothing() {
     for so_far in [100.0, 300.0, 500.0] {
         within(
             PATIENCE,
-            "enough receipts are done for the next renewal",
+            "enough receipts must be done before the next renewal",
             async || shown.metric(done).is_some_and(|done| done >= so_far),
         )
         .await;
         let before = front.taken();
         front.rotate(authority.acceptor("localhost", false));
         // The ingest has one connection to the broker, and the worker has two.
-        within(PATIENCE, "all processes have reconnected", async || {
+        within(PATIENCE, "all processes must reconnect", async || {
             front.taken() >= before + 3
         })
         .await;

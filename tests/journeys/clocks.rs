@@ -68,7 +68,7 @@ async fn clocks_that_are_a_day_off_and_jump_change_nothing() {
         let waiting = "select count(*) from retries";
         within(
             PATIENCE,
-            "every event sent during the constraint has failed and waits for a retry",
+            "every event sent during the constraint must fail and wait for a retry",
             async || deployment.count(waiting).await == FAILING,
         )
         .await;

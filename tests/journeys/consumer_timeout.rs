@@ -41,7 +41,7 @@ async fn a_handler_over_the_consumer_timeout_loses_doubles_and_spends_nothing() 
     let mut worker = deployment.start(&["worker", "--metrics", &shown.address()]);
     deployment.run(&["send"]);
     let rows = "select count(*) from begini_scores";
-    within(PATIENCE, "the first event is done", async || {
+    within(PATIENCE, "the first event must be done", async || {
         deployment.count(rows).await == 1
     })
     .await;
@@ -55,7 +55,7 @@ async fn a_handler_over_the_consumer_timeout_loses_doubles_and_spends_nothing() 
     let start = Instant::now();
     within(
         PATIENCE,
-        "a message is redelivered while its handler runs",
+        "a message must be redelivered while its handler runs",
         async || deployment.count(AGAIN).await >= 1,
     )
     .await;
@@ -66,13 +66,13 @@ async fn a_handler_over_the_consumer_timeout_loses_doubles_and_spends_nothing() 
     // acknowledgement".
     within(
         PATIENCE,
-        "RabbitMQ logs that the consumer timed out",
+        "RabbitMQ must log that the consumer timed out",
         async || std::fs::read_to_string(&log).unwrap().contains("timed out"),
     )
     .await;
     gate::free_scores(&deployment).await;
     let again = "hookbox_receipts_total{route=\"scores\",outcome=\"redelivered\"}";
-    within(PATIENCE, "the redelivered receipt is counted", async || {
+    within(PATIENCE, "the redelivery must be counted", async || {
         shown.metric(again).is_some_and(|count| count >= 1.0)
     })
     .await;

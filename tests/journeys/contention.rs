@@ -70,7 +70,7 @@ async fn a_deadlock_and_a_failed_serialization_of_handlers_cost_no_attempt() {
         send(&deployment, uid);
         within(
             PATIENCE,
-            "the handler of the event holds the lock on its row",
+            "the handler of the event must hold the lock on its row",
             async || deployment.count(ASLEEP).await == asleep,
         )
         .await;
@@ -79,17 +79,15 @@ async fn a_deadlock_and_a_failed_serialization_of_handlers_cost_no_attempt() {
     send(&deployment, "unordered");
     are_done(&deployment, 3).await;
     let deadlocks = "select deadlocks from pg_stat_database where datname = current_database()";
-    within(
-        PATIENCE,
-        "PostgreSQL has counted the deadlock",
-        async || deployment.count(deadlocks).await >= 1,
-    )
+    within(PATIENCE, "PostgreSQL must count the deadlock", async || {
+        deployment.count(deadlocks).await >= 1
+    })
     .await;
     let tries = "select last_value from unordered";
     assert_eq!(
         deployment.count(tries).await,
         2,
-        "the handler ran once more"
+        "the handler that met the serialization failure must run exactly twice"
     );
     let changes = "select sum(changes) from sides";
     assert_eq!(
@@ -117,7 +115,7 @@ async fn a_statement_that_the_session_has_already_costs_no_attempt() {
     assert_eq!(
         deployment.count(tries).await,
         2,
-        "the handler ran once more"
+        "the handler must run exactly twice, because its first statement fails"
     );
     nothing_was_spent(&deployment).await;
     worker.stop();
@@ -127,7 +125,7 @@ async fn a_statement_that_the_session_has_already_costs_no_attempt() {
 
 async fn are_done(deployment: &Deployment, events: u64) {
     let done = "select count(*) from claims where state = 'done'";
-    within(PATIENCE, "all events are done", async || {
+    within(PATIENCE, "all events must be done", async || {
         deployment.count(done).await == events
     })
     .await;

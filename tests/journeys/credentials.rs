@@ -67,10 +67,14 @@ async fn a_wrong_password_or_virtual_host_is_logged_and_publishing_resumes() {
     world.ctl(&["set_permissions", "hookbox", ".*", ".*", ".*"]);
     // The queues were deleted together with the virtual host, and no service declares them by
     // itself.
-    within(PATIENCE, "the missing queues are reported", async || {
-        let why = world.shown.trouble("broker");
-        why.is_some_and(|why| why.contains("is missing"))
-    })
+    within(
+        PATIENCE,
+        "readiness must report the missing queues",
+        async || {
+            let why = world.shown.trouble("broker");
+            why.is_some_and(|why| why.contains("is missing"))
+        },
+    )
     .await;
     world.deployment.run(&["queues", "declare", "--yes"]);
     world.comes_back().await;
@@ -116,7 +120,7 @@ impl World {
         let logged = || self.deployment.log()[before..].to_owned();
         within(
             PATIENCE,
-            "readiness gives the cause, and the log says that nothing can be published",
+            "readiness must give the cause, and the log must say that nothing can be published",
             async || {
                 let trouble = self.shown.trouble("broker");
                 trouble.is_some_and(|trouble| trouble.contains(why)) && logged().contains(LOGGED)
@@ -124,15 +128,22 @@ impl World {
         )
         .await;
         let shown = Instant::now();
-        within(PATIENCE, "the outage lasts long enough", async || {
-            assert!(!self.shown.is_ready(), "ingest was ready without {why}");
-            shown.elapsed() > lasts
-        })
+        within(
+            PATIENCE,
+            "the outage must last for the time that the test checks",
+            async || {
+                assert!(
+                    !self.shown.is_ready(),
+                    "ingest must not be ready without {why}"
+                );
+                shown.elapsed() > lasts
+            },
+        )
         .await;
         let logged = logged();
         let (tries, most) = (logged.matches(LOGGED).count(), tries_max(began.elapsed()));
         eprintln!("{why}: {tries} tries, of {most} at most");
-        assert!(tries > 1, "ingest did not try again: {logged}");
+        assert!(tries > 1, "ingest must try more than once: {logged}");
         assert!(tries <= most, "{tries} tries: {logged}");
         // One line for each try is allowed, and one for the loss of each channel.
         assert!(logged.lines().count() <= 2 * most, "{logged}");

@@ -180,7 +180,7 @@ impl Deployment {
             let mut asked = self.command(&["healthcheck", "--url", &url]);
             asked.output().unwrap().status.success()
         });
-        assert!(is_ready, "ingest is not ready: {}", self.log());
+        assert!(is_ready, "ingest must become ready: {}", self.log());
         ingest
     }
 

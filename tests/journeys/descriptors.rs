@@ -44,14 +44,16 @@ async fn out_of_descriptors_nothing_panics_and_processing_resumes() {
     let open = || TcpStream::connect(("127.0.0.1", deployment.port)).unwrap();
     let mut idle: Vec<TcpStream> = (0..CONNECTIONS).map(|_| open()).collect();
     let logged = || deployment.log().matches(LOGGED).count();
-    within(PATIENCE, "ingest has no descriptor left", async || {
-        logged() > 0
-    })
+    within(
+        PATIENCE,
+        "ingest must have no descriptor left",
+        async || logged() > 0,
+    )
     .await;
     // The test keeps opening connections, so that the shortage lasts: while a connection waits for
     // a place, ingest closes those that send nothing for five seconds.
     let began = Instant::now();
-    within(PATIENCE, "the shortage lasts 4 s", async || {
+    within(PATIENCE, "the shortage must last 4 s", async || {
         assert!(!ingest.has_ended(), "{}", deployment.log());
         idle.push(open());
         began.elapsed() > Duration::from_secs(4)
@@ -60,11 +62,15 @@ async fn out_of_descriptors_nothing_panics_and_processing_resumes() {
     // The test cuts the connections to the broker until no descriptor is left with which ingest
     // could reconnect.
     let lost = "nothing can be published";
-    within(PATIENCE, "ingest has lost the broker", async || {
-        idle.push(open());
-        proxy.cut();
-        deployment.log().contains(lost)
-    })
+    within(
+        PATIENCE,
+        "ingest must lose its connection to the broker",
+        async || {
+            idle.push(open());
+            proxy.cut();
+            deployment.log().contains(lost)
+        },
+    )
     .await;
     // The shortage must be logged when it starts and then every ten seconds at most, not at every
     // connection that could not be accepted.
@@ -73,7 +79,7 @@ async fn out_of_descriptors_nothing_panics_and_processing_resumes() {
 
     drop(idle);
     let start = Instant::now();
-    within(PATIENCE, "a request is accepted again", async || {
+    within(PATIENCE, "a request must be accepted again", async || {
         deployment
             .command(&["send"])
             .output()

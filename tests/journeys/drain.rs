@@ -54,9 +54,11 @@ async fn under_load(deployment: Deployment, signals: &str, codes: &[i32]) {
     let load = generate(&deployment, EVENTS, "32", "60");
     let accepted = "hookbox_requests_total{outcome=\"accepted\"}";
     for _ in 0..3 {
-        within(PATIENCE, "hookbox has accepted 300 requests", async || {
-            shown.metric(accepted).is_some_and(|count| count >= 300.0)
-        })
+        within(
+            PATIENCE,
+            "hookbox must accept 300 requests before it is stopped",
+            async || shown.metric(accepted).is_some_and(|count| count >= 300.0),
+        )
         .await;
         let signalled = Instant::now();
         for signal in signals.split(' ') {
@@ -106,7 +108,7 @@ async fn stopped_while_the_broker_is_frozen() {
     within(PATIENCE, "ready", async || shown.is_ready()).await;
     rabbitmq.stop().unwrap();
     let load = generate(&deployment, REQUESTS, "32", "0");
-    within(PATIENCE, "all requests are open", async || {
+    within(PATIENCE, "all requests must be open", async || {
         shown.metric("hookbox_requests_in_flight") == Some(REQUESTS as f64)
     })
     .await;
@@ -142,9 +144,11 @@ async fn stopped_while_the_store_is_frozen() {
     within(PATIENCE, "ready", async || shown.is_ready()).await;
     let load = generate(&deployment, EVENTS, "32", "10");
     let done = "hookbox_receipts_total{route=\"scores\",outcome=\"done\"}";
-    within(PATIENCE, "100 receipts are done", async || {
-        shown.metric(done).is_some_and(|done| done >= 100.0)
-    })
+    within(
+        PATIENCE,
+        "100 receipts must be done before the store is frozen",
+        async || shown.metric(done).is_some_and(|done| done >= 100.0),
+    )
     .await;
     postgres.stop().unwrap();
     let signalled_at = Instant::now();
@@ -161,7 +165,7 @@ async fn stopped_while_the_store_is_frozen() {
     // No message is in flight any more, so every message in the queues is ready for another worker.
     within(
         PATIENCE,
-        "no message is unacknowledged, because the drain has put all back",
+        "no message may stay unacknowledged, because the drain puts all back",
         async || {
             let listed = rabbitmq.ctl(&["-q", "list_queues", "messages_unacknowledged"]);
             let listed = listed.unwrap();
@@ -237,7 +241,7 @@ async fn tally_of(load: Child) -> Value {
 }
 
 async fn all_done(deployment: &Deployment, events: u64) {
-    within(PATIENCE, "every event is done", async || {
+    within(PATIENCE, "every event must be done", async || {
         deployment
             .count("select count(*) from claims where state = 'done'")
             .await
@@ -251,7 +255,7 @@ async fn nothing_spent(deployment: &Deployment, events: u64) {
     assert_eq!(
         count("select count(*) from attempts").await,
         0,
-        "no attempt was used up"
+        "no attempt may be used up"
     );
     assert_eq!(count("select count(*) from dead_letters").await, 0);
     let effects = "select (select count(*) from begini_scores)

@@ -79,7 +79,7 @@ impl World {
 
     async fn are_done(&self, events: u64) {
         let log = || self.deployment.log();
-        within(PATIENCE, "all events are done", async || {
+        within(PATIENCE, "all events must be done", async || {
             self.deployment.count(DONE).await == events
         })
         .await;
@@ -113,7 +113,7 @@ async fn a_locked_row_of_a_handler_costs_no_attempt_and_stops_no_other_event() {
          where deferred_reason = 'foreign_lock' and deferred_attempt = 1 and attempt = 1";
     within(
         PATIENCE,
-        "events of the locked person are deferred, and events of others are done",
+        "events of the locked person must be deferred, and events of others done",
         async || deployment.count(deferred).await == MET && deployment.count(DONE).await == 1 + MET,
     )
     .await;
@@ -121,14 +121,14 @@ async fn a_locked_row_of_a_handler_costs_no_attempt_and_stops_no_other_event() {
     let shown = "hookbox_deferred{route=\"scores\"}";
     within(
         PATIENCE,
-        "the metrics show one deferred event for each locked one",
+        "the metrics must show one deferred event for each locked one",
         async || world.shown.metric(shown) == Some(MET as f64),
     )
     .await;
     let oldest = "hookbox_deferred_oldest_seconds{route=\"scores\"}";
     within(
         PATIENCE,
-        "the metrics show that the oldest deferral lasts at least 1 s",
+        "the metrics must show that the oldest deferral lasts at least 1 s",
         async || world.shown.metric(oldest).is_some_and(|age| age >= 1.0),
     )
     .await;
@@ -147,7 +147,7 @@ async fn a_locked_row_of_a_handler_costs_no_attempt_and_stops_no_other_event() {
     assert_eq!(
         deployment.count(people).await,
         1 + 2 * MET,
-        "every event has one effect"
+        "every event must have one effect"
     );
     world.finish().await;
 }
@@ -168,7 +168,7 @@ async fn a_locked_table_of_a_handler_costs_no_attempt() {
     let deferred = "select count(*) from retries where deferred_reason = 'foreign_lock'";
     within(
         PATIENCE,
-        "events of the locked table are deferred, and another route is done",
+        "events of the locked table must be deferred, and another route done",
         async || deployment.count(deferred).await == MET && deployment.count(DONE).await == 1,
     )
     .await;
@@ -186,7 +186,7 @@ async fn a_lock_on_hookboxs_own_table_is_seen_within_ten_seconds_and_costs_no_at
     let deployment = &world.deployment;
     world.send("before");
     world.are_done(1).await;
-    within(PATIENCE, "the worker is ready", async || {
+    within(PATIENCE, "the worker must be ready", async || {
         world.shown.is_ready()
     })
     .await;
@@ -197,9 +197,11 @@ async fn a_lock_on_hookboxs_own_table_is_seen_within_ten_seconds_and_costs_no_at
         world.send(&format!("user{number}-only"));
     }
     let paused = "hookbox_route_paused{route=\"scores\",by=\"standstill\"}";
-    promised(SEEN_WITHIN, "the metrics show the standstill", async || {
-        world.shown.metric(paused) == Some(1.0)
-    })
+    promised(
+        SEEN_WITHIN,
+        "the metrics must show the standstill",
+        async || world.shown.metric(paused) == Some(1.0),
+    )
     .await;
     let trouble = world.shown.trouble("route scores").unwrap_or_default();
     assert!(
@@ -209,7 +211,7 @@ async fn a_lock_on_hookboxs_own_table_is_seen_within_ten_seconds_and_costs_no_at
     deployment.logged("route scores stands still");
     holder.close().await.unwrap();
     world.are_done(1 + MET).await;
-    within(PATIENCE, "the worker is ready again", async || {
+    within(PATIENCE, "the worker must be ready again", async || {
         world.shown.is_ready() && world.shown.metric(paused) == Some(0.0)
     })
     .await;

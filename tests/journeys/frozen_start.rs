@@ -35,23 +35,27 @@ async fn a_frozen_rabbitmq_is_waited_for_at_the_start() {
     let shown = Shown::new();
     rabbitmq.stop().unwrap();
     let mut ingest = deployment.start(&["ingest", "--metrics", &shown.address()]);
-    within(PATIENCE, "ingest answers at /livez", async || {
+    within(PATIENCE, "ingest must answer at /livez", async || {
         shown.get("/livez").is_some()
     })
     .await;
     let began = Instant::now();
     let (mut first, mut most) = (Held::default(), Held::default());
-    within(PATIENCE, "the broker stays frozen for 15 s", async || {
-        assert!(!ingest.has_ended(), "{}", deployment.log());
-        assert!(
-            !shown.is_ready(),
-            "ingest must not be ready without a broker"
-        );
-        let early = began.elapsed() < SETTLED;
-        let so_far = if early { &mut first } else { &mut most };
-        so_far.raise(&Held::by(&ingest));
-        began.elapsed() > FROZEN
-    })
+    within(
+        PATIENCE,
+        "the broker must stay frozen for 15 s",
+        async || {
+            assert!(!ingest.has_ended(), "{}", deployment.log());
+            assert!(
+                !shown.is_ready(),
+                "ingest must not be ready without a broker"
+            );
+            let early = began.elapsed() < SETTLED;
+            let so_far = if early { &mut first } else { &mut most };
+            so_far.raise(&Held::by(&ingest));
+            began.elapsed() > FROZEN
+        },
+    )
     .await;
     eprintln!("first {first:?}, then {most:?}");
     assert!(most.threads <= first.threads, "{first:?}, {most:?}");
@@ -63,7 +67,7 @@ async fn a_frozen_rabbitmq_is_waited_for_at_the_start() {
 
     rabbitmq.cont().unwrap();
     let start = Instant::now();
-    within(PATIENCE, "ingest becomes ready by itself", async || {
+    within(PATIENCE, "ingest must become ready by itself", async || {
         shown.is_ready()
     })
     .await;

@@ -46,7 +46,7 @@ async fn events_in_flight_at_a_frozen_worker_are_done_by_another_and_it_resumes(
         deployment.run(&["send"]);
     }
     let mut frozen = deployment.start(&["worker"]);
-    within(PATIENCE, "an event is in flight", async || {
+    within(PATIENCE, "an event must be in flight", async || {
         deployment.count(IN_FLIGHT).await >= 1
     })
     .await;
@@ -57,12 +57,12 @@ async fn events_in_flight_at_a_frozen_worker_are_done_by_another_and_it_resumes(
     holder.close().await.unwrap();
     let start = Instant::now();
     let is_done = async || deployment.count(DONE).await == HELD;
-    within(PATIENCE, "the other worker is done", is_done).await;
+    within(PATIENCE, "the other worker must be done", is_done).await;
     let took = start.elapsed();
     eprintln!("the other worker had processed the events after {took:?}");
     let by_it = "hookbox_receipts_total{route=\"scores\",outcome=\"done\"}";
     // The metric may lag: the worker counts a receipt only after its commit.
-    within(PATIENCE, "the metrics count all as done", async || {
+    within(PATIENCE, "all must be counted as done", async || {
         shown.metric(by_it) == Some(HELD as f64)
     })
     .await;
@@ -70,14 +70,14 @@ async fn events_in_flight_at_a_frozen_worker_are_done_by_another_and_it_resumes(
 
     frozen.signal("CONT");
     let late = "could not be settled and will be redelivered";
-    within(PATIENCE, "the late acknowledgement is logged", async || {
+    within(PATIENCE, "the late ack must be logged", async || {
         deployment.log().contains(late)
     })
     .await;
     for _ in 0..LATER {
         deployment.run(&["send"]);
     }
-    within(PATIENCE, "the frozen worker resumes", async || {
+    within(PATIENCE, "the frozen worker must resume", async || {
         deployment.count(DONE).await == HELD + LATER
     })
     .await;

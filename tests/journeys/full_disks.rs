@@ -121,18 +121,18 @@ async fn fill_rabbitmq(disk: &SmallDisk) -> Queues {
         .unwrap();
     let requests =
         |outcome| shown.metric(&format!("hookbox_requests_total{{outcome={outcome:?}}}"));
-    within(PATIENCE, "hookbox has accepted 300 requests", async || {
+    within(PATIENCE, "hookbox must accept 300 requests", async || {
         requests("accepted").is_some_and(|count| count >= 300.0)
     })
     .await;
     disk.fill();
-    within(PATIENCE, "a request is answered 503", async || {
+    within(PATIENCE, "a request must be answered 503", async || {
         requests("not_durable").is_some_and(|count| count >= 1.0)
     })
     .await;
     let took = promised(
         TWO_DEADLINES,
-        "the broker is shown as unavailable",
+        "readiness must show the broker as unavailable",
         async || shown.metric("hookbox_broker_up") == Some(0.0),
     )
     .await;
@@ -153,7 +153,7 @@ async fn fill_rabbitmq(disk: &SmallDisk) -> Queues {
     let tally: Value = serde_json::from_slice(&output.unwrap().unwrap().stdout).unwrap();
     assert_eq!(tally["undelivered"], 0, "{tally:#}");
     let done = "select count(*) from claims where state = 'done'";
-    within(PATIENCE, "every event is done", async || {
+    within(PATIENCE, "every event must be done", async || {
         deployment.count(done).await == EVENTS
     })
     .await;

@@ -64,7 +64,7 @@ async fn a_log_that_fills_the_disk_is_written_back_when_its_reader_ends() {
         .unwrap();
     let mut began = Instant::now();
     while rounds.send() == ROUND {
-        assert!(rounds.sent() < ROUNDS_MAX, "the disk never fills");
+        assert!(rounds.sent() < ROUNDS_MAX, "the disk must be full by now");
         began = Instant::now();
     }
     let names_it = |why: Option<String>| {
@@ -73,7 +73,7 @@ async fn a_log_that_fills_the_disk_is_written_back_when_its_reader_ends() {
     };
     within(
         PATIENCE,
-        "readiness of ingest and worker names the full disk",
+        "readiness of ingest and worker must name the full disk",
         async || names_it(at_ingest.trouble("broker")) && names_it(at_worker.trouble("store")),
     )
     .await;

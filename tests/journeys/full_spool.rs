@@ -69,19 +69,19 @@ async fn a_full_disk_of_the_spool_is_answered_503_and_loses_nothing() {
     let takes = || get(deployment.port, "/readyz").map(|(status, _)| status) == Some(200);
     within(
         PATIENCE,
-        "the full disk makes ingest not ready",
+        "the full disk must make ingest not ready",
         async || !takes(),
     )
     .await;
 
     disk.free();
-    within(PATIENCE, "ingest is ready again", async || takes()).await;
+    within(PATIENCE, "ingest must be ready again", async || takes()).await;
     assert_eq!(rounds.send(), ROUND, "the spool must accept every event");
     let accepted = rounds.accepted();
     assert_eq!(kept(), Some(accepted.len() as f64));
 
     proxy.set(Mode::Pass);
-    within(PATIENCE, "the spool has forwarded all events", async || {
+    within(PATIENCE, "the spool must forward all events", async || {
         shown.metric("hookbox_spool_events") == Some(0.0)
             && shown.metric("hookbox_spool_forwarded_total") >= kept()
     })
@@ -130,12 +130,12 @@ async fn in_order(deployment: &Deployment, broker: &str, accepted: &[String]) {
                 let place = accepted.iter().position(|one| *one == receipt);
                 assert!(
                     place.is_some(),
-                    "{receipt} is in a queue, and was not answered 200"
+                    "{receipt} is in a queue, so it must have been answered 200"
                 );
                 if found.insert(receipt.clone()) {
                     assert!(
                         place > last,
-                        "{receipt} is in {name} behind a receipt that was answered later"
+                        "{receipt} in {name} must not be behind a receipt that was answered later"
                     );
                     last = place;
                 }

@@ -85,7 +85,7 @@ async fn a_worker_that_is_killed_fifty_times_convicts_no_innocent() {
     let books = deployment.json(&["reconcile", "--wait", "180s"]);
     within(
         PATIENCE,
-        "no event is running or waiting for a retry",
+        "no event may run or wait for a retry any more",
         async || deployment.count(OPEN).await == 0,
     )
     .await;

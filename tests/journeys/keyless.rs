@@ -111,7 +111,7 @@ async fn unfinished_bodies_of_one_address_cost_no_genuine_request() {
     }
     within(
         PATIENCE,
-        "ingest refuses requests of an address that uses its whole share",
+        "ingest must refuse requests of an address that uses its whole share",
         async || shown.metric(BUSY).is_some_and(|refused| refused >= 64.0),
     )
     .await;
@@ -139,7 +139,7 @@ async fn idle_connections_cost_nothing(connections: u32, descriptors: u32) {
     }
     within(
         PATIENCE,
-        "ingest closes idle connections to make room for others",
+        "ingest must close idle connections to make room for others",
         async || {
             shown.metric(CLOSED).is_some_and(|closed| closed > 0.0)
                 && shown.metric(OPEN).is_some_and(|open| open > 100.0)

@@ -57,7 +57,7 @@ async fn survive(pair: Pair) {
     for share in 1..=3 {
         within(
             PATIENCE,
-            "another fifth of the events has outcomes",
+            "another fifth of the events must get outcomes",
             async || deployment.count("select count(*) from receipts").await >= share * 4_000,
         )
         .await;

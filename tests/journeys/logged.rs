@@ -16,7 +16,7 @@ impl Deployment {
     pub fn logged(&self, what: &str) -> String {
         let is_there = wait_until(WRITTEN_WITHIN, || self.log().contains(what));
         let log = self.log();
-        assert!(is_there, "the log does not contain {what:?}: {log}");
+        assert!(is_there, "the log must contain {what:?}: {log}");
         log
     }
 }

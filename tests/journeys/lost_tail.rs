@@ -70,7 +70,7 @@ async fn a_failover_that_loses_the_tail_is_listed_as_far_as_known() {
     );
     // The second ingest still runs. It accepts and reports one more event.
     generate(&deployment, 1, 4);
-    within(PATIENCE, "the new event is reported", async || {
+    within(PATIENCE, "the new event must be reported", async || {
         reported(&reconcile(&deployment).1) == KEPT + 1
     })
     .await;
@@ -109,10 +109,14 @@ fn generate(deployment: &Deployment, count: u64, seed: u64) {
 
 /// Waits until this many receipts are reported by the ingests and have an outcome.
 async fn all_receipts_are_reported(deployment: &Deployment, receipts: u64) {
-    within(PATIENCE, "all receipts are reported", async || {
-        let (code, books) = reconcile(deployment);
-        code == Some(0) && reported(&books) == receipts
-    })
+    within(
+        PATIENCE,
+        "all receipts must be reported and have an outcome",
+        async || {
+            let (code, books) = reconcile(deployment);
+            code == Some(0) && reported(&books) == receipts
+        },
+    )
     .await;
     let settled = "select count(*) from receipts";
     assert_eq!(deployment.count(settled).await, receipts);

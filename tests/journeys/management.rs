@@ -25,7 +25,7 @@ async fn a_start_waits_for_its_management_api_and_logs_that() {
     let ingest = deployment.start(&["ingest", "--metrics", &shown.address()]);
     within(
         PATIENCE,
-        "readiness names the unavailable management API",
+        "readiness must name the unavailable management API",
         async || {
             let why = shown.trouble("broker");
             why.is_some_and(|why| why.contains("management API"))

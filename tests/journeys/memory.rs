@@ -47,7 +47,7 @@ async fn a_workers_memory_is_bounded_by_its_prefetch() {
         let in_flight = QUEUED.min(prefetch);
         within(
             PATIENCE,
-            "as many messages are in flight as the prefetch allows",
+            "as many messages must be in flight as the prefetch allows",
             async || {
                 ready(&deployment) == Some((QUEUED - in_flight) as u64)
                     && worker.peak_memory() >= in_flight * MIB
@@ -62,7 +62,7 @@ async fn a_workers_memory_is_bounded_by_its_prefetch() {
             worker.kill();
             within(
                 PATIENCE,
-                "all messages of the killed worker are ready again",
+                "all messages of the killed worker must be ready again",
                 async || ready(&deployment) == Some(QUEUED as u64),
             )
             .await;
@@ -71,7 +71,7 @@ async fn a_workers_memory_is_bounded_by_its_prefetch() {
     gate::free_scores(&deployment).await;
     let worker = last.unwrap();
     let done = "select count(*) from claims where state = 'done'";
-    within(PATIENCE, "all events are done", async || {
+    within(PATIENCE, "all events must be done", async || {
         deployment.count(done).await == QUEUED as u64
     })
     .await;
@@ -88,7 +88,7 @@ fn assert_bounded(worker: &Process, in_flight: usize) {
     eprintln!("{in_flight} MiB of bodies in flight: {peak} MiB used at most, {bound} MiB allowed");
     assert!(
         peak <= bound,
-        "{peak} MiB used of {bound} MiB allowed, with {in_flight} MiB in flight"
+        "the worker used {peak} MiB; {bound} MiB are allowed with {in_flight} MiB in flight"
     );
 }
 

@@ -81,7 +81,7 @@ async fn a_right_that_every_event_needs_pauses_the_route_and_spends_nothing() {
         send(&deployment, &format!("user-{number}"));
     }
     let paused = "hookbox_route_paused{route=\"scores\",by=\"missing_right\"}";
-    within(PATIENCE, "the route is paused", async || {
+    within(PATIENCE, "the route must be paused", async || {
         shown.metric(paused) == Some(1.0)
     })
     .await;
@@ -94,15 +94,17 @@ async fn a_right_that_every_event_needs_pauses_the_route_and_spends_nothing() {
     assert!(!shown.is_ready());
     // The other route has its own queue and needs no missing right, so it must not be paused.
     deployment.run(&["send", "--type", "application.complete"]);
-    within(PATIENCE, "the other route works", async || {
-        deployment.count(DONE).await == 1
-    })
+    within(
+        PATIENCE,
+        "the other route must process its event",
+        async || deployment.count(DONE).await == 1,
+    )
     .await;
     for nothing in [SPENT, DEAD] {
         assert_eq!(deployment.count(nothing).await, 0, "{nothing}");
     }
     statement(&deployment, format!("grant insert on notes to {role}")).await;
-    within(PATIENCE, "all events are done", async || {
+    within(PATIENCE, "all events must be done", async || {
         deployment.count(DONE).await == 1 + EVENTS
     })
     .await;
@@ -110,12 +112,12 @@ async fn a_right_that_every_event_needs_pauses_the_route_and_spends_nothing() {
     assert_eq!(
         deployment.count(notes).await,
         EVENTS,
-        "every event has one effect"
+        "every event must have one effect"
     );
     for nothing in [SPENT, DEAD] {
         assert_eq!(deployment.count(nothing).await, 0, "{nothing}");
     }
-    within(PATIENCE, "the worker is ready again", async || {
+    within(PATIENCE, "the worker must be ready again", async || {
         shown.is_ready() && shown.metric(paused) == Some(0.0)
     })
     .await;
@@ -144,12 +146,12 @@ async fn one_event_that_is_denied_a_right_delays_no_other() {
     let deferred = "select count(*) from retries where deferred_reason = 'missing_right'";
     within(
         PATIENCE,
-        "the event with the missing right is deferred, and all other events are done",
+        "the event with the missing right must be deferred, and all other events done",
         async || deployment.count(deferred).await == 1 && deployment.count(DONE).await == 9,
     )
     .await;
     let paused = "hookbox_route_paused{route=\"scores\",by=\"missing_right\"}";
-    within(PATIENCE, "the route is not paused", async || {
+    within(PATIENCE, "the route must not stay paused", async || {
         shown.metric(paused) == Some(0.0)
     })
     .await;
@@ -161,7 +163,7 @@ async fn one_event_that_is_denied_a_right_delays_no_other() {
         .await;
     within(
         PATIENCE,
-        "the event is done after the trigger was removed",
+        "the event must be done after the trigger was removed",
         async || deployment.count(DONE).await == 10,
     )
     .await;

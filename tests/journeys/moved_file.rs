@@ -62,7 +62,7 @@ async fn the_file_of_dev_is_deleted() {
     assert!(!deployment.folder.join("dev/hookbox.db").exists());
     // After a restart `hookbox dev` creates the missing file anew.
     let process = deployment.start(&dev);
-    within(PATIENCE, "dev is ready again", is_ready).await;
+    within(PATIENCE, "`hookbox dev` must be ready again", is_ready).await;
     assert_eq!(signed.send(port).status, 200);
     process.stop();
     deployment.remove();
@@ -116,7 +116,7 @@ async fn the_file_is_deleted_and_migrated_anew_beside_a_running_ingest() {
     let worker = deployment.start(&["worker"]);
     let signed = Signed::catch(&deployment, &[]);
     assert_eq!(signed.send(deployment.port).status, 200);
-    within(PATIENCE, "the event is done", async || {
+    within(PATIENCE, "the event must be done", async || {
         done(&deployment).await == 1
     })
     .await;
@@ -125,7 +125,10 @@ async fn the_file_is_deleted_and_migrated_anew_beside_a_running_ingest() {
     deployment.run(&["migrate"]);
     let shown = Shown::new();
     let worker = deployment.start(&["worker", "--metrics", &shown.address()]);
-    within(PATIENCE, "the worker is ready", async || shown.is_ready()).await;
+    within(PATIENCE, "the worker must be ready", async || {
+        shown.is_ready()
+    })
+    .await;
     // One of these errors is the ingest's. The worker that was stopped may have noticed the deleted
     // file too, and logged another.
     let logged = refuses_and_logs(&deployment, &signed, deployment.port, "hookbox.db");
@@ -136,7 +139,7 @@ async fn the_file_is_deleted_and_migrated_anew_beside_a_running_ingest() {
     assert!(shown.is_ready(), "{}", deployment.log());
     let ingest = deployment.start_ingest();
     assert_eq!(signed.send(deployment.port).status, 200);
-    within(PATIENCE, "the event is done", async || {
+    within(PATIENCE, "the event must be done", async || {
         done(&deployment).await == 1
     })
     .await;
@@ -183,7 +186,7 @@ async fn the_spool_is_deleted_while_rabbitmq_is_unavailable() {
     proxy.set(Mode::Pass);
     within(
         PATIENCE,
-        "the event that the spool held is forwarded to RabbitMQ",
+        "the event that the spool held must be forwarded to RabbitMQ",
         async || shown.metric("hookbox_spool_forwarded_total") == Some(1.0),
     )
     .await;

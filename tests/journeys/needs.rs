@@ -36,7 +36,7 @@ async fn an_ingest_has_no_database_url_and_an_operator_no_key_of_a_provider() {
     .await;
     without(&deployment, &["key"], async || {
         let worker = deployment.start(&["worker"]);
-        within(PATIENCE, "the event is processed", async || {
+        within(PATIENCE, "the event must be processed", async || {
             deployment
                 .count("select count(*) from claims where state = 'done'")
                 .await

@@ -70,9 +70,11 @@ async fn try_among_good_ones(deployment: Deployment, in_time: &'static str) {
     deployment.run(&["generate", "--count", &half, "--seed", "2"]);
     let worker = deployment.start(&["worker"]);
     let died = "select count(*) from dead_letters";
-    within(PATIENCE, "the bad event is a dead letter", async || {
-        deployment.count(died).await >= 1
-    })
+    within(
+        PATIENCE,
+        "the bad event must become a dead letter",
+        async || deployment.count(died).await >= 1,
+    )
     .await;
     let before_its_second = "select count(*) from claims where state = 'done'
          and settled_at < (select at from attempts where attempt = 2)";

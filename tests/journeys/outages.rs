@@ -104,7 +104,7 @@ async fn a_black_hole_longer_than_the_time_limit_costs_no_attempt() {
                 // The test waits until a handler is in the middle of a statement, because the
                 // locked table holds the statement up. Then it makes the store stop answering.
                 let wait = "select count(*) from pg_stat_activity where wait_event_type = 'Lock'";
-                within(PATIENCE, "a handler waits for the lock", async || {
+                within(PATIENCE, "a handler must wait for the lock", async || {
                     let waiting = sqlx::query_scalar(wait).fetch_one(&mut locks).await;
                     let waiting: i64 = waiting.unwrap();
                     waiting > 0
@@ -163,16 +163,18 @@ impl World {
         let shown = &self.shown;
         let load = self.load().await;
         break_it().await;
-        let took = promised(TWO_DEADLINES, "readiness reports the outage", async || {
-            shown.trouble(shown_by).is_some()
-        })
+        let took = promised(
+            TWO_DEADLINES,
+            "readiness must report the outage",
+            async || shown.trouble(shown_by).is_some(),
+        )
         .await;
         eprintln!("the outage of {shown_by:?} was reported after {took:?}");
         // Ingest does not need the store, only the broker. So every event is accepted during the
         // outage.
         all_is_taken(load).await;
         let held = "hookbox_route_paused{route=\"scores\",by=\"store\"}";
-        within(PATIENCE, "the route is paused", async || {
+        within(PATIENCE, "the route must be paused", async || {
             shown.metric(held) == Some(1.0)
         })
         .await;
@@ -207,7 +209,7 @@ impl World {
             .spawn()
             .unwrap();
         let settled = "hookbox_receipts_total{route=\"scores\",outcome=\"done\"}";
-        within(PATIENCE, "some events are done", async || {
+        within(PATIENCE, "a hundred events must be done", async || {
             shown.metric(settled).is_some_and(|done| done >= 100.0)
         })
         .await;
@@ -222,7 +224,7 @@ impl World {
         within(PATIENCE, "ready again", async || shown.is_ready()).await;
         let took = start.elapsed();
         eprintln!("ready again after {took:?}");
-        within(PATIENCE, "every event is done", async || {
+        within(PATIENCE, "every event must be done", async || {
             deployment
                 .count("select count(*) from claims where state = 'done'")
                 .await
@@ -242,7 +244,7 @@ impl World {
         assert_eq!(
             count("select count(*) from attempts").await,
             0,
-            "no attempt was used up: {warned:#?}"
+            "no attempt may be used up: {warned:#?}"
         );
         assert_eq!(count("select count(*) from dead_letters").await, 0);
         assert_eq!(count("select count(*) from retries").await, 0);

@@ -77,7 +77,7 @@ async fn dropped_is_dead(rabbitmq: &RabbitmqServer, deployment: &Deployment, bef
     let (more, refused) = send(deployment, "3");
     assert_eq!(
         refused, 0,
-        "RabbitMQ confirms a message although it drops an older one for it"
+        "RabbitMQ must confirm a message although it drops an older one for it"
     );
     let sent = (waiting.len() + more.len()) as u64;
     let worker = deployment.start(&["worker"]);
@@ -90,9 +90,11 @@ async fn dropped_is_dead(rabbitmq: &RabbitmqServer, deployment: &Deployment, bef
     assert_eq!(done + dropped, before + sent);
     rabbitmq.ctl(&["clear_policy", "theirs"]).unwrap();
     deployment.run(&["dead", "replay", "--all", "--yes"]);
-    within(PATIENCE, "the dropped events are done", async || {
-        deployment.count(EFFECTS).await == before + sent
-    })
+    within(
+        PATIENCE,
+        "the dropped events must be done after the replay",
+        async || deployment.count(EFFECTS).await == before + sent,
+    )
     .await;
     worker.stop();
 }
@@ -104,7 +106,7 @@ async fn expired_is_named(rabbitmq: &RabbitmqServer, deployment: &Deployment, in
     assert_eq!(refused, 0);
     lay(rabbitmq, "{\"expires\":1000}");
     // RabbitMQ deletes each queue at a slightly different time, so the test waits for the last one.
-    within(PATIENCE, "the queues are deleted", async || {
+    within(PATIENCE, "RabbitMQ must delete the queues", async || {
         let names = ["list_queues", "--quiet", "--no-table-headers", "name"];
         let listed = rabbitmq.ctl(&names).unwrap();
         !listed.lines().any(|name| name.contains(".route."))
@@ -112,7 +114,7 @@ async fn expired_is_named(rabbitmq: &RabbitmqServer, deployment: &Deployment, in
     .await;
     within(
         PATIENCE,
-        "the missing queues make ingest not ready",
+        "the missing queues must make ingest not ready",
         async || get(deployment.port, "/readyz").is_some_and(|(status, _)| status == 503),
     )
     .await;
@@ -162,7 +164,7 @@ fn until_refused(deployment: &Deployment) -> (BTreeSet<String>, u64) {
             return (accepted, refused);
         }
     }
-    panic!("no request was ever refused");
+    panic!("a full queue must refuse some requests, but all were accepted");
 }
 
 /// Sends one round of events. Returns the receipts of the requests that were answered 200, and the
@@ -208,9 +210,13 @@ async fn outcomes(deployment: &Deployment) -> u64 {
 /// Waits until every accepted receipt has an outcome. Ingest publishes its accept reports once a
 /// second, so the store may know fewer receipts for a while.
 async fn balanced(deployment: &Deployment) {
-    within(PATIENCE, "everything has an outcome", async || {
-        let books = deployment.json(&["reconcile", "--wait", "60s"]);
-        books["verdict"] == "balanced" && books["accept_reports"]["open"] == 0
-    })
+    within(
+        PATIENCE,
+        "every accepted receipt must have an outcome",
+        async || {
+            let books = deployment.json(&["reconcile", "--wait", "60s"]);
+            books["verdict"] == "balanced" && books["accept_reports"]["open"] == 0
+        },
+    )
     .await;
 }

@@ -98,7 +98,7 @@ async fn console(pooler: &PgBouncer, command: &'static str) {
     let mut console = options.extra_float_digits(None).connect().await.unwrap();
     let ran = sqlx::raw_sql(command).execute(&mut console);
     let ran = timeout(GIVEN_BACK, ran).await;
-    let ran = ran.unwrap_or_else(|_| panic!("{command} did not end within {GIVEN_BACK:?}"));
+    let ran = ran.unwrap_or_else(|_| panic!("{command} must end within {GIVEN_BACK:?}"));
     ran.unwrap();
 }
 
@@ -131,7 +131,7 @@ async fn a_pooler_that_is_stopped_gets_the_sessions_of_an_idle_worker_back() {
     );
     within(
         PATIENCE,
-        "readiness reports that the store is unreachable without the pooler",
+        "readiness must report that the store is unreachable without the pooler",
         async || world.shown.trouble("store").is_some(),
     )
     .await;

@@ -44,8 +44,11 @@ impl Process {
         let ended = self
             .0
             .wait(STOP_MAX)
-            .expect("a process that is stopped ends");
-        assert!(ended.success(), "the process ended with {ended}");
+            .expect("a process must end after SIGTERM");
+        assert!(
+            ended.success(),
+            "the process must end with exit code 0, not with {ended}"
+        );
     }
 
     /// Sends the process the signal with this name, such as `HUP`.

@@ -104,7 +104,7 @@ async fn a_refusal_is_kept_and_logged_with_the_client_of_the_proxy() {
         assert_eq!(found, status, "{headers}");
     }
     let kept = "select count(*) from refusals where peer = '192.0.2.77' and reason = 'not_https'";
-    within(PATIENCE, "both refusals are kept", async || {
+    within(PATIENCE, "both refusals must be stored", async || {
         deployment.count(kept).await == 2
     })
     .await;

@@ -98,9 +98,11 @@ async fn a_server_that_does_not_keep_what_it_committed_is_refused() {
         execute(postgres.url(), "select pg_reload_conf()").await;
         let is_off = "select count(*) from pg_settings
              where name in ('fsync', 'full_page_writes') and setting = 'off'";
-        within(Duration::from_secs(20), "the setting is off", async || {
-            deployment.count(is_off).await == 1
-        })
+        within(
+            Duration::from_secs(20),
+            "PostgreSQL must switch the setting off",
+            async || deployment.count(is_off).await == 1,
+        )
         .await;
         for command in ["worker", "migrate"] {
             let said = refused(&deployment, &[command], 78);
@@ -108,9 +110,11 @@ async fn a_server_that_does_not_keep_what_it_committed_is_refused() {
         }
         execute(postgres.url(), on).await;
         execute(postgres.url(), "select pg_reload_conf()").await;
-        within(Duration::from_secs(20), "the setting is on", async || {
-            deployment.count(is_off).await == 0
-        })
+        within(
+            Duration::from_secs(20),
+            "PostgreSQL must switch the setting on",
+            async || deployment.count(is_off).await == 0,
+        )
         .await;
     }
     deployment.finish().await;

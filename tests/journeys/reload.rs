@@ -67,7 +67,7 @@ async fn signals_under_load(deployment: Deployment) {
         .unwrap();
     let mut sent = 0;
     let mut signals = ["HUP", "USR1", "HUP", "USR2", "HUP", "ALRM"].iter().cycle();
-    within(PATIENCE, "all requests are sent", async || {
+    within(PATIENCE, "the load must end", async || {
         running.signal(signals.next().unwrap());
         sent += 1;
         load.try_wait().unwrap().is_some()
@@ -75,7 +75,7 @@ async fn signals_under_load(deployment: Deployment) {
     .await;
     assert!(
         sent >= 6,
-        "only {sent} signals were sent under load, of at least six"
+        "at least six signals must be sent under load, not {sent}"
     );
     let output = load.wait_with_output().unwrap();
     let tally: Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -180,7 +180,7 @@ async fn keys_of_a_running_source_are_renewed_whatever_else_the_config_contains(
     said(&deployment, "a restart is needed for the other changes").await;
     assert!(accepts(&deployment, "second.toml"), "{}", deployment.log());
     deployment.write("second", "another-key-for-tests-3");
-    within(PATIENCE, "the renewed key is used", async || {
+    within(PATIENCE, "the renewed key must be in use", async || {
         accepts(&deployment, "third.toml")
     })
     .await;
@@ -200,7 +200,7 @@ async fn keys_of_a_running_source_are_renewed_whatever_else_the_config_contains(
     deployment.write("second", "another-key-for-tests-4");
     within(
         PATIENCE,
-        "the renewed key of a removed source is used",
+        "the renewed key of a removed source must be in use",
         async || accepts(&deployment, "fourth.toml"),
     )
     .await;
@@ -287,10 +287,14 @@ async fn a_source_without_a_valid_key_is_red_and_answers_503() {
     let answer = signed.send(deployment.port);
     assert_eq!(answer.status, 503);
     assert!(answer.header("retry-after").is_some());
-    within(PATIENCE, "the ended key is reported", async || {
-        let why = shown.trouble("source begini");
-        why.is_some_and(|why| why.contains("every key of source begini has ended"))
-    })
+    within(
+        PATIENCE,
+        "readiness must report the expired key",
+        async || {
+            let why = shown.trouble("source begini");
+            why.is_some_and(|why| why.contains("every key of source begini has ended"))
+        },
+    )
     .await;
     assert!(!shown.is_ready());
     let (status, class) = get(deployment.port, "/readyz").unwrap();
@@ -322,9 +326,11 @@ async fn a_renewed_certificate_is_shown_to_new_connections_and_a_broken_one_to_n
     assert!(certificate::is_answered(&mut before).await);
 
     certificate::write(&deployment, &second);
-    within(PATIENCE, "the second certificate is shown", async || {
-        certificate::connect(&deployment, &second).await.is_some()
-    })
+    within(
+        PATIENCE,
+        "ingest must show the second certificate",
+        async || certificate::connect(&deployment, &second).await.is_some(),
+    )
     .await;
     assert!(certificate::connect(&deployment, &first).await.is_none());
     assert!(
@@ -345,7 +351,7 @@ async fn a_renewed_certificate_is_shown_to_new_connections_and_a_broken_one_to_n
     certificate::write(&deployment, &first);
     within(
         PATIENCE,
-        "the first certificate is shown again",
+        "ingest must show the first certificate again",
         async || certificate::connect(&deployment, &first).await.is_some(),
     )
     .await;
@@ -353,7 +359,7 @@ async fn a_renewed_certificate_is_shown_to_new_connections_and_a_broken_one_to_n
     certificate::write(&deployment, &second);
     within(
         PATIENCE,
-        "the second certificate is shown again",
+        "ingest must show the second certificate again",
         async || certificate::connect(&deployment, &second).await.is_some(),
     )
     .await;

@@ -77,7 +77,7 @@ impl Load {
             let key = self.key.read().await;
             let answer = post(&mut stream, "begini", &key, &body).await;
             drop(key);
-            let answer = answer.unwrap_or_else(|| panic!("request {number} has no answer"));
+            let answer = answer.unwrap_or_else(|| panic!("request {number} must get an answer"));
             assert_eq!(answer.status, 200, "request {number}");
             if keeps_connection && answer.is_kept {
                 kept = Some(stream);
@@ -111,10 +111,14 @@ impl Rotation {
         self.deployment.write(file, "");
         certificate::write_key(&self.deployment, &self.certificates[round + 1]);
         self.running.signal("HUP");
-        within(PATIENCE, "key and certificate are unchanged", async || {
-            let after = stays.map(|what| self.count(what));
-            after[0] > before[0] && after[1] > before[1]
-        })
+        within(
+            PATIENCE,
+            "the log must say that key and certificate stay as they were",
+            async || {
+                let after = stays.map(|what| self.count(what));
+                after[0] > before[0] && after[1] > before[1]
+            },
+        )
         .await;
     }
 
@@ -191,7 +195,7 @@ async fn renew_under_load(deployment: Deployment) {
     for round in 0..ROUNDS {
         rotation.renew(&load, round).await;
     }
-    within(PATIENCE, "enough requests are sent", async || {
+    within(PATIENCE, "enough requests must be sent", async || {
         load.sent.load(Ordering::Relaxed) >= REQUESTS_MIN
     })
     .await;

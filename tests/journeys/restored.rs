@@ -73,10 +73,14 @@ impl World {
     /// Waits until this many receipts are reported and done, and until a witness message at the
     /// broker covers them: a message in which the store records how much it knows.
     async fn all_is_reported(&self, receipts: u64) {
-        within(PATIENCE, "all receipts are reported", async || {
-            let (code, books, _) = self.reconcile(&["--wait", "30s"]);
-            code == Some(0) && reported(&books) == receipts
-        })
+        within(
+            PATIENCE,
+            "all receipts must be reported and have an outcome",
+            async || {
+                let (code, books, _) = self.reconcile(&["--wait", "30s"]);
+                code == Some(0) && reported(&books) == receipts
+            },
+        )
         .await;
         // No row of the witness table waits any more: the broker has confirmed every witness
         // message, so the newest one describes the current state of the store.
@@ -88,7 +92,7 @@ impl World {
                         < (select sum(receipts) from accepted)";
         within(
             PATIENCE,
-            "the broker has confirmed the newest witness message",
+            "the broker must confirm the newest witness message",
             async || self.deployment.count(waits).await == 0,
         )
         .await;
@@ -165,7 +169,7 @@ async fn a_restored_store_is_red_until_a_person_accepts_it() {
     let closing = "select count(*) from accounts where closing";
     within(
         PATIENCE,
-        "the ingest's last accept report is recorded",
+        "the ingest's last accept report must be recorded",
         async || world.deployment.count(closing).await == 1,
     )
     .await;
@@ -178,10 +182,14 @@ async fn a_restored_store_is_red_until_a_person_accepts_it() {
     let (code, books, text) = world.reconcile(&waited);
     assert_eq!(code, Some(1), "{text}");
     names_the_span(&books, &text);
-    within(PATIENCE, "the worker reports the mismatch", async || {
-        world.shown.trouble("witness").is_some()
-            && world.shown.metric("hookbox_witness_mismatch") == Some(1.0)
-    })
+    within(
+        PATIENCE,
+        "the worker must report the mismatch",
+        async || {
+            world.shown.trouble("witness").is_some()
+                && world.shown.metric("hookbox_witness_mismatch") == Some(1.0)
+        },
+    )
     .await;
     let why = world.shown.trouble("witness").unwrap();
     assert!(why.contains("restored to an older state"), "{why}");
@@ -207,7 +215,7 @@ async fn a_restored_store_is_red_until_a_person_accepts_it() {
     );
     let audited = "select count(*) from audit where action = 'reconcile.accept_restore'";
     assert_eq!(world.deployment.count(audited).await, 1);
-    within(PATIENCE, "the worker is ready", async || {
+    within(PATIENCE, "the worker must be ready", async || {
         world.shown.is_ready() && world.shown.metric("hookbox_witness_mismatch") == Some(0.0)
     })
     .await;
@@ -237,7 +245,7 @@ async fn a_store_that_is_restored_under_a_running_hookbox_is_red_at_once() {
     world.generate(LATER, 3);
     within(
         PATIENCE,
-        "`reconcile` lists the gap that the lost events leave",
+        "`reconcile` must list the gap that the lost events leave",
         async || {
             let (_, books, _) = world.reconcile(&["--wait", "30s"]);
             books["accept_reports"]["gaps"][0]["first"] == KEPT + 1
@@ -269,7 +277,7 @@ async fn a_young_gap_in_the_accept_reports_is_named() {
         deployment.run(&["generate", "--count", "20", "--seed", seed]);
         within(
             PATIENCE,
-            "an accept report about the new events is in its queue",
+            "an accept report about the new events must be in its queue",
             async || reports(&deployment) > before,
         )
         .await;
@@ -280,14 +288,14 @@ async fn a_young_gap_in_the_accept_reports_is_named() {
     lose_one(accounts["broker"]["name"].as_str().unwrap()).await;
     let worker = deployment.start(&["worker"]);
     let settled = "select count(*) from receipts";
-    within(PATIENCE, "all events are done", async || {
+    within(PATIENCE, "all events must be done", async || {
         deployment.count(settled).await == 40 && reports(&deployment) == 0
     })
     .await;
     let gaps = "select count(*) from accounts where first > 1";
     within(
         PATIENCE,
-        "the accept report after the lost one is recorded",
+        "the accept report after the lost one must be recorded",
         async || deployment.count(gaps).await == 1,
     )
     .await;

@@ -36,10 +36,14 @@ async fn without_the_right_to_publish_an_ingest_is_not_ready_in_public() {
     rabbitmq
         .ctl(&["close_all_connections", "its rights have changed"])
         .unwrap();
-    within(PATIENCE, "the missing right is reported", async || {
-        let why = shown.trouble("broker");
-        why.is_some_and(|why| why.contains("rabbitmqctl set_permissions"))
-    })
+    within(
+        PATIENCE,
+        "readiness must report the missing right",
+        async || {
+            let why = shown.trouble("broker");
+            why.is_some_and(|why| why.contains("rabbitmqctl set_permissions"))
+        },
+    )
     .await;
     for _ in 0..5 {
         let sent = deployment.command(&["send"]).output().unwrap();

@@ -85,7 +85,10 @@ async fn look(
     }
     let signed = Signed::catch(&deployment, &["--file", "score.json"]);
     let signature = signed.header("x-signature");
-    assert!(signature.len() >= 64, "{signature} is no signature");
+    assert!(
+        signature.len() >= 64,
+        "a real signature must have at least 64 characters: {signature}"
+    );
     assert_eq!(signed.send(deployment.port).status, 200);
     forge(&deployment, &logging);
     wait_for_dead_letters(&deployment, 3).await;
@@ -94,12 +97,12 @@ async fn look(
     ingest.stop();
     let log = deployment.log();
     for line in expected {
-        assert!(log.contains(line), "the log does not contain {line:?}");
+        assert!(log.contains(line), "the log must contain {line:?}");
     }
     let secrets = passwords.iter().chain([&signature]).map(String::as_str);
     for canary in CANARIES.into_iter().chain(["another-key"]).chain(secrets) {
         let line = log.lines().find(|line| line.contains(canary));
-        assert_eq!(line, None, "{canary} is in the log");
+        assert_eq!(line, None, "{canary} is secret, and must not be in the log");
     }
     deployment.finish().await;
 }
@@ -126,7 +129,7 @@ async fn a_message_is_returned(deployment: &Deployment, broker: &str) {
     let properties = ConnectionProperties::default();
     let connection = Connection::connect(broker, properties).await.unwrap();
     let channel = connection.create_channel().await.unwrap();
-    within(PATIENCE, "a message is returned", async || {
+    within(PATIENCE, "the broker must return a message", async || {
         let options = QueueDeleteOptions::default();
         channel.queue_delete(name.into(), options).await.unwrap();
         let mut send = deployment.command(&["send", "--file", "score.json"]);
@@ -146,7 +149,7 @@ async fn links_are_cut(deployment: &Deployment, proxies: &[Proxy]) {
     }
     within(
         PATIENCE,
-        "the lost connection to the broker is logged",
+        "the lost connection to the broker must be logged",
         async || deployment.log().contains("the connection was lost"),
     )
     .await;
@@ -181,7 +184,7 @@ fn body(kind: &str, value: &str) -> String {
 }
 
 async fn wait_for_dead_letters(deployment: &Deployment, count: usize) {
-    within(PATIENCE, "the dead letters are listed", async || {
+    within(PATIENCE, "the dead letters must be listed", async || {
         let dead: Value = deployment.json(&["dead", "list"]);
         let is_enough = dead["dead"].as_array().map_or(0, Vec::len) >= count;
         if is_enough { Ok(()) } else { Err(dead) }

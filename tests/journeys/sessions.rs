@@ -87,7 +87,7 @@ async fn killed_processes_of_postgres_cost_nothing() {
                     kill_one_at_work(postgres.url()).await;
                     within(
                         PATIENCE,
-                        "PostgreSQL has logged that its process was killed",
+                        "PostgreSQL must log that its process was killed",
                         async || deaths(&postgres) > killed,
                     )
                     .await;
@@ -102,7 +102,7 @@ async fn killed_processes_of_postgres_cost_nothing() {
 
 async fn kill_one_at_work(url: &str) {
     let mut pid = None;
-    within(PATIENCE, "a session is in a transaction", async || {
+    within(PATIENCE, "a session must be in a transaction", async || {
         // The connection fails while PostgreSQL still recovers from the previous kill.
         if let Ok(mut connection) = PgConnection::connect(url).await {
             let found = connection.fetch_optional(AT_WORK).await;
@@ -150,7 +150,10 @@ async fn a_postgres_that_becomes_a_standby_costs_nothing() {
     // The pause may be logged when the store fails and once more when it recovers, but not at every
     // retry in between.
     let logged = log.matches("ingests have answered is paused").count();
-    assert!(logged <= 2, "logged {logged} times: {log}");
+    assert!(
+        logged <= 2,
+        "the pause may be logged twice, not {logged} times: {log}"
+    );
     world.finish().await;
 }
 
@@ -161,7 +164,7 @@ pub fn said(postgres: &PostgresServer, words: &str) {
     let log = log(postgres);
     assert!(
         log.contains(words),
-        "PostgreSQL never logged {words:?}: {log}"
+        "PostgreSQL must have logged {words:?}: {log}"
     );
 }
 

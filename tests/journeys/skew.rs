@@ -48,7 +48,10 @@ impl Sides {
         let (new, old_listens) = (deployment.port.to_string(), old_port.to_string());
         deployment.write("old.toml", &config.replace(&new, &old_listens));
         let migrate = deployment.command_of(&old, &["migrate"]).status().unwrap();
-        assert!(migrate.success(), "the older hookbox could not migrate");
+        assert!(
+            migrate.success(),
+            "the older hookbox must migrate the database"
+        );
         Self {
             deployment,
             old,
@@ -121,7 +124,7 @@ impl Sides {
     async fn accepted(&self, receipts: u64) {
         within(
             PATIENCE,
-            "enough receipts of the load are stored",
+            "enough receipts of the load must be stored",
             async || self.deployment.count("select count(*) from receipts").await >= receipts,
         )
         .await;
@@ -129,7 +132,7 @@ impl Sides {
 
     async fn done(&self, events: u64) {
         let statement = "select count(*) from claims where state = 'done'";
-        within(PATIENCE, "every event is done", async || {
+        within(PATIENCE, "every event must be done", async || {
             self.deployment.count(statement).await >= events
         })
         .await;
@@ -144,13 +147,13 @@ impl Sides {
         assert_eq!(
             count("select count(*) from attempts").await,
             0,
-            "no attempt was used up"
+            "no attempt may be used up"
         );
         assert_eq!(count("select count(*) from dead_letters").await, 0);
         let receipts = count("select count(*) from receipts").await;
         assert!(
             receipts >= accepted,
-            "{receipts} receipts of {accepted} accepted"
+            "the store must have each accepted receipt: {receipts} stored, {accepted} accepted"
         );
         let log = self.deployment.log();
         assert!(!log.contains("a panic at"), "{log}");
@@ -158,7 +161,7 @@ impl Sides {
 }
 
 async fn ready(port: u16) {
-    within(PATIENCE, "the older ingest is ready", async || {
+    within(PATIENCE, "the older ingest must be ready", async || {
         get(port, "/readyz").is_some_and(|(status, _)| status == 200)
     })
     .await;

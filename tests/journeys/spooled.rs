@@ -144,7 +144,7 @@ async fn a_message_that_rabbitmq_never_takes_delays_no_other() {
     let refused = "hookbox_spool_refused_events";
     within(
         PATIENCE,
-        "the refused event is reported, and other events are forwarded",
+        "the refused event must be reported, and other events must be forwarded",
         async || {
             deployment.run(&["send"]);
             shown.metric(refused) == Some(1.0)
@@ -155,7 +155,7 @@ async fn a_message_that_rabbitmq_never_takes_delays_no_other() {
     // With nothing else left in the spool, later events must go to the broker directly.
     within(
         PATIENCE,
-        "no event goes to the spool any more",
+        "no event may go to the spool any more",
         async || {
             let kept = shown.metric("hookbox_spool_kept_total");
             deployment.run(&["send"]);
@@ -183,11 +183,11 @@ async fn a_queue_that_is_in_the_way_at_the_start_is_waited_for() {
     let ingest = deployment.start(&["ingest", "--metrics", &shown.address()]);
     within(
         PATIENCE,
-        "RabbitMQ's error about the classic queue is logged",
+        "RabbitMQ's error about the classic queue must be logged",
         async || deployment.log().contains("PRECONDITION_FAILED"),
     )
     .await;
-    within(PATIENCE, "the spool keeps an event", async || {
+    within(PATIENCE, "the spool must keep an event", async || {
         let sent = deployment.command(&["send"]).output().unwrap();
         sent.status.success() && shown.metric("hookbox_spool_events") >= Some(1.0)
     })
@@ -195,7 +195,7 @@ async fn a_queue_that_is_in_the_way_at_the_start_is_waited_for() {
     rabbitmq.ctl(&["delete_queue", &victim]).unwrap();
     within(
         PATIENCE,
-        "readiness reports that hookbox's queue is missing",
+        "readiness must report that hookbox's queue is missing",
         async || {
             let why = shown.trouble("broker");
             why.is_some_and(|why| why.contains("is missing"))
@@ -203,7 +203,7 @@ async fn a_queue_that_is_in_the_way_at_the_start_is_waited_for() {
     )
     .await;
     deployment.run(&["queues", "declare", "--yes"]);
-    within(PATIENCE, "the spool has forwarded its events", async || {
+    within(PATIENCE, "the spool must forward its events", async || {
         shown.metric("hookbox_spool_events") == Some(0.0)
     })
     .await;

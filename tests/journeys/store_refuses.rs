@@ -35,10 +35,14 @@ async fn a_changed_password_of_the_store_is_logged_and_processing_resumes() {
     };
     admin.execute(set("another")).await.unwrap();
     admin.execute(TERMINATE).await.unwrap();
-    within(PATIENCE, "the refused password is reported", async || {
-        let trouble = shown.trouble("store");
-        trouble.is_some_and(|why| why.contains("does not accept the password of role postgres"))
-    })
+    within(
+        PATIENCE,
+        "readiness must report the refused password",
+        async || {
+            let trouble = shown.trouble("store");
+            trouble.is_some_and(|why| why.contains("does not accept the password of role postgres"))
+        },
+    )
     .await;
     let output = deployment.command(&["events", "list"]).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -53,13 +57,13 @@ async fn a_changed_password_of_the_store_is_logged_and_processing_resumes() {
     let (_, password) = account.rsplit_once(':').unwrap();
     assert!(
         !printed.contains(password),
-        "neither output nor log shows a password"
+        "neither output nor log may show a password"
     );
     admin.execute(set(password)).await.unwrap();
     within(PATIENCE, "ready again", async || shown.is_ready()).await;
     assert!(
         !deployment.log().contains("dead letter"),
-        "no event became a dead letter"
+        "no event may become a dead letter"
     );
     worker.stop();
     admin.close().await.unwrap();

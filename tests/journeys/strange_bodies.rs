@@ -42,7 +42,7 @@ async fn keep(pair: Pair) {
         }
     }
     let all = bodies.len() as u64;
-    within(PATIENCE, "each event has its outcome", async || {
+    within(PATIENCE, "each event must have its outcome", async || {
         assert!(
             !worker.has_ended(),
             "no body may end the worker: {}",

@@ -40,7 +40,7 @@ async fn suspect(deployment: &Deployment, crash: &str) {
 
 /// Waits until the gate of the test (see `gate.rs`) holds up a handler in its statement.
 async fn is_held_up(deployment: &Deployment) {
-    within(PATIENCE, "a handler is held up", async || {
+    within(PATIENCE, "a handler must be held up", async || {
         deployment.count(gate::HELD_UP).await > 0
     })
     .await;
@@ -63,7 +63,7 @@ async fn a_drain_in_the_middle_of_a_handler_is_no_death() {
     let worker = deployment.start(&["worker"]);
     within(
         PATIENCE,
-        "a start marker counts the handler start of the redelivered event",
+        "a start marker must count the handler start of the redelivered event",
         async || deployment.count(STARTS).await == 1,
     )
     .await;
@@ -76,7 +76,7 @@ async fn a_drain_in_the_middle_of_a_handler_is_no_death() {
     assert_eq!(deployment.count(STARTS).await, 0, "{log}");
     gate::free_applications(&deployment).await;
     let worker = deployment.start(&["worker"]);
-    within(PATIENCE, "the event is done", async || {
+    within(PATIENCE, "the event must be done", async || {
         deployment.count(EFFECTS).await == 1
     })
     .await;
@@ -102,7 +102,7 @@ async fn a_suspect_that_is_held_up_stops_no_other_route() {
     let worker = deployment.start(&["worker"]);
     within(
         PATIENCE,
-        "the event is run alone as a suspect",
+        "the suspected event must run in isolation",
         async || deployment.log().contains("its handler runs alone now"),
     )
     .await;
@@ -113,7 +113,7 @@ async fn a_suspect_that_is_held_up_stops_no_other_route() {
     let scores = "select count(*) from begini_scores";
     within(
         PATIENCE,
-        "the events of the other route are done",
+        "the events of the other route must be done",
         async || deployment.count(scores).await == 3,
     )
     .await;
@@ -123,7 +123,7 @@ async fn a_suspect_that_is_held_up_stops_no_other_route() {
     gate::free_applications(&deployment).await;
     within(
         PATIENCE,
-        "the event is done and its start marker cleared",
+        "the event must be done and its start marker cleared",
         async || deployment.count(EFFECTS).await == 1 && deployment.count(STARTS).await == 0,
     )
     .await;
@@ -151,7 +151,7 @@ async fn a_suspect_that_waits_for_a_delayed_handler_stops_no_other_event() {
     let worker = deployment.start(&["worker"]);
     within(
         PATIENCE,
-        "the event is run alone as a suspect",
+        "the suspected event must run in isolation",
         async || deployment.log().contains("its handler runs alone now"),
     )
     .await;
@@ -160,9 +160,11 @@ async fn a_suspect_that_waits_for_a_delayed_handler_stops_no_other_event() {
     let waiting = "select count(*) from pg_stat_activity
                    where datname = current_database() and wait_event = 'PgSleep'
                        and query ilike '%begini_applications%'";
-    within(PATIENCE, "the other handler is held up", async || {
-        deployment.count(waiting).await > 0
-    })
+    within(
+        PATIENCE,
+        "the handler of the other event must be held up",
+        async || deployment.count(waiting).await > 0,
+    )
     .await;
     gate::free_scores(&deployment).await;
     for _ in 0..3 {
@@ -171,7 +173,7 @@ async fn a_suspect_that_waits_for_a_delayed_handler_stops_no_other_event() {
     let scores = "select count(*) from begini_scores";
     within(
         PATIENCE,
-        "other events on the route of the suspected event are done",
+        "other events on the route of the suspected event must be done",
         async || deployment.count(scores).await >= 3,
     )
     .await;
@@ -179,7 +181,7 @@ async fn a_suspect_that_waits_for_a_delayed_handler_stops_no_other_event() {
     gate::free_applications(&deployment).await;
     within(
         PATIENCE,
-        "all events are done and their start markers cleared",
+        "all events must be done and their start markers cleared",
         async || {
             deployment.count(scores).await == 4
                 && deployment.count(EFFECTS).await == 1

@@ -58,30 +58,30 @@ async fn a_statement_over_the_time_limit_is_ended_and_counts() {
     let died = "select count(*) from dead_letters where reason = 'exhausted' and attempts = 3";
     send(&deployment, "another");
     let rows = "select count(*) from begini_scores where uid = 'another'";
-    within(PATIENCE, "another event is done", async || {
+    within(PATIENCE, "another event must be done", async || {
         deployment.count(rows).await == 1
     })
     .await;
     let attempts = "select count(*) from attempts";
     within(
         PATIENCE,
-        "the first attempt of the sleeping handler is recorded",
+        "the first attempt of the sleeping handler must be recorded",
         async || deployment.count(attempts).await >= 1,
     )
     .await;
     promised(
         ENDED_WITHIN,
-        "PostgreSQL has ended the session of the sleeping statement",
+        "PostgreSQL must end the session of the sleeping statement",
         async || deployment.count(THERE).await == 0,
     )
     .await;
     within(
         PATIENCE,
-        "the event whose handler sleeps is a dead letter after three attempts",
+        "the event whose handler sleeps must be a dead letter after three attempts",
         async || deployment.count(died).await == 1,
     )
     .await;
-    promised(ENDED_WITHIN, "no statement still sleeps", async || {
+    promised(ENDED_WITHIN, "no statement may still sleep", async || {
         deployment.count(ASLEEP).await == 0
     })
     .await;
@@ -97,7 +97,7 @@ async fn a_statement_over_the_time_limit_is_ended_and_counts() {
         .await;
     deployment.run(&["dead", "replay", "--all", "--yes"]);
     let both = "select count(*) from begini_scores";
-    within(PATIENCE, "the replayed event is done, too", async || {
+    within(PATIENCE, "the replayed event must be done", async || {
         deployment.count(both).await == 2
     })
     .await;

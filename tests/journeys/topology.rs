@@ -72,7 +72,7 @@ fn until(deployment: &Deployment, ready: bool) -> Duration {
     let took = began.elapsed();
     assert!(
         is_wanted,
-        "readiness never became {ready}; {}",
+        "the readiness of ingest must become {ready}; {}",
         deployment.log()
     );
     took
@@ -164,7 +164,7 @@ async fn a_replaced_queue_is_not_touched_and_a_restored_one_is_consumed() {
     let mut worker = deployment.start(&["worker"]);
     deployment.run(&["send"]);
     let done = "select count(*) from claims where state = 'done'";
-    within(PATIENCE, "the worker processes an event", async || {
+    within(PATIENCE, "the worker must process an event", async || {
         deployment.count(done).await == 1
     })
     .await;
@@ -174,9 +174,11 @@ async fn a_replaced_queue_is_not_touched_and_a_restored_one_is_consumed() {
     let victim = queue_of(&rabbitmq, "scores").unwrap();
     rabbitmq.ctl(&["delete_queue", &victim]).unwrap();
     until(&deployment, false);
-    within(PATIENCE, "the cancelled consumer is logged", async || {
-        deployment.log().contains("the broker ended the consumer")
-    })
+    within(
+        PATIENCE,
+        "the cancelled consumer must be logged",
+        async || deployment.log().contains("the broker ended the consumer"),
+    )
     .await;
     let declared = deployment.json(&["queues", "declare", "--yes"]);
     assert_eq!(declared["declared"], serde_json::json!([victim]));
@@ -184,7 +186,7 @@ async fn a_replaced_queue_is_not_touched_and_a_restored_one_is_consumed() {
     deployment.run(&["send"]);
     let took = promised(
         RESUBSCRIBED_WITHIN,
-        "the worker processes an event from the queue that was declared again",
+        "the worker must process an event from the queue that was declared again",
         async || deployment.count(done).await == 2,
     )
     .await;
@@ -214,7 +216,7 @@ async fn a_replaced_queue_is_not_touched_and_a_restored_one_is_consumed() {
     let line = listed.lines().find(|line| line.starts_with(&victim));
     let line: Vec<&str> = line.unwrap().split_whitespace().collect();
     assert!(line[1].contains("classic"), "{line:?}");
-    assert_eq!(line[2], "1", "the foreign queue keeps its message");
+    assert_eq!(line[2], "1", "the foreign queue must keep its message");
     ingest.stop();
     deployment.finish().await;
 }
@@ -235,7 +237,7 @@ async fn a_deleted_queue_is_missed_by_every_start_until_a_person_declares_it() {
     for _ in 0..LOST {
         deployment.run(&["send"]);
     }
-    within(PATIENCE, "all events are reported", async || {
+    within(PATIENCE, "all events must be reported", async || {
         deployment.json(&["reconcile"])["accept_reports"]["open"] == LOST
     })
     .await;
@@ -246,7 +248,7 @@ async fn a_deleted_queue_is_missed_by_every_start_until_a_person_declares_it() {
 
     let shown = Shown::new();
     let worker = deployment.start(&["worker", "--metrics", &shown.address()]);
-    within(PATIENCE, "the missing queue is reported", async || {
+    within(PATIENCE, "the missing queue must be shown", async || {
         shown
             .trouble("broker")
             .is_some_and(|why| why.contains(&victim))
@@ -261,7 +263,7 @@ async fn a_deleted_queue_is_missed_by_every_start_until_a_person_declares_it() {
         assert!(why.contains(part), "{part}: {why}");
     }
     assert!(!shown.is_ready());
-    within(PATIENCE, "the missing queue is logged", async || {
+    within(PATIENCE, "the missing queue must be logged", async || {
         let log = deployment.log();
         { log }
             .lines()
@@ -285,7 +287,7 @@ async fn a_deleted_queue_is_missed_by_every_start_until_a_person_declares_it() {
     assert_eq!(declared["missing"][0]["open"], LOST, "{declared}");
     let audited = "select count(*) from audit where action = 'queues.declare' and actor = 'ada'";
     assert_eq!(deployment.count(audited).await, 1);
-    within(PATIENCE, "the worker is ready", async || shown.is_ready()).await;
+    within(PATIENCE, "worker must be ready", async || shown.is_ready()).await;
     let books = deployment.json(&["reconcile", "--wait", "60s"]);
     assert_eq!(books["verdict"], "imbalanced", "{books:#}");
     let named = books["accept_reports"]["receipts"].as_array().map(Vec::len);

@@ -92,7 +92,7 @@ async fn a_log_that_is_not_read_stops_nothing() {
     }
     deployment.run(&["send", "--source", "begini"]);
     let done = "select count(*) from claims where state = 'done'";
-    within(PATIENCE, "the event is processed", async || {
+    within(PATIENCE, "the event must be processed", async || {
         deployment.count(done).await == 1
     })
     .await;
@@ -139,7 +139,10 @@ async fn a_log_that_is_read_late_has_every_line() {
     let log = read.join().unwrap();
     assert_eq!(refusals(&log), TIMES * SOURCES, "{log}");
     let lines = log.matches(" was not accepted: ").count();
-    assert!(lines >= 10 * SOURCES, "each source has at least ten lines");
+    assert!(
+        lines >= 10 * SOURCES,
+        "each source must have at least ten log lines"
+    );
     assert!(log.contains("draining; Ctrl-C"), "{log}");
     deployment.finish().await;
 }

@@ -41,7 +41,7 @@ async fn whole_numbers(pair: Pair) {
         deployment.write("body", &event);
         deployment.run(&["send", "--file", "body"]);
     }
-    within(PATIENCE, "each event has its outcome", async || {
+    within(PATIENCE, "each event must have its outcome", async || {
         let ended = "select count(*) from claims where state in ('done', 'dead')";
         deployment.count(ended).await == written.len() as u64
     })
