@@ -116,7 +116,10 @@ impl PostgresWorld {
             }
             left = self.count(open, "").await;
         }
-        assert_eq!(left, 0, "a session still has a statement or a transaction");
+        assert_eq!(
+            left, 0,
+            "no session may still have a statement or a transaction"
+        );
         let name = self.database.name().to_owned();
         drop(self.database);
         let mut server = PgConnection::connect(&variable(SERVER_URL)).await.unwrap();

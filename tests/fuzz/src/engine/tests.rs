@@ -55,7 +55,7 @@ fn every_committed_input_holds() {
         let corpus = corpus::read(named.name).unwrap();
         assert!(
             !corpus.is_empty(),
-            "the target {} has no corpus",
+            "the target {} must have a corpus",
             named.name
         );
         for (number, input) in corpus.iter().chain(&target.seeds()).enumerate() {

@@ -39,10 +39,16 @@ fn lines_are_found_in_their_order_and_all_are_kept() {
     let second = lines.find(PATIENCE, |line| line.strip_prefix("tw").map(str::to_owned));
     assert_eq!(second.as_deref(), Some("o"));
     let passed = lines.find(PATIENCE, |line| (line == "one").then_some(()));
-    assert_eq!(passed, None, "a line before the one that was found");
+    assert_eq!(
+        passed, None,
+        "`find` must not return a line before the last one that it found"
+    );
     assert_eq!(lines.text(), "one\ntwo\nthree\n");
     assert!(process.wait(PATIENCE).unwrap().success());
-    assert!(!process.kill(), "a process that has ended is not killed");
+    assert!(
+        !process.kill(),
+        "a process that has ended must not count as killed"
+    );
 }
 
 #[test]
@@ -63,7 +69,11 @@ fn a_process_gets_signals_and_is_killed() {
 
     let mut process = Process::start(&mut shell(script)).unwrap();
     assert!(process.kill());
-    assert_eq!(process.ended().unwrap().code(), None, "a signal ended it");
+    assert_eq!(
+        process.ended().unwrap().code(),
+        None,
+        "a process that a signal ended must have no exit code"
+    );
 }
 
 #[test]

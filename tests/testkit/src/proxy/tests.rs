@@ -61,7 +61,11 @@ fn modes_hold_for_open_and_new_connections() {
     proxy.set(Mode::LoseRequests);
     assert_eq!(ask(&mut link, b"lost"), None);
     assert!(received.try_recv().is_err());
-    assert_eq!(proxy.forgotten(), 12, "two, three and lost");
+    assert_eq!(
+        proxy.forgotten(),
+        12,
+        "expected 12 dropped bytes: `two`, the reply `three`, and `lost`"
+    );
     proxy.set(Mode::Pass);
     assert_eq!(ask(&mut link, b"four").unwrap(), b"four");
     proxy.cut();
@@ -104,7 +108,11 @@ fn a_cut_closes_old_connections_and_new_ones() {
     proxy.set(Mode::Pass);
     let mut link = client(&proxy);
     assert_eq!(ask(&mut link, b"four").unwrap(), b"four");
-    assert_eq!(proxy.cut(), 1, "a connection that has ended is not counted");
+    assert_eq!(
+        proxy.cut(),
+        1,
+        "a connection that has ended must not be counted"
+    );
     drop(proxy);
     assert_eq!(ask(&mut link, b"five"), None);
 }
