@@ -30,8 +30,8 @@ pub struct Text {
 /// Reads a file with a secret. `any_mode` means that the config accepts any permissions of the
 /// file.
 ///
-/// The path of a file that does not exist is never shown: the path may be a secret in the wrong
-/// place.
+/// The path of a file that does not exist is never shown, because the path may be a secret in the
+/// wrong place.
 pub fn read(path: &Path, any_mode: bool) -> Result<Text, String> {
     let bytes = read_bytes(path, BYTES_MAX)?;
     let shown = path.display();

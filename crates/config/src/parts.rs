@@ -17,8 +17,8 @@ pub enum Part {
     Schemas(String),
     /// The log filter.
     Filter,
-    /// The URLs of the store and the broker. A running service does not use new values of them: it
-    /// connects with the URLs that it read when it started.
+    /// The URLs of the store and the broker. A running service does not use new values of them,
+    /// because it connects with the URLs that it read when it started.
     Servers,
 }
 

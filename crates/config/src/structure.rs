@@ -51,8 +51,8 @@ pub fn read(path: &Path, text: &str) -> Result<(File, Places), Mistakes> {
     }
 }
 
-/// Removes a value with a wrong structure. If the value is in a list, removes the whole list: a
-/// list without one entry would have other indexes, and so wrong places in messages.
+/// Removes a value with a wrong structure. If the value is in a list, removes the whole list,
+/// because a list without one entry would have other indexes, and so wrong places in messages.
 fn remove(value: &mut Value, pointer: &str) {
     let Some((parent, token)) = pointer.rsplit_once('/') else {
         *value = Value::Null;

@@ -32,9 +32,9 @@ pub(crate) async fn account(mut tx: Tx, account: &Account) -> Result<(), Fault> 
 /// Returns `false` when those ranges contain it already.
 pub(crate) async fn extend(c: &mut PgConnection, account: &Account) -> Result<bool, Error> {
     let instance = uuid(account.instance.as_bytes());
-    // An advisory lock makes concurrent calls run one after another: two workers may write two
-    // reports of one instance at the same time.
-    // Moments are microseconds since 1970, which PostgreSQL keeps without rounding.
+    // An advisory lock makes concurrent calls run one after another, because two workers may write
+    // two reports of one instance at the same time. Moments are microseconds since 1970, which
+    // PostgreSQL keeps without rounding.
     let now: i64 = sqlx::query_scalar(
         "select (extract(epoch from now()) * 1000000)::bigint
          from (select pg_advisory_xact_lock(hashtextextended($1::text, 7))) as locked",

@@ -22,7 +22,7 @@ pub(crate) async fn insert(
     Ok(())
 }
 
-/// Adds one audit row for each of these dead letters.
+/// Adds one audit row for each of the given dead letters.
 pub(crate) async fn insert_dead(
     c: &mut PgConnection,
     actor: &str,

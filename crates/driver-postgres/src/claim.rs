@@ -76,8 +76,8 @@ async fn claim_plain(
     if others.is_empty() {
         return Ok(());
     }
-    // This must be a separate statement: the insert works on a snapshot that may be older than the
-    // row that prevented the claim.
+    // This must be a separate statement, because the insert works on a snapshot that may be older
+    // than the row that prevented the claim.
     let known = tx
         .run(|c| claims::look_up(c, route, &others))
         .await
@@ -124,8 +124,8 @@ async fn claim_redone(
         .run(|c| claims::lock(c, route, &ids))
         .await
         .map_err(|error| error.ours("lock claims"))?;
-    // This must be a separate statement: the retry may have changed while this transaction waited
-    // for the lock.
+    // This must be a separate statement, because the retry may have changed while this transaction
+    // waited for the lock.
     let waiting: HashMap<EventId, StoredRetry> = tx
         .run(|c| retries::waiting(c, route, &ids))
         .await

@@ -189,8 +189,8 @@ pub(crate) async fn transaction(c: &mut PgConnection) -> Result<Option<String>, 
 }
 
 /// Claims an event whose first attempt has failed, and sets the claim to `state`, which follows
-/// from the failure. Returns whether the claim was made: the event had no claim, and the stored
-/// event has the envelope's digest.
+/// from the failure. Returns whether the claim was made. It is made only if the event has no claim
+/// and the stored event has the envelope's digest.
 pub(crate) async fn insert_failed(
     c: &mut PgConnection,
     route: &RouteName,

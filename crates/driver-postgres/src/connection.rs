@@ -79,7 +79,8 @@ impl Connections {
 
     /// Returns a connection on which `statement` has opened a transaction.
     ///
-    /// Cancelling this call is harmless: a connection with a transaction half-opened is closed.
+    /// Cancelling this call is harmless, because a connection whose transaction is only half opened
+    /// is closed.
     pub async fn begin(self: &Arc<Self>, statement: &'static str) -> Result<Lease, Fault> {
         let mut permit = self.permit().await?;
         while let Some(seat) = self.take_idle() {

@@ -70,8 +70,8 @@ impl QueryError {
     }
 }
 
-/// Returns whether the server reports that the transaction was already aborted: a handler ignored
-/// the error of an earlier statement.
+/// Returns whether the server reports that the transaction was already aborted. This happens when a
+/// handler has ignored the error of an earlier statement.
 pub(crate) fn is_aborted(error: &sqlx::Error) -> bool {
     code_is(error, "25P02")
 }

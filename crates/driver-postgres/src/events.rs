@@ -84,7 +84,7 @@ pub(crate) async fn between(
     rows.iter().map(|row| row.event("event_id")).collect()
 }
 
-/// Returns the events with these ids, as far as they are stored.
+/// Returns those of the events with the given ids that are stored.
 pub(crate) async fn stored(
     c: &mut PgConnection,
     events: &[EventId],

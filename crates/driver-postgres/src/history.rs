@@ -6,8 +6,8 @@ use sqlx::{Error, PgConnection};
 
 use crate::{attempts, claims, dead_letters, earlier_deaths, events, receipts, retries};
 
-/// Returns the event whose id begins with this prefix; `None` when no event or more than one
-/// matches.
+/// Returns the event whose id begins with the given prefix, or `None` if no event or more than one
+/// does.
 pub(crate) async fn by_prefix(
     c: &mut PgConnection,
     prefix: &str,

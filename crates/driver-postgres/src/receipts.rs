@@ -103,7 +103,7 @@ pub(crate) async fn insert_one(
     Ok(())
 }
 
-/// Sets the outcome of those receipts of these events that have the outcome retrying or dead,
+/// Sets the outcome of those receipts of the given events that have the outcome retrying or dead,
 /// because such a receipt follows the state of its event. Duplicates and conflicts keep their
 /// outcome.
 pub(crate) async fn update_outcome(

@@ -29,8 +29,8 @@ fn of_database(error: &dyn DatabaseError, role: &str) -> Option<String> {
     if code == DENIED {
         return Some(denied(error.message(), role));
     }
-    // The server's text is not shown: it repeats a name from the statement, which a handler may
-    // have taken from a body.
+    // The server's text is not shown, because it repeats a name from the statement, which a handler
+    // may have taken from a body.
     Some(format!(
         "the database lacks a table, column, function or schema that the handler's statement names \
          (SQLSTATE {code}); run the migrations of the handler"

@@ -24,7 +24,8 @@ pub(crate) struct StoredRetry {
     pub is_put_off: bool,
 }
 
-/// Returns the attempt for which each of these events waits; events that do not wait are left out.
+/// Returns the attempt for which each of the given events waits. Events that do not wait are left
+/// out.
 pub(crate) async fn waiting(
     c: &mut PgConnection,
     route: &RouteName,
@@ -101,7 +102,7 @@ pub(crate) async fn put_off_for(
     Ok(seconds.map(|seconds| Duration::try_from_secs_f64(seconds).unwrap_or_default()))
 }
 
-/// Defers an event: the attempt was not made, so the event waits for the same attempt again.
+/// Defers an event. The attempt was not made, so the event still waits for the same attempt.
 pub(crate) async fn put_off(
     c: &mut PgConnection,
     deferral: &Deferral<'_>,

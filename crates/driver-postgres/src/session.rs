@@ -79,8 +79,8 @@ impl Session {
         }
     }
 
-    /// Adds these settings to the session. Names and values are constants of hookbox, never
-    /// untrusted text.
+    /// Adds the given settings to those that hookbox sets in a new session. Names and values are
+    /// constants of hookbox, never untrusted text.
     pub fn with(mut self, settings: &[(&'static str, String)]) -> Self {
         let set = |(name, value): &(&str, String)| format!("set {name} = '{value}';");
         self.settings = settings.iter().map(set).collect();
@@ -137,7 +137,7 @@ impl Session {
         }
     }
 
-    /// Connects, runs these statements, and returns the first row of their results, if there is
+    /// Connects, runs the given statements, and returns the first row of their results, if there is
     /// one.
     async fn open(
         &self,

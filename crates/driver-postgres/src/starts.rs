@@ -14,8 +14,8 @@ use crate::column::{Columns, integer, uuid};
 /// this id.
 const NO_PROCESS: &[u8; 16] = &[0; 16];
 
-/// Returns how many starts of a handler are counted on each of these keys (receipt and attempt), in
-/// the order given.
+/// Returns how many starts of a handler are counted on each of the given keys (receipt and
+/// attempt), in the order given.
 pub(crate) async fn counted(
     c: &mut PgConnection,
     route: &RouteName,
@@ -116,7 +116,7 @@ pub(crate) async fn retract(
     Ok(())
 }
 
-/// Clears the start markers of these keys, in the order of the keys.
+/// Clears the start markers of the given keys (receipt and attempt), in the order of the keys.
 pub(crate) async fn forget(
     c: &mut PgConnection,
     route: &RouteName,

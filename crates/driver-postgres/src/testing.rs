@@ -104,7 +104,7 @@ impl Drop for Database {
 async fn execute(server: &PgConnectOptions, statement: String) -> Result<(), Failed> {
     let work = async {
         let mut connection = server.connect().await?;
-        // The statement contains no untrusted text: the name in it was generated above.
+        // The statement contains no untrusted text, because the name in it was generated above.
         connection.execute(AssertSqlSafe(statement)).await?;
         goodbye(connection).await;
         Ok::<_, sqlx::Error>(())

@@ -66,8 +66,8 @@ async fn declare_over(
     }
     let account = nodes.account();
     let missing = check_queues(options, account, connection).await?;
-    // The dead-letter queue, the last of the list, is declared first: it must exist before a queue
-    // of a route can move messages there.
+    // The dead-letter queue, the last of the list, is declared first, because it must exist before
+    // a queue of a route can move messages there.
     for queue in missing.iter().rev() {
         let declaring = timeout(options.connect_deadline, declare_one(connection, queue));
         if let Err(error) = declaring.await.map_err(|_elapsed| late())? {
@@ -86,9 +86,9 @@ async fn declare_over(
     })
 }
 
-/// Declares the anchor. If the broker refuses it, returns the reason instead of an error: a limit
-/// on the number of queues or a missing right must not fail a command that has declared every queue
-/// of hookbox.
+/// Declares the anchor. If the broker refuses it, returns the reason instead of an error, because a
+/// limit on the number of queues or a missing right must not fail a command that has declared every
+/// queue of hookbox.
 async fn anchor(
     options: &Options,
     account: &Account,

@@ -14,8 +14,8 @@ use crate::publisher::confirming_channel;
 use crate::refusal::unavailable;
 use crate::topology::topology;
 
-/// The result of connecting. A missing queue is only reported here and never declared: it was
-/// deleted together with its messages, and an operator must learn of that.
+/// The result of connecting. A missing queue is only reported here and never declared, because it
+/// was deleted together with its messages, and an operator must learn of that.
 pub(crate) enum ConnectResult {
     Whole(Box<PublishingConnection>),
     /// The names of the queues that are missing.

@@ -1,7 +1,7 @@
 //! Checks whether the queues exist as declared. The check of a queue first declares it passively,
 //! which shows whether it exists, and then compares its arguments with those declared. Neither step
-//! can create a queue. Several queues are checked at a time: with a round trip of 20 ms, a hundred
-//! queues take a second.
+//! can create a queue. Several queues are checked at a time. So with a round trip of 20 ms, a
+//! hundred queues take a second.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -24,8 +24,9 @@ const CHECKS_AT_ONCE: usize = 8;
 /// An extra argument that turns a declaration into a mere comparison. For an existing queue,
 /// RabbitMQ compares only arguments that the queue's type knows. This argument belongs to streams,
 /// so it is ignored. Before RabbitMQ creates a queue, it checks every argument, and refuses this
-/// one: a quorum queue does not support it, and its value is not a length of time. So if the queue
-/// was deleted a moment ago, RabbitMQ refuses the declaration and does not create the queue (H18).
+/// one, because a quorum queue does not support it, and its value is not a length of time. So if
+/// the queue was deleted a moment ago, RabbitMQ refuses the declaration and does not create the
+/// queue (H18).
 const NEVER_DECLARED: (&str, &str) = ("x-max-age", "never");
 
 /// What a check found out about one queue.
@@ -51,8 +52,8 @@ impl<'a> Round<'a> {
     }
 
     /// Checks all queues. A caller that drops this future before it completes must also close the
-    /// connection: the client library closes the connection anyway when a reply arrives for a call
-    /// that no longer waits.
+    /// connection. The client library closes it anyway when a reply arrives for a call that no
+    /// longer waits.
     ///
     /// # Errors
     /// When the user may not check a queue, or the connection is lost.

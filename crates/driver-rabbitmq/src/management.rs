@@ -149,7 +149,7 @@ impl Management {
         }))
     }
 
-    /// Returns what is wrong with these queues. It makes one request for each kind of object
+    /// Returns what is wrong with the given queues. It makes one request for each kind of object
     /// (policies, nodes, queues), however many queues there are. Some of the requests run at the
     /// same time, so the check waits for two responses in a row at most.
     pub async fn check(

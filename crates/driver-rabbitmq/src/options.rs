@@ -55,7 +55,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// Returns the default options for one broker, one environment and these routes.
+    /// Returns the default options for one broker, one environment and the given routes.
     pub fn new(
         url: impl Into<String>,
         environment: EnvironmentName,

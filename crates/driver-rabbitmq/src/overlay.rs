@@ -35,8 +35,8 @@ impl Overlay {
         }
     }
 
-    /// Checks these queues and returns what is wrong with them. If the check fails, returns what
-    /// the last successful check found.
+    /// Checks the given queues and returns what is wrong with them. If the check fails, returns
+    /// what the last successful check found.
     ///
     /// When the API stays unavailable, that is logged once and stops nothing that is running. The
     /// API may run on only one of three nodes, it holds no message, and the last check found no

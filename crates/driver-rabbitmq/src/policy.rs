@@ -60,8 +60,8 @@ fn harm(key: &str, value: &Value, queue: &QueueDeclaration) -> Option<&'static s
         // Every time limit is harmful, because a backlog, during which messages wait, may last for
         // any time.
         "message-ttl" => Some("messages would expire before they are processed"),
-        // Every value is harmful: RabbitMQ deletes a queue that was unused for this time, with all
-        // its messages.
+        // Every value is harmful, because RabbitMQ deletes a queue that was unused for this time,
+        // with all its messages.
         "expires" => Some("the broker would delete the queue while no worker runs"),
         // A policy overrides the argument with which the queue was declared, so only the declared
         // value is harmless. Any other value makes a quorum queue drop its oldest messages, even

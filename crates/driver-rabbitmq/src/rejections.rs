@@ -50,15 +50,14 @@ impl Rejections {
         (lasts >= LASTS && is_known).then_some(lasts)
     }
 
-    /// Records whether the driver now names these rejections as the reason why it is not ready.
+    /// Records whether the driver now names the rejections as the reason why it is not ready.
     /// Returns `true` if it does so now and did not before.
     pub fn show(&self, is_shown: bool) -> bool {
         !self.is_shown.swap(is_shown, Ordering::Relaxed) && is_shown
     }
 
-    /// Returns whether the driver names these rejections as the reason why it is not ready. If so,
-    /// it is connected, and a publish must be tried to find out whether publishes are accepted
-    /// again.
+    /// Returns whether the driver names the rejections as the reason why it is not ready. If so, it
+    /// is connected, and a publish must be tried to find out whether publishes are accepted again.
     pub fn is_shown(&self) -> bool {
         self.is_shown.load(Ordering::Relaxed)
     }

@@ -16,8 +16,8 @@ pub(crate) struct Final<'a> {
     pub(crate) attempts: u32,
 }
 
-/// Inserts a claim for each of these events on this route. The caller holds the write lock and has
-/// checked that none of the events has a claim, so an existing row is an error.
+/// Inserts a claim for each of the given events on the given route. The caller holds the write lock
+/// and has checked that none of the events has a claim, so an existing row is an error.
 pub(crate) async fn start(
     connection: &mut SqliteConnection,
     route: &RouteName,

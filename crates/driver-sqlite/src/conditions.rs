@@ -3,7 +3,7 @@
 use hookbox_event::Timestamp;
 use sqlx::{QueryBuilder, Sqlite};
 
-/// Appends each of these SQL conditions for which a value is given, and binds the value.
+/// Appends those of the given SQL conditions that have a value, and binds the value.
 pub(crate) fn push_words<const N: usize>(
     select: &mut QueryBuilder<Sqlite>,
     words: [(&'static str, Option<&str>); N],

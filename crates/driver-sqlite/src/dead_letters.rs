@@ -154,7 +154,7 @@ pub(crate) async fn count(
     row.count("total")
 }
 
-/// Returns, for each of these dead letters, the present state of its event on its route.
+/// Returns, for each of the given dead letters, the present state of its event on its route.
 pub(crate) async fn claims(
     connection: &mut SqliteConnection,
     ids: &[i64],

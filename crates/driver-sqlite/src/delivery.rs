@@ -54,8 +54,8 @@ impl Subscription for QueueSubscription {
         }
         loop {
             match self.deliveries.recv().await {
-                // The keeper has ended, so the lease of this message is not renewed: the message is
-                // redelivered when the lease ends.
+                // The keeper has ended, so the lease of this message is not renewed, and the
+                // message is redelivered when the lease ends.
                 Some(Ok(_)) if self.settlements.is_closed() => {}
                 Some(Ok(message)) => return Ok(self.delivery(message)),
                 Some(Err(fault)) => return Err(fault),

@@ -99,8 +99,8 @@ pub(crate) fn unusable(error: &sqlx::Error) -> Option<Unusable> {
     }
 }
 
-/// Returns whether the file or the disk has no space: the publisher reports this when the file is
-/// at its size limit, and the operating system when the disk is full.
+/// Returns whether the file or the disk has no space. When the file is at its size limit, the
+/// publisher has reported this; when the disk is full, the operating system has.
 fn is_without_room(error: &(dyn Error + 'static)) -> bool {
     let error = error.downcast_ref::<io::Error>();
     error.is_some_and(|error| error.kind() == io::ErrorKind::StorageFull)

@@ -8,7 +8,7 @@ use hookbox_event::Timestamp;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How long before a source's last key expires the warnings start: a provider may need days to
+/// How long before a source's last key expires the warnings start. A provider may need days to
 /// introduce a new key.
 const WARN_BEFORE: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 

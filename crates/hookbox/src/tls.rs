@@ -52,8 +52,8 @@ impl fmt::Debug for Certificate {
 
 /// Returns the TLS acceptor and the certificate of the config, if the config has one.
 ///
-/// An expired certificate is logged and still used: some senders do not check the date, and a
-/// restart must not interrupt them. `check-config` refuses an expired certificate.
+/// An expired certificate is logged and still used, because some senders do not check the date, and
+/// a restart must not interrupt them. `check-config` refuses an expired certificate.
 pub fn acceptor(config: &Config) -> anyhow::Result<Option<(TlsAcceptor, Arc<Certificate>)>> {
     let Some((certificate, key)) = &config.ingest.tls else {
         return Ok(None);

@@ -52,8 +52,8 @@ impl Folder {
         }
     }
 
-    /// Returns a process that is draining, and an open request that delays its end: the process
-    /// waits for the body.
+    /// Returns a process that is draining, and an open request that delays its end, because the
+    /// process waits for the body of that request.
     fn draining(&self) -> (Running, TcpStream) {
         let mut dev = self.dev();
         let mut request = TcpStream::connect(&dev.address).unwrap();

@@ -5,7 +5,7 @@ use hookbox_ingest::{EventType, Identity};
 
 use super::*;
 
-/// Returns a config with one more source, whose settings are these lines.
+/// Returns a config with one more source, whose settings are the given lines.
 fn with(lines: &str) -> String {
     let secrets = "secrets = [{ id = \"k\", env = \"KEY4\" }]";
     format!("{GOOD}[[source]]\nname = \"more\"\n{secrets}\n{lines}\n")

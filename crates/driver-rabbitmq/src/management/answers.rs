@@ -46,8 +46,7 @@ pub(super) fn policies(body: &[u8]) -> Result<Vec<Policy>, Unreadable> {
         apply_to: text(&mut policy, "apply-to"),
         definition: match policy.remove("definition") {
             Some(Value::Object(definition)) => definition,
-            // An empty definition, which RabbitMQ writes as a list, or something that is no
-            // definition.
+            // The definition is empty, which RabbitMQ writes as a list, or is no definition at all.
             Some(_) | None => Map::new(),
         },
     };

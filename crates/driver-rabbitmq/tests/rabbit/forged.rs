@@ -14,7 +14,7 @@ fn text(text: &str) -> AMQPValue {
     AMQPValue::LongString(text.into())
 }
 
-/// Publishes a message with these headers over a plain channel, as any client could.
+/// Publishes a message with the given headers over a plain channel, as any client could.
 async fn publish(channel: &Channel, queue: &str, bytes: &str, headers: &[(&str, AMQPValue)]) {
     let mut table = FieldTable::default();
     for (name, value) in headers {

@@ -39,7 +39,7 @@ impl World {
         Self::at(&url(), vec![route()]).await
     }
 
-    /// Creates an environment with these routes on the shared test server.
+    /// Creates an environment with the given routes on the shared test server.
     pub async fn with(routes: Vec<RouteName>) -> Self {
         Self::at(&url(), routes).await
     }
@@ -215,7 +215,7 @@ pub async fn take(rabbit: &Rabbit, text: &str) {
     subscription.close().await;
 }
 
-/// Receives and acknowledges messages until all of these texts have arrived. Other messages may
+/// Receives and acknowledges messages until all of the given texts have arrived. Other messages may
 /// arrive in between.
 pub async fn all_are_there(subscription: &mut dyn Subscription, mut texts: HashSet<String>) {
     while !texts.is_empty() {

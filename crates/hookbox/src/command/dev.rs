@@ -92,7 +92,7 @@ fn prepare(args: &DevArgs) -> anyhow::Result<()> {
     let dir = &args.dir;
     let making = |what: &str| format!("create {what} in {}", dir.display());
     if !dir.is_dir() {
-        // Only the owner may enter the folder: the database will contain personal data.
+        // Only the owner may enter the folder, because the database will contain personal data.
         fs::DirBuilder::new()
             .mode(0o700)
             .recursive(true)

@@ -36,7 +36,7 @@ pub async fn run(config: Option<&Path>, args: &HealthcheckArgs) -> anyhow::Resul
     };
     let status = tokio::time::timeout(DEADLINE, first(&urls)).await;
     let status = status.context("the server did not answer in time")??;
-    // The exit code is the result of the check: a failure to print must not make a container
+    // The exit code is the result of the check, and a failure to print must not make a container
     // unhealthy.
     let _ = print::text(&format!("{status}\n"));
     Ok(if status == StatusCode::OK {

@@ -149,7 +149,8 @@ async fn declare(config: &Config, args: &DeclareArgs, json: bool) -> anyhow::Res
         return Ok(exit::FAILED);
     }
     // Declare even if no queue is missing. An earlier process may have been killed after it had
-    // declared the queues and before it had protected the last one (hazard H14).
+    // declared the queues and before it had declared the temporary queue (anchor) that protects the
+    // last one (hazard H14).
     let rabbitmq::Declaration {
         declared,
         anchor_refused,

@@ -8,7 +8,7 @@ use crate::command::roles::{self, Roles};
 use crate::exit::Exit;
 use crate::telemetry::Log;
 
-/// Processes events of these routes until a signal; of all routes, if the list is empty.
+/// Processes events of the given routes until a signal. An empty list means all routes.
 pub async fn run(config: Config, routes: Vec<RouteName>, log: &Log) -> anyhow::Result<Exit> {
     let known = config.route_names();
     if let Some(unknown) = routes.iter().find(|name| !known.contains(name)) {

@@ -117,8 +117,8 @@ fn read_folder(folder: &Path) -> anyhow::Result<Texts> {
     Ok(texts)
 }
 
-/// Refuses a file that would never be used for any event: its author expects a check that never
-/// runs.
+/// Refuses a file that would never be used for any event, because its author expects a check that
+/// never runs.
 fn check_name(source: &SourceConfig, name: &str) -> anyhow::Result<()> {
     let of = &source.name;
     let untyped = Topic::of(of, None);

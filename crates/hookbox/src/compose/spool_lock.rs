@@ -58,7 +58,7 @@ impl SpoolLock {
         }
     }
 
-    /// Returns an error if the spool was created before: then it must not be created again.
+    /// Returns an error if the spool was created before, because it must then not be created again.
     pub fn allows_creation(&self) -> Result<(), OpenError> {
         let written = self.file.metadata();
         if written.map_err(|error| unusable(&self.path, error))?.len() == 0 {

@@ -27,8 +27,8 @@ pub fn dependencies(parts: &Parts, seen: &Observed, now: Timestamp) -> Vec<Depen
     if let Some(counters) = &parts.spool {
         let refused = counters.refused.load(Ordering::Relaxed);
         let why = || format!("the broker refuses {refused} events of the spool; see the log");
-        // The spool file must be usable even while the broker accepts everything: the spool is
-        // needed as soon as the broker is unavailable.
+        // The spool file must be usable even while the broker accepts everything, because the spool
+        // is needed as soon as the broker is unavailable.
         let file = parts.spool_file.as_ref().map(|file| file.readiness());
         let trouble = match file {
             Some(Readiness::NotReady { why, .. }) => Some(why),

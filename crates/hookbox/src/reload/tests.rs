@@ -52,7 +52,8 @@ fn types(schemas: &SourceSchemas, source: &str) -> Option<Vec<String>> {
     Some(schemas.types().map(str::to_owned).collect())
 }
 
-/// Checks the files twice: two consecutive checks agree, so changed files are read.
+/// Checks the files twice, because a changed file is read only once two consecutive checks find it
+/// in the same state.
 fn check_files(reloader: &mut Reloader) {
     for _ in 0..2 {
         reloader.check_files(SystemClock.now());

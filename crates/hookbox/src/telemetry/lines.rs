@@ -66,8 +66,8 @@ impl Lines {
             .spawn(move || {
                 loop {
                     let line = waiting.next();
-                    // A failure to write is only counted: a notice about it could not be written
-                    // either.
+                    // A failure to write is only counted, because a notice about it could not be
+                    // written either.
                     if out.write_all(&line).is_err() {
                         waiting.dropped.fetch_add(1, Ordering::Relaxed);
                     }
@@ -237,7 +237,8 @@ mod tests {
         assert_eq!(next(&lines), "-2");
     }
 
-    /// A thread that waits for a line must be woken for the notice: no other line would wake it.
+    /// A thread that waits for a line must be woken for the notice, because no other line would
+    /// wake it.
     #[test]
     fn a_line_that_never_fits_is_noted_and_ends_nothing() {
         const PATIENCE: Duration = Duration::from_secs(20);
@@ -245,7 +246,7 @@ mod tests {
         let (written, next_written) = std::sync::mpsc::channel();
         push(&lines, 1..=1);
         let waiting = Arc::clone(&lines);
-        // This thread ends with the process: it waits for a fourth line, which never comes.
+        // This thread waits for a fourth line, which never comes, so it ends only with the process.
         std::thread::spawn(move || {
             loop {
                 written.send(next(&waiting)).unwrap();
@@ -280,7 +281,7 @@ mod tests {
             "a flush must fail while the line is being written"
         );
         let written = Arc::clone(&lines);
-        // This thread ends with the process: it waits for a second line, which never comes.
+        // This thread waits for a second line, which never comes, so it ends only with the process.
         std::thread::spawn(move || written.next());
         assert!(lines.flush(Duration::from_secs(60)));
     }

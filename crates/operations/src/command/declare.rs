@@ -37,7 +37,7 @@ pub struct MissingQueue {
     pub open: Option<u64>,
 }
 
-/// Reports what the store knows about each of these queues.
+/// Reports what the store knows about each of the given missing queues.
 pub async fn missing_queues(
     missing: Vec<(Queue, String)>,
     store: &Reach<dyn Ledger>,

@@ -19,7 +19,7 @@ const ID_DIGITS: usize = 64;
 /// Events, newest first.
 #[derive(Debug, Clone, Serialize)]
 pub struct EventsReport {
-    /// Where the rows come from: the store.
+    /// Where the rows come from, which is always the store.
     pub source: Source,
     /// One row for each event and route.
     pub events: Vec<EventLine>,
@@ -51,7 +51,7 @@ pub struct EventLine {
 /// One event.
 #[derive(Debug, Clone, Serialize)]
 pub struct EventReport {
-    /// Where the event comes from: the store.
+    /// Where the event comes from, which is always the store.
     pub source: Source,
     /// The receipt id that was given to look up the event; null if an event id was given.
     pub receipt: Option<String>,
@@ -125,8 +125,8 @@ pub async fn show(
     })
 }
 
-/// Returns the event whose id starts with these digits; an error when no event or more than one
-/// does.
+/// Returns the event whose id starts with the given digits. It is an error if no event or more than
+/// one does.
 pub(super) async fn one(ledger: &dyn Ledger, id: &str) -> Result<EventDetail, CommandError> {
     let prefix = prefix(id)?;
     ledger

@@ -9,7 +9,7 @@ use crate::CommandError;
 /// The most names that an error suggests.
 const SUGGESTED_MAX: usize = 30;
 
-/// Returns an error if one of these names is unknown. The error lists the names that are known.
+/// Returns an error if one of the given names is unknown. The error lists the names that are known.
 pub async fn check(
     ledger: &dyn Ledger,
     configured: &Names,

@@ -9,7 +9,7 @@ use crate::{CommandError, Source};
 /// Refusals, newest first.
 #[derive(Debug, Clone, Serialize)]
 pub struct RefusalsReport {
-    /// Where the rows come from: the store.
+    /// Where the rows come from, which is always the store.
     pub source: Source,
     /// The refusals of this page.
     pub refusals: Vec<RefusalLine>,
@@ -39,7 +39,7 @@ pub struct RefusalLine {
 /// Refusals by source and reason, the largest group first.
 #[derive(Debug, Clone, Serialize)]
 pub struct RefusalGroupsReport {
-    /// Where the groups come from: the store.
+    /// Where the groups come from, which is always the store.
     pub source: Source,
     /// The groups.
     pub groups: Vec<RefusalGroupLine>,

@@ -14,7 +14,7 @@ const CHUNK: u32 = 500;
 /// The retries that wait, in the order in which they are due.
 #[derive(Debug, Clone, Serialize)]
 pub struct RetriesReport {
-    /// Where the rows come from: the store.
+    /// Where the rows come from, which is always the store.
     pub source: Source,
     /// The retries of this page.
     pub retries: Vec<RetryLine>,
@@ -63,7 +63,7 @@ pub struct HurryRequest {
 /// The result of `retries hurry`.
 #[derive(Debug, Clone, Serialize)]
 pub struct HurryReport {
-    /// Where the numbers come from: the store.
+    /// Where the numbers come from, which is always the store.
     pub source: Source,
     /// The filter that selected the retries, in words.
     pub filter: String,
@@ -118,7 +118,7 @@ pub async fn list(
     })
 }
 
-/// Returns the events whose ids start with these prefixes. Each prefix must match exactly one
+/// Returns the events whose ids start with the given prefixes. Each prefix must match exactly one
 /// event.
 pub async fn events(
     ledger: &dyn Ledger,

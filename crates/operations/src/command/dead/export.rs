@@ -25,7 +25,7 @@ const PAGE: u32 = 200;
 /// The result of an export.
 #[derive(Debug, Clone, Serialize)]
 pub struct ExportReport {
-    /// Where the dead letters come from: the store.
+    /// Where the dead letters come from, which is always the store.
     pub source: Source,
     /// The filter that selected the dead letters, in words.
     pub filter: String,
@@ -141,7 +141,7 @@ async fn lines(
                     line(writer, &dead)?;
                     report.exported += 1;
                 }
-                // The dead letter was listed a moment ago and no longer exists: an operator has
+                // The dead letter was listed a moment ago and no longer exists, so an operator has
                 // deleted it. Nothing else deletes dead letters.
                 Ok(None) => {}
                 Err(fault) => report.problems.push(Problem::of(Source::Store, &fault)),

@@ -45,7 +45,8 @@ impl ReplayedDeadLetter {
 
 /// Waits until every replayed dead letter has an outcome, for `wait` at most. An interrupt by the
 /// operator ends the wait. If the operator interrupted the replay itself, that interrupt does not
-/// count here: the outcomes of the dead letters that were already replayed are still waited for.
+/// count here. The function still waits for the outcomes of the dead letters that were already
+/// replayed.
 pub(super) async fn outcome(
     ledger: &dyn Ledger,
     mut undecided: Vec<ReplayedDeadLetter>,

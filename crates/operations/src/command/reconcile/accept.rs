@@ -23,7 +23,7 @@ pub struct AcceptRestore {
 /// The result of `reconcile --accept-restore`.
 #[derive(Debug, Clone, Serialize)]
 pub struct RestoreAccepted {
-    /// Where the result is recorded: the store.
+    /// Where the result is recorded, which is always the store.
     pub source: Source,
     /// The mismatch of store and broker that the operator declared as intended; null if there was
     /// none.

@@ -159,8 +159,8 @@ impl ReconcileReport {
         self.problems.is_empty() && !self.moves() && self.young_gaps().next().is_none()
     }
 
-    /// Returns whether every queue is empty. Events that wait for a retry do not matter here: they
-    /// have an outcome, so their receipts cannot be missing.
+    /// Returns whether every queue is empty. Events that wait for a retry do not matter here,
+    /// because they have an outcome, so their receipts cannot be missing.
     pub(super) fn is_quiet(&self) -> bool {
         self.problems.is_empty() && self.queues().all(QueueContents::is_empty)
     }

@@ -25,7 +25,8 @@ pub enum Verdict {
 pub struct ReconcileReport {
     /// The result.
     pub verdict: Verdict,
-    /// Whether `--wait` was given: then the command waits, for a limited time, until work is done.
+    /// Whether `--wait` was given, so that the command waited, for a limited time, until work was
+    /// done.
     pub waited: bool,
     /// Whether all queues were empty and nothing has changed for so long that nothing can be in
     /// flight any more.

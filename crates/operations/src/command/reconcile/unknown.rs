@@ -8,7 +8,7 @@ use serde::Serialize;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Unknown {
-    /// Whether a sequence gap will still be filled: it is too young to decide.
+    /// Whether a sequence gap will still be filled. It is so young that a report may still arrive.
     YoungGap(AccountGap),
     /// What became of the last sequence numbers of an ingest that ended without reporting them.
     Unreported(Unvouched),
