@@ -1,5 +1,5 @@
-//! The table `earlier_deaths`: why a route had given up on an event, for each time that the dead
-//! letter was replayed.
+//! The table `earlier_deaths`. It has one row for each replay of a dead letter: the reason why the
+//! route had given up on the event before that replay.
 
 use hookbox_driver::{EarlierDeath, storable};
 use sqlx::sqlite::SqliteConnection;

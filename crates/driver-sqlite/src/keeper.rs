@@ -246,8 +246,8 @@ impl Keeper {
     }
 
     fn give_all_back(&mut self) {
-        // Replacing the sender closes the deliveries channel. The new sender is closed as well,
-        // because its receiver is dropped at once.
+        // Nothing is delivered from now on: replacing the sender closes the deliveries channel, and
+        // the new sender is closed from the start, because its receiver is dropped at once.
         self.deliveries = mpsc::channel(1).0;
         self.settlements
             .release_all(self.held.drain().map(|(id, _)| id));

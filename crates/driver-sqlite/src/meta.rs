@@ -5,10 +5,12 @@ use hookbox_event::EnvironmentName;
 use sqlx::sqlite::SqliteConnection;
 
 const ENVIRONMENT: &str = "environment";
-/// The key of the oldest schema version that a hookbox must know to use this file.
+/// The key under which the table holds the oldest schema version that a hookbox must know to use
+/// this file.
 const WORKS_FROM: &str = "works_from";
 const LAST_PROBE: &str = "last_probe";
-/// The key of the random mark that [`mark_birth`] writes once, and that identifies the file.
+/// The key under which the table holds the random mark that identifies the file. [`mark_birth`]
+/// writes the mark once.
 const BIRTH: &str = "birth";
 
 /// Returns the environment with which the file is stamped; `None` when it has no stamp.

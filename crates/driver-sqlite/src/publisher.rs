@@ -72,8 +72,8 @@ async fn round(shared: &Shared, first: Job, jobs: &mut mpsc::Receiver<Job>) {
         bytes += size(&job);
         waiting.push(job);
     }
-    // A publish whose caller has stopped waiting is left out: the caller has reported a failure,
-    // and the provider will send the request again.
+    // A publish whose caller has stopped waiting is left out, because the caller has already
+    // reported a failure, so the provider will send the request again.
     waiting.retain(|job| !job.reply.is_closed());
     let written = match unit {
         Ok(mut unit) => {

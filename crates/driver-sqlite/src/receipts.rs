@@ -186,7 +186,8 @@ pub(crate) async fn books(connection: &mut SqliteConnection) -> sqlx::Result<Vec
             "duplicate" => &mut page.duplicate,
             "conflict" => &mut page.conflict,
             "retrying" => &mut page.retrying,
-            // The table's CHECK constraint allows no other value.
+            // The only other outcome is `dead`, because the table's CHECK constraint allows no
+            // further value.
             _ => &mut page.dead,
         };
         *place = row.count("receipts")?;

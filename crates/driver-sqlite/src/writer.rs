@@ -28,8 +28,9 @@ use crate::room::{Purpose, Room};
 /// savepoint, [`Unit::is_whole`] detects whether a handler has ended the transaction.
 const BEGIN: &str = "BEGIN IMMEDIATE; SAVEPOINT hookbox_unit";
 
-/// The statements that release the savepoint of [`BEGIN`] and set it again. They fail when the
-/// transaction has ended, even if a handler has opened another one since.
+/// The statements that check whether the transaction of [`BEGIN`] is still open: they release its
+/// savepoint and set it again. They fail when that transaction has ended, even if a handler has
+/// opened another one since, because the new one has no such savepoint.
 const REMARK: &str = "RELEASE hookbox_unit; SAVEPOINT hookbox_unit";
 
 /// How many steps of SQLite's virtual machine a statement runs between two checks whether its

@@ -19,8 +19,8 @@ fn has_ended(error: &CommitError) -> bool {
 
 #[tokio::test]
 async fn a_handler_that_ends_the_transaction_is_detected() {
-    // Each case has the statements that the handler runs, and whether they commit its claim, which
-    // is then an orphan.
+    // Each case has the statements by which the handler ends its transaction, and whether they
+    // commit the claim. A claim that they commit has no outcome, so the event is orphaned.
     for (ends, orphaned) in [
         ("COMMIT", true),
         ("COMMIT; BEGIN", true),

@@ -121,7 +121,7 @@ async fn a_broken_subscription_ends_with_a_fault() {
             .await
             .unwrap()
             .is_err(),
-        "the subscription must not deliver after its fault"
+        "a subscription that has ended with a fault must deliver nothing more"
     );
     subscription.close().await;
     lock.close().await.unwrap();

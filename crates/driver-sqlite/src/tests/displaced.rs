@@ -23,7 +23,7 @@ fn run(program: &str, arguments: &[&Path]) {
 /// Checks that every operation that would confirm something returns an error which names the path.
 async fn refuses(driver: &Sqlite, path: &Path, case: &str) {
     let Readiness::NotReady { kind, why } = driver.readiness() else {
-        panic!("{case}: the broker must not be ready")
+        panic!("{case}: the broker must not be ready after the file was displaced")
     };
     assert_eq!(kind, NotReadyKind::Storage, "{case}");
     assert!(why.contains(path.to_str().unwrap()), "{case}: {why}");
@@ -52,7 +52,9 @@ async fn refuses(driver: &Sqlite, path: &Path, case: &str) {
         driver.ping().await.err(),
         driver.books().await.err(),
     ] {
-        let fault = fault.unwrap_or_else(|| panic!("{case}: the operation must be refused"));
+        let fault = fault.unwrap_or_else(|| {
+            panic!("{case}: every operation must be refused after the file was displaced")
+        });
         assert_eq!(fault.kind(), FaultKind::Unavailable, "{case}");
         let said = describe(&fault);
         assert!(said.contains(path.to_str().unwrap()), "{case}: {said}");

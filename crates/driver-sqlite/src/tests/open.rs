@@ -14,7 +14,10 @@ async fn a_file_is_made_only_for_its_owner() {
         plan(world.options()).await.unwrap(),
         Migrated { from: 0, to }
     );
-    assert!(!world.path().exists(), "a plan must not create the file");
+    assert!(
+        !world.path().exists(),
+        "planning a migration must not create the file"
+    );
     let migrated = migrate(world.options()).await.unwrap();
     assert_eq!(migrated, Migrated { from: 0, to });
     assert_eq!(

@@ -27,8 +27,8 @@ async fn claims_distinguish_fresh_duplicate_conflict_and_redelivered() {
         would_claim(&store, "a", &contradicting(1)).await,
         Claimed::Conflict
     );
-    // Route `b` has no claim of this event. It is a conflict all the same, because a retry on this
-    // route would run the handler on the stored body.
+    // Route `b` has not claimed this event yet. The other body is a conflict there, too, because a
+    // retry on this route would run the handler on the stored body.
     assert_eq!(
         would_claim(&store, "b", &contradicting(1)).await,
         Claimed::Conflict

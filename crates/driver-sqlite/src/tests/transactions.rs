@@ -153,12 +153,12 @@ async fn a_busy_lock_is_contention() {
     let fault = store.begin().await.err().unwrap();
     assert_eq!(fault.kind(), FaultKind::Contention);
     assert_eq!(store.diagnose(&fault), Some(FaultKind::Contention));
-    // Reads do not wait for the write lock.
+    // Reads must succeed while another process holds the write lock.
     store.ping().await.unwrap();
     store.books().await.unwrap();
     lock.close().await.unwrap();
-    // A call also fails with contention when another transaction of this process holds the writing
-    // connection for too long.
+    // Contention is also the result when no other process, but a transaction of this process keeps
+    // the call from writing for too long.
     let tx = store.begin().await.unwrap();
     let fault = store.begin().await.err().unwrap();
     assert_eq!(fault.kind(), FaultKind::Contention);
