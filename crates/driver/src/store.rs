@@ -124,9 +124,8 @@ pub trait Store: Send + Sync + 'static {
     async fn survived(&self, route: &RouteName, of: &[Start]) -> Result<(), Fault>;
 
     /// Subtracts one start that this process has counted. The process has survived it, and counts
-    /// another start before it runs the handler again. Starts of other processes stay counted. If
-    /// it is uncertain whether the start was counted, it is subtracted only if the last counted
-    /// start is one of this process.
+    /// another start before it runs the handler again. Starts of other processes stay counted. An
+    /// uncertain start is subtracted only if the last counted start is one of this process.
     async fn retract_start(
         &self,
         route: &RouteName,
@@ -136,10 +135,10 @@ pub trait Store: Send + Sync + 'static {
     ) -> Result<(), Fault>;
 
     /// Takes up to `limit` retries that are due by the store's clock, of the routes that
-    /// `republish` accepts. It passes each to `republish`, and marks those that it confirms as
-    /// queued. Two concurrent callers do not get the same retry if the database can prevent it; if
-    /// not, the attempt is still granted to only one delivery (see [`hookbox_event::Redo`]). A
-    /// retry that is still waiting an hour after it was queued is due again.
+    /// `republish` accepts. It passes each retry to `republish`, and marks those as queued that
+    /// `republish` confirms. Two concurrent callers get the same retry only if the database cannot
+    /// prevent it. Even then, the attempt is granted to only one delivery (see
+    /// [`hookbox_event::Redo`]). A retry that still waits an hour after it was queued is due again.
     async fn requeue_due(&self, limit: u32, republish: &dyn Republish) -> Result<Requeued, Fault>;
 
     /// Records an accept report once, however often it is delivered. Those receipts of the report

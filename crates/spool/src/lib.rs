@@ -4,9 +4,10 @@
 //!
 //! The spool and the main broker together form one broker, so the rest of ingest does not know
 //! about the spool, and a publish keeps its promise: `Ok` means on disk. Once an event is spooled,
-//! every later event is spooled too, until all are forwarded. So no event overtakes another, except
-//! a message that is refused by the broker's own limits. A publish that timed out may be both at
-//! the broker and in the spool; both copies are one receipt, so the store gives it one outcome.
+//! every later event is spooled too, until all are forwarded. So no event overtakes another. The
+//! only exception is a message that the broker refuses because of its own limits: later ones
+//! overtake it. A publish that timed out may be both at the broker and in the spool; both copies
+//! are one receipt, so the store gives it one outcome.
 //!
 //! The spool empties under any load: while it is being forwarded, two messages leave the spool for
 //! each one that enters it, and new events wait while the last few are forwarded.

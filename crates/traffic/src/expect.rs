@@ -17,8 +17,8 @@ use super::sender::{End, SentRequest};
 pub struct Expected {
     /// All receipts: the requests that were answered with 200.
     pub receipts: u64,
-    /// Receipts with outcome done: one for each distinct valid event, for the one of its bodies
-    /// that a worker processes first.
+    /// Receipts with outcome done: one for each distinct valid event. If the event was sent with
+    /// two bodies, it is a receipt of the body that a worker processes first.
     pub done: u64,
     /// Receipts with outcome duplicate: all but the first receipt of the same body.
     pub duplicate: u64,

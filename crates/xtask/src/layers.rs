@@ -331,7 +331,7 @@ fn outside(dependency: &Dependency) -> Option<String> {
         ));
     }
     let rule = OUTSIDE.iter().find(|rule| rule.package == on)?;
-    // The library of the package `tests` is test code as well.
+    // The library of the package `tests` is test code, so it may use what tests may use.
     let in_tests = *dev || of == "tests";
     if rule.by.contains(&of) || (in_tests && rule.by_tests_of.contains(&of)) {
         return None;

@@ -144,6 +144,9 @@ mod tests {
             assert!(parsed.is_ok(), "{arguments}: {}", parsed.unwrap_err());
             tried += 1;
         }
-        assert!(tried > 5, "only {tried} commands were found");
+        assert!(
+            tried > 5,
+            "the documents must quote more than 5 commands of the fault suite, not only {tried}"
+        );
     }
 }

@@ -66,9 +66,9 @@ pub enum Part {
     LinkToStore,
 }
 
-/// The time in milliseconds within which a client must send the bytes that a trap of the proxy
-/// waits for. Under load they are sent many times a second, but after an earlier fault the client
-/// may have to reconnect first.
+/// A trap of the proxy cuts a connection when the client sends certain bytes. This is the time in
+/// milliseconds within which the client must send them. Under load it sends them many times a
+/// second, but after an earlier fault it may have to reconnect first.
 const TRAP_MAX: u64 = 10_000;
 
 /// The faults that can strike RabbitMQ and PostgreSQL.

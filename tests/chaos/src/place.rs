@@ -81,7 +81,7 @@ impl Place {
         Sql::postgres(&postgres)?.run(&format!("create database {name}"))?;
         let (server, _) = postgres
             .rsplit_once('/')
-            .context("the URL has no database")?;
+            .context("the URL of PostgreSQL must name a database")?;
         let url = format!("{server}/{name}");
         let to_store = Proxy::before(&url).context("a proxy")?;
         folder.write("store", &to_store.url(&url))?;

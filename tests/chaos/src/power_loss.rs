@@ -103,7 +103,7 @@ fn resume(world: &mut World, moment: &Moment, files: &Files, seed: u64) -> Resul
         Survivors::Everything | Survivors::Torn => {
             ensure!(
                 files.kept == files.unsynced,
-                "some unsynced writes did not survive, although all should"
+                "all unsynced writes must survive in this case, but some did not"
             )
         }
         Survivors::Holes => ensure!(

@@ -41,11 +41,15 @@ pub fn publish(url: &str, queue: &str, body: &[u8]) -> Result<()> {
     let rest = url
         .strip_prefix("amqp://")
         .context("the URL must begin with amqp://")?;
-    let (account, place) = rest.split_once('@').context("the URL has no account")?;
-    let (user, password) = account.split_once(':').context("the URL has no password")?;
+    let (account, place) = rest
+        .split_once('@')
+        .context("the URL must name a user and a password")?;
+    let (user, password) = account
+        .split_once(':')
+        .context("the URL must have a password after the user")?;
     let (address, _) = place
         .split_once('/')
-        .context("the URL has no virtual host")?;
+        .context("the URL must have a slash after the address")?;
     let mut link = Link(TcpStream::connect(address).context("connecting to the broker")?);
     link.0.set_read_timeout(Some(ANSWER_MAX))?;
     link.0.write_all(b"AMQP\0\0\x09\x01")?;

@@ -53,7 +53,7 @@ pub fn spool(given: &RunContext<'_>) -> Result<Figures> {
     let kept = sending.accepted()?.saturating_sub(before);
     ensure!(
         kept > 100,
-        "{kept} events were answered 200 while the broker was unavailable"
+        "more than 100 events must be answered 200 while the broker is unavailable, not {kept}"
     );
     mode(&world, Mode::Pass)?;
     let (seed, path) = sending.finish(&mut world, SETTLE_MAX)?;
@@ -83,7 +83,10 @@ pub fn full_spool(given: &RunContext<'_>) -> Result<Figures> {
     let (seed, path) = load.start(&world)?.finish(&mut world, SETTLE_MAX)?;
     let journal = Journal::read(seed, &path)?;
     let refused = journal.answers.get(&503).copied().unwrap_or(0);
-    ensure!(refused > 0, "the spool was never full");
+    ensure!(
+        refused > 0,
+        "the spool must become full, so that some requests are answered 503"
+    );
     let proxy = world.place.to_broker.as_ref().context("no proxy")?;
     proxy.set(Mode::Pass);
     proxy.cut();

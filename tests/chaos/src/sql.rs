@@ -91,7 +91,7 @@ impl Sql {
                     connection.close().await
                 }
             }
-            .context("changing the store directly")
+            .context("running statements in the store without hookbox")
         })
     }
 

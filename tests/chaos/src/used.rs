@@ -126,7 +126,9 @@ impl Watch {
         });
         Ok(Self {
             over,
-            thread: Some(thread.context("starting the thread that samples")?),
+            thread: Some(
+                thread.context("starting the thread that samples the resources of processes")?,
+            ),
         })
     }
 
@@ -137,10 +139,10 @@ impl Watch {
     pub fn end(mut self) -> Result<Used> {
         self.over.store(true, Ordering::SeqCst);
         let most = self.thread.take().and_then(|thread| thread.join().ok());
-        let most = most.context("the thread that samples panicked")?;
+        let most = most.context("the thread that samples the resources of processes panicked")?;
         ensure!(
             !most.is_empty(),
-            "the sampling thread found no running process"
+            "the thread that samples resources must find a running process, but found none"
         );
         for (name, used) in &most {
             ensure!(

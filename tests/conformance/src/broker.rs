@@ -58,7 +58,10 @@ async fn next(subscription: &mut dyn Subscription) -> Delivery {
 
 async fn quiet(subscription: &mut dyn Subscription) {
     let next = timeout(QUIET, subscription.next()).await;
-    assert!(next.is_err(), "expected no delivery: {next:?}");
+    assert!(
+        next.is_err(),
+        "the subscription must deliver nothing more: {next:?}"
+    );
 }
 
 fn envelopes(delivery: &Delivery) -> Vec<Envelope> {
@@ -175,7 +178,7 @@ pub async fn a_rejected_publish_is_never_reported_as_accepted<H: BrokerHarness>(
         let (number, bad, ok) = done.expect("no panic");
         assert!(
             !(bad && ok),
-            "message {number} was accepted although it had no queue"
+            "message {number} must not be accepted, because there is no queue for it"
         );
         if ok {
             accepted.push(of_number(number).receipt);

@@ -112,7 +112,7 @@ fn a_cause_is_a_detail_without_what_changes() {
         assert_eq!(
             cause(expect),
             expect,
-            "the cause of a cause must be the same text"
+            "a text that is already a cause must stay unchanged"
         );
     }
 }

@@ -141,7 +141,7 @@ async fn in_flight_is_counted_in_what_the_broker_knows() {
     assert_eq!(report.verdict, Verdict::Moving);
     assert!(
         report.is_ok(),
-        "without `--wait`, work in progress must not be a failure"
+        "without `--wait`, work in progress must not make the command fail"
     );
 
     let messages = broker(vec![scores(3, None, None)]);
@@ -268,7 +268,7 @@ async fn where_in_flight_is_not_reported_nothing_may_change_for_a_while() {
     assert_eq!(
         began.elapsed(),
         Duration::from_secs(4),
-        "the wait must end three seconds after the second and last change"
+        "the wait must end after three seconds without a change: four seconds after its start"
     );
 }
 

@@ -131,7 +131,8 @@ impl Disk {
     /// # Errors
     /// When there is no recording.
     pub fn moment(&self, world: &World) -> Result<u64> {
-        let log = fs::metadata(world.path(LOG)).context("reading the length of the disk's log")?;
+        let log = fs::metadata(world.path(LOG))
+            .context("reading the length of the recording of disk operations")?;
         Ok(log.len())
     }
 
@@ -147,7 +148,7 @@ impl Disk {
         left: Survivors,
         chance: &mut Chance,
     ) -> Result<Files> {
-        let text = fs::read(world.path(LOG)).context("reading the disk's log")?;
+        let text = fs::read(world.path(LOG)).context("reading the recording of disk operations")?;
         let all = parse(&text)?;
         let end = fullest(&all, moment);
         let until: Vec<&Done> = all.iter().filter(|done| done.place < end).collect();
@@ -248,12 +249,16 @@ fn parse(text: &[u8]) -> Result<Vec<Done>> {
             1 => What::Write,
             2 => What::Truncate,
             3 => What::Sync,
-            other => anyhow::bail!("{other} is not a kind of operation"),
+            other => {
+                anyhow::bail!("the recording contains an operation of the unknown kind {other}")
+            }
         };
         let file = match small(4) {
             1 => File::Database,
             2 => File::Log,
-            other => anyhow::bail!("{other} is not one of the two files"),
+            other => {
+                anyhow::bail!("the recording contains an operation on the unknown file {other}")
+            }
         };
         let start = place + HEADER;
         let Some(bytes) = text.get(start..start + large(16) as usize) else {

@@ -229,7 +229,11 @@ mod tests {
     fn every_test_that_the_page_names_exists() {
         let (page, sources) = (page(), sources());
         let named: Vec<&str> = page.lines().flat_map(tests).collect();
-        assert!(named.len() > 150, "only {} tests were found", named.len());
+        assert!(
+            named.len() > 150,
+            "the page must name more than 150 tests, not only {}",
+            named.len()
+        );
         let missing = named
             .into_iter()
             .filter(|name| !sources.contains(&format!("fn {name}")));

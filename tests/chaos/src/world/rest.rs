@@ -17,7 +17,7 @@ impl World {
         let ends = self.ends.join("; ");
         ensure!(
             ends.is_empty(),
-            "a process ended by itself: {ends}\n{}",
+            "a process ended with an error although the case did not end it: {ends}\n{}",
             self.tails()
         );
         Ok(())
@@ -40,11 +40,11 @@ impl World {
                 }
                 Ok(_) | Err(_) if began.elapsed() < limit => {}
                 Ok(books) => bail!(
-                    "I15: work is left {} s after the last fault: {books:#}\n{}",
+                    "I15: all work must be done {} s after the last fault: {books:#}\n{}",
                     limit.as_secs(),
                     self.tails()
                 ),
-                Err(error) => bail!("I15: reconcile fails: {error:#}"),
+                Err(error) => bail!("I15: `hookbox reconcile` must succeed, but failed: {error:#}"),
             }
         }
     }

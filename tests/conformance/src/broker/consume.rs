@@ -184,7 +184,7 @@ pub async fn acks_in_any_order_settle_their_own_message<H: BrokerHarness>(world:
     again.sort();
     assert_eq!(
         again, expected,
-        "expected the redelivery of exactly the messages that were not acknowledged"
+        "exactly the messages that were not acknowledged must be redelivered"
     );
     quiet(&mut *subscription).await;
     subscription.close().await;

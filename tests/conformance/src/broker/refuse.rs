@@ -54,7 +54,7 @@ pub async fn a_refusing_queue_is_never_reported_as_accepted<H: BrokerHarness>(wo
     for (number, answer) in of(1) {
         assert!(
             answer.is_err(),
-            "message {number} was accepted by a queue that rejects every message"
+            "message {number} must not be accepted, because its queue rejects every message"
         );
     }
     // On a busy machine some publishes may time out instead of being rejected. If too few are
@@ -62,17 +62,17 @@ pub async fn a_refusing_queue_is_never_reported_as_accepted<H: BrokerHarness>(wo
     let refusals = of(1).filter(|(_, it)| *it == Err(refused)).count();
     assert!(
         refusals >= SHOWN_MIN,
-        "only {refusals} publishes failed with {refused:?}"
+        "at least {SHOWN_MIN} publishes must fail with {refused:?}, not only {refusals}"
     );
     if H::REFUSES_ALONE {
         assert!(
             accepted >= SHOWN_MIN,
-            "only {accepted} publishes to the other queue were accepted"
+            "the other queue must accept at least {SHOWN_MIN} publishes, not only {accepted}"
         );
         let mistaken = of(0).find(|(_, it)| *it == Err(refused));
         assert_eq!(
             mistaken, None,
-            "a publish was rejected by the queue that accepts every message"
+            "the queue that accepts every message must reject no publish"
         );
     }
     let both = broker
