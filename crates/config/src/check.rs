@@ -234,7 +234,7 @@ fn url(
     secrets: &Secrets<'_>,
 ) -> Option<Option<String>> {
     match url {
-        // The config schema allows a URL in the file itself only for SQLite.
+        // A URL in the file itself contains no secret: the config schema allows it only for SQLite.
         Url::Literal(text) => Some(Some(text.clone())),
         Url::Reference(_) if !is_needed => Some(None),
         Url::Reference(reference) => secrets.resolve(at, reference, places).map(Some),

@@ -68,7 +68,7 @@ fn read_bytes(path: &Path, bytes_max: u64) -> Result<Vec<u8>, String> {
 /// Returns a warning if a file has more permissions than a file with a secret should have.
 pub fn warning(path: &Path, any_mode: bool) -> Option<String> {
     let mode = std::fs::metadata(path).ok()?.permissions().mode() & 0o777;
-    // The owner may have any permission.
+    // The owner may have any permission, so only those of the group and of others are checked.
     if any_mode || mode & !(MODE_MAX | 0o700) == 0 || is_mounted(path) {
         return None;
     }

@@ -109,7 +109,8 @@ pub fn check(at: &str, route: &Route, worker: &Worker, places: &mut Places) -> O
         retry,
         delays,
         handler_time_limit,
-        // The config schema requires a concurrency of at least one.
+        // The default here is never used, because the config schema requires a concurrency of at
+        // least one.
         concurrency: NonZeroUsize::new(concurrency).unwrap_or(NonZeroUsize::MIN),
         prefetch: route.prefetch.or(worker.prefetch).unwrap_or(PREFETCH),
     })

@@ -68,7 +68,8 @@ impl<'a> Secrets<'a> {
                         .to_owned(),
                 ),
             },
-            // The config schema allows only the word "any" for `mode`.
+            // The config schema allows only the word "any" for `mode`, so any value of it means
+            // "any".
             (None, Some(file)) => {
                 key_file::read(&beside(self.folder, file), reference.mode.is_some())
             }

@@ -99,7 +99,8 @@ pub fn check(
     let name = places.take(&format!("{at}/name"), source.name.parse::<SourceName>());
     let preset = source.preset.as_deref().and_then(Preset::parse);
     let scheme = scheme::check(at, source, preset, places);
-    // The config schema allows only the word "provider" for `secrets_made_by`.
+    // The config schema allows only the word "provider" for `secrets_made_by`, so any value of it
+    // means "provider".
     let is_providers = source.secrets_made_by.is_some();
     let list = &source.secrets;
     let keys = key::check(at, list, is_providers, preset, &scheme, secrets, places);

@@ -27,7 +27,8 @@ pub fn check(
             check_certificate(path, places);
         }
         if let Some(path) = &key {
-            // The config schema allows only the word "any" for `mode`.
+            // The config schema allows only the word "any" for `mode`, so any value of it means
+            // "any".
             check_key(path, tls.mode.is_some(), places);
         }
     }

@@ -91,8 +91,9 @@ impl Connections {
             };
             match lease.start(statement, REUSE_DEADLINE).await {
                 Ok(()) => return Ok(lease),
-                // No transaction was opened, so a new connection tries it. The other idle ones most
-                // likely fail for the same reason, such as a restart of the server.
+                // The idle connection opened no transaction, so a new connection tries it. The
+                // other idle connections most likely fail for the same reason, such as a restart of
+                // the server, and are dropped.
                 Err(_) => {
                     permit = lease.permit;
                     self.forget_idle();

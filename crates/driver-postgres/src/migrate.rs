@@ -45,9 +45,9 @@ pub struct Migrated {
 
 /// Brings the database to the newest schema, and stamps it with the environment if it has no stamp.
 /// It refuses a database of another environment before it changes anything. It also refuses a
-/// database that a newer hookbox has migrated, unless that schema is compatible with this hookbox;
-/// then there is nothing to do. When two processes run it at once, the second waits for the first
-/// and finds nothing to do.
+/// database that a newer hookbox has migrated, unless that schema is compatible with this hookbox,
+/// in which case there is nothing to do. When two processes run it at once, the second waits for
+/// the first and finds nothing to do.
 pub async fn migrate(options: Options) -> Result<Migrated, OpenError> {
     inspect_server(&options).await?.check(false)?;
     with_connection(&options, async |connection, names| {
@@ -216,7 +216,7 @@ pub(crate) async fn works_on_newer(connection: &mut PgConnection) -> Result<bool
 fn refused(error: MigrateError) -> Result<Result<Migrated, OpenError>, sqlx::Error> {
     let why = match error {
         MigrateError::Execute(error) => return Err(error),
-        // The caller classifies a missing right, which has a remedy of its own.
+        // A missing right has a remedy of its own, which the caller adds.
         MigrateError::ExecuteMigration(error, _) if diagnose::is_forbidden(&error) => {
             return Err(error);
         }

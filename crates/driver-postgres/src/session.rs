@@ -79,8 +79,8 @@ impl Session {
         }
     }
 
-    /// Adds the given settings to those that hookbox sets in a new session. Names and values are
-    /// constants of hookbox, never untrusted text.
+    /// Returns this session with the given settings, which hookbox sets when it has connected.
+    /// Names and values are constants of hookbox, never untrusted text.
     pub fn with(mut self, settings: &[(&'static str, String)]) -> Self {
         let set = |(name, value): &(&str, String)| format!("set {name} = '{value}';");
         self.settings = settings.iter().map(set).collect();
@@ -194,7 +194,7 @@ async fn share(first: &mut PgConnection, second: &mut PgConnection) -> Result<bo
     let before = served_by(first).await?;
     let other = served_by(second).await?;
     // A connection pooler may have lent the first connection's session to another client, so that
-    // the first connection now has another one. That is shared use as well.
+    // the first connection now has another one. Such a pooler shares sessions as well.
     let after = served_by(first).await?;
     Ok(before == other || before != after)
 }

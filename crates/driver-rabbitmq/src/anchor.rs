@@ -8,8 +8,8 @@
 //! confirmed are lost. So the last entry must not be that of one of hookbox's queues.
 //!
 //! Each command that declares queues also declares an anchor, even if every queue existed already.
-//! A command that was killed after its queues and before its anchor did not succeed, so it is run
-//! again, and then only the anchor is missing.
+//! If a command is killed after it has declared its queues and before it has declared its anchor,
+//! it has not succeeded and is run again. Then every queue exists, and only the anchor is missing.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

@@ -110,7 +110,7 @@ impl Subscription for RabbitSubscription {
     fn try_next(&mut self) -> Option<Delivery> {
         match self.consumer.next().now_or_never() {
             Some(Some(Ok(delivery))) => Some(self.delivery(delivery)),
-            // After an error, the next call of `next` returns the fault.
+            // `try_next` cannot return a fault. After an error, the next call of `next` returns it.
             Some(Some(Err(_)) | None) | None => None,
         }
     }

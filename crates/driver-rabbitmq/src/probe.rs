@@ -40,7 +40,7 @@ pub(crate) async fn probe(
         mandatory: true,
         immediate: false,
     };
-    // No queue has this name, because hookbox never declares one with it.
+    // hookbox never declares a queue with this name, so the probe reaches no queue.
     let nowhere = format!("hookbox.{environment}.nowhere");
     let publishing = async {
         let properties = BasicProperties::default();

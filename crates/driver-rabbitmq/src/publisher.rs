@@ -254,8 +254,8 @@ fn properties(queue: &str, batch: &Batch) -> BasicProperties {
 
 fn answer(request: Request, result: Result<(), PublishError>) {
     drop(request.room);
-    // Sending fails when the caller has stopped waiting. Then the caller has already reported a
-    // failure.
+    // Sending the result fails when the caller has stopped waiting for it. Such a caller has
+    // already reported a failure, so the result is not needed.
     let _ = request.answer.send(result);
 }
 

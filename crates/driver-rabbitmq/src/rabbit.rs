@@ -195,7 +195,8 @@ impl Rabbit {
     }
 
     /// Returns the connection for consuming, and opens it if there is none. Publishing has another
-    /// connection: when the broker blocks that one, acknowledgements must still be written.
+    /// connection, because the broker may block that one, and acknowledgements must still be
+    /// written then.
     async fn consuming(&self) -> Result<Arc<Connection>, Fault> {
         let mut held = self.consuming.lock().await;
         let closed = || {
@@ -359,7 +360,7 @@ async fn depth(connection: &Connection, queue: Queue, name: String) -> Result<De
     Ok(Depth {
         ready: known.as_ref().map(|known| known.message_count().into()),
         consumers: known.as_ref().map(|known| known.consumer_count().into()),
-        // AMQP reports neither the messages in flight nor the events in the messages.
+        // AMQP does not report the messages in flight, or the events in the messages.
         unsettled: None,
         events: None,
         queue,

@@ -174,8 +174,8 @@ fn refused(why: String, remedy: String, error: lapin::Error) -> OpenError {
 fn reply(error: &lapin::Error) -> Option<&AMQPErrorKind> {
     match error.kind() {
         ErrorKind::ProtocolError(error) => Some(error.kind()),
-        // `lapin::ErrorKind` is `#[non_exhaustive]`. No other kind of error is a reply of the
-        // broker.
+        // No other kind of error is a reply of the broker. The kinds cannot be listed, because
+        // `lapin::ErrorKind` is `#[non_exhaustive]`.
         _ => None,
     }
 }

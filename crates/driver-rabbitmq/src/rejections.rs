@@ -11,8 +11,9 @@ use tokio::time::Instant;
 /// ready. It is longer than an election of a queue's leader, which takes a second or two.
 const LASTS: Duration = Duration::from_secs(5);
 
-/// How long after the last rejection the driver reports itself ready again. After this time it is
-/// unknown whether the next publish would be rejected, and only a publish can show that.
+/// How long after the last rejection the driver reports itself ready again. By then it is unknown
+/// whether the broker would reject another publish. Only a publish can show that, and senders send
+/// none while the driver is not ready.
 const FORGOTTEN: Duration = Duration::from_secs(30);
 
 /// The rejections since the last publish that was confirmed.

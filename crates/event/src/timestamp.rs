@@ -45,7 +45,8 @@ impl Timestamp {
     /// Parses a time in the format of RFC 3339.
     pub fn parse_rfc3339(text: &str) -> Result<Self, time::error::Parse> {
         let moment = OffsetDateTime::parse(text, &Rfc3339)?;
-        // A time with a four-digit year always fits into 64 bits of microseconds.
+        // The year has four digits, so the time always fits into 64 bits of microseconds, and
+        // `i64::MAX` is never used here.
         Ok(Self(
             i64::try_from(moment.unix_timestamp_nanos() / 1_000).unwrap_or(i64::MAX),
         ))

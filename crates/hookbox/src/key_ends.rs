@@ -107,7 +107,7 @@ mod tests {
                 other => panic!("{other:?}"),
             }
         }
-        // At the very moment of its end, a key is no longer valid.
+        // At the very moment of its end, a key is no longer valid, so the warning must say so.
         match assess("begini", Some(END), END) {
             Some(KeysEnd::Over(what)) => assert!(what.contains("are answered 503"), "{what}"),
             other => panic!("{other:?}"),

@@ -3,7 +3,8 @@
 //! This crate chooses the drivers (`compose`) and owns the process: it builds the parts, starts the
 //! roles, and drains them.
 
-// `print!` and `eprint!` panic if writing fails; `command::print` does not.
+// `print!` and `eprint!` panic if writing fails, so all code prints with `command::print`, which
+// does not.
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
 mod cli;
@@ -55,7 +56,7 @@ pub fn main() -> ExitCode {
         }
     };
     let json = cli.json;
-    // After a panic, no value that the panic may have left inconsistent is used any more.
+    // `AssertUnwindSafe` is right: a value that a panic has left inconsistent is not used after it.
     let ran = catch_unwind(AssertUnwindSafe(|| {
         runtime.block_on(command::run(cli, &log))
     }));
@@ -66,7 +67,7 @@ pub fn main() -> ExitCode {
             log.print(&message);
             code
         }
-        // The panic hook has logged where the panic occurred.
+        // The panic hook has logged where the panic occurred, so nothing is printed here.
         Err(_) => exit::INTERNAL,
     };
     log.flush();

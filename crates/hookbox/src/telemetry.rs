@@ -103,7 +103,8 @@ impl Log {
     }
 
     /// Prints the final message of this process on standard error. If the log is on, the message is
-    /// queued after its lines, so that neither blocks when the reader has stopped reading.
+    /// queued after the lines of the log. So the process does not block here if standard error is
+    /// no longer read.
     pub fn print(&self, text: &str) {
         match self.0.get() {
             Some(active) => active.lines.push(format!("{text}\n").as_bytes()),
@@ -166,7 +167,8 @@ fn subscriber<W>(
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    // The filter was checked with the config, and the default filter is valid.
+    // The filter has no mistakes that `parse_lossy` would ignore: it was checked with the config,
+    // and the default filter is valid.
     let wanted = EnvFilter::builder().parse_lossy(config.filter.as_deref().unwrap_or(LOG_FILTER));
     let (wanted, handle) = reload::Layer::new(wanted);
     let lines = fmt::layer()

@@ -234,7 +234,7 @@ fn what_is_waited_for_is_left_by_a_signal() {
                   preset = \"begini\"\nsecrets = [{ id = \"a\", file = \"key\" }]\n";
     std::fs::write(folder.0.join("hookbox.toml"), config).unwrap();
     std::fs::write(folder.0.join("key"), "a-key-for-tests").unwrap();
-    // Nothing listens on port 1, and no test uses it.
+    // Nothing listens on port 1, and no test uses it, so the worker must wait for its store.
     let url = "postgres://someone:hunter2@127.0.0.1:1/db";
     std::fs::write(folder.0.join("store"), url).unwrap();
     let mut worker = folder.hookbox(&["worker", "--log-format", "json", "--log", "trace"]);

@@ -116,7 +116,7 @@ fn a_file_that_others_can_read_is_warned_of() {
     }
     let refused = folder.refuses("\"key\", env = \"KEY\"");
     assert_eq!(refused, "the reference must name either env or file");
-    // A file that contains a URL is also a secret.
+    // A file that contains a URL is also a secret, so its mode must cause a warning.
     folder.write("store", b"postgres://u:hunter2@localhost/db", 0o644);
     let text = GOOD.replace("env = \"DATABASE_URL\"", "file = \"store\"");
     let config = Config::parse(&folder.0.join("hookbox.toml"), &text, &env, NOW);

@@ -33,7 +33,8 @@ fn one_key_in_two_sources_is_refused_by_both_names() {
         assert_eq!(refused.lines().count(), 1, "{refused}");
         assert!(!refused.contains("canary"), "{refused}");
     }
-    // White space at the end of a file does not belong to the key.
+    // White space at the end of a file does not belong to the key, so a key with a line break must
+    // count as the same key.
     let with_space = format!("{A}\n");
     assert!(parse([A, B, &with_space]).is_err());
     let config = parse([A, B, C]).unwrap_or_else(|mistakes| panic!("{mistakes}"));

@@ -188,8 +188,8 @@ async fn a_rollback_that_gets_no_answer_ends() {
 }
 
 /// A worker that is cut off from the server holds its claims until the server ends its transaction.
-/// A second worker that gets the event meanwhile must wait for that and then claim the event. The
-/// commit of the first worker comes too late and must fail.
+/// A second worker that gets the event meanwhile must wait until that transaction has ended, and
+/// must then claim the event. The commit of the first worker comes too late and must fail.
 #[tokio::test]
 async fn a_worker_that_is_cut_off_makes_another_wait_and_loses_its_claim() {
     let (world, proxy) = behind_a_proxy(|options| {

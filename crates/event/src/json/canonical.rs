@@ -4,8 +4,8 @@
 /// pair.
 ///
 /// JSON's grammar (RFC 8259) allows a lone surrogate, as in `"\ud800"`, although it is no Unicode
-/// character. It also gets a canonical form, because a genuine body that contains one must be
-/// identified and stored like others.
+/// character. A lone surrogate gets a canonical form too, because a genuine body that contains one
+/// must be identified and stored like others.
 #[derive(Debug, Default)]
 pub(super) struct Text {
     /// The canonical form of the string, without the quotes.

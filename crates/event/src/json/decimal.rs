@@ -31,7 +31,8 @@ impl Decimal {
             return None;
         }
         let kept = all.trim_end_matches('0');
-        // The number of digits of a text in memory always fits an i64.
+        // The number of digits of a text in memory always fits an i64, so `i64::MAX` is never used
+        // here.
         let places = |digits: usize| i64::try_from(digits).unwrap_or(i64::MAX);
         let power = exponent_of(exponent)?
             .saturating_add(places(all.len() - kept.len()))

@@ -36,7 +36,8 @@ mod tests {
 
     #[test]
     fn large_numbers_are_exact() {
-        // The first integer that a 64-bit float cannot represent.
+        // A 64-bit float cannot represent 9007199254740993, so this must not be computed with
+        // floats.
         assert_eq!(
             exact_integer("9007199254740993.0"),
             Some(9_007_199_254_740_993)

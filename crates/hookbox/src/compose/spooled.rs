@@ -100,7 +100,8 @@ async fn open_late(
 async fn open(options: &Options) -> Result<(SpoolLock, Sqlite), OpenError> {
     let opened = async {
         let mut lock = SpoolLock::take(&options.path)?;
-        // A broken symbolic link counts as an existing file here; opening it below fails.
+        // A broken symbolic link counts as an existing file here, so no spool is created, and
+        // opening it below fails.
         if std::fs::symlink_metadata(&options.path).is_err_and(|error| is_absent(&error)) {
             lock.allows_creation()?;
             hookbox_driver_sqlite::migrate(options.clone()).await?;
@@ -119,7 +120,8 @@ async fn open(options: &Options) -> Result<(SpoolLock, Sqlite), OpenError> {
         Ok((lock, spool))
     };
     opened.await.map_err(|error: OpenError| match error {
-        // Waiting for the file to become available would hide a wrong path.
+        // This refusal ends the process. To wait until the file can be opened would hide a wrong
+        // path.
         OpenError::Unavailable { .. } if !ends_by_itself(&error) => OpenError::Refused {
             what: WHAT,
             why: format!("{}: {}", options.path.display(), describe(&error)),

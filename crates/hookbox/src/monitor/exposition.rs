@@ -44,7 +44,7 @@ impl Exposition {
         let open = quality("application/openmetrics-text", "application/*", "1.0.0");
         let text = quality("text/plain", "text/*", "0.0.4").map_or(0.0, |(_, quality)| quality);
         match open {
-            // OpenMetrics is requested by its name, and not only by a wildcard.
+            // The rank must be at least 1: a reader that accepts only `*/*` gets the older format.
             Some((1.., quality)) if quality > 0.0 && quality >= text => Self::OpenMetrics,
             Some(_) | None => Self::Text,
         }

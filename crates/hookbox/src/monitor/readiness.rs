@@ -91,7 +91,8 @@ pub fn store(parts: &Parts, seen: &Observed) -> Option<String> {
     match (&parts.store, &seen.store) {
         (None, _) => Some("it was not reached yet".to_owned()),
         (Some(_), Some(Err(why))) => Some(why.clone()),
-        // The store was opened a moment ago and has not been polled yet.
+        // `None` means that the store was opened a moment ago and has not been polled yet, so it is
+        // usable.
         (Some(_), Some(Ok(())) | None) => None,
     }
 }

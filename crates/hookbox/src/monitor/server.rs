@@ -58,7 +58,7 @@ pub async fn serve(listener: TcpListener, monitor: Arc<Monitor>) {
     let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut connections = JoinSet::new();
     loop {
-        // The semaphore is never closed, so this never returns.
+        // The semaphore is never closed, so this `return` is never reached.
         let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
             return;
         };
@@ -68,7 +68,8 @@ pub async fn serve(listener: TcpListener, monitor: Arc<Monitor>) {
                 let monitor = Arc::clone(&monitor);
                 connections.spawn(async move {
                     let served = tokio::time::timeout(CONNECTION_DEADLINE, one(stream, monitor));
-                    // A client whose connection is closed here may reconnect.
+                    // The connection has ended or has reached its longest time. In both cases the
+                    // client may connect again, so the result does not matter.
                     let _ = served.await;
                     drop(slot);
                 });

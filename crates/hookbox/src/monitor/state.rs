@@ -90,8 +90,8 @@ impl Monitor {
     }
 }
 
-/// Locks a value that is always replaced as a whole: after a panic it is either the old or the new
-/// value.
+/// Locks a value. It is always replaced as a whole, so after a panic it is either the old or the
+/// new value.
 fn lock<T>(value: &Mutex<T>) -> MutexGuard<'_, T> {
     value.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -61,7 +61,8 @@ pub async fn watch(monitor: Arc<Monitor>) {
 
 async fn every<F: Future<Output = ()>>(period: Duration, poll: impl Fn() -> F) {
     let mut ticks = interval(period);
-    // After a slow poll, the next poll is a whole period later.
+    // After a slow poll, the next poll starts a whole period later, and missed polls are not made
+    // up for.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;

@@ -85,8 +85,8 @@ impl Lines {
             state.unreported += 1;
             self.dropped.fetch_add(1, Ordering::Relaxed);
             drop(state);
-            // The notice is also a line to write. If the queue is empty, only this wakes the
-            // thread.
+            // The notice about dropped lines must be written as well. If the queue is empty, only
+            // this call wakes the thread for it.
             self.filled.notify_one();
             return;
         }
@@ -117,7 +117,8 @@ impl Lines {
         true
     }
 
-    /// Waits for the next line and returns it. A call also means that the previous line is written.
+    /// Waits for the next line and returns it. The thread calls this when it has written the
+    /// previous line, so the call also records that no line is being written.
     fn next(&self) -> Vec<u8> {
         let mut state = self.lock();
         state.is_writing = false;
@@ -150,8 +151,8 @@ impl Lines {
         }
     }
 
-    /// The only code that could panic under the lock is the notice, and it runs before anything is
-    /// changed.
+    /// A poisoned lock is safe to use: only the function that makes the notice could panic under
+    /// the lock, and it runs before anything is changed.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

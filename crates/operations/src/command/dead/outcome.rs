@@ -84,8 +84,8 @@ async fn poll(
             match claim.state {
                 ClaimState::Done => outcome.done += 1,
                 ClaimState::Dead if claim.died_at != replayed.died_at => outcome.dead_again += 1,
-                // It still has its earlier death, so it was left unchanged by the replay and is not
-                // counted.
+                // The time of death is still the one from before the replay, so the replay left
+                // this dead letter unchanged. It is not counted.
                 ClaimState::Dead => {}
                 ClaimState::Running | ClaimState::Retrying => left.push(*replayed),
             }

@@ -81,7 +81,7 @@ impl ReconcileReport {
     }
 
     /// Returns how many receipts without an outcome are missing. If nothing is in flight any more,
-    /// all of them are.
+    /// all receipts without an outcome are missing.
     pub(crate) fn missing(&self) -> u64 {
         let named = self
             .accept_reports
