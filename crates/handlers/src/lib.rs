@@ -1,8 +1,8 @@
 //! The built-in handlers, one file each. `all` lists them.
 //!
 //! A handler executes native SQL through the connection that it is given. Each handler is written
-//! once and compiled for both databases, so changing the database of a config means changing only
-//! its two URLs.
+//! once and compiled for both databases, so to change the database, a config changes only two URLs:
+//! that of the broker and that of the store.
 
 mod begini;
 mod record;

@@ -1,9 +1,9 @@
-//! hookbox's own accept loop: it limits the number of open connections, and at a shutdown lets
-//! running requests be answered before it closes them.
+//! hookbox's own accept loop: it limits the number of open connections, and at a shutdown it waits
+//! for the answers to open requests before it closes their connections.
 //!
-//! hookbox does not use `axum::serve`, because `axum::serve` builds its server without a timer, so
-//! hyper's time-out for reading a request's head has no effect (axum 0.8, tokio-rs/axum#2741), and
-//! it does not limit the number of connections.
+//! hookbox does not use `axum::serve`, for two reasons. `axum::serve` builds its server without a
+//! timer, and without one hyper's time-out for reading a request's head has no effect (axum 0.8,
+//! tokio-rs/axum#2741). And it does not limit the number of connections.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,10 +1,11 @@
 //! Accounting of an ingest: records what became of every sequence number that the ingest has given
 //! out, and reports it to the store through the broker's queue of accept reports.
 //!
-//! Accounting never delays an event: a batch takes its numbers before it is published, and records
-//! afterwards whether it was confirmed. Numbers of a batch that was not confirmed are void, even if
-//! the broker may have stored the batch: its senders were answered 503, so nothing was promised to
-//! them.
+//! Accounting never delays an event, because no request waits for a report: a batch takes its
+//! numbers in memory before it is published, records in memory whether it was confirmed, and the
+//! reports are published by a task of their own. Numbers of a batch that was not confirmed are
+//! void, even if the broker may have stored the batch: its senders were answered 503, so nothing
+//! was promised to them.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::Relaxed;
@@ -27,9 +28,9 @@ const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// largest message of a broker.
 const RECEIPTS_MAX: usize = 5_000;
 
-/// The most receipts that wait to be reported; they take 8 MiB of memory. A thousand receipts a
-/// second reach this limit after ten minutes in which the broker takes events and no accept
-/// reports. Further receipts are counted in a metric and not reported.
+/// The most receipts that wait to be reported; they take 8 MiB of memory. This limit is reached if
+/// the broker takes events but no accept reports for some time: at a thousand receipts a second,
+/// for more than eight minutes. Further receipts are counted in a metric and not reported.
 const WAITING_MAX: usize = 500_000;
 
 /// The sequence numbers that this ingest has given out and not reported yet.

@@ -21,7 +21,7 @@ const RESERVED_MAX: usize = 8 * 1024;
 /// How many bytes of a body that is too large are read and discarded. Most senders read no answer
 /// before they have written everything. A connection that is closed with unread bytes is reset, and
 /// a reset discards the answer (RFC 9112, section 9.6). The limit is twice what any config allows:
-/// a larger body is no webhook, and its sender may be reset.
+/// a larger body is no webhook, so the connection of its sender may be reset.
 const DISCARD_MAX: usize = 2 * Limits::BODY_MAX_CAP;
 
 /// Checks the headers before the body is read: refuses a compressed body and an announced length

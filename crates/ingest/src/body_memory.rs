@@ -21,7 +21,7 @@ struct MemoryUse {
     /// Bytes of bodies that are larger than [`Limits::SMALL_BODY_MAX`].
     large: usize,
     /// Bytes of unverified bodies by sender. It has entries only for senders with open requests, so
-    /// the limit on connections bounds it.
+    /// the limit on connections also limits the number of entries.
     unverified: HashMap<AddressBlock, usize>,
 }
 

@@ -44,8 +44,9 @@ pub struct Source {
 pub enum EventType {
     /// The type is at this place in the body.
     Body(Pointer),
-    /// The type is in a header. The header is not signed, so its text becomes a part of the event
-    /// id.
+    /// The type is in a header, which is not signed. Its text becomes a part of the event id:
+    /// requests with equal bodies and different types are different events, and a captured body
+    /// that is sent again with another type must not hide the genuine event.
     Header {
         /// The header.
         name: HeaderName,

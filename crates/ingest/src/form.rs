@@ -8,7 +8,8 @@ use http::header::CONTENT_TYPE;
 use crate::Source;
 use crate::response::NotAccepted;
 
-/// The media types of forms. If a form contains JSON, the JSON is the value of a field.
+/// The media types of forms. A body of such a type is not itself the JSON of an event: if it
+/// contains JSON, that JSON is the value of one of its fields.
 const FORMS: [&[u8]; 2] = [URLENCODED, b"multipart/form-data"];
 
 const URLENCODED: &[u8] = b"application/x-www-form-urlencoded";

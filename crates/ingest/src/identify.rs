@@ -47,8 +47,8 @@ pub(crate) fn identify(source: &Source, headers: &HeaderMap, verified: &Verified
         Some(EventType::Header { name, .. }) => {
             let text = header_text(headers, name);
             let topic = Topic::of_header(&source.name, text.as_deref(), kind.as_deref());
-            // The event id includes the header's own text: two texts that give the same topic are
-            // two events.
+            // The event id includes the header's own text and not the topic, because several texts
+            // can give the same topic. Different texts are different events.
             let event = text.map_or(event, |text| EventId::of_typed(&event, &text));
             (topic, event)
         }

@@ -47,7 +47,7 @@ impl fmt::Display for NetworkError {
 impl std::error::Error for NetworkError {}
 
 impl Network {
-    /// Returns whether the network contains an address. An IPv6-mapped IPv4 address is treated as
+    /// Returns whether the network contains an address. An IPv4-mapped IPv6 address is treated as
     /// the IPv4 address.
     pub fn contains(&self, address: IpAddr) -> bool {
         let (family, address) = number(address.to_canonical());

@@ -19,16 +19,17 @@ use crate::address_block::AddressBlock;
 use crate::counters::add;
 use crate::{Counters, Limits};
 
-/// A connection that was closed to make room keeps its file descriptor until its task has ended. So
-/// many of these may exist in addition to the connections with a place: one for every 32 places,
-/// and at least 8. While there are more, no connection is accepted. A smaller number would make a
-/// burst of connections wait until the scheduler has run those tasks.
+/// How many closing connections may exist besides those with a place: one for every 32 places
+/// (`CLOSING_PART`), and at least 8 (`CLOSING_MIN`). A connection that was closed to make room is
+/// closing until its task has ended, and keeps its file descriptor until then. While there are
+/// more, no connection is accepted. A smaller number would make a burst of connections wait until
+/// the scheduler has run those tasks.
 const CLOSING_PART: usize = 32;
 const CLOSING_MIN: usize = 8;
 
-/// When the operating system allows no further connection, so many connections are closed beyond
-/// the allowed number of closing ones, because the connections to the broker and the store need
-/// file descriptors too.
+/// How many file descriptors are freed for the connections to the broker and the store when the
+/// operating system allows no further connection. So many more connections are then closed than may
+/// be closing at once (see [`CLOSING_PART`]).
 const SPARE_DESCRIPTORS: usize = 16;
 
 /// After the operating system has allowed no further connection, how long the number of places

@@ -41,9 +41,9 @@ pub(crate) struct ReadDeadline<S> {
 enum Wait {
     /// The first byte of a head, for which the stream has waited since this time.
     FirstByte { since: Instant },
-    /// The rest of the head of a request, before which the connection had `after` requests. If the
-    /// start of this head was read together with the previous request, it is not noticed, and the
-    /// connection counts as idle.
+    /// The rest of the head of a request. The connection had `after` earlier requests. If the start
+    /// of this head was read together with the previous request, the stream does not notice it and
+    /// treats the connection as idle.
     Head { after: u64 },
 }
 

@@ -101,7 +101,8 @@ pub(crate) async fn unknown_path(State(ingest): State<Arc<Ingest>>) -> Response<
     NotAccepted::UnknownPath.response(id, &RefusalAnswer::default())
 }
 
-/// Answers a request to a health check with a wrong method. The router adds the allowed methods.
+/// Answers a request to a health check with a wrong method. The router adds the header `Allow` with
+/// the allowed methods afterwards.
 pub(crate) async fn wrong_method(State(ingest): State<Arc<Ingest>>) -> Response<Body> {
     let id = ReceiptId::new(ingest.clock.now(), ingest.rng.ten());
     ingest.counters.refuse(NotAccepted::WrongMethod.reason());

@@ -57,10 +57,11 @@ pub(crate) async fn claim<S: Store>(
     Ok(claims)
 }
 
-/// Returns whether the handler would run for an envelope now. To find out, this function claims
-/// the event and rolls back. If another process has the event in flight, perhaps through a copy of
-/// the message, the claim waits for that process. So a process that only waits sets no start
-/// marker, which could later be taken for the death of a process.
+/// Returns whether the handler would run for an envelope now. To find out, this function claims the
+/// event and rolls back. If another process has the event in flight, perhaps through a copy of the
+/// message, the claim waits for that process. The caller sets a start marker only after this
+/// function has returned. So a process that only waits has set none, and if it ends, no marker can
+/// be taken for a death caused by the event.
 pub(crate) async fn would_run<S: Store>(
     context: &RouteContext<'_, S>,
     envelope: &Envelope,

@@ -14,11 +14,11 @@ use crate::HandlerError;
 /// What a handler writes through `tx` is committed together with the record that the event is done,
 /// so it happens once. The engine opens and ends the transaction.
 ///
-/// A handler has failed its attempt if it continues after a failed statement, or if it changes its
-/// session (role, `search_path`, time limits, also with `SET LOCAL`) and does not change it back.
-/// If it ends the transaction (`COMMIT`, `ROLLBACK`), hookbox cannot take back its effects: the
-/// event becomes an `orphaned` dead letter, and the handler does not run again, except when the
-/// process is killed before that is recorded.
+/// Two mistakes count as a failed attempt: a handler continues after a failed statement, or it
+/// changes its session (role, `search_path`, time limits, also with `SET LOCAL`) and does not
+/// change it back. If it ends the transaction (`COMMIT`, `ROLLBACK`), hookbox cannot take back its
+/// effects: the event becomes an `orphaned` dead letter, and the handler does not run again, except
+/// when the process is killed before that is recorded.
 ///
 /// What a handler does elsewhere, such as a call over the network, may happen more than once; use
 /// the event's id as its idempotency key.

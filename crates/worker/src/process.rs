@@ -102,7 +102,7 @@ impl<S: Store> Process<'_, S> {
                 let starts = round.iter().map(|envelope| Start::of(envelope));
                 starts.filter(|start| redelivered.contains(start)).collect()
             }
-            // No handler runs for this work, so it cannot end the process.
+            // `GiveUp` runs no handler, so no event can end the process, and no marker is needed.
             Work::GiveUp { .. } => Vec::new(),
         }
     }

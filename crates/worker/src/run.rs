@@ -45,8 +45,8 @@ pub(crate) struct Run<'a, S: Store> {
 }
 
 impl<'a, S: Store> Run<'a, S> {
-    /// Begins a run. Notes the number of store faults so far, which is compared with the number at
-    /// the end of the run.
+    /// Begins a run. Notes the number of store faults so far: if the number is higher at the end of
+    /// the run, the store was unavailable meanwhile.
     pub fn begin(context: &'a RouteContext<'a, S>, work: Work<'a, S>) -> Self {
         Self {
             context,

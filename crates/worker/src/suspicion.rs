@@ -6,11 +6,13 @@
 //! too, no other event can be the cause. An event that did not cause the death is cleared by its
 //! first isolated run.
 //!
-//! A process may also die of another cause while such an event runs alone. So a death during an
-//! isolated run counts fully only if the process had completed other events before; [`ALONE_MAX`]
-//! such deaths are enough. An event with such a death runs after all events without one
-//! ([`crate::isolation`]). If there is no other event, the process cannot complete one before, and
-//! more deaths are required ([`UNPROVEN_MAX`]). An event that reaches its limit is quarantined: it
+//! A process may also die of another cause while such an event runs alone, for example because an
+//! operator or a lack of memory kills it again and again. So a death during an isolated run counts
+//! fully only if the process had completed other events before, which shows that it could live.
+//! [`ALONE_MAX`] such deaths are enough for a quarantine. To make this possible, an event with a
+//! death in isolation runs after all events without one ([`crate::isolation`]). If there is no
+//! other event, a process cannot complete one before, so deaths without this proof count too, but
+//! more of them are required ([`UNPROVEN_MAX`]). An event that reaches its limit is quarantined: it
 //! becomes a dead letter, and its handler does not run.
 
 use std::collections::HashMap;

@@ -36,10 +36,10 @@ pub(crate) struct WitnessKeeper<S: Store> {
     pub log: WitnessLog,
 }
 
-/// A comparison reads the witness messages this many times before it believes that the broker
-/// holds none, or only too old ones, because another reader may have taken them for some
-/// milliseconds. With a single reading, a store that was restored to a state before its first
-/// witness would publish a new one.
+/// A comparison reads the witness messages this many times before it believes that the broker holds
+/// none, or only too old ones, because another reader may have taken them for some milliseconds. A
+/// single reading could miss all of them. A store that was restored to a state before its first
+/// witness would then publish a new one, as if nothing had been lost.
 const READINGS: u32 = 4;
 
 /// The pause between two readings.

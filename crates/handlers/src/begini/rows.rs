@@ -130,7 +130,8 @@ async fn postgres_traits(
     Ok(())
 }
 
-/// Inserts each trait with a statement of its own: SQLite has no round trips that could be saved.
+/// Inserts each trait with a statement of its own. One statement for all would save round trips
+/// over a network, and SQLite runs in this process.
 async fn sqlite_traits(
     tx: &mut sqlx::SqliteConnection,
     id: &[u8],

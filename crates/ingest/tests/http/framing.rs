@@ -181,7 +181,9 @@ async fn what_follows_a_strange_request_is_never_taken() {
     let world = World::new().await;
     for (what, strange, status) in refused_and_followed() {
         let mut client = world.client().await;
-        // A body and a genuine request follow. The body is read only if the head announces it.
+        // After the malformed head come a body and a genuine request. If hookbox took the malformed
+        // request for one without a body, or for a shorter one, it would parse what follows as the
+        // next request.
         client
             .offer(&[&strange[..], EVENT, &begini(EVENT)].concat())
             .await;

@@ -75,9 +75,9 @@ async fn it_is_answered_while_the_process_drains() {
     assert_eq!(world.broker.envelopes().len(), 1);
 }
 
-/// A sender that has disconnected after its request looks like one that has closed only its half.
-/// So its connection counts, and the memory for its body is held, until there is an answer to send,
-/// and no longer.
+/// A sender that has disconnected after its request looks like one that has closed only its half of
+/// the connection. The difference shows when the answer is sent. So the connection must count as
+/// open, and keep the memory for its body, exactly until then.
 #[tokio::test]
 async fn one_that_has_gone_is_noticed_when_it_is_answered() {
     let world = World::with(Limits {

@@ -137,7 +137,8 @@ async fn strange_headers_are_kept_apart_by_their_own_bytes() {
     let long = "x".repeat(3_000);
     let strange = [
         "orders/paid",
-        // This text gives the same topic as `orders/paid`, but it is a different event.
+        // A slash in the header becomes a dot in the topic, so this text gives the same topic as
+        // `orders/paid`. It is a different event nevertheless.
         "orders.paid",
         "caf\u{e9}",
         "'; drop table events; --",

@@ -127,8 +127,8 @@ async fn a_head_that_has_begun_is_answered_while_it_drains() {
     let mut client = world.client().await;
     assert_eq!(client.ask(&request).await.status, 200);
     client.send(&request[..10]).await;
-    // The start of the head was sent before this request, so the ingest has read it once this
-    // request is answered.
+    // The answer to this request, on another connection, shows that the ingest has also read the
+    // start of the head: those bytes were sent earlier.
     assert_eq!(world.begini(EVENT).await.status, 200);
     world.shutdown.cancel();
     let answer = client.ask(&request[10..]).await;
