@@ -38,7 +38,8 @@ async fn lose(pair: Pair) {
     let lost = take_one(&deployment, pair).await;
     assert!(!lost.is_empty(), "nothing was lost");
     let worker = deployment.start(&["worker"]);
-    // A stopping ingest publishes its last accept report. `reconcile` needs it for every receipt.
+    // The ingest publishes its last accept report when it stops. Until then `reconcile` may not
+    // know the latest receipts.
     ingest.stop();
     let command = ["reconcile", "--wait", "60s"];
     let output = deployment.command(&command).output().unwrap();

@@ -24,7 +24,7 @@ const ANSWERED_WITHIN: Duration = Duration::from_secs(4);
 /// The time within which the alarm must be reported: twice the deadline of a publisher confirm.
 const TWO_DEADLINES: Duration = Duration::from_secs(5);
 
-/// The longest wait for a condition. It is long, because the machine may be busy.
+/// How long a test waits for a condition before it fails: long, because the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The number of events that wait when the alarm starts.
@@ -62,8 +62,8 @@ async fn an_alarm_of_rabbitmq_is_shown_for_as_long_as_it_lasts() {
         deployment.count(DONE).await >= BACKLOG
     })
     .await;
-    // The broker must be reported as unavailable as long as the alarm lasts. That is longer here
-    // than any deadline, and no request arrives meanwhile that could fail.
+    // The broker must be reported as unavailable for longer than any deadline of hookbox, although
+    // no request arrives whose publish could fail.
     within(PATIENCE, "the alarm must last 12 s", async || {
         assert!(!shown.is_ready(), "the alarm must make ingest not ready");
         began.elapsed() > Duration::from_secs(12)

@@ -1,8 +1,7 @@
 //! H14: when RabbitMQ is killed, it may lose the queue that was declared last. Therefore hookbox
-//! declares an unused queue, the anchor queue, after all others. A process may die after it has
-//! declared the others and before it declares the anchor. Tested is that `queues declare` and
-//! `migrate` then declare an anchor although no other queue is missing, and that a service, here an
-//! ingest, declares nothing.
+//! declares an unused queue, the anchor queue, after all others. A process may die when it has
+//! declared the others and not yet the anchor. Then `queues declare` and `migrate` must declare an
+//! anchor although no other queue is missing. A service, here an ingest, must declare nothing.
 
 use std::time::Duration;
 
@@ -11,7 +10,7 @@ use hookbox_testkit::servers::{PostgresServer, RabbitmqServer};
 
 use crate::deployment::{Deployment, Own};
 
-/// The longest wait for a condition. It is long, because the machine may be busy.
+/// How long a test waits for a condition before it fails: long, because the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn queues(rabbitmq: &RabbitmqServer) -> Vec<String> {

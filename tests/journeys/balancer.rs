@@ -32,8 +32,8 @@ async fn twice(port: u16, request: Vec<u8>, idle: Duration) -> Vec<u16> {
             break;
         };
         statuses.push(status);
-        // The pause is part of the test: the sender sends its second request after it. It does not
-        // wait for a condition.
+        // This sleep is what the test is about: the connection is idle for this time before its
+        // second request. No condition is waited for.
         sleep_until(Instant::now() + idle).await;
     }
     statuses

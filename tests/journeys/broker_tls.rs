@@ -25,7 +25,7 @@ use tokio_rustls::rustls::crypto::ring::default_provider;
 use crate::deployment::{Deployment, Pair};
 use crate::shown::Shown;
 
-/// The longest wait for a condition. It is long, because the machine may be busy.
+/// How long a test waits for a condition before it fails: long, because the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The number of events that are sent under load, for about ten seconds.
@@ -228,7 +228,8 @@ async fn a_certificate_that_is_renewed_under_load_costs_nothing() {
     let output = tokio::task::spawn_blocking(|| load.wait_with_output()).await;
     let tally: Value = serde_json::from_slice(&output.unwrap().unwrap().stdout).unwrap();
     assert_eq!(tally["accepted"], EVENTS, "{tally:#}");
-    // A stopping ingest publishes its last accept report. `reconcile` needs it for every receipt.
+    // The ingest publishes its last accept report when it stops. Until then `reconcile` may not
+    // know the latest receipts.
     ingest.stop();
     let output = trusting(&["reconcile", "--wait", "120s", "--json"]).output();
     let books: Value = serde_json::from_slice(&output.unwrap().stdout).unwrap();

@@ -16,7 +16,7 @@ use crate::deployment::{Deployment, Own, Pair};
 use crate::outages::own;
 use crate::shown::Shown;
 
-/// The longest wait for a condition. It is long, because the machine may be busy.
+/// How long a test waits for a condition before it fails: long, because the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The number of events in one load. A tenth of them is sent twice.

@@ -13,7 +13,7 @@ use hookbox_tests::variable;
 use crate::deployment::Deployment;
 use crate::outages::own;
 
-/// The longest wait for a condition. It is long, because the machine may be busy.
+/// How long a test waits for a condition before it fails: long, because the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The limit of file descriptors of the process: enough for its own files and some connections.

@@ -18,7 +18,7 @@ use crate::shown::Shown;
 const DRAIN: &str = "drain = \"10 s\"\n";
 const DRAIN_MAX: Duration = Duration::from_secs(11);
 
-/// The longest wait for a condition. It is long, because the machine may be busy.
+/// How long a test waits for a condition before it fails: long, because the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -81,10 +81,9 @@ async fn under_load(deployment: Deployment, signals: &str, codes: &[i32]) {
     deployment.finish().await;
 }
 
-/// Checks the receipts of a service that was stopped by one signal each time. Every stored receipt
-/// must have been answered 200, and no connection may have been cut during a request. A sender that
-/// uses a connection just when it is closed gets no answer, but then nothing of its request is
-/// stored.
+/// Checks a service that has ended each drain in order (exit code 0). Every stored receipt must
+/// have been answered 200, and no connection may have been cut during a request. A sender that uses
+/// a connection just when it is closed may get no answer, but then its request must not be stored.
 async fn no_request_waits_in_vain(deployment: &Deployment, tally: &Value) {
     let books = deployment.json(&["reconcile"]);
     for line in books["routes"].as_array().unwrap() {

@@ -14,7 +14,7 @@ use crate::shown::Shown;
 /// The number of events whose handlers run into the lock.
 const MET: u64 = 5;
 
-/// The longest wait for a condition. It is long, because the machine may be busy.
+/// How long a test waits for a condition before it fails: long, because the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(90);
 
 /// The time within which hookbox must report a route on which nothing is settled any more (a

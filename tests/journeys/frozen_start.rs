@@ -12,7 +12,7 @@ use crate::deployment::{Deployment, Process};
 use crate::outages::own;
 use crate::shown::Shown;
 
-/// The longest wait for a condition. It is long, because the machine may be busy.
+/// How long a test waits for a condition before it fails: long, because the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// How long the broker is frozen. It is enough for several tries to connect, each of which takes

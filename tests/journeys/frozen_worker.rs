@@ -24,7 +24,7 @@ const DONE: &str = "select count(*) from claims where state = 'done'";
 const HELD: u64 = 4;
 const LATER: u64 = 3;
 
-/// The longest wait for a condition. It is long, because the machine may be busy.
+/// How long a test waits for a condition before it fails: long, because the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

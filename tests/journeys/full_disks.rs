@@ -17,7 +17,7 @@ use crate::deployment::Deployment;
 use crate::outages::{World, own};
 use crate::shown::Shown;
 
-/// The longest wait for a condition. It is long, because the machine may be busy.
+/// How long a test waits for a condition before it fails: long, because the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The time within which the full disk must be reported: twice the deadline of a confirm, 2.5 s.

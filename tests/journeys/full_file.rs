@@ -14,7 +14,7 @@ use crate::outages::own;
 use crate::rounds::Rounds;
 use crate::shown::{Shown, get};
 
-/// The longest wait for a condition. It is long, because the machine may be busy.
+/// How long a test waits for a condition before it fails: long, because the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// How long it may take until writing resumes when there is free space. Each part of hookbox tries
@@ -98,7 +98,8 @@ async fn a_log_that_fills_the_disk_is_written_back_when_its_reader_ends() {
     assert_eq!(rounds.send(), ROUND, "{}", deployment.log());
 
     let accepted = rounds.accepted();
-    // A stopping ingest publishes its last accept report. `reconcile` needs it for every receipt.
+    // The ingest publishes its last accept report when it stops. Until then `reconcile` may not
+    // know the latest receipts.
     ingest.stop();
     let books = deployment.json(&["reconcile", "--wait", "120s"]);
     assert_eq!(books["verdict"], "balanced", "{books:#}");

@@ -21,7 +21,7 @@ use crate::rounds::Rounds;
 use crate::shown::{Shown, get};
 use crate::signed::Signed;
 
-/// The longest wait for a condition. It is long, because the machine may be busy.
+/// How long a test waits for a condition before it fails: long, because the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The size of the disk: several times what the spool needs for the events of this test.
@@ -88,7 +88,8 @@ async fn a_full_disk_of_the_spool_is_answered_503_and_loses_nothing() {
     .await;
     in_order(&deployment, &broker, &accepted).await;
     let worker = deployment.start(&["worker"]);
-    // A stopping ingest publishes its last accept report. `reconcile` needs it for every receipt.
+    // The ingest publishes its last accept report when it stops. Until then `reconcile` may not
+    // know the latest receipts.
     ingest.stop();
     let books = deployment.json(&["reconcile", "--wait", "120s"]);
     assert_eq!(books["verdict"], "balanced", "{books:#}");

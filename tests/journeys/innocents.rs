@@ -15,10 +15,11 @@ const KILLS: u32 = 50;
 /// killed. The actual time is random.
 const KILLED_WITHIN: u64 = 50;
 
-/// If a worker has run no handler for this long, all events are done.
+/// When a worker has run no handler for this long, the test takes all events for done and ends the
+/// kills.
 const IDLE: Duration = Duration::from_secs(20);
 
-/// The longest wait for a condition. It is long, because the machine may be busy.
+/// How long a test waits for a condition before it fails: long, because the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(240);
 
 const SLOW: &str = "create function slow() returns trigger language plpgsql as $$

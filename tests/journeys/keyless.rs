@@ -14,7 +14,7 @@ use tokio::time::{Instant, interval, sleep_until};
 use crate::deployment::{Deployment, Pair, Process};
 use crate::shown::Shown;
 
-/// The longest wait for a condition. It is long, because the machine may be busy.
+/// How long a test waits for a condition before it fails: long, because the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The interval at which each connection that is kept open sends a health request.

@@ -16,13 +16,14 @@ use serde_json::Value;
 use crate::deployment::Deployment;
 use crate::outages::own;
 
-/// How many events are sent: `KEPT` that the replica has too, and then, which it lacks,
-/// `OF_THE_FIRST` to the first ingest and `OF_THE_SECOND` to the second one.
+/// How many events are sent. The replica has the first `KEPT` events. It lacks the later ones:
+/// `OF_THE_FIRST` events that are sent to the first ingest, and `OF_THE_SECOND` that are sent to
+/// the second.
 const KEPT: u64 = 12;
 const OF_THE_FIRST: u64 = 8;
 const OF_THE_SECOND: u64 = 5;
 
-/// The longest wait for a condition. It is long, because the machine may be busy.
+/// How long a test waits for a condition before it fails: long, because the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -10,7 +10,7 @@ use hookbox_testkit::servers::ReservedPort;
 use crate::deployment::{Deployment, Pair};
 use crate::shown::Shown;
 
-/// The longest wait for a condition. It is long, because the machine may be busy.
+/// How long a test waits for a condition before it fails: long, because the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

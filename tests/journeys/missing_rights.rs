@@ -15,7 +15,7 @@ use crate::shown::Shown;
 /// dead letters.
 const EVENTS: u64 = 75;
 
-/// The longest wait for a condition. It is long, because the machine may be busy.
+/// How long a test waits for a condition before it fails: long, because the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 const SPENT: &str = "select count(*) from attempts where outcome <> 'done'";

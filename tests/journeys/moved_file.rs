@@ -15,7 +15,7 @@ use crate::outages::own;
 use crate::shown::{Shown, get};
 use crate::signed::Signed;
 
-/// The longest wait for a condition. It is long, because the machine may be busy.
+/// How long a test waits for a condition before it fails: long, because the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The exit code of a command that fails because of something that only an operator can fix, here

@@ -14,7 +14,7 @@ use crate::deployment::{Deployment, Process};
 use crate::outages::own;
 use crate::shown::get;
 
-/// The longest wait for a condition. It is long, because the machine may be busy.
+/// How long a test waits for a condition before it fails: long, because the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The number of events that are sent between two checks whether one was refused. They are sent
@@ -121,7 +121,8 @@ async fn expired_is_named(rabbitmq: &RabbitmqServer, deployment: &Deployment, in
     rabbitmq.ctl(&["clear_policy", "theirs"]).unwrap();
     deployment.run(&["queues", "declare", "--yes"]);
     let worker = deployment.start(&["worker"]);
-    // A stopping ingest publishes its last accept report. `reconcile` needs it for every receipt.
+    // The ingest publishes its last accept report when it stops. Until then `reconcile` may not
+    // know the latest receipts.
     ingest.stop();
     let command = ["reconcile", "--wait", "60s"];
     let output = deployment.command(&command).output().unwrap();

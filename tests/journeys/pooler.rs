@@ -26,7 +26,7 @@ const LIFETIME: &str = "[store]\nconnection_lifetime = \"2 s\"\n";
 /// the connection. The machine may be busy, so it is long.
 const GIVEN_BACK: Duration = Duration::from_secs(20);
 
-/// The longest wait for a condition. It is long, because the machine may be busy.
+/// How long a test waits for a condition before it fails: long, because the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Changes the columns of the table of claims, so that the prepared statement that claims events

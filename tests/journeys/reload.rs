@@ -13,7 +13,7 @@ use crate::deployment::{Deployment, Pair, Process};
 use crate::shown::{Shown, get};
 use crate::signed::Signed;
 
-/// The longest wait for a condition. It is long, because the machine may be busy.
+/// How long a test waits for a condition before it fails: long, because the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The secrets in the config of a new deployment.

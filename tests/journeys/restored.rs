@@ -23,7 +23,7 @@ const KEPT: u64 = 12;
 const LOST: u64 = 600;
 const LATER: u64 = 50;
 
-/// The longest wait for a condition. It is long, because the machine may be busy.
+/// How long a test waits for a condition before it fails: long, because the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A deployment whose database can be restored.

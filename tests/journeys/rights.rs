@@ -11,7 +11,7 @@ use crate::deployment::Deployment;
 use crate::outages::own;
 use crate::shown::{Shown, get};
 
-/// The longest wait for a condition. It is long, because the machine may be busy.
+/// How long a test waits for a condition before it fails: long, because the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The exit code for an error that an operator must fix.

@@ -15,7 +15,7 @@ use crate::outages::own;
 use crate::shown::get;
 use crate::signed::Signed;
 
-/// The longest wait for a condition. It is long, because the machine may be busy.
+/// How long a test waits for a condition before it fails: long, because the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Texts that must never be logged: parts of the key, of the uid, and of the values of a body. The

@@ -16,7 +16,7 @@ use serde_json::Value;
 use crate::deployment::{Deployment, Pair, Process};
 use crate::shown::get;
 
-/// The longest wait for a condition. It is long, because the machine may be busy.
+/// How long a test waits for a condition before it fails: long, because the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The number of events of each load.

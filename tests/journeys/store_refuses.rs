@@ -13,7 +13,7 @@ use crate::outages::own;
 use crate::sessions::TERMINATE;
 use crate::shown::Shown;
 
-/// The longest wait for a condition. It is long, because the machine may be busy.
+/// How long a test waits for a condition before it fails: long, because the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The exit code for an error that an operator must fix.

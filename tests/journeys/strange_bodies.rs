@@ -15,7 +15,7 @@ use crate::event::score;
 /// The depth of nested arrays. A recursive reader would overflow its stack.
 const DEPTH: usize = 100_000;
 
-/// The longest wait for a condition. It is long, because the machine may be busy.
+/// How long a test waits for a condition before it fails: long, because the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -10,7 +10,7 @@ use hookbox_testkit::eventually::within;
 use crate::deployment::{Deployment, Pair};
 use crate::gate;
 
-/// The longest wait for a condition. It is long, because the machine may be busy.
+/// How long a test waits for a condition before it fails: long, because the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The time limit of an orderly shutdown (a drain): longer than the time in which a running handler

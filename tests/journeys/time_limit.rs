@@ -34,7 +34,7 @@ const THERE: &str =
 /// seconds whether its client is still connected.
 const ENDED_WITHIN: Duration = Duration::from_secs(5);
 
-/// The longest wait for a condition. It is long, because the machine may be busy.
+/// How long a test waits for a condition before it fails: long, because the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -23,7 +23,7 @@ const NAMED_WITHIN: Duration = Duration::from_secs(5);
 /// The longest time until a worker consumes again from a queue that was declared again.
 const RESUBSCRIBED_WITHIN: Duration = Duration::from_secs(5);
 
-/// The longest wait for a condition. It is long, because the machine may be busy.
+/// How long a test waits for a condition before it fails: long, because the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The policies that are harmful on a queue of hookbox: messages expire, the queue expires, or

@@ -14,7 +14,7 @@ use crate::event;
 use crate::sender::post;
 use crate::shown::Shown;
 
-/// The longest wait for a condition. It is long, because the machine may be busy.
+/// How long a test waits for a condition before it fails: long, because the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The exit code for a config that cannot be used.

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::deployment::Deployment;
 
-/// The longest wait for a condition. It is long, because the machine may be busy.
+/// How long a test waits for a condition before it fails: long, because the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Returns the first answer that satisfies the condition.

@@ -175,7 +175,8 @@ impl Lines {
                 text.push_str(&line);
                 text.push('\n');
                 drop(text);
-                // The owner may read no more lines than it has read.
+                // Sending fails when the owner has dropped `Lines`. The thread reads on, so that
+                // the pipe does not fill up.
                 let _ = send.send(line);
             }
         });

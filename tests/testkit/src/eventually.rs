@@ -19,11 +19,11 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 /// needed for what the test waits for.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(50));
 
-/// How long a pause is, compared with the poll before it.
+/// A pause is this many times as long as the poll before it took, within the limits of [`PAUSE`].
 const PAUSE_PER_COST: u32 = 4;
 
-/// After this time the pauses grow with the time that has passed. Only a test with a paused clock
-/// waits for longer than this, and for hours.
+/// After this time the pauses grow with the time that has passed. Only tests with a paused clock
+/// wait for longer, some of them for hours, and short pauses would mean far too many polls.
 const LONG: Duration = Duration::from_secs(60);
 
 /// What one poll found: a `bool`, or a result with the value that the test waits for or the state

@@ -226,7 +226,8 @@ impl Shared {
         Err(refused)
     }
 
-    /// Adds an open connection; returns whether it may stay open. A cut that comes later finds it.
+    /// Adds an open connection, so that a later cut closes it too. Returns whether the connection
+    /// may stay open.
     fn open(&self, id: u64, sockets: (TcpStream, TcpStream)) -> bool {
         let mut open = lock(&self.open);
         let may = !self.over.load(Ordering::SeqCst) && *lock(&self.mode) != Mode::Cut;

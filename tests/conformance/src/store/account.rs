@@ -165,7 +165,7 @@ pub async fn what_waits_on_one_route_hides_nothing_of_another<H: StoreHarness>(w
 /// queue.
 pub async fn a_receipt_is_passed_by_later_ones<H: StoreHarness>(world: &H) {
     let store = world.open().await;
-    // The receipts are named by age: receipt ids are ordered, and `first` has the lower one.
+    // `first` is the older receipt: receipt ids are ordered by time, and it has the lower id.
     let (first, second) = (with_receipt("first", 1), with_receipt("second", 2));
     let report = account(1, 1, false, vec![receipts(1, &[one()], &[first.receipt])]);
     store.account(&report).await.expect("written");
