@@ -3,9 +3,10 @@
 
 use std::env;
 use std::process::ExitCode;
+use std::thread;
 use std::time::Instant;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 
 use super::{AMQP_URL, POSTGRES_URL, Ran, THREADS, ended, run_cargo};
 use crate::needs;
@@ -19,8 +20,9 @@ const WORD: &str = "--fast";
 /// server fails as well: see `hookbox_testkit::servers::find`.
 const NO_SERVERS: &str = "HOOKBOX_TEST_NO_SERVERS";
 
-/// How many tests run at a time, unless the caller sets it. Long tests wait for deadlines and need
-/// no processor: eight at a time take less time than four, and sixteen take as long as eight.
+/// How many tests of one program run at a time, unless the caller sets it. Long tests wait for
+/// deadlines and need no processor: eight at a time take less time than four, and sixteen take as
+/// long as eight.
 const AT_A_TIME: &str = "8";
 
 /// The error text for arguments that cannot be combined with a fast run.
@@ -49,19 +51,13 @@ pub fn run(arguments: &[String], environment: &[(&str, &str)]) -> Result<ExitCod
     for (target, why) in needs::left_out() {
         eprintln!("not run, since it needs servers: {target} ({why})");
     }
-    let whole = needs::whole()?;
-    build(&whole)?;
+    let units = needs::units()?;
+    build(&units)?;
     let start = Instant::now();
     let mut all = Tally::default();
     let mut succeeded = true;
-    for words in runs(&whole) {
-        let Ran { status, tally, .. } = run_cargo(&words, environment, |command| {
-            command.env(NO_SERVERS, "1");
-            if env::var_os(THREADS).is_none() {
-                command.env(THREADS, AT_A_TIME);
-            }
-            command.env_remove(POSTGRES_URL).env_remove(AMQP_URL);
-        })?;
+    for ran in at_the_same_time(&runs(&units), environment) {
+        let Ran { status, tally, .. } = ran?;
         let ran = tally.passed + tally.failed;
         if status.success() && ran == 0 {
             eprintln!("error: no test ran: see TARGETS in crates/xtask/src/needs.rs");
@@ -78,11 +74,11 @@ pub fn run(arguments: &[String], environment: &[(&str, &str)]) -> Result<ExitCod
 }
 
 /// Builds all tests first, so that the time of the tests does not include the build.
-fn build(whole: &[String]) -> Result<()> {
+fn build(units: &[String]) -> Result<()> {
     let start = Instant::now();
     let mut cargo = repository::cargo();
     cargo.args(["test", "--workspace", "--no-run", "--quiet"]);
-    cargo.args(whole);
+    cargo.args(units).args(needs::targets());
     for (target, _) in needs::parts() {
         cargo.args(["--test", target]);
     }
@@ -92,21 +88,49 @@ fn build(whole: &[String]) -> Result<()> {
     Ok(())
 }
 
+/// Runs cargo with each of these arguments, all at the same time, because most of the tests that
+/// take long wait for deadlines. Where the runs have something to build, cargo lets one build after
+/// the other.
+fn at_the_same_time(runs: &[Vec<String>], environment: &[(&str, &str)]) -> Vec<Result<Ran>> {
+    let one = |words: &[String]| {
+        run_cargo(words, environment, |command| {
+            command.env(NO_SERVERS, "1");
+            if env::var_os(THREADS).is_none() {
+                command.env(THREADS, AT_A_TIME);
+            }
+            command.env_remove(POSTGRES_URL).env_remove(AMQP_URL);
+        })
+    };
+    thread::scope(|scope| {
+        let started: Vec<_> = runs
+            .iter()
+            .map(|words| scope.spawn(|| one(words)))
+            .collect();
+        let ended = started.into_iter().map(|run| run.join());
+        ended
+            .map(|ran| ran.unwrap_or_else(|_| Err(anyhow!("a run of cargo panicked"))))
+            .collect()
+    })
+}
+
 /// Returns the arguments of each run of cargo. Every run selects the whole workspace: another
 /// selection has other features, and cargo would build everything again.
-fn runs(whole: &[String]) -> Vec<Vec<String>> {
-    let test = |words: &[&str]| {
-        let mut all = vec!["test", "--no-fail-fast", "--workspace"];
-        all.extend(words);
-        all.into_iter().map(str::to_owned).collect::<Vec<_>>()
+fn runs(units: &[String]) -> Vec<Vec<String>> {
+    let test = |words: &[String]| {
+        let all = ["test", "--no-fail-fast", "--workspace"];
+        let all = all.into_iter().map(str::to_owned);
+        all.chain(words.iter().cloned()).collect::<Vec<_>>()
     };
-    let mut runs = vec![test(&[])];
-    runs[0].extend_from_slice(whole);
-    runs[0].extend(["--", "--skip", needs::CANARIES].map(str::to_owned));
+    let words = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect();
+    let without_canaries: Vec<String> = words(&["--", "--skip", needs::CANARIES]);
+    let mut runs = vec![
+        test(&[units, &without_canaries].concat()),
+        test(&needs::targets()),
+        test(&words(&["--doc"])),
+    ];
     for (target, modules) in needs::parts() {
-        runs.push(test(&[&["--test", target, "--"], modules].concat()));
+        runs.push(test(&words(&[&["--test", target, "--"], modules].concat())));
     }
-    runs.push(test(&["--doc"]));
     runs
 }
 
@@ -137,12 +161,12 @@ mod tests {
     #[test]
     fn each_part_is_a_run_of_its_own() {
         let runs = runs(&words("--lib"));
-        assert_eq!(runs.len(), 2 + needs::parts().count());
+        assert_eq!(runs.len(), 3 + needs::parts().count());
         let skips = format!("--lib -- --skip {}", needs::CANARIES);
         assert_eq!(
             runs[0],
             words(&format!("test --no-fail-fast --workspace {skips}"))
         );
-        assert!(runs[1].contains(&"--".to_owned()));
+        assert!(runs[3].contains(&"--".to_owned()));
     }
 }
