@@ -23,9 +23,9 @@ use super::target::Target;
 /// seconds for a whole request.
 const CONNECT_WAIT: Duration = Duration::from_secs(5);
 
-/// The deadline for a response. hookbox waits less long for the broker's confirm, so its answer 503
-/// arrives before this deadline.
-const ANSWER_WAIT: Duration = Duration::from_secs(10);
+/// The deadline for a response. An ingest answers every request within 15 s, at the latest with
+/// 503. The time is longer, so that such a 503 is counted as what it is.
+const ANSWER_WAIT: Duration = Duration::from_secs(20);
 
 /// The largest response that is read, in bytes. hookbox's own responses have fewer than 200 bytes.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;

@@ -181,8 +181,8 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 13,
         name: "routable-and-not",
-        what: "A batch has a routable message and an unroutable one: the unroutable one is never \
-            accepted.",
+        what: "A batch holds a message for a queue that exists and one for a queue that does not \
+               exist: the request of the second message is never answered 200.",
         proofs: &[Proof::Tests {
             package: "hookbox-driver-rabbitmq",
             filters: &[
@@ -195,8 +195,9 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 14,
         name: "nacks-beside-confirms",
-        what: "Of many concurrent publishes the broker rejects some: none of the rejected ones is \
-            accepted (H1).",
+        what: "The broker rejects some of many publishes that run at the same time: no request \
+               whose message was rejected is answered 200, although confirms on a shared channel \
+               can be mixed up.",
         proofs: &[
             Proof::Tests {
                 package: "hookbox-tests",

@@ -10,9 +10,9 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 68,
         name: "file-killed",
-        what: "A process is killed at each crash point, or the power fails with none, some, half \
-            or all of the unsynced writes on disk: every accepted event is there, and the file is \
-            not corrupt.",
+        what: "A process is killed at each crash point, or the power fails while none, some, half \
+               or all of the writes since the last sync have reached the disk: every event that \
+               was answered 200 is in the file, and the file is not corrupt.",
         proofs: &[
             Proof::Crashes(&["sqlite."]),
             Proof::Tests {

@@ -197,7 +197,8 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 82,
         name: "log-canaries",
-        what: "Secrets, bodies and names appear in no log, at any level.",
+        what: "Requests carry marked secrets, bodies and names of persons: none of the marks \
+               appears in a log, at any log level.",
         proofs: &[
             Proof::Tests {
                 package: "hookbox-tests",

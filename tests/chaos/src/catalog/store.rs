@@ -12,8 +12,8 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 50,
         name: "backends-terminated",
-        what: "PostgreSQL sessions are terminated during transactions: the work is tried again, \
-            each event has one effect, and no attempt is spent.",
+        what: "PostgreSQL ends sessions that have an open transaction: the worker runs these \
+               events again, each event has one effect, and none of them loses an attempt.",
         proofs: &[
             Proof::Faults {
                 pairs: SERVERS,
@@ -247,8 +247,9 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 62,
         name: "pooler",
-        what: "A pooler lends sessions for single transactions, or the schema changes under load: \
-            the first is refused, and neither costs an event an attempt.",
+        what: "A connection pooler gives a session away after each transaction: hookbox refuses \
+               to use it. The schema changes under load: the work is tried again. Neither costs \
+               an event an attempt.",
         proofs: &[Proof::Tests {
             package: "hookbox-tests",
             filters: &[

@@ -171,8 +171,9 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 43,
         name: "handler-kills-the-process",
-        what: "A handler ends the process: its event is quarantined after the counted handler \
-            starts, and other events are not affected.",
+        what: "A handler ends its process each time it runs: after a limited number of starts its \
+               event is quarantined (a dead letter that no worker runs again), and all other \
+               events are processed.",
         proofs: &[
             Proof::Crashes(&["worker.mid_handler"]),
             Proof::Tests {
