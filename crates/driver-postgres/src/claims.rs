@@ -138,9 +138,9 @@ pub(crate) async fn rerun(
     Ok(())
 }
 
-/// Runs the guard, the last statement before a commit. It changes these claims from running to
-/// their final states, but only in the transaction with this number, and only if its commit will
-/// be durable. A handler may have ended that transaction or switched durability off. Returns
+/// Runs the guard, the last statement before a commit. It changes the given claims from running to
+/// their final states, but only in the transaction with the given number, and only if its commit
+/// will be durable. A handler may have ended that transaction or switched durability off. Returns
 /// whether all claims were changed. If not, the transaction must not be committed.
 pub(crate) async fn end(
     c: &mut PgConnection,

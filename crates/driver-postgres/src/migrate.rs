@@ -117,8 +117,8 @@ async fn apply(connection: &mut PgConnection, from: i64) -> Result<(), MigrateEr
         MIGRATIONS.run_to(version, &mut *connection).await?;
         crash_point!("postgres.between_migrations");
     }
-    // This call finds nothing to run; it compares the migrations recorded in the database with
-    // hookbox's.
+    // All migrations have run, so this call runs none. It is made because it compares the
+    // migrations recorded in the database with those of hookbox.
     MIGRATIONS.run(connection).await
 }
 
@@ -252,8 +252,8 @@ async fn with_connection<T>(
         ("statement_timeout", "0"),
         ("lock_timeout", "0"),
         ("idle_in_transaction_session_timeout", "0"),
-        // `CREATE TABLE IF NOT EXISTS` sends a notice whenever the table exists, so the server
-        // sends only warnings and errors to the client.
+        // `CREATE TABLE IF NOT EXISTS` sends a notice whenever the table exists. With this setting,
+        // the server sends only warnings and errors to the client.
         ("client_min_messages", "warning"),
     ];
     let session = options

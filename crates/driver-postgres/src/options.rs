@@ -59,8 +59,8 @@ pub struct Options {
     pub acquire_deadline: Duration,
     /// How long a new connection may take to be ready.
     pub connect_deadline: Duration,
-    /// How long a connection is kept, whether it is used or not. A transaction that is open on it
-    /// then is completed first.
+    /// How long a connection is kept, whether it is used or not. If a transaction is open on the
+    /// connection then, it is completed first.
     pub connection_lifetime: Duration,
     /// The time after which the server cancels a statement.
     pub statement_timeout: Duration,

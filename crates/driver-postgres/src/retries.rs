@@ -10,7 +10,7 @@ use sqlx::{Error, PgConnection, Row};
 use crate::column::{Columns, integer};
 
 /// The longest wait of a retry, ten years. A `Duration` can hold more than PostgreSQL can add to a
-/// timestamp.
+/// timestamp, so a longer wait is shortened to this.
 const DELAY_MAX: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
 /// The next attempt for which an event waits.

@@ -9,9 +9,9 @@ use sqlx::{Error, PgConnection};
 
 use crate::column::Columns;
 
-/// Finds such ingests; see [`hookbox_driver::Ledger::unvouched`]. A recursive query jumps from one
-/// instance to the next in the index, so its cost does not depend on how many receipts an instance
-/// has.
+/// Finds ingests that have stopped without reporting their last sequence numbers; see
+/// [`hookbox_driver::Ledger::unvouched`]. A recursive query jumps from one instance to the next in
+/// the index, so its cost does not depend on how many receipts an instance has.
 pub(crate) async fn read(
     c: &mut PgConnection,
     limit: u32,

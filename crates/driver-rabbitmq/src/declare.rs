@@ -71,8 +71,8 @@ async fn declare_over(
     for queue in missing.iter().rev() {
         let declaring = timeout(options.connect_deadline, declare_one(connection, queue));
         if let Err(error) = declaring.await.map_err(|_elapsed| late())? {
-            // The queue may exist by now: another process may have declared it in the meantime, as
-            // hookbox does or with other arguments. The check finds out.
+            // Another process may have declared the queue in the meantime, as hookbox does or with
+            // other arguments. The check that follows finds this out.
             let still_missing = check_queues(options, account, connection).await?;
             if still_missing.contains(queue) {
                 return Err(account.at_declaration(&queue.name, error));

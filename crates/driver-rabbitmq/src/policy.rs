@@ -71,7 +71,8 @@ fn harm(key: &str, value: &Value, queue: &QueueDeclaration) -> Option<&'static s
              not drop its oldest",
         ),
         // RabbitMQ applies the lower of the policy's limit and the declared one, so a higher one is
-        // harmless. A negative limit means no limit in some versions and zero in others.
+        // harmless. A negative limit counts as harmful: it means no limit in some versions and zero
+        // in others.
         "delivery-limit" if !is_no_lower(value, queue) => {
             Some("the broker would dead-letter messages after too few deliveries")
         }

@@ -52,7 +52,8 @@ async fn a_page_reads_no_whole_table() {
         let before = read_whole(&world).await;
         lists(&world).await;
         world.store.close().await;
-        // The server adds the row counts of a session to its statistics when the session ends.
+        // The server adds the row counts of a session to its statistics only after the session has
+        // ended, so the test waits for them.
         eventually(
             "the server's statistics must include the last list",
             || async {

@@ -74,7 +74,8 @@ async fn a_unit_of_work_does_not_read_whole_tables_that_have_grown() {
              from events where topic = 's.t'"
         ))
         .await;
-    // The server adds the row counts of a session to its statistics when the session ends.
+    // The server adds the row counts of a session to its statistics when the session ends, so the
+    // test waits until all rows are counted.
     counted(&world, GROWN).await;
     let before = read_whole(&world).await;
     for n in 10..30 {

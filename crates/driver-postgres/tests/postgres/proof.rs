@@ -137,8 +137,8 @@ const CHANGES: [(&str, &str); 16] = [
 #[tokio::test]
 async fn a_changed_session_is_the_handlers_failure_and_is_named() {
     let world = world().await;
-    // Roles belong to the whole server, and other tests run at the same time, so the name of the
-    // role contains that of the database.
+    // Roles belong to the whole server, and other tests run at the same time. The name of the role
+    // contains that of the database, so that no other test has the same role.
     let weak = format!("weak_of_{}", world.database.name());
     world.execute(&format!("create role {weak}")).await;
     for (number, (statements, name)) in (1..).zip(CHANGES) {

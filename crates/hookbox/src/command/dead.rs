@@ -291,7 +291,7 @@ async fn change(ledger: &dyn Ledger, request: &ChangeRequest, json: bool) -> any
     drop(person);
     print::report(&report, json)?;
     // If an id on the command line matches no dead letter that could be changed, the command fails.
-    // A filter may match no dead letter.
+    // A filter that matches no dead letter is no failure.
     let named = report.not_found > 0 || (report.left_alone > 0 && !request.filter.ids.is_empty());
     let well = !report.interrupted && report.problems.is_empty() && !named;
     Ok(if well { exit::OK } else { exit::FAILED })

@@ -119,7 +119,7 @@ async fn hurry(ledger: &dyn Ledger, args: &HurryArgs, json: bool) -> anyhow::Res
     drop(person);
     print::report(&report, json)?;
     // If events were named on the command line and none of them has a retry, the command fails. A
-    // filter may match no retry.
+    // filter that matches no retry is no failure.
     let missing = !args.events.is_empty() && report.matched == 0;
     let well = !report.interrupted && report.problems.is_empty() && !missing;
     Ok(if well { exit::OK } else { exit::FAILED })

@@ -332,7 +332,8 @@ async fn work<S: Store>(worker: Worker<S>, shutdown: CancellationToken, drain: D
             running.await;
         }
     }
-    // Closing the connection to an unresponsive broker has taken an unknown part of the drain.
+    // Closing the connection to an unresponsive broker may have taken long, so the time that is
+    // left of the drain is computed now.
     let since = began.get().map_or(Duration::ZERO, Instant::elapsed);
     let clear = worker.clear_start_markers();
     let cleared = tokio::time::timeout(drain.clear_markers_after(since), clear).await;

@@ -100,8 +100,9 @@ impl ReconcileReport {
     fn is_lost(&self, open: &OpenReceipt) -> bool {
         let of_route = |line: &&RouteLine| line.route == open.route.as_str();
         let route = self.routes.iter().find(of_route);
-        // A route that was removed from the config has no queue. If the broker does not answer,
-        // `dead_queue` is `None`.
+        // A route that was removed from the config has no queue, so only the dead-letter queue
+        // counts for it. If the broker does not answer, `dead_queue` is `None`, and nothing is
+        // known.
         let queues = route.and_then(|it| it.broker.as_ref()).into_iter();
         let nothing_waits = self.dead_queue.is_some()
             && queues.chain(&self.dead_queue).all(|it| {
