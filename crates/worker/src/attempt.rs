@@ -104,15 +104,24 @@ impl<S: Store> Attempt<'_, S> {
             return Ok(Outcome::Conflict { detail });
         }
         let schemas = config.schemas.of(&envelope.source);
-        if let Err(broken) = check(schemas.as_deref(), &envelope.topic, &envelope.body) {
-            return Ok(Outcome::Dead {
-                reason: broken.reason,
-                detail: broken.detail,
-            });
-        }
         let (store, handler) = (context.store(), &*route.handler);
+        let is_built = handler.builds_payload();
+        let read = match check(
+            schemas.as_deref(),
+            &envelope.topic,
+            &envelope.body,
+            is_built,
+        ) {
+            Ok(read) => read,
+            Err(broken) => {
+                return Ok(Outcome::Dead {
+                    reason: broken.reason,
+                    detail: broken.detail,
+                });
+            }
+        };
         let connection = store.connection(tx);
-        let handled = event_of(envelope, event.attempt);
+        let handled = event_of(envelope, event.attempt, read);
         let _running = Counted::new(&context.counters.running, 1);
         let ran = registered::run(store, handler, handled, connection, route.time_limit).await;
         crash_point!("worker.mid_handler", envelope.topic.as_str());
@@ -228,7 +237,7 @@ fn orphaned() -> HandlerFailure {
     }
 }
 
-pub(crate) fn event_of(envelope: &Envelope, attempt: u32) -> Event<()> {
+pub(crate) fn event_of<P>(envelope: &Envelope, attempt: u32, payload: P) -> Event<P> {
     Event {
         id: envelope.event,
         receipt: envelope.receipt,
@@ -238,6 +247,6 @@ pub(crate) fn event_of(envelope: &Envelope, attempt: u32) -> Event<()> {
         received_at: envelope.received_at,
         attempt,
         body: envelope.body.clone(),
-        payload: (),
+        payload,
     }
 }

@@ -5,9 +5,8 @@ use std::future::Future;
 use bytes::Bytes;
 use hookbox_driver::Store;
 use hookbox_event::{ContentDigest, EventId, ReceiptId, SourceName, Timestamp, Topic};
-use serde::de::DeserializeOwned;
 
-use crate::HandlerError;
+use crate::{HandlerError, Payload};
 
 /// Handles the events of a route, inside a transaction that it borrows.
 ///
@@ -28,8 +27,8 @@ pub trait Handler<S: Store>: Send + Sync + 'static {
 
     /// The type into which the body is deserialized. A body that does not fit is a permanent
     /// failure: a dead letter that says where it did not fit. Use [`serde::de::IgnoredAny`] to
-    /// accept any body.
-    type Payload: DeserializeOwned + Send + Sync + 'static;
+    /// accept any body, and [`crate::Json`] for exact numbers without another pass over the body.
+    type Payload: Payload;
 
     /// Whether the engine may rely on the handler to leave its transaction and its session
     /// unchanged. For any other handler the engine proves this after each event, with one
@@ -71,9 +70,13 @@ pub struct Event<P> {
 }
 
 impl<P> Event<P> {
-    /// Returns the same event with another payload.
-    pub(crate) fn with_payload<Q>(self, payload: Q) -> Event<Q> {
-        Event {
+    /// Returns the same event with the payload that `make` makes of the body and this payload.
+    pub(crate) fn try_map<Q, E>(
+        self,
+        make: impl FnOnce(&Bytes, P) -> Result<Q, E>,
+    ) -> Result<Event<Q>, E> {
+        let payload = make(&self.body, self.payload)?;
+        Ok(Event {
             id: self.id,
             receipt: self.receipt,
             source: self.source,
@@ -83,7 +86,7 @@ impl<P> Event<P> {
             attempt: self.attempt,
             body: self.body,
             payload,
-        }
+        })
     }
 }
 

@@ -5,32 +5,52 @@
 //! and with this one no `#[serde(flatten)]` or untagged payload of a handler can read a number.
 
 mod number;
-mod reader;
+pub(crate) mod reader;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use jsonschema::JsonType;
-use jsonschema::json::{Array, Json, Node, NodeIdentity, Object};
+use jsonschema::json::{Array, Json, Node, NodeIdentity};
 use serde_json::Value;
 
 use number::Number;
 
 /// One value of a body.
 #[derive(Debug, Default, PartialEq)]
-pub(crate) enum Instance {
+pub(crate) struct Instance {
+    pub kind: Kind,
+    /// Where the text of the value begins and ends in the body, in bytes.
+    pub start: usize,
+    pub end: usize,
+}
+
+/// What a value of a body is.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) enum Kind {
     #[default]
     Null,
     Bool(bool),
     Number(Number),
     String(String),
+    /// A string with half of a surrogate pair. No schema is applied to a body with such a string.
+    LoneSurrogate,
     Array(Vec<Instance>),
-    /// The members of an object. Of several members with the same key the last one counts, as in
-    /// serde_json.
-    Object(Members),
+    Object(Object),
 }
 
 type Members = BTreeMap<String, Instance>;
+
+/// A JSON object of a body.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Object {
+    /// The members by name. Of several members with the same name the last one counts, as in
+    /// serde_json.
+    pub members: Members,
+    /// The names that several members have.
+    pub repeated: Vec<String>,
+}
 
 /// The error for a string with half of a surrogate pair, which is not valid Unicode text.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -40,6 +60,50 @@ pub(crate) struct LoneSurrogate;
 /// The type parameter with which a validator of the `jsonschema` crate reads an [`Instance`] in
 /// place of a `serde_json::Value`.
 pub(crate) struct Exact;
+
+impl Instance {
+    pub fn object(&self) -> Option<&Object> {
+        match &self.kind {
+            Kind::Object(object) => Some(object),
+            Kind::Null
+            | Kind::Bool(_)
+            | Kind::Number(_)
+            | Kind::String(_)
+            | Kind::LoneSurrogate
+            | Kind::Array(_) => None,
+        }
+    }
+
+    /// Returns the text of a string; `None` for any other value.
+    pub fn text(&self) -> Option<&str> {
+        match &self.kind {
+            Kind::String(text) => Some(text),
+            Kind::Null
+            | Kind::Bool(_)
+            | Kind::Number(_)
+            | Kind::LoneSurrogate
+            | Kind::Array(_)
+            | Kind::Object(_) => None,
+        }
+    }
+}
+
+impl Object {
+    /// Adds a member. Returns whether there was one of that name already.
+    pub fn insert(&mut self, name: String, value: Instance) -> bool {
+        match self.members.entry(name) {
+            Entry::Vacant(place) => {
+                place.insert(value);
+                false
+            }
+            Entry::Occupied(mut place) => {
+                self.repeated.push(place.key().clone());
+                place.insert(value);
+                true
+            }
+        }
+    }
+}
 
 impl Json for Exact {
     type Node<'a> = &'a Instance;
@@ -61,7 +125,7 @@ impl Json for Exact {
         string: &str,
         f: impl FnOnce(&Instance) -> T,
     ) -> T {
-        *buffer = Instance::String(string.to_owned());
+        buffer.kind = Kind::String(string.to_owned());
         f(buffer)
     }
 }
@@ -72,57 +136,46 @@ impl<'a> Node<'a, Exact> for &'a Instance {
     type Number = &'a Number;
 
     fn as_object(&self) -> Option<&'a Members> {
-        match self {
-            Instance::Object(members) => Some(members),
-            Instance::Null
-            | Instance::Bool(_)
-            | Instance::Number(_)
-            | Instance::String(_)
-            | Instance::Array(_) => None,
-        }
+        self.object().map(|object| &object.members)
     }
 
     fn as_array(&self) -> Option<&'a [Instance]> {
-        match self {
-            Instance::Array(elements) => Some(elements),
-            Instance::Null
-            | Instance::Bool(_)
-            | Instance::Number(_)
-            | Instance::String(_)
-            | Instance::Object(_) => None,
+        match &self.kind {
+            Kind::Array(elements) => Some(elements),
+            Kind::Null
+            | Kind::Bool(_)
+            | Kind::Number(_)
+            | Kind::String(_)
+            | Kind::LoneSurrogate
+            | Kind::Object(_) => None,
         }
     }
 
     fn as_string(&self) -> Option<Cow<'a, str>> {
-        match self {
-            Instance::String(text) => Some(Cow::Borrowed(text)),
-            Instance::Null
-            | Instance::Bool(_)
-            | Instance::Number(_)
-            | Instance::Array(_)
-            | Instance::Object(_) => None,
-        }
+        self.text().map(Cow::Borrowed)
     }
 
     fn as_number(&self) -> Option<&'a Number> {
-        match self {
-            Instance::Number(number) => Some(number),
-            Instance::Null
-            | Instance::Bool(_)
-            | Instance::String(_)
-            | Instance::Array(_)
-            | Instance::Object(_) => None,
+        match &self.kind {
+            Kind::Number(number) => Some(number),
+            Kind::Null
+            | Kind::Bool(_)
+            | Kind::String(_)
+            | Kind::LoneSurrogate
+            | Kind::Array(_)
+            | Kind::Object(_) => None,
         }
     }
 
     fn as_boolean(&self) -> Option<bool> {
-        match self {
-            Instance::Bool(value) => Some(*value),
-            Instance::Null
-            | Instance::Number(_)
-            | Instance::String(_)
-            | Instance::Array(_)
-            | Instance::Object(_) => None,
+        match self.kind {
+            Kind::Bool(value) => Some(value),
+            Kind::Null
+            | Kind::Number(_)
+            | Kind::String(_)
+            | Kind::LoneSurrogate
+            | Kind::Array(_)
+            | Kind::Object(_) => None,
         }
     }
 
@@ -131,29 +184,32 @@ impl<'a> Node<'a, Exact> for &'a Instance {
     }
 
     fn json_type(&self) -> JsonType {
-        match self {
-            Instance::Null => JsonType::Null,
-            Instance::Bool(_) => JsonType::Boolean,
-            Instance::Number(_) => JsonType::Number,
-            Instance::String(_) => JsonType::String,
-            Instance::Array(_) => JsonType::Array,
-            Instance::Object(_) => JsonType::Object,
+        match self.kind {
+            Kind::Null => JsonType::Null,
+            Kind::Bool(_) => JsonType::Boolean,
+            Kind::Number(_) => JsonType::Number,
+            Kind::String(_) | Kind::LoneSurrogate => JsonType::String,
+            Kind::Array(_) => JsonType::Array,
+            Kind::Object(_) => JsonType::Object,
         }
     }
 
     /// Compares without a copy. The default method would copy the value for each choice of an
     /// `enum`.
     fn equals_value(&self, expected: &Value) -> bool {
-        match self {
-            Instance::Null => expected.is_null(),
-            Instance::Bool(own) => expected.as_bool() == Some(*own),
-            Instance::Number(own) => expected.as_number().is_some_and(|it| own.equals(it)),
-            Instance::String(own) => expected.as_str() == Some(own),
-            Instance::Array(own) => expected.as_array().is_some_and(|expected| {
+        match &self.kind {
+            Kind::Null => expected.is_null(),
+            Kind::Bool(own) => expected.as_bool() == Some(*own),
+            Kind::Number(own) => expected.as_number().is_some_and(|it| own.equals(it)),
+            Kind::String(own) => expected.as_str() == Some(own),
+            // A `Value` holds only Unicode text.
+            Kind::LoneSurrogate => false,
+            Kind::Array(own) => expected.as_array().is_some_and(|expected| {
                 let mut pairs = own.iter().zip(expected);
                 own.len() == expected.len() && pairs.all(|(own, it)| own.equals_value(it))
             }),
-            Instance::Object(own) => expected.as_object().is_some_and(|expected| {
+            Kind::Object(own) => expected.as_object().is_some_and(|expected| {
+                let own = &own.members;
                 let is_there = |(key, own): (&String, &Instance)| {
                     expected.get(key).is_some_and(|it| own.equals_value(it))
                 };
@@ -163,17 +219,17 @@ impl<'a> Node<'a, Exact> for &'a Instance {
     }
 
     fn to_value(&self) -> Cow<'a, Value> {
-        Cow::Owned(match self {
-            Instance::Null => Value::Null,
-            Instance::Bool(value) => Value::Bool(*value),
-            Instance::Number(number) => Value::Number(number.nearest().clone()),
-            Instance::String(text) => Value::String(text.clone()),
-            Instance::Array(elements) => {
+        Cow::Owned(match &self.kind {
+            Kind::Null | Kind::LoneSurrogate => Value::Null,
+            Kind::Bool(value) => Value::Bool(*value),
+            Kind::Number(number) => Value::Number(number.nearest().clone()),
+            Kind::String(text) => Value::String(text.clone()),
+            Kind::Array(elements) => {
                 let copies = elements.iter().map(|it| it.to_value().into_owned());
                 Value::Array(copies.collect())
             }
-            Instance::Object(members) => {
-                let copies = members.iter();
+            Kind::Object(object) => {
+                let copies = object.members.iter();
                 let copies = copies.map(|(key, it)| (key.clone(), it.to_value().into_owned()));
                 Value::Object(copies.collect())
             }
@@ -186,7 +242,7 @@ impl<'a> Node<'a, Exact> for &'a Instance {
     }
 }
 
-impl<'a> Object<'a, Exact> for &'a Members {
+impl<'a> jsonschema::json::Object<'a, Exact> for &'a Members {
     type Node = &'a Instance;
     type MemberName = &'a str;
     type MembersIter = MembersIter<'a>;

@@ -10,7 +10,7 @@ use futures_util::FutureExt;
 use hookbox_driver::{FaultKind, Store, storable};
 
 use crate::settle::FailureCause;
-use crate::{Event, Handler, HandlerError};
+use crate::{Event, Handler, HandlerError, Json, Payload};
 
 /// A handler with any payload type. Only [`register`] creates one.
 #[async_trait]
@@ -21,8 +21,16 @@ pub trait DynHandler<S: Store>: Send + Sync + 'static {
     /// [`Handler::TRUSTED`].
     fn is_trusted(&self) -> bool;
 
-    /// Deserializes the body into the payload and handles the event.
-    async fn run(&self, event: Event<()>, tx: &mut S::Connection) -> Result<(), HandlerError>;
+    /// Whether the handler's payload is built from the body.
+    fn builds_payload(&self) -> bool;
+
+    /// Makes the payload and handles the event. The payload of `event` is its body if it was read
+    /// already.
+    async fn run(
+        &self,
+        event: Event<Option<Json>>,
+        tx: &mut S::Connection,
+    ) -> Result<(), HandlerError>;
 }
 
 /// A handler in the form in which a route holds it.
@@ -45,31 +53,18 @@ impl<S: Store, H: Handler<S>> DynHandler<S> for Typed<H> {
         H::TRUSTED
     }
 
-    async fn run(&self, event: Event<()>, tx: &mut S::Connection) -> Result<(), HandlerError> {
-        let payload = serde_json::from_slice::<H::Payload>(&event.body).map_err(|error| {
-            HandlerError::permanent(DoesNotFit {
-                line: error.line(),
-                column: error.column(),
-                category: match error.classify() {
-                    serde_json::error::Category::Syntax => "it is not JSON",
-                    serde_json::error::Category::Eof => "it ends too early",
-                    serde_json::error::Category::Data => "a value is missing or of another type",
-                    serde_json::error::Category::Io => "it could not be read",
-                },
-            })
-        })?;
-        self.0.handle(&event.with_payload(payload), tx).await
+    fn builds_payload(&self) -> bool {
+        H::Payload::is_built()
     }
-}
 
-/// The error for a body that does not fit the handler's payload. It names the line and the column,
-/// and never the value.
-#[derive(Debug, thiserror::Error)]
-#[error("the body does not fit the handler: {category} (line {line}, column {column})")]
-struct DoesNotFit {
-    line: usize,
-    column: usize,
-    category: &'static str,
+    async fn run(
+        &self,
+        event: Event<Option<Json>>,
+        tx: &mut S::Connection,
+    ) -> Result<(), HandlerError> {
+        let event = event.try_map(H::Payload::of)?;
+        self.0.handle(&event, tx).await
+    }
 }
 
 /// The failure of one run of a handler.
@@ -90,7 +85,7 @@ pub(crate) struct HandlerFailure {
 pub(crate) async fn run<S: Store>(
     store: &S,
     handler: &dyn DynHandler<S>,
-    event: Event<()>,
+    event: Event<Option<Json>>,
     connection: &mut S::Connection,
     time_limit: Duration,
 ) -> Result<(), HandlerFailure> {

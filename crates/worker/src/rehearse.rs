@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use hookbox_driver::{CommitError, Fault, Store};
 use hookbox_event::Envelope;
 
+use crate::Json;
 use crate::attempt::event_of;
 use crate::registered::{self, Registered};
 use crate::settle::FailureCause;
@@ -37,9 +38,18 @@ pub async fn rehearse<S: Store>(
     handler: &Registered<S>,
     envelope: &Envelope,
 ) -> Result<Rehearsal, Fault> {
+    let read = match Json::read(&envelope.body) {
+        Ok(read) => read,
+        Err(error) => {
+            return Ok(Rehearsal::Failed {
+                permanent: true,
+                error: error.to_string(),
+            });
+        }
+    };
     let mut tx = store.begin_for_handler().await?;
     let started = Instant::now();
-    let event = event_of(envelope, 1);
+    let event = event_of(envelope, 1, Some(read));
     let connection = store.connection(&mut tx);
     let ran = registered::run(store, &**handler, event, connection, TIME_LIMIT).await;
     let took = started.elapsed();

@@ -3,20 +3,7 @@
 use std::collections::BTreeMap;
 
 use hookbox_event::exact_integer;
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
-use serde_json::value::RawValue;
-
-/// The members of a JSON object: each name with the text of its value.
-type Members = BTreeMap<String, Box<RawValue>>;
-
-/// A body in the form in which Begini sends it today.
-#[derive(Deserialize)]
-pub struct Payload {
-    uid: String,
-    integration_id: String,
-    event: Members,
-}
+use hookbox_worker::{Json, JsonValue};
 
 /// Why typed rows cannot be made from a body. The error names the field and never its value.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -76,194 +63,245 @@ pub struct Application {
     pub other: String,
 }
 
-impl Payload {
-    /// Returns the typed rows of this body.
-    pub fn row(&self) -> Result<Row, Unfit> {
-        let mut event = Fields(
-            self.event
-                .iter()
-                .map(|(k, v)| (k.clone(), v.clone()))
-                .collect(),
-        );
-        let kind: String = event.required("type")?;
-        let mut details = Fields(event.optional::<Members>("details")?.unwrap_or_default());
-        match kind.as_str() {
-            "psychometric_score.complete" => self.score("psychometric", event, details),
-            "android_score.complete" => self.score("android", event, details),
-            "ios_score.complete" => self.score("ios", event, details),
-            "application.complete" => {
-                let ended = details.integer("application_completed_at")?;
-                self.application("complete", ended, event, details)
-            }
-            "application.expired" => {
-                let ended = details.integer("application_expired_at")?;
-                self.application("expired", ended, event, details)
-            }
-            "application.incomplete" => {
-                let ended = details.integer("application_ended_at")?;
-                self.application("incomplete", ended, event, details)
-            }
-            "application.cancelled" => {
-                let ended = details.integer("application_cancelled_at")?;
-                self.application("cancelled", ended, event, details)
-            }
-            _ => Ok(Row::Unknown),
+/// The fields that every body has.
+struct Integration {
+    integration_id: String,
+    uid: String,
+}
+
+/// Returns the typed rows of a body.
+pub fn row(body: &Json) -> Result<Row, Unfit> {
+    let mut fields = Fields::of("the body", body.root())?;
+    // Of two members of one name only the last is read, and the other may name another person.
+    let repeated = body.root().repeated_names();
+    for field in ["uid", "integration_id", "event"] {
+        if repeated.iter().any(|name| name == field) {
+            return Err(unfit(field, "occurs twice"));
         }
     }
-
-    fn score(&self, kind: &'static str, event: Fields, details: Fields) -> Result<Row, Unfit> {
-        let mut details = details;
-        let mut calculated = Fields(details.required::<Members>("calculated")?);
-        let traits: Vec<Members> = calculated.optional("traits")?.unwrap_or_default();
-        Ok(Row::Score(Score {
-            integration_id: plain("integration_id", &self.integration_id)?,
-            uid: plain("uid", &self.uid)?,
-            kind,
-            platform: details.text("platform")?,
-            score: calculated
-                .integer("score")?
-                .ok_or_else(|| missing("score"))?,
-            risk_band: calculated.text("risk_band")?,
-            score_confidence: calculated.text("score_confidence")?,
-            application_started_at: details.integer("application_started_at")?,
-            application_completed_at: details.integer("application_completed_at")?,
-            scored_at: details.integer("scored_at")?,
-            traits: traits
-                .into_iter()
-                .map(one_trait)
-                .collect::<Result<_, _>>()?,
-            other: event
-                .with("details", &details)
-                .with("calculated", &calculated)
-                .json(),
-        }))
-    }
-
-    fn application(
-        &self,
-        status: &'static str,
-        ended_at: Option<i64>,
-        mut event: Fields,
-        mut details: Fields,
-    ) -> Result<Row, Unfit> {
-        let percentages = details
-            .0
-            .extract_if(.., |name, _| name.starts_with("percent"));
-        let percentages = Fields(percentages.collect()).json();
-        let reasons = event
-            .0
-            .remove("reasons")
-            .map(|reasons| reasons.get().to_owned());
-        Ok(Row::Application(Application {
-            integration_id: plain("integration_id", &self.integration_id)?,
-            uid: plain("uid", &self.uid)?,
-            status,
-            started_at: details.integer("application_started_at")?,
-            ended_at,
-            percentages,
-            reasons,
-            other: event.with("details", &details).json(),
-        }))
+    let of = Integration {
+        uid: fields.string("uid")?,
+        integration_id: fields.string("integration_id")?,
+    };
+    let mut event = fields
+        .object("event")?
+        .ok_or_else(|| unfit("event", MISSING))?;
+    let kind = event.string("type")?;
+    let mut details = event.object("details")?.unwrap_or_default();
+    match kind.as_str() {
+        "psychometric_score.complete" => score("psychometric", of, event, details),
+        "android_score.complete" => score("android", of, event, details),
+        "ios_score.complete" => score("ios", of, event, details),
+        "application.complete" => {
+            let ended = details.integer("application_completed_at")?;
+            application("complete", ended, of, event, details)
+        }
+        "application.expired" => {
+            let ended = details.integer("application_expired_at")?;
+            application("expired", ended, of, event, details)
+        }
+        "application.incomplete" => {
+            let ended = details.integer("application_ended_at")?;
+            application("incomplete", ended, of, event, details)
+        }
+        "application.cancelled" => {
+            let ended = details.integer("application_cancelled_at")?;
+            application("cancelled", ended, of, event, details)
+        }
+        _ => Ok(Row::Unknown),
     }
 }
 
-fn one_trait(members: Members) -> Result<Trait, Unfit> {
-    let mut fields = Fields(members);
-    let key: String = fields.required("key")?;
+fn score(
+    kind: &'static str,
+    of: Integration,
+    event: Fields<'_>,
+    mut details: Fields<'_>,
+) -> Result<Row, Unfit> {
+    let calculated = details.object("calculated")?;
+    let mut calculated = calculated.ok_or_else(|| unfit("calculated", MISSING))?;
+    let traits = calculated.take("traits").map(traits).transpose()?;
+    Ok(Row::Score(Score {
+        integration_id: plain("integration_id", &of.integration_id)?,
+        uid: plain("uid", &of.uid)?,
+        kind,
+        platform: details.text("platform")?,
+        score: calculated
+            .integer("score")?
+            .ok_or_else(|| unfit("score", MISSING))?,
+        risk_band: calculated.text("risk_band")?,
+        score_confidence: calculated.text("score_confidence")?,
+        application_started_at: details.integer("application_started_at")?,
+        application_completed_at: details.integer("application_completed_at")?,
+        scored_at: details.integer("scored_at")?,
+        traits: traits.unwrap_or_default(),
+        other: event
+            .with("details", &details)
+            .with("calculated", &calculated)
+            .json(),
+    }))
+}
+
+fn application(
+    status: &'static str,
+    ended_at: Option<i64>,
+    of: Integration,
+    mut event: Fields<'_>,
+    mut details: Fields<'_>,
+) -> Result<Row, Unfit> {
+    let percentages = details
+        .0
+        .extract_if(.., |name, _| name.starts_with("percent"));
+    let percentages = Fields(percentages.collect()).json();
+    let reasons = event.0.remove("reasons");
+    let reasons = reasons.map(|reasons| reasons.raw().to_owned());
+    Ok(Row::Application(Application {
+        integration_id: plain("integration_id", &of.integration_id)?,
+        uid: plain("uid", &of.uid)?,
+        status,
+        started_at: details.integer("application_started_at")?,
+        ended_at,
+        percentages,
+        reasons,
+        other: event.with("details", &details).json(),
+    }))
+}
+
+fn traits(value: JsonValue<'_>) -> Result<Vec<Trait>, Unfit> {
+    let elements = value.elements();
+    let elements = elements.ok_or_else(|| unfit("traits", OTHER_TYPE))?;
+    elements
+        .map(|element| one_trait(Fields::of("traits", element)?))
+        .collect()
+}
+
+fn one_trait(mut fields: Fields<'_>) -> Result<Trait, Unfit> {
+    let key = fields.string("key")?;
     let value = fields.text("value")?;
     Ok(Trait {
         key: plain("key", &key)?,
-        value: value.ok_or_else(|| missing("value"))?,
+        value: value.ok_or_else(|| unfit("value", MISSING))?,
         risk_band: fields.text("risk_band")?,
         other: fields.json(),
     })
 }
 
-fn missing(field: &str) -> Unfit {
+const MISSING: &str = "is missing";
+const OTHER_TYPE: &str = "is of another type";
+
+fn unfit(field: &str, problem: &'static str) -> Unfit {
     Unfit {
         field: field.to_owned(),
-        problem: "is missing",
+        problem,
     }
 }
 
 /// The members of a JSON object that have not been assigned to a column yet.
-struct Fields(Members);
+#[derive(Default)]
+struct Fields<'a>(BTreeMap<&'a str, Field<'a>>);
 
-impl Fields {
-    fn optional<T: DeserializeOwned>(&mut self, name: &str) -> Result<Option<T>, Unfit> {
-        let Some(raw) = self.0.remove(name) else {
-            return Ok(None);
-        };
-        serde_json::from_str(raw.get()).map_err(|_| Unfit {
-            field: name.to_owned(),
-            problem: "is of another type",
-        })
+/// A member of a JSON object.
+enum Field<'a> {
+    /// As it stands in the body.
+    Found(JsonValue<'a>),
+    /// The text of an object that was made of members without a column.
+    Made(String),
+}
+
+impl Field<'_> {
+    fn raw(&self) -> &str {
+        match self {
+            Field::Found(value) => value.raw(),
+            Field::Made(text) => text,
+        }
+    }
+}
+
+impl<'a> Fields<'a> {
+    fn of(field: &str, value: JsonValue<'a>) -> Result<Self, Unfit> {
+        let members = value.members();
+        let members = members.ok_or_else(|| unfit(field, OTHER_TYPE))?;
+        Ok(Self(
+            members
+                .map(|(name, value)| (name, Field::Found(value)))
+                .collect(),
+        ))
     }
 
-    fn required<T: DeserializeOwned>(&mut self, name: &str) -> Result<T, Unfit> {
-        self.optional(name)?.ok_or_else(|| missing(name))
+    /// Removes a member that is not made by this file.
+    fn take(&mut self, name: &str) -> Option<JsonValue<'a>> {
+        match self.0.remove(name) {
+            Some(Field::Found(value)) => Some(value),
+            Some(Field::Made(_)) | None => None,
+        }
+    }
+
+    /// Removes a member that must be an object.
+    fn object(&mut self, name: &str) -> Result<Option<Fields<'a>>, Unfit> {
+        self.take(name)
+            .map(|value| Fields::of(name, value))
+            .transpose()
+    }
+
+    /// Removes a member that must be there and must be a string.
+    fn string(&mut self, name: &str) -> Result<String, Unfit> {
+        let value = self.take(name).ok_or_else(|| unfit(name, MISSING))?;
+        let text = value.as_str().ok_or_else(|| unfit(name, OTHER_TYPE))?;
+        Ok(text.to_owned())
     }
 
     /// Removes a member and returns it as an integer. The value counts and not the spelling: the
     /// JSON Schema accepts `712.0` for the integer 712, so this parser must accept it as well.
     fn integer(&mut self, name: &str) -> Result<Option<i64>, Unfit> {
-        let Some(raw) = self.0.remove(name) else {
+        let Some(value) = self.take(name).filter(|value| !value.is_null()) else {
             return Ok(None);
         };
-        if raw.get() == "null" {
-            return Ok(None);
-        }
-        let is_number = raw
-            .get()
-            .starts_with(|c: char| c == '-' || c.is_ascii_digit());
-        let problem = if is_number {
+        let problem = if value.is_number() {
             "is no whole number of 64 bits"
         } else {
-            "is of another type"
+            OTHER_TYPE
         };
-        let unfit = || Unfit {
-            field: name.to_owned(),
-            problem,
-        };
-        exact_integer(raw.get()).map(Some).ok_or_else(unfit)
+        let integer = exact_integer(value.raw());
+        integer.map(Some).ok_or_else(|| unfit(name, problem))
     }
 
     /// Removes a member and returns it as text. A string becomes its value, and anything else stays
     /// unchanged, so `12.50` stays `12.50`.
     fn text(&mut self, name: &str) -> Result<Option<String>, Unfit> {
-        let Some(raw) = self.0.remove(name) else {
+        let Some(value) = self.take(name).filter(|value| !value.is_null()) else {
             return Ok(None);
         };
-        if raw.get() == "null" {
-            return Ok(None);
-        }
-        let text = serde_json::from_str(raw.get()).unwrap_or_else(|_| raw.get().to_owned());
-        plain(name, &text).map(Some)
+        plain(name, value.as_str().unwrap_or(value.raw())).map(Some)
     }
 
     /// Adds the remaining members of an inner object under `name`, if there are any.
-    fn with(mut self, name: &str, inner: &Fields) -> Fields {
-        if !inner.0.is_empty()
-            && let Ok(raw) = RawValue::from_string(inner.json())
-        {
-            self.0.insert(name.to_owned(), raw);
+    fn with(mut self, name: &'a str, inner: &Fields<'_>) -> Fields<'a> {
+        if !inner.0.is_empty() {
+            self.0.insert(name, Field::Made(inner.json()));
         }
         self
     }
 
     fn json(&self) -> String {
-        // Serialising cannot fail: the names are strings, and the values are JSON already.
-        serde_json::to_string(&self.0).unwrap_or_else(|_| "{}".to_owned())
+        let mut text = String::from("{");
+        for (name, value) in &self.0 {
+            if text.len() > 1 {
+                text.push(',');
+            }
+            // Serialising a string cannot fail.
+            text.push_str(&serde_json::to_string(name).unwrap_or_default());
+            text.push(':');
+            text.push_str(value.raw());
+        }
+        text.push('}');
+        text
     }
 }
 
 /// Returns a text that both databases can store: PostgreSQL's type `text` has no NUL character.
 fn plain(field: &str, text: &str) -> Result<String, Unfit> {
     if text.contains('\0') {
-        return Err(Unfit {
-            field: field.to_owned(),
-            problem: "contains a NUL character",
-        });
+        return Err(unfit(field, "contains a NUL character"));
     }
     Ok(text.to_owned())
 }

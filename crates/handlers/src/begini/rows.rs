@@ -3,10 +3,10 @@
 
 use hookbox_driver_postgres::Postgres;
 use hookbox_driver_sqlite::Sqlite;
-use hookbox_worker::{Event, Handler, HandlerError, OrReject};
+use hookbox_worker::{Event, Handler, HandlerError, Json, OrReject};
 
 use super::Begini;
-use super::payload::{Application, Payload, Row, Score, Trait};
+use super::payload::{Application, Row, Score, Trait, row};
 
 const INSERT_SCORE: &str = "insert into begini_scores (event_id, integration_id, uid, kind, \
      platform, score, risk_band, score_confidence, application_started_at, \
@@ -30,16 +30,16 @@ macro_rules! begini_for {
     ($store:ty, $connection:ty, $score:ident, $traits:ident, $application:ident) => {
         impl Handler<$store> for Begini {
             const NAME: &'static str = "begini";
-            type Payload = Payload;
+            type Payload = Json;
             const TRUSTED: bool = true;
 
             async fn handle(
                 &self,
-                event: &Event<Payload>,
+                event: &Event<Json>,
                 tx: &mut $connection,
             ) -> Result<(), HandlerError> {
                 let id = event.id.as_bytes().as_slice();
-                match event.payload.row().or_reject()? {
+                match row(&event.payload).or_reject()? {
                     Row::Score(score) => $score(tx, id, &score).await?,
                     Row::Application(application) => $application(tx, id, &application).await?,
                     Row::Unknown => {}

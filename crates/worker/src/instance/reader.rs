@@ -1,118 +1,291 @@
-//! Reads canonical JSON into values.
+//! Reads a body in one pass: checks that it is JSON (RFC 8259), and builds its values if they are
+//! needed.
+//!
+//! It accepts exactly the bodies that `hookbox_event::scan` accepts, which identified the event at
+//! ingest. The nesting is limited, so recursion is safe.
+
+use hookbox_event::{JsonError, scan};
 
 use super::number::Number;
-use super::{Instance, LoneSurrogate, Members};
+use super::{Instance, Kind, Object};
 
-impl Instance {
-    /// Reads the canonical text that the scanner has made of a body.
-    pub fn read(canonical: &[u8]) -> Result<Self, LoneSurrogate> {
-        Reader::new(canonical).value()
-    }
+/// How deep objects and arrays may be nested: the same limit as in `hookbox_event::scan`, which a
+/// test compares.
+const DEPTH_MAX: usize = 127;
+
+/// A body as it was read.
+pub(crate) struct Read {
+    pub root: Instance,
+    /// Whether a string or the name of a member contains half of a surrogate pair.
+    pub has_lone_surrogate: bool,
+    /// Whether an object has two members of one name.
+    pub has_repeated_name: bool,
 }
 
-/// A reader of canonical JSON. The scanner has written it without white space and no deeper than it
-/// allows, so recursion is safe.
-struct Reader<'a> {
-    text: &'a [u8],
+/// The place at which a body stops being JSON, or is nested too deep.
+struct Unreadable;
+
+/// Reads a body and builds its values.
+pub(crate) fn read(body: &[u8]) -> Result<Read, JsonError> {
+    Reader::<true>::run(body)
+}
+
+/// Checks that a body is JSON, without building its values.
+pub(crate) fn validate(body: &[u8]) -> Result<(), JsonError> {
+    Reader::<false>::run(body).map(drop)
+}
+
+/// A reader of a body. If `BUILD` is false, every value that it returns is null.
+struct Reader<'a, const BUILD: bool> {
+    text: &'a str,
     at: usize,
+    depth: usize,
+    has_lone_surrogate: bool,
+    has_repeated_name: bool,
 }
 
-impl<'a> Reader<'a> {
-    pub fn new(text: &'a [u8]) -> Self {
-        Self { text, at: 0 }
+impl<'a, const BUILD: bool> Reader<'a, BUILD> {
+    fn run(body: &'a [u8]) -> Result<Read, JsonError> {
+        let read = str::from_utf8(body).map_err(|_| Unreadable);
+        // The scanner words the error, so that both report the same place in the same words.
+        read.and_then(Self::document)
+            .map_err(|Unreadable| match scan(body, &[]) {
+                Err(error) => error,
+                Ok(_) => JsonError::Syntax { at: 0 },
+            })
     }
 
-    pub fn value(&mut self) -> Result<Instance, LoneSurrogate> {
-        match self.peek() {
-            Some(b'{') => self.object(),
-            Some(b'[') => self.array(),
-            Some(b'"') => self.string().map(Instance::String),
-            Some(b't') => Ok(self.word("true", Instance::Bool(true))),
-            Some(b'f') => Ok(self.word("false", Instance::Bool(false))),
-            Some(b'n') => Ok(self.word("null", Instance::Null)),
-            Some(_) | None => Ok(self.number()),
+    fn document(text: &'a str) -> Result<Read, Unreadable> {
+        let mut reader = Self {
+            text,
+            at: 0,
+            depth: 0,
+            has_lone_surrogate: false,
+            has_repeated_name: false,
+        };
+        let root = reader.value()?;
+        reader.skip_space();
+        if reader.at < text.len() {
+            return Err(Unreadable);
         }
+        Ok(Read {
+            root,
+            has_lone_surrogate: reader.has_lone_surrogate,
+            has_repeated_name: reader.has_repeated_name,
+        })
     }
 
-    fn object(&mut self) -> Result<Instance, LoneSurrogate> {
-        let mut members = Members::new();
-        self.at += 1;
-        while self.has_more(b'}') {
-            let key = self.string()?;
-            // Skips the colon after the key.
-            self.at += 1;
-            let value = self.value()?;
-            members.insert(key, value);
-        }
-        Ok(Instance::Object(members))
-    }
-
-    fn array(&mut self) -> Result<Instance, LoneSurrogate> {
-        let mut elements = Vec::new();
-        self.at += 1;
-        while self.has_more(b']') {
-            elements.push(self.value()?);
-        }
-        Ok(Instance::Array(elements))
-    }
-
-    /// Skips a comma, or the end of the container; returns whether another element follows.
-    fn has_more(&mut self, end: u8) -> bool {
-        match self.peek() {
-            Some(b',') => {
-                self.at += 1;
-                true
-            }
-            Some(byte) if byte != end => true,
-            Some(_) | None => {
-                self.at += 1;
-                false
-            }
-        }
-    }
-
-    fn string(&mut self) -> Result<String, LoneSurrogate> {
+    /// Reads one value, after the white space before it.
+    fn value(&mut self) -> Result<Instance, Unreadable> {
+        self.skip_space();
         let start = self.at;
-        let mut is_plain = true;
+        let kind = match self.peek() {
+            Some(b'{') => self.object()?,
+            Some(b'[') => self.array()?,
+            Some(b'"') => self.string()?.map_or(Kind::LoneSurrogate, Kind::String),
+            Some(b't') => self.literal("true", Kind::Bool(true))?,
+            Some(b'f') => self.literal("false", Kind::Bool(false))?,
+            Some(b'n') => self.literal("null", Kind::Null)?,
+            Some(_) | None => self.number()?,
+        };
+        Ok(Instance {
+            kind,
+            start,
+            end: self.at,
+        })
+    }
+
+    fn object(&mut self) -> Result<Kind, Unreadable> {
+        self.enter()?;
+        let mut object = Object::default();
+        if !self.is_empty(b'}') {
+            loop {
+                self.skip_space();
+                if self.peek() != Some(b'"') {
+                    return Err(Unreadable);
+                }
+                let name = self.string()?.unwrap_or_default();
+                self.skip_space();
+                self.expect(b':')?;
+                let value = self.value()?;
+                if BUILD {
+                    self.has_repeated_name |= object.insert(name, value);
+                }
+                if !self.has_next(b'}')? {
+                    break;
+                }
+            }
+        }
+        self.depth -= 1;
+        Ok(Kind::Object(object))
+    }
+
+    fn array(&mut self) -> Result<Kind, Unreadable> {
+        self.enter()?;
+        let mut elements = Vec::new();
+        if !self.is_empty(b']') {
+            loop {
+                let value = self.value()?;
+                if BUILD {
+                    elements.push(value);
+                }
+                if !self.has_next(b']')? {
+                    break;
+                }
+            }
+        }
+        self.depth -= 1;
+        Ok(Kind::Array(elements))
+    }
+
+    /// Reads the opening bracket of an object or array.
+    fn enter(&mut self) -> Result<(), Unreadable> {
+        if self.depth >= DEPTH_MAX {
+            return Err(Unreadable);
+        }
+        self.depth += 1;
         self.at += 1;
+        Ok(())
+    }
+
+    /// Returns whether the object or array that was entered ends at once, and reads its end.
+    fn is_empty(&mut self, end: u8) -> bool {
+        self.skip_space();
+        let is_empty = self.peek() == Some(end);
+        if is_empty {
+            self.at += 1;
+        }
+        is_empty
+    }
+
+    /// Reads a comma or the end of the object or array; returns whether another value follows.
+    fn has_next(&mut self, end: u8) -> Result<bool, Unreadable> {
+        self.skip_space();
+        let next = self.peek().ok_or(Unreadable)?;
+        self.at += 1;
+        match next {
+            b',' => Ok(true),
+            next if next == end => Ok(false),
+            _ => Err(Unreadable),
+        }
+    }
+
+    /// Reads a string. Returns `None` if it contains a lone surrogate, so that it is not Unicode
+    /// text.
+    fn string(&mut self) -> Result<Option<String>, Unreadable> {
+        let quote = self.at;
+        self.at += 1;
+        let mut is_plain = true;
         loop {
             match self.peek() {
+                Some(b'"') => break,
                 Some(b'\\') => {
                     is_plain = false;
-                    self.at += 2;
+                    self.escape()?;
                 }
-                Some(b'"') | None => break,
-                Some(_) => self.at += 1,
+                Some(byte) if byte >= b' ' => self.at += 1,
+                Some(_) | None => return Err(Unreadable),
             }
         }
+        let end = self.at;
         self.at += 1;
-        let quoted = self.text.get(start..self.at).unwrap_or_default();
         if is_plain {
-            let plain = quoted.get(1..quoted.len().saturating_sub(1));
-            let plain = plain.unwrap_or_default();
-            return Ok(String::from_utf8_lossy(plain).into_owned());
+            let plain = self.text.get(quote + 1..end).unwrap_or_default();
+            return Ok(Some(if BUILD {
+                plain.to_owned()
+            } else {
+                String::new()
+            }));
         }
-        serde_json::from_slice(quoted).map_err(|_| LoneSurrogate)
+        let quoted = self.text.get(quote..=end).unwrap_or_default();
+        let text: Option<String> = serde_json::from_str(quoted).ok();
+        self.has_lone_surrogate |= text.is_none();
+        Ok(text)
     }
 
-    fn number(&mut self) -> Instance {
+    /// Reads the backslash and what belongs to it.
+    fn escape(&mut self) -> Result<(), Unreadable> {
+        self.at += 1;
+        match self.peek().ok_or(Unreadable)? {
+            b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => self.at += 1,
+            b'u' => {
+                self.at += 1;
+                let digits = self.text.as_bytes().get(self.at..self.at + 4);
+                let is_hex = |digits: &[u8]| digits.iter().all(u8::is_ascii_hexdigit);
+                if !digits.is_some_and(is_hex) {
+                    return Err(Unreadable);
+                }
+                self.at += 4;
+            }
+            _ => return Err(Unreadable),
+        }
+        Ok(())
+    }
+
+    fn number(&mut self) -> Result<Kind, Unreadable> {
         let start = self.at;
-        while matches!(
-            self.peek(),
-            Some(b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E')
-        ) {
+        if self.peek() == Some(b'-') {
             self.at += 1;
         }
+        if self.peek() == Some(b'0') {
+            self.at += 1;
+        } else {
+            self.digits()?;
+        }
+        if self.peek() == Some(b'.') {
+            self.at += 1;
+            self.digits()?;
+        }
+        if matches!(self.peek(), Some(b'e' | b'E')) {
+            self.at += 1;
+            if matches!(self.peek(), Some(b'+' | b'-')) {
+                self.at += 1;
+            }
+            self.digits()?;
+        }
+        if !BUILD {
+            return Ok(Kind::Null);
+        }
         let text = self.text.get(start..self.at).unwrap_or_default();
-        Instance::Number(Number::of(&String::from_utf8_lossy(text)))
+        Ok(Kind::Number(Number::of(text)))
     }
 
-    fn word(&mut self, word: &str, value: Instance) -> Instance {
+    fn digits(&mut self) -> Result<(), Unreadable> {
+        let start = self.at;
+        while matches!(self.peek(), Some(b'0'..=b'9')) {
+            self.at += 1;
+        }
+        if self.at == start {
+            Err(Unreadable)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn literal(&mut self, word: &str, value: Kind) -> Result<Kind, Unreadable> {
+        let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
+        if !rest.starts_with(word.as_bytes()) {
+            return Err(Unreadable);
+        }
         self.at += word.len();
-        value
+        Ok(value)
+    }
+
+    fn expect(&mut self, byte: u8) -> Result<(), Unreadable> {
+        if self.peek() != Some(byte) {
+            return Err(Unreadable);
+        }
+        self.at += 1;
+        Ok(())
+    }
+
+    fn skip_space(&mut self) {
+        while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
+            self.at += 1;
+        }
     }
 
     fn peek(&self) -> Option<u8> {
-        self.text.get(self.at).copied()
+        self.text.as_bytes().get(self.at).copied()
     }
 }

@@ -3,9 +3,8 @@
 use super::*;
 
 fn row(body: &str) -> Result<Row, Unfit> {
-    serde_json::from_str::<Payload>(body)
-        .expect("a payload")
-        .row()
+    let body = bytes::Bytes::copy_from_slice(body.as_bytes());
+    super::row(&Json::read(&body).expect("JSON"))
 }
 
 #[test]
@@ -29,6 +28,20 @@ fn a_score_is_read_exactly() {
     assert_eq!(values, ["7", "0.90"]);
     assert_eq!(score.traits[0].other, r#"{"z":1.50}"#);
     assert_eq!(score.application_started_at, None);
+}
+
+/// What has no column keeps its text: white space, escapes, and strings that are not Unicode text.
+#[test]
+fn other_fields_keep_their_text() {
+    let body = r#"{"uid":"u-12345","integration_id":"1","event":{"type":"ios_score.complete",
+        "new":{ "b" : 1.0, "a" : "\u00e9" },"details":{"platform":"\ud800",
+        "calculated":{"score":1,"traits":[{"key":"k","value":{ "x" : 1 }}]}}}}"#;
+    let Ok(Row::Score(score)) = row(body) else {
+        panic!("a score")
+    };
+    assert_eq!(score.other, r#"{"new":{ "b" : 1.0, "a" : "\u00e9" }}"#);
+    assert_eq!(score.platform.as_deref(), Some(r#""\ud800""#));
+    assert_eq!(score.traits[0].value, r#"{ "x" : 1 }"#);
 }
 
 /// A number that the JSON Schemas accept as an integer is parsed as that integer.
@@ -109,7 +122,30 @@ fn an_unfit_body_is_refused_with_its_field() {
         Some(unfit("details", "is of another type"))
     );
     assert_eq!(row(&event(r#"{"type":"a.new.type"}"#)), Ok(Row::Unknown));
+    let other = r#"{"uid":"u","integration_id":"1","more":1,"more":2,"event":{"type":"new"}}"#;
+    assert_eq!(
+        row(other),
+        Ok(Row::Unknown),
+        "a member that is not read may occur twice"
+    );
     assert_eq!(row(&event("{}")), Err(unfit("type", "is missing")));
+    for (body, field, problem) in [
+        ("[]", "the body", "is of another type"),
+        (r#"{"integration_id":"1","event":{}}"#, "uid", "is missing"),
+        (
+            r#"{"uid":7,"integration_id":"1","event":{}}"#,
+            "uid",
+            "is of another type",
+        ),
+        (r#"{"uid":"u","integration_id":"1"}"#, "event", "is missing"),
+        (
+            r#"{"uid":"u","uid":"v","integration_id":"1","event":{}}"#,
+            "uid",
+            "occurs twice",
+        ),
+    ] {
+        assert_eq!(row(body), Err(unfit(field, problem)), "{body}");
+    }
     let no_score = r#"{"type":"ios_score.complete","details":{"calculated":{}}}"#;
     assert_eq!(row(&event(no_score)), Err(unfit("score", "is missing")));
     let float = r#"{"type":"ios_score.complete","details":{"calculated":{"score":1.5}}}"#;

@@ -1,0 +1,144 @@
+//! A body that was read once. The check against its JSON Schema and the handler's payload both use
+//! it.
+
+mod deserializer;
+
+use bytes::Bytes;
+use hookbox_event::JsonError;
+use serde::de::DeserializeOwned;
+
+use crate::instance::reader::{self, Read};
+use crate::instance::{Instance, Kind};
+
+/// A body that was read once, as its JSON Schema was applied to it. As the payload of a handler it
+/// costs no further pass over the body. Numbers are exact: each keeps its text.
+///
+/// `Debug` does not show the body.
+pub struct Json {
+    body: Bytes,
+    read: Read,
+}
+
+/// One value of a [`Json`].
+#[derive(Clone, Copy)]
+pub struct JsonValue<'a> {
+    body: &'a [u8],
+    instance: &'a Instance,
+}
+
+impl Json {
+    /// Reads a body.
+    pub fn read(body: &Bytes) -> Result<Self, JsonError> {
+        Ok(Self {
+            body: body.clone(),
+            read: reader::read(body)?,
+        })
+    }
+
+    /// Returns the value that is the whole body.
+    pub fn root(&self) -> JsonValue<'_> {
+        JsonValue {
+            body: &self.body,
+            instance: &self.read.root,
+        }
+    }
+
+    pub(crate) fn instance(&self) -> &Instance {
+        &self.read.root
+    }
+
+    /// Returns whether a string or the name of a member contains half of a surrogate pair, so that
+    /// it is not Unicode text.
+    pub(crate) fn has_lone_surrogate(&self) -> bool {
+        self.read.has_lone_surrogate
+    }
+
+    /// Converts the body into a type of the handler's author, without another pass over it. Returns
+    /// `None` if only serde_json can decide what becomes of this body, and with which error.
+    pub(crate) fn to_payload<T: DeserializeOwned>(&self) -> Option<T> {
+        // serde_json sees every member of a repeated name, and some types reject the second one.
+        if self.read.has_repeated_name || self.read.has_lone_surrogate {
+            return None;
+        }
+        T::deserialize(self.root()).ok()
+    }
+}
+
+impl<'a> JsonValue<'a> {
+    /// Returns the text of the value, exactly as it stands in the body.
+    pub fn raw(self) -> &'a str {
+        let (start, end) = (self.instance.start, self.instance.end);
+        // The whole body is UTF-8, and a value begins and ends at an ASCII character.
+        let text = self.body.get(start..end).unwrap_or_default();
+        str::from_utf8(text).unwrap_or_default()
+    }
+
+    /// Returns whether the value is `null`.
+    pub fn is_null(self) -> bool {
+        matches!(self.instance.kind, Kind::Null)
+    }
+
+    /// Returns whether the value is a number.
+    pub fn is_number(self) -> bool {
+        matches!(self.instance.kind, Kind::Number(_))
+    }
+
+    /// Returns the text of a string, with its escapes resolved. Returns `None` for another value,
+    /// and for a string with half of a surrogate pair, which is not Unicode text.
+    pub fn as_str(self) -> Option<&'a str> {
+        self.instance.text()
+    }
+
+    /// Returns the members of an object in the order of their names; `None` for another value. Of
+    /// several members of one name, the last one is returned.
+    pub fn members(self) -> Option<impl Iterator<Item = (&'a str, JsonValue<'a>)>> {
+        let object = self.instance.object()?;
+        let body = self.body;
+        let value = move |instance| JsonValue { body, instance };
+        let members = object.members.iter();
+        Some(members.map(move |(name, instance)| (name.as_str(), value(instance))))
+    }
+
+    /// Returns the names that several members of this object have; empty for another value.
+    pub fn repeated_names(self) -> &'a [String] {
+        match self.instance.object() {
+            Some(object) => &object.repeated,
+            None => &[],
+        }
+    }
+
+    /// Returns the elements of an array; `None` for another value.
+    pub fn elements(self) -> Option<impl Iterator<Item = JsonValue<'a>>> {
+        let body = self.body;
+        match &self.instance.kind {
+            Kind::Array(elements) => Some(
+                elements
+                    .iter()
+                    .map(move |instance| JsonValue { body, instance }),
+            ),
+            Kind::Null
+            | Kind::Bool(_)
+            | Kind::Number(_)
+            | Kind::String(_)
+            | Kind::LoneSurrogate
+            | Kind::Object(_) => None,
+        }
+    }
+}
+
+impl std::fmt::Debug for Json {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Json")
+            .field("bytes", &self.body.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for JsonValue<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("JsonValue").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

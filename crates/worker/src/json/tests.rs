@@ -1,0 +1,147 @@
+//! Compares what types of serde get from a body that was read with what serde_json gives them.
+
+#![allow(clippy::unwrap_used)]
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::Debug;
+
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::*;
+
+fn read(body: &str) -> Json {
+    Json::read(&Bytes::copy_from_slice(body.as_bytes())).unwrap()
+}
+
+/// What is accepted has the value that serde_json gives, and what serde_json rejects is refused.
+fn agrees<T: DeserializeOwned + Debug>(body: &str) -> Option<T> {
+    let own: Option<T> = read(body).to_payload();
+    if let Some(own) = &own {
+        let expected: T = serde_json::from_str(body).expect(body);
+        assert_eq!(format!("{own:?}"), format!("{expected:?}"), "{body}");
+    }
+    own
+}
+
+#[derive(Debug, Deserialize)]
+struct Invoice {
+    #[allow(dead_code)]
+    id: String,
+    #[allow(dead_code)]
+    cents: i64,
+    #[allow(dead_code)]
+    paid: Option<bool>,
+    #[serde(default)]
+    #[allow(dead_code)]
+    lines: Vec<(String, f64)>,
+    #[allow(dead_code)]
+    kind: Kind,
+    #[allow(dead_code)]
+    wide: Option<Wide>,
+}
+
+#[derive(Debug, Deserialize)]
+enum Kind {
+    Plain,
+    #[allow(dead_code)]
+    With {
+        #[allow(dead_code)]
+        note: String,
+    },
+}
+
+#[derive(Debug, Deserialize)]
+struct Wide(#[allow(dead_code)] u128);
+
+#[derive(Debug, Deserialize)]
+#[serde(tag = "type")]
+enum Tagged {
+    #[serde(rename = "a")]
+    A {
+        #[allow(dead_code)]
+        n: f64,
+    },
+    #[serde(other)]
+    Other,
+}
+
+#[test]
+fn a_payload_is_the_one_that_serde_json_gives() {
+    for body in [
+        r#"{"id":"\u00e9","cents":1,"kind":"Plain"}"#,
+        r#"{"cents":-9223372036854775808,"id":"x","paid":null,"kind":{"With":{"note":"n"}},
+            "lines":[["a",0.1],["b",1]],"more":{"deep":[1]},"wide":18446744073709551616}"#,
+        r#"["x",1,true,[],"Plain",null]"#,
+    ] {
+        assert!(agrees::<Invoice>(body).is_some(), "{body}");
+    }
+    for body in [
+        r#"{"id":"x","cents":1.0,"kind":"Plain"}"#,
+        r#"{"id":"x","cents":1}"#,
+        r#"{"id":7,"cents":1,"kind":"Plain"}"#,
+        r#"{"id":"x","cents":1,"kind":"Other"}"#,
+        r#"{"id":"x","cents":1,"kind":"Plain","lines":[["a",1,2]]}"#,
+        r#"{"id":"x","id":"y","cents":1,"kind":"Plain"}"#,
+        r#"["x",1,true,[],"Plain",null,7]"#,
+        "7",
+    ] {
+        assert!(agrees::<Invoice>(body).is_none(), "{body}");
+        assert!(serde_json::from_str::<Invoice>(body).is_err(), "{body}");
+    }
+    for body in [
+        r#"{"type":"a","n":0.1}"#,
+        r#"{"n":1,"type":"a"}"#,
+        r#"{"type":"b"}"#,
+    ] {
+        assert!(agrees::<Tagged>(body).is_some(), "{body}");
+    }
+    for body in [
+        "1",
+        "0.1",
+        "1e300",
+        r#""x""#,
+        "null",
+        "[true,{}]",
+        r#"{"b":1,"a":[2.50]}"#,
+    ] {
+        assert!(agrees::<Value>(body).is_some(), "{body}");
+    }
+    let raw = r#"{"a": [ 1.50 ], "b": "\\u00e9", "c": {"n" : 1e400}}"#;
+    assert!(agrees::<BTreeMap<String, Box<RawValue>>>(raw).is_some());
+    assert!(agrees::<()>("null").is_some());
+    assert!(agrees::<()>("0").is_none());
+    assert!(agrees::<char>(r#""x""#).is_some());
+    assert!(agrees::<BTreeMap<String, u8>>(r#"{"b":1,"a":2}"#).is_some());
+}
+
+/// serde_json can read these; the fast path leaves them to it.
+#[test]
+fn what_is_left_to_serde_json_is_refused() {
+    for body in [r#"{"1":2}"#, r#"{"1":2,"1":3}"#] {
+        assert!(agrees::<HashMap<u8, u8>>(body).is_none());
+        assert!(serde_json::from_str::<HashMap<u8, u8>>(body).is_ok());
+    }
+}
+
+#[test]
+fn a_value_keeps_its_text() {
+    let body = r#" { "a" : [ 1.50 , "\u00e9" ] , "n":null,"a2":{"z":1e400} } "#;
+    let json = read(body);
+    let members: Vec<_> = json.root().members().unwrap().collect();
+    let names: Vec<_> = members.iter().map(|(name, _)| *name).collect();
+    assert_eq!(names, ["a", "a2", "n"]);
+    assert_eq!(members[0].1.raw(), r#"[ 1.50 , "\u00e9" ]"#);
+    assert_eq!(members[1].1.raw(), r#"{"z":1e400}"#);
+    assert!(members[2].1.is_null());
+    let elements: Vec<_> = members[0].1.elements().unwrap().collect();
+    assert!(elements[0].is_number() && elements[0].raw() == "1.50");
+    assert_eq!(elements[1].as_str(), Some("é"));
+    assert!(json.root().repeated_names().is_empty());
+    assert_eq!(
+        read(r#"{"a":1,"b":2,"a":3}"#).root().repeated_names(),
+        ["a"]
+    );
+    assert!(!format!("{json:?} {:?}", json.root()).contains("1.50"));
+}

@@ -1,0 +1,73 @@
+//! What a handler can take as its payload, and how it is made from the body.
+
+use std::any::TypeId;
+
+use bytes::Bytes;
+use serde::de::{DeserializeOwned, IgnoredAny, IntoDeserializer, value};
+
+use crate::{HandlerError, Json};
+
+/// What a handler can take as its payload: any type that serde can deserialize, or [`Json`], which
+/// is the body as the worker has read it.
+///
+/// A body that does not fit is a permanent failure: a dead letter that says where it did not fit.
+/// With [`serde::de::IgnoredAny`] any body fits, and nothing is built from it.
+pub trait Payload: Sized + Send + Sync + 'static {
+    /// Whether something is built from the body.
+    #[doc(hidden)]
+    fn is_built() -> bool {
+        true
+    }
+
+    /// Makes the payload. `read` is the body if it was read already.
+    #[doc(hidden)]
+    fn of(body: &Bytes, read: Option<Json>) -> Result<Self, HandlerError>;
+}
+
+impl<T: DeserializeOwned + Send + Sync + 'static> Payload for T {
+    fn is_built() -> bool {
+        TypeId::of::<T>() != TypeId::of::<IgnoredAny>()
+    }
+
+    fn of(body: &Bytes, read: Option<Json>) -> Result<Self, HandlerError> {
+        if !Self::is_built() {
+            let nothing: value::UnitDeserializer<value::Error> = ().into_deserializer();
+            return T::deserialize(nothing).map_err(HandlerError::permanent);
+        }
+        if let Some(payload) = read.and_then(|json| json.to_payload()) {
+            return Ok(payload);
+        }
+        // For a body that does not fit, this also finds the line and the column.
+        serde_json::from_slice(body).map_err(|error| {
+            HandlerError::permanent(DoesNotFit {
+                line: error.line(),
+                column: error.column(),
+                category: match error.classify() {
+                    serde_json::error::Category::Syntax => "it is not JSON",
+                    serde_json::error::Category::Eof => "it ends too early",
+                    serde_json::error::Category::Data => "a value is missing or of another type",
+                    serde_json::error::Category::Io => "it could not be read",
+                },
+            })
+        })
+    }
+}
+
+impl Payload for Json {
+    fn of(body: &Bytes, read: Option<Json>) -> Result<Self, HandlerError> {
+        match read {
+            Some(json) => Ok(json),
+            None => Json::read(body).map_err(HandlerError::permanent),
+        }
+    }
+}
+
+/// The error for a body that does not fit the handler's payload. It names the line and the column,
+/// and never the value.
+#[derive(Debug, thiserror::Error)]
+#[error("the body does not fit the handler: {category} (line {line}, column {column})")]
+struct DoesNotFit {
+    line: usize,
+    column: usize,
+    category: &'static str,
+}
