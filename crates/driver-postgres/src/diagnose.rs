@@ -6,7 +6,7 @@ use hookbox_driver::{Fault, FaultKind, causes};
 use sqlx::error::DatabaseError;
 use sqlx::postgres::PgDatabaseError;
 
-use crate::query_error::QueryError;
+use crate::server::query_error::QueryError;
 
 /// Returns the class of an error if it or one of its causes is a failure of the database. `None`
 /// means that the error counts as the handler's failure.

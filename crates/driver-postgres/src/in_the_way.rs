@@ -5,8 +5,8 @@
 use hookbox_driver::{AppliedMigration, KnownMigration, OpenError, foreign_schema};
 use sqlx::{Error, PgConnection, Row};
 
-use crate::refusal::{self, Names, Refusal};
 use crate::refused::refused;
+use crate::server::refusal::{self, Names, Refusal};
 
 /// Finds objects of another program that have the names of hookbox's tables.
 pub(crate) async fn anything(

@@ -13,10 +13,9 @@ use hookbox_driver::{
 };
 use hookbox_event::{EventId, ReceiptId, Witness};
 
-use crate::replay::change;
 use crate::{
     Postgres, accounts, audit, backlog, books, dead_groups, dead_letters, event_list, history,
-    names, receipts, refusals, retry_list, silent, unvouched, witness, written_off,
+    names, receipts, refusals, replay, retry_list, silent, unvouched, witness, written_off,
 };
 
 /// Runs a statement that reads, in a transaction of its own.
@@ -119,7 +118,7 @@ impl Ledger for Postgres {
     }
 
     async fn dead_replay(&self, filter: &DeadFilter, limit: u32, by: &str) -> Result<u64, Fault> {
-        write!(self, "replay dead letters", |c| change(
+        write!(self, "replay dead letters", |c| replay::change(
             c,
             DeadChange::Replay,
             filter,
@@ -129,7 +128,7 @@ impl Ledger for Postgres {
     }
 
     async fn dead_discard(&self, filter: &DeadFilter, limit: u32, by: &str) -> Result<u64, Fault> {
-        write!(self, "discard dead letters", |c| change(
+        write!(self, "discard dead letters", |c| replay::change(
             c,
             DeadChange::Discard,
             filter,
@@ -139,7 +138,7 @@ impl Ledger for Postgres {
     }
 
     async fn dead_restore(&self, filter: &DeadFilter, limit: u32, by: &str) -> Result<u64, Fault> {
-        write!(self, "restore dead letters", |c| change(
+        write!(self, "restore dead letters", |c| replay::change(
             c,
             DeadChange::Restore,
             filter,

@@ -7,11 +7,11 @@ use hookbox_driver::{KnownMigration, OpenError};
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::{Connection, PgConnection};
 
-use crate::inspect_server::inspect_server;
-use crate::query_error::text;
-use crate::refusal::{Names, Stage};
 use crate::refused::{open_error, unavailable};
-use crate::time_limit::{goodbye, within};
+use crate::server::inspect::inspect_server;
+use crate::server::query_error::text;
+use crate::server::refusal::{Names, Stage};
+use crate::server::time_limit::{goodbye, within};
 use crate::{Options, diagnose, in_the_way, meta};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/postgres");

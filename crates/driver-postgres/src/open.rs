@@ -7,15 +7,16 @@ use std::time::Duration;
 use hookbox_driver::{Fault, OpenError};
 use sqlx::PgConnection;
 
-use crate::connection::Connections;
-use crate::inspect_server::inspect_server;
-use crate::query_error::QueryError;
-use crate::refusal::{self, Stage};
 use crate::refused::{open_error, refused, unavailable};
-use crate::server::Server;
-use crate::session::Session;
-use crate::time_limit::{goodbye, within};
-use crate::{Options, Tx, in_the_way, meta, migrate, proof, rights};
+use crate::server::connection::Connections;
+use crate::server::inspect::inspect_server;
+use crate::server::properties::Server;
+use crate::server::query_error::QueryError;
+use crate::server::refusal::{self, Stage};
+use crate::server::rights;
+use crate::server::session::Session;
+use crate::server::time_limit::{goodbye, within};
+use crate::{Options, Tx, in_the_way, meta, migrate, proof};
 
 /// The statement that opens a transaction for writing. It sets the isolation level and the access
 /// mode itself, because the defaults of the session may have been changed.

@@ -8,8 +8,8 @@ use hookbox_driver::{OpenError, is_loopback};
 use hookbox_event::EnvironmentName;
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 
-use crate::server::Server;
-use crate::session::Session;
+use crate::server::properties::Server;
+use crate::server::session::Session;
 
 /// The time limit of one handler run that [`Options::new`] assumes.
 const HANDLER_TIME_LIMIT: Duration = Duration::from_secs(30);

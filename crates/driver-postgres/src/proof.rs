@@ -9,7 +9,7 @@ use hookbox_driver::CommitError;
 use sqlx::{AssertSqlSafe, Connection, Error, Executor, PgConnection, Row};
 
 use crate::diagnose;
-use crate::query_error::QueryError;
+use crate::server::query_error::QueryError;
 use crate::tx::{Tx, ended};
 
 /// The session settings that a handler must leave unchanged. Each of them determines what hookbox's

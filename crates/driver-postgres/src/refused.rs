@@ -5,8 +5,8 @@ use std::error::Error;
 
 use hookbox_driver::{Fault, OpenError, causes};
 
-use crate::query_error::{QueryError, text};
-use crate::refusal::{Names, Refusal, Stage};
+use crate::server::query_error::{QueryError, text};
+use crate::server::refusal::{Names, Refusal, Stage};
 
 /// Returns the error for a failed connection, with a remedy if the server refused the connection.
 pub(crate) fn unavailable(fault: Fault) -> OpenError {

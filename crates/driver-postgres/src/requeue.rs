@@ -18,7 +18,7 @@ const AT_ONCE: usize = 64;
 /// Republishes due retries; see [`hookbox_driver::Store::requeue_due`]. The rows stay locked until
 /// all are published and marked, so no other scheduler takes them. If the process crashes before
 /// that, they stay due.
-pub(crate) async fn requeue(
+pub(crate) async fn requeue_due(
     mut tx: Tx,
     limit: u32,
     republish: &dyn Republish,

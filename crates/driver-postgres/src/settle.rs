@@ -5,8 +5,8 @@ use hookbox_driver::{ClaimState, CommitError, DeadReason, Fault, Outcome, Receip
 use hookbox_event::{Envelope, EventId, RouteName};
 
 use crate::dead_letters::{self, NewDeadLetter};
-use crate::query_error::QueryError;
 use crate::receipts::{self, outcome};
+use crate::server::query_error::QueryError;
 use crate::tx::{Tx, ended};
 use crate::{attempts, retries};
 

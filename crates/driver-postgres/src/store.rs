@@ -12,9 +12,10 @@ use hookbox_driver::{
 use hookbox_event::{Account, Envelope, EventId, InstanceId, RouteName, Witness};
 use sqlx::PgConnection;
 
+use crate::server::remedy;
 use crate::{
-    Postgres, Tx, accounts, claim, defer, diagnose, events, fail, proof, remedy, requeue, settle,
-    starts, witness,
+    Postgres, Tx, accounts, claim, defer, diagnose, events, fail, proof, requeue, settle, starts,
+    witness,
 };
 
 #[async_trait]
@@ -138,7 +139,7 @@ impl Store for Postgres {
     }
 
     async fn requeue_due(&self, limit: u32, republish: &dyn Republish) -> Result<Requeued, Fault> {
-        requeue::requeue(self.write().await?, limit, republish).await
+        requeue::requeue_due(self.write().await?, limit, republish).await
     }
 
     async fn account(&self, account: &Account) -> Result<(), Fault> {

@@ -12,7 +12,7 @@ use hookbox_event::EnvironmentName;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Executor};
 
-use crate::time_limit::goodbye;
+use crate::server::time_limit::goodbye;
 use crate::{Options, Postgres, migrate};
 
 pub use dump::dump_schema;

@@ -9,11 +9,12 @@ use hookbox_driver::{ClaimState, CommitError, Fault, FaultKind};
 use hookbox_event::{EventId, RouteName};
 use sqlx::{Executor, PgConnection};
 
-use crate::connection::Lease;
-use crate::query_error::{QueryError, text};
-use crate::refusal::Stage;
-use crate::time_limit::{goodbye, within};
-use crate::{Options, claims, diagnose, rights};
+use crate::server::connection::Lease;
+use crate::server::query_error::{QueryError, text};
+use crate::server::refusal::Stage;
+use crate::server::rights;
+use crate::server::time_limit::{goodbye, within};
+use crate::{Options, claims, diagnose};
 
 /// How long a rollback may take. If it takes longer, the connection is closed, and the server rolls
 /// back when it notices that.

@@ -6,7 +6,7 @@ use sqlx::sqlite::SqliteConnection;
 
 use crate::column::Columns;
 use crate::moment;
-use crate::store::HEARD_WITHIN;
+use crate::requeue::HEARD_WITHIN;
 
 /// Counts the waiting events of each route. A route without waiting events is not in the result.
 pub(crate) async fn backlog(connection: &mut SqliteConnection) -> sqlx::Result<Vec<Backlog>> {

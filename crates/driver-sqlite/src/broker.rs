@@ -1,6 +1,15 @@
 //! The `Broker` seam over SQLite: a queue is a set of rows, and a publish is confirmed when its
 //! transaction has committed.
 
+mod delivery;
+pub(crate) mod health;
+pub(crate) mod job;
+mod keeper;
+mod messages;
+pub(crate) mod notifier;
+pub(crate) mod publisher;
+mod witnesses;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -13,10 +22,10 @@ use hookbox_event::{Account, RouteName, Witness};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
+use crate::Sqlite;
+use crate::broker::job::Job;
 use crate::diagnose::fault;
-use crate::job::Job;
-use crate::shared::Shared;
-use crate::{Sqlite, broker_witnesses, keeper, messages};
+use crate::file::shared::Shared;
 
 #[async_trait]
 impl Broker for Sqlite {
@@ -42,7 +51,7 @@ impl Broker for Sqlite {
         let doing = "store a witness";
         let kept = async {
             let mut unit = self.shared.writer.begin().await?;
-            broker_witnesses::publish(unit.connection(), witness)
+            witnesses::publish(unit.connection(), witness)
                 .await
                 .map_err(fault(doing))?;
             unit.commit().await.map_err(fault(doing))
@@ -57,7 +66,7 @@ impl Broker for Sqlite {
 
     async fn witnesses(&self) -> Result<Vec<Witness>, Fault> {
         let mut reader = self.shared.readers.take().await?;
-        broker_witnesses::all(&mut reader)
+        witnesses::all(&mut reader)
             .await
             .map_err(fault("read the witnesses"))
     }

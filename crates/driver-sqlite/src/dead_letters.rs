@@ -113,6 +113,20 @@ pub(crate) async fn change_state(
     Ok(())
 }
 
+/// Counts the dead letters that match a filter.
+pub(crate) async fn count(
+    connection: &mut SqliteConnection,
+    filter: &DeadFilter,
+) -> sqlx::Result<u64> {
+    let mut select = QueryBuilder::new(
+        "SELECT count(*) AS total
+         FROM dead_letters AS d JOIN events AS e ON e.event_id = d.event_id",
+    );
+    dead_filter::push(&mut select, filter, 0);
+    let row = select.build().fetch_one(connection).await?;
+    row.count("total")
+}
+
 /// Lists dead letters with an id above `after`, in the order of their ids.
 pub(crate) async fn list(
     connection: &mut SqliteConnection,
@@ -138,20 +152,6 @@ pub(crate) async fn show(
     };
     // Ids are positive, and each id belongs to one row, so this list has at most one row.
     Ok(list(connection, &filter, 0, 1).await?.pop())
-}
-
-/// Counts the dead letters that match a filter.
-pub(crate) async fn count(
-    connection: &mut SqliteConnection,
-    filter: &DeadFilter,
-) -> sqlx::Result<u64> {
-    let mut select = QueryBuilder::new(
-        "SELECT count(*) AS total
-         FROM dead_letters AS d JOIN events AS e ON e.event_id = d.event_id",
-    );
-    dead_filter::push(&mut select, filter, 0);
-    let row = select.build().fetch_one(connection).await?;
-    row.count("total")
 }
 
 /// Returns, for each of the given dead letters, the present state of its event on its route.

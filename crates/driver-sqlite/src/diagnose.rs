@@ -7,8 +7,8 @@ use std::io;
 use hookbox_driver::{Fault, FaultKind, OpenError, causes};
 use sqlx::sqlite::SqliteError;
 
-use crate::opened_file::Displaced;
-use crate::room::NoRoom;
+use crate::file::opened_file::Displaced;
+use crate::file::room::NoRoom;
 
 // Primary result codes (sqlite.org/rescode.html). The primary code is the low byte of the code that
 // SQLite reports.

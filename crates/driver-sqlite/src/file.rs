@@ -1,5 +1,13 @@
 //! Creates the SQLite file so that only its owner can read it, and never on a network filesystem.
 
+pub(crate) mod connect;
+pub(crate) mod opened_file;
+pub(crate) mod paths;
+pub(crate) mod readers;
+pub(crate) mod room;
+pub(crate) mod shared;
+pub(crate) mod writer;
+
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
@@ -8,7 +16,7 @@ use std::path::{Path, PathBuf};
 use hookbox_driver::OpenError;
 
 use crate::THE_FILE;
-use crate::file_paths::folder;
+use crate::file::paths::folder;
 use crate::refused::{self, by_system};
 
 /// Filesystems on which locks and shared memory do not work between machines, or not at all.

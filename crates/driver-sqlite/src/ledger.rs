@@ -1,10 +1,6 @@
 //! The `Ledger` seam over SQLite. Reads use the reading connections. Each change is one
 //! transaction, which also writes the row of the audit log.
 
-mod change;
-mod history;
-mod imbalances;
-
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -19,8 +15,8 @@ use hookbox_event::{EventId, ReceiptId, Witness};
 
 use crate::diagnose::fault;
 use crate::{
-    Sqlite, accounts, audit, backlog, dead_groups, dead_letters, event_list, names, receipts,
-    refusals, retry_list, silent, unvouched, witness, written_off,
+    Sqlite, accounts, audit, backlog, books, dead_groups, dead_letters, event_list, history, names,
+    receipts, refusals, replay, retry_list, silent, unvouched, witness, written_off,
 };
 
 #[async_trait]
@@ -103,7 +99,7 @@ impl Ledger for Sqlite {
 
     async fn dead_show(&self, id: i64) -> Result<Option<DeadLetter>, Fault> {
         let mut snapshot = self.shared.readers.snapshot().await?;
-        history::of_dead_letter(&mut snapshot, id)
+        history::dead_letter(&mut snapshot, id)
             .await
             .map_err(fault("show a dead letter"))
     }
@@ -116,15 +112,15 @@ impl Ledger for Sqlite {
     }
 
     async fn dead_replay(&self, filter: &DeadFilter, limit: u32, by: &str) -> Result<u64, Fault> {
-        change::apply(&self.shared.writer, DeadChange::Replay, filter, limit, by).await
+        replay::change(&self.shared.writer, DeadChange::Replay, filter, limit, by).await
     }
 
     async fn dead_discard(&self, filter: &DeadFilter, limit: u32, by: &str) -> Result<u64, Fault> {
-        change::apply(&self.shared.writer, DeadChange::Discard, filter, limit, by).await
+        replay::change(&self.shared.writer, DeadChange::Discard, filter, limit, by).await
     }
 
     async fn dead_restore(&self, filter: &DeadFilter, limit: u32, by: &str) -> Result<u64, Fault> {
-        change::apply(&self.shared.writer, DeadChange::Restore, filter, limit, by).await
+        replay::change(&self.shared.writer, DeadChange::Restore, filter, limit, by).await
     }
 
     async fn audit(&self, by: &str, action: &str, subject: &str) -> Result<(), Fault> {
@@ -179,7 +175,7 @@ impl Ledger for Sqlite {
 
     async fn books(&self) -> Result<Vec<RouteBooks>, Fault> {
         let mut reader = self.shared.readers.take().await?;
-        receipts::books(&mut reader)
+        books::books(&mut reader)
             .await
             .map_err(fault("read the accounting"))
     }
@@ -259,7 +255,7 @@ impl Ledger for Sqlite {
 
     async fn imbalances(&self, limit: u32) -> Result<Vec<Imbalance>, Fault> {
         let mut reader = self.shared.readers.take().await?;
-        imbalances::find(&mut reader, limit)
+        books::imbalances(&mut reader, limit)
             .await
             .map_err(fault("check the accounting"))
     }

@@ -13,66 +13,59 @@
 //!   in flight has a lease: when the process of its consumer dies, the lease ends and the message
 //!   is redelivered.
 //!
+//! The store's files have the same names as in hookbox's driver for PostgreSQL. The broker is in
+//! the folder `broker`, and what only a file has, such as its one writing connection, in the folder
+//! `file`.
+//!
 //! Call [`migrate`] first, then [`Sqlite::open`].
 
 #[cfg(not(unix))]
 compile_error!("the SQLite driver sets file modes and syncs folders as Unix does");
 
 mod accounts;
-mod options;
-mod silent;
-mod sqlite;
-
-mod broker;
-mod broker_witnesses;
-mod delivery;
-mod health;
-mod job;
-mod keeper;
-mod publisher;
-
-mod ledger;
-mod proof;
-mod store;
-mod tx;
-mod unvouched;
-
 mod attempts;
 mod audit;
 mod backlog;
+mod books;
+mod broker;
+mod claim;
 mod claims;
+mod column;
+mod conditions;
 mod dead_filter;
 mod dead_groups;
 mod dead_letters;
+mod defer;
+mod diagnose;
 mod earlier_deaths;
 mod event_list;
 mod events;
-mod messages;
-mod meta;
-mod receipts;
-mod refusals;
-mod retries;
-mod retry_list;
-mod starts;
-
-mod column;
-mod conditions;
-mod connect;
-mod diagnose;
-mod environment;
+mod fail;
 mod file;
-mod file_paths;
+mod history;
+mod in_the_way;
+mod ledger;
+mod meta;
 mod migrate;
 mod moment;
 mod names;
-mod notifier;
-mod opened_file;
-mod readers;
+mod open;
+mod options;
+mod proof;
+mod receipts;
+mod refusals;
 mod refused;
-mod room;
-mod shared;
+mod replay;
+mod requeue;
+mod retries;
+mod retry_list;
+mod settle;
+mod silent;
+mod starts;
+mod store;
+mod tx;
+mod unvouched;
 mod witness;
-mod writer;
 mod written_off;
 
 #[cfg(test)]
@@ -82,8 +75,8 @@ pub use diagnose::ends_by_itself;
 #[cfg(any(test, feature = "testing"))]
 pub use migrate::dump_schema;
 pub use migrate::{Migrated, migrate, plan};
+pub use open::Sqlite;
 pub use options::Options;
-pub use sqlite::Sqlite;
 pub use tx::Tx;
 
 /// The words by which messages to operators name the file.

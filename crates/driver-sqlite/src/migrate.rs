@@ -3,15 +3,14 @@
 use std::path::Path;
 
 use hookbox_crash::crash_point;
-use hookbox_driver::{AppliedMigration, KnownMigration, OpenError, foreign_schema};
+use hookbox_driver::{KnownMigration, OpenError};
 use sqlx::Connection;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{SqliteConnection, SqliteJournalMode};
 
-use crate::connect::{connect, for_reading, for_writing};
-use crate::environment::check_environment;
-use crate::refused::{by_sqlite, refused};
-use crate::{Options, THE_FILE, connect, file, meta};
+use crate::file::connect::{self, connect, for_reading, for_writing};
+use crate::refused::by_sqlite;
+use crate::{Options, THE_FILE, file, in_the_way, meta};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/sqlite");
 
@@ -63,13 +62,13 @@ async fn in_one_transaction(
         .map_err(&unusable)?;
     let migrated = planned(&mut tx, options).await?;
     crash_point!("migrate.before_migrations");
-    if migrated.from > newest_version() {
+    if migrated.from > newest() {
         return Ok(migrated);
     }
     MIGRATIONS
         .run_direct(None, &mut *tx, false)
         .await
-        .map_err(|error| why_not(&options.path, error))?;
+        .map_err(|error| refused(&options.path, error))?;
     crash_point!("migrate.after_migrations");
     meta::stamp(&mut tx, &options.environment)
         .await
@@ -89,10 +88,56 @@ pub async fn plan(options: Options) -> Result<Migrated, OpenError> {
     options.check()?;
     file::refuse_network(&options.path)?;
     if file::look_up(&options.path)?.is_none() {
-        let to = newest_version();
+        let to = newest();
         return Ok(Migrated { from: 0, to });
     }
     inspect(&options).await
+}
+
+/// Returns the migrations that this hookbox knows.
+fn known() -> Vec<KnownMigration<'static>> {
+    let known = MIGRATIONS.iter().map(|migration| KnownMigration {
+        version: migration.version,
+        description: &migration.description,
+        sql: migration.sql.as_str(),
+    });
+    known.collect()
+}
+
+/// Returns the newest schema version that this hookbox knows.
+pub(crate) fn newest() -> i64 {
+    let versions = MIGRATIONS.iter().map(|migration| migration.version);
+    versions.max().unwrap_or(0)
+}
+
+/// Returns the schema version of the file, which is the number of its newest migration, or 0 when
+/// it has none. A file with another program's migrations is refused, because their numbers mean
+/// nothing to hookbox.
+pub(crate) async fn version(
+    connection: &mut SqliteConnection,
+    options: &Options,
+) -> Result<i64, OpenError> {
+    let applied = in_the_way::migrations(connection, &options.path, &known()).await?;
+    let versions = applied.iter().map(|row| row.version);
+    Ok(versions.max().unwrap_or(0))
+}
+
+/// Returns an error when the file is stamped with another environment than the one in the options,
+/// or with none.
+pub(crate) async fn same_environment(
+    connection: &mut SqliteConnection,
+    options: &Options,
+) -> Result<(), OpenError> {
+    let stamp = meta::environment(connection).await;
+    let stamp = stamp.map_err(by_sqlite(&options.path))?;
+    match stamp {
+        Some(found) if found == options.environment.as_str() => Ok(()),
+        found => Err(OpenError::Environment {
+            what: THE_FILE,
+            found: found.unwrap_or_default(),
+            wanted: options.environment.to_string(),
+        }),
+    }
 }
 
 async fn inspect(options: &Options) -> Result<Migrated, OpenError> {
@@ -107,26 +152,23 @@ async fn planned(
     options: &Options,
 ) -> Result<Migrated, OpenError> {
     let from = version(connection, options).await?;
-    let to = newest_version().max(from);
-    works_on(connection, options, from).await?;
+    let to = newest().max(from);
+    works_on_newer(connection, options, from).await?;
     if from > 0 {
-        check_environment(connection, options).await?;
+        same_environment(connection, options).await?;
     }
-    let names = names(connection).await.map_err(by_sqlite(&options.path))?;
-    let applied = applied(connection).await;
-    let applied = applied.map_err(by_sqlite(&options.path))?;
-    is_ours(options, &applied, &names)?;
+    in_the_way::anything(connection, &options.path, &known()).await?;
     Ok(Migrated { from, to })
 }
 
 /// Returns an error when a newer hookbox has migrated the file to a schema with which this hookbox
 /// cannot work. A newer but compatible schema is only logged.
-pub(crate) async fn works_on(
+pub(crate) async fn works_on_newer(
     connection: &mut SqliteConnection,
     options: &Options,
     found: i64,
 ) -> Result<(), OpenError> {
-    let wanted = newest_version();
+    let wanted = newest();
     if found <= wanted {
         return Ok(());
     }
@@ -145,86 +187,7 @@ pub(crate) async fn works_on(
     }
 }
 
-/// Returns the schema version of the file, which is the number of its newest migration, or 0 when
-/// it has none. A file with another program's migrations is refused, because their numbers mean
-/// nothing to hookbox.
-pub(crate) async fn version(
-    connection: &mut SqliteConnection,
-    options: &Options,
-) -> Result<i64, OpenError> {
-    let applied = applied(connection).await;
-    let applied = applied.map_err(by_sqlite(&options.path))?;
-    is_ours(options, &applied, &[])?;
-    let versions = applied.iter().map(|row| row.version);
-    Ok(versions.max().unwrap_or(0))
-}
-
-/// Returns an error when the file contains another program's migrations, or tables that hookbox's
-/// migrations would have to create.
-fn is_ours(
-    options: &Options,
-    applied: &[AppliedMigration],
-    present: &[String],
-) -> Result<(), OpenError> {
-    let known: Vec<KnownMigration<'_>> = MIGRATIONS
-        .iter()
-        .map(|migration| KnownMigration {
-            version: migration.version,
-            description: &migration.description,
-            sql: migration.sql.as_str(),
-        })
-        .collect();
-    match foreign_schema(&known, applied, present) {
-        None => Ok(()),
-        Some(found) => Err(refused(
-            &options.path,
-            format!("is not hookbox's: {found}"),
-            "give hookbox a file of its own",
-        )),
-    }
-}
-
-/// Returns the migrations that have run on the file. sqlx recorded each in the transaction that ran
-/// it.
-async fn applied(connection: &mut SqliteConnection) -> sqlx::Result<Vec<AppliedMigration>> {
-    let migrated: bool = sqlx::query_scalar(
-        "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = '_sqlx_migrations')",
-    )
-    .fetch_one(&mut *connection)
-    .await?;
-    if !migrated {
-        return Ok(Vec::new());
-    }
-    let rows: Vec<(i64, String)> = sqlx::query_as(
-        "SELECT version, description FROM _sqlx_migrations WHERE success ORDER BY version",
-    )
-    .fetch_all(connection)
-    .await?;
-    let row = |(version, description)| AppliedMigration {
-        version,
-        description,
-    };
-    Ok(rows.into_iter().map(row).collect())
-}
-
-/// Returns the names of all tables, views and indexes in the file, in lower case, because SQLite
-/// ignores the case of names.
-async fn names(connection: &mut SqliteConnection) -> sqlx::Result<Vec<String>> {
-    sqlx::query_scalar("SELECT lower(name) FROM sqlite_schema")
-        .fetch_all(connection)
-        .await
-}
-
-/// Returns the newest schema version that this hookbox knows.
-pub(crate) fn newest_version() -> i64 {
-    MIGRATIONS
-        .iter()
-        .map(|migration| migration.version)
-        .max()
-        .unwrap_or(0)
-}
-
-fn why_not(path: &Path, error: MigrateError) -> OpenError {
+fn refused(path: &Path, error: MigrateError) -> OpenError {
     match error {
         MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => {
             by_sqlite(path)(error)
@@ -253,7 +216,7 @@ pub async fn dump_schema() -> Result<String, OpenError> {
     MIGRATIONS
         .run_direct(None, &mut connection, false)
         .await
-        .map_err(|error| why_not(path, error))?;
+        .map_err(|error| refused(path, error))?;
     let statements: Vec<String> = sqlx::query_scalar(
         "SELECT sql FROM sqlite_schema
          WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'

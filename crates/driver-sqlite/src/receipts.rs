@@ -1,8 +1,8 @@
 //! The table `receipts`: the outcome of every accepted request on every route.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 
-use hookbox_driver::{ReceiptRow, RouteBooks, storable};
+use hookbox_driver::{ReceiptRow, storable};
 use hookbox_event::{ContentDigest, Envelope, EventId, ReceiptId, RouteName};
 use sqlx::QueryBuilder;
 use sqlx::sqlite::SqliteConnection;
@@ -160,37 +160,4 @@ pub(crate) async fn of_event(
             })
         })
         .collect()
-}
-
-/// Counts the receipts of every route by outcome, in one statement, so that all counts are of one
-/// moment.
-pub(crate) async fn books(connection: &mut SqliteConnection) -> sqlx::Result<Vec<RouteBooks>> {
-    let rows = sqlx::query(
-        "SELECT route, outcome, count(*) AS receipts FROM receipts GROUP BY route, outcome",
-    )
-    .fetch_all(connection)
-    .await?;
-    let mut books: BTreeMap<RouteName, RouteBooks> = BTreeMap::new();
-    for row in rows {
-        let route: RouteName = row.parsed("route")?;
-        let page = books.entry(route.clone()).or_insert(RouteBooks {
-            route,
-            done: 0,
-            duplicate: 0,
-            conflict: 0,
-            retrying: 0,
-            dead: 0,
-        });
-        let place = match row.text("outcome")?.as_str() {
-            "done" => &mut page.done,
-            "duplicate" => &mut page.duplicate,
-            "conflict" => &mut page.conflict,
-            "retrying" => &mut page.retrying,
-            // The only other outcome is `dead`, because the table's CHECK constraint allows no
-            // further value.
-            _ => &mut page.dead,
-        };
-        *place = row.count("receipts")?;
-    }
-    Ok(books.into_values().collect())
 }

@@ -7,8 +7,9 @@ use std::path::Path;
 
 use hookbox_driver::OpenError;
 
+use crate::THE_FILE;
 use crate::diagnose::{Unusable, unusable};
-use crate::{THE_FILE, file_paths};
+use crate::file::paths;
 
 /// The remedy for missing rights. hookbox needs rights on the folder as well, because SQLite keeps
 /// its log there, beside the file.
@@ -105,7 +106,7 @@ fn with_source(
 /// this like a missing right, so it is checked here. The check opens the folder and not the file,
 /// because closing a file handle drops all locks that this process has on that file, also SQLite's.
 fn is_short_of_descriptors(path: &Path) -> bool {
-    File::open(file_paths::folder(path)).is_err_and(|error| {
+    File::open(paths::folder(path)).is_err_and(|error| {
         !matches!(
             error.kind(),
             io::ErrorKind::NotFound

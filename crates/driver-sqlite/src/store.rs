@@ -1,13 +1,5 @@
-//! The `Store` seam over SQLite. The longer operations are in files of the folder `store`, and each
-//! SQL statement is in the file of its table.
-
-mod claim;
-mod defer;
-mod fail;
-mod requeue;
-mod settle;
-
-pub(crate) use requeue::HEARD_WITHIN;
+//! The `Store` seam over SQLite. Each operation has its own file; each statement is in its table's
+//! file.
 
 use std::error::Error;
 
@@ -21,7 +13,10 @@ use hookbox_event::{Account, Envelope, EventId, InstanceId, RouteName, Witness};
 use sqlx::sqlite::SqliteConnection;
 
 use crate::diagnose::{diagnose, fault};
-use crate::{Sqlite, Tx, accounts, events, moment, proof, starts, witness};
+use crate::{
+    Sqlite, Tx, accounts, claim, defer, events, fail, moment, proof, requeue, settle, starts,
+    witness,
+};
 
 #[async_trait]
 impl Store for Sqlite {

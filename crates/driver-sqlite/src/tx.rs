@@ -11,7 +11,7 @@ use sqlx::sqlite::SqliteConnection;
 
 use crate::claims;
 use crate::diagnose::{diagnose, fault};
-use crate::writer::Unit;
+use crate::file::writer::Unit;
 
 /// An open transaction. It holds the file's only write lock until it ends, so no process writes
 /// anything else meanwhile. Dropping it rolls it back.

@@ -11,6 +11,7 @@ mod manifests;
 mod migrations;
 mod paths;
 mod rust;
+mod twins;
 mod words;
 
 use std::process::ExitCode;
@@ -81,8 +82,25 @@ fn findings() -> Result<Vec<Finding>> {
     let engines = ["migrations/postgres", "migrations/sqlite"];
     let [postgres, sqlite] = engines.map(|folder| repository::files(folder, |_| true));
     findings.extend(migrations::check(&postgres?, &sqlite?));
+    findings.extend(twins()?);
     findings.sort();
     findings.dedup();
+    Ok(findings)
+}
+
+/// Compares the files of the drivers of both stores.
+fn twins() -> Result<Vec<Finding>> {
+    let files = |folder: &str| repository::files(folder, |path| path.ends_with(".rs"));
+    let [of_postgres, of_sqlite] = twins::FOLDERS;
+    let (postgres, sqlite) = (files(of_postgres)?, files(of_sqlite)?);
+    let mut findings = twins::check_files(&postgres, &sqlite);
+    for path in &postgres {
+        let twin = path.replacen(of_postgres, of_sqlite, 1);
+        if sqlite.contains(&twin) {
+            let (first, second) = (repository::read(path)?, repository::read(&twin)?);
+            findings.extend(twins::check_order((path, &first), (&twin, &second)));
+        }
+    }
     Ok(findings)
 }
 

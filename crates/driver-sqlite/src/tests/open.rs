@@ -9,7 +9,7 @@ use hookbox_driver::OpenError;
 #[tokio::test]
 async fn a_file_is_made_only_for_its_owner() {
     let world = World::new();
-    let to = crate::migrate::newest_version();
+    let to = crate::migrate::newest();
     assert_eq!(
         plan(world.options()).await.unwrap(),
         Migrated { from: 0, to }
@@ -139,7 +139,7 @@ async fn a_file_that_is_not_there_is_not_made() {
 async fn an_older_or_newer_schema_is_refused() {
     let world = World::new();
     migrate(world.options()).await.unwrap();
-    let newest = crate::migrate::newest_version();
+    let newest = crate::migrate::newest();
     world
         .execute(
             "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)

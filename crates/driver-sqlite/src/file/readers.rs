@@ -1,0 +1,153 @@
+//! The readers: a few connections that cannot write. Reads use them, so that a read never waits for
+//! the writing connection.
+
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+use std::time::Duration;
+
+use hookbox_driver::{Fault, FaultKind};
+use sqlx::pool::PoolConnection;
+use sqlx::sqlite::{SqliteConnection, SqlitePool, SqlitePoolOptions};
+use tokio::sync::{Mutex, OwnedMappedMutexGuard, OwnedMutexGuard};
+use tokio::time::timeout;
+
+use crate::Options;
+use crate::diagnose::fault;
+use crate::file::connect::{self, for_reading};
+use crate::file::opened_file::OpenedFile;
+
+/// How long to wait for a connection. Reads take milliseconds, so if no connection becomes free
+/// within this time, the file cannot be reached.
+const ACQUIRE_WAIT: Duration = Duration::from_secs(3);
+
+/// The time limit for writing the log back and truncating it. This is done after the file was
+/// displaced, and nothing depends on its success.
+const EMPTY_LOG_MAX: Duration = Duration::from_secs(2);
+
+const DOING: &str = "open the SQLite file for reading";
+
+pub(crate) struct Readers {
+    pool: SqlitePool,
+    file: Arc<OpenedFile>,
+    /// A connection that is open from before the identity of the file was recorded until the driver
+    /// closes. [`OpenedFile`] needs it.
+    pinned: Arc<Mutex<Option<SqliteConnection>>>,
+    /// Whether the caller keeps every other process from using the file.
+    exclusive: bool,
+}
+
+/// A connection for reading queues.
+pub(crate) enum QueueReader {
+    Pooled(PoolConnection<sqlx::Sqlite>),
+    Pinned(OwnedMappedMutexGuard<Option<SqliteConnection>, SqliteConnection>),
+}
+
+impl Readers {
+    /// Creates the readers. `pinned` is kept open until they are closed; other connections are
+    /// opened when they are first needed.
+    pub(crate) fn new(options: &Options, file: Arc<OpenedFile>, pinned: SqliteConnection) -> Self {
+        let pool = SqlitePoolOptions::new()
+            .max_connections(options.readers)
+            .min_connections(0)
+            .acquire_timeout(ACQUIRE_WAIT)
+            // An idle connection is neither tested nor closed: a connection to a file does not
+            // break while it is idle, and costs only a file handle.
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .test_before_acquire(false)
+            .connect_lazy_with(for_reading(options));
+        Self {
+            pool,
+            file,
+            pinned: Arc::new(Mutex::new(Some(pinned))),
+            exclusive: options.exclusive,
+        }
+    }
+
+    /// Returns a connection from the pool for one or more reads.
+    pub(crate) async fn take(&self) -> Result<PoolConnection<sqlx::Sqlite>, Fault> {
+        let acquired = self.pool.acquire().await;
+        // The file is checked after the connection was acquired, because the pool opens new
+        // connections by the path, which may lead to another file by then.
+        self.file.check().map_err(|gone| gone.fault(DOING))?;
+        acquired.map_err(fault(DOING))
+    }
+
+    /// Opens a read transaction, whose reads all see the same snapshot. Dropping the transaction
+    /// ends it.
+    pub(crate) async fn snapshot(&self) -> Result<sqlx::Transaction<'static, sqlx::Sqlite>, Fault> {
+        let begun = self.pool.begin().await;
+        self.file.check().map_err(|gone| gone.fault(DOING))?;
+        begun.map_err(fault(DOING))
+    }
+
+    /// Returns a connection for reading queues. When no other process uses the file, this also
+    /// works after the file was displaced: the pinned connection still reads the opened file, so
+    /// all messages in it are delivered.
+    pub(crate) async fn take_for_queues(&self) -> Result<QueueReader, Fault> {
+        if !(self.exclusive && self.file.is_displaced()) {
+            return self.take().await.map(QueueReader::Pooled);
+        }
+        let slot = Arc::clone(&self.pinned).lock_owned().await;
+        OwnedMutexGuard::try_map(slot, Option::as_mut)
+            .map(QueueReader::Pinned)
+            .map_err(|_| {
+                let doing = "read the SQLite file after it was closed";
+                Fault::plain(FaultKind::Unavailable, doing)
+            })
+    }
+
+    /// Writes the pages that are only in the write-ahead log into the file that was opened, and
+    /// truncates the log.
+    pub(crate) async fn empty_log(&self) {
+        let mut slot = self.pinned.lock().await;
+        let Some(connection) = slot.as_mut() else {
+            return;
+        };
+        let emptied = sqlx::raw_sql("PRAGMA wal_checkpoint(TRUNCATE)").execute(connection);
+        match timeout(EMPTY_LOG_MAX, emptied).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => {
+                tracing::debug!(
+                    %error,
+                    "the write-ahead log of the displaced SQLite file could not be truncated"
+                );
+            }
+            Err(late) => {
+                tracing::debug!(
+                    %late,
+                    "the write-ahead log of the displaced SQLite file could not be truncated"
+                );
+            }
+        }
+    }
+
+    pub(crate) async fn close(&self) {
+        self.pool.close().await;
+        // The pinned connection closes last, because the recorded identity of the file is valid
+        // only while it is open.
+        if let Some(connection) = self.pinned.lock().await.take() {
+            connect::close(connection).await;
+        }
+    }
+}
+
+impl Deref for QueueReader {
+    type Target = SqliteConnection;
+
+    fn deref(&self) -> &SqliteConnection {
+        match self {
+            QueueReader::Pooled(connection) => connection,
+            QueueReader::Pinned(connection) => connection,
+        }
+    }
+}
+
+impl DerefMut for QueueReader {
+    fn deref_mut(&mut self) -> &mut SqliteConnection {
+        match self {
+            QueueReader::Pooled(connection) => connection,
+            QueueReader::Pinned(connection) => connection,
+        }
+    }
+}

@@ -1,0 +1,317 @@
+//! The writer: the one connection of this process that may write. One transaction uses it at a
+//! time.
+//!
+//! Callers get the connection in the order of their requests. When a transaction ends without its
+//! own commit or rollback, its connection is closed, which rolls the transaction back, and the next
+//! transaction opens a new connection. A connection is also closed after a handler that is not
+//! hookbox's own has used it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use hookbox_driver::{Fault, FaultKind};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteTransactionManager};
+use sqlx::{ConnectOptions, SqlSafeStr};
+use sqlx_core::transaction::TransactionManager;
+use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::time::{Instant, timeout};
+
+use crate::Options;
+use crate::diagnose::{diagnose, fault};
+use crate::file::connect::{self, for_writing};
+use crate::file::opened_file::OpenedFile;
+use crate::file::room::{Purpose, Room};
+
+/// The statements that open a transaction. `BEGIN IMMEDIATE` takes the write lock at once, because
+/// a transaction that starts with a read and takes the lock later fails without waiting. By the
+/// savepoint, [`Unit::is_whole`] detects whether a handler has ended the transaction.
+const BEGIN: &str = "BEGIN IMMEDIATE; SAVEPOINT hookbox_unit";
+
+/// The statements that check whether the transaction of [`BEGIN`] is still open: they release its
+/// savepoint and set it again. They fail when that transaction has ended, even if a handler has
+/// opened another one since, because the new one has no such savepoint.
+const REMARK: &str = "RELEASE hookbox_unit; SAVEPOINT hookbox_unit";
+
+/// How many steps of SQLite's virtual machine a statement runs between two checks whether its
+/// connection was dropped. That many steps take some tenths of a millisecond.
+const STEPS_BETWEEN_CHECKS: i32 = 10_000;
+
+/// The statement that sets for how many milliseconds SQLite itself waits for the lock of another
+/// process; then hookbox retries. With a longer timeout, SQLite sleeps up to 100 ms between its
+/// attempts, and hardly ever wakes between two transactions of a process that writes without a
+/// pause. Publishes then took seconds.
+const ASK_AGAIN: &str = "PRAGMA busy_timeout = 3";
+
+/// How long closing waits for a running transaction to end.
+const CLOSE_WAIT: Duration = Duration::from_secs(5);
+
+/// How long a rollback may take. Normally it takes microseconds.
+const ROLLBACK_WAIT: Duration = Duration::from_secs(1);
+
+type Slot = Mutex<Option<Leashed>>;
+
+/// Keeps the writing connection between transactions, and opens transactions on it.
+pub(crate) struct Writer {
+    slot: Arc<Slot>,
+    options: SqliteConnectOptions,
+    file: Arc<OpenedFile>,
+    room: Arc<Room>,
+    /// Whether the caller keeps every other process from using the file.
+    exclusive: bool,
+    /// How long a caller waits for other transactions of this process.
+    line_wait: Duration,
+    /// How long a caller waits while another process holds the write lock.
+    lock_wait: Duration,
+    closed: AtomicBool,
+}
+
+/// One transaction on the writing connection. Dropping it rolls it back.
+pub(crate) struct Unit {
+    leashed: Leashed,
+    slot: OwnedMutexGuard<Option<Leashed>>,
+    /// How many transactions the connection had committed when this transaction was opened.
+    commits: u64,
+    /// Whether a handler that is not hookbox's own has used the connection. Such a connection is
+    /// closed after the transaction. There are too many ways to change a SQLite connection
+    /// (pragmas, temporary triggers, attached files, functions) to revert each of them, and opening
+    /// a new connection costs less than a commit.
+    used: bool,
+    /// The file that must still be at its path after the commit; `None` for a transaction that may
+    /// commit after the file was displaced.
+    confirms_in: Option<Arc<OpenedFile>>,
+}
+
+/// A connection whose running statement is interrupted when the connection is dropped. Otherwise an
+/// endless statement of a handler would keep the file locked for ever, even after the handler's
+/// time limit.
+struct Leashed {
+    leash: Leash,
+    connection: SqliteConnection,
+    /// How many transactions the connection has committed, including those that a handler has
+    /// committed.
+    commits: Arc<AtomicU64>,
+}
+
+struct Leash(Arc<AtomicBool>);
+
+impl Drop for Leash {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Writer {
+    pub(crate) fn new(options: &Options, file: Arc<OpenedFile>, room: Arc<Room>) -> Self {
+        Self {
+            slot: Arc::default(),
+            options: for_writing(options),
+            file,
+            room,
+            exclusive: options.exclusive,
+            line_wait: options.writer_wait,
+            lock_wait: options.busy_timeout,
+            closed: AtomicBool::new(false),
+        }
+    }
+
+    /// Opens a transaction that holds the file's write lock. If the call is cancelled before it
+    /// returns, its connection is closed, which rolls back. Returns a fault when the path no longer
+    /// leads to the open file, or when the disk is full.
+    pub(crate) async fn begin(&self) -> Result<Unit, Fault> {
+        let file = Some(Arc::clone(&self.file));
+        self.unit(file, Purpose::Process).await
+    }
+
+    /// Opens a transaction that accepts events. When the disk fills up, this kind of transaction is
+    /// the first to be refused.
+    pub(crate) async fn begin_to_accept(&self) -> Result<Unit, Fault> {
+        let file = Some(Arc::clone(&self.file));
+        self.unit(file, Purpose::Accept).await
+    }
+
+    /// Opens a transaction that takes and settles messages. If no other process uses the file, it
+    /// does so even after the file was displaced. This is safe, because such a file is a spool: its
+    /// messages are confirmed by another broker before they are settled here, and are redelivered
+    /// if their settlement is lost.
+    pub(crate) async fn begin_for_queues(&self) -> Result<Unit, Fault> {
+        let file = (!self.exclusive).then(|| Arc::clone(&self.file));
+        self.unit(file, Purpose::Drain).await
+    }
+
+    async fn unit(
+        &self,
+        confirms_in: Option<Arc<OpenedFile>>,
+        purpose: Purpose,
+    ) -> Result<Unit, Fault> {
+        let doing = "begin a transaction";
+        let mut slot = timeout(self.line_wait, Arc::clone(&self.slot).lock_owned())
+            .await
+            .map_err(|late| Fault::new(FaultKind::Contention, doing, late))?;
+        if self.closed.load(Ordering::Acquire) {
+            return Err(Fault::plain(
+                FaultKind::Unavailable,
+                "write after the SQLite file was closed",
+            ));
+        }
+        let mut leashed = match slot.take() {
+            Some(leashed) => leashed,
+            None => self.connect().await.map_err(fault(doing))?,
+        };
+        if let Some(file) = &confirms_in
+            && let Err(displaced) = file.check()
+        {
+            *slot = Some(leashed);
+            return Err(displaced.fault(doing));
+        }
+        let connection = &mut leashed.connection;
+        if let Err(no_room) = self.room.secure(connection, purpose, ASK_AGAIN).await {
+            *slot = Some(leashed);
+            return Err(no_room.fault(doing));
+        }
+        let asked = Instant::now();
+        while let Err(error) =
+            SqliteTransactionManager::begin(&mut leashed.connection, Some(BEGIN.into_sql_str()))
+                .await
+        {
+            if diagnose(&error) != Some(FaultKind::Contention) || asked.elapsed() >= self.lock_wait
+            {
+                return Err(fault(doing)(error));
+            }
+        }
+        let commits = leashed.commits.load(Ordering::Acquire);
+        Ok(Unit {
+            leashed,
+            slot,
+            commits,
+            used: false,
+            confirms_in,
+        })
+    }
+
+    async fn connect(&self) -> sqlx::Result<Leashed> {
+        let connected = self.options.connect().await;
+        // The check comes after connecting, because the path may lead to another file by now, and
+        // then the connection has opened that file.
+        self.file.check()?;
+        let mut connection = connected?;
+        sqlx::raw_sql(ASK_AGAIN).execute(&mut connection).await?;
+        let abandoned = Arc::new(AtomicBool::new(false));
+        let looked_at = Arc::clone(&abandoned);
+        let commits = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&commits);
+        let mut handle = connection.lock_handle().await?;
+        handle.set_progress_handler(STEPS_BETWEEN_CHECKS, move || {
+            !looked_at.load(Ordering::Relaxed)
+        });
+        handle.set_commit_hook(move || {
+            counted.fetch_add(1, Ordering::AcqRel);
+            true
+        });
+        drop(handle);
+        Ok(Leashed {
+            leash: Leash(abandoned),
+            connection,
+            commits,
+        })
+    }
+
+    /// Waits for the last transaction to end, and closes the connection. Later transactions are
+    /// refused.
+    pub(crate) async fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        if let Ok(mut slot) = timeout(CLOSE_WAIT, self.slot.lock()).await
+            && let Some(leashed) = slot.take()
+        {
+            leashed.close().await;
+        }
+    }
+}
+
+impl Leashed {
+    async fn close(self) {
+        let Leashed {
+            leash, connection, ..
+        } = self;
+        connect::close(connection).await;
+        drop(leash);
+    }
+}
+
+impl Unit {
+    pub(crate) fn connection(&mut self) -> &mut SqliteConnection {
+        &mut self.leashed.connection
+    }
+
+    /// Records that a handler which is not hookbox's own gets the connection, so that it is closed
+    /// after the transaction.
+    pub(crate) fn lend(&mut self) {
+        self.used = true;
+    }
+
+    /// Returns whether anything was committed on the connection since this transaction was opened.
+    /// Before [`Unit::commit`] is called, only a handler can have done that.
+    pub(crate) fn has_committed(&self) -> bool {
+        self.leashed.commits.load(Ordering::Acquire) != self.commits
+    }
+
+    /// Returns an error unless the transaction that was opened is still open, with no nested
+    /// transaction in it.
+    pub(crate) async fn is_whole(&mut self) -> sqlx::Result<()> {
+        sqlx::raw_sql(REMARK)
+            .execute(&mut self.leashed.connection)
+            .await?;
+        // The depth is read after the statement, because sqlx rolls a dropped nested transaction
+        // back only together with the next statement.
+        if self.depth() != 1 {
+            return Err(sqlx::Error::Protocol(
+                "a nested transaction was left open".to_owned(),
+            ));
+        }
+        Ok(())
+    }
+
+    /// Commits durably: with `synchronous=FULL`, SQLite syncs the log before this returns. Returns
+    /// an error when the file was displaced before or during the commit, because a restart would
+    /// not find what was committed.
+    pub(crate) async fn commit(mut self) -> sqlx::Result<()> {
+        SqliteTransactionManager::commit(&mut self.leashed.connection).await?;
+        let confirms_in = self.confirms_in.take();
+        self.give_back();
+        if let Some(file) = confirms_in {
+            file.check()?;
+        }
+        Ok(())
+    }
+
+    /// Rolls back. A connection that cannot roll back in time is closed.
+    pub(crate) async fn rollback(mut self) {
+        let rollback = SqliteTransactionManager::rollback(&mut self.leashed.connection);
+        match timeout(ROLLBACK_WAIT, rollback).await {
+            Ok(Ok(())) if self.depth() == 0 => self.give_back(),
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "a rollback failed; its connection is closed");
+            }
+            Err(_) => tracing::debug!("a rollback took too long; its connection is closed"),
+        }
+    }
+
+    /// Returns how many transactions are nested on the connection; 1 is the transaction itself.
+    /// sqlx counts them, so that a `begin()` of a handler sets a savepoint.
+    fn depth(&self) -> usize {
+        SqliteTransactionManager::get_transaction_depth(&self.leashed.connection)
+    }
+
+    fn give_back(self) {
+        let Unit {
+            leashed,
+            mut slot,
+            used,
+            ..
+        } = self;
+        if !used {
+            *slot = Some(leashed);
+        }
+    }
+}

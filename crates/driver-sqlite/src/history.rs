@@ -1,0 +1,53 @@
+//! Reads one event with its whole history. All reads must use one transaction, so that they see one
+//! snapshot of the tables.
+
+use hookbox_driver::{DeadLetter, EventDetail};
+use hookbox_event::EventId;
+use sqlx::sqlite::SqliteConnection;
+
+use crate::{attempts, claims, dead_letters, earlier_deaths, events, receipts, retries};
+
+/// Returns the event whose id begins with this prefix, with its history; `None` when no event or
+/// more than one has this prefix.
+pub(crate) async fn by_prefix(
+    connection: &mut SqliteConnection,
+    prefix: &str,
+) -> sqlx::Result<Option<EventDetail>> {
+    match events::by_prefix(connection, prefix).await?.as_slice() {
+        [event] => of(connection, event).await,
+        _ => Ok(None),
+    }
+}
+
+/// Returns one dead letter and the history of its event.
+pub(crate) async fn dead_letter(
+    connection: &mut SqliteConnection,
+    id: i64,
+) -> sqlx::Result<Option<DeadLetter>> {
+    let Some(row) = dead_letters::show(connection, id).await? else {
+        return Ok(None);
+    };
+    let Some(history) = of(connection, &row.event).await? else {
+        return Ok(None);
+    };
+    let earlier = earlier_deaths::of(connection, id).await?;
+    Ok(Some(DeadLetter {
+        row,
+        earlier,
+        history,
+    }))
+}
+
+async fn of(
+    connection: &mut SqliteConnection,
+    event: &EventId,
+) -> sqlx::Result<Option<EventDetail>> {
+    let Some(mut detail) = events::show(connection, event).await? else {
+        return Ok(None);
+    };
+    detail.claims = claims::of_event(connection, event).await?;
+    detail.receipts = receipts::of_event(connection, event).await?;
+    detail.attempts = attempts::of_event(connection, event).await?;
+    detail.retries = retries::of_event(connection, event).await?;
+    Ok(Some(detail))
+}
