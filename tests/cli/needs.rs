@@ -77,8 +77,8 @@ fn a_command_resolves_only_the_secrets_that_it_uses() {
     }
 }
 
-/// Checks that two sources cannot share a key: a request captured at one source would be accepted
-/// at the other.
+/// Checks that two sources cannot share a key, because a request that was captured at one source
+/// would be accepted at the other.
 #[test]
 fn one_key_in_two_sources_is_refused() {
     let source = |name: &str, key: &str| {

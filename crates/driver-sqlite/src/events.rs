@@ -182,8 +182,8 @@ pub(crate) async fn by_prefix(
     rows.iter().map(|row| row.event("event_id")).collect()
 }
 
-/// Returns one event, with empty lists for its claims, receipts, attempts and retries; `None` when
-/// the event is not stored.
+/// Returns one event; `None` when it is not stored. Its lists of claims, receipts, attempts and
+/// retries are empty, for the caller to fill.
 pub(crate) async fn show(
     connection: &mut SqliteConnection,
     event: &EventId,

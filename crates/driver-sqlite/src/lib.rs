@@ -20,7 +20,7 @@
 //! Call [`migrate`] first, then [`Sqlite::open`].
 
 #[cfg(not(unix))]
-compile_error!("the SQLite driver sets file modes and syncs folders as Unix does");
+compile_error!("the SQLite driver needs Unix, because it sets file modes and syncs folders");
 
 mod accounts;
 mod attempts;

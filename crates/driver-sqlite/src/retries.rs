@@ -114,9 +114,9 @@ pub(crate) async fn end(
 /// A retry that is due.
 pub(crate) struct Due {
     pub(crate) retry: DueRetry,
-    /// The due time. The attempt number alone does not identify a retry: a replay may use the
-    /// number of an attempt that was scheduled earlier and never made. So [`mark_queued`] compares
-    /// both.
+    /// The due time. The attempt number alone does not identify a retry, because a replay may use
+    /// the number of an attempt that was scheduled earlier and never made. So [`mark_queued`]
+    /// compares the number and the due time.
     not_before: i64,
 }
 

@@ -20,8 +20,8 @@ pub const WITNESSES_KEPT: u32 = 8;
 /// messages at the broker. All of it is read at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WitnessPosition {
-    /// The identity of the store in its present incarnation: the time since it was created, or
-    /// since an operator last accepted a restore.
+    /// The identity of the store in its present incarnation, which began when the store was created
+    /// or when an operator last accepted a restore.
     pub incarnation: Incarnation,
     /// The moment when this incarnation began.
     pub since: Timestamp,

@@ -54,9 +54,9 @@ pub fn sign(
     }
 }
 
-/// Checks a configured scheme: a request that hookbox signs with it must also verify with it. If
-/// that fails, no request from the provider can ever verify. HTTP removes white space around a
-/// header value, so it is removed before verifying.
+/// Checks a configured scheme: hookbox signs a request with it, and verifies the request. If that
+/// fails, no request from the provider can ever verify. Before the verification, the white space
+/// around header values is removed, because HTTP removes it on the way.
 pub fn can_verify(scheme: &Scheme, key: &Key, now: Timestamp) -> Result<(), Refusal> {
     let body = Bytes::from_static(b"{}");
     let mut headers = HeaderMap::new();

@@ -74,8 +74,8 @@ async fn in_order(shared: &Shared, route: &RouteName) {
     }
 }
 
-/// Logs why the spool cannot be read, but only when the reason has changed: reading is tried
-/// several times a second.
+/// Logs why the spool cannot be read, but only when the reason has changed, because reading is
+/// tried several times a second.
 pub(super) fn log_once(logged: &mut String, fault: &Fault) {
     let why = describe(fault);
     if why != *logged {

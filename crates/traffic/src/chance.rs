@@ -32,8 +32,9 @@ pub(super) enum Share {
 
 /// Returns a number from 0 to 1. The caller compares it with the size of a share to decide whether
 /// an event belongs to it. Over consecutive events the numbers are distributed as evenly as
-/// possible (multiples of an irrational number, modulo 1): half a percent of a thousand events is
-/// five in every run, instead of none in one run and nine in the next.
+/// possible (multiples of an irrational number, modulo 1). So half a percent of a thousand events
+/// is five events in every run. With random numbers it could be none in one run and nine in the
+/// next.
 pub(super) fn spread(seed: u64, number: u32, share: Share) -> f64 {
     // The fractional parts of the golden ratio and of the square roots of 2 and 3, as 64-bit
     // integers.

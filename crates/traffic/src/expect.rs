@@ -11,8 +11,8 @@ use super::plan::{Fate, Nature, Role, Shares};
 use super::sender::{End, SentRequest};
 
 /// How many receipts must have which outcome once all events are processed. The numbers hold only
-/// if the handler never fails and the source has the preset of Begini: other sources have no JSON
-/// Schema that a malformed body would violate.
+/// if the handler never fails and the source has the preset of Begini, because other sources have
+/// no JSON Schema that a malformed body would violate.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Expected {
     /// All receipts: the requests that were answered with 200.

@@ -303,8 +303,8 @@ impl Counts {
 }
 
 /// Classifies a response as a strict provider does: status 200 with JSON is success, and a status
-/// other than a refusal is retried. A 503 does not prove that nothing was stored: the broker may
-/// have stored the message and then lost the connection.
+/// other than a refusal is retried. A 503 does not prove that nothing was stored, because the
+/// broker may have stored the message and then lost the connection.
 fn classify(answer: &HttpResponse) -> AttemptResult {
     match answer.status {
         200 if answer.is_accepted() => AttemptResult::Accepted,

@@ -127,8 +127,9 @@ fn chaos_holds() -> Result<()> {
     Ok(())
 }
 
-/// Returns a seed made of the id of the commit that is checked out: each commit meets new faults,
-/// and a second run of the same commit meets the same ones. `None` outside a repository.
+/// Returns a seed made of the id of the commit that is checked out; `None` outside a repository. By
+/// this seed, each commit is tested with other faults, and a second run of the same commit repeats
+/// those of the first.
 fn seed_of_commit() -> Option<u64> {
     let output = Command::new("git")
         .args(["rev-parse", "HEAD"])

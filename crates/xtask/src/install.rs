@@ -1,6 +1,6 @@
 //! Installs missing servers with the system's package manager, if that needs no password.
 //!
-//! System services of the packages are not started: the tests run servers of their own.
+//! System services of the packages are not started, because the tests run servers of their own.
 
 use std::env;
 use std::process::{Command, Stdio};

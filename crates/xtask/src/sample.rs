@@ -18,7 +18,7 @@ use crate::source::{Kind, Source};
 /// few enough to read in half an hour.
 const COUNT: usize = 80;
 
-/// The fewest words of a text that is drawn: a shorter one says nothing that could be unclear.
+/// The fewest words of a text that is drawn. A shorter text says nothing that could be unclear.
 const WORDS_MIN: usize = 4;
 
 /// The beginnings of SQL statements: SQL in a string literal is code and is not drawn.

@@ -79,7 +79,7 @@ pub enum Layer {
 
 impl Layer {
     /// The layers that run by default, with those first that find a failure soonest. The soak is
-    /// not among them: it takes as long as requested, and therefore runs only on request.
+    /// not among them, because it takes as long as requested and so runs only on request.
     pub const CASES: [Layer; 7] = [
         Layer::Simulation,
         Layer::Crashes,

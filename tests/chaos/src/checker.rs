@@ -171,8 +171,9 @@ fn effects(
     }
 }
 
-/// I4: checks that the stored body of each receipt is the one that was sent, byte for byte, even
-/// for a receipt with another body than an earlier receipt of its event had.
+/// Checks that the stored body of each receipt is the one that was sent, byte for byte (invariant
+/// I4). This also holds for a receipt whose body differs from that of an earlier receipt of the
+/// same event.
 fn bodies(stored: &Stored, sent: &SentEvent, uid: &str, found: &mut Findings) {
     for (receipt, digest) in &sent.digests {
         for outcome in stored.receipts.get(receipt).into_iter().flatten() {
@@ -186,8 +187,8 @@ fn bodies(stored: &Stored, sent: &SentEvent, uid: &str, found: &mut Findings) {
     }
 }
 
-/// I10: checks that an event that cannot be processed has a dead letter on each of its routes, with
-/// the right reason and number of attempts.
+/// Checks that an event that cannot be processed has a dead letter on each of its routes, with the
+/// right reason and number of attempts (invariant I10).
 fn ends(stored: &Stored, sent: &SentEvent, uid: &str, found: &mut Findings) {
     let reasons: &[&str] = match sent.class {
         Class::Malformed => &["malformed", "schema_broken", "rejected"],
@@ -233,8 +234,8 @@ fn ends(stored: &Stored, sent: &SentEvent, uid: &str, found: &mut Findings) {
     }
 }
 
-/// I2, I10: checks that no event has both an effect and a dead letter, and that no event has two
-/// dead letters on one route.
+/// Checks that no event has both an effect and a dead letter (invariant I2), and that no event has
+/// two dead letters on one route (invariant I10).
 fn once(stored: &Stored, found: &mut Findings) {
     for (on, dead_letters) in &stored.dead {
         if dead_letters.len() > 1 {
@@ -257,9 +258,9 @@ fn fails_always(sent: &SentEvent, uid: &str) -> bool {
     sent.kind.ends_with("score.complete") && uid.ends_with(FAILS_ALWAYS)
 }
 
-/// I9: checks that the number of attempts of each event equals the number of runs that its handler
-/// should need: two where the first is made to fail, one otherwise. Faults of a dependency must not
-/// add to it.
+/// Checks that the number of attempts of each event equals the number of runs that its handler
+/// needs: two if the first one is made to fail, otherwise one. Faults of a dependency must not add
+/// any attempts (invariant I9).
 fn attempts(stored: &Stored, found: &mut Findings) {
     for (event, uid) in &stored.effects {
         let is_score = stored.scores.contains_key(uid);
@@ -282,9 +283,9 @@ fn attempts(stored: &Stored, found: &mut Findings) {
     }
 }
 
-/// I9: checks that every dead letter has one of the reasons that the sent events can cause.
-/// Discarded dead letters are left out, because only the case itself discards any. Returns the
-/// number of checked dead letters.
+/// Checks that every dead letter has one of the reasons that the sent events can cause, and none
+/// that a fault of a dependency caused (invariant I9). Discarded dead letters are left out, because
+/// only the case itself discards any. Returns the number of checked dead letters.
 fn reasons(sql: &Sql, found: &mut Findings) -> Result<u64> {
     let rows = sql.rows(
         "select reason, cast(count(*) as text) from dead_letters \
@@ -314,7 +315,7 @@ fn reasons(sql: &Sql, found: &mut Findings) -> Result<u64> {
     Ok(sum)
 }
 
-/// I19: checks that no log contains a secret, a part of a body, or a panic.
+/// Checks that no log contains a secret, a part of a body (invariant I19), or a panic.
 fn logs(world: &World, found: &mut Findings) {
     for (name, text) in world.logs() {
         for secret in world.secrets() {
@@ -333,7 +334,8 @@ fn logs(world: &World, found: &mut Findings) {
     }
 }
 
-/// I2: checks that the report of `hookbox reconcile` shows no event that still waits for a retry.
+/// Checks that the report of `hookbox reconcile` shows no event that still waits for a retry.
+/// (Invariant I2 says what must hold when no work is left.)
 ///
 /// # Errors
 /// When an event waits for a retry.

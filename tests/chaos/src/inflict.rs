@@ -20,9 +20,8 @@ const PUBLISH: &[u8] = &[0, 60, 0, 40, 0, 0];
 /// The beginning of the body of every event that the load sends.
 const BODY: &[u8] = br#"{"uid":""#;
 
-/// The number of connections that a trap of the proxy cuts, one after the other. One is not enough:
-/// the client sends again on its next connection what was cut, so that the fault would soon be
-/// over.
+/// The number of connections that a trap of the proxy cuts, one after the other. One is not enough,
+/// because the client sends on its next connection what was cut, and the fault would soon be over.
 const SPRINGS: u64 = 3;
 
 /// The time for which a message on SQLite is leased when the worker does not renew its lease.

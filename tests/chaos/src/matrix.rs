@@ -27,8 +27,8 @@ use hookbox_testkit::chance::Chance;
 use hookbox_testkit::proxy::Mode;
 
 /// How often a crash point between storing an event and answering its request is tried. One try may
-/// not be enough: an accept report passes the same points as an event, and the crash may strike
-/// while a report passes.
+/// not be enough, because an accept report passes the same points as an event, and the process may
+/// crash while a report passes and no event is stored.
 const STORED_TRIES: u32 = 3;
 
 /// The difference between the seeds of two tries of the same crash point. Each load in a try uses

@@ -1,5 +1,5 @@
 //! Applies mutants, patches that break the code on purpose, to a copy of the repository, one after
-//! the other, and checks that some test fails: a test that passes on broken code proves nothing
+//! the other, and checks that some test fails. A test that passes on broken code proves nothing
 //! about correct code.
 
 use std::collections::BTreeSet;

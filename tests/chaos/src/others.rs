@@ -65,8 +65,8 @@ fn cargo() -> OsString {
 pub fn tests(servers: &Servers, package: &str, filters: &[&str]) -> Verdict {
     let output = Command::new(cargo())
         .args(["test", "--package", package, "--"])
-        // Without `--no-capture` the reason would not be seen: a test that could not run on this
-        // machine prints it and passes.
+        // A test that could not run on this machine prints the reason and passes. Only with
+        // `--no-capture` is the output of a passed test shown.
         .args(["--no-capture", "--test-threads", "1"])
         .args(filters)
         .current_dir(path("."))

@@ -202,7 +202,7 @@ impl SoakResult {
     }
 }
 
-/// I3: checks after the last round that no event of any round has two effects.
+/// Checks after the last round that no event of any round has two effects (invariant I3).
 fn whole(world: &World) -> Result<()> {
     for table in ["begini_scores", "begini_applications"] {
         let doubles = world.place.sql.number(&format!(

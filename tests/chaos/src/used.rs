@@ -28,15 +28,16 @@ const FILES_MAX: usize = 256;
 /// about 60 MiB.
 const MEMORY_MAX: usize = 256;
 
-/// The growth in threads since before the faults that is not a leak: pools grow to their limits.
+/// How many threads more than before the faults a process may have. So many are no leak, because
+/// pools grow to their limits.
 const THREADS_MORE_MAX: usize = 12;
 
-/// The growth in open files since before the faults that is not a leak: connections of the load and
-/// of the pools.
+/// How many open files more than before the faults a process may have. So many are no leak: they
+/// are connections of the load and of the pools.
 const FILES_MORE_MAX: usize = 64;
 
-/// The growth in memory, in MiB, since before the faults that is not a leak: the allocator keeps
-/// memory from the peak of the load in an arena for each thread.
+/// How many MiB of memory more than before the faults a process may use. So much is no leak,
+/// because the allocator keeps memory from the peak of the load in an arena for each thread.
 const MEMORY_MORE_MAX: usize = 96;
 
 /// The time within which a process must release what it needed during the faults.

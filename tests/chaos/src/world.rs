@@ -44,8 +44,8 @@ pub struct World {
     ports: [u16; 2],
     pub place: Place,
     binary: PathBuf,
-    // The last field, because fields are dropped in order: the folder is removed after the
-    // processes that use it have ended.
+    // The folder is the last field, because fields are dropped in order, and the folder must be
+    // removed only after the processes that use it have ended.
     folder: Folder,
 }
 

@@ -129,8 +129,8 @@ impl OpenedFile {
         let Some((path, how)) = self.parts.iter().find_map(Part::difference) else {
             return Ok(());
         };
-        // `closed` is read after the difference was found, because SQLite deletes the log while it
-        // closes: a difference that closing caused is then never reported.
+        // SQLite deletes the log while it closes, and that difference must not be reported. So
+        // `closed` is read only after the difference was found.
         if self.closed.load(Ordering::Acquire) {
             return Ok(());
         }

@@ -50,8 +50,8 @@ impl Readers {
             .max_connections(options.readers)
             .min_connections(0)
             .acquire_timeout(ACQUIRE_WAIT)
-            // An idle connection is neither tested nor closed: a connection to a file does not
-            // break while it is idle, and costs only a file handle.
+            // An idle connection is neither tested nor closed, because a connection to a file does
+            // not break while it is idle, and costs only a file handle.
             .idle_timeout(None)
             .max_lifetime(None)
             .test_before_acquire(false)

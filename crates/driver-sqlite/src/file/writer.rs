@@ -130,10 +130,10 @@ impl Writer {
         self.unit(file, Purpose::Accept).await
     }
 
-    /// Opens a transaction that takes and settles messages. If no other process uses the file, it
-    /// does so even after the file was displaced. This is safe, because such a file is a spool: its
-    /// messages are confirmed by another broker before they are settled here, and are redelivered
-    /// if their settlement is lost.
+    /// Opens a transaction that takes and settles messages. If no other process uses the file, the
+    /// transaction may commit even after the file was displaced. This is safe, because such a file
+    /// is a spool. The messages of a spool are confirmed by another broker before they are settled
+    /// here, and are redelivered if their settlement is lost.
     pub(crate) async fn begin_for_queues(&self) -> Result<Unit, Fault> {
         let file = (!self.exclusive).then(|| Arc::clone(&self.file));
         self.unit(file, Purpose::Drain).await

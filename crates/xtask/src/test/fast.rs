@@ -20,8 +20,8 @@ const WORD: &str = "--fast";
 /// server fails as well: see `hookbox_testkit::servers::find`.
 const NO_SERVERS: &str = "HOOKBOX_TEST_NO_SERVERS";
 
-/// How many tests of one program run at a time, unless the caller sets it. Long tests wait for
-/// deadlines and need no processor: eight at a time take less time than four, and sixteen take as
+/// How many tests of one program run at a time, unless the caller sets it. Long tests mostly wait
+/// for deadlines and need no processor, so eight at a time are faster than four. Sixteen take as
 /// long as eight.
 const AT_A_TIME: &str = "8";
 
@@ -113,8 +113,8 @@ fn at_the_same_time(runs: &[Vec<String>], environment: &[(&str, &str)]) -> Vec<R
     })
 }
 
-/// Returns the arguments of each run of cargo. Every run selects the whole workspace: another
-/// selection has other features, and cargo would build everything again.
+/// Returns the arguments of each run of cargo. Every run selects the whole workspace, because
+/// another selection has other features, for which cargo would build everything again.
 fn runs(units: &[String]) -> Vec<Vec<String>> {
     let test = |words: &[String]| {
         let all = ["test", "--no-fail-fast", "--workspace"];

@@ -18,8 +18,8 @@ pub(super) struct Settlements {
 }
 
 impl Settlements {
-    /// Adds the settlement of a message, unless `still_held` returns `false`: then the subscription
-    /// no longer holds the message, and the settlement has no effect.
+    /// Adds the settlement of a message. The settlement has no effect if `still_held` returns
+    /// `false` for the message, because the subscription then no longer holds it.
     pub(super) fn note(&mut self, settle: Settlement, still_held: impl FnOnce(i64) -> bool) {
         let (id, list) = match settle {
             Settlement::Ack(id) => (id, &mut self.acks),
