@@ -367,7 +367,7 @@ fn idle(given: &Ingest, standard: &Limits, places: &mut Places) -> Option<Durati
     Some(idle)
 }
 
-/// Returns the largest size of a body, and the most bytes of bodies in memory at once.
+/// Returns the largest size of a body, and how many bytes the bodies in memory may have together.
 fn sizes(given: &Ingest, standard: &Limits, places: &mut Places) -> Option<(usize, usize)> {
     let mut size_or = |key: &str, text: &Option<String>, standard: usize| match text {
         Some(text) => places.take(&format!("/ingest/{key}"), size(text)),

@@ -28,7 +28,7 @@ pub struct Config {
     pub store: StoreUrl,
     /// What the config declares about the network between hookbox and the store.
     pub store_network: Network,
-    /// The most connections to the store.
+    /// How many connections to the store may be open at once.
     pub store_connections: u32,
     /// The longest time for which a connection to the store is kept.
     pub store_connection_lifetime: Duration,
@@ -72,15 +72,15 @@ pub struct IngestConfig {
     pub peers: hookbox_ingest::Peers,
     /// The largest body, in bytes.
     pub body_max: usize,
-    /// The most bytes of bodies in memory at once.
+    /// How many bytes all bodies in memory may have together.
     pub bodies_max: usize,
     /// The longest time for which a connection may be idle before ingest closes it.
     pub idle: Duration,
-    /// The most connections that clients may have open at once.
+    /// How many connections all clients together may have open at once.
     pub connections_max: usize,
-    /// The most connections that one address may have open at once.
+    /// How many connections one address may have open at once.
     pub connections_per_address_max: usize,
-    /// The most accepted requests that wait for the broker at once.
+    /// How many accepted requests may wait for the broker at once.
     pub waiting_max: usize,
     /// The spool for events that the broker cannot take now, if one is configured.
     pub spool: Option<SpoolConfig>,

@@ -22,10 +22,10 @@ const HANDLER_TIME_LIMIT_MAX: Duration = Duration::from_secs(180);
 /// The default time limit for one run of a handler.
 pub const HANDLER_TIME_LIMIT: Duration = Duration::from_secs(30);
 
-/// The default for the most transactions at once.
+/// The default for how many transactions a route may run at once.
 pub const CONCURRENCY: usize = 4;
 
-/// The default for the most messages in flight.
+/// The default for how many messages of a route may be in flight.
 pub const PREFETCH: u16 = 16;
 
 /// The default handler.
@@ -57,9 +57,9 @@ pub struct RouteConfig {
     pub delays: Delays,
     /// The time limit for one run of the handler.
     pub handler_time_limit: Duration,
-    /// The most transactions that the route runs at once.
+    /// How many transactions the route may run at once.
     pub concurrency: NonZeroUsize,
-    /// The most messages of the route in flight at once.
+    /// How many messages of the route may be in flight at once.
     pub prefetch: u16,
 }
 

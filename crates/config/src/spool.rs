@@ -11,8 +11,8 @@ use super::units::size;
 /// The JSON Pointer to the setting in the config file.
 const AT: &str = "/ingest/spool";
 
-/// The default for the most bytes in the spool: a million events of 1 KiB, which any disk has room
-/// for.
+/// The default for how many bytes the spool may contain: a million events of 1 KiB, which any disk
+/// has room for.
 pub const STANDARD: usize = 1024 * 1024 * 1024;
 
 /// The smallest useful size of a spool, in bytes: several batches of the largest body.
@@ -22,7 +22,7 @@ const LEAST: usize = 16 * 1024 * 1024;
 pub struct SpoolConfig {
     /// The SQLite file of the spool, which contains nothing else.
     pub path: PathBuf,
-    /// The most bytes that the spool may contain.
+    /// How many bytes the spool may contain.
     pub bytes_max: u64,
 }
 

@@ -20,7 +20,8 @@ static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/postgres");
 /// ASCII.
 const LOCK: i64 = 0x68_6f6f_6b62_6f78;
 
-/// The time limit for the whole migration: building an index over a large table takes minutes.
+/// The time limit for the whole migration. It is long, because building an index over a large table
+/// takes minutes.
 const DEADLINE: Duration = Duration::from_secs(60 * 60);
 
 /// The statement that limits how long a migration waits for the lock of a table that others use.

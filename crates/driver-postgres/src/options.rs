@@ -52,8 +52,8 @@ pub struct Options {
     pub url: String,
     /// The environment with which the database is stamped.
     pub environment: EnvironmentName,
-    /// The most connections at once. One more connection only checks whether the server is
-    /// reachable.
+    /// How many connections may be open at once. One more connection only checks whether the server
+    /// is reachable.
     pub connections_max: u32,
     /// How long to wait for a free connection.
     pub acquire_deadline: Duration,
@@ -80,9 +80,9 @@ pub struct Options {
 }
 
 impl Options {
-    /// The default of the largest number of connections. PostgreSQL allows 100 connections by
-    /// default, several processes share them, and a worker needs one for each concurrent
-    /// transaction.
+    /// The default for how many connections may be open at once. A worker needs one connection for
+    /// each concurrent transaction. PostgreSQL allows 100 connections by default, and several
+    /// processes share them.
     pub const CONNECTIONS_MAX: u32 = 16;
 
     /// How long a connection is kept by default. When a connection pooler is to be stopped, it

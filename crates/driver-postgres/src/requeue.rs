@@ -8,7 +8,7 @@ use hookbox_event::{EventId, RouteName};
 use crate::retries;
 use crate::tx::Tx;
 
-/// The most bytes of event bodies that one call holds in memory.
+/// How many bytes of event bodies one call may hold in memory.
 const BODY_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 /// The number of retries that are published at once. The publisher puts waiting envelopes into one

@@ -44,13 +44,13 @@ pub struct Options {
     pub frame_bytes_max: u32,
     /// The number of publishing channels. One task owns each of them.
     pub publish_channels: usize,
-    /// The most messages that one channel publishes before it waits for their confirms. RabbitMQ
-    /// slows a channel down that has 32 unconfirmed messages.
+    /// How many messages one channel publishes at most before it waits for their confirms. The
+    /// default is 32, because RabbitMQ slows a channel down that has as many unconfirmed messages.
     pub round_max: usize,
-    /// The most messages that were passed to the publishers and are not confirmed yet. The limit is
+    /// How many messages may be with the publishers without being confirmed yet. The limit is
     /// needed because the client library's own queue has none.
     pub in_flight_max: usize,
-    /// The most bytes in the messages that are not confirmed yet.
+    /// How many bytes the messages that are not confirmed yet may have together.
     pub in_flight_bytes_max: usize,
 }
 

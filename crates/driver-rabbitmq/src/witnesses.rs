@@ -28,13 +28,13 @@ use crate::jitter::jittered;
 
 const DOING: &str = "read the witnesses";
 
-/// The most messages that one read takes. The queue can hold far fewer.
+/// How many messages one read takes at most. The queue can hold far fewer.
 const READ_MAX: usize = 64;
 
 /// The number of reads that must count before the result is complete.
 const COUNTING: u32 = 2;
 
-/// The most reads that are made in one call. A message that other readers hold during all of these
+/// How many reads one call makes at most. A message that other readers hold during all of these
 /// reads is not found.
 const READINGS_MAX: u32 = 12;
 

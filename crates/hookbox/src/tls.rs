@@ -38,7 +38,8 @@ impl Certificate {
 
 impl ResolvesServerCert for Certificate {
     fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        // A writer that panicked has either replaced the certificate or not, so the value is valid.
+        // A writer that panicked has either replaced the certificate or not, so the value is valid
+        // even if the lock is poisoned.
         let shown = self.0.read().unwrap_or_else(PoisonError::into_inner);
         Some(Arc::clone(&shown))
     }

@@ -48,8 +48,8 @@ fn configured(config: &Config, with_topics: bool) -> Names {
         .map(|pattern| pattern.as_str().to_owned())
         .filter(|pattern| pattern.parse::<Topic>().is_ok());
     names.topics.extend(exact);
-    // Services report JSON Schemas that cannot be used. A list command must not fail because of
-    // them.
+    // JSON Schemas that cannot be used are ignored here, because a list command must not fail
+    // because of them. Services report them.
     for (source, schemas) in compose::schemas(config).unwrap_or_default() {
         let topics = schemas.types().map(|kind| Topic::of(&source, Some(kind)));
         names

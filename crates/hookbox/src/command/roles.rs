@@ -264,8 +264,8 @@ pub async fn open(
     }))
 }
 
-/// The most connections that may wait to be accepted; the kernel caps it at `net.core.somaxconn`.
-/// When this queue is full, the kernel of the client retries the connection after a second.
+/// How many connections may wait to be accepted; the kernel caps it at `net.core.somaxconn`. When
+/// this queue is full, the kernel of the client retries the connection after a second.
 const BACKLOG: u32 = 4096;
 
 fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {

@@ -24,7 +24,8 @@ use super::exposition::Exposition;
 use super::state::Monitor;
 use super::{page, readiness};
 
-/// The most connections at once. A scraper, a load balancer and an operator need only a few.
+/// How many connections may be open at once. A scraper, a load balancer and an operator need only a
+/// few.
 const CONNECTIONS_MAX: usize = 32;
 
 /// The deadline for the head of a request, and therefore how long an idle connection is kept.

@@ -42,8 +42,8 @@ const WITNESS_EVERY: Duration = Duration::from_secs(10);
 /// them, the comparison reads for two seconds before it concludes that.
 const WITNESS_DEADLINE: Duration = Duration::from_secs(8);
 
-/// The most sequence gaps, the most receipts and the most imbalances that are counted. More need
-/// not be counted, because a single one is enough to act on.
+/// How many sequence gaps, receipts and imbalances are counted at most. More need not be counted,
+/// because a single one is enough to act on.
 const COUNTED_MAX: u32 = 100;
 
 /// Polls the dependencies until the future is dropped.

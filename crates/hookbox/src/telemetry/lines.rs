@@ -12,8 +12,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The most bytes of queued lines: about 15,000 lines, enough for a reader that is slow for a
-/// moment.
+/// How many bytes of lines may be queued: about 15,000 lines, enough for a reader that is slow for
+/// a moment.
 pub const BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// A function that returns the line with which a number of dropped lines is reported.

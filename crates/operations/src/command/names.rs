@@ -6,7 +6,7 @@ use hookbox_driver::{Ledger, Name, Names};
 
 use crate::CommandError;
 
-/// The most names that an error suggests.
+/// How many names an error suggests at most.
 const SUGGESTED_MAX: usize = 30;
 
 /// Returns an error if one of the given names is unknown. The error lists the names that are known.

@@ -32,7 +32,7 @@ pub use write_off::{WriteOff, WrittenOff, write_off};
 /// hundred show what they have in common.
 const IMBALANCES_MAX: u32 = 100;
 
-/// The most accepted restores that are listed.
+/// How many of the restores that operators have accepted are listed at most.
 const ACCEPTED_MAX: u32 = 10;
 
 /// The pause between two polls while the command waits. Each poll is two cheap queries to the store

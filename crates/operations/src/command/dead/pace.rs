@@ -6,8 +6,8 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::Operator;
 
-/// The most transactions per second. If more dead letters are to be changed per second, each
-/// transaction changes several of them.
+/// How many transactions are made per second at most. If more dead letters are to be changed per
+/// second, each transaction changes several of them.
 const TRANSACTIONS: f64 = 10.0;
 
 /// How long it takes at most until an interrupt by the operator is noticed.

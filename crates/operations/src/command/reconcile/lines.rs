@@ -50,8 +50,8 @@ pub(super) fn of(
         let line = routes.entry(route).or_insert(named);
         line.store = Some(OutcomeCounts::of(&book));
     }
-    // Ingests may have reported receipts of a route that is no longer configured and has no
-    // outcomes.
+    // A route may have neither a queue, because it is no longer configured, nor outcomes. If
+    // ingests have reported receipts of it, it gets a line here.
     for (route, _) in accounts.iter().flat_map(|it| &it.reported) {
         let mut line = RouteLine::named(route.as_str());
         line.store = store_answers.then(OutcomeCounts::nothing);

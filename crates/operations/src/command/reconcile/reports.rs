@@ -5,7 +5,7 @@ use hookbox_driver::{Accounts, Fault, Ledger, SilentIngest, Unvouched};
 use super::judge::OVERDUE;
 use crate::{Problem, Reach, Source};
 
-/// The most receipts without an outcome that are listed.
+/// How many receipts without an outcome are listed at most.
 const OPEN_MAX: u32 = 100;
 
 /// What ingests have reported, and the ingests that have not reported their last sequence numbers.
