@@ -205,8 +205,9 @@ impl Shared {
             if !taken.is_empty() {
                 // Wakes another publish slot for the requests that are still in the queue.
                 self.filled.notify_one();
-                // A panic drops the batch, which answers its requests with 503. The publish slot
-                // continues: an ingest without publish slots would refuse every request.
+                // A panic drops the batch, and with it the channels on which its requests wait, so
+                // they are answered 503. The publish slot continues: an ingest without publish
+                // slots would refuse every request.
                 let published = AssertUnwindSafe(self.publish(taken)).catch_unwind();
                 if published.await.is_err() {
                     tracing::error!("publishing a batch panicked; its requests were answered 503");

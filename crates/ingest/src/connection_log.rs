@@ -49,7 +49,7 @@ impl ConnectionLog {
                         count,
                         peer = %peer,
                         "too many connections from {peer}: connections of addresses that have \
-                         their share were refused, {count} since this was last logged"
+                         used up their share were refused, {count} since this was last logged"
                     );
                 }
                 None

@@ -27,9 +27,9 @@ pub(crate) struct Forwarding {
 
 /// Reads the forwarding headers of a request that a trusted proxy has sent.
 ///
-/// Most proxies write one of the two kinds of headers and pass on the other as the client wrote it.
-/// So if both are present they must agree: a client address on which they differ is not used, and
-/// https counts only if neither kind reports plain HTTP.
+/// Most proxies write either `Forwarded` or the `X-Forwarded-` headers, and pass on the other kind
+/// as the client wrote it. So if both are present they must agree: a client address on which they
+/// differ is not used, and https counts only if neither kind reports plain HTTP.
 pub(crate) fn forwarding(headers: &HeaderMap, proxies: &[Network]) -> Forwarding {
     let standard = of_forwarded(headers, proxies);
     let usual = Forwarding {

@@ -40,7 +40,7 @@ pub struct NetworkError;
 
 impl fmt::Display for NetworkError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("it is not an address or a network, as 10.0.0.0/8")
+        f.write_str("it is not an address or a network, such as 10.0.0.0/8")
     }
 }
 

@@ -32,8 +32,9 @@ pub(crate) fn attribute(
         // Only an event whose handler ran can be deferred. An event that becomes a dead letter
         // without a run, for example a conflict, cannot.
         (CommitError::Fault(fault), [only]) if ran => match fault.kind() {
-            // The commit itself met this fault, and no statement of the handler: the database
-            // checks some things only at the commit, for example a deferred constraint.
+            // This fault comes from the commit itself and not from a statement of the handler. The
+            // handler is its cause nevertheless: the database checks some of its changes only at
+            // the commit, for example a deferred constraint.
             kind @ (FaultKind::Contention | FaultKind::MissingRight) => {
                 let failure = HandlerFailure {
                     cause: FailureCause::Fault(kind),

@@ -20,8 +20,8 @@ pub struct Config<S: Store> {
     /// The rules for conflicts. The first match decides; where no rule matches, a conflict becomes
     /// a dead letter.
     pub conflicts: Vec<ConflictRule>,
-    /// How often to check for due retries, which is one indexed query. It is the precision of every
-    /// backoff; half a second is a good value.
+    /// How often the worker checks for due retries. A retry is late by up to this time. Each check
+    /// is one indexed query, so half a second is a good value.
     pub schedule_interval: Duration,
     /// Whether this worker moves the broker's dead messages and accept reports into the store. Any
     /// number of workers may do so.

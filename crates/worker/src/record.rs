@@ -110,8 +110,8 @@ fn age_max<S: Store>(
         tracing::error!(
             route = %route,
             remedy = remedy.unwrap_or("unknown"),
-            "route {route} is paused: its handler is denied what it needs for every event; events \
-             wait without an attempt, and one at a time is tried until it succeeds"
+            "route {route} is paused: the database denies its handler what every event needs; \
+             events wait and lose no attempt, and one at a time is tried until one succeeds"
         );
     }
     rights.age_max()

@@ -21,10 +21,11 @@ use crate::pause::Stopped;
 /// the cause may be special to these events.
 const EVENTS: usize = 3;
 
-/// The wait before the first try while the route is paused. It doubles with each further try.
+/// How long a route that was paused waits before it tries the first event. The wait doubles with
+/// each further event that is tried.
 const FIRST: Duration = Duration::from_secs(1);
 
-/// The longest wait between two tries while the route is paused. After a missing right was
+/// The longest time between two events that a paused route tries. After a missing right was
 /// granted, this is the longest time until the route notices.
 const LONGEST: Duration = Duration::from_secs(30);
 
@@ -43,7 +44,7 @@ pub(crate) struct Rights {
 struct State {
     /// The events that were denied since a handler last succeeded; at most [`EVENTS`].
     denied: HashSet<EventId>,
-    /// The number of tries since the route was paused.
+    /// How many events were tried since the route was paused.
     tries: u32,
     /// The missing right or object while the route is paused.
     missing: Option<String>,

@@ -17,7 +17,8 @@ use crate::Route;
 use crate::counters::RouteCounters;
 use crate::inner::Inner;
 
-/// How often to check. With [`STANDSTILL`], a standstill is visible within ten seconds.
+/// How often all routes are checked. A standstill must be reported within ten seconds: the 8 s of
+/// [`STANDSTILL`], and the time until the next check.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
 
 /// How long a route may settle nothing, while something is in flight, before it counts as standing

@@ -79,8 +79,8 @@ pub(crate) async fn retract<S: Store>(context: &RouteContext<'_, S>, start: Star
         Err(fault) => tracing::info!(
             route = %route,
             error = describe(&fault),
-            "a start of a handler on route {route} could not be taken back; until it has run \
-             again, another worker may take it for a death"
+            "a start of a handler on route {route} could not be uncounted; until the handler has \
+             run again, another worker may take this start for the death of a process"
         ),
     }
 }

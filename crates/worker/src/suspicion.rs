@@ -132,8 +132,8 @@ impl Suspect<'_> {
             starts = counts.all,
             deaths_alone = counts.isolated,
             deaths_unproven = counts.unproven,
-            "a process died while event {} was in flight; its handler runs alone now (deaths \
-             alone: {} of {ALONE_MAX} after other events, {} of {UNPROVEN_MAX} in all)",
+            "a process died while event {} was in flight; its handler runs alone now (deaths while \
+             it ran alone: {} of {ALONE_MAX} after other events, {} of {UNPROVEN_MAX} in all)",
             self.envelope.event,
             counts.isolated,
             counts.alone()

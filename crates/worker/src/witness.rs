@@ -42,7 +42,7 @@ pub(crate) struct WitnessKeeper<S: Store> {
 /// witness would then publish a new one, as if nothing had been lost.
 const READINGS: u32 = 4;
 
-/// The pause between two readings.
+/// The pause between two readings of the witness messages (see [`READINGS`]).
 const READING_PAUSE: Duration = Duration::from_millis(150);
 
 /// The state that was logged last, so that each state is logged only once.

@@ -237,7 +237,7 @@ async fn one_address_has_so_many_connections() {
     }
 }
 
-/// How many idle connections are opened before a healthy one, and how many may be open.
+/// How many idle connections are opened (`IDLE`), and how many may be open at once (`PLACES`).
 const IDLE: usize = 200;
 const PLACES: usize = 50;
 
