@@ -28,8 +28,8 @@ const DOCUMENT: &str = "docs/BENCHMARKS.md";
 /// The default number of events: enough for several seconds on a small machine.
 const EVENTS: u32 = 20_000;
 
-/// The context of errors about servers. The bench never uses servers that the caller names, because
-/// figures of servers on another machine would not describe this machine.
+/// What is added to an error when a server cannot be started. The bench never uses servers that the
+/// caller names, because figures of servers on another machine would not describe this machine.
 const PRIVATE: &str = "the bench needs private servers of its own on this machine";
 
 /// Measures the release build on private servers, beside what the servers alone can do.

@@ -176,13 +176,16 @@ impl Engine<'_> {
     /// in an endless loop cannot be stopped in any other way.
     fn give_up(&self, input: &[u8]) -> ! {
         let name = self.target.name;
-        println!("FAILED {name}: one input is still tried after {ENDLESS:?}");
+        println!("FAILED {name}: the parser has not returned after {ENDLESS:?}");
         match self.write(input) {
             Ok(file) => println!(
-                "again: cargo xtask fuzz --target {name} --input {}",
+                "repeat it with: cargo xtask fuzz --target {name} --input {}",
                 file.display()
             ),
-            Err(error) => println!("again: --target {name} --seed {}: {error:#}", self.seed),
+            Err(error) => println!(
+                "the input cannot be written: {error:#}; repeat with --target {name} --seed {}",
+                self.seed
+            ),
         }
         std::process::exit(1)
     }

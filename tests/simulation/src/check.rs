@@ -74,7 +74,7 @@ fn says_wrongly(
         return is_recorded.then_some("its digest is recorded although its body is the stored one");
     }
     match (id_decides, receipt.other_digest) {
-        (false, _) => Some("its event has another body"),
+        (false, _) => Some("its event has another body, so it should be a conflict"),
         (true, Some(recorded)) if recorded == own => None,
         (true, _) => Some("its event has another body, and the digest of its own is not recorded"),
     }

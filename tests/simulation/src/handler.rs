@@ -52,8 +52,8 @@ impl Handler<SimStore> for Apply {
             self.process.name, event.id, self.route, event.attempt
         ));
         let on = (self.route.clone(), event.id);
-        // The first delivery of an event has attempt 1. So has a replay or a deferred retry of an
-        // event that was never attempted; but those two have a row among the retries of the store.
+        // Attempt 1 is the first message of an event, or a replay or deferred retry of an event
+        // that was never attempted. The last two have a row among the retries of the store.
         let is_first = event.attempt == 1 && !world.state().tables.retries.contains_key(&on);
         let start = Start {
             receipt: event.receipt,

@@ -68,7 +68,7 @@ impl fmt::Display for Failed {
         let seed = self.seed;
         write!(
             f,
-            "again: cargo run -p hookbox-simulation -- --seed {seed} --trace"
+            "repeat it with: cargo run -p hookbox-simulation -- --seed {seed} --trace"
         )
     }
 }

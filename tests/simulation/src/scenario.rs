@@ -97,7 +97,7 @@ fn size(chance: &Chance, low: u64, high: u64) -> usize {
 }
 
 /// Draws which faults a run has and how often each of them strikes. A run has only some of the
-/// faults, because an error that shows only without one of them would otherwise never show.
+/// faults: one fault can hide an error that shows only without it.
 fn rates(chance: &Chance) -> BTreeMap<Fault, u64> {
     let share = *chance.pick(&[15, 40, 40, 70]).unwrap_or(&40);
     let strength = chance.between(1, 4);

@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 use crate::servers::ServerError;
 use crate::servers::process::{signal, wait_until};
 
-/// The variables by which hookbox takes the settings of the user who runs the tests.
+/// The environment variables that change what hookbox does. They are removed from every command, so
+/// that the settings of the user who runs the tests have no effect.
 const SETTINGS: [&str; 2] = ["HOOKBOX_CONFIG", "HOOKBOX_LOG"];
 
 /// Returns the path of the binary that cargo has built. Cargo does not give the tests of one

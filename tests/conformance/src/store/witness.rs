@@ -174,8 +174,9 @@ pub async fn an_accepted_restore_begins_another_life<H: StoreHarness>(world: &H)
     Store::close(&*store).await;
 }
 
-/// Checks that an ingest is listed when it stops to report without a closing report (its last
-/// one). It is listed until it closes or reports again.
+/// Checks that an ingest is listed when its reports stop and it has sent no closing report, which
+/// is the last report of an ingest that ends in order. It stays listed until it closes or reports
+/// again.
 pub async fn an_ingest_that_never_closed_is_listed_without_reports<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let (open, closed) = (INSTANCE, InstanceId::from_bytes([6; 16]));
