@@ -206,7 +206,8 @@ fn a_second_body_that_is_given_up_is_shown_with_its_dead_letter() {
         assert!(text.contains("receipts with another body"), "{text}");
         let shown = service.run(&[&show[..], &["--json"]].concat());
         let shown = shown.well().json();
-        // `dead show` has the receipts under `history`, `events show` has them at the top level.
+        // The JSON of `dead show` has the receipts under `history`, and that of `events show` at
+        // the top level.
         let history = shown.get("history").unwrap_or(&shown);
         let receipts = history["receipts"].as_array().unwrap();
         let of_route: Vec<_> = receipts

@@ -32,7 +32,7 @@ fn a_full_disk_ends_no_command_but_with_its_exit_code() {
     let dev = Development::start("a_full_disk_ends_no_command");
     let ready = format!("{}/readyz", dev.url());
     for (arguments, both, errors_alone) in [
-        // These commands fail, because what they print is their result.
+        // Commands whose result is what they print must fail when they cannot print it.
         (&["--help"][..], 1, 0),
         (&["--version"], 1, 0),
         (&["check-config"], 1, 0),
@@ -44,10 +44,10 @@ fn a_full_disk_ends_no_command_but_with_its_exit_code() {
         (&["reconcile"], 1, 0),
         (&["send", "--url", dev.url()], 1, 0),
         (&["generate", "--url", dev.url(), "--count", "3"], 1, 0),
-        // The result of `healthcheck` is its exit code, so it succeeds without its output.
+        // The result of `healthcheck` is its exit code, so it must succeed even if it cannot print.
         (&["healthcheck", "--url", &ready], 0, 0),
-        // These commands write to standard error only, so their exit code stays that of their
-        // error.
+        // Commands that fail with an error write to standard error only, so they must exit with the
+        // code of that error.
         (&[], 2, 2),
         (&["nonsense"], 2, 2),
         (&["events", "list", "--state", "lost"], 2, 2),

@@ -77,7 +77,8 @@ async fn settle_mine(
     let granted = mine.granted;
     let (state, attempts) = match end {
         End::Done { attempt } => (ClaimState::Done, *attempt),
-        // The handler did not run in this transaction, so no attempt is added.
+        // An event becomes a dead letter here without a run of its handler in this transaction, so
+        // no attempt is added.
         End::Dead { .. } => (ClaimState::Dead, mine.attempts),
     };
     mine.settled = Some((state, attempts));

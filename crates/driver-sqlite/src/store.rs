@@ -68,7 +68,7 @@ impl Store for Sqlite {
         settled: &[ReceiptOutcome<'_>],
     ) -> Result<(), CommitError> {
         // If the handler has ended the transaction, each further statement would commit on its own.
-        // So this is checked before anything is written.
+        // So the transaction is checked before anything is written.
         tx.check_whole().await?;
         settle::settle(tx, route, settled).await
     }
@@ -178,8 +178,8 @@ impl Store for Sqlite {
         let mut reader = self.shared.readers.take().await?;
         let wanted = accounts::is_to_check(&mut reader).await;
         drop(reader);
-        // This read comes first, so that the writing connection is only used when there is
-        // something to write.
+        // A read first finds out whether there is a receipt to remove from the list of open ones.
+        // Only then is the writing connection used.
         if !wanted.map_err(fault(doing))? {
             return Ok(());
         }

@@ -138,8 +138,8 @@ impl Drop for World {
 
 fn options(path: &Path) -> Options {
     let mut options = Options::new(path, "test".parse().unwrap(), vec![route("a"), route("b")]);
-    // These limits are longer than a sync on a slow disk, so that a slow disk does not fail the
-    // tests.
+    // The time limits of the tests are longer than a sync on a slow disk, so that a slow disk does
+    // not fail the tests.
     options.busy_timeout = Duration::from_secs(3);
     options.writer_wait = Duration::from_secs(5);
     options.lease = Duration::from_secs(3);

@@ -41,7 +41,8 @@ impl LateBroker {
         let open = open(Reason(Arc::clone(&state)));
         opening.spawn(async move {
             match open.await {
-                // `set` fails only for a value that is set already, and no other code sets it.
+                // Storing the opened broker fails only if one is stored already, and no other code
+                // stores one.
                 Ok(Some(broker)) => drop(begun.opened.set(broker)),
                 Ok(None) => {
                     begun.say(NotReadyKind::Closing, "hookbox is shutting down".to_owned());

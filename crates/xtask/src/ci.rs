@@ -77,7 +77,8 @@ fn this_machine(full: bool) -> Result<()> {
         succeeds(shell.arg("-c").arg(command).current_dir(repository::root()))
     })?;
     step("cargo xtask fuzz --ci", |_| fuzzing_holds())?;
-    // Each run uses other seeds. A failure is printed with the command that repeats it.
+    // The fault suite gets a seed that is made of the commit, so each commit is tested with other
+    // faults. A failure is printed with the command that repeats it.
     step("cargo xtask chaos --ci", |_| chaos_holds())?;
     step("git status --porcelain, for generated files", |_| {
         dumps_are_clean()

@@ -131,8 +131,8 @@ const LAYERS: &[Layer] = &[
         ],
         tests_use: &[],
     },
-    // The crate `fuzz` fuzzes every parser of untrusted input. It uses none of the drivers, and no
-    // server runs in it.
+    // The crate `fuzz` fuzzes every parser of untrusted input. It uses no driver and needs no
+    // server.
     Layer {
         package: "fuzz",
         uses: &[

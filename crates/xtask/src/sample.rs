@@ -172,7 +172,8 @@ fn declaration(code: &[&str]) -> Option<String> {
 /// Returns the paragraphs of comments: consecutive lines with the same comment marker.
 fn comments(path: &str, only: &str) -> Vec<Sampled> {
     let mut found: Vec<Sampled> = Vec::new();
-    // The marker of the line above, and whether that line ended its paragraph.
+    // The comment marker of the line above (such as `///`), and whether that line ended its
+    // paragraph.
     let mut open: Option<&str> = None;
     let mut ended = true;
     let mut above = String::new();

@@ -173,7 +173,7 @@ impl Scanner<'_> {
         } else if rest[0] == b'\'' {
             match character(rest) {
                 Some(length) => self.mark(length, Kind::Text),
-                // The quote begins a lifetime or a label.
+                // This single quote begins a lifetime or a label, and no character literal.
                 None => self.mark(1, Kind::Code),
             }
         } else {

@@ -218,8 +218,8 @@ fn ends(stored: &Stored, sent: &SentEvent, uid: &str, found: &mut Findings) {
         for dead_letter in dead {
             let attempts = match dead_letter.reason.as_str() {
                 "exhausted" => ATTEMPTS..=ATTEMPTS,
-                // With another reason, fewer attempts are enough, and a replay may have added some.
-                // So only the maximum is checked.
+                // A dead letter with another reason than `exhausted` may have fewer attempts, and a
+                // replay may have added some. So only the maximum is checked.
                 _ => 0..=ATTEMPTS,
             };
             if !reasons.contains(&dead_letter.reason.as_str())

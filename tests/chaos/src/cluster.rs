@@ -201,7 +201,7 @@ impl Course {
         self.is_handled()?;
         self.was_in_the_dead_queue()?;
         self.cluster.restart(2, true)?;
-        // `false`: the case also holds if no sender got a 503, because each queue had a majority of
+        // The case does not require that a sender got a 503, because each queue had a majority of
         // its members all the time.
         self.finish(sending, false)
     }

@@ -165,7 +165,7 @@ impl Fault {
     /// Returns whether the fault must cause at least one answer 503, because ingest cannot accept
     /// anything while the fault lasts.
     pub fn is_felt(self) -> bool {
-        // `CutBroker` is an exception: ingest reconnects before any request fails.
+        // `CutBroker` need not cause a 503, because ingest reconnects before any request fails.
         matches!(self.part(), Part::Broker | Part::LinkToBroker) && self != CutBroker
     }
 

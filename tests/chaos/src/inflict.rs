@@ -255,16 +255,16 @@ impl ActiveFault {
             CutPublish | CutBody | CommitUnanswered | CommitDropped => {
                 Ok(self.proxy(world)?.snapped())
             }
-            // For PostgreSQL, counts the sessions that wait for the lock. SQLite has no list of
-            // waiting connections. It has only one lock for writing, so every writer waits: holding
-            // the lock is an effect already.
+            // On PostgreSQL, a held lock has an effect when sessions wait for it, so those sessions
+            // are counted. SQLite has no list of waiting connections. But it has only one lock for
+            // writing, so every writer waits for it. There, holding the lock counts as an effect.
             LockStore(_) if world.place.sql.is_postgres() => world.place.sql.number(
                 "select cast(count(*) as text) from pg_locks where not granted \
                  and relation = 'claims'::regclass",
             ),
             LockStore(_) => Ok(u64::from(self.held.is_some())),
-            // Counts the stored events. The count grows when events are committed after the reader
-            // took its snapshot, so that the reader really holds an old one.
+            // A reader holds an old snapshot only if events were committed after it took the
+            // snapshot. So the stored events are counted.
             LongReader(_) => {
                 let question = "select cast(count(*) as text) from events";
                 world.place.sql.number(question)

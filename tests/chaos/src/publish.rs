@@ -70,7 +70,8 @@ pub fn publish(url: &str, queue: &str, body: &[u8]) -> Result<()> {
     .concat();
     link.method(0, START_OK, &words)?;
     let mut tune = link.expect(TUNE)?;
-    // The last two bytes are the heartbeat interval; zero turns heartbeats off.
+    // The reply `tune-ok` repeats the limits of the broker's `tune`, except for the heartbeat
+    // interval, which is the last two bytes. Zero turns heartbeats off.
     tune.truncate(6);
     tune.extend([0, 0]);
     link.method(0, TUNE_OK, &tune)?;
@@ -80,13 +81,13 @@ pub fn publish(url: &str, queue: &str, body: &[u8]) -> Result<()> {
     link.expect(CHANNEL_OK)?;
     link.method(1, CONFIRM, &[0])?;
     link.expect(CONFIRM_OK)?;
-    // The last byte sets the mandatory flag. With it the broker returns an unroutable message
-    // before it sends the ack. The next frame is then not the ack, and the publish fails, as it
-    // should.
+    // The last byte of `basic.publish` sets the mandatory flag. With it the broker returns an
+    // unroutable message before it sends the ack. The next frame is then not the ack, and the
+    // publish fails, as it should.
     let to = [&[0, 0][..], &short("")?, &short(queue)?, &[1]].concat();
     link.method(1, PUBLISH, &to)?;
     let size = (body.len() as u64).to_be_bytes();
-    // The only property is the delivery mode, and 2 means persistent.
+    // The only property of the message is its delivery mode, and 2 means persistent.
     link.frame(
         HEADER,
         1,

@@ -78,7 +78,7 @@ pub fn full_spool(given: &RunContext<'_>) -> Result<Figures> {
     proxy.set(Mode::Hole);
     world.ingest(1, None)?;
     let mut load = Load::small(given.seed);
-    // About half of these events of 700 bytes fit into 16 MiB.
+    // About half of these events of 700 bytes fit into the 16 MiB that the spool may use.
     (load.count, load.retries, load.concurrency) = (40_000, 0, 64);
     let (seed, path) = load.start(&world)?.finish(&mut world, SETTLE_MAX)?;
     let journal = Journal::read(seed, &path)?;

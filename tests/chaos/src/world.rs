@@ -312,7 +312,7 @@ impl World {
     /// # Errors
     /// When the service is stopped, or cannot be started.
     pub fn kill(&mut self, name: &str) -> Result<bool> {
-        // This records and restarts a process that has already ended by itself.
+        // A process that has already ended by itself is first recorded and restarted.
         self.tend(None)?;
         let place = self.services.iter().position(|it| it.name == name);
         let place = place.with_context(|| format!("{name} does not run"))?;
@@ -332,8 +332,8 @@ impl World {
         let mut bad = Vec::new();
         for service in &self.services {
             if let Some(node) = &service.node {
-                // The signal fails when the process has already ended, which the loop below
-                // reports.
+                // Sending SIGTERM fails when the process has already ended. The exit status of such
+                // a process is reported below.
                 let _ = node.signal("TERM");
             }
         }

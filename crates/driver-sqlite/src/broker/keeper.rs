@@ -131,8 +131,8 @@ impl Keeper {
                     // consumer that has received the fault could send a settlement that no task
                     // reads, and would get `Ok` for it.
                     self.incoming.close();
-                    // Sending fails when the subscription was dropped. Then no consumer waits for
-                    // the fault, and messages in flight are redelivered when their leases end.
+                    // Sending the fault fails when the subscription was dropped. Then no consumer
+                    // waits for it, and messages in flight are redelivered when their leases end.
                     let _ = self.deliveries.try_send(Err(fault));
                     return;
                 }

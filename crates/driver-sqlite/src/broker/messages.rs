@@ -39,8 +39,8 @@ impl Leases {
     pub(crate) fn lasting(lease: Duration) -> Self {
         Self {
             now: moment::now(),
-            // Twice the length, because other processes that use the file may be configured with a
-            // longer lease.
+            // A lease counts as possible up to twice the length that is configured here, because
+            // other processes that use the file may be configured with a longer lease.
             furthest: moment::in_(lease.saturating_mul(2)),
         }
     }

@@ -120,9 +120,9 @@ fn answer(shared: &Shared, waiting: Vec<Job>, written: Result<(), Fault>) {
                 for queue in &job.queues {
                     shared.notifiers.notify(queue);
                 }
-                // Sending fails when the caller has stopped waiting. Nothing is left to do then,
-                // because such a caller has returned an error that leaves open whether the batch
-                // was stored.
+                // Sending the result of a publish fails when its caller has stopped waiting.
+                // Nothing is left to do then, because such a caller has returned an error that
+                // leaves open whether the batch was stored.
                 let _ = job.reply.send(Ok(()));
             }
         }

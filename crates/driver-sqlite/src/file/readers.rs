@@ -125,7 +125,7 @@ impl Readers {
     pub(crate) async fn close(&self) {
         self.pool.close().await;
         // The pinned connection closes last, because the recorded identity of the file is valid
-        // only while it is open.
+        // only while this connection is open.
         if let Some(connection) = self.pinned.lock().await.take() {
             connect::close(connection).await;
         }

@@ -152,8 +152,8 @@ impl Room {
         let Some(disk) = self.measure() else {
             return true;
         };
-        // The file grows by at most the length of its log. If even that much fits, the exact growth
-        // need not be queried.
+        // The file grows by at most the length of its log. If the disk has space even for so much,
+        // the exact growth need not be queried.
         let log = fs::metadata(&self.log).map_or(0, |found| found.len());
         if has(&disk, purpose, log, bytes, is_full) {
             return true;
@@ -170,7 +170,7 @@ impl Room {
     fn measure(&self) -> Option<Disk> {
         let found = rustix::fs::statvfs(self.path.as_path()).ok()?;
         let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
-        // Some file systems report a total size of 0, which is no measurement.
+        // Some file systems report a total size of 0. Then the disk counts as not measured.
         (found.f_blocks > 0).then(|| Disk {
             total: bytes(found.f_blocks),
             free: bytes(found.f_bavail),
@@ -275,7 +275,8 @@ fn has(disk: &Disk, purpose: Purpose, growth: u64, bytes: u64, was_full: bool) -
     let wanted = match purpose {
         Purpose::Accept => 2 * reserve,
         Purpose::Process => reserve,
-        // Delivering and settling messages does not make the file larger.
+        // Delivering and settling messages does not make the file larger. So it needs no reserve
+        // while nothing of the log has to be written back.
         Purpose::Drain if growth == 0 => return true,
         Purpose::Drain => reserve / 4,
     };

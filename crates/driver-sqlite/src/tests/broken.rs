@@ -59,8 +59,9 @@ async fn a_handler_that_ends_the_transaction_is_detected() {
             world.number("SELECT count(*) FROM effects").await,
             i64::from(orphaned)
         );
-        // The failure asks for a retry, but an event whose effects are committed must not run
-        // again.
+        // The worker records the failure with a retry. If the event is orphaned, the store must
+        // make it a dead letter instead, because its handler must not run again after its effects
+        // were committed.
         let then = Then::Retry {
             after: Duration::ZERO,
         };

@@ -130,8 +130,8 @@ fn hex_in_either_case_verifies_where_the_scheme_allows_it() {
                 "{text}"
             );
         }
-        // With this encoding, `sign`, which the command `send` uses, writes a signature in upper
-        // case, and this signature verifies.
+        // With `HexAnyCase`, `sign` (which the command `send` uses) must write the signature in
+        // upper case, and the signature must verify.
         let sent = signed(&loose, &key[0], BODY);
         assert_eq!(
             sent[header],

@@ -29,7 +29,8 @@ fn githubs_own_example() {
     let check = |signature: &str, body: &'static str| {
         let mut headers = HeaderMap::new();
         headers.insert("x-hub-signature-256", crate::header::value(signature));
-        // This header is not signed, so it must not change the result.
+        // GitHub does not sign the header with the delivery id, so this header must not change the
+        // result.
         headers.insert("x-github-delivery", crate::header::value("d-1"));
         let body = Bytes::from_static(body.as_bytes());
         let verified = verify(&Preset::Github.scheme(), &keys, &headers, body, NOW)?;

@@ -55,7 +55,8 @@ fn wrong(words: &str, help: &Help<'_>) -> Option<String> {
     let words: Vec<&str> = words.split_whitespace().collect();
     let (mut command, mut its) = (String::new(), help.of("")?);
     for word in words.iter().take_while(|word| !word.starts_with('-')) {
-        // The last command is followed by its arguments; a word in capitals stands for any value.
+        // A word is a subcommand only if the command before it has subcommands. Other words are
+        // arguments, and a word in capitals stands for any value.
         if !its.contains("\nCommands:\n") || !word.starts_with(|c: char| c.is_ascii_lowercase()) {
             break;
         }

@@ -64,7 +64,8 @@ impl Section {
 
     fn entry(&mut self, path: &str, entry: &str, number: usize) -> Option<Finding> {
         let compact: String = entry.chars().filter(|c| !c.is_whitespace()).collect();
-        // A crate that depends on itself, to enable a feature for its tests, gives no version.
+        // A crate may depend on itself, to enable a feature for its tests. Such a dependency needs
+        // no version.
         let inherits = compact.contains("workspace=true") || compact.contains("path=\".\"");
         match self {
             Section::List => (!inherits).then(|| Finding::new(path, number, WHAT)),

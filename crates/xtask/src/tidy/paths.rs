@@ -98,7 +98,8 @@ fn missing(file: &str, item: Option<&str>, tree: &impl Tree) -> Option<String> {
         return Some(format!("`{file}` does not exist: name a file that exists"));
     }
     let item = item?;
-    // Of `Type::method`, the last part is the name that a line declares.
+    // Of a path such as `Type::method`, only the last part is looked up, because no line of Rust
+    // declares the whole path.
     let name = item.rsplit("::").next().unwrap_or(item);
     let is_there = declares(&tree.read(file), name);
     (!is_there).then(|| format!("`{file}` declares no `{item}`: name an item that it declares"))

@@ -81,8 +81,8 @@ pub async fn settling_after_a_lost_connection_is_a_fault_not_a_panic<H: BrokerHa
     );
     subscription.close().await;
     broker.close().await;
-    // Settling a message after its connection was closed returns an error. It must neither panic
-    // nor hang.
+    // Settling a message after its connection was closed must return an error, and must neither
+    // panic nor hang.
     for settled in [
         timeout(PATIENCE, first.ack()).await.expect("no hang"),
         timeout(PATIENCE, second.release()).await.expect("no hang"),

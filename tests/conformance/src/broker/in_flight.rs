@@ -40,7 +40,8 @@ pub async fn cancelling_next_loses_no_message<H: BrokerHarness>(world: &H) {
     let mut taken = Vec::new();
     for number in 0..30 {
         publish(&*broker, one(), number).await;
-        // Some of these waits are cancelled just before the message arrives, some just after.
+        // The wait for each message is cancelled after different times, sometimes just before the
+        // message arrives and sometimes just after.
         for micros in [0, 200, 2_000] {
             let wait = Duration::from_micros(micros);
             if let Ok(delivery) = timeout(wait, subscription.next()).await {

@@ -64,7 +64,8 @@ impl Settlements {
     /// for a flush.
     pub(super) fn written(&mut self) {
         for flush in std::mem::take(self).flushes {
-            // Sending fails when the caller has stopped waiting; then no notification is needed.
+            // Notifying a caller that its flush is done fails when the caller has stopped waiting.
+            // Then it needs no notification.
             let _ = flush.send(());
         }
     }

@@ -118,7 +118,8 @@ fn what_goes_one_way_is_no_cycle() {
         ]),
         NONE
     );
-    // Tests, comments, literals and items of other crates do not count.
+    // Names in tests, comments and literals, and items of other crates make no file need another
+    // one.
     assert_eq!(
         found(&[
             (
