@@ -18,12 +18,17 @@ pub struct ContentDigest([u8; 32]);
 impl ContentDigest {
     /// Returns the digest of canonical JSON, as [`crate::scan`] writes it.
     pub fn of_canonical_json(canonical: &[u8]) -> Self {
-        Self(hash(b"json", canonical))
+        Self::of_canonical_parts([canonical])
+    }
+
+    /// Returns the digest of canonical JSON that is given in parts, which are joined by nothing.
+    pub(crate) fn of_canonical_parts<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Self {
+        Self(hash(b"json", parts))
     }
 
     /// Returns the digest of a body that is not JSON.
     pub fn of_raw_body(body: &[u8]) -> Self {
-        Self(hash(b"raw", body))
+        Self(hash(b"raw", [body]))
     }
 
     /// Creates a digest from the 32 bytes that were stored for it.
@@ -39,12 +44,14 @@ impl ContentDigest {
 
 /// Hashes the bytes after their kind, "json" or "raw", so that canonical JSON and a body that is
 /// not JSON never have the same digest.
-fn hash(kind: &[u8], bytes: &[u8]) -> [u8; 32] {
+fn hash<'a>(kind: &[u8], parts: impl IntoIterator<Item = &'a [u8]>) -> [u8; 32] {
     let mut hasher = Sha256::new();
     hasher.update(b"hookbox-content-1\0");
     hasher.update([kind.len() as u8]);
     hasher.update(kind);
-    hasher.update(bytes);
+    for part in parts {
+        hasher.update(part);
+    }
     hasher.finalize().into()
 }
 

@@ -3,19 +3,22 @@
 //!
 //! hookbox does not parse a body into a tree, for three reasons: the identity of an event must not
 //! depend on which of two equal keys a parser keeps; numbers must keep their text; and a hostile
-//! body must not use up the call stack, or more memory than its own size. So the scanner uses a
-//! stack of its own, which is at most [`DEPTH_MAX`] deep. A body itself is published unchanged; its
-//! canonical form is only hashed.
+//! body must not use up the call stack, or memory out of proportion to its size. So the scanner
+//! uses a stack of its own, which is at most [`DEPTH_MAX`] deep. A body itself is published
+//! unchanged; its canonical form is only hashed, so ingest hashes it where it stands in the body.
 
 mod canonical;
 mod decimal;
+mod extracts;
 mod integer;
 mod scanner;
 mod string;
 
 pub use decimal::Decimal;
 pub use integer::exact_integer;
-pub use scanner::scan;
+pub use scanner::{digest_json, scan};
+
+use crate::ContentDigest;
 
 /// How deep objects and arrays may be nested. serde_json, which handlers use, has the same limit,
 /// so a handler can parse every body that the scanner accepts.
@@ -73,6 +76,15 @@ pub struct Document {
     /// The canonical form: no white space, members sorted by key, one way to write each string, and
     /// numbers unchanged. Members with equal keys keep their order.
     pub canonical: Vec<u8>,
+    /// What was found at each pointer, in the order of the pointers.
+    pub extracts: Vec<Extract>,
+}
+
+/// The content digest of a JSON document, and the values that a config names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DigestedJson {
+    /// The content digest.
+    pub digest: ContentDigest,
     /// What was found at each pointer, in the order of the pointers.
     pub extracts: Vec<Extract>,
 }

@@ -19,7 +19,9 @@ pub use account::{ACCOUNT_VERSION, Accepted, Account};
 pub use digest::ContentDigest;
 pub use envelope::{Envelope, Redo};
 pub use id::{EventId, Incarnation, InstanceId, ReceiptId};
-pub use json::{Decimal, Document, Extract, JsonError, Scalar, exact_integer, scan};
+pub use json::{
+    Decimal, DigestedJson, Document, Extract, JsonError, Scalar, digest_json, exact_integer, scan,
+};
 pub use name::{EnvironmentName, InvalidName, RouteName, SourceName};
 pub use pointer::{InvalidPointer, Pointer};
 pub use timestamp::Timestamp;

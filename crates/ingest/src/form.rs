@@ -1,6 +1,6 @@
 //! Finds the event in a posted form.
 
-use hookbox_event::scan;
+use hookbox_event::{DigestedJson, JsonError};
 use hookbox_signature::Verified;
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
@@ -14,8 +14,8 @@ const FORMS: [&[u8]; 2] = [URLENCODED, b"multipart/form-data"];
 
 const URLENCODED: &[u8] = b"application/x-www-form-urlencoded";
 
-/// Returns the event of a verified request. It is the body, or, if the sender of the source may
-/// post forms, the value of the configured field.
+/// Returns the event of a verified request, with what `read` has read from it. The event is the
+/// body, or, if the sender of the source may post forms, the value of the configured field.
 ///
 /// A form without that field, or with a field that is not JSON, is refused: it can never become an
 /// event, and its sender sees at once what to change. Any other body that is not JSON is accepted
@@ -25,16 +25,20 @@ pub(crate) fn event_of(
     source: &Source,
     headers: &HeaderMap,
     verified: Verified,
-) -> Result<Verified, NotAccepted> {
+    read: impl Fn(&[u8]) -> Result<DigestedJson, JsonError>,
+) -> Result<(Verified, Result<DigestedJson, JsonError>), NotAccepted> {
     let is = |media: &[u8]| has_type(headers, media);
-    if !FORMS.into_iter().any(is) || scan(verified.body(), &[]).is_ok() {
-        return Ok(verified);
+    let content = read(verified.body());
+    if content.is_ok() || !FORMS.into_iter().any(is) {
+        return Ok((verified, content));
     }
     let field = source.form.as_deref().filter(|_| is(URLENCODED));
-    field
-        .and_then(|field| verified.form_field(field))
-        .filter(|taken| scan(taken.body(), &[]).is_ok())
-        .ok_or(NotAccepted::Form)
+    let event = field.and_then(|field| verified.form_field(field));
+    let event = event.ok_or(NotAccepted::Form)?;
+    match read(event.body()) {
+        Ok(content) => Ok((event, Ok(content))),
+        Err(_) => Err(NotAccepted::Form),
+    }
 }
 
 /// Returns whether the request has this media type, whatever its parameters.

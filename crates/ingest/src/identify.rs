@@ -1,6 +1,8 @@
 //! Finds out which event a verified request reports, and computes the digest of its content.
 
-use hookbox_event::{ContentDigest, EventId, Extract, Pointer, Scalar, Topic, scan};
+use hookbox_event::{
+    ContentDigest, DigestedJson, EventId, Extract, JsonError, Pointer, Scalar, Topic,
+};
 use hookbox_signature::Verified;
 use http::HeaderMap;
 
@@ -14,24 +16,33 @@ pub(crate) struct Identified {
     pub digest: ContentDigest,
 }
 
-/// Identifies the event of a request, and never fails: a body that is not JSON or lacks its
-/// identity fields is identified by its content, and a header may be absent or hold invalid bytes.
-/// The request is genuine, and refusing it would lose it.
-pub(crate) fn identify(source: &Source, headers: &HeaderMap, verified: &Verified) -> Identified {
+/// Returns the places in a body that are needed to identify its event: the event type, if the body
+/// contains it, and then the identity fields.
+pub(crate) fn pointers(source: &Source) -> Vec<&Pointer> {
     let fields: &[Pointer] = match &source.identity {
         Identity::Pointers(pointers) => pointers,
         Identity::SignedId | Identity::Body | Identity::Delivery(_) => &[],
     };
     let kind_at = source.topic.as_ref().and_then(EventType::pointer);
-    let pointers: Vec<Pointer> = kind_at.into_iter().chain(fields).cloned().collect();
-    let (digest, extracts) = match scan(verified.body(), &pointers) {
-        Ok(document) => (
-            ContentDigest::of_canonical_json(&document.canonical),
-            document.extracts,
-        ),
+    kind_at.into_iter().chain(fields).collect()
+}
+
+/// Identifies the event of a request, and never fails: a body that is not JSON or lacks its
+/// identity fields is identified by its content, and a header may be absent or hold invalid bytes.
+/// The request is genuine, and refusing it would lose it. `content` is what was read from the body
+/// at [`pointers`].
+pub(crate) fn identify(
+    source: &Source,
+    headers: &HeaderMap,
+    verified: &Verified,
+    content: Result<DigestedJson, JsonError>,
+) -> Identified {
+    let (digest, extracts) = match content {
+        Ok(json) => (json.digest, json.extracts),
         Err(_) => (ContentDigest::of_raw_body(verified.body()), Vec::new()),
     };
     let mut extracts = extracts.into_iter();
+    let kind_at = source.topic.as_ref().and_then(EventType::pointer);
     let kind = match kind_at.and_then(|_| extracts.next()) {
         Some(Extract::Found(Scalar::String(kind))) => Some(kind),
         Some(_) | None => None,

@@ -9,7 +9,7 @@ use axum::extract::{Path, Request, State};
 use bytes::Bytes;
 use hookbox_crash::crash_point;
 use hookbox_driver::{PublishErrorKind, Refusal as KeptRefusal};
-use hookbox_event::ReceiptId;
+use hookbox_event::{ReceiptId, digest_json};
 use hookbox_signature::{Refusal, RefusalAnswer, verify};
 use http::header::{ALLOW, EXPECT};
 use http::{HeaderMap, Method, Response};
@@ -18,10 +18,9 @@ use tokio::time::{Instant, timeout};
 
 use crate::batcher::AcceptedRequest;
 use crate::counters::{InFlight, add};
-use crate::identify::identify;
 use crate::places::Place;
 use crate::response::{NotAccepted, accepted};
-use crate::{Ingest, Source, body, form};
+use crate::{Ingest, Source, body, form, identify};
 
 /// The peer that sent a request. The connection puts it into the extensions of the request.
 #[derive(Clone)]
@@ -192,8 +191,10 @@ async fn take(
         place.verified();
     }
     crash_point!("ingest.after_verify");
-    let verified = form::event_of(source, &head.headers, verified)?;
-    let identified = identify(source, &head.headers, &verified);
+    let pointers = identify::pointers(source);
+    let read = |body: &[u8]| digest_json(body, &pointers);
+    let (verified, content) = form::event_of(source, &head.headers, verified, read)?;
+    let identified = identify::identify(source, &head.headers, &verified, content);
     let accepted = AcceptedRequest {
         receipt: arrival.id,
         source: source.name.clone(),

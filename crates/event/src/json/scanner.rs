@@ -1,61 +1,75 @@
 //! The JSON scanner: it passes once over the bytes, with a stack of its own instead of recursion.
 
-use super::canonical::Text;
-use super::{DEPTH_MAX, Document, Extract, JsonError, Scalar};
-use crate::Pointer;
+use super::canonical::{Canonical, Mark, Span};
+use super::extracts::{Extracts, Leaf, Open};
+use super::{DEPTH_MAX, DigestedJson, Document, JsonError};
+use crate::{ContentDigest, Pointer};
 
 /// Scans a whole body and returns its canonical form and the values at `pointers`.
 pub fn scan(body: &[u8], pointers: &[Pointer]) -> Result<Document, JsonError> {
+    let pointers: Vec<&Pointer> = pointers.iter().collect();
+    let scanned = scanned(body, &pointers)?;
+    Ok(Document {
+        canonical: scanned.text.parts().collect::<Vec<_>>().concat(),
+        extracts: scanned.extracts.found,
+    })
+}
+
+/// Scans a whole body and returns its content digest and the values at `pointers`. The digest is
+/// that of [`scan`]'s canonical form, which is hashed without being written out.
+pub fn digest_json(body: &[u8], pointers: &[&Pointer]) -> Result<DigestedJson, JsonError> {
+    let scanned = scanned(body, pointers)?;
+    Ok(DigestedJson {
+        digest: ContentDigest::of_canonical_parts(scanned.text.parts()),
+        extracts: scanned.extracts.found,
+    })
+}
+
+fn scanned<'a>(body: &'a [u8], pointers: &'a [&'a Pointer]) -> Result<Scanner<'a>, JsonError> {
     let text = std::str::from_utf8(body).map_err(|error| JsonError::NotUtf8 {
         at: error.valid_up_to(),
     })?;
-    Scanner::new(text.as_bytes(), pointers).run()
+    let mut scanner = Scanner::new(text.as_bytes(), pointers);
+    scanner.run()?;
+    Ok(scanner)
 }
 
-/// An object or array whose end the scanner has not reached yet.
-enum Open {
-    Array {
-        index: usize,
-    },
-    Object {
-        start: usize,
-        members: Vec<Member>,
-        key: Option<String>,
-    },
-}
-
-/// A member of an object that was scanned: its canonical key, and where its text begins and ends in
-/// the canonical output.
+/// A member of an open object: its canonical key, and where its text begins and ends in the
+/// canonical text.
+#[derive(Clone, Copy)]
 struct Member {
-    key: Vec<u8>,
-    name: Option<String>,
-    start: usize,
-    end: usize,
+    key: Span,
+    start: Mark,
+    end: Mark,
 }
 
 pub(super) struct Scanner<'a> {
     pub(super) bytes: &'a [u8],
     pub(super) at: usize,
-    pointers: &'a [Pointer],
-    extracts: Vec<Extract>,
+    pub(super) text: Canonical<'a>,
+    extracts: Extracts<'a>,
     stack: Vec<Open>,
-    out: Vec<u8>,
+    /// The members of all open objects, those of the innermost object last.
+    members: Vec<Member>,
+    /// The last comma between two members.
+    comma: Span,
 }
 
 impl<'a> Scanner<'a> {
     /// Creates a scanner of `bytes`, which must be UTF-8.
-    pub fn new(bytes: &'a [u8], pointers: &'a [Pointer]) -> Self {
+    fn new(bytes: &'a [u8], pointers: &'a [&'a Pointer]) -> Self {
         Self {
             bytes,
             at: 0,
-            pointers,
-            extracts: vec![Extract::Absent; pointers.len()],
+            text: Canonical::new(bytes),
+            extracts: Extracts::new(pointers),
             stack: Vec::new(),
-            out: Vec::with_capacity(bytes.len()),
+            members: Vec::new(),
+            comma: Span { start: 0, end: 0 },
         }
     }
 
-    pub fn run(mut self) -> Result<Document, JsonError> {
+    fn run(&mut self) -> Result<(), JsonError> {
         loop {
             let complete = self.value()?;
             if complete && self.close_finished()? {
@@ -66,10 +80,7 @@ impl<'a> Scanner<'a> {
         if self.at < self.bytes.len() {
             return Err(self.syntax());
         }
-        Ok(Document {
-            canonical: self.out,
-            extracts: self.extracts,
-        })
+        Ok(())
     }
 
     /// Scans one value and returns `true`. For an object or array with content, it scans only the
@@ -80,15 +91,12 @@ impl<'a> Scanner<'a> {
             Some(b'{') => self.open_object(),
             Some(b'[') => self.open_array(),
             Some(b'"') => {
-                let text = self.string()?;
-                self.write_string(&text);
-                if let Some(value) = text.value {
-                    self.found(Extract::Found(Scalar::String(value)));
-                }
+                let content = self.string_value()?;
+                self.found(Leaf::String(content));
                 Ok(true)
             }
-            Some(b't') => self.literal(b"true", Some(Scalar::Bool(true))),
-            Some(b'f') => self.literal(b"false", Some(Scalar::Bool(false))),
+            Some(b't') => self.literal(b"true", Some(true)),
+            Some(b'f') => self.literal(b"false", Some(false)),
             Some(b'n') => self.literal(b"null", None),
             Some(b'-' | b'0'..=b'9') => self.number(),
             Some(_) | None => Err(self.syntax()),
@@ -97,34 +105,36 @@ impl<'a> Scanner<'a> {
 
     fn open_object(&mut self) -> Result<bool, JsonError> {
         self.check_depth()?;
-        self.found(Extract::Container);
-        let start = self.out.len();
-        self.at += 1;
-        self.out.push(b'{');
+        self.extracts.container(&self.stack, &self.text);
+        self.take_byte();
         self.skip_space();
         if self.peek() == Some(b'}') {
-            self.at += 1;
-            self.out.push(b'}');
+            self.take_byte();
             return Ok(true);
         }
+        let start = self.text.mark();
+        let key = self.member_key()?;
         self.stack.push(Open::Object {
             start,
-            members: Vec::new(),
-            key: None,
+            first: self.members.len(),
+            key,
+            is_sorted: true,
         });
-        self.member_key()?;
+        self.members.push(Member {
+            key,
+            start,
+            end: start,
+        });
         Ok(false)
     }
 
     fn open_array(&mut self) -> Result<bool, JsonError> {
         self.check_depth()?;
-        self.found(Extract::Container);
-        self.at += 1;
-        self.out.push(b'[');
+        self.extracts.container(&self.stack, &self.text);
+        self.take_byte();
         self.skip_space();
         if self.peek() == Some(b']') {
-            self.at += 1;
-            self.out.push(b']');
+            self.take_byte();
             return Ok(true);
         }
         self.stack.push(Open::Array { index: 0 });
@@ -138,27 +148,35 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
-    /// Scans a key and its colon, and adds the member to the innermost open object.
-    fn member_key(&mut self) -> Result<(), JsonError> {
+    /// Scans the key of a member and its colon, and returns the canonical key.
+    fn member_key(&mut self) -> Result<Span, JsonError> {
         self.skip_space();
         if self.peek() != Some(b'"') {
             return Err(self.syntax());
         }
-        let text = self.string()?;
+        let key = self.string_value()?;
         self.skip_space();
-        self.expect(b':')?;
-        let member_start = self.out.len();
-        self.write_string(&text);
-        self.out.push(b':');
-        if let Some(Open::Object { members, key, .. }) = self.stack.last_mut() {
-            *key = text.value.clone();
-            members.push(Member {
-                key: text.canonical,
-                name: text.value,
-                start: member_start,
-                end: 0,
-            });
+        if self.peek() != Some(b':') {
+            return Err(self.syntax());
         }
+        self.take_byte();
+        Ok(key)
+    }
+
+    /// Scans the comma before a member of the innermost open object, and the key of the member.
+    fn next_member(&mut self) -> Result<(), JsonError> {
+        self.comma = self.take_byte();
+        let start = self.text.mark();
+        let next = self.member_key()?;
+        if let Some(Open::Object { key, is_sorted, .. }) = self.stack.last_mut() {
+            *is_sorted = *is_sorted && self.text.bytes(*key) < self.text.bytes(next);
+            *key = next;
+        }
+        self.members.push(Member {
+            key: next,
+            start,
+            end: start,
+        });
         Ok(())
     }
 
@@ -169,38 +187,30 @@ impl<'a> Scanner<'a> {
         loop {
             self.skip_space();
             let next = self.peek();
-            let end = self.out.len();
             match self.stack.last_mut() {
                 None => return Ok(true),
                 Some(Open::Array { index }) => match next {
                     Some(b',') => {
                         *index += 1;
-                        self.at += 1;
-                        self.out.push(b',');
+                        self.take_byte();
                         return Ok(false);
                     }
                     Some(b']') => {
-                        self.at += 1;
                         self.stack.pop();
-                        self.out.push(b']');
+                        self.take_byte();
                     }
                     Some(_) | None => return Err(self.syntax()),
                 },
-                Some(Open::Object { members, .. }) => {
-                    if let Some(member) = members.last_mut() {
-                        member.end = end;
+                Some(Open::Object { .. }) => {
+                    if let Some(member) = self.members.last_mut() {
+                        member.end = self.text.mark();
                     }
                     match next {
                         Some(b',') => {
-                            self.at += 1;
-                            self.out.push(b',');
-                            self.member_key()?;
+                            self.next_member()?;
                             return Ok(false);
                         }
-                        Some(b'}') => {
-                            self.at += 1;
-                            self.close_object();
-                        }
+                        Some(b'}') => self.close_object(),
                         Some(_) | None => return Err(self.syntax()),
                     }
                 }
@@ -210,61 +220,51 @@ impl<'a> Scanner<'a> {
 
     fn close_object(&mut self) {
         let Some(Open::Object {
-            start, mut members, ..
+            start,
+            first,
+            is_sorted,
+            ..
         }) = self.stack.pop()
         else {
             return;
         };
-        let sorted = members.is_sorted_by(|a, b| a.key <= b.key);
-        if !sorted {
-            // The sort is stable: members with equal keys keep their order, so `{a:1,a:2}` differs
-            // from `{a:2,a:1}`.
-            members.sort_by(|a, b| a.key.cmp(&b.key));
-            let body: Vec<u8> = members
-                .iter()
-                .map(|member| &self.out[member.start..member.end])
-                .collect::<Vec<_>>()
-                .join(&b',');
-            self.out.truncate(start + 1);
-            self.out.extend(body);
+        if !is_sorted {
+            self.sort_members(start, first);
         }
-        self.out.push(b'}');
-        for pair in members.windows(2).filter(|pair| pair[0].key == pair[1].key) {
-            self.mark_ambiguous(pair[0].name.as_deref());
-        }
+        self.members.truncate(first);
+        self.take_byte();
     }
 
-    /// Marks the pointers that lead through a key that occurs twice in the object that was just
-    /// closed.
-    fn mark_ambiguous(&mut self, name: Option<&str>) {
-        let depth = self.stack.len();
-        for (pointer, extract) in self.pointers.iter().zip(&mut self.extracts) {
-            let tokens = pointer.tokens();
-            let through = tokens.len() > depth && Some(tokens[depth].as_str()) == name;
-            if through && leads_to(&self.stack, &tokens[..depth]) {
-                *extract = Extract::Ambiguous;
+    /// Sorts the members of the object that is being closed, and marks what its repeated keys make
+    /// ambiguous.
+    fn sort_members(&mut self, start: Mark, first: usize) {
+        let mut members = self.members.split_off(first);
+        // The sort is stable: members with equal keys keep their order, so `{a:1,a:2}` differs from
+        // `{a:2,a:1}`.
+        members.sort_by(|a, b| self.text.bytes(a.key).cmp(self.text.bytes(b.key)));
+        let parts = members.iter().map(|member| (member.start, member.end));
+        self.text.rearrange(start, parts, self.comma);
+        for pair in members.windows(2) {
+            if self.text.bytes(pair[0].key) == self.text.bytes(pair[1].key) {
+                let (stack, text) = (&self.stack, &self.text);
+                self.extracts.ambiguous(stack, text, pair[0].key);
             }
         }
     }
 
-    /// Called at the beginning of a value. Records the value for each pointer that leads to it.
-    fn found(&mut self, value: Extract) {
-        for (pointer, extract) in self.pointers.iter().zip(&mut self.extracts) {
-            let tokens = pointer.tokens();
-            if tokens.len() == self.stack.len() && leads_to(&self.stack, tokens) {
-                *extract = value.clone();
-            }
-        }
+    fn found(&mut self, leaf: Leaf) {
+        self.extracts.leaf(&self.stack, &self.text, leaf);
     }
 
-    fn literal(&mut self, word: &[u8], value: Option<Scalar>) -> Result<bool, JsonError> {
+    fn literal(&mut self, word: &[u8], value: Option<bool>) -> Result<bool, JsonError> {
         if !self.bytes[self.at..].starts_with(word) {
             return Err(self.syntax());
         }
+        let start = self.at;
         self.at += word.len();
-        self.out.extend(word);
+        self.write_from(start);
         if let Some(value) = value {
-            self.found(Extract::Found(value));
+            self.found(Leaf::Bool(value));
         }
         Ok(true)
     }
@@ -290,10 +290,8 @@ impl<'a> Scanner<'a> {
             }
             self.digits()?;
         }
-        let text = &self.bytes[start..self.at];
-        self.out.extend(text);
-        let text = String::from_utf8_lossy(text).into_owned();
-        self.found(Extract::Found(Scalar::Number(text)));
+        let text = self.write_from(start);
+        self.found(Leaf::Number(text));
         Ok(true)
     }
 
@@ -309,18 +307,35 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    fn write_string(&mut self, text: &Text) {
-        self.out.push(b'"');
-        self.out.extend(&text.canonical);
-        self.out.push(b'"');
+    /// Scans a string, writes it, and returns its content in canonical form.
+    fn string_value(&mut self) -> Result<Span, JsonError> {
+        let start = self.at;
+        let content = self.string()?;
+        self.text.write(Span {
+            start,
+            end: start + 1,
+        });
+        if content.start < content.end {
+            self.text.write(content);
+        }
+        self.write_from(self.at - 1);
+        Ok(content)
     }
 
-    fn expect(&mut self, byte: u8) -> Result<(), JsonError> {
-        if self.peek() != Some(byte) {
-            return Err(self.syntax());
-        }
+    /// Writes the current byte and goes to the next.
+    fn take_byte(&mut self) -> Span {
         self.at += 1;
-        Ok(())
+        self.write_from(self.at - 1)
+    }
+
+    /// Writes the bytes from `start` to the current position as they are in the body.
+    fn write_from(&mut self, start: usize) -> Span {
+        let span = Span {
+            start,
+            end: self.at,
+        };
+        self.text.write(span);
+        span
     }
 
     fn skip_space(&mut self) {
@@ -336,12 +351,4 @@ impl<'a> Scanner<'a> {
     pub(super) fn syntax(&self) -> JsonError {
         JsonError::Syntax { at: self.at }
     }
-}
-
-/// Returns whether a pointer with these tokens leads through the open objects and arrays.
-fn leads_to(stack: &[Open], tokens: &[String]) -> bool {
-    stack.iter().zip(tokens).all(|(open, token)| match open {
-        Open::Array { index } => token.parse() == Ok(*index) && !token.starts_with('+'),
-        Open::Object { key, .. } => key.as_deref() == Some(token.as_str()),
-    })
 }

@@ -1,34 +1,57 @@
 //! The part of the JSON scanner that scans strings (RFC 8259 §7).
 
 use super::JsonError;
-use super::canonical::Text;
+use super::canonical::Span;
 use super::scanner::Scanner;
 
 impl Scanner<'_> {
-    /// Scans a string and its closing quote. The current position is its opening quote.
-    pub(super) fn string(&mut self) -> Result<Text, JsonError> {
+    /// Scans a string and its closing quote, and returns its content in canonical form, without the
+    /// quotes. The current position is its opening quote.
+    pub(super) fn string(&mut self) -> Result<Span, JsonError> {
         self.at += 1;
-        let mut text = Text::new();
+        let start = self.at;
+        self.skip_plain();
+        if self.peek() == Some(b'"') {
+            // A string without escapes is canonical.
+            self.at += 1;
+            let end = self.at - 1;
+            return Ok(Span { start, end });
+        }
+        self.string_with_escapes(start)
+    }
+
+    /// Scans the rest of a string that began at `start`. The current position is the first
+    /// character that may not stand for itself.
+    fn string_with_escapes(&mut self, start: usize) -> Result<Span, JsonError> {
+        let began = self.text.begin_rewritten();
+        let mut run = start;
         loop {
-            let start = self.at;
-            while matches!(self.peek(), Some(c) if c != b'"' && c != b'\\' && c >= b' ') {
-                self.at += 1;
-            }
-            // The bytes of the run are between ASCII characters of a valid UTF-8 text, so they are
-            // valid UTF-8 themselves.
-            text.push_plain(&String::from_utf8_lossy(&self.bytes[start..self.at]));
+            self.text.rewrite_plain(Span {
+                start: run,
+                end: self.at,
+            });
             match self.peek() {
                 Some(b'"') => {
+                    let end = self.at;
                     self.at += 1;
-                    return Ok(text);
+                    return Ok(self.text.end_rewritten(began, Span { start, end }));
                 }
-                Some(b'\\') => self.escape(&mut text)?,
+                Some(b'\\') => self.escape()?,
                 Some(_) | None => return Err(self.syntax()),
             }
+            run = self.at;
+            self.skip_plain();
         }
     }
 
-    fn escape(&mut self, text: &mut Text) -> Result<(), JsonError> {
+    /// Goes to the next character that ends a string, begins an escape, or must be escaped.
+    fn skip_plain(&mut self) {
+        let rest = &self.bytes[self.at..];
+        let is_special = |c: &u8| *c == b'"' || *c == b'\\' || *c < b' ';
+        self.at += rest.iter().position(is_special).unwrap_or(rest.len());
+    }
+
+    fn escape(&mut self) -> Result<(), JsonError> {
         self.at += 1;
         let c = self.peek().ok_or_else(|| self.syntax())?;
         let plain = match c {
@@ -38,22 +61,22 @@ impl Scanner<'_> {
             b'n' => '\n',
             b'r' => '\r',
             b't' => '\t',
-            b'u' => return self.unicode_escape(text),
+            b'u' => return self.unicode_escape(),
             _ => return Err(self.syntax()),
         };
         self.at += 1;
-        text.push(plain);
+        self.text.rewrite(plain);
         Ok(())
     }
 
     /// Scans the `u` of an escape `\uXXXX` and its four hexadecimal digits. If they are a high
     /// surrogate and the next escape is a low surrogate, scans that escape as well, because both
     /// are one character.
-    fn unicode_escape(&mut self, text: &mut Text) -> Result<(), JsonError> {
+    fn unicode_escape(&mut self) -> Result<(), JsonError> {
         self.at += 1;
         let first = self.hex4()?;
         if let Some(c) = char::from_u32(u32::from(first)) {
-            text.push(c);
+            self.text.rewrite(c);
             return Ok(());
         }
         let before = self.at;
@@ -61,14 +84,14 @@ impl Scanner<'_> {
             self.at += 2;
             let second = self.hex4()?;
             if let Some(Ok(c)) = char::decode_utf16([first, second]).next() {
-                text.push(c);
+                self.text.rewrite(c);
                 return Ok(());
             }
             // The second escape is not a low surrogate, so it is scanned again as a character of
             // its own.
             self.at = before;
         }
-        text.push_lone_surrogate(first);
+        self.text.rewrite_unit(first);
         Ok(())
     }
 

@@ -1,6 +1,7 @@
 //! Tests the scanner with tables of examples, and compares it with serde_json on random texts.
 
 use super::*;
+use crate::Pointer;
 use proptest::prelude::*;
 
 fn canonical(body: &str) -> String {
@@ -149,7 +150,145 @@ fn value() -> impl Strategy<Value = serde_json::Value> {
     })
 }
 
+/// A JSON value that can be written in many ways, of which one is canonical.
+#[derive(Debug, Clone)]
+enum Node {
+    Plain(&'static str),
+    String(String),
+    Array(Vec<Node>),
+    Object(Vec<(String, Node)>),
+}
+
+fn node() -> impl Strategy<Value = Node> {
+    let text = || prop_oneof!["[a-c]{0,2}", "[a-c\"\\\\\n\u{1}/é😀]{0,6}"];
+    let leaf = prop_oneof![
+        prop::sample::select(vec!["null", "true", "-0.50e+1", "1e400"]).prop_map(Node::Plain),
+        text().prop_map(Node::String),
+    ];
+    leaf.prop_recursive(5, 64, 6, move |inner| {
+        let member = (text(), inner.clone());
+        prop_oneof![
+            prop::collection::vec(inner, 0..4).prop_map(Node::Array),
+            prop::collection::vec(member, 0..6).prop_map(Node::Object),
+        ]
+    })
+}
+
+impl Node {
+    /// Returns the canonical form, computed from the value and not from a text.
+    fn canonical(&self) -> String {
+        let joined = |parts: Vec<String>| parts.join(",");
+        match self {
+            Node::Plain(text) => (*text).to_owned(),
+            Node::String(text) => canonical_string(text),
+            Node::Array(values) => {
+                format!("[{}]", joined(values.iter().map(Node::canonical).collect()))
+            }
+            Node::Object(members) => {
+                let mut members: Vec<(String, String)> = members
+                    .iter()
+                    .map(|(key, value)| (canonical_string(key), value.canonical()))
+                    .collect();
+                // Without the quote at its end, a key sorts before the longer keys that begin with
+                // it.
+                members.sort_by(|a, b| a.0[..a.0.len() - 1].cmp(&b.0[..b.0.len() - 1]));
+                let member = |(key, value): (String, String)| format!("{key}:{value}");
+                format!("{{{}}}", joined(members.into_iter().map(member).collect()))
+            }
+        }
+    }
+
+    /// Writes the value with white space and escapes, of which `chance` chooses where they are.
+    fn write(&self, chance: &mut impl FnMut() -> usize, out: &mut String) {
+        space(chance, out);
+        match self {
+            Node::Plain(text) => out.push_str(text),
+            Node::String(text) => write_string(text, chance, out),
+            Node::Array(values) => {
+                out.push('[');
+                for (index, value) in values.iter().enumerate() {
+                    out.push_str(if index > 0 { "," } else { "" });
+                    value.write(chance, out);
+                }
+                out.push(']');
+            }
+            Node::Object(members) => {
+                out.push('{');
+                for (index, (key, value)) in members.iter().enumerate() {
+                    out.push_str(if index > 0 { "," } else { "" });
+                    space(chance, out);
+                    write_string(key, chance, out);
+                    space(chance, out);
+                    out.push(':');
+                    value.write(chance, out);
+                }
+                space(chance, out);
+                out.push('}');
+            }
+        }
+        space(chance, out);
+    }
+}
+
+fn space(chance: &mut impl FnMut() -> usize, out: &mut String) {
+    out.push_str(["", "", "", " ", "\n\t "][chance() % 5]);
+}
+
+/// serde_json writes strings as RFC 8785 demands.
+fn canonical_string(text: &str) -> String {
+    serde_json::to_string(text).expect("JSON")
+}
+
+fn write_string(text: &str, chance: &mut impl FnMut() -> usize, out: &mut String) {
+    out.push('"');
+    for c in text.chars() {
+        match chance() % 4 {
+            0 => {
+                for unit in c.encode_utf16(&mut [0; 2]) {
+                    out.push_str(&format!("\\u{unit:04X}"));
+                }
+            }
+            1 if c == '/' => out.push_str("\\/"),
+            _ => {
+                let quoted = canonical_string(&c.to_string());
+                out.push_str(&quoted[1..quoted.len() - 1]);
+            }
+        }
+    }
+    out.push('"');
+}
+
 proptest! {
+    #[test]
+    fn every_way_to_write_a_value_has_its_canonical_form(
+        node in node(),
+        chances in prop::collection::vec(any::<usize>(), 1..40),
+    ) {
+        let mut chances = chances.into_iter().cycle();
+        let mut body = String::new();
+        node.write(&mut || chances.next().unwrap_or(0), &mut body);
+        let expect = node.canonical();
+        prop_assert_eq!(canonical(&body), expect.clone());
+        let digested = digest_json(body.as_bytes(), &[]).expect("JSON");
+        prop_assert_eq!(digested.digest, ContentDigest::of_canonical_json(expect.as_bytes()));
+    }
+
+    #[test]
+    fn the_digest_comes_with_the_same_fields_and_errors_as_the_canonical_form(
+        body in "[\\[\\]{}\",:ab01\\\\u ]{0,32}|\\{\"a\":[\\[\\]{}\",:ab01\\\\u ]{0,16}\\}",
+    ) {
+        let pointers: Vec<Pointer> = ["/a", "/a/b", "/b/1", "/0", "/"]
+            .map(|text| text.parse().expect("a pointer"))
+            .into();
+        let digested = digest_json(body.as_bytes(), &pointers.iter().collect::<Vec<_>>());
+        let document = scan(body.as_bytes(), &pointers);
+        let expect = document.map(|document| DigestedJson {
+            digest: ContentDigest::of_canonical_json(&document.canonical),
+            extracts: document.extracts,
+        });
+        prop_assert_eq!(digested, expect);
+    }
+
     #[test]
     fn it_agrees_with_serde_json(value in value()) {
         let pretty = serde_json::to_string_pretty(&value).expect("JSON");
