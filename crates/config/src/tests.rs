@@ -85,7 +85,8 @@ fn check(text: &str, expect: Expect) {
 
 #[test]
 fn a_full_config_loads() {
-    let config = Config::parse(Path::new("hookbox.toml"), GOOD, &env, NOW).expect("it loads");
+    let config =
+        Config::parse(Path::new("hookbox.toml"), GOOD, &env, NOW).expect("the config must load");
     assert_eq!(config.routes.len(), 2);
     assert_eq!(config.routes[1].name.as_str(), UNROUTED);
     assert_eq!(config.routes[0].concurrency.get(), 3);
@@ -95,10 +96,12 @@ fn a_full_config_loads() {
     assert!(config.log.json);
     assert_eq!(config.ingest.idle, Duration::from_secs(75));
     let text = GOOD.replace("waiting = 200", "idle = \"350 s\"");
-    let config = Config::parse(Path::new("hookbox.toml"), &text, &env, NOW).expect("it loads");
+    let config =
+        Config::parse(Path::new("hookbox.toml"), &text, &env, NOW).expect("the config must load");
     assert_eq!(config.ingest.idle, Duration::from_secs(350));
     let text = GOOD.replace("connections_per_address = 50", "");
-    let config = Config::parse(Path::new("hookbox.toml"), &text, &env, NOW).expect("it loads");
+    let config =
+        Config::parse(Path::new("hookbox.toml"), &text, &env, NOW).expect("the config must load");
     let share = config.ingest.connections_per_address_max;
     assert_eq!(
         share, 6,
@@ -346,7 +349,7 @@ fn what_is_given_with_the_image_loads() {
     };
     let unprotected = |text: &str| {
         let config = Config::parse(Path::new("hookbox.toml"), text, &there, NOW);
-        let warnings = config.expect("it loads").warnings.into_iter();
+        let warnings = config.expect("the config must load").warnings.into_iter();
         let of_network = |warning: &String| warning.contains("network = \"private\"");
         warnings.filter(of_network).count()
     };

@@ -209,11 +209,11 @@ mod tests {
         assert_eq!(
             listed.len(),
             POINTS.len(),
-            "every name occurs once in the list"
+            "every name must occur only once in the list"
         );
         assert_eq!(
             found, listed,
-            "left: crash points in the source code, right: the list"
+            "the crash points in the source code (left) must equal the list (right)"
         );
     }
 }

@@ -85,7 +85,11 @@ mod tests {
             "a single rejection must not count as lasting"
         );
         rejections.rejected(at(4));
-        assert_eq!(rejections.lasting(at(6)), None, "an election");
+        assert_eq!(
+            rejections.lasting(at(6)),
+            None,
+            "rejections for as long as an election must not count as lasting"
+        );
         rejections.rejected(at(6));
         assert_eq!(rejections.lasting(at(6)), Some(Duration::from_secs(6)));
         assert_eq!(rejections.lasting(at(35)), Some(Duration::from_secs(6)));

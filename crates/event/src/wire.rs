@@ -116,7 +116,7 @@ fn encode_header(envelope: &Envelope) -> Vec<u8> {
         redo: envelope.redo,
     };
     // Serialising a struct of strings and numbers cannot fail.
-    serde_json::to_vec(&header).expect("strings and numbers can be serialised")
+    serde_json::to_vec(&header).expect("serialising strings and numbers cannot fail")
 }
 
 /// Joins batches into one batch, in their order. The envelopes are copied byte for byte, so header

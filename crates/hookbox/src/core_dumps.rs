@@ -48,11 +48,12 @@ mod tests {
             assert!(is_off());
             return;
         }
-        let child = Command::new(std::env::current_exe().expect("this test"))
-            .args(["--exact", "core_dumps::tests::they_are_off_for_good"])
-            .env(CHILD, "1")
-            .output()
-            .expect("the child runs");
+        let child =
+            Command::new(std::env::current_exe().expect("the path of this test must be known"))
+                .args(["--exact", "core_dumps::tests::they_are_off_for_good"])
+                .env(CHILD, "1")
+                .output()
+                .expect("starting the child process must succeed");
         let said = String::from_utf8_lossy(&child.stdout);
         assert!(child.status.success(), "{said}");
         assert!(said.contains("1 passed"), "{said}");

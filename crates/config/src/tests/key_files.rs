@@ -57,7 +57,7 @@ impl Folder {
     }
 
     fn refuses(&self, file: &str) -> String {
-        let refused = self.says(file).expect_err("it is refused");
+        let refused = self.says(file).expect_err("the config must be refused");
         assert_eq!(refused.len(), 1, "{refused:?}");
         refused[0].clone()
     }
@@ -107,7 +107,7 @@ fn a_file_that_others_can_read_is_warned_of() {
         (0o777, true),
     ] {
         folder.write("key", KEY, mode);
-        let said = folder.says("\"key\"").expect("it loads");
+        let said = folder.says("\"key\"").expect("the config must load");
         assert_eq!(said.len(), usize::from(warned), "{mode:o}: {said:?}");
         for warning in said {
             assert!(warning.contains(&format!("{mode:04o}")) && warning.contains("0640"));
@@ -149,7 +149,9 @@ fn the_key_of_the_listener_is_read_as_other_secrets_are() {
         ("\"large\"", "is larger than 64 KiB"),
         ("\"hunter2\"", "cannot be found"),
     ] {
-        let refused = folder.says_of_listener(file).expect_err("it is refused");
+        let refused = folder
+            .says_of_listener(file)
+            .expect_err("the config must be refused");
         let [refused] = &refused[..] else {
             panic!("{file}: {refused:?}")
         };
@@ -160,7 +162,9 @@ fn the_key_of_the_listener_is_read_as_other_secrets_are() {
     assert_eq!(folder.says_of_listener("\"largest\""), Ok(vec![]));
     for (mode, warned) in [(0o600, false), (0o640, false), (0o644, true), (0o660, true)] {
         folder.write("key", KEY, mode);
-        let said = folder.says_of_listener("\"key\"").expect("it loads");
+        let said = folder
+            .says_of_listener("\"key\"")
+            .expect("the config must load");
         assert_eq!(said.len(), usize::from(warned), "{mode:o}: {said:?}");
         for warning in said {
             assert!(warning.contains(&format!("{mode:04o}")) && warning.contains("0640"));
@@ -187,7 +191,7 @@ fn what_is_no_file_is_refused_as_a_certificate() {
         let tls = format!("tls = {{ certificate = \"{file}\", key = \"key\" }}\n");
         let text = GOOD.replacen("[worker]\n", &format!("{tls}[worker]\n"), 1);
         let refused = folder.says_of("ingest.tls.certificate: ", &text);
-        let refused = refused.expect_err("it is refused");
+        let refused = refused.expect_err("the config must be refused");
         assert!(
             refused.len() == 1 && refused[0].contains(why),
             "{refused:?}"
@@ -215,7 +219,10 @@ fn a_name_that_leads_nowhere_is_not_shown() {
         ),
     ] {
         let message = Config::parse(Path::new("hookbox.toml"), &text, &env, NOW);
-        let message = message.err().expect("it is refused").to_string();
+        let message = message
+            .err()
+            .expect("the config must be refused")
+            .to_string();
         assert!(!message.contains("hunter2"), "{message}");
     }
 }

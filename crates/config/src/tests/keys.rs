@@ -117,10 +117,10 @@ fn the_schema_and_the_structs_know_the_same_keys() {
         for key in taken {
             let value = &table["properties"][&key];
             let is_described = value["description"].is_string();
-            assert!(is_described, "{at}/{key} has no description");
+            assert!(is_described, "{at}/{key} must have a description");
             let pattern = value["pattern"].as_str();
             let has_message = pattern.is_none_or(|pattern| wording(pattern).is_some());
-            assert!(has_message, "no message says what {at}/{key} must be");
+            assert!(has_message, "a message must say what {at}/{key} must be");
         }
     }
 }

@@ -40,7 +40,7 @@ struct Row {
 #[test]
 fn the_tables_are_as_committed() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/CONFIG.md");
-    let page = std::fs::read_to_string(file).expect("the page");
+    let page = std::fs::read_to_string(file).expect("reading docs/CONFIG.md must succeed");
     let schema = generated();
     let mut rest = page.as_str();
     let mut written = String::new();
@@ -166,7 +166,10 @@ fn table(rows: &[Row]) -> String {
     for row in rows {
         let (key, default, meaning) = (&row.key, &row.default, &row.meaning);
         let text = format!("{key}{default}{meaning}");
-        assert!(!text.contains('|'), "{key} would end a cell of the table");
+        assert!(
+            !text.contains('|'),
+            "the row of {key} must not contain |, which would end a cell of the table"
+        );
         table.push_str(&if has_defaults {
             format!("| {key} | {default} | {meaning} |\n")
         } else {

@@ -25,7 +25,7 @@ pub fn compare(path: &str, generated: &str) {
         .join("../..")
         .join(path);
     if std::env::var_os("UPDATE_SCHEMAS").is_some() {
-        std::fs::write(&file, generated).expect("it is written");
+        std::fs::write(&file, generated).expect("writing the committed file must succeed");
     }
     let committed = std::fs::read_to_string(&file).unwrap_or_default();
     assert!(

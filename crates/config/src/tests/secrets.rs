@@ -96,7 +96,8 @@ fn a_secret_ends_and_another_takes_over() {
     // All secrets of one source have expired. A service still starts, because of its other sources,
     // but `check-config` refuses this config.
     check(&all, expect![["ok"]]);
-    let config = Config::parse(Path::new("hookbox.toml"), &all, &env, NOW).expect("it loads");
+    let config =
+        Config::parse(Path::new("hookbox.toml"), &all, &env, NOW).expect("the config must load");
     let warning = "hookbox.toml:27:1: source[0].secrets: every secret is past its \"until\", so \
                    requests are answered 503; add one that is valid";
     assert_eq!(config.warnings, [warning]);

@@ -13,7 +13,8 @@ fn with(lines: &str) -> String {
 fn a_spool_has_a_file_and_a_bound() {
     let load = |lines: &str| {
         let path = std::path::Path::new("/etc/hookbox.toml");
-        let config = Config::parse(path, &with(lines), &env, super::NOW).expect("it loads");
+        let config =
+            Config::parse(path, &with(lines), &env, super::NOW).expect("the config must load");
         let SpoolConfig { path, bytes_max } = config.ingest.spool.expect("a spool");
         (path.display().to_string(), bytes_max)
     };

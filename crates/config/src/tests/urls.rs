@@ -42,7 +42,10 @@ fn a_url_that_a_driver_refuses_is_refused_at_its_place() {
             _ => env(asked),
         };
         let refused = Config::parse(Path::new("hookbox.toml"), GOOD, &env, NOW);
-        let refused = refused.err().expect("it is refused").to_string();
+        let refused = refused
+            .err()
+            .expect("the config must be refused")
+            .to_string();
         assert!(
             !refused.contains("hunter2"),
             "no message may contain a password"

@@ -85,7 +85,12 @@ fn a_key_that_can_be_guessed_is_refused_and_a_weak_one_is_warned_about() {
         };
         Config::parse(Path::new("hookbox.toml"), text, &env, NOW)
     };
-    let refused = |key| parse(GOOD, key).err().expect("it is refused").to_string();
+    let refused = |key| {
+        parse(GOOD, key)
+            .err()
+            .expect("the config must be refused")
+            .to_string()
+    };
     expect![[r#"
         hookbox.toml:27:12: source[0].secrets[0]: the secret is shorter than 8 bytes: one captured request is enough to find it by trying all keys; make a secret of 32 random bytes and give it to the provider
         hookbox.toml:40:12: source[1].secrets[0]: the secret is shorter than 8 bytes: one captured request is enough to find it by trying all keys; make a secret of 32 random bytes and give it to the provider

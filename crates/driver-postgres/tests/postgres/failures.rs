@@ -76,7 +76,7 @@ async fn a_retry_that_is_published_twice_is_granted_once() {
     assert_eq!(
         world.peek(&redo(&first, 3)).await,
         Claimed::Redelivered,
-        "not that one"
+        "only attempt 2 is due, so attempt 3 must not be granted"
     );
     assert_eq!(world.process(&retry, "e").await, granted(2, 0));
     assert_eq!(world.process(&retry, "e").await, Claimed::Redelivered);
@@ -241,7 +241,7 @@ async fn two_schedulers_do_not_get_the_same_retry() {
             due: 1,
             confirmed: 1
         }],
-        "the other one"
+        "the second scheduler must republish the other due retry"
     );
     assert_eq!(world.requeue().await.0, Requeued::default());
 }

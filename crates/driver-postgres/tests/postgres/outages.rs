@@ -146,7 +146,12 @@ async fn an_unresponsive_network_is_detected_and_every_slot_recovers() {
     let faults: [Fault; 3] = [
         world.claim(&mut caught, &[&envelope]).await.unwrap_err(),
         world.store.ping().await.unwrap_err(),
-        world.store.begin().await.err().expect("no answer"),
+        world
+            .store
+            .begin()
+            .await
+            .err()
+            .expect("begin must fail without an answer of the server"),
     ];
     for fault in faults {
         assert_eq!(fault.kind(), FaultKind::Unavailable);

@@ -86,7 +86,10 @@ async fn a_unit_of_work_does_not_read_whole_tables_that_have_grown() {
     // It is right to read the whole of a small table. After the table has grown, even one such read
     // is a mistake, and it would read at least as many rows as were inserted.
     let read = read_whole(&world).await - before;
-    assert!(read < GROWN, "{read} rows were read without an index");
+    assert!(
+        read < GROWN,
+        "the statements must use indexes, but {read} rows were read without one"
+    );
 }
 
 /// Waits until the server's statistics contain this many insertions into each of the tables.

@@ -49,14 +49,14 @@ impl Role {
 fn text(refused: &OpenError) -> String {
     assert!(
         matches!(refused, OpenError::Refused { .. }),
-        "no refusal: {refused:?}"
+        "the error must be a refusal: {refused:?}"
     );
     let text = describe(refused);
     assert!(!text.contains("at line"), "{text}");
     assert!(!text.contains("cannot be reached"), "{text}");
     assert!(
         !text.contains("right:"),
-        "the error shows the password: {text}"
+        "the error must not show the password: {text}"
     );
     text
 }

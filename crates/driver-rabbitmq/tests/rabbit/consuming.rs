@@ -25,7 +25,7 @@ async fn a_deleted_queue_ends_the_subscription_with_a_fault() {
     world.delete(&world.queue()).await;
     let ended = timeout(PATIENCE, subscription.next())
         .await
-        .expect("no hang");
+        .expect("the call must not hang");
     assert_eq!(ended.unwrap_err().kind(), FaultKind::Unavailable);
     drop(subscription);
     rabbit.close().await;
@@ -90,7 +90,9 @@ async fn a_stale_settlement_never_settles_the_message_that_has_its_tag_now() {
     let mut lost = subscribe(&rabbit, Queue::Route(route())).await;
     let (stale_first, stale_second) = (next(&mut *lost).await, next(&mut *lost).await);
     proxy.set(Mode::Cut);
-    let ended = timeout(PATIENCE, lost.next()).await.expect("no hang");
+    let ended = timeout(PATIENCE, lost.next())
+        .await
+        .expect("the call must not hang");
     assert_eq!(ended.unwrap_err().kind(), FaultKind::Unavailable);
     proxy.set(Mode::Pass);
 
@@ -109,10 +111,12 @@ async fn a_stale_settlement_never_settles_the_message_that_has_its_tag_now() {
     let first = next(&mut *subscription).await;
     let second = next(&mut *subscription).await;
     assert!(first.redelivered && second.redelivered);
-    let acked = timeout(PATIENCE, stale_first.ack()).await.expect("no hang");
+    let acked = timeout(PATIENCE, stale_first.ack())
+        .await
+        .expect("the call must not hang");
     assert_eq!(acked.unwrap_err().kind(), FaultKind::Unavailable);
     let released = timeout(PATIENCE, stale_second.release()).await;
-    let released = released.expect("no hang").unwrap_err();
+    let released = released.expect("the call must not hang").unwrap_err();
     assert_eq!(released.kind(), FaultKind::Unavailable);
     let more = timeout(QUIET, subscription.next()).await;
     assert!(
@@ -176,9 +180,11 @@ async fn after_close_nothing_can_be_taken_or_settled_and_all_is_redelivered() {
     rabbit.close().await;
     let ended = timeout(PATIENCE, subscription.next())
         .await
-        .expect("no hang");
+        .expect("the call must not hang");
     assert!(ended.is_err());
-    let acked = timeout(PATIENCE, in_flight.ack()).await.expect("no hang");
+    let acked = timeout(PATIENCE, in_flight.ack())
+        .await
+        .expect("the call must not hang");
     assert!(acked.is_err());
     assert!(rabbit.subscribe(&Queue::Dead, 1).await.is_err());
     assert!(rabbit.depths().await.is_err());

@@ -35,14 +35,14 @@ async fn a_start_that_cannot_ask_for_policies_waits() {
     let world = World::new().await;
     let api = Api::new(Says::Nothing).await;
     let Err(error) = Rabbit::open(watched(&world, &api)).await else {
-        panic!("it opened");
+        panic!("opening must fail, but the driver opened");
     };
     assert!(matches!(error, OpenError::Unavailable { .. }), "{error:?}");
     assert!(describe(&error).contains("management API"), "{error:?}");
     assert_eq!(
         world.waiting(&world.queue()).await,
         None,
-        "and declares nothing"
+        "a driver that cannot open must declare nothing"
     );
     let error = declare(&watched(&world, &api)).await.unwrap_err();
     assert!(matches!(error, OpenError::Unavailable { .. }), "{error:?}");

@@ -45,8 +45,8 @@ fn good(bytes: &Bytes) -> Vec<Envelope> {
 fn every_version_ever_written_is_read() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../schemas/wire");
     let mut read = Vec::new();
-    for file in std::fs::read_dir(folder).expect("golden files") {
-        let path = file.expect("an entry").path();
+    for file in std::fs::read_dir(folder).expect("the folder of golden files must exist") {
+        let path = file.expect("reading a file name must succeed").path();
         if path.is_dir() {
             continue; // a folder of accept reports or witnesses, which are not batches
         }

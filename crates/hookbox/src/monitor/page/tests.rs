@@ -112,7 +112,7 @@ fn the_older_format_is_as_prometheus_wants_it() {
     for line in page.lines() {
         if let Some(rest) = line.strip_prefix("# HELP ") {
             let (name, text) = rest.split_once(' ').unwrap();
-            assert!(text.len() > 1, "{name} has no help");
+            assert!(text.len() > 1, "{name} must have a help text");
             help = Some(name);
         } else if let Some(rest) = line.strip_prefix("# TYPE ") {
             let (name, kind) = rest.split_once(' ').unwrap();
@@ -264,11 +264,18 @@ fn the_list_is_as_committed_and_documented() {
     let document = std::fs::read_to_string(root.join("docs/METRICS.md")).unwrap();
     for family in FAMILIES {
         let row = format!("| `{}` |", family.full_name());
-        assert!(document.contains(&row), "docs/METRICS.md has no row {row}");
+        assert!(
+            document.contains(&row),
+            "docs/METRICS.md must have the row {row}"
+        );
     }
     let table = document.lines().take_while(|line| !line.starts_with("## "));
     let rows = table.filter(|line| line.starts_with("| `hookbox_")).count();
-    assert_eq!(rows, FAMILIES.len(), "docs/METRICS.md has more rows");
+    assert_eq!(
+        rows,
+        FAMILIES.len(),
+        "docs/METRICS.md must have a row for each metric and no other rows"
+    );
 }
 
 /// An alerting rule over a metric that does not exist would never fire.
@@ -285,7 +292,10 @@ fn alerts_are_about_existing_metrics() {
     assert!(names.contains(&"hookbox_requests_not_accepted_total"));
     for name in names {
         let is_there = FAMILIES.iter().any(|family| family.full_name() == name);
-        assert!(is_there, "docs/alerts.yaml watches {name}");
+        assert!(
+            is_there,
+            "docs/alerts.yaml must only use existing metrics, but uses {name}"
+        );
     }
 }
 
