@@ -183,7 +183,7 @@ fi
 printf '#!/bin/sh\n# hookbox: start nothing while its tests install servers\nexit 101\n' >"$policy"
 chmod 755 "$policy"
 export DEBIAN_FRONTEND=noninteractive
-# A list that cannot be fetched may not be one that is needed.
+# If a package list cannot be fetched, it may be one that is not needed. So the script continues.
 apt-get update -q || true
 INSTALL || exit
 if command -v systemctl >/dev/null; then systemctl disable UNITS || true; fi

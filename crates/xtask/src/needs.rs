@@ -141,7 +141,7 @@ mod tests {
     fn every_target_is_listed_once() -> Result<()> {
         let mut listed: Vec<&str> = TARGETS.iter().map(|target| target.name).collect();
         listed.sort_unstable();
-        let fix = "list it in TARGETS of crates/xtask/src/needs.rs; names must be unique";
+        let fix = "list each test target once in TARGETS of crates/xtask/src/needs.rs";
         assert_eq!(listed, listed_by_cargo("test")?, "{fix}");
         Ok(())
     }

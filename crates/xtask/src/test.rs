@@ -242,7 +242,10 @@ fn tried_again(
     if names.is_empty() {
         return Ok(ran);
     }
-    eprintln!("failed, and run again alone: {}", names.join(" "));
+    eprintln!(
+        "these tests failed and are now run again alone: {}",
+        names.join(" ")
+    );
     let one = [environment, &[(THREADS, "1")]].concat();
     let again = with_servers(&again::arguments(&request.cargo, names), servers, &one)?;
     if !again.status.success() || again.tally.passed < names.len() as u64 {

@@ -88,9 +88,15 @@ mod tests {
         ];
         let two = failures(&lines);
         assert_eq!(two.to_run_again(failed(2)), ["a::c", "a::d"]);
-        assert!(two.to_run_again(failed(3)).is_empty(), "one has no name");
+        assert!(
+            two.to_run_again(failed(3)).is_empty(),
+            "no test must be run again if one of the failures has no name"
+        );
         let many = failures(&["test a ... FAILED"; FAILED_MAX + 1]);
-        assert!(many.to_run_again(failed(4)).is_empty(), "too many failed");
+        assert!(
+            many.to_run_again(failed(4)).is_empty(),
+            "no test must be run again if too many have failed"
+        );
         let documentation = failures(&["test src/a.rs - a (line 3) ... FAILED"]);
         assert!(documentation.to_run_again(failed(1)).is_empty());
         assert!(failures(&[]).to_run_again(failed(0)).is_empty());

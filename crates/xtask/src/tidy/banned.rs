@@ -34,7 +34,7 @@ const TESTS: &[&str] = &[
     "/testing.rs",
 ];
 
-const NO_PRINT: &str = "use `tracing`, or return the text: these macros panic if writing fails, \
+const NO_PRINT: &str = "use `tracing`, or return the text: print macros panic if writing fails, \
                         so commands print by `command/print.rs`";
 const PRINTERS: &[&str] = &[
     "crates/xtask/",
@@ -89,19 +89,19 @@ const BANNED: &[Banned] = &[
         pattern: "thread::sleep",
         kinds: CODE,
         except: &["tests/testkit/src/servers/process.rs"],
-        instead: "wait for the condition itself, with a deadline",
+        instead: "do not guess a time: wait for the condition itself, with a deadline",
     },
     Banned {
         pattern: "#[ignore",
         kinds: CODE,
         except: &[],
-        instead: "make the test pass, or assert the wrong behaviour and say why that is wrong",
+        instead: "make an ignored test pass, or assert the wrong behaviour and say why it is wrong",
     },
     Banned {
         pattern: "#[should_panic",
         kinds: CODE,
         except: &[],
-        instead: "return an error, and assert in the test which error it is",
+        instead: "do not panic: return an error, and assert in the test which error it is",
     },
     Banned {
         pattern: "tokio::spawn(",
@@ -137,7 +137,7 @@ const BANNED: &[Banned] = &[
         pattern: "wait_for_confirms(",
         kinds: CODE,
         except: TESTS,
-        instead: "await every single confirm: this function never reports a nack (H3)",
+        instead: "await every single confirm: `wait_for_confirms` never reports a nack (H3)",
     },
     Banned {
         pattern: "enable_auto_recover(",
@@ -149,13 +149,13 @@ const BANNED: &[Banned] = &[
         pattern: "queue_delete(",
         kinds: CODE,
         except: TESTS,
-        instead: "leave the queue: deleting it confirms messages that it never stored (H5)",
+        instead: "delete no queue: RabbitMQ then confirms messages that it never stored (H5)",
     },
     Banned {
         pattern: "queue_purge(",
         kinds: CODE,
         except: TESTS,
-        instead: "leave the messages: hookbox has promised to their senders to keep them",
+        instead: "purge no queue: hookbox has promised to the senders to keep its messages",
     },
     Banned {
         pattern: concat!("/wo", "rk/"),

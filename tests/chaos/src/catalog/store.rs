@@ -65,7 +65,7 @@ pub(super) const CASES: &[Case] = &[
         number: 52,
         name: "commit-unanswered",
         what: "COMMIT reaches PostgreSQL and its answer is lost: the redelivered event is found \
-            done and does not run again.",
+            done and is not processed again.",
         proofs: &[
             Proof::Faults {
                 pairs: SERVERS,
@@ -81,7 +81,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 53,
         name: "commit-dropped",
-        what: "COMMIT does not reach PostgreSQL: the event runs again.",
+        what: "COMMIT does not reach PostgreSQL: the event is processed again.",
         proofs: &[
             Proof::Faults {
                 pairs: SERVERS,
