@@ -38,7 +38,7 @@ pub(crate) struct AcceptedRequest {
     pub traceparent: Option<String>,
     pub verified: Verified,
     /// The share of the memory for bodies that this request uses. It is held until the broker has
-    /// answered, because the body stays in memory when the sender disconnects.
+    /// answered, because the body stays in memory until then, even when the sender disconnects.
     pub room: BodyRoom,
 }
 

@@ -16,7 +16,7 @@ pub struct Config {
     pub routing: Routing,
     /// The peers that may send requests.
     pub peers: Peers,
-    /// The limits on size, time and number.
+    /// The limits on sizes and times, and on the number of connections and requests.
     pub limits: Limits,
 }
 

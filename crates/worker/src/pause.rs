@@ -25,8 +25,8 @@ const CONTENTION_MAX: u32 = 5;
 /// The longest wait before work that met contention is repeated.
 const CONTENTION_WAIT: Duration = Duration::from_millis(25);
 
-/// A run that met contention after more than this time has waited for a lock that will not be
-/// released soon.
+/// A run that met contention and took longer than this has waited for a lock. Another session then
+/// probably holds the lock for long, so the run is not repeated at once.
 const QUICK: Duration = Duration::from_secs(1);
 
 /// How long contention may last before it is logged. Shorter contention is normal, because a slow

@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-/// The highest number of attempts that a policy may have. With the longest delay, a week, that
-/// many attempts take two years. A route that needs more attempts has a queue that never empties,
-/// and a retry policy does not help it.
+/// The highest number of attempts that a policy may have. With the longest delay, a week, that many
+/// attempts take two years. If the events of a route need more attempts than that, its queue never
+/// empties, and no retry policy helps.
 const ATTEMPTS_MAX: u32 = 100;
 
 /// The longest delay that a policy may have: a week. A problem that lasts longer needs a person.

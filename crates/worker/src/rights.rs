@@ -115,7 +115,8 @@ impl Rights {
         }
     }
 
-    /// Returns how long to wait before the next try while the route is paused.
+    /// Returns how long a paused route waits before it tries the next event; `None` if the route is
+    /// not paused.
     fn wait(&self) -> Option<Duration> {
         let state = self.state();
         let doubled = FIRST.saturating_mul(1 << state.tries.min(10));

@@ -38,9 +38,9 @@ const PROVEN: &str = "the process ended while this handler ran alone, three time
 
 /// The detail of a dead letter that was quarantined after [`UNPROVEN_MAX`] process deaths, not all
 /// of them in processes that had completed other events.
-const UNPROVEN: &str = "the process ended while this handler ran alone, ten times; it had not \
-                        completed another event before each of them, so that the handler is the \
-                        likely cause and not the certain one";
+const UNPROVEN: &str = "the process ended while this handler ran alone, ten times; not each time \
+                        had it completed another event before, so the handler is the likely cause \
+                        and not the certain one";
 
 /// How the events of one group are to be run.
 pub(crate) struct Plan<'e> {

@@ -158,7 +158,7 @@ async fn a_slow_head_is_cut() {
     let mut dripping = world.client().await;
     let drip = Duration::from_millis(20);
     let mut drops = 0;
-    // Each byte arrives soon, but the head is never complete: the deadline covers all of it.
+    // Each byte arrives soon, but the head never ends: the deadline covers the whole head.
     while dripping.offer(b"P").await && !dripping.closes_within(drip).await {
         drops += 1;
         assert!(drops < 200, "single bytes must not extend the deadline");
@@ -187,7 +187,7 @@ async fn a_slow_body_is_answered_408() {
     assert_eq!(answer.json()["reason"], "too_slow");
     assert!(client.closes().await);
 
-    // Each byte arrives soon, but the body is slower than the minimum rate.
+    // Each byte arrives soon after the last, but all of them below the minimum rate.
     let headers = [("transfer-encoding", "chunked")];
     let mut client = world.client().await;
     client.send(&head("POST", "/hooks/begini", &headers)).await;
