@@ -328,8 +328,8 @@ where
             .load(Ordering::SeqCst)
     };
     let tried = eventually_is("a fault", async || faults(), |count| *count > 0);
-    // On SQLite the broker is in the same locked file as the store. Nothing is delivered during its
-    // outage, so there is no fault to count, and the wait ends at its time limit.
+    // On SQLite the broker is in the same locked file as the store. Nothing is delivered while the
+    // file is locked, so there is no fault to count, and this wait ends at its time limit.
     let _ = tokio::time::timeout(Duration::from_secs(3), tried).await;
     pair.stores.restore().await;
     let books = settled(&pair, |books| books.receipts() == 5).await;

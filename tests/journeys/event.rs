@@ -1,5 +1,5 @@
-//! Builds the bodies of events for the other tests here. Bodies with different uids are different
-//! events.
+//! Builds the bodies of events for the tests in this folder. Bodies with different uids are
+//! different events.
 
 /// The body of a score event. A test may append white space, which changes the length of the body
 /// but not what it says.

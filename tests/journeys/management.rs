@@ -35,8 +35,8 @@ async fn a_start_waits_for_its_management_api_and_logs_that() {
     assert!(!shown.is_ready());
     deployment.logged("waiting for the broker");
     ingest.stop();
-    // A config without a management API: policies are not checked, so that the start does not wait
-    // for the API.
+    // Now the config names no management API. Hookbox then checks no policies, so its start must
+    // not wait for the API.
     deployment.write("hookbox.toml", &config);
     deployment.start_ingest().stop();
     deployment.finish().await;

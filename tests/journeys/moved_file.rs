@@ -204,7 +204,7 @@ async fn the_spool_is_deleted_while_rabbitmq_is_unavailable() {
     let said = deployment.log().split_off(before);
     assert!(said.contains(spool.to_str().unwrap()), "{said}");
     assert!(!spool.exists());
-    // An operator gives up what the deleted spool may have held, by removing the lock file.
+    // By removing the lock file, an operator accepts that events in the deleted spool may be lost.
     fs::remove_file(deployment.folder.join("spool.db.lock")).unwrap();
     let ingest = start();
     within(PATIENCE, "ready", async || shown.is_ready()).await;

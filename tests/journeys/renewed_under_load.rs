@@ -122,7 +122,7 @@ impl Rotation {
         .await;
     }
 
-    /// Renews the certificate, and replaces the file of that key of the source with which the
+    /// Renews the certificate. Of the two keys of the source, replaces the one with which the
     /// provider does not sign at the moment.
     async fn renew(&self, load: &Load, round: usize) {
         let is_signalled = round % 4 != 3;

@@ -1,8 +1,9 @@
 //! Two versions of hookbox side by side: ingest and workers of the older version and of this one,
 //! on the same broker and store, before and after the migration.
 //!
-//! `cargo xtask skew` builds the older version and names it in `HOOKBOX_OLD_BINARY`. The feature
-//! `skew` excludes this test from all other runs, so that no run passes without having tested this.
+//! `cargo xtask skew` builds the older version and names it in `HOOKBOX_OLD_BINARY`. All other runs
+//! have no older version. The feature `skew` excludes this test from them, so that the test never
+//! passes without having tested anything.
 
 use std::path::PathBuf;
 use std::process::{Child, Stdio};

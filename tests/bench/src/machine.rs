@@ -35,8 +35,8 @@ pub(crate) fn peak_memory_kib(process: u32) -> Option<u64> {
     kib(&format!("/proc/{process}/status"), "VmHWM")
 }
 
-/// Returns the percentage of all cores that is busy while the bench waits: other work on the
-/// machine is part of the figures.
+/// Returns the percentage of all cores that is busy while the bench waits. This is the work of
+/// other programs, which makes the figures too low.
 fn other_work() -> Option<f64> {
     let before = fs::read_to_string("/proc/stat").ok()?;
     wait_until(LISTEN, || false);

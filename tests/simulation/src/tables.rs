@@ -293,8 +293,8 @@ impl Tables {
         due.map(|(on, _)| on.clone()).take(limit).collect()
     }
 
-    /// Returns which envelope of a message has no committed outcome, as a text; the first, if
-    /// there are several. Returns `None` if all have one.
+    /// Returns a text that names the first envelope of a message without a committed outcome.
+    /// Returns `None` if all envelopes have one.
     pub fn wanting(&self, queue: &Queue, message: &Message) -> Option<String> {
         let route = route_of(queue, message)?;
         let undecodable = |bytes: &[u8]| {

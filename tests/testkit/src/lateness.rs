@@ -15,8 +15,8 @@ const TICK: Duration = Duration::from_millis(20);
 /// program under test, its servers, and the test. Each of them may be as late as the test.
 const PARTIES: u32 = 3;
 
-/// By how much this process got to run too late, in total. A thread measures it until this value
-/// is dropped.
+/// How much later than planned the measuring thread got to run, in total. A thread measures it
+/// until this value is dropped.
 #[derive(Debug, Default)]
 pub struct Lateness {
     late_ms: Arc<AtomicU64>,

@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 
 use crate::servers::process::wait_until;
 
-/// How bytes are forwarded. Bytes from before a change of the mode may be read after it, and then
-/// the new mode applies.
+/// How bytes are forwarded. For each piece, the mode at the time when the proxy reads it applies,
+/// even if the piece was sent before the mode was set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
     /// All bytes are forwarded.

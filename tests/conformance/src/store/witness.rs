@@ -125,8 +125,9 @@ pub async fn a_store_behind_its_witness_is_found<H: StoreHarness>(world: &H) {
     Store::close(&*store).await;
 }
 
-/// Checks that an operator can accept a mismatch. It then ends as soon as the next witness message
-/// is published, and stays listed in the audit and among the accepted restores.
+/// Checks that an operator can accept a mismatch of store and broker. The mismatch then ends as
+/// soon as the next witness message is published. It stays listed in the audit and among the
+/// accepted restores.
 pub async fn an_accepted_restore_begins_another_life<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let known = published(&*store, &[]).await;

@@ -139,7 +139,7 @@ impl RabbitmqCluster {
         let mut command = self.network.command(&self.folder, host, &program);
         self.environment(&mut command, host);
         // With this variable, the start script replaces itself with the Erlang process. Otherwise
-        // it would stay as its parent and watch it.
+        // the script would stay, as the parent that watches the Erlang process.
         command
             .env("RABBITMQ_ALLOW_INPUT", "1")
             .env("RABBITMQ_SERVER_START_ARGS", "-noinput -start_epmd false")

@@ -324,9 +324,10 @@ fn launch_epmd(found: &Rabbitmq, ports: Ports, folder: &Folder) -> Result<Proces
 fn launch(found: &Rabbitmq, ports: Ports, folder: &Folder) -> Result<Process, ServerError> {
     let mut command = folder.launch(&found.scripts.join("rabbitmq-server"), Ending::Kill);
     environment(&mut command, ports, folder);
-    // With this variable, the start script replaces itself with the Erlang process. Otherwise it
-    // would stay as its parent and watch it, and the process id would not be the broker's.
-    // `-noinput` is the argument that the script would otherwise add.
+    // With this variable, the start script replaces itself with the Erlang process. Otherwise the
+    // script would stay as the parent of the Erlang process, and the process id would be that of
+    // the script and not of the broker. `-noinput` is the argument that the script would otherwise
+    // add.
     command.env("RABBITMQ_ALLOW_INPUT", "1");
     command.env("RABBITMQ_SERVER_START_ARGS", "-noinput -start_epmd false");
     command.env(
