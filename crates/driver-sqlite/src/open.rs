@@ -115,10 +115,10 @@ impl Sqlite {
     }
 
     /// Checks that the file can be read, as [`Store::ping`] does, and that its disk has space for
-    /// events. If it has not, this tries to free space by writing the log back, even while nothing
-    /// else writes. The worker must not use this check to find out whether the store is available
-    /// again, because on a full disk the store is available, and there may still be space for
-    /// processing.
+    /// events. If the disk has too little space, this tries to free some by writing the log back,
+    /// even while nothing else writes. The worker must not use this check to find out whether the
+    /// store is available again, because on a full disk the store is available, and there may still
+    /// be space for processing.
     ///
     /// # Errors
     /// When the file cannot be read, or its disk is full.

@@ -9,9 +9,9 @@ use crate::diagnose::fault;
 use crate::file::shared::Shared;
 use crate::{moment, retries};
 
-/// How long after a retry was queued it is queued again if it was not processed, because the broker
-/// may have lost its message. Messages should never wait this long in a queue. If they do, there
-/// are two messages for one retry, and the store grants the attempt to one of them only.
+/// A retry that was queued and is not processed within this time is queued again, because the
+/// broker may have lost its message. Messages should never wait this long in a queue. If they do,
+/// there are two messages for one retry, and the store grants the attempt to one of them only.
 pub(crate) const HEARD_WITHIN: Duration = Duration::from_secs(3_600);
 
 /// Publishes due retries again. The writing connection is not held meanwhile, because the publisher

@@ -10,9 +10,9 @@ use sqlx::sqlite::SqliteConnection;
 
 use crate::column::Columns;
 
-/// The process id in a row after a process has subtracted a start that it had counted. No process
-/// has this id. So the next start is counted, whichever process makes it: a process counts no start
-/// in a row that already has its own id.
+/// The process id in a row after a process has subtracted a start that it had counted. A process
+/// counts no start in a row that already has its own id. No process has this id, so the next start
+/// is counted again, whichever process makes it.
 const NO_PROCESS: &[u8; 16] = &[0; 16];
 
 /// Returns the counts of handler starts for each of these keys, in the order given.

@@ -1,6 +1,5 @@
-//! Tests of the driver on real files. Each test has a folder of its own. At its end it checks that
-//! every connection to the SQLite file must be closed at the end of the test (then SQLite has
-//! removed its log) and that the folder is gone.
+//! Tests of the driver on real files. Each test has a folder of its own. At its end a test checks
+//! that every connection is closed (then SQLite has removed its log) and that the folder is gone.
 
 #![allow(clippy::unwrap_used)]
 
@@ -123,7 +122,11 @@ impl World {
     /// Checks that no connection to the file is open, and removes the folder.
     async fn end(self) {
         let log = self.folder.join("hookbox.db-wal");
-        eventually("every connection is closed", async || !log.exists()).await;
+        eventually(
+            "every connection to the file must be closed at the end",
+            async || !log.exists(),
+        )
+        .await;
         std::fs::remove_dir_all(&self.folder).unwrap();
         assert!(!self.folder.exists());
     }

@@ -57,10 +57,10 @@ pub trait Store: Send + Sync + 'static {
     /// Returns the connection that the handler borrows.
     fn connection<'t>(&self, tx: &'t mut Self::Tx) -> &'t mut Self::Connection;
 
-    /// Checks, after a handler that is not hookbox's own and whatever it returned, that the
-    /// transaction of [`Store::begin_for_handler`] is still the one that was opened, and that its
-    /// session is unchanged. It removes what the handler left in the session (temporary tables,
-    /// cursors, session locks, ...), so that the next handler does not find it.
+    /// Called after a handler that is not hookbox's own, whatever it returned. Checks that the
+    /// transaction of [`Store::begin_for_handler`] is still open and its session unchanged. Removes
+    /// what the handler left in the session (temporary tables, cursors, session locks, ...), so
+    /// that the next handler does not find it.
     async fn prove(&self, tx: &mut Self::Tx) -> Result<(), CommitError>;
 
     /// Writes the outcome of receipts in the transaction. A receipt that already has an outcome

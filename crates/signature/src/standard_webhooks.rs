@@ -1,9 +1,9 @@
 //! Standard Webhooks 1.0 (<https://www.standardwebhooks.com>) with symmetric signatures.
 //!
-//! This code differs from the reference library in three ways. It verifies the signature over the
-//! original text of the timestamp header. If the timestamp were parsed and written again, `+1` and
-//! `01` would verify as `1`. It accepts bodies that are not UTF-8. And no timestamp makes its
-//! arithmetic overflow.
+//! This code differs from the reference library in three ways. First, it verifies the signature
+//! over the original text of the timestamp header. If the timestamp were parsed and written again,
+//! `+1` and `01` would verify as `1`. Second, it accepts bodies that are not UTF-8. Third, no
+//! timestamp makes its arithmetic overflow.
 
 use std::time::Duration;
 

@@ -10,8 +10,8 @@ use tokio::time::{Instant, sleep, timeout};
 use super::forwarding_queue::ForwardingQueue;
 use super::shared::{CHECK_INTERVAL, Shared};
 
-/// So few events fit into one message for the broker. With at most this number of events left in
-/// the spool, hookbox always tries to end spooling. With more events left, it tries only if at
+/// With at most this number of events left in the spool, hookbox always tries to end spooling,
+/// because they fit into one message for the broker. With more events left, it tries only if at
 /// least as many events as are left were forwarded since the previous check.
 const FEW: u64 = 64;
 

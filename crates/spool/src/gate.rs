@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-/// How long a publish to the broker that is under way when spooling starts may still take. Later
-/// events are spooled only after it has ended, so their senders wait too. A healthy broker has
-/// confirmed the publish within this time.
+/// When spooling starts, a publish to the broker may be under way. This is how long that publish
+/// may still take. Later events are spooled only after it has ended, so their senders wait too. A
+/// healthy broker has confirmed the publish within this time.
 const GRACE: Duration = Duration::from_millis(250);
 
 /// The state of spooling, which decides for every publish where it goes.

@@ -26,8 +26,8 @@ const FREE: i64 = 1 << 50;
 /// The rule by which a lease counts as valid. A lease is valid until its end, unless its end is
 /// further in the future than any lease taken now could reach. Such a lease was taken with a wrong
 /// clock, or before the clock was set back, and its holder may have ended long ago. If the holder
-/// still runs and the message is processed twice, the event's claim makes one of them a duplicate,
-/// as with any redelivery.
+/// still runs and the message is processed twice, the claim of the event makes the second delivery
+/// a duplicate, as with any redelivery.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Leases {
     now: i64,

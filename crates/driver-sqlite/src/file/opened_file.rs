@@ -84,7 +84,7 @@ impl Part {
 impl OpenedFile {
     /// Records which file is open. The caller must have read the file over a connection that stays
     /// open. `before` is the identity that the path had before the connection was opened. If the
-    /// path still has it, it is the identity of the opened file; if not, the file was replaced
+    /// path still has this identity, it is that of the opened file. If not, the file was replaced
     /// meanwhile, which is an error.
     pub(crate) fn new(
         path: &Path,
