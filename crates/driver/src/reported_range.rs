@@ -11,8 +11,8 @@ pub struct ReportedRange<T> {
     pub last: u64,
     /// Whether one of the reports was the ingest's closing report.
     pub closing: bool,
-    /// When the first report of the range was stored. This is also since when a gap below the range
-    /// is known, because a gap shows only when a higher number is reported.
+    /// When the first report of the range was stored. A gap below the range counts from then on,
+    /// because a gap shows only when a higher number is reported.
     pub reported_at: T,
 }
 
@@ -21,8 +21,9 @@ impl<T: Copy + Ord> ReportedRange<T> {
     /// them in the store. Returns `None` if nothing has to be stored, because a stored range
     /// already contains this one, and is closing if this one is.
     ///
-    /// `stored` has the ranges of the same ingest with `last + 1 >= first` and
-    /// `first <= self.last + 1`, in any order.
+    /// `stored` must have exactly the stored ranges of the same ingest that overlap or touch this
+    /// range, in any order: those whose `last + 1` is at least `self.first`, and whose `first` is
+    /// at most `self.last + 1`.
     pub fn merged_with(self, stored: &[ReportedRange<T>]) -> Option<ReportedRange<T>> {
         let mut merged = self;
         for one in stored {

@@ -244,8 +244,8 @@ pub enum Outcome {
     },
     /// The event was claimed before, so there is nothing to do.
     Duplicate,
-    /// The body differs from the stored body of the same event id. It is stored under an id of its
-    /// own as a dead letter.
+    /// The receipt's body differs from the stored body of the same event id. The receipt's body is
+    /// stored under an id of its own, as a dead letter.
     Conflict {
         /// The detail for operators.
         detail: String,

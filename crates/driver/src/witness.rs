@@ -190,7 +190,7 @@ impl WitnessPosition {
 
     /// Returns the first witness message of a new incarnation, which starts at this position
     /// because an operator has accepted the contradiction `accepted`. `before` is the last position
-    /// of the incarnation before.
+    /// of the previous incarnation.
     pub fn first_after(
         self,
         before: WitnessPosition,

@@ -130,8 +130,8 @@ impl State {
 }
 
 impl Place<'_> {
-    /// Waits until this publish must no longer wait for the broker, because spooling started
-    /// [`GRACE`] ago and later events wait for this one.
+    /// Waits until [`GRACE`] has passed since spooling started. Then this publish must stop waiting
+    /// for the broker, because later events wait for it.
     pub async fn is_late(&self) {
         self.gate.until(|state| state.spooling).await;
         tokio::time::sleep(GRACE).await;

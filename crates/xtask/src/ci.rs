@@ -1,6 +1,6 @@
 //! `cargo xtask ci`: runs everything that must pass before a change lands. The steps that can fail
-//! soonest run first. `--full FOLDER` repeats the steps that need servers with a newer generation
-//! of servers.
+//! soonest run first. `--full FOLDER` then repeats the steps that need servers, with a newer
+//! generation of servers.
 
 use std::path::Path;
 use std::process::{Command, ExitCode};

@@ -22,7 +22,7 @@ pub mod standing;
 /// case that has the simulation as a proof.
 pub const SIMULATION: &str = "simulation";
 
-/// The name that stands in a result of a mutant in place of the command that failed, when no
+/// The result of a mutant names the command that failed. This name stands in its place when no
 /// command failed.
 pub const UNCAUGHT: &str = "NOTHING";
 

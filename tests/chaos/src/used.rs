@@ -171,8 +171,8 @@ pub fn now(living: &LiveProcesses) -> BTreeMap<(&'static str, u32), Used> {
     used.collect()
 }
 
-/// Waits until each process that was not restarted since `before` was taken uses about as much
-/// again as before the faults.
+/// Waits until each process uses about as much as before the faults. Processes that were restarted
+/// since `before` was taken are left out.
 ///
 /// # Errors
 /// When a process still uses much more than before the faults.

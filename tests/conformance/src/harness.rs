@@ -82,7 +82,7 @@ pub trait StoreHarness: Send + Sync + Sized {
     async fn undo_to_savepoint(connection: &mut <Self::Store as Store>::Connection, key: &str);
 
     /// Changes the session, as a faulty handler may. Without a check, hookbox's own statements
-    /// would then have no effect or another one.
+    /// would then have no effect or a wrong one.
     async fn change_session(connection: &mut <Self::Store as Store>::Connection);
 
     /// Leaves an object in the session that a commit does not remove, for example a temporary
@@ -93,7 +93,7 @@ pub trait StoreHarness: Send + Sync + Sized {
     async fn finds_left_behind(connection: &mut <Self::Store as Store>::Connection) -> bool;
 
     /// Makes the store unavailable while a statement of a handler runs, and returns the error of
-    /// that statement. The store stays unavailable until `restore`.
+    /// that statement. The store stays unavailable until `restore` is called.
     async fn lose(&self, connection: &mut <Self::Store as Store>::Connection) -> Failed;
 
     /// Runs a handler's statement that breaks a constraint, and returns its error.

@@ -1,5 +1,5 @@
 //! The keeper of one subscription: a task that takes messages from the queue, renews their leases,
-//! and writes the settlements of the consumer. It combines several of these in one transaction.
+//! and writes the settlements of the consumer. It does several of these things in one transaction.
 
 mod settlements;
 mod write;
@@ -30,7 +30,7 @@ const BATCH_WAIT: Duration = Duration::from_millis(5);
 const POLL_EVERY: Duration = Duration::from_secs(1);
 
 /// How many transactions in a row may fail because the file is locked, before the subscription ends
-/// with that fault. Each of these transactions has waited for the whole busy timeout.
+/// with the fault `Contention`. Each of these transactions has waited for the whole busy timeout.
 const CONTENTION_MAX: u32 = 3;
 
 struct Keeper {

@@ -143,8 +143,9 @@ async fn a_symlink_that_leads_elsewhere_is_another_file() {
     close(driver).await;
 }
 
-/// `cp` changes the content and keeps the inode number, and a query of an open connection could
-/// return the old content from SQLite's cache.
+/// `cp` changes the content of the file and keeps its inode number, and an open connection could
+/// still return the old content from SQLite's cache. The driver must detect the change all the
+/// same.
 #[tokio::test]
 async fn a_file_that_is_overwritten_in_its_place_is_found_out() {
     let (one, other) = (World::new(), World::new());
@@ -188,8 +189,8 @@ async fn a_transaction_that_is_open_meanwhile_is_not_confirmed() {
     close(driver).await;
 }
 
-/// All that was confirmed before the move is in the moved file itself, and its log is empty. When
-/// the file is moved back, the driver still refuses it until it is opened anew.
+/// All that was confirmed before the move must be in the moved file itself, and its log must be
+/// empty. When the file is moved back, the driver must refuse it until the file is opened anew.
 #[tokio::test]
 async fn a_moved_file_is_whole_and_put_back_at_a_restart() {
     let world = World::new();

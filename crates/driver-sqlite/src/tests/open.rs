@@ -77,8 +77,8 @@ async fn the_settings_are_in_force_on_every_kind_of_connection() {
     world.end().await;
 }
 
-/// The file still holds messages for a route that is no longer in the config. They must be
-/// reported.
+/// The file still holds messages for a route that is no longer in the config. The queue of that
+/// route must be reported.
 #[tokio::test]
 async fn unknown_queues_are_reported() {
     let world = World::new();

@@ -35,8 +35,8 @@ pub async fn publishing_to_no_route_is_an_error<H: BrokerHarness>(world: &H) {
     broker.close().await;
 }
 
-/// Checks that a rejection by one queue is reported to the publishers to that queue alone.
-/// Publishes to another queue stay accepted.
+/// Checks that when one queue rejects messages, only publishes to that queue fail. Publishes to
+/// another queue must still be accepted.
 pub async fn a_refusing_queue_is_never_reported_as_accepted<H: BrokerHarness>(world: &H) {
     let broker = world.open().await;
     world.refuse_two().await;
