@@ -247,7 +247,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for ReadDeadline<S> {
                 this.idle_from(Instant::now());
             }
             // While the request was under way, hyper tried to read the next one and found nothing.
-            // It tries again only when its task is woken.
+            // It tries again only when its task is woken. So the task is woken here if the
+            // connection must end.
             if this.overdue(context).is_ready() {
                 context.waker().wake_by_ref();
             }

@@ -67,8 +67,8 @@ impl<'a> Pause<'a> {
         }
     }
 
-    /// Returns whether contention may be over soon. That is so if there were few faults in a row,
-    /// and the run, which took the time `took`, did not wait for a lock.
+    /// Returns whether contention may be over soon: there were few faults in a row, and the run was
+    /// too short to have waited for a lock. `took` is how long the run took.
     pub fn is_quick(&self, took: Duration) -> bool {
         self.in_a_row < CONTENTION_MAX && took < QUICK
     }

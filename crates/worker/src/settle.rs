@@ -82,7 +82,10 @@ mod tests {
     fn check(cause: FailureCause, attempt: u32, expect: Settlement) {
         let retry = Retry::new(3, 2 * SECOND, 2.0, 60 * SECOND, 0.0).expect("valid");
         let settled = settle(cause, attempt, &retry, 0.5);
-        assert_eq!(settled, expect, "{cause:?} at attempt {attempt}");
+        assert_eq!(
+            settled, expect,
+            "what must follow from {cause:?} at attempt {attempt}"
+        );
     }
 
     fn after(class: FailureClass, seconds: u32) -> Settlement {

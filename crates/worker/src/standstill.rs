@@ -132,7 +132,7 @@ mod tests {
             assert_eq!(
                 is_stalled(stands, is_running, limit),
                 expect,
-                "{seconds} s, running: {is_running}"
+                "nothing settled for {seconds} s, handler running: {is_running}"
             );
         }
     }

@@ -68,7 +68,7 @@ async fn an_unresponsive_broker_is_503_within_the_deadline() {
     assert!(took >= hasty().confirm_deadline, "{took:?}");
     assert!(took < PATIENCE / 2, "{took:?}");
     // When the broker responds again, the requests that a publish slot had taken are stored. Those
-    // that still waited for a slot are not.
+    // that still waited for a slot were answered 503 and are never stored.
     let begun = world.broker.begun();
     assert!((1..=4).contains(&begun), "{begun}");
     world.broker.set(Mode::Take);
