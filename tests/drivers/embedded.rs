@@ -118,8 +118,8 @@ impl StoreHarness for Embedded {
             .unwrap()
     }
 
-    /// SQLite has no connection that a handler could lose. The nearest failure is a file that
-    /// cannot be opened, which the handler tries to attach.
+    /// SQLite has no connection that a handler could lose. The most similar failure is that the
+    /// handler tries to attach a file that cannot be opened.
     async fn lose(&self, connection: &mut SqliteConnection) -> Failed {
         let attach = "attach '/nowhere/at/all/hookbox.db' as other";
         Box::new(sqlx::query(attach).execute(connection).await.unwrap_err())

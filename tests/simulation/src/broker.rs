@@ -129,7 +129,10 @@ impl Broker for SimBroker {
         }
         let mut state = world.state();
         let (consumer, notify) = state.queues.subscribe(queue, prefetch, process.number);
-        let text = format!("{} takes from {queue} as {consumer}", process.name);
+        let text = format!(
+            "{} subscribes to {queue} as consumer {consumer}",
+            process.name
+        );
         state.trace.note(&text);
         Ok(Box::new(QueueSubscription {
             process: Arc::clone(process),

@@ -172,7 +172,7 @@ impl Check<'_> {
             let body = kept.body.clone();
             let id_decides = self.scenario.on_conflict == OnConflict::Duplicate;
             if id_decides && identity(&source(), &body).0 != on.1 {
-                let text = format!("{on:?} is a separate event, although the id decides");
+                let text = format!("{on:?} is a separate event, although the id alone decides");
                 self.violation("I2", text);
             }
             if !self.state.signed.contains(&body) {
@@ -364,7 +364,7 @@ impl Check<'_> {
             // the event.
             let orphaned = first > 0 && self.tables.orphans.contains(&on);
             if first != usize::from(!undecodable) && !orphaned {
-                let text = format!("{on:?} has {first} receipts that are not duplicates");
+                let text = format!("{on:?} must have one first receipt, but has {first}");
                 self.violation("I2", text);
             }
         }
@@ -379,7 +379,7 @@ impl Check<'_> {
                 Some(ClaimState::Running | ClaimState::Retrying) | None => false,
             };
             if !fits {
-                let text = format!("{on:?} is dead ({:?}) with claim {claim:?}", dead.reason);
+                let text = format!("{on:?} is dead ({:?}), its claim is {claim:?}", dead.reason);
                 self.violation("I10", text);
             }
         }

@@ -73,7 +73,7 @@ impl Subscription for QueueSubscription {
                 state.queues.put_back(&self.queue, copy, true);
             }
             let text = format!(
-                "{} has message {} of {}{}",
+                "{} receives message {} of {}{}",
                 self.process.name,
                 message.number,
                 self.queue,
@@ -186,7 +186,7 @@ impl Settler for MessageSettler {
             None => {
                 let mut state = world.state();
                 state.queues.settle(self.consumer, self.tag);
-                let text = format!("{} has acked {}", process.name, self.message.number);
+                let text = format!("{} has acked message {}", process.name, self.message.number);
                 state.trace.note(&text);
                 Ok(())
             }
@@ -209,7 +209,10 @@ impl MessageSettler {
         let wanting = state.tables.wanting(&self.queue, &self.message);
         if let Some(what) = wanting {
             let number = self.message.number;
-            let text = format!("{} acks message {number}: {what}", self.process.name);
+            let text = format!(
+                "{} acks message {number} too early: {what}",
+                self.process.name
+            );
             state.violate("I6", &text);
         }
     }
@@ -218,7 +221,7 @@ impl MessageSettler {
         let mut state = self.process.world.state();
         if let Some((queue, mut message)) = state.queues.settle(self.consumer, self.tag) {
             message.redelivered = true;
-            let text = format!("message {} is back in {queue}", message.number);
+            let text = format!("message {} is put back into {queue}", message.number);
             state.trace.note(&text);
             state.queues.put_back(&queue, message, true);
         }

@@ -167,11 +167,16 @@ impl Queues {
 
     pub fn describe(&self) -> String {
         let ready = |(queue, ready): (&Queue, &VecDeque<Message>)| {
-            (!ready.is_empty()).then(|| format!("{} ready in {queue}", ready.len()))
+            (!ready.is_empty()).then(|| format!("{} messages ready in {queue}", ready.len()))
         };
         let in_flight = |it: &Consumer| {
             let count = it.unsettled.len();
-            (count > 0).then(|| format!("{count} of {} in flight at {}", it.queue, it.process))
+            (count > 0).then(|| {
+                format!(
+                    "{count} messages of {} in flight at {}",
+                    it.queue, it.process
+                )
+            })
         };
         let ready = self.ready.iter().filter_map(ready);
         let in_flight = self.consumers.values().filter_map(in_flight);

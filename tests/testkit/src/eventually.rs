@@ -1,7 +1,7 @@
 //! Waiting for a condition, with a limit. A test never sleeps for a time that it guesses.
 //!
-//! The limit only bounds a test that fails: it is long, for a busy machine. [`promised`] is for a
-//! time that hookbox promises. Code without a runtime waits with
+//! Only a test that fails reaches the limit. It is long, because the machine may be busy.
+//! [`promised`] is for a time that hookbox promises. Code without a runtime waits with
 //! [`wait_until`](crate::servers::process::wait_until).
 
 use std::fmt::Debug;
@@ -14,9 +14,9 @@ use crate::lateness::Lateness;
 /// The limit of a wait, unless the test gives another one. Only a failing test waits as long.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The shortest and the longest pause between two polls. The shortest one shows a state that lasts
-/// for a few milliseconds. A costly poll is followed by a longer pause, because the processor is
-/// needed for what the test waits for.
+/// The shortest and the longest pause between two polls. The shortest one is short enough to see a
+/// state that lasts for a few milliseconds. A costly poll is followed by a longer pause, because
+/// the processor is needed for what the test waits for.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(50));
 
 /// A pause is this many times as long as the poll before it took, within the limits of [`PAUSE`].

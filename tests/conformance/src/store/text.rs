@@ -12,7 +12,8 @@ use crate::harness::{StoreHarness, one};
 use crate::{envelope, of_number};
 
 /// Checks that no text prevents an outcome: text that cannot be stored is escaped, text that is too
-/// long is cut with a mark, and every other text is read back unchanged.
+/// long is cut and gets a mark with its original length, and every other text is read back
+/// unchanged.
 pub async fn text_from_outside_is_made_storable<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let texts = [

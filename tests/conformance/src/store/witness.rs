@@ -214,7 +214,7 @@ pub async fn an_ingest_that_never_closed_is_listed_without_reports<H: StoreHarne
 
 /// Checks that a receipt with a sequence number above the closing report of its ingest is an
 /// imbalance, because a closed ingest assigns no more numbers. While the ingest is open, such a
-/// receipt is none.
+/// receipt is no imbalance, because the ingest will report its number later.
 pub async fn a_number_beyond_a_closing_report_is_an_imbalance<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let mut event = with_receipt("late", 1);
@@ -243,7 +243,7 @@ pub async fn a_number_beyond_a_closing_report_is_an_imbalance<H: StoreHarness>(w
 }
 
 /// Checks that two receipts with the same sequence number of one ingest are an imbalance. One
-/// receipt on two routes is not.
+/// receipt that is on two routes is no imbalance.
 pub async fn one_number_of_two_receipts_is_an_imbalance<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let first = with_receipt("first", 1);

@@ -67,7 +67,7 @@ pub(super) async fn requeue(
                 retry.queued_at = Some(now);
             }
         }
-        let text = format!("{} has requeued {}", process.name, confirmed.len());
+        let text = format!("{} has requeued {} retries", process.name, confirmed.len());
         state.trace.note(&text);
     }
     tx.ended = true;
