@@ -6,8 +6,8 @@ pub enum Refusal {
     /// A header that the scheme needs is absent.
     #[error("the signature header is missing")]
     MissingHeader,
-    /// A header that must occur once occurs several times. Proxies and hookbox might use different
-    /// ones.
+    /// A header that must occur once occurs several times. The request is refused, because a proxy
+    /// and hookbox might use different ones.
     #[error("a signature header occurs more than once")]
     RepeatedHeader,
     /// A header contains characters other than printable ASCII, or is far too long.

@@ -118,6 +118,7 @@ fn receipts(
 }
 
 /// Checks that an accepted event has exactly one effect, and any other event at most one
+/// (invariants I1 and I3).
 fn effects(
     stored: &Stored,
     (sent, partial): (&SentEvent, bool),

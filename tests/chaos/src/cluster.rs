@@ -332,7 +332,7 @@ impl Course {
         Ok(())
     }
 
-    /// Waits until the store has more effects than at the start of the wait.
+    /// Waits until the store has five more effects than at the start of the wait.
     fn is_handled(&mut self) -> Result<()> {
         let count = |world: &World| {
             let question = "select cast(count(*) as text) from begini_scores";

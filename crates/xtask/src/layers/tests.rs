@@ -1,4 +1,5 @@
-//! Tests the table with planted violations, and with the workspace as it is.
+//! Tests the table of the allowed dependencies with planted violations, and with the workspace as
+//! it is.
 
 use anyhow::Context;
 

@@ -1,4 +1,4 @@
-//! Checks that no file of a crate needs a file that needs it, directly or through other files.
+//! Checks that no two files of a crate need each other, directly or through other files.
 //!
 //! What counts: file A needs file B if code in A names an item that B declares, in a `use` or by a
 //! path in the code (`crate::…`, `self::…`, `super::…`, the name of a child module, or of an
