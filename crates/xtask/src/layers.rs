@@ -240,8 +240,8 @@ struct Outside {
 const OUTSIDE: &[Outside] = &[
     Outside {
         package: "lapin",
-        by: &["driver-rabbitmq"],
-        by_tests_of: &["tests", "bench"],
+        by: &["driver-rabbitmq", "bench"],
+        by_tests_of: &["tests"],
         instead: "use RabbitMQ through `hookbox_driver::Broker`",
     },
     Outside {
@@ -258,8 +258,14 @@ const OUTSIDE: &[Outside] = &[
     },
     Outside {
         package: "sqlx",
-        by: &["driver-postgres", "driver-sqlite", "handlers", "chaos"],
-        by_tests_of: &["tests", "worker", "hookbox", "bench"],
+        by: &[
+            "driver-postgres",
+            "driver-sqlite",
+            "handlers",
+            "chaos",
+            "bench",
+        ],
+        by_tests_of: &["tests", "worker", "hookbox"],
         instead: "use the database through `hookbox_driver::Store` or `Ledger`",
     },
 ];

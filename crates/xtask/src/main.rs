@@ -40,8 +40,8 @@ cargo xtask dump [cargo test's arguments] [-- filter …]
         Rewrites the generated files in schemas/, and the tables of keys in docs/CONFIG.md.
 cargo xtask skew [--old REVISION]
         Builds an older hookbox and runs it beside this one, on one broker and one store.
-cargo xtask bench [--events N] [--json]
-        Measures the release build beside what the servers alone can do; writes docs/BENCHMARKS.md.
+cargo xtask bench [--case NAME] [--list] [--runs N] [--stored MILLIONS] [--binary PATH] [--json]
+        Measures the release build beside what the servers alone can do: see docs/BENCHMARKS.md.
 cargo xtask chaos [--case NAME] [--seed N] [--minutes M] [--layer NAME] [--mutants] [--list]
         Tries faults on real servers and checks what the client saw. Results: target/chaos/.
 cargo xtask fuzz [--target NAME] [--runs N] [--seed N] [--list]

@@ -38,6 +38,7 @@ pub struct Target {
 
 /// Every target in a `tests/` folder.
 pub const TARGETS: &[Target] = &[
+    fast("bench_case"),
     fast("commands"),
     fast("engine"),
     fast("http"),

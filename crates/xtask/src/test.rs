@@ -77,7 +77,7 @@ fn ended(succeeded: bool, tally: Tally) -> ExitCode {
 /// Builds the binary if tests of the whole program are requested. Such tests start the binary, but
 /// cargo builds it only for the tests of its own package.
 fn build_binary(request: &Request) -> Result<()> {
-    let whole = ["--workspace", "hookbox-tests"];
+    let whole = ["--workspace", "hookbox-tests", "hookbox-bench"];
     if !request
         .cargo
         .iter()

@@ -1,79 +1,234 @@
-//! Starts one ingest and two workers of the release build in a folder of their own.
+//! Runs one build of hookbox in a folder of its own, with a database and an environment of its own.
 
 use std::path::PathBuf;
 use std::process::Output;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use hookbox_testkit::binary;
 use hookbox_testkit::servers::account::Account;
 use hookbox_testkit::servers::folder::{Ending, Folder};
 use hookbox_testkit::servers::ports;
-use hookbox_testkit::servers::process::{Process, tail, wait_until};
+use hookbox_testkit::servers::process::{Process, signal, tail, wait_until};
 
-use crate::repository::release;
-
-/// The processes, as an operator would run them on a machine with two cores.
-const ROLES: [(&str, &str); 3] = [
-    ("ingest", "ingest"),
-    ("worker 1", "worker"),
-    ("worker 2", "worker"),
-];
+use crate::bench::Bench;
+use crate::load::{Kind, Requests, SECRET};
+use crate::store::Store;
 
 /// How long to wait until ingest answers. Its broker is already running.
-const READY_MAX: Duration = Duration::from_secs(30);
+const READY_MAX: Duration = Duration::from_secs(60);
 
-/// The URLs of the private servers. Without servers, everything is in one SQLite file.
-pub(crate) struct Urls {
-    pub postgres: String,
-    pub amqp: String,
+/// How long a role may take to drain: longer than the default of `drain`.
+const DRAIN_MAX: Duration = Duration::from_secs(60);
+
+/// Which servers a deployment uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Storage {
+    /// RabbitMQ and PostgreSQL.
+    Servers,
+    /// Broker and store in two SQLite files.
+    TwoFiles,
+    /// Broker and store in one SQLite file.
+    OneFile,
 }
 
-/// A running hookbox. Dropping it ends its processes.
-pub(crate) struct Deployment {
-    processes: Vec<(&'static str, Process)>,
+/// A role of hookbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    Ingest,
+    Worker,
+    /// Both in one process.
+    All,
+}
+
+impl Role {
+    fn as_str(self) -> &'static str {
+        match self {
+            Role::Ingest => "ingest",
+            Role::Worker => "worker",
+            Role::All => "run",
+        }
+    }
+}
+
+/// What the config of a deployment says beyond the defaults.
+#[derive(Clone, Copy)]
+pub(crate) struct Config {
+    pub storage: Storage,
+    pub handler: &'static str,
+    /// Further lines in `[[source]]`.
+    pub source: &'static str,
+    /// Further lines in `[[route]]`.
+    pub route: &'static str,
+}
+
+impl Config {
+    pub fn of(storage: Storage, handler: &'static str) -> Config {
+        Config {
+            storage,
+            handler,
+            source: "",
+            route: "",
+        }
+    }
+}
+
+/// A deployment. Dropping it ends its processes and removes its folder.
+pub(crate) struct Deployment<'a> {
+    bench: &'a Bench<'a>,
+    pub store: Store,
+    /// The environment, which is a part of the names of the queues.
+    pub environment: String,
+    pub port: u16,
+    processes: Vec<(Role, Process)>,
+    started: usize,
     // The folder is dropped last, after the processes that use it have ended.
-    folder: Folder,
+    pub folder: Folder,
 }
 
-impl Deployment {
-    /// Runs `hookbox migrate`, and then starts every role.
-    pub fn start(urls: Option<&Urls>) -> Result<Deployment> {
+impl<'a> Deployment<'a> {
+    /// Makes the database and runs `hookbox migrate`. No role runs yet.
+    pub fn new(bench: &'a Bench<'a>, config: Config) -> Result<Deployment<'a>> {
         let folder = Folder::new("bench", Account::Ourselves)?;
         let [port] = ports::free().context("choosing a port")?;
-        folder.write("begini.key", &ports::random_name()?)?;
-        if let Some(urls) = urls {
-            folder.write("database_url", &urls.postgres)?;
-            folder.write("amqp_url", &urls.amqp)?;
-        }
-        folder.write("hookbox.toml", &config(urls.is_some(), port))?;
-        let mut deployment = Deployment {
+        let environment = format!("b{}", &ports::random_name()?[..12]);
+        folder.write("begini.key", SECRET)?;
+        let store = match config.storage {
+            Storage::Servers => {
+                let servers = bench.servers()?;
+                let admin = Store::Postgres(servers.postgres.clone());
+                let create = format!("create database {environment}");
+                bench.runtime.block_on(admin.execute(&create))?;
+                let (server, _) = servers.postgres.rsplit_once('/').context("a URL")?;
+                let url = format!("{server}/{environment}");
+                folder.write("database_url", &url)?;
+                folder.write("amqp_url", &servers.amqp)?;
+                Store::Postgres(url)
+            }
+            Storage::TwoFiles | Storage::OneFile => Store::Sqlite(folder.path().join("hookbox.db")),
+        };
+        let deployment = Deployment {
+            bench,
+            store,
+            environment,
+            port,
             processes: Vec::new(),
+            started: 0,
             folder,
         };
+        deployment.configure(config)?;
         deployment.must(&["migrate"])?;
-        for (name, role) in ROLES {
-            let mut command = deployment.folder.watched(&release("hookbox"), Ending::Kill);
-            binary::isolate(&mut command, deployment.folder.path()).arg(role);
-            let process = Process::start(command, Ending::Kill, &deployment.log(name))?;
-            deployment.processes.push((name, process));
-        }
-        let url = format!("http://127.0.0.1:{port}/readyz");
-        let answers = || {
-            let output = deployment.hookbox(&["healthcheck", "--url", &url]);
-            output.is_ok_and(|output| output.status.success())
-        };
-        if !wait_until(READY_MAX, answers) {
-            bail!("ingest is not ready:\n{}", deployment.logs());
-        }
         Ok(deployment)
+    }
+
+    /// Writes the config. A role that runs keeps the one with which it was started.
+    pub fn configure(&self, config: Config) -> Result<()> {
+        let text = self.text(config);
+        self.folder.write("hookbox.toml", &text)?;
+        Ok(())
+    }
+
+    /// Returns a config with the defaults, one source and one route.
+    fn text(&self, config: Config) -> String {
+        let (store, broker) = match config.storage {
+            Storage::Servers => (r#"{ file = "database_url" }"#, r#"{ file = "amqp_url" }"#),
+            Storage::TwoFiles => (r#""sqlite:hookbox.db""#, r#""sqlite:broker.db""#),
+            Storage::OneFile => (r#""sqlite:hookbox.db""#, r#""sqlite:hookbox.db""#),
+        };
+        let Config {
+            handler,
+            source,
+            route,
+            ..
+        } = config;
+        format!(
+            r#"environment = "{environment}"
+[store]
+url = {store}
+[broker]
+url = {broker}
+[ingest]
+listen = "127.0.0.1:{port}"
+[[source]]
+name = "begini"
+preset = "begini"
+secrets = [{{ id = "bench", file = "begini.key" }}]
+{source}
+[[route]]
+name = "scores"
+topics = ["begini.*_score.complete"]
+handler = {{ kind = "{handler}" }}
+{route}
+"#,
+            environment = self.environment,
+            port = self.port,
+        )
+    }
+
+    /// Starts a role. Ingest is ready when this returns; a worker need not be.
+    pub fn start(&mut self, role: Role) -> Result<()> {
+        self.spawn(role)?;
+        match role {
+            Role::Ingest | Role::All => self.wait_ready(),
+            Role::Worker => Ok(()),
+        }
+    }
+
+    /// Starts a role, and does not wait for it.
+    pub fn spawn(&mut self, role: Role) -> Result<()> {
+        self.started += 1;
+        let log = self.log(self.started);
+        let mut command = self.folder.watched(&self.bench.program.path, Ending::Kill);
+        binary::isolate(&mut command, self.folder.path()).arg(role.as_str());
+        let process = Process::start(command, Ending::Kill, &log)?;
+        self.processes.push((role, process));
+        Ok(())
+    }
+
+    fn wait_ready(&mut self) -> Result<()> {
+        let url = format!("http://127.0.0.1:{}/readyz", self.port);
+        let ready = wait_until(READY_MAX, || {
+            let output = self.hookbox(&["healthcheck", "--url", &url]);
+            output.is_ok_and(|output| output.status.success())
+        });
+        ensure!(ready, "ingest is not ready:\n{}", self.logs());
+        Ok(())
+    }
+
+    /// Ends all processes of a role as an operator does, and waits until they have drained.
+    pub fn stop(&mut self, role: Role) -> Result<()> {
+        let is_of = |(of, _): &mut (Role, Process)| *of == role;
+        let mut ending: Vec<(Role, Process)> = self.processes.extract_if(.., is_of).collect();
+        for (_, process) in &ending {
+            signal("TERM", &[process.id()])?;
+        }
+        for (_, process) in &mut ending {
+            let ended = wait_until(DRAIN_MAX, || process.has_ended());
+            self.folder.forget(process.id());
+            ensure!(ended, "a {} does not drain", role.as_str());
+        }
+        Ok(())
+    }
+
+    /// Returns the requests that this deployment accepts.
+    pub fn requests(&self, kind: Kind) -> Requests {
+        Requests {
+            port: self.port,
+            kind,
+        }
+    }
+
+    /// Returns the process ids of a role.
+    pub fn ids(&self, role: Role) -> impl Iterator<Item = u32> {
+        let of = move |(of, process): &(Role, Process)| (*of == role).then(|| process.id());
+        self.processes.iter().filter_map(of)
     }
 
     /// Runs a hookbox command to its end, whatever its exit code.
     pub fn hookbox(&self, arguments: &[&str]) -> Result<Output> {
-        let mut command = binary::command(&release("hookbox"), self.folder.path(), arguments);
-        let output = command.output();
-        output.with_context(|| format!("running hookbox {}", arguments.join(" ")))
+        let path = &self.bench.program.path;
+        let output = binary::command(path, self.folder.path(), arguments).output();
+        output.with_context(|| format!("running {} {}", path.display(), arguments.join(" ")))
     }
 
     /// Runs a hookbox command to its end; a failure is an error with the command's output.
@@ -90,64 +245,28 @@ impl Deployment {
         Ok(output)
     }
 
-    /// Returns the process id of each role.
-    pub fn roles(&self) -> impl Iterator<Item = (&'static str, u32)> {
-        self.processes
-            .iter()
-            .map(|(name, process)| (*name, process.id()))
-    }
-
     /// Returns the last lines of each log, for an error message.
     pub fn logs(&self) -> String {
-        let one = |(name, _): &(&str, Process)| format!("{name}:\n{}", tail(&self.log(name)));
-        self.processes
-            .iter()
-            .map(one)
-            .collect::<Vec<_>>()
-            .join("\n")
+        let one = |number| format!("process {number}:\n{}", tail(&self.log(number)));
+        (1..=self.started).map(one).collect::<Vec<_>>().join("\n")
     }
 
-    fn log(&self, name: &str) -> PathBuf {
-        self.folder.path().join(format!("{name}.log"))
+    fn log(&self, number: usize) -> PathBuf {
+        self.folder.path().join(format!("{number}.log"))
     }
 }
 
-impl Drop for Deployment {
+impl Drop for Deployment<'_> {
     fn drop(&mut self) {
         for (_, process) in &mut self.processes {
             // If this fails, the process that watches the folder (its keeper) ends the process.
             let _ = process.end(&self.folder);
         }
+        if let (Store::Postgres(_), Ok(servers)) = (&self.store, self.bench.servers()) {
+            let admin = Store::Postgres(servers.postgres.clone());
+            let drop = format!("drop database {} with (force)", self.environment);
+            // If this fails, the database is removed with its server at the end of the run.
+            let _ = self.bench.runtime.block_on(admin.execute(&drop));
+        }
     }
-}
-
-/// Returns a config with the defaults and with the routes of the Begini example.
-fn config(servers: bool, port: u16) -> String {
-    let (store, broker) = if servers {
-        (r#"{ file = "database_url" }"#, r#"{ file = "amqp_url" }"#)
-    } else {
-        (r#""sqlite:hookbox.db""#, r#""sqlite:hookbox.db""#)
-    };
-    format!(
-        r#"environment = "bench"
-[store]
-url = {store}
-[broker]
-url = {broker}
-[ingest]
-listen = "127.0.0.1:{port}"
-[[source]]
-name = "begini"
-preset = "begini"
-secrets = [{{ id = "bench", file = "begini.key" }}]
-[[route]]
-name = "scores"
-topics = ["begini.*_score.complete"]
-handler = {{ kind = "begini" }}
-[[route]]
-name = "applications"
-topics = ["begini.application.*"]
-handler = {{ kind = "begini" }}
-"#
-    )
 }

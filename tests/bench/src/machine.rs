@@ -14,7 +14,7 @@ const LISTEN: Duration = Duration::from_secs(3);
 
 /// Returns the cores, the memory, the kernel and the versions. A value that the system does not
 /// report is null.
-pub(crate) fn describe() -> Value {
+pub(crate) fn describe(is_quick: bool) -> Value {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     json!({
         "date": said("date", &["-u", "+%F"]),
@@ -23,16 +23,17 @@ pub(crate) fn describe() -> Value {
         "memory_mib": kib("/proc/meminfo", "MemTotal").map(|kib| kib / 1024),
         "kernel": said("uname", &["-sr"]),
         "file_system": said("stat", &["-f", "-c", "%T", &temporary()]),
-        "other_work_percent": other_work(),
+        "other_work_percent": if is_quick { None } else { other_work() },
         "rustc": said("rustc", &["--version"]),
         // The commit gets the suffix `-dirty` if the tree has uncommitted changes.
         "commit": said("git", &["describe", "--always", "--dirty", "--exclude", "*"]),
     })
 }
 
-/// Returns the most memory that a process has used so far (`VmHWM`).
-pub(crate) fn peak_memory_kib(process: u32) -> Option<u64> {
-    kib(&format!("/proc/{process}/status"), "VmHWM")
+/// Returns the most memory that a process has used so far (`VmHWM`), in MiB.
+pub(crate) fn peak_memory(process: u32) -> Option<f64> {
+    let kib = kib(&format!("/proc/{process}/status"), "VmHWM")?;
+    Some(kib as f64 / 1024.0)
 }
 
 /// Returns the percentage of all cores that is busy while the bench waits. This is the work of

@@ -1,131 +1,166 @@
-//! `cargo xtask bench`: measures how many requests hookbox accepts and processes per second on this
-//! machine, how long an answer takes, how much memory is needed, and what the servers alone can do.
+//! `cargo xtask bench`: measures how many requests hookbox accepts and processes a second on this
+//! machine, how long that takes, how much memory is needed, and what the servers alone can do.
 //!
 //! Everything runs as in production: the release binary, one process per role, and real servers
 //! with their default durability settings. Every process that is started is ended by its id, also
-//! after an error.
+//! after an error or Ctrl-C, and no file is left.
 
+mod accounting;
+mod arguments;
+mod bench;
+mod case;
+mod cases;
 mod deployment;
+mod figure;
+mod fill;
+mod floor;
+mod floors;
+mod load;
 mod machine;
-mod measure;
+mod percentile;
+mod program;
 mod report;
 mod repository;
+mod servers;
+mod store;
 
-use std::process::Command;
+use std::collections::BTreeSet;
+use std::process::ExitCode;
+use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
-use clap::{Parser, value_parser};
-use hookbox_testkit::servers::account::Account;
-use hookbox_testkit::servers::folder::Folder;
-use hookbox_testkit::servers::{PostgresServer, RabbitmqServer};
+use clap::Parser;
 use serde_json::{Value, json};
+use tokio::runtime::{Builder, Runtime};
 
-use crate::deployment::{Deployment, Urls};
+use crate::arguments::Arguments;
+use crate::bench::Bench;
+use crate::case::{CASES, Case};
+use crate::figure::Line;
+use crate::floors::{Floor, Floors};
+use crate::program::Program;
+use crate::servers::Servers;
 
-/// The document that the result is written to.
+/// The document with the dated table.
 const DOCUMENT: &str = "docs/BENCHMARKS.md";
 
-/// The default number of events: enough for several seconds on a small machine.
-const EVENTS: u32 = 20_000;
-
-/// What is added to an error when a server cannot be started. The bench never uses servers that the
-/// caller names, because figures of servers on another machine would not describe this machine.
-const PRIVATE: &str = "the bench needs private servers of its own on this machine";
-
-/// Measures the release build on private servers, beside what the servers alone can do.
-#[derive(Parser)]
-#[command(name = "cargo xtask bench")]
-struct Arguments {
-    /// The number of events that each pair of broker and store is measured with
-    #[arg(long, value_name = "N", default_value_t = EVENTS)]
-    #[arg(value_parser = value_parser!(u32).range(1..))]
-    events: u32,
-    /// Print the bare figures as JSON instead of the document
-    #[arg(long)]
-    json: bool,
-}
-
-/// Measures, writes the document, and prints it, or with `--json` the bare figures.
-fn main() -> Result<()> {
+/// Measures, and prints the figures. Fails if a case could not be measured; a goal that is missed
+/// is a result, and no failure.
+fn main() -> Result<ExitCode> {
     let arguments = Arguments::parse();
-    build(&["--package", "hookbox"])?;
-    build(&["--package", "hookbox-bench", "--example", "floor"])?;
-    let machine = machine::describe();
-    let mut figures = measured(arguments.events)?;
-    figures["machine"] = machine;
-    figures["events"] = arguments.events.into();
-    let document = report::document(&figures);
-    let path = repository::root().join(DOCUMENT);
-    std::fs::write(&path, &document).with_context(|| format!("writing {DOCUMENT}"))?;
-    if arguments.json {
-        println!("{figures:#}");
-    } else {
-        print!("{document}");
+    if arguments.list {
+        for case in CASES {
+            println!("{:24} {}", case.name, case.about);
+        }
+        return Ok(ExitCode::SUCCESS);
     }
-    Ok(())
+    let cases = arguments.cases()?;
+    let programs = programs(&arguments)?;
+    let machine = machine::describe(arguments.quick);
+    // One thread sends all requests: more would take the processor from what is measured.
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let needs_servers = cases.iter().any(|case| case.needs_servers);
+    let servers = needs_servers.then(Servers::start).transpose()?;
+    let wanted: BTreeSet<Floor> = cases.iter().flat_map(|case| case.floors).copied().collect();
+    let wanted: Vec<Floor> = wanted.into_iter().collect();
+    let runs = if arguments.quick { 1 } else { arguments.runs };
+    let floors = floors(&wanted, runs, servers.as_ref())?;
+    let (mut lines, mut failed) = (Vec::new(), Vec::new());
+    for case in cases {
+        for program in &programs {
+            let bench = Bench {
+                program,
+                servers: servers.as_ref(),
+                runtime: &runtime,
+                runs,
+                is_quick: arguments.quick,
+                stored: (arguments.stored * 1e6) as u64,
+                began: Instant::now(),
+                case: case.name,
+            };
+            match measure(case, &bench, &floors) {
+                Ok(figures) => lines.extend(figures),
+                Err(error) => {
+                    let failure = format!("{} ({}): {error:#}", case.name, program.name);
+                    eprintln!("{failure}");
+                    failed.push(failure);
+                }
+            }
+        }
+    }
+    let versions = servers.as_ref().map_or(&Value::Null, Servers::versions);
+    let table = report::table(&lines, &floors, &failed);
+    if arguments.json {
+        let floors = report::of_floors(&floors);
+        let all = json!({
+            "machine": machine, "versions": versions, "runs": runs, "quick": arguments.quick,
+            "floors": floors, "figures": lines, "failed": failed,
+        });
+        println!("{all:#}");
+    } else {
+        print!("{table}");
+    }
+    if arguments.write && failed.is_empty() {
+        let path = repository::root().join(DOCUMENT);
+        let document = std::fs::read_to_string(&path).context("reading the document")?;
+        let dated = report::dated(&machine, versions, runs, &table);
+        std::fs::write(&path, report::replaced(&document, &dated)?)?;
+    }
+    Ok(if failed.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
-fn build(what: &[&str]) -> Result<()> {
+fn measure(case: &Case, bench: &Bench<'_>, floors: &Floors) -> Result<Vec<Line>> {
+    let figures = (case.run)(bench)?;
+    let lines = report::lines(figures, &bench.program.name, case.name, floors);
+    for line in &lines {
+        bench.say(&format!(
+            "{}: {:.1} {}",
+            line.figure, line.median, line.unit
+        ));
+    }
+    Ok(lines)
+}
+
+fn floors(wanted: &[Floor], runs: usize, servers: Option<&Servers>) -> Result<Floors> {
+    // The clients of the floors may use all cores, as hookbox may.
+    let runtime: Runtime = Builder::new_multi_thread().enable_all().build()?;
+    floor::measure(wanted, runs, servers, &runtime)
+}
+
+/// Returns the builds to measure. The build of this tree is the first one.
+fn programs(arguments: &Arguments) -> Result<Vec<Program>> {
+    let ours = match &arguments.built {
+        Some(path) => Program::parse(&path.to_string_lossy()),
+        None => {
+            build()?;
+            Program {
+                name: String::new(),
+                path: repository::release("hookbox"),
+            }
+        }
+    };
+    let ours = Program {
+        name: "this".to_owned(),
+        ..ours
+    };
+    let all: Vec<Program> = std::iter::once(ours).chain(arguments.others()).collect();
+    if let Some(missing) = all.iter().find(|program| !program.path.is_file()) {
+        bail!("there is no program {}", missing.path.display());
+    }
+    Ok(all)
+}
+
+fn build() -> Result<()> {
     let status = repository::cargo()
-        .args(["build", "--release"])
-        .args(what)
+        .args(["build", "--release", "--package", "hookbox"])
         .status()
         .context("running cargo build")?;
     if !status.success() {
-        bail!("cargo build --release {} failed", what.join(" "));
+        bail!("cargo build --release failed");
     }
     Ok(())
-}
-
-/// Measures first what the servers alone can do, and then hookbox with each pair of a broker and a
-/// store on the same servers.
-fn measured(events: u32) -> Result<Value> {
-    let postgres = PostgresServer::start().context(PRIVATE)?;
-    let rabbitmq = RabbitmqServer::start().context(PRIVATE)?;
-    let urls = Urls {
-        postgres: postgres.url().to_owned(),
-        amqp: rabbitmq.url().to_owned(),
-    };
-    eprintln!("measuring what the servers alone can do");
-    let floors = floors(&urls)?;
-    let mut pairs = Vec::new();
-    for (name, urls) in [("RabbitMQ + PostgreSQL", Some(&urls)), ("SQLite", None)] {
-        eprintln!("measuring {name}");
-        let deployment = Deployment::start(urls).with_context(|| format!("starting {name}"))?;
-        let figures = measure::pair(&deployment, events);
-        let figures = figures.with_context(|| {
-            let logs = deployment.logs();
-            format!("measuring {name}; the ends of the logs:\n{logs}")
-        })?;
-        pairs.push(json!({ "name": name, "figures": figures }));
-    }
-    Ok(json!({
-        "versions": {
-            "postgresql": postgres.version().to_string(),
-            "rabbitmq": rabbitmq.version().to_string(),
-            "sqlite": floors["sqlite_version"],
-        },
-        "floors": floors,
-        "pairs": pairs,
-    }))
-}
-
-fn floors(urls: &Urls) -> Result<Value> {
-    let folder = Folder::new("floor", Account::Ourselves)?;
-    let program = repository::release("examples/floor");
-    // The program runs for a short time and ends by itself, so no watchdog process is needed to end
-    // it.
-    let output = Command::new(program)
-        .arg(folder.path())
-        .env("DATABASE_URL", &urls.postgres)
-        .env("AMQP_URL", &urls.amqp)
-        .output()
-        .context("running the floors")?;
-    if !output.status.success() {
-        bail!(
-            "measuring the servers alone failed: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-    }
-    serde_json::from_slice(&output.stdout).context("reading the floors")
 }

@@ -1,0 +1,146 @@
+//! The cases: each measures one thing that a user of hookbox notices, and has a goal.
+
+use anyhow::Result;
+
+use crate::bench::Bench;
+use crate::cases::{
+    accepted, backlog, both, cold_start, embedded, failing, latency, processed, replay, workers,
+};
+use crate::figure::Figure;
+use crate::floors::Floor;
+
+/// One case.
+pub(crate) struct Case {
+    pub name: &'static str,
+    /// What is measured, and the goal.
+    pub about: &'static str,
+    /// Whether the case needs PostgreSQL and RabbitMQ; the others use files alone.
+    pub needs_servers: bool,
+    /// What the figures are compared with.
+    pub floors: &'static [Floor],
+    /// Measures one build.
+    pub run: fn(&Bench<'_>) -> Result<Vec<Figure>>,
+}
+
+/// Every case, in the order in which they run.
+pub(crate) const CASES: &[Case] = &[
+    Case {
+        name: "accepted-64",
+        about: "requests answered 200 a second over 64 connections, no worker running: \
+                at least 1.4 times the raw confirmed publishes, p99 at most 8 ms",
+        needs_servers: true,
+        floors: &[Floor::Publishes],
+        run: accepted::over_64,
+    },
+    Case {
+        name: "accepted-256",
+        about: "the same over 256 connections: at least 1.8 times",
+        needs_servers: true,
+        floors: &[Floor::Publishes],
+        run: accepted::over_256,
+    },
+    Case {
+        name: "processed-record",
+        about: "events that two workers take from a full queue and commit a second, handler \
+                `record`: at least 3.6 times the job table; 0.9 of it with events stored",
+        needs_servers: true,
+        floors: &[Floor::JobTable],
+        run: processed::record,
+    },
+    Case {
+        name: "processed-begini",
+        about: "the same with the handler `begini`: at least 2 times the job table",
+        needs_servers: true,
+        floors: &[Floor::JobTable],
+        run: processed::begini,
+    },
+    Case {
+        name: "latency-2k",
+        about: "from the time when a request is due to the commit of its outcome, at 500, 1,000 \
+                and 2,000 requests a second: at 2,000/s p50 at most 5 ms, p99 at most 25 ms",
+        needs_servers: true,
+        floors: &[],
+        run: latency::measure,
+    },
+    Case {
+        name: "handler-fails",
+        about: "one event in a hundred fails, and the handler names it: costs at most 15 %",
+        needs_servers: true,
+        floors: &[],
+        run: failing::by_handler,
+    },
+    Case {
+        name: "database-fails",
+        about: "one event in a hundred fails in the database: costs at most 30 %",
+        needs_servers: true,
+        floors: &[],
+        run: failing::by_database,
+    },
+    Case {
+        name: "both-at-once",
+        about: "accepted and processed at once for five minutes, handler `begini`, while the queue \
+                does not grow: at least 6,000 a second",
+        needs_servers: true,
+        floors: &[],
+        run: both::measure,
+    },
+    Case {
+        name: "embedded-one-file",
+        about: "one process on one SQLite file, accepted and processed, handler `begini`: at least \
+                6,000 a second, p99 of acceptance at most 25 ms",
+        needs_servers: false,
+        floors: &[Floor::SqliteCommits],
+        run: embedded::one_file,
+    },
+    Case {
+        name: "embedded-two-files",
+        about: "the same with broker and store in two files",
+        needs_servers: false,
+        floors: &[Floor::SqliteCommits],
+        run: embedded::two_files,
+    },
+    Case {
+        name: "workers-1-to-4",
+        about: "a handler that waits 20 ms for each event: four workers do at least 0.95 of four \
+                times what one does",
+        needs_servers: true,
+        floors: &[],
+        run: workers::measure,
+    },
+    Case {
+        name: "backlog",
+        about: "a queue of one million events: processed at the rate of a short one, at most \
+                60 MiB for a worker and 40 MiB for ingest",
+        needs_servers: true,
+        floors: &[],
+        run: backlog::measure,
+    },
+    Case {
+        name: "replay-100k",
+        about: "100,000 dead letters replayed and processed: at least 5,000 a second",
+        needs_servers: true,
+        floors: &[],
+        run: replay::measure,
+    },
+    Case {
+        name: "cold-start",
+        about: "one process on one SQLite file with a million events stored: at most 100 ms from \
+                its start to the first answer 200",
+        needs_servers: false,
+        floors: &[],
+        run: cold_start::measure,
+    },
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_case_has_a_name_of_its_own() {
+        for (place, case) in CASES.iter().enumerate() {
+            let same = CASES.iter().skip(place + 1).find(|it| it.name == case.name);
+            assert!(same.is_none(), "{} is the name of two cases", case.name);
+        }
+    }
+}

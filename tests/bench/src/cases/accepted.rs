@@ -1,0 +1,57 @@
+//! How many requests are answered 200 a second while no worker runs: the work of ingest and the
+//! broker alone. Then a worker settles them all, and the accounting must balance.
+
+use anyhow::Result;
+
+use crate::accounting;
+use crate::bench::Bench;
+use crate::deployment::{Config, Deployment, Role, Storage};
+use crate::figure::{Figure, Goal, Unit};
+use crate::floors::Floor;
+use crate::load::{Kind, Plan, send};
+use crate::percentile::percentile;
+
+pub(crate) fn over_64(bench: &Bench<'_>) -> Result<Vec<Figure>> {
+    let [rate, latency] = measure(bench, 64)?;
+    Ok(vec![
+        rate.goal(Goal::TimesFloor(1.4)),
+        latency.goal(Goal::AtMost(8.0)),
+    ])
+}
+
+pub(crate) fn over_256(bench: &Bench<'_>) -> Result<Vec<Figure>> {
+    let [rate, latency] = measure(bench, 256)?;
+    Ok(vec![rate.goal(Goal::TimesFloor(1.8)), latency])
+}
+
+fn measure(bench: &Bench<'_>, connections: usize) -> Result<[Figure; 2]> {
+    let mut deployment = Deployment::new(bench, Config::of(Storage::Servers, "record"))?;
+    deployment.start(Role::Ingest)?;
+    let warm_up = bench.amount(5_000, 100);
+    let events = bench.amount(100_000, 500);
+    let (mut rates, mut latencies, mut next) = (Vec::new(), Vec::new(), 0);
+    let mut send_closed = |count: u64| {
+        let numbers = next..next + count;
+        next += count;
+        let plan = Plan {
+            connections,
+            made_before: true,
+            ..Plan::closed(deployment.requests(Kind::Good), numbers)
+        };
+        bench.runtime.block_on(send(plan))
+    };
+    send_closed(warm_up)?;
+    for run in 1..=bench.runs {
+        bench.say(&format!("run {run} of {}: {events} requests", bench.runs));
+        let sent = send_closed(events)?;
+        rates.push(sent.rate());
+        latencies.push(percentile(&sent.latencies, 0.99));
+    }
+    bench.say("settling everything");
+    deployment.start(Role::Worker)?;
+    accounting::wait_settled(&deployment, bench, next)?;
+    accounting::check(&deployment, &[("done", next)])?;
+    let rate = Figure::new("accepted", Unit::PerSecond, rates).floor(Floor::Publishes);
+    let latency = Figure::new("p99 under full load", Unit::Milliseconds, latencies);
+    Ok([rate, latency])
+}

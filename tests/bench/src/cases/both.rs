@@ -1,0 +1,89 @@
+//! How many events a second are accepted and processed at once, for five minutes, while the queue
+//! does not grow: 64 connections send as fast as they are answered, but pause while the queue is
+//! longer than about a second of work. Ingest and two workers run, the handler is `begini`. Each
+//! part of the time is one run, so that the spread shows whether the rate holds.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use lapin::options::QueueDeclareOptions;
+use lapin::types::FieldTable;
+use lapin::{Channel, Connection, ConnectionProperties};
+use tokio::time::{Instant, sleep};
+
+use crate::accounting;
+use crate::bench::Bench;
+use crate::deployment::{Config, Deployment, Role, Storage};
+use crate::figure::{Figure, Goal, Unit};
+use crate::load::{Gate, Kind, Plan, now, send};
+
+/// The messages that may wait in the queue, each of up to 64 events.
+const WAITING_MAX: u32 = 100;
+
+/// How often the length of the queue is read.
+const INTERVAL: Duration = Duration::from_millis(25);
+
+/// The parts of the time, each of which is a run.
+const PARTS: usize = 10;
+
+pub(crate) fn measure(bench: &Bench<'_>) -> Result<Vec<Figure>> {
+    let mut deployment = Deployment::new(bench, Config::of(Storage::Servers, "begini"))?;
+    deployment.start(Role::Ingest)?;
+    deployment.start(Role::Worker)?;
+    deployment.start(Role::Worker)?;
+    let lasts = Duration::from_secs(bench.amount(300, 4));
+    let gate = Gate::default();
+    let queue = format!("hookbox.{}.route.scores", deployment.environment);
+    let amqp = &bench.servers()?.amqp;
+    bench.say(&format!("sending for {} s", lasts.as_secs()));
+    let began = now();
+    let plan = Plan {
+        gate: gate.clone(),
+        lasts: Some(lasts),
+        ..Plan::closed(deployment.requests(Kind::Good), 0..u64::MAX)
+    };
+    let (sent, longest) = bench.runtime.block_on(async {
+        let connection = Connection::connect(amqp, ConnectionProperties::default()).await?;
+        let channel = connection.create_channel().await?;
+        let watched = watch(&channel, &queue, &gate, lasts);
+        let (sent, longest) = tokio::join!(send(plan), watched);
+        connection.close(200, "done".into()).await?;
+        anyhow::Ok((sent?, longest?))
+    })?;
+    accounting::wait_settled(&deployment, bench, sent.accepted)?;
+    let commits = bench.runtime.block_on(deployment.store.commits(began))?;
+    accounting::check(&deployment, &[("done", sent.accepted)])?;
+    let part = lasts.as_secs_f64() / PARTS as f64;
+    let rate = |number: usize| {
+        let from = began + part * number as f64;
+        let within = commits
+            .iter()
+            .filter(|it| it.at > from && it.at <= from + part);
+        within.map(|commit| commit.receipts).sum::<u64>() as f64 / part
+    };
+    // In the first part, processes and caches warm up.
+    let rates: Vec<f64> = (1..PARTS).map(rate).collect();
+    ensure!(!rates.is_empty(), "the time has no parts");
+    let rate = Figure::new("in and processed", Unit::PerSecond, rates);
+    let longest = Figure::new("messages in the queue, at most", Unit::Count, vec![longest]);
+    Ok(vec![rate.goal(Goal::AtLeast(6_000.0)), longest])
+}
+
+/// Closes the gate while the queue is too long. Returns the greatest length of the queue.
+async fn watch(channel: &Channel, queue: &str, gate: &Gate, lasts: Duration) -> Result<f64> {
+    let until = Instant::now() + lasts;
+    let mut longest = 0;
+    while Instant::now() < until {
+        let options = QueueDeclareOptions {
+            passive: true,
+            ..QueueDeclareOptions::default()
+        };
+        let found = channel.queue_declare(queue.into(), options, FieldTable::default());
+        let waiting = found.await.context("reading the queue")?.message_count();
+        gate.set(waiting > WAITING_MAX);
+        longest = longest.max(waiting);
+        sleep(INTERVAL).await;
+    }
+    gate.set(false);
+    Ok(f64::from(longest))
+}

@@ -1,0 +1,37 @@
+//! Measures the floors: what a server alone does on this machine in the same run, without code of
+//! hookbox. Each is measured as often as every other figure, and its median counts.
+
+mod commits;
+mod job_table;
+mod meter;
+mod publishes;
+
+use anyhow::{Context, Result};
+use tokio::runtime::Runtime;
+
+use crate::floors::{Floor, Floors};
+use crate::servers::Servers;
+
+/// Measures these floors `runs` times in turn, so that a disturbance affects one run of each.
+pub(crate) fn measure(
+    wanted: &[Floor],
+    runs: usize,
+    servers: Option<&Servers>,
+    runtime: &Runtime,
+) -> Result<Floors> {
+    let mut floors = Floors::default();
+    for run in 1..=runs {
+        for floor in wanted.iter().copied() {
+            eprintln!("floor: {}, run {run} of {runs}", floor.name());
+            let urls = || servers.context("the floor needs servers");
+            let rate = match floor {
+                Floor::Publishes => runtime.block_on(publishes::measure(&urls()?.amqp)),
+                Floor::JobTable => runtime.block_on(job_table::measure(&urls()?.postgres)),
+                Floor::SqliteCommits => runtime.block_on(commits::measure()),
+            };
+            let rate = rate.with_context(|| format!("measuring {}", floor.name()))?;
+            floors.0.entry(floor).or_default().push(rate);
+        }
+    }
+    Ok(floors)
+}
