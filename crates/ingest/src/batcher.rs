@@ -131,6 +131,7 @@ impl Batcher {
             Ok(Ok(Ok(()))) => Ok(()),
             Ok(Ok(Err(kind))) => Err(not(kind)),
             // The publish panicked, so it is unknown whether the broker has the message on disk.
+            // The request is answered 503, and the retry may become a duplicate.
             Ok(Err(_dropped)) => Err(not(PublishErrorKind::Unavailable)),
             Err(_elapsed) => Err(not(PublishErrorKind::TimedOut)),
         }

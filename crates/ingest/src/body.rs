@@ -81,7 +81,7 @@ pub(crate) async fn read(
             Ok(Some(Err(_))) => return Err(NotAccepted::BrokenBody),
             Ok(Some(Ok(frame))) => frame,
         };
-        // Trailers are skipped: no signature covers them.
+        // Trailers, which are headers after a body, are skipped, because no signature covers them.
         let Ok(data) = frame.into_data() else {
             continue;
         };

@@ -119,7 +119,7 @@ impl Connection {
             let draining = draining.clone();
             async move {
                 let mut response = answer.await?;
-                // A connection that was let in for a health check serves one request only.
+                // A connection that was admitted for a health check only serves a single request.
                 if is_reserve || draining.is_cancelled() {
                     let close = HeaderValue::from_static("close");
                     response.headers_mut().insert(CONNECTION, close);

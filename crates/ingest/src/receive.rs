@@ -167,7 +167,7 @@ async fn take(
         Ok(announced) => announced,
         Err(why) => {
             // A sender that waits for `100 Continue` has not sent its body yet, and does not send
-            // it after this answer.
+            // it after a refusal. So there is nothing to discard.
             if !head.headers.contains_key(EXPECT) {
                 body::discard(body, Instant::now(), &ingest.limits).await;
             }

@@ -84,8 +84,9 @@ impl NotAccepted {
             NotAccepted::BrokenBody => (StatusCode::BAD_REQUEST, "body"),
             NotAccepted::Encoded => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "content_encoding"),
             NotAccepted::Form => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "content_type"),
-            // Genuine requests are refused with these reasons too when a proxy has a new address or
-            // has lost a setting. So the sender must retry, and 503 makes it do so.
+            // A genuine request also comes from an untrusted peer, or not over https, when a proxy
+            // has a new address or has lost a setting. So the sender must retry, and 503 makes it
+            // do so.
             NotAccepted::UntrustedPeer | NotAccepted::NotHttps => {
                 (StatusCode::SERVICE_UNAVAILABLE, "not_through_https")
             }

@@ -112,8 +112,8 @@ async fn a_delivery_id_hides_no_other_event() {
         events[0], events[1],
         "the genuine event must have an event id of its own"
     );
-    // The price of this protection is that the replayed body is an event of its own and not a
-    // duplicate.
+    // The price of this protection against replays is that a replayed body is an event of its own
+    // and not a duplicate.
     assert_ne!(events[0], events[2]);
 }
 

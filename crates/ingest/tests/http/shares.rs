@@ -48,7 +48,8 @@ async fn bodies_of_one_address_keep_no_other_out() {
         }
     }
     assert_eq!(genuine(&world, 1024 * KIB).await, 200);
-    // One address may use a sixteenth of 64 MiB, which is the memory of four of these bodies.
+    // One address may use a sixteenth of the 64 MiB for bodies, which is enough for four bodies of
+    // 1 MiB.
     eventually(
         "all but four requests of the address must be refused",
         async || counters.refused_by_reason().get("address_busy") >= Some(&64),

@@ -119,7 +119,7 @@ async fn a_refusal_is_kept_for_operators_without_what_was_sent() {
     assert_eq!(answer.json()["request"], kept[0].request.to_string());
     assert_eq!(kept[0].source, "begini");
     assert_eq!(kept[0].reason, "missing_header");
-    // The digest that `sha256sum` prints for the same bytes (FIPS 180-2, appendix B.1).
+    // The digest that `sha256sum` prints for the body `abc` (FIPS 180-2, appendix B.1).
     let digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
     assert_eq!(kept[0].body_digest.as_deref(), Some(digest));
     assert_eq!(kept[0].body_bytes, 3);
