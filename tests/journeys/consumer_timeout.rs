@@ -62,8 +62,8 @@ async fn a_handler_over_the_consumer_timeout_loses_doubles_and_spends_nothing() 
     let took = start.elapsed();
     eprintln!("a message was redelivered after {took:?}");
     let log = rabbitmq.folder().join("log/broker.log");
-    // The full line is "Consumer … on channel … has timed out waiting for delivery
-    // acknowledgement".
+    // The full line in RabbitMQ's log is "Consumer … on channel … has timed out waiting for
+    // delivery acknowledgement".
     within(
         PATIENCE,
         "RabbitMQ must log that the consumer timed out",

@@ -79,7 +79,8 @@ async fn a_log_that_fills_the_disk_is_written_back_when_its_reader_ends() {
     .await;
     let (public, _) = get(deployment.port, "/readyz").unwrap();
     assert_eq!(public, 503);
-    // A refused request needs no disk space, so the disk stays as it is.
+    // Refused requests use no disk space and free none, so all further requests must be refused
+    // too.
     for _ in 0..5 {
         assert_eq!(rounds.send(), 0, "{}", deployment.log());
     }

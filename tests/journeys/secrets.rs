@@ -70,8 +70,8 @@ async fn look(
     let logging = format!("{logging}[log]\nfilter = \"trace\"\n");
     deployment.write("hookbox.toml", &logging);
     let ingest = deployment.start_ingest();
-    // These lines come from a handler that fails, an event that violates its schema, and a body
-    // that is not JSON.
+    // The expected log lines come from a handler that fails, an event that violates its schema, and
+    // a body that is not JSON.
     deployment.refuse_scores().await;
     let worker = deployment.start(&["worker"]);
     deployment.write(
@@ -169,8 +169,8 @@ fn password_of(url: &str) -> String {
 }
 
 fn body(kind: &str, value: &str) -> String {
-    // In an application event this field is a text, which the schema does not allow. In any other
-    // event it is a number.
+    // In an application event, `application_started_at` is a text, which the schema does not allow.
+    // In any other event it is a number.
     let started = match kind {
         "application.complete" => format!("\"{value}\""),
         _ => "1".to_owned(),

@@ -30,7 +30,7 @@ pub async fn post(
          content-length: {}\r\n",
         body.len()
     );
-    // The signature scheme of Begini contains no time.
+    // The signature scheme of Begini covers no time, so the time `now` has no effect.
     for (name, value) in sign(&Preset::Begini.scheme(), &key, body.as_bytes(), now, "") {
         request += &format!("{name}: {}\r\n", value.to_str().unwrap());
     }

@@ -120,7 +120,8 @@ impl Process {
     /// # Errors
     /// When the process has ended.
     pub fn signal(&self, name: &str) -> Result<(), ServerError> {
-        // The id of a process that was waited for may be that of another one by now.
+        // A process that has ended and was waited for has given up its id. Another process may have
+        // that id by now, so no signal is sent to it.
         if let Some(status) = self.ended {
             return Err(ServerError::Command {
                 doing: format!("sending SIG{name} to hookbox"),

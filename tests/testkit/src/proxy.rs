@@ -357,7 +357,7 @@ pub fn address_of(url: &str) -> &str {
 /// Blocks for the time that a slow network takes.
 fn delay(by: Duration) {
     let until = Instant::now() + by;
-    // A parked thread may wake early.
+    // A parked thread may wake early, so it is parked again until the time has passed.
     while Instant::now() < until {
         thread::park_timeout(until.saturating_duration_since(Instant::now()));
     }
