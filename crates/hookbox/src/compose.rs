@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::drain::Drain;
 
-pub use schemas::{SchemaTexts, read_schemas, schemas, source_schemas};
+pub use schemas::{schemas, source_schemas};
 pub use spooled::{Spooled, spooled, with_spool};
 
 /// The first delay before a dependency that is unavailable at the start is tried again.

@@ -30,7 +30,6 @@ use tokio::time::MissedTickBehavior;
 
 use self::in_use::KeptKeys;
 use self::watched::{Changes, Watched, identities_of, is_of};
-use crate::compose::{self, SchemaTexts};
 use crate::key_ends::{KeysEnd, Reminders};
 use crate::telemetry::Log;
 use crate::tls::Certificate;
@@ -72,8 +71,6 @@ pub struct Reloader {
     begun_with: String,
     targets: Targets,
     files: Watched,
-    /// The texts from which the JSON Schemas in use were compiled, if they are known.
-    schemas: Option<SchemaTexts>,
     filter: Option<String>,
     broken: UnusableParts,
     reminders: Reminders,
@@ -91,17 +88,12 @@ struct UnusableParts {
 impl Reloader {
     /// Makes a reloader for a service that runs with this config.
     pub fn new(config: Config, targets: Targets) -> Self {
-        let schemas = match &targets.schemas {
-            Some(_) => compose::read_schemas(&config).ok(),
-            None => None,
-        };
         Self {
             begun_with: config.text.clone(),
             filter: targets.log.refilter(&config.log).ok(),
             config,
             targets,
             files: Watched::default(),
-            schemas,
             broken: UnusableParts::default(),
             reminders: Reminders::default(),
         }

@@ -24,9 +24,19 @@ const MISTAKES_MAX: usize = 5;
 
 /// The compiled JSON Schemas of one source. Each schema has the draft that its `$schema` names, or
 /// draft 2020-12 if it names none. `format` is not checked in any draft.
+///
+/// Two are equal if they were compiled from equal schemas.
 pub struct Schemas {
     by_type: BTreeMap<String, Validator<Exact>>,
     unknown: Option<Validator<Exact>>,
+    /// What each schema was compiled from.
+    compiled_from: BTreeMap<String, Value>,
+}
+
+impl PartialEq for Schemas {
+    fn eq(&self, other: &Self) -> bool {
+        self.compiled_from == other.compiled_from
+    }
 }
 
 /// Why a JSON Schema cannot be used.
@@ -72,7 +82,7 @@ impl Schemas {
     pub fn compile<'a>(
         schemas: impl IntoIterator<Item = (&'a str, &'a Value)>,
     ) -> Result<Self, CompileError> {
-        let mut by_type = BTreeMap::new();
+        let (mut by_type, mut compiled_from) = (BTreeMap::new(), BTreeMap::new());
         for (name, schema) in schemas {
             if let Some(dialect) = unknown_dialect(Draft::default(), schema) {
                 return Err(CompileError::UnknownDialect {
@@ -88,9 +98,14 @@ impl Schemas {
                     source: Box::new(error.to_owned()),
                 })?;
             by_type.insert(name.to_owned(), validator);
+            compiled_from.insert(name.to_owned(), schema.clone());
         }
         let unknown = by_type.remove(Self::UNKNOWN);
-        Ok(Self { by_type, unknown })
+        Ok(Self {
+            by_type,
+            unknown,
+            compiled_from,
+        })
     }
 
     /// Returns the event types that have a schema of their own.

@@ -37,7 +37,7 @@ const SEEDS_OF_A_TRY: u64 = 1 << 20;
 
 /// The number of threads, each of which runs crash points in a `World` (servers, files and
 /// processes of a case) of its own. A thread mostly waits, most of all on SQLite, for the 15 s of a
-/// lease: six of them keep two cores half busy.
+/// lease: six threads kept two cores only half busy.
 const THREADS: usize = 10;
 
 /// The time within which a process must reach the crash point. It includes the time of the loads.

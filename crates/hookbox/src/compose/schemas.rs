@@ -1,7 +1,7 @@
 //! Compiles the JSON Schemas that the config names. Each file must be for an event type that the
 //! source can have.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -19,42 +19,24 @@ const BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// The texts of the JSON Schemas of a source, each with its event type.
 type Texts = Vec<(String, String)>;
 
-/// The texts of the JSON Schemas of each source that has JSON Schemas.
-pub type SchemaTexts = BTreeMap<SourceName, Texts>;
-
 /// Compiles the JSON Schemas of every source that has JSON Schemas.
 pub fn schemas(config: &Config) -> anyhow::Result<HashMap<SourceName, Arc<Schemas>>> {
     let mut all = HashMap::new();
     for source in &config.sources {
-        if let Some((_, compiled)) = source_schemas(config, source)? {
+        if let Some(compiled) = source_schemas(config, source)? {
             all.insert(source.name.clone(), Arc::new(compiled));
         }
     }
     Ok(all)
 }
 
-/// Reads the JSON Schema files that the config names.
-pub fn read_schemas(config: &Config) -> anyhow::Result<SchemaTexts> {
-    let mut all = SchemaTexts::new();
-    for source in &config.sources {
-        if let Some(texts) = read(config, source)? {
-            all.insert(source.name.clone(), texts);
-        }
-    }
-    Ok(all)
-}
-
-/// Returns the compiled JSON Schemas of a source, if it has any, with the texts they were compiled
-/// from.
-pub fn source_schemas(
-    config: &Config,
-    source: &SourceConfig,
-) -> anyhow::Result<Option<(Texts, Schemas)>> {
+/// Reads and compiles the JSON Schemas of a source, if it has any.
+pub fn source_schemas(config: &Config, source: &SourceConfig) -> anyhow::Result<Option<Schemas>> {
     let Some(texts) = read(config, source)? else {
         return Ok(None);
     };
     let compiled = compile(source, &texts).with_context(|| unusable(config, &source.name))?;
-    Ok(Some((texts, compiled)))
+    Ok(Some(compiled))
 }
 
 fn read(config: &Config, source: &SourceConfig) -> anyhow::Result<Option<Texts>> {

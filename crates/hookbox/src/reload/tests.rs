@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::*;
+use crate::compose;
 
 const HEAD: &str = r#"
 environment = "test"
@@ -96,6 +97,28 @@ fn a_running_source_keeps_its_schemas_when_it_leaves_the_config() {
         types(&schemas, "one"),
         both,
         "the schemas of source one must be reloaded nevertheless"
+    );
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+#[test]
+fn schemas_that_change_before_the_first_check_are_reported() {
+    let folder = folder("before-the-first-check");
+    let config = Config::load(&folder.join("hookbox.toml")).unwrap();
+    let schemas = SourceSchemas::new(compose::schemas(&config).unwrap());
+    std::fs::write(folder.join("one").join("b.json"), "{}").unwrap();
+    let mut targets = Targets::new(Log::default());
+    targets.schemas = Some(schemas.clone());
+    let mut reloader = Reloader::new(config, targets);
+    let said = reloader.exchange_schemas(&BrokenParts::default(), &BTreeSet::new());
+    let expected = "new JSON Schemas are in use for one";
+    assert_eq!(said.as_deref(), Some(expected));
+    let both = Some(vec!["a".to_owned(), "b".to_owned()]);
+    assert_eq!(types(&schemas, "one"), both);
+    let said = reloader.exchange_schemas(&BrokenParts::default(), &BTreeSet::new());
+    assert_eq!(
+        said, None,
+        "schemas that stay the same must not be reported"
     );
     std::fs::remove_dir_all(&folder).unwrap();
 }
