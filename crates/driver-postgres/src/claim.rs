@@ -3,13 +3,11 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use hookbox_driver::{ClaimState, Claimed, Fault, FaultKind};
-use hookbox_event::{Envelope, EventId, RouteName};
+use hookbox_driver::{ClaimFacts, Claimed, Fault, FaultKind, WaitingAttempt};
+use hookbox_event::{Envelope, EventId, Redo, RouteName};
 
-use crate::claims::{self, StoredClaim};
-use crate::events;
-use crate::retries::{self, StoredRetry};
 use crate::tx::{OwnedClaim, Tx};
+use crate::{claims, events, retries};
 
 /// Claims a batch; see [`hookbox_driver::Store::claim`]. A batch whose events are all new takes two
 /// statements: one stores the events, and one claims them.
@@ -83,32 +81,20 @@ async fn claim_plain(
         .await
         .map_err(|error| error.ours("look up claims"))?;
     for known in known {
-        let ours = tx.owned.contains_key(&(route.clone(), known.event));
-        if let Some(claimed) = classify(&known, ours) {
+        let facts = ClaimFacts {
+            is_settled: known.settled,
+            is_same_body: known.same,
+            state: known.state,
+            is_own: tx.owned.contains_key(&(route.clone(), known.event)),
+            waiting: None,
+        };
+        // Without a result, the claim has vanished that prevented this one.
+        if let Some(claimed) = facts.of_message() {
             found.insert(known.event, claimed);
         }
         tx.id = Some(known.transaction);
     }
     Ok(())
-}
-
-/// Returns what the existing claim means for an envelope whose event could not be claimed. Returns
-/// `None` when that claim has vanished in the meantime.
-fn classify(known: &StoredClaim, ours: bool) -> Option<Claimed> {
-    if known.settled {
-        return Some(Claimed::Redelivered);
-    }
-    if !known.same {
-        // The digests are compared before the state of the claim is read: if the bodies differ, the
-        // claim is for the other body, and its state says nothing about this one.
-        return Some(Claimed::Conflict);
-    }
-    match known.state? {
-        ClaimState::Running if !ours => Some(Claimed::Orphaned),
-        ClaimState::Running | ClaimState::Done | ClaimState::Retrying | ClaimState::Dead => {
-            Some(Claimed::Duplicate)
-        }
-    }
 }
 
 /// Claims envelopes that are retries or replays. An envelope whose event has no claim at all is not
@@ -126,41 +112,40 @@ async fn claim_redone(
         .map_err(|error| error.ours("lock claims"))?;
     // This must be a separate statement, because the retry may have changed while this transaction
     // waited for the lock.
-    let waiting: HashMap<EventId, StoredRetry> = tx
+    let waiting: HashMap<EventId, WaitingAttempt> = tx
         .run(|c| retries::waiting(c, route, &ids))
         .await
         .map_err(|error| error.ours("look up retries"))?
         .into_iter()
-        .map(|waiting| (waiting.event, waiting))
+        .map(|retry| (retry.event, retry.waiting))
         .collect();
     let mut granted = BTreeSet::new();
-    let wanted: HashMap<EventId, u32> = envelopes
+    let redone: HashMap<EventId, Redo> = envelopes
         .iter()
-        .filter_map(|envelope| envelope.redo.map(|redo| (envelope.event, redo.attempt)))
+        .filter_map(|envelope| envelope.redo.map(|redo| (envelope.event, redo)))
         .collect();
-    for (event, state, transaction) in locked {
-        tx.id = Some(transaction);
-        let claimed = match (state, waiting.get(&event), wanted.get(&event)) {
-            (ClaimState::Retrying, Some(waiting), Some(wanted))
-                if waiting.attempt == *wanted && !waiting.is_put_off =>
-            {
-                granted.insert(event);
-                let owned = OwnedClaim {
-                    attempt: waiting.attempt,
-                    granted: true,
-                    end: None,
-                };
-                tx.owned.insert((route.clone(), event), owned);
-                Claimed::Granted {
-                    attempt: waiting.attempt,
-                    attempts_before: waiting.attempts_before,
-                }
-            }
-            (ClaimState::Running, _, _) => Claimed::Orphaned,
-            (ClaimState::Retrying | ClaimState::Done | ClaimState::Dead, _, _) => {
-                Claimed::Redelivered
-            }
+    for locked in locked {
+        let event = locked.event;
+        tx.id = Some(locked.transaction);
+        let facts = ClaimFacts {
+            // The receipt and the body of a retry do not decide about it.
+            is_settled: false,
+            is_same_body: true,
+            state: Some(locked.state),
+            is_own: tx.owned.contains_key(&(route.clone(), event)),
+            waiting: waiting.get(&event).copied(),
         };
+        let claimed = redone.get(&event).and_then(|redo| facts.of_retry(*redo));
+        let Some(claimed) = claimed else { continue };
+        if let Claimed::Granted { attempt, .. } = claimed {
+            granted.insert(event);
+            let owned = OwnedClaim {
+                attempt,
+                granted: true,
+                end: None,
+            };
+            tx.owned.insert((route.clone(), event), owned);
+        }
         found.insert(event, claimed);
     }
     if !granted.is_empty() {
@@ -177,45 +162,4 @@ fn vanished() -> Fault {
         FaultKind::Contention,
         "claim an event: another transaction had claimed it, and that claim is gone now",
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_in_the_way_is_judged_by_receipt_then_body_then_claim() {
-        use ClaimState::{Dead, Done, Retrying, Running};
-        for (settled, same, state, ours, expect) in [
-            (true, true, Some(Done), false, Some(Claimed::Redelivered)),
-            (
-                true,
-                false,
-                Some(Running),
-                false,
-                Some(Claimed::Redelivered),
-            ),
-            (false, false, Some(Running), false, Some(Claimed::Conflict)),
-            (false, false, None, false, Some(Claimed::Conflict)),
-            (false, true, Some(Running), false, Some(Claimed::Orphaned)),
-            (false, true, Some(Running), true, Some(Claimed::Duplicate)),
-            (false, true, Some(Done), false, Some(Claimed::Duplicate)),
-            (false, true, Some(Retrying), false, Some(Claimed::Duplicate)),
-            (false, true, Some(Dead), false, Some(Claimed::Duplicate)),
-            (false, true, None, false, None),
-        ] {
-            let known = StoredClaim {
-                event: EventId::from_bytes([1; 32]),
-                settled,
-                same,
-                state,
-                transaction: "1".to_owned(),
-            };
-            assert_eq!(
-                classify(&known, ours),
-                expect,
-                "{settled} {same} {state:?} {ours}"
-            );
-        }
-    }
 }

@@ -1,10 +1,11 @@
 //! The table `claims`: the state of each event on each route.
 
-use hookbox_driver::{ClaimRow, ClaimState};
+use hookbox_driver::{ClaimRow, ClaimState, EventState};
 use hookbox_event::{Envelope, EventId, RouteName};
 use sqlx::{Error, PgConnection, Row};
 
 use crate::column::{Columns, claim_state, integer, uuid};
+use crate::{events, retries};
 
 /// Claims events for a route, in the order of their ids. It claims those that have no claim yet and
 /// whose stored event has the digest of the envelope. Returns the events that it claimed, and the
@@ -96,16 +97,25 @@ pub(crate) async fn look_up(
         .collect()
 }
 
+/// A claim that this transaction has locked.
+pub(crate) struct LockedClaim {
+    pub event: EventId,
+    pub state: ClaimState,
+    /// The number of attempts that are counted.
+    pub attempts: u32,
+    pub transaction: String,
+}
+
 /// Locks claims in the order of their ids. Returns the state of each claim, and the number that
 /// PostgreSQL gave this transaction. Waits for other transactions that hold one of the claims.
 pub(crate) async fn lock(
     c: &mut PgConnection,
     route: &RouteName,
     events: &[EventId],
-) -> Result<Vec<(EventId, ClaimState, String)>, Error> {
+) -> Result<Vec<LockedClaim>, Error> {
     let ids: Vec<&[u8; 32]> = events.iter().map(EventId::as_bytes).collect();
     let rows = sqlx::query(
-        "select event_id, state, pg_current_xact_id()::text as transaction
+        "select event_id, state, attempts, pg_current_xact_id()::text as transaction
          from claims where route = $1 and event_id = any ($2)
          order by event_id
          for update",
@@ -116,10 +126,41 @@ pub(crate) async fn lock(
     .await?;
     rows.iter()
         .map(|row| {
-            let state = row.known("state", claim_state)?;
-            Ok((row.event("event_id")?, state, row.try_get("transaction")?))
+            Ok(LockedClaim {
+                event: row.event("event_id")?,
+                state: row.known("state", claim_state)?,
+                attempts: row.attempt("attempts")?,
+                transaction: row.try_get("transaction")?,
+            })
         })
         .collect()
+}
+
+/// Returns the state by which a failure or a deferral is recorded of an envelope whose claim is
+/// locked. It reads only what decides in the state of that claim.
+pub(crate) async fn event_state(
+    c: &mut PgConnection,
+    route: &RouteName,
+    envelope: &Envelope,
+    locked: &LockedClaim,
+) -> Result<EventState, Error> {
+    let mut stored = EventState {
+        claim: Some((locked.state, locked.attempts)),
+        is_same_body: true,
+        waits_for: None,
+    };
+    match locked.state {
+        ClaimState::Running => {
+            let event = events::one(c, &envelope.event).await?;
+            stored.is_same_body = event.is_none_or(|event| event.digest == envelope.digest);
+        }
+        ClaimState::Retrying => {
+            let waiting = retries::waiting(c, route, &[envelope.event]).await?;
+            stored.waits_for = waiting.first().map(|retry| retry.waiting.attempt);
+        }
+        ClaimState::Done | ClaimState::Dead => {}
+    }
+    Ok(stored)
 }
 
 /// Sets claims back to running, because another attempt on each of their events starts now. This

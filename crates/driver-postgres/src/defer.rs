@@ -1,9 +1,9 @@
 //! Defers an event: makes it wait without counting an attempt, in a separate transaction.
 
-use hookbox_driver::{ClaimState, Deferral, Deferred, Fault};
+use hookbox_driver::{ClaimState, Deferral, Deferred, Fault, StoredOutcome};
 use sqlx::{Error, PgConnection};
 
-use crate::receipts::{self, outcome};
+use crate::receipts;
 use crate::tx::Tx;
 use crate::{claims, events, retries};
 
@@ -31,19 +31,11 @@ async fn record(c: &mut PgConnection, deferral: &Deferral<'_>) -> Result<Deferre
         }
     }
     let locked = claims::lock(c, route, std::slice::from_ref(event)).await?;
-    match locked.first().map(|(_, state, _)| *state) {
-        // The event waits for one attempt, and only the message of that attempt may defer it again.
-        // The message of an earlier attempt may not.
-        Some(ClaimState::Retrying) if envelope.redo.is_some() => {
-            let waiting = retries::waiting(c, route, std::slice::from_ref(event)).await?;
-            if waiting.first().map(|waiting| waiting.attempt) != Some(attempt) {
-                return Ok(Deferred::Superseded);
-            }
-        }
-        // The event has changed state in the meantime. When its message is claimed next, the claim
-        // returns the new state.
-        Some(ClaimState::Retrying | ClaimState::Running | ClaimState::Done | ClaimState::Dead)
-        | None => return Ok(Deferred::Superseded),
+    let Some(locked) = locked.first() else {
+        return Ok(Deferred::Superseded);
+    };
+    if !deferral.may_wait(claims::event_state(c, route, envelope, locked).await?) {
+        return Ok(Deferred::Superseded);
     }
     put_off(c, deferral).await
 }
@@ -57,10 +49,10 @@ async fn put_off(c: &mut PgConnection, deferral: &Deferral<'_>) -> Result<Deferr
     };
     retries::put_off(c, deferral, after).await?;
     let events = std::slice::from_ref(&envelope.event);
-    receipts::update_outcome(c, route, events, outcome::RETRYING).await?;
+    receipts::update_outcome(c, route, events, StoredOutcome::Retrying).await?;
     let receipt = receipts::OutcomeRow {
         envelope,
-        word: outcome::RETRYING,
+        word: StoredOutcome::Retrying,
         other_digest: deferral.other_digest,
     };
     receipts::insert_one(c, route, &receipt).await?;

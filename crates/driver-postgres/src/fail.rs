@@ -1,12 +1,12 @@
 //! Records a failed attempt together with the retry or dead letter that follows from it, and stores
 //! undecodable bytes. Each is a separate transaction.
 
-use hookbox_driver::{ClaimState, DeadReason, Failure, Fault, Recorded, Then, UndecodableMessage};
+use hookbox_driver::{FailedAttempt, Failure, Fault, Recorded, Then, UndecodableMessage};
 use hookbox_event::EventId;
 use sqlx::{Error, PgConnection};
 
 use crate::dead_letters::{self, NewDeadLetter};
-use crate::receipts::{self, outcome};
+use crate::receipts;
 use crate::tx::Tx;
 use crate::{attempts, claims, events, retries};
 
@@ -42,61 +42,36 @@ async fn end(tx: Tx, recorded: Recorded) -> Result<Recorded, Fault> {
 async fn record(c: &mut PgConnection, failure: &Failure<'_>) -> Result<Recorded, Error> {
     let envelope = failure.envelope;
     let (route, event) = (failure.route, &envelope.event);
-    let mut then = failure.then;
     // The event is inserted even if a retry follows, because a store that was restored to an
     // earlier moment may not have the event.
     if failure.attempt == 1 {
         events::insert(c, &[envelope]).await?;
-        let state = state_of(then);
-        if claims::insert_failed(c, route, envelope, state, failure.attempt).await? {
-            return record_consequences(c, failure, then).await;
+        let (attempt, then) = (failure.attempt, failure.then);
+        if claims::insert_failed(c, route, envelope, then.state(), attempt).await? {
+            return record_consequences(c, failure, FailedAttempt { attempt, then }).await;
         }
     }
     let locked = claims::lock(c, route, std::slice::from_ref(event)).await?;
-    match locked.first().map(|(_, state, _)| *state) {
-        // The claim is still running although no transaction holds it, so a handler has committed
-        // by itself. Its effects are committed, so the handler must not run again, whatever
-        // `failure.then` says. The event becomes a dead letter, so that an operator learns of it
-        // before a replay.
-        Some(ClaimState::Running) => {
-            let kept = events::one(c, event).await?;
-            if kept.is_some_and(|kept| kept.digest != envelope.digest) {
-                // The stored claim is for another body under the same event id. When this envelope
-                // is claimed next, the result is a conflict.
-                return Ok(Recorded::Superseded);
-            }
-            then = Then::Dead {
-                reason: DeadReason::Orphaned,
-            };
-        }
-        // The event waits for one attempt, and only a failure of that attempt is recorded. If an
-        // older message of the event fails, that failure is not recorded.
-        Some(ClaimState::Retrying) if envelope.redo.is_some() => {
-            let waiting = retries::waiting(c, route, std::slice::from_ref(event)).await?;
-            if waiting.first().map(|waiting| waiting.attempt) != Some(failure.attempt) {
-                return Ok(Recorded::Superseded);
-            }
-        }
-        Some(ClaimState::Retrying | ClaimState::Done | ClaimState::Dead) | None => {
-            return Ok(Recorded::Superseded);
-        }
-    }
-    claims::failed_again(c, route, event, state_of(then), failure.attempt).await?;
-    record_consequences(c, failure, then).await
+    let Some(locked) = locked.first() else {
+        return Ok(Recorded::Superseded);
+    };
+    let stored = claims::event_state(c, route, envelope, locked).await?;
+    let Some(failed) = failure.recorded_on(stored) else {
+        return Ok(Recorded::Superseded);
+    };
+    claims::failed_again(c, route, event, failed.then.state(), failed.attempt).await?;
+    record_consequences(c, failure, failed).await
 }
 
 /// Writes the rows that follow from a failure. The claim is already written when this is called.
 async fn record_consequences(
     c: &mut PgConnection,
     failure: &Failure<'_>,
-    then: Then,
+    FailedAttempt { attempt, then }: FailedAttempt,
 ) -> Result<Recorded, Error> {
-    let (route, envelope, attempt) = (failure.route, failure.envelope, failure.attempt);
+    let (route, envelope) = (failure.route, failure.envelope);
     let events = std::slice::from_ref(&envelope.event);
-    let word = match then {
-        Then::Retry { .. } => outcome::RETRYING,
-        Then::Dead { .. } => outcome::DEAD,
-    };
+    let word = then.outcome();
     receipts::update_outcome(c, route, events, word).await?;
     let receipt = receipts::OutcomeRow {
         envelope,
@@ -124,13 +99,6 @@ async fn record_consequences(
         }
     }
     Ok(Recorded::Recorded)
-}
-
-fn state_of(then: Then) -> ClaimState {
-    match then {
-        Then::Retry { .. } => ClaimState::Retrying,
-        Then::Dead { .. } => ClaimState::Dead,
-    }
 }
 
 async fn keep(

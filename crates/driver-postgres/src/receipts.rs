@@ -1,24 +1,15 @@
 //! The table `receipts`: the outcome of every accepted request (receipt) on every route.
 
-use hookbox_driver::ReceiptRow;
+use hookbox_driver::{ReceiptRow, StoredOutcome};
 use hookbox_event::{ContentDigest, Envelope, EventId, InstanceId, ReceiptId, RouteName};
 use sqlx::{Error, PgConnection, Row};
 
 use crate::column::{Columns, bigint, moment, text, uuid};
 
-/// The values of the column `outcome`.
-pub(crate) mod outcome {
-    pub const DONE: &str = "done";
-    pub const DUPLICATE: &str = "duplicate";
-    pub const CONFLICT: &str = "conflict";
-    pub const RETRYING: &str = "retrying";
-    pub const DEAD: &str = "dead";
-}
-
 /// The outcome of one receipt, as it is to be written.
 pub(crate) struct OutcomeRow<'a> {
     pub envelope: &'a Envelope,
-    pub word: &'static str,
+    pub word: StoredOutcome,
     pub other_digest: Option<ContentDigest>,
 }
 
@@ -36,7 +27,7 @@ pub(crate) async fn insert(
     let all = || receipts.iter().map(|one| one.envelope);
     let ids: Vec<_> = all().map(|e| uuid(e.receipt.as_bytes())).collect();
     let events: Vec<&[u8; 32]> = all().map(|e| e.event.as_bytes()).collect();
-    let outcomes: Vec<&str> = receipts.iter().map(|one| one.word).collect();
+    let outcomes: Vec<&str> = receipts.iter().map(|one| one.word.as_str()).collect();
     let keys: Vec<_> = all().map(|e| text(&e.key_id)).collect();
     let instances: Vec<_> = all().map(|e| uuid(e.instance.as_bytes())).collect();
     let numbers: Vec<i64> = all().map(|e| bigint(e.number)).collect();
@@ -91,7 +82,7 @@ pub(crate) async fn insert_one(
     .bind(route.as_str())
     .bind(uuid(envelope.receipt.as_bytes()))
     .bind(envelope.event.as_bytes())
-    .bind(receipt.word)
+    .bind(receipt.word.as_str())
     .bind(text(&envelope.key_id))
     .bind(uuid(envelope.instance.as_bytes()))
     .bind(bigint(envelope.number))
@@ -110,7 +101,7 @@ pub(crate) async fn update_outcome(
     c: &mut PgConnection,
     route: &RouteName,
     events: &[EventId],
-    outcome: &'static str,
+    outcome: StoredOutcome,
 ) -> Result<(), Error> {
     let events: Vec<&[u8; 32]> = events.iter().map(EventId::as_bytes).collect();
     sqlx::query(
@@ -119,7 +110,7 @@ pub(crate) async fn update_outcome(
     )
     .bind(route.as_str())
     .bind(events)
-    .bind(outcome)
+    .bind(outcome.as_str())
     .execute(c)
     .await?;
     Ok(())

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hookbox_driver::{DeferReason, Deferral, DeferredSince, DueRetry, RetryRow};
+use hookbox_driver::{DeferReason, Deferral, DeferredSince, DueRetry, RetryRow, WaitingAttempt};
 use hookbox_event::{Envelope, EventId, InstanceId, ReceiptId, Redo, RouteName};
 use sqlx::postgres::PgRow;
 use sqlx::{Error, PgConnection, Row};
@@ -16,12 +16,7 @@ const DELAY_MAX: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 /// The next attempt for which an event waits.
 pub(crate) struct StoredRetry {
     pub event: EventId,
-    pub attempt: u32,
-    /// The number of attempts made before the present round began; a replay begins a new round.
-    pub attempts_before: u32,
-    /// Whether the event is deferred and not due yet. If so, its next message is not published yet,
-    /// and a message of the event that arrives now belongs to an earlier attempt or deferral.
-    pub is_put_off: bool,
+    pub waiting: WaitingAttempt,
 }
 
 /// Returns the attempt for which each of the given events waits. Events that do not wait are left
@@ -47,9 +42,11 @@ pub(crate) async fn waiting(
         .map(|row| {
             Ok(StoredRetry {
                 event: row.event("event_id")?,
-                attempt: row.attempt("attempt")?,
-                attempts_before: row.attempt("attempts_before")?,
-                is_put_off: row.try_get("is_put_off")?,
+                waiting: WaitingAttempt {
+                    attempt: row.attempt("attempt")?,
+                    attempts_before: row.attempt("attempts_before")?,
+                    is_put_off: row.try_get("is_put_off")?,
+                },
             })
         })
         .collect()

@@ -1,24 +1,25 @@
 //! Settles a batch: writes the outcome of every receipt, and the rows of other tables that follow
 //! from the outcomes, such as dead letters.
 
-use hookbox_driver::{ClaimState, CommitError, DeadReason, Fault, Outcome, ReceiptOutcome};
-use hookbox_event::{Envelope, EventId, RouteName};
+use std::collections::BTreeMap;
+
+use hookbox_driver::{CommitError, Death, Fault, Outcome, ReceiptOutcome, StoredOutcome};
+use hookbox_event::{EventId, RouteName};
 
 use crate::dead_letters::{self, NewDeadLetter};
-use crate::receipts::{self, outcome};
 use crate::server::query_error::QueryError;
 use crate::tx::{Tx, ended};
-use crate::{attempts, retries};
+use crate::{attempts, receipts, retries};
 
 /// The rows to write in `receipts` and in the other tables, as they follow from the outcomes.
 #[derive(Default)]
 struct Consequences<'a> {
     receipts: Vec<receipts::OutcomeRow<'a>>,
     died: Vec<NewDeadLetter<'a>>,
+    /// The events whose retry or replay ended, by the outcome that their waiting receipts get.
+    redone: BTreeMap<StoredOutcome, Vec<EventId>>,
     /// The retries and replays that succeeded: the event and the number of its attempt.
-    redone: Vec<(EventId, u32)>,
-    /// Events whose retry or replay became a dead letter, without an attempt.
-    given_up: Vec<EventId>,
+    succeeded: Vec<(EventId, u32)>,
 }
 
 /// Settles a batch; see [`hookbox_driver::Store::settle`]. A batch of first attempts without dead
@@ -55,28 +56,12 @@ fn sort<'a>(
     let mut consequences = Consequences::default();
     for one in settled {
         let (envelope, outcome) = (one.envelope, &one.outcome);
-        let word = match outcome {
-            Outcome::Duplicate => outcome::DUPLICATE,
-            Outcome::Done { attempt } => {
-                let owned = tx.owned_mut(route, &envelope.event)?;
-                owned.end = Some((ClaimState::Done, *attempt));
-                if owned.granted {
-                    consequences.redone.push((envelope.event, *attempt));
-                }
-                outcome::DONE
-            }
-            Outcome::Conflict { detail } => {
-                consequences.give_up(tx, route, envelope, DeadReason::Conflict, detail)?;
-                outcome::CONFLICT
-            }
-            Outcome::Dead { reason, detail } => {
-                consequences.give_up(tx, route, envelope, *reason, detail)?;
-                outcome::DEAD
-            }
-        };
+        if !matches!(outcome, Outcome::Duplicate) {
+            consequences.end(tx, route, envelope.event, outcome)?;
+        }
         consequences.receipts.push(receipts::OutcomeRow {
             envelope,
-            word,
+            word: outcome.into(),
             other_digest: one.other_digest,
         });
     }
@@ -84,28 +69,33 @@ fn sort<'a>(
 }
 
 impl<'a> Consequences<'a> {
-    /// Records a dead letter. The handler did not run for this claim, so the attempt that the claim
-    /// was granted is not counted.
-    fn give_up(
+    /// Ends the claim of an event that this transaction has claimed.
+    fn end(
         &mut self,
         tx: &mut Tx,
         route: &RouteName,
-        envelope: &Envelope,
-        reason: DeadReason,
-        detail: &'a str,
+        event: EventId,
+        outcome: &'a Outcome,
     ) -> Result<(), Fault> {
-        let owned = tx.owned_mut(route, &envelope.event)?;
-        let attempts = owned.attempt.saturating_sub(1);
-        owned.end = Some((ClaimState::Dead, attempts));
-        if owned.granted {
-            self.given_up.push(envelope.event);
+        let owned = tx.owned_mut(route, &event)?;
+        let Some(end) = outcome.end_of_claim(owned.attempt, owned.granted) else {
+            return Ok(());
+        };
+        owned.end = Some((end.state, end.attempts));
+        if let Some(Death { reason, detail }) = end.died {
+            self.died.push(NewDeadLetter {
+                event,
+                reason,
+                detail,
+                attempts: end.attempts,
+            });
         }
-        self.died.push(NewDeadLetter {
-            event: envelope.event,
-            reason,
-            detail,
-            attempts,
-        });
+        if let Some(word) = end.ends_retry {
+            self.redone.entry(word).or_default().push(event);
+        }
+        if end.records_attempt {
+            self.succeeded.push((event, end.attempts));
+        }
         Ok(())
     }
 }
@@ -123,28 +113,17 @@ async fn write(
             .await
             .map_err(doing("write dead letters"))?;
     }
-    let done: Vec<EventId> = consequences
-        .redone
-        .iter()
-        .map(|(event, _)| *event)
-        .collect();
-    for (events, word) in [
-        (&done, outcome::DONE),
-        (&consequences.given_up, outcome::DEAD),
-    ] {
-        if events.is_empty() {
-            continue;
-        }
+    for (word, events) in &consequences.redone {
         tx.run(|c| retries::delete(c, route, events))
             .await
             .map_err(doing("end retries"))?;
-        tx.run(|c| receipts::update_outcome(c, route, events, word))
+        tx.run(|c| receipts::update_outcome(c, route, events, *word))
             .await
             .map_err(doing("move receipts"))?;
     }
-    if !consequences.redone.is_empty() {
+    if !consequences.succeeded.is_empty() {
         let took = tx.began.elapsed();
-        tx.run(|c| attempts::insert_done(c, route, &consequences.redone, took))
+        tx.run(|c| attempts::insert_done(c, route, &consequences.succeeded, took))
             .await
             .map_err(doing("record attempts"))?;
     }

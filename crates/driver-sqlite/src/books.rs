@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use hookbox_driver::{Imbalance, RouteBooks};
+use hookbox_driver::{Imbalance, RouteBooks, StoredOutcome};
 use hookbox_event::RouteName;
 use sqlx::sqlite::SqliteConnection;
 
@@ -79,14 +79,15 @@ pub(crate) async fn books(connection: &mut SqliteConnection) -> sqlx::Result<Vec
             retrying: 0,
             dead: 0,
         });
-        let place = match row.text("outcome")?.as_str() {
-            "done" => &mut page.done,
-            "duplicate" => &mut page.duplicate,
-            "conflict" => &mut page.conflict,
-            "retrying" => &mut page.retrying,
-            // The only other outcome is `dead`, because the table's CHECK constraint allows no
-            // further value.
-            _ => &mut page.dead,
+        let outcome = row.text("outcome")?;
+        let outcome = StoredOutcome::parse(&outcome)
+            .ok_or_else(|| sqlx::Error::Decode(format!("unknown outcome {outcome:?}").into()))?;
+        let place = match outcome {
+            StoredOutcome::Done => &mut page.done,
+            StoredOutcome::Duplicate => &mut page.duplicate,
+            StoredOutcome::Conflict => &mut page.conflict,
+            StoredOutcome::Retrying => &mut page.retrying,
+            StoredOutcome::Dead => &mut page.dead,
         };
         *place = row.count("receipts")?;
     }

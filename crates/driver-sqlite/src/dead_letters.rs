@@ -16,7 +16,7 @@ const ROWS: &str = "SELECT d.id, d.route, d.event_id, e.topic, d.state, d.reason
      FROM dead_letters AS d JOIN events AS e ON e.event_id = d.event_id";
 
 /// One dead letter to be written.
-pub(crate) struct Death<'a> {
+pub(crate) struct NewDeadLetter<'a> {
     pub(crate) route: &'a RouteName,
     pub(crate) event: &'a EventId,
     pub(crate) reason: DeadReason,
@@ -35,7 +35,7 @@ pub(crate) struct ChosenDeadLetter {
 /// is updated with the latest reason.
 pub(crate) async fn put(
     connection: &mut SqliteConnection,
-    death: &Death<'_>,
+    death: &NewDeadLetter<'_>,
     now: i64,
 ) -> sqlx::Result<()> {
     // The id of the group is computed from the shortened text that is stored, because `regroup`,

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use bytes::Bytes;
-use hookbox_driver::{ClaimState, EventDetail, StoredEvent};
+use hookbox_driver::{ClaimState, EventDetail, EventState, StoredEvent, WaitingAttempt};
 use hookbox_event::{ContentDigest, Envelope, EventId, RouteName, Topic};
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{QueryBuilder, Row};
@@ -17,20 +17,21 @@ pub(crate) struct StoredClaim {
     /// The event's state on the route, and the number of attempts made.
     pub(crate) claim: Option<(ClaimState, u32)>,
     /// The attempt for which the event waits; `None` when it waits for none.
-    pub(crate) retry: Option<Retry>,
+    pub(crate) retry: Option<WaitingAttempt>,
 }
 
-/// The attempt for which an event waits.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Retry {
-    pub(crate) attempt: u32,
-    /// The number of attempts made before the last replay of the event, or 0. The retry policy
-    /// counts only the attempts after those.
-    pub(crate) attempts_before: u32,
-    /// Whether the event is deferred to a later time and has not been put back into the queue. Then
-    /// every message of the event that is still in the queue was published before the deferral, and
-    /// must not start the handler.
-    pub(crate) is_put_off: bool,
+impl StoredClaim {
+    /// Returns the state by which a failure or a deferral of the event is recorded, for an envelope
+    /// of the event.
+    pub(crate) fn state(known: Option<&Self>, envelope: &Envelope) -> EventState {
+        EventState {
+            claim: known.and_then(|known| known.claim),
+            is_same_body: known.is_none_or(|known| known.digest == envelope.digest),
+            waits_for: known
+                .and_then(|known| known.retry)
+                .map(|retry| retry.attempt),
+        }
+    }
 }
 
 /// Returns what is stored of these events: the digest of the body, and the claim and the waiting
@@ -64,7 +65,7 @@ pub(crate) async fn known(
         };
         let retry: Option<i64> = row.try_get("retry_attempt")?;
         let retry = match retry {
-            Some(_) => Some(Retry {
+            Some(_) => Some(WaitingAttempt {
                 attempt: row.small("retry_attempt")?,
                 attempts_before: row.small("attempts_before")?,
                 is_put_off: row.try_get("is_put_off")?,

@@ -1,14 +1,14 @@
 //! Records a failed attempt together with the retry or dead letter that follows, and stores
 //! undecodable bytes. Each of these is a transaction of its own.
 
-use hookbox_driver::{ClaimState, DeadReason, Failure, Recorded, Then, UndecodableMessage};
+use hookbox_driver::{ClaimState, FailedAttempt, Failure, Recorded, Then, UndecodableMessage};
 use hookbox_event::EventId;
 use sqlx::sqlite::SqliteConnection;
 
 use crate::attempts::{self, Made};
-use crate::dead_letters::{self, Death};
+use crate::dead_letters::{self, NewDeadLetter};
 use crate::events::{self, StoredClaim};
-use crate::receipts::{self, OutcomeRow, StoredOutcome};
+use crate::receipts::{self, OutcomeRow};
 use crate::retries::{self, NewRetry};
 use crate::{claims, moment};
 
@@ -20,21 +20,11 @@ pub(crate) async fn fail(
 ) -> sqlx::Result<Recorded> {
     let (route, envelope) = (failure.route, failure.envelope);
     let known = events::known(connection, route, [&envelope.event]).await?;
-    let known = known.get(&envelope.event);
-    if envelope.redo.is_none() && known.is_some_and(|known| known.digest != envelope.digest) {
-        // While the attempt ran, another body was stored for this event. The next claim of this
-        // receipt decides, by the config of the source, whether the receipt is a conflict or a
-        // duplicate.
-        return Ok(Recorded::Superseded);
-    }
-    let Some(run) = run_of(known, failure) else {
+    let stored = StoredClaim::state(known.get(&envelope.event), envelope);
+    let Some(failed) = failure.recorded_on(stored) else {
         return Ok(Recorded::Superseded);
     };
-    let word = match run.then {
-        Then::Retry { .. } => StoredOutcome::Retrying,
-        Then::Dead { .. } => StoredOutcome::Dead,
-    };
-    record(connection, failure, &run, word).await?;
+    record(connection, failure, failed).await?;
     Ok(Recorded::Recorded)
 }
 
@@ -42,18 +32,14 @@ pub(crate) async fn fail(
 async fn record(
     connection: &mut SqliteConnection,
     failure: &Failure<'_>,
-    run: &Run,
-    word: StoredOutcome,
+    FailedAttempt { attempt, then }: FailedAttempt,
 ) -> sqlx::Result<()> {
     let (route, envelope) = (failure.route, failure.envelope);
     let event = &envelope.event;
     let now = moment::now();
     events::keep(connection, &[envelope], now).await?;
-    let state = match run.then {
-        Then::Retry { .. } => ClaimState::Retrying,
-        Then::Dead { .. } => ClaimState::Dead,
-    };
-    claims::put(connection, route, event, state, run.attempt, now).await?;
+    let word = then.outcome();
+    claims::put(connection, route, event, then.state(), attempt, now).await?;
     let receipt = OutcomeRow {
         envelope,
         word,
@@ -64,18 +50,18 @@ async fn record(
     let made = Made {
         route,
         event,
-        attempt: run.attempt,
+        attempt,
         outcome: failure.class.as_str(),
         error: Some(&failure.error),
         took: failure.took,
     };
     attempts::keep(connection, &made, now).await?;
-    match run.then {
+    match then {
         Then::Retry { after } => {
             let waiting = NewRetry {
                 route,
                 event,
-                attempt: run.attempt.saturating_add(1),
+                attempt: attempt.saturating_add(1),
                 attempts_before: failure.attempts_before,
                 not_before: moment::in_(after),
             };
@@ -83,53 +69,15 @@ async fn record(
         }
         Then::Dead { reason } => {
             retries::end(connection, route, event).await?;
-            let death = Death {
+            let death = NewDeadLetter {
                 route,
                 event,
                 reason,
                 detail: &failure.error,
-                attempts: run.attempt,
+                attempts: attempt,
             };
             dead_letters::put(connection, &death, now).await
         }
-    }
-}
-
-/// The attempt to be recorded, and whether a retry or a dead letter follows it.
-struct Run {
-    attempt: u32,
-    then: Then,
-}
-
-/// Returns the attempt to be recorded; `None` when the failure must change nothing.
-fn run_of(known: Option<&StoredClaim>, failure: &Failure<'_>) -> Option<Run> {
-    let as_said = Run {
-        attempt: failure.attempt,
-        then: failure.then,
-    };
-    let Some((state, attempts)) = known.and_then(|known| known.claim) else {
-        return Some(as_said);
-    };
-    match state {
-        // A handler has ended its own transaction, which committed this claim and the handler's
-        // effects. So the handler must not run again, whatever `failure` asks for: the event
-        // becomes a dead letter, and its reason warns the operator before a replay. The stored
-        // number of attempts does not include this run, so one is added.
-        ClaimState::Running => Some(Run {
-            attempt: attempts.saturating_add(1),
-            then: Then::Dead {
-                reason: DeadReason::Orphaned,
-            },
-        }),
-        // A waiting event changes only when the attempt fails for which it waits.
-        ClaimState::Retrying => {
-            let waits_for = known
-                .and_then(|known| known.retry)
-                .map(|retry| retry.attempt);
-            let fenced = failure.envelope.redo.is_some() && waits_for == Some(failure.attempt);
-            fenced.then_some(as_said)
-        }
-        ClaimState::Done | ClaimState::Dead => None,
     }
 }
 
@@ -147,7 +95,7 @@ pub(crate) async fn store_undecodable(
     let now = moment::now();
     events::keep_undecodable(connection, &event, undecodable.bytes, now).await?;
     claims::put(connection, route, &event, ClaimState::Dead, 0, now).await?;
-    let death = Death {
+    let death = NewDeadLetter {
         route,
         event: &event,
         reason: undecodable.reason,

@@ -2,34 +2,12 @@
 
 use std::collections::HashSet;
 
-use hookbox_driver::{ReceiptRow, storable};
+use hookbox_driver::{ReceiptRow, StoredOutcome, storable};
 use hookbox_event::{ContentDigest, Envelope, EventId, ReceiptId, RouteName};
 use sqlx::QueryBuilder;
 use sqlx::sqlite::SqliteConnection;
 
 use crate::column::{Columns, hex_list};
-
-/// The values of the column `outcome`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum StoredOutcome {
-    Done,
-    Duplicate,
-    Conflict,
-    Retrying,
-    Dead,
-}
-
-impl StoredOutcome {
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            StoredOutcome::Done => "done",
-            StoredOutcome::Duplicate => "duplicate",
-            StoredOutcome::Conflict => "conflict",
-            StoredOutcome::Retrying => "retrying",
-            StoredOutcome::Dead => "dead",
-        }
-    }
-}
 
 /// The outcome of one receipt, to be written.
 pub(crate) struct OutcomeRow<'a> {

@@ -1,15 +1,14 @@
 //! Replay, discard and restore: changes that operators make to the state of dead letters.
 
 use hookbox_crash::crash_point;
-use hookbox_driver::{ClaimState, DeadChange, DeadFilter, Fault};
+use hookbox_driver::{ClaimState, DeadChange, DeadFilter, Fault, StoredOutcome};
 use sqlx::sqlite::SqliteConnection;
 
 use crate::dead_letters::{self, ChosenDeadLetter};
 use crate::diagnose::fault;
 use crate::file::writer::Writer;
-use crate::receipts::{self, StoredOutcome};
 use crate::retries::{self, NewRetry};
-use crate::{audit, claims, earlier_deaths, events, moment};
+use crate::{audit, claims, earlier_deaths, events, moment, receipts};
 
 /// Changes up to `limit` dead letters that match a filter, and writes a row of the audit log for
 /// each. Returns how many were changed.

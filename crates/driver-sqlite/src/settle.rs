@@ -1,15 +1,12 @@
 //! Settles a batch: writes the outcome of every receipt, in the same transaction as the handler's
 //! effects.
 
-use hookbox_driver::{
-    ClaimState, CommitError, DeadReason, Fault, FaultKind, Outcome, ReceiptOutcome,
-};
+use hookbox_driver::{CommitError, Death, Fault, FaultKind, Outcome, ReceiptOutcome};
 use hookbox_event::{EventId, RouteName};
 
 use crate::attempts::{self, Made};
-use crate::dead_letters::{self, Death};
+use crate::dead_letters::{self, NewDeadLetter};
 use crate::diagnose::fault;
-use crate::receipts::StoredOutcome;
 use crate::tx::Tx;
 use crate::{moment, receipts, retries};
 
@@ -25,7 +22,7 @@ pub(crate) async fn settle(
         .iter()
         .map(|one| receipts::OutcomeRow {
             envelope: one.envelope,
-            word: word(&one.outcome),
+            word: (&one.outcome).into(),
             other_digest: one.other_digest,
         })
         .collect();
@@ -36,34 +33,19 @@ pub(crate) async fn settle(
         envelope, outcome, ..
     } in settled
     {
-        let end = match outcome {
-            Outcome::Duplicate => continue,
-            Outcome::Done { attempt } => End::Done { attempt: *attempt },
-            Outcome::Conflict { detail } => End::Dead {
-                reason: DeadReason::Conflict,
-                detail,
-            },
-            Outcome::Dead { reason, detail } => End::Dead {
-                reason: *reason,
-                detail,
-            },
-        };
-        settle_mine(tx, route, &envelope.event, &end, now).await?;
+        if !matches!(outcome, Outcome::Duplicate) {
+            end(tx, route, &envelope.event, outcome, now).await?;
+        }
     }
     Ok(())
 }
 
-/// The final state of a claim that this transaction has made.
-enum End<'a> {
-    Done { attempt: u32 },
-    Dead { reason: DeadReason, detail: &'a str },
-}
-
-async fn settle_mine(
+/// Ends the claim of an event that this transaction has claimed.
+async fn end(
     tx: &mut Tx,
     route: &RouteName,
     event: &EventId,
-    end: &End<'_>,
+    outcome: &Outcome,
     now: i64,
 ) -> Result<(), CommitError> {
     let took = tx.claimed_at.elapsed();
@@ -74,18 +56,16 @@ async fn settle_mine(
         )
         .into());
     };
-    let granted = mine.granted;
-    let (state, attempts) = match end {
-        End::Done { attempt } => (ClaimState::Done, *attempt),
-        // An event becomes a dead letter here without a run of its handler in this transaction, so
-        // no attempt is added.
-        End::Dead { .. } => (ClaimState::Dead, mine.attempts),
+    let claimed = mine.attempts.saturating_add(1);
+    let Some(end) = outcome.end_of_claim(claimed, mine.granted) else {
+        return Ok(());
     };
-    mine.settled = Some((state, attempts));
+    let attempts = end.attempts;
+    mine.settled = Some((end.state, attempts));
     let connection = tx.connection();
     let written: sqlx::Result<()> = async {
-        if let End::Dead { reason, detail } = *end {
-            let death = Death {
+        if let Some(Death { reason, detail }) = end.died {
+            let death = NewDeadLetter {
                 route,
                 event,
                 reason,
@@ -94,15 +74,11 @@ async fn settle_mine(
             };
             dead_letters::put(connection, &death, now).await?;
         }
-        if granted {
+        if let Some(word) = end.ends_retry {
             retries::end(connection, route, event).await?;
-            let word = match end {
-                End::Done { .. } => StoredOutcome::Done,
-                End::Dead { .. } => StoredOutcome::Dead,
-            };
             receipts::update_outcome(connection, route, event, word, now).await?;
         }
-        if granted && state == ClaimState::Done {
+        if end.records_attempt {
             let made = Made {
                 route,
                 event,
@@ -117,13 +93,4 @@ async fn settle_mine(
     }
     .await;
     Ok(written.map_err(fault("write the outcome of an event"))?)
-}
-
-fn word(outcome: &Outcome) -> StoredOutcome {
-    match outcome {
-        Outcome::Done { .. } => StoredOutcome::Done,
-        Outcome::Duplicate => StoredOutcome::Duplicate,
-        Outcome::Conflict { .. } => StoredOutcome::Conflict,
-        Outcome::Dead { .. } => StoredOutcome::Dead,
-    }
 }

@@ -93,12 +93,15 @@
 //! HTTP library.
 
 mod accounts;
+mod after_failure;
+mod after_outcome;
 mod audit;
 mod backlog;
 mod books;
 mod broker;
 mod cause;
 mod causes;
+mod claim_facts;
 mod clock;
 mod cursor;
 mod dead_change;
@@ -121,10 +124,13 @@ mod rng;
 mod starts;
 mod storable;
 mod store;
+mod stored_outcome;
 mod waiting_retry;
 mod witness;
 
 pub use accounts::{AccountGap, Accounts, OpenReceipt, SilentIngest, Unvouched, receipts_gone};
+pub use after_failure::{EventState, FailedAttempt};
+pub use after_outcome::{ClaimEnd, Death};
 pub use audit::{AuditFilter, AuditRow};
 pub use backlog::Backlog;
 pub use books::{Imbalance, RouteBooks};
@@ -134,6 +140,7 @@ pub use broker::{
 };
 pub use cause::cause;
 pub use causes::causes;
+pub use claim_facts::{ClaimFacts, WaitingAttempt};
 pub use clock::{Clock, SystemClock};
 pub use cursor::{EventCursor, InvalidCursor, RefusalCursor};
 pub use dead_change::DeadChange;
@@ -161,6 +168,7 @@ pub use store::{
     ClaimState, Claimed, CommitError, Failure, FailureClass, Outcome, ReceiptOutcome, Recorded,
     Store, StoredEvent, Then, UndecodableMessage,
 };
+pub use stored_outcome::StoredOutcome;
 pub use waiting_retry::{RetryFilter, WaitingRetry};
 pub use witness::{
     AcceptedRestore, BrokerBehind, Mismatch, NextWitness, OtherStore, StoreBehind, UnknownNumbers,

@@ -1,0 +1,81 @@
+//! Decides what is recorded of a failed or deferred attempt, from the state of its event.
+
+use crate::{ClaimState, DeadReason, Deferral, Failure, Then};
+
+/// What is stored of an event on a route when an attempt on it is recorded.
+#[derive(Debug, Clone, Copy)]
+pub struct EventState {
+    /// The state of the claim and the number of attempts that are counted; `None` when the event
+    /// has no claim on the route, as before its first attempt is recorded.
+    pub claim: Option<(ClaimState, u32)>,
+    /// Whether the body of the attempt is the stored body of the event, or no body is stored yet.
+    pub is_same_body: bool,
+    /// The attempt for which the event waits; `None` when it waits for none.
+    pub waits_for: Option<u32>,
+}
+
+/// A failed attempt as it is to be recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FailedAttempt {
+    /// The number of the attempt.
+    pub attempt: u32,
+    /// What follows the attempt.
+    pub then: Then,
+}
+
+impl Failure<'_> {
+    /// Returns the attempt to be recorded; `None` when nothing may change, because the failure was
+    /// recorded before or the state of the event has changed since the claim.
+    pub fn recorded_on(&self, stored: EventState) -> Option<FailedAttempt> {
+        let as_reported = FailedAttempt {
+            attempt: self.attempt,
+            then: self.then,
+        };
+        let Some((state, attempts)) = stored.claim else {
+            let is_first = self.attempt == 1 && stored.is_same_body;
+            return is_first.then_some(as_reported);
+        };
+        match state {
+            // While the attempt ran, another body was stored for this event. When the receipt is
+            // claimed next, that claim decides whether it is a conflict or a duplicate.
+            ClaimState::Running if !stored.is_same_body => None,
+            // The claim is still running although no transaction holds it, so a handler has
+            // committed by itself. Its effects are committed, so the handler must not run again,
+            // whatever `then` says. The event becomes a dead letter, so that an operator learns of
+            // it before a replay. The stored number of attempts does not include this run.
+            ClaimState::Running => Some(FailedAttempt {
+                attempt: attempts.saturating_add(1),
+                then: Then::Dead {
+                    reason: DeadReason::Orphaned,
+                },
+            }),
+            // If an older message of the event fails, that failure is not recorded.
+            ClaimState::Retrying => {
+                let is_awaited =
+                    self.envelope.redo.is_some() && stored.waits_for == Some(self.attempt);
+                is_awaited.then_some(as_reported)
+            }
+            ClaimState::Done | ClaimState::Dead => None,
+        }
+    }
+}
+
+impl Deferral<'_> {
+    /// Returns whether the event may wait: it must still have the state in which it was claimed. If
+    /// it has not, its next claim returns the new state.
+    pub fn may_wait(&self, stored: EventState) -> bool {
+        let Some((state, _)) = stored.claim else {
+            return self.attempt == 1 && stored.is_same_body;
+        };
+        match state {
+            // A waiting event may only be deferred again by the attempt for which it waits.
+            ClaimState::Retrying => {
+                self.envelope.redo.is_some() && stored.waits_for == Some(self.attempt)
+            }
+            ClaimState::Running | ClaimState::Done | ClaimState::Dead => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,174 @@
+//! Decides what the claim of a message results in, from what is stored of its event and its
+//! receipt.
+
+use hookbox_event::Redo;
+
+use crate::{ClaimState, Claimed};
+
+/// What a store has found about one message that is to be claimed on a route.
+#[derive(Debug, Clone, Copy)]
+pub struct ClaimFacts {
+    /// Whether the message's receipt has its outcome already.
+    pub is_settled: bool,
+    /// Whether the message's body is the stored body of its event.
+    pub is_same_body: bool,
+    /// The state of the event on the route; `None` when it has no claim there.
+    pub state: Option<ClaimState>,
+    /// Whether the claim was made by the transaction that now claims the message.
+    pub is_own: bool,
+    /// The attempt for which the event waits; `None` when it waits for none.
+    pub waiting: Option<WaitingAttempt>,
+}
+
+/// The attempt for which an event waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WaitingAttempt {
+    /// The number of the attempt.
+    pub attempt: u32,
+    /// The number of attempts made before the last replay of the event, or 0. The retry policy
+    /// counts only the attempts after those.
+    pub attempts_before: u32,
+    /// Whether the event is deferred to a later time and has not been put back into the queue. Then
+    /// every message of the event that is still in the queue was published before the deferral, and
+    /// must not start the handler.
+    pub is_put_off: bool,
+}
+
+impl ClaimFacts {
+    /// Returns what claiming a message that is neither a retry nor a replay results in; `None` when
+    /// nothing prevents the claim, so that it is [`Claimed::Fresh`].
+    pub fn of_message(&self) -> Option<Claimed> {
+        if self.is_settled {
+            return Some(Claimed::Redelivered);
+        }
+        // Another body is a conflict even on a route that has not claimed the event yet, because a
+        // retry on this route would run the handler on the stored body. The state of a claim says
+        // nothing about another body than the claimed one.
+        if !self.is_same_body {
+            return Some(Claimed::Conflict);
+        }
+        match self.state? {
+            ClaimState::Running if !self.is_own => Some(Claimed::Orphaned),
+            ClaimState::Running | ClaimState::Done | ClaimState::Retrying | ClaimState::Dead => {
+                Some(Claimed::Duplicate)
+            }
+        }
+    }
+
+    /// Returns what claiming a retry or a replay results in; `None` when the event has no claim,
+    /// for example because the store was restored to a state from before the retry. The event is
+    /// genuine, so then the retry is claimed like a first message: it may be that the event was
+    /// processed already, but processing it twice is better than losing it.
+    pub fn of_retry(&self, redo: Redo) -> Option<Claimed> {
+        Some(match (self.state?, self.waiting) {
+            (ClaimState::Retrying, Some(waiting))
+                if waiting.attempt == redo.attempt && !waiting.is_put_off =>
+            {
+                Claimed::Granted {
+                    attempt: waiting.attempt,
+                    attempts_before: waiting.attempts_before,
+                }
+            }
+            (ClaimState::Running, _) if !self.is_own => Claimed::Orphaned,
+            (
+                ClaimState::Running | ClaimState::Retrying | ClaimState::Done | ClaimState::Dead,
+                _,
+            ) => Claimed::Redelivered,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ClaimState::{Dead, Done, Retrying, Running};
+
+    #[test]
+    fn a_message_is_classified_by_receipt_then_body_then_claim() {
+        for (is_settled, is_same_body, state, is_own, expect) in [
+            (true, true, Some(Done), false, Some(Claimed::Redelivered)),
+            (
+                true,
+                false,
+                Some(Running),
+                false,
+                Some(Claimed::Redelivered),
+            ),
+            (true, true, None, false, Some(Claimed::Redelivered)),
+            (false, false, Some(Running), false, Some(Claimed::Conflict)),
+            (false, false, None, false, Some(Claimed::Conflict)),
+            (false, true, Some(Running), false, Some(Claimed::Orphaned)),
+            (false, true, Some(Running), true, Some(Claimed::Duplicate)),
+            (false, true, Some(Done), false, Some(Claimed::Duplicate)),
+            (false, true, Some(Retrying), false, Some(Claimed::Duplicate)),
+            (false, true, Some(Dead), false, Some(Claimed::Duplicate)),
+            (false, true, None, false, None),
+        ] {
+            let facts = ClaimFacts {
+                is_settled,
+                is_same_body,
+                state,
+                is_own,
+                waiting: None,
+            };
+            assert_eq!(facts.of_message(), expect, "{facts:?}");
+        }
+    }
+
+    #[test]
+    fn only_the_attempt_for_which_the_event_waits_is_granted() {
+        let waits_for = |attempt, is_put_off| {
+            Some(WaitingAttempt {
+                attempt,
+                attempts_before: 1,
+                is_put_off,
+            })
+        };
+        let granted = Claimed::Granted {
+            attempt: 2,
+            attempts_before: 1,
+        };
+        for (state, is_own, waiting, expect) in [
+            (Some(Retrying), false, waits_for(2, false), Some(granted)),
+            (
+                Some(Retrying),
+                false,
+                waits_for(2, true),
+                Some(Claimed::Redelivered),
+            ),
+            (
+                Some(Retrying),
+                false,
+                waits_for(3, false),
+                Some(Claimed::Redelivered),
+            ),
+            (Some(Retrying), false, None, Some(Claimed::Redelivered)),
+            (
+                Some(Running),
+                false,
+                waits_for(2, false),
+                Some(Claimed::Orphaned),
+            ),
+            (
+                Some(Running),
+                true,
+                waits_for(2, false),
+                Some(Claimed::Redelivered),
+            ),
+            (Some(Done), false, None, Some(Claimed::Redelivered)),
+            (Some(Dead), false, None, Some(Claimed::Redelivered)),
+            (None, false, None, None),
+        ] {
+            let facts = ClaimFacts {
+                // The receipt of a retry has its outcome, `retrying`, and a retry carries the
+                // stored body, so neither decides.
+                is_settled: true,
+                is_same_body: false,
+                state,
+                is_own,
+                waiting,
+            };
+            assert_eq!(facts.of_retry(Redo { attempt: 2 }), expect, "{facts:?}");
+        }
+    }
+}
