@@ -1,6 +1,8 @@
 //! The table `dead_letters`: events that a route has given up on.
 
-use hookbox_driver::{DeadClaim, DeadFilter, DeadGroupId, DeadReason, DeadRow, DeadState};
+use hookbox_driver::{
+    DeadChange, DeadClaim, DeadFilter, DeadGroupId, DeadReason, DeadRow, DeadState,
+};
 use hookbox_event::{EventId, RouteName};
 use sqlx::postgres::PgRow;
 use sqlx::{Error, PgConnection, Row};
@@ -62,14 +64,11 @@ pub(crate) struct ChosenDeadLetter {
     pub events: Vec<Vec<u8>>,
 }
 
-/// Locks at most `limit` dead letters in one state, in the order of their ids. A replay leaves out
-/// undecodable dead letters, because they have no envelope that could be published; other changes
-/// include them with `undecodable_too`.
+/// Locks at most `limit` dead letters for which a change is possible, in the order of their ids.
 pub(crate) async fn choose(
     c: &mut PgConnection,
     filter: &DeadFilter,
-    state: DeadState,
-    undecodable_too: bool,
+    change: DeadChange,
     limit: u32,
 ) -> Result<ChosenDeadLetter, Error> {
     let query = sqlx::query(concat!(
@@ -77,13 +76,16 @@ pub(crate) async fn choose(
          where ",
         matching!(),
         " and d.state = $11 and ($12 or d.reason <> 'undecodable')
+           and (not $13 or exists (select from receipts r
+                                   where r.event_id = d.event_id and r.route = d.route))
          order by d.id
-         limit $13
+         limit $14
          for update of d"
     ));
     let rows = bind(query, filter)
-        .bind(state.as_str())
-        .bind(undecodable_too)
+        .bind(change.from().as_str())
+        .bind(change.takes_undecodable())
+        .bind(change.needs_receipt())
         .bind(i64::from(limit))
         .fetch_all(c)
         .await?;

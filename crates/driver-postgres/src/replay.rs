@@ -15,8 +15,7 @@ pub(crate) async fn change(
     limit: u32,
     by: &str,
 ) -> Result<u64, Error> {
-    let undecodable_too = change.takes_undecodable();
-    let chosen = dead_letters::choose(c, filter, change.from(), undecodable_too, limit).await?;
+    let chosen = dead_letters::choose(c, filter, change, limit).await?;
     if chosen.ids.is_empty() {
         return Ok(0);
     }

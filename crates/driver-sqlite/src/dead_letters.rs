@@ -63,9 +63,7 @@ pub(crate) async fn put(
     Ok(())
 }
 
-/// Returns up to `limit` dead letters in state `from` that match a filter, in the order of their
-/// ids. With `replayable`, it leaves out undecodable messages, because they have no envelope that
-/// could be published again.
+/// Returns at most `limit` dead letters for which a change is possible, in the order of their ids.
 pub(crate) async fn choose(
     connection: &mut SqliteConnection,
     filter: &DeadFilter,
@@ -81,6 +79,8 @@ pub(crate) async fn choose(
         select
             .push(" AND d.reason <> ")
             .push_bind(DeadReason::Undecodable.as_str());
+    }
+    if change.needs_receipt() {
         select.push(
             " AND EXISTS (SELECT 1 FROM receipts AS r
                WHERE r.route = d.route AND r.event_id = d.event_id)",

@@ -61,6 +61,16 @@ impl DeadChange {
             DeadChange::Discard | DeadChange::Restore => true,
         }
     }
+
+    /// Returns whether this change is possible only for an event that has a receipt. A replayed
+    /// event is published again with the header fields of its first receipt. The event of a message
+    /// that was never decoded has no receipt, whatever the reason of its dead letter is.
+    pub const fn needs_receipt(self) -> bool {
+        match self {
+            DeadChange::Replay => true,
+            DeadChange::Discard | DeadChange::Restore => false,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -84,5 +94,12 @@ mod tests {
         assert!(!DeadChange::Replay.takes_undecodable());
         assert!(DeadChange::Discard.takes_undecodable());
         assert!(DeadChange::Restore.takes_undecodable());
+    }
+
+    #[test]
+    fn only_a_replay_needs_a_receipt() {
+        assert!(DeadChange::Replay.needs_receipt());
+        assert!(!DeadChange::Discard.needs_receipt());
+        assert!(!DeadChange::Restore.needs_receipt());
     }
 }

@@ -55,7 +55,7 @@
 //! - `a_retry_of_a_route_without_a_queue_delays_no_other`
 //! - `a_retry_published_twice_is_granted_once`, `two_processes_at_once_count_once`
 //! - `a_replayed_dead_letter_is_granted_again`
-//! - `undecodable_bytes_are_kept_once`
+//! - `undecodable_bytes_are_kept_once`, `a_dead_letter_without_a_receipt_is_not_replayed`
 //! - `a_deferred_event_waits_for_the_same_attempt`, `a_deferral_keeps_its_beginning`
 //! - `a_deferral_ends_with_the_next_attempt`, `a_deferral_ends_at_its_greatest_age`
 //! - `a_copy_of_a_deferred_event_is_not_granted_early`,

@@ -124,6 +124,7 @@ macro_rules! store_suite {
                 a_retry_published_twice_is_granted_once,
                 a_replayed_dead_letter_is_granted_again,
                 undecodable_bytes_are_kept_once,
+                a_dead_letter_without_a_receipt_is_not_replayed,
                 a_deferred_event_waits_for_the_same_attempt,
                 a_deferral_keeps_its_beginning,
                 a_deferral_ends_with_the_next_attempt,

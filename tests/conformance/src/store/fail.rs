@@ -156,6 +156,29 @@ pub async fn undecodable_bytes_are_kept_once<H: StoreHarness>(world: &H) {
     Store::close(&*store).await;
 }
 
+/// Checks that a dead letter without a receipt is not replayed, whatever its reason is: its event
+/// would wait for a retry that can never be published. It can be discarded and restored.
+pub async fn a_dead_letter_without_a_receipt_is_not_replayed<H: StoreHarness>(world: &H) {
+    let store = world.open().await;
+    let undecodable = UndecodableMessage {
+        route: &one(),
+        bytes: &Bytes::from_static(b"a message that the broker gave up on"),
+        reason: DeadReason::DeliveryLimit,
+        detail: "delivered too often".into(),
+    };
+    let stored = store.store_undecodable(&undecodable).await;
+    assert_eq!(stored.expect("stored"), Recorded::Recorded);
+    let all = DeadFilter::default();
+    let replayed = store.dead_replay(&all, 9, "ann").await;
+    assert_eq!(replayed.expect("nothing replayed"), 0);
+    assert_eq!(store.dead_count(&all).await.expect("counted"), 1);
+    let discarded = store.dead_discard(&all, 9, "ann").await;
+    assert_eq!(discarded.expect("discarded"), 1);
+    let restored = store.dead_restore(&all, 9, "ann").await;
+    assert_eq!(restored.expect("restored"), 1);
+    Store::close(&*store).await;
+}
+
 /// Checks that the sums in the accounting are right. The store has at least one receipt of each
 /// outcome.
 pub async fn the_accounting_balances<H: StoreHarness>(world: &H) {
