@@ -236,8 +236,8 @@ impl<B: BrokerHarness + 'static, S: StoreHarness + 'static> Pair<B, S> {
     }
 }
 
-/// A source of bytes in place of random ones: every byte is 0x80, the middle of the range, so that
-/// a test is repeatable.
+/// A generator of fixed bytes in place of random ones: every byte is 0x80, the middle of the range,
+/// so that a test is repeatable.
 struct Dice;
 
 impl Rng for Dice {

@@ -56,7 +56,7 @@ async fn an_alarm_of_rabbitmq_is_shown_for_as_long_as_it_lasts() {
     .await;
     // The alarm does not block consumers, so every accepted event is processed while it lasts.
     let began = Instant::now();
-    assert_eq!(deployment.count(DONE).await, 0, "nothing may be done yet");
+    assert_eq!(deployment.count(DONE).await, 0, "no event may be done yet");
     let worker = deployment.start(&["worker"]);
     within(PATIENCE, "all waiting events must be done", async || {
         deployment.count(DONE).await >= BACKLOG
@@ -64,7 +64,7 @@ async fn an_alarm_of_rabbitmq_is_shown_for_as_long_as_it_lasts() {
     .await;
     // The broker must be reported as unavailable for longer than any deadline of hookbox, although
     // no request arrives whose publish could fail.
-    within(PATIENCE, "the alarm must last 12 s", async || {
+    within(PATIENCE, "12 s of the alarm must pass", async || {
         assert!(!shown.is_ready(), "the alarm must make ingest not ready");
         began.elapsed() > Duration::from_secs(12)
     })

@@ -130,11 +130,11 @@ impl World {
         let shown = Instant::now();
         within(
             PATIENCE,
-            "the outage must last for the time that the test checks",
+            "the test must observe ingest for the time `lasts` without its access to the broker",
             async || {
                 assert!(
                     !self.shown.is_ready(),
-                    "ingest must not be ready without {why}"
+                    "ingest must not be ready while RabbitMQ refuses its access ({why})"
                 );
                 shown.elapsed() > lasts
             },

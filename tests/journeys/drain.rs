@@ -107,9 +107,11 @@ async fn stopped_while_the_broker_is_frozen() {
     within(PATIENCE, "ready", async || shown.is_ready()).await;
     rabbitmq.stop().unwrap();
     let load = generate(&deployment, REQUESTS, "32", "0");
-    within(PATIENCE, "all requests must be open", async || {
-        shown.metric("hookbox_requests_in_flight") == Some(REQUESTS as f64)
-    })
+    within(
+        PATIENCE,
+        "all requests must be in flight, because the frozen broker confirms none",
+        async || shown.metric("hookbox_requests_in_flight") == Some(REQUESTS as f64),
+    )
     .await;
     let signalled_at = Instant::now();
     running.signal("TERM");

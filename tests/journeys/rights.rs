@@ -122,7 +122,8 @@ async fn a_wrong_password_and_a_missing_right_are_no_outage() {
         refused(words, "queue limit in vhost '/' (5) is reached");
     }
     deployment.write("hookbox.toml", &config);
-    // With only the queues that exist already, a start succeeds in spite of the limit.
+    // With the old config no queue is missing. So `migrate` and a start succeed in spite of the
+    // limit.
     let migrated = deployment.command(&["migrate"]).output().unwrap();
     let said = String::from_utf8_lossy(&migrated.stderr).into_owned();
     assert!(migrated.status.success(), "{said}");

@@ -120,8 +120,8 @@ fn deaths(postgres: &PostgresServer) -> usize {
         .count()
 }
 
-/// Checks a server that becomes a standby, as after a failover when hookbox still connects to the
-/// old server.
+/// Checks that no event loses an attempt when the server becomes a standby, as after a failover
+/// when hookbox still connects to the old server.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_postgres_that_becomes_a_standby_costs_nothing() {
     let postgres = PostgresServer::start().unwrap();
@@ -152,7 +152,7 @@ async fn a_postgres_that_becomes_a_standby_costs_nothing() {
     let logged = log.matches("ingests have answered is paused").count();
     assert!(
         logged <= 2,
-        "the pause may be logged twice, not {logged} times: {log}"
+        "the pause must be logged at most twice, but was logged {logged} times: {log}"
     );
     world.finish().await;
 }

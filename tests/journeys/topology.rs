@@ -237,7 +237,7 @@ async fn a_deleted_queue_is_missed_by_every_start_until_a_person_declares_it() {
     for _ in 0..LOST {
         deployment.run(&["send"]);
     }
-    within(PATIENCE, "all events must be reported", async || {
+    within(PATIENCE, "reports must list all events", async || {
         deployment.json(&["reconcile"])["accept_reports"]["open"] == LOST
     })
     .await;

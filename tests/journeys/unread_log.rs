@@ -28,7 +28,8 @@ const SOURCES: usize = 40;
 /// The capacity of a pipe on Linux.
 const PIPE_BYTES: usize = 64 * 1024;
 
-/// Makes a deployment with this drain limit and many sources, each with its own key.
+/// Makes a deployment with [`SOURCES`] sources besides the usual one, each with its own key, and
+/// with the drain limit [`DRAIN`].
 async fn deployment() -> Deployment {
     let deployment = Deployment::new(Pair::SqliteAlone).await;
     let mut config = std::fs::read_to_string(deployment.folder.join("hookbox.toml")).unwrap();

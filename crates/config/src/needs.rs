@@ -1,7 +1,7 @@
 //! Which secrets a command resolves: only those that it uses, so that a role can run where the
 //! secrets of other roles do not exist.
 
-/// The secrets that a command resolves.
+/// The secrets that a command resolves: a field is true if the command uses these secrets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Needs {
     /// The store's URL.

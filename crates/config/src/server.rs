@@ -7,7 +7,8 @@ use secrecy::SecretString;
 /// What the config declares about the network between hookbox and a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Network {
-    /// The config declares nothing, so the connection must be encrypted, and the server verified.
+    /// The config declares nothing about the network, so the connection must be encrypted, and the
+    /// server verified.
     Any,
     /// The network is private: the config declares that no strangers share it.
     Private,

@@ -22,8 +22,8 @@ use tokio::time::timeout;
 
 const URL: &str = "HOOKBOX_TEST_AMQP_URL";
 
-/// How long a test repeats an attempt until the fault shows, for faults that occur only by chance.
-/// Most of them show within a second.
+/// How long a test tries to make lapin or RabbitMQ misbehave, where it does so only by chance. It
+/// mostly does so within a second.
 const PATIENCE: Duration = Duration::from_secs(9);
 
 /// How long a consumer must yield nothing to count as hanging.
@@ -198,7 +198,8 @@ async fn waiting_for_confirms_hides_rejections() {
 async fn auto_recovery_leaves_a_consumer_hanging() {
     assert!(
         !hangs(ConnectionProperties::default()).await,
-        "a consumer hangs without lapin's auto-recovery, too: subscriptions need a watchdog"
+        "a consumer must not hang without lapin's auto-recovery; if it does, subscriptions need a \
+         watchdog of their own"
     );
     assert!(
         hangs(ConnectionProperties::default().enable_auto_recover()).await,

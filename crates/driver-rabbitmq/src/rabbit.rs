@@ -324,7 +324,7 @@ impl Broker for Rabbit {
         let consuming = self.consuming.lock().await.take();
         if let (Some(connection), Some(runtime)) = (consuming, &self.runtime) {
             let deadline = self.options.close_deadline;
-            // Subscriptions may still use the connection. Their next call returns a fault.
+            // Subscriptions may still use this connection. Their next call returns a fault.
             let closing = async move { close(&connection, deadline).await };
             let _ = runtime.spawn(closing).await;
         }

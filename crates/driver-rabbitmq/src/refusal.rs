@@ -30,8 +30,8 @@ impl Account {
         }
     }
 
-    /// Converts an error of connecting or logging in into an error with a remedy, if it is a
-    /// refusal.
+    /// Converts an error of connecting or logging in into an error with a remedy, if the
+    /// broker refused the operation.
     pub fn at_login(&self, error: lapin::Error) -> OpenError {
         let Self { user, vhost } = self;
         let (why, remedy) = match reply(&error) {
@@ -89,8 +89,8 @@ impl Account {
         refused(why, format!("run `{}`", self.grant()), error)
     }
 
-    /// Converts an error of declaring a missing queue into an error with a remedy, if it is a
-    /// refusal.
+    /// Converts an error of declaring a missing queue into an error with a remedy, if the
+    /// broker refused the operation.
     pub fn at_declaration(&self, queue: &str, error: lapin::Error) -> OpenError {
         let Some((AMQPSoftError::PRECONDITIONFAILED, _)) = soft_error(&error) else {
             return self.at_queues(error);
@@ -213,7 +213,7 @@ mod tests {
         ErrorKind::ProtocolError(AMQPError::new(kind.into(), "its words".into())).into()
     }
 
-    /// Returns the text of a refusal.
+    /// Returns the text of an error that says what the broker refused.
     fn text(error: OpenError) -> String {
         assert!(matches!(error, OpenError::Refused { .. }), "{error:?}");
         let text = describe(&error);

@@ -30,7 +30,8 @@ struct Span {
 }
 
 impl Rejections {
-    /// Records that the broker confirmed a publish, so that it does not reject every publish.
+    /// Records that the broker confirmed a publish. So the broker does not reject every publish,
+    /// and the earlier rejections no longer count.
     pub fn confirmed(&self) {
         *self.span() = None;
     }
@@ -88,7 +89,8 @@ mod tests {
         assert_eq!(
             rejections.lasting(at(6)),
             None,
-            "rejections for as long as an election must not count as lasting"
+            "rejections over only 4 s must not count as lasting, because the election of a queue's \
+             leader may take as long"
         );
         rejections.rejected(at(6));
         assert_eq!(rejections.lasting(at(6)), Some(Duration::from_secs(6)));

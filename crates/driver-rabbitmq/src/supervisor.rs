@@ -189,8 +189,8 @@ impl Supervisor {
             );
         }
         match lasting {
-            // The text does not say for how many seconds, because a text that changes would be
-            // logged each time as a new reason.
+            // The text does not say for how many seconds the broker has rejected publishes, because
+            // a text that changes would be logged each time as a new reason.
             Some(_) => Readiness::not_ready(
                 NotReadyKind::Refused,
                 "the broker rejects every publish: its queues are full, or have no majority of \

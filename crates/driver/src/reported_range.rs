@@ -11,8 +11,8 @@ pub struct ReportedRange<T> {
     pub last: u64,
     /// Whether one of the reports was the ingest's closing report.
     pub closing: bool,
-    /// When the first report of the range was stored. A gap below the range counts from then on,
-    /// because a gap shows only when a higher number is reported.
+    /// When the first report of the range was stored. The age of a gap below the range is counted
+    /// from then on, because a gap shows only when a higher number is reported.
     pub reported_at: T,
 }
 

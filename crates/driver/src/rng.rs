@@ -1,6 +1,6 @@
-//! A source of random bytes as a trait, so that tests control it.
+//! The random number generator as a trait, so that tests control the random bytes.
 
-/// A source of random bytes, for ids and random delays.
+/// A generator of random bytes, for ids and random delays.
 pub trait Rng: Send + Sync + 'static {
     /// Fills `bytes` with random bytes.
     fn fill(&self, bytes: &mut [u8]);

@@ -145,7 +145,7 @@ pub trait Store: Send + Sync + 'static {
     /// that have no outcome are kept in a list until they have one.
     async fn account(&self, account: &Account) -> Result<(), Fault>;
 
-    /// Removes the receipts that have an outcome by now from the list of [`Store::account`].
+    /// Removes the receipts with an outcome from the list that [`Store::account`] keeps.
     async fn check_accounts(&self) -> Result<(), Fault>;
 
     /// Compares this store with the witness messages that its broker held before this call. They

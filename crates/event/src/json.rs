@@ -5,7 +5,8 @@
 //! depend on which of two equal keys a parser keeps; numbers must keep their text; and a hostile
 //! body must not use up the call stack, or memory out of proportion to its size. So the scanner
 //! uses a stack of its own, which is at most [`DEPTH_MAX`] deep. A body itself is published
-//! unchanged; its canonical form is only hashed, so ingest hashes it where it stands in the body.
+//! unchanged; its canonical form is only hashed, so ingest hashes it in parts, and reads most of
+//! them where they stand in the body.
 
 mod canonical;
 mod decimal;

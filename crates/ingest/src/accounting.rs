@@ -42,12 +42,12 @@ pub(crate) struct Accounting {
 }
 
 struct State {
-    /// The next number to give out.
+    /// The sequence number of the next envelope.
     next: u64,
     /// The first number that no accept report covers yet.
     next_unreported: u64,
-    /// The sequence numbers with a known outcome that are not reported yet, as ranges. The key is
-    /// the first number of each range.
+    /// The sequence numbers that are known to be accepted or void and are not reported yet, as
+    /// ranges. The key is the first number of each range.
     decided: BTreeMap<u64, NumberRange>,
     /// The number of receipts in `decided`.
     waiting: usize,

@@ -119,7 +119,8 @@ impl Connection {
             let draining = draining.clone();
             async move {
                 let mut response = answer.await?;
-                // A connection that was admitted for a health check only serves a single request.
+                // A connection that was admitted only for a health check is closed after one
+                // request.
                 if is_reserve || draining.is_cancelled() {
                     let close = HeaderValue::from_static("close");
                     response.headers_mut().insert(CONNECTION, close);

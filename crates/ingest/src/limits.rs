@@ -29,9 +29,9 @@ pub struct Limits {
     /// How long the peer may read nothing of an answer. An answer is a few hundred bytes, so a peer
     /// that does not read it only keeps the connection busy.
     pub write_deadline: Duration,
-    /// Most headers of one request. Proxies add a dozen.
+    /// The most headers that one request may have. Proxies add a dozen.
     pub headers_max: usize,
-    /// Largest head in bytes, which is what the HTTP parser may buffer.
+    /// The largest head of a request in bytes, which is what the HTTP parser may buffer.
     pub head_bytes_max: usize,
     /// The most connections that may be open at once, besides [`Limits::HEALTH_CONNECTIONS`]. Each
     /// costs a file descriptor and at most the memory of one head and one body.

@@ -29,7 +29,7 @@ impl fmt::Display for Source {
 /// report is valid.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Problem {
-    /// Whether the broker or the store could not be read.
+    /// Which of the two could not be read, the broker or the store.
     pub source: Source,
     /// What the command was doing, and why that failed.
     pub what: String,

@@ -44,7 +44,7 @@ pub(super) struct Shared {
 #[derive(Clone, Copy, Default)]
 pub(super) struct SpoolContents {
     pub messages: u64,
-    /// The number of messages that are not accept reports.
+    /// How many of `messages` contain events of routes, which accept reports do not.
     pub of_routes: u64,
     pub events: u64,
 }

@@ -68,7 +68,8 @@ pub enum LinkError {
     /// The request was sent completely or partly, and no response arrived: the outcome is unknown.
     #[error("the connection was lost before the answer came")]
     Lost(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The request was sent, and no response arrived in time: the outcome is unknown.
+    /// The request was sent, and no response arrived in time: it is unknown whether it was
+    /// accepted.
     #[error("no answer within {} seconds", ANSWER_WAIT.as_secs())]
     TooSlow,
     /// The list of trusted certificate authorities of this machine cannot be read.

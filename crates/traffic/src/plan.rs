@@ -147,7 +147,7 @@ impl Fate {
             fate.conflict = Some(later(&mut chance));
             // An `application.*` event may repeat a uid, and the config may process the second
             // event. For a score, a different body with the same uid is always a conflict that
-            // becomes a dead letter. So only scores are used here.
+            // becomes a dead letter. So only score events get a conflict here.
             let other = [Kind::AndroidScore, Kind::IosScore];
             let kind = chance.one_of(Kind::PsychometricScore, &other);
             fate.event = Event::new(seed, number, Some(kind));

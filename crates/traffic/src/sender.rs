@@ -67,13 +67,14 @@ pub(super) struct SentRequest {
 #[derive(Default)]
 pub(super) struct Counts {
     pub(super) sent: Vec<SentRequest>,
-    /// The number of attempts, including retries.
+    /// How many times a request was sent, or could not be sent; each repetition of a request
+    /// counts.
     pub(super) attempts: u64,
     /// The number of responses by HTTP status.
     pub(super) answers: BTreeMap<u16, u64>,
-    /// The number of attempts after which it is unknown whether the request was stored.
+    /// How many times it is unknown whether the request was stored.
     pub(super) unknown: u64,
-    /// The number of attempts for which no connection could be opened.
+    /// How many times no connection could be opened for a request.
     pub(super) unreachable: u64,
     /// The latency of each accepted request, in microseconds.
     pub(super) latencies: Vec<u32>,
@@ -134,8 +135,8 @@ impl Signer {
 }
 
 /// Sends requests until the plan is done or the run is stopped. When the run is stopped, the
-/// response to a request that is under way is still waited for, because the outcome of the request
-/// would otherwise be unknown.
+/// response to a request that is under way is still waited for, because it would otherwise be
+/// unknown whether the request was accepted.
 pub(super) async fn send_all(shared: Arc<Shared>, mut link: Link) -> Counts {
     let mut counts = Counts::default();
     while !shared.stop.is_cancelled() {

@@ -43,11 +43,11 @@ pub struct Tally {
     /// The number of responses by HTTP status, including those after which the request was sent
     /// again.
     pub answers: BTreeMap<u16, u64>,
-    /// Attempts for which nothing listened at the target, so nothing was sent.
+    /// How often a request could not be sent, because nothing listened at the target.
     pub unreachable: u64,
-    /// Attempts after which it is unknown whether the request was stored (a lost connection, no
-    /// response in time, a 5xx). Each may add one receipt, and one `duplicate`, to the numbers in
-    /// `expected`.
+    /// How often it is unknown whether a request that was sent was stored (a lost connection, no
+    /// response in time, a 5xx). Each time may add one receipt, and one `duplicate`, to the numbers
+    /// in `expected`.
     pub unknown_outcome: u64,
     /// Requests that were given up without a conclusive answer and that may have been stored. Each
     /// may add one to `done`, `conflict` or `dead` in `expected`.

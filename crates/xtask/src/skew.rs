@@ -11,7 +11,8 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::{repository, test};
 
-/// The older revision by default: a commit with the first version of the database schema.
+/// The revision of the older hookbox if the command line names none: a commit with the first
+/// version of the database schema.
 const OLD: &str = "59c5812";
 
 /// The environment variable that gives the test the path of the older binary.

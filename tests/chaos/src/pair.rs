@@ -17,7 +17,7 @@ pub const SERVERS: &[Pair] = &[Pair::RabbitmqPostgres];
 /// SQLite only, for a case that needs one file as broker and store.
 pub const FILE: &[Pair] = &[Pair::Sqlite];
 
-/// RabbitMQ with PostgreSQL, and SQLite.
+/// Both pairs: RabbitMQ with PostgreSQL, and one SQLite file. For a case that runs on each of them.
 pub const BOTH: &[Pair] = &Pair::ALL;
 
 impl Pair {

@@ -202,7 +202,8 @@ impl SoakResult {
     }
 }
 
-/// Checks after the last round that no event of any round has two effects (invariant I3).
+/// Checks after the last round of the soak that no event of any of its rounds has two effects
+/// (invariant I3).
 fn whole(world: &World) -> Result<()> {
     for table in ["begini_scores", "begini_applications"] {
         let doubles = world.place.sql.number(&format!(

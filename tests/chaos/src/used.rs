@@ -40,7 +40,8 @@ const FILES_MORE_MAX: usize = 64;
 /// because the allocator keeps memory from the peak of the load in an arena for each thread.
 const MEMORY_MORE_MAX: usize = 96;
 
-/// The time within which a process must release what it needed during the faults.
+/// The time within which a process must release the threads, files and memory that it needed only
+/// during the faults.
 const GIVEN_BACK_MAX: Duration = Duration::from_secs(30);
 
 /// The interval at which processes are sampled.

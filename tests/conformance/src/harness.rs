@@ -31,8 +31,8 @@ pub trait BrokerHarness: Send + Sync + Sized {
     /// Cuts the connections: no byte passes in either direction, and neither side is notified.
     async fn sever(&self);
 
-    /// Drops the broker's answers while requests still arrive. A driver whose connection cannot be
-    /// cut in one direction does the same as `sever`.
+    /// Drops the answers of the broker, which still receives everything that the driver sends. A
+    /// driver whose connection cannot be cut in one direction does the same as `sever`.
     async fn lose_answers(&self);
 
     /// Makes the queue of route `two` refuse every message until `restore` is called.

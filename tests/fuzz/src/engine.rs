@@ -1,5 +1,5 @@
-//! Runs one fuzzing target. Threads mutate inputs and pass them to the parser. An input whose
-//! outcome has a new class, such as another kind of error, is kept and mutated further.
+//! Runs one fuzzing target. Threads mutate inputs and pass them to the parser. An input for which
+//! the parser's result has a new class, such as another kind of error, is kept and mutated further.
 
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -47,7 +47,8 @@ pub struct Engine<'a> {
 /// The result of a run.
 pub struct RunResult {
     pub runs: u64,
-    /// How many different classes of outcomes, such as kinds of errors, the inputs had.
+    /// How many different classes of results, such as kinds of errors, the parser returned for the
+    /// inputs.
     pub classes: usize,
     pub seconds: f64,
     pub failure: Option<Failure>,
@@ -216,7 +217,8 @@ fn endless(trying: &[Trying], now: Instant) -> Option<Vec<u8>> {
     })
 }
 
-/// Tries an input. Returns the class of its outcome, or the reason why the outcome is a failure.
+/// Tries an input. Returns the class of the parser's result, or the reason why that result is a
+/// failure of the parser.
 pub fn attempt(target: &mut dyn Target, input: &[u8]) -> Result<u64, String> {
     let began = Instant::now();
     let tried = catch_unwind(AssertUnwindSafe(|| target.attempt(input)));

@@ -3,8 +3,8 @@
 //!
 //! `cargo fuzz` needs a nightly compiler, and libFuzzer an unsafe entry point. This fuzzer runs on
 //! the compiler that builds hookbox and has no unsafe code. Instead of coverage it uses the *class*
-//! of each outcome, such as the kind of an error: an input whose outcome has a new class joins the
-//! corpus of the run and is mutated further.
+//! of each result of a parser, such as the kind of an error: an input whose result has a new class
+//! joins the corpus of the run and is mutated further.
 
 mod corpus;
 mod engine;

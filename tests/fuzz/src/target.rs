@@ -26,13 +26,13 @@ pub trait Target {
         Vec::new()
     }
 
-    /// Passes an input to the parser. Returns a number for the class of the outcome (such as one
-    /// kind of error), or the reason why the outcome is a failure.
+    /// Passes an input to the parser. Returns a number for the class of the result (such as one
+    /// kind of error), or the reason why the result is a failure of the parser.
     fn attempt(&mut self, input: &[u8]) -> Result<u64, String>;
 }
 
-/// Returns one number, the class, for the values that describe an outcome. Equal values give the
-/// same class.
+/// Returns one number, the class, for the values that describe a result. Equal values give the same
+/// class.
 pub fn class(of: impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
     of.hash(&mut hasher);

@@ -131,7 +131,8 @@ fn unconfirmed(account: &Account, confirmed: &BTreeSet<(RouteName, ReceiptId)>) 
             for receipt in &run.receipts {
                 if !confirmed.contains(&(route.clone(), *receipt)) {
                     found.push(format!(
-                        "I5: {receipt} is reported as accepted, but {route} did not confirm it"
+                        "I5: {receipt} is reported as accepted, but the queue of {route} did not \
+                         confirm it"
                     ));
                 }
             }

@@ -65,7 +65,9 @@ fn accept(fleet: &Fleet, post: &Post, receipt: ReceiptId, by: Arc<Process>) {
     }
     for route in routes_of(&post.body) {
         if !state.queues.confirmed.contains(&(route.clone(), receipt)) {
-            let text = format!("receipt {receipt} is answered 200, but {route} did not confirm it");
+            let text = format!(
+                "receipt {receipt} is answered 200, but the queue of {route} did not confirm it"
+            );
             state.violate("I5", &text);
         }
     }

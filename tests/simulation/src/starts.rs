@@ -11,8 +11,8 @@ use crate::tables::Tables;
 /// death, even when it is cut short.
 const PROVEN_DEATHS: usize = 3;
 
-/// How many such process deaths justify a quarantine in any case, even if the processes had
-/// completed no other event before.
+/// How many processes must have died while this event ran in isolation before it may be quarantined
+/// in any case, even if none of them had completed another event before.
 const ALL_DEATHS: usize = 10;
 
 impl Tables {

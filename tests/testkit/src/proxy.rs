@@ -42,8 +42,8 @@ pub enum Snap {
     /// The bytes never reach the server, and the connection is cut. The server does nothing, but
     /// the client does not know that.
     Before,
-    /// Half of the bytes reach the server, after all that were sent before, and the connection is
-    /// cut.
+    /// The first half of the bytes that the trap waits for reaches the server, after everything
+    /// that was sent before them. Then the connection is cut.
     Amid,
 }
 

@@ -187,7 +187,7 @@ async fn a_session_that_another_connection_has_marked_is_not_used() {
     assert_eq!(
         backend("select 1").await,
         first,
-        "a session with the connection's own mark must be reused"
+        "a session that still has the mark of its connection must be reused"
     );
     // This statement gives the session another mark, as another connection would.
     let lent = "select set_config('hookbox.session', gen_random_uuid()::text, false)";
@@ -195,7 +195,7 @@ async fn a_session_that_another_connection_has_marked_is_not_used() {
     let second = backend("select 1").await;
     assert_ne!(
         second, first,
-        "a session with another mark must not be reused"
+        "a session that has the mark of another connection must not be reused"
     );
     assert_eq!(backend("reset hookbox.session").await, second);
     assert_ne!(

@@ -1,5 +1,5 @@
-//! Tests which databases are refused when they are opened, and that a refusal changes nothing in
-//! them.
+//! Tests which databases are refused when they are opened, and that nothing is changed in a
+//! database that is refused.
 
 use std::time::Duration;
 

@@ -56,8 +56,8 @@ async fn a_unit_of_work_does_not_read_whole_tables_that_have_grown() {
         let off = format!("alter table {table} set (autovacuum_enabled = off)");
         world.execute(&off).await;
     }
-    // Run the statements often enough for the server to cache their plans. These plans are good for
-    // a small table only.
+    // The statements run often enough for the server to cache their plans while the tables are
+    // small. Such plans may be bad for large tables, and the tables grow below.
     for n in 0..10 {
         fresh_and_duplicates(&world, n).await;
     }

@@ -17,7 +17,8 @@ async fn a_start_during_an_alarm_is_not_ready_until_that_is_over() {
     server
         .ctl(&["set_vm_memory_high_watermark", "0.00001"])
         .unwrap();
-    // The broker raises the alarm a moment after the command has returned.
+    // The broker raises the alarm a moment after the command that lowers its memory limit has
+    // returned.
     eventually("the broker must raise the resource alarm", async || {
         let alarms = ["eval", "rabbit_alarm:get_alarms()."];
         let alarms = server.ctl(&alarms).unwrap();

@@ -14,7 +14,7 @@ use crate::world::{PATIENCE, World, batch, open, route, take, until_not_ready, u
 /// The deadline for a confirm in tests whose confirm does not arrive.
 const CONFIRM_DEADLINE: Duration = Duration::from_secs(1);
 
-/// The deadline for a confirm that the driver's options have by default.
+/// The driver's default deadline for a confirm.
 const DEFAULT_DEADLINE: Duration = Duration::from_millis(2_500);
 
 /// The time within which readiness shows what a check of the driver has found.

@@ -17,8 +17,8 @@ const NAMED_WITHIN: Duration = Duration::from_secs(5);
 async fn a_deleted_queue_is_never_ok_until_it_is_declared() {
     let world = World::new().await;
     let rabbit = world.open().await;
-    // The driver also checks its queues when nothing is published. If such a check found the
-    // deleted queue first, the message was not sent, so the test tries again.
+    // The driver also checks its queues when nothing is published. If such a check found first that
+    // the queue is deleted, the driver did not send the message, so the test tries again.
     while publish_into_nothing(&world, &rabbit).await != PublishErrorKind::Unroutable {
         assert_eq!(world.declare_missing().await, [world.queue()]);
         until_ready(&rabbit).await;

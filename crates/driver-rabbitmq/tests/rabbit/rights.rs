@@ -217,7 +217,8 @@ async fn what_rejects_everything_for_seconds_is_not_ready_until_a_publish_is_con
         async || {
             match rabbit.publish(&[route()], &batch("one more")).await {
                 Err(error) => assert_eq!(error.kind, PublishErrorKind::Rejected, "{error:?}"),
-                // The queue is not full yet, so the publishes continue.
+                // The queue is not full yet, so the broker still confirms, and the next poll
+                // publishes again.
                 Ok(()) => assert_eq!(rabbit.readiness(), Readiness::Ready),
             }
             why_refused(&rabbit)
@@ -240,8 +241,8 @@ async fn what_rejects_everything_for_seconds_is_not_ready_until_a_publish_is_con
     world.finish().await;
 }
 
-/// Returns the reason if the driver is not ready because the broker refuses; otherwise returns the
-/// readiness as an error.
+/// Returns the reason if the driver is not ready because the broker refuses a connection or an
+/// operation; otherwise returns the readiness as an error.
 fn why_refused(rabbit: &Rabbit) -> Result<String, Readiness> {
     match rabbit.readiness() {
         Readiness::NotReady {

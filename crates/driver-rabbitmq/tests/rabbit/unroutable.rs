@@ -17,7 +17,7 @@ const ROUND: usize = 128;
 /// only if enough messages were returned and enough others were accepted.
 const ROUNDS: usize = 50;
 
-/// The number of rounds after which the test fails if too few messages were returned or accepted.
+/// The most rounds of the test. It fails if too few messages were returned or accepted in them.
 const ROUNDS_MAX: usize = 10 * ROUNDS;
 
 /// When a message is unroutable, the broker returns it between the confirms of other messages, and

@@ -122,8 +122,9 @@ impl<'a> Canonical<'a> {
         self.rewritten.len()
     }
 
-    /// Returns the span of the string that was rewritten from `began` on. `source` is the string in
-    /// the body: its span is returned, and the rewritten one removed, if both are equal.
+    /// Returns the span of the string that was rewritten from `began` on. `source` is the span of
+    /// the string in the body. If both strings are equal, the rewritten one is removed and `source`
+    /// is returned.
     pub fn end_rewritten(&mut self, began: usize, source: Span) -> Span {
         if self.rewritten[began..] == self.body[source.start..source.end] {
             self.rewritten.truncate(began);

@@ -1,4 +1,4 @@
-//! Finds out at which values the pointers lead, while the scanner passes over the values.
+//! Finds the values that the pointers lead to, while the scanner passes over them.
 
 use super::canonical::{Canonical, Mark, Span, is_value, value_of};
 use super::{Extract, Scalar};

@@ -140,8 +140,8 @@ fn every_truncation_is_an_error_and_loses_no_byte() {
         let Ok(frames) = decode_batch(&bytes.slice(..cut)) else {
             assert!(
                 cut < 5,
-                "a batch that is cut at byte {cut} still has its mark and version, so it must be \
-                 decoded"
+                "a batch that is cut at byte {cut} still has its mark and version, so its \
+                 envelopes before the cut must be decoded"
             );
             continue;
         };

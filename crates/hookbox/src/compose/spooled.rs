@@ -120,8 +120,8 @@ async fn open(options: &Options) -> Result<(SpoolLock, Sqlite), OpenError> {
         Ok((lock, spool))
     };
     opened.await.map_err(|error: OpenError| match error {
-        // This refusal ends the process. To wait until the file can be opened would hide a wrong
-        // path.
+        // The process must end when it cannot open the file. To wait until it can would hide a
+        // wrong path.
         OpenError::Unavailable { .. } if !ends_by_itself(&error) => OpenError::Refused {
             what: WHAT,
             why: format!("{}: {}", options.path.display(), describe(&error)),

@@ -81,8 +81,8 @@ async fn a_quarter_of_the_memory_is_kept_for_small_bodies() {
     for host in 2..14 {
         large.push(unfinished(&world, host, 64 * KIB).await);
     }
-    // Each of the twelve bodies lacks one byte. Once the others have arrived, 12 bytes are left of
-    // the three quarters of the memory that large bodies may use.
+    // Each of the twelve bodies lacks one byte. Once all their other bytes have arrived, 12 bytes
+    // are left of the three quarters of the memory that large bodies may use.
     eventually(
         "the twelve requests with unfinished bodies must be in flight",
         async || read(&counters.in_flight) == 12,

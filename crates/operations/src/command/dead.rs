@@ -27,7 +27,7 @@ const IDS_NAMED_MAX: usize = 10;
 /// Dead letters in the order of their ids.
 #[derive(Debug, Clone, Serialize)]
 pub struct DeadReport {
-    /// Where the rows come from, which is always the store.
+    /// Whether the rows come from the broker or the store: always the store.
     pub source: Source,
     /// How many dead letters match the filter, on all pages together; null if the total was not
     /// requested.
@@ -65,7 +65,7 @@ pub struct DeadLine {
 /// One dead letter with its history.
 #[derive(Debug, Clone, Serialize)]
 pub struct DeadLetterReport {
-    /// Where the dead letter comes from, which is always the store.
+    /// Whether this comes from the broker or the store: always the store.
     pub source: Source,
     /// The dead letter.
     pub dead: DeadLine,

@@ -19,7 +19,7 @@ const ID_DIGITS: usize = 64;
 /// Events, newest first.
 #[derive(Debug, Clone, Serialize)]
 pub struct EventsReport {
-    /// Where the rows come from, which is always the store.
+    /// Whether the rows come from the broker or the store: always the store.
     pub source: Source,
     /// One row for each event and route.
     pub events: Vec<EventLine>,
@@ -51,7 +51,7 @@ pub struct EventLine {
 /// One event.
 #[derive(Debug, Clone, Serialize)]
 pub struct EventReport {
-    /// Where the event comes from, which is always the store.
+    /// Whether this comes from the broker or the store: always the store.
     pub source: Source,
     /// The receipt id that was given to look up the event; null if an event id was given.
     pub receipt: Option<String>,

@@ -9,7 +9,7 @@ use crate::{CommandError, Source};
 /// Refusals, newest first.
 #[derive(Debug, Clone, Serialize)]
 pub struct RefusalsReport {
-    /// Where the rows come from, which is always the store.
+    /// Whether the rows come from the broker or the store: always the store.
     pub source: Source,
     /// The refusals of this page.
     pub refusals: Vec<RefusalLine>,
@@ -39,7 +39,7 @@ pub struct RefusalLine {
 /// Refusals by source and reason, the largest group first.
 #[derive(Debug, Clone, Serialize)]
 pub struct RefusalGroupsReport {
-    /// Where the groups come from, which is always the store.
+    /// Whether the groups come from the broker or the store: always the store.
     pub source: Source,
     /// The groups.
     pub groups: Vec<RefusalGroupLine>,
@@ -54,7 +54,7 @@ pub struct RefusalGroupLine {
     pub source: String,
     /// The name of the reason why the request was refused.
     pub reason: String,
-    /// From how many different addresses the requests came.
+    /// The number of different addresses from which the refused requests came.
     pub peers: u64,
     /// When the first request of the group was refused.
     pub first_at: String,

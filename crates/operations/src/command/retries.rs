@@ -14,7 +14,7 @@ const CHUNK: u32 = 500;
 /// The retries that wait, in the order in which they are due.
 #[derive(Debug, Clone, Serialize)]
 pub struct RetriesReport {
-    /// Where the rows come from, which is always the store.
+    /// Whether the rows come from the broker or the store: always the store.
     pub source: Source,
     /// The retries of this page.
     pub retries: Vec<RetryLine>,
@@ -63,7 +63,7 @@ pub struct HurryRequest {
 /// The result of `retries hurry`.
 #[derive(Debug, Clone, Serialize)]
 pub struct HurryReport {
-    /// Where the numbers come from, which is always the store.
+    /// Whether the numbers come from the broker or the store: always the store.
     pub source: Source,
     /// The filter that selected the retries, in words.
     pub filter: String,

@@ -17,8 +17,8 @@ const PAUSE: Duration = Duration::from_millis(150);
 /// restored or emptied. They take two seconds altogether.
 const READINGS: u32 = 12;
 
-/// How many readings in a row must find no witness message, if the store expects none, until it is
-/// concluded that the broker holds none.
+/// How many readings in a row must find no witness message until the broker counts as holding none,
+/// in the case in which the store expects none either.
 const READINGS_OF_NONE: u32 = 3;
 
 /// Returns how store and broker contradict each other; `None` when they agree.

@@ -256,7 +256,8 @@ async fn a_start_is_taken_back_until_the_next_try() {
         "expected the two starts from before this process, and none of its own"
     );
 
-    // The first worker waits for its next run, and another worker receives the message.
+    // The first worker loses its connection while the event waits there for its next run. So the
+    // message is redelivered, to another worker.
     world.queues.lose_connections();
     let second = world.start();
     let runs_at_both = || suspects(&first) + suspects(&second) >= 2 && runs() >= 4;

@@ -19,8 +19,8 @@ struct Banned {
 const CODE: &[Kind] = &[Kind::Code];
 const ANYWHERE: &[Kind] = &[Kind::Code, Kind::Comment, Kind::Text];
 
-/// Tests, and code that only tests use. A canary test (which checks that a known fault of a library
-/// still exists) does on purpose what the product must never do.
+/// Tests, and code that only tests use. A canary test (which checks that a known hazard of a
+/// library still exists) does on purpose what the product must never do.
 const TESTS: &[&str] = &[
     "/tests/",
     "/canaries.rs",

@@ -154,7 +154,8 @@ pub async fn what_waits_on_one_route_hides_nothing_of_another<H: StoreHarness>(w
     assert_eq!(
         open,
         [of(1), of(3)],
-        "expected the oldest open receipt of each route"
+        "with a limit of one, the list must have the oldest receipt without an outcome of each \
+         route"
     );
     Store::close(&*store).await;
 }
@@ -176,7 +177,7 @@ pub async fn a_receipt_is_passed_by_later_ones<H: StoreHarness>(world: &H) {
     assert_eq!(
         passed(Duration::ZERO).await,
         [false],
-        "a receipt must not count as passed while no later receipt has an outcome"
+        "a receipt must not count as passed by later ones while no later receipt has an outcome"
     );
     done(&*store, &second).await;
     assert_eq!(passed(Duration::ZERO).await, [true]);

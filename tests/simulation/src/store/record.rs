@@ -16,7 +16,7 @@ use crate::tables::{Claim, EventKept, Key, Retry, StoredOutcome, Tables};
 use crate::tx::{SimTx, wait_for};
 use crate::unavailable::unavailable;
 
-/// Runs a change in one transaction. When it returns an error, the change may have been
+/// Runs a change in one transaction. When this function returns an error, the change may have been
 /// committed nevertheless.
 pub(super) async fn in_transaction<T: Debug + Send>(
     mut tx: SimTx,

@@ -1,8 +1,8 @@
 //! The account (the user and group of the operating system) that a private server runs as.
 //!
 //! PostgreSQL refuses to run as root, and nothing that a test starts needs root. If a test runs as
-//! root, the server runs as the user that its package created, or else as `nobody`. If not, the
-//! server runs as the user of the test.
+//! root, the server runs as the user that its package created, or else as `nobody`. If a test does
+//! not run as root, the server runs as the user of the test.
 
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;

@@ -174,7 +174,7 @@ impl Folder {
 
     /// Returns a command that runs `program` in this folder as the folder's account. The command
     /// has no input, and its only environment variable is the search path. The keeper ends the
-    /// process if the owner does not.
+    /// process if the folder's owner does not.
     pub fn launch(&self, program: &Path, ending: Ending) -> Command {
         let mut command = match &self.root {
             Some(root) => {
@@ -194,7 +194,7 @@ impl Folder {
 
     /// Returns a command that runs `program` as the current user in the current folder. The
     /// process has its own process group, so that Ctrl-C in a terminal does not reach it. The
-    /// keeper ends the process if the owner does not.
+    /// keeper ends the process if the folder's owner does not.
     pub fn watched(&self, program: &Path, ending: Ending) -> Command {
         let mut command = Command::new("sh");
         command

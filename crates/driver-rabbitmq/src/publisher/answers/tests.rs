@@ -122,8 +122,8 @@ fn every_mix_of_confirms_is_reported_once_to_each_publisher() {
         for length in requests..=PUBLISHES_MAX {
             let mixes = sequences(&ALL, length);
             for owners in sequences(&names, length) {
-                // A publish request has at least one publish: one without a queue is refused before
-                // it reaches a publisher.
+                // A publish request has at least one publish, because a request that names no queue
+                // is refused before it reaches a publisher.
                 if !names.iter().all(|request| owners.contains(request)) {
                     continue;
                 }

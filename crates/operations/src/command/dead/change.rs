@@ -45,7 +45,7 @@ pub struct ChangeRequest {
 /// The result of a change.
 #[derive(Debug, Clone, Serialize)]
 pub struct ChangeReport {
-    /// Where the numbers come from, which is always the store.
+    /// Whether the numbers come from the broker or the store: always the store.
     pub source: Source,
     /// The change that was made.
     pub change: DeadChange,

@@ -25,7 +25,7 @@ const PAGE: u32 = 200;
 /// The result of an export.
 #[derive(Debug, Clone, Serialize)]
 pub struct ExportReport {
-    /// Where the dead letters come from, which is always the store.
+    /// Whether the dead letters come from the broker or the store: always the store.
     pub source: Source,
     /// The filter that selected the dead letters, in words.
     pub filter: String,

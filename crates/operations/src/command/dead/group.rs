@@ -15,7 +15,7 @@ const CAUSE_CHARS_MAX: usize = 200;
 /// Dead letters by cause, the largest group first.
 #[derive(Debug, Clone, Serialize)]
 pub struct GroupsReport {
-    /// Where the groups come from, which is always the store.
+    /// Whether the groups come from the broker or the store: always the store.
     pub source: Source,
     /// The groups.
     pub groups: Vec<Group>,

@@ -12,7 +12,7 @@ use crate::Operator;
 /// The pause between two polls of the store.
 const POLL_EVERY: Duration = Duration::from_millis(250);
 
-/// For how many dead letters one statement reads the states.
+/// The number of dead letters whose states are read by one statement.
 const PAGE: usize = 500;
 
 /// What became of dead letters that were replayed.

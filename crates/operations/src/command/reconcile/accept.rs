@@ -23,16 +23,17 @@ pub struct AcceptRestore {
 /// The result of `reconcile --accept-restore`.
 #[derive(Debug, Clone, Serialize)]
 pub struct RestoreAccepted {
-    /// Where the result is recorded, which is always the store.
+    /// Whether the broker or the store has recorded this: always the store.
     pub source: Source,
     /// The mismatch of store and broker that the operator declared as intended; null if there was
     /// none.
     pub accepted: Option<Mismatch>,
 }
 
-/// Accepts the contradiction that store and broker have at present. First shows it and asks for
-/// confirmation. The store then starts a new incarnation, and the broker gets the first witness
-/// message of that incarnation. What was lost stays recorded in the audit.
+/// Accepts that the witness messages of store and broker contradict each other at present, as after
+/// a restore that was intended. First shows the contradiction and asks for confirmation. The store
+/// then starts a new incarnation, and the broker gets the first witness message of that
+/// incarnation. What was lost stays recorded in the audit.
 pub async fn accept_restore(
     broker: &dyn Broker,
     ledger: &dyn Ledger,

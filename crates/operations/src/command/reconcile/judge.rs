@@ -44,7 +44,7 @@ impl ReconcileReport {
         self.verdict = self.classify();
     }
 
-    /// Lists what is not known.
+    /// Lists the questions that `reconcile` cannot answer.
     fn find_unknown(&self) -> Vec<Unknown> {
         let unvouched = self.accept_reports.iter().flat_map(|it| &it.unvouched);
         let is_named = |silent: &&SilentIngest| {

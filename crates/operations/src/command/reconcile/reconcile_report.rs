@@ -45,7 +45,7 @@ pub struct ReconcileReport {
     /// The contradiction of store and broker, and the contradictions that were accepted before.
     /// Null if store and broker are one file, or if one of them is unavailable.
     pub witness: Option<WitnessLine>,
-    /// What the store and the broker do not suffice to find out.
+    /// What cannot be found out from the store and the broker that were reached.
     pub unknown: Vec<Unknown>,
     /// How many seconds must pass without any change until the receipts without an outcome count as
     /// missing. Null unless there are such receipts and every queue is empty.

@@ -12,8 +12,8 @@ pub enum Unknown {
     YoungGap(AccountGap),
     /// What became of the last sequence numbers of an ingest that ended without reporting them.
     Unreported(Unvouched),
-    /// Whether an ingest that has neither reported anything for a long time nor reported its end
-    /// has accepted anything since its last report.
+    /// Whether a silent ingest has accepted anything since its last report. Silent means that it
+    /// has reported nothing for a long time, not even its end.
     SilentIngest(SilentIngest),
     /// Whether a store and broker that are one file were restored to an older state: there is no
     /// second place with which to compare the file.

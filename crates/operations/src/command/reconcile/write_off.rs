@@ -22,7 +22,7 @@ pub struct WriteOff {
 /// The result.
 #[derive(Debug, Clone, Serialize)]
 pub struct WrittenOff {
-    /// Where the result is recorded, which is always the store.
+    /// Whether the broker or the store has recorded this: always the store.
     pub source: Source,
     /// The number of missing receipts that were selected.
     pub receipts: usize,
