@@ -1,4 +1,4 @@
-//! Which requests count as one event. Tested are sources with a config of version 0.1.0, and
+//! Tests which requests count as one event: for sources with a config of version 0.1.0, and for
 //! sources whose events differ only in headers.
 
 use serde_json::Value;
@@ -17,7 +17,8 @@ fn topics(events: &[(String, String, String)]) -> Vec<&str> {
     events.iter().map(|(topic, _, _)| topic.as_str()).collect()
 }
 
-/// Checks that six requests of GitHub with five different delivery ids are five events.
+/// Checks that six requests of GitHub with five different values of `X-GitHub-Delivery` are five
+/// events.
 #[test]
 fn deliveries_that_github_numbers_are_distinct_events() {
     let sources = format!(
@@ -126,9 +127,9 @@ fn id_decides(routes: &str) -> String {
     )
 }
 
-/// Checks a provider whose body counts its own deliveries, so that the same event arrives with
-/// other bodies. The config says that such a request, with a known event id and another body, is a
-/// duplicate.
+/// Checks a provider that changes a number in the body each time that it sends an event, so that
+/// the same event arrives with other bodies. The config says that such a request, with a known
+/// event id and another body, is a duplicate.
 #[test]
 fn another_body_under_a_known_id_is_a_duplicate_where_configured() {
     let sources = id_decides(

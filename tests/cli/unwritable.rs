@@ -46,8 +46,8 @@ fn a_full_disk_ends_no_command_but_with_its_exit_code() {
         (&["generate", "--url", dev.url(), "--count", "3"], 1, 0),
         // The result of `healthcheck` is its exit code, so it must succeed even if it cannot print.
         (&["healthcheck", "--url", &ready], 0, 0),
-        // Commands that fail with an error write to standard error only, so they must exit with the
-        // code of that error.
+        // Commands that fail write their error to standard error only. So they lose nothing when
+        // standard output is full, and must exit with the code of that error.
         (&[], 2, 2),
         (&["nonsense"], 2, 2),
         (&["events", "list", "--state", "lost"], 2, 2),

@@ -109,7 +109,8 @@ async fn effect(tx: &mut PgConnection, key: &str) -> Result<(), sqlx::Error> {
     insert.bind(key).execute(tx).await.map(drop)
 }
 
-/// Builds events that use every session change in turn, with an ordinary event before each.
+/// Builds events whose handlers change their session, each kind of change in turn. An ordinary
+/// event precedes each of them.
 fn events(count: usize) -> Vec<Envelope> {
     let of = |number: usize| {
         let mut name = String::new();

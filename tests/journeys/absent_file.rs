@@ -88,7 +88,7 @@ async fn a_file_that_cannot_be_used_is_named_with_the_remedy() {
     assert_eq!(
         fs::read(&file).unwrap(),
         before,
-        "a refused command must not change the file"
+        "a command that cannot use the file must not change it"
     );
     fs::remove_file(&file).unwrap();
     let theirs = "create table _sqlx_migrations (version bigint primary key, description text,

@@ -19,8 +19,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// The limit of file descriptors of the process: enough for its own files and some connections.
 const DESCRIPTORS_MAX: &str = "64";
 
-/// The number of connections that the test opens: more than the limit of descriptors, so that it
-/// runs out, and fewer than the limit of connections from one address.
+/// The number of connections that the test opens: more than the limit of descriptors, so that no
+/// descriptor is left, and fewer than the limit of connections from one address.
 const CONNECTIONS: usize = 200;
 
 /// The log text about a connection that could not be accepted.

@@ -166,7 +166,7 @@ async fn stopped_while_the_store_is_frozen() {
     // No message is in flight any more, so every message in the queues is ready for another worker.
     within(
         PATIENCE,
-        "no message may stay unacknowledged, because the drain puts all back",
+        "no message may stay unacknowledged, because the drain returns all of them to their queues",
         async || {
             let listed = rabbitmq.ctl(&["-q", "list_queues", "messages_unacknowledged"]);
             let listed = listed.unwrap();

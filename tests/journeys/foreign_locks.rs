@@ -121,7 +121,7 @@ async fn a_locked_row_of_a_handler_costs_no_attempt_and_stops_no_other_event() {
     let shown = "hookbox_deferred{route=\"scores\"}";
     within(
         PATIENCE,
-        "the metrics must show one deferred event for each locked one",
+        "the metrics must show every event of the locked person as deferred",
         async || world.shown.metric(shown) == Some(MET as f64),
     )
     .await;

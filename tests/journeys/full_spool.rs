@@ -110,8 +110,8 @@ fn spool_on(disk: &SmallDisk, deployment: &Deployment) {
 }
 
 /// Checks that every one of these receipts is in a queue of the broker, and that each queue has
-/// them in the order in which they were answered. A receipt may be in a queue twice, if the spool
-/// was forwarding it at the moment when its disk was full.
+/// them in the order in which their requests were answered. A receipt may be in a queue twice, if
+/// the spool was forwarding it at the moment when its disk was full.
 async fn in_order(deployment: &Deployment, broker: &str, accepted: &[String]) {
     let listed = deployment.json(&["queues"]);
     let properties = ConnectionProperties::default();
@@ -131,12 +131,13 @@ async fn in_order(deployment: &Deployment, broker: &str, accepted: &[String]) {
                 let place = accepted.iter().position(|one| *one == receipt);
                 assert!(
                     place.is_some(),
-                    "{receipt} is in a queue, so it must have been answered 200"
+                    "{receipt} is in a queue, so its request must have been answered 200"
                 );
                 if found.insert(receipt.clone()) {
                     assert!(
                         place > last,
-                        "{receipt} in {name} must not be behind a receipt that was answered later"
+                        "{receipt} in {name} must not be behind the receipt of a request that was \
+                         answered later"
                     );
                     last = place;
                 }

@@ -92,7 +92,7 @@ async fn a_worker_that_is_killed_fifty_times_convicts_no_innocent() {
     .await;
     worker.stop();
     ingest.stop();
-    eprintln!("seed {seed}: {killed} kills; {left} events were not done after the last one");
+    eprintln!("seed {seed}: {killed} kills; {left} events were not done after the last kill");
     assert_eq!(books["imbalances"].as_array().map(Vec::len), Some(0));
     let innocents = "select count(*) from dead_letters where reason = 'quarantined'";
     assert_eq!(deployment.count(innocents).await, 0, "{}", deployment.log());

@@ -168,7 +168,7 @@ fn until_refused(deployment: &Deployment) -> (BTreeSet<String>, u64) {
     panic!("a full queue must refuse some requests, but all were accepted");
 }
 
-/// Sends one round of events. Returns the receipts of the requests that were answered 200, and the
+/// Sends [`ROUND`] events. Returns the receipts of the requests that were answered 200, and the
 /// number of requests that were answered 503. No other answer is allowed.
 fn send(deployment: &Deployment, seed: &str) -> (BTreeSet<String>, u64) {
     let journal = format!("journal-{seed}");

@@ -155,9 +155,10 @@ async fn a_renewed_key_is_used_and_the_one_before_until_it_is_removed() {
     deployment.finish().await;
 }
 
-/// Checks a source whose other settings have changed in the config, which only a restart applies:
-/// it keeps running, and its keys are renewed without a restart. The same must be true of a source
-/// that the config no longer has.
+/// Checks a source whose keys and other settings have both changed in the config. The keys must be
+/// renewed without a restart. The other settings change only at a restart, so until then the source
+/// must keep running with the old ones. The same must be true of a source that the config no longer
+/// has.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn keys_of_a_running_source_are_renewed_whatever_else_the_config_contains() {
     let deployment = Deployment::new(Pair::SqliteAlone).await;

@@ -219,7 +219,7 @@ async fn a_restored_store_is_red_until_a_person_accepts_it() {
         world.shown.is_ready() && world.shown.metric("hookbox_witness_mismatch") == Some(0.0)
     })
     .await;
-    // After an operator has accepted the restore, the worker publishes new witness messages.
+    // After `reconcile --accept-restore`, the worker publishes new witness messages.
     world.generate(1, 4);
     world.all_is_reported(KEPT + LATER + 1).await;
     worker.stop();
@@ -231,8 +231,8 @@ async fn a_restored_store_is_red_until_a_person_accepts_it() {
 async fn a_store_that_is_restored_under_a_running_hookbox_is_red_at_once() {
     let world = World::new().await;
     let (worker, ingest, copy) = copied_and_lost(&world).await;
-    // Worker and ingest keep running during the restore. The check comes before any new event is
-    // accepted.
+    // Worker and ingest keep running during the restore. `reconcile` must report the restore even
+    // before ingest has accepted a new event.
     world.restore(&copy).await;
     let (code, books, text) = world.reconcile(&["--wait", "30s"]);
     assert_eq!(code, Some(1), "{text}");

@@ -1,5 +1,5 @@
-//! Sends events in rounds while a disk fills up, and records which events of each round, and of all
-//! rounds, are accepted.
+//! Sends one set of events after the other while a disk fills up, and records which events of each
+//! set, and of all sets, are answered 200. A set is called a round here.
 
 use serde_json::Value;
 

@@ -169,8 +169,8 @@ fn password_of(url: &str) -> String {
 }
 
 fn body(kind: &str, value: &str) -> String {
-    // In an application event, `application_started_at` is a text, which the schema does not allow.
-    // In any other event it is a number.
+    // In an event about a loan application, `application_started_at` is a text here, which the
+    // schema does not allow. In any other event it is a number.
     let started = match kind {
         "application.complete" => format!("\"{value}\""),
         _ => "1".to_owned(),

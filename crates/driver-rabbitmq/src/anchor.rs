@@ -22,11 +22,11 @@ use lapin::types::{AMQPValue, FieldTable};
 /// deletes no queue, not even this one.
 const EXPIRES: i64 = 10_000;
 
-/// Declares an anchor, so that the anchor's entry in the file follows the entries of hookbox's
-/// queues.
+/// Declares an anchor. Its entry is then the last one in the broker's file of queues, so that no
+/// queue of hookbox has the entry that may be lost.
 ///
 /// # Errors
-/// When the broker refuses, or the connection is lost.
+/// When the broker refuses to declare the anchor, or the connection is lost.
 pub(crate) async fn drop_anchor(
     connection: &Connection,
     environment: &EnvironmentName,

@@ -59,8 +59,9 @@ async fn connect_to(
 }
 
 /// The preflight: checks over a plain socket that the server answers, before the client library
-/// connects. A stopped broker accepts connections without answering, and each attempt of the client
-/// library then leaks a thread and a socket until the peer closes the connection.
+/// connects. A stopped broker accepts connections without answering, and each time that the client
+/// library then tries to connect, it leaks a thread and a socket until the peer closes the
+/// connection.
 async fn preflight(uri: &AMQPUri, deadline: Duration) -> Result<(), OpenError> {
     let greet = async {
         let host = uri

@@ -30,9 +30,9 @@ impl RouteBooks {
 /// A contradiction between rows of the store's tables.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Imbalance {
-    /// The route of the contradicting rows.
+    /// The route of the rows that contradict each other.
     pub route: RouteName,
-    /// The event of the contradicting rows.
+    /// The event of the rows that contradict each other.
     pub event: EventId,
     /// A sentence for operators that says which rows contradict each other.
     pub what: String,

@@ -43,7 +43,8 @@ pub struct Deferral<'a> {
     pub route: &'a RouteName,
     /// The receipt with which the event arrived.
     pub envelope: &'a Envelope,
-    /// The number of the attempt that was claimed and is not made.
+    /// The number of the attempt for which the event was claimed, and which is not made because the
+    /// event is deferred.
     pub attempt: u32,
     /// The number of attempts made before the last replay of the event, as the claim returned it; 0
     /// without a replay. The retry policy counts only the attempts after those.

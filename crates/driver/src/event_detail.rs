@@ -61,7 +61,7 @@ pub struct ReceiptRow {
     pub outcome: String,
     /// The id of the secret that verified the request's signature.
     pub key_id: String,
-    /// The ingest process that accepted the receipt.
+    /// The ingest process that accepted the request.
     pub instance: InstanceId,
     /// The receipt's sequence number at its ingest process.
     pub number: u64,

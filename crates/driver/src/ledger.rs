@@ -219,6 +219,7 @@ pub struct EventRow {
     pub attempts: u32,
     /// The moment when the event's first receipt arrived.
     pub received_at: Timestamp,
-    /// The moment when the event was last settled.
+    /// The moment when the newest outcome of the event on this route was recorded; `None` while
+    /// there is none.
     pub settled_at: Option<Timestamp>,
 }

@@ -61,7 +61,7 @@ pub enum OpenError {
     Refused {
         /// The refusing dependency: "the database" or "the broker".
         what: &'static str,
-        /// What the dependency refuses.
+        /// Why the dependency refuses hookbox, as a text that can follow "cannot be used:".
         why: String,
         /// The statement or command that fixes the cause.
         remedy: String,

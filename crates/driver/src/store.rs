@@ -337,7 +337,7 @@ impl FailureClass {
     }
 }
 
-/// A request to record one failed attempt.
+/// One failed attempt, as the store must record it.
 #[derive(Debug, Clone)]
 pub struct Failure<'a> {
     /// The route of the attempt.
@@ -346,7 +346,8 @@ pub struct Failure<'a> {
     pub envelope: &'a Envelope,
     /// The number of the failed attempt, counted from 1.
     pub attempt: u32,
-    /// The number of attempts made before the last replay, as the claim returned it; 0 without one.
+    /// The number of attempts made before the last replay, as the claim returned it; 0 if the event
+    /// was never replayed.
     pub attempts_before: u32,
     /// The digest of the receipt's own body. It is set when the event is stored with another body,
     /// and the source has `on_conflict = "duplicate"`.

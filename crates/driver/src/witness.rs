@@ -130,13 +130,14 @@ pub struct BrokerBehind {
     pub routes: Vec<RouteName>,
 }
 
-/// A contradiction between a store and its broker that an operator has accepted.
+/// A mismatch between a store and its broker that an operator has accepted with `reconcile
+/// --accept-restore`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct AcceptedRestore {
-    /// The moment when the operator accepted the contradiction.
+    /// The moment when the operator accepted the mismatch between store and broker.
     #[serde(serialize_with = "rfc3339")]
     pub at: Timestamp,
-    /// The operator who accepted the contradiction.
+    /// The operator who accepted the mismatch.
     pub by: String,
     /// The reason that the operator gave.
     pub why: String,
@@ -156,8 +157,8 @@ pub fn newest_witness(found: &[Witness]) -> Option<&Witness> {
 impl WitnessPosition {
     /// Compares the store with the witness messages `found` at the broker. Returns their
     /// contradiction, or `None` if there is none. The caller must read `confirmed` from the store
-    /// first, then the messages at the broker, and this position last. Then a message that is
-    /// published and confirmed while the caller reads is no contradiction.
+    /// first, then the messages at the broker, and last this `WitnessPosition` from the store. Then
+    /// a message that is published and confirmed while the caller reads is no contradiction.
     pub fn compare(&self, confirmed: u64, found: &[Witness]) -> Option<Mismatch> {
         let Some(held) = newest_witness(found) else {
             return (confirmed > 0).then(|| self.broker_behind(confirmed, None));

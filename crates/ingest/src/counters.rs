@@ -45,7 +45,7 @@ pub struct Counters {
     pub connections_reserve: AtomicU64,
     /// Connections that were closed to make room for new ones.
     pub connections_closed: AtomicU64,
-    /// Connections that were refused because their address had used its share.
+    /// Connections that were not admitted because their address had used its share.
     pub connections_refused: AtomicU64,
     refused: Mutex<BTreeMap<&'static str, u64>>,
     keys_end: Mutex<BTreeMap<String, Option<Timestamp>>>,

@@ -32,8 +32,8 @@ const CLOSING_MIN: usize = 8;
 /// be closing at once (see [`CLOSING_PART`]).
 const SPARE_DESCRIPTORS: usize = 16;
 
-/// After the operating system has allowed no further connection, how long the number of places
-/// stays limited to the number of connections that were left open.
+/// How long the places stay as few as the connections that were left open when the operating system
+/// allowed no further one.
 const FEWER_PLACES_FOR: Duration = Duration::from_secs(60);
 
 /// How long a connection must have been idle to be closed before an older busy one. The time is not
@@ -334,7 +334,7 @@ impl Place {
         self.is_reserve
     }
 
-    /// Records that a request on this connection was verified: it is no longer closed to make room.
+    /// Records that a request was verified, so that this connection is not closed to make room.
     pub fn verified(&self) {
         if self.is_verified.swap(true, Ordering::Relaxed) {
             return;

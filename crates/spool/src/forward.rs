@@ -27,8 +27,8 @@ const ALONE_MAX: u32 = 5;
 /// this process publishes.
 const ALONE_PAUSE: Duration = Duration::from_secs(60);
 
-/// The most refused messages of a route that stay in flight. The other half of [`PREFETCH`] is for
-/// messages that the broker takes.
+/// How many messages that the broker has refused may stay in flight for one route. The other half
+/// of [`PREFETCH`] is for messages that the broker takes.
 const REFUSED_MAX: usize = PREFETCH as usize / 2;
 
 /// The first pause before a refused message is tried again. The pause doubles with each try,
@@ -37,7 +37,7 @@ const REFUSED_MAX: usize = PREFETCH as usize / 2;
 /// after a restart of the process.
 const REFUSED_FIRST: Duration = Duration::from_secs(5);
 
-/// The longest pause before a refused message is tried again.
+/// The longest pause before a message that the broker has refused is tried again.
 const REFUSED_LONGEST: Duration = Duration::from_secs(600);
 
 /// Forwards the messages of one route until the process stops.
@@ -90,8 +90,8 @@ struct Forwarder<'a> {
     forwarding: &'a ForwardingQueue,
     route: &'a RouteName,
     subscription: Box<dyn Subscription>,
-    /// The messages that are not refused, in order. Together with those in `refused` they are never
-    /// more than [`PREFETCH`].
+    /// The messages that the broker has not refused, in order. Together with the refused ones in
+    /// `refused` they are never more than [`PREFETCH`].
     in_flight: VecDeque<SpooledMessage>,
     pause: Pause,
     /// How often in a row the first message in flight has failed, sent without any other, with an
@@ -158,7 +158,7 @@ impl<'a> Forwarder<'a> {
     }
 
     /// Takes all messages that the spool has available. If none is in flight then, waits for the
-    /// next message, or until a refused one is to be tried again.
+    /// next message, or until a message that the broker has refused is to be tried again.
     async fn fill(&mut self) -> Result<(), Fault> {
         while let Some(delivery) = self.subscription.try_next() {
             self.in_flight.push_back(SpooledMessage::of(delivery));

@@ -46,7 +46,8 @@ pub(super) struct Place<'a> {
     keeps: bool,
 }
 
-/// An attempt to end spooling, during which new events wait. Dropping it lets them continue.
+/// Holds back new events while the last spooled events are forwarded, so that spooling can end.
+/// When it is dropped, the new events continue.
 pub(super) struct Closing<'a>(&'a Gate);
 
 impl Gate {
@@ -64,7 +65,7 @@ impl Gate {
     }
 
     /// Takes the next position in the order of arrival, and decides where the publish goes. Waits
-    /// first while an attempt to end spooling is under way.
+    /// first while a [`Closing`] holds back new events, so that spooling can end.
     pub async fn enter(&self, is_ready: impl Fn() -> bool) -> Destination<'_> {
         loop {
             let mut entered = None;
@@ -98,8 +99,9 @@ impl Gate {
         }
     }
 
-    /// Starts an attempt to end spooling. Returns `None` when events are not being spooled, or when
-    /// a publish to the broker is under way that may still have to be spooled.
+    /// Holds back new events from now on, so that spooling can end. Returns `None` when events are
+    /// not being spooled, or when a publish to the broker is under way that may still have to be
+    /// spooled.
     pub fn close(&self) -> Option<Closing<'_>> {
         let closes = self.0.send_if_modified(|state| {
             let closes = state.spooling && !state.closing && state.on_the_way.is_empty();

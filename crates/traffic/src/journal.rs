@@ -1,4 +1,4 @@
-//! The journal: a file with one JSON line for each attempt to send a request. A checking tool
+//! The journal: a file with one JSON line for each time that a request is sent. A checking tool
 //! compares the lines with the tables of the store, and an engineer uses them to explain a wrong
 //! number. The journal contains no body, no signature and no key.
 

@@ -103,11 +103,11 @@ struct AttemptNote<'a> {
     took: Duration,
 }
 
-/// What the result of an attempt means for its request.
+/// What the result of sending a request once means for the request.
 enum AttemptResult {
     Accepted,
     Refused,
-    /// The request must be sent again. `maybe` is true if this attempt may have stored it.
+    /// The request must be sent again. `maybe` is true if ingest may have stored it this time.
     Again {
         maybe: bool,
     },

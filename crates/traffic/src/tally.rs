@@ -72,7 +72,7 @@ pub struct Tally {
     pub latency_ms: Latency,
     /// The duration of the run, in seconds.
     pub seconds: f64,
-    /// The number of attempts a second.
+    /// The number of requests sent per second, with every repetition counted.
     pub requests_per_second: f64,
     /// The number of accepted requests a second.
     pub accepted_per_second: f64,

@@ -41,6 +41,7 @@ pub fn faults() -> impl Iterator<Item = &'static Case> {
 #[cfg(test)]
 mod tests;
 
-/// Returns the text of all Rust sources. A test searches it for each test that a case names.
+/// Returns the text of all Rust files of the repository. A test searches it for each test that a
+/// case names.
 #[cfg(test)]
 pub(crate) use tests::sources;

@@ -19,8 +19,8 @@ use crate::servers::Servers;
 use crate::world::World;
 use hookbox_testkit::chance::Chance;
 
-/// The time in milliseconds from a fault on until every request that was open before it has been
-/// answered: the confirm deadline, and a margin for a busy machine.
+/// How many milliseconds after the start of a fault every request must be answered that was open
+/// before: the confirm deadline, and a margin for a busy machine.
 const ANSWERED: u64 = 4_000;
 
 /// For how many milliseconds the test checks that no request is accepted while a majority of nodes
@@ -129,8 +129,8 @@ impl Course {
         self.finish(sending, true)
     }
 
-    /// Repeatedly cuts off one node from both others, or the connection between two nodes. Which of
-    /// them is random.
+    /// Repeatedly isolates one node from both others, or cuts the connection between two nodes.
+    /// Each time the choice is random.
     fn flapping(&mut self) -> Result<Figures> {
         let mut sending = self.begin()?;
         for _ in 0..FLAPS {

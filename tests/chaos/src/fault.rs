@@ -15,7 +15,7 @@ pub enum Fault {
     KillWorker,
     TermIngest,
     TermWorker,
-    /// The process is stopped by SIGSTOP.
+    /// The ingest process is frozen with SIGSTOP, for this many milliseconds.
     FreezeIngest(u64),
     FreezeWorker(u64),
     KillBroker,

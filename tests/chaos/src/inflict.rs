@@ -125,8 +125,9 @@ impl ActiveFault {
         Ok(())
     }
 
-    /// Returns the remaining time of the fault. A fault that waits for certain bytes may end
-    /// earlier.
+    /// Returns the remaining time of the fault. A fault that waits for the bytes of a publish or of
+    /// a commit, to cut the connection there, may end earlier: when it has cut [`SPRINGS`]
+    /// connections.
     pub fn left(&self) -> Duration {
         Duration::from_millis(self.fault.lasts()).saturating_sub(self.since.elapsed())
     }

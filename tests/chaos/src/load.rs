@@ -114,7 +114,7 @@ impl RunningLoad {
         std::fs::metadata(&self.journal).is_ok_and(|journal| journal.len() > 0)
     }
 
-    /// Returns how many requests of this load were answered 200 so far.
+    /// Returns how many requests of this load were answered with status 200 so far.
     ///
     /// # Errors
     /// When the journal cannot be read.
@@ -154,8 +154,9 @@ impl RunningLoad {
             }
             if self.is_over() && !self.has_begun() {
                 // The load ended without sending a request, because the ingest was killed before.
-                // Another load replaces it. It is small even where an endless load ended, because
-                // the caller has already stopped that one and would not stop a second one.
+                // Another load replaces it. This new load is small even where an endless load
+                // ended, because the caller has already stopped that one and would not stop a
+                // second one.
                 let few = Load {
                     count: self.load.count.min(FEW),
                     ..self.load.clone()

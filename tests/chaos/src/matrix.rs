@@ -280,7 +280,7 @@ fn by_load(world: &mut World, cell: &Cell, seed: u64) -> Result<Figures> {
     Ok(figures)
 }
 
-/// Returns how often a process must crash in this cell.
+/// Returns how often a process must crash at the crash point of this cell.
 fn wanted(cell: &Cell) -> usize {
     match cell.actor() {
         Actor::Draining(_) | Actor::Migrator | Actor::Operator => cell.time.into(),

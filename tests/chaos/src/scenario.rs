@@ -124,7 +124,7 @@ pub fn rest(world: &mut World, journal: &Journal) -> Result<Figures> {
     checker::books(&books)?;
     checker::check(world, journal).with_context(|| {
         format!(
-            "reconcile reports {}\n{}",
+            "the accounting that reconcile reported: {}\n{}",
             serde_json::to_string(&books["routes"]).unwrap_or_default(),
             world.tails()
         )

@@ -20,9 +20,9 @@ use crate::used::{Used, Watch};
 use crate::world::World;
 use hookbox_testkit::chance::Chance;
 
-/// The approximate duration of the load in one round of the soak. A round ends with a run of the
-/// checker. It is long enough for several faults, and short enough for a finding to be near its
-/// cause.
+/// The approximate duration of the load between two runs of the checker, which is one round of the
+/// soak. This duration is long enough for several faults, and short enough for a finding to be near
+/// its cause.
 const ROUND: Duration = Duration::from_secs(50);
 
 /// How often a second fault is inflicted together with a first one: once in this many times, and
@@ -33,7 +33,7 @@ const ONE_OF: u64 = 2;
 /// the rate of the round before, it takes about [`ROUND`].
 const FIRST: u32 = 4_000;
 
-/// What a soak has counted over all its rounds.
+/// What a soak has counted since its start.
 #[derive(Debug, Default)]
 pub struct SoakResult {
     pub figures: Figures,
@@ -139,8 +139,8 @@ fn one_round(
         accepted += journal.accepted;
         let figures = rest(world, &journal)?;
         answers::are_true(&journal, held)?;
-        // In each round the checker counts the dead letters of the whole store. Therefore the count
-        // of a round replaces that of earlier rounds and is not added to it.
+        // The checker runs after each round of the soak and counts the dead letters of the whole
+        // store. Therefore its new count replaces the earlier one and is not added to it.
         soaked.figures.dead = 0;
         soaked.figures.add(&figures);
         std::fs::remove_file(&path).context("removing a journal that was checked")?;

@@ -172,8 +172,8 @@ pub fn now(living: &LiveProcesses) -> BTreeMap<(&'static str, u32), Used> {
     used.collect()
 }
 
-/// Waits until each process uses about as much as before the faults. Processes that were restarted
-/// since `before` was taken are left out.
+/// Waits until each process uses about as much memory, as many threads and as many files as before
+/// the faults. Processes that were restarted since `before` was taken are left out.
 ///
 /// # Errors
 /// When a process still uses much more than before the faults.

@@ -157,7 +157,7 @@ pub async fn a_batch_for_two_routes_reaches_both<H: BrokerHarness>(world: &H) {
     broker.close().await;
 }
 
-/// Checks that a rejected publish is never reported as accepted while many other publishes run at
+/// Checks that a publish which the broker rejects never succeeds while many other publishes run at
 /// the same time (H1, H2).
 pub async fn a_rejected_publish_is_never_reported_as_accepted<H: BrokerHarness>(world: &H) {
     let broker = world.open().await;
@@ -178,7 +178,7 @@ pub async fn a_rejected_publish_is_never_reported_as_accepted<H: BrokerHarness>(
         let (number, bad, ok) = done.expect("no panic");
         assert!(
             !(bad && ok),
-            "message {number} must not be accepted, because there is no queue for it"
+            "the publish of message {number} must fail, because there is no queue for it"
         );
         if ok {
             accepted.push(of_number(number).receipt);

@@ -71,10 +71,10 @@ pub trait StoreHarness: Send + Sync + Sized {
     /// Breaks a deferred constraint, so that the mistake shows only at the commit.
     async fn break_at_commit(connection: &mut <Self::Store as Store>::Connection);
 
-    /// Does what a faulty handler does: commits the transaction itself.
+    /// Does what a faulty handler may do: commits the transaction of hookbox itself.
     async fn commit_raw(connection: &mut <Self::Store as Store>::Connection);
 
-    /// Does what another faulty handler does: rolls the transaction back itself.
+    /// Does what a faulty handler may do: rolls back the transaction of hookbox itself.
     async fn roll_back_raw(connection: &mut <Self::Store as Store>::Connection);
 
     /// Does what a careful handler does: writes an effect after a savepoint, and rolls back to the

@@ -90,7 +90,7 @@ pub(crate) async fn done<S: Store>(store: &S, envelope: &Envelope) {
     finish(store, tx, envelope, Outcome::Done { attempt }).await;
 }
 
-/// Records that an attempt failed, with what follows from the failure.
+/// Records that an attempt failed. `then` says whether a retry or a dead letter follows.
 pub(crate) async fn fail<S: Store>(
     store: &S,
     envelope: &Envelope,

@@ -31,8 +31,8 @@ pub trait Target {
     fn attempt(&mut self, input: &[u8]) -> Result<u64, String>;
 }
 
-/// Returns one number, the class, for the values that describe a result. Equal values give the same
-/// class.
+/// Returns one number, the class, for the values that describe the result of a parser. Equal values
+/// give the same class.
 pub fn class(of: impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
     of.hash(&mut hasher);

@@ -1,4 +1,4 @@
-//! The only source of random numbers in a run.
+//! The generator of all random numbers in a run.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;

@@ -247,7 +247,7 @@ impl Fleet {
         let scenario = &self.scenario;
         let second = Duration::from_secs(1);
         let retry = Retry::new(scenario.attempts, second / 5, 2.0, 3 * second, 0.5)
-            .expect("the policy must be within its limits");
+            .expect("the scenario must have a valid retry policy");
         let routes = ROUTES.iter().map(|(name, _)| Route {
             name: route(name),
             handler: register(Apply {

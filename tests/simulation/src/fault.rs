@@ -36,7 +36,7 @@ faults! {
     Nack = "publish_nacked", 60;
     /// One queue does not exist for this publish; the other queues store the message.
     Returned = "publish_returned", 40;
-    /// The publish is stored in some of its queues, and then fails.
+    /// A message is stored in some of its queues, and then its publish fails.
     PartlyStored = "publish_partly_stored", 60;
     /// The publish is stored, and its confirm never arrives.
     ConfirmLost = "confirm_lost", 60;

@@ -52,8 +52,8 @@ impl Handler<SimStore> for Apply {
             self.process.name, event.id, self.route, event.attempt
         ));
         let on = (self.route.clone(), event.id);
-        // Attempt 1 is the first message of an event, or a replay or deferred retry of an event
-        // that was never attempted. The last two have a row among the retries of the store.
+        // Attempt 1 follows from the first message of an event. A replay or deferred retry of an
+        // event without attempts is attempt 1 too, but it has a row among the store's retries.
         let is_first = event.attempt == 1 && !world.state().tables.retries.contains_key(&on);
         let start = Start {
             receipt: event.receipt,

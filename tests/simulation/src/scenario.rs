@@ -203,11 +203,11 @@ pub(crate) fn routes_of(body: &[u8]) -> Vec<RouteName> {
 
 pub(crate) fn route(name: &str) -> RouteName {
     name.parse()
-        .expect("the routes of this file must have valid names")
+        .expect("this text must be a valid name of a route")
 }
 
 pub(crate) fn source() -> SourceName {
     SOURCE
         .parse()
-        .expect("the source of this file must have a valid name")
+        .expect("the constant SOURCE must be a valid name of a source")
 }

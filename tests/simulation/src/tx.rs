@@ -199,7 +199,7 @@ impl SimConnection {
         self.effects.clear();
         let world = &self.process.world;
         world.abort(self.tx);
-        world.note("a handler has rolled back by itself, and has an effect");
+        world.note("a handler has rolled back its own transaction; its later writes are committed");
         Ok(())
     }
 

@@ -259,7 +259,7 @@ impl Shared {
 struct Fate {
     /// The trap has cut the connection. From then on replies of the server are dropped.
     is_lost: AtomicBool,
-    /// A reply was dropped since.
+    /// A reply of the server was dropped after the cut.
     has_replied: AtomicBool,
 }
 

@@ -58,7 +58,7 @@ pub enum ServerError {
     },
     /// The operating system refused an operation.
     Io {
-        /// The operation that was refused.
+        /// The operation that the operating system refused.
         doing: String,
         /// The error of the operating system.
         source: io::Error,

@@ -119,8 +119,8 @@ async fn a_newer_schema_that_removed_something_is_refused_by_all() {
 async fn another_environment_is_refused_before_anything_is_changed() {
     let database = Database::create().await.unwrap();
     migrate(database.options(&environment())).await.unwrap();
-    // Remove the newest migration, so that `migrate` would have something to do. A refused call
-    // must not run it.
+    // Remove the newest migration, so that `migrate` would have something to do. A call for another
+    // environment fails, and must not run this migration.
     execute(
         &database,
         "drop table earlier_deaths; delete from _sqlx_migrations

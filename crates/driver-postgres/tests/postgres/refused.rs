@@ -44,12 +44,12 @@ impl Role {
     }
 }
 
-/// Returns the whole text of an error. The error must be a refusal.
+/// Returns the whole text of an error, which must say that PostgreSQL refuses hookbox.
 #[track_caller]
 fn text(refused: &OpenError) -> String {
     assert!(
         matches!(refused, OpenError::Refused { .. }),
-        "the error must be a refusal: {refused:?}"
+        "the error must be OpenError::Refused: {refused:?}"
     );
     let text = describe(refused);
     assert!(!text.contains("at line"), "{text}");
@@ -167,7 +167,8 @@ async fn a_role_that_only_runs_is_refused_with_all_the_grants_it_lacks() {
         remedy.contains("GRANT SELECT, INSERT, UPDATE ON claims TO"),
         "{remedy}"
     );
-    // Running the statement that the remedy names must fix the refusal.
+    // After the statement that the remedy names has run, PostgreSQL must not refuse hookbox any
+    // more.
     role.execute(remedy).await;
     let store = Postgres::open(options).await.unwrap();
     let event = crate::world::envelope(1, 1, "{}");

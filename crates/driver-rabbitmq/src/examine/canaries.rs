@@ -21,8 +21,9 @@ fn queue() -> QueueDeclaration {
     }
 }
 
-/// Tests H18: with the extra argument, RabbitMQ must accept the declaration of an existing queue,
-/// and refuse that of a missing queue instead of creating it.
+/// Tests H18: a declaration with the extra argument `NEVER_DECLARED` must be accepted by RabbitMQ
+/// if the queue exists. If the queue is missing, RabbitMQ must refuse the declaration and not
+/// create the queue.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_queue_that_is_deleted_between_both_questions_is_missing_and_not_declared() {
     let connection = connect(ConnectionProperties::default()).await;

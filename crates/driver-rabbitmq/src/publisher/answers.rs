@@ -42,8 +42,8 @@ pub(super) fn answers(publishes: &[usize], outcomes: Vec<PublishConfirm>) -> Rou
     }
     let ended = lost.or(returned.map(PublisherError::Unroutable));
     let answer = |(confirmed, publishes)| match &ended {
-        // An acknowledgement can be trusted only when no publish of the round was returned or lost,
-        // because lapin attaches a return to whichever confirm completes next.
+        // An acknowledgement can be trusted only when no publish of this publish round was returned
+        // or lost, because lapin attaches a return to whichever confirm completes next.
         None if confirmed == publishes => Ok(()),
         None => Err(PublishError::plain(PublishErrorKind::Rejected)),
         Some(ended) => Err(ended.as_publish_error()),

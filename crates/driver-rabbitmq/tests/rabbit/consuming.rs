@@ -25,7 +25,7 @@ async fn a_deleted_queue_ends_the_subscription_with_a_fault() {
     world.delete(&world.queue()).await;
     let ended = timeout(PATIENCE, subscription.next())
         .await
-        .expect("the call must not hang");
+        .expect("waiting for a message of the deleted queue must not hang");
     assert_eq!(ended.unwrap_err().kind(), FaultKind::Unavailable);
     drop(subscription);
     rabbit.close().await;
@@ -113,10 +113,12 @@ async fn a_stale_settlement_never_settles_the_message_that_has_its_tag_now() {
     assert!(first.redelivered && second.redelivered);
     let acked = timeout(PATIENCE, stale_first.ack())
         .await
-        .expect("the call must not hang");
+        .expect("acknowledging a message of the lost channel must not hang");
     assert_eq!(acked.unwrap_err().kind(), FaultKind::Unavailable);
     let released = timeout(PATIENCE, stale_second.release()).await;
-    let released = released.expect("the call must not hang").unwrap_err();
+    let released = released
+        .expect("releasing a message of the lost channel must not hang")
+        .unwrap_err();
     assert_eq!(released.kind(), FaultKind::Unavailable);
     let more = timeout(QUIET, subscription.next()).await;
     assert!(

@@ -58,7 +58,7 @@ impl Link {
         until_ready(&self.rabbit).await;
         // The driver may not have noticed yet that the connection is lost. Then the first publish
         // fails, and a later one must succeed.
-        eventually("a publish must be accepted", async || {
+        eventually("a publish must succeed after the outage", async || {
             self.publish("healed").await.0
         })
         .await;

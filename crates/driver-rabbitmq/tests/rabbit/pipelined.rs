@@ -100,7 +100,7 @@ async fn connections_are_closed(rabbit: &Rabbit, server: RabbitmqServer) -> Rabb
     }
     let server = closing.await.unwrap();
     eventually(
-        "a publish must be accepted after the broker has closed the connection",
+        "a publish must succeed after the broker has closed the connection",
         async || rabbit.publish(&[route()], &batch("after")).await,
     )
     .await;

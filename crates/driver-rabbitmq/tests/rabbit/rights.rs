@@ -44,7 +44,7 @@ fn run_the_remedy(server: &RabbitmqServer, why: &str) {
     server.ctl(&words).unwrap();
 }
 
-/// Opens the driver, which must be refused, and returns the text of the error.
+/// Opens the driver, which must fail with `OpenError::Refused`, and returns the text of the error.
 async fn refused(options: Options) -> String {
     match Rabbit::open(options).await {
         Err(error @ OpenError::Refused { .. }) => describe(&error),
@@ -184,7 +184,7 @@ async fn without_the_right_to_publish_it_is_not_ready_until_that_is_granted() {
     .await;
     let published = rabbit.publish(&[route()], &batch("refused")).await;
     assert_eq!(published.unwrap_err().kind, PublishErrorKind::Unavailable);
-    // A process that starts now must be refused as well.
+    // RabbitMQ must refuse a process that starts now, too.
     let started = refused(world.options()).await;
     run_the_remedy(&server, &started);
     until_ready(&rabbit).await;
@@ -229,9 +229,10 @@ async fn what_rejects_everything_for_seconds_is_not_ready_until_a_publish_is_con
     server.ctl(&["clear_policy", "theirs"]).unwrap();
     // The driver is still not ready. Only a publish can find out that the queue accepts messages
     // again.
-    eventually("a publish must be accepted", async || {
-        rabbit.publish(&[route()], &batch("room again")).await
-    })
+    eventually(
+        "a publish must succeed once the queue accepts messages again",
+        async || rabbit.publish(&[route()], &batch("room again")).await,
+    )
     .await;
     until_ready(&rabbit).await;
     let mut subscription = subscribe(&rabbit, Queue::Route(route())).await;

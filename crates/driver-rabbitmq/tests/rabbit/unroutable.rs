@@ -9,21 +9,21 @@ use hookbox_event::RouteName;
 
 use crate::world::{World, all_are_there, batch, route, subscribe, until_ready};
 
-/// The number of messages that are published at once in one round of the test. A returned message
-/// ends the connection, so a larger round would not test more.
+/// The number of messages that are published at once in one repetition of the test. A returned
+/// message ends the connection, so more messages at once would not test more.
 const ROUND: usize = 128;
 
-/// The least number of rounds, each over new connections: 6,400 messages. The test proves something
-/// only if enough messages were returned and enough others were accepted.
+/// The least number of repetitions, each over new connections: 6,400 messages in all. The test
+/// proves something only if the broker has returned enough messages and confirmed enough others.
 const ROUNDS: usize = 50;
 
-/// The most rounds of the test. It fails if too few messages were returned or accepted in them.
+/// The most repetitions. The test fails if the broker has returned or confirmed too few messages in
+/// them.
 const ROUNDS_MAX: usize = 10 * ROUNDS;
 
 /// When a message is unroutable, the broker returns it between the confirms of other messages, and
 /// the return must not be attributed to one of those (H2). One message in sixteen is published to
-/// no existing queue, or to two queues of which one exists. In each round, other messages are
-/// chosen.
+/// no existing queue, or to two queues of which one exists. Each repetition chooses other messages.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn among_thousands_of_good_messages_no_unroutable_one_is_ever_ok() {
     let world = World::new().await;
@@ -32,8 +32,8 @@ async fn among_thousands_of_good_messages_no_unroutable_one_is_ever_ok() {
     let mut accepted = HashSet::new();
     let mut refused = BTreeMap::<&str, usize>::new();
     let unroutable = PublishErrorKind::Unroutable.as_str();
-    // How many messages of a round are answered before a return ends the connection depends on the
-    // machine, so the number of rounds is not fixed.
+    // It depends on the machine how many messages of a repetition are confirmed before a returned
+    // message ends the connection. So the number of repetitions is not fixed.
     let is_enough = |round: usize, accepted: usize, refused: &BTreeMap<&str, usize>| {
         let returned = refused.get(unroutable).copied().unwrap_or(0);
         round >= ROUNDS && returned >= ROUNDS && accepted >= ROUNDS * 2

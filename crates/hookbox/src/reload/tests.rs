@@ -163,7 +163,7 @@ fn schemas_of_one_source_that_cannot_be_used_keep_no_other_source_from_theirs() 
         assert!(of_one.contains(&added), "{kind}: {of_one:?}");
         assert_eq!(types(&schemas, "two"), first, "{kind}");
         assert!(reloader.broken.schemas, "{kind}");
-        // The folder of source two is valid again, and contains one more file.
+        // The schema folder of source two is valid again, and contains one more file.
         let _ = std::fs::remove_dir_all(&two);
         let _ = std::fs::remove_file(&two);
         std::fs::rename(&elsewhere, &two).unwrap();

@@ -55,7 +55,8 @@ const REMOVED: &[u8] = br#"{"action":"removed","member":{"id":1},"team":{"id":2}
 const ORDER: &[u8] = br#"{"id":820982911946154500,"total_price":"403.00"}"#;
 
 /// A member is added to a team, removed, and added again. The bodies of the first and the third
-/// delivery are equal, but each delivery has its own id, so these are different events.
+/// request are equal. But GitHub gives each of them its own `X-GitHub-Delivery`, so these are
+/// different events.
 #[tokio::test]
 async fn deliveries_with_equal_bodies_are_distinct_events() {
     let (topics, events) = accepted(&[
@@ -76,7 +77,7 @@ async fn deliveries_with_equal_bodies_are_distinct_events() {
     assert_eq!(distinct.len(), 5);
     assert_eq!(
         events[4], events[5],
-        "a redelivery by GitHub must have the event id of the first delivery"
+        "an event that GitHub sends again must keep the event id of the first request"
     );
 }
 

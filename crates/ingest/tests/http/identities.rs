@@ -9,7 +9,8 @@ use crate::client::post;
 use crate::fake::NOW;
 use crate::world::{EVENT, World, by_bytes, by_fields, key, signature, source};
 
-/// Returns a genuine GitHub request with this delivery id, which is in an unsigned header.
+/// Returns a genuine GitHub request with this value of `X-GitHub-Delivery`, a header that the
+/// signature does not cover.
 fn github(delivery: &str, body: &[u8]) -> Vec<u8> {
     let signed = signature(&Preset::Github.scheme(), &key("github"), body);
     let headers = [
@@ -35,8 +36,8 @@ async fn an_unsigned_delivery_id_neither_makes_an_event_nor_hides_one() {
     for (delivery, body) in [
         ("11111111-0000-0000-0000-000000000000", &captured[..]),
         ("22222222-0000-0000-0000-000000000000", &captured[..]),
-        // The attacker sends a captured body with a delivery id whose genuine event has not arrived
-        // yet.
+        // The attacker sends a captured body with the `X-GitHub-Delivery` of a genuine event that
+        // has not arrived yet.
         ("33333333-0000-0000-0000-000000000000", &captured[..]),
         ("33333333-0000-0000-0000-000000000000", &genuine[..]),
     ] {

@@ -253,7 +253,7 @@ async fn a_start_is_taken_back_until_the_next_try() {
     assert_eq!(
         deaths_alone(&world, 9),
         2,
-        "expected the two starts from before this process, and none of its own"
+        "the store must count the two starts of earlier processes, and no start of this process"
     );
 
     // The first worker loses its connection while the event waits there for its next run. So the

@@ -87,7 +87,7 @@ fn top_level<'p>(folder: &str, paths: &'p [String]) -> BTreeSet<&'p str> {
 }
 
 /// Checks the texts of two files of the same name: functions of the same name come in the same
-/// order. The finding names the first function of the second file that does not.
+/// order. The finding names the first function of the second file that is out of order.
 pub(super) fn check_order(first: (&str, &str), second: (&str, &str)) -> Option<Finding> {
     let (functions, others) = (functions(first.1), functions(second.1));
     let common = |of: &[(usize, String)], in_: &[(usize, String)]| -> Vec<(usize, String)> {

@@ -86,8 +86,8 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 7,
         name: "broker-frozen-at-start",
-        what: "The broker is frozen before ingest connects: ingest makes a bounded number of \
-            attempts, and no thread leaks.",
+        what: "The broker is frozen before ingest connects: ingest tries to connect a bounded \
+            number of times, and no thread leaks.",
         proofs: &[
             Proof::Tests {
                 package: "hookbox-driver-rabbitmq",

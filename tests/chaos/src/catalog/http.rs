@@ -173,7 +173,7 @@ pub(super) const CASES: &[Case] = &[
         number: 81,
         name: "exhaustion",
         what: "Bodies, connections or waiting requests exceed their limits: the excess is \
-            answered 503, and a panic affects only its own request.",
+            answered with status 503. Code panics during a request: no other request fails.",
         proofs: &[
             Proof::Tests {
                 package: "hookbox-ingest",

@@ -142,8 +142,8 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 56,
         name: "deadlocks",
-        what: "Handlers that lock rows in opposite orders do not deadlock, and a deadlock that is \
-            injected is tried again.",
+        what: "Handlers that lock rows in opposite orders do not deadlock, and after an injected \
+            deadlock the handler runs again.",
         proofs: &[
             Proof::Tests {
                 package: "hookbox-driver-postgres",

@@ -137,7 +137,8 @@ impl Disk {
     }
 
     /// Returns what would be on the disk if the power had failed at this moment or soon after it.
-    /// The function `fullest` chooses the point, so that several writes are unsynced.
+    /// The function `fullest` chooses the moment of the failure, so that several writes are
+    /// unsynced.
     ///
     /// # Errors
     /// When the recording cannot be read.

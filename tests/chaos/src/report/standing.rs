@@ -17,7 +17,8 @@ pub struct CaseStatus {
     /// The word for the status, such as `held` or `never run`. It is `held` only when all proofs of
     /// the case have run and held.
     pub result: &'static str,
-    /// For each layer with successful results, the date and the commit of the oldest one.
+    /// For each layer with successful results, the date and the commit of the oldest of these
+    /// results.
     pub last: String,
     /// The layers that lack a successful result which the case needs.
     pub missing: Vec<&'static str>,

@@ -112,8 +112,8 @@ pub async fn a_savepoint_of_the_handlers_is_its_own<H: StoreHarness>(world: &H) 
     Store::close(&*store).await;
 }
 
-/// Checks that a changed session counts as a failure of the handler. It is not a fault, which
-/// hookbox would wait out.
+/// Checks a handler that changes its session. That must count as a failure of the handler, and not
+/// as a fault of the store, which hookbox would wait out.
 pub async fn a_changed_session_is_no_commit<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let event = envelope("a");

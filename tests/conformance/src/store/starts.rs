@@ -216,8 +216,8 @@ pub async fn a_start_outlives_its_process<H: StoreHarness>(world: &H) {
     let found = counts(&*elsewhere, &one(), &[Start::of(&event)]).await;
     assert_eq!(found, [1]);
     assert_eq!(world.effects("a").await, 0);
-    // The count does not prevent a claim, because the worker decides whether a suspected event
-    // runs.
+    // A start that was counted does not prevent a claim, because the worker decides whether the
+    // handler of a suspected event runs.
     done(&*elsewhere, &event).await;
     Store::close(&*elsewhere).await;
 }

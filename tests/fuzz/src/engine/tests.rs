@@ -6,7 +6,8 @@ use super::*;
 use crate::target::TARGETS;
 
 /// A target that panics on an input which is three mutations away from the input that `seeds`
-/// returns. The outcome changes with each of them, so that the fuzzer can find them one by one.
+/// returns. Each of the three mutations changes the result of the target, so that the fuzzer can
+/// find them one by one.
 struct Planted;
 
 impl Target for Planted {

@@ -19,8 +19,8 @@ pub const RABBITMQ_MIN: Version = Version(3, 10, 0);
 const POSTGRES_WANTED: &str = "PostgreSQL 15 or newer";
 const RABBITMQ_WANTED: &str = "RabbitMQ 3.10 or newer";
 
-/// The environment variable that forbids tests to start servers. `cargo xtask test --fast` sets
-/// it, so that a test which needs a server and is not marked so fails
+/// The environment variable that forbids tests to start servers. `cargo xtask test --fast` sets it.
+/// Then a test fails if it needs a server although it is not marked as such a test
 /// (`crates/xtask/src/needs.rs`).
 const NO_SERVERS: &str = "HOOKBOX_TEST_NO_SERVERS";
 
@@ -277,8 +277,8 @@ fn newest<T>(
         .ok_or(ServerError::Missing { wanted, too_old })
 }
 
-/// Reads the version of RabbitMQ from the name of the folder of its main application. RabbitMQ
-/// itself prints its version only after it has started Erlang, which is slow.
+/// Reads the version of RabbitMQ from the name of a folder of its code, such as `rabbit-4.0.5`.
+/// RabbitMQ itself prints its version only after it has started Erlang, which is slow.
 fn rabbitmq_version(scripts: &Path) -> Option<Version> {
     let plugins = scripts.parent()?.join("plugins");
     let names = fs::read_dir(plugins)

@@ -74,7 +74,7 @@ pub struct RouteLine {
     pub open: Option<u64>,
     /// How many of the reported receipts are lost and were written off by an operator.
     pub written_off: Option<u64>,
-    /// How many receipts the route has accepted: those with an outcome in the store plus those in
+    /// How many accepted receipts the route has: those with an outcome in the store plus those in
     /// the queue. Null if the broker counts only messages, and not the events in them. A retry that
     /// is in its queue counts twice until its attempt has run.
     pub accepted: Option<u64>,

@@ -82,7 +82,7 @@ impl MemoryTx {
     }
 
     pub fn prove(&self) -> Result<(), CommitError> {
-        let why = "the scripted handler did it".to_owned();
+        let why = "the handler's script in the test says so".to_owned();
         if self.connection.is_ended {
             return Err(CommitError::EndedByHandler { why });
         }
