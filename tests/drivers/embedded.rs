@@ -68,9 +68,9 @@ impl StoreHarness for Embedded {
             .await
     }
 
-    /// In SQLite a failed statement usually reverts only itself, and the transaction can be
-    /// committed. With `or rollback` the failure reverts the whole transaction, as every failed
-    /// statement does on PostgreSQL.
+    /// Runs a failing statement that breaks the transaction. In SQLite a failed statement usually
+    /// reverts only itself, and the transaction can be committed. With `or rollback` the failure
+    /// reverts the whole transaction, as every failed statement does on PostgreSQL.
     async fn spoil(connection: &mut SqliteConnection) {
         let insert = "insert or rollback into effects (key) values (null)";
         assert!(sqlx::query(insert).execute(connection).await.is_err());

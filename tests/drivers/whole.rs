@@ -198,7 +198,7 @@ where
     let mut batch: Vec<_> = bad.iter().map(|name| envelope(name)).collect();
     batch.push(envelope("good"));
     pair.publish(&batch).await;
-    // This time limit ends the handler that hangs. The others are done long before it.
+    // This time limit ends the handler that hangs. The other handlers are done long before it.
     let worker = pair.work_within(Duration::from_secs(3));
     let books = settled(&pair, |books| books.dead == 3).await;
     assert_eq!((books.done, books.receipts()), (1, 4));

@@ -145,7 +145,7 @@ impl World {
         eprintln!("{why}: {tries} tries, of {most} at most");
         assert!(tries > 1, "ingest must try more than once: {logged}");
         assert!(tries <= most, "{tries} tries: {logged}");
-        // One line for each try is allowed, and one for the loss of each channel.
+        // Ingest may log one line for each try to connect, and one for the loss of each channel.
         assert!(logged.lines().count() <= 2 * most, "{logged}");
     }
 

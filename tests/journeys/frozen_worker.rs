@@ -13,7 +13,7 @@ use sqlx::{Connection, PgConnection};
 use crate::deployment::{Deployment, Pair};
 use crate::shown::Shown;
 
-/// A query that counts the handlers whose statement waits for the lock on the table.
+/// A query that counts the handlers whose statement waits for the table that the test has locked.
 const IN_FLIGHT: &str = "select count(*) from pg_stat_activity
      where datname = current_database() and wait_event_type = 'Lock' and wait_event = 'relation'";
 

@@ -29,9 +29,9 @@ const ROUND: u64 = 300;
 /// The most rounds of events before the test fails. So many would fill the disk several times over.
 const ROUNDS_MAX: u64 = 200;
 
-/// The most log lines, warnings and errors, about one full disk. There are two processes and three
-/// routes, and each part of them that notices the full disk may log it once. No line may be logged
-/// for each event.
+/// The largest number of log lines (warnings and errors) about one full disk. There are two
+/// processes and three routes, and each part of them that notices the full disk may log it once. No
+/// line may be logged for each event.
 const LINES_MAX: usize = 12;
 
 /// The time for which requests that were answered 503 are logged together. The first of them has a

@@ -20,7 +20,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// The interval at which each connection that is kept open sends a health request.
 const HEALTH_INTERVAL: Duration = Duration::from_millis(300);
 
-/// How long such a sender waits before it connects again, after ingest has closed its connection.
+/// How long a sender without a key waits before it connects again, after ingest has closed its
+/// connection.
 const AGAIN: Duration = Duration::from_millis(20);
 
 /// The length of a body that is never completed: one byte less than the largest body that is

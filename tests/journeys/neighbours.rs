@@ -16,9 +16,8 @@ const GOOD: u64 = 50;
 /// a busy machine can process all good events before the second attempt.
 const POLICY: &str = "attempts = 3, first = \"6 s\", factor = 2.0, max = \"1 min\", jitter = 0.0";
 
-/// Queries that count the retries that did not come too early: since the attempt before, at least
-/// the time has passed that the policy says. One is for PostgreSQL, and `IN_TIME_SQLITE` is for
-/// SQLite.
+/// A query that counts the retries that did not run too early: the attempt before them was at least
+/// as long ago as `POLICY` requires. This one is for PostgreSQL, and `IN_TIME_SQLITE` for SQLite.
 const IN_TIME_POSTGRES: &str = "select count(*) from attempts a join attempts b
      on a.event_id = b.event_id and b.attempt = a.attempt + 1
      where b.at - a.at >= a.attempt * interval '6 s'";

@@ -52,8 +52,8 @@ async fn signals_under_load_cost_no_request_on_sqlite() {
     signals_under_load(Deployment::new(Pair::SqliteAlone).await).await;
 }
 
-/// Sends signals to a service under load, and checks that every request is answered 200 at its
-/// first attempt.
+/// Sends signals to a service under load, and checks that every request is answered 200 when it is
+/// first sent.
 async fn signals_under_load(deployment: Deployment) {
     const EVENTS: u64 = 4_000;
     let (running, _) = started(&deployment, "run").await;

@@ -28,13 +28,13 @@ impl<'a> Rounds<'a> {
         }
     }
 
-    /// Returns how many rounds were sent.
+    /// Returns how many rounds of events were sent.
     pub fn sent(&self) -> u64 {
         self.sent
     }
 
-    /// Sends one round, and returns how many of its events were answered 200. All others must be
-    /// answered 503.
+    /// Sends one round of events, and returns how many of them were answered 200. All others must
+    /// be answered 503.
     pub fn send(&mut self) -> u64 {
         self.sent += 1;
         let (count, seed) = (self.size.to_string(), self.sent.to_string());

@@ -119,8 +119,8 @@ async fn a_policy_and_a_deletion_are_named_and_nothing_is_accepted() {
         deployment.logged(&format!("sets {key} on the queue"));
         let answer = signed.send(deployment.port);
         assert_eq!(answer.status, 503, "accepted under {key}");
-        // While the policy is set, no process may start, and the command that checks the queues may
-        // not change anything.
+        // While the policy is set, no process may start, and the command that checks the queues
+        // must not change anything.
         let started = deployment.command(&["worker"]).output().unwrap();
         let said = String::from_utf8_lossy(&started.stderr).into_owned();
         let refused = !started.status.success() && said.contains("theirs");

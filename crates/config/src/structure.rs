@@ -124,8 +124,8 @@ fn report(
         ValidationErrorKind::Pattern { pattern } if let Some(wording) = wording(pattern) => {
             places.mistake(pointer, wording);
         }
-        // The error text is shown with its value replaced, because the value may be a secret that
-        // was written in the wrong place.
+        // The library's error text contains the wrong value, which may be a secret that was written
+        // in the wrong place. So "the value" is shown in its stead.
         _ => places.mistake(pointer, error.masked_with("the value").to_string()),
     }
 }

@@ -52,8 +52,8 @@ impl<'a> Round<'a> {
     }
 
     /// Checks all queues. A caller that drops this future before it completes must also close the
-    /// connection. The client library closes it anyway when a reply arrives for a call that no
-    /// longer waits.
+    /// connection. Otherwise the client library closes it later, when a reply arrives for a call
+    /// that no longer waits.
     ///
     /// # Errors
     /// When the user may not check a queue, or the connection is lost.
@@ -85,7 +85,7 @@ impl<'a> Round<'a> {
         self.queues.len() - self.seen().len()
     }
 
-    /// Returns the queues that were found missing so far, in the order in which they were passed.
+    /// Returns the queues that were found missing so far, in the order of the queues to check.
     pub fn missing(&self) -> Vec<&'a QueueDeclaration> {
         let seen = self.seen();
         let missing = seen.iter().filter(|(_, state)| **state == State::Missing);

@@ -26,8 +26,8 @@ pub(crate) struct Request {
     pub queues: Vec<String>,
     pub batch: Batch,
     pub answer: oneshot::Sender<Result<(), PublishError>>,
-    /// Permits for one share of the allowed messages and bytes in flight. They are held until the
-    /// result is known.
+    /// The permits that the request holds until its result is known: the first for its messages in
+    /// flight, the second for their bytes.
     pub room: (OwnedSemaphorePermit, OwnedSemaphorePermit),
 }
 

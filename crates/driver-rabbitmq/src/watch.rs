@@ -105,7 +105,8 @@ async fn at_queues(
                 let refused = account.at_queues(error);
                 return (NotReadyKind::Refused, describe(&refused));
             }
-            // If the connection is lost, the supervisor ends it. Here the error is only logged.
+            // The error is only logged here: if the connection is lost, the supervisor notices it
+            // and ends this check.
             Err(error) => {
                 if !std::mem::replace(&mut is_logged, true) {
                     log_late(&round, queues, &error.to_string());

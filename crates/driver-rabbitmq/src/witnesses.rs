@@ -31,7 +31,9 @@ const DOING: &str = "read the witnesses";
 /// How many messages one read takes at most. The queue can hold far fewer.
 const READ_MAX: usize = 64;
 
-/// The number of reads that must count before the result is complete.
+/// How many reads must have found all messages of the queue before the result counts as complete.
+/// If the queue has another number of messages a moment later, the read is not counted, because
+/// another reader held some of them.
 const COUNTING: u32 = 2;
 
 /// How many reads one call makes at most. A message that other readers hold during all of these

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 pub enum DeadReason {
     /// Every attempt that the retry policy allows has failed.
     Exhausted,
-    /// The handler reported a permanent error, which means that it never accepts this event.
+    /// The handler reported a permanent error, which means that no later attempt on this event can
+    /// succeed.
     Rejected,
     /// The body is not valid JSON.
     Malformed,

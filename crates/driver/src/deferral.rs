@@ -36,7 +36,7 @@ impl DeferReason {
     }
 }
 
-/// A request to defer an event.
+/// The arguments with which a worker makes the store defer an event.
 #[derive(Debug, Clone)]
 pub struct Deferral<'a> {
     /// The route on which the event is to be deferred.
@@ -63,7 +63,7 @@ pub struct Deferral<'a> {
     pub age_max: Option<Duration>,
 }
 
-/// The result of a request to defer an event.
+/// What the store did when it was called to defer an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Deferred {
     /// The event is deferred.

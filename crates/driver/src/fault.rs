@@ -34,7 +34,7 @@ impl FaultKind {
     }
 }
 
-/// A fault of a dependency: its class, the operation that failed, and the cause as its source.
+/// A fault of a dependency: its class, the operation that failed, and the error that caused it.
 ///
 /// `Display` shows the operation without the cause, which `source()` returns. The one place that
 /// logs the fault writes both with [`describe`].

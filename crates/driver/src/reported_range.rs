@@ -18,8 +18,8 @@ pub struct ReportedRange<T> {
 
 impl<T: Copy + Ord> ReportedRange<T> {
     /// Merges this range with all stored ranges that overlap it or touch it. The result replaces
-    /// them in the store. Returns `None` if nothing has to be stored, because a stored range
-    /// already contains this one, and is closing if this one is.
+    /// them in the store. Returns `None` if nothing has to be stored. That is so if a stored range
+    /// contains this one and, if this one has the closing report, has it too.
     ///
     /// `stored` must have exactly the stored ranges of the same ingest that overlap or touch this
     /// range, in any order: those whose `last + 1` is at least `self.first`, and whose `first` is

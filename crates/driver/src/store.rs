@@ -299,7 +299,7 @@ pub enum CommitError {
     /// afterwards, stays in the database. The event is orphaned: never run a handler on it again.
     #[error("the handler ended its transaction: {why}")]
     EndedByHandler {
-        /// What the guard before the commit found.
+        /// What the check of the transaction before the commit found.
         why: String,
     },
     /// A dependency of hookbox failed. It is unknown whether the transaction was committed. The

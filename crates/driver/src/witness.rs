@@ -189,9 +189,9 @@ impl WitnessPosition {
         }
     }
 
-    /// Returns the first witness message of a new incarnation, which starts at this position
-    /// because an operator has accepted the contradiction `accepted`. `before` is the last position
-    /// of the previous incarnation.
+    /// Returns the first witness message of a new incarnation of the store. The incarnation starts
+    /// at the position `self`, because an operator has accepted that store and broker contradict
+    /// each other (`accepted`). `before` is the last position of the previous incarnation.
     pub fn first_after(
         self,
         before: WitnessPosition,

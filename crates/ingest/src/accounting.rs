@@ -59,8 +59,8 @@ struct NumberRange {
     accepted: Option<(Vec<RouteName>, Vec<ReceiptId>)>,
 }
 
-/// Sequence numbers that were given to one batch. If they are dropped without a known outcome, they
-/// are void.
+/// Sequence numbers that were given to one batch. If this value is dropped before the batch was
+/// confirmed, the numbers are void.
 pub(crate) struct Numbers {
     accounting: Arc<Accounting>,
     pub first: u64,

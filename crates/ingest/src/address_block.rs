@@ -2,8 +2,9 @@
 
 use std::net::IpAddr;
 
-/// One IPv4 address, or one IPv6 network of the length /64. A provider assigns a whole /64 to each
-/// customer, so a limit on single IPv6 addresses would not limit the owner of 2^64 of them.
+/// One IPv4 address, or one IPv6 network of the length /64. Access networks assign a whole /64 to
+/// each customer, who then has 2^64 addresses. So a limit on each single IPv6 address would not
+/// limit that customer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum AddressBlock {
     V4(u32),

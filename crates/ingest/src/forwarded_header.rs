@@ -10,8 +10,8 @@ pub(crate) struct Element {
     pub proto: Option<String>,
 }
 
-/// Returns the elements of a line in their order; `None` if the line violates the RFC. The left
-/// part of a line may be written by the client, so an invalid line is not used at all.
+/// Returns the elements of a line in their order; `None` if the line violates RFC 7239. The client
+/// may have written the left part of a line, so an invalid line is not used at all.
 pub(crate) fn elements(line: &str) -> Option<Vec<Element>> {
     let mut elements = Vec::new();
     let mut rest = line;

@@ -42,7 +42,7 @@ pub struct Limits {
     /// The time for completing a TLS handshake.
     pub tls_deadline: Duration,
     /// The most bytes of bodies that may be in memory at once, over all connections. A byte counts
-    /// from its arrival, not from its announcement.
+    /// once it has arrived, and not when `Content-Length` announces it.
     pub body_bytes_in_flight_max: usize,
     /// The most accepted requests that may wait for the broker's confirm at once.
     pub waiting_max: usize,

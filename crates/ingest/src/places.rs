@@ -28,8 +28,8 @@ const CLOSING_PART: usize = 32;
 const CLOSING_MIN: usize = 8;
 
 /// How many file descriptors are freed for the connections to the broker and the store when the
-/// operating system allows no further connection. So many more connections are then closed than may
-/// be closing at once (see [`CLOSING_PART`]).
+/// operating system allows no further connection. Ingest then closes as many connections as may be
+/// closing at once (see [`CLOSING_PART`]), and this many more.
 const SPARE_DESCRIPTORS: usize = 16;
 
 /// How long the places stay as few as the connections that were left open when the operating system
@@ -133,8 +133,8 @@ impl Places {
         self.is_refused.store(false, Ordering::Relaxed);
     }
 
-    /// Handles a failed accept, for example for lack of file descriptors: closes some connections
-    /// without a verified request, and waits until they have ended.
+    /// Closes some connections without a verified request, and waits until they have ended. It is
+    /// used when the operating system could not accept one, as for lack of file descriptors.
     pub async fn not_accepted(&self) {
         self.is_refused.store(true, Ordering::Relaxed);
         {

@@ -104,8 +104,8 @@ impl NotAccepted {
             // The whole request was read and its sender is verified, so the connection may be used
             // again.
             NotAccepted::NotDurable(_) | NotAccepted::Form => false,
-            // If the signature does not fit the body, the announced length may be wrong, so the
-            // bytes that follow on the connection may be anything.
+            // If the signature does not fit the body, the announced length may be wrong. Then the
+            // bytes that follow may be no request, so the connection must end.
             NotAccepted::Signature(_)
             | NotAccepted::UntrustedPeer
             | NotAccepted::NotHttps

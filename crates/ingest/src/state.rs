@@ -163,7 +163,7 @@ impl Ingest {
         self.batcher.close();
         self.slots.close();
         self.slots.wait().await;
-        // The outcome of every sequence number is known now, so the last accept report is complete.
+        // Every sequence number is confirmed or void now, so the last accept report is complete.
         self.stop.cancel();
         self.tasks.close();
         self.tasks.wait().await;

@@ -168,8 +168,8 @@ pub(crate) fn sign(
     let tag = tag(scheme.algorithm, key, &[prefix.as_bytes(), body]);
     let text = match scheme.encoding {
         Encoding::Hex => hex::encode(tag),
-        // A config allows either case for a sender that is likely to write upper case, so a
-        // simulated sender does the same.
+        // A config allows upper and lower case for a sender that probably writes upper case, so the
+        // simulated sender writes upper case too.
         Encoding::HexAnyCase => hex::encode_upper(tag),
         Encoding::Base64 => STANDARD.encode(tag),
     };

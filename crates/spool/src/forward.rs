@@ -94,8 +94,8 @@ struct Forwarder<'a> {
     /// `refused` they are never more than [`PREFETCH`].
     in_flight: VecDeque<SpooledMessage>,
     pause: Pause,
-    /// How often in a row the first message in flight has failed, sent without any other, with an
-    /// error of which the message itself may be the reason.
+    /// The number of consecutive failures of the first message in flight that the message itself
+    /// may have caused. In each of them it was sent without any other message.
     failed_alone: u32,
     refused: VecDeque<SpooledMessage>,
     refused_at: Instant,

@@ -25,7 +25,7 @@ struct State {
     failed: Option<io::Error>,
 }
 
-/// A line of the journal: one attempt at a request.
+/// A line of the journal: one sending of a request, which may be a retry.
 #[derive(Serialize)]
 pub(super) struct Entry<'a> {
     /// The number of the event, from 0.
@@ -36,7 +36,7 @@ pub(super) struct Entry<'a> {
     pub(super) copy: &'static str,
     /// The type of the event.
     pub(super) r#type: &'static str,
-    /// The number of the attempt at this request, counted from 1.
+    /// How often the request was sent up to this time, so 1 for the first time.
     pub(super) attempt: u32,
     /// The status of the response; null if there was none.
     pub(super) status: Option<u16>,
@@ -46,7 +46,7 @@ pub(super) struct Entry<'a> {
     pub(super) digest: &'a str,
     /// Why there was no response; null if there was one.
     pub(super) error: Option<&'a str>,
-    /// How long the attempt took, in milliseconds.
+    /// The time from this sending to the response or the error, in milliseconds.
     pub(super) milliseconds: f64,
 }
 

@@ -96,7 +96,7 @@ pub(super) struct Shared {
     pub(super) progress: indicatif::ProgressBar,
 }
 
-/// What the journal records about an attempt, besides the response.
+/// What the journal records about one sending of a request, besides the response.
 struct AttemptNote<'a> {
     attempt: u32,
     digest: &'a str,

@@ -14,7 +14,7 @@ use crate::{repository, test};
 /// comparing them.
 const UPDATE: (&str, &str) = ("UPDATE_SCHEMAS", "1");
 
-/// The folder and the document that the tests generate, wholly or in part.
+/// What the tests generate: the files of this folder, and parts of this document.
 const GENERATED: [&str; 2] = ["schemas/", "docs/CONFIG.md"];
 
 /// Runs the tests of the generated files so that they write these files, and prints which files

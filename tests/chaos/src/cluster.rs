@@ -44,8 +44,8 @@ const ONE_MEMBER: &str = "one member in a cluster of 3";
 const NAMED_MAX: Duration = Duration::from_secs(5);
 
 /// The number of further accepted events that shows that ingest accepts new events. It is more than
-/// the number of requests in flight when the wait starts, which may still be answered from before
-/// the fault.
+/// the number of requests in flight when the wait starts, because those may still be answered as
+/// before the fault.
 const MORE: u64 = 20;
 
 /// Runs the case of the catalogue with this number.

@@ -154,7 +154,8 @@ impl Fault {
         }
     }
 
-    /// Returns whether the fault ends when certain bytes are sent, and not after a fixed time.
+    /// Returns whether the fault is a trap of the proxy. Such a fault ends when a client has sent
+    /// the bytes of the trap, and not after a fixed time.
     pub fn waits_for_words(self) -> bool {
         matches!(
             self,

@@ -29,8 +29,8 @@ pub struct Load {
     pub concurrency: u16,
     /// How many times a request that was not accepted is retried.
     pub retries: u32,
-    /// Whether the load sends some events twice, and sends a second body under the identity of some
-    /// others.
+    /// Whether the load sends some events twice, and some other events again with the same identity
+    /// and another body.
     pub copies: bool,
 }
 

@@ -203,7 +203,7 @@ fn look(servers: &Servers, copy: &Path, mutant: &Mutant) -> Result<Option<(Strin
         // it has not caught the mutant.
         ensure!(
             !finding.is_empty(),
-            "`{catcher}` failed without a finding:\n{text}"
+            "`{catcher}` failed, but names no broken invariant and no failed test:\n{text}"
         );
         return Ok(Some((catcher.clone(), finding)));
     }

@@ -21,7 +21,7 @@ use hookbox_testkit::chance::Chance;
 /// are kept in a separate journal file.
 struct Moment {
     number: usize,
-    /// The length that the recording of disk operations had at that moment.
+    /// The length that the recording of disk operations had when the power is assumed to fail.
     log: u64,
     /// Which unsynced writes survive.
     left: Survivors,

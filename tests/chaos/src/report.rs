@@ -22,8 +22,8 @@ pub mod standing;
 /// case that has the simulation as a proof.
 pub const SIMULATION: &str = "simulation";
 
-/// The result of a mutant names the command that failed. This name stands in its place when no
-/// command failed.
+/// The result of a mutant names the command that failed. When no command failed, the result has
+/// this text instead.
 pub const UNCAUGHT: &str = "NOTHING";
 
 /// The folder of the results (`FOLDER`), and the file in it (`FILE`).

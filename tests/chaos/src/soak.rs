@@ -26,7 +26,8 @@ use hookbox_testkit::chance::Chance;
 const ROUND: Duration = Duration::from_secs(50);
 
 /// How often a second fault is inflicted together with a first one: once in this many times, and
-/// only together with a first fault that lasts for a time. About half of all faults do.
+/// only together with a first fault that lasts for a time. About half of all faults last for a
+/// time.
 const ONE_OF: u64 = 2;
 
 /// The number of requests to each ingest in the first round. A later round sends so many that, at

@@ -32,12 +32,12 @@ const MEMORY_MAX: usize = 256;
 /// pools grow to their limits.
 const THREADS_MORE_MAX: usize = 12;
 
-/// How many open files more than before the faults a process may have. So many are no leak: they
-/// are connections of the load and of the pools.
+/// How many more open files a process may have than it had before the faults. So many are no leak:
+/// they are connections of the load and of the pools.
 const FILES_MORE_MAX: usize = 64;
 
-/// How many MiB of memory more than before the faults a process may use. So much is no leak,
-/// because the allocator keeps memory from the peak of the load in an arena for each thread.
+/// How many more MiB of memory a process may use than it used before the faults. So much is no
+/// leak, because the allocator keeps memory from the peak of the load in an arena for each thread.
 const MEMORY_MORE_MAX: usize = 96;
 
 /// The time within which a process must release the threads, files and memory that it needed only

@@ -69,8 +69,8 @@ struct Shared {
     over: AtomicBool,
     classes: Mutex<HashSet<u64>>,
     failure: Mutex<Option<(Vec<u8>, String)>>,
-    /// What each thread tries at the moment. It serves to find an input on which the parser does
-    /// not return.
+    /// The input that each thread passes to the parser at the moment, to find an input on which the
+    /// parser does not return.
     trying: Vec<Trying>,
 }
 

@@ -90,7 +90,8 @@ faults! {
     CommittedLate = "committed_late", 30;
     /// A transaction whose process has died keeps its locks for a while.
     Zombie = "zombie_transaction", 200;
-    /// A failure or undecodable bytes are recorded, and the call returns an error.
+    /// A failure or undecodable bytes are recorded, but the call that records them returns an
+    /// error.
     RecordedUnknown = "recorded_and_unknown", 80;
     /// An operation takes up to a few seconds.
     Slow = "slow_operation", 20;

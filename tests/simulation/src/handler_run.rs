@@ -1,5 +1,5 @@
-//! One run of a handler, and the rule that decides whether a later run of the same task is a
-//! repetition of it.
+//! One run of a handler, and the rule that decides whether a later run in the same async task
+//! repeats it.
 
 use bytes::Bytes;
 

@@ -65,8 +65,8 @@ pub(crate) struct Scenario {
 
 impl Scenario {
     pub fn of(seed: u64) -> Self {
-        // The scenario has its own generator. So it stays the same for a seed, however many random
-        // numbers the run draws.
+        // The scenario has its own generator of random numbers. So it stays the same for a seed,
+        // however many numbers the run draws.
         let chance = Chance::new(seed ^ 0x5ce0_a210);
         let safety = chance.millis(2_000, 12_000);
         let posts = posts(&chance, safety);

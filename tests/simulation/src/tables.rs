@@ -323,8 +323,9 @@ impl Tables {
             return None;
         }
         let retry = self.retries.get(&(route.clone(), envelope.event))?;
-        // A deferral of this message may have written the retry, with the same attempt number. So
-        // only a retry that is no deferral shows that the attempt has no outcome yet.
+        // If the retry is a deferral, the attempt of this message may itself have written it,
+        // because a deferral keeps the attempt number. So only a retry that is no deferral shows
+        // that the attempt has no outcome yet.
         let same = retry.attempt == redo.attempt && retry.deferred.is_none();
         same.then(|| format!("attempt {} still waits", redo.attempt))
     }

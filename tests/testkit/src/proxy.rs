@@ -123,8 +123,8 @@ impl Proxy {
         }
     }
 
-    /// Cuts every open connection, and returns how many there were. New connections follow the
-    /// mode.
+    /// Cuts every open connection, and returns how many there were. The mode that [`Proxy::set`]
+    /// has set decides what happens to new connections.
     pub fn cut(&self) -> u64 {
         let mut cut = 0;
         for (client, server) in lock(&self.shared.open).values() {

@@ -201,7 +201,7 @@ async fn a_session_that_another_connection_has_marked_is_not_used() {
     assert_ne!(
         backend("select 1").await,
         second,
-        "a session without a mark must not be reused"
+        "a session without the mark of its connection must not be reused"
     );
 }
 

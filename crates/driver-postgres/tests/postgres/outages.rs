@@ -151,7 +151,7 @@ async fn an_unresponsive_network_is_detected_and_every_slot_recovers() {
             .begin()
             .await
             .err()
-            .expect("begin must fail without an answer of the server"),
+            .expect("begin must fail, because the server does not answer"),
     ];
     for fault in faults {
         assert_eq!(fault.kind(), FaultKind::Unavailable);

@@ -267,16 +267,16 @@ async fn a_session_is_reset_when_the_next_transaction_begins() {
     world.store.rollback(tx).await;
 }
 
-/// Changes the session after the last proof of a transaction, when only the reset before the next
-/// transaction can revert the change.
+/// Changes the session after the last check of the transaction (`prove`). So only the reset before
+/// the next transaction can revert the change.
 async fn finish_after(world: &World, tx: &mut Tx) {
     world.store.prove(tx).await.unwrap();
     let late = "set session characteristics as transaction isolation level serializable, read only";
     run(world, tx, late).await;
 }
 
-/// In PostgreSQL, rights and tables are changed by the transaction as rows are, so a rollback
-/// reverts these changes.
+/// A handler that changes hookbox's tables breaks its own transaction, and its event fails. In
+/// PostgreSQL such changes belong to the transaction as rows do, so a rollback reverts them.
 #[tokio::test]
 async fn a_right_that_the_handler_revokes_is_its_failure() {
     let world = world().await;

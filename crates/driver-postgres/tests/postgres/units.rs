@@ -154,9 +154,9 @@ async fn opposite_orders_cannot_wait_for_each_other() {
         let world = World::new().await;
         if known {
             // Another route has stored the events before, so the batches insert only claims, and
-            // deadlock only if they insert claims in different orders. In the other case, they
-            // insert event rows first, and already wait for each other there, so that case does not
-            // test the order of the claims.
+            // deadlock only if they insert claims in different orders. If the events are not known,
+            // the batches insert event rows first and already wait for each other there. That does
+            // not test the order of the claims.
             let mut tx = world.store.begin().await.unwrap();
             for event in 1..=3 {
                 let envelope = envelope(event, event, "{}");

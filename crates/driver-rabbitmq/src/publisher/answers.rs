@@ -23,8 +23,8 @@ pub(super) struct RoundAnswers {
     pub ended: Option<PublisherError>,
 }
 
-/// Returns the results of the publish requests of one round. `publishes` holds how many publishes
-/// each request has. A publish without a confirm counts as not accepted.
+/// Returns the results of the publish requests of one publish round. `publishes` holds how many
+/// publishes each request has. A publish without a confirm counts as not accepted.
 pub(super) fn answers(publishes: &[usize], outcomes: Vec<PublishConfirm>) -> RoundAnswers {
     let mut confirmed = vec![0; publishes.len()];
     let mut returned = None;

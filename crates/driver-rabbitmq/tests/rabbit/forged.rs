@@ -34,7 +34,7 @@ async fn publish(channel: &Channel, queue: &str, bytes: &str, headers: &[(&str, 
         .unwrap();
 }
 
-/// Returns a forged entry of the header `x-death`, which claims that the message was dead-lettered
+/// Returns a forged entry of the header `x-death`, which says that the message was dead-lettered
 /// from this queue for this reason.
 fn death(queue: &str, reason: &str) -> AMQPValue {
     let mut death = FieldTable::default();

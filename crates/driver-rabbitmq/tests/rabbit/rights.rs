@@ -161,8 +161,8 @@ async fn what_an_account_may_not_do_is_named_with_the_command_that_grants_it() {
     world.finish().await;
 }
 
-/// All queues exist, but the user may not publish. The driver must not become ready by connecting
-/// again, because a new connection has the same rights.
+/// All queues exist, but the user lacks the right to publish. The driver must not become ready by
+/// connecting again, because a new connection has the same rights.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_the_right_to_publish_it_is_not_ready_until_that_is_granted() {
     let server = RabbitmqServer::start().unwrap();

@@ -141,6 +141,6 @@ fn a_witness_is_due_when_it_has_news_or_is_not_confirmed() {
     assert_eq!(gap.next(at(9), &routes).unwrap().ingests, [reported(41)]);
     assert!(
         position(4).next(at(9), &[]).is_some(),
-        "a broker with other routes than the newest witness names must make a new witness due"
+        "a new witness must be due when the broker has other routes than the newest witness"
     );
 }

@@ -53,8 +53,8 @@ pub async fn run(config: &Config, args: &ReconcileArgs, json: bool) -> anyhow::R
     let (broker, store) = (&sources.broker, &sources.store);
     if let Some(why) = &args.accept_restore {
         let accepted = accept(&sources, args, why, &mut person).await?;
-        // With `--json` nothing is printed here, because the report of the check also lists each
-        // restore that an operator has accepted.
+        // With `--json` only the report of the check below is printed. It lists each restore that
+        // an operator has accepted, so this one too.
         if !json {
             print::report(&accepted, json)?;
         }

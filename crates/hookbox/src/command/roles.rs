@@ -103,7 +103,7 @@ pub async fn serve_roles(
         mut monitored,
         log,
     } = opened;
-    // Once the monitor has the broker, senders send webhooks. The listener is bound by now.
+    // With the broker, the monitor may report that the process is ready: the listener is bound now.
     monitored.show(|parts| parts.broker = Some(Arc::clone(&broker)));
     let mut targets = Targets::new(log);
     let taking = match &spooled {

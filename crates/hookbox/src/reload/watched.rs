@@ -194,7 +194,7 @@ mod tests {
     fn a_change_counts_once_when_two_checks_agree() {
         let mut looks = Checks::default();
         let mut look = |files: &[(&str, u64)]| looks.settled(files);
-        // The identities at the start count as changes once, because nothing was recorded as read.
+        // At the start no file is recorded as read, so each file counts as changed once.
         assert_eq!(look(&[("a", 1), ("b", 1)]), [""; 0]);
         assert_eq!(look(&[("a", 1), ("b", 1)]), ["a", "b"]);
         assert_eq!(look(&[("a", 1), ("b", 1)]), [""; 0]);

@@ -70,7 +70,7 @@ fn only_numbers_decided_without_a_gap_are_reported() {
     confirm(c);
     assert!(
         accounting.cut(false).is_none(),
-        "nothing may be reported before the outcome of the numbers 1 to 3 is known"
+        "nothing may be reported before each of the numbers 1 to 3 is confirmed or void"
     );
     drop(b);
     confirm(a);

@@ -101,7 +101,7 @@ async fn verified_connections_keep_their_places_and_health_checks_have_theirs() 
     assert!(health.iter().all(|place| place.is_reserve()));
     assert!(
         first.is_wanted(),
-        "the place of a verified connection must be wanted when no ordinary place is free"
+        "a verified connection must count as wanted (closed once it is idle) when no place is free"
     );
     let next = made_room(enter(&places, 3));
     assert!(next.is_reserve() && is_closed(&health[0]) && !is_closed(&health[1]));
@@ -130,7 +130,7 @@ async fn one_address_has_its_share_and_a_proxy_has_none() {
     tokio::time::advance(IDLE_MIN).await;
     assert!(
         matches!(enter(&places, 1), Entry::AddressFull),
-        "a verified connection may not be closed to make room, even when it is idle"
+        "a verified connection must not be closed to make room, even when it is idle"
     );
     assert_eq!(read(&places.counters.connections_refused), 2);
     let other = taken(enter(&places, 2));

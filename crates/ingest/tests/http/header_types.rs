@@ -99,8 +99,8 @@ async fn a_type_in_a_header_is_part_of_the_event() {
     );
 }
 
-/// If a captured body is replayed under the id of another delivery, it becomes another event and
-/// does not hide the event that the id belongs to (H12).
+/// If an attacker sends a captured body again under the id of another delivery, it becomes another
+/// event. It does not hide the event that the id belongs to (H12).
 #[tokio::test]
 async fn a_delivery_id_hides_no_other_event() {
     let (_, events) = accepted(&[
@@ -113,8 +113,8 @@ async fn a_delivery_id_hides_no_other_event() {
         events[0], events[1],
         "the genuine event must have an event id of its own"
     );
-    // The price of this protection against replays is that a replayed body is an event of its own
-    // and not a duplicate.
+    // This protection has a price: a captured body that is sent again under another id is an event
+    // of its own and not a duplicate.
     assert_ne!(events[0], events[2]);
 }
 

@@ -187,7 +187,7 @@ async fn a_slow_body_is_answered_408() {
     assert_eq!(answer.json()["reason"], "too_slow");
     assert!(client.closes().await);
 
-    // Each byte arrives soon after the last, but all of them below the minimum rate.
+    // Each byte follows soon after the one before it, but their rate is below the minimum.
     let headers = [("transfer-encoding", "chunked")];
     let mut client = world.client().await;
     client.send(&head("POST", "/hooks/begini", &headers)).await;
@@ -319,7 +319,7 @@ async fn a_body_is_counted_until_the_broker_has_answered() {
     world.broker.set(Mode::Hang);
     assert_eq!(world.begini(EVENT).await.status, 503);
     let counters = world.ingest.counters();
-    // The sender was answered, but the broker has the request, so its body still takes memory.
+    // The sender got its answer, but the publish still waits, so the body still takes memory.
     assert_eq!(world.begini(EVENT).await.status, 503);
     assert_eq!(counters.refused_by_reason().get("too_busy"), Some(&1));
     world.broker.set(Mode::Take);

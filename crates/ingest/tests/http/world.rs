@@ -173,7 +173,8 @@ impl World {
 
 /// Limits under which a slow peer is detected quickly.
 pub fn hasty() -> Limits {
-    // On a busy machine, a process may not run for some time. The deadlines are longer than that.
+    // On a busy machine, a process may get no processor for some time. The deadlines are longer
+    // than that.
     let short = Duration::from_millis(500);
     Limits {
         head_deadline: short,

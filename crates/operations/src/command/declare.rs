@@ -14,7 +14,7 @@ use crate::{Problem, Reach};
 pub struct DeclareReport {
     /// The queues that were declared, by their names at the broker.
     pub declared: Vec<String>,
-    /// What the store knew about each of these queues before they were declared.
+    /// What the store knows about each of the queues that were missing.
     pub missing: Vec<MissingQueue>,
     /// What could not be read from the store, and why.
     pub problems: Vec<Problem>,

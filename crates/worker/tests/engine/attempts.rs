@@ -218,8 +218,9 @@ async fn a_handler_that_has_ended_its_transaction_is_not_run_again_for_another_b
     assert!(detail.contains("another receipt"), "{detail}");
 }
 
-/// The event is orphaned, and another process records that first. Then this batch settles a receipt
-/// with another body of the same event. The receipt must keep the digest of its own body.
+/// The event is orphaned, and another process is the first to store it as a dead letter. Then this
+/// batch settles a receipt with another body of the same event. The receipt must keep the digest of
+/// its own body.
 #[tokio::test(start_paused = true)]
 async fn a_batch_keeps_what_a_receipt_of_another_body_said() {
     let mut world = World::new();

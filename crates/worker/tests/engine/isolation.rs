@@ -236,9 +236,9 @@ async fn a_worker_takes_its_own_start_for_no_death() {
     assert_eq!(world.effects(9), 1);
 }
 
-/// The handler of an event that waits for its next run cannot end a process. So its start is not
-/// counted during that wait, and a second worker with the same message must not take it for a
-/// process death.
+/// While an event waits for its next run, its handler cannot end a process. So the start of its
+/// last run is not counted during that wait. A second worker that gets the same message must not
+/// take that start for a process death.
 #[tokio::test(start_paused = true)]
 async fn a_start_is_taken_back_until_the_next_try() {
     let world = World::new();

@@ -6,7 +6,7 @@
 
 use crate::finding::Finding;
 
-/// The beginnings of a command line in a document.
+/// A line of a document that begins with one of these texts is a command line of hookbox.
 const BEGINS: [&str; 2] = ["hookbox ", "cargo run --release -- "];
 
 /// The help text of each command, with the name of the command.

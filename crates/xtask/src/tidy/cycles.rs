@@ -59,7 +59,8 @@ fn needs(modules: &resolve::Modules) -> Needs {
     needs
 }
 
-/// Returns, for each need, the shortest cycle that it is part of; each cycle once.
+/// For each file that needs another one, finds the shortest cycle that contains this need. Returns
+/// each cycle once.
 fn cycles(needs: &Needs) -> BTreeSet<Vec<String>> {
     let mut found = BTreeSet::new();
     for (from, of) in needs {

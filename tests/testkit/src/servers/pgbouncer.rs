@@ -23,9 +23,9 @@ const POOL: u32 = 4;
 /// When PgBouncer gives a PostgreSQL session to another client (its setting `pool_mode`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PoolMode {
-    /// After the client that had the session has disconnected.
+    /// When the client that had the session has disconnected.
     Session,
-    /// After each transaction of the client that had the session.
+    /// When a transaction of the client that had the session has ended.
     Transaction,
 }
 

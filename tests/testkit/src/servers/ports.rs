@@ -125,8 +125,8 @@ mod tests {
         let number = reserved.number();
         assert!((FIRST..=LAST).contains(&number));
         assert!(UdpSocket::bind((Ipv4Addr::LOCALHOST, number)).is_err());
-        // The reservation does not prevent the use of the port, even several times, as by a
-        // process that restarts.
+        // The reservation does not prevent listening on the port. A process may even restart and
+        // listen on it again.
         for _ in 0..2 {
             drop(TcpListener::bind((Ipv4Addr::LOCALHOST, number))?);
         }

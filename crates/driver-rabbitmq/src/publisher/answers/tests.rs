@@ -150,8 +150,9 @@ fn every_mix_of_confirms_is_reported_once_to_each_publisher() {
     assert!(yes > 0 && yes_beside_a_no > 0, "{yes} {yes_beside_a_no}");
 }
 
-/// A publish without a confirm must never count as accepted. It has none if an earlier confirm was
-/// lost, because later ones are then not waited for, or if the broker never answers it.
+/// A publish without a confirm must never count as accepted. A publish has none if the broker never
+/// answers it. It has none either if the confirm of an earlier publish was lost, because the
+/// publisher then waits for no later confirm.
 #[test]
 fn a_publish_without_an_outcome_is_never_accepted() {
     for missing in 1..=PUBLISHES_MAX {

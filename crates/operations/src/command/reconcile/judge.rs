@@ -182,9 +182,9 @@ impl ReconcileReport {
         let is_known = self.queues().all(|queue| queue.in_flight.is_some());
         match (self.open(), is_known) {
             (0, true) => Duration::ZERO,
-            // Every outcome is known but the messages in flight are not, or the reverse. In both
-            // cases a short wait is needed, because a moment later a receipt may be reported, or
-            // may get its outcome.
+            // Either no receipt lacks an outcome and the messages in flight are unknown, or some
+            // receipts lack one and the messages in flight are known. In both cases a short wait is
+            // needed, because a moment later a receipt may be reported, or may get its outcome.
             (0, false) | (1.., true) => STILL_FOR,
             (1.., false) => in_flight_max.max(STILL_FOR),
         }

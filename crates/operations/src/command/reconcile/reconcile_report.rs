@@ -42,8 +42,9 @@ pub struct ReconcileReport {
     pub dead_letters: Option<u64>,
     /// What ingests have reported and what has no outcome, according to the store.
     pub accept_reports: Option<AcceptReportsLine>,
-    /// The contradiction of store and broker, and the contradictions that were accepted before.
-    /// Null if store and broker are one file, or if one of them is unavailable.
+    /// The present contradiction of store and broker, and those that operators have accepted before
+    /// (`reconcile --accept-restore`). Null if store and broker are one file, or if one of them is
+    /// unavailable.
     pub witness: Option<WitnessLine>,
     /// What cannot be found out from the store and the broker that were reached.
     pub unknown: Vec<Unknown>,

@@ -1,5 +1,5 @@
-//! What `reconcile` cannot know. The report lists it, so that the verdict does not claim more than
-//! is known.
+//! What `reconcile` cannot know. The report lists it, so that the verdict does not say more than is
+//! known.
 
 use hookbox_driver::{AccountGap, SilentIngest, Unvouched};
 use serde::Serialize;
