@@ -352,7 +352,7 @@ fn ingest(given: &Ingest, secrets: &Secrets<'_>, places: &mut Places) -> Option<
     })
 }
 
-/// Returns the longest idle time of a connection.
+/// Returns how long a connection may be idle, from the config or by default.
 fn idle(given: &Ingest, standard: &Limits, places: &mut Places) -> Option<Duration> {
     let at = "/ingest/idle";
     let Some(text) = &given.idle else {

@@ -22,32 +22,32 @@ impl Needs {
         keys: true,
         certificate: true,
     };
-    /// For commands that process events, or that read both broker and store.
+    /// The needs of commands that process events, or that read both broker and store.
     pub const STORE_AND_BROKER: Self = Self {
         keys: false,
         certificate: false,
         ..Self::ALL
     };
-    /// For operators' commands that use the store only.
+    /// The needs of operators' commands that use the store only.
     pub const STORE: Self = Self {
         broker: false,
         keys: false,
         certificate: false,
         ..Self::ALL
     };
-    /// For the role that receives webhooks.
+    /// The needs of the role that receives webhooks.
     pub const BROKER_AND_KEYS: Self = Self {
         store: false,
         ..Self::ALL
     };
-    /// For commands that sign events as a provider does.
+    /// The needs of commands that sign events as a provider does.
     pub const KEYS: Self = Self {
         store: false,
         broker: false,
         certificate: false,
         ..Self::ALL
     };
-    /// For commands that only need the address at which a process listens.
+    /// The needs of commands that use only the address at which a process listens.
     pub const NONE: Self = Self {
         store: false,
         broker: false,

@@ -105,8 +105,7 @@ async fn at_queues(
                 let refused = account.at_queues(error);
                 return (NotReadyKind::Refused, describe(&refused));
             }
-            // The error is only logged here: if the connection is lost, the supervisor notices it
-            // and ends this check.
+            // Only logged here: the supervisor notices a lost connection and ends this check.
             Err(error) => {
                 if !std::mem::replace(&mut is_logged, true) {
                     log_late(&round, queues, &error.to_string());

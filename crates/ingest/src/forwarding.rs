@@ -16,7 +16,7 @@ const FORWARDED: HeaderName = HeaderName::from_static("forwarded");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
-/// What the headers of a request report.
+/// What the forwarding headers of a request say about its client and protocol.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Forwarding {
     /// The client's address, if the headers contain it.

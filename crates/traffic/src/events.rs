@@ -28,7 +28,7 @@ pub(super) enum Kind {
 /// Selects one of the two bodies that can be generated for an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Version {
-    /// The body of the original.
+    /// The body of the event's first request.
     First,
     /// A different body with the same identity.
     Conflicting,

@@ -33,7 +33,7 @@ const WITHOUT_SERVERS: [&str; 2] = [
 /// A change to the code that breaks a promise, and what must catch it.
 pub struct Mutant {
     pub name: String,
-    /// What the change breaks.
+    /// What the mutant breaks.
     pub breaks: String,
     /// The commands that test the broken code. At least one of them must fail.
     pub catchers: Vec<String>,

@@ -18,11 +18,11 @@ const PAGE: usize = 500;
 /// What became of dead letters that were replayed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct ReplayOutcome {
-    /// How many are done: their effects are committed.
+    /// How many of the replayed dead letters are done: their effects are committed.
     pub done: u64,
-    /// How many became dead letters again.
+    /// How many of them became dead letters again.
     pub dead_again: u64,
-    /// How many had no outcome yet when the wait ended.
+    /// How many of them had no outcome yet when the wait ended.
     pub undecided: u64,
 }
 
