@@ -1,15 +1,10 @@
 //! The root of the repository, its files, and the cargo that built this program.
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs, io};
 
-/// Returns the folder that contains the `Cargo.toml` of the workspace.
-pub fn root() -> PathBuf {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    here.ancestors().nth(2).unwrap_or(here).to_owned()
-}
+pub use hookbox_testkit::repository::root;
 
 /// Returns a command for the cargo that runs this program, in the root of the repository.
 pub fn cargo() -> Command {

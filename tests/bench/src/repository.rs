@@ -1,14 +1,10 @@
 //! The root of the repository, and the programs of its release build.
 
 use std::env;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
-/// Returns the folder that contains the `Cargo.toml` of the workspace.
-pub(crate) fn root() -> PathBuf {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    here.ancestors().nth(2).unwrap_or(here).to_owned()
-}
+pub(crate) use hookbox_testkit::repository::root;
 
 /// Returns a command for the cargo that started this program, in the root of the repository.
 pub(crate) fn cargo() -> Command {

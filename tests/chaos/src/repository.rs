@@ -1,10 +1,10 @@
 //! Finds the files of the repository.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+
+use hookbox_testkit::repository::root;
 
 /// Returns the absolute path of a file, given its path in the repository.
 pub fn path(name: &str) -> PathBuf {
-    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let root = own.parent().and_then(Path::parent).unwrap_or(own);
-    root.join(name)
+    root().join(name)
 }

@@ -10,4 +10,5 @@ pub mod eventually;
 pub mod fake_clock;
 pub mod lateness;
 pub mod proxy;
+pub mod repository;
 pub mod servers;
