@@ -73,7 +73,7 @@ fn every_command_of_the_readme_works() {
     ] {
         assert!(
             tried.contains(&command),
-            "the README no longer contains the command {command}"
+            "the README must contain the command {command}"
         );
     }
 }

@@ -39,7 +39,7 @@ async fn a_full_disk_of_postgres_costs_nothing() {
     let url = database_on(&postgres, &disk).await;
     let world = World::over(&url, &url);
     // PostgreSQL can still be read from a full disk, so the check of the store succeeds. Readiness
-    // must name the route, which cannot write.
+    // must name the route, because its handlers cannot write.
     world
         .outage("route scores", async || disk.fill(), async || disk.free())
         .await;
@@ -60,8 +60,8 @@ async fn a_full_disk_of_postgress_log_costs_nothing() {
     let postgres = RefCell::new(&mut postgres);
     let fill = async || {
         disk.fill();
-        // PostgreSQL must start the next file of its write-ahead log. The file does not fit on the
-        // disk, so PostgreSQL stops.
+        // This makes PostgreSQL start the next file of its write-ahead log. The file does not fit
+        // on the full disk, so PostgreSQL stops.
         let mut connection = PgConnection::connect(&url).await.unwrap();
         let _ = sqlx::query("select pg_switch_wal()")
             .execute(&mut connection)

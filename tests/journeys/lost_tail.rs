@@ -1,8 +1,9 @@
 //! Case `read-only` of docs/FAULTS.md: a failover to a replica of PostgreSQL that lacks the last
-//! commits. The events of these commits are acknowledged, so they are lost. An ingest that still
-//! runs gives later sequence numbers to its next events, so `reconcile` lists the lost range as a
-//! gap. An ingest that has ended reports nothing more. The witness messages at the broker, which
-//! record how much every ingest had reported at which time, show its loss.
+//! commits. The events of these commits are acknowledged, so the broker does not have them any
+//! more, and they are lost. An ingest that still runs gives later sequence numbers to its next
+//! events, so `reconcile` lists the lost range as a gap. An ingest that has ended reports nothing
+//! more. The witness messages at the broker, which record how much every ingest had reported at
+//! which time, show its loss.
 
 use std::path::Path;
 use std::process::Command;

@@ -1,6 +1,6 @@
-//! Canaries: each test asserts that a fault of lapin or RabbitMQ, around which this crate works,
-//! still exists. When a test fails after an update of lapin or RabbitMQ, the fault is fixed, and
-//! the failure message says which workaround may be removed.
+//! Canaries: this crate has workarounds for faults of lapin and RabbitMQ, and each test asserts
+//! that one of these faults still exists. When a test fails after an update of lapin or RabbitMQ,
+//! the fault is fixed, and the failure message says which workaround may be removed.
 #![allow(clippy::unwrap_used)]
 
 use std::hash::{BuildHasher, RandomState};

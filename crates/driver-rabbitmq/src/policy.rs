@@ -57,8 +57,8 @@ fn harm(key: &str, value: &Value, queue: &QueueDeclaration) -> Option<&'static s
         "max-length" | "max-length-bytes" => {
             Some("the policy limits the queue: new events would be refused, or the oldest dropped")
         }
-        // Every time limit is harmful, because a backlog, during which messages wait, may last for
-        // any time.
+        // Any limit on the age of messages is harmful, because messages may wait for any time in a
+        // backlog.
         "message-ttl" => Some("messages would expire before they are processed"),
         // Every value is harmful, because RabbitMQ deletes a queue that was unused for this time,
         // with all its messages.

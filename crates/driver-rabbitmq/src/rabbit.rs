@@ -102,8 +102,8 @@ impl Rabbit {
         };
         tasks.spawn_on(supervisor.run(first), &runtime.handle());
         let mut watching = readiness.clone();
-        // `wait_for` fails only when the supervisor has ended, and the supervisor sets the
-        // readiness before it ends.
+        // `wait_for` fails only when the supervisor has ended. That is no error here, because the
+        // supervisor has set the readiness before.
         let _ = watching.wait_for(has_begun).await;
         Ok(Self {
             messages: Arc::new(Semaphore::new(options.in_flight_max)),

@@ -99,8 +99,8 @@ async fn at_queues(
                     );
                 }
             }
-            // The user has lost a right since the connection was opened. The channels that are open
-            // keep the rights that they were opened with, but the next connection will lack it.
+            // A right of the user was revoked after the connection was opened. Open channels keep
+            // this right, but the next connection will lack it.
             Err(error) if is_refused(&error) => {
                 let refused = account.at_queues(error);
                 return (NotReadyKind::Refused, describe(&refused));
@@ -132,7 +132,8 @@ async fn at_overlay(nodes: &Nodes, queues: &[QueueDeclaration]) -> String {
     };
     loop {
         sleep(CHECK_EVERY).await;
-        // The error is not logged here, because the overlay logs that the API is unavailable.
+        // The error is not logged here, because `Overlay::check` logs that the management API is
+        // unavailable.
         let found = overlay.check(queues).await.unwrap_or_default();
         if !found.is_empty() {
             return in_words(&found);

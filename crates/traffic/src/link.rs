@@ -187,8 +187,8 @@ async fn ask(
         Ok::<_, Broken>(HttpResponse { status, body })
     };
     tokio::pin!(exchange);
-    // The server may close the connection right after the response. Then `driving` is complete, and
-    // must not be polled again.
+    // The server may close the connection right after the response. Then `driving`, the future that
+    // runs the connection, is complete and must not be polled again.
     let mut drives = true;
     loop {
         tokio::select! {

@@ -318,8 +318,9 @@ impl Tables {
         }
         let redo = envelope.redo?;
         if self.replays.contains_key(&(route.clone(), envelope.event)) {
-            // After a replay, the retry in the store may belong to a later round with the same
-            // attempt number, so it does not show that this message is unfinished.
+            // After a replay, the retry in the store may belong to a later round, even if its
+            // attempt number is that of this message. So it does not show that this message is
+            // unfinished.
             return None;
         }
         let retry = self.retries.get(&(route.clone(), envelope.event))?;

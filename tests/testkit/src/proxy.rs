@@ -128,7 +128,7 @@ impl Proxy {
     pub fn cut(&self) -> u64 {
         let mut cut = 0;
         for (client, server) in lock(&self.shared.open).values() {
-            // The shutdown fails for a connection that has already ended. Such a connection is not
+            // `shutdown` fails for a connection that has already ended. Such a connection is not
             // counted.
             cut += u64::from(client.shutdown(Shutdown::Both).is_ok());
             let _ = server.shutdown(Shutdown::Both);

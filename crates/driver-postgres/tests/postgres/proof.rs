@@ -1,6 +1,6 @@
-//! Tests of the proof after a handler that is not hookbox's own. The proof must detect every way to
-//! end the transaction, to break it, and to change the session's settings, and must leave nothing
-//! of one handler for the next.
+//! Tests of `Store::prove`, the check of a transaction after a handler that is not hookbox's own.
+//! It must detect every way to end the transaction, to break it, and to change the session's
+//! settings, and must leave nothing of one handler for the next.
 
 use hookbox_driver::{Claimed, CommitError, Outcome, Store};
 use hookbox_driver_postgres::Tx;

@@ -74,8 +74,8 @@ async fn findings_are_kept_while_the_check_fails() {
     let why = until_not_ready(&rabbit).await;
     assert!(why.contains("sets max-length on the queue"), "{why}");
     api.set(Says::Nothing);
-    // While the API is unavailable, the policy still counts, so the driver must not become ready
-    // after any of these checks.
+    // While the API is unavailable, the policy that the last check found still counts. So the
+    // driver must not become ready after any of these failed checks.
     let until = api.asked() + 3;
     while api.asked() < until {
         let now = rabbit.readiness();

@@ -46,8 +46,9 @@ impl<'a> Canonical<'a> {
     /// Appends a span. A span that continues the last one makes it longer.
     pub fn write(&mut self, span: Span) {
         match self.spans.last_mut() {
-            // The end of the body and the beginning of `rewritten` have the same position, and are
-            // not adjacent.
+            // The end of the body and the beginning of `rewritten` have the same position. A span
+            // that ends there and a span that begins there are not adjacent, so they are not
+            // joined.
             Some(last) if last.end == span.start && span.start != self.body.len() => {
                 last.end = span.end;
             }

@@ -139,7 +139,7 @@ async fn strange_headers_are_kept_apart_by_their_own_bytes() {
     let strange = [
         "orders/paid",
         // A slash in the header becomes a dot in the topic, so this text gives the same topic as
-        // `orders/paid`. It is a different event nevertheless.
+        // `orders/paid`. The two requests are different events nevertheless.
         "orders.paid",
         "caf\u{e9}",
         "'; drop table events; --",

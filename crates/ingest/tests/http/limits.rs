@@ -222,7 +222,7 @@ async fn one_address_has_so_many_connections() {
     assert_eq!(first.ask(&begini(EVENT)).await.status, 200);
     first.end().await;
     assert!(first.closes().await);
-    // The first connection frees its place once the server has noticed that it has ended.
+    // The first connection frees its place once the server has noticed the end of that connection.
     let mut tries = 0;
     loop {
         let mut fourth = world.client().await;

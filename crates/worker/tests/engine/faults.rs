@@ -84,8 +84,8 @@ async fn contention_that_lasts_takes_a_batch_apart() {
 #[tokio::test(start_paused = true)]
 async fn the_diagnosis_of_the_store_outranks_the_class_of_the_handler() {
     let world = World::new();
-    // The handler classifies both errors as permanent. Both are faults of the store, so they must
-    // not make the event a dead letter.
+    // The handler classifies two errors of the store as permanent: that it is unavailable, and an
+    // internal one. Both are faults, so they must not make the event a dead letter.
     world.script.next(
         id(1),
         [Act::Store(UNAVAILABLE), Act::Store(FaultKind::Internal)],

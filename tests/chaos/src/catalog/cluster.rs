@@ -6,15 +6,16 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 25,
         name: "leader-isolated-minority",
-        what: "The leader is cut off from the other nodes together with the client: unconfirmed \
-            requests are answered 503, and no accepted event is lost.",
+        what: "The node that leads the queues is cut off from the other nodes, together with the \
+            client: unconfirmed requests are answered with status 503, and no accepted event is \
+            lost.",
         proofs: &[Proof::Cluster],
     },
     Case {
         number: 26,
         name: "leader-isolated-majority",
-        what: "The leader is cut off, and the client reaches the other nodes: some requests are \
-            answered 503, then publishing succeeds again.",
+        what: "The node that leads the queues is cut off, and the client reaches the other nodes: \
+            some requests are answered with status 503, then publishing succeeds again.",
         proofs: &[Proof::Cluster],
     },
     Case {

@@ -145,7 +145,7 @@ pub async fn a_hurried_retry_is_due_at_once<H: StoreHarness>(world: &H) {
     };
     assert_eq!(probe(&*store, &redo).await, granted);
     done(&*store, &redo).await;
-    // The operator asked for one retry, so only the one with the earliest time is made due.
+    // The operator asked for one retry, so only the retry with the earliest time is made due.
     assert_eq!(store.hurry(&all, 1, "bob").await.expect("hurried"), 1);
     assert_eq!(store.hurry(&all, 10, "bob").await.expect("hurried"), 1);
     assert_eq!(store.hurry(&all, 10, "bob").await.expect("hurried"), 0);

@@ -138,8 +138,8 @@ impl RabbitmqCluster {
         let program = self.found.scripts.join("rabbitmq-server");
         let mut command = self.network.command(&self.folder, host, &program);
         self.environment(&mut command, host);
-        // With this variable, the start script replaces itself with the Erlang process. Otherwise
-        // the script would stay, as the parent that watches the Erlang process.
+        // With `RABBITMQ_ALLOW_INPUT`, the start script replaces itself with the Erlang process.
+        // Otherwise the script would stay, as the parent that watches the Erlang process.
         command
             .env("RABBITMQ_ALLOW_INPUT", "1")
             .env("RABBITMQ_SERVER_START_ARGS", "-noinput -start_epmd false")
@@ -303,8 +303,7 @@ impl RabbitmqCluster {
 
 impl Drop for RabbitmqCluster {
     fn drop(&mut self) {
-        // If one of these calls fails, the keeper process of the folder ends the process of the
-        // node.
+        // A process that cannot be ended here is ended by the keeper process of the folder.
         for node in &mut self.nodes {
             let _ = node.process.end(&self.folder);
             let _ = node.epmd.end(&self.folder);

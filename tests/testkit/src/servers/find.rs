@@ -190,7 +190,8 @@ fn rabbitmq_here() -> Vec<Rabbitmq> {
             .filter_map(parent_of_real),
     );
     let found = folders.into_iter().filter_map(|scripts| {
-        // A folder without `rabbitmq-env` has only the wrapper scripts of a distribution.
+        // A folder without `rabbitmq-env` is skipped, because it has only the wrapper scripts of a
+        // distribution.
         scripts.join("rabbitmq-env").exists().then_some(())?;
         let version = rabbitmq_version(&scripts)?;
         Some(Rabbitmq {

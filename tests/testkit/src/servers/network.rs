@@ -174,7 +174,7 @@ impl Network {
     /// Ends every host and the switch.
     pub fn end(&mut self, folder: &Folder) {
         for host in self.hosts.iter_mut().chain([&mut self.switch]) {
-            // If this fails, the keeper process of the folder ends the process.
+            // A host that cannot be ended here is ended by the keeper process of the folder.
             let _ = host.end(folder);
         }
     }

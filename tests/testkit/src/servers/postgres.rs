@@ -149,7 +149,7 @@ impl PostgresServer {
 impl Drop for PostgresServer {
     fn drop(&mut self) {
         if self.folder.is_ours() {
-            // If this fails, the keeper process of the folder ends the server.
+            // A server that cannot be ended here is ended by the keeper process of the folder.
             let _ = self.process.end(&self.folder);
         }
     }

@@ -223,7 +223,7 @@ impl RabbitmqServer {
 impl Drop for RabbitmqServer {
     fn drop(&mut self) {
         if self.folder.is_ours() {
-            // If this fails, the keeper process of the folder ends these processes.
+            // A process that cannot be ended here is ended by the keeper process of the folder.
             let _ = self.process.end(&self.folder);
             let _ = self.epmd.end(&self.folder);
         }
