@@ -11,7 +11,7 @@ use crate::deployment::{Deployment, Pair, Process};
 use crate::event::score;
 use crate::shown::Shown;
 
-/// The number of events whose handlers run into the lock.
+/// The number of events whose handlers need what the test has locked.
 const MET: u64 = 5;
 
 /// How long a test waits for a condition before it fails: long, because the machine may be busy.

@@ -34,8 +34,8 @@ const ROUNDS_MAX: u64 = 200;
 /// line may be logged for each event.
 const LINES_MAX: usize = 12;
 
-/// The time for which requests that were answered 503 are logged together. The first of them has a
-/// line of its own, and one line at the end has the number of the others.
+/// The time for which requests that were answered with status 503 are logged together. The first of
+/// them has a line of its own, and one line at the end has the number of the others.
 const WINDOW: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -10,7 +10,7 @@ use crate::deployment::Deployment;
 /// How long a test waits for a condition before it fails: long, because the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Returns the first answer that satisfies the condition.
+/// Runs a command repeatedly, and returns the first JSON output for which `wanted` is true.
 #[track_caller]
 pub fn until(deployment: &Deployment, command: &[&str], wanted: impl Fn(&Value) -> bool) -> Value {
     let mut answer = Value::Null;

@@ -94,8 +94,8 @@ pub trait Ledger: Send + Sync + 'static {
         limit: u32,
     ) -> Result<Vec<AuditRow>, Fault>;
 
-    /// Lists waiting retries after the cursor `after`, ordered by their due times, and at the same
-    /// time by event and route.
+    /// Lists waiting retries after the cursor `after`, ordered by their due times. Retries with
+    /// equal due times are ordered by event and route.
     async fn retries(
         &self,
         filter: &RetryFilter,

@@ -21,7 +21,8 @@ impl ContentDigest {
         Self::of_canonical_parts([canonical])
     }
 
-    /// Returns the digest of canonical JSON that is given in parts, which are joined by nothing.
+    /// Returns the digest of canonical JSON that is given in parts, of which each begins where the
+    /// previous one ends.
     pub(crate) fn of_canonical_parts<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Self {
         Self(hash(b"json", parts))
     }

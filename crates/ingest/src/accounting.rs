@@ -148,9 +148,9 @@ impl Accounting {
         }
     }
 
-    /// Removes the numbers with a known outcome, from the first unreported number up to the first
-    /// number whose outcome is not known yet, and returns them as one accept report. Returns `None`
-    /// when there is nothing to report.
+    /// Removes the numbers that are known to be accepted or void, from the first unreported number
+    /// up to the first number whose publish is still under way, and returns them as one accept
+    /// report. Returns `None` when there is nothing to report.
     fn cut(&self, closing: bool) -> Option<Account> {
         let mut state = self.lock();
         let first = state.next_unreported;

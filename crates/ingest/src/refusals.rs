@@ -19,7 +19,8 @@ const WAITING_MAX: usize = 1_000;
 /// How often waiting refusals are stored.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long the last write may take at a shutdown: it is one small transaction.
+/// How long the last write of refusals may take at a shutdown. The time is short, because the write
+/// is one small transaction.
 const LAST_WRITE: Duration = Duration::from_secs(1);
 
 pub(crate) struct Refusals {

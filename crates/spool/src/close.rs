@@ -15,8 +15,8 @@ use super::shared::{CHECK_INTERVAL, Shared};
 /// least as many events as are left were forwarded since the previous check.
 const FEW: u64 = 64;
 
-/// How long new events wait at most while the last spooled ones are forwarded. The time-out of a
-/// sender is far longer.
+/// How long new events wait at most while the last spooled ones are forwarded. Senders wait far
+/// longer for an answer, so no request fails because of this wait.
 const CLOSE_MAX: Duration = Duration::from_secs(1);
 
 /// How often to check whether everything is forwarded while new events wait.

@@ -37,7 +37,7 @@ const SETTLED: u64 = 1_500;
 /// before it is frozen: too short to process them all.
 const AT_WORK: u64 = 60;
 
-/// How often freezing a worker is tried until the worker has messages in flight.
+/// How many times a worker is frozen at most, until it is frozen while it has messages in flight.
 const FREEZES: u32 = 20;
 
 /// The names of the worker processes.

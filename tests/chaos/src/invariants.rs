@@ -5,7 +5,7 @@ pub struct Invariant {
     /// The number of the invariant, from 1.
     pub number: u8,
     pub what: &'static str,
-    /// The files that report a violation by the number of the invariant.
+    /// The files whose code reports a violation of this invariant, by its number.
     files: &'static [&'static str],
     /// The tests that fail when the invariant does not hold.
     tests: &'static [&'static str],

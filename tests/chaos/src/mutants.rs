@@ -24,7 +24,7 @@ const FOLDERS: [&str; 2] = ["tests/simulation/mutants", "tests/chaos/mutants"];
 /// The command that must fail on a mutant whose patch names no command of its own.
 const SIMULATION: &str = "cargo run --quiet -p hookbox-simulation -- --seeds 3000 --seed 1";
 
-/// How those commands begin that need no PostgreSQL and no RabbitMQ.
+/// The beginnings of the commands that need neither PostgreSQL nor RabbitMQ.
 const WITHOUT_SERVERS: [&str; 2] = [
     "cargo test --quiet -p hookbox-worker ",
     "cargo run --quiet -p hookbox-simulation ",

@@ -59,7 +59,7 @@ pub struct Row {
     pub doubled: u64,
     /// One of `held`, `broken` and `did not run`.
     pub result: String,
-    /// The first line of the reason; empty when the case held.
+    /// The first line of the reason why the case did not hold; empty when it held.
     pub why: String,
     pub date: String,
     pub commit: String,

@@ -24,8 +24,8 @@ const THREADS_MAX: usize = 24;
 const FILES_MAX: usize = 256;
 
 /// The most memory in MiB that a process may use. Ingest may hold 64 MiB of bodies and 64 MiB of
-/// unconfirmed publishes, and a worker one batch for each of its slots. A debug build itself takes
-/// about 60 MiB.
+/// unconfirmed publishes, and a worker one batch for each transaction that it runs at once. A debug
+/// build itself takes about 60 MiB.
 const MEMORY_MAX: usize = 256;
 
 /// How many threads more than before the faults a process may have. So many are no leak, because

@@ -66,8 +66,8 @@ fn place(length: usize, chance: &mut Chance) -> usize {
     usize::try_from(chance.between(0, length as u64)).unwrap_or(0)
 }
 
-/// Returns the end of a random piece of an input that begins at `at`. The piece is mostly at most
-/// 24 bytes long, and sometimes reaches up to the end of the input.
+/// Returns the end of a random piece of an input that begins at `at`. Most pieces are at most 24
+/// bytes long; some reach up to the end of the input.
 fn end(at: usize, length: usize, chance: &mut Chance) -> usize {
     let most = if chance.between(0, 7) == 0 {
         length

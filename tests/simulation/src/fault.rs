@@ -21,9 +21,9 @@ macro_rules! faults {
             }
 
             /// Returns how many times in a thousand opportunities the fault strikes, before the
-            /// scenario of a run scales this rate by a factor from a half to two. The rates are
-            /// low enough for the engines to make progress. A fault with the rate 0 is not drawn
-            /// at an opportunity.
+            /// scenario of a run scales this rate by a factor from a half to two. The rates are low
+            /// enough for the engines to make progress. A fault with the rate 0 does not strike by
+            /// this chance: other code inflicts it, for example at random times.
             pub(crate) fn per_mille(self) -> u64 {
                 match self { $(Fault::$name => $weight,)* }
             }

@@ -10,7 +10,7 @@ use hookbox_testkit::proxy::{Mode, Proxy};
 
 use crate::world::{ROUTE, World, add_effect, envelope, environment, route};
 
-/// How much later a slow server answers than the real one.
+/// The delay that the proxy adds to every answer of PostgreSQL, so that the server seems slow.
 const SLOW: Duration = Duration::from_millis(30);
 
 #[tokio::test]

@@ -131,8 +131,9 @@ async fn a_role_without_connect_is_refused_with_the_grant() {
     role.end().await;
 }
 
-/// With the right to create taken from everybody, the server behaves as PostgreSQL 15 and later do
-/// for every role but the owner of the database.
+/// Since version 15, PostgreSQL lets only the owner of a database create tables in its schema
+/// `public`. The test revokes that right from all other roles, so that an older server behaves in
+/// the same way.
 #[tokio::test]
 async fn a_role_without_create_is_refused_with_the_grant_that_lets_it_migrate() {
     let role = Role::new(Database::create().await.unwrap(), "login").await;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use hookbox_testkit::eventually::within;
 
-/// The environment variable that is set in the separate process of such a test.
+/// The environment variable that is set in the separate process of a test that must run alone.
 const ALONE: &str = "HOOKBOX_TEST_ALONE";
 
 /// Returns whether this process was started for the named test alone. If not, it runs that test in

@@ -12,7 +12,7 @@ const FORM: &str = "application/x-www-form-urlencoded";
 
 const JSON: &[u8] = br#"{"action":"opened","title":"a b+c & d=e"}"#;
 
-/// The JSON above in a form field, encoded as GitHub sends it when its content type is a form.
+/// The body [`JSON`] in a form field, encoded as GitHub sends it when its content type is a form.
 const IN_A_FORM: &[u8] =
     b"payload=%7B%22action%22%3A%22opened%22%2C%22title%22%3A%22a+b%2Bc+%26+d%3De%22%7D";
 

@@ -106,7 +106,8 @@ pub(super) fn check_order(first: (&str, &str), second: (&str, &str)) -> Option<F
     Some(Finding::new(second.0, *line, what))
 }
 
-/// Returns the functions of a file that the whole driver uses, each with its line.
+/// Returns the functions of a file that other files may use (`pub`, `pub(crate)`), each with its
+/// line.
 fn functions(text: &str) -> Vec<(usize, String)> {
     let lines = text.lines().enumerate();
     let named = lines.filter_map(|(at, line)| {

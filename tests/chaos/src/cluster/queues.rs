@@ -17,8 +17,8 @@ const STRANGE: &[u8] = b"not one of ours";
 const WORKERS: usize = 2;
 
 impl Course {
-    /// Publishes a message that cannot be decoded to the dead-letter queue, while one of the
-    /// queue's replicas is on the node that the case is going to replace.
+    /// Publishes an undecodable message to the dead-letter queue, while one of the queue's replicas
+    /// is on the node that the case is going to replace.
     pub(super) fn put_into_the_dead_queue(&self) -> Result<()> {
         let queue = format!("hookbox.{}.dead", self.world.environment);
         publish(&self.cluster.url(&[1]), &queue, STRANGE)

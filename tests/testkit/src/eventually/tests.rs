@@ -49,7 +49,7 @@ async fn a_failure_names_the_condition_its_limit_and_the_last_state() {
     assert_eq!(never, "not within 5ms: it is three; last: \"two\"");
 }
 
-/// A state that lasts for three milliseconds is seen, however late it comes.
+/// A state that lasts for three milliseconds must be seen by a poll, however late it begins.
 #[tokio::test(start_paused = true)]
 async fn a_short_state_is_not_missed() {
     let began = Instant::now();
