@@ -56,10 +56,10 @@ async fn the_file_of_dev_is_deleted() {
     within(PATIENCE, "dev is ready", is_ready).await;
     let signed = Signed::catch(&deployment, &["--config", "dev/hookbox.toml"]);
     assert_eq!(signed.send(port).status, 200);
-    fs::remove_file(deployment.folder.join("dev/hookbox.db")).unwrap();
-    refuses(&deployment, &signed, port, "dev/hookbox.db");
+    fs::remove_file(deployment.folder.join("dev/broker.db")).unwrap();
+    refuses(&deployment, &signed, port, "dev/broker.db");
     process.stop();
-    assert!(!deployment.folder.join("dev/hookbox.db").exists());
+    assert!(!deployment.folder.join("dev/broker.db").exists());
     // After a restart `hookbox dev` creates the missing file anew.
     let process = deployment.start(&dev);
     within(PATIENCE, "`hookbox dev` must be ready again", is_ready).await;

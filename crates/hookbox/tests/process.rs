@@ -128,7 +128,7 @@ fn what_dev_makes_is_its_owners_only_and_stays() {
     let made = folder.0.join(".hookbox-dev");
     let first = folder.dev();
     assert_eq!(mode(&made), 0o700);
-    for name in ["begini.key", "hookbox.toml", "hookbox.db"] {
+    for name in ["begini.key", "hookbox.toml", "hookbox.db", "broker.db"] {
         assert_eq!(mode(&made.join(name)), 0o600, "{name}");
     }
     let key = std::fs::read_to_string(made.join("begini.key")).unwrap();
@@ -140,6 +140,36 @@ fn what_dev_makes_is_its_owners_only_and_stays() {
     assert_eq!(kept, key);
     second.terminate();
     assert_eq!(second.code(), Some(0));
+}
+
+#[test]
+fn dev_keeps_one_file_where_a_folder_has_one() {
+    let folder = Folder::new("one-file");
+    let made = folder.0.join(".hookbox-dev");
+    let first = folder.dev();
+    first.terminate();
+    assert_eq!(first.code(), Some(0));
+    // As earlier versions created it.
+    std::fs::remove_file(made.join("broker.db")).unwrap();
+    let config = std::fs::read_to_string(made.join("hookbox.toml")).unwrap();
+    let one_file = config.replace("sqlite:broker.db", "sqlite:hookbox.db");
+    for is_kept in [true, false] {
+        // Without the config, `dev` creates one that names the file that is there.
+        if is_kept {
+            std::fs::write(made.join("hookbox.toml"), &one_file).unwrap();
+        } else {
+            std::fs::remove_file(made.join("hookbox.toml")).unwrap();
+        }
+        let mut command = folder.hookbox(&["dev", "--listen", "127.0.0.1:0"]);
+        command.stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut dev = Process::start(&mut command).unwrap();
+        let is_said = |line: &str| line.contains("share one file").then_some(());
+        let said = dev.stdout().unwrap().find(PATIENCE, is_said);
+        assert!(said.is_some(), "dev must say that it uses one file");
+        assert!(!made.join("broker.db").exists());
+        dev.signal("TERM").unwrap();
+        assert_eq!(dev.wait(PATIENCE).unwrap().code(), Some(0));
+    }
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! `hookbox dev`: all roles in one process over one SQLite file, with nothing to set up.
+//! `hookbox dev`: all roles in one process over two SQLite files, with nothing to set up.
 
 use std::fs;
 use std::io::Write;
@@ -29,6 +29,11 @@ const FOLDER: &str = ".hookbox-dev";
 /// The names of the files that `dev` creates.
 const CONFIG: &str = "hookbox.toml";
 const KEY: &str = "begini.key";
+
+/// The files of the store and the broker. With two files, ingest does not wait for the write lock
+/// of the file into which workers write.
+const STORE: &str = "hookbox.db";
+const BROKER: &str = "broker.db";
 
 /// Arguments of `dev`.
 #[derive(Debug, Args)]
@@ -73,6 +78,9 @@ pub async fn run(args: &DevArgs, logging: &LogArgs, json: bool, log: &Log) -> an
         print::text(&greeting_json(&args.dir, address))?;
     } else {
         print::text(&greeting(&args.dir, address, &elsewhere))?;
+        if config.is_one_file() {
+            print::text(ONE_FILE)?;
+        }
     }
     roles::serve_roles(config, roles, opened, Some(listening), None).await
 }
@@ -107,7 +115,11 @@ fn prepare(args: &DevArgs) -> anyhow::Result<()> {
     }
     let config = dir.join(CONFIG);
     if !config.exists() {
-        write_new(&config, &config_text(args)).with_context(|| making("the config"))?;
+        // A file without a broker beside it comes from an earlier version, whose queues are in it.
+        let is_one_file = dir.join(STORE).exists() && !dir.join(BROKER).exists();
+        let broker = if is_one_file { STORE } else { BROKER };
+        let text = config_text(args.listen.unwrap_or(LISTEN), broker);
+        write_new(&config, &text).with_context(|| making("the config"))?;
     }
     Ok(())
 }
@@ -123,17 +135,16 @@ fn write_new(path: &Path, text: &str) -> std::io::Result<()> {
     file.sync_all()
 }
 
-fn config_text(args: &DevArgs) -> String {
-    let listen = args.listen.unwrap_or(LISTEN);
+fn config_text(listen: SocketAddr, broker: &str) -> String {
     format!(
         r##"# Made by `hookbox dev`. Every key is explained in docs/CONFIG.md.
 environment = "dev"
 
 [store]
-url = "sqlite:hookbox.db"
+url = "sqlite:{STORE}"
 
 [broker]
-url = "sqlite:hookbox.db"
+url = "sqlite:{broker}"
 
 [ingest]
 listen = "{listen}"
@@ -166,6 +177,13 @@ const EXAMPLE: &str = concat!(
     r#""score_confidence":"0.333333333333333","#,
     r#""traits":[{"key":"planning","value":"0.71","risk_band":"B"}]}}}}"#,
 );
+
+/// The text that is printed when the config names one file for the store and the broker.
+const ONE_FILE: &str = "\
+Store and broker share one file, as the config says. A folder that `hookbox dev` creates now has two
+files, so that accepting an event does not wait while a handler writes.
+
+";
 
 /// Returns the text that is printed once the server listens. `elsewhere` contains the arguments
 /// with which the commands `send` and `generate` find this config and this server.
@@ -239,17 +257,17 @@ mod tests {
 
     #[test]
     fn the_config_that_is_made_can_be_used() {
-        let args = DevArgs {
-            dir: FOLDER.into(),
-            listen: None,
-        };
-        let text = config_text(&args).replace("file = \"begini.key\"", "env = \"KEY\"");
-        let env = |name: &str| (name == "KEY").then(|| "a-key-for-tests".to_owned());
-        let now = hookbox_event::Timestamp::from_unix_micros(0);
-        let config = Config::parse(Path::new("hookbox.toml"), &text, &env, now);
-        let config = config.unwrap_or_else(|mistakes| panic!("{mistakes}"));
-        assert_eq!(config.ingest.listen, LISTEN);
-        assert_eq!(config.routes.len(), 3);
+        for (broker, is_one_file) in [(BROKER, false), (STORE, true)] {
+            let text = config_text(LISTEN, broker);
+            let text = text.replace("file = \"begini.key\"", "env = \"KEY\"");
+            let env = |name: &str| (name == "KEY").then(|| "a-key-for-tests".to_owned());
+            let now = hookbox_event::Timestamp::from_unix_micros(0);
+            let config = Config::parse(Path::new("hookbox.toml"), &text, &env, now);
+            let config = config.unwrap_or_else(|mistakes| panic!("{mistakes}"));
+            assert_eq!(config.ingest.listen, LISTEN);
+            assert_eq!(config.routes.len(), 3);
+            assert_eq!(config.is_one_file(), is_one_file);
+        }
     }
 
     #[test]
