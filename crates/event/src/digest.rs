@@ -3,16 +3,18 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use sha2::{Digest, Sha256};
+
+use crate::hex_text::HexText;
 
 /// SHA-256 over the canonical JSON of a body, or over the bytes of a body that is not JSON.
 ///
 /// Two bodies have the same digest if they differ only in white space, in the order of members, or
 /// in how characters are escaped. Numbers are compared as texts, so `1` and `1.0` have different
 /// digests.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
+#[serde(try_from = "String")]
 pub struct ContentDigest([u8; 32]);
 
 impl ContentDigest {
@@ -58,13 +60,19 @@ fn hash<'a>(kind: &[u8], parts: impl IntoIterator<Item = &'a [u8]>) -> [u8; 32] 
 
 impl fmt::Display for ContentDigest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hex::encode(self.0))
+        f.write_str(HexText::of(&self.0).as_str())
     }
 }
 
 impl fmt::Debug for ContentDigest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "ContentDigest({})", &hex::encode(&self.0[..6]))
+    }
+}
+
+impl Serialize for ContentDigest {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(HexText::of(&self.0).as_str())
     }
 }
 

@@ -6,6 +6,7 @@
 mod account;
 mod digest;
 mod envelope;
+mod hex_text;
 mod id;
 mod json;
 mod name;

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::SourceName;
 
@@ -16,8 +16,8 @@ const UNTYPED: &str = "untyped";
 
 /// The topic of an event: the source and the event type, as in
 /// `begini.psychometric_score.complete`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
+#[serde(try_from = "String")]
 pub struct Topic(String);
 
 /// The error for a text that is not a topic or not a topic pattern.
@@ -131,6 +131,12 @@ impl TryFrom<String> for Topic {
 
     fn try_from(text: String) -> Result<Self, InvalidTopic> {
         text.parse()
+    }
+}
+
+impl Serialize for Topic {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
     }
 }
 

@@ -147,13 +147,14 @@ impl Batcher {
 
 impl Queue {
     fn push(&mut self, waiting: QueuedRequest) {
-        let topic = waiting.request.identified.topic.clone();
-        let of_topic = self.by_topic.entry(topic.clone()).or_default();
-        if of_topic.is_empty() {
-            self.order.push_back(topic);
-        }
-        of_topic.push_back(waiting);
         self.count += 1;
+        // A topic is in the map only while it has requests.
+        if let Some(of_topic) = self.by_topic.get_mut(&waiting.request.identified.topic) {
+            return of_topic.push_back(waiting);
+        }
+        let topic = waiting.request.identified.topic.clone();
+        self.order.push_back(topic.clone());
+        self.by_topic.insert(topic, VecDeque::from([waiting]));
     }
 
     /// Takes as many requests of one topic as fit into a batch; none when the queue is empty.
@@ -197,6 +198,11 @@ impl Shared {
     async fn run_publish_slot(self: Arc<Self>) {
         loop {
             let filled = self.filled.notified();
+            // A request that arrives wakes this task before the tasks of other connections that
+            // have a request ready. Yielding lets those run first, so their requests share this
+            // batch; without it, an idle ingest would publish batches of one. This is no timer:
+            // nothing waits for a request that has not arrived.
+            tokio::task::yield_now().await;
             let (taken, closed) = {
                 let mut queue = self.lock();
                 let taken = queue.take(self.batch_max, self.batch_bytes_max);
@@ -290,6 +296,7 @@ impl Shared {
             verified,
             room,
         } = request;
+        let (body, key_id) = verified.into_body_and_key_id();
         let envelope = Envelope {
             receipt,
             source,
@@ -297,13 +304,13 @@ impl Shared {
             event: identified.event,
             digest: identified.digest,
             received_at,
-            key_id: verified.key_id().to_owned(),
+            key_id,
             instance: self.instance,
             number,
             seal: None,
             traceparent,
             redo: None,
-            body: verified.body().clone(),
+            body,
         };
         (envelope, room)
     }

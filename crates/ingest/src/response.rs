@@ -160,12 +160,18 @@ impl NotAccepted {
 /// Builds the answer to an accepted request: exactly 200, with a JSON body, because some providers
 /// accept nothing else as success.
 pub(crate) fn accepted(receipt: ReceiptId) -> Response<Body> {
-    let fields = serde_json::json!({ "status": "accepted", "receipt": receipt.to_string() });
-    json(StatusCode::OK, &fields)
+    // The text is written without a `serde_json::Value`, because this is the answer to every
+    // accepted request. A receipt id needs no escapes.
+    let text = format!(r#"{{"receipt":"{receipt}","status":"accepted"}}"#);
+    json_text(StatusCode::OK, text)
 }
 
 pub(crate) fn json(status: StatusCode, fields: &serde_json::Value) -> Response<Body> {
-    let mut response = Response::new(Body::from(fields.to_string()));
+    json_text(status, fields.to_string())
+}
+
+fn json_text(status: StatusCode, text: String) -> Response<Body> {
+    let mut response = Response::new(Body::from(text));
     *response.status_mut() = status;
     let kind = HeaderValue::from_static("application/json");
     response.headers_mut().insert(CONTENT_TYPE, kind);
@@ -175,6 +181,18 @@ pub(crate) fn json(status: StatusCode, fields: &serde_json::Value) -> Response<B
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn the_answer_to_an_accepted_request_is_json() {
+        let receipt = ReceiptId::from_bytes([1; 16]);
+        let response = accepted(receipt);
+        assert_eq!(response.status(), StatusCode::OK);
+        assert_eq!(response.headers()[CONTENT_TYPE], "application/json");
+        let body = axum::body::to_bytes(response.into_body(), 1024).await;
+        let fields: serde_json::Value = serde_json::from_slice(&body.expect("read")).expect("JSON");
+        let expect = serde_json::json!({ "receipt": receipt.to_string(), "status": "accepted" });
+        assert_eq!(fields, expect);
+    }
 
     #[test]
     fn the_table() {

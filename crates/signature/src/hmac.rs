@@ -92,8 +92,7 @@ pub(crate) fn verify(
     if let Some((rule, text)) = stamped {
         check_tolerance(seconds(text)?, now, rule.tolerance)?;
     }
-    let id = key.id().to_owned();
-    Ok(Verified::new(body, &id, None))
+    Ok(Verified::new(body, key.id(), None))
 }
 
 /// Decodes a signature. Everything but the exact prefix, the exact length and the characters of the

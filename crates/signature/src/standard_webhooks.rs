@@ -56,8 +56,8 @@ pub(crate) fn verify(
     }
     let key = by.ok_or(Refusal::WrongSignature)?;
     check_tolerance(signed_at, now, tolerance)?;
-    let (key_id, id) = (key.id().to_owned(), id.to_owned());
-    Ok(Verified::new(body, &key_id, Some(id)))
+    let id = id.to_owned();
+    Ok(Verified::new(body, key.id(), Some(id)))
 }
 
 /// Returns the decoded signatures of version 1 in the header. Signatures of other versions

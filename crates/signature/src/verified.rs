@@ -51,6 +51,11 @@ impl Verified {
         &self.key_id
     }
 
+    /// Returns the body and the id of the key that verified the signature.
+    pub fn into_body_and_key_id(self) -> (Bytes, String) {
+        (self.body, self.key_id)
+    }
+
     /// Returns the message id, if the scheme signs one. An unsigned id is never used (H12 in
     /// docs/HAZARDS.md).
     pub fn signed_id(&self) -> Option<&str> {

@@ -166,6 +166,57 @@ impl Broker for Gate {
     async fn close(&self) {}
 }
 
+/// Starts a batcher on a broker that confirms at once.
+fn open_batcher(tasks: &TaskTracker, counters: &Arc<Counters>, limits: &Limits) -> Batcher {
+    let broker: Arc<dyn Broker> = Arc::new(Gate {
+        open: watch::channel(true).0,
+        begun: watch::channel(0).0,
+    });
+    let routing = Routing {
+        routes: Vec::new(),
+        unrouted: "unrouted".parse().unwrap(),
+    };
+    let instance = InstanceId::new(NOW, [0; 10]);
+    let accounting = Accounting::new(instance, Arc::clone(&broker), Arc::clone(counters));
+    Batcher::start(
+        tasks,
+        broker,
+        routing,
+        limits,
+        (instance, Arc::new(accounting)),
+        (Arc::clone(counters), Arc::default()),
+    )
+}
+
+/// All publish slots are idle, and twenty connections have a request ready. The first request wakes
+/// a publish slot, which must not publish it before the others have run. The runtime is that of the
+/// binary, with one thread, so that the order in which tasks run is fixed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn requests_that_are_ready_at_once_share_a_batch() {
+    let (tasks, counters) = (TaskTracker::new(), Arc::new(Counters::default()));
+    let batcher = Arc::new(open_batcher(&tasks, &counters, &Limits::standard()));
+    let patience = Duration::from_secs(20);
+    let (connections, of_batcher) = (TaskTracker::new(), Arc::clone(&batcher));
+    let spawning = connections.clone();
+    // On the thread of the runtime, none of these tasks runs before all of them are spawned.
+    let spawned = connections.spawn(async move {
+        for _ in 0..20 {
+            let batcher = Arc::clone(&of_batcher);
+            spawning.spawn(async move {
+                let published = batcher.publish(request("a", 1), patience).await;
+                assert_eq!(published, Ok(()));
+            });
+        }
+    });
+    spawned.await.unwrap();
+    connections.close();
+    connections.wait().await;
+    assert_eq!(counters.batches.load(Ordering::Relaxed), 1);
+    batcher.close();
+    tasks.close();
+    tokio::time::timeout(patience, tasks.wait()).await.unwrap();
+}
+
 #[tokio::test]
 async fn nothing_is_taken_over_the_limit_or_after_closing() {
     let gate = Arc::new(Gate {
