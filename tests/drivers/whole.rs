@@ -18,7 +18,8 @@ use crate::embedded::Embedded;
 use crate::probe::{Pair, route};
 use crate::servers::{InPostgres, InRabbit};
 
-/// Makes one test for each of these functions, which runs it on one pair of drivers.
+/// Makes one test for each of the given functions. The test runs the function on one pair of
+/// drivers.
 macro_rules! whole_suite {
     ($name:ident, $pair:expr, $($case:ident),+ $(,)?) => {
         mod $name {

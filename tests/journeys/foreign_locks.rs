@@ -113,7 +113,7 @@ async fn a_locked_row_of_a_handler_costs_no_attempt_and_stops_no_other_event() {
          where deferred_reason = 'foreign_lock' and deferred_attempt = 1 and attempt = 1";
     within(
         PATIENCE,
-        "events of the locked person must be deferred, and events of others done",
+        "events of the person whose row is locked must be deferred, and the other events done",
         async || deployment.count(deferred).await == MET && deployment.count(DONE).await == 1 + MET,
     )
     .await;
@@ -121,7 +121,7 @@ async fn a_locked_row_of_a_handler_costs_no_attempt_and_stops_no_other_event() {
     let shown = "hookbox_deferred{route=\"scores\"}";
     within(
         PATIENCE,
-        "the metrics must show every event of the locked person as deferred",
+        "the metrics must show every event of the person whose row is locked as deferred",
         async || world.shown.metric(shown) == Some(MET as f64),
     )
     .await;
@@ -168,7 +168,7 @@ async fn a_locked_table_of_a_handler_costs_no_attempt() {
     let deferred = "select count(*) from retries where deferred_reason = 'foreign_lock'";
     within(
         PATIENCE,
-        "events of the locked table must be deferred, and another route done",
+        "events of the route whose table is locked must be deferred, and the other event done",
         async || deployment.count(deferred).await == MET && deployment.count(DONE).await == 1,
     )
     .await;

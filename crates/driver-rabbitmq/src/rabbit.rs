@@ -360,7 +360,7 @@ async fn depth(connection: &Connection, queue: Queue, name: String) -> Result<De
     Ok(Depth {
         ready: known.as_ref().map(|known| known.message_count().into()),
         consumers: known.as_ref().map(|known| known.consumer_count().into()),
-        // AMQP does not report the messages in flight, or the events in the messages.
+        // AMQP counts neither messages in flight nor events in messages.
         unsettled: None,
         events: None,
         queue,

@@ -30,8 +30,8 @@ pub trait Store: Send + Sync + 'static {
     /// later caller gets its connection inside that transaction (H8).
     async fn begin(&self) -> Result<Self::Tx, Fault>;
 
-    /// Opens a transaction for a handler that is not hookbox's own. Its session is like a new one,
-    /// whatever an earlier handler has changed in its session.
+    /// Opens a transaction for a handler that is not trusted (`Handler::TRUSTED`). The session of
+    /// the transaction is like a new one, whatever an earlier handler has changed in it.
     async fn begin_for_handler(&self) -> Result<Self::Tx, Fault>;
 
     /// Stores the events and claims them for `route`. Returns one result for each envelope, in the

@@ -20,8 +20,8 @@ pub(super) struct ForwardingQueue {
     moves: AtomicBool,
     /// Whether the broker did not take the last message that was tried.
     is_held_up: AtomicBool,
-    /// One permit for each message that has left the spool and that was not yet used to let in a
-    /// new one; at most [`SAVED_MAX`].
+    /// One permit for each message that has left the spool; letting a new message in uses up
+    /// permits. There are at most [`SAVED_MAX`].
     left: Semaphore,
     refused_messages: AtomicU64,
     refused_events: AtomicU64,

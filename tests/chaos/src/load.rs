@@ -166,8 +166,8 @@ impl RunningLoad {
         }
         let said = std::fs::read_to_string(&self.said).unwrap_or_default();
         match self.child.ended() {
-            // With exit code 1, a request never got a conclusive response. The case continues,
-            // because the journal shows this and the checker takes it into account.
+            // Exit code 1 means that some request never got a conclusive response. The case
+            // continues, because the journal shows this and the checker takes it into account.
             Some(status) if matches!(status.code(), Some(0 | 1)) => {
                 Ok((self.seed, self.journal.clone()))
             }

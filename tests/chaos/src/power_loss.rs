@@ -27,9 +27,9 @@ struct Moment {
     left: Survivors,
 }
 
-/// Lets the power fail several times under load, each time with other surviving unsynced writes,
-/// and restarts from each state of the disk. Every event that was answered 200 before the failure
-/// must be there.
+/// Lets the power fail several times under load, and restarts from each state of the disk. Each
+/// time a different part of the unsynced writes survives. Every event that was answered 200 before
+/// the failure must be there.
 ///
 /// # Errors
 /// When an invariant does not hold.

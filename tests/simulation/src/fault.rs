@@ -82,7 +82,7 @@ faults! {
     ForeignLock = "foreign_lock", 60;
     /// A handler's statement fails because a database permission is missing.
     MissingRight = "missing_right", 60;
-    /// A transaction is committed, and the commit returns an error.
+    /// A transaction is committed, but the commit returns an error.
     CommittedUnknown = "committed_and_unknown", 60;
     /// A transaction is not committed, and the commit returns an error.
     AbortedUnknown = "aborted_and_unknown", 60;

@@ -158,8 +158,8 @@ impl Drop for Process {
     }
 }
 
-/// The lines that a process writes. A thread reads them, so that a full pipe never stops the
-/// process; it ends with the process.
+/// The lines that a process writes. A thread reads them until the process ends, so that a full pipe
+/// never stops the process.
 #[derive(Debug)]
 pub struct Lines {
     unread: Receiver<String>,

@@ -119,7 +119,7 @@ fn a_filter_is_exchanged_while_it_logs() {
         log();
         refilter(EnvFilter::new("hookbox=info")).unwrap();
         log();
-        // A new filter cannot raise the maximum level of a library either.
+        // Like the first filter, a new filter cannot raise the maximum level of a library.
         refilter(EnvFilter::new("trace")).unwrap();
         tracing::trace!(target: "sqlx::query", "canary");
     });

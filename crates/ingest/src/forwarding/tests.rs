@@ -6,7 +6,8 @@ use http::HeaderValue;
 
 use super::*;
 
-/// Reads the client and https from these headers, with trusted proxies in 10.0.0.0/8 and fd00::/8.
+/// Returns the client that these headers name, and whether they report https, with trusted proxies
+/// in 10.0.0.0/8 and fd00::/8.
 fn read(lines: &[(&str, &str)]) -> (Option<String>, Option<bool>) {
     let mut headers = HeaderMap::new();
     for (name, value) in lines {

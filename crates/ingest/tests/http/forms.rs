@@ -131,7 +131,8 @@ async fn a_form_that_holds_no_event_is_refused() {
     assert_eq!(client.ask(&hub(FORM, IN_A_FORM)).await.status, 200);
 }
 
-/// Some senders, and people with curl, post JSON and declare it as a form.
+/// Some senders, and people with curl, post JSON and declare it as a form. Such a request must be
+/// accepted.
 #[tokio::test]
 async fn json_is_accepted_whatever_its_media_type() {
     let world = World::new().await;

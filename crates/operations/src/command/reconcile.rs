@@ -40,7 +40,7 @@ const ACCEPTED_MAX: u32 = 10;
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Reads the accounting and compares it. With `wait`, it first waits until nothing is in flight or
-/// retrying, but not longer than that. If the broker does not report messages in flight, a receipt
+/// retrying, but at most for that time. If the broker does not report messages in flight, a receipt
 /// without an outcome counts as missing once nothing has changed for `in_flight_max`, which is the
 /// longest time for which a worker may have the receipt in flight.
 pub async fn reconcile(

@@ -45,7 +45,8 @@ pub struct Memory {
     pub witness: Option<Witness>,
     pub accepted: Vec<AcceptedRestore>,
     pub audit_is_unavailable: bool,
-    /// After how many transactions further changes fail; `None` if none fails.
+    /// The number of transactions that succeed before each further change fails; `None` if no
+    /// change fails.
     pub unavailable_after: Option<usize>,
     pub body: Option<Bytes>,
     /// How many dead letters have no group yet because an older hookbox wrote them.

@@ -25,7 +25,7 @@ pub struct AcceptRestore {
 pub struct RestoreAccepted {
     /// Whether the broker or the store has recorded this: always the store.
     pub source: Source,
-    /// The mismatch of store and broker that the operator declared as intended; null if there was
+    /// The contradiction of store and broker that the operator has accepted; null if there was
     /// none.
     pub accepted: Option<Mismatch>,
 }
