@@ -14,6 +14,7 @@ mod proved;
 mod servers;
 mod sessions;
 mod small_file;
+mod typed_rows;
 
 use embedded::Embedded;
 use hookbox_conformance::{broker_suite, store_suite};

@@ -4,7 +4,9 @@
 //! outcome is `done`.
 
 mod payload;
+mod postgres;
 mod rows;
+mod sqlite;
 
 pub use rows::schemas;
 

@@ -4,7 +4,7 @@
 //! that can go wrong ends in an [`AttemptError`], which says what happened; `settle` decides what
 //! follows.
 
-use std::time::Instant;
+use std::time::Duration;
 
 use hookbox_crash::crash_point;
 use hookbox_driver::{Fault, Outcome, ReceiptOutcome, Store};
@@ -12,16 +12,24 @@ use hookbox_event::Envelope;
 
 use crate::attempt_error::AttemptError;
 use crate::attribute::{attribute, is_done};
+use crate::batch::Batch;
 use crate::check::check;
 use crate::claimed_event::{ClaimSet, ClaimedEvent};
 use crate::claims::claim;
-use crate::counters::{Counted, add};
-use crate::proof::prove;
-use crate::registered::{self, HandlerFailure};
+use crate::counters::add;
+use crate::registered::HandlerFailure;
 use crate::route_context::RouteContext;
 use crate::settle::FailureCause;
 use crate::work::Work;
-use crate::{Event, OnConflict};
+use crate::{Event, Json, OnConflict};
+
+/// What to do with a claimed event.
+enum Verdict {
+    /// The event has this outcome without a run of the handler.
+    Ends(Outcome),
+    /// The handler runs on this event, whose body may have been read already.
+    Runs(Option<Json>),
+}
 
 /// One transaction over envelopes of distinct events.
 pub(crate) struct Attempt<'a, S: Store> {
@@ -51,23 +59,19 @@ impl<S: Store> Attempt<'_, S> {
             return Ok(());
         }
         crash_point!("worker.after_claim");
-        let mut outcomes = Vec::with_capacity(claims.events.len());
-        for event in &claims.events {
-            match self.work_on(&mut tx, event).await {
-                Ok(outcome) => outcomes.push(outcome),
-                Err(error) => {
-                    if error.is_interrupted() {
-                        // The handler was stopped in the middle of a statement, so the connection
-                        // can only be closed.
-                        drop(tx);
-                    } else {
-                        store.rollback(tx).await;
-                    }
-                    return Err(error);
+        match self.work_on(&mut tx, &claims.events).await {
+            Ok(outcomes) => self.finish(tx, &claims, outcomes).await,
+            Err(error) => {
+                if error.is_interrupted() {
+                    // The handler was stopped in the middle of a statement, so the connection can
+                    // only be closed.
+                    drop(tx);
+                } else {
+                    store.rollback(tx).await;
                 }
+                Err(error)
             }
         }
-        self.finish(tx, &claims, outcomes).await
     }
 
     async fn claim(&self, tx: &mut S::Tx, envelopes: &[&Envelope]) -> Result<ClaimSet, Fault> {
@@ -78,22 +82,47 @@ impl<S: Store> Attempt<'_, S> {
         Ok(claims)
     }
 
-    /// Returns the outcome of one event. Runs the handler for that, unless the event must not be
-    /// handled.
-    async fn work_on(&self, tx: &mut S::Tx, event: &ClaimedEvent) -> Result<Outcome, AttemptError> {
-        let started = Instant::now();
+    /// Returns the outcome of each event. Runs the handler on those that must be handled.
+    async fn work_on(
+        &self,
+        tx: &mut S::Tx,
+        events: &[ClaimedEvent],
+    ) -> Result<Vec<Outcome>, AttemptError> {
+        let mut outcomes = Vec::with_capacity(events.len());
+        let mut handled = Vec::with_capacity(events.len());
+        for event in events {
+            match self.classify(event)? {
+                Verdict::Ends(outcome) => outcomes.push(outcome),
+                Verdict::Runs(read) => {
+                    handled.push((event, event_of(&event.envelope, event.attempt, read)));
+                    outcomes.push(Outcome::Done {
+                        attempt: event.attempt,
+                    });
+                }
+            }
+        }
+        if let Work::Handle(route) = self.work
+            && !handled.is_empty()
+        {
+            let mut batch = Batch::new(self.context, route, handled)?;
+            batch.run(tx).await?;
+        }
+        Ok(outcomes)
+    }
+
+    /// Decides whether the handler runs on an event. It does, unless the event must not be handled.
+    fn classify(&self, event: &ClaimedEvent) -> Result<Verdict, AttemptError> {
         let (context, envelope) = (self.context, &event.envelope);
-        let failed = |failure| AttemptError::handler(event, failure, started.elapsed());
         if event.is_orphaned {
-            return Err(failed(orphaned()));
+            return Err(AttemptError::handler(event, orphaned(), Duration::ZERO));
         }
         let route = match self.work {
             Work::Handle(route) => route,
             Work::GiveUp { reason, detail } => {
-                return Ok(Outcome::Dead {
+                return Ok(Verdict::Ends(Outcome::Dead {
                     reason,
                     detail: detail.to_owned(),
-                });
+                }));
             }
         };
         let config = &context.inner.config;
@@ -101,41 +130,24 @@ impl<S: Store> Attempt<'_, S> {
             && config.on_conflict(&envelope.topic) == OnConflict::DeadLetter
         {
             let detail = format!("another body came under the id of event {original}");
-            return Ok(Outcome::Conflict { detail });
+            return Ok(Verdict::Ends(Outcome::Conflict { detail }));
         }
         let schemas = config.schemas.of(&envelope.source);
-        let (store, handler) = (context.store(), &*route.handler);
-        let is_built = handler.builds_payload();
-        let read = match check(
-            schemas.as_deref(),
-            &envelope.topic,
-            &envelope.body,
-            is_built,
-        ) {
-            Ok(read) => read,
-            Err(broken) => {
-                return Ok(Outcome::Dead {
+        let is_built = route.handler.builds_payload();
+        Ok(
+            match check(
+                schemas.as_deref(),
+                &envelope.topic,
+                &envelope.body,
+                is_built,
+            ) {
+                Ok(read) => Verdict::Runs(read),
+                Err(broken) => Verdict::Ends(Outcome::Dead {
                     reason: broken.reason,
                     detail: broken.detail,
-                });
-            }
-        };
-        let connection = store.connection(tx);
-        let handled = event_of(envelope, event.attempt, read);
-        let _running = Counted::new(&context.counters.running, 1);
-        let ran = registered::run(store, handler, handled, connection, route.time_limit).await;
-        crash_point!("worker.mid_handler", envelope.topic.as_str());
-        let ran = if handler.is_trusted() {
-            ran
-        } else {
-            prove(store, tx, ran).await?
-        };
-        match ran {
-            Ok(()) => Ok(Outcome::Done {
-                attempt: event.attempt,
-            }),
-            Err(failure) => Err(failed(failure)),
-        }
+                }),
+            },
+        )
     }
 
     /// Writes the outcome of every receipt and commits.

@@ -7,10 +7,21 @@ use hookbox_driver::Fault;
 use crate::claimed_event::ClaimedEvent;
 use crate::registered::HandlerFailure;
 
+/// The operation that is named in the fault when a handler's statement failed.
+pub(crate) const STATEMENT: &str = "run a handler's statement";
+
 /// The reason why a transaction did not end in a commit. The transaction has no effect then.
 pub(crate) enum AttemptError {
     /// The handler of one event failed.
     Handler(Box<FailedAttempt>),
+    /// The handler has ended the transaction while it handled these events at once. Whether the
+    /// effects of any of them stand is not known, so each of them has failed, and never runs again.
+    Ended(Vec<FailedAttempt>),
+    /// The handler failed on several events at once. Which of them caused that is not known.
+    Unnamed {
+        /// Whether the handler was stopped in the middle of a statement.
+        is_interrupted: bool,
+    },
     /// The transaction held several events, and the check before its commit showed that one of
     /// their handlers had broken it. Which of the handlers it was is not known.
     Broken { why: String },
@@ -38,6 +49,8 @@ impl AttemptError {
     pub fn is_interrupted(&self) -> bool {
         match self {
             AttemptError::Handler(failed) => failed.failure.interrupted,
+            AttemptError::Ended(failed) => failed.iter().any(|one| one.failure.interrupted),
+            AttemptError::Unnamed { is_interrupted, .. } => *is_interrupted,
             AttemptError::Broken { .. } | AttemptError::Fault(_) => false,
         }
     }

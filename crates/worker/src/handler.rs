@@ -6,7 +6,7 @@ use bytes::Bytes;
 use hookbox_driver::Store;
 use hookbox_event::{ContentDigest, EventId, ReceiptId, SourceName, Timestamp, Topic};
 
-use crate::{HandlerError, Payload};
+use crate::{BatchError, HandlerError, Payload};
 
 /// Handles the events of a route, inside a transaction that it borrows.
 ///
@@ -42,6 +42,27 @@ pub trait Handler<S: Store>: Send + Sync + 'static {
         event: &Event<Self::Payload>,
         tx: &mut S::Connection,
     ) -> impl Future<Output = Result<(), HandlerError>> + Send;
+
+    /// Handles the events of a batch, all in the one transaction of `tx`. Each is another event. A
+    /// handler that can write many events with one statement overrides this. By default, each event
+    /// is handled by [`Handler::handle`], one after another.
+    ///
+    /// [`BatchError::of`] names the event that could not be handled; then the others run again
+    /// without it. After any other error (`?`), halves of the batch run again until the event is
+    /// found. Whatever is written here is rolled back first. An attempt is counted only when
+    /// [`Handler::handle`] fails on the event alone, so both must do the same with an event.
+    ///
+    /// The time limit is that of one event for each event, and at most three minutes. For a handler
+    /// that is not [`Handler::TRUSTED`], the transaction and the session are checked once after all
+    /// events.
+    fn handle_all(
+        &self,
+        events: &[Event<Self::Payload>],
+        tx: &mut S::Connection,
+    ) -> impl Future<Output = Result<(), BatchError>> + Send {
+        let _ = (events, tx);
+        std::future::ready(Err(BatchError::one_by_one()))
+    }
 }
 
 /// One event, as it is given to a handler.

@@ -21,6 +21,8 @@
 mod attempt;
 mod attempt_error;
 mod attribute;
+mod batch;
+mod batch_error;
 mod bookkeep;
 mod check;
 mod claimed_event;
@@ -39,6 +41,7 @@ mod json;
 mod own_markers;
 mod pause;
 mod payload;
+mod prepared;
 mod process;
 mod proof;
 mod record;
@@ -59,6 +62,7 @@ mod witness;
 mod work;
 mod worker;
 
+pub use batch_error::BatchError;
 pub use check::{CompileError, Schemas};
 pub use config::{Config, ConflictRule, OnConflict, Route};
 pub use counters::{Counters, RouteCounters};

@@ -11,7 +11,7 @@ use hookbox_event::Envelope;
 use tokio::time::sleep;
 
 use crate::attempt::Attempt;
-use crate::attempt_error::AttemptError;
+use crate::attempt_error::{AttemptError, FailedAttempt};
 use crate::counters::{Counted, add};
 use crate::intake::{Contents, Intake};
 use crate::pause::{Pause, Stopped};
@@ -152,23 +152,19 @@ impl<S: Store> Process<'_, S> {
                     | FailureCause::Panicked
                     | FailureCause::TimedOut
                     | FailureCause::BrokeTransaction => return Ok(false),
-                    // The effects of this handler stand, so its failure is recorded before it
-                    // could run again. Then each of the other events runs in its own transaction:
-                    // if its claim was committed as well, it is found orphaned, and if its claim
-                    // was rolled back, it can be claimed again.
                     FailureCause::Orphaned => {
-                        let claimed = failed.event.envelope.clone();
-                        let is_received = |it: &&&Envelope| it.receipt == claimed.receipt;
-                        // The claim may have put the stored body into its envelope. What is
-                        // recorded is the envelope as it was received.
-                        let received = events.iter().find(is_received);
-                        let received = received.map_or(&claimed, |it| *it);
-                        let orphaned = Err(AttemptError::Handler(failed));
-                        self.conclude(&run, received, orphaned, &mut pause).await?;
+                        self.record_ended(&run, events, vec![*failed], &mut pause)
+                            .await?;
                         return Ok(false);
                     }
                 },
-                Err(AttemptError::Broken { .. }) => return Ok(false),
+                Err(AttemptError::Ended(failed)) => {
+                    self.record_ended(&run, events, failed, &mut pause).await?;
+                    return Ok(false);
+                }
+                Err(AttemptError::Unnamed { .. } | AttemptError::Broken { .. }) => {
+                    return Ok(false);
+                }
             };
             let separates = match fault.kind() {
                 FaultKind::Contention => !pause.is_quick(run.elapsed()),
@@ -180,6 +176,30 @@ impl<S: Store> Process<'_, S> {
             }
             self.context.wait(&mut pause, &fault).await?;
         }
+    }
+
+    /// Records that a handler has ended its own transaction while it handled these events. Their
+    /// effects may stand, so this is recorded before the handler could run again. Then each of the
+    /// other events of `received` runs in its own transaction: if its claim was committed as well,
+    /// it is found orphaned, and if its claim was rolled back, it can be claimed again.
+    async fn record_ended(
+        &self,
+        run: &Run<'_, S>,
+        received: &[&Envelope],
+        failed: Vec<FailedAttempt>,
+        pause: &mut Pause<'_>,
+    ) -> Result<(), Stopped> {
+        for failed in failed {
+            let claimed = failed.event.envelope.clone();
+            // The claim may have put the stored body into its envelope. What is recorded is the
+            // envelope as it was received.
+            let is_received = |it: &&&Envelope| it.receipt == claimed.receipt;
+            let received = received.iter().find(is_received);
+            let received = received.map_or(&claimed, |it| *it);
+            let orphaned = Err(AttemptError::Handler(Box::new(failed)));
+            self.conclude(run, received, orphaned, pause).await?;
+        }
+        Ok(())
     }
 
     /// Runs each event in its own transaction until it has its outcome. An event that has to run

@@ -1,19 +1,28 @@
 //! Gives handlers of any payload type one interface, and runs a handler once. A panic or an
 //! exceeded time limit becomes a failure like any other.
 
+use std::any::Any;
+use std::future::Future;
+use std::ops::Range;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use futures_util::FutureExt;
 use hookbox_driver::{FaultKind, Store, storable};
+use hookbox_event::EventId;
 
+use crate::batch_error::Failed;
+use crate::prepared::{Prepared, TypedEvents};
 use crate::settle::FailureCause;
 use crate::{Event, Handler, HandlerError, Json, Payload};
 
+/// The longest time limit of one run on several events. It is the longest that the config allows
+/// for one event: a batch that fails runs several times, and RabbitMQ redelivers a message that is
+/// not settled within 30 minutes.
+const BATCH_TIME_LIMIT_MAX: Duration = Duration::from_secs(180);
+
 /// A handler with any payload type. Only [`register`] creates one.
-#[async_trait]
 pub trait DynHandler<S: Store>: Send + Sync + 'static {
     /// [`Handler::NAME`].
     fn name(&self) -> &'static str;
@@ -24,26 +33,34 @@ pub trait DynHandler<S: Store>: Send + Sync + 'static {
     /// Whether the handler's payload is built from the body.
     fn builds_payload(&self) -> bool;
 
-    /// Makes the payload and handles the event. The payload of `event` is its body if it was read
-    /// already.
-    async fn run(
-        &self,
-        event: Event<Option<Json>>,
-        tx: &mut S::Connection,
-    ) -> Result<(), HandlerError>;
+    /// Makes the payloads of events. The payload of each is its body if it was read already.
+    /// Returns the events that are ready, and those that are not, each with its place and the
+    /// reason.
+    fn prepare(&self, events: Vec<Event<Option<Json>>>) -> Readied<S>;
 }
 
 /// A handler in the form in which a route holds it.
 pub type Registered<S> = Arc<dyn DynHandler<S>>;
 
-/// Converts a handler into the form that a route holds.
-pub fn register<S: Store, H: Handler<S>>(handler: H) -> Registered<S> {
-    Arc::new(Typed(handler))
+/// Events whose payloads were made, and those whose payloads could not be made.
+pub struct Readied<S: Store> {
+    pub(crate) prepared: Box<dyn Prepared<S>>,
+    pub(crate) unready: Vec<(usize, Unready)>,
 }
 
-struct Typed<H>(H);
+/// Why the payload of an event could not be made.
+pub(crate) enum Unready {
+    Returned(HandlerError),
+    Panicked(Box<dyn Any + Send>),
+}
 
-#[async_trait]
+/// Converts a handler into the form that a route holds.
+pub fn register<S: Store, H: Handler<S>>(handler: H) -> Registered<S> {
+    Arc::new(Typed(Arc::new(handler)))
+}
+
+struct Typed<H>(Arc<H>);
+
 impl<S: Store, H: Handler<S>> DynHandler<S> for Typed<H> {
     fn name(&self) -> &'static str {
         H::NAME
@@ -57,13 +74,25 @@ impl<S: Store, H: Handler<S>> DynHandler<S> for Typed<H> {
         H::Payload::is_built()
     }
 
-    async fn run(
-        &self,
-        event: Event<Option<Json>>,
-        tx: &mut S::Connection,
-    ) -> Result<(), HandlerError> {
-        let event = event.try_map(H::Payload::of)?;
-        self.0.handle(&event, tx).await
+    fn prepare(&self, events: Vec<Event<Option<Json>>>) -> Readied<S> {
+        let mut ready = Vec::with_capacity(events.len());
+        let mut unready = Vec::new();
+        for (at, event) in events.into_iter().enumerate() {
+            let made = || event.try_map(H::Payload::of);
+            match std::panic::catch_unwind(AssertUnwindSafe(made)) {
+                Ok(Ok(event)) => ready.push(event),
+                Ok(Err(error)) => unready.push((at, Unready::Returned(error))),
+                Err(panic) => unready.push((at, Unready::Panicked(panic))),
+            }
+        }
+        let handler = Arc::clone(&self.0);
+        Readied {
+            prepared: Box::new(TypedEvents::<S, H> {
+                handler,
+                events: ready,
+            }),
+            unready,
+        }
     }
 }
 
@@ -77,31 +106,74 @@ pub(crate) struct HandlerFailure {
     /// Whether the handler was stopped in the middle of its work, so that its connection must be
     /// closed.
     pub interrupted: bool,
-    /// What an operator must do when the database denied the handler something.
+    /// What an operator has to do, if a right is missing and it is known which.
     pub remedy: Option<String>,
 }
 
-/// Runs a handler once.
+/// How a run on several events ended without a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Handled {
+    /// All events are handled.
+    All,
+    /// The handler has done nothing, because it handles one event after another.
+    OneByOne,
+}
+
+/// The failure of one run on several events.
+pub(crate) struct BatchFailure {
+    /// The event that the handler names as the cause.
+    pub event: Option<EventId>,
+    pub failure: HandlerFailure,
+}
+
+/// Runs a handler on one event.
 pub(crate) async fn run<S: Store>(
     store: &S,
-    handler: &dyn DynHandler<S>,
-    event: Event<Option<Json>>,
+    prepared: &dyn Prepared<S>,
+    at: usize,
     connection: &mut S::Connection,
     time_limit: Duration,
 ) -> Result<(), HandlerFailure> {
-    let handled = AssertUnwindSafe(handler.run(event, connection)).catch_unwind();
+    match limited(prepared.handle(at, connection), time_limit).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(returned(store, &error)),
+        Err(stopped) => Err(stopped),
+    }
+}
+
+/// Runs a handler on several events at once. Its time limit is that of one event for each of them,
+/// and at most [`BATCH_TIME_LIMIT_MAX`].
+pub(crate) async fn run_all<S: Store>(
+    store: &S,
+    prepared: &dyn Prepared<S>,
+    which: Range<usize>,
+    connection: &mut S::Connection,
+    time_limit: Duration,
+) -> Result<Handled, BatchFailure> {
+    let count = u32::try_from(which.len()).unwrap_or(u32::MAX);
+    let longest = BATCH_TIME_LIMIT_MAX.max(time_limit);
+    let limit = time_limit.saturating_mul(count).min(longest);
+    let failed = |event, failure| Err(BatchFailure { event, failure });
+    match limited(prepared.handle_all(which, connection), limit).await {
+        Ok(Ok(())) => Ok(Handled::All),
+        Ok(Err(error)) => match error.0 {
+            Failed::OneByOne => Ok(Handled::OneByOne),
+            Failed::Event(event, error) => failed(Some(event), returned(store, &error)),
+            Failed::Unknown(error) => failed(None, returned(store, &error)),
+        },
+        Err(stopped) => failed(None, stopped),
+    }
+}
+
+/// Runs a handler to its end, its panic or its time limit.
+async fn limited<T>(
+    run: impl Future<Output = T>,
+    time_limit: Duration,
+) -> Result<T, HandlerFailure> {
+    let handled = AssertUnwindSafe(run).catch_unwind();
     match tokio::time::timeout(time_limit, handled).await {
-        Ok(Ok(Ok(()))) => Ok(()),
-        Ok(Ok(Err(error))) => Err(returned(store, &error)),
-        Ok(Err(panic)) => {
-            let error = format!("the handler panicked: {}", message(&*panic));
-            Err(HandlerFailure {
-                cause: FailureCause::Panicked,
-                error: storable(&error).into_owned(),
-                interrupted: true,
-                remedy: None,
-            })
-        }
+        Ok(Ok(result)) => Ok(result),
+        Ok(Err(panic)) => Err(panicked(&*panic)),
         Err(_elapsed) => {
             let error = format!("the handler ran longer than its time limit of {time_limit:?}");
             Err(HandlerFailure {
@@ -111,6 +183,28 @@ pub(crate) async fn run<S: Store>(
                 remedy: None,
             })
         }
+    }
+}
+
+/// Builds the failure of an event whose payload could not be made.
+pub(crate) fn unready<S: Store>(store: &S, why: &Unready) -> HandlerFailure {
+    match why {
+        Unready::Returned(error) => returned(store, error),
+        // No statement of the handler was running, so the connection can still be used.
+        Unready::Panicked(panic) => HandlerFailure {
+            interrupted: false,
+            ..panicked(&**panic)
+        },
+    }
+}
+
+fn panicked(panic: &(dyn Any + Send)) -> HandlerFailure {
+    let error = format!("the handler panicked: {}", message(panic));
+    HandlerFailure {
+        cause: FailureCause::Panicked,
+        error: storable(&error).into_owned(),
+        interrupted: true,
+        remedy: None,
     }
 }
 
@@ -140,7 +234,7 @@ fn returned<S: Store>(store: &S, error: &HandlerError) -> HandlerFailure {
 }
 
 /// Returns the text of a panic, if it has one.
-fn message(panic: &(dyn std::any::Any + Send)) -> &str {
+fn message(panic: &(dyn Any + Send)) -> &str {
     panic
         .downcast_ref::<&str>()
         .copied()

@@ -8,7 +8,7 @@ use hookbox_event::Envelope;
 
 use crate::Json;
 use crate::attempt::event_of;
-use crate::registered::{self, Registered};
+use crate::registered::{self, Readied, Registered};
 use crate::settle::FailureCause;
 
 /// The time limit of a handler in a rehearsal, which is one run whose effects are rolled back.
@@ -50,8 +50,14 @@ pub async fn rehearse<S: Store>(
     let mut tx = store.begin_for_handler().await?;
     let started = Instant::now();
     let event = event_of(envelope, 1, Some(read));
-    let connection = store.connection(&mut tx);
-    let ran = registered::run(store, &**handler, event, connection, TIME_LIMIT).await;
+    let Readied { prepared, unready } = handler.prepare(vec![event]);
+    let ran = match unready.first() {
+        Some((_, why)) => Err(registered::unready(store, why)),
+        None => {
+            let connection = store.connection(&mut tx);
+            registered::run(store, &*prepared, 0, connection, TIME_LIMIT).await
+        }
+    };
     let took = started.elapsed();
     match ran {
         Ok(()) => {

@@ -8,7 +8,7 @@ use hookbox_driver::{
 };
 use tokio::time::Instant;
 
-use crate::attempt_error::{AttemptError, FailedAttempt};
+use crate::attempt_error::{AttemptError, FailedAttempt, STATEMENT};
 use crate::error::Class;
 use crate::pause::{Pause, Stopped};
 use crate::record;
@@ -19,9 +19,6 @@ use crate::work::Work;
 /// How long an available store may take to answer a check. It normally answers within
 /// milliseconds, so a store that takes longer than this counts as unavailable.
 const PING_MAX: Duration = Duration::from_millis(500);
-
-/// The operation that is named in the fault when a handler's statement failed.
-const STATEMENT: &str = "run a handler's statement";
 
 /// What is left to do with an event after its transaction has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,6 +71,12 @@ impl<'a, S: Store> Run<'a, S> {
             }
             Err(AttemptError::Handler(failed)) => failed,
             Err(AttemptError::Fault(fault)) => return self.wait(pause, &fault).await,
+            // With a single event, the handler runs on that event alone, so its failure names it.
+            Err(AttemptError::Ended(_) | AttemptError::Unnamed { .. }) => {
+                let doing = "name the only event of a transaction";
+                let fault = Fault::plain(FaultKind::Internal, doing);
+                return self.wait(pause, &fault).await;
+            }
             // A transaction that a handler has broken ends in `AttemptError::Handler` when it has
             // a single event. So no handler ran here, and only this worker can have broken the
             // transaction.

@@ -9,14 +9,16 @@ use hookbox_driver::{Broker, Clock, Rng};
 use hookbox_event::{Pointer, TopicPattern};
 use hookbox_ingest::{EventType, Identity, Ingest, Limits, Peers, Routing, Source};
 use hookbox_signature::{Key, Preset, RefusalAnswer};
-use hookbox_worker::{Config, ConflictRule, OnConflict, Retry, Route, Worker, register};
+use hookbox_worker::{
+    Config, ConflictRule, OnConflict, Registered, Retry, Route, Worker, register,
+};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::broker::SimBroker;
 use crate::chance::Chance;
 use crate::fault::Fault;
-use crate::handler::{Apply, TIME_LIMIT};
+use crate::handler::{Apply, ApplyAll, TIME_LIMIT};
 use crate::process::Process;
 use crate::scenario::{ROUTES, Scenario, route, source};
 use crate::store::SimStore;
@@ -250,11 +252,14 @@ impl Fleet {
             .expect("the scenario must have a valid retry policy");
         let routes = ROUTES.iter().map(|(name, _)| Route {
             name: route(name),
-            handler: register(Apply {
-                process: Arc::clone(process),
-                route: route(name),
-                id_decides: scenario.on_conflict == OnConflict::Duplicate,
-            }),
+            handler: handler(
+                scenario,
+                Apply {
+                    process: Arc::clone(process),
+                    route: route(name),
+                    id_decides: scenario.on_conflict == OnConflict::Duplicate,
+                },
+            ),
             retry,
             time_limit: TIME_LIMIT,
             concurrency: scenario.concurrency,
@@ -272,6 +277,15 @@ impl Fleet {
             collect: true,
             witness: true,
         }
+    }
+}
+
+/// Returns the handler in the form that the scenario asks for.
+fn handler(scenario: &Scenario, apply: Apply) -> Registered<SimStore> {
+    if scenario.at_once {
+        register(ApplyAll(apply))
+    } else {
+        register(apply)
     }
 }
 

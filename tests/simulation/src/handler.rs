@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use hookbox_driver::Start;
 use hookbox_event::RouteName;
-use hookbox_worker::{Event, Handler, HandlerError};
+use hookbox_worker::{BatchError, Event, Handler, HandlerError};
 
 use crate::body::{EventBody, Plan};
 use crate::handler_run::HandlerRun;
@@ -85,7 +85,8 @@ impl Handler<SimStore> for Apply {
                 std::panic::resume_unwind(Box::new("as planned".to_owned()))
             }
             Plan::Hang(times) if fails(times) => {
-                tokio::time::sleep(TIME_LIMIT * 2).await;
+                // No time limit is this long, not even that of a whole batch.
+                tokio::time::sleep(TIME_LIMIT * 64).await;
                 Ok(())
             }
             Plan::Swallow(times) if fails(times) => match tx.refused().await {
@@ -103,6 +104,58 @@ impl Handler<SimStore> for Apply {
                 Ok(())
             }
         }
+    }
+}
+
+/// The same handler for batches: it handles all events of a batch at once. At random it does not
+/// name the event that failed.
+pub(crate) struct ApplyAll(pub Apply);
+
+impl Handler<SimStore> for ApplyAll {
+    const NAME: &'static str = "apply-all";
+    type Payload = EventBody;
+
+    async fn handle(
+        &self,
+        event: &Event<EventBody>,
+        tx: &mut SimConnection,
+    ) -> Result<(), HandlerError> {
+        self.0.handle(event, tx).await
+    }
+
+    async fn handle_all(
+        &self,
+        events: &[Event<EventBody>],
+        tx: &mut SimConnection,
+    ) -> Result<(), BatchError> {
+        for event in events {
+            let handled = self.0.handle(event, tx).await;
+            if tx.rolled_back.is_some() {
+                self.may_be_orphaned(events);
+            }
+            if let Err(error) = handled {
+                return Err(if self.0.process.world.chance.percent(50) {
+                    BatchError::of(event, error)
+                } else {
+                    BatchError::unknown(error)
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+impl ApplyAll {
+    /// Notes that one event has rolled back the transaction of all of these. The worker cannot know
+    /// which of them did, so it may give up each.
+    fn may_be_orphaned(&self, events: &[Event<EventBody>]) {
+        let runs = events.iter().map(|event| HandlerRun {
+            on: (self.0.route.clone(), event.id),
+            body: event.body.clone(),
+            attempt: event.attempt,
+        });
+        let mut state = self.0.process.world.state();
+        state.tables.rolled_back.extend(runs);
     }
 }
 

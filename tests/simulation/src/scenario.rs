@@ -61,6 +61,8 @@ pub(crate) struct Scenario {
     pub attempts: u32,
     pub on_conflict: OnConflict,
     pub schedule_interval: Duration,
+    /// Whether the handler handles all events of a batch at once.
+    pub at_once: bool,
 }
 
 impl Scenario {
@@ -88,6 +90,7 @@ impl Scenario {
                 _ => OnConflict::DeadLetter,
             },
             schedule_interval: chance.millis(300, 1_000),
+            at_once: chance.percent(50),
         }
     }
 }

@@ -2,13 +2,14 @@
 //! time.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
 use hookbox_driver::FaultKind;
 use hookbox_event::EventId;
-use hookbox_worker::{Event, Handler, HandlerError, OrReject};
+use hookbox_worker::{BatchError, Event, Handler, HandlerError, OrReject};
 use serde::de::IgnoredAny;
 use tokio::time::Instant;
 
@@ -60,6 +61,9 @@ pub struct Script {
     always: Mutex<BTreeMap<EventId, Act>>,
     runs: Mutex<Vec<Run>>,
     running: Mutex<Vec<(u64, EventId)>>,
+    batches: Mutex<Vec<Vec<EventId>>>,
+    /// Whether a handler of batches names the event that it could not handle.
+    pub is_nameless: AtomicBool,
 }
 
 impl Script {
@@ -98,6 +102,11 @@ impl Script {
         };
         let later = &runs[last..];
         runs[last].beside.is_empty() && !later.iter().any(|run| run.beside.contains(&event))
+    }
+
+    /// Returns the events of each call of `handle_all`.
+    pub fn batches(&self) -> Vec<Vec<EventId>> {
+        self.batches.lock().unwrap().clone()
     }
 
     pub fn end_all_of(&self, process: u64) {
@@ -187,5 +196,42 @@ impl<const T: bool> Handler<MemoryStore> for Scripted<T> {
                 std::future::pending().await
             }
         }
+    }
+}
+
+/// The same handler, for batches: it does at once with all events what the script says of each.
+pub struct AtOnce<const TRUSTED: bool>(pub Scripted<TRUSTED>);
+
+impl<const T: bool> Handler<MemoryStore> for AtOnce<T> {
+    const NAME: &'static str = "at-once";
+    const TRUSTED: bool = T;
+    type Payload = IgnoredAny;
+
+    async fn handle(
+        &self,
+        event: &Event<IgnoredAny>,
+        tx: &mut MemoryConnection,
+    ) -> Result<(), HandlerError> {
+        self.0.handle(event, tx).await
+    }
+
+    async fn handle_all(
+        &self,
+        events: &[Event<IgnoredAny>],
+        tx: &mut MemoryConnection,
+    ) -> Result<(), BatchError> {
+        let script = &self.0.0.script;
+        let ids = events.iter().map(|event| event.id).collect();
+        script.batches.lock().unwrap().push(ids);
+        for event in events {
+            if let Err(error) = self.0.handle(event, tx).await {
+                return Err(if script.is_nameless.load(Ordering::Relaxed) {
+                    BatchError::unknown(error)
+                } else {
+                    BatchError::of(event, error)
+                });
+            }
+        }
+        Ok(())
     }
 }

@@ -24,7 +24,7 @@ use crate::journal::Journal;
 use crate::memory_broker::{MemoryBroker, Queues};
 use crate::memory_process::MemoryProcess;
 use crate::memory_store::{MemoryStore, On, Tables};
-use crate::script::{Script, Scripted};
+use crate::script::{AtOnce, Script, Scripted};
 
 /// The longest wait for a condition. It is measured on tokio's paused clock, so it takes no real
 /// time.
@@ -41,6 +41,8 @@ pub struct World {
     /// How many transactions each route runs at once.
     pub concurrency: usize,
     pub is_trusted: bool,
+    /// Whether the handler handles several events at once.
+    pub is_at_once: bool,
     pub on_conflict: OnConflict,
     processes: AtomicU64,
     began: Instant,
@@ -65,6 +67,7 @@ impl World {
             journal,
             concurrency: 4,
             is_trusted: false,
+            is_at_once: false,
             on_conflict: OnConflict::DeadLetter,
             processes: AtomicU64::new(0),
             began: Instant::now(),
@@ -106,10 +109,12 @@ impl World {
 
     fn config(&self, process: &Arc<MemoryProcess>) -> Config<MemoryStore> {
         let second = Duration::from_secs(1);
-        let handler: Registered<MemoryStore> = if self.is_trusted {
-            register(Scripted::<true>(Arc::clone(process)))
-        } else {
-            register(Scripted::<false>(Arc::clone(process)))
+        let of = Arc::clone(process);
+        let handler: Registered<MemoryStore> = match (self.is_at_once, self.is_trusted) {
+            (false, false) => register(Scripted::<false>(of)),
+            (false, true) => register(Scripted::<true>(of)),
+            (true, false) => register(AtOnce(Scripted::<false>(of))),
+            (true, true) => register(AtOnce(Scripted::<true>(of))),
         };
         Config {
             routes: vec![Route {

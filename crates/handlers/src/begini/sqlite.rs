@@ -1,0 +1,90 @@
+//! Writes Begini's typed rows to SQLite: statements that insert many rows each.
+
+use sqlx::query_builder::Separated;
+use sqlx::{Error, QueryBuilder, Sqlite, SqliteConnection};
+
+use super::payload::{Application, Score, Trait};
+use super::rows::Rows;
+
+/// How many rows one statement inserts, the largest possible first. These few sizes give few
+/// different texts, so that the statements stay prepared. 64 rows are a full batch, and have 768
+/// parameters at most, of the 32,766 that SQLite allows.
+const SIZES: [usize; 4] = [64, 16, 4, 1];
+
+const SCORES: &str = "insert into begini_scores (event_id, integration_id, uid, kind, platform, \
+     score, risk_band, score_confidence, application_started_at, application_completed_at, \
+     scored_at, other) ";
+
+const TRAITS: &str =
+    "insert into begini_score_traits (event_id, position, key, value, risk_band, other) ";
+
+const APPLICATIONS: &str = "insert into begini_applications (event_id, integration_id, uid, \
+     status, started_at, ended_at, percentages, reasons, other) ";
+
+/// Inserts all rows.
+pub(super) async fn write(tx: &mut SqliteConnection, rows: &Rows<'_>) -> Result<(), Error> {
+    insert(tx, SCORES, &rows.scores, score).await?;
+    let mut traits = Vec::new();
+    for (id, score) in &rows.scores {
+        traits.extend((0_i32..).zip(&score.traits).map(|one| (*id, one)));
+    }
+    insert(tx, TRAITS, &traits, one_trait).await?;
+    insert(tx, APPLICATIONS, &rows.applications, application).await
+}
+
+type Row<'s> = Separated<'s, Sqlite, &'static str>;
+
+/// Inserts rows, with as few statements as [`SIZES`] allow. `bind` binds the columns of a row.
+async fn insert<R>(
+    tx: &mut SqliteConnection,
+    into: &'static str,
+    rows: &[(&[u8], R)],
+    bind: impl Fn(&mut Row<'_>, &[u8], &R),
+) -> Result<(), Error> {
+    let mut rest = rows;
+    for size in SIZES {
+        while let Some((now, later)) = rest.split_at_checked(size) {
+            let mut statement = QueryBuilder::<Sqlite>::new(into);
+            statement.push_values(now, |mut row, (id, of)| bind(&mut row, id, of));
+            statement.build().execute(&mut *tx).await?;
+            rest = later;
+        }
+    }
+    Ok(())
+}
+
+fn score(row: &mut Row<'_>, id: &[u8], it: &Score) {
+    row.push_bind(id)
+        .push_bind(it.integration_id.as_str())
+        .push_bind(it.uid.as_str())
+        .push_bind(it.kind)
+        .push_bind(it.platform.as_deref())
+        .push_bind(it.score)
+        .push_bind(it.risk_band.as_deref())
+        .push_bind(it.score_confidence.as_deref())
+        .push_bind(it.application_started_at)
+        .push_bind(it.application_completed_at)
+        .push_bind(it.scored_at)
+        .push_bind(it.other.as_str());
+}
+
+fn one_trait(row: &mut Row<'_>, id: &[u8], (position, one): &(i32, &Trait)) {
+    row.push_bind(id)
+        .push_bind(*position)
+        .push_bind(one.key.as_str())
+        .push_bind(one.value.as_str())
+        .push_bind(one.risk_band.as_deref())
+        .push_bind(one.other.as_str());
+}
+
+fn application(row: &mut Row<'_>, id: &[u8], it: &Application) {
+    row.push_bind(id)
+        .push_bind(it.integration_id.as_str())
+        .push_bind(it.uid.as_str())
+        .push_bind(it.status)
+        .push_bind(it.started_at)
+        .push_bind(it.ended_at)
+        .push_bind(it.percentages.as_str())
+        .push_bind(it.reasons.as_deref())
+        .push_bind(it.other.as_str());
+}

@@ -1,0 +1,183 @@
+//! Runs the handler on the events that a transaction has claimed: on all of them at once if the
+//! handler can do that, or else on one after another.
+
+use std::ops::Range;
+use std::time::Instant;
+
+use hookbox_crash::crash_point;
+use hookbox_driver::{Fault, Store};
+
+use crate::attempt_error::{AttemptError, FailedAttempt, STATEMENT};
+use crate::claimed_event::ClaimedEvent;
+use crate::counters::Counted;
+use crate::prepared::Prepared;
+use crate::proof::prove;
+use crate::registered::{self, Handled, HandlerFailure, Readied};
+use crate::route_context::RouteContext;
+use crate::settle::FailureCause;
+use crate::{Event, Json, Route};
+
+/// The claimed events of one transaction on which the handler runs.
+pub(crate) struct Batch<'t, S: Store> {
+    context: &'t RouteContext<'t, S>,
+    route: &'t Route<S>,
+    /// The events, in the order of `prepared`.
+    events: Vec<&'t ClaimedEvent>,
+    prepared: Box<dyn Prepared<S>>,
+    /// Whether the handler has shown that it handles one event after another.
+    is_one_by_one: bool,
+    started: Instant,
+}
+
+/// The failure of a run of the handler.
+struct RunFailure {
+    /// The places of the events that may have caused it: one if it is known.
+    of: Range<usize>,
+    failure: HandlerFailure,
+}
+
+impl<'t, S: Store> Batch<'t, S> {
+    /// Makes the payloads of claimed events. An event whose payload cannot be made has failed.
+    pub fn new(
+        context: &'t RouteContext<'t, S>,
+        route: &'t Route<S>,
+        claimed: Vec<(&'t ClaimedEvent, Event<Option<Json>>)>,
+    ) -> Result<Self, AttemptError> {
+        let started = Instant::now();
+        let (events, handled): (Vec<_>, Vec<_>) = claimed.into_iter().unzip();
+        let Readied { prepared, unready } = route.handler.prepare(handled);
+        let batch = Self {
+            context,
+            route,
+            events,
+            prepared,
+            is_one_by_one: false,
+            started,
+        };
+        match unready.first() {
+            None => Ok(batch),
+            Some((at, why)) => Err(batch.error(RunFailure {
+                of: *at..*at + 1,
+                failure: registered::unready(context.store(), why),
+            })),
+        }
+    }
+
+    /// Runs the handler on all events.
+    pub async fn run(&mut self, tx: &mut S::Tx) -> Result<(), AttemptError> {
+        let all = 0..self.events.len();
+        match self.run_group(tx, all).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(failed)) => Err(self.error(failed)),
+            Err(fault) => Err(fault.into()),
+        }
+    }
+
+    /// Runs the handler on some of the events.
+    async fn run_group(
+        &mut self,
+        tx: &mut S::Tx,
+        which: Range<usize>,
+    ) -> Result<Result<(), RunFailure>, Fault> {
+        if which.len() > 1 && !self.is_one_by_one {
+            match self.run_all(tx, which.clone()).await? {
+                Ok(Handled::All) => return Ok(Ok(())),
+                Ok(Handled::OneByOne) => self.is_one_by_one = true,
+                Err(failed) => return Ok(Err(failed)),
+            }
+        }
+        for at in which {
+            if let Err(failure) = self.run_one(tx, at).await? {
+                let of = at..at + 1;
+                return Ok(Err(RunFailure { of, failure }));
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    async fn run_one(
+        &self,
+        tx: &mut S::Tx,
+        at: usize,
+    ) -> Result<Result<(), HandlerFailure>, Fault> {
+        let (store, limit) = (self.context.store(), self.route.time_limit);
+        let _running = Counted::new(&self.context.counters.running, 1);
+        let connection = store.connection(tx);
+        let ran = registered::run(store, &*self.prepared, at, connection, limit).await;
+        if let Some(event) = self.events.get(at) {
+            crash_point!("worker.mid_handler", event.envelope.topic.as_str());
+        }
+        if self.route.handler.is_trusted() {
+            return Ok(ran);
+        }
+        prove(store, tx, ran).await
+    }
+
+    /// Runs the handler on several events at once. The transaction is proven once after all of
+    /// them, so which of them broke it is not known.
+    async fn run_all(
+        &self,
+        tx: &mut S::Tx,
+        which: Range<usize>,
+    ) -> Result<Result<Handled, RunFailure>, Fault> {
+        let (store, limit) = (self.context.store(), self.route.time_limit);
+        let _running = Counted::new(&self.context.counters.running, 1);
+        let connection = store.connection(tx);
+        let ran = registered::run_all(store, &*self.prepared, which.clone(), connection, limit);
+        let (ran, event) = match ran.await {
+            Ok(Handled::OneByOne) => return Ok(Ok(Handled::OneByOne)),
+            Ok(Handled::All) => (Ok(()), None),
+            Err(failed) => (Err(failed.failure), failed.event),
+        };
+        for event in self.events.get(which.clone()).unwrap_or_default() {
+            crash_point!("worker.mid_handler", event.envelope.topic.as_str());
+        }
+        let ran = if self.route.handler.is_trusted() {
+            ran
+        } else {
+            prove(store, tx, ran).await?
+        };
+        Ok(match ran {
+            Ok(()) => Ok(Handled::All),
+            Err(failure) => {
+                // What ended the transaction is not the event that the handler names, but some
+                // event of the run.
+                let named = event.filter(|_| failure.cause != FailureCause::Orphaned);
+                let is_named = |at: &usize| {
+                    let event = self.events.get(*at);
+                    event.is_some_and(|it| Some(it.envelope.event) == named)
+                };
+                let at = which.clone().find(is_named);
+                let of = at.map_or(which, |at| at..at + 1);
+                Err(RunFailure { of, failure })
+            }
+        })
+    }
+
+    /// Converts the failure of a run that ends the transaction.
+    fn error(&self, failed: RunFailure) -> AttemptError {
+        let RunFailure { of, failure } = failed;
+        let took = self.started.elapsed();
+        let events = self.events.get(of).unwrap_or_default();
+        if let [event] = events {
+            return AttemptError::handler(event, failure, took);
+        }
+        match failure.cause {
+            FailureCause::Fault(kind) => AttemptError::Fault(Fault::plain(kind, STATEMENT)),
+            FailureCause::Orphaned => {
+                let one = |event: &&ClaimedEvent| FailedAttempt {
+                    event: (*event).clone(),
+                    failure: failure.clone(),
+                    took,
+                };
+                AttemptError::Ended(events.iter().map(one).collect())
+            }
+            FailureCause::Returned(_)
+            | FailureCause::Panicked
+            | FailureCause::TimedOut
+            | FailureCause::BrokeTransaction => AttemptError::Unnamed {
+                is_interrupted: failure.interrupted,
+            },
+        }
+    }
+}

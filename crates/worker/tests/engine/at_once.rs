@@ -1,0 +1,154 @@
+//! Handlers that handle all events of a batch at once.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use hookbox_driver::{DeadReason, FailureClass, FaultKind};
+
+use crate::script::Act;
+use crate::world::{World, envelope, id, receipt, within};
+
+fn at_once() -> World {
+    let mut world = World::new();
+    world.is_at_once = true;
+    world
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_is_handled_at_once_and_a_single_event_by_itself() {
+    let world = at_once();
+    world.put(&[envelope(1), receipt(1, 2), envelope(2), envelope(3)]);
+    let _running = world.start();
+    within("all events must be done", || world.are_done(1..=3)).await;
+    assert_eq!(world.script.batches(), [[id(1), id(2), id(3)]]);
+    assert_eq!(world.outcome(&receipt(1, 2)), Some("duplicate"));
+    assert_eq!(world.tables.calls("prove"), 1, "one proof for the batch");
+    world.put(&[envelope(4)]);
+    within("the single event must be done", || world.is_done(4)).await;
+    assert_eq!(world.script.batches().len(), 1);
+    for number in 1..=4 {
+        assert_eq!(world.effects(number), 1, "event {number}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_failure_of_one_event_costs_the_others_no_attempt() {
+    for (is_trusted, is_nameless) in [(false, false), (false, true), (true, false), (true, true)] {
+        let mut world = at_once();
+        world.is_trusted = is_trusted;
+        world
+            .script
+            .is_nameless
+            .store(is_nameless, Ordering::Relaxed);
+        world.script.always(id(3), Act::Fail);
+        world.script.always(id(7), Act::Reject);
+        world.put(&(1..=9).map(envelope).collect::<Vec<_>>());
+        let _running = world.start();
+        let innocents = [1, 2, 4, 5, 6, 8, 9];
+        within("the other events must be done", || {
+            world.are_done(innocents)
+        })
+        .await;
+        within("both failing events must be dead", || {
+            world.dead(id(3)).is_some() && world.dead(id(7)).is_some()
+        })
+        .await;
+        let what = format!("trusted: {is_trusted}, nameless: {is_nameless}");
+        let mut failures = world.tables.state().rows.failures.clone();
+        failures.sort_by_key(|it| (it.0, it.1));
+        let transient = |attempt| (id(3), attempt, FailureClass::Transient);
+        let permanent = (id(7), 1, FailureClass::Permanent);
+        let expected = [transient(1), transient(2), transient(3), permanent];
+        assert_eq!(failures, expected, "{what}");
+        for number in innocents {
+            assert_eq!(world.effects(number), 1, "event {number}, {what}");
+        }
+        for number in [3, 7] {
+            assert_eq!(world.effects(number), 0, "event {number}, {what}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_time_limit_of_a_batch_is_that_of_its_events_and_at_most_three_minutes() {
+    for (count, seconds, is_in_time) in [
+        (3, 29, true),
+        (3, 31, false),
+        (64, 179, true),
+        (64, 181, false),
+    ] {
+        let world = at_once();
+        let take = Act::Take(Duration::from_secs(seconds));
+        world.script.next(id(1), [take]);
+        world.put(&(1..=count).map(envelope).collect::<Vec<_>>());
+        let _running = world.start();
+        within("all events must be done", || world.are_done(1..=count)).await;
+        let runs = world.script.runs_of(id(1)).len();
+        assert_eq!(
+            runs == 1,
+            is_in_time,
+            "{count} events, {seconds} s: {runs} runs"
+        );
+        assert_eq!(world.tables.state().rows.failures, []);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_and_a_hang_in_a_batch_are_failures_of_their_events_alone() {
+    for act in [Act::Panic, Act::Hang, Act::BreakTransaction] {
+        let world = at_once();
+        world.script.next(id(2), [act; 9]);
+        world.put(&(1..=5).map(envelope).collect::<Vec<_>>());
+        let _running = world.start();
+        within("the other events must be done", || {
+            world.are_done([1, 3, 4, 5])
+        })
+        .await;
+        within("the failing event must be dead", || {
+            world.dead(id(2)).is_some()
+        })
+        .await;
+        let failures = world.tables.state().rows.failures.clone();
+        assert_eq!(failures.len(), 3, "{act:?}: {failures:?}");
+        assert!(
+            failures.iter().all(|it| it.0 == id(2)),
+            "{act:?}: {failures:?}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_whose_handler_committed_by_itself_never_runs_again() {
+    let world = at_once();
+    world.script.next(id(2), [Act::EndTransaction]);
+    world.put(&[envelope(1), envelope(2), envelope(3)]);
+    let _running = world.start();
+    within("the message must be acknowledged", || world.is_settled()).await;
+    for number in 1..=3 {
+        let (reason, _) = world.dead(id(number)).unwrap();
+        assert_eq!(reason, DeadReason::Orphaned, "event {number}");
+        assert_eq!(world.script.runs_of(id(number)).len(), 1, "event {number}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fault_of_the_store_in_a_batch_costs_no_attempt() {
+    for is_nameless in [false, true] {
+        for kind in [
+            FaultKind::Unavailable,
+            FaultKind::Contention,
+            FaultKind::MissingRight,
+        ] {
+            let world = at_once();
+            world
+                .script
+                .is_nameless
+                .store(is_nameless, Ordering::Relaxed);
+            world.script.next(id(2), [Act::Store(kind); 2]);
+            world.put(&[envelope(1), envelope(2), envelope(3)]);
+            let _running = world.start();
+            within("all events must be done", || world.are_done(1..=3)).await;
+            assert_eq!(world.tables.state().rows.failures, [], "{kind:?}");
+        }
+    }
+}
