@@ -2,11 +2,9 @@
 
 use std::future::Future;
 
-use bytes::Bytes;
 use hookbox_driver::Store;
-use hookbox_event::{ContentDigest, EventId, ReceiptId, SourceName, Timestamp, Topic};
 
-use crate::{BatchError, HandlerError, Payload};
+use crate::{BatchError, Event, HandlerError, Payload};
 
 /// Handles the events of a route, inside a transaction that it borrows.
 ///
@@ -62,61 +60,5 @@ pub trait Handler<S: Store>: Send + Sync + 'static {
     ) -> impl Future<Output = Result<(), BatchError>> + Send {
         let _ = (events, tx);
         std::future::ready(Err(BatchError::one_by_one()))
-    }
-}
-
-/// One event, as it is given to a handler.
-///
-/// `Debug` shows neither the body nor the payload.
-pub struct Event<P> {
-    /// The id of the event: the idempotency key of everything that is done about it.
-    pub id: EventId,
-    /// The accepted request in which the event was received.
-    pub receipt: ReceiptId,
-    /// The source that the event was posted to.
-    pub source: SourceName,
-    /// The topic of the event.
-    pub topic: Topic,
-    /// The digest of the content of the body.
-    pub digest: ContentDigest,
-    /// When the request was received, by the clock of the ingest.
-    pub received_at: Timestamp,
-    /// The number of this attempt on the event, counting from 1. A replay does not restart the
-    /// count.
-    pub attempt: u32,
-    /// The body as it was received.
-    pub body: Bytes,
-    /// The body, deserialized into the payload type of the handler.
-    pub payload: P,
-}
-
-impl<P> Event<P> {
-    /// Returns the same event with the payload that `make` makes of the body and this payload.
-    pub(crate) fn try_map<Q, E>(
-        self,
-        make: impl FnOnce(&Bytes, P) -> Result<Q, E>,
-    ) -> Result<Event<Q>, E> {
-        let payload = make(&self.body, self.payload)?;
-        Ok(Event {
-            id: self.id,
-            receipt: self.receipt,
-            source: self.source,
-            topic: self.topic,
-            digest: self.digest,
-            received_at: self.received_at,
-            attempt: self.attempt,
-            body: self.body,
-            payload,
-        })
-    }
-}
-
-impl<P> std::fmt::Debug for Event<P> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Event")
-            .field("id", &self.id)
-            .field("topic", &self.topic)
-            .field("attempt", &self.attempt)
-            .finish_non_exhaustive()
     }
 }

@@ -2,12 +2,14 @@
 //! and the [`Handler`] trait.
 //!
 //! A message of the broker is a batch of envelopes. All envelopes of a batch are claimed, handled,
-//! settled and committed in one transaction; then the message is acknowledged. When one handler
-//! fails, the transaction is rolled back, and each event is run again in its own transaction, so
-//! that the failure of one event does not affect the others.
+//! settled and committed in one transaction; then the message is acknowledged. When the
+//! handler fails on one event, the transaction is rolled back. That event is run again alone, in
+//! its own transaction, and the others together, so that its failure does not affect them. Where it
+//! is not known which event failed, halves of the batch are run until it is found.
 //!
 //! The path of a message: `consumer` takes it, `process` brings its events to their outcomes and
-//! acknowledges it, `attempt` is one transaction, and `registered` is one run of a handler.
+//! acknowledges it, `attempt` is one transaction, `batch` runs the handler in it, and `registered`
+//! is one run of a handler. `groups` decides which events of a failed batch run together again.
 //! `suspicion` plans which events may run beside others, `settle` is the table of what follows from
 //! a failure, and `run` does what follows. All parts of a worker share `inner`; all work on one
 //! route shares `route_context`.
@@ -32,6 +34,8 @@ mod config;
 mod consumer;
 mod counters;
 mod error;
+mod event;
+mod groups;
 mod handler;
 mod inner;
 mod instance;
@@ -67,7 +71,8 @@ pub use check::{CompileError, Schemas};
 pub use config::{Config, ConflictRule, OnConflict, Route};
 pub use counters::{Counters, RouteCounters};
 pub use error::{HandlerError, OrReject};
-pub use handler::{Event, Handler};
+pub use event::Event;
+pub use handler::Handler;
 pub use json::{Json, JsonValue};
 pub use payload::Payload;
 pub use registered::{DynHandler, Registered, register};

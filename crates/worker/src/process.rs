@@ -2,22 +2,23 @@
 //! acknowledges them. Their events run together in one transaction, each in its own transaction,
 //! or alone in the process.
 
+mod batches;
+
 use std::collections::HashSet;
 use std::time::Duration;
 
 use hookbox_crash::crash_point;
-use hookbox_driver::{DeadReason, Delivery, Fault, FaultKind, Start, Store, describe};
+use hookbox_driver::{DeadReason, Delivery, Fault, Start, Store, describe};
 use hookbox_event::Envelope;
 use tokio::time::sleep;
 
 use crate::attempt::Attempt;
-use crate::attempt_error::{AttemptError, FailedAttempt};
+use crate::attempt_error::AttemptError;
 use crate::counters::{Counted, add};
 use crate::intake::{Contents, Intake};
 use crate::pause::{Pause, Stopped};
 use crate::route_context::RouteContext;
 use crate::run::{Conclusion, Run};
-use crate::settle::FailureCause;
 use crate::slot::Slot;
 use crate::suspicion::{Measure, Plan, Suspect};
 use crate::work::Work;
@@ -107,8 +108,8 @@ impl<S: Store> Process<'_, S> {
         }
     }
 
-    /// Runs events beside whatever else runs in this process: all in one transaction, or, if one of
-    /// them keeps the others from their outcome, each in its own.
+    /// Runs events beside whatever else runs in this process: all in one transaction, and those
+    /// that keep the others from their outcome each in its own.
     async fn run_shared(&self, events: &[&Envelope], markers: &[Start]) -> Result<(), Stopped> {
         let _beside_others = tokio::select! {
             biased;
@@ -116,90 +117,11 @@ impl<S: Store> Process<'_, S> {
             () = self.context.shutdown.cancelled() => return Err(Stopped),
         };
         start_markers::set(self.context, markers).await?;
-        let is_done = match events {
-            [] | [_] => Ok(false),
-            several => self.run_batch(several).await,
-        };
-        let ended = match is_done {
-            Ok(true) => Ok(()),
-            Ok(false) => self.run_single(events).await,
+        let ended = match self.run_groups(events).await {
+            Ok(alone) => self.run_single(&alone).await,
             Err(Stopped) => Err(Stopped),
         };
         start_markers::clear(self.context, markers, ended).await
-    }
-
-    /// Runs several events in one transaction. Returns false if one event keeps the others from
-    /// their outcome, because its handler fails or because another session holds a lock that it
-    /// needs.
-    async fn run_batch(&self, events: &[&Envelope]) -> Result<bool, Stopped> {
-        let mut pause = self.context.pause();
-        loop {
-            if self.context.counters.rights.missing().is_some() {
-                // While the handler lacks a right, the route runs one event at a time and no
-                // batches.
-                return Ok(false);
-            }
-            let run = self.begin();
-            let fault = match self.attempt().run(events).await {
-                Ok(()) => {
-                    pause.over();
-                    return Ok(true);
-                }
-                Err(AttemptError::Fault(fault)) => fault,
-                Err(AttemptError::Handler(failed)) => match failed.failure.cause {
-                    FailureCause::Fault(kind) => Fault::plain(kind, "run a handler's statement"),
-                    FailureCause::Returned(_)
-                    | FailureCause::Panicked
-                    | FailureCause::TimedOut
-                    | FailureCause::BrokeTransaction => return Ok(false),
-                    FailureCause::Orphaned => {
-                        self.record_ended(&run, events, vec![*failed], &mut pause)
-                            .await?;
-                        return Ok(false);
-                    }
-                },
-                Err(AttemptError::Ended(failed)) => {
-                    self.record_ended(&run, events, failed, &mut pause).await?;
-                    return Ok(false);
-                }
-                Err(AttemptError::Unnamed { .. } | AttemptError::Broken { .. }) => {
-                    return Ok(false);
-                }
-            };
-            let separates = match fault.kind() {
-                FaultKind::Contention => !pause.is_quick(run.elapsed()),
-                FaultKind::MissingRight => true,
-                FaultKind::Unavailable | FaultKind::Internal => false,
-            };
-            if separates {
-                return Ok(false);
-            }
-            self.context.wait(&mut pause, &fault).await?;
-        }
-    }
-
-    /// Records that a handler has ended its own transaction while it handled these events. Their
-    /// effects may stand, so this is recorded before the handler could run again. Then each of the
-    /// other events of `received` runs in its own transaction: if its claim was committed as well,
-    /// it is found orphaned, and if its claim was rolled back, it can be claimed again.
-    async fn record_ended(
-        &self,
-        run: &Run<'_, S>,
-        received: &[&Envelope],
-        failed: Vec<FailedAttempt>,
-        pause: &mut Pause<'_>,
-    ) -> Result<(), Stopped> {
-        for failed in failed {
-            let claimed = failed.event.envelope.clone();
-            // The claim may have put the stored body into its envelope. What is recorded is the
-            // envelope as it was received.
-            let is_received = |it: &&&Envelope| it.receipt == claimed.receipt;
-            let received = received.iter().find(is_received);
-            let received = received.map_or(&claimed, |it| *it);
-            let orphaned = Err(AttemptError::Handler(Box::new(failed)));
-            self.conclude(run, received, orphaned, pause).await?;
-        }
-        Ok(())
     }
 
     /// Runs each event in its own transaction until it has its outcome. An event that has to run

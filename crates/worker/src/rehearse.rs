@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use hookbox_driver::{CommitError, Fault, Store};
-use hookbox_event::Envelope;
+use hookbox_event::{Envelope, JsonError};
 
 use crate::Json;
 use crate::attempt::event_of;
@@ -40,12 +40,7 @@ pub async fn rehearse<S: Store>(
 ) -> Result<Rehearsal, Fault> {
     let read = match Json::read(&envelope.body) {
         Ok(read) => read,
-        Err(error) => {
-            return Ok(Rehearsal::Failed {
-                permanent: true,
-                error: error.to_string(),
-            });
-        }
+        Err(error) => return Ok(malformed(&error)),
     };
     let mut tx = store.begin_for_handler().await?;
     let started = Instant::now();
@@ -102,5 +97,13 @@ pub async fn rehearse<S: Store>(
                 }),
             }
         }
+    }
+}
+
+/// The rehearsal of a body that is not JSON. A worker makes such an event a dead letter.
+fn malformed(error: &JsonError) -> Rehearsal {
+    Rehearsal::Failed {
+        permanent: true,
+        error: error.to_string(),
     }
 }

@@ -19,6 +19,9 @@ use crate::tx::{SimConnection, SimError};
 /// so that a handler that hangs delays its event by a multiple of this time.
 pub(crate) const TIME_LIMIT: Duration = Duration::from_secs(8);
 
+/// How long a handler hangs: longer than any time limit, also than that of a whole batch.
+const HANG: Duration = Duration::from_secs(600);
+
 pub(crate) struct Apply {
     pub process: Arc<Process>,
     pub route: RouteName,
@@ -85,8 +88,7 @@ impl Handler<SimStore> for Apply {
                 std::panic::resume_unwind(Box::new("as planned".to_owned()))
             }
             Plan::Hang(times) if fails(times) => {
-                // No time limit is this long, not even that of a whole batch.
-                tokio::time::sleep(TIME_LIMIT * 64).await;
+                tokio::time::sleep(HANG).await;
                 Ok(())
             }
             Plan::Swallow(times) if fails(times) => match tx.refused().await {

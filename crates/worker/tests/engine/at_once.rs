@@ -118,16 +118,19 @@ async fn a_panic_and_a_hang_in_a_batch_are_failures_of_their_events_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_batch_whose_handler_committed_by_itself_never_runs_again() {
-    let world = at_once();
-    world.script.next(id(2), [Act::EndTransaction]);
-    world.put(&[envelope(1), envelope(2), envelope(3)]);
-    let _running = world.start();
-    within("the message must be acknowledged", || world.is_settled()).await;
-    for number in 1..=3 {
-        let (reason, _) = world.dead(id(number)).unwrap();
-        assert_eq!(reason, DeadReason::Orphaned, "event {number}");
-        assert_eq!(world.script.runs_of(id(number)).len(), 1, "event {number}");
+async fn a_batch_whose_handler_ended_the_transaction_never_runs_again() {
+    for act in [Act::EndTransaction, Act::RollBack] {
+        let world = at_once();
+        world.script.next(id(2), [act]);
+        world.put(&[envelope(1), envelope(2), envelope(3)]);
+        let _running = world.start();
+        within("the message must be acknowledged", || world.is_settled()).await;
+        for number in 1..=3 {
+            let what = format!("event {number}, {act:?}");
+            let (reason, _) = world.dead(id(number)).unwrap();
+            assert_eq!(reason, DeadReason::Orphaned, "{what}");
+            assert_eq!(world.script.runs_of(id(number)).len(), 1, "{what}");
+        }
     }
 }
 
@@ -150,5 +153,81 @@ async fn a_fault_of_the_store_in_a_batch_costs_no_attempt() {
             within("all events must be done", || world.are_done(1..=3)).await;
             assert_eq!(world.tables.state().rows.failures, [], "{kind:?}");
         }
+    }
+}
+
+/// Publishes a full batch, and returns how many events each call of `handle_all` got.
+async fn sizes_of_calls(world: &World) -> Vec<usize> {
+    world.put(&(1..=64).map(envelope).collect::<Vec<_>>());
+    let running = world.start();
+    within("the message must be acknowledged", || world.is_settled()).await;
+    running.drain().await;
+    world.script.batches().iter().map(Vec::len).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_that_the_handler_names_costs_the_batch_one_more_run() {
+    let world = at_once();
+    world.script.next(id(40), [Act::Fail, Act::Reject]);
+    assert_eq!(sizes_of_calls(&world).await, [64, 63]);
+    assert_eq!(
+        world.script.runs_of(id(40)).len(),
+        2,
+        "in the batch and alone"
+    );
+    let failures = world.tables.state().rows.failures.clone();
+    assert_eq!(
+        failures,
+        [(id(40), 1, FailureClass::Permanent)],
+        "the run alone counts"
+    );
+    let commits = world.journal.only(&["commit"]);
+    assert_eq!(commits, ["commit 63"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_that_is_not_named_is_found_by_halves() {
+    let world = at_once();
+    world.script.is_nameless.store(true, Ordering::Relaxed);
+    world.script.always(id(40), Act::Reject);
+    let sizes = [64, 32, 32, 16, 8, 4, 4, 2, 2, 8, 16];
+    assert_eq!(sizes_of_calls(&world).await, sizes);
+    let failures = world.tables.state().rows.failures.clone();
+    assert_eq!(failures, [(id(40), 1, FailureClass::Permanent)]);
+    for number in (1..=64).filter(|it| *it != 40) {
+        assert_eq!(world.effects(number), 1, "event {number}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_that_fails_only_beside_others_has_no_failed_attempt() {
+    for is_nameless in [false, true] {
+        let world = at_once();
+        world
+            .script
+            .is_nameless
+            .store(is_nameless, Ordering::Relaxed);
+        // By halves, the event fails in each of six groups before it is alone.
+        let beside = if is_nameless { 6 } else { 1 };
+        world.script.next(id(40), vec![Act::Fail; beside]);
+        sizes_of_calls(&world).await;
+        assert_eq!(world.tables.state().rows.failures, []);
+        assert!(world.are_done(1..=64));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_in_which_every_event_fails_runs_a_bounded_number_of_times() {
+    for is_nameless in [false, true] {
+        let world = at_once();
+        world
+            .script
+            .is_nameless
+            .store(is_nameless, Ordering::Relaxed);
+        for number in 1..=64 {
+            world.script.always(id(number), Act::Reject);
+        }
+        assert_eq!(sizes_of_calls(&world).await.len(), 16);
+        assert_eq!(world.tables.state().rows.failures.len(), 64);
     }
 }

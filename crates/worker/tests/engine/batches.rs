@@ -52,10 +52,16 @@ async fn one_failure_costs_its_neighbours_nothing() {
     assert_eq!(
         attempts(1),
         [1, 1],
-        "event 1 must run in the batch, which is rolled back, and then by itself"
+        "event 1 must run in the batch, which is rolled back, and then together with event 3"
     );
     assert_eq!(attempts(2), [1, 1, 2]);
     assert_eq!(attempts(3), [1]);
+    let commits = world.journal.only(&["commit"]);
+    assert_eq!(
+        commits,
+        ["commit 2", "commit 1"],
+        "the others must run together again"
+    );
 }
 
 #[tokio::test(start_paused = true)]

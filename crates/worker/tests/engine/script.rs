@@ -39,6 +39,8 @@ pub enum Act {
     BreakTransaction,
     /// Commits the transaction itself, which a handler must not do.
     EndTransaction,
+    /// Rolls the transaction back itself, which a handler must not do either.
+    RollBack,
     /// Ends its process.
     Kill,
 }
@@ -189,6 +191,10 @@ impl<const T: bool> Handler<MemoryStore> for Scripted<T> {
             }
             Act::EndTransaction => {
                 tx.commit();
+                Ok(())
+            }
+            Act::RollBack => {
+                tx.roll_back();
                 Ok(())
             }
             Act::Kill => {

@@ -118,6 +118,18 @@ impl Drop for MemoryTx {
 }
 
 impl MemoryConnection {
+    /// Rolls back without hookbox, as a handler may do with a ROLLBACK of its own. The claims are
+    /// gone.
+    pub fn roll_back(&mut self) {
+        self.is_ended = true;
+        self.events.clear();
+        self.claimed.clear();
+        self.effects.clear();
+        let number = self.number;
+        let mut state = self.process.tables.state();
+        state.locks.retain(|_, held| held.0 != number);
+    }
+
     /// Commits without hookbox, as a handler may do with a COMMIT of its own. The claims stay
     /// without an outcome.
     pub fn commit(&mut self) {

@@ -1,0 +1,119 @@
+//! Runs the events of a batch together: all in one transaction, and in several where some of them
+//! fail.
+
+use hookbox_driver::{Fault, FaultKind, Store};
+use hookbox_event::{Envelope, ReceiptId};
+
+use super::Process;
+use crate::attempt_error::{AttemptError, FailedAttempt, STATEMENT};
+use crate::groups::Groups;
+use crate::pause::{Pause, Stopped};
+use crate::run::Run;
+use crate::settle::FailureCause;
+
+/// How a transaction over several events ended.
+enum BatchEnd {
+    /// All events have their outcome.
+    Done,
+    /// The event of this receipt keeps the others from their outcome.
+    Failed(ReceiptId),
+    /// An event keeps the others from their outcome, and it is not known which.
+    FailedUnnamed,
+    /// The events must not run together again.
+    Separate,
+}
+
+impl<S: Store> Process<'_, S> {
+    /// Runs events in one transaction, or in several where some of them fail. Returns those that
+    /// have to run alone.
+    pub(super) async fn run_groups<'e>(
+        &self,
+        events: &[&'e Envelope],
+    ) -> Result<Vec<&'e Envelope>, Stopped> {
+        let mut groups = Groups::of(events);
+        while let Some(group) = groups.next() {
+            match self.run_batch(&group).await? {
+                BatchEnd::Done => {}
+                BatchEnd::Failed(receipt) => groups.take_out(group, &receipt),
+                BatchEnd::FailedUnnamed => groups.halve(group),
+                BatchEnd::Separate => groups.separate(group),
+            }
+        }
+        Ok(groups.into_alone())
+    }
+
+    /// Runs several events in one transaction, through every fault of a dependency.
+    async fn run_batch(&self, events: &[&Envelope]) -> Result<BatchEnd, Stopped> {
+        let mut pause = self.context.pause();
+        loop {
+            if self.context.counters.rights.missing().is_some() {
+                // While the handler lacks a right, the route runs one event at a time and no
+                // batches.
+                return Ok(BatchEnd::Separate);
+            }
+            let run = self.begin();
+            let fault = match self.attempt().run(events).await {
+                Ok(()) => {
+                    pause.over();
+                    return Ok(BatchEnd::Done);
+                }
+                Err(AttemptError::Fault(fault)) => fault,
+                Err(AttemptError::Handler(failed)) => match failed.failure.cause {
+                    FailureCause::Fault(kind) => Fault::plain(kind, STATEMENT),
+                    FailureCause::Returned(_)
+                    | FailureCause::Panicked
+                    | FailureCause::TimedOut
+                    | FailureCause::BrokeTransaction => {
+                        return Ok(BatchEnd::Failed(failed.event.envelope.receipt));
+                    }
+                    FailureCause::Orphaned => {
+                        self.record_ended(&run, events, vec![*failed], &mut pause)
+                            .await?;
+                        return Ok(BatchEnd::Separate);
+                    }
+                },
+                Err(AttemptError::Ended(failed)) => {
+                    self.record_ended(&run, events, failed, &mut pause).await?;
+                    return Ok(BatchEnd::Separate);
+                }
+                Err(AttemptError::Unnamed { .. }) => return Ok(BatchEnd::FailedUnnamed),
+                // A trusted handler has broken or ended the transaction. No proof says which of
+                // both, so the handler runs as rarely as possible again.
+                Err(AttemptError::Broken { .. }) => return Ok(BatchEnd::Separate),
+            };
+            let separates = match fault.kind() {
+                FaultKind::Contention => !pause.is_quick(run.elapsed()),
+                FaultKind::MissingRight => true,
+                FaultKind::Unavailable | FaultKind::Internal => false,
+            };
+            if separates {
+                return Ok(BatchEnd::Separate);
+            }
+            self.context.wait(&mut pause, &fault).await?;
+        }
+    }
+
+    /// Records that a handler has ended its own transaction while it handled these events. Their
+    /// effects may stand, so this is recorded before the handler could run again. Then each of the
+    /// other events of `received` runs in its own transaction: if its claim was committed as well,
+    /// it is found orphaned, and if its claim was rolled back, it can be claimed again.
+    async fn record_ended(
+        &self,
+        run: &Run<'_, S>,
+        received: &[&Envelope],
+        failed: Vec<FailedAttempt>,
+        pause: &mut Pause<'_>,
+    ) -> Result<(), Stopped> {
+        for failed in failed {
+            let claimed = failed.event.envelope.clone();
+            // The claim may have put the stored body into its envelope. What is recorded is the
+            // envelope as it was received.
+            let is_received = |it: &&&Envelope| it.receipt == claimed.receipt;
+            let received = received.iter().find(is_received);
+            let received = received.map_or(&claimed, |it| *it);
+            let orphaned = Err(AttemptError::Handler(Box::new(failed)));
+            self.conclude(run, received, orphaned, pause).await?;
+        }
+        Ok(())
+    }
+}
