@@ -69,7 +69,7 @@ impl Account {
     }
 
     /// Converts an error of checking the queues, consuming from them or publishing to them into an
-    /// error with a remedy, if it is a refusal.
+    /// error with a remedy, if the broker refused the operation.
     pub fn at_queues(&self, error: lapin::Error) -> OpenError {
         let Self { user, vhost } = self;
         // After the login, RabbitMQ answers with this code (`not_allowed`) only when it refuses to

@@ -22,7 +22,7 @@ const CLOSE_MAX: Duration = Duration::from_secs(1);
 /// How often to check whether everything is forwarded while new events wait.
 const CLOSE_CHECK_INTERVAL: Duration = Duration::from_millis(10);
 
-/// How long to wait after a failed attempt to end spooling before the next one.
+/// How long to wait before the next try to end spooling, after a try has failed.
 const CLOSE_RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// Checks again and again whether nearly everything in the spool is forwarded, and then ends

@@ -65,7 +65,8 @@ pub enum LinkError {
         #[source]
         source: io::Error,
     },
-    /// The request was sent completely or partly, and no response arrived: the outcome is unknown.
+    /// The request was sent completely or partly, and no response arrived. So it is unknown whether
+    /// it was accepted.
     #[error("the connection was lost before the answer came")]
     Lost(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The request was sent, and no response arrived in time: it is unknown whether it was

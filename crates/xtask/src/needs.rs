@@ -94,7 +94,7 @@ pub fn targets() -> Vec<String> {
         .collect()
 }
 
-/// Returns the targets that need servers in part, with the modules that do not.
+/// Returns the targets of which some modules need servers, each with the modules that need none.
 pub fn parts() -> impl Iterator<Item = (&'static str, &'static [&'static str])> {
     TARGETS.iter().filter_map(|target| match target.needs {
         Needs::ServersExceptIn(modules) => Some((target.name, modules)),

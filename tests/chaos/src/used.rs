@@ -28,8 +28,8 @@ const FILES_MAX: usize = 256;
 /// build itself takes about 60 MiB.
 const MEMORY_MAX: usize = 256;
 
-/// How many threads more than before the faults a process may have. So many are no leak, because
-/// pools grow to their limits.
+/// How many more threads a process may have than it had before the faults. So many are no leak,
+/// because pools grow to their limits.
 const THREADS_MORE_MAX: usize = 12;
 
 /// How many more open files a process may have than it had before the faults. So many are no leak:
