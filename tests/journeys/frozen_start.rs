@@ -67,9 +67,11 @@ async fn a_frozen_rabbitmq_is_waited_for_at_the_start() {
 
     rabbitmq.cont().unwrap();
     let start = Instant::now();
-    within(PATIENCE, "ingest must become ready by itself", async || {
-        shown.is_ready()
-    })
+    within(
+        PATIENCE,
+        "ingest must become ready without a restart",
+        async || shown.is_ready(),
+    )
     .await;
     let took = start.elapsed();
     eprintln!("ready {took:?} after the broker resumed");

@@ -67,7 +67,7 @@ async fn signals_under_load(deployment: Deployment) {
         .unwrap();
     let mut sent = 0;
     let mut signals = ["HUP", "USR1", "HUP", "USR2", "HUP", "ALRM"].iter().cycle();
-    within(PATIENCE, "the load must end", async || {
+    within(PATIENCE, "the load must end under signals", async || {
         running.signal(signals.next().unwrap());
         sent += 1;
         load.try_wait().unwrap().is_some()

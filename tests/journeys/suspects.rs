@@ -40,7 +40,7 @@ async fn suspect(deployment: &Deployment, crash: &str) {
 
 /// Waits until the gate of the test (see `gate.rs`) holds up a handler in its statement.
 async fn is_held_up(deployment: &Deployment) {
-    within(PATIENCE, "a handler must be held up", async || {
+    within(PATIENCE, "a handler must wait at the gate", async || {
         deployment.count(gate::HELD_UP).await > 0
     })
     .await;
@@ -162,7 +162,7 @@ async fn a_suspect_that_waits_for_a_delayed_handler_stops_no_other_event() {
                        and query ilike '%begini_applications%'";
     within(
         PATIENCE,
-        "the handler of the other event must be held up",
+        "the handler of the other event must wait at the gate",
         async || deployment.count(waiting).await > 0,
     )
     .await;

@@ -123,7 +123,7 @@ pub const POINTS: &[Point] = &[
     ),
     point(
         "worker.after_record",
-        "a failed attempt and its consequence are committed; the message is not acknowledged",
+        "a failed attempt and its retry or dead letter are committed; the message is not settled",
     ),
     point(
         "worker.draining",

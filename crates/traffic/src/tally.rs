@@ -203,7 +203,7 @@ impl Tally {
         };
         say(
             self.unknown_outcome,
-            "attempts may have been stored without an answer: each may add one duplicate",
+            "times a request may have been stored without an answer: each may add one duplicate",
         );
         say(
             self.unconfirmed,

@@ -217,7 +217,7 @@ async fn nothing_that_a_handler_leaves_behind_is_found_by_the_next() {
             let found = finds(connection, question).await;
             assert!(
                 !found,
-                "{statements}: the handler of run {run_of_two} must find nothing of an earlier one"
+                "{statements}: the handler of run {run_of_two} must find nothing of earlier runs"
             );
             connection.execute(sqlx::raw_sql(statements)).await.unwrap();
             world.store.prove(&mut tx).await.unwrap();
@@ -229,7 +229,7 @@ async fn nothing_that_a_handler_leaves_behind_is_found_by_the_next() {
         let found = finds(world.store.connection(&mut tx), question).await;
         assert!(
             !found,
-            "{statements}: the next transaction must find nothing of it"
+            "{statements}: the next transaction must find nothing that a handler left"
         );
         world.store.rollback(tx).await;
     }

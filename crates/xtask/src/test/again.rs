@@ -90,12 +90,12 @@ mod tests {
         assert_eq!(two.to_run_again(failed(2)), ["a::c", "a::d"]);
         assert!(
             two.to_run_again(failed(3)).is_empty(),
-            "no test must be run again if one of the failures has no name"
+            "no test may be run again if one of the failures has no name"
         );
         let many = failures(&["test a ... FAILED"; FAILED_MAX + 1]);
         assert!(
             many.to_run_again(failed(4)).is_empty(),
-            "no test must be run again if too many have failed"
+            "no test may be run again if too many have failed"
         );
         let documentation = failures(&["test src/a.rs - a (line 3) ... FAILED"]);
         assert!(documentation.to_run_again(failed(1)).is_empty());

@@ -184,7 +184,7 @@ pub async fn a_receipt_is_passed_by_later_ones<H: StoreHarness>(world: &H) {
     assert_eq!(
         passed(LONG).await,
         [false],
-        "a receipt must not count as passed before it is overdue"
+        "a receipt must not count as passed by later ones before it is overdue"
     );
     done(&*store, &first).await;
     assert_eq!(passed(Duration::ZERO).await, [false; 0]);
