@@ -24,8 +24,8 @@ const PAUSE_LONGEST: Duration = Duration::from_secs(3);
 const REVOKED: &str = "refused for user 'hookbox'";
 const UNKNOWN: &str = "Login was refused";
 
-/// The text that ingest logs for each failed attempt to publish. The first failure is logged as an
-/// error, later ones only at level `debug`, which `EACH_TRY` makes visible.
+/// The text that ingest logs for each failed publish. The first failure is logged as an error,
+/// later ones only at level `debug`, which `EACH_TRY` makes visible.
 const LOGGED: &str = "nothing can be published";
 const EACH_TRY: &str = "hookbox_driver_rabbitmq=debug,info";
 

@@ -1,6 +1,6 @@
-//! Ingest starts while RabbitMQ is frozen: connections are accepted, and nothing answers. Ingest
-//! retries with pauses, does not use more and more resources, and becomes ready by itself when the
-//! broker answers.
+//! Ingest starts while RabbitMQ is frozen: a connection to it can be opened, but it answers
+//! nothing. Ingest retries with pauses, does not use more and more resources, and becomes ready by
+//! itself when the broker answers.
 
 use std::fs;
 use std::time::{Duration, Instant};

@@ -72,7 +72,7 @@ async fn a_failover_that_loses_the_tail_is_listed_as_far_as_known() {
     );
     // The second ingest still runs. It accepts and reports one more event.
     generate(&deployment, 1, 4);
-    within(PATIENCE, "the new event must be reported", async || {
+    within(PATIENCE, "a report must list the event", async || {
         reported(&reconcile(&deployment).1) == KEPT + 1
     })
     .await;

@@ -16,8 +16,8 @@ async fn what_always_fails_is_shown_fixed_and_replayed_on_sqlite() {
     fix(Pair::SqliteAlone).await;
 }
 
-/// Makes an event fail because the database accepts no score. Then fixes the database, and checks
-/// that the dead letter is done after a replay.
+/// Makes an event fail because the database rejects every score. Then fixes the database, and
+/// checks that the dead letter is done after a replay.
 async fn fix(pair: Pair) {
     let deployment = Deployment::new(pair).await;
     deployment.refuse_scores().await;

@@ -21,8 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// one after the other, so that no two of them share a message.
 const ROUND: u64 = 50;
 
-/// The most rounds that are sent before the test fails because no event was refused. RabbitMQ needs
-/// a moment until a policy is in effect.
+/// The most rounds of events that are sent before the test fails because no event was refused.
+/// RabbitMQ needs a moment until a policy is in effect.
 const ROUNDS_MAX: u64 = 20;
 
 const BOUND_REFUSING: &str = "{\"max-length\":10,\"overflow\":\"reject-publish\"}";

@@ -20,8 +20,8 @@ const NEIGHBOURS: u64 = 12;
 /// ten further deaths are needed.
 const DEATHS: u32 = 12;
 
-/// How long the test waits for the outcome of the event. A worker starts within a second, also on a
-/// busy machine.
+/// How long the test waits for each condition, such as the quarantine of the event after [`DEATHS`]
+/// starts of a worker. A worker starts within a second, also on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(240);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

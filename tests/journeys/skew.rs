@@ -125,7 +125,7 @@ impl Sides {
     async fn accepted(&self, receipts: u64) {
         within(
             PATIENCE,
-            "enough receipts of the load must be stored",
+            "the expected number of receipts of the load must be stored",
             async || self.deployment.count("select count(*) from receipts").await >= receipts,
         )
         .await;

@@ -144,7 +144,7 @@ async fn a_message_that_rabbitmq_never_takes_delays_no_other() {
     let refused = "hookbox_spool_refused_events";
     within(
         PATIENCE,
-        "the refused event must be reported, and other events must be forwarded",
+        "the metrics must count the refused event, and other events must be forwarded",
         async || {
             deployment.run(&["send"]);
             shown.metric(refused) == Some(1.0)

@@ -209,7 +209,7 @@ async fn a_replaced_queue_is_not_touched_and_a_restored_one_is_consumed() {
     let said = { declaring }.output().unwrap();
     assert!(
         !said.status.success(),
-        "`queues declare` must not accept a queue that hookbox did not declare"
+        "`queues declare` must refuse to use a queue that hookbox did not declare"
     );
     let words = ["list_queues", "--quiet", "name", "type", "messages"];
     let listed = rabbitmq.ctl(&words).unwrap();

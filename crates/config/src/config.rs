@@ -66,7 +66,7 @@ pub struct IngestConfig {
     pub tls: Option<(PathBuf, PathBuf)>,
     /// The proxies in front of hookbox that terminate TLS, as written in the config.
     pub trusted_proxies: Vec<String>,
-    /// The networks from which plain HTTP is accepted, as written in the config.
+    /// The networks from which plain HTTP is allowed, as written in the config.
     pub plain_http_from: Vec<String>,
     /// The parsed `trusted_proxies` and `plain_http_from`.
     pub peers: hookbox_ingest::Peers,

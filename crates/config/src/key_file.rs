@@ -27,8 +27,7 @@ pub struct Text {
     pub warning: Option<String>,
 }
 
-/// Reads a file with a secret. `any_mode` means that the config accepts any permissions of the
-/// file.
+/// Reads a file with a secret. `any_mode` means that the config allows any permissions of the file.
 ///
 /// The path of a file that does not exist is never shown, because the path may be a secret in the
 /// wrong place.

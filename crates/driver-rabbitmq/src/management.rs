@@ -41,7 +41,7 @@ const PAGE: u32 = 500;
 /// virtual host may have any number of other queues.
 const PREFIX: &str = "%5Ehookbox%5C.";
 
-/// How error texts name the API.
+/// The name of the management API in error texts.
 const API: &str = "the broker's management API";
 
 /// The management API of one broker.

@@ -139,8 +139,8 @@ impl Publisher {
         crash_point!("rabbitmq.before_confirm");
         let outcomes = match sent {
             Ok(pending) => confirms(pending, deadline).await,
-            // A publish failed. Then no batch of the round counts as accepted, so the confirms of
-            // the earlier publishes are not waited for.
+            // A publish failed. Then no batch of the publish round counts as accepted, so the
+            // confirms of the earlier publishes are not waited for.
             Err(lost) => vec![lost],
         };
         crash_point!("rabbitmq.after_confirm");

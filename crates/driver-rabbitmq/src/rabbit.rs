@@ -195,8 +195,8 @@ impl Rabbit {
     }
 
     /// Returns the connection for consuming, and opens it if there is none. Publishing has another
-    /// connection, because the broker may block that one, and acknowledgements must still be
-    /// written then.
+    /// connection, because the broker may block the one for publishing, and acknowledgements must
+    /// be written even then.
     async fn consuming(&self) -> Result<Arc<Connection>, Fault> {
         let mut held = self.consuming.lock().await;
         let closed = || {
@@ -331,7 +331,7 @@ impl Broker for Rabbit {
     }
 }
 
-/// Returns whether the first attempt to connect has a result, good or bad.
+/// Returns whether the first try to connect has a result, good or bad.
 fn has_begun(readiness: &Readiness) -> bool {
     match readiness {
         Readiness::Ready => true,

@@ -22,7 +22,7 @@ use crate::rejections::Rejections;
 use crate::troubles::Troubles;
 use crate::watch::{missing_text, monitor};
 
-/// The pause before the first attempt to connect again after a connection was lost.
+/// The pause between the loss of a connection and the first try to connect again.
 const PAUSE_FIRST: Duration = Duration::from_millis(100);
 
 /// The longest pause between two attempts to connect. It is the longest time for which a broker

@@ -74,7 +74,7 @@ pub enum OpenError {
     Unavailable {
         /// The unreachable dependency: "the database" or "the broker".
         what: &'static str,
-        /// The error of the attempt to connect.
+        /// The error of connecting.
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },

@@ -314,7 +314,7 @@ pub enum CommitError {
 pub enum FailureClass {
     /// The handler failed for a reason that may pass.
     Transient,
-    /// The handler reported that it will never accept this event.
+    /// The handler reported that it can never process this event.
     Permanent,
     /// The handler panicked.
     Panicked,

@@ -141,7 +141,7 @@ pub struct AcceptedRestore {
     pub by: String,
     /// The reason that the operator gave.
     pub why: String,
-    /// The description of the contradiction, with its time span.
+    /// What contradicted what, in words, with the time span.
     pub what: String,
 }
 
@@ -308,8 +308,8 @@ impl Mismatch {
         }
     }
 
-    /// Returns the highest sequence number that the contradiction names. A new witness message gets
-    /// a number above it, so that it counts as the newest one.
+    /// Returns the highest sequence number of a witness message that this mismatch names. A new
+    /// witness message gets a number above it, so that it counts as the newest one.
     pub fn highest(&self) -> u64 {
         match self {
             Mismatch::StoreBehind(it) => it.broker,

@@ -22,7 +22,7 @@ pub use scanner::{digest_json, scan};
 use crate::ContentDigest;
 
 /// How deep objects and arrays may be nested. serde_json, which handlers use, has the same limit,
-/// so a handler can parse every body that the scanner accepts.
+/// so a handler can parse every body that the scanner takes for JSON.
 pub(crate) const DEPTH_MAX: usize = 127;
 
 /// A scalar JSON value to which a pointer leads.

@@ -1,4 +1,4 @@
-//! The arguments for the log, which every command accepts.
+//! The arguments for the log, which every command has.
 
 use clap::{Args, ValueEnum};
 use hookbox_config::{LogConfig, log_filter};

@@ -17,7 +17,7 @@ pub struct Limits {
     pub idle_deadline: Duration,
     /// The time for reading a whole body.
     pub body_deadline: Duration,
-    /// The slowest accepted rate of a body in bytes per second, after the first
+    /// The slowest allowed rate of a body in bytes per second, after the first
     /// [`Limits::body_grace`]. A real sender on a bad line is far faster; one byte per second is an
     /// attack.
     pub body_rate_min: usize,

@@ -21,9 +21,9 @@ use crate::{Counters, Limits};
 
 /// How many closing connections may exist besides those with a place: one for every 32 places
 /// (`CLOSING_PART`), and at least 8 (`CLOSING_MIN`). A connection that was closed to make room is
-/// closing until its task has ended, and keeps its file descriptor until then. While there are
-/// more, no connection is accepted. A smaller number would make a burst of connections wait until
-/// the scheduler has run those tasks.
+/// closing until its task has ended, and keeps its file descriptor until then. While more
+/// connections than that are closing, no new one is let in. A smaller number would make a burst of
+/// connections wait until the scheduler has run those tasks.
 const CLOSING_PART: usize = 32;
 const CLOSING_MIN: usize = 8;
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-/// A stream whose writes fail when the peer has accepted nothing for as long as the deadline.
+/// A stream whose writes fail when the peer has read nothing for as long as the deadline.
 pub(crate) struct WriteDeadline<S> {
     stream: S,
     deadline: Duration,

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// spool empties.
 #[derive(Debug, Default)]
 pub struct SpoolCounters {
-    /// Events in the spool, as they were last counted. An event for several routes counts once for
-    /// each route.
+    /// The number of events in the spool when they were last counted. An event for several routes
+    /// counts once for each route.
     pub events: AtomicU64,
     /// Events in the spool that the broker refuses while it takes other events of the same route.
     pub refused: AtomicU64,

@@ -141,7 +141,7 @@ impl Fate {
         } else if roll < malformed {
             fate.nature = Nature::Flawed(Flaw::chosen(&mut chance));
             // Only an event about a score can have the flaws `TextScore` and `WithoutTime`, so
-            // every flawed event is one.
+            // every flawed event is about a score.
             fate.event = Event::new(seed, number, Some(Kind::PsychometricScore));
         } else if roll < malformed + shares.conflicts {
             fate.conflict = Some(later(&mut chance));

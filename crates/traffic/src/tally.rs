@@ -54,9 +54,9 @@ pub struct Tally {
     pub unconfirmed: u64,
     /// Requests that were given up and that were certainly not stored.
     pub undelivered: u64,
-    /// Altered requests that were accepted. This must be 0.
+    /// The number of altered requests that were accepted; it must be 0.
     pub wrongly_accepted: u64,
-    /// Genuine requests that were refused. This must be 0.
+    /// The number of genuine requests that were refused; it must be 0.
     pub wrongly_refused: u64,
     /// Distinct events with at least one accepted request.
     pub distinct_events: u64,

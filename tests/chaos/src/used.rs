@@ -76,7 +76,7 @@ impl Used {
         })
     }
 
-    /// Returns the maximum of each resource.
+    /// Returns the larger of the two values of each resource.
     pub fn most(self, other: Self) -> Self {
         Self {
             threads: self.threads.max(other.threads),

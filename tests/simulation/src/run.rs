@@ -36,7 +36,7 @@ pub struct RunResult {
     pub seed: u64,
     /// The digest of the whole trace: the same for the same seed and build (I20).
     pub digest: u64,
-    /// Counts of what happened.
+    /// The counts of what happened in the run, such as effects and faults.
     pub summary: Summary,
     /// The broken invariants, or `None` when all held.
     pub failed: Option<Failed>,

@@ -16,7 +16,7 @@ use crate::key_ends::{KeysEnd, assess};
 use crate::{compose, tls};
 
 /// Prints the effective config. Mistakes were already reported when the config was loaded. What
-/// remains is to check whether the JSON Schemas compile, and whether senders accept the
+/// remains is to check whether the JSON Schemas compile, and whether senders would trust the
 /// certificate.
 pub fn run(config: &Config, as_json: bool) -> anyhow::Result<Exit> {
     let now = SystemClock.now();

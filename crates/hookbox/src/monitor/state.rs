@@ -21,7 +21,7 @@ pub struct Monitor {
 pub struct Parts {
     /// The broker.
     pub broker: Option<Arc<dyn Broker>>,
-    /// Why the last attempt to connect to the broker failed, while the broker is not open yet.
+    /// While the broker is not open yet: why it could not be opened the last time.
     pub broker_away: Option<String>,
     /// The store, if a role of this process needs one.
     pub store: Option<AnyStore>,
@@ -67,7 +67,7 @@ pub struct Observed {
     /// The number of imbalances: claims and receipts that contradict each other, or whose rows are
     /// gone.
     pub contradictions: Option<u64>,
-    /// How the store and its broker contradict each other, if they do.
+    /// How the store and the witness messages at its broker contradict each other, if they do.
     pub witness: Option<Option<Mismatch>>,
 }
 

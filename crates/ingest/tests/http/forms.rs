@@ -75,7 +75,8 @@ async fn the_event_of_a_form_is_in_its_field() {
     }
 }
 
-/// A signature must cover the form as it was sent. One over the JSON inside the form is refused.
+/// A signature must cover the form as it was sent. A signature over only the JSON inside the form
+/// is refused.
 #[tokio::test]
 async fn a_form_is_verified_as_it_was_sent() {
     let world = World::new().await;

@@ -1,6 +1,6 @@
-//! Tests sources that state the event type or the delivery id in unsigned headers. Requests with
-//! another delivery id or another type are different events, and so are requests with the same
-//! headers and another body.
+//! Tests sources whose providers state the event type, or an id of their own for each delivery, in
+//! unsigned headers. Requests with another delivery id or another type are different events, and so
+//! are requests with the same headers and another body.
 
 use hookbox_event::{ContentDigest, EventId, scan};
 use hookbox_signature::Preset;
@@ -99,8 +99,8 @@ async fn a_type_in_a_header_is_part_of_the_event() {
     );
 }
 
-/// If an attacker sends a captured body again under the id of another delivery, it becomes another
-/// event. It does not hide the event that the id belongs to (H12).
+/// If an attacker sends a captured body with the delivery id of another request, it becomes another
+/// event and does not hide the event that the id belongs to (H12).
 #[tokio::test]
 async fn a_delivery_id_hides_no_other_event() {
     let (_, events) = accepted(&[

@@ -25,9 +25,9 @@ fn by_what_it_says(body: &[u8]) -> EventId {
     EventId::from_digest(&source("github"), &digest)
 }
 
-/// An attacker can send a captured request with any delivery id. The events of this source are
-/// identified by their bodies alone, so the id does not make a second event, and does not hide
-/// another one (H12).
+/// An attacker can send a captured request with any id in the header for the provider's delivery
+/// id. The events of this source are identified by their bodies alone, so the id does not make a
+/// second event, and does not hide another one (H12).
 #[tokio::test]
 async fn an_unsigned_delivery_id_neither_makes_an_event_nor_hides_one() {
     let world = World::new().await;

@@ -28,8 +28,8 @@ pub use reconcile_report::{
 pub use unknown::Unknown;
 pub use write_off::{WriteOff, WrittenOff, write_off};
 
-/// How many contradictions are listed at most. A single one is enough for an operator to act, and a
-/// hundred show what they have in common.
+/// How many imbalances (contradictions between rows of the store) are listed at most. A single one
+/// is enough for an operator to act, and a hundred show what they have in common.
 const IMBALANCES_MAX: u32 = 100;
 
 /// How many of the restores that operators have accepted are listed at most.

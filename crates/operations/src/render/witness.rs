@@ -1,5 +1,5 @@
-//! Formats a contradiction of store and broker: what happened, for which period the provider must
-//! be asked to send its events again, and what to do after that.
+//! Formats a contradiction between the store and the witness messages of its broker: what happened,
+//! for which period the provider must be asked to send its events again, and what to do after that.
 
 use hookbox_driver::Mismatch;
 

@@ -25,8 +25,8 @@ fn deaths_alone(world: &World, number: u8) -> u32 {
     state.rows.counts(&route(), &start).isolated
 }
 
-/// Redelivers an event that was in flight when `all` processes died; `isolated` of them died while
-/// it ran alone.
+/// Redelivers an event that was in flight when processes died. `all` is the number of these
+/// processes, and `isolated` is how many of them died while the event ran alone.
 pub fn redeliver(world: &World, number: u8, all: u32, isolated: u32) {
     let counts = StartCounts {
         all,

@@ -152,7 +152,7 @@ pub async fn a_deferral_ends_with_the_next_attempt<H: StoreHarness>(world: &H) {
     Store::close(&*store).await;
 }
 
-/// Checks that a deferral of an event that has been deferred for longer than the limit changes
+/// Checks an event that has been deferred for longer than the limit. A further deferral must change
 /// nothing, so that a failure can be recorded instead.
 pub async fn a_deferral_ends_at_its_greatest_age<H: StoreHarness>(world: &H) {
     let store = world.open().await;

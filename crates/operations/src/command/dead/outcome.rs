@@ -20,9 +20,9 @@ const PAGE: usize = 500;
 pub struct ReplayOutcome {
     /// How many of the replayed dead letters are done: their effects are committed.
     pub done: u64,
-    /// How many of them became dead letters again.
+    /// How many of the replayed dead letters became dead letters again.
     pub dead_again: u64,
-    /// How many of them had no outcome yet when the wait ended.
+    /// How many of the replayed dead letters had no outcome yet when the wait ended.
     pub undecided: u64,
 }
 

@@ -42,9 +42,9 @@ pub struct ReconcileReport {
     pub dead_letters: Option<u64>,
     /// What ingests have reported and what has no outcome, according to the store.
     pub accept_reports: Option<AcceptReportsLine>,
-    /// The present contradiction of store and broker, and those that operators have accepted before
-    /// (`reconcile --accept-restore`). Null if store and broker are one file, or if one of them is
-    /// unavailable.
+    /// How the store and the witness messages at the broker contradict each other now, and the
+    /// contradictions that operators have accepted before (`reconcile --accept-restore`). Null if
+    /// store and broker are one file, or if one of them is unavailable.
     pub witness: Option<WitnessLine>,
     /// What cannot be found out from the store and the broker that were reached.
     pub unknown: Vec<Unknown>,
@@ -134,9 +134,10 @@ pub struct AcceptReportsLine {
 /// witness messages show.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct WitnessLine {
-    /// How store and broker contradict each other; null if they do not.
+    /// How the store and the witness messages at the broker contradict each other; null if they do
+    /// not.
     pub mismatch: Option<Mismatch>,
-    /// The contradictions that an operator has accepted, newest first, at most 10.
+    /// The earlier contradictions that an operator has declared intended, newest first, at most 10.
     pub accepted: Vec<AcceptedRestore>,
 }
 
