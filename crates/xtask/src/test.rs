@@ -26,7 +26,7 @@ const POSTGRES_URL: &str = "HOOKBOX_TEST_POSTGRES_URL";
 const AMQP_URL: &str = "HOOKBOX_TEST_AMQP_URL";
 
 /// The environment variable with the number of tests that run at a time. Long tests mostly wait for
-/// servers and for faults to end, so at least four run at a time, even on fewer cores.
+/// servers and for faults to end, so at least six run at a time, even on fewer cores.
 const THREADS: &str = "RUST_TEST_THREADS";
 
 /// Runs the tests, and failed ones once more: see [`again`]. The last line of the output is
@@ -286,7 +286,7 @@ fn run_cargo(
     let mut command = folder.watched(Path::new(&repository::cargo_program()), Ending::Kill);
     command.current_dir(repository::root()).args(words);
     if env::var_os(THREADS).is_none() {
-        let threads = thread::available_parallelism()?.get().max(4);
+        let threads = thread::available_parallelism()?.get().max(6);
         command.env(THREADS, threads.to_string());
     }
     command.envs(environment.iter().copied());
