@@ -53,7 +53,8 @@ impl Sqlite {
     pub fn log_bytes(&self) -> std::io::Result<u64> {
         match std::fs::metadata(beside(&self.shared.options.path, "-wal")) {
             Ok(found) => Ok(found.len()),
-            // When no process has the file open, there is no log, and its length counts as 0.
+            // SQLite deletes the write-ahead log when the last process closes the file. Then the
+            // length counts as 0.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(0),
             Err(error) => Err(error),
         }

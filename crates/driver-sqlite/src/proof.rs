@@ -23,7 +23,7 @@ const WATCHED: [(&str, i64); 4] = [
     ("recursive_triggers", 0),
 ];
 
-/// The query for these settings, in the order of [`WATCHED`].
+/// The query that reads the current values of the settings in [`WATCHED`], in the same order.
 const ASK: &str = "SELECT (SELECT query_only FROM pragma_query_only),
             (SELECT ignore_check_constraints FROM pragma_ignore_check_constraints),
             (SELECT writable_schema FROM pragma_writable_schema),

@@ -17,8 +17,8 @@ const ALLOW: &str = "let the user that hookbox runs as read and write the file a
 
 /// Returns the error for a file that cannot be used, with the remedy.
 pub(crate) fn refused(path: &Path, why: impl AsRef<str>, remedy: &str) -> OpenError {
-    // The path in the error is absolute, because a relative path would not show in which folder the
-    // file was searched.
+    // The path in the error is absolute, because a relative path would not show in which folder
+    // hookbox looked for the file.
     let absolute = std::path::absolute(path);
     let path = absolute.as_deref().unwrap_or(path);
     OpenError::Refused {

@@ -7,7 +7,8 @@ use crate::{ClaimState, DeadReason, Outcome, StoredOutcome};
 pub struct ClaimEnd<'a> {
     /// The final state of the claim.
     pub state: ClaimState,
-    /// The number of attempts that are counted.
+    /// The event's number of attempts afterwards. A claim counts as an attempt only if its handler
+    /// has run.
     pub attempts: u32,
     /// The dead letter that the event becomes, if it becomes one.
     pub died: Option<Death<'a>>,

@@ -20,10 +20,10 @@ pub struct ClaimFacts {
     pub waiting: Option<WaitingAttempt>,
 }
 
-/// The attempt for which an event waits.
+/// The next attempt on an event that waits for a retry or a replay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WaitingAttempt {
-    /// The number of the attempt.
+    /// The number that this attempt will have.
     pub attempt: u32,
     /// The number of attempts made before the last replay of the event, or 0. The retry policy
     /// counts only the attempts after those.

@@ -1,4 +1,5 @@
-//! Stores Begini's events as typed rows: scores with their traits, and applications.
+//! Stores Begini's events as typed rows: the scores of applicants with their traits, and the
+//! applicants' applications.
 //!
 //! An event of an unknown type gets no typed row. It is still stored in the table `events`, and its
 //! outcome is `done`.

@@ -32,8 +32,8 @@ const CLOSING_MIN: usize = 8;
 /// closing at once (see [`CLOSING_PART`]), and this many more.
 const SPARE_DESCRIPTORS: usize = 16;
 
-/// How long the places stay as few as the connections that were left open when the operating system
-/// allowed no further one.
+/// How long there are fewer places after the operating system allowed no further connection: only
+/// as many as the connections that ingest had then left open.
 const FEWER_PLACES_FOR: Duration = Duration::from_secs(60);
 
 /// How long a connection must have been idle to be closed before an older busy one. The time is not

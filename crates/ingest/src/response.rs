@@ -134,7 +134,8 @@ impl NotAccepted {
             fields["detail"] = detail.as_str().into();
         }
         if self == NotAccepted::Form {
-            // The signature was valid, so the sender may learn what is wrong with its form.
+            // The body is an HTML form instead of JSON. The signature was valid, so the sender
+            // may learn this.
             fields["detail"] = NO_FORM.into();
         }
         let mut response = json(status, &fields);
@@ -160,8 +161,8 @@ impl NotAccepted {
 /// Builds the answer to an accepted request: exactly 200, with a JSON body, because some providers
 /// accept nothing else as success.
 pub(crate) fn accepted(receipt: ReceiptId) -> Response<Body> {
-    // The text is written without a `serde_json::Value`, because this is the answer to every
-    // accepted request. A receipt id needs no escapes.
+    // Every accepted request gets this answer, so it must cost little: the JSON is formatted
+    // directly, without building a `serde_json::Value`. A receipt id needs no escapes.
     let text = format!(r#"{{"receipt":"{receipt}","status":"accepted"}}"#);
     json_text(StatusCode::OK, text)
 }

@@ -140,8 +140,8 @@ impl<'t, S: Store> Batch<'t, S> {
         Ok(match ran {
             Ok(()) => Ok(Handled::All),
             Err(failure) => {
-                // What ended the transaction is not the event that the handler names, but some
-                // event of the run.
+                // An error that names an event does not say which event's handler has ended the
+                // transaction: that may be any event of the run.
                 let named = event.filter(|_| failure.cause != FailureCause::Orphaned);
                 let is_named = |at: &usize| {
                     let event = self.events.get(*at);
@@ -154,7 +154,7 @@ impl<'t, S: Store> Batch<'t, S> {
         })
     }
 
-    /// Converts the failure of a run that ends the transaction.
+    /// Converts the failure of a run into the error with which the transaction ends.
     fn error(&self, failed: RunFailure) -> AttemptError {
         let RunFailure { of, failure } = failed;
         let took = self.started.elapsed();

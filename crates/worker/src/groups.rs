@@ -114,7 +114,11 @@ mod tests {
         let alone: Vec<u8> = groups.into_alone().iter().map(number).collect();
         let mut all = [done, alone.clone()].concat();
         all.sort_unstable();
-        assert_eq!(all, (0..count).collect::<Vec<_>>(), "each event runs once");
+        assert_eq!(
+            all,
+            (0..count).collect::<Vec<_>>(),
+            "each event must run alone or succeed in a group, and only once"
+        );
         (sizes, alone)
     }
 

@@ -18,8 +18,8 @@ const FIRST: Duration = Duration::from_millis(100);
 /// which its recovery is not noticed.
 const LONGEST: Duration = Duration::from_secs(5);
 
-/// How many times in a row work is repeated at once after contention, before the contention is
-/// treated like an outage.
+/// How many times in a row work is repeated without a pause after contention. After that, the
+/// contention is treated like an outage.
 const CONTENTION_MAX: u32 = 5;
 
 /// The longest wait before work that met contention is repeated.

@@ -30,7 +30,8 @@ pub trait DynHandler<S: Store>: Send + Sync + 'static {
     /// [`Handler::TRUSTED`].
     fn is_trusted(&self) -> bool;
 
-    /// Whether the handler's payload is built from the body.
+    /// Whether the handler's payload needs the values of the body. If not, and if no JSON Schema
+    /// applies, the body is only checked to be JSON.
     fn builds_payload(&self) -> bool;
 
     /// Makes the payloads of events. The payload of each is its body if it was read already.

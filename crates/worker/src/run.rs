@@ -170,7 +170,8 @@ impl<'a, S: Store> Run<'a, S> {
 
     /// Returns whether the store was unavailable at any time since the run began. If so, a handler
     /// that ran over its time limit may only have waited for the store: a connection that loses all
-    /// packets reports no error. A store that answers this request late was unavailable as well.
+    /// packets reports no error. This function asks the store for an answer; if it comes late, the
+    /// store was unavailable as well.
     async fn was_store_unavailable(&self) -> bool {
         let inner = self.context.inner;
         let has_met_faults = || inner.store_faults.load(Ordering::Relaxed) != self.store_faults;

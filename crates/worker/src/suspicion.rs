@@ -48,7 +48,7 @@ pub(crate) struct Plan<'e> {
     pub shared: Vec<&'e Envelope>,
     /// The start markers to set while the events in `shared` run. Only redelivered events get one.
     pub markers: Vec<Start>,
-    /// Suspected events, which run after the shared ones, one at a time, in this order.
+    /// Suspected events, which run after those in `shared`, one at a time, in this order.
     pub suspects: Vec<Suspect<'e>>,
 }
 
@@ -60,8 +60,8 @@ pub(crate) struct Suspect<'e> {
     pub measure: Measure,
 }
 
-/// What to do with a suspected event. It applies only if the event's handler would run at all, and
-/// not to a duplicate.
+/// What to do with a suspected event when its handler would run. A duplicate, whose handler does
+/// not run, is settled as usual.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Measure {
     /// Run its handler alone in the process.

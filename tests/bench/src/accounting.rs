@@ -12,7 +12,8 @@ use crate::deployment::Deployment;
 /// How long to wait until everything that was accepted has its outcome.
 const DRAIN_MAX: Duration = Duration::from_secs(1_800);
 
-/// How long the accounting may take to come to rest when everything has its outcome.
+/// How long `hookbox reconcile` waits for the accounting to balance, after every receipt has got
+/// its outcome.
 const REST: &str = "120s";
 
 /// The shortest time between two counts.

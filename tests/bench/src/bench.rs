@@ -25,7 +25,8 @@ pub(crate) struct Bench<'a> {
 
 impl<'a> Bench<'a> {
     pub fn servers(&self) -> Result<&'a Servers> {
-        self.servers.context("the case needs servers")
+        self.servers
+            .context("this case needs PostgreSQL and RabbitMQ")
     }
 
     /// Returns how much to send: `quick` shows only that the case works.

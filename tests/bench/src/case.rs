@@ -26,30 +26,33 @@ pub(crate) struct Case {
 pub(crate) const CASES: &[Case] = &[
     Case {
         name: "accepted-64",
-        about: "requests answered 200 a second over 64 connections, no worker running: \
-                at least 1.4 times the raw confirmed publishes, p99 at most 8 ms",
+        about: "requests a second that get the answer with status 200, over 64 connections, no \
+                worker running: at least 1.4 times the raw confirmed publishes, p99 at most 8 ms",
         needs_servers: true,
         floors: &[Floor::Publishes],
         run: accepted::over_64,
     },
     Case {
         name: "accepted-256",
-        about: "the same over 256 connections: at least 1.8 times",
+        about: "as `accepted-64`, over 256 connections: at least 1.8 times the raw confirmed \
+                publishes",
         needs_servers: true,
         floors: &[Floor::Publishes],
         run: accepted::over_256,
     },
     Case {
         name: "processed-record",
-        about: "events that two workers take from a full queue and commit a second, handler \
-                `record`: at least 3.6 times the job table; 0.9 of it with events stored",
+        about: "events a second that two workers take from a full queue and commit, handler \
+                `record`: at least 3.6 times the job table; with events stored before, at least \
+                0.9 of the rate without",
         needs_servers: true,
         floors: &[Floor::JobTable],
         run: processed::record,
     },
     Case {
         name: "processed-begini",
-        about: "the same with the handler `begini`: at least 2 times the job table",
+        about: "events a second that two workers take from a full queue and commit, handler \
+                `begini`: at least 2 times the job table",
         needs_servers: true,
         floors: &[Floor::JobTable],
         run: processed::begini,
@@ -64,14 +67,15 @@ pub(crate) const CASES: &[Case] = &[
     },
     Case {
         name: "handler-fails",
-        about: "one event in a hundred fails, and the handler names it: costs at most 15 %",
+        about: "one event in a hundred fails, and the handler's error names it: costs at most \
+                15 % of the rate",
         needs_servers: true,
         floors: &[],
         run: failing::by_handler,
     },
     Case {
         name: "database-fails",
-        about: "one event in a hundred fails in the database: costs at most 30 %",
+        about: "one event in a hundred fails in the database: costs at most 30 % of the rate",
         needs_servers: true,
         floors: &[],
         run: failing::by_database,
@@ -94,7 +98,7 @@ pub(crate) const CASES: &[Case] = &[
     },
     Case {
         name: "embedded-two-files",
-        about: "the same with broker and store in two files",
+        about: "as `embedded-one-file`, with broker and store in two SQLite files",
         needs_servers: false,
         floors: &[Floor::SqliteCommits],
         run: embedded::two_files,

@@ -37,7 +37,7 @@ pub(crate) enum Storage {
 pub(crate) enum Role {
     Ingest,
     Worker,
-    /// Both in one process.
+    /// Ingest and a worker in one process.
     All,
 }
 

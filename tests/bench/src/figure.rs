@@ -89,7 +89,7 @@ impl Figure {
         }
     }
 
-    /// Compares the figure with what a server alone does.
+    /// Compares the figure with a floor: what a server or SQLite does without hookbox.
     pub fn floor(mut self, floor: Floor) -> Figure {
         self.floor = Some(floor);
         self

@@ -23,7 +23,7 @@ pub(crate) fn measure(
     for run in 1..=runs {
         for floor in wanted.iter().copied() {
             eprintln!("floor: {}, run {run} of {runs}", floor.name());
-            let urls = || servers.context("the floor needs servers");
+            let urls = || servers.context("this floor needs PostgreSQL and RabbitMQ");
             let rate = match floor {
                 Floor::Publishes => runtime.block_on(publishes::measure(&urls()?.amqp)),
                 Floor::JobTable => runtime.block_on(job_table::measure(&urls()?.postgres)),

@@ -1,10 +1,11 @@
-//! Which floors there are, and what was measured of them.
+//! The floors, with which figures of hookbox are compared: what a server or SQLite alone does, on
+//! the same machine in the same run.
 
 use std::collections::BTreeMap;
 
 use crate::percentile::median;
 
-/// A floor.
+/// A kind of operation that is measured without hookbox. Its rate is a floor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Floor {
     /// Confirmed publishes of one message of 600 bytes to a quorum queue, 64 outstanding, on one
@@ -26,12 +27,12 @@ impl Floor {
     }
 }
 
-/// The measured floors.
+/// The measured rate of each floor in each run, in operations a second.
 #[derive(Default)]
 pub(crate) struct Floors(pub BTreeMap<Floor, Vec<f64>>);
 
 impl Floors {
-    /// Returns the median of a floor; `None` if it was not measured.
+    /// Returns the median of the rates of a floor; `None` if the floor was not measured.
     pub fn median(&self, floor: Floor) -> Option<f64> {
         self.0.get(&floor).map(|rates| median(rates))
     }

@@ -20,7 +20,7 @@ pub(crate) enum Store {
 /// One commit of a worker.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Commit {
-    /// When it was committed, in seconds since 1970.
+    /// The time of the commit, in seconds since 1970.
     pub at: f64,
     pub receipts: u64,
 }

@@ -24,11 +24,20 @@ fn a_quick_case_reports_its_figures_and_its_floor() {
     assert!(output.status.success(), "the bench failed: {progress}");
     let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
     let floor = report["floors"][0]["median"].as_f64();
-    assert!(floor > Some(0.0), "no commits of SQLite in {report:#}");
+    assert!(
+        floor > Some(0.0),
+        "the report must have a rate of SQLite commits: {report:#}"
+    );
     let rate = &report["figures"][0];
     assert_eq!(rate["figure"], "in and processed");
-    assert!(rate["median"].as_f64() > Some(0.0), "no rate in {report:#}");
-    assert!(rate["ratio"].as_f64() > Some(0.0), "no ratio in {report:#}");
+    assert!(
+        rate["median"].as_f64() > Some(0.0),
+        "the report must have the rate of processed events: {report:#}"
+    );
+    assert!(
+        rate["ratio"].as_f64() > Some(0.0),
+        "the report must have the ratio of that rate to the floor: {report:#}"
+    );
     let latency = &report["figures"][1];
     assert_eq!(
         (&latency["unit"], &latency["runs"][1]),

@@ -31,8 +31,9 @@ use hookbox_testkit::proxy::Mode;
 /// crash while a report passes and no event is stored.
 const STORED_TRIES: u32 = 3;
 
-/// The difference between the seeds of two tries of the same crash point. Each load in a try uses
-/// the next seed, and a try never has as many loads as this.
+/// The difference between the seeds of two tries of the same crash point. Each load of a try uses
+/// the try's seed plus the number of the load. A try has far fewer loads than this number, so no
+/// two tries use the same seed.
 const SEEDS_OF_A_TRY: u64 = 1 << 20;
 
 /// The number of threads, each of which runs crash points in a `World` (servers, files and
@@ -139,8 +140,8 @@ fn is_on(point: &Point, pair: Pair) -> bool {
 /// each result as soon as it is known.
 pub fn run(servers: &Servers, cells: Vec<Cell>, seed: u64, record: &(dyn Fn(CaseResult) + Sync)) {
     let left = Mutex::new(VecDeque::from(cells));
-    // The cells are sorted by their pair. Half of the threads begin at the other end, because cells
-    // on SQLite mostly wait while those on servers need the processors.
+    // The cells are sorted by their pair. Half of the threads take them from the back, so that
+    // cells on SQLite, which mostly wait, run beside cells on servers, which need processor time.
     let next = |from_the_front: bool| {
         let mut left = left.lock().unwrap_or_else(PoisonError::into_inner);
         if from_the_front {

@@ -71,10 +71,11 @@ pub trait StoreHarness: Send + Sync + Sized {
     /// Breaks a deferred constraint, so that the mistake shows only at the commit.
     async fn break_at_commit(connection: &mut <Self::Store as Store>::Connection);
 
-    /// Does what a faulty handler may do: commits the transaction of hookbox itself.
+    /// Commits the transaction that hookbox has opened for the handler, as a faulty handler may do.
     async fn commit_raw(connection: &mut <Self::Store as Store>::Connection);
 
-    /// Does what a faulty handler may do: rolls back the transaction of hookbox itself.
+    /// Rolls back the transaction that hookbox has opened for the handler, as a faulty handler may
+    /// do.
     async fn roll_back_raw(connection: &mut <Self::Store as Store>::Connection);
 
     /// Does what a careful handler does: writes an effect after a savepoint, and rolls back to the

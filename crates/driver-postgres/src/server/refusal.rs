@@ -25,7 +25,7 @@ pub(crate) enum Stage {
     Use,
 }
 
-/// A refusal that persists until an operator fixes its cause.
+/// Why a server refuses to work for hookbox until an operator fixes the cause.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Refusal {
     pub why: String,

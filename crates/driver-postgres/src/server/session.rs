@@ -90,8 +90,8 @@ impl Session {
     /// Returns the statements that open a transaction. They fail in every session that does not
     /// have this mark.
     pub fn begin(&self, begin: &str, mark: &Mark) -> String {
-        // The check comes after `begin`, because the isolation level cannot be set after the first
-        // query.
+        // The check of the mark is a query, so it comes after `begin`: the isolation level cannot
+        // be set after the first query of a transaction.
         format!("{begin}; {}", mark.check())
     }
 

@@ -35,12 +35,12 @@ pub(crate) struct Leases {
 }
 
 impl Leases {
-    /// Returns the rule for the present moment, for leases of this length.
+    /// Returns the rule that holds now, if leases have this length.
     pub(crate) fn lasting(lease: Duration) -> Self {
         Self {
             now: moment::now(),
-            // A lease counts as possible up to twice the length that is configured here, because
-            // other processes that use the file may be configured with a longer lease.
+            // A lease may end as late as twice the configured length from now, because other
+            // processes that use the file may be configured with a longer lease.
             furthest: moment::in_(lease.saturating_mul(2)),
         }
     }

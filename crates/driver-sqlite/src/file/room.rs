@@ -152,8 +152,8 @@ impl Room {
         let Some(disk) = self.measure() else {
             return true;
         };
-        // The file grows by at most the length of its log. If the disk has space even for so much,
-        // the exact growth need not be queried.
+        // The file grows by at most the length of its log. If the disk has space for the whole
+        // length, the exact growth need not be queried.
         let log = fs::metadata(&self.log).map_or(0, |found| found.len());
         if has(&disk, purpose, log, bytes, is_full) {
             return true;

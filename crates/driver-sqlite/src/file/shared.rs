@@ -45,8 +45,8 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    /// Creates the state for an open file. `pinned` is the connection that keeps the file open, and
-    /// has read it before; it closes with this state.
+    /// Creates the state for an open file. `pinned` is the connection that keeps the file open. It
+    /// must have read the file before, and is closed when this state is dropped.
     pub(crate) fn new(
         options: Options,
         file: OpenedFile,

@@ -261,8 +261,8 @@ impl Unit {
         sqlx::raw_sql(REMARK)
             .execute(&mut self.leashed.connection)
             .await?;
-        // The depth is read after the statement, because sqlx rolls a dropped nested transaction
-        // back only together with the next statement.
+        // The number of open transactions, one in the other, is read only after the statement:
+        // sqlx rolls a dropped nested transaction back together with the next statement.
         if self.depth() != 1 {
             return Err(sqlx::Error::Protocol(
                 "a nested transaction was left open".to_owned(),

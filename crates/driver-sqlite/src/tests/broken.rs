@@ -108,8 +108,9 @@ async fn a_retry_that_ends_its_transaction_is_an_orphan_too() {
         3,
         "expected one contradiction each for the running claim, its retry and its receipt"
     );
-    // A worker that finds the orphan does not know the number of its attempt, so it passes 1. The
-    // store must count the attempt as the second, because it has recorded a first one.
+    // A worker that finds the orphaned event does not know how often it was tried, so it passes 1
+    // as the number of the attempt. The store must count the attempt as the second, because it has
+    // recorded a first one.
     let then = Then::Dead {
         reason: DeadReason::Orphaned,
     };

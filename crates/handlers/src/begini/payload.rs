@@ -18,7 +18,7 @@ pub struct Unfit {
 pub enum Row {
     /// A score and its traits.
     Score(Score),
-    /// An application that has ended.
+    /// An application at Begini, made by an applicant, that was completed or has expired.
     Application(Application),
     /// No row, because the event type is unknown.
     Unknown,
@@ -228,7 +228,8 @@ impl<'a> Fields<'a> {
         ))
     }
 
-    /// Removes a member that is not made by this file.
+    /// Removes a member and returns it; `None` for a member that was not in the body but was made
+    /// by this file.
     fn take(&mut self, name: &str) -> Option<JsonValue<'a>> {
         match self.0.remove(name) {
             Some(Field::Found(value)) => Some(value),

@@ -67,7 +67,8 @@ pub struct Observed {
     /// The number of imbalances: claims and receipts that contradict each other, or whose rows are
     /// gone.
     pub contradictions: Option<u64>,
-    /// How the store and the witness messages at its broker contradict each other, if they do.
+    /// How the store and the witness messages at its broker contradict each other: `Some(None)`
+    /// when they do not, `None` while they have not been compared.
     pub witness: Option<Option<Mismatch>>,
 }
 

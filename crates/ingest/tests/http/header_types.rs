@@ -113,8 +113,8 @@ async fn a_delivery_id_hides_no_other_event() {
         events[0], events[1],
         "the genuine event must have an event id of its own"
     );
-    // This protection has a price: a captured body that is sent again under another id is an event
-    // of its own and not a duplicate.
+    // The delivery id is a part of the event id, although an attacker can change it. So a captured
+    // body that is sent again under another delivery id is an event of its own and no duplicate.
     assert_ne!(events[0], events[2]);
 }
 

@@ -47,7 +47,8 @@ struct Reader<'a, const BUILD: bool> {
 impl<'a, const BUILD: bool> Reader<'a, BUILD> {
     fn run(body: &'a [u8]) -> Result<Read, JsonError> {
         let read = str::from_utf8(body).map_err(|_| Unreadable);
-        // The scanner words the error, so that both report the same place in the same words.
+        // The body is scanned once more to get the error of the scanner, so that this reader and
+        // the scanner report the same place in the same words.
         read.and_then(Self::document)
             .map_err(|Unreadable| match scan(body, &[]) {
                 Err(error) => error,

@@ -176,7 +176,8 @@ impl<'de> Deserializer<'de> for JsonValue<'de> {
     }
 }
 
-/// The error for a value that is left to serde_json. It is never shown.
+/// The error for a value that this deserializer does not convert. It is never shown, because
+/// serde_json then reads the value again.
 fn refused() -> Error {
     Error::custom("left to serde_json")
 }

@@ -59,8 +59,8 @@ fn needs(modules: &resolve::Modules) -> Needs {
     needs
 }
 
-/// For each file that needs another one, finds the shortest cycle that contains this need. Returns
-/// each cycle once.
+/// For each pair of files of which the first needs the second, finds the shortest cycle that leads
+/// from the first to the second and back. Returns each cycle once.
 fn cycles(needs: &Needs) -> BTreeSet<Vec<String>> {
     let mut found = BTreeSet::new();
     for (from, of) in needs {

@@ -1,5 +1,5 @@
-//! How many requests are answered 200 a second while no worker runs: the work of ingest and the
-//! broker alone. Then a worker settles them all, and the accounting must balance.
+//! How many requests a second get the answer with status 200 while no worker runs, so that only
+//! ingest and the broker work. Then a worker settles them all, and the accounting must balance.
 
 use anyhow::Result;
 

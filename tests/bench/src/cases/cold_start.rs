@@ -34,7 +34,7 @@ pub(crate) fn measure(bench: &Bench<'_>) -> Result<Vec<Figure>> {
         bench
             .runtime
             .block_on(answered)
-            .with_context(|| format!("no answer 200:\n{}", deployment.logs()))?;
+            .with_context(|| format!("not answered with status 200:\n{}", deployment.logs()))?;
         times.push(began.elapsed().as_secs_f64() * 1e3);
         accounting::wait_settled(&deployment, bench, run)?;
         deployment.stop(Role::All)?;

@@ -1,12 +1,13 @@
-//! What it costs when one event in a hundred fails: the rate of full queues in which some fail,
-//! divided by the rate of full queues in which none does, in turn. The handler is `begini`, and the
-//! failed events become dead letters at once.
+//! What it costs when one event in a hundred fails. Each run measures how many events a second are
+//! processed from a full queue, first without failing events and then with them, and divides the
+//! second rate by the first. The handler is `begini`, and the failed events become dead letters at
+//! once.
 //!
 //! Events fail in two ways. In the first, the score is an integer, as the JSON Schema wants, but
 //! too large for its column: the handler returns an error about one event before it writes a row.
 //! In the second, a trigger of the test on `begini_scores` raises an error for certain applicants:
-//! a statement fails, and what failed is not named where one statement writes the rows of many
-//! events.
+//! a statement fails. If this statement writes the rows of many events, its error does not say
+//! which event has failed.
 
 use anyhow::Result;
 
@@ -16,7 +17,7 @@ use crate::deployment::{Config, Storage};
 use crate::figure::{Figure, Goal, Unit};
 use crate::load::Kind;
 
-/// Raises an error for the applicants of [`Kind::DatabaseFails`].
+/// Creates a trigger that raises an error for the failing applicants of [`Kind::DatabaseFails`].
 const TRIGGER: &str = "
     create function bench_fails() returns trigger language plpgsql as $$
     begin
@@ -31,7 +32,7 @@ const TRIGGER: &str = "
 /// One attempt, so that a failed event is a dead letter at once, whatever the class of its error.
 const ONCE: &str = "retry = { attempts = 1 }";
 
-/// The share of failing events, as `load` makes them.
+/// One event in this many fails, as `load` makes the events.
 const EVERY: u64 = 100;
 
 pub(crate) fn by_handler(bench: &Bench<'_>) -> Result<Vec<Figure>> {
@@ -50,7 +51,8 @@ fn measure(bench: &Bench<'_>, kind: Kind, goal: f64) -> Result<Vec<Figure>> {
     let mut drain = Drain::new(bench, config, Kind::Good)?;
     let store = drain.deployment.store.clone();
     bench.runtime.block_on(store.execute(TRIGGER))?;
-    // Both are multiples of `EVERY`, so that every part of the traffic has the same share.
+    // The numbers of events in a run and in the warm-up are multiples of `EVERY`, so that exactly
+    // one event in a hundred fails in each run with failures.
     let events = bench.amount(30_000, 1_000);
     drain.commits(bench.amount(4_000, 100), 2)?;
     let (mut clean, mut failing, mut shares, mut dead) = (vec![], vec![], vec![], 0);

@@ -61,7 +61,8 @@ pub(crate) fn measure(bench: &Bench<'_>) -> Result<Vec<Figure>> {
     Ok(figures)
 }
 
-/// Sends the requests of a plan, and returns the time from due to settled of each in milliseconds.
+/// Sends the requests of a plan. Returns for each, in milliseconds, the time from the moment when
+/// it was due to the commit of its outcome.
 fn settled(
     bench: &Bench<'_>,
     deployment: &Deployment<'_>,

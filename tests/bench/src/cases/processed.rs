@@ -110,7 +110,7 @@ impl<'a> Drain<'a> {
         rate(&commits)
     }
 
-    /// Like [`Drain::run`]; returns the commits.
+    /// Like [`Drain::run`], but returns the commits and not their rate.
     pub fn commits(&mut self, events: u64, workers: usize) -> Result<Vec<Commit>> {
         self.commits_and(events, workers, |_| ())
     }
@@ -162,7 +162,10 @@ pub(crate) fn rate(commits: &[Commit]) -> Result<f64> {
     let (Some(first), Some(last)) = (commits.first(), commits.last()) else {
         anyhow::bail!("PostgreSQL reports no commit");
     };
-    ensure!(last.at > first.at, "everything was settled in one commit");
+    ensure!(
+        last.at > first.at,
+        "a rate needs at least two commits at different times"
+    );
     let after: u64 = commits.iter().skip(1).map(|commit| commit.receipts).sum();
     Ok(after as f64 / (last.at - first.at))
 }

@@ -25,7 +25,10 @@ pub(crate) fn measure(bench: &Bench<'_>) -> Result<Vec<Figure>> {
     let folder = drain.deployment.folder.subfolder(FOLDER)?;
     let schema = format!("{FOLDER}/psychometric_score.complete.json");
     drain.deployment.folder.write(&schema, r#"{ "not": {} }"#)?;
-    ensure!(folder.is_dir(), "the folder of the JSON Schema is missing");
+    ensure!(
+        folder.is_dir(),
+        "the folder with the JSON Schema was not created"
+    );
     let events = bench.amount(100_000, 500);
     let (mut rates, mut sent) = (Vec::new(), 0);
     for run in 1..=bench.runs {

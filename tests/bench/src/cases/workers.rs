@@ -20,11 +20,12 @@ const TRIGGER: &str = "
     create trigger bench_waits before insert on begini_scores
     for each row execute function bench_waits();";
 
-/// What one worker does in a second: four transactions at once, each with one event in 20 ms.
+/// How many events one worker processes in a second: it runs four transactions at once, and each
+/// processes one event in 20 ms.
 const OF_ONE: u64 = 200;
 
-/// The share of the receipts until which the rate is taken: after that, some workers have nothing
-/// left to do.
+/// The rate is measured until this share of the receipts is settled. After that, some workers have
+/// nothing left to do.
 const STEADY: f64 = 0.8;
 
 pub(crate) fn measure(bench: &Bench<'_>) -> Result<Vec<Figure>> {
@@ -55,7 +56,9 @@ pub(crate) fn measure(bench: &Bench<'_>) -> Result<Vec<Figure>> {
 /// Returns the rate while all workers have work: from the first commit to that at which the share
 /// [`STEADY`] is settled.
 fn steady(commits: &[Commit]) -> Result<f64> {
-    let first = commits.first().context("there is no commit")?;
+    let first = commits
+        .first()
+        .context("the workers have committed nothing")?;
     let all: u64 = commits.iter().map(|commit| commit.receipts).sum();
     let (mut settled, mut last) = (0, first.at);
     for commit in commits.iter().skip(1) {

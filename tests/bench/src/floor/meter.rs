@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 /// How long one measurement lasts: long enough to average out a pause of the disk.
 const LASTS: Duration = Duration::from_secs(3);
 
-/// How long connections, caches and files warm up before that.
+/// How long connections, caches and files warm up before a measurement.
 const WARM_UP: Duration = Duration::from_millis(500);
 
 /// Counts operations, after a warm-up that is not counted.

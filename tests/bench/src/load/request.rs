@@ -26,7 +26,7 @@ pub(crate) struct Requests {
     pub kind: Kind,
 }
 
-/// One event in this many fails, where some fail.
+/// For a [`Kind`] with failing events: one event in this many fails.
 pub(crate) const FAILING_EVERY: u64 = 100;
 
 /// The beginning of the uid of an applicant for whom the database raises an error.

@@ -18,10 +18,11 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::connection::Connection;
 use super::request::Requests;
 
-/// How often a connection looks whether its gate is open again.
+/// How often a connection that a closed [`Gate`] has stopped checks whether it is open again.
 const GATE_INTERVAL: Duration = Duration::from_millis(5);
 
-/// Stops all connections while it is closed, as long as a queue is too long.
+/// A switch that stops sending on all connections while it is closed. It is closed as long as a
+/// queue is too long.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Gate(Arc<AtomicBool>);
 
@@ -41,7 +42,7 @@ impl Gate {
 pub(crate) struct Plan {
     pub requests: Requests,
     pub connections: usize,
-    /// The numbers of the events.
+    /// The numbers of the events to send: each number stands for one event.
     pub numbers: Range<u64>,
     /// Requests a second in an open loop; `None` is a closed loop.
     pub rate: Option<f64>,
@@ -51,7 +52,7 @@ pub(crate) struct Plan {
     /// Whether to keep the receipt of each request, to find its settlement.
     pub keep_receipts: bool,
     pub gate: Gate,
-    /// When to stop before all are sent.
+    /// After this time, sending stops even if not all requests are sent; `None` for no limit.
     pub lasts: Option<Duration>,
 }
 

@@ -177,14 +177,15 @@ pub async fn a_receipt_is_passed_by_later_ones<H: StoreHarness>(world: &H) {
     assert_eq!(
         passed(Duration::ZERO).await,
         [false],
-        "a receipt must not count as passed by later ones while no later receipt has an outcome"
+        "a receipt must not count as passed (probably lost) while no later receipt has an outcome"
     );
     done(&*store, &second).await;
     assert_eq!(passed(Duration::ZERO).await, [true]);
     assert_eq!(
         passed(LONG).await,
         [false],
-        "a receipt must not count as passed by later ones before it is overdue"
+        "a receipt must not count as passed (probably lost) before a later receipt has had its \
+         outcome for longer than `overdue`"
     );
     done(&*store, &first).await;
     assert_eq!(passed(Duration::ZERO).await, [false; 0]);
