@@ -93,8 +93,8 @@ pub(crate) fn is_forbidden(error: &sqlx::Error) -> bool {
 }
 
 /// Returns whether the server refused a statement of hookbox's own because a right, a name or a
-/// prepared statement is missing. It existed when the transaction began, so a handler may have
-/// removed it in the transaction.
+/// prepared statement is missing. What is missing existed when the transaction began, so a handler
+/// may have removed it in the transaction.
 pub(crate) fn is_refused(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(DatabaseError::code);
     code.is_some_and(|code| code.starts_with("42") || code == "3F000" || code == "26000")

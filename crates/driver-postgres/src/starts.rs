@@ -1,5 +1,5 @@
-//! The table `starts`: one start marker for each handler run on a redelivered event that has not
-//! ended yet, with a count.
+//! The table `starts` of start markers: it counts how often a handler was started on a redelivered
+//! event, until a process reports that it has survived such a start.
 
 use std::collections::HashMap;
 

@@ -1,5 +1,5 @@
 //! Finds ingests that have stopped without reporting their last sequence numbers: they were killed,
-//! or they drained while the broker accepted no accept report.
+//! or they drained while no accept report could be published.
 
 use std::time::Duration;
 

@@ -13,7 +13,8 @@ use crate::file::paths;
 
 /// The remedy for missing rights. hookbox needs rights on the folder as well, because SQLite keeps
 /// its log there, beside the file.
-const ALLOW: &str = "let the user that hookbox runs as read and write the file and its folder";
+const ALLOW: &str =
+    "give the user of the hookbox process read and write access to the file and its folder";
 
 /// Returns the error for a file that cannot be used, with the remedy.
 pub(crate) fn refused(path: &Path, why: impl AsRef<str>, remedy: &str) -> OpenError {

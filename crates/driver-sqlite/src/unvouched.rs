@@ -1,5 +1,5 @@
 //! Finds ingests that have not reported their last sequence numbers, because they were killed, or
-//! ended while the broker accepted no accept report.
+//! ended while no accept report could be published.
 
 use std::time::Duration;
 

@@ -160,8 +160,8 @@ mod tests {
             (None, false, None, None),
         ] {
             let facts = ClaimFacts {
-                // The receipt of a retry has its outcome, `retrying`, and a retry carries the
-                // stored body, so neither decides.
+                // These two must not matter for a retry: its receipt always has an outcome
+                // (`retrying`), and its body always is the stored one.
                 is_settled: true,
                 is_same_body: false,
                 state,

@@ -141,7 +141,7 @@ pub struct AcceptedRestore {
     pub by: String,
     /// The reason that the operator gave.
     pub why: String,
-    /// What contradicted what, in words, with the time span.
+    /// How the store and the broker differed, in words, with the time span.
     pub what: String,
 }
 

@@ -149,7 +149,7 @@ fn dev_keeps_one_file_where_a_folder_has_one() {
     let first = folder.dev();
     first.terminate();
     assert_eq!(first.code(), Some(0));
-    // As earlier versions created it.
+    // The folder becomes one that an earlier version created: with one file for both.
     std::fs::remove_file(made.join("broker.db")).unwrap();
     let config = std::fs::read_to_string(made.join("hookbox.toml")).unwrap();
     let one_file = config.replace("sqlite:broker.db", "sqlite:hookbox.db");

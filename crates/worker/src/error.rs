@@ -10,8 +10,9 @@ use hookbox_driver::describe;
 ///
 /// Like `anyhow::Error`, it converts from every error and does not implement `Error` itself, so
 /// `?` works everywhere. An error that `?` converts is *transient*: the event is retried a limited
-/// number of times, and each failure is recorded. The diagnosis of the driver outranks the
-/// author's class: `or_reject` on an insert during an outage does not make a dead letter.
+/// number of times, and each failure is recorded. If the driver finds that the cause is a fault of
+/// the database, this outranks what the handler's author chose: `or_reject` on an insert during an
+/// outage does not make a dead letter.
 pub struct HandlerError {
     pub(crate) class: Class,
     cause: Box<dyn Error + Send + Sync>,

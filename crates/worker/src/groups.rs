@@ -59,7 +59,7 @@ impl<'e> Groups<'e> {
         self.waiting.push(group);
     }
 
-    /// Each event of the group runs alone.
+    /// Adds the events of the group to those that run alone.
     pub fn separate(&mut self, group: Vec<&'e Envelope>) {
         self.alone.extend(group);
     }

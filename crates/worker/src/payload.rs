@@ -13,7 +13,7 @@ use crate::{HandlerError, Json};
 /// A body that does not fit is a permanent failure: a dead letter that says where it did not fit.
 /// With [`serde::de::IgnoredAny`] any body fits, and nothing is built from it.
 pub trait Payload: Sized + Send + Sync + 'static {
-    /// Whether something is built from the body.
+    /// Whether a payload of this type is built from the body; false only for `IgnoredAny`.
     #[doc(hidden)]
     fn is_built() -> bool {
         true

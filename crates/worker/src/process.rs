@@ -87,8 +87,8 @@ impl<S: Store> Process<'_, S> {
             let plan = Plan::new(&round, &redelivered, &counts);
             self.run_shared(&plan.shared, &plan.markers).await?;
             for suspect in &plan.suspects {
-                // The suspected event may wait for a long time. So this work first gives up its
-                // permit, and another transaction of the route can run.
+                // The suspected event may wait for a long time. So the permit is given up first,
+                // and another transaction of the route can run meanwhile.
                 self.slot.release();
                 self.run_isolated(suspect).await?;
             }

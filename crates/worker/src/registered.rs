@@ -17,9 +17,9 @@ use crate::prepared::{Prepared, TypedEvents};
 use crate::settle::FailureCause;
 use crate::{Event, Handler, HandlerError, Json, Payload};
 
-/// The longest time limit of one run on several events. It is the longest that the config allows
-/// for one event: a batch that fails runs several times, and RabbitMQ redelivers a message that is
-/// not settled within 30 minutes.
+/// The longest time limit of one run on several events, equal to the longest that the config allows
+/// for one event. It is limited because a batch that fails runs several times, and RabbitMQ
+/// redelivers a message that is not settled within 30 minutes.
 const BATCH_TIME_LIMIT_MAX: Duration = Duration::from_secs(180);
 
 /// A handler with any payload type. Only [`register`] creates one.
@@ -34,9 +34,9 @@ pub trait DynHandler<S: Store>: Send + Sync + 'static {
     /// applies, the body is only checked to be JSON.
     fn builds_payload(&self) -> bool;
 
-    /// Makes the payloads of events. The payload of each is its body if it was read already.
-    /// Returns the events that are ready, and those that are not, each with its place and the
-    /// reason.
+    /// Makes the payloads of events. Each event comes with its body as JSON if the body was read
+    /// already. Returns the events whose payload could be made, and the others, each with its
+    /// place and the reason.
     fn prepare(&self, events: Vec<Event<Option<Json>>>) -> Readied<S>;
 }
 
@@ -211,7 +211,8 @@ fn panicked(panic: &(dyn Any + Send)) -> HandlerFailure {
 
 /// Builds the failure of a handler that returned an error.
 fn returned<S: Store>(store: &S, error: &HandlerError) -> HandlerFailure {
-    // The driver's diagnosis outranks the author's class.
+    // If the driver finds a fault of the database in the error, the class that the handler's author
+    // chose (transient or permanent) does not count.
     let cause = store
         .diagnose(error.cause())
         .map_or(FailureCause::Returned(error.class), FailureCause::Fault);

@@ -77,9 +77,9 @@ impl<'a, S: Store> Run<'a, S> {
                 let fault = Fault::plain(FaultKind::Internal, doing);
                 return self.wait(pause, &fault).await;
             }
-            // A transaction that a handler has broken ends in `AttemptError::Handler` when it has
-            // a single event. So no handler ran here, and only this worker can have broken the
-            // transaction.
+            // If a handler has broken a transaction with a single event, the error is
+            // `AttemptError::Handler`. This is another error, so no handler ran, and only this
+            // worker can have broken the transaction.
             Err(AttemptError::Broken { why }) => {
                 let doing = "commit without a handler";
                 let fault = Fault::new(FaultKind::Internal, doing, why);

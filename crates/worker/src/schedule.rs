@@ -81,7 +81,7 @@ struct Publisher<'a> {
     broker: &'a dyn Broker,
     routes: &'a [RouteName],
     /// Whether the last publish failed. Only the first failure in a row is logged as a warning,
-    /// because a broker that accepts nothing fails every publish, once a second.
+    /// because every publish fails, once a second, while the broker confirms none.
     is_failing: AtomicBool,
 }
 

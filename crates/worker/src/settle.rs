@@ -19,8 +19,8 @@ pub(crate) enum FailureCause {
     TimedOut,
     /// The check before the commit found the transaction broken.
     BrokeTransaction,
-    /// An earlier run ended its own transaction. Its effects stand, so the handler must not run
-    /// again.
+    /// In an earlier run, the handler ended its own transaction. The effects of that run stand, so
+    /// the handler must not run again.
     Orphaned,
     /// A fault of a dependency, whatever the handler returned.
     Fault(FaultKind),
@@ -84,7 +84,7 @@ mod tests {
         let settled = settle(cause, attempt, &retry, 0.5);
         assert_eq!(
             settled, expect,
-            "what must follow from {cause:?} at attempt {attempt}"
+            "attempt {attempt} that failed with {cause:?} must be settled as expected"
         );
     }
 

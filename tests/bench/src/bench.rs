@@ -29,7 +29,8 @@ impl<'a> Bench<'a> {
             .context("this case needs PostgreSQL and RabbitMQ")
     }
 
-    /// Returns how much to send: `quick` shows only that the case works.
+    /// Returns how much to send: `full` for a measurement, and `quick` when the bench only checks
+    /// that its cases work.
     pub fn amount(&self, full: u64, quick: u64) -> u64 {
         if self.is_quick { quick } else { full }
     }

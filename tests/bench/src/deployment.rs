@@ -56,9 +56,9 @@ impl Role {
 pub(crate) struct Config {
     pub storage: Storage,
     pub handler: &'static str,
-    /// Further lines in `[[source]]`.
+    /// Further lines of the section `[[source]]` of hookbox's config.
     pub source: &'static str,
-    /// Further lines in `[[route]]`.
+    /// Further lines of the section `[[route]]` of hookbox's config.
     pub route: &'static str,
 }
 
@@ -259,7 +259,8 @@ handler = {{ kind = "{handler}" }}
 impl Drop for Deployment<'_> {
     fn drop(&mut self) {
         for (_, process) in &mut self.processes {
-            // If this fails, the process that watches the folder (its keeper) ends the process.
+            // If a process cannot be ended here, the keeper ends it: a process that watches the
+            // folder.
             let _ = process.end(&self.folder);
         }
         if let (Store::Postgres(_), Ok(servers)) = (&self.store, self.bench.servers()) {

@@ -193,8 +193,8 @@ impl Session {
 async fn share(first: &mut PgConnection, second: &mut PgConnection) -> Result<bool, sqlx::Error> {
     let before = served_by(first).await?;
     let other = served_by(second).await?;
-    // A connection pooler may have lent the first connection's session to another client, so that
-    // the first connection now has another one. Such a pooler shares sessions as well.
+    // If a connection pooler has lent the first connection's session to another client meanwhile,
+    // the first connection now has another session. This too shows that the pooler shares sessions.
     let after = served_by(first).await?;
     Ok(before == other || before != after)
 }

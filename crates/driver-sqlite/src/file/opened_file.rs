@@ -168,9 +168,9 @@ impl OpenedFile {
             })
     }
 
-    /// Compares the random mark of the file at the path with the recorded mark. If no mark was
-    /// recorded, a mark is accepted and recorded, because `hookbox migrate` may have written one
-    /// meanwhile.
+    /// Compares the random mark of the file at the path with the recorded mark. If none was
+    /// recorded, the mark that is found is recorded without a comparison, because `hookbox migrate`
+    /// may have written it meanwhile.
     fn check_birth(&self, found: Option<String>) -> Result<(), Displaced> {
         let mut birth = self.birth.lock().unwrap_or_else(PoisonError::into_inner);
         match (&*birth, found) {

@@ -70,7 +70,7 @@ async fn a_lease_is_renewed_while_the_message_is_in_flight() {
     let lease = i64::try_from(here.shared.options.lease.as_micros()).unwrap();
     // Without renewals, the lease would have ended long before this wait is over.
     eventually(
-        "the consumer must renew its lease until it ends two lease lengths later than at first",
+        "the lease must be renewed again and again: its end must move by two lease lengths",
         async || world.number("SELECT lease_until FROM messages").await > first + 2 * lease,
     )
     .await;

@@ -103,7 +103,7 @@ pub async fn serve_roles(
         mut monitored,
         log,
     } = opened;
-    // With the broker, the monitor may report that the process is ready: the listener is bound now.
+    // A monitor that has the broker may report "ready". It gets it only now: the listener is bound.
     monitored.show(|parts| parts.broker = Some(Arc::clone(&broker)));
     let mut targets = Targets::new(log);
     let taking = match &spooled {

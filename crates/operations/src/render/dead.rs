@@ -139,9 +139,9 @@ impl Text for ChangeReport {
         if self.left_alone > 0 {
             let left = self.left_alone;
             text.push_str(&format!(
-                "  {left} left unchanged: changed by others meanwhile, "
+                "  {left} skipped: another operator changed them meanwhile, "
             ));
-            text.push_str("or without an event to replay");
+            text.push_str("or they have no event to replay");
             if self.left_undecodable > 0 {
                 text.push_str(&format!(" ({} undecodable)", self.left_undecodable));
             }

@@ -35,7 +35,7 @@ async fn thousands_are_changed_in_chunks_and_each_is_visited_once() {
         .unwrap();
     expect![[r#"
         store: replayed 963 of 1203 dead letters (all)
-          240 left unchanged: changed by others meanwhile, or without an event to replay (240 undecodable)
+          240 skipped: another operator changed them meanwhile, or they have no event to replay (240 undecodable)
           0 done, 0 dead again, 963 without an outcome yet: `hookbox dead groups` will count those that die again
     "#]]
     .assert_eq(&report.text());
@@ -223,7 +223,7 @@ async fn a_replay_keeps_its_rate_and_reports_the_outcomes() {
     let report = change(&memory, &request, &mut person).await.unwrap();
     expect![[r#"
         store: replayed 100 of 700 dead letters (all)
-          25 left unchanged: changed by others meanwhile, or without an event to replay (25 undecodable)
+          25 skipped: another operator changed them meanwhile, or they have no event to replay (25 undecodable)
           100 done, 0 dead again
     "#]]
     .assert_eq(&report.text());

@@ -42,7 +42,7 @@ impl<S: Store> Process<'_, S> {
         Ok(groups.into_alone())
     }
 
-    /// Runs several events in one transaction, through every fault of a dependency.
+    /// Runs several events in one transaction, and runs them again after a fault of a dependency.
     async fn run_batch(&self, events: &[&Envelope]) -> Result<BatchEnd, Stopped> {
         let mut pause = self.context.pause();
         loop {
@@ -77,8 +77,9 @@ impl<S: Store> Process<'_, S> {
                     return Ok(BatchEnd::Separate);
                 }
                 Err(AttemptError::Unnamed { .. }) => return Ok(BatchEnd::FailedUnnamed),
-                // A trusted handler has broken or ended the transaction. No proof says which of
-                // both, so the handler runs as rarely as possible again.
+                // A trusted handler has broken the transaction or ended it. After a trusted handler
+                // there is no proof, so it is not known which. If it has ended it, effects may
+                // stand. So each event runs alone next, which needs the fewest further runs.
                 Err(AttemptError::Broken { .. }) => return Ok(BatchEnd::Separate),
             };
             let separates = match fault.kind() {

@@ -16,11 +16,11 @@ const ALONE: [(&str, &str); 8] = [
     ),
     (
         "crates/driver-postgres/src/server.rs",
-        "connections, sessions and rights: a SQLite file has no server",
+        "connections, sessions and rights of a server, which the SQLite store does not have",
     ),
     (
         "crates/driver-postgres/src/testing.rs",
-        "a private database for the tests of other crates: a SQLite file needs none",
+        "makes a private database for tests of other crates; with SQLite, they name a new file",
     ),
     (
         "crates/driver-sqlite/src/broker.rs",
@@ -28,11 +28,11 @@ const ALONE: [(&str, &str); 8] = [
     ),
     (
         "crates/driver-sqlite/src/conditions.rs",
-        "SQLite uses an index only for conditions that are in the statement, so lists are built",
+        "builds statements: SQLite uses an index only for conditions that the statement contains",
     ),
     (
         "crates/driver-sqlite/src/file.rs",
-        "the file, its disk and its connections: PostgreSQL has a server instead",
+        "the file, its disk and its connections; the PostgreSQL driver has `server.rs` instead",
     ),
     (
         "crates/driver-sqlite/src/moment.rs",
@@ -57,8 +57,8 @@ pub(super) fn check_files(postgres: &[String], sqlite: &[String]) -> Vec<Finding
             let path = format!("{folder}/{name}");
             if !ALONE.iter().any(|(alone, _)| *alone == path) {
                 let what = format!(
-                    "{other}/{name} is missing: both stores have the same files; what only one of \
-                     them has is in a folder (`server`, `file`, `broker`)"
+                    "{other}/{name} is missing: both drivers must have the same files; put what \
+                     only one of them needs into a folder (`server`, `file`, `broker`)"
                 );
                 findings.push(Finding::new(&path, 1, what));
             }
@@ -99,7 +99,7 @@ pub(super) fn check_order(first: (&str, &str), second: (&str, &str)) -> Option<F
     let mut pairs = wanted.iter().zip(&found);
     let ((_, wanted), (line, found)) = pairs.find(|((_, a), (_, b))| a != b)?;
     let what = format!(
-        "`{found}` stands where `{wanted}` is expected: the functions are in the order of those in \
+        "`{found}` stands where `{wanted}` is expected: put the functions in the order of those in \
          {}",
         first.0
     );

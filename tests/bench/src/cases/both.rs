@@ -24,7 +24,7 @@ const WAITING_MAX: u32 = 100;
 /// How often the length of the queue is read.
 const INTERVAL: Duration = Duration::from_millis(25);
 
-/// The parts of the time, each of which is a run.
+/// Into how many parts the measured time is divided. Each part counts as one run.
 const PARTS: usize = 10;
 
 pub(crate) fn measure(bench: &Bench<'_>) -> Result<Vec<Figure>> {

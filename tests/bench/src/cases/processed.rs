@@ -115,7 +115,7 @@ impl<'a> Drain<'a> {
         self.commits_and(events, workers, |_| ())
     }
 
-    /// Like [`Drain::commits`]; looks at the workers before they are ended.
+    /// Like [`Drain::commits`], but calls `look` while the workers still run.
     pub fn commits_and(
         &mut self,
         events: u64,

@@ -33,7 +33,7 @@ pub(crate) fn measure(bench: &Bench<'_>) -> Result<Vec<Figure>> {
     let store = drain.deployment.store.clone();
     drain.commits(bench.amount(2_000, 64), 4)?;
     bench.runtime.block_on(store.execute(TRIGGER))?;
-    // A batch of 64 events takes 1.3 s, so that a run has to last much longer.
+    // One batch of 64 events takes 1.3 s. A run must have many batches, so it lasts much longer.
     let seconds = bench.amount(30, 2);
     let (mut ones, mut fours, mut shares) = (Vec::new(), Vec::new(), Vec::new());
     for run in 1..=bench.runs {
