@@ -36,6 +36,9 @@ pub(crate) struct Arguments {
     /// Measure this build instead of building and measuring the one of this tree
     #[arg(long, value_name = "PATH")]
     pub built: Option<PathBuf>,
+    /// Also measure graphile-worker, which npm installs into target/bench/ the first time
+    #[arg(long)]
+    pub peers: bool,
     /// Print the figures as JSON instead of the table
     #[arg(long)]
     pub json: bool,

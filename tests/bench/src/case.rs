@@ -46,7 +46,7 @@ pub(crate) const CASES: &[Case] = &[
                 `record`: at least 3.6 times the job table; with events stored before, at least \
                 0.9 of the rate without",
         needs_servers: true,
-        floors: &[Floor::JobTable],
+        floors: &[Floor::JobTable, Floor::GraphileWorker],
         run: processed::record,
     },
     Case {
@@ -54,7 +54,7 @@ pub(crate) const CASES: &[Case] = &[
         about: "events a second that two workers take from a full queue and commit, handler \
                 `begini`: at least 2 times the job table",
         needs_servers: true,
-        floors: &[Floor::JobTable],
+        floors: &[Floor::JobTable, Floor::GraphileWorker],
         run: processed::begini,
     },
     Case {

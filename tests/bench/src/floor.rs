@@ -2,6 +2,7 @@
 //! hookbox. Each is measured as often as every other figure, and its median counts.
 
 mod commits;
+mod graphile_worker;
 mod job_table;
 mod meter;
 mod publishes;
@@ -12,14 +13,23 @@ use tokio::runtime::Runtime;
 use crate::floors::{Floor, Floors};
 use crate::servers::Servers;
 
-/// Measures these floors `runs` times in turn, so that a disturbance affects one run of each.
+/// Measures these floors `runs` times in turn, so that a disturbance affects one run of each. A peer
+/// that cannot be installed is reported in `absent`, and is not an error.
 pub(crate) fn measure(
     wanted: &[Floor],
     runs: usize,
     servers: Option<&Servers>,
     runtime: &Runtime,
+    absent: &mut Vec<String>,
 ) -> Result<Floors> {
     let mut floors = Floors::default();
+    let mut peer = None;
+    if wanted.contains(&Floor::GraphileWorker) {
+        match graphile_worker::install() {
+            Ok(folder) => peer = Some(folder),
+            Err(error) => absent.push(format!("graphile-worker was not measured: {error:#}")),
+        }
+    }
     for run in 1..=runs {
         for floor in wanted.iter().copied() {
             eprintln!("floor: {}, run {run} of {runs}", floor.name());
@@ -27,6 +37,12 @@ pub(crate) fn measure(
             let rate = match floor {
                 Floor::Publishes => runtime.block_on(publishes::measure(&urls()?.amqp)),
                 Floor::JobTable => runtime.block_on(job_table::measure(&urls()?.postgres)),
+                Floor::GraphileWorker => match &peer {
+                    Some(peer) => {
+                        runtime.block_on(graphile_worker::measure(peer, &urls()?.postgres))
+                    }
+                    None => continue,
+                },
                 Floor::SqliteCommits => runtime.block_on(commits::measure()),
             };
             let rate = rate.with_context(|| format!("measuring {}", floor.name()))?;

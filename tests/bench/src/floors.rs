@@ -13,6 +13,8 @@ pub(crate) enum Floor {
     Publishes,
     /// Jobs of a table in PostgreSQL: take one, insert two rows in a transaction, delete it.
     JobTable,
+    /// The same jobs, run by graphile-worker. It is measured only if it can be installed.
+    GraphileWorker,
     /// Commits of one row of 600 bytes into a SQLite file with `synchronous=FULL`.
     SqliteCommits,
 }
@@ -22,6 +24,7 @@ impl Floor {
         match self {
             Floor::Publishes => "confirmed publishes",
             Floor::JobTable => "job table",
+            Floor::GraphileWorker => "graphile-worker",
             Floor::SqliteCommits => "SQLite commits",
         }
     }

@@ -21,6 +21,7 @@ mod percentile;
 mod program;
 mod report;
 mod repository;
+mod run;
 mod servers;
 mod store;
 
@@ -30,15 +31,15 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::arguments::Arguments;
 use crate::bench::Bench;
-use crate::case::{CASES, Case};
-use crate::figure::Line;
+use crate::case::CASES;
 use crate::floors::{Floor, Floors};
 use crate::program::Program;
+use crate::run::Run;
 use crate::servers::Servers;
 
 /// The document with the dated table.
@@ -62,10 +63,18 @@ fn main() -> Result<ExitCode> {
     let needs_servers = cases.iter().any(|case| case.needs_servers);
     let servers = needs_servers.then(Servers::start).transpose()?;
     let wanted: BTreeSet<Floor> = cases.iter().flat_map(|case| case.floors).copied().collect();
-    let wanted: Vec<Floor> = wanted.into_iter().collect();
+    let is_wanted = |floor: &Floor| arguments.peers || *floor != Floor::GraphileWorker;
+    let wanted: Vec<Floor> = wanted.into_iter().filter(is_wanted).collect();
+    let mut absent = Vec::new();
     let runs = if arguments.quick { 1 } else { arguments.runs };
-    let floors = floors(&wanted, runs, servers.as_ref())?;
-    let (mut lines, mut failed) = (Vec::new(), Vec::new());
+    let floors = floors(&wanted, runs, servers.as_ref(), &mut absent)?;
+    let mut run = Run {
+        floors,
+        absent,
+        runs,
+        lines: Vec::new(),
+        failed: Vec::new(),
+    };
     for case in cases {
         for program in &programs {
             let bench = Bench {
@@ -78,57 +87,37 @@ fn main() -> Result<ExitCode> {
                 began: Instant::now(),
                 case: case.name,
             };
-            match measure(case, &bench, &floors) {
-                Ok(figures) => lines.extend(figures),
-                Err(error) => {
-                    let failure = format!("{} ({}): {error:#}", case.name, program.name);
-                    eprintln!("{failure}");
-                    failed.push(failure);
-                }
-            }
+            run.measure(case, &bench);
         }
     }
     let versions = servers.as_ref().map_or(&Value::Null, Servers::versions);
-    let table = report::table(&lines, &floors, &failed);
     if arguments.json {
-        let floors = report::of_floors(&floors);
-        let all = json!({
-            "machine": machine, "versions": versions, "runs": runs, "quick": arguments.quick,
-            "floors": floors, "figures": lines, "failed": failed,
-        });
-        println!("{all:#}");
+        println!("{:#}", report::json(&run, &machine, versions));
     } else {
-        print!("{table}");
+        print!("{}", report::table(&run));
     }
-    if arguments.write && failed.is_empty() {
+    if arguments.write && run.failed.is_empty() {
         let path = repository::root().join(DOCUMENT);
         let document = std::fs::read_to_string(&path).context("reading the document")?;
-        let dated = report::dated(&machine, versions, runs, &table);
+        let dated = report::dated(&run, &machine, versions);
         std::fs::write(&path, report::replaced(&document, &dated)?)?;
     }
-    Ok(if failed.is_empty() {
+    Ok(if run.failed.is_empty() {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     })
 }
 
-fn measure(case: &Case, bench: &Bench<'_>, floors: &Floors) -> Result<Vec<Line>> {
-    let figures = (case.run)(bench)?;
-    let lines = report::lines(figures, &bench.program.name, case.name, floors);
-    for line in &lines {
-        bench.say(&format!(
-            "{}: {:.1} {}",
-            line.figure, line.median, line.unit
-        ));
-    }
-    Ok(lines)
-}
-
-fn floors(wanted: &[Floor], runs: usize, servers: Option<&Servers>) -> Result<Floors> {
+fn floors(
+    wanted: &[Floor],
+    runs: usize,
+    servers: Option<&Servers>,
+    absent: &mut Vec<String>,
+) -> Result<Floors> {
     // The clients of the floors may use all cores, as hookbox may.
     let runtime: Runtime = Builder::new_multi_thread().enable_all().build()?;
-    floor::measure(wanted, runs, servers, &runtime)
+    floor::measure(wanted, runs, servers, &runtime, absent)
 }
 
 /// Returns the builds to measure. The build of this tree is the first one.

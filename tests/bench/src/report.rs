@@ -3,10 +3,11 @@
 use std::fmt::Write as _;
 
 use anyhow::{Context, Result};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::figure::{Figure, Line, Unit};
 use crate::floors::{Floor, Floors};
+use crate::run::Run;
 
 /// What stands around the dated part of the document.
 const BEGIN: &str = "<!-- measured: written by `cargo xtask bench --write` -->";
@@ -15,27 +16,41 @@ const END: &str = "<!-- end -->";
 /// The percentage of busy cores up to which a machine counts as idle. System daemons stay below it.
 const QUIET: f64 = 5.0;
 
-/// Returns the table of a run: the floors, then the figures with their goals. Cases that could not
-/// be measured are listed below, each with the reason.
-pub(crate) fn table(lines: &[Line], floors: &Floors, failed: &[String]) -> String {
+/// Returns the table of a run: the floors, then the figures with their goals. What could not be
+/// measured is listed below, each with the reason.
+pub(crate) fn table(run: &Run) -> String {
     let mut text = String::from(
-        "| Case | Figure | Build | Median | Least–most | Floor | × floor | Goal | Met |\n\
-         |---|---|---|---:|---:|---:|---:|---|---|\n",
+        "| Case | Figure | Build | Median | Least–most | × floor | Goal | Met |\n\
+         |---|---|---|---:|---:|---:|---|---|\n",
     );
-    for floor in of_floors(floors) {
+    for floor in of_floors(&run.floors) {
         row(&mut text, &floor);
     }
-    for line in lines {
+    for line in &run.lines {
         row(&mut text, line);
     }
-    for failure in failed {
-        let _ = write!(text, "\n- {failure}\n");
+    for reason in run.absent.iter().chain(&run.failed) {
+        // Writing into a string cannot fail.
+        let _ = write!(text, "\n- {reason}\n");
     }
     text
 }
 
+/// Returns everything that a run has measured as JSON.
+pub(crate) fn json(run: &Run, machine: &Value, versions: &Value) -> Value {
+    json!({
+        "machine": machine,
+        "versions": versions,
+        "runs": run.runs,
+        "floors": of_floors(&run.floors),
+        "figures": run.lines,
+        "absent": run.absent,
+        "failed": run.failed,
+    })
+}
+
 /// Returns each floor as a line.
-pub(crate) fn of_floors(floors: &Floors) -> Vec<Line> {
+fn of_floors(floors: &Floors) -> Vec<Line> {
     let line = |(floor, rates): (&Floor, &Vec<f64>)| {
         let figure = Figure::new(floor.name(), Unit::PerSecond, rates.clone());
         figure.line("–", "floor", floors)
@@ -54,30 +69,32 @@ fn row(text: &mut String, line: &Line) {
     } = line;
     let number = |value: f64| format!("{value:.digits$}");
     let or_dash = |text: Option<String>| text.unwrap_or_else(|| "–".to_owned());
+    let ratio = line.ratio.zip(line.floor);
+    let ratio = ratio.map(|(ratio, floor)| format!("{ratio:.2} × {floor}"));
     let met = line
         .is_met
         .map(|met| if met { "yes" } else { "no" }.to_owned());
     // Writing into a string cannot fail.
     let _ = writeln!(
         text,
-        "| {case} | {figure} | {program} | {} {unit} | {}–{} | {} | {} | {} | {} |",
+        "| {case} | {figure} | {program} | {} {unit} | {}–{} | {} | {} | {} |",
         number(line.median),
         number(line.least),
         number(line.most),
-        or_dash(line.floor_median.map(|floor| format!("{floor:.0}"))),
-        or_dash(line.ratio.map(|ratio| format!("{ratio:.2}"))),
+        or_dash(ratio),
         or_dash(line.goal.clone()),
         or_dash(met),
     );
 }
 
 /// Returns the dated part of the document: when and where the table was measured, and the table.
-pub(crate) fn dated(machine: &Value, versions: &Value, runs: usize, table: &str) -> String {
+pub(crate) fn dated(run: &Run, machine: &Value, versions: &Value) -> String {
     let of = |name: &str| plain(&machine[name]);
     let mut servers: Vec<String> = Vec::new();
     for (name, version) in versions.as_object().into_iter().flatten() {
         servers.push(format!("{name} {}", plain(version)));
     }
+    let runs = run.runs;
     let mut text = format!(
         "## Measured on {}\n\n\
          Medians of {runs} runs. Machine: {} cores ({}), {} MiB of memory, {}, file system {}, {}; \
@@ -102,7 +119,7 @@ pub(crate) fn dated(machine: &Value, versions: &Value, runs: usize, table: &str)
              from run to run.\n\n",
         );
     }
-    text.push_str(table);
+    text.push_str(&table(run));
     text
 }
 
@@ -125,40 +142,36 @@ fn plain(value: &Value) -> String {
     }
 }
 
-/// Returns the figures of one build and case as lines.
-pub(crate) fn lines(
-    figures: Vec<Figure>,
-    program: &str,
-    case: &'static str,
-    floors: &Floors,
-) -> Vec<Line> {
-    let line = |figure: Figure| figure.line(program, case, floors);
-    figures.into_iter().map(line).collect()
-}
-
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
     use crate::figure::Goal;
 
+    fn run(lines: Vec<Line>) -> Run {
+        Run {
+            floors: Floors::default(),
+            absent: vec!["graphile-worker: no npm".to_owned()],
+            runs: 3,
+            lines,
+            failed: Vec::new(),
+        }
+    }
+
     #[test]
     fn a_row_has_the_figure_its_spread_and_its_goal() {
-        let floors = Floors::default();
         let figure = Figure::new("p99", Unit::Milliseconds, vec![4.0, 5.0, 9.25]);
         let figure = figure.goal(Goal::AtMost(8.0));
-        let lines = lines(vec![figure], "now", "accepted-64", &floors);
-        let text = table(&lines, &floors, &["processed: no server".to_owned()]);
-        let row = "| accepted-64 | p99 | now | 5.0 ms | 4.0–9.2 | – | – | ≤ 8 ms | yes |";
+        let line = figure.line("now", "accepted-64", &Floors::default());
+        let text = table(&run(vec![line]));
+        let row = "| accepted-64 | p99 | now | 5.0 ms | 4.0–9.2 | – | ≤ 8 ms | yes |";
         assert!(text.contains(row), "{text}");
-        assert!(text.ends_with("\n- processed: no server\n"), "{text}");
+        assert!(text.ends_with("\n- graphile-worker: no npm\n"), "{text}");
     }
 
     #[test]
     fn only_the_dated_part_is_replaced() {
         let machine = json!({ "date": "2026-11-27", "other_work_percent": 40.4 });
-        let dated = dated(&machine, &json!({ "PostgreSQL": "15" }), 3, "| table |\n");
+        let dated = dated(&run(Vec::new()), &machine, &json!({ "PostgreSQL": "15" }));
         assert!(dated.contains("before the start: 40 %"), "{dated}");
         assert!(dated.contains("did other work"), "{dated}");
         let document = format!("# A\n{BEGIN}\nold\n{END}\nZ\n");

@@ -13,8 +13,13 @@ pub(crate) fn cargo() -> Command {
     command
 }
 
+/// Returns the folder of everything that is built.
+pub(crate) fn target() -> PathBuf {
+    let target = env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
+    root().join(target)
+}
+
 /// Returns the path of a program in the release build.
 pub(crate) fn release(name: &str) -> PathBuf {
-    let target = env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
-    root().join(target).join("release").join(name)
+    target().join("release").join(name)
 }

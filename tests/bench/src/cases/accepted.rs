@@ -28,7 +28,7 @@ fn measure(bench: &Bench<'_>, connections: usize) -> Result<[Figure; 2]> {
     let mut deployment = Deployment::new(bench, Config::of(Storage::Servers, "record"))?;
     deployment.start(Role::Ingest)?;
     let warm_up = bench.amount(5_000, 100);
-    let events = bench.amount(100_000, 500);
+    let events = bench.amount(60_000, 500);
     let (mut rates, mut latencies, mut next) = (Vec::new(), Vec::new(), 0);
     let mut send_closed = |count: u64| {
         let numbers = next..next + count;
@@ -51,7 +51,7 @@ fn measure(bench: &Bench<'_>, connections: usize) -> Result<[Figure; 2]> {
     deployment.start(Role::Worker)?;
     accounting::wait_settled(&deployment, bench, next)?;
     accounting::check(&deployment, &[("done", next)])?;
-    let rate = Figure::new("accepted", Unit::PerSecond, rates).floor(Floor::Publishes);
+    let rate = Figure::new("accepted", Unit::PerSecond, rates).floors(&[Floor::Publishes]);
     let latency = Figure::new("p99 under full load", Unit::Milliseconds, latencies);
     Ok([rate, latency])
 }

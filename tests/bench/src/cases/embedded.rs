@@ -56,7 +56,7 @@ fn measure(bench: &Bench<'_>, storage: Storage) -> Result<Vec<Figure>> {
     let latency = "p99 of acceptance at 0.8 of that rate";
     let latency = Figure::new(latency, Unit::Milliseconds, latencies);
     Ok(vec![
-        rate.floor(Floor::SqliteCommits)
+        rate.floors(&[Floor::SqliteCommits])
             .goal(Goal::AtLeast(6_000.0)),
         latency.goal(Goal::AtMost(25.0)),
     ])

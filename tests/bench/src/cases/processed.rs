@@ -17,6 +17,10 @@ use crate::floors::Floor;
 use crate::load::{Kind, Plan, now, send};
 use crate::store::Commit;
 
+/// What the rates are compared with: graphile-worker if it was measured, or else the same jobs
+/// without it.
+const JOBS: &[Floor] = &[Floor::GraphileWorker, Floor::JobTable];
+
 pub(crate) fn record(bench: &Bench<'_>) -> Result<Vec<Figure>> {
     measure(bench, "record", 3.6)
 }
@@ -35,7 +39,7 @@ fn measure(bench: &Bench<'_>, handler: &'static str, goal: f64) -> Result<Vec<Fi
         rates.push(drain.run(events, 2)?);
     }
     let empty = Figure::new("processed", Unit::PerSecond, rates)
-        .floor(Floor::JobTable)
+        .floors(JOBS)
         .goal(Goal::TimesFloor(goal));
     let mut figures = Vec::new();
     if bench.stored > 0 {
@@ -48,7 +52,7 @@ fn measure(bench: &Bench<'_>, handler: &'static str, goal: f64) -> Result<Vec<Fi
         }
         let what = format!("processed, {} stored", fill::amount(bench.stored));
         let share = rates.iter().map(|rate| rate / empty.median()).collect();
-        figures.push(Figure::new(what, Unit::PerSecond, rates).floor(Floor::JobTable));
+        figures.push(Figure::new(what, Unit::PerSecond, rates).floors(JOBS));
         let share = Figure::new("share of the empty rate", Unit::Ratio, share);
         figures.push(share.goal(Goal::AtLeast(0.9)));
     }
