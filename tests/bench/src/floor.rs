@@ -38,14 +38,23 @@ pub(crate) fn measure(
                 Floor::Publishes => runtime.block_on(publishes::measure(&urls()?.amqp)),
                 Floor::JobTable => runtime.block_on(job_table::measure(&urls()?.postgres)),
                 Floor::GraphileWorker => match &peer {
-                    Some(peer) => {
-                        runtime.block_on(graphile_worker::measure(peer, &urls()?.postgres))
+                    Some(folder) => {
+                        let rate = graphile_worker::measure(folder, &urls()?.postgres);
+                        runtime.block_on(rate)
                     }
                     None => continue,
                 },
                 Floor::SqliteCommits => runtime.block_on(commits::measure()),
             };
-            let rate = rate.with_context(|| format!("measuring {}", floor.name()))?;
+            let rate = match rate.with_context(|| format!("measuring {}", floor.name())) {
+                Ok(rate) => rate,
+                Err(error) if floor == Floor::GraphileWorker => {
+                    absent.push(format!("{error:#}"));
+                    peer = None;
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
             floors.0.entry(floor).or_default().push(rate);
         }
     }
