@@ -89,8 +89,8 @@ impl Figure {
         }
     }
 
-    /// Compares the figure with the first of these floors that was measured. A floor is what a server
-    /// or SQLite does without hookbox.
+    /// Compares the figure with the first of these floors that was measured. A floor is what a
+    /// server or SQLite does without hookbox.
     pub fn floors(mut self, floors: &'static [Floor]) -> Figure {
         self.floors = floors;
         self

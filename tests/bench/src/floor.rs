@@ -13,8 +13,8 @@ use tokio::runtime::Runtime;
 use crate::floors::{Floor, Floors};
 use crate::servers::Servers;
 
-/// Measures these floors `runs` times in turn, so that a disturbance affects one run of each. A peer
-/// that cannot be installed is reported in `absent`, and is not an error.
+/// Measures these floors `runs` times in turn, so that a disturbance affects one run of each. A
+/// peer that cannot be measured is reported in `absent`, and is not an error.
 pub(crate) fn measure(
     wanted: &[Floor],
     runs: usize,

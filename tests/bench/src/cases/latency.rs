@@ -37,15 +37,17 @@ pub(crate) fn measure(bench: &Bench<'_>) -> Result<Vec<Figure>> {
     open(RATES[0], bench.amount(5, 1))?;
     let mut figures = Vec::new();
     for rate in RATES {
-        let (mut middles, mut highs) = (Vec::new(), Vec::new());
+        let (mut accepted, mut middles, mut highs) = (Vec::new(), Vec::new(), Vec::new());
         for run in 1..=bench.runs {
             bench.say(&format!("{rate}/s, run {run} of {}", bench.runs));
-            let times = open(rate, seconds)?;
+            let Times { acceptance, times } = open(rate, seconds)?;
+            accepted.push(percentile(&acceptance, 0.99));
             middles.push(percentile(&times, 0.5));
             highs.push(percentile(&times, 0.99));
         }
         let figure =
             |share, runs| Figure::new(format!("{share} at {rate}/s"), Unit::Milliseconds, runs);
+        figures.push(figure("p99 of acceptance", accepted));
         let (middle, high) = (figure("p50", middles), figure("p99", highs));
         let is_last = Some(&rate) == RATES.last();
         figures.extend(if is_last {
@@ -61,14 +63,21 @@ pub(crate) fn measure(bench: &Bench<'_>) -> Result<Vec<Figure>> {
     Ok(figures)
 }
 
-/// Sends the requests of a plan. Returns for each, in milliseconds, the time from the moment when
-/// it was due to the commit of its outcome.
+/// The times of one run in milliseconds, each from the moment when a request was due.
+struct Times {
+    /// Until the answer.
+    acceptance: Vec<f64>,
+    /// Until the commit of the outcome.
+    times: Vec<f64>,
+}
+
+/// Sends the requests of a plan, and waits until all are settled.
 fn settled(
     bench: &Bench<'_>,
     deployment: &Deployment<'_>,
     plan: Plan,
     receipts: u64,
-) -> Result<Vec<f64>> {
+) -> Result<Times> {
     let since = now();
     let sent = bench.runtime.block_on(send(plan))?;
     accounting::wait_settled(deployment, bench, receipts)?;
@@ -80,5 +89,9 @@ fn settled(
         let at = at.context("an accepted receipt has no outcome")?;
         Ok((at - answered.due) * 1e3)
     };
-    sent.receipts.iter().map(time).collect()
+    let times = sent.receipts.iter().map(time).collect::<Result<_>>()?;
+    Ok(Times {
+        acceptance: sent.latencies,
+        times,
+    })
 }
