@@ -1,7 +1,8 @@
-//! Which secrets a command resolves: only those that it uses, so that a role can run where the
-//! secrets of other roles do not exist.
+//! Which secrets of the config a command reads: only those that it uses, so that a role can run
+//! where the secrets of other roles do not exist.
 
-/// The secrets that a command resolves: a field is true if the command uses these secrets.
+/// Which secrets of the config a command reads. A field is true if the command uses the secrets
+/// that the field names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Needs {
     /// The store's URL.
@@ -15,39 +16,40 @@ pub struct Needs {
 }
 
 impl Needs {
-    /// Everything, for running all roles at once, and for `check-config`.
+    /// All secrets: for a process that runs all roles at once, and for `check-config`.
     pub const ALL: Self = Self {
         store: true,
         broker: true,
         keys: true,
         certificate: true,
     };
-    /// The needs of commands that process events, or that read both broker and store.
+    /// The URLs of the store and of the broker: for commands that process events, or that read both
+    /// broker and store.
     pub const STORE_AND_BROKER: Self = Self {
         keys: false,
         certificate: false,
         ..Self::ALL
     };
-    /// The needs of operators' commands that use the store only.
+    /// The store's URL: for operators' commands that connect to nothing but the store.
     pub const STORE: Self = Self {
         broker: false,
         keys: false,
         certificate: false,
         ..Self::ALL
     };
-    /// The needs of the role that receives webhooks.
+    /// All secrets except the store's URL: for the role that receives webhooks.
     pub const BROKER_AND_KEYS: Self = Self {
         store: false,
         ..Self::ALL
     };
-    /// The needs of commands that sign events as a provider does.
+    /// The keys of the sources: for commands that sign events as a provider does.
     pub const KEYS: Self = Self {
         store: false,
         broker: false,
         certificate: false,
         ..Self::ALL
     };
-    /// The needs of commands that use only the address at which a process listens.
+    /// No secret: for commands that use only the address at which a process listens.
     pub const NONE: Self = Self {
         store: false,
         broker: false,

@@ -63,16 +63,17 @@ fn harm(key: &str, value: &Value, queue: &QueueDeclaration) -> Option<&'static s
         // Every value is harmful, because RabbitMQ deletes a queue that was unused for this time,
         // with all its messages.
         "expires" => Some("the broker would delete the queue while no worker runs"),
-        // A policy overrides the argument with which the queue was declared, so only the declared
-        // value is harmless. Any other value makes a quorum queue drop its oldest messages, even
-        // `reject-publish-dlx`, which only classic queues support.
+        // The policy's value replaces the one that hookbox gave in the argument `x-overflow` when
+        // it declared the queue. So only `reject-publish` is harmless. Any other value makes a
+        // quorum queue drop its oldest messages, even `reject-publish-dlx`, which only classic
+        // queues support.
         "overflow" if value.as_str() != Some("reject-publish") => Some(
             "the policy changes what a full queue does: the queue must reject new messages, and \
              not drop its oldest",
         ),
-        // RabbitMQ applies the lower of the policy's limit and the declared one, so a higher one is
-        // harmless. A negative limit counts as harmful: it means no limit in some versions and zero
-        // in others.
+        // RabbitMQ applies the lower of the policy's limit and that of the argument
+        // `x-delivery-limit`, so a policy with a higher limit is harmless. A negative limit counts
+        // as harmful: it means no limit in some versions and zero in others.
         "delivery-limit" if !is_no_lower(value, queue) => {
             Some("the broker would dead-letter messages after too few deliveries")
         }

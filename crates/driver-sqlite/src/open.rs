@@ -94,7 +94,7 @@ impl Sqlite {
         shared.closing.cancel();
         shared.tasks.close();
         // Before it ends, each task waits for at most one transaction of another caller, and then
-        // commits its own last one. This is the time that both may take.
+        // commits its own last one. `patience` is the time that these two transactions may take.
         let patience = shared.options.busy_timeout + shared.options.publish_deadline;
         if timeout(patience, shared.tasks.wait()).await.is_err() {
             tracing::warn!(

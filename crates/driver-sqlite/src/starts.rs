@@ -44,8 +44,8 @@ pub(crate) async fn counted(
     Ok(counts)
 }
 
-/// Counts one more handler start for each key. A key whose last start the same process has counted
-/// is left as it is, so that a repeated call counts nothing twice.
+/// Counts one more handler start for each key. A key whose last start was counted by this process
+/// (`by`) is left as it is, so that a repeated call counts nothing twice.
 pub(crate) async fn count(
     connection: &mut SqliteConnection,
     (route, by, kind): (&RouteName, &InstanceId, StartKind),

@@ -9,9 +9,9 @@ use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use crate::column::Columns;
 use crate::moment;
 
-/// Returns these ingests; see [`hookbox_driver::Ledger::unvouched`]. The query finds the next
-/// instance by one step over an index, so its cost depends on the number of instances and not on
-/// that of their receipts.
+/// Returns the ingests that have not reported their last sequence numbers; see
+/// [`hookbox_driver::Ledger::unvouched`]. The query finds the next instance by one step over an
+/// index, so its cost depends on the number of instances and not on that of their receipts.
 pub(crate) async fn read(
     c: &mut SqliteConnection,
     limit: u32,

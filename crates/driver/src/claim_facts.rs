@@ -14,7 +14,8 @@ pub struct ClaimFacts {
     pub is_same_body: bool,
     /// The state of the event on the route; `None` when it has no claim there.
     pub state: Option<ClaimState>,
-    /// Whether the claim was made by the transaction that now claims the message.
+    /// Whether the claim was made earlier in the same transaction that now claims the message. If
+    /// not, and the claim is still running, a handler has committed it by itself.
     pub is_own: bool,
     /// The attempt for which the event waits; `None` when it waits for none.
     pub waiting: Option<WaitingAttempt>,

@@ -134,7 +134,7 @@ pub struct BrokerBehind {
 /// --accept-restore`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct AcceptedRestore {
-    /// The moment when the operator accepted the mismatch between store and broker.
+    /// The moment when the operator ran `reconcile --accept-restore`.
     #[serde(serialize_with = "rfc3339")]
     pub at: Timestamp,
     /// The operator who accepted the mismatch.

@@ -24,14 +24,16 @@ pub(crate) struct Batch<'t, S: Store> {
     /// The events, in the order of `prepared`.
     events: Vec<&'t ClaimedEvent>,
     prepared: Box<dyn Prepared<S>>,
-    /// Whether the handler has shown that it handles one event after another.
+    /// Whether the handler has answered a run on several events with [`Handled::OneByOne`], so that
+    /// it has to be called once for each event.
     is_one_by_one: bool,
     started: Instant,
 }
 
 /// The failure of a run of the handler.
 struct RunFailure {
-    /// The places of the events that may have caused it: one if it is known.
+    /// The positions, in `events`, of those that may have caused the failure: a single one if the
+    /// cause is known.
     of: Range<usize>,
     failure: HandlerFailure,
 }
@@ -113,8 +115,9 @@ impl<'t, S: Store> Batch<'t, S> {
         prove(store, tx, ran).await
     }
 
-    /// Runs the handler on several events at once. The transaction is proven once after all of
-    /// them, so which of them broke it is not known.
+    /// Runs the handler on several events at once. Whether the handler left the transaction intact
+    /// is checked only once, after all events. So if the transaction is broken, it is not known on
+    /// which event the handler broke it.
     async fn run_all(
         &self,
         tx: &mut S::Tx,

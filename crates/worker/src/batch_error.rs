@@ -35,7 +35,8 @@ impl BatchError {
         Self(Failed::Unknown(error.into()))
     }
 
-    /// The result of the default [`crate::Handler::handle_all`].
+    /// Tells the engine to run the handler on one event after another. This is what the default
+    /// [`crate::Handler::handle_all`] returns.
     pub(crate) fn one_by_one() -> Self {
         Self(Failed::OneByOne)
     }

@@ -144,8 +144,8 @@ fn apply(validator: &Validator<Exact>, json: &Json) -> Result<(), Broken> {
                 path.as_str()
             };
             let rule = error.schema_path().to_string();
-            // The value is masked: lists show the detail of dead letters, and values are
-            // personal data.
+            // The value is masked, because this text becomes the detail of a dead letter, which
+            // lists show, and values are personal data.
             format!("{path}: {} (rule {rule})", error.masked_with("the value"))
         })
         .collect();

@@ -51,7 +51,8 @@ impl<'e> Groups<'e> {
         }
     }
 
-    /// Some event of the group has failed: its halves run, the first half first.
+    /// Splits a group in which an unknown event has failed. Both halves of the group run again, the
+    /// first half first.
     pub fn halve(&mut self, mut group: Vec<&'e Envelope>) {
         self.failed_runs += 1;
         let second = group.split_off(group.len() / 2);

@@ -48,7 +48,7 @@ pub(crate) struct Object {
     /// The members by name. Of several members with the same name the last one counts, as in
     /// serde_json.
     pub members: Members,
-    /// The names that several members have.
+    /// The names that more than one member of this object has.
     pub repeated: Vec<String>,
 }
 

@@ -28,8 +28,10 @@ const IDLE: Duration = Duration::from_secs(1);
 /// completed first, because there may be no other event.
 const QUIET: Duration = Duration::from_secs(5);
 
-/// The longest time that an event waits after its isolated run has ended with the death of a
-/// process. A process that has run other work for this long is not one that is killed all the time.
+/// The longest time that an event waits before its next isolated run, after an earlier one has
+/// ended with the death of a process. A process that has stayed alive this long beside other work
+/// is probably not being killed again and again for a reason that has nothing to do with the event.
+/// So if it dies in the next run, the event is the likely cause.
 const TURN_MAX: Duration = Duration::from_secs(30);
 
 /// How often a suspected event that waits for its isolated run checks whether it may run.

@@ -68,7 +68,8 @@ impl<'a> JsonValue<'a> {
     /// Returns the text of the value, exactly as it stands in the body.
     pub fn raw(self) -> &'a str {
         let (start, end) = (self.instance.start, self.instance.end);
-        // The whole body is UTF-8, and a value begins and ends at an ASCII character.
+        // Neither default can occur: the whole body is UTF-8, and a value begins and ends at an
+        // ASCII character, so that this part of the body is UTF-8 as well.
         let text = self.body.get(start..end).unwrap_or_default();
         str::from_utf8(text).unwrap_or_default()
     }

@@ -19,7 +19,8 @@ pub trait Payload: Sized + Send + Sync + 'static {
         true
     }
 
-    /// Makes the payload. `read` is the body if it was read already.
+    /// Makes the payload from a body. `read` is the same body as parsed JSON, if it was parsed
+    /// before.
     #[doc(hidden)]
     fn of(body: &Bytes, read: Option<Json>) -> Result<Self, HandlerError>;
 }

@@ -25,8 +25,9 @@ use crate::work::Work;
 use crate::{claims, record, start_markers};
 
 /// How long the store's counts of a suspected event's handler starts must stay unchanged before
-/// the event is quarantined. A process that lives removes the start that it has counted, with one
-/// statement; this time is longer than that statement takes.
+/// the event is quarantined. One of the starts may belong to another process that is alive, whose
+/// run of the handler has just ended. That process removes its start with one statement. The wait
+/// is longer than that statement takes, so that such a start does not count as a process death.
 const CONFIRM_AFTER: Duration = Duration::from_secs(1);
 
 /// The detail of a dead letter in this case: the handler ended its own transaction, so it must not

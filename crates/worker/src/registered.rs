@@ -111,7 +111,7 @@ pub(crate) struct HandlerFailure {
     pub remedy: Option<String>,
 }
 
-/// How a run on several events ended without a failure.
+/// The result of a handler's run on several events that did not fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Handled {
     /// All events are handled.
@@ -166,7 +166,7 @@ pub(crate) async fn run_all<S: Store>(
     }
 }
 
-/// Runs a handler to its end, its panic or its time limit.
+/// Runs a handler until it returns, panics or exceeds its time limit.
 async fn limited<T>(
     run: impl Future<Output = T>,
     time_limit: Duration,

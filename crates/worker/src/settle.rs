@@ -26,7 +26,7 @@ pub(crate) enum FailureCause {
     Fault(FaultKind),
 }
 
-/// What follows from a failed run.
+/// What is done with an event after a failed run of its handler.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Settlement {
     /// Records the attempt and what follows from it, and then acknowledges the message.

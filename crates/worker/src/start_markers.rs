@@ -1,4 +1,5 @@
-//! Start markers: count in the store how often a handler was started on a redelivered event.
+//! Start markers: rows of the store that count how often a handler was started on a redelivered
+//! event, to find events whose handler ends the process.
 //!
 //! A handler that aborts, overflows its stack or exhausts the memory ends the process, which then
 //! cannot record a failure. So before a handler runs on a redelivered event, its start is counted
@@ -26,7 +27,9 @@ pub(crate) async fn counts<S: Store>(
     Ok(others.collect())
 }
 
-/// Counts the starts of handlers that may run beside other handlers.
+/// Counts the starts of handlers on these events in the store, before the handlers run. They are
+/// not isolated: other handlers of this process may run at the same time. So if the process dies,
+/// its death may be due to any of them.
 pub(crate) async fn set<S: Store>(
     context: &RouteContext<'_, S>,
     on: &[Start],
@@ -42,7 +45,8 @@ pub(crate) async fn set<S: Store>(
     context.until_done(start).await
 }
 
-/// Counts the start of a handler that runs in isolation. A fault of the store is returned at once
+/// Counts the start of a handler in the store, before the handler runs in isolation (no other
+/// handler of this process runs at the same time). A fault of the store is returned at once
 /// and not retried here, because no other handler of the process may run in the meantime.
 pub(crate) async fn set_isolated<S: Store>(
     context: &RouteContext<'_, S>,

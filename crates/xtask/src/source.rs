@@ -3,7 +3,7 @@
 //!
 //! xtask has its own scanner because a parser would take longer to build than the rest of `xtask`.
 
-/// The kind of a byte in a Rust file.
+/// What a byte of a Rust file belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// The program itself.

@@ -13,13 +13,15 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor as _};
 use crate::bench::Bench;
 use crate::store::{FILLED, Store};
 
-/// The statements for PostgreSQL, by the first schema version that they are for.
+/// The statements that fill a PostgreSQL store, each with the first schema version on which they
+/// work.
 const POSTGRES: &[(i64, &str)] = &[(1, include_str!("fill/postgres-1.sql"))];
 
-/// The statements for SQLite.
+/// The same for a SQLite store.
 const SQLITE: &[(i64, &str)] = &[(1, include_str!("fill/sqlite-1.sql"))];
 
-/// The events of one transaction: enough to write fast, and few enough for the progress.
+/// How many events one transaction writes: enough to write fast, and few enough that the progress
+/// can be printed in between.
 const CHUNK: u64 = 100_000;
 
 const VERSION: &str = "select max(version) from _sqlx_migrations";

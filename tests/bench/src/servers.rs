@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 /// caller names, because figures of servers on another machine would not describe this machine.
 const PRIVATE: &str = "the bench needs private servers of its own on this machine";
 
-/// The settings of PostgreSQL that differ from its defaults. With the first, the time of every
-/// commit can be read afterwards, so that nothing has to poll the tables while they are written. It
-/// costs ten bytes a transaction. It holds for the floors as well.
+/// The settings of PostgreSQL that differ from its defaults. With `track_commit_timestamp`, the
+/// time of every commit can be read afterwards, so that nothing has to poll the tables while they
+/// are written. It costs ten bytes a transaction. The floors are measured with the same settings.
 const POSTGRES: &[(&str, &str)] = &[("track_commit_timestamp", "on")];
 
 /// The running servers. Dropping this ends them.

@@ -339,8 +339,8 @@ mod tests {
         assert!(!large(107, Purpose::Process, 100));
         assert!(large(102, Purpose::Drain, 100));
         assert!(!large(101, Purpose::Drain, 100));
-        // While nothing of the log has to be written back, messages are delivered and settled even
-        // on a full disk.
+        // Delivering and settling need no free space while nothing of the log has to be written
+        // back, so both work even on a full disk.
         assert!(large(0, Purpose::Drain, 0));
         assert!(!large(7, Purpose::Process, 0));
     }

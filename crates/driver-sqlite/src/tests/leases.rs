@@ -105,7 +105,7 @@ async fn a_handler_that_holds_the_writer_past_the_lease_keeps_its_message() {
     // The lease can still be renewed: while the transaction held the write lock, no other process
     // could take the message, and the renewal is the first in the queue for the writing connection.
     eventually(
-        "the consumer must renew the lease although it has ended",
+        "the consumer must renew the lease although the lease has ended",
         async || world.number("SELECT lease_until FROM messages").await > crate::moment::now(),
     )
     .await;

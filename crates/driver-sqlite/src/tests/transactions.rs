@@ -157,8 +157,8 @@ async fn a_busy_lock_is_contention() {
     store.ping().await.unwrap();
     store.books().await.unwrap();
     lock.close().await.unwrap();
-    // Contention is also the result when no other process, but a transaction of this process keeps
-    // the call from writing for too long.
+    // A call must also fail with contention when it waits too long for another transaction of this
+    // process, while no other process holds the write lock.
     let tx = store.begin().await.unwrap();
     let fault = store.begin().await.err().unwrap();
     assert_eq!(fault.kind(), FaultKind::Contention);

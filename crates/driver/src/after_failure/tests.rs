@@ -1,4 +1,5 @@
-//! Tables of the two decisions.
+//! Tests what is recorded of a failed attempt, and whether an attempt may be deferred, for each
+//! state of the event.
 
 use std::time::Duration;
 
@@ -18,8 +19,9 @@ const ORPHANED: Then = Then::Dead {
     reason: DeadReason::Orphaned,
 };
 
-/// A state in which an event may be, with: the attempt that failed, whether it came from a retry,
-/// the attempt to be recorded and what follows it, and whether the attempt may be deferred instead.
+/// One case: the state of the event, the attempt that failed, and whether its message was a retry.
+/// Then what is expected: the attempt to be recorded with what follows it (`None` when nothing is
+/// recorded), and whether the attempt may be deferred instead.
 type Row = (EventState, u32, bool, Option<(u32, Then)>, bool);
 
 const TABLE: [Row; 14] = [

@@ -72,7 +72,8 @@ struct Integration {
 /// Returns the typed rows of a body.
 pub fn row(body: &Json) -> Result<Row, Unfit> {
     let mut fields = Fields::of("the body", body.root())?;
-    // Of two members of one name only the last is read, and the other may name another person.
+    // Of two members with the same name only the last one is read, and the first may name another
+    // person. So a body is rejected in which one of these members occurs twice.
     let repeated = body.root().repeated_names();
     for field in ["uid", "integration_id", "event"] {
         if repeated.iter().any(|name| name == field) {

@@ -115,7 +115,8 @@ fn prepare(args: &DevArgs) -> anyhow::Result<()> {
     }
     let config = dir.join(CONFIG);
     if !config.exists() {
-        // A file without a broker beside it comes from an earlier version, whose queues are in it.
+        // A store file without a broker file beside it comes from an earlier version of hookbox,
+        // which kept its queues in the store file.
         let is_one_file = dir.join(STORE).exists() && !dir.join(BROKER).exists();
         let broker = if is_one_file { STORE } else { BROKER };
         let text = config_text(args.listen.unwrap_or(LISTEN), broker);

@@ -53,8 +53,8 @@ pub async fn run(config: &Config, args: &ReconcileArgs, json: bool) -> anyhow::R
     let (broker, store) = (&sources.broker, &sources.store);
     if let Some(why) = &args.accept_restore {
         let accepted = accept(&sources, args, why, &mut person).await?;
-        // With `--json` only the report of the check below is printed. It lists each restore that
-        // an operator has accepted, so this one too.
+        // With `--json` only the report of the check below is printed. That report lists all
+        // restores for which an operator ever used `--accept-restore`, including this one.
         if !json {
             print::report(&accepted, json)?;
         }

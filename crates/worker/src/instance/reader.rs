@@ -9,8 +9,8 @@ use hookbox_event::{JsonError, scan};
 use super::number::Number;
 use super::{Instance, Kind, Object};
 
-/// How deep objects and arrays may be nested: the same limit as in `hookbox_event::scan`, which a
-/// test compares.
+/// How deep objects and arrays may be nested. The limit is the same as in `hookbox_event::scan`,
+/// and a test checks that both are equal.
 const DEPTH_MAX: usize = 127;
 
 /// A body as it was read.
@@ -35,7 +35,8 @@ pub(crate) fn validate(body: &[u8]) -> Result<(), JsonError> {
     Reader::<false>::run(body).map(drop)
 }
 
-/// A reader of a body. If `BUILD` is false, every value that it returns is null.
+/// A reader of a body. If `BUILD` is false, it only checks the body: it builds no values, and
+/// returns null in place of each.
 struct Reader<'a, const BUILD: bool> {
     text: &'a str,
     at: usize,

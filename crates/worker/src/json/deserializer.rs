@@ -12,8 +12,7 @@ use serde_json::Error;
 use super::JsonValue;
 use crate::instance::{Instance, Kind};
 
-/// With this prefix begin the names of the types that only serde_json itself can read, such as that
-/// of `RawValue`.
+/// The prefix of the names of those types that only serde_json itself can read, such as `RawValue`.
 const OF_SERDE_JSON: &str = "$serde_json::";
 
 /// Leaves a value to serde_json, which reads its text.
@@ -102,7 +101,7 @@ impl<'de> Deserializer<'de> for JsonValue<'de> {
             rest: elements.iter(),
         };
         let value = visitor.visit_seq(&mut rest)?;
-        // Like serde_json, which rejects an array of which the type took only the beginning.
+        // An array is rejected if the type took only its first elements, as serde_json does.
         match rest.rest.next() {
             None => Ok(value),
             Some(_) => Err(refused()),
@@ -231,7 +230,8 @@ impl<'de> MapAccess<'de> for MembersLeft<'de> {
     }
 }
 
-/// The name of a member. serde_json also reads numbers and enums from names; these are left to it.
+/// The name of a member. This reads strings from it. serde_json can also read numbers and enums
+/// from a name, so a type that needs these is read by serde_json.
 struct Name<'de>(&'de str);
 
 macro_rules! refuse {

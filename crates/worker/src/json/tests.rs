@@ -15,7 +15,8 @@ fn read(body: &str) -> Json {
     Json::read(&Bytes::copy_from_slice(body.as_bytes())).unwrap()
 }
 
-/// What is accepted has the value that serde_json gives, and what serde_json rejects is refused.
+/// Reads a body as a `T`, and returns `None` if it does not fit. If it fits, serde_json must be
+/// able to read it too, with the same value.
 fn agrees<T: DeserializeOwned + Debug>(body: &str) -> Option<T> {
     let own: Option<T> = read(body).to_payload();
     if let Some(own) = &own {

@@ -15,9 +15,9 @@ use crate::settle::FailureCause;
 enum BatchEnd {
     /// All events have their outcome.
     Done,
-    /// The event of this receipt keeps the others from their outcome.
+    /// The transaction was rolled back because the handler failed on the event of this receipt.
     Failed(ReceiptId),
-    /// An event keeps the others from their outcome, and it is not known which.
+    /// The transaction was rolled back because of one of its events, and it is not known which.
     FailedUnnamed,
     /// The events must not run together again.
     Separate,

@@ -1,5 +1,6 @@
 //! A queue of one million events: it must be processed at the rate of a short one, and neither
-//! ingest nor the workers may need more memory for it. The handler is `record`, with two workers.
+//! ingest nor a worker may need more memory than `INGEST_MAX` and `WORKER_MAX` allow. The handler
+//! is `record`, with two workers.
 
 use anyhow::Result;
 
@@ -14,7 +15,8 @@ use crate::machine;
 const WORKER_MAX: f64 = 60.0;
 const INGEST_MAX: f64 = 40.0;
 
-/// The share of the rate of a short queue: what differs by less is noise.
+/// The long queue must be processed at this share of the rate of the short one at least. A smaller
+/// difference is noise.
 const SHARE_MIN: f64 = 0.95;
 
 pub(crate) fn measure(bench: &Bench<'_>) -> Result<Vec<Figure>> {

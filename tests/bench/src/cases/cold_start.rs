@@ -39,7 +39,8 @@ pub(crate) fn measure(bench: &Bench<'_>) -> Result<Vec<Figure>> {
         accounting::wait_settled(&deployment, bench, run)?;
         deployment.stop(Role::All)?;
     }
-    // The last process to end leaves its accept report in the queue.
+    // When the last process ended, it left its accept report in the queue. One more process has to
+    // run and store that report before the accounting is complete.
     deployment.start(Role::All)?;
     accounting::check(&deployment, &[("done", stored + bench.runs as u64)])?;
     let name = format!("start to the first 200, {} stored", fill::amount(stored));

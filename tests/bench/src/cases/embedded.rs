@@ -14,8 +14,9 @@ use crate::floors::Floor;
 use crate::load::{Kind, Plan, send};
 use crate::percentile::percentile;
 
-/// The share of the highest rate at which the latency is measured: with less to spare, any pause of
-/// the disk makes a queue that takes long to disappear.
+/// The latency is measured at this share of the highest rate. At a higher share, a pause of the
+/// disk would make a queue that takes long to disappear, because little capacity is left to process
+/// it.
 const SHARE: f64 = 0.8;
 
 pub(crate) fn one_file(bench: &Bench<'_>) -> Result<Vec<Figure>> {

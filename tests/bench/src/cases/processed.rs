@@ -161,7 +161,7 @@ impl<'a> Drain<'a> {
     }
 }
 
-/// Returns the receipts a second from the first commit to the last.
+/// Returns how many receipts were processed per second, from the first commit to the last.
 pub(crate) fn rate(commits: &[Commit]) -> Result<f64> {
     let (Some(first), Some(last)) = (commits.first(), commits.last()) else {
         anyhow::bail!("PostgreSQL reports no commit");

@@ -54,7 +54,7 @@ pub(crate) fn measure(bench: &Bench<'_>) -> Result<Vec<Figure>> {
         });
         ensure!(
             gone,
-            "not everything was replayed: {}",
+            "dead letters are left {REPLAYED_MAX:?} after the replay began: {}",
             String::from_utf8_lossy(&output.stderr)
         );
         rates.push(events as f64 / began.elapsed().as_secs_f64());

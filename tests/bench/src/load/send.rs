@@ -104,8 +104,9 @@ struct Shared {
     began_at: f64,
 }
 
-/// Sends all requests of a plan. An answer other than 200 is an error: a case chooses a load that
-/// hookbox takes, and requests that were not accepted would make every figure look better.
+/// Sends all requests of a plan. An answer other than status 200 is an error: a case chooses a load
+/// that hookbox can accept, and requests that were not accepted would make every figure look
+/// better.
 pub(crate) async fn send(plan: Plan) -> Result<Sent> {
     let made = match plan.made_before {
         true => plan

@@ -126,7 +126,7 @@ fn an_unfit_body_is_refused_with_its_field() {
     assert_eq!(
         row(other),
         Ok(Row::Unknown),
-        "a member that is not read may occur twice"
+        "a body must be readable although a member that is not read occurs twice"
     );
     assert_eq!(row(&event("{}")), Err(unfit("type", "is missing")));
     for (body, field, problem) in [
