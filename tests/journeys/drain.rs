@@ -198,7 +198,7 @@ async fn stopped_while_another_process_locks_the_file() {
     within(PATIENCE, "ready", async || shown.is_ready()).await;
     let url = format!("sqlite:{}", deployment.folder.join("hookbox.db").display());
     let mut other = sqlx::SqliteConnection::connect(&url).await.unwrap();
-    sqlx::raw_sql("BEGIN IMMEDIATE")
+    sqlx::raw_sql("begin immediate")
         .execute(&mut other)
         .await
         .unwrap();

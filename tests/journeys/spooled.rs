@@ -96,7 +96,7 @@ async fn a_spool_that_is_locked_is_waited_for_and_a_wrong_one_is_refused() {
     let path = deployment.folder.join("spool.db");
     let url = format!("sqlite:{}?mode=rwc", path.display());
     let mut locks = sqlx::SqliteConnection::connect(&url).await.unwrap();
-    sqlx::raw_sql("BEGIN EXCLUSIVE")
+    sqlx::raw_sql("begin exclusive")
         .execute(&mut locks)
         .await
         .unwrap();
@@ -106,7 +106,7 @@ async fn a_spool_that_is_locked_is_waited_for_and_a_wrong_one_is_refused() {
         deployment.log().contains("waiting for the spool")
     })
     .await;
-    sqlx::raw_sql("ROLLBACK").execute(&mut locks).await.unwrap();
+    sqlx::raw_sql("rollback").execute(&mut locks).await.unwrap();
     locks.close().await.unwrap();
     within(PATIENCE, "ingest accepts events", async || {
         deployment

@@ -22,7 +22,7 @@ pub(crate) async fn account(mut tx: Tx, account: &Account) -> Result<(), Fault> 
         tx.rollback().await;
         return Ok(());
     }
-    tx.run(|c| keep(c, account))
+    tx.run(|c| record(c, account))
         .await
         .map_err(|error| error.ours(doing))?;
     tx.commit_ours().await
@@ -90,7 +90,7 @@ fn range(row: &PgRow) -> Result<ReportedRange<i64>, Error> {
     })
 }
 
-async fn keep(c: &mut PgConnection, account: &Account) -> Result<(), Error> {
+async fn record(c: &mut PgConnection, account: &Account) -> Result<(), Error> {
     let (mut routes, mut receipts, mut numbers) = (Vec::new(), Vec::new(), Vec::new());
     for run in &account.accepted {
         for route in &run.routes {

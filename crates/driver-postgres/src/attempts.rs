@@ -85,7 +85,7 @@ pub(crate) async fn of_event(
                 outcome: row.try_get("outcome")?,
                 error: row.try_get("error")?,
                 took_ms: row.count("took_ms")?,
-                at: row.at("at")?,
+                at: row.moment("at")?,
             })
         })
         .collect()

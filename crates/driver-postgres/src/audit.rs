@@ -69,7 +69,7 @@ pub(crate) async fn list(
         .map(|row| {
             Ok(AuditRow {
                 id: row.try_get("id")?,
-                at: row.at("at")?,
+                at: row.moment("at")?,
                 actor: row.try_get("actor")?,
                 action: row.try_get("action")?,
                 subject: row.try_get("subject")?,

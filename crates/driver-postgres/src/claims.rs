@@ -334,8 +334,8 @@ pub(crate) async fn of_event(
                 route: row.word("route", str::parse)?,
                 state: row.known("state", claim_state)?,
                 attempts: row.attempt("attempts")?,
-                claimed_at: row.at("claimed_at")?,
-                settled_at: row.at_some("settled_at")?,
+                claimed_at: row.moment("claimed_at")?,
+                settled_at: row.moment_or_none("settled_at")?,
             })
         })
         .collect()

@@ -49,9 +49,9 @@ pub(crate) fn uuid(bytes: &[u8; 16]) -> Uuid {
 pub(crate) trait Columns {
     fn event(&self, column: &str) -> Result<EventId, Error>;
     fn digest(&self, column: &str) -> Result<ContentDigest, Error>;
-    fn digest_some(&self, column: &str) -> Result<Option<ContentDigest>, Error>;
-    fn at(&self, column: &str) -> Result<Timestamp, Error>;
-    fn at_some(&self, column: &str) -> Result<Option<Timestamp>, Error>;
+    fn digest_or_none(&self, column: &str) -> Result<Option<ContentDigest>, Error>;
+    fn moment(&self, column: &str) -> Result<Timestamp, Error>;
+    fn moment_or_none(&self, column: &str) -> Result<Option<Timestamp>, Error>;
     fn count(&self, column: &str) -> Result<u64, Error>;
     fn attempt(&self, column: &str) -> Result<u32, Error>;
     fn id16<T>(&self, column: &str, of: fn([u8; 16]) -> T) -> Result<T, Error>;
@@ -70,16 +70,16 @@ impl Columns for PgRow {
         bytes32(self, column).map(ContentDigest::from_bytes)
     }
 
-    fn digest_some(&self, column: &str) -> Result<Option<ContentDigest>, Error> {
+    fn digest_or_none(&self, column: &str) -> Result<Option<ContentDigest>, Error> {
         let bytes: Option<&[u8]> = self.try_get(column)?;
         bytes.map(|_| self.digest(column)).transpose()
     }
 
-    fn at(&self, column: &str) -> Result<Timestamp, Error> {
+    fn moment(&self, column: &str) -> Result<Timestamp, Error> {
         self.try_get(column).map(timestamp)
     }
 
-    fn at_some(&self, column: &str) -> Result<Option<Timestamp>, Error> {
+    fn moment_or_none(&self, column: &str) -> Result<Option<Timestamp>, Error> {
         let at: Option<OffsetDateTime> = self.try_get(column)?;
         Ok(at.map(timestamp))
     }

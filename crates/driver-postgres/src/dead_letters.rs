@@ -103,7 +103,7 @@ pub(crate) async fn choose(
 }
 
 /// Changes the state of dead letters that this transaction has locked.
-pub(crate) async fn set_state(
+pub(crate) async fn change_state(
     c: &mut PgConnection,
     ids: &[i64],
     state: DeadState,
@@ -172,7 +172,7 @@ pub(crate) async fn claims(c: &mut PgConnection, ids: &[i64]) -> Result<Vec<Dead
         .map(|row| {
             Ok(DeadClaim {
                 id: row.try_get("id")?,
-                died_at: row.at("died_at")?,
+                died_at: row.moment("died_at")?,
                 state: row.known("state", claim_state)?,
             })
         })
@@ -189,6 +189,6 @@ fn dead_row(row: &PgRow) -> Result<DeadRow, Error> {
         reason: row.known("reason", DeadReason::parse)?,
         detail: row.try_get("detail")?,
         attempts: row.attempt("attempts")?,
-        died_at: row.at("died_at")?,
+        died_at: row.moment("died_at")?,
     })
 }

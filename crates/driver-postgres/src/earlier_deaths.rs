@@ -33,11 +33,11 @@ pub(crate) async fn of(c: &mut PgConnection, id: i64) -> Result<Vec<EarlierDeath
     rows.iter()
         .map(|row| {
             Ok(EarlierDeath {
-                died_at: row.at("died_at")?,
+                died_at: row.moment("died_at")?,
                 reason: row.known("reason", DeadReason::parse)?,
                 detail: row.try_get("detail")?,
                 attempts: row.attempt("attempts")?,
-                replayed_at: row.at("replayed_at")?,
+                replayed_at: row.moment("replayed_at")?,
                 replayed_by: row.try_get("replayed_by")?,
             })
         })

@@ -59,8 +59,8 @@ pub(crate) async fn list(
                 route: row.word("route", str::parse)?,
                 state: row.known("state", claim_state)?,
                 attempts: row.attempt("attempts")?,
-                received_at: row.at("received_at")?,
-                settled_at: row.at_some("settled_at")?,
+                received_at: row.moment("received_at")?,
+                settled_at: row.moment_or_none("settled_at")?,
             })
         })
         .collect()

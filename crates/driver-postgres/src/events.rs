@@ -134,7 +134,7 @@ pub(crate) async fn one(c: &mut PgConnection, event: &EventId) -> Result<Option<
             digest: row.digest("content_digest")?,
             body: row.try_get("body")?,
             seal: row.try_get("seal")?,
-            received_at: row.at("received_at")?,
+            received_at: row.moment("received_at")?,
         })
     })
     .transpose()

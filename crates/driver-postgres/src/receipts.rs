@@ -183,9 +183,9 @@ pub(crate) async fn of_event(
                 key_id: row.try_get("key_id")?,
                 instance: row.id16("instance", InstanceId::from_bytes)?,
                 number: row.count("number")?,
-                other_digest: row.digest_some("other_digest")?,
-                received_at: row.at("received_at")?,
-                settled_at: row.at("settled_at")?,
+                other_digest: row.digest_or_none("other_digest")?,
+                received_at: row.moment("received_at")?,
+                settled_at: row.moment("settled_at")?,
             })
         })
         .collect()

@@ -114,7 +114,7 @@ pub(crate) async fn list(
                 body_digest: row.try_get("body_digest")?,
                 body_bytes: row.count("body_bytes")?,
                 peer: row.try_get("peer")?,
-                at: row.at("at")?,
+                at: row.moment("at")?,
             })
         })
         .collect()
@@ -140,8 +140,8 @@ pub(crate) async fn groups(
                 reason: row.try_get("reason")?,
                 count: row.count("count")?,
                 peers: row.count("peers")?,
-                first_at: row.at("first_at")?,
-                last_at: row.at("last_at")?,
+                first_at: row.moment("first_at")?,
+                last_at: row.moment("last_at")?,
             })
         })
         .collect()

@@ -19,7 +19,7 @@ pub(crate) async fn change(
     if chosen.ids.is_empty() {
         return Ok(0);
     }
-    dead_letters::set_state(c, &chosen.ids, change.to()).await?;
+    dead_letters::change_state(c, &chosen.ids, change.to()).await?;
     if change == DeadChange::Replay {
         earlier_deaths::insert(c, &chosen.ids, by).await?;
         claims::revive(c, &chosen.routes, &chosen.events).await?;

@@ -276,8 +276,8 @@ pub(crate) async fn of_event(
             Ok(RetryRow {
                 route: row.word("route", str::parse)?,
                 attempt: row.attempt("attempt")?,
-                not_before: row.at("not_before")?,
-                queued_at: row.at_some("queued_at")?,
+                not_before: row.moment("not_before")?,
+                queued_at: row.moment_or_none("queued_at")?,
                 deferred: deferred(row)?,
             })
         })
@@ -287,7 +287,7 @@ pub(crate) async fn of_event(
 /// Returns why and since when a retry is deferred, from the columns `reason` and `deferred_since`.
 pub(crate) fn deferred(row: &PgRow) -> Result<Option<DeferredSince>, Error> {
     let reason: Option<&str> = row.try_get("reason")?;
-    match (reason, row.at_some("deferred_since")?) {
+    match (reason, row.moment_or_none("deferred_since")?) {
         (Some(_), Some(since)) => {
             let reason = row.known("reason", DeferReason::parse)?;
             Ok(Some(DeferredSince { reason, since }))
@@ -306,7 +306,7 @@ fn due_retry(row: &PgRow) -> Result<DueRetry, Error> {
             topic: row.word("topic", str::parse)?,
             event: row.event("event_id")?,
             digest: row.digest("content_digest")?,
-            received_at: row.at("received_at")?,
+            received_at: row.moment("received_at")?,
             key_id: row.try_get("key_id")?,
             instance: row.id16("instance", InstanceId::from_bytes)?,
             number: row.count("number")?,

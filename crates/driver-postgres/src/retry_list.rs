@@ -80,8 +80,8 @@ pub(crate) async fn list(
                 route: row.word("route", str::parse)?,
                 topic: row.word("topic", str::parse)?,
                 attempt: row.attempt("attempt")?,
-                not_before: row.at("not_before")?,
-                queued_at: row.at_some("queued_at")?,
+                not_before: row.moment("not_before")?,
+                queued_at: row.moment_or_none("queued_at")?,
                 deferred: deferred(row)?,
                 error: row.try_get("error")?,
             })

@@ -63,7 +63,7 @@ async fn lock(c: &mut PgConnection) -> Result<(), Error> {
 
 async fn now(c: &mut PgConnection) -> Result<Timestamp, Error> {
     let row = sqlx::query("select now() as at").fetch_one(c).await?;
-    row.at("at")
+    row.moment("at")
 }
 
 async fn keep(c: &mut PgConnection, witness: &Witness) -> Result<(), Error> {
@@ -107,7 +107,7 @@ pub(crate) async fn position(c: &mut PgConnection) -> Result<WitnessPosition, Er
     .await?;
     Ok(WitnessPosition {
         incarnation: row.id16("incarnation", Incarnation::from_bytes)?,
-        since: row.at("began_at")?,
+        since: row.moment("began_at")?,
         newest: newest(&row)?,
         confirmed: row.count("confirmed")?,
         receipts: row.count("receipts")?,
@@ -170,7 +170,7 @@ pub(crate) async fn accepted(
     .await?;
     let one = |row: &PgRow| {
         Ok(AcceptedRestore {
-            at: row.at("began_at")?,
+            at: row.moment("began_at")?,
             by: row.try_get("accepted_by")?,
             why: row.try_get("why")?,
             what: row.try_get("what")?,

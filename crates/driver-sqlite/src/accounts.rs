@@ -32,8 +32,8 @@ pub(crate) async fn extend(c: &mut SqliteConnection, account: &Account) -> sqlx:
         reported_at: moment::now(),
     };
     let rows = sqlx::query(
-        "SELECT first, last, closing, told_at FROM accounts
-         WHERE instance = ?1 AND last >= ?2 - 1 AND first <= ?3 + 1",
+        "select first, last, closing, told_at from accounts
+         where instance = ?1 and last >= ?2 - 1 and first <= ?3 + 1",
     )
     .bind(instance)
     .bind(number(account.first))
@@ -44,15 +44,15 @@ pub(crate) async fn extend(c: &mut SqliteConnection, account: &Account) -> sqlx:
     let Some(merged) = reported.merged_with(&stored) else {
         return Ok(false);
     };
-    sqlx::query("DELETE FROM accounts WHERE instance = ?1 AND first >= ?2 AND last <= ?3")
+    sqlx::query("delete from accounts where instance = ?1 and first >= ?2 and last <= ?3")
         .bind(instance)
         .bind(number(merged.first))
         .bind(number(merged.last))
         .execute(&mut *c)
         .await?;
     sqlx::query(
-        "INSERT INTO accounts (instance, first, last, closing, told_at, heard_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        "insert into accounts (instance, first, last, closing, told_at, heard_at)
+         values (?1, ?2, ?3, ?4, ?5, ?6)",
     )
     .bind(instance)
     .bind(number(merged.first))
@@ -83,8 +83,8 @@ async fn count(c: &mut SqliteConnection, account: &Account) -> sqlx::Result<()> 
     }
     for (route, receipts) in reported {
         sqlx::query(
-            "INSERT INTO accepted (route, receipts) VALUES (?1, ?2)
-             ON CONFLICT (route) DO UPDATE SET receipts = receipts + excluded.receipts",
+            "insert into accepted (route, receipts) values (?1, ?2)
+             on conflict (route) do update set receipts = receipts + excluded.receipts",
         )
         .bind(route.as_str())
         .bind(receipts)
@@ -101,8 +101,8 @@ async fn open(c: &mut SqliteConnection, account: &Account) -> sqlx::Result<()> {
             let numbered: Vec<_> = (run.first..).zip(&run.receipts).collect();
             for chunk in numbered.chunks(crate::ROWS_MAX) {
                 let mut insert = QueryBuilder::<sqlx::Sqlite>::new(
-                    "INSERT INTO open_receipts (receipt_id, number, route, instance, told_at)
-                     SELECT reported.column1, reported.column2, ",
+                    "insert into open_receipts (receipt_id, number, route, instance, told_at)
+                     select reported.column1, reported.column2, ",
                 );
                 insert
                     .push_bind(route.as_str())
@@ -110,18 +110,18 @@ async fn open(c: &mut SqliteConnection, account: &Account) -> sqlx::Result<()> {
                     .push_bind(&account.instance.as_bytes()[..])
                     .push(", ")
                     .push_bind(now)
-                    .push(" FROM (");
+                    .push(" from (");
                 insert.push_values(chunk, |mut row, (number_of, receipt)| {
                     row.push_bind(&receipt.as_bytes()[..])
                         .push_bind(number(*number_of));
                 });
                 insert
                     .push(
-                        ") AS reported WHERE NOT EXISTS (SELECT 1 FROM receipts r
-                         WHERE r.receipt_id = reported.column1 AND r.route = ",
+                        ") as reported where not exists (select 1 from receipts r
+                         where r.receipt_id = reported.column1 and r.route = ",
                     )
                     .push_bind(route.as_str())
-                    .push(") ON CONFLICT DO NOTHING");
+                    .push(") on conflict do nothing");
                 insert.build().execute(&mut *c).await?;
             }
         }
@@ -133,8 +133,8 @@ async fn open(c: &mut SqliteConnection, account: &Account) -> sqlx::Result<()> {
 /// has an outcome by now, so that its row can be deleted.
 pub(crate) async fn is_to_check(c: &mut SqliteConnection) -> sqlx::Result<bool> {
     sqlx::query_scalar(
-        "SELECT EXISTS (SELECT 1 FROM open_receipts o
-                        JOIN receipts r USING (receipt_id, route))",
+        "select exists (select 1 from open_receipts o
+                        join receipts r using (receipt_id, route))",
     )
     .fetch_one(c)
     .await
@@ -143,9 +143,9 @@ pub(crate) async fn is_to_check(c: &mut SqliteConnection) -> sqlx::Result<bool> 
 /// See [`hookbox_driver::Store::check_accounts`].
 pub(crate) async fn check(c: &mut SqliteConnection) -> sqlx::Result<()> {
     sqlx::query(
-        "DELETE FROM open_receipts WHERE (receipt_id, route) IN (
-             SELECT o.receipt_id, o.route FROM open_receipts o
-             JOIN receipts r USING (receipt_id, route))",
+        "delete from open_receipts where (receipt_id, route) in (
+             select o.receipt_id, o.route from open_receipts o
+             join receipts r using (receipt_id, route))",
     )
     .execute(c)
     .await?;
@@ -158,36 +158,36 @@ pub(crate) async fn read(
     limit: u32,
     overdue: Duration,
 ) -> sqlx::Result<Accounts> {
-    let reported = sqlx::query("SELECT route, receipts FROM accepted ORDER BY route")
+    let reported = sqlx::query("select route, receipts from accepted order by route")
         .fetch_all(&mut *c)
         .await?;
     let by_route = sqlx::query(
-        "SELECT route, count(*) AS receipts FROM open_receipts o
-         WHERE NOT EXISTS (SELECT 1 FROM receipts r
-                           WHERE r.route = o.route AND r.receipt_id = o.receipt_id)
-         GROUP BY route ORDER BY route",
+        "select route, count(*) as receipts from open_receipts o
+         where not exists (select 1 from receipts r
+                           where r.route = o.route and r.receipt_id = o.receipt_id)
+         group by route order by route",
     )
     .fetch_all(&mut *c)
     .await?;
     let written_off = sqlx::query(
-        "SELECT route, count(*) AS receipts FROM written_off GROUP BY route ORDER BY route",
+        "select route, count(*) as receipts from written_off group by route order by route",
     )
     .fetch_all(&mut *c)
     .await?;
     let open = sqlx::query(
-        "SELECT o.*, max(?2 - told_at, 0) / 1000000 AS seconds,
+        "select o.*, max(?2 - told_at, 0) / 1000000 as seconds,
                 (o.told_at < ?2 - ?3
-                 AND EXISTS (SELECT 1 FROM receipts r
-                             WHERE r.receipt_id > o.receipt_id AND r.route = o.route
-                               AND r.settled_at < ?2 - ?3)) AS passed
-         FROM (SELECT route, receipt_id, instance, number, told_at,
-                      row_number() OVER (PARTITION BY route
-                                         ORDER BY told_at, instance, number) AS place
-               FROM open_receipts o
-               WHERE NOT EXISTS (SELECT 1 FROM receipts r
-                                 WHERE r.route = o.route AND r.receipt_id = o.receipt_id)) o
-         WHERE place <= ?1
-         ORDER BY told_at, instance, number",
+                 and exists (select 1 from receipts r
+                             where r.receipt_id > o.receipt_id and r.route = o.route
+                               and r.settled_at < ?2 - ?3)) as passed
+         from (select route, receipt_id, instance, number, told_at,
+                      row_number() over (partition by route
+                                         order by told_at, instance, number) as place
+               from open_receipts o
+               where not exists (select 1 from receipts r
+                                 where r.route = o.route and r.receipt_id = o.receipt_id)) o
+         where place <= ?1
+         order by told_at, instance, number",
     )
     .bind(limit)
     .bind(moment::now())
@@ -195,12 +195,12 @@ pub(crate) async fn read(
     .fetch_all(&mut *c)
     .await?;
     let gaps = sqlx::query(
-        "SELECT instance, before + 1 AS first, first - 1 AS last,
-                max(?2 - told_at, 0) / 1000000 AS seconds
-         FROM (SELECT instance, first, told_at,
-                      coalesce(lag(last) OVER (PARTITION BY instance ORDER BY first), 0) AS before
-               FROM accounts)
-         WHERE first > before + 1 ORDER BY instance, first LIMIT ?1",
+        "select instance, before + 1 as first, first - 1 as last,
+                max(?2 - told_at, 0) / 1000000 as seconds
+         from (select instance, first, told_at,
+                      coalesce(lag(last) over (partition by instance order by first), 0) as before
+               from accounts)
+         where first > before + 1 order by instance, first limit ?1",
     )
     .bind(limit)
     .bind(moment::now())

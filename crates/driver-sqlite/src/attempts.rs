@@ -24,14 +24,14 @@ pub(crate) struct Made<'a> {
 }
 
 /// Writes one attempt. A row that exists already is kept.
-pub(crate) async fn keep(
+pub(crate) async fn insert(
     connection: &mut SqliteConnection,
     made: &Made<'_>,
     now: i64,
 ) -> sqlx::Result<()> {
     sqlx::query(
-        "INSERT INTO attempts (route, event_id, attempt, outcome, error, took_ms, at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO NOTHING",
+        "insert into attempts (route, event_id, attempt, outcome, error, took_ms, at)
+         values (?1, ?2, ?3, ?4, ?5, ?6, ?7) on conflict do nothing",
     )
     .bind(made.route.as_str())
     .bind(&made.event.as_bytes()[..])
@@ -51,10 +51,10 @@ pub(crate) async fn of_event(
     event: &EventId,
 ) -> sqlx::Result<Vec<AttemptRow>> {
     let rows = sqlx::query(
-        "SELECT a.route, a.attempt, a.outcome, a.error, a.took_ms, a.at
-         FROM claims AS c
-         CROSS JOIN attempts AS a ON a.route = c.route AND a.event_id = c.event_id
-         WHERE c.event_id = ?1 ORDER BY a.route, a.attempt",
+        "select a.route, a.attempt, a.outcome, a.error, a.took_ms, a.at
+         from claims as c
+         cross join attempts as a on a.route = c.route and a.event_id = c.event_id
+         where c.event_id = ?1 order by a.route, a.attempt",
     )
     .bind(&event.as_bytes()[..])
     .fetch_all(connection)
@@ -63,7 +63,7 @@ pub(crate) async fn of_event(
         .map(|row| {
             Ok(AttemptRow {
                 route: row.parsed("route")?,
-                attempt: row.small("attempt")?,
+                attempt: row.attempt("attempt")?,
                 outcome: row.text("outcome")?,
                 error: row.text_or_none("error")?,
                 took_ms: row.count("took_ms")?,

@@ -7,13 +7,13 @@ use sqlx::sqlite::SqliteConnection;
 use crate::column::Columns;
 
 /// Adds a row for one action of an operator.
-pub(crate) async fn add(
+pub(crate) async fn insert(
     connection: &mut SqliteConnection,
     actor: &str,
     action: &str,
     subject: &str,
 ) -> sqlx::Result<()> {
-    sqlx::query("INSERT INTO audit (at, actor, action, subject) VALUES (?1, ?2, ?3, ?4)")
+    sqlx::query("insert into audit (at, actor, action, subject) values (?1, ?2, ?3, ?4)")
         .bind(crate::moment::now())
         .bind(storable(actor))
         .bind(storable(action))
@@ -31,10 +31,10 @@ pub(crate) async fn list(
     limit: u32,
 ) -> sqlx::Result<Vec<AuditRow>> {
     let rows = sqlx::query(
-        "SELECT id, at, actor, action, subject FROM audit
-         WHERE id < ?1 AND (?2 IS NULL OR actor = ?2) AND (?3 IS NULL OR action = ?3)
-           AND (?4 IS NULL OR at >= ?4) AND (?5 IS NULL OR at < ?5)
-         ORDER BY id DESC LIMIT ?6",
+        "select id, at, actor, action, subject from audit
+         where id < ?1 and (?2 is null or actor = ?2) and (?3 is null or action = ?3)
+           and (?4 is null or at >= ?4) and (?5 is null or at < ?5)
+         order by id desc limit ?6",
     )
     .bind(before.unwrap_or(i64::MAX))
     .bind(filter.actor.as_deref())

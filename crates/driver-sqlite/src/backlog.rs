@@ -11,20 +11,20 @@ use crate::requeue::HEARD_WITHIN;
 /// Counts the waiting events of each route. A route without waiting events is not in the result.
 pub(crate) async fn backlog(connection: &mut SqliteConnection) -> sqlx::Result<Vec<Backlog>> {
     let rows = sqlx::query(
-        "SELECT route, sum(retrying) AS retrying, sum(due) AS due, sum(dead) AS dead,
-                sum(deferred) AS deferred, max(0, max(oldest)) AS oldest
-         FROM (SELECT route, count(*) AS retrying,
-                      count(*) FILTER (WHERE not_before <= ?1
-                                         AND (queued_at IS NULL OR queued_at <= ?2)) AS due,
-                      0 AS dead,
-                      count(*) FILTER (WHERE deferred_attempt = attempt) AS deferred,
+        "select route, sum(retrying) as retrying, sum(due) as due, sum(dead) as dead,
+                sum(deferred) as deferred, max(0, max(oldest)) as oldest
+         from (select route, count(*) as retrying,
+                      count(*) filter (where not_before <= ?1
+                                         and (queued_at is null or queued_at <= ?2)) as due,
+                      0 as dead,
+                      count(*) filter (where deferred_attempt = attempt) as deferred,
                       coalesce((?1 - min(deferred_since)
-                          FILTER (WHERE deferred_attempt = attempt)) / 1000000, 0) AS oldest
-               FROM retries GROUP BY route
-               UNION ALL
-               SELECT route, 0, 0, count(*), 0, 0 FROM dead_letters WHERE state = 'dead'
-               GROUP BY route)
-         GROUP BY route ORDER BY route",
+                          filter (where deferred_attempt = attempt)) / 1000000, 0) as oldest
+               from retries group by route
+               union all
+               select route, 0, 0, count(*), 0, 0 from dead_letters where state = 'dead'
+               group by route)
+         group by route order by route",
     )
     .bind(moment::now())
     .bind(moment::ago(HEARD_WITHIN))

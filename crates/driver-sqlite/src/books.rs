@@ -12,59 +12,59 @@ use crate::column::Columns;
 /// one rule that holds after every transaction of hookbox. One statement combines the parts, so
 /// that they see the same state.
 const FIND: &str = "
-SELECT route, event_id, 'the claim was committed without an outcome' AS what
-FROM claims WHERE state = 'running'
-UNION ALL
-SELECT c.route, c.event_id, 'the claim waits for a retry that is not there'
-FROM claims AS c LEFT JOIN retries AS w ON w.route = c.route AND w.event_id = c.event_id
-WHERE c.state = 'retrying' AND w.route IS NULL
-UNION ALL
-SELECT c.route, c.event_id, 'a retry waits though the claim is ' || c.state
-FROM retries AS w JOIN claims AS c ON c.route = w.route AND c.event_id = w.event_id
-WHERE c.state <> 'retrying'
-UNION ALL
-SELECT c.route, c.event_id, 'a retry waits without a receipt to send it by'
-FROM retries AS w JOIN claims AS c ON c.route = w.route AND c.event_id = w.event_id
-WHERE NOT EXISTS (SELECT 1 FROM receipts AS r
-                  WHERE r.route = w.route AND r.event_id = w.event_id)
-UNION ALL
-SELECT c.route, c.event_id, 'the claim is dead without a dead letter'
-FROM claims AS c LEFT JOIN dead_letters AS d ON d.route = c.route AND d.event_id = c.event_id
-WHERE c.state = 'dead' AND d.id IS NULL
-UNION ALL
-SELECT c.route, c.event_id, 'the dead letter is ' || d.state || ' though the claim is ' || c.state
-FROM dead_letters AS d JOIN claims AS c ON c.route = d.route AND c.event_id = d.event_id
-WHERE (c.state = 'dead') <> (d.state <> 'replayed')
-UNION ALL
-SELECT c.route, c.event_id, 'a receipt is ' || r.outcome || ' though the claim is ' || c.state
-FROM receipts AS r JOIN claims AS c ON c.route = r.route AND c.event_id = r.event_id
-WHERE r.outcome IN ('done', 'retrying', 'dead') AND r.outcome <> c.state
-UNION ALL
-SELECT c.route, c.event_id, 'the claim is ' || c.state || ' without a receipt that stands for it'
-FROM claims AS c JOIN events AS e ON e.event_id = c.event_id
-WHERE c.state <> 'running' AND e.topic <> 'hookbox.undecodable'
-  AND NOT EXISTS (SELECT 1 FROM receipts AS r
-                  WHERE r.route = c.route AND r.event_id = c.event_id
-                    AND r.outcome <> 'duplicate')
-UNION ALL
-SELECT r.route, r.event_id, 'a receipt has number ' || r.number
+select route, event_id, 'the claim was committed without an outcome' as what
+from claims where state = 'running'
+union all
+select c.route, c.event_id, 'the claim waits for a retry that is not there'
+from claims as c left join retries as w on w.route = c.route and w.event_id = c.event_id
+where c.state = 'retrying' and w.route is null
+union all
+select c.route, c.event_id, 'a retry waits though the claim is ' || c.state
+from retries as w join claims as c on c.route = w.route and c.event_id = w.event_id
+where c.state <> 'retrying'
+union all
+select c.route, c.event_id, 'a retry waits without a receipt to send it by'
+from retries as w join claims as c on c.route = w.route and c.event_id = w.event_id
+where not exists (select 1 from receipts as r
+                  where r.route = w.route and r.event_id = w.event_id)
+union all
+select c.route, c.event_id, 'the claim is dead without a dead letter'
+from claims as c left join dead_letters as d on d.route = c.route and d.event_id = c.event_id
+where c.state = 'dead' and d.id is null
+union all
+select c.route, c.event_id, 'the dead letter is ' || d.state || ' though the claim is ' || c.state
+from dead_letters as d join claims as c on c.route = d.route and c.event_id = d.event_id
+where (c.state = 'dead') <> (d.state <> 'replayed')
+union all
+select c.route, c.event_id, 'a receipt is ' || r.outcome || ' though the claim is ' || c.state
+from receipts as r join claims as c on c.route = r.route and c.event_id = r.event_id
+where r.outcome in ('done', 'retrying', 'dead') and r.outcome <> c.state
+union all
+select c.route, c.event_id, 'the claim is ' || c.state || ' without a receipt that stands for it'
+from claims as c join events as e on e.event_id = c.event_id
+where c.state <> 'running' and e.topic <> 'hookbox.undecodable'
+  and not exists (select 1 from receipts as r
+                  where r.route = c.route and r.event_id = c.event_id
+                    and r.outcome <> 'duplicate')
+union all
+select r.route, r.event_id, 'a receipt has number ' || r.number
        || ', and its ingest closed with number ' || closed.last
-FROM (SELECT instance, max(last) AS last FROM accounts
-      GROUP BY instance HAVING max(closing)) AS closed
-JOIN receipts AS r ON r.instance = closed.instance AND r.number > closed.last
-UNION ALL
-SELECT r.route, r.event_id, 'another receipt has the number ' || r.number || ' of the same ingest'
-FROM receipts AS r
-WHERE EXISTS (SELECT 1 FROM receipts AS o
-              WHERE o.instance = r.instance AND o.number = r.number
-                AND o.receipt_id < r.receipt_id)
-LIMIT ?1";
+from (select instance, max(last) as last from accounts
+      group by instance having max(closing)) as closed
+join receipts as r on r.instance = closed.instance and r.number > closed.last
+union all
+select r.route, r.event_id, 'another receipt has the number ' || r.number || ' of the same ingest'
+from receipts as r
+where exists (select 1 from receipts as o
+              where o.instance = r.instance and o.number = r.number
+                and o.receipt_id < r.receipt_id)
+limit ?1";
 
 /// Counts the receipts of every route by outcome, in one statement, so that all counts are of one
 /// moment.
 pub(crate) async fn books(connection: &mut SqliteConnection) -> sqlx::Result<Vec<RouteBooks>> {
     let rows = sqlx::query(
-        "SELECT route, outcome, count(*) AS receipts FROM receipts GROUP BY route, outcome",
+        "select route, outcome, count(*) as receipts from receipts group by route, outcome",
     )
     .fetch_all(connection)
     .await?;

@@ -23,7 +23,7 @@ pub(crate) async fn claim(
     let mut granted: Vec<EventId> = Vec::new();
     for envelope in envelopes.iter().copied() {
         let key = (route.clone(), envelope.event);
-        let (known, own) = (known.get(&envelope.event), tx.mine.get(&key));
+        let (known, own) = (known.get(&envelope.event), tx.owned.get(&key));
         let facts = ClaimFacts {
             is_settled: settled.contains(&envelope.receipt)
                 || own.is_some_and(|own| own.receipt == envelope.receipt),
@@ -51,24 +51,24 @@ pub(crate) async fn claim(
             }
         };
         if let Some(attempts) = attempts {
-            let mine = OwnedClaim {
+            let owned = OwnedClaim {
                 receipt: envelope.receipt,
                 attempts,
                 granted: matches!(answer, Claimed::Granted { .. }),
                 settled: None,
             };
-            tx.mine.insert(key, mine);
+            tx.owned.insert(key, owned);
         }
         claimed.push(answer);
     }
     let now = moment::now();
     if !fresh.is_empty() {
-        events::keep(tx.connection(), &fresh, now).await?;
+        events::insert(tx.connection(), &fresh, now).await?;
         let ids: Vec<EventId> = fresh.iter().map(|envelope| envelope.event).collect();
-        claims::start(tx.connection(), route, &ids, now).await?;
+        claims::insert(tx.connection(), route, &ids, now).await?;
     }
     if !granted.is_empty() {
-        claims::resume(tx.connection(), route, &granted).await?;
+        claims::rerun(tx.connection(), route, &granted).await?;
     }
     Ok(claimed)
 }

@@ -18,7 +18,7 @@ pub(crate) struct Final<'a> {
 
 /// Inserts a claim for each of the given events on the given route. The caller holds the write lock
 /// and has checked that none of the events has a claim, so an existing row is an error.
-pub(crate) async fn start(
+pub(crate) async fn insert(
     connection: &mut SqliteConnection,
     route: &RouteName,
     events: &[EventId],
@@ -26,7 +26,7 @@ pub(crate) async fn start(
 ) -> sqlx::Result<()> {
     for events in events.chunks(crate::ROWS_MAX) {
         let mut insert = QueryBuilder::<sqlx::Sqlite>::new(
-            "INSERT INTO claims (route, event_id, state, attempts, claimed_at) ",
+            "insert into claims (route, event_id, state, attempts, claimed_at) ",
         );
         insert.push_values(events, |mut row, event| {
             row.push_bind(route.as_str())
@@ -41,15 +41,15 @@ pub(crate) async fn start(
 }
 
 /// Sets the claims of events that wait for another attempt back to `running`.
-pub(crate) async fn resume(
+pub(crate) async fn rerun(
     connection: &mut SqliteConnection,
     route: &RouteName,
     events: &[EventId],
 ) -> sqlx::Result<()> {
     sqlx::query(
-        "UPDATE claims SET state = 'running'
-         WHERE route = ?1 AND state = 'retrying'
-           AND event_id IN (SELECT unhex(value) FROM json_each(?2))",
+        "update claims set state = 'running'
+         where route = ?1 and state = 'retrying'
+           and event_id in (select unhex(value) from json_each(?2))",
     )
     .bind(route.as_str())
     .bind(hex_list(events.iter().map(EventId::as_bytes)))
@@ -61,7 +61,7 @@ pub(crate) async fn resume(
 /// Runs the guard, the last statement before a commit: it changes running claims to their final
 /// states, and returns how many running claims it found. The caller compares this number with the
 /// number of its claims.
-pub(crate) async fn finish(
+pub(crate) async fn end(
     connection: &mut SqliteConnection,
     route: &RouteName,
     finals: &[Final<'_>],
@@ -78,9 +78,9 @@ pub(crate) async fn finish(
     // with a list of their final states would make SQLite read every claim of the route.
     for ((state, attempts), events) in by_end {
         let done = sqlx::query(
-            "UPDATE claims SET state = ?3, attempts = ?4, settled_at = ?5
-             WHERE route = ?1 AND event_id IN (SELECT unhex(value) FROM json_each(?2))
-               AND state = 'running'",
+            "update claims set state = ?3, attempts = ?4, settled_at = ?5
+             where route = ?1 and event_id in (select unhex(value) from json_each(?2))
+               and state = 'running'",
         )
         .bind(route.as_str())
         .bind(hex_list(events.into_iter().map(EventId::as_bytes)))
@@ -104,10 +104,10 @@ pub(crate) async fn put(
     now: i64,
 ) -> sqlx::Result<()> {
     sqlx::query(
-        "INSERT INTO claims (route, event_id, state, attempts, claimed_at, settled_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?5)
-         ON CONFLICT (route, event_id) DO UPDATE
-         SET state = excluded.state, attempts = excluded.attempts,
+        "insert into claims (route, event_id, state, attempts, claimed_at, settled_at)
+         values (?1, ?2, ?3, ?4, ?5, ?5)
+         on conflict (route, event_id) do update
+         set state = excluded.state, attempts = excluded.attempts,
              settled_at = excluded.settled_at",
     )
     .bind(route.as_str())
@@ -126,8 +126,8 @@ pub(crate) async fn of_event(
     event: &EventId,
 ) -> sqlx::Result<Vec<ClaimRow>> {
     let rows = sqlx::query(
-        "SELECT route, state, attempts, claimed_at, settled_at
-         FROM claims WHERE event_id = ?1 ORDER BY route",
+        "select route, state, attempts, claimed_at, settled_at
+         from claims where event_id = ?1 order by route",
     )
     .bind(&event.as_bytes()[..])
     .fetch_all(connection)
@@ -137,7 +137,7 @@ pub(crate) async fn of_event(
             Ok(ClaimRow {
                 route: row.parsed("route")?,
                 state: row.claim_state("state")?,
-                attempts: row.small("attempts")?,
+                attempts: row.attempt("attempts")?,
                 claimed_at: row.moment("claimed_at")?,
                 settled_at: row.moment_or_none("settled_at")?,
             })

@@ -20,7 +20,7 @@ pub(crate) trait Columns {
     fn moment(&self, name: &str) -> sqlx::Result<Timestamp>;
     fn moment_or_none(&self, name: &str) -> sqlx::Result<Option<Timestamp>>;
     fn count(&self, name: &str) -> sqlx::Result<u64>;
-    fn small(&self, name: &str) -> sqlx::Result<u32>;
+    fn attempt(&self, name: &str) -> sqlx::Result<u32>;
     fn bytes(&self, name: &str) -> sqlx::Result<Bytes>;
     fn text(&self, name: &str) -> sqlx::Result<String>;
     fn text_or_none(&self, name: &str) -> sqlx::Result<Option<String>>;
@@ -75,7 +75,7 @@ impl Columns for SqliteRow {
         u64::try_from(number).map_err(|error| decode(name, error))
     }
 
-    fn small(&self, name: &str) -> sqlx::Result<u32> {
+    fn attempt(&self, name: &str) -> sqlx::Result<u32> {
         let number: i64 = self.try_get(name)?;
         u32::try_from(number).map_err(|error| decode(name, error))
     }

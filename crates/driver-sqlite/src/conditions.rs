@@ -24,7 +24,7 @@ pub(crate) fn push_times(
 ) {
     for (comparison, at) in [(" >= ", since), (" < ", until)] {
         if let Some(at) = at {
-            select.push(" AND ").push(column).push(comparison);
+            select.push(" and ").push(column).push(comparison);
             select.push_bind(at.unix_micros());
         }
     }

@@ -9,16 +9,16 @@ use crate::column::Columns;
 use crate::dead_filter;
 
 /// The start of the statement that lists groups, up to its `WHERE`.
-const GROUPS: &str = "SELECT g.*, newest.detail
-     FROM (SELECT d.group_id, d.route, d.reason, min(e.topic) AS topic,
-                  count(DISTINCT e.topic) AS topics, count(*) AS total,
-                  min(d.died_at) AS first_at, max(d.died_at) AS last_at, max(d.id) AS newest
-           FROM dead_letters AS d JOIN events AS e ON e.event_id = d.event_id";
+const GROUPS: &str = "select g.*, newest.detail
+     from (select d.group_id, d.route, d.reason, min(e.topic) as topic,
+                  count(distinct e.topic) as topics, count(*) as total,
+                  min(d.died_at) as first_at, max(d.died_at) as last_at, max(d.id) as newest
+           from dead_letters as d join events as e on e.event_id = d.event_id";
 
 /// The end of the statement that lists groups, after the conditions.
-const GROUPED: &str = " GROUP BY 1, 2, 3) AS g
-     JOIN dead_letters AS newest ON newest.id = g.newest
-     ORDER BY g.total DESC, g.route, g.reason, g.group_id";
+const GROUPED: &str = " group by 1, 2, 3) as g
+     join dead_letters as newest on newest.id = g.newest
+     order by g.total desc, g.route, g.reason, g.group_id";
 
 /// Groups dead letters by route, reason and cause; the largest group comes first.
 pub(crate) async fn groups(
@@ -54,8 +54,8 @@ fn group(row: &SqliteRow) -> sqlx::Result<DeadGroup> {
 /// that knows no groups wrote them. Returns how many it changed.
 pub(crate) async fn regroup(connection: &mut SqliteConnection, limit: u32) -> sqlx::Result<u64> {
     let rows = sqlx::query(
-        "SELECT id, route, reason, detail FROM dead_letters
-         WHERE grouped_at IS NOT died_at ORDER BY id LIMIT ?1",
+        "select id, route, reason, detail from dead_letters
+         where grouped_at is not died_at order by id limit ?1",
     )
     .bind(limit)
     .fetch_all(&mut *connection)
@@ -65,7 +65,7 @@ pub(crate) async fn regroup(connection: &mut SqliteConnection, limit: u32) -> sq
         let reason = row.dead_reason("reason")?;
         let group = DeadGroupId::of(&route, reason, &row.text("detail")?);
         let id: i64 = row.try_get("id")?;
-        sqlx::query("UPDATE dead_letters SET group_id = ?2, grouped_at = died_at WHERE id = ?1")
+        sqlx::query("update dead_letters set group_id = ?2, grouped_at = died_at where id = ?1")
             .bind(id)
             .bind(group.to_string())
             .execute(&mut *connection)

@@ -11,9 +11,9 @@ use crate::column::{Columns, number_list};
 use crate::dead_filter;
 
 /// The start of the statement that lists dead letters, up to its `WHERE`.
-const ROWS: &str = "SELECT d.id, d.route, d.event_id, e.topic, d.state, d.reason, d.detail,
+const ROWS: &str = "select d.id, d.route, d.event_id, e.topic, d.state, d.reason, d.detail,
      d.attempts, d.died_at
-     FROM dead_letters AS d JOIN events AS e ON e.event_id = d.event_id";
+     from dead_letters as d join events as e on e.event_id = d.event_id";
 
 /// One dead letter to be written.
 pub(crate) struct NewDeadLetter<'a> {
@@ -43,11 +43,11 @@ pub(crate) async fn put(
     let detail = storable(death.detail);
     let group = DeadGroupId::of(death.route, death.reason, &detail);
     sqlx::query(
-        "INSERT INTO dead_letters
+        "insert into dead_letters
          (route, event_id, state, reason, detail, attempts, died_at, group_id, grouped_at)
-         VALUES (?1, ?2, 'dead', ?3, ?4, ?5, ?6, ?7, ?6)
-         ON CONFLICT (route, event_id) DO UPDATE
-         SET state = 'dead', reason = excluded.reason, detail = excluded.detail,
+         values (?1, ?2, 'dead', ?3, ?4, ?5, ?6, ?7, ?6)
+         on conflict (route, event_id) do update
+         set state = 'dead', reason = excluded.reason, detail = excluded.detail,
              attempts = excluded.attempts, died_at = excluded.died_at,
              group_id = excluded.group_id, grouped_at = excluded.grouped_at",
     )
@@ -73,20 +73,20 @@ pub(crate) async fn choose(
     let mut select = QueryBuilder::new(ROWS);
     dead_filter::push(&mut select, filter, 0);
     select
-        .push(" AND d.state = ")
+        .push(" and d.state = ")
         .push_bind(change.from().as_str());
     if !change.takes_undecodable() {
         select
-            .push(" AND d.reason <> ")
+            .push(" and d.reason <> ")
             .push_bind(DeadReason::Undecodable.as_str());
     }
     if change.needs_receipt() {
         select.push(
-            " AND EXISTS (SELECT 1 FROM receipts AS r
-               WHERE r.route = d.route AND r.event_id = d.event_id)",
+            " and exists (select 1 from receipts as r
+               where r.route = d.route and r.event_id = d.event_id)",
         );
     }
-    select.push(" ORDER BY d.id LIMIT ").push_bind(limit);
+    select.push(" order by d.id limit ").push_bind(limit);
     let rows = select.build().fetch_all(connection).await?;
     rows.iter()
         .map(|row| {
@@ -105,7 +105,7 @@ pub(crate) async fn change_state(
     id: i64,
     state: DeadState,
 ) -> sqlx::Result<()> {
-    sqlx::query("UPDATE dead_letters SET state = ?2 WHERE id = ?1")
+    sqlx::query("update dead_letters set state = ?2 where id = ?1")
         .bind(id)
         .bind(state.as_str())
         .execute(connection)
@@ -119,8 +119,8 @@ pub(crate) async fn count(
     filter: &DeadFilter,
 ) -> sqlx::Result<u64> {
     let mut select = QueryBuilder::new(
-        "SELECT count(*) AS total
-         FROM dead_letters AS d JOIN events AS e ON e.event_id = d.event_id",
+        "select count(*) as total
+         from dead_letters as d join events as e on e.event_id = d.event_id",
     );
     dead_filter::push(&mut select, filter, 0);
     let row = select.build().fetch_one(connection).await?;
@@ -136,13 +136,13 @@ pub(crate) async fn list(
 ) -> sqlx::Result<Vec<DeadRow>> {
     let mut select = QueryBuilder::new(ROWS);
     dead_filter::push(&mut select, filter, after);
-    select.push(" ORDER BY d.id LIMIT ").push_bind(limit);
+    select.push(" order by d.id limit ").push_bind(limit);
     let rows = select.build().fetch_all(connection).await?;
     rows.iter().map(dead_row).collect()
 }
 
 /// Returns the list row of one dead letter; `None` when there is none with this id.
-pub(crate) async fn show(
+pub(crate) async fn one(
     connection: &mut SqliteConnection,
     id: i64,
 ) -> sqlx::Result<Option<DeadRow>> {
@@ -160,10 +160,10 @@ pub(crate) async fn claims(
     ids: &[i64],
 ) -> sqlx::Result<Vec<DeadClaim>> {
     let rows = sqlx::query(
-        "SELECT d.id, d.died_at, c.state
-         FROM dead_letters AS d
-         JOIN claims AS c ON c.event_id = d.event_id AND c.route = d.route
-         WHERE d.id IN (SELECT value FROM json_each(?1)) ORDER BY d.id",
+        "select d.id, d.died_at, c.state
+         from dead_letters as d
+         join claims as c on c.event_id = d.event_id and c.route = d.route
+         where d.id in (select value from json_each(?1)) order by d.id",
     )
     .bind(number_list(ids.iter().copied()))
     .fetch_all(connection)
@@ -188,7 +188,7 @@ fn dead_row(row: &SqliteRow) -> sqlx::Result<DeadRow> {
         state: row.dead_state("state")?,
         reason: row.dead_reason("reason")?,
         detail: row.text("detail")?,
-        attempts: row.small("attempts")?,
+        attempts: row.attempt("attempts")?,
         died_at: row.moment("died_at")?,
     })
 }

@@ -25,7 +25,7 @@ pub(crate) async fn defer(
         return Ok(Deferred::Expired);
     };
     let now = moment::now();
-    events::keep(connection, &[envelope], now).await?;
+    events::insert(connection, &[envelope], now).await?;
     let (state, made) = (ClaimState::Retrying, deferral.attempt.saturating_sub(1));
     claims::put(connection, route, event, state, made, now).await?;
     let waits = OutcomeRow {
@@ -33,7 +33,7 @@ pub(crate) async fn defer(
         word: StoredOutcome::Retrying,
         other_digest: deferral.other_digest,
     };
-    receipts::keep(connection, route, &[waits], now).await?;
+    receipts::insert(connection, route, &[waits], now).await?;
     receipts::update_outcome(connection, route, event, StoredOutcome::Retrying, now).await?;
     retries::put_off(connection, deferral, moment::in_(after), now).await?;
     Ok(Deferred::Recorded)

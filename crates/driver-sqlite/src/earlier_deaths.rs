@@ -8,17 +8,17 @@ use crate::column::Columns;
 
 /// Copies the present reason of a dead letter into the table. It is called when the dead letter is
 /// replayed, because a later failure overwrites the reason.
-pub(crate) async fn keep(
+pub(crate) async fn insert(
     connection: &mut SqliteConnection,
     id: i64,
     by: &str,
     now: i64,
 ) -> sqlx::Result<()> {
     sqlx::query(
-        "INSERT INTO earlier_deaths
+        "insert into earlier_deaths
          (dead_letter, died_at, reason, detail, attempts, replayed_at, replayed_by)
-         SELECT id, died_at, reason, detail, attempts, ?2, ?3 FROM dead_letters WHERE id = ?1
-         ON CONFLICT DO NOTHING",
+         select id, died_at, reason, detail, attempts, ?2, ?3 from dead_letters where id = ?1
+         on conflict do nothing",
     )
     .bind(id)
     .bind(now)
@@ -35,8 +35,8 @@ pub(crate) async fn of(
     id: i64,
 ) -> sqlx::Result<Vec<EarlierDeath>> {
     let rows = sqlx::query(
-        "SELECT died_at, reason, detail, attempts, replayed_at, replayed_by
-         FROM earlier_deaths WHERE dead_letter = ?1 ORDER BY died_at",
+        "select died_at, reason, detail, attempts, replayed_at, replayed_by
+         from earlier_deaths where dead_letter = ?1 order by died_at",
     )
     .bind(id)
     .fetch_all(connection)
@@ -47,7 +47,7 @@ pub(crate) async fn of(
                 died_at: row.moment("died_at")?,
                 reason: row.dead_reason("reason")?,
                 detail: row.text("detail")?,
-                attempts: row.small("attempts")?,
+                attempts: row.attempt("attempts")?,
                 replayed_at: row.moment("replayed_at")?,
                 replayed_by: row.text("replayed_by")?,
             })

@@ -11,10 +11,10 @@ use crate::conditions::{push_times, push_words};
 /// The start of the statement that lists events. `CROSS JOIN` forbids SQLite to read the claims
 /// first, so it reads the events along the index of their times and need not sort them. Therefore
 /// the last page of a list costs as much as the first.
-const LIST: &str = "SELECT e.event_id, e.topic, c.route, c.state, c.attempts, e.received_at,
+const LIST: &str = "select e.event_id, e.topic, c.route, c.state, c.attempts, e.received_at,
             c.settled_at
-     FROM events AS e CROSS JOIN claims AS c ON c.event_id = e.event_id
-     WHERE true";
+     from events as e cross join claims as c on c.event_id = e.event_id
+     where true";
 
 /// Lists events on routes, newest first.
 pub(crate) async fn list(
@@ -32,7 +32,7 @@ pub(crate) async fn list(
                 topic: row.parsed("topic")?,
                 route: row.parsed("route")?,
                 state: row.claim_state("state")?,
-                attempts: row.small("attempts")?,
+                attempts: row.attempt("attempts")?,
                 received_at: row.moment("received_at")?,
                 settled_at: row.moment_or_none("settled_at")?,
             })
@@ -51,13 +51,13 @@ pub(crate) fn select(
         &mut select,
         [
             (
-                " AND c.route = ",
+                " and c.route = ",
                 filter.route.as_ref().map(RouteName::as_str),
             ),
-            (" AND e.topic = ", filter.topic.as_ref().map(Topic::as_str)),
-            (" AND c.state = ", filter.state.map(ClaimState::as_str)),
+            (" and e.topic = ", filter.topic.as_ref().map(Topic::as_str)),
+            (" and c.state = ", filter.state.map(ClaimState::as_str)),
             (
-                " AND e.source = ",
+                " and e.source = ",
                 filter.source.as_ref().map(SourceName::as_str),
             ),
         ],
@@ -65,27 +65,27 @@ pub(crate) fn select(
     push_times(&mut select, "e.received_at", filter.since, filter.until);
     if let Some(error) = &filter.error {
         select.push(
-            " AND (EXISTS (SELECT 1 FROM attempts AS a
-                           WHERE a.event_id = c.event_id AND a.route = c.route
-                             AND instr(a.error, ",
+            " and (exists (select 1 from attempts as a
+                           where a.event_id = c.event_id and a.route = c.route
+                             and instr(a.error, ",
         );
         select.push_bind(error.clone());
         select.push(
-            ") > 0) OR EXISTS (SELECT 1 FROM dead_letters AS d
-                               WHERE d.event_id = c.event_id AND d.route = c.route
-                                 AND instr(d.detail, ",
+            ") > 0) or exists (select 1 from dead_letters as d
+                               where d.event_id = c.event_id and d.route = c.route
+                                 and instr(d.detail, ",
         );
         select.push_bind(error.clone()).push(") > 0))");
     }
     if let Some(after) = after {
         let at = after.at.unix_micros();
-        select.push(" AND e.received_at <= ").push_bind(at);
-        select.push(" AND (e.received_at < ").push_bind(at);
-        select.push(" OR (e.event_id, c.route) > (");
+        select.push(" and e.received_at <= ").push_bind(at);
+        select.push(" and (e.received_at < ").push_bind(at);
+        select.push(" or (e.event_id, c.route) > (");
         select.push_bind(after.event.as_bytes().to_vec()).push(", ");
         select.push_bind(after.route.to_string()).push("))");
     }
-    select.push(" ORDER BY e.received_at DESC, e.event_id, c.route LIMIT ");
+    select.push(" order by e.received_at desc, e.event_id, c.route limit ");
     select.push_bind(limit);
     select
 }

@@ -42,14 +42,14 @@ pub(crate) async fn known(
     events: impl IntoIterator<Item = &EventId>,
 ) -> sqlx::Result<HashMap<EventId, StoredClaim>> {
     let rows = sqlx::query(
-        "SELECT e.event_id, e.content_digest, c.state, c.attempts,
-                r.attempt AS retry_attempt, r.attempts_before,
+        "select e.event_id, e.content_digest, c.state, c.attempts,
+                r.attempt as retry_attempt, r.attempts_before,
                 coalesce(r.deferred_attempt = r.attempt, 0)
-                    AND r.queued_at IS NULL AND r.not_before > ?3 AS is_put_off
-         FROM json_each(?2) AS wanted
-         CROSS JOIN events AS e ON e.event_id = unhex(wanted.value)
-         LEFT JOIN claims AS c ON c.route = ?1 AND c.event_id = e.event_id
-         LEFT JOIN retries AS r ON r.route = ?1 AND r.event_id = e.event_id",
+                    and r.queued_at is null and r.not_before > ?3 as is_put_off
+         from json_each(?2) as wanted
+         cross join events as e on e.event_id = unhex(wanted.value)
+         left join claims as c on c.route = ?1 and c.event_id = e.event_id
+         left join retries as r on r.route = ?1 and r.event_id = e.event_id",
     )
     .bind(route.as_str())
     .bind(hex_list(events.into_iter().map(|event| event.as_bytes())))
@@ -60,14 +60,14 @@ pub(crate) async fn known(
     for row in rows {
         let state: Option<&str> = row.try_get("state")?;
         let claim = match state {
-            Some(_) => Some((row.claim_state("state")?, row.small("attempts")?)),
+            Some(_) => Some((row.claim_state("state")?, row.attempt("attempts")?)),
             None => None,
         };
         let retry: Option<i64> = row.try_get("retry_attempt")?;
         let retry = match retry {
             Some(_) => Some(WaitingAttempt {
-                attempt: row.small("retry_attempt")?,
-                attempts_before: row.small("attempts_before")?,
+                attempt: row.attempt("retry_attempt")?,
+                attempts_before: row.attempt("attempts_before")?,
                 is_put_off: row.try_get("is_put_off")?,
             }),
             None => None,
@@ -92,9 +92,9 @@ pub(crate) async fn stored(
     events: &[EventId],
 ) -> sqlx::Result<HashMap<EventId, StoredEvent>> {
     let rows = sqlx::query(
-        "SELECT e.event_id, e.topic, e.content_digest, e.seal, e.body
-         FROM json_each(?1) AS wanted
-         CROSS JOIN events AS e ON e.event_id = unhex(wanted.value)",
+        "select e.event_id, e.topic, e.content_digest, e.seal, e.body
+         from json_each(?1) as wanted
+         cross join events as e on e.event_id = unhex(wanted.value)",
     )
     .bind(hex_list(events.iter().map(|event| event.as_bytes())))
     .fetch_all(connection)
@@ -113,14 +113,14 @@ pub(crate) async fn stored(
 }
 
 /// Stores events. An event that is stored already keeps its first body.
-pub(crate) async fn keep(
+pub(crate) async fn insert(
     connection: &mut SqliteConnection,
     envelopes: &[&Envelope],
     now: i64,
 ) -> sqlx::Result<()> {
     for envelopes in envelopes.chunks(crate::ROWS_MAX) {
         let mut insert = QueryBuilder::<sqlx::Sqlite>::new(
-            "INSERT INTO events
+            "insert into events
              (event_id, source, topic, content_digest, seal, received_at, created_at, body) ",
         );
         insert.push_values(envelopes, |mut row, envelope| {
@@ -133,24 +133,24 @@ pub(crate) async fn keep(
                 .push_bind(now)
                 .push_bind(&envelope.body[..]);
         });
-        insert.push(" ON CONFLICT DO NOTHING");
+        insert.push(" on conflict do nothing");
         insert.build().execute(&mut *connection).await?;
     }
     Ok(())
 }
 
 /// Stores bytes that are not an envelope.
-pub(crate) async fn keep_undecodable(
+pub(crate) async fn insert_undecodable(
     connection: &mut SqliteConnection,
     event: &EventId,
     bytes: &Bytes,
     now: i64,
 ) -> sqlx::Result<()> {
     sqlx::query(
-        "INSERT INTO events
+        "insert into events
          (event_id, source, topic, content_digest, seal, received_at, created_at, body)
-         VALUES (?1, 'hookbox', 'hookbox.undecodable', ?2, NULL, ?3, ?3, ?4)
-         ON CONFLICT DO NOTHING",
+         values (?1, 'hookbox', 'hookbox.undecodable', ?2, null, ?3, ?3, ?4)
+         on conflict do nothing",
     )
     .bind(&event.as_bytes()[..])
     .bind(&ContentDigest::of_raw_body(bytes).as_bytes()[..])
@@ -173,8 +173,8 @@ pub(crate) async fn by_prefix(
         return Ok(Vec::new());
     }
     let rows = sqlx::query(
-        "SELECT event_id FROM events
-         WHERE event_id BETWEEN unhex(?1) AND unhex(?2) ORDER BY event_id LIMIT 2",
+        "select event_id from events
+         where event_id between unhex(?1) and unhex(?2) order by event_id limit 2",
     )
     .bind(format!("{prefix:0<digits$}"))
     .bind(format!("{prefix:f<digits$}"))
@@ -185,12 +185,12 @@ pub(crate) async fn by_prefix(
 
 /// Returns one event; `None` when it is not stored. Its lists of claims, receipts, attempts and
 /// retries are empty, for the caller to fill.
-pub(crate) async fn show(
+pub(crate) async fn one(
     connection: &mut SqliteConnection,
     event: &EventId,
 ) -> sqlx::Result<Option<EventDetail>> {
     let row = sqlx::query(
-        "SELECT topic, content_digest, seal, received_at, body FROM events WHERE event_id = ?1",
+        "select topic, content_digest, seal, received_at, body from events where event_id = ?1",
     )
     .bind(&event.as_bytes()[..])
     .fetch_optional(connection)

@@ -37,7 +37,7 @@ async fn record(
     let (route, envelope) = (failure.route, failure.envelope);
     let event = &envelope.event;
     let now = moment::now();
-    events::keep(connection, &[envelope], now).await?;
+    events::insert(connection, &[envelope], now).await?;
     let word = then.outcome();
     claims::put(connection, route, event, then.state(), attempt, now).await?;
     let receipt = OutcomeRow {
@@ -45,7 +45,7 @@ async fn record(
         word,
         other_digest: failure.other_digest,
     };
-    receipts::keep(connection, route, &[receipt], now).await?;
+    receipts::insert(connection, route, &[receipt], now).await?;
     receipts::update_outcome(connection, route, event, word, now).await?;
     let made = Made {
         route,
@@ -55,7 +55,7 @@ async fn record(
         error: Some(&failure.error),
         took: failure.took,
     };
-    attempts::keep(connection, &made, now).await?;
+    attempts::insert(connection, &made, now).await?;
     match then {
         Then::Retry { after } => {
             let waiting = NewRetry {
@@ -68,7 +68,7 @@ async fn record(
             retries::put(connection, &waiting).await
         }
         Then::Dead { reason } => {
-            retries::end(connection, route, event).await?;
+            retries::delete(connection, route, event).await?;
             let death = NewDeadLetter {
                 route,
                 event,
@@ -93,7 +93,7 @@ pub(crate) async fn store_undecodable(
         return Ok(Recorded::Superseded);
     }
     let now = moment::now();
-    events::keep_undecodable(connection, &event, undecodable.bytes, now).await?;
+    events::insert_undecodable(connection, &event, undecodable.bytes, now).await?;
     claims::put(connection, route, &event, ClaimState::Dead, 0, now).await?;
     let death = NewDeadLetter {
         route,

@@ -24,7 +24,7 @@ pub(crate) async fn dead_letter(
     connection: &mut SqliteConnection,
     id: i64,
 ) -> sqlx::Result<Option<DeadLetter>> {
-    let Some(row) = dead_letters::show(connection, id).await? else {
+    let Some(row) = dead_letters::one(connection, id).await? else {
         return Ok(None);
     };
     let Some(history) = of(connection, &row.event).await? else {
@@ -42,7 +42,7 @@ async fn of(
     connection: &mut SqliteConnection,
     event: &EventId,
 ) -> sqlx::Result<Option<EventDetail>> {
-    let Some(mut detail) = events::show(connection, event).await? else {
+    let Some(mut detail) = events::one(connection, event).await? else {
         return Ok(None);
     };
     detail.claims = claims::of_event(connection, event).await?;

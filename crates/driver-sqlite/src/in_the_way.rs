@@ -52,7 +52,7 @@ fn refuse(
 /// it.
 async fn applied(connection: &mut SqliteConnection) -> sqlx::Result<Vec<AppliedMigration>> {
     let migrated: bool = sqlx::query_scalar(
-        "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = '_sqlx_migrations')",
+        "select exists (select 1 from sqlite_schema where name = '_sqlx_migrations')",
     )
     .fetch_one(&mut *connection)
     .await?;
@@ -60,7 +60,7 @@ async fn applied(connection: &mut SqliteConnection) -> sqlx::Result<Vec<AppliedM
         return Ok(Vec::new());
     }
     let rows: Vec<(i64, String)> = sqlx::query_as(
-        "SELECT version, description FROM _sqlx_migrations WHERE success ORDER BY version",
+        "select version, description from _sqlx_migrations where success order by version",
     )
     .fetch_all(connection)
     .await?;
@@ -74,7 +74,7 @@ async fn applied(connection: &mut SqliteConnection) -> sqlx::Result<Vec<AppliedM
 /// Returns the names of all tables, views and indexes in the file, in lower case, because SQLite
 /// ignores the case of names.
 async fn names(connection: &mut SqliteConnection) -> sqlx::Result<Vec<String>> {
-    sqlx::query_scalar("SELECT lower(name) FROM sqlite_schema")
+    sqlx::query_scalar("select lower(name) from sqlite_schema")
         .fetch_all(connection)
         .await
 }

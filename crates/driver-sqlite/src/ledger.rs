@@ -126,7 +126,7 @@ impl Ledger for Sqlite {
     async fn audit(&self, by: &str, action: &str, subject: &str) -> Result<(), Fault> {
         let doing = "write the audit";
         let mut unit = self.shared.writer.begin().await?;
-        audit::add(unit.connection(), by, action, subject)
+        audit::insert(unit.connection(), by, action, subject)
             .await
             .map_err(fault(doing))?;
         unit.commit().await.map_err(fault(doing))
@@ -266,7 +266,7 @@ impl Ledger for Sqlite {
         }
         let doing = "store refusals";
         let mut unit = self.shared.writer.begin().await?;
-        refusals::keep(unit.connection(), refusals)
+        refusals::insert(unit.connection(), refusals)
             .await
             .map_err(fault(doing))?;
         unit.commit().await.map_err(fault(doing))

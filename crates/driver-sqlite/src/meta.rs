@@ -15,7 +15,7 @@ const BIRTH: &str = "birth";
 
 /// Returns the environment with which the file is stamped; `None` when it has no stamp.
 pub(crate) async fn environment(connection: &mut SqliteConnection) -> sqlx::Result<Option<String>> {
-    sqlx::query_scalar("SELECT value FROM meta WHERE key = ?1")
+    sqlx::query_scalar("select value from meta where key = ?1")
         .bind(ENVIRONMENT)
         .fetch_optional(connection)
         .await
@@ -26,7 +26,7 @@ pub(crate) async fn stamp(
     connection: &mut SqliteConnection,
     environment: &EnvironmentName,
 ) -> sqlx::Result<()> {
-    sqlx::query("INSERT INTO meta (key, value) VALUES (?1, ?2) ON CONFLICT DO NOTHING")
+    sqlx::query("insert into meta (key, value) values (?1, ?2) on conflict do nothing")
         .bind(ENVIRONMENT)
         .bind(environment.as_str())
         .execute(connection)
@@ -38,8 +38,8 @@ pub(crate) async fn stamp(
 /// content of the file was replaced by that of another file.
 pub(crate) async fn mark_birth(connection: &mut SqliteConnection) -> sqlx::Result<()> {
     sqlx::query(
-        "INSERT INTO meta (key, value) VALUES (?1, lower(hex(randomblob(16))))
-         ON CONFLICT DO NOTHING",
+        "insert into meta (key, value) values (?1, lower(hex(randomblob(16))))
+         on conflict do nothing",
     )
     .bind(BIRTH)
     .execute(connection)
@@ -50,7 +50,7 @@ pub(crate) async fn mark_birth(connection: &mut SqliteConnection) -> sqlx::Resul
 /// Returns the random mark of the file; `None` when the file was migrated only by versions of
 /// hookbox that wrote no mark.
 pub(crate) async fn birth(connection: &mut SqliteConnection) -> sqlx::Result<Option<String>> {
-    sqlx::query_scalar("SELECT value FROM meta WHERE key = ?1")
+    sqlx::query_scalar("select value from meta where key = ?1")
         .bind(BIRTH)
         .fetch_optional(connection)
         .await
@@ -59,8 +59,8 @@ pub(crate) async fn birth(connection: &mut SqliteConnection) -> sqlx::Result<Opt
 /// Writes the present time as a small value, to find out whether the file can be written again.
 pub(crate) async fn probe(connection: &mut SqliteConnection, now: i64) -> sqlx::Result<()> {
     sqlx::query(
-        "INSERT INTO meta (key, value) VALUES (?1, ?2)
-         ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+        "insert into meta (key, value) values (?1, ?2)
+         on conflict (key) do update set value = excluded.value",
     )
     .bind(LAST_PROBE)
     .bind(now.to_string())
@@ -72,7 +72,7 @@ pub(crate) async fn probe(connection: &mut SqliteConnection, now: i64) -> sqlx::
 /// Returns the oldest schema version that a hookbox must know to use this file; `None` when the
 /// file does not record it.
 pub(crate) async fn works_from(connection: &mut SqliteConnection) -> sqlx::Result<Option<i64>> {
-    let found: Option<String> = sqlx::query_scalar("SELECT value FROM meta WHERE key = ?1")
+    let found: Option<String> = sqlx::query_scalar("select value from meta where key = ?1")
         .bind(WORKS_FROM)
         .fetch_optional(connection)
         .await?;
@@ -86,8 +86,8 @@ pub(crate) async fn raise_works_from(
     version: i64,
 ) -> sqlx::Result<()> {
     sqlx::query(
-        "INSERT INTO meta (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE
-         SET value = max(CAST(value AS INTEGER), CAST(excluded.value AS INTEGER))",
+        "insert into meta (key, value) values (?1, ?2) on conflict (key) do update
+         set value = max(cast(value as integer), cast(excluded.value as integer))",
     )
     .bind(WORKS_FROM)
     .bind(version.to_string())

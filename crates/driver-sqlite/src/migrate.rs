@@ -57,7 +57,7 @@ async fn in_one_transaction(
 ) -> Result<Migrated, OpenError> {
     let unusable = by_sqlite(&options.path);
     let mut tx = connection
-        .begin_with("BEGIN IMMEDIATE")
+        .begin_with("begin immediate")
         .await
         .map_err(&unusable)?;
     let migrated = planned(&mut tx, options).await?;
@@ -218,10 +218,10 @@ pub async fn dump_schema() -> Result<String, OpenError> {
         .await
         .map_err(|error| refused(path, error))?;
     let statements: Vec<String> = sqlx::query_scalar(
-        "SELECT sql FROM sqlite_schema
-         WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'
-           AND name NOT LIKE '\\_sqlx\\_%' ESCAPE '\\'
-         ORDER BY tbl_name, type DESC, name",
+        "select sql from sqlite_schema
+         where sql is not null and name not like 'sqlite\\_%' escape '\\'
+           and name not like '\\_sqlx\\_%' escape '\\'
+         order by tbl_name, type desc, name",
     )
     .fetch_all(&mut connection)
     .await

@@ -8,23 +8,23 @@ use crate::column::Columns;
 /// The query for the names that occur in the newest events and dead letters and in refusals, and
 /// for the routes that ingests have reported.
 const LATELY: &str = "
-WITH newest AS (
-    SELECT e.event_id, e.source, e.topic, c.route
-    FROM (SELECT event_id, source, topic FROM events ORDER BY received_at DESC LIMIT 1000) AS e
-    LEFT JOIN claims AS c ON c.event_id = e.event_id
-), dead AS (
-    SELECT e.source, e.topic, d.route
-    FROM (SELECT event_id, route FROM dead_letters ORDER BY id DESC LIMIT 1000) AS d
-    JOIN events AS e ON e.event_id = d.event_id
+with newest as (
+    select e.event_id, e.source, e.topic, c.route
+    from (select event_id, source, topic from events order by received_at desc limit 1000) as e
+    left join claims as c on c.event_id = e.event_id
+), dead as (
+    select e.source, e.topic, d.route
+    from (select event_id, route from dead_letters order by id desc limit 1000) as d
+    join events as e on e.event_id = d.event_id
 )
-SELECT 'source' AS kind, source AS name FROM refusals
-UNION SELECT 'source', source FROM newest
-UNION SELECT 'source', source FROM dead
-UNION SELECT 'topic', topic FROM newest
-UNION SELECT 'topic', topic FROM dead
-UNION SELECT 'route', route FROM accepted
-UNION SELECT 'route', route FROM newest WHERE route IS NOT NULL
-UNION SELECT 'route', route FROM dead";
+select 'source' as kind, source as name from refusals
+union select 'source', source from newest
+union select 'source', source from dead
+union select 'topic', topic from newest
+union select 'topic', topic from dead
+union select 'route', route from accepted
+union select 'route', route from newest where route is not null
+union select 'route', route from dead";
 
 /// See [`hookbox_driver::Ledger::names`].
 pub(crate) async fn lately(connection: &mut SqliteConnection) -> sqlx::Result<Names> {
@@ -49,13 +49,13 @@ pub(crate) async fn has_seen(
 ) -> sqlx::Result<bool> {
     let question = match name {
         Name::Source(_) => {
-            "SELECT EXISTS (SELECT 1 FROM refusals WHERE source = ?1)
-                 OR EXISTS (SELECT 1 FROM events WHERE source = ?1)"
+            "select exists (select 1 from refusals where source = ?1)
+                 or exists (select 1 from events where source = ?1)"
         }
-        Name::Topic(_) => "SELECT EXISTS (SELECT 1 FROM events WHERE topic = ?1)",
+        Name::Topic(_) => "select exists (select 1 from events where topic = ?1)",
         Name::Route(_) => {
-            "SELECT EXISTS (SELECT 1 FROM accepted WHERE route = ?1)
-                 OR EXISTS (SELECT 1 FROM claims WHERE route = ?1)"
+            "select exists (select 1 from accepted where route = ?1)
+                 or exists (select 1 from claims where route = ?1)"
         }
     };
     sqlx::query_scalar(question)

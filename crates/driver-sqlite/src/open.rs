@@ -160,7 +160,7 @@ async fn identify(
     migrate::same_environment(connection, options).await?;
     prove(connection, path).await?;
     let birth = meta::birth(connection).await.map_err(by_sqlite(path))?;
-    sqlx::raw_sql("PRAGMA query_only = ON")
+    sqlx::raw_sql("pragma query_only = on")
         .execute(connection)
         .await
         .map_err(by_sqlite(path))?;

@@ -24,16 +24,16 @@ const WATCHED: [(&str, i64); 4] = [
 ];
 
 /// The query that reads the current values of the settings in [`WATCHED`], in the same order.
-const ASK: &str = "SELECT (SELECT query_only FROM pragma_query_only),
-            (SELECT ignore_check_constraints FROM pragma_ignore_check_constraints),
-            (SELECT writable_schema FROM pragma_writable_schema),
-            (SELECT recursive_triggers FROM pragma_recursive_triggers)";
+const ASK: &str = "select (select query_only from pragma_query_only),
+            (select ignore_check_constraints from pragma_ignore_check_constraints),
+            (select writable_schema from pragma_writable_schema),
+            (select recursive_triggers from pragma_recursive_triggers)";
 
 /// The query for temporary objects, in the order in which they are dropped. Triggers come first,
 /// because they vanish together with their tables.
-const TEMPORARY: &str = "SELECT type, name FROM temp.sqlite_schema
-     WHERE type IN ('trigger', 'view', 'table') AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'
-     ORDER BY type = 'table', type = 'view', name";
+const TEMPORARY: &str = "select type, name from temp.sqlite_schema
+     where type in ('trigger', 'view', 'table') and name not like 'sqlite\\_%' escape '\\'
+     order by type = 'table', type = 'view', name";
 
 /// See [`hookbox_driver::Store::prove`].
 pub(crate) async fn prove(tx: &mut Tx) -> Result<(), CommitError> {
@@ -71,7 +71,7 @@ async fn drop_temporary(connection: &mut SqliteConnection) -> sqlx::Result<()> {
     for row in found {
         let (kind, name): (String, String) = (row.try_get(0)?, row.try_get(1)?);
         let name = name.replace('"', "\"\"");
-        let statement = AssertSqlSafe(format!("DROP {kind} IF EXISTS temp.\"{name}\""));
+        let statement = AssertSqlSafe(format!("drop {kind} if exists temp.\"{name}\""));
         sqlx::raw_sql(statement).execute(&mut *connection).await?;
     }
     Ok(())

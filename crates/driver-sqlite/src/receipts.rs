@@ -23,8 +23,8 @@ pub(crate) async fn known(
     receipts: impl IntoIterator<Item = &ReceiptId>,
 ) -> sqlx::Result<HashSet<ReceiptId>> {
     let rows = sqlx::query(
-        "SELECT r.receipt_id FROM json_each(?2) AS wanted
-         CROSS JOIN receipts AS r ON r.route = ?1 AND r.receipt_id = unhex(wanted.value)",
+        "select r.receipt_id from json_each(?2) as wanted
+         cross join receipts as r on r.route = ?1 and r.receipt_id = unhex(wanted.value)",
     )
     .bind(route.as_str())
     .bind(hex_list(
@@ -36,7 +36,7 @@ pub(crate) async fn known(
 }
 
 /// Writes outcomes. A receipt that already has an outcome keeps it.
-pub(crate) async fn keep(
+pub(crate) async fn insert(
     connection: &mut SqliteConnection,
     route: &RouteName,
     receipts: &[OutcomeRow<'_>],
@@ -44,7 +44,7 @@ pub(crate) async fn keep(
 ) -> sqlx::Result<()> {
     for receipts in receipts.chunks(crate::ROWS_MAX) {
         let mut insert = QueryBuilder::<sqlx::Sqlite>::new(
-            "INSERT INTO receipts (route, receipt_id, event_id, outcome, key_id, instance, number,
+            "insert into receipts (route, receipt_id, event_id, outcome, key_id, instance, number,
              traceparent, received_at, settled_at, other_digest) ",
         );
         insert.push_values(receipts, |mut row, one| {
@@ -64,7 +64,7 @@ pub(crate) async fn keep(
                 .push_bind(now)
                 .push_bind(other);
         });
-        insert.push(" ON CONFLICT DO NOTHING");
+        insert.push(" on conflict do nothing");
         insert.build().execute(&mut *connection).await?;
     }
     Ok(())
@@ -81,9 +81,9 @@ pub(crate) async fn update_outcome(
     now: i64,
 ) -> sqlx::Result<()> {
     sqlx::query(
-        "UPDATE receipts SET outcome = ?3, settled_at = ?4
-         WHERE route = ?1 AND event_id = ?2 AND outcome IN ('retrying', 'dead')
-           AND outcome <> ?3",
+        "update receipts set outcome = ?3, settled_at = ?4
+         where route = ?1 and event_id = ?2 and outcome in ('retrying', 'dead')
+           and outcome <> ?3",
     )
     .bind(route.as_str())
     .bind(&event.as_bytes()[..])
@@ -99,7 +99,7 @@ pub(crate) async fn event_of(
     connection: &mut SqliteConnection,
     receipt: &ReceiptId,
 ) -> sqlx::Result<Option<EventId>> {
-    let row = sqlx::query("SELECT event_id FROM receipts WHERE receipt_id = ?1 LIMIT 1")
+    let row = sqlx::query("select event_id from receipts where receipt_id = ?1 limit 1")
         .bind(&receipt.as_bytes()[..])
         .fetch_optional(connection)
         .await?;
@@ -114,11 +114,11 @@ pub(crate) async fn of_event(
     // The index of the receipts is searched by event and route. So the claims of the event are read
     // first: they name its routes.
     let rows = sqlx::query(
-        "SELECT r.receipt_id, r.route, r.outcome, r.key_id, r.instance, r.number, r.other_digest,
+        "select r.receipt_id, r.route, r.outcome, r.key_id, r.instance, r.number, r.other_digest,
                 r.received_at, r.settled_at
-         FROM claims AS c
-         CROSS JOIN receipts AS r ON r.route = c.route AND r.event_id = c.event_id
-         WHERE c.event_id = ?1 ORDER BY r.received_at, r.receipt_id, r.route",
+         from claims as c
+         cross join receipts as r on r.route = c.route and r.event_id = c.event_id
+         where c.event_id = ?1 order by r.received_at, r.receipt_id, r.route",
     )
     .bind(&event.as_bytes()[..])
     .fetch_all(connection)

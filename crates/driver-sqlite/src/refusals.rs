@@ -13,13 +13,13 @@ use crate::conditions::{push_times, push_words};
 const KEPT: i64 = 10_000;
 
 /// Stores refusals, and deletes the oldest ones so that [`KEPT`] remain.
-pub(crate) async fn keep(
+pub(crate) async fn insert(
     connection: &mut SqliteConnection,
     refusals: &[Refusal],
 ) -> sqlx::Result<()> {
     for refusals in refusals.chunks(crate::ROWS_MAX) {
         let mut insert = QueryBuilder::<sqlx::Sqlite>::new(
-            "INSERT INTO refusals (request, source, reason, body_digest, body_bytes, peer, at) ",
+            "insert into refusals (request, source, reason, body_digest, body_bytes, peer, at) ",
         );
         insert.push_values(refusals, |mut row, refusal| {
             row.push_bind(&refusal.request.as_bytes()[..])
@@ -30,10 +30,10 @@ pub(crate) async fn keep(
                 .push_bind(storable(&refusal.peer))
                 .push_bind(refusal.at.unix_micros());
         });
-        insert.push(" ON CONFLICT DO NOTHING");
+        insert.push(" on conflict do nothing");
         insert.build().execute(&mut *connection).await?;
     }
-    sqlx::query("DELETE FROM refusals WHERE number <= (SELECT max(number) FROM refusals) - ?1")
+    sqlx::query("delete from refusals where number <= (select max(number) from refusals) - ?1")
         .bind(KEPT)
         .execute(connection)
         .await?;
@@ -71,29 +71,29 @@ pub(crate) fn select(
     limit: u32,
 ) -> QueryBuilder<Sqlite> {
     let mut select = QueryBuilder::new(
-        "SELECT request, source, reason, body_digest, body_bytes, peer, at FROM refusals",
+        "select request, source, reason, body_digest, body_bytes, peer, at from refusals",
     );
     push(&mut select, filter);
     if let Some(after) = after {
-        select.push(" AND (at, request) < (");
+        select.push(" and (at, request) < (");
         select.push_bind(after.at.unix_micros()).push(", ");
         select
             .push_bind(after.request.as_bytes().to_vec())
             .push(")");
     }
     select
-        .push(" ORDER BY at DESC, request DESC LIMIT ")
+        .push(" order by at desc, request desc limit ")
         .push_bind(limit);
     select
 }
 
 fn push(select: &mut QueryBuilder<Sqlite>, filter: &RefusalFilter) {
-    select.push(" WHERE true");
+    select.push(" where true");
     push_words(
         select,
         [
-            (" AND source = ", filter.source.as_deref()),
-            (" AND reason = ", filter.reason.as_deref()),
+            (" and source = ", filter.source.as_deref()),
+            (" and reason = ", filter.reason.as_deref()),
         ],
     );
     push_times(select, "at", filter.since, filter.until);
@@ -105,12 +105,12 @@ pub(crate) async fn groups(
     filter: &RefusalFilter,
 ) -> sqlx::Result<Vec<RefusalGroup>> {
     let mut select = QueryBuilder::new(
-        "SELECT source, reason, count(*) AS refused, count(DISTINCT peer) AS peers,
-                min(at) AS first_at, max(at) AS last_at
-         FROM refusals",
+        "select source, reason, count(*) as refused, count(distinct peer) as peers,
+                min(at) as first_at, max(at) as last_at
+         from refusals",
     );
     push(&mut select, filter);
-    select.push(" GROUP BY source, reason ORDER BY refused DESC, source, reason");
+    select.push(" group by source, reason order by refused desc, source, reason");
     let rows = select.build().fetch_all(connection).await?;
     rows.iter()
         .map(|row| {

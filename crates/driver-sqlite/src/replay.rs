@@ -43,12 +43,12 @@ async fn change_all(
             if !make_due(connection, dead_letter).await? {
                 continue;
             }
-            earlier_deaths::keep(connection, dead_letter.id, by, moment::now()).await?;
+            earlier_deaths::insert(connection, dead_letter.id, by, moment::now()).await?;
         }
         dead_letters::change_state(connection, dead_letter.id, change.to()).await?;
         crash_point!("ledger.mid_change");
         let subject = format!("dead letter {}", dead_letter.id);
-        audit::add(connection, by, change.action(), &subject).await?;
+        audit::insert(connection, by, change.action(), &subject).await?;
         changed += 1;
     }
     Ok(changed)

@@ -25,12 +25,12 @@ pub(crate) async fn put(
     waiting: &NewRetry<'_>,
 ) -> sqlx::Result<()> {
     sqlx::query(
-        "INSERT INTO retries (route, event_id, attempt, attempts_before, not_before, queued_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, NULL)
-         ON CONFLICT (route, event_id) DO UPDATE
-         SET attempt = excluded.attempt, attempts_before = excluded.attempts_before,
-             not_before = excluded.not_before, queued_at = NULL,
-             deferred_attempt = NULL, deferred_reason = NULL, deferred_since = NULL",
+        "insert into retries (route, event_id, attempt, attempts_before, not_before, queued_at)
+         values (?1, ?2, ?3, ?4, ?5, null)
+         on conflict (route, event_id) do update
+         set attempt = excluded.attempt, attempts_before = excluded.attempts_before,
+             not_before = excluded.not_before, queued_at = null,
+             deferred_attempt = null, deferred_reason = null, deferred_since = null",
     )
     .bind(waiting.route.as_str())
     .bind(&waiting.event.as_bytes()[..])
@@ -49,9 +49,9 @@ pub(crate) async fn put_off_for(
     deferral: &Deferral<'_>,
 ) -> sqlx::Result<Option<Duration>> {
     let since: Option<i64> = sqlx::query_scalar(
-        "SELECT deferred_since FROM retries
-         WHERE route = ?1 AND event_id = ?2 AND deferred_attempt = attempt AND attempt = ?3
-           AND deferred_reason = ?4",
+        "select deferred_since from retries
+         where route = ?1 and event_id = ?2 and deferred_attempt = attempt and attempt = ?3
+           and deferred_reason = ?4",
     )
     .bind(deferral.route.as_str())
     .bind(&deferral.envelope.event.as_bytes()[..])
@@ -73,17 +73,17 @@ pub(crate) async fn put_off(
     now: i64,
 ) -> sqlx::Result<()> {
     sqlx::query(
-        "INSERT INTO retries (route, event_id, attempt, attempts_before, not_before, queued_at,
+        "insert into retries (route, event_id, attempt, attempts_before, not_before, queued_at,
                               deferred_attempt, deferred_reason, deferred_since)
-         VALUES (?1, ?2, ?3, ?4, ?5, NULL, ?3, ?6, ?7)
-         ON CONFLICT (route, event_id) DO UPDATE
-         SET attempt = excluded.attempt, attempts_before = excluded.attempts_before,
-             not_before = excluded.not_before, queued_at = NULL,
+         values (?1, ?2, ?3, ?4, ?5, null, ?3, ?6, ?7)
+         on conflict (route, event_id) do update
+         set attempt = excluded.attempt, attempts_before = excluded.attempts_before,
+             not_before = excluded.not_before, queued_at = null,
              deferred_attempt = excluded.attempt, deferred_reason = excluded.deferred_reason,
-             deferred_since = CASE
-                 WHEN retries.deferred_attempt = excluded.attempt
-                      AND retries.deferred_reason = excluded.deferred_reason
-                 THEN retries.deferred_since ELSE excluded.deferred_since END",
+             deferred_since = case
+                 when retries.deferred_attempt = excluded.attempt
+                      and retries.deferred_reason = excluded.deferred_reason
+                 then retries.deferred_since else excluded.deferred_since end",
     )
     .bind(deferral.route.as_str())
     .bind(&deferral.envelope.event.as_bytes()[..])
@@ -98,12 +98,12 @@ pub(crate) async fn put_off(
 }
 
 /// Deletes the waiting attempt of this event on this route.
-pub(crate) async fn end(
+pub(crate) async fn delete(
     connection: &mut SqliteConnection,
     route: &RouteName,
     event: &EventId,
 ) -> sqlx::Result<()> {
-    sqlx::query("DELETE FROM retries WHERE route = ?1 AND event_id = ?2")
+    sqlx::query("delete from retries where route = ?1 and event_id = ?2")
         .bind(route.as_str())
         .bind(&event.as_bytes()[..])
         .execute(connection)
@@ -137,21 +137,21 @@ pub(crate) async fn due(
     // The receipt, key id, instance and number of the envelope are those of the first receipt,
     // which represents the event on this route.
     let rows = sqlx::query(
-        "SELECT w.route, w.attempt, w.not_before,
+        "select w.route, w.attempt, w.not_before,
                 e.event_id, e.source, e.topic, e.content_digest, e.seal,
                 e.body, r.receipt_id, r.key_id, r.instance, r.number, r.traceparent,
                 r.received_at
-         FROM retries AS w
-         JOIN claims AS c ON c.route = w.route AND c.event_id = w.event_id
-         JOIN events AS e ON e.event_id = w.event_id
-         JOIN receipts AS r ON r.route = w.route AND r.receipt_id = (
-             SELECT f.receipt_id FROM receipts AS f
-             WHERE f.route = w.route AND f.event_id = w.event_id
-             ORDER BY f.outcome = 'duplicate', f.received_at, f.receipt_id LIMIT 1)
-         WHERE w.not_before <= ?1 AND c.state = 'retrying'
-           AND (w.queued_at IS NULL OR w.queued_at <= ?2)
-           AND (?4 IS NULL OR w.route IN (SELECT value FROM json_each(?4)))
-         ORDER BY w.not_before LIMIT ?3",
+         from retries as w
+         join claims as c on c.route = w.route and c.event_id = w.event_id
+         join events as e on e.event_id = w.event_id
+         join receipts as r on r.route = w.route and r.receipt_id = (
+             select f.receipt_id from receipts as f
+             where f.route = w.route and f.event_id = w.event_id
+             order by f.outcome = 'duplicate', f.received_at, f.receipt_id limit 1)
+         where w.not_before <= ?1 and c.state = 'retrying'
+           and (w.queued_at is null or w.queued_at <= ?2)
+           and (?4 is null or w.route in (select value from json_each(?4)))
+         order by w.not_before limit ?3",
     )
     .bind(moment::now())
     .bind(heard_since)
@@ -178,7 +178,7 @@ fn due_retry(row: &SqliteRow) -> sqlx::Result<Due> {
             seal: row.text_or_none("seal")?,
             traceparent: row.text_or_none("traceparent")?,
             redo: Some(Redo {
-                attempt: row.small("attempt")?,
+                attempt: row.attempt("attempt")?,
             }),
             body: row.bytes("body")?,
         },
@@ -197,8 +197,8 @@ pub(crate) async fn mark_queued(
     now: i64,
 ) -> sqlx::Result<()> {
     sqlx::query(
-        "UPDATE retries SET queued_at = ?5
-         WHERE route = ?1 AND event_id = ?2 AND attempt = ?3 AND not_before = ?4",
+        "update retries set queued_at = ?5
+         where route = ?1 and event_id = ?2 and attempt = ?3 and not_before = ?4",
     )
     .bind(due.retry.route.as_str())
     .bind(&due.retry.envelope.event.as_bytes()[..])
@@ -216,12 +216,12 @@ pub(crate) async fn of_event(
     event: &EventId,
 ) -> sqlx::Result<Vec<RetryRow>> {
     let rows = sqlx::query(
-        "SELECT w.route, w.attempt, w.not_before, w.queued_at,
-                CASE WHEN w.deferred_attempt = w.attempt THEN w.deferred_reason END AS reason,
+        "select w.route, w.attempt, w.not_before, w.queued_at,
+                case when w.deferred_attempt = w.attempt then w.deferred_reason end as reason,
                 w.deferred_since
-         FROM claims AS c
-         CROSS JOIN retries AS w ON w.route = c.route AND w.event_id = c.event_id
-         WHERE c.event_id = ?1 ORDER BY w.route",
+         from claims as c
+         cross join retries as w on w.route = c.route and w.event_id = c.event_id
+         where c.event_id = ?1 order by w.route",
     )
     .bind(&event.as_bytes()[..])
     .fetch_all(connection)
@@ -230,7 +230,7 @@ pub(crate) async fn of_event(
         .map(|row| {
             Ok(RetryRow {
                 route: row.parsed("route")?,
-                attempt: row.small("attempt")?,
+                attempt: row.attempt("attempt")?,
                 not_before: row.moment("not_before")?,
                 queued_at: row.moment_or_none("queued_at")?,
                 deferred: deferred(row)?,

@@ -12,17 +12,17 @@ use crate::{audit, moment};
 
 /// The start of the statement that lists retries. `CROSS JOIN` forbids SQLite to read the events
 /// first, so it reads the retries along the index of their due times and need not sort them.
-const LIST: &str = "SELECT w.*, e.topic,
-            CASE WHEN w.deferred_attempt = w.attempt THEN w.deferred_reason END AS reason,
-            (SELECT a.error FROM attempts AS a
-             WHERE a.event_id = w.event_id AND a.route = w.route AND a.error IS NOT NULL
-             ORDER BY a.attempt DESC LIMIT 1) AS error
-     FROM retries AS w CROSS JOIN events AS e ON e.event_id = w.event_id";
+const LIST: &str = "select w.*, e.topic,
+            case when w.deferred_attempt = w.attempt then w.deferred_reason end as reason,
+            (select a.error from attempts as a
+             where a.event_id = w.event_id and a.route = w.route and a.error is not null
+             order by a.attempt desc limit 1) as error
+     from retries as w cross join events as e on e.event_id = w.event_id";
 
-const COUNT: &str = "SELECT count(*) AS retries
-     FROM retries AS w CROSS JOIN events AS e ON e.event_id = w.event_id";
+const COUNT: &str = "select count(*) as retries
+     from retries as w cross join events as e on e.event_id = w.event_id";
 
-const IN_ORDER: &str = " ORDER BY w.not_before, w.event_id, w.route LIMIT ";
+const IN_ORDER: &str = " order by w.not_before, w.event_id, w.route limit ";
 
 /// Lists waiting retries, those with the earliest due time first.
 pub(crate) async fn list(
@@ -39,7 +39,7 @@ pub(crate) async fn list(
                 event: row.event("event_id")?,
                 route: row.parsed("route")?,
                 topic: row.parsed("topic")?,
-                attempt: row.small("attempt")?,
+                attempt: row.attempt("attempt")?,
                 not_before: row.moment("not_before")?,
                 queued_at: row.moment_or_none("queued_at")?,
                 deferred: deferred(row)?,
@@ -59,8 +59,8 @@ pub(crate) fn select(
     push(&mut select, filter);
     if let Some(after) = after {
         let at = after.at.unix_micros();
-        select.push(" AND w.not_before >= ").push_bind(at);
-        select.push(" AND (w.not_before, w.event_id, w.route) > (");
+        select.push(" and w.not_before >= ").push_bind(at);
+        select.push(" and (w.not_before, w.event_id, w.route) > (");
         select.push_bind(at).push(", ");
         select.push_bind(after.event.as_bytes().to_vec()).push(", ");
         select.push_bind(after.route.to_string()).push(")");
@@ -70,21 +70,21 @@ pub(crate) fn select(
 }
 
 fn push(select: &mut QueryBuilder<Sqlite>, filter: &RetryFilter) {
-    select.push(" WHERE true");
+    select.push(" where true");
     if !filter.events.is_empty() {
         let events = hex_list(filter.events.iter().map(EventId::as_bytes));
-        select.push(" AND w.event_id IN (SELECT unhex(value) FROM json_each(");
+        select.push(" and w.event_id in (select unhex(value) from json_each(");
         select.push_bind(events).push("))");
     }
     push_words(
         select,
         [
             (
-                " AND w.route = ",
+                " and w.route = ",
                 filter.route.as_ref().map(RouteName::as_str),
             ),
             (
-                " AND e.source = ",
+                " and e.source = ",
                 filter.source.as_ref().map(SourceName::as_str),
             ),
         ],
@@ -94,7 +94,7 @@ fn push(select: &mut QueryBuilder<Sqlite>, filter: &RetryFilter) {
 
 /// Appends the conditions for retries that are not due yet, by the time `now`.
 fn push_early(select: &mut QueryBuilder<Sqlite>, now: i64) {
-    select.push(" AND w.queued_at IS NULL AND w.not_before > ");
+    select.push(" and w.queued_at is null and w.not_before > ");
     select.push_bind(now);
 }
 
@@ -126,14 +126,14 @@ pub(crate) async fn hurry(
     let rows = select.build().fetch_all(&mut *connection).await?;
     for row in &rows {
         let (event, route) = (row.event("event_id")?, row.text("route")?);
-        sqlx::query("UPDATE retries SET not_before = ?3 WHERE event_id = ?1 AND route = ?2")
+        sqlx::query("update retries set not_before = ?3 where event_id = ?1 and route = ?2")
             .bind(&event.as_bytes()[..])
             .bind(&route)
             .bind(now)
             .execute(&mut *connection)
             .await?;
         let subject = format!("event {event} on route {route}");
-        audit::add(connection, by, "retries.hurry", &subject).await?;
+        audit::insert(connection, by, "retries.hurry", &subject).await?;
     }
     Ok(rows.len() as u64)
 }

@@ -26,7 +26,7 @@ pub(crate) async fn settle(
             other_digest: one.other_digest,
         })
         .collect();
-    receipts::keep(tx.connection(), route, &words, now)
+    receipts::insert(tx.connection(), route, &words, now)
         .await
         .map_err(fault("write the outcome of receipts"))?;
     for ReceiptOutcome {
@@ -49,19 +49,19 @@ async fn end(
     now: i64,
 ) -> Result<(), CommitError> {
     let took = tx.claimed_at.elapsed();
-    let Some(mine) = tx.mine.get_mut(&(route.clone(), *event)) else {
+    let Some(owned) = tx.owned.get_mut(&(route.clone(), *event)) else {
         return Err(Fault::plain(
             FaultKind::Internal,
             "settle an event that this transaction has not claimed",
         )
         .into());
     };
-    let claimed = mine.attempts.saturating_add(1);
-    let Some(end) = outcome.end_of_claim(claimed, mine.granted) else {
+    let claimed = owned.attempts.saturating_add(1);
+    let Some(end) = outcome.end_of_claim(claimed, owned.granted) else {
         return Ok(());
     };
     let attempts = end.attempts;
-    mine.settled = Some((end.state, attempts));
+    owned.settled = Some((end.state, attempts));
     let connection = tx.connection();
     let written: sqlx::Result<()> = async {
         if let Some(Death { reason, detail }) = end.died {
@@ -75,7 +75,7 @@ async fn end(
             dead_letters::put(connection, &death, now).await?;
         }
         if let Some(word) = end.ends_retry {
-            retries::end(connection, route, event).await?;
+            retries::delete(connection, route, event).await?;
             receipts::update_outcome(connection, route, event, word, now).await?;
         }
         if end.records_attempt {
@@ -87,7 +87,7 @@ async fn end(
                 error: None,
                 took,
             };
-            attempts::keep(connection, &made, now).await?;
+            attempts::insert(connection, &made, now).await?;
         }
         Ok(())
     }

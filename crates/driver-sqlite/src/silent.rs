@@ -16,11 +16,11 @@ pub(crate) async fn read(
     silent: Duration,
 ) -> sqlx::Result<Vec<SilentIngest>> {
     let rows = sqlx::query(
-        "SELECT instance, max(last) AS reported,
-                max(?2 - max(coalesce(heard_at, told_at)), 0) / 1000000 AS seconds
-         FROM accounts GROUP BY instance
-         HAVING NOT max(closing) AND max(coalesce(heard_at, told_at)) < ?2 - ?3
-         ORDER BY max(coalesce(heard_at, told_at)), instance LIMIT ?1",
+        "select instance, max(last) as reported,
+                max(?2 - max(coalesce(heard_at, told_at)), 0) / 1000000 as seconds
+         from accounts group by instance
+         having not max(closing) and max(coalesce(heard_at, told_at)) < ?2 - ?3
+         order by max(coalesce(heard_at, told_at)), instance limit ?1",
     )
     .bind(limit)
     .bind(moment::now())

@@ -24,8 +24,8 @@ pub(crate) async fn counted(
     let mut counts = Vec::with_capacity(of.len());
     for start in of {
         let row = sqlx::query(
-            "SELECT starts, isolated, unproven FROM starts
-             WHERE receipt_id = ?1 AND attempt = ?2 AND route = ?3",
+            "select starts, isolated, unproven from starts
+             where receipt_id = ?1 and attempt = ?2 and route = ?3",
         )
         .bind(&start.receipt.as_bytes()[..])
         .bind(start.attempt)
@@ -34,9 +34,9 @@ pub(crate) async fn counted(
         .await?;
         counts.push(match row {
             Some(row) => StartCounts {
-                all: row.small("starts")?,
-                isolated: row.small("isolated")?,
-                unproven: row.small("unproven")?,
+                all: row.attempt("starts")?,
+                isolated: row.attempt("isolated")?,
+                unproven: row.attempt("unproven")?,
             },
             None => StartCounts::default(),
         });
@@ -55,15 +55,15 @@ pub(crate) async fn count(
     let (isolated, unproven) = kind.adds();
     for start in on {
         sqlx::query(
-            "INSERT INTO starts (receipt_id, attempt, route, starts, started_at, started_by,
+            "insert into starts (receipt_id, attempt, route, starts, started_at, started_by,
                                  isolated, unproven)
-             VALUES (?1, ?2, ?3, 1, ?4, ?5, ?6, ?7)
-             ON CONFLICT (receipt_id, attempt, route) DO UPDATE
-             SET starts = starts.starts + 1, started_at = excluded.started_at,
+             values (?1, ?2, ?3, 1, ?4, ?5, ?6, ?7)
+             on conflict (receipt_id, attempt, route) do update
+             set starts = starts.starts + 1, started_at = excluded.started_at,
                  started_by = excluded.started_by,
                  isolated = starts.isolated + excluded.isolated,
                  unproven = starts.unproven + excluded.unproven
-             WHERE starts.started_by <> excluded.started_by",
+             where starts.started_by <> excluded.started_by",
         )
         .bind(&start.receipt.as_bytes()[..])
         .bind(start.attempt)
@@ -88,9 +88,9 @@ pub(crate) async fn retract(
     of: Start,
 ) -> sqlx::Result<()> {
     sqlx::query(
-        "DELETE FROM starts
-         WHERE receipt_id = ?1 AND attempt = ?2 AND route = ?3
-             AND (started_by = ?4 OR ?5) AND starts = 1",
+        "delete from starts
+         where receipt_id = ?1 and attempt = ?2 and route = ?3
+             and (started_by = ?4 or ?5) and starts = 1",
     )
     .bind(&of.receipt.as_bytes()[..])
     .bind(of.attempt)
@@ -101,12 +101,12 @@ pub(crate) async fn retract(
     .await?;
     let (isolated, unproven) = counted.kind.adds();
     sqlx::query(
-        "UPDATE starts
-         SET starts = starts - 1,
-             started_by = CASE WHEN started_by = ?4 THEN ?5 ELSE started_by END,
+        "update starts
+         set starts = starts - 1,
+             started_by = case when started_by = ?4 then ?5 else started_by end,
              isolated = max(isolated - ?6, 0), unproven = max(unproven - ?7, 0)
-         WHERE receipt_id = ?1 AND attempt = ?2 AND route = ?3
-             AND (started_by = ?4 OR ?8) AND starts > 1",
+         where receipt_id = ?1 and attempt = ?2 and route = ?3
+             and (started_by = ?4 or ?8) and starts > 1",
     )
     .bind(&of.receipt.as_bytes()[..])
     .bind(of.attempt)
@@ -128,7 +128,7 @@ pub(crate) async fn forget(
     of: &[Start],
 ) -> sqlx::Result<()> {
     for start in of {
-        sqlx::query("DELETE FROM starts WHERE receipt_id = ?1 AND attempt = ?2 AND route = ?3")
+        sqlx::query("delete from starts where receipt_id = ?1 and attempt = ?2 and route = ?3")
             .bind(&start.receipt.as_bytes()[..])
             .bind(start.attempt)
             .bind(route.as_str())

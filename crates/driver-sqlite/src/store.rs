@@ -229,7 +229,7 @@ impl Store for Sqlite {
     async fn ping(&self) -> Result<(), Fault> {
         let mut reader = self.shared.readers.take().await?;
         // This query reads the file. `SELECT 1` would not read it.
-        sqlx::query("SELECT count(*) FROM meta")
+        sqlx::query("select count(*) from meta")
             .execute(&mut *reader)
             .await
             .map_err(fault("read the SQLite file"))

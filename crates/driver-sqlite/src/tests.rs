@@ -112,7 +112,7 @@ impl World {
     /// Takes the write lock and keeps it, as another process that is stuck would do.
     async fn lock(&self) -> SqliteConnection {
         let mut connection = self.meddle().await;
-        sqlx::raw_sql("BEGIN IMMEDIATE")
+        sqlx::raw_sql("begin immediate")
             .execute(&mut connection)
             .await
             .unwrap();
@@ -314,11 +314,11 @@ async fn close(driver: Sqlite) {
 }
 
 /// The statement that creates the table to which the handlers of these tests write.
-const MAKE_EFFECTS: &str = "CREATE TABLE IF NOT EXISTS effects (n INTEGER PRIMARY KEY) STRICT";
+const MAKE_EFFECTS: &str = "create table if not exists effects (n integer primary key) strict";
 
 /// Writes one row in the transaction, as a handler does.
 async fn effect(store: &Sqlite, tx: &mut crate::Tx, n: i64) -> sqlx::Result<()> {
-    sqlx::query("INSERT INTO effects (n) VALUES (?1)")
+    sqlx::query("insert into effects (n) values (?1)")
         .bind(n)
         .execute(store.connection(tx))
         .await

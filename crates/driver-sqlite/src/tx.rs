@@ -18,7 +18,7 @@ use crate::file::writer::Unit;
 pub struct Tx {
     pub(crate) unit: Unit,
     /// The claims that only this transaction may settle, by route and event.
-    pub(crate) mine: BTreeMap<(RouteName, EventId), OwnedClaim>,
+    pub(crate) owned: BTreeMap<(RouteName, EventId), OwnedClaim>,
     pub(crate) claimed_at: Instant,
 }
 
@@ -38,7 +38,7 @@ impl Tx {
     pub(crate) fn new(unit: Unit) -> Self {
         Self {
             unit,
-            mine: BTreeMap::new(),
+            owned: BTreeMap::new(),
             claimed_at: Instant::now(),
         }
     }
@@ -75,8 +75,8 @@ impl Tx {
     pub(crate) async fn commit(mut self) -> Result<(), CommitError> {
         self.check_whole().await?;
         let mut by_route: BTreeMap<&RouteName, Vec<claims::Final<'_>>> = BTreeMap::new();
-        for ((route, event), mine) in &self.mine {
-            let Some((state, attempts)) = mine.settled else {
+        for ((route, event), owned) in &self.owned {
+            let Some((state, attempts)) = owned.settled else {
                 return Err(Fault::plain(
                     FaultKind::Internal,
                     "commit a transaction in which a claim was not settled",
@@ -90,7 +90,7 @@ impl Tx {
             });
         }
         for (route, finals) in by_route {
-            let changed = claims::finish(self.unit.connection(), route, &finals)
+            let changed = claims::end(self.unit.connection(), route, &finals)
                 .await
                 .map_err(fault("settle the claims"))?;
             if changed != finals.len() as u64 {

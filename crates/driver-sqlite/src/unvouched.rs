@@ -18,30 +18,30 @@ pub(crate) async fn read(
     silent: Duration,
 ) -> sqlx::Result<Vec<Unvouched>> {
     let rows = sqlx::query(
-        "WITH RECURSIVE known (instance) AS (
-             SELECT (SELECT min(instance) FROM receipts)
-             UNION ALL
-             SELECT (SELECT min(r.instance) FROM receipts r WHERE r.instance > known.instance)
-             FROM known WHERE known.instance IS NOT NULL
+        "with recursive known (instance) as (
+             select (select min(instance) from receipts)
+             union all
+             select (select min(r.instance) from receipts r where r.instance > known.instance)
+             from known where known.instance is not null
          ),
-         ends AS (
-             SELECT instance,
-                    (SELECT coalesce(max(a.last), 0) FROM accounts a
-                     WHERE a.instance = known.instance) AS reported,
-                    (SELECT max(r.number) FROM receipts r
-                     WHERE r.instance = known.instance) AS seen,
-                    (SELECT coalesce(max(a.closing), 0) FROM accounts a
-                     WHERE a.instance = known.instance) AS closing
-             FROM known WHERE instance IS NOT NULL
+         ends as (
+             select instance,
+                    (select coalesce(max(a.last), 0) from accounts a
+                     where a.instance = known.instance) as reported,
+                    (select max(r.number) from receipts r
+                     where r.instance = known.instance) as seen,
+                    (select coalesce(max(a.closing), 0) from accounts a
+                     where a.instance = known.instance) as closing
+             from known where instance is not null
          )
-         SELECT instance, reported, seen,
-                seen - reported - (SELECT count(DISTINCT r.number) FROM receipts r
-                               WHERE r.instance = ends.instance AND r.number > reported) AS absent
-         FROM ends
-         WHERE closing = 0 AND seen > reported
-           AND (SELECT max(r.settled_at) FROM receipts r
-                WHERE r.instance = ends.instance AND r.number = ends.seen) < ?2
-         ORDER BY instance DESC LIMIT ?1",
+         select instance, reported, seen,
+                seen - reported - (select count(distinct r.number) from receipts r
+                               where r.instance = ends.instance and r.number > reported) as absent
+         from ends
+         where closing = 0 and seen > reported
+           and (select max(r.settled_at) from receipts r
+                where r.instance = ends.instance and r.number = ends.seen) < ?2
+         order by instance desc limit ?1",
     )
     .bind(limit)
     .bind(moment::ago(silent))

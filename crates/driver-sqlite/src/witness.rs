@@ -36,7 +36,7 @@ fn now() -> Timestamp {
 }
 
 async fn keep(c: &mut SqliteConnection, witness: &Witness) -> sqlx::Result<()> {
-    sqlx::query("UPDATE witness SET newest = ?1 WHERE id = 1")
+    sqlx::query("update witness set newest = ?1 where id = 1")
         .bind(&witness.encode()[..])
         .execute(c)
         .await?;
@@ -45,7 +45,7 @@ async fn keep(c: &mut SqliteConnection, witness: &Witness) -> sqlx::Result<()> {
 
 /// See [`hookbox_driver::Store::witness_confirmed`].
 pub(crate) async fn confirmed(c: &mut SqliteConnection, sequence: u64) -> sqlx::Result<()> {
-    sqlx::query("UPDATE witness SET confirmed = max(confirmed, ?1) WHERE id = 1")
+    sqlx::query("update witness set confirmed = max(confirmed, ?1) where id = 1")
         .bind(i64::try_from(sequence).unwrap_or(i64::MAX))
         .execute(c)
         .await?;
@@ -56,16 +56,16 @@ pub(crate) async fn confirmed(c: &mut SqliteConnection, sequence: u64) -> sqlx::
 /// must have opened a transaction, so that both queries see the same state.
 pub(crate) async fn position(c: &mut SqliteConnection) -> sqlx::Result<WitnessPosition> {
     let row = sqlx::query(
-        "SELECT i.incarnation, i.began_at, w.newest, w.confirmed,
-                (SELECT coalesce(sum(receipts), 0) FROM accepted) AS receipts
-         FROM witness w CROSS JOIN (
-             SELECT incarnation, began_at FROM incarnations ORDER BY id DESC LIMIT 1) i",
+        "select i.incarnation, i.began_at, w.newest, w.confirmed,
+                (select coalesce(sum(receipts), 0) from accepted) as receipts
+         from witness w cross join (
+             select incarnation, began_at from incarnations order by id desc limit 1) i",
     )
     .fetch_one(&mut *c)
     .await?;
     let ingests = sqlx::query(
-        "SELECT instance, max(last) AS last FROM accounts
-         GROUP BY instance ORDER BY instance DESC LIMIT ?1",
+        "select instance, max(last) as last from accounts
+         group by instance order by instance desc limit ?1",
     )
     .bind(WITNESS_INGESTS_MAX)
     .fetch_all(c)
@@ -103,7 +103,7 @@ pub(crate) async fn accept(
     let before = position(c).await?;
     let what = mismatch.describe();
     sqlx::query(
-        "INSERT INTO incarnations (began_at, accepted_by, why, what) VALUES (?1, ?2, ?3, ?4)",
+        "insert into incarnations (began_at, accepted_by, why, what) values (?1, ?2, ?3, ?4)",
     )
     .bind(moment::now())
     .bind(storable(by))
@@ -116,10 +116,10 @@ pub(crate) async fn accept(
     keep(c, &witness).await?;
     // The number of the last confirmed witness message is set back to 0, because the broker has
     // confirmed no message of the new incarnation yet.
-    sqlx::query("UPDATE witness SET confirmed = 0 WHERE id = 1")
+    sqlx::query("update witness set confirmed = 0 where id = 1")
         .execute(&mut *c)
         .await?;
-    audit::add(c, by, ACTION, &format!("{why}: {what}")).await?;
+    audit::insert(c, by, ACTION, &format!("{why}: {what}")).await?;
     Ok(witness)
 }
 
@@ -129,8 +129,8 @@ pub(crate) async fn accepted(
     limit: u32,
 ) -> sqlx::Result<Vec<AcceptedRestore>> {
     let rows = sqlx::query(
-        "SELECT began_at, accepted_by, why, what FROM incarnations
-         WHERE accepted_by IS NOT NULL ORDER BY id DESC LIMIT ?1",
+        "select began_at, accepted_by, why, what from incarnations
+         where accepted_by is not null order by id desc limit ?1",
     )
     .bind(limit)
     .fetch_all(c)

@@ -19,13 +19,13 @@ pub(crate) async fn write_off(
     let mut count = 0;
     for open in receipts {
         let written = sqlx::query(
-            "INSERT INTO written_off
+            "insert into written_off
                  (receipt_id, route, instance, number, why, written_off_by, written_off_at)
-             SELECT receipt_id, route, instance, number, ?3, ?4, ?5 FROM open_receipts o
-             WHERE receipt_id = ?1 AND route = ?2
-               AND NOT EXISTS (SELECT 1 FROM receipts r
-                               WHERE r.receipt_id = o.receipt_id AND r.route = o.route)
-             ON CONFLICT DO NOTHING",
+             select receipt_id, route, instance, number, ?3, ?4, ?5 from open_receipts o
+             where receipt_id = ?1 and route = ?2
+               and not exists (select 1 from receipts r
+                               where r.receipt_id = o.receipt_id and r.route = o.route)
+             on conflict do nothing",
         )
         .bind(&open.receipt.as_bytes()[..])
         .bind(open.route.as_str())
@@ -35,13 +35,13 @@ pub(crate) async fn write_off(
         .execute(&mut *c)
         .await?;
         if written.rows_affected() == 1 {
-            sqlx::query("DELETE FROM open_receipts WHERE receipt_id = ?1 AND route = ?2")
+            sqlx::query("delete from open_receipts where receipt_id = ?1 and route = ?2")
                 .bind(&open.receipt.as_bytes()[..])
                 .bind(open.route.as_str())
                 .execute(&mut *c)
                 .await?;
             let subject = format!("receipt {} of route {}: {why}", open.receipt, open.route);
-            audit::add(c, by, ACTION, &subject).await?;
+            audit::insert(c, by, ACTION, &subject).await?;
             count += 1;
         }
     }
@@ -52,7 +52,7 @@ pub(crate) async fn write_off(
                 "numbers {first} to {last} of ingest {}: {why}",
                 gap.instance
             );
-            audit::add(c, by, ACTION, &subject).await?;
+            audit::insert(c, by, ACTION, &subject).await?;
             count += 1;
         }
     }

@@ -66,7 +66,7 @@ pub(crate) struct QueueCounts {
 /// reads the table, so that an unreadable file is reported here.
 pub(crate) async fn new_token(connection: &mut SqliteConnection) -> sqlx::Result<Token> {
     let random: Vec<u8> =
-        sqlx::query_scalar("SELECT randomblob(16) FROM (SELECT count(*) FROM messages)")
+        sqlx::query_scalar("select randomblob(16) from (select count(*) from messages)")
             .fetch_one(connection)
             .await?;
     random.try_into().map_err(|_| {
@@ -82,7 +82,7 @@ pub(crate) async fn publish<'a>(
 ) -> sqlx::Result<()> {
     for rows in rows.chunks(crate::ROWS_MAX) {
         let mut insert = QueryBuilder::<sqlx::Sqlite>::new(
-            "INSERT INTO messages
+            "insert into messages
              (queue, topic, count, first_receipt, published_at, taken_by, lease_until, bytes) ",
         );
         insert.push_values(rows, |mut row, (queue, batch)| {
@@ -107,8 +107,8 @@ pub(crate) async fn is_waiting(
     leases: Leases,
 ) -> sqlx::Result<bool> {
     sqlx::query_scalar(
-        "SELECT EXISTS (SELECT 1 FROM messages
-                        WHERE queue = ?1 AND (lease_until <= ?2 OR lease_until > ?3))",
+        "select exists (select 1 from messages
+                        where queue = ?1 and (lease_until <= ?2 or lease_until > ?3))",
     )
     .bind(queue)
     .bind(leases.now)
@@ -127,11 +127,11 @@ pub(crate) async fn take(
     limit: usize,
 ) -> sqlx::Result<Vec<TakenMessage>> {
     let rows = sqlx::query(
-        "UPDATE messages SET taken_by = ?2, lease_until = ?4, deliveries = deliveries + 1
-         WHERE id IN (SELECT id FROM messages
-                      WHERE queue = ?1 AND (lease_until <= ?3 OR lease_until > ?6)
-                      ORDER BY id LIMIT ?5)
-         RETURNING id, deliveries, died_in, bytes",
+        "update messages set taken_by = ?2, lease_until = ?4, deliveries = deliveries + 1
+         where id in (select id from messages
+                      where queue = ?1 and (lease_until <= ?3 or lease_until > ?6)
+                      order by id limit ?5)
+         returning id, deliveries, died_in, bytes",
     )
     .bind(queue)
     .bind(&token[..])
@@ -146,7 +146,7 @@ pub(crate) async fn take(
         .map(|row| {
             Ok(TakenMessage {
                 id: row.try_get("id")?,
-                deliveries: row.small("deliveries")?,
+                deliveries: row.attempt("deliveries")?,
                 died_in: row.text_or_none("died_in")?,
                 bytes: row.bytes("bytes")?,
             })
@@ -165,8 +165,8 @@ pub(crate) async fn forget(
     ids: impl IntoIterator<Item = i64>,
 ) -> sqlx::Result<u64> {
     let done = sqlx::query(
-        "DELETE FROM messages
-         WHERE id IN (SELECT value FROM json_each(?1)) AND taken_by = ?2",
+        "delete from messages
+         where id in (select value from json_each(?1)) and taken_by = ?2",
     )
     .bind(number_list(ids))
     .bind(&token[..])
@@ -185,9 +185,9 @@ pub(crate) async fn put_back(
     delivered: bool,
 ) -> sqlx::Result<()> {
     sqlx::query(
-        "UPDATE messages
-         SET taken_by = ?3, lease_until = ?4, deliveries = max(?5, deliveries - 1)
-         WHERE id IN (SELECT value FROM json_each(?1)) AND taken_by = ?2",
+        "update messages
+         set taken_by = ?3, lease_until = ?4, deliveries = max(?5, deliveries - 1)
+         where id in (select value from json_each(?1)) and taken_by = ?2",
     )
     .bind(number_list(ids))
     .bind(&token[..])
@@ -208,8 +208,8 @@ pub(crate) async fn put_back_counted(
     ids: impl IntoIterator<Item = i64>,
 ) -> sqlx::Result<()> {
     sqlx::query(
-        "UPDATE messages SET taken_by = ?3, lease_until = ?4
-         WHERE id IN (SELECT value FROM json_each(?1)) AND taken_by = ?2",
+        "update messages set taken_by = ?3, lease_until = ?4
+         where id in (select value from json_each(?1)) and taken_by = ?2",
     )
     .bind(number_list(ids))
     .bind(&token[..])
@@ -230,8 +230,8 @@ pub(crate) async fn renew(
     lease_until: i64,
 ) -> sqlx::Result<HashSet<i64>> {
     let ids: Vec<i64> = sqlx::query_scalar(
-        "UPDATE messages SET lease_until = ?3
-         WHERE id IN (SELECT value FROM json_each(?1)) AND taken_by = ?2 RETURNING id",
+        "update messages set lease_until = ?3
+         where id in (select value from json_each(?1)) and taken_by = ?2 returning id",
     )
     .bind(number_list(ids))
     .bind(&token[..])
@@ -250,9 +250,9 @@ pub(crate) async fn give_up(
     dead: &str,
 ) -> sqlx::Result<()> {
     sqlx::query(
-        "UPDATE messages SET died_in = queue, queue = ?3, deliveries = 0, taken_by = ?4,
+        "update messages set died_in = queue, queue = ?3, deliveries = 0, taken_by = ?4,
              lease_until = ?5
-         WHERE id IN (SELECT value FROM json_each(?1)) AND taken_by = ?2",
+         where id in (select value from json_each(?1)) and taken_by = ?2",
     )
     .bind(number_list(ids))
     .bind(&token[..])
@@ -270,10 +270,10 @@ pub(crate) async fn depths(
     leases: Leases,
 ) -> sqlx::Result<HashMap<String, QueueCounts>> {
     let rows = sqlx::query(
-        "SELECT queue, sum(lease_until <= ?1 OR lease_until > ?2) AS ready,
-                sum(lease_until > ?1 AND lease_until <= ?2) AS unsettled,
-                sum(count) AS events
-         FROM messages GROUP BY queue",
+        "select queue, sum(lease_until <= ?1 or lease_until > ?2) as ready,
+                sum(lease_until > ?1 and lease_until <= ?2) as unsettled,
+                sum(count) as events
+         from messages group by queue",
     )
     .bind(leases.now)
     .bind(leases.furthest)

@@ -100,7 +100,7 @@ async fn poll(
         Some((connection, version)) => (connection, Some(version)),
         None => (options.connect().await?, None),
     };
-    let version: i64 = sqlx::query_scalar("PRAGMA data_version")
+    let version: i64 = sqlx::query_scalar("pragma data_version")
         .fetch_one(&mut connection)
         .await?;
     Ok((connection, version, before != Some(version)))

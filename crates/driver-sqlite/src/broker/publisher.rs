@@ -169,8 +169,8 @@ async fn has_room(shared: &Shared, unit: &mut Unit) -> sqlx::Result<()> {
         return Ok(());
     };
     let used: i64 = sqlx::query_scalar(
-        "SELECT (page_count - freelist_count) * page_size
-         FROM pragma_page_count(), pragma_freelist_count(), pragma_page_size()",
+        "select (page_count - freelist_count) * page_size
+         from pragma_page_count(), pragma_freelist_count(), pragma_page_size()",
     )
     .fetch_one(unit.connection())
     .await?;

@@ -8,13 +8,13 @@ use sqlx::sqlite::SqliteConnection;
 
 /// See [`hookbox_driver::Broker::publish_witness`].
 pub(crate) async fn publish(c: &mut SqliteConnection, witness: &Witness) -> sqlx::Result<()> {
-    sqlx::query("INSERT INTO broker_witnesses (bytes) VALUES (?1)")
+    sqlx::query("insert into broker_witnesses (bytes) values (?1)")
         .bind(&witness.encode()[..])
         .execute(&mut *c)
         .await?;
     sqlx::query(
-        "DELETE FROM broker_witnesses
-         WHERE id NOT IN (SELECT id FROM broker_witnesses ORDER BY id DESC LIMIT ?1)",
+        "delete from broker_witnesses
+         where id not in (select id from broker_witnesses order by id desc limit ?1)",
     )
     .bind(WITNESSES_KEPT)
     .execute(c)
@@ -24,7 +24,7 @@ pub(crate) async fn publish(c: &mut SqliteConnection, witness: &Witness) -> sqlx
 
 /// See [`hookbox_driver::Broker::witnesses`].
 pub(crate) async fn all(c: &mut SqliteConnection) -> sqlx::Result<Vec<Witness>> {
-    let rows = sqlx::query("SELECT bytes FROM broker_witnesses ORDER BY id")
+    let rows = sqlx::query("select bytes from broker_witnesses order by id")
         .fetch_all(c)
         .await?;
     rows.iter()

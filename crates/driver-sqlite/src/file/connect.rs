@@ -46,17 +46,17 @@ pub(crate) fn for_reading(options: &Options) -> SqliteConnectOptions {
 /// write to the file.
 pub(crate) async fn prove(connection: &mut SqliteConnection, path: &Path) -> Result<(), OpenError> {
     let unusable = by_sqlite(path);
-    let version: String = query(connection, "SELECT sqlite_version()")
+    let version: String = query(connection, "select sqlite_version()")
         .await
         .map_err(&unusable)?;
     check_version(&version)?;
-    let mode: String = query(connection, "PRAGMA journal_mode")
+    let mode: String = query(connection, "pragma journal_mode")
         .await
         .map_err(&unusable)?;
     expect("journal_mode", &mode, "wal")?;
     for (pragma, question, needed) in [
-        ("synchronous", "PRAGMA synchronous", 2),
-        ("foreign_keys", "PRAGMA foreign_keys", 1),
+        ("synchronous", "pragma synchronous", 2),
+        ("foreign_keys", "pragma foreign_keys", 1),
     ] {
         let found: i64 = query(connection, question).await.map_err(&unusable)?;
         expect(pragma, &found.to_string(), &needed.to_string())?;
@@ -68,16 +68,16 @@ pub(crate) async fn prove(connection: &mut SqliteConnection, path: &Path) -> Res
 /// The check also works while another process holds the write lock, because SQLite checks first
 /// whether the file is read-only.
 async fn may_write(connection: &mut SqliteConnection) -> sqlx::Result<()> {
-    let patience: i64 = query(connection, "PRAGMA busy_timeout").await?;
-    query::<i64>(connection, "PRAGMA busy_timeout = 0").await?;
+    let patience: i64 = query(connection, "pragma busy_timeout").await?;
+    query::<i64>(connection, "pragma busy_timeout = 0").await?;
     // On a read-only file, `BEGIN IMMEDIATE` alone succeeds as a read transaction, so a statement
     // that writes follows.
-    let begun = sqlx::raw_sql("BEGIN IMMEDIATE; DELETE FROM meta WHERE FALSE; ROLLBACK")
+    let begun = sqlx::raw_sql("begin immediate; delete from meta where false; rollback")
         .execute(&mut *connection)
         .await;
     // `patience` is a number that SQLite itself returned, so it is safe to put it into the
     // statement.
-    let restore = AssertSqlSafe(format!("PRAGMA busy_timeout = {patience}"));
+    let restore = AssertSqlSafe(format!("pragma busy_timeout = {patience}"));
     sqlx::raw_sql(restore).execute(connection).await?;
     match begun {
         Err(error) if diagnose(&error) != Some(FaultKind::Contention) => Err(error),
@@ -98,7 +98,7 @@ fn expect(setting: &str, found: &str, needed: &str) -> Result<(), OpenError> {
     }
     Err(OpenError::Unsafe {
         what: THE_FILE,
-        why: format!("`PRAGMA {setting}` is {found:?} and must be {needed:?}"),
+        why: format!("`pragma {setting}` is {found:?} and must be {needed:?}"),
     })
 }
 

@@ -104,7 +104,7 @@ impl Readers {
         let Some(connection) = slot.as_mut() else {
             return;
         };
-        let emptied = sqlx::raw_sql("PRAGMA wal_checkpoint(TRUNCATE)").execute(connection);
+        let emptied = sqlx::raw_sql("pragma wal_checkpoint(truncate)").execute(connection);
         match timeout(EMPTY_LOG_MAX, emptied).await {
             Ok(Ok(_)) => {}
             Ok(Err(error)) => {

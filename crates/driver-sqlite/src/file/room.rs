@@ -41,7 +41,7 @@ const CHECKPOINT_EVERY: Duration = Duration::from_millis(500);
 
 /// The statement that sets how long a checkpoint waits for readers. This wait delays no write,
 /// because writes are refused while the disk is full.
-const CHECKPOINT_WAIT: &str = "PRAGMA busy_timeout = 250";
+const CHECKPOINT_WAIT: &str = "pragma busy_timeout = 250";
 
 /// What a transaction is for. The reserve that it must leave on the disk depends on this.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -181,7 +181,7 @@ impl Room {
     /// the length of the log.
     async fn growth(&self, connection: &mut SqliteConnection, log: u64) -> sqlx::Result<u64> {
         let size: i64 = sqlx::query_scalar(
-            "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()",
+            "select page_count * page_size from pragma_page_count(), pragma_page_size()",
         )
         .fetch_one(connection)
         .await?;
@@ -206,7 +206,7 @@ impl Room {
 
     /// Writes the log back as far as active readers and the free space allow.
     async fn write_log_back(&self, connection: &mut SqliteConnection, patience: &'static str) {
-        for statement in [CHECKPOINT_WAIT, "PRAGMA wal_checkpoint(TRUNCATE)", patience] {
+        for statement in [CHECKPOINT_WAIT, "pragma wal_checkpoint(truncate)", patience] {
             if let Err(error) = sqlx::raw_sql(statement).execute(&mut *connection).await {
                 tracing::debug!(
                     %error,

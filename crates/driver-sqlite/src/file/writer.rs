@@ -26,12 +26,12 @@ use crate::file::room::{Purpose, Room};
 /// The statements that open a transaction. `BEGIN IMMEDIATE` takes the write lock at once, because
 /// a transaction that starts with a read and takes the lock later fails without waiting. By the
 /// savepoint, [`Unit::is_whole`] detects whether a handler has ended the transaction.
-const BEGIN: &str = "BEGIN IMMEDIATE; SAVEPOINT hookbox_unit";
+const BEGIN: &str = "begin immediate; savepoint hookbox_unit";
 
 /// The statements that check whether the transaction of [`BEGIN`] is still open: they release its
 /// savepoint and set it again. They fail when that transaction has ended, even if a handler has
 /// opened another one since, because the new one has no such savepoint.
-const REMARK: &str = "RELEASE hookbox_unit; SAVEPOINT hookbox_unit";
+const REMARK: &str = "release hookbox_unit; savepoint hookbox_unit";
 
 /// How many steps of SQLite's virtual machine a statement runs between two checks whether its
 /// connection was dropped. That many steps take some tenths of a millisecond.
@@ -41,7 +41,7 @@ const STEPS_BETWEEN_CHECKS: i32 = 10_000;
 /// process; then hookbox retries. With a longer timeout, SQLite sleeps up to 100 ms between its
 /// attempts, and hardly ever wakes between two transactions of a process that writes without a
 /// pause. Publishes then took seconds.
-const ASK_AGAIN: &str = "PRAGMA busy_timeout = 3";
+const ASK_AGAIN: &str = "pragma busy_timeout = 3";
 
 /// How long closing waits for a running transaction to end.
 const CLOSE_WAIT: Duration = Duration::from_secs(5);

@@ -22,13 +22,13 @@ async fn a_handler_that_ends_the_transaction_is_detected() {
     // Each case has the statements by which the handler ends its transaction, and whether they
     // commit the claim. A claim that they commit has no outcome, so the event is orphaned.
     for (ends, orphaned) in [
-        ("COMMIT", true),
-        ("COMMIT; BEGIN", true),
-        ("COMMIT; BEGIN IMMEDIATE; SAVEPOINT other", true),
-        ("ROLLBACK", false),
-        ("ROLLBACK; BEGIN", false),
+        ("commit", true),
+        ("commit; begin", true),
+        ("commit; begin immediate; savepoint other", true),
+        ("rollback", false),
+        ("rollback; begin", false),
         // `OR ROLLBACK` rolls back the whole transaction, and the handler ignores the error.
-        ("INSERT OR ROLLBACK INTO effects VALUES (7), (7)", false),
+        ("insert or rollback into effects values (7), (7)", false),
     ] {
         let world = World::new();
         let store = world.open().await;
@@ -45,7 +45,7 @@ async fn a_handler_that_ends_the_transaction_is_detected() {
         assert_eq!(has_ended(&error), orphaned, "{ends}: {error}");
         store.rollback(tx).await;
         assert_eq!(
-            world.number("SELECT count(*) FROM receipts").await,
+            world.number("select count(*) from receipts").await,
             0,
             "{ends}"
         );
@@ -56,7 +56,7 @@ async fn a_handler_that_ends_the_transaction_is_detected() {
         };
         assert_eq!(would_claim(&store, "a", &one).await, expect, "{ends}");
         assert_eq!(
-            world.number("SELECT count(*) FROM effects").await,
+            world.number("select count(*) from effects").await,
             i64::from(orphaned)
         );
         // The worker records the failure with a retry. If the event is orphaned, the store must
@@ -97,7 +97,7 @@ async fn a_retry_that_ends_its_transaction_is_an_orphan_too() {
     let retry = requeue(&store).await.remove(0).envelope;
     let mut tx = store.begin().await.unwrap();
     store.claim(&mut tx, &route("a"), &[&retry]).await.unwrap();
-    sqlx::raw_sql("COMMIT")
+    sqlx::raw_sql("commit")
         .execute(store.connection(&mut tx))
         .await
         .unwrap();
@@ -131,10 +131,10 @@ async fn a_retry_that_ends_its_transaction_is_an_orphan_too() {
 #[tokio::test]
 async fn a_transaction_ended_after_settling_is_found_out_by_the_commit() {
     for ends in [
-        "COMMIT",
-        "COMMIT; BEGIN",
-        "ROLLBACK",
-        "ROLLBACK; BEGIN IMMEDIATE",
+        "commit",
+        "commit; begin",
+        "rollback",
+        "rollback; begin immediate",
     ] {
         let world = World::new();
         let store = world.open().await;
@@ -150,10 +150,10 @@ async fn a_transaction_ended_after_settling_is_found_out_by_the_commit() {
             .await
             .unwrap();
         let error = store.commit(tx).await.unwrap_err();
-        assert_eq!(has_ended(&error), ends.starts_with("COMMIT"), "{ends}");
+        assert_eq!(has_ended(&error), ends.starts_with("commit"), "{ends}");
         assert_eq!(
             world
-                .number("SELECT count(*) FROM claims WHERE state = 'done'")
+                .number("select count(*) from claims where state = 'done'")
                 .await,
             0
         );
@@ -168,15 +168,15 @@ async fn a_deferred_constraint_is_the_handlers_failure() {
     let store = world.open().await;
     world
         .execute(
-            "CREATE TABLE parents (n INTEGER PRIMARY KEY) STRICT;
-             CREATE TABLE children (n INTEGER
-                 REFERENCES parents (n) DEFERRABLE INITIALLY DEFERRED) STRICT",
+            "create table parents (n integer primary key) strict;
+             create table children (n integer
+                 references parents (n) deferrable initially deferred) strict",
         )
         .await;
     let one = envelope(1);
     let mut tx = store.begin().await.unwrap();
     store.claim(&mut tx, &route("a"), &[&one]).await.unwrap();
-    sqlx::query("INSERT INTO children VALUES (1)")
+    sqlx::query("insert into children values (1)")
         .execute(store.connection(&mut tx))
         .await
         .unwrap();

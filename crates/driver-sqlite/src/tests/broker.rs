@@ -46,7 +46,7 @@ async fn a_batch_for_two_routes_reaches_both() {
         delivery.ack().await.unwrap();
         subscription.close().await;
     }
-    assert_eq!(world.number("SELECT count(*) FROM messages").await, 0);
+    assert_eq!(world.number("select count(*) from messages").await, 0);
     close(driver).await;
     world.end().await;
 }
@@ -59,7 +59,7 @@ async fn publishing_to_nowhere_is_an_error() {
         let error = driver.publish(&routes, &batch([1])).await.unwrap_err();
         assert_eq!(error.kind, PublishErrorKind::Unroutable);
     }
-    assert_eq!(world.number("SELECT count(*) FROM messages").await, 0);
+    assert_eq!(world.number("select count(*) from messages").await, 0);
     let fault = driver.subscribe(&queue("c"), 1).await.err().unwrap();
     assert_eq!(fault.kind(), FaultKind::Internal);
     close(driver).await;
@@ -104,8 +104,8 @@ async fn concurrent_publishes_share_commits_and_lose_nothing() {
     while let Some(published) = publishing.join_next().await {
         published.unwrap().unwrap();
     }
-    assert_eq!(world.number("SELECT count(*) FROM messages").await, 100);
-    let moments = "SELECT count(DISTINCT published_at) FROM messages";
+    assert_eq!(world.number("select count(*) from messages").await, 100);
+    let moments = "select count(distinct published_at) from messages";
     assert!(
         world.number(moments).await <= 10,
         "100 publishes must share at most 10 commits"
@@ -138,7 +138,7 @@ async fn publish_answers_within_its_deadline_whatever_holds_the_lock() {
     let mut subscription = driver.subscribe(&queue("a"), 4).await.unwrap();
     assert_eq!(drain(&mut subscription, 2..3).await, 1);
     subscription.close().await;
-    assert_eq!(world.number("SELECT count(*) FROM messages").await, 0);
+    assert_eq!(world.number("select count(*) from messages").await, 0);
     close(driver).await;
     world.end().await;
 }
@@ -173,11 +173,11 @@ async fn a_full_disk_is_blocked_and_not_accepted() {
     // SQLite's page limit causes the same error as a full disk. The limit applies to one connection
     // only.
     let mut tx = driver.begin().await.unwrap();
-    let pages: i64 = sqlx::query_scalar("PRAGMA page_count")
+    let pages: i64 = sqlx::query_scalar("pragma page_count")
         .fetch_one(driver.connection(&mut tx))
         .await
         .unwrap();
-    let limit = format!("PRAGMA max_page_count = {pages}");
+    let limit = format!("pragma max_page_count = {pages}");
     sqlx::raw_sql(sqlx::AssertSqlSafe(limit))
         .execute(driver.connection(&mut tx))
         .await
@@ -188,7 +188,7 @@ async fn a_full_disk_is_blocked_and_not_accepted() {
     let large = Batch::of(&[large]).unwrap();
     let error = driver.publish(&[route("a")], &large).await.unwrap_err();
     assert_eq!(error.kind, PublishErrorKind::Blocked);
-    assert_eq!(world.number("SELECT count(*) FROM messages").await, 0);
+    assert_eq!(world.number("select count(*) from messages").await, 0);
     // The next publish succeeds, because the limit was set on one connection only, and the failed
     // publish has closed that connection.
     driver.publish(&[route("a")], &large).await.unwrap();
@@ -221,7 +221,7 @@ async fn a_file_at_its_bound_refuses_until_there_is_room() {
         "2 MB must hold at least four messages of 300 kB, not only {taken}"
     );
     assert!(matches!(driver.readiness(), Readiness::NotReady { .. }));
-    assert_eq!(world.number("SELECT count(*) FROM messages").await, taken);
+    assert_eq!(world.number("select count(*) from messages").await, taken);
     // Messages of a full file must still be delivered, because acknowledging them frees space.
     let mut subscription = driver.subscribe(&queue("a"), 16).await.unwrap();
     next(&mut subscription).await.ack().await.unwrap();
@@ -262,7 +262,7 @@ async fn acknowledged_is_gone_and_released_is_redelivered() {
     two.ack().await.unwrap();
     three.ack().await.unwrap();
     subscription.close().await;
-    assert_eq!(world.number("SELECT count(*) FROM messages").await, 0);
+    assert_eq!(world.number("select count(*) from messages").await, 0);
     close(driver).await;
     world.end().await;
 }
@@ -277,10 +277,10 @@ async fn releasing_is_not_counted_and_dropping_is() {
         next(&mut subscription).await.release().await.unwrap();
     }
     let delivery = next(&mut subscription).await;
-    assert_eq!(world.number("SELECT deliveries FROM messages").await, 2);
+    assert_eq!(world.number("select deliveries from messages").await, 2);
     drop(delivery);
     let delivery = next(&mut subscription).await;
-    assert_eq!(world.number("SELECT deliveries FROM messages").await, 3);
+    assert_eq!(world.number("select deliveries from messages").await, 3);
     delivery.ack().await.unwrap();
     subscription.close().await;
     close(driver).await;
@@ -326,7 +326,7 @@ async fn prefetch_bounds_messages_in_flight() {
         "the seven messages that were not acknowledged must return to the queue",
         async || {
             let left = world
-                .number("SELECT count(*) FROM messages WHERE lease_until < 1.5e15")
+                .number("select count(*) from messages where lease_until < 1.5e15")
                 .await;
             left == 7
         },
@@ -349,7 +349,7 @@ async fn a_message_in_flight_does_not_delay_others() {
     assert_eq!(drain(&mut subscription, 1..30).await, 29);
     slow.ack().await.unwrap();
     subscription.close().await;
-    assert_eq!(world.number("SELECT count(*) FROM messages").await, 0);
+    assert_eq!(world.number("select count(*) from messages").await, 0);
     close(driver).await;
     world.end().await;
 }

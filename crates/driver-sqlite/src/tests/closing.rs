@@ -39,7 +39,7 @@ async fn closing_a_subscription_returns_messages_in_flight() {
     driver.publish(&[route("a")], &batch([9])).await.unwrap();
     let taken = async || {
         world
-            .number("SELECT max(lease_until) > 1.5e15 FROM messages")
+            .number("select max(lease_until) > 1.5e15 from messages")
             .await
             == 1
     };
@@ -76,7 +76,7 @@ async fn closing_the_driver_returns_messages_in_flight() {
         .unwrap();
     assert_eq!(fault.kind(), FaultKind::Unavailable);
     drop(subscription);
-    let free = "SELECT count(*) FROM messages WHERE lease_until < 1.5e15";
+    let free = "select count(*) from messages where lease_until < 1.5e15";
     assert_eq!(world.number(free).await, 2);
     world.end().await;
 }

@@ -206,7 +206,7 @@ async fn a_moved_file_is_whole_and_put_back_at_a_restart() {
     .await;
     let options = SqliteConnectOptions::new().filename(&elsewhere);
     let mut connection = options.connect().await.unwrap();
-    let kept: i64 = sqlx::query_scalar("SELECT count(*) FROM messages")
+    let kept: i64 = sqlx::query_scalar("select count(*) from messages")
         .fetch_one(&mut connection)
         .await
         .unwrap();

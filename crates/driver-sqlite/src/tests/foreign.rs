@@ -8,24 +8,24 @@ use hookbox_driver::OpenError;
 /// error that hookbox must return.
 const CASES: [(&str, &str); 4] = [
     (
-        "CREATE TABLE _sqlx_migrations (version BIGINT PRIMARY KEY, description TEXT NOT NULL,
-            installed_on TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP, success BOOLEAN NOT NULL,
-            checksum BLOB NOT NULL, execution_time BIGINT NOT NULL);
-         INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
-            VALUES (20240101000000, 'init', TRUE, x'00', 1);
-         CREATE TABLE orders (n INTEGER)",
+        "create table _sqlx_migrations (version bigint primary key, description text not null,
+            installed_on timestamp not null default current_timestamp, success boolean not null,
+            checksum blob not null, execution_time bigint not null);
+         insert into _sqlx_migrations (version, description, success, checksum, execution_time)
+            values (20240101000000, 'init', true, x'00', 1);
+         create table orders (n integer)",
         "lists migration 20240101000000 as \"init\"",
     ),
     (
-        "CREATE TABLE _sqlx_migrations (id INTEGER)",
+        "create table _sqlx_migrations (id integer)",
         "has tables that hookbox did not create",
     ),
     (
-        "CREATE TABLE Accounts (name TEXT); INSERT INTO accounts VALUES ('theirs')",
+        "create table Accounts (name text); insert into accounts values ('theirs')",
         "already has accounts",
     ),
     (
-        "CREATE TABLE orders (n INTEGER); CREATE INDEX messages_queue ON orders (n)",
+        "create table orders (n integer); create index messages_queue on orders (n)",
         "already has messages_queue",
     ),
 ];

@@ -29,10 +29,10 @@ async fn messages_in_flight_at_a_dead_process_are_redelivered() {
         },
     )
     .await;
-    assert_eq!(world.number("SELECT count(*) FROM messages").await, 5);
+    assert_eq!(world.number("select count(*) from messages").await, 5);
     assert!(
         world
-            .number("SELECT count(*) FROM messages WHERE lease_until > 1.5e15")
+            .number("select count(*) from messages where lease_until > 1.5e15")
             .await
             >= 3
     );
@@ -53,7 +53,7 @@ async fn messages_in_flight_at_a_dead_process_are_redelivered() {
     }
     assert_eq!(redelivered, HashSet::from([0, 1, 2]));
     subscription.close().await;
-    assert_eq!(world.number("SELECT count(*) FROM messages").await, 0);
+    assert_eq!(world.number("select count(*) from messages").await, 0);
     close(driver).await;
     world.end().await;
 }
@@ -66,23 +66,23 @@ async fn a_lease_is_renewed_while_the_message_is_in_flight() {
     let mut subscription = here.subscribe(&queue(), 1).await.unwrap();
     let delivery = next(&mut subscription).await;
     let mut other = there.subscribe(&queue(), 1).await.unwrap();
-    let first = world.number("SELECT lease_until FROM messages").await;
+    let first = world.number("select lease_until from messages").await;
     let lease = i64::try_from(here.shared.options.lease.as_micros()).unwrap();
     // Without renewals, the lease would have ended long before this wait is over.
     eventually(
         "the lease must be renewed again and again: its end must move by two lease lengths",
-        async || world.number("SELECT lease_until FROM messages").await > first + 2 * lease,
+        async || world.number("select lease_until from messages").await > first + 2 * lease,
     )
     .await;
     assert!(
         other.try_next().is_none(),
         "the other subscription must not get a message that is in flight"
     );
-    assert_eq!(world.number("SELECT deliveries FROM messages").await, 1);
+    assert_eq!(world.number("select deliveries from messages").await, 1);
     delivery.ack().await.unwrap();
     subscription.close().await;
     other.close().await;
-    assert_eq!(world.number("SELECT count(*) FROM messages").await, 0);
+    assert_eq!(world.number("select count(*) from messages").await, 0);
     close(here).await;
     close(there).await;
     world.end().await;
@@ -98,7 +98,7 @@ async fn a_handler_that_holds_the_writer_past_the_lease_keeps_its_message() {
     let tx = here.begin().await.unwrap();
     eventually(
         "the lease must end, because the open transaction keeps the consumer from renewing it",
-        async || world.number("SELECT lease_until FROM messages").await < crate::moment::now(),
+        async || world.number("select lease_until from messages").await < crate::moment::now(),
     )
     .await;
     here.rollback(tx).await;
@@ -106,13 +106,13 @@ async fn a_handler_that_holds_the_writer_past_the_lease_keeps_its_message() {
     // could take the message, and the renewal is the first in the queue for the writing connection.
     eventually(
         "the consumer must renew the lease although the lease has ended",
-        async || world.number("SELECT lease_until FROM messages").await > crate::moment::now(),
+        async || world.number("select lease_until from messages").await > crate::moment::now(),
     )
     .await;
-    assert_eq!(world.number("SELECT deliveries FROM messages").await, 1);
+    assert_eq!(world.number("select deliveries from messages").await, 1);
     delivery.ack().await.unwrap();
     subscription.close().await;
-    assert_eq!(world.number("SELECT count(*) FROM messages").await, 0);
+    assert_eq!(world.number("select count(*) from messages").await, 0);
     close(here).await;
     close(there).await;
     world.end().await;
@@ -127,7 +127,7 @@ async fn who_lost_the_lease_cannot_settle() {
     let delivery = next(&mut subscription).await;
     // This makes another subscription the owner of the message.
     world
-        .execute("UPDATE messages SET taken_by = x'11111111111111111111111111111111'")
+        .execute("update messages set taken_by = x'11111111111111111111111111111111'")
         .await;
     eventually(
         "the keeper must notice that the first message is lost, and take another one in its place",
@@ -141,7 +141,7 @@ async fn who_lost_the_lease_cannot_settle() {
     assert_eq!(fault.kind(), FaultKind::Unavailable);
     assert!(fault.to_string().contains("lease was lost"), "{fault}");
     let theirs =
-        "SELECT count(*) FROM messages WHERE taken_by = x'11111111111111111111111111111111'";
+        "select count(*) from messages where taken_by = x'11111111111111111111111111111111'";
     assert_eq!(
         world.number(theirs).await,
         1,
@@ -160,13 +160,13 @@ async fn a_late_acknowledgement_has_no_effect() {
     let mut subscription = driver.subscribe(&queue(), 1).await.unwrap();
     let delivery = next(&mut subscription).await;
     world
-        .execute("UPDATE messages SET taken_by = x'22222222222222222222222222222222'")
+        .execute("update messages set taken_by = x'22222222222222222222222222222222'")
         .await;
     // The keeper has not noticed that the message has another owner, so the acknowledgement may
     // return `Ok`. It must have no effect.
     let _ = delivery.ack().await;
     subscription.close().await;
-    assert_eq!(world.number("SELECT count(*) FROM messages").await, 1);
+    assert_eq!(world.number("select count(*) from messages").await, 1);
     close(driver).await;
     world.end().await;
 }
@@ -179,7 +179,7 @@ async fn without_a_delivery_limit_nothing_is_given_up() {
         .await;
     driver.publish(&[route("a")], &batch([1])).await.unwrap();
     world
-        .execute("UPDATE messages SET deliveries = 1000000")
+        .execute("update messages set deliveries = 1000000")
         .await;
     let mut subscription = driver.subscribe(&queue(), 1).await.unwrap();
     let delivery = next(&mut subscription).await;
@@ -198,10 +198,10 @@ async fn over_the_delivery_limit_is_the_dead_letter_queue() {
     driver.publish(&[route("a")], &batch([1])).await.unwrap();
     driver.publish(&[route("a")], &batch([2])).await.unwrap();
     world
-        .execute("UPDATE messages SET deliveries = 1000 WHERE id = 1")
+        .execute("update messages set deliveries = 1000 where id = 1")
         .await;
     world
-        .execute("UPDATE messages SET deliveries = 999 WHERE id = 2")
+        .execute("update messages set deliveries = 999 where id = 2")
         .await;
     let mut dead = driver.subscribe(&Queue::Dead, 4).await.unwrap();
     let mut subscription = driver.subscribe(&queue(), 4).await.unwrap();
@@ -214,7 +214,7 @@ async fn over_the_delivery_limit_is_the_dead_letter_queue() {
     given_up.ack().await.unwrap();
     subscription.close().await;
     dead.close().await;
-    assert_eq!(world.number("SELECT count(*) FROM messages").await, 0);
+    assert_eq!(world.number("select count(*) from messages").await, 0);
     close(driver).await;
     world.end().await;
 }
@@ -229,7 +229,7 @@ async fn a_lease_from_another_clock_is_none() {
     let day = 24 * 3_600 * 1_000_000_i64;
     let mut meddling = world.meddle().await;
     let stolen = sqlx::query(
-        "UPDATE messages SET taken_by = randomblob(16), deliveries = 1, lease_until = ?1",
+        "update messages set taken_by = randomblob(16), deliveries = 1, lease_until = ?1",
     )
     .bind(crate::moment::now() + day)
     .execute(&mut meddling)
@@ -245,7 +245,7 @@ async fn a_lease_from_another_clock_is_none() {
     assert!(delivery.redelivered);
     delivery.ack().await.unwrap();
     subscription.close().await;
-    assert_eq!(world.number("SELECT count(*) FROM messages").await, 0);
+    assert_eq!(world.number("select count(*) from messages").await, 0);
     close(driver).await;
     world.end().await;
 }

@@ -197,10 +197,10 @@ async fn what_an_older_hookbox_wrote_is_grouped_once() {
     let all = DeadFilter::default();
     let before = store.dead_groups(&all).await.unwrap();
     world
-        .execute("UPDATE dead_letters SET group_id = NULL, grouped_at = NULL WHERE id > 1")
+        .execute("update dead_letters set group_id = null, grouped_at = null where id > 1")
         .await;
     world
-        .execute("UPDATE dead_letters SET died_at = died_at + 1, detail = 'else' WHERE id = 1")
+        .execute("update dead_letters set died_at = died_at + 1, detail = 'else' where id = 1")
         .await;
     // Each call is one transaction, so after a killed call the next call does the rest.
     assert_eq!(store.dead_regroup(2).await.unwrap(), 2);
@@ -239,9 +239,9 @@ async fn refusals_are_kept_up_to_a_number() {
         store.keep_refusals(&some).await.unwrap();
     }
     store.keep_refusals(&[refusal(10_199)]).await.unwrap();
-    assert_eq!(world.number("SELECT count(*) FROM refusals").await, 10_000);
+    assert_eq!(world.number("select count(*) from refusals").await, 10_000);
     assert_eq!(
-        world.number("SELECT min(body_bytes) FROM refusals").await,
+        world.number("select min(body_bytes) from refusals").await,
         200
     );
     let newest = store
@@ -256,35 +256,35 @@ async fn refusals_are_kept_up_to_a_number() {
 #[tokio::test]
 async fn every_kind_of_imbalance_is_found() {
     for (meddling, what) in [
-        ("UPDATE claims SET state = 'running'", "without an outcome"),
+        ("update claims set state = 'running'", "without an outcome"),
         (
-            "UPDATE claims SET state = 'retrying'",
+            "update claims set state = 'retrying'",
             "a retry that is not there",
         ),
         (
-            "INSERT INTO retries (route, event_id, attempt, attempts_before, not_before)
-             SELECT route, event_id, 2, 0, 0 FROM claims",
+            "insert into retries (route, event_id, attempt, attempts_before, not_before)
+             select route, event_id, 2, 0, 0 from claims",
             "a retry waits though the claim is done",
         ),
         (
-            "UPDATE claims SET state = 'dead'",
+            "update claims set state = 'dead'",
             "dead without a dead letter",
         ),
         (
-            "INSERT INTO dead_letters (route, event_id, state, reason, detail, attempts, died_at)
-             SELECT route, event_id, 'dead', 'rejected', '', 1, 0 FROM claims",
+            "insert into dead_letters (route, event_id, state, reason, detail, attempts, died_at)
+             select route, event_id, 'dead', 'rejected', '', 1, 0 from claims",
             "the dead letter is dead though the claim is done",
         ),
         (
-            "UPDATE receipts SET outcome = 'retrying'",
+            "update receipts set outcome = 'retrying'",
             "a receipt is retrying though the claim is done",
         ),
         (
-            "UPDATE receipts SET outcome = 'duplicate'",
+            "update receipts set outcome = 'duplicate'",
             "without a receipt that stands for it",
         ),
         (
-            "DELETE FROM receipts",
+            "delete from receipts",
             "without a receipt that stands for it",
         ),
     ] {

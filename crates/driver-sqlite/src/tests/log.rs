@@ -19,7 +19,7 @@ async fn a_long_reader_lets_the_log_grow_and_the_log_shrinks_after_it() {
         ..batch([1])
     };
     let mut reader = world.meddle().await;
-    sqlx::raw_sql("BEGIN; SELECT count(*) FROM messages")
+    sqlx::raw_sql("begin; select count(*) from messages")
         .execute(&mut reader)
         .await
         .unwrap();
@@ -38,7 +38,7 @@ async fn a_long_reader_lets_the_log_grow_and_the_log_shrinks_after_it() {
         next(&mut subscription).await.ack().await.unwrap();
     }
     subscription.close().await;
-    sqlx::raw_sql("COMMIT").execute(&mut reader).await.unwrap();
+    sqlx::raw_sql("commit").execute(&mut reader).await.unwrap();
     reader.close().await.unwrap();
     // The next commits can write the whole log back and truncate it.
     eventually(

@@ -44,17 +44,17 @@ async fn the_settings_are_in_force_on_every_kind_of_connection() {
     let world = World::new();
     let driver = world.open().await;
     let settings =
-        "SELECT sqlite_version() || ' ' || (SELECT journal_mode FROM pragma_journal_mode)
-         || ' ' || (SELECT synchronous FROM pragma_synchronous)
-         || ' ' || (SELECT foreign_keys FROM pragma_foreign_keys)
-         || ' ' || (SELECT timeout FROM pragma_busy_timeout)
-         || ' ' || (SELECT query_only FROM pragma_query_only)";
+        "select sqlite_version() || ' ' || (select journal_mode from pragma_journal_mode)
+         || ' ' || (select synchronous from pragma_synchronous)
+         || ' ' || (select foreign_keys from pragma_foreign_keys)
+         || ' ' || (select timeout from pragma_busy_timeout)
+         || ' ' || (select query_only from pragma_query_only)";
     let mut tx = driver.begin().await.unwrap();
     let writer: String = sqlx::query_scalar(settings)
         .fetch_one(driver.connection(&mut tx))
         .await
         .unwrap();
-    let mapped: i64 = sqlx::query_scalar("PRAGMA mmap_size")
+    let mapped: i64 = sqlx::query_scalar("pragma mmap_size")
         .fetch_one(driver.connection(&mut tx))
         .await
         .unwrap();
@@ -67,7 +67,7 @@ async fn the_settings_are_in_force_on_every_kind_of_connection() {
         .await
         .unwrap();
     assert_eq!(read, "3.51.3 wal 2 1 3000 1");
-    let refused = sqlx::query("DELETE FROM meta")
+    let refused = sqlx::query("delete from meta")
         .execute(&mut *reader)
         .await
         .unwrap_err();
@@ -142,8 +142,8 @@ async fn an_older_or_newer_schema_is_refused() {
     let newest = crate::migrate::newest();
     world
         .execute(
-            "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
-             SELECT 1 + max(version), 'later', TRUE, x'00', 0 FROM _sqlx_migrations",
+            "insert into _sqlx_migrations (version, description, success, checksum, execution_time)
+             select 1 + max(version), 'later', true, x'00', 0 from _sqlx_migrations",
         )
         .await;
     // The newer migration has only added things, so this version can still use the file.
@@ -160,7 +160,7 @@ async fn an_older_or_newer_schema_is_refused() {
     // Now a migration of a newer version has removed something, so this version must refuse the
     // file.
     world
-        .execute("UPDATE meta SET value = 9999 WHERE key = 'works_from'")
+        .execute("update meta set value = 9999 where key = 'works_from'")
         .await;
     for refused in [
         Sqlite::open(world.options()).await.err().unwrap(),
@@ -172,7 +172,7 @@ async fn an_older_or_newer_schema_is_refused() {
             "{refused}"
         );
     }
-    world.execute("DELETE FROM _sqlx_migrations").await;
+    world.execute("delete from _sqlx_migrations").await;
     let refused = Sqlite::open(world.options()).await.err().unwrap();
     assert!(
         matches!(refused, OpenError::SchemaOlder { found: 0, .. }),
@@ -186,7 +186,7 @@ async fn a_migration_of_another_build_is_refused() {
     let world = World::new();
     migrate(world.options()).await.unwrap();
     world
-        .execute("UPDATE _sqlx_migrations SET checksum = x'00' WHERE version = 1")
+        .execute("update _sqlx_migrations set checksum = x'00' where version = 1")
         .await;
     let refused = migrate(world.options()).await.unwrap_err();
     assert!(matches!(refused, OpenError::Unsafe { .. }), "{refused}");
@@ -215,7 +215,7 @@ async fn the_file_of_another_environment_is_refused() {
 async fn a_file_without_a_log_is_refused() {
     let world = World::new();
     migrate(world.options()).await.unwrap();
-    world.execute("PRAGMA journal_mode = DELETE").await;
+    world.execute("pragma journal_mode = delete").await;
     let refused = Sqlite::open(world.options()).await.err().unwrap();
     assert!(matches!(refused, OpenError::Unsafe { .. }), "{refused}");
     assert!(refused.to_string().contains("journal_mode"), "{refused}");
@@ -276,7 +276,7 @@ async fn a_file_is_marked_once() {
     assert_eq!(birth().await.as_ref(), Some(&first));
     // A file from a version that wrote no mark can be opened, and gets its mark from the next
     // migration.
-    world.execute("DELETE FROM meta WHERE key = 'birth'").await;
+    world.execute("delete from meta where key = 'birth'").await;
     close(Sqlite::open(world.options()).await.unwrap()).await;
     assert_eq!(birth().await, None);
     migrate(world.options()).await.unwrap();

@@ -108,7 +108,7 @@ async fn two_consumers_share_a_queue_without_a_message_twice() {
     for subscription in subscriptions {
         subscription.close().await;
     }
-    assert_eq!(world.number("SELECT count(*) FROM messages").await, 0);
+    assert_eq!(world.number("select count(*) from messages").await, 0);
     close(here).await;
     close(there).await;
     world.end().await;
@@ -200,7 +200,7 @@ async fn a_killed_process_loses_nothing_it_confirmed() {
         child.kill().await.unwrap();
 
         let driver = Sqlite::open(world.options()).await.unwrap();
-        let integrity = "SELECT count(*) FROM pragma_integrity_check WHERE integrity_check = 'ok'";
+        let integrity = "select count(*) from pragma_integrity_check where integrity_check = 'ok'";
         assert_eq!(world.number(integrity).await, 1);
         for name in ["a", "b"] {
             let queue = Queue::Route(route(name));

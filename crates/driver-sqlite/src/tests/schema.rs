@@ -25,54 +25,54 @@ async fn the_hot_statements_use_their_indexes() {
     let mut connection = world.meddle().await;
     for (statement, expect) in [
         (
-            "EXPLAIN QUERY PLAN
-             UPDATE claims SET state = 'done'
-             WHERE route = 'a' AND event_id IN (SELECT unhex(value) FROM json_each('[]'))
-               AND state = 'running'",
+            "explain query plan
+             update claims set state = 'done'
+             where route = 'a' and event_id in (select unhex(value) from json_each('[]'))
+               and state = 'running'",
             "SEARCH claims USING PRIMARY KEY (event_id=? AND route=?)",
         ),
         (
-            "EXPLAIN QUERY PLAN
-             SELECT e.content_digest, c.state, r.attempt
-             FROM json_each('[]') AS wanted
-             CROSS JOIN events AS e ON e.event_id = unhex(wanted.value)
-             LEFT JOIN claims AS c ON c.route = 'a' AND c.event_id = e.event_id
-             LEFT JOIN retries AS r ON r.route = 'a' AND r.event_id = e.event_id",
+            "explain query plan
+             select e.content_digest, c.state, r.attempt
+             from json_each('[]') as wanted
+             cross join events as e on e.event_id = unhex(wanted.value)
+             left join claims as c on c.route = 'a' and c.event_id = e.event_id
+             left join retries as r on r.route = 'a' and r.event_id = e.event_id",
             "SEARCH c USING PRIMARY KEY (event_id=? AND route=?) LEFT-JOIN",
         ),
         (
-            "EXPLAIN QUERY PLAN
-             SELECT r.receipt_id FROM json_each('[]') AS wanted
-             CROSS JOIN receipts AS r ON r.route = 'a' AND r.receipt_id = unhex(wanted.value)",
+            "explain query plan
+             select r.receipt_id from json_each('[]') as wanted
+             cross join receipts as r on r.route = 'a' and r.receipt_id = unhex(wanted.value)",
             "SEARCH r USING PRIMARY KEY (receipt_id=? AND route=?)",
         ),
         (
-            "EXPLAIN QUERY PLAN
-             SELECT id FROM messages WHERE queue = 'a' AND lease_until <= 1 ORDER BY id LIMIT 9",
+            "explain query plan
+             select id from messages where queue = 'a' and lease_until <= 1 order by id limit 9",
             "SEARCH messages USING INDEX messages_queue (queue=?)",
         ),
         (
-            "EXPLAIN QUERY PLAN
-             UPDATE messages SET lease_until = 1
-             WHERE id IN (SELECT value FROM json_each('[]')) AND taken_by = x''",
+            "explain query plan
+             update messages set lease_until = 1
+             where id in (select value from json_each('[]')) and taken_by = x''",
             "SEARCH messages USING INTEGER PRIMARY KEY (rowid=?)",
         ),
         (
-            "EXPLAIN QUERY PLAN
-             SELECT 1 FROM receipts WHERE route = 'a' AND event_id = x''
-               AND outcome IN ('retrying', 'dead')",
+            "explain query plan
+             select 1 from receipts where route = 'a' and event_id = x''
+               and outcome in ('retrying', 'dead')",
             "SEARCH receipts USING INDEX receipts_event (event_id=? AND route=?)",
         ),
         (
-            "EXPLAIN QUERY PLAN
-             SELECT r.number FROM claims AS c
-             CROSS JOIN receipts AS r ON r.route = c.route AND r.event_id = c.event_id
-             WHERE c.event_id = x''",
+            "explain query plan
+             select r.number from claims as c
+             cross join receipts as r on r.route = c.route and r.event_id = c.event_id
+             where c.event_id = x''",
             "SEARCH c USING PRIMARY KEY (event_id=?)",
         ),
         (
-            "EXPLAIN QUERY PLAN
-             UPDATE dead_letters SET state = 'dead' WHERE route = 'a' AND event_id = x''",
+            "explain query plan
+             update dead_letters set state = 'dead' where route = 'a' and event_id = x''",
             "SEARCH dead_letters USING INDEX sqlite_autoindex_dead_letters_1 \
              (event_id=? AND route=?)",
         ),
@@ -130,7 +130,7 @@ async fn a_page_reads_no_whole_table() {
             "SEARCH refusals USING INDEX refusals_at ((at,request)<(?,?))",
         ),
     ] {
-        let statement = format!("EXPLAIN QUERY PLAN {}", select.sql().as_str());
+        let statement = format!("explain query plan {}", select.sql().as_str());
         let plan: Vec<(i64, i64, i64, String)> = sqlx::query_as(sqlx::AssertSqlSafe(statement))
             .fetch_all(&mut connection)
             .await

@@ -206,7 +206,7 @@ async fn a_due_retry_is_marked_only_when_confirmed_and_is_due_again_when_not_see
         "both retries must still be due, because their publish was not confirmed"
     );
     assert_eq!(requeue(&store).await.len(), 0);
-    let hour_ago = "UPDATE retries SET queued_at = queued_at - 3601000000";
+    let hour_ago = "update retries set queued_at = queued_at - 3601000000";
     world.execute(hour_ago).await;
     let requeued = store.requeue_due(1, &Confirming::default()).await.unwrap();
     assert_eq!(

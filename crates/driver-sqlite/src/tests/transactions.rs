@@ -20,8 +20,8 @@ async fn effects_and_claim_appear_together() {
         .settle(&mut tx, &route("a"), &[done(&one)])
         .await
         .unwrap();
-    let both = "SELECT (SELECT count(*) FROM effects) * 10
-                     + (SELECT count(*) FROM claims WHERE state = 'done')";
+    let both = "select (select count(*) from effects) * 10
+                     + (select count(*) from claims where state = 'done')";
     assert_eq!(world.number(both).await, 0);
     store.commit(tx).await.unwrap();
     assert_eq!(world.number(both).await, 11);
@@ -54,7 +54,7 @@ async fn rolled_back_or_dropped_nothing_stays() {
         process(&store, "a", &[&envelope(1)]).await,
         [Claimed::Fresh]
     );
-    assert_eq!(world.number("SELECT count(*) FROM effects").await, 0);
+    assert_eq!(world.number("select count(*) from effects").await, 0);
     close(store).await;
     world.end().await;
 }
@@ -69,7 +69,7 @@ async fn a_handlers_own_nested_transaction_is_a_savepoint() {
     store.claim(&mut tx, &route("a"), &[&one]).await.unwrap();
     for (n, commit) in [(1, true), (2, false)] {
         let mut nested = store.connection(&mut tx).begin().await.unwrap();
-        sqlx::query("INSERT INTO effects VALUES (?1)")
+        sqlx::query("insert into effects values (?1)")
             .bind(n)
             .execute(&mut *nested)
             .await
@@ -83,7 +83,7 @@ async fn a_handlers_own_nested_transaction_is_a_savepoint() {
         .await
         .unwrap();
     store.commit(tx).await.unwrap();
-    assert_eq!(world.number("SELECT sum(n) FROM effects").await, 1);
+    assert_eq!(world.number("select sum(n) from effects").await, 1);
     close(store).await;
     world.end().await;
 }
@@ -110,7 +110,7 @@ async fn a_swallowed_statement_error_leaves_the_rest_whole() {
         .await
         .unwrap();
     store.commit(tx).await.unwrap();
-    assert_eq!(world.number("SELECT count(*) FROM effects").await, 1);
+    assert_eq!(world.number("select count(*) from effects").await, 1);
     close(store).await;
     world.end().await;
 }
@@ -203,9 +203,9 @@ async fn a_cancelled_unit_of_work_affects_no_other() {
         drop(unit);
         // This write must succeed after the cancelled transaction, and must be in the file.
         store.audit("test", "look", "nothing").await.unwrap();
-        let rows = world.number("SELECT count(*) FROM audit").await;
+        let rows = world.number("select count(*) from audit").await;
         assert_eq!(rows, polls + 1, "after {polls} polls");
-        assert_eq!(world.number("SELECT count(*) FROM effects").await, 0);
+        assert_eq!(world.number("select count(*) from effects").await, 0);
     }
     close(store).await;
     world.end().await;
@@ -217,8 +217,8 @@ async fn an_endless_statement_ends_with_its_transaction() {
     let store = world.open().await;
     let mut tx = store.begin().await.unwrap();
     let endless = sqlx::query(
-        "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)
-         SELECT count(*) FROM n",
+        "with recursive n (i) as (select 1 union all select i + 1 from n)
+         select count(*) from n",
     )
     .execute(store.connection(&mut tx));
     assert!(timeout(Duration::from_millis(50), endless).await.is_err());
