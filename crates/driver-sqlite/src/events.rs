@@ -85,33 +85,6 @@ pub(crate) async fn known(
     Ok(known)
 }
 
-/// Returns the stored bodies of these events. Events that are not stored are missing from the
-/// result.
-pub(crate) async fn stored(
-    connection: &mut SqliteConnection,
-    events: &[EventId],
-) -> sqlx::Result<HashMap<EventId, StoredEvent>> {
-    let rows = sqlx::query(
-        "select e.event_id, e.topic, e.content_digest, e.seal, e.body
-         from json_each(?1) as wanted
-         cross join events as e on e.event_id = unhex(wanted.value)",
-    )
-    .bind(hex_list(events.iter().map(|event| event.as_bytes())))
-    .fetch_all(connection)
-    .await?;
-    rows.iter()
-        .map(|row| {
-            let stored = StoredEvent {
-                topic: row.parsed("topic")?,
-                digest: row.digest("content_digest")?,
-                seal: row.text_or_none("seal")?,
-                body: row.bytes("body")?,
-            };
-            Ok((row.event("event_id")?, stored))
-        })
-        .collect()
-}
-
 /// Stores events. An event that is stored already keeps its first body.
 pub(crate) async fn insert(
     connection: &mut SqliteConnection,
@@ -181,6 +154,33 @@ pub(crate) async fn by_prefix(
     .fetch_all(connection)
     .await?;
     rows.iter().map(|row| row.event("event_id")).collect()
+}
+
+/// Returns the stored bodies of these events. Events that are not stored are missing from the
+/// result.
+pub(crate) async fn stored(
+    connection: &mut SqliteConnection,
+    events: &[EventId],
+) -> sqlx::Result<HashMap<EventId, StoredEvent>> {
+    let rows = sqlx::query(
+        "select e.event_id, e.topic, e.content_digest, e.seal, e.body
+         from json_each(?1) as wanted
+         cross join events as e on e.event_id = unhex(wanted.value)",
+    )
+    .bind(hex_list(events.iter().map(|event| event.as_bytes())))
+    .fetch_all(connection)
+    .await?;
+    rows.iter()
+        .map(|row| {
+            let stored = StoredEvent {
+                topic: row.parsed("topic")?,
+                digest: row.digest("content_digest")?,
+                seal: row.text_or_none("seal")?,
+                body: row.bytes("body")?,
+            };
+            Ok((row.event("event_id")?, stored))
+        })
+        .collect()
 }
 
 /// Returns one event; `None` when it is not stored. Its lists of claims, receipts, attempts and
