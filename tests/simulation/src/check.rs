@@ -8,16 +8,10 @@ use hookbox_event::{ContentDigest, EventId, RouteName, decode_batch};
 use hookbox_worker::OnConflict;
 
 use crate::body::{EventBody, Plan, identity};
+use crate::round::{RoundEnd, RoundRules};
 use crate::scenario::{Scenario, routes_of, source};
 use crate::tables::{Claim, OnRoute, Receipt, StoredOutcome, Tables};
 use crate::world::State;
-
-/// The final state that an event must have on a route.
-#[derive(Debug, PartialEq, Eq)]
-enum Fate {
-    Done { failures: u32 },
-    Dead { reason: DeadReason, failures: u32 },
-}
 
 /// Returns all violations. Each text begins with the number of the invariant that is violated.
 pub(crate) fn check(state: &State, scenario: &Scenario) -> Vec<String> {
@@ -44,21 +38,6 @@ struct Check<'a> {
     tables: &'a Tables,
     scenario: &'a Scenario,
     found: Vec<String>,
-}
-
-/// Returns whether a body was quarantined that should have been a conflict. A handler may run for a
-/// second body as long as its event has no stored body yet. When such a run kills its process, the
-/// body is quarantined before it can become a conflict.
-fn killed_as_another_body(expected: &Fate, found: Option<&Fate>, body: &Bytes) -> bool {
-    let dead_of = |fate: Option<&Fate>| match fate {
-        Some(Fate::Dead { reason, .. }) => Some(*reason),
-        Some(Fate::Done { .. }) | None => None,
-    };
-    let kills =
-        serde_json::from_slice::<EventBody>(body).is_ok_and(|it| matches!(it.plan, Plan::Kill));
-    kills
-        && dead_of(Some(expected)) == Some(DeadReason::Conflict)
-        && dead_of(found) == Some(DeadReason::Quarantined)
 }
 
 /// Returns what is wrong with the recorded digest of a receipt, if anything is. The digest must be
@@ -91,18 +70,6 @@ pub(crate) fn innocents(tables: &Tables) -> u64 {
 }
 
 impl Check<'_> {
-    /// Returns whether the event is orphaned because a handler rolled back its own transaction.
-    /// That run may have had this body under another event id, or another body if the id decides.
-    fn was_rolled_back(&self, on: &OnRoute, body: &Bytes, found: Option<&Fate>) -> bool {
-        let is_orphaned = match found {
-            Some(Fate::Dead { reason, .. }) => *reason == DeadReason::Orphaned,
-            Some(Fate::Done { .. }) | None => false,
-        };
-        let id_decides = self.scenario.on_conflict == OnConflict::Duplicate;
-        let mut runs = self.tables.rolled_back.iter();
-        is_orphaned && runs.any(|run| run.is_of(on, body, id_decides))
-    }
-
     fn violation(&mut self, invariant: &str, what: String) {
         self.found.push(format!("{invariant}: {what}"));
     }
@@ -180,123 +147,60 @@ impl Check<'_> {
                 self.violation("I4", text);
                 continue;
             }
-            let expected = self.fate(&on, &body);
-            let found = self.found_fate(&on, claim);
-            let fits = if self.tables.orphans.contains(&on) {
-                claim.state == ClaimState::Dead
+            let rounds = self.rounds(&on, claim);
+            let wrong = if self.tables.orphans.contains(&on) {
+                let is_dead = claim.state == ClaimState::Dead;
+                (!is_dead).then(|| format!("must be dead, but is {rounds:?}"))
             } else if self.was_given_up(&on) {
                 // The broker may have given the message up before, during or after the attempts, so
                 // any final state is right.
-                found.is_ok()
+                rounds.err()
             } else {
-                found.as_ref() == Ok(&expected)
-                    || self.was_killed_often(&on, found.as_ref().ok())
-                    || killed_as_another_body(&expected, found.as_ref().ok(), &body)
-                    || self.was_rolled_back(&on, &body, found.as_ref().ok())
+                let rules = RoundRules {
+                    tables: self.tables,
+                    scenario: self.scenario,
+                    on: &on,
+                    body: &body,
+                };
+                rounds.map_or_else(Some, |rounds| rules.broken_by(&rounds))
             };
-            if !fits {
-                let text = format!("{on:?} must be {expected:?}, but is {found:?}");
-                self.violation("I9", text);
+            if let Some(what) = wrong {
+                self.violation("I9", format!("{on:?} {what}"));
             }
         }
     }
 
-    fn fate(&self, on: &OnRoute, body: &Bytes) -> Fate {
-        let Ok(said) = serde_json::from_slice::<EventBody>(body) else {
-            let reason = DeadReason::Malformed;
-            return Fate::Dead {
-                reason,
-                failures: 0,
-            };
-        };
-        let (event, _) = identity(&source(), body);
-        // A round is a full series of attempts, and each replay starts a further one. A conflict
-        // has no round before its first replay, unless conflicts are processed.
-        let mut rounds = self.tables.replays.get(on).copied().unwrap_or(0);
-        let runs = match self.scenario.on_conflict {
-            OnConflict::DeadLetter => on.1 == event,
-            OnConflict::Process | OnConflict::Duplicate => true,
-        };
-        rounds += u32::from(runs);
-        if rounds == 0 {
-            let reason = DeadReason::Conflict;
-            return Fate::Dead {
-                reason,
-                failures: 0,
-            };
-        }
-        let most = self.scenario.attempts * rounds;
-        match said.plan {
-            Plan::Well => Fate::Done { failures: 0 },
-            Plan::Permanent => Fate::Dead {
-                reason: DeadReason::Rejected,
-                failures: rounds,
-            },
-            Plan::Commit => Fate::Dead {
-                reason: DeadReason::Orphaned,
-                failures: 1,
-            },
-            Plan::RollBack => Fate::Dead {
-                reason: DeadReason::Orphaned,
-                failures: rounds,
-            },
-            Plan::Kill => Fate::Dead {
-                reason: DeadReason::Quarantined,
-                failures: 0,
-            },
-            Plan::Transient(times)
-            | Plan::Panic(times)
-            | Plan::Hang(times)
-            | Plan::Swallow(times) => {
-                if times < most {
-                    Fate::Done { failures: times }
-                } else {
-                    let reason = DeadReason::Exhausted;
-                    let failures = most;
-                    Fate::Dead { reason, failures }
-                }
-            }
-        }
-    }
-
-    fn found_fate(&self, on: &OnRoute, claim: Claim) -> Result<Fate, String> {
+    /// Returns how each round of an event has ended. Returns an error if its tables contradict each
+    /// other.
+    fn rounds(&self, on: &OnRoute, claim: Claim) -> Result<Vec<RoundEnd>, String> {
         let of = |it: &&(RouteName, EventId, u32)| it.0 == on.0 && it.1 == on.1;
         let failures = self.tables.failures.keys().filter(of).count();
         let failures = u32::try_from(failures).unwrap_or(u32::MAX);
-        let dead = self.tables.dead.get(on);
         let replays = self.tables.replays.get(on).copied().unwrap_or(0);
-        let written = dead.map_or(0, |it| it.written);
-        match (claim.state, dead) {
+        let dead = self.tables.dead.get(on);
+        let dead = dead.map_or(&[][..], |it| it.written.as_slice());
+        let written = u32::try_from(dead.len()).unwrap_or(u32::MAX);
+        let ends = dead.iter().map(|(reason, failures)| RoundEnd::Dead {
+            reason: *reason,
+            failures: *failures,
+        });
+        match (claim.state, dead.last()) {
             (ClaimState::Done, _) if claim.attempts == failures + 1 && written == replays => {
-                Ok(Fate::Done { failures })
+                Ok(ends.chain([RoundEnd::Done { failures }]).collect())
             }
-            (ClaimState::Dead, Some(dead))
+            (ClaimState::Dead, Some((_, attempts)))
                 if written == replays + 1
-                    && dead.attempts == failures
+                    && *attempts == failures
                     && claim.attempts == failures =>
             {
-                let reason = dead.reason;
-                Ok(Fate::Dead { reason, failures })
+                Ok(ends.collect())
             }
-            (state, dead) => Err(format!(
-                "{state:?} after {} attempts, {failures} failures, dead letter {:?}",
-                claim.attempts,
-                dead.map(|it| (it.reason, it.attempts, it.written))
+            (state, _) => Err(format!(
+                "is {state:?} after {} attempts, {failures} failures, {replays} replays, dead \
+                 letters {dead:?}",
+                claim.attempts
             )),
         }
-    }
-
-    /// Returns whether an event was quarantined after enough deaths in isolation, whatever ended
-    /// the processes. Only then may it be quarantined although its handler has ended no process.
-    fn was_killed_often(&self, on: &OnRoute, found: Option<&Fate>) -> bool {
-        let quarantined = matches!(
-            found,
-            Some(Fate::Dead {
-                reason: DeadReason::Quarantined,
-                ..
-            })
-        );
-        quarantined && self.tables.convicted.contains(on)
     }
 
     /// Returns whether the broker itself has dead-lettered a message of an event. Only then may

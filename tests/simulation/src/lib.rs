@@ -27,6 +27,7 @@ mod isolation;
 mod nemesis;
 mod process;
 mod queues;
+mod round;
 mod run;
 mod scenario;
 mod sender;

@@ -70,10 +70,10 @@ impl Retry {
 #[derive(Clone)]
 pub(crate) struct Dead {
     pub reason: DeadReason,
-    pub attempts: u32,
-    /// How many times the dead letter was written. In each round (the first series of attempts,
-    /// and that after each replay) it may be written once; more is a violation.
-    pub written: u32,
+    /// Each writing of the dead letter: its reason, and the failed attempts until then. In each
+    /// round (the first series of attempts, and that after each replay) it may be written once;
+    /// more is a violation.
+    pub written: Vec<(DeadReason, u32)>,
 }
 
 /// One effect of a handler. No key makes effects unique, so that a double effect is visible.
@@ -221,13 +221,11 @@ impl Tables {
     }
 
     pub fn put_dead(&mut self, on: &OnRoute, reason: DeadReason, attempts: u32) {
-        let written = self.dead.get(on).map_or(0, |it| it.written) + 1;
-        let dead = Dead {
-            reason,
-            attempts,
-            written,
-        };
-        self.dead.insert(on.clone(), dead);
+        let written = Vec::new();
+        let dead = self.dead.entry(on.clone());
+        let dead = dead.or_insert(Dead { reason, written });
+        dead.reason = reason;
+        dead.written.push((reason, attempts));
     }
 
     /// Replays a dead letter as an operator does. The event is due at once, and gets a further
