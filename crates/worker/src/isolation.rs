@@ -104,8 +104,8 @@ impl Isolation {
         };
         let isolated = tokio::select! {
             biased;
-            isolated = isolated => isolated,
             () = shutdown.cancelled() => return Err(Stopped),
+            isolated = isolated => isolated,
         };
         if let Ok(isolated) = isolated {
             return Ok(Some(isolated));

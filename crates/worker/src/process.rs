@@ -126,7 +126,7 @@ impl<S: Store> Process<'_, S> {
     }
 
     /// Runs each event in its own transaction until it has its outcome. An event that has to run
-    /// again waits until the others have run.
+    /// again waits until the others have run. Once the worker drains, no further event starts.
     async fn run_single(&self, events: &[&Envelope]) -> Result<(), Stopped> {
         let mut waiting = Vec::with_capacity(events.len());
         for envelope in events {
@@ -135,6 +135,7 @@ impl<S: Store> Process<'_, S> {
         while !waiting.is_empty() {
             let mut again = Vec::new();
             for (envelope, mut pause) in waiting {
+                self.context.may_start()?;
                 let _probe = match self.work {
                     Work::Handle(_) => {
                         let rights = &self.context.counters.rights;

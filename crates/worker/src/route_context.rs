@@ -36,6 +36,16 @@ impl<'a, S: Store> RouteContext<'a, S> {
         &self.inner.store
     }
 
+    /// Returns [`Stopped`] once the worker drains: then no further transaction starts, because the
+    /// parts of a failed batch could take several time limits more. Their messages are released,
+    /// and no attempt is counted.
+    pub fn may_start(&self) -> Result<(), Stopped> {
+        if self.shutdown.is_cancelled() {
+            return Err(Stopped);
+        }
+        Ok(())
+    }
+
     /// Creates the counter of consecutive faults for one piece of work.
     pub fn pause(&self) -> Pause<'_> {
         let rng = &self.inner.rng;

@@ -28,6 +28,11 @@ use crate::world::World;
 /// must be written after that, even while faults strike.
 const DRAIN: Duration = Duration::from_secs(60);
 
+/// The time of a drain after which running handlers are abandoned if a single run of them may take
+/// longer than the whole drain: that of a batch whose events are handled at once. A real drain
+/// abandons all handlers after the same share of its time.
+const BATCH_GRACE: Duration = Duration::from_secs(36);
+
 /// The time that a worker has at its end to delete its start markers, which count handler starts.
 /// A real drain, which has 20 s in total, leaves about as much time.
 const CLEAR_STARTS: Duration = Duration::from_secs(2);
@@ -161,13 +166,15 @@ impl Fleet {
         }
     }
 
-    /// Returns when a draining worker must abandon its running handlers. It never returns unless
-    /// the fault `Cut` strikes; then it returns after a time that may be too short for the
-    /// handlers.
+    /// Returns when a draining worker must abandon its running handlers: if the fault `Cut`
+    /// strikes, after a time that may be too short for the handlers. Otherwise it never returns if
+    /// every run of a handler ends within the drain, so that a drain that never ends is found.
     async fn grace(&self, process: &Process) {
         let world = &self.world;
         if world.strikes(Fault::Cut, &process.name) {
             tokio::time::sleep(world.chance.millis(0, 3_000)).await;
+        } else if self.scenario.at_once {
+            tokio::time::sleep(BATCH_GRACE).await;
         } else {
             std::future::pending::<()>().await;
         }

@@ -46,6 +46,7 @@ impl<S: Store> Process<'_, S> {
     async fn run_batch(&self, events: &[&Envelope]) -> Result<BatchEnd, Stopped> {
         let mut pause = self.context.pause();
         loop {
+            self.context.may_start()?;
             if self.context.counters.rights.missing().is_some() {
                 // While the handler lacks a right, the route runs one event at a time and no
                 // batches.

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use hookbox_driver::{Batch, Queue};
+use tokio::time::sleep;
 
 use crate::isolation::redeliver;
 use crate::script::Act;
@@ -49,6 +50,82 @@ async fn a_drain_in_an_outage_puts_back_what_has_no_outcome() {
     let _running = world.start();
     within("it is done", || world.is_done(1)).await;
     assert_eq!(world.effects(1), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_starts_no_part_of_a_batch_that_failed() {
+    for is_at_once in [false, true] {
+        let mut world = World::new();
+        world.is_at_once = is_at_once;
+        world.script.next(id(2), [Act::Hang]);
+        world.put(&[1, 2, 3].map(envelope));
+        let running = world.start();
+        within("the batch runs", || world.script.is_running(id(2))).await;
+        running.drain().await;
+        let ends = world.journal.only(&["commit", "ack", "release"]);
+        assert_eq!(ends, ["release"], "at once: {is_at_once}");
+        assert_eq!((waiting(&world), world.queues.unsettled()), (1, 0));
+        let _running = world.start();
+        within("all are done", || world.are_done(1..=3)).await;
+        assert_eq!(world.tables.state().rows.failures, []);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_does_not_start_the_next_event_that_runs_alone() {
+    let world = World::new();
+    let take = Act::Take(Duration::from_secs(5));
+    world.script.next(id(1), [Act::Fail, take]);
+    world.put(&[1, 2].map(envelope));
+    let running = world.start();
+    let is_alone = || world.script.runs_of(id(1)).len() == 2;
+    within("event 1 runs alone", is_alone).await;
+    running.drain().await;
+    assert_eq!(world.journal.only(&["commit"]), ["commit 1"]);
+    assert!(world.is_done(1) && !world.is_done(2));
+    assert_eq!(waiting(&world), 1);
+    let _running = world.start();
+    within("event 2 is done", || world.is_done(2)).await;
+    assert!(is_alone(), "event 1 had its outcome");
+    assert_eq!(world.tables.state().rows.failures, []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_starts_no_isolated_run() {
+    let world = World::new();
+    let take = Act::Take(Duration::from_secs(5));
+    world.script.next(id(1), [take]);
+    redeliver(&world, 1, 1, 0);
+    redeliver(&world, 2, 1, 0);
+    let running = world.start();
+    within("event 1 runs", || world.script.is_running(id(1))).await;
+    running.drain().await;
+    assert!(world.is_done(1));
+    assert_eq!(world.script.runs_of(id(2)).len(), 0);
+    let _running = world.start();
+    within("event 2 is done", || world.is_done(2)).await;
+    assert_eq!(world.script.runs_of(id(1)).len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cut_ends_a_batch_before_its_time_limit() {
+    let mut world = World::new();
+    world.is_at_once = true;
+    world.script.next(id(1), [Act::Hang]);
+    world.put(&(1..=64).map(envelope).collect::<Vec<_>>());
+    let running = world.start();
+    within("the batch runs", || world.script.is_running(id(1))).await;
+    let cut = running.worker.cut();
+    let grace = async {
+        sleep(Duration::from_secs(30)).await;
+        cut.cancel();
+    };
+    tokio::join!(running.drain(), grace);
+    assert_eq!((waiting(&world), world.queues.unsettled()), (1, 0));
+    assert_eq!(world.journal.only(&["commit"]), [""; 0]);
+    let _running = world.start();
+    within("all are done", || world.are_done(1..=64)).await;
+    assert_eq!(world.tables.state().rows.failures, []);
 }
 
 #[tokio::test(start_paused = true)]
