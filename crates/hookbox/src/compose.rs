@@ -242,7 +242,11 @@ pub fn ingest_config(config: &Config) -> anyhow::Result<ingest::Config> {
 }
 
 /// Returns the config of the worker, for the routes in `only`, or for all routes if it is empty.
-pub fn worker_config<S>(config: &Config, only: &[RouteName]) -> anyhow::Result<worker::Config<S>>
+pub fn worker_config<S>(
+    config: &Config,
+    only: &[RouteName],
+    schemas: worker::SourceSchemas,
+) -> anyhow::Result<worker::Config<S>>
 where
     S: HandlerStore,
 {
@@ -272,7 +276,7 @@ where
     Ok(worker::Config {
         routes,
         all_routes: config.route_names(),
-        schemas: worker::SourceSchemas::new(schemas(config)?),
+        schemas,
         conflicts: conflicts.collect(),
         schedule_interval: SCHEDULE_INTERVAL,
         collect: true,

@@ -1,6 +1,7 @@
 //! Starts and drains roles, for the commands `dev`, `run`, `ingest` and `worker`.
 
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use hookbox_driver::{Broker, Store, describe};
 use hookbox_event::RouteName;
 use hookbox_handlers::HandlerStore;
 use hookbox_ingest::{Ingest, Listener, serve};
-use hookbox_worker::Worker;
+use hookbox_worker::{Counters, SourceSchemas, Worker};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::Signal;
 use tokio::task::JoinSet;
@@ -35,6 +36,9 @@ pub struct OpenDependencies {
     pub spooled: Option<Spooled>,
     /// The store, if a role of this process needs one.
     pub store: Option<AnyStore>,
+    /// The JSON Schemas against which the worker of this process checks bodies; empty without a
+    /// worker.
+    pub schemas: SourceSchemas,
     /// The token that is cancelled by the first signal that stops the process.
     pub shutdown: CancellationToken,
     /// The state that the monitoring endpoints show.
@@ -66,10 +70,6 @@ pub async fn run(config: Config, roles: Roles, log: &Log) -> anyhow::Result<Exit
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
-    if roles.worker.is_some() {
-        // Report a schema that cannot be used before waiting for any dependency.
-        compose::schemas(&config)?;
-    }
     // Report a port that is taken, or a certificate that cannot be used, before waiting for any
     // dependency. The port is released again: until ingest runs, a sender must be refused, and not
     // connected to a process that does not respond.
@@ -95,52 +95,45 @@ pub async fn serve_roles(
     listening: Option<BoundListener>,
     hangup: Option<Signal>,
 ) -> anyhow::Result<Exit> {
+    let drain = Drain::of(&config);
+    let taking = match &opened.spooled {
+        Some(spooled) => Arc::clone(&spooled.spooling),
+        None => Arc::clone(&opened.broker),
+    };
+    // All roles are made before any of them is used or shown. If one cannot be made, no sender has
+    // used this process.
+    let worker = match &roles.worker {
+        Some(routes) => Some(make_worker(&config, routes, &opened, drain)?),
+        None => None,
+    };
+    let ingest = match &listening {
+        Some(bound) => Some(start_ingest(&config, &bound.listener, &taking, &opened)?),
+        None => None,
+    };
     let OpenDependencies {
         broker,
-        spooled,
         store,
         shutdown,
         mut monitored,
         log,
+        ..
     } = opened;
-    // A monitor that has the broker may report "ready". It gets it only now: the listener is bound.
-    monitored.show(|parts| parts.broker = Some(Arc::clone(&broker)));
     let mut targets = Targets::new(log);
-    let taking = match &spooled {
-        Some(spooled) => Arc::clone(&spooled.spooling),
-        None => Arc::clone(&broker),
-    };
-    let drain = Drain::of(&config);
     let mut running = JoinSet::new();
-    if let Some(BoundListener {
-        listener,
-        certificate,
-    }) = listening
-    {
-        let ingest = start_ingest(&config, &listener, &taking, store.as_ref())?;
+    if let Some(worker) = worker {
+        monitored.show(|parts| parts.worker = Some(worker.counters));
+        targets.schemas = Some(worker.schemas);
+        running.spawn(worker.work);
+    }
+    if let Some((bound, ingest)) = listening.zip(ingest) {
         monitored.show(|parts| parts.ingest = Some(ingest.counters()));
         targets.ingest = Some(Arc::clone(&ingest));
-        targets.certificate = certificate;
-        running.spawn(serve(listener, ingest, shutdown.clone(), drain.times()));
+        targets.certificate = bound.certificate;
+        let times = drain.times();
+        running.spawn(serve(bound.listener, ingest, shutdown.clone(), times));
     }
-    if let Some(routes) = &roles.worker {
-        let store = store.as_ref().context("a worker needs a store")?;
-        let broker = Arc::clone(&broker);
-        match store {
-            AnyStore::Postgres(store) => {
-                let worker = worker(&config, routes, broker, store)?;
-                monitored.show(|parts| parts.worker = Some(worker.counters()));
-                targets.schemas = Some(worker.schemas());
-                running.spawn(work(worker, shutdown.clone(), drain));
-            }
-            AnyStore::Sqlite(store) => {
-                let worker = worker(&config, routes, broker, store)?;
-                monitored.show(|parts| parts.worker = Some(worker.counters()));
-                targets.schemas = Some(worker.schemas());
-                running.spawn(work(worker, shutdown.clone(), drain));
-            }
-        }
-    }
+    // A monitor that has the broker may report "ready", so it gets the broker last.
+    monitored.show(|parts| parts.broker = Some(broker));
     monitored.watch();
     // Dropping this `JoinSet` aborts its task, so the reloader ends when this function returns.
     let mut reloading = JoinSet::new();
@@ -163,13 +156,13 @@ fn start_ingest(
     config: &Config,
     listener: &Listener,
     broker: &Arc<dyn Broker>,
-    store: Option<&AnyStore>,
+    opened: &OpenDependencies,
 ) -> anyhow::Result<Arc<Ingest>> {
     let address = listener.tcp.local_addr()?;
     let ingest = Ingest::start(
         compose::ingest_config(config)?,
         Arc::clone(broker),
-        store.map(AnyStore::ledger),
+        opened.store.as_ref().map(AnyStore::ledger),
         compose::clock(),
         compose::rng(),
     );
@@ -204,7 +197,8 @@ async fn supervise(
     if ended { exit::INTERNAL } else { exit::OK }
 }
 
-/// Connects to the broker, and to the store if a role needs it; `None` if a signal came first.
+/// Reads the JSON Schemas, and connects to the broker, and to the store if a role needs it; `None`
+/// if a signal came first. An unusable schema is reported before waiting for any dependency.
 pub async fn open(
     config: &Config,
     roles: &Roles,
@@ -214,6 +208,11 @@ pub async fn open(
     let needs = Needs {
         store: roles.worker.is_some(),
         witness: roles.worker.is_some() && !config.is_one_file(),
+    };
+    let schemas = if roles.worker.is_some() {
+        SourceSchemas::new(compose::schemas(config)?)
+    } else {
+        SourceSchemas::default()
     };
     let monitored = Monitored::start(config, needs).await?;
     monitored.show(|parts| parts.log = log.clone());
@@ -258,6 +257,7 @@ pub async fn open(
         broker,
         spooled,
         store,
+        schemas,
         shutdown,
         monitored,
         log: log.clone(),
@@ -296,23 +296,45 @@ pub async fn listen(config: &Config) -> anyhow::Result<BoundListener> {
     })
 }
 
-fn worker<S>(
+/// A worker that was made and does not run yet.
+struct MadeWorker {
+    counters: Arc<Counters>,
+    schemas: SourceSchemas,
+    /// Runs the worker until the shutdown.
+    work: Pin<Box<dyn Future<Output = ()> + Send>>,
+}
+
+fn make_worker(
     config: &Config,
     routes: &[RouteName],
-    broker: Arc<dyn Broker>,
+    opened: &OpenDependencies,
+    drain: Drain,
+) -> anyhow::Result<MadeWorker> {
+    match opened.store.as_ref().context("a worker needs a store")? {
+        AnyStore::Postgres(store) => make_worker_on(store, config, routes, opened, drain),
+        AnyStore::Sqlite(store) => make_worker_on(store, config, routes, opened, drain),
+    }
+}
+
+fn make_worker_on<S: HandlerStore>(
     store: &Arc<S>,
-) -> anyhow::Result<Worker<S>>
-where
-    S: HandlerStore,
-{
-    let config = compose::worker_config(config, routes)?;
-    Ok(Worker::new(
-        broker,
+    config: &Config,
+    routes: &[RouteName],
+    opened: &OpenDependencies,
+    drain: Drain,
+) -> anyhow::Result<MadeWorker> {
+    let worker = Worker::new(
+        Arc::clone(&opened.broker),
         Arc::clone(store),
         compose::clock(),
         compose::rng(),
-        config,
-    ))
+        compose::worker_config(config, routes, opened.schemas.clone())?,
+    );
+    Ok(MadeWorker {
+        counters: worker.counters(),
+        schemas: worker.schemas(),
+        work: Box::pin(work(worker, opened.shutdown.clone(), drain)),
+    })
 }
 
 async fn work<S: Store>(worker: Worker<S>, shutdown: CancellationToken, drain: Drain) {
@@ -346,55 +368,4 @@ async fn work<S: Store>(worker: Worker<S>, shutdown: CancellationToken, drain: D
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn drain(all: Duration) -> Drain {
-        Drain::new(all, Duration::ZERO)
-    }
-
-    const LONG: Duration = Duration::from_secs(20);
-
-    async fn until(shutdown: CancellationToken) {
-        shutdown.cancelled().await;
-    }
-
-    #[tokio::test]
-    async fn a_role_that_ends_by_itself_stops_the_others() {
-        let shutdown = CancellationToken::new();
-        let mut running = JoinSet::new();
-        running.spawn(until(shutdown.clone()));
-        running.spawn(async { panic!("a role that breaks") });
-        let end = supervise(&mut running, &shutdown, &Monitored::hidden(), drain(LONG)).await;
-        assert_eq!(end, exit::INTERNAL);
-        assert!(shutdown.is_cancelled() && running.is_empty());
-    }
-
-    #[tokio::test]
-    async fn a_signal_drains_all() {
-        let shutdown = CancellationToken::new();
-        let mut running = JoinSet::new();
-        running.spawn(until(shutdown.clone()));
-        running.spawn(until(shutdown.clone()));
-        shutdown.cancel();
-        let end = supervise(&mut running, &shutdown, &Monitored::hidden(), drain(LONG)).await;
-        assert_eq!(end, exit::OK);
-        assert!(running.is_empty());
-    }
-
-    #[tokio::test]
-    async fn what_does_not_drain_is_cut() {
-        let shutdown = CancellationToken::new();
-        let mut running = JoinSet::new();
-        running.spawn(std::future::pending());
-        shutdown.cancel();
-        let end = supervise(
-            &mut running,
-            &shutdown,
-            &Monitored::hidden(),
-            drain(Duration::from_millis(10)),
-        )
-        .await;
-        assert_eq!(end, exit::FAILED);
-    }
-}
+mod tests;
