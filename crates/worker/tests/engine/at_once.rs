@@ -14,6 +14,17 @@ fn at_once() -> World {
     world
 }
 
+/// Returns two worlds: one whose handler names the event that it could not handle, and one whose
+/// handler does not, each with whether it is nameless.
+fn named_and_nameless() -> [(bool, World); 2] {
+    [false, true].map(|is_nameless| {
+        let world = at_once();
+        let script = &world.script;
+        script.is_nameless.store(is_nameless, Ordering::Relaxed);
+        (is_nameless, world)
+    })
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_batch_is_handled_at_once_and_a_single_event_by_itself() {
     let world = at_once();
@@ -33,13 +44,10 @@ async fn a_batch_is_handled_at_once_and_a_single_event_by_itself() {
 
 #[tokio::test(start_paused = true)]
 async fn the_failure_of_one_event_costs_the_others_no_attempt() {
-    for (is_trusted, is_nameless) in [(false, false), (false, true), (true, false), (true, true)] {
-        let mut world = at_once();
+    let untrusted = named_and_nameless().map(|world| (false, world));
+    let trusted = named_and_nameless().map(|world| (true, world));
+    for (is_trusted, (is_nameless, mut world)) in untrusted.into_iter().chain(trusted) {
         world.is_trusted = is_trusted;
-        world
-            .script
-            .is_nameless
-            .store(is_nameless, Ordering::Relaxed);
         world.script.always(id(3), Act::Fail);
         world.script.always(id(7), Act::Reject);
         world.put(&(1..=9).map(envelope).collect::<Vec<_>>());
@@ -136,22 +144,21 @@ async fn a_batch_whose_handler_ended_the_transaction_never_runs_again() {
 
 #[tokio::test(start_paused = true)]
 async fn a_fault_of_the_store_in_a_batch_costs_no_attempt() {
-    for is_nameless in [false, true] {
-        for kind in [
-            FaultKind::Unavailable,
-            FaultKind::Contention,
-            FaultKind::MissingRight,
-        ] {
-            let world = at_once();
-            world
-                .script
-                .is_nameless
-                .store(is_nameless, Ordering::Relaxed);
+    for kind in [
+        FaultKind::Unavailable,
+        FaultKind::Contention,
+        FaultKind::MissingRight,
+    ] {
+        for (is_nameless, world) in named_and_nameless() {
             world.script.next(id(2), [Act::Store(kind); 2]);
             world.put(&[envelope(1), envelope(2), envelope(3)]);
             let _running = world.start();
             within("all events must be done", || world.are_done(1..=3)).await;
-            assert_eq!(world.tables.state().rows.failures, [], "{kind:?}");
+            assert_eq!(
+                world.tables.state().rows.failures,
+                [],
+                "{kind:?}, nameless: {is_nameless}"
+            );
         }
     }
 }
@@ -201,12 +208,7 @@ async fn an_event_that_is_not_named_is_found_by_halves() {
 
 #[tokio::test(start_paused = true)]
 async fn an_event_that_fails_only_beside_others_has_no_failed_attempt() {
-    for is_nameless in [false, true] {
-        let world = at_once();
-        world
-            .script
-            .is_nameless
-            .store(is_nameless, Ordering::Relaxed);
+    for (is_nameless, world) in named_and_nameless() {
         // By halves, the event fails in each of six groups before it is alone.
         let beside = if is_nameless { 6 } else { 1 };
         world.script.next(id(40), vec![Act::Fail; beside]);
@@ -218,16 +220,12 @@ async fn an_event_that_fails_only_beside_others_has_no_failed_attempt() {
 
 #[tokio::test(start_paused = true)]
 async fn a_batch_in_which_every_event_fails_runs_a_bounded_number_of_times() {
-    for is_nameless in [false, true] {
-        let world = at_once();
-        world
-            .script
-            .is_nameless
-            .store(is_nameless, Ordering::Relaxed);
+    for (is_nameless, world) in named_and_nameless() {
         for number in 1..=64 {
             world.script.always(id(number), Act::Reject);
         }
-        assert_eq!(sizes_of_calls(&world).await.len(), 16);
-        assert_eq!(world.tables.state().rows.failures.len(), 64);
+        let what = format!("nameless: {is_nameless}");
+        assert_eq!(sizes_of_calls(&world).await.len(), 16, "{what}");
+        assert_eq!(world.tables.state().rows.failures.len(), 64, "{what}");
     }
 }
