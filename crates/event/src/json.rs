@@ -12,11 +12,13 @@ mod canonical;
 mod decimal;
 mod extracts;
 mod integer;
+mod number;
 mod scanner;
 mod string;
 
 pub use decimal::Decimal;
 pub use integer::exact_integer;
+pub use number::number_end;
 pub use scanner::{digest_json, scan};
 
 use crate::ContentDigest;

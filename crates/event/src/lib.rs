@@ -21,7 +21,8 @@ pub use digest::ContentDigest;
 pub use envelope::{Envelope, Redo};
 pub use id::{EventId, Incarnation, InstanceId, ReceiptId};
 pub use json::{
-    Decimal, DigestedJson, Document, Extract, JsonError, Scalar, digest_json, exact_integer, scan,
+    Decimal, DigestedJson, Document, Extract, JsonError, Scalar, digest_json, exact_integer,
+    number_end, scan,
 };
 pub use name::{EnvironmentName, InvalidName, RouteName, SourceName};
 pub use pointer::{InvalidPointer, Pointer};

@@ -2,6 +2,7 @@
 
 use super::canonical::{Canonical, Mark, Span};
 use super::extracts::{Extracts, Leaf, Open};
+use super::number::number_end;
 use super::{DEPTH_MAX, DigestedJson, Document, JsonError};
 use crate::{ContentDigest, Pointer};
 
@@ -271,40 +272,10 @@ impl<'a> Scanner<'a> {
 
     fn number(&mut self) -> Result<bool, JsonError> {
         let start = self.at;
-        if self.peek() == Some(b'-') {
-            self.at += 1;
-        }
-        if self.peek() == Some(b'0') {
-            self.at += 1;
-        } else {
-            self.digits()?;
-        }
-        if self.peek() == Some(b'.') {
-            self.at += 1;
-            self.digits()?;
-        }
-        if matches!(self.peek(), Some(b'e' | b'E')) {
-            self.at += 1;
-            if matches!(self.peek(), Some(b'+' | b'-')) {
-                self.at += 1;
-            }
-            self.digits()?;
-        }
+        self.at = number_end(self.bytes, start).map_err(|at| JsonError::Syntax { at })?;
         let text = self.write_from(start);
         self.found(Leaf::Number(text));
         Ok(true)
-    }
-
-    fn digits(&mut self) -> Result<(), JsonError> {
-        let start = self.at;
-        while matches!(self.peek(), Some(b'0'..=b'9')) {
-            self.at += 1;
-        }
-        if self.at == start {
-            Err(self.syntax())
-        } else {
-            Ok(())
-        }
     }
 
     /// Scans a string, writes it, and returns its content in canonical form.

@@ -4,7 +4,7 @@
 //! It accepts exactly the bodies that `hookbox_event::scan` accepts, which identified the event at
 //! ingest. The nesting is limited, so recursion is safe.
 
-use hookbox_event::{JsonError, scan};
+use hookbox_event::{JsonError, number_end, scan};
 
 use super::number::Number;
 use super::{Instance, Kind, Object};
@@ -226,42 +226,12 @@ impl<'a, const BUILD: bool> Reader<'a, BUILD> {
 
     fn number(&mut self) -> Result<Kind, Unreadable> {
         let start = self.at;
-        if self.peek() == Some(b'-') {
-            self.at += 1;
-        }
-        if self.peek() == Some(b'0') {
-            self.at += 1;
-        } else {
-            self.digits()?;
-        }
-        if self.peek() == Some(b'.') {
-            self.at += 1;
-            self.digits()?;
-        }
-        if matches!(self.peek(), Some(b'e' | b'E')) {
-            self.at += 1;
-            if matches!(self.peek(), Some(b'+' | b'-')) {
-                self.at += 1;
-            }
-            self.digits()?;
-        }
+        self.at = number_end(self.text.as_bytes(), start).map_err(|_| Unreadable)?;
         if !BUILD {
             return Ok(Kind::Null);
         }
         let text = self.text.get(start..self.at).unwrap_or_default();
         Ok(Kind::Number(Number::of(text)))
-    }
-
-    fn digits(&mut self) -> Result<(), Unreadable> {
-        let start = self.at;
-        while matches!(self.peek(), Some(b'0'..=b'9')) {
-            self.at += 1;
-        }
-        if self.at == start {
-            Err(Unreadable)
-        } else {
-            Ok(())
-        }
     }
 
     fn literal(&mut self, word: &str, value: Kind) -> Result<Kind, Unreadable> {
