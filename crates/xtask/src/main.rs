@@ -29,9 +29,10 @@ cargo xtask test [--keep] [cargo test's arguments] [-- filter …]
         HOOKBOX_TEST_ROOT names a folder with a root file system, whose servers are used instead.
 cargo xtask test --fast
         Runs every test that needs no server, in about a minute after the build.
-cargo xtask ci [--full FOLDER]
-        Runs everything that must pass before a change lands. With --full, the steps that need
-        servers run again, with the servers of a root file system (debootstrap makes one).
+cargo xtask ci [--full FOLDER] [--from STEP]
+        Runs everything that must pass before a change lands. --full adds what is too long for
+        every change: mutants, an older version, the cluster, long fuzzing, the soak, and the
+        servers of a root file system (debootstrap makes one). --from continues at a step.
 cargo xtask tidy
         Checks the house rules that a program can check, and prints all findings at once.
 cargo xtask sample [--seed N] [--count N] [--json]
@@ -63,8 +64,7 @@ fn main() -> ExitCode {
         ("bench", rest) => bench::run(rest),
         ("chaos", rest) => chaos::run(rest),
         ("fuzz", rest) => fuzz::run(rest),
-        ("ci", []) => ci::run(None),
-        ("ci", [full, root]) if full == "--full" => ci::run(Some(root)),
+        ("ci", rest) if let Some(request) = ci::Request::parse(rest) => ci::run(&request),
         ("tidy", []) => tidy::run(),
         ("help" | "--help" | "-h", _) => {
             print!("{HELP}");
