@@ -156,7 +156,7 @@ fn all_mistakes_of_meaning_are_reported_at_once() {
             hookbox.toml:27:77: source[0].secrets[1].until: the value must be a time such as 2026-12-31T00:00:00Z
             hookbox.toml:29:1: source[1].name: there are two sources of the name "begini"
             hookbox.toml:43:11: route[0].topics[0]: "begini..x" is not a topic: 1 to 200 characters of A-Z, a-z, 0-9, '_', '-' and '.'; a part between two dots is empty
-            hookbox.toml:45:1: route[0].retry: attempts must be from 1 to 100, so that every event ends somewhere
+            hookbox.toml:45:1: route[0].retry: attempts must be from 1 to 100, so that every event reaches an outcome
         "#]],
     );
 }
@@ -180,7 +180,7 @@ fn routes_are_checked() {
     check(
         &more(endless),
         expect![[r#"
-            hookbox.toml:50:1: route[1].retry: attempts must be from 1 to 100, so that every event ends somewhere
+            hookbox.toml:50:1: route[1].retry: attempts must be from 1 to 100, so that every event reaches an outcome
         "#]],
     );
     let shrinking = "name = \"x\"\ntopics = [\"#\"]\nretry = { factor = 0.5 }";

@@ -110,7 +110,8 @@ impl<S: Store> Attempt<'_, S> {
         Ok(outcomes)
     }
 
-    /// Decides whether the handler runs on an event. It does, unless the event must not be handled.
+    /// Decides whether the handler runs on an event. It does not run on an event that is orphaned,
+    /// is given up, is a conflict for an operator to decide, or has an invalid body.
     fn classify(&self, event: &ClaimedEvent) -> Result<Verdict, AttemptError> {
         let (context, envelope) = (self.context, &event.envelope);
         if event.is_orphaned {

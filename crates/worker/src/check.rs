@@ -25,7 +25,7 @@ const MISTAKES_MAX: usize = 5;
 /// The compiled JSON Schemas of one source. Each schema has the draft that its `$schema` names, or
 /// draft 2020-12 if it names none. `format` is not checked in any draft.
 ///
-/// Two are equal if they were compiled from equal schemas.
+/// Two values of this type are equal if they were compiled from equal schemas.
 pub struct Schemas {
     by_type: BTreeMap<String, Validator<Exact>>,
     unknown: Option<Validator<Exact>>,
@@ -129,7 +129,7 @@ fn apply(validator: &Validator<Exact>, json: &Json) -> Result<(), Broken> {
         });
     }
     let instance = json.instance();
-    // Most bodies are valid, and this is much faster than a list of the violations.
+    // Most bodies are valid, and `is_valid` is much faster than listing the violations.
     if validator.is_valid(instance) {
         return Ok(());
     }
@@ -174,8 +174,8 @@ fn unknown_dialect(draft: Draft, schema: &Value) -> Option<&str> {
 }
 
 /// Checks one body of a source: it must be JSON, and match the schema if there is one. Returns the
-/// body as it was read. Where there is no schema and `is_built` is false, so that no payload is
-/// built from the body either, it is only checked, and the result is `None`.
+/// body as it was read. If there is no schema, and `is_built` is false because the handler builds
+/// no payload from the body, the body is only checked to be JSON, and `None` is returned.
 pub(crate) fn check(
     schemas: Option<&Schemas>,
     topic: &Topic,

@@ -20,7 +20,8 @@ pub struct Counters {
     pub accounts: AtomicU64,
 }
 
-/// The counters of one route. They count receipts, except where their own text says otherwise.
+/// The counters of one route. They count receipts, except where the comment of a counter says
+/// otherwise.
 #[derive(Debug, Default)]
 pub struct RouteCounters {
     /// Receipts whose handler succeeded and whose effects are committed.
@@ -120,8 +121,7 @@ impl Counters {
         }
     }
 
-    /// Returns whether a handler has run to its end in this process and the process has survived
-    /// it.
+    /// Returns whether any run of a handler has ended in this process without ending the process.
     pub(crate) fn has_completed(&self) -> bool {
         let ran = |route: &RouteCounters| {
             [&route.done, &route.retrying]

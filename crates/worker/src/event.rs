@@ -15,7 +15,7 @@ pub struct Event<P> {
     pub source: SourceName,
     /// The topic of the event.
     pub topic: Topic,
-    /// The digest of the content of the body.
+    /// The content digest of the body.
     pub digest: ContentDigest,
     /// When the request was received, by the clock of the ingest.
     pub received_at: Timestamp,
@@ -29,7 +29,8 @@ pub struct Event<P> {
 }
 
 impl<P> Event<P> {
-    /// Returns the same event with the payload that `make` makes of the body and this payload.
+    /// Returns the same event with another payload, which `make` makes from the body and the
+    /// current payload.
     pub(crate) fn try_map<Q, E>(
         self,
         make: impl FnOnce(&Bytes, P) -> Result<Q, E>,

@@ -1,14 +1,15 @@
 //! Which events of a failed batch run together again, and which run alone.
 //!
 //! An event that is known to have failed runs alone later, and the others run together again. Where
-//! it is not known which event failed, the two halves run one after the other, until the event is
-//! alone. Only a failure of an event that runs alone counts as an attempt: in a batch the cause may
-//! be what another event wrote or left behind, and the handler's word about it may be wrong.
+//! it is not known which event failed, the batch is halved, and its halves are halved again, until
+//! the event runs alone. Only a failure of an event that runs alone counts as an attempt: in a
+//! batch the cause may be what another event wrote or left behind, and the handler may have named
+//! the wrong event.
 
 use hookbox_event::{Envelope, ReceiptId};
 
 /// How many runs of a batch and its parts may fail. Then each remaining event runs alone. Halving
-/// finds two of 64 events with at most eleven failed runs. Where more events fail, the runs in vain
+/// finds two of 64 events with at most eleven failed runs. Where more events fail, the failed runs
 /// would cost more than a transaction for each event.
 const FAILED_RUNS_MAX: usize = 16;
 

@@ -17,8 +17,8 @@ use crate::{BatchError, Event, HandlerError, Payload};
 /// effects: the event becomes an `orphaned` dead letter, and the handler does not run again, except
 /// when the process is killed before that is recorded.
 ///
-/// What a handler does elsewhere, such as a call over the network, may happen more than once; use
-/// the event's id as its idempotency key.
+/// What a handler does outside of this transaction, such as a call over the network, may happen
+/// more than once; use the event's id as its idempotency key.
 pub trait Handler<S: Store>: Send + Sync + 'static {
     /// The name of the handler in the config, in logs and on pages.
     const NAME: &'static str;
@@ -41,18 +41,18 @@ pub trait Handler<S: Store>: Send + Sync + 'static {
         tx: &mut S::Connection,
     ) -> impl Future<Output = Result<(), HandlerError>> + Send;
 
-    /// Handles the events of a batch, all in the one transaction of `tx`. Each is another event. A
-    /// handler that can write many events with one statement overrides this. By default, each event
-    /// is handled by [`Handler::handle`], one after another.
+    /// Handles the events of a batch, all in the one transaction of `tx`. No two of them are the
+    /// same event. A handler that can write many events with one statement overrides this. By
+    /// default, each event is handled by [`Handler::handle`], one after another.
     ///
     /// [`BatchError::of`] names the event that could not be handled; then the others run again
     /// without it. After any other error (`?`), halves of the batch run again until the event is
-    /// found. Whatever is written here is rolled back first. An attempt is counted only when
+    /// found. Whatever the failed call wrote is rolled back first. An attempt is counted only when
     /// [`Handler::handle`] fails on the event alone, so both must do the same with an event.
     ///
-    /// The time limit is that of one event for each event, and at most three minutes. For a handler
-    /// that is not [`Handler::TRUSTED`], the transaction and the session are checked once after all
-    /// events.
+    /// The time limit of one call is that of one event times the number of events, and at most
+    /// three minutes. For a handler that is not [`Handler::TRUSTED`], the transaction and the
+    /// session are checked once after all events.
     fn handle_all(
         &self,
         events: &[Event<Self::Payload>],

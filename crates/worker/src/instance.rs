@@ -26,7 +26,7 @@ pub(crate) struct Instance {
     pub end: usize,
 }
 
-/// What a value of a body is.
+/// The kind of a JSON value in a body, with its content.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) enum Kind {
     #[default]
@@ -111,8 +111,8 @@ impl Json for Exact {
     type StringBuffer = Instance;
 
     // The schema checker scans all members instead of looking up keys if that compares fewer keys.
-    // This constant says how many comparisons one lookup is worth. A lookup in a `BTreeMap`
-    // compares the key with several others, so it is worth more than one.
+    // This constant says how many comparisons one lookup counts as. A lookup in a `BTreeMap`
+    // compares the key with several others, so it counts as more than one.
     const KEYS_PER_LOOKUP: usize = 2;
     const ACYCLIC: bool = true;
 
@@ -194,8 +194,8 @@ impl<'a> Node<'a, Exact> for &'a Instance {
         }
     }
 
-    /// Compares without a copy. The default method would copy the value for each choice of an
-    /// `enum`.
+    /// Compares this value with a value of the schema. The default method would first copy this
+    /// value, once for each choice of an `enum`.
     fn equals_value(&self, expected: &Value) -> bool {
         match &self.kind {
             Kind::Null => expected.is_null(),

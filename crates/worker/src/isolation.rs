@@ -24,8 +24,8 @@ use crate::pause::Stopped;
 const IDLE: Duration = Duration::from_secs(1);
 
 /// How long a process that has completed nothing must be idle before it runs an event whose
-/// isolated run has already ended with the death of a process. It cannot wait for other work to be
-/// completed first, because there may be no other event.
+/// isolated run has already ended with the death of a process. The process cannot wait for other
+/// work to be completed first, because there may be no other event.
 const QUIET: Duration = Duration::from_secs(5);
 
 /// The longest time that an event waits before its next isolated run, after an earlier one has

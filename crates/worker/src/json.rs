@@ -10,8 +10,8 @@ use serde::de::DeserializeOwned;
 use crate::instance::reader::{self, Read};
 use crate::instance::{Instance, Kind};
 
-/// A body that was read once, as its JSON Schema was applied to it. As the payload of a handler it
-/// costs no further pass over the body. Numbers are exact: each keeps its text.
+/// A body as JSON, which was read when its JSON Schema was applied. A handler that takes it as its
+/// payload causes no further pass over the body. Numbers are exact: each keeps its text.
 ///
 /// `Debug` does not show the body.
 pub struct Json {
@@ -56,7 +56,9 @@ impl Json {
     /// Converts the body into a type of the handler's author, without another pass over it. Returns
     /// `None` if only serde_json can decide what becomes of this body, and with which error.
     pub(crate) fn to_payload<T: DeserializeOwned>(&self) -> Option<T> {
-        // serde_json sees every member of a repeated name, and some types reject the second one.
+        // A body with a repeated name or a lone surrogate is left to serde_json, because a `Json`
+        // holds only one member of a repeated name and no text of a string with a lone surrogate.
+        // serde_json passes on every member, and some types reject the second one.
         if self.read.has_repeated_name || self.read.has_lone_surrogate {
             return None;
         }

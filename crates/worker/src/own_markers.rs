@@ -7,9 +7,9 @@ use std::sync::{Mutex, PoisonError};
 use hookbox_driver::{CountedStart, Start, StartCounts, StartKind};
 use hookbox_event::RouteName;
 
-/// The start markers, which count handler starts, that this process has set and not cleared yet. A
-/// process that shuts down in an orderly way has survived these starts, so its end is not counted
-/// as a process death.
+/// The start markers (rows that count handler starts) that this process has set and not cleared
+/// yet. A process that shuts down in an orderly way has survived these starts, so its end is not
+/// counted as a process death.
 #[derive(Default)]
 pub(crate) struct OwnMarkers {
     starts: Mutex<HashMap<RouteName, HashMap<Start, CountedStart>>>,

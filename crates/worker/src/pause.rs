@@ -114,7 +114,7 @@ impl<'a> Pause<'a> {
         }
     }
 
-    /// Logs the beginning of an outage once, and not for every message.
+    /// Logs the beginning of an outage, once for the outage and not once for each message.
     fn log(&self, fault: &Fault) {
         if !self.paused.swap(true, Ordering::Relaxed) {
             tracing::error!(

@@ -38,7 +38,8 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Payload for T {
         if let Some(payload) = read.and_then(|json| json.to_payload()) {
             return Ok(payload);
         }
-        // For a body that does not fit, this also finds the line and the column.
+        // If the body does not fit, the error of serde_json contains the line and the column of the
+        // place.
         serde_json::from_slice(body).map_err(|error| {
             HandlerError::permanent(DoesNotFit {
                 line: error.line(),

@@ -41,7 +41,8 @@ const ENDED: &str = "the handler ended its own transaction, and the event was ch
 pub(crate) struct Process<'a, S: Store> {
     pub context: &'a RouteContext<'a, S>,
     pub work: Work<'a, S>,
-    /// The permit for one of the transactions that the route may run at once. This work holds it.
+    /// The permit for one of the transactions that the route may run at once. These messages use
+    /// it. It is released early if a suspected event among them has to wait.
     pub slot: &'a Slot,
 }
 
@@ -163,8 +164,8 @@ impl<S: Store> Process<'_, S> {
 
     /// Runs a suspected event in isolation until it has its outcome. All other work of this process
     /// stops during that run. So after each run the other work gets at least as much time before
-    /// the next run. Therefore an event that is kept from its outcome, even for hours, never keeps
-    /// the others from theirs.
+    /// the next run. Therefore other events reach their outcomes even if this event does not reach
+    /// its own for hours.
     async fn isolate(&self, suspect: &Suspect<'_>) -> Result<(), Stopped> {
         let (context, envelope) = (self.context, suspect.envelope);
         let inner = context.inner;
@@ -222,8 +223,8 @@ impl<S: Store> Process<'_, S> {
     }
 
     /// Waits for a while, reads the start counts of a suspected event again, and returns whether
-    /// they are unchanged. If another process is alive and its run of the event has ended, it has
-    /// removed its start by then, and the counts differ.
+    /// they are unchanged. A process that has survived its run of the event has removed its start
+    /// marker by then, so the counts differ.
     async fn confirm(&self, suspect: &mut Suspect<'_>) -> Result<bool, Stopped> {
         tokio::select! {
             biased;
@@ -281,8 +282,8 @@ impl<S: Store> Process<'_, S> {
         }
     }
 
-    /// Stores an event whose handler must not run as a dead letter, unless it has an outcome by
-    /// now.
+    /// Stores as a dead letter an event whose handler must not run. Does nothing if the event has
+    /// an outcome by now.
     async fn give_up(
         &self,
         envelope: &Envelope,

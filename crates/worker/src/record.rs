@@ -110,8 +110,9 @@ fn age_max<S: Store>(
         tracing::error!(
             route = %route,
             remedy = remedy.unwrap_or("unknown"),
-            "route {route} is paused: the database denies its handler what every event needs; \
-             events wait and lose no attempt, and one at a time is tried until one succeeds"
+            "route {route} is paused: the database denies its handler a right or an object that \
+             every event needs; the events wait and lose no attempt, and one event at a time is \
+             tried until one succeeds"
         );
     }
     rights.age_max()
@@ -162,7 +163,7 @@ fn count_failure<S: Store>(context: &RouteContext<'_, S>, failure: &Failure<'_>)
                 attempt,
                 class = class.as_str(),
                 after_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX),
-                "attempt {attempt} on event {} failed ({}); it will be tried again",
+                "attempt {attempt} on event {} failed ({}); the event will be tried again",
                 envelope.event,
                 class.as_str()
             );

@@ -35,8 +35,8 @@ pub trait DynHandler<S: Store>: Send + Sync + 'static {
     fn builds_payload(&self) -> bool;
 
     /// Makes the payloads of events. Each event comes with its body as JSON if the body was read
-    /// already. Returns the events whose payload could be made, and the others, each with its
-    /// place and the reason.
+    /// already. Returns the events whose payload could be made. Every other event is returned as
+    /// its position in `events` and the reason.
     fn prepare(&self, events: Vec<Event<Option<Json>>>) -> Readied<S>;
 }
 
@@ -122,7 +122,7 @@ pub(crate) enum Handled {
 
 /// The failure of one run on several events.
 pub(crate) struct BatchFailure {
-    /// The event that the handler names as the cause.
+    /// The event that the handler names as the cause of the failure.
     pub event: Option<EventId>,
     pub failure: HandlerFailure,
 }
@@ -142,8 +142,8 @@ pub(crate) async fn run<S: Store>(
     }
 }
 
-/// Runs a handler on several events at once. Its time limit is that of one event for each of them,
-/// and at most [`BATCH_TIME_LIMIT_MAX`].
+/// Runs a handler on several events at once. The time limit of the run is that of one event times
+/// the number of events, and at most [`BATCH_TIME_LIMIT_MAX`].
 pub(crate) async fn run_all<S: Store>(
     store: &S,
     prepared: &dyn Prepared<S>,

@@ -25,7 +25,7 @@ pub struct Retry {
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum InvalidRetry {
     /// The number of attempts is zero or too large.
-    #[error("attempts must be from 1 to {ATTEMPTS_MAX}, so that every event ends somewhere")]
+    #[error("attempts must be from 1 to {ATTEMPTS_MAX}, so that every event reaches an outcome")]
     Attempts,
     /// The first delay is shorter than a millisecond.
     #[error("first must be at least 1 ms, or a failing event would be retried without a pause")]
@@ -92,7 +92,7 @@ impl Retry {
     }
 
     /// Returns the delay that a handler requested, limited to the policy's longest delay, and
-    /// raised to its first delay or to one second, whichever is shorter.
+    /// raised to the policy's first delay or to one second, whichever is shorter.
     pub(crate) fn clamp(&self, wish: Duration) -> Duration {
         wish.clamp(self.first.min(Duration::from_secs(1)), self.max)
     }

@@ -66,7 +66,7 @@ impl Rights {
         if state.denied.len() < EVENTS {
             return false;
         }
-        let remedy = remedy.unwrap_or("the database denies it; see the handler's error");
+        let remedy = remedy.unwrap_or("the missing right is not known; see the handler's error");
         state.missing = Some(remedy.to_owned());
         (state.works, state.tries) = (false, 0);
         true
@@ -86,7 +86,8 @@ impl Rights {
         self.state().works.then_some(AGE_MAX)
     }
 
-    /// Returns what is missing while the route is paused.
+    /// Returns the right or object whose lack has paused the route; `None` if the route is not
+    /// paused.
     pub fn missing(&self) -> Option<String> {
         self.state().missing.clone()
     }

@@ -88,7 +88,7 @@ impl<'a, S: Store> Run<'a, S> {
         };
         let cause = failed.failure.cause;
         if cause == FailureCause::TimedOut && self.was_store_unavailable().await {
-            let doing = "hear from the store within the handler's time limit";
+            let doing = "get an answer from the store within the handler's time limit";
             let fault = Fault::plain(FaultKind::Unavailable, doing);
             // This fault is not counted as a fault of the store. If it were, two handlers that
             // hang would each see the other's fault during their run, and neither would ever be

@@ -25,7 +25,7 @@ const CHECK_EVERY: Duration = Duration::from_secs(1);
 /// still.
 const STANDSTILL: Duration = Duration::from_secs(8);
 
-/// The task that checks all routes of a worker.
+/// The task that checks all routes of a worker for a standstill.
 pub(crate) struct Watch<S: Store> {
     pub inner: Arc<Inner<S>>,
 }

@@ -78,13 +78,13 @@ pub(crate) async fn retract<S: Store>(context: &RouteContext<'_, S>, start: Star
     let retracted = inner.store.retract_start(route, &inner.id, counted, start);
     match retracted.await {
         Ok(()) => inner.own_markers.remove(route, &[start]),
-        // This process still records that it has counted the start, so the next run of the handler
-        // is not counted a second time.
+        // The start marker stays in `own_markers`, so the next run of the handler in this process
+        // does not count the start a second time.
         Err(fault) => tracing::info!(
             route = %route,
             error = describe(&fault),
-            "a start of a handler on route {route} could not be uncounted; until the handler has \
-             run again, another worker may take this start for the death of a process"
+            "the count of a handler's start on route {route} could not be removed; until the \
+             handler has run again, another worker may take this start for the death of a process"
         ),
     }
 }

@@ -20,31 +20,31 @@ use std::collections::HashMap;
 use hookbox_driver::{Start, StartCounts};
 use hookbox_event::{Envelope, RouteName};
 
-/// How many deaths of processes during isolated runs of an event are enough to quarantine it, if
-/// each of these processes had completed another event before. Five processes have died by then:
-/// one at the first delivery, which is not counted, one while the handler ran beside others, and
-/// three while only this handler ran.
+/// How many processes must have died during isolated runs of an event before it is quarantined, if
+/// each of them had completed another event before its death. Together with two earlier deaths,
+/// that makes five: one at the first delivery, which is not counted, one while the handler ran
+/// beside others, and three while only this handler ran.
 const ALONE_MAX: u32 = 3;
 
-/// How many deaths of processes during isolated runs of an event are enough to quarantine it, even
-/// if these processes had completed no other event. This limit ends a crash loop.
+/// How many processes must have died during isolated runs of an event before it is quarantined,
+/// even if they had completed no other event. This limit ends a crash loop.
 const UNPROVEN_MAX: u32 = 10;
 
 /// The detail of a dead letter that was quarantined after [`ALONE_MAX`] process deaths, each in a
 /// process that had completed other events.
 const PROVEN: &str = "the process ended while this handler ran alone, three times, each time after \
-                      it had completed other events: an abort, a stack overflow, or not enough \
-                      memory";
+                      the process had completed other events; the likely cause is an abort, a \
+                      stack overflow, or a lack of memory";
 
 /// The detail of a dead letter that was quarantined after [`UNPROVEN_MAX`] process deaths, not all
 /// of them in processes that had completed other events.
 const UNPROVEN: &str = "the process ended while this handler ran alone, ten times; not each time \
-                        had it completed another event before, so the handler is the likely cause \
-                        and not the certain one";
+                        had the process completed another event before, so the handler is the \
+                        likely cause and not the certain one";
 
 /// How the events of one group are to be run.
 pub(crate) struct Plan<'e> {
-    /// Events that run beside whatever else runs in the process.
+    /// Events that are not suspected. They may run while other handlers run in the process.
     pub shared: Vec<&'e Envelope>,
     /// The start markers to set while the events in `shared` run. Only redelivered events get one.
     pub markers: Vec<Start>,
@@ -64,9 +64,9 @@ pub(crate) struct Suspect<'e> {
 /// not run, is settled as usual.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Measure {
-    /// Run its handler alone in the process.
+    /// Run the handler of the event alone in the process.
     Isolate,
-    /// Do not run its handler, and store the event as a dead letter with this detail.
+    /// Store the event as a dead letter with this detail, and do not run its handler.
     Quarantine(&'static str),
 }
 
@@ -132,8 +132,9 @@ impl Suspect<'_> {
             starts = counts.all,
             deaths_alone = counts.isolated,
             deaths_unproven = counts.unproven,
-            "a process died while event {} was in flight; its handler runs alone now (deaths while \
-             it ran alone: {} of {ALONE_MAX} after other events, {} of {UNPROVEN_MAX} in all)",
+            "a process died while event {} was in flight; its handler runs alone now; processes \
+             that died while it ran alone: {} that had completed other events (the limit is \
+             {ALONE_MAX}), {} in all (the limit is {UNPROVEN_MAX})",
             self.envelope.event,
             counts.isolated,
             counts.alone()

@@ -130,7 +130,7 @@ impl WitnessLog {
                 self.in_a_row = 0;
                 if self.logged.take().is_some() {
                     tracing::info!(
-                        "the store and its broker agree, and the newest witness is kept"
+                        "the store and its broker agree again; the broker has the newest witness"
                     );
                 }
                 return;
@@ -156,8 +156,8 @@ impl WitnessLog {
             }
             Err(fault) => tracing::warn!(
                 error = describe(&fault),
-                "the witness of the store cannot be kept at the broker: until it can, a store that \
-                 is restored to an older state may go unnoticed"
+                "the witness of the store cannot be kept at the broker: until it can, a \
+                 restore of the store to an older state may go unnoticed"
             ),
         }
     }

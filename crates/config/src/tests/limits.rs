@@ -77,7 +77,7 @@ fn limits_and_addresses_are_checked() {
             .replace("jitter = 0.2", "jitter = 2, attempts = -1")
             .replace("attempts = 12, ", ""),
         expect![[r#"
-            hookbox.toml:45:1: route[0].retry: attempts must be from 1 to 100, so that every event ends somewhere
+            hookbox.toml:45:1: route[0].retry: attempts must be from 1 to 100, so that every event reaches an outcome
         "#]],
     );
     check(

@@ -3,7 +3,7 @@
 use super::*;
 use serde_json::json;
 
-/// Checks a body whose payload is not built.
+/// Checks a body for a handler that builds no payload from it.
 fn check(schemas: Option<&Schemas>, topic: &Topic, body: &[u8]) -> Result<(), Broken> {
     let body = Bytes::copy_from_slice(body);
     super::check(schemas, topic, &body, false).map(drop)

@@ -116,8 +116,8 @@ impl JsonNumber for &Number {
         self.is_whole
     }
 
-    /// The checker uses this for draft 4, in which `1.0` is not an integer, because how a number
-    /// is written decides.
+    /// Returns whether the text of the number is that of an integer. The checker calls this for
+    /// draft 4, in which the text decides: `1.0` is not an integer.
     fn is_written_as_integer(&self) -> bool {
         !self.text.contains(['.', 'e', 'E'])
     }

@@ -1,8 +1,8 @@
 //! Reads a body in one pass: checks that it is JSON (RFC 8259), and builds its values if they are
 //! needed.
 //!
-//! It accepts exactly the bodies that `hookbox_event::scan` accepts, which identified the event at
-//! ingest. The nesting is limited, so recursion is safe.
+//! This reader accepts exactly the bodies that `hookbox_event::scan` accepts, with which ingest
+//! identified the event. The nesting of values is limited, so the recursion of this reader is safe.
 
 use hookbox_event::{JsonError, number_end, scan};
 
@@ -22,7 +22,7 @@ pub(crate) struct Read {
     pub has_repeated_name: bool,
 }
 
-/// The place at which a body stops being JSON, or is nested too deep.
+/// The error for a body that is not JSON, or is nested too deep.
 struct Unreadable;
 
 /// Reads a body and builds its values.
@@ -48,8 +48,8 @@ struct Reader<'a, const BUILD: bool> {
 impl<'a, const BUILD: bool> Reader<'a, BUILD> {
     fn run(body: &'a [u8]) -> Result<Read, JsonError> {
         let read = str::from_utf8(body).map_err(|_| Unreadable);
-        // The body is scanned once more to get the error of the scanner, so that this reader and
-        // the scanner report the same place in the same words.
+        // `Unreadable` has no text. So the scanner reads the invalid body once more, and its error,
+        // with the place in the body, is returned.
         read.and_then(Self::document)
             .map_err(|Unreadable| match scan(body, &[]) {
                 Err(error) => error,
@@ -150,7 +150,8 @@ impl<'a, const BUILD: bool> Reader<'a, BUILD> {
         Ok(())
     }
 
-    /// Returns whether the object or array that was entered ends at once, and reads its end.
+    /// Returns whether the object or array that was entered is empty. If so, reads its closing
+    /// bracket.
     fn is_empty(&mut self, end: u8) -> bool {
         self.skip_space();
         let is_empty = self.peek() == Some(end);
@@ -160,7 +161,7 @@ impl<'a, const BUILD: bool> Reader<'a, BUILD> {
         is_empty
     }
 
-    /// Reads a comma or the end of the object or array; returns whether another value follows.
+    /// Reads the comma or the closing bracket after a value. Returns whether another value follows.
     fn has_next(&mut self, end: u8) -> Result<bool, Unreadable> {
         self.skip_space();
         let next = self.peek().ok_or(Unreadable)?;
@@ -205,7 +206,7 @@ impl<'a, const BUILD: bool> Reader<'a, BUILD> {
         Ok(text)
     }
 
-    /// Reads the backslash and what belongs to it.
+    /// Reads one escape of a string, from its backslash on.
     fn escape(&mut self) -> Result<(), Unreadable> {
         self.at += 1;
         match self.peek().ok_or(Unreadable)? {

@@ -129,7 +129,7 @@ impl<'de> Deserializer<'de> for JsonValue<'de> {
         let Some(object) = self.instance.object() else {
             return Err(refused());
         };
-        // A type may depend on the order of the members, so they come as they stand in the body.
+        // The members are visited in the order of the body, because a type may depend on it.
         let mut members: Vec<_> = object.members.iter().collect();
         members.sort_unstable_by_key(|(_, value)| value.start);
         let mut rest = MembersLeft {

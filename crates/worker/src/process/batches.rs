@@ -78,9 +78,10 @@ impl<S: Store> Process<'_, S> {
                     return Ok(BatchEnd::Separate);
                 }
                 Err(AttemptError::Unnamed { .. }) => return Ok(BatchEnd::FailedUnnamed),
-                // A trusted handler has broken the transaction or ended it. After a trusted handler
-                // there is no proof, so it is not known which. If it has ended it, effects may
-                // stand. So each event runs alone next, which needs the fewest further runs.
+                // A trusted handler has broken or ended the transaction. There is no proof after a
+                // trusted handler, so it is not known which of the two happened. If the transaction
+                // was ended, its effects may stand. So each event runs alone next, which needs the
+                // fewest further runs.
                 Err(AttemptError::Broken { .. }) => return Ok(BatchEnd::Separate),
             };
             let separates = match fault.kind() {

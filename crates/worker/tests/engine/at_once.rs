@@ -30,12 +30,22 @@ async fn a_batch_is_handled_at_once_and_a_single_event_by_itself() {
     let world = at_once();
     world.put(&[envelope(1), receipt(1, 2), envelope(2), envelope(3)]);
     let _running = world.start();
-    within("all events must be done", || world.are_done(1..=3)).await;
+    within("the events of the batch must be done", || {
+        world.are_done(1..=3)
+    })
+    .await;
     assert_eq!(world.script.batches(), [[id(1), id(2), id(3)]]);
     assert_eq!(world.outcome(&receipt(1, 2)), Some("duplicate"));
-    assert_eq!(world.tables.calls("prove"), 1, "one proof for the batch");
+    assert_eq!(
+        world.tables.calls("prove"),
+        1,
+        "the transaction of the batch must be proved once"
+    );
     world.put(&[envelope(4)]);
-    within("the single event must be done", || world.is_done(4)).await;
+    within("event 4, a message of its own, must be done", || {
+        world.is_done(4)
+    })
+    .await;
     assert_eq!(world.script.batches().len(), 1);
     for number in 1..=4 {
         assert_eq!(world.effects(number), 1, "event {number}");
@@ -53,11 +63,11 @@ async fn the_failure_of_one_event_costs_the_others_no_attempt() {
         world.put(&(1..=9).map(envelope).collect::<Vec<_>>());
         let _running = world.start();
         let innocents = [1, 2, 4, 5, 6, 8, 9];
-        within("the other events must be done", || {
+        within("the events that do not fail must be done", || {
             world.are_done(innocents)
         })
         .await;
-        within("both failing events must be dead", || {
+        within("both failing events must be dead letters", || {
             world.dead(id(3)).is_some() && world.dead(id(7)).is_some()
         })
         .await;
@@ -90,7 +100,10 @@ async fn the_time_limit_of_a_batch_is_that_of_its_events_and_at_most_three_minut
         world.script.next(id(1), [take]);
         world.put(&(1..=count).map(envelope).collect::<Vec<_>>());
         let _running = world.start();
-        within("all events must be done", || world.are_done(1..=count)).await;
+        within("every event of the batch must be done", || {
+            world.are_done(1..=count)
+        })
+        .await;
         let runs = world.script.runs_of(id(1)).len();
         assert_eq!(
             runs == 1,
@@ -108,11 +121,11 @@ async fn a_panic_and_a_hang_in_a_batch_are_failures_of_their_events_alone() {
         world.script.next(id(2), [act; 9]);
         world.put(&(1..=5).map(envelope).collect::<Vec<_>>());
         let _running = world.start();
-        within("the other events must be done", || {
+        within("the events that do not fail must be done", || {
             world.are_done([1, 3, 4, 5])
         })
         .await;
-        within("the failing event must be dead", || {
+        within("event 2, which always fails, must be a dead letter", || {
             world.dead(id(2)).is_some()
         })
         .await;
@@ -132,7 +145,10 @@ async fn a_batch_whose_handler_ended_the_transaction_never_runs_again() {
         world.script.next(id(2), [act]);
         world.put(&[envelope(1), envelope(2), envelope(3)]);
         let _running = world.start();
-        within("the message must be acknowledged", || world.is_settled()).await;
+        within("the message of the batch must be acknowledged", || {
+            world.is_settled()
+        })
+        .await;
         for number in 1..=3 {
             let what = format!("event {number}, {act:?}");
             let (reason, _) = world.dead(id(number)).unwrap();
@@ -153,7 +169,10 @@ async fn a_fault_of_the_store_in_a_batch_costs_no_attempt() {
             world.script.next(id(2), [Act::Store(kind); 2]);
             world.put(&[envelope(1), envelope(2), envelope(3)]);
             let _running = world.start();
-            within("all events must be done", || world.are_done(1..=3)).await;
+            within("all three events must be done after the fault", || {
+                world.are_done(1..=3)
+            })
+            .await;
             assert_eq!(
                 world.tables.state().rows.failures,
                 [],
@@ -167,7 +186,10 @@ async fn a_fault_of_the_store_in_a_batch_costs_no_attempt() {
 async fn sizes_of_calls(world: &World) -> Vec<usize> {
     world.put(&(1..=64).map(envelope).collect::<Vec<_>>());
     let running = world.start();
-    within("the message must be acknowledged", || world.is_settled()).await;
+    within("the message of the batch must be acknowledged", || {
+        world.is_settled()
+    })
+    .await;
     running.drain().await;
     world.script.batches().iter().map(Vec::len).collect()
 }
@@ -180,13 +202,13 @@ async fn an_event_that_the_handler_names_costs_the_batch_one_more_run() {
     assert_eq!(
         world.script.runs_of(id(40)).len(),
         2,
-        "in the batch and alone"
+        "the failing event must run once in the batch and once alone"
     );
     let failures = world.tables.state().rows.failures.clone();
     assert_eq!(
         failures,
         [(id(40), 1, FailureClass::Permanent)],
-        "the run alone counts"
+        "only the run of the event alone must count as an attempt"
     );
     let commits = world.journal.only(&["commit"]);
     assert_eq!(commits, ["commit 63"]);
@@ -209,7 +231,8 @@ async fn an_event_that_is_not_named_is_found_by_halves() {
 #[tokio::test(start_paused = true)]
 async fn an_event_that_fails_only_beside_others_has_no_failed_attempt() {
     for (is_nameless, world) in named_and_nameless() {
-        // By halves, the event fails in each of six groups before it is alone.
+        // If the handler names no event, the batch is halved: event 40 fails in six groups (of 64,
+        // 32, 16, 8, 4 and 2 events) before it runs alone.
         let beside = if is_nameless { 6 } else { 1 };
         world.script.next(id(40), vec![Act::Fail; beside]);
         sizes_of_calls(&world).await;

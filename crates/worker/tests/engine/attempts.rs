@@ -183,8 +183,8 @@ async fn a_failure_that_is_superseded_is_no_outcome() {
     assert!(failures(&world).is_empty());
 }
 
-/// The handler sends a ROLLBACK, which frees the claim. Before the worker can record that, another
-/// route stores another body of the event.
+/// The handler ends its own transaction, and its claim is gone. Before the worker can record that,
+/// another route stores another body of the event. The handler must not run again.
 #[tokio::test(start_paused = true)]
 async fn a_handler_that_has_ended_its_transaction_is_not_run_again_for_another_body() {
     let mut world = World::new();

@@ -60,7 +60,7 @@ async fn one_failure_costs_its_neighbours_nothing() {
     assert_eq!(
         commits,
         ["commit 2", "commit 1"],
-        "the others must run together again"
+        "events 1 and 3 must run together again, and event 2 alone"
     );
 }
 

@@ -41,8 +41,8 @@ pub fn redeliver(world: &World, number: u8, all: u32, isolated: u32) {
     world.queues.put(Queue::Route(route()), bytes, true);
 }
 
-/// Records what another process would leave behind that dies during an isolated run of the event:
-/// one more start in isolation.
+/// Records in the store what remains of another process that died during its isolated run of the
+/// event: one more start in isolation.
 fn die_elsewhere(world: &World, number: u8) {
     let start = Start::of(&envelope(number));
     let by = InstanceId::from_bytes([number; 16]);
@@ -70,9 +70,10 @@ async fn one_death_isolates_nothing() {
         ["commit 3"],
         "the redelivered events must share one transaction"
     );
-    within("the start markers must be cleared", || {
-        has_no_markers(&world)
-    })
+    within(
+        "the start markers of events that are done must be cleared",
+        || has_no_markers(&world),
+    )
     .await;
 }
 
@@ -132,9 +133,10 @@ async fn suspects_run_after_the_others_and_in_the_order_of_their_deaths() {
     let _running = world.start();
     within("all are done", || world.are_done([1, 7, 8, 9])).await;
     assert_eq!(order(&world), [id(1), id(9), id(8), id(7)]);
-    within("the start markers must be cleared", || {
-        has_no_markers(&world)
-    })
+    within(
+        "the start markers of events that are done must be cleared",
+        || has_no_markers(&world),
+    )
     .await;
 }
 
@@ -147,7 +149,11 @@ async fn a_suspect_without_an_outcome_leaves_the_others_their_time() {
     redeliver(&world, 9, 1, 0);
     let _running = world.start();
     let runs = || world.script.runs_of(id(9)).len();
-    within("the suspected event must run twice", || runs() >= 2).await;
+    within(
+        "the suspected event must run twice without an outcome",
+        || runs() >= 2,
+    )
+    .await;
     world.put_each(1..=3);
     within("the events that are not suspected must be done", || {
         world.are_done(1..=3)
@@ -273,8 +279,8 @@ async fn a_start_is_taken_back_until_the_next_try() {
     assert_eq!(world.effects(9), 1);
 }
 
-/// A quarantine is final. So the worker reads the start counts a second time before it, and does
-/// not quarantine the event if a count has been removed in between.
+/// A quarantine is final. So the worker reads the start counts a second time before a quarantine,
+/// and does not quarantine the event if a count has been removed in between.
 #[tokio::test(start_paused = true)]
 async fn a_death_that_is_taken_back_quarantines_nothing() {
     let world = World::new();
@@ -287,9 +293,10 @@ async fn a_death_that_is_taken_back_quarantines_nothing() {
         state.rows.start(&route(), by, counted_alone, &[start]);
     }
     let _running = world.start();
-    within("the worker must read the start counts once", || {
-        world.tables.calls("starts") >= 1
-    })
+    within(
+        "the worker must read the start counts before the quarantine",
+        || world.tables.calls("starts") >= 1,
+    )
     .await;
     {
         let mut state = world.tables.state();
@@ -304,9 +311,9 @@ async fn a_death_that_is_taken_back_quarantines_nothing() {
     within("it is acknowledged", || world.is_settled()).await;
 }
 
-/// The worker does not know whether its start was counted, because the store's answer was lost. It
-/// then neither counts this start with another kind (`Isolated` or `Unproven`), nor removes one of
-/// another kind.
+/// The worker does not know whether its start was counted, because the answer of the store was
+/// lost. Then it must count this start again only with the same kind (`Isolated` or `Unproven`),
+/// and must not remove a start of another kind.
 #[tokio::test(start_paused = true)]
 async fn a_start_whose_count_is_uncertain_keeps_its_kind() {
     let world = World::new();

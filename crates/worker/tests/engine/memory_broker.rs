@@ -50,7 +50,7 @@ pub struct State {
     /// The number of the current connection. It grows whenever all subscriptions break.
     connection: u64,
     pub acked: u64,
-    /// The error of every publish while it is set.
+    /// The error with which every publish fails, if one is set.
     pub refuses: Option<PublishErrorKind>,
     /// Whether every subscription fails.
     pub is_unavailable: bool,

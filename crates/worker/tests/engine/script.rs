@@ -39,7 +39,7 @@ pub enum Act {
     BreakTransaction,
     /// Commits the transaction itself, which a handler must not do.
     EndTransaction,
-    /// Rolls the transaction back itself, which a handler must not do either.
+    /// Rolls the transaction back itself, which a handler must not do.
     RollBack,
     /// Ends its process.
     Kill,
@@ -205,7 +205,8 @@ impl<const T: bool> Handler<MemoryStore> for Scripted<T> {
     }
 }
 
-/// The same handler, for batches: it does at once with all events what the script says of each.
+/// The same handler for batches: it handles all events of a batch in one call, each as the script
+/// says.
 pub struct AtOnce<const TRUSTED: bool>(pub Scripted<TRUSTED>);
 
 impl<const T: bool> Handler<MemoryStore> for AtOnce<T> {

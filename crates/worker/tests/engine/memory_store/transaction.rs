@@ -82,7 +82,7 @@ impl MemoryTx {
     }
 
     pub fn prove(&self) -> Result<(), CommitError> {
-        let why = "the handler's script in the test says so".to_owned();
+        let why = "the test's script makes the handler end or break its transaction".to_owned();
         if self.connection.is_ended {
             return Err(CommitError::EndedByHandler { why });
         }
