@@ -125,7 +125,8 @@ pub enum Url {
     Reference(Reference),
 }
 
-/// What the schema allows for the URL of the management API, which is read as a `Url`.
+/// What the schema allows for the URL of the management API. The config file itself is read into a
+/// `Url`, which has the same forms.
 #[cfg(test)]
 #[derive(schemars::JsonSchema)]
 #[schemars(inline, untagged)]

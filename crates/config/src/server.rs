@@ -1,4 +1,5 @@
-//! How the store and the broker are reached.
+//! The URLs of the store and of the broker, and what the config declares about the network between
+//! hookbox and them.
 
 use std::path::PathBuf;
 

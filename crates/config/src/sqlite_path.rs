@@ -21,8 +21,8 @@ pub fn is_same(one: &Path, other: &Path) -> bool {
     canonical(one) == canonical(other)
 }
 
-/// Returns the canonical path of a file, even if the file does not exist yet. Only then can two
-/// spellings of a path be compared.
+/// Returns the canonical path of a file, even if the file does not exist yet. Two paths of one file
+/// may be written differently; their canonical paths are equal.
 fn canonical(path: &Path) -> PathBuf {
     if let Ok(place) = path.canonicalize() {
         return place;

@@ -120,7 +120,8 @@ impl BodyRoom {
         Ok(())
     }
 
-    /// Records that the signature is valid: from now on the body counts against no address.
+    /// Records that the signature is valid: from now on the body no longer counts against the
+    /// address of its sender.
     pub fn verified(&mut self) {
         let mut used = self.memory.lock();
         if let Some(sender) = self.sender.take() {

@@ -21,19 +21,19 @@ use crate::{Counters, Limits};
 
 /// How many closing connections may exist besides those with a place: one for every 32 places
 /// (`CLOSING_PART`), and at least 8 (`CLOSING_MIN`). A connection that was closed to make room is
-/// closing until its task has ended, and keeps its file descriptor until then. While more
-/// connections than that are closing, no new one is let in. A smaller number would make a burst of
-/// connections wait until the scheduler has run those tasks.
+/// closing until its task has ended, and keeps its file descriptor until then. While more are
+/// closing, no new one is let in. With a smaller number, a burst of connections would wait until
+/// the scheduler has run those tasks.
 const CLOSING_PART: usize = 32;
 const CLOSING_MIN: usize = 8;
 
 /// How many file descriptors are freed for the connections to the broker and the store when the
-/// operating system allows no further connection. Ingest then closes as many connections as may be
-/// closing at once (see [`CLOSING_PART`]), and this many more.
+/// operating system allows no further connection. Then ingest closes this many connections more
+/// than may be closing at once (see [`CLOSING_PART`]).
 const SPARE_DESCRIPTORS: usize = 16;
 
-/// How long there are fewer places after the operating system allowed no further connection: only
-/// as many as the connections that ingest had then left open.
+/// For this long after the operating system allowed no further connection, there are fewer places:
+/// as many as the connections that ingest then left open.
 const FEWER_PLACES_FOR: Duration = Duration::from_secs(60);
 
 /// How long a connection must have been idle to be closed before an older busy one. The time is not
@@ -134,7 +134,7 @@ impl Places {
     }
 
     /// Closes some connections without a verified request, and waits until they have ended. It is
-    /// used when the operating system could not accept one, as for lack of file descriptors.
+    /// used when the operating system can accept no connection, as for lack of file descriptors.
     pub async fn not_accepted(&self) {
         self.is_refused.store(true, Ordering::Relaxed);
         {

@@ -47,8 +47,8 @@ enum Wait {
     Head { after: u64 },
 }
 
-/// How many requests of one connection were started and answered. The service counts them, because
-/// only hyper knows where a head ends.
+/// How many requests of one connection were started and answered. hyper's service counts them,
+/// because only hyper knows where a head ends.
 #[derive(Default)]
 pub(crate) struct Requests {
     begun: AtomicU64,

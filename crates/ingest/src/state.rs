@@ -105,7 +105,7 @@ impl Ingest {
         Arc::clone(&self.counters)
     }
 
-    /// Returns the keys of a source that are configured now.
+    /// Returns the currently configured keys of a source.
     pub fn keys(&self, source: &str) -> Option<Arc<[Key]>> {
         self.sources.get(source).map(Source::keys_now)
     }

@@ -44,11 +44,11 @@ pub struct RefusalAnswer {
 /// What to do with a conflict: an event id that is known already, with a different body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ConflictAction {
-    /// Store it as a dead letter, about which an operator decides.
+    /// Store the conflict as a dead letter, for an operator to decide.
     DeadLetter,
-    /// Process it as a separate event.
+    /// Process the conflict as an event of its own.
     Process,
-    /// Treat it as a duplicate, because only the event id is compared.
+    /// Treat the conflict as a duplicate of the known event, because only the event id is compared.
     Duplicate,
 }
 

@@ -180,7 +180,8 @@ pub struct IdentityHeader {
     /// The header in which the provider numbers its deliveries. It is not signed.
     #[cfg_attr(test, schemars(length(min = 1)))]
     pub header: String,
-    /// What is signed, and identifies an event together with the header. This can only be `"body"`.
+    /// The signed part of a request that identifies an event together with the header: only
+    /// `"body"` is possible.
     #[serde(rename = "with")]
     pub _with: Word,
 }

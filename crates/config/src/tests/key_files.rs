@@ -57,7 +57,9 @@ impl Folder {
     }
 
     fn refuses(&self, file: &str) -> String {
-        let refused = self.says(file).expect_err("the config must be refused");
+        let refused = self
+            .says(file)
+            .expect_err("a config with this key file must be refused");
         assert_eq!(refused.len(), 1, "{refused:?}");
         refused[0].clone()
     }
@@ -151,7 +153,7 @@ fn the_key_of_the_listener_is_read_as_other_secrets_are() {
     ] {
         let refused = folder
             .says_of_listener(file)
-            .expect_err("the config must be refused");
+            .expect_err("a config with this private key must be refused");
         let [refused] = &refused[..] else {
             panic!("{file}: {refused:?}")
         };
@@ -191,7 +193,7 @@ fn what_is_no_file_is_refused_as_a_certificate() {
         let tls = format!("tls = {{ certificate = \"{file}\", key = \"key\" }}\n");
         let text = GOOD.replacen("[worker]\n", &format!("{tls}[worker]\n"), 1);
         let refused = folder.says_of("ingest.tls.certificate: ", &text);
-        let refused = refused.expect_err("the config must be refused");
+        let refused = refused.expect_err("a config with this certificate must be refused");
         assert!(
             refused.len() == 1 && refused[0].contains(why),
             "{refused:?}"
@@ -221,7 +223,7 @@ fn a_name_that_leads_nowhere_is_not_shown() {
         let message = Config::parse(Path::new("hookbox.toml"), &text, &env, NOW);
         let message = message
             .err()
-            .expect("the config must be refused")
+            .expect("a secret in the place of a name must be refused")
             .to_string();
         assert!(!message.contains("hunter2"), "{message}");
     }

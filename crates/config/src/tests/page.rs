@@ -1,5 +1,6 @@
 //! Generates the tables of keys in `docs/CONFIG.md` from the structs for the config file, and
-//! compares them with the committed page. With `UPDATE_SCHEMAS` set, they are written instead.
+//! compares them with the committed page. If the environment variable `UPDATE_SCHEMAS` is set, the
+//! committed page is written instead.
 //!
 //! A table stands between `<!-- keys: NAME -->` and `<!-- end -->`. The keys of an inline table
 //! that has no table of its own are rows below it, such as `tls.key`.
@@ -30,7 +31,7 @@ const TABLES: [(&str, &str); 11] = [
 /// its own. This is the beginning of that paragraph.
 pub const DEFAULT: &str = "\n\nDefault: ";
 
-/// A row of a table.
+/// A row of a table of the page: one key.
 struct Row {
     key: String,
     default: String,

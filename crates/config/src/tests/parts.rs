@@ -161,7 +161,12 @@ fn a_file_that_is_broken_refuses_its_part_alone() {
         // Only a running service can use a config with a broken part: starting a service with it is
         // refused.
         let refused = Config::parse(&path, TEXT, &env, NOW).err();
-        assert_eq!(refused.expect("the config must be refused").line(), *said);
+        assert_eq!(
+            refused
+                .expect("a start with a broken part must be refused")
+                .line(),
+            *said
+        );
     }
 }
 

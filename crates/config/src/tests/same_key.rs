@@ -24,7 +24,7 @@ fn one_key_in_two_sources_is_refused_by_both_names() {
     for keys in [[A, B, A], [B, A, A], [A, A, A]] {
         let refused = parse(keys)
             .err()
-            .expect("the config must be refused")
+            .expect("a key that two sources share must be refused")
             .to_string();
         assert!(
             refused.contains("hookbox.toml:40:12: source[1].secrets[0]"),

@@ -1,5 +1,6 @@
 //! Generates `schemas/config.json` from the structs for the config file, and compares it with the
-//! committed file. With `UPDATE_SCHEMAS` set, it is written instead.
+//! committed file. If the environment variable `UPDATE_SCHEMAS` is set, the committed file is
+//! written instead.
 
 use std::path::Path;
 
@@ -61,7 +62,8 @@ impl Transform for OfToml {
         if matches!(schema.get("default"), Some(Value::Null | Value::Array(_))) {
             schema.remove("default");
         }
-        // `format` names the Rust type of a number, such as `uint32`.
+        // `format` names the Rust type of a number, such as `uint32`, which means nothing to the
+        // author of a config.
         schema.remove("format");
         if schema.get("enum").is_some() {
             for of_type in ["type", "minimum", "maximum"] {

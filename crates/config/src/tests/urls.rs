@@ -44,7 +44,7 @@ fn a_url_that_a_driver_refuses_is_refused_at_its_place() {
         let refused = Config::parse(Path::new("hookbox.toml"), GOOD, &env, NOW);
         let refused = refused
             .err()
-            .expect("the config must be refused")
+            .expect("a config with this URL must be refused")
             .to_string();
         assert!(
             !refused.contains("hunter2"),

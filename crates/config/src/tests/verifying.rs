@@ -88,7 +88,7 @@ fn a_key_that_can_be_guessed_is_refused_and_a_weak_one_is_warned_about() {
     let refused = |key| {
         parse(GOOD, key)
             .err()
-            .expect("the config must be refused")
+            .expect("a config with this key must be refused")
             .to_string()
     };
     expect![[r#"

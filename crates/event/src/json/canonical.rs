@@ -25,7 +25,8 @@ pub(super) struct Canonical<'a> {
     /// The contents of the strings that the body does not write in the canonical way.
     rewritten: Vec<u8>,
     spans: Vec<Span>,
-    /// A buffer for [`Canonical::rearrange`], kept because a body may have many objects.
+    /// The buffer of [`Canonical::rearrange`]. It is kept between calls, so that a body with many
+    /// objects allocates it only once.
     moved: Vec<Span>,
 }
 
@@ -56,7 +57,7 @@ impl<'a> Canonical<'a> {
         }
     }
 
-    /// Returns the end of the text so far.
+    /// Returns the place at which the canonical text ends now.
     pub fn mark(&self) -> Mark {
         Mark {
             spans: self.spans.len(),
@@ -77,7 +78,7 @@ impl<'a> Canonical<'a> {
         self.spans.iter().map(|span| self.bytes(*span))
     }
 
-    /// Replaces the text after `start` by these parts of it, with a comma between them.
+    /// Replaces the text after `start` by the given parts of that text, joined with `comma`.
     pub fn rearrange(
         &mut self,
         start: Mark,
@@ -124,8 +125,8 @@ impl<'a> Canonical<'a> {
     }
 
     /// Returns the span of the string that was rewritten from `began` on. `source` is the span of
-    /// the string in the body. If both strings are equal, the rewritten one is removed and `source`
-    /// is returned.
+    /// the string in the body. If the string has the same bytes in the body, the rewritten bytes
+    /// are removed and `source` is returned.
     pub fn end_rewritten(&mut self, began: usize, source: Span) -> Span {
         if self.rewritten[began..] == self.body[source.start..source.end] {
             self.rewritten.truncate(began);

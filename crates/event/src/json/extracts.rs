@@ -21,7 +21,7 @@ pub(super) enum Open {
     },
 }
 
-/// A value that has no others in it.
+/// A JSON value that contains no other value: a string, a number or a boolean.
 #[derive(Clone, Copy)]
 pub(super) enum Leaf {
     /// The content of a string, in canonical form.
@@ -55,7 +55,7 @@ impl<'a> Extracts<'a> {
         }
     }
 
-    /// Called after a value that has no others in it. Its text is copied only if a pointer leads to
+    /// Called after a string, a number or a boolean. Its text is copied only if a pointer leads to
     /// it.
     pub fn leaf(&mut self, stack: &[Open], text: &Canonical<'_>, leaf: Leaf) {
         for (pointer, found) in self.pointers.iter().zip(&mut self.found) {

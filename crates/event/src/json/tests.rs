@@ -198,7 +198,7 @@ impl Node {
         }
     }
 
-    /// Writes the value with white space and escapes, of which `chance` chooses where they are.
+    /// Writes the value with white space and escapes at places that `chance` chooses.
     fn write(&self, chance: &mut impl FnMut() -> usize, out: &mut String) {
         space(chance, out);
         match self {
@@ -234,7 +234,7 @@ fn space(chance: &mut impl FnMut() -> usize, out: &mut String) {
     out.push_str(["", "", "", " ", "\n\t "][chance() % 5]);
 }
 
-/// serde_json writes strings as RFC 8785 demands.
+/// Returns the canonical form of a string: serde_json writes strings as RFC 8785 demands.
 fn canonical_string(text: &str) -> String {
     serde_json::to_string(text).expect("JSON")
 }

@@ -46,7 +46,7 @@ impl Client {
         Self::over(TcpStream::connect(address).await.unwrap())
     }
 
-    /// Uses a connection that was opened with special options.
+    /// Makes a client of a connection that was opened with special options.
     pub fn over(stream: TcpStream) -> Self {
         stream.set_nodelay(true).unwrap();
         Self::within(stream)
@@ -54,7 +54,7 @@ impl Client {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
-    /// Uses a stream that is not a socket.
+    /// Makes a client of a stream that is not a socket.
     pub fn within(stream: S) -> Self {
         Self {
             stream,

@@ -99,7 +99,7 @@ impl Broker for FakeBroker {
         match mode {
             Mode::Take | Mode::Hang => {}
             Mode::Fail(kind) => return Err(PublishError::plain(kind)),
-            Mode::Panic => panic!("the broker panics because the test set it to"),
+            Mode::Panic => panic!("the test has set the broker to panic"),
         }
         let frames = decode_batch(&batch.bytes).unwrap();
         let kept = StoredBatch {

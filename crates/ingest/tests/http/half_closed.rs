@@ -76,8 +76,8 @@ async fn it_is_answered_while_the_process_drains() {
 }
 
 /// A sender that has disconnected after its request looks like one that has closed only its half of
-/// the connection. The difference shows when the answer is sent. So the connection must count as
-/// open, and keep the memory for its body, exactly until then.
+/// the connection. The difference shows only when the answer is sent. So the connection must count
+/// as open, and keep the memory for its body, exactly until then.
 #[tokio::test]
 async fn one_that_has_gone_is_noticed_when_it_is_answered() {
     let world = World::with(Limits {

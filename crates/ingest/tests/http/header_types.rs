@@ -82,7 +82,7 @@ async fn deliveries_with_equal_bodies_are_distinct_events() {
 }
 
 /// One order is created and then paid. Both requests have the same body and differ only in the
-/// event type, which is in a header.
+/// event type, which is in a header. They must be two events.
 #[tokio::test]
 async fn a_type_in_a_header_is_part_of_the_event() {
     let (topics, events) = accepted(&[
@@ -99,8 +99,8 @@ async fn a_type_in_a_header_is_part_of_the_event() {
     );
 }
 
-/// If an attacker sends a captured body with the delivery id of another request, it becomes another
-/// event and does not hide the event that the id belongs to (H12).
+/// If an attacker sends a captured body with the delivery id of a genuine request, the two requests
+/// must be different events, so that the genuine event is not taken for a duplicate (H12).
 #[tokio::test]
 async fn a_delivery_id_hides_no_other_event() {
     let (_, events) = accepted(&[
@@ -111,7 +111,7 @@ async fn a_delivery_id_hides_no_other_event() {
     .await;
     assert_ne!(
         events[0], events[1],
-        "the genuine event must have an event id of its own"
+        "two bodies with one delivery id must have different event ids"
     );
     // The delivery id is a part of the event id, although an attacker can change it. So a captured
     // body that is sent again under another delivery id is an event of its own and no duplicate.

@@ -84,7 +84,7 @@ async fn chunks_without_an_end_are_refused_at_the_limit() {
     if let Some(answer) = answer {
         assert_eq!(answer.status, 413);
     }
-    eventually("the request must be counted as too large", async || {
+    eventually("the body must be counted as too large", async || {
         world.ingest.counters().refused_by_reason().get("too_large") == Some(&1)
     })
     .await;
@@ -161,11 +161,11 @@ async fn a_slow_head_is_cut() {
     // Each byte arrives soon, but the head never ends: the deadline covers the whole head.
     while dripping.offer(b"P").await && !dripping.closes_within(drip).await {
         drops += 1;
-        assert!(drops < 200, "single bytes must not extend the deadline");
+        assert!(drops < 200, "bytes must not extend the head's deadline");
     }
     assert!(
         began.elapsed() >= limits.head_deadline,
-        "the connection must not be cut before its deadline"
+        "no connection may be cut before the deadline of its head"
     );
     assert!(silent.closes().await);
     assert!(begun.closes().await);
@@ -200,7 +200,7 @@ async fn a_slow_body_is_answered_408() {
         }
         client.offer(b"1\r\nx\r\n").await;
         bytes += 1;
-        assert!(bytes < 200, "single bytes must not extend the deadline");
+        assert!(bytes < 200, "bytes must not extend the body's deadline");
     };
     assert_eq!(answer.status, 408);
     world.nothing_published();
@@ -233,7 +233,7 @@ async fn one_address_has_so_many_connections() {
             break;
         }
         tries += 1;
-        assert!(tries < 1_000, "an ended connection must free its place");
+        assert!(tries < 1_000, "a connection that ended must free its place");
     }
 }
 
@@ -304,7 +304,7 @@ async fn bodies_in_memory_are_bounded_and_given_back() {
     let mut tries = 0;
     while world.begini(EVENT).await.status != 200 {
         tries += 1;
-        assert!(tries < 1_000, "the memory of a body must be returned");
+        assert!(tries < 1_000, "the body's memory must become free again");
     }
 }
 
@@ -327,7 +327,7 @@ async fn a_body_is_counted_until_the_broker_has_answered() {
     let mut tries = 0;
     while world.begini(EVENT).await.status != 200 {
         tries += 1;
-        assert!(tries < 1_000, "the memory of a body must be returned");
+        assert!(tries < 1_000, "the body's memory must become free again");
     }
 }
 
@@ -345,7 +345,7 @@ async fn bodies_that_are_only_announced_keep_no_one_out() {
     for headers in [announced, endless, announced] {
         let mut client = world.client().await;
         let continued = client.ask(&head("POST", "/hooks/begini", &headers)).await;
-        assert_eq!(continued.status, 100, "ingest must ask for the body");
+        assert_eq!(continued.status, 100, "ingest must send `100 Continue`");
         slow.push(client);
     }
     world.keeps(EVENT).await;
@@ -394,7 +394,7 @@ async fn who_never_reads_the_answers_is_cut() {
     let mut sent = 0;
     while client.offer(&many).await {
         sent += 1;
-        assert!(sent < 10_000, "a client that reads no answers must be cut");
+        assert!(sent < 10_000, "a client that never reads must be cut off");
     }
     world.keeps(EVENT).await;
 }

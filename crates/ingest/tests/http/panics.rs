@@ -35,7 +35,11 @@ async fn a_panic_costs_its_own_request_and_no_other() {
             unlucky.send(&begini(EVENT)).await;
             // The sender gets no answer, so it sends its request again.
             assert!(unlucky.answer().await.is_none());
-            assert_eq!(world.clock.until_panic(), 0, "the clock must have panicked");
+            assert_eq!(
+                world.clock.until_panic(),
+                0,
+                "the clock must have panicked during this request"
+            );
             assert_eq!(neighbour.ask(&begini(EVENT)).await.status, 200);
         }
     }

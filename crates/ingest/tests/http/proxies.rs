@@ -9,8 +9,8 @@ use hookbox_testkit::eventually::eventually;
 use crate::client::{HttpResponse, head, post};
 use crate::world::{EVENT, World, signed};
 
-/// The last bytes of two loopback addresses: that of the trusted proxy, and one that
-/// `trusted_proxies` does not list.
+/// The last byte of the loopback address of the trusted proxy (`PROXY`), and of an address that is
+/// not in `trusted_proxies` (`OTHER`).
 const PROXY: u8 = 2;
 const OTHER: u8 = 3;
 
@@ -120,7 +120,7 @@ async fn a_refusal_names_the_client_of_a_proxy() {
         403
     );
     assert_eq!(sent(&world, OTHER, &[HTTPS]).await.status, 503);
-    eventually("both refusals must be stored", async || {
+    eventually("the refusals of both requests must be stored", async || {
         world.ledger.kept().len() == 2
     })
     .await;

@@ -100,9 +100,10 @@ async fn a_quarter_of_the_memory_is_kept_for_small_bodies() {
     assert_eq!(genuine(&world, 16 * KIB).await, 200);
     assert_eq!(genuine(&world, EVENT.len()).await, 200);
     drop(large);
-    eventually("the twelve unfinished requests must end", async || {
-        read(&counters.in_flight) == 0
-    })
+    eventually(
+        "the twelve requests with unfinished bodies must end",
+        async || read(&counters.in_flight) == 0,
+    )
     .await;
     assert_eq!(genuine(&world, 64 * KIB).await, 200);
 }
@@ -153,9 +154,10 @@ async fn connections_without_a_verified_request_make_room() {
         read(&counters.connections_closed) >= 17,
         "80 connections were opened for 63 places, so at least 17 must be closed"
     );
-    // One address may take four places, a sixteenth of all, even while others are free.
+    // One address may take a sixteenth of the places, which are four, and no more, even while other
+    // places are free.
     drop(held);
-    eventually("all but the verified connection must end", async || {
+    eventually("every unverified connection must end", async || {
         read(&counters.connections) == 1
     })
     .await;
@@ -168,7 +170,7 @@ async fn connections_without_a_verified_request_make_room() {
         client.send(begun).await;
         four.push(client);
     }
-    eventually("all but the first connection must be busy", async || {
+    eventually("the four unverified connections must be busy", async || {
         read(&counters.connections) == 5 && read(&counters.connections_idle) == 1
     })
     .await;
@@ -199,7 +201,8 @@ async fn health_checks_are_answered_when_every_place_is_taken() {
         async || read(&counters.connections) == 2 && read(&counters.connections_unverified) == 0,
     )
     .await;
-    // These connections send nothing. They are more than the places for health checks.
+    // These connections send nothing. There are 40 of them, more than the 32 places for health
+    // checks.
     let mut silent = Vec::new();
     for _ in 0..40 {
         silent.push(world.client().await);

@@ -50,13 +50,16 @@ async fn begini_is_answered_403_and_no_detail() {
         });
         assert_eq!(
             fields, refused,
-            "the answer must be the same for every reason"
+            "the answer must not depend on what is wrong with the signature"
         );
         *seen.entry(reason).or_default() += 1;
         world.nothing_published();
     }
     let counted = world.ingest.counters().refused_by_reason();
-    assert_eq!(counted, seen, "the refusals must be counted by reason");
+    assert_eq!(
+        counted, seen,
+        "the metrics must count the refusals by reason"
+    );
 }
 
 #[tokio::test]

@@ -165,7 +165,7 @@ impl World {
     pub async fn until_stopped(&mut self) {
         let ended = tokio::time::timeout(PATIENCE, self.served.join_next()).await;
         ended
-            .expect("the ingest must end in time")
+            .expect("the ingest must end in time after its shutdown")
             .unwrap()
             .unwrap();
     }

@@ -26,7 +26,7 @@ fn check(
     verify(scheme, keys, headers, body, NOW).map(|verified| verified.key_id().to_owned())
 }
 
-/// Test cases 1 and 2 of RFC 4231.
+/// The HMAC must have the values that RFC 4231 gives for its test cases 1 and 2.
 #[test]
 fn known_answers() {
     for (secret, data, sha256, sha512) in [

@@ -30,7 +30,7 @@ fn githubs_own_example() {
         let mut headers = HeaderMap::new();
         headers.insert("x-hub-signature-256", crate::header::value(signature));
         // GitHub does not sign the header with the delivery id, so this header must not change the
-        // result.
+        // result of the verification.
         headers.insert("x-github-delivery", crate::header::value("d-1"));
         let body = Bytes::from_static(body.as_bytes());
         let verified = verify(&Preset::Github.scheme(), &keys, &headers, body, NOW)?;
