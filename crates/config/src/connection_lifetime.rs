@@ -12,9 +12,9 @@ use super::units::duration;
 /// keeps it by default.
 pub const DEFAULT: Duration = Options::CONNECTION_LIFETIME;
 
-/// The shortest and longest allowed lifetime. Shorter is wasteful, because opening a connection
-/// takes milliseconds; longer delays the shutdown of a connection pooler, which waits for old
-/// connections.
+/// The shortest and longest allowed lifetime. A shorter lifetime is wasteful, because opening a
+/// connection takes milliseconds. A longer one delays the shutdown of a connection pooler, which
+/// waits for old connections.
 const RANGE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(3600));
 
 /// Reads the setting, and records a mistake if it is invalid.

@@ -86,8 +86,8 @@ fn by_default(at: &str, source: &Source, preset: Option<Preset>, places: &mut Pl
     };
     let what = format!(
         "two requests with the same {of} are one event here, and the second is not processed, \
-         since no \"identity\" is written; {advice}; to keep it so without this warning, write \
-         identity = \"body\" (docs/CONFIG.md, Which event it is)"
+         since no \"identity\" is written; {advice}; to keep this identity without the warning, \
+         write identity = \"body\" (docs/CONFIG.md, Which event it is)"
     );
     places.warn(at, what);
     Identity::Body

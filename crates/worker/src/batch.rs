@@ -32,8 +32,8 @@ pub(crate) struct Batch<'t, S: Store> {
 
 /// The failure of a run of the handler.
 struct RunFailure {
-    /// The positions, in `events`, of those that may have caused the failure: a single one if the
-    /// cause is known.
+    /// The positions, in `events`, of the events that may have caused the failure: a single one if
+    /// the cause is known.
     of: Range<usize>,
     failure: HandlerFailure,
 }

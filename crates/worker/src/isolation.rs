@@ -20,7 +20,8 @@ use crate::counters::{Counted, Counters};
 use crate::pause::Stopped;
 
 /// How long a process must have had no other work before it runs an event whose isolated run has
-/// already ended with the death of a process. It is longer than prefetched messages take to arrive.
+/// already ended with the death of a process. This time is longer than prefetched messages take to
+/// arrive.
 const IDLE: Duration = Duration::from_secs(1);
 
 /// How long a process that has completed nothing must be idle before it runs an event whose

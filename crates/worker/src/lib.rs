@@ -11,7 +11,7 @@
 //! acknowledges it, `attempt` is one transaction, `batch` runs the handler in it, and `registered`
 //! is one run of a handler. `groups` decides which events of a failed batch run together again.
 //! `suspicion` plans which events may run beside others, `settle` is the table of what follows from
-//! a failure, and `run` does what follows. All parts of a worker share `inner`; all work on one
+//! a failure, and `run` carries that out. All parts of a worker share `inner`; all work on one
 //! route shares `route_context`.
 //!
 //! Every `select!` here is `biased`. Otherwise tokio would poll the branches in a random order, and

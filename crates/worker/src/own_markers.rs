@@ -36,9 +36,9 @@ impl OwnMarkers {
         self.of_route(route, |own| own.get(&start).copied())
     }
 
-    /// Returns whether this process has already counted this start as one in isolation. If so, it
-    /// must not count the start a second time. The store would do that if another process had
-    /// counted in between, because it remembers only the process that counted last.
+    /// Returns whether this process has already counted this start as one in isolation. If so, this
+    /// process must not count it again: the store recognises a repetition only by the process that
+    /// counted last, and another process may have counted in between.
     pub fn is_counted_alone(&self, route: &RouteName, start: Start) -> bool {
         let marker = self.get(route, start);
         marker.is_some_and(|it| it.is_certain && it.kind != StartKind::Shared)

@@ -239,8 +239,8 @@ impl<S: Store> Process<'_, S> {
     }
 
     /// Sets the start marker of an event that runs alone in this process, if its handler would run
-    /// now. A process counts only one start of an event, however often it runs the handler.
-    /// Otherwise two living processes that each have a copy of the message, and wait for each
+    /// now. A process counts only one start of an event, however often it runs the handler. Without
+    /// this rule, two living processes that each have a copy of the message, and wait for each
     /// other, would count starts that look like process deaths.
     async fn mark(&self, envelope: &Envelope, is_marked: &mut bool) -> Result<(), Fault> {
         let (context, start) = (self.context, Start::of(envelope));
@@ -262,8 +262,8 @@ impl<S: Store> Process<'_, S> {
         self.give_up(suspect.envelope, reason, detail).await
     }
 
-    /// Does what follows from a run of an event, and returns whether the event has its outcome now.
-    /// If not, it has to run again.
+    /// Carries out what follows from a run of an event, and returns whether the event has its
+    /// outcome now. If not, it has to run again.
     async fn conclude(
         &self,
         run: &Run<'_, S>,

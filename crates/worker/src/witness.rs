@@ -88,8 +88,9 @@ async fn round<S: Store>(inner: &Inner<S>) -> Result<Option<Mismatch>, Fault> {
     let routes = &inner.config.all_routes;
     let mut readings = 1;
     loop {
-        // The broker is read before the store. Everything that a witness at the broker states was
-        // committed to the store before, so the later reading of the store must include it.
+        // The broker is read before the store. A witness is published only after the store has
+        // committed what the witness states, so the later reading of the store must include all of
+        // it.
         let found = inner.broker.witnesses().await?;
         let is_last = readings >= READINGS;
         readings += 1;

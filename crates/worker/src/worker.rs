@@ -51,10 +51,9 @@ impl<S: Store> Worker<S> {
         self.inner.config.schemas.clone()
     }
 
-    /// Returns a token that cuts a drain short. When it is cancelled, running handlers are
-    /// dropped: their transactions are rolled back (if the server does not answer, by the server
-    /// itself later), and their messages are put back. No attempt is spent, and every message is
-    /// redelivered.
+    /// Returns a token that cuts a drain short. When it is cancelled, running handlers are dropped
+    /// and their messages are put back. Their transactions are rolled back; a server that does not
+    /// answer does so by itself later. No attempt is spent, and every message is redelivered.
     pub fn cut(&self) -> CancellationToken {
         self.inner.cut.clone()
     }

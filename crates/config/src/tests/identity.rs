@@ -82,25 +82,25 @@ fn what_makes_one_event_of_two_is_warned_about_until_it_is_chosen() {
     warned(
         "preset = \"github\"",
         expect![[r#"
-        hookbox.toml:47:1: source[2]: two requests with the same body are one event here, and the second is not processed, since no "identity" is written; write identity = { header = "X-GitHub-Delivery", with = "body" }, and topic = { header = "X-GitHub-Event", pointer = "/action" }; to keep it so without this warning, write identity = "body" (docs/CONFIG.md, Which event it is)
+        hookbox.toml:47:1: source[2]: two requests with the same body are one event here, and the second is not processed, since no "identity" is written; write identity = { header = "X-GitHub-Delivery", with = "body" }, and topic = { header = "X-GitHub-Event", pointer = "/action" }; to keep this identity without the warning, write identity = "body" (docs/CONFIG.md, Which event it is)
     "#]],
     );
     warned(
         "preset = \"github\"\ntopic = { header = \"X-GitHub-Event\" }",
         expect![[r#"
-            hookbox.toml:47:1: source[2]: two requests with the same body and topic are one event here, and the second is not processed, since no "identity" is written; write identity = { header = "X-GitHub-Delivery", with = "body" }, and topic = { header = "X-GitHub-Event", pointer = "/action" }; to keep it so without this warning, write identity = "body" (docs/CONFIG.md, Which event it is)
+            hookbox.toml:47:1: source[2]: two requests with the same body and topic are one event here, and the second is not processed, since no "identity" is written; write identity = { header = "X-GitHub-Delivery", with = "body" }, and topic = { header = "X-GitHub-Event", pointer = "/action" }; to keep this identity without the warning, write identity = "body" (docs/CONFIG.md, Which event it is)
         "#]],
     );
     warned(
         HMAC,
         expect![[r#"
-        hookbox.toml:47:1: source[2]: two requests with the same body are one event here, and the second is not processed, since no "identity" is written; if the body holds an id, name it in identity; if the provider numbers its deliveries in a header, write identity = { header = "NAME", with = "body" }; if its type is in a header, write topic = { header = "NAME" }; to keep it so without this warning, write identity = "body" (docs/CONFIG.md, Which event it is)
+        hookbox.toml:47:1: source[2]: two requests with the same body are one event here, and the second is not processed, since no "identity" is written; if the body holds an id, name it in identity; if the provider numbers its deliveries in a header, write identity = { header = "NAME", with = "body" }; if its type is in a header, write topic = { header = "NAME" }; to keep this identity without the warning, write identity = "body" (docs/CONFIG.md, Which event it is)
     "#]],
     );
     warned(
         &format!("{HMAC}\ntopic = {{ header = \"X-Topic\" }}"),
         expect![[r#"
-            hookbox.toml:47:1: source[2]: two requests with the same body and topic are one event here, and the second is not processed, since no "identity" is written; if the body holds an id, name it in identity; if the provider numbers its deliveries in a header, write identity = { header = "NAME", with = "body" }; if its type is in a header, write topic = { header = "NAME" }; to keep it so without this warning, write identity = "body" (docs/CONFIG.md, Which event it is)
+            hookbox.toml:47:1: source[2]: two requests with the same body and topic are one event here, and the second is not processed, since no "identity" is written; if the body holds an id, name it in identity; if the provider numbers its deliveries in a header, write identity = { header = "NAME", with = "body" }; if its type is in a header, write topic = { header = "NAME" }; to keep this identity without the warning, write identity = "body" (docs/CONFIG.md, Which event it is)
         "#]],
     );
     for chosen in [

@@ -109,8 +109,8 @@ async fn a_sender_that_leaves_cancels_nothing() {
     let mut client = world.client().await;
     client.send(&begini(EVENT)).await;
     world.broker.until_begun(1).await;
-    // Until it is answered, a sender that has disconnected looks like one that has closed only its
-    // half of the connection.
+    // A sender that has disconnected looks, until its answer is sent, like one that has closed only
+    // its half of the connection.
     client.end().await;
     drop(client);
     world.broker.set(Mode::Take);

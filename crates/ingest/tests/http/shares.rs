@@ -154,8 +154,7 @@ async fn connections_without_a_verified_request_make_room() {
         read(&counters.connections_closed) >= 17,
         "80 connections were opened for 63 places, so at least 17 must be closed"
     );
-    // One address may take a sixteenth of the places, which are four, and no more, even while other
-    // places are free.
+    // One address may take a sixteenth of the places and no more: four, even if others are free.
     drop(held);
     eventually("every unverified connection must end", async || {
         read(&counters.connections) == 1

@@ -230,8 +230,8 @@ impl<'de> MapAccess<'de> for MembersLeft<'de> {
     }
 }
 
-/// The name of a member. This reads strings from it. serde_json can also read numbers and enums
-/// from a name, so a type that needs these is read by serde_json.
+/// The name of a member, which is read only as a string. serde_json can also read a number or an
+/// enum from a name, so a type that needs one is left to serde_json.
 struct Name<'de>(&'de str);
 
 macro_rules! refuse {
