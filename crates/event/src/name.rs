@@ -9,8 +9,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize, Serializer};
 
 /// The longest name, in bytes. The name of a queue contains the name of the environment, the name
-/// of a route and some fixed words. It is an AMQP short string, which has at most 255 bytes, so two
-/// names of 63 bytes fit.
+/// of a route and some fixed words. A name of a queue is an AMQP short string, which has at most
+/// 255 bytes, so two names of 63 bytes fit.
 const NAME_BYTES_MAX: usize = 63;
 
 /// An invalid name. The error states the kind of the name, the name, and the rule that it breaks.

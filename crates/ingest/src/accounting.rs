@@ -134,7 +134,7 @@ impl Accounting {
                 Err(error) => {
                     tracing::debug!(
                         error = describe(&error),
-                        "could not publish an accept report; it is tried again"
+                        "could not publish an accept report; publishing it is tried again"
                     );
                 }
             }

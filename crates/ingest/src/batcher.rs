@@ -273,7 +273,7 @@ impl Shared {
     fn log_failure(&self, batch: &Batch, error: &PublishError) {
         let (topic, count) = (&batch.topic, batch.count);
         if !self.failures.admits(error.kind, count as u64) {
-            tracing::debug!(%topic, count, "requests were answered 503: not on disk");
+            tracing::debug!(%topic, count, "requests were answered 503: not on disk in time");
             return;
         }
         tracing::warn!(
@@ -281,8 +281,8 @@ impl Shared {
             count,
             kind = error.kind.as_str(),
             error = describe(error),
-            "{count} requests of topic {topic} were answered 503: not on disk; more of this kind \
-             are counted, and logged within a minute"
+            "{count} requests of topic {topic} were answered 503: not on disk; further failures \
+             of this kind are counted, and logged within a minute"
         );
     }
 

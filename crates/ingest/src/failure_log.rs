@@ -69,8 +69,8 @@ impl Summary {
         tracing::warn!(
             kind,
             more,
-            "{more} more requests were answered 503 since that was last logged: not on disk \
-             ({kind})"
+            "{more} more requests were answered 503 since this failure was last logged: not on \
+             disk ({kind})"
         );
     }
 }

@@ -7,8 +7,9 @@ use std::time::Duration;
 pub struct Limits {
     /// Largest body in bytes. Webhooks are small; RabbitMQ 4 refuses messages over 16 MiB.
     pub body_max: usize,
-    /// The time from the first byte of a request's head to its last; it stops slow-header attacks.
-    /// An idle connection is closed after the same time while another connection waits for a place.
+    /// The time from the first byte of a request's head to its last. This deadline stops
+    /// slow-header attacks. An idle connection is closed after the same time while another
+    /// connection waits for a place.
     pub head_deadline: Duration,
     /// How long a connection may be idle, that is without a byte of a request since it was opened
     /// or since its last answer. It is longer than the idle time-out of load balancers (ALB and

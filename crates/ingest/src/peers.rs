@@ -27,9 +27,11 @@ impl Peers {
         contains(&self.trusted_proxies, peer)
     }
 
-    /// Returns the client of a request, and whether the request may be accepted. It is refused if
-    /// its peer is in neither list, or if it was sent over plain HTTP. If no proxy header names the
-    /// client, the peer is the client.
+    /// Returns the client of a request, and whether the request may be accepted. A request is
+    /// refused if at least one list is set and neither contains its peer. It is also refused if a
+    /// trusted proxy does not report that it received the request over https, unless
+    /// `plain_http_from` contains the proxy. If no proxy header names the client, the peer is the
+    /// client.
     pub(crate) fn client(
         &self,
         peer: IpAddr,

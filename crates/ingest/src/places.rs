@@ -365,9 +365,9 @@ impl Place {
         self.standing.close.cancelled().await;
     }
 
-    /// Returns whether a new connection would find no free place, either because all places are
-    /// taken or because the address of this connection has reached its limit. Then this connection
-    /// is closed as soon as it has been idle for a short time.
+    /// Returns whether a new connection needs the place of this one: all places are taken, or the
+    /// address of this connection has reached its limit. Then this connection is closed as soon as
+    /// it has been idle for a short time.
     pub fn is_wanted(&self) -> bool {
         let places = &self.places;
         let is_over = |address| places.lock().count(address) >= places.per_address_max;

@@ -123,7 +123,8 @@ async fn claim_as_own<S: Store>(
 
 /// Claims each conflict as the event that is stored under the same id. This route may not have
 /// claimed that event yet: its first body may have been for other routes only, or may still wait in
-/// the queue behind this one. Then the handler runs with the stored body, as it would for a retry.
+/// the queue behind this conflict. In both cases the handler runs with the stored body, as it would
+/// for a retry.
 async fn claim_by_id<S: Store>(
     store: &S,
     tx: &mut S::Tx,

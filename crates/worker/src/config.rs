@@ -27,8 +27,8 @@ pub struct Config<S: Store> {
     /// number of workers may do so.
     pub collect: bool,
     /// Whether this worker keeps the store's newest witness message at the broker; the witness
-    /// shows later whether the store or the broker was restored to an older state. Off where store
-    /// and broker are one file, because restoring one of them then restores the other too.
+    /// shows later whether the store or the broker was restored to an older state. It does not if
+    /// store and broker are one file, because restoring one of them then restores the other too.
     pub witness: bool,
 }
 

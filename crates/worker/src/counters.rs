@@ -34,7 +34,7 @@ pub struct RouteCounters {
     pub dead: AtomicU64,
     /// Receipts whose attempt failed and which wait for their next attempt.
     pub retrying: AtomicU64,
-    /// Receipts whose event was deferred, which costs no attempt. They will be tried again.
+    /// Receipts whose event was deferred, which costs no attempt. The event will be tried again.
     pub deferred: AtomicU64,
     /// Redelivered receipts that already had their outcome.
     pub redelivered: AtomicU64,
@@ -51,8 +51,8 @@ pub struct RouteCounters {
     pub running: AtomicU64,
     /// The number of seconds for which nothing was settled although something was in flight.
     pub standstill_s: AtomicU64,
-    /// Whether the route is at a standstill: it has settled nothing for longer than the time limit
-    /// of its running handlers explains.
+    /// Whether the route is at a standstill: it has settled nothing for longer than its running
+    /// handlers may take by their time limit.
     pub stalled: AtomicBool,
     /// The database rights that the route's handler lacks.
     pub(crate) rights: Rights,

@@ -8,9 +8,9 @@
 
 use hookbox_event::{Envelope, ReceiptId};
 
-/// How many runs of a batch and its parts may fail. Then each remaining event runs alone. Halving
-/// finds two of 64 events with at most eleven failed runs. Where more events fail, the failed runs
-/// would cost more than a transaction for each event.
+/// After this many failed runs of a batch and its parts, each remaining event runs alone. Halving
+/// finds two failing events among 64 with at most eleven failed runs. If more events fail, further
+/// failed runs would cost more than a transaction for each event.
 const FAILED_RUNS_MAX: usize = 16;
 
 /// The groups of a batch that still have to run.

@@ -110,8 +110,9 @@ impl<S: Store> Process<'_, S> {
         }
     }
 
-    /// Runs events beside whatever else runs in this process: all in one transaction, and those
-    /// that keep the others from their outcome each in its own.
+    /// Runs events while other handlers may run in this process: all of them in one transaction,
+    /// except that an event which keeps the others from their outcome gets a transaction of its
+    /// own.
     async fn run_shared(&self, events: &[&Envelope], markers: &[Start]) -> Result<(), Stopped> {
         let _beside_others = tokio::select! {
             biased;
@@ -163,8 +164,8 @@ impl<S: Store> Process<'_, S> {
     }
 
     /// Runs a suspected event in isolation until it has its outcome. All other work of this process
-    /// stops during that run. So after each run the other work gets at least as much time before
-    /// the next run. Therefore other events reach their outcomes even if this event does not reach
+    /// stops during that run. So before the next run the other work gets at least as much time as
+    /// the run took. Therefore other events reach their outcomes even if this event does not reach
     /// its own for hours.
     async fn isolate(&self, suspect: &Suspect<'_>) -> Result<(), Stopped> {
         let (context, envelope) = (self.context, suspect.envelope);

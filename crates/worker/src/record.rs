@@ -20,8 +20,8 @@ use crate::route_context::RouteContext;
 /// available again after this time.
 const DEFERRED_LEAST: Duration = Duration::from_secs(1);
 
-/// The longest wait of a deferred event. It is also the longest time until the event notices that
-/// the lock was released.
+/// The longest wait of a deferred event. If the event waits for a lock, this is also the longest
+/// time until the release of the lock is noticed.
 const DEFERRED_MOST: Duration = Duration::from_secs(60);
 
 /// Stores bytes that are not an envelope as a dead letter.

@@ -26,8 +26,8 @@ const EVERY: Duration = Duration::from_secs(2);
 const LAST_ROUND_MAX: Duration = Duration::from_secs(2);
 
 /// How many comparisons in a row must find the same problem before it is logged. This applies to
-/// two problems that may be momentary: the broker holds too few witness messages, because another
-/// reader may have taken them for a moment; or a fault, because an outage is logged elsewhere.
+/// two problems. The broker may lack witness messages only for a moment, while another reader has
+/// taken them. A fault may be a part of an outage, which is logged elsewhere.
 const ROUNDS_TO_BELIEVE: u32 = 3;
 
 /// The task that compares the store with its broker and publishes new witnesses.
@@ -37,9 +37,9 @@ pub(crate) struct WitnessKeeper<S: Store> {
 }
 
 /// A comparison reads the witness messages this many times before it believes that the broker holds
-/// none, or only too old ones, because another reader may have taken them for some milliseconds. A
-/// single reading could miss all of them. A store that was restored to a state before its first
-/// witness would then publish a new one, as if nothing had been lost.
+/// none, or only too old ones, because another reader may have taken them for some milliseconds. If
+/// it believed a single reading that missed all of them, a store that was restored to a state
+/// before its first witness would publish a new witness, as if nothing had been lost.
 const READINGS: u32 = 4;
 
 /// The pause between two readings of the witness messages (see [`READINGS`]).

@@ -52,8 +52,8 @@ impl<S: Store> Worker<S> {
     }
 
     /// Returns a token that cuts a drain short. When it is cancelled, running handlers are dropped
-    /// and their messages are put back. Their transactions are rolled back; a server that does not
-    /// answer does so by itself later. No attempt is spent, and every message is redelivered.
+    /// and their messages are put back. Their transactions are rolled back; if the server does not
+    /// answer, it does this by itself later. No attempt is spent, and every message is redelivered.
     pub fn cut(&self) -> CancellationToken {
         self.inner.cut.clone()
     }
@@ -78,8 +78,8 @@ impl<S: Store> Worker<S> {
     /// that may take. It returns before `shutdown` only when a part of the worker panicked.
     ///
     /// Each transaction runs in its own task, so dropping this future stops no transaction
-    /// half-way. Only the token of [`cut`](Self::cut) does: the worker then drops its
-    /// transactions, and the server rolls each of them back when its connection is closed (H8).
+    /// half-way. Only the token of [`cut`](Self::cut) stops them: the worker then drops its
+    /// transactions and closes their connections, and the server rolls each transaction back (H8).
     pub async fn run(&self, shutdown: CancellationToken) {
         let mut tasks = JoinSet::new();
         let stop = shutdown.child_token();

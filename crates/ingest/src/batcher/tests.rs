@@ -189,8 +189,8 @@ fn open_batcher(tasks: &TaskTracker, counters: &Arc<Counters>, limits: &Limits) 
 }
 
 /// All publish slots are idle, and twenty connections have a request ready. The first request wakes
-/// a publish slot, which must not publish it before the others have run. The runtime is that of the
-/// binary, with one thread, so that the order in which tasks run is fixed.
+/// a publish slot. That slot must not publish a batch before the other connections have run. The
+/// runtime is that of the binary, with one thread, so that the order in which tasks run is fixed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn requests_that_are_ready_at_once_share_a_batch() {
     let (tasks, counters) = (TaskTracker::new(), Arc::new(Counters::default()));

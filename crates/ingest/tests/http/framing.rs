@@ -120,8 +120,8 @@ async fn framings_that_contradict_themselves_are_refused() {
 }
 
 /// Returns malformed requests with a name and the expected status of the refusal. The test sends a
-/// genuine request behind each of them, which would be accepted if the malformed one were parsed as
-/// shorter than it is.
+/// genuine request behind each malformed one. If the malformed request were parsed as shorter than
+/// it is, the genuine request would be accepted.
 fn refused_and_followed() -> Vec<(&'static str, Vec<u8>, u16)> {
     let text = |text: &str| text.as_bytes().to_vec();
     let length = EVENT.len().to_string();

@@ -1,5 +1,5 @@
-//! Tests messages with several events: they share one transaction, and after a failure each event
-//! has its own.
+//! Tests messages with several events: the events share one transaction. After a failure, the event
+//! that failed runs alone, and the others run together again.
 
 use std::sync::atomic::Ordering;
 
