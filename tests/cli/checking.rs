@@ -59,8 +59,8 @@ fn a_schema_that_no_event_would_be_checked_with_is_refused() {
     refused(&without.run(&["check-config"]), &words);
 }
 
-/// Checks that a schema is read by the draft of JSON Schema that it names: the first event that is
-/// sent here is valid in draft 7 and would not be in later drafts.
+/// Checks that a schema is applied by the rules of the draft of JSON Schema that it names. The
+/// first event that is sent here is valid by draft 7, and would be invalid by later drafts.
 #[test]
 fn a_schema_is_of_the_draft_that_it_names() {
     let sources = format!("{PLAIN}topic = \"/kind\"\nschemas = \"schemas\"\n");

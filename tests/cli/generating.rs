@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::binary::command;
 use crate::development::Development;
 
-/// The longest wait for what a process must do. Only a failing test waits as long.
+/// The longest wait for a process to do what a test expects. Only a failing test waits as long.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Returns how many receipts of each route have these outcomes: done, duplicate, conflict, dead.
@@ -92,7 +92,7 @@ fn the_outcomes_are_those_that_the_tally_expects() {
     let conflicts: u64 = expected(&tally).values().map(|counts| counts[2]).sum();
     assert!(
         (28..=32).contains(&conflicts),
-        "5 % of 600 events conflict: {conflicts}"
+        "about 5 % of the 600 events must be conflicts, but {conflicts} are"
     );
 
     let lines = std::fs::read_to_string(&journal).unwrap();
@@ -118,9 +118,9 @@ fn the_outcomes_are_those_that_the_tally_expects() {
     let before: u64 = booked(&reconciled).values().map(|counts| counts[0]).sum();
     let after: u64 = booked(&dev.settle()).values().map(|counts| counts[0]).sum();
     assert_eq!(again["accepted"], 50);
-    // Only a few of these fifty events can become done now: those that the first run sent altered,
-    // malformed or in conflict. This run sends them as valid events.
-    assert!(after - before <= 10, "run 1: {before} done, then {after}");
+    // Only a few of these fifty events can become done in this run: the first run sent them
+    // altered, malformed or as conflicts, and this run sends them as valid events.
+    assert!(after - before <= 10, "done: {before} by run 1, now {after}");
 }
 
 #[test]

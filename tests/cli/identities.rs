@@ -220,8 +220,8 @@ fn a_second_body_that_is_given_up_is_shown_with_its_dead_letter() {
     }
 }
 
-/// Checks a body in the format of an HTML form: GitHub sends one by default, and a source whose
-/// config has no `form` refuses it.
+/// Checks a body in the format of an HTML form. GitHub sends such bodies by default, and a source
+/// whose config has no `form` refuses them.
 #[test]
 fn a_form_is_accepted_where_configured_and_refused_elsewhere() {
     let sources = format!(

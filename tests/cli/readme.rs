@@ -11,7 +11,7 @@ use hookbox_testkit::binary::Process;
 use crate::binary::command;
 use crate::development::Development;
 
-/// The longest wait for what a process must do. Only a failing test waits as long.
+/// The longest wait for a process to do what a test expects. Only a failing test waits as long.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 const README: &str = include_str!("../../README.md");

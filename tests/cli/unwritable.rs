@@ -14,7 +14,7 @@ fn full() -> File {
     options.write(true).open("/dev/full").unwrap()
 }
 
-/// Returns a pipe whose reader has gone.
+/// Returns the writing end of a pipe whose reading end is closed.
 fn closed() -> Stdio {
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);

@@ -35,7 +35,7 @@ where
     }
     for name in ends {
         // The handler wrote this effect after its own rollback, outside the transaction of the
-        // worker. It must stand exactly once.
+        // worker. The effect must exist exactly once.
         assert_eq!(pair.stores.effects(name).await, 1, "{name}");
         let id = envelope(name).event.to_string();
         let event = pair.store.event(&id).await.unwrap().unwrap();
@@ -68,7 +68,8 @@ where
         matches!(proof, Err(CommitError::EndedByHandler { .. })),
         "{proof:?}"
     );
-    // Dropping the transaction and the delivery has the same effect as the death of the process.
+    // Dropping the transaction and the delivery has the same effect as the death of the process:
+    // the failure is not recorded, and the message is redelivered.
     drop((tx, delivery));
     subscription.close().await;
     let worker = pair.work();

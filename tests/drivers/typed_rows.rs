@@ -1,5 +1,6 @@
-//! The handler `begini` writes the rows of a batch with one statement for each table. They are the
-//! rows that it writes for each event by itself, and every text and number comes through unchanged.
+//! The handler `begini` writes the rows of a batch with one statement for each table. These must be
+//! the same rows as when it writes the events one by one, and every text and number must be stored
+//! unchanged.
 
 use bytes::Bytes;
 use hookbox_conformance::of_number;
@@ -12,7 +13,8 @@ use hookbox_tests::postgres::PostgresWorld;
 use hookbox_tests::sqlite::SqliteWorld;
 use hookbox_worker::{Event, Handler, Json};
 
-/// More than a full batch, so that the statements of each size are needed.
+/// The number of events. It is larger than a full batch, so that the handler needs statements of
+/// every size.
 const EVENTS: usize = 89;
 
 /// A text that a careless conversion would change.

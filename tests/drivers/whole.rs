@@ -143,7 +143,7 @@ where
     assert_eq!(pair.store.dead_replay(&all, 9, "ann").await.unwrap(), 1);
     let effects = async || pair.stores.effects("a").await;
     eventually_is(
-        "the replayed conflict must have an effect too, which makes two",
+        "both the first body and the replayed conflict must have an effect",
         effects,
         |effects| *effects == 2,
     )
@@ -265,7 +265,8 @@ where
     };
     pair.store.settle(&mut tx, &route(), &[done]).await.unwrap();
     pair.store.commit(tx).await.unwrap();
-    // Dropping an unsettled delivery has the same effect as the death of the process.
+    // Dropping a delivery that is not settled has the same effect on its message as the death of
+    // the process: the message is redelivered.
     drop(delivery);
     subscription.close().await;
     let worker = pair.work();

@@ -100,7 +100,7 @@ pub trait StoreHarness: Send + Sync + Sized {
     /// Runs a handler's statement that breaks a constraint, and returns its error.
     async fn violate(connection: &mut <Self::Store as Store>::Connection) -> Failed;
 
-    /// Makes the store unavailable until `restore`.
+    /// Makes the store unavailable until `restore` is called.
     async fn sever(&self);
 
     /// Reverts everything that this harness has broken.

@@ -1,7 +1,7 @@
-//! The promises of a broker for witness messages. In such a message, a store records at the broker
-//! how many receipts were reported to it. If the store or the broker is later restored from a
-//! backup, the two contradict each other. The broker keeps these messages, and reading does not
-//! remove them.
+//! The promises of a broker for witness messages. In such a message, the broker keeps a record of
+//! how many receipts were reported to the store. If the store or the broker is later restored from
+//! a backup, the store and this record contradict each other. Reading a witness message does not
+//! remove it.
 
 use hookbox_driver::{Broker, WITNESSES_KEPT, newest_witness};
 use hookbox_event::{Incarnation, InstanceId, ReportedUpTo, Timestamp, Witness};

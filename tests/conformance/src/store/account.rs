@@ -134,8 +134,8 @@ pub async fn a_sequence_gap_is_listed_until_it_is_filled<H: StoreHarness>(world:
     Store::close(&*store).await;
 }
 
-/// Checks that the oldest receipt without an outcome is listed for each route, however many wait on
-/// another route.
+/// Checks that the oldest receipt without an outcome is listed for each route, however many
+/// receipts wait on another route.
 pub async fn what_waits_on_one_route_hides_nothing_of_another<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let of = |number| with_receipt("one", number).receipt;

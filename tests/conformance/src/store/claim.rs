@@ -110,7 +110,7 @@ pub async fn of_two_concurrent_claims_one_is_fresh<H: StoreHarness>(world: &H) {
         assert_eq!(
             a + b,
             1,
-            "exactly one of the two claims must be the first of the event"
+            "exactly one of the two concurrent claims must be fresh"
         );
     }
     assert_eq!(world.effects("raced").await, u64::from(RACES));

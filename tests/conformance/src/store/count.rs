@@ -21,8 +21,9 @@ fn step(seed: &mut u64) -> usize {
     usize::try_from(*seed % 8).expect("small")
 }
 
-/// Checks that every way to count the dead letters that wait for a decision finds the same number,
-/// after any history. A conflict is stored as a dead letter, so it counts.
+/// Checks that every way to count the dead letters that wait for a decision finds the same number
+/// after each step of a random history of failures, conflicts, discards and restores. A conflict is
+/// stored as a dead letter, so it counts.
 pub async fn dead_letters_have_one_count<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let (mut number, mut conflicts) = (0, 0);

@@ -66,8 +66,8 @@ async fn shown<S: Ledger>(store: &S, envelope: &Envelope) -> EventDetail {
     event.expect("it is there")
 }
 
-/// Checks that a deferral costs no attempt: the receipt has an outcome, and the later claim is
-/// granted the attempt number that was deferred.
+/// Checks that a deferral costs no attempt. The receipt has the outcome `retrying`, and the claim
+/// after the wait is granted the attempt number that was deferred.
 pub async fn a_deferred_event_waits_for_the_same_attempt<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     assert_eq!(SOON.on(&*store, &envelope("a")).await, Deferred::Recorded);
@@ -176,8 +176,8 @@ pub async fn a_deferral_ends_at_its_greatest_age<H: StoreHarness>(world: &H) {
 }
 
 /// Checks that an old copy of a message is not granted the deferred attempt before the retry is
-/// due. The old copy and the message of the retry have the same attempt number. But until the
-/// retry is due, only an old copy can be in the queue, and the store knows when it is due.
+/// due. The old copy and the message of the retry have the same attempt number. But the message of
+/// the retry is not published before the retry is due, and the store knows that time.
 pub async fn a_copy_of_a_deferred_event_is_not_granted_early<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     MUCH_LATER.on(&*store, &envelope("a")).await;
@@ -267,8 +267,8 @@ pub async fn a_deferral_cut_anywhere_is_whole_or_nothing<H: StoreHarness>(world:
         let event = envelope(&format!("cut-{polls}"));
         let deferred = poll_so_often(MUCH_LATER.on(&*store, &event), polls).await;
         cut += u32::from(deferred.is_none());
-        // The dropped deferral may still be running in the store, and holds the lock of the event.
-        // So the next call waits for its end.
+        // The dropped deferral may still run in the store and hold the lock of the event. The next
+        // call waits until that deferral has ended.
         let again = MUCH_LATER.on(&*elsewhere, &event).await;
         if deferred.is_some() {
             assert_eq!(again, Deferred::Superseded, "after {polls} polls");

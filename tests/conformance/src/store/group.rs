@@ -200,8 +200,8 @@ pub async fn a_group_is_a_filter<H: StoreHarness>(world: &H) {
     Store::close(&*store).await;
 }
 
-/// Checks that an event which is replayed and becomes a dead letter again keeps its earlier
-/// reasons, and the name of the operator who replayed it.
+/// Checks that an event which is replayed and becomes a dead letter again keeps the reasons of its
+/// earlier dead letters, and the name of the operator who replayed it.
 pub async fn a_dead_letter_keeps_its_earlier_deaths<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     fail(&*store, &envelope("a"), 1, DEAD).await;

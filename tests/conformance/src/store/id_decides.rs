@@ -1,6 +1,6 @@
-//! The promises of a store for a source whose config says that the event id alone decides. A
-//! receipt with a known id and another body is a duplicate there. The event keeps its first body on
-//! every route.
+//! The promises of a store for a source whose config says that the event id alone decides. In such
+//! a source, a receipt with a known id and another body is a duplicate. The event keeps its first
+//! body on every route.
 
 use std::time::Duration;
 
@@ -34,8 +34,9 @@ async fn with_the_stored_body<S: Store>(
     }
 }
 
-/// Claims a receipt whose body differs from the stored one as the event that is stored under its
-/// event id, and settles it with this outcome.
+/// Settles a receipt whose body differs from the body that is stored under its event id. A claim
+/// with its own body returns a conflict. A claim with the stored body is then settled with this
+/// outcome, and its result is returned.
 async fn settle_by_id<S: Store>(
     store: &S,
     route: &RouteName,
@@ -160,8 +161,9 @@ async fn receipts_of<S: Ledger>(store: &S, event: &Envelope) -> Vec<ReceiptRow> 
     event.expect("it is there").receipts
 }
 
-/// Checks that a receipt with another body keeps the digest of that body when its first run fails:
-/// with a retry, with a dead letter, and after each of them succeeds.
+/// Checks that a receipt with another body keeps the digest of that body when its first run fails.
+/// The digest must stay while the event waits for a retry or is a dead letter, and after a later
+/// attempt succeeds.
 pub async fn another_body_is_kept_with_a_failure<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let route = two();

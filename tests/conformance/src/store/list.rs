@@ -51,7 +51,8 @@ pub async fn a_list_is_read_page_by_page<H: StoreHarness>(world: &H) {
         loop {
             let page = store.events(&all, after.as_ref(), limit).await;
             let page = page.expect("read");
-            // An event that is added meanwhile is newer, so it changes no later page.
+            // The list starts with the newest event. An event that is added meanwhile is newer than
+            // all others, so it does not change the next page.
             newer += 1;
             done(&*store, &came(newer, 1_000)).await;
             let Some(last) = page.last() else { break };
@@ -144,8 +145,8 @@ pub async fn a_filter_narrows_by_time_source_and_error<H: StoreHarness>(world: &
     Store::close(&*store).await;
 }
 
-/// Checks that a filter by time uses the time at which a dead letter became one, by the store's
-/// clock.
+/// Checks that a filter by time uses the time at which an event became a dead letter, by the
+/// store's clock.
 async fn died_since_and_until(store: &impl Ledger) {
     let all = DeadFilter::default();
     let dead = store.dead_list(&all, 0, 10).await.expect("read");

@@ -113,8 +113,8 @@ pub async fn a_failure_cut_anywhere_is_whole_or_nothing<H: StoreHarness>(world: 
             let one = envelope(&format!("{polls}-{}", then == DEAD));
             let recorded = poll_so_often(fail(&*store, &one, 1, then), polls).await;
             cut += u32::from(recorded.is_none());
-            // The dropped operation may still be running in the store, and holds the lock of the
-            // event. So the next call waits for its end.
+            // The dropped operation may still run in the store and hold the lock of the event. The
+            // next call waits until that operation has ended.
             let again = fail(&*elsewhere, &one, 1, then).await;
             if recorded.is_some() {
                 assert_eq!(again, Recorded::Superseded, "after {polls} polls");
@@ -246,8 +246,8 @@ pub async fn a_retry_is_marked_after_its_publish_only<H: StoreHarness>(world: &H
             confirms,
             marked: Mutex::default(),
         };
-        // The check is repeated: a scheduler whose future was dropped in an earlier case may hold
-        // the lock of the row for a moment longer, and its retry is then skipped.
+        // The check is repeated: a scheduler whose future was dropped in an earlier check may hold
+        // the lock of the retry's row for a moment longer, and a locked retry is skipped.
         let took = async || {
             // A publish that never returns is cancelled after a short time. The other publishes
             // return by themselves.

@@ -1,6 +1,6 @@
-//! The promises of a store for start markers. They count how often the handler of a redelivered
-//! event was started, so that a process which dies leaves a trace. All processes see the counts,
-//! and a process that survives clears them.
+//! The promises of a store for start markers. Start markers count how often the handler of a
+//! redelivered event was started, so that a process which dies leaves a trace. All processes see
+//! the counts, and a process that survives clears them.
 
 use hookbox_driver::{Claimed, CountedStart, Start, StartCounts, StartKind, Store};
 use hookbox_event::{InstanceId, RouteName};
@@ -29,8 +29,9 @@ async fn counts<S: Store>(store: &S, route: &RouteName, of: &[Start]) -> Vec<u32
     counts.iter().map(|counts| counts.all).collect()
 }
 
-/// Checks that starts of the kinds `Isolated` and `Unproven` have counts of their own, besides the
-/// count of all starts.
+/// Checks that the store counts the starts of the kinds `Isolated` and `Unproven` separately,
+/// besides all starts. In both kinds no other handler runs in the process; `Unproven` means that
+/// the process has not completed any event yet.
 pub async fn starts_are_counted_by_kind<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let a = [Start::of(&envelope("a"))];
@@ -39,7 +40,7 @@ pub async fn starts_are_counted_by_kind<H: StoreHarness>(world: &H) {
         (2, StartKind::Unproven),
         (3, StartKind::Isolated),
         (4, StartKind::Isolated),
-        // Repeats the previous call, as a process does that did not receive its reply.
+        // The same call again, as from a process that did not receive the reply to it.
         (4, StartKind::Isolated),
     ] {
         store
@@ -66,7 +67,7 @@ pub async fn starts_are_counted_until_a_process_survives<H: StoreHarness>(world:
     assert_eq!(found, [0, 0, 0]);
     start(&*store, &one(), 1, &[a]).await;
     start(&*elsewhere, &one(), 2, &[b, a]).await;
-    // Repeats the previous call, as a process does that did not receive its reply.
+    // The same call again, as from a process that did not receive the reply to it.
     start(&*elsewhere, &one(), 2, &[b, a]).await;
     start(&*store, &one(), 1, &[a, c]).await;
     // Every process gets the same counts, in the order of the events in its query.
@@ -82,7 +83,7 @@ pub async fn starts_are_counted_until_a_process_survives<H: StoreHarness>(world:
     assert_eq!(
         found,
         [0, 1, 0],
-        "the count of event b, which was not cleared, must stay"
+        "the count of event b, which was not cleared, must not change"
     );
     store.survived(&one(), &[a, b]).await.expect("forgotten");
     start(&*store, &one(), 1, &[a]).await;
@@ -162,8 +163,7 @@ pub async fn a_start_is_retracted_by_its_process_alone<H: StoreHarness>(world: &
     retract(1, unproven, false).await;
     expect(0, 0, 0).await;
 
-    // A retracted start of another attempt or of another route must not change the count of this
-    // one.
+    // Retracting the start of another attempt or of another route must not change this count.
     count(1, StartKind::Shared).await;
     count(2, isolated).await;
     let later = Start { attempt: 2, ..a };
@@ -188,8 +188,8 @@ pub async fn a_start_is_retracted_by_its_process_alone<H: StoreHarness>(world: &
     count(3, isolated).await;
     count(4, unproven).await;
     expect(4, 2, 1).await;
-    // A start whose reply was received is subtracted even if other processes have counted starts
-    // since.
+    // A process that received the reply to its start can subtract the start, even if other
+    // processes have counted starts since.
     retract(3, isolated, true).await;
     expect(3, 1, 1).await;
     // Process 4 still has the latest start, so its repeated call does not count it a second time.

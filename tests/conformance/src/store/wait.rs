@@ -117,8 +117,8 @@ async fn narrowed(store: &impl Ledger, event: EventId, second: Timestamp) {
     }
 }
 
-/// Checks that a retry becomes due at once when an operator hurries it. Its attempt number stays,
-/// and each hurried retry leaves an audit row. A retry that is due already is not changed.
+/// Checks that a retry becomes due at once when an operator hurries it. Its attempt number does not
+/// change, and each hurried retry leaves an audit row. A retry that is due already is not changed.
 pub async fn a_hurried_retry_is_due_at_once<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     for number in 0..3 {

@@ -192,7 +192,7 @@ pub async fn an_ingest_that_never_closed_is_listed_without_reports<H: StoreHarne
     assert_eq!(
         silent(LONG).await,
         [],
-        "an ingest that reported recently must not be listed as silent"
+        "an ingest that reported recently must not be listed"
     );
     let found = silent(Duration::ZERO).await;
     let [
