@@ -32,7 +32,7 @@ pub fn random_environment() -> EnvironmentName {
 /// set, so that no test is skipped by mistake.
 pub fn variable(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| {
-        panic!("{name} is not set: run the tests with `cargo xtask test`, or name a server in it")
+        panic!("{name} is not set: run the tests with `cargo xtask test`, or set the variable")
     })
 }
 

@@ -23,7 +23,7 @@ impl SqliteWorld {
         Self::within(&std::env::temp_dir(), routes).await
     }
 
-    /// Makes the file in a new folder within `place`.
+    /// Makes the SQLite file in a new folder within `place`.
     pub async fn within(place: &Path, routes: &[&str]) -> Self {
         let folder = place.join(random_name("hookbox-test"));
         std::fs::create_dir(&folder).unwrap();

@@ -35,7 +35,8 @@ pub fn built() -> io::Result<PathBuf> {
     })
 }
 
-/// Builds a command of a hookbox binary, which runs in `folder` as [`isolate`] says.
+/// Builds a command of a hookbox binary. It runs in `folder`, without input and without the user's
+/// settings.
 pub fn command(binary: &Path, folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(binary);
     isolate(&mut command, folder).args(arguments);
@@ -125,7 +126,7 @@ impl Process {
         if let Some(status) = self.ended {
             return Err(ServerError::Command {
                 doing: format!("sending SIG{name} to hookbox"),
-                output: format!("it has ended with {status}"),
+                output: format!("hookbox has already ended with {status}"),
             });
         }
         signal(name, &[self.id()])

@@ -26,8 +26,8 @@ const PAUSE_PER_COST: u32 = 4;
 /// wait for longer, some of them for hours, and short pauses would mean far too many polls.
 const LONG: Duration = Duration::from_secs(60);
 
-/// What one poll found: a `bool`, or a `Result`. Its `Ok` is the value that the test waits for, and
-/// its `Err` is the state that a failed test shows.
+/// What one poll found: a `bool`, or a `Result` whose `Ok` is the value that the test waits for,
+/// and whose `Err` is the state that a failed test shows.
 pub trait Observation {
     /// What the test waits for.
     type Value;
@@ -131,7 +131,7 @@ async fn poll_until<O: Observation>(
         let (waited, limit) = (began.elapsed(), limit());
         assert!(
             waited < limit,
-            "not within {limit:?}: {what}; last: {last:?}"
+            "a condition did not hold within {limit:?}: {what}; last state: {last:?}"
         );
         sleep(pause(polled.elapsed(), waited)).await;
     }

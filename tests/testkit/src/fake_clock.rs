@@ -6,7 +6,8 @@ use hookbox_driver::Clock;
 use hookbox_event::Timestamp;
 use tokio::time::Instant;
 
-/// A clock that stands still, or runs as the clock of the runtime does, which a test may pause.
+/// A clock that stands still, or that runs with the clock of the runtime. A test may pause the
+/// clock of the runtime.
 #[derive(Debug)]
 pub struct FakeClock {
     shown: Timestamp,
@@ -41,7 +42,8 @@ impl FakeClock {
         self.until_panic.store(read, Ordering::SeqCst);
     }
 
-    /// Returns after how many reads the clock panics; 0 when it has panicked or is not set to.
+    /// Returns after how many reads the clock panics; 0 when it has panicked already, or was not
+    /// set to panic.
     #[must_use]
     pub fn until_panic(&self) -> u64 {
         self.until_panic.load(Ordering::SeqCst)

@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 
 use crate::servers::process::wait_until;
 
-/// How bytes are forwarded. For each piece, the mode at the time when the proxy reads it applies,
-/// even if the piece was sent before the mode was set.
+/// How bytes are forwarded. The mode that is set when the proxy reads some bytes applies to these
+/// bytes, even if they were sent before the mode was set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
     /// All bytes are forwarded.
@@ -29,7 +29,7 @@ pub enum Mode {
     LoseRequests,
     /// Every connection is closed, old and new.
     Cut,
-    /// All bytes are forwarded, those to the client after this time.
+    /// All bytes are forwarded. Bytes to the client are delayed by this time.
     Late(Duration),
 }
 
@@ -257,9 +257,9 @@ impl Shared {
 /// What a trap has done to one connection.
 #[derive(Default)]
 struct Fate {
-    /// The trap has cut the connection. From then on replies of the server are dropped.
+    /// Whether the trap has cut the connection. After the cut, replies of the server are dropped.
     is_lost: AtomicBool,
-    /// A reply of the server was dropped after the cut.
+    /// Whether a reply of the server was dropped after the cut.
     has_replied: AtomicBool,
 }
 
@@ -307,7 +307,8 @@ impl Copier {
         }
     }
 
-    /// Returns whether bytes that were just read are forwarded, once they have been delayed.
+    /// Returns whether the bytes that were just read are to be forwarded. If the mode delays them,
+    /// returns only after the delay.
     fn passes(&self) -> bool {
         if self.fate.is_lost.load(Ordering::SeqCst) {
             self.fate.has_replied.store(true, Ordering::SeqCst);

@@ -9,8 +9,9 @@ const LOCK: &str = "Cargo.lock";
 
 /// Returns the folder that contains the `Cargo.toml` of the workspace.
 ///
-/// Cargo names the package of a program that it runs. That name comes first: a program may have
-/// been compiled for another checkout that uses the same folder for its build output.
+/// If cargo runs this program, the package that cargo names is used, and not the package that the
+/// program was compiled from: that may be in another checkout, which uses the same folder for its
+/// build output.
 pub fn root() -> PathBuf {
     let running = env::var_os("CARGO_MANIFEST_DIR");
     let compiled = OsString::from(env!("CARGO_MANIFEST_DIR"));

@@ -95,7 +95,11 @@ impl fmt::Display for ServerError {
                 write!(f, "{wanted} is not on this machine")
             }
             ServerError::Missing { wanted, too_old } => {
-                write!(f, "{wanted} is wanted; too old: {}", too_old.join(", "))
+                write!(
+                    f,
+                    "{wanted} is needed; these versions are too old: {}",
+                    too_old.join(", ")
+                )
             }
             ServerError::Io { doing, .. } => write!(f, "{doing} failed"),
             ServerError::Command { doing, output } => write!(f, "{doing} failed:\n{output}"),

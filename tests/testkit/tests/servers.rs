@@ -18,7 +18,7 @@ use hookbox_testkit::servers::{PostgresServer, RabbitmqServer};
 const GONE_MAX: Duration = Duration::from_secs(60);
 
 /// The environment variable that makes this test program act as the owner of the servers. The test
-/// starts itself with it as a child process, and kills that child.
+/// starts this program with the variable as a child process, and kills the child.
 const OWNER: &str = "HOOKBOX_TESTKIT_OWNER";
 
 #[test]
@@ -146,7 +146,7 @@ fn an_owner_that_is_killed_leaves_nothing() {
     let gone = || alive(&everyone).is_empty() && owned.iter().all(|(_, folder)| !folder.exists());
     assert!(
         wait_until(GONE_MAX, gone),
-        "still running: {:?}, of {owned:?}",
+        "the keepers left the processes {:?}, or a folder of {owned:?}",
         alive(&everyone)
     );
 }

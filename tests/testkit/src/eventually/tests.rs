@@ -44,9 +44,15 @@ async fn a_value_is_returned_once_the_condition_holds() {
 #[tokio::test(start_paused = true)]
 async fn a_failure_names_the_condition_its_limit_and_the_last_state() {
     let never = failure(eventually("the light is green", async || false)).await;
-    assert_eq!(never, "not within 60s: the light is green; last: false");
+    assert_eq!(
+        never,
+        "a condition did not hold within 60s: the light is green; last state: false"
+    );
     let never = failure(within(5 * MS, "it is three", async || Err::<(), _>("two"))).await;
-    assert_eq!(never, "not within 5ms: it is three; last: \"two\"");
+    assert_eq!(
+        never,
+        "a condition did not hold within 5ms: it is three; last state: \"two\""
+    );
 }
 
 /// A state that lasts for three milliseconds must be seen by a poll, however late it begins.

@@ -20,7 +20,7 @@ pub enum Account {
     Other {
         /// The user's number.
         uid: u32,
-        /// The number of the user's own group.
+        /// The id of the user's primary group.
         gid: u32,
     },
 }

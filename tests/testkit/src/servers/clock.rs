@@ -33,8 +33,8 @@ impl Clock {
     pub fn new() -> Result<Clock, ServerError> {
         let library = find::faketime()?;
         let name = ports::random_name().map_err(ServerError::io("choosing a name"))?;
-        // The default mode lets every user read this folder: a server runs as another user than
-        // the test.
+        // The folder has the default mode, so every user can read it. This is needed because a
+        // server may run as another user than the test.
         let folder = std::env::temp_dir().join(format!("hookbox-clock-{name}"));
         let made = fs::create_dir(&folder);
         made.map_err(ServerError::io(format!("making {}", folder.display())))?;

@@ -20,7 +20,7 @@ const POSTGRES_WANTED: &str = "PostgreSQL 15 or newer";
 const RABBITMQ_WANTED: &str = "RabbitMQ 3.10 or newer";
 
 /// The environment variable that forbids tests to start servers. `cargo xtask test --fast` sets it.
-/// Then a test fails if it needs a server although it is not marked as such a test
+/// Then a test that needs a server fails if it is not marked as a test that needs one
 /// (`crates/xtask/src/needs.rs`).
 const NO_SERVERS: &str = "HOOKBOX_TEST_NO_SERVERS";
 
@@ -248,7 +248,7 @@ fn allowed(no_servers: Option<OsString>) -> Result<(), ServerError> {
     }
     Err(ServerError::Command {
         doing: "starting a server".to_owned(),
-        output: format!("{NO_SERVERS} is set: the tests of this run need no server"),
+        output: format!("{NO_SERVERS} is set, so no test of this run may start a server"),
     })
 }
 
@@ -383,7 +383,7 @@ mod tests {
         let error = choose(vec![Version(14, 9, 0)]).unwrap_err().to_string();
         assert_eq!(
             error,
-            "PostgreSQL 15 or newer is wanted; too old: 14.9 in /p"
+            "PostgreSQL 15 or newer is needed; these versions are too old: 14.9 in /p"
         );
         let error = choose(vec![]).unwrap_err().to_string();
         assert_eq!(error, "PostgreSQL 15 or newer is not on this machine");

@@ -25,7 +25,7 @@ use super::root::Root;
 const PROCESSES: &str = "processes";
 
 /// The shell script of the keeper. `$1` is the folder. When the owner has ended, the keeper ends
-/// the processes, and waits at most ten seconds for them; in the last five it uses SIGKILL.
+/// the processes, and waits at most ten seconds for them; in the last five seconds it uses SIGKILL.
 const KEEPER: &str = r#"
 folder=$1
 trap '' INT HUP TERM
@@ -221,8 +221,8 @@ impl Folder {
         let _ = fs::remove_file(self.path.join(PROCESSES).join(process.to_string()));
     }
 
-    /// Returns whether the folder is removed when this value is dropped. That is not so after
-    /// [`Folder::keep`].
+    /// Returns whether the folder is removed when this value is dropped. After [`Folder::keep`] it
+    /// is not removed.
     pub fn is_ours(&self) -> bool {
         self.keeper.stdin.is_some()
     }

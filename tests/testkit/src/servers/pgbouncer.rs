@@ -23,9 +23,9 @@ const POOL: u32 = 4;
 /// When PgBouncer gives a PostgreSQL session to another client (its setting `pool_mode`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PoolMode {
-    /// When the client that had the session has disconnected.
+    /// PgBouncer gives a session to another client when the client that had it has disconnected.
     Session,
-    /// When a transaction of the client that had the session has ended.
+    /// PgBouncer gives a session to another client when a transaction in it has ended.
     Transaction,
 }
 

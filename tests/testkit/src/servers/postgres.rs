@@ -140,7 +140,7 @@ impl PostgresServer {
     /// a SIGTERM to the keeper ends the server and removes its folder.
     ///
     /// # Errors
-    /// When that process has ended.
+    /// When the keeper has ended.
     pub fn keep(mut self) -> Result<u32, ServerError> {
         self.folder.keep()
     }

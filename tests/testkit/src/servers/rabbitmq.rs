@@ -214,7 +214,7 @@ impl RabbitmqServer {
     /// a SIGTERM to the keeper ends the broker and removes its folder.
     ///
     /// # Errors
-    /// When that process has ended.
+    /// When the keeper has ended.
     pub fn keep(mut self) -> Result<u32, ServerError> {
         self.folder.keep()
     }
@@ -283,8 +283,8 @@ fn configure(
         "listeners.tcp.default = 127.0.0.1:{}\n\
          default_user = {USER}\ndefault_pass = {password}\n\
          log.console = false\nlog.file.level = info\n\
-         # Throw-away data on a machine that does other work too: neither alarm should ring\n\
-         # because of the machine, and the tests that want one set it themselves.\n\
+         # With these limits, other work on the machine causes no alarm. Tests that need\n\
+         # an alarm change the limits.\n\
          disk_free_limit.absolute = 10MB\nvm_memory_high_watermark.absolute = 1GB\n{settings}\n",
         ports.amqp
     );

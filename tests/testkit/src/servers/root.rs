@@ -68,7 +68,7 @@ impl Root {
             Account::Other { .. } => Ok(Some(root)),
             Account::Ourselves => Err(ServerError::Command {
                 doing: format!("running servers from {VARIABLE}"),
-                output: "this needs root, because it uses chroot and mount".to_owned(),
+                output: "the test must run as root, because it uses chroot and mount".to_owned(),
             }),
         }
     }
@@ -96,8 +96,8 @@ impl Root {
     pub fn launch(&self, folder: &Path, word: &str, account: Account, program: &Path) -> Command {
         let user = match account {
             Account::Other { uid, gid } => format!("{uid}:{gid}"),
-            // This case never occurs: another root folder can only be used by a test that runs as
-            // root.
+            // This case never occurs: only a test that runs as root can use another root folder,
+            // and its account is `Other`.
             Account::Ourselves => "0:0".to_owned(),
         };
         let mut command = Command::new("unshare");
@@ -129,7 +129,10 @@ impl Root {
 
     fn users(&self) -> Result<String, ServerError> {
         let path = self.outside(Path::new("/etc/passwd"));
-        let doing = format!("reading the users of {VARIABLE}, {}", path.display());
+        let doing = format!(
+            "reading the users of the root folder that {VARIABLE} names, {}",
+            path.display()
+        );
         fs::read_to_string(path).map_err(ServerError::io(doing))
     }
 }
