@@ -1,7 +1,8 @@
 //! H14: when RabbitMQ is killed, it may lose the queue that was declared last. Therefore hookbox
 //! declares an unused queue, the anchor queue, after all others. A process may die when it has
-//! declared the others and not yet the anchor. Then `queues declare` and `migrate` must declare an
-//! anchor although no other queue is missing. A service, here an ingest, must declare nothing.
+//! declared the other queues and not yet the anchor. Then `queues declare` and `migrate` must
+//! declare an anchor although no other queue is missing. A service, here an ingest, must declare
+//! nothing.
 
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use hookbox_testkit::servers::{PostgresServer, RabbitmqServer};
 
 use crate::deployment::{Deployment, Own};
 
-/// How long a test waits for a condition before it fails: long, because the machine may be busy.
+/// The longest time that a test waits for a condition. A busy machine may need that long.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn queues(rabbitmq: &RabbitmqServer) -> Vec<String> {

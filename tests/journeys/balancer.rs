@@ -32,8 +32,8 @@ async fn twice(port: u16, request: Vec<u8>, idle: Duration) -> Vec<u16> {
             break;
         };
         statuses.push(status);
-        // This sleep is what the test is about: the connection is idle for this time before its
-        // second request. No condition is waited for.
+        // The test checks what happens after exactly this idle time between two requests. So it
+        // sleeps, and does not wait for a condition.
         sleep_until(Instant::now() + idle).await;
     }
     statuses

@@ -92,7 +92,8 @@ async fn a_broken_key_file_keeps_only_the_keys_of_its_source() {
         }
         service.is_in_use(what, &key).await;
     }
-    // Now the key file is removed and no signal is sent: the service must notice it by itself.
+    // Now the key file is removed and no signal is sent: the service must notice the missing file
+    // by itself.
     service.remove("key");
     service
         .keeps_by_itself(Others::All, "by itself", &[stay])
@@ -184,8 +185,9 @@ async fn broken_schemas_keep_only_those_of_their_source() {
     service.finish().await;
 }
 
-/// Checks an invalid log filter in the config itself, and then a missing file with the URL of the
-/// store, which is read only when a process starts. Everything else must be renewed.
+/// Checks an invalid log filter in the config, and then a missing file that holds the URL of the
+/// store. Hookbox reads this URL only when a process starts. In both cases everything else must be
+/// renewed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_filter_and_a_url_that_are_broken_keep_nothing_else_as_it_was() {
     let mut service = TwoSources::start().await;

@@ -25,7 +25,7 @@ use tokio_rustls::rustls::crypto::ring::default_provider;
 use crate::deployment::{Deployment, Pair};
 use crate::shown::Shown;
 
-/// How long a test waits for a condition before it fails: long, because the machine may be busy.
+/// The longest time that a test waits for a condition. A busy machine may need that long.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The number of events that are sent under load, for about ten seconds.

@@ -16,7 +16,7 @@ use crate::deployment::{Deployment, Own, Pair};
 use crate::outages::own;
 use crate::shown::Shown;
 
-/// How long a test waits for a condition before it fails: long, because the machine may be busy.
+/// The longest time that a test waits for a condition. A busy machine may need that long.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The number of events in one load. A tenth of them is sent twice.
@@ -68,7 +68,7 @@ async fn clocks_that_are_a_day_off_and_jump_change_nothing() {
         let waiting = "select count(*) from retries";
         within(
             PATIENCE,
-            "every event sent during the constraint must fail and wait for a retry",
+            "every event sent while the constraint rejects its rows must wait for a retry",
             async || deployment.count(waiting).await == FAILING,
         )
         .await;

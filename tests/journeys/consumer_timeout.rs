@@ -15,19 +15,20 @@ use hookbox_testkit::servers::{PostgresServer, RabbitmqServer, find};
 /// A consumer timeout of two seconds instead of 30 minutes.
 const SETTINGS: &str = "consumer_timeout = 2000\n";
 
-/// A command that makes RabbitMQ check the timeout every second instead of every minute.
+/// A command that makes RabbitMQ check the consumer timeout every second instead of every minute.
 /// `rabbitmq.conf` has no setting for this interval.
 const EACH_SECOND: &str = "application:set_env(rabbit, channel_tick_interval, 1000).";
 
 /// A query that counts the handlers that the test holds up in their statement while a second
-/// session waits for their transaction. This is the session that handles the redelivered message.
+/// session waits for their transaction. The second session belongs to the handler of the
+/// redelivered message.
 const AGAIN: &str = "select count(*) from pg_stat_activity as first
      where first.wait_event = 'PgSleep'
      and exists (select from pg_stat_activity as again
                  where first.pid = any (pg_blocking_pids(again.pid))
                  and again.wait_event = 'transactionid')";
 
-/// How long a test waits for a condition before it fails: long, because the machine may be busy.
+/// The longest time that a test waits for a condition. A busy machine may need that long.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -45,7 +45,7 @@ const SHARED: &str = "create function shared() returns trigger language plpgsql 
 const BEFORE_SCORES: &str = "create trigger shared before insert on begini_scores
      for each row execute function shared()";
 
-/// How long a test waits for a condition before it fails: long, because the machine may be busy.
+/// The longest time that a test waits for a condition. A busy machine may need that long.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

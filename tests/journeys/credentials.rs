@@ -11,7 +11,7 @@ use crate::deployment::Deployment;
 use crate::outages::own;
 use crate::shown::Shown;
 
-/// How long a test waits for a condition before it fails: long, because the machine may be busy.
+/// The longest time that a test waits for a condition. A busy machine may need that long.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The first and shortest pause between two attempts to connect (`PAUSE_FIRST`), and the longest
@@ -142,8 +142,11 @@ impl World {
         .await;
         let logged = logged();
         let (tries, most) = (logged.matches(LOGGED).count(), tries_max(began.elapsed()));
-        eprintln!("{why}: {tries} tries, of {most} at most");
-        assert!(tries > 1, "ingest must try more than once: {logged}");
+        eprintln!("{why}: ingest tried to connect {tries} times, and may try {most} times");
+        assert!(
+            tries > 1,
+            "ingest must try to connect more than once: {logged}"
+        );
         assert!(tries <= most, "{tries} tries: {logged}");
         // Ingest may log one line for each try to connect, and one for the loss of each channel.
         assert!(logged.lines().count() <= 2 * most, "{logged}");

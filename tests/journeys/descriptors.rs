@@ -13,7 +13,7 @@ use hookbox_tests::variable;
 use crate::deployment::Deployment;
 use crate::outages::own;
 
-/// How long a test waits for a condition before it fails: long, because the machine may be busy.
+/// The longest time that a test waits for a condition. A busy machine may need that long.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The limit of file descriptors of the process: enough for its own files and some connections.
@@ -46,12 +46,13 @@ async fn out_of_descriptors_nothing_panics_and_processing_resumes() {
     let logged = || deployment.log().matches(LOGGED).count();
     within(
         PATIENCE,
-        "ingest must have no descriptor left",
+        "ingest must have no file descriptor left",
         async || logged() > 0,
     )
     .await;
-    // The test keeps opening connections, so that the shortage lasts: while a connection waits for
-    // a place, ingest closes those that send nothing for five seconds.
+    // The test keeps opening connections, so that the shortage lasts. While connections wait to be
+    // accepted, ingest closes those that have sent nothing for five seconds, which frees
+    // descriptors.
     let began = Instant::now();
     within(PATIENCE, "the shortage must last 4 s", async || {
         assert!(!ingest.has_ended(), "{}", deployment.log());

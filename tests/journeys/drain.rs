@@ -18,7 +18,7 @@ use crate::shown::Shown;
 const DRAIN: &str = "drain = \"10 s\"\n";
 const DRAIN_MAX: Duration = Duration::from_secs(11);
 
-/// How long a test waits for a condition before it fails: long, because the machine may be busy.
+/// The longest time that a test waits for a condition. A busy machine may need that long.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -65,7 +65,10 @@ async fn under_load(deployment: Deployment, signals: &str, codes: &[i32]) {
             running.signal(signal);
         }
         let code = running.ends_within(Duration::from_secs(21));
-        eprintln!("ended with {code:?} after {:?}", signalled.elapsed());
+        eprintln!(
+            "hookbox ended with {code:?}, {:?} after the signals",
+            signalled.elapsed()
+        );
         assert!(code.is_some_and(|code| codes.contains(&code)), "{code:?}");
         running = deployment.start(&arguments);
         within(PATIENCE, "ready", async || shown.is_ready()).await;

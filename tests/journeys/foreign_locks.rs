@@ -14,7 +14,7 @@ use crate::shown::Shown;
 /// The number of events whose handlers need what the test has locked.
 const MET: u64 = 5;
 
-/// How long a test waits for a condition before it fails: long, because the machine may be busy.
+/// The longest time that a test waits for a condition. A busy machine may need that long.
 const PATIENCE: Duration = Duration::from_secs(90);
 
 /// The time within which hookbox must report a route on which nothing is settled any more (a
@@ -152,8 +152,8 @@ async fn a_locked_row_of_a_handler_costs_no_attempt_and_stops_no_other_event() {
     world.finish().await;
 }
 
-/// Checks a lock on a handler's table. In an older version such a lock of 35 s used up 22 attempts,
-/// with a handler time limit of 5 s. It must not use up any.
+/// Checks a lock on a handler's table. In an older version of hookbox such a lock of 35 s used up
+/// 22 attempts, with a handler time limit of 5 s. The lock must use up no attempt.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_locked_table_of_a_handler_costs_no_attempt() {
     let world = World::new().await;
@@ -178,8 +178,8 @@ async fn a_locked_table_of_a_handler_costs_no_attempt() {
     world.finish().await;
 }
 
-/// Checks a lock on hookbox's own table of claims. Nothing can be settled under it, so the route
-/// must be reported as standing still.
+/// Checks a lock on hookbox's own table of claims. While the lock is held, nothing can be settled,
+/// so the route must be reported as standing still.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lock_on_hookboxs_own_table_is_seen_within_ten_seconds_and_costs_no_attempt() {
     let world = World::new().await;

@@ -12,7 +12,7 @@ use crate::deployment::{Deployment, Process};
 use crate::outages::own;
 use crate::shown::Shown;
 
-/// How long a test waits for a condition before it fails: long, because the machine may be busy.
+/// The longest time that a test waits for a condition. A busy machine may need that long.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// How long the broker is frozen. It is enough for several tries to connect, each of which takes
@@ -74,7 +74,7 @@ async fn a_frozen_rabbitmq_is_waited_for_at_the_start() {
     )
     .await;
     let took = start.elapsed();
-    eprintln!("ready {took:?} after the broker resumed");
+    eprintln!("ingest was ready {took:?} after the broker resumed");
     deployment.run(&["send"]);
     ingest.stop();
     deployment.finish().await;

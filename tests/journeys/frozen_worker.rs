@@ -24,7 +24,7 @@ const DONE: &str = "select count(*) from claims where state = 'done'";
 const HELD: u64 = 4;
 const LATER: u64 = 3;
 
-/// How long a test waits for a condition before it fails: long, because the machine may be busy.
+/// The longest time that a test waits for a condition. A busy machine may need that long.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -32,8 +32,8 @@ async fn events_in_flight_at_a_frozen_worker_are_done_by_another_and_it_resumes(
     let deployment = Deployment::new(Pair::RabbitmqPostgres).await;
     let broker = variable("HOOKBOX_TEST_AMQP_URL");
     deployment.write("broker", &format!("{broker}?heartbeat=2"));
-    // Sets the time limit of handlers to 5 s. PostgreSQL ends the transaction of a client that does
-    // not respond five seconds after this limit, that is after 10 s.
+    // Sets the time limit of handlers to 5 s. When a client does not respond, PostgreSQL ends its
+    // transaction five seconds after this limit, which is after 10 s.
     let config = std::fs::read_to_string(deployment.folder.join("hookbox.toml")).unwrap();
     let limit = "worker.handler_time_limit = \"5 s\"\n[store]\n";
     deployment.write("hookbox.toml", &config.replacen("[store]\n", limit, 1));
@@ -53,11 +53,11 @@ async fn events_in_flight_at_a_frozen_worker_are_done_by_another_and_it_resumes(
     frozen.signal("STOP");
     let shown = Shown::new();
     let other = deployment.start(&["worker", "--metrics", &shown.address()]);
-    // Closing this connection ends its transaction, and so releases the lock on the table.
+    // Closing the connection `holder` ends its transaction, and so releases its lock on the table.
     holder.close().await.unwrap();
     let start = Instant::now();
     let is_done = async || deployment.count(DONE).await == HELD;
-    within(PATIENCE, "the other worker must do every event", is_done).await;
+    within(PATIENCE, "every event must be processed", is_done).await;
     let took = start.elapsed();
     eprintln!("the other worker had processed the events after {took:?}");
     let by_it = "hookbox_receipts_total{route=\"scores\",outcome=\"done\"}";
@@ -68,7 +68,7 @@ async fn events_in_flight_at_a_frozen_worker_are_done_by_another_and_it_resumes(
 
     frozen.signal("CONT");
     let late = "could not be settled and will be redelivered";
-    within(PATIENCE, "the late ack must be logged", async || {
+    within(PATIENCE, "the failed ack must be logged", async || {
         deployment.log().contains(late)
     })
     .await;

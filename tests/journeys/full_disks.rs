@@ -17,10 +17,11 @@ use crate::deployment::Deployment;
 use crate::outages::{World, own};
 use crate::shown::Shown;
 
-/// How long a test waits for a condition before it fails: long, because the machine may be busy.
+/// The longest time that a test waits for a condition. A busy machine may need that long.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// The time within which the full disk must be reported: twice the deadline of a confirm, 2.5 s.
+/// The time within which the full disk must be reported: twice the deadline of a confirm, which is
+/// 2.5 s.
 const TWO_DEADLINES: Duration = Duration::from_secs(5);
 
 /// The size of the disk of a server with little data. The server's own files take half of it.

@@ -14,7 +14,7 @@ use crate::outages::own;
 use crate::rounds::Rounds;
 use crate::shown::{Shown, get};
 
-/// How long a test waits for a condition before it fails: long, because the machine may be busy.
+/// The longest time that a test waits for a condition. A busy machine may need that long.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// How long it may take until writing resumes when there is free space. Each part of hookbox tries
@@ -94,7 +94,7 @@ async fn a_log_that_fills_the_disk_is_written_back_when_its_reader_ends() {
     let took = start.elapsed();
     let (rounds_full, outage) = (rounds.sent(), began.elapsed());
     eprintln!(
-        "full after {rounds_full} rounds; writing resumed {took:?} after the reader had ended"
+        "disk full after {rounds_full} rounds; writing resumed {took:?} after the reader had ended"
     );
     assert_eq!(rounds.send(), ROUND, "{}", deployment.log());
 

@@ -1,7 +1,7 @@
 //! An ingest with a spool, its local store-and-forward queue, whose disk fills up while RabbitMQ is
-//! unavailable. Events that do not fit into the spool are answered 503, and no others. The spool
-//! accepts events again as soon as there is free space. Every event that was answered 200 is
-//! processed exactly once, in its order on each route.
+//! unavailable. Only events that do not fit into the spool are answered 503. The spool accepts
+//! events again as soon as there is free space. Every event that was answered 200 is processed
+//! exactly once, in its order on each route.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -21,7 +21,7 @@ use crate::rounds::Rounds;
 use crate::shown::{Shown, get};
 use crate::signed::Signed;
 
-/// How long a test waits for a condition before it fails: long, because the machine may be busy.
+/// The longest time that a test waits for a condition. A busy machine may need that long.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The size of the disk: several times what the spool needs for the events of this test.
@@ -51,7 +51,7 @@ async fn a_full_disk_of_the_spool_is_answered_503_and_loses_nothing() {
 
     proxy.set(Mode::Hole);
     proxy.cut();
-    assert_eq!(rounds.send(), ROUND, "the spool must keep the whole round");
+    assert_eq!(rounds.send(), ROUND, "no event of the round may be refused");
     let kept = || shown.metric("hookbox_spool_kept_total");
     assert_eq!(
         kept(),
@@ -131,13 +131,13 @@ async fn in_order(deployment: &Deployment, broker: &str, accepted: &[String]) {
                 let place = accepted.iter().position(|one| *one == receipt);
                 assert!(
                     place.is_some(),
-                    "{receipt} is in a queue, so its request must have been answered 200"
+                    "receipt {receipt} is in a queue, so its request must have been answered 200"
                 );
                 if found.insert(receipt.clone()) {
                     assert!(
                         place > last,
-                        "{receipt} in {name} must not be behind the receipt of a request that was \
-                         answered later"
+                        "receipt {receipt} in queue {name} must not be behind the \
+                         receipt of a request that was answered later"
                     );
                     last = place;
                 }

@@ -10,7 +10,7 @@ use crate::broker_tls::pem;
 use crate::deployment::{Deployment, Pair};
 use crate::shown::{Shown, get};
 
-/// How long a test waits for a condition before it fails: long, because the machine may be busy.
+/// The longest time that a test waits for a condition. A busy machine may need that long.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Runs `hookbox healthcheck`, and returns its exit code and its output.

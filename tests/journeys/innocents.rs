@@ -15,11 +15,11 @@ const KILLS: u32 = 50;
 /// killed. The actual time is random.
 const KILLED_WITHIN: u64 = 50;
 
-/// When a worker has run no handler for this long, the test takes all events for done and ends the
-/// kills.
+/// When a worker has run no handler for this long, the test assumes that all events are done, and
+/// stops killing workers.
 const IDLE: Duration = Duration::from_secs(20);
 
-/// How long a test waits for a condition before it fails: long, because the machine may be busy.
+/// The longest time that a test waits for a condition. A busy machine may need that long.
 const PATIENCE: Duration = Duration::from_secs(240);
 
 const SLOW: &str = "create function slow() returns trigger language plpgsql as $$

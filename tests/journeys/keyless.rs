@@ -14,7 +14,7 @@ use tokio::time::{Instant, interval, sleep_until};
 use crate::deployment::{Deployment, Pair, Process};
 use crate::shown::Shown;
 
-/// How long a test waits for a condition before it fails: long, because the machine may be busy.
+/// The longest time that a test waits for a condition. A busy machine may need that long.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The interval at which each connection that is kept open sends a health request.
@@ -112,7 +112,7 @@ async fn unfinished_bodies_of_one_address_cost_no_genuine_request() {
     }
     within(
         PATIENCE,
-        "ingest must refuse requests of an address that uses its whole share",
+        "ingest must refuse requests of an address that has used its share of memory",
         async || shown.metric(BUSY).is_some_and(|refused| refused >= 64.0),
     )
     .await;

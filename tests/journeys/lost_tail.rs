@@ -17,14 +17,13 @@ use serde_json::Value;
 use crate::deployment::Deployment;
 use crate::outages::own;
 
-/// How many events are sent. The replica has the first `KEPT` events. It lacks the later ones:
-/// `OF_THE_FIRST` events that are sent to the first ingest, and `OF_THE_SECOND` that are sent to
-/// the second.
+/// The number of events that the replica still has (`KEPT`), and of later events that it lacks:
+/// `OF_THE_FIRST` events were sent to the first ingest, and `OF_THE_SECOND` to the second one.
 const KEPT: u64 = 12;
 const OF_THE_FIRST: u64 = 8;
 const OF_THE_SECOND: u64 = 5;
 
-/// How long a test waits for a condition before it fails: long, because the machine may be busy.
+/// The longest time that a test waits for a condition. A busy machine may need that long.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -72,7 +71,7 @@ async fn a_failover_that_loses_the_tail_is_listed_as_far_as_known() {
     );
     // The second ingest still runs. It accepts and reports one more event.
     generate(&deployment, 1, 4);
-    within(PATIENCE, "a report must list the event", async || {
+    within(PATIENCE, "accept reports must list the event", async || {
         reported(&reconcile(&deployment).1) == KEPT + 1
     })
     .await;

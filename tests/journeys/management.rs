@@ -1,5 +1,5 @@
-//! RabbitMQ's management API is unavailable when an ingest starts. Hookbox reads the policies of
-//! its queues from this API and does not know them without it. So the ingest must accept no event,
+//! RabbitMQ's management API is unavailable when an ingest starts. Hookbox can read the policies of
+//! its queues only from this API. So the ingest must accept no event while the API is unavailable,
 //! and its readiness must name the cause.
 
 use std::time::Duration;
@@ -10,7 +10,7 @@ use hookbox_testkit::servers::ReservedPort;
 use crate::deployment::{Deployment, Pair};
 use crate::shown::Shown;
 
-/// How long a test waits for a condition before it fails: long, because the machine may be busy.
+/// The longest time that a test waits for a condition. A busy machine may need that long.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

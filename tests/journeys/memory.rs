@@ -26,7 +26,7 @@ const BASE_MIB: usize = 64;
 /// stores the body, and the buffer that sends the statement to PostgreSQL.
 const COPIES: usize = 3;
 
-/// How long a test waits for a condition before it fails: long, because the machine may be busy.
+/// The longest time that a test waits for a condition. A busy machine may need that long.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -11,11 +11,11 @@ use crate::deployment::{Deployment, Pair};
 use crate::event::score;
 use crate::shown::Shown;
 
-/// The number of events that need the right. In an older version the missing right made all of them
-/// dead letters.
+/// The number of events that need the right. In an older version of hookbox the missing right made
+/// all of them dead letters.
 const EVENTS: u64 = 75;
 
-/// How long a test waits for a condition before it fails: long, because the machine may be busy.
+/// The longest time that a test waits for a condition. A busy machine may need that long.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 const SPENT: &str = "select count(*) from attempts where outcome <> 'done'";

@@ -15,7 +15,7 @@ use crate::outages::own;
 use crate::shown::{Shown, get};
 use crate::signed::Signed;
 
-/// How long a test waits for a condition before it fails: long, because the machine may be busy.
+/// The longest time that a test waits for a condition. A busy machine may need that long.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The exit code of a command that fails because of something that only an operator can fix, here
@@ -129,8 +129,8 @@ async fn the_file_is_deleted_and_migrated_anew_beside_a_running_ingest() {
         shown.is_ready()
     })
     .await;
-    // One of these errors is the ingest's. The worker that was stopped may have noticed the deleted
-    // file too, and logged another.
+    // The ingest logs one of these errors. The worker that was stopped may have logged another one,
+    // if it noticed the deleted file too.
     let logged = refuses_and_logs(&deployment, &signed, deployment.port, "hookbox.db");
     assert!((1..=2).contains(&logged), "{}", deployment.log());
     // The old ingest still has the deleted file open, and ends here. It must not change the

@@ -9,7 +9,7 @@ use hookbox_testkit::eventually::within;
 use crate::deployment::{Deployment, Pair};
 use crate::event::score;
 
-/// The number of good events. Half of them are sent before the bad one.
+/// The number of good events. Half of them are sent before the bad event.
 const GOOD: u64 = 50;
 
 /// A retry policy that waits six seconds after the first attempt, and twelve after the second. Even
@@ -25,7 +25,7 @@ const IN_TIME_SQLITE: &str = "select count(*) from attempts a join attempts b
      on a.event_id = b.event_id and b.attempt = a.attempt + 1
      where b.at - a.at >= a.attempt * 6000000";
 
-/// How long a test waits for a condition before it fails: long, because the machine may be busy.
+/// The longest time that a test waits for a condition. A busy machine may need that long.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

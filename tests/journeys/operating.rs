@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::deployment::{Deployment, Pair, Process};
 use crate::until::until;
 
-/// The longest wait for what a process must do. Only a failing test waits as long.
+/// The longest wait for a process to do what a test expects. Only a failing test waits as long.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The number of events that are sent.

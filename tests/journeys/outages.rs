@@ -20,7 +20,7 @@ use crate::shown::Shown;
 /// a check has two seconds to answer.
 const TWO_DEADLINES: Duration = Duration::from_secs(5);
 
-/// How long a test waits for a condition before it fails: long, because the machine may be busy.
+/// The longest time that a test waits for a condition. A busy machine may need that long.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The most sessions that hookbox may have at PostgreSQL: 16 connections by default, and one more

@@ -14,7 +14,7 @@ use crate::deployment::{Deployment, Process};
 use crate::outages::own;
 use crate::shown::get;
 
-/// How long a test waits for a condition before it fails: long, because the machine may be busy.
+/// The longest time that a test waits for a condition. A busy machine may need that long.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The number of events that are sent between two checks whether one was refused. They are sent
@@ -77,7 +77,7 @@ async fn dropped_is_dead(rabbitmq: &RabbitmqServer, deployment: &Deployment, bef
     let (more, refused) = send(deployment, "3");
     assert_eq!(
         refused, 0,
-        "RabbitMQ must confirm a message although it drops an older one for it"
+        "RabbitMQ must confirm a message although the full queue drops an older one"
     );
     let sent = (waiting.len() + more.len()) as u64;
     let worker = deployment.start(&["worker"]);

@@ -21,17 +21,17 @@ use crate::sessions::{TERMINATE, execute, said};
 /// paused or stopped gets its sessions back soon.
 const LIFETIME: &str = "[store]\nconnection_lifetime = \"2 s\"\n";
 
-/// How long it may take until a pooler has all its sessions back from hookbox: the lifetime of a
-/// connection, the transaction that then still runs, and the pause until an idle worker next uses
-/// the connection. The machine may be busy, so it is long.
+/// The longest time until a pooler has all its sessions back from hookbox: the lifetime of a
+/// connection, the transaction that still runs at its end, and the pause until an idle worker next
+/// uses the connection. The rest is slack for a busy machine.
 const GIVEN_BACK: Duration = Duration::from_secs(20);
 
-/// How long a test waits for a condition before it fails: long, because the machine may be busy.
+/// The longest time that a test waits for a condition. A busy machine may need that long.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Changes the columns of the table of claims, so that the prepared statement that claims events
-/// returns other types. In a session that has prepared it before, it then fails with "cached plan
-/// must not change result type".
+/// Changes the columns of the table of claims, so that the statement that claims events returns
+/// other types. In a session that prepared this statement before the change, the statement then
+/// fails with "cached plan must not change result type".
 const ALTER: &str = "create domain event_key as bytea;
      alter table claims alter column event_id type event_key;
      alter table claims add column later text";
@@ -121,8 +121,8 @@ async fn a_pooler_that_is_stopped_gets_the_sessions_of_an_idle_worker_back() {
     let postgres = PostgresServer::start().unwrap();
     let mut pooler = PgBouncer::before(&postgres, PoolMode::Session).unwrap();
     let world = World::of(before(&postgres, &pooler));
-    // Under this first load the worker opens several sessions. Without it the worker would have
-    // only the session that checks the store.
+    // Under this first load the worker opens several sessions. Without the load, the worker would
+    // have only the session that checks the store.
     world.change(async || {}, async || {}).await;
     let ended = pooler.drain(GIVEN_BACK).unwrap();
     assert!(

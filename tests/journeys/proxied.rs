@@ -11,7 +11,7 @@ use crate::deployment::{Deployment, Pair};
 use crate::shown::get;
 use crate::signed::Signed;
 
-/// How long a test waits for a condition before it fails: long, because the machine may be busy.
+/// The longest time that a test waits for a condition. A busy machine may need that long.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Sends a genuine request with additional headers, and returns the status of its answer.

@@ -37,8 +37,9 @@ async fn only_the_event_that_ends_its_process_is_quarantined_on_sqlite() {
 async fn quarantine(pair: Pair) {
     let deployment = Deployment::new(pair).await;
     let ingest = deployment.start_ingest();
-    // The events are sent before any worker runs, so that they are delivered together: before and
-    // after the bad event on its route, and on the other route.
+    // The events are sent before any worker runs, so that they are delivered together. On the route
+    // of the bad event, other events are sent before and after it. Events of the other route are
+    // sent in between.
     let send = |kind| deployment.run(&["send", "--type", kind]);
     for number in 0..NEIGHBOURS {
         if number == NEIGHBOURS / 2 {

@@ -13,7 +13,7 @@ use crate::deployment::{Deployment, Pair, Process};
 use crate::shown::{Shown, get};
 use crate::signed::Signed;
 
-/// How long a test waits for a condition before it fails: long, because the machine may be busy.
+/// The longest time that a test waits for a condition. A busy machine may need that long.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The secrets in the config of a new deployment.
@@ -67,11 +67,15 @@ async fn signals_under_load(deployment: Deployment) {
         .unwrap();
     let mut sent = 0;
     let mut signals = ["HUP", "USR1", "HUP", "USR2", "HUP", "ALRM"].iter().cycle();
-    within(PATIENCE, "the load must end under signals", async || {
-        running.signal(signals.next().unwrap());
-        sent += 1;
-        load.try_wait().unwrap().is_some()
-    })
+    within(
+        PATIENCE,
+        "the load must end while signals are sent",
+        async || {
+            running.signal(signals.next().unwrap());
+            sent += 1;
+            load.try_wait().unwrap().is_some()
+        },
+    )
     .await;
     assert!(
         sent >= 6,

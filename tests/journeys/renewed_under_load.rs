@@ -20,7 +20,7 @@ use crate::event;
 use crate::sender::post;
 use crate::shown::Shown;
 
-/// How long a test waits for a condition before it fails: long, because the machine may be busy.
+/// The longest time that a test waits for a condition. A busy machine may need that long.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The number of sender tasks that keep their connections. The same number of other tasks opens a
@@ -195,9 +195,11 @@ async fn renew_under_load(deployment: Deployment) {
     for round in 0..ROUNDS {
         rotation.renew(&load, round).await;
     }
-    within(PATIENCE, "enough requests must be sent", async || {
-        load.sent.load(Ordering::Relaxed) >= REQUESTS_MIN
-    })
+    within(
+        PATIENCE,
+        "at least REQUESTS_MIN requests must be sent",
+        async || load.sent.load(Ordering::Relaxed) >= REQUESTS_MIN,
+    )
     .await;
     load.is_over.store(true, Ordering::Relaxed);
     while let Some(sender) = senders.join_next().await {
@@ -206,7 +208,8 @@ async fn renew_under_load(deployment: Deployment) {
     let sent = load.sent.load(Ordering::Relaxed);
     let connections = load.connections.load(Ordering::Relaxed);
     println!(
-        "{sent} requests on {connections} connections in {:?}: {ROUNDS} keys and certificates",
+        "{sent} requests on {connections} connections in {:?}: {ROUNDS} renewals of a \
+         key and the certificate",
         began.elapsed()
     );
     check_accounting(rotation, sent).await;

@@ -23,7 +23,7 @@ const KEPT: u64 = 12;
 const LOST: u64 = 600;
 const LATER: u64 = 50;
 
-/// How long a test waits for a condition before it fails: long, because the machine may be busy.
+/// The longest time that a test waits for a condition. A busy machine may need that long.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A deployment whose database can be restored.
@@ -98,7 +98,8 @@ impl World {
         .await;
     }
 
-    /// Copies the database. PostgreSQL refuses that while something is connected to the database.
+    /// Copies the database. PostgreSQL refuses to copy a database while a client is connected to
+    /// it.
     async fn copy(&self) -> Database {
         let server = variable(SERVER_URL);
         let copy = Database::create_at(&server, Some(self.database.name())).await;

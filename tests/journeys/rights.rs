@@ -11,7 +11,7 @@ use crate::deployment::Deployment;
 use crate::outages::own;
 use crate::shown::{Shown, get};
 
-/// How long a test waits for a condition before it fails: long, because the machine may be busy.
+/// The longest time that a test waits for a condition. A busy machine may need that long.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The exit code for an error that an operator must fix.
@@ -19,8 +19,8 @@ const REFUSED: i32 = 78;
 
 const PERMIT: [&str; 4] = ["set_permissions", "-p", "/", "hookbox"];
 
-/// Checks an ingest that lacks the right to publish, and so answers every event 503. It must not be
-/// ready, at its public address either, and each log line must give the reason.
+/// Checks an ingest that lacks the right to publish, and so answers every event 503. It must report
+/// that it is not ready, also at its public address, and each log line must give the reason.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_the_right_to_publish_an_ingest_is_not_ready_in_public() {
     let rabbitmq = RabbitmqServer::start().unwrap();

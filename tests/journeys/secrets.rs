@@ -15,7 +15,7 @@ use crate::outages::own;
 use crate::shown::get;
 use crate::signed::Signed;
 
-/// How long a test waits for a condition before it fails: long, because the machine may be busy.
+/// The longest time that a test waits for a condition. A busy machine may need that long.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Texts that must never be logged: parts of the key, of the uid, and of the values of a body. The
@@ -58,8 +58,8 @@ async fn no_canary_is_logged_at_the_finest_level() {
 /// The text that is logged when the broker returns a message because its queue was deleted.
 const RETURNED: &str = "does not exist";
 
-/// Makes the processes log about everything that contains a secret, and searches the log for the
-/// secrets.
+/// Makes the processes log at level `trace` while they handle everything that contains a secret
+/// (bodies, signatures, passwords). Then searches the log for these secrets.
 async fn look(
     deployment: Deployment,
     expected: &[&str],
@@ -129,15 +129,19 @@ async fn a_message_is_returned(deployment: &Deployment, broker: &str) {
     let properties = ConnectionProperties::default();
     let connection = Connection::connect(broker, properties).await.unwrap();
     let channel = connection.create_channel().await.unwrap();
-    within(PATIENCE, "the broker must return a message", async || {
-        let options = QueueDeleteOptions::default();
-        channel.queue_delete(name.into(), options).await.unwrap();
-        let mut send = deployment.command(&["send", "--file", "score.json"]);
-        assert!(!send.output().unwrap().status.success());
-        deployment.run(&["queues", "declare", "--yes"]);
-        ready(deployment).await;
-        deployment.log().contains(RETURNED)
-    })
+    within(
+        PATIENCE,
+        "the broker must return a message as unroutable",
+        async || {
+            let options = QueueDeleteOptions::default();
+            channel.queue_delete(name.into(), options).await.unwrap();
+            let mut send = deployment.command(&["send", "--file", "score.json"]);
+            assert!(!send.output().unwrap().status.success());
+            deployment.run(&["queues", "declare", "--yes"]);
+            ready(deployment).await;
+            deployment.log().contains(RETURNED)
+        },
+    )
     .await;
     connection.close(200, "done".into()).await.unwrap();
 }

@@ -55,8 +55,8 @@ async fn a_postgres_without_a_free_slot_costs_nothing() {
 }
 
 /// Occupies every session of the server. The server gives a free session to the first client that
-/// connects, which may be hookbox. Therefore this ends hookbox's sessions again and again until the
-/// test has all of them. A client that is just connecting has a session too, but cannot be
+/// connects, which may be hookbox. Therefore the function ends hookbox's sessions repeatedly, until
+/// the test has all sessions. Once is not enough: a session that is just being opened cannot be
 /// recognized as hookbox's yet.
 async fn take_every_slot(url: &str) -> Vec<PgConnection> {
     let mut taken = vec![PgConnection::connect(url).await.unwrap()];
@@ -102,14 +102,18 @@ async fn killed_processes_of_postgres_cost_nothing() {
 
 async fn kill_one_at_work(url: &str) {
     let mut pid = None;
-    within(PATIENCE, "a session must be in a transaction", async || {
-        // The connection fails while PostgreSQL still recovers from the previous kill.
-        if let Ok(mut connection) = PgConnection::connect(url).await {
-            let found = connection.fetch_optional(AT_WORK).await;
-            pid = found.ok().flatten().map(|row: PgRow| row.get::<i32, _>(0));
-        }
-        pid.is_some()
-    })
+    within(
+        PATIENCE,
+        "a session of hookbox must be in a transaction",
+        async || {
+            // The connection fails while PostgreSQL still recovers from the previous kill.
+            if let Ok(mut connection) = PgConnection::connect(url).await {
+                let found = connection.fetch_optional(AT_WORK).await;
+                pid = found.ok().flatten().map(|row: PgRow| row.get::<i32, _>(0));
+            }
+            pid.is_some()
+        },
+    )
     .await;
     signal("KILL", &[u32::try_from(pid.unwrap()).unwrap()]).unwrap();
 }

@@ -23,7 +23,7 @@ impl Shown {
         }
     }
 
-    /// Returns the address as `--metrics` takes it.
+    /// Returns the address of the listener, in the form that the option `--metrics` takes.
     pub fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port.number())
     }

@@ -15,7 +15,7 @@ use crate::topology::{classic, queue_of};
 /// A URL at which no broker listens.
 const NOWHERE: &str = "amqp://127.0.0.1:1";
 
-/// How long a test waits for a condition before it fails: long, because the machine may be busy.
+/// The longest time that a test waits for a condition. A busy machine may need that long.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The exit code for a config that cannot be used.

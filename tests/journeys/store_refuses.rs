@@ -13,7 +13,7 @@ use crate::outages::own;
 use crate::sessions::TERMINATE;
 use crate::shown::Shown;
 
-/// How long a test waits for a condition before it fails: long, because the machine may be busy.
+/// The longest time that a test waits for a condition. A busy machine may need that long.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The exit code for an error that an operator must fix.

@@ -15,7 +15,7 @@ use crate::event::score;
 /// The depth of nested arrays. A recursive reader would overflow its stack.
 const DEPTH: usize = 100_000;
 
-/// How long a test waits for a condition before it fails: long, because the machine may be busy.
+/// The longest time that a test waits for a condition. A busy machine may need that long.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

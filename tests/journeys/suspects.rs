@@ -10,7 +10,7 @@ use hookbox_testkit::eventually::within;
 use crate::deployment::{Deployment, Pair};
 use crate::gate;
 
-/// How long a test waits for a condition before it fails: long, because the machine may be busy.
+/// The longest time that a test waits for a condition. A busy machine may need that long.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The time limit of an orderly shutdown (a drain): longer than the time in which a running handler
@@ -155,8 +155,8 @@ async fn a_suspect_that_waits_for_a_delayed_handler_stops_no_other_event() {
         async || deployment.log().contains("its handler runs alone now"),
     )
     .await;
-    // The suspected event may have run once already. While it waits for its next run, the handler
-    // of the other event starts.
+    // The handler of the suspected event may have run already, and the gate held it up. While the
+    // suspected event waits for its next run, the handler of the other event starts.
     let waiting = "select count(*) from pg_stat_activity
                    where datname = current_database() and wait_event = 'PgSleep'
                        and query ilike '%begini_applications%'";

@@ -30,11 +30,11 @@ const NOTE: &str = "insert into sleepers select pid, backend_start from pg_stat_
 const THERE: &str =
     "select count(*) from pg_stat_activity join sleepers using (pid, backend_start)";
 
-/// The time within which PostgreSQL must have ended the session. PostgreSQL checks every two
-/// seconds whether its client is still connected.
+/// The time within which PostgreSQL must have ended the session of the sleeping statement.
+/// PostgreSQL checks every two seconds whether its client is still connected.
 const ENDED_WITHIN: Duration = Duration::from_secs(5);
 
-/// How long a test waits for a condition before it fails: long, because the machine may be busy.
+/// The longest time that a test waits for a condition. A busy machine may need that long.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -23,7 +23,7 @@ const NAMED_WITHIN: Duration = Duration::from_secs(5);
 /// The longest time until a worker consumes again from a queue that was declared again.
 const RESUBSCRIBED_WITHIN: Duration = Duration::from_secs(5);
 
-/// How long a test waits for a condition before it fails: long, because the machine may be busy.
+/// The longest time that a test waits for a condition. A busy machine may need that long.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The policies that are harmful on a queue of hookbox: messages expire, the queue expires, or
@@ -132,15 +132,18 @@ async fn a_policy_and_a_deletion_are_named_and_nothing_is_accepted() {
     let victim = queue_of(&rabbitmq, "scores").unwrap();
     rabbitmq.ctl(&["delete_queue", &victim]).unwrap();
     // Ingest may not have noticed yet that the queue is deleted. RabbitMQ then returns the message
-    // for this queue as unroutable. The event must not be accepted only because the queue of the
-    // second route has a copy.
+    // for this queue as unroutable. A copy in the queue of the second route is not enough to accept
+    // the event.
     assert_eq!(signed.send(deployment.port).status, 503);
     is_named(&deployment);
     assert_eq!(signed.send(deployment.port).status, 503);
     let looked = deployment.json(&["queues"]).to_string();
     assert!(looked.contains(&victim), "{looked}");
     let after = queue_of(&rabbitmq, "scores");
-    assert_eq!(after, None, "a check must not declare a queue");
+    assert_eq!(
+        after, None,
+        "`hookbox queues` must not declare the missing queue"
+    );
     let code = deployment.command(&["queues"]).output().unwrap().status;
     assert_eq!(code.code(), Some(78));
     let declared = deployment.json(&["queues", "declare", "--yes"]);
@@ -194,8 +197,8 @@ async fn a_replaced_queue_is_not_touched_and_a_restored_one_is_consumed() {
     assert!(!worker.has_ended(), "{}", deployment.log());
     worker.stop();
 
-    // In place of the deleted queue there is now a classic queue of the same name, which hookbox
-    // did not declare. It has a message in it.
+    // Now a classic queue with a message in it takes the place of the deleted queue. It has the
+    // same name, and hookbox did not declare it.
     rabbitmq.ctl(&["delete_queue", &victim]).unwrap();
     classic(&rabbitmq, &victim).await;
     is_named(&deployment);
@@ -237,7 +240,7 @@ async fn a_deleted_queue_is_missed_by_every_start_until_a_person_declares_it() {
     for _ in 0..LOST {
         deployment.run(&["send"]);
     }
-    within(PATIENCE, "reports must list all events", async || {
+    within(PATIENCE, "ingest must report every event", async || {
         deployment.json(&["reconcile"])["accept_reports"]["open"] == LOST
     })
     .await;
@@ -248,7 +251,7 @@ async fn a_deleted_queue_is_missed_by_every_start_until_a_person_declares_it() {
 
     let shown = Shown::new();
     let worker = deployment.start(&["worker", "--metrics", &shown.address()]);
-    within(PATIENCE, "the missing queue must be shown", async || {
+    within(PATIENCE, "readiness must name the lost queue", async || {
         shown
             .trouble("broker")
             .is_some_and(|why| why.contains(&victim))

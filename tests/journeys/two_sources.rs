@@ -14,7 +14,7 @@ use crate::event;
 use crate::sender::post;
 use crate::shown::Shown;
 
-/// How long a test waits for a condition before it fails: long, because the machine may be busy.
+/// The longest time that a test waits for a condition. A busy machine may need that long.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The exit code for a config that cannot be used.
@@ -92,7 +92,8 @@ impl TwoSources {
         std::fs::read_to_string(self.deployment.folder.join("hookbox.toml")).unwrap()
     }
 
-    /// Renews all parts except the broken one.
+    /// Renews the key and the schemas of source `second`, and the certificate if it is not the
+    /// broken part.
     pub fn renew(&mut self, others: Others) {
         self.round += 1;
         write_second(&self.deployment, self.round);
@@ -222,12 +223,12 @@ impl TwoSources {
     }
 }
 
-/// Returns the key of source `second` after this many renewals.
+/// Returns the key that source `second` has after this many renewals.
 pub fn second_key(round: u32) -> String {
     format!("key-{round}-of-the-second-source-for-tests")
 }
 
-/// Writes the key and the schemas of source `second` after this many renewals.
+/// Writes the key and the schemas that source `second` has after this many renewals.
 pub fn write_second(deployment: &Deployment, round: u32) {
     deployment.write("second", &second_key(round));
     let schema = format!("{{\"title\":\"{round}\"}}");

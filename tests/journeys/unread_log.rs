@@ -13,7 +13,7 @@ use hookbox_testkit::eventually::within;
 use crate::deployment::{Deployment, Pair, Process};
 use crate::shown::{Shown, get};
 
-/// How long a test waits for a condition before it fails: long, because the machine may be busy.
+/// The longest time that a test waits for a condition. A busy machine may need that long.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The time limit of an orderly shutdown (a drain) in the config. The test allows `DRAIN_MAX`, a

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::deployment::Deployment;
 
-/// How long a test waits for a condition before it fails: long, because the machine may be busy.
+/// The longest time that a test waits for a condition. A busy machine may need that long.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Runs a command repeatedly, and returns the first JSON output for which `wanted` is true.

@@ -8,7 +8,7 @@ use hookbox_testkit::eventually::within;
 use crate::deployment::{Deployment, Pair};
 use crate::event::score;
 
-/// How long a test waits for a condition before it fails: long, because the machine may be busy.
+/// The longest time that a test waits for a condition. A busy machine may need that long.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
