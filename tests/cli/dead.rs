@@ -159,7 +159,7 @@ fn books(reconciled: &Value) -> Vec<(&Value, &Value)> {
 #[test]
 fn a_replay_dies_again_while_its_cause_remains_and_the_accounting_balances() {
     // `dead replay` changes up to 500 dead letters in one transaction. Here it needs a second
-    // transaction, because there are 620.
+    // transaction, because there are 620 dead letters.
     let dev = with_dead(
         "a_replay_dies_again_while_its_cause_remains_and_the_accounting_balances",
         620,

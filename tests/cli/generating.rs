@@ -107,7 +107,7 @@ fn the_outcomes_are_those_that_the_tally_expects() {
     assert_eq!(accepted.count() as u64, tally["accepted"].as_u64().unwrap());
     assert!(
         !lines.contains("uid") && !lines.contains("SIM"),
-        "the journal must not contain a body"
+        "the file of `--journal` must not contain a body"
     );
 
     // The same seed produces the same events again, so hookbox already knows all of them.
@@ -120,7 +120,7 @@ fn the_outcomes_are_those_that_the_tally_expects() {
     assert_eq!(again["accepted"], 50);
     // Only a few of these fifty events can become done in this run: the first run sent them
     // altered, malformed or as conflicts, and this run sends them as valid events.
-    assert!(after - before <= 10, "done: {before} by run 1, now {after}");
+    assert!(after - before <= 10, "done: {before}, then {after}");
 }
 
 #[test]
@@ -211,7 +211,8 @@ fn an_interrupted_run_reports_what_was_sent() {
     generate.stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut process = Process::start(&mut generate).unwrap();
     let (mut printed, mut journal) = (process.stdout().unwrap(), process.stderr().unwrap());
-    // The journal is written in blocks, so the first block appears only after several events.
+    // `generate` writes its answers to the file of `--journal` in blocks, so the first block
+    // appears only after several events.
     let accepted = |line: &str| line.contains("\"status\":200").then_some(());
     assert!(
         journal.find(PATIENCE, accepted).is_some(),

@@ -89,7 +89,11 @@ fn starts(dev: &Development, words: &[&str]) {
         is_up.then_some(())
     };
     let found = log.find(PATIENCE, is_up);
-    assert!(found.is_some(), "{words:?} did not start: {}", log.text());
+    assert!(
+        found.is_some(),
+        "the command {words:?} did not start: {}",
+        log.text()
+    );
     service.signal("TERM").unwrap();
     let ended = service
         .wait(PATIENCE)

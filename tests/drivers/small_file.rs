@@ -56,9 +56,9 @@ async fn a_file_on_a_full_disk_answers_a_ping_and_fails_a_probe() {
     world.finish().await;
 }
 
-/// Checks a handler that exceeds its time limit on a nearly full disk. There the broker takes no
-/// further event, and a worker can still process those that it has. The disk did not delay this
-/// handler. So its attempts must count, and must not be excused as a fault of the store.
+/// Checks a handler that exceeds its time limit on a nearly full disk. On such a disk the broker
+/// takes no further event, and a worker can still process the events in it. The disk did not delay
+/// this handler, so its attempts must count, and must not be excused as a fault of the store.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn little_room_excuses_no_handler_that_hangs() {
     let Some(disk) = SmallDisk::new(DISK_MIB) else {

@@ -1,5 +1,5 @@
 //! Promises that need a broker, a worker and a store together, such as one effect for each event.
-//! Each is tested on RabbitMQ with PostgreSQL, and on SQLite as both.
+//! Each promise is tested on RabbitMQ with PostgreSQL, and on SQLite as broker and store.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;

@@ -62,8 +62,8 @@ async fn lose(pair: Pair) {
         let missing = if of_route { lost.len() as u64 } else { 0 };
         assert_eq!(reported, settled + missing, "{line:#}");
     }
-    // The operator writes the lost receipts off (declares them lost). Afterwards only a further
-    // loss is an imbalance.
+    // The operator writes the lost receipts off (declares them lost). After the write-off, only a
+    // further loss is an imbalance.
     write_off(&deployment, lost.len()).await;
     let books = deployment.json(&["reconcile", "--wait", "60s"]);
     assert_eq!(books["verdict"], "balanced", "{books:#}");

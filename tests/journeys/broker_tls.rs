@@ -1,6 +1,6 @@
 //! RabbitMQ behind TLS. Hookbox must refuse a certificate that has expired, comes from another
 //! authority, or has another name, before it sends the password. It must accept a valid
-//! certificate, also one that is renewed while it is connected.
+//! certificate, also one that is renewed while hookbox is connected.
 
 use std::path::PathBuf;
 use std::process::Stdio;

@@ -73,7 +73,7 @@ async fn a_handler_over_the_consumer_timeout_loses_doubles_and_spends_nothing() 
     .await;
     gate::free_scores(&deployment).await;
     let again = "hookbox_receipts_total{route=\"scores\",outcome=\"redelivered\"}";
-    within(PATIENCE, "the redelivery must be counted", async || {
+    within(PATIENCE, "the worker must count a redelivery", async || {
         shown.metric(again).is_some_and(|count| count >= 1.0)
     })
     .await;

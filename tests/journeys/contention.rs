@@ -1,7 +1,7 @@
 //! Case `deadlocks` of docs/FAULTS.md: handlers whose own statements conflict, in a running worker.
-//! When two transactions wait for each other, PostgreSQL aborts one of them (40P01). It also aborts
-//! one that it cannot serialize (40001). The handler of the aborted transaction runs again, and no
-//! attempt is used up.
+//! When two transactions wait for each other, PostgreSQL aborts one of them (40P01). PostgreSQL
+//! also aborts a transaction that it cannot serialize (40001). The handler of the aborted
+//! transaction runs again, and no attempt is used up.
 
 use std::time::Duration;
 

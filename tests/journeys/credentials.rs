@@ -1,6 +1,6 @@
 //! A running ingest loses its access to RabbitMQ: its permission is revoked, its password is
-//! changed, or its virtual host is deleted. It logs the cause, retries with pauses, and recovers by
-//! itself.
+//! changed, or its virtual host is deleted. The ingest logs the cause, retries with pauses, and
+//! recovers by itself.
 
 use std::time::{Duration, Instant};
 

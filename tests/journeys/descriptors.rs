@@ -1,5 +1,5 @@
-//! An ingest has no file descriptor left. It must still answer on open connections, must not panic,
-//! must log little, and must accept requests again when connections are closed.
+//! An ingest has no file descriptor left. The ingest must still answer on open connections, must
+//! not panic, must log little, and must accept requests again when connections are closed.
 
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
@@ -54,11 +54,15 @@ async fn out_of_descriptors_nothing_panics_and_processing_resumes() {
     // accepted, ingest closes those that have sent nothing for five seconds, which frees
     // descriptors.
     let began = Instant::now();
-    within(PATIENCE, "the shortage must last 4 s", async || {
-        assert!(!ingest.has_ended(), "{}", deployment.log());
-        idle.push(open());
-        began.elapsed() > Duration::from_secs(4)
-    })
+    within(
+        PATIENCE,
+        "descriptors must be lacking for 4 s",
+        async || {
+            assert!(!ingest.has_ended(), "{}", deployment.log());
+            idle.push(open());
+            began.elapsed() > Duration::from_secs(4)
+        },
+    )
     .await;
     // The test cuts the connections to the broker until no descriptor is left with which ingest
     // could reconnect.

@@ -15,8 +15,8 @@ use crate::shown::Shown;
 /// The longest time that a test waits for a condition. A busy machine may need that long.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// How long the broker is frozen. It is enough for several tries to connect, each of which takes
-/// two seconds, with growing pauses between them.
+/// How long the broker is frozen. This is long enough for several tries to connect, each of which
+/// takes two seconds, with growing pauses between them.
 const FROZEN: Duration = Duration::from_secs(15);
 
 /// The longest time until ingest has started all its threads and opened all its files. What it uses

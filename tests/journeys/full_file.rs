@@ -34,8 +34,9 @@ const ROUNDS_MAX: u64 = 200;
 /// line may be logged for each event.
 const LINES_MAX: usize = 12;
 
-/// The time for which requests that were answered with status 503 are logged together. The first of
-/// them has a line of its own, and one line at the end has the number of the others.
+/// The time for which requests that were answered with status 503 are logged together. The first
+/// request has a line of its own, and one line at the end of this time has the number of the other
+/// requests.
 const WINDOW: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -64,7 +65,7 @@ async fn a_log_that_fills_the_disk_is_written_back_when_its_reader_ends() {
         .unwrap();
     let mut began = Instant::now();
     while rounds.send() == ROUND {
-        assert!(rounds.sent() < ROUNDS_MAX, "the disk must be full by now");
+        assert!(rounds.sent() < ROUNDS_MAX, "the disk must be full");
         began = Instant::now();
     }
     let names_it = |why: Option<String>| {

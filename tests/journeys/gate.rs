@@ -3,13 +3,13 @@
 
 use crate::deployment::Deployment;
 
-/// A query that counts the handlers in this database that wait at the gate.
+/// A query that counts the handlers in this database that the gate holds up.
 pub const HELD_UP: &str = "select count(*) from pg_stat_activity
      where datname = current_database() and wait_event = 'PgSleep'";
 
 /// A table of closed gates. Each row is the name of another table, into which a handler writes. A
-/// statement that writes there waits as long as the row exists. It polls this table, and sees in
-/// each poll what other sessions have committed.
+/// statement that writes into the named table waits as long as the row exists. The statement polls
+/// the table of gates, and sees in each poll what other sessions have committed.
 const GATES: &str = "create table gates (held text primary key)";
 const HOLD_UP: &str = "create function hold_up() returns trigger language plpgsql as $$
      begin

@@ -95,9 +95,9 @@ async fn agree(deployment: &Deployment, tally: &Value, books: &Value) {
         "about 1 % of the 20,000 requests should be refused as tampered with: {refused}"
     );
     assert_eq!(number(&tally["answers"]["403"]), refused);
-    // The test kills only workers, so ingest should answer every request. On a slow machine it may
-    // have answered some with 503. The sender repeats such a request, whose event may be stored
-    // already, so there is at most one more receipt for each of them: a duplicate.
+    // The test kills only workers, so ingest should answer every request. On a slow machine ingest
+    // may have answered some requests with 503. The sender repeats such a request, whose event may
+    // be stored already, so there is at most one more receipt for each of them: a duplicate.
     let more = number(&tally["unknown_outcome"]);
     let expected = tally["expected_by_route"].as_object().unwrap();
     let mut receipts = 0;

@@ -1,6 +1,6 @@
-//! The largest bodies. RabbitMQ must accept every body that hookbox accepts. Its limit is 16 MiB
-//! from version 4.0 on, and the headers that hookbox adds count towards this limit. Hookbox must
-//! itself refuse a body that is larger than its own limit.
+//! The largest bodies. RabbitMQ must accept every body that hookbox accepts. RabbitMQ's limit for a
+//! message is 16 MiB from version 4.0 on, and the headers that hookbox adds count towards this
+//! limit. Hookbox must itself refuse a body that is larger than its own limit.
 
 use hookbox_testkit::servers::{PostgresServer, RabbitmqServer, find};
 

@@ -35,8 +35,8 @@ async fn a_start_waits_for_its_management_api_and_logs_that() {
     assert!(!shown.is_ready());
     deployment.logged("waiting for the broker");
     ingest.stop();
-    // Now the config names no management API. Hookbox then checks no policies, so its start must
-    // not wait for the API.
+    // Now the config names no management API. Without the API hookbox checks no policies, so an
+    // ingest must start without waiting for the API.
     deployment.write("hookbox.toml", &config);
     deployment.start_ingest().stop();
     deployment.finish().await;

@@ -1,6 +1,6 @@
 //! Case `handler-always-fails` of docs/FAULTS.md: one event that always fails, among fifty good
-//! ones. It is tried as often and at such intervals as its retry policy says, and then becomes one
-//! dead letter. The good events do not wait for it.
+//! ones. The failing event is tried as often and at such intervals as its retry policy says, and
+//! then becomes one dead letter. The good events do not wait for it.
 
 use std::time::Duration;
 

@@ -85,8 +85,8 @@ async fn a_black_hole_before_postgres_costs_nothing() {
     world.finish().await;
 }
 
-/// Checks handlers that reach their time limit only because the store does not answer. This must
-/// count as a fault of the store, and not as a failed attempt.
+/// Checks handlers that reach their time limit only because the store does not answer. Such a run
+/// must count as a fault of the store, and not as a failed attempt.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_black_hole_longer_than_the_time_limit_costs_no_attempt() {
     let postgres = PostgresServer::start().unwrap();

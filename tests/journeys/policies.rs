@@ -106,7 +106,7 @@ async fn expired_is_named(rabbitmq: &RabbitmqServer, deployment: &Deployment, in
     assert_eq!(refused, 0);
     lay(rabbitmq, "{\"expires\":1000}");
     // RabbitMQ deletes each queue at a slightly different time, so the test waits for the last one.
-    within(PATIENCE, "RabbitMQ must delete the queues", async || {
+    within(PATIENCE, "the expired queues must be deleted", async || {
         let names = ["list_queues", "--quiet", "--no-table-headers", "name"];
         let listed = rabbitmq.ctl(&names).unwrap();
         !listed.lines().any(|name| name.contains(".route."))

@@ -1,7 +1,7 @@
-//! A connection pooler between hookbox and PostgreSQL. It works as long as each connection keeps
-//! its session. Hookbox must refuse a pooler that lends a session for one transaction only. If a
-//! pooler begins to do so while a worker runs, or if the schema changes, no attempt may be used up.
-//! A pooler that is paused or stopped must get its sessions back.
+//! A connection pooler between hookbox and PostgreSQL. Hookbox works behind a pooler as long as
+//! each connection keeps its session. Hookbox must refuse a pooler that lends a session for one
+//! transaction only. If a pooler begins to do so while a worker runs, or if the schema changes, no
+//! attempt may be used up. A pooler that is paused or stopped must get its sessions back.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -98,7 +98,8 @@ async fn console(pooler: &PgBouncer, command: &'static str) {
     let mut console = options.extra_float_digits(None).connect().await.unwrap();
     let ran = sqlx::raw_sql(command).execute(&mut console);
     let ran = timeout(GIVEN_BACK, ran).await;
-    let ran = ran.unwrap_or_else(|_| panic!("{command} must end within {GIVEN_BACK:?}"));
+    let ran =
+        ran.unwrap_or_else(|_| panic!("PgBouncer must complete {command} within {GIVEN_BACK:?}"));
     ran.unwrap();
 }
 

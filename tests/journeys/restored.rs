@@ -106,7 +106,7 @@ impl World {
         copy.unwrap()
     }
 
-    /// Replaces the database by its copy, and ends all connections to the database for that.
+    /// Ends all connections to the database, and replaces the database by its copy.
     async fn restore(&self, copy: &Database) {
         let mut server = PgConnection::connect(&variable(SERVER_URL)).await.unwrap();
         let (name, copy) = (self.database.name(), copy.name());
@@ -132,7 +132,7 @@ fn reported(books: &Value) -> u64 {
 }
 
 /// Checks that `reconcile` reports an imbalance and the time span in which the lost events were
-/// accepted. It knows this span from the witness messages.
+/// accepted. `reconcile` knows this span from the witness messages.
 fn names_the_span(books: &Value, text: &str) {
     assert_eq!(books["verdict"], "imbalanced", "{books:#}");
     let mismatch = &books["witness"]["mismatch"];

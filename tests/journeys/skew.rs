@@ -107,8 +107,8 @@ impl Sides {
             .spawn(self.deployment.command_of(&self.old, &arguments))
     }
 
-    /// Starts to send events to this port. Some of them are sent twice. Each seed gives other
-    /// events.
+    /// Starts to send events to this port. Some of them are sent twice. Each seed produces
+    /// different events.
     fn load(&self, port: u16, seed: u64) -> Child {
         let (count, seed) = (EVENTS.to_string(), seed.to_string());
         let url = format!("http://127.0.0.1:{port}");

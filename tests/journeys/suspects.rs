@@ -1,6 +1,6 @@
 //! Case `handler-kills-the-process` of docs/FAULTS.md, second part. An event that was in flight
-//! when a process died is suspected as the cause. It is not quarantined for that alone, and it
-//! delays no other event. The test holds up the handlers in their statements.
+//! when a process died is suspected as the cause. The suspicion alone does not quarantine the
+//! event, and the event delays no other event. The test holds up the handlers in their statements.
 
 use std::time::Duration;
 
@@ -40,7 +40,7 @@ async fn suspect(deployment: &Deployment, crash: &str) {
 
 /// Waits until the gate of the test (see `gate.rs`) holds up a handler in its statement.
 async fn is_held_up(deployment: &Deployment) {
-    within(PATIENCE, "a handler must wait at the gate", async || {
+    within(PATIENCE, "the gate must hold up a handler", async || {
         deployment.count(gate::HELD_UP).await > 0
     })
     .await;
@@ -117,8 +117,8 @@ async fn a_suspect_that_is_held_up_stops_no_other_route() {
         async || deployment.count(scores).await == 3,
     )
     .await;
-    // An event of the same route waits while the suspected event runs alone, which takes at most
-    // the time limit of a handler. It does not wait until the suspected event has its outcome.
+    // An event of the same route waits only while the suspected event runs alone, which takes at
+    // most the time limit of a handler. It need not wait until the suspected event has its outcome.
     assert_eq!(deployment.count(APPLIED).await, 0, "{}", deployment.log());
     gate::free_applications(&deployment).await;
     within(
@@ -162,7 +162,7 @@ async fn a_suspect_that_waits_for_a_delayed_handler_stops_no_other_event() {
                        and query ilike '%begini_applications%'";
     within(
         PATIENCE,
-        "the handler of the other event must wait at the gate",
+        "the gate must hold up the handler of the other event",
         async || deployment.count(waiting).await > 0,
     )
     .await;

@@ -1,6 +1,6 @@
-//! What an administrator may do to hookbox's queues: set a policy on them, or delete or replace one
-//! of them. Hookbox must report it within five seconds, accept no event meanwhile, and repair
-//! nothing without a command of the operator.
+//! An administrator sets a policy on hookbox's queues, or deletes or replaces one of them. Hookbox
+//! must report this within five seconds, accept no event meanwhile, and repair nothing without a
+//! command of the operator.
 
 use std::time::{Duration, Instant};
 

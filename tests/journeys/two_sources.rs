@@ -163,7 +163,8 @@ impl TwoSources {
         assert_eq!(refused.status.code(), Some(UNUSABLE), "{what}");
     }
 
-    /// Does the same as `keeps` without a signal: the service notices the changed files by itself.
+    /// Does the same as `keeps`, but sends no signal: the service notices the changed files by
+    /// itself.
     pub async fn keeps_by_itself(&mut self, others: Others, what: &str, words: &[&str]) {
         self.begin();
         self.renew(others);

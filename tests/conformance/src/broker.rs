@@ -1,5 +1,5 @@
 //! The promises that the `Broker` trait makes, as test cases. This file has the cases for
-//! publishing; the submodules have the rest.
+//! publishing. The other cases are in the submodules.
 
 mod consume;
 

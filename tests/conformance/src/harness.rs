@@ -22,10 +22,10 @@ pub trait BrokerHarness: Send + Sync + Sized {
     /// Whether the broker still accepts publishes to other queues while one queue rejects messages.
     const REFUSES_ALONE: bool;
 
-    /// Creates a new world with the routes `one` and `two`.
+    /// Creates a new world: a broker with the queues of the routes `one` and `two`.
     async fn new() -> Self;
 
-    /// Connects to the broker. Each call stands for another process that uses the same world.
+    /// Connects to the broker. Each call stands for another process that uses the same broker.
     async fn open(&self) -> Arc<Self::Broker>;
 
     /// Cuts the connections: no byte passes in either direction, and neither side is notified.
@@ -51,10 +51,10 @@ pub trait BrokerHarness: Send + Sync + Sized {
 pub trait StoreHarness: Send + Sync + Sized {
     type Store: Store + Ledger;
 
-    /// Creates a new and empty world.
+    /// Creates a new world: an empty store.
     async fn new() -> Self;
 
-    /// Connects to the store. Each call stands for another process that uses the same world.
+    /// Connects to the store. Each call stands for another process that uses the same store.
     async fn open(&self) -> Arc<Self::Store>;
 
     /// Does what a handler does: inserts a row into a table without a unique constraint, so that a
@@ -106,11 +106,11 @@ pub trait StoreHarness: Send + Sync + Sized {
     /// Reverts everything that this harness has broken.
     async fn restore(&self);
 
-    /// Removes the world, and checks that nothing is left of it.
+    /// Removes the world, which is the store with its data, and checks that nothing is left of it.
     async fn finish(self);
 }
 
-/// The first of the two routes that every world has.
+/// Returns the name of the first of the two routes that the cases use.
 pub(crate) fn one() -> RouteName {
     "one".parse().expect("a valid name")
 }

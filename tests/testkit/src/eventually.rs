@@ -1,6 +1,6 @@
 //! Waiting for a condition, with a limit. A test never sleeps for a time that it guesses.
 //!
-//! Only a test that fails reaches the limit. It is long, because the machine may be busy.
+//! Only a test that fails reaches the limit. The limit is long, because the machine may be busy.
 //! [`promised`] is for a time that hookbox promises. Code without a runtime waits with
 //! [`wait_until`](crate::servers::process::wait_until).
 

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long the measuring thread sleeps at a time. If it wakes later than after twice this time,
-/// the excess counts as lateness.
+/// How long the measuring thread sleeps at a time. If the thread wakes after more than twice this
+/// time, the excess counts as lateness.
 const TICK: Duration = Duration::from_millis(20);
 
 /// How many processes compete for the same processors and have to run one after the other: the

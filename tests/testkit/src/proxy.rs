@@ -167,8 +167,8 @@ impl Drop for Proxy {
     fn drop(&mut self) {
         self.shared.over.store(true, Ordering::SeqCst);
         self.cut();
-        // The thread of the proxy waits in `accept` for a connection. This connection wakes it, and
-        // it then sees that the proxy has ended.
+        // The thread of the proxy waits in `accept` for a connection. The connection that is opened
+        // here wakes the thread, which then finds that the proxy has ended.
         let _ = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port));
     }
 }

@@ -13,8 +13,8 @@ use std::time::Duration;
 use hookbox_testkit::servers::process::{family, is_alive, wait_until};
 use hookbox_testkit::servers::{PostgresServer, RabbitmqServer};
 
-/// The longest wait until all processes and the folder are gone. The keeper usually takes one
-/// second, and ten at most.
+/// The longest wait until all processes and the folder are gone. The keeper, which ends the
+/// processes and removes the folder, usually takes one second, and ten at most.
 const GONE_MAX: Duration = Duration::from_secs(60);
 
 /// The environment variable that makes this test program act as the owner of the servers. The test

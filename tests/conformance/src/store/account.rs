@@ -68,8 +68,9 @@ pub async fn an_account_counts_once<H: StoreHarness>(world: &H) {
     Store::close(&*other).await;
 }
 
-/// Checks that a receipt in an accept report is listed as open while it has no outcome. It is not
-/// listed once it has one, whether the outcome was written before the report or after it.
+/// Checks that a receipt in an accept report is listed as open while it has no outcome. As soon as
+/// the receipt has an outcome, it is no longer listed, whether the outcome was written before the
+/// report or after it.
 pub async fn reported_receipts_without_an_outcome_are_listed<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let (before, after, lost) = (
@@ -160,9 +161,9 @@ pub async fn what_waits_on_one_route_hides_nothing_of_another<H: StoreHarness>(w
     Store::close(&*store).await;
 }
 
-/// Checks when a receipt without an outcome counts as passed, which means that it is probably
-/// lost. This is so if a later receipt has had its outcome for longer than the time after which a
-/// receipt is overdue. Before that, the receipt without an outcome may only be waiting in a long
+/// Checks when a receipt without an outcome counts as passed, which means that it is probably lost.
+/// It counts as passed if a later receipt has had its outcome for longer than the time after which
+/// a receipt is overdue. Before that, the receipt without an outcome may only be waiting in a long
 /// queue.
 pub async fn a_receipt_is_passed_by_later_ones<H: StoreHarness>(world: &H) {
     let store = world.open().await;

@@ -35,8 +35,8 @@ async fn with_the_stored_body<S: Store>(
 }
 
 /// Settles a receipt whose body differs from the body that is stored under its event id. A claim
-/// with its own body returns a conflict. A claim with the stored body is then settled with this
-/// outcome, and its result is returned.
+/// with the receipt's own body returns a conflict. A claim with the stored body follows, and is
+/// settled with this outcome. Returns the result of the second claim.
 async fn settle_by_id<S: Store>(
     store: &S,
     route: &RouteName,

@@ -18,8 +18,8 @@ async fn claimed<S: Store>(store: &S, of: &Envelope) -> S::Tx {
     tx
 }
 
-/// Checks an event whose handler rolled back its own transaction. It never runs again, because what
-/// the handler wrote after the rollback is committed.
+/// Checks an event whose handler rolled back its own transaction. The handler must never run again,
+/// because what it wrote after the rollback is committed.
 pub async fn a_handler_that_rolls_back_is_never_run_again<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let event = envelope("a");
@@ -112,8 +112,8 @@ pub async fn a_savepoint_of_the_handlers_is_its_own<H: StoreHarness>(world: &H) 
     Store::close(&*store).await;
 }
 
-/// Checks a handler that changes its session. That must count as a failure of the handler, and not
-/// as a fault of the store, which hookbox would wait out.
+/// Checks a handler that changes its session. The change must count as a failure of the handler. If
+/// it counted as a fault of the store, hookbox would wait until the fault is over.
 pub async fn a_changed_session_is_no_commit<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let event = envelope("a");

@@ -14,8 +14,8 @@ fn by(number: u8) -> InstanceId {
     InstanceId::from_bytes([number; 16])
 }
 
-/// Counts a start of the kind `Shared`, which means that other handlers may run in the process at
-/// the same time.
+/// Counts a handler start of the kind `Shared`, which means that other handlers may run in the
+/// process at the same time.
 async fn start<S: Store>(store: &S, route: &RouteName, process: u8, on: &[Start]) {
     store
         .start(route, &by(process), StartKind::Shared, on)
@@ -100,7 +100,8 @@ pub async fn starts_are_counted_until_a_process_survives<H: StoreHarness>(world:
 }
 
 /// The message of a retry has the receipt of the first message and an attempt number of its own.
-/// Checks that a start for the retry is counted separately from a start for the first message.
+/// Checks that a handler start for the retry is counted separately from a start for the first
+/// message.
 pub async fn starts_are_per_attempt<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let first = Start::of(&envelope("a"));
@@ -131,8 +132,8 @@ pub async fn starts_are_per_route<H: StoreHarness>(world: &H) {
     Store::close(&*store).await;
 }
 
-/// Checks that a process can subtract a start that it has counted, when the handler has to run
-/// again later. It cannot subtract a start of another process.
+/// Checks that a process can subtract a handler start that it has counted, when the handler has to
+/// run again later. The process cannot subtract a start that another process has counted.
 pub async fn a_start_is_retracted_by_its_process_alone<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let a = Start::of(&envelope("a"));
@@ -155,7 +156,7 @@ pub async fn a_start_is_retracted_by_its_process_alone<H: StoreHarness>(world: &
         let found = store.starts(&one(), &[a]).await.expect("read");
         assert_eq!(found, [counts]);
     };
-    // Retracting a start that was never counted must change nothing.
+    // Retracting a handler start that was never counted must change nothing.
     retract(1, isolated, true).await;
     expect(0, 0, 0).await;
     // The only start that was counted is retracted.

@@ -176,8 +176,8 @@ pub async fn an_accepted_restore_begins_another_life<H: StoreHarness>(world: &H)
 }
 
 /// Checks that an ingest is listed when its reports stop and it has sent no closing report, which
-/// is the last report of an ingest that ends in order. It stays listed until it closes or reports
-/// again.
+/// is the last report of an ingest that ends in order. The ingest stays listed until it sends a
+/// closing report or another report.
 pub async fn an_ingest_that_never_closed_is_listed_without_reports<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let (open, closed) = (INSTANCE, InstanceId::from_bytes([6; 16]));

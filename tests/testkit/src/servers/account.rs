@@ -11,7 +11,8 @@ use std::process::Command;
 
 use super::ServerError;
 
-/// The account that owns a server, its keeper and its folder.
+/// The account that owns a server, its folder, and the keeper (the process that removes the
+/// folder).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Account {
     /// The test does not run as root: everything runs as the test's own user.

@@ -303,7 +303,8 @@ impl RabbitmqCluster {
 
 impl Drop for RabbitmqCluster {
     fn drop(&mut self) {
-        // A process that cannot be ended here is ended by the keeper process of the folder.
+        // If a process cannot be ended here, the folder's keeper (the process that removes the
+        // folder) ends it.
         for node in &mut self.nodes {
             let _ = node.process.end(&self.folder);
             let _ = node.epmd.end(&self.folder);

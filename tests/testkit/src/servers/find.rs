@@ -73,8 +73,8 @@ pub struct Postgres {
 /// A RabbitMQ that was found on this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rabbitmq {
-    /// The folder with RabbitMQ's original scripts. The scripts that a distribution puts in front
-    /// of them change the user.
+    /// The folder with RabbitMQ's original scripts. A distribution puts its own scripts in front of
+    /// them, which change the user.
     pub scripts: PathBuf,
     /// The program `epmd`, Erlang's port mapper.
     pub epmd: PathBuf,
@@ -241,7 +241,7 @@ pub fn faketime() -> Result<PathBuf, ServerError> {
     missing_without(places.into_iter().next(), "libfaketime")
 }
 
-/// Fails when [`NO_SERVERS`] forbids servers.
+/// Fails when [`NO_SERVERS`] forbids tests to start servers.
 fn allowed(no_servers: Option<OsString>) -> Result<(), ServerError> {
     if no_servers.is_none_or(|value| value.is_empty()) {
         return Ok(());

@@ -20,12 +20,13 @@ use super::account::Account;
 use super::ports::random_name;
 use super::root::Root;
 
-/// The subfolder in which each process registers. It does so with a file that is named by its
-/// process id, and that contains how the process must be ended.
+/// The subfolder in which each process registers. A process registers with a file that has the
+/// process id as its name, and that contains how the process must be ended.
 const PROCESSES: &str = "processes";
 
-/// The shell script of the keeper. `$1` is the folder. When the owner has ended, the keeper ends
-/// the processes, and waits at most ten seconds for them; in the last five seconds it uses SIGKILL.
+/// The shell script of the keeper, the process that removes the folder. `$1` is the folder. When
+/// the owner has ended, the keeper ends the processes, and waits at most ten seconds for them; in
+/// the last five seconds it uses SIGKILL.
 const KEEPER: &str = r#"
 folder=$1
 trap '' INT HUP TERM
@@ -71,7 +72,8 @@ rm -rf -- "$folder" || { sleep 1; rm -rf -- "$folder"; }
 /// is the folder, and `$1` says how the keeper must end the process.
 const LAUNCH: &str = r#"echo "$1" >"$0/processes/$$" && shift && exec "$@""#;
 
-/// How the keeper ends a process that is still running when the owner has ended.
+/// How a folder's keeper ends a process of the folder that is still running when the owner of the
+/// folder has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
     /// Send SIGQUIT to the process, and SIGKILL five seconds later if it still runs. On SIGQUIT,
@@ -102,7 +104,8 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// Makes a folder whose name begins with `hookbox-{name}-`, and starts its keeper.
+    /// Makes a folder whose name begins with `hookbox-{name}-`, and starts its keeper, the process
+    /// that removes the folder when the owner has ended.
     ///
     /// # Errors
     /// When the operating system refuses an operation.

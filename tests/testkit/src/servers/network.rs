@@ -174,7 +174,8 @@ impl Network {
     /// Ends every host and the switch.
     pub fn end(&mut self, folder: &Folder) {
         for host in self.hosts.iter_mut().chain([&mut self.switch]) {
-            // A host that cannot be ended here is ended by the keeper process of the folder.
+            // If a host cannot be ended here, the folder's keeper (the process that removes the
+            // folder) ends it.
             let _ = host.end(folder);
         }
     }

@@ -98,7 +98,7 @@ impl Nginx {
 
 impl Drop for Nginx {
     fn drop(&mut self) {
-        // If this fails, the keeper process of the folder ends nginx.
+        // If this fails, the folder's keeper (the process that removes the folder) ends nginx.
         let _ = self.process.end(&self.folder);
     }
 }

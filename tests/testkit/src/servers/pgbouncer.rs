@@ -131,7 +131,7 @@ impl PgBouncer {
 
 impl Drop for PgBouncer {
     fn drop(&mut self) {
-        // If this fails, the keeper process of the folder ends PgBouncer.
+        // If this fails, the folder's keeper (the process that removes the folder) ends PgBouncer.
         let _ = self.process.end(&self.folder);
     }
 }

@@ -136,8 +136,8 @@ impl PostgresServer {
         ready(&mut self.process, self.port, &self.folder)
     }
 
-    /// Leaves the server running when this value is dropped. Returns the process id of the keeper:
-    /// a SIGTERM to the keeper ends the server and removes its folder.
+    /// Leaves the server running when this value is dropped. Returns the process id of the folder's
+    /// keeper: a SIGTERM to this process ends the server and removes its folder.
     ///
     /// # Errors
     /// When the keeper has ended.
@@ -149,7 +149,8 @@ impl PostgresServer {
 impl Drop for PostgresServer {
     fn drop(&mut self) {
         if self.folder.is_ours() {
-            // A server that cannot be ended here is ended by the keeper process of the folder.
+            // If the server cannot be ended here, the folder's keeper (the process that removes the
+            // folder) ends it.
             let _ = self.process.end(&self.folder);
         }
     }
@@ -265,8 +266,8 @@ fn is_up(folder: &Folder, id: u32) -> bool {
         && lines.iter().any(|line| ["ready", "standby"].contains(line))
 }
 
-/// Returns whether the server accepts connections. It does so if it answers a connection by asking
-/// for the password. While it starts or recovers, it answers with an error.
+/// Returns whether the server accepts connections, which means that it answers a new connection by
+/// asking for the password. While the server starts or recovers, it answers with an error.
 fn answers(port: u16) -> io::Result<bool> {
     let address = (Ipv4Addr::LOCALHOST, port).into();
     let mut stream = TcpStream::connect_timeout(&address, ANSWER_MAX)?;

@@ -155,7 +155,10 @@ impl Process {
         if !ended {
             return Err(ServerError::Command {
                 doing: format!("ending process {id} and its children"),
-                output: format!("still running after {} s", END_MAX.as_secs()),
+                output: format!(
+                    "one of these processes still runs after {} s",
+                    END_MAX.as_secs()
+                ),
             });
         }
         folder.forget(id);

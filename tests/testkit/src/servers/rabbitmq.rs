@@ -171,8 +171,8 @@ impl RabbitmqServer {
         if self.epmd.has_ended() {
             self.epmd = launch_epmd(&self.found, self.ports, &self.folder)?;
         }
-        // The old log is renamed. Otherwise its line about a complete start would be taken for
-        // that of the new start.
+        // The old log is renamed, so that a line about a complete start in the log is about the new
+        // start.
         let _ = fs::rename(
             broker_log(&self.folder),
             self.folder.path().join("log/before.log"),
@@ -210,8 +210,8 @@ impl RabbitmqServer {
         self.ctl(&words).map(drop)
     }
 
-    /// Leaves the broker running when this value is dropped. Returns the process id of the keeper:
-    /// a SIGTERM to the keeper ends the broker and removes its folder.
+    /// Leaves the broker running when this value is dropped. Returns the process id of the folder's
+    /// keeper: a SIGTERM to this process ends the broker and removes its folder.
     ///
     /// # Errors
     /// When the keeper has ended.
@@ -223,7 +223,8 @@ impl RabbitmqServer {
 impl Drop for RabbitmqServer {
     fn drop(&mut self) {
         if self.folder.is_ours() {
-            // A process that cannot be ended here is ended by the keeper process of the folder.
+            // If a process cannot be ended here, the folder's keeper (the process that removes the
+            // folder) ends it.
             let _ = self.process.end(&self.folder);
             let _ = self.epmd.end(&self.folder);
         }

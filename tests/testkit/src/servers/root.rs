@@ -23,12 +23,12 @@ use super::account::Account;
 const VARIABLE: &str = "HOOKBOX_TEST_ROOT";
 
 /// The shell script that registers its process id and then becomes the program in the other root.
-/// `$0` is the folder of the server, `$1` says how the keeper must end the process, `$2` is the
-/// root folder, and `$3` is the user and group. Only this process and its children see what is
-/// mounted here, including the disks that tests have mounted in the temporary folder. `LD_PRELOAD`
-/// is set for the program only, because `chroot` itself must not load that library. The program
-/// must not get the semaphore that the machine's own libfaketime made, because it would wait for
-/// that semaphore for ever.
+/// `$0` is the folder of the server, `$1` says how the keeper of this folder must end the process,
+/// `$2` is the root folder, and `$3` is the user and group. Only this process and its children see
+/// what is mounted here, including the disks that tests have mounted in the temporary folder.
+/// `LD_PRELOAD` is set for the program only, because `chroot` itself must not load that library.
+/// The program must not get the semaphore that the machine's own libfaketime made, because it would
+/// wait for that semaphore for ever.
 const LAUNCH: &str = r#"
 echo "$1" >"$0/processes/$$" || exit
 root=$2 user=$3 parent=${0%/*} preload=$LD_PRELOAD
@@ -92,7 +92,7 @@ impl Root {
     }
 
     /// Returns a command that registers its process in `folder` and then becomes a program of this
-    /// root. `word` says how the keeper must end the process.
+    /// root. `word` says how the folder's keeper must end the process.
     pub fn launch(&self, folder: &Path, word: &str, account: Account, program: &Path) -> Command {
         let user = match account {
             Account::Other { uid, gid } => format!("{uid}:{gid}"),
