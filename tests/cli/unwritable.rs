@@ -32,7 +32,8 @@ fn a_full_disk_ends_no_command_but_with_its_exit_code() {
     let dev = Development::start("a_full_disk_ends_no_command");
     let ready = format!("{}/readyz", dev.url());
     for (arguments, both, errors_alone) in [
-        // Commands whose result is what they print must fail when they cannot print it.
+        // The result of these commands is the text that they print, so they must fail when they
+        // cannot print.
         (&["--help"][..], 1, 0),
         (&["--version"], 1, 0),
         (&["check-config"], 1, 0),

@@ -115,7 +115,7 @@ async fn a_batch_writes_the_rows_of_its_events_on_postgres() {
             .fetch_all(store.connection(&mut tx))
             .await
             .unwrap();
-        // The text of a composite doubles quotes and backslashes.
+        // In the text of a composite value, PostgreSQL doubles quotes and backslashes.
         found.push(
             rows.iter()
                 .map(|row| row.replace("\"\"", "\"").replace(r"\\", r"\"))

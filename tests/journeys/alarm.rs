@@ -54,7 +54,7 @@ async fn an_alarm_of_rabbitmq_is_shown_for_as_long_as_it_lasts() {
         shown.metric("hookbox_broker_up") == Some(0.0)
     })
     .await;
-    // The alarm does not block consumers, so every accepted event is processed while it lasts.
+    // The alarm does not block consumers, so every accepted event is processed during the alarm.
     let began = Instant::now();
     assert_eq!(deployment.count(DONE).await, 0, "no event may be done yet");
     let worker = deployment.start(&["worker"]);
@@ -78,7 +78,7 @@ async fn an_alarm_of_rabbitmq_is_shown_for_as_long_as_it_lasts() {
     within(PATIENCE, "ready again", async || shown.is_ready()).await;
     deployment.run(&["send"]);
 
-    // RabbitMQ does not answer on a blocked connection. The drain must close it all the same.
+    // RabbitMQ does not answer on a blocked connection, which the drain must close nevertheless.
     alarm("1000GB");
     until_refused(&signed, &deployment).await;
     for process in [ingest, worker] {

@@ -121,8 +121,8 @@ async fn a_broken_certificate_keeps_only_the_old_certificate() {
             .await;
         service.is_in_use(what, FIRST_KEY).await;
     }
-    // Now the file is replaced by a named pipe without a signal. The service must not wait for a
-    // process that writes to the pipe.
+    // Now the private key of the certificate is replaced by a named pipe, and no signal is sent.
+    // The service must not wait for a process that writes to the pipe.
     service.make_pipe("key.pem");
     service
         .keeps_by_itself(Others::NoCertificate, "by itself", &[stay, "a named pipe"])

@@ -219,8 +219,8 @@ async fn a_certificate_that_is_renewed_under_load_costs_nothing() {
         .await;
         let before = front.taken();
         front.rotate(authority.acceptor("localhost", false));
-        // The ingest has one connection to the broker, and the worker has two. So three must be
-        // opened.
+        // The ingest has one connection to the broker, and the worker has two. So three connections
+        // must be opened.
         within(PATIENCE, "all processes must reconnect", async || {
             front.taken() >= before + 3
         })

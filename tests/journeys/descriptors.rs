@@ -50,9 +50,9 @@ async fn out_of_descriptors_nothing_panics_and_processing_resumes() {
         async || logged() > 0,
     )
     .await;
-    // The test keeps opening connections, so that the shortage lasts. While connections wait to be
-    // accepted, ingest closes those that have sent nothing for five seconds, which frees
-    // descriptors.
+    // The test keeps opening connections, so that the shortage of file descriptors lasts. While
+    // connections wait to be accepted, ingest closes those that have sent nothing for five seconds,
+    // which frees descriptors.
     let began = Instant::now();
     within(
         PATIENCE,
@@ -77,8 +77,8 @@ async fn out_of_descriptors_nothing_panics_and_processing_resumes() {
         },
     )
     .await;
-    // The shortage must be logged when it starts and then every ten seconds at most, not at every
-    // connection that could not be accepted.
+    // The shortage of descriptors must be logged when it starts and then every ten seconds at most,
+    // not at every connection that could not be accepted.
     let may = 2 + began.elapsed().as_secs() / LOGGED_EVERY;
     assert!(logged() as u64 <= may, "logged {} times", logged());
 

@@ -61,8 +61,8 @@ async fn a_full_disk_of_postgress_log_costs_nothing() {
     let postgres = RefCell::new(&mut postgres);
     let fill = async || {
         disk.fill();
-        // This makes PostgreSQL start the next file of its write-ahead log. The file does not fit
-        // on the full disk, so PostgreSQL stops.
+        // The statement makes PostgreSQL start the next file of its write-ahead log. The file does
+        // not fit on the full disk, so PostgreSQL stops.
         let mut connection = PgConnection::connect(&url).await.unwrap();
         let _ = sqlx::query("select pg_switch_wal()")
             .execute(&mut connection)
@@ -101,7 +101,7 @@ enum Queues {
 async fn fill_rabbitmq(disk: &SmallDisk) -> Queues {
     const EVENTS: u64 = 3_000;
     // RabbitMQ's alarm for a disk with little space would block publishers before the disk is full.
-    // It is tested in `alarm.rs`, and switched off here.
+    // The alarm is tested in `alarm.rs`, and switched off here.
     let settings = "disk_free_limit.absolute = 1KB\n";
     let mut rabbitmq = RabbitmqServer::start_found(&find::rabbitmq().unwrap(), settings).unwrap();
     rabbitmq.kill().unwrap();

@@ -97,7 +97,8 @@ async fn agree(deployment: &Deployment, tally: &Value, books: &Value) {
     assert_eq!(number(&tally["answers"]["403"]), refused);
     // The test kills only workers, so ingest should answer every request. On a slow machine ingest
     // may have answered some requests with 503. The sender repeats such a request, whose event may
-    // be stored already, so there is at most one more receipt for each of them: a duplicate.
+    // be stored already, so there is at most one more receipt for each of these requests: a
+    // duplicate.
     let more = number(&tally["unknown_outcome"]);
     let expected = tally["expected_by_route"].as_object().unwrap();
     let mut receipts = 0;

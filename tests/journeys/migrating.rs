@@ -58,8 +58,8 @@ async fn a_migrator_killed_at_any_step_is_followed_by_one_that_finishes() {
     assert!(steps().len() >= 3, "{:?}", steps());
     for pair in PAIRS {
         for step in steps() {
-            // Each step is reached with an empty database, and again with a database that is
-            // migrated already.
+            // A migration of an empty database reaches each step, and so does a migration of a
+            // database that is migrated already.
             for is_new in [true, false] {
                 let deployment = if is_new {
                     Deployment::without_a_schema(pair).await

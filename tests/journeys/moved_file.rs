@@ -133,8 +133,8 @@ async fn the_file_is_deleted_and_migrated_anew_beside_a_running_ingest() {
     // if it noticed the deleted file too.
     let logged = refuses_and_logs(&deployment, &signed, deployment.port, "hookbox.db");
     assert!((1..=2).contains(&logged), "{}", deployment.log());
-    // The old ingest still has the deleted file open, and ends here. It must not change the
-    // write-ahead log of the new file, which has the same name.
+    // The old ingest still has the deleted file open, and is stopped here. The old ingest must not
+    // change the write-ahead log of the new file, which has the same name.
     ingest.stop();
     assert!(shown.is_ready(), "{}", deployment.log());
     let ingest = deployment.start_ingest();

@@ -63,7 +63,7 @@ async fn replay(pair: Pair) {
     child_is_interrupted(printed.as_bytes(), code, count);
 
     // The cause is not fixed yet, so the replayed events fail again. The report of `dead replay`
-    // must say so.
+    // must show these failures.
     let two = ["dead", "replay", "--group", &id, "--limit", "2", "--yes"];
     let report = deployment.json(&[&two[..], &["--wait", "60s"]].concat());
     let outcome = &report["outcome"];

@@ -75,7 +75,7 @@ async fn a_black_hole_before_postgres_costs_nothing() {
         )
         .await;
     // Hookbox has tried to connect again and again. PostgreSQL must still have no more sessions of
-    // hookbox than its connection limit allows.
+    // hookbox than hookbox's connection limit allows.
     let sessions = "select count(*) from pg_stat_activity where application_name = 'hookbox'";
     let sessions = world.deployment.count(sessions).await;
     assert!(
@@ -102,7 +102,8 @@ async fn a_black_hole_longer_than_the_time_limit_costs_no_attempt() {
                 let lock = "begin; lock table begini_scores in access exclusive mode";
                 sqlx::raw_sql(lock).execute(&mut locks).await.unwrap();
                 // The test waits until a handler is in the middle of a statement, because the
-                // locked table holds the statement up. Then it makes the store stop answering.
+                // locked table holds the statement up. Then the test makes the store stop
+                // answering.
                 let wait = "select count(*) from pg_stat_activity where wait_event_type = 'Lock'";
                 within(PATIENCE, "a handler must wait for the lock", async || {
                     let waiting = sqlx::query_scalar(wait).fetch_one(&mut locks).await;

@@ -137,7 +137,7 @@ async fn a_pooler_that_is_stopped_gets_the_sessions_of_an_idle_worker_back() {
     )
     .await;
     pooler.restart().unwrap();
-    // The same load again, so that the worker must connect through the restarted pooler.
+    // The same load runs again, so that the worker must connect through the restarted pooler.
     world.change(async || {}, async || {}).await;
     world.finish().await;
 }

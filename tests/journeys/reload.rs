@@ -125,7 +125,8 @@ async fn a_renewed_key_is_used_and_the_one_before_until_it_is_removed() {
     said(&deployment, "SIGHUP: source begini has the keys new").await;
     assert!(!accepts(&deployment, "old.toml") && accepts(&deployment, "new.toml"));
 
-    // From here on a key file changes and no signal is sent: the service must notice it by itself.
+    // From here on a key file changes and no signal is sent: the service must notice the change by
+    // itself.
     deployment.write("key2", "a-third-key-for-tests");
     said(
         &deployment,

@@ -165,7 +165,8 @@ async fn a_restored_store_is_red_until_a_person_accepts_it() {
     let world = World::new().await;
     let (worker, ingest, copy) = copied_and_lost(&world).await;
     // The worker records the last accept report of the ingest before the restore. After the restore
-    // the database no longer has this report, and only the witness messages show what it said.
+    // the database no longer has this report, and only the witness messages show that its receipts
+    // were reported.
     ingest.stop();
     let closing = "select count(*) from accounts where closing";
     within(

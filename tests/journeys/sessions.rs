@@ -151,8 +151,8 @@ async fn a_postgres_that_becomes_a_standby_costs_nothing() {
     said(&postgres.borrow(), "during recovery");
     let log = world.deployment.log();
     assert!(!log.contains("fault.kind=\"internal\""), "{log}");
-    // The pause may be logged when the store fails and once more when it recovers, but not at every
-    // retry in between.
+    // The pause may be logged when the store fails and once more when the store recovers, but not
+    // at every retry in between.
     let logged = log.matches("ingests have answered is paused").count();
     assert!(
         logged <= 2,

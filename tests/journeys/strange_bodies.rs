@@ -61,7 +61,7 @@ async fn keep(pair: Pair) {
         "every stored body must be the one that was sent, byte for byte"
     );
     all_can_be_looked_at(&deployment, all);
-    // The strange events must not keep the worker from processing a later, ordinary one.
+    // The strange events must not keep the worker from processing a later ordinary event.
     deployment.run(&["send"]);
     let books = deployment.json(&["reconcile", "--wait", "60s"]);
     assert_eq!(books["verdict"], "balanced", "{books:#}");

@@ -49,7 +49,7 @@ async fn whole_numbers(pair: Pair) {
     let scores = "select count(*) from begini_scores where score = 712 and scored_at = 1";
     assert_eq!(deployment.count(scores).await, 3);
     // This score is too large for an exact floating-point number. A handler that computed with
-    // floating-point numbers would store an even number.
+    // floating-point numbers would round it to an even number.
     let large = "select count(*) from begini_scores where score = 9007199254740993";
     assert_eq!(deployment.count(large).await, 1);
     // A number that is not whole is no valid score. The schema must refuse it before a handler sees

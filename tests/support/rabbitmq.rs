@@ -61,7 +61,7 @@ impl Drop for RabbitWorld {
         if self.finished {
             return;
         }
-        // A test that panics must leave nothing behind either. The removal runs on another thread,
+        // A test that panics must leave no queue behind either. The removal runs on another thread,
         // because blocking on a runtime is not allowed inside the test's runtime.
         let past = self.past();
         let removing = std::thread::spawn(move || {

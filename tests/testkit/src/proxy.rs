@@ -181,7 +181,8 @@ impl Shared {
             }
             let Ok(client) = client else { continue };
             let shared = Arc::clone(&self);
-            // When the server refuses the connection, that of the client is closed as well.
+            // When the server refuses the connection, the connection of the client is closed as
+            // well.
             let _ = spawn("proxy there", move || {
                 let _ = shared.forward(client);
             });

@@ -166,7 +166,7 @@ pub async fn a_group_is_a_filter<H: StoreHarness>(world: &H) {
         ..DeadFilter::default()
     };
     assert_eq!(store.dead_count(&unknown).await.expect("read"), 0);
-    // Every dead letter got its group when it was written, so there is none without a group.
+    // Every dead letter got its group when it was written, so no dead letter is without a group.
     assert_eq!(store.dead_regroup(10).await.expect("grouped"), 0);
 
     let mut again = envelope("a");

@@ -40,7 +40,7 @@ pub async fn starts_are_counted_by_kind<H: StoreHarness>(world: &H) {
         (2, StartKind::Unproven),
         (3, StartKind::Isolated),
         (4, StartKind::Isolated),
-        // The same call again, as from a process that did not receive the reply to it.
+        // The call is repeated, as by a process that did not receive the reply to it.
         (4, StartKind::Isolated),
     ] {
         store
@@ -67,7 +67,7 @@ pub async fn starts_are_counted_until_a_process_survives<H: StoreHarness>(world:
     assert_eq!(found, [0, 0, 0]);
     start(&*store, &one(), 1, &[a]).await;
     start(&*elsewhere, &one(), 2, &[b, a]).await;
-    // The same call again, as from a process that did not receive the reply to it.
+    // The call is repeated, as by a process that did not receive the reply to it.
     start(&*elsewhere, &one(), 2, &[b, a]).await;
     start(&*store, &one(), 1, &[a, c]).await;
     // Every process gets the same counts, in the order of the events in its query.
@@ -164,7 +164,8 @@ pub async fn a_start_is_retracted_by_its_process_alone<H: StoreHarness>(world: &
     retract(1, unproven, false).await;
     expect(0, 0, 0).await;
 
-    // Retracting the start of another attempt or of another route must not change this count.
+    // Retracting a start of another attempt or on another route must not change the count for the
+    // first attempt on route `one`.
     count(1, StartKind::Shared).await;
     count(2, isolated).await;
     let later = Start { attempt: 2, ..a };
@@ -193,7 +194,8 @@ pub async fn a_start_is_retracted_by_its_process_alone<H: StoreHarness>(world: &
     // processes have counted starts since.
     retract(3, isolated, true).await;
     expect(3, 1, 1).await;
-    // Process 4 still has the latest start, so its repeated call does not count it a second time.
+    // Process 4 still has the latest start, so the repeated call of process 4 does not count a
+    // second start.
     count(4, unproven).await;
     expect(3, 1, 1).await;
     retract(4, unproven, true).await;

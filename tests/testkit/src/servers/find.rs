@@ -219,8 +219,8 @@ pub fn pgbouncer() -> Result<PathBuf, ServerError> {
 /// [`ServerError::Missing`] when there is no nginx.
 pub fn nginx() -> Result<PathBuf, ServerError> {
     allowed(env::var_os(NO_SERVERS))?;
-    // On some systems, the folder of nginx is not on the search path of ordinary users, so it is
-    // checked as well.
+    // On some systems, the folder of nginx is not on the search path of ordinary users, so this
+    // folder is searched as well.
     let usual = PathBuf::from("/usr/sbin/nginx");
     let usual = usual.exists().then_some(usual);
     missing_without(on_path("nginx").into_iter().next().or(usual), "nginx")
@@ -232,7 +232,7 @@ pub fn nginx() -> Result<PathBuf, ServerError> {
 /// # Errors
 /// [`ServerError::Missing`] when the library is not installed.
 pub fn faketime() -> Result<PathBuf, ServerError> {
-    // The variant of the library for programs with several threads.
+    // This is the variant of libfaketime for programs with several threads.
     let mut places = matching("/usr/lib", "", "faketime/libfaketimeMT.so.1");
     places.extend(matching("/usr", "lib", "faketime/libfaketimeMT.so.1"));
     let homebrew = "faketime/libfaketimeMT.1.dylib";

@@ -207,8 +207,8 @@ fn initialise(found: &Postgres, folder: &Folder, password: &str) -> Result<(), S
         .arg("--pwfile")
         .arg(&secret)
         // The server listens only on the loopback interface and asks for a plain-text password.
-        // Checking one takes little time, which matters for the many connections of debug builds.
-        // Other users of the machine do not know the password.
+        // Checking such a password takes little time, which matters for the many connections of
+        // debug builds. Other users of the machine do not know the password.
         .args(["--auth=password", "--username=postgres"])
         .args(["--encoding=UTF8", "--locale=C"])
         // `initdb` need not sync the files that it makes, because the folder is removed at the end

@@ -202,8 +202,8 @@ impl RabbitmqServer {
 
     /// Makes the broker keep its metadata (queues, users, bindings) in Khepri instead of Mnesia.
     fn use_khepri(&self) -> Result<(), ServerError> {
-        // Khepri is stable from version 4.1 on. Before, it must be enabled as an experimental
-        // feature.
+        // Khepri is stable from version 4.1 on. In earlier versions, it must be enabled as an
+        // experimental feature.
         let experimental = (self.version() < find::Version(4, 1, 0)).then_some("--experimental");
         let words = ["enable_feature_flag"].into_iter().chain(experimental);
         let words: Vec<&str> = words.chain(["khepri_db"]).collect();
@@ -325,10 +325,10 @@ fn launch_epmd(found: &Rabbitmq, ports: Ports, folder: &Folder) -> Result<Proces
 fn launch(found: &Rabbitmq, ports: Ports, folder: &Folder) -> Result<Process, ServerError> {
     let mut command = folder.launch(&found.scripts.join("rabbitmq-server"), Ending::Kill);
     environment(&mut command, ports, folder);
-    // With this variable, the start script replaces itself with the Erlang process. Otherwise the
-    // script would stay as the parent of the Erlang process, and the process id would be that of
-    // the script and not of the broker. `-noinput` is the argument that the script would otherwise
-    // add.
+    // With `RABBITMQ_ALLOW_INPUT`, the start script replaces itself with the Erlang process.
+    // Otherwise the script would stay as the parent of the Erlang process, and the process id would
+    // be that of the script and not of the broker. `-noinput` is the argument that the script would
+    // otherwise add.
     command.env("RABBITMQ_ALLOW_INPUT", "1");
     command.env("RABBITMQ_SERVER_START_ARGS", "-noinput -start_epmd false");
     command.env(
