@@ -30,7 +30,7 @@ impl Accounts {
     }
 
     /// Returns how many reported receipts are gone, which means that the store has lost their rows.
-    /// `books` counts the settled receipts of each route. It must be read after this value, or
+    /// `books` counts the settled receipts of each route. It must be read after this `Accounts`, or
     /// receipts that are settled in the meantime would count as gone.
     pub fn gone(&self, books: &[RouteBooks]) -> u64 {
         let of_route = |counts: &[(RouteName, u64)], route: &RouteName| {

@@ -49,7 +49,8 @@ impl Failure<'_> {
                     reason: DeadReason::Orphaned,
                 },
             }),
-            // If an older message of the event fails, that failure is not recorded.
+            // Only a failure of the attempt for which the event waits is recorded, and no failure
+            // of an older message of the event.
             ClaimState::Retrying => {
                 let is_awaited =
                     self.envelope.redo.is_some() && stored.waits_for == Some(self.attempt);

@@ -7,16 +7,16 @@ use crate::{ClaimState, DeadReason, Outcome, StoredOutcome};
 pub struct ClaimEnd<'a> {
     /// The final state of the claim.
     pub state: ClaimState,
-    /// The event's number of attempts afterwards. A claim counts as an attempt only if its handler
-    /// has run.
+    /// The event's number of attempts after this outcome. A claim counts as an attempt only if its
+    /// handler has run.
     pub attempts: u32,
     /// The dead letter that the event becomes, if it becomes one.
     pub died: Option<Death<'a>>,
     /// The outcome that the event's waiting receipts get when its retry ends; `None` for a first
     /// attempt, which has no retry and no waiting receipts.
     pub ends_retry: Option<StoredOutcome>,
-    /// Whether the successful attempt is recorded beside the failed ones. The first attempt is not:
-    /// the claim itself shows it.
+    /// Whether the successful attempt is recorded beside the failed ones. A first attempt that
+    /// succeeds is not recorded, because the claim itself shows it.
     pub records_attempt: bool,
 }
 

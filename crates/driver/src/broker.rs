@@ -298,7 +298,7 @@ impl fmt::Display for PublishError {
         let why = match self.kind {
             PublishErrorKind::Rejected => "the broker rejected it",
             PublishErrorKind::Unroutable => "the route's queue does not exist",
-            PublishErrorKind::TimedOut => "the broker did not confirm it in time",
+            PublishErrorKind::TimedOut => "the broker did not confirm the batch in time",
             PublishErrorKind::Blocked => "the broker has a resource alarm",
             PublishErrorKind::Unavailable => "the broker is not reachable",
         };

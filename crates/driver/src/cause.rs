@@ -13,9 +13,9 @@ mod word;
 
 use scanner::Scanner;
 
-/// The longest cause, in characters. The limit must be well below the length at which a stored
-/// detail is cut. That cut is at a number of bytes, so near it the texts of equal failures can
-/// differ in what was cut off.
+/// The longest cause, in characters. This must be well below the length, in bytes, at which a
+/// stored detail is cut. The details of equal failures may be cut at different words, so causes
+/// that included the cut would differ.
 const CAUSE_CHARS_MAX: usize = 1_000;
 
 /// The start of the mark that [`crate::storable`] writes at the end of a text that it has

@@ -161,8 +161,8 @@ mod tests {
             (None, false, None, None),
         ] {
             let facts = ClaimFacts {
-                // These two must not matter for a retry: its receipt always has an outcome
-                // (`retrying`), and its body always is the stored one.
+                // For a retry, `is_settled` and `is_same_body` must not matter: its receipt always
+                // has an outcome (`retrying`), and its body always is the stored one.
                 is_settled: true,
                 is_same_body: false,
                 state,

@@ -47,11 +47,11 @@ pub enum ForeignSchema {
 
 /// Compares a schema with hookbox's migrations. Returns `None` when hookbox can use it.
 ///
-/// A migration in `applied` is hookbox's own if it has the number and the description of one in
-/// `known`. With such a number and another description, it belongs to another program. If at least
-/// one is hookbox's own, those with a number above all in `known` belong to a newer hookbox.
-/// `present` has the names of all tables, views and indexes, in lower case if the database ignores
-/// the case of names.
+/// A migration in `applied` is hookbox's own if `known` has a migration with the same number and
+/// the same description. If `known` has the number with another description, the migration belongs
+/// to another program. If at least one migration is hookbox's own, those with a higher number than
+/// all in `known` belong to a newer hookbox. `present` has the names of all tables, views and
+/// indexes, in lower case if the database ignores the case of names.
 pub fn foreign_schema(
     known: &[KnownMigration<'_>],
     applied: &[AppliedMigration],

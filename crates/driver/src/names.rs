@@ -46,7 +46,7 @@ impl<'a> Name<'a> {
         }
     }
 
-    /// Returns the seen names of the same kind as this name.
+    /// Returns those of `names` that have the kind of this name: sources, topics or routes.
     pub fn among(self, names: &Names) -> &BTreeSet<String> {
         match self {
             Name::Source(_) => &names.sources,

@@ -18,8 +18,8 @@ pub struct ReportedRange<T> {
 
 impl<T: Copy + Ord> ReportedRange<T> {
     /// Merges this range with all stored ranges that overlap it or touch it. The result replaces
-    /// them in the store. Returns `None` if nothing has to be stored. That is so if a stored range
-    /// contains this one and, if this one has the closing report, has it too.
+    /// them in the store. Returns `None` if nothing has to be stored. This is so when one stored
+    /// range contains this range, and also has the closing report if this range has it.
     ///
     /// `stored` must have exactly the stored ranges of the same ingest that overlap or touch this
     /// range, in any order: those whose `last + 1` is at least `self.first`, and whose `first` is
@@ -76,19 +76,19 @@ mod tests {
                 Some(range(1, 9, false, 1)),
             ),
             (
-                "a stored range below and one above, which was stored first",
+                "a stored range below the reported one, and an older one above it",
                 range(5, 9, false, 3),
                 &[range(10, 12, true, 1), range(1, 4, false, 2)],
                 Some(range(1, 12, true, 1)),
             ),
             (
-                "a stored range that overlaps",
+                "a stored range that overlaps the reported one",
                 range(5, 9, false, 3),
                 &[range(7, 20, false, 4)],
                 Some(range(5, 20, false, 3)),
             ),
             (
-                "a range that is stored already",
+                "a reported range that is stored already",
                 range(5, 9, false, 3),
                 &[range(1, 9, false, 1)],
                 None,
@@ -100,7 +100,7 @@ mod tests {
                 None,
             ),
             (
-                "a closing report of a number that is stored already",
+                "a closing report whose number is stored without one",
                 range(9, 9, true, 3),
                 &[range(1, 9, false, 1)],
                 Some(range(1, 9, true, 1)),

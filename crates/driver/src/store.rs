@@ -123,9 +123,9 @@ pub trait Store: Send + Sync + 'static {
     /// whether it succeeded or failed.
     async fn survived(&self, route: &RouteName, of: &[Start]) -> Result<(), Fault>;
 
-    /// Subtracts one start that this process has counted. The process has survived it, and counts
-    /// another start before it runs the handler again. Starts of other processes stay counted. An
-    /// uncertain start is subtracted only if the last counted start is one of this process.
+    /// Subtracts one start that this process has counted. The process has survived this start, and
+    /// counts another one before it runs the handler again. Starts of other processes stay counted.
+    /// An uncertain start (see [`CountedStart`]) is subtracted only if this process counted last.
     async fn retract_start(
         &self,
         route: &RouteName,
@@ -303,7 +303,7 @@ pub enum CommitError {
         why: String,
     },
     /// A dependency of hookbox failed. It is unknown whether the transaction was committed. The
-    /// message is redelivered, and its claim shows whether it was.
+    /// message is redelivered, and its claim then shows whether the transaction was committed.
     #[error(transparent)]
     Fault(#[from] Fault),
 }
@@ -358,7 +358,7 @@ pub struct Failure<'a> {
     pub error: String,
     /// The duration of the attempt.
     pub took: Duration,
-    /// What follows the failed attempt.
+    /// What follows the failed attempt: a retry or a dead letter.
     pub then: Then,
 }
 

@@ -209,8 +209,8 @@ impl WitnessPosition {
     }
 
     /// Returns the witness message to be published next, if store and broker do not contradict each
-    /// other. This is a new one if anything has changed since the newest one. Otherwise it is the
-    /// newest one again until the broker has confirmed it, and then `None`.
+    /// other. If anything has changed since the newest message, this is a new message. Otherwise it
+    /// is the newest message until the broker has confirmed that one, and then `None`.
     pub fn next(&self, at: Timestamp, routes: &[RouteName]) -> Option<Witness> {
         let next = Witness {
             store: self.incarnation,

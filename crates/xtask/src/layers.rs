@@ -206,7 +206,7 @@ const LAYERS: &[Layer] = &[
     },
 ];
 
-/// The crates that a test of several crates may use: all crates that such tests cover.
+/// The crates that the package `tests` may use, because its tests cover all of them.
 const EVERYTHING: &[&str] = &[
     "event",
     "signature",
@@ -273,7 +273,7 @@ const OUTSIDE: &[Outside] = &[
 /// Crates without an async runtime, so that their callers decide about time and waiting.
 const WITHOUT_RUNTIME: [&str; 3] = ["event", "signature", "driver"];
 
-/// Compares the dependencies in the workspace with the table.
+/// Compares the dependencies in the workspace with the table `LAYERS`.
 ///
 /// # Errors
 /// When cargo cannot be run.
@@ -286,7 +286,7 @@ pub fn findings() -> Result<Vec<Finding>> {
         .collect())
 }
 
-/// Returns each crate that violates the table, with what is wrong.
+/// Returns each crate that violates the table `LAYERS`, with what is wrong.
 fn check(packages: &[String], dependencies: &[Dependency]) -> Vec<(String, String)> {
     let mut findings = Vec::new();
     for package in packages {

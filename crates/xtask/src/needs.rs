@@ -102,7 +102,8 @@ pub fn parts() -> impl Iterator<Item = (&'static str, &'static [&'static str])> 
     })
 }
 
-/// Returns the targets that need servers as a whole, with the reason.
+/// Returns the targets that are left out as a whole because they need servers, each with the
+/// reason.
 pub fn left_out() -> impl Iterator<Item = (&'static str, &'static str)> {
     TARGETS.iter().filter_map(|target| match target.needs {
         Needs::Servers(why) => Some((target.name, why)),

@@ -134,7 +134,7 @@ fn draw(mut texts: Vec<Sampled>, request: &Request) -> Vec<Sampled> {
     texts
 }
 
-/// SplitMix64, by Steele, Lea and Flood (OOPSLA 2014).
+/// Returns the next random number of SplitMix64, by Steele, Lea and Flood (OOPSLA 2014).
 fn next(state: &mut u64) -> u64 {
     *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let mut mixed = *state;

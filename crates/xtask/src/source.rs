@@ -187,7 +187,7 @@ impl Scanner<'_> {
         self.at = end;
     }
 
-    /// The length of the raw string that begins here: `r"…"`, `br#"…"#`, …
+    /// Returns the length of the raw string that begins at this position: `r"…"`, `br#"…"#`, …
     fn raw_string(&self) -> Option<usize> {
         let is_part = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
         if self.at > 0 && is_part(self.bytes[self.at - 1]) {

@@ -225,7 +225,7 @@ pub fn provide_private(servers: &[Server]) -> Result<()> {
     }
     install::install(&wanted)?;
     if let Some(error) = wanted.iter().find_map(missing) {
-        bail!("{error}, and the package manager has no newer one; install it another way");
+        bail!("{error}, and the package manager has no newer version; install it in another way");
     }
     Ok(())
 }

@@ -35,8 +35,9 @@ const TABLE: [Row; 14] = [
         Some((1, ORPHANED)),
         false,
     ),
-    // The process that made the second attempt has ended. The worker reports the attempt as 1, but
-    // the store has counted one attempt before, so the attempt must be recorded as 2.
+    // In the second attempt, the handler committed its transaction by itself. The worker reports
+    // the attempt as 1, but the store has already counted one attempt, so the attempt must be
+    // recorded as 2.
     (
         state(Some((Running, 1)), true, Some(2)),
         1,

@@ -90,7 +90,7 @@ mod tests {
         assert_eq!(two.to_run_again(failed(2)), ["a::c", "a::d"]);
         assert!(
             two.to_run_again(failed(3)).is_empty(),
-            "no test may be run again if one of the failures has no name"
+            "no test may be run again if the name of one failed test is unknown"
         );
         let many = failures(&["test a ... FAILED"; FAILED_MAX + 1]);
         assert!(

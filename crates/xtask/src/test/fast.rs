@@ -67,7 +67,7 @@ pub fn run(arguments: &[String], environment: &[(&str, &str)]) -> Result<ExitCod
         all.failed += tally.failed;
     }
     println!(
-        "took {:.1} s after the build",
+        "the tests took {:.1} s after the build",
         start.elapsed().as_secs_f32()
     );
     Ok(ended(succeeded, all))

@@ -11,7 +11,7 @@ struct Banned {
     pattern: &'static str,
     /// The kinds of source text in which the pattern is banned.
     kinds: &'static [Kind],
-    /// Parts of paths in which the pattern is allowed.
+    /// Texts that exempt a file from the pattern if its path contains one of them.
     except: &'static [&'static str],
     instead: &'static str,
 }
@@ -161,7 +161,8 @@ const BANNED: &[Banned] = &[
         pattern: concat!("/wo", "rk/"),
         kinds: ANYWHERE,
         except: &[],
-        instead: "write a path from the root of the repository: this one exists on one machine",
+        instead: "write a path from the root of the repository: this path exists on one machine \
+                  only",
     },
 ];
 

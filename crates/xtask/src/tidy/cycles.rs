@@ -8,8 +8,9 @@
 //! What does not count: `mod child;`; a `pub use` (or `pub(crate) use`) of a name that the file
 //! itself does not use; a module that is named without an item in it; everything under
 //! `#[cfg(test)]`, including the files of such modules; and what no path shows, such as a method of
-//! a type or a path in the text of an attribute. So a parent may declare its children, re-export
-//! their items and call them, or its children may use what it declares, but not both.
+//! a type or a path in the text of an attribute. So a parent may call its children, or the children
+//! may use what the parent declares, but not both. In either case the parent may declare its
+//! children and re-export their items.
 
 mod module;
 mod resolve;

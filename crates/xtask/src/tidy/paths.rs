@@ -4,7 +4,7 @@
 use crate::finding::Finding;
 
 /// The beginnings of paths in the repository. A path in backticks is checked if it begins with one
-/// of these, or if it contains a folder and ends with one of the endings below.
+/// of these, or if it contains a folder and ends with one of `ENDINGS`.
 const ROOTS: [&str; 8] = [
     "crates/",
     "docs/",

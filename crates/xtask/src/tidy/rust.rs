@@ -32,8 +32,7 @@ pub(super) fn check(path: &str, text: &str) -> Vec<Finding> {
     }
     let lines = text.lines().count();
     if lines > FILE_LINES_MAX {
-        let what =
-            format!("{lines} lines, the limit is {FILE_LINES_MAX}: split it by what it is about");
+        let what = format!("{lines} lines, the limit is {FILE_LINES_MAX}: split the file by topic");
         findings.push(Finding::new(path, FILE_LINES_MAX + 1, what));
     }
     let source = Source::new(text);

@@ -67,8 +67,8 @@ pub(super) fn check_files(postgres: &[String], sqlite: &[String]) -> Vec<Finding
             if let Some(name) = path.strip_prefix(&format!("{folder}/"))
                 && (!names.contains(name) || top_level(other, others).contains(name))
             {
-                let what = "crates/xtask/src/tidy/twins.rs lists it as a file that only one driver \
-                            has, which is not so";
+                let what = "crates/xtask/src/tidy/twins.rs lists this file as one that only one \
+                            driver has, but both drivers have it or neither has it";
                 findings.push(Finding::new(path, 1, what));
             }
         }

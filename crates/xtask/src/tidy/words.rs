@@ -7,10 +7,10 @@
 
 use crate::finding::Finding;
 
-/// The file that lists the words.
+/// The file that lists the words that must not be used.
 pub(super) const GLOSSARY: &str = "docs/GLOSSARY.md";
 
-/// The heading of the list in that file.
+/// The heading of that list in docs/GLOSSARY.md.
 const HEADING: &str = "## Words that are not used";
 
 const MARK: char = '†';
@@ -45,11 +45,11 @@ struct Word {
 /// A part of a name in a text: `is_told` has two parts.
 struct Part<'t> {
     text: String,
-    /// The whole name that the part belongs to.
+    /// The whole name that contains this part.
     name: &'t str,
     line: usize,
     /// Whether only white space, or the beginning of a comment line, separates this part from the
-    /// one before.
+    /// previous part.
     follows: bool,
 }
 
@@ -133,8 +133,8 @@ fn parts(text: &str) -> Vec<Part<'_>> {
     let mut found = Vec::new();
     for (number, line) in text.lines().enumerate() {
         let mut rest = line;
-        // The first part of a new line follows the last part of the line before, in a comment or a
-        // literal.
+        // A new line may continue a comment or a literal, so its first part counts as following the
+        // last part of the previous line.
         let mut follows = true;
         while let Some(start) = rest.find(is_part) {
             follows &= rest[..start].chars().all(|c| " \t/!*>+-\\\"".contains(c));
