@@ -1,4 +1,4 @@
-//! Waits until everything has its outcome, and checks the accounting.
+//! Waits until every accepted receipt has its outcome, and checks the accounting.
 
 use std::time::{Duration, Instant};
 
@@ -19,8 +19,8 @@ const REST: &str = "120s";
 /// The shortest time between two counts.
 const COUNT_INTERVAL: Duration = Duration::from_millis(200);
 
-/// How much longer than a count the time until the next one is, so that counting takes at most two
-/// percent of one core.
+/// The time between two counts is at least this many times the duration of a count, so that
+/// counting takes at most two percent of one core.
 const INTERVAL_PER_COST: u32 = 50;
 
 /// Waits until this many receipts have an outcome, without those that `fill` has written.
@@ -70,7 +70,7 @@ pub(crate) fn check(deployment: &Deployment<'_>, expected: &[(&str, u64)]) -> Re
         let found: u64 = routes.iter().map(of).sum();
         ensure!(
             found == *wanted,
-            "{found} receipts are {outcome}, and {wanted} must be"
+            "{found} receipts have the outcome {outcome}, not {wanted}"
         );
     }
     Ok(())

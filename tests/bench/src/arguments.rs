@@ -27,7 +27,8 @@ pub(crate) struct Arguments {
     /// Send little, to see that the cases work; the figures mean nothing
     #[arg(long)]
     pub quick: bool,
-    /// Also measure with this many million events stored before, where a case has that
+    /// Also measure with this many million events already in the store, in the cases that support
+    /// it
     #[arg(long, value_name = "MILLIONS", default_value_t = 0.0)]
     pub stored: f64,
     /// Also measure another build of hookbox, such as an older one; may be given several times

@@ -18,7 +18,7 @@ pub(crate) struct Bench<'a> {
     pub is_quick: bool,
     /// How many events are stored before the measurements with a grown store.
     pub stored: u64,
-    /// Since when the case has been running, for the progress.
+    /// The time when the case began. Progress messages show how long ago that was.
     pub began: Instant,
     pub case: &'static str,
 }

@@ -42,56 +42,58 @@ pub(crate) const CASES: &[Case] = &[
     },
     Case {
         name: "processed-record",
-        about: "events a second that two workers take from a full queue and commit, handler \
-                `record`: at least 3.6 times the job table; with events stored before, at least \
-                0.9 of the rate without",
+        about: "the rate at which two workers take events from a full queue and commit them, \
+                handler `record`: at least 3.6 times the job table; in a store that already has \
+                events, at least 0.9 of the rate in an empty store",
         needs_servers: true,
         floors: &[Floor::JobTable, Floor::GraphileWorker],
         run: processed::record,
     },
     Case {
         name: "processed-begini",
-        about: "events a second that two workers take from a full queue and commit, handler \
-                `begini`: at least 2 times the job table",
+        about: "the rate at which two workers take events from a full queue and commit them, \
+                handler `begini`: at least 2 times the job table",
         needs_servers: true,
         floors: &[Floor::JobTable, Floor::GraphileWorker],
         run: processed::begini,
     },
     Case {
         name: "latency-2k",
-        about: "from the time when a request is due to the commit of its outcome, at 500, 1,000 \
-                and 2,000 requests a second: at 2,000/s p50 at most 5 ms, p99 at most 25 ms",
+        about: "the time from the moment when a request is due to the commit of its outcome, at \
+                500, 1,000 and 2,000 requests a second: at 2,000 a second, p50 at most 5 ms and \
+                p99 at most 25 ms",
         needs_servers: true,
         floors: &[],
         run: latency::measure,
     },
     Case {
         name: "handler-fails",
-        about: "one event in a hundred fails, and the handler's error names it: costs at most \
-                15 % of the rate",
+        about: "one event in a hundred fails, and the handler's error names this event: the \
+                failures cost at most 15 % of the rate",
         needs_servers: true,
         floors: &[],
         run: failing::by_handler,
     },
     Case {
         name: "database-fails",
-        about: "one event in a hundred fails in the database: costs at most 30 % of the rate",
+        about: "one event in a hundred fails in the database: the failures cost at most 30 % of \
+                the rate",
         needs_servers: true,
         floors: &[],
         run: failing::by_database,
     },
     Case {
         name: "both-at-once",
-        about: "accepted and processed at once for five minutes, handler `begini`, while the queue \
-                does not grow: at least 6,000 a second",
+        about: "events that are accepted and processed at once for five minutes, handler \
+                `begini`, while the queue does not grow: at least 6,000 a second",
         needs_servers: true,
         floors: &[],
         run: both::measure,
     },
     Case {
         name: "embedded-one-file",
-        about: "one process on one SQLite file, accepted and processed, handler `begini`: at least \
-                6,000 a second, p99 of acceptance at most 25 ms",
+        about: "events that one process on one SQLite file accepts and processes, handler \
+                `begini`: at least 6,000 a second, p99 of acceptance at most 25 ms",
         needs_servers: false,
         floors: &[Floor::SqliteCommits],
         run: embedded::one_file,
@@ -105,23 +107,23 @@ pub(crate) const CASES: &[Case] = &[
     },
     Case {
         name: "workers-1-to-4",
-        about: "a handler that waits 20 ms for each event: four workers do at least 0.95 of four \
-                times what one does",
+        about: "a handler that waits 20 ms for each event: the rate of four workers is at least \
+                0.95 of four times the rate of one worker",
         needs_servers: true,
         floors: &[],
         run: workers::measure,
     },
     Case {
         name: "backlog",
-        about: "a queue of one million events: processed at the rate of a short one, at most \
-                60 MiB for a worker and 40 MiB for ingest",
+        about: "a queue of one million events is processed at the rate of a short queue, with at \
+                most 60 MiB of memory for a worker and 40 MiB for ingest",
         needs_servers: true,
         floors: &[],
         run: backlog::measure,
     },
     Case {
         name: "replay-100k",
-        about: "100,000 dead letters replayed and processed: at least 5,000 a second",
+        about: "100,000 dead letters are replayed and processed: at least 5,000 a second",
         needs_servers: true,
         floors: &[],
         run: replay::measure,

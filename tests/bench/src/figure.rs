@@ -5,15 +5,15 @@ use serde::Serialize;
 use crate::floors::{Floor, Floors};
 use crate::percentile::median;
 
-/// What must be reached. The goals are those of the project, for a machine like the one on which
-/// docs/BENCHMARKS.md was written.
+/// The value that a figure must reach. The goals are those of the project, for a machine like the
+/// one on which docs/BENCHMARKS.md was written.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Goal {
-    /// The median, divided by the floor, is at least this.
+    /// The median, divided by the floor, is at least this number.
     TimesFloor(f64),
-    /// The median is at least this.
+    /// The median is at least this number.
     AtLeast(f64),
-    /// The median is at most this.
+    /// The median is at most this number.
     AtMost(f64),
 }
 
@@ -38,7 +38,7 @@ impl Unit {
         }
     }
 
-    /// How many digits after the point are more than noise.
+    /// Returns how many digits after the decimal point are printed. Further digits would be noise.
     pub fn digits(self) -> usize {
         match self {
             Unit::PerSecond | Unit::Count => 0,

@@ -1,6 +1,6 @@
-//! Grows a store before a case: writes the rows of every table in which a processed event has rows,
-//! with random event ids, then a checkpoint. The events are done by the route `scores`, and the
-//! accounting balances with them.
+//! Fills a store with processed events before a case: writes rows into every table in which a
+//! processed event has rows, with random event ids, and then makes a checkpoint. The events are
+//! done by the route `scores`, and the accounting balances with them.
 //!
 //! The statements are in `fill/`, one file for each database and layout of the tables: a file is
 //! for the schema version in its name and for later ones, up to the next file.
@@ -17,7 +17,7 @@ use crate::store::{FILLED, Store};
 /// work.
 const POSTGRES: &[(i64, &str)] = &[(1, include_str!("fill/postgres-1.sql"))];
 
-/// The same for a SQLite store.
+/// The statements that fill a SQLite store, each with the first schema version on which they work.
 const SQLITE: &[(i64, &str)] = &[(1, include_str!("fill/sqlite-1.sql"))];
 
 /// How many events one transaction writes: enough to write fast, and few enough that the progress
@@ -60,7 +60,8 @@ impl Writer {
         match store {
             Store::Postgres(url) => {
                 let mut connection = PgConnection::connect(url).await?;
-                // What is written here need not survive a crash of the server in the middle of it.
+                // These rows need not survive a crash of the server, so no commit has to wait for
+                // the disk.
                 connection.execute("set synchronous_commit = off").await?;
                 let version = sqlx::query_scalar(VERSION).fetch_one(&mut connection);
                 let statements = newest(POSTGRES, version.await?)?;

@@ -1,5 +1,6 @@
-//! Measures the floors: what a server alone does on this machine in the same run, without code of
-//! hookbox. Each is measured as often as every other figure, and its median counts.
+//! Measures the floors. A floor is the number of operations a second that a server or SQLite does
+//! on this machine in the same run, without code of hookbox. Each floor is measured as often as
+//! every other figure, and its median counts.
 
 mod commits;
 mod graphile_worker;
@@ -13,8 +14,8 @@ use tokio::runtime::Runtime;
 use crate::floors::{Floor, Floors};
 use crate::servers::Servers;
 
-/// Measures these floors `runs` times in turn, so that a disturbance affects one run of each. A
-/// peer that cannot be measured is reported in `absent`, and is not an error.
+/// Measures these floors `runs` times in turn, so that a disturbance affects one run of each. If
+/// graphile-worker cannot be measured, `absent` gets the reason, and this is not an error.
 pub(crate) fn measure(
     wanted: &[Floor],
     runs: usize,

@@ -8,8 +8,8 @@ use crate::percentile::median;
 /// A kind of operation that is measured without hookbox. Its rate is a floor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Floor {
-    /// Confirmed publishes of one message of 600 bytes to a quorum queue, 64 outstanding, on one
-    /// channel.
+    /// Confirmed publishes of messages of 600 bytes to a quorum queue on one channel. At most 64 of
+    /// them wait for their confirm at a time.
     Publishes,
     /// Jobs of a table in PostgreSQL: take one, insert two rows in a transaction, delete it.
     JobTable,

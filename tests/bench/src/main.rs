@@ -58,7 +58,8 @@ fn main() -> Result<ExitCode> {
     let cases = arguments.cases()?;
     let programs = programs(&arguments)?;
     let machine = machine::describe(arguments.quick);
-    // One thread sends all requests: more would take the processor from what is measured.
+    // One thread sends all requests, because more threads would take processor time from the build
+    // that is measured.
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let needs_servers = cases.iter().any(|case| case.needs_servers);
     let servers = needs_servers.then(Servers::start).transpose()?;
@@ -115,7 +116,7 @@ fn floors(
     servers: Option<&Servers>,
     absent: &mut Vec<String>,
 ) -> Result<Floors> {
-    // The clients of the floors may use all cores, as hookbox may.
+    // The clients that measure the floors may use all cores, because hookbox may use them too.
     let runtime: Runtime = Builder::new_multi_thread().enable_all().build()?;
     floor::measure(wanted, runs, servers, &runtime, absent)
 }

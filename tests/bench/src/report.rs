@@ -9,7 +9,7 @@ use crate::figure::{Figure, Line, Unit};
 use crate::floors::{Floor, Floors};
 use crate::run::Run;
 
-/// What stands around the dated part of the document.
+/// The line before the dated part of the document (`BEGIN`), and the line after it (`END`).
 const BEGIN: &str = "<!-- measured: written by `cargo xtask bench --write` -->";
 const END: &str = "<!-- end -->";
 
@@ -123,7 +123,7 @@ pub(crate) fn dated(run: &Run, machine: &Value, versions: &Value) -> String {
     text
 }
 
-/// Returns the document with another dated part.
+/// Returns the document with its dated part replaced by `dated`.
 pub(crate) fn replaced(document: &str, dated: &str) -> Result<String> {
     let (before, rest) = document
         .split_once(BEGIN)

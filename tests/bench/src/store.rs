@@ -1,4 +1,4 @@
-//! Reads from a store, past hookbox, what a run has done, and prepares it for a case.
+//! Reads from a store, without hookbox, what a run has done, and prepares the store for a case.
 
 use std::path::PathBuf;
 
@@ -46,8 +46,8 @@ impl Store {
         Ok(count as u64)
     }
 
-    /// Returns how many receipts were inserted, also by `fill` and by transactions that were rolled
-    /// back. PostgreSQL counts them anyway, and updates the number about every second.
+    /// Returns how many receipts were inserted, including those of `fill` and of transactions that
+    /// were rolled back. PostgreSQL updates this number about every second.
     pub async fn inserted(&self) -> Result<u64> {
         let Store::Postgres(url) = self else {
             return self.settled().await;

@@ -60,8 +60,8 @@ pub struct Failure {
     pub file: PathBuf,
 }
 
-/// The input that a thread passes to the parser, with the time when it did; `None` between two
-/// inputs.
+/// The input that a thread is passing to the parser, with the time when the call began; `None`
+/// between two inputs.
 type Trying = Mutex<Option<(Instant, Vec<u8>)>>;
 
 struct Shared {

@@ -42,7 +42,7 @@ struct Arguments {
     /// Tries only the input in this file, and does not shorten it
     #[arg(long, requires = "target")]
     input: Option<PathBuf>,
-    /// Runs what a change must pass: fewer inputs
+    /// Runs fewer inputs, as many as every change must pass
     #[arg(long)]
     ci: bool,
     /// Lists the targets, and runs nothing

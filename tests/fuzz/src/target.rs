@@ -14,7 +14,7 @@ pub use list::{Named, TARGETS};
 
 /// A parser that reads untrusted input.
 pub trait Target {
-    /// Returns inputs to start with besides the committed ones, for targets whose inputs must be
+    /// Returns inputs to start with besides the committed inputs, for targets whose inputs must be
     /// computed, such as signed requests.
     fn seeds(&self) -> Vec<Vec<u8>> {
         Vec::new()

@@ -15,7 +15,7 @@ use crate::machine;
 const WORKER_MAX: f64 = 60.0;
 const INGEST_MAX: f64 = 40.0;
 
-/// The long queue must be processed at this share of the rate of the short one at least. A smaller
+/// The rate of the long queue must be at least this share of the rate of the short queue. A smaller
 /// difference is noise.
 const SHARE_MIN: f64 = 0.95;
 

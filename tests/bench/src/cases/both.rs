@@ -62,18 +62,19 @@ pub(crate) fn measure(bench: &Bench<'_>) -> Result<Vec<Figure>> {
             .filter(|it| it.at > from && it.at <= from + part);
         within.map(|commit| commit.receipts).sum::<u64>() as f64 / part
     };
-    // In the first part, processes and caches warm up.
+    // The first part does not count, because processes and caches warm up in it.
     let rates: Vec<f64> = (1..PARTS).map(rate).collect();
     ensure!(
         !rates.is_empty(),
-        "the time must have at least two parts, because the first does not count"
+        "the measured time must have at least two parts, because the first one is a warm-up"
     );
     let rate = Figure::new("in and processed", Unit::PerSecond, rates);
     let longest = Figure::new("messages in the queue, at most", Unit::Count, vec![longest]);
     Ok(vec![rate.goal(Goal::AtLeast(6_000.0)), longest])
 }
 
-/// Closes the gate while the queue is too long. Returns the greatest length of the queue.
+/// While the queue is too long, closes the gate, so that no connection sends. Returns the greatest
+/// length of the queue.
 async fn watch(channel: &Channel, queue: &str, gate: &Gate, lasts: Duration) -> Result<f64> {
     let until = Instant::now() + lasts;
     let mut longest = 0;

@@ -13,7 +13,7 @@ use crate::figure::{Figure, Goal, Unit};
 use crate::fill;
 use crate::load::{Connection, Kind};
 
-/// The pause after a refused connection.
+/// The pause before a request that was not accepted is sent again.
 const PAUSE: Duration = Duration::from_millis(1);
 
 /// The most time that a start may take.
@@ -34,7 +34,7 @@ pub(crate) fn measure(bench: &Bench<'_>) -> Result<Vec<Figure>> {
         bench
             .runtime
             .block_on(answered)
-            .with_context(|| format!("not answered with status 200:\n{}", deployment.logs()))?;
+            .with_context(|| format!("no request was answered 200:\n{}", deployment.logs()))?;
         times.push(began.elapsed().as_secs_f64() * 1e3);
         accounting::wait_settled(&deployment, bench, run)?;
         deployment.stop(Role::All)?;

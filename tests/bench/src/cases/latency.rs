@@ -13,7 +13,7 @@ use crate::figure::{Figure, Goal, Unit};
 use crate::load::{Kind, Plan, now, send};
 use crate::percentile::percentile;
 
-/// The rates in requests a second. The goal is for the last one.
+/// The rates in requests a second. The goal of the case is for the last rate.
 const RATES: [u32; 3] = [500, 1_000, 2_000];
 
 pub(crate) fn measure(bench: &Bench<'_>) -> Result<Vec<Figure>> {
@@ -63,11 +63,12 @@ pub(crate) fn measure(bench: &Bench<'_>) -> Result<Vec<Figure>> {
     Ok(figures)
 }
 
-/// The times of one run in milliseconds, each from the moment when a request was due.
+/// The times of one run in milliseconds, one for each request, counted from the moment when the
+/// request was due.
 struct Times {
-    /// Until the answer.
+    /// The times until the answers.
     acceptance: Vec<f64>,
-    /// Until the commit of the outcome.
+    /// The times until the commits of the outcomes.
     times: Vec<f64>,
 }
 

@@ -17,8 +17,8 @@ use crate::floors::Floor;
 use crate::load::{Kind, Plan, now, send};
 use crate::store::Commit;
 
-/// What the rates are compared with: graphile-worker if it was measured, or else the same jobs
-/// without it.
+/// What the rates are compared with: graphile-worker if it was measured, otherwise
+/// [`Floor::JobTable`], which does the same jobs without graphile-worker.
 const JOBS: &[Floor] = &[Floor::GraphileWorker, Floor::JobTable];
 
 pub(crate) fn record(bench: &Bench<'_>) -> Result<Vec<Figure>> {

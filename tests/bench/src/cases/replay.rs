@@ -1,6 +1,7 @@
-//! How fast dead letters are replayed and processed. They died because a JSON Schema refused every
-//! event; then the workers run with the provider's own JSON Schema, and all are replayed with one
-//! command. The time is from the start of the command until none of them is dead.
+//! How fast dead letters are replayed and processed. First a JSON Schema refuses every event, so
+//! that each becomes a dead letter. Then the workers run with the provider's own JSON Schema, and
+//! one command replays all dead letters. The time is from the start of the command until no event
+//! is a dead letter.
 
 use std::time::{Duration, Instant};
 
@@ -54,7 +55,7 @@ pub(crate) fn measure(bench: &Bench<'_>) -> Result<Vec<Figure>> {
         });
         ensure!(
             gone,
-            "dead letters are left {REPLAYED_MAX:?} after the replay began: {}",
+            "there are still dead letters {REPLAYED_MAX:?} after the start of their replay: {}",
             String::from_utf8_lossy(&output.stderr)
         );
         rates.push(events as f64 / began.elapsed().as_secs_f64());

@@ -53,8 +53,8 @@ pub(crate) fn measure(bench: &Bench<'_>) -> Result<Vec<Figure>> {
     ])
 }
 
-/// Returns the rate while all workers have work: from the first commit to that at which the share
-/// [`STEADY`] is settled.
+/// Returns the rate while all workers have work: from the first commit to the commit at which the
+/// share [`STEADY`] of the receipts is settled.
 fn steady(commits: &[Commit]) -> Result<f64> {
     let first = commits
         .first()

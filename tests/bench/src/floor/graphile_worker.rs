@@ -15,7 +15,7 @@ use crate::store::Store;
 /// The version that is measured, so that figures of different days can be compared.
 const PACKAGE: &str = "graphile-worker@0.18.0";
 
-/// The jobs of one measurement: some seconds of work.
+/// The number of jobs in one measurement, which take some seconds.
 const JOBS: &str = "20000";
 
 const SCRIPT: &str = include_str!("graphile_worker.mjs");
@@ -34,7 +34,10 @@ pub(super) fn install() -> Result<PathBuf> {
             .stdin(Stdio::null());
         let output = npm.output().context("running npm")?;
         let error = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success(), "npm does not install it: {error}");
+        ensure!(
+            output.status.success(),
+            "npm cannot install graphile-worker: {error}"
+        );
     }
     std::fs::write(folder.join("two_inserts.mjs"), SCRIPT)?;
     Ok(folder)
@@ -47,7 +50,9 @@ pub(super) async fn measure(installed: &Path, url: &str) -> Result<f64> {
     admin
         .execute(&format!("create database {database}"))
         .await?;
-    let (server, _) = url.rsplit_once('/').context("a URL without a database")?;
+    let (server, _) = url
+        .rsplit_once('/')
+        .context("the URL must name a database")?;
     let rate = run(installed, &format!("{server}/{database}"));
     let drop = format!("drop database {database} with (force)");
     admin.execute(&drop).await?;
@@ -55,7 +60,7 @@ pub(super) async fn measure(installed: &Path, url: &str) -> Result<f64> {
 }
 
 fn run(installed: &Path, url: &str) -> Result<f64> {
-    // The keeper of the folder ends the process if the bench is ended.
+    // The keeper of the folder, a process that watches the bench, ends `node` if the bench ends.
     let folder = Folder::new("peer", Account::Ourselves)?;
     let mut node = folder.watched(Path::new("node"), Ending::Kill);
     node.arg(installed.join("two_inserts.mjs"))

@@ -1,6 +1,7 @@
-//! Jobs of a table in PostgreSQL, in the way of graphile-worker and its like: each of several
-//! connections takes the next job with `for update skip locked` (one transaction), inserts two rows
-//! (another one), and deletes the job (a third one). PostgreSQL has its default settings.
+//! Jobs in a table of PostgreSQL, processed as graphile-worker and similar programs do: each of
+//! several connections takes the next job with `for update skip locked` in one transaction, inserts
+//! two rows in a second one, and deletes the job in a third one. PostgreSQL has its default
+//! settings.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,7 @@ use tokio::task::JoinSet;
 /// The connections that work at a time. More of them are not faster on a machine with two cores.
 const CONNECTIONS: usize = 8;
 
-/// The jobs that wait: more than can be done in [`LASTS`].
+/// The number of jobs that wait at the start: more than can be done within [`LASTS`].
 const JOBS: i32 = 60_000;
 
 /// How long one measurement lasts.

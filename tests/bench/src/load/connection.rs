@@ -7,7 +7,7 @@ use tokio::net::TcpStream;
 /// The length of the text of a receipt id.
 const ID_LENGTH: usize = 36;
 
-/// The largest response that is read, in bytes. hookbox's own have fewer than 500.
+/// The largest response that is read, in bytes. The responses of hookbox have fewer than 500.
 const RESPONSE_MAX: usize = 16 * 1024;
 
 /// A connection to ingest.
@@ -45,7 +45,10 @@ impl Connection {
             if let Some(response) = parse(&self.buffer)? {
                 return Ok(response);
             }
-            ensure!(self.buffer.len() < RESPONSE_MAX, "an answer is too long");
+            ensure!(
+                self.buffer.len() < RESPONSE_MAX,
+                "a response of ingest is too long"
+            );
         }
     }
 }
@@ -56,7 +59,7 @@ fn parse(bytes: &[u8]) -> Result<Option<Response>> {
         return Ok(None);
     };
     let (head, body) = (&bytes[..end], &bytes[end + 4..]);
-    let head = std::str::from_utf8(head).context("the head of an answer is not text")?;
+    let head = std::str::from_utf8(head).context("the head of a response is not UTF-8")?;
     let status = head.get(9..12).and_then(|digits| digits.parse().ok());
     let Some(status) = status else {
         bail!("an answer begins with {:?}", head.lines().next());

@@ -92,7 +92,7 @@ impl Requests {
 
 /// Returns Begini's signature: the HMAC-SHA-512 of the body in hex.
 fn signature(body: &[u8]) -> String {
-    // An HMAC takes a key of any length.
+    // HMAC accepts a key of any length, so this cannot fail.
     let Ok(mut mac) = Hmac::<Sha512>::new_from_slice(SECRET.as_bytes()) else {
         return String::new();
     };

@@ -1,10 +1,11 @@
 //! Sends requests over several connections.
 //!
-//! In a *closed loop*, each connection sends its next request when it has the response to the one
-//! before: that finds the highest rate, and its latency is that of a receiver under full load. In
-//! an *open loop*, request number n is due at a fixed time, and its latency counts from then, also
-//! when no connection was free at that time: waiting is not left out (no coordinated omission). The
-//! timer of the client may be late by up to a millisecond, which is part of the latency.
+//! In a *closed loop*, each connection sends its next request when it has the response to its
+//! previous one. This finds the highest rate, and the latency is that of a receiver under full
+//! load. In an *open loop*, request number n is due at a fixed time, and its latency counts from
+//! that time even when no connection is free. So the latency includes the time for which a request
+//! waits for a connection (no coordinated omission). The timer of the client may be late by up to a
+//! millisecond, which is part of the latency.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -44,10 +45,10 @@ pub(crate) struct Plan {
     pub connections: usize,
     /// The numbers of the events to send: each number stands for one event.
     pub numbers: Range<u64>,
-    /// Requests a second in an open loop; `None` is a closed loop.
+    /// The number of requests a second of an open loop; `None` for a closed loop.
     pub rate: Option<f64>,
     /// Whether to make all requests before the first one is sent, so that making them takes no
-    /// processor time meanwhile. They take about 900 bytes each.
+    /// processor time while requests are sent. They take about 900 bytes each.
     pub made_before: bool,
     /// Whether to keep the receipt of each request, to find its settlement.
     pub keep_receipts: bool,
@@ -95,7 +96,7 @@ impl Sent {
     }
 }
 
-/// What all connections share.
+/// What all connections of a plan share.
 struct Shared {
     plan: Plan,
     made: Vec<Vec<u8>>,

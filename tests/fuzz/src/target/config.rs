@@ -51,7 +51,7 @@ impl Target for Configs {
         let Ok(text) = std::str::from_utf8(input) else {
             return Ok(0);
         };
-        // This folder does not exist. Files that the config names are therefore missing.
+        // This folder does not exist, so every file that the config names is missing.
         let path = Path::new("/hookbox-fuzz/hookbox.toml");
         let env = |name: &str| match name {
             "SECRET" => Some(SECRET.to_owned()),
@@ -69,10 +69,11 @@ impl Target for Configs {
             ))),
             Err(mistakes) => {
                 let words = mistakes.to_string();
-                // A secret is a value that the config refers to by name. An error may quote the
-                // text of the config itself.
+                // The config names environment variables, and no error may show their values. But
+                // an error may quote the text of the config, so an input that contains the secret
+                // itself is left out.
                 if words.contains(SECRET) && !text.contains(SECRET) {
-                    return Err("a secret is in the error".to_owned());
+                    return Err("the error shows a secret".to_owned());
                 }
                 Ok(class(shape(&words)))
             }

@@ -114,7 +114,7 @@ impl Connections {
             .build()
             .expect("building a single-threaded runtime");
         let key = Key::new("k", None, b"a-key-of-many-bytes-for-begini".to_vec());
-        let key = key.expect("a key that is long enough");
+        let key = key.expect("the key of the target must be long enough");
         let source = Source {
             name: "begini".parse().expect("a name"),
             scheme: Preset::Begini.scheme(),

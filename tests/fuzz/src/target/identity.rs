@@ -51,13 +51,15 @@ impl Target for Identities {
             Err(error) => {
                 let pointers: Vec<&Pointer> = self.pointers.iter().collect();
                 if digest_json(input, &pointers) != Err(error) {
-                    return Err(format!("scan and digest_json differ after: {error}"));
+                    return Err(format!(
+                        "scan returns an error that digest_json does not: {error}"
+                    ));
                 }
                 // A body that `scan` rejects must not be valid JSON for a handler.
                 let is_json = serde_json::from_slice::<serde_json::Value>(input).is_ok();
                 return if is_json {
                     Err(format!(
-                        "serde_json accepts the input, and scan refuses it: {error}"
+                        "serde_json accepts the input, but scan refuses it: {error}"
                     ))
                 } else {
                     Ok(class(shape(&error.to_string())))
@@ -66,18 +68,18 @@ impl Target for Identities {
         };
         let again = scan(&document.canonical, &self.pointers).map_err(|error| error.to_string())?;
         if again.canonical != document.canonical {
-            return Err("the canonical text has another canonical text".to_owned());
+            return Err("scanning the canonical text gives another canonical text".to_owned());
         }
         if again.extracts != document.extracts {
-            return Err("the canonical text has other fields".to_owned());
+            return Err("scanning the canonical text gives other fields than the body".to_owned());
         }
         let pointers: Vec<&Pointer> = self.pointers.iter().collect();
         let digested = digest_json(input, &pointers).map_err(|error| error.to_string())?;
         if digested.digest != ContentDigest::of_canonical_json(&document.canonical) {
-            return Err("the digest is not that of the canonical text".to_owned());
+            return Err("the digest of the body is not that of its canonical text".to_owned());
         }
         if digested.extracts != document.extracts {
-            return Err("the digest comes with other fields than the canonical text".to_owned());
+            return Err("digest_json finds other fields in the body than scan".to_owned());
         }
         let kind = |extract: &Extract| match extract {
             Extract::Found(scalar) => scalar.kind(),
@@ -111,7 +113,7 @@ mod tests {
         assert_eq!(
             names,
             PINNED.map(|(name, _, _)| name),
-            "the files of the corpus"
+            "the list of pinned digests must have every file of the corpus"
         );
         for (name, digest, what) in PINNED {
             let body = std::fs::read(folder.join(name)).unwrap();

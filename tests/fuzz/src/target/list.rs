@@ -7,7 +7,8 @@ pub struct Named {
     pub name: &'static str,
     /// What is fuzzed, and what must hold for every input.
     pub what: &'static str,
-    /// The divisor of the number of inputs in a run of `--ci`. Slow targets have a larger one.
+    /// A run with `--ci` divides the number of inputs by this number, which is larger for slow
+    /// targets.
     pub ci_divisor: u64,
     pub make: fn() -> Box<dyn Target>,
 }
@@ -22,13 +23,14 @@ pub const TARGETS: &[Named] = &[
     },
     Named {
         name: "envelope",
-        what: "a message of the broker: what is read, written and read again is the same",
+        what: "a message of the broker: its envelopes can be encoded and decoded again without a \
+               change",
         ci_divisor: 5,
         make: || Box::new(envelope::Envelopes),
     },
     Named {
         name: "account",
-        what: "an accept report: what is read, written and read again is the same",
+        what: "an accept report: it can be encoded and decoded again without a change",
         ci_divisor: 5,
         make: || Box::new(account::Accounts),
     },
@@ -70,7 +72,7 @@ mod tests {
         assert_eq!(
             listed,
             targets.collect::<Vec<_>>(),
-            "the rows of docs/FUZZING.md"
+            "the rows of docs/FUZZING.md must be the list of targets"
         );
     }
 }
