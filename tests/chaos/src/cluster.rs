@@ -19,8 +19,8 @@ use crate::servers::Servers;
 use crate::world::World;
 use hookbox_testkit::chance::Chance;
 
-/// How many milliseconds after the start of a fault every request must be answered that was open
-/// before: the confirm deadline, and a margin for a busy machine.
+/// The requests that are open when a fault starts must be answered within this many milliseconds:
+/// the confirm deadline, and a margin for a busy machine.
 const ANSWERED: u64 = 4_000;
 
 /// For how many milliseconds the test checks that no request is accepted while a majority of nodes
@@ -40,12 +40,12 @@ const FLAPS: u32 = 20;
 /// A part of the log line about a queue that would not survive the loss of one node.
 const ONE_MEMBER: &str = "one member in a cluster of 3";
 
-/// The time within which a queue with one member must be logged.
+/// The time within which ingest must log that a queue has only one member.
 const NAMED_MAX: Duration = Duration::from_secs(5);
 
-/// The number of further accepted events that shows that ingest accepts new events. It is more than
-/// the number of requests in flight when the wait starts, because those may still be answered as
-/// before the fault.
+/// The number of further accepted events after which ingest counts as accepting new events. It is
+/// larger than the number of requests that are open when the wait starts, because a 200 for one of
+/// these proves nothing about later requests.
 const MORE: u64 = 20;
 
 /// Runs the case of the catalogue with this number.

@@ -154,8 +154,9 @@ impl Fault {
         }
     }
 
-    /// Returns whether the fault is a trap of the proxy. Such a fault ends when a client has sent
-    /// the bytes of the trap, and not after a fixed time.
+    /// Returns whether the fault is a trap of the proxy, which cuts a connection when a client
+    /// sends certain bytes. Such a fault ends when these bytes were sent, and not after a fixed
+    /// time.
     pub fn waits_for_words(self) -> bool {
         matches!(
             self,

@@ -101,7 +101,7 @@ pub const INVARIANTS: &[Invariant] = &[
     Invariant {
         number: 12,
         what: "Only one task publishes on a channel of the broker. It knows the result of each \
-               publish before it sends the next ones, so no result is taken for another's.",
+               publish before it sends the next ones, so it never takes one result for another.",
         files: &[],
         tests: &[
             "a_refusing_queue_is_never_reported_as_accepted",

@@ -20,8 +20,8 @@ struct Line {
     milliseconds: f64,
 }
 
-/// The class of a sent event: whether hookbox must accept it (valid and malformed) and whether
-/// hookbox can process it (valid only).
+/// The class of a sent event. hookbox must accept valid and malformed events, and can process only
+/// valid ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Class {
@@ -90,8 +90,8 @@ impl Journal {
         format!("SIM{:016X}-{event:08X}", self.seed)
     }
 
-    /// Returns the id of the oldest receipt. The ids are ordered by time, so that each id of an
-    /// earlier journal is less than this one.
+    /// Returns the id of the oldest receipt. The ids are ordered by time, so that each id in an
+    /// earlier journal is less than this id.
     pub fn first_receipt(&self) -> Option<&str> {
         let receipts = self.events.values().flat_map(|sent| &sent.receipts);
         receipts.map(String::as_str).min()

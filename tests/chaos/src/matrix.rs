@@ -41,7 +41,7 @@ const SEEDS_OF_A_TRY: u64 = 1 << 20;
 /// lease: six threads kept two cores only half busy.
 const THREADS: usize = 10;
 
-/// The time within which a process must reach the crash point. It includes the time of the loads.
+/// The time within which loads must bring a process to its crash point, and a single load must end.
 const REACHED_MAX: Duration = Duration::from_secs(90);
 
 /// One cell of the matrix: a crash point, whether the process crashes at its first or second
@@ -104,7 +104,7 @@ impl Cell {
         }
     }
 
-    /// Returns whether, at this point, the event in flight is stored and its request not answered.
+    /// Returns whether the process crashes after it stored an event and before its response.
     fn is_after_storing(&self) -> bool {
         let points = [
             "rabbitmq.after_confirm",
@@ -116,8 +116,8 @@ impl Cell {
     }
 
     /// Returns the value of the environment variable that makes a process end itself at the crash
-    /// point. A process drains, or runs a command, only once. Therefore the second passing of such
-    /// a point is the first passing in a second process.
+    /// point. A process drains, or runs a command, only once. Therefore the crash point of a drain
+    /// or a command is passed for the second time in a second process.
     fn crash(&self) -> String {
         match self.actor() {
             Actor::Draining(_) | Actor::Migrator | Actor::Operator => self.point.name.to_owned(),
@@ -163,8 +163,8 @@ pub fn run(servers: &Servers, cells: Vec<Cell>, seed: u64, record: &(dyn Fn(Case
     });
 }
 
-/// Runs one cell after the other. It uses the same `World` (servers, files and processes) again as
-/// long as all cells in it succeed.
+/// Runs cells (crash points on a pair of broker and store) one after the other. It uses the same
+/// `World` (servers, files and processes) again as long as all cells in it succeed.
 #[derive(Default)]
 struct CellRunner {
     worlds: Vec<World>,
@@ -216,7 +216,7 @@ impl CellRunner {
             }
         }
         bail!(
-            "I1: in {STORED_TRIES} tries no event was stored whose ingest crashed at {}",
+            "I1: in {STORED_TRIES} tries no event was stored before ingest crashed at {}",
             cell.crash()
         )
     }
@@ -255,8 +255,7 @@ fn by_load(world: &mut World, cell: &Cell, seed: u64) -> Result<Figures> {
             world.crashes,
             world.tails()
         );
-        // This waits until the ingest is ready, because it may have crashed during the previous
-        // load and may just be restarting.
+        // The ingest may have crashed during the previous load, and may not be ready again yet.
         world.answers(1)?;
         let mut load = Load::small(seed + round);
         if cell.is_after_storing() && world.crashes < wanted {
@@ -289,8 +288,9 @@ fn wanted(cell: &Cell) -> usize {
     }
 }
 
-/// Asks a service to stop, and waits until it has ended by a crash while it drains. A service that
-/// has hardly started has nothing to drain and does not crash; the caller then drains it again.
+/// Asks a service to stop, and waits for its end, which should be a crash during the drain. A
+/// service that has hardly started has nothing to drain and does not crash; the caller then drains
+/// it again.
 fn drain(world: &mut World, name: &str, crash: &str, wanted: usize) -> Result<()> {
     pause(700);
     let node = world
@@ -320,7 +320,8 @@ fn migrator(servers: &Servers, cell: &Cell, seed: u64) -> Result<Figures> {
     Ok(figures)
 }
 
-/// Makes dead letters, replays them with a command that crashes half way, and replays the rest.
+/// Makes dead letters, replays them with a command that crashes half way, and replays the remaining
+/// ones.
 fn operator(world: &mut World, cell: &Cell, seed: u64) -> Result<Figures> {
     world.worker(1, None)?;
     world.ingest(1, None)?;

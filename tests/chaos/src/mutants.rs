@@ -174,7 +174,7 @@ fn control(
         }
         let (well, text) = shell(servers, copy, catcher)?;
         ensure!(well, "`{catcher}` fails on unbroken code:\n{text}");
-        println!("passes on unbroken code: {catcher}");
+        println!("the command passes on unbroken code: {catcher}");
         passed.insert(catcher.clone());
     }
     Ok(())
@@ -199,8 +199,8 @@ fn look(servers: &Servers, copy: &Path, mutant: &Mutant) -> Result<Option<(Strin
             bail!("`{catcher}` does not build:\n{text}");
         }
         let finding = finding(&text);
-        // A command may fail without a finding, for example because a server does not start. Then
-        // it has not caught the mutant.
+        // A command may fail without a finding, for example because a server does not start. Such a
+        // failure does not count as catching the mutant.
         ensure!(
             !finding.is_empty(),
             "`{catcher}` failed, but names no broken invariant and no failed test:\n{text}"

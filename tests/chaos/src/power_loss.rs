@@ -29,7 +29,7 @@ struct Moment {
 
 /// Lets the power fail several times under load, and restarts from each state of the disk. Each
 /// time a different part of the unsynced writes survives. Every event that was answered 200 before
-/// the failure must be there.
+/// the failure must be in the store.
 ///
 /// # Errors
 /// When an invariant does not hold.
@@ -108,7 +108,7 @@ fn resume(world: &mut World, moment: &Moment, files: &Files, seed: u64) -> Resul
         }
         Survivors::Holes => ensure!(
             0 < files.kept && files.kept < files.unsynced,
-            "{} of {} unsynced writes survived: some should, and some not",
+            "{} of {} unsynced writes survived, but some must survive and some must be lost",
             files.kept,
             files.unsynced
         ),
@@ -126,7 +126,7 @@ fn resume(world: &mut World, moment: &Moment, files: &Files, seed: u64) -> Resul
     let whole = world.place.sql.rows("pragma integrity_check")?;
     ensure!(
         whole == [["ok"]],
-        "I1: the file is damaged after the failure: {whole:?}"
+        "I1: the SQLite file is damaged after the power failure: {whole:?}"
     );
     world.worker(1, None)?;
     let path = world.path(&format!("failed-{}.journal", moment.number));

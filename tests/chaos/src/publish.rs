@@ -81,9 +81,9 @@ pub fn publish(url: &str, queue: &str, body: &[u8]) -> Result<()> {
     link.expect(CHANNEL_OK)?;
     link.method(1, CONFIRM, &[0])?;
     link.expect(CONFIRM_OK)?;
-    // The last byte of `basic.publish` sets the mandatory flag. With it the broker returns an
-    // unroutable message before it sends the ack. The next frame is then not the ack, and the
-    // publish fails, as it should.
+    // The last byte of `basic.publish` sets the mandatory flag. With this flag, the broker returns
+    // an unroutable message before it sends the ack. The next frame is then the returned message
+    // and not the ack, so the publish fails.
     let to = [&[0, 0][..], &short("")?, &short(queue)?, &[1]].concat();
     link.method(1, PUBLISH, &to)?;
     let size = (body.len() as u64).to_be_bytes();

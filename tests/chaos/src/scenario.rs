@@ -100,8 +100,9 @@ pub fn through_in(world: &mut World, given: &RunContext<'_>, faults: &[Fault]) -
 
 /// Returns a load that does not end by itself, because inflicting the faults may take any time.
 fn load(seed: u64, faults: &[Fault]) -> Load {
-    // A long case gets the slower rate. Only faults during which ingest accepts events count
-    // towards its length: during other faults senders wait, so few events are added to the backlog.
+    // A long case gets the slower of the two rates. Only the faults during which ingest accepts
+    // events count towards the length of the case. During other faults senders wait, so few events
+    // are added to the backlog.
     let accepts = |fault: &&Fault| !fault.is_felt() && !fault.waits_for_words();
     let lasting: u64 = faults.iter().filter(accepts).map(|it| it.lasts()).sum();
     let mut load = Load::endless(seed);

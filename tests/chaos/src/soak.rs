@@ -25,13 +25,12 @@ use hookbox_testkit::chance::Chance;
 /// its cause.
 const ROUND: Duration = Duration::from_secs(50);
 
-/// How often a second fault is inflicted together with a first one: once in this many times, and
-/// only together with a first fault that lasts for a time. About half of all faults last for a
-/// time.
+/// How often a second fault is inflicted together with a first one: once in this many times, if the
+/// first fault has a duration. About half of all faults have one.
 const ONE_OF: u64 = 2;
 
-/// The number of requests to each ingest in the first round. A later round sends so many that, at
-/// the rate of the round before, it takes about [`ROUND`].
+/// The number of requests to each ingest in the first round. A later round sends as many requests
+/// as take about [`ROUND`] at the rate of the previous round.
 const FIRST: u32 = 4_000;
 
 /// What a soak has counted since its start.
@@ -144,14 +143,14 @@ fn one_round(
         // store. Therefore its new count replaces the earlier one and is not added to it.
         soaked.figures.dead = 0;
         soaked.figures.add(&figures);
-        std::fs::remove_file(&path).context("removing a journal that was checked")?;
+        std::fs::remove_file(&path).context("removing the journal of a round that was checked")?;
     }
     soaked.used = soaked.used.most(watch.end()?);
     Ok(accepted)
 }
 
-/// Draws one fault at random. If it lasts for a time, a second fault may be drawn that affects
-/// another part.
+/// Draws one fault at random. If this fault has a duration, a second fault that affects another
+/// part may be drawn.
 fn some(given: &RunContext<'_>, chance: &mut Chance) -> Vec<Fault> {
     let all = fault::all(given.pair);
     let first = *chance.one_of(all);

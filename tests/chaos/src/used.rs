@@ -103,7 +103,7 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Starts the thread.
+    /// Starts the thread that samples these processes.
     ///
     /// # Errors
     /// When the thread cannot be started.

@@ -271,7 +271,7 @@ pub(super) const CASES: &[Case] = &[
         number: 18,
         name: "broker-disk-full",
         what: "The broker's disk is full: requests are answered 503, and after space is freed and \
-            the broker restarted, every accepted event is there.",
+            the broker restarted, no accepted event is lost.",
         proofs: &[Proof::Tests {
             package: "hookbox-tests",
             filters: &["a_full_disk_of_rabbitmq_is_answered_503_and_loses_nothing"],

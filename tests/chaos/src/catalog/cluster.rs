@@ -28,7 +28,7 @@ pub(super) const CASES: &[Case] = &[
         number: 28,
         name: "two-of-three-killed",
         what: "Two of three nodes are killed: every request is answered 503, and after the nodes \
-            return every accepted event is there.",
+            return no accepted event is lost.",
         proofs: &[Proof::Cluster],
     },
     Case {

@@ -113,7 +113,8 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 78,
         name: "injection",
-        what: "Ids hold arbitrary text: they are stored or refused, and never answered 500.",
+        what: "Ids hold arbitrary text: each such request is stored or refused, and none is answered \
+            500.",
         proofs: &[
             Proof::Tests {
                 package: "hookbox-ingest",
@@ -215,14 +216,14 @@ pub(super) const CASES: &[Case] = &[
         number: 83,
         name: "two-versions",
         what: "Ingest and workers of this version and of the previous version run side by side on \
-            the same servers.",
+            the same servers: no event is lost or doubled.",
         proofs: &[Proof::Versions],
     },
     Case {
         number: 84,
         name: "soak",
         what: "All faults are drawn at random, one or two at a time, under load, for as long as \
-            requested.",
+            requested: no event is lost or doubled.",
         proofs: &[Proof::Soak],
     },
 ];

@@ -314,8 +314,8 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 66,
         name: "clocks",
-        what: "Clocks of processes are a day off: leases and delays follow the clock of the \
-            database.",
+        what: "The clocks of processes are wrong by a day: leases and delays follow the clock of \
+            the database.",
         proofs: &[
             Proof::Simulation,
             Proof::Tests {

@@ -7,7 +7,7 @@ pub struct Figures {
     pub attempts: u64,
     /// The number of requests that were answered 200.
     pub accepted: u64,
-    /// The number of requests that were answered with another status, or not at all.
+    /// The number of requests that were answered with another status than 200, or not at all.
     pub unanswered: u64,
     /// The number of effects in the store.
     pub effects: u64,

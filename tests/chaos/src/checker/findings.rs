@@ -7,8 +7,8 @@ use anyhow::Result;
 
 use super::figures::Figures;
 
-/// The most findings that are shown, because the first few show the pattern. The rest is only
-/// counted.
+/// The most findings that are shown, because the first few show the pattern. Further findings are
+/// only counted.
 const SHOWN_MAX: usize = 12;
 
 /// The findings of one run of the checker.

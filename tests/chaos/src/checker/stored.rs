@@ -24,7 +24,7 @@ pub(super) struct DeadLetter {
     pub(super) attempts: u64,
 }
 
-/// What the store holds for the events of one journal.
+/// What the store holds for the events of one journal (the client's record of its requests).
 pub(super) struct Stored {
     /// The outcomes of each receipt, one for each route.
     pub(super) receipts: BTreeMap<String, Vec<StoredReceipt>>,
@@ -43,7 +43,7 @@ pub(super) struct Stored {
 }
 
 impl Stored {
-    /// Reads all rows that may belong to the journal.
+    /// Reads all rows that may belong to events of the journal.
     pub(super) fn read(sql: &Sql, journal: &Journal) -> Result<Self> {
         let (since, events) = (since(sql, journal), events(sql, journal));
         let (scores, of_scores) = effects(sql, journal, "begini_scores")?;

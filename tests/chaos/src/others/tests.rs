@@ -1,4 +1,4 @@
-//! Tests of the verdict that is made from the output of tests.
+//! Tests how the verdict of a test run is derived from the output of the run.
 
 use super::said;
 use crate::outcome::Verdict;
@@ -11,7 +11,7 @@ fn each_filter_must_have_run_by_its_name() {
     assert_eq!(said("x", &filters, text), Verdict::Held);
     let twice = "test a_frozen_one ... ok\ntest a_frozen_one_again ... ok\n";
     let Verdict::Broken(why) = said("x", &filters, twice) else {
-        panic!("a filter that matches no test must not count as held");
+        panic!("a filter that matches no test must make the verdict `Broken`");
     };
     assert!(why.contains("a_killed_one"), "{why}");
 }

@@ -190,7 +190,7 @@ impl Done {
         }
     }
 
-    /// Returns how many bytes of an unsynced write survive; `None` when the write does not.
+    /// Returns how many bytes of an unsynced write survive; `None` when none of them does.
     fn part(
         &self,
         left: Survivors,
@@ -203,7 +203,8 @@ impl Done {
             Survivors::Everything => Some(all),
             Survivors::Torn if last => Some(all / 2),
             Survivors::Torn => Some(all),
-            // The first write is lost and the last one survives, so that there is always a hole.
+            // The first write is always lost and the last one survives, so that a write survives
+            // without an earlier one.
             Survivors::Holes if first || last => last.then_some(all),
             Survivors::Holes => (chance.between(0, 1) == 1).then_some(all),
         }

@@ -183,8 +183,9 @@ at the second time, on each pair of broker and store that has the point. Then th
 const MUTANTS: &str = "
 ## Broken on purpose
 
-Each line is a change to the code that breaks a promise, and the commands of which one must fail on
-the broken code. Every command must pass first on the same code without the change.
+Each line names a change to the code that breaks a promise, and the commands that then test the
+broken code. At least one of them must fail. First, every command must pass on the same code without
+the change.
 `cargo xtask chaos --mutants` tries them all.
 
 | mutant | breaks | caught by |
