@@ -32,7 +32,7 @@ impl Accounts {
                 Some(known) if known.accepted == account.accepted => {}
                 Some(_) => {
                     return Some(format!(
-                        "{instance} sent two reports from number {} that list different receipts",
+                        "{instance} sent two reports from number {}, which list different receipts",
                         account.first
                     ));
                 }
@@ -70,7 +70,8 @@ impl Accounts {
     }
 
     /// Returns the violated rules, given the receipts that the broker confirmed for each route, and
-    /// the number of each receipt in the store. Call it only after all reports have arrived.
+    /// the sequence number of each receipt in the store. Call it only after all reports have
+    /// arrived.
     pub fn check(
         &self,
         confirmed: &BTreeSet<(RouteName, ReceiptId)>,
@@ -107,7 +108,7 @@ impl Accounts {
                 .is_some_and(|it| it != receipt)
             {
                 found.push(format!(
-                    "I2: two receipts have number {number} of {instance}"
+                    "I2: two receipts have sequence number {number} of {instance}"
                 ));
             }
             if self
@@ -116,7 +117,8 @@ impl Accounts {
                 .is_some_and(|last| number > *last)
             {
                 found.push(format!(
-                    "I2: a receipt of {instance} has number {number}, above its closing report"
+                    "I2: a receipt of {instance} has sequence number {number}, which is above the \
+                     closing report of {instance}"
                 ));
             }
         }

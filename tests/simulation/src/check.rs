@@ -268,7 +268,7 @@ impl Check<'_> {
             // the event.
             let orphaned = first > 0 && self.tables.orphans.contains(&on);
             if first != usize::from(!undecodable) && !orphaned {
-                let text = format!("{on:?} must have one first receipt, but has {first}");
+                let text = format!("{on:?} has {first} receipts that are no duplicate");
                 self.violation("I2", text);
             }
         }

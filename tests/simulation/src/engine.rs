@@ -287,7 +287,7 @@ impl Fleet {
     }
 }
 
-/// Returns the handler in the form that the scenario asks for.
+/// Returns the handler for whole batches or for single events, as the scenario says.
 fn handler(scenario: &Scenario, apply: Apply) -> Registered<SimStore> {
     if scenario.at_once {
         register(ApplyAll(apply))

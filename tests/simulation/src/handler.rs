@@ -19,7 +19,7 @@ use crate::tx::{SimConnection, SimError};
 /// so that a handler that hangs delays its event by a multiple of this time.
 pub(crate) const TIME_LIMIT: Duration = Duration::from_secs(8);
 
-/// How long a handler hangs: longer than any time limit, also than that of a whole batch.
+/// How long a handler hangs: longer than any time limit, even that of a whole batch.
 const HANG: Duration = Duration::from_secs(600);
 
 pub(crate) struct Apply {
@@ -148,8 +148,8 @@ impl Handler<SimStore> for ApplyAll {
 }
 
 impl ApplyAll {
-    /// Notes that one event has rolled back the transaction of all of these. The worker cannot know
-    /// which of them did, so it may give up each.
+    /// Notes that the handler has rolled back the transaction of all these events because of one of
+    /// them. The worker cannot know which event that was, so it may give up each of them.
     fn may_be_orphaned(&self, events: &[Event<EventBody>]) {
         let runs = events.iter().map(|event| HandlerRun {
             on: (self.0.route.clone(), event.id),

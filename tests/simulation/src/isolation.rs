@@ -24,7 +24,8 @@ pub(crate) struct IsolationCheck {
 struct Now {
     /// The suspected events: the store has returned start markers of earlier runs for them.
     suspects: HashSet<Suspect>,
-    /// The handlers that run now, by number, each with whether it must run in isolation.
+    /// The handlers that run now: for the number of each run, whether its handler must run in
+    /// isolation.
     running: BTreeMap<u64, bool>,
     number: u64,
 }
@@ -52,7 +53,8 @@ impl IsolationCheck {
         }
     }
 
-    /// Records that these starts are no longer suspected.
+    /// Records that the store has cleared the counts of these starts, so that their events are no
+    /// longer suspected.
     pub fn cleared(&self, route: &RouteName, of: &[Start]) {
         let mut now = self.now();
         for start in of {

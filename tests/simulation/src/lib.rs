@@ -2,11 +2,11 @@
 //! do.
 //!
 //! One run is one seed. A few senders post signed webhooks to real ingests, and real workers
-//! process them. The broker and the store between them lose confirms, deliver twice, answer a
-//! commit with an error, become unavailable, and kill a process at any step. Time is
-//! virtual and every choice comes from the seed, so a run repeats exactly (I20). A run has two
-//! phases: one with faults, and one without, in which all work must drain in bounded time. Then
-//! `check` compares the responses that senders got with the contents of the store.
+//! process them. The simulated broker and store lose confirms, deliver messages twice, answer a
+//! commit with an error, and become unavailable. Processes are killed at any step. Time is virtual
+//! and every choice comes from the seed, so a run repeats exactly (I20). A run has two phases: one
+//! with faults, and one without, in which all work must drain in bounded time. Then `check`
+//! compares the responses that senders got with the contents of the store.
 //!
 //! The simulated broker and store keep every promise of the traits `Broker` and `Store`, and break
 //! everything that these traits do not promise. A run that fails prints the one command that

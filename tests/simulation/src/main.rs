@@ -18,7 +18,7 @@ struct Arguments {
     /// The first seed [default: a random one]
     #[arg(long)]
     seed: Option<u64>,
-    /// The number of seeds to run, each one higher than the one before
+    /// The number of seeds to run, each higher by one than the previous seed
     #[arg(long, default_value_t = 1)]
     seeds: u64,
     /// Print the whole trace of each run, not only the last lines of a failed run

@@ -6,13 +6,13 @@ use hookbox_event::{Envelope, RouteName};
 
 use crate::tables::Tables;
 
-/// How many processes must have died while this event ran in isolation before it may be
-/// quarantined, if each of them had completed another event before. A drain is not a process
-/// death, even when it is cut short.
+/// An event may be quarantined after this many processes have died while it ran in isolation, if
+/// each of these processes had completed another event earlier. A drain is not a process death,
+/// even when it is cut short.
 const PROVEN_DEATHS: usize = 3;
 
-/// How many processes must have died while this event ran in isolation before it may be quarantined
-/// in any case, even if none of them had completed another event before.
+/// An event may be quarantined in any case after this many processes have died while it ran in
+/// isolation, even if none of them had completed another event earlier.
 const ALL_DEATHS: usize = 10;
 
 impl Tables {

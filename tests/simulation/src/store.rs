@@ -154,7 +154,7 @@ impl Store for SimStore {
         let took = match fault {
             Some(Fault::AbortedUnknown) => false,
             Some(Fault::CommittedLate) => {
-                // The process has given the transaction up; the store itself ends it later.
+                // The process has given up the transaction, but the store itself commits it later.
                 tx.ended = true;
                 let wait = world.chance.millis(20, 2_500);
                 world.after(wait, move |world| {
@@ -170,7 +170,7 @@ impl Store for SimStore {
         self.process.step("committed").await;
         match fault {
             None if took => Ok(()),
-            _ => Err(unavailable("commit: there was no answer").into()),
+            _ => Err(unavailable("commit: the store gave no answer").into()),
         }
     }
 

@@ -316,15 +316,15 @@ impl Tables {
         }
         let redo = envelope.redo?;
         if self.replays.contains_key(&(route.clone(), envelope.event)) {
-            // After a replay, the retry in the store may belong to a later round, even if its
-            // attempt number is that of this message. So it does not show that this message is
-            // unfinished.
+            // After a replay, the retry in the store may belong to a later round even if it has the
+            // attempt number of this message. So the retry does not show whether this message has
+            // its outcome.
             return None;
         }
         let retry = self.retries.get(&(route.clone(), envelope.event))?;
-        // If the retry is a deferral, the attempt of this message may itself have written it,
-        // because a deferral keeps the attempt number. So only a retry that is no deferral shows
-        // that the attempt has no outcome yet.
+        // The attempt of this message may itself have written a deferral, which has the same
+        // attempt number. So only a retry that is no deferral shows that the attempt has no outcome
+        // yet.
         let same = retry.attempt == redo.attempt && retry.deferred.is_none();
         same.then(|| format!("attempt {} still waits", redo.attempt))
     }

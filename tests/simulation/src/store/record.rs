@@ -28,7 +28,7 @@ pub(super) async fn in_transaction<T: Debug + Send>(
     tx.statement("record").await?;
     let aborted = world.strikes(Fault::AbortedUnknown, &process.name);
     if aborted {
-        return Err(unavailable("record: there was no answer"));
+        return Err(unavailable("record: the store gave no answer"));
     }
     let now = world.elapsed();
     let recorded = wait_for(world, tx.id, keys, |tables| change(tables, now)).await?;
@@ -38,7 +38,7 @@ pub(super) async fn in_transaction<T: Debug + Send>(
     let unknown = world.strikes(Fault::RecordedUnknown, &process.name);
     process.step("recorded").await;
     if unknown {
-        return Err(unavailable("record: there was no answer"));
+        return Err(unavailable("record: the store gave no answer"));
     }
     Ok(recorded)
 }

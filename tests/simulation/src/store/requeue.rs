@@ -54,7 +54,7 @@ pub(super) async fn requeue(
     tx.statement("mark retries").await?;
     let aborted = world.strikes(Fault::AbortedUnknown, &process.name);
     if aborted {
-        return Err(unavailable("mark retries: there was no answer"));
+        return Err(unavailable("mark retries: the store gave no answer"));
     }
     {
         let mut state = world.state();
@@ -75,7 +75,7 @@ pub(super) async fn requeue(
     let unknown = world.strikes(Fault::CommittedUnknown, &process.name);
     process.step("marked").await;
     if unknown {
-        return Err(unavailable("mark retries: there was no answer"));
+        return Err(unavailable("mark retries: the store gave no answer"));
     }
     Ok(requeued)
 }
