@@ -19,7 +19,7 @@ use crate::{
 #[async_trait]
 pub trait Ledger: Send + Sync + 'static {
     /// Lists events on routes after the cursor `after`, newest first; events of the same time are
-    /// ordered by event and route. A query whose filter holds only times reads no more rows than it
+    /// ordered by event and route. A query whose filter sets only times reads no more rows than it
     /// returns.
     async fn events(
         &self,
@@ -47,9 +47,9 @@ pub trait Ledger: Send + Sync + 'static {
     async fn dead_groups(&self, filter: &DeadFilter) -> Result<Vec<DeadGroup>, Fault>;
 
     /// Computes the group of at most `limit` dead letters that an older version of hookbox has
-    /// written without a group, in one transaction. Until then, these are missing from lists of
-    /// groups and from filters by group. Returns how many it changed; fewer than `limit` means that
-    /// every dead letter has its group.
+    /// written without a group, in one transaction. Until this is done, these dead letters are
+    /// missing from lists of groups and from filters by group. Returns how many it changed; fewer
+    /// than `limit` means that every dead letter has its group.
     async fn dead_regroup(&self, limit: u32) -> Result<u64, Fault>;
 
     /// Counts the dead letters that match a filter.
@@ -107,9 +107,9 @@ pub trait Ledger: Send + Sync + 'static {
     /// would make due.
     async fn retries_early(&self, filter: &RetryFilter) -> Result<u64, Fault>;
 
-    /// Makes retries due now that match a filter and would be due later: at most `limit` of them,
-    /// beginning with the earliest due time. Returns how many it changed. Their attempt numbers
-    /// stay the same, and a failed attempt counts as usual.
+    /// Makes at most `limit` retries due now: those that match a filter and would be due later,
+    /// beginning with the earliest due time. Returns how many retries it changed. Their attempt
+    /// numbers stay the same, and a failed attempt counts as usual.
     async fn hurry(&self, filter: &RetryFilter, limit: u32, by: &str) -> Result<u64, Fault>;
 
     /// Returns the numbers of settled receipts of every route by outcome, all of one moment.

@@ -62,7 +62,7 @@ pub struct CountedStart {
     pub is_certain: bool,
 }
 
-/// How many handler starts were counted, since a process last reported that it survived one.
+/// How many handler starts were counted, since a process last reported that it survived a start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct StartCounts {
     /// The number of starts of all kinds.

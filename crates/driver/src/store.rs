@@ -125,7 +125,7 @@ pub trait Store: Send + Sync + 'static {
 
     /// Subtracts one start that this process has counted. The process has survived this start, and
     /// counts another one before it runs the handler again. Starts of other processes stay counted.
-    /// An uncertain start (see [`CountedStart`]) is subtracted only if this process counted last.
+    /// A start that may be uncounted is subtracted only if this process counted the last start.
     async fn retract_start(
         &self,
         route: &RouteName,

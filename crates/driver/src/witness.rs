@@ -8,8 +8,8 @@
 use hookbox_event::{Incarnation, InstanceId, ReportedUpTo, RouteName, Timestamp, Witness};
 use serde::{Serialize, Serializer};
 
-/// The largest number of ingest processes that a witness message lists. It lists the newest ones.
-/// The limit keeps a message within a few KiB.
+/// The largest number of ingest processes that a witness message lists. The message lists the
+/// newest of them. The limit keeps a message within a few KiB.
 pub const WITNESS_INGESTS_MAX: u32 = 32;
 
 /// The number of witness messages that a broker keeps. One would not be enough, because two workers
@@ -111,7 +111,7 @@ pub struct OtherStore {
     pub sequence: u64,
 }
 
-/// The finding that a broker lacks a witness that it has confirmed before.
+/// The finding that a broker lacks a witness message that it has confirmed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct BrokerBehind {
     /// The sequence number of the newest witness that the broker has confirmed.
@@ -209,8 +209,9 @@ impl WitnessPosition {
     }
 
     /// Returns the witness message to be published next, if store and broker do not contradict each
-    /// other. If anything has changed since the newest message, this is a new message. Otherwise it
-    /// is the newest message until the broker has confirmed that one, and then `None`.
+    /// other. If anything has changed since the newest message, the result is a new message.
+    /// Otherwise it is the newest message until the broker has confirmed that message, and then
+    /// `None`.
     pub fn next(&self, at: Timestamp, routes: &[RouteName]) -> Option<Witness> {
         let next = Witness {
             store: self.incarnation,

@@ -2,9 +2,9 @@
 //! code can say which of them are clear.
 //!
 //! The texts are comments and documentation in Rust files, and the texts of logs, errors and help.
-//! Each is drawn with the same chance, and printed with what stands around it where it is read: its
-//! file, the declaration that it documents, and the paragraphs of the same comment above it. The
-//! seed makes the sample repeatable: the same tree gives the same sample again.
+//! Each is drawn with the same chance, and printed with the context in which it is read: its file,
+//! the declaration that it documents, and the paragraphs of the same comment above it. The seed
+//! makes the sample repeatable: the same tree gives the same sample again.
 
 use std::process::ExitCode;
 
@@ -14,7 +14,7 @@ use serde_json::json;
 use crate::repository;
 use crate::source::{Kind, Source};
 
-/// How many texts are drawn by default: enough to distinguish ninety in a hundred from eighty, and
+/// How many texts are drawn by default: enough to distinguish 90 % of clear texts from 80 %, and
 /// few enough to read in half an hour.
 const COUNT: usize = 80;
 

@@ -186,7 +186,7 @@ impl Servers {
 }
 
 /// Returns `server` if the tests need a private one. Returns `None` if the environment variable
-/// `variable` names another one to use instead, and prints that.
+/// `variable` names another server to use instead, and prints this.
 fn private(server: Server, variable: &str) -> Option<Server> {
     if env::var_os(variable).is_some_and(|value| !value.is_empty()) {
         eprintln!("{}: using the server that {variable} names", server.name());

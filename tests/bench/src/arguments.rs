@@ -34,7 +34,7 @@ pub(crate) struct Arguments {
     /// Also measure another build of hookbox, such as an older one; may be given several times
     #[arg(long = "binary", value_name = "[NAME=]PATH")]
     binaries: Vec<String>,
-    /// Measure this build instead of building and measuring the one of this tree
+    /// Measure this build instead of building and measuring this source tree
     #[arg(long, value_name = "PATH")]
     pub built: Option<PathBuf>,
     /// Also measure graphile-worker, which npm installs into target/bench/ the first time

@@ -121,7 +121,7 @@ impl<'a> Deployment<'a> {
         Ok(deployment)
     }
 
-    /// Writes the config. A role that runs keeps the one with which it was started.
+    /// Writes the config. A role that runs keeps the config with which it was started.
     pub fn configure(&self, config: Config) -> Result<()> {
         let text = self.text(config);
         self.folder.write("hookbox.toml", &text)?;

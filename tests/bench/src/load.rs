@@ -1,7 +1,7 @@
 //! The client: sends signed requests over many connections, in a closed or an open loop.
 //!
-//! It uses no code of hookbox, so that it sends the same bytes to every build, and as little
-//! processor time as possible, because it shares the machine with what it measures.
+//! It uses no code of hookbox, so that it sends the same bytes to every build. It uses as little
+//! processor time as possible, because it shares the machine with the build that is measured.
 
 mod connection;
 mod request;

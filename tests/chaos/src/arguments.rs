@@ -23,8 +23,8 @@ pub struct Arguments {
     /// The seed of all random choices [default: a new one each time]
     #[arg(long)]
     pub seed: Option<u64>,
-    /// Soaks (case 84) for this many minutes; with a case or a layer, repeats it for this many
-    /// minutes with a new seed each time
+    /// Soaks (case 84) for this many minutes; with a case or a layer, repeats that case or layer
+    /// for this many minutes, each time with a new seed
     #[arg(long, value_name = "MINUTES", value_parser = clap::value_parser!(u64).range(1..=1_440))]
     pub minutes: Option<u64>,
     /// Only the cases of this layer

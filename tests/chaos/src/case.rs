@@ -78,8 +78,8 @@ pub enum Layer {
 }
 
 impl Layer {
-    /// The layers that run by default, with those first that find a failure soonest. The soak is
-    /// not among them, because it takes as long as requested and so runs only on request.
+    /// The layers that run by default, beginning with the layers that find a failure soonest. The
+    /// soak is not among them, because it takes as long as requested and so runs only on request.
     pub const CASES: [Layer; 7] = [
         Layer::Simulation,
         Layer::Crashes,

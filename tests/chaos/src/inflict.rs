@@ -258,7 +258,8 @@ impl ActiveFault {
             }
             // On PostgreSQL, a held lock has an effect when sessions wait for it, so those sessions
             // are counted. SQLite has no list of waiting connections. But it has only one lock for
-            // writing, so every writer waits for it. There, holding the lock counts as an effect.
+            // writing, for which every writer waits. So on SQLite, holding this lock counts as an
+            // effect.
             LockStore(_) if world.place.sql.is_postgres() => world.place.sql.number(
                 "select cast(count(*) as text) from pg_locks where not granted \
                  and relation = 'claims'::regclass",

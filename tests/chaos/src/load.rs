@@ -155,8 +155,8 @@ impl RunningLoad {
             if self.is_over() && !self.has_begun() {
                 // The load ended without sending a request, because the ingest was killed before.
                 // Another load replaces it. This new load is small even where an endless load
-                // ended, because the caller has already stopped that one and would not stop a
-                // second one.
+                // ended, because the caller has already stopped the endless load and would not stop
+                // another one.
                 let few = Load {
                     count: self.load.count.min(FEW),
                     ..self.load.clone()

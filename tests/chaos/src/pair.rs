@@ -7,7 +7,7 @@ use std::fmt;
 pub enum Pair {
     /// RabbitMQ as broker and PostgreSQL as store.
     RabbitmqPostgres,
-    /// One SQLite file as both.
+    /// One SQLite file as both broker and store.
     Sqlite,
 }
 

@@ -57,7 +57,7 @@ pub struct Row {
     pub unanswered: u64,
     pub lost: u64,
     pub doubled: u64,
-    /// One of `held`, `broken` and `did not run`.
+    /// The verdict: `held`, `broken` or `did not run`.
     pub result: String,
     /// The first line of the reason why the case did not hold; empty when it held.
     pub why: String,

@@ -32,7 +32,7 @@ const RATES: [u32; 2] = [150, 50];
 /// The time in milliseconds for which the load continues after the last fault.
 const AFTER: u64 = 1_000;
 
-/// The servers, the pair and the seed of a case.
+/// The servers, the pair of broker and store, and the seed of a case.
 pub struct RunContext<'a> {
     pub servers: &'a Servers,
     pub pair: Pair,

@@ -312,7 +312,8 @@ impl World {
     /// # Errors
     /// When the service is stopped, or cannot be started.
     pub fn kill(&mut self, name: &str) -> Result<bool> {
-        // A process that has already ended by itself is first recorded and restarted.
+        // If the process has already ended by itself, its end is recorded and it is restarted
+        // first.
         self.tend(None)?;
         let place = self.services.iter().position(|it| it.name == name);
         let place = place.with_context(|| format!("{name} does not run"))?;

@@ -97,7 +97,7 @@ impl Accounts {
     }
 
     /// Returns the imbalances of sequence numbers that the real store drivers detect as well. They
-    /// are: a receipt whose number is above the last one of a closed instance, and two receipts
+    /// are: a receipt whose number is above the last number of a closed instance, and two receipts
     /// with the same number.
     fn numbers(&self, numbers: impl Iterator<Item = (ReceiptId, InstanceId, u64)>) -> Vec<String> {
         let mut found = Vec::new();

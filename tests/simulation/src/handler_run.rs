@@ -14,7 +14,7 @@ pub(crate) struct HandlerRun {
 }
 
 impl HandlerRun {
-    /// Returns whether a later run is a repetition of this one.
+    /// Returns whether a later run is a repetition of this run.
     pub fn is_repeated_by(&self, later: &Self, id_decides: bool) -> bool {
         self.attempt == later.attempt && self.is_of(&later.on, &later.body, id_decides)
     }

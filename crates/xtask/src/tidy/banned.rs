@@ -1,7 +1,7 @@
 //! Finds banned patterns, and says what to write instead.
 //!
-//! What clippy can find is banned in `.clippy.toml`. This file has the rest: macros, comments, and
-//! patterns that are allowed only in some folders.
+//! What clippy can find is banned in `.clippy.toml`. This file bans what clippy cannot find:
+//! macros, comments, and patterns that are allowed only in some folders.
 
 use crate::finding::Finding;
 use crate::source::{Kind, Source};

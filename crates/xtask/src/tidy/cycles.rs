@@ -20,7 +20,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use super::paths::Tree;
 use crate::finding::Finding;
 
-/// The first place where a file needs another one, with the name of the item that it uses there.
+/// The first place where a file needs another file, with the name of the item that it uses there.
 struct Need {
     line: usize,
     name: String,

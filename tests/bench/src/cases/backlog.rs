@@ -1,4 +1,4 @@
-//! A queue of one million events: it must be processed at the rate of a short one, and neither
+//! A queue of one million events: it must be processed at the rate of a short queue, and neither
 //! ingest nor a worker may need more memory than `INGEST_MAX` and `WORKER_MAX` allow. The handler
 //! is `record`, with two workers.
 

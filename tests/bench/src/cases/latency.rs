@@ -1,6 +1,6 @@
 //! How long it takes from the moment when a request is due to the commit of its outcome, in an open
-//! loop at constant rates. Ingest and two workers run, the handler is `begini`. The time of the
-//! commit is the one that PostgreSQL keeps, by the same clock as the client's.
+//! loop at constant rates. Ingest and two workers run, the handler is `begini`. PostgreSQL records
+//! the time of the commit, by the same clock that the client uses.
 
 use std::collections::HashMap;
 

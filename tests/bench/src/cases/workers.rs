@@ -1,6 +1,6 @@
-//! Whether four workers do four times what one does, with a handler that waits 20 ms for each
-//! event: a trigger of the test on `begini_scores` sleeps, as a handler does that waits for another
-//! system.
+//! Whether four workers process four times as many events as one worker, with a handler that waits
+//! 20 ms for each event: a trigger of the test on `begini_scores` sleeps, as a handler does that
+//! waits for another system.
 
 use anyhow::{Context, Result};
 
@@ -33,7 +33,8 @@ pub(crate) fn measure(bench: &Bench<'_>) -> Result<Vec<Figure>> {
     let store = drain.deployment.store.clone();
     drain.commits(bench.amount(2_000, 64), 4)?;
     bench.runtime.block_on(store.execute(TRIGGER))?;
-    // One batch of 64 events takes 1.3 s. A run must have many batches, so it lasts much longer.
+    // One batch of 64 events takes 1.3 s. A run must have many batches, so a run lasts much longer
+    // than a batch.
     let seconds = bench.amount(30, 2);
     let (mut ones, mut fours, mut shares) = (Vec::new(), Vec::new(), Vec::new());
     for run in 1..=bench.runs {

@@ -90,8 +90,8 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 77,
         name: "captured-requests",
-        what: "A genuine request is sent again, under its own id and under others: it has one \
-            effect.",
+        what: "A genuine request is sent again, under its own id and under other ids: it has \
+            one effect.",
         proofs: &[
             Proof::Tests {
                 package: "hookbox-signature",
@@ -113,8 +113,8 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 78,
         name: "injection",
-        what: "Ids hold arbitrary text: each such request is stored or refused, and none is answered \
-            500.",
+        what: "Ids hold arbitrary text: each such request is stored or refused, and none is \
+            answered 500.",
         proofs: &[
             Proof::Tests {
                 package: "hookbox-ingest",

@@ -12,8 +12,9 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 50,
         name: "backends-terminated",
-        what: "PostgreSQL ends sessions that have an open transaction: the worker runs these \
-               events again, each event has one effect, and none of them loses an attempt.",
+        what: "PostgreSQL ends sessions that have an open transaction: the worker runs the \
+               events of these transactions again, each event has one effect, and no event loses \
+               an attempt.",
         proofs: &[
             Proof::Faults {
                 pairs: SERVERS,
@@ -247,9 +248,9 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 62,
         name: "pooler",
-        what: "A connection pooler gives a session away after each transaction: hookbox refuses \
-               to use it. The schema changes under load: the work is tried again. Neither costs \
-               an event an attempt.",
+        what: "A connection pooler lends a session for one transaction only: hookbox refuses to \
+               use the pooler. The schema changes under load: the affected work is tried again. \
+               Neither fault costs an event an attempt.",
         proofs: &[Proof::Tests {
             package: "hookbox-tests",
             filters: &[
