@@ -79,8 +79,8 @@ pub async fn store(config: &Config) -> Result<AnyStore, OpenError> {
     }
 }
 
-/// Connects to the broker only to read from it. Unlike `broker`, this succeeds even if the broker's
-/// management API does not answer.
+/// Connects to the broker only to read from it. Unlike `broker`, this function succeeds even if the
+/// broker's management API does not answer.
 pub async fn broker_as_it_is(
     config: &Config,
     store: Option<&AnyStore>,
@@ -123,7 +123,8 @@ pub fn not_resolved(what: &'static str) -> OpenError {
 /// Returns the options for connecting to the RabbitMQ that the config names.
 pub fn rabbit_options(config: &Config, url: &SecretString) -> hookbox_driver_rabbitmq::Options {
     let mut options = options::rabbit(config, url);
-    // Closing the connection to an unresponsive broker must not take longer than a drain allows.
+    // Closing the connection to an unresponsive broker must not take longer than the time that a
+    // drain has for closing connections.
     options.close_deadline = options.close_deadline.min(Drain::of(config).closing());
     options
 }
@@ -178,8 +179,8 @@ where
     let mut wait = WAIT_FIRST;
     let mut logged = String::new();
     loop {
-        // Shutdown drops the future that opens the connection. A connection that is only half open
-        // at that moment is closed when the process ends.
+        // At a shutdown, the future that opens the connection is dropped. A connection that is only
+        // half open at that moment is closed when the process ends.
         let opened = tokio::select! {
             () = shutdown.cancelled() => return Ok(None),
             opened = open() => opened,

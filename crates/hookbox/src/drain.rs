@@ -1,16 +1,17 @@
-//! Divides the time of a drain (an orderly shutdown) among its parts. The lead comes first, if the
-//! config sets one: readiness reports 503, and requests are still accepted. In the grace after it,
-//! running work may end. The rest is for cancelled work, start markers and closing connections.
+//! Divides the time of a drain (an orderly shutdown) among its parts. The first part is the lead
+//! (`drain_lead` in the config, 0 by default): readiness reports 503, and requests are still
+//! accepted. The second part is the grace, in which running work may end. The last part is for
+//! cancelled work, start markers and closing connections.
 
 use std::time::Duration;
 
 use hookbox_config::Config;
 use hookbox_ingest::DrainTimes;
 
-/// The share of the drain in which running work may end normally, measured after the lead (the time
-/// in which requests are still accepted). Every request is answered or reaches its own deadline
-/// (the longest is 10 s, for a body), and every transaction commits. Work that is still running
-/// after that is cancelled, and its messages are released.
+/// The share of the drain in which running work may end normally. It is a share of the time after
+/// the lead (in which requests are still accepted). In this time every request is answered or
+/// reaches its own deadline (the longest is 10 s, for a body), and every transaction commits. Work
+/// that is still running at its end is cancelled, and the messages of that work are released.
 const GRACE: f64 = 0.6;
 
 /// The share of the drain in which a worker clears its start markers (the rows that count handler
@@ -19,9 +20,9 @@ const GRACE: f64 = 0.6;
 /// store answers, and most often there is nothing to clear.
 const CLEAR_MARKERS: f64 = 0.1;
 
-/// The share of the drain within which every role must end, measured after the lead. When running
-/// work has been cancelled, ingest still waits up to 2.5 s for the broker to confirm the publishes
-/// that are under way. The remaining share is for closing connections.
+/// The share of the drain within which every role must end, as a share of the time after the lead.
+/// When running work has been cancelled, ingest still waits up to 2.5 s for the broker to confirm
+/// the publishes that are under way. The remaining share is for closing connections.
 const ROLES: f64 = 0.85;
 
 /// The times of the parts of a drain.
@@ -33,8 +34,8 @@ pub struct Drain {
 }
 
 impl Drain {
-    /// Returns the times of the drain that the config sets. The lead is included in the time of the
-    /// drain, so that a service manager needs to know only one number.
+    /// Returns the times of the drain that the config sets. The drain's total time includes the
+    /// lead, so that a service manager needs to know only one number.
     pub fn of(config: &Config) -> Self {
         Self::new(config.drain, config.drain_lead)
     }
@@ -47,8 +48,8 @@ impl Drain {
         }
     }
 
-    /// Returns the times for ingest: how long it still accepts requests, and how long it then
-    /// answers those that are open.
+    /// Returns the times for ingest: how long it still accepts requests after the signal, and how
+    /// long it answers open requests after that.
     pub fn times(&self) -> DrainTimes {
         DrainTimes {
             lead: self.lead,
@@ -57,8 +58,8 @@ impl Drain {
     }
 
     /// Returns how long a worker's running transactions may take, counted from the signal. A worker
-    /// receives no requests, so it starts to drain at once, and its work is cancelled at the same
-    /// time as that of ingest.
+    /// receives no requests, so it starts to drain at the signal and not after the lead. Its work
+    /// is cancelled at the same time as that of ingest.
     pub fn grace(&self) -> Duration {
         self.lead + self.rest.mul_f64(GRACE)
     }

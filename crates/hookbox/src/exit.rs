@@ -27,8 +27,8 @@ pub const REFUSED: Exit = Exit(78);
 /// SIGINT stopped the process at once while it drained (128 + SIGINT).
 pub const STOPPED: Exit = Exit(130);
 
-/// Something that the config names cannot be used. If this is the context of an error, the exit
-/// code is that of an invalid config.
+/// A context for an error, which says that a thing that the config names cannot be used. With this
+/// context, the exit code is the one for an invalid config.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Unusable(pub String);

@@ -12,7 +12,7 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// introduce a new key.
 const WARN_BEFORE: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 
-/// How often the warning is repeated.
+/// How often the warning about a key that expires is repeated.
 const WARN_INTERVAL: Duration = DAY;
 
 /// A warning about the keys of a source.
@@ -107,7 +107,8 @@ mod tests {
                 other => panic!("{other:?}"),
             }
         }
-        // At the very moment of its end, a key is no longer valid, so the warning must say so.
+        // At the very moment of its end, a key is no longer valid, so the warning must say that the
+        // key has ended.
         match assess("begini", Some(END), END) {
             Some(KeysEnd::Over(what)) => assert!(what.contains("are answered 503"), "{what}"),
             other => panic!("{other:?}"),
@@ -131,8 +132,8 @@ mod tests {
         );
         assert_eq!(due(END.saturating_add(DAY / 2)), 0);
         assert_eq!(due(END.saturating_add(DAY)), 1);
-        // A key that never expires makes the reminder forget its last warning. A warning about a
-        // later key is therefore logged at once, although a day has not passed.
+        // Once the source has a key that never expires, its last warning is forgotten. A warning
+        // about a later key is therefore logged at once, although a day has not passed.
         let renewed = BTreeMap::from([("a".to_owned(), None)]);
         assert_eq!(reminders.due(&renewed, END), []);
         assert_eq!(reminders.due(&ends, END).len(), 1);

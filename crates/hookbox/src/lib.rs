@@ -56,7 +56,8 @@ pub fn main() -> ExitCode {
         }
     };
     let json = cli.json;
-    // `AssertUnwindSafe` is right: a value that a panic has left inconsistent is not used after it.
+    // `AssertUnwindSafe` is right, because no value that the panic may have left inconsistent is
+    // used after the panic.
     let ran = catch_unwind(AssertUnwindSafe(|| {
         runtime.block_on(command::run(cli, &log))
     }));
@@ -71,7 +72,8 @@ pub fn main() -> ExitCode {
         Err(_) => exit::INTERNAL,
     };
     log.flush();
-    // Tasks that still run are not waited for, because they had the whole drain to end.
+    // The process does not wait for tasks that still run, because they had the time of the whole
+    // drain to end.
     runtime.shutdown_background();
     code.into()
 }

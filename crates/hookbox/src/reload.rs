@@ -76,8 +76,8 @@ pub struct Reloader {
     reminders: Reminders,
 }
 
-/// Which parts could not be used when they were last read. They are tried again when any file
-/// changes, because the reason may be in a different file.
+/// Which parts could not be used when they were last read. These parts are read again when any file
+/// changes, because the mistake may be in a different file.
 #[derive(Default, Clone, Copy)]
 struct UnusableParts {
     keys: bool,
@@ -109,8 +109,8 @@ impl Reloader {
                 _ = checks.tick() => false,
                 () = next(&mut hangup) => true,
             };
-            // A file may be on a network file system that does not respond; then only this task
-            // waits for it.
+            // A file may be on a network file system that does not respond. In that case only this
+            // blocking task waits for the file system.
             let checked = tokio::task::spawn_blocking(move || {
                 let now = SystemClock.now();
                 if is_hangup {
@@ -134,7 +134,8 @@ impl Reloader {
 
     /// Reads the config and everything that the config names.
     fn reload(&mut self, now: Timestamp) {
-        // The files' identities are read first, so that the next check notices any later change.
+        // The identities of the files are read before their contents, so that the next check
+        // notices a file that changes in between.
         let seen = identities_of(&self.paths());
         let read = Config::load_parts(&self.config.path, self.config.needs);
         let (config, parts) = match read {
@@ -163,7 +164,7 @@ impl Reloader {
             let path = self.config.path.display();
             tracing::warn!(
                 what,
-                "SIGHUP: a restart is needed for the other changes in {path}: {what}"
+                "SIGHUP: these changes in {path} take effect only after a restart: {what}"
             );
         }
         let UnusableParts {

@@ -1,10 +1,10 @@
 //! Handles signals. The first SIGTERM or SIGINT starts the drain. During the drain, SIGINT ends the
 //! process at once, and SIGTERM is ignored.
 //!
-//! SIGTERM comes from service managers. They may send it twice (for example a service manager and
-//! the init of a container), and they kill a process that takes too long anyway, so a second
-//! SIGTERM must not cost a request its answer. SIGINT (Ctrl-C) comes from a person, who wants the
-//! terminal back.
+//! SIGTERM comes from service managers. A process may get it twice (for example from a service
+//! manager and from the init of a container). A service manager kills a process that takes too long
+//! anyway, so a second SIGTERM must not cost a request its answer. SIGINT (Ctrl-C) comes from a
+//! person, who wants the terminal back.
 //!
 //! SIGHUP reloads a service. Signals that end a process by default and that tools send for their
 //! own purposes (log rotation, timers) are ignored, so that none of them costs a request its
@@ -45,8 +45,8 @@ pub fn shutdown(tasks: &TaskTracker) -> anyhow::Result<CancellationToken> {
     drain(tasks, Log::default())
 }
 
-/// Makes SIGHUP start the drain, too. For a process that belongs to a terminal, SIGHUP means that
-/// the terminal was closed.
+/// Makes SIGHUP start the drain, as SIGTERM does. For a process that belongs to a terminal, SIGHUP
+/// means that the terminal was closed.
 pub fn drain_at_hangup(tasks: &TaskTracker, signals: Signals) -> CancellationToken {
     let Signals {
         shutdown,

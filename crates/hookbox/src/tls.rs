@@ -122,7 +122,8 @@ fn check_dates(
 }
 
 fn check_date(der: &[u8], now: Timestamp) -> anyhow::Result<()> {
-    // The parser's error is about ASN.1 and does not help an operator, so it is replaced.
+    // The parser's error is about ASN.1 and does not help an operator, so another error text
+    // replaces it.
     let (_, certificate) = X509Certificate::from_der(der)
         .map_err(|_| anyhow!("the dates of the certificate cannot be read"))?;
     let validity = certificate.validity();

@@ -63,7 +63,8 @@ impl Folder {
         );
         request.write_all(head.as_bytes()).unwrap();
         request.set_read_timeout(Some(PATIENCE)).unwrap();
-        // The process waits for the body, so the request is under way.
+        // The process has asked for the body, so it has read the head of the request and waits for
+        // the body.
         let mut asked = [0; 12];
         request.read_exact(&mut asked).unwrap();
         assert_eq!(&asked, b"HTTP/1.1 100");
@@ -149,12 +150,13 @@ fn dev_keeps_one_file_where_a_folder_has_one() {
     let first = folder.dev();
     first.terminate();
     assert_eq!(first.code(), Some(0));
-    // The folder becomes one that an earlier version created: with one file for both.
+    // The folder now looks as an earlier version created it: with one file for the store and the
+    // broker.
     std::fs::remove_file(made.join("broker.db")).unwrap();
     let config = std::fs::read_to_string(made.join("hookbox.toml")).unwrap();
     let one_file = config.replace("sqlite:broker.db", "sqlite:hookbox.db");
     for is_kept in [true, false] {
-        // Without the config, `dev` creates one that names the file that is there.
+        // If the config is missing, `dev` creates a config that names the existing file.
         if is_kept {
             std::fs::write(made.join("hookbox.toml"), &one_file).unwrap();
         } else {
@@ -165,7 +167,11 @@ fn dev_keeps_one_file_where_a_folder_has_one() {
         let mut dev = Process::start(&mut command).unwrap();
         let is_said = |line: &str| line.contains("share one file").then_some(());
         let said = dev.stdout().unwrap().find(PATIENCE, is_said);
-        assert!(said.is_some(), "dev must say that it uses one file");
+        assert!(
+            said.is_some(),
+            "`hookbox dev` must print that the store and the broker share one \
+            file"
+        );
         assert!(!made.join("broker.db").exists());
         dev.signal("TERM").unwrap();
         assert_eq!(dev.wait(PATIENCE).unwrap().code(), Some(0));
@@ -213,7 +219,8 @@ fn a_hangup_drains_dev() {
     assert_eq!(dev.code(), Some(0));
 }
 
-/// Service managers may send SIGTERM twice, and an open request must still be answered.
+/// Service managers may send SIGTERM twice. An open request must be answered even after the second
+/// SIGTERM.
 #[test]
 fn a_second_sigterm_leaves_open_requests_their_answers() {
     let folder = Folder::new("twice");

@@ -34,7 +34,10 @@ impl LateBroker {
     {
         let state = Arc::new(State {
             opened: OnceLock::new(),
-            why: Mutex::new((NotReadyKind::Starting, "it was not reached yet".to_owned())),
+            why: Mutex::new((
+                NotReadyKind::Starting,
+                "the broker has not been reached yet".to_owned(),
+            )),
         });
         let opening = TaskTracker::new();
         let begun = Arc::clone(&state);
@@ -107,7 +110,7 @@ impl Broker for LateBroker {
         match self.opened() {
             Some(broker) => broker.witnesses().await,
             None => Err(Self::fault(
-                "read the witnesses: the broker was not reached yet",
+                "read the witnesses: the broker has not been reached yet",
             )),
         }
     }
@@ -119,7 +122,9 @@ impl Broker for LateBroker {
     ) -> Result<Box<dyn Subscription>, Fault> {
         match self.opened() {
             Some(broker) => broker.subscribe(queue, prefetch).await,
-            None => Err(Self::fault("subscribe: the broker was not reached yet")),
+            None => Err(Self::fault(
+                "subscribe: the broker has not been reached yet",
+            )),
         }
     }
 
@@ -127,7 +132,7 @@ impl Broker for LateBroker {
         match self.opened() {
             Some(broker) => broker.depths().await,
             None => Err(Self::fault(
-                "count the messages: the broker was not reached yet",
+                "count the messages: the broker has not been reached yet",
             )),
         }
     }

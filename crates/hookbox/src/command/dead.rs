@@ -154,7 +154,7 @@ pub struct ChangeArgs {
     ids: Vec<i64>,
     #[command(flatten)]
     filter: FilterArgs,
-    /// All dead letters; needed where neither ids nor a filter is given
+    /// All dead letters; required if neither ids nor a filter is given
     #[arg(long)]
     all: bool,
     #[command(flatten)]
@@ -290,8 +290,8 @@ async fn change(ledger: &dyn Ledger, request: &ChangeRequest, json: bool) -> any
     let report = dead::change(ledger, request, &mut person).await?;
     drop(person);
     print::report(&report, json)?;
-    // If an id on the command line matches no dead letter that could be changed, the command fails.
-    // A filter that matches no dead letter is no failure.
+    // If an id on the command line belongs to no dead letter that could be changed, the command
+    // fails. If a filter matches no dead letter, the command succeeds.
     let named = report.not_found > 0 || (report.left_alone > 0 && !request.filter.ids.is_empty());
     let well = !report.interrupted && report.problems.is_empty() && !named;
     Ok(if well { exit::OK } else { exit::FAILED })

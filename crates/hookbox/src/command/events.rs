@@ -24,7 +24,7 @@ const STATES: [ClaimState; 4] = [
 /// The subcommands of `events`.
 #[derive(Debug, Subcommand)]
 pub enum EventsCommand {
-    /// List events, newest first, as the store has them
+    /// List the events in the store, newest first
     List(ListArgs),
     /// Show one event with its claims, receipts, attempts and retries; the body only with --body
     Show(ShowArgs),

@@ -34,15 +34,15 @@ pub struct GenerateArgs {
     /// Share of events sent a second time, half of these at once and half later
     #[arg(long, default_value_t = 0.0, value_name = "PERCENT")]
     duplicates: f64,
-    /// Share of events altered after signing: must be refused
+    /// Share of events altered after signing: they must be refused
     #[arg(long, default_value_t = 0.0, value_name = "PERCENT")]
     tampered: f64,
-    /// Share of signed events that are not JSON or violate their schema: must be stored and end as
-    /// dead letters
+    /// Share of signed events that are not JSON or violate their schema: they must be stored and
+    /// end as dead letters
     #[arg(long, default_value_t = 0.0, value_name = "PERCENT")]
     malformed: f64,
-    /// Share of scores that are followed by another body with the same identity: one of the two is
-    /// processed, the other must end as a dead letter
+    /// Share of scores that are followed by another body with the same identity: one of the two
+    /// bodies is processed, the other one must end as a dead letter
     #[arg(long, default_value_t = 0.0, value_name = "PERCENT")]
     conflicts: f64,
     /// Share of events delayed by up to 500 requests, so that they arrive out of order
@@ -59,7 +59,7 @@ pub struct GenerateArgs {
     #[arg(long, default_value_t = 10, value_name = "TIMES",
         value_parser = clap::value_parser!(u32).range(0..=1_000))]
     retries: u32,
-    /// Append one JSON line for each request made (no body, no signature)
+    /// Append to this file one JSON line for each request made, without its body and signature
     #[arg(long, value_name = "FILE")]
     journal: Option<PathBuf>,
 }
@@ -89,8 +89,9 @@ pub async fn run(config: &Config, args: &GenerateArgs, json: bool) -> anyhow::Re
     }
     let journal = match &args.journal {
         Some(path) => {
-            let journal = Journal::open(path)
-                .with_context(|| format!("the journal {} cannot be written", path.display()))?;
+            let journal = Journal::open(path).with_context(|| {
+                format!("the file {} of --journal cannot be written", path.display())
+            })?;
             Some(Arc::new(journal))
         }
         None => None,
@@ -117,7 +118,7 @@ pub async fn run(config: &Config, args: &GenerateArgs, json: bool) -> anyhow::Re
     let stop = signals::shutdown(&TaskTracker::new())?;
     let tally = generate(traffic, stop)
         .await
-        .context("nothing was sent; `hookbox dev` starts a receiver")?;
+        .context("nothing was sent; `hookbox dev` starts a server that receives events")?;
     if json {
         let report = serde_json::to_string_pretty(&tally)?;
         print::text(&terminal::json(&format!("{report}\n")))?;
@@ -125,7 +126,9 @@ pub async fn run(config: &Config, args: &GenerateArgs, json: bool) -> anyhow::Re
         print::text(&tally.text())?;
     }
     if let Some(journal) = journal {
-        journal.finish().context("the journal is not complete")?;
+        journal
+            .finish()
+            .context("lines are missing from the file of --journal")?;
     }
     let is_ok = tally.is_ok() && !tally.interrupted;
     Ok(if is_ok { exit::OK } else { exit::FAILED })

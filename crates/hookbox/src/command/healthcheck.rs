@@ -22,8 +22,8 @@ const DEADLINE: Duration = Duration::from_secs(3);
 /// Arguments of `healthcheck`.
 #[derive(Debug, Args)]
 pub struct HealthcheckArgs {
-    /// The URL to check; http only [default: /readyz at the address of the config's ingest, or at
-    /// that of its metrics where no ingest listens or it has TLS]
+    /// The URL to check; http only [default: /readyz at the address of the config's ingest; where
+    /// no ingest listens, or the ingest has TLS, /readyz at the address of the config's metrics]
     #[arg(long)]
     pub url: Option<String>,
 }

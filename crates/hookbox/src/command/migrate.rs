@@ -19,8 +19,8 @@ use crate::command::queues::warn_of_anchor;
 use crate::compose;
 use crate::exit::{self, Exit};
 
-/// Migrates the store, and the broker's SQLite file if it is another file; with RabbitMQ, declares
-/// the queues. Each step that was done is printed, even if the next step fails.
+/// Migrates the store, and the broker's SQLite file if the broker has a file of its own; with
+/// RabbitMQ, declares the queues. Each completed step is printed, even if the next step fails.
 pub async fn run(config: &Config, json: bool) -> anyhow::Result<Exit> {
     let mut report = Vec::new();
     match &config.store {
@@ -74,8 +74,9 @@ async fn group_dead_letters(config: &Config, json: bool) -> anyhow::Result<u64> 
     Ok(grouped?)
 }
 
-/// Declares the queues that are missing, unless one of them was used before. A queue that was used
-/// has been deleted together with its messages, and a deployment must not hide that loss.
+/// Declares the queues that are missing, unless one of them was used before. A missing queue that
+/// was used before has been deleted together with its messages, and a deployment must not hide that
+/// loss.
 async fn declare(config: &Config, url: &SecretString) -> anyhow::Result<Vec<String>> {
     let options = compose::rabbit_options(config, url);
     let missing = rabbitmq::missing(&options).await?;

@@ -19,7 +19,7 @@ pub struct TimeArgs {
     /// Only from this time on: a time (RFC 3339), a day (UTC), or how long ago ("2h", "30 min")
     #[arg(long, value_name = "TIME", value_parser = moment)]
     pub since: Option<Timestamp>,
-    /// Only before this time, in the forms of --since
+    /// Only before this time; takes the same forms as --since
     #[arg(long, value_name = "TIME", value_parser = moment)]
     pub until: Option<Timestamp>,
 }
@@ -30,7 +30,8 @@ pub struct DueArgs {
     /// Only retries due from this time on: a time (RFC 3339), a day (UTC), or how long ago
     #[arg(long, value_name = "TIME", value_parser = moment)]
     pub since: Option<Timestamp>,
-    /// Only retries due before this time, in the forms of --since, or in how long ("+2h")
+    /// Only retries due before this time; takes the same forms as --since, and a time from now
+    /// ("+2h")
     #[arg(long, value_name = "TIME", value_parser = moment)]
     pub until: Option<Timestamp>,
 }

@@ -51,8 +51,8 @@ impl ByArgs {
 /// The operator who runs this command.
 pub struct Person {
     bar: Option<ProgressBar>,
-    /// The token that is cancelled by Ctrl-C. It is `None` before the first step of the command;
-    /// until then, Ctrl-C ends the process at once.
+    /// The token that is cancelled by Ctrl-C. It is `None` before the first step of the command. As
+    /// long as it is `None`, Ctrl-C ends the process at once.
     interrupt: Option<CancellationToken>,
     tasks: TaskTracker,
 }
@@ -96,8 +96,8 @@ impl Operator for Person {
 
     fn progress(&mut self, done: u64, total: u64) {
         if self.interrupt.is_none() {
-            // If Ctrl-C cannot be handled, it ends the process at once. Then only the report is
-            // lost, because every step is a transaction.
+            // If Ctrl-C cannot be handled, it ends the process at once. In that case only the
+            // report is lost, because every step of the command is a transaction.
             let _ = self.listen();
         }
         let bar = self.bar.get_or_insert_with(|| {

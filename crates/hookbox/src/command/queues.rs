@@ -27,13 +27,13 @@ pub struct Sources {
 }
 
 impl Sources {
-    /// Connects to the store and to the broker. If one of them is unavailable, the report says so.
-    /// If one of them cannot be used, because it has another environment or another schema, the
-    /// command ends with an error.
+    /// Connects to the store and to the broker. If one of them is unavailable, the report contains
+    /// the reason. If one of them cannot be used, because it has another environment or another
+    /// schema, the command ends with an error.
     pub async fn open(config: &Config) -> Result<Self, OpenError> {
         let (opened, store) = store(config).await?;
         let broker = match compose::broker_as_it_is(config, opened.as_ref()).await {
-            // Messages in the spool of an ingest on this machine are counted as messages in the
+            // Messages in the spool of this machine's ingest are counted as messages in the
             // broker's queue.
             Ok(broker) => match compose::with_spool(config, broker).await {
                 Ok(broker) => Reach::Open(broker),
@@ -149,8 +149,8 @@ async fn declare(config: &Config, args: &DeclareArgs, json: bool) -> anyhow::Res
         return Ok(exit::FAILED);
     }
     // Declare even if no queue is missing. An earlier process may have been killed after it had
-    // declared the queues and before it had declared the temporary queue (anchor) that protects the
-    // last one (hazard H14).
+    // declared the queues and before it had declared the temporary queue (the anchor). The anchor
+    // protects the queue that was declared last (hazard H14).
     let rabbitmq::Declaration {
         declared,
         anchor_refused,

@@ -14,8 +14,8 @@ use super::print;
 use super::queues::Sources;
 use crate::exit::{self, Exit};
 
-/// The time for which a message may be in flight in addition to the time limit of its handler. It
-/// covers a pause of the worker (at most five seconds), a wait for a lock, and a commit.
+/// How long a message may be in flight beyond the time limit of its handler. This time covers a
+/// pause of the worker (at most five seconds), a wait for a lock, and a commit.
 const COMMIT_MARGIN: Duration = Duration::from_secs(15);
 
 /// Arguments of `reconcile`.
@@ -31,9 +31,9 @@ pub struct ReconcileArgs {
     /// audit
     #[arg(long, value_name = "REASON", group = "change")]
     write_off: Option<String>,
-    /// Before the check, accept with the given reason that store and broker contradict each other
-    /// because one of them was restored or replaced, and the provider has been asked for the lost
-    /// events. This adds a row to the audit, and is listed from then on
+    /// Before the check, accept, with the given reason, that store and broker contradict each
+    /// other: one of them was restored or replaced, and the provider has been asked to send the
+    /// lost events again. This adds a row to the audit, and later reports list the accepted restore
     #[arg(long, value_name = "REASON", group = "change")]
     accept_restore: Option<String>,
     /// Do not ask for confirmation

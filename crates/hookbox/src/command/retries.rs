@@ -53,7 +53,7 @@ pub struct HurryArgs {
     events: Vec<String>,
     #[command(flatten)]
     filter: FilterArgs,
-    /// All retries; needed where neither events nor a filter is given
+    /// All retries; required if neither events nor a filter is given
     #[arg(long)]
     all: bool,
     #[command(flatten)]
@@ -118,8 +118,8 @@ async fn hurry(ledger: &dyn Ledger, args: &HurryArgs, json: bool) -> anyhow::Res
     let report = retries::hurry(ledger, &request, &mut person).await?;
     drop(person);
     print::report(&report, json)?;
-    // If events were named on the command line and none of them has a retry, the command fails. A
-    // filter that matches no retry is no failure.
+    // If events were named on the command line and none of them has a retry, the command fails. If
+    // a filter matches no retry, the command succeeds.
     let missing = !args.events.is_empty() && report.matched == 0;
     let well = !report.interrupted && report.problems.is_empty() && !missing;
     Ok(if well { exit::OK } else { exit::FAILED })

@@ -182,8 +182,8 @@ async fn supervise(
         _ = running.join_next() => !shutdown.is_cancelled(),
     };
     if ended {
-        // A process that lacks one of its roles would still seem healthy to its service manager,
-        // which would not restart it. So the whole process stops.
+        // A process in which one role has ended would still seem healthy to its service manager,
+        // and would not be restarted. So the whole process stops.
         tracing::error!("a role ended without a signal; the process stops so that it is restarted");
         shutdown.cancel();
     }
@@ -191,7 +191,7 @@ async fn supervise(
     let all = async { while running.join_next().await.is_some() {} };
     let drained = tokio::time::timeout(drain.roles(), all).await;
     if drained.is_err() {
-        tracing::error!("not drained in time: messages in flight will be redelivered");
+        tracing::error!("the roles did not drain in time: messages in flight will be redelivered");
         return exit::FAILED;
     }
     if ended { exit::INTERNAL } else { exit::OK }
@@ -264,8 +264,8 @@ pub async fn open(
     }))
 }
 
-/// How many connections may wait to be accepted; the kernel caps it at `net.core.somaxconn`. When
-/// this queue is full, the kernel of the client retries the connection after a second.
+/// How many connections may wait to be accepted (the kernel limits it to `net.core.somaxconn`). If
+/// so many wait, the kernel of a further client tries again to connect after a second.
 const BACKLOG: u32 = 4096;
 
 fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
@@ -354,8 +354,8 @@ async fn work<S: Store>(worker: Worker<S>, shutdown: CancellationToken, drain: D
             running.await;
         }
     }
-    // Closing the connection to an unresponsive broker may have taken long, so the time that is
-    // left of the drain is computed now.
+    // Closing the connection to an unresponsive broker may have taken long, so only now is it
+    // computed how much time is left of the drain.
     let since = began.get().map_or(Duration::ZERO, Instant::elapsed);
     let clear = worker.clear_start_markers();
     let cleared = tokio::time::timeout(drain.clear_markers_after(since), clear).await;

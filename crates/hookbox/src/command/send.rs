@@ -84,8 +84,8 @@ impl ToArgs {
             (None, [only]) => Some(only),
             (None, _) => bail!("choose a source with --source; the config has {}", names()),
         };
-        let source =
-            source.with_context(|| format!("the config has no such source; it has {}", names()))?;
+        let source = source
+            .with_context(|| format!("this source is not in the config, which has {}", names()))?;
         let now = SystemClock.now();
         let key = source.keys.iter().find(|key| key.is_valid(now));
         let key = key.with_context(|| {
@@ -135,7 +135,7 @@ pub async fn run(config: &Config, args: &SendArgs, json: bool) -> anyhow::Result
         Some(file) => std::fs::read(file)
             .with_context(|| format!("the body cannot be read from {}", file.display()))?,
         None => one_event(&args.r#type, u64::from_be_bytes(random))
-            .context("no event of that type can be generated")?,
+            .context("no event of the type given with --type can be generated")?,
     };
     let id = format!("msg_{}", hex::encode(random));
     let request = signer.request(&target, body, &id);
@@ -144,7 +144,7 @@ pub async fn run(config: &Config, args: &SendArgs, json: bool) -> anyhow::Result
     let answer = link
         .exchange(request)
         .await
-        .with_context(|| format!("the event was not answered by {target}"))?;
+        .with_context(|| format!("{target} did not answer the event"))?;
     print::text(&report(&target, &terms, &answer, json))?;
     Ok(if answer.is_accepted() {
         exit::OK

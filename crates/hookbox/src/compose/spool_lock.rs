@@ -149,7 +149,7 @@ mod tests {
             Err(OpenError::Options { .. })
         ));
         // The lock was taken, but no spool was created. A process that dies at this point leaves
-        // the same state, so the spool may still be created.
+        // the same state, so a later process must be allowed to create the spool.
         assert!(lock.allows_creation().is_ok());
         lock.was_created();
         lock.was_created();

@@ -18,8 +18,8 @@ use super::spool_lock::{SpoolLock, WHAT};
 use super::{WAIT_LONGEST, rabbit_options, sqlite_options, wait_for};
 use crate::exit::Unusable;
 
-/// How long after the death of a process its messages in flight are redelivered. Only one process
-/// uses a spool, so a short lease takes no message from another process.
+/// How long after the death of a process its messages in flight are redelivered. The lease can be
+/// short, because only one process uses a spool, so no process loses a message to another.
 const SPOOL_LEASE: Duration = Duration::from_secs(2);
 
 /// Opens the broker of an ingest with a spool. The broker may be unavailable at the start, and is
@@ -120,8 +120,8 @@ async fn open(options: &Options) -> Result<(SpoolLock, Sqlite), OpenError> {
         Ok((lock, spool))
     };
     opened.await.map_err(|error: OpenError| match error {
-        // The process must end when it cannot open the file. To wait until it can would hide a
-        // wrong path.
+        // The process must end when it cannot open the file. If it waited until the file can be
+        // opened, a wrong path would stay unnoticed.
         OpenError::Unavailable { .. } if !ends_by_itself(&error) => OpenError::Refused {
             what: WHAT,
             why: format!("{}: {}", options.path.display(), describe(&error)),
@@ -220,8 +220,9 @@ impl Broker for SpoolCountingBroker {
         self.broker.subscribe(queue, prefetch).await
     }
 
-    /// Reads the depths of the spool first. A message that is forwarded between the two readings is
-    /// then counted twice. In the other order it would not be counted at all.
+    /// Reads the depths of the spool before those of the broker. A message that is forwarded
+    /// between the two readings is therefore counted twice. In the reverse order, it would not be
+    /// counted at all.
     async fn depths(&self) -> Result<Vec<Depth>, Fault> {
         let kept = self.spool.depths().await?;
         let mut depths = self.broker.depths().await?;
@@ -230,9 +231,9 @@ impl Broker for SpoolCountingBroker {
                 continue;
             };
             let more = |count: Option<u64>, kept: Option<u64>| Some(count? + kept.unwrap_or(0));
-            // All messages in the spool count as ready, including those that are being forwarded or
-            // that the broker refuses. They cannot be added to the messages in flight, because
-            // RabbitMQ does not report how many of its messages are in flight.
+            // All messages in the spool count as ready, even those that are being forwarded or that
+            // the broker refuses. They are not added to the number of messages in flight, because
+            // RabbitMQ does not report that number.
             let waits = Some(kept.ready.unwrap_or(0) + kept.unsettled.unwrap_or(0));
             depth.ready = more(depth.ready, waits);
             depth.events = more(depth.events, kept.events);

@@ -37,14 +37,15 @@ impl Exposition {
                     .is_none_or(|wanted| wanted == version)
                     .then_some((rank, range.quality))
             });
-            // The most specific media range decides; of equally specific ones, the one with the
-            // best quality.
+            // The most specific media range decides; among equally specific media ranges, the one
+            // with the best quality decides.
             matching.max_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)))
         };
         let open = quality("application/openmetrics-text", "application/*", "1.0.0");
         let text = quality("text/plain", "text/*", "0.0.4").map_or(0.0, |(_, quality)| quality);
         match open {
-            // The rank must be at least 1: a reader that accepts only `*/*` gets the older format.
+            // A rank of at least 1 means that the reader named `application`. A reader that accepts
+            // only `*/*` (rank 0) gets the older format.
             Some((1.., quality)) if quality > 0.0 && quality >= text => Self::OpenMetrics,
             Some(_) | None => Self::Text,
         }

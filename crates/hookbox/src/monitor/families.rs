@@ -99,15 +99,16 @@ pub const WAITING: Family = gauge(
 pub const CONNECTIONS: Family = gauge(
     "connections",
     &["state"],
-    "Connections to the port of the webhooks: open, and of those idle (no request under way), \
-     unverified (no request of it was verified) and health (let in for a health check only)",
+    "Connections to the port for webhooks by state: open (all of them), idle (no request under \
+     way), unverified (no request on the connection was verified) and health (accepted for a \
+     health check only)",
 );
 pub const CONNECTIONS_CLOSED: Family = counter(
     "connections_closed",
     &["reason"],
     "Connections that were closed because of a limit: to_make_room (the connection had no verified \
-     request, and another one needed its place) or address_full (a new connection of an address \
-     that already had as many as it may)",
+     request, and another connection needed its place) or address_full (a new connection from an \
+     address that already had as many connections as it may)",
 );
 pub const BATCHES: Family = counter("batches", &[], "Batches that the broker confirmed");
 pub const CONFIRMS: Family = Family {
@@ -119,7 +120,7 @@ pub const CONFIRMS: Family = Family {
 pub const REFUSALS_DROPPED: Family = counter(
     "refusals_dropped",
     &[],
-    "Refusals that were counted and could not be kept for operators",
+    "Refusals that were counted but could not be stored for operators",
 );
 pub const RECEIPTS: Family = counter(
     "receipts",
@@ -153,7 +154,7 @@ pub const REQUEUED: Family = counter("retries_requeued", &[], "Due retries put b
 pub const COLLECTED: Family = counter(
     "broker_dead_collected",
     &[],
-    "Envelopes that the broker gave up on, moved into the dead letters",
+    "Envelopes that the broker gave up on and that a worker stored as dead letters",
 );
 pub const QUEUE_MESSAGES: Family = gauge(
     "queue_messages",
@@ -173,7 +174,7 @@ pub const RETRIES: Family = gauge(
 pub const RETRIES_DUE: Family = gauge(
     "retries_due",
     &["route"],
-    "Retries that are due and not yet back in their queue",
+    "Retries that are due and have not been put back into their queue yet",
 );
 pub const DEFERRED: Family = gauge(
     "deferred",
@@ -193,24 +194,24 @@ pub const DEAD: Family = gauge(
 pub const REPORTED: Family = gauge(
     "receipts_reported",
     &["route"],
-    "Receipts in accept reports: answered 200",
+    "Receipts in accept reports: their requests were answered 200",
 );
 pub const OPEN: Family = gauge(
     "receipts_open",
     &[],
-    "Receipts in accept reports without an outcome: in a queue or in flight, or else missing",
+    "Receipts in accept reports that have no outcome: they are in a queue, in flight or missing",
 );
 pub const OLDEST: Family = gauge(
     "receipts_open_oldest_seconds",
     &[],
-    "For how long the oldest receipt without an outcome has been reported; 0 if there is none",
+    "How long ago the oldest receipt without an outcome was reported; 0 if no receipt lacks an \
+     outcome",
 );
 pub const OVERDUE: Family = gauge(
     "receipts_overdue",
     &[],
-    "Receipts without an outcome for ten minutes though later ones of their route have one; at \
-     most \
-     100",
+    "Receipts that have had no outcome for ten minutes although later receipts of their route have \
+     one; at most 100",
 );
 pub const IMBALANCES: Family = gauge(
     "imbalances",
@@ -236,7 +237,8 @@ pub const ACCEPT_REPORTS: Family = counter(
 pub const UNREPORTED: Family = gauge(
     "receipts_unreported",
     &[],
-    "Accepted receipts in no accept report yet: about a second's worth, unless reporting fails",
+    "Accepted receipts that are in no accept report yet: those of about the last second, unless \
+     reporting fails",
 );
 pub const DROPPED_FROM_REPORTS: Family = counter(
     "receipts_dropped_from_reports",
@@ -253,12 +255,12 @@ pub const SQLITE_LOG: Family = gauge(
 pub const SPOOL_EVENTS: Family = gauge(
     "spool_events",
     &[],
-    "Events in the spool, once for each of their routes, that wait for the broker",
+    "Events that wait in the spool for the broker; an event counts once for each of its routes",
 );
 pub const SPOOL_REFUSED: Family = gauge(
     "spool_refused_events",
     &[],
-    "Events in the spool that the broker refuses although it takes others",
+    "Events in the spool that the broker refuses although it takes other events",
 );
 pub const SPOOL_KEPT: Family = counter(
     "spool_kept",

@@ -164,8 +164,8 @@ impl Page<'_> {
         self.one(&f::COLLECTED, read(&counters.collected))
     }
 
-    /// Writes the results of the last polls. A value that could not be read is left out, because an
-    /// old value would look like a new one.
+    /// Writes the results of the last polls. A value that could not be read is left out, because a
+    /// reader could not distinguish an old value from a new one.
     fn waiting(&mut self, seen: &Observed) -> fmt::Result {
         let depths = seen.depths.iter().flatten();
         let of = |count: fn(&hookbox_driver::Depth) -> Option<u64>| {

@@ -79,7 +79,10 @@ pub fn broker(parts: &Parts) -> Option<String> {
     match parts.broker.as_ref().map(|broker| broker.readiness()) {
         None => {
             let why = parts.broker_away.as_deref();
-            Some(why.unwrap_or("it was not reached yet").to_owned())
+            Some(
+                why.unwrap_or("the broker has not been reached yet")
+                    .to_owned(),
+            )
         }
         Some(Readiness::NotReady { why, .. }) => Some(why),
         Some(Readiness::Ready) => None,
@@ -89,7 +92,7 @@ pub fn broker(parts: &Parts) -> Option<String> {
 /// Returns why the store cannot be used now.
 pub fn store(parts: &Parts, seen: &Observed) -> Option<String> {
     match (&parts.store, &seen.store) {
-        (None, _) => Some("it was not reached yet".to_owned()),
+        (None, _) => Some("the store has not been reached yet".to_owned()),
         (Some(_), Some(Err(why))) => Some(why.clone()),
         // `None` means that the store was opened a moment ago and has not been polled yet, so it is
         // usable.

@@ -1,5 +1,5 @@
-//! A small HTTP server with three paths, all of them cheap, and with limits like those of the
-//! listener for webhooks.
+//! A small HTTP server with three paths, whose responses are cheap to compute. Its limits are like
+//! those of the listener for webhooks.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -25,23 +25,23 @@ use super::state::Monitor;
 use super::{page, readiness};
 
 /// How many connections may be open at once. A scraper, a load balancer and an operator need only a
-/// few.
+/// few connections.
 const CONNECTIONS_MAX: usize = 32;
 
 /// The deadline for the head of a request, and therefore how long an idle connection is kept.
 /// Scrapes are often a minute apart, and opening a new connection is cheap.
 const HEAD_DEADLINE: Duration = Duration::from_secs(5);
 
-/// The longest time that a connection may last in total, so that none is occupied for ever by a
-/// client that reads nothing.
+/// The longest time that a connection may last in total, so that a client that reads nothing does
+/// not occupy a connection for ever.
 const CONNECTION_DEADLINE: Duration = Duration::from_secs(60);
 
 /// The largest head of a request, in bytes, that the parser may buffer. This is the smallest value
 /// that hyper allows.
 const HEAD_BYTES_MAX: usize = 8 * 1024;
 
-/// How long to wait before trying again after accepting a connection failed, for example for lack
-/// of file descriptors.
+/// How long to wait after a connection could not be accepted, for example for lack of file
+/// descriptors, before the next one is accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Binds the listener for the monitoring endpoints.

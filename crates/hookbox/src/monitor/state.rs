@@ -21,7 +21,7 @@ pub struct Monitor {
 pub struct Parts {
     /// The broker.
     pub broker: Option<Arc<dyn Broker>>,
-    /// While the broker is not open yet: why it could not be opened the last time.
+    /// While the broker is not open yet: why the last attempt to open it failed.
     pub broker_away: Option<String>,
     /// The store, if a role of this process needs one.
     pub store: Option<AnyStore>,
@@ -91,8 +91,8 @@ impl Monitor {
     }
 }
 
-/// Locks a value. It is always replaced as a whole, so after a panic it is either the old or the
-/// new value.
+/// Locks a value. Writers replace the value as a whole, so after a panic under the lock it is
+/// either the old or the new value.
 fn lock<T>(value: &Mutex<T>) -> MutexGuard<'_, T> {
     value.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -12,8 +12,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use super::state::Monitor;
 use crate::compose::AnyStore;
 
-/// The interval at which the store is pinged, which costs a round trip. Together with [`DEADLINE`]
-/// it bounds how long the store can be unavailable unnoticed.
+/// The interval at which the store is pinged; each ping costs a round trip. The sum of this
+/// interval and [`DEADLINE`] limits how long the store can be unavailable before that is noticed.
 const PING_EVERY: Duration = Duration::from_secs(1);
 
 /// How long the store, or the broker, may take to answer one poll before it counts as unavailable.
@@ -23,7 +23,7 @@ const DEADLINE: Duration = Duration::from_secs(2);
 const DEPTHS_EVERY: Duration = Duration::from_secs(5);
 
 /// The interval at which retries and dead letters are counted. The count uses an index, but reads a
-/// row for each of them.
+/// row for each retry and each dead letter.
 const BACKLOG_EVERY: Duration = Duration::from_secs(15);
 
 /// The interval at which claims and receipts are searched for imbalances: rows that are missing or
@@ -38,12 +38,13 @@ const CONTRADICTIONS_DEADLINE: Duration = Duration::from_secs(120);
 /// that one of the two was restored. The comparison reads a few messages.
 const WITNESS_EVERY: Duration = Duration::from_secs(10);
 
-/// The deadline of the comparison with the witness messages. If the broker seems to hold too few of
-/// them, the comparison reads for two seconds before it concludes that.
+/// The deadline of the comparison with the witness messages. If the broker seems to hold too few
+/// witness messages, the comparison reads them for two seconds before it reports that some are
+/// missing.
 const WITNESS_DEADLINE: Duration = Duration::from_secs(8);
 
-/// How many sequence gaps, receipts and imbalances are counted at most. More need not be counted,
-/// because a single one is enough to act on.
+/// How many sequence gaps, receipts and imbalances are counted at most. A larger number would be of
+/// no use, because an operator must act on a single one.
 const COUNTED_MAX: u32 = 100;
 
 /// Polls the dependencies until the future is dropped.

@@ -6,8 +6,8 @@ use hookbox_signature::Key;
 
 /// Keys of a running source that stay in use although the config has changed.
 pub enum KeptKeys {
-    /// Other keys were read, but the preset or the scheme, which decide the form of keys, has
-    /// changed as well, so the new keys are not valid for the running source.
+    /// New keys were read, but the preset or the scheme has changed as well. They decide the form
+    /// of the keys, so the new keys are not valid for the source as it runs.
     WrittenOtherwise(SourceName),
     /// The config no longer contains the source, and its keys cannot be read from their old places.
     Unreadable(SourceName, Mistakes),
@@ -23,10 +23,11 @@ impl KeptKeys {
 }
 
 /// Merges what runs now (`before`) into the newly read `config`, because some changes need a
-/// restart. The sources stay those of `before`. Each gets its new keys and its new JSON Schemas if
-/// they can be used, and otherwise keeps its old ones. The previous certificate files stay if the
-/// new config has none. A source that the config no longer contains still reads its keys from the
-/// previous files. Returns the keys that stay in use although the config has changed.
+/// restart. The sources stay those of `before`. Each source gets its new keys and its new JSON
+/// Schemas if they can be used, and otherwise keeps its old keys and schemas. The previous
+/// certificate files stay if the new config names none. A source that the config no longer contains
+/// still reads its keys from the previous files. Returns the keys that stay in use although the
+/// config has changed.
 pub fn keep(
     before: Config,
     config: &mut Config,

@@ -87,7 +87,7 @@ impl Reloader {
         ingest.is_some_and(|ingest| ingest.keys(source).is_some())
     }
 
-    /// Logs which keys cannot be used; returns whether there are any.
+    /// Logs which newly read keys cannot be used; returns whether there are any such keys.
     fn report_parts(&self, parts: &BrokenParts) -> bool {
         let mut is_broken = false;
         for (part, why) in parts.iter() {
@@ -109,8 +109,8 @@ impl Reloader {
         is_broken
     }
 
-    /// Logs which keys stay in use although the config has others; returns whether to read them
-    /// again.
+    /// Logs which keys stay in use although the config has others; returns whether the keys in the
+    /// config could not be read and must be read again.
     fn report_kept(&self, left: &[KeptKeys]) -> bool {
         let mut is_broken = false;
         for left in left {
@@ -118,7 +118,7 @@ impl Reloader {
                 KeptKeys::WrittenOtherwise(source) => tracing::warn!(
                     %source,
                     "the keys of source {source} stay as they were: its preset or its scheme has \
-                     changed, which needs a restart, and so do its keys"
+                     changed, and takes effect, together with the new keys, only at a restart"
                 ),
                 KeptKeys::Unreadable(source, mistakes) => {
                     is_broken = true;
@@ -126,8 +126,8 @@ impl Reloader {
                     tracing::error!(
                         %source,
                         why,
-                        "the keys of source {source} stay as they were, since {why}; it runs until \
-                         a restart, although the config no longer has it"
+                        "the keys of source {source} stay as they were, since {why}; the source \
+                         runs until a restart, although the config no longer contains it"
                     );
                 }
             }

@@ -1,6 +1,6 @@
 //! Ensures that no key is used by two sources at once, because a request that was captured at one
-//! source would be accepted at the other. The config check refuses equal keys within a config; this
-//! file refuses them between newly read keys and keys that stay in use.
+//! source would be accepted at the other source. The config check refuses equal keys within a
+//! config. The code here refuses newly read keys that equal a key which stays in use.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -39,8 +39,9 @@ pub fn keep_apart(renewals: &mut [Renewal<'_>]) -> Vec<String> {
     taken_back
 }
 
-/// Returns a source whose new keys contain a key of another source. Two sources that share a key in
-/// use have shared it since the start, so they are ignored.
+/// Returns a source whose new keys contain a key of another source, and why its new keys are
+/// rejected. Two sources that share a key which both use already are ignored, because no new key
+/// causes that.
 fn clash(renewals: &[Renewal<'_>], salt: &[u8; 32]) -> Option<(usize, String)> {
     let mut first: HashMap<[u8; 32], (usize, &Key)> = HashMap::new();
     for (index, renewal) in renewals.iter().enumerate() {
@@ -60,8 +61,8 @@ fn clash(renewals: &[Renewal<'_>], salt: &[u8; 32]) -> Option<(usize, String)> {
             };
             let (source, other_source) = (renewals[at.0].source, renewals[other.0].source);
             let why = format!(
-                "the keys of source {source} stay as they were, since {:?} is the same key as \
-                 {:?} of source {other_source}, which has it now; give each source a key of its \
+                "the keys of source {source} stay as they were, since {:?} is the same key as {:?} \
+                 of source {other_source}, which uses this key now; give each source a key of its \
                  own",
                 at.1.id(),
                 other.1.id()
@@ -113,8 +114,8 @@ mod tests {
     #[test]
     fn a_key_that_another_source_keeps_is_not_given_to_a_second_one() {
         let (a, b, c): (&[&str], &[&str], &[&str]) = (&["a"], &["b"], &["c"]);
-        // The new keys of source two could not be read, so it keeps the key that source one was to
-        // get.
+        // The new keys of source two could not be read, so source two keeps the key that source one
+        // was to get.
         assert_eq!(
             kept([(a, Some(b)), (b, None), (c, Some(c))]),
             ["one", "two"]

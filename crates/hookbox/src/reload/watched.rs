@@ -60,7 +60,8 @@ fn identity(found: &std::fs::Metadata) -> Identity {
 pub struct Watched {
     read: Identities,
     before: Identities,
-    /// Files that differed at every check, or are read together with such a file, and since when.
+    /// Files that differed at every check, and files that are read together with one of them, each
+    /// with the time since when.
     restless: BTreeMap<PathBuf, Restless>,
 }
 
@@ -75,13 +76,13 @@ struct Restless {
 pub struct Changes {
     /// Files that can be read now: two consecutive checks found the same identity.
     pub settled: BTreeSet<PathBuf>,
-    /// Files that are still being written, or are read together with a file that is.
+    /// Files that are still being written, and files that are read together with one of them.
     pub moving: BTreeSet<PathBuf>,
     /// Files that have been changing for a minute; each is listed once.
     pub restless: Vec<PathBuf>,
 }
 
-/// How long a file may differ at every check before this is reported.
+/// How long a file may differ at every check before it is logged as a file that keeps changing.
 const RESTLESS_MAX: Duration = Duration::from_secs(60);
 
 impl Watched {
@@ -134,7 +135,7 @@ impl Watched {
     }
 
     /// Records that a reload reads all files now, even those that are still changing, so that the
-    /// next checks do not report them again.
+    /// next checks do not report these files as changed.
     pub fn at_once(&mut self, seen: Identities) {
         self.read = seen;
     }
@@ -206,7 +207,8 @@ mod tests {
         // File b was removed, and file c is new.
         assert_eq!(look(&[("a", 3), ("c", 1)]), [""; 0]);
         assert_eq!(look(&[("a", 3), ("c", 1)]), ["b", "c"]);
-        // A change that was reverted before the file was read does not count.
+        // File a was changed and, before it was read, changed back. So it does not count as
+        // changed.
         assert_eq!(look(&[("a", 4), ("c", 1)]), [""; 0]);
         assert_eq!(look(&[("a", 3), ("c", 1)]), [""; 0]);
         assert_eq!(look(&[("a", 3), ("c", 1)]), [""; 0]);

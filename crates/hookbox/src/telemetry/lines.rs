@@ -12,8 +12,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How many bytes of lines may be queued: about 15,000 lines, enough for a reader that is slow for
-/// a moment.
+/// How many bytes of lines may be queued: about 15,000 lines, so that no line is dropped while the
+/// reader of the log is slow for a moment.
 pub const BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// A function that returns the line with which a number of dropped lines is reported.
@@ -22,9 +22,9 @@ type Notice = Box<dyn Fn(u64) -> Vec<u8> + Send + Sync>;
 /// The queue of log lines.
 pub struct Lines {
     state: Mutex<State>,
-    /// Signalled when there is a line to write.
+    /// Signalled when a line is queued or a notice is due, for the thread that writes.
     filled: Condvar,
-    /// Signalled when everything is written.
+    /// Signalled when every queued line is written, for callers of [`Lines::flush`].
     emptied: Condvar,
     dropped: AtomicU64,
     bytes_max: usize,
@@ -66,8 +66,8 @@ impl Lines {
             .spawn(move || {
                 loop {
                     let line = waiting.next();
-                    // A failure to write is only counted, because a notice about it could not be
-                    // written either.
+                    // If a line cannot be written, it is only counted, because a notice about the
+                    // failure could not be written either.
                     if out.write_all(&line).is_err() {
                         waiting.dropped.fetch_add(1, Ordering::Relaxed);
                     }
@@ -86,7 +86,7 @@ impl Lines {
             self.dropped.fetch_add(1, Ordering::Relaxed);
             drop(state);
             // The notice about dropped lines must be written as well. If the queue is empty, only
-            // this call wakes the thread for it.
+            // this call wakes the thread that writes the notice.
             self.filled.notify_one();
             return;
         }
@@ -102,7 +102,8 @@ impl Lines {
         self.dropped.load(Ordering::Relaxed)
     }
 
-    /// Waits until everything is written, but not longer than `limit`; returns whether it is.
+    /// Waits until every queued line is written, but not longer than `limit`; returns whether every
+    /// line was written.
     pub fn flush(&self, limit: Duration) -> bool {
         let until = Instant::now() + limit;
         let mut state = self.lock();
@@ -151,8 +152,8 @@ impl Lines {
         }
     }
 
-    /// A poisoned lock is safe to use: only the function that makes the notice could panic under
-    /// the lock, and it runs before anything is changed.
+    /// A poisoned lock is safe to use: only the function that makes the notice could panic while
+    /// the lock is held, and that function runs before anything is changed.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -150,8 +150,9 @@ impl Drop for PanicsAgain {
     }
 }
 
-/// The place of the panic is queued behind more lines than a pipe holds. So it is written only if
-/// the panic waits for the queue.
+/// The place of the panic must be written although the panic aborts the process. It is queued
+/// behind more lines than a pipe holds, so it is written only if the panic waits until the queue is
+/// written.
 #[test]
 fn the_place_of_a_panic_that_aborts_is_written() {
     if std::env::var_os(ABORTS).is_some() {

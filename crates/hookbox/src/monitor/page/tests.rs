@@ -174,7 +174,10 @@ fn a_process_that_waits_for_its_dependencies_shows_that() {
     let (is_ready, words) = readiness::answer(&monitor, NOW);
     assert!(!is_ready);
     assert_eq!(words["dependencies"][1]["name"], "store");
-    assert_eq!(words["dependencies"][1]["why"], "it was not reached yet");
+    assert_eq!(
+        words["dependencies"][1]["why"],
+        "the store has not been reached yet"
+    );
 }
 
 /// Returns a mismatch that shows that the store was restored.
