@@ -23,16 +23,17 @@ use when::When;
 /// The environment variable that says where to crash: `NAME[=KEY][:TIMES]`.
 ///
 /// `KEY` restricts the crash point `NAME` to one object, such as the topic of the event that is
-/// being processed. `TIMES` says at which passing of the point to crash, counted from 1 (the
-/// default). `*` means at every passing, for a process that is restarted with the same environment.
+/// being processed. `TIMES` says at which passing of the crash point to crash, counted from 1 (the
+/// default). `*` means at every passing; it is for a process that is restarted with the same
+/// environment.
 pub const CRASH_AT: &str = "HOOKBOX_CRASH_AT";
 
-/// Counts one passing of the crash point `name`, and aborts the process if [`CRASH_AT`] names this
-/// passing. Called by [`crash_point!`].
+/// Records that the process passes the crash point `name`, and aborts the process if [`CRASH_AT`]
+/// names this passing. Called by [`crash_point!`].
 pub fn pass(name: &str, key: Option<&str>) {
     // This is the only global variable of the project. A crash point gets no state from the code
-    // around it, because a real crash can happen without any preparation in the code, too. The
-    // environment variable is read once. Afterwards only a counter changes.
+    // around it, because a real crash needs no preparation in that code either. The environment
+    // variable is read once. After that, only a counter changes.
     static WHEN: OnceLock<Option<When>> = OnceLock::new();
     let when = WHEN.get_or_init(|| std::env::var(CRASH_AT).ok().and_then(|it| When::parse(&it)));
     if when.as_ref().is_some_and(|when| when.is_now(name, key)) {

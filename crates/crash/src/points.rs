@@ -38,7 +38,7 @@ pub const POINTS: &[Point] = &[
     ),
     point(
         "sqlite.after_publish_commit",
-        "the batch is committed to the SQLite broker; the publisher does not know yet",
+        "the batch is committed to the SQLite broker; the publisher does not know that yet",
     ),
     point(
         "spool.before_keep",
@@ -70,11 +70,11 @@ pub const POINTS: &[Point] = &[
     ),
     point(
         "ingest.before_report",
-        "sequence numbers are accepted or void, and in no accept report yet",
+        "sequence numbers are marked as accepted or as void, and are in no accept report yet",
     ),
     point(
         "ingest.after_report",
-        "the accept report is published; ingest has not recorded that yet",
+        "the accept report is published; ingest has not recorded its publish yet",
     ),
     point(
         "ingest.draining",
@@ -90,7 +90,7 @@ pub const POINTS: &[Point] = &[
     ),
     point(
         "worker.mid_handler",
-        "one handler has run; the other handlers of its transaction have not",
+        "one handler has run; the other handlers of its transaction have not run yet",
     ),
     point(
         "worker.before_settle",
@@ -114,7 +114,7 @@ pub const POINTS: &[Point] = &[
     ),
     point(
         "worker.before_ack",
-        "every outcome is committed; the next message is not acknowledged yet",
+        "every outcome is committed; a message with these receipts is not acknowledged yet",
     ),
     point("worker.after_ack", "the message is acknowledged"),
     point(
@@ -151,7 +151,7 @@ pub const POINTS: &[Point] = &[
     ),
     point(
         "ledger.mid_change",
-        "an operator's change is partly written",
+        "an operator's change is partly written and not committed yet",
     ),
     point(
         "migrate.before_migrations",

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub(crate) struct When {
     name: String,
     key: Option<String>,
-    /// The passing at which to crash, counted from 1. `None` means every passing.
+    /// At which passing of the crash point to crash, counted from 1. `None` means at every passing.
     at: Option<u64>,
     passed: AtomicU64,
 }

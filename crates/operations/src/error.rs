@@ -89,7 +89,7 @@ pub enum CommandError {
          --dry-run to see the effect"
     )]
     NotAsked {
-        /// The change that the operator would be asked about, as a sentence.
+        /// What the command would change, as the end of a sentence that begins with "This would".
         question: String,
         /// Why the question has no answer.
         #[source]

@@ -25,8 +25,8 @@ impl fmt::Display for Source {
     }
 }
 
-/// Something that a command could not read from the broker or the store. The rest of the command's
-/// report is valid.
+/// Something that a command could not read from the broker or the store. All other parts of the
+/// command's report are valid.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Problem {
     /// Which of the two could not be read, the broker or the store.
@@ -45,8 +45,8 @@ impl Problem {
     }
 }
 
-/// The broker or the store, if it could be opened; otherwise, the reason why not. A command that
-/// needs both continues with one of them.
+/// The broker or the store, if it could be opened; otherwise, the reason why it could not be
+/// opened. A command that uses both continues with only one of them.
 pub enum Reach<T: ?Sized> {
     /// It is open.
     Open(Arc<T>),

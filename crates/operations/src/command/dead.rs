@@ -65,7 +65,7 @@ pub struct DeadLine {
 /// One dead letter with its history.
 #[derive(Debug, Clone, Serialize)]
 pub struct DeadLetterReport {
-    /// Whether this comes from the broker or the store: always the store.
+    /// Whether the dead letter comes from the broker or the store: always the store.
     pub source: Source,
     /// The dead letter.
     pub dead: DeadLine,
@@ -76,7 +76,7 @@ pub struct DeadLetterReport {
     pub history: History,
 }
 
-/// One of the times at which the event became a dead letter before. It was replayed after that.
+/// An earlier death: a time at which the event became a dead letter that was replayed later.
 #[derive(Debug, Clone, Serialize)]
 pub struct EarlierDeathLine {
     /// When the event became a dead letter.
@@ -86,11 +86,11 @@ pub struct EarlierDeathLine {
     /// The error. For a body that does not match its schema, the path in the body and the rule of
     /// the schema.
     pub detail: String,
-    /// How many attempts had been made by then.
+    /// How many attempts had been made before the event became this dead letter.
     pub attempts: u32,
     /// When the dead letter was replayed.
     pub replayed_at: String,
-    /// The operator who replayed it.
+    /// The operator who replayed the dead letter.
     pub replayed_by: String,
 }
 

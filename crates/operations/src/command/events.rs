@@ -51,7 +51,7 @@ pub struct EventLine {
 /// One event.
 #[derive(Debug, Clone, Serialize)]
 pub struct EventReport {
-    /// Whether this comes from the broker or the store: always the store.
+    /// Whether the event comes from the broker or the store: always the store.
     pub source: Source,
     /// The receipt id that was given to look up the event; null if an event id was given.
     pub receipt: Option<String>,

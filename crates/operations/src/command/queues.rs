@@ -57,12 +57,12 @@ pub struct StoreSide {
     /// How long the event that was deferred first has been deferred, in whole seconds.
     pub deferred_oldest_s: u64,
     /// How many dead letters wait for a decision, including conflicts. `dead groups`, `reconcile`
-    /// and the metric show the same number.
+    /// and the metric `hookbox_dead_letters` show the same number.
     pub dead: u64,
 }
 
-/// Reports on all queues. If only one of broker and store is available, the report has what that
-/// one knows.
+/// Reports on all queues. If only the broker or only the store is available, the report contains
+/// what the available one knows.
 pub async fn queues(broker: &Reach<dyn Broker>, store: &Reach<dyn Ledger>) -> QueuesReport {
     let (depths, mut problems) = broker_side(broker).await;
     let (backlog, more) = store_side(store, async |ledger| ledger.backlog().await).await;
@@ -140,8 +140,8 @@ fn topology_problem(broker: &dyn Broker) -> Option<Problem> {
 }
 
 /// Reads the broker and then the store, and reports what could not be read. Because of this order,
-/// a message that is settled between the two readings is counted by both. In the other order,
-/// neither would count it.
+/// a message that is settled between the two readings is counted in both. In the reverse order, it
+/// would be counted in neither.
 pub(super) async fn both_sides(
     broker: &Reach<dyn Broker>,
     store: &Reach<dyn Ledger>,

@@ -28,8 +28,8 @@ pub use reconcile_report::{
 pub use unknown::Unknown;
 pub use write_off::{WriteOff, WrittenOff, write_off};
 
-/// How many imbalances (contradictions between rows of the store) are listed at most. A single one
-/// is enough for an operator to act, and a hundred show what they have in common.
+/// How many imbalances (contradictions between rows of the store) are listed at most. A single
+/// imbalance is enough for an operator to act, and a hundred show what they have in common.
 const IMBALANCES_MAX: u32 = 100;
 
 /// How many of the restores that operators have accepted are listed at most.
@@ -101,8 +101,8 @@ async fn read(broker: &Reach<dyn Broker>, store: &Reach<dyn Ledger>) -> Reconcil
     // outcome and is reported between the two reads would seem to have no outcome.
     let (reports, mut found) = reports::read(store).await;
     let (depths, books, problems) = both_sides(broker, store).await;
-    // If the store cannot be reached, both `reports::read` and `both_sides` report this problem.
-    // Only that of `both_sides` is kept.
+    // If the store cannot be reached, both `reports::read` and `both_sides` return this problem.
+    // Only the one from `both_sides` is listed in the report.
     found.retain(|_| books.is_some());
     found.extend(problems);
     let (mut imbalances, mut dead_letters) = (Vec::new(), None);
@@ -171,8 +171,8 @@ impl ReconcileReport {
         };
         match compared.await {
             Ok(line) => self.witness = Some(line),
-            // If reading the broker or the store failed here, and failed before as well, the
-            // problem is already listed.
+            // If the broker or the store could not be read here, and could not be read before
+            // either, the problem is already listed.
             Err((source, _)) if self.problems.iter().any(|it| it.source == source) => {}
             Err((source, fault)) => self.problems.push(Problem::of(source, &fault)),
         }

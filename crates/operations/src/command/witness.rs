@@ -9,16 +9,16 @@ use tokio::time::sleep;
 
 use crate::Source;
 
-/// The pause between two readings, if the broker seems to hold too few witness messages. The others
-/// may be held by another reader for a few milliseconds.
+/// The pause between two readings, if the broker seems to hold too few witness messages. Another
+/// reader may hold the missing ones for a few milliseconds.
 const PAUSE: Duration = Duration::from_millis(150);
 
-/// How many readings in a row must find too few witness messages until the broker counts as
-/// restored or emptied. They take two seconds altogether.
+/// How many readings in a row must find too few witness messages before the broker counts as
+/// restored or emptied. So many readings take two seconds.
 const READINGS: u32 = 12;
 
-/// How many readings in a row must find no witness message until the broker counts as holding none,
-/// in the case in which the store expects none either.
+/// How many readings in a row must find no witness message before the broker counts as holding
+/// none. This number applies if the store expects no witness message either.
 const READINGS_OF_NONE: u32 = 3;
 
 /// Returns how store and broker contradict each other; `None` when they agree.
@@ -40,9 +40,9 @@ pub async fn compare(
         // found.
         let after = ledger.witness_position().await.map_err(of_store)?;
         match after.compare(before.confirmed, &found) {
-            // A store that was restored to a state before its first witness message expects none,
-            // and would agree with a broker whose messages another reader holds for a moment. So an
-            // empty reading is repeated.
+            // A store that was restored to a state before its first witness message expects no
+            // witness message. It would agree with a broker whose witness messages another reader
+            // holds for a moment. So an empty reading is repeated.
             None if found.is_empty() && readings < READINGS_OF_NONE => {}
             None => return Ok(None),
             Some(Mismatch::BrokerBehind(_)) if readings < READINGS => {}

@@ -155,7 +155,8 @@ impl ReconcileReport {
         text
     }
 
-    /// Formats what is unknown. It leaves out what the lines above it in the report already say.
+    /// Formats what `reconcile` cannot know. Leaves out what earlier lines of the report already
+    /// say.
     fn unknown(&self) -> String {
         let mut text = String::new();
         for one in &self.unknown {

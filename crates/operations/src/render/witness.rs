@@ -6,8 +6,8 @@ use hookbox_driver::Mismatch;
 use super::table::{count, safe};
 use crate::command::reconcile::WitnessLine;
 
-/// Formats the contradictions that operators have accepted, and then the present one, if there is
-/// one.
+/// Formats the contradictions that operators have accepted, and then the present contradiction, if
+/// there is one.
 pub(super) fn witness(line: &WitnessLine) -> String {
     let mut text = String::new();
     for it in &line.accepted {

@@ -237,8 +237,8 @@ async fn a_replay_keeps_its_rate_and_reports_the_outcomes() {
             .iter()
             .all(|chunk| *chunk == 1)
     );
-    // At this rate, one transaction for each dead letter would be too slow, so each must change
-    // several of them.
+    // At this rate, one transaction for each dead letter would be too slow, so each transaction
+    // must change several dead letters.
     let fast = ChangeRequest {
         rate: Some(400.0),
         limit: None,
@@ -268,7 +268,7 @@ async fn a_replay_stops_between_two_and_waits_no_longer_than_it_may() {
     let report = change(&memory, &slow, &mut person).await.unwrap();
     assert_eq!((report.changed, report.interrupted), (3, true));
     // The first dead letter is replayed at once, and two more within the next two seconds, until
-    // the operator interrupts. After that, the outcomes of all three are waited for.
+    // the operator interrupts. After that, the command must wait for the outcomes of all three.
     assert_eq!(began.elapsed().as_secs(), 12);
     assert_eq!(report.outcome.unwrap().undecided, 3);
     let text = report.text();

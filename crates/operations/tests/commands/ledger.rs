@@ -117,8 +117,8 @@ impl Ledger for Memory {
         let claim = |row: &mut DeadRow| {
             let is_decided = ids.iter().position(|id| *id == row.id).unwrap() < *decided;
             let state = match (is_decided, row.id % 10) {
-                // A dead letter that is still in state `Dead` was not replayed, so its event is
-                // dead as before.
+                // A dead letter that is still in the state `Dead` was not replayed, so the state of
+                // its event is dead as before.
                 _ if row.state == DeadState::Dead => {
                     return DeadClaim {
                         id: row.id,

@@ -18,7 +18,7 @@ use hookbox_operations::render::Text;
 
 use crate::world::{Depths, Memory, Person, depth};
 
-/// How long a handler may run in these tests, and so may keep its message in flight.
+/// How long a handler may run in these tests. Its message may be in flight for as long.
 const HANDLER_MAX: Duration = Duration::from_secs(40);
 
 pub const LATE: u64 = OVERDUE.as_secs();
@@ -98,12 +98,13 @@ async fn an_overdue_receipt_is_missing_once_later_ones_have_outcomes() {
     assert!(names(
         &report(memory(90, 91, vec![open(LATE, true)]), busy(), None).await
     ));
-    // No later receipt has an outcome, so this receipt may still wait in its long queue, however
-    // long that takes.
+    // No later receipt has an outcome, so this receipt may still wait in its long queue. It must
+    // not be reported as missing, however long it waits.
     assert!(!names(
         &report(memory(90, 91, vec![open(LATE, false)]), busy(), None).await
     ));
-    // A receipt that will be overdue only in a second may still be in flight.
+    // A receipt that will be overdue only in a second may still be in flight, so it must not be
+    // reported as missing.
     assert!(!names(
         &report(memory(90, 91, vec![open(LATE - 1, true)]), busy(), None).await
     ));
@@ -115,7 +116,7 @@ async fn what_is_overdue_where_nothing_waits_is_missing() {
     let overdue = || after(LATE);
     assert!(names(&report(overdue(), queues(0, Some(0)), None).await));
     // A message in flight may contain the receipt. If the broker does not report messages in
-    // flight, one must be assumed for as long as a handler may keep a message.
+    // flight, such a message must be assumed for as long as a handler may keep a message.
     assert!(!names(&report(overdue(), queues(0, Some(1)), None).await));
     assert!(!names(&report(overdue(), queues(0, None), None).await));
     let too_long = IN_FLIGHT_MAX.as_secs();
@@ -194,7 +195,7 @@ async fn rows_that_are_gone_are_reported() {
     assert_eq!(report.verdict, Verdict::Imbalanced);
     let text = report.text();
     // One hundred receipts were reported. Ninety are done, one waits for a retry and one has no
-    // outcome, so the rows of eight are gone.
+    // outcome, so the rows of eight receipts are gone.
     assert!(text.contains("GONE: 8 receipts of route scores"), "{text}");
     assert!(text.contains("imbalanced: 8 receipts gone"), "{text}");
     assert!(!report.is_ok());

@@ -2,9 +2,9 @@
 
 use hookbox_operations::{NoAnswer, Operator};
 
-/// A fake operator. It gives the set answer to every question; without one, it acts as if there
-/// were no terminal. It interrupts a command that has reported its progress more than
-/// `interrupts_after` times.
+/// A fake operator. It gives the answer that the test has set to every question. If no answer is
+/// set, it acts as if there were no terminal. It interrupts a command that has reported its
+/// progress more than `interrupts_after` times.
 #[derive(Default)]
 pub struct Person {
     pub answer: Option<bool>,

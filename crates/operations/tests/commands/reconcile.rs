@@ -268,7 +268,8 @@ async fn where_in_flight_is_not_reported_nothing_may_change_for_a_while() {
     assert_eq!(
         began.elapsed(),
         Duration::from_secs(4),
-        "the wait must end after three seconds without a change: four seconds after its start"
+        "the wait must end four seconds after its start, that is, after three seconds without a \
+         change"
     );
 }
 

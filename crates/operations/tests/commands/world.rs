@@ -30,10 +30,10 @@ pub fn event_id(number: u8) -> EventId {
 pub struct Memory {
     pub dead: Mutex<Vec<DeadRow>>,
     pub audits: Mutex<Vec<(String, String, String)>>,
-    /// How many dead letters each transaction was asked to change.
+    /// For each transaction, how many dead letters it was to change.
     pub chunks: Mutex<Vec<usize>>,
-    /// The outcomes by route. Each reading returns the next list; when all were returned, the last
-    /// one is repeated.
+    /// The outcomes by route. Each reading returns the next list. When all lists were returned, the
+    /// last list is repeated.
     pub books: Mutex<Vec<Vec<RouteBooks>>>,
     pub backlog: Vec<Backlog>,
     pub imbalances: Vec<Imbalance>,
@@ -45,8 +45,8 @@ pub struct Memory {
     pub witness: Option<Witness>,
     pub accepted: Vec<AcceptedRestore>,
     pub audit_is_unavailable: bool,
-    /// The number of transactions that succeed before each further change fails; `None` if no
-    /// change fails.
+    /// The number of transactions that succeed before every later transaction fails; `None` if no
+    /// transaction fails.
     pub unavailable_after: Option<usize>,
     pub body: Option<Bytes>,
     /// How many dead letters have no group yet because an older hookbox wrote them.

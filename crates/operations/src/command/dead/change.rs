@@ -13,9 +13,9 @@ use super::words;
 use crate::operator::confirmed;
 use crate::{CommandError, Operator, Problem, Source};
 
-/// How many dead letters one transaction changes at most. So few that their locks delay no other
-/// session and that an interrupt is noticed soon, and so many that a hundred thousand dead letters
-/// take about a minute.
+/// How many dead letters one transaction changes at most. The number is so small that the locks of
+/// a transaction delay no other session and that an interrupt is noticed soon. It is so large that
+/// a hundred thousand dead letters take about a minute.
 const CHUNK: u32 = 500;
 
 /// Which change to make, to which dead letters, and how.
@@ -61,8 +61,8 @@ pub struct ChangeReport {
     pub left_alone: u64,
     /// How many of those left unchanged are undecodable bytes, which cannot be replayed.
     pub left_undecodable: u64,
-    /// How many of the given ids belong to no dead letter that is in a state in which this change
-    /// applies.
+    /// How many of the given ids belong to no dead letter, or to one that this change cannot be
+    /// applied to because of its state.
     pub not_found: u64,
     /// The outcomes of replayed dead letters; null for other changes.
     pub outcome: Option<ReplayOutcome>,
@@ -181,9 +181,9 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Changes dead letters in the order of their ids, each at most once. Otherwise, a dead letter
-    /// that is replayed and dies again at once would be replayed for ever. Never changes more dead
-    /// letters than the operator has confirmed.
+    /// Changes dead letters in the order of their ids, each at most once: a dead letter that is
+    /// replayed and dies again at once would otherwise be replayed for ever. Never changes more
+    /// dead letters than the operator has confirmed.
     async fn change(&mut self, filter: &DeadFilter) -> Result<(), Fault> {
         let (request, mut after) = (self.request, 0);
         let total = request.limit.unwrap_or(u64::MAX).min(self.report.matched);

@@ -76,7 +76,8 @@ pub async fn export(
     let mut file = match output {
         Some(path) => Some(create(path).map_err(|source| CommandError::Output {
             to: to.clone(),
-            advice: "it must be a new file in a folder you may write to; nothing is overwritten",
+            advice: "the output must be a new file in a folder that you may write to; an existing \
+                     file is not overwritten",
             source,
         })?),
         None => None,
@@ -105,7 +106,7 @@ pub async fn export(
 }
 
 /// Writes what is left in the buffer and drops the buffer. The buffer borrows the file, so the file
-/// can be synced only after that.
+/// can be synced only after the buffer is dropped.
 fn drop_buffer(writer: io::BufWriter<&mut (dyn Write + Send)>) -> io::Result<()> {
     writer.into_inner().map(drop).map_err(Into::into)
 }
@@ -142,7 +143,7 @@ async fn lines(
                     report.exported += 1;
                 }
                 // The dead letter was listed a moment ago and no longer exists, so an operator has
-                // deleted it. Nothing else deletes dead letters.
+                // deleted its row. hookbox itself deletes no dead letters.
                 Ok(None) => {}
                 Err(fault) => report.problems.push(Problem::of(Source::Store, &fault)),
             }

@@ -27,7 +27,7 @@ pub struct ReplayOutcome {
 }
 
 /// A dead letter that was selected for a replay. `died_at` distinguishes its death before the
-/// replay from a new one.
+/// replay from a new death.
 #[derive(Clone, Copy)]
 pub(super) struct ReplayedDeadLetter {
     id: i64,
@@ -84,8 +84,8 @@ async fn poll(
             match claim.state {
                 ClaimState::Done => outcome.done += 1,
                 ClaimState::Dead if claim.died_at != replayed.died_at => outcome.dead_again += 1,
-                // The time of death is still the one from before the replay, so the replay left
-                // this dead letter unchanged. It is not counted.
+                // The time of death is the same as before the replay, so the replay left this dead
+                // letter unchanged. It is not counted.
                 ClaimState::Dead => {}
                 ClaimState::Running | ClaimState::Retrying => left.push(*replayed),
             }

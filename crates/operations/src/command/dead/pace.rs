@@ -13,15 +13,15 @@ const TRANSACTIONS: f64 = 10.0;
 /// How long it takes at most until an interrupt by the operator is noticed.
 const NOTICED_WITHIN: Duration = Duration::from_millis(100);
 
-/// The limit on the changes per second, and when the changes started.
+/// The limit on the number of changes per second, and the time when the changes started.
 pub(super) struct Pace {
     rate: Option<f64>,
     began: Instant,
 }
 
 impl Pace {
-    /// Starts to measure. `rate` is the number of changes per second; without it, changes are made
-    /// as fast as possible.
+    /// Starts to measure the time. `rate` is the number of changes per second; without it, changes
+    /// are made as fast as possible.
     pub(super) fn new(rate: Option<f64>) -> Self {
         Self {
             rate: rate.filter(|rate| *rate > 0.0),
@@ -47,7 +47,7 @@ impl Pace {
             return;
         };
         let seconds = changed as f64 / rate;
-        // A time that is too long for a `Duration` is replaced by the longest one.
+        // A time that is too long for a `Duration` is replaced by the longest `Duration`.
         let until = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
         while self.began.elapsed() < until && !operator.interrupted() {
             let left = until.saturating_sub(self.began.elapsed());

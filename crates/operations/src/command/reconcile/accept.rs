@@ -23,7 +23,7 @@ pub struct AcceptRestore {
 /// The result of `reconcile --accept-restore`.
 #[derive(Debug, Clone, Serialize)]
 pub struct RestoreAccepted {
-    /// Whether the broker or the store has recorded this: always the store.
+    /// Whether the broker or the store has recorded the acceptance: always the store.
     pub source: Source,
     /// The contradiction of store and broker that the operator has accepted; null if there was
     /// none.

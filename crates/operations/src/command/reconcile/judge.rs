@@ -115,18 +115,18 @@ impl ReconcileReport {
         open.seconds >= OVERDUE.as_secs() && (open.passed || nothing_waits)
     }
 
-    /// Returns how many sequence gaps will never be filled. A gap may be filled late, because
-    /// reports may arrive in another order than their sequence numbers.
+    /// Returns how many sequence gaps will never be filled. Young gaps are not counted, because
+    /// accept reports may arrive in another order than their sequence numbers and fill a gap late.
     pub(crate) fn gaps(&self) -> usize {
         self.sure_gaps().count()
     }
 
-    /// Returns the sequence gaps that are so old that no report will fill them any more.
+    /// Returns the sequence gaps that are so old that no accept report will fill them any more.
     pub(crate) fn sure_gaps(&self) -> impl Iterator<Item = &AccountGap> {
         self.gaps_that(true)
     }
 
-    /// Returns the sequence gaps that are so young that a report may still fill them.
+    /// Returns the sequence gaps that are so young that an accept report may still fill them.
     pub(super) fn young_gaps(&self) -> impl Iterator<Item = &AccountGap> {
         self.gaps_that(false)
     }
@@ -174,17 +174,17 @@ impl ReconcileReport {
         is_open.then(|| self.still_for(in_flight_max).as_secs())
     }
 
-    /// Returns how long nothing may change until nothing can be in flight any more. A message in
-    /// flight is not waiting in a queue and has no outcome in the store yet. If the broker does not
-    /// count messages in flight, only the time that passes without a change can show that there are
-    /// none.
+    /// Returns for how long the accounting must stay unchanged before it is certain that nothing is
+    /// in flight. A message in flight is not waiting in a queue and has no outcome in the store
+    /// yet. If the broker does not count messages in flight, only the time that passes without a
+    /// change can show that there are none.
     pub(super) fn still_for(&self, in_flight_max: Duration) -> Duration {
         let is_known = self.queues().all(|queue| queue.in_flight.is_some());
         match (self.open(), is_known) {
             (0, true) => Duration::ZERO,
-            // Either no receipt lacks an outcome and the messages in flight are unknown, or some
-            // receipts lack one and the messages in flight are known. In both cases a short wait is
-            // needed, because a moment later a receipt may be reported, or may get its outcome.
+            // Either no receipt lacks an outcome and the number of messages in flight is unknown,
+            // or some receipts lack an outcome and that number is known. In both cases a short wait
+            // is needed, because a moment later a receipt may be reported, or may get its outcome.
             (0, false) | (1.., true) => STILL_FOR,
             (1.., false) => in_flight_max.max(STILL_FOR),
         }

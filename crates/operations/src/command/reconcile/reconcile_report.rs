@@ -38,7 +38,7 @@ pub struct ReconcileReport {
     /// Accept reports in the broker's queue that have not been stored yet.
     pub accept_report_queue: Option<QueueContents>,
     /// How many dead letters wait for a decision, including conflicts, according to the store.
-    /// `queues`, `dead groups` and the metric show the same number.
+    /// `queues`, `dead groups` and the metric `hookbox_dead_letters` show the same number.
     pub dead_letters: Option<u64>,
     /// What ingests have reported and what has no outcome, according to the store.
     pub accept_reports: Option<AcceptReportsLine>,
@@ -46,7 +46,7 @@ pub struct ReconcileReport {
     /// contradictions that operators have accepted before (`reconcile --accept-restore`). Null if
     /// store and broker are one file, or if one of them is unavailable.
     pub witness: Option<WitnessLine>,
-    /// What cannot be found out from the store and the broker that were reached.
+    /// What cannot be found out, even though the store and the broker were read.
     pub unknown: Vec<Unknown>,
     /// How many seconds must pass without any change until the receipts without an outcome count as
     /// missing. Null unless there are such receipts and every queue is empty.
@@ -121,7 +121,7 @@ pub struct AcceptReportsLine {
     /// The oldest of the receipts without an outcome, at most 100.
     pub receipts: Vec<OpenReceipt>,
     /// Those of the listed receipts that are missing: either nothing is in flight any more, or
-    /// everything that was answered after them already has its outcome.
+    /// receipts that were answered later already have their outcomes.
     pub missing: Vec<OpenReceipt>,
     /// Ranges of sequence numbers that ingests have not reported although the reports are overdue;
     /// at most 100.

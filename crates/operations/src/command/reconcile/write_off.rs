@@ -22,14 +22,14 @@ pub struct WriteOff {
 /// The result.
 #[derive(Debug, Clone, Serialize)]
 pub struct WrittenOff {
-    /// Whether the broker or the store has recorded this: always the store.
+    /// Whether the broker or the store has recorded the write-off: always the store.
     pub source: Source,
     /// The number of missing receipts that were selected.
     pub receipts: usize,
     /// The number of unreported ranges of sequence numbers that were selected.
     pub gaps: usize,
-    /// How many receipts and ranges were written off. Those that have got an outcome in the
-    /// meantime are left unchanged.
+    /// How many receipts and ranges of sequence numbers were written off. Receipts that have got an
+    /// outcome in the meantime are left unchanged.
     pub written_off: u64,
     /// The verdict after the write-off, which decides the exit code; null until `reconcile` has
     /// read the accounting again.
