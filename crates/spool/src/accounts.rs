@@ -45,7 +45,7 @@ async fn all_of(shared: &Shared, mut subscription: Box<dyn Subscription>) -> Res
             in_flight.push(delivery);
         }
         // Every event is spooled before the accept report that covers it. So once the spool has no
-        // events left, all events that these reports cover were forwarded.
+        // events left, all events that the spooled accept reports cover were forwarded.
         while !shared
             .contents()
             .await

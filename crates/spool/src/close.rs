@@ -19,7 +19,7 @@ const FEW: u64 = 64;
 /// longer for an answer, so no request fails because of this wait.
 const CLOSE_MAX: Duration = Duration::from_secs(1);
 
-/// How often to check whether everything is forwarded while new events wait.
+/// While new events wait, how often to check whether every spooled event is forwarded.
 const CLOSE_CHECK_INTERVAL: Duration = Duration::from_millis(10);
 
 /// How long to wait before the next try to end spooling, after a try has failed.
@@ -44,8 +44,8 @@ async fn check_repeatedly(shared: &Shared) {
         // for the metrics.
         let is_empty = shared.counters.events.load(Ordering::Relaxed) == 0;
         let is_idle = is_empty && !shared.gate.is_spooling();
-        // While the broker is not ready, nothing is forwarded, so counting the spool, which is slow
-        // for a large one, would only cost time.
+        // While the broker is not ready, nothing is forwarded. So the messages in the spool need
+        // not be counted, which would be slow for a large spool.
         if is_idle || !shared.is_ready() {
             continue;
         }

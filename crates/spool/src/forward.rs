@@ -17,14 +17,14 @@ use super::pause::Pause;
 use super::shared::{CHECK_INTERVAL, PREFETCH, Shared};
 use crate::counters::add;
 
-/// How many times in a row the first message must fail, sent without any other, before the second
-/// message is tried in its place.
+/// How many times in a row the first message must fail, sent without any other message, before the
+/// second message is tried in its place.
 const ALONE_MAX: u32 = 5;
 
 /// How long to wait before the only message of the spool is tried again, once it has failed
-/// [`ALONE_MAX`] times. The wait ends when a second message arrives. It is long, because the
-/// failing message holds up no other one, and because each try may end the connection over which
-/// this process publishes.
+/// [`ALONE_MAX`] times. The wait ends early when a second message arrives. The wait is long,
+/// because the failing message delays no other message, and because each try may end the connection
+/// over which this process publishes.
 const ALONE_PAUSE: Duration = Duration::from_secs(60);
 
 /// How many messages that the broker has refused may stay in flight for one route. The other half
@@ -65,8 +65,8 @@ async fn in_order(shared: &Shared, route: &RouteName) {
             }
             Err(fault) => fault,
         };
-        // The messages that were in flight, with the refused ones among them, are redelivered in
-        // their original order.
+        // The subscription has ended, so all messages that were in flight, also the refused ones,
+        // are redelivered in their original order.
         forwarding.record_refused(0, 0);
         forwarding.rests();
         log_once(&mut logged, &ended);
@@ -90,12 +90,12 @@ struct Forwarder<'a> {
     forwarding: &'a ForwardingQueue,
     route: &'a RouteName,
     subscription: Box<dyn Subscription>,
-    /// The messages that the broker has not refused, in order. Together with the refused ones in
-    /// `refused` they are never more than [`PREFETCH`].
+    /// The messages that the broker has not refused, in order. These messages and those in
+    /// `refused` are never more than [`PREFETCH`] in total.
     in_flight: VecDeque<SpooledMessage>,
     pause: Pause,
-    /// The number of consecutive failures of the first message in flight that the message itself
-    /// may have caused. In each of them it was sent without any other message.
+    /// How many times in a row the first message in flight has failed, sent without any other
+    /// message, with an error that the message itself may have caused.
     failed_alone: u32,
     refused: VecDeque<SpooledMessage>,
     refused_at: Instant,
@@ -141,8 +141,8 @@ impl<'a> Forwarder<'a> {
             self.try_refused().await?;
             self.shared.until_ready().await;
         }
-        // After a failure, messages are sent one at a time and not joined, so that a second failure
-        // cannot be due to another message.
+        // After a failure, messages are sent one at a time and not joined. So a second failure can
+        // only be due to the message that was sent.
         let count = if self.pause.is_first() {
             joinable(&self.in_flight)
         } else {
@@ -222,9 +222,9 @@ impl<'a> Forwarder<'a> {
         Ok(())
     }
 
-    /// Called when the first message has failed too often: publishes the second one. If the broker
-    /// takes the second message, the broker is available and refuses the first one, which is then
-    /// moved to `refused`. Returns whether that happened.
+    /// Publishes the second message. This is called when the first message has failed too often. If
+    /// the broker takes the second message, the broker is available and refuses the first message,
+    /// which is then moved to `refused`. Returns whether the first message was moved.
     async fn lets_past(&mut self) -> Result<bool, Fault> {
         if self.refused.len() >= REFUSED_MAX {
             return Ok(false);

@@ -1,16 +1,17 @@
-//! The state of forwarding one route out of the spool, shared by its forwarder and by new
-//! publishes.
+//! The state of forwarding the messages of one route out of the spool. The route's forwarder and
+//! new publishes share it.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tokio::sync::Semaphore;
 
-/// While the broker takes messages, how many must leave the spool before one new message may enter
-/// it. With 2, the spool empties under any load.
+/// While the broker takes messages, how many messages must leave the spool before one new message
+/// may enter it. With 2, the spool empties under any load.
 const OUT_FOR_ONE_IN: u32 = 2;
 
-/// The most forwarded messages that are saved up as permits for new ones. The limit prevents that a
-/// time without new messages is followed by a burst of them.
+/// The most permits that are saved up. Each message that leaves the spool gives one permit, and a
+/// new message that enters it uses [`OUT_FOR_ONE_IN`] of them. Without this limit, a time without
+/// new messages could be followed by a burst of new messages.
 const SAVED_MAX: usize = 16;
 
 /// The state of forwarding the messages of one route.
@@ -20,8 +21,8 @@ pub(super) struct ForwardingQueue {
     moves: AtomicBool,
     /// Whether the broker did not take the last message that was tried.
     is_held_up: AtomicBool,
-    /// One permit for each message that has left the spool; letting a new message in uses up
-    /// permits. There are at most [`SAVED_MAX`].
+    /// One permit for each message that has left the spool, at most [`SAVED_MAX`]. A new message
+    /// that enters the spool uses up [`OUT_FOR_ONE_IN`] permits.
     left: Semaphore,
     refused_messages: AtomicU64,
     refused_events: AtomicU64,
@@ -88,8 +89,8 @@ impl ForwardingQueue {
 
     fn stands(&self) {
         self.moves.store(false, Ordering::SeqCst);
-        // Nothing leaves the spool for now, so the new messages that wait in `make_room` get
-        // permits and are let in.
+        // Nothing leaves the spool for now. So the new messages that wait in `make_room` get
+        // permits without that, and enter the spool.
         self.save(SAVED_MAX);
     }
 

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-/// When spooling starts, a publish to the broker may be under way. This is how long that publish
-/// may still take. Later events are spooled only after it has ended, so their senders wait too. A
-/// healthy broker has confirmed the publish within this time.
+/// How long a publish to the broker may still take that is under way when spooling starts. Later
+/// events are spooled only after this publish has ended, so their senders wait too. A healthy
+/// broker confirms the publish within this time.
 const GRACE: Duration = Duration::from_millis(250);
 
 /// The state of spooling, which decides for every publish where it goes.
@@ -18,7 +18,7 @@ pub(super) struct Gate(watch::Sender<State>);
 struct State {
     /// Whether new events are spooled. It stays true until everything in the spool is forwarded.
     spooling: bool,
-    /// Whether the last spooled events are being forwarded, while new ones wait.
+    /// Whether the last spooled events are being forwarded, while new events wait.
     closing: bool,
     /// The number of publishes that are being written to the spool, or wait for earlier publishes
     /// before they are written.
@@ -39,7 +39,7 @@ pub(super) enum Destination<'a> {
 }
 
 /// The position of one publish in the order of arrival. Later publishes that are spooled wait for
-/// this one until the value is dropped.
+/// this publish until this value is dropped.
 pub(super) struct Place<'a> {
     gate: &'a Gate,
     number: u64,
@@ -119,7 +119,7 @@ impl Gate {
 }
 
 impl State {
-    /// Counts one more publish that is spooled; returns whether spooling starts with it.
+    /// Counts one more publish that is spooled; returns whether spooling starts with this publish.
     fn keep(&mut self) -> bool {
         self.keeping += 1;
         let began = !self.spooling;
@@ -132,8 +132,8 @@ impl State {
 }
 
 impl Place<'_> {
-    /// Waits until [`GRACE`] has passed since spooling started. Then this publish must stop waiting
-    /// for the broker, because later events wait for it.
+    /// Waits until [`GRACE`] has passed since spooling started. After that, this publish must stop
+    /// waiting for the broker, because later events wait for this publish.
     pub async fn is_late(&self) {
         self.gate.until(|state| state.spooling).await;
         tokio::time::sleep(GRACE).await;

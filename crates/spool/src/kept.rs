@@ -11,8 +11,7 @@ use hookbox_event::{Envelope, ReceiptId, Topic, decode_batch, join_batches};
 /// publishes directly.
 const JOINED_MAX: usize = 64;
 
-/// The most bytes in one joined message. A message that is larger is forwarded without being
-/// joined.
+/// The most bytes in one joined message. A spooled message that is larger is forwarded by itself.
 const JOINED_BYTES_MAX: usize = 256 * 1024;
 
 /// A spooled message of a route.

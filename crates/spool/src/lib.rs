@@ -2,15 +2,16 @@
 //! second broker in a SQLite file on this machine. When the main broker is available again, the
 //! events are forwarded to it in order of arrival.
 //!
-//! The spool and the main broker together form one broker, so the rest of ingest does not know
-//! about the spool, and a publish keeps its promise: `Ok` means on disk. Once an event is spooled,
-//! every later event is spooled too, until all are forwarded. So no event overtakes another. The
-//! only exception is a message that the broker refuses because of its own limits: later ones
-//! overtake it. A publish that timed out may be both at the broker and in the spool; both copies
-//! are one receipt, so the store gives it one outcome.
+//! The spool and the main broker together form one broker, so the other code of ingest does not
+//! know about the spool, and a publish keeps its promise: `Ok` means that the message is on disk.
+//! Once an event is spooled, every later event is spooled too, until all are forwarded. So no event
+//! overtakes another. The only exception is a message that the broker refuses because of the
+//! broker's own limits: later messages overtake it. A message whose publish timed out may be both
+//! at the broker and in the spool; both copies are one receipt, so the store gives it one outcome.
 //!
-//! The spool empties under any load: while it is being forwarded, two messages leave the spool for
-//! each one that enters it, and new events wait while the last few are forwarded.
+//! The spool empties under any load: while messages are being forwarded, two messages leave the
+//! spool for each message that enters it. New events wait while the last few spooled events are
+//! forwarded.
 //!
 //! Accept reports are spooled in the same way. Each is forwarded after every event that it covers.
 

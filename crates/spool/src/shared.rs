@@ -27,7 +27,8 @@ pub(super) const PREFETCH: u16 = 64;
 pub(super) const CHECK_INTERVAL: Duration = Duration::from_millis(200);
 
 /// The longest time for which a publish waits until enough spooled messages were forwarded. After
-/// this time it is spooled all the same, and a broker that needed longer counts as unavailable.
+/// this time the publish is spooled although too few messages were forwarded, as if the broker were
+/// unavailable.
 const MAKE_ROOM_MAX: Duration = Duration::from_millis(250);
 
 pub(super) struct Shared {
@@ -40,11 +41,12 @@ pub(super) struct Shared {
 }
 
 /// How much the spool still has to forward. Messages that the main broker refuses while it takes
-/// others are not counted.
+/// other messages are not counted.
 #[derive(Clone, Copy, Default)]
 pub(super) struct SpoolContents {
     pub messages: u64,
-    /// How many of `messages` contain events of routes, which accept reports do not.
+    /// How many of `messages` are messages of routes, which contain events. The other messages are
+    /// accept reports.
     pub of_routes: u64,
     pub events: u64,
 }
@@ -61,8 +63,8 @@ impl Shared {
     }
 
     /// Waits until no message of this queue of the spool is in flight. Messages that were in flight
-    /// when an earlier process died are redelivered when their lease expires. They are older than
-    /// all others, so forwarding the others first would break the order.
+    /// when an earlier process died are redelivered when their lease expires. These messages are
+    /// older than all others in the queue, so the order would break if others were forwarded first.
     pub async fn until_whole(&self, queue: &Queue) {
         loop {
             let depths = self.spool.depths().await.unwrap_or_default();
@@ -121,7 +123,7 @@ impl Shared {
     }
 
     /// While events are spooled, waits until so many messages of these routes have been forwarded
-    /// that a new one may enter the spool, for at most [`MAKE_ROOM_MAX`].
+    /// that a new message may enter the spool. Waits for [`MAKE_ROOM_MAX`] at most.
     pub async fn make_room(&self, routes: &[RouteName]) {
         if !self.gate.is_spooling() || !self.is_ready() {
             return;

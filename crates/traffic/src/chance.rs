@@ -1,6 +1,6 @@
 //! Reproducible random numbers: the generator SplitMix64, started with a seed, the number of an
-//! event, and a purpose. So an event does not depend on which other events were generated before
-//! it.
+//! event, and a purpose. So the content of an event does not depend on which other events were
+//! generated before.
 
 /// A stream of random numbers.
 pub(super) struct Chance(u64);

@@ -25,7 +25,7 @@ struct State {
     failed: Option<io::Error>,
 }
 
-/// A line of the journal: one sending of a request, which may be a retry.
+/// A line of the journal: a request that was sent once, either for the first time or as a retry.
 #[derive(Serialize)]
 pub(super) struct Entry<'a> {
     /// The number of the event, from 0.
@@ -46,7 +46,8 @@ pub(super) struct Entry<'a> {
     pub(super) digest: &'a str,
     /// Why there was no response; null if there was one.
     pub(super) error: Option<&'a str>,
-    /// The time from this sending to the response or the error, in milliseconds.
+    /// The time from the moment when the request was sent to its response or error, in
+    /// milliseconds.
     pub(super) milliseconds: f64,
 }
 

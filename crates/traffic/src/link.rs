@@ -23,8 +23,8 @@ use super::target::Target;
 /// seconds for a whole request.
 const CONNECT_WAIT: Duration = Duration::from_secs(5);
 
-/// The deadline for a response. An ingest answers every request within 15 s, at the latest with
-/// 503. The time is longer, so that such a 503 is counted as what it is.
+/// The deadline for a response. An ingest answers every request within 15 s, if only with 503. This
+/// deadline is longer, so that such a 503 is counted as a response and not as a lost request.
 const ANSWER_WAIT: Duration = Duration::from_secs(20);
 
 /// The largest response that is read, in bytes. hookbox's own responses have fewer than 200 bytes.
@@ -66,11 +66,11 @@ pub enum LinkError {
         source: io::Error,
     },
     /// The request was sent completely or partly, and no response arrived. So it is unknown whether
-    /// it was accepted.
+    /// the request was accepted.
     #[error("the connection was lost before the answer came")]
     Lost(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The request was sent, and no response arrived in time: it is unknown whether it was
-    /// accepted.
+    /// The request was sent, and no response arrived in time. So it is unknown whether the request
+    /// was accepted.
     #[error("no answer within {} seconds", ANSWER_WAIT.as_secs())]
     TooSlow,
     /// The list of trusted certificate authorities of this machine cannot be read.

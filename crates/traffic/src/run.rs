@@ -30,8 +30,8 @@ pub struct Traffic {
     pub signer: Signer,
     /// The config, source and key that the requests are signed with.
     pub terms: Terms,
-    /// The seed of the random numbers, which determine all bodies, which requests are sent, and
-    /// their order.
+    /// The seed of the random numbers. It determines all bodies, which requests are sent, and in
+    /// which order.
     pub seed: u64,
     /// The number of events.
     pub count: u32,
@@ -43,7 +43,7 @@ pub struct Traffic {
     pub concurrency: usize,
     /// How often a request is sent again at most while it has no conclusive answer.
     pub retries: u32,
-    /// The journal in which each request is recorded, if there is one.
+    /// The file in which each request is recorded, if the operator named one.
     pub journal: Option<Arc<Journal>>,
     /// Whether to show a progress bar if standard error is a terminal.
     pub progress: bool,
@@ -112,8 +112,8 @@ async fn run_senders(shared: &Arc<Shared>, link: &Link, concurrency: usize) -> C
     while let Some(ended) = senders.join_next().await {
         match ended {
             Ok(counts) => all.merge(counts),
-            // The tally would be wrong without the counts of a sender that panicked, so the panic
-            // is passed on.
+            // Without the counts of the sender that panicked, the tally would be wrong, so the
+            // panic is passed on.
             Err(error) => std::panic::resume_unwind(error.into_panic()),
         }
     }

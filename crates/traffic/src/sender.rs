@@ -25,7 +25,8 @@ use super::target::Target;
 /// The delay before the first retry of a request; each further delay is twice as long.
 const BACKOFF_FIRST: Duration = Duration::from_millis(100);
 
-/// The longest delay before a retry. A provider waits longer, but a run should not take that long.
+/// The longest delay before a retry. A provider waits longer; here the delay is short, so that a
+/// run takes less time.
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
 
 /// The offset of the applicant's id in a body, in bytes. To tamper with a request, the byte at this
@@ -72,7 +73,7 @@ pub(super) struct Counts {
     pub(super) attempts: u64,
     /// The number of responses by HTTP status.
     pub(super) answers: BTreeMap<u16, u64>,
-    /// How many times it is unknown whether the request was stored.
+    /// How many times a request was sent and it is unknown whether it was stored.
     pub(super) unknown: u64,
     /// How many times no connection could be opened for a request.
     pub(super) unreachable: u64,

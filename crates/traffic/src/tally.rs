@@ -24,8 +24,8 @@ pub struct Tally {
     pub target: String,
     /// The config, source and key that the requests were signed with.
     pub signed: Terms,
-    /// The seed of the random numbers, which determined all bodies, which requests were sent, and
-    /// their order.
+    /// The seed of the random numbers. It determined all bodies, which requests were sent, and in
+    /// which order.
     pub seed: u64,
     /// Whether the run was stopped before everything was sent.
     pub interrupted: bool,

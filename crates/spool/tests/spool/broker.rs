@@ -17,8 +17,8 @@ pub struct Manner {
     pub is_away: bool,
     /// How long the broker takes to confirm.
     pub confirm: Duration,
-    /// The size of the largest message that the broker takes. It closes the connection on which a
-    /// larger one arrives.
+    /// The size of the largest message that the broker takes. The broker closes the connection on
+    /// which a larger message arrives.
     pub bytes_max: usize,
     /// Whether the broker is unresponsive: a publish has no answer until its deadline passes.
     pub is_silent: bool,

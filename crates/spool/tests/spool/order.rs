@@ -18,7 +18,7 @@ async fn what_is_on_its_way_when_keeping_begins_is_kept_first() {
     let world = World::new(silent).await;
     let later = async {
         eventually(
-            "the publish of the first event must start before the broker begins to reject",
+            "the publish of the first event must start before the broker begins to reject messages",
             async || world.broker.begun() == 1,
         )
         .await;
@@ -62,8 +62,8 @@ async fn what_an_earlier_process_has_kept_goes_before_anything_newer() {
     world.end().await;
 }
 
-/// Each route is forwarded in its own order. A message that is too large to be joined is forwarded
-/// by itself, between the small ones before and after it.
+/// The messages of each route must be forwarded in their order. A message that is too large to be
+/// joined must be forwarded by itself, between the small messages before and after it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn large_and_small_ones_keep_their_order() {
     let world = World::new(AWAY).await;

@@ -35,8 +35,8 @@ async fn a_message_that_is_too_large_for_the_broker_lets_the_others_past_and_is_
         async || world.refused() == 1,
     )
     .await;
-    // Only the refused message is left in the spool, so spooling must end: some event goes directly
-    // to the broker.
+    // Only the refused message is left in the spool, so spooling must end: sooner or later, a new
+    // event must go directly to the broker.
     let mut next = 10;
     loop {
         let kept = world.kept();
@@ -61,7 +61,8 @@ async fn a_message_that_is_too_large_for_the_broker_lets_the_others_past_and_is_
     world.end().await;
 }
 
-/// A route whose queue is full refuses every message, so no message may overtake the first one.
+/// The broker refuses every message of a route whose queue is full, so no message may overtake the
+/// first message.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_route_that_takes_nothing_lets_nothing_past() {
     let world = World::new(AWAY).await;
