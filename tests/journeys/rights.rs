@@ -145,7 +145,8 @@ fn api_refuses(deployment: &Deployment, config: &str, management: &str) {
         refused(
             deployment,
             words,
-            "the broker's management API cannot be used: the API refuses the account",
+            "the broker's management API cannot be used: the API refuses the account that \
+             the config names",
         );
     }
 }

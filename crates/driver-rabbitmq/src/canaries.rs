@@ -22,8 +22,8 @@ use tokio::time::timeout;
 
 const URL: &str = "HOOKBOX_TEST_AMQP_URL";
 
-/// How long a test tries to make lapin or RabbitMQ misbehave, where it does so only by chance. It
-/// mostly does so within a second.
+/// How long a test repeats an attempt to make lapin or RabbitMQ misbehave, if that succeeds only by
+/// chance. Usually it succeeds within a second.
 const PATIENCE: Duration = Duration::from_secs(9);
 
 /// How long a consumer must yield nothing to count as hanging.
@@ -164,8 +164,8 @@ async fn a_return_sticks_to_another_message() {
     assert!(
         taken_for_accepted > 0,
         "lapin reported each return with the message that was returned (H2): if it always does \
-         now, a returned message need not fail all that were published with it, and the next \
-         messages need not wait for all confirms"
+         now, a returned message need not fail all messages that were published with it, and the \
+         next messages need not wait for all confirms"
     );
 }
 
@@ -188,8 +188,8 @@ async fn waiting_for_confirms_hides_rejections() {
     let _ = connection.close(200, "done".into()).await;
     assert!(
         hidden,
-        "lapin's wait_for_confirms reports rejected messages (H3): {waited:?}; if it reports \
-         all, it may be used in place of awaiting each confirm"
+        "lapin's wait_for_confirms reports rejected messages (H3): {waited:?}; if it reports all \
+         of them, it may be used in place of awaiting each confirm"
     );
 }
 

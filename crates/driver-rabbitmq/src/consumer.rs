@@ -110,7 +110,8 @@ impl Subscription for RabbitSubscription {
     fn try_next(&mut self) -> Option<Delivery> {
         match self.consumer.next().now_or_never() {
             Some(Some(Ok(delivery))) => Some(self.delivery(delivery)),
-            // `try_next` cannot return a fault. After an error, the next call of `next` returns it.
+            // `try_next` cannot return a fault. If there was an error, the next call of `next`
+            // returns a fault.
             Some(Some(Err(_)) | None) | None => None,
         }
     }
@@ -122,7 +123,7 @@ impl Subscription for RabbitSubscription {
 }
 
 /// Returns the name of the queue from which RabbitMQ last dead-lettered a message, as its header
-/// `x-death` records it. hookbox only shows this name; nothing is decided by it.
+/// `x-death` records it. hookbox only shows this name to operators; no decision depends on it.
 ///
 /// Any publisher may write such a header, and RabbitMQ keeps it, so a publisher can forge entries.
 /// RabbitMQ puts its own entry for the last dead-lettering before all others, so this function

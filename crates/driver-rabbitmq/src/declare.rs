@@ -25,7 +25,7 @@ pub struct Declaration {
     pub anchor_refused: Option<String>,
 }
 
-/// Returns the declarations of the missing queues, those of the routes first. It changes nothing on
+/// Returns the declarations of the missing queues, the queues of routes first. Changes nothing on
 /// the broker.
 ///
 /// # Errors
@@ -71,8 +71,8 @@ async fn declare_over(
     for queue in missing.iter().rev() {
         let declaring = timeout(options.connect_deadline, declare_one(connection, queue));
         if let Err(error) = declaring.await.map_err(|_elapsed| late())? {
-            // Another process may have declared the queue in the meantime, as hookbox does or with
-            // other arguments. The check that follows finds this out.
+            // Another process may have declared the queue in the meantime, with the arguments that
+            // hookbox uses or with others. The check that follows finds out which.
             let still_missing = check_queues(options, account, connection).await?;
             if still_missing.contains(queue) {
                 return Err(account.at_declaration(&queue.name, error));

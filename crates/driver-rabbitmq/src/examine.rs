@@ -37,7 +37,7 @@ pub(crate) enum State {
     Different(TopologyDifference),
 }
 
-/// One check of all queues. What it has found so far can be read while it runs.
+/// One check of all queues. What the check has found so far can be read while it runs.
 pub(crate) struct Round<'a> {
     queues: &'a [QueueDeclaration],
     seen: Mutex<BTreeMap<usize, State>>,
@@ -160,8 +160,8 @@ impl<'a> Checker<'a> {
         let Some((AMQPSoftError::PRECONDITIONFAILED, text)) = soft_error(&error) else {
             return Err(error);
         };
-        // Either the queue's arguments differ, or the queue was deleted in the meantime and
-        // RabbitMQ refused to create a queue with `NEVER_DECLARED`.
+        // RabbitMQ refused the declaration. Either the queue's arguments differ, or the queue was
+        // deleted in the meantime and RabbitMQ does not create a queue with `NEVER_DECLARED`.
         Ok(if self.is_there(&queue.name).await? {
             State::Different(difference(queue, &text))
         } else {

@@ -67,7 +67,7 @@ pub(crate) enum ManagementError {
 }
 
 impl ManagementError {
-    /// Returns whether the API refused the login, or refused the user this information.
+    /// Returns whether the API refused the login, or does not let the user read this information.
     fn is_refused(&self) -> bool {
         match self {
             ManagementError::Status(status, _) => {
@@ -85,7 +85,7 @@ impl From<ManagementError> for OpenError {
         if error.is_refused() {
             return OpenError::Refused {
                 what: API,
-                why: "the API refuses the account".to_owned(),
+                why: "the API refuses the account that the config names".to_owned(),
                 remedy: "correct the user name or the password ([broker] management, or else the \
                          URL of the broker), or run `rabbitmqctl set_user_tags USER monitoring \
                          policymaker`"
@@ -173,8 +173,9 @@ impl Management {
             found.extend(alone.into_iter().map(|queue| TopologyDifference {
                 queue,
                 difference: format!(
-                    "it has only one member in a cluster of {nodes} nodes, so its messages are \
-                     lost with that node; run `rabbitmq-queues grow NODE all` for two more nodes"
+                    "the queue has only one member in a cluster of {nodes} nodes, so its messages \
+                     are lost if that node is lost; run `rabbitmq-queues grow NODE all` for two \
+                     more nodes"
                 ),
             }));
         }

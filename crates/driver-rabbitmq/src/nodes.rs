@@ -22,10 +22,10 @@ const FRAME_MIN: u32 = 4096;
 /// connection is noticed after two intervals without a heartbeat.
 const HEARTBEAT_MAX: u16 = 60;
 
-/// The nodes of a cluster. It does not matter to which of them a client connects. Each new
-/// connection is first tried with the node behind the one that the previous connection tried first.
-/// So the connections are spread over the nodes, and after a node is lost, that node is not the
-/// first to be tried again.
+/// The nodes of a cluster. It does not matter to which node a client connects. Each new connection
+/// first tries the next node in the list after the one that the previous connection tried first. So
+/// the connections are spread over the nodes, and after a node is lost, it is not the first node to
+/// be tried.
 pub(crate) struct Nodes {
     uris: Vec<AMQPUri>,
     turn: AtomicUsize,

@@ -39,18 +39,18 @@ pub struct Options {
     /// The heartbeat interval in seconds. A dead connection is noticed after two intervals without
     /// a heartbeat.
     pub heartbeat_seconds: u16,
-    /// The largest frame in bytes. If the broker proposes 0, which means no limit, buffers of
-    /// gigabytes would result without this limit.
+    /// The largest frame in bytes. The broker may propose 0, which means no limit. Without a limit
+    /// of its own, the driver would then make buffers of gigabytes.
     pub frame_bytes_max: u32,
     /// The number of publishing channels. One task owns each of them.
     pub publish_channels: usize,
     /// How many messages one channel publishes at most before it waits for their confirms. The
-    /// default is 32, because RabbitMQ slows a channel down that has as many unconfirmed messages.
+    /// default is 32, because RabbitMQ slows down a channel that has 32 unconfirmed messages.
     pub round_max: usize,
-    /// How many messages may be with the publishers without being confirmed yet. The limit is
-    /// needed because the client library's own queue has none.
+    /// How many messages may be in flight to the broker, that is, handed to the publishers and not
+    /// confirmed yet. The limit is needed because the client library's own queue has no limit.
     pub in_flight_max: usize,
-    /// How many bytes the messages that are not confirmed yet may have together.
+    /// How many bytes the messages that are not confirmed yet may have in total.
     pub in_flight_bytes_max: usize,
 }
 

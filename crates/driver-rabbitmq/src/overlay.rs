@@ -1,6 +1,6 @@
 //! Keeps what the management API last reported about policies and queue members. A finding is kept
-//! until a successful check contradicts it: that the API is unavailable does not mean that the
-//! queue is repaired.
+//! until a successful check contradicts it. If the API is unavailable, the finding stays, because
+//! the queue may still be wrong.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -38,7 +38,7 @@ impl Overlay {
     /// Checks the given queues and returns what is wrong with them. If the check fails, returns
     /// what the last successful check found.
     ///
-    /// When the API stays unavailable, that is logged once and stops nothing that is running. The
+    /// When the API stays unavailable, that is logged once, and a running driver stays ready. The
     /// API may run on only one of three nodes, it holds no message, and the last check found no
     /// problem. Refusing every request with 503 until a monitoring API works again would lose more
     /// events than it saves. When a process starts, nothing has been checked yet, so the start

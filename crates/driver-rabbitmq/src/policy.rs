@@ -17,8 +17,8 @@ pub(crate) struct Policy {
 
 impl Policy {
     /// Returns the harm that this policy does to each queue that its pattern matches. Every
-    /// matching policy is reported, not only the one of the highest priority, because the next one
-    /// applies as soon as that one is removed.
+    /// matching policy is reported, not only the one with the highest priority, because another
+    /// policy applies as soon as that one is removed.
     pub fn wrong(&self, queues: &[QueueDeclaration]) -> Vec<TopologyDifference> {
         let applies = |to: &str| ["all", "queues", "quorum_queues"].contains(&to);
         if !self.apply_to.as_deref().is_none_or(applies) {
@@ -156,8 +156,8 @@ mod tests {
         ] {
             assert_eq!(route(harmful), [ROUTE], "{harmful}");
         }
-        // The dead-letter queue has a higher delivery limit than a route's queue, so 5,000 is
-        // harmful only there.
+        // The dead-letter queue has a higher delivery limit than a route's queue, so a policy with
+        // the limit 5,000 is harmful to the dead-letter queue and harmless to a route's queue.
         assert_eq!(
             reported("dead", "all", "{\"delivery-limit\": 5000}"),
             [DEAD]

@@ -1,6 +1,6 @@
-//! Publishes batches. One task owns each channel (H1). It publishes in rounds: it sends several
-//! messages and waits for all their confirms before the next publish round. So when the broker
-//! returns a message, the message belongs to the present round (H2).
+//! Publishes batches. Each channel is owned by one task (H1), which publishes in rounds: it sends
+//! several messages and waits for all their confirms before the next publish round. So when the
+//! broker returns a message, the message belongs to the present round (H2).
 
 mod answers;
 mod error;
@@ -26,8 +26,8 @@ pub(crate) struct Request {
     pub queues: Vec<String>,
     pub batch: Batch,
     pub answer: oneshot::Sender<Result<(), PublishError>>,
-    /// The permits that the request holds until its result is known: the first for its messages in
-    /// flight, the second for their bytes.
+    /// The request's share of the two limits on unconfirmed messages, which it holds until its
+    /// result is known: the first permit counts its messages, the second counts their bytes.
     pub room: (OwnedSemaphorePermit, OwnedSemaphorePermit),
 }
 
@@ -55,7 +55,7 @@ struct Pending {
 /// channel publishes before it waits for the confirms.
 enum RoundResult {
     Taken,
-    /// The broker rejected some publishes; it may have accepted others.
+    /// The broker rejected some publishes; it may have accepted other publishes.
     Rejected,
 }
 
@@ -254,8 +254,8 @@ fn properties(queue: &str, batch: &Batch) -> BasicProperties {
 
 fn answer(request: Request, result: Result<(), PublishError>) {
     drop(request.room);
-    // Sending the result fails when the caller has stopped waiting for it. Such a caller has
-    // already reported a failure, so the result is not needed.
+    // Sending the result fails when the caller no longer waits for it. Such a caller has already
+    // reported a failure, so the result is not needed.
     let _ = request.answer.send(result);
 }
 

@@ -103,7 +103,7 @@ impl Rabbit {
         tasks.spawn_on(supervisor.run(first), &runtime.handle());
         let mut watching = readiness.clone();
         // `wait_for` fails only when the supervisor has ended. That is no error here, because the
-        // supervisor has set the readiness before.
+        // supervisor sets the readiness before it ends.
         let _ = watching.wait_for(has_begun).await;
         Ok(Self {
             messages: Arc::new(Semaphore::new(options.in_flight_max)),
@@ -148,8 +148,8 @@ impl Rabbit {
             }
         }
         let ask = async {
-            // A batch that is larger than the limit takes all permits, so it is published while
-            // nothing else is in flight.
+            // A batch that is larger than the limit takes all permits of the limit, so it is
+            // published while no other batch is.
             let messages = permits(queues.len(), self.options.in_flight_max);
             let total = batch.bytes.len() * queues.len();
             let bytes = permits(total, self.options.in_flight_bytes_max);
@@ -233,9 +233,9 @@ impl Broker for Rabbit {
     async fn publish(&self, routes: &[RouteName], batch: &Batch) -> Result<(), PublishError> {
         let known = |route: &RouteName| self.options.routes.contains(route);
         if routes.is_empty() || !routes.iter().all(known) {
-            // With no queue, nothing would be published and the result would be a success. With an
-            // undeclared queue, the broker would return the message, and the connection would be
-            // closed together with the publishes of other callers.
+            // Without any queue, nothing would be published and the result would be a success. If a
+            // queue were not declared, the broker would return the message, and the driver would
+            // close the connection over which other callers publish.
             return Err(PublishError::plain(PublishErrorKind::Unroutable));
         }
         let queues = routes
@@ -324,14 +324,15 @@ impl Broker for Rabbit {
         let consuming = self.consuming.lock().await.take();
         if let (Some(connection), Some(runtime)) = (consuming, &self.runtime) {
             let deadline = self.options.close_deadline;
-            // Subscriptions may still use this connection. Their next call returns a fault.
+            // Subscriptions may still use this connection. Once it is closed, their next call
+            // returns a fault.
             let closing = async move { close(&connection, deadline).await };
             let _ = runtime.spawn(closing).await;
         }
     }
 }
 
-/// Returns whether the first try to connect has a result, good or bad.
+/// Returns whether the first attempt to connect has ended, whether it succeeded or failed.
 fn has_begun(readiness: &Readiness) -> bool {
     match readiness {
         Readiness::Ready => true,

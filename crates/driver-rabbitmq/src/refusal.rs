@@ -47,11 +47,13 @@ impl Account {
                 format!(
                     "the broker does not let the user {user:?} into the virtual host {vhost:?}"
                 ),
-                // This reply code has three causes, so the remedy names all three. The broker's
-                // text, which is shown after the remedy, says which of them it is.
+                // This reply code has three causes: the virtual host does not exist, the user lacks
+                // rights in it, or a limit on connections is reached. So the remedy names all
+                // three. The broker's text, which is shown after the remedy, says which cause it
+                // is.
                 format!(
-                    "run `rabbitmqctl add_vhost {}` where it does not exist, and `{}`; where a \
-                     limit on connections is reached, raise it: {}",
+                    "run `rabbitmqctl add_vhost {}` if the virtual host does not exist, and `{}`; \
+                     if a limit on connections is reached, raise it: {}",
                     quoted(vhost),
                     self.grant(),
                     self.raise("max-connections")
@@ -96,8 +98,8 @@ impl Account {
             return self.at_queues(error);
         };
         let remedy = format!(
-            "raise the limit where it is one on queues (`rabbitmqctl set_vhost_limits -p {} \
-             '{{\"max-queues\": NUMBER}}'`), and run this again",
+            "if the limit on queues is reached, raise it (`rabbitmqctl set_vhost_limits -p {} \
+             '{{\"max-queues\": NUMBER}}'`), and run this command again",
             quoted(&self.vhost)
         );
         refused(
@@ -107,8 +109,8 @@ impl Account {
         )
     }
 
-    /// Returns the commands that raise a limit: the limit of the user, and that of the virtual host
-    /// where it has the same limit.
+    /// Returns the commands that raise a limit of the user, and also of the virtual host if virtual
+    /// hosts have a limit of this name.
     fn raise(&self, limit: &str) -> String {
         let user = format!(
             "`rabbitmqctl set_user_limits {} '{{\"{limit}\": NUMBER}}'`",
@@ -124,7 +126,7 @@ impl Account {
     }
 
     /// Returns the command that sets the user's permissions to exactly those that hookbox needs. It
-    /// revokes all others that the user has in this virtual host.
+    /// revokes all other permissions that the user has in this virtual host.
     fn grant(&self) -> String {
         format!(
             "rabbitmqctl set_permissions -p {} {} '{OURS}' '{OURS_AND_DEFAULT}' '{OURS}'",

@@ -30,8 +30,8 @@ struct Span {
 }
 
 impl Rejections {
-    /// Records that the broker confirmed a publish. So the broker does not reject every publish,
-    /// and the earlier rejections no longer count.
+    /// Records that the broker confirmed a publish. The earlier rejections no longer count, because
+    /// the broker does not reject every publish.
     pub fn confirmed(&self) {
         *self.span() = None;
     }
@@ -53,13 +53,14 @@ impl Rejections {
     }
 
     /// Records whether the driver now names the rejections as the reason why it is not ready.
-    /// Returns `true` if it does so now and did not before.
+    /// Returns `true` if the driver names them now and did not name them before.
     pub fn show(&self, is_shown: bool) -> bool {
         !self.is_shown.swap(is_shown, Ordering::Relaxed) && is_shown
     }
 
-    /// Returns whether the driver names the rejections as the reason why it is not ready. If so, it
-    /// is connected, and a publish must be tried to find out whether publishes are accepted again.
+    /// Returns whether the driver names the rejections as the reason why it is not ready. If so,
+    /// the driver is connected, and it must try a publish to find out whether publishes are
+    /// accepted again.
     pub fn is_shown(&self) -> bool {
         self.is_shown.load(Ordering::Relaxed)
     }

@@ -1,6 +1,6 @@
-//! Keeps one connection for publishing. It connects and publishes; after any error it closes
-//! everything and starts over, after a pause that grows and is randomised. lapin's own recovery is
-//! never used (H4).
+//! Keeps one connection for publishing. The supervisor connects and publishes. After any error it
+//! closes the connection and, after a pause that grows and is randomised, connects again. lapin's
+//! own recovery is never used (H4).
 
 use std::sync::Arc;
 use std::time::Duration;

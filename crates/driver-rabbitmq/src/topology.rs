@@ -79,8 +79,8 @@ pub(crate) fn witness_queue(environment: &EnvironmentName) -> String {
 pub fn topology(environment: &EnvironmentName, routes: &[RouteName]) -> Topology {
     let text = |text: &str| Argument::Text(text.to_owned());
     // Of RabbitMQ's queue types, only quorum queues confirm a message after an fsync on a majority
-    // of their nodes (H6). A full queue must reject new messages and must not drop its oldest ones.
-    // At-least-once dead-lettering requires `reject-publish` as well.
+    // of their nodes (H6). A full queue must reject new messages (`reject-publish`) and must not
+    // drop its oldest messages. At-least-once dead-lettering requires `reject-publish` as well.
     let common = [
         ("x-queue-type", text("quorum")),
         ("x-overflow", text("reject-publish")),

@@ -23,8 +23,8 @@ const CHECK_EVERY: Duration = Duration::from_secs(2);
 const CHECK_DEADLINE: Duration = Duration::from_secs(2);
 
 /// How long the broker may leave a check without any answer. It is as long as a confirm may take.
-/// Together with the pause before a check, an unresponsive broker is noticed within twice this time
-/// even if nothing is published, long before the heartbeats would show it.
+/// With the pause before a check, an unresponsive broker is noticed within twice this time, even if
+/// nothing is published. The heartbeats would show it much later.
 const SILENCE_MAX: Duration = Duration::from_millis(2_500);
 
 /// How often the progress of a running check is read.
@@ -59,7 +59,8 @@ async fn at_queues(
         let round = Round::over(queues);
         let check = round.run(connection);
         tokio::pin!(check);
-        // A late check is logged and not cancelled, and what it has found still counts.
+        // A check that exceeds its deadline is logged and not cancelled, and what it finds still
+        // counts.
         let began = Instant::now();
         let mut silent_since = began;
         let is_late = || began.elapsed() >= CHECK_DEADLINE;
@@ -105,7 +106,8 @@ async fn at_queues(
                 let refused = account.at_queues(error);
                 return (NotReadyKind::Refused, describe(&refused));
             }
-            // Only logged here: the supervisor notices a lost connection and ends this check.
+            // The error is only logged here, because the supervisor notices a lost connection and
+            // ends this check.
             Err(error) => {
                 if !std::mem::replace(&mut is_logged, true) {
                     log_late(&round, queues, &error.to_string());

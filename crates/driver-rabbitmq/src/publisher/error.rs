@@ -1,8 +1,8 @@
 //! The reasons why a publisher ends.
 
-/// Why a publisher ended. Whatever the reason, the whole connection is closed and not only the
-/// channel: after an error of a channel, lapin still sends frames for that channel, for which
-/// RabbitMQ closes the connection.
+/// Why a publisher ended. For every reason, the whole connection is closed and not only the
+/// channel: after an error of a channel, lapin still sends frames for that channel, and RabbitMQ
+/// then closes the connection.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PublisherError {
     #[error("a publishing channel failed")]

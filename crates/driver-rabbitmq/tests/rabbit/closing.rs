@@ -82,7 +82,7 @@ async fn a_lost_connection_leaves_no_thread() {
         until_ready(&rabbit).await;
     }
     eventually(
-        "lapin must have only one thread more than without the driver",
+        "while the driver is open, lapin must have only one thread more than before",
         async || match lapin_threads() - raw {
             1 => Ok(()),
             other => Err(other),

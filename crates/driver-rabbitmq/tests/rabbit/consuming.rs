@@ -92,12 +92,12 @@ async fn a_stale_settlement_never_settles_the_message_that_has_its_tag_now() {
     proxy.set(Mode::Cut);
     let ended = timeout(PATIENCE, lost.next())
         .await
-        .expect("the call must not hang");
+        .expect("receiving over a lost connection must end and not hang");
     assert_eq!(ended.unwrap_err().kind(), FaultKind::Unavailable);
     proxy.set(Mode::Pass);
 
-    // The new channel has the number of the lost channel, and its delivery tags are the same
-    // numbers again.
+    // The new channel has the same number as the lost channel, and also counts its delivery tags
+    // from 1.
     let mut subscription = eventually(
         "subscribing must succeed once the driver has a new connection",
         async || {
@@ -170,8 +170,8 @@ async fn over_the_delivery_limit_a_message_dies_into_the_dead_queue() {
     world.finish().await;
 }
 
-/// The driver is closed while a subscription still holds a delivery. Then nothing can be received
-/// or settled any more, and the message must be redelivered to the next driver.
+/// The driver is closed while a subscription still holds a delivery. After that, no message may be
+/// received or settled through this driver, and the message must be redelivered to the next driver.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_close_nothing_can_be_taken_or_settled_and_all_is_redelivered() {
     let world = World::new().await;
@@ -182,11 +182,11 @@ async fn after_close_nothing_can_be_taken_or_settled_and_all_is_redelivered() {
     rabbit.close().await;
     let ended = timeout(PATIENCE, subscription.next())
         .await
-        .expect("the call must not hang");
+        .expect("receiving must end once the driver is closed");
     assert!(ended.is_err());
     let acked = timeout(PATIENCE, in_flight.ack())
         .await
-        .expect("the call must not hang");
+        .expect("acknowledging must end once the driver is closed");
     assert!(acked.is_err());
     assert!(rabbit.subscribe(&Queue::Dead, 1).await.is_err());
     assert!(rabbit.depths().await.is_err());

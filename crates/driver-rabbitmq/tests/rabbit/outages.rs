@@ -93,12 +93,13 @@ async fn a_lost_confirm_is_not_ok_although_the_message_is_there() {
     assert!(took < CONFIRM_DEADLINE + SLACK, "{took:?}");
     until_not_ready(&link.rabbit).await;
     let queue = link.world.queue();
-    eventually("the message must be queued", async || {
-        match link.world.waiting(&queue).await {
+    eventually(
+        "the broker must store the message although its confirm is lost",
+        async || match link.world.waiting(&queue).await {
             Some(1) => Ok(()),
             other => Err(other),
-        }
-    })
+        },
+    )
     .await;
     link.proxy.set(Mode::Pass);
     until_ready(&link.rabbit).await;
@@ -124,12 +125,13 @@ async fn a_cut_ends_the_wait_for_a_confirm() {
     link.proxy.set(Mode::LoseAnswers);
     let (published, ()) = tokio::join!(link.publish("waiting"), async {
         let queue = link.world.queue();
-        eventually("the message must be queued", async || {
-            match link.world.waiting(&queue).await {
+        eventually(
+            "the broker must store the message although its confirm is lost",
+            async || match link.world.waiting(&queue).await {
                 Some(1) => Ok(()),
                 other => Err(other),
-            }
-        })
+            },
+        )
         .await;
         link.proxy.set(Mode::Cut);
     });

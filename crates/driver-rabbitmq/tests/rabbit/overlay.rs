@@ -56,7 +56,7 @@ async fn a_start_that_cannot_ask_for_policies_waits() {
     api.set(Says::Policy(r#"{"overflow":"reject-publish"}"#));
     let rabbit = open(watched(&world, &api)).await;
     rabbit.close().await;
-    // If the API is unavailable, a command that only reads must open all the same.
+    // If the API is unavailable, a command that only reads must still be able to open the driver.
     api.set(Says::Nothing);
     let mut looking = watched(&world, &api);
     looking.reads_only = true;
@@ -74,8 +74,8 @@ async fn findings_are_kept_while_the_check_fails() {
     let why = until_not_ready(&rabbit).await;
     assert!(why.contains("sets max-length on the queue"), "{why}");
     api.set(Says::Nothing);
-    // While the API is unavailable, the policy that the last check found still counts. So the
-    // driver must not become ready after any of these failed checks.
+    // While the API is unavailable, the policy that the last successful check found still counts.
+    // So the driver must not become ready after any of these failed checks.
     let until = api.asked() + 3;
     while api.asked() < until {
         let now = rabbit.readiness();

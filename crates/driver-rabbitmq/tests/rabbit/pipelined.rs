@@ -21,8 +21,8 @@ const PIPELINED: usize = 64;
 /// closes the channel.
 const MESSAGE_MAX: usize = 65_536;
 
-/// How often the test makes the broker close a channel. Each time, another one of the concurrent
-/// messages is too large.
+/// How many times the test makes the broker close a channel. Each time, another one of the
+/// concurrent messages is too large.
 const CLOSED_CHANNELS: usize = 8;
 
 /// What RabbitMQ writes into its log when it closes a channel because of a message that is too
@@ -48,8 +48,8 @@ async fn what_the_broker_closes_under_64_publishes_accepts_nothing_that_is_not_t
     drop(server);
 }
 
-/// Publishes [`PIPELINED`] messages several times. Each time, another one of them is too large for
-/// the broker.
+/// Publishes [`PIPELINED`] messages several times. Each time, another one of these messages is too
+/// large for the broker.
 async fn channels_are_closed(rabbit: &Rabbit, log: &Path) {
     let mut neighbour = subscribe(rabbit, Queue::Route(route())).await;
     let mut accepted = HashSet::new();
@@ -75,7 +75,8 @@ async fn channels_are_closed(rabbit: &Rabbit, log: &Path) {
     until_ready(rabbit).await;
     rabbit.publish(&[route()], &batch("next")).await.unwrap();
     accepted.insert("next".to_owned());
-    // The subscription's connection must have stayed open, so that the subscription still delivers.
+    // The subscription's connection must have stayed open, so the subscription must still deliver
+    // every accepted message.
     all_are_there(&mut *neighbour, accepted).await;
     neighbour.close().await;
 }

@@ -17,8 +17,8 @@ const NAMED_WITHIN: Duration = Duration::from_secs(5);
 async fn a_deleted_queue_is_never_ok_until_it_is_declared() {
     let world = World::new().await;
     let rabbit = world.open().await;
-    // The driver also checks its queues when nothing is published. If such a check found first that
-    // the queue is deleted, the driver did not send the message, so the test tries again.
+    // The driver also checks its queues when nothing is published. If such a check has found that
+    // the queue is deleted, the driver does not send the message at all, so the test tries again.
     while publish_into_nothing(&world, &rabbit).await != PublishErrorKind::Unroutable {
         assert_eq!(world.declare_missing().await, [world.queue()]);
         until_ready(&rabbit).await;
@@ -141,8 +141,8 @@ async fn of_a_batch_for_two_queues_one_missing_is_not_ok() {
     assert_eq!(published.unwrap_err().kind, PublishErrorKind::Unroutable);
     declare(&options).await.unwrap();
     until_ready(&rabbit).await;
-    // The queue that existed has stored the message. An error of a publish does not mean that no
-    // queue has stored it.
+    // The queue that existed must have stored the message. An error of a publish does not mean that
+    // no queue has stored it.
     take(&rabbit, "half").await;
     rabbit.close().await;
     world.finish().await;

@@ -184,7 +184,7 @@ async fn without_the_right_to_publish_it_is_not_ready_until_that_is_granted() {
     .await;
     let published = rabbit.publish(&[route()], &batch("refused")).await;
     assert_eq!(published.unwrap_err().kind, PublishErrorKind::Unavailable);
-    // RabbitMQ must refuse a process that starts now, too.
+    // RabbitMQ must also refuse another process that starts now.
     let started = refused(world.options()).await;
     run_the_remedy(&server, &started);
     until_ready(&rabbit).await;
@@ -217,8 +217,8 @@ async fn what_rejects_everything_for_seconds_is_not_ready_until_a_publish_is_con
         async || {
             match rabbit.publish(&[route()], &batch("one more")).await {
                 Err(error) => assert_eq!(error.kind, PublishErrorKind::Rejected, "{error:?}"),
-                // The queue is not full yet, so the broker still confirms, and the next poll
-                // publishes again.
+                // The queue is not full yet, so the broker still confirms publishes, and the next
+                // poll publishes one more message.
                 Ok(()) => assert_eq!(rabbit.readiness(), Readiness::Ready),
             }
             why_refused(&rabbit)
@@ -227,8 +227,8 @@ async fn what_rejects_everything_for_seconds_is_not_ready_until_a_publish_is_con
     .await;
     assert!(why.contains("rejects every publish"), "{why}");
     server.ctl(&["clear_policy", "theirs"]).unwrap();
-    // The driver is still not ready. Only a publish can find out that the queue accepts messages
-    // again.
+    // The driver is still not ready, because only a publish can show that the queue accepts
+    // messages again.
     eventually(
         "a publish must succeed once the queue accepts messages again",
         async || rabbit.publish(&[route()], &batch("room again")).await,

@@ -18,12 +18,13 @@ const ROUND: usize = 128;
 const ROUNDS: usize = 50;
 
 /// The most repetitions. The test fails if the broker has returned or confirmed too few messages in
-/// them.
+/// all these repetitions.
 const ROUNDS_MAX: usize = 10 * ROUNDS;
 
 /// When a message is unroutable, the broker returns it between the confirms of other messages, and
-/// the return must not be attributed to one of those (H2). One message in sixteen is published to
-/// no existing queue, or to two queues of which one exists. Each repetition chooses other messages.
+/// the return must not be attributed to one of the other messages (H2). One message in sixteen is
+/// published to no existing queue, or to two queues of which only one exists. Each repetition
+/// chooses other messages for that.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn among_thousands_of_good_messages_no_unroutable_one_is_ever_ok() {
     let world = World::new().await;
@@ -32,8 +33,8 @@ async fn among_thousands_of_good_messages_no_unroutable_one_is_ever_ok() {
     let mut accepted = HashSet::new();
     let mut refused = BTreeMap::<&str, usize>::new();
     let unroutable = PublishErrorKind::Unroutable.as_str();
-    // It depends on the machine how many messages of a repetition are confirmed before a returned
-    // message ends the connection. So the number of repetitions is not fixed.
+    // How many messages of a repetition are confirmed before a returned message ends the connection
+    // depends on the machine. So the number of repetitions is not fixed.
     let is_enough = |round: usize, accepted: usize, refused: &BTreeMap<&str, usize>| {
         let returned = refused.get(unroutable).copied().unwrap_or(0);
         round >= ROUNDS && returned >= ROUNDS && accepted >= ROUNDS * 2
