@@ -324,8 +324,7 @@ impl Broker for Rabbit {
         let consuming = self.consuming.lock().await.take();
         if let (Some(connection), Some(runtime)) = (consuming, &self.runtime) {
             let deadline = self.options.close_deadline;
-            // Subscriptions may still use this connection. Once it is closed, their next call
-            // returns a fault.
+            // Subscriptions that use this connection will get a fault from their next call.
             let closing = async move { close(&connection, deadline).await };
             let _ = runtime.spawn(closing).await;
         }
