@@ -1,6 +1,6 @@
 //! Parses the value of `HOOKBOX_CRASH_AT`: the crash point at which the process crashes, the key of
-//! the object that is processed there, such as a topic, and at which passing of the point it
-//! crashes.
+//! the object that is processed there, such as a topic, and the number of the passing at which the
+//! process crashes.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -198,8 +198,8 @@ async fn waiting_for_confirms_hides_rejections() {
 async fn auto_recovery_leaves_a_consumer_hanging() {
     assert!(
         !hangs(ConnectionProperties::default()).await,
-        "a consumer must not hang without lapin's auto-recovery; if it does, subscriptions need a \
-         watchdog of their own"
+        "without lapin's auto-recovery, a consumer must not hang; if a consumer hangs, \
+         subscriptions need a watchdog of their own"
     );
     assert!(
         hangs(ConnectionProperties::default().enable_auto_recover()).await,
@@ -208,8 +208,8 @@ async fn auto_recovery_leaves_a_consumer_hanging() {
     );
 }
 
-/// Returns whether a consumer hangs after an error has closed its channel: for [`HANG`] it yields
-/// neither its end nor the message that waits in the queue.
+/// Returns whether a consumer hangs after an error has closed its channel: for [`HANG`], the
+/// consumer neither ends nor yields the message that waits in the queue.
 async fn hangs(properties: ConnectionProperties) -> bool {
     let connection = connect(properties).await;
     let other = confirming(&connection).await;

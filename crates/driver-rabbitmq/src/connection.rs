@@ -1,5 +1,5 @@
 //! Makes one attempt to connect to the broker: a preflight (does the server speak AMQP?), then the
-//! connection, then the login. Each has a deadline.
+//! connection, then the login. Each of the three steps has a deadline.
 
 use std::time::Duration;
 

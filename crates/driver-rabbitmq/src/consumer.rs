@@ -125,9 +125,9 @@ impl Subscription for RabbitSubscription {
 /// Returns the name of the queue from which RabbitMQ last dead-lettered a message, as its header
 /// `x-death` records it. hookbox only shows this name to operators; no decision depends on it.
 ///
-/// Any publisher may write such a header, and RabbitMQ keeps it, so a publisher can forge entries.
-/// RabbitMQ puts its own entry for the last dead-lettering before all others, so this function
-/// reads only the first entry.
+/// Any publisher may write such a header, and RabbitMQ keeps the header, so a publisher can forge
+/// entries. RabbitMQ puts its own entry for the last dead-lettering before all other entries, so
+/// this function reads only the first entry.
 fn last_death_queue(headers: &FieldTable) -> Option<String> {
     let AMQPValue::FieldArray(deaths) = headers.inner().get("x-death")? else {
         return None;

@@ -35,7 +35,7 @@ enum Command {
 #[derive(Clone)]
 pub(crate) struct Acker {
     // This internal queue of commands is unbounded. It stays short all the same, because the
-    // prefetch limits the messages in flight, and there is one command for each.
+    // prefetch limits the number of messages in flight, and each message has one command.
     commands: mpsc::UnboundedSender<Command>,
 }
 
@@ -69,8 +69,8 @@ async fn settle_all(
 ) {
     loop {
         let next = tokio::select! {
-            // Commands are preferred over the stop signal, so that those sent before the driver
-            // closed are written before this task ends.
+            // Commands are preferred over the stop signal, so that commands that were sent before
+            // the driver closed are written before this task ends.
             biased;
             next = waiting.recv() => next,
             () = stop.cancelled() => None,
@@ -104,7 +104,8 @@ async fn settle_all(
     }
 }
 
-/// Settles one delivery. If it is dropped without having been used, the message is released.
+/// Settles one delivery. If this value is dropped without having been used, the message is
+/// released.
 pub(crate) struct MessageSettler {
     tag: DeliveryTag,
     acker: Option<Acker>,
@@ -150,8 +151,8 @@ impl Settler for MessageSettler {
 impl Drop for MessageSettler {
     fn drop(&mut self) {
         if let Some(acker) = self.acker.take() {
-            // Sending fails when the task has ended. Then the channel is closed, and the broker has
-            // already returned the message to its queue.
+            // Sending fails when the settlement task has ended. The channel is closed in that case,
+            // and the broker has already returned the message to its queue.
             let _ = acker.commands.send(Command::Release(self.tag, None));
         }
     }

@@ -1,7 +1,7 @@
-//! Checks whether the queues exist as declared. The check of a queue first declares it passively,
-//! which shows whether it exists, and then compares its arguments with those declared. Neither step
-//! can create a queue. Several queues are checked at a time. So with a round trip of 20 ms, a
-//! hundred queues take a second.
+//! Checks whether the queues exist as declared. The check of a queue first declares the queue
+//! passively, which shows whether it exists. The check then compares the queue's arguments with
+//! those in hookbox's declaration. Neither step can create a queue. Several queues are checked at a
+//! time. So with a round trip of 20 ms, a hundred queues take a second.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -107,8 +107,8 @@ impl<'a> Round<'a> {
     }
 }
 
-/// Checks queues one after the other, on one channel. After an error closed that channel, it opens
-/// another.
+/// Checks queues one after the other, on one channel. If an error has closed that channel, the
+/// checker opens another channel.
 struct Checker<'a> {
     connection: &'a Connection,
     channel: Option<Channel>,
@@ -202,8 +202,8 @@ fn difference(queue: &QueueDeclaration, text: &str) -> TopologyDifference {
     TopologyDifference {
         queue: queue.name.clone(),
         difference: format!(
-            "{text}; hookbox never deletes or redeclares a queue: move its messages and delete \
-             it, or give this environment another name"
+            "{text}; hookbox never deletes or redeclares a queue: move the queue's messages and \
+             delete the queue, or give this environment another name"
         ),
     }
 }

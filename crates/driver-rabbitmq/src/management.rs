@@ -107,7 +107,8 @@ fn refuse(why: &str) -> OpenError {
     }
 }
 
-/// Splits a URL into its account (`user:password`), if it has one, and the URL without the account.
+/// Splits a URL into its account (`user:password`), `None` without an account, and the URL without
+/// the account.
 pub(crate) fn read(url: &str) -> Result<(Option<String>, String), OpenError> {
     let (scheme, rest) = url
         .split_once("://")
@@ -233,8 +234,8 @@ impl Management {
     }
 }
 
-/// Percent-encodes one segment of a URL's path: all characters but the unreserved ones (RFC 3986
-/// §2.3).
+/// Percent-encodes one segment of a URL's path: all characters except the unreserved characters
+/// (RFC 3986 §2.3).
 fn encoded(text: &str) -> String {
     let one = |byte: u8| match byte {
         b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {

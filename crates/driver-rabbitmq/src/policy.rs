@@ -63,7 +63,7 @@ fn harm(key: &str, value: &Value, queue: &QueueDeclaration) -> Option<&'static s
         // Every value is harmful, because RabbitMQ deletes a queue that was unused for this time,
         // with all its messages.
         "expires" => Some("the broker would delete the queue while no worker runs"),
-        // The policy's value replaces the one that hookbox gave in the argument `x-overflow` when
+        // The policy's value replaces the value that hookbox gave in the argument `x-overflow` when
         // it declared the queue. So only `reject-publish` is harmless. Any other value makes a
         // quorum queue drop its oldest messages, even `reject-publish-dlx`, which only classic
         // queues support.

@@ -11,8 +11,8 @@ use lapin::options::BasicPublishOptions;
 use lapin::{BasicProperties, Channel, Connection};
 use tokio::time::{sleep, timeout};
 
-/// How often it is checked, while the probe waits for its answer, whether the broker has blocked
-/// the connection.
+/// How often the probe, while it waits for its answer, checks whether the broker has blocked the
+/// connection.
 const TICK: Duration = Duration::from_millis(100);
 
 /// What the probe found out.

@@ -26,8 +26,9 @@ pub(crate) struct Request {
     pub queues: Vec<String>,
     pub batch: Batch,
     pub answer: oneshot::Sender<Result<(), PublishError>>,
-    /// The request's share of the two limits on unconfirmed messages, which it holds until its
-    /// result is known: the first permit counts its messages, the second counts their bytes.
+    /// The request's share of the two limits on unconfirmed messages, held until the result of the
+    /// request is known: the first permit is for the number of its messages, the second for their
+    /// bytes.
     pub room: (OwnedSemaphorePermit, OwnedSemaphorePermit),
 }
 
@@ -132,7 +133,7 @@ impl Publisher {
     }
 
     /// Publishes all batches of one publish round, and then waits for every confirm. One deadline
-    /// covers both.
+    /// covers publishing and waiting.
     async fn publish(&self, round: Vec<Request>) -> Result<RoundResult, PublisherError> {
         let deadline = Instant::now() + self.confirm_deadline;
         let sent = self.send_all(&round, deadline).await;

@@ -194,9 +194,9 @@ impl Rabbit {
             .map_err(|_| closed())?
     }
 
-    /// Returns the connection for consuming, and opens it if there is none. Publishing has another
-    /// connection, because the broker may block the one for publishing, and acknowledgements must
-    /// be written even then.
+    /// Returns the connection for consuming, and opens it if it is not open. Publishing has another
+    /// connection, because the broker may block that connection, and acknowledgements must be
+    /// written even then.
     async fn consuming(&self) -> Result<Arc<Connection>, Fault> {
         let mut held = self.consuming.lock().await;
         let closed = || {

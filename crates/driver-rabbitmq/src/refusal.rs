@@ -1,5 +1,5 @@
-//! Refusals by RabbitMQ, such as a wrong password or a missing right, each with the command that
-//! fixes it. They are recognised by the reply codes of AMQP 0-9-1.
+//! Refusals by RabbitMQ, for example because of a wrong password or a missing right, each with the
+//! command that fixes the cause. Refusals are recognised by the reply codes of AMQP 0-9-1.
 
 use hookbox_driver::OpenError;
 use lapin::ErrorKind;

@@ -84,7 +84,7 @@ mod tests {
         assert_eq!(
             rejections.lasting(at(6)),
             None,
-            "a single rejection must not count as lasting"
+            "after a single rejection, the driver must not report that every publish is rejected"
         );
         rejections.rejected(at(4));
         assert_eq!(

@@ -1,5 +1,5 @@
-//! Deletes queues. This is for tests only; hookbox itself deletes no queue, because when a queue is
-//! deleted during a publish, RabbitMQ confirms messages that it then loses (H5).
+//! Deletes queues, for tests only. hookbox itself deletes no queue, because when a queue is deleted
+//! during a publish, RabbitMQ confirms messages that it loses with the queue (H5).
 
 use lapin::Connection;
 use lapin::options::QueueDeleteOptions;

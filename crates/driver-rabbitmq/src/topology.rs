@@ -50,8 +50,8 @@ pub enum Argument {
 /// All queues of one environment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Topology {
-    /// The queues, which are all durable: first those of the routes, in the order of the routes,
-    /// then those of witness messages, accept reports and dead letters.
+    /// The queues, which are all durable: first the queues of the routes, in the order of the
+    /// routes, then the queues of witness messages, accept reports and dead letters.
     pub queues: Vec<QueueDeclaration>,
 }
 

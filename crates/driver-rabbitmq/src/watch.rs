@@ -1,7 +1,7 @@
-//! Monitors the queues while the driver publishes to them. AMQP shows whether they exist as
-//! declared, and the management API shows which policies apply to them. Both checks run
-//! concurrently, so that neither waits for the other. Each check, together with the pause before
-//! it, takes less than five seconds.
+//! Monitors the queues while the driver publishes to them. A check over AMQP shows whether the
+//! queues exist as declared, and a check over the management API shows which policies apply to
+//! them. The two checks run concurrently, so that neither check waits for the other. Each check,
+//! together with the pause before it, takes less than five seconds.
 
 use std::time::Duration;
 

@@ -40,8 +40,8 @@ const COUNTING: u32 = 2;
 /// reads is not found.
 const READINGS_MAX: u32 = 12;
 
-/// The longest pause after each read. It is longer than one read takes, so that readers do not
-/// collide again and again.
+/// The longest pause after each read. It is longer than a read takes, so that two readers do not
+/// read at the same time again and again.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Reads all witnesses in the queue. Other processes may read them at the same time.

@@ -1,4 +1,4 @@
-//! The commands, one file each, and the list of them.
+//! The commands, each in a file of its own, and the list of all commands.
 
 mod audit;
 mod check_config;

@@ -21,7 +21,8 @@ pub use server::bind;
 use state::Monitor;
 pub use state::{Needs, Parts};
 
-/// A monitor with its listener and its polls of the dependencies. Dropping it ends both.
+/// A monitor with its listener and its polls of the dependencies. When this value is dropped, the
+/// listener and the polls end.
 pub struct Monitored {
     monitor: Arc<Monitor>,
     running: JoinSet<()>,

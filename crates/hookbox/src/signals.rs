@@ -21,7 +21,8 @@ use crate::telemetry::Log;
 pub struct Signals {
     /// The token that is cancelled by the first signal that starts the drain.
     pub shutdown: CancellationToken,
-    /// The stream of SIGHUP signals. Several that arrive before it is polled count as one.
+    /// The stream of SIGHUP signals. Several signals that arrive before the stream is polled count
+    /// as one signal.
     pub hangup: Signal,
 }
 

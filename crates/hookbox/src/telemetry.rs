@@ -35,7 +35,8 @@ const CEILINGS: [(&str, LevelFilter); 4] = [
     ("rustls", LevelFilter::WARN),
 ];
 
-/// The maximum level of all other libraries: below `info` they log the data that they carry.
+/// The maximum level of all libraries that are not in [`CEILINGS`]: at levels below `info`,
+/// libraries log the data that they carry.
 const CEILING: LevelFilter = LevelFilter::INFO;
 
 /// How long the process waits at its end until the log is written.
@@ -199,7 +200,7 @@ fn is_allowed(event: &Metadata<'_>) -> bool {
     *event.level() <= ceiling.map_or(CEILING, |(_, ceiling)| *ceiling)
 }
 
-/// Returns whether `target` is the module or one below it.
+/// Returns whether `target` is the module or a module inside it.
 fn is_within(target: &str, module: &str) -> bool {
     target
         .strip_prefix(module)

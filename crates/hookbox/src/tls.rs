@@ -1,5 +1,5 @@
-//! Loads the certificate of ingest, and checks whether it and its private key can be used, and
-//! until when.
+//! Loads the certificate of ingest, and checks whether the certificate and its private key can be
+//! used, and until when.
 
 use std::fmt;
 use std::path::Path;
@@ -26,8 +26,8 @@ const CHAIN_BYTES_MAX: u64 = 1024 * 1024;
 pub struct Certificate(RwLock<Arc<CertifiedKey>>);
 
 impl Certificate {
-    /// Uses another certificate for new connections; returns whether it differs. Existing
-    /// connections keep the old one.
+    /// Uses another certificate for new connections; returns whether it differs from the previous
+    /// one. Existing connections keep the previous certificate.
     pub fn replace(&self, renewed: CertifiedKey) -> bool {
         let mut shown = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let is_other = shown.cert != renewed.cert;

@@ -1,5 +1,5 @@
-//! Forwards accept reports from the spool to the broker, one at a time, each after every event that
-//! it covers.
+//! Forwards accept reports from the spool to the broker, one at a time. Each accept report is
+//! forwarded after all events that it covers.
 
 use std::sync::Arc;
 

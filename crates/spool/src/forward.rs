@@ -1,6 +1,7 @@
-//! Forwards the messages of one route from the spool to the broker, in their order, joining as many
-//! as fit into one message. A message that the broker did not take is tried again. If the broker
-//! keeps refusing one message and takes the message behind it, the refused message is overtaken.
+//! Forwards the messages of one route from the spool to the broker in their order, and joins as
+//! many messages as fit into one. A message that the broker did not take is tried again. If the
+//! broker keeps refusing one message and takes the message behind it, later messages overtake the
+//! refused message.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -261,8 +262,8 @@ impl<'a> Forwarder<'a> {
         Ok(true)
     }
 
-    /// Tries a refused message again. If the broker takes the message, the next refused one is
-    /// tried at once; otherwise the pause doubles.
+    /// Tries a refused message again. If the broker takes the message, the next refused message is
+    /// tried at once; otherwise the pause before the next try doubles.
     async fn try_refused(&mut self) -> Result<(), Fault> {
         let Some(kept) = self.refused.pop_front() else {
             return Ok(());

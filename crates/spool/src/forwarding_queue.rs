@@ -74,8 +74,8 @@ impl ForwardingQueue {
         self.is_held_up.load(Ordering::SeqCst)
     }
 
-    /// Returns how many messages of the route the broker refuses while it takes others, and how
-    /// many events they contain.
+    /// Returns how many messages of the route the broker refuses while it takes other messages, and
+    /// how many events the refused messages contain.
     pub fn refused(&self) -> (u64, u64) {
         let messages = self.refused_messages.load(Ordering::SeqCst);
         (messages, self.refused_events.load(Ordering::SeqCst))

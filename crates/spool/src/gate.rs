@@ -139,8 +139,8 @@ impl Place<'_> {
         tokio::time::sleep(GRACE).await;
     }
 
-    /// Marks this publish, which the broker did not take, as one that will be spooled. It keeps its
-    /// position in the order until it is spooled.
+    /// Marks this publish, which the broker did not take, as a publish that will be spooled. The
+    /// publish keeps its position in the order until it is spooled.
     pub fn keep(mut self) -> Self {
         self.keeps = true;
         self.gate.0.send_if_modified(State::keep);

@@ -23,8 +23,8 @@ pub(super) struct SpooledMessage {
 }
 
 impl SpooledMessage {
-    /// Decodes the batch. Bytes that are not a batch are forwarded unchanged. The worker then
-    /// stores them as a dead letter, as it does with everything that it cannot decode.
+    /// Decodes the batch. Bytes that are not a batch are forwarded unchanged, and the worker stores
+    /// them as a dead letter, as it does with all bytes that it cannot decode.
     pub fn of(delivery: Delivery) -> Self {
         let frames = decode_batch(&delivery.bytes).unwrap_or_default();
         let envelopes: Vec<&Envelope> = frames.iter().flatten().collect();

@@ -18,9 +18,9 @@ use crate::counters::{SpoolCounters, add};
 use crate::forwarding_queue::ForwardingQueue;
 use crate::gate::{Destination, Gate, Place};
 
-/// The most messages of one queue of the spool in flight. If each of them holds one event, all of
-/// them together fill one joined message for the broker. With bodies of the largest default size (1
-/// MiB) they take 64 MiB of memory.
+/// How many messages of one queue of the spool may be in flight at most. If each message holds one
+/// event, 64 messages fill one joined message for the broker. With bodies of the largest default
+/// size (1 MiB), 64 messages take 64 MiB of memory.
 pub(super) const PREFETCH: u16 = 64;
 
 /// How often to check whether the broker is available again, and whether the spool is empty.

@@ -106,7 +106,7 @@ impl Link {
         }
     }
 
-    /// Checks that the target accepts connections, by opening one and closing it again.
+    /// Checks that the target accepts connections, by opening a connection and closing it again.
     pub async fn check(&mut self) -> Result<(), LinkError> {
         self.connect().await.map(drop)
     }

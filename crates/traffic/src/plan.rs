@@ -7,15 +7,16 @@ use std::collections::BinaryHeap;
 use super::chance::{Chance, Purpose, Share, spread};
 use super::events::{Event, Flaw, Kind, Version};
 
-/// The largest delay of a request, counted in requests that are sent before it. It is so large that
-/// some duplicates arrive while their original is in flight, and others after it is settled.
+/// The largest delay of a request, counted in requests that are sent before it. The delay is so
+/// large that some duplicates arrive while their original is in flight, and other duplicates arrive
+/// after their original is settled.
 const LATER_MAX: u64 = 500;
 
 /// The shares of special events, in percent of all events.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Shares {
-    /// Events whose request is sent a second time with the same bytes: about half of them at once,
-    /// the others later.
+    /// Events whose request is sent a second time with the same bytes: about half of these requests
+    /// at once, the other half later.
     pub duplicates: f64,
     /// Events whose body is altered after it was signed, so that the request must be refused.
     pub tampered: f64,
@@ -59,8 +60,8 @@ pub(super) struct Job {
     pub(super) place: u64,
 }
 
-/// What is done with one event: whether its body is altered or flawed, and which requests about it
-/// are sent when.
+/// What is done with one event: whether its body is altered or flawed, which requests about it are
+/// sent, and when.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Fate {
     pub(super) event: Event,

@@ -73,7 +73,7 @@ pub(super) struct Counts {
     pub(super) attempts: u64,
     /// The number of responses by HTTP status.
     pub(super) answers: BTreeMap<u16, u64>,
-    /// How many times a request was sent and it is unknown whether it was stored.
+    /// How many times a request was sent of which it is unknown whether it was stored.
     pub(super) unknown: u64,
     /// How many times no connection could be opened for a request.
     pub(super) unreachable: u64,

@@ -35,8 +35,8 @@ pub struct Tally {
     pub sent: u64,
     /// Sent requests that were answered with 200 and JSON.
     pub accepted: u64,
-    /// Requests that were refused: the altered ones, which must be refused, and those of
-    /// `wrongly_refused`.
+    /// Requests that were refused: altered requests, which must be refused, and the requests that
+    /// `wrongly_refused` counts.
     pub refused: u64,
     /// The number of times that a request was sent again, because it had no conclusive answer.
     pub retried: u64,

@@ -37,7 +37,8 @@ pub(super) struct Queue {
     pub members: Option<usize>,
 }
 
-/// Parses a list of policies: those of users, or those of operators, which override them.
+/// Parses a list of policies: either the policies of users, or those of operators, which override
+/// the policies of users.
 pub(super) fn policies(body: &[u8]) -> Result<Vec<Policy>, Unreadable> {
     let all = objects(json(body)?, "a list of policies")?;
     let one = |mut policy: Map<String, Value>| Policy {

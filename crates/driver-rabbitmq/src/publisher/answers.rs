@@ -1,14 +1,14 @@
 //! Computes the results of one publish round: what a channel publishes before it waits for the
-//! confirms. A publish request is one batch, published once to each of its queues. Its result
-//! follows from the confirms of these publishes. This code neither waits nor sends, so that tests
-//! can cover every combination of confirms.
+//! confirms. A publish request is one batch, published once to each of its queues. The result of
+//! the request follows from the confirms of these publishes. The code in this file neither waits
+//! nor sends, so that tests can cover every combination of confirms.
 
 use hookbox_driver::{PublishError, PublishErrorKind};
 use lapin::Confirmation;
 
 use super::error::PublisherError;
 
-/// The confirm of one publish, or the reason why there is none.
+/// The confirm of one publish, or the reason why the publish has no confirm.
 pub(super) struct PublishConfirm {
     /// The index of the publish request to which the publish belongs.
     pub request: usize,

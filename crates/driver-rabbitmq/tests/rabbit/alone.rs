@@ -35,7 +35,8 @@ pub fn alone(name: &str) -> bool {
 pub fn amqp_threads() -> Vec<String> {
     std::fs::read_dir("/proc/self/task")
         .unwrap()
-        // A thread that ends after it was listed has no name to read; it is left out.
+        // The name of a thread that ends after it was listed cannot be read, so this thread is left
+        // out.
         .filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok())
         .map(|name| name.trim().to_owned())
         .filter(|name| name.starts_with("lapin") || name.starts_with("hookbox-amqp"))

@@ -126,8 +126,8 @@ async fn a_stale_settlement_never_settles_the_message_that_has_its_tag_now() {
         "the release of a lost delivery must return no message to the queue: {more:?}"
     );
 
-    // Neither message was acknowledged, so both must be redelivered, and acknowledging them must
-    // then succeed.
+    // Neither of the two messages was acknowledged, so both must be redelivered, and acknowledging
+    // them must succeed now.
     subscription.close().await;
     drop((first, second, lost));
     let mut subscription = subscribe(&rabbit, Queue::Route(route())).await;

@@ -34,7 +34,8 @@ async fn a_start_that_misses_a_queue_is_not_ready_until_it_is_declared() {
     let depths = rabbit.depths().await.unwrap();
     let of = |queue: Queue| depths.iter().find(|depth| depth.queue == queue).unwrap();
     assert_eq!(of(Queue::Route(route())).ready, None);
-    // While one queue is missing, the others can be read and consumed.
+    // While one queue is missing, the depths of the other queues must be readable, and these queues
+    // must be consumable.
     assert_eq!(of(Queue::Accounts).ready, Some(0));
     subscribe(&rabbit, Queue::Dead).await.close().await;
     let named = missing(&world.options()).await.unwrap();

@@ -13,7 +13,7 @@ use crate::world::{PATIENCE, World, batch, route, url};
 
 async fn refused(options: Options) -> OpenError {
     match Rabbit::open(options).await {
-        Ok(_) => panic!("opening must fail, but the driver opened"),
+        Ok(_) => panic!("opening the driver must fail, but the driver opened"),
         Err(error) => error,
     }
 }

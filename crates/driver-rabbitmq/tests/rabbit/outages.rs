@@ -56,8 +56,8 @@ impl Link {
     async fn heals(self) {
         self.proxy.set(Mode::Pass);
         until_ready(&self.rabbit).await;
-        // The driver may not have noticed yet that the connection is lost. Then the first publish
-        // fails, and a later one must succeed.
+        // The driver may not have noticed yet that the connection is lost. In that case the first
+        // publish fails, and a later publish must succeed.
         eventually("a publish must succeed after the outage", async || {
             self.publish("healed").await.0
         })

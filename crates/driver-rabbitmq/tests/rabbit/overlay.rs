@@ -35,7 +35,7 @@ async fn a_start_that_cannot_ask_for_policies_waits() {
     let world = World::new().await;
     let api = Api::new(Says::Nothing).await;
     let Err(error) = Rabbit::open(watched(&world, &api)).await else {
-        panic!("opening must fail, but the driver opened");
+        panic!("opening the driver must fail, but the driver opened");
     };
     assert!(matches!(error, OpenError::Unavailable { .. }), "{error:?}");
     assert!(describe(&error).contains("management API"), "{error:?}");

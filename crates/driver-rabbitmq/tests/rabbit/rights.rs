@@ -49,7 +49,7 @@ async fn refused(options: Options) -> String {
     match Rabbit::open(options).await {
         Err(error @ OpenError::Refused { .. }) => describe(&error),
         Err(error) => panic!("{error:?}"),
-        Ok(_) => panic!("opening must be refused, but the driver opened"),
+        Ok(_) => panic!("the broker must refuse the driver, but the driver opened"),
     }
 }
 
@@ -67,14 +67,14 @@ async fn a_limit_that_is_reached_is_named_with_the_command_that_raises_it() {
         let words = ["set_vhost_limits", "-p", "/", limit];
         server.ctl(&words).unwrap();
     };
-    // The test itself has one connection open, so a limit of one connection leaves none for the
-    // driver.
+    // The test itself has one connection open, so a limit of one connection leaves no connection
+    // for the driver.
     let by_vhost = "set_vhost_limits -p '/'";
     let by_user = "set_user_limits 'hookbox'";
     let mut options = world.options();
     options.publish_channels = 8;
-    // With one channel the driver cannot check the queues. With six channels it can check them, but
-    // cannot open its publishing channels.
+    // With a limit of one channel, the driver cannot check the queues. With a limit of six
+    // channels, it can check the queues, but cannot open its publishing channels.
     for (limit, limited, number, raise) in [
         (&vhost as &dyn Fn(&str), "max-connections", 1, by_vhost),
         (&user as &dyn Fn(&str), "max-connections", 1, by_user),

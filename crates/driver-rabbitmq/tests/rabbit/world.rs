@@ -206,7 +206,8 @@ pub async fn next(subscription: &mut dyn Subscription) -> Delivery {
         .unwrap()
 }
 
-/// Receives one message from the route's queue, which must have this text, and acknowledges it.
+/// Receives one message from the route's queue and acknowledges it. The message must have this
+/// text.
 pub async fn take(rabbit: &Rabbit, text: &str) {
     let mut subscription = subscribe(rabbit, Queue::Route(route())).await;
     let delivery = next(&mut *subscription).await;

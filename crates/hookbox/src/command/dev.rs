@@ -168,8 +168,8 @@ handler = {{ kind = "begini" }}
     )
 }
 
-/// The body of an example event. It is printed in single quotes and contains none, so every shell
-/// accepts it.
+/// The body of an example event. It is printed in single quotes and contains no single quote, so
+/// every shell accepts it.
 const EXAMPLE: &str = concat!(
     r#"{"uid":"APPLICANT-0001","integration_id":"12345678901234567890","#,
     r#""event":{"type":"psychometric_score.complete","details":{"#,

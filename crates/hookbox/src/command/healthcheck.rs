@@ -71,8 +71,8 @@ async fn first(urls: &[String]) -> anyhow::Result<StatusCode> {
 }
 
 /// Returns the URLs at which processes of this config answer readiness checks. An ingest answers at
-/// the address where it receives webhooks. A process without one (a worker, or a process that still
-/// waits for its broker) answers at the address of its metrics.
+/// the address where it receives webhooks. A process that receives no webhooks (a worker, or a
+/// process that still waits for its broker) answers at the address of its metrics.
 fn urls(config: &Config) -> anyhow::Result<Vec<String>> {
     let ingest = (config.ingest.tls.is_none()).then_some(config.ingest.listen);
     let listeners = ingest.into_iter().chain(config.metrics);

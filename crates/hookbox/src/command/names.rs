@@ -49,7 +49,7 @@ fn configured(config: &Config, with_topics: bool) -> Names {
         .filter(|pattern| pattern.parse::<Topic>().is_ok());
     names.topics.extend(exact);
     // JSON Schemas that cannot be used are ignored here, because a list command must not fail
-    // because of them. Services report them.
+    // because of such schemas. A service reports them when it starts.
     for (source, schemas) in compose::schemas(config).unwrap_or_default() {
         let topics = schemas.types().map(|kind| Topic::of(&source, Some(kind)));
         names

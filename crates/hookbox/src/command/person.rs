@@ -36,8 +36,8 @@ pub struct ConfirmArgs {
 impl ByArgs {
     /// Returns the operator's name for the audit.
     pub fn actor(&self) -> String {
-        // In a container or under cron, both `$USER` and `$LOGNAME` may be missing. Then the
-        // numeric id of the system user is recorded.
+        // In a container or under cron, both `$USER` and `$LOGNAME` may be missing. In that case
+        // the numeric id of the system user is recorded.
         let named = ["USER", "LOGNAME"].map(|name| std::env::var(name).ok());
         let named = named
             .into_iter()

@@ -16,8 +16,8 @@ use super::print;
 use crate::compose::{self, AnyStore};
 use crate::exit::{self, Exit};
 
-/// The broker and the store that the command reads. For each of the two, this is either its
-/// connection or the reason why it is unavailable.
+/// The broker and the store that the command reads. Each field holds either the connection or the
+/// reason why the broker or the store is unavailable.
 pub struct Sources {
     /// The broker.
     pub broker: Reach<dyn Broker>,

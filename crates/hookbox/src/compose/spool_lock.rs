@@ -58,7 +58,8 @@ impl SpoolLock {
         }
     }
 
-    /// Returns an error if the spool was created before, because it must then not be created again.
+    /// Returns an error if the spool was created before, because a spool must not be created a
+    /// second time.
     pub fn allows_creation(&self) -> Result<(), OpenError> {
         let written = self.file.metadata();
         if written.map_err(|error| unusable(&self.path, error))?.len() == 0 {
@@ -99,9 +100,9 @@ impl SpoolLock {
 }
 
 impl Drop for SpoolLock {
-    /// Unlocks the file. To close the file is not enough: a process that another thread
-    /// is starting has a copy of the open file until it runs its own program, and an flock is held
-    /// until the last copy is closed, or until one of them unlocks it (flock(2)).
+    /// Unlocks the file. To close the file is not enough: a process that another thread is starting
+    /// has a copy of the open file until that process runs its own program. An flock is held until
+    /// the last copy of the open file is closed, or until it is unlocked over one copy (flock(2)).
     fn drop(&mut self) {
         if let Err(error) = self.file.unlock() {
             let path = self.path.display();

@@ -96,8 +96,8 @@ impl Range {
     }
 }
 
-/// Converts a page to the older format: there, the name of a counter includes `_total` in every
-/// line, and there is neither a unit nor an end marker.
+/// Converts a page to the older format. In that format, the name of a counter includes `_total` in
+/// every line, and there are no lines with units and no end marker.
 fn text(page: &str) -> String {
     let types = page.lines().filter_map(|line| line.strip_prefix("# TYPE "));
     let counters: HashSet<&str> = types

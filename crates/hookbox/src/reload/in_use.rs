@@ -9,7 +9,8 @@ pub enum KeptKeys {
     /// New keys were read, but the preset or the scheme has changed as well. They decide the form
     /// of the keys, so the new keys are not valid for the source as it runs.
     WrittenOtherwise(SourceName),
-    /// The config no longer contains the source, and its keys cannot be read from their old places.
+    /// The config no longer contains the source, and the source's keys cannot be read from the
+    /// places that the previous config named.
     Unreadable(SourceName, Mistakes),
 }
 

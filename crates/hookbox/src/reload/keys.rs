@@ -34,8 +34,9 @@ impl Reloader {
         }
     }
 
-    /// Replaces the keys of each source, and returns the changes as texts for the log. If the keys
-    /// of one source cannot be used, they stay as they were, without an effect on other sources.
+    /// Replaces the keys of each source, and returns the changes as texts for the log. If the new
+    /// keys of one source cannot be used, this source keeps its keys, and other sources are not
+    /// affected.
     pub(super) fn exchange_keys(
         &mut self,
         left: &[KeptKeys],

@@ -1,4 +1,5 @@
-//! Lists the files that are checked for changes: those in use, even if a newer config names others.
+//! Lists the files that are checked for changes: the files in use, even if a newer config names
+//! other files.
 
 use std::path::PathBuf;
 

@@ -82,8 +82,8 @@ mod tests {
         secrets.iter().map(key).collect()
     }
 
-    /// Returns which of the sources one, two and three keep their keys. Each source is given by its
-    /// keys in use and its newly read keys.
+    /// Returns which of the sources one, two and three keep their keys in use. For each source,
+    /// `sources` holds its keys in use and its newly read keys.
     fn kept(sources: [(&[&str], Option<&[&str]>); 3]) -> Vec<String> {
         let names = ["one", "two", "three"].map(|name| name.parse::<SourceName>().unwrap());
         let read = sources.map(|(_, read)| read.map(keys));

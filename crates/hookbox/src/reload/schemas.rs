@@ -10,9 +10,9 @@ use crate::compose;
 use hookbox_config::{BrokenParts, Part};
 
 impl Reloader {
-    /// Replaces the JSON Schemas of each source, and returns which have changed, as a text for the
-    /// log. If those of one source cannot be used, they stay as they were, without an effect on
-    /// other sources.
+    /// Replaces the JSON Schemas of each source, and returns the sources whose schemas have
+    /// changed, as a text for the log. If the new schemas of one source cannot be used, this source
+    /// keeps its schemas, and other sources are not affected.
     pub(super) fn exchange_schemas(
         &mut self,
         parts: &BrokenParts,

@@ -35,8 +35,8 @@ pub struct Lines {
 struct State {
     lines: VecDeque<Vec<u8>>,
     bytes: usize,
-    /// Whether lines were dropped and the queue is still more than half full. As long as both hold,
-    /// new lines are dropped as well, so that one notice covers all of them.
+    /// Whether lines were dropped and the queue is still more than half full. As long as this is
+    /// true, new lines are dropped as well, so that one notice covers all dropped lines.
     is_shedding: bool,
     /// The number of lines dropped since the last notice.
     unreported: u64,

@@ -110,7 +110,7 @@ impl StoreKnowledge {
 }
 
 impl MissingQueue {
-    /// Describes the queue and what is known about it on one line.
+    /// Describes the queue, and what the store knows about it, on one line.
     pub fn line(&self) -> String {
         let name = &self.name;
         match (self.was_used, self.open) {

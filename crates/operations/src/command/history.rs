@@ -6,7 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use hookbox_driver::EventDetail;
 use serde::Serialize;
 
-/// One event with its whole history. Times are in UTC, as RFC 3339 writes them.
+/// One event with its whole history. Times are in UTC, in the format of RFC 3339.
 #[derive(Debug, Clone, Serialize)]
 pub struct History {
     /// The event id, 64 hex digits.

@@ -25,7 +25,8 @@ pub struct QueuesReport {
 pub struct QueueLine {
     /// What the queue is for, such as `route.scores` or `dead`.
     pub queue: String,
-    /// What the broker reports; null if it is unavailable or has no such queue.
+    /// What the broker reports about the queue; null if the broker is unavailable or does not have
+    /// the queue.
     pub broker: Option<BrokerSide>,
     /// What the store holds; null if it is unavailable, and for a queue that belongs to no route.
     pub store: Option<StoreSide>,

@@ -162,8 +162,8 @@ pub async fn hurry(
         confirmed(
             operator,
             format!(
-                "make {matched} {retries} due now ({filter}): each is the next attempt of its \
-                 event, and counts."
+                "make {matched} {retries} due now ({filter}): each counts as the next attempt \
+                 of its event."
             ),
         )?;
     }

@@ -51,7 +51,7 @@ impl Text for HurryReport {
             format!("store: made {hurried} of {matched} due now ({filter})\n")
         };
         if self.interrupted {
-            text.push_str("  interrupted: run the command again for the other retries\n");
+            text.push_str("  interrupted: run the command again for the remaining retries\n");
         }
         text.push_str(&problems(&self.problems));
         text

@@ -164,7 +164,7 @@ async fn a_hurry_shows_its_effect_and_asks() {
     expect![[r#"
         nothing was changed.
         This would make 1203 retries due now (all):
-        each is the next attempt of its event, and counts.
+        each counts as the next attempt of its event.
         Give --yes to skip this question, or --dry-run to see the effect
     "#]]
     .assert_eq(&sentences(&unasked));
@@ -214,8 +214,8 @@ async fn a_hurry_shows_its_effect_and_asks() {
     .assert_eq(&json(&report));
     assert_eq!(memory.audits.lock().unwrap().len(), 3, "chunks of 500");
     expect![[r#"
-        This will make 1203 retries due now (all): each is the next attempt of its event, and counts. Continue?
-        This will make 1203 retries due now (all): each is the next attempt of its event, and counts. Continue?"#]].assert_eq(&person.asked.join("\n"));
+        This will make 1203 retries due now (all): each counts as the next attempt of its event. Continue?
+        This will make 1203 retries due now (all): each counts as the next attempt of its event. Continue?"#]].assert_eq(&person.asked.join("\n"));
 }
 
 #[tokio::test]

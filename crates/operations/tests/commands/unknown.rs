@@ -1,5 +1,5 @@
-//! Tests that `reconcile` lists what it cannot know, and that its verdict says no more than it
-//! knows.
+//! Tests that `reconcile` lists what it cannot know, and that its verdict claims no more than
+//! `reconcile` knows.
 
 use hookbox_driver::{AccountGap, SilentIngest, Unvouched};
 use hookbox_operations::command::reconcile::{ReconcileReport, Unknown, Verdict};

@@ -186,8 +186,8 @@ async fn a_broker_that_was_emptied_is_red() {
     .assert_eq(&json(&report.witness));
 }
 
-/// While another reader holds the broker's witness messages for a moment, the broker seems empty.
-/// Then they must be read again, until all of them are found.
+/// While another reader holds the broker's witness messages for a moment, the broker seems to have
+/// none. The witness messages must be read again until all of them are found.
 #[tokio::test(start_paused = true)]
 async fn a_broker_whose_witnesses_are_being_read_is_not_an_empty_one() {
     let reading = vec![witness(1, 3), witness(1, 4)];

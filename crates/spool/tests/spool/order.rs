@@ -87,7 +87,7 @@ async fn large_and_small_ones_keep_their_order() {
     assert_eq!(
         world.broker.largest(),
         9,
-        "the nine events between two large ones must be joined into one message"
+        "the nine small events between two large events must be joined into one message"
     );
     world.end().await;
 }

@@ -83,7 +83,7 @@ impl World {
         self.counters.kept.load(Ordering::Relaxed)
     }
 
-    /// Returns the number of events that the broker refuses while it takes others.
+    /// Returns the number of events that the broker refuses while it takes other events.
     pub fn refused(&self) -> u64 {
         self.counters.refused.load(Ordering::Relaxed)
     }

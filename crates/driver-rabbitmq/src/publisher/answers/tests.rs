@@ -1,6 +1,7 @@
-//! Tests the results of the publish requests (batches) of one publish round: those that one channel
-//! publishes before it waits for the confirms. The tests cover every combination of answers to a
-//! few publishes, and every way to distribute these publishes over the requests.
+//! Tests the results of the publish requests (batches) of one publish round, that is, of the
+//! batches that one channel publishes before it waits for the confirms. The tests cover every
+//! combination of answers to a few publishes, and every way to distribute these publishes over the
+//! requests.
 #![allow(clippy::unwrap_used)]
 
 use hookbox_driver::{PublishError, PublishErrorKind};
@@ -150,9 +151,9 @@ fn every_mix_of_confirms_is_reported_once_to_each_publisher() {
     assert!(yes > 0 && yes_beside_a_no > 0, "{yes} {yes_beside_a_no}");
 }
 
-/// A publish without a confirm must never count as accepted. A publish has none if the broker never
-/// answers it. It has none either if the confirm of an earlier publish was lost, because the
-/// publisher then waits for no later confirm.
+/// A publish without a confirm must never count as accepted. A publish has no confirm if the broker
+/// never answers it. It also has no confirm if the confirm of an earlier publish was lost, because
+/// the publisher then waits for no later confirm.
 #[test]
 fn a_publish_without_an_outcome_is_never_accepted() {
     for missing in 1..=PUBLISHES_MAX {

@@ -56,8 +56,8 @@ pub struct ChangeReport {
     pub matched: u64,
     /// How many dead letters were changed.
     pub changed: u64,
-    /// How many were selected and left unchanged: another operator had changed them in the
-    /// meantime, or they have nothing that could be replayed.
+    /// How many dead letters were selected and left unchanged: another operator had changed them in
+    /// the meantime, or they have no event that could be replayed.
     pub left_alone: u64,
     /// How many of those left unchanged are undecodable bytes, which cannot be replayed.
     pub left_undecodable: u64,

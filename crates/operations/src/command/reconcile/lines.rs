@@ -50,8 +50,8 @@ pub(super) fn of(
         let line = routes.entry(route).or_insert(named);
         line.store = Some(OutcomeCounts::of(&book));
     }
-    // A route may have neither a queue, because it is no longer configured, nor outcomes. If
-    // ingests have reported receipts of it, it gets a line here.
+    // A route that is no longer configured has no queue, and it may have no outcomes either. If
+    // ingests have reported receipts of such a route, it gets a line here.
     for (route, _) in accounts.iter().flat_map(|it| &it.reported) {
         let mut line = RouteLine::named(route.as_str());
         line.store = store_answers.then(OutcomeCounts::nothing);
