@@ -69,7 +69,7 @@ fn harm(key: &str, value: &Value, queue: &QueueDeclaration) -> Option<&'static s
         // queues support.
         "overflow" if value.as_str() != Some("reject-publish") => Some(
             "the policy changes what a full queue does: the queue must reject new messages, and \
-             not drop its oldest",
+             must not drop its oldest messages",
         ),
         // RabbitMQ applies the lower of the policy's limit and that of the argument
         // `x-delivery-limit`, so a policy with a higher limit is harmless. A negative limit counts

@@ -61,8 +61,8 @@ impl Account {
             ),
             Some(_) | None if is_tls(&error) => (
                 "the TLS connection to the broker is refused".to_owned(),
-                "check that its certificate is valid, is for the host name in the URL, and is \
-                 signed by an authority that this system trusts"
+                "check that the broker's certificate is valid, is for the host name in the URL, \
+                 and is signed by an authority that this system trusts"
                     .to_owned(),
             ),
             Some(_) | None => return unavailable(error),

@@ -123,6 +123,6 @@ async fn take(channel: &Channel, queue: &str) -> Result<Vec<Vec<u8>>, lapin::Err
 
 fn decode(body: &[u8]) -> Result<Witness, Fault> {
     let doing = "read a witness message: the queue holds another kind of message, or a newer \
-                 hookbox has written this one";
+                 hookbox has written this message";
     Witness::decode(body).map_err(|error| Fault::new(FaultKind::Internal, doing, error))
 }

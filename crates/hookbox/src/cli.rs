@@ -36,7 +36,7 @@ pub struct Cli {
 const EXIT_CODES: &str = "Exit codes: 0 done; 1 failed, or the check found problems; \
     2 wrong arguments; 64 the config cannot be used; 69 the broker or the store cannot be reached; \
     70 an internal error; 78 refused (another environment, schema or queues, a missing right, \
-    unsafe settings); 130 stopped at once by Ctrl-C while it drained";
+    unsafe settings); 130 stopped at once by Ctrl-C during a drain";
 
 /// The commands.
 #[derive(Debug, Subcommand)]

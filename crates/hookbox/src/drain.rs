@@ -11,7 +11,7 @@ use hookbox_ingest::DrainTimes;
 /// The share of the drain in which running work may end normally. It is a share of the time after
 /// the lead (in which requests are still accepted). In this time every request is answered or
 /// reaches its own deadline (the longest is 10 s, for a body), and every transaction commits. Work
-/// that is still running at its end is cancelled, and the messages of that work are released.
+/// that is still running at the end of this time is cancelled, and its messages are released.
 const GRACE: f64 = 0.6;
 
 /// The share of the drain in which a worker clears its start markers (the rows that count handler

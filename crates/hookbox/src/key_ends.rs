@@ -49,7 +49,7 @@ pub fn assess(source: &str, end: Option<Timestamp>, now: Timestamp) -> Option<Ke
     )))
 }
 
-/// For each source, its last warning and when that was logged.
+/// For each source, its last warning and the time when this warning was logged.
 #[derive(Default)]
 pub struct Reminders(BTreeMap<String, (Timestamp, KeysEnd)>);
 

@@ -81,7 +81,7 @@ fn drain(tasks: &TaskTracker, log: Log) -> anyhow::Result<CancellationToken> {
             _ = interrupt.recv() => {}
             () = disregard(&mut terminate) => {}
         }
-        tracing::warn!("stopped at once by SIGINT, while it drained");
+        tracing::warn!("stopped at once by SIGINT, during the drain");
         log.flush();
         std::process::exit(exit::STOPPED.code().into());
     });

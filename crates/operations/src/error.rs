@@ -45,7 +45,7 @@ pub enum CommandError {
     },
     /// No event matches the given digits, or several do.
     #[error(
-        "no event, or more than one, has an id that begins with {prefix}: look it up with \
+        "no event, or more than one, has an id that begins with {prefix}: find the event with \
          `hookbox events list`, or give more digits"
     )]
     NoSingleEvent {

@@ -29,7 +29,7 @@ impl fmt::Display for Source {
 /// command's report are valid.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Problem {
-    /// Which of the two could not be read, the broker or the store.
+    /// Whether it is the broker or the store that could not be read.
     pub source: Source,
     /// What the command was doing, and why that failed.
     pub what: String,

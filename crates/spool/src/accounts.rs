@@ -77,7 +77,8 @@ async fn one(shared: &Shared, delivery: Delivery) -> Result<(), Fault> {
                     tracing::warn!(
                         kind = error.kind.as_str(),
                         error = describe(&error),
-                        "the broker did not take an accept report from the spool; it is tried again"
+                        "the broker did not take an accept report from the spool; the accept \
+                         report is tried again"
                     );
                 }
                 sleep(pause.next()).await;

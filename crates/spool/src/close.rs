@@ -10,9 +10,9 @@ use tokio::time::{Instant, sleep, timeout};
 use super::forwarding_queue::ForwardingQueue;
 use super::shared::{CHECK_INTERVAL, Shared};
 
-/// With at most this number of events left in the spool, hookbox always tries to end spooling,
-/// because they fit into one message for the broker. With more events left, it tries only if at
-/// least as many events as are left were forwarded since the previous check.
+/// If at most this number of events is left in the spool, hookbox always tries to end spooling,
+/// because so few events fit into one message for the broker. If more events are left, hookbox
+/// tries to end spooling only if at least as many events were forwarded since the previous check.
 const FEW: u64 = 64;
 
 /// How long new events wait at most while the last spooled ones are forwarded. Senders wait far

@@ -195,7 +195,7 @@ impl<'a> Forwarder<'a> {
                 route = %self.route,
                 kind = error.kind.as_str(),
                 error = describe(error),
-                "the broker did not take a message from the spool; it is tried again"
+                "the broker did not take a message from the spool; the message is tried again"
             );
         }
         let pause = self.pause.next();

@@ -47,7 +47,7 @@ pub(super) struct Place<'a> {
 }
 
 /// Holds back new events while the last spooled events are forwarded, so that spooling can end.
-/// When it is dropped, the new events continue.
+/// When this value is dropped, the new events are published or spooled.
 pub(super) struct Closing<'a>(&'a Gate);
 
 impl Gate {

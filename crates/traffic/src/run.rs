@@ -28,7 +28,7 @@ pub struct Traffic {
     pub source: SourceName,
     /// How requests are signed.
     pub signer: Signer,
-    /// The config, source and key that the requests are signed with.
+    /// The names of the config, the source and the key with which the requests are signed.
     pub terms: Terms,
     /// The seed of the random numbers. It determines all bodies, which requests are sent, and in
     /// which order.

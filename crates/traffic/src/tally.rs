@@ -22,7 +22,7 @@ const UNROUTED: &str = "unrouted";
 pub struct Tally {
     /// The target of the requests.
     pub target: String,
-    /// The config, source and key that the requests were signed with.
+    /// The names of the config, the source and the key with which the requests were signed.
     pub signed: Terms,
     /// The seed of the random numbers. It determined all bodies, which requests were sent, and in
     /// which order.

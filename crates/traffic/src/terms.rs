@@ -1,6 +1,6 @@
-//! The config, source and key that requests were signed with. The tally names them, because an
-//! accepted request shows only that hookbox accepts this signature, and not that the provider signs
-//! in this way.
+//! The config, the source and the key with which requests were signed. The tally names all three,
+//! because an accepted request shows only that hookbox accepts this signature, and not that the
+//! provider signs in this way.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use hookbox_event::SourceName;
 use hookbox_signature::{Algorithm, Key, Scheme};
 use serde::Serialize;
 
-/// The config, source and key that requests were signed with. It contains no secret.
+/// Names the config, the source and the key with which requests were signed. Contains no secret.
 #[derive(Debug, Clone, Serialize)]
 pub struct Terms {
     /// The config file.

@@ -33,8 +33,9 @@ async fn among_thousands_of_good_messages_no_unroutable_one_is_ever_ok() {
     let mut accepted = HashSet::new();
     let mut refused = BTreeMap::<&str, usize>::new();
     let unroutable = PublishErrorKind::Unroutable.as_str();
-    // How many messages of a repetition are confirmed before a returned message ends the connection
-    // depends on the machine. So the number of repetitions is not fixed.
+    // In each repetition, some messages are confirmed before a returned message ends the
+    // connection. How many these are depends on the machine, so the number of repetitions is not
+    // fixed.
     let is_enough = |round: usize, accepted: usize, refused: &BTreeMap<&str, usize>| {
         let returned = refused.get(unroutable).copied().unwrap_or(0);
         round >= ROUNDS && returned >= ROUNDS && accepted >= ROUNDS * 2

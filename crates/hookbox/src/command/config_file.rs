@@ -6,7 +6,7 @@ use hookbox_config::{Config, Mistakes, Needs};
 
 use super::print;
 
-/// Loads the config file that is given, or else the one that is found.
+/// Loads the given config file. If none is given, loads the config file that [`find`] returns.
 pub fn load(given: Option<&Path>, needs: Needs) -> Result<Config, Mistakes> {
     Config::load_for(&find(given), needs)
 }

@@ -34,7 +34,7 @@ pub struct ResolvedSource<'c> {
     pub source: &'c SourceConfig,
     /// The signer of the requests.
     pub signer: Signer,
-    /// The config, source and key that the requests are signed with.
+    /// The names of the config, the source and the key with which the requests are signed.
     pub terms: Terms,
     /// The target that requests are sent to.
     pub target: Target,

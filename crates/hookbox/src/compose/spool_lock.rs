@@ -79,8 +79,8 @@ impl SpoolLock {
         })
     }
 
-    /// Records in the lock file that the spool was created. If that cannot be written because the
-    /// disk is full, a later start records it.
+    /// Records in the lock file that the spool was created. If the record cannot be written because
+    /// the disk is full, a later start writes it.
     pub fn was_created(&mut self) {
         let written = self.file.metadata().and_then(|found| match found.len() {
             0 => self

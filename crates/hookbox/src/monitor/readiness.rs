@@ -1,4 +1,4 @@
-//! Determines whether this process can work now, and which dependency prevents it.
+//! Determines whether this process can work now, and if it cannot, which dependency is the reason.
 
 use std::sync::atomic::Ordering;
 
@@ -107,7 +107,8 @@ fn witness(seen: &Observed) -> Option<String> {
     Some(format!("{what}; `hookbox reconcile` lists what to do"))
 }
 
-/// Returns whether the process is ready, and the body of `/readyz`, which says why not.
+/// Returns whether the process is ready, and the body of `/readyz`, which names the reason if the
+/// process is not ready.
 pub fn answer(monitor: &Monitor, now: Timestamp) -> (bool, Value) {
     let parts = monitor.parts();
     let dependencies = dependencies(&parts, &monitor.observed(), now);

@@ -44,7 +44,7 @@ const WITNESS_EVERY: Duration = Duration::from_secs(10);
 const WITNESS_DEADLINE: Duration = Duration::from_secs(8);
 
 /// How many sequence gaps, receipts and imbalances are counted at most. A larger number would be of
-/// no use, because an operator must act on a single one.
+/// no use, because an operator must act even if there is only one.
 const COUNTED_MAX: u32 = 100;
 
 /// Polls the dependencies until the future is dropped.

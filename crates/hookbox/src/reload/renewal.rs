@@ -40,8 +40,8 @@ pub fn keep_apart(renewals: &mut [Renewal<'_>]) -> Vec<String> {
 }
 
 /// Returns a source whose new keys contain a key of another source, and why its new keys are
-/// rejected. Two sources that share a key which both use already are ignored, because no new key
-/// causes that.
+/// rejected. Two sources whose keys in use are equal already are ignored, because rejecting new
+/// keys would not change that.
 fn clash(renewals: &[Renewal<'_>], salt: &[u8; 32]) -> Option<(usize, String)> {
     let mut first: HashMap<[u8; 32], (usize, &Key)> = HashMap::new();
     for (index, renewal) in renewals.iter().enumerate() {

@@ -60,8 +60,8 @@ fn identity(found: &std::fs::Metadata) -> Identity {
 pub struct Watched {
     read: Identities,
     before: Identities,
-    /// Files that differed at every check, and files that are read together with one of them, each
-    /// with the time since when.
+    /// Files that differed at every check, and files that are read together with one of them. For
+    /// each file, also the time since which it has differed.
     restless: BTreeMap<PathBuf, Restless>,
 }
 

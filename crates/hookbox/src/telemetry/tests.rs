@@ -141,7 +141,8 @@ fn a_notice_of_dropped_lines_is_a_line_as_the_others() {
 /// The environment variable that is set in the child process of a test, which is to abort.
 const ABORTS: &str = "HOOKBOX_TEST_ABORTS";
 
-/// Panics when it is dropped. If another panic is unwinding, this aborts the process.
+/// A value that panics when it is dropped. If it is dropped while another panic unwinds, the second
+/// panic aborts the process.
 struct PanicsAgain;
 
 impl Drop for PanicsAgain {

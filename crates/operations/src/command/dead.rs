@@ -124,7 +124,7 @@ impl DeadLine {
 }
 
 /// Lists dead letters with an id larger than `after`, in the order of their ids. With `total`, also
-/// counts all that match the filter.
+/// counts all dead letters that match the filter.
 pub async fn list(
     ledger: &dyn Ledger,
     filter: &DeadFilter,

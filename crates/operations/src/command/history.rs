@@ -63,7 +63,7 @@ pub struct Receipt {
     pub key_id: String,
     /// The id of the ingest process that accepted the request.
     pub instance: String,
-    /// The sequence number that this process gave the receipt.
+    /// The sequence number that the ingest process gave the receipt.
     pub number: u64,
     /// The digest of this receipt's own body, if it differs from the stored body of the event. That
     /// is possible where an id in the body decides which event a receipt belongs to.

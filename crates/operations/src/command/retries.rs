@@ -52,7 +52,7 @@ pub struct HurryRequest {
     pub filter: RetryFilter,
     /// Whether an empty filter, which selects all retries, is intended: `--all`.
     pub all: bool,
-    /// Whether to report only how many would be changed.
+    /// Whether to report only how many retries would be made due.
     pub dry_run: bool,
     /// Whether to skip the question: `--yes`.
     pub yes: bool,
@@ -75,7 +75,8 @@ pub struct HurryReport {
     pub dry_run: bool,
     /// Whether the operator interrupted the command between two transactions.
     pub interrupted: bool,
-    /// What failed while retries were made due. Those made due before the failure stay due.
+    /// What failed while retries were made due. Retries that were made due before the failure stay
+    /// due.
     pub problems: Vec<Problem>,
 }
 

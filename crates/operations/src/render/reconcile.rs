@@ -127,9 +127,9 @@ impl ReconcileReport {
             text.push_str(&match self.missing_after_seconds {
                 None => format!("answered 200 and still queued or in flight: {open}\n"),
                 Some(seconds) => format!(
-                    "answered 200 and without an outcome: {open}; no queue holds anything, so they \
-                     are missing when nothing has changed for {seconds} s (--wait {}s waits for \
-                     that)\n",
+                    "answered 200 and without an outcome: {open}; no queue holds anything, so \
+                     such receipts count as missing when nothing has changed for {seconds} s \
+                     (--wait {}s waits for that)\n",
                     seconds + WAIT_MORE
                 ),
             });

@@ -220,7 +220,7 @@ async fn a_prefix_without_an_event_and_an_invalid_prefix_are_different_errors() 
     let refused = events::show(&memory, "abcd", None).await.unwrap_err();
     expect![[r#"
         no event, or more than one, has an id that begins with abcd:
-        look it up with `hookbox events list`, or give more digits
+        find the event with `hookbox events list`, or give more digits
     "#]]
     .assert_eq(&sentences(&refused));
 }

@@ -146,8 +146,8 @@ async fn without_anything_in_a_queue_nothing_is_in_flight() {
     let young = || memory(90, 91, vec![open(5, false)]);
     let text = report(young(), queues(0, None), None).await.text();
     assert!(!text.contains("in flight"), "{text}");
-    let words = "answered 200 and without an outcome: 1 receipt; no queue holds anything, so they \
-                 are missing when nothing has changed for 40 s (--wait 50s waits for that)";
+    let words = "answered 200 and without an outcome: 1 receipt; no queue holds anything, so such \
+                 receipts count as missing when nothing has changed for 40 s (--wait 50s waits for that)";
     assert!(text.contains(words), "{text}");
     for queues in [queues(1, None), queues(0, Some(1))] {
         let text = report(young(), queues, None).await.text();

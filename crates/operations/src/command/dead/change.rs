@@ -28,7 +28,7 @@ pub struct ChangeRequest {
     pub filter: DeadFilter,
     /// Whether an empty filter, which selects all dead letters, is intended: `--all`.
     pub all: bool,
-    /// Whether to report only how many would be changed.
+    /// Whether to report only how many dead letters would be changed.
     pub dry_run: bool,
     /// Whether to skip the question: `--yes`.
     pub yes: bool,

@@ -68,7 +68,8 @@ pub(super) async fn outcome(
     }
 }
 
-/// Counts the replayed dead letters that have an outcome by now, and returns those that have none.
+/// Counts the replayed dead letters that have an outcome by now, and returns the dead letters that
+/// have no outcome yet.
 async fn poll(
     ledger: &dyn Ledger,
     undecided: Vec<ReplayedDeadLetter>,
