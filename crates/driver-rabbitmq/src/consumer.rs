@@ -47,8 +47,8 @@ pub(crate) async fn subscribe(
         let consumer = channel
             .basic_consume(
                 queue.as_str().into(),
-                // With an empty consumer tag, the broker generates one. A tag of our own could be
-                // used twice, and after that deliveries were seen to stop.
+                // With an empty consumer tag, the broker generates one. A tag that the driver chose
+                // could be used twice, and in that case deliveries were seen to stop.
                 "".into(),
                 BasicConsumeOptions::default(),
                 FieldTable::default(),

@@ -2,10 +2,10 @@
 //! after the other.
 //!
 //! lapin's own `Acker` spawns a task for each acknowledgement. Acknowledgements then overtake each
-//! other, and one that covers several delivery tags may cover tags that are settled already, for
-//! which RabbitMQ closes the channel. Here, each delivery tag is settled separately. A message
-//! holds a whole batch, so there are few tags, and an acknowledgement never covers a delivery that
-//! is still being processed.
+//! other, and an acknowledgement that covers several delivery tags may cover tags that are settled
+//! already. RabbitMQ closes the channel for that. Here, each delivery tag is settled separately. A
+//! message holds a whole batch, so there are few tags, and an acknowledgement never covers a
+//! delivery that is still being processed.
 
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
 //! Reads what AMQP does not report: which policies apply to hookbox's queues, how many nodes the
 //! cluster has, and how many members each queue has. If the options name the management plugin's
-//! HTTP API (<https://www.rabbitmq.com/docs/management#http-api>), it is read, and nothing is ever
-//! changed through it.
+//! HTTP API (<https://www.rabbitmq.com/docs/management#http-api>), hookbox reads from this API, and
+//! never changes anything through it.
 
 mod answers;
 

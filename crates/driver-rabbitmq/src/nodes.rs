@@ -1,4 +1,4 @@
-//! The nodes that a broker's URL names: one node, or those of a cluster.
+//! The nodes that a broker's URL names: one node, or all nodes of a cluster.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -94,8 +94,8 @@ pub(crate) fn uris(options: &Options) -> Result<Vec<AMQPUri>, OpenError> {
         let heartbeat = uri.query.heartbeat.get_or_insert(options.heartbeat_seconds);
         if !(1..=HEARTBEAT_MAX).contains(heartbeat) {
             return Err(refuse(format!(
-                "heartbeat must be between 1 and {HEARTBEAT_MAX} seconds: without one, a \
-                 connection that is dead is taken for alive"
+                "heartbeat must be between 1 and {HEARTBEAT_MAX} seconds: without a heartbeat, a \
+                 dead connection is taken for alive"
             )));
         }
         Ok(uri)

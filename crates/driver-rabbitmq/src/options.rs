@@ -21,8 +21,8 @@ pub struct Options {
     pub environment: EnvironmentName,
     /// The routes whose queues hookbox declares and publishes to.
     pub routes: Vec<RouteName>,
-    /// Whether the command only reads from the broker. Then an unresponsive management API is only
-    /// logged as a warning, and it is not checked whether the user may publish.
+    /// Whether the command only reads from the broker. If so, an unresponsive management API is
+    /// only logged as a warning, and it is not checked whether the user may publish.
     pub reads_only: bool,
     /// The deadline for the confirm of a batch. It is shorter than the time after which any known
     /// provider gives up on a request.

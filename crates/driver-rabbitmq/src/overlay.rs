@@ -21,7 +21,7 @@ pub(crate) struct Overlay {
 
 #[derive(Default)]
 struct LastFindings {
-    /// What the last successful check found; `None` before the first one.
+    /// What the last successful check found; `None` before the first successful check.
     found: Option<Vec<TopologyDifference>>,
     /// How many checks have failed since the last one that succeeded.
     failed: u32,

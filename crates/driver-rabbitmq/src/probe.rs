@@ -2,7 +2,7 @@
 //! message that is published through the default exchange to a name that no queue has. If the user
 //! may publish, the broker returns the message; otherwise, it closes the channel. Without this
 //! check, a connection would seem usable until the first event is refused, and would then be
-//! replaced by one that again seems usable.
+//! replaced by another connection that seems usable.
 
 use std::time::Duration;
 

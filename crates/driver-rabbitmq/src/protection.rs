@@ -9,9 +9,9 @@ use crate::{Options, management, nodes};
 
 impl Options {
     /// Returns whether no third party can read or forge the traffic: every node is on this machine,
-    /// or is reached over TLS. This driver never uses TLS without verifying the server. It parses
-    /// the URL as connecting does, but does not connect. An invalid URL is an error, so it is
-    /// refused when the process starts.
+    /// or is reached over TLS. This driver never uses TLS without verifying the server. This
+    /// function parses the URL in the same way as a connection attempt, but does not connect. An
+    /// invalid URL is an error, so it is refused when the process starts.
     pub fn is_protected(&self) -> Result<bool, OpenError> {
         let uris = nodes::uris(self)?;
         Ok(uris.iter().all(|uri| match uri.scheme {

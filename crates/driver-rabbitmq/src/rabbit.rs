@@ -42,8 +42,8 @@ pub struct Rabbit {
     bytes: Arc<Semaphore>,
     readiness: watch::Receiver<Readiness>,
     consuming: Mutex<Option<Arc<Connection>>>,
-    /// A lock that allows one read of the witness messages at a time in this process, because of
-    /// two concurrent reads each would get only a part of the messages.
+    /// A lock that allows one read of the witness messages at a time in this process, because two
+    /// concurrent reads would each get only a part of the messages.
     reading: Arc<Mutex<()>>,
     stop: CancellationToken,
     tasks: TaskTracker,

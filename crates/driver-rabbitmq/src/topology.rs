@@ -18,7 +18,7 @@ use lapin::types::{AMQPValue, FieldTable};
 /// How often RabbitMQ may deliver a message that is never settled; after that, it moves the message
 /// to the dead-letter queue. The limit is set explicitly because RabbitMQ's default is no limit
 /// before 4.0 and 20 from 4.0 on, and because versions count differently. It is far above the
-/// number of attempts that a retry policy allows; the store counts those.
+/// number of attempts that a retry policy allows, which the store counts.
 const DELIVERY_LIMIT: i64 = 1_000;
 
 /// The delivery limit of the queues of dead letters, accept reports and witnesses. These queues

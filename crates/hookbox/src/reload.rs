@@ -4,8 +4,8 @@
 //!
 //! The keys of each source, the certificate, the JSON Schemas of each source and the filter are
 //! separate parts. Each part is read as a whole, and then replaced or left unchanged. A part that
-//! cannot be used is logged, and does not prevent the others from being reloaded. A request uses
-//! the keys that were in use when it started. Every other setting needs a restart.
+//! cannot be used is logged, and does not prevent the other parts from being reloaded. A request
+//! uses the keys that were in use when it started. Every other setting needs a restart.
 
 mod certificate;
 mod in_use;
@@ -65,7 +65,7 @@ impl Targets {
 /// Reloads the exchangeable parts of a running service.
 pub struct Reloader {
     /// The newest config that could be read, except that it lists the sources of this process: new
-    /// sources are added, and removed ones end, only at a restart.
+    /// sources are added, and removed sources end, only at a restart.
     config: Config,
     /// The text of the config at the start. Differences from it need a restart.
     begun_with: String,

@@ -143,8 +143,9 @@ fn notice(json: bool, now: Timestamp, dropped: u64) -> Vec<u8> {
 }
 
 /// Logs only the place of a panic, because its message may contain data. The message is stored with
-/// the attempt, in the same database as bodies. A panic that aborts the process (one while another
-/// unwinds) leaves no time to write queued lines, so every panic waits until the log is written.
+/// the attempt, in the same database as bodies. A panic that aborts the process (a panic while
+/// another panic unwinds) leaves no time to write queued lines, so every panic waits until the log
+/// is written.
 pub fn hide_panics(log: Log) {
     std::panic::set_hook(Box::new(move |panic| {
         let place = panic

@@ -1,5 +1,5 @@
-//! The errors of commands. Each says what was being done, to what, why that failed, and how to fix
-//! it.
+//! The errors of commands. Each error says what was being done, to what, why that failed, and how
+//! to fix the cause.
 
 use std::io;
 
@@ -63,7 +63,7 @@ pub enum CommandError {
         known: String,
     },
     /// The given dead letter does not exist.
-    #[error("there is no dead letter {id}: `hookbox dead list --state any` prints those there are")]
+    #[error("there is no dead letter {id}: `hookbox dead list --state any` lists all dead letters")]
     NoDeadLetter {
         /// The given number.
         id: i64,

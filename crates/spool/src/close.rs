@@ -1,5 +1,6 @@
-//! Ends spooling: when little is left in the spool, new events wait for a short time while the rest
-//! is forwarded. Without this wait, the spool would never become empty under constant load.
+//! Ends spooling: when little is left in the spool, new events wait for a short time while the last
+//! spooled events are forwarded. Without this wait, the spool would never become empty under
+//! constant load.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -15,7 +16,7 @@ use super::shared::{CHECK_INTERVAL, Shared};
 /// tries to end spooling only if at least as many events were forwarded since the previous check.
 const FEW: u64 = 64;
 
-/// How long new events wait at most while the last spooled ones are forwarded. Senders wait far
+/// How long new events wait at most while the last spooled events are forwarded. Senders wait far
 /// longer for an answer, so no request fails because of this wait.
 const CLOSE_MAX: Duration = Duration::from_secs(1);
 

@@ -33,9 +33,9 @@ const ALONE_PAUSE: Duration = Duration::from_secs(60);
 const REFUSED_MAX: usize = PREFETCH as usize / 2;
 
 /// The first pause before a refused message is tried again. The pause doubles with each try,
-/// because each try costs a connection: the broker closes it when it refuses the message. After an
-/// operator has raised the broker's limit for messages, the message is sent at the next try, or
-/// after a restart of the process.
+/// because each try costs a connection: the broker closes the connection when it refuses the
+/// message. After an operator has raised the broker's limit for messages, the message is sent at
+/// the next try, or after a restart of the process.
 const REFUSED_FIRST: Duration = Duration::from_secs(5);
 
 /// The longest pause before a message that the broker has refused is tried again.
@@ -158,8 +158,9 @@ impl<'a> Forwarder<'a> {
         }
     }
 
-    /// Takes all messages that the spool has available. If none is in flight then, waits for the
-    /// next message, or until a message that the broker has refused is to be tried again.
+    /// Takes all messages that the spool has available. If no message is in flight after that,
+    /// waits for the next message, or until a message that the broker has refused is to be tried
+    /// again.
     async fn fill(&mut self) -> Result<(), Fault> {
         while let Some(delivery) = self.subscription.try_next() {
             self.in_flight.push_back(SpooledMessage::of(delivery));
@@ -246,7 +247,7 @@ impl<'a> Forwarder<'a> {
             events = first.batch.count,
             bytes = first.batch.bytes.len(),
             "the broker refuses {} events of route {} from receipt {} on ({} bytes) and takes \
-             others: the refused ones stay in the spool and are retried from time to time",
+             other events: the refused events stay in the spool and are retried from time to time",
             first.batch.count,
             self.route,
             first.batch.first_receipt,

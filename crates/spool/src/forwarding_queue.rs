@@ -16,8 +16,8 @@ const SAVED_MAX: usize = 16;
 
 /// The state of forwarding the messages of one route.
 pub(super) struct ForwardingQueue {
-    /// Whether messages are being forwarded: the broker took the last one, and more are left. New
-    /// messages wait in [`ForwardingQueue::make_room`] only while this is true.
+    /// Whether messages are being forwarded: the broker took the last message, and more messages
+    /// are left. New messages wait in [`ForwardingQueue::make_room`] only while this is true.
     moves: AtomicBool,
     /// Whether the broker did not take the last message that was tried.
     is_held_up: AtomicBool,
@@ -89,8 +89,8 @@ impl ForwardingQueue {
 
     fn stands(&self) {
         self.moves.store(false, Ordering::SeqCst);
-        // Nothing leaves the spool for now. So the new messages that wait in `make_room` get
-        // permits without that, and enter the spool.
+        // Nothing leaves the spool for now, so no permit would be added. The new messages that wait
+        // in `make_room` get permits here, so that they can enter the spool.
         self.save(SAVED_MAX);
     }
 

@@ -56,8 +56,8 @@ pub(super) fn joinable(messages: &VecDeque<SpooledMessage>) -> usize {
 }
 
 /// Joins the first `count` messages in their order; `None` when they cannot be joined. The result
-/// has the topic of the first message, even if the others have other topics, because the topic of a
-/// message is only shown to operators.
+/// has the topic of the first message, even if the other messages have other topics, because the
+/// topic of a message is only shown to operators.
 pub(super) fn join(messages: &VecDeque<SpooledMessage>, count: usize) -> Option<Batch> {
     let first = &messages.front()?.batch;
     if count == 1 {

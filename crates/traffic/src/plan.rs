@@ -146,9 +146,10 @@ impl Fate {
             fate.event = Event::new(seed, number, Some(Kind::PsychometricScore));
         } else if roll < malformed + shares.conflicts {
             fate.conflict = Some(later(&mut chance));
-            // An `application.*` event may repeat the uid of an earlier one, and the config may say
-            // that both are processed. For a score, a different body with the same uid is always a
-            // conflict that becomes a dead letter. So only score events get a conflict here.
+            // An `application.*` event may repeat the uid of an earlier event, and the config may
+            // say that both events are processed. For a score, a different body with the same uid
+            // is always a conflict that becomes a dead letter. So only score events get a conflict
+            // here.
             let other = [Kind::AndroidScore, Kind::IosScore];
             let kind = chance.one_of(Kind::PsychometricScore, &other);
             fate.event = Event::new(seed, number, Some(kind));

@@ -97,7 +97,7 @@ pub(super) struct Shared {
     pub(super) progress: indicatif::ProgressBar,
 }
 
-/// What the journal records about one sending of a request, besides the response.
+/// What the journal records about each time that a request is sent, besides the response.
 struct AttemptNote<'a> {
     attempt: u32,
     digest: &'a str,

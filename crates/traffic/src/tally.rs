@@ -50,7 +50,7 @@ pub struct Tally {
     /// in `expected`.
     pub unknown_outcome: u64,
     /// Requests that were given up without a conclusive answer and that may have been stored. Each
-    /// may add one to `done`, `conflict` or `dead` in `expected`.
+    /// such request may add one to `done`, `conflict` or `dead` in `expected`.
     pub unconfirmed: u64,
     /// Requests that were given up and that were certainly not stored.
     pub undelivered: u64,

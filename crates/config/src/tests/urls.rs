@@ -33,7 +33,7 @@ fn a_url_that_a_driver_refuses_is_refused_at_its_place() {
             "AMQP_URL",
             "amqp://u:hunter2@localhost/v?heartbeat=0",
             expect![[r#"
-                hookbox.toml:8:1: broker.url: heartbeat must be between 1 and 60 seconds: without one, a connection that is dead is taken for alive
+                hookbox.toml:8:1: broker.url: heartbeat must be between 1 and 60 seconds: without a heartbeat, a dead connection is taken for alive
             "#]],
         ),
     ] {

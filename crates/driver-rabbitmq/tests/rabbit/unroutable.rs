@@ -14,7 +14,8 @@ use crate::world::{World, all_are_there, batch, route, subscribe, until_ready};
 const ROUND: usize = 128;
 
 /// The least number of repetitions, each over new connections: 6,400 messages in all. The test
-/// proves something only if the broker has returned enough messages and confirmed enough others.
+/// proves something only if the broker has returned enough messages and has confirmed enough other
+/// messages.
 const ROUNDS: usize = 50;
 
 /// The most repetitions. The test fails if the broker has returned or confirmed too few messages in

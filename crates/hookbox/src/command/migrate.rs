@@ -109,7 +109,7 @@ fn deleted_queues(lines: &[String]) -> OpenError {
     OpenError::Refused {
         what: "the broker",
         why: format!(
-            "it no longer has queues that were used before: {}",
+            "queues that were used before no longer exist: {}",
             lines.join("; ")
         ),
         remedy: "run `hookbox queues declare` to declare these queues again, empty, and `hookbox \

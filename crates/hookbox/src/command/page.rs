@@ -54,7 +54,8 @@ fn moment_from(text: &str, now: Timestamp) -> Result<Timestamp, String> {
     };
     let length = duration(length).map_err(|_| {
         format!(
-            "{text:?} is no time: write 2026-11-26T17:30:00Z, 2026-11-26, or how long ago, as 2h"
+            "{text:?} is not a time: write 2026-11-26T17:30:00Z, 2026-11-26, or how long ago, such \
+             as 2h"
         )
     })?;
     if later {

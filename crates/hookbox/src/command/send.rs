@@ -85,7 +85,7 @@ impl ToArgs {
             (None, _) => bail!("choose a source with --source; the config has {}", names()),
         };
         let source = source
-            .with_context(|| format!("this source is not in the config, which has {}", names()))?;
+            .with_context(|| format!("the config lacks the given source; it has {}", names()))?;
         let now = SystemClock.now();
         let key = source.keys.iter().find(|key| key.is_valid(now));
         let key = key.with_context(|| {

@@ -100,7 +100,7 @@ fn read_folder(folder: &Path) -> anyhow::Result<Texts> {
 }
 
 /// Refuses a file that would never be used for any event, because its author expects a check that
-/// never runs.
+/// would never run.
 fn check_name(source: &SourceConfig, name: &str) -> anyhow::Result<()> {
     let of = &source.name;
     let untyped = Topic::of(of, None);

@@ -63,8 +63,8 @@ pub fn keep(
     left
 }
 
-/// Keeps the running keys and JSON Schemas of a source if the new ones cannot be used. If the new
-/// config names other files, those are read from now on.
+/// Keeps the keys and JSON Schemas that a source uses now, if the new ones cannot be used. If the
+/// new config names other files for them, the other files are read from now on.
 fn leave(source: &SourceConfig, other: &mut SourceConfig, parts: &BrokenParts) {
     let name = source.name.to_string();
     if parts.why(&Part::Keys(name.clone())).is_some() {

@@ -87,9 +87,9 @@ const RESTLESS_MAX: Duration = Duration::from_secs(60);
 
 impl Watched {
     /// Returns the files that have changed since they were read, once two consecutive checks found
-    /// the same identity. A file that is being written is not read until then. Neither are files
-    /// that are valid only together with it, such as a certificate and its key, or the files of one
-    /// folder. Other files are not delayed.
+    /// the same identity. A file that is being written is not returned before that. The same holds
+    /// for files that are valid only together with it, such as a certificate and its key, or the
+    /// files of one folder. Other files are not delayed.
     pub fn settled(
         &mut self,
         seen: Identities,

@@ -12,8 +12,8 @@ use hookbox_event::{Account, Witness};
 
 use crate::world::{unavailable, witness};
 
-/// A fake broker. Each reading of its depths returns the next of its lists of depths. When all
-/// lists were returned, the last list is repeated.
+/// A fake broker. It has lists of depths, and each reading returns the next list. When all lists
+/// were returned, the last list is repeated.
 pub struct Depths(pub Mutex<Vec<Vec<Depth>>>);
 
 pub fn depth(queue: Queue, ready: u64, unsettled: Option<u64>, events: Option<u64>) -> Depth {

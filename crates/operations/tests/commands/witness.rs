@@ -20,8 +20,8 @@ use hookbox_operations::{CommandError, Reach, Source};
 use crate::missing::queues;
 use crate::world::{Depths, Memory, Person, at, unavailable, witness};
 
-/// A fake broker with empty queues. Each reading of its witness messages returns the next of its
-/// lists of them. When all lists were returned, the last list is repeated.
+/// A fake broker with empty queues. It has lists of witness messages, and each reading returns the
+/// next list. When all lists were returned, the last list is repeated.
 struct WitnessBroker {
     depths: Depths,
     readings: Mutex<Vec<Vec<Witness>>>,

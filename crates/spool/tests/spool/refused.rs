@@ -24,7 +24,7 @@ async fn a_message_that_is_too_large_for_the_broker_lets_the_others_past_and_is_
     };
     world.broker.set(strict);
     eventually(
-        "the other messages must overtake the one that the broker refuses",
+        "the other messages must overtake the message that the broker refuses",
         async || world.broker.got("a").len() == 9,
     )
     .await;

@@ -196,7 +196,7 @@ fn the_first_loss_is_why_a_publisher_ends_and_a_return_is_named() {
     assert!(why.to_string().contains(NOWHERE), "{why}");
 }
 
-/// If a channel is not in confirm mode, nothing that is published on it counts as accepted.
+/// If a channel is not in confirm mode, nothing that is published on it may count as accepted.
 #[test]
 fn what_was_never_to_be_confirmed_is_not_accepted() {
     let outcome = |confirm| PublishConfirm {

@@ -59,7 +59,7 @@ pub struct ChangeReport {
     /// How many dead letters were selected and left unchanged: another operator had changed them in
     /// the meantime, or they have no event that could be replayed.
     pub left_alone: u64,
-    /// How many of those left unchanged are undecodable bytes, which cannot be replayed.
+    /// How many of the dead letters left unchanged are undecodable bytes, which cannot be replayed.
     pub left_undecodable: u64,
     /// How many of the given ids belong to no dead letter, or to one that this change cannot be
     /// applied to because of its state.

@@ -67,9 +67,9 @@ pub struct RouteLine {
     /// The route.
     pub route: String,
     /// How many receipts of the route ingests have reported as answered 200. It is less than the
-    /// number of accepted receipts if an ingest has not reported some yet, or was killed before it
-    /// could. It does not include receipts that were stored although their sender got another
-    /// answer than 200.
+    /// number of accepted receipts if an ingest has not reported some of them yet, or was killed
+    /// before it reported them. It does not include receipts that were stored although their sender
+    /// got another answer than 200.
     pub reported: Option<u64>,
     /// How many of the reported receipts have no outcome: in their queue, in flight or missing.
     pub open: Option<u64>,
