@@ -59,8 +59,7 @@ async fn at_queues(
         let round = Round::over(queues);
         let check = round.run(connection);
         tokio::pin!(check);
-        // A check that exceeds its deadline is logged and not cancelled, and what it finds still
-        // counts.
+        // A check that is late is logged and not cancelled, and its findings still count.
         let began = Instant::now();
         let mut silent_since = began;
         let is_late = || began.elapsed() >= CHECK_DEADLINE;
@@ -106,8 +105,7 @@ async fn at_queues(
                 let refused = account.at_queues(error);
                 return (NotReadyKind::Refused, describe(&refused));
             }
-            // The error is only logged here, because the supervisor notices a lost connection and
-            // ends this check.
+            // The error is only logged: the supervisor notices a lost connection by itself.
             Err(error) => {
                 if !std::mem::replace(&mut is_logged, true) {
                     log_late(&round, queues, &error.to_string());
