@@ -212,7 +212,10 @@ fn an_export_is_readable_by_its_owner_only_and_overwrites_nothing() {
     assert_eq!(written.lines().count(), 15);
     let again = dev.run(&["dead", "export", "--output", "dead.jsonl"]);
     assert_eq!(again.code, 1);
-    assert!(again.err.contains("nothing is overwritten"), "{again:?}");
+    assert!(
+        again.err.contains("an existing file is not overwritten"),
+        "{again:?}"
+    );
     assert_eq!(std::fs::read_to_string(&file).unwrap(), written);
 }
 

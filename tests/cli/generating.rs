@@ -187,7 +187,9 @@ fn shares_that_cannot_be_are_refused() {
     }
     let strange = dev.run(&["send", "--source", "stripe"]);
     assert!(
-        strange.err.contains("no such source; it has begini"),
+        strange
+            .err
+            .contains("lacks the given source; it has begini"),
         "{strange:?}"
     );
 }

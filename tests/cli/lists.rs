@@ -78,7 +78,10 @@ fn times_and_errors_narrow_a_list() {
     assert_eq!(count(&["events", "list", "--error", "the body"]), with_text);
     let refused = dev.run(&["events", "list", "--since", "yesterday"]);
     assert_eq!(refused.code, 2);
-    assert!(refused.err.contains("how long ago, as 2h"), "{refused:?}");
+    assert!(
+        refused.err.contains("how long ago, such as 2h"),
+        "{refused:?}"
+    );
 }
 
 #[test]
