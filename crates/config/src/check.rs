@@ -234,7 +234,8 @@ fn url(
     secrets: &Secrets<'_>,
 ) -> Option<Option<String>> {
     match url {
-        // A URL in the file itself contains no secret: the config schema allows it only for SQLite.
+        // A URL that is written in the file contains no secret: the config schema allows only a URL
+        // of SQLite there. Every other URL is in a file or a variable that the config names.
         Url::Literal(text) => Some(Some(text.clone())),
         Url::Reference(_) if !is_needed => Some(None),
         Url::Reference(reference) => secrets.resolve(at, reference, places).map(Some),

@@ -134,7 +134,7 @@ mod tests {
         );
         assert!(!fails(2));
         assert_eq!(written.recv().await, Some(blocked(2)));
-        // Failures that are counted when the process ends are logged too.
+        // When the process ends, the failures that were counted and not yet logged are logged.
         assert!(fails(1));
         assert!(!fails(5));
         stop.cancel();

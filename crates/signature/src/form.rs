@@ -77,7 +77,7 @@ mod tests {
         ] {
             assert_eq!(payload(body), None, "{body}");
         }
-        // The value of another field is not decoded, so an invalid encoding there does not matter.
+        // Only the value of `payload` is decoded, so an invalid encoding of `a` does not matter.
         assert_eq!(payload("a=%&payload=x").as_deref(), Some("x"));
     }
 

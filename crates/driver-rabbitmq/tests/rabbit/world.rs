@@ -162,7 +162,7 @@ impl Drop for World {
         .join();
         if !matches!(removed, Ok(Ok(()))) {
             eprintln!(
-                "the queues of {} may be left: {removed:?}",
+                "the queues of {} may still exist, since their removal failed: {removed:?}",
                 self.environment
             );
         }

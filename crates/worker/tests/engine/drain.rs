@@ -79,7 +79,11 @@ async fn a_drain_does_not_start_the_next_event_that_runs_alone() {
     world.put(&[1, 2].map(envelope));
     let running = world.start();
     let is_alone = || world.script.runs_of(id(1)).len() == 2;
-    within("event 1 runs alone", is_alone).await;
+    within(
+        "event 1 must be the only event whose handler runs",
+        is_alone,
+    )
+    .await;
     running.drain().await;
     assert_eq!(world.journal.only(&["commit"]), ["commit 1"]);
     assert!(world.is_done(1) && !world.is_done(2));

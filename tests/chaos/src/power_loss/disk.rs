@@ -85,8 +85,8 @@ impl Survivors {
 }
 
 impl Disk {
-    /// Builds the recorder, a library, and makes every process of the case load it. No process may
-    /// run yet, because the recording must begin with the first operation.
+    /// Builds the library that records the disk operations, and makes every process of the case
+    /// load it. No process may run yet, because the recording must begin with the first operation.
     ///
     /// # Errors
     /// When there is no C compiler, or the file cannot be read.

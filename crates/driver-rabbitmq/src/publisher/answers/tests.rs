@@ -168,7 +168,8 @@ fn a_publish_without_an_outcome_is_never_accepted() {
                 assert_eq!(each.len(), 1);
                 assert!(
                     each[0].is_err(),
-                    "a request must not be accepted with {came:?} and {missing} missing confirms"
+                    "a request must not be accepted after the answers {came:?} with {missing} \
+                     confirms missing"
                 );
             }
         }
