@@ -22,13 +22,13 @@ CREATE TABLE accounts (
 
 CREATE TABLE attempts (
     route text NOT NULL,
-    event_id bytea NOT NULL,
+    event bigint NOT NULL,
     attempt integer NOT NULL,
     outcome text NOT NULL,
     error text,
     took_ms bigint NOT NULL,
     at timestamp with time zone NOT NULL DEFAULT now(),
-    CONSTRAINT attempts_pkey PRIMARY KEY (event_id, route, attempt),
+    CONSTRAINT attempts_pkey PRIMARY KEY (event, route, attempt),
     CONSTRAINT attempts_attempt_check CHECK ((attempt >= 1))
 );
 
@@ -42,7 +42,7 @@ CREATE TABLE audit (
 );
 
 CREATE TABLE begini_applications (
-    event_id bytea NOT NULL,
+    event bigint NOT NULL,
     integration_id text NOT NULL,
     uid text NOT NULL,
     status text NOT NULL,
@@ -51,24 +51,22 @@ CREATE TABLE begini_applications (
     percentages text NOT NULL,
     reasons text,
     other text NOT NULL,
-    CONSTRAINT begini_applications_pkey PRIMARY KEY (event_id),
-    CONSTRAINT begini_applications_event_id_fkey FOREIGN KEY (event_id) REFERENCES events(event_id)
+    CONSTRAINT begini_applications_pkey PRIMARY KEY (event)
 );
 CREATE INDEX begini_applications_by_uid ON begini_applications USING btree (uid);
 
 CREATE TABLE begini_score_traits (
-    event_id bytea NOT NULL,
+    event bigint NOT NULL,
     position integer NOT NULL,
     key text NOT NULL,
     value text NOT NULL,
     risk_band text,
     other text NOT NULL,
-    CONSTRAINT begini_score_traits_pkey PRIMARY KEY (event_id, "position"),
-    CONSTRAINT begini_score_traits_event_id_fkey FOREIGN KEY (event_id) REFERENCES begini_scores(event_id)
+    CONSTRAINT begini_score_traits_pkey PRIMARY KEY (event, "position")
 );
 
 CREATE TABLE begini_scores (
-    event_id bytea NOT NULL,
+    event bigint NOT NULL,
     integration_id text NOT NULL,
     uid text NOT NULL,
     kind text NOT NULL,
@@ -80,19 +78,25 @@ CREATE TABLE begini_scores (
     application_completed_at bigint,
     scored_at bigint,
     other text NOT NULL,
-    CONSTRAINT begini_scores_pkey PRIMARY KEY (event_id),
-    CONSTRAINT begini_scores_event_id_fkey FOREIGN KEY (event_id) REFERENCES events(event_id)
+    CONSTRAINT begini_scores_pkey PRIMARY KEY (event)
 );
 CREATE INDEX begini_scores_by_uid ON begini_scores USING btree (uid);
 
+CREATE TABLE bodies (
+    event bigint NOT NULL,
+    body bytea NOT NULL,
+    seal text,
+    CONSTRAINT bodies_pkey PRIMARY KEY (event)
+);
+
 CREATE TABLE claims (
     route text NOT NULL,
-    event_id bytea NOT NULL,
+    event bigint NOT NULL,
     state text NOT NULL,
     attempts integer NOT NULL,
     claimed_at timestamp with time zone NOT NULL DEFAULT now(),
     settled_at timestamp with time zone,
-    CONSTRAINT claims_pkey PRIMARY KEY (event_id, route),
+    CONSTRAINT claims_pkey PRIMARY KEY (event, route),
     CONSTRAINT claims_attempts_check CHECK ((attempts >= 0)),
     CONSTRAINT claims_state_check CHECK ((state = ANY (ARRAY['running'::text, 'done'::text, 'retrying'::text, 'dead'::text])))
 ) WITH (fillfactor=50);
@@ -100,7 +104,6 @@ CREATE TABLE claims (
 CREATE TABLE dead_letters (
     id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
     route text NOT NULL,
-    event_id bytea NOT NULL,
     state text NOT NULL,
     reason text NOT NULL,
     detail text NOT NULL,
@@ -108,9 +111,10 @@ CREATE TABLE dead_letters (
     died_at timestamp with time zone NOT NULL DEFAULT now(),
     group_id text,
     grouped_at timestamp with time zone,
+    event bigint NOT NULL,
     CONSTRAINT dead_letters_pkey PRIMARY KEY (id),
     CONSTRAINT dead_letters_attempts_check CHECK ((attempts >= 0)),
-    CONSTRAINT dead_letters_event_id_route_key UNIQUE (event_id, route),
+    CONSTRAINT dead_letters_event_route_key UNIQUE (event, route),
     CONSTRAINT dead_letters_state_check CHECK ((state = ANY (ARRAY['dead'::text, 'replayed'::text, 'discarded'::text])))
 );
 CREATE INDEX dead_letters_group ON dead_letters USING btree (group_id, id);
@@ -130,17 +134,17 @@ CREATE TABLE earlier_deaths (
 );
 
 CREATE TABLE events (
+    number bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
     event_id bytea NOT NULL,
     source text NOT NULL,
     topic text NOT NULL,
     content_digest bytea NOT NULL,
-    body bytea NOT NULL,
-    seal text,
     received_at timestamp with time zone NOT NULL,
     created_at timestamp with time zone NOT NULL DEFAULT now(),
-    CONSTRAINT events_pkey PRIMARY KEY (event_id),
+    CONSTRAINT events_pkey PRIMARY KEY (number),
     CONSTRAINT events_content_digest_check CHECK ((octet_length(content_digest) = 32)),
-    CONSTRAINT events_event_id_check CHECK ((octet_length(event_id) = 32))
+    CONSTRAINT events_event_id_check CHECK ((octet_length(event_id) = 16)),
+    CONSTRAINT events_event_id_key UNIQUE (event_id)
 );
 CREATE INDEX events_received_at ON events USING btree (received_at);
 
@@ -181,7 +185,7 @@ CREATE TABLE open_receipts (
 CREATE TABLE receipts (
     route text NOT NULL,
     receipt_id uuid NOT NULL,
-    event_id bytea NOT NULL,
+    event bigint NOT NULL,
     outcome text NOT NULL,
     key_id text NOT NULL,
     instance uuid NOT NULL,
@@ -193,7 +197,7 @@ CREATE TABLE receipts (
     CONSTRAINT receipts_pkey PRIMARY KEY (route, receipt_id),
     CONSTRAINT receipts_outcome_check CHECK ((outcome = ANY (ARRAY['done'::text, 'duplicate'::text, 'conflict'::text, 'retrying'::text, 'dead'::text])))
 );
-CREATE INDEX receipts_event ON receipts USING btree (event_id, route);
+CREATE INDEX receipts_event ON receipts USING btree (event, route);
 CREATE INDEX receipts_number ON receipts USING btree (instance, number);
 
 CREATE TABLE refusals (
@@ -210,7 +214,7 @@ CREATE INDEX refusals_at ON refusals USING btree (at, request);
 
 CREATE TABLE retries (
     route text NOT NULL,
-    event_id bytea NOT NULL,
+    event bigint NOT NULL,
     attempt integer NOT NULL,
     attempts_before integer NOT NULL,
     not_before timestamp with time zone NOT NULL,
@@ -218,7 +222,7 @@ CREATE TABLE retries (
     deferred_attempt integer,
     deferred_reason text,
     deferred_since timestamp with time zone,
-    CONSTRAINT retries_pkey PRIMARY KEY (event_id, route),
+    CONSTRAINT retries_pkey PRIMARY KEY (event, route),
     CONSTRAINT retries_attempt_check CHECK ((attempt >= 1)),
     CONSTRAINT retries_attempts_before_check CHECK ((attempts_before >= 0))
 );

@@ -15,16 +15,16 @@ CREATE TABLE accounts (
 ) strict, without rowid;
 
 CREATE TABLE attempts (
-    route TEXT NOT NULL,
-    event_id BLOB NOT NULL,
-    attempt INTEGER NOT NULL CHECK (attempt >= 1),
-    outcome TEXT NOT NULL,
-    error TEXT,
-    took_ms INTEGER NOT NULL,
-    at INTEGER NOT NULL,
-    PRIMARY KEY (event_id, route, attempt),
-    FOREIGN KEY (route, event_id) REFERENCES claims (route, event_id)
-) STRICT, WITHOUT ROWID;
+    event integer not null,
+    route text not null,
+    attempt integer not null check (attempt >= 1),
+    outcome text not null,
+    error text,
+    took_ms integer not null,
+    at integer not null,
+    primary key (event, route, attempt),
+    foreign key (event, route) references claims (event, route)
+) strict, without rowid;
 
 CREATE TABLE audit (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -35,7 +35,7 @@ CREATE TABLE audit (
 ) STRICT;
 
 CREATE TABLE begini_applications (
-    event_id blob primary key references events (event_id),
+    event integer primary key,
     integration_id text not null,
     uid text not null,
     status text not null,
@@ -51,18 +51,18 @@ CREATE TABLE begini_applications (
 CREATE INDEX begini_applications_by_uid on begini_applications (uid);
 
 CREATE TABLE begini_score_traits (
-    event_id blob not null references begini_scores (event_id),
+    event integer not null,
     position integer not null,
     key text not null,
     -- Integers and decimals alike, by their text.
     value text not null,
     risk_band text,
     other text not null,
-    primary key (event_id, position)
-) strict;
+    primary key (event, position)
+) strict, without rowid;
 
 CREATE TABLE begini_scores (
-    event_id blob primary key references events (event_id),
+    event integer primary key,
     integration_id text not null,
     uid text not null,
     kind text not null,
@@ -79,61 +79,71 @@ CREATE TABLE begini_scores (
 
 CREATE INDEX begini_scores_by_uid on begini_scores (uid);
 
+CREATE TABLE bodies (
+    event integer primary key references events (number),
+    seal text,
+    body blob not null
+) strict;
+
 CREATE TABLE broker_witnesses (
     id integer primary key,
     bytes blob not null
 ) strict;
 
 CREATE TABLE claims (
-    route TEXT NOT NULL,
-    event_id BLOB NOT NULL REFERENCES events (event_id),
-    state TEXT NOT NULL CHECK (state IN ('running', 'done', 'retrying', 'dead')),
-    attempts INTEGER NOT NULL CHECK (attempts >= 0),
-    claimed_at INTEGER NOT NULL,
-    settled_at INTEGER,
-    PRIMARY KEY (event_id, route)
-) STRICT, WITHOUT ROWID;
+    event integer not null references events (number),
+    route text not null,
+    state text not null check (state in ('running', 'done', 'retrying', 'dead')),
+    attempts integer not null check (attempts >= 0),
+    claimed_at integer not null,
+    settled_at integer,
+    primary key (event, route)
+) strict, without rowid;
 
 CREATE TABLE dead_letters (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    route TEXT NOT NULL,
-    event_id BLOB NOT NULL,
-    state TEXT NOT NULL CHECK (state IN ('dead', 'replayed', 'discarded')),
-    reason TEXT NOT NULL,
-    detail TEXT NOT NULL,
-    attempts INTEGER NOT NULL,
-    died_at INTEGER NOT NULL, group_id TEXT, grouped_at INTEGER,
-    UNIQUE (event_id, route),
-    FOREIGN KEY (route, event_id) REFERENCES claims (route, event_id)
-) STRICT;
+    id integer primary key autoincrement,
+    event integer not null,
+    route text not null,
+    state text not null check (state in ('dead', 'replayed', 'discarded')),
+    reason text not null,
+    detail text not null,
+    attempts integer not null,
+    died_at integer not null,
+    -- The group, by route, reason and cause. It holds while `grouped_at` is when the letter died.
+    group_id text,
+    grouped_at integer,
+    unique (event, route),
+    foreign key (event, route) references claims (event, route)
+) strict;
 
-CREATE INDEX dead_letters_group ON dead_letters (group_id, id);
+CREATE INDEX dead_letters_group on dead_letters (group_id, id);
 
-CREATE INDEX dead_letters_ungrouped ON dead_letters (id) WHERE grouped_at IS NOT died_at;
+CREATE INDEX dead_letters_ungrouped on dead_letters (id) where grouped_at is not died_at;
 
 CREATE TABLE earlier_deaths (
-    dead_letter INTEGER NOT NULL REFERENCES dead_letters (id),
-    died_at INTEGER NOT NULL,
-    reason TEXT NOT NULL,
-    detail TEXT NOT NULL,
-    attempts INTEGER NOT NULL CHECK (attempts >= 0),
-    replayed_at INTEGER NOT NULL,
-    replayed_by TEXT NOT NULL,
-    PRIMARY KEY (dead_letter, died_at)
-) STRICT, WITHOUT ROWID;
+    dead_letter integer not null references dead_letters (id),
+    died_at integer not null,
+    reason text not null,
+    detail text not null,
+    attempts integer not null check (attempts >= 0),
+    replayed_at integer not null,
+    replayed_by text not null,
+    primary key (dead_letter, died_at)
+) strict, without rowid;
 
 CREATE TABLE events (
-    event_id BLOB NOT NULL PRIMARY KEY CHECK (length(event_id) = 32),
-    source TEXT NOT NULL,
-    topic TEXT NOT NULL,
-    content_digest BLOB NOT NULL CHECK (length(content_digest) = 32),
-    seal TEXT,
-    received_at INTEGER NOT NULL,
-    created_at INTEGER NOT NULL,
-    body BLOB NOT NULL
-) STRICT;
+    -- Rises in the order in which events are stored, and is never given twice.
+    number integer primary key autoincrement,
+    -- The unique index serves deduplication, and the search for an event by a prefix of its id.
+    event_id blob not null unique check (length(event_id) = 16),
+    source text not null,
+    topic text not null,
+    content_digest blob not null check (length(content_digest) = 32),
+    received_at integer not null,
+    created_at integer not null
+) strict;
 
-CREATE INDEX events_received_at ON events (received_at);
+CREATE INDEX events_received_at on events (received_at);
 
 CREATE TABLE incarnations (
     id integer primary key,
@@ -185,24 +195,27 @@ CREATE TABLE open_receipts (
 ) strict, without rowid;
 
 CREATE TABLE receipts (
-    route TEXT NOT NULL,
-    receipt_id BLOB NOT NULL CHECK (length(receipt_id) = 16),
-    event_id BLOB NOT NULL,
-    outcome TEXT NOT NULL
-        CHECK (outcome IN ('done', 'duplicate', 'conflict', 'retrying', 'dead')),
-    key_id TEXT NOT NULL,
-    instance BLOB NOT NULL CHECK (length(instance) = 16),
-    number INTEGER NOT NULL,
-    traceparent TEXT,
-    received_at INTEGER NOT NULL,
-    settled_at INTEGER NOT NULL, other_digest BLOB,
-    PRIMARY KEY (receipt_id, route),
-    FOREIGN KEY (route, event_id) REFERENCES claims (route, event_id)
-) STRICT, WITHOUT ROWID;
+    receipt_id blob not null check (length(receipt_id) = 16),
+    route text not null,
+    event integer not null,
+    outcome text not null
+        check (outcome in ('done', 'duplicate', 'conflict', 'retrying', 'dead')),
+    key_id text not null,
+    instance blob not null check (length(instance) = 16),
+    number integer not null,
+    traceparent text,
+    received_at integer not null,
+    settled_at integer not null,
+    -- What the body of this very receipt says, where its event is stored with another body and the
+    -- source's config lets the id decide (`on_conflict = "duplicate"`).
+    other_digest blob,
+    primary key (receipt_id, route),
+    foreign key (event, route) references claims (event, route)
+) strict, without rowid;
 
-CREATE INDEX receipts_event ON receipts (event_id, route);
+CREATE INDEX receipts_event on receipts (event, route);
 
-CREATE INDEX receipts_number ON receipts (instance, number);
+CREATE INDEX receipts_number on receipts (instance, number);
 
 CREATE TABLE refusals (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -218,17 +231,22 @@ CREATE TABLE refusals (
 CREATE INDEX refusals_at ON refusals (at, request);
 
 CREATE TABLE retries (
-    route TEXT NOT NULL,
-    event_id BLOB NOT NULL,
-    attempt INTEGER NOT NULL CHECK (attempt >= 1),
-    attempts_before INTEGER NOT NULL CHECK (attempts_before >= 0),
-    not_before INTEGER NOT NULL,
-    queued_at INTEGER, deferred_attempt INTEGER, deferred_reason TEXT, deferred_since INTEGER,
-    PRIMARY KEY (event_id, route),
-    FOREIGN KEY (route, event_id) REFERENCES claims (route, event_id)
-) STRICT, WITHOUT ROWID;
+    event integer not null,
+    route text not null,
+    attempt integer not null check (attempt >= 1),
+    attempts_before integer not null check (attempts_before >= 0),
+    not_before integer not null,
+    queued_at integer,
+    -- Of an event that is put off without an attempt: why, and since when. The row is a deferral
+    -- while it still waits for the attempt that was put off.
+    deferred_attempt integer,
+    deferred_reason text,
+    deferred_since integer,
+    primary key (event, route),
+    foreign key (event, route) references claims (event, route)
+) strict, without rowid;
 
-CREATE INDEX retries_not_before ON retries (not_before);
+CREATE INDEX retries_not_before on retries (not_before);
 
 CREATE TABLE starts (
     route TEXT NOT NULL,

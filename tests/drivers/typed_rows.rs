@@ -7,7 +7,7 @@ use hookbox_conformance::of_number;
 use hookbox_driver::Store;
 use hookbox_driver_postgres::Postgres;
 use hookbox_driver_sqlite::Sqlite;
-use hookbox_event::Envelope;
+use hookbox_event::{Envelope, EventNumber};
 use hookbox_handlers::Begini;
 use hookbox_tests::postgres::PostgresWorld;
 use hookbox_tests::sqlite::SqliteWorld;
@@ -46,6 +46,7 @@ fn event(number: usize) -> (Envelope, Event<Json>) {
     let payload = Json::read(&body).unwrap();
     let event = Event {
         id: envelope.event,
+        number: EventNumber::from_i64(number as i64 + 1),
         receipt: envelope.receipt,
         source: envelope.source.clone(),
         topic: envelope.topic.clone(),
@@ -129,12 +130,12 @@ async fn a_batch_writes_the_rows_of_its_events_on_postgres() {
     world.finish().await;
 }
 
-const SQLITE: &str = "select concat_ws('|', hex(event_id), integration_id, uid, kind, platform,
+const SQLITE: &str = "select concat_ws('|', event, integration_id, uid, kind, platform,
         score, coalesce(risk_band, 'none'), score_confidence, application_started_at,
         application_completed_at, scored_at, other) from begini_scores
-    union all select concat_ws('|', hex(event_id), position, key, value,
+    union all select concat_ws('|', event, position, key, value,
         coalesce(risk_band, 'none'), other) from begini_score_traits
-    union all select concat_ws('|', hex(event_id), integration_id, uid, status, started_at,
+    union all select concat_ws('|', event, integration_id, uid, status, started_at,
         ended_at, percentages, reasons, other) from begini_applications order by 1";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

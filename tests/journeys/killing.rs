@@ -132,7 +132,7 @@ async fn agree(deployment: &Deployment, tally: &Value, books: &Value) {
     // The effects of the handlers: each score event that is done must have exactly one row.
     let rows = deployment.count("select count(*) from begini_scores").await;
     let events = deployment
-        .count("select count(distinct event_id) from begini_scores")
+        .count("select count(distinct event) from begini_scores")
         .await;
     let scores = number(&expected["scores"]["done"]);
     assert_eq!((rows, events), (scores, scores));

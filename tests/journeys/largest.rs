@@ -34,7 +34,7 @@ async fn the_largest_body_goes_through_and_one_byte_more_is_answered_413() {
     assert_eq!(send(&deployment, MESSAGE_MAX + 1), "413");
     assert_eq!(send(&deployment, SMALL), "200");
     deployment.run(&["reconcile", "--wait", "60s"]);
-    let kept = "select count(*) from events where octet_length(body) = 15 * 1024 * 1024";
+    let kept = "select count(*) from bodies where octet_length(body) = 15 * 1024 * 1024";
     assert_eq!(deployment.count(kept).await, 1);
     let done = "select count(*) from claims where state = 'done'";
     assert_eq!(deployment.count(done).await, 2);

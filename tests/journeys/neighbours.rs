@@ -19,10 +19,10 @@ const POLICY: &str = "attempts = 3, first = \"6 s\", factor = 2.0, max = \"1 min
 /// A query that counts the retries that did not run too early: the attempt before them was at least
 /// as long ago as `POLICY` requires. This one is for PostgreSQL, and `IN_TIME_SQLITE` for SQLite.
 const IN_TIME_POSTGRES: &str = "select count(*) from attempts a join attempts b
-     on a.event_id = b.event_id and b.attempt = a.attempt + 1
+     on a.event = b.event and b.attempt = a.attempt + 1
      where b.at - a.at >= a.attempt * interval '6 s'";
 const IN_TIME_SQLITE: &str = "select count(*) from attempts a join attempts b
-     on a.event_id = b.event_id and b.attempt = a.attempt + 1
+     on a.event = b.event and b.attempt = a.attempt + 1
      where b.at - a.at >= a.attempt * 6000000";
 
 /// The longest time that a test waits for a condition. A busy machine may need that long.

@@ -32,8 +32,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// Changes the columns of the table of claims, so that the statement that claims events returns
 /// other types. In a session that prepared this statement before the change, the statement then
 /// fails with "cached plan must not change result type".
-const ALTER: &str = "create domain event_key as bytea;
-     alter table claims alter column event_id type event_key;
+const ALTER: &str = "create domain event_key as bigint;
+     alter table claims alter column event type event_key;
      alter table claims add column later text";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

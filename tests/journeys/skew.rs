@@ -1,5 +1,6 @@
 //! Two versions of hookbox side by side: ingest and workers of the older version and of this one,
-//! on the same broker and store, before and after the migration.
+//! on the same broker and store, before and after the migration. Also an upgrade from a version
+//! whose workers must be stopped before the migration.
 //!
 //! `cargo xtask skew` builds the older version and names it in `HOOKBOX_OLD_BINARY`. All other runs
 //! have no older version. The feature `skew` excludes this test from them, so that the test never
@@ -29,6 +30,16 @@ async fn two_versions_side_by_side_lose_and_double_nothing() {
     for pair in [Pair::RabbitmqPostgres, Pair::SqliteAlone] {
         let sides = Sides::begin(pair, old.clone()).await;
         sides.run().await;
+    }
+}
+
+/// The upgrade from a version before schema 14: its workers are stopped, and its ingest runs on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upgrade_that_stops_the_workers_loses_and_doubles_nothing() {
+    let old = PathBuf::from(variable("HOOKBOX_OLD_BINARY"));
+    for pair in [Pair::RabbitmqPostgres, Pair::SqliteAlone] {
+        let sides = Sides::begin(pair, old.clone()).await;
+        sides.upgrade().await;
     }
 }
 
@@ -88,14 +99,43 @@ impl Sides {
         let new_worker = deployment.start(&["worker"]);
         accepted += accepted_of(self.load(self.old_port, 4)).await;
         self.done(4 * EVENTS).await;
-        let books = deployment.json(&["reconcile", "--wait", "60s"]);
-        assert_eq!(
-            books["imbalances"].as_array().map(Vec::len),
-            Some(0),
-            "{books:#}"
-        );
-        self.each_has_one_effect(accepted).await;
+        self.each_has_one_effect(4 * EVENTS, accepted).await;
         for process in [new_worker, new_ingest, old_ingest] {
+            process.stop();
+        }
+        self.deployment.finish().await;
+    }
+
+    async fn upgrade(self) {
+        let Self { deployment, .. } = &self;
+        let old_ingest = self.start_old("ingest");
+        let old_workers = [self.start_old("worker"), self.start_old("worker")];
+        ready(self.old_port).await;
+        let first = self.load(self.old_port, 1);
+        self.accepted(100).await;
+        // The ingest of the older version accepts events throughout.
+        let second = self.load(self.old_port, 2);
+        for worker in old_workers {
+            worker.stop();
+        }
+        deployment.run(&["migrate"]);
+        let refused = deployment
+            .command_of(&self.old, &["--config", "old.toml", "worker"])
+            .output()
+            .unwrap();
+        assert_eq!(
+            refused.status.code(),
+            Some(78),
+            "a worker of the older version must refuse the new schema: {refused:?}"
+        );
+        let new_worker = deployment.start(&["worker"]);
+        let mut accepted = accepted_of(first).await + accepted_of(second).await;
+        old_ingest.stop();
+        let new_ingest = deployment.start_ingest();
+        accepted += accepted_of(self.load(deployment.port, 3)).await;
+        self.done(3 * EVENTS).await;
+        self.each_has_one_effect(3 * EVENTS, accepted).await;
+        for process in [new_worker, new_ingest] {
             process.stop();
         }
         self.deployment.finish().await;
@@ -139,12 +179,19 @@ impl Sides {
         .await;
     }
 
-    async fn each_has_one_effect(&self, accepted: u64) {
+    /// Checks that the accounting balances, and that each of the events has exactly one effect.
+    async fn each_has_one_effect(&self, events: u64, accepted: u64) {
+        let books = self.deployment.json(&["reconcile", "--wait", "60s"]);
+        assert_eq!(
+            books["imbalances"].as_array().map(Vec::len),
+            Some(0),
+            "{books:#}"
+        );
         let count = async |statement| self.deployment.count(statement).await;
         let effects = "select (select count(*) from begini_scores)
                             + (select count(*) from begini_applications)";
-        assert_eq!(count(effects).await, 4 * EVENTS);
-        assert_eq!(count("select count(*) from events").await, 4 * EVENTS);
+        assert_eq!(count(effects).await, events);
+        assert_eq!(count("select count(*) from events").await, events);
         assert_eq!(
             count("select count(*) from attempts").await,
             0,

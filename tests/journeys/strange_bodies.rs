@@ -108,7 +108,7 @@ fn strange() -> Vec<Vec<u8>> {
 
 /// Returns the bodies of all events in the store.
 async fn kept(deployment: &Deployment, pair: Pair) -> Vec<Vec<u8>> {
-    let bodies = "select body from events";
+    let bodies = "select body from bodies";
     match pair {
         Pair::RabbitmqPostgres => {
             let url = std::fs::read_to_string(deployment.folder.join("store")).unwrap();

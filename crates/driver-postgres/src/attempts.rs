@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use hookbox_driver::AttemptRow;
-use hookbox_event::{EventId, RouteName};
+use hookbox_event::{EventNumber, RouteName};
 use sqlx::{Error, PgConnection, Row};
 
 use crate::column::{Columns, bigint, integer, text};
@@ -15,18 +15,18 @@ const DONE: &str = "done";
 /// Records a failed attempt. If the attempt is recorded already, its row is kept as it is.
 pub(crate) async fn insert_failed(
     c: &mut PgConnection,
-    (route, event, attempt): (&RouteName, &EventId, u32),
+    (route, event, attempt): (&RouteName, EventNumber, u32),
     class: &'static str,
     error: &str,
     took: Duration,
 ) -> Result<(), Error> {
     sqlx::query(
-        "insert into attempts (route, event_id, attempt, outcome, error, took_ms)
+        "insert into attempts (route, event, attempt, outcome, error, took_ms)
          values ($1, $2, $3, $4, $5, $6)
          on conflict do nothing",
     )
     .bind(route.as_str())
-    .bind(event.as_bytes())
+    .bind(event.as_i64())
     .bind(integer(attempt).max(1))
     .bind(class)
     .bind(text(error))
@@ -41,18 +41,18 @@ pub(crate) async fn insert_failed(
 pub(crate) async fn insert_done(
     c: &mut PgConnection,
     route: &RouteName,
-    done: &[(EventId, u32)],
+    done: &[(EventNumber, u32)],
     took: Duration,
 ) -> Result<(), Error> {
-    let events: Vec<&[u8; 32]> = done.iter().map(|(event, _)| event.as_bytes()).collect();
+    let events: Vec<i64> = done.iter().map(|(event, _)| event.as_i64()).collect();
     let numbers: Vec<i32> = done
         .iter()
         .map(|(_, attempt)| integer(*attempt).max(1))
         .collect();
     sqlx::query(
-        "insert into attempts (route, event_id, attempt, outcome, took_ms)
-         select $1, done.event_id, done.attempt, $4, $5
-         from unnest($2::bytea[], $3::int[]) as done (event_id, attempt)
+        "insert into attempts (route, event, attempt, outcome, took_ms)
+         select $1, done.event, done.attempt, $4, $5
+         from unnest($2::bigint[], $3::int[]) as done (event, attempt)
          on conflict do nothing",
     )
     .bind(route.as_str())
@@ -68,13 +68,13 @@ pub(crate) async fn insert_done(
 /// Returns the recorded attempts on one event, ordered by route and by the number of the attempt.
 pub(crate) async fn of_event(
     c: &mut PgConnection,
-    event: &EventId,
+    event: EventNumber,
 ) -> Result<Vec<AttemptRow>, Error> {
     let rows = sqlx::query(
         "select route, attempt, outcome, error, took_ms, at
-         from attempts where event_id = $1 order by route, attempt",
+         from attempts where event = $1 order by route, attempt",
     )
-    .bind(event.as_bytes())
+    .bind(event.as_i64())
     .fetch_all(c)
     .await?;
     rows.iter()

@@ -37,70 +37,78 @@ pub(crate) async fn books(c: &mut PgConnection) -> Result<Vec<RouteBooks>, Error
 /// rule that holds after every transaction of hookbox.
 pub(crate) async fn imbalances(c: &mut PgConnection, limit: u32) -> Result<Vec<Imbalance>, Error> {
     let rows = sqlx::query(
-        "select c.route, c.event_id, 'a claim without its event' as what
-         from claims c where not exists (select from events e where e.event_id = c.event_id)
+        "select found.route, events.event_id, found.what
+         from (
+         select c.route, c.event, 'a claim of event number ' || c.event || ', which is not stored'
+                as what
+         from claims c where not exists (select from events e where e.number = c.event)
          union all
-         select c.route, c.event_id, 'a claim that was committed without an outcome'
+         select c.route, c.event, 'a claim of an event without its body'
+         from claims c join events e on e.number = c.event
+         where not exists (select from bodies b where b.event = c.event)
+         union all
+         select c.route, c.event, 'a claim that was committed without an outcome'
          from claims c where c.state = 'running'
          union all
-         select c.route, c.event_id, 'a ' || c.state || ' claim without a receipt'
+         select c.route, c.event, 'a ' || c.state || ' claim without a receipt'
          from claims c
          where c.state <> 'running'
            and not exists (select from receipts r
-                           where r.event_id = c.event_id and r.route = c.route)
+                           where r.event = c.event and r.route = c.route)
            and not exists (select from dead_letters d
-                           where d.event_id = c.event_id and d.route = c.route
+                           where d.event = c.event and d.route = c.route
                              and d.reason = 'undecodable')
          union all
-         select r.route, r.event_id, 'a receipt without a claim'
+         select r.route, r.event, 'a receipt without a claim'
          from receipts r
          where not exists (select from claims c
-                           where c.event_id = r.event_id and c.route = r.route)
+                           where c.event = r.event and c.route = r.route)
          union all
-         select r.route, r.event_id, 'a ' || r.outcome || ' receipt of a ' || c.state || ' claim'
-         from receipts r join claims c using (event_id, route)
+         select r.route, r.event, 'a ' || r.outcome || ' receipt of a ' || c.state || ' claim'
+         from receipts r join claims c using (event, route)
          where r.outcome in ('done', 'retrying', 'dead') and r.outcome <> c.state
            and c.state <> 'running'
          union all
-         select c.route, c.event_id, 'a retrying claim without a retry'
+         select c.route, c.event, 'a retrying claim without a retry'
          from claims c
          where c.state = 'retrying'
            and not exists (select from retries r
-                           where r.event_id = c.event_id and r.route = c.route)
+                           where r.event = c.event and r.route = c.route)
          union all
-         select r.route, r.event_id, 'a retry of a claim that is not retrying'
+         select r.route, r.event, 'a retry of a claim that is not retrying'
          from retries r
          where not exists (select from claims c
-                           where c.event_id = r.event_id and c.route = r.route
+                           where c.event = r.event and c.route = r.route
                              and c.state in ('retrying', 'running'))
          union all
-         select c.route, c.event_id, 'a dead claim without a dead letter'
+         select c.route, c.event, 'a dead claim without a dead letter'
          from claims c
          where c.state = 'dead'
            and not exists (select from dead_letters d
-                           where d.event_id = c.event_id and d.route = c.route
+                           where d.event = c.event and d.route = c.route
                              and d.state in ('dead', 'discarded'))
          union all
-         select d.route, d.event_id, 'a dead letter of a claim that is not dead'
+         select d.route, d.event, 'a dead letter of a claim that is not dead'
          from dead_letters d
          where d.state in ('dead', 'discarded')
            and not exists (select from claims c
-                           where c.event_id = d.event_id and c.route = d.route
+                           where c.event = d.event and c.route = d.route
                              and c.state in ('dead', 'running'))
          union all
-         select r.route, r.event_id, 'a receipt has number ' || r.number
+         select r.route, r.event, 'a receipt has number ' || r.number
                 || ', and its ingest closed with number ' || closed.last
          from (select instance, max(last) as last from accounts
                group by instance having bool_or(closing)) closed
          join receipts r on r.instance = closed.instance and r.number > closed.last
          union all
-         select r.route, r.event_id,
+         select r.route, r.event,
                 'another receipt has the number ' || r.number || ' of the same ingest'
          from receipts r
          where exists (select from receipts o
                        where o.instance = r.instance and o.number = r.number
                          and o.receipt_id < r.receipt_id)
-         limit $1",
+         limit $1) as found
+         left join events on events.number = found.event",
     )
     .bind(i64::from(limit))
     .fetch_all(c)
@@ -109,7 +117,7 @@ pub(crate) async fn imbalances(c: &mut PgConnection, limit: u32) -> Result<Vec<I
         .map(|row| {
             Ok(Imbalance {
                 route: row.word("route", str::parse)?,
-                event: row.event("event_id")?,
+                event: row.event_or_none("event_id")?,
                 what: row.try_get("what")?,
             })
         })

@@ -4,7 +4,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use hookbox_driver::{ClaimFacts, Claimed, Fault, FaultKind, WaitingAttempt};
-use hookbox_event::{Envelope, EventId, Redo, RouteName};
+use hookbox_event::{Envelope, EventId, EventNumber, Redo, RouteName};
 
 use crate::tx::{OwnedClaim, Tx};
 use crate::{claims, events, retries};
@@ -56,15 +56,16 @@ async fn claim_plain(
         .run(|c| claims::insert(c, route, envelopes))
         .await
         .map_err(|error| error.ours("claim events"))?;
-    for (event, transaction) in fresh {
-        tx.id = Some(transaction);
+    for new in fresh {
+        tx.id = Some(new.transaction);
         let owned = OwnedClaim {
             attempt: 1,
             granted: false,
             end: None,
         };
-        tx.owned.insert((route.clone(), event), owned);
-        found.insert(event, Claimed::Fresh);
+        tx.numbers.insert(new.event, new.number);
+        tx.owned.insert((route.clone(), new.event), owned);
+        found.insert(new.event, Claimed::Fresh);
     }
     let others: Vec<&Envelope> = envelopes
         .iter()
@@ -92,6 +93,7 @@ async fn claim_plain(
         if let Some(claimed) = facts.of_message() {
             found.insert(known.event, claimed);
         }
+        tx.numbers.insert(known.event, known.number);
         tx.id = Some(known.transaction);
     }
     Ok(())
@@ -110,10 +112,11 @@ async fn claim_redone(
         .run(|c| claims::lock(c, route, &ids))
         .await
         .map_err(|error| error.ours("lock claims"))?;
+    let numbers: Vec<EventNumber> = locked.iter().map(|locked| locked.number).collect();
     // This must be a separate statement, because the retry may have changed while this transaction
     // waited for the lock.
-    let waiting: HashMap<EventId, WaitingAttempt> = tx
-        .run(|c| retries::waiting(c, route, &ids))
+    let waiting: HashMap<EventNumber, WaitingAttempt> = tx
+        .run(|c| retries::waiting(c, route, &numbers))
         .await
         .map_err(|error| error.ours("look up retries"))?
         .into_iter()
@@ -125,7 +128,8 @@ async fn claim_redone(
         .filter_map(|envelope| envelope.redo.map(|redo| (envelope.event, redo)))
         .collect();
     for locked in locked {
-        let event = locked.event;
+        let (event, number) = (locked.event, locked.number);
+        tx.numbers.insert(event, number);
         tx.id = Some(locked.transaction);
         let facts = ClaimFacts {
             // The receipt and the body of a retry do not decide about it.
@@ -133,12 +137,12 @@ async fn claim_redone(
             is_same_body: true,
             state: Some(locked.state),
             is_own: tx.owned.contains_key(&(route.clone(), event)),
-            waiting: waiting.get(&event).copied(),
+            waiting: waiting.get(&number).copied(),
         };
         let claimed = redone.get(&event).and_then(|redo| facts.of_retry(*redo));
         let Some(claimed) = claimed else { continue };
         if let Claimed::Granted { attempt, .. } = claimed {
-            granted.insert(event);
+            granted.insert(number);
             let owned = OwnedClaim {
                 attempt,
                 granted: true,
@@ -149,7 +153,7 @@ async fn claim_redone(
         found.insert(event, claimed);
     }
     if !granted.is_empty() {
-        let granted: Vec<EventId> = granted.into_iter().collect();
+        let granted: Vec<EventNumber> = granted.into_iter().collect();
         tx.run(|c| claims::rerun(c, route, &granted))
             .await
             .map_err(|error| error.ours("grant retries"))?;

@@ -1,15 +1,21 @@
 //! The table `claims`: the state of each event on each route.
 
 use hookbox_driver::{ClaimRow, ClaimState, EventState};
-use hookbox_event::{Envelope, EventId, RouteName};
+use hookbox_event::{Envelope, EventId, EventNumber, RouteName};
 use sqlx::{Error, PgConnection, Row};
 
-use crate::column::{Columns, claim_state, integer, uuid};
+use crate::column::{Columns, claim_state, integer, numbers, uuid};
 use crate::{events, retries};
 
-/// Claims events for a route, in the order of their ids. It claims those that have no claim yet and
-/// whose stored event has the digest of the envelope. Returns the events that it claimed, and the
-/// number of the transaction.
+/// An event that this transaction has claimed.
+pub(crate) struct NewClaim {
+    pub event: EventId,
+    pub number: EventNumber,
+    pub transaction: String,
+}
+
+/// Claims events for a route, in the order of their numbers. It claims those that have no claim yet
+/// and whose stored event has the digest of the envelope. Returns the events that it claimed.
 ///
 /// The statement waits while another transaction holds a claim of the same event. The statement
 /// itself compares the digests, because another route may have stored the event with another body.
@@ -17,18 +23,26 @@ pub(crate) async fn insert(
     c: &mut PgConnection,
     route: &RouteName,
     envelopes: &[&Envelope],
-) -> Result<Vec<(EventId, String)>, Error> {
-    let ids: Vec<&[u8; 32]> = envelopes.iter().map(|e| e.event.as_bytes()).collect();
+) -> Result<Vec<NewClaim>, Error> {
+    let ids: Vec<&[u8; 16]> = envelopes.iter().map(|e| e.event.as_bytes()).collect();
     let digests: Vec<&[u8; 32]> = envelopes.iter().map(|e| e.digest.as_bytes()).collect();
     let rows = sqlx::query(
-        "insert into claims (route, event_id, state, attempts)
-         select $1, wanted.event_id, 'running', 0
-         from unnest($2::bytea[], $3::bytea[]) as wanted (event_id, digest)
-         where wanted.digest =
-             (select content_digest from events where events.event_id = wanted.event_id)
-         order by wanted.event_id
-         on conflict do nothing
-         returning event_id, pg_current_xact_id()::text as transaction",
+        "with wanted as materialized (
+             select came.event_id,
+                    (select number from events
+                     where events.event_id = came.event_id
+                       and events.content_digest = came.digest) as number
+             from unnest($2::bytea[], $3::bytea[]) as came (event_id, digest)
+         ), claimed as (
+             insert into claims (route, event, state, attempts)
+             select $1, number, 'running', 0 from wanted
+             where number is not null
+             order by number
+             on conflict do nothing
+             returning event
+         )
+         select wanted.event_id, claimed.event as number, pg_current_xact_id()::text as transaction
+         from claimed join wanted on wanted.number = claimed.event",
     )
     .bind(route.as_str())
     .bind(ids)
@@ -36,13 +50,20 @@ pub(crate) async fn insert(
     .fetch_all(c)
     .await?;
     rows.iter()
-        .map(|row| Ok((row.event("event_id")?, row.try_get("transaction")?)))
+        .map(|row| {
+            Ok(NewClaim {
+                event: row.event("event_id")?,
+                number: row.number("number")?,
+                transaction: row.try_get("transaction")?,
+            })
+        })
         .collect()
 }
 
 /// What the store knows about an envelope whose event could not be claimed.
 pub(crate) struct StoredClaim {
     pub event: EventId,
+    pub number: EventNumber,
     /// Whether the envelope's receipt has its outcome already.
     pub settled: bool,
     /// Whether the stored event has the same digest as the envelope.
@@ -58,7 +79,7 @@ pub(crate) async fn look_up(
     route: &RouteName,
     envelopes: &[&Envelope],
 ) -> Result<Vec<StoredClaim>, Error> {
-    let ids: Vec<&[u8; 32]> = envelopes.iter().map(|e| e.event.as_bytes()).collect();
+    let ids: Vec<&[u8; 16]> = envelopes.iter().map(|e| e.event.as_bytes()).collect();
     let digests: Vec<&[u8; 32]> = envelopes.iter().map(|e| e.digest.as_bytes()).collect();
     let receipts: Vec<_> = envelopes
         .iter()
@@ -66,6 +87,7 @@ pub(crate) async fn look_up(
         .collect();
     let rows = sqlx::query(
         "select wanted.event_id,
+                events.number,
                 events.content_digest = wanted.digest as same,
                 claims.state,
                 receipts.receipt_id is not null as settled,
@@ -73,7 +95,7 @@ pub(crate) async fn look_up(
          from unnest($2::bytea[], $3::bytea[], $4::uuid[])
              as wanted (event_id, digest, receipt_id)
          join events on events.event_id = wanted.event_id
-         left join claims on claims.event_id = wanted.event_id and claims.route = $1
+         left join claims on claims.event = events.number and claims.route = $1
          left join receipts
              on receipts.receipt_id = wanted.receipt_id and receipts.route = $1",
     )
@@ -88,6 +110,7 @@ pub(crate) async fn look_up(
             let state: Option<&str> = row.try_get("state")?;
             Ok(StoredClaim {
                 event: row.event("event_id")?,
+                number: row.number("number")?,
                 settled: row.try_get("settled")?,
                 same: row.try_get("same")?,
                 state: state.map(|_| row.known("state", claim_state)).transpose()?,
@@ -100,25 +123,29 @@ pub(crate) async fn look_up(
 /// A claim that this transaction has locked.
 pub(crate) struct LockedClaim {
     pub event: EventId,
+    pub number: EventNumber,
     pub state: ClaimState,
     /// The number of attempts that are counted.
     pub attempts: u32,
     pub transaction: String,
 }
 
-/// Locks claims in the order of their ids. Returns the state of each claim, and the number that
-/// PostgreSQL gave this transaction. Waits for other transactions that hold one of the claims.
+/// Locks claims in the order of the numbers of their events. Returns the state of each claim, and
+/// the number that PostgreSQL gave this transaction. Waits for other transactions that hold one of
+/// the claims.
 pub(crate) async fn lock(
     c: &mut PgConnection,
     route: &RouteName,
     events: &[EventId],
 ) -> Result<Vec<LockedClaim>, Error> {
-    let ids: Vec<&[u8; 32]> = events.iter().map(EventId::as_bytes).collect();
+    let ids: Vec<&[u8; 16]> = events.iter().map(EventId::as_bytes).collect();
     let rows = sqlx::query(
-        "select event_id, state, attempts, pg_current_xact_id()::text as transaction
-         from claims where route = $1 and event_id = any ($2)
-         order by event_id
-         for update",
+        "select e.event_id, c.event as number, c.state, c.attempts,
+                pg_current_xact_id()::text as transaction
+         from events e join claims c on c.event = e.number and c.route = $1
+         where e.event_id = any ($2)
+         order by c.event
+         for update of c",
     )
     .bind(route.as_str())
     .bind(ids)
@@ -128,6 +155,7 @@ pub(crate) async fn lock(
         .map(|row| {
             Ok(LockedClaim {
                 event: row.event("event_id")?,
+                number: row.number("number")?,
                 state: row.known("state", claim_state)?,
                 attempts: row.attempt("attempts")?,
                 transaction: row.try_get("transaction")?,
@@ -155,7 +183,7 @@ pub(crate) async fn event_state(
             stored.is_same_body = event.is_none_or(|event| event.digest == envelope.digest);
         }
         ClaimState::Retrying => {
-            let waiting = retries::waiting(c, route, &[envelope.event]).await?;
+            let waiting = retries::waiting(c, route, &[locked.number]).await?;
             stored.waits_for = waiting.first().map(|retry| retry.waiting.attempt);
         }
         ClaimState::Done | ClaimState::Dead => {}
@@ -168,12 +196,11 @@ pub(crate) async fn event_state(
 pub(crate) async fn rerun(
     c: &mut PgConnection,
     route: &RouteName,
-    events: &[EventId],
+    events: &[EventNumber],
 ) -> Result<(), Error> {
-    let ids: Vec<&[u8; 32]> = events.iter().map(EventId::as_bytes).collect();
-    sqlx::query("update claims set state = 'running' where route = $1 and event_id = any ($2)")
+    sqlx::query("update claims set state = 'running' where route = $1 and event = any ($2)")
         .bind(route.as_str())
-        .bind(ids)
+        .bind(numbers(events))
         .execute(c)
         .await?;
     Ok(())
@@ -186,7 +213,7 @@ pub(crate) async fn rerun(
 pub(crate) async fn end(
     c: &mut PgConnection,
     transaction: String,
-    ends: Vec<(RouteName, EventId, ClaimState, u32)>,
+    ends: Vec<(RouteName, EventNumber, ClaimState, u32)>,
 ) -> Result<bool, Error> {
     if ends.is_empty() {
         return sqlx::query_scalar("select pg_current_xact_id()::text = $1")
@@ -195,7 +222,7 @@ pub(crate) async fn end(
             .await;
     }
     let routes: Vec<&str> = ends.iter().map(|(route, ..)| route.as_str()).collect();
-    let ids: Vec<&[u8; 32]> = ends.iter().map(|(_, event, ..)| event.as_bytes()).collect();
+    let events: Vec<i64> = ends.iter().map(|(_, event, ..)| event.as_i64()).collect();
     let states: Vec<&str> = ends.iter().map(|(_, _, state, _)| state.as_str()).collect();
     let attempts: Vec<i32> = ends
         .iter()
@@ -203,9 +230,9 @@ pub(crate) async fn end(
         .collect();
     let done = sqlx::query(
         "update claims set state = ends.state, attempts = ends.attempts, settled_at = now()
-         from unnest($2::text[], $3::bytea[], $4::text[], $5::int[])
-             as ends (route, event_id, state, attempts)
-         where claims.event_id = ends.event_id
+         from unnest($2::text[], $3::bigint[], $4::text[], $5::int[])
+             as ends (route, event, state, attempts)
+         where claims.event = ends.event
            and claims.route = ends.route
            and claims.state = 'running'
            and pg_current_xact_id()::text = $1
@@ -213,7 +240,7 @@ pub(crate) async fn end(
     )
     .bind(transaction)
     .bind(routes)
-    .bind(ids)
+    .bind(events)
     .bind(states)
     .bind(attempts)
     .execute(c)
@@ -230,64 +257,66 @@ pub(crate) async fn transaction(c: &mut PgConnection) -> Result<Option<String>, 
 }
 
 /// Claims an event whose first attempt has failed, and sets the claim to `state`, which follows
-/// from the failure. Returns whether the claim was made. It is made only if the event has no claim
-/// and the stored event has the envelope's digest.
+/// from the failure. Returns the number of the event if the claim was made. It is made only if the
+/// event has no claim and the stored event has the envelope's digest.
 pub(crate) async fn insert_failed(
     c: &mut PgConnection,
     route: &RouteName,
     envelope: &Envelope,
     state: ClaimState,
     attempts: u32,
-) -> Result<bool, Error> {
-    let done = sqlx::query(
-        "insert into claims (route, event_id, state, attempts, settled_at)
-         select $1, event_id, $3, $4, now() from events
+) -> Result<Option<EventNumber>, Error> {
+    let row = sqlx::query(
+        "insert into claims (route, event, state, attempts, settled_at)
+         select $1, number, $3, $4, now() from events
          where event_id = $2 and content_digest = $5
-         on conflict do nothing",
+         on conflict do nothing
+         returning event",
     )
     .bind(route.as_str())
     .bind(envelope.event.as_bytes())
     .bind(state.as_str())
     .bind(integer(attempts))
     .bind(envelope.digest.as_bytes())
-    .execute(c)
+    .fetch_optional(c)
     .await?;
-    Ok(done.rows_affected() == 1)
+    row.map(|row| row.number("event")).transpose()
 }
 
-/// Claims bytes that are not an envelope, in the state dead. Returns whether these bytes had no
+/// Claims bytes that are not an envelope, in the state dead. Returns their number if they had no
 /// claim yet.
 pub(crate) async fn insert_undecodable(
     c: &mut PgConnection,
     route: &RouteName,
     event: &EventId,
-) -> Result<bool, Error> {
-    let done = sqlx::query(
-        "insert into claims (route, event_id, state, attempts, settled_at)
-         values ($1, $2, 'dead', 0, now())
-         on conflict do nothing",
+) -> Result<Option<EventNumber>, Error> {
+    let row = sqlx::query(
+        "insert into claims (route, event, state, attempts, settled_at)
+         select $1, number, 'dead', 0, now() from events where event_id = $2
+         on conflict do nothing
+         returning event",
     )
     .bind(route.as_str())
     .bind(event.as_bytes())
-    .execute(c)
+    .fetch_optional(c)
     .await?;
-    Ok(done.rows_affected() == 1)
+    row.map(|row| row.number("event")).transpose()
 }
 
 /// Sets a locked claim to `state`, which follows from another failed attempt.
 pub(crate) async fn failed_again(
     c: &mut PgConnection,
     route: &RouteName,
-    event: &EventId,
+    event: EventNumber,
     state: ClaimState,
     attempts: u32,
 ) -> Result<(), Error> {
     sqlx::query(
         "update claims set state = $3, attempts = $4, settled_at = now()
-         where route = $1 and event_id = $2",
+         where route = $1 and event = $2",
     )
     .bind(route.as_str())
-    .bind(event.as_bytes())
+    .bind(event.as_i64())
     .bind(state.as_str())
     .bind(integer(attempts))
     .execute(c)
@@ -300,17 +329,17 @@ pub(crate) async fn failed_again(
 pub(crate) async fn revive(
     c: &mut PgConnection,
     routes: &[String],
-    events: &[Vec<u8>],
+    events: &[EventNumber],
 ) -> Result<(), Error> {
     sqlx::query(
         "update claims set state = 'retrying', settled_at = now()
-         from unnest($1::text[], $2::bytea[]) as chosen (route, event_id)
-         where claims.event_id = chosen.event_id
+         from unnest($1::text[], $2::bigint[]) as chosen (route, event)
+         where claims.event = chosen.event
            and claims.route = chosen.route
            and claims.state = 'dead'",
     )
     .bind(routes)
-    .bind(events)
+    .bind(numbers(events))
     .execute(c)
     .await?;
     Ok(())
@@ -319,13 +348,13 @@ pub(crate) async fn revive(
 /// Returns the state of one event on every route.
 pub(crate) async fn of_event(
     c: &mut PgConnection,
-    event: &EventId,
+    event: EventNumber,
 ) -> Result<Vec<ClaimRow>, Error> {
     let rows = sqlx::query(
         "select route, state, attempts, claimed_at, settled_at
-         from claims where event_id = $1 order by route",
+         from claims where event = $1 order by route",
     )
-    .bind(event.as_bytes())
+    .bind(event.as_i64())
     .fetch_all(c)
     .await?;
     rows.iter()

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use hookbox_driver::{ClaimState, storable};
-use hookbox_event::{ContentDigest, EventId, Timestamp};
+use hookbox_event::{ContentDigest, EventId, EventNumber, Timestamp};
 use sqlx::error::BoxDynError;
 use sqlx::postgres::PgRow;
 use sqlx::{Error, Row};
@@ -39,6 +39,11 @@ pub(crate) fn integer(number: u32) -> i32 {
     i32::try_from(number).unwrap_or(i32::MAX)
 }
 
+/// Converts numbers of events to the type of a `bigint[]` argument.
+pub(crate) fn numbers(events: &[EventNumber]) -> Vec<i64> {
+    events.iter().map(|event| event.as_i64()).collect()
+}
+
 /// Converts a receipt id or an instance id to a `uuid`.
 pub(crate) fn uuid(bytes: &[u8; 16]) -> Uuid {
     Uuid::from_bytes(*bytes)
@@ -48,6 +53,8 @@ pub(crate) fn uuid(bytes: &[u8; 16]) -> Uuid {
 /// is a decoding error.
 pub(crate) trait Columns {
     fn event(&self, column: &str) -> Result<EventId, Error>;
+    fn event_or_none(&self, column: &str) -> Result<Option<EventId>, Error>;
+    fn number(&self, column: &str) -> Result<EventNumber, Error>;
     fn digest(&self, column: &str) -> Result<ContentDigest, Error>;
     fn digest_or_none(&self, column: &str) -> Result<Option<ContentDigest>, Error>;
     fn moment(&self, column: &str) -> Result<Timestamp, Error>;
@@ -63,11 +70,20 @@ pub(crate) trait Columns {
 
 impl Columns for PgRow {
     fn event(&self, column: &str) -> Result<EventId, Error> {
-        bytes32(self, column).map(EventId::from_bytes)
+        exactly(self, column).map(EventId::from_bytes)
+    }
+
+    fn event_or_none(&self, column: &str) -> Result<Option<EventId>, Error> {
+        let bytes: Option<&[u8]> = self.try_get(column)?;
+        bytes.map(|_| self.event(column)).transpose()
+    }
+
+    fn number(&self, column: &str) -> Result<EventNumber, Error> {
+        self.try_get(column).map(EventNumber::from_i64)
     }
 
     fn digest(&self, column: &str) -> Result<ContentDigest, Error> {
-        bytes32(self, column).map(ContentDigest::from_bytes)
+        exactly(self, column).map(ContentDigest::from_bytes)
     }
 
     fn digest_or_none(&self, column: &str) -> Result<Option<ContentDigest>, Error> {
@@ -130,7 +146,7 @@ fn timestamp(at: OffsetDateTime) -> Timestamp {
     Timestamp::from_unix_micros(i64::try_from(micros).unwrap_or(i64::MAX))
 }
 
-fn bytes32(row: &PgRow, column: &str) -> Result<[u8; 32], Error> {
+fn exactly<const N: usize>(row: &PgRow, column: &str) -> Result<[u8; N], Error> {
     let bytes: &[u8] = row.try_get(column)?;
     bytes
         .try_into()

@@ -18,7 +18,7 @@ pub(crate) async fn groups(
          from (select d.group_id, d.route, d.reason, min(e.topic) as topic,
                       count(distinct e.topic) as topics, count(*) as count,
                       min(d.died_at) as first_at, max(d.died_at) as last_at, max(d.id) as newest
-               from dead_letters d join events e using (event_id)
+               from dead_letters d join events e on e.number = d.event
                where ",
         matching!(),
         " group by 1, 2, 3) g

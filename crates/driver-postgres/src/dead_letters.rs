@@ -3,7 +3,7 @@
 use hookbox_driver::{
     DeadChange, DeadClaim, DeadFilter, DeadGroupId, DeadReason, DeadRow, DeadState,
 };
-use hookbox_event::{EventId, RouteName};
+use hookbox_event::{EventNumber, RouteName};
 use sqlx::postgres::PgRow;
 use sqlx::{Error, PgConnection, Row};
 
@@ -12,7 +12,7 @@ use crate::dead_filter::{bind, matching};
 
 /// One dead letter to be written.
 pub(crate) struct NewDeadLetter<'a> {
-    pub event: EventId,
+    pub event: EventNumber,
     pub reason: DeadReason,
     pub detail: &'a str,
     pub attempts: u32,
@@ -25,7 +25,7 @@ pub(crate) async fn put(
     route: &RouteName,
     died: &[NewDeadLetter<'_>],
 ) -> Result<(), Error> {
-    let events: Vec<&[u8; 32]> = died.iter().map(|died| died.event.as_bytes()).collect();
+    let events: Vec<i64> = died.iter().map(|died| died.event.as_i64()).collect();
     let reasons: Vec<&str> = died.iter().map(|died| died.reason.as_str()).collect();
     let details: Vec<_> = died.iter().map(|died| text(died.detail)).collect();
     let attempts: Vec<i32> = died.iter().map(|died| integer(died.attempts)).collect();
@@ -34,14 +34,14 @@ pub(crate) async fn put(
     let group = |died: &NewDeadLetter<'_>| DeadGroupId::of(route, died.reason, &text(died.detail));
     let groups: Vec<String> = died.iter().map(|died| group(died).to_string()).collect();
     sqlx::query(
-        "insert into dead_letters (route, event_id, state, reason, detail, attempts, group_id,
+        "insert into dead_letters (route, event, state, reason, detail, attempts, group_id,
                                    died_at, grouped_at)
-         select $1, died.event_id, 'dead', died.reason, died.detail, died.attempts,
+         select $1, died.event, 'dead', died.reason, died.detail, died.attempts,
                 died.group_id, now(), now()
-         from unnest($2::bytea[], $3::text[], $4::text[], $5::int[], $6::text[])
-             as died (event_id, reason, detail, attempts, group_id)
-         order by died.event_id
-         on conflict (event_id, route) do update
+         from unnest($2::bigint[], $3::text[], $4::text[], $5::int[], $6::text[])
+             as died (event, reason, detail, attempts, group_id)
+         order by died.event
+         on conflict (event, route) do update
          set state = 'dead', reason = excluded.reason, detail = excluded.detail,
              attempts = excluded.attempts, group_id = excluded.group_id,
              died_at = now(), grouped_at = now()",
@@ -61,7 +61,7 @@ pub(crate) async fn put(
 pub(crate) struct ChosenDeadLetter {
     pub ids: Vec<i64>,
     pub routes: Vec<String>,
-    pub events: Vec<Vec<u8>>,
+    pub events: Vec<EventNumber>,
 }
 
 /// Locks at most `limit` dead letters for which a change is possible, in the order of their ids.
@@ -72,12 +72,12 @@ pub(crate) async fn choose(
     limit: u32,
 ) -> Result<ChosenDeadLetter, Error> {
     let query = sqlx::query(concat!(
-        "select d.id, d.route, d.event_id from dead_letters d join events e using (event_id)
+        "select d.id, d.route, d.event from dead_letters d join events e on e.number = d.event
          where ",
         matching!(),
         " and d.state = $11 and ($12 or d.reason <> 'undecodable')
            and (not $13 or exists (select from receipts r
-                                   where r.event_id = d.event_id and r.route = d.route))
+                                   where r.event = d.event and r.route = d.route))
          order by d.id
          limit $14
          for update of d"
@@ -97,7 +97,7 @@ pub(crate) async fn choose(
     for row in &rows {
         chosen.ids.push(row.try_get("id")?);
         chosen.routes.push(row.try_get("route")?);
-        chosen.events.push(row.try_get("event_id")?);
+        chosen.events.push(row.number("event")?);
     }
     Ok(chosen)
 }
@@ -119,7 +119,7 @@ pub(crate) async fn change_state(
 /// Counts the dead letters that match a filter.
 pub(crate) async fn count(c: &mut PgConnection, filter: &DeadFilter) -> Result<u64, Error> {
     let query = sqlx::query(concat!(
-        "select count(*) as count from dead_letters d join events e using (event_id) where ",
+        "select count(*) as count from dead_letters d join events e on e.number = d.event where ",
         matching!()
     ));
     bind(query, filter).fetch_one(c).await?.count("count")
@@ -133,7 +133,7 @@ pub(crate) async fn list(
     limit: u32,
 ) -> Result<Vec<DeadRow>, Error> {
     let query = sqlx::query(concat!(
-        "select d.*, e.topic from dead_letters d join events e using (event_id)
+        "select d.*, e.event_id, e.topic from dead_letters d join events e on e.number = d.event
          where ",
         matching!(),
         " and d.id > $11
@@ -151,7 +151,8 @@ pub(crate) async fn list(
 /// Returns one dead letter by its id.
 pub(crate) async fn one(c: &mut PgConnection, id: i64) -> Result<Option<DeadRow>, Error> {
     let row = sqlx::query(
-        "select d.*, e.topic from dead_letters d join events e using (event_id) where d.id = $1",
+        "select d.*, e.event_id, e.topic from dead_letters d join events e on e.number = d.event
+         where d.id = $1",
     )
     .bind(id)
     .fetch_optional(c)
@@ -162,7 +163,7 @@ pub(crate) async fn one(c: &mut PgConnection, id: i64) -> Result<Option<DeadRow>
 /// Returns the state of each dead letter's claim.
 pub(crate) async fn claims(c: &mut PgConnection, ids: &[i64]) -> Result<Vec<DeadClaim>, Error> {
     let rows = sqlx::query(
-        "select d.id, d.died_at, c.state from dead_letters d join claims c using (event_id, route)
+        "select d.id, d.died_at, c.state from dead_letters d join claims c using (event, route)
          where d.id = any ($1) order by d.id",
     )
     .bind(ids)

@@ -1,6 +1,7 @@
 //! Defers an event: makes it wait without counting an attempt, in a separate transaction.
 
 use hookbox_driver::{ClaimState, Deferral, Deferred, Fault, StoredOutcome};
+use hookbox_event::EventNumber;
 use sqlx::{Error, PgConnection};
 
 use crate::receipts;
@@ -22,35 +23,38 @@ pub(crate) async fn defer(mut tx: Tx, deferral: &Deferral<'_>) -> Result<Deferre
 
 async fn record(c: &mut PgConnection, deferral: &Deferral<'_>) -> Result<Deferred, Error> {
     let (route, envelope, attempt) = (deferral.route, deferral.envelope, deferral.attempt);
-    let event = &envelope.event;
     let (state, made) = (ClaimState::Retrying, attempt.saturating_sub(1));
     if attempt == 1 {
         events::insert(c, &[envelope]).await?;
-        if claims::insert_failed(c, route, envelope, state, made).await? {
-            return put_off(c, deferral).await;
+        if let Some(event) = claims::insert_failed(c, route, envelope, state, made).await? {
+            return put_off(c, event, deferral).await;
         }
     }
-    let locked = claims::lock(c, route, std::slice::from_ref(event)).await?;
+    let locked = claims::lock(c, route, &[envelope.event]).await?;
     let Some(locked) = locked.first() else {
         return Ok(Deferred::Superseded);
     };
     if !deferral.may_wait(claims::event_state(c, route, envelope, locked).await?) {
         return Ok(Deferred::Superseded);
     }
-    put_off(c, deferral).await
+    put_off(c, locked.number, deferral).await
 }
 
 /// Writes the rows of a deferral. A new claim is already written when this is called.
-async fn put_off(c: &mut PgConnection, deferral: &Deferral<'_>) -> Result<Deferred, Error> {
+async fn put_off(
+    c: &mut PgConnection,
+    event: EventNumber,
+    deferral: &Deferral<'_>,
+) -> Result<Deferred, Error> {
     let (route, envelope) = (deferral.route, deferral.envelope);
-    let age = retries::put_off_for(c, deferral).await?;
+    let age = retries::put_off_for(c, event, deferral).await?;
     let Some(after) = deferral.wait(age) else {
         return Ok(Deferred::Expired);
     };
-    retries::put_off(c, deferral, after).await?;
-    let events = std::slice::from_ref(&envelope.event);
-    receipts::update_outcome(c, route, events, StoredOutcome::Retrying).await?;
+    retries::put_off(c, event, deferral, after).await?;
+    receipts::update_outcome(c, route, &[event], StoredOutcome::Retrying).await?;
     let receipt = receipts::OutcomeRow {
+        event,
         envelope,
         word: StoredOutcome::Retrying,
         other_digest: deferral.other_digest,

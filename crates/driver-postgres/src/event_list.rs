@@ -18,7 +18,7 @@ pub(crate) async fn list(
 ) -> Result<Vec<EventRow>, Error> {
     let rows = sqlx::query(
         "select e.event_id, e.topic, c.route, c.state, c.attempts, e.received_at, c.settled_at
-         from events e join claims c using (event_id)
+         from events e join claims c on c.event = e.number
          where ($1::text is null or c.route = $1)
            and ($2::text is null or e.topic = $2)
            and ($3::text is null or c.state = $3)
@@ -27,10 +27,10 @@ pub(crate) async fn list(
            and ($6::timestamptz is null or e.received_at < $6)
            and ($7::text is null
                 or (select count(*) from attempts a
-                    where a.event_id = c.event_id and a.route = c.route
+                    where a.event = c.event and a.route = c.route
                       and position($7 in a.error) > 0) > 0
                 or (select count(*) from dead_letters d
-                    where d.event_id = c.event_id and d.route = c.route
+                    where d.event = c.event and d.route = c.route
                       and position($7 in d.detail) > 0) > 0)
            and ($8::timestamptz is null
                 or e.received_at <= $8

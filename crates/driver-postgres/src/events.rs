@@ -1,9 +1,10 @@
-//! The table `events`: each event once for all routes, with its body as it was received.
+//! The tables `events` and `bodies`: each event once for all routes, and its body as it was
+//! received.
 
 use std::collections::HashMap;
 
 use hookbox_driver::StoredEvent;
-use hookbox_event::{ContentDigest, Envelope, EventId, Timestamp, Topic};
+use hookbox_event::{ContentDigest, Envelope, EventId, EventNumber, Timestamp, Topic};
 use sqlx::{Error, PgConnection, Row};
 
 use crate::column::{Columns, moment, text};
@@ -17,7 +18,7 @@ const UNDECODABLE: &str = "hookbox.undecodable";
 /// Stores events that are not stored yet. All callers insert in the order of the ids, so that two
 /// batches cannot deadlock.
 pub(crate) async fn insert(c: &mut PgConnection, envelopes: &[&Envelope]) -> Result<(), Error> {
-    let ids: Vec<&[u8; 32]> = envelopes.iter().map(|e| e.event.as_bytes()).collect();
+    let ids: Vec<&[u8; 16]> = envelopes.iter().map(|e| e.event.as_bytes()).collect();
     let sources: Vec<&str> = envelopes.iter().map(|e| e.source.as_str()).collect();
     let topics: Vec<&str> = envelopes.iter().map(|e| e.topic.as_str()).collect();
     let digests: Vec<&[u8; 32]> = envelopes.iter().map(|e| e.digest.as_bytes()).collect();
@@ -28,13 +29,19 @@ pub(crate) async fn insert(c: &mut PgConnection, envelopes: &[&Envelope]) -> Res
         .collect();
     let received: Vec<_> = envelopes.iter().map(|e| moment(e.received_at)).collect();
     sqlx::query(
-        "insert into events (event_id, source, topic, content_digest, body, seal, received_at)
-         select event_id, source, topic, digest, body, seal, received_at
-         from unnest($1::bytea[], $2::text[], $3::text[], $4::bytea[], $5::bytea[], $6::text[],
-                     $7::timestamptz[])
-             as came (event_id, source, topic, digest, body, seal, received_at)
-         order by event_id
-         on conflict do nothing",
+        "with came as materialized (
+             select * from unnest($1::bytea[], $2::text[], $3::text[], $4::bytea[], $5::bytea[],
+                                  $6::text[], $7::timestamptz[])
+                 as came (event_id, source, topic, digest, body, seal, received_at)
+         ), stored as (
+             insert into events (event_id, source, topic, content_digest, received_at)
+             select event_id, source, topic, digest, received_at from came
+             order by event_id
+             on conflict do nothing
+             returning number, event_id
+         )
+         insert into bodies (event, body, seal)
+         select stored.number, came.body, came.seal from stored join came using (event_id)",
     )
     .bind(ids)
     .bind(sources)
@@ -55,9 +62,13 @@ pub(crate) async fn insert_undecodable(
     bytes: &[u8],
 ) -> Result<(), Error> {
     sqlx::query(
-        "insert into events (event_id, source, topic, content_digest, body, received_at)
-         values ($1, $2, $3, $4, $5, now())
-         on conflict do nothing",
+        "with stored as (
+             insert into events (event_id, source, topic, content_digest, received_at)
+             values ($1, $2, $3, $4, now())
+             on conflict do nothing
+             returning number
+         )
+         insert into bodies (event, body) select number, $5 from stored",
     )
     .bind(event.as_bytes())
     .bind(OURSELVES)
@@ -73,12 +84,12 @@ pub(crate) async fn insert_undecodable(
 /// enough to know whether there is exactly one.
 pub(crate) async fn between(
     c: &mut PgConnection,
-    first: &[u8; 32],
-    last: &[u8; 32],
+    first: &EventId,
+    last: &EventId,
 ) -> Result<Vec<EventId>, Error> {
     let rows = sqlx::query("select event_id from events where event_id between $1 and $2 limit 2")
-        .bind(first)
-        .bind(last)
+        .bind(first.as_bytes())
+        .bind(last.as_bytes())
         .fetch_all(c)
         .await?;
     rows.iter().map(|row| row.event("event_id")).collect()
@@ -89,10 +100,11 @@ pub(crate) async fn stored(
     c: &mut PgConnection,
     events: &[EventId],
 ) -> Result<HashMap<EventId, StoredEvent>, Error> {
-    let ids: Vec<&[u8; 32]> = events.iter().map(EventId::as_bytes).collect();
+    let ids: Vec<&[u8; 16]> = events.iter().map(EventId::as_bytes).collect();
     let rows = sqlx::query(
-        "select event_id, topic, content_digest, body, seal from events
-         where event_id = any ($1)",
+        "select e.event_id, e.topic, e.content_digest, b.body, b.seal
+         from events e join bodies b on b.event = e.number
+         where e.event_id = any ($1)",
     )
     .bind(ids)
     .fetch_all(c)
@@ -113,6 +125,7 @@ pub(crate) async fn stored(
 
 /// One stored event.
 pub(crate) struct KeptEvent {
+    pub number: EventNumber,
     pub topic: Topic,
     pub digest: ContentDigest,
     pub body: Vec<u8>,
@@ -123,13 +136,16 @@ pub(crate) struct KeptEvent {
 /// Returns one event by its id.
 pub(crate) async fn one(c: &mut PgConnection, event: &EventId) -> Result<Option<KeptEvent>, Error> {
     let row = sqlx::query(
-        "select topic, content_digest, body, seal, received_at from events where event_id = $1",
+        "select e.number, e.topic, e.content_digest, b.body, b.seal, e.received_at
+         from events e join bodies b on b.event = e.number
+         where e.event_id = $1",
     )
     .bind(event.as_bytes())
     .fetch_optional(c)
     .await?;
     row.map(|row| {
         Ok(KeptEvent {
+            number: row.number("number")?,
             topic: row.word("topic", str::parse)?,
             digest: row.digest("content_digest")?,
             body: row.try_get("body")?,

@@ -2,7 +2,7 @@
 //! undecodable bytes. Each is a separate transaction.
 
 use hookbox_driver::{FailedAttempt, Failure, Fault, Recorded, Then, UndecodableMessage};
-use hookbox_event::EventId;
+use hookbox_event::{EventId, EventNumber};
 use sqlx::{Error, PgConnection};
 
 use crate::dead_letters::{self, NewDeadLetter};
@@ -41,17 +41,18 @@ async fn end(tx: Tx, recorded: Recorded) -> Result<Recorded, Fault> {
 
 async fn record(c: &mut PgConnection, failure: &Failure<'_>) -> Result<Recorded, Error> {
     let envelope = failure.envelope;
-    let (route, event) = (failure.route, &envelope.event);
+    let route = failure.route;
     // The event is inserted even if a retry follows, because a store that was restored to an
     // earlier moment may not have the event.
     if failure.attempt == 1 {
         events::insert(c, &[envelope]).await?;
         let (attempt, then) = (failure.attempt, failure.then);
-        if claims::insert_failed(c, route, envelope, then.state(), attempt).await? {
-            return record_consequences(c, failure, FailedAttempt { attempt, then }).await;
+        let claimed = claims::insert_failed(c, route, envelope, then.state(), attempt).await?;
+        if let Some(event) = claimed {
+            return record_consequences(c, event, failure, FailedAttempt { attempt, then }).await;
         }
     }
-    let locked = claims::lock(c, route, std::slice::from_ref(event)).await?;
+    let locked = claims::lock(c, route, &[envelope.event]).await?;
     let Some(locked) = locked.first() else {
         return Ok(Recorded::Superseded);
     };
@@ -59,38 +60,40 @@ async fn record(c: &mut PgConnection, failure: &Failure<'_>) -> Result<Recorded,
     let Some(failed) = failure.recorded_on(stored) else {
         return Ok(Recorded::Superseded);
     };
+    let event = locked.number;
     claims::failed_again(c, route, event, failed.then.state(), failed.attempt).await?;
-    record_consequences(c, failure, failed).await
+    record_consequences(c, event, failure, failed).await
 }
 
 /// Writes the rows that follow from a failure. The claim is already written when this is called.
 async fn record_consequences(
     c: &mut PgConnection,
+    event: EventNumber,
     failure: &Failure<'_>,
     FailedAttempt { attempt, then }: FailedAttempt,
 ) -> Result<Recorded, Error> {
     let (route, envelope) = (failure.route, failure.envelope);
-    let events = std::slice::from_ref(&envelope.event);
     let word = then.outcome();
-    receipts::update_outcome(c, route, events, word).await?;
+    receipts::update_outcome(c, route, &[event], word).await?;
     let receipt = receipts::OutcomeRow {
+        event,
         envelope,
         word,
         other_digest: failure.other_digest,
     };
     receipts::insert_one(c, route, &receipt).await?;
-    let of = (route, &envelope.event, attempt);
+    let of = (route, event, attempt);
     let class = failure.class.as_str();
     attempts::insert_failed(c, of, class, &failure.error, failure.took).await?;
     match then {
         Then::Retry { after } => {
             let next = (attempt.saturating_add(1), failure.attempts_before);
-            retries::put(c, route, &envelope.event, next, after).await?;
+            retries::put(c, route, event, next, after).await?;
         }
         Then::Dead { reason } => {
-            retries::delete(c, route, events).await?;
+            retries::delete(c, route, &[event]).await?;
             let died = NewDeadLetter {
-                event: envelope.event,
+                event,
                 reason,
                 detail: &failure.error,
                 attempts: attempt,
@@ -107,9 +110,10 @@ async fn keep(
 ) -> Result<Recorded, Error> {
     let event = EventId::of_undecodable(undecodable.bytes);
     events::insert_undecodable(c, &event, undecodable.bytes).await?;
-    if !claims::insert_undecodable(c, undecodable.route, &event).await? {
+    let claimed = claims::insert_undecodable(c, undecodable.route, &event).await?;
+    let Some(event) = claimed else {
         return Ok(Recorded::Superseded);
-    }
+    };
     let died = NewDeadLetter {
         event,
         reason: undecodable.reason,

@@ -12,17 +12,17 @@ pub(crate) async fn lately(c: &mut PgConnection) -> Result<Names, Error> {
          select 'route', route from accepted
          union
          select kind.kind, kind.name
-         from (select event_id, source, topic from events
+         from (select number, source, topic from events
                order by received_at desc limit 1000) e
          cross join lateral (
              values ('source', e.source), ('topic', e.topic)
              union all
-             select 'route', c.route from claims c where c.event_id = e.event_id
+             select 'route', c.route from claims c where c.event = e.number
          ) as kind (kind, name)
          union
          select kind.kind, kind.name
-         from (select event_id, route from dead_letters order by id desc limit 1000) d
-         join events e using (event_id)
+         from (select event, route from dead_letters order by id desc limit 1000) d
+         join events e on e.number = d.event
          cross join lateral (
              values ('source', e.source), ('topic', e.topic), ('route', d.route)
          ) as kind (kind, name)",

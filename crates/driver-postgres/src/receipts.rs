@@ -1,13 +1,16 @@
 //! The table `receipts`: the outcome of every accepted request (receipt) on every route.
 
 use hookbox_driver::{ReceiptRow, StoredOutcome};
-use hookbox_event::{ContentDigest, Envelope, EventId, InstanceId, ReceiptId, RouteName};
+use hookbox_event::{
+    ContentDigest, Envelope, EventId, EventNumber, InstanceId, ReceiptId, RouteName,
+};
 use sqlx::{Error, PgConnection, Row};
 
-use crate::column::{Columns, bigint, moment, text, uuid};
+use crate::column::{Columns, bigint, moment, numbers, text, uuid};
 
 /// The outcome of one receipt, as it is to be written.
 pub(crate) struct OutcomeRow<'a> {
+    pub event: EventNumber,
     pub envelope: &'a Envelope,
     pub word: StoredOutcome,
     pub other_digest: Option<ContentDigest>,
@@ -26,7 +29,7 @@ pub(crate) async fn insert(
 ) -> Result<bool, Error> {
     let all = || receipts.iter().map(|one| one.envelope);
     let ids: Vec<_> = all().map(|e| uuid(e.receipt.as_bytes())).collect();
-    let events: Vec<&[u8; 32]> = all().map(|e| e.event.as_bytes()).collect();
+    let events: Vec<i64> = receipts.iter().map(|one| one.event.as_i64()).collect();
     let outcomes: Vec<&str> = receipts.iter().map(|one| one.word.as_str()).collect();
     let keys: Vec<_> = all().map(|e| text(&e.key_id)).collect();
     let instances: Vec<_> = all().map(|e| uuid(e.instance.as_bytes())).collect();
@@ -40,10 +43,10 @@ pub(crate) async fn insert(
     sqlx::query_scalar(
         "with alive as (select pg_current_xact_id()::text = $1 as yes),
          written as (
-             insert into receipts (route, receipt_id, event_id, outcome, key_id, instance, number,
+             insert into receipts (route, receipt_id, event, outcome, key_id, instance, number,
                                    traceparent, received_at, other_digest)
              select $2, came.*
-             from unnest($3::uuid[], $4::bytea[], $5::text[], $6::text[], $7::uuid[],
+             from unnest($3::uuid[], $4::bigint[], $5::text[], $6::text[], $7::uuid[],
                          $8::bigint[], $9::text[], $10::timestamptz[], $11::bytea[]) as came
              where (select yes from alive)
              order by 2
@@ -74,14 +77,14 @@ pub(crate) async fn insert_one(
 ) -> Result<(), Error> {
     let envelope = receipt.envelope;
     sqlx::query(
-        "insert into receipts (route, receipt_id, event_id, outcome, key_id, instance, number,
+        "insert into receipts (route, receipt_id, event, outcome, key_id, instance, number,
                                traceparent, received_at, other_digest)
          values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
          on conflict do nothing",
     )
     .bind(route.as_str())
     .bind(uuid(envelope.receipt.as_bytes()))
-    .bind(envelope.event.as_bytes())
+    .bind(receipt.event.as_i64())
     .bind(receipt.word.as_str())
     .bind(text(&envelope.key_id))
     .bind(uuid(envelope.instance.as_bytes()))
@@ -100,16 +103,15 @@ pub(crate) async fn insert_one(
 pub(crate) async fn update_outcome(
     c: &mut PgConnection,
     route: &RouteName,
-    events: &[EventId],
+    events: &[EventNumber],
     outcome: StoredOutcome,
 ) -> Result<(), Error> {
-    let events: Vec<&[u8; 32]> = events.iter().map(EventId::as_bytes).collect();
     sqlx::query(
         "update receipts set outcome = $3, settled_at = now()
-         where route = $1 and event_id = any ($2) and outcome in ('retrying', 'dead')",
+         where route = $1 and event = any ($2) and outcome in ('retrying', 'dead')",
     )
     .bind(route.as_str())
-    .bind(events)
+    .bind(numbers(events))
     .bind(outcome.as_str())
     .execute(c)
     .await?;
@@ -120,17 +122,17 @@ pub(crate) async fn update_outcome(
 pub(crate) async fn revive(
     c: &mut PgConnection,
     routes: &[String],
-    events: &[Vec<u8>],
+    events: &[EventNumber],
 ) -> Result<(), Error> {
     sqlx::query(
         "update receipts set outcome = 'retrying', settled_at = now()
-         from unnest($1::text[], $2::bytea[]) as chosen (route, event_id)
-         where receipts.event_id = chosen.event_id
+         from unnest($1::text[], $2::bigint[]) as chosen (route, event)
+         where receipts.event = chosen.event
            and receipts.route = chosen.route
            and receipts.outcome = 'dead'",
     )
     .bind(routes)
-    .bind(events)
+    .bind(numbers(events))
     .execute(c)
     .await?;
     Ok(())
@@ -150,8 +152,9 @@ pub(crate) async fn event_of(
              select (select r.route from receipts r where r.route > routes.route
                      order by r.route limit 1)
              from routes where routes.route is not null)
-         select receipts.event_id from routes
+         select events.event_id from routes
          join receipts on receipts.route = routes.route and receipts.receipt_id = $1
+         join events on events.number = receipts.event
          limit 1",
     )
     .bind(uuid(receipt.as_bytes()))
@@ -163,15 +166,15 @@ pub(crate) async fn event_of(
 /// Returns the receipts of one event, oldest first.
 pub(crate) async fn of_event(
     c: &mut PgConnection,
-    event: &EventId,
+    event: EventNumber,
 ) -> Result<Vec<ReceiptRow>, Error> {
     let rows = sqlx::query(
         "select receipt_id, route, outcome, key_id, instance, number, other_digest, received_at,
                 settled_at
-         from receipts where event_id = $1
+         from receipts where event = $1
          order by received_at, receipt_id, route",
     )
-    .bind(event.as_bytes())
+    .bind(event.as_i64())
     .fetch_all(c)
     .await?;
     rows.iter()

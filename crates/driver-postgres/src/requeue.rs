@@ -3,7 +3,7 @@
 
 use futures_util::StreamExt;
 use hookbox_driver::{Fault, Republish, Requeued};
-use hookbox_event::{EventId, RouteName};
+use hookbox_event::{EventNumber, RouteName};
 
 use crate::retries;
 use crate::tx::Tx;
@@ -43,10 +43,10 @@ pub(crate) async fn requeue_due(
         .run(|c| retries::envelopes(c, &due))
         .await
         .map_err(|error| error.ours("read due retries"))?;
-    let confirmed: Vec<(RouteName, EventId)> = futures_util::stream::iter(envelopes)
-        .map(|due| async move {
+    let confirmed: Vec<(RouteName, EventNumber)> = futures_util::stream::iter(envelopes)
+        .map(|(event, due)| async move {
             let confirmed = republish.republish(&due).await;
-            confirmed.then_some((due.route, due.envelope.event))
+            confirmed.then_some((due.route, event))
         })
         .buffer_unordered(AT_ONCE)
         .filter_map(std::future::ready)

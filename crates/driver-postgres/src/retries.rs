@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use hookbox_driver::{DeferReason, Deferral, DeferredSince, DueRetry, RetryRow, WaitingAttempt};
-use hookbox_event::{Envelope, EventId, InstanceId, ReceiptId, Redo, RouteName};
+use hookbox_event::{Envelope, EventNumber, InstanceId, ReceiptId, Redo, RouteName};
 use sqlx::postgres::PgRow;
 use sqlx::{Error, PgConnection, Row};
 
-use crate::column::{Columns, integer};
+use crate::column::{Columns, integer, numbers};
 
 /// The longest wait of a retry, ten years. A `Duration` can hold more than PostgreSQL can add to a
 /// timestamp, so a longer wait is shortened to this.
@@ -15,7 +15,7 @@ const DELAY_MAX: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
 /// The next attempt for which an event waits.
 pub(crate) struct StoredRetry {
-    pub event: EventId,
+    pub event: EventNumber,
     pub waiting: WaitingAttempt,
 }
 
@@ -24,24 +24,23 @@ pub(crate) struct StoredRetry {
 pub(crate) async fn waiting(
     c: &mut PgConnection,
     route: &RouteName,
-    events: &[EventId],
+    events: &[EventNumber],
 ) -> Result<Vec<StoredRetry>, Error> {
-    let ids: Vec<&[u8; 32]> = events.iter().map(EventId::as_bytes).collect();
     let rows = sqlx::query(
-        "select event_id, attempt, attempts_before,
+        "select event, attempt, attempts_before,
                 coalesce(deferred_attempt = attempt, false)
                     and queued_at is null and not_before > now() as is_put_off
          from retries
-         where route = $1 and event_id = any ($2)",
+         where route = $1 and event = any ($2)",
     )
     .bind(route.as_str())
-    .bind(ids)
+    .bind(numbers(events))
     .fetch_all(c)
     .await?;
     rows.iter()
         .map(|row| {
             Ok(StoredRetry {
-                event: row.event("event_id")?,
+                event: row.number("event")?,
                 waiting: WaitingAttempt {
                     attempt: row.attempt("attempt")?,
                     attempts_before: row.attempt("attempts_before")?,
@@ -56,20 +55,20 @@ pub(crate) async fn waiting(
 pub(crate) async fn put(
     c: &mut PgConnection,
     route: &RouteName,
-    event: &EventId,
+    event: EventNumber,
     (attempt, attempts_before): (u32, u32),
     after: Duration,
 ) -> Result<(), Error> {
     sqlx::query(
-        "insert into retries (route, event_id, attempt, attempts_before, not_before)
+        "insert into retries (route, event, attempt, attempts_before, not_before)
          values ($1, $2, $3, $4, now() + make_interval(secs => $5))
-         on conflict (event_id, route) do update
+         on conflict (event, route) do update
          set attempt = excluded.attempt, attempts_before = excluded.attempts_before,
              not_before = excluded.not_before, queued_at = null,
              deferred_attempt = null, deferred_reason = null, deferred_since = null",
     )
     .bind(route.as_str())
-    .bind(event.as_bytes())
+    .bind(event.as_i64())
     .bind(integer(attempt))
     .bind(integer(attempts_before))
     .bind(after.min(DELAY_MAX).as_secs_f64())
@@ -82,15 +81,16 @@ pub(crate) async fn put(
 /// reason since the last attempt. `None` when it is not deferred for that reason.
 pub(crate) async fn put_off_for(
     c: &mut PgConnection,
+    event: EventNumber,
     deferral: &Deferral<'_>,
 ) -> Result<Option<Duration>, Error> {
     let seconds: Option<f64> = sqlx::query_scalar(
         "select extract(epoch from now() - deferred_since)::float8 from retries
-         where route = $1 and event_id = $2 and deferred_attempt = attempt and attempt = $3
+         where route = $1 and event = $2 and deferred_attempt = attempt and attempt = $3
            and deferred_reason = $4",
     )
     .bind(deferral.route.as_str())
-    .bind(deferral.envelope.event.as_bytes())
+    .bind(event.as_i64())
     .bind(integer(deferral.attempt))
     .bind(deferral.reason.as_str())
     .fetch_optional(c)
@@ -102,14 +102,15 @@ pub(crate) async fn put_off_for(
 /// Defers an event. The attempt was not made, so the event still waits for the same attempt.
 pub(crate) async fn put_off(
     c: &mut PgConnection,
+    event: EventNumber,
     deferral: &Deferral<'_>,
     after: Duration,
 ) -> Result<(), Error> {
     sqlx::query(
-        "insert into retries (route, event_id, attempt, attempts_before, not_before,
+        "insert into retries (route, event, attempt, attempts_before, not_before,
                               deferred_attempt, deferred_reason, deferred_since)
          values ($1, $2, $3, $4, now() + make_interval(secs => $5), $3, $6, now())
-         on conflict (event_id, route) do update
+         on conflict (event, route) do update
          set attempt = excluded.attempt, attempts_before = excluded.attempts_before,
              not_before = excluded.not_before, queued_at = null,
              deferred_attempt = excluded.attempt,
@@ -120,7 +121,7 @@ pub(crate) async fn put_off(
                  then retries.deferred_since else excluded.deferred_since end",
     )
     .bind(deferral.route.as_str())
-    .bind(deferral.envelope.event.as_bytes())
+    .bind(event.as_i64())
     .bind(integer(deferral.attempt))
     .bind(integer(deferral.attempts_before))
     .bind(after.min(DELAY_MAX).as_secs_f64())
@@ -135,20 +136,20 @@ pub(crate) async fn put_off(
 pub(crate) async fn put_replayed(
     c: &mut PgConnection,
     routes: &[String],
-    events: &[Vec<u8>],
+    events: &[EventNumber],
 ) -> Result<(), Error> {
     sqlx::query(
-        "insert into retries (route, event_id, attempt, attempts_before, not_before)
-         select claims.route, claims.event_id, claims.attempts + 1, claims.attempts, now()
-         from unnest($1::text[], $2::bytea[]) as chosen (route, event_id)
-         join claims using (route, event_id)
-         on conflict (event_id, route) do update
+        "insert into retries (route, event, attempt, attempts_before, not_before)
+         select claims.route, claims.event, claims.attempts + 1, claims.attempts, now()
+         from unnest($1::text[], $2::bigint[]) as chosen (route, event)
+         join claims using (route, event)
+         on conflict (event, route) do update
          set attempt = excluded.attempt, attempts_before = excluded.attempts_before,
              not_before = excluded.not_before, queued_at = null,
              deferred_attempt = null, deferred_reason = null, deferred_since = null",
     )
     .bind(routes)
-    .bind(events)
+    .bind(numbers(events))
     .execute(c)
     .await?;
     Ok(())
@@ -158,12 +159,11 @@ pub(crate) async fn put_replayed(
 pub(crate) async fn delete(
     c: &mut PgConnection,
     route: &RouteName,
-    events: &[EventId],
+    events: &[EventNumber],
 ) -> Result<(), Error> {
-    let ids: Vec<&[u8; 32]> = events.iter().map(EventId::as_bytes).collect();
-    sqlx::query("delete from retries where route = $1 and event_id = any ($2)")
+    sqlx::query("delete from retries where route = $1 and event = any ($2)")
         .bind(route.as_str())
-        .bind(ids)
+        .bind(numbers(events))
         .execute(c)
         .await?;
     Ok(())
@@ -172,7 +172,7 @@ pub(crate) async fn delete(
 /// A retry that is due, and the length of its body.
 pub(crate) struct Due {
     pub route: String,
-    pub event: Vec<u8>,
+    pub event: EventNumber,
     pub body_bytes: u64,
 }
 
@@ -186,13 +186,13 @@ pub(crate) async fn lock_due(
     let routes: Option<Vec<&str>> =
         routes.map(|routes| routes.iter().map(RouteName::as_str).collect());
     let rows = sqlx::query(
-        "select r.route, r.event_id, octet_length(e.body)::bigint as body_bytes
-         from retries r join events e using (event_id)
+        "select r.route, r.event, octet_length(b.body)::bigint as body_bytes
+         from retries r join bodies b using (event)
          where r.not_before <= now()
            and (r.queued_at is null or r.queued_at < now() - interval '1 hour')
            and ($2::text[] is null or r.route = any ($2))
            and exists (select from receipts
-                       where receipts.event_id = r.event_id and receipts.route = r.route)
+                       where receipts.event = r.event and receipts.route = r.route)
          order by r.not_before
          limit $1
          for update of r skip locked",
@@ -205,7 +205,7 @@ pub(crate) async fn lock_due(
         .map(|row| {
             Ok(Due {
                 route: row.try_get("route")?,
-                event: row.try_get("event_id")?,
+                event: row.number("event")?,
                 body_bytes: row.count("body_bytes")?,
             })
         })
@@ -213,20 +213,24 @@ pub(crate) async fn lock_due(
 }
 
 /// Returns the envelopes of retries that this transaction has locked. Their header fields are those
-/// of the event's first receipt.
-pub(crate) async fn envelopes(c: &mut PgConnection, due: &[Due]) -> Result<Vec<DueRetry>, Error> {
+/// of the event's first receipt. Each comes with the number of its event.
+pub(crate) async fn envelopes(
+    c: &mut PgConnection,
+    due: &[Due],
+) -> Result<Vec<(EventNumber, DueRetry)>, Error> {
     let routes: Vec<&str> = due.iter().map(|due| due.route.as_str()).collect();
-    let events: Vec<&[u8]> = due.iter().map(|due| &*due.event).collect();
+    let events: Vec<i64> = due.iter().map(|due| due.event.as_i64()).collect();
     let rows = sqlx::query(
-        "select r.route, r.event_id, r.attempt, e.source, e.topic, e.content_digest, e.body,
-                e.seal, first.*
-         from unnest($1::text[], $2::bytea[]) as due (route, event_id)
-         join retries r using (route, event_id)
-         join events e using (event_id)
+        "select r.route, r.event, r.attempt, e.event_id, e.source, e.topic, e.content_digest,
+                b.body, b.seal, first.*
+         from unnest($1::text[], $2::bigint[]) as due (route, event)
+         join retries r using (route, event)
+         join events e on e.number = r.event
+         join bodies b on b.event = r.event
          cross join lateral (
              select receipt_id, key_id, instance, number, traceparent, received_at
              from receipts
-             where receipts.event_id = r.event_id and receipts.route = r.route
+             where receipts.event = r.event and receipts.route = r.route
              order by outcome = 'duplicate', received_at, receipt_id
              limit 1
          ) as first",
@@ -235,20 +239,22 @@ pub(crate) async fn envelopes(c: &mut PgConnection, due: &[Due]) -> Result<Vec<D
     .bind(events)
     .fetch_all(c)
     .await?;
-    rows.iter().map(due_retry).collect()
+    rows.iter()
+        .map(|row| Ok((row.number("event")?, due_retry(row)?)))
+        .collect()
 }
 
 /// Marks retries as queued, so that they are not published again at once.
 pub(crate) async fn mark_queued(
     c: &mut PgConnection,
-    queued: &[(RouteName, EventId)],
+    queued: &[(RouteName, EventNumber)],
 ) -> Result<(), Error> {
     let routes: Vec<&str> = queued.iter().map(|(route, _)| route.as_str()).collect();
-    let events: Vec<&[u8; 32]> = queued.iter().map(|(_, event)| event.as_bytes()).collect();
+    let events: Vec<i64> = queued.iter().map(|(_, event)| event.as_i64()).collect();
     sqlx::query(
         "update retries set queued_at = clock_timestamp()
-         from unnest($1::text[], $2::bytea[]) as queued (route, event_id)
-         where retries.event_id = queued.event_id and retries.route = queued.route",
+         from unnest($1::text[], $2::bigint[]) as queued (route, event)
+         where retries.event = queued.event and retries.route = queued.route",
     )
     .bind(routes)
     .bind(events)
@@ -260,15 +266,15 @@ pub(crate) async fn mark_queued(
 /// Returns the attempts for which one event waits, one for each route.
 pub(crate) async fn of_event(
     c: &mut PgConnection,
-    event: &EventId,
+    event: EventNumber,
 ) -> Result<Vec<RetryRow>, Error> {
     let rows = sqlx::query(
         "select route, attempt, not_before, queued_at,
                 case when deferred_attempt = attempt then deferred_reason end as reason,
                 deferred_since
-         from retries where event_id = $1 order by route",
+         from retries where event = $1 order by route",
     )
-    .bind(event.as_bytes())
+    .bind(event.as_i64())
     .fetch_all(c)
     .await?;
     rows.iter()
@@ -305,6 +311,7 @@ fn due_retry(row: &PgRow) -> Result<DueRetry, Error> {
             source: row.word("source", str::parse)?,
             topic: row.word("topic", str::parse)?,
             event: row.event("event_id")?,
+            id_tail: None,
             digest: row.digest("content_digest")?,
             received_at: row.moment("received_at")?,
             key_id: row.try_get("key_id")?,

@@ -13,7 +13,7 @@ use crate::retries::deferred;
 /// arguments `$1` to `$5`.
 macro_rules! matching {
     () => {
-        "($1::bytea[] is null or r.event_id = any ($1))
+        "($1::bytea[] is null or e.event_id = any ($1))
          and ($2::text is null or r.route = $2)
          and ($3::text is null or e.source = $3)
          and ($4::timestamptz is null or r.not_before >= $4)
@@ -50,20 +50,20 @@ pub(crate) async fn list(
     limit: u32,
 ) -> Result<Vec<WaitingRetry>, Error> {
     let query = sqlx::query(concat!(
-        "select r.*, e.topic, last.error,
+        "select r.*, e.event_id, e.topic, last.error,
                 case when r.deferred_attempt = r.attempt then r.deferred_reason end as reason
-         from retries r join events e using (event_id)
+         from retries r join events e on e.number = r.event
          left join lateral (
              select error from attempts a
-             where a.event_id = r.event_id and a.route = r.route and a.error is not null
+             where a.event = r.event and a.route = r.route and a.error is not null
              order by attempt desc limit 1
          ) last on true
          where ",
         matching!(),
         " and ($6::timestamptz is null
                or r.not_before >= $6
-                  and (r.not_before, r.event_id, r.route) > ($6, $7::bytea, $8::text))
-         order by r.not_before, r.event_id, r.route
+                  and (r.not_before, e.event_id, r.route) > ($6, $7::bytea, $8::text))
+         order by r.not_before, e.event_id, r.route
          limit $9"
     ));
     let rows = bind(query, filter)
@@ -92,7 +92,7 @@ pub(crate) async fn list(
 /// Counts the retries that match a filter and are not due yet.
 pub(crate) async fn early(c: &mut PgConnection, filter: &RetryFilter) -> Result<u64, Error> {
     let query = sqlx::query(concat!(
-        "select count(*) as count from retries r join events e using (event_id) where ",
+        "select count(*) as count from retries r join events e on e.number = r.event where ",
         matching!(),
         early!()
     ));
@@ -108,17 +108,18 @@ pub(crate) async fn hurry(
 ) -> Result<u64, Error> {
     let query = sqlx::query(concat!(
         "with chosen as (
-             select r.event_id, r.route from retries r join events e using (event_id) where ",
+             select r.event, r.route, e.event_id
+             from retries r join events e on e.number = r.event where ",
         matching!(),
         early!(),
-        "    order by r.not_before, r.event_id, r.route
+        "    order by r.not_before, e.event_id, r.route
              limit $6
              for update of r
          ), hurried as (
              update retries set not_before = now()
              from chosen
-             where retries.event_id = chosen.event_id and retries.route = chosen.route
-             returning retries.event_id, retries.route
+             where retries.event = chosen.event and retries.route = chosen.route
+             returning chosen.event_id, retries.route
          )
          insert into audit (actor, action, subject)
          select $7, 'retries.hurry', 'event ' || encode(event_id, 'hex') || ' on route ' || route

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use hookbox_driver::{CommitError, Death, Fault, Outcome, ReceiptOutcome, StoredOutcome};
-use hookbox_event::{EventId, RouteName};
+use hookbox_event::{EventId, EventNumber, RouteName};
 
 use crate::dead_letters::{self, NewDeadLetter};
 use crate::server::query_error::QueryError;
@@ -17,9 +17,9 @@ struct Consequences<'a> {
     receipts: Vec<receipts::OutcomeRow<'a>>,
     died: Vec<NewDeadLetter<'a>>,
     /// The events whose retry or replay ended, by the outcome that their waiting receipts get.
-    redone: BTreeMap<StoredOutcome, Vec<EventId>>,
+    redone: BTreeMap<StoredOutcome, Vec<EventNumber>>,
     /// The retries and replays that succeeded: the event and the number of its attempt.
-    succeeded: Vec<(EventId, u32)>,
+    succeeded: Vec<(EventNumber, u32)>,
 }
 
 /// Settles a batch; see [`hookbox_driver::Store::settle`]. A batch of first attempts without dead
@@ -60,6 +60,7 @@ fn sort<'a>(
             consequences.end(tx, route, envelope.event, outcome)?;
         }
         consequences.receipts.push(receipts::OutcomeRow {
+            event: tx.number(&envelope.event)?,
             envelope,
             word: outcome.into(),
             other_digest: one.other_digest,
@@ -77,6 +78,7 @@ impl<'a> Consequences<'a> {
         event: EventId,
         outcome: &'a Outcome,
     ) -> Result<(), Fault> {
+        let number = tx.number(&event)?;
         let owned = tx.owned_mut(route, &event)?;
         let Some(end) = outcome.end_of_claim(owned.attempt, owned.granted) else {
             return Ok(());
@@ -84,17 +86,17 @@ impl<'a> Consequences<'a> {
         owned.end = Some((end.state, end.attempts));
         if let Some(Death { reason, detail }) = end.died {
             self.died.push(NewDeadLetter {
-                event,
+                event: number,
                 reason,
                 detail,
                 attempts: end.attempts,
             });
         }
         if let Some(word) = end.ends_retry {
-            self.redone.entry(word).or_default().push(event);
+            self.redone.entry(word).or_default().push(number);
         }
         if end.records_attempt {
-            self.succeeded.push((event, end.attempts));
+            self.succeeded.push((number, end.attempts));
         }
         Ok(())
     }

@@ -9,7 +9,7 @@ use hookbox_driver::{
     ReceiptOutcome, Recorded, Republish, Requeued, Start, StartCounts, StartKind, Store,
     StoredEvent, UndecodableMessage,
 };
-use hookbox_event::{Account, Envelope, EventId, InstanceId, RouteName, Witness};
+use hookbox_event::{Account, Envelope, EventId, EventNumber, InstanceId, RouteName, Witness};
 use sqlx::PgConnection;
 
 use crate::server::remedy;
@@ -50,6 +50,11 @@ impl Store for Postgres {
             .await
             .map_err(|error| error.ours("look up events"))?;
         Ok(events.iter().map(|event| stored.remove(event)).collect())
+    }
+
+    fn number(&self, tx: &Tx, event: &EventId) -> Option<EventNumber> {
+        let is_owned = tx.owned.keys().any(|(_, owned)| owned == event);
+        tx.number(event).ok().filter(|_| is_owned)
     }
 
     fn connection<'t>(&self, tx: &'t mut Tx) -> &'t mut PgConnection {

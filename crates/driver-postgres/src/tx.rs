@@ -1,12 +1,12 @@
 //! One transaction: its connection, its claims, and whether it may still be used and committed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
 use std::time::{Duration, Instant};
 
 use hookbox_crash::crash_point;
 use hookbox_driver::{ClaimState, CommitError, Fault, FaultKind};
-use hookbox_event::{EventId, RouteName};
+use hookbox_event::{EventId, EventNumber, RouteName};
 use sqlx::{Executor, PgConnection};
 
 use crate::server::connection::Lease;
@@ -45,6 +45,8 @@ pub struct Tx {
     /// The claims that this transaction made and that only this transaction may settle, by route
     /// and event.
     pub(crate) owned: BTreeMap<(RouteName, EventId), OwnedClaim>,
+    /// The numbers of the events that this transaction has claimed or looked up.
+    pub(crate) numbers: HashMap<EventId, EventNumber>,
 }
 
 /// One claim that this transaction made, of an event that is new (`Fresh`) or whose retry was
@@ -71,6 +73,7 @@ impl Tx {
             id: None,
             began: Instant::now(),
             owned: BTreeMap::new(),
+            numbers: HashMap::new(),
         }
     }
 
@@ -181,7 +184,9 @@ impl Tx {
         let mut ends = Vec::with_capacity(self.owned.len());
         for ((route, event), owned) in &self.owned {
             match owned.end {
-                Some((state, attempts)) => ends.push((route.clone(), *event, state, attempts)),
+                Some((state, attempts)) => {
+                    ends.push((route.clone(), self.number(event)?, state, attempts));
+                }
                 None => {
                     let doing = "commit: a claim has no outcome";
                     return Err(Fault::plain(FaultKind::Internal, doing).into());
@@ -268,6 +273,15 @@ impl Tx {
         if rolled_back.is_ok() && self.sound && !self.lent {
             self.lease.give_back().await;
         }
+    }
+
+    /// Returns the number of an event that this transaction has claimed or looked up; an error if
+    /// it has done neither.
+    pub(crate) fn number(&self, event: &EventId) -> Result<EventNumber, Fault> {
+        self.numbers.get(event).copied().ok_or_else(|| {
+            let doing = "settle: the event was not looked up in this transaction";
+            Fault::plain(FaultKind::Internal, doing)
+        })
     }
 
     /// Returns the claim that this transaction made of an event; an error if it made none.

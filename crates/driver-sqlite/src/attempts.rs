@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use hookbox_driver::{AttemptRow, storable};
-use hookbox_event::{EventId, RouteName};
+use hookbox_event::{EventNumber, RouteName};
 use sqlx::sqlite::SqliteConnection;
 
 use crate::column::Columns;
@@ -16,7 +16,7 @@ pub(crate) const DONE: &str = "done";
 /// One attempt to be written.
 pub(crate) struct Made<'a> {
     pub(crate) route: &'a RouteName,
-    pub(crate) event: &'a EventId,
+    pub(crate) event: EventNumber,
     pub(crate) attempt: u32,
     pub(crate) outcome: &'a str,
     pub(crate) error: Option<&'a str>,
@@ -30,11 +30,11 @@ pub(crate) async fn insert(
     now: i64,
 ) -> sqlx::Result<()> {
     sqlx::query(
-        "insert into attempts (route, event_id, attempt, outcome, error, took_ms, at)
+        "insert into attempts (route, event, attempt, outcome, error, took_ms, at)
          values (?1, ?2, ?3, ?4, ?5, ?6, ?7) on conflict do nothing",
     )
     .bind(made.route.as_str())
-    .bind(&made.event.as_bytes()[..])
+    .bind(made.event.as_i64())
     .bind(made.attempt)
     .bind(made.outcome)
     .bind(made.error.map(storable))
@@ -48,15 +48,15 @@ pub(crate) async fn insert(
 /// Returns the recorded attempts on one event, ordered by route and by attempt number.
 pub(crate) async fn of_event(
     connection: &mut SqliteConnection,
-    event: &EventId,
+    event: EventNumber,
 ) -> sqlx::Result<Vec<AttemptRow>> {
     let rows = sqlx::query(
         "select a.route, a.attempt, a.outcome, a.error, a.took_ms, a.at
          from claims as c
-         cross join attempts as a on a.route = c.route and a.event_id = c.event_id
-         where c.event_id = ?1 order by a.route, a.attempt",
+         cross join attempts as a on a.route = c.route and a.event = c.event
+         where c.event = ?1 order by a.route, a.attempt",
     )
-    .bind(&event.as_bytes()[..])
+    .bind(event.as_i64())
     .fetch_all(connection)
     .await?;
     rows.iter()

@@ -12,53 +12,62 @@ use crate::column::Columns;
 /// one rule that holds after every transaction of hookbox. One statement combines the parts, so
 /// that they see the same state.
 const FIND: &str = "
-select route, event_id, 'the claim was committed without an outcome' as what
+select found.route, e.event_id, found.what from (
+select c.route, c.event, 'a claim of event number ' || c.event || ', which is not stored' as what
+from claims as c where not exists (select 1 from events as e where e.number = c.event)
+union all
+select c.route, c.event, 'a claim of an event without its body'
+from claims as c join events as e on e.number = c.event
+where not exists (select 1 from bodies as b where b.event = c.event)
+union all
+select route, event, 'the claim was committed without an outcome'
 from claims where state = 'running'
 union all
-select c.route, c.event_id, 'the claim waits for a retry that is not there'
-from claims as c left join retries as w on w.route = c.route and w.event_id = c.event_id
+select c.route, c.event, 'the claim waits for a retry that is not there'
+from claims as c left join retries as w on w.route = c.route and w.event = c.event
 where c.state = 'retrying' and w.route is null
 union all
-select c.route, c.event_id, 'a retry waits though the claim is ' || c.state
-from retries as w join claims as c on c.route = w.route and c.event_id = w.event_id
+select c.route, c.event, 'a retry waits though the claim is ' || c.state
+from retries as w join claims as c on c.route = w.route and c.event = w.event
 where c.state <> 'retrying'
 union all
-select c.route, c.event_id, 'a retry waits without a receipt to send it by'
-from retries as w join claims as c on c.route = w.route and c.event_id = w.event_id
+select c.route, c.event, 'a retry waits without a receipt to send it by'
+from retries as w join claims as c on c.route = w.route and c.event = w.event
 where not exists (select 1 from receipts as r
-                  where r.route = w.route and r.event_id = w.event_id)
+                  where r.route = w.route and r.event = w.event)
 union all
-select c.route, c.event_id, 'the claim is dead without a dead letter'
-from claims as c left join dead_letters as d on d.route = c.route and d.event_id = c.event_id
+select c.route, c.event, 'the claim is dead without a dead letter'
+from claims as c left join dead_letters as d on d.route = c.route and d.event = c.event
 where c.state = 'dead' and d.id is null
 union all
-select c.route, c.event_id, 'the dead letter is ' || d.state || ' though the claim is ' || c.state
-from dead_letters as d join claims as c on c.route = d.route and c.event_id = d.event_id
+select c.route, c.event, 'the dead letter is ' || d.state || ' though the claim is ' || c.state
+from dead_letters as d join claims as c on c.route = d.route and c.event = d.event
 where (c.state = 'dead') <> (d.state <> 'replayed')
 union all
-select c.route, c.event_id, 'a receipt is ' || r.outcome || ' though the claim is ' || c.state
-from receipts as r join claims as c on c.route = r.route and c.event_id = r.event_id
+select c.route, c.event, 'a receipt is ' || r.outcome || ' though the claim is ' || c.state
+from receipts as r join claims as c on c.route = r.route and c.event = r.event
 where r.outcome in ('done', 'retrying', 'dead') and r.outcome <> c.state
 union all
-select c.route, c.event_id, 'the claim is ' || c.state || ' without a receipt that stands for it'
-from claims as c join events as e on e.event_id = c.event_id
+select c.route, c.event, 'the claim is ' || c.state || ' without a receipt that stands for it'
+from claims as c join events as e on e.number = c.event
 where c.state <> 'running' and e.topic <> 'hookbox.undecodable'
   and not exists (select 1 from receipts as r
-                  where r.route = c.route and r.event_id = c.event_id
+                  where r.route = c.route and r.event = c.event
                     and r.outcome <> 'duplicate')
 union all
-select r.route, r.event_id, 'a receipt has number ' || r.number
+select r.route, r.event, 'a receipt has number ' || r.number
        || ', and its ingest closed with number ' || closed.last
 from (select instance, max(last) as last from accounts
       group by instance having max(closing)) as closed
 join receipts as r on r.instance = closed.instance and r.number > closed.last
 union all
-select r.route, r.event_id, 'another receipt has the number ' || r.number || ' of the same ingest'
+select r.route, r.event, 'another receipt has the number ' || r.number || ' of the same ingest'
 from receipts as r
 where exists (select 1 from receipts as o
               where o.instance = r.instance and o.number = r.number
                 and o.receipt_id < r.receipt_id)
-limit ?1";
+limit ?1) as found
+left join events as e on e.number = found.event";
 
 /// Counts the receipts of every route by outcome, in one statement, so that all counts are of one
 /// moment.
@@ -104,7 +113,7 @@ pub(crate) async fn imbalances(
         .map(|row| {
             Ok(Imbalance {
                 route: row.parsed("route")?,
-                event: row.event("event_id")?,
+                event: row.event_or_none("event_id")?,
                 what: row.text("what")?,
             })
         })

@@ -2,7 +2,7 @@
 //! and then act on it, and no other process can change the state in between.
 
 use hookbox_driver::{ClaimFacts, Claimed};
-use hookbox_event::{Envelope, EventId, RouteName};
+use hookbox_event::{Envelope, EventNumber, RouteName};
 
 use crate::tx::{OwnedClaim, Tx};
 use crate::{claims, events, moment, receipts};
@@ -20,7 +20,9 @@ pub(crate) async fn claim(
     let settled = receipts::known(tx.connection(), route, ids).await?;
     let mut claimed = Vec::with_capacity(envelopes.len());
     let mut fresh: Vec<&Envelope> = Vec::new();
-    let mut granted: Vec<EventId> = Vec::new();
+    let mut granted: Vec<EventNumber> = Vec::new();
+    let numbers = known.iter().map(|(event, known)| (*event, known.number));
+    tx.numbers.extend(numbers);
     for envelope in envelopes.iter().copied() {
         let key = (route.clone(), envelope.event);
         let (known, own) = (known.get(&envelope.event), tx.owned.get(&key));
@@ -43,7 +45,7 @@ pub(crate) async fn claim(
                 Some(0)
             }
             Claimed::Granted { attempt, .. } => {
-                granted.push(envelope.event);
+                granted.extend(known.map(|known| known.number));
                 Some(attempt.saturating_sub(1))
             }
             Claimed::Redelivered | Claimed::Duplicate | Claimed::Conflict | Claimed::Orphaned => {
@@ -63,9 +65,11 @@ pub(crate) async fn claim(
     }
     let now = moment::now();
     if !fresh.is_empty() {
-        events::insert(tx.connection(), &fresh, now).await?;
-        let ids: Vec<EventId> = fresh.iter().map(|envelope| envelope.event).collect();
-        claims::insert(tx.connection(), route, &ids, now).await?;
+        let numbers = events::insert(tx.connection(), &fresh, now).await?;
+        let mut fresh: Vec<EventNumber> = numbers.values().copied().collect();
+        fresh.sort_unstable();
+        tx.numbers.extend(numbers);
+        claims::insert(tx.connection(), route, &fresh, now).await?;
     }
     if !granted.is_empty() {
         claims::rerun(tx.connection(), route, &granted).await?;

@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 
 use hookbox_driver::{ClaimRow, ClaimState};
-use hookbox_event::{EventId, RouteName};
+use hookbox_event::{EventNumber, RouteName};
 use sqlx::QueryBuilder;
 use sqlx::sqlite::SqliteConnection;
 
-use crate::column::{Columns, hex_list};
+use crate::column::{Columns, number_list};
 
 /// The final state of a claim. The guard, which is the last statement before a commit, writes it.
-pub(crate) struct Final<'a> {
-    pub(crate) event: &'a EventId,
+pub(crate) struct Final {
+    pub(crate) event: EventNumber,
     pub(crate) state: ClaimState,
     pub(crate) attempts: u32,
 }
@@ -21,16 +21,16 @@ pub(crate) struct Final<'a> {
 pub(crate) async fn insert(
     connection: &mut SqliteConnection,
     route: &RouteName,
-    events: &[EventId],
+    events: &[EventNumber],
     now: i64,
 ) -> sqlx::Result<()> {
     for events in events.chunks(crate::ROWS_MAX) {
         let mut insert = QueryBuilder::<sqlx::Sqlite>::new(
-            "insert into claims (route, event_id, state, attempts, claimed_at) ",
+            "insert into claims (event, route, state, attempts, claimed_at) ",
         );
         insert.push_values(events, |mut row, event| {
-            row.push_bind(route.as_str())
-                .push_bind(&event.as_bytes()[..])
+            row.push_bind(event.as_i64())
+                .push_bind(route.as_str())
                 .push_bind(ClaimState::Running.as_str())
                 .push_bind(0_i64)
                 .push_bind(now);
@@ -44,15 +44,15 @@ pub(crate) async fn insert(
 pub(crate) async fn rerun(
     connection: &mut SqliteConnection,
     route: &RouteName,
-    events: &[EventId],
+    events: &[EventNumber],
 ) -> sqlx::Result<()> {
     sqlx::query(
         "update claims set state = 'running'
          where route = ?1 and state = 'retrying'
-           and event_id in (select unhex(value) from json_each(?2))",
+           and event in (select value from json_each(?2))",
     )
     .bind(route.as_str())
-    .bind(hex_list(events.iter().map(EventId::as_bytes)))
+    .bind(number_list(events.iter().copied().map(EventNumber::as_i64)))
     .execute(connection)
     .await?;
     Ok(())
@@ -64,10 +64,10 @@ pub(crate) async fn rerun(
 pub(crate) async fn end(
     connection: &mut SqliteConnection,
     route: &RouteName,
-    finals: &[Final<'_>],
+    finals: &[Final],
 ) -> sqlx::Result<u64> {
     let now = crate::moment::now();
-    let mut by_end: BTreeMap<(&str, u32), Vec<&EventId>> = BTreeMap::new();
+    let mut by_end: BTreeMap<(&str, u32), Vec<EventNumber>> = BTreeMap::new();
     for one in finals {
         let end = (one.state.as_str(), one.attempts);
         by_end.entry(end).or_default().push(one.event);
@@ -79,11 +79,11 @@ pub(crate) async fn end(
     for ((state, attempts), events) in by_end {
         let done = sqlx::query(
             "update claims set state = ?3, attempts = ?4, settled_at = ?5
-             where route = ?1 and event_id in (select unhex(value) from json_each(?2))
+             where route = ?1 and event in (select value from json_each(?2))
                and state = 'running'",
         )
         .bind(route.as_str())
-        .bind(hex_list(events.into_iter().map(EventId::as_bytes)))
+        .bind(number_list(events.into_iter().map(EventNumber::as_i64)))
         .bind(state)
         .bind(attempts)
         .bind(now)
@@ -98,20 +98,20 @@ pub(crate) async fn end(
 pub(crate) async fn put(
     connection: &mut SqliteConnection,
     route: &RouteName,
-    event: &EventId,
+    event: EventNumber,
     state: ClaimState,
     attempts: u32,
     now: i64,
 ) -> sqlx::Result<()> {
     sqlx::query(
-        "insert into claims (route, event_id, state, attempts, claimed_at, settled_at)
+        "insert into claims (route, event, state, attempts, claimed_at, settled_at)
          values (?1, ?2, ?3, ?4, ?5, ?5)
-         on conflict (route, event_id) do update
+         on conflict (event, route) do update
          set state = excluded.state, attempts = excluded.attempts,
              settled_at = excluded.settled_at",
     )
     .bind(route.as_str())
-    .bind(&event.as_bytes()[..])
+    .bind(event.as_i64())
     .bind(state.as_str())
     .bind(attempts)
     .bind(now)
@@ -123,13 +123,13 @@ pub(crate) async fn put(
 /// Returns the state of one event on every route.
 pub(crate) async fn of_event(
     connection: &mut SqliteConnection,
-    event: &EventId,
+    event: EventNumber,
 ) -> sqlx::Result<Vec<ClaimRow>> {
     let rows = sqlx::query(
         "select route, state, attempts, claimed_at, settled_at
-         from claims where event_id = ?1 order by route",
+         from claims where event = ?1 order by route",
     )
-    .bind(&event.as_bytes()[..])
+    .bind(event.as_i64())
     .fetch_all(connection)
     .await?;
     rows.iter()

@@ -5,13 +5,15 @@ use std::error::Error;
 
 use bytes::Bytes;
 use hookbox_driver::{ClaimState, DeadReason, DeadState, DeferReason};
-use hookbox_event::{ContentDigest, EventId, InstanceId, ReceiptId, Timestamp};
+use hookbox_event::{ContentDigest, EventId, EventNumber, InstanceId, ReceiptId, Timestamp};
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 /// Reads the column with a given name as a value of the type that the method is named after.
 pub(crate) trait Columns {
     fn event(&self, name: &str) -> sqlx::Result<EventId>;
+    fn event_or_none(&self, name: &str) -> sqlx::Result<Option<EventId>>;
+    fn event_number(&self, name: &str) -> sqlx::Result<EventNumber>;
     fn digest(&self, name: &str) -> sqlx::Result<ContentDigest>;
     fn digest_or_none(&self, name: &str) -> sqlx::Result<Option<ContentDigest>>;
     fn receipt(&self, name: &str) -> sqlx::Result<ReceiptId>;
@@ -38,6 +40,15 @@ pub(crate) trait Columns {
 impl Columns for SqliteRow {
     fn event(&self, name: &str) -> sqlx::Result<EventId> {
         Ok(EventId::from_bytes(exactly(self, name)?))
+    }
+
+    fn event_or_none(&self, name: &str) -> sqlx::Result<Option<EventId>> {
+        let bytes: Option<&[u8]> = self.try_get(name)?;
+        bytes.map(|_| self.event(name)).transpose()
+    }
+
+    fn event_number(&self, name: &str) -> sqlx::Result<EventNumber> {
+        Ok(EventNumber::from_i64(self.try_get(name)?))
     }
 
     fn digest(&self, name: &str) -> sqlx::Result<ContentDigest> {

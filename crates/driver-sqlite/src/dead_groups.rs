@@ -13,7 +13,7 @@ const GROUPS: &str = "select g.*, newest.detail
      from (select d.group_id, d.route, d.reason, min(e.topic) as topic,
                   count(distinct e.topic) as topics, count(*) as total,
                   min(d.died_at) as first_at, max(d.died_at) as last_at, max(d.id) as newest
-           from dead_letters as d join events as e on e.event_id = d.event_id";
+           from dead_letters as d join events as e on e.number = d.event";
 
 /// The end of the statement that lists groups, after the conditions.
 const GROUPED: &str = " group by 1, 2, 3) as g

@@ -3,7 +3,7 @@
 use hookbox_driver::{
     DeadChange, DeadClaim, DeadFilter, DeadGroupId, DeadReason, DeadRow, DeadState, storable,
 };
-use hookbox_event::{EventId, RouteName};
+use hookbox_event::{EventId, EventNumber, RouteName};
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sqlx::{QueryBuilder, Row};
 
@@ -11,14 +11,14 @@ use crate::column::{Columns, number_list};
 use crate::dead_filter;
 
 /// The start of the statement that lists dead letters, up to its `WHERE`.
-const ROWS: &str = "select d.id, d.route, d.event_id, e.topic, d.state, d.reason, d.detail,
+const ROWS: &str = "select d.id, d.route, e.event_id, e.topic, d.state, d.reason, d.detail,
      d.attempts, d.died_at
-     from dead_letters as d join events as e on e.event_id = d.event_id";
+     from dead_letters as d join events as e on e.number = d.event";
 
 /// One dead letter to be written.
 pub(crate) struct NewDeadLetter<'a> {
     pub(crate) route: &'a RouteName,
-    pub(crate) event: &'a EventId,
+    pub(crate) event: EventNumber,
     pub(crate) reason: DeadReason,
     pub(crate) detail: &'a str,
     pub(crate) attempts: u32,
@@ -44,15 +44,15 @@ pub(crate) async fn put(
     let group = DeadGroupId::of(death.route, death.reason, &detail);
     sqlx::query(
         "insert into dead_letters
-         (route, event_id, state, reason, detail, attempts, died_at, group_id, grouped_at)
+         (route, event, state, reason, detail, attempts, died_at, group_id, grouped_at)
          values (?1, ?2, 'dead', ?3, ?4, ?5, ?6, ?7, ?6)
-         on conflict (route, event_id) do update
+         on conflict (event, route) do update
          set state = 'dead', reason = excluded.reason, detail = excluded.detail,
              attempts = excluded.attempts, died_at = excluded.died_at,
              group_id = excluded.group_id, grouped_at = excluded.grouped_at",
     )
     .bind(death.route.as_str())
-    .bind(&death.event.as_bytes()[..])
+    .bind(death.event.as_i64())
     .bind(death.reason.as_str())
     .bind(detail)
     .bind(death.attempts)
@@ -83,7 +83,7 @@ pub(crate) async fn choose(
     if change.needs_receipt() {
         select.push(
             " and exists (select 1 from receipts as r
-               where r.route = d.route and r.event_id = d.event_id)",
+               where r.route = d.route and r.event = d.event)",
         );
     }
     select.push(" order by d.id limit ").push_bind(limit);
@@ -120,7 +120,7 @@ pub(crate) async fn count(
 ) -> sqlx::Result<u64> {
     let mut select = QueryBuilder::new(
         "select count(*) as total
-         from dead_letters as d join events as e on e.event_id = d.event_id",
+         from dead_letters as d join events as e on e.number = d.event",
     );
     dead_filter::push(&mut select, filter, 0);
     let row = select.build().fetch_one(connection).await?;
@@ -162,7 +162,7 @@ pub(crate) async fn claims(
     let rows = sqlx::query(
         "select d.id, d.died_at, c.state
          from dead_letters as d
-         join claims as c on c.event_id = d.event_id and c.route = d.route
+         join claims as c on c.event = d.event and c.route = d.route
          where d.id in (select value from json_each(?1)) order by d.id",
     )
     .bind(number_list(ids.iter().copied()))

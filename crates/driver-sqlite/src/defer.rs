@@ -15,26 +15,30 @@ pub(crate) async fn defer(
     deferral: &Deferral<'_>,
 ) -> sqlx::Result<Deferred> {
     let (route, envelope) = (deferral.route, deferral.envelope);
-    let event = &envelope.event;
-    let known = events::known(connection, route, [event]).await?;
-    if !deferral.may_wait(StoredClaim::state(known.get(event), envelope)) {
+    let known = events::known(connection, route, [&envelope.event]).await?;
+    let known = known.get(&envelope.event);
+    if !deferral.may_wait(StoredClaim::state(known, envelope)) {
         return Ok(Deferred::Superseded);
     }
-    let age = retries::put_off_for(connection, deferral).await?;
+    let age = match known {
+        Some(known) => retries::put_off_for(connection, known.number, deferral).await?,
+        None => None,
+    };
     let Some(after) = deferral.wait(age) else {
         return Ok(Deferred::Expired);
     };
     let now = moment::now();
-    events::insert(connection, &[envelope], now).await?;
+    let event = events::insert_one(connection, envelope, now).await?;
     let (state, made) = (ClaimState::Retrying, deferral.attempt.saturating_sub(1));
     claims::put(connection, route, event, state, made, now).await?;
     let waits = OutcomeRow {
         envelope,
+        event,
         word: StoredOutcome::Retrying,
         other_digest: deferral.other_digest,
     };
     receipts::insert(connection, route, &[waits], now).await?;
     receipts::update_outcome(connection, route, event, StoredOutcome::Retrying, now).await?;
-    retries::put_off(connection, deferral, moment::in_(after), now).await?;
+    retries::put_off(connection, event, deferral, moment::in_(after), now).await?;
     Ok(Deferred::Recorded)
 }

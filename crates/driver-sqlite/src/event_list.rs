@@ -13,7 +13,7 @@ use crate::conditions::{push_times, push_words};
 /// the last page of a list costs as much as the first.
 const LIST: &str = "select e.event_id, e.topic, c.route, c.state, c.attempts, e.received_at,
             c.settled_at
-     from events as e cross join claims as c on c.event_id = e.event_id
+     from events as e cross join claims as c on c.event = e.number
      where true";
 
 /// Lists events on routes, newest first.
@@ -66,13 +66,13 @@ pub(crate) fn select(
     if let Some(error) = &filter.error {
         select.push(
             " and (exists (select 1 from attempts as a
-                           where a.event_id = c.event_id and a.route = c.route
+                           where a.event = c.event and a.route = c.route
                              and instr(a.error, ",
         );
         select.push_bind(error.clone());
         select.push(
             ") > 0) or exists (select 1 from dead_letters as d
-                               where d.event_id = c.event_id and d.route = c.route
+                               where d.event = c.event and d.route = c.route
                                  and instr(d.detail, ",
         );
         select.push_bind(error.clone()).push(") > 0))");

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 use hookbox_driver::{ClaimState, EventDetail, EventState, StoredEvent, WaitingAttempt};
-use hookbox_event::{ContentDigest, Envelope, EventId, RouteName, Topic};
-use sqlx::sqlite::SqliteConnection;
+use hookbox_event::{ContentDigest, Envelope, EventId, EventNumber, RouteName, Topic};
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sqlx::{QueryBuilder, Row};
 
 use crate::column::{Columns, hex_list};
@@ -13,6 +13,7 @@ use crate::moment;
 
 /// The stored state of an event on one route.
 pub(crate) struct StoredClaim {
+    pub(crate) number: EventNumber,
     pub(crate) digest: ContentDigest,
     /// The event's state on the route, and the number of attempts made.
     pub(crate) claim: Option<(ClaimState, u32)>,
@@ -42,14 +43,14 @@ pub(crate) async fn known(
     events: impl IntoIterator<Item = &EventId>,
 ) -> sqlx::Result<HashMap<EventId, StoredClaim>> {
     let rows = sqlx::query(
-        "select e.event_id, e.content_digest, c.state, c.attempts,
+        "select e.number, e.event_id, e.content_digest, c.state, c.attempts,
                 r.attempt as retry_attempt, r.attempts_before,
                 coalesce(r.deferred_attempt = r.attempt, 0)
                     and r.queued_at is null and r.not_before > ?3 as is_put_off
          from json_each(?2) as wanted
          cross join events as e on e.event_id = unhex(wanted.value)
-         left join claims as c on c.route = ?1 and c.event_id = e.event_id
-         left join retries as r on r.route = ?1 and r.event_id = e.event_id",
+         left join claims as c on c.route = ?1 and c.event = e.number
+         left join retries as r on r.route = ?1 and r.event = e.number",
     )
     .bind(route.as_str())
     .bind(hex_list(events.into_iter().map(|event| event.as_bytes())))
@@ -76,6 +77,7 @@ pub(crate) async fn known(
         known.insert(
             row.event("event_id")?,
             StoredClaim {
+                number: row.event_number("number")?,
                 digest,
                 claim,
                 retry,
@@ -85,53 +87,120 @@ pub(crate) async fn known(
     Ok(known)
 }
 
-/// Stores events. An event that is stored already keeps its first body.
+/// Stores events, and returns their numbers. An event that is stored already keeps its first body.
 pub(crate) async fn insert(
     connection: &mut SqliteConnection,
     envelopes: &[&Envelope],
     now: i64,
-) -> sqlx::Result<()> {
+) -> sqlx::Result<HashMap<EventId, EventNumber>> {
+    let mut numbers = HashMap::with_capacity(envelopes.len());
     for envelopes in envelopes.chunks(crate::ROWS_MAX) {
         let mut insert = QueryBuilder::<sqlx::Sqlite>::new(
             "insert into events
-             (event_id, source, topic, content_digest, seal, received_at, created_at, body) ",
+             (event_id, source, topic, content_digest, received_at, created_at) ",
         );
         insert.push_values(envelopes, |mut row, envelope| {
             row.push_bind(&envelope.event.as_bytes()[..])
                 .push_bind(envelope.source.as_str())
                 .push_bind(envelope.topic.as_str())
                 .push_bind(&envelope.digest.as_bytes()[..])
-                .push_bind(envelope.seal.as_deref())
                 .push_bind(envelope.received_at.unix_micros())
-                .push_bind(now)
-                .push_bind(&envelope.body[..]);
+                .push_bind(now);
         });
-        insert.push(" on conflict do nothing");
-        insert.build().execute(&mut *connection).await?;
+        insert.push(" on conflict do nothing returning event_id, number");
+        let rows = insert.build().fetch_all(&mut *connection).await?;
+        let new = numbered(&rows)?;
+        insert_bodies(connection, envelopes, &new).await?;
+        numbers.extend(new);
     }
+    let known = envelopes.iter().map(|envelope| &envelope.event);
+    let known: Vec<&EventId> = known.filter(|event| !numbers.contains_key(event)).collect();
+    if !known.is_empty() {
+        let rows = sqlx::query(
+            "select e.event_id, e.number from json_each(?1) as wanted
+             cross join events as e on e.event_id = unhex(wanted.value)",
+        )
+        .bind(hex_list(known.into_iter().map(EventId::as_bytes)))
+        .fetch_all(connection)
+        .await?;
+        numbers.extend(numbered(&rows)?);
+    }
+    Ok(numbers)
+}
+
+/// Stores one event; see [`insert`].
+pub(crate) async fn insert_one(
+    connection: &mut SqliteConnection,
+    envelope: &Envelope,
+    now: i64,
+) -> sqlx::Result<EventNumber> {
+    let numbers = insert(connection, &[envelope], now).await?;
+    numbers
+        .get(&envelope.event)
+        .copied()
+        .ok_or(sqlx::Error::RowNotFound)
+}
+
+fn numbered(rows: &[SqliteRow]) -> sqlx::Result<HashMap<EventId, EventNumber>> {
+    rows.iter()
+        .map(|row| Ok((row.event("event_id")?, row.event_number("number")?)))
+        .collect()
+}
+
+/// Stores the bodies of those of the envelopes whose events are new.
+async fn insert_bodies(
+    connection: &mut SqliteConnection,
+    envelopes: &[&Envelope],
+    new: &HashMap<EventId, EventNumber>,
+) -> sqlx::Result<()> {
+    if new.is_empty() {
+        return Ok(());
+    }
+    let rows = envelopes.iter().filter_map(|envelope| {
+        let number = new.get(&envelope.event)?;
+        Some((number.as_i64(), envelope))
+    });
+    let mut insert = QueryBuilder::<sqlx::Sqlite>::new("insert into bodies (event, seal, body) ");
+    insert.push_values(rows, |mut row, (number, envelope)| {
+        row.push_bind(number)
+            .push_bind(envelope.seal.as_deref())
+            .push_bind(&envelope.body[..]);
+    });
+    // Two receipts of one event have two rows here; the first counts.
+    insert.push(" on conflict do nothing");
+    insert.build().execute(connection).await?;
     Ok(())
 }
 
-/// Stores bytes that are not an envelope.
+/// Stores bytes that are not an envelope, and returns the number of their event.
 pub(crate) async fn insert_undecodable(
     connection: &mut SqliteConnection,
     event: &EventId,
     bytes: &Bytes,
     now: i64,
-) -> sqlx::Result<()> {
+) -> sqlx::Result<EventNumber> {
     sqlx::query(
         "insert into events
-         (event_id, source, topic, content_digest, seal, received_at, created_at, body)
-         values (?1, 'hookbox', 'hookbox.undecodable', ?2, null, ?3, ?3, ?4)
+         (event_id, source, topic, content_digest, received_at, created_at)
+         values (?1, 'hookbox', 'hookbox.undecodable', ?2, ?3, ?3)
          on conflict do nothing",
     )
     .bind(&event.as_bytes()[..])
     .bind(&ContentDigest::of_raw_body(bytes).as_bytes()[..])
     .bind(now)
-    .bind(&bytes[..])
-    .execute(connection)
+    .execute(&mut *connection)
     .await?;
-    Ok(())
+    let row = sqlx::query("select number from events where event_id = ?1")
+        .bind(&event.as_bytes()[..])
+        .fetch_one(&mut *connection)
+        .await?;
+    let number = row.event_number("number")?;
+    sqlx::query("insert into bodies (event, body) values (?1, ?2) on conflict do nothing")
+        .bind(number.as_i64())
+        .bind(&bytes[..])
+        .execute(connection)
+        .await?;
+    Ok(number)
 }
 
 /// Returns the events whose id begins with these hex digits: at most two, enough to see that the
@@ -140,17 +209,15 @@ pub(crate) async fn by_prefix(
     connection: &mut SqliteConnection,
     prefix: &str,
 ) -> sqlx::Result<Vec<EventId>> {
-    let digits = EventId::from_bytes([0; 32]).to_string().len();
-    let hex = !prefix.is_empty() && prefix.chars().all(|digit| digit.is_ascii_hexdigit());
-    if !hex || prefix.len() > digits {
+    let Some((lowest, highest)) = EventId::range_of_prefix(prefix) else {
         return Ok(Vec::new());
-    }
+    };
     let rows = sqlx::query(
         "select event_id from events
-         where event_id between unhex(?1) and unhex(?2) order by event_id limit 2",
+         where event_id between ?1 and ?2 order by event_id limit 2",
     )
-    .bind(format!("{prefix:0<digits$}"))
-    .bind(format!("{prefix:f<digits$}"))
+    .bind(&lowest.as_bytes()[..])
+    .bind(&highest.as_bytes()[..])
     .fetch_all(connection)
     .await?;
     rows.iter().map(|row| row.event("event_id")).collect()
@@ -163,9 +230,10 @@ pub(crate) async fn stored(
     events: &[EventId],
 ) -> sqlx::Result<HashMap<EventId, StoredEvent>> {
     let rows = sqlx::query(
-        "select e.event_id, e.topic, e.content_digest, e.seal, e.body
+        "select e.event_id, e.topic, e.content_digest, b.seal, b.body
          from json_each(?1) as wanted
-         cross join events as e on e.event_id = unhex(wanted.value)",
+         cross join events as e on e.event_id = unhex(wanted.value)
+         cross join bodies as b on b.event = e.number",
     )
     .bind(hex_list(events.iter().map(|event| event.as_bytes())))
     .fetch_all(connection)
@@ -183,14 +251,15 @@ pub(crate) async fn stored(
         .collect()
 }
 
-/// Returns one event; `None` when it is not stored. Its lists of claims, receipts, attempts and
-/// retries are empty, for the caller to fill.
+/// Returns one event and its number; `None` when it is not stored. Its lists of claims, receipts,
+/// attempts and retries are empty, for the caller to fill.
 pub(crate) async fn one(
     connection: &mut SqliteConnection,
     event: &EventId,
-) -> sqlx::Result<Option<EventDetail>> {
+) -> sqlx::Result<Option<(EventNumber, EventDetail)>> {
     let row = sqlx::query(
-        "select topic, content_digest, seal, received_at, body from events where event_id = ?1",
+        "select e.number, e.topic, e.content_digest, b.seal, e.received_at, b.body
+         from events as e join bodies as b on b.event = e.number where e.event_id = ?1",
     )
     .bind(&event.as_bytes()[..])
     .fetch_optional(connection)
@@ -199,7 +268,7 @@ pub(crate) async fn one(
         return Ok(None);
     };
     let body = row.bytes("body")?;
-    Ok(Some(EventDetail {
+    let detail = EventDetail {
         event: *event,
         topic: row.parsed::<Topic>("topic")?,
         digest: row.digest("content_digest")?,
@@ -211,5 +280,6 @@ pub(crate) async fn one(
         receipts: Vec::new(),
         attempts: Vec::new(),
         retries: Vec::new(),
-    }))
+    };
+    Ok(Some((row.event_number("number")?, detail)))
 }

@@ -35,13 +35,13 @@ async fn record(
     FailedAttempt { attempt, then }: FailedAttempt,
 ) -> sqlx::Result<()> {
     let (route, envelope) = (failure.route, failure.envelope);
-    let event = &envelope.event;
     let now = moment::now();
-    events::insert(connection, &[envelope], now).await?;
+    let event = events::insert_one(connection, envelope, now).await?;
     let word = then.outcome();
     claims::put(connection, route, event, then.state(), attempt, now).await?;
     let receipt = OutcomeRow {
         envelope,
+        event,
         word,
         other_digest: failure.other_digest,
     };
@@ -93,11 +93,11 @@ pub(crate) async fn store_undecodable(
         return Ok(Recorded::Superseded);
     }
     let now = moment::now();
-    events::insert_undecodable(connection, &event, undecodable.bytes, now).await?;
-    claims::put(connection, route, &event, ClaimState::Dead, 0, now).await?;
+    let event = events::insert_undecodable(connection, &event, undecodable.bytes, now).await?;
+    claims::put(connection, route, event, ClaimState::Dead, 0, now).await?;
     let death = NewDeadLetter {
         route,
-        event: &event,
+        event,
         reason: undecodable.reason,
         detail: &undecodable.detail,
         attempts: 0,

@@ -42,7 +42,7 @@ async fn of(
     connection: &mut SqliteConnection,
     event: &EventId,
 ) -> sqlx::Result<Option<EventDetail>> {
-    let Some(mut detail) = events::one(connection, event).await? else {
+    let Some((event, mut detail)) = events::one(connection, event).await? else {
         return Ok(None);
     };
     detail.claims = claims::of_event(connection, event).await?;

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use hookbox_driver::{AppliedMigration, KnownMigration, OpenError, foreign_schema};
+use hookbox_driver::{AppliedMigration, KnownMigration, OpenError, foreign_schema, replaced};
 use sqlx::sqlite::SqliteConnection;
 
 use crate::refused::{by_sqlite, refused};
@@ -17,7 +17,58 @@ pub(crate) async fn anything(
 ) -> Result<(), OpenError> {
     let present = names(connection).await.map_err(by_sqlite(path))?;
     let applied = applied(connection).await.map_err(by_sqlite(path))?;
-    refuse(path, known, &applied, &present)
+    refuse(path, known, &applied, &present)?;
+    let replaced = replaced(known, &applied);
+    if replaced.is_empty() {
+        return Ok(());
+    }
+    let users = of_user(connection, &replaced)
+        .await
+        .map_err(by_sqlite(path))?;
+    if users.is_empty() {
+        return Ok(());
+    }
+    Err(refused(
+        path,
+        format!(
+            "has objects that hookbox did not create on tables that it has to replace: {users}"
+        ),
+        "drop them, migrate, and create them again for the new tables",
+    ))
+}
+
+/// Returns the views, triggers and indexes on these tables, and the tables with a foreign key to
+/// them. Hookbox has created none of them. SQLite would delete the triggers and indexes together
+/// with the tables, and would keep the views and foreign keys, which would then fail.
+async fn of_user(connection: &mut SqliteConnection, replaced: &[String]) -> sqlx::Result<String> {
+    let objects: Vec<(String, String, String, String)> = sqlx::query_as(
+        "select type, name, tbl_name, sql from sqlite_schema where sql is not null order by name",
+    )
+    .fetch_all(&mut *connection)
+    .await?;
+    let keys: Vec<(String, String)> = sqlx::query_as(
+        "select distinct m.name, f.\"table\"
+         from sqlite_schema as m, pragma_foreign_key_list(m.name) as f where m.type = 'table'",
+    )
+    .fetch_all(connection)
+    .await?;
+    let is_replaced = |name: &str| replaced.iter().any(|one| one.eq_ignore_ascii_case(name));
+    let refers = |kind: &str, name: &str, table: &str, sql: &str| match kind {
+        // SQLite does not tell what a view reads, so each word of its definition is compared.
+        "view" | "trigger" => {
+            let mut words = sql.split(|c: char| !c.is_alphanumeric() && c != '_');
+            words.any(is_replaced)
+        }
+        "index" => is_replaced(table),
+        _ => keys.iter().any(|(of, to)| of == name && is_replaced(to)),
+    };
+    let users = objects
+        .iter()
+        .filter(|(kind, name, table, sql)| !is_replaced(name) && refers(kind, name, table, sql));
+    let users: Vec<String> = users
+        .map(|(kind, name, ..)| format!("{kind} {name}"))
+        .collect();
+    Ok(users.join(", "))
 }
 
 /// Returns the migrations that have run on the file, or an error when another program recorded its

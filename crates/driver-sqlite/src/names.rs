@@ -9,13 +9,13 @@ use crate::column::Columns;
 /// for the routes that ingests have reported.
 const LATELY: &str = "
 with newest as (
-    select e.event_id, e.source, e.topic, c.route
-    from (select event_id, source, topic from events order by received_at desc limit 1000) as e
-    left join claims as c on c.event_id = e.event_id
+    select e.source, e.topic, c.route
+    from (select number, source, topic from events order by received_at desc limit 1000) as e
+    left join claims as c on c.event = e.number
 ), dead as (
     select e.source, e.topic, d.route
-    from (select event_id, route from dead_letters order by id desc limit 1000) as d
-    join events as e on e.event_id = d.event_id
+    from (select event, route from dead_letters order by id desc limit 1000) as d
+    join events as e on e.number = d.event
 )
 select 'source' as kind, source as name from refusals
 union select 'source', source from newest

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use hookbox_driver::{ReceiptRow, StoredOutcome, storable};
-use hookbox_event::{ContentDigest, Envelope, EventId, ReceiptId, RouteName};
+use hookbox_event::{ContentDigest, Envelope, EventId, EventNumber, ReceiptId, RouteName};
 use sqlx::QueryBuilder;
 use sqlx::sqlite::SqliteConnection;
 
@@ -12,6 +12,7 @@ use crate::column::{Columns, hex_list};
 /// The outcome of one receipt, to be written.
 pub(crate) struct OutcomeRow<'a> {
     pub(crate) envelope: &'a Envelope,
+    pub(crate) event: EventNumber,
     pub(crate) word: StoredOutcome,
     pub(crate) other_digest: Option<ContentDigest>,
 }
@@ -44,7 +45,7 @@ pub(crate) async fn insert(
 ) -> sqlx::Result<()> {
     for receipts in receipts.chunks(crate::ROWS_MAX) {
         let mut insert = QueryBuilder::<sqlx::Sqlite>::new(
-            "insert into receipts (route, receipt_id, event_id, outcome, key_id, instance, number,
+            "insert into receipts (route, receipt_id, event, outcome, key_id, instance, number,
              traceparent, received_at, settled_at, other_digest) ",
         );
         insert.push_values(receipts, |mut row, one| {
@@ -52,7 +53,7 @@ pub(crate) async fn insert(
             let other = one.other_digest.map(|digest| digest.as_bytes().to_vec());
             row.push_bind(route.as_str())
                 .push_bind(&envelope.receipt.as_bytes()[..])
-                .push_bind(&envelope.event.as_bytes()[..])
+                .push_bind(one.event.as_i64())
                 .push_bind(one.word.as_str())
                 .push_bind(storable(&envelope.key_id))
                 .push_bind(&envelope.instance.as_bytes()[..])
@@ -76,17 +77,17 @@ pub(crate) async fn insert(
 pub(crate) async fn update_outcome(
     connection: &mut SqliteConnection,
     route: &RouteName,
-    event: &EventId,
+    event: EventNumber,
     word: StoredOutcome,
     now: i64,
 ) -> sqlx::Result<()> {
     sqlx::query(
         "update receipts set outcome = ?3, settled_at = ?4
-         where route = ?1 and event_id = ?2 and outcome in ('retrying', 'dead')
+         where route = ?1 and event = ?2 and outcome in ('retrying', 'dead')
            and outcome <> ?3",
     )
     .bind(route.as_str())
-    .bind(&event.as_bytes()[..])
+    .bind(event.as_i64())
     .bind(word.as_str())
     .bind(now)
     .execute(connection)
@@ -99,17 +100,20 @@ pub(crate) async fn event_of(
     connection: &mut SqliteConnection,
     receipt: &ReceiptId,
 ) -> sqlx::Result<Option<EventId>> {
-    let row = sqlx::query("select event_id from receipts where receipt_id = ?1 limit 1")
-        .bind(&receipt.as_bytes()[..])
-        .fetch_optional(connection)
-        .await?;
+    let row = sqlx::query(
+        "select e.event_id from receipts as r join events as e on e.number = r.event
+         where r.receipt_id = ?1 limit 1",
+    )
+    .bind(&receipt.as_bytes()[..])
+    .fetch_optional(connection)
+    .await?;
     row.map(|row| row.event("event_id")).transpose()
 }
 
 /// Returns the receipts of one event, oldest first.
 pub(crate) async fn of_event(
     connection: &mut SqliteConnection,
-    event: &EventId,
+    event: EventNumber,
 ) -> sqlx::Result<Vec<ReceiptRow>> {
     // The index of the receipts is searched by event and route. So the claims of the event are read
     // first: they name its routes.
@@ -117,10 +121,10 @@ pub(crate) async fn of_event(
         "select r.receipt_id, r.route, r.outcome, r.key_id, r.instance, r.number, r.other_digest,
                 r.received_at, r.settled_at
          from claims as c
-         cross join receipts as r on r.route = c.route and r.event_id = c.event_id
-         where c.event_id = ?1 order by r.received_at, r.receipt_id, r.route",
+         cross join receipts as r on r.route = c.route and r.event = c.event
+         where c.event = ?1 order by r.received_at, r.receipt_id, r.route",
     )
-    .bind(&event.as_bytes()[..])
+    .bind(event.as_i64())
     .fetch_all(connection)
     .await?;
     rows.iter()

@@ -62,10 +62,13 @@ async fn make_due(
 ) -> sqlx::Result<bool> {
     let ChosenDeadLetter { route, event, .. } = dead_letter;
     let known = events::known(connection, route, [event]).await?;
-    let claim = known.get(event).and_then(|known| known.claim);
-    let Some((ClaimState::Dead, attempts)) = claim else {
+    let Some(known) = known.get(event) else {
         return Ok(false);
     };
+    let Some((ClaimState::Dead, attempts)) = known.claim else {
+        return Ok(false);
+    };
+    let event = known.number;
     let now = moment::now();
     claims::put(
         connection,

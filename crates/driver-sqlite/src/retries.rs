@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use hookbox_driver::{Deferral, DeferredSince, DueRetry, RetryRow};
-use hookbox_event::{Envelope, EventId, Redo, RouteName};
+use hookbox_event::{Envelope, EventNumber, Redo, RouteName};
 use sqlx::Row;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
@@ -13,7 +13,7 @@ use crate::moment;
 /// A retry to be written: the event waits for this attempt.
 pub(crate) struct NewRetry<'a> {
     pub(crate) route: &'a RouteName,
-    pub(crate) event: &'a EventId,
+    pub(crate) event: EventNumber,
     pub(crate) attempt: u32,
     pub(crate) attempts_before: u32,
     pub(crate) not_before: i64,
@@ -25,15 +25,15 @@ pub(crate) async fn put(
     waiting: &NewRetry<'_>,
 ) -> sqlx::Result<()> {
     sqlx::query(
-        "insert into retries (route, event_id, attempt, attempts_before, not_before, queued_at)
+        "insert into retries (route, event, attempt, attempts_before, not_before, queued_at)
          values (?1, ?2, ?3, ?4, ?5, null)
-         on conflict (route, event_id) do update
+         on conflict (event, route) do update
          set attempt = excluded.attempt, attempts_before = excluded.attempts_before,
              not_before = excluded.not_before, queued_at = null,
              deferred_attempt = null, deferred_reason = null, deferred_since = null",
     )
     .bind(waiting.route.as_str())
-    .bind(&waiting.event.as_bytes()[..])
+    .bind(waiting.event.as_i64())
     .bind(waiting.attempt)
     .bind(waiting.attempts_before)
     .bind(waiting.not_before)
@@ -46,15 +46,16 @@ pub(crate) async fn put(
 /// first deferral since the last attempt; `None` when it is not deferred for this reason.
 pub(crate) async fn put_off_for(
     connection: &mut SqliteConnection,
+    event: EventNumber,
     deferral: &Deferral<'_>,
 ) -> sqlx::Result<Option<Duration>> {
     let since: Option<i64> = sqlx::query_scalar(
         "select deferred_since from retries
-         where route = ?1 and event_id = ?2 and deferred_attempt = attempt and attempt = ?3
+         where route = ?1 and event = ?2 and deferred_attempt = attempt and attempt = ?3
            and deferred_reason = ?4",
     )
     .bind(deferral.route.as_str())
-    .bind(&deferral.envelope.event.as_bytes()[..])
+    .bind(event.as_i64())
     .bind(deferral.attempt)
     .bind(deferral.reason.as_str())
     .fetch_optional(connection)
@@ -68,15 +69,16 @@ pub(crate) async fn put_off_for(
 /// of the deferral is kept when the event was already deferred for the same reason.
 pub(crate) async fn put_off(
     connection: &mut SqliteConnection,
+    event: EventNumber,
     deferral: &Deferral<'_>,
     not_before: i64,
     now: i64,
 ) -> sqlx::Result<()> {
     sqlx::query(
-        "insert into retries (route, event_id, attempt, attempts_before, not_before, queued_at,
+        "insert into retries (route, event, attempt, attempts_before, not_before, queued_at,
                               deferred_attempt, deferred_reason, deferred_since)
          values (?1, ?2, ?3, ?4, ?5, null, ?3, ?6, ?7)
-         on conflict (route, event_id) do update
+         on conflict (event, route) do update
          set attempt = excluded.attempt, attempts_before = excluded.attempts_before,
              not_before = excluded.not_before, queued_at = null,
              deferred_attempt = excluded.attempt, deferred_reason = excluded.deferred_reason,
@@ -86,7 +88,7 @@ pub(crate) async fn put_off(
                  then retries.deferred_since else excluded.deferred_since end",
     )
     .bind(deferral.route.as_str())
-    .bind(&deferral.envelope.event.as_bytes()[..])
+    .bind(event.as_i64())
     .bind(deferral.attempt)
     .bind(deferral.attempts_before)
     .bind(not_before)
@@ -101,11 +103,11 @@ pub(crate) async fn put_off(
 pub(crate) async fn delete(
     connection: &mut SqliteConnection,
     route: &RouteName,
-    event: &EventId,
+    event: EventNumber,
 ) -> sqlx::Result<()> {
-    sqlx::query("delete from retries where route = ?1 and event_id = ?2")
+    sqlx::query("delete from retries where route = ?1 and event = ?2")
         .bind(route.as_str())
-        .bind(&event.as_bytes()[..])
+        .bind(event.as_i64())
         .execute(connection)
         .await?;
     Ok(())
@@ -114,6 +116,7 @@ pub(crate) async fn delete(
 /// A retry that is due.
 pub(crate) struct Due {
     pub(crate) retry: DueRetry,
+    event: EventNumber,
     /// The due time. The attempt number alone does not identify a retry, because a replay may use
     /// the number of an attempt that was scheduled earlier and never made. So [`mark_queued`]
     /// compares the number and the due time.
@@ -137,16 +140,17 @@ pub(crate) async fn due(
     // The receipt, key id, instance and number of the envelope are those of the first receipt,
     // which represents the event on this route.
     let rows = sqlx::query(
-        "select w.route, w.attempt, w.not_before,
-                e.event_id, e.source, e.topic, e.content_digest, e.seal,
-                e.body, r.receipt_id, r.key_id, r.instance, r.number, r.traceparent,
+        "select w.event, w.route, w.attempt, w.not_before,
+                e.event_id, e.source, e.topic, e.content_digest, b.seal, b.body,
+                r.receipt_id, r.key_id, r.instance, r.number, r.traceparent,
                 r.received_at
          from retries as w
-         join claims as c on c.route = w.route and c.event_id = w.event_id
-         join events as e on e.event_id = w.event_id
+         join claims as c on c.route = w.route and c.event = w.event
+         join events as e on e.number = w.event
+         join bodies as b on b.event = w.event
          join receipts as r on r.route = w.route and r.receipt_id = (
              select f.receipt_id from receipts as f
-             where f.route = w.route and f.event_id = w.event_id
+             where f.route = w.route and f.event = w.event
              order by f.outcome = 'duplicate', f.received_at, f.receipt_id limit 1)
          where w.not_before <= ?1 and c.state = 'retrying'
            and (w.queued_at is null or w.queued_at <= ?2)
@@ -170,6 +174,7 @@ fn due_retry(row: &SqliteRow) -> sqlx::Result<Due> {
             source: row.parsed("source")?,
             topic: row.parsed("topic")?,
             event: row.event("event_id")?,
+            id_tail: None,
             digest: row.digest("content_digest")?,
             received_at: row.moment("received_at")?,
             key_id: row.text("key_id")?,
@@ -185,6 +190,7 @@ fn due_retry(row: &SqliteRow) -> sqlx::Result<Due> {
     };
     Ok(Due {
         retry,
+        event: row.event_number("event")?,
         not_before: row.try_get("not_before")?,
     })
 }
@@ -198,10 +204,10 @@ pub(crate) async fn mark_queued(
 ) -> sqlx::Result<()> {
     sqlx::query(
         "update retries set queued_at = ?5
-         where route = ?1 and event_id = ?2 and attempt = ?3 and not_before = ?4",
+         where route = ?1 and event = ?2 and attempt = ?3 and not_before = ?4",
     )
     .bind(due.retry.route.as_str())
-    .bind(&due.retry.envelope.event.as_bytes()[..])
+    .bind(due.event.as_i64())
     .bind(due.retry.envelope.redo.map(|redo| redo.attempt))
     .bind(due.not_before)
     .bind(now)
@@ -213,17 +219,17 @@ pub(crate) async fn mark_queued(
 /// Returns the waiting attempts of one event on all routes.
 pub(crate) async fn of_event(
     connection: &mut SqliteConnection,
-    event: &EventId,
+    event: EventNumber,
 ) -> sqlx::Result<Vec<RetryRow>> {
     let rows = sqlx::query(
         "select w.route, w.attempt, w.not_before, w.queued_at,
                 case when w.deferred_attempt = w.attempt then w.deferred_reason end as reason,
                 w.deferred_since
          from claims as c
-         cross join retries as w on w.route = c.route and w.event_id = c.event_id
-         where c.event_id = ?1 order by w.route",
+         cross join retries as w on w.route = c.route and w.event = c.event
+         where c.event = ?1 order by w.route",
     )
-    .bind(&event.as_bytes()[..])
+    .bind(event.as_i64())
     .fetch_all(connection)
     .await?;
     rows.iter()

@@ -12,17 +12,17 @@ use crate::{audit, moment};
 
 /// The start of the statement that lists retries. `CROSS JOIN` forbids SQLite to read the events
 /// first, so it reads the retries along the index of their due times and need not sort them.
-const LIST: &str = "select w.*, e.topic,
+const LIST: &str = "select w.*, e.event_id, e.topic,
             case when w.deferred_attempt = w.attempt then w.deferred_reason end as reason,
             (select a.error from attempts as a
-             where a.event_id = w.event_id and a.route = w.route and a.error is not null
+             where a.event = w.event and a.route = w.route and a.error is not null
              order by a.attempt desc limit 1) as error
-     from retries as w cross join events as e on e.event_id = w.event_id";
+     from retries as w cross join events as e on e.number = w.event";
 
 const COUNT: &str = "select count(*) as retries
-     from retries as w cross join events as e on e.event_id = w.event_id";
+     from retries as w cross join events as e on e.number = w.event";
 
-const IN_ORDER: &str = " order by w.not_before, w.event_id, w.route limit ";
+const IN_ORDER: &str = " order by w.not_before, e.event_id, w.route limit ";
 
 /// Lists waiting retries, those with the earliest due time first.
 pub(crate) async fn list(
@@ -60,7 +60,7 @@ pub(crate) fn select(
     if let Some(after) = after {
         let at = after.at.unix_micros();
         select.push(" and w.not_before >= ").push_bind(at);
-        select.push(" and (w.not_before, w.event_id, w.route) > (");
+        select.push(" and (w.not_before, e.event_id, w.route) > (");
         select.push_bind(at).push(", ");
         select.push_bind(after.event.as_bytes().to_vec()).push(", ");
         select.push_bind(after.route.to_string()).push(")");
@@ -73,8 +73,11 @@ fn push(select: &mut QueryBuilder<Sqlite>, filter: &RetryFilter) {
     select.push(" where true");
     if !filter.events.is_empty() {
         let events = hex_list(filter.events.iter().map(EventId::as_bytes));
-        select.push(" and w.event_id in (select unhex(value) from json_each(");
-        select.push_bind(events).push("))");
+        select.push(
+            " and w.event in (select number from events
+                              where event_id in (select unhex(value) from json_each(",
+        );
+        select.push_bind(events).push(")))");
     }
     push_words(
         select,
@@ -126,8 +129,8 @@ pub(crate) async fn hurry(
     let rows = select.build().fetch_all(&mut *connection).await?;
     for row in &rows {
         let (event, route) = (row.event("event_id")?, row.text("route")?);
-        sqlx::query("update retries set not_before = ?3 where event_id = ?1 and route = ?2")
-            .bind(&event.as_bytes()[..])
+        sqlx::query("update retries set not_before = ?3 where event = ?1 and route = ?2")
+            .bind(row.event_number("event")?.as_i64())
             .bind(&route)
             .bind(now)
             .execute(&mut *connection)

@@ -2,7 +2,7 @@
 //! effects.
 
 use hookbox_driver::{CommitError, Death, Fault, FaultKind, Outcome, ReceiptOutcome};
-use hookbox_event::{EventId, RouteName};
+use hookbox_event::{EventId, EventNumber, RouteName};
 
 use crate::attempts::{self, Made};
 use crate::dead_letters::{self, NewDeadLetter};
@@ -18,14 +18,15 @@ pub(crate) async fn settle(
     settled: &[ReceiptOutcome<'_>],
 ) -> Result<(), CommitError> {
     let now = moment::now();
-    let words: Vec<receipts::OutcomeRow<'_>> = settled
-        .iter()
-        .map(|one| receipts::OutcomeRow {
+    let words = settled.iter().map(|one| {
+        Ok(receipts::OutcomeRow {
             envelope: one.envelope,
+            event: number(tx, &one.envelope.event)?,
             word: (&one.outcome).into(),
             other_digest: one.other_digest,
         })
-        .collect();
+    });
+    let words: Vec<receipts::OutcomeRow<'_>> = words.collect::<Result<_, Fault>>()?;
     receipts::insert(tx.connection(), route, &words, now)
         .await
         .map_err(fault("write the outcome of receipts"))?;
@@ -40,6 +41,16 @@ pub(crate) async fn settle(
     Ok(())
 }
 
+/// Returns the number of an event whose claim this transaction has looked up.
+fn number(tx: &Tx, event: &EventId) -> Result<EventNumber, Fault> {
+    tx.numbers.get(event).copied().ok_or_else(unclaimed)
+}
+
+fn unclaimed() -> Fault {
+    let what = "settle an event that this transaction has not claimed";
+    Fault::plain(FaultKind::Internal, what)
+}
+
 /// Ends the claim of an event that this transaction has claimed.
 async fn end(
     tx: &mut Tx,
@@ -50,11 +61,7 @@ async fn end(
 ) -> Result<(), CommitError> {
     let took = tx.claimed_at.elapsed();
     let Some(owned) = tx.owned.get_mut(&(route.clone(), *event)) else {
-        return Err(Fault::plain(
-            FaultKind::Internal,
-            "settle an event that this transaction has not claimed",
-        )
-        .into());
+        return Err(unclaimed().into());
     };
     let claimed = owned.attempts.saturating_add(1);
     let Some(end) = outcome.end_of_claim(claimed, owned.granted) else {
@@ -62,6 +69,7 @@ async fn end(
     };
     let attempts = end.attempts;
     owned.settled = Some((end.state, attempts));
+    let event = number(tx, event)?;
     let connection = tx.connection();
     let written: sqlx::Result<()> = async {
         if let Some(Death { reason, detail }) = end.died {

@@ -9,7 +9,7 @@ use hookbox_driver::{
     ReceiptOutcome, Recorded, Republish, Requeued, Start, StartCounts, StartKind, Store,
     StoredEvent, UndecodableMessage,
 };
-use hookbox_event::{Account, Envelope, EventId, InstanceId, RouteName, Witness};
+use hookbox_event::{Account, Envelope, EventId, EventNumber, InstanceId, RouteName, Witness};
 use sqlx::sqlite::SqliteConnection;
 
 use crate::diagnose::{diagnose, fault};
@@ -51,6 +51,10 @@ impl Store for Sqlite {
             .await
             .map_err(fault("look up events"))?;
         Ok(events.iter().map(|event| stored.remove(event)).collect())
+    }
+
+    fn number(&self, tx: &Tx, event: &EventId) -> Option<EventNumber> {
+        tx.owned_number(event)
     }
 
     fn connection<'t>(&self, tx: &'t mut Tx) -> &'t mut SqliteConnection {

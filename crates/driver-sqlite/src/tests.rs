@@ -12,6 +12,7 @@ mod giving_up;
 mod leases;
 mod ledger;
 mod log;
+mod numbering;
 mod open;
 mod processes;
 mod schema;
@@ -175,6 +176,7 @@ fn another_receipt(n: u64, receipt: u8) -> Envelope {
         receipt: ReceiptId::new(received_at, random),
         topic: "begini.score.complete".parse().unwrap(),
         event: EventId::from_fields(&source, &[Scalar::Number(n.to_string())]),
+        id_tail: None,
         digest: ContentDigest::of_canonical_json(body.as_bytes()),
         received_at,
         key_id: "2026-11".to_owned(),

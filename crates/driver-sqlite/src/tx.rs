@@ -1,12 +1,12 @@
 //! An open transaction of the store, and the claims that it has made. It can only commit when all
 //! of them are settled.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Instant;
 
 use hookbox_crash::crash_point;
 use hookbox_driver::{ClaimState, CommitError, Fault, FaultKind};
-use hookbox_event::{EventId, ReceiptId, RouteName};
+use hookbox_event::{EventId, EventNumber, ReceiptId, RouteName};
 use sqlx::sqlite::SqliteConnection;
 
 use crate::claims;
@@ -19,6 +19,8 @@ pub struct Tx {
     pub(crate) unit: Unit,
     /// The claims that only this transaction may settle, by route and event.
     pub(crate) owned: BTreeMap<(RouteName, EventId), OwnedClaim>,
+    /// The numbers of the events that this transaction has tried to claim and that are stored.
+    pub(crate) numbers: HashMap<EventId, EventNumber>,
     pub(crate) claimed_at: Instant,
 }
 
@@ -39,6 +41,7 @@ impl Tx {
         Self {
             unit,
             owned: BTreeMap::new(),
+            numbers: HashMap::new(),
             claimed_at: Instant::now(),
         }
     }
@@ -52,6 +55,12 @@ impl Tx {
 
     pub(crate) fn connection(&mut self) -> &mut SqliteConnection {
         self.unit.connection()
+    }
+
+    /// See [`hookbox_driver::Store::number`].
+    pub(crate) fn owned_number(&self, event: &EventId) -> Option<EventNumber> {
+        let is_owned = self.owned.keys().any(|(_, owned)| owned == event);
+        self.numbers.get(event).copied().filter(|_| is_owned)
     }
 
     /// Returns an error when the transaction has ended: a handler has ended it, or SQLite has ended
@@ -74,9 +83,10 @@ impl Tx {
     /// then commits.
     pub(crate) async fn commit(mut self) -> Result<(), CommitError> {
         self.check_whole().await?;
-        let mut by_route: BTreeMap<&RouteName, Vec<claims::Final<'_>>> = BTreeMap::new();
+        let mut by_route: BTreeMap<&RouteName, Vec<claims::Final>> = BTreeMap::new();
         for ((route, event), owned) in &self.owned {
-            let Some((state, attempts)) = owned.settled else {
+            let number = self.numbers.get(event).copied();
+            let (Some((state, attempts)), Some(event)) = (owned.settled, number) else {
                 return Err(Fault::plain(
                     FaultKind::Internal,
                     "commit a transaction in which a claim was not settled",

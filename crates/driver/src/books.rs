@@ -32,8 +32,8 @@ impl RouteBooks {
 pub struct Imbalance {
     /// The route of the rows that contradict each other.
     pub route: RouteName,
-    /// The event of the rows that contradict each other.
-    pub event: EventId,
+    /// The event of the rows that contradict each other; `None` when the event is not stored.
+    pub event: Option<EventId>,
     /// A sentence for operators that says which rows contradict each other.
     pub what: String,
 }

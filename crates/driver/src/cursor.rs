@@ -93,7 +93,7 @@ mod tests {
             let at = Timestamp::from_unix_micros(micros);
             let event = EventCursor {
                 at,
-                event: EventId::from_bytes([0xa7; 32]),
+                event: EventId::from_bytes([0xa7; 16]),
                 route: "a-b_c".parse().expect("a name"),
             };
             assert_eq!(event.to_string().parse(), Ok(event));

@@ -75,13 +75,29 @@ pub fn foreign_schema(
     if let Some(foreign) = foreign {
         return Some(ForeignSchema::Migration(foreign.clone()));
     }
-    let has_run = |version: i64| applied.iter().any(|row| row.version == version);
-    let pending = known.iter().filter(|one| !has_run(one.version));
-    let created = pending.flat_map(|one| names_created(one.sql));
-    let in_the_way: Vec<String> = created
-        .filter(|name| present.iter().any(|there| there == name))
+    let ours = created(known, applied, true);
+    // A migration may replace a table of an earlier one by a table of the same name.
+    let in_the_way: Vec<String> = created(known, applied, false)
+        .into_iter()
+        .filter(|name| present.contains(name) && !ours.contains(name))
         .collect();
     (!in_the_way.is_empty()).then_some(ForeignSchema::Objects(in_the_way))
+}
+
+/// Returns the tables, views and indexes that migrations which have not run yet replace: an earlier
+/// migration has created them, and these create them again.
+pub fn replaced(known: &[KnownMigration<'_>], applied: &[AppliedMigration]) -> Vec<String> {
+    let ours = created(known, applied, true);
+    let mut replaced = created(known, applied, false);
+    replaced.retain(|name| ours.contains(name));
+    replaced
+}
+
+/// Returns what the migrations create that have run, or those that have not.
+fn created(known: &[KnownMigration<'_>], applied: &[AppliedMigration], run: bool) -> Vec<String> {
+    let has_run = |version: i64| applied.iter().any(|row| row.version == version);
+    let migrations = known.iter().filter(|one| has_run(one.version) == run);
+    migrations.flat_map(|one| names_created(one.sql)).collect()
 }
 
 impl fmt::Display for ForeignSchema {
@@ -142,7 +158,7 @@ fn names_created(sql: &str) -> Vec<String> {
 mod tests {
     use super::*;
 
-    const KNOWN: [KnownMigration<'_>; 2] = [
+    const KNOWN: [KnownMigration<'_>; 3] = [
         KnownMigration {
             version: 1,
             description: "core",
@@ -153,6 +169,11 @@ mod tests {
             version: 2,
             description: "accounts",
             sql: "create table if not exists accounts(n integer);",
+        },
+        KnownMigration {
+            version: 3,
+            description: "replace",
+            sql: "drop table meta; create table meta (key text); create index later on meta (key);",
         },
     ];
 
@@ -185,8 +206,16 @@ mod tests {
         let all = ["meta", "meta_key", "accounts"];
         assert_eq!(found(&[(1, "core"), (2, "accounts")], &all), None);
         // These are the migrations of a newer hookbox.
-        let newer = [(1, "core"), (2, "accounts"), (3, "later")];
+        let newer = [(1, "core"), (2, "accounts"), (3, "replace"), (4, "later")];
         assert_eq!(found(&newer, &all), None);
+    }
+
+    #[test]
+    fn a_table_of_a_pending_migration_is_replaced() {
+        let core = [(1, "core"), (2, "accounts")];
+        assert_eq!(replaced(&KNOWN, &applied(&core)), ["meta"]);
+        assert_eq!(found(&core, &["meta", "meta_key", "accounts"]), None);
+        assert_eq!(replaced(&KNOWN, &applied(&[])), [""; 0]);
     }
 
     #[test]

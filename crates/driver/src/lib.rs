@@ -34,6 +34,7 @@
 //! - `another_body_is_kept_with_a_failure`, `another_body_is_kept_with_a_deferral`
 //! - `the_same_receipt_again_is_redelivered`
 //! - `claims_are_per_route`
+//! - `an_event_keeps_its_number`, `later_events_have_higher_numbers`
 //! - `a_rollback_frees_the_claim`, `a_dropped_transaction_rolls_back`
 //! - `effects_and_claim_appear_together`
 //! - `of_two_concurrent_claims_one_is_fresh`
@@ -111,6 +112,7 @@ mod dead_reason;
 mod deferral;
 mod delivery;
 mod event_detail;
+mod failure;
 mod fault;
 mod foreign_schema;
 mod ledger;
@@ -152,8 +154,11 @@ pub use dead_reason::DeadReason;
 pub use deferral::{DeferReason, Deferral, Deferred, DeferredSince};
 pub use delivery::{Delivery, Settler};
 pub use event_detail::{AttemptRow, ClaimRow, EventDetail, ReceiptRow, RetryRow};
+pub use failure::{Failure, FailureClass, Then};
 pub use fault::{Fault, FaultKind, describe};
-pub use foreign_schema::{AppliedMigration, ForeignSchema, KnownMigration, foreign_schema};
+pub use foreign_schema::{
+    AppliedMigration, ForeignSchema, KnownMigration, foreign_schema, replaced,
+};
 pub use ledger::{EventFilter, EventRow, Ledger};
 pub use loopback::is_loopback;
 pub use names::{Name, Names};
@@ -165,8 +170,8 @@ pub use rng::{Rng, SystemRng};
 pub use starts::{CountedStart, Start, StartCounts, StartKind};
 pub use storable::{STORABLE_MAX, storable};
 pub use store::{
-    ClaimState, Claimed, CommitError, Failure, FailureClass, Outcome, ReceiptOutcome, Recorded,
-    Store, StoredEvent, Then, UndecodableMessage,
+    ClaimState, Claimed, CommitError, Outcome, ReceiptOutcome, Recorded, Store, StoredEvent,
+    UndecodableMessage,
 };
 pub use stored_outcome::StoredOutcome;
 pub use waiting_retry::{RetryFilter, WaitingRetry};

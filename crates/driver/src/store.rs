@@ -1,18 +1,17 @@
 //! The seam to a store: a trait whose methods are the promises that every store driver must keep.
 
 use std::error::Error;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use hookbox_event::{
-    Account, ContentDigest, Envelope, EventId, InstanceId, RouteName, Topic, Witness,
+    Account, ContentDigest, Envelope, EventId, EventNumber, InstanceId, RouteName, Topic, Witness,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    CountedStart, DeadReason, Deferral, Deferred, Fault, FaultKind, NextWitness, Republish,
-    Requeued, Start, StartCounts, StartKind,
+    CountedStart, DeadReason, Deferral, Deferred, Failure, Fault, FaultKind, NextWitness,
+    Republish, Requeued, Start, StartCounts, StartKind,
 };
 
 /// A store. For each route, it records what was done with each event, in the same transaction as
@@ -53,6 +52,10 @@ pub trait Store: Send + Sync + 'static {
         tx: &mut Self::Tx,
         events: &[EventId],
     ) -> Result<Vec<Option<StoredEvent>>, Fault>;
+
+    /// Returns the number of an event that this transaction has claimed as `Fresh` or `Granted`;
+    /// `None` for any other event.
+    fn number(&self, tx: &Self::Tx, event: &EventId) -> Option<EventNumber>;
 
     /// Returns the connection that the handler borrows.
     fn connection<'t>(&self, tx: &'t mut Self::Tx) -> &'t mut Self::Connection;
@@ -306,75 +309,6 @@ pub enum CommitError {
     /// message is redelivered, and its claim then shows whether the transaction was committed.
     #[error(transparent)]
     Fault(#[from] Fault),
-}
-
-/// The class of a failed attempt. The author of the handler or hookbox assigns it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum FailureClass {
-    /// The handler failed for a reason that may pass.
-    Transient,
-    /// The handler reported that it can never process this event.
-    Permanent,
-    /// The handler panicked.
-    Panicked,
-    /// The handler took longer than its time limit.
-    TimedOut,
-    /// The handler ignored a database error, changed its session or ended the transaction.
-    BrokeTransaction,
-}
-
-impl FailureClass {
-    /// Returns the name of this class in tables, logs and metrics.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            FailureClass::Transient => "transient",
-            FailureClass::Permanent => "permanent",
-            FailureClass::Panicked => "panicked",
-            FailureClass::TimedOut => "timed_out",
-            FailureClass::BrokeTransaction => "broke_transaction",
-        }
-    }
-}
-
-/// One failed attempt, as the store must record it.
-#[derive(Debug, Clone)]
-pub struct Failure<'a> {
-    /// The route of the attempt.
-    pub route: &'a RouteName,
-    /// The receipt with the event on which the handler failed.
-    pub envelope: &'a Envelope,
-    /// The number of the failed attempt, counted from 1.
-    pub attempt: u32,
-    /// The number of attempts made before the last replay, as the claim returned it; 0 if the event
-    /// was never replayed.
-    pub attempts_before: u32,
-    /// The digest of the receipt's own body. It is set when the event is stored with another body,
-    /// and the source has `on_conflict = "duplicate"`.
-    pub other_digest: Option<ContentDigest>,
-    /// The class of the failure.
-    pub class: FailureClass,
-    /// The error and its causes. They are stored beside the bodies, and are never written to a log.
-    pub error: String,
-    /// The duration of the attempt.
-    pub took: Duration,
-    /// What follows the failed attempt: a retry or a dead letter.
-    pub then: Then,
-}
-
-/// What follows a failed attempt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Then {
-    /// Another attempt follows, no earlier than `after` from now by the store's clock.
-    Retry {
-        /// The least time until the next attempt.
-        after: Duration,
-    },
-    /// The event becomes a dead letter.
-    Dead {
-        /// The reason of the dead letter.
-        reason: DeadReason,
-    },
 }
 
 /// The result of recording a failure.

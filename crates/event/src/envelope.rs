@@ -17,6 +17,10 @@ pub struct Envelope {
     pub topic: Topic,
     /// The id of the event that the request reports.
     pub event: EventId,
+    /// The last 16 bytes of the digest that `event` is the beginning of; `None` when they are
+    /// unknown. They are only kept for workers of the version before, whose event ids are the whole
+    /// digest.
+    pub id_tail: Option<[u8; 16]>,
     /// The content digest of the body. It shows whether another receipt of the same event is a
     /// duplicate or a conflict.
     pub digest: ContentDigest,

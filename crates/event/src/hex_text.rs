@@ -1,18 +1,25 @@
-//! Writes digests in hex without allocating memory, because several are written per event.
+//! Writes digests and ids in hex without allocating memory, because several are written per event.
 
-/// The hex text of 32 bytes.
-pub(crate) struct HexText([u8; 64]);
+/// The hex text of at most 32 bytes.
+pub(crate) struct HexText {
+    digits: [u8; 64],
+    length: usize,
+}
 
 impl HexText {
-    pub fn of(bytes: &[u8; 32]) -> Self {
-        let mut text = [0; 64];
+    pub fn of<const N: usize>(bytes: &[u8; N]) -> Self {
+        const { assert!(N <= 32) }
+        let mut digits = [0; 64];
         // Encoding fails only when the lengths differ.
-        let _ = hex::encode_to_slice(bytes, &mut text);
-        Self(text)
+        let _ = hex::encode_to_slice(bytes, &mut digits[..2 * N]);
+        Self {
+            digits,
+            length: 2 * N,
+        }
     }
 
     pub fn as_str(&self) -> &str {
         // Hex is ASCII.
-        std::str::from_utf8(&self.0).unwrap_or_default()
+        std::str::from_utf8(&self.digits[..self.length]).unwrap_or_default()
     }
 }

@@ -10,17 +10,18 @@ use uuid::Uuid;
 use crate::hex_text::HexText;
 use crate::{ContentDigest, Scalar, SourceName, Timestamp};
 
-/// The id of an event: a SHA-256 digest of the source and the identity fields of the body. The
-/// length of each field is hashed before the field, so that two different lists of fields never
-/// have the same id.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
-#[serde(try_from = "String")]
-pub struct EventId([u8; 32]);
+/// A SHA-256 digest of what identifies an event. Its first 16 bytes are the id of the event.
+///
+/// The length of each field is hashed before the field, so that two different lists of fields never
+/// have the same digest. A digest that is computed from another one includes all 32 bytes of it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct IdDigest([u8; 32]);
 
-impl EventId {
-    /// Computes the id from the values of the identity fields that the config of the source names.
+impl IdDigest {
+    /// Computes the digest of the values of the identity fields that the config of the source
+    /// names.
     ///
-    /// When any of the fields is missing, callers use [`EventId::from_digest`] instead. A missing
+    /// When any of the fields is missing, callers use [`IdDigest::from_digest`] instead. A missing
     /// field must never be replaced by a constant, because then all events without it would have
     /// the same id.
     pub fn from_fields(source: &SourceName, fields: &[Scalar]) -> Self {
@@ -29,33 +30,94 @@ impl EventId {
             parts.push(field.kind().as_bytes());
             parts.push(field.text().as_bytes());
         }
-        Self(hash("fields", &parts))
+        hash("fields", &parts)
     }
 
-    /// Computes the id of an event whose body lacks an identity field. It is computed from the
+    /// Computes the digest of an event whose body lacks an identity field. It is computed from the
     /// content digest of the body.
     pub fn from_digest(source: &SourceName, digest: &ContentDigest) -> Self {
-        Self(hash(
-            "digest",
-            &[source.as_str().as_bytes(), digest.as_bytes()],
-        ))
+        hash("digest", &[source.as_str().as_bytes(), digest.as_bytes()])
     }
 
-    /// Computes the id of an event whose type is in a header that the signature does not cover.
-    /// `base` is the id without the type. So the header only separates events that have the same
-    /// `base`, and never gives events with different `base` the same id.
+    /// Computes the digest of an event whose type is in a header that the signature does not cover.
+    /// `base` is the digest without the type. So the header only separates events that have the
+    /// same `base`, and never gives events with different `base` the same id.
     ///
     /// `value` is the text of the header. The topic that is made from it would not do, because two
     /// different texts may give the same topic.
-    pub fn of_typed(base: &EventId, value: &[u8]) -> Self {
-        Self(hash("type header", &[&base.0, value]))
+    pub fn of_typed(base: &IdDigest, value: &[u8]) -> Self {
+        hash("type header", &[&base.0, value])
     }
 
-    /// Computes the id of an event whose provider puts an id of its own into a header that the
-    /// signature does not cover. `base` is the id without this header. So the header only separates
-    /// events that have the same `base`, and never gives events with different `base` the same id.
-    pub fn of_delivery(base: &EventId, value: &[u8]) -> Self {
-        Self(hash("delivery header", &[&base.0, value]))
+    /// Computes the digest of an event whose provider puts an id of its own into a header that the
+    /// signature does not cover. `base` is the digest without this header. So the header only
+    /// separates events that have the same `base`, and never gives events with different `base` the
+    /// same id.
+    pub fn of_delivery(base: &IdDigest, value: &[u8]) -> Self {
+        hash("delivery header", &[&base.0, value])
+    }
+
+    /// Returns the id of the event.
+    pub fn event(&self) -> EventId {
+        EventId(self.split().0)
+    }
+
+    /// Returns the last 16 bytes of the digest, which are not part of the id of the event.
+    pub fn tail(&self) -> [u8; 16] {
+        self.split().1
+    }
+
+    fn split(&self) -> ([u8; 16], [u8; 16]) {
+        let (mut id, mut tail) = ([0; 16], [0; 16]);
+        id.copy_from_slice(&self.0[..16]);
+        tail.copy_from_slice(&self.0[16..]);
+        (id, tail)
+    }
+}
+
+impl FromStr for IdDigest {
+    type Err = hex::FromHexError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mut bytes = [0; 32];
+        hex::decode_to_slice(text, &mut bytes)?;
+        Ok(Self(bytes))
+    }
+}
+
+fn hash(kind: &str, parts: &[&[u8]]) -> IdDigest {
+    let mut hasher = Sha256::new();
+    hasher.update(b"hookbox-event-1\0");
+    for part in std::iter::once(kind.as_bytes()).chain(parts.iter().copied()) {
+        hasher.update((part.len() as u64).to_be_bytes());
+        hasher.update(part);
+    }
+    IdDigest(hasher.finalize().into())
+}
+
+/// The id of an event: the first 16 bytes of its [`IdDigest`]. It is written as 32 hex digits.
+///
+/// A text of 64 hex digits is accepted, too, because that is how earlier versions wrote an id. Its
+/// first 32 digits are the id.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
+#[serde(try_from = "String")]
+pub struct EventId([u8; 16]);
+
+impl EventId {
+    /// The number of hex digits of an id.
+    pub const DIGITS: usize = 32;
+
+    /// The number of hex digits with which earlier versions wrote an id.
+    pub const EARLIER_DIGITS: usize = 64;
+
+    /// Computes the id from the values of identity fields; see [`IdDigest::from_fields`].
+    pub fn from_fields(source: &SourceName, fields: &[Scalar]) -> Self {
+        IdDigest::from_fields(source, fields).event()
+    }
+
+    /// Computes the id from the content digest of a body; see [`IdDigest::from_digest`].
+    pub fn from_digest(source: &SourceName, digest: &ContentDigest) -> Self {
+        IdDigest::from_digest(source, digest).event()
     }
 
     /// Computes the id of a conflict: a body that has the event id `original` and differs from the
@@ -65,33 +127,38 @@ impl EventId {
     /// other event. When the provider sends the conflicting request again, that receipt is a
     /// duplicate of the conflict.
     pub fn of_conflict(original: &EventId, digest: &ContentDigest) -> Self {
-        Self(hash("conflict", &[&original.0, digest.as_bytes()]))
+        hash("conflict", &[&original.0, digest.as_bytes()]).event()
     }
 
     /// Computes the id under which bytes from the broker are stored that are not an envelope.
     pub fn of_undecodable(bytes: &[u8]) -> Self {
-        Self(hash("undecodable", &[bytes]))
+        hash("undecodable", &[bytes]).event()
     }
 
-    /// Creates an id from the 32 bytes that were stored for it.
-    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+    /// Creates an id from the 16 bytes that were stored for it.
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
     }
 
-    /// Returns the 32 bytes of the id.
-    pub fn as_bytes(&self) -> &[u8; 32] {
+    /// Returns the 16 bytes of the id.
+    pub const fn as_bytes(&self) -> &[u8; 16] {
         &self.0
     }
-}
 
-fn hash(kind: &str, parts: &[&[u8]]) -> [u8; 32] {
-    let mut hasher = Sha256::new();
-    hasher.update(b"hookbox-event-1\0");
-    for part in std::iter::once(kind.as_bytes()).chain(parts.iter().copied()) {
-        hasher.update((part.len() as u64).to_be_bytes());
-        hasher.update(part);
+    /// Returns the lowest and the highest id that begin with these hex digits; `None` when no id
+    /// can begin with them. Of an id as earlier versions wrote it, the first 32 digits count.
+    pub fn range_of_prefix(prefix: &str) -> Option<(Self, Self)> {
+        let is_hex = prefix.bytes().all(|digit| digit.is_ascii_hexdigit());
+        if !is_hex || prefix.is_empty() || prefix.len() > Self::EARLIER_DIGITS {
+            return None;
+        }
+        let prefix = &prefix[..prefix.len().min(Self::DIGITS)];
+        let bound = |fill: char| {
+            let digits = prefix.chars().chain(std::iter::repeat(fill));
+            digits.take(Self::DIGITS).collect::<String>().parse().ok()
+        };
+        Some((bound('0')?, bound('f')?))
     }
-    hasher.finalize().into()
 }
 
 impl fmt::Display for EventId {
@@ -130,9 +197,38 @@ impl FromStr for EventId {
     type Err = hex::FromHexError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let mut bytes = [0; 32];
+        if text.len() == Self::EARLIER_DIGITS {
+            return Ok(text.parse::<IdDigest>()?.event());
+        }
+        let mut bytes = [0; 16];
         hex::decode_to_slice(text, &mut bytes)?;
         Ok(Self(bytes))
+    }
+}
+
+/// The number that a store gives to an event when it first stores it. All routes of the event have
+/// the same number. An event that is stored later has a higher number.
+///
+/// Numbers are in order of time and ids are random. So a table that is keyed by the number is
+/// written at its end, while one that is keyed by the id is written all over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct EventNumber(i64);
+
+impl EventNumber {
+    /// Creates a number from the integer that the store keeps.
+    pub const fn from_i64(number: i64) -> Self {
+        Self(number)
+    }
+
+    /// Returns the integer that the store keeps.
+    pub const fn as_i64(self) -> i64 {
+        self.0
+    }
+}
+
+impl fmt::Display for EventNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }
 
@@ -214,75 +310,4 @@ uuid_id!(
 );
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn source(name: &str) -> SourceName {
-        name.parse().expect("a valid name")
-    }
-
-    fn text(value: &str) -> Scalar {
-        Scalar::String(value.into())
-    }
-
-    #[test]
-    fn fields_cannot_run_into_each_other() {
-        let begini = source("begini");
-        let split = [text("ab"), text("c")];
-        let other = [text("a"), text("bc")];
-        assert_ne!(
-            EventId::from_fields(&begini, &split),
-            EventId::from_fields(&begini, &other)
-        );
-        assert_ne!(
-            EventId::from_fields(&begini, &[text("1")]),
-            EventId::from_fields(&begini, &[Scalar::Number("1".into())]),
-        );
-        assert_ne!(
-            EventId::from_fields(&begini, &split),
-            EventId::from_fields(&source("begini2"), &split),
-        );
-    }
-
-    #[test]
-    fn an_event_id_is_stable() {
-        // Event ids are stored permanently, so the same input must always give the same id.
-        let id = EventId::from_fields(&source("begini"), &[text("1"), text("u"), text("t")]);
-        assert_eq!(
-            id.to_string(),
-            "85d0a4f83619a804ab7c3e0a7b1e1e077425290b894a8cdf95b8dfd5326bcfb6"
-        );
-        assert_eq!(id.to_string().parse::<EventId>(), Ok(id));
-    }
-
-    #[test]
-    fn what_a_header_says_is_never_an_identity_by_itself() {
-        let base = |n: u8| EventId::from_bytes([n; 32]);
-        let ids = [
-            base(1),
-            EventId::of_typed(&base(1), b"push"),
-            EventId::of_typed(&base(1), b"pull"),
-            EventId::of_typed(&base(2), b"push"),
-            EventId::of_delivery(&base(1), b"push"),
-            EventId::of_delivery(&base(2), b"push"),
-            EventId::of_typed(&EventId::of_delivery(&base(1), b"push"), b"push"),
-        ];
-        let distinct: std::collections::BTreeSet<_> = ids.iter().collect();
-        assert_eq!(distinct.len(), ids.len());
-        assert_eq!(
-            [ids[1], ids[4]].map(|id| id.to_string()),
-            [
-                "ae716f17ef010069d627387bc3092c76822687a230c8ab59aa45d4035da8d179",
-                "22f6013af335abf1438b59e4ad66488a73dc3d83c652d6293b245d449fc231e3",
-            ]
-        );
-    }
-
-    #[test]
-    fn receipts_sort_by_time() {
-        let early = ReceiptId::new(Timestamp::from_unix_micros(1_000_000), [0xff; 10]);
-        let late = ReceiptId::new(Timestamp::from_unix_micros(2_000_000), [0; 10]);
-        assert!(early < late);
-        assert_eq!(early.to_string().parse::<ReceiptId>(), Ok(early));
-    }
-}
+mod tests;

@@ -19,7 +19,7 @@ mod witness;
 pub use account::{ACCOUNT_VERSION, Accepted, Account};
 pub use digest::ContentDigest;
 pub use envelope::{Envelope, Redo};
-pub use id::{EventId, Incarnation, InstanceId, ReceiptId};
+pub use id::{EventId, EventNumber, IdDigest, Incarnation, InstanceId, ReceiptId};
 pub use json::{
     Decimal, DigestedJson, Document, Extract, JsonError, Scalar, digest_json, exact_integer,
     number_end, scan,

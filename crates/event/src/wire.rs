@@ -10,10 +10,12 @@
 //! ```
 
 use bytes::{BufMut, Bytes, BytesMut};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
+use crate::hex_text::HexText;
 use crate::{
-    ContentDigest, Envelope, EventId, InstanceId, ReceiptId, Redo, SourceName, Timestamp, Topic,
+    ContentDigest, Envelope, EventId, IdDigest, InstanceId, ReceiptId, Redo, SourceName, Timestamp,
+    Topic,
 };
 
 const MAGIC: &[u8; 4] = b"HKBX";
@@ -69,7 +71,7 @@ struct HeaderToWrite<'a> {
     receipt: ReceiptId,
     source: &'a SourceName,
     topic: &'a Topic,
-    event: EventId,
+    event: WireId,
     digest: ContentDigest,
     received_at: Timestamp,
     key_id: &'a str,
@@ -89,7 +91,7 @@ struct Header {
     receipt: ReceiptId,
     source: SourceName,
     topic: Topic,
-    event: EventId,
+    event: WireId,
     digest: ContentDigest,
     received_at: Timestamp,
     key_id: String,
@@ -101,6 +103,45 @@ struct Header {
     traceparent: Option<String>,
     #[serde(default)]
     redo: Option<Redo>,
+}
+
+/// The id of an event on the wire: the whole digest where it is known, so that a worker of the
+/// version before can read the envelope, whose event ids are the whole digest.
+#[derive(Deserialize)]
+#[serde(try_from = "String")]
+struct WireId {
+    event: EventId,
+    tail: Option<[u8; 16]>,
+}
+
+impl Serialize for WireId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Some(tail) = self.tail else {
+            return self.event.serialize(serializer);
+        };
+        let mut digest = [0; 32];
+        digest[..16].copy_from_slice(self.event.as_bytes());
+        digest[16..].copy_from_slice(&tail);
+        serializer.serialize_str(HexText::of(&digest).as_str())
+    }
+}
+
+impl TryFrom<String> for WireId {
+    type Error = hex::FromHexError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        if text.len() == EventId::EARLIER_DIGITS {
+            let digest: IdDigest = text.parse()?;
+            return Ok(Self {
+                event: digest.event(),
+                tail: Some(digest.tail()),
+            });
+        }
+        Ok(Self {
+            event: text.parse()?,
+            tail: None,
+        })
+    }
 }
 
 /// The room that is reserved for the header of an envelope, so that the buffer of a batch seldom
@@ -146,7 +187,10 @@ fn header_of(envelope: &Envelope) -> HeaderToWrite<'_> {
         receipt: envelope.receipt,
         source: &envelope.source,
         topic: &envelope.topic,
-        event: envelope.event,
+        event: WireId {
+            event: envelope.event,
+            tail: envelope.id_tail,
+        },
         digest: envelope.digest,
         received_at: envelope.received_at,
         key_id: &envelope.key_id,
@@ -234,7 +278,8 @@ fn decode_envelope(frame: &Bytes) -> Result<Envelope, WireError> {
         receipt: header.receipt,
         source: header.source,
         topic: header.topic,
-        event: header.event,
+        event: header.event.event,
+        id_tail: header.event.tail,
         digest: header.digest,
         received_at: header.received_at,
         key_id: header.key_id,

@@ -165,6 +165,7 @@ fn envelope(number: u64) -> anyhow::Result<Envelope> {
         receipt: ReceiptId::new(SystemClock.now(), [number as u8; 10]),
         topic: Topic::of(&source, Some("invoice.paid")),
         event: EventId::from_fields(&source, &[Scalar::String("2026-0001".into())]),
+        id_tail: None,
         digest: ContentDigest::of_canonical_json(&document.canonical),
         source,
         received_at: SystemClock.now(),

@@ -1,7 +1,7 @@
 //! Finds out which event a verified request reports, and computes the digest of its content.
 
 use hookbox_event::{
-    ContentDigest, DigestedJson, EventId, Extract, JsonError, Pointer, Scalar, Topic,
+    ContentDigest, DigestedJson, Extract, IdDigest, JsonError, Pointer, Scalar, Topic,
 };
 use hookbox_signature::Verified;
 use http::HeaderMap;
@@ -9,10 +9,10 @@ use http::HeaderMap;
 use crate::header_text::header_text;
 use crate::{EventType, Identity, Source};
 
-/// The topic, the event id and the content digest of a request.
+/// The topic, the digest of the event id and the content digest of a request.
 pub(crate) struct Identified {
     pub topic: Topic,
-    pub event: EventId,
+    pub id: IdDigest,
     pub digest: ContentDigest,
 }
 
@@ -53,23 +53,19 @@ pub(crate) fn identify(
             Extract::Absent | Extract::Container | Extract::Ambiguous => None,
         })
         .collect();
-    let event = base(source, headers, verified, &digest, &values);
-    let (topic, event) = match &source.topic {
+    let id = base(source, headers, verified, &digest, &values);
+    let (topic, id) = match &source.topic {
         Some(EventType::Header { name, .. }) => {
             let text = header_text(headers, name);
             let topic = Topic::of_header(&source.name, text.as_deref(), kind.as_deref());
             // The event id includes the header's own text and not the topic, because several texts
             // can give the same topic. Different texts are different events.
-            let event = text.map_or(event, |text| EventId::of_typed(&event, &text));
-            (topic, event)
+            let id = text.map_or(id, |text| IdDigest::of_typed(&id, &text));
+            (topic, id)
         }
-        Some(EventType::Body(_)) | None => (Topic::of(&source.name, kind.as_deref()), event),
+        Some(EventType::Body(_)) | None => (Topic::of(&source.name, kind.as_deref()), id),
     };
-    Identified {
-        topic,
-        event,
-        digest,
-    }
+    Identified { topic, id, digest }
 }
 
 /// Returns the event id before the event type from a header is added to it.
@@ -79,20 +75,20 @@ fn base(
     verified: &Verified,
     digest: &ContentDigest,
     values: &[Scalar],
-) -> EventId {
-    let by_body = || EventId::from_digest(&source.name, digest);
+) -> IdDigest {
+    let by_body = || IdDigest::from_digest(&source.name, digest);
     match &source.identity {
         Identity::Pointers(pointers) if !values.is_empty() && values.len() == pointers.len() => {
-            EventId::from_fields(&source.name, values)
+            IdDigest::from_fields(&source.name, values)
         }
         Identity::SignedId => verified.signed_id().map_or_else(by_body, |id| {
-            EventId::from_fields(&source.name, &[Scalar::String(id.to_owned())])
+            IdDigest::from_fields(&source.name, &[Scalar::String(id.to_owned())])
         }),
         // The delivery number alone is never the identity of an event, because an attacker who
         // replays a captured request could write any number on it, and would hide the event that
         // the number belongs to (H12).
         Identity::Delivery(name) => header_text(headers, name)
-            .map_or_else(by_body, |number| EventId::of_delivery(&by_body(), &number)),
+            .map_or_else(by_body, |number| IdDigest::of_delivery(&by_body(), &number)),
         Identity::Pointers(_) | Identity::Body => by_body(),
     }
 }

@@ -27,7 +27,7 @@ pub enum CommandError {
     },
     /// The given text cannot be the beginning of an event id.
     #[error(
-        "{prefix:?} cannot be the beginning of an event id: give 4 to 64 hex digits, as \
+        "{prefix:?} cannot be the beginning of an event id: give 4 to 32 hex digits, as \
          `hookbox events list` prints them, or the whole id of a receipt"
     )]
     NotAPrefix {

@@ -7,8 +7,8 @@
 use std::time::Duration;
 
 use hookbox_crash::crash_point;
-use hookbox_driver::{Fault, Outcome, ReceiptOutcome, Store};
-use hookbox_event::Envelope;
+use hookbox_driver::{Fault, FaultKind, Outcome, ReceiptOutcome, Store};
+use hookbox_event::{Envelope, EventId, EventNumber};
 
 use crate::attempt_error::AttemptError;
 use crate::attribute::{attribute, is_done};
@@ -94,7 +94,9 @@ impl<S: Store> Attempt<'_, S> {
             match self.classify(event)? {
                 Verdict::Ends(outcome) => outcomes.push(outcome),
                 Verdict::Runs(read) => {
-                    handled.push((event, event_of(&event.envelope, event.attempt, read)));
+                    let number = self.number(tx, &event.envelope.event)?;
+                    let given = event_of(&event.envelope, number, event.attempt, read);
+                    handled.push((event, given));
                     outcomes.push(Outcome::Done {
                         attempt: event.attempt,
                     });
@@ -108,6 +110,16 @@ impl<S: Store> Attempt<'_, S> {
             batch.run(tx).await?;
         }
         Ok(outcomes)
+    }
+
+    fn number(&self, tx: &S::Tx, event: &EventId) -> Result<EventNumber, Fault> {
+        let none = || {
+            Fault::plain(
+                FaultKind::Internal,
+                "number an event: the store does not know the number of a claimed event",
+            )
+        };
+        self.context.store().number(tx, event).ok_or_else(none)
     }
 
     /// Decides whether the handler runs on an event. It does not run on an event that is orphaned,
@@ -250,9 +262,15 @@ fn orphaned() -> HandlerFailure {
     }
 }
 
-pub(crate) fn event_of<P>(envelope: &Envelope, attempt: u32, payload: P) -> Event<P> {
+pub(crate) fn event_of<P>(
+    envelope: &Envelope,
+    number: EventNumber,
+    attempt: u32,
+    payload: P,
+) -> Event<P> {
     Event {
         id: envelope.event,
+        number,
         receipt: envelope.receipt,
         source: envelope.source.clone(),
         topic: envelope.topic.clone(),

@@ -105,6 +105,7 @@ async fn claim_as_own<S: Store>(
 ) -> Result<Vec<Claim>, Fault> {
     let own = |envelope: &&Envelope| Envelope {
         event: EventId::of_conflict(&envelope.event, &envelope.digest),
+        id_tail: None,
         ..(*envelope).clone()
     };
     let own: Vec<Envelope> = conflicts.iter().map(own).collect();

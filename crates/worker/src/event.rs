@@ -1,7 +1,7 @@
 //! One event, as it is given to a handler.
 
 use bytes::Bytes;
-use hookbox_event::{ContentDigest, EventId, ReceiptId, SourceName, Timestamp, Topic};
+use hookbox_event::{ContentDigest, EventId, EventNumber, ReceiptId, SourceName, Timestamp, Topic};
 
 /// One event, as it is given to a handler.
 ///
@@ -9,6 +9,11 @@ use hookbox_event::{ContentDigest, EventId, ReceiptId, SourceName, Timestamp, To
 pub struct Event<P> {
     /// The id of the event: the idempotency key of everything that is done about it.
     pub id: EventId,
+    /// The number of the event in the store: the same for every route and every attempt, and higher
+    /// for an event that is stored later. A table of the handler's own that is keyed by the number
+    /// is written at its end, while one that is keyed by the id is written all over. In a rehearsal
+    /// the number is 0, which no stored event has.
+    pub number: EventNumber,
     /// The accepted request in which the event was received.
     pub receipt: ReceiptId,
     /// The source that the event was posted to.
@@ -38,6 +43,7 @@ impl<P> Event<P> {
         let payload = make(&self.body, self.payload)?;
         Ok(Event {
             id: self.id,
+            number: self.number,
             receipt: self.receipt,
             source: self.source,
             topic: self.topic,

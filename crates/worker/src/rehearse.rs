@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use hookbox_driver::{CommitError, Fault, Store};
-use hookbox_event::{Envelope, JsonError};
+use hookbox_event::{Envelope, EventNumber, JsonError};
 
 use crate::Json;
 use crate::attempt::event_of;
@@ -44,7 +44,7 @@ pub async fn rehearse<S: Store>(
     };
     let mut tx = store.begin_for_handler().await?;
     let started = Instant::now();
-    let event = event_of(envelope, 1, Some(read));
+    let event = event_of(envelope, EventNumber::from_i64(0), 1, Some(read));
     let Readied { prepared, unready } = handler.prepare(vec![event]);
     let ran = match unready.first() {
         Some((_, why)) => Err(registered::unready(store, why)),

@@ -134,7 +134,7 @@ mod tests {
     use super::*;
 
     fn event(number: u8) -> EventId {
-        EventId::from_bytes([number; 32])
+        EventId::from_bytes([number; 16])
     }
 
     #[test]

@@ -39,7 +39,7 @@ cargo xtask sample [--seed N] [--count N] [--json]
         Draws comments, logs, errors and help texts for a reader who does not know the code.
 cargo xtask dump [cargo test's arguments] [-- filter …]
         Rewrites the generated files in schemas/, and the tables of keys in docs/CONFIG.md.
-cargo xtask skew [--old REVISION]
+cargo xtask skew [--upgrade] [--old REVISION]
         Builds an older hookbox and runs it beside this one, on one broker and one store.
 cargo xtask bench [--case NAME] [--list] [--runs N] [--stored MILLIONS] [--binary PATH] [--json]
         Measures the release build beside what the servers alone can do: see docs/BENCHMARKS.md.

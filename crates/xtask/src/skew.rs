@@ -1,5 +1,6 @@
 //! `cargo xtask skew`: runs an older hookbox beside this one. Both use the same broker and the same
-//! store.
+//! store. `cargo xtask skew --upgrade` tests the upgrade from a version whose workers must be
+//! stopped before the migration.
 //!
 //! The older hookbox is built from its commit, in its own work tree and target folder, so that the
 //! two builds do not disturb each other. tests/journeys/skew.rs then tests both.
@@ -15,6 +16,10 @@ use crate::{repository, test};
 /// version of the database schema.
 const OLD: &str = "59c5812";
 
+/// The revision of the older hookbox for `--upgrade`, if the command line names none: a commit
+/// before schema 14, which numbers the events.
+const OLD_UPGRADE: &str = "59c5812";
+
 /// The environment variable that gives the test the path of the older binary.
 const OLD_BINARY: &str = "HOOKBOX_OLD_BINARY";
 
@@ -23,13 +28,23 @@ const OLD_BINARY: &str = "HOOKBOX_OLD_BINARY";
 /// # Errors
 /// When the revision does not exist or does not build, or a server cannot be found or installed.
 pub fn run(arguments: &[String]) -> Result<ExitCode> {
-    let revision = match arguments {
+    let (upgrade, rest) = match arguments {
+        [word, rest @ ..] if word == "--upgrade" => (true, rest),
+        rest => (false, rest),
+    };
+    let revision = match rest {
+        [] if upgrade => OLD_UPGRADE,
         [] => OLD,
         [word, revision] if word == "--old" => revision,
-        _ => bail!("cargo xtask skew [--old REVISION]"),
+        _ => bail!("cargo xtask skew [--upgrade] [--old REVISION]"),
     };
     let binary = build(revision)?;
-    let words = "-p hookbox-tests --features skew --test journeys -- skew::";
+    let test = if upgrade {
+        "an_upgrade"
+    } else {
+        "two_versions"
+    };
+    let words = format!("-p hookbox-tests --features skew --test journeys -- skew::{test}");
     let words: Vec<String> = words.split(' ').map(str::to_owned).collect();
     let binary = binary
         .to_str()

@@ -15,10 +15,16 @@ use crate::store::{FILLED, Store};
 
 /// The statements that fill a PostgreSQL store, each with the first schema version on which they
 /// work.
-const POSTGRES: &[(i64, &str)] = &[(1, include_str!("fill/postgres-1.sql"))];
+const POSTGRES: &[(i64, &str)] = &[
+    (1, include_str!("fill/postgres-1.sql")),
+    (14, include_str!("fill/postgres-14.sql")),
+];
 
 /// The statements that fill a SQLite store, each with the first schema version on which they work.
-const SQLITE: &[(i64, &str)] = &[(1, include_str!("fill/sqlite-1.sql"))];
+const SQLITE: &[(i64, &str)] = &[
+    (1, include_str!("fill/sqlite-1.sql")),
+    (14, include_str!("fill/sqlite-14.sql")),
+];
 
 /// How many events one transaction writes: enough to write fast, and few enough that the progress
 /// can be printed in between.

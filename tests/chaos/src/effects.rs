@@ -14,15 +14,14 @@ pub const FAILS_ONCE: char = '7';
 pub const FAILS_ALWAYS: char = 'B';
 
 const POSTGRES: &str = "
-    alter table begini_score_traits drop constraint begini_score_traits_event_id_fkey;
     alter table begini_score_traits drop constraint begini_score_traits_pkey;
     alter table begini_scores drop constraint begini_scores_pkey;
     alter table begini_applications drop constraint begini_applications_pkey;
-    create index chaos_scores on begini_scores (event_id);
+    create index chaos_scores on begini_scores (event);
     create function fail_once() returns trigger language plpgsql as $$
     begin
         if new.uid like '%7'
-            and not exists (select from attempts where event_id = new.event_id) then
+            and not exists (select from attempts where event = new.event) then
             raise exception 'made to fail once';
         end if;
         if new.uid like '%B' then
@@ -46,22 +45,22 @@ const SQLITE: &str = "
     drop table begini_scores;
     drop table begini_applications;
     create table begini_scores (
-        event_id blob not null, integration_id text not null, uid text not null,
+        event integer not null, integration_id text not null, uid text not null,
         kind text not null, platform text, score integer not null, risk_band text,
         score_confidence text, application_started_at integer,
         application_completed_at integer, scored_at integer, other text not null) strict;
     create table begini_score_traits (
-        event_id blob not null, position integer not null, key text not null,
+        event integer not null, position integer not null, key text not null,
         value text not null, risk_band text, other text not null) strict;
     create table begini_applications (
-        event_id blob not null, integration_id text not null, uid text not null,
+        event integer not null, integration_id text not null, uid text not null,
         status text not null, started_at integer, ended_at integer,
         percentages text not null, reasons text, other text not null) strict;
     create index chaos_scores on begini_scores (uid);
     create index chaos_applications on begini_applications (uid);
     create trigger fail_once before insert on begini_scores
         when new.uid like '%7'
-            and not exists (select 1 from attempts where event_id = new.event_id)
+            and not exists (select 1 from attempts where event = new.event)
         begin select raise(abort, 'made to fail once'); end;
     create trigger fail_always before insert on begini_scores
         when new.uid like '%B'

@@ -208,7 +208,7 @@ fn whole(world: &World) -> Result<()> {
     for table in ["begini_scores", "begini_applications"] {
         let doubles = world.place.sql.number(&format!(
             "select cast(count(*) as text) from \
-             (select event_id from {table} group by event_id having count(*) > 1) d"
+             (select event from {table} group by event having count(*) > 1) d"
         ))?;
         ensure!(
             doubles == 0,

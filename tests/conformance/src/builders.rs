@@ -24,6 +24,7 @@ pub fn with_receipt(event: &str, receipt: u8) -> Envelope {
         receipt: ReceiptId::new(now, random),
         topic: Topic::of(&source, Some("thing.happened")),
         event: id,
+        id_tail: None,
         digest: ContentDigest::of_canonical_json(body.as_bytes()),
         source,
         received_at: now,

@@ -11,7 +11,9 @@ use hookbox_driver::{
     FaultKind, NextWitness, Outcome, ReceiptOutcome, Recorded, Republish, Requeued, Start,
     StartCounts, StartKind, Store, StoredEvent, UndecodableMessage,
 };
-use hookbox_event::{Account, Envelope, EventId, InstanceId, RouteName, Timestamp, Witness};
+use hookbox_event::{
+    Account, Envelope, EventId, EventNumber, InstanceId, RouteName, Timestamp, Witness,
+};
 
 use crate::fault::Fault;
 use crate::process::Process;
@@ -74,6 +76,11 @@ impl Store for SimStore {
             .iter()
             .map(|event| claim::stored(tx, event))
             .collect())
+    }
+
+    fn number(&self, tx: &SimTx, event: &EventId) -> Option<EventNumber> {
+        let owned = tx.owned.keys().any(|on| on.1 == *event);
+        owned.then(|| self.process.world.state().tables.number(*event))
     }
 
     fn connection<'t>(&self, tx: &'t mut SimTx) -> &'t mut SimConnection {

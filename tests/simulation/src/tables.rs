@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use hookbox_driver::{ClaimState, DeadReason, DeferReason, Queue, Start, StartCounts, StartKind};
 use hookbox_event::{
-    ContentDigest, Envelope, EventId, InstanceId, ReceiptId, RouteName, decode_batch,
+    ContentDigest, Envelope, EventId, EventNumber, InstanceId, ReceiptId, RouteName, decode_batch,
 };
 
 use crate::accounts::Accounts;
@@ -96,6 +96,8 @@ pub(crate) enum Key {
 #[derive(Default)]
 pub(crate) struct Tables {
     pub events: BTreeMap<EventId, EventKept>,
+    /// The numbers of all events that were ever claimed.
+    pub numbers: BTreeMap<EventId, EventNumber>,
     pub claims: BTreeMap<OnRoute, Claim>,
     pub receipts: BTreeMap<(RouteName, ReceiptId), Receipt>,
     pub retries: BTreeMap<OnRoute, Retry>,
@@ -135,6 +137,12 @@ pub(crate) struct Tables {
 }
 
 impl Tables {
+    /// Returns the number of an event. An event without a number gets the next one.
+    pub fn number(&mut self, event: EventId) -> EventNumber {
+        let next = EventNumber::from_i64(self.numbers.len() as i64 + 1);
+        *self.numbers.entry(event).or_insert(next)
+    }
+
     pub fn begin(&mut self, process: u64) -> u64 {
         self.transactions += 1;
         self.open.insert(self.transactions, process);

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use sqlx::{Error, PgConnection, Row};
 
 /// The rights that settling events needs, by table.
-const SETTLING: [(&str, &[&str]); 6] = [
+const SETTLING: [(&str, &[&str]); 7] = [
     ("events", &["SELECT", "INSERT"]),
+    ("bodies", &["SELECT", "INSERT"]),
     ("claims", &["SELECT", "INSERT", "UPDATE"]),
     ("receipts", &["SELECT", "INSERT", "UPDATE"]),
     ("attempts", &["SELECT", "INSERT"]),

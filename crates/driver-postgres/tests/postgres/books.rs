@@ -43,11 +43,16 @@ async fn every_receipt_has_one_outcome() {
 
 #[tokio::test]
 async fn every_contradiction_is_reported() {
-    let event = |n: u8| format!("event_id = '\\x{}'", format!("{n:02x}").repeat(32));
+    let id = |n: u8| format!("event_id = '\\x{}'", format!("{n:02x}").repeat(16));
+    let event = |n: u8| format!("event = (select number from events where {})", id(n));
     for (sabotage, reported) in [
         (
-            format!("delete from events where {}", event(1)),
-            "without its event",
+            format!("delete from events where {}", id(1)),
+            "which is not stored",
+        ),
+        (
+            format!("delete from bodies where {}", event(1)),
+            "without its body",
         ),
         (
             format!("delete from receipts where {}", event(1)),

@@ -11,6 +11,7 @@ mod connections;
 mod failures;
 mod ledger;
 mod list_plans;
+mod numbering;
 mod opening;
 mod outages;
 mod plans;

@@ -94,7 +94,7 @@ async fn what_text_and_time_cannot_hold_is_no_poison() {
     odd.received_at = hookbox_event::Timestamp::from_unix_micros(i64::MAX);
     odd.number = u64::MAX;
     assert_eq!(world.process(&odd, "e").await, Claimed::Fresh);
-    let body = "select count(*) from events where body = '\\xff00eda080'";
+    let body = "select count(*) from bodies where body = '\\xff00eda080'";
     assert_eq!(world.number(body).await, 1);
 }
 

@@ -80,7 +80,7 @@ async fn events_are_listed_newest_first_and_found_by_prefix() {
         let event = store.event(prefix).await.unwrap().unwrap();
         assert_eq!(event.event, envelope(3).event, "{prefix}");
     }
-    let longer = format!("{id}0");
+    let longer = format!("{id}{id}0");
     for nothing in ["", "zz", "%", longer.as_str(), "ffffffffffff"] {
         assert!(store.event(nothing).await.unwrap().is_none(), "{nothing}");
     }
@@ -262,8 +262,8 @@ async fn every_kind_of_imbalance_is_found() {
             "a retry that is not there",
         ),
         (
-            "insert into retries (route, event_id, attempt, attempts_before, not_before)
-             select route, event_id, 2, 0, 0 from claims",
+            "insert into retries (route, event, attempt, attempts_before, not_before)
+             select route, event, 2, 0, 0 from claims",
             "a retry waits though the claim is done",
         ),
         (
@@ -271,8 +271,8 @@ async fn every_kind_of_imbalance_is_found() {
             "dead without a dead letter",
         ),
         (
-            "insert into dead_letters (route, event_id, state, reason, detail, attempts, died_at)
-             select route, event_id, 'dead', 'rejected', '', 1, 0 from claims",
+            "insert into dead_letters (route, event, state, reason, detail, attempts, died_at)
+             select route, event, 'dead', 'rejected', '', 1, 0 from claims",
             "the dead letter is dead though the claim is done",
         ),
         (
@@ -283,6 +283,11 @@ async fn every_kind_of_imbalance_is_found() {
             "update receipts set outcome = 'duplicate'",
             "without a receipt that stands for it",
         ),
+        (
+            "update claims set event = event + 17",
+            "of event number 18, which is not stored",
+        ),
+        ("delete from bodies", "an event without its body"),
         (
             "delete from receipts",
             "without a receipt that stands for it",

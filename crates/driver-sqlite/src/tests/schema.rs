@@ -27,18 +27,18 @@ async fn the_hot_statements_use_their_indexes() {
         (
             "explain query plan
              update claims set state = 'done'
-             where route = 'a' and event_id in (select unhex(value) from json_each('[]'))
+             where route = 'a' and event in (select value from json_each('[]'))
                and state = 'running'",
-            "SEARCH claims USING PRIMARY KEY (event_id=? AND route=?)",
+            "SEARCH claims USING PRIMARY KEY (event=? AND route=?)",
         ),
         (
             "explain query plan
              select e.content_digest, c.state, r.attempt
              from json_each('[]') as wanted
              cross join events as e on e.event_id = unhex(wanted.value)
-             left join claims as c on c.route = 'a' and c.event_id = e.event_id
-             left join retries as r on r.route = 'a' and r.event_id = e.event_id",
-            "SEARCH c USING PRIMARY KEY (event_id=? AND route=?) LEFT-JOIN",
+             left join claims as c on c.route = 'a' and c.event = e.number
+             left join retries as r on r.route = 'a' and r.event = e.number",
+            "SEARCH c USING PRIMARY KEY (event=? AND route=?) LEFT-JOIN",
         ),
         (
             "explain query plan
@@ -59,22 +59,22 @@ async fn the_hot_statements_use_their_indexes() {
         ),
         (
             "explain query plan
-             select 1 from receipts where route = 'a' and event_id = x''
+             select 1 from receipts where route = 'a' and event = 1
                and outcome in ('retrying', 'dead')",
-            "SEARCH receipts USING INDEX receipts_event (event_id=? AND route=?)",
+            "SEARCH receipts USING INDEX receipts_event (event=? AND route=?)",
         ),
         (
             "explain query plan
              select r.number from claims as c
-             cross join receipts as r on r.route = c.route and r.event_id = c.event_id
-             where c.event_id = x''",
-            "SEARCH c USING PRIMARY KEY (event_id=?)",
+             cross join receipts as r on r.route = c.route and r.event = c.event
+             where c.event = 1",
+            "SEARCH c USING PRIMARY KEY (event=?)",
         ),
         (
             "explain query plan
-             update dead_letters set state = 'dead' where route = 'a' and event_id = x''",
+             update dead_letters set state = 'dead' where route = 'a' and event = 1",
             "SEARCH dead_letters USING INDEX sqlite_autoindex_dead_letters_1 \
-             (event_id=? AND route=?)",
+             (event=? AND route=?)",
         ),
     ] {
         let plan: Vec<(i64, i64, i64, String)> = sqlx::query_as(statement)

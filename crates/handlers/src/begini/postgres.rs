@@ -1,29 +1,30 @@
 //! Writes Begini's typed rows to PostgreSQL: one statement for each table, with an array for each
 //! column.
 
+use hookbox_event::EventNumber;
 use sqlx::{Error, PgConnection};
 
 use super::payload::{Application, Score};
 use super::rows::Rows;
 
-const INSERT_SCORES: &str = "insert into begini_scores (event_id, integration_id, uid, kind, \
+const INSERT_SCORES: &str = "insert into begini_scores (event, integration_id, uid, kind, \
      platform, score, risk_band, score_confidence, application_started_at, \
      application_completed_at, scored_at, other) \
-     select * from unnest($1::bytea[], $2::text[], $3::text[], $4::text[], $5::text[], \
+     select * from unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], \
      $6::bigint[], $7::text[], $8::text[], $9::bigint[], $10::bigint[], $11::bigint[], \
      $12::text[])";
 
-const INSERT_TRAITS: &str = "insert into begini_score_traits (event_id, position, key, value, \
+const INSERT_TRAITS: &str = "insert into begini_score_traits (event, position, key, value, \
      risk_band, other) \
-     select * from unnest($1::bytea[], $2::int[], $3::text[], $4::text[], $5::text[], $6::text[])";
+     select * from unnest($1::bigint[], $2::int[], $3::text[], $4::text[], $5::text[], $6::text[])";
 
-const INSERT_APPLICATIONS: &str = "insert into begini_applications (event_id, integration_id, \
+const INSERT_APPLICATIONS: &str = "insert into begini_applications (event, integration_id, \
      uid, status, started_at, ended_at, percentages, reasons, other) \
-     select * from unnest($1::bytea[], $2::text[], $3::text[], $4::text[], $5::bigint[], \
+     select * from unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::bigint[], \
      $6::bigint[], $7::text[], $8::text[], $9::text[])";
 
 /// Inserts all rows, with at most one round trip for each table.
-pub(super) async fn write(tx: &mut PgConnection, rows: &Rows<'_>) -> Result<(), Error> {
+pub(super) async fn write(tx: &mut PgConnection, rows: &Rows) -> Result<(), Error> {
     if !rows.scores.is_empty() {
         scores(tx, &rows.scores).await?;
         traits(tx, &rows.scores).await?;
@@ -35,17 +36,17 @@ pub(super) async fn write(tx: &mut PgConnection, rows: &Rows<'_>) -> Result<(), 
 }
 
 /// Returns one column of some rows.
-fn column<'r, R, T: 'r>(rows: &'r [(&[u8], R)], of: impl Fn(&'r R) -> T) -> Vec<T> {
+fn column<'r, R, T: 'r>(rows: &'r [(EventNumber, R)], of: impl Fn(&'r R) -> T) -> Vec<T> {
     rows.iter().map(|(_, row)| of(row)).collect()
 }
 
-fn ids<'r, R>(rows: &'r [(&'r [u8], R)]) -> Vec<&'r [u8]> {
-    rows.iter().map(|(id, _)| *id).collect()
+fn numbers<R>(rows: &[(EventNumber, R)]) -> Vec<i64> {
+    rows.iter().map(|(event, _)| event.as_i64()).collect()
 }
 
-async fn scores(tx: &mut PgConnection, rows: &[(&[u8], Score)]) -> Result<(), Error> {
+async fn scores(tx: &mut PgConnection, rows: &[(EventNumber, Score)]) -> Result<(), Error> {
     sqlx::query(INSERT_SCORES)
-        .bind(ids(rows))
+        .bind(numbers(rows))
         .bind(column(rows, |it| it.integration_id.as_str()))
         .bind(column(rows, |it| it.uid.as_str()))
         .bind(column(rows, |it| it.kind))
@@ -62,16 +63,16 @@ async fn scores(tx: &mut PgConnection, rows: &[(&[u8], Score)]) -> Result<(), Er
     Ok(())
 }
 
-async fn traits(tx: &mut PgConnection, rows: &[(&[u8], Score)]) -> Result<(), Error> {
+async fn traits(tx: &mut PgConnection, rows: &[(EventNumber, Score)]) -> Result<(), Error> {
     let mut all = Vec::new();
-    for (id, score) in rows {
-        all.extend((0_i32..).zip(&score.traits).map(|one| (*id, one)));
+    for (event, score) in rows {
+        all.extend((0_i32..).zip(&score.traits).map(|one| (*event, one)));
     }
     if all.is_empty() {
         return Ok(());
     }
     sqlx::query(INSERT_TRAITS)
-        .bind(ids(&all))
+        .bind(numbers(&all))
         .bind(column(&all, |(position, _)| *position))
         .bind(column(&all, |(_, one)| one.key.as_str()))
         .bind(column(&all, |(_, one)| one.value.as_str()))
@@ -82,9 +83,12 @@ async fn traits(tx: &mut PgConnection, rows: &[(&[u8], Score)]) -> Result<(), Er
     Ok(())
 }
 
-async fn applications(tx: &mut PgConnection, rows: &[(&[u8], Application)]) -> Result<(), Error> {
+async fn applications(
+    tx: &mut PgConnection,
+    rows: &[(EventNumber, Application)],
+) -> Result<(), Error> {
     sqlx::query(INSERT_APPLICATIONS)
-        .bind(ids(rows))
+        .bind(numbers(rows))
         .bind(column(rows, |it| it.integration_id.as_str()))
         .bind(column(rows, |it| it.uid.as_str()))
         .bind(column(rows, |it| it.status))

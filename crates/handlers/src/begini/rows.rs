@@ -3,24 +3,25 @@
 
 use hookbox_driver_postgres::Postgres;
 use hookbox_driver_sqlite::Sqlite;
+use hookbox_event::EventNumber;
 use hookbox_worker::{BatchError, Event, Handler, HandlerError, Json, OrReject};
 
 use super::payload::{Application, Row, Score, Unfit, row};
 use super::{Begini, postgres, sqlite};
 
-/// The typed rows of some events, each with the id of its event.
+/// The typed rows of some events, each with the number of its event.
 #[derive(Default)]
-pub(super) struct Rows<'a> {
-    pub scores: Vec<(&'a [u8], Score)>,
-    pub applications: Vec<(&'a [u8], Application)>,
+pub(super) struct Rows {
+    pub scores: Vec<(EventNumber, Score)>,
+    pub applications: Vec<(EventNumber, Application)>,
 }
 
-impl<'a> Rows<'a> {
-    fn add(&mut self, event: &'a Event<Json>) -> Result<(), Unfit> {
-        let id = event.id.as_bytes().as_slice();
+impl Rows {
+    fn add(&mut self, event: &Event<Json>) -> Result<(), Unfit> {
+        let number = event.number;
         match row(&event.payload)? {
-            Row::Score(score) => self.scores.push((id, score)),
-            Row::Application(application) => self.applications.push((id, application)),
+            Row::Score(score) => self.scores.push((number, score)),
+            Row::Application(application) => self.applications.push((number, application)),
             Row::Unknown => {}
         }
         Ok(())

@@ -1,5 +1,6 @@
 //! Writes Begini's typed rows to SQLite: statements that insert many rows each.
 
+use hookbox_event::EventNumber;
 use sqlx::query_builder::Separated;
 use sqlx::{Error, QueryBuilder, Sqlite, SqliteConnection};
 
@@ -11,22 +12,22 @@ use super::rows::Rows;
 /// parameters at most, of the 32,766 that SQLite allows.
 const SIZES: [usize; 4] = [64, 16, 4, 1];
 
-const SCORES: &str = "insert into begini_scores (event_id, integration_id, uid, kind, platform, \
+const SCORES: &str = "insert into begini_scores (event, integration_id, uid, kind, platform, \
      score, risk_band, score_confidence, application_started_at, application_completed_at, \
      scored_at, other) ";
 
 const TRAITS: &str =
-    "insert into begini_score_traits (event_id, position, key, value, risk_band, other) ";
+    "insert into begini_score_traits (event, position, key, value, risk_band, other) ";
 
-const APPLICATIONS: &str = "insert into begini_applications (event_id, integration_id, uid, \
+const APPLICATIONS: &str = "insert into begini_applications (event, integration_id, uid, \
      status, started_at, ended_at, percentages, reasons, other) ";
 
 /// Inserts all rows.
-pub(super) async fn write(tx: &mut SqliteConnection, rows: &Rows<'_>) -> Result<(), Error> {
+pub(super) async fn write(tx: &mut SqliteConnection, rows: &Rows) -> Result<(), Error> {
     insert(tx, SCORES, &rows.scores, score).await?;
     let mut traits = Vec::new();
-    for (id, score) in &rows.scores {
-        traits.extend((0_i32..).zip(&score.traits).map(|one| (*id, one)));
+    for (event, score) in &rows.scores {
+        traits.extend((0_i32..).zip(&score.traits).map(|one| (*event, one)));
     }
     insert(tx, TRAITS, &traits, one_trait).await?;
     insert(tx, APPLICATIONS, &rows.applications, application).await
@@ -38,14 +39,14 @@ type Row<'s> = Separated<'s, Sqlite, &'static str>;
 async fn insert<R>(
     tx: &mut SqliteConnection,
     into: &'static str,
-    rows: &[(&[u8], R)],
-    bind: impl Fn(&mut Row<'_>, &[u8], &R),
+    rows: &[(EventNumber, R)],
+    bind: impl Fn(&mut Row<'_>, EventNumber, &R),
 ) -> Result<(), Error> {
     let mut rest = rows;
     for size in SIZES {
         while let Some((now, later)) = rest.split_at_checked(size) {
             let mut statement = QueryBuilder::<Sqlite>::new(into);
-            statement.push_values(now, |mut row, (id, of)| bind(&mut row, id, of));
+            statement.push_values(now, |mut row, (event, of)| bind(&mut row, *event, of));
             statement.build().execute(&mut *tx).await?;
             rest = later;
         }
@@ -53,8 +54,8 @@ async fn insert<R>(
     Ok(())
 }
 
-fn score(row: &mut Row<'_>, id: &[u8], it: &Score) {
-    row.push_bind(id)
+fn score(row: &mut Row<'_>, event: EventNumber, it: &Score) {
+    row.push_bind(event.as_i64())
         .push_bind(it.integration_id.as_str())
         .push_bind(it.uid.as_str())
         .push_bind(it.kind)
@@ -68,8 +69,8 @@ fn score(row: &mut Row<'_>, id: &[u8], it: &Score) {
         .push_bind(it.other.as_str());
 }
 
-fn one_trait(row: &mut Row<'_>, id: &[u8], (position, one): &(i32, &Trait)) {
-    row.push_bind(id)
+fn one_trait(row: &mut Row<'_>, event: EventNumber, (position, one): &(i32, &Trait)) {
+    row.push_bind(event.as_i64())
         .push_bind(*position)
         .push_bind(one.key.as_str())
         .push_bind(one.value.as_str())
@@ -77,8 +78,8 @@ fn one_trait(row: &mut Row<'_>, id: &[u8], (position, one): &(i32, &Trait)) {
         .push_bind(one.other.as_str());
 }
 
-fn application(row: &mut Row<'_>, id: &[u8], it: &Application) {
-    row.push_bind(id)
+fn application(row: &mut Row<'_>, event: EventNumber, it: &Application) {
+    row.push_bind(event.as_i64())
         .push_bind(it.integration_id.as_str())
         .push_bind(it.uid.as_str())
         .push_bind(it.status)

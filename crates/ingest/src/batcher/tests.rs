@@ -8,7 +8,7 @@ use bytes::Bytes;
 use hookbox_driver::{
     Depth, Fault, FaultKind, PublishError, Queue as BrokerQueue, Readiness, Subscription,
 };
-use hookbox_event::{Account, ContentDigest, EventId, RouteName};
+use hookbox_event::{Account, ContentDigest, IdDigest, RouteName};
 use hookbox_signature::{Key, Preset, sign, verify};
 use tokio::sync::watch;
 
@@ -33,7 +33,7 @@ fn request(kind: &str, bytes: usize) -> AcceptedRequest {
         receipt: ReceiptId::new(NOW, [0; 10]),
         identified: Identified {
             topic: Topic::of(&source, Some(kind)),
-            event: EventId::from_digest(&source, &digest),
+            id: IdDigest::from_digest(&source, &digest),
             digest,
         },
         source,

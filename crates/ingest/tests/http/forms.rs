@@ -2,7 +2,7 @@
 //! verified. A form without an event is refused; it is not answered 200 and stored as a dead
 //! letter.
 
-use hookbox_event::{ContentDigest, EventId, scan};
+use hookbox_event::{ContentDigest, IdDigest, scan};
 use hookbox_signature::Preset;
 
 use crate::client::{HttpResponse, post};
@@ -61,8 +61,8 @@ async fn the_event_of_a_form_is_in_its_field() {
     assert_eq!(envelopes.len(), 3);
     let canonical = scan(JSON, &[]).unwrap().canonical;
     let digest = ContentDigest::of_canonical_json(&canonical);
-    let by_body = EventId::from_digest(&source("hub"), &digest);
-    let event = EventId::of_typed(&EventId::of_delivery(&by_body, b"d-1"), b"issues");
+    let by_body = IdDigest::from_digest(&source("hub"), &digest);
+    let id = IdDigest::of_typed(&IdDigest::of_delivery(&by_body, b"d-1"), b"issues");
     for envelope in &envelopes {
         assert!(
             envelope.body == JSON,
@@ -71,7 +71,7 @@ async fn the_event_of_a_form_is_in_its_field() {
         assert_eq!(envelope.topic.as_str(), "hub.issues.opened");
         // The same event has the same id as JSON and as a form. So an event that GitHub redelivers
         // after its content type was changed is still a duplicate.
-        assert_eq!((envelope.event, envelope.digest), (event, digest));
+        assert_eq!((envelope.event, envelope.digest), (id.event(), digest));
     }
 }
 

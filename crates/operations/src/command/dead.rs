@@ -58,7 +58,7 @@ pub struct DeadLine {
     pub attempts: u32,
     /// When the event last became a dead letter.
     pub died_at: String,
-    /// The event id, 64 hex digits.
+    /// The event id, 32 hex digits.
     pub event: String,
 }
 

@@ -13,9 +13,6 @@ use crate::{CommandError, Source};
 /// match others as well.
 const PREFIX_DIGITS_MIN: usize = 4;
 
-/// The number of digits in a whole event id.
-const ID_DIGITS: usize = 64;
-
 /// Events, newest first.
 #[derive(Debug, Clone, Serialize)]
 pub struct EventsReport {
@@ -32,7 +29,7 @@ pub struct EventsReport {
 /// The state of one event on one route.
 #[derive(Debug, Clone, Serialize)]
 pub struct EventLine {
-    /// The event id, 64 hex digits.
+    /// The event id, 32 hex digits.
     pub event: String,
     /// The topic.
     pub topic: String,
@@ -144,13 +141,15 @@ async fn event_of(ledger: &dyn Ledger, receipt: &ReceiptId) -> Result<EventId, C
         .ok_or(CommandError::NoOutcome { receipt: *receipt })
 }
 
-/// Checks that the text can be the beginning of an event id, and returns it in lower case.
+/// Checks that the text can be the beginning of an event id, and returns it in lower case. Earlier
+/// versions wrote ids with 64 digits, of which the first 32 are the id.
 fn prefix(prefix: &str) -> Result<String, CommandError> {
     let hex = prefix.chars().all(|digit| digit.is_ascii_hexdigit());
-    if !hex || !(PREFIX_DIGITS_MIN..=ID_DIGITS).contains(&prefix.len()) {
+    if !hex || !(PREFIX_DIGITS_MIN..=EventId::EARLIER_DIGITS).contains(&prefix.len()) {
         return Err(CommandError::NotAPrefix {
-            prefix: prefix.chars().take(ID_DIGITS).collect(),
+            prefix: prefix.chars().take(EventId::EARLIER_DIGITS).collect(),
         });
     }
+    let prefix = &prefix[..prefix.len().min(EventId::DIGITS)];
     Ok(prefix.to_ascii_lowercase())
 }

@@ -9,7 +9,7 @@ use serde::Serialize;
 /// One event with its whole history. Times are in UTC, in the format of RFC 3339.
 #[derive(Debug, Clone, Serialize)]
 pub struct History {
-    /// The event id, 64 hex digits.
+    /// The event id, 32 hex digits.
     pub event: String,
     /// The topic.
     pub topic: String,

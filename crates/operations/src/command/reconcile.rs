@@ -146,7 +146,7 @@ async fn read(broker: &Reach<dyn Broker>, store: &Reach<dyn Ledger>) -> Reconcil
             .into_iter()
             .map(|imbalance| ImbalanceLine {
                 route: imbalance.route.to_string(),
-                event: imbalance.event.to_string(),
+                event: imbalance.event.map(|event| event.to_string()),
                 what: imbalance.what,
             })
             .collect(),

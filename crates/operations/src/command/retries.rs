@@ -25,7 +25,7 @@ pub struct RetriesReport {
 /// One waiting retry.
 #[derive(Debug, Clone, Serialize)]
 pub struct RetryLine {
-    /// The event id, 64 hex digits.
+    /// The event id, 32 hex digits.
     pub event: String,
     /// The route.
     pub route: String,

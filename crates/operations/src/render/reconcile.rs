@@ -60,10 +60,11 @@ impl Text for ReconcileReport {
             ));
         }
         for imbalance in &self.imbalances {
+            let event = imbalance.event.as_deref();
             text.push_str(&format!(
-                "store: imbalance on route {}, event {}: {}\n",
+                "store: imbalance on route {}{}: {}\n",
                 imbalance.route,
-                short(&imbalance.event),
+                event.map_or(String::new(), |event| format!(", event {}", short(event))),
                 safe(&imbalance.what),
             ));
         }

@@ -113,7 +113,7 @@ async fn a_list_names_its_next_page() {
               "detail": "the partner said \u001b[31mno\nand more",
               "attempts": 3,
               "died_at": "2026-09-21T14:13:21Z",
-              "event": "0101010101010101010101010101010101010101010101010101010101010101"
+              "event": "01010101010101010101010101010101"
             },
             {
               "id": 2,
@@ -124,7 +124,7 @@ async fn a_list_names_its_next_page() {
               "detail": "the partner said \u001b[31mno\nand more",
               "attempts": 3,
               "died_at": "2026-09-21T14:13:22Z",
-              "event": "0202020202020202020202020202020202020202020202020202020202020202"
+              "event": "02020202020202020202020202020202"
             }
           ],
           "next": 2
@@ -152,7 +152,7 @@ async fn one_is_shown_with_its_history_and_its_body_only_on_demand() {
           died      2026-09-21T14:13:21Z
           detail    the partner said \u{1b}[31mno
           detail    and more
-          event     0101010101010101010101010101010101010101010101010101010101010101
+          event     01010101010101010101010101010101
           topic     begini.ios_score.complete
           received  2026-09-21T14:13:20Z
           digest    0707070707070707070707070707070707070707070707070707070707070707

@@ -96,7 +96,7 @@ async fn retries_are_listed_with_error_and_time() {
           "source": "store",
           "retries": [
             {
-              "event": "0101010101010101010101010101010101010101010101010101010101010101",
+              "event": "01010101010101010101010101010101",
               "route": "scores",
               "topic": "begini.application.complete",
               "attempt": 1,
@@ -107,7 +107,7 @@ async fn retries_are_listed_with_error_and_time() {
               "error": null
             },
             {
-              "event": "0202020202020202020202020202020202020202020202020202020202020202",
+              "event": "02020202020202020202020202020202",
               "route": "scores",
               "topic": "begini.application.complete",
               "attempt": 2,
@@ -118,7 +118,7 @@ async fn retries_are_listed_with_error_and_time() {
               "error": null
             },
             {
-              "event": "0303030303030303030303030303030303030303030303030303030303030303",
+              "event": "03030303030303030303030303030303",
               "route": "scores",
               "topic": "begini.application.complete",
               "attempt": 3,
@@ -180,7 +180,7 @@ async fn a_hurry_shows_its_effect_and_asks() {
     };
     let report = retries::hurry(&memory, &one, &mut person).await.unwrap();
     expect![[r#"
-        store: would make 1203 retries due now (event 0101010101010101010101010101010101010101010101010101010101010101, route scores); nothing was changed
+        store: would make 1203 retries due now (event 01010101010101010101010101010101, route scores); nothing was changed
     "#]].assert_eq(&report.text());
     let nothing = HurryRequest {
         all: false,

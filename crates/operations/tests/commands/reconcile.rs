@@ -160,7 +160,7 @@ async fn an_imbalance_is_listed_and_is_a_failure() {
     let memory = Memory {
         imbalances: vec![Imbalance {
             route: "scores".parse().unwrap(),
-            event: event_id(0xcd),
+            event: Some(event_id(0xcd)),
             what: "the claim is done and there is no receipt".into(),
         }],
         books: Mutex::new(vec![book(1, 0)]),
@@ -229,7 +229,7 @@ async fn an_imbalance_is_listed_and_is_a_failure() {
           "imbalances": [
             {
               "route": "scores",
-              "event": "cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd",
+              "event": "cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd",
               "what": "the claim is done and there is no receipt"
             }
           ],

@@ -23,7 +23,7 @@ pub fn at(seconds: i64) -> Timestamp {
 }
 
 pub fn event_id(number: u8) -> EventId {
-    EventId::from_bytes([number; 32])
+    EventId::from_bytes([number; 16])
 }
 
 #[derive(Default)]

@@ -121,6 +121,7 @@ pub fn batch(numbers: std::ops::Range<u64>, body_bytes: usize) -> Batch {
             receipt: ReceiptId::new(NOW, random),
             topic: Topic::of(&source, Some("thing")),
             event: EventId::from_digest(&source, &digest),
+            id_tail: None,
             digest,
             source: source.clone(),
             received_at: NOW,

@@ -10,7 +10,7 @@ use hookbox_driver::{
     Outcome, ReceiptOutcome, Recorded, Republish, Requeued, Start, StartCounts, StartKind, Store,
     StoredEvent, UndecodableMessage,
 };
-use hookbox_event::{Account, Envelope, EventId, InstanceId, RouteName, Witness};
+use hookbox_event::{Account, Envelope, EventId, EventNumber, InstanceId, RouteName, Witness};
 
 use crate::journal::Journal;
 use crate::memory_process::MemoryProcess;
@@ -131,6 +131,10 @@ impl Store for MemoryStore {
     ) -> Result<Vec<Option<StoredEvent>>, Fault> {
         drop(self.enter("stored").await?);
         Ok(events.iter().map(|event| tx.stored(event)).collect())
+    }
+
+    fn number(&self, tx: &MemoryTx, event: &EventId) -> Option<EventNumber> {
+        tx.number_of(event)
     }
 
     fn connection<'t>(&self, tx: &'t mut MemoryTx) -> &'t mut MemoryConnection {

@@ -223,7 +223,7 @@ pub fn on(event: EventId) -> On {
 }
 
 pub fn id(number: u8) -> EventId {
-    EventId::from_bytes([number; 32])
+    EventId::from_bytes([number; 16])
 }
 
 /// Returns the first receipt of an event.
@@ -241,6 +241,7 @@ pub fn receipt(number: u8, which: u8) -> Envelope {
         source: "begini".parse().unwrap(),
         topic: "begini.score".parse().unwrap(),
         event: id(number),
+        id_tail: None,
         digest: ContentDigest::of_raw_body(&body),
         received_at: Timestamp::from_unix_micros(0),
         key_id: "one".to_owned(),

@@ -8,8 +8,11 @@ use anyhow::{Context, Result, bail};
 use crate::journal::Journal;
 use crate::sql::{Sql, Texts};
 
-/// The name of a route, and the id of an event in hex.
+/// The name of a route, and the number of an event.
 pub(super) type OnRoute = (String, String);
+
+/// The number of an event as text, from the column `event` that every table has but `events`.
+const EVENT: &str = "cast(event as text)";
 
 /// The outcome of a receipt on one route.
 pub(super) struct StoredReceipt {
@@ -32,13 +35,13 @@ pub(super) struct Stored {
     pub(super) scores: BTreeMap<String, u64>,
     /// For each uid of an applicant, the number of rows in the table of applications.
     pub(super) applications: BTreeMap<String, u64>,
-    /// The events that have an effect: for each event id, the uid of the applicant in the row of
-    /// the effect.
+    /// The events that have an effect: for each number of an event, the uid of the applicant in the
+    /// row of the effect.
     pub(super) effects: BTreeMap<String, String>,
     /// The claims: for each route and event, the state of the claim and its number of attempts.
     pub(super) claims: BTreeMap<OnRoute, (String, u64)>,
     pub(super) dead: BTreeMap<OnRoute, Vec<DeadLetter>>,
-    /// The SHA-256 digest of each body by event id.
+    /// The SHA-256 digest of each body by the number of its event.
     pub(super) bodies: BTreeMap<String, String>,
 }
 
@@ -70,18 +73,18 @@ fn since(sql: &Sql, journal: &Journal) -> String {
     }
 }
 
-/// Returns the SQL query for the ids of the events to check. These are the events of the journal's
-/// receipts, and the events that have an effect although their request got no response.
+/// Returns the SQL query for the numbers of the events to check. These are the events of the
+/// journal's receipts, and the events that have an effect although their request got no response.
 fn events(sql: &Sql, journal: &Journal) -> String {
     let since = since(sql, journal);
     let of = |table| {
         format!(
-            "select event_id from {table} where uid like 'SIM{:016X}-%'",
+            "select event from {table} where uid like 'SIM{:016X}-%'",
             journal.seed
         )
     };
     format!(
-        "select event_id from receipts where {since} union {} union {}",
+        "select event from receipts where {since} union {} union {}",
         of("begini_scores"),
         of("begini_applications")
     )
@@ -93,10 +96,9 @@ fn receipts(sql: &Sql, since: &str) -> Result<BTreeMap<String, Vec<StoredReceipt
     } else {
         sql.hex("receipt_id")
     };
-    let event = sql.hex("event_id");
     let mut receipts: BTreeMap<String, Vec<StoredReceipt>> = BTreeMap::new();
     for row in sql.rows(&format!(
-        "select {receipt}, route, {event}, outcome from receipts where {since}"
+        "select {receipt}, route, {EVENT}, outcome from receipts where {since}"
     ))? {
         let [id, route, event, word] = columns(row)?;
         let on = (route, event);
@@ -108,16 +110,15 @@ fn receipts(sql: &Sql, since: &str) -> Result<BTreeMap<String, Vec<StoredReceipt
     Ok(receipts)
 }
 
-/// For each uid of an applicant the number of rows of effects, and for each event id the uid of the
-/// applicant.
+/// For each uid of an applicant the number of rows of effects, and for each number of an event the
+/// uid of the applicant.
 type Effects = (BTreeMap<String, u64>, BTreeMap<String, String>);
 
 fn effects(sql: &Sql, journal: &Journal, table: &str) -> Result<Effects> {
     let (mut counts, mut events) = Effects::default();
-    let event = sql.hex("event_id");
     for row in sql.rows(&format!(
-        "select {event}, uid, cast(count(*) as text) from {table} \
-         where uid like 'SIM{:016X}-%' group by event_id, uid",
+        "select {EVENT}, uid, cast(count(*) as text) from {table} \
+         where uid like 'SIM{:016X}-%' group by event, uid",
         journal.seed
     ))? {
         let [event, uid, count] = columns(row)?;
@@ -128,10 +129,9 @@ fn effects(sql: &Sql, journal: &Journal, table: &str) -> Result<Effects> {
 }
 
 fn claims(sql: &Sql, events: &str) -> Result<BTreeMap<OnRoute, (String, u64)>> {
-    let event = sql.hex("event_id");
     let rows = sql.rows(&format!(
-        "select route, {event}, state, cast(attempts as text) from claims \
-         where event_id in ({events})"
+        "select route, {EVENT}, state, cast(attempts as text) from claims \
+         where event in ({events})"
     ))?;
     let claim = |row| {
         let [route, event, state, attempts] = columns(row)?;
@@ -141,10 +141,9 @@ fn claims(sql: &Sql, events: &str) -> Result<BTreeMap<OnRoute, (String, u64)>> {
 }
 
 fn dead(sql: &Sql, events: &str) -> Result<BTreeMap<OnRoute, Vec<DeadLetter>>> {
-    let event = sql.hex("event_id");
     let rows = sql.rows(&format!(
-        "select route, {event}, state, reason, cast(attempts as text) from dead_letters \
-         where event_id in ({events})"
+        "select route, {EVENT}, state, reason, cast(attempts as text) from dead_letters \
+         where event in ({events})"
     ))?;
     let mut dead: BTreeMap<OnRoute, Vec<DeadLetter>> = BTreeMap::new();
     for row in rows {
@@ -160,7 +159,6 @@ fn dead(sql: &Sql, events: &str) -> Result<BTreeMap<OnRoute, Vec<DeadLetter>>> {
 
 /// Returns the SHA-256 digest of the body of each of these events.
 fn bodies(sql: &Sql, events: &str) -> Result<BTreeMap<String, String>> {
-    let event = sql.hex("event_id");
     let body = if sql.is_postgres() {
         "encode(sha256(body), 'hex')"
     } else {
@@ -168,7 +166,7 @@ fn bodies(sql: &Sql, events: &str) -> Result<BTreeMap<String, String>> {
     };
     let mut bodies = BTreeMap::new();
     for row in sql.rows(&format!(
-        "select {event}, {body} from events where event_id in ({events})"
+        "select {EVENT}, {body} from bodies where event in ({events})"
     ))? {
         let [event, body] = columns(row)?;
         let digest = if sql.is_postgres() {

@@ -237,7 +237,7 @@ pub async fn a_number_beyond_a_closing_report_is_an_imbalance<H: StoreHarness>(w
     let [one] = &found[..] else {
         panic!("one: {found:?}")
     };
-    assert_eq!(one.event, beyond.event);
+    assert_eq!(one.event, Some(beyond.event));
     assert!(one.what.contains("closed with number 3"), "{one:?}");
     Store::close(&*store).await;
 }

@@ -155,8 +155,8 @@ pub enum Storage {
 pub struct ImbalanceLine {
     /// The route.
     pub route: String,
-    /// The event id, 64 hex digits.
-    pub event: String,
+    /// The event id, 32 hex digits; null when the event itself is not stored.
+    pub event: Option<String>,
     /// What contradicts what, in words.
     pub what: String,
 }

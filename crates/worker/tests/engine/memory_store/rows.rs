@@ -8,7 +8,7 @@ use hookbox_driver::{
     UndecodableMessage,
 };
 use hookbox_event::{
-    Account, ContentDigest, Envelope, EventId, InstanceId, ReceiptId, Redo, RouteName,
+    Account, ContentDigest, Envelope, EventId, EventNumber, InstanceId, ReceiptId, Redo, RouteName,
 };
 use tokio::time::Instant;
 
@@ -18,6 +18,8 @@ pub type On = (RouteName, EventId);
 #[derive(Default)]
 pub struct Rows {
     pub events: BTreeMap<EventId, Envelope>,
+    /// The numbers of all events that were ever claimed.
+    numbers: BTreeMap<EventId, EventNumber>,
     pub claims: BTreeMap<On, ClaimState>,
     /// The outcome of each receipt.
     pub receipts: BTreeMap<(RouteName, ReceiptId), &'static str>,
@@ -43,6 +45,12 @@ pub struct Retry {
 }
 
 impl Rows {
+    /// Returns the number of an event. An event without a number gets the next one.
+    pub fn number(&mut self, event: EventId) -> EventNumber {
+        let next = EventNumber::from_i64(self.numbers.len() as i64 + 1);
+        *self.numbers.entry(event).or_insert(next)
+    }
+
     pub fn claim(&self, on: &On, envelope: &Envelope) -> Claimed {
         let receipt = (on.0.clone(), envelope.receipt);
         let known = self.events.get(&on.1);

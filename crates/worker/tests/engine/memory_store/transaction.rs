@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use hookbox_driver::{ClaimState, Claimed, CommitError, Fault, FaultKind, Outcome, StoredEvent};
-use hookbox_event::{ContentDigest, Envelope, EventId, ReceiptId, RouteName};
+use hookbox_event::{ContentDigest, Envelope, EventId, EventNumber, ReceiptId, RouteName};
 
 use super::On;
 use crate::memory_process::MemoryProcess;
@@ -67,6 +67,11 @@ impl MemoryTx {
             self.connection.events.push(envelope.clone());
         }
         Ok(claimed)
+    }
+
+    pub fn number_of(&self, event: &EventId) -> Option<EventNumber> {
+        let owned = self.connection.claimed.iter().any(|on| on.1 == *event);
+        owned.then(|| self.process.tables.state().rows.number(*event))
     }
 
     pub fn stored(&self, event: &EventId) -> Option<StoredEvent> {

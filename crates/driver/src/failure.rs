@@ -1,0 +1,77 @@
+//! One failed attempt, as a store records it.
+
+use std::time::Duration;
+
+use hookbox_event::{ContentDigest, Envelope, RouteName};
+use serde::{Deserialize, Serialize};
+
+use crate::DeadReason;
+
+/// The class of a failed attempt. The author of the handler or hookbox assigns it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureClass {
+    /// The handler failed for a reason that may pass.
+    Transient,
+    /// The handler reported that it can never process this event.
+    Permanent,
+    /// The handler panicked.
+    Panicked,
+    /// The handler took longer than its time limit.
+    TimedOut,
+    /// The handler ignored a database error, changed its session or ended the transaction.
+    BrokeTransaction,
+}
+
+impl FailureClass {
+    /// Returns the name of this class in tables, logs and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            FailureClass::Transient => "transient",
+            FailureClass::Permanent => "permanent",
+            FailureClass::Panicked => "panicked",
+            FailureClass::TimedOut => "timed_out",
+            FailureClass::BrokeTransaction => "broke_transaction",
+        }
+    }
+}
+
+/// One failed attempt, as the store must record it.
+#[derive(Debug, Clone)]
+pub struct Failure<'a> {
+    /// The route of the attempt.
+    pub route: &'a RouteName,
+    /// The receipt with the event on which the handler failed.
+    pub envelope: &'a Envelope,
+    /// The number of the failed attempt, counted from 1.
+    pub attempt: u32,
+    /// The number of attempts made before the last replay, as the claim returned it; 0 if the event
+    /// was never replayed.
+    pub attempts_before: u32,
+    /// The digest of the receipt's own body. It is set when the event is stored with another body,
+    /// and the source has `on_conflict = "duplicate"`.
+    pub other_digest: Option<ContentDigest>,
+    /// The class of the failure.
+    pub class: FailureClass,
+    /// The error and its causes. They are stored beside the bodies, and are never written to a log.
+    pub error: String,
+    /// The duration of the attempt.
+    pub took: Duration,
+    /// What follows the failed attempt: a retry or a dead letter.
+    pub then: Then,
+}
+
+/// What follows a failed attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Then {
+    /// Another attempt follows, no earlier than `after` from now by the store's clock.
+    Retry {
+        /// The least time until the next attempt.
+        after: Duration,
+    },
+    /// The event becomes a dead letter.
+    Dead {
+        /// The reason of the dead letter.
+        reason: DeadReason,
+    },
+}
