@@ -124,6 +124,8 @@ async fn older(world: &World) -> SqliteConnection {
             one.topic.as_str()
         };
         for (name, value) in [
+            (":add_receipt", RECEIPT.to_owned()),
+            (":instance", format!("x'{}'", "07".repeat(16))),
             (":id", format!("x'{}{}'", one.event, "e5".repeat(16))),
             (":receipt", format!("x'{}'", hex(one.receipt.as_bytes()))),
             (
@@ -281,6 +283,12 @@ const EVENT: &str = "
 insert into events (event_id, source, topic, content_digest, seal, received_at, created_at, body)
 values (:id, 'begini', :topic, :digest, 'seal :n', :at, :at + 7, :body);";
 
+/// The beginning of a statement that inserts a receipt; its values follow.
+const RECEIPT: &str = "
+     insert into receipts (route, receipt_id, event_id, outcome, key_id, instance, number,
+                           traceparent, received_at, settled_at, other_digest)
+     values";
+
 const UNDECODABLE: &str = "
      insert into claims values ('a', :id, 'dead', 0, :at + 8, :at + 9);
      insert into dead_letters values (9, 'a', :id, 'dead', 'undecodable', 'why :n', 0, :at + 9,
@@ -288,19 +296,13 @@ const UNDECODABLE: &str = "
 
 const CONFLICT: &str = "
      insert into claims values ('a', :id, 'dead', 0, :at + 8, :at + 9);
-     insert into receipts (route, receipt_id, event_id, outcome, key_id, instance, number,
-                           traceparent, received_at, settled_at, other_digest)
-     values ('a', :receipt, :id, 'conflict', 'key', x'07070707070707070707070707070707', :n,
-             null, :at, :at + 9, null);
+     :add_receipt ('a', :receipt, :id, 'conflict', 'key', :instance, :n, null, :at, :at + 9, null);
      insert into dead_letters values (4, 'a', :id, 'dead', 'conflict', 'why :n', 0, :at + 9,
          'group', :at + 9);";
 
 const DONE: &str = "
      insert into claims values ('a', :id, 'done', 1, :at + 8, :at + 9);
-     insert into receipts (route, receipt_id, event_id, outcome, key_id, instance, number,
-                           traceparent, received_at, settled_at, other_digest)
-     values ('a', :receipt, :id, 'done', 'key', x'07070707070707070707070707070707', :n,
-             'trace', :at, :at + 9, null);
+     :add_receipt ('a', :receipt, :id, 'done', 'key', :instance, :n, 'trace', :at, :at + 9, null);
      insert into begini_scores values (:id, '9', 'UID', 'psychometric', 'WEB', 500, 'B', 'HIGH', 1, 2,
          3, '{}');
      insert into begini_score_traits values (:id, 0, 'one', '1', 'B', '{}'),
@@ -309,26 +311,15 @@ const DONE: &str = "
 const DONE_TWICE: &str = "
      insert into claims values ('a', :id, 'done', 1, :at + 8, :at + 9);
      insert into claims values ('b', :id, 'done', 1, :at + 8, :at + 9);
-     insert into receipts (route, receipt_id, event_id, outcome, key_id, instance, number,
-                           traceparent, received_at, settled_at, other_digest)
-     values ('a', :receipt, :id, 'done', 'key', x'07070707070707070707070707070707', :n,
-             null, :at, :at + 9, null);
-     insert into receipts (route, receipt_id, event_id, outcome, key_id, instance, number,
-                           traceparent, received_at, settled_at, other_digest)
-     values ('b', :receipt, :id, 'done', 'key', x'07070707070707070707070707070707', :n,
-             null, :at, :at + 9, null);
-     insert into receipts (route, receipt_id, event_id, outcome, key_id, instance, number,
-                           traceparent, received_at, settled_at, other_digest)
-     values ('a', :again, :id, 'duplicate', 'key', x'07070707070707070707070707070707', 1000002,
-             null, :at, :at + 9, :digest);
+     :add_receipt ('a', :receipt, :id, 'done', 'key', :instance, :n, null, :at, :at + 9, null);
+     :add_receipt ('b', :receipt, :id, 'done', 'key', :instance, :n, null, :at, :at + 9, null);
+     :add_receipt ('a', :again, :id, 'duplicate', 'key', :instance, 1000002, null, :at, :at + 9,
+                   :digest);
      insert into begini_applications values (:id, '9', 'UID', 'expired', 1, 2, '{}', '[]', '{}');";
 
 const REPLAYED: &str = "
      insert into claims values ('a', :id, 'retrying', 3, :at + 8, :at + 9);
-     insert into receipts (route, receipt_id, event_id, outcome, key_id, instance, number,
-                           traceparent, received_at, settled_at, other_digest)
-     values ('a', :receipt, :id, 'retrying', 'key', x'07070707070707070707070707070707', :n,
-             null, :at, :at + 9, null);
+     :add_receipt ('a', :receipt, :id, 'retrying', 'key', :instance, :n, null, :at, :at + 9, null);
      insert into dead_letters values (5, 'a', :id, 'replayed', 'exhausted', 'why :n', 3, :at + 9,
          'group', :at + 9);
      insert into earlier_deaths values (5, :at + 9, 'exhausted', 'why', 3, :at + 10, 'me');
@@ -336,10 +327,7 @@ const REPLAYED: &str = "
 
 const RETRYING: &str = "
      insert into claims values ('a', :id, 'retrying', 1, :at + 8, :at + 9);
-     insert into receipts (route, receipt_id, event_id, outcome, key_id, instance, number,
-                           traceparent, received_at, settled_at, other_digest)
-     values ('a', :receipt, :id, 'retrying', 'key', x'07070707070707070707070707070707', :n,
-             null, :at, :at + 9, null);
+     :add_receipt ('a', :receipt, :id, 'retrying', 'key', :instance, :n, null, :at, :at + 9, null);
      insert into attempts values ('a', :id, 1, 'transient', 'no', 12, :at + 9);
      insert into retries values ('a', :id, 2, 0, 5, null, 2, 'foreign_lock', :at + 9);";
 
@@ -348,10 +336,7 @@ const ORPHANED: &str = "
 
 const DEAD: &str = "
      insert into claims values ('a', :id, 'dead', 1, :at + 8, :at + 9);
-     insert into receipts (route, receipt_id, event_id, outcome, key_id, instance, number,
-                           traceparent, received_at, settled_at, other_digest)
-     values ('a', :receipt, :id, 'dead', 'key', x'07070707070707070707070707070707', :n,
-             null, :at, :at + 9, null);
+     :add_receipt ('a', :receipt, :id, 'dead', 'key', :instance, :n, null, :at, :at + 9, null);
      insert into dead_letters values (7, 'a', :id, 'dead', 'rejected', 'why :n', 1, :at + 9,
          'group', :at + 9);
      insert into attempts values ('a', :id, 1, 'permanent', 'never', 13, :at + 9);";
