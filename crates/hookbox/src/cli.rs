@@ -41,7 +41,7 @@ const EXIT_CODES: &str = "Exit codes: 0 done; 1 failed, or the check found probl
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Try hookbox: one process, all roles, one SQLite file, a development key; nothing to set up
+    /// Try hookbox: one process, all roles, two SQLite files, a development key; nothing to set up
     Dev(DevArgs),
     /// Run all roles in one process
     Run(RunArgs),
