@@ -52,9 +52,9 @@ impl Store for Postgres {
         Ok(events.iter().map(|event| stored.remove(event)).collect())
     }
 
-    fn number(&self, tx: &Tx, event: &EventId) -> Option<EventNumber> {
-        let is_owned = tx.owned.keys().any(|(_, owned)| owned == event);
-        tx.number(event).ok().filter(|_| is_owned)
+    fn number(&self, tx: &Tx, route: &RouteName, event: &EventId) -> Option<EventNumber> {
+        let is_owned = tx.owned.contains_key(&(route.clone(), *event));
+        tx.numbers.get(event).copied().filter(|_| is_owned)
     }
 
     fn connection<'t>(&self, tx: &'t mut Tx) -> &'t mut PgConnection {

@@ -53,8 +53,9 @@ impl Store for Sqlite {
         Ok(events.iter().map(|event| stored.remove(event)).collect())
     }
 
-    fn number(&self, tx: &Tx, event: &EventId) -> Option<EventNumber> {
-        tx.owned_number(event)
+    fn number(&self, tx: &Tx, route: &RouteName, event: &EventId) -> Option<EventNumber> {
+        let is_owned = tx.owned.contains_key(&(route.clone(), *event));
+        tx.numbers.get(event).copied().filter(|_| is_owned)
     }
 
     fn connection<'t>(&self, tx: &'t mut Tx) -> &'t mut SqliteConnection {

@@ -57,12 +57,6 @@ impl Tx {
         self.unit.connection()
     }
 
-    /// See [`hookbox_driver::Store::number`].
-    pub(crate) fn owned_number(&self, event: &EventId) -> Option<EventNumber> {
-        let is_owned = self.owned.keys().any(|(_, owned)| owned == event);
-        self.numbers.get(event).copied().filter(|_| is_owned)
-    }
-
     /// Returns an error when the transaction has ended: a handler has ended it, or SQLite has ended
     /// it because of an error that the handler ignored.
     ///

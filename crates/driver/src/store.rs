@@ -53,9 +53,9 @@ pub trait Store: Send + Sync + 'static {
         events: &[EventId],
     ) -> Result<Vec<Option<StoredEvent>>, Fault>;
 
-    /// Returns the number of an event that this transaction has claimed as `Fresh` or `Granted`;
-    /// `None` for any other event.
-    fn number(&self, tx: &Self::Tx, event: &EventId) -> Option<EventNumber>;
+    /// Returns the number of an event that this transaction has claimed for the route as `Fresh` or
+    /// `Granted`; `None` for any other event.
+    fn number(&self, tx: &Self::Tx, route: &RouteName, event: &EventId) -> Option<EventNumber>;
 
     /// Returns the connection that the handler borrows.
     fn connection<'t>(&self, tx: &'t mut Self::Tx) -> &'t mut Self::Connection;

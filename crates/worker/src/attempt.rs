@@ -119,7 +119,8 @@ impl<S: Store> Attempt<'_, S> {
                 "number an event: the store does not know the number of a claimed event",
             )
         };
-        self.context.store().number(tx, event).ok_or_else(none)
+        let (store, route) = (self.context.store(), self.context.route);
+        store.number(tx, route, event).ok_or_else(none)
     }
 
     /// Decides whether the handler runs on an event. It does not run on an event that is orphaned,

@@ -78,8 +78,8 @@ impl Store for SimStore {
             .collect())
     }
 
-    fn number(&self, tx: &SimTx, event: &EventId) -> Option<EventNumber> {
-        let owned = tx.owned.keys().any(|on| on.1 == *event);
+    fn number(&self, tx: &SimTx, route: &RouteName, event: &EventId) -> Option<EventNumber> {
+        let owned = tx.owned.contains_key(&(route.clone(), *event));
         owned.then(|| self.process.world.state().tables.number(*event))
     }
 

@@ -133,8 +133,8 @@ impl Store for MemoryStore {
         Ok(events.iter().map(|event| tx.stored(event)).collect())
     }
 
-    fn number(&self, tx: &MemoryTx, event: &EventId) -> Option<EventNumber> {
-        tx.number_of(event)
+    fn number(&self, tx: &MemoryTx, route: &RouteName, event: &EventId) -> Option<EventNumber> {
+        tx.number_of(route, event)
     }
 
     fn connection<'t>(&self, tx: &'t mut MemoryTx) -> &'t mut MemoryConnection {

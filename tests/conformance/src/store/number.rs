@@ -19,17 +19,18 @@ async fn number<S: Store>(
         matches!(claimed[..], [Claimed::Fresh | Claimed::Granted { .. }]),
         "{claimed:?}"
     );
-    store.number(tx, &envelope.event).expect("a number")
+    store.number(tx, route, &envelope.event).expect("a number")
 }
 
 /// Checks that an event has the same number on each route, in each process, and for a retry. A
-/// transaction knows only the numbers of the events that it has claimed.
+/// transaction knows only the numbers of the events that it has claimed, each for its route.
 pub async fn an_event_keeps_its_number<H: StoreHarness>(world: &H) {
     let (store, elsewhere) = (world.open().await, world.open().await);
     let mut tx = store.begin().await.expect("begun");
-    assert_eq!(store.number(&tx, &envelope("a").event), None);
+    assert_eq!(store.number(&tx, &one(), &envelope("a").event), None);
     let first = number(&*store, &mut tx, &one(), &envelope("a")).await;
-    assert_eq!(store.number(&tx, &envelope("b").event), None);
+    assert_eq!(store.number(&tx, &one(), &envelope("b").event), None);
+    assert_eq!(store.number(&tx, &two(), &envelope("a").event), None);
     let end = hookbox_driver::Outcome::Done { attempt: 1 };
     finish(&*store, tx, &envelope("a"), end).await;
     let mut tx = elsewhere.begin().await.expect("begun");
@@ -68,7 +69,7 @@ pub async fn later_events_have_higher_numbers<H: StoreHarness>(world: &H) {
         let mut tx = store.begin().await.expect("begun");
         let claimed = store.claim(&mut tx, &two(), &envelopes).await;
         assert_eq!(claimed.expect("claimed"), [Claimed::Fresh; 5]);
-        let number = |it: &Envelope| store.number(&tx, &it.event).expect("a number");
+        let number = |it: &Envelope| store.number(&tx, &two(), &it.event).expect("a number");
         let numbers: std::collections::BTreeSet<_> = batch.iter().map(number).collect();
         assert_eq!(numbers.len(), 5, "each event must have a number of its own");
         assert!(

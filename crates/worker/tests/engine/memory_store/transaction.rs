@@ -69,8 +69,8 @@ impl MemoryTx {
         Ok(claimed)
     }
 
-    pub fn number_of(&self, event: &EventId) -> Option<EventNumber> {
-        let owned = self.connection.claimed.iter().any(|on| on.1 == *event);
+    pub fn number_of(&self, route: &RouteName, event: &EventId) -> Option<EventNumber> {
+        let owned = self.connection.claimed.contains(&(route.clone(), *event));
         owned.then(|| self.process.tables.state().rows.number(*event))
     }
 
