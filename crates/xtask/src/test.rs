@@ -239,7 +239,7 @@ fn tried_again(
     environment: &[(&str, &str)],
 ) -> Result<Ran> {
     let names = ran.failures.to_run_again(ran.tally);
-    if names.is_empty() {
+    if names.is_empty() || again::is_once() {
         return Ok(ran);
     }
     eprintln!(

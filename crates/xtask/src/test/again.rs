@@ -22,6 +22,11 @@ pub struct Failures {
     names: Vec<String>,
 }
 
+/// Returns whether no failed test may be run again.
+pub fn is_once() -> bool {
+    env::var_os(ONCE).is_some_and(|value| !value.is_empty())
+}
+
 impl Failures {
     /// Adds the name in a line, if the line reports a failed test.
     pub fn add(&mut self, line: &str) {
@@ -36,10 +41,9 @@ impl Failures {
     /// one of the failures has no name that selects it, such as a killed test program or an example
     /// in the documentation.
     pub fn to_run_again(&self, tally: Tally) -> &[String] {
-        let once = env::var_os(ONCE).is_some_and(|value| !value.is_empty());
         let all_named = tally.failed == self.names.len() as u64;
         let selects = |name: &String| !name.contains(' ');
-        if once || !all_named || self.names.len() > FAILED_MAX || !self.names.iter().all(selects) {
+        if !all_named || self.names.len() > FAILED_MAX || !self.names.iter().all(selects) {
             return &[];
         }
         &self.names
