@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::counters::{RouteCounters, add};
 use crate::inner::Inner;
 use crate::intake::Intake;
-use crate::pause::Pause;
+use crate::pause::{Pause, Stopped};
 use crate::process::Process;
 use crate::route_context::RouteContext;
 use crate::slot::Slot;
@@ -94,11 +94,14 @@ impl<S: Store> Collector<S> {
             },
             slot: &Slot::default(),
         };
-        tokio::select! {
+        let finished = tokio::select! {
             biased;
-            () = process.run(intake) => add(&self.inner.counters.collected, collected as u64),
+            finished = process.run(intake) => finished,
             // A delivery that is dropped without having been settled is put back on its queue.
-            () = self.inner.cut.cancelled() => {}
+            () = self.inner.cut.cancelled() => Err(Stopped),
+        };
+        if finished.is_ok() {
+            add(&self.inner.counters.collected, collected as u64);
         }
     }
 }

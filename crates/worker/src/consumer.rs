@@ -114,7 +114,8 @@ impl<S: Store> RouteConsumer<S> {
                 };
                 tokio::select! {
                     biased;
-                    () = process.run(intake) => {}
+                    // What is not finished at a shutdown is redelivered, and nothing else follows.
+                    _finished = process.run(intake) => {}
                     // A delivery that is dropped without having been settled is put back on its
                     // queue.
                     () = inner.cut.cancelled() => {}

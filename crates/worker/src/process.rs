@@ -49,8 +49,8 @@ pub(crate) struct Process<'a, S: Store> {
 impl<S: Store> Process<'_, S> {
     /// Brings the messages to their outcomes and acknowledges them. If a shutdown comes while a
     /// dependency is unavailable, the messages are released instead: no attempt is spent, and they
-    /// are redelivered.
-    pub async fn run(&self, intake: Intake) {
+    /// are redelivered. Returns which of the two happened.
+    pub async fn run(&self, intake: Intake) -> Result<(), Stopped> {
         let Intake {
             deliveries,
             contents,
@@ -77,6 +77,7 @@ impl<S: Store> Process<'_, S> {
             }
             crash_point!("worker.after_ack");
         }
+        finished
     }
 
     async fn run_contents(&self, contents: &Contents) -> Result<(), Stopped> {

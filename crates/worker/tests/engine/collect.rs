@@ -51,6 +51,25 @@ async fn what_the_broker_gave_up_is_a_dead_letter_without_a_run() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_drain_puts_back_is_not_collected() {
+    let world = World::new();
+    world.tables.state().is_unavailable = true;
+    let bytes = Batch::of(&[envelope(1)]).unwrap().bytes;
+    die_in(&world, Some("hookbox.test.route.scores"), bytes);
+    let running = world.start();
+    let paused = || running.route().paused.load(Ordering::Relaxed);
+    within("the route is paused", paused).await;
+    let counters = running.counters.clone();
+    running.drain().await;
+    assert_eq!(world.queues.waiting(&Queue::Dead).len(), 1);
+    assert_eq!(counters.collected.load(Ordering::Relaxed), 0);
+    world.tables.state().is_unavailable = false;
+    let running = world.start();
+    within("it is collected", || is_empty(&world, &Queue::Dead)).await;
+    assert_eq!(running.counters.collected.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_died_in_an_unknown_queue_is_kept_as_unrouted() {
     let world = World::new();
     let bytes = Batch::of(&[envelope(1)]).unwrap().bytes;
