@@ -9,7 +9,6 @@ use hookbox_driver::{Fault, Store};
 
 use crate::attempt_error::{AttemptError, FailedAttempt, STATEMENT};
 use crate::claimed_event::ClaimedEvent;
-use crate::counters::Counted;
 use crate::prepared::Prepared;
 use crate::proof::prove;
 use crate::registered::{self, Handled, HandlerFailure, Readied};
@@ -88,6 +87,9 @@ impl<'t, S: Store> Batch<'t, S> {
                 Err(failed) => return Ok(Err(failed)),
             }
         }
+        // Nothing is settled before the handler has been called for every event.
+        let limit = registered::limit_of_each(self.route.time_limit, which.len());
+        let _running = self.context.counters.running.start(limit);
         for at in which {
             if let Err(failure) = self.run_one(tx, at).await? {
                 let of = at..at + 1;
@@ -103,7 +105,6 @@ impl<'t, S: Store> Batch<'t, S> {
         at: usize,
     ) -> Result<Result<(), HandlerFailure>, Fault> {
         let (store, limit) = (self.context.store(), self.route.time_limit);
-        let _running = Counted::new(&self.context.counters.running, 1);
         let connection = store.connection(tx);
         let ran = registered::run(store, &*self.prepared, at, connection, limit).await;
         if let Some(event) = self.events.get(at) {
@@ -123,8 +124,9 @@ impl<'t, S: Store> Batch<'t, S> {
         tx: &mut S::Tx,
         which: Range<usize>,
     ) -> Result<Result<Handled, RunFailure>, Fault> {
-        let (store, limit) = (self.context.store(), self.route.time_limit);
-        let _running = Counted::new(&self.context.counters.running, 1);
+        let store = self.context.store();
+        let limit = registered::limit_of_all(self.route.time_limit, which.len());
+        let _running = self.context.counters.running.start(limit);
         let connection = store.connection(tx);
         let ran = registered::run_all(store, &*self.prepared, which.clone(), connection, limit);
         let (ran, event) = match ran.await {

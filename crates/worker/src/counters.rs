@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use hookbox_event::RouteName;
 
 use crate::rights::Rights;
+use crate::running_handlers::RunningHandlers;
 
 /// The counters of all routes of one worker.
 #[derive(Debug, Default)]
@@ -48,7 +49,7 @@ pub struct RouteCounters {
     /// Receipts that are in flight: claimed, handled, or waiting until they can be.
     pub in_flight: AtomicU64,
     /// Handlers that run now.
-    pub running: AtomicU64,
+    pub running: RunningHandlers,
     /// The number of seconds for which nothing was settled although something was in flight.
     pub standstill_s: AtomicU64,
     /// Whether the route is at a standstill: it has settled nothing for longer than its running

@@ -142,8 +142,18 @@ pub(crate) async fn run<S: Store>(
     }
 }
 
-/// Runs a handler on several events at once. The time limit of the run is that of one event times
-/// the number of events, and at most [`BATCH_TIME_LIMIT_MAX`].
+/// Returns how long a handler may take that is called for each of the events, one after another.
+pub(crate) fn limit_of_each(time_limit: Duration, events: usize) -> Duration {
+    time_limit.saturating_mul(u32::try_from(events).unwrap_or(u32::MAX))
+}
+
+/// Returns the time limit of a run on several events at once: that of one event times the number of
+/// events, and at most [`BATCH_TIME_LIMIT_MAX`].
+pub(crate) fn limit_of_all(time_limit: Duration, events: usize) -> Duration {
+    limit_of_each(time_limit, events).min(BATCH_TIME_LIMIT_MAX.max(time_limit))
+}
+
+/// Runs a handler on several events at once.
 pub(crate) async fn run_all<S: Store>(
     store: &S,
     prepared: &dyn Prepared<S>,
@@ -151,11 +161,8 @@ pub(crate) async fn run_all<S: Store>(
     connection: &mut S::Connection,
     time_limit: Duration,
 ) -> Result<Handled, BatchFailure> {
-    let count = u32::try_from(which.len()).unwrap_or(u32::MAX);
-    let longest = BATCH_TIME_LIMIT_MAX.max(time_limit);
-    let limit = time_limit.saturating_mul(count).min(longest);
     let failed = |event, failure| Err(BatchFailure { event, failure });
-    match limited(prepared.handle_all(which, connection), limit).await {
+    match limited(prepared.handle_all(which, connection), time_limit).await {
         Ok(Ok(())) => Ok(Handled::All),
         Ok(Err(error)) => match error.0 {
             Failed::OneByOne => Ok(Handled::OneByOne),

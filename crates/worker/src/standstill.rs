@@ -10,10 +10,10 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use hookbox_driver::Store;
+use hookbox_event::RouteName;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use crate::Route;
 use crate::counters::RouteCounters;
 use crate::inner::Inner;
 
@@ -60,14 +60,14 @@ impl<S: Store> Watch<S> {
             }
             for (route, seen) in routes.iter().zip(&mut seen) {
                 if let Some(counters) = self.inner.counters.routes.get(&route.name) {
-                    check(route, counters, seen, Instant::now());
+                    check(&route.name, counters, seen, Instant::now());
                 }
             }
         }
     }
 }
 
-fn check<S: Store>(route: &Route<S>, counters: &RouteCounters, seen: &mut Seen, now: Instant) {
+fn check(route: &RouteName, counters: &RouteCounters, seen: &mut Seen, now: Instant) {
     let settled = counters.settled();
     let in_flight = counters.in_flight.load(Ordering::Relaxed);
     if in_flight == 0 || settled != seen.settled {
@@ -77,42 +77,36 @@ fn check<S: Store>(route: &Route<S>, counters: &RouteCounters, seen: &mut Seen, 
         };
     }
     let stands = now.duration_since(seen.since);
-    let running = counters.running.load(Ordering::Relaxed);
+    let running = counters.running.count();
     counters
         .standstill_s
         .store(stands.as_secs(), Ordering::Relaxed);
     // A route that lacks a right is reported as such, and not as a standstill.
     let stalled =
-        counters.missing_right().is_none() && is_stalled(stands, running > 0, route.time_limit);
+        counters.missing_right().is_none() && is_stalled(stands, counters.running.longest());
     if stalled == counters.stalled.swap(stalled, Ordering::Relaxed) {
         return;
     }
     if stalled {
         tracing::error!(
-            route = %route.name,
+            route = %route,
             in_flight,
             handlers = running,
             seconds = stands.as_secs(),
-            "route {} stands still: nothing was settled for {} s while {in_flight} receipts are \
-             in flight and {running} handlers run; check the store for locks that other sessions \
-             hold (PostgreSQL: pg_blocking_pids)",
-            route.name,
+            "route {route} stands still: nothing was settled for {} s while {in_flight} receipts \
+             are in flight and {running} handlers run; check the store for locks that other \
+             sessions hold (PostgreSQL: pg_blocking_pids)",
             stands.as_secs()
         );
     } else {
-        tracing::info!(route = %route.name, "route {} settles events again", route.name);
+        tracing::info!(route = %route, "route {route} settles events again");
     }
 }
 
 /// Returns whether a route that has settled nothing for the time `stands` is at a standstill.
-/// While a handler runs, it may use its whole time limit first.
-fn is_stalled(stands: Duration, is_running: bool, time_limit: Duration) -> bool {
-    let allowed = if is_running {
-        time_limit.saturating_add(STANDSTILL)
-    } else {
-        STANDSTILL
-    };
-    stands >= allowed
+/// While handlers run, they may use the longest of their time limits first.
+fn is_stalled(stands: Duration, longest: Duration) -> bool {
+    stands >= longest.saturating_add(STANDSTILL)
 }
 
 #[cfg(test)]
@@ -121,18 +115,19 @@ mod tests {
 
     #[test]
     fn a_slow_handler_is_no_standstill() {
-        let limit = Duration::from_secs(30);
-        for (seconds, is_running, expect) in [
-            (7, false, false),
-            (8, false, true),
-            (37, true, false),
-            (38, true, true),
+        for (seconds, longest, expect) in [
+            (7, 0, false),
+            (8, 0, true),
+            (37, 30, false),
+            (38, 30, true),
+            (187, 180, false),
+            (188, 180, true),
         ] {
-            let stands = Duration::from_secs(seconds);
+            let [stands, limit] = [seconds, longest].map(Duration::from_secs);
             assert_eq!(
-                is_stalled(stands, is_running, limit),
+                is_stalled(stands, limit),
                 expect,
-                "nothing settled for {seconds} s, handler running: {is_running}"
+                "nothing settled for {seconds} s, a handler may run for {longest} s"
             );
         }
     }

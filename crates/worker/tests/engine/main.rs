@@ -17,4 +17,5 @@ mod memory_store;
 mod quarantine;
 mod schedule;
 mod script;
+mod standstill;
 mod world;
