@@ -206,6 +206,42 @@ pub(crate) async fn rerun(
     Ok(())
 }
 
+/// Withdraws running claims, provided that the current transaction has the given number: deletes
+/// those of `fresh` events, and sets those of `granted` events back to retrying. Returns how many
+/// claims were changed.
+pub(crate) async fn withdraw(
+    c: &mut PgConnection,
+    transaction: String,
+    route: &RouteName,
+    fresh: &[EventNumber],
+    granted: &[EventNumber],
+) -> Result<u64, Error> {
+    let deleted = sqlx::query(
+        "delete from claims
+         where route = $2 and event = any ($3) and state = 'running'
+           and pg_current_xact_id()::text = $1",
+    )
+    .bind(&transaction)
+    .bind(route.as_str())
+    .bind(numbers(fresh))
+    .execute(&mut *c)
+    .await?;
+    if granted.is_empty() {
+        return Ok(deleted.rows_affected());
+    }
+    let waiting = sqlx::query(
+        "update claims set state = 'retrying'
+         where route = $2 and event = any ($3) and state = 'running'
+           and pg_current_xact_id()::text = $1",
+    )
+    .bind(&transaction)
+    .bind(route.as_str())
+    .bind(numbers(granted))
+    .execute(c)
+    .await?;
+    Ok(deleted.rows_affected() + waiting.rows_affected())
+}
+
 /// Runs the guard, the last statement before a commit. It changes the given claims from running to
 /// their final states, but only in the transaction with the given number, and only if its commit
 /// will be durable. A handler may have ended that transaction or switched durability off. Returns

@@ -4,7 +4,8 @@
 //! - [`Postgres`] is a [`hookbox_driver::Store`] and a [`hookbox_driver::Ledger`]; [`Options`]
 //!   hold how to reach the database, and [`migrate`] prepares it.
 //! - One file per table; every statement is a named function in its table's file.
-//! - Whole operations that touch several tables: `claim`, `settle`, `fail`, `requeue`, `replay`.
+//! - Whole operations that touch several tables: `claim`, `withdraw`, `settle`, `fail`,
+//!   `requeue`, `replay`.
 //! - What only a server has, such as connections and rights, is in the folder `server`. The other
 //!   files have the same names as in hookbox's driver for SQLite.
 //!
@@ -45,6 +46,7 @@ mod replay;
 mod requeue;
 mod retries;
 mod retry_list;
+mod savepoint;
 mod server;
 mod settle;
 mod silent;
@@ -52,6 +54,7 @@ mod starts;
 mod store;
 mod tx;
 mod unvouched;
+mod withdraw;
 mod witness;
 mod written_off;
 

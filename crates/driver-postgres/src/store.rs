@@ -14,8 +14,8 @@ use sqlx::PgConnection;
 
 use crate::server::remedy;
 use crate::{
-    Postgres, Tx, accounts, claim, defer, diagnose, events, fail, proof, requeue, settle, starts,
-    witness,
+    Postgres, Tx, accounts, claim, defer, diagnose, events, fail, proof, requeue, savepoint,
+    settle, starts, withdraw, witness,
 };
 
 #[async_trait]
@@ -63,6 +63,23 @@ impl Store for Postgres {
 
     async fn prove(&self, tx: &mut Tx) -> Result<(), CommitError> {
         proof::prove(tx).await
+    }
+
+    async fn savepoint(&self, tx: &mut Tx) -> Result<(), CommitError> {
+        savepoint::set(tx).await
+    }
+
+    async fn undo(&self, tx: &mut Tx) -> Result<(), CommitError> {
+        savepoint::undo(tx).await
+    }
+
+    async fn withdraw(
+        &self,
+        tx: &mut Tx,
+        route: &RouteName,
+        events: &[EventId],
+    ) -> Result<(), CommitError> {
+        withdraw::withdraw(tx, route, events).await
     }
 
     async fn settle(

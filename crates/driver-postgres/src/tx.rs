@@ -20,9 +20,10 @@ use crate::{Options, claims, diagnose};
 /// back when it notices that.
 const ROLLBACK_DEADLINE: Duration = Duration::from_secs(1);
 
-/// Rolls back to the savepoint that [`BEGIN`] set. No other transaction has a savepoint of this
-/// name, so the statement fails if a handler has ended the transaction.
-const TO_SAVEPOINT: &str = "rollback to savepoint hookbox_unit";
+/// Rolls back to the last savepoint that [`crate::proof::BEGIN`] or [`crate::savepoint::set`] has
+/// set. No other transaction has a savepoint of this name, so the statement fails if a handler has
+/// ended the transaction.
+pub(crate) const TO_SAVEPOINT: &str = "rollback to savepoint hookbox_unit";
 
 /// An open transaction. Dropping it closes its connection, so that the server rolls the transaction
 /// back.
@@ -32,11 +33,15 @@ pub struct Tx {
     /// Whether every statement so far has succeeded and none is running. It is false while a
     /// statement runs, so that it stays false when the statement is cancelled.
     sound: bool,
+    /// Whether a statement has not been answered: it runs, or it was cancelled.
+    pub(crate) awaits_answer: bool,
     /// Whether a handler may have used the connection.
     lent: bool,
     /// Whether the transaction is for a handler that is not hookbox's own, and has a savepoint for
     /// the proof.
     guarded: bool,
+    /// Whether the savepoint of [`TO_SAVEPOINT`] is set.
+    pub(crate) has_savepoint: bool,
     /// The settings of the session at the start of the transaction, as the first proof read them.
     pub(crate) session: Option<Vec<String>>,
     /// The number that the server gave the transaction; `None` before the first claim.
@@ -67,8 +72,10 @@ impl Tx {
             lease,
             deadline,
             sound: true,
+            awaits_answer: false,
             lent: false,
             guarded: false,
+            has_savepoint: false,
             session: None,
             id: None,
             began: Instant::now(),
@@ -81,6 +88,7 @@ impl Tx {
     pub(crate) fn guarded(lease: Lease, deadline: Duration) -> Self {
         Self {
             guarded: true,
+            has_savepoint: true,
             ..Self::new(lease, deadline)
         }
     }
@@ -91,6 +99,10 @@ impl Tx {
             self.lease.lend();
         }
         self.lease.connection()
+    }
+
+    pub(crate) fn is_guarded(&self) -> bool {
+        self.guarded
     }
 
     pub(crate) fn options(&self) -> &Options {
@@ -117,15 +129,20 @@ impl Tx {
         F: Future<Output = Result<T, sqlx::Error>> + Send + 't,
     {
         self.sound = false;
+        self.awaits_answer = true;
         // An error may need the names of role, database and schema. They are read now, because the
         // statement borrows the connection.
         let names = self.lease.names();
         match within(self.deadline, statement(self.lease.connection())).await {
             Ok(answer) => {
                 self.sound = true;
+                self.awaits_answer = false;
                 Ok(answer)
             }
-            Err(error) => Err(error.refused_at(Stage::Use, &names)),
+            Err(error) => {
+                self.awaits_answer = matches!(error, QueryError::Unresponsive { .. });
+                Err(error.refused_at(Stage::Use, &names))
+            }
         }
     }
 
@@ -204,7 +221,7 @@ impl Tx {
     }
 
     /// Returns whether the current transaction at the server is still the one that was opened.
-    async fn is_alive(&mut self) -> Result<bool, CommitError> {
+    pub(crate) async fn is_alive(&mut self) -> Result<bool, CommitError> {
         let id = self.id.clone();
         match self.run(claims::transaction).await {
             Ok(found) => Ok(found == id),

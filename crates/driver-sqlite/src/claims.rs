@@ -58,6 +58,35 @@ pub(crate) async fn rerun(
     Ok(())
 }
 
+/// Withdraws running claims: deletes those of `fresh` events, and sets those of `granted` events
+/// back to retrying. Returns how many claims were changed.
+pub(crate) async fn withdraw(
+    connection: &mut SqliteConnection,
+    route: &RouteName,
+    fresh: &[EventNumber],
+    granted: &[EventNumber],
+) -> sqlx::Result<u64> {
+    let deleted = sqlx::query(
+        "delete from claims
+         where route = ?1 and event in (select value from json_each(?2)) and state = 'running'",
+    )
+    .bind(route.as_str())
+    .bind(number_list(fresh.iter().copied().map(EventNumber::as_i64)))
+    .execute(&mut *connection)
+    .await?;
+    let waiting = sqlx::query(
+        "update claims set state = 'retrying'
+         where route = ?1 and event in (select value from json_each(?2)) and state = 'running'",
+    )
+    .bind(route.as_str())
+    .bind(number_list(
+        granted.iter().copied().map(EventNumber::as_i64),
+    ))
+    .execute(connection)
+    .await?;
+    Ok(deleted.rows_affected() + waiting.rows_affected())
+}
+
 /// Runs the guard, the last statement before a commit: it changes running claims to their final
 /// states, and returns how many running claims it found. The caller compares this number with the
 /// number of its claims.

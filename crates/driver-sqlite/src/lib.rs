@@ -59,12 +59,14 @@ mod replay;
 mod requeue;
 mod retries;
 mod retry_list;
+mod savepoint;
 mod settle;
 mod silent;
 mod starts;
 mod store;
 mod tx;
 mod unvouched;
+mod withdraw;
 mod witness;
 mod written_off;
 

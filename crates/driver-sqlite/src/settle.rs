@@ -42,12 +42,12 @@ pub(crate) async fn settle(
 }
 
 /// Returns the number of an event whose claim this transaction has looked up.
-fn number(tx: &Tx, event: &EventId) -> Result<EventNumber, Fault> {
+pub(crate) fn number(tx: &Tx, event: &EventId) -> Result<EventNumber, Fault> {
     tx.numbers.get(event).copied().ok_or_else(unclaimed)
 }
 
-fn unclaimed() -> Fault {
-    let what = "settle an event that this transaction has not claimed";
+pub(crate) fn unclaimed() -> Fault {
+    let what = "settle or withdraw an event that this transaction has not claimed";
     Fault::plain(FaultKind::Internal, what)
 }
 

@@ -14,8 +14,8 @@ use sqlx::sqlite::SqliteConnection;
 
 use crate::diagnose::{diagnose, fault};
 use crate::{
-    Sqlite, Tx, accounts, claim, defer, events, fail, moment, proof, requeue, settle, starts,
-    witness,
+    Sqlite, Tx, accounts, claim, defer, events, fail, moment, proof, requeue, savepoint, settle,
+    starts, withdraw, witness,
 };
 
 #[async_trait]
@@ -64,6 +64,26 @@ impl Store for Sqlite {
 
     async fn prove(&self, tx: &mut Tx) -> Result<(), CommitError> {
         proof::prove(tx).await
+    }
+
+    async fn savepoint(&self, tx: &mut Tx) -> Result<(), CommitError> {
+        savepoint::set(tx).await
+    }
+
+    async fn undo(&self, tx: &mut Tx) -> Result<(), CommitError> {
+        savepoint::undo(tx).await
+    }
+
+    async fn withdraw(
+        &self,
+        tx: &mut Tx,
+        route: &RouteName,
+        events: &[EventId],
+    ) -> Result<(), CommitError> {
+        // As in `settle`: in a transaction that a handler has ended, each further statement would
+        // commit on its own.
+        tx.check_whole().await?;
+        withdraw::withdraw(tx, route, events).await
     }
 
     async fn settle(

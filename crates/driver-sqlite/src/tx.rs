@@ -22,6 +22,8 @@ pub struct Tx {
     /// The numbers of the events that this transaction has tried to claim and that are stored.
     pub(crate) numbers: HashMap<EventId, EventNumber>,
     pub(crate) claimed_at: Instant,
+    /// Whether the transaction is for a handler that is not hookbox's own.
+    guarded: bool,
 }
 
 /// One claim for which the result was `Fresh` or `Granted` in this transaction, so that its handler
@@ -43,6 +45,7 @@ impl Tx {
             owned: BTreeMap::new(),
             numbers: HashMap::new(),
             claimed_at: Instant::now(),
+            guarded: false,
         }
     }
 
@@ -50,7 +53,14 @@ impl Tx {
     /// afterwards, so that no later transaction gets what the handler has changed on it.
     pub(crate) fn guarded(mut unit: Unit) -> Self {
         unit.lend();
-        Self::new(unit)
+        Self {
+            guarded: true,
+            ..Self::new(unit)
+        }
+    }
+
+    pub(crate) fn is_guarded(&self) -> bool {
+        self.guarded
     }
 
     pub(crate) fn connection(&mut self) -> &mut SqliteConnection {

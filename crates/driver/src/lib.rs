@@ -44,6 +44,11 @@
 //! - `a_handler_that_rolls_back_is_detected`, `a_handler_that_rolls_back_is_never_run_again`
 //! - `an_ended_transaction_is_distinguished_from_an_error`,
 //!   `a_savepoint_of_the_handlers_is_its_own`
+//! - `undone_writes_are_gone_and_claims_stay`, `only_what_follows_the_savepoint_is_undone`
+//! - `a_failed_statement_is_undone`, `a_session_is_new_after_an_undo`
+//! - `an_ended_transaction_is_not_undone`
+//! - `a_withdrawn_event_is_fresh_after_the_commit`, `a_withdrawn_retry_waits_as_before`
+//! - `a_withdrawn_claim_is_held_until_the_end`, `an_ended_transaction_withdraws_nothing`
 //! - `a_changed_session_is_no_commit`, `a_session_is_new_for_the_next_handler`
 //! - `a_failed_attempt_and_its_retry_appear_together`
 //! - `a_failed_attempt_and_its_dead_letter_appear_together`

@@ -66,8 +66,33 @@ pub trait Store: Send + Sync + 'static {
     /// that the next handler does not find it.
     async fn prove(&self, tx: &mut Self::Tx) -> Result<(), CommitError>;
 
+    /// Sets the savepoint to which [`Store::undo`] goes back. Only the last savepoint counts: what
+    /// was written before it stays. A transaction that a handler has ended gets no savepoint; if it
+    /// is found here, the result is `CommitError::EndedByHandler`.
+    async fn savepoint(&self, tx: &mut Self::Tx) -> Result<(), CommitError>;
+
+    /// Undoes what was written in the transaction since [`Store::savepoint`], even if the error of a
+    /// statement has left the transaction aborted. The savepoint stays, and so do the claims. In a
+    /// transaction of [`Store::begin_for_handler`], the session is proved and cleaned as by
+    /// [`Store::prove`], so that handlers can run again. If a handler has ended the transaction,
+    /// nothing can be undone, and the result is `CommitError::EndedByHandler`. Every error means
+    /// that the transaction must be rolled back.
+    async fn undo(&self, tx: &mut Self::Tx) -> Result<(), CommitError>;
+
+    /// Gives claims of this transaction that are `Fresh` or `Granted` back, so that the commit
+    /// leaves them as they were before: a new event has no claim, and a retry still waits for the
+    /// same attempt. Until the transaction ends, a concurrent claim of the same event waits or
+    /// fails, as it does for a claim that was not given back. If a handler has ended the
+    /// transaction, nothing is changed, and the result is `CommitError::EndedByHandler`.
+    async fn withdraw(
+        &self,
+        tx: &mut Self::Tx,
+        route: &RouteName,
+        events: &[EventId],
+    ) -> Result<(), CommitError>;
+
     /// Writes the outcome of receipts in the transaction. A receipt that already has an outcome
-    /// keeps it. This is the first statement after the handlers. So, if [`Store::prove`] was not
+    /// keeps it. Apart from [`Store::withdraw`], this is the first statement after the handlers. So, if [`Store::prove`] was not
     /// called, this call is the first to detect that a handler has left the transaction aborted
     /// (25P02 in PostgreSQL) or has ended it. Then it returns `CommitError::BrokenByHandler` or
     /// `CommitError::EndedByHandler`.
@@ -80,7 +105,7 @@ pub trait Store: Send + Sync + 'static {
 
     /// Commits, and checks that the commit took effect. The last statement before the commit is a
     /// guard that fails when a handler has aborted or ended the transaction. Every claim that was
-    /// `Fresh` or `Granted` must have been settled.
+    /// `Fresh` or `Granted` must have been settled or withdrawn.
     async fn commit(&self, tx: Self::Tx) -> Result<(), CommitError>;
 
     /// Rolls the transaction back. A connection that cannot roll back in time is closed.

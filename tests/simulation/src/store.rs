@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use hookbox_driver::{
-    ClaimState, Claimed, CommitError, CountedStart, Deferral, Deferred, Failure, Fault as OurFault,
-    FaultKind, NextWitness, Outcome, ReceiptOutcome, Recorded, Republish, Requeued, Start,
-    StartCounts, StartKind, Store, StoredEvent, UndecodableMessage,
+    Claimed, CommitError, CountedStart, Deferral, Deferred, Failure, Fault as OurFault, FaultKind,
+    NextWitness, ReceiptOutcome, Recorded, Republish, Requeued, Start, StartCounts, StartKind,
+    Store, StoredEvent, UndecodableMessage,
 };
 use hookbox_event::{
     Account, Envelope, EventId, EventNumber, InstanceId, RouteName, Timestamp, Witness,
@@ -18,12 +18,14 @@ use hookbox_event::{
 use crate::fault::Fault;
 use crate::process::Process;
 use crate::tables::{Key, Tables};
-use crate::tx::{SettledReceipt, SimConnection, SimError, SimTx};
+use crate::tx::{SimConnection, SimError, SimTx};
 use crate::unavailable::unavailable;
 
 mod claim;
 mod record;
 mod requeue;
+mod savepoint;
+mod settle;
 
 /// The store as one process sees it.
 pub(crate) struct SimStore {
@@ -103,42 +105,30 @@ impl Store for SimStore {
         Ok(())
     }
 
+    async fn savepoint(&self, tx: &mut SimTx) -> Result<(), CommitError> {
+        savepoint::set(tx).await
+    }
+
+    async fn undo(&self, tx: &mut SimTx) -> Result<(), CommitError> {
+        savepoint::undo(tx).await
+    }
+
+    async fn withdraw(
+        &self,
+        tx: &mut SimTx,
+        route: &RouteName,
+        events: &[EventId],
+    ) -> Result<(), CommitError> {
+        savepoint::withdraw(tx, route, events).await
+    }
+
     async fn settle(
         &self,
         tx: &mut SimTx,
         route: &RouteName,
         settled: &[ReceiptOutcome<'_>],
     ) -> Result<(), CommitError> {
-        if tx.connection.ended {
-            return Err(ended(tx));
-        }
-        tx.statement("settle").await?;
-        if tx.connection.aborted {
-            return Err(broken());
-        }
-        for one in settled {
-            let (envelope, outcome) = (one.envelope, &one.outcome);
-            let end = |attempt: u32| match outcome {
-                Outcome::Done { attempt } => (ClaimState::Done, *attempt),
-                Outcome::Duplicate | Outcome::Conflict { .. } | Outcome::Dead { .. } => {
-                    (ClaimState::Dead, attempt.saturating_sub(1))
-                }
-            };
-            if *outcome != Outcome::Duplicate {
-                let Some(owned) = tx.owned.get_mut(&(route.clone(), envelope.event)) else {
-                    let doing = "settle an event that was not claimed";
-                    return Err(OurFault::plain(FaultKind::Internal, doing).into());
-                };
-                owned.end = Some(end(owned.attempt));
-            }
-            tx.settled.push(SettledReceipt {
-                route: route.clone(),
-                envelope: envelope.clone(),
-                outcome: outcome.clone(),
-                other_digest: one.other_digest,
-            });
-        }
-        Ok(())
+        settle::settle(tx, route, settled).await
     }
 
     async fn commit(&self, mut tx: SimTx) -> Result<(), CommitError> {
@@ -150,6 +140,7 @@ impl Store for SimStore {
             let doing = "commit: a claim has no outcome";
             return Err(OurFault::plain(FaultKind::Internal, doing).into());
         }
+        savepoint::check_undone(&tx);
         let world = Arc::clone(&self.process.world);
         let faults = [
             Fault::AbortedUnknown,

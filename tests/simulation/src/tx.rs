@@ -25,6 +25,8 @@ pub(crate) struct SimTx {
     pub doing: &'static str,
     pub owned: BTreeMap<OnRoute, OwnedClaim>,
     pub settled: Vec<SettledReceipt>,
+    /// How many effects were written before the savepoint.
+    pub savepoint: usize,
     pub connection: SimConnection,
     pub ended: bool,
 }
@@ -76,6 +78,7 @@ impl SimTx {
             doing,
             owned: BTreeMap::new(),
             settled: Vec::new(),
+            savepoint: 0,
             connection: SimConnection {
                 process: Arc::clone(process),
                 tx: id,

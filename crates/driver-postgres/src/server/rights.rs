@@ -8,7 +8,7 @@ use sqlx::{Error, PgConnection, Row};
 const SETTLING: [(&str, &[&str]); 7] = [
     ("events", &["SELECT", "INSERT"]),
     ("bodies", &["SELECT", "INSERT"]),
-    ("claims", &["SELECT", "INSERT", "UPDATE"]),
+    ("claims", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
     ("receipts", &["SELECT", "INSERT", "UPDATE"]),
     ("attempts", &["SELECT", "INSERT"]),
     ("retries", &["SELECT", "INSERT", "UPDATE", "DELETE"]),

@@ -165,7 +165,7 @@ async fn a_role_that_only_runs_is_refused_with_all_the_grants_it_lacks() {
     };
     assert!(text(&refused).contains("lacks rights"), "{refused}");
     assert!(
-        remedy.contains("GRANT SELECT, INSERT, UPDATE ON claims TO"),
+        remedy.contains("GRANT SELECT, INSERT, UPDATE, DELETE ON claims TO"),
         "{remedy}"
     );
     // After the statement that the remedy names has run, PostgreSQL must not refuse hookbox any

@@ -24,14 +24,22 @@ use crate::file::opened_file::OpenedFile;
 use crate::file::room::{Purpose, Room};
 
 /// The statements that open a transaction. `BEGIN IMMEDIATE` takes the write lock at once, because
-/// a transaction that starts with a read and takes the lock later fails without waiting. By the
-/// savepoint, [`Unit::is_whole`] detects whether a handler has ended the transaction.
-const BEGIN: &str = "begin immediate; savepoint hookbox_unit";
+/// a transaction that starts with a read and takes the lock later fails without waiting.
+/// [`Unit::undo`] goes back to the outer savepoint. By the inner one, [`Unit::is_whole`] detects
+/// whether a handler has ended the transaction.
+const BEGIN: &str = "begin immediate; savepoint hookbox_undo; savepoint hookbox_unit";
 
 /// The statements that check whether the transaction of [`BEGIN`] is still open: they release its
 /// savepoint and set it again. They fail when that transaction has ended, even if a handler has
 /// opened another one since, because the new one has no such savepoint.
 const REMARK: &str = "release hookbox_unit; savepoint hookbox_unit";
+
+/// The statements that move both savepoints of [`BEGIN`] to the current end of the transaction.
+const SET_SAVEPOINT: &str = "release hookbox_undo; savepoint hookbox_undo; savepoint hookbox_unit";
+
+/// The statements that undo what was written since [`SET_SAVEPOINT`]. The first one removes the
+/// inner savepoint, so the second one sets it again.
+const UNDO: &str = "rollback to hookbox_undo; savepoint hookbox_unit";
 
 /// How many steps of SQLite's virtual machine a statement runs between two checks whether its
 /// connection was dropped. That many steps take some tenths of a millisecond.
@@ -268,6 +276,21 @@ impl Unit {
                 "a nested transaction was left open".to_owned(),
             ));
         }
+        Ok(())
+    }
+
+    /// Sets the savepoint to which [`Unit::undo`] goes back.
+    pub(crate) async fn set_savepoint(&mut self) -> sqlx::Result<()> {
+        let set = sqlx::raw_sql(SET_SAVEPOINT);
+        set.execute(&mut self.leashed.connection).await?;
+        Ok(())
+    }
+
+    /// Undoes what was written since [`Unit::set_savepoint`]. Returns an error when the transaction
+    /// has ended.
+    pub(crate) async fn undo(&mut self) -> sqlx::Result<()> {
+        let undo = sqlx::raw_sql(UNDO);
+        undo.execute(&mut self.leashed.connection).await?;
         Ok(())
     }
 

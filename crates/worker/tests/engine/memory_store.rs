@@ -146,6 +146,33 @@ impl Store for MemoryStore {
         tx.prove()
     }
 
+    async fn savepoint(&self, tx: &mut MemoryTx) -> Result<(), CommitError> {
+        drop(self.enter("savepoint").await?);
+        tx.prove()?;
+        tx.savepoint = tx.connection.effects.len();
+        Ok(())
+    }
+
+    async fn undo(&self, tx: &mut MemoryTx) -> Result<(), CommitError> {
+        drop(self.enter("undo").await?);
+        self.0.tables.journal.note("undo");
+        tx.undo()
+    }
+
+    async fn withdraw(
+        &self,
+        tx: &mut MemoryTx,
+        route: &RouteName,
+        events: &[EventId],
+    ) -> Result<(), CommitError> {
+        drop(self.enter("withdraw").await?);
+        tx.prove()?;
+        let count = events.len();
+        self.0.tables.journal.note(format!("withdraw {count}"));
+        tx.withdraw(route, events);
+        Ok(())
+    }
+
     async fn settle(
         &self,
         tx: &mut MemoryTx,

@@ -14,6 +14,8 @@ pub struct MemoryTx {
     number: u64,
     pub outcomes: Vec<(RouteName, Envelope, Outcome)>,
     pub other_digests: Vec<(ReceiptId, ContentDigest)>,
+    /// How many effects were written before the savepoint.
+    pub savepoint: usize,
     pub connection: MemoryConnection,
 }
 
@@ -37,6 +39,7 @@ impl MemoryTx {
             number,
             outcomes: Vec::new(),
             other_digests: Vec::new(),
+            savepoint: 0,
             connection: MemoryConnection {
                 process: Arc::clone(process),
                 number,
@@ -97,8 +100,33 @@ impl MemoryTx {
         Ok(())
     }
 
+    /// Undoes the effects since the savepoint. The claims stay.
+    pub fn undo(&mut self) -> Result<(), CommitError> {
+        if !self.connection.is_ended {
+            self.connection.is_broken = false;
+        }
+        self.prove()?;
+        self.connection.effects.truncate(self.savepoint);
+        Ok(())
+    }
+
+    /// Gives claims back. Their locks are held until the transaction ends.
+    pub fn withdraw(&mut self, route: &RouteName, events: &[EventId]) {
+        let is_withdrawn = |on: &On| on.0 == *route && events.contains(&on.1);
+        self.connection.claimed.retain(|on| !is_withdrawn(on));
+    }
+
     /// Commits, and returns how many receipts got an outcome.
     pub fn commit(&mut self) -> usize {
+        let is_settled = |on: &On| {
+            self.outcomes
+                .iter()
+                .any(|it| it.0 == on.0 && it.1.event == on.1)
+        };
+        assert!(
+            self.connection.claimed.iter().all(is_settled),
+            "every claim must be settled or withdrawn before the commit"
+        );
         let tables = Arc::clone(&self.process.tables);
         let mut state = tables.state();
         state.rows.keep_events(&self.connection.events);

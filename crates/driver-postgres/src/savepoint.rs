@@ -1,0 +1,58 @@
+//! The savepoint of a transaction over several events. When the handler fails on some of them, what
+//! it wrote is undone back to the savepoint, and the transaction keeps its claims.
+
+use hookbox_driver::{CommitError, Fault, FaultKind};
+use sqlx::Executor;
+
+use crate::server::query_error::QueryError;
+use crate::tx::{TO_SAVEPOINT, Tx, ended};
+use crate::{diagnose, proof};
+
+/// The statement that sets the savepoint in a transaction that has none yet.
+const SET: &str = "savepoint hookbox_unit";
+
+/// The statements that move the savepoint to the current end of the transaction. They fail when the
+/// transaction is not the one in which it was set, because a handler has ended that one.
+const MOVE: &str = "release savepoint hookbox_unit; savepoint hookbox_unit";
+
+/// See [`hookbox_driver::Store::savepoint`].
+pub(crate) async fn set(tx: &mut Tx) -> Result<(), CommitError> {
+    let statement = if tx.has_savepoint { MOVE } else { SET };
+    let set = sqlx::raw_sql(statement);
+    match tx.run(|c| c.execute(set)).await {
+        Ok(_) => {
+            tx.has_savepoint = true;
+            Ok(())
+        }
+        Err(QueryError::Database(error)) if diagnose::has_no_savepoint(&error) => Err(ended()),
+        Err(error) => Err(tx.attribute(error, "set a savepoint").await),
+    }
+}
+
+/// See [`hookbox_driver::Store::undo`].
+pub(crate) async fn undo(tx: &mut Tx) -> Result<(), CommitError> {
+    let doing = "undo what a handler wrote";
+    if tx.awaits_answer {
+        // The answer of an earlier statement would be taken for that of this one.
+        let fault = Fault::plain(FaultKind::Unavailable, doing);
+        return Err(fault.into());
+    }
+    let back = sqlx::raw_sql(TO_SAVEPOINT);
+    match tx.run(|c| c.execute(back)).await {
+        Ok(_) => {}
+        Err(QueryError::Database(error)) if diagnose::has_no_savepoint(&error) => {
+            return Err(ended());
+        }
+        Err(error) => return Err(error.ours(doing).into()),
+    }
+    if tx.is_guarded() {
+        // The settings of the session are as they were at the savepoint, but not everything else
+        // that a handler can leave in a session belongs to its transaction.
+        return proof::prove(tx).await;
+    }
+    if tx.depth() != 1 {
+        let why = "a savepoint was left open".to_owned();
+        return Err(CommitError::BrokenByHandler { why });
+    }
+    Ok(())
+}

@@ -1,0 +1,74 @@
+//! The savepoint of a transaction, the events that leave it, and what its commit must not contain.
+
+use hookbox_driver::{CommitError, Fault, FaultKind, Outcome};
+use hookbox_event::{EventId, RouteName};
+
+use super::{broken, ended};
+use crate::tx::SimTx;
+
+pub(super) async fn set(tx: &mut SimTx) -> Result<(), CommitError> {
+    check(tx, "set a savepoint").await?;
+    tx.savepoint = tx.connection.effects.len();
+    Ok(())
+}
+
+/// Undoes the effects since the savepoint, also after a statement of the handler has failed.
+pub(super) async fn undo(tx: &mut SimTx) -> Result<(), CommitError> {
+    if tx.connection.ended {
+        return Err(ended(tx));
+    }
+    tx.statement("undo").await?;
+    let (from, to) = (tx.connection.effects.len(), tx.savepoint);
+    tx.connection.effects.truncate(to);
+    tx.connection.aborted = false;
+    let text = format!("{} undoes {} effects", tx.process.name, from - to);
+    tx.process.world.note(&text);
+    Ok(())
+}
+
+/// Gives claims back. Other transactions can take them only after this one has ended, because it
+/// holds their locks until then.
+pub(super) async fn withdraw(
+    tx: &mut SimTx,
+    route: &RouteName,
+    events: &[EventId],
+) -> Result<(), CommitError> {
+    check(tx, "withdraw claims").await?;
+    for event in events {
+        let on = (route.clone(), *event);
+        if tx.owned.remove(&on).is_none() {
+            let doing = "withdraw a claim that was not made";
+            return Err(Fault::plain(FaultKind::Internal, doing).into());
+        }
+        tx.connection.claimed.retain(|claimed| *claimed != on);
+    }
+    Ok(())
+}
+
+/// Runs a statement of hookbox after a handler. It fails if the handler has ended or aborted the
+/// transaction.
+pub(super) async fn check(tx: &SimTx, doing: &'static str) -> Result<(), CommitError> {
+    if tx.connection.ended {
+        return Err(ended(tx));
+    }
+    tx.statement(doing).await?;
+    if tx.connection.aborted {
+        return Err(broken());
+    }
+    Ok(())
+}
+
+/// I3: checks that a commit has only effects of events that are done with it. The effect of any
+/// other event must have been undone.
+pub(super) fn check_undone(tx: &SimTx) {
+    for effect in &tx.connection.effects {
+        let is_done = tx.settled.iter().any(|one| {
+            let is_it = one.route == effect.route && one.envelope.event == effect.event;
+            is_it && matches!(one.outcome, Outcome::Done { .. })
+        });
+        if !is_done {
+            let what = format!("{effect:?} is committed, and its event is not done");
+            tx.process.world.state().violate("I3", &what);
+        }
+    }
+}
