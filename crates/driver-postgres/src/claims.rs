@@ -216,30 +216,27 @@ pub(crate) async fn withdraw(
     fresh: &[EventNumber],
     granted: &[EventNumber],
 ) -> Result<u64, Error> {
-    let deleted = sqlx::query(
-        "delete from claims
-         where route = $2 and event = any ($3) and state = 'running'
-           and pg_current_xact_id()::text = $1",
+    let count: i64 = sqlx::query_scalar(
+        "with deleted as (
+             delete from claims
+             where route = $2 and event = any ($3) and state = 'running'
+               and pg_current_xact_id()::text = $1
+             returning event
+         ), waiting as (
+             update claims set state = 'retrying'
+             where route = $2 and event = any ($4) and state = 'running'
+               and pg_current_xact_id()::text = $1
+             returning event
+         )
+         select (select count(*) from deleted) + (select count(*) from waiting)",
     )
-    .bind(&transaction)
+    .bind(transaction)
     .bind(route.as_str())
     .bind(numbers(fresh))
-    .execute(&mut *c)
-    .await?;
-    if granted.is_empty() {
-        return Ok(deleted.rows_affected());
-    }
-    let waiting = sqlx::query(
-        "update claims set state = 'retrying'
-         where route = $2 and event = any ($3) and state = 'running'
-           and pg_current_xact_id()::text = $1",
-    )
-    .bind(&transaction)
-    .bind(route.as_str())
     .bind(numbers(granted))
-    .execute(c)
+    .fetch_one(c)
     .await?;
-    Ok(deleted.rows_affected() + waiting.rows_affected())
+    Ok(u64::try_from(count).unwrap_or(0))
 }
 
 /// Runs the guard, the last statement before a commit. It changes the given claims from running to

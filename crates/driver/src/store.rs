@@ -67,13 +67,13 @@ pub trait Store: Send + Sync + 'static {
     async fn prove(&self, tx: &mut Self::Tx) -> Result<(), CommitError>;
 
     /// Sets the savepoint to which [`Store::undo`] goes back. Only the last savepoint counts: what
-    /// was written before it stays. A transaction that a handler has ended gets no savepoint; if it
-    /// is found here, the result is `CommitError::EndedByHandler`.
+    /// was written before it stays. If a handler has ended the transaction, no savepoint is set,
+    /// and the result is `CommitError::EndedByHandler`.
     async fn savepoint(&self, tx: &mut Self::Tx) -> Result<(), CommitError>;
 
-    /// Undoes what was written in the transaction since [`Store::savepoint`], even if the error of a
-    /// statement has left the transaction aborted. The savepoint stays, and so do the claims. In a
-    /// transaction of [`Store::begin_for_handler`], the session is proved and cleaned as by
+    /// Undoes what was written in the transaction since [`Store::savepoint`], even if the error of
+    /// a statement has left the transaction aborted. The savepoint stays, and so do the claims. In
+    /// a transaction of [`Store::begin_for_handler`], the session is proved and cleaned as by
     /// [`Store::prove`], so that handlers can run again. If a handler has ended the transaction,
     /// nothing can be undone, and the result is `CommitError::EndedByHandler`. Every error means
     /// that the transaction must be rolled back.
@@ -92,10 +92,10 @@ pub trait Store: Send + Sync + 'static {
     ) -> Result<(), CommitError>;
 
     /// Writes the outcome of receipts in the transaction. A receipt that already has an outcome
-    /// keeps it. Apart from [`Store::withdraw`], this is the first statement after the handlers. So, if [`Store::prove`] was not
-    /// called, this call is the first to detect that a handler has left the transaction aborted
-    /// (25P02 in PostgreSQL) or has ended it. Then it returns `CommitError::BrokenByHandler` or
-    /// `CommitError::EndedByHandler`.
+    /// keeps it. Apart from [`Store::withdraw`], this is the first statement after the handlers.
+    /// So, if [`Store::prove`] was not called, this call is the first to detect that a handler has
+    /// left the transaction aborted (25P02 in PostgreSQL) or has ended it. Then it returns
+    /// `CommitError::BrokenByHandler` or `CommitError::EndedByHandler`.
     async fn settle(
         &self,
         tx: &mut Self::Tx,

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use hookbox_crash::crash_point;
-use hookbox_driver::{Fault, FaultKind, Outcome, ReceiptOutcome, Store};
+use hookbox_driver::{CommitError, Fault, FaultKind, Outcome, ReceiptOutcome, Store};
 use hookbox_event::{Envelope, EventId, EventNumber};
 
 use crate::attempt_error::AttemptError;
@@ -17,6 +17,7 @@ use crate::check::check;
 use crate::claimed_event::{ClaimSet, ClaimedEvent};
 use crate::claims::claim;
 use crate::counters::add;
+use crate::left::LeftEvents;
 use crate::registered::HandlerFailure;
 use crate::route_context::RouteContext;
 use crate::settle::FailureCause;
@@ -38,9 +39,15 @@ pub(crate) struct Attempt<'a, S: Store> {
 }
 
 impl<S: Store> Attempt<'_, S> {
-    /// Runs the transaction to its commit. On an error it returns what prevented the commit, and
-    /// the transaction has no effect.
-    pub async fn run(&self, envelopes: &[&Envelope]) -> Result<(), AttemptError> {
+    /// Runs the transaction to its commit, and returns the events that have left it because the
+    /// handler failed on them. On an error it returns
+    /// what prevented the commit, and the transaction has no effect. Adds to `failed_runs` the
+    /// failed runs of the handler after which other events ran again in the transaction.
+    pub async fn run(
+        &self,
+        envelopes: &[&Envelope],
+        failed_runs: &mut usize,
+    ) -> Result<LeftEvents, AttemptError> {
         let store = self.context.store();
         let mut tx = match self.work {
             Work::Handle(route) if !route.handler.is_trusted() => store.begin_for_handler().await?,
@@ -56,11 +63,11 @@ impl<S: Store> Attempt<'_, S> {
         if claims.events.is_empty() && claims.duplicates.is_empty() {
             store.rollback(tx).await;
             add(&self.context.counters.redelivered, claims.redelivered);
-            return Ok(());
+            return Ok(LeftEvents::default());
         }
         crash_point!("worker.after_claim");
-        match self.work_on(&mut tx, &claims.events).await {
-            Ok(outcomes) => self.finish(tx, &claims, outcomes).await,
+        match self.work_on(&mut tx, &claims.events, failed_runs).await {
+            Ok((outcomes, left)) => self.finish(tx, &claims, outcomes, left).await,
             Err(error) => {
                 if error.is_interrupted() {
                     // The handler was stopped in the middle of a statement, so the connection can
@@ -74,6 +81,11 @@ impl<S: Store> Attempt<'_, S> {
         }
     }
 
+    /// Runs the transaction of a single event.
+    pub async fn run_one(&self, envelope: &Envelope) -> Result<(), AttemptError> {
+        self.run(&[envelope], &mut 0).await.map(drop)
+    }
+
     async fn claim(&self, tx: &mut S::Tx, envelopes: &[&Envelope]) -> Result<ClaimSet, Fault> {
         let mut claims = ClaimSet::default();
         for claim in claim(self.context, tx, envelopes).await? {
@@ -82,12 +94,14 @@ impl<S: Store> Attempt<'_, S> {
         Ok(claims)
     }
 
-    /// Returns the outcome of each event. Runs the handler on those that must be handled.
+    /// Runs the handler on those events that must be handled. Returns the outcome of each event,
+    /// and the events that have left the transaction, whose outcomes do not count.
     async fn work_on(
         &self,
         tx: &mut S::Tx,
         events: &[ClaimedEvent],
-    ) -> Result<Vec<Outcome>, AttemptError> {
+        failed_runs: &mut usize,
+    ) -> Result<(Vec<Outcome>, LeftEvents), AttemptError> {
         let mut outcomes = Vec::with_capacity(events.len());
         let mut handled = Vec::with_capacity(events.len());
         for event in events {
@@ -106,10 +120,11 @@ impl<S: Store> Attempt<'_, S> {
         if let Work::Handle(route) = self.work
             && !handled.is_empty()
         {
-            let mut batch = Batch::new(self.context, route, handled)?;
-            batch.run(tx).await?;
+            let batch = Batch::new(self.context, route, handled)?;
+            let left = batch.run(tx, failed_runs).await?;
+            return Ok((outcomes, left));
         }
-        Ok(outcomes)
+        Ok((outcomes, LeftEvents::default()))
     }
 
     fn number(&self, tx: &S::Tx, event: &EventId) -> Result<EventNumber, Fault> {
@@ -164,18 +179,22 @@ impl<S: Store> Attempt<'_, S> {
         )
     }
 
-    /// Writes the outcome of every receipt and commits.
+    /// Withdraws the claims of the events that have left the transaction, writes the outcome of
+    /// every other receipt, and commits.
     async fn finish(
         &self,
         mut tx: S::Tx,
         claims: &ClaimSet,
         outcomes: Vec<Outcome>,
-    ) -> Result<(), AttemptError> {
+        left: LeftEvents,
+    ) -> Result<LeftEvents, AttemptError> {
         let store = self.context.store();
+        let withdrawn = left.ids();
         let mut settled: Vec<ReceiptOutcome<'_>> = claims
             .events
             .iter()
             .zip(outcomes)
+            .filter(|(event, _)| !withdrawn.contains(&event.envelope.event))
             .map(|(event, outcome)| ReceiptOutcome {
                 envelope: &event.envelope,
                 outcome,
@@ -189,8 +208,14 @@ impl<S: Store> Attempt<'_, S> {
                 other_digest: *other_digest,
             });
         }
+        if settled.is_empty() {
+            // All events have left the transaction, so there is nothing to commit.
+            store.rollback(tx).await;
+            add(&self.context.counters.redelivered, claims.redelivered);
+            return Ok(left);
+        }
         crash_point!("worker.before_settle");
-        let written = match store.settle(&mut tx, self.context.route, &settled).await {
+        let written = match self.settle(&mut tx, &withdrawn, &settled).await {
             Ok(()) => {
                 crash_point!("worker.before_commit");
                 store.commit(tx).await
@@ -205,7 +230,20 @@ impl<S: Store> Attempt<'_, S> {
         written.map_err(|error| attribute(error, &claims.events, ran, remedy))?;
         crash_point!("worker.after_commit");
         self.count(&settled, claims.redelivered);
-        Ok(())
+        Ok(left)
+    }
+
+    async fn settle(
+        &self,
+        tx: &mut S::Tx,
+        withdrawn: &[EventId],
+        settled: &[ReceiptOutcome<'_>],
+    ) -> Result<(), CommitError> {
+        let (store, route) = (self.context.store(), self.context.route);
+        if !withdrawn.is_empty() {
+            store.withdraw(tx, route, withdrawn).await?;
+        }
+        store.settle(tx, route, settled).await
     }
 
     /// Records that a handler succeeded, which shows that the route lacks no right in the database.

@@ -19,6 +19,17 @@ pub(crate) fn is_done(outcome: &Outcome) -> bool {
     }
 }
 
+/// Converts an error of the store, between the runs of a handler on several events, into an
+/// [`AttemptError`].
+pub(crate) fn of_several(error: CommitError) -> AttemptError {
+    match error {
+        CommitError::Fault(fault) => AttemptError::Fault(fault),
+        CommitError::BrokenByHandler { why } | CommitError::EndedByHandler { why } => {
+            AttemptError::Broken { why }
+        }
+    }
+}
+
 /// Converts an error of the commit into an [`AttemptError`]. If the transaction had a single
 /// event, the error is the failure of the handler of that event.
 pub(crate) fn attribute(
@@ -46,7 +57,6 @@ pub(crate) fn attribute(
             }
             FaultKind::Unavailable | FaultKind::Internal => AttemptError::Fault(fault),
         },
-        (CommitError::Fault(fault), _) => AttemptError::Fault(fault),
         (CommitError::BrokenByHandler { why }, [only]) => {
             let failure = HandlerFailure {
                 cause: FailureCause::BrokeTransaction,
@@ -57,8 +67,6 @@ pub(crate) fn attribute(
             of(only, failure)
         }
         (CommitError::EndedByHandler { why }, [only]) => of(only, proof::ended(&why, None)),
-        (CommitError::BrokenByHandler { why } | CommitError::EndedByHandler { why }, _) => {
-            AttemptError::Broken { why }
-        }
+        (error, _) => of_several(error),
     }
 }

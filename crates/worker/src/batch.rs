@@ -1,18 +1,23 @@
 //! Runs the handler on the events that a transaction has claimed: on all of them at once if the
-//! handler can do that, or else on one after another.
+//! handler can do that, or else on one after another. When it fails on some of several events, what
+//! it wrote is undone, and the others run again in the same transaction.
 
 use std::ops::Range;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use hookbox_crash::crash_point;
 use hookbox_driver::{Fault, Store};
 
 use crate::attempt_error::{AttemptError, FailedAttempt, STATEMENT};
+use crate::attribute;
 use crate::claimed_event::ClaimedEvent;
+use crate::left::LeftEvents;
+use crate::parts::Parts;
 use crate::prepared::Prepared;
 use crate::proof::prove;
 use crate::registered::{self, Handled, HandlerFailure, Readied};
 use crate::route_context::RouteContext;
+use crate::running_handlers::RunningHandler;
 use crate::settle::FailureCause;
 use crate::{Event, Json, Route};
 
@@ -23,10 +28,16 @@ pub(crate) struct Batch<'t, S: Store> {
     /// The events, in the order of `prepared`.
     events: Vec<&'t ClaimedEvent>,
     prepared: Box<dyn Prepared<S>>,
+    /// The events that have left the transaction.
+    left: LeftEvents,
+    /// Whether the transaction has several events for the handler, so that a failed one can leave.
+    is_shared: bool,
     /// Whether the handler has answered a run on several events with [`Handled::OneByOne`], so that
     /// it has to be called once for each event.
     is_one_by_one: bool,
     started: Instant,
+    /// The time that all runs so far were allowed to take.
+    allowed: Duration,
 }
 
 /// The failure of a run of the handler.
@@ -38,7 +49,8 @@ struct RunFailure {
 }
 
 impl<'t, S: Store> Batch<'t, S> {
-    /// Makes the payloads of claimed events. An event whose payload cannot be made has failed.
+    /// Makes the payloads of claimed events. An event whose payload cannot be made has failed by
+    /// itself: it leaves the transaction, unless it is the only event.
     pub fn new(
         context: &'t RouteContext<'t, S>,
         route: &'t Route<S>,
@@ -46,32 +58,78 @@ impl<'t, S: Store> Batch<'t, S> {
     ) -> Result<Self, AttemptError> {
         let started = Instant::now();
         let (events, handled): (Vec<_>, Vec<_>) = claimed.into_iter().unzip();
+        let is_shared = handled.len() > 1;
         let Readied { prepared, unready } = route.handler.prepare(handled);
-        let batch = Self {
+        let mut batch = Self {
             context,
             route,
             events,
             prepared,
+            left: LeftEvents::default(),
+            is_shared,
             is_one_by_one: false,
             started,
+            allowed: Duration::ZERO,
         };
-        match unready.first() {
-            None => Ok(batch),
-            Some((at, why)) => Err(batch.error(RunFailure {
+        // From the last event to the first, so that the positions of the others stay.
+        for (at, why) in unready.iter().rev() {
+            let failed = RunFailure {
                 of: *at..*at + 1,
                 failure: registered::unready(context.store(), why),
-            })),
+            };
+            match batch.error(failed) {
+                AttemptError::Handler(failed) if is_shared => batch.left.failed.push(*failed),
+                error => return Err(error),
+            }
+            batch.events.remove(*at);
         }
+        batch.left.failed.reverse();
+        Ok(batch)
     }
 
-    /// Runs the handler on all events.
-    pub async fn run(&mut self, tx: &mut S::Tx) -> Result<(), AttemptError> {
-        let all = 0..self.events.len();
-        match self.run_group(tx, all).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(failed)) => Err(self.error(failed)),
-            Err(fault) => Err(fault.into()),
+    /// Runs the handler on all events. Adds the number of failed runs to `failed_runs`. Returns the
+    /// events that have left the transaction.
+    pub async fn run(
+        mut self,
+        tx: &mut S::Tx,
+        failed_runs: &mut usize,
+    ) -> Result<LeftEvents, AttemptError> {
+        let mut parts = Parts::new(self.events.len(), *failed_runs);
+        while let Some(part) = parts.next() {
+            if self.is_shared {
+                let set = self.context.store().savepoint(tx).await;
+                set.map_err(attribute::of_several)?;
+            }
+            match self.run_group(tx, part.clone()).await? {
+                Ok(()) => parts.succeeded(&part),
+                Err(failed) if self.is_shared && self.may_undo(&failed.failure) => {
+                    let undone = self.context.store().undo(tx).await;
+                    undone.map_err(attribute::of_several)?;
+                    parts.failed(part, &failed.of);
+                    *failed_runs = parts.failed_runs();
+                }
+                Err(failed) => return Err(self.error(failed)),
+            }
         }
+        let left = parts.left().iter().filter_map(|at| self.events.get(*at));
+        let left = left.map(|event| (*event).clone());
+        self.left.alone.extend(left);
+        Ok(self.left)
+    }
+
+    /// Returns whether the events that did not fail can run again in the same transaction: if the
+    /// handler has returned an error of its own. After a fault the whole transaction is repeated.
+    /// When the handler was stopped in the middle of a statement, the connection is closed.
+    fn may_undo(&self, failure: &HandlerFailure) -> bool {
+        let has_returned = match failure.cause {
+            FailureCause::Returned(_) => !failure.interrupted,
+            FailureCause::Panicked
+            | FailureCause::TimedOut
+            | FailureCause::BrokeTransaction
+            | FailureCause::Orphaned
+            | FailureCause::Fault(_) => false,
+        };
+        has_returned && self.context.may_start().is_ok()
     }
 
     /// Runs the handler on some of the events.
@@ -89,7 +147,7 @@ impl<'t, S: Store> Batch<'t, S> {
         }
         // Nothing is settled before the handler has been called for every event.
         let limit = registered::limit_of_each(self.route.time_limit, which.len());
-        let _running = self.context.counters.running.start(limit);
+        let _running = self.start(limit);
         for at in which {
             if let Err(failure) = self.run_one(tx, at).await? {
                 let of = at..at + 1;
@@ -97,6 +155,13 @@ impl<'t, S: Store> Batch<'t, S> {
             }
         }
         Ok(Ok(()))
+    }
+
+    /// Adds a run to those of the route. Nothing is settled before the last run of the transaction
+    /// has ended, so this run may end as late as all runs together.
+    fn start(&mut self, limit: Duration) -> RunningHandler<'t> {
+        self.allowed = self.allowed.saturating_add(limit);
+        self.context.counters.running.start(self.allowed)
     }
 
     async fn run_one(
@@ -120,17 +185,21 @@ impl<'t, S: Store> Batch<'t, S> {
     /// is checked only once, after all events. So if the transaction is broken, it is not known on
     /// which event the handler broke it.
     async fn run_all(
-        &self,
+        &mut self,
         tx: &mut S::Tx,
         which: Range<usize>,
     ) -> Result<Result<Handled, RunFailure>, Fault> {
         let store = self.context.store();
         let limit = registered::limit_of_all(self.route.time_limit, which.len());
-        let _running = self.context.counters.running.start(limit);
+        let before = self.allowed;
+        let _running = self.start(limit);
         let connection = store.connection(tx);
         let ran = registered::run_all(store, &*self.prepared, which.clone(), connection, limit);
         let (ran, event) = match ran.await {
-            Ok(Handled::OneByOne) => return Ok(Ok(Handled::OneByOne)),
+            Ok(Handled::OneByOne) => {
+                self.allowed = before;
+                return Ok(Ok(Handled::OneByOne));
+            }
             Ok(Handled::All) => (Ok(()), None),
             Err(failed) => (Err(failed.failure), failed.event),
         };

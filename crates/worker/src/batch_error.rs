@@ -24,7 +24,7 @@ pub(crate) enum Failed {
 }
 
 impl BatchError {
-    /// Creates the failure of one event of the batch. The others run again together, without it.
+    /// Creates the failure of one event of the batch. The others run again without it.
     pub fn of<P>(event: &Event<P>, error: impl Into<HandlerError>) -> Self {
         Self(Failed::Event(event.id, error.into()))
     }

@@ -1,4 +1,6 @@
-//! Which events of a failed batch run together again, and which run alone.
+//! Which events of a failed batch run together again, each group in its own transaction, and which
+//! run alone. This is about failures after which the transaction of the batch cannot continue;
+//! `parts` is about the others.
 //!
 //! An event that is known to have failed runs alone later, and the others run together again. Where
 //! it is not known which event failed, the batch is halved, and its halves are halved again, until
@@ -11,13 +13,14 @@ use hookbox_event::{Envelope, ReceiptId};
 /// After this many failed runs of a batch and its parts, each remaining event runs alone. Halving
 /// finds two failing events among 64 with at most eleven failed runs. If more events fail, further
 /// failed runs would cost more than a transaction for each event.
-const FAILED_RUNS_MAX: usize = 16;
+pub(crate) const FAILED_RUNS_MAX: usize = 16;
 
 /// The groups of a batch that still have to run.
 pub(crate) struct Groups<'e> {
     waiting: Vec<Vec<&'e Envelope>>,
     alone: Vec<&'e Envelope>,
-    failed_runs: usize,
+    /// How many runs have failed, including those after which a transaction continued.
+    pub failed_runs: usize,
 }
 
 impl<'e> Groups<'e> {
@@ -59,6 +62,12 @@ impl<'e> Groups<'e> {
         let second = group.split_off(group.len() / 2);
         self.waiting.push(second);
         self.waiting.push(group);
+    }
+
+    /// Adds those events of the group that have left its transaction to those that run alone.
+    pub fn add_left(&mut self, group: &[&'e Envelope], left: &[ReceiptId]) {
+        let is_left = |it: &&&Envelope| left.contains(&it.receipt);
+        self.alone.extend(group.iter().filter(is_left));
     }
 
     /// Adds the events of the group to those that run alone.

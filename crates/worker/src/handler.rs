@@ -45,10 +45,11 @@ pub trait Handler<S: Store>: Send + Sync + 'static {
     /// same event. A handler that can write many events with one statement overrides this. By
     /// default, each event is handled by [`Handler::handle`], one after another.
     ///
-    /// [`BatchError::of`] names the event that could not be handled; then the others run again
-    /// without it. After any other error (`?`), halves of the batch run again until the event is
-    /// found. Whatever the failed call wrote is rolled back first. An attempt is counted only when
-    /// [`Handler::handle`] fails on the event alone, so both must do the same with an event.
+    /// [`BatchError::of`] names the event that could not be handled; then the events before and
+    /// after it run again without it, in two calls. After any other error (`?`), halves of the
+    /// batch run again until the event is found. Whatever the failed call wrote is undone first. An
+    /// attempt is counted only when [`Handler::handle`] fails on the event alone, so both must do
+    /// the same with an event.
     ///
     /// The time limit of one call is that of one event times the number of events, and at most
     /// three minutes. For a handler that is not [`Handler::TRUSTED`], the transaction and the

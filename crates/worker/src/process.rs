@@ -147,7 +147,7 @@ impl<S: Store> Process<'_, S> {
                     Work::GiveUp { .. } => None,
                 };
                 let run = self.begin();
-                let result = self.attempt().run(&[envelope]).await;
+                let result = self.attempt().run_one(envelope).await;
                 if !self.conclude(&run, envelope, result, &mut pause).await? {
                     again.push((envelope, pause));
                 }
@@ -204,7 +204,7 @@ impl<S: Store> Process<'_, S> {
             };
             let run = self.begin();
             let result = match self.mark(envelope, &mut is_marked).await {
-                Ok(()) => self.attempt().run(&[envelope]).await,
+                Ok(()) => self.attempt().run_one(envelope).await,
                 Err(fault) => Err(AttemptError::Fault(fault)),
             };
             if result.is_err() {
@@ -299,7 +299,7 @@ impl<S: Store> Process<'_, S> {
         let mut pause = self.context.pause();
         loop {
             let run = process.begin();
-            let result = process.attempt().run(&[envelope]).await;
+            let result = process.attempt().run_one(envelope).await;
             match run.conclude(result, &mut pause).await? {
                 Conclusion::Settled => return Ok(()),
                 Conclusion::RunAgain | Conclusion::GiveUp => {}

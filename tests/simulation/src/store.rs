@@ -96,11 +96,11 @@ impl Store for SimStore {
     async fn prove(&self, tx: &mut SimTx) -> Result<(), CommitError> {
         if tx.connection.ended {
             self.process.step("prove").await;
-            return Err(ended(tx));
+            return Err(savepoint::ended(tx));
         }
         tx.statement("prove").await?;
         if tx.connection.aborted {
-            return Err(broken());
+            return Err(savepoint::broken());
         }
         Ok(())
     }
@@ -134,7 +134,7 @@ impl Store for SimStore {
     async fn commit(&self, mut tx: SimTx) -> Result<(), CommitError> {
         tx.statement("guard").await?;
         if tx.connection.aborted {
-            return Err(broken());
+            return Err(savepoint::broken());
         }
         if tx.owned.values().any(|owned| owned.end.is_none()) {
             let doing = "commit: a claim has no outcome";
@@ -368,20 +368,5 @@ impl SimStore {
         }
         let id = world.state().tables.begin(process.number);
         Ok(SimTx::new(process, id, doing))
-    }
-}
-
-fn broken() -> CommitError {
-    CommitError::BrokenByHandler {
-        why: "a statement of the handler failed".to_owned(),
-    }
-}
-
-fn ended(tx: &SimTx) -> CommitError {
-    if let Some(run) = tx.connection.rolled_back.clone() {
-        tx.process.note_end(run);
-    }
-    CommitError::EndedByHandler {
-        why: "the handler ended the transaction".to_owned(),
     }
 }

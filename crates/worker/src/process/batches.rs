@@ -7,14 +7,15 @@ use hookbox_event::{Envelope, ReceiptId};
 use super::Process;
 use crate::attempt_error::{AttemptError, FailedAttempt, STATEMENT};
 use crate::groups::Groups;
+use crate::left::LeftEvents;
 use crate::pause::{Pause, Stopped};
 use crate::run::Run;
 use crate::settle::FailureCause;
 
 /// How a transaction over several events ended.
 enum BatchEnd {
-    /// All events have their outcome.
-    Done,
+    /// The transaction was committed. The events of these receipts have left it and must run alone.
+    Committed(Vec<ReceiptId>),
     /// The transaction was rolled back because the handler failed on the event of this receipt.
     Failed(ReceiptId),
     /// The transaction was rolled back because of one of its events, and it is not known which.
@@ -32,8 +33,8 @@ impl<S: Store> Process<'_, S> {
     ) -> Result<Vec<&'e Envelope>, Stopped> {
         let mut groups = Groups::of(events);
         while let Some(group) = groups.next() {
-            match self.run_batch(&group).await? {
-                BatchEnd::Done => {}
+            match self.run_batch(&group, &mut groups.failed_runs).await? {
+                BatchEnd::Committed(left) => groups.add_left(&group, &left),
                 BatchEnd::Failed(receipt) => groups.take_out(group, &receipt),
                 BatchEnd::FailedUnnamed => groups.halve(group),
                 BatchEnd::Separate => groups.separate(group),
@@ -43,20 +44,29 @@ impl<S: Store> Process<'_, S> {
     }
 
     /// Runs several events in one transaction, and runs them again after a fault of a dependency.
-    async fn run_batch(&self, events: &[&Envelope]) -> Result<BatchEnd, Stopped> {
+    /// Adds the failed runs after which the transaction continued to `failed_runs`.
+    async fn run_batch(
+        &self,
+        events: &[&Envelope],
+        failed_runs: &mut usize,
+    ) -> Result<BatchEnd, Stopped> {
         let mut pause = self.context.pause();
+        let before = *failed_runs;
         loop {
             self.context.may_start()?;
+            // Runs that are repeated because of a fault do not count.
+            *failed_runs = before;
             if self.context.counters.rights.missing().is_some() {
                 // While the handler lacks a right, the route runs one event at a time and no
                 // batches.
                 return Ok(BatchEnd::Separate);
             }
             let run = self.begin();
-            let fault = match self.attempt().run(events).await {
-                Ok(()) => {
+            let fault = match self.attempt().run(events, failed_runs).await {
+                Ok(left) => {
                     pause.over();
-                    return Ok(BatchEnd::Done);
+                    let left = self.record_left(&run, events, left, &mut pause).await?;
+                    return Ok(BatchEnd::Committed(left));
                 }
                 Err(AttemptError::Fault(fault)) => fault,
                 Err(AttemptError::Handler(failed)) => match failed.failure.cause {
@@ -96,6 +106,26 @@ impl<S: Store> Process<'_, S> {
         }
     }
 
+    /// Records the failures of the events that have left a transaction because their payload could
+    /// not be made. Returns the receipts of the events that have to run alone.
+    async fn record_left(
+        &self,
+        run: &Run<'_, S>,
+        received: &[&Envelope],
+        left: LeftEvents,
+        pause: &mut Pause<'_>,
+    ) -> Result<Vec<ReceiptId>, Stopped> {
+        let alone = left.alone.iter();
+        let mut alone: Vec<ReceiptId> = alone.map(|event| event.envelope.receipt).collect();
+        for failed in left.failed {
+            let receipt = failed.event.envelope.receipt;
+            if !self.record_failed(run, received, failed, pause).await? {
+                alone.push(receipt);
+            }
+        }
+        Ok(alone)
+    }
+
     /// Records that a handler has ended its own transaction while it handled these events. Their
     /// effects may stand, so this is recorded before the handler could run again. Then each of the
     /// other events of `received` runs in its own transaction: if its claim was committed as well,
@@ -108,15 +138,26 @@ impl<S: Store> Process<'_, S> {
         pause: &mut Pause<'_>,
     ) -> Result<(), Stopped> {
         for failed in failed {
-            let claimed = failed.event.envelope.clone();
-            // The claim may have put the stored body into its envelope. What is recorded is the
-            // envelope as it was received.
-            let is_received = |it: &&&Envelope| it.receipt == claimed.receipt;
-            let received = received.iter().find(is_received);
-            let received = received.map_or(&claimed, |it| *it);
-            let orphaned = Err(AttemptError::Handler(Box::new(failed)));
-            self.conclude(run, received, orphaned, pause).await?;
+            self.record_failed(run, received, failed, pause).await?;
         }
         Ok(())
+    }
+
+    /// Records the failure of one event of a batch. Returns whether the event has its outcome now.
+    async fn record_failed(
+        &self,
+        run: &Run<'_, S>,
+        received: &[&Envelope],
+        failed: FailedAttempt,
+        pause: &mut Pause<'_>,
+    ) -> Result<bool, Stopped> {
+        let claimed = failed.event.envelope.clone();
+        // The claim may have put the stored body into its envelope. What is recorded is the
+        // envelope as it was received.
+        let is_received = |it: &&&Envelope| it.receipt == claimed.receipt;
+        let received = received.iter().find(is_received);
+        let received = received.map_or(&claimed, |it| *it);
+        let failed = Err(AttemptError::Handler(Box::new(failed)));
+        self.conclude(run, received, failed, pause).await
     }
 }

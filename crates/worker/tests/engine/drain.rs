@@ -76,6 +76,7 @@ async fn a_drain_does_not_start_the_next_event_that_runs_alone() {
     let world = World::new();
     let take = Act::Take(Duration::from_secs(5));
     world.script.next(id(1), [Act::Fail, take]);
+    world.script.next(id(2), [Act::Fail]);
     world.put(&[1, 2].map(envelope));
     let running = world.start();
     let is_alone = || world.script.runs_of(id(1)).len() == 2;

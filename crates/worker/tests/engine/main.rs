@@ -11,6 +11,7 @@ mod drain;
 mod faults;
 mod isolation;
 mod journal;
+mod leaving;
 mod memory_broker;
 mod memory_process;
 mod memory_store;

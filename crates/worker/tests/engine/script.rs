@@ -10,7 +10,7 @@ use bytes::Bytes;
 use hookbox_driver::FaultKind;
 use hookbox_event::EventId;
 use hookbox_worker::{BatchError, Event, Handler, HandlerError, OrReject};
-use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer};
 use tokio::time::Instant;
 
 use crate::memory_process::MemoryProcess;
@@ -39,6 +39,8 @@ pub enum Act {
     BreakTransaction,
     /// Commits the transaction itself, which a handler must not do.
     EndTransaction,
+    /// Commits the transaction itself, and then returns a transient failure.
+    EndAndFail,
     /// Rolls the transaction back itself, which a handler must not do.
     RollBack,
     /// Ends its process.
@@ -115,7 +117,7 @@ impl Script {
         self.running.lock().unwrap().retain(|it| it.0 != process);
     }
 
-    fn begin(&self, process: u64, handled: &Event<IgnoredAny>) -> Act {
+    fn begin(&self, process: u64, handled: &Event<AnyButZero>) -> Act {
         let event = handled.id;
         let mut running = self.running.lock().unwrap();
         let own = running.iter().filter(|it| it.0 == process);
@@ -140,6 +142,19 @@ impl Script {
     }
 }
 
+/// The payload of the handlers: any JSON but the number 0, of which none can be made.
+#[derive(Debug)]
+pub struct AnyButZero;
+
+impl<'de> Deserialize<'de> for AnyButZero {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match serde_json::Value::deserialize(deserializer)?.as_i64() {
+            Some(0) => Err(serde::de::Error::custom("it is 0")),
+            Some(_) | None => Ok(Self),
+        }
+    }
+}
+
 /// The handler of one process.
 pub struct Scripted<const TRUSTED: bool>(pub Arc<MemoryProcess>);
 
@@ -158,11 +173,11 @@ impl Drop for Running<'_> {
 impl<const T: bool> Handler<MemoryStore> for Scripted<T> {
     const NAME: &'static str = "scripted";
     const TRUSTED: bool = T;
-    type Payload = IgnoredAny;
+    type Payload = AnyButZero;
 
     async fn handle(
         &self,
-        event: &Event<IgnoredAny>,
+        event: &Event<AnyButZero>,
         tx: &mut MemoryConnection,
     ) -> Result<(), HandlerError> {
         let process = &*self.0;
@@ -193,6 +208,10 @@ impl<const T: bool> Handler<MemoryStore> for Scripted<T> {
                 tx.commit();
                 Ok(())
             }
+            Act::EndAndFail => {
+                tx.commit();
+                Err(HandlerError::transient("it failed"))
+            }
             Act::RollBack => {
                 tx.roll_back();
                 Ok(())
@@ -212,11 +231,11 @@ pub struct AtOnce<const TRUSTED: bool>(pub Scripted<TRUSTED>);
 impl<const T: bool> Handler<MemoryStore> for AtOnce<T> {
     const NAME: &'static str = "at-once";
     const TRUSTED: bool = T;
-    type Payload = IgnoredAny;
+    type Payload = AnyButZero;
 
     async fn handle(
         &self,
-        event: &Event<IgnoredAny>,
+        event: &Event<AnyButZero>,
         tx: &mut MemoryConnection,
     ) -> Result<(), HandlerError> {
         self.0.handle(event, tx).await
@@ -224,7 +243,7 @@ impl<const T: bool> Handler<MemoryStore> for AtOnce<T> {
 
     async fn handle_all(
         &self,
-        events: &[Event<IgnoredAny>],
+        events: &[Event<AnyButZero>],
         tx: &mut MemoryConnection,
     ) -> Result<(), BatchError> {
         let script = &self.0.0.script;

@@ -3,7 +3,6 @@
 use hookbox_driver::{CommitError, Fault, FaultKind, Outcome};
 use hookbox_event::{EventId, RouteName};
 
-use super::{broken, ended};
 use crate::tx::SimTx;
 
 pub(super) async fn set(tx: &mut SimTx) -> Result<(), CommitError> {
@@ -70,5 +69,20 @@ pub(super) fn check_undone(tx: &SimTx) {
             let what = format!("{effect:?} is committed, and its event is not done");
             tx.process.world.state().violate("I3", &what);
         }
+    }
+}
+
+pub(super) fn broken() -> CommitError {
+    CommitError::BrokenByHandler {
+        why: "a statement of the handler failed".to_owned(),
+    }
+}
+
+pub(super) fn ended(tx: &SimTx) -> CommitError {
+    if let Some(run) = tx.connection.rolled_back.clone() {
+        tx.process.note_end(run);
+    }
+    CommitError::EndedByHandler {
+        why: "the handler ended the transaction".to_owned(),
     }
 }

@@ -1,0 +1,25 @@
+//! The events that a transaction has claimed and not brought to an outcome.
+
+use hookbox_event::EventId;
+
+use crate::attempt_error::FailedAttempt;
+use crate::claimed_event::ClaimedEvent;
+
+/// Events that have left a transaction with several events, because the handler failed on them.
+/// Their claims are withdrawn before the commit.
+#[derive(Default)]
+pub(crate) struct LeftEvents {
+    /// The events that have to run again, each in its own transaction.
+    pub alone: Vec<ClaimedEvent>,
+    /// The events whose payload could not be made. No other event can be the cause of that, so this
+    /// counts as an attempt on each of them, and they do not run again for it.
+    pub failed: Vec<FailedAttempt>,
+}
+
+impl LeftEvents {
+    pub fn ids(&self) -> Vec<EventId> {
+        let failed = self.failed.iter().map(|failed| &failed.event);
+        let events = self.alone.iter().chain(failed);
+        events.map(|event| event.envelope.event).collect()
+    }
+}
