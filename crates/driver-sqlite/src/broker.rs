@@ -50,7 +50,7 @@ impl Broker for Sqlite {
     async fn publish_witness(&self, witness: &Witness) -> Result<(), PublishError> {
         let doing = "store a witness";
         let kept = async {
-            let mut unit = self.shared.writer.begin().await?;
+            let mut unit = self.shared.writer.begin_to_operate().await?;
             witnesses::publish(unit.connection(), witness)
                 .await
                 .map_err(fault(doing))?;

@@ -3,9 +3,11 @@
 pub(crate) mod connect;
 pub(crate) mod opened_file;
 pub(crate) mod paths;
+pub(crate) mod purpose;
 pub(crate) mod readers;
 pub(crate) mod room;
 pub(crate) mod shared;
+pub(crate) mod turns;
 pub(crate) mod writer;
 
 use std::fs::{self, File, Metadata, OpenOptions};

@@ -70,7 +70,7 @@ impl Ledger for Sqlite {
 
     async fn dead_regroup(&self, limit: u32) -> Result<u64, Fault> {
         let doing = "group older dead letters";
-        let mut unit = self.shared.writer.begin().await?;
+        let mut unit = self.shared.writer.begin_to_operate().await?;
         let grouped = dead_groups::regroup(unit.connection(), limit)
             .await
             .map_err(fault(doing))?;
@@ -125,7 +125,7 @@ impl Ledger for Sqlite {
 
     async fn audit(&self, by: &str, action: &str, subject: &str) -> Result<(), Fault> {
         let doing = "write the audit";
-        let mut unit = self.shared.writer.begin().await?;
+        let mut unit = self.shared.writer.begin_to_operate().await?;
         audit::insert(unit.connection(), by, action, subject)
             .await
             .map_err(fault(doing))?;
@@ -165,7 +165,7 @@ impl Ledger for Sqlite {
 
     async fn hurry(&self, filter: &RetryFilter, limit: u32, by: &str) -> Result<u64, Fault> {
         let doing = "make retries due";
-        let mut unit = self.shared.writer.begin().await?;
+        let mut unit = self.shared.writer.begin_to_operate().await?;
         let hurried = retry_list::hurry(unit.connection(), filter, limit, by)
             .await
             .map_err(fault(doing))?;
@@ -202,7 +202,7 @@ impl Ledger for Sqlite {
         why: &str,
     ) -> Result<u64, Fault> {
         let doing = "write off receipts";
-        let mut unit = self.shared.writer.begin().await?;
+        let mut unit = self.shared.writer.begin_to_operate().await?;
         let count = written_off::write_off(unit.connection(), receipts, gaps, by, why)
             .await
             .map_err(fault(doing))?;
@@ -238,7 +238,7 @@ impl Ledger for Sqlite {
         why: &str,
     ) -> Result<Witness, Fault> {
         let doing = "accept a restored store";
-        let mut unit = self.shared.writer.begin().await?;
+        let mut unit = self.shared.writer.begin_to_operate().await?;
         let witness = witness::accept(unit.connection(), mismatch, by, why)
             .await
             .map_err(fault(doing))?;
@@ -265,7 +265,7 @@ impl Ledger for Sqlite {
             return Ok(());
         }
         let doing = "store refusals";
-        let mut unit = self.shared.writer.begin().await?;
+        let mut unit = self.shared.writer.begin_to_operate().await?;
         refusals::insert(unit.connection(), refusals)
             .await
             .map_err(fault(doing))?;

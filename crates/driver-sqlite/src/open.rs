@@ -11,7 +11,7 @@ use crate::file::connect;
 use crate::file::connect::{connect, for_writing, prove};
 use crate::file::opened_file::{self, Identity, OpenedFile};
 use crate::file::paths::beside;
-use crate::file::room::Purpose;
+use crate::file::purpose::Purpose;
 use crate::file::shared::Shared;
 use crate::migrate;
 use crate::refused::{absent, by_sqlite};

@@ -20,7 +20,7 @@ pub(crate) async fn change(
     by: &str,
 ) -> Result<u64, Fault> {
     let doing = "change dead letters";
-    let mut unit = writer.begin().await?;
+    let mut unit = writer.begin_to_operate().await?;
     let changed = change_all(unit.connection(), change, filter, limit, by)
         .await
         .map_err(fault(doing))?;

@@ -37,7 +37,7 @@ pub(crate) async fn requeue_due(
     }
     if !confirmed.is_empty() {
         let doing = "mark retries as queued";
-        let mut unit = shared.writer.begin().await?;
+        let mut unit = shared.writer.begin_to_operate().await?;
         let now = moment::now();
         for due in &confirmed {
             retries::mark_queued(unit.connection(), due, now)

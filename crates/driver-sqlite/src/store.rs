@@ -191,7 +191,7 @@ impl Store for Sqlite {
 
     async fn account(&self, account: &Account) -> Result<(), Fault> {
         let doing = "write an accept report";
-        let mut unit = self.shared.writer.begin().await?;
+        let mut unit = self.shared.writer.begin_to_operate().await?;
         accounts::account(unit.connection(), account)
             .await
             .map_err(fault(doing))?;
@@ -208,7 +208,7 @@ impl Store for Sqlite {
         if !wanted.map_err(fault(doing))? {
             return Ok(());
         }
-        let mut unit = self.shared.writer.begin().await?;
+        let mut unit = self.shared.writer.begin_to_operate().await?;
         accounts::check(unit.connection())
             .await
             .map_err(fault(doing))?;
@@ -221,7 +221,7 @@ impl Store for Sqlite {
         routes: &[RouteName],
     ) -> Result<NextWitness, Fault> {
         let doing = "commit a witness";
-        let mut unit = self.shared.writer.begin().await?;
+        let mut unit = self.shared.writer.begin_to_operate().await?;
         let next = witness::take(unit.connection(), found, routes)
             .await
             .map_err(fault(doing))?;
@@ -234,7 +234,7 @@ impl Store for Sqlite {
 
     async fn witness_confirmed(&self, sequence: u64) -> Result<(), Fault> {
         let doing = "record a confirmed witness";
-        let mut unit = self.shared.writer.begin().await?;
+        let mut unit = self.shared.writer.begin_to_operate().await?;
         witness::confirmed(unit.connection(), sequence)
             .await
             .map_err(fault(doing))?;

@@ -18,6 +18,7 @@ mod processes;
 mod schema;
 mod store;
 mod transactions;
+mod turns;
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use crate::broker::job::Job;
 use crate::broker::messages;
 use crate::diagnose::{fault, is_full};
-use crate::file::room::Purpose;
+use crate::file::purpose::Purpose;
 use crate::file::shared::Shared;
 use crate::file::writer::Unit;
 use crate::meta;

@@ -25,6 +25,7 @@ use sqlx::sqlite::SqliteConnection;
 use tokio::time::Instant;
 
 use crate::file::paths::beside;
+use crate::file::purpose::Purpose;
 
 /// The largest reserve for one transaction, in bytes. The publisher writes at most 4 MiB in one
 /// transaction: first to the log and later to the file.
@@ -42,18 +43,6 @@ const CHECKPOINT_EVERY: Duration = Duration::from_millis(500);
 /// The statement that sets how long a checkpoint waits for readers. This wait delays no write,
 /// because writes are refused while the disk is full.
 const CHECKPOINT_WAIT: &str = "pragma busy_timeout = 250";
-
-/// What a transaction is for. The reserve that it must leave on the disk depends on this.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Purpose {
-    /// The transaction accepts events.
-    Accept,
-    /// The transaction processes accepted events, or does anything that is not of the other two
-    /// kinds.
-    Process,
-    /// The transaction delivers or settles messages.
-    Drain,
-}
 
 /// Measures the disk on which one database file lies, and remembers whether it was full at the last
 /// measurement.
@@ -251,9 +240,11 @@ impl State {
     fn note(&mut self, purpose: Purpose, fits: bool) {
         match (purpose, fits) {
             (Purpose::Accept, false) => self.accept_full = true,
-            (Purpose::Process, true) => self.process_full = false,
+            (Purpose::Process | Purpose::Operate, true) => self.process_full = false,
             (Purpose::Accept, true) => (self.accept_full, self.process_full) = (false, false),
-            (Purpose::Process, false) => (self.accept_full, self.process_full) = (true, true),
+            (Purpose::Process | Purpose::Operate, false) => {
+                (self.accept_full, self.process_full) = (true, true);
+            }
             (Purpose::Drain, _) => {}
         }
     }
@@ -261,7 +252,7 @@ impl State {
     fn is_full(&self, purpose: Purpose) -> bool {
         match purpose {
             Purpose::Accept => self.accept_full,
-            Purpose::Process => self.process_full,
+            Purpose::Process | Purpose::Operate => self.process_full,
             Purpose::Drain => false,
         }
     }
@@ -274,7 +265,7 @@ fn has(disk: &Disk, purpose: Purpose, growth: u64, bytes: u64, was_full: bool) -
     let reserve = RESERVE_MAX.min(disk.total / RESERVE_SHARE);
     let wanted = match purpose {
         Purpose::Accept => 2 * reserve,
-        Purpose::Process => reserve,
+        Purpose::Process | Purpose::Operate => reserve,
         // Delivering and settling messages does not make the file larger. So it needs no reserve
         // while nothing of the log has to be written back.
         Purpose::Drain if growth == 0 => return true,

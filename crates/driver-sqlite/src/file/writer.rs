@@ -1,27 +1,28 @@
 //! The writer: the one connection of this process that may write. One transaction uses it at a
 //! time.
 //!
-//! Callers get the connection in the order of their requests. When a transaction ends without its
-//! own commit or rollback, its connection is closed, which rolls the transaction back, and the next
-//! transaction opens a new connection. A connection is also closed after a handler that is not
-//! hookbox's own has used it.
+//! [`crate::file::turns`] decides in which order callers get the connection. When a transaction ends
+//! without its own commit or rollback, its connection is closed, which rolls the transaction back,
+//! and the next transaction opens a new connection. A connection is also closed after a handler that
+//! is not hookbox's own has used it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use hookbox_driver::{Fault, FaultKind};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteTransactionManager};
 use sqlx::{ConnectOptions, SqlSafeStr};
 use sqlx_core::transaction::TransactionManager;
-use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio::time::{Instant, timeout};
 
 use crate::Options;
 use crate::diagnose::{diagnose, fault};
 use crate::file::connect::{self, for_writing};
 use crate::file::opened_file::OpenedFile;
-use crate::file::room::{Purpose, Room};
+use crate::file::purpose::Purpose;
+use crate::file::room::Room;
+use crate::file::turns::{Turn, Turns};
 
 /// The statements that open a transaction. `BEGIN IMMEDIATE` takes the write lock at once, because
 /// a transaction that starts with a read and takes the lock later fails without waiting.
@@ -57,11 +58,10 @@ const CLOSE_WAIT: Duration = Duration::from_secs(5);
 /// How long a rollback may take. Normally it takes microseconds.
 const ROLLBACK_WAIT: Duration = Duration::from_secs(1);
 
-type Slot = Mutex<Option<Leashed>>;
-
 /// Keeps the writing connection between transactions, and opens transactions on it.
 pub(crate) struct Writer {
-    slot: Arc<Slot>,
+    turns: Turns,
+    idle: Arc<Idle>,
     options: SqliteConnectOptions,
     file: Arc<OpenedFile>,
     room: Arc<Room>,
@@ -77,7 +77,9 @@ pub(crate) struct Writer {
 /// One transaction on the writing connection. Dropping it rolls it back.
 pub(crate) struct Unit {
     leashed: Leashed,
-    slot: OwnedMutexGuard<Option<Leashed>>,
+    // The turn is dropped after the connection, because fields are dropped in this order.
+    turn: Turn,
+    idle: Arc<Idle>,
     /// How many transactions the connection had committed when this transaction was opened.
     commits: u64,
     /// Whether a handler that is not hookbox's own has used the connection. Such a connection is
@@ -89,6 +91,11 @@ pub(crate) struct Unit {
     /// commit after the file was displaced.
     confirms_in: Option<Arc<OpenedFile>>,
 }
+
+/// The writing connection while no transaction uses it; `None` while it is in use, and while there
+/// is none. Only the caller that has the turn accesses it.
+#[derive(Default)]
+struct Idle(Mutex<Option<Leashed>>);
 
 /// A connection whose running statement is interrupted when the connection is dropped. Otherwise an
 /// endless statement of a handler would keep the file locked for ever, even after the handler's
@@ -109,10 +116,26 @@ impl Drop for Leash {
     }
 }
 
+impl Idle {
+    fn take(&self) -> Option<Leashed> {
+        self.lock().take()
+    }
+
+    fn put_back(&self, leashed: Leashed) {
+        *self.lock() = Some(leashed);
+    }
+
+    // No code panics while it holds this lock, so the lock is never poisoned.
+    fn lock(&self) -> MutexGuard<'_, Option<Leashed>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Writer {
     pub(crate) fn new(options: &Options, file: Arc<OpenedFile>, room: Arc<Room>) -> Self {
         Self {
-            slot: Arc::default(),
+            turns: Turns::new(),
+            idle: Arc::default(),
             options: for_writing(options),
             file,
             room,
@@ -129,6 +152,13 @@ impl Writer {
     pub(crate) async fn begin(&self) -> Result<Unit, Fault> {
         let file = Some(Arc::clone(&self.file));
         self.unit(file, Purpose::Process).await
+    }
+
+    /// Opens a transaction of an operator or of the accounting. It differs from [`Writer::begin`]
+    /// only in when it gets its turn.
+    pub(crate) async fn begin_to_operate(&self) -> Result<Unit, Fault> {
+        let file = Some(Arc::clone(&self.file));
+        self.unit(file, Purpose::Operate).await
     }
 
     /// Opens a transaction that accepts events. When the disk fills up, this kind of transaction is
@@ -153,28 +183,28 @@ impl Writer {
         purpose: Purpose,
     ) -> Result<Unit, Fault> {
         let doing = "begin a transaction";
-        let mut slot = timeout(self.line_wait, Arc::clone(&self.slot).lock_owned())
-            .await
-            .map_err(|late| Fault::new(FaultKind::Contention, doing, late))?;
+        let turn = self.turn(self.line_wait, purpose, doing).await?;
         if self.closed.load(Ordering::Acquire) {
             return Err(Fault::plain(
                 FaultKind::Unavailable,
                 "write after the SQLite file was closed",
             ));
         }
-        let mut leashed = match slot.take() {
+        // The connection is declared after the turn, so that it is dropped before it when this call
+        // fails or is cancelled.
+        let mut leashed = match self.idle.take() {
             Some(leashed) => leashed,
             None => self.connect().await.map_err(fault(doing))?,
         };
         if let Some(file) = &confirms_in
             && let Err(displaced) = file.check()
         {
-            *slot = Some(leashed);
+            self.idle.put_back(leashed);
             return Err(displaced.fault(doing));
         }
         let connection = &mut leashed.connection;
         if let Err(no_room) = self.room.secure(connection, purpose, ASK_AGAIN).await {
-            *slot = Some(leashed);
+            self.idle.put_back(leashed);
             return Err(no_room.fault(doing));
         }
         let asked = Instant::now();
@@ -190,11 +220,34 @@ impl Writer {
         let commits = leashed.commits.load(Ordering::Acquire);
         Ok(Unit {
             leashed,
-            slot,
+            turn,
+            idle: Arc::clone(&self.idle),
             commits,
             used: false,
             confirms_in,
         })
+    }
+
+    /// Waits until the writing connection may be used.
+    async fn turn(
+        &self,
+        limit: Duration,
+        purpose: Purpose,
+        doing: &'static str,
+    ) -> Result<Turn, Fault> {
+        let contention = FaultKind::Contention;
+        match timeout(limit, self.turns.request(purpose)).await {
+            Ok(Ok(turn)) => Ok(turn),
+            // A request is dropped unanswered only when the turns are dropped, with this writer.
+            Ok(Err(dropped)) => Err(Fault::new(contention, doing, dropped)),
+            Err(late) => Err(Fault::new(contention, doing, late)),
+        }
+    }
+
+    /// Returns how many callers wait for a transaction of this purpose.
+    #[cfg(test)]
+    pub(crate) fn waiting(&self, purpose: Purpose) -> usize {
+        self.turns.waiting(purpose)
     }
 
     async fn connect(&self) -> sqlx::Result<Leashed> {
@@ -228,8 +281,9 @@ impl Writer {
     /// refused.
     pub(crate) async fn close(&self) {
         self.closed.store(true, Ordering::Release);
-        if let Ok(mut slot) = timeout(CLOSE_WAIT, self.slot.lock()).await
-            && let Some(leashed) = slot.take()
+        let turn = self.turn(CLOSE_WAIT, Purpose::Operate, "close the SQLite file");
+        if let Ok(_turn) = turn.await
+            && let Some(leashed) = self.idle.take()
         {
             leashed.close().await;
         }
@@ -329,12 +383,17 @@ impl Unit {
     fn give_back(self) {
         let Unit {
             leashed,
-            mut slot,
+            turn,
+            idle,
             used,
             ..
         } = self;
-        if !used {
-            *slot = Some(leashed);
+        if used {
+            drop(leashed);
+        } else {
+            idle.put_back(leashed);
         }
+        // The next transaction begins now, and must find the connection.
+        drop(turn);
     }
 }
