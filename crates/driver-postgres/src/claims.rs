@@ -220,13 +220,11 @@ pub(crate) async fn withdraw(
         "with deleted as (
              delete from claims
              where route = $2 and event = any ($3) and state = 'running'
-               and pg_current_xact_id()::text = $1
-             returning event
+               and pg_current_xact_id()::text = $1 returning event
          ), waiting as (
              update claims set state = 'retrying'
              where route = $2 and event = any ($4) and state = 'running'
-               and pg_current_xact_id()::text = $1
-             returning event
+               and pg_current_xact_id()::text = $1 returning event
          )
          select (select count(*) from deleted) + (select count(*) from waiting)",
     )
@@ -257,10 +255,8 @@ pub(crate) async fn end(
     let routes: Vec<&str> = ends.iter().map(|(route, ..)| route.as_str()).collect();
     let events: Vec<i64> = ends.iter().map(|(_, event, ..)| event.as_i64()).collect();
     let states: Vec<&str> = ends.iter().map(|(_, _, state, _)| state.as_str()).collect();
-    let attempts: Vec<i32> = ends
-        .iter()
-        .map(|(.., attempts)| integer(*attempts))
-        .collect();
+    let attempts = ends.iter().map(|(.., attempts)| integer(*attempts));
+    let attempts: Vec<i32> = attempts.collect();
     let done = sqlx::query(
         "update claims set state = ends.state, attempts = ends.attempts, settled_at = now()
          from unnest($2::text[], $3::bigint[], $4::text[], $5::int[])

@@ -7,38 +7,58 @@ use hookbox_driver::{AttemptRow, storable};
 use hookbox_event::{EventNumber, RouteName};
 use sqlx::sqlite::SqliteConnection;
 
-use crate::column::Columns;
+use crate::column::{Columns, json_list};
 
 /// The value of the column `outcome` for a successful attempt. For a failed attempt, the column
 /// holds the class of the failure instead.
-pub(crate) const DONE: &str = "done";
+const DONE: &str = "done";
 
-/// One attempt to be written.
-pub(crate) struct Made<'a> {
-    pub(crate) route: &'a RouteName,
-    pub(crate) event: EventNumber,
-    pub(crate) attempt: u32,
-    pub(crate) outcome: &'a str,
-    pub(crate) error: Option<&'a str>,
-    pub(crate) took: Duration,
-}
-
-/// Writes one attempt. A row that exists already is kept.
-pub(crate) async fn insert(
+/// Records a failed attempt. If the attempt is recorded already, its row is kept as it is.
+pub(crate) async fn insert_failed(
     connection: &mut SqliteConnection,
-    made: &Made<'_>,
+    (route, event, attempt): (&RouteName, EventNumber, u32),
+    class: &'static str,
+    error: &str,
+    took: Duration,
     now: i64,
 ) -> sqlx::Result<()> {
     sqlx::query(
         "insert into attempts (route, event, attempt, outcome, error, took_ms, at)
          values (?1, ?2, ?3, ?4, ?5, ?6, ?7) on conflict do nothing",
     )
-    .bind(made.route.as_str())
-    .bind(made.event.as_i64())
-    .bind(made.attempt)
-    .bind(made.outcome)
-    .bind(made.error.map(storable))
-    .bind(i64::try_from(made.took.as_millis()).unwrap_or(i64::MAX))
+    .bind(route.as_str())
+    .bind(event.as_i64())
+    .bind(attempt)
+    .bind(class)
+    .bind(storable(error))
+    .bind(millis(took))
+    .bind(now)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Records successful attempts on events that had failed before. Each is recorded with the duration
+/// `took`. This is the age of the transaction, so no attempt took longer.
+pub(crate) async fn insert_done(
+    connection: &mut SqliteConnection,
+    route: &RouteName,
+    done: &[(EventNumber, u32)],
+    took: Duration,
+    now: i64,
+) -> sqlx::Result<()> {
+    let done = done
+        .iter()
+        .map(|(event, attempt)| format!("[{},{attempt}]", event.as_i64()));
+    sqlx::query(
+        "insert into attempts (route, event, attempt, outcome, took_ms, at)
+         select ?1, value ->> 0, value ->> 1, ?3, ?4, ?5 from json_each(?2)
+         where true on conflict do nothing",
+    )
+    .bind(route.as_str())
+    .bind(json_list(done))
+    .bind(DONE)
+    .bind(millis(took))
     .bind(now)
     .execute(connection)
     .await?;
@@ -71,4 +91,8 @@ pub(crate) async fn of_event(
             })
         })
         .collect()
+}
+
+fn millis(took: Duration) -> i64 {
+    i64::try_from(took.as_millis()).unwrap_or(i64::MAX)
 }

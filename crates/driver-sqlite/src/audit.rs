@@ -4,7 +4,7 @@ use hookbox_driver::{AuditFilter, AuditRow, storable};
 use hookbox_event::Timestamp;
 use sqlx::sqlite::SqliteConnection;
 
-use crate::column::Columns;
+use crate::column::{Columns, json_list, number_list};
 
 /// Adds a row for one action of an operator.
 pub(crate) async fn insert(
@@ -20,6 +20,47 @@ pub(crate) async fn insert(
         .bind(storable(subject))
         .execute(connection)
         .await?;
+    Ok(())
+}
+
+/// Adds one row for each of these dead letters.
+pub(crate) async fn insert_dead(
+    connection: &mut SqliteConnection,
+    actor: &str,
+    action: &str,
+    ids: &[i64],
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "insert into audit (at, actor, action, subject)
+         select ?1, ?2, ?3, 'dead letter ' || value from json_each(?4) order by key",
+    )
+    .bind(crate::moment::now())
+    .bind(storable(actor))
+    .bind(action)
+    .bind(number_list(ids.iter().copied()))
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Adds one row for each of these subjects, which must not contain what JSON escapes.
+pub(crate) async fn insert_all(
+    connection: &mut SqliteConnection,
+    actor: &str,
+    action: &str,
+    subjects: impl IntoIterator<Item = String>,
+) -> sqlx::Result<()> {
+    let subjects = subjects.into_iter().map(|it| format!("\"{it}\""));
+    sqlx::query(
+        "insert into audit (at, actor, action, subject)
+         select ?1, ?2, ?3, value from json_each(?4) order by key",
+    )
+    .bind(crate::moment::now())
+    .bind(storable(actor))
+    .bind(action)
+    .bind(json_list(subjects))
+    .execute(connection)
+    .await?;
     Ok(())
 }
 

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use hookbox_driver::{ClaimRow, ClaimState};
 use hookbox_event::{EventNumber, RouteName};
-use sqlx::QueryBuilder;
 use sqlx::sqlite::SqliteConnection;
 
 use crate::column::{Columns, number_list};
@@ -24,19 +23,15 @@ pub(crate) async fn insert(
     events: &[EventNumber],
     now: i64,
 ) -> sqlx::Result<()> {
-    for events in events.chunks(crate::ROWS_MAX) {
-        let mut insert = QueryBuilder::<sqlx::Sqlite>::new(
-            "insert into claims (event, route, state, attempts, claimed_at) ",
-        );
-        insert.push_values(events, |mut row, event| {
-            row.push_bind(event.as_i64())
-                .push_bind(route.as_str())
-                .push_bind(ClaimState::Running.as_str())
-                .push_bind(0_i64)
-                .push_bind(now);
-        });
-        insert.build().execute(&mut *connection).await?;
-    }
+    sqlx::query(
+        "insert into claims (event, route, state, attempts, claimed_at)
+         select value, ?1, 'running', 0, ?3 from json_each(?2)",
+    )
+    .bind(route.as_str())
+    .bind(number_list(events.iter().copied().map(EventNumber::as_i64)))
+    .bind(now)
+    .execute(connection)
+    .await?;
     Ok(())
 }
 
@@ -146,6 +141,28 @@ pub(crate) async fn put(
     .bind(now)
     .execute(connection)
     .await?;
+    Ok(())
+}
+
+/// The statement of [`revive`]. `CROSS JOIN` makes SQLite read the list first, and then search each
+/// dead letter.
+pub(crate) const REVIVE: &str = "update claims set state = 'retrying', settled_at = ?2
+     where state = 'dead' and (event, route) in (
+         select d.event, d.route from json_each(?1) as chosen
+         cross join dead_letters as d on d.id = chosen.value)";
+
+/// Makes the events of these dead letters wait for one further attempt. The attempts already made
+/// stay counted.
+pub(crate) async fn revive(
+    connection: &mut SqliteConnection,
+    dead_letters: &[i64],
+    now: i64,
+) -> sqlx::Result<()> {
+    sqlx::query(REVIVE)
+        .bind(number_list(dead_letters.iter().copied()))
+        .bind(now)
+        .execute(connection)
+        .await?;
     Ok(())
 }
 

@@ -165,32 +165,36 @@ fn decode(name: &str, error: impl Into<Box<dyn Error + Send + Sync>>) -> sqlx::E
 /// the ids with SQLite's `json_each` and `unhex(value)`. So one statement text serves lists of
 /// every length.
 pub(crate) fn hex_list(ids: impl IntoIterator<Item = impl AsRef<[u8]>>) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    json_list(ids.into_iter().map(|id| hex(id.as_ref())))
+}
+
+/// Returns row ids as a JSON list, which a statement reads with SQLite's `json_each`.
+pub(crate) fn number_list(ids: impl IntoIterator<Item = i64>) -> String {
+    json_list(ids.into_iter().map(|id| id.to_string()))
+}
+
+/// Returns a JSON list of these elements. Each must be valid JSON.
+pub(crate) fn json_list(elements: impl IntoIterator<Item = String>) -> String {
     let mut list = String::from("[");
-    for id in ids {
+    for element in elements {
         if list.len() > 1 {
             list.push(',');
         }
-        list.push('"');
-        for byte in id.as_ref() {
-            list.push(char::from(DIGITS[usize::from(byte >> 4)]));
-            list.push(char::from(DIGITS[usize::from(byte & 15)]));
-        }
-        list.push('"');
+        list.push_str(&element);
     }
     list.push(']');
     list
 }
 
-/// Returns row ids as a JSON list, which a statement reads with SQLite's `json_each`.
-pub(crate) fn number_list(ids: impl IntoIterator<Item = i64>) -> String {
-    let mut list = String::from("[");
-    for id in ids {
-        if list.len() > 1 {
-            list.push(',');
-        }
-        list.push_str(&id.to_string());
+/// Returns an id as a JSON text of hex digits.
+pub(crate) fn hex(id: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut text = String::with_capacity(2 * id.len() + 2);
+    text.push('"');
+    for byte in id {
+        text.push(char::from(DIGITS[usize::from(byte >> 4)]));
+        text.push(char::from(DIGITS[usize::from(byte & 15)]));
     }
-    list.push(']');
-    list
+    text.push('"');
+    text
 }

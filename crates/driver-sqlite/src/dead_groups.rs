@@ -5,7 +5,7 @@ use hookbox_event::RouteName;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sqlx::{QueryBuilder, Row};
 
-use crate::column::Columns;
+use crate::column::{Columns, json_list};
 use crate::dead_filter;
 
 /// The start of the statement that lists groups, up to its `WHERE`.
@@ -50,6 +50,12 @@ fn group(row: &SqliteRow) -> sqlx::Result<DeadGroup> {
     })
 }
 
+/// The statement of [`regroup`].
+pub(crate) const REGROUP: &str = "with chosen as (
+         select value ->> 0 as id, value ->> 1 as group_id from json_each(?1))
+     update dead_letters set group_id = chosen.group_id, grouped_at = died_at
+     from chosen where dead_letters.id = chosen.id";
+
 /// Computes the group of at most `limit` dead letters that have none, because a version of hookbox
 /// that knows no groups wrote them. Returns how many it changed.
 pub(crate) async fn regroup(connection: &mut SqliteConnection, limit: u32) -> sqlx::Result<u64> {
@@ -60,16 +66,17 @@ pub(crate) async fn regroup(connection: &mut SqliteConnection, limit: u32) -> sq
     .bind(limit)
     .fetch_all(&mut *connection)
     .await?;
+    let mut chosen = Vec::with_capacity(rows.len());
     for row in &rows {
         let route: RouteName = row.parsed("route")?;
         let reason = row.dead_reason("reason")?;
         let group = DeadGroupId::of(&route, reason, &row.text("detail")?);
         let id: i64 = row.try_get("id")?;
-        sqlx::query("update dead_letters set group_id = ?2, grouped_at = died_at where id = ?1")
-            .bind(id)
-            .bind(group.to_string())
-            .execute(&mut *connection)
-            .await?;
+        chosen.push(format!("[{id},\"{group}\"]"));
     }
+    sqlx::query(REGROUP)
+        .bind(json_list(chosen))
+        .execute(connection)
+        .await?;
     Ok(rows.len() as u64)
 }

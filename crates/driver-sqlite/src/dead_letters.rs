@@ -3,7 +3,7 @@
 use hookbox_driver::{
     DeadChange, DeadClaim, DeadFilter, DeadGroupId, DeadReason, DeadRow, DeadState, storable,
 };
-use hookbox_event::{EventId, EventNumber, RouteName};
+use hookbox_event::{EventNumber, RouteName};
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sqlx::{QueryBuilder, Row};
 
@@ -17,60 +17,61 @@ const ROWS: &str = "select d.id, d.route, e.event_id, e.topic, d.state, d.reason
 
 /// One dead letter to be written.
 pub(crate) struct NewDeadLetter<'a> {
-    pub(crate) route: &'a RouteName,
     pub(crate) event: EventNumber,
     pub(crate) reason: DeadReason,
     pub(crate) detail: &'a str,
     pub(crate) attempts: u32,
 }
 
-/// The fields of a dead letter that replay, discard and restore need.
-pub(crate) struct ChosenDeadLetter {
-    pub(crate) id: i64,
-    pub(crate) route: RouteName,
-    pub(crate) event: EventId,
-}
-
-/// Writes a dead letter. When the route gives up on an event again after a replay, the event's row
+/// Writes dead letters. When the route gives up on an event again after a replay, the event's row
 /// is updated with the latest reason.
 pub(crate) async fn put(
     connection: &mut SqliteConnection,
-    death: &NewDeadLetter<'_>,
+    route: &RouteName,
+    died: &[NewDeadLetter<'_>],
     now: i64,
 ) -> sqlx::Result<()> {
-    // The id of the group is computed from the shortened text that is stored, because `regroup`,
-    // which computes it again later, has only that text.
-    let detail = storable(death.detail);
-    let group = DeadGroupId::of(death.route, death.reason, &detail);
-    sqlx::query(
-        "insert into dead_letters
-         (route, event, state, reason, detail, attempts, died_at, group_id, grouped_at)
-         values (?1, ?2, 'dead', ?3, ?4, ?5, ?6, ?7, ?6)
-         on conflict (event, route) do update
-         set state = 'dead', reason = excluded.reason, detail = excluded.detail,
-             attempts = excluded.attempts, died_at = excluded.died_at,
-             group_id = excluded.group_id, grouped_at = excluded.grouped_at",
-    )
-    .bind(death.route.as_str())
-    .bind(death.event.as_i64())
-    .bind(death.reason.as_str())
-    .bind(detail)
-    .bind(death.attempts)
-    .bind(now)
-    .bind(group.to_string())
-    .execute(connection)
-    .await?;
+    for died in died.chunks(crate::ROWS_MAX) {
+        let mut insert = QueryBuilder::<sqlx::Sqlite>::new(
+            "insert into dead_letters
+             (route, event, state, reason, detail, attempts, died_at, group_id, grouped_at) ",
+        );
+        insert.push_values(died, |mut row, death| {
+            // The id of the group is computed from the shortened text that is stored, because
+            // `regroup`, which computes it again later, has only that text.
+            let detail = storable(death.detail);
+            let group = DeadGroupId::of(route, death.reason, &detail);
+            row.push_bind(route.as_str())
+                .push_bind(death.event.as_i64())
+                .push_bind(DeadState::Dead.as_str())
+                .push_bind(death.reason.as_str())
+                .push_bind(detail)
+                .push_bind(death.attempts)
+                .push_bind(now)
+                .push_bind(group.to_string())
+                .push_bind(now);
+        });
+        insert.push(
+            " on conflict (event, route) do update
+             set state = 'dead', reason = excluded.reason, detail = excluded.detail,
+                 attempts = excluded.attempts, died_at = excluded.died_at,
+                 group_id = excluded.group_id, grouped_at = excluded.grouped_at",
+        );
+        insert.build().execute(&mut *connection).await?;
+    }
     Ok(())
 }
 
-/// Returns at most `limit` dead letters for which a change is possible, in the order of their ids.
+/// Returns the ids of at most `limit` dead letters for which a change is possible, in their order.
 pub(crate) async fn choose(
     connection: &mut SqliteConnection,
     filter: &DeadFilter,
     change: DeadChange,
     limit: u32,
-) -> sqlx::Result<Vec<ChosenDeadLetter>> {
-    let mut select = QueryBuilder::new(ROWS);
+) -> sqlx::Result<Vec<i64>> {
+    let mut select = QueryBuilder::new(
+        "select d.id from dead_letters as d join events as e on e.number = d.event",
+    );
     dead_filter::push(&mut select, filter, 0);
     select
         .push(" and d.state = ")
@@ -86,27 +87,26 @@ pub(crate) async fn choose(
                where r.route = d.route and r.event = d.event)",
         );
     }
+    if change == DeadChange::Replay {
+        // Only a dead event can be made due.
+        select.push(
+            " and exists (select 1 from claims as c
+               where c.event = d.event and c.route = d.route and c.state = 'dead')",
+        );
+    }
     select.push(" order by d.id limit ").push_bind(limit);
     let rows = select.build().fetch_all(connection).await?;
-    rows.iter()
-        .map(|row| {
-            Ok(ChosenDeadLetter {
-                id: row.try_get("id")?,
-                route: row.parsed("route")?,
-                event: row.event("event_id")?,
-            })
-        })
-        .collect()
+    rows.iter().map(|row| row.try_get("id")).collect()
 }
 
-/// Changes the state of one dead letter.
+/// Changes the state of dead letters.
 pub(crate) async fn change_state(
     connection: &mut SqliteConnection,
-    id: i64,
+    ids: &[i64],
     state: DeadState,
 ) -> sqlx::Result<()> {
-    sqlx::query("update dead_letters set state = ?2 where id = ?1")
-        .bind(id)
+    sqlx::query("update dead_letters set state = ?2 where id in (select value from json_each(?1))")
+        .bind(number_list(ids.iter().copied()))
         .bind(state.as_str())
         .execute(connection)
         .await?;

@@ -38,7 +38,7 @@ pub(crate) async fn defer(
         other_digest: deferral.other_digest,
     };
     receipts::insert(connection, route, &[waits], now).await?;
-    receipts::update_outcome(connection, route, event, StoredOutcome::Retrying, now).await?;
+    receipts::update_outcome(connection, route, &[event], StoredOutcome::Retrying, now).await?;
     retries::put_off(connection, event, deferral, moment::in_(after), now).await?;
     Ok(Deferred::Recorded)
 }

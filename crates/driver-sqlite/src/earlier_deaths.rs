@@ -4,23 +4,24 @@
 use hookbox_driver::{EarlierDeath, storable};
 use sqlx::sqlite::SqliteConnection;
 
-use crate::column::Columns;
+use crate::column::{Columns, number_list};
 
-/// Copies the present reason of a dead letter into the table. It is called when the dead letter is
-/// replayed, because a later failure overwrites the reason.
+/// Copies the present reasons of dead letters into the table. It is called when the dead letters
+/// are replayed, because a later failure overwrites the reason.
 pub(crate) async fn insert(
     connection: &mut SqliteConnection,
-    id: i64,
+    ids: &[i64],
     by: &str,
     now: i64,
 ) -> sqlx::Result<()> {
     sqlx::query(
         "insert into earlier_deaths
          (dead_letter, died_at, reason, detail, attempts, replayed_at, replayed_by)
-         select id, died_at, reason, detail, attempts, ?2, ?3 from dead_letters where id = ?1
+         select id, died_at, reason, detail, attempts, ?2, ?3 from dead_letters
+         where id in (select value from json_each(?1))
          on conflict do nothing",
     )
-    .bind(id)
+    .bind(number_list(ids.iter().copied()))
     .bind(now)
     .bind(storable(by))
     .execute(connection)

@@ -5,12 +5,11 @@ use hookbox_driver::{ClaimState, FailedAttempt, Failure, Recorded, Then, Undecod
 use hookbox_event::EventId;
 use sqlx::sqlite::SqliteConnection;
 
-use crate::attempts::{self, Made};
 use crate::dead_letters::{self, NewDeadLetter};
 use crate::events::{self, StoredClaim};
 use crate::receipts::{self, OutcomeRow};
 use crate::retries::{self, NewRetry};
-use crate::{claims, moment};
+use crate::{attempts, claims, moment};
 
 /// Records one failed attempt, unless it was recorded before or the state of the event has changed
 /// since the claim.
@@ -46,16 +45,9 @@ async fn record(
         other_digest: failure.other_digest,
     };
     receipts::insert(connection, route, &[receipt], now).await?;
-    receipts::update_outcome(connection, route, event, word, now).await?;
-    let made = Made {
-        route,
-        event,
-        attempt,
-        outcome: failure.class.as_str(),
-        error: Some(&failure.error),
-        took: failure.took,
-    };
-    attempts::insert(connection, &made, now).await?;
+    receipts::update_outcome(connection, route, &[event], word, now).await?;
+    let (of, class) = ((route, event, attempt), failure.class.as_str());
+    attempts::insert_failed(connection, of, class, &failure.error, failure.took, now).await?;
     match then {
         Then::Retry { after } => {
             let waiting = NewRetry {
@@ -68,15 +60,14 @@ async fn record(
             retries::put(connection, &waiting).await
         }
         Then::Dead { reason } => {
-            retries::delete(connection, route, event).await?;
+            retries::delete(connection, route, &[event]).await?;
             let death = NewDeadLetter {
-                route,
                 event,
                 reason,
                 detail: &failure.error,
                 attempts: attempt,
             };
-            dead_letters::put(connection, &death, now).await
+            dead_letters::put(connection, route, &[death], now).await
         }
     }
 }
@@ -96,12 +87,11 @@ pub(crate) async fn store_undecodable(
     let event = events::insert_undecodable(connection, &event, undecodable.bytes, now).await?;
     claims::put(connection, route, event, ClaimState::Dead, 0, now).await?;
     let death = NewDeadLetter {
-        route,
         event,
         reason: undecodable.reason,
         detail: &undecodable.detail,
         attempts: 0,
     };
-    dead_letters::put(connection, &death, now).await?;
+    dead_letters::put(connection, route, &[death], now).await?;
     Ok(Recorded::Recorded)
 }

@@ -2,9 +2,9 @@
 //! hookbox's drivers for RabbitMQ and PostgreSQL.
 //!
 //! - One connection per process writes. Its transactions take the file's write lock at their start
-//!   (`BEGIN IMMEDIATE`), and each commit syncs the disk (`synchronous=FULL`). Publishes, deliveries,
-//!   workers and operators take turns on the writing connection, so that none of them waits long
-//!   for the others. A few other connections read and never wait.
+//!   (`BEGIN IMMEDIATE`), and each commit syncs the disk (`synchronous=FULL`). Publishes,
+//!   deliveries, workers and operators take turns on the writing connection, so that none of them
+//!   waits long for the others. A few other connections read and never wait.
 //! - Several processes may open the same file. If one of them holds the lock too long, calls of the
 //!   others fail with the fault `Contention`, and nothing is lost.
 //! - If the file is deleted, moved or replaced while it is open, nothing is confirmed from then on,

@@ -16,8 +16,8 @@ const PUBLISH_DEADLINE: Duration = Duration::from_millis(2_500);
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The default time for which a caller waits in this process's queue for the one writing
-/// connection. Each kind of caller gets its turns, so only callers behind a handler that runs to its
-/// time limit wait this long.
+/// connection. Each kind of caller gets its turns, so only callers behind a handler that runs to
+/// its time limit wait this long.
 const WRITER_WAIT: Duration = Duration::from_secs(30);
 
 /// The default length of a lease: how long after the death of a process its messages are

@@ -7,7 +7,7 @@ use hookbox_event::{ContentDigest, Envelope, EventId, EventNumber, ReceiptId, Ro
 use sqlx::QueryBuilder;
 use sqlx::sqlite::SqliteConnection;
 
-use crate::column::{Columns, hex_list};
+use crate::column::{Columns, hex_list, number_list};
 
 /// The outcome of one receipt, to be written.
 pub(crate) struct OutcomeRow<'a> {
@@ -71,27 +71,49 @@ pub(crate) async fn insert(
     Ok(())
 }
 
-/// Gives the outcome `word` to every receipt of the event that is retrying or dead, because these
+/// The statement of [`update_outcome`].
+pub(crate) const UPDATE_OUTCOME: &str = "update receipts set outcome = ?3, settled_at = ?4
+     where route = ?1 and event in (select value from json_each(?2))
+       and outcome in ('retrying', 'dead') and outcome <> ?3";
+
+/// Gives the outcome `word` to every receipt of the events that is retrying or dead, because these
 /// outcomes change with the state of the event. Receipts with another outcome, such as duplicates,
 /// keep it.
 pub(crate) async fn update_outcome(
     connection: &mut SqliteConnection,
     route: &RouteName,
-    event: EventNumber,
+    events: &[EventNumber],
     word: StoredOutcome,
     now: i64,
 ) -> sqlx::Result<()> {
-    sqlx::query(
-        "update receipts set outcome = ?3, settled_at = ?4
-         where route = ?1 and event = ?2 and outcome in ('retrying', 'dead')
-           and outcome <> ?3",
-    )
-    .bind(route.as_str())
-    .bind(event.as_i64())
-    .bind(word.as_str())
-    .bind(now)
-    .execute(connection)
-    .await?;
+    sqlx::query(UPDATE_OUTCOME)
+        .bind(route.as_str())
+        .bind(number_list(events.iter().copied().map(EventNumber::as_i64)))
+        .bind(word.as_str())
+        .bind(now)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// The statement of [`revive`]. `CROSS JOIN` makes SQLite read the list first, and then search each
+/// dead letter.
+pub(crate) const REVIVE: &str = "update receipts set outcome = 'retrying', settled_at = ?2
+     where outcome = 'dead' and (event, route) in (
+         select d.event, d.route from json_each(?1) as chosen
+         cross join dead_letters as d on d.id = chosen.value)";
+
+/// Sets the outcome of the dead receipts of these dead letters back to retrying.
+pub(crate) async fn revive(
+    connection: &mut SqliteConnection,
+    dead_letters: &[i64],
+    now: i64,
+) -> sqlx::Result<()> {
+    sqlx::query(REVIVE)
+        .bind(number_list(dead_letters.iter().copied()))
+        .bind(now)
+        .execute(connection)
+        .await?;
     Ok(())
 }
 

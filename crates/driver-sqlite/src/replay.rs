@@ -1,14 +1,12 @@
 //! Replay, discard and restore: changes that operators make to the state of dead letters.
 
 use hookbox_crash::crash_point;
-use hookbox_driver::{ClaimState, DeadChange, DeadFilter, Fault, StoredOutcome};
+use hookbox_driver::{DeadChange, DeadFilter, Fault};
 use sqlx::sqlite::SqliteConnection;
 
-use crate::dead_letters::{self, ChosenDeadLetter};
 use crate::diagnose::fault;
 use crate::file::writer::Writer;
-use crate::retries::{self, NewRetry};
-use crate::{audit, claims, earlier_deaths, events, moment, receipts};
+use crate::{audit, claims, dead_letters, earlier_deaths, moment, receipts, retries};
 
 /// Changes up to `limit` dead letters that match a filter, and writes a row of the audit log for
 /// each. Returns how many were changed.
@@ -35,58 +33,19 @@ async fn change_all(
     limit: u32,
     by: &str,
 ) -> sqlx::Result<u64> {
-    let replay = change == DeadChange::Replay;
     let chosen = dead_letters::choose(connection, filter, change, limit).await?;
-    let mut changed = 0;
-    for dead_letter in &chosen {
-        if replay {
-            if !make_due(connection, dead_letter).await? {
-                continue;
-            }
-            earlier_deaths::insert(connection, dead_letter.id, by, moment::now()).await?;
-        }
-        dead_letters::change_state(connection, dead_letter.id, change.to()).await?;
-        crash_point!("ledger.mid_change");
-        let subject = format!("dead letter {}", dead_letter.id);
-        audit::insert(connection, by, change.action(), &subject).await?;
-        changed += 1;
+    if chosen.is_empty() {
+        return Ok(0);
     }
-    Ok(changed)
-}
-
-/// Makes the event of a dead letter due now, with the retry policy counting its attempts anew.
-/// Returns `false` when the event is no longer dead.
-async fn make_due(
-    connection: &mut SqliteConnection,
-    dead_letter: &ChosenDeadLetter,
-) -> sqlx::Result<bool> {
-    let ChosenDeadLetter { route, event, .. } = dead_letter;
-    let known = events::known(connection, route, [event]).await?;
-    let Some(known) = known.get(event) else {
-        return Ok(false);
-    };
-    let Some((ClaimState::Dead, attempts)) = known.claim else {
-        return Ok(false);
-    };
-    let event = known.number;
     let now = moment::now();
-    claims::put(
-        connection,
-        route,
-        event,
-        ClaimState::Retrying,
-        attempts,
-        now,
-    )
-    .await?;
-    receipts::update_outcome(connection, route, event, StoredOutcome::Retrying, now).await?;
-    let waiting = NewRetry {
-        route,
-        event,
-        attempt: attempts + 1,
-        attempts_before: attempts,
-        not_before: now,
-    };
-    retries::put(connection, &waiting).await?;
-    Ok(true)
+    dead_letters::change_state(connection, &chosen, change.to()).await?;
+    if change == DeadChange::Replay {
+        earlier_deaths::insert(connection, &chosen, by, now).await?;
+        claims::revive(connection, &chosen, now).await?;
+        receipts::revive(connection, &chosen, now).await?;
+        retries::put_replayed(connection, &chosen, now).await?;
+    }
+    crash_point!("ledger.mid_change");
+    audit::insert_dead(connection, by, change.action(), &chosen).await?;
+    Ok(chosen.len() as u64)
 }

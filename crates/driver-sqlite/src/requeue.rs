@@ -3,16 +3,25 @@
 
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use hookbox_driver::{Fault, Republish, Requeued};
 
 use crate::diagnose::fault;
 use crate::file::shared::Shared;
-use crate::{moment, retries};
+use crate::moment;
+use crate::retries::{self, Due};
 
 /// A retry that was queued and is not processed within this time is queued again, because the
 /// broker may have lost its message. Messages should never wait this long in a queue. If they do,
 /// there are two messages for one retry, and the store grants the attempt to one of them only.
 pub(crate) const HEARD_WITHIN: Duration = Duration::from_secs(3_600);
+
+/// How many bytes of event bodies one call may hold in memory, unless a single body has more.
+const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// The number of retries that are published at once. The publisher writes at most this many
+/// publishes in one transaction, so all of them share one sync of the disk.
+const AT_ONCE: usize = 64;
 
 /// Publishes due retries again. The writing connection is not held meanwhile, because the publisher
 /// needs it.
@@ -25,30 +34,29 @@ pub(crate) async fn requeue_due(
     let due = {
         let mut reader = shared.readers.take().await?;
         let heard_since = moment::ago(HEARD_WITHIN);
-        retries::due(&mut reader, heard_since, limit, republish.routes())
+        let limits = (limit, BODY_BYTES_MAX);
+        retries::due(&mut reader, heard_since, limits, republish.routes())
             .await
             .map_err(fault("find due retries"))?
     };
-    let mut confirmed = Vec::with_capacity(due.len());
-    for due in &due {
-        if republish.republish(&due.retry).await {
-            confirmed.push(due);
-        }
-    }
+    let taken = due.len();
+    let confirmed: Vec<Due> = futures_util::stream::iter(due)
+        .map(|due| async move { republish.republish(&due.retry).await.then_some(due) })
+        .buffer_unordered(AT_ONCE)
+        .filter_map(std::future::ready)
+        .collect()
+        .await;
     if !confirmed.is_empty() {
         let doing = "mark retries as queued";
         let mut unit = shared.writer.begin_to_operate().await?;
-        let now = moment::now();
-        for due in &confirmed {
-            retries::mark_queued(unit.connection(), due, now)
-                .await
-                .map_err(fault(doing))?;
-        }
+        retries::mark_queued(unit.connection(), &confirmed, moment::now())
+            .await
+            .map_err(fault(doing))?;
         unit.commit().await.map_err(fault(doing))?;
     }
     let count = |some: usize| u32::try_from(some).unwrap_or(u32::MAX);
     Ok(Requeued {
-        due: count(due.len()),
+        due: count(taken),
         confirmed: count(confirmed.len()),
     })
 }

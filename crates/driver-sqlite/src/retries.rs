@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use futures_util::TryStreamExt;
 use hookbox_driver::{Deferral, DeferredSince, DueRetry, RetryRow};
 use hookbox_event::{Envelope, EventNumber, Redo, RouteName};
 use sqlx::Row;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
-use crate::column::Columns;
+use crate::column::{Columns, json_list, number_list};
 use crate::moment;
 
 /// A retry to be written: the event waits for this attempt.
@@ -99,17 +100,45 @@ pub(crate) async fn put_off(
     Ok(())
 }
 
-/// Deletes the waiting attempt of this event on this route.
+/// Makes the events of replayed dead letters due now, in a new round. Each waits for one further
+/// attempt; the attempts already made stay counted in `attempts_before`.
+pub(crate) async fn put_replayed(
+    connection: &mut SqliteConnection,
+    dead_letters: &[i64],
+    now: i64,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "insert into retries (route, event, attempt, attempts_before, not_before)
+         select c.route, c.event, c.attempts + 1, c.attempts, ?2
+         from json_each(?1) as chosen
+         cross join dead_letters as d on d.id = chosen.value
+         cross join claims as c on c.event = d.event and c.route = d.route
+         where true
+         on conflict (event, route) do update
+         set attempt = excluded.attempt, attempts_before = excluded.attempts_before,
+             not_before = excluded.not_before, queued_at = null,
+             deferred_attempt = null, deferred_reason = null, deferred_since = null",
+    )
+    .bind(number_list(dead_letters.iter().copied()))
+    .bind(now)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Deletes the waiting attempts of these events on this route.
 pub(crate) async fn delete(
     connection: &mut SqliteConnection,
     route: &RouteName,
-    event: EventNumber,
+    events: &[EventNumber],
 ) -> sqlx::Result<()> {
-    sqlx::query("delete from retries where route = ?1 and event = ?2")
-        .bind(route.as_str())
-        .bind(event.as_i64())
-        .execute(connection)
-        .await?;
+    sqlx::query(
+        "delete from retries where route = ?1 and event in (select value from json_each(?2))",
+    )
+    .bind(route.as_str())
+    .bind(number_list(events.iter().copied().map(EventNumber::as_i64)))
+    .execute(connection)
+    .await?;
     Ok(())
 }
 
@@ -124,22 +153,21 @@ pub(crate) struct Due {
 }
 
 /// Returns the retries that are due and have no message in the queue: those that were not queued
-/// yet, or were queued before `heard_since`, so long ago that the message may be lost.
+/// yet, or were queued before `heard_since`, so long ago that the message may be lost. At most
+/// `limit` are returned, and of large ones fewer, so that their bodies together have no more than
+/// `bytes_max` bytes; at least one is returned.
 pub(crate) async fn due(
     connection: &mut SqliteConnection,
     heard_since: i64,
-    limit: u32,
+    (limit, bytes_max): (u32, usize),
     routes: Option<&[RouteName]>,
 ) -> sqlx::Result<Vec<Due>> {
     // The names are put into a JSON list as they are, because a route name has no characters that
     // JSON would escape.
-    let routes = routes.map(|routes| {
-        let names: Vec<String> = routes.iter().map(|route| format!("\"{route}\"")).collect();
-        format!("[{}]", names.join(","))
-    });
+    let routes = routes.map(|routes| json_list(routes.iter().map(|route| format!("\"{route}\""))));
     // The receipt, key id, instance and number of the envelope are those of the first receipt,
     // which represents the event on this route.
-    let rows = sqlx::query(
+    let mut rows = sqlx::query(
         "select w.event, w.route, w.attempt, w.not_before,
                 e.event_id, e.source, e.topic, e.content_digest, b.seal, b.body,
                 r.receipt_id, r.key_id, r.instance, r.number, r.traceparent,
@@ -161,9 +189,17 @@ pub(crate) async fn due(
     .bind(heard_since)
     .bind(limit)
     .bind(routes)
-    .fetch_all(connection)
-    .await?;
-    rows.iter().map(due_retry).collect()
+    .fetch(connection);
+    let (mut due, mut bytes) = (Vec::new(), 0);
+    while let Some(row) = rows.try_next().await? {
+        let one = due_retry(&row)?;
+        bytes += one.retry.envelope.body.len();
+        if bytes > bytes_max && !due.is_empty() {
+            break;
+        }
+        due.push(one);
+    }
+    Ok(due)
 }
 
 fn due_retry(row: &SqliteRow) -> sqlx::Result<Due> {
@@ -195,24 +231,35 @@ fn due_retry(row: &SqliteRow) -> sqlx::Result<Due> {
     })
 }
 
-/// Marks a retry as queued, if the event still waits for the same attempt. While the retry was
-/// being published, the event may have been processed, or replayed by an operator.
+/// The statement of [`mark_queued`]. It joins the list, instead of comparing all four values with
+/// it by `IN`, because for that SQLite would search the retries by `not_before`, which all retries
+/// of one replay have in common.
+pub(crate) const MARK_QUEUED: &str = "with queued as (
+         select value ->> 0 as event, value ->> 1 as route, value ->> 2 as attempt,
+                value ->> 3 as not_before
+         from json_each(?1))
+     update retries set queued_at = ?2 from queued
+     where retries.event = queued.event and retries.route = queued.route
+       and retries.attempt = queued.attempt and retries.not_before = queued.not_before";
+
+/// Marks retries as queued, if their events still wait for the same attempt. While a retry was
+/// being published, its event may have been processed, or replayed by an operator.
 pub(crate) async fn mark_queued(
     connection: &mut SqliteConnection,
-    due: &Due,
+    queued: &[Due],
     now: i64,
 ) -> sqlx::Result<()> {
-    sqlx::query(
-        "update retries set queued_at = ?5
-         where route = ?1 and event = ?2 and attempt = ?3 and not_before = ?4",
-    )
-    .bind(due.retry.route.as_str())
-    .bind(due.event.as_i64())
-    .bind(due.retry.envelope.redo.map(|redo| redo.attempt))
-    .bind(due.not_before)
-    .bind(now)
-    .execute(connection)
-    .await?;
+    let queued = queued.iter().map(|due| {
+        let (event, route) = (due.event.as_i64(), &due.retry.route);
+        let attempt = due.retry.envelope.redo.map_or(0, |redo| redo.attempt);
+        // A route name has no characters that JSON would escape.
+        format!("[{event},\"{route}\",{attempt},{}]", due.not_before)
+    });
+    sqlx::query(MARK_QUEUED)
+        .bind(json_list(queued))
+        .bind(now)
+        .execute(connection)
+        .await?;
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use hookbox_event::{EventId, RouteName, SourceName};
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{QueryBuilder, Sqlite};
 
-use crate::column::{Columns, hex_list};
+use crate::column::{Columns, hex_list, json_list};
 use crate::conditions::{push_times, push_words};
 use crate::retries::deferred;
 use crate::{audit, moment};
@@ -21,6 +21,10 @@ const LIST: &str = "select w.*, e.event_id, e.topic,
 
 const COUNT: &str = "select count(*) as retries
      from retries as w cross join events as e on e.number = w.event";
+
+/// The statement that makes retries due: those whose events and routes are in the JSON list.
+pub(crate) const HURRY: &str = "update retries set not_before = ?2
+     where (event, route) in (select value ->> 0, value ->> 1 from json_each(?1))";
 
 const IN_ORDER: &str = " order by w.not_before, e.event_id, w.route limit ";
 
@@ -127,16 +131,25 @@ pub(crate) async fn hurry(
     push_early(&mut select, now);
     select.push(IN_ORDER).push_bind(limit);
     let rows = select.build().fetch_all(&mut *connection).await?;
-    for row in &rows {
-        let (event, route) = (row.event("event_id")?, row.text("route")?);
-        sqlx::query("update retries set not_before = ?3 where event = ?1 and route = ?2")
-            .bind(row.event_number("event")?.as_i64())
-            .bind(&route)
-            .bind(now)
-            .execute(&mut *connection)
-            .await?;
-        let subject = format!("event {event} on route {route}");
-        audit::insert(connection, by, "retries.hurry", &subject).await?;
+    if rows.is_empty() {
+        return Ok(0);
     }
+    let mut chosen = Vec::with_capacity(rows.len());
+    let mut subjects = Vec::with_capacity(rows.len());
+    for row in &rows {
+        // A route name has no characters that JSON would escape.
+        let (event, route) = (row.event("event_id")?, row.parsed::<RouteName>("route")?);
+        chosen.push(format!(
+            "[{},\"{route}\"]",
+            row.event_number("event")?.as_i64()
+        ));
+        subjects.push(format!("event {event} on route {route}"));
+    }
+    sqlx::query(HURRY)
+        .bind(json_list(chosen))
+        .bind(now)
+        .execute(&mut *connection)
+        .await?;
+    audit::insert_all(connection, by, "retries.hurry", subjects).await?;
     Ok(rows.len() as u64)
 }

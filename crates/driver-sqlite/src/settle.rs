@@ -1,44 +1,63 @@
-//! Settles a batch: writes the outcome of every receipt, in the same transaction as the handler's
-//! effects.
+//! Settles a batch: writes the outcome of every receipt, and the rows of other tables that follow
+//! from the outcomes, in the same transaction as the handler's effects.
 
-use hookbox_driver::{CommitError, Death, Fault, FaultKind, Outcome, ReceiptOutcome};
+use std::collections::BTreeMap;
+
+use hookbox_driver::{
+    CommitError, Death, Fault, FaultKind, Outcome, ReceiptOutcome, StoredOutcome,
+};
 use hookbox_event::{EventId, EventNumber, RouteName};
 
-use crate::attempts::{self, Made};
 use crate::dead_letters::{self, NewDeadLetter};
 use crate::diagnose::fault;
 use crate::tx::Tx;
-use crate::{moment, receipts, retries};
+use crate::{attempts, moment, receipts, retries};
 
-/// Writes the outcomes of receipts. The final states of the claims are written later, by the guard
+/// The rows to write in `receipts` and in the other tables, as they follow from the outcomes.
+#[derive(Default)]
+struct Consequences<'a> {
+    receipts: Vec<receipts::OutcomeRow<'a>>,
+    died: Vec<NewDeadLetter<'a>>,
+    /// The events whose retry or replay ended, by the outcome that their waiting receipts get.
+    redone: BTreeMap<StoredOutcome, Vec<EventNumber>>,
+    /// The retries and replays that succeeded: the event and the number of its attempt.
+    succeeded: Vec<(EventNumber, u32)>,
+}
+
+/// Settles a batch; see [`hookbox_driver::Store::settle`]. A batch of first attempts without dead
+/// letters takes one statement. The final states of the claims are written later, by the guard
 /// before the commit.
 pub(crate) async fn settle(
     tx: &mut Tx,
     route: &RouteName,
     settled: &[ReceiptOutcome<'_>],
 ) -> Result<(), CommitError> {
-    let now = moment::now();
-    let words = settled.iter().map(|one| {
-        Ok(receipts::OutcomeRow {
-            envelope: one.envelope,
-            event: number(tx, &one.envelope.event)?,
-            word: (&one.outcome).into(),
-            other_digest: one.other_digest,
-        })
-    });
-    let words: Vec<receipts::OutcomeRow<'_>> = words.collect::<Result<_, Fault>>()?;
-    receipts::insert(tx.connection(), route, &words, now)
+    let consequences = sort(tx, route, settled)?;
+    write(tx, route, &consequences)
         .await
-        .map_err(fault("write the outcome of receipts"))?;
-    for ReceiptOutcome {
-        envelope, outcome, ..
-    } in settled
-    {
-        if !matches!(outcome, Outcome::Duplicate) {
-            end(tx, route, &envelope.event, outcome, now).await?;
-        }
-    }
+        .map_err(fault("write the outcomes of a batch"))?;
     Ok(())
+}
+
+fn sort<'a>(
+    tx: &mut Tx,
+    route: &RouteName,
+    settled: &'a [ReceiptOutcome<'a>],
+) -> Result<Consequences<'a>, Fault> {
+    let mut consequences = Consequences::default();
+    for one in settled {
+        let (envelope, outcome) = (one.envelope, &one.outcome);
+        if !matches!(outcome, Outcome::Duplicate) {
+            consequences.end(tx, route, envelope.event, outcome)?;
+        }
+        consequences.receipts.push(receipts::OutcomeRow {
+            envelope,
+            event: number(tx, &envelope.event)?,
+            word: outcome.into(),
+            other_digest: one.other_digest,
+        });
+    }
+    Ok(consequences)
 }
 
 /// Returns the number of an event whose claim this transaction has looked up.
@@ -51,54 +70,61 @@ pub(crate) fn unclaimed() -> Fault {
     Fault::plain(FaultKind::Internal, what)
 }
 
-/// Ends the claim of an event that this transaction has claimed.
-async fn end(
-    tx: &mut Tx,
-    route: &RouteName,
-    event: &EventId,
-    outcome: &Outcome,
-    now: i64,
-) -> Result<(), CommitError> {
-    let took = tx.claimed_at.elapsed();
-    let Some(owned) = tx.owned.get_mut(&(route.clone(), *event)) else {
-        return Err(unclaimed().into());
-    };
-    let claimed = owned.attempts.saturating_add(1);
-    let Some(end) = outcome.end_of_claim(claimed, owned.granted) else {
-        return Ok(());
-    };
-    let attempts = end.attempts;
-    owned.settled = Some((end.state, attempts));
-    let event = number(tx, event)?;
-    let connection = tx.connection();
-    let written: sqlx::Result<()> = async {
+impl<'a> Consequences<'a> {
+    /// Ends the claim of an event that this transaction has claimed.
+    fn end(
+        &mut self,
+        tx: &mut Tx,
+        route: &RouteName,
+        event: EventId,
+        outcome: &'a Outcome,
+    ) -> Result<(), Fault> {
+        let number = number(tx, &event)?;
+        let owned = tx.owned.get_mut(&(route.clone(), event));
+        let owned = owned.ok_or_else(unclaimed)?;
+        let claimed = owned.attempts.saturating_add(1);
+        let Some(end) = outcome.end_of_claim(claimed, owned.granted) else {
+            return Ok(());
+        };
+        owned.settled = Some((end.state, end.attempts));
         if let Some(Death { reason, detail }) = end.died {
-            let death = NewDeadLetter {
-                route,
-                event,
+            self.died.push(NewDeadLetter {
+                event: number,
                 reason,
                 detail,
-                attempts,
-            };
-            dead_letters::put(connection, &death, now).await?;
+                attempts: end.attempts,
+            });
         }
         if let Some(word) = end.ends_retry {
-            retries::delete(connection, route, event).await?;
-            receipts::update_outcome(connection, route, event, word, now).await?;
+            self.redone.entry(word).or_default().push(number);
         }
         if end.records_attempt {
-            let made = Made {
-                route,
-                event,
-                attempt: attempts,
-                outcome: attempts::DONE,
-                error: None,
-                took,
-            };
-            attempts::insert(connection, &made, now).await?;
+            self.succeeded.push((number, end.attempts));
         }
         Ok(())
     }
-    .await;
-    Ok(written.map_err(fault("write the outcome of an event"))?)
+}
+
+/// Writes the rows of all tables. The transaction is known to be open here.
+async fn write(
+    tx: &mut Tx,
+    route: &RouteName,
+    consequences: &Consequences<'_>,
+) -> sqlx::Result<()> {
+    let now = moment::now();
+    let took = tx.claimed_at.elapsed();
+    let connection = tx.connection();
+    receipts::insert(connection, route, &consequences.receipts, now).await?;
+    if !consequences.died.is_empty() {
+        dead_letters::put(connection, route, &consequences.died, now).await?;
+    }
+    for (word, events) in &consequences.redone {
+        retries::delete(connection, route, events).await?;
+        receipts::update_outcome(connection, route, events, *word, now).await?;
+    }
+    if !consequences.succeeded.is_empty() {
+        let done = &consequences.succeeded;
+        attempts::insert_done(connection, route, done, took, now).await?;
+    }
+    Ok(())
 }

@@ -1,19 +1,23 @@
 //! The table `starts` of start markers: it counts how often a handler was started on an event,
 //! until a process reports that it has survived such a start.
-//!
-//! Each start is written by a statement of its own. This is cheap enough, because only starts on
-//! redelivered events are counted, and those are at most one batch at a time.
+
+use std::collections::HashMap;
 
 use hookbox_driver::{CountedStart, Start, StartCounts, StartKind};
 use hookbox_event::{InstanceId, RouteName};
 use sqlx::sqlite::SqliteConnection;
 
-use crate::column::Columns;
+use crate::column::{Columns, hex, json_list};
 
 /// The process id in a row after a process has subtracted a start that it had counted. A process
 /// counts no start in a row that already has its own id. No process has this id, so the next start
 /// is counted again, whichever process makes it.
 const NO_PROCESS: &[u8; 16] = &[0; 16];
+
+/// The statement of [`forget`].
+pub(crate) const FORGET: &str = "delete from starts
+     where (receipt_id, attempt, route) in (
+         select unhex(value ->> 0), value ->> 1, ?2 from json_each(?1))";
 
 /// Returns the counts of handler starts for each of these keys, in the order given.
 pub(crate) async fn counted(
@@ -21,27 +25,31 @@ pub(crate) async fn counted(
     route: &RouteName,
     of: &[Start],
 ) -> sqlx::Result<Vec<StartCounts>> {
-    let mut counts = Vec::with_capacity(of.len());
-    for start in of {
-        let row = sqlx::query(
-            "select starts, isolated, unproven from starts
-             where receipt_id = ?1 and attempt = ?2 and route = ?3",
-        )
-        .bind(&start.receipt.as_bytes()[..])
-        .bind(start.attempt)
-        .bind(route.as_str())
-        .fetch_optional(&mut *connection)
-        .await?;
-        counts.push(match row {
-            Some(row) => StartCounts {
-                all: row.attempt("starts")?,
-                isolated: row.attempt("isolated")?,
-                unproven: row.attempt("unproven")?,
-            },
-            None => StartCounts::default(),
-        });
+    let rows = sqlx::query(
+        "select s.receipt_id, s.attempt, s.starts, s.isolated, s.unproven
+         from json_each(?2) as wanted
+         cross join starts as s on s.receipt_id = unhex(wanted.value ->> 0)
+             and s.attempt = wanted.value ->> 1 and s.route = ?1",
+    )
+    .bind(route.as_str())
+    .bind(keys(of))
+    .fetch_all(connection)
+    .await?;
+    let mut found = HashMap::with_capacity(rows.len());
+    for row in &rows {
+        let start = Start {
+            receipt: row.receipt("receipt_id")?,
+            attempt: row.attempt("attempt")?,
+        };
+        let counts = StartCounts {
+            all: row.attempt("starts")?,
+            isolated: row.attempt("isolated")?,
+            unproven: row.attempt("unproven")?,
+        };
+        found.insert(start, counts);
     }
-    Ok(counts)
+    let count = |start| found.get(start).copied().unwrap_or_default();
+    Ok(of.iter().map(count).collect())
 }
 
 /// Counts one more handler start for each key. A key whose last start was counted by this process
@@ -53,28 +61,26 @@ pub(crate) async fn count(
     now: i64,
 ) -> sqlx::Result<()> {
     let (isolated, unproven) = kind.adds();
-    for start in on {
-        sqlx::query(
-            "insert into starts (receipt_id, attempt, route, starts, started_at, started_by,
-                                 isolated, unproven)
-             values (?1, ?2, ?3, 1, ?4, ?5, ?6, ?7)
-             on conflict (receipt_id, attempt, route) do update
-             set starts = starts.starts + 1, started_at = excluded.started_at,
-                 started_by = excluded.started_by,
-                 isolated = starts.isolated + excluded.isolated,
-                 unproven = starts.unproven + excluded.unproven
-             where starts.started_by <> excluded.started_by",
-        )
-        .bind(&start.receipt.as_bytes()[..])
-        .bind(start.attempt)
-        .bind(route.as_str())
-        .bind(now)
-        .bind(&by.as_bytes()[..])
-        .bind(isolated)
-        .bind(unproven)
-        .execute(&mut *connection)
-        .await?;
-    }
+    sqlx::query(
+        "insert into starts (receipt_id, attempt, route, starts, started_at, started_by,
+                             isolated, unproven)
+         select unhex(value ->> 0), value ->> 1, ?1, 1, ?3, ?4, ?5, ?6 from json_each(?2)
+         where true
+         on conflict (receipt_id, attempt, route) do update
+         set starts = starts.starts + 1, started_at = excluded.started_at,
+             started_by = excluded.started_by,
+             isolated = starts.isolated + excluded.isolated,
+             unproven = starts.unproven + excluded.unproven
+         where starts.started_by <> excluded.started_by",
+    )
+    .bind(route.as_str())
+    .bind(keys(on))
+    .bind(now)
+    .bind(&by.as_bytes()[..])
+    .bind(isolated)
+    .bind(unproven)
+    .execute(connection)
+    .await?;
     Ok(())
 }
 
@@ -127,13 +133,16 @@ pub(crate) async fn forget(
     route: &RouteName,
     of: &[Start],
 ) -> sqlx::Result<()> {
-    for start in of {
-        sqlx::query("delete from starts where receipt_id = ?1 and attempt = ?2 and route = ?3")
-            .bind(&start.receipt.as_bytes()[..])
-            .bind(start.attempt)
-            .bind(route.as_str())
-            .execute(&mut *connection)
-            .await?;
-    }
+    sqlx::query(FORGET)
+        .bind(keys(of))
+        .bind(route.as_str())
+        .execute(connection)
+        .await?;
     Ok(())
+}
+
+/// Returns the keys as a JSON list: for each the receipt in hex, and the attempt.
+fn keys(starts: &[Start]) -> String {
+    let key = |start: &Start| format!("[{},{}]", hex(start.receipt.as_bytes()), start.attempt);
+    json_list(starts.iter().map(key))
 }

@@ -15,6 +15,7 @@ mod log;
 mod numbering;
 mod open;
 mod processes;
+mod retries;
 mod schema;
 mod store;
 mod transactions;

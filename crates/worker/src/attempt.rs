@@ -40,9 +40,9 @@ pub(crate) struct Attempt<'a, S: Store> {
 
 impl<S: Store> Attempt<'_, S> {
     /// Runs the transaction to its commit, and returns the events that have left it because the
-    /// handler failed on them. On an error it returns
-    /// what prevented the commit, and the transaction has no effect. Adds to `failed_runs` the
-    /// failed runs of the handler after which other events ran again in the transaction.
+    /// handler failed on them. On an error it returns what prevented the commit, and the
+    /// transaction has no effect. Adds to `failed_runs` the failed runs of the handler after which
+    /// other events ran again in the transaction.
     pub async fn run(
         &self,
         envelopes: &[&Envelope],

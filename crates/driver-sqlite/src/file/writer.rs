@@ -1,10 +1,10 @@
 //! The writer: the one connection of this process that may write. One transaction uses it at a
 //! time.
 //!
-//! [`crate::file::turns`] decides in which order callers get the connection. When a transaction ends
-//! without its own commit or rollback, its connection is closed, which rolls the transaction back,
-//! and the next transaction opens a new connection. A connection is also closed after a handler that
-//! is not hookbox's own has used it.
+//! [`crate::file::turns`] decides in which order callers get the connection. When a transaction
+//! ends without its own commit or rollback, its connection is closed, which rolls the transaction
+//! back, and the next transaction opens a new connection. A connection is also closed after a
+//! handler that is not hookbox's own has used it.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
