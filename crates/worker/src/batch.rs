@@ -3,10 +3,11 @@
 //! it wrote is undone, and the others run again in the same transaction.
 
 use std::ops::Range;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use hookbox_crash::crash_point;
 use hookbox_driver::{Fault, Store};
+use tokio::time::Instant;
 
 use crate::attempt_error::{AttemptError, FailedAttempt, STATEMENT};
 use crate::attribute;
@@ -20,6 +21,12 @@ use crate::route_context::RouteContext;
 use crate::running_handlers::RunningHandler;
 use crate::settle::FailureCause;
 use crate::{Event, Json, Route};
+
+/// How old a transaction may be when the handler has failed in it and other events run again in it.
+/// An older one is rolled back, so that it does not hold its locks for as long again: on SQLite,
+/// nothing else is written meanwhile. The server's limit for a transaction also leaves room for
+/// this time and one run of each event, but not for many.
+const CONTINUES_UNTIL: Duration = Duration::from_secs(5);
 
 /// The claimed events of one transaction on which the handler runs.
 pub(crate) struct Batch<'t, S: Store> {
@@ -118,8 +125,9 @@ impl<'t, S: Store> Batch<'t, S> {
     }
 
     /// Returns whether the events that did not fail can run again in the same transaction: if the
-    /// handler has returned an error of its own. After a fault the whole transaction is repeated.
-    /// When the handler was stopped in the middle of a statement, the connection is closed.
+    /// handler has returned an error of its own, soon enough. After a fault the whole transaction
+    /// is repeated. When the handler was stopped in the middle of a statement, the connection is
+    /// closed.
     fn may_undo(&self, failure: &HandlerFailure) -> bool {
         let has_returned = match failure.cause {
             FailureCause::Returned(_) => !failure.interrupted,
@@ -129,7 +137,8 @@ impl<'t, S: Store> Batch<'t, S> {
             | FailureCause::Orphaned
             | FailureCause::Fault(_) => false,
         };
-        has_returned && self.context.may_start().is_ok()
+        let is_young = self.started.elapsed() <= CONTINUES_UNTIL;
+        has_returned && is_young && self.context.may_start().is_ok()
     }
 
     /// Runs the handler on some of the events.

@@ -100,6 +100,27 @@ async fn a_trusted_handler_that_ended_its_transaction_and_failed_is_orphaned() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_transaction_that_took_long_is_rolled_back_when_an_event_fails_in_it() {
+    for (seconds, undone) in [(4, 1), (6, 0)] {
+        let world = at_once();
+        let take = Act::Take(Duration::from_secs(seconds));
+        world.script.next(id(1), [take]);
+        world.script.next(id(2), [Act::Fail]);
+        world.put(&[envelope(1), envelope(2), envelope(3)]);
+        let _running = world.start();
+        within("all three events must be done", || world.are_done(1..=3)).await;
+        let what = format!("{seconds} s");
+        assert_eq!(world.tables.calls("undo"), undone, "{what}");
+        assert_eq!(world.tables.state().rows.failures, [], "{what}");
+        for number in 1..=3 {
+            assert_eq!(world.effects(number), 1, "event {number}, {what}");
+        }
+        let commits = world.journal.only(&["commit"]);
+        assert_eq!(commits, ["commit 2", "commit 1"], "{what}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn no_part_of_a_failed_batch_starts_while_the_worker_drains() {
     for (is_nameless, world) in named_and_nameless() {
         let second = Duration::from_secs(1);
