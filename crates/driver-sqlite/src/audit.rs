@@ -4,7 +4,7 @@ use hookbox_driver::{AuditFilter, AuditRow, storable};
 use hookbox_event::Timestamp;
 use sqlx::sqlite::SqliteConnection;
 
-use crate::column::{Columns, json_list, number_list};
+use crate::column::{Columns, json_list};
 
 /// Adds a row for one action of an operator.
 pub(crate) async fn insert(
@@ -30,17 +30,8 @@ pub(crate) async fn insert_dead(
     action: &str,
     ids: &[i64],
 ) -> sqlx::Result<()> {
-    sqlx::query(
-        "insert into audit (at, actor, action, subject)
-         select ?1, ?2, ?3, 'dead letter ' || value from json_each(?4) order by key",
-    )
-    .bind(crate::moment::now())
-    .bind(storable(actor))
-    .bind(action)
-    .bind(number_list(ids.iter().copied()))
-    .execute(connection)
-    .await?;
-    Ok(())
+    let subjects = ids.iter().map(|id| format!("dead letter {id}"));
+    insert_all(connection, actor, action, subjects).await
 }
 
 /// Adds one row for each of these subjects, which must not contain what JSON escapes.

@@ -6,7 +6,7 @@ use hookbox_driver::{ClaimRow, ClaimState};
 use hookbox_event::{EventNumber, RouteName};
 use sqlx::sqlite::SqliteConnection;
 
-use crate::column::{Columns, number_list};
+use crate::column::{Columns, number_list, numbers};
 
 /// The final state of a claim. The guard, which is the last statement before a commit, writes it.
 pub(crate) struct Final {
@@ -28,7 +28,7 @@ pub(crate) async fn insert(
          select value, ?1, 'running', 0, ?3 from json_each(?2)",
     )
     .bind(route.as_str())
-    .bind(number_list(events.iter().copied().map(EventNumber::as_i64)))
+    .bind(numbers(events))
     .bind(now)
     .execute(connection)
     .await?;
@@ -47,7 +47,7 @@ pub(crate) async fn rerun(
            and event in (select value from json_each(?2))",
     )
     .bind(route.as_str())
-    .bind(number_list(events.iter().copied().map(EventNumber::as_i64)))
+    .bind(numbers(events))
     .execute(connection)
     .await?;
     Ok(())
@@ -66,7 +66,7 @@ pub(crate) async fn withdraw(
          where route = ?1 and event in (select value from json_each(?2)) and state = 'running'",
     )
     .bind(route.as_str())
-    .bind(number_list(fresh.iter().copied().map(EventNumber::as_i64)))
+    .bind(numbers(fresh))
     .execute(&mut *connection)
     .await?;
     let waiting = sqlx::query(
@@ -74,9 +74,7 @@ pub(crate) async fn withdraw(
          where route = ?1 and event in (select value from json_each(?2)) and state = 'running'",
     )
     .bind(route.as_str())
-    .bind(number_list(
-        granted.iter().copied().map(EventNumber::as_i64),
-    ))
+    .bind(numbers(granted))
     .execute(connection)
     .await?;
     Ok(deleted.rows_affected() + waiting.rows_affected())

@@ -2,6 +2,7 @@
 //! guess.
 
 use std::error::Error;
+use std::fmt::{Display, Write as _};
 
 use bytes::Bytes;
 use hookbox_driver::{ClaimState, DeadReason, DeadState, DeferReason};
@@ -170,17 +171,23 @@ pub(crate) fn hex_list(ids: impl IntoIterator<Item = impl AsRef<[u8]>>) -> Strin
 
 /// Returns row ids as a JSON list, which a statement reads with SQLite's `json_each`.
 pub(crate) fn number_list(ids: impl IntoIterator<Item = i64>) -> String {
-    json_list(ids.into_iter().map(|id| id.to_string()))
+    json_list(ids)
 }
 
-/// Returns a JSON list of these elements. Each must be valid JSON.
-pub(crate) fn json_list(elements: impl IntoIterator<Item = String>) -> String {
+/// Returns numbers of events as a JSON list, like [`number_list`].
+pub(crate) fn numbers(events: &[EventNumber]) -> String {
+    json_list(events)
+}
+
+/// Returns a JSON list of these elements. The text of each must be valid JSON.
+pub(crate) fn json_list(elements: impl IntoIterator<Item = impl Display>) -> String {
     let mut list = String::from("[");
     for element in elements {
         if list.len() > 1 {
             list.push(',');
         }
-        list.push_str(&element);
+        // Writing to a `String` never fails.
+        let _ = write!(list, "{element}");
     }
     list.push(']');
     list

@@ -7,7 +7,7 @@ use hookbox_event::{ContentDigest, Envelope, EventId, EventNumber, ReceiptId, Ro
 use sqlx::QueryBuilder;
 use sqlx::sqlite::SqliteConnection;
 
-use crate::column::{Columns, hex_list, number_list};
+use crate::column::{Columns, hex_list, number_list, numbers};
 
 /// The outcome of one receipt, to be written.
 pub(crate) struct OutcomeRow<'a> {
@@ -88,7 +88,7 @@ pub(crate) async fn update_outcome(
 ) -> sqlx::Result<()> {
     sqlx::query(UPDATE_OUTCOME)
         .bind(route.as_str())
-        .bind(number_list(events.iter().copied().map(EventNumber::as_i64)))
+        .bind(numbers(events))
         .bind(word.as_str())
         .bind(now)
         .execute(connection)

@@ -8,7 +8,7 @@ use hookbox_event::{Envelope, EventNumber, Redo, RouteName};
 use sqlx::Row;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
-use crate::column::{Columns, json_list, number_list};
+use crate::column::{Columns, json_list, number_list, numbers};
 use crate::moment;
 
 /// A retry to be written: the event waits for this attempt.
@@ -136,7 +136,7 @@ pub(crate) async fn delete(
         "delete from retries where route = ?1 and event in (select value from json_each(?2))",
     )
     .bind(route.as_str())
-    .bind(number_list(events.iter().copied().map(EventNumber::as_i64)))
+    .bind(numbers(events))
     .execute(connection)
     .await?;
     Ok(())
