@@ -12,7 +12,8 @@ use crate::test::again::ONCE;
 use crate::{chaos, dump, fuzz, readme, repository, tidy};
 
 /// The steps of `--full` on this machine's servers, as arguments of `cargo`. The soak runs for
-/// fifteen minutes on each pair of broker and store: every fault of its list strikes in that time.
+/// fifteen minutes, on both pairs of broker and store at once: every fault of its list strikes in
+/// that time.
 const LONG: [&str; 5] = [
     "xtask chaos --mutants",
     "xtask skew",

@@ -135,14 +135,19 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Runs the faults on both pairs of broker and store at the same time. The pairs share nothing,
-    /// and most of their time is spent waiting.
     fn faults(&self) -> Result<()> {
+        self.on_each_pair(|pair| self.faults_on(pair))
+    }
+
+    /// Runs `one` on all pairs of broker and store at the same time. The pairs share nothing, and
+    /// most of their time is spent waiting.
+    fn on_each_pair(&self, one: impl Fn(Pair) -> Result<()> + Sync) -> Result<()> {
+        let one = &one;
         thread::scope(|scope| {
             let threads = Pair::ALL
                 .into_iter()
                 .filter(|&pair| self.arguments.wants_pair(pair))
-                .map(|pair| scope.spawn(move || self.faults_on(pair)));
+                .map(|pair| scope.spawn(move || one(pair)));
             // `collect` starts all threads. Without it, each thread would be joined before the next
             // one starts.
             let threads: Vec<_> = threads.collect();
@@ -267,38 +272,39 @@ impl<'a> Run<'a> {
     }
 
     fn soaks(&self, time: Duration) -> Result<()> {
-        for pair in Pair::ALL {
-            if !self.arguments.wants_pair(pair) {
-                continue;
-            }
-            self.servers.start()?;
-            let given = RunContext {
-                servers: &self.servers,
-                pair,
-                seed: self.seed,
-            };
-            let began = Instant::now();
-            let mut soaked = soak::SoakResult::default();
-            let ran = soak::run(&given, time, &mut soaked);
-            if let Err(error) = &ran {
-                soaked.figures.add(&figures_of(error));
-            }
-            let outcome = CaseResult {
-                case: "soak".to_owned(),
-                layer: Layer::Soak,
-                pair: Some(pair),
-                seed: self.seed,
-                seconds: began.elapsed().as_secs_f32(),
-                figures: soaked.figures,
-                verdict: Verdict::of(ran),
-            };
-            let mut results = self.results.lock().unwrap_or_else(PoisonError::into_inner);
-            let row = self.soak_row(&soaked, &outcome, &results.commit);
-            results.soaks.insert(pair.to_string(), row);
-            drop(results);
-            self.record(outcome);
+        self.servers.start()?;
+        self.on_each_pair(|pair| {
+            self.soak_on(pair, time);
+            Ok(())
+        })
+    }
+
+    fn soak_on(&self, pair: Pair, time: Duration) {
+        let given = RunContext {
+            servers: &self.servers,
+            pair,
+            seed: self.seed,
+        };
+        let began = Instant::now();
+        let mut soaked = soak::SoakResult::default();
+        let ran = soak::run(&given, time, &mut soaked);
+        if let Err(error) = &ran {
+            soaked.figures.add(&figures_of(error));
         }
-        Ok(())
+        let outcome = CaseResult {
+            case: "soak".to_owned(),
+            layer: Layer::Soak,
+            pair: Some(pair),
+            seed: self.seed,
+            seconds: began.elapsed().as_secs_f32(),
+            figures: soaked.figures,
+            verdict: Verdict::of(ran),
+        };
+        let mut results = self.results.lock().unwrap_or_else(PoisonError::into_inner);
+        let row = self.soak_row(&soaked, &outcome, &results.commit);
+        results.soaks.insert(pair.to_string(), row);
+        drop(results);
+        self.record(outcome);
     }
 
     fn soak_row(

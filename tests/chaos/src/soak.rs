@@ -95,9 +95,10 @@ pub fn run(given: &RunContext<'_>, time: Duration, soaked: &mut SoakResult) -> R
         let per_second = each as f64 / round.elapsed().as_secs_f64();
         count = (per_second * ROUND.as_secs_f64()).clamp(1_000.0, 60_000.0) as u32;
         eprintln!(
-            "{:>5} s: round {}, {} accepted in all, {} not, {} effects; at most {} threads, \
+            "{:>5} s, {}: round {}, {} accepted in all, {} not, {} effects; at most {} threads, \
              {} files, {} MiB",
             began.elapsed().as_secs(),
+            given.pair,
             soaked.rounds,
             soaked.figures.accepted,
             soaked.figures.unanswered,
