@@ -1,22 +1,8 @@
 //! The root of the repository, its files, and the cargo that built this program.
 
-use std::ffi::OsString;
-use std::process::Command;
-use std::{env, fs, io};
+use std::{fs, io};
 
-pub use hookbox_testkit::repository::root;
-
-/// Returns a command for the cargo that runs this program, in the root of the repository.
-pub fn cargo() -> Command {
-    let mut command = Command::new(cargo_program());
-    command.current_dir(root());
-    command
-}
-
-/// Returns the path of the cargo that runs this program.
-pub fn cargo_program() -> OsString {
-    env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
-}
+pub use hookbox_testkit::repository::{cargo, cargo_program, root, without_package};
 
 /// Returns every file below `folder` that `wanted` accepts: sorted paths from the root, with `/` as
 /// separator. Build output and hidden folders are left out.

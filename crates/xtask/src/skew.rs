@@ -74,7 +74,7 @@ fn build(revision: &str) -> Result<PathBuf> {
         )?;
     }
     eprintln!("building hookbox of {commit}");
-    let built = Command::new(repository::cargo_program())
+    let built = repository::cargo()
         .args(["build", "--locked", "--package", "hookbox", "--target-dir"])
         .arg(&target)
         .current_dir(&tree)

@@ -284,7 +284,9 @@ fn run_cargo(
 ) -> Result<Ran> {
     let folder = Folder::new("run", Account::Ourselves)?;
     let mut command = folder.watched(Path::new(&repository::cargo_program()), Ending::Kill);
-    command.current_dir(repository::root()).args(words);
+    repository::without_package(&mut command)
+        .current_dir(repository::root())
+        .args(words);
     if env::var_os(THREADS).is_none() {
         let threads = thread::available_parallelism()?.get().max(6);
         command.env(THREADS, threads.to_string());

@@ -2,16 +2,8 @@
 
 use std::env;
 use std::path::PathBuf;
-use std::process::Command;
 
-pub(crate) use hookbox_testkit::repository::root;
-
-/// Returns a command for the cargo that started this program, in the root of the repository.
-pub(crate) fn cargo() -> Command {
-    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.current_dir(root());
-    command
-}
+pub(crate) use hookbox_testkit::repository::{cargo, root};
 
 /// Returns the folder of everything that is built.
 pub(crate) fn target() -> PathBuf {

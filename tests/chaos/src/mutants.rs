@@ -9,6 +9,7 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
+use hookbox_testkit::repository::without_package;
 use serde_json::json;
 
 use crate::arguments::Arguments;
@@ -226,7 +227,7 @@ fn finding(text: &str) -> String {
 
 fn shell(servers: &Servers, folder: &Path, command: &str) -> Result<(bool, String)> {
     let mut shell = Command::new("sh");
-    shell
+    without_package(&mut shell)
         .args(["-c", command])
         .current_dir(folder)
         .env_remove("CARGO_TARGET_DIR")

@@ -1,13 +1,12 @@
 //! Runs the layers that are separate programs: the simulation, `cargo xtask skew` and tests.
 
-use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
+use hookbox_testkit::repository::cargo;
 
 use crate::outcome::Verdict;
-use crate::repository::path;
 use crate::servers::Servers;
 
 /// The prefix of the line by which a test reports that it could not run on this machine.
@@ -41,9 +40,8 @@ pub fn simulation(seeds: u64, seed: u64) -> Verdict {
 /// # Errors
 /// When an event is lost or doubled.
 pub fn versions() -> Result<()> {
-    let output = Command::new(cargo())
+    let output = cargo()
         .args(["xtask", "skew"])
-        .current_dir(path("."))
         .stdin(Stdio::null())
         .output()
         .context("running cargo xtask skew")?;
@@ -57,19 +55,14 @@ pub fn versions() -> Result<()> {
     Ok(())
 }
 
-fn cargo() -> OsString {
-    std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
-}
-
 /// Runs the tests of a package that match the filters. Each filter must match at least one test.
 pub fn tests(servers: &Servers, package: &str, filters: &[&str]) -> Verdict {
-    let output = Command::new(cargo())
+    let output = cargo()
         .args(["test", "--package", package, "--"])
         // A test that could not run on this machine prints the reason and passes. Only with
         // `--no-capture` is the output of a passed test shown.
         .args(["--no-capture", "--test-threads", "1"])
         .args(filters)
-        .current_dir(path("."))
         .env("HOOKBOX_TEST_POSTGRES_URL", servers.postgres_url())
         .env("HOOKBOX_TEST_AMQP_URL", servers.broker_url())
         .stdin(Stdio::null())

@@ -1,8 +1,9 @@
-//! The folder of the repository.
+//! The folder of the repository, and the cargo that builds it.
 
 use std::env;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// A file that stands only in the root of the repository.
 const LOCK: &str = "Cargo.lock";
@@ -24,6 +25,40 @@ fn found_above(package: &Path) -> Option<&Path> {
     folders.find(|folder| folder.join(LOCK).is_file())
 }
 
+/// Returns a command for the cargo that runs this program, in the root of the repository.
+pub fn cargo() -> Command {
+    let mut command = Command::new(cargo_program());
+    without_package(&mut command).current_dir(root());
+    command
+}
+
+/// Returns the path of the cargo that runs this program.
+pub fn cargo_program() -> OsString {
+    env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
+}
+
+/// Removes from the environment of `command` the variables in which cargo describes the package of
+/// this program. Every command that runs cargo must be without them: some build scripts, such as
+/// the one of `ring`, ask cargo to run them again when these variables change. So a build that is
+/// started by a program of one package would compile these dependencies, and all that depend on
+/// them, again after a build that was started by another program or from a terminal.
+pub fn without_package(command: &mut Command) -> &mut Command {
+    for (name, _) in env::vars_os() {
+        if name.to_str().is_some_and(describes_package) {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+/// Whether cargo sets this variable for a program that it runs, to describe the program's package:
+/// <https://doc.rust-lang.org/cargo/reference/environment-variables.html>.
+fn describes_package(variable: &str) -> bool {
+    variable.starts_with("CARGO_PKG_")
+        || variable.starts_with("CARGO_MANIFEST_")
+        || variable == "OUT_DIR"
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -32,5 +67,19 @@ mod tests {
     fn the_root_has_the_manifest_of_the_workspace() {
         let manifest = std::fs::read_to_string(root().join("Cargo.toml")).expect("read");
         assert!(manifest.contains("[workspace]"));
+    }
+
+    #[test]
+    fn a_build_that_a_program_starts_does_not_know_its_package() {
+        // Cargo sets these variables for every test.
+        for variable in ["CARGO_MANIFEST_DIR", "CARGO_PKG_NAME"] {
+            assert!(env::var_os(variable).is_some(), "{variable}");
+            let command = cargo();
+            let mut changes = command.get_envs();
+            assert!(
+                changes.any(|(name, value)| name == variable && value.is_none()),
+                "{variable}"
+            );
+        }
     }
 }
