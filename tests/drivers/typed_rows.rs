@@ -11,7 +11,7 @@ use hookbox_event::{Envelope, EventNumber};
 use hookbox_handlers::Begini;
 use hookbox_tests::postgres::PostgresWorld;
 use hookbox_tests::sqlite::SqliteWorld;
-use hookbox_worker::{Event, Handler, Json};
+use hookbox_worker::{Event, Handler, Payload};
 
 /// The number of events. It is larger than a full batch, so that the handler needs statements of
 /// every size.
@@ -20,7 +20,7 @@ const EVENTS: usize = 89;
 /// A text that a careless conversion would change.
 const STRANGE: &str = r#"é😀 \"quoted\" \\ {a,NULL} 'x' %s \t 0.10"#;
 
-fn event(number: usize) -> (Envelope, Event<Json>) {
+fn event<P: Payload>(number: usize) -> (Envelope, Event<P>) {
     let envelope = of_number(number);
     let kind = match number % 4 {
         0 | 1 => "psychometric_score.complete",
@@ -43,7 +43,7 @@ fn event(number: usize) -> (Envelope, Event<Json>) {
         "calculated":{{"score":9223372036854775807,"risk_band":{band},"traits":[{traits}]}}}}}}}}"#
     );
     let body = Bytes::from(body);
-    let payload = Json::read(&body).unwrap();
+    let payload = P::of(&body, None).unwrap();
     let event = Event {
         id: envelope.event,
         number: EventNumber::from_i64(number as i64 + 1),
@@ -63,8 +63,9 @@ fn event(number: usize) -> (Envelope, Event<Json>) {
 /// transaction.
 async fn written<S: Store>(store: &S, at_once: bool) -> S::Tx
 where
-    Begini: Handler<S, Payload = Json>,
+    Begini: Handler<S>,
 {
+    let event = event::<<Begini as Handler<S>>::Payload>;
     let (envelopes, events): (Vec<_>, Vec<_>) = (0..EVENTS).map(event).unzip();
     let mut tx = store.begin().await.unwrap();
     let route = "one".parse().unwrap();

@@ -7,11 +7,14 @@ use serde::de::{DeserializeOwned, IgnoredAny, IntoDeserializer, value};
 
 use crate::{HandlerError, Json};
 
-/// What a handler can take as its payload: any type that serde can deserialize, or [`Json`], which
-/// is the body as the worker has read it.
+/// What a handler can take as its payload: any type that serde can deserialize; [`Json`], which is
+/// the body as the worker has read it; or a type that implements this trait itself.
 ///
 /// A body that does not fit is a permanent failure: a dead letter that says where it did not fit.
-/// With [`serde::de::IgnoredAny`] any body fits, and nothing is built from it.
+/// The payloads of all events are made before the handler runs. So an event whose payload cannot be
+/// made costs the other events of its batch nothing, while an event that fails in the handler makes
+/// the others run again. With [`serde::de::IgnoredAny`] any body fits, and nothing is built from
+/// it.
 pub trait Payload: Sized + Send + Sync + 'static {
     /// Whether a payload of this type is built from the body; false only for `IgnoredAny`.
     #[doc(hidden)]
@@ -20,8 +23,10 @@ pub trait Payload: Sized + Send + Sync + 'static {
     }
 
     /// Makes the payload from a body. `read` is the same body as parsed JSON, if it was parsed
-    /// before.
-    #[doc(hidden)]
+    /// before. The text of an error is stored with the event, for operators.
+    ///
+    /// # Errors
+    /// When no payload can be made: a permanent one, because the body stays as it is.
     fn of(body: &Bytes, read: Option<Json>) -> Result<Self, HandlerError>;
 }
 

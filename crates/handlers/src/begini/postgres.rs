@@ -24,7 +24,7 @@ const INSERT_APPLICATIONS: &str = "insert into begini_applications (event, integ
      $6::bigint[], $7::text[], $8::text[], $9::text[])";
 
 /// Inserts all rows, with at most one round trip for each table.
-pub(super) async fn write(tx: &mut PgConnection, rows: &Rows) -> Result<(), Error> {
+pub(super) async fn write(tx: &mut PgConnection, rows: &Rows<'_>) -> Result<(), Error> {
     if !rows.scores.is_empty() {
         scores(tx, &rows.scores).await?;
         traits(tx, &rows.scores).await?;
@@ -44,7 +44,7 @@ fn numbers<R>(rows: &[(EventNumber, R)]) -> Vec<i64> {
     rows.iter().map(|(event, _)| event.as_i64()).collect()
 }
 
-async fn scores(tx: &mut PgConnection, rows: &[(EventNumber, Score)]) -> Result<(), Error> {
+async fn scores(tx: &mut PgConnection, rows: &[(EventNumber, &Score)]) -> Result<(), Error> {
     sqlx::query(INSERT_SCORES)
         .bind(numbers(rows))
         .bind(column(rows, |it| it.integration_id.as_str()))
@@ -63,7 +63,7 @@ async fn scores(tx: &mut PgConnection, rows: &[(EventNumber, Score)]) -> Result<
     Ok(())
 }
 
-async fn traits(tx: &mut PgConnection, rows: &[(EventNumber, Score)]) -> Result<(), Error> {
+async fn traits(tx: &mut PgConnection, rows: &[(EventNumber, &Score)]) -> Result<(), Error> {
     let mut all = Vec::new();
     for (event, score) in rows {
         all.extend((0_i32..).zip(&score.traits).map(|one| (*event, one)));
@@ -85,7 +85,7 @@ async fn traits(tx: &mut PgConnection, rows: &[(EventNumber, Score)]) -> Result<
 
 async fn applications(
     tx: &mut PgConnection,
-    rows: &[(EventNumber, Application)],
+    rows: &[(EventNumber, &Application)],
 ) -> Result<(), Error> {
     sqlx::query(INSERT_APPLICATIONS)
         .bind(numbers(rows))

@@ -1,30 +1,44 @@
 //! The handler `begini` for both databases: it writes the typed rows of one event or of a batch.
 //! Also the JSON Schemas of its events.
 
+use bytes::Bytes;
 use hookbox_driver_postgres::Postgres;
 use hookbox_driver_sqlite::Sqlite;
 use hookbox_event::EventNumber;
-use hookbox_worker::{BatchError, Event, Handler, HandlerError, Json, OrReject};
+use hookbox_worker::{BatchError, Event, Handler, HandlerError, Json, OrReject, Payload};
 
-use super::payload::{Application, Row, Score, Unfit, row};
+use super::payload::{Application, Row, Score, row};
 use super::{Begini, postgres, sqlite};
+
+/// The rows of an event are its payload. So an event of which no rows can be made is known before
+/// the handler runs, and costs the other events of its batch nothing.
+impl Payload for Row {
+    fn of(body: &Bytes, read: Option<Json>) -> Result<Self, HandlerError> {
+        let body = Json::of(body, read)?;
+        row(&body).or_reject()
+    }
+}
 
 /// The typed rows of some events, each with the number of its event.
 #[derive(Default)]
-pub(super) struct Rows {
-    pub scores: Vec<(EventNumber, Score)>,
-    pub applications: Vec<(EventNumber, Application)>,
+pub(super) struct Rows<'e> {
+    pub scores: Vec<(EventNumber, &'e Score)>,
+    pub applications: Vec<(EventNumber, &'e Application)>,
 }
 
-impl Rows {
-    fn add(&mut self, event: &Event<Json>) -> Result<(), Unfit> {
-        let number = event.number;
-        match row(&event.payload)? {
-            Row::Score(score) => self.scores.push((number, score)),
-            Row::Application(application) => self.applications.push((number, application)),
-            Row::Unknown => {}
+impl<'e> Rows<'e> {
+    fn of(events: &'e [Event<Row>]) -> Self {
+        let mut rows = Self::default();
+        for event in events {
+            match &event.payload {
+                Row::Score(score) => rows.scores.push((event.number, score)),
+                Row::Application(application) => {
+                    rows.applications.push((event.number, application));
+                }
+                Row::Unknown => {}
+            }
         }
-        Ok(())
+        rows
     }
 }
 
@@ -34,31 +48,25 @@ macro_rules! begini_for {
     ($store:ty, $connection:ty, $database:ident) => {
         impl Handler<$store> for Begini {
             const NAME: &'static str = "begini";
-            type Payload = Json;
+            type Payload = Row;
             const TRUSTED: bool = true;
 
             async fn handle(
                 &self,
-                event: &Event<Json>,
+                event: &Event<Row>,
                 tx: &mut $connection,
             ) -> Result<(), HandlerError> {
-                let mut rows = Rows::default();
-                rows.add(event).or_reject()?;
+                let rows = Rows::of(std::slice::from_ref(event));
                 $database::write(tx, &rows).await?;
                 Ok(())
             }
 
             async fn handle_all(
                 &self,
-                events: &[Event<Json>],
+                events: &[Event<Row>],
                 tx: &mut $connection,
             ) -> Result<(), BatchError> {
-                let mut rows = Rows::default();
-                for event in events {
-                    let added = rows.add(event).or_reject();
-                    added.map_err(|error| BatchError::of(event, error))?;
-                }
-                $database::write(tx, &rows).await?;
+                $database::write(tx, &Rows::of(events)).await?;
                 Ok(())
             }
         }

@@ -23,7 +23,7 @@ const APPLICATIONS: &str = "insert into begini_applications (event, integration_
      status, started_at, ended_at, percentages, reasons, other) ";
 
 /// Inserts all rows.
-pub(super) async fn write(tx: &mut SqliteConnection, rows: &Rows) -> Result<(), Error> {
+pub(super) async fn write(tx: &mut SqliteConnection, rows: &Rows<'_>) -> Result<(), Error> {
     insert(tx, SCORES, &rows.scores, score).await?;
     let mut traits = Vec::new();
     for (event, score) in &rows.scores {
@@ -54,7 +54,7 @@ async fn insert<R>(
     Ok(())
 }
 
-fn score(row: &mut Row<'_>, event: EventNumber, it: &Score) {
+fn score(row: &mut Row<'_>, event: EventNumber, it: &&Score) {
     row.push_bind(event.as_i64())
         .push_bind(it.integration_id.as_str())
         .push_bind(it.uid.as_str())
@@ -78,7 +78,7 @@ fn one_trait(row: &mut Row<'_>, event: EventNumber, (position, one): &(i32, &Tra
         .push_bind(one.other.as_str());
 }
 
-fn application(row: &mut Row<'_>, event: EventNumber, it: &Application) {
+fn application(row: &mut Row<'_>, event: EventNumber, it: &&Application) {
     row.push_bind(event.as_i64())
         .push_bind(it.integration_id.as_str())
         .push_bind(it.uid.as_str())
