@@ -15,8 +15,8 @@ pub const UNROUTED: &str = "unrouted";
 
 /// The longest time limit that a handler can have. RabbitMQ redelivers a message that is not
 /// settled within 30 minutes. The limit is a tenth of that, which leaves time for retries of the
-/// transaction. A batch of 64 events could still exceed the 30 minutes, but only in the worst case:
-/// if its handlers run one after another, and each takes all its time.
+/// transaction. A message with a batch of 64 slow events may still take longer than 30 minutes.
+/// What is committed until then stays, because no transaction waits for all of them.
 const HANDLER_TIME_LIMIT_MAX: Duration = Duration::from_secs(180);
 
 /// The default time limit for one run of a handler.

@@ -16,7 +16,7 @@ use crate::left::LeftEvents;
 use crate::parts::Parts;
 use crate::prepared::Prepared;
 use crate::proof::prove;
-use crate::registered::{self, Handled, HandlerFailure, Readied};
+use crate::registered::{self, BATCH_TIME_LIMIT_MAX, Handled, HandlerFailure, Readied};
 use crate::route_context::RouteContext;
 use crate::running_handlers::RunningHandler;
 use crate::settle::FailureCause;
@@ -27,6 +27,12 @@ use crate::{Event, Json, Route};
 /// nothing else is written meanwhile. The server's limit for a transaction also leaves room for
 /// this time and one run of each event, but not for many.
 const CONTINUES_UNTIL: Duration = Duration::from_secs(5);
+
+/// How old a transaction may be when another run starts in it. What would start later leaves the
+/// transaction, and each of these events runs alone. Otherwise 64 slow events could keep a
+/// transaction open for longer than the 30 minutes after which RabbitMQ redelivers their message,
+/// and nothing would be committed, however often the message is redelivered.
+const STARTS_UNTIL: Duration = BATCH_TIME_LIMIT_MAX;
 
 /// The claimed events of one transaction on which the handler runs.
 pub(crate) struct Batch<'t, S: Store> {
@@ -103,12 +109,19 @@ impl<'t, S: Store> Batch<'t, S> {
     ) -> Result<LeftEvents, AttemptError> {
         let mut parts = Parts::new(self.events.len(), *failed_runs);
         while let Some(part) = parts.next() {
+            if self.is_too_old_to_start() {
+                parts.leave(part);
+                continue;
+            }
             if self.is_shared {
                 let set = self.context.store().savepoint(tx).await;
                 set.map_err(attribute::of_several)?;
             }
             match self.run_group(tx, part.clone()).await? {
-                Ok(()) => parts.succeeded(&part),
+                Ok(end) => {
+                    parts.succeeded(&part);
+                    parts.leave(end..part.end);
+                }
                 Err(failed) if self.is_shared && self.may_undo(&failed.failure) => {
                     let undone = self.context.store().undo(tx).await;
                     undone.map_err(attribute::of_several)?;
@@ -122,6 +135,11 @@ impl<'t, S: Store> Batch<'t, S> {
         let left = left.map(|event| (*event).clone());
         self.left.alone.extend(left);
         Ok(self.left)
+    }
+
+    /// Whether it is too late for another run in this transaction: see [`STARTS_UNTIL`].
+    fn is_too_old_to_start(&self) -> bool {
+        self.started.elapsed() > STARTS_UNTIL
     }
 
     /// Returns whether the events that did not fail can run again in the same transaction: if the
@@ -141,29 +159,33 @@ impl<'t, S: Store> Batch<'t, S> {
         has_returned && is_young && self.context.may_start().is_ok()
     }
 
-    /// Runs the handler on some of the events.
+    /// Runs the handler on some of the events. Returns the end of those on which it has run: it
+    /// does not run on the last ones if the transaction gets too old.
     async fn run_group(
         &mut self,
         tx: &mut S::Tx,
         which: Range<usize>,
-    ) -> Result<Result<(), RunFailure>, Fault> {
+    ) -> Result<Result<usize, RunFailure>, Fault> {
         if which.len() > 1 && !self.is_one_by_one {
             match self.run_all(tx, which.clone()).await? {
-                Ok(Handled::All) => return Ok(Ok(())),
+                Ok(Handled::All) => return Ok(Ok(which.end)),
                 Ok(Handled::OneByOne) => self.is_one_by_one = true,
                 Err(failed) => return Ok(Err(failed)),
             }
         }
         // Nothing is settled before the handler has been called for every event.
         let limit = registered::limit_of_each(self.route.time_limit, which.len());
-        let _running = self.start(limit);
-        for at in which {
+        let _running = self.start(limit.min(STARTS_UNTIL + self.route.time_limit));
+        for at in which.clone() {
+            if self.is_too_old_to_start() {
+                return Ok(Ok(at));
+            }
             if let Err(failure) = self.run_one(tx, at).await? {
                 let of = at..at + 1;
                 return Ok(Err(RunFailure { of, failure }));
             }
         }
-        Ok(Ok(()))
+        Ok(Ok(which.end))
     }
 
     /// Adds a run to those of the route. Nothing is settled before the last run of the transaction

@@ -85,6 +85,11 @@ impl Parts {
         }
     }
 
+    /// These events have not run and leave the transaction.
+    pub fn leave(&mut self, of: Range<usize>) {
+        self.left.extend(of);
+    }
+
     fn halve(&mut self, of: Range<usize>) {
         let middle = of.start + of.len() / 2;
         let first = of.start..middle;

@@ -20,7 +20,7 @@ use crate::{Event, Handler, HandlerError, Json, Payload};
 /// The longest time limit of one run on several events, equal to the longest that the config allows
 /// for one event. It is limited because a batch that fails runs several times, and RabbitMQ
 /// redelivers a message that is not settled within 30 minutes.
-const BATCH_TIME_LIMIT_MAX: Duration = Duration::from_secs(180);
+pub(crate) const BATCH_TIME_LIMIT_MAX: Duration = Duration::from_secs(180);
 
 /// A handler with any payload type. Only [`register`] creates one.
 pub trait DynHandler<S: Store>: Send + Sync + 'static {

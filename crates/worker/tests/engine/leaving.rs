@@ -9,7 +9,7 @@ use hookbox_event::Envelope;
 
 use crate::at_once::{at_once, named_and_nameless};
 use crate::script::Act;
-use crate::world::{envelope, id, within};
+use crate::world::{World, envelope, id, within};
 
 #[tokio::test(start_paused = true)]
 async fn an_event_whose_payload_cannot_be_made_costs_the_others_no_run() {
@@ -118,6 +118,25 @@ async fn a_transaction_that_took_long_is_rolled_back_when_an_event_fails_in_it()
         let commits = world.journal.only(&["commit"]);
         assert_eq!(commits, ["commit 2", "commit 1"], "{what}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn slow_events_share_a_transaction_for_three_minutes_at_most() {
+    let world = World::new();
+    let take = Act::Take(Duration::from_secs(9));
+    let envelopes: Vec<_> = (1..=30).map(envelope).collect();
+    for envelope in &envelopes {
+        world.script.next(envelope.event, [take]);
+    }
+    world.put(&envelopes);
+    let _running = world.start();
+    within("all events must be done", || world.are_done(1..=30)).await;
+    // The transaction is 180 seconds old after 20 events, and older after the next one.
+    let commits = world.journal.only(&["commit"]);
+    let alone = vec!["commit 1"; 9];
+    assert_eq!(commits, [vec!["commit 21"], alone].concat());
+    assert_eq!(world.script.runs().len(), 30, "no event runs twice");
+    assert_eq!(world.tables.state().rows.failures, []);
 }
 
 #[tokio::test(start_paused = true)]
