@@ -182,6 +182,7 @@ impl<B: BrokerHarness + 'static, S: StoreHarness + 'static> Pair<B, S> {
         let config = Config {
             routes: vec![Route {
                 name: route(),
+                shared_topics: Vec::new(),
                 handler,
                 retry: Retry::new(2, moment, 1.0, moment, 0.0).unwrap(),
                 time_limit,

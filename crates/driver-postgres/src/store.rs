@@ -31,6 +31,14 @@ impl Store for Postgres {
         self.lend().await
     }
 
+    async fn store_events(&self, envelopes: &[&Envelope]) -> Result<(), Fault> {
+        let mut tx = self.write().await?;
+        tx.run(|c| events::insert(c, envelopes))
+            .await
+            .map_err(|error| error.ours("store events"))?;
+        tx.commit_ours().await
+    }
+
     async fn claim(
         &self,
         tx: &mut Tx,

@@ -31,6 +31,11 @@ impl Store for Sqlite {
         Ok(Tx::guarded(self.shared.writer.begin().await?))
     }
 
+    /// Does nothing: a file has one writer at a time.
+    async fn store_events(&self, _envelopes: &[&Envelope]) -> Result<(), Fault> {
+        Ok(())
+    }
+
     async fn claim(
         &self,
         tx: &mut Tx,

@@ -33,6 +33,15 @@ pub trait Store: Send + Sync + 'static {
     /// the transaction is like a new one, whatever an earlier handler has changed in it.
     async fn begin_for_handler(&self) -> Result<Self::Tx, Fault>;
 
+    /// Stores those of the events that are not stored yet, in a transaction of its own. Called
+    /// before [`Store::claim`] where other routes get the same events: their claims store them,
+    /// too, and would wait for the transaction of this route until its handler has ended. A driver
+    /// that writes for one transaction at a time does nothing, because routes wait for each other
+    /// there in any case.
+    ///
+    /// The envelopes of one call must be of different events.
+    async fn store_events(&self, envelopes: &[&Envelope]) -> Result<(), Fault>;
+
     /// Stores the events and claims them for `route`. Returns one result for each envelope, in the
     /// order given. Until the transaction ends, it owns the claims that are `Fresh` or `Granted`: a
     /// concurrent claim of the same event waits for its end, or fails with `Contention`.

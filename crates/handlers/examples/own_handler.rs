@@ -101,6 +101,7 @@ async fn show(folder: &std::path::Path) -> anyhow::Result<()> {
     let config = Config {
         routes: vec![Route {
             name: route.clone(),
+            shared_topics: Vec::new(),
             handler,
             retry: Retry::new(5, Duration::from_secs(1), 2.0, Duration::from_secs(60), 0.2)?,
             time_limit: Duration::from_secs(5),

@@ -256,8 +256,10 @@ where
     for route in config.routes.iter().filter(|route| wanted(&route.name)) {
         let handler = hookbox_handlers::by_name(&route.handler)
             .with_context(|| format!("there is no handler {:?}", route.handler))?;
+        let others = config.routes.iter().filter(|it| it.name != route.name);
         routes.push(worker::Route {
             name: route.name.clone(),
+            shared_topics: others.flat_map(|it| it.topics.clone()).collect(),
             handler,
             retry: route.retry,
             time_limit: route.handler_time_limit,

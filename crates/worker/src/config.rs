@@ -36,6 +36,10 @@ pub struct Config<S: Store> {
 pub struct Route<S: Store> {
     /// The name of the route; its queue is named after it.
     pub name: RouteName,
+    /// The topics that other routes select, too. The events of these topics are stored in a
+    /// transaction of its own before the handler runs on them, so that no route waits for the
+    /// handler of another one.
+    pub shared_topics: Vec<TopicPattern>,
     /// The handler that runs for the route's events.
     pub handler: Registered<S>,
     /// When a failed event is tried again, and when it is given up.
@@ -47,6 +51,13 @@ pub struct Route<S: Store> {
     /// How many messages may be in flight, waiting or being handled. This limits memory: a message
     /// is at most one batch (256 KiB) or one body.
     pub prefetch: u16,
+}
+
+impl<S: Store> Route<S> {
+    /// Whether other routes get the events of this topic, too.
+    pub(crate) fn shares(&self, topic: &Topic) -> bool {
+        self.shared_topics.iter().any(|it| it.matches(topic))
+    }
 }
 
 /// What to do with another body under a known event id.

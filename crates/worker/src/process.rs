@@ -85,6 +85,7 @@ impl<S: Store> Process<'_, S> {
             record::undecodable(self.context, undecodable).await?;
         }
         for round in contents.rounds() {
+            self.store_shared(&round).await?;
             let redelivered = self.redelivered(&round, &contents.redelivered);
             let counts = start_markers::counts(self.context, &redelivered).await?;
             let plan = Plan::new(&round, &redelivered, &counts);
@@ -97,6 +98,21 @@ impl<S: Store> Process<'_, S> {
             }
         }
         Ok(())
+    }
+
+    /// Stores those events that other routes get, too, in a transaction of its own. A retry or a
+    /// replay is of an event that is stored already.
+    async fn store_shared(&self, round: &[&Envelope]) -> Result<(), Stopped> {
+        let Work::Handle(route) = self.work else {
+            return Ok(());
+        };
+        let is_shared = |it: &&&Envelope| it.redo.is_none() && route.shares(&it.topic);
+        let shared: Vec<&Envelope> = round.iter().filter(is_shared).copied().collect();
+        if shared.is_empty() {
+            return Ok(());
+        }
+        let store = || self.context.store().store_events(&shared);
+        self.context.until_done(store).await
     }
 
     /// Returns the start markers of those events that may have been in flight when a process died.

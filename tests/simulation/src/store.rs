@@ -41,6 +41,17 @@ impl Store for SimStore {
         self.open("begin").await
     }
 
+    async fn store_events(&self, envelopes: &[&Envelope]) -> Result<(), OurFault> {
+        let tx = self.open("store events").await?;
+        let keys: Vec<Key> = envelopes.iter().map(|it| Key::Event(it.event)).collect();
+        record::in_transaction(tx, &keys, |tables, _| {
+            for envelope in envelopes {
+                tables.keep_event(envelope);
+            }
+        })
+        .await
+    }
+
     async fn claim(
         &self,
         tx: &mut SimTx,

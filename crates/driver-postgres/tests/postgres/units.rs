@@ -83,6 +83,26 @@ async fn another_body_on_another_route_is_a_conflict_there_too() {
     world.store.rollback(tx).await;
 }
 
+/// Without [`Store::store_events`], the second claim waits for the first transaction, until the
+/// lock timeout makes it a fault.
+#[tokio::test]
+async fn routes_do_not_wait_for_each_other_on_events_that_were_stored_before() {
+    let world = World::new().await;
+    let batch = [envelope(1, 1, "{}"), envelope(2, 2, "{}")];
+    let events: Vec<&Envelope> = batch.iter().collect();
+    world.store.store_events(&events).await.unwrap();
+    let mut claims = Vec::new();
+    for name in [ROUTE, "other"] {
+        let mut tx = world.store.begin().await.unwrap();
+        let claimed = world.store.claim(&mut tx, &route(name), &events).await;
+        assert_eq!(claimed.unwrap(), [Claimed::Fresh; 2], "{name}");
+        claims.push(tx);
+    }
+    for tx in claims {
+        world.store.rollback(tx).await;
+    }
+}
+
 #[tokio::test]
 async fn what_text_and_time_cannot_hold_is_no_poison() {
     let world = World::new().await;

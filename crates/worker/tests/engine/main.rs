@@ -18,5 +18,6 @@ mod memory_store;
 mod quarantine;
 mod schedule;
 mod script;
+mod shared_topics;
 mod standstill;
 mod world;

@@ -114,6 +114,18 @@ impl Store for MemoryStore {
         self.open("begin for a handler").await
     }
 
+    async fn store_events(&self, envelopes: &[&Envelope]) -> Result<(), Fault> {
+        let mut state = self.enter("store_events").await?;
+        for envelope in envelopes {
+            let event = (*envelope).clone();
+            state.rows.events.entry(envelope.event).or_insert(event);
+        }
+        drop(state);
+        let count = envelopes.len();
+        self.0.tables.journal.note(format!("store {count} events"));
+        Ok(())
+    }
+
     async fn claim(
         &self,
         tx: &mut MemoryTx,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use hookbox_driver::{Batch, Queue, Rng};
 use hookbox_event::{
-    ContentDigest, Envelope, EventId, InstanceId, ReceiptId, RouteName, Timestamp,
+    ContentDigest, Envelope, EventId, InstanceId, ReceiptId, RouteName, Timestamp, TopicPattern,
 };
 use hookbox_testkit::eventually;
 use hookbox_testkit::fake_clock::FakeClock;
@@ -44,6 +44,7 @@ pub struct World {
     /// Whether the handler handles several events at once.
     pub is_at_once: bool,
     pub on_conflict: OnConflict,
+    pub shared_topics: Vec<TopicPattern>,
     processes: AtomicU64,
     began: Instant,
 }
@@ -69,6 +70,7 @@ impl World {
             is_trusted: false,
             is_at_once: false,
             on_conflict: OnConflict::DeadLetter,
+            shared_topics: Vec::new(),
             processes: AtomicU64::new(0),
             began: Instant::now(),
         }
@@ -119,6 +121,7 @@ impl World {
         Config {
             routes: vec![Route {
                 name: route(),
+                shared_topics: self.shared_topics.clone(),
                 handler,
                 retry: Retry::new(3, second, 2.0, 60 * second, 0.0).unwrap(),
                 time_limit: TIME_LIMIT,

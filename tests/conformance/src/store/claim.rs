@@ -1,6 +1,6 @@
 //! The promises of a store for claims. The claim of an event decides whether its handler may run.
 
-use hookbox_driver::{Claimed, Ledger, Outcome, Store};
+use hookbox_driver::{Claimed, Ledger, Outcome, ReceiptOutcome, Store};
 
 use super::{claim, done, finish, probe};
 use crate::harness::{StoreHarness, one, two};
@@ -64,6 +64,35 @@ pub async fn claims_are_per_route<H: StoreHarness>(world: &H) {
         .expect("claimed");
     assert_eq!(elsewhere, [Claimed::Fresh]);
     store.rollback(tx).await;
+    Store::close(&*store).await;
+}
+
+/// Checks that events which were stored before are claimed as new ones, on every route, and that
+/// storing events twice changes nothing.
+pub async fn an_event_that_was_stored_before_is_claimed_as_new<H: StoreHarness>(world: &H) {
+    let store = world.open().await;
+    let (first, second) = (envelope("a"), envelope("b"));
+    for events in [vec![&first], vec![&second, &first]] {
+        store.store_events(&events).await.expect("stored");
+    }
+    for route in [one(), two()] {
+        let mut tx = store.begin().await.expect("begun");
+        let claimed = store.claim(&mut tx, &route, &[&first, &second]).await;
+        assert_eq!(claimed.expect("claimed"), [Claimed::Fresh, Claimed::Fresh]);
+        H::effect(store.connection(&mut tx), "stored").await;
+        let settled = [&first, &second].map(|envelope| ReceiptOutcome {
+            envelope,
+            outcome: Outcome::Done { attempt: 1 },
+            other_digest: None,
+        });
+        let written = store.settle(&mut tx, &route, &settled).await;
+        written.expect("settled");
+        store.commit(tx).await.expect("committed");
+    }
+    store.store_events(&[&first]).await.expect("stored");
+    assert_eq!(probe(&*store, &first).await, Claimed::Redelivered);
+    assert_eq!(world.effects("stored").await, 2);
+    assert_eq!(store.imbalances(10).await.expect("read"), []);
     Store::close(&*store).await;
 }
 
