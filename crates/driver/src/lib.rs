@@ -52,7 +52,8 @@
 //! - `a_changed_session_is_no_commit`, `a_session_is_new_for_the_next_handler`
 //! - `a_failed_attempt_and_its_retry_appear_together`
 //! - `a_failed_attempt_and_its_dead_letter_appear_together`
-//! - `an_orphan_takes_no_other_body`
+//! - `an_orphan_takes_no_other_body`, `an_orphan_outlives_its_process`
+//! - `an_orphaned_retry_is_never_run_again`, `a_waiting_claim_sees_how_the_other_ended`
 //! - `text_from_outside_is_made_storable`
 //! - `a_failure_recorded_twice_counts_once`
 //! - `a_retry_is_not_due_early`, `a_retry_comes_when_it_is_due`
@@ -107,6 +108,7 @@ mod books;
 mod broker;
 mod cause;
 mod causes;
+mod claim_evidence;
 mod claim_facts;
 mod clock;
 mod cursor;
@@ -147,6 +149,7 @@ pub use broker::{
 };
 pub use cause::cause;
 pub use causes::causes;
+pub use claim_evidence::ClaimEvidence;
 pub use claim_facts::{ClaimFacts, WaitingAttempt};
 pub use clock::{Clock, SystemClock};
 pub use cursor::{EventCursor, InvalidCursor, RefusalCursor};

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hookbox_driver::{ClaimState, DeadReason, DeferReason, Queue, Start, StartCounts, StartKind};
+use hookbox_driver::{
+    ClaimEvidence, ClaimState, DeadReason, DeferReason, Queue, Start, StartCounts, StartKind,
+};
 use hookbox_event::{
     ContentDigest, Envelope, EventId, EventNumber, InstanceId, ReceiptId, RouteName, decode_batch,
 };
@@ -192,6 +194,24 @@ impl Tables {
         });
     }
 
+    /// Returns the claim of an event as it counts. The stored claim does not show whether the
+    /// worker or a handler has committed it.
+    pub fn claim(&self, on: &OnRoute) -> Option<Claim> {
+        let stored = self.claims.get(on)?;
+        let has_end = self.receipts.iter().any(|((of, _), receipt)| {
+            let ends = matches!(receipt.word, StoredOutcome::Done | StoredOutcome::Conflict);
+            ends && *of == on.0 && receipt.event == on.1
+        });
+        let evidence = ClaimEvidence {
+            state: stored.state,
+            attempts: stored.attempts,
+            has_end,
+            may_lack_receipts: false,
+        };
+        let (state, attempts) = evidence.counted();
+        Some(Claim { state, attempts })
+    }
+
     /// Writes the outcome of a receipt, unless the receipt has an outcome already.
     pub fn put_receipt(
         &mut self,
@@ -272,13 +292,21 @@ impl Tables {
         dead.map(|(on, _)| on.clone()).filter(is_dead).collect()
     }
 
-    /// Commits a transaction at the request of a handler. Its claims stay in the state `Running`,
-    /// because no outcome is committed with them.
+    /// Commits a transaction at the request of a handler. Its claims are committed as they were
+    /// written, a first attempt as done and a retry as running, and no outcome with them.
     pub fn commit_early(&mut self, tx: u64, claimed: Vec<OnRoute>, effects: Vec<Effect>) {
         for on in claimed {
-            let attempts = self.claims.get(&on).map_or(0, |it| it.attempts);
-            let state = ClaimState::Running;
-            self.claims.insert(on.clone(), Claim { state, attempts });
+            let claim = match self.claims.get(&on) {
+                None => Claim {
+                    state: ClaimState::Done,
+                    attempts: 1,
+                },
+                Some(retried) => Claim {
+                    state: ClaimState::Running,
+                    attempts: retried.attempts,
+                },
+            };
+            self.claims.insert(on.clone(), claim);
             self.orphans.insert(on);
         }
         self.effects.extend(effects);

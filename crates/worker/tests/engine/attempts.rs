@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hookbox_driver::{ClaimState, DeadReason, FailureClass, FaultKind};
+use hookbox_driver::{ClaimState, DeadReason, FailureClass, FaultKind, Outcome};
 use hookbox_event::{ContentDigest, Envelope, EventId};
 use hookbox_worker::OnConflict;
 
@@ -176,7 +176,8 @@ async fn a_failure_that_is_superseded_is_no_outcome() {
     {
         let rows = &mut world.tables.state().rows;
         rows.keep_events(&[envelope(1)]);
-        rows.claims.insert(on(id(1)), ClaimState::Done);
+        let done = Outcome::Done { attempt: 1 };
+        rows.settle(&on(id(1)).0, &receipt(1, 2), &done);
     }
     within("it is acknowledged", || world.is_settled()).await;
     assert_eq!(world.outcome(&envelope(1)), Some("duplicate"));

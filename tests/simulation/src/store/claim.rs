@@ -46,7 +46,7 @@ pub(super) async fn plain(
     if !same {
         return Ok(Claimed::Conflict);
     }
-    match state.tables.claims.get(&on).map(|it| it.state) {
+    match state.tables.claim(&on).map(|it| it.state) {
         Some(ClaimState::Running) => Ok(Claimed::Orphaned),
         Some(ClaimState::Done | ClaimState::Retrying | ClaimState::Dead) => Ok(Claimed::Duplicate),
         None => Err(OurFault::plain(
@@ -71,7 +71,7 @@ pub(super) async fn redone(
         return Ok(None);
     }
     let state = tx.process.world.state();
-    let claim = state.tables.claims.get(&on).map(|it| it.state);
+    let claim = state.tables.claim(&on).map(|it| it.state);
     let retry = state.tables.retries.get(&on).cloned();
     drop(state);
     let now = tx.process.world.elapsed();

@@ -47,7 +47,7 @@ pub(super) fn fail(tables: &mut Tables, failure: &Failure<'_>, now: Duration) ->
     let envelope = failure.envelope;
     let on = (failure.route.clone(), envelope.event);
     let mut then = failure.then;
-    let claim = tables.claims.get(&on).copied();
+    let claim = tables.claim(&on);
     if failure.attempt == 1 && claim.is_none() {
         tables.keep_event(envelope);
         let same = |it: &EventKept| it.digest == envelope.digest;
@@ -119,7 +119,7 @@ fn record_consequences(
 pub(super) fn defer(tables: &mut Tables, deferral: &Deferral<'_>, now: Duration) -> Deferred {
     let (route, envelope, attempt) = (deferral.route, deferral.envelope, deferral.attempt);
     let on = (route.clone(), envelope.event);
-    let claim = tables.claims.get(&on).copied();
+    let claim = tables.claim(&on);
     let waiting = tables.retries.get(&on).cloned();
     match claim.map(|it| it.state) {
         None if attempt == 1 => {

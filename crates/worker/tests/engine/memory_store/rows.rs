@@ -1,10 +1,10 @@
 //! The committed rows, and how operations change them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use hookbox_driver::{
-    ClaimState, Claimed, CountedStart, DeadReason, DeferReason, Deferral, Deferred, DueRetry,
-    Failure, FailureClass, Outcome, Recorded, Start, StartCounts, StartKind, Then,
+    ClaimEvidence, ClaimState, Claimed, CountedStart, DeadReason, DeferReason, Deferral, Deferred,
+    DueRetry, Failure, FailureClass, Outcome, Recorded, Start, StartCounts, StartKind, Then,
     UndecodableMessage,
 };
 use hookbox_event::{
@@ -21,6 +21,9 @@ pub struct Rows {
     /// The numbers of all events that were ever claimed.
     numbers: BTreeMap<EventId, EventNumber>,
     pub claims: BTreeMap<On, ClaimState>,
+    /// The claims that a receipt has ended. A claim that is done and not among them was committed
+    /// by a handler.
+    ended: BTreeSet<On>,
     /// The outcome of each receipt.
     pub receipts: BTreeMap<(RouteName, ReceiptId), &'static str>,
     /// The digests of receipts whose own body is not the stored one.
@@ -51,11 +54,22 @@ impl Rows {
         *self.numbers.entry(event).or_insert(next)
     }
 
+    /// Returns the state in which a claim counts.
+    fn state(&self, on: &On) -> Option<ClaimState> {
+        let evidence = ClaimEvidence {
+            state: *self.claims.get(on)?,
+            attempts: 1,
+            has_end: self.ended.contains(on),
+            may_lack_receipts: false,
+        };
+        Some(evidence.counted().0)
+    }
+
     pub fn claim(&self, on: &On, envelope: &Envelope) -> Claimed {
         let receipt = (on.0.clone(), envelope.receipt);
         let known = self.events.get(&on.1);
         let is_same = known.is_none_or(|known| known.digest == envelope.digest);
-        let state = self.claims.get(on).copied();
+        let state = self.state(on);
         match (envelope.redo, state) {
             (Some(redo), Some(ClaimState::Retrying)) => match self.retries.get(on) {
                 Some(retry) if retry.attempt == redo.attempt && !retry.is_put_off() => {
@@ -101,6 +115,9 @@ impl Rows {
             }
         };
         if let Some(state) = state {
+            if matches!(outcome, Outcome::Done { .. } | Outcome::Conflict { .. }) {
+                self.ended.insert(on.clone());
+            }
             self.claims.insert(on.clone(), state);
             self.retries.remove(&on);
         }
@@ -168,7 +185,7 @@ impl Rows {
 
     /// Returns whether the event is still in the state in which this attempt claimed it.
     fn is_current(&self, on: &On, envelope: &Envelope, attempt: u32) -> bool {
-        match self.claims.get(on) {
+        match self.state(on) {
             None => {
                 let known = self.events.get(&on.1);
                 attempt == 1 && known.is_none_or(|known| known.digest == envelope.digest)

@@ -163,15 +163,21 @@ impl MemoryConnection {
         state.locks.retain(|_, held| held.0 != number);
     }
 
-    /// Commits without hookbox, as a handler may do with a COMMIT of its own. The claims stay
-    /// without an outcome.
+    /// Commits without hookbox, as a handler may do with a COMMIT of its own. The claims are
+    /// committed as they were written, a first attempt as done and a retry as running, and no
+    /// outcome with them.
     pub fn commit(&mut self) {
         self.is_ended = true;
         let tables = Arc::clone(&self.process.tables);
         let mut state = tables.state();
         state.rows.keep_events(&self.events);
         for on in self.claimed.drain(..) {
-            state.rows.claims.insert(on, ClaimState::Running);
+            let claims = &mut state.rows.claims;
+            let written = match claims.get(&on) {
+                None => ClaimState::Done,
+                Some(_) => ClaimState::Running,
+            };
+            claims.insert(on, written);
         }
         state.rows.effects.append(&mut self.effects);
         let number = self.number;

@@ -1,0 +1,75 @@
+//! Decides in which state a claim counts. The row of a claim does not show whether hookbox or a
+//! handler has committed it, so the receipts of its event decide with it.
+
+use crate::ClaimState;
+
+/// What is stored of a claim: its row, and what the receipts of its event on the route show.
+///
+/// The claim of a first attempt is inserted as done, and the receipt that ends it is written in the
+/// same transaction, after the handlers. So the two are committed together, unless a handler has
+/// committed the transaction before.
+#[derive(Debug, Clone, Copy)]
+pub struct ClaimEvidence {
+    /// The state in the row.
+    pub state: ClaimState,
+    /// The number of attempts in the row.
+    pub attempts: u32,
+    /// Whether a receipt of the event has an outcome that ends a claim as done: `done`, or
+    /// `conflict`, which a receipt keeps when its event is done after a replay. Other receipts are
+    /// duplicates, wait for a retry, or belong to a dead letter.
+    pub has_end: bool,
+    /// Whether receipts of the event may have been dropped because they were old. Then a missing
+    /// receipt shows nothing.
+    pub may_lack_receipts: bool,
+}
+
+impl ClaimEvidence {
+    /// Returns the state in which the claim counts, and the number of attempts that are counted.
+    ///
+    /// A claim that is done without a receipt that ended it was committed by a handler. It counts
+    /// as running, as such a claim of a retry is stored, and its last run is not counted. A
+    /// transaction sees its own claims in the same way until it writes their receipts.
+    pub fn counted(self) -> (ClaimState, u32) {
+        let (state, attempts) = (self.state, self.attempts);
+        match state {
+            ClaimState::Done if !self.has_end && !self.may_lack_receipts => {
+                (ClaimState::Running, attempts.saturating_sub(1))
+            }
+            ClaimState::Running | ClaimState::Done | ClaimState::Retrying | ClaimState::Dead => {
+                (state, attempts)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ClaimState::{Dead, Done, Retrying, Running};
+
+    #[test]
+    fn a_done_claim_counts_only_with_the_receipt_that_ended_it() {
+        for (state, attempts, has_end, may_lack_receipts, expect) in [
+            (Done, 1, true, false, (Done, 1)),
+            (Done, 1, true, true, (Done, 1)),
+            (Done, 1, false, false, (Running, 0)),
+            (Done, 3, false, false, (Running, 2)),
+            (Done, 0, false, false, (Running, 0)),
+            (Done, 1, false, true, (Done, 1)),
+            (Running, 0, false, false, (Running, 0)),
+            (Running, 2, false, true, (Running, 2)),
+            (Running, 2, true, false, (Running, 2)),
+            (Retrying, 2, false, false, (Retrying, 2)),
+            (Dead, 1, false, false, (Dead, 1)),
+            (Dead, 0, true, false, (Dead, 0)),
+        ] {
+            let evidence = ClaimEvidence {
+                state,
+                attempts,
+                has_end,
+                may_lack_receipts,
+            };
+            assert_eq!(evidence.counted(), expect, "{evidence:?}");
+        }
+    }
+}
