@@ -99,7 +99,7 @@ CREATE TABLE claims (
     CONSTRAINT claims_pkey PRIMARY KEY (event, route),
     CONSTRAINT claims_attempts_check CHECK ((attempts >= 0)),
     CONSTRAINT claims_state_check CHECK ((state = ANY (ARRAY['running'::text, 'done'::text, 'retrying'::text, 'dead'::text])))
-) WITH (fillfactor=50);
+);
 
 CREATE TABLE dead_letters (
     id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,

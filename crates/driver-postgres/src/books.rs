@@ -4,6 +4,7 @@ use hookbox_driver::{Imbalance, RouteBooks};
 use sqlx::{Error, PgConnection, Row};
 
 use crate::column::Columns;
+use crate::meta::receipts_kept_from;
 
 /// Counts the receipts of every route by outcome, in one statement, so that all counts are of one
 /// moment.
@@ -36,7 +37,7 @@ pub(crate) async fn books(c: &mut PgConnection) -> Result<Vec<RouteBooks>, Error
 /// Finds rows of different tables that contradict each other. Each part of the statement checks one
 /// rule that holds after every transaction of hookbox.
 pub(crate) async fn imbalances(c: &mut PgConnection, limit: u32) -> Result<Vec<Imbalance>, Error> {
-    let rows = sqlx::query(
+    let rows = sqlx::query(concat!(
         "select found.route, events.event_id, found.what
          from (
          select c.route, c.event, 'a claim of event number ' || c.event || ', which is not stored'
@@ -50,10 +51,19 @@ pub(crate) async fn imbalances(c: &mut PgConnection, limit: u32) -> Result<Vec<I
          select c.route, c.event, 'a claim that was committed without an outcome'
          from claims c where c.state = 'running'
          union all
+         select c.route, c.event, 'a claim that was committed without an outcome'
+         from claims c
+         where c.state = 'done' and c.event >= ",
+        receipts_kept_from!(),
+        " and not exists (select from receipts r
+                           where r.event = c.event and r.route = c.route
+                             and r.outcome in ('done', 'conflict'))
+         union all
          select c.route, c.event, 'a ' || c.state || ' claim without a receipt'
          from claims c
-         where c.state <> 'running'
-           and not exists (select from receipts r
+         where (c.state = 'retrying' or c.state = 'dead' and c.event >= ",
+        receipts_kept_from!(),
+        ") and not exists (select from receipts r
                            where r.event = c.event and r.route = c.route)
            and not exists (select from dead_letters d
                            where d.event = c.event and d.route = c.route
@@ -109,7 +119,7 @@ pub(crate) async fn imbalances(c: &mut PgConnection, limit: u32) -> Result<Vec<I
                          and o.receipt_id < r.receipt_id)
          limit $1) as found
          left join events on events.number = found.event",
-    )
+    ))
     .bind(i64::from(limit))
     .fetch_all(c)
     .await?;

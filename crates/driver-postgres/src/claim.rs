@@ -3,11 +3,11 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use hookbox_driver::{ClaimFacts, Claimed, Fault, FaultKind, WaitingAttempt};
+use hookbox_driver::{ClaimFacts, ClaimState, Claimed, Fault, FaultKind, WaitingAttempt};
 use hookbox_event::{Envelope, EventId, EventNumber, Redo, RouteName};
 
 use crate::tx::{OwnedClaim, Tx};
-use crate::{claims, events, retries};
+use crate::{claim_states, claims, events, retries};
 
 /// Claims a batch; see [`hookbox_driver::Store::claim`]. A batch whose events are all new takes two
 /// statements: one stores the events, and one claims them.
@@ -61,6 +61,7 @@ async fn claim_plain(
         let owned = OwnedClaim {
             attempt: 1,
             granted: false,
+            written: new.written,
             end: None,
         };
         tx.numbers.insert(new.event, new.number);
@@ -78,7 +79,7 @@ async fn claim_plain(
     // This must be a separate statement, because the insert works on a snapshot that may be older
     // than the row that prevented the claim.
     let known = tx
-        .run(|c| claims::look_up(c, route, &others))
+        .run(|c| claim_states::look_up(c, route, &others))
         .await
         .map_err(|error| error.ours("look up claims"))?;
     for known in known {
@@ -109,7 +110,7 @@ async fn claim_redone(
 ) -> Result<(), Fault> {
     let ids: Vec<EventId> = envelopes.iter().map(|envelope| envelope.event).collect();
     let locked = tx
-        .run(|c| claims::lock(c, route, &ids))
+        .run(|c| claim_states::lock(c, route, &ids))
         .await
         .map_err(|error| error.ours("lock claims"))?;
     let numbers: Vec<EventNumber> = locked.iter().map(|locked| locked.number).collect();
@@ -146,6 +147,7 @@ async fn claim_redone(
             let owned = OwnedClaim {
                 attempt,
                 granted: true,
+                written: ClaimState::Running,
                 end: None,
             };
             tx.owned.insert((route.clone(), event), owned);

@@ -6,7 +6,7 @@ use sqlx::{Error, PgConnection};
 
 use crate::receipts;
 use crate::tx::Tx;
-use crate::{claims, events, retries};
+use crate::{claim_states, claims, events, retries};
 
 /// See [`hookbox_driver::Store::defer`].
 pub(crate) async fn defer(mut tx: Tx, deferral: &Deferral<'_>) -> Result<Deferred, Fault> {
@@ -30,11 +30,11 @@ async fn record(c: &mut PgConnection, deferral: &Deferral<'_>) -> Result<Deferre
             return put_off(c, event, deferral).await;
         }
     }
-    let locked = claims::lock(c, route, &[envelope.event]).await?;
+    let locked = claim_states::lock(c, route, &[envelope.event]).await?;
     let Some(locked) = locked.first() else {
         return Ok(Deferred::Superseded);
     };
-    if !deferral.may_wait(claims::event_state(c, route, envelope, locked).await?) {
+    if !deferral.may_wait(claim_states::event_state(c, route, envelope, locked).await?) {
         return Ok(Deferred::Superseded);
     }
     put_off(c, locked.number, deferral).await

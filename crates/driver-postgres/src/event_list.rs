@@ -4,7 +4,8 @@ use hookbox_driver::{ClaimState, EventCursor, EventFilter, EventRow};
 use hookbox_event::{RouteName, SourceName, Topic};
 use sqlx::{Error, PgConnection};
 
-use crate::column::{Columns, claim_state, moment};
+use crate::claim_states::{self, evidence, orphaned};
+use crate::column::{Columns, moment};
 
 /// Lists events on routes, newest first. It reads along the index over `received_at`, so the last
 /// page costs as much as the first. To find events by the text of an error, it counts the matching
@@ -16,12 +17,15 @@ pub(crate) async fn list(
     after: Option<&EventCursor>,
     limit: u32,
 ) -> Result<Vec<EventRow>, Error> {
-    let rows = sqlx::query(
-        "select e.event_id, e.topic, c.route, c.state, c.attempts, e.received_at, c.settled_at
-         from events e join claims c on c.event = e.number
+    let rows = sqlx::query(concat!(
+        "select e.event_id, e.topic, c.route, e.received_at, c.settled_at, ",
+        evidence!(),
+        " from events e join claims c on c.event = e.number
          where ($1::text is null or c.route = $1)
            and ($2::text is null or e.topic = $2)
-           and ($3::text is null or c.state = $3)
+           and ($3::text is null or $3 = case when ",
+        orphaned!(),
+        " then 'running' else c.state end)
            and ($4::text is null or e.source = $4)
            and ($5::timestamptz is null or e.received_at >= $5)
            and ($6::timestamptz is null or e.received_at < $6)
@@ -37,7 +41,7 @@ pub(crate) async fn list(
                    and (e.received_at < $8 or (e.event_id, c.route) > ($9::bytea, $10::text)))
          order by e.received_at desc, e.event_id, c.route
          limit $11",
-    )
+    ))
     .bind(filter.route.as_ref().map(RouteName::as_str))
     .bind(filter.topic.as_ref().map(Topic::as_str))
     .bind(filter.state.map(ClaimState::as_str))
@@ -53,12 +57,13 @@ pub(crate) async fn list(
     .await?;
     rows.iter()
         .map(|row| {
+            let (state, attempts) = claim_states::counted(row)?;
             Ok(EventRow {
                 event: row.event("event_id")?,
                 topic: row.word("topic", str::parse)?,
                 route: row.word("route", str::parse)?,
-                state: row.known("state", claim_state)?,
-                attempts: row.attempt("attempts")?,
+                state,
+                attempts,
                 received_at: row.moment("received_at")?,
                 settled_at: row.moment_or_none("settled_at")?,
             })

@@ -8,7 +8,7 @@ use sqlx::{Error, PgConnection};
 use crate::dead_letters::{self, NewDeadLetter};
 use crate::receipts;
 use crate::tx::Tx;
-use crate::{attempts, claims, events, retries};
+use crate::{attempts, claim_states, claims, events, retries};
 
 /// See [`hookbox_driver::Store::fail`].
 pub(crate) async fn fail(mut tx: Tx, failure: &Failure<'_>) -> Result<Recorded, Fault> {
@@ -52,11 +52,11 @@ async fn record(c: &mut PgConnection, failure: &Failure<'_>) -> Result<Recorded,
             return record_consequences(c, event, failure, FailedAttempt { attempt, then }).await;
         }
     }
-    let locked = claims::lock(c, route, &[envelope.event]).await?;
+    let locked = claim_states::lock(c, route, &[envelope.event]).await?;
     let Some(locked) = locked.first() else {
         return Ok(Recorded::Superseded);
     };
-    let stored = claims::event_state(c, route, envelope, locked).await?;
+    let stored = claim_states::event_state(c, route, envelope, locked).await?;
     let Some(failed) = failure.recorded_on(stored) else {
         return Ok(Recorded::Superseded);
     };

@@ -19,6 +19,7 @@ mod audit;
 mod backlog;
 mod books;
 mod claim;
+mod claim_states;
 mod claims;
 mod column;
 mod dead_filter;

@@ -1,4 +1,4 @@
-//! The table `meta`: the environment to which the database belongs.
+//! The table `meta`: the environment to which the database belongs, and what was dropped from it.
 
 use sqlx::{Error, PgConnection};
 
@@ -7,6 +7,20 @@ const ENVIRONMENT: &str = "environment";
 /// The key whose value is the oldest compatible schema version: a hookbox that knows at least this
 /// version works on this database.
 const WORKS_FROM: &str = "works_from";
+
+/// The number of the first event whose receipts are all stored, as an expression of a statement.
+/// Receipts of events with lower numbers may have been dropped because they were old. Nothing is
+/// dropped today, so the number is 0.
+///
+/// What drops receipts must raise the number in the same transaction. Before that, it must store
+/// the orphans among those events as dead letters, because nothing else shows them.
+macro_rules! receipts_kept_from {
+    () => {
+        "(select coalesce(max(value::bigint), 0) from meta where key = 'receipts_kept_from')"
+    };
+}
+
+pub(crate) use receipts_kept_from;
 
 /// Returns the environment with which the database is stamped; `None` without a table or a stamp.
 pub(crate) async fn environment(c: &mut PgConnection) -> Result<Option<String>, Error> {

@@ -6,7 +6,7 @@ use hookbox_event::{
 };
 use sqlx::{Error, PgConnection, Row};
 
-use crate::column::{Columns, bigint, moment, numbers, text, uuid};
+use crate::column::{self, Columns, bigint, moment, numbers, text, uuid};
 
 /// The outcome of one receipt, as it is to be written.
 pub(crate) struct OutcomeRow<'a> {
@@ -16,8 +16,19 @@ pub(crate) struct OutcomeRow<'a> {
     pub other_digest: Option<ContentDigest>,
 }
 
-/// Writes outcomes, provided that the current transaction still has the number `transaction`;
-/// returns whether it has. A receipt that already has an outcome keeps it.
+/// What a transaction was before its outcomes were written.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Found {
+    /// Whether it is the transaction that made the claims. If not, nothing was written.
+    pub is_same: bool,
+    /// Whether its claims are as they were made and its commit will be durable. If not, nothing was
+    /// written.
+    pub is_whole: bool,
+}
+
+/// Writes outcomes, provided that the current transaction still has the number `transaction`, has
+/// the claims of the events in `done`, and will be durable. A receipt that already has an outcome
+/// keeps it.
 ///
 /// If a handler has ended the transaction, the statement would be committed at once as a
 /// transaction of its own. In that case it must write nothing.
@@ -26,7 +37,8 @@ pub(crate) async fn insert(
     transaction: &str,
     route: &RouteName,
     receipts: &[OutcomeRow<'_>],
-) -> Result<bool, Error> {
+    done: &[EventNumber],
+) -> Result<Found, Error> {
     let all = || receipts.iter().map(|one| one.envelope);
     let ids: Vec<_> = all().map(|e| uuid(e.receipt.as_bytes())).collect();
     let events: Vec<i64> = receipts.iter().map(|one| one.event.as_i64()).collect();
@@ -40,19 +52,25 @@ pub(crate) async fn insert(
     let others: Vec<Option<&[u8; 32]>> = others
         .map(|digest| digest.map(ContentDigest::as_bytes))
         .collect();
-    sqlx::query_scalar(
-        "with alive as (select pg_current_xact_id()::text = $1 as yes),
-         written as (
+    let row = sqlx::query(
+        "with found as materialized (
+             select pg_current_xact_id()::text = $1 as is_same,
+                    current_setting('synchronous_commit') in ('on', 'remote_apply')
+                        and cardinality($12::bigint[])
+                            = (select count(*) from claims
+                               where claims.route = $2 and claims.event = any ($12)
+                                 and claims.state = 'done' and claims.attempts = 1) as is_whole
+         ), written as (
              insert into receipts (route, receipt_id, event, outcome, key_id, instance, number,
                                    traceparent, received_at, other_digest)
              select $2, came.*
              from unnest($3::uuid[], $4::bigint[], $5::text[], $6::text[], $7::uuid[],
                          $8::bigint[], $9::text[], $10::timestamptz[], $11::bytea[]) as came
-             where (select yes from alive)
+             where (select is_same and is_whole from found)
              order by 2
              on conflict do nothing
          )
-         select yes from alive",
+         select is_same, is_whole from found",
     )
     .bind(transaction)
     .bind(route.as_str())
@@ -65,8 +83,13 @@ pub(crate) async fn insert(
     .bind(traces)
     .bind(received)
     .bind(others)
+    .bind(column::numbers(done))
     .fetch_one(c)
-    .await
+    .await?;
+    Ok(Found {
+        is_same: row.try_get("is_same")?,
+        is_whole: row.try_get("is_whole")?,
+    })
 }
 
 /// Writes the outcome of one receipt in a transaction that no handler has used.

@@ -8,7 +8,7 @@ use hookbox_event::{EventId, EventNumber, RouteName};
 
 use crate::dead_letters::{self, NewDeadLetter};
 use crate::server::query_error::QueryError;
-use crate::tx::{Tx, ended};
+use crate::tx::{Tx, changed, ended};
 use crate::{attempts, receipts, retries};
 
 /// The rows to write in `receipts` and in the other tables, as they follow from the outcomes.
@@ -34,18 +34,29 @@ pub(crate) async fn settle(
     }
     let consequences = sort(tx, route, settled)?;
     let transaction = tx.id.clone().unwrap_or_default();
+    let done = finals(tx, route)?;
     let inserted = tx
-        .run(|c| receipts::insert(c, &transaction, route, &consequences.receipts))
+        .run(|c| receipts::insert(c, &transaction, route, &consequences.receipts, &done))
         .await;
     match inserted {
-        Ok(true) => {}
-        Ok(false) => return Err(ended()),
+        Ok(found) if !found.is_same => return Err(ended()),
+        Ok(found) if !found.is_whole => return Err(changed()),
+        Ok(_) => {}
         Err(error) => return Err(tx.attribute(error, "write outcomes").await),
     }
-    match write(tx, route, &consequences).await {
-        Ok(()) => Ok(()),
-        Err((error, doing)) => Err(tx.attribute(error, doing).await),
+    if let Err((error, doing)) = write(tx, route, &consequences).await {
+        return Err(tx.attribute(error, doing).await);
     }
+    // Claims on other routes were not among those that the statement has found.
+    tx.is_proved = tx.owned.keys().all(|(of, _)| of == route);
+    Ok(())
+}
+
+/// Returns the events on the route whose claims stay as this transaction has inserted them.
+fn finals(tx: &Tx, route: &RouteName) -> Result<Vec<EventNumber>, Fault> {
+    let owned = tx.owned.iter();
+    let finals = owned.filter(|((of, _), owned)| of == route && owned.is_final());
+    finals.map(|((_, event), _)| tx.number(event)).collect()
 }
 
 fn sort<'a>(

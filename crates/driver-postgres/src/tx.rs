@@ -9,6 +9,7 @@ use hookbox_driver::{ClaimState, CommitError, Fault, FaultKind};
 use hookbox_event::{EventId, EventNumber, RouteName};
 use sqlx::{Executor, PgConnection};
 
+use crate::claims::Final;
 use crate::server::connection::Lease;
 use crate::server::query_error::{QueryError, text};
 use crate::server::refusal::Stage;
@@ -42,6 +43,10 @@ pub struct Tx {
     guarded: bool,
     /// Whether the savepoint of [`TO_SAVEPOINT`] is set.
     pub(crate) has_savepoint: bool,
+    /// Whether a statement after the last use by a handler has shown that the transaction is the
+    /// one that made the claims, that those which need no second write stand, and that its commit
+    /// will be durable.
+    pub(crate) is_proved: bool,
     /// The settings of the session at the start of the transaction, as the first proof read them.
     pub(crate) session: Option<Vec<String>>,
     /// The number that the server gave the transaction; `None` before the first claim.
@@ -62,6 +67,8 @@ pub(crate) struct OwnedClaim {
     pub attempt: u32,
     /// Whether the claim is for a retry or a replay. If not, it is for a first attempt.
     pub granted: bool,
+    /// The state in which this transaction has written the claim.
+    pub written: ClaimState,
     /// The final state of the claim and the number of attempts; `None` until the claim is settled.
     pub end: Option<(ClaimState, u32)>,
 }
@@ -76,6 +83,7 @@ impl Tx {
             lent: false,
             guarded: false,
             has_savepoint: false,
+            is_proved: false,
             session: None,
             id: None,
             began: Instant::now(),
@@ -95,6 +103,7 @@ impl Tx {
 
     pub(crate) fn lend(&mut self) -> &mut PgConnection {
         self.lent = true;
+        self.is_proved = false;
         if self.guarded {
             self.lease.lend();
         }
@@ -173,7 +182,7 @@ impl Tx {
             if !self.is_alive().await? {
                 return Err(ended());
             }
-            return broken("its claims were changed, or its synchronous_commit was turned down");
+            return Err(changed());
         }
         crash_point!("postgres.after_guard");
         match self.lease.commit(self.deadline).await {
@@ -194,16 +203,22 @@ impl Tx {
         }
     }
 
-    /// Runs the guard, the last statement before the commit. It sets every claim to its final
-    /// state. If that succeeds, the current transaction is the one that made the claims, and it is
-    /// still open (H9). Returns whether it succeeded.
+    /// Runs the guard, the last statement before the commit. It sets every claim to its final state
+    /// that was not inserted in it. If that succeeds, the current transaction is the one that made
+    /// the claims, and it is still open (H9). Returns whether it succeeded. If no claim has to
+    /// change and the outcomes were the last statement, that statement has shown the same.
     async fn guard(&mut self) -> Result<bool, CommitError> {
         let mut ends = Vec::with_capacity(self.owned.len());
         for ((route, event), owned) in &self.owned {
             match owned.end {
-                Some((state, attempts)) => {
-                    ends.push((route.clone(), self.number(event)?, state, attempts));
-                }
+                Some(_) if owned.is_final() && self.is_proved => {}
+                Some((state, attempts)) => ends.push(Final {
+                    route: route.clone(),
+                    event: self.number(event)?,
+                    written: owned.written,
+                    state,
+                    attempts,
+                }),
                 None => {
                     let doing = "commit: a claim has no outcome";
                     return Err(Fault::plain(FaultKind::Internal, doing).into());
@@ -214,6 +229,9 @@ impl Tx {
             // Nothing was claimed in this transaction, so there is nothing to protect.
             return Ok(true);
         };
+        if ends.is_empty() && self.is_proved {
+            return Ok(true);
+        }
         match self.run(|c| claims::end(c, id, ends)).await {
             Ok(held) => Ok(held),
             Err(error) => Err(self.attribute(error, "end the claims").await),
@@ -311,6 +329,20 @@ impl Tx {
             let doing = "settle: the event was not claimed in this transaction";
             Fault::plain(FaultKind::Internal, doing)
         })
+    }
+}
+
+impl OwnedClaim {
+    /// Returns whether the claim stays as this transaction has inserted it: done at attempt 1.
+    pub(crate) fn is_final(&self) -> bool {
+        self.written == ClaimState::Done && self.end == Some((ClaimState::Done, 1))
+    }
+}
+
+/// Returns the error for a transaction whose claims are not those that it has made.
+pub(crate) fn changed() -> CommitError {
+    CommitError::BrokenByHandler {
+        why: "its claims were changed, or its synchronous_commit was turned down".to_owned(),
     }
 }
 

@@ -6,12 +6,15 @@ use hookbox_driver::{Imbalance, RouteBooks, StoredOutcome};
 use hookbox_event::RouteName;
 use sqlx::sqlite::SqliteConnection;
 
+use crate::claim_states::orphaned;
 use crate::column::Columns;
+use crate::meta::receipts_kept_from;
 
 /// The statement that finds rows of different tables that contradict each other. Each part checks
 /// one rule that holds after every transaction of hookbox. One statement combines the parts, so
 /// that they see the same state.
-const FIND: &str = "
+const FIND: &str = concat!(
+    "
 select found.route, e.event_id, found.what from (
 select c.route, c.event, 'a claim of event number ' || c.event || ', which is not stored' as what
 from claims as c where not exists (select 1 from events as e where e.number = c.event)
@@ -20,8 +23,10 @@ select c.route, c.event, 'a claim of an event without its body'
 from claims as c join events as e on e.number = c.event
 where not exists (select 1 from bodies as b where b.event = c.event)
 union all
-select route, event, 'the claim was committed without an outcome'
-from claims where state = 'running'
+select c.route, c.event, 'the claim was committed without an outcome'
+from claims as c where c.state = 'running' or ",
+    orphaned!(),
+    "
 union all
 select c.route, c.event, 'the claim waits for a retry that is not there'
 from claims as c left join retries as w on w.route = c.route and w.event = c.event
@@ -50,7 +55,10 @@ where r.outcome in ('done', 'retrying', 'dead') and r.outcome <> c.state
 union all
 select c.route, c.event, 'the claim is ' || c.state || ' without a receipt that stands for it'
 from claims as c join events as e on e.number = c.event
-where c.state <> 'running' and e.topic <> 'hookbox.undecodable'
+where (c.state = 'retrying' or c.state = 'dead' and c.event >= ",
+    receipts_kept_from!(),
+    ")
+  and e.topic <> 'hookbox.undecodable'
   and not exists (select 1 from receipts as r
                   where r.route = c.route and r.event = c.event
                     and r.outcome <> 'duplicate')
@@ -67,7 +75,8 @@ where exists (select 1 from receipts as o
               where o.instance = r.instance and o.number = r.number
                 and o.receipt_id < r.receipt_id)
 limit ?1) as found
-left join events as e on e.number = found.event";
+left join events as e on e.number = found.event"
+);
 
 /// Counts the receipts of every route by outcome, in one statement, so that all counts are of one
 /// moment.

@@ -1,11 +1,11 @@
 //! Claims events. The transaction holds the file's write lock, so it can read the state of an event
 //! and then act on it, and no other process can change the state in between.
 
-use hookbox_driver::{ClaimFacts, Claimed};
+use hookbox_driver::{ClaimFacts, ClaimState, Claimed};
 use hookbox_event::{Envelope, EventNumber, RouteName};
 
 use crate::tx::{OwnedClaim, Tx};
-use crate::{claims, events, moment, receipts};
+use crate::{claim_states, claims, events, moment, receipts};
 
 /// Reads the stored state of every event and receipt, decides what each envelope is, and claims
 /// those events that are to be processed.
@@ -15,7 +15,7 @@ pub(crate) async fn claim(
     envelopes: &[&Envelope],
 ) -> sqlx::Result<Vec<Claimed>> {
     let ids = envelopes.iter().map(|envelope| &envelope.event);
-    let known = events::known(tx.connection(), route, ids).await?;
+    let known = claim_states::look_up(tx.connection(), route, ids).await?;
     let ids = envelopes.iter().map(|envelope| &envelope.receipt);
     let settled = receipts::known(tx.connection(), route, ids).await?;
     let mut claimed = Vec::with_capacity(envelopes.len());
@@ -57,6 +57,8 @@ pub(crate) async fn claim(
                 receipt: envelope.receipt,
                 attempts,
                 granted: matches!(answer, Claimed::Granted { .. }),
+                // For a fresh claim, this is replaced when the claim is written.
+                written: ClaimState::Running,
                 settled: None,
             };
             tx.owned.insert(key, owned);
@@ -65,14 +67,32 @@ pub(crate) async fn claim(
     }
     let now = moment::now();
     if !fresh.is_empty() {
-        let numbers = events::insert(tx.connection(), &fresh, now).await?;
-        let mut fresh: Vec<EventNumber> = numbers.values().copied().collect();
-        fresh.sort_unstable();
-        tx.numbers.extend(numbers);
-        claims::insert(tx.connection(), route, &fresh, now).await?;
+        insert_fresh(tx, route, &fresh, now).await?;
     }
     if !granted.is_empty() {
         claims::rerun(tx.connection(), route, &granted).await?;
     }
     Ok(claimed)
+}
+
+/// Stores events and their claims on the route, and keeps the state in which each claim is written.
+async fn insert_fresh(
+    tx: &mut Tx,
+    route: &RouteName,
+    fresh: &[&Envelope],
+    now: i64,
+) -> sqlx::Result<()> {
+    let numbers = events::insert(tx.connection(), fresh, now).await?;
+    let mut events: Vec<EventNumber> = numbers.values().copied().collect();
+    events.sort_unstable();
+    let written = claims::insert(tx.connection(), route, &events, now).await?;
+    for envelope in fresh {
+        let state = numbers.get(&envelope.event).and_then(|it| written.get(it));
+        let owned = tx.owned.get_mut(&(route.clone(), envelope.event));
+        if let (Some(owned), Some(state)) = (owned, state) {
+            owned.written = *state;
+        }
+    }
+    tx.numbers.extend(numbers);
+    Ok(())
 }

@@ -1,38 +1,62 @@
 //! The table `claims`: the state of each event on each route.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use hookbox_driver::{ClaimRow, ClaimState};
 use hookbox_event::{EventNumber, RouteName};
 use sqlx::sqlite::SqliteConnection;
 
+use crate::claim_states::{self, evidence};
 use crate::column::{Columns, number_list, numbers};
+use crate::meta::receipts_kept_from;
 
-/// The final state of a claim. The guard, which is the last statement before a commit, writes it.
+/// The state and the number of attempts in which the claim of a first attempt is inserted. Nearly
+/// all claims are committed so.
+const INSERTED: (ClaimState, u32) = (ClaimState::Done, 1);
+
+/// The final state of a claim. The guard, which runs last before a commit, writes it, or finds it
+/// written.
 pub(crate) struct Final {
     pub(crate) event: EventNumber,
+    /// The state in which this transaction has written the claim.
+    pub(crate) written: ClaimState,
     pub(crate) state: ClaimState,
     pub(crate) attempts: u32,
 }
 
 /// Inserts a claim for each of the given events on the given route. The caller holds the write lock
 /// and has checked that none of the events has a claim, so an existing row is an error.
+///
+/// A claim is written as [`INSERTED`], and then needs no second write. The receipts follow in the
+/// same transaction. A claim that is done without the receipt that ended it was committed by a
+/// handler; see [`hookbox_driver::ClaimEvidence`]. Where the receipts of an event may have been
+/// dropped, a missing one would show nothing. So the claim of such an event is written as running,
+/// and changed before the commit. Returns the state in which each claim is written.
 pub(crate) async fn insert(
     connection: &mut SqliteConnection,
     route: &RouteName,
     events: &[EventNumber],
     now: i64,
-) -> sqlx::Result<()> {
-    sqlx::query(
-        "insert into claims (event, route, state, attempts, claimed_at)
-         select value, ?1, 'running', 0, ?3 from json_each(?2)",
-    )
+) -> sqlx::Result<HashMap<EventNumber, ClaimState>> {
+    let rows = sqlx::query(concat!(
+        "insert into claims (event, route, state, attempts, claimed_at, settled_at)
+         select value, ?1, case when is_final then ?4 else 'running' end,
+                case when is_final then ?5 else 0 end, ?3, case when is_final then ?3 end
+         from (select value, value >= ",
+        receipts_kept_from!(),
+        " as is_final from json_each(?2))
+         returning event, state"
+    ))
     .bind(route.as_str())
     .bind(numbers(events))
     .bind(now)
-    .execute(connection)
+    .bind(INSERTED.0.as_str())
+    .bind(INSERTED.1)
+    .fetch_all(connection)
     .await?;
-    Ok(())
+    rows.iter()
+        .map(|row| Ok((row.event_number("event")?, row.claim_state("state")?)))
+        .collect()
 }
 
 /// Sets the claims of events that wait for another attempt back to `running`.
@@ -53,8 +77,8 @@ pub(crate) async fn rerun(
     Ok(())
 }
 
-/// Withdraws running claims: deletes those of `fresh` events, and sets those of `granted` events
-/// back to retrying. Returns how many claims were changed.
+/// Withdraws claims that this transaction has made: deletes those of `fresh` events, and sets those
+/// of `granted` events back to retrying. Returns how many claims were changed.
 pub(crate) async fn withdraw(
     connection: &mut SqliteConnection,
     route: &RouteName,
@@ -63,7 +87,8 @@ pub(crate) async fn withdraw(
 ) -> sqlx::Result<u64> {
     let deleted = sqlx::query(
         "delete from claims
-         where route = ?1 and event in (select value from json_each(?2)) and state = 'running'",
+         where route = ?1 and event in (select value from json_each(?2))
+           and state in ('running', 'done')",
     )
     .bind(route.as_str())
     .bind(numbers(fresh))
@@ -80,40 +105,70 @@ pub(crate) async fn withdraw(
     Ok(deleted.rows_affected() + waiting.rows_affected())
 }
 
-/// Runs the guard, the last statement before a commit: it changes running claims to their final
-/// states, and returns how many running claims it found. The caller compares this number with the
-/// number of its claims.
+/// Runs the guard, the last step before a commit. It counts the claims that have their final state
+/// since they were inserted, and changes the others to theirs, provided that they are as this
+/// transaction has written them. Returns how many claims it found. The caller compares this number
+/// with the number of its claims.
 pub(crate) async fn end(
     connection: &mut SqliteConnection,
     route: &RouteName,
     finals: &[Final],
 ) -> sqlx::Result<u64> {
-    let now = crate::moment::now();
-    let mut by_end: BTreeMap<(&str, u32), Vec<EventNumber>> = BTreeMap::new();
+    let mut inserted = Vec::with_capacity(finals.len());
+    let mut by_end: BTreeMap<(&str, &str, u32), Vec<EventNumber>> = BTreeMap::new();
     for one in finals {
-        let end = (one.state.as_str(), one.attempts);
-        by_end.entry(end).or_default().push(one.event);
+        if one.written == INSERTED.0 && (one.state, one.attempts) == INSERTED {
+            inserted.push(one.event);
+        } else {
+            let end = (one.written.as_str(), one.state.as_str(), one.attempts);
+            by_end.entry(end).or_default().push(one.event);
+        }
     }
     let mut found = 0;
-    // One statement per group of claims with the same final state and number of attempts. There is
-    // nearly always one group: done at the first attempt. A single statement that joins the claims
-    // with a list of their final states would make SQLite read every claim of the route.
-    for ((state, attempts), events) in by_end {
+    if !inserted.is_empty() {
+        found += count_inserted(connection, route, &inserted).await?;
+    }
+    let now = crate::moment::now();
+    // One statement per group of claims with the same states and number of attempts. A single
+    // statement that joins the claims with a list of their final states would make SQLite read
+    // every claim of the route.
+    for ((written, state, attempts), events) in by_end {
         let done = sqlx::query(
             "update claims set state = ?3, attempts = ?4, settled_at = ?5
              where route = ?1 and event in (select value from json_each(?2))
-               and state = 'running'",
+               and state = ?6",
         )
         .bind(route.as_str())
         .bind(number_list(events.into_iter().map(EventNumber::as_i64)))
         .bind(state)
         .bind(attempts)
         .bind(now)
+        .bind(written)
         .execute(&mut *connection)
         .await?;
         found += done.rows_affected();
     }
     Ok(found)
+}
+
+/// The statement that counts claims that are as [`insert`] has written them.
+pub(crate) const COUNT_INSERTED: &str = "select count(*) as found from claims
+     where route = ?1 and event in (select value from json_each(?2))
+       and state = ?3 and attempts = ?4";
+
+async fn count_inserted(
+    connection: &mut SqliteConnection,
+    route: &RouteName,
+    events: &[EventNumber],
+) -> sqlx::Result<u64> {
+    let row = sqlx::query(COUNT_INSERTED)
+        .bind(route.as_str())
+        .bind(numbers(events))
+        .bind(INSERTED.0.as_str())
+        .bind(INSERTED.1)
+        .fetch_one(connection)
+        .await?;
+    row.count("found")
 }
 
 /// Writes the state of one event, outside a batch: after a failure, or for undecodable bytes.
@@ -169,19 +224,21 @@ pub(crate) async fn of_event(
     connection: &mut SqliteConnection,
     event: EventNumber,
 ) -> sqlx::Result<Vec<ClaimRow>> {
-    let rows = sqlx::query(
-        "select route, state, attempts, claimed_at, settled_at
-         from claims where event = ?1 order by route",
-    )
+    let rows = sqlx::query(concat!(
+        "select c.route, c.claimed_at, c.settled_at, ",
+        evidence!(),
+        " from claims as c where c.event = ?1 order by c.route"
+    ))
     .bind(event.as_i64())
     .fetch_all(connection)
     .await?;
     rows.iter()
         .map(|row| {
+            let (state, attempts) = claim_states::counted(row)?;
             Ok(ClaimRow {
                 route: row.parsed("route")?,
-                state: row.claim_state("state")?,
-                attempts: row.attempt("attempts")?,
+                state,
+                attempts,
                 claimed_at: row.moment("claimed_at")?,
                 settled_at: row.moment_or_none("settled_at")?,
             })

@@ -4,9 +4,9 @@
 use hookbox_driver::{ClaimState, Deferral, Deferred, StoredOutcome};
 use sqlx::sqlite::SqliteConnection;
 
-use crate::events::{self, StoredClaim};
+use crate::claim_states::{self, StoredClaim};
 use crate::receipts::{self, OutcomeRow};
-use crate::{claims, moment, retries};
+use crate::{claims, events, moment, retries};
 
 /// Makes an event wait for the attempt that was claimed and not made, unless the state of the event
 /// has changed since the claim.
@@ -15,7 +15,7 @@ pub(crate) async fn defer(
     deferral: &Deferral<'_>,
 ) -> sqlx::Result<Deferred> {
     let (route, envelope) = (deferral.route, deferral.envelope);
-    let known = events::known(connection, route, [&envelope.event]).await?;
+    let known = claim_states::look_up(connection, route, [&envelope.event]).await?;
     let known = known.get(&envelope.event);
     if !deferral.may_wait(StoredClaim::state(known, envelope)) {
         return Ok(Deferred::Superseded);

@@ -5,16 +5,26 @@ use hookbox_event::{RouteName, SourceName, Topic};
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{QueryBuilder, Sqlite};
 
+use crate::claim_states::{self, evidence, orphaned};
 use crate::column::Columns;
 use crate::conditions::{push_times, push_words};
 
 /// The start of the statement that lists events. `CROSS JOIN` forbids SQLite to read the claims
 /// first, so it reads the events along the index of their times and need not sort them. Therefore
 /// the last page of a list costs as much as the first.
-const LIST: &str = "select e.event_id, e.topic, c.route, c.state, c.attempts, e.received_at,
-            c.settled_at
-     from events as e cross join claims as c on c.event = e.number
-     where true";
+const LIST: &str = concat!(
+    "select e.event_id, e.topic, c.route, e.received_at, c.settled_at, ",
+    evidence!(),
+    " from events as e cross join claims as c on c.event = e.number
+     where true"
+);
+
+/// The condition on the state in which an event counts on a route; the state follows.
+const IN_STATE: &str = concat!(
+    " and case when ",
+    orphaned!(),
+    " then 'running' else c.state end = "
+);
 
 /// Lists events on routes, newest first.
 pub(crate) async fn list(
@@ -27,12 +37,13 @@ pub(crate) async fn list(
     let rows = select.build().fetch_all(connection).await?;
     rows.iter()
         .map(|row| {
+            let (state, attempts) = claim_states::counted(row)?;
             Ok(EventRow {
                 event: row.event("event_id")?,
                 topic: row.parsed("topic")?,
                 route: row.parsed("route")?,
-                state: row.claim_state("state")?,
-                attempts: row.attempt("attempts")?,
+                state,
+                attempts,
                 received_at: row.moment("received_at")?,
                 settled_at: row.moment_or_none("settled_at")?,
             })
@@ -55,7 +66,7 @@ pub(crate) fn select(
                 filter.route.as_ref().map(RouteName::as_str),
             ),
             (" and e.topic = ", filter.topic.as_ref().map(Topic::as_str)),
-            (" and c.state = ", filter.state.map(ClaimState::as_str)),
+            (IN_STATE, filter.state.map(ClaimState::as_str)),
             (
                 " and e.source = ",
                 filter.source.as_ref().map(SourceName::as_str),

@@ -3,89 +3,12 @@
 use std::collections::HashMap;
 
 use bytes::Bytes;
-use hookbox_driver::{ClaimState, EventDetail, EventState, StoredEvent, WaitingAttempt};
-use hookbox_event::{ContentDigest, Envelope, EventId, EventNumber, RouteName, Topic};
+use hookbox_driver::{EventDetail, StoredEvent};
+use hookbox_event::{ContentDigest, Envelope, EventId, EventNumber, Topic};
+use sqlx::QueryBuilder;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
-use sqlx::{QueryBuilder, Row};
 
 use crate::column::{Columns, hex_list};
-use crate::moment;
-
-/// The stored state of an event on one route.
-pub(crate) struct StoredClaim {
-    pub(crate) number: EventNumber,
-    pub(crate) digest: ContentDigest,
-    /// The event's state on the route, and the number of attempts made.
-    pub(crate) claim: Option<(ClaimState, u32)>,
-    /// The attempt for which the event waits; `None` when it waits for none.
-    pub(crate) retry: Option<WaitingAttempt>,
-}
-
-impl StoredClaim {
-    /// Returns the state by which a failure or a deferral of the event is recorded, for an envelope
-    /// of the event.
-    pub(crate) fn state(known: Option<&Self>, envelope: &Envelope) -> EventState {
-        EventState {
-            claim: known.and_then(|known| known.claim),
-            is_same_body: known.is_none_or(|known| known.digest == envelope.digest),
-            waits_for: known
-                .and_then(|known| known.retry)
-                .map(|retry| retry.attempt),
-        }
-    }
-}
-
-/// Returns what is stored of these events: the digest of the body, and the claim and the waiting
-/// retry on one route. Events that are not stored are missing from the result.
-pub(crate) async fn known(
-    connection: &mut SqliteConnection,
-    route: &RouteName,
-    events: impl IntoIterator<Item = &EventId>,
-) -> sqlx::Result<HashMap<EventId, StoredClaim>> {
-    let rows = sqlx::query(
-        "select e.number, e.event_id, e.content_digest, c.state, c.attempts,
-                r.attempt as retry_attempt, r.attempts_before,
-                coalesce(r.deferred_attempt = r.attempt, 0)
-                    and r.queued_at is null and r.not_before > ?3 as is_put_off
-         from json_each(?2) as wanted
-         cross join events as e on e.event_id = unhex(wanted.value)
-         left join claims as c on c.route = ?1 and c.event = e.number
-         left join retries as r on r.route = ?1 and r.event = e.number",
-    )
-    .bind(route.as_str())
-    .bind(hex_list(events.into_iter().map(|event| event.as_bytes())))
-    .bind(moment::now())
-    .fetch_all(connection)
-    .await?;
-    let mut known = HashMap::with_capacity(rows.len());
-    for row in rows {
-        let state: Option<&str> = row.try_get("state")?;
-        let claim = match state {
-            Some(_) => Some((row.claim_state("state")?, row.attempt("attempts")?)),
-            None => None,
-        };
-        let retry: Option<i64> = row.try_get("retry_attempt")?;
-        let retry = match retry {
-            Some(_) => Some(WaitingAttempt {
-                attempt: row.attempt("retry_attempt")?,
-                attempts_before: row.attempt("attempts_before")?,
-                is_put_off: row.try_get("is_put_off")?,
-            }),
-            None => None,
-        };
-        let digest = row.digest("content_digest")?;
-        known.insert(
-            row.event("event_id")?,
-            StoredClaim {
-                number: row.event_number("number")?,
-                digest,
-                claim,
-                retry,
-            },
-        );
-    }
-    Ok(known)
-}
 
 /// Stores events, and returns their numbers. An event that is stored already keeps its first body.
 pub(crate) async fn insert(

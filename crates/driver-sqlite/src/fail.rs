@@ -5,11 +5,11 @@ use hookbox_driver::{ClaimState, FailedAttempt, Failure, Recorded, Then, Undecod
 use hookbox_event::EventId;
 use sqlx::sqlite::SqliteConnection;
 
+use crate::claim_states::{self, StoredClaim};
 use crate::dead_letters::{self, NewDeadLetter};
-use crate::events::{self, StoredClaim};
 use crate::receipts::{self, OutcomeRow};
 use crate::retries::{self, NewRetry};
-use crate::{attempts, claims, moment};
+use crate::{attempts, claims, events, moment};
 
 /// Records one failed attempt, unless it was recorded before or the state of the event has changed
 /// since the claim.
@@ -18,7 +18,7 @@ pub(crate) async fn fail(
     failure: &Failure<'_>,
 ) -> sqlx::Result<Recorded> {
     let (route, envelope) = (failure.route, failure.envelope);
-    let known = events::known(connection, route, [&envelope.event]).await?;
+    let known = claim_states::look_up(connection, route, [&envelope.event]).await?;
     let stored = StoredClaim::state(known.get(&envelope.event), envelope);
     let Some(failed) = failure.recorded_on(stored) else {
         return Ok(Recorded::Superseded);
@@ -79,7 +79,7 @@ pub(crate) async fn store_undecodable(
 ) -> sqlx::Result<Recorded> {
     let event = EventId::of_undecodable(undecodable.bytes);
     let route = undecodable.route;
-    let known = events::known(connection, route, [&event]).await?;
+    let known = claim_states::look_up(connection, route, [&event]).await?;
     if known.get(&event).is_some_and(|known| known.claim.is_some()) {
         return Ok(Recorded::Superseded);
     }

@@ -29,6 +29,7 @@ mod backlog;
 mod books;
 mod broker;
 mod claim;
+mod claim_states;
 mod claims;
 mod column;
 mod conditions;

@@ -1,5 +1,5 @@
 //! The table `meta`: to which environment the file belongs, a random mark that identifies the file,
-//! and which versions of hookbox may use it.
+//! which versions of hookbox may use it, and what was dropped from it.
 
 use hookbox_event::EnvironmentName;
 use sqlx::sqlite::SqliteConnection;
@@ -12,6 +12,21 @@ const LAST_PROBE: &str = "last_probe";
 /// The key under which the table holds the random mark that identifies the file. [`mark_birth`]
 /// writes the mark once.
 const BIRTH: &str = "birth";
+
+/// The number of the first event whose receipts are all stored, as an expression of a statement.
+/// Receipts of events with lower numbers may have been dropped because they were old. Nothing is
+/// dropped today, so the number is 0.
+///
+/// What drops receipts must raise the number in the same transaction. Before that, it must store
+/// the orphans among those events as dead letters, because nothing else shows them.
+macro_rules! receipts_kept_from {
+    () => {
+        "(select coalesce(max(cast(value as integer)), 0) from meta
+          where key = 'receipts_kept_from')"
+    };
+}
+
+pub(crate) use receipts_kept_from;
 
 /// Returns the environment with which the file is stamped; `None` when it has no stamp.
 pub(crate) async fn environment(connection: &mut SqliteConnection) -> sqlx::Result<Option<String>> {

@@ -15,11 +15,11 @@ use crate::{Options, THE_FILE, file, in_the_way, meta};
 static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/sqlite");
 
 /// The oldest version of the schema that a hookbox must know to use a file with the newest schema.
-/// Versions 11 to 14 key all tables by the number of the event, which an older hookbox does not
-/// know. A migration that removes something, or requires more of written rows, must raise this
-/// number to the first schema version whose hookbox works with the change; see
-/// `docs/UPGRADING.md`.
-const WORKS_FROM: i64 = 14;
+/// Version 15 lets receipts decide whether a claim is done, which an older hookbox does not check;
+/// versions 11 to 14 key all tables by the number of the event, which it does not know. A migration
+/// that removes something, or requires more of written rows, must raise this number to the first
+/// schema version whose hookbox works with the change; see `docs/UPGRADING.md`.
+const WORKS_FROM: i64 = 15;
 
 /// The schema versions before and after [`migrate`]; equal when there was nothing to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,6 +7,7 @@ mod broken;
 mod broker;
 mod closing;
 mod displaced;
+mod dropped;
 mod foreign;
 mod giving_up;
 mod leases;

@@ -34,6 +34,8 @@ pub(crate) struct OwnedClaim {
     pub(crate) attempts: u32,
     /// Whether the claim is for a retry or replay. If not, it is for the first attempt.
     pub(crate) granted: bool,
+    /// The state in which this transaction has written the claim.
+    pub(crate) written: ClaimState,
     /// The final state and the number of attempts; `None` until the claim is settled.
     pub(crate) settled: Option<(ClaimState, u32)>,
 }
@@ -83,8 +85,8 @@ impl Tx {
         whole.map_err(|error| attribute("check the transaction", error))
     }
 
-    /// Runs the guard, which checks the transaction and writes the final states of its claims, and
-    /// then commits.
+    /// Runs the guard, which checks the transaction, and that each of its claims has or gets its
+    /// final state, and then commits.
     pub(crate) async fn commit(mut self) -> Result<(), CommitError> {
         self.check_whole().await?;
         let mut by_route: BTreeMap<&RouteName, Vec<claims::Final>> = BTreeMap::new();
@@ -99,20 +101,18 @@ impl Tx {
             };
             by_route.entry(route).or_default().push(claims::Final {
                 event,
+                written: owned.written,
                 state,
                 attempts,
             });
         }
         for (route, finals) in by_route {
-            let changed = claims::end(self.unit.connection(), route, &finals)
+            let found = claims::end(self.unit.connection(), route, &finals)
                 .await
                 .map_err(fault("settle the claims"))?;
-            if changed != finals.len() as u64 {
+            if found != finals.len() as u64 {
                 return Err(CommitError::BrokenByHandler {
-                    why: format!(
-                        "of {} running claims the guard found {changed}",
-                        finals.len()
-                    ),
+                    why: format!("of {} claims the guard found {found}", finals.len()),
                 });
             }
         }

@@ -20,7 +20,7 @@ pub(crate) async fn withdraw(
         .map_err(fault("withdraw claims"))?;
     if withdrawn != events.len() as u64 {
         return Err(CommitError::BrokenByHandler {
-            why: format!("of {} running claims, {withdrawn} were found", events.len()),
+            why: format!("of {} claims, {withdrawn} were found", events.len()),
         });
     }
     for event in events {

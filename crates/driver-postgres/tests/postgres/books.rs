@@ -45,27 +45,17 @@ async fn every_receipt_has_one_outcome() {
 async fn every_contradiction_is_reported() {
     let id = |n: u8| format!("event_id = '\\x{}'", format!("{n:02x}").repeat(16));
     let event = |n: u8| format!("event = (select number from events where {})", id(n));
+    let without = |table: &str, n| format!("delete from {table} where {}", event(n));
     for (sabotage, reported) in [
         (
             format!("delete from events where {}", id(1)),
             "which is not stored",
         ),
-        (
-            format!("delete from bodies where {}", event(1)),
-            "without its body",
-        ),
-        (
-            format!("delete from receipts where {}", event(1)),
-            "done claim without a receipt",
-        ),
-        (
-            format!("delete from receipts where {}", event(2)),
-            "retrying claim without a receipt",
-        ),
-        (
-            format!("delete from claims where {}", event(1)),
-            "receipt without a claim",
-        ),
+        (without("bodies", 1), "without its body"),
+        (without("receipts", 1), "committed without an outcome"),
+        (without("receipts", 2), "retrying claim without a receipt"),
+        (without("receipts", 3), "dead claim without a receipt"),
+        (without("claims", 1), "receipt without a claim"),
         (
             format!("update claims set state = 'running' where {}", event(1)),
             "committed without an outcome",
@@ -81,18 +71,12 @@ async fn every_contradiction_is_reported() {
             ),
             "retrying receipt of a done claim",
         ),
-        (
-            format!("delete from retries where {}", event(2)),
-            "without a retry",
-        ),
+        (without("retries", 2), "without a retry"),
         (
             format!("update claims set state = 'done' where {}", event(2)),
             "retry of a claim that is not retrying",
         ),
-        (
-            format!("delete from dead_letters where {}", event(3)),
-            "without a dead letter",
-        ),
+        (without("dead_letters", 3), "without a dead letter"),
         (
             format!("update claims set state = 'done' where {}", event(3)),
             "dead letter of a claim that is not dead",

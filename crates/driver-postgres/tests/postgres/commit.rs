@@ -79,12 +79,61 @@ async fn a_transaction_that_is_ended_after_settling_is_no_commit() {
     let connection = world.store.connection(&mut tx);
     connection.execute("commit").await.unwrap();
     assert_ended(&world.store.commit(tx).await);
-    let running = "select count(*) from claims where state = 'running'";
     assert_eq!(
-        world.number(running).await,
-        1,
-        "the claim must still be in the state running"
+        world.peek(&envelope).await,
+        Claimed::Redelivered,
+        "the outcome was committed together with the claim"
     );
+    world.assert_balanced().await;
+}
+
+/// Checks that the claim of a first attempt has only one version. It would be in another place of
+/// the page after an update.
+#[tokio::test]
+async fn the_claim_of_a_first_attempt_is_written_once() {
+    let world = World::new().await;
+    run(&world, async |c| add_effect(c, "once").await)
+        .await
+        .unwrap();
+    let first = "select count(*) from claims
+                 where ctid = '(0,1)' and state = 'done' and attempts = 1 and settled_at is not null";
+    assert_eq!(world.number(first).await, 1);
+    world.assert_balanced().await;
+}
+
+#[tokio::test]
+async fn a_claim_that_the_handler_has_changed_is_no_commit() {
+    let world = World::new().await;
+    for change in [
+        "delete from claims",
+        "update claims set state = 'running'",
+        "update claims set attempts = 7",
+        "update claims set route = 'another'",
+    ] {
+        let result = run(&world, async |c| {
+            add_effect(c, "changed").await;
+            c.execute(change).await.unwrap();
+        })
+        .await;
+        assert_broken(&result);
+        assert_eq!(world.effects("changed").await, 0, "{change}");
+        assert_eq!(world.peek(&envelope(1, 1, "{}")).await, Claimed::Fresh);
+    }
+}
+
+#[tokio::test]
+async fn a_claim_that_was_changed_after_settling_is_no_commit() {
+    let world = World::new().await;
+    let envelope = envelope(1, 1, "{}");
+    for change in ["delete from claims", "update claims set state = 'dead'"] {
+        let mut tx = world.store.begin().await.unwrap();
+        world.claim(&mut tx, &[&envelope]).await.unwrap();
+        world.settle(&mut tx, &envelope, DONE).await.unwrap();
+        let connection = world.store.connection(&mut tx);
+        connection.execute(change).await.unwrap();
+        assert_broken(&world.store.commit(tx).await);
+        assert_eq!(world.peek(&envelope).await, Claimed::Fresh, "{change}");
+    }
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@
 mod books;
 mod commit;
 mod connections;
+mod dropped;
 mod failures;
 mod ledger;
 mod list_plans;

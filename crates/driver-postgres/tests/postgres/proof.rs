@@ -282,7 +282,7 @@ async fn a_right_that_the_handler_revokes_is_its_failure() {
     let world = world().await;
     for (number, statements) in (1..).zip([
         "alter table receipts rename to receipts_elsewhere",
-        "alter table claims rename column settled_at to ended_at",
+        "alter table claims rename column attempts to tries",
     ]) {
         let of = envelope(number, number, "{}");
         let mut tx = begin(&world, number).await;

@@ -150,16 +150,50 @@ async fn a_transaction_ended_after_settling_is_found_out_by_the_commit() {
             .await
             .unwrap();
         let error = store.commit(tx).await.unwrap_err();
-        assert_eq!(has_ended(&error), ends.starts_with("commit"), "{ends}");
-        assert_eq!(
-            world
-                .number("select count(*) from claims where state = 'done'")
-                .await,
-            0
-        );
+        let committed = ends.starts_with("commit");
+        assert_eq!(has_ended(&error), committed, "{ends}");
+        // What the handler has committed after settling holds the outcome beside the claim.
+        let expect = if committed {
+            Claimed::Redelivered
+        } else {
+            Claimed::Fresh
+        };
+        assert_eq!(would_claim(&store, "a", &one).await, expect, "{ends}");
+        assert_eq!(store.imbalances(10).await.unwrap(), [], "{ends}");
         close(store).await;
         world.end().await;
     }
+}
+
+#[tokio::test]
+async fn a_claim_that_the_handler_has_changed_is_no_commit() {
+    let world = World::new();
+    let store = world.open().await;
+    for change in [
+        "update claims set state = 'running'",
+        "update claims set state = 'dead'",
+        "update claims set attempts = 7",
+    ] {
+        let one = envelope(1);
+        let mut tx = store.begin().await.unwrap();
+        store.claim(&mut tx, &route("a"), &[&one]).await.unwrap();
+        sqlx::raw_sql(change)
+            .execute(store.connection(&mut tx))
+            .await
+            .unwrap();
+        store
+            .settle(&mut tx, &route("a"), &[done(&one)])
+            .await
+            .unwrap();
+        let error = store.commit(tx).await.unwrap_err();
+        assert!(
+            matches!(error, CommitError::BrokenByHandler { .. }),
+            "{change}: {error}"
+        );
+        assert_eq!(would_claim(&store, "a", &one).await, Claimed::Fresh);
+    }
+    close(store).await;
+    world.end().await;
 }
 
 #[tokio::test]

@@ -281,16 +281,21 @@ async fn every_kind_of_imbalance_is_found() {
         ),
         (
             "update receipts set outcome = 'duplicate'",
-            "without a receipt that stands for it",
+            "without an outcome",
+        ),
+        (
+            "update claims set state = 'retrying'; update receipts set outcome = 'duplicate'",
+            "retrying without a receipt that stands for it",
         ),
         (
             "update claims set event = event + 17",
             "of event number 18, which is not stored",
         ),
         ("delete from bodies", "an event without its body"),
+        ("delete from receipts", "without an outcome"),
         (
-            "delete from receipts",
-            "without a receipt that stands for it",
+            "update claims set state = 'dead'; delete from receipts",
+            "dead without a receipt that stands for it",
         ),
     ] {
         let world = World::new();

@@ -1,4 +1,5 @@
-//! Migrating a file of schema 10, in which every table is keyed by ids of 32 bytes, to schema 14.
+//! Migrating a file of schema 10, in which every table is keyed by ids of 32 bytes, to the newest
+//! schema, in which they are keyed by numbers.
 
 use super::*;
 use crate::Migrated;

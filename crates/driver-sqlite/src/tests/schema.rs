@@ -102,6 +102,14 @@ async fn the_statements_for_a_list_search_each_row_by_its_key() {
             "SEARCH retries USING PRIMARY KEY (event=? AND route=?)",
         ),
         (
+            crate::claim_states::LOOK_UP,
+            "SEARCH ended USING INDEX receipts_event (event=? AND route=?)",
+        ),
+        (
+            crate::claims::COUNT_INSERTED,
+            "SEARCH claims USING PRIMARY KEY (event=? AND route=?)",
+        ),
+        (
             crate::dead_groups::REGROUP,
             "SEARCH dead_letters USING INTEGER PRIMARY KEY (rowid=?)",
         ),

@@ -1,0 +1,133 @@
+//! The states in which claims count. The row of a claim does not decide alone, because a handler
+//! may have committed it; see [`ClaimEvidence`].
+
+use std::collections::HashMap;
+
+use hookbox_driver::{ClaimEvidence, ClaimState, EventState, WaitingAttempt};
+use hookbox_event::{ContentDigest, Envelope, EventId, EventNumber, RouteName};
+use sqlx::Row;
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
+
+use crate::column::{Columns, hex_list};
+use crate::moment;
+
+/// The columns from which [`counted`] reads the state of the claim `c`. The receipts are found by
+/// the index `receipts_event`.
+macro_rules! evidence {
+    () => {
+        concat!(
+            "c.state, c.attempts,
+             exists (select 1 from receipts as ended
+                     where ended.event = c.event and ended.route = c.route
+                       and ended.outcome in ('done', 'conflict')) as has_end,
+             c.event < ",
+            $crate::meta::receipts_kept_from!(),
+            " as may_lack_receipts"
+        )
+    };
+}
+
+/// The condition under which the claim `c` counts as running although it is stored as done, for
+/// lists. It follows [`ClaimEvidence::counted`].
+macro_rules! orphaned {
+    () => {
+        concat!(
+            "(c.state = 'done'
+              and c.event >= ",
+            $crate::meta::receipts_kept_from!(),
+            " and not exists (select 1 from receipts as ended
+                              where ended.event = c.event and ended.route = c.route
+                                and ended.outcome in ('done', 'conflict')))"
+        )
+    };
+}
+
+pub(crate) use {evidence, orphaned};
+
+/// Returns the state in which a claim counts and the number of attempts that are counted, from the
+/// columns of `evidence!`.
+pub(crate) fn counted(row: &SqliteRow) -> sqlx::Result<(ClaimState, u32)> {
+    let evidence = ClaimEvidence {
+        state: row.claim_state("state")?,
+        attempts: row.attempt("attempts")?,
+        has_end: row.try_get("has_end")?,
+        may_lack_receipts: row.try_get("may_lack_receipts")?,
+    };
+    Ok(evidence.counted())
+}
+
+/// The stored state of an event on one route.
+pub(crate) struct StoredClaim {
+    pub(crate) number: EventNumber,
+    pub(crate) digest: ContentDigest,
+    /// The state in which the event counts on the route, and the number of attempts that are
+    /// counted.
+    pub(crate) claim: Option<(ClaimState, u32)>,
+    /// The attempt for which the event waits; `None` when it waits for none.
+    pub(crate) retry: Option<WaitingAttempt>,
+}
+
+impl StoredClaim {
+    /// Returns the state by which a failure or a deferral of the event is recorded, for an envelope
+    /// of the event.
+    pub(crate) fn state(known: Option<&Self>, envelope: &Envelope) -> EventState {
+        EventState {
+            claim: known.and_then(|known| known.claim),
+            is_same_body: known.is_none_or(|known| known.digest == envelope.digest),
+            waits_for: known
+                .and_then(|known| known.retry)
+                .map(|retry| retry.attempt),
+        }
+    }
+}
+
+/// The statement of [`look_up`].
+pub(crate) const LOOK_UP: &str = concat!(
+    "select e.number, e.event_id, e.content_digest, c.event is not null as is_claimed, ",
+    evidence!(),
+    ", r.attempt as retry_attempt, r.attempts_before,
+            coalesce(r.deferred_attempt = r.attempt, 0)
+                and r.queued_at is null and r.not_before > ?3 as is_put_off
+     from json_each(?2) as wanted
+     cross join events as e on e.event_id = unhex(wanted.value)
+     left join claims as c on c.route = ?1 and c.event = e.number
+     left join retries as r on r.route = ?1 and r.event = e.number"
+);
+
+/// Returns what is stored of these events: the digest of the body, and the claim and the waiting
+/// retry on one route. Events that are not stored are missing from the result.
+pub(crate) async fn look_up(
+    connection: &mut SqliteConnection,
+    route: &RouteName,
+    events: impl IntoIterator<Item = &EventId>,
+) -> sqlx::Result<HashMap<EventId, StoredClaim>> {
+    let rows = sqlx::query(LOOK_UP)
+        .bind(route.as_str())
+        .bind(hex_list(events.into_iter().map(|event| event.as_bytes())))
+        .bind(moment::now())
+        .fetch_all(connection)
+        .await?;
+    rows.iter()
+        .map(|row| Ok((row.event("event_id")?, stored_claim(row)?)))
+        .collect()
+}
+
+fn stored_claim(row: &SqliteRow) -> sqlx::Result<StoredClaim> {
+    let is_claimed: bool = row.try_get("is_claimed")?;
+    let claim = is_claimed.then(|| counted(row)).transpose()?;
+    let retry: Option<i64> = row.try_get("retry_attempt")?;
+    let retry = match retry {
+        Some(_) => Some(WaitingAttempt {
+            attempt: row.attempt("retry_attempt")?,
+            attempts_before: row.attempt("attempts_before")?,
+            is_put_off: row.try_get("is_put_off")?,
+        }),
+        None => None,
+    };
+    Ok(StoredClaim {
+        number: row.event_number("number")?,
+        digest: row.digest("content_digest")?,
+        claim,
+        retry,
+    })
+}
