@@ -9,6 +9,7 @@ use hookbox_driver::{Delivery, Fault, FaultKind, Subscription};
 use lapin::options::{BasicConsumeOptions, BasicQosOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Connection, Consumer};
+use tokio::runtime::Handle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -18,56 +19,72 @@ use crate::delivery::{Acker, MessageSettler};
 use crate::diagnose::{fault, fault_of, late};
 use crate::refusal::Account;
 
-/// A subscription to one queue.
-pub(crate) struct RabbitSubscription {
-    queue: String,
-    consumer: Consumer,
-    acker: Acker,
-    /// Keeps the connection open as long as the subscription exists.
-    _connection: Arc<Connection>,
+/// What a subscription needs to begin, also when it is renewed.
+#[derive(Clone)]
+pub(crate) struct Beginning {
+    pub connection: Arc<Connection>,
+    pub account: Account,
+    pub queue: String,
+    pub prefetch: u16,
+    pub options: Options,
+    pub tasks: TaskTracker,
+    pub stop: CancellationToken,
 }
 
-pub(crate) async fn subscribe(
-    connection: Arc<Connection>,
-    account: Account,
-    queue: String,
-    prefetch: u16,
-    options: Options,
-    tasks: TaskTracker,
-    stop: CancellationToken,
-) -> Result<RabbitSubscription, Fault> {
-    let doing = || format!("subscribe to {queue}");
-    let begin = async {
-        let channel = connection.create_channel().await?;
-        // The prefetch is set for each consumer on the channel and before consuming, because quorum
-        // queues refuse a prefetch for the whole channel (`global`).
-        channel
-            .basic_qos(prefetch, BasicQosOptions { global: false })
-            .await?;
-        let consumer = channel
-            .basic_consume(
-                queue.as_str().into(),
-                // With an empty consumer tag, the broker generates one. A tag that the driver chose
-                // could be used twice, and in that case deliveries were seen to stop.
-                "".into(),
-                BasicConsumeOptions::default(),
-                FieldTable::default(),
-            )
-            .await?;
-        Ok::<_, lapin::Error>((channel, consumer))
-    };
-    let (channel, consumer) = match timeout(options.connect_deadline, begin).await {
-        Ok(Ok(begun)) => begun,
-        Ok(Err(error)) => return Err(fault_of(&account, doing(), error)),
-        Err(_elapsed) => return Err(late(doing())),
-    };
-    let acker = Acker::start(channel, &tasks, stop, options.close_deadline);
+/// A subscription to one queue.
+pub(crate) struct RabbitSubscription {
+    /// Also keeps the connection open as long as the subscription exists.
+    beginning: Beginning,
+    /// The runtime on which messages are settled.
+    runtime: Handle,
+    consumer: Consumer,
+    acker: Acker,
+}
+
+/// Subscribes. Messages are settled on the runtime on which this is called.
+pub(crate) async fn subscribe(beginning: Beginning) -> Result<RabbitSubscription, Fault> {
+    let runtime = Handle::current();
+    let (consumer, acker) = beginning.begin(&runtime).await?;
     Ok(RabbitSubscription {
-        queue,
+        beginning,
+        runtime,
         consumer,
         acker,
-        _connection: connection,
     })
+}
+
+impl Beginning {
+    /// Begins to consume on a new channel.
+    async fn begin(&self, runtime: &Handle) -> Result<(Consumer, Acker), Fault> {
+        let doing = || format!("subscribe to {}", self.queue);
+        let begin = async {
+            let channel = self.connection.create_channel().await?;
+            // The prefetch is set for each consumer on the channel and before consuming, because
+            // quorum queues refuse a prefetch for the whole channel (`global`).
+            channel
+                .basic_qos(self.prefetch, BasicQosOptions { global: false })
+                .await?;
+            let consumer = channel
+                .basic_consume(
+                    self.queue.as_str().into(),
+                    // With an empty consumer tag, the broker generates one. A tag that the driver
+                    // chose could be used twice, and in that case deliveries were seen to stop.
+                    "".into(),
+                    BasicConsumeOptions::default(),
+                    FieldTable::default(),
+                )
+                .await?;
+            Ok::<_, lapin::Error>((channel, consumer))
+        };
+        let (channel, consumer) = match timeout(self.options.connect_deadline, begin).await {
+            Ok(Ok(begun)) => begun,
+            Ok(Err(error)) => return Err(fault_of(&self.account, doing(), error)),
+            Err(_elapsed) => return Err(late(doing())),
+        };
+        let (stop, deadline) = (self.stop.clone(), self.options.close_deadline);
+        let acker = Acker::start(channel, &self.tasks, runtime, stop, deadline);
+        Ok((consumer, acker))
+    }
 }
 
 impl RabbitSubscription {
@@ -82,8 +99,19 @@ impl RabbitSubscription {
         Delivery::new(bytes, delivery.redelivered, died_in, Box::new(settler))
     }
 
+    /// Consumes on a new channel. When the old channel closes, the broker returns every message to
+    /// the queue that it has delivered there and that never arrived (H22). If this call is
+    /// cancelled half-way, the subscription has ended, and the next call of `next` says so.
+    async fn renew(&mut self) -> Result<(), Fault> {
+        let queue = &self.beginning.queue;
+        tracing::debug!(queue, "no message came for a while; subscribing again");
+        self.acker.close().await;
+        (self.consumer, self.acker) = self.beginning.begin(&self.runtime).await?;
+        Ok(())
+    }
+
     fn ended(&self, error: Option<lapin::Error>) -> Fault {
-        let doing = format!("consume from {}", self.queue);
+        let doing = format!("consume from {}", self.beginning.queue);
         match error {
             Some(error) => fault(doing, error),
             // When the broker cancels a consumer, the stream ends without an error. The cause is
@@ -100,10 +128,15 @@ impl RabbitSubscription {
 #[async_trait]
 impl Subscription for RabbitSubscription {
     async fn next(&mut self) -> Result<Delivery, Fault> {
-        match self.consumer.next().await {
-            Some(Ok(delivery)) => Ok(self.delivery(delivery)),
-            Some(Err(error)) => Err(self.ended(Some(error))),
-            None => Err(self.ended(None)),
+        let limit = self.beginning.options.renew_after;
+        loop {
+            match timeout(limit, self.consumer.next()).await {
+                Ok(Some(Ok(delivery))) => return Ok(self.delivery(delivery)),
+                Ok(Some(Err(error))) => return Err(self.ended(Some(error))),
+                Ok(None) => return Err(self.ended(None)),
+                Err(_elapsed) if self.acker.is_idle() => self.renew().await?,
+                Err(_elapsed) => {}
+            }
         }
     }
 

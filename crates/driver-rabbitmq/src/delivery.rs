@@ -14,6 +14,7 @@ use hookbox_driver::{Fault, FaultKind, Settler};
 use lapin::Channel;
 use lapin::options::{BasicAckOptions, BasicNackOptions};
 use lapin::types::DeliveryTag;
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -43,17 +44,23 @@ impl Acker {
     pub fn start(
         channel: Channel,
         tasks: &TaskTracker,
+        runtime: &Handle,
         stop: CancellationToken,
         close_deadline: Duration,
     ) -> Self {
         let (commands, waiting) = mpsc::unbounded_channel();
-        tasks.spawn(settle_all(channel, waiting, stop, close_deadline));
+        tasks.spawn_on(settle_all(channel, waiting, stop, close_deadline), runtime);
         Self { commands }
+    }
+
+    /// Returns whether no delivery of the channel waits to be settled: each one has a handle.
+    pub fn is_idle(&self) -> bool {
+        self.commands.strong_count() == 1
     }
 
     /// Waits until the settlements that were requested before have been written, and then closes
     /// the AMQP channel.
-    pub async fn close(self) {
+    pub async fn close(&self) {
         let (done, closed) = oneshot::channel();
         if self.commands.send(Command::Close(done)).is_ok() {
             let _ = closed.await;

@@ -36,6 +36,9 @@ pub struct Options {
     /// The deadline for closing a connection. It is needed because on a blocked connection the
     /// broker never answers.
     pub close_deadline: Duration,
+    /// How long a subscription without a message in flight waits for a message before it is renewed
+    /// (H22). A renewal costs three requests to the broker.
+    pub renew_after: Duration,
     /// The heartbeat interval in seconds. A dead connection is noticed after two intervals without
     /// a heartbeat.
     pub heartbeat_seconds: u16,
@@ -71,6 +74,7 @@ impl Options {
             connect_deadline: Duration::from_secs(5),
             preflight_deadline: Duration::from_secs(2),
             close_deadline: Duration::from_secs(2),
+            renew_after: Duration::from_secs(60),
             heartbeat_seconds: 10,
             frame_bytes_max: 131_072,
             publish_channels: 3,

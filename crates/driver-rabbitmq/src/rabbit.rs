@@ -271,18 +271,18 @@ impl Broker for Rabbit {
         queue: &Queue,
         prefetch: u16,
     ) -> Result<Box<dyn Subscription>, Fault> {
-        let connection = self.consuming().await?;
-        let name = self.queue_name(queue);
-        let (options, tasks) = (self.options.clone(), self.tasks.clone());
-        let (stop, account) = (self.stop.clone(), self.nodes.account().clone());
-        let doing = format!("subscribe to {name}");
-        let subscription = self
-            .on_amqp(&doing, async move {
-                let subscribing =
-                    consumer::subscribe(connection, account, name, prefetch, options, tasks, stop);
-                subscribing.await
-            })
-            .await?;
+        let beginning = consumer::Beginning {
+            connection: self.consuming().await?,
+            account: self.nodes.account().clone(),
+            queue: self.queue_name(queue),
+            prefetch,
+            options: self.options.clone(),
+            tasks: self.tasks.clone(),
+            stop: self.stop.clone(),
+        };
+        let doing = format!("subscribe to {}", beginning.queue);
+        let subscribing = consumer::subscribe(beginning);
+        let subscription = self.on_amqp(&doing, subscribing).await?;
         Ok(Box::new(subscription))
     }
 

@@ -258,7 +258,9 @@ impl Fleet {
         let retry = Retry::new(scenario.attempts, second / 5, 2.0, 3 * second, 0.5)
             .expect("the scenario must have a valid retry policy");
         let others = |name: &str| {
-            let others = ROUTES.iter().filter(move |it| it.0 != name && !it.1.is_empty());
+            let others = ROUTES
+                .iter()
+                .filter(move |it| it.0 != name && !it.1.is_empty());
             let patterns = others.map(|it| it.1.parse().expect("a pattern"));
             patterns.collect()
         };

@@ -18,6 +18,7 @@ mod outages;
 mod overlay;
 mod pipelined;
 mod publishing;
+mod renewal;
 mod rights;
 mod schema;
 mod unroutable;
