@@ -1,5 +1,6 @@
-//! An example of a custom handler, from the webhook to its effect, on one SQLite file in a
-//! temporary folder.
+//! A worker with a custom handler inside a program that does not use the commands of hookbox, on
+//! one SQLite file in a temporary folder. A service with hookbox's commands is
+//! `examples/own-service`.
 //!
 //! ```sh
 //! cargo run --package hookbox-handlers --example own_handler
@@ -9,18 +10,14 @@
 //! and shows that the effect exists once. With PostgreSQL and RabbitMQ, only the two drivers would
 //! differ.
 
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hookbox_driver::{Batch, Broker, Clock as _, Ledger, Rng, Store, SystemClock};
+use hookbox_driver::{Batch, Broker, Clock as _, Ledger, Rng as _, Store, SystemClock, SystemRng};
 use hookbox_driver_sqlite::{Options, Sqlite, migrate};
-use hookbox_event::{
-    ContentDigest, Envelope, EventId, InstanceId, ReceiptId, RouteName, Scalar, SourceName, Topic,
-};
+use hookbox_event::{ReceiptId, RouteName};
 use hookbox_worker::{
-    Config, Event, Handler, HandlerError, OrReject, Rehearsal, Retry, Route, SourceSchemas, Worker,
-    register, rehearse,
+    Config, Event, Handler, HandlerError, OrReject, Route, Sample, Worker, register, rehearse,
 };
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
@@ -86,41 +83,34 @@ async fn show(folder: &std::path::Path) -> anyhow::Result<()> {
 
     // First a rehearsal: it runs the handler in a transaction and rolls the transaction back.
     let handler = register(BookReceipt);
-    match rehearse(&*sqlite, &handler, &envelope(0)?).await? {
-        Rehearsal::Handled { took } => println!("rehearsed in {took:?}; nothing was kept"),
-        Rehearsal::Failed { error, .. } => anyhow::bail!("the handler failed: {error}"),
-    }
+    let invoice = Sample::from(r#"{"invoice":"2026-0001","amount":"12.50"}"#)
+        .of(&"billing".parse()?, "invoice.paid");
+    let (nothing, read) = (
+        async |_: &mut _| Ok(()),
+        async |tx: &mut _| booked(tx).await,
+    );
+    let samples = std::slice::from_ref(&invoice);
+    let (_, cents) = rehearse(&*sqlite, &handler, samples, nothing, read).await?;
+    println!("rehearsed: {cents} cents were booked; nothing was kept");
 
     // Ingest publishes an event once its signature is verified. Here the same event is published
     // twice, under two receipts.
+    let mut envelope = invoice.envelope(1)?;
     for number in 1..=2 {
-        let batch = Batch::of(&[envelope(number)?]).expect("a batch of one envelope must be valid");
+        envelope.number = number;
+        envelope.receipt = ReceiptId::new(SystemClock.now(), SystemRng.ten());
+        let batch = Batch::of(&[envelope.clone()]).expect("a batch of one envelope must be valid");
         sqlite.publish(std::slice::from_ref(&route), &batch).await?;
     }
 
-    let config = Config {
-        routes: vec![Route {
-            name: route.clone(),
-            shared_topics: Vec::new(),
-            handler,
-            retry: Retry::new(5, Duration::from_secs(1), 2.0, Duration::from_secs(60), 0.2)?,
-            time_limit: Duration::from_secs(5),
-            concurrency: NonZeroUsize::MIN,
-            prefetch: 16,
-        }],
-        all_routes: vec![route],
-        schemas: SourceSchemas::default(),
-        conflicts: Vec::new(),
-        schedule_interval: Duration::from_millis(500),
-        collect: true,
-        witness: false,
-    };
+    let mut config = Config::new(vec![Route::new(route, handler)]);
+    config.witness = false;
     let store = Arc::clone(&sqlite);
     let worker = Worker::new(
         sqlite,
         Arc::clone(&store),
         Arc::new(SystemClock),
-        Arc::new(Zeros),
+        Arc::new(SystemRng),
         config,
     );
     run_until_settled(&worker, 2).await;
@@ -128,10 +118,7 @@ async fn show(folder: &std::path::Path) -> anyhow::Result<()> {
     let books = store.books().await?;
     println!("done: {}, duplicate: {}", books[0].done, books[0].duplicate);
     let mut tx = store.begin().await?;
-    let (rows, cents): (i64, i64) =
-        sqlx::query_as("select count(*), sum(cents) from receipts_booked")
-            .fetch_one(store.connection(&mut tx))
-            .await?;
+    let (rows, cents) = booked(store.connection(&mut tx)).await?;
     store.rollback(tx).await;
     println!("booked: {rows} receipt over {cents} cents");
     anyhow::ensure!(
@@ -157,37 +144,11 @@ fn environment() -> hookbox_event::EnvironmentName {
     "example".parse().expect("a valid name")
 }
 
-/// Makes an envelope as ingest does from a request. `number` makes the receipts differ.
-fn envelope(number: u64) -> anyhow::Result<Envelope> {
-    let source: SourceName = "billing".parse()?;
-    let body = r#"{"invoice":"2026-0001","amount":"12.50"}"#;
-    let document = hookbox_event::scan(body.as_bytes(), &[])?;
-    Ok(Envelope {
-        receipt: ReceiptId::new(SystemClock.now(), [number as u8; 10]),
-        topic: Topic::of(&source, Some("invoice.paid")),
-        event: EventId::from_fields(&source, &[Scalar::String("2026-0001".into())]),
-        id_tail: None,
-        digest: ContentDigest::of_canonical_json(&document.canonical),
-        source,
-        received_at: SystemClock.now(),
-        key_id: "2026-11".into(),
-        instance: InstanceId::new(SystemClock.now(), [0; 10]),
-        number,
-        seal: None,
-        traceparent: None,
-        redo: None,
-        body: body.into(),
-    })
-}
-
-/// Random numbers that are always zero, so the delays before retries are not varied at random. A
-/// service uses the system's random numbers.
-struct Zeros;
-
-impl Rng for Zeros {
-    fn fill(&self, bytes: &mut [u8]) {
-        bytes.fill(0);
-    }
+/// Returns how many receipts are booked, and their sum.
+async fn booked(tx: &mut sqlx::SqliteConnection) -> Result<(i64, i64), sqlx::Error> {
+    sqlx::query_as("select count(*), coalesce(sum(cents), 0) from receipts_booked")
+        .fetch_one(tx)
+        .await
 }
 
 #[cfg(test)]

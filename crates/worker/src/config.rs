@@ -6,7 +6,7 @@ use std::time::Duration;
 use hookbox_driver::Store;
 use hookbox_event::{RouteName, Topic, TopicPattern};
 
-use crate::{Registered, Retry, SourceSchemas};
+use crate::{Registered, Retry, SourceSchemas, defaults};
 
 /// The configuration of a worker.
 pub struct Config<S: Store> {
@@ -82,7 +82,37 @@ pub struct ConflictRule {
     pub action: OnConflict,
 }
 
+impl<S: Store> Route<S> {
+    /// Creates a route with the default settings.
+    pub fn new(name: RouteName, handler: Registered<S>) -> Self {
+        Self {
+            name,
+            shared_topics: Vec::new(),
+            handler,
+            retry: Retry::default(),
+            time_limit: defaults::HANDLER_TIME_LIMIT,
+            concurrency: defaults::CONCURRENCY,
+            prefetch: defaults::PREFETCH,
+        }
+    }
+}
+
 impl<S: Store> Config<S> {
+    /// Creates the configuration of a worker that handles all routes, with the default settings,
+    /// no JSON Schemas and no rules for conflicts. Where store and broker are one file, set
+    /// `witness` to false.
+    pub fn new(routes: Vec<Route<S>>) -> Self {
+        Self {
+            all_routes: routes.iter().map(|route| route.name.clone()).collect(),
+            routes,
+            schemas: SourceSchemas::default(),
+            conflicts: Vec::new(),
+            schedule_interval: defaults::SCHEDULE_INTERVAL,
+            collect: true,
+            witness: true,
+        }
+    }
+
     pub(crate) fn on_conflict(&self, topic: &Topic) -> OnConflict {
         self.conflicts
             .iter()

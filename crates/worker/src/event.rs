@@ -11,8 +11,8 @@ pub struct Event<P> {
     pub id: EventId,
     /// The number of the event in the store: the same for every route and every attempt, and higher
     /// for an event that is stored later. A table of the handler's own that is keyed by the number
-    /// is written at its end, while one that is keyed by the id is written all over. In a rehearsal
-    /// the number is 0, which no stored event has.
+    /// is written at its end, while one that is keyed by the id is written all over. A
+    /// rehearsal gives numbers, too, and rolls them back.
     pub number: EventNumber,
     /// The accepted request in which the event was received.
     pub receipt: ReceiptId,

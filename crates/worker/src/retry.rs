@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use crate::defaults;
+
 /// The highest number of attempts that a policy may have. With the longest delay, a week, that many
 /// attempts take two years. If the events of a route need more attempts than that, its queue never
 /// empties, and no retry policy helps.
@@ -39,6 +41,19 @@ pub enum InvalidRetry {
     /// The jitter is not between 0 and 1.
     #[error("jitter must be from 0 to 1")]
     Jitter,
+}
+
+impl Default for Retry {
+    /// Returns the policy of a route for which the config chooses none.
+    fn default() -> Self {
+        Self {
+            attempts: defaults::ATTEMPTS,
+            first: defaults::FIRST_DELAY,
+            factor: defaults::DELAY_FACTOR,
+            max: defaults::LONGEST_DELAY,
+            jitter: defaults::JITTER,
+        }
+    }
 }
 
 impl Retry {
@@ -119,6 +134,19 @@ mod tests {
             "the delay with its jitter must stay within the longest delay"
         );
         assert_eq!(retry.clamp(100_000 * SECOND), 3600 * SECOND);
+    }
+
+    #[test]
+    fn the_default_policy_is_valid() {
+        let usual = Retry::default();
+        let Retry {
+            attempts,
+            first,
+            factor,
+            max,
+            jitter,
+        } = usual;
+        assert_eq!(Retry::new(attempts, first, factor, max, jitter), Ok(usual));
     }
 
     #[test]

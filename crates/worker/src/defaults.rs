@@ -1,0 +1,32 @@
+//! The settings of a worker and its routes where nothing else is chosen. They are also the defaults
+//! of the config.
+
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+/// How many attempts an event has in all.
+pub const ATTEMPTS: u32 = 12;
+
+/// The delay after the first failure.
+pub const FIRST_DELAY: Duration = Duration::from_secs(5);
+
+/// The factor by which each further delay is longer than the one before.
+pub const DELAY_FACTOR: f64 = 3.0;
+
+/// The longest delay between two attempts.
+pub const LONGEST_DELAY: Duration = Duration::from_secs(6 * 3600);
+
+/// The share of each delay by which it is varied at random.
+pub const JITTER: f64 = 0.2;
+
+/// How long one run of a handler may take.
+pub const HANDLER_TIME_LIMIT: Duration = Duration::from_secs(30);
+
+/// How many transactions of a route run at once.
+pub const CONCURRENCY: NonZeroUsize = NonZeroUsize::new(4).unwrap();
+
+/// How many messages of a route may be in flight.
+pub const PREFETCH: u16 = 16;
+
+/// How often a worker checks for due retries.
+pub const SCHEDULE_INTERVAL: Duration = Duration::from_millis(500);
