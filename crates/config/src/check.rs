@@ -11,8 +11,8 @@ use secrecy::SecretString;
 
 use super::config::{Config, IngestConfig, LogConfig};
 use super::file::{File, Ingest, Log, Url};
+use super::handler_kinds::HandlerKinds;
 use super::log_filter::log_filter;
-use super::needs::Needs;
 use super::parts::BrokenParts;
 use super::place::{Mistakes, Places};
 use super::route::RouteConfig;
@@ -49,12 +49,11 @@ pub fn check(
     path: &Path,
     file: &File,
     mut places: Places,
-    env: Env<'_>,
-    needs: Needs,
+    secrets: &Secrets<'_>,
+    kinds: &HandlerKinds,
     now: Timestamp,
 ) -> Result<Config, Mistakes> {
-    let secrets = Secrets::of(path, env, needs);
-    let config = effective(path, file, &mut places, &secrets, now);
+    let config = effective(path, file, &mut places, secrets, kinds, now);
     without_mistakes(config, places)
 }
 
@@ -66,12 +65,11 @@ pub fn check_parts(
     path: &Path,
     file: &File,
     mut places: Places,
-    env: Env<'_>,
-    needs: Needs,
+    secrets: &Secrets<'_>,
+    kinds: &HandlerKinds,
     now: Timestamp,
 ) -> Result<(Config, BrokenParts), Mistakes> {
-    let secrets = Secrets::of(path, env, needs);
-    let config = effective(path, file, &mut places, &secrets, now);
+    let config = effective(path, file, &mut places, secrets, kinds, now);
     let broken = BrokenParts::take(file, &mut places);
     Ok((without_mistakes(config, places)?, broken))
 }
@@ -96,6 +94,7 @@ fn effective(
     file: &File,
     places: &mut Places,
     secrets: &Secrets<'_>,
+    kinds: &HandlerKinds,
     now: Timestamp,
 ) -> Option<Config> {
     let environment = places.take("/environment", file.environment.parse::<EnvironmentName>());
@@ -108,11 +107,12 @@ fn effective(
     let drain = drain(file, places);
     let log = log(&file.log, places, secrets.env);
     let sources = sources(file, places, secrets, now);
-    let routes = routes(file, places);
+    let routes = routes(file, places, kinds, store.as_ref());
     let config = Config {
         path: path.to_owned(),
         text: String::new(),
         needs: secrets.needs,
+        kinds: kinds.clone(),
         environment: environment?,
         store: store.unwrap_or(StoreUrl::NotResolved),
         store_network: network(file.store.network.as_ref()),
@@ -193,7 +193,12 @@ fn sources(
     sources
 }
 
-fn routes(file: &File, places: &mut Places) -> Vec<RouteConfig> {
+fn routes(
+    file: &File,
+    places: &mut Places,
+    kinds: &HandlerKinds,
+    store: Option<&StoreUrl>,
+) -> Vec<RouteConfig> {
     let mut routes = Vec::new();
     for (index, one) in file.route.iter().enumerate() {
         let at = format!("/route/{index}");
@@ -202,7 +207,11 @@ fn routes(file: &File, places: &mut Places) -> Vec<RouteConfig> {
             let twice = format!("there are two routes of the name {:?}", one.name);
             places.mistake(&format!("{at}/name"), twice);
         }
-        routes.extend(route::check(&at, one, &file.worker, places));
+        let checked = route::check(&at, one, &file.worker, places);
+        if let Some(route) = &checked {
+            kinds.check(&format!("{at}/handler"), &route.handler, store, places);
+        }
+        routes.extend(checked);
     }
     routes.extend(route::unrouted(&file.worker, places));
     routes

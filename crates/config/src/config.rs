@@ -7,6 +7,7 @@ use std::time::Duration;
 use hookbox_event::{EnvironmentName, RouteName};
 use secrecy::SecretString;
 
+use super::handler_kinds::HandlerKinds;
 use super::needs::Needs;
 use super::route::RouteConfig;
 use super::server::{BrokerUrl, Network, StoreUrl};
@@ -22,6 +23,8 @@ pub struct Config {
     pub text: String,
     /// Which secrets were read. A command reads only those that it needs.
     pub needs: Needs,
+    /// The kinds of handlers that the program has.
+    pub kinds: HandlerKinds,
     /// The name of the environment.
     pub environment: EnvironmentName,
     /// The URL of the store.

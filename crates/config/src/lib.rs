@@ -9,6 +9,8 @@ mod config;
 mod connection_lifetime;
 mod difference;
 mod file;
+mod handler_kinds;
+mod handler_settings;
 mod identity;
 mod key;
 pub mod key_file;
@@ -35,9 +37,12 @@ mod structure;
 mod tls;
 mod units;
 mod urls;
+mod wrong_settings;
 
 pub use config::{Config, IngestConfig, LogConfig};
 pub use difference::Differences;
+pub use handler_kinds::{HandlerConfig, HandlerKind, HandlerKinds, SettingsType};
+pub use handler_settings::HandlerSettings;
 pub use log_filter::{DEFAULT as LOG_FILTER, log_filter};
 pub use needs::Needs;
 pub use parts::{BrokenParts, Part};
@@ -49,6 +54,7 @@ pub use server::{BrokerUrl, Network, StoreUrl};
 pub use source::SourceConfig;
 pub use spool::SpoolConfig;
 pub use units::duration;
+pub use wrong_settings::WrongSettings;
 
 #[cfg(test)]
 mod tests;

@@ -315,7 +315,7 @@ fn line_and_column(text: &str, offset: usize) -> (usize, usize) {
 }
 
 /// Converts a pointer such as `/route/0/retry` to a readable form: `route[0].retry`.
-fn readable(pointer: &str) -> String {
+pub fn readable(pointer: &str) -> String {
     let mut text = String::new();
     for token in pointer.split('/').skip(1) {
         if token.parse::<usize>().is_ok() {

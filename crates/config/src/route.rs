@@ -4,9 +4,11 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use hookbox_event::{RouteName, TopicPattern};
-use hookbox_worker::Retry;
+use hookbox_worker::{Retry, defaults};
 
 use super::file::{Route, Worker};
+use super::handler_kinds::HandlerConfig;
+use super::handler_settings::HandlerSettings;
 use super::place::Places;
 use super::units::duration;
 
@@ -20,26 +22,26 @@ pub const UNROUTED: &str = "unrouted";
 const HANDLER_TIME_LIMIT_MAX: Duration = Duration::from_secs(180);
 
 /// The default time limit for one run of a handler.
-pub const HANDLER_TIME_LIMIT: Duration = Duration::from_secs(30);
+pub const HANDLER_TIME_LIMIT: Duration = defaults::HANDLER_TIME_LIMIT;
 
 /// The default for how many transactions a route may run at once.
-pub const CONCURRENCY: usize = 4;
+pub const CONCURRENCY: usize = defaults::CONCURRENCY.get();
 
 /// The default for how many messages of a route may be in flight.
-pub const PREFETCH: u16 = 16;
+pub const PREFETCH: u16 = defaults::PREFETCH;
 
 /// The default handler.
 pub const HANDLER: &str = "record";
 
 /// The default for the number of attempts.
-pub const ATTEMPTS: i64 = 12;
+pub const ATTEMPTS: i64 = defaults::ATTEMPTS as i64;
 
 /// The default delays between attempts.
 pub const DELAYS: Delays = Delays {
-    first: Duration::from_secs(5),
-    factor: 3.0,
-    max: Duration::from_secs(6 * 3600),
-    jitter: 0.2,
+    first: defaults::FIRST_DELAY,
+    factor: defaults::DELAY_FACTOR,
+    max: defaults::LONGEST_DELAY,
+    jitter: defaults::JITTER,
 };
 
 /// The effective settings of a route.
@@ -49,8 +51,8 @@ pub struct RouteConfig {
     /// The topics that the route selects; empty for the route of topics that no other route
     /// selects.
     pub topics: Vec<TopicPattern>,
-    /// The name of the handler.
-    pub handler: String,
+    /// The handler.
+    pub handler: HandlerConfig,
     /// The retry policy.
     pub retry: Retry,
     /// The delays from which the retry policy was built.
@@ -102,10 +104,7 @@ pub fn check(at: &str, route: &Route, worker: &Worker, places: &mut Places) -> O
     Some(RouteConfig {
         name: name?,
         topics,
-        handler: route
-            .handler
-            .as_ref()
-            .map_or_else(|| HANDLER.into(), |it| it.kind.clone()),
+        handler: handler(route),
         retry,
         delays,
         handler_time_limit,
@@ -114,6 +113,19 @@ pub fn check(at: &str, route: &Route, worker: &Worker, places: &mut Places) -> O
         concurrency: NonZeroUsize::new(concurrency).unwrap_or(NonZeroUsize::MIN),
         prefetch: route.prefetch.or(worker.prefetch).unwrap_or(PREFETCH),
     })
+}
+
+fn handler(route: &Route) -> HandlerConfig {
+    match &route.handler {
+        Some(handler) => HandlerConfig {
+            kind: handler.kind.clone(),
+            settings: handler.settings.clone(),
+        },
+        None => HandlerConfig {
+            kind: HANDLER.into(),
+            settings: HandlerSettings::default(),
+        },
+    }
 }
 
 /// Returns the route for topics that no other route selects.

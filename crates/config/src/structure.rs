@@ -1,5 +1,5 @@
 //! Checks that a config file is TOML with the structure of `schemas/config.json`, and reports all
-//! mistakes at once.
+//! mistakes at once. The kinds of handlers are those of the program.
 
 use std::path::Path;
 
@@ -7,22 +7,26 @@ use jsonschema::error::ValidationErrorKind;
 use serde_json::Value;
 
 use super::file::File;
+use super::handler_kinds::HandlerKinds;
 use super::nearest::nearest;
 use super::pattern::wording;
 use super::place::{Mistakes, Places, escape, unescape};
 use super::schema::SCHEMA;
 
 /// Parses a config file and checks its structure.
-pub fn read(path: &Path, text: &str) -> Result<(File, Places), Mistakes> {
+pub fn read(path: &Path, text: &str, kinds: &HandlerKinds) -> Result<(File, Places), Mistakes> {
     let mut places = Places::new(path, text)?;
     let mut value = places.json();
-    let schema: Value = serde_json::from_str(SCHEMA).map_err(|error| broken_schema(path, error))?;
+    let settings = kinds.take_settings(&mut value);
+    let mut schema: Value =
+        serde_json::from_str(SCHEMA).map_err(|error| broken_schema(path, error))?;
+    kinds.list_in(&mut schema);
     let validator =
         jsonschema::draft202012::new(&schema).map_err(|error| broken_schema(path, error))?;
     let mut wrong = Vec::new();
     for error in validator.iter_errors(&value) {
         let pointer = error.instance_path().to_string();
-        report(&mut places, &pointer, &schema, &error);
+        report(&mut places, &pointer, &schema, kinds, &error);
         match error.kind() {
             ValidationErrorKind::AdditionalProperties { unexpected } => {
                 let keys = unexpected.iter().map(|key| escape(key));
@@ -38,8 +42,16 @@ pub fn read(path: &Path, text: &str) -> Result<(File, Places), Mistakes> {
         remove(&mut value, &pointer);
         places.broken(pointer);
     }
-    match serde_json::from_value(value) {
-        Ok(file) => Ok((file, places)),
+    match serde_json::from_value::<File>(value) {
+        Ok(mut file) => {
+            for (index, settings) in settings {
+                let handler = file.route.get_mut(index).and_then(|it| it.handler.as_mut());
+                if let Some(handler) = handler {
+                    handler.settings = settings;
+                }
+            }
+            Ok((file, places))
+        }
         Err(_) if !places.is_clean() => Err(places.into_mistakes()),
         // The error text of serde is not shown, because it would contain the value.
         Err(_) => Err(Mistakes::one(
@@ -86,10 +98,27 @@ fn is_secret(pointer: &str) -> bool {
     matches!(parts[..], ["", "source", _, "secrets", _])
 }
 
+/// Returns whether a pointer has the form `/route/{index}/handler/kind`.
+fn is_kind(pointer: &str) -> bool {
+    let parts: Vec<&str> = pointer.split('/').collect();
+    matches!(parts[..], ["", "route", _, "handler", "kind"])
+}
+
+/// Returns what a message says about a handler that this program does not have.
+fn no_such_kind(kinds: &HandlerKinds, given: &Value) -> String {
+    let names: Vec<String> = kinds.names().map(str::to_owned).collect();
+    let near = given.as_str().and_then(|given| nearest(given, &names));
+    let hint = near.map_or_else(String::new, |near| format!("; did you mean {near:?}?"));
+    let names: Vec<String> = names.iter().map(|name| format!("{name:?}")).collect();
+    let names = names.join(", ");
+    format!("this program has no handler of this kind; it has {names}{hint}")
+}
+
 fn report(
     places: &mut Places,
     pointer: &str,
     schema: &Value,
+    kinds: &HandlerKinds,
     error: &jsonschema::ValidationError<'_>,
 ) {
     match error.kind() {
@@ -110,6 +139,9 @@ fn report(
         ValidationErrorKind::Required { property } => {
             let key = property.as_str().unwrap_or_default();
             places.mistake(pointer, format!("the key {key:?} is missing"));
+        }
+        ValidationErrorKind::Enum { .. } if is_kind(pointer) => {
+            places.mistake(pointer, no_such_kind(kinds, error.instance()));
         }
         ValidationErrorKind::OneOfNotValid { .. } => places.mistake(pointer, forms(pointer)),
         ValidationErrorKind::Type { .. } if is_secret(pointer) => {

@@ -358,6 +358,7 @@ fn what_is_given_with_the_image_loads() {
 }
 
 mod defaults;
+mod handlers;
 mod identity;
 mod key_files;
 mod keys;

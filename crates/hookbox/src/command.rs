@@ -40,50 +40,46 @@ use hookbox_config::{Config, Needs};
 use anyhow::Context as _;
 
 use crate::cli::{Cli, Command, ServiceArgs};
+use crate::compose::Registry;
 use crate::exit::Exit;
 use crate::telemetry::Log;
 
-/// Runs the command that the command line names.
-pub async fn run(cli: Cli, log: &Log) -> anyhow::Result<Exit> {
+/// Runs the command that the command line names, in a program with these handlers.
+pub async fn run(cli: Cli, handlers: &Registry, log: &Log) -> anyhow::Result<Exit> {
+    let kinds = handlers.kinds();
+    let load = |needs| config_file::load(cli.config.as_deref(), needs, &kinds);
+    let service = |args, needs| service(&cli, args, load(needs)?, log);
     let (store, both) = (Needs::STORE, Needs::STORE_AND_BROKER);
+    let json = cli.json;
     match &cli.command {
-        Command::Dev(args) => dev::run(args, &cli.log, cli.json, log).await,
+        Command::Dev(args) => dev::run(args, &cli.log, json, handlers, log).await,
         Command::Run(args) => {
-            let config = service(&cli, &args.service, Needs::ALL, log)?;
-            run::run(config, args.create, log).await
+            let config = service(&args.service, Needs::ALL)?;
+            run::run(config, args.create, handlers, log).await
         }
-        Command::Ingest(args) => {
-            let config = service(&cli, args, Needs::BROKER_AND_KEYS, log)?;
-            ingest::run(config, log).await
-        }
+        Command::Ingest(args) => ingest::run(service(args, Needs::BROKER_AND_KEYS)?, log).await,
         Command::Worker(args) => {
-            let config = service(&cli, &args.service, Needs::STORE_AND_BROKER, log)?;
-            worker::run(config, args.route.clone(), log).await
+            let config = service(&args.service, both)?;
+            worker::run(config, args.route.clone(), handlers, log).await
         }
-        Command::Migrate => migrate::run(&load(&cli, both)?, cli.json).await,
-        Command::CheckConfig => check_config::run(&load(&cli, Needs::ALL)?, cli.json),
-        Command::Healthcheck(args) => healthcheck::run(cli.config.as_deref(), args).await,
-        Command::Queues(args) => queues::run(&load(&cli, both)?, args, cli.json).await,
-        Command::Events(command) => events::run(&load(&cli, store)?, command, cli.json).await,
-        Command::Dead(command) => dead::run(&load(&cli, store)?, command, cli.json).await,
-        Command::Retries(command) => retries::run(&load(&cli, store)?, command, cli.json).await,
-        Command::Refusals(command) => refusals::run(&load(&cli, store)?, command, cli.json).await,
-        Command::Audit(command) => audit::run(&load(&cli, store)?, command, cli.json).await,
-        Command::Reconcile(args) => reconcile::run(&load(&cli, both)?, args, cli.json).await,
-        Command::Send(args) => send::run(&load(&cli, Needs::KEYS)?, args, cli.json).await,
-        Command::Generate(args) => generate::run(&load(&cli, Needs::KEYS)?, args, cli.json).await,
+        Command::Migrate => migrate::run(&load(both)?, json).await,
+        Command::CheckConfig => check_config::run(&load(Needs::ALL)?, handlers, json),
+        Command::Healthcheck(args) => healthcheck::run(cli.config.as_deref(), args, &kinds).await,
+        Command::Queues(args) => queues::run(&load(both)?, args, json).await,
+        Command::Events(command) => events::run(&load(store)?, command, json).await,
+        Command::Dead(command) => dead::run(&load(store)?, command, json).await,
+        Command::Retries(command) => retries::run(&load(store)?, command, json).await,
+        Command::Refusals(command) => refusals::run(&load(store)?, command, json).await,
+        Command::Audit(command) => audit::run(&load(store)?, command, json).await,
+        Command::Reconcile(args) => reconcile::run(&load(both)?, args, json).await,
+        Command::Send(args) => send::run(&load(Needs::KEYS)?, args, json).await,
+        Command::Generate(args) => generate::run(&load(Needs::KEYS)?, args, json).await,
     }
 }
 
-/// Loads the config for a command that ends by itself and therefore does not log.
-fn load(cli: &Cli, needs: Needs) -> anyhow::Result<Config> {
-    Ok(config_file::load(cli.config.as_deref(), needs)?)
-}
-
-/// Loads the config for a service, and starts its log.
-fn service(cli: &Cli, args: &ServiceArgs, needs: Needs, log: &Log) -> anyhow::Result<Config> {
-    let mut config = load(cli, needs)?;
-    config.metrics = args.metrics.or(config.metrics);
+/// Gives the config of a service the address of its arguments, and starts the log of the service.
+fn service(cli: &Cli, args: &ServiceArgs, config: Config, log: &Log) -> anyhow::Result<Config> {
+    let metrics = args.metrics.or(config.metrics);
     log.begin(&cli.log, &config.log).context("start the log")?;
-    Ok(config)
+    Ok(Config { metrics, ..config })
 }

@@ -1,6 +1,8 @@
 //! Builds the parts of a deployment from its config. This file chooses the drivers. Other code
 //! names a driver only in commands that declare queues or create files.
 
+mod handlers;
+mod not_resolved;
 mod schemas;
 mod spool_lock;
 mod spooled;
@@ -17,8 +19,6 @@ use hookbox_driver::{
 use hookbox_driver_postgres::Postgres;
 use hookbox_driver_rabbitmq::Rabbit;
 use hookbox_driver_sqlite::Sqlite;
-use hookbox_event::RouteName;
-use hookbox_handlers::HandlerStore;
 use hookbox_ingest as ingest;
 use hookbox_signature::ConflictAction;
 use hookbox_worker as worker;
@@ -27,6 +27,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::drain::Drain;
 
+pub use handlers::{BoxError, HandlerStore, OfRoutes, Registry, RouteHandlers};
+pub use not_resolved::not_resolved;
 pub use schemas::{schemas, source_schemas};
 pub use spooled::{Spooled, spooled, with_spool};
 
@@ -35,9 +37,6 @@ const WAIT_FIRST: Duration = Duration::from_millis(250);
 
 /// The longest delay between two attempts to open a dependency.
 const WAIT_LONGEST: Duration = Duration::from_secs(5);
-
-/// How often the scheduler checks for due retries.
-const SCHEDULE_INTERVAL: Duration = Duration::from_millis(500);
 
 /// The store that the config names, opened.
 #[derive(Clone)]
@@ -108,15 +107,6 @@ pub async fn broker(
         }
         (BrokerUrl::Sqlite(path), _) => Ok(sqlite(config, path).await?),
         (BrokerUrl::NotResolved, _) => Err(not_resolved("the broker")),
-    }
-}
-
-/// The error for a command that uses the store or the broker although its `Needs` do not list the
-/// URL. This is a bug in hookbox.
-pub fn not_resolved(what: &'static str) -> OpenError {
-    OpenError::Options {
-        what,
-        why: "its URL was not resolved for this command: this is a bug in hookbox".to_owned(),
     }
 }
 
@@ -242,31 +232,24 @@ pub fn ingest_config(config: &Config) -> anyhow::Result<ingest::Config> {
     })
 }
 
-/// Returns the config of the worker, for the routes in `only`, or for all routes if it is empty.
-pub fn worker_config<S>(
+/// Returns the config of the worker, for the routes that have one of these handlers.
+pub fn worker_config<S: Store>(
     config: &Config,
-    only: &[RouteName],
+    handlers: &OfRoutes<S>,
     schemas: worker::SourceSchemas,
-) -> anyhow::Result<worker::Config<S>>
-where
-    S: HandlerStore,
-{
-    let wanted = |name: &RouteName| only.is_empty() || only.contains(name);
-    let mut routes = Vec::new();
-    for route in config.routes.iter().filter(|route| wanted(&route.name)) {
-        let handler = hookbox_handlers::by_name(&route.handler)
-            .with_context(|| format!("there is no handler {:?}", route.handler))?;
+) -> worker::Config<S> {
+    let routes = config.routes.iter().filter_map(|route| {
         let others = config.routes.iter().filter(|it| it.name != route.name);
-        routes.push(worker::Route {
+        Some(worker::Route {
             name: route.name.clone(),
             shared_topics: others.flat_map(|it| it.topics.clone()).collect(),
-            handler,
+            handler: worker::Registered::clone(handlers.get(&route.name)?),
             retry: route.retry,
             time_limit: route.handler_time_limit,
             concurrency: route.concurrency,
             prefetch: route.prefetch,
-        });
-    }
+        })
+    });
     let conflicts = config.sources.iter().flat_map(|source| &source.on_conflict);
     let conflicts = conflicts.map(|rule| worker::ConflictRule {
         topics: rule.topics.clone(),
@@ -276,15 +259,15 @@ where
             ConflictAction::Duplicate => worker::OnConflict::Duplicate,
         },
     });
-    Ok(worker::Config {
-        routes,
+    worker::Config {
+        routes: routes.collect(),
         all_routes: config.route_names(),
         schemas,
         conflicts: conflicts.collect(),
-        schedule_interval: SCHEDULE_INTERVAL,
+        schedule_interval: worker::defaults::SCHEDULE_INTERVAL,
         collect: true,
         witness: !config.is_one_file(),
-    })
+    }
 }
 
 /// Returns the operating system's clock, in the form that ingest and worker take.

@@ -2,11 +2,16 @@
 //!
 //! This crate chooses the drivers (`compose`) and owns the process: it builds the parts, starts the
 //! roles, and drains them.
+//!
+//! A program with handlers of its own depends on this crate alone: see [`App`], and
+//! docs/HANDLERS.md. Its names are those of [`prelude`]; the other items are for what they do not
+//! cover. `sqlx` and `serde` are exported because handlers need the versions that hookbox uses.
 
 // `print!` and `eprint!` panic if writing fails, so all code prints with `command::print`, which
 // does not.
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
+mod app;
 mod cli;
 mod command;
 mod compose;
@@ -16,64 +21,22 @@ mod exit;
 mod key_ends;
 mod log_args;
 mod monitor;
+pub mod prelude;
+mod process;
 mod reload;
 mod signals;
 mod telemetry;
 mod tls;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::process::ExitCode;
-
-use clap::Parser;
-
-use crate::command::print;
-use crate::telemetry::Log;
-
-/// Runs the program and returns its exit code.
-pub fn main() -> ExitCode {
-    // Indirect dependencies link two cryptography providers, and rustls panics unless one is chosen
-    // before its first use. Choosing fails only if a provider was chosen before.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let log = Log::default();
-    telemetry::hide_panics(log.clone());
-    if let Err(error) = core_dumps::switch_off() {
-        print::note(&format!(
-            "hookbox: core dumps could not be switched off: {error}"
-        ));
-    }
-    let cli = match cli::Cli::try_parse() {
-        Ok(cli) => cli,
-        Err(said) => return print::arguments(&said).into(),
+/// The types of an event's fields.
+pub mod event {
+    pub use hookbox_event::{
+        ContentDigest, EventId, EventNumber, ReceiptId, SourceName, Timestamp, Topic, exact_integer,
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build();
-    let runtime = match runtime {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            print::note(&format!("hookbox: no threads could be started: {error}"));
-            return exit::INTERNAL.into();
-        }
-    };
-    let json = cli.json;
-    // `AssertUnwindSafe` is right, because no value that the panic may have left inconsistent is
-    // used after the panic.
-    let ran = catch_unwind(AssertUnwindSafe(|| {
-        runtime.block_on(command::run(cli, &log))
-    }));
-    let code = match ran {
-        Ok(Ok(code)) => code,
-        Ok(Err(error)) => {
-            let (code, message) = exit::report(&error, json);
-            log.print(&message);
-            code
-        }
-        // The panic hook has logged where the panic occurred, so nothing is printed here.
-        Err(_) => exit::INTERNAL,
-    };
-    log.flush();
-    // The process does not wait for tasks that still run, because they had the time of the whole
-    // drain to end.
-    runtime.shutdown_background();
-    code.into()
 }
+
+pub use app::App;
+pub use compose::{BoxError, HandlerStore};
+pub use hookbox_driver::{Clock, Rng, SystemClock, SystemRng};
+pub use hookbox_handlers::sqlx;
+pub use serde;

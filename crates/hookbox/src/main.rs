@@ -9,5 +9,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    hookbox::main()
+    hookbox::App::new().main()
 }

@@ -137,7 +137,7 @@ impl Reloader {
         // The identities of the files are read before their contents, so that the next check
         // notices a file that changes in between.
         let seen = identities_of(&self.paths());
-        let read = Config::load_parts(&self.config.path, self.config.needs);
+        let read = Config::load_parts(&self.config.path, self.config.needs, &self.config.kinds);
         let (config, parts) = match read {
             Ok(read) => read,
             Err(mistakes) => {

@@ -53,13 +53,6 @@ pub struct Route<S: Store> {
     pub prefetch: u16,
 }
 
-impl<S: Store> Route<S> {
-    /// Whether other routes get the events of this topic, too.
-    pub(crate) fn shares(&self, topic: &Topic) -> bool {
-        self.shared_topics.iter().any(|it| it.matches(topic))
-    }
-}
-
 /// What to do with another body under a known event id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnConflict {
@@ -94,6 +87,11 @@ impl<S: Store> Route<S> {
             concurrency: defaults::CONCURRENCY,
             prefetch: defaults::PREFETCH,
         }
+    }
+
+    /// Whether other routes get the events of this topic, too.
+    pub(crate) fn shares(&self, topic: &Topic) -> bool {
+        self.shared_topics.iter().any(|it| it.matches(topic))
     }
 }
 

@@ -2,8 +2,10 @@
 
 use serde::Deserialize;
 
+use crate::handler_settings::HandlerSettings;
+
 #[cfg(test)]
-use crate::{pattern, route, units::duration_text};
+use crate::{handler_kinds, pattern, route, units::duration_text};
 
 #[derive(Deserialize, Default)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
@@ -70,8 +72,11 @@ pub struct Route {
 #[serde(deny_unknown_fields)]
 pub struct Handler {
     /// `record` (only stores the event) or `begini` (also stores typed rows of Begini's events).
-    #[cfg_attr(test, schemars(extend("enum" = ["record", "begini"])))]
+    #[cfg_attr(test, schemars(extend("enum" = handler_kinds::BUILT_IN)))]
     pub kind: String,
+    /// The other keys, if the handler has settings. They are not in the schema.
+    #[serde(skip)]
+    pub settings: HandlerSettings,
 }
 
 #[derive(Deserialize, Clone, Default)]

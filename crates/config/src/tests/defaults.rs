@@ -110,7 +110,7 @@ fn effective(config: &Config) -> String {
         .iter()
         .map(|route| {
             let limits = (route.concurrency, route.prefetch, route.handler_time_limit);
-            (&route.handler, route.retry, limits)
+            (&route.handler.kind, route.retry, limits)
         })
         .collect();
     format!(

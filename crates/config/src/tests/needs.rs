@@ -5,7 +5,8 @@ use super::*;
 
 /// Returns why a config is refused; an empty text if it is accepted.
 fn refusal(text: &str, env: Env<'_>, needs: Needs) -> String {
-    let parsed = Config::parse_for(Path::new("hookbox.toml"), text, env, needs, NOW);
+    let kinds = HandlerKinds::built_in();
+    let parsed = Config::parse_for(Path::new("hookbox.toml"), text, env, needs, &kinds, NOW);
     let refusal = parsed.err().map(|mistakes| mistakes.to_string());
     refusal.unwrap_or_default()
 }
@@ -67,7 +68,9 @@ fn what_is_not_resolved_is_checked_as_it_is_written() {
     let refusal = refusal(&bad, &none, Needs::NONE);
     assert_eq!(refusal.lines().count(), 2, "{refusal}");
     assert!(refusal.contains("occurs twice") && refusal.contains("the value must be a time"));
-    let config = Config::parse_for(Path::new("hookbox.toml"), GOOD, &none, Needs::NONE, NOW);
+    let kinds = HandlerKinds::built_in();
+    let path = Path::new("hookbox.toml");
+    let config = Config::parse_for(path, GOOD, &none, Needs::NONE, &kinds, NOW);
     let config = config.unwrap_or_else(|mistakes| panic!("{mistakes}"));
     assert!(matches!(config.store, StoreUrl::NotResolved));
     assert!(matches!(config.broker, BrokerUrl::NotResolved));

@@ -143,7 +143,7 @@ fn a_file_that_is_broken_refuses_its_part_alone() {
     for (file, fault, part, why) in faults() {
         let folder = folder("parts");
         let path = folder.0.join("hookbox.toml");
-        let parse = || Config::parse_parts(&path, TEXT, Needs::ALL, NOW);
+        let parse = || Config::parse_parts(&path, TEXT, Needs::ALL, &HandlerKinds::built_in(), NOW);
         let (_, whole) = parse().unwrap_or_else(|mistakes| panic!("{mistakes}"));
         assert!(whole.is_empty(), "{whole:?}");
         break_file(&folder, file, &fault);
@@ -177,7 +177,7 @@ fn what_is_written_wrong_refuses_its_part_or_all() {
     let parse = |from: &str, to: &str| -> Result<Vec<Part>, String> {
         assert!(TEXT.contains(from), "{from}");
         let text = TEXT.replacen(from, to, 1);
-        match Config::parse_parts(&path, &text, Needs::ALL, NOW) {
+        match Config::parse_parts(&path, &text, Needs::ALL, &HandlerKinds::built_in(), NOW) {
             Ok((_, parts)) => Ok(parts.iter().map(|(part, _)| part.clone()).collect()),
             Err(mistakes) => Err(mistakes.line()),
         }

@@ -11,17 +11,19 @@ use hookbox_signature::{Algorithm, ConflictAction, Encoding, Scheme, last_end};
 use serde_json::{Value, json};
 
 use crate::command::print;
+use crate::compose::Registry;
 use crate::exit::{self, Exit, Unusable};
 use crate::key_ends::{KeysEnd, assess};
 use crate::{compose, tls};
 
 /// Prints the effective config. Mistakes were already reported when the config was loaded. What
-/// remains is to check whether the JSON Schemas compile, and whether senders would trust the
-/// certificate.
-pub fn run(config: &Config, as_json: bool) -> anyhow::Result<Exit> {
+/// remains is to check whether the JSON Schemas compile, whether senders would trust the
+/// certificate, and whether the handlers can be made.
+pub fn run(config: &Config, handlers: &Registry, as_json: bool) -> anyhow::Result<Exit> {
     let now = SystemClock.now();
     compose::schemas(config)?;
     tls::read(config, now)?;
+    handlers.make(config, &[])?;
     let near = key_ends(config, now)?;
     sqlite_files(config)?;
     for warning in config.warnings.iter().chain(&near) {
@@ -206,10 +208,10 @@ fn scheme(scheme: &Scheme) -> Value {
 }
 
 fn route(route: &RouteConfig) -> Value {
-    json!({
+    let mut shown = json!({
         "name": route.name.as_str(),
         "topics": route.topics.iter().map(|topic| topic.as_str()).collect::<Vec<_>>(),
-        "handler": route.handler,
+        "handler": route.handler.kind,
         "retry": {
             "attempts": route.retry.attempts(),
             "first_ms": route.delays.first.as_millis() as u64,
@@ -220,5 +222,10 @@ fn route(route: &RouteConfig) -> Value {
         "handler_time_limit_ms": route.handler_time_limit.as_millis() as u64,
         "concurrency": route.concurrency,
         "prefetch": route.prefetch,
-    })
+    });
+    // Only a handler of the user's own can have settings.
+    if !route.handler.settings.is_empty() {
+        shown["handler_settings"] = json!(route.handler.settings.as_json());
+    }
+    shown
 }

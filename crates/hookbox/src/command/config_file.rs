@@ -2,13 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use hookbox_config::{Config, Mistakes, Needs};
+use hookbox_config::{Config, HandlerKinds, Mistakes, Needs};
 
 use super::print;
 
-/// Loads the given config file. If none is given, loads the config file that [`find`] returns.
-pub fn load(given: Option<&Path>, needs: Needs) -> Result<Config, Mistakes> {
-    Config::load_for(&find(given), needs)
+/// Loads the given config file for a program that has these kinds of handlers. If no file is given,
+/// loads the config file that [`find`] returns.
+pub fn load(given: Option<&Path>, needs: Needs, kinds: &HandlerKinds) -> Result<Config, Mistakes> {
+    Config::load_for(&find(given), needs, kinds)
 }
 
 /// Returns the path of the config: `--config`, else `HOOKBOX_CONFIG`, else `./hookbox.toml`, else

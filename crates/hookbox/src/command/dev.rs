@@ -13,8 +13,8 @@ use hookbox_driver::{Rng, SystemRng};
 use tokio_util::task::TaskTracker;
 
 use crate::command::print;
-use crate::command::roles::{self, Roles};
-use crate::compose;
+use crate::command::roles::{self, Roles, WorkerRole};
+use crate::compose::{self, Registry};
 use crate::exit::{self, Exit};
 use crate::log_args::LogArgs;
 use crate::signals;
@@ -49,12 +49,18 @@ pub struct DevArgs {
 }
 
 /// Creates the files that are missing, prints how to send events, and runs until a signal.
-pub async fn run(args: &DevArgs, logging: &LogArgs, json: bool, log: &Log) -> anyhow::Result<Exit> {
+pub async fn run(
+    args: &DevArgs,
+    logging: &LogArgs,
+    json: bool,
+    handlers: &Registry,
+    log: &Log,
+) -> anyhow::Result<Exit> {
     if let Some(listen) = args.listen {
         loopback_only(listen)?;
     }
     prepare(args)?;
-    let mut config = Config::load(&args.dir.join(CONFIG))?;
+    let mut config = Config::load(&args.dir.join(CONFIG), &handlers.kinds())?;
     let configured = config.ingest.listen;
     config.ingest.listen = args.listen.unwrap_or(configured);
     loopback_only(config.ingest.listen)?;
@@ -69,7 +75,7 @@ pub async fn run(args: &DevArgs, logging: &LogArgs, json: bool, log: &Log) -> an
     let shutdown = signals::drain_at_hangup(&tasks, signals::service(&tasks, log)?);
     let roles = Roles {
         ingest: true,
-        worker: Some(Vec::new()),
+        worker: Some(WorkerRole::of_all_routes(handlers)),
     };
     let Some(opened) = roles::open(&config, &roles, shutdown, log).await? else {
         return Ok(exit::OK);
@@ -82,7 +88,7 @@ pub async fn run(args: &DevArgs, logging: &LogArgs, json: bool, log: &Log) -> an
             print::text(ONE_FILE)?;
         }
     }
-    roles::serve_roles(config, roles, opened, Some(listening), None).await
+    roles::serve_roles(config, opened, Some(listening), None).await
 }
 
 fn loopback_only(listen: SocketAddr) -> anyhow::Result<()> {

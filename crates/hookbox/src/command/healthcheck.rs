@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Args;
-use hookbox_config::{Config, Needs};
+use hookbox_config::{Config, HandlerKinds, Needs};
 use http::{StatusCode, Uri};
 use http_body_util::Empty;
 use hyper_util::client::legacy::Client;
@@ -29,10 +29,14 @@ pub struct HealthcheckArgs {
 }
 
 /// Checks once. Any status but 200 means unhealthy. The config is only read if no URL is given.
-pub async fn run(config: Option<&Path>, args: &HealthcheckArgs) -> anyhow::Result<Exit> {
+pub async fn run(
+    config: Option<&Path>,
+    args: &HealthcheckArgs,
+    kinds: &HandlerKinds,
+) -> anyhow::Result<Exit> {
     let urls = match &args.url {
         Some(url) => vec![url.clone()],
-        None => urls(&config_file::load(config, Needs::NONE)?)?,
+        None => urls(&config_file::load(config, Needs::NONE, kinds)?)?,
     };
     let status = tokio::time::timeout(DEADLINE, first(&urls)).await;
     let status = status.context("the server did not answer in time")??;

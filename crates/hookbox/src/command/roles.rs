@@ -9,7 +9,6 @@ use anyhow::Context;
 use hookbox_config::Config;
 use hookbox_driver::{Broker, Store, describe};
 use hookbox_event::RouteName;
-use hookbox_handlers::HandlerStore;
 use hookbox_ingest::{Ingest, Listener, serve};
 use hookbox_worker::{Counters, SourceSchemas, Worker};
 use tokio::net::{TcpListener, TcpSocket};
@@ -19,7 +18,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::compose::{self, AnyStore, Spooled};
+use crate::compose::{self, AnyStore, OfRoutes, Registry, RouteHandlers, Spooled};
 use crate::drain::Drain;
 use crate::exit::{self, Exit};
 use crate::monitor::{Monitored, Needs};
@@ -39,6 +38,8 @@ pub struct OpenDependencies {
     /// The JSON Schemas against which the worker of this process checks bodies; empty without a
     /// worker.
     pub schemas: SourceSchemas,
+    /// The handlers of the worker of this process; `None` without a worker.
+    pub handlers: Option<RouteHandlers>,
     /// The token that is cancelled by the first signal that stops the process.
     pub shutdown: CancellationToken,
     /// The state that the monitoring endpoints show.
@@ -56,15 +57,31 @@ pub struct BoundListener {
 }
 
 /// The roles to run.
-pub struct Roles {
+pub struct Roles<'h> {
     /// Whether to receive webhooks.
     pub ingest: bool,
-    /// The routes that the worker processes; if empty, all routes; without a worker, `None`.
-    pub worker: Option<Vec<RouteName>>,
+    /// What the worker processes; without a worker, `None`.
+    pub worker: Option<WorkerRole<'h>>,
+}
+
+/// What a worker processes.
+pub struct WorkerRole<'h> {
+    /// The routes that the worker processes; if empty, all routes.
+    pub routes: Vec<RouteName>,
+    /// The handlers of this program.
+    pub handlers: &'h Registry,
+}
+
+impl<'h> WorkerRole<'h> {
+    /// Returns the role of a worker that processes all routes.
+    pub fn of_all_routes(handlers: &'h Registry) -> Self {
+        let routes = Vec::new();
+        Self { routes, handlers }
+    }
 }
 
 /// Waits for the broker and the store, connects to them, and runs the roles until a signal.
-pub async fn run(config: Config, roles: Roles, log: &Log) -> anyhow::Result<Exit> {
+pub async fn run(config: Config, roles: Roles<'_>, log: &Log) -> anyhow::Result<Exit> {
     let tasks = TaskTracker::new();
     let Signals { shutdown, hangup } = signals::service(&tasks, log)?;
     for warning in &config.warnings {
@@ -84,13 +101,12 @@ pub async fn run(config: Config, roles: Roles, log: &Log) -> anyhow::Result<Exit
     } else {
         None
     };
-    serve_roles(config, roles, opened, listener, Some(hangup)).await
+    serve_roles(config, opened, listener, Some(hangup)).await
 }
 
 /// Runs roles once their broker and store are open.
 pub async fn serve_roles(
     config: Config,
-    roles: Roles,
     opened: OpenDependencies,
     listening: Option<BoundListener>,
     hangup: Option<Signal>,
@@ -102,8 +118,8 @@ pub async fn serve_roles(
     };
     // All roles are made before any of them is used or shown. If one cannot be made, no sender has
     // used this process.
-    let worker = match &roles.worker {
-        Some(routes) => Some(make_worker(&config, routes, &opened, drain)?),
+    let worker = match &opened.handlers {
+        Some(handlers) => Some(make_worker(&config, handlers, &opened, drain)?),
         None => None,
     };
     let ingest = match &listening {
@@ -197,11 +213,12 @@ async fn supervise(
     if ended { exit::INTERNAL } else { exit::OK }
 }
 
-/// Reads the JSON Schemas, and connects to the broker, and to the store if a role needs it; `None`
-/// if a signal came first. An unusable schema is reported before waiting for any dependency.
+/// Reads the JSON Schemas, makes the handlers, and connects to the broker, and to the store if a
+/// role needs it; `None` if a signal came first. A schema that cannot be used, and a handler that
+/// cannot be made, are reported before waiting for any dependency.
 pub async fn open(
     config: &Config,
-    roles: &Roles,
+    roles: &Roles<'_>,
     shutdown: CancellationToken,
     log: &Log,
 ) -> anyhow::Result<Option<OpenDependencies>> {
@@ -209,10 +226,12 @@ pub async fn open(
         store: roles.worker.is_some(),
         witness: roles.worker.is_some() && !config.is_one_file(),
     };
-    let schemas = if roles.worker.is_some() {
-        SourceSchemas::new(compose::schemas(config)?)
-    } else {
-        SourceSchemas::default()
+    let (schemas, handlers) = match &roles.worker {
+        Some(WorkerRole { routes, handlers }) => {
+            let schemas = SourceSchemas::new(compose::schemas(config)?);
+            (schemas, Some(handlers.make(config, routes)?))
+        }
+        None => (SourceSchemas::default(), None),
     };
     let monitored = Monitored::start(config, needs).await?;
     monitored.show(|parts| parts.log = log.clone());
@@ -258,6 +277,7 @@ pub async fn open(
         spooled,
         store,
         schemas,
+        handlers,
         shutdown,
         monitored,
         log: log.clone(),
@@ -306,35 +326,44 @@ struct MadeWorker {
 
 fn make_worker(
     config: &Config,
-    routes: &[RouteName],
+    handlers: &RouteHandlers,
     opened: &OpenDependencies,
     drain: Drain,
 ) -> anyhow::Result<MadeWorker> {
-    match opened.store.as_ref().context("a worker needs a store")? {
-        AnyStore::Postgres(store) => make_worker_on(store, config, routes, opened, drain),
-        AnyStore::Sqlite(store) => make_worker_on(store, config, routes, opened, drain),
+    let store = opened.store.as_ref().context("a worker needs a store")?;
+    match (store, handlers) {
+        (AnyStore::Postgres(store), RouteHandlers::Postgres(handlers)) => {
+            Ok(make_worker_on(store, config, handlers, opened, drain))
+        }
+        (AnyStore::Sqlite(store), RouteHandlers::Sqlite(handlers)) => {
+            Ok(make_worker_on(store, config, handlers, opened, drain))
+        }
+        (AnyStore::Postgres(_), RouteHandlers::Sqlite(_))
+        | (AnyStore::Sqlite(_), RouteHandlers::Postgres(_)) => {
+            anyhow::bail!("the handlers are for another database than the store")
+        }
     }
 }
 
-fn make_worker_on<S: HandlerStore>(
+fn make_worker_on<S: Store>(
     store: &Arc<S>,
     config: &Config,
-    routes: &[RouteName],
+    handlers: &OfRoutes<S>,
     opened: &OpenDependencies,
     drain: Drain,
-) -> anyhow::Result<MadeWorker> {
+) -> MadeWorker {
     let worker = Worker::new(
         Arc::clone(&opened.broker),
         Arc::clone(store),
         compose::clock(),
         compose::rng(),
-        compose::worker_config(config, routes, opened.schemas.clone())?,
+        compose::worker_config(config, handlers, opened.schemas.clone()),
     );
-    Ok(MadeWorker {
+    MadeWorker {
         counters: worker.counters(),
         schemas: worker.schemas(),
         work: Box::pin(work(worker, opened.shutdown.clone(), drain)),
-    })
+    }
 }
 
 async fn work<S: Store>(worker: Worker<S>, shutdown: CancellationToken, drain: Drain) {

@@ -4,12 +4,18 @@ use anyhow::bail;
 use hookbox_config::Config;
 use hookbox_event::RouteName;
 
-use crate::command::roles::{self, Roles};
+use crate::command::roles::{self, Roles, WorkerRole};
+use crate::compose::Registry;
 use crate::exit::Exit;
 use crate::telemetry::Log;
 
 /// Processes events of the given routes until a signal. An empty list means all routes.
-pub async fn run(config: Config, routes: Vec<RouteName>, log: &Log) -> anyhow::Result<Exit> {
+pub async fn run(
+    config: Config,
+    routes: Vec<RouteName>,
+    handlers: &Registry,
+    log: &Log,
+) -> anyhow::Result<Exit> {
     let known = config.route_names();
     if let Some(unknown) = routes.iter().find(|name| !known.contains(name)) {
         let known: Vec<&str> = known.iter().map(|name| name.as_str()).collect();
@@ -22,7 +28,7 @@ pub async fn run(config: Config, routes: Vec<RouteName>, log: &Log) -> anyhow::R
         config,
         Roles {
             ingest: false,
-            worker: Some(routes),
+            worker: Some(WorkerRole { routes, handlers }),
         },
         log,
     )

@@ -18,9 +18,13 @@ impl Reloader {
     /// for the log.
     pub(super) fn read_keys(&mut self, moving: &BTreeSet<PathBuf>, now: Timestamp) -> Vec<String> {
         let Config {
-            path, text, needs, ..
+            path,
+            text,
+            needs,
+            kinds,
+            ..
         } = &self.config;
-        match Config::parse_parts(path, text, *needs, now) {
+        match Config::parse_parts(path, text, *needs, kinds, now) {
             Ok((config, parts)) => {
                 let left = self.exchange_config(config, &parts);
                 self.exchange_keys(&left, &parts, moving)

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use hookbox_config::HandlerKinds;
+
 use super::*;
 use crate::compose;
 
@@ -41,7 +43,7 @@ fn write(folder: &Path, sources: &[&str]) {
 /// Returns a reloader of a worker that runs with the config in the folder, and the JSON Schemas
 /// that the reloader replaces.
 fn worker(folder: &Path) -> (Reloader, SourceSchemas) {
-    let config = Config::load(&folder.join("hookbox.toml")).unwrap();
+    let config = Config::load(&folder.join("hookbox.toml"), &HandlerKinds::built_in()).unwrap();
     let schemas = SourceSchemas::new(compose::schemas(&config).unwrap());
     let mut targets = Targets::new(Log::default());
     targets.schemas = Some(schemas.clone());
@@ -104,7 +106,7 @@ fn a_running_source_keeps_its_schemas_when_it_leaves_the_config() {
 #[test]
 fn schemas_that_change_before_the_first_check_are_reported() {
     let folder = folder("before-the-first-check");
-    let config = Config::load(&folder.join("hookbox.toml")).unwrap();
+    let config = Config::load(&folder.join("hookbox.toml"), &HandlerKinds::built_in()).unwrap();
     let schemas = SourceSchemas::new(compose::schemas(&config).unwrap());
     std::fs::write(folder.join("one").join("b.json"), "{}").unwrap();
     let mut targets = Targets::new(Log::default());

@@ -1,8 +1,9 @@
 //! The target `config`: parses config files.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
-use hookbox_config::Config;
+use hookbox_config::{Config, HandlerKind, HandlerKinds, Needs, SettingsType};
 use hookbox_event::Timestamp;
 
 use super::{Target, class, shape};
@@ -10,14 +11,27 @@ use super::{Target, class, shape};
 /// A secret that no error may contain.
 const SECRET: &str = "hunter2hunter2hunter2";
 
+/// The settings of a handler of a user's own.
+type Settings = BTreeMap<String, Vec<(Option<u8>, String)>>;
+
 pub struct Configs {
     now: Timestamp,
+    kinds: HandlerKinds,
 }
 
 impl Configs {
     pub fn new() -> Self {
+        let kind = |name, settings| HandlerKind {
+            name,
+            postgres: Some(settings),
+            sqlite: Some(settings),
+        };
         Self {
             now: Timestamp::from_unix_micros(1_764_000_000_000_000),
+            kinds: HandlerKinds::new(vec![
+                kind("record", SettingsType::NONE),
+                kind("own", SettingsType::of::<Settings>()),
+            ]),
         }
     }
 }
@@ -38,6 +52,7 @@ impl Target for Configs {
             b"drain = \"1 s\"\n",
             b"topics = [\"a.*\"]\n",
             b"retry = { attempts = 1 }\n",
+            b"handler = { kind = \"own\", a = [[1, \"b\"]] }\n",
             b"preset = \"github\"\n",
             b"\"\"\"",
             b"'''",
@@ -59,7 +74,7 @@ impl Target for Configs {
             "STORE" => Some(format!("postgres://u:{SECRET}@localhost/db")),
             _ => None,
         };
-        match Config::parse(path, text, &env, self.now) {
+        match Config::parse_for(path, text, &env, Needs::ALL, &self.kinds, self.now) {
             Ok(config) => Ok(class((
                 "taken",
                 config.sources.len().min(3),

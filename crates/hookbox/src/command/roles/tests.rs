@@ -77,11 +77,12 @@ async fn schemas_are_read_before_the_process_waits_for_anything() {
     std::fs::write(schemas.join("unknown.json"), "{}").unwrap();
     std::fs::write(folder.join("key"), "a-key-for-tests-of-roles").unwrap();
     std::fs::write(folder.join("hookbox.toml"), CONFIG).unwrap();
-    let config = Config::load(&folder.join("hookbox.toml")).unwrap();
+    let handlers = Registry::built_in();
+    let config = Config::load(&folder.join("hookbox.toml"), &handlers.kinds()).unwrap();
     compose::create_files(&config).await.unwrap();
     let roles = Roles {
         ingest: true,
-        worker: Some(Vec::new()),
+        worker: Some(WorkerRole::of_all_routes(&handlers)),
     };
     let shutdown = CancellationToken::new();
     let opened = open(&config, &roles, shutdown.clone(), &Log::default()).await;
@@ -89,7 +90,7 @@ async fn schemas_are_read_before_the_process_waits_for_anything() {
     std::fs::remove_dir_all(&schemas).unwrap();
     let listening = listen(&config).await.unwrap();
     shutdown.cancel();
-    let end = serve_roles(config, roles, opened, Some(listening), None).await;
+    let end = serve_roles(config, opened, Some(listening), None).await;
     assert_eq!(end.expect("all roles must be made"), exit::OK);
     std::fs::remove_dir_all(&folder).unwrap();
 }

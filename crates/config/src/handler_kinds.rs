@@ -1,0 +1,168 @@
+//! The kinds of handlers that the program has: `handler = { kind = "…" }` of a route names one.
+//!
+//! A program of the user's own has its own kinds beside those that come with hookbox. So the config
+//! is checked against a list that the program passes.
+
+use std::sync::Arc;
+
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use super::handler_settings::HandlerSettings;
+use super::place::Places;
+use super::server::StoreUrl;
+use super::wrong_settings::WrongSettings;
+
+/// The kinds that come with hookbox. None of them has settings.
+pub const BUILT_IN: [&str; 2] = ["record", "begini"];
+
+/// The place of the handler of a route in the schema of the config.
+const HANDLER_SCHEMA: &str = "/properties/route/items/properties/handler";
+
+/// The kinds of handlers that a program has.
+#[derive(Clone)]
+pub struct HandlerKinds(Arc<[HandlerKind]>);
+
+/// One kind of handler.
+pub struct HandlerKind {
+    /// The name of the kind.
+    pub name: &'static str,
+    /// The settings of the handler for PostgreSQL; `None` if it cannot write to PostgreSQL.
+    pub postgres: Option<SettingsType>,
+    /// The settings of the handler for SQLite; `None` if it cannot write to SQLite.
+    pub sqlite: Option<SettingsType>,
+}
+
+/// The type of the settings that a handler has.
+#[derive(Clone, Copy)]
+pub struct SettingsType(Option<CheckSettings>);
+
+/// Checks whether a type takes settings.
+type CheckSettings = fn(&HandlerSettings) -> Result<(), WrongSettings>;
+
+/// The handler of a route.
+#[derive(Clone)]
+pub struct HandlerConfig {
+    /// The kind of the handler.
+    pub kind: String,
+    /// The settings of the handler, which its type accepts if the URL of the store was resolved.
+    pub settings: HandlerSettings,
+}
+
+impl SettingsType {
+    /// The handler has no settings.
+    pub const NONE: Self = Self(None);
+
+    /// The handler's settings have the type `T`.
+    pub fn of<T: DeserializeOwned>() -> Self {
+        Self(Some(|settings| settings.read::<T>().map(drop)))
+    }
+}
+
+impl HandlerKind {
+    fn has_settings(&self) -> bool {
+        let types = [self.postgres, self.sqlite].into_iter().flatten();
+        types.into_iter().any(|SettingsType(check)| check.is_some())
+    }
+}
+
+impl HandlerKinds {
+    /// Creates the list of the kinds that a program has.
+    pub fn new(kinds: Vec<HandlerKind>) -> Self {
+        Self(kinds.into())
+    }
+
+    /// Returns the kinds that come with hookbox.
+    pub fn built_in() -> Self {
+        let kind = |name| HandlerKind {
+            name,
+            postgres: Some(SettingsType::NONE),
+            sqlite: Some(SettingsType::NONE),
+        };
+        Self::new(BUILT_IN.map(kind).into())
+    }
+
+    /// Returns the names of all kinds.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.0.iter().map(|kind| kind.name)
+    }
+
+    fn get(&self, name: &str) -> Option<&HandlerKind> {
+        self.0.iter().find(|kind| kind.name == name)
+    }
+
+    /// Lists the kinds in the schema of the config, in place of those that come with hookbox.
+    pub(super) fn list_in(&self, schema: &mut Value) {
+        let kinds = format!("{HANDLER_SCHEMA}/properties/kind/enum");
+        if let Some(kinds) = schema.pointer_mut(&kinds) {
+            *kinds = self.names().map(Value::from).collect();
+        }
+    }
+
+    /// Removes the settings of all routes' handlers from the config, because its schema does not
+    /// know them. Returns them with the index of their route. A handler without settings keeps its
+    /// keys, so that the schema refuses them. Of a handler that the program does not have, only the
+    /// kind is refused, because nothing is known about its keys.
+    pub(super) fn take_settings(&self, config: &mut Value) -> Vec<(usize, HandlerSettings)> {
+        let routes = config.get_mut("route").and_then(Value::as_array_mut);
+        let routes = routes.into_iter().flatten().enumerate();
+        let taken = routes.filter_map(|(index, route)| {
+            let handler = route.get_mut("handler")?.as_object_mut()?;
+            let kind = self.get(handler.get("kind")?.as_str()?);
+            if kind.is_some_and(|kind| !kind.has_settings()) {
+                return None;
+            }
+            let all = std::mem::take(handler).into_iter();
+            let (kind, settings): (Map<_, _>, Map<_, _>) = all.partition(|(key, _)| key == "kind");
+            *handler = kind;
+            Some((index, HandlerSettings::new(settings)))
+        });
+        taken.collect()
+    }
+
+    /// Checks that the handler of a route can write to the store, and that it accepts its settings.
+    /// `at` is the JSON Pointer to the handler. Where the URL of the store is not resolved, no
+    /// handler of the command runs, and the settings are not checked.
+    pub(super) fn check(
+        &self,
+        at: &str,
+        handler: &HandlerConfig,
+        store: Option<&StoreUrl>,
+        places: &mut Places,
+    ) {
+        // The schema has refused a kind that is not in the list.
+        let Some(kind) = self.get(&handler.kind) else {
+            return;
+        };
+        let (settings, store) = match store {
+            Some(StoreUrl::Postgres(_)) => (kind.postgres, "PostgreSQL"),
+            Some(StoreUrl::Sqlite(_)) => (kind.sqlite, "SQLite"),
+            Some(StoreUrl::NotResolved) | None => return,
+        };
+        let Some(SettingsType(check)) = settings else {
+            let what = format!(
+                "the handler {:?} of this program cannot write to {store}, which is the store of \
+                 this config",
+                kind.name
+            );
+            places.mistake(&format!("{at}/kind"), what);
+            return;
+        };
+        let checked = match check {
+            Some(check) => check(&handler.settings),
+            None => handler.settings.read::<NoSettings>().map(drop),
+        };
+        for wrong in checked
+            .as_ref()
+            .err()
+            .into_iter()
+            .flat_map(WrongSettings::iter)
+        {
+            places.mistake(&format!("{at}{}", wrong.at), wrong.what.as_str());
+        }
+    }
+}
+
+/// The settings of a handler that has none.
+#[derive(serde::Deserialize)]
+struct NoSettings {}

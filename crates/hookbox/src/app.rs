@@ -1,0 +1,126 @@
+//! A program with handlers of its own.
+
+use std::process::ExitCode;
+
+use hookbox_worker::Handler;
+use serde::de::DeserializeOwned;
+
+use crate::compose::{BoxError, HandlerStore, Registry};
+use crate::process;
+
+/// A program with every command, role, metric and config key of hookbox, and with handlers of its
+/// own beside those that come with hookbox.
+///
+/// A route of the config names a handler by its `NAME`: `handler = { kind = "book-receipt" }`.
+///
+/// ```no_run
+/// use hookbox::prelude::*;
+///
+/// struct BookReceipt;
+///
+/// #[derive(Deserialize)]
+/// #[serde(crate = "hookbox::serde")]
+/// struct InvoicePaid {
+///     invoice: String,
+/// }
+///
+/// impl Handler<Postgres> for BookReceipt {
+///     const NAME: &'static str = "book-receipt";
+///     type Payload = InvoicePaid;
+///
+///     async fn handle(
+///         &self,
+///         event: &Event<InvoicePaid>,
+///         tx: &mut PgConnection,
+///     ) -> Result<(), HandlerError> {
+///         sqlx::query("insert into accounting.receipts (invoice) values ($1)")
+///             .bind(&event.payload.invoice)
+///             .execute(tx)
+///             .await?;
+///         Ok(())
+///     }
+/// }
+///
+/// fn main() -> ExitCode {
+///     hookbox::App::new().handler(BookReceipt).main()
+/// }
+/// ```
+///
+/// A handler for both databases is added once for each:
+/// `.handler::<Postgres, _>(BookReceipt).handler::<Sqlite, _>(BookReceipt)`. A config whose store
+/// is a database that the handler is not added for is refused.
+pub struct App {
+    handlers: Registry,
+}
+
+impl App {
+    /// Creates a program with the handlers that come with hookbox.
+    #[expect(
+        clippy::new_without_default,
+        reason = "a program is built in one expression, which begins with `new`"
+    )]
+    pub fn new() -> Self {
+        let handlers = Registry::built_in();
+        Self { handlers }
+    }
+
+    /// Adds a handler without settings. All routes that name it share this value.
+    ///
+    /// `S` is inferred if the handler is written for one database.
+    #[must_use]
+    pub fn handler<S: HandlerStore, H: Handler<S>>(mut self, handler: H) -> Self {
+        self.handlers.add::<S, H>(handler);
+        self
+    }
+
+    /// Adds a handler with settings: the keys of the route's `handler` beside `kind`, deserialized
+    /// into `T`. Each route that names the handler has its own settings, and `make` is called for
+    /// each of them, when a worker starts and by `check-config`. A key that `T` does not take, at
+    /// any level, is a mistake in the config, and so is an error of `make`.
+    ///
+    /// ```no_run
+    /// # use hookbox::prelude::*;
+    /// #[derive(Deserialize)]
+    /// #[serde(crate = "hookbox::serde")]
+    /// struct Settings {
+    ///     currency: String,
+    /// }
+    ///
+    /// struct BookReceipt {
+    ///     settings: Settings,
+    /// }
+    /// # impl Handler<Postgres> for BookReceipt {
+    /// #     const NAME: &'static str = "book-receipt";
+    /// #     type Payload = Json;
+    /// #     async fn handle(
+    /// #         &self,
+    /// #         _: &Event<Json>,
+    /// #         _: &mut PgConnection,
+    /// #     ) -> Result<(), HandlerError> {
+    /// #         Err(HandlerError::permanent(self.settings.currency.clone()))
+    /// #     }
+    /// # }
+    ///
+    /// fn main() -> ExitCode {
+    ///     hookbox::App::new().handler_with(|settings| Ok(BookReceipt { settings })).main()
+    /// }
+    /// ```
+    #[must_use]
+    pub fn handler_with<S, H, T>(
+        mut self,
+        make: impl Fn(T) -> Result<H, BoxError> + Send + Sync + 'static,
+    ) -> Self
+    where
+        S: HandlerStore,
+        H: Handler<S>,
+        T: DeserializeOwned,
+    {
+        self.handlers.add_with::<S, H, T>(make);
+        self
+    }
+
+    /// Runs the program with the arguments of the process, and returns its exit code.
+    pub fn main(self) -> ExitCode {
+        process::main(&self.handlers)
+    }
+}
