@@ -26,6 +26,7 @@ mod process;
 mod reload;
 mod signals;
 mod telemetry;
+pub mod testing;
 mod tls;
 
 /// The types of an event's fields.

@@ -1,0 +1,170 @@
+//! Tests what a rehearsal shows of a handler, on SQLite.
+
+use hookbox_handlers::Record;
+use hookbox_worker::{BatchError, Event, HandlerError, OrReject};
+use serde::Deserialize;
+
+use super::*;
+
+const TABLES: &str =
+    "create table paid_invoices (invoice text not null unique, cents integer) strict";
+
+#[derive(Deserialize)]
+struct InvoicePaid {
+    invoice: String,
+    cents: i64,
+}
+
+/// A handler whose two forms can differ by `more` cents.
+#[derive(Clone, Copy)]
+struct BookReceipt {
+    more: i64,
+}
+
+async fn book(
+    tx: &mut SqliteConnection,
+    paid: &InvoicePaid,
+    cents: i64,
+) -> Result<(), sqlx::Error> {
+    sqlx::query("insert into paid_invoices (invoice, cents) values ($1, $2)")
+        .bind(&paid.invoice)
+        .bind(cents)
+        .execute(tx)
+        .await?;
+    Ok(())
+}
+
+impl Handler<Sqlite> for BookReceipt {
+    const NAME: &'static str = "book-receipt";
+    type Payload = InvoicePaid;
+
+    async fn handle(
+        &self,
+        event: &Event<InvoicePaid>,
+        tx: &mut SqliteConnection,
+    ) -> Result<(), HandlerError> {
+        if event.payload.cents < 0 {
+            Err("a receipt is not negative").or_reject()?;
+        }
+        Ok(book(tx, &event.payload, event.payload.cents).await?)
+    }
+
+    async fn handle_all(
+        &self,
+        events: &[Event<InvoicePaid>],
+        tx: &mut SqliteConnection,
+    ) -> Result<(), BatchError> {
+        for event in events {
+            book(tx, &event.payload, event.payload.cents + self.more).await?;
+        }
+        Ok(())
+    }
+}
+
+/// A handler without `handle_all`.
+struct Plain;
+
+impl Handler<Sqlite> for Plain {
+    const NAME: &'static str = "plain";
+    type Payload = InvoicePaid;
+
+    async fn handle(
+        &self,
+        event: &Event<InvoicePaid>,
+        tx: &mut SqliteConnection,
+    ) -> Result<(), HandlerError> {
+        Ok(book(tx, &event.payload, event.payload.cents).await?)
+    }
+}
+
+async fn booked(tx: &mut SqliteConnection) -> Result<Vec<i64>, sqlx::Error> {
+    let rows = sqlx::query_scalar("select cents from paid_invoices order by cents");
+    rows.fetch_all(tx).await
+}
+
+async fn rehearsed<H: Handler<Sqlite>>(
+    handler: H,
+    bodies: &[&str],
+) -> Result<Vec<i64>, RehearsalError> {
+    let store = sqlite().await.expect("a SQLite file");
+    let store = store.with(TABLES);
+    let samples = || bodies.iter().copied();
+    let look = async |tx: &mut SqliteConnection| booked(tx).await;
+    store.rehearse(handler, samples(), look).await
+}
+
+const TWO: [&str; 2] = [
+    r#"{"invoice":"1","cents":5}"#,
+    r#"{"invoice":"2","cents":7}"#,
+];
+
+#[tokio::test]
+async fn both_forms_of_a_handler_are_tried_and_nothing_is_kept() {
+    assert_eq!(rehearsed(Plain, &TWO).await.unwrap(), [5, 7]);
+    let store = sqlite().await.unwrap().with(TABLES);
+    let path = store
+        ._folder
+        .as_ref()
+        .map(|folder| folder.0.clone())
+        .unwrap();
+    let handler = BookReceipt { more: 0 };
+    for _ in 0..2 {
+        // The second time, neither the table nor its rows may exist.
+        let look = async |tx: &mut SqliteConnection| booked(tx).await;
+        let booked = store.rehearse(handler, TWO, look).await.unwrap();
+        assert_eq!(booked, [5, 7]);
+    }
+    assert!(path.exists());
+    drop(store);
+    assert!(!path.exists());
+}
+
+#[tokio::test]
+async fn a_handler_whose_forms_differ_is_found() {
+    let error = rehearsed(BookReceipt { more: 1 }, &TWO).await.unwrap_err();
+    let RehearsalError::Differs { one_by_one, all } = error else {
+        panic!("{error}");
+    };
+    assert_eq!((one_by_one.as_str(), all.as_str()), ("[5, 7]", "[6, 8]"));
+}
+
+#[tokio::test]
+async fn a_failure_says_what_would_become_of_the_event() {
+    let negative = [r#"{"invoice":"1","cents":-5}"#];
+    let error = rehearsed(BookReceipt { more: 0 }, &negative)
+        .await
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "handle failed (the event would be a dead letter at once): a receipt is not negative"
+    );
+    let error = rehearsed(Plain, &[r#"{"invoice":"1"}"#]).await.unwrap_err();
+    assert!(
+        error.to_string().contains("does not fit the handler"),
+        "{error}"
+    );
+    let error = rehearsed(Plain, &[TWO[0], "{"]).await.unwrap_err();
+    assert!(
+        matches!(error, RehearsalError::NotJson { sample: 2, .. }),
+        "{error}"
+    );
+    let twice = rehearsed(Plain, &[TWO[0], TWO[0]]).await.unwrap_err();
+    let RehearsalError::Failed {
+        form, permanent, ..
+    } = &twice
+    else {
+        panic!("{twice}");
+    };
+    assert_eq!((*form, *permanent), (Form::OneByOne, false), "{twice}");
+}
+
+#[tokio::test]
+async fn a_statement_of_the_test_that_fails_is_named() {
+    let store = sqlite().await.unwrap();
+    let look = async |tx: &mut SqliteConnection| booked(tx).await;
+    let error = store.rehearse(Record, TWO, look).await.unwrap_err();
+    assert!(
+        error.to_string().contains("no such table: paid_invoices"),
+        "{error}"
+    );
+}
