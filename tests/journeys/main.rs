@@ -43,6 +43,7 @@ mod needs;
 mod neighbours;
 mod operating;
 mod outages;
+mod own_service;
 mod poison;
 mod policies;
 mod pooler;

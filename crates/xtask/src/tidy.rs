@@ -25,6 +25,9 @@ use crate::{layers, repository};
 /// The folders that contain Rust source.
 const RUST: [&str; 2] = ["crates", "tests"];
 
+/// The folder of programs that users copy. It is not part of the workspace.
+const EXAMPLES: &str = "examples";
+
 /// Runs all checks and prints what they found.
 ///
 /// # Errors
@@ -122,6 +125,7 @@ fn words() -> Result<Vec<Finding>> {
     for folder in RUST {
         paths.extend(repository::files(folder, |path| path.ends_with(".patch"))?);
     }
+    paths.extend(repository::files(EXAMPLES, |path| !path.ends_with(".rs"))?);
     let others = [
         ".clippy.toml",
         ".ci/run",
@@ -152,7 +156,7 @@ impl paths::Tree for Repository {
 
 fn rust_files() -> Result<Vec<String>> {
     let mut found = Vec::new();
-    for folder in RUST {
+    for folder in RUST.into_iter().chain([EXAMPLES]) {
         found.extend(repository::files(folder, |path| path.ends_with(".rs")).context(folder)?);
     }
     Ok(found)
