@@ -46,6 +46,7 @@ const ALL: &[&str] = &[
     "config",
     "traffic",
     "spool",
+    "sql",
 ];
 
 const LAYERS: &[Layer] = &[
@@ -64,6 +65,11 @@ const LAYERS: &[Layer] = &[
     Layer {
         package: "signature",
         uses: &["event"],
+        tests_use: &[],
+    },
+    Layer {
+        package: "sql",
+        uses: &[],
         tests_use: &[],
     },
     Layer {
@@ -105,6 +111,7 @@ const LAYERS: &[Layer] = &[
         package: "handlers",
         uses: &[
             "event",
+            "sql",
             "worker",
             "driver",
             "driver-postgres",
@@ -141,6 +148,7 @@ const LAYERS: &[Layer] = &[
             "driver",
             "ingest",
             "config",
+            "sql",
             "testkit",
         ],
         tests_use: &[],
@@ -271,7 +279,7 @@ const OUTSIDE: &[Outside] = &[
 ];
 
 /// Crates without an async runtime, so that their callers decide about time and waiting.
-const WITHOUT_RUNTIME: [&str; 3] = ["event", "signature", "driver"];
+const WITHOUT_RUNTIME: [&str; 4] = ["event", "signature", "sql", "driver"];
 
 /// Compares the dependencies in the workspace with the table `LAYERS`.
 ///

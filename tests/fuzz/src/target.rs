@@ -7,6 +7,7 @@ mod http;
 mod identity;
 mod list;
 mod signature;
+mod sql;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 

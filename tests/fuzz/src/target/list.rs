@@ -1,6 +1,6 @@
 //! The list of all fuzzing targets.
 
-use super::{Target, account, config, envelope, http, identity, signature};
+use super::{Target, account, config, envelope, http, identity, signature, sql};
 
 /// A target, and the name by which `--target` selects it.
 pub struct Named {
@@ -39,6 +39,13 @@ pub const TARGETS: &[Named] = &[
         what: "a body: its canonical text has the same digest and the same fields as the body",
         ci_divisor: 5,
         make: || Box::new(identity::Identities::new()),
+    },
+    Named {
+        name: "sql",
+        what: "the SQL text of a handler: its pieces, joined, are the text, and each statement \
+               keeps its pieces when its parameters get numbers",
+        ci_divisor: 5,
+        make: || Box::new(sql::Scripts),
     },
     Named {
         name: "config",
