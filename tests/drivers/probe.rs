@@ -12,8 +12,8 @@ use hookbox_driver::{Batch, Broker, Ledger, Rng, RouteBooks, Store};
 use hookbox_event::{Envelope, RouteName, Timestamp};
 use hookbox_testkit::fake_clock::FakeClock;
 use hookbox_worker::{
-    Config, ConflictRule, Counters, Event, Handler, HandlerError, OnConflict, Registered, Retry,
-    Route, SourceSchemas, Worker,
+    Config, ConflictRule, Counters, Event, Handler, HandlerError, OnConflict, RefusedHandler,
+    Registered, Retry, Route, SourceSchemas, Worker,
 };
 use serde::Deserialize;
 use tokio::task::JoinHandle;
@@ -178,6 +178,29 @@ impl<B: BrokerHarness + 'static, S: StoreHarness + 'static> Pair<B, S> {
         time_limit: Duration,
         conflicts: Vec<ConflictRule>,
     ) -> Running {
+        let worker = self.worker(handler, time_limit, conflicts);
+        let (shutdown, counters) = (CancellationToken::new(), worker.counters());
+        let ending = shutdown.clone();
+        let task = TaskTracker::new().spawn(async move { worker.run(ending).await });
+        Running {
+            counters,
+            shutdown,
+            task,
+        }
+    }
+
+    /// Lets a worker with this handler check that the store accepts what the handler will run.
+    pub async fn check(&self, handler: Registered<S::Store>) -> Result<(), RefusedHandler> {
+        let worker = self.worker(handler, TIME_LIMIT, Vec::new());
+        worker.check_handlers().await
+    }
+
+    fn worker(
+        &self,
+        handler: Registered<S::Store>,
+        time_limit: Duration,
+        conflicts: Vec<ConflictRule>,
+    ) -> Worker<S::Store> {
         let moment = Duration::from_millis(20);
         let config = Config {
             routes: vec![Route {
@@ -200,15 +223,7 @@ impl<B: BrokerHarness + 'static, S: StoreHarness + 'static> Pair<B, S> {
         let store = Arc::clone(&self.store);
         let clock = FakeClock::still(Timestamp::from_unix_micros(1_764_000_000_000_000));
         let clock = Arc::new(clock);
-        let worker = Worker::new(broker, store, clock, Arc::new(Dice), config);
-        let (shutdown, counters) = (CancellationToken::new(), worker.counters());
-        let ending = shutdown.clone();
-        let task = TaskTracker::new().spawn(async move { worker.run(ending).await });
-        Running {
-            counters,
-            shutdown,
-            task,
-        }
+        Worker::new(broker, store, clock, Arc::new(Dice), config)
     }
 
     pub async fn books(&self) -> RouteBooks {

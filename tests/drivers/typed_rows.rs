@@ -53,6 +53,7 @@ fn event<P: Payload>(number: usize) -> (Envelope, Event<P>) {
         digest: envelope.digest,
         received_at: envelope.received_at,
         attempt: 1,
+        round: 1,
         body,
         payload,
     };

@@ -109,7 +109,8 @@ impl<S: Store> Attempt<'_, S> {
                 Verdict::Ends(outcome) => outcomes.push(outcome),
                 Verdict::Runs(read) => {
                     let number = self.number(tx, &event.envelope.event)?;
-                    let given = event_of(&event.envelope, number, event.attempt, read);
+                    let attempt = (event.attempt, event.round());
+                    let given = event_of(&event.envelope, number, attempt, read);
                     handled.push((event, given));
                     outcomes.push(Outcome::Done {
                         attempt: event.attempt,
@@ -304,7 +305,7 @@ fn orphaned() -> HandlerFailure {
 pub(crate) fn event_of<P>(
     envelope: &Envelope,
     number: EventNumber,
-    attempt: u32,
+    (attempt, round): (u32, u32),
     payload: P,
 ) -> Event<P> {
     Event {
@@ -316,6 +317,7 @@ pub(crate) fn event_of<P>(
         digest: envelope.digest,
         received_at: envelope.received_at,
         attempt,
+        round,
         body: envelope.body.clone(),
         payload,
     }

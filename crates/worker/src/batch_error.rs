@@ -35,9 +35,9 @@ impl BatchError {
         Self(Failed::Unknown(error.into()))
     }
 
-    /// Tells the engine to run the handler on one event after another. This is what the default
-    /// [`crate::Handler::handle_all`] returns.
-    pub(crate) fn one_by_one() -> Self {
+    /// Tells the engine to run the handler on one event after another, because it has done nothing
+    /// for the batch. This is what the default [`crate::Handler::handle_all`] returns.
+    pub fn one_by_one() -> Self {
         Self(Failed::OneByOne)
     }
 }

@@ -34,6 +34,11 @@ impl ClaimedEvent {
     pub fn attempt_of_round(&self) -> u32 {
         self.attempt.saturating_sub(self.attempts_before)
     }
+
+    /// Returns the number of the current round: that of its first attempt.
+    pub fn round(&self) -> u32 {
+        self.attempts_before.saturating_add(1)
+    }
 }
 
 impl ClaimSet {

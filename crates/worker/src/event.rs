@@ -27,6 +27,9 @@ pub struct Event<P> {
     /// The number of this attempt on the event, counting from 1. A replay does not restart the
     /// count.
     pub attempt: u32,
+    /// The round of attempts: 1 until the event is replayed. A replay begins a new round, whose
+    /// number is that of its first attempt, so that a later round has a higher number.
+    pub round: u32,
     /// The body as it was received.
     pub body: Bytes,
     /// The body, deserialized into the payload type of the handler.
@@ -50,6 +53,7 @@ impl<P> Event<P> {
             digest: self.digest,
             received_at: self.received_at,
             attempt: self.attempt,
+            round: self.round,
             body: self.body,
             payload,
         })

@@ -2,9 +2,10 @@
 
 use std::future::Future;
 
+use bytes::Bytes;
 use hookbox_driver::Store;
 
-use crate::{BatchError, Event, HandlerError, Payload};
+use crate::{BatchError, Event, HandlerError, Json, Payload};
 
 /// Handles the events of a route, inside a transaction that it borrows.
 ///
@@ -32,6 +33,28 @@ pub trait Handler<S: Store>: Send + Sync + 'static {
     /// unchanged. For any other handler the engine proves this after each event, with one
     /// statement.
     const TRUSTED: bool = false;
+
+    /// Makes the payload of an event. `read` is the body as JSON, if it was read before. A handler
+    /// whose payload depends on its settings overrides this. By default, [`Payload::of`] makes it.
+    ///
+    /// # Errors
+    /// When the body does not fit: a permanent failure, by which the event leaves its batch before
+    /// the handler runs.
+    fn payload(&self, body: &Bytes, read: Option<Json>) -> Result<Self::Payload, HandlerError> {
+        Self::Payload::of(body, read)
+    }
+
+    /// Checks, before the worker takes the first event of the route, that the database accepts what
+    /// the handler will run, as far as that can be known. `tx` is a transaction of its own, which
+    /// is rolled back. After an error the worker does not start, unless the database is unavailable
+    /// at that moment. By default, nothing is checked.
+    fn check_database(
+        &self,
+        tx: &mut S::Connection,
+    ) -> impl Future<Output = Result<(), HandlerError>> + Send {
+        let _ = tx;
+        std::future::ready(Ok(()))
+    }
 
     /// Handles one event. `?` makes any error transient (tried again); `.or_reject()?` makes it
     /// permanent (a dead letter now).

@@ -4,7 +4,7 @@
 mod deserializer;
 
 use bytes::Bytes;
-use hookbox_event::JsonError;
+use hookbox_event::{JsonError, Pointer};
 use serde::de::DeserializeOwned;
 
 use crate::instance::reader::{self, Read};
@@ -110,6 +110,27 @@ impl<'a> JsonValue<'a> {
         }
     }
 
+    /// Returns the value to which a JSON Pointer leads; `None` if there is none. Of several members
+    /// of one name, the last one counts.
+    pub fn at(self, pointer: &Pointer) -> Option<JsonValue<'a>> {
+        let mut at = self.instance;
+        for token in pointer.tokens() {
+            at = match &at.kind {
+                Kind::Object(object) => object.members.get(token)?,
+                Kind::Array(elements) => elements.get(index(token)?)?,
+                Kind::Null
+                | Kind::Bool(_)
+                | Kind::Number(_)
+                | Kind::String(_)
+                | Kind::LoneSurrogate => return None,
+            };
+        }
+        Some(JsonValue {
+            body: self.body,
+            instance: at,
+        })
+    }
+
     /// Returns the elements of an array; `None` for another value.
     pub fn elements(self) -> Option<impl Iterator<Item = JsonValue<'a>>> {
         let body = self.body;
@@ -127,6 +148,14 @@ impl<'a> JsonValue<'a> {
             | Kind::Object(_) => None,
         }
     }
+}
+
+/// Returns the index that a part of a JSON Pointer names: digits, without a zero before others
+/// (RFC 6901 §4).
+fn index(token: &str) -> Option<usize> {
+    let is_digits = token.bytes().all(|byte| byte.is_ascii_digit());
+    let has_zero = token.len() > 1 && token.starts_with('0');
+    token.parse().ok().filter(|_| is_digits && !has_zero)
 }
 
 impl std::fmt::Debug for Json {

@@ -8,6 +8,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use futures_util::FutureExt;
 use hookbox_driver::{FaultKind, Store, storable};
 use hookbox_event::EventId;
@@ -23,6 +24,7 @@ use crate::{Event, Handler, HandlerError, Json, Payload};
 pub(crate) const BATCH_TIME_LIMIT_MAX: Duration = Duration::from_secs(180);
 
 /// A handler with any payload type. Only [`register`] creates one.
+#[async_trait]
 pub trait DynHandler<S: Store>: Send + Sync + 'static {
     /// [`Handler::NAME`].
     fn name(&self) -> &'static str;
@@ -33,6 +35,9 @@ pub trait DynHandler<S: Store>: Send + Sync + 'static {
     /// Whether the handler's payload needs the values of the body. If not, and if no JSON Schema
     /// applies, the body is only checked to be JSON.
     fn builds_payload(&self) -> bool;
+
+    /// [`Handler::check_database`].
+    async fn check_database(&self, tx: &mut S::Connection) -> Result<(), HandlerError>;
 
     /// Makes the payloads of events. Each event comes with its body as JSON if the body was read
     /// already. Returns the events whose payload could be made. Every other event is returned as
@@ -62,6 +67,7 @@ pub fn register<S: Store, H: Handler<S>>(handler: H) -> Registered<S> {
 
 struct Typed<H>(Arc<H>);
 
+#[async_trait]
 impl<S: Store, H: Handler<S>> DynHandler<S> for Typed<H> {
     fn name(&self) -> &'static str {
         H::NAME
@@ -75,11 +81,15 @@ impl<S: Store, H: Handler<S>> DynHandler<S> for Typed<H> {
         H::Payload::is_built()
     }
 
+    async fn check_database(&self, tx: &mut S::Connection) -> Result<(), HandlerError> {
+        self.0.check_database(tx).await
+    }
+
     fn prepare(&self, events: Vec<Event<Option<Json>>>) -> Readied<S> {
         let mut ready = Vec::with_capacity(events.len());
         let mut unready = Vec::new();
         for (at, event) in events.into_iter().enumerate() {
-            let made = || event.try_map(H::Payload::of);
+            let made = || event.try_map(|body, read| self.0.payload(body, read));
             match std::panic::catch_unwind(AssertUnwindSafe(made)) {
                 Ok(Ok(event)) => ready.push(event),
                 Ok(Err(error)) => unready.push((at, Unready::Returned(error))),

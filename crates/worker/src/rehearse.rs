@@ -172,7 +172,7 @@ async fn ready<S: Store>(
         let number = number.ok_or_else(|| of_test("the event of a sample is stored already"))?;
         let read = Json::read(&envelope.body);
         let read = read.map_err(|error| of_test(error.to_string()))?;
-        events.push(event_of(envelope, number, 1, Some(read)));
+        events.push(event_of(envelope, number, (1, 1), Some(read)));
     }
     let Readied { prepared, unready } = handler.prepare(events);
     match unready.first() {

@@ -118,7 +118,7 @@ impl<P> Event<P> {
         let sample = Sample::new("null");
         let digest = ContentDigest::of_canonical_json(b"null");
         let envelope = sample.with_digest(digest, 0);
-        event_of(&envelope, EventNumber::from_i64(0), 1, payload)
+        event_of(&envelope, EventNumber::from_i64(0), (1, 1), payload)
     }
 }
 

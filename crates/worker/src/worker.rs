@@ -15,7 +15,7 @@ use crate::inner::Inner;
 use crate::schedule::Scheduler;
 use crate::standstill::Watch;
 use crate::witness::{WitnessKeeper, WitnessLog, last_round};
-use crate::{Config, SourceSchemas};
+use crate::{Config, RefusedHandler, SourceSchemas, handler_check};
 
 /// The pause between two tries to clear start markers. The shutdown leaves time for a few tries
 /// only.
@@ -56,6 +56,15 @@ impl<S: Store> Worker<S> {
     /// answer, it does this by itself later. No attempt is spent, and every message is redelivered.
     pub fn cut(&self) -> CancellationToken {
         self.inner.cut.clone()
+    }
+
+    /// Lets the handler of each route check that its database accepts what it will run. Call this
+    /// before [`Worker::run`].
+    ///
+    /// # Errors
+    /// When a handler cannot run on the database, and when the database is unavailable.
+    pub async fn check_handlers(&self) -> Result<(), RefusedHandler> {
+        handler_check::check_all(&*self.inner.store, &self.inner.config.routes).await
     }
 
     /// Clears the start markers that this worker has set and not cleared. A worker that shuts down

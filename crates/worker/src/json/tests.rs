@@ -147,3 +147,20 @@ fn a_value_keeps_its_text() {
     );
     assert!(!format!("{json:?} {:?}", json.root()).contains("1.50"));
 }
+
+#[test]
+fn a_pointer_leads_to_the_value() {
+    let json = read(r#"{"a":[{"b":1.50},null],"":{"~/":"x"},"a":[{"b":2.50},null],"n":0}"#);
+    let at = |pointer: &str| {
+        let value = json.root().at(&pointer.parse().unwrap());
+        value.map(JsonValue::raw)
+    };
+    assert_eq!(at("/a/0/b"), Some("2.50"), "the last of two members counts");
+    assert_eq!(at("/a/1"), Some("null"));
+    assert_eq!(at("//~0~1"), Some(r#""x""#));
+    for absent in [
+        "/b", "/a/2", "/a/-", "/a/00", "/a/+0", "/a/", "/n/0", "/a/1/b", "//x",
+    ] {
+        assert_eq!(at(absent), None, "{absent}");
+    }
+}

@@ -161,6 +161,8 @@ async fn a_replay_is_a_round_of_attempts_of_its_own() {
     within("it is done", || world.is_done(1)).await;
     let attempts: Vec<u32> = world.script.runs().iter().map(|it| it.attempt).collect();
     assert_eq!(attempts, [1, 2, 3, 4, 5]);
+    let rounds: Vec<u32> = world.script.runs().iter().map(|it| it.round).collect();
+    assert_eq!(rounds, [1, 1, 1, 4, 4]);
 }
 
 #[tokio::test(start_paused = true)]

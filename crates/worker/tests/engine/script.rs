@@ -52,6 +52,7 @@ pub enum Act {
 pub struct Run {
     pub event: EventId,
     pub attempt: u32,
+    pub round: u32,
     pub body: Bytes,
     pub at: Instant,
     /// The events that were running in the same process when this run started.
@@ -126,6 +127,7 @@ impl Script {
         self.runs.lock().unwrap().push(Run {
             event,
             attempt: handled.attempt,
+            round: handled.round,
             body: handled.body.clone(),
             at: Instant::now(),
             beside,
