@@ -4,7 +4,7 @@ use std::error::Error;
 
 use hookbox_driver::{Fault, FaultKind, causes};
 use sqlx::error::DatabaseError;
-use sqlx::postgres::PgDatabaseError;
+use sqlx::postgres::{PgDatabaseError, PgSeverity};
 
 use crate::server::query_error::QueryError;
 
@@ -54,6 +54,8 @@ fn of_our_own(error: &sqlx::Error) -> FaultKind {
         // `feature_not_supported`: a standby refuses writes with this code. Nothing else that
         // hookbox requests is refused with it.
         None if code_is(error, "0A000") => FaultKind::Unavailable,
+        // configuration_limit_exceeded, such as `temp_file_limit`.
+        None if code_is(error, "53400") => FaultKind::Unavailable,
         None => FaultKind::Internal,
     }
 }
@@ -131,7 +133,7 @@ fn one(error: &(dyn Error + 'static)) -> Option<FaultKind> {
     }
     error
         .downcast_ref::<PgDatabaseError>()
-        .and_then(|error| of_code(error.code(), error.routine()))
+        .and_then(|error| of_code(error.code(), error.routine(), has_ended_session(error)))
 }
 
 fn of_sqlx(error: &sqlx::Error) -> Option<FaultKind> {
@@ -153,7 +155,25 @@ fn of_sqlx(error: &sqlx::Error) -> Option<FaultKind> {
 fn of_database(error: &dyn DatabaseError) -> Option<FaultKind> {
     let code = error.code()?;
     let postgres = error.try_downcast_ref::<PgDatabaseError>();
-    of_code(&code, postgres.and_then(PgDatabaseError::routine))
+    let has_ended = postgres.is_none_or(has_ended_session);
+    of_code(
+        &code,
+        postgres.and_then(PgDatabaseError::routine),
+        has_ended,
+    )
+}
+
+/// Returns whether the server has ended the session with this error.
+fn has_ended_session(error: &PgDatabaseError) -> bool {
+    match error.severity() {
+        PgSeverity::Panic | PgSeverity::Fatal => true,
+        PgSeverity::Error
+        | PgSeverity::Warning
+        | PgSeverity::Notice
+        | PgSeverity::Debug
+        | PgSeverity::Info
+        | PgSeverity::Log => false,
+    }
 }
 
 /// The function of PostgreSQL that raises the error for a prepared statement whose columns have
@@ -162,14 +182,15 @@ fn of_database(error: &dyn DatabaseError) -> Option<FaultKind> {
 const REVALIDATION: &str = "RevalidateCachedQuery";
 
 /// Returns the class of an SQLSTATE, PostgreSQL's code of an error (PostgreSQL's documentation,
-/// appendix A). `routine` is the function of the server that raised the error.
+/// appendix A). `routine` is the function of the server that raised the error; `has_ended_session`
+/// says whether the server ended the session with it.
 ///
 /// 57014 (`query_canceled`) has no class, so it is the handler's failure. It results from a
 /// `statement_timeout`, which hookbox sets longer than the handler's own time limit, or from an
 /// operator who cancelled the statement. In both cases the handler's statement takes too long. If
 /// it counted as an outage, one slow event would stop its route for ever. As the handler's failure,
 /// it is retried a bounded number of times and then becomes a dead letter.
-fn of_code(code: &str, routine: Option<&str>) -> Option<FaultKind> {
+fn of_code(code: &str, routine: Option<&str>, has_ended_session: bool) -> Option<FaultKind> {
     match code {
         // serialization_failure, deadlock_detected, lock_not_available.
         "40001" | "40P01" | "55P03" => Some(FaultKind::Contention),
@@ -189,9 +210,16 @@ fn of_code(code: &str, routine: Option<&str>) -> Option<FaultKind> {
         // insufficient_privilege, undefined_table, undefined_column, undefined_function,
         // invalid_schema_name: the deployed program and the database do not match.
         "42501" | "42P01" | "42703" | "42883" | "3F000" => Some(FaultKind::MissingRight),
-        // Connection exceptions; no disk, memory or connections left; IO errors of the system;
-        // corruption.
-        code if ["08", "53", "58", "XX"]
+        // configuration_limit_exceeded: the statement needs more than a setting allows it, such as
+        // `temp_file_limit`.
+        "53400" => None,
+        // Connection exceptions. In a session that continues, it is a connection to another server
+        // that failed, which a function or a foreign table has used. The exception is
+        // protocol_violation, with which some connection poolers report that they end the session.
+        "08P01" => Some(FaultKind::Unavailable),
+        code if code.starts_with("08") => has_ended_session.then_some(FaultKind::Unavailable),
+        // No disk, memory or connections left; IO errors of the system; corruption.
+        code if ["53", "58", "XX"]
             .iter()
             .any(|class| code.starts_with(class)) =>
         {
@@ -220,6 +248,8 @@ mod tests {
             ("57P01", "", Some(Unavailable)),
             ("57P03", "", Some(Unavailable)),
             ("08006", "", Some(Unavailable)),
+            ("08P01", "", Some(Unavailable)),
+            ("53400", "", None),
             ("53100", "", Some(Unavailable)),
             ("53300", "", Some(Unavailable)),
             ("25006", "", Some(Unavailable)),
@@ -239,8 +269,14 @@ mod tests {
             ("P0001", "", None),
         ] {
             let named = Some(routine).filter(|it| !it.is_empty());
-            assert_eq!(of_code(code, named), expect, "{code} {routine}");
+            assert_eq!(of_code(code, named, true), expect, "{code} {routine}");
         }
+        assert_eq!(
+            of_code("08001", None, false),
+            None,
+            "in a session that continues, the connection to another server has failed"
+        );
+        assert_eq!(of_code("08P01", None, false), Some(Unavailable));
     }
 
     #[test]

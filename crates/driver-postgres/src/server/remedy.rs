@@ -31,10 +31,18 @@ fn of_database(error: &dyn DatabaseError, role: &str) -> Option<String> {
     }
     // The server's text is not shown, because it repeats a name from the statement, which a handler
     // may have taken from a body.
-    Some(format!(
-        "the database lacks a table, column, function or schema that the handler's statement names \
-         (SQLSTATE {code}); run the migrations of the handler"
-    ))
+    let is_missing = ["42P01", "42703", "42883", "3F000"].contains(&&*code);
+    Some(if is_missing {
+        format!(
+            "the database lacks a table, column, function or schema that the handler's statement \
+             names (SQLSTATE {code}); run the migrations of the handler"
+        )
+    } else {
+        format!(
+            "the handler's statement does not fit the tables of the database (SQLSTATE {code}); \
+             correct the statement, or run the migrations of the handler"
+        )
+    })
 }
 
 fn denied(message: &str, role: &str) -> String {
