@@ -25,6 +25,10 @@ impl Embedded {
         (Self(Arc::clone(&world)), Self(world))
     }
 
+    pub fn file(&self) -> &SqliteWorld {
+        &self.0
+    }
+
     /// Opens the driver with time limits that are short enough for a test.
     async fn open_impatient(&self) -> Arc<Sqlite> {
         let mut options = self.0.options();

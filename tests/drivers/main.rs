@@ -15,6 +15,7 @@ mod servers;
 mod sessions;
 mod small_file;
 mod typed_rows;
+mod user_sql;
 
 use embedded::Embedded;
 use hookbox_conformance::{broker_suite, store_suite};

@@ -6,6 +6,7 @@
 
 mod begini;
 mod record;
+pub mod sql;
 
 pub use begini::{Begini, schemas as begini_schemas};
 pub use record::Record;

@@ -1,0 +1,109 @@
+//! Why the settings of the handler `sql` cannot be used.
+
+use std::path::PathBuf;
+
+use hookbox_sql::{Place, SqlError};
+
+/// Why the settings of the handler `sql` cannot be used. The text says what to change.
+#[derive(Debug, thiserror::Error)]
+pub enum InvalidSettings {
+    /// The text of the statements is set twice, or not at all.
+    #[error("statements: set either `file` or `text`")]
+    NoText,
+    /// The file of the statements cannot be read.
+    #[error("statements.file: {} cannot be read", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why it cannot be read.
+        source: std::io::Error,
+    },
+    /// The text of the statements is too long.
+    #[error("statements: the text of {origin} is longer than {max} bytes")]
+    TooLong {
+        /// Where the text is.
+        origin: String,
+        /// The longest text.
+        max: usize,
+    },
+    /// There are too many statements.
+    #[error("statements: {origin} has {found} statements, and at most {max} are allowed")]
+    TooMany {
+        /// Where the text is.
+        origin: String,
+        /// The number of statements.
+        found: usize,
+        /// The highest number.
+        max: usize,
+    },
+    /// The text of the statements cannot be used.
+    #[error("{origin}, {source}")]
+    Text {
+        /// Where the text is.
+        origin: String,
+        /// What is wrong in it, and where.
+        source: SqlError,
+    },
+    /// A statement uses a parameter that does not exist.
+    #[error(
+        "{origin}, {place}: there is no parameter :{name}; set parameters.{name}, or use one of \
+         {known}"
+    )]
+    UnknownParameter {
+        /// Where the text is.
+        origin: String,
+        /// Where the parameter is.
+        place: Place,
+        /// Its name.
+        name: String,
+        /// The names of the parameters that exist.
+        known: String,
+    },
+    /// A parameter has a name that no statement can use.
+    #[error(
+        "parameters.{0:?}: a name consists of the letters a-z, digits and `_`, and begins with a \
+         letter"
+    )]
+    ParameterName(String),
+    /// A parameter has the name of one that comes from the event.
+    #[error("parameters.{0}: every event has a parameter of this name; choose another name")]
+    ReservedName(String),
+    /// No statement uses a parameter.
+    #[error("parameters.{0}: no statement uses it")]
+    UnusedParameter(String),
+    /// A role on SQLite, which has none.
+    #[error("role: SQLite has no roles, so that nothing would keep a statement from any table")]
+    RoleOnSqlite,
+    /// A role that cannot be switched to.
+    #[error("role: {0:?} is not the name of a role")]
+    RoleName(String),
+    /// An entry that is not a code.
+    #[error("errors.{list}: {code:?} is not {form}")]
+    Code {
+        /// The list.
+        list: &'static str,
+        /// The entry.
+        code: String,
+        /// What a code is.
+        form: &'static str,
+    },
+    /// A code that hookbox decides about.
+    #[error(
+        "errors.{list}: {code} is a fault of the database or of the deployment, and not of an \
+         event; hookbox decides what follows from it"
+    )]
+    DecidedCode {
+        /// The list.
+        list: &'static str,
+        /// The code.
+        code: String,
+    },
+    /// A code in two lists.
+    #[error("errors.{list}: {code} is in another list, too")]
+    TwiceCode {
+        /// The list.
+        list: &'static str,
+        /// The code.
+        code: String,
+    },
+}

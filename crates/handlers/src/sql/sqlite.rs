@@ -1,0 +1,145 @@
+//! Runs a user's statements on SQLite.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hookbox_driver_sqlite::Sqlite;
+use hookbox_worker::{BatchError, Event, Handler, HandlerError, Json};
+use sqlx::query::Query;
+use sqlx::sqlite::{SqliteArguments, SqliteConnection};
+use sqlx::{AssertSqlSafe, Error, Executor, SqlSafeStr};
+
+use super::codes::{Class, primary};
+use super::parameter::Passed;
+use super::program::{Compiled, Program, Slot};
+use super::statement_error::StatementError;
+use super::values::{Value, Values};
+use super::{NAME, Sql};
+
+/// `SQLITE_ERROR`, the code of an error that has no code of its own.
+const ERROR: &str = "1";
+
+impl Handler<Sqlite> for Sql<Sqlite> {
+    const NAME: &'static str = NAME;
+    type Payload = Values;
+
+    fn payload(&self, body: &Bytes, read: Option<Json>) -> Result<Values, HandlerError> {
+        self.program.payload(body, read)
+    }
+
+    async fn check_database(&self, tx: &mut SqliteConnection) -> Result<(), HandlerError> {
+        for compiled in &self.program.statements {
+            let prepared = tx.prepare_with(sql(compiled).into_sql_str(), &[]).await;
+            prepared.map_err(|error| {
+                HandlerError::permanent(statement_error(&self.program, compiled, error))
+            })?;
+        }
+        Ok(())
+    }
+
+    async fn handle(
+        &self,
+        event: &Event<Values>,
+        tx: &mut SqliteConnection,
+    ) -> Result<(), HandlerError> {
+        run(&self.program, std::slice::from_ref(event), tx).await
+    }
+
+    async fn handle_all(
+        &self,
+        events: &[Event<Values>],
+        tx: &mut SqliteConnection,
+    ) -> Result<(), BatchError> {
+        if !self.program.is_batch {
+            return Err(BatchError::one_by_one());
+        }
+        let ran = run(&self.program, events, tx).await;
+        ran.map_err(BatchError::unknown)
+    }
+}
+
+/// Runs the statements: for one event, or with JSON arrays for all events of a batch.
+async fn run(
+    program: &Program,
+    events: &[Event<Values>],
+    tx: &mut SqliteConnection,
+) -> Result<(), HandlerError> {
+    for compiled in &program.statements {
+        let mut query = sqlx::query(sql(compiled));
+        for slot in &compiled.slots {
+            query = match events {
+                [event] if !program.is_batch => bind_one(query, *slot, event),
+                events => query.bind(json_array(*slot, events)),
+            };
+        }
+        if let Err(error) = query.execute(&mut *tx).await {
+            return Err(failure(program, compiled, error, tx).await);
+        }
+    }
+    Ok(())
+}
+
+fn sql(compiled: &Compiled) -> AssertSqlSafe<Arc<str>> {
+    AssertSqlSafe(Arc::clone(&compiled.statement.sql))
+}
+
+type SqliteQuery<'q> = Query<'q, sqlx::Sqlite, SqliteArguments>;
+
+fn bind_one<'q>(query: SqliteQuery<'q>, slot: Slot, event: &Event<Values>) -> SqliteQuery<'q> {
+    let value = slot.source.value(event);
+    match slot.kind.passed() {
+        Passed::Text => query.bind(value.text().map(str::to_owned)),
+        Passed::Whole => query.bind(value.whole()),
+        Passed::Boolean => query.bind(value.boolean()),
+    }
+}
+
+/// Returns the text of a JSON array with the value of each event. What is passed as text is a
+/// string, also a decimal number and JSON, so that `json_each` returns it unchanged.
+fn json_array(slot: Slot, events: &[Event<Values>]) -> String {
+    let values = events.iter().map(|event| match slot.source.value(event) {
+        Value::Null => serde_json::Value::Null,
+        Value::Text(text) => text.into_owned().into(),
+        Value::Whole(whole) => whole.into(),
+        Value::Boolean(boolean) => boolean.into(),
+    });
+    serde_json::Value::Array(values.collect()).to_string()
+}
+
+/// Converts the error of a statement into that of the handler.
+async fn failure(
+    program: &Program,
+    compiled: &Compiled,
+    source: Error,
+    tx: &mut SqliteConnection,
+) -> HandlerError {
+    let class = match code(&source).as_deref() {
+        // The code is that of a table or column which does not exist, and also that of many errors
+        // that depend on values. Preparing the statement once more distinguishes them.
+        Some(ERROR) if !can_be_prepared(compiled, tx).await => Class::Pause,
+        Some(code) => program.codes.class(code, &primary(code)),
+        None => Class::Transient,
+    };
+    statement_error(program, compiled, source).classed(class)
+}
+
+fn statement_error(program: &Program, compiled: &Compiled, source: Error) -> StatementError {
+    StatementError {
+        origin: program.origin.clone(),
+        place: compiled.statement.place,
+        code: code(&source).map(|code| format!("result code {code}")),
+        source,
+    }
+}
+
+fn code(error: &Error) -> Option<String> {
+    let code = error.as_database_error()?.code()?;
+    Some(code.into_owned())
+}
+
+/// Returns whether a statement still fits the tables. It is prepared as another text, because
+/// sqlx keeps the prepared statement of the text itself.
+async fn can_be_prepared(compiled: &Compiled, tx: &mut SqliteConnection) -> bool {
+    let text = AssertSqlSafe(format!("explain {}", compiled.statement.sql));
+    tx.prepare_with(text.into_sql_str(), &[]).await.is_ok()
+}

@@ -1,0 +1,55 @@
+//! The error of a statement, with its place in the user's text.
+
+use std::fmt;
+
+use hookbox_driver::{Fault, FaultKind};
+use hookbox_sql::Place;
+use hookbox_worker::HandlerError;
+
+use super::codes::Class;
+
+/// A statement that the database has refused or could not run.
+#[derive(Debug)]
+pub(super) struct StatementError {
+    /// Where the text of the statement is.
+    pub origin: String,
+    /// The place to which the error refers, or else the beginning of the statement.
+    pub place: Place,
+    /// The error's code with its name, such as `SQLSTATE 23505`, if the database gave it one.
+    pub code: Option<String>,
+    pub source: sqlx::Error,
+}
+
+impl StatementError {
+    /// Converts the error into that of the handler.
+    pub fn classed(self, class: Class) -> HandlerError {
+        match class {
+            Class::Permanent => HandlerError::permanent(self),
+            Class::Transient => HandlerError::transient(self),
+            Class::Pause => unfit(self),
+        }
+    }
+}
+
+/// Makes an error of a statement, or of a role, that does not fit the database. The store finds the
+/// fault in it, so that no attempt is counted and the route pauses.
+pub(super) fn unfit(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> HandlerError {
+    let doing = "run a statement of the handler";
+    HandlerError::transient(Fault::new(FaultKind::MissingRight, doing, error))
+}
+
+impl fmt::Display for StatementError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, {}", self.origin, self.place)?;
+        match &self.code {
+            Some(code) => write!(f, " ({code})"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for StatementError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.source)
+    }
+}

@@ -1,0 +1,183 @@
+//! Which settings are accepted, and what the statements become.
+
+use super::program::Slot;
+use super::*;
+use Dialect::{Postgres as Pg, Sqlite as Lite};
+use parameter::Source;
+
+const PARAMETERS: &str = r#""parameters":{"uid":{"pointer":"/uid","type":"text"},
+    "score":{"pointer":"/score","type":"decimal","required":true}}"#;
+
+/// Reads settings from JSON. The other keys follow those of the statements.
+fn settings(text: &str, others: &str) -> Settings {
+    let comma = if others.is_empty() { "" } else { "," };
+    let json = format!(
+        r#"{{"statements":{{"text":{}}}{comma}{others}}}"#,
+        serde_json::Value::from(text)
+    );
+    serde_json::from_str(&json).expect("settings")
+}
+
+fn program(text: &str, others: &str, dialect: Dialect) -> Result<Program, InvalidSettings> {
+    Program::new(&settings(text, others), Path::new("."), dialect)
+}
+
+#[track_caller]
+fn refused(text: &str, others: &str, dialect: Dialect, expect: &str) {
+    let error = program(text, others, dialect).expect_err(text).to_string();
+    assert!(error.contains(expect), "{error}");
+}
+
+#[test]
+fn parameters_get_numbers_and_types() {
+    let text = "insert into t values (:uid, :score, :body, :uid); select :score::text, :attempt";
+    let program = program(text, PARAMETERS, Pg).expect("valid");
+    let [first, second] = &program.statements[..] else {
+        panic!("there must be two statements");
+    };
+    assert_eq!(
+        &*first.statement.sql,
+        "insert into t values (($1), ($2::pg_catalog.numeric), ($3::pg_catalog.json), ($1))"
+    );
+    assert_eq!(
+        &*second.statement.sql,
+        "select ($1::pg_catalog.numeric)::text, ($2)"
+    );
+    // The handler's own parameters are in the order of their names.
+    let own = |at, kind| Slot {
+        source: Source::Own(at),
+        kind,
+    };
+    let body = Slot {
+        source: Source::Body,
+        kind: Kind::Json,
+    };
+    assert_eq!(
+        first.slots,
+        [own(1, Kind::Text), own(0, Kind::Decimal), body]
+    );
+    let attempt = Slot {
+        source: Source::Attempt,
+        kind: Kind::Bigint,
+    };
+    assert_eq!(second.slots, [own(0, Kind::Decimal), attempt]);
+}
+
+#[test]
+fn a_batch_has_arrays_on_postgres_and_text_on_sqlite() {
+    let text = "select :uid, :score, :received_at";
+    let others = format!("{PARAMETERS},\"batch\":true");
+    let on = |dialect| {
+        let program = program(text, &others, dialect).expect("valid");
+        program.statements[0].statement.sql.to_string()
+    };
+    assert_eq!(
+        on(Pg),
+        "select ($1), ($2::pg_catalog.numeric[]), ($3::pg_catalog.timestamptz[])"
+    );
+    assert_eq!(on(Lite), "select (?1), (?2), (?3)");
+}
+
+#[test]
+fn a_parameter_must_exist_and_be_used() {
+    refused(
+        "select :uid;\n select :scores, :score",
+        PARAMETERS,
+        Pg,
+        "statements.text, line 2, column 9: there is no parameter :scores; set \
+         parameters.scores, or use one of :event_id, :event_number, :receipt_id, :topic, \
+         :received_at, :attempt, :round, :body, :score, :uid",
+    );
+    refused(
+        "select :uid",
+        PARAMETERS,
+        Pg,
+        "parameters.score: no statement uses it",
+    );
+    let own = |name: &str| format!(r#""parameters":{{"{name}":{{"pointer":"/a","type":"json"}}}}"#);
+    refused(
+        "select 1",
+        &own("body"),
+        Lite,
+        "every event has a parameter of this name",
+    );
+    refused("select 1", &own("a-b"), Lite, "a name consists of");
+}
+
+#[test]
+fn a_mistake_in_the_text_has_its_place() {
+    let text = "select 1;\n -- here\n commit";
+    refused(
+        text,
+        "",
+        Pg,
+        "statements.text, line 3, column 2: a statement must begin with",
+    );
+    refused(
+        "select ?",
+        "",
+        Lite,
+        "line 1, column 8: parameters are written by name",
+    );
+    let many = "select 1;".repeat(33);
+    refused(&many, "", Pg, "33 statements, and at most 32 are allowed");
+    let long = format!("select '{}'", "x".repeat(300_000));
+    refused(&long, "", Pg, "is longer than");
+}
+
+#[test]
+fn a_role_is_only_for_postgres() {
+    let program = program("select 1", r#""role":"app""#, Pg).expect("valid");
+    assert_eq!(program.role.as_deref(), Some("app"));
+    refused("select 1", r#""role":"app""#, Lite, "SQLite has no roles");
+    for role in ["", "none"] {
+        refused(
+            "select 1",
+            &format!(r#""role":"{role}""#),
+            Pg,
+            "is not the name of a role",
+        );
+    }
+}
+
+#[test]
+fn the_text_is_in_a_file_or_in_the_config() {
+    let both: Settings =
+        serde_json::from_str(r#"{"statements":{"text":"select 1","file":"a.sql"}}"#)
+            .expect("settings");
+    let none: Settings = serde_json::from_str(r#"{"statements":{}}"#).expect("settings");
+    for settings in [both, none] {
+        let error = Program::new(&settings, Path::new("."), Pg).expect_err("no text");
+        assert!(matches!(error, InvalidSettings::NoText));
+    }
+    let file = |name: &str| -> Settings {
+        serde_json::from_str(&format!(r#"{{"statements":{{"file":"{name}"}}}}"#)).expect("settings")
+    };
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let error = Program::new(&file("src/absent.sql"), folder, Pg).expect_err("no file");
+    assert!(
+        error.to_string().contains("src/absent.sql cannot be read"),
+        "{error}"
+    );
+    // Any file of text that is here shows that the folder counts.
+    let error = Program::new(&file("Cargo.toml"), folder, Pg).expect_err("no SQL");
+    assert!(
+        error
+            .to_string()
+            .starts_with("Cargo.toml, line 1, column 1: "),
+        "{error}"
+    );
+}
+
+#[test]
+fn an_unknown_key_is_refused() {
+    for json in [
+        r#"{"statements":{"text":"select 1"},"sql":1}"#,
+        r#"{"statements":{"text":"select 1","path":"a"}}"#,
+        r#"{"statements":{"text":"select 1"},"parameters":{"a":{"pointer":"/a","type":"int"}}}"#,
+        r#"{"statements":{"text":"select 1"},"parameters":{"a":{"pointer":"a","type":"text"}}}"#,
+        r#"{"statements":{"text":"select 1"},"errors":{"fatal":[]}}"#,
+    ] {
+        assert!(serde_json::from_str::<Settings>(json).is_err(), "{json}");
+    }
+}

@@ -1,0 +1,99 @@
+//! A statement that writes hookbox's own tables: nothing keeps it from that, except a role without
+//! the right.
+
+use hookbox_conformance::{StoreHarness, envelope};
+use hookbox_worker::RefusedHandler;
+
+use super::{NAME, TIME_LIMIT, UserDatabase, failures, handler, on_postgres};
+use crate::embedded::Embedded;
+use crate::probe::Pair;
+use crate::servers::InPostgres;
+use crate::whole::settled;
+
+/// A statement of each test: it writes a table of hookbox.
+const WRITES: &str = "delete from dead_letters; insert into effects (key) values (:name)";
+
+async fn pair() -> Pair<Embedded, InPostgres> {
+    let (brokers, stores) = on_postgres().await;
+    Pair::open(brokers, stores).await
+}
+
+/// Makes a role that may only write effects, and returns the settings with which it is used.
+async fn role(pair: &Pair<Embedded, InPostgres>) -> (String, String) {
+    let role = hookbox_tests::random_name("writer");
+    let create = format!("create role \"{role}\"; grant insert on effects to \"{role}\"");
+    pair.stores.execute(&create).await;
+    (role.clone(), format!(r#"{NAME},"role":"{role}""#))
+}
+
+async fn finish(pair: Pair<Embedded, InPostgres>, role: &str) {
+    let drop = format!("drop owned by \"{role}\"; drop role \"{role}\"");
+    pair.stores.execute(&drop).await;
+    pair.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_role_nothing_keeps_a_statement_from_any_table() {
+    let pair = pair().await;
+    let worker = pair.work_with(handler::<InPostgres>(WRITES, NAME), TIME_LIMIT);
+    pair.publish(&[envelope("a")]).await;
+    settled(&pair, |books| books.done == 1).await;
+    worker.stop().await;
+    assert_eq!(pair.stores.effects("a").await, 1);
+    pair.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_role_without_the_right_keeps_a_statement_from_our_tables() {
+    let pair = pair().await;
+    let (role, settings) = role(&pair).await;
+    let worker = pair.work_with(handler::<InPostgres>(WRITES, &settings), TIME_LIMIT);
+    pair.publish(&[envelope("a")]).await;
+    settled(&pair, |books| books.retrying == 1).await;
+    assert_eq!(failures(&pair, "a").await, []);
+    assert_eq!(pair.stores.effects("a").await, 0);
+    let grant = format!("grant delete on dead_letters to \"{role}\"");
+    pair.stores.execute(&grant).await;
+    settled(&pair, |books| books.done == 1).await;
+    worker.stop().await;
+    assert_eq!(failures(&pair, "a").await, []);
+    assert_eq!(pair.stores.effects("a").await, 1);
+    finish(pair, &role).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_role_ends_with_the_statements() {
+    let pair = pair().await;
+    let (role, settings) = role(&pair).await;
+    pair.stores
+        .execute("create table seen (who text); grant insert on seen to public")
+        .await;
+    let text = "insert into effects (key) values (:name); insert into seen values (current_user)";
+    let handler = handler::<InPostgres>(text, &settings);
+    pair.check(handler.clone()).await.unwrap();
+    let worker = pair.work_with(handler, TIME_LIMIT);
+    // hookbox's own statements follow in the same transaction, and need its own role.
+    pair.publish(&["a", "b", "c"].map(envelope)).await;
+    settled(&pair, |books| books.done == 3).await;
+    worker.stop().await;
+    let seen = pair.stores.rows("select distinct who from seen").await;
+    assert_eq!(seen, std::slice::from_ref(&role));
+    for name in ["a", "b", "c"] {
+        assert_eq!(failures(&pair, name).await, [], "{name}");
+        assert_eq!(pair.stores.effects(name).await, 1, "{name}");
+    }
+    finish(pair, &role).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_role_that_does_not_exist_is_refused_at_the_start() {
+    let pair = pair().await;
+    let settings = format!(r#"{NAME},"role":"absent \" role""#);
+    let checked = pair.check(handler::<InPostgres>(WRITES, &settings)).await;
+    let Err(error @ RefusedHandler::Refused { .. }) = checked else {
+        panic!("the role must be refused: {checked:?}");
+    };
+    let error = error.to_string();
+    assert!(error.contains("cannot switch to the role"), "{error}");
+    pair.finish().await;
+}

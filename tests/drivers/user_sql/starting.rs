@@ -1,0 +1,113 @@
+//! A worker with a statement that the database does not accept does not start, and its error shows
+//! the place in the user's text.
+
+use hookbox_conformance::BrokerHarness;
+use hookbox_worker::RefusedHandler;
+
+use super::{NAME, UserDatabase, handler, on_postgres};
+use crate::probe::Pair;
+use crate::servers::InPostgres;
+
+both_databases!(
+    what_the_database_accepts_is_accepted,
+    what_the_database_does_not_accept_is_refused_with_its_place,
+    an_unavailable_database_is_a_fault,
+);
+
+async fn refusal<B, S>(pair: &Pair<B, S>, text: &str, others: &str) -> String
+where
+    B: BrokerHarness + 'static,
+    S: UserDatabase,
+{
+    match pair.check(handler::<S>(text, others)).await {
+        Err(error @ RefusedHandler::Refused { .. }) => error.to_string(),
+        other => panic!("{text:?} must be refused: {other:?}"),
+    }
+}
+
+async fn what_the_database_accepts_is_accepted<B, S>(pair: Pair<B, S>)
+where
+    B: BrokerHarness + 'static,
+    S: UserDatabase,
+{
+    let text = "select 1; insert into effects (key) values (:name), (:topic);
+        update effects set key = :name where key = :event_id; delete from effects where 1 = 0;
+        with one as (select 1) select * from one; values (:attempt, :round, :event_number)";
+    pair.check(handler::<S>(text, NAME)).await.unwrap();
+    assert_eq!(pair.stores.effects("").await, 0);
+    pair.finish().await;
+}
+
+async fn what_the_database_does_not_accept_is_refused_with_its_place<B, S>(pair: Pair<B, S>)
+where
+    B: BrokerHarness + 'static,
+    S: UserDatabase,
+{
+    pair.stores.execute("create table numbers (n bigint)").await;
+    let long = "insert into effects (key) values (:name, :name);\n  insert into effects (kay)\n\
+                values (:name)";
+    let first = refusal(&pair, long, NAME).await;
+    assert!(first.contains("line 1, column "), "{first}");
+    // PostgreSQL reports where in the statement the mistake is; SQLite does so in its own words
+    // only, and the place is that of the statement.
+    for (text, postgres, sqlite, what) in [
+        (
+            "select 1;\n\nselect :name from where",
+            "line 3, column 19",
+            "line 3, column 1",
+            "syntax error",
+        ),
+        (
+            "insert into effects (key) values (:name);\n  insert into effects (kay) values (:name)",
+            "line 2, column 24",
+            "line 2, column 3",
+            "kay",
+        ),
+        (
+            "select :name, 'é' from\n absent",
+            "line 2, column 2",
+            "line 1, column 1",
+            "absent",
+        ),
+    ] {
+        let refused = refusal(&pair, text, NAME).await;
+        assert!(refused.contains(S::choose(postgres, sqlite)), "{refused}");
+        assert!(refused.contains(what), "{refused}");
+        let of = "the database does not accept the handler \"sql\" of route one: statements.text";
+        assert!(refused.starts_with(of), "{refused}");
+    }
+    pair.finish().await;
+}
+
+async fn an_unavailable_database_is_a_fault<B, S>(pair: Pair<B, S>)
+where
+    B: BrokerHarness + 'static,
+    S: UserDatabase,
+{
+    let handler = handler::<S>("select :name", NAME);
+    pair.stores.sever().await;
+    let checked = pair.check(handler.clone()).await;
+    assert!(
+        matches!(checked, Err(RefusedHandler::Fault(_))),
+        "{checked:?}"
+    );
+    pair.stores.restore().await;
+    pair.check(handler).await.unwrap();
+    pair.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_type_that_does_not_fit_is_refused_at_its_parameter() {
+    let (brokers, stores) = on_postgres().await;
+    let pair = Pair::<_, InPostgres>::open(brokers, stores).await;
+    pair.stores.execute("create table numbers (n bigint)").await;
+    let text = "insert into numbers\nvalues (:attempt),\n  (:name)";
+    let refused = refusal(&pair, text, NAME).await;
+    assert!(
+        refused.contains("line 3, column 4 (SQLSTATE 42804)"),
+        "{refused}"
+    );
+    let cast = "insert into numbers values (:attempt), (:name::bigint)";
+    pair.check(handler::<InPostgres>(cast, NAME)).await.unwrap();
+    pair.finish().await;
+}
