@@ -73,4 +73,5 @@ mod topology;
 mod two_sources;
 mod unread_log;
 mod until;
+mod user_sql;
 mod whole_numbers;

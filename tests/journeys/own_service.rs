@@ -231,7 +231,7 @@ async fn a_service_with_a_handler_of_its_own_is_built_and_run_from_a_fresh_folde
     for command in ["check-config", "ingest", "worker", "migrate"] {
         let said = service.refuses(&stock, &[command]);
         assert!(
-            said.contains("it has \"record\", \"begini\""),
+            said.contains("it has \"record\", \"begini\", \"sql\""),
             "{command}: {said}"
         );
     }
@@ -239,7 +239,7 @@ async fn a_service_with_a_handler_of_its_own_is_built_and_run_from_a_fresh_folde
     service.replace("hookbox.toml", "\"book-receipt\"", "\"book-recipt\"");
     let said = service.refuses(&own_service(), &["worker"]);
     let expected =
-        "it has \"record\", \"begini\", \"book-receipt\"; did you mean \"book-receipt\"?";
+        "it has \"record\", \"begini\", \"sql\", \"book-receipt\"; did you mean \"book-receipt\"?";
     assert!(said.contains(expected), "{said}");
     service.replace("hookbox.toml", "\"book-recipt\"", "\"book-receipt\"");
     service.replace("hookbox.toml", "currency", "curency");

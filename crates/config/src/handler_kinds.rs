@@ -13,8 +13,11 @@ use super::place::Places;
 use super::server::StoreUrl;
 use super::wrong_settings::WrongSettings;
 
-/// The kinds that come with hookbox. None of them has settings.
-pub const BUILT_IN: [&str; 2] = ["record", "begini"];
+/// The kinds that come with hookbox.
+pub const BUILT_IN: [&str; 3] = ["record", "begini", SQL];
+
+/// The only kind of those that come with hookbox that has settings.
+const SQL: &str = "sql";
 
 /// The place of the handler of a route in the schema of the config.
 const HANDLER_SCHEMA: &str = "/properties/route/items/properties/handler";
@@ -53,6 +56,10 @@ impl SettingsType {
     /// The handler has no settings.
     pub const NONE: Self = Self(None);
 
+    /// The handler has settings, whose type is not known here. They are checked when the handler is
+    /// made.
+    const UNKNOWN: Self = Self(Some(|_| Ok(())));
+
     /// The handler's settings have the type `T`.
     pub fn of<T: DeserializeOwned>() -> Self {
         Self(Some(|settings| settings.read::<T>().map(drop)))
@@ -72,12 +79,18 @@ impl HandlerKinds {
         Self(kinds.into())
     }
 
-    /// Returns the kinds that come with hookbox.
+    /// Returns the kinds that come with hookbox. The settings of their handlers are not checked.
     pub fn built_in() -> Self {
-        let kind = |name| HandlerKind {
-            name,
-            postgres: Some(SettingsType::NONE),
-            sqlite: Some(SettingsType::NONE),
+        let kind = |name| {
+            let settings = match name {
+                SQL => SettingsType::UNKNOWN,
+                _ => SettingsType::NONE,
+            };
+            HandlerKind {
+                name,
+                postgres: Some(settings),
+                sqlite: Some(settings),
+            }
         };
         Self::new(BUILT_IN.map(kind).into())
     }

@@ -17,7 +17,8 @@ use hookbox_worker::{Handler, Registered, register};
 /// The version of sqlx whose connections handlers borrow.
 pub use sqlx;
 
-/// Returns the built-in handlers for one database, ready to be used by a route.
+/// Returns the built-in handlers without settings for one database, ready to be used by a route.
+/// The other one is [`sql::Sql`].
 pub fn built_in<S: Store>() -> Vec<Registered<S>>
 where
     Record: Handler<S>,
@@ -53,6 +54,7 @@ mod tests {
         Begini: Handler<S>,
     {
         let handlers = built_in::<S>();
-        handlers.iter().map(|handler| handler.name()).collect()
+        let names = handlers.iter().map(|handler| handler.name());
+        names.chain([sql::NAME]).collect()
     }
 }

@@ -29,7 +29,7 @@ pub use settings::{Classes, Parameter, Settings, Statements};
 pub use values::Values;
 
 /// The name of the handler in the config.
-const NAME: &str = "sql";
+pub const NAME: &str = "sql";
 
 /// The handler that runs a user's statements on the database of the store `S`.
 pub struct Sql<S> {

@@ -71,7 +71,8 @@ pub struct Route {
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
 #[serde(deny_unknown_fields)]
 pub struct Handler {
-    /// `record` (only stores the event) or `begini` (also stores typed rows of Begini's events).
+    /// `record` (only stores the event), `begini` (also stores typed rows of Begini's events) or
+    /// `sql` (runs statements of your own; see below).
     #[cfg_attr(test, schemars(extend("enum" = handler_kinds::BUILT_IN)))]
     pub kind: String,
     /// The other keys, if the handler has settings. They are not in the schema.

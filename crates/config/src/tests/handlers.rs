@@ -187,7 +187,7 @@ fn a_kind_that_the_program_does_not_have_is_refused() {
     super::check(
         &config("handler = { kind = \"book-receipt\", currency = \"EUR\" }"),
         expect![[r#"
-            hookbox.toml:44:13: route[0].handler.kind: this program has no handler of this kind; it has "record", "begini"
+            hookbox.toml:44:13: route[0].handler.kind: this program has no handler of this kind; it has "record", "begini", "sql"
         "#]],
     );
 }

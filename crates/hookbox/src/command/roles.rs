@@ -1,20 +1,19 @@
 //! Starts and drains roles, for the commands `dev`, `run`, `ingest` and `worker`.
 
+mod made_worker;
+
 use std::net::SocketAddr;
-use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::sync::Arc;
 
 use anyhow::Context;
 use hookbox_config::Config;
 use hookbox_driver::{Broker, Store, describe};
 use hookbox_event::RouteName;
 use hookbox_ingest::{Ingest, Listener, serve};
-use hookbox_worker::{Counters, SourceSchemas, Worker};
+use hookbox_worker::{SourceSchemas, Worker};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::Signal;
 use tokio::task::JoinSet;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -26,6 +25,8 @@ use crate::reload::{Reloader, Targets};
 use crate::signals::{self, Signals};
 use crate::telemetry::Log;
 use crate::tls::{self, Certificate};
+
+use made_worker::MadeWorker;
 
 /// The broker and the store, opened for the roles of this process.
 pub struct OpenDependencies {
@@ -119,7 +120,10 @@ pub async fn serve_roles(
     // All roles are made before any of them is used or shown. If one cannot be made, no sender has
     // used this process.
     let worker = match &opened.handlers {
-        Some(handlers) => Some(make_worker(&config, handlers, &opened, drain)?),
+        Some(handlers) => match make_worker(&config, handlers, &opened, drain).await? {
+            Some(worker) => Some(worker),
+            None => return Ok(exit::OK),
+        },
         None => None,
     };
     let ingest = match &listening {
@@ -316,27 +320,20 @@ pub async fn listen(config: &Config) -> anyhow::Result<BoundListener> {
     })
 }
 
-/// A worker that was made and does not run yet.
-struct MadeWorker {
-    counters: Arc<Counters>,
-    schemas: SourceSchemas,
-    /// Runs the worker until the shutdown.
-    work: Pin<Box<dyn Future<Output = ()> + Send>>,
-}
-
-fn make_worker(
+/// Makes the worker of this process; `None` if a signal came first.
+async fn make_worker(
     config: &Config,
     handlers: &RouteHandlers,
     opened: &OpenDependencies,
     drain: Drain,
-) -> anyhow::Result<MadeWorker> {
+) -> anyhow::Result<Option<MadeWorker>> {
     let store = opened.store.as_ref().context("a worker needs a store")?;
     match (store, handlers) {
         (AnyStore::Postgres(store), RouteHandlers::Postgres(handlers)) => {
-            Ok(make_worker_on(store, config, handlers, opened, drain))
+            make_worker_on(store, config, handlers, opened, drain).await
         }
         (AnyStore::Sqlite(store), RouteHandlers::Sqlite(handlers)) => {
-            Ok(make_worker_on(store, config, handlers, opened, drain))
+            make_worker_on(store, config, handlers, opened, drain).await
         }
         (AnyStore::Postgres(_), RouteHandlers::Sqlite(_))
         | (AnyStore::Sqlite(_), RouteHandlers::Postgres(_)) => {
@@ -345,13 +342,13 @@ fn make_worker(
     }
 }
 
-fn make_worker_on<S: Store>(
+async fn make_worker_on<S: Store>(
     store: &Arc<S>,
     config: &Config,
     handlers: &OfRoutes<S>,
     opened: &OpenDependencies,
     drain: Drain,
-) -> MadeWorker {
+) -> anyhow::Result<Option<MadeWorker>> {
     let worker = Worker::new(
         Arc::clone(&opened.broker),
         Arc::clone(store),
@@ -359,41 +356,7 @@ fn make_worker_on<S: Store>(
         compose::rng(),
         compose::worker_config(config, handlers, opened.schemas.clone()),
     );
-    MadeWorker {
-        counters: worker.counters(),
-        schemas: worker.schemas(),
-        work: Box::pin(work(worker, opened.shutdown.clone(), drain)),
-    }
-}
-
-async fn work<S: Store>(worker: Worker<S>, shutdown: CancellationToken, drain: Drain) {
-    let running = worker.run(shutdown.clone());
-    let began = OnceLock::new();
-    let long_enough = async {
-        shutdown.cancelled().await;
-        began.get_or_init(Instant::now);
-        tokio::time::sleep(drain.grace()).await;
-    };
-    tokio::pin!(running);
-    tokio::select! {
-        () = running.as_mut() => {}
-        () = long_enough => {
-            tracing::warn!("cancelling handlers that still run; their events will be redelivered");
-            worker.cut().cancel();
-            running.await;
-        }
-    }
-    // Closing the connection to an unresponsive broker may have taken long, so only now is it
-    // computed how much time is left of the drain.
-    let since = began.get().map_or(Duration::ZERO, Instant::elapsed);
-    let clear = worker.clear_start_markers();
-    let cleared = tokio::time::timeout(drain.clear_markers_after(since), clear).await;
-    if cleared.is_err() {
-        tracing::warn!(
-            "store unreachable during shutdown: could not clear start markers; redelivered \
-             events that were in flight will run once in isolation"
-        );
-    }
+    Ok(MadeWorker::of(worker, &opened.shutdown, drain).await?)
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 
 use std::collections::HashMap;
 use std::error::Error;
+use std::path::Path;
 
 use anyhow::{Context, anyhow};
 use hookbox_config::{
@@ -16,6 +17,7 @@ use hookbox_driver::Store;
 use hookbox_driver_postgres::Postgres;
 use hookbox_driver_sqlite::Sqlite;
 use hookbox_event::RouteName;
+use hookbox_handlers::sql::{self, Sql, SqlStore};
 use hookbox_worker::{Handler, Registered, register};
 use serde::de::DeserializeOwned;
 
@@ -40,8 +42,9 @@ pub struct Kind<S: Store> {
     make: Make<S>,
 }
 
-/// Makes a handler from its settings.
-type Make<S> = Box<dyn Fn(&HandlerSettings) -> Result<Registered<S>, BoxError> + Send + Sync>;
+/// Makes a handler from its settings. The path is the folder of the config file.
+type Make<S> =
+    Box<dyn Fn(&HandlerSettings, &Path) -> Result<Registered<S>, BoxError> + Send + Sync>;
 
 /// The handlers that were made for routes, each by the name of its route.
 pub type OfRoutes<S> = HashMap<RouteName, Registered<S>>;
@@ -96,7 +99,24 @@ impl Registry {
         for handler in hookbox_handlers::built_in::<Sqlite>() {
             registry.add_shared(handler);
         }
+        registry.add_sql::<Postgres>();
+        registry.add_sql::<Sqlite>();
         registry
+    }
+
+    /// Adds the handler that runs statements of a user's own.
+    fn add_sql<S>(&mut self)
+    where
+        S: HandlerStore + SqlStore,
+        Sql<S>: Handler<S>,
+    {
+        self.insert(Kind::<S> {
+            name: sql::NAME,
+            settings: SettingsType::of::<sql::Settings>(),
+            make: Box::new(|settings, folder| {
+                Ok(register(Sql::<S>::new(&settings.read()?, folder)?))
+            }),
+        });
     }
 
     /// Adds a handler without settings. All routes that name its kind share it.
@@ -108,7 +128,7 @@ impl Registry {
         self.insert(Kind {
             name: handler.name(),
             settings: SettingsType::NONE,
-            make: Box::new(move |_| Ok(Registered::clone(&handler))),
+            make: Box::new(move |_, _| Ok(Registered::clone(&handler))),
         });
     }
 
@@ -124,7 +144,7 @@ impl Registry {
         self.insert(Kind {
             name: H::NAME,
             settings: SettingsType::of::<T>(),
-            make: Box::new(move |settings| Ok(register::<S, H>(make(settings.read()?)?))),
+            make: Box::new(move |settings, _| Ok(register::<S, H>(make(settings.read()?)?))),
         });
     }
 
@@ -195,12 +215,13 @@ fn made<S: Store>(
     only: &[RouteName],
 ) -> anyhow::Result<OfRoutes<S>> {
     let mut made = HashMap::new();
+    let folder = config.path.parent().unwrap_or(Path::new("."));
     for route in routes(config, only) {
         let (name, handler) = (&route.name, &route.handler);
         let kind = kinds.iter().find(|kind| kind.name == handler.kind);
         let kind = kind.with_context(|| format!("there is no handler {:?}", handler.kind))?;
         let file = config.path.display();
-        let handler = (kind.make)(&handler.settings)
+        let handler = (kind.make)(&handler.settings, folder)
             .map_err(|error| anyhow!(error))
             .with_context(|| {
                 let kind = &handler.kind;

@@ -1,5 +1,7 @@
 //! Tests how roles are made, and how they end.
 
+use std::time::Duration;
+
 use super::*;
 
 fn drain(all: Duration) -> Drain {

@@ -1,7 +1,5 @@
 //! Tests the handlers of a program of the user's own.
 
-use std::path::Path;
-
 use hookbox_event::Timestamp;
 use hookbox_worker::{Event, HandlerError, Json};
 use serde::Deserialize;
@@ -111,11 +109,14 @@ fn made_on_sqlite(made: RouteHandlers) -> Vec<(String, &'static str)> {
 #[test]
 fn own_handlers_stand_beside_those_of_hookbox() {
     let mut registry = Registry::built_in();
-    assert_eq!(names(&registry), ["record", "begini"]);
+    assert_eq!(names(&registry), ["record", "begini", "sql"]);
     registry.add::<Sqlite, _>(BookReceipt);
     registry.add::<Postgres, _>(BookReceipt);
     assert_eq!(registry.mistake(), None);
-    assert_eq!(names(&registry), ["record", "begini", "book-receipt"]);
+    assert_eq!(
+        names(&registry),
+        ["record", "begini", "sql", "book-receipt"]
+    );
     let config = config("{ kind = \"book-receipt\" }", &registry);
     let made = made_on_sqlite(registry.make(&config, &[]).unwrap());
     let made: Vec<_> = made
@@ -166,4 +167,25 @@ fn a_mistake_in_the_program_is_found_before_it_runs() {
     registry.add::<Postgres, _>(Nameless);
     let mistake = registry.mistake().unwrap();
     assert!(mistake.contains("\"Book Receipt\""), "{mistake}");
+}
+
+#[test]
+fn statements_of_a_user_are_checked_when_their_handler_is_made() {
+    let registry = Registry::built_in();
+    let sql = |text: &str| {
+        let parameters = "uid = { pointer = \"/uid\", type = \"text\", required = true }";
+        let statements = format!("statements = {{ text = \"{text}\" }}");
+        let handler =
+            format!("{{ kind = \"sql\", {statements}, parameters = {{ {parameters} }} }}");
+        registry.make(&config(&handler, &registry), &[])
+    };
+    let made = made_on_sqlite(sql("select :uid").unwrap());
+    assert!(made.contains(&("receipts".to_owned(), "sql")), "{made:?}");
+    let error = sql("select :uid; commit").err().unwrap();
+    let (code, message) = exit::report(&error, false);
+    assert_eq!(code, exit::CONFIG);
+    let expected = "hookbox: hookbox.toml: the handler \"sql\" of the route receipts cannot be \
+                    made: statements.text, line 1, column 14: a statement must begin with select, \
+                    insert, update, delete, merge, with or values";
+    assert!(message.starts_with(expected), "{message}");
 }
