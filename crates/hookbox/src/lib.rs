@@ -29,10 +29,11 @@ mod telemetry;
 pub mod testing;
 mod tls;
 
-/// The types of an event's fields.
+/// The types of an event's fields, and of places in its body.
 pub mod event {
     pub use hookbox_event::{
-        ContentDigest, EventId, EventNumber, ReceiptId, SourceName, Timestamp, Topic, exact_integer,
+        ContentDigest, EventId, EventNumber, Pointer, ReceiptId, SourceName, Timestamp, Topic,
+        exact_integer,
     };
 }
 

@@ -5,10 +5,13 @@
 
 pub use std::process::ExitCode;
 
+pub use bytes::Bytes;
 pub use hookbox_driver_postgres::Postgres;
 pub use hookbox_driver_sqlite::Sqlite;
 pub use hookbox_handlers::sqlx::{self, PgConnection, SqliteConnection};
-pub use hookbox_worker::{BatchError, Event, Handler, HandlerError, Json, JsonValue, OrReject};
+pub use hookbox_worker::{
+    BatchError, Event, Handler, HandlerError, Json, JsonValue, OrReject, Payload,
+};
 pub use serde::Deserialize;
 
 pub use crate::App;

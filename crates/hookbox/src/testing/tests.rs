@@ -168,3 +168,65 @@ async fn a_statement_of_the_test_that_fails_is_named() {
         "{error}"
     );
 }
+
+/// A handler whose payload depends on its settings, written with the names that a program has
+/// which depends on this crate alone.
+mod own_payload {
+    use crate::event::Pointer;
+    use crate::prelude::*;
+
+    pub struct BookIn {
+        pub currency: &'static str,
+    }
+
+    pub struct Amount(pub i64);
+
+    impl Payload for Amount {
+        fn of(body: &Bytes, read: Option<Json>) -> Result<Self, HandlerError> {
+            let body = <Json as Payload>::of(body, read)?;
+            let cents = body.root().at(&"/cents".parse::<Pointer>().or_reject()?);
+            let cents = cents.ok_or("there is no amount").or_reject()?;
+            cents.raw().parse().map(Self).or_reject()
+        }
+    }
+
+    impl Handler<Sqlite> for BookIn {
+        const NAME: &'static str = "book-in";
+        type Payload = Amount;
+
+        fn payload(&self, body: &Bytes, read: Option<Json>) -> Result<Amount, HandlerError> {
+            let body = <Json as Payload>::of(body, read)?;
+            let currency = body.root().at(&"/currency".parse::<Pointer>().or_reject()?);
+            let currency = currency.and_then(JsonValue::as_str);
+            if currency != Some(self.currency) {
+                return Err("another currency").or_reject();
+            }
+            Amount::of(&Bytes::new(), Some(body))
+        }
+
+        async fn handle(
+            &self,
+            event: &Event<Amount>,
+            tx: &mut SqliteConnection,
+        ) -> Result<(), HandlerError> {
+            sqlx::query("insert into paid_invoices (invoice, cents) values ('1', $1)")
+                .bind(event.payload.0)
+                .execute(tx)
+                .await?;
+            Ok(())
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_handler_makes_its_payload_by_its_settings() {
+    let book = || own_payload::BookIn { currency: "EUR" };
+    let euros = [r#"{"currency":"EUR","cents":5}"#];
+    assert_eq!(rehearsed(book(), &euros).await.unwrap(), [5]);
+    let dollars = [r#"{"currency":"USD","cents":5}"#];
+    let error = rehearsed(book(), &dollars).await.unwrap_err();
+    assert!(
+        format!("{error:?}").contains("another currency"),
+        "{error:?}"
+    );
+}
