@@ -22,6 +22,9 @@ const LONG: [&str; 5] = [
     "xtask chaos --layer soak --minutes 15",
 ];
 
+/// The step that checks whether the code that each mutant breaks still builds.
+const MUTANTS_BUILD: &str = "cargo xtask chaos --mutants --build";
+
 /// The steps that need servers, as arguments of `cargo`.
 const MEETS_SERVERS: [&str; 2] = [
     "xtask test -p hookbox-driver-postgres -p hookbox-driver-rabbitmq -p hookbox-tests",
@@ -110,7 +113,7 @@ pub fn run(request: &Request) -> Result<ExitCode> {
 /// Returns the steps with this machine's servers that every change must pass. In a full run, no
 /// test may be flaky.
 fn of_every_change(full: bool) -> Result<Vec<Step>> {
-    Ok(vec![
+    let mut steps = vec![
         step("cargo fmt --all -- --check", |words| cargo(words, &[])),
         step("cargo xtask tidy", |_| tidy::check()),
         step(
@@ -120,6 +123,13 @@ fn of_every_change(full: bool) -> Result<Vec<Step>> {
         step("cargo doc --workspace --no-deps", |words| {
             cargo(words, &[("RUSTDOCFLAGS", "-D warnings")])
         }),
+    ];
+    if full {
+        // A patch that does not follow a change of the code is found now, and not after the hour
+        // of the steps before the mutants.
+        steps.push(step(MUTANTS_BUILD, |words| cargo(words, &[])));
+    }
+    steps.extend([
         step(&readme::test_command()?, move |command| {
             let mut shell = Command::new("sh");
             if full {
@@ -135,7 +145,8 @@ fn of_every_change(full: bool) -> Result<Vec<Step>> {
         step("git status --porcelain, for generated files", |_| {
             dumps_are_clean()
         }),
-    ])
+    ]);
+    Ok(steps)
 }
 
 /// Returns the steps that only the full run has.

@@ -47,6 +47,9 @@ pub struct Arguments {
     /// Applies each mutant, a patch that breaks the code, and checks that some test fails
     #[arg(long)]
     pub mutants: bool,
+    /// With --mutants: only checks that each patch applies, and that the broken code builds
+    #[arg(long, requires = "mutants")]
+    pub build: bool,
     /// Prints one JSON object for each result
     #[arg(long)]
     pub json: bool,

@@ -52,6 +52,8 @@ fn main() -> ExitCode {
     }
     let ended = if arguments.report {
         write_page().map(|()| ExitCode::SUCCESS)
+    } else if arguments.mutants && arguments.build {
+        mutants::build(&arguments)
     } else if arguments.mutants {
         mutants::run(&arguments)
     } else {

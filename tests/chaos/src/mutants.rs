@@ -9,7 +9,7 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
-use hookbox_testkit::repository::without_package;
+use hookbox_testkit::repository::{self, without_package};
 use serde_json::json;
 
 use crate::arguments::Arguments;
@@ -98,6 +98,69 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// Applies each selected mutant, and checks that the packages that it changes build. That takes
+/// minutes, while the tests of all mutants take half an hour, and a change of a signature is found
+/// that a patch does not follow.
+///
+/// # Errors
+/// When the copy of the repository cannot be made, or a patch not be taken back.
+pub fn build(arguments: &Arguments) -> Result<ExitCode> {
+    let copy = copy_of_the_tree()?;
+    let (mut built, mut failed) = (0, 0);
+    for mutant in all()? {
+        if !arguments.wants_case(None, &mutant.name) {
+            continue;
+        }
+        match check(&copy, &mutant)? {
+            Ok(()) => built += 1,
+            Err(why) => {
+                eprintln!("{}: {why}", mutant.name);
+                failed += 1;
+            }
+        }
+    }
+    println!("{built} patches apply and build, {failed} do not");
+    Ok(if failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// Checks one mutant as [`build`] does, in the target folder of this repository, where the
+/// libraries are built already. Returns why it does not apply or build.
+fn check(copy: &Path, mutant: &Mutant) -> Result<Result<(), String>> {
+    let patch = mutant.patch.display().to_string();
+    if let Err(error) = git(copy, &["apply", &patch]) {
+        return Ok(Err(format!("{error:#}")));
+    }
+    let text = fs::read_to_string(&mutant.patch).context("reading the patch")?;
+    let mut command = repository::cargo();
+    command.args(["check", "--quiet", "--target-dir"]);
+    command.arg(path("target")).current_dir(copy);
+    for package in packages(&text) {
+        command.args(["--package", &package]);
+    }
+    let output = command.output().context("running cargo check")?;
+    git(copy, &["checkout", "--quiet", "--force", "."])?;
+    if output.status.success() {
+        return Ok(Ok(()));
+    }
+    Ok(Err(String::from_utf8_lossy(&output.stderr).into_owned()))
+}
+
+/// Returns the packages whose files a patch changes. The package in `crates/worker` is
+/// `hookbox-worker`, and the one in `crates/hookbox` is `hookbox`.
+fn packages(patch: &str) -> BTreeSet<String> {
+    let files = patch.lines().filter_map(|line| line.strip_prefix("+++ b/"));
+    let folders = files.filter_map(|file| file.split('/').nth(1));
+    let package = |folder: &str| match folder {
+        "hookbox" => folder.to_owned(),
+        _ => format!("hookbox-{folder}"),
+    };
+    folders.map(package).collect()
 }
 
 /// Reads every mutant, in order of name.

@@ -12,3 +12,21 @@ fn every_patch_applies() {
         git(&path("."), &["apply", "--check", &patch]).unwrap();
     }
 }
+
+#[test]
+fn the_packages_of_a_patch_are_those_of_its_files() {
+    for mutant in all().unwrap() {
+        let patch = fs::read_to_string(&mutant.patch).unwrap();
+        let packages = packages(&patch);
+        assert!(!packages.is_empty(), "{}", mutant.name);
+        for package in packages {
+            let folder = package.strip_prefix("hookbox-").unwrap_or(&package);
+            let manifest = path(&format!("crates/{folder}/Cargo.toml"));
+            let manifest = fs::read_to_string(manifest).unwrap();
+            assert!(
+                manifest.contains(&format!("name = \"{package}\"")),
+                "{package}"
+            );
+        }
+    }
+}
