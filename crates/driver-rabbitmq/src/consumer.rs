@@ -8,14 +8,14 @@ use futures_util::{FutureExt, StreamExt};
 use hookbox_driver::{Delivery, Fault, FaultKind, Subscription};
 use lapin::options::{BasicConsumeOptions, BasicQosOptions};
 use lapin::types::{AMQPValue, FieldTable};
-use lapin::{Connection, Consumer};
+use lapin::{Channel, Connection, Consumer};
 use tokio::runtime::Handle;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::Options;
-use crate::delivery::{Acker, MessageSettler};
+use crate::delivery::{Acker, MessageSettler, close};
 use crate::diagnose::{fault, fault_of, late};
 use crate::refusal::Account;
 
@@ -57,33 +57,38 @@ impl Beginning {
     /// Begins to consume on a new channel.
     async fn begin(&self, runtime: &Handle) -> Result<(Consumer, Acker), Fault> {
         let doing = || format!("subscribe to {}", self.queue);
-        let begin = async {
-            let channel = self.connection.create_channel().await?;
-            // The prefetch is set for each consumer on the channel and before consuming, because
-            // quorum queues refuse a prefetch for the whole channel (`global`).
-            channel
-                .basic_qos(self.prefetch, BasicQosOptions { global: false })
-                .await?;
-            let consumer = channel
-                .basic_consume(
-                    self.queue.as_str().into(),
-                    // With an empty consumer tag, the broker generates one. A tag that the driver
-                    // chose could be used twice, and in that case deliveries were seen to stop.
-                    "".into(),
-                    BasicConsumeOptions::default(),
-                    FieldTable::default(),
-                )
-                .await?;
-            Ok::<_, lapin::Error>((channel, consumer))
+        let failed = |error| fault_of(&self.account, doing(), error);
+        let deadline = Instant::now() + self.options.connect_deadline;
+        let opened = timeout_at(deadline, self.connection.create_channel()).await;
+        let channel = opened.map_err(|_elapsed| late(doing()))?.map_err(failed)?;
+        let Ok(consumed) = timeout_at(deadline, self.consume(&channel)).await else {
+            // The broker may still begin to deliver on this channel, once the queue has a leader
+            // again, and these deliveries would not be read (H23).
+            close(&channel, self.options.close_deadline).await;
+            return Err(late(doing()));
         };
-        let (channel, consumer) = match timeout(self.options.connect_deadline, begin).await {
-            Ok(Ok(begun)) => begun,
-            Ok(Err(error)) => return Err(fault_of(&self.account, doing(), error)),
-            Err(_elapsed) => return Err(late(doing())),
-        };
+        let consumer = consumed.map_err(failed)?;
         let (stop, deadline) = (self.stop.clone(), self.options.close_deadline);
         let acker = Acker::start(channel, &self.tasks, runtime, stop, deadline);
         Ok((consumer, acker))
+    }
+
+    async fn consume(&self, channel: &Channel) -> lapin::Result<Consumer> {
+        // The prefetch is set for each consumer on the channel and before consuming, because quorum
+        // queues refuse a prefetch for the whole channel (`global`).
+        channel
+            .basic_qos(self.prefetch, BasicQosOptions { global: false })
+            .await?;
+        channel
+            .basic_consume(
+                self.queue.as_str().into(),
+                // With an empty consumer tag, the broker generates one. A tag that the driver chose
+                // could be used twice, and in that case deliveries were seen to stop.
+                "".into(),
+                BasicConsumeOptions::default(),
+                FieldTable::default(),
+            )
+            .await
     }
 }
 
@@ -101,12 +106,16 @@ impl RabbitSubscription {
 
     /// Consumes on a new channel. When the old channel closes, the broker returns every message to
     /// the queue that it has delivered there and that never arrived (H22). If this call is
-    /// cancelled half-way, the subscription has ended, and the next call of `next` says so.
+    /// cancelled half-way, the subscription has ended, and the next call of `next` says so. The new
+    /// channel is closed in that case, since its task runs on, and drops it.
     async fn renew(&mut self) -> Result<(), Fault> {
         let queue = &self.beginning.queue;
         tracing::debug!(queue, "no message came for a while; subscribing again");
         self.acker.close().await;
-        (self.consumer, self.acker) = self.beginning.begin(&self.runtime).await?;
+        let (beginning, runtime) = (self.beginning.clone(), self.runtime.clone());
+        let begin = async move { beginning.begin(&runtime).await };
+        let begun = self.beginning.tasks.spawn_on(begin, &self.runtime).await;
+        (self.consumer, self.acker) = begun.map_err(|_| self.ended(None))??;
         Ok(())
     }
 

@@ -80,9 +80,12 @@ async fn settle_all(
             // the driver closed are written before this task ends.
             biased;
             next = waiting.recv() => next,
-            () = stop.cancelled() => None,
+            // The connection is closed next.
+            () = stop.cancelled() => return,
         };
         let Some(command) = next else {
+            // The subscription was dropped without being closed.
+            close(&channel, close_deadline).await;
             return;
         };
         let (result, reply) = match command {
@@ -98,8 +101,7 @@ async fn settle_all(
                 (channel.basic_nack(tag, options).await, reply)
             }
             Command::Close(done) => {
-                let closing = channel.close(200, "done".into());
-                let _ = timeout(close_deadline, closing).await;
+                close(&channel, close_deadline).await;
                 let _ = done.send(());
                 return;
             }
@@ -109,6 +111,12 @@ async fn settle_all(
             let _ = reply.send(result);
         }
     }
+}
+
+/// Closes a channel. The broker then returns what it has delivered there to the queue, also if its
+/// answer comes later than the deadline.
+pub(crate) async fn close(channel: &Channel, deadline: Duration) {
+    let _ = timeout(deadline, channel.close(200, "done".into())).await;
 }
 
 /// Settles one delivery. If this value is dropped without having been used, the message is

@@ -13,6 +13,7 @@ mod closing;
 mod consuming;
 mod declaring;
 mod forged;
+mod late;
 mod opening;
 mod outages;
 mod overlay;

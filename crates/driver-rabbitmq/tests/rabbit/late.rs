@@ -1,0 +1,98 @@
+//! Tests of subscriptions that are given up: no consumer stays at the broker whose messages are not
+//! read (H23).
+
+use std::time::Duration;
+
+use hookbox_driver::{Broker, Queue, Subscription};
+use hookbox_driver_rabbitmq::Rabbit;
+use hookbox_testkit::proxy::{Mode, Proxy};
+use tokio::time::timeout;
+
+use crate::world::{PATIENCE, World, batch, next, open, route, subscribe, url};
+
+/// How many messages are published. The broker shares them out among the consumers of a queue, so a
+/// consumer whose messages are not read would get some of them.
+const MESSAGES: usize = 8;
+
+/// Publishes messages, and checks that the subscription gets all of them.
+async fn takes_all(subscription: &mut dyn Subscription, rabbit: &Rabbit) {
+    for _ in 0..MESSAGES {
+        rabbit.publish(&[route()], &batch("one")).await.unwrap();
+    }
+    for _ in 0..MESSAGES {
+        next(subscription).await.ack().await.unwrap();
+    }
+}
+
+/// A quorum queue without a leader answers a subscription once it has one. The driver has given the
+/// subscription up by then, and begins another one (H23).
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_subscription_whose_answer_comes_too_late_takes_no_messages() {
+    let world = World::new().await;
+    let proxy = Proxy::before(&url()).unwrap();
+    let mut options = world.options();
+    options.url = proxy.url(&url());
+    let deadline = options.connect_deadline;
+    let (rabbit, other) = (open(options).await, world.open().await);
+    // From now on, the driver has its connection for consuming.
+    let first = subscribe(&rabbit, Queue::Route(route())).await;
+    first.close().await;
+    // A subscription takes three answers: the first two come before the deadline, the third after.
+    proxy.set(Mode::Late(deadline.mul_f64(0.4)));
+    let given_up = rabbit.subscribe(&Queue::Route(route()), 10).await;
+    assert!(given_up.is_err(), "the answer must come too late");
+    proxy.set(Mode::Pass);
+    let again = async {
+        loop {
+            if let Ok(subscription) = rabbit.subscribe(&Queue::Route(route()), 10).await {
+                return subscription;
+            }
+        }
+    };
+    let again = timeout(PATIENCE, again).await;
+    let mut subscription = again.expect("the driver must subscribe again");
+    takes_all(&mut *subscription, &other).await;
+    subscription.close().await;
+    rabbit.close().await;
+    other.close().await;
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dropped_subscription_takes_no_messages() {
+    let world = World::new().await;
+    let rabbit = world.open().await;
+    drop(subscribe(&rabbit, Queue::Route(route())).await);
+    let mut subscription = subscribe(&rabbit, Queue::Route(route())).await;
+    takes_all(&mut *subscription, &rabbit).await;
+    subscription.close().await;
+    rabbit.close().await;
+    world.finish().await;
+}
+
+/// The proxy delays each answer, so that `next` is cancelled while the broker begins to consume on
+/// the channel of the renewed subscription.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_renewal_that_is_cancelled_takes_no_messages() {
+    const STEP: Duration = Duration::from_secs(1);
+    let world = World::new().await;
+    let proxy = Proxy::before(&url()).unwrap();
+    let mut options = world.options();
+    options.url = proxy.url(&url());
+    options.renew_after = STEP;
+    let (rabbit, other) = (open(options).await, world.open().await);
+    let mut renewed = subscribe(&rabbit, Queue::Route(route())).await;
+    proxy.set(Mode::Late(STEP));
+    // The renewal begins after one step. Closing the old channel, opening the new one and setting
+    // its prefetch take a step each, and the answer to the subscription is on its way then.
+    let cancelled = timeout(STEP.mul_f64(4.5), renewed.next()).await;
+    assert!(cancelled.is_err(), "there is no message");
+    proxy.set(Mode::Pass);
+    drop(renewed);
+    let mut subscription = subscribe(&other, Queue::Route(route())).await;
+    takes_all(&mut *subscription, &other).await;
+    subscription.close().await;
+    rabbit.close().await;
+    other.close().await;
+    world.finish().await;
+}
