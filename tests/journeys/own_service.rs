@@ -24,14 +24,8 @@ const UNUSABLE: i32 = 64;
 /// The most lines of Rust, without blank ones, that the service may need.
 const LINES_MAX: usize = 40;
 
-/// The settings of the profile `dev` of hookbox's workspace. A package outside of the workspace
-/// would have others, and cargo would build every dependency a second time.
-const PROFILE: [&str; 4] = [
-    "profile.dev.debug=\"line-tables-only\"",
-    "profile.dev.package.\"*\".debug=false",
-    "profile.dev.package.sha2.debug=false",
-    "profile.dev.package.sha2.opt-level=3",
-];
+/// The file with the settings of a profile, for cargo.
+const PROFILE: &str = "profile.toml";
 
 /// The migration of the service.
 const MIGRATION: &str = include_str!("../../examples/own-service/migrations/0001_receipts.sql");
@@ -60,6 +54,7 @@ impl OwnService {
         );
         // The versions that the workspace has been built with, so that no other is fetched.
         std::fs::copy(root().join("Cargo.lock"), service.folder.join("Cargo.lock")).unwrap();
+        service.write_profile();
         service.replace(
             "hookbox.toml",
             "\"sandbox\"",
@@ -75,15 +70,22 @@ impl OwnService {
         std::fs::write(path, text.replace(from, to)).unwrap();
     }
 
+    /// Writes the profile `dev` of hookbox's workspace. A package outside of the workspace would
+    /// have another, and cargo would build every dependency a second time.
+    fn write_profile(&self) {
+        let manifest = std::fs::read_to_string(root().join("Cargo.toml")).unwrap();
+        let start = manifest.find("[profile.dev]").unwrap();
+        let end = manifest.find("[profile.test]").unwrap();
+        std::fs::write(self.folder.join(PROFILE), &manifest[start..end]).unwrap();
+    }
+
     /// Runs cargo in the folder of the service, with the target folder of this workspace.
     fn cargo(&self, arguments: &[&str]) -> Output {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut command = Command::new(cargo);
         command.current_dir(&self.folder).args(arguments);
         command.arg("--offline");
-        for setting in PROFILE {
-            command.args(["--config", setting]);
-        }
+        command.args(["--config", PROFILE]);
         command.env("CARGO_TARGET_DIR", target());
         command.env("TEST_DATABASE_URL", self.postgres.database.url());
         let output = command.output().unwrap();

@@ -1,7 +1,11 @@
-//! `hookbox-simulation`: runs many seeds in a row and stops at the first that breaks an invariant.
+//! `hookbox-simulation`: runs many seeds and stops at the first that breaks an invariant.
+
+mod in_order;
 
 use std::io::Write;
+use std::ops::ControlFlow;
 use std::process::ExitCode;
+use std::thread::available_parallelism;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
@@ -43,8 +47,10 @@ fn main() -> Result<ExitCode> {
     let mut all = Summary::default();
     let mut failed: Vec<RunResult> = Vec::new();
     let mut out = std::io::stdout().lock();
-    for seed in (0..arguments.seeds).map(|it| first.wrapping_add(it)) {
-        let ran = run(seed, arguments.trace).context("starting a runtime")?;
+    let threads = available_parallelism().context("counting the processors")?;
+    let one = |it| run(first.wrapping_add(it), arguments.trace).context("starting a runtime");
+    in_order::each(arguments.seeds, threads, one, |ran| {
+        let ran = ran?;
         all.add(&ran.summary);
         for line in &ran.trace {
             writeln!(out, "{line}")?;
@@ -52,7 +58,7 @@ fn main() -> Result<ExitCode> {
         if ran.failed.is_some() {
             failed.push(ran);
             if !arguments.keep_going {
-                break;
+                return Ok(ControlFlow::Break(()));
             }
         }
         if printed.elapsed() >= PROGRESS && !arguments.json {
@@ -61,7 +67,8 @@ fn main() -> Result<ExitCode> {
             writeln!(out, "{runs} of {of} seeds, {} failed", failed.len())?;
             out.flush()?;
         }
-    }
+        Ok(ControlFlow::Continue(()))
+    })?;
     if arguments.json {
         let failed: Vec<_> = failed.iter().filter_map(|it| it.failed.as_ref()).collect();
         let failed = failed
