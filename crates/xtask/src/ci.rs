@@ -14,7 +14,8 @@ use crate::{chaos, dump, fuzz, readme, repository, tidy};
 /// The steps of `--full` on this machine's servers, as arguments of `cargo`. The soak runs for
 /// fifteen minutes, on both pairs of broker and store at once: every fault of its list strikes in
 /// that time.
-const LONG: [&str; 5] = [
+const LONG: [&str; 6] = [
+    "xtask chaos --layer crashes",
     "xtask chaos --mutants",
     "xtask skew",
     "xtask chaos --layer cluster",

@@ -33,8 +33,8 @@ pub struct Arguments {
     /// Only this pair of broker and store [default: both]
     #[arg(long, value_enum)]
     pub pair: Option<PairName>,
-    /// Runs what a change must pass: the simulation, the crash-point matrix and the fast faults;
-    /// keeps no results
+    /// Runs what a change must pass: the simulation, half of the crash-point matrix, which the seed
+    /// selects, and the fast faults; keeps no results
     #[arg(long)]
     pub ci: bool,
     /// Lists the cases, and runs nothing

@@ -3,14 +3,19 @@
 //! a process reaches it for the first time and once for the second. Each time the checker runs
 //! afterwards.
 
+mod cell;
+
+pub use cell::Cell;
+
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use hookbox_crash::{CRASH_AT, POINTS, Point};
+use hookbox_crash::CRASH_AT;
 
+use self::cell::Actor;
 use crate::case::Layer;
 use crate::checker::{Figures, figures_of};
 use crate::effects;
@@ -18,12 +23,10 @@ use crate::fault::pause;
 use crate::journal::Journal;
 use crate::load::Load;
 use crate::outcome::{CaseResult, Verdict};
-use crate::pair::Pair;
 use crate::plan::Plan;
 use crate::scenario::{STOP_MAX, rest};
 use crate::servers::Servers;
 use crate::world::World;
-use hookbox_testkit::chance::Chance;
 use hookbox_testkit::proxy::Mode;
 
 /// How often a crash point between storing an event and answering its request is tried. One try may
@@ -43,98 +46,6 @@ const THREADS: usize = 10;
 
 /// The time within which loads must bring a process to its crash point, and a single load must end.
 const REACHED_MAX: Duration = Duration::from_secs(90);
-
-/// One cell of the matrix: a crash point, whether the process crashes at its first or second
-/// passing, and a pair of broker and store.
-#[derive(Debug, Clone, Copy)]
-pub struct Cell {
-    pub point: &'static Point,
-    /// 1 to crash at the first passing of the point, 2 to crash at the second.
-    pub time: u8,
-    pub pair: Pair,
-}
-
-/// The process that passes the crash point, and what makes it do so.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Actor {
-    /// An ingest under load.
-    Ingest,
-    /// A worker under load.
-    Worker,
-    /// The named service, when it gets SIGTERM under load.
-    Draining(&'static str),
-    /// The command `hookbox migrate`.
-    Migrator,
-    /// The command `hookbox dead replay`.
-    Operator,
-    /// An ingest under load while the broker is unavailable, and after it has recovered.
-    Spool,
-}
-
-impl Cell {
-    /// Returns every cell.
-    pub fn all() -> Vec<Cell> {
-        let mut cells = Vec::new();
-        for pair in Pair::ALL {
-            for point in POINTS.iter().filter(|point| is_on(point, pair)) {
-                cells.extend([1, 2].map(|time| Cell { point, time, pair }));
-            }
-        }
-        cells
-    }
-
-    /// Returns the name that `--case` accepts.
-    pub fn name(&self) -> String {
-        format!("crash/{}:{}", self.point.name, self.time)
-    }
-
-    fn actor(&self) -> Actor {
-        let name = self.point.name;
-        match name.split_once('.').unwrap_or((name, "")) {
-            ("ingest", "draining") => Actor::Draining("ingest 1"),
-            ("worker", "draining") => Actor::Draining("worker 1"),
-            ("ingest" | "rabbitmq", _) => Actor::Ingest,
-            ("sqlite", point) if point.contains("publish") => Actor::Ingest,
-            // Only PostgreSQL has a crash point between two migrations, because on SQLite all of
-            // them are one transaction.
-            ("migrate", _) | ("postgres", "between_migrations") => Actor::Migrator,
-            ("ledger", _) => Actor::Operator,
-            ("spool", _) => Actor::Spool,
-            (_, _) => Actor::Worker,
-        }
-    }
-
-    /// Returns whether the process crashes after it stored an event and before its response.
-    fn is_after_storing(&self) -> bool {
-        let points = [
-            "rabbitmq.after_confirm",
-            "sqlite.after_publish_commit",
-            "ingest.after_publish",
-            "ingest.before_response",
-        ];
-        points.contains(&self.point.name)
-    }
-
-    /// Returns the value of the environment variable that makes a process end itself at the crash
-    /// point. A process drains, or runs a command, only once. Therefore the crash point of a drain
-    /// or a command is passed for the second time in a second process.
-    fn crash(&self) -> String {
-        match self.actor() {
-            Actor::Draining(_) | Actor::Migrator | Actor::Operator => self.point.name.to_owned(),
-            Actor::Ingest | Actor::Worker | Actor::Spool => {
-                format!("{}:{}", self.point.name, self.time)
-            }
-        }
-    }
-}
-
-fn is_on(point: &Point, pair: Pair) -> bool {
-    match point.name.split_once('.').map_or("", |it| it.0) {
-        "rabbitmq" | "postgres" | "spool" => pair == Pair::RabbitmqPostgres,
-        "sqlite" => pair == Pair::Sqlite,
-        _ => true,
-    }
-}
 
 /// Runs these cells (crash points on a pair of broker and store) in several threads, and records
 /// each result as soon as it is known.
@@ -173,7 +84,7 @@ struct CellRunner {
 impl CellRunner {
     fn run(&mut self, servers: &Servers, cell: Cell, seed: u64) -> CaseResult {
         let began = Instant::now();
-        let ran = self.crash(servers, &cell, mixed(seed, &cell));
+        let ran = self.crash(servers, &cell, cell.mixed(seed));
         let seconds = began.elapsed().as_secs_f32();
         if ran.is_err() {
             // A failed cell leaves traces in its `World`. Therefore the next cell gets a new one.
@@ -220,16 +131,6 @@ impl CellRunner {
             cell.crash()
         )
     }
-}
-
-/// Returns a different seed for each cell, so that no two cells that share a `World` send the same
-/// events.
-fn mixed(seed: u64, cell: &Cell) -> u64 {
-    let mut mix = seed ^ u64::from(cell.time);
-    for byte in cell.point.name.bytes() {
-        mix = Chance::new(mix ^ u64::from(byte)).any();
-    }
-    mix >> 8
 }
 
 /// Starts an ingest and a worker, and sends events until a process has crashed at the point as

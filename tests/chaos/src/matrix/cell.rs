@@ -1,0 +1,152 @@
+//! One cell of the crash-point matrix.
+
+use hookbox_crash::{POINTS, Point};
+
+use crate::pair::Pair;
+use hookbox_testkit::chance::Chance;
+
+/// One cell of the matrix: a crash point, whether the process crashes at its first or second
+/// passing, and a pair of broker and store.
+#[derive(Debug, Clone, Copy)]
+pub struct Cell {
+    pub point: &'static Point,
+    /// 1 to crash at the first passing of the point, 2 to crash at the second.
+    pub time: u8,
+    pub pair: Pair,
+}
+
+/// The process that passes the crash point, and what makes it do so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Actor {
+    /// An ingest under load.
+    Ingest,
+    /// A worker under load.
+    Worker,
+    /// The named service, when it gets SIGTERM under load.
+    Draining(&'static str),
+    /// The command `hookbox migrate`.
+    Migrator,
+    /// The command `hookbox dead replay`.
+    Operator,
+    /// An ingest under load while the broker is unavailable, and after it has recovered.
+    Spool,
+}
+
+impl Cell {
+    /// Returns every cell.
+    pub fn all() -> Vec<Cell> {
+        let mut cells = Vec::new();
+        for pair in Pair::ALL {
+            for point in POINTS.iter().filter(|point| is_on(point, pair)) {
+                cells.extend([1, 2].map(|time| Cell { point, time, pair }));
+            }
+        }
+        cells
+    }
+
+    /// Returns the name that `--case` accepts.
+    pub fn name(&self) -> String {
+        format!("crash/{}:{}", self.point.name, self.time)
+    }
+
+    /// Returns whether `--ci`, which has not the time for all cells, runs this one with this seed:
+    /// of the two cells of a crash point on a pair, a seed selects one. The next seed may select
+    /// the other.
+    pub fn is_in_turn(&self, seed: u64) -> bool {
+        let by_pair = match self.pair {
+            Pair::RabbitmqPostgres => 0,
+            Pair::Sqlite => 1,
+        };
+        let second = mixed(seed ^ by_pair, self.point, 0).is_multiple_of(2);
+        second == (self.time == 2)
+    }
+
+    /// Returns a different seed for each cell, so that no two cells that share a `World` send the
+    /// same events.
+    pub fn mixed(&self, seed: u64) -> u64 {
+        mixed(seed, self.point, self.time)
+    }
+
+    pub fn actor(&self) -> Actor {
+        let name = self.point.name;
+        match name.split_once('.').unwrap_or((name, "")) {
+            ("ingest", "draining") => Actor::Draining("ingest 1"),
+            ("worker", "draining") => Actor::Draining("worker 1"),
+            ("ingest" | "rabbitmq", _) => Actor::Ingest,
+            ("sqlite", point) if point.contains("publish") => Actor::Ingest,
+            // Only PostgreSQL has a crash point between two migrations, because on SQLite all of
+            // them are one transaction.
+            ("migrate", _) | ("postgres", "between_migrations") => Actor::Migrator,
+            ("ledger", _) => Actor::Operator,
+            ("spool", _) => Actor::Spool,
+            (_, _) => Actor::Worker,
+        }
+    }
+
+    /// Returns whether the process crashes after it stored an event and before its response.
+    pub fn is_after_storing(&self) -> bool {
+        let points = [
+            "rabbitmq.after_confirm",
+            "sqlite.after_publish_commit",
+            "ingest.after_publish",
+            "ingest.before_response",
+        ];
+        points.contains(&self.point.name)
+    }
+
+    /// Returns the value of the environment variable that makes a process end itself at the crash
+    /// point. A process drains, or runs a command, only once. Therefore the crash point of a drain
+    /// or a command is passed for the second time in a second process.
+    pub fn crash(&self) -> String {
+        match self.actor() {
+            Actor::Draining(_) | Actor::Migrator | Actor::Operator => self.point.name.to_owned(),
+            Actor::Ingest | Actor::Worker | Actor::Spool => {
+                format!("{}:{}", self.point.name, self.time)
+            }
+        }
+    }
+}
+
+fn is_on(point: &Point, pair: Pair) -> bool {
+    match point.name.split_once('.').map_or("", |it| it.0) {
+        "rabbitmq" | "postgres" | "spool" => pair == Pair::RabbitmqPostgres,
+        "sqlite" => pair == Pair::Sqlite,
+        _ => true,
+    }
+}
+
+fn mixed(seed: u64, point: &Point, time: u8) -> u64 {
+    let mut mix = seed ^ u64::from(time);
+    for byte in point.name.bytes() {
+        mix = Chance::new(mix ^ u64::from(byte)).any();
+    }
+    mix >> 8
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_selects_one_of_the_two_cells_of_a_crash_point() {
+        let (mut first, mut second) = (0, 0);
+        for seed in 0..20 {
+            let cells = Cell::all();
+            for both in cells.chunks(2) {
+                let in_turn = [both[0].is_in_turn(seed), both[1].is_in_turn(seed)];
+                assert_ne!(
+                    in_turn[0],
+                    in_turn[1],
+                    "{} with seed {seed}",
+                    both[0].name()
+                );
+                first += usize::from(in_turn[0]);
+                second += usize::from(in_turn[1]);
+            }
+        }
+        assert!(
+            first.abs_diff(second) < (first + second) / 5,
+            "{first} and {second}"
+        );
+    }
+}
