@@ -31,6 +31,9 @@ const WITHOUT_SERVERS: [&str; 2] = [
     "cargo run --quiet -p hookbox-simulation ",
 ];
 
+/// The error text when `--case` selects no mutant.
+const NO_MUTANT: &str = "no mutant has a name that begins with the value of --case";
+
 /// A change to the code that breaks a promise, and what must catch it.
 pub struct Mutant {
     pub name: String,
@@ -57,7 +60,9 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         }
         let began = Instant::now();
         let by = control(&servers, &copy, &mutant, &mut passed);
-        let by = match by.and_then(|()| catch(&servers, &copy, &mutant)) {
+        let by = match by
+            .and_then(|()| with_patch(&copy, &mutant, || catch(&servers, &copy, &mutant)))
+        {
             Ok(by) => by,
             Err(error) => {
                 // The mutant could not be tried, because its patch does not apply or a command
@@ -88,10 +93,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         results.mutants.insert(mutant.name, row);
         results.write()?;
     }
-    ensure!(
-        caught + missed > 0,
-        "no mutant has a name that begins with the value of --case"
-    );
+    ensure!(caught + missed > 0, NO_MUTANT);
     println!("{caught} passed, {missed} failed");
     Ok(if missed == 0 {
         ExitCode::SUCCESS
@@ -105,7 +107,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
 /// that a patch does not follow.
 ///
 /// # Errors
-/// When the copy of the repository cannot be made, or a patch not be taken back.
+/// When the copy of the repository cannot be made, or no mutant is selected.
 pub fn build(arguments: &Arguments) -> Result<ExitCode> {
     let copy = copy_of_the_tree()?;
     let (mut built, mut failed) = (0, 0);
@@ -113,14 +115,15 @@ pub fn build(arguments: &Arguments) -> Result<ExitCode> {
         if !arguments.wants_case(None, &mutant.name) {
             continue;
         }
-        match check(&copy, &mutant)? {
+        match with_patch(&copy, &mutant, || check(&copy, &mutant)) {
             Ok(()) => built += 1,
-            Err(why) => {
-                eprintln!("{}: {why}", mutant.name);
+            Err(error) => {
+                eprintln!("{}: {error:#}", mutant.name);
                 failed += 1;
             }
         }
     }
+    ensure!(built + failed > 0, NO_MUTANT);
     println!("{built} patches apply and build, {failed} do not");
     Ok(if failed == 0 {
         ExitCode::SUCCESS
@@ -129,13 +132,9 @@ pub fn build(arguments: &Arguments) -> Result<ExitCode> {
     })
 }
 
-/// Checks one mutant as [`build`] does, in the target folder of this repository, where the
-/// libraries are built already. Returns why it does not apply or build.
-fn check(copy: &Path, mutant: &Mutant) -> Result<Result<(), String>> {
-    let patch = mutant.patch.display().to_string();
-    if let Err(error) = git(copy, &["apply", &patch]) {
-        return Ok(Err(format!("{error:#}")));
-    }
+/// Checks that the packages build that a mutant changes, in the target folder of this repository,
+/// where the libraries are built already.
+fn check(copy: &Path, mutant: &Mutant) -> Result<()> {
     let text = fs::read_to_string(&mutant.patch).context("reading the patch")?;
     let mut command = repository::cargo();
     command.args(["check", "--quiet", "--target-dir"]);
@@ -144,11 +143,9 @@ fn check(copy: &Path, mutant: &Mutant) -> Result<Result<(), String>> {
         command.args(["--package", &package]);
     }
     let output = command.output().context("running cargo check")?;
-    git(copy, &["checkout", "--quiet", "--force", "."])?;
-    if output.status.success() {
-        return Ok(Ok(()));
-    }
-    Ok(Err(String::from_utf8_lossy(&output.stderr).into_owned()))
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "it does not build:\n{said}");
+    Ok(())
 }
 
 /// Returns the packages whose files a patch changes. The package in `crates/worker` is
@@ -244,16 +241,17 @@ fn control(
     Ok(())
 }
 
-/// Applies a mutant and runs its commands until one fails. Returns that command and its finding.
-fn catch(servers: &Servers, copy: &Path, mutant: &Mutant) -> Result<Option<(String, String)>> {
+/// Runs `work` while the patch of a mutant is applied to the copy.
+fn with_patch<R>(copy: &Path, mutant: &Mutant, work: impl FnOnce() -> Result<R>) -> Result<R> {
     let patch = mutant.patch.display().to_string();
     git(copy, &["apply", &patch]).context("the patch does not apply to the code any more")?;
-    let found = look(servers, copy, mutant);
+    let result = work();
     git(copy, &["checkout", "--quiet", "--force", "."])?;
-    found
+    result
 }
 
-fn look(servers: &Servers, copy: &Path, mutant: &Mutant) -> Result<Option<(String, String)>> {
+/// Runs the commands of an applied mutant until one fails. Returns that command and its finding.
+fn catch(servers: &Servers, copy: &Path, mutant: &Mutant) -> Result<Option<(String, String)>> {
     for catcher in &mutant.catchers {
         let (well, text) = shell(servers, copy, catcher)?;
         if well {
