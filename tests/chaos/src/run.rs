@@ -119,7 +119,9 @@ impl<'a> Run<'a> {
         let wanted = |cell: &Cell| {
             let named = self.arguments.wants_case(None, &cell.name());
             let by_case = of_cases.iter().any(|it| cell.point.name.starts_with(it));
-            let in_turn = !self.arguments.ci || cell.is_in_turn(self.seed);
+            // A cell that is asked for by its name is run in any case.
+            let is_whole = !self.arguments.ci || self.arguments.case.is_some();
+            let in_turn = is_whole || cell.is_in_turn(self.seed);
             self.arguments.wants_pair(cell.pair) && (named || by_case) && in_turn
         };
         let cells: Vec<Cell> = Cell::all().into_iter().filter(wanted).collect();
