@@ -35,6 +35,7 @@ mod testing;
 mod topology;
 mod troubles;
 mod watch;
+mod witness_lock;
 mod witnesses;
 
 pub use declare::{Declaration, declare, missing};

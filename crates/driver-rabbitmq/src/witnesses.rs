@@ -8,15 +8,15 @@
 //! so that the queue drops the oldest witness. If a process dies while it reads, its messages
 //! return in the same way.
 //!
-//! Two readers that read at the same time each get only a part of the messages. So a process makes
-//! one read at a time. A read counts only if, a moment later, the queue has as many messages as the
-//! read returned, which shows that no other process held any of them. The results of several reads
-//! that count are combined; between reads there is a randomised pause.
+//! Only one process reads at a time ([`WitnessLock`]). Of two readers at once, each might hold a
+//! part of the messages. RabbitMQ appends what the second one returns to what the first one
+//! returned, so the newest witness might come to the front, and be the next that the queue drops. A
+//! process of an older version reads without the lock, so callers repeat a read that finds too few
+//! messages.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use hookbox_driver::{Fault, FaultKind};
+use hookbox_driver::{Fault, FaultKind, WITNESSES_KEPT};
 use hookbox_event::Witness;
 use lapin::options::{BasicGetOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
@@ -25,53 +25,57 @@ use tokio::time::{sleep, timeout};
 
 use crate::diagnose::{fault, late};
 use crate::jitter::jittered;
+use crate::witness_lock::WitnessLock;
 
 const DOING: &str = "read the witnesses";
 
-/// How many messages one read takes at most. The queue can hold far fewer.
-const READ_MAX: usize = 64;
+/// How many messages one read takes at most. The queue keeps no more, so these are all that it held
+/// when the read began. Those that are published meanwhile stay in the queue.
+const READ_MAX: u32 = WITNESSES_KEPT;
 
-/// How many reads must have found all messages of the queue before the result counts as complete.
-/// If the queue has another number of messages a moment later, the read is not counted, because
-/// another reader held some of them.
-const COUNTING: u32 = 2;
+/// How often a reader counts the messages in the queue, until those that it took have returned.
+/// They return within milliseconds after its channel is closed.
+const COUNTS_MAX: u32 = 50;
 
-/// How many reads one call makes at most. A message that other readers hold during all of these
-/// reads is not found.
-const READINGS_MAX: u32 = 12;
+/// The longest pause between two counts.
+const PAUSE: Duration = Duration::from_millis(10);
 
-/// The longest pause after each read. It is longer than a read takes, so that two readers do not
-/// read at the same time again and again.
-const PAUSE: Duration = Duration::from_millis(100);
-
-/// Reads all witnesses in the queue. Other processes may read them at the same time.
+/// Reads all witnesses in the queue.
 ///
 /// # Errors
-/// When the queue does not answer in time, or holds something that is no witness.
+/// When the queue does not answer in time, or holds something that is no witness, or another
+/// process reads for longer than the deadline.
 pub(crate) async fn read(
     connection: &Connection,
     queue: &str,
     deadline: Duration,
 ) -> Result<Vec<Witness>, Fault> {
-    let mut found = BTreeMap::new();
-    let mut counting = 0;
-    for _ in 0..READINGS_MAX {
-        let bodies = read_once(connection, queue, deadline).await?;
-        sleep(jittered(PAUSE)).await;
+    let lock = WitnessLock::take(connection, queue, deadline).await?;
+    let bodies = read_locked(connection, queue, deadline).await;
+    let released = lock.release(deadline).await;
+    let bodies = bodies?;
+    released?;
+    bodies.iter().map(|body| decode(body)).collect()
+}
+
+async fn read_locked(
+    connection: &Connection,
+    queue: &str,
+    deadline: Duration,
+) -> Result<Vec<Vec<u8>>, Fault> {
+    let bodies = read_once(connection, queue, deadline).await?;
+    // The next reader must find the messages that this one returns.
+    for _ in 0..COUNTS_MAX {
         let ready = timeout(deadline, ready(connection, queue)).await;
         let ready = ready
             .map_err(|_elapsed| late(DOING))?
             .map_err(|error| fault(DOING, error))?;
-        counting += u32::from(ready == bodies.len());
-        for body in bodies {
-            let witness = decode(&body)?;
-            found.insert(body, witness);
-        }
-        if counting >= COUNTING {
+        if ready >= bodies.len() {
             break;
         }
+        sleep(jittered(PAUSE)).await;
     }
-    Ok(found.into_values().collect())
+    Ok(bodies)
 }
 
 /// Returns how many messages of the queue no reader has taken at the moment.
@@ -111,7 +115,7 @@ async fn read_once(
 
 async fn take(channel: &Channel, queue: &str) -> Result<Vec<Vec<u8>>, lapin::Error> {
     let mut bodies = Vec::new();
-    while bodies.len() < READ_MAX {
+    for _ in 0..READ_MAX {
         let got = channel.basic_get(queue.into(), BasicGetOptions::default());
         let Some(message) = got.await? else {
             break;

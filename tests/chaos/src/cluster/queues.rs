@@ -112,7 +112,7 @@ impl Course {
         let queues: BTreeMap<String, String> = said
             .lines()
             .filter_map(|line| line.split_once('\t'))
-            .filter(|(name, _)| name.starts_with(&ours) && !name.contains("anchor"))
+            .filter(|(name, _)| name.starts_with(&ours) && !is_temporary(name))
             .map(|(name, text)| (name.to_owned(), text.to_owned()))
             .collect();
         ensure!(
@@ -121,4 +121,10 @@ impl Course {
         );
         Ok(queues)
     }
+}
+
+/// Returns whether this is a queue that exists for a moment: an anchor, or the lock of a reader of
+/// the witnesses.
+fn is_temporary(name: &str) -> bool {
+    name.contains(".anchor.") || name.ends_with(".reader")
 }
