@@ -34,14 +34,16 @@ trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 type Sending = http1::SendRequest<Full<Bytes>>;
-type Driving = http1::Connection<TokioIo<Box<dyn Stream>>, Full<Bytes>>;
+
+/// Reads and writes the socket. It is dropped when the connection has ended (see [`drive`]).
+type Driving = Option<Pin<Box<http1::Connection<TokioIo<Box<dyn Stream>>, Full<Bytes>>>>>;
 
 /// An HTTP connection to a target. It is opened by the first request, and opened again by the next
 /// request after it was lost.
 pub struct Link {
     target: Arc<Target>,
     tls: Option<tokio_rustls::TlsConnector>,
-    open: Option<(Sending, Pin<Box<Driving>>)>,
+    open: Option<(Sending, Driving)>,
 }
 
 /// An HTTP response.
@@ -124,11 +126,11 @@ impl Link {
             Some(open) => open,
             None => self.connect().await?,
         };
-        let answer = timeout(ANSWER_WAIT, ask(&mut sending, driving.as_mut(), request))
+        let answer = timeout(ANSWER_WAIT, ask(&mut sending, &mut driving, request))
             .await
             .map_err(|_| LinkError::TooSlow)?
             .map_err(LinkError::Lost)?;
-        self.open = Some((sending, driving));
+        self.open = driving.is_some().then_some((sending, driving));
         Ok(answer)
     }
 
@@ -140,12 +142,12 @@ impl Link {
         };
         tokio::select! {
             biased;
-            _ = driving.as_mut() => false,
+            () = drive(driving) => false,
             ready = sending.ready() => ready.is_ok(),
         }
     }
 
-    async fn connect(&mut self) -> Result<(Sending, Pin<Box<Driving>>), LinkError> {
+    async fn connect(&mut self) -> Result<(Sending, Driving), LinkError> {
         let to = self.target.authority.clone();
         let unreachable = |source| LinkError::Unreachable {
             to: to.clone(),
@@ -158,7 +160,7 @@ impl Link {
         let (sending, driving) = http1::handshake(TokioIo::new(stream))
             .await
             .map_err(|error| unreachable(io::Error::other(error)))?;
-        Ok((sending, Box::pin(driving)))
+        Ok((sending, Some(Box::pin(driving))))
     }
 
     async fn stream(&mut self) -> io::Result<Box<dyn Stream>> {
@@ -177,7 +179,7 @@ type Broken = Box<dyn std::error::Error + Send + Sync>;
 
 async fn ask(
     sending: &mut Sending,
-    mut driving: Pin<&mut Driving>,
+    driving: &mut Driving,
     request: Request<Full<Bytes>>,
 ) -> Result<HttpResponse, Broken> {
     let exchange = async {
@@ -188,15 +190,22 @@ async fn ask(
         Ok::<_, Broken>(HttpResponse { status, body })
     };
     tokio::pin!(exchange);
-    // The server may close the connection right after the response. Then `driving`, the future that
-    // runs the connection, is complete and must not be polled again.
-    let mut drives = true;
     loop {
         tokio::select! {
             biased;
             answer = &mut exchange => return answer,
-            _ = driving.as_mut(), if drives => drives = false,
+            () = drive(driving), if driving.is_some() => {}
         }
+    }
+}
+
+/// Runs a connection until it has ended, and drops it then. If the server closes the connection at
+/// the moment when a request is handed to it, the request gets its error only by that drop.
+async fn drive(driving: &mut Driving) {
+    if let Some(connection) = driving {
+        // The request that runs on the connection gets the error of the connection, too.
+        let _ = connection.as_mut().await;
+        *driving = None;
     }
 }
 
@@ -210,3 +219,6 @@ fn trust() -> Result<tokio_rustls::TlsConnector, LinkError> {
         .with_no_client_auth();
     Ok(Arc::new(config).into())
 }
+
+#[cfg(test)]
+mod tests;
