@@ -1,5 +1,6 @@
 //! A small, strict JSON scanner (RFC 8259). It checks whether a body is JSON, and returns its
-//! canonical form and the values at the few JSON Pointers that a config names.
+//! canonical form and the values at the few JSON Pointers that a config names. In the same pass it
+//! decides the conditions that a config sets on values of the body.
 //!
 //! hookbox does not parse a body into a tree, for three reasons: the identity of an event must not
 //! depend on which of two equal keys a parser keeps; numbers must keep their text; and a hostile
@@ -9,6 +10,9 @@
 //! them where they stand in the body.
 
 mod canonical;
+mod compare;
+mod condition;
+mod conditions;
 mod decimal;
 mod extracts;
 mod integer;
@@ -16,6 +20,8 @@ mod number;
 mod scanner;
 mod string;
 
+pub use condition::{Condition, ExactNumber, InvalidNumber, Literal, Test};
+pub use conditions::Conditions;
 pub use decimal::Decimal;
 pub use integer::exact_integer;
 pub use number::number_end;
@@ -83,13 +89,16 @@ pub struct Document {
     pub extracts: Vec<Extract>,
 }
 
-/// The content digest of a JSON document, and the values that a config names.
+/// The content digest of a JSON document, the values that a config names, and what was decided
+/// about the conditions of a config.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DigestedJson {
     /// The content digest.
     pub digest: ContentDigest,
     /// What was found at each pointer, in the order of the pointers.
     pub extracts: Vec<Extract>,
+    /// Whether each condition holds, in the order of the conditions.
+    pub holds: Vec<bool>,
 }
 
 /// Why a body is not JSON, or why its JSON is refused. Safe to log, because the error never quotes

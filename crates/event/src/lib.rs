@@ -4,28 +4,38 @@
 //! Times and random bytes are passed in as arguments, so that tests control them.
 
 mod account;
+mod control;
 mod digest;
+mod duration;
 mod envelope;
 mod hex_text;
 mod id;
 mod json;
 mod name;
+mod newest;
 mod pointer;
+mod routing;
 mod timestamp;
 mod topic;
 mod wire;
 mod witness;
 
 pub use account::{ACCOUNT_VERSION, Accepted, Account};
+pub use control::is_unsafe;
 pub use digest::ContentDigest;
+pub use duration::parse_duration;
 pub use envelope::{Envelope, Redo};
 pub use id::{EventId, EventNumber, IdDigest, Incarnation, InstanceId, ReceiptId};
 pub use json::{
-    Decimal, DigestedJson, Document, Extract, JsonError, Scalar, digest_json, exact_integer,
-    number_end, scan,
+    Condition, Conditions, Decimal, DigestedJson, Document, ExactNumber, Extract, InvalidNumber,
+    JsonError, Literal, Scalar, Test, digest_json, exact_integer, number_end, scan,
 };
 pub use name::{EnvironmentName, InvalidName, RouteName, SourceName};
+pub use newest::{
+    ExactTime, InvalidVersion, KeyDigest, Newest, VERSION_AHEAD_MAX, Version, VersionKind,
+};
 pub use pointer::{InvalidPointer, Pointer};
+pub use routing::{MatchedRoutes, Routing, Selection, SourceConditions};
 pub use timestamp::Timestamp;
 pub use topic::{InvalidTopic, Topic, TopicPattern};
 pub use wire::{

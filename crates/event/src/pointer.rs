@@ -15,13 +15,30 @@ pub struct Pointer {
 /// The error for a text that is not a JSON Pointer, or is the empty one, which leads to the whole
 /// document.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not a JSON Pointer: write '/' before each name, '~1' for '/' and '~0' for '~'")]
-pub struct InvalidPointer(String);
+pub enum InvalidPointer {
+    /// The text is empty.
+    #[error(
+        "the empty JSON Pointer leads to the whole body; write '/' and the name of a part of it"
+    )]
+    Whole,
+    /// The text is not a JSON Pointer.
+    #[error(
+        "{0:?} is not a JSON Pointer: write '/' before each name, '~1' for '/' and '~0' for '~'"
+    )]
+    Malformed(String),
+}
 
 impl Pointer {
     /// Returns the names on the path, in which the escapes `~0` and `~1` are resolved.
     pub fn tokens(&self) -> &[String] {
         &self.tokens
+    }
+
+    /// Returns the pointer that has only this many of the names, or `None` if that is none: such a
+    /// pointer leads to the whole document.
+    pub fn beginning(&self, names: usize) -> Option<Self> {
+        let tokens: Vec<String> = self.tokens.iter().take(names).cloned().collect();
+        (!tokens.is_empty()).then_some(Self { tokens })
     }
 }
 
@@ -29,7 +46,10 @@ impl FromStr for Pointer {
     type Err = InvalidPointer;
 
     fn from_str(text: &str) -> Result<Self, InvalidPointer> {
-        let invalid = || InvalidPointer(text.to_owned());
+        if text.is_empty() {
+            return Err(InvalidPointer::Whole);
+        }
+        let invalid = || InvalidPointer::Malformed(text.to_owned());
         let path = text.strip_prefix('/').ok_or_else(invalid)?;
         let token = |raw: &str| {
             // RFC 6901 §4: `~1` is replaced first, then `~0`. Any other use of `~` is an error.
@@ -80,5 +100,16 @@ mod tests {
         for bad in ["", "a", "/~", "/~2"] {
             assert!(bad.parse::<Pointer>().is_err(), "{bad:?}");
         }
+        let whole = "".parse::<Pointer>();
+        assert_eq!(whole, Err(InvalidPointer::Whole));
+    }
+
+    #[test]
+    fn a_pointer_begins_with_its_first_names() {
+        let pointer: Pointer = "/a~1b/c/d".parse().expect("a pointer");
+        let beginning = |names| pointer.beginning(names).map(|it| it.to_string());
+        assert_eq!(beginning(0), None);
+        assert_eq!(beginning(2).as_deref(), Some("/a~1b/c"));
+        assert_eq!(beginning(9).as_deref(), Some("/a~1b/c/d"));
     }
 }

@@ -178,6 +178,12 @@ impl TopicPattern {
         parts.next().is_none()
     }
 
+    /// Returns whether the pattern may match a topic of this source, whatever the event type.
+    pub fn may_match_of(&self, source: &SourceName) -> bool {
+        let first = self.0.split('.').next().unwrap_or_default();
+        first == "#" || glob(first.as_bytes(), source.as_str().as_bytes())
+    }
+
     /// Returns the pattern as written.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -286,6 +292,23 @@ mod tests {
         check("begini.*", "begini.a.b", false);
         check("*.a*b*c", "x.aXbbYc", true);
         check("*.a*b*c", "x.aXbbY", false);
+    }
+
+    #[test]
+    fn patterns_may_match_topics_of_sources() {
+        for (pattern, source, expect) in [
+            ("shop.order", "shop", true),
+            ("shop.#", "shop", true),
+            ("#", "shop", true),
+            ("*.order", "shop", true),
+            ("s*p.order", "shop", true),
+            ("shop.order", "bank", false),
+            ("shop2.#", "shop", false),
+        ] {
+            let parsed: TopicPattern = pattern.parse().expect("a pattern");
+            let source: SourceName = source.parse().expect("a name");
+            assert_eq!(parsed.may_match_of(&source), expect, "{pattern}, {source}");
+        }
     }
 
     #[test]

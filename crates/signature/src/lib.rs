@@ -21,4 +21,5 @@ pub use key::{InvalidKey, KEY_BYTES_MIN, KEY_BYTES_STRONG, Key, last_end};
 pub use preset::{ConflictAction, Identity, Preset, RefusalAnswer};
 pub use refusal::Refusal;
 pub use scheme::{Scheme, can_verify, sign, verify};
+pub use standard_webhooks::sign as sign_standard_webhook;
 pub use verified::Verified;

@@ -50,7 +50,9 @@ pub fn sign(
 ) -> Vec<(HeaderName, HeaderValue)> {
     match scheme {
         Scheme::Hmac(scheme) => hmac::sign(scheme, key, body, now),
-        Scheme::StandardWebhooks { .. } => standard_webhooks::sign(key, body, now, id),
+        Scheme::StandardWebhooks { .. } => {
+            standard_webhooks::sign(std::slice::from_ref(key), body, now, id)
+        }
     }
 }
 

@@ -80,22 +80,22 @@ fn candidates(text: &str) -> Result<Vec<Vec<u8>>, Refusal> {
     }
 }
 
-pub(crate) fn sign(
-    key: &Key,
-    body: &[u8],
-    now: Timestamp,
-    id: &str,
-) -> Vec<(HeaderName, HeaderValue)> {
+/// Signs a body with each of the keys, and returns the headers. The receiver accepts a request if
+/// it knows one of the keys, so that keys can be rotated.
+///
+/// `id` is the message id, of at most 255 visible ASCII characters and without a dot.
+pub fn sign(keys: &[Key], body: &[u8], now: Timestamp, id: &str) -> Vec<(HeaderName, HeaderValue)> {
     let stamp = now.unix_seconds().to_string();
     let prefix = format!("{id}.{stamp}.");
-    let tag = tag(Algorithm::Sha256, key, &[prefix.as_bytes(), body]);
+    let signatures = keys.iter().map(|key| {
+        let tag = tag(Algorithm::Sha256, key, &[prefix.as_bytes(), body]);
+        format!("v1,{}", STANDARD.encode(tag))
+    });
+    let signatures: Vec<String> = signatures.collect();
     vec![
         (ID.clone(), value(id)),
         (TIMESTAMP.clone(), value(&stamp)),
-        (
-            SIGNATURE.clone(),
-            value(&format!("v1,{}", STANDARD.encode(tag))),
-        ),
+        (SIGNATURE.clone(), value(&signatures.join(" "))),
     ]
 }
 

@@ -175,6 +175,13 @@ impl<'a> Canonical<'a> {
     }
 }
 
+/// Returns the canonical text of a string with this value, without the quotes.
+pub(super) fn canonical_of(value: &str) -> Vec<u8> {
+    let mut canonical = Canonical::new(&[]);
+    value.chars().for_each(|c| canonical.rewrite(c));
+    canonical.rewritten
+}
+
 /// Returns the value of a string, given its canonical text; `None` if it contains a lone surrogate.
 pub(super) fn value_of(canonical: &[u8]) -> Option<String> {
     // The bytes are between ASCII characters of a valid UTF-8 text, so they are valid UTF-8.

@@ -8,6 +8,8 @@ use crate::Pointer;
 pub(super) enum Open {
     Array {
         index: usize,
+        /// Its place among the conditions, if there is a condition on it or on a value inside it.
+        place: Option<usize>,
     },
     Object {
         /// Where the canonical text of the first member begins.
@@ -18,10 +20,12 @@ pub(super) enum Open {
         key: Span,
         /// Whether each key so far is greater than the one before it.
         is_sorted: bool,
+        /// Its place among the conditions, as that of an array.
+        place: Option<usize>,
     },
 }
 
-/// A JSON value that contains no other value: a string, a number or a boolean.
+/// A JSON value that contains no other value.
 #[derive(Clone, Copy)]
 pub(super) enum Leaf {
     /// The content of a string, in canonical form.
@@ -30,6 +34,8 @@ pub(super) enum Leaf {
     Number(Span),
     /// `true` or `false`.
     Bool(bool),
+    /// `null`.
+    Null,
 }
 
 /// The pointers, and what was found at each of them so far.
@@ -55,8 +61,8 @@ impl<'a> Extracts<'a> {
         }
     }
 
-    /// Called after a string, a number or a boolean. Its text is copied only if a pointer leads to
-    /// it.
+    /// Called after a value that contains no other value. Its text is copied only if a pointer
+    /// leads to it. To an extract, `null` is as good as no value.
     pub fn leaf(&mut self, stack: &[Open], text: &Canonical<'_>, leaf: Leaf) {
         for (pointer, found) in self.pointers.iter().zip(&mut self.found) {
             if is_at(stack, text, pointer)
@@ -90,12 +96,12 @@ fn is_at(stack: &[Open], text: &Canonical<'_>, pointer: &Pointer) -> bool {
 /// Returns whether a pointer with these tokens leads through the open objects and arrays.
 fn leads_to(stack: &[Open], text: &Canonical<'_>, tokens: &[String]) -> bool {
     stack.iter().zip(tokens).all(|(open, token)| match open {
-        Open::Array { index } => token.parse() == Ok(*index) && !token.starts_with('+'),
+        Open::Array { index, .. } => token.parse() == Ok(*index) && !token.starts_with('+'),
         Open::Object { key, .. } => is_value(text.bytes(*key), token),
     })
 }
 
-/// Returns a value as a scalar; `None` for a string that contains a lone surrogate.
+/// Returns a value as a scalar; `None` for `null` and for a string that contains a lone surrogate.
 fn scalar(text: &Canonical<'_>, leaf: Leaf) -> Option<Scalar> {
     match leaf {
         Leaf::String(content) => value_of(text.bytes(content)).map(Scalar::String),
@@ -104,5 +110,6 @@ fn scalar(text: &Canonical<'_>, leaf: Leaf) -> Option<Scalar> {
             Some(Scalar::Number(number.into_owned()))
         }
         Leaf::Bool(value) => Some(Scalar::Bool(value)),
+        Leaf::Null => None,
     }
 }

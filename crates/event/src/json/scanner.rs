@@ -1,6 +1,7 @@
 //! The JSON scanner: it passes once over the bytes, with a stack of its own instead of recursion.
 
 use super::canonical::{Canonical, Mark, Span};
+use super::conditions::{Conditions, Decisions, PlaceIndex};
 use super::extracts::{Extracts, Leaf, Open};
 use super::number::number_end;
 use super::{DEPTH_MAX, DigestedJson, Document, JsonError};
@@ -9,28 +10,39 @@ use crate::{ContentDigest, Pointer};
 /// Scans a whole body and returns its canonical form and the values at `pointers`.
 pub fn scan(body: &[u8], pointers: &[Pointer]) -> Result<Document, JsonError> {
     let pointers: Vec<&Pointer> = pointers.iter().collect();
-    let scanned = scanned(body, &pointers)?;
+    let conditions = Conditions::default();
+    let scanned = scanned(body, &pointers, &conditions)?;
     Ok(Document {
         canonical: scanned.text.parts().collect::<Vec<_>>().concat(),
         extracts: scanned.extracts.found,
     })
 }
 
-/// Scans a whole body and returns its content digest and the values at `pointers`. The digest is
-/// that of [`scan`]'s canonical form, which is hashed without being written out.
-pub fn digest_json(body: &[u8], pointers: &[&Pointer]) -> Result<DigestedJson, JsonError> {
-    let scanned = scanned(body, pointers)?;
+/// Scans a whole body and returns its content digest, the values at `pointers`, and which of the
+/// `conditions` hold. The digest is that of [`scan`]'s canonical form, which is hashed without
+/// being written out.
+pub fn digest_json(
+    body: &[u8],
+    pointers: &[&Pointer],
+    conditions: &Conditions,
+) -> Result<DigestedJson, JsonError> {
+    let scanned = scanned(body, pointers, conditions)?;
     Ok(DigestedJson {
         digest: ContentDigest::of_canonical_parts(scanned.text.parts()),
         extracts: scanned.extracts.found,
+        holds: scanned.decisions.holds,
     })
 }
 
-fn scanned<'a>(body: &'a [u8], pointers: &'a [&'a Pointer]) -> Result<Scanner<'a>, JsonError> {
+fn scanned<'a>(
+    body: &'a [u8],
+    pointers: &'a [&'a Pointer],
+    conditions: &'a Conditions,
+) -> Result<Scanner<'a>, JsonError> {
     let text = std::str::from_utf8(body).map_err(|error| JsonError::NotUtf8 {
         at: error.valid_up_to(),
     })?;
-    let mut scanner = Scanner::new(text.as_bytes(), pointers);
+    let mut scanner = Scanner::new(text.as_bytes(), pointers, conditions);
     scanner.run()?;
     Ok(scanner)
 }
@@ -49,6 +61,7 @@ pub(super) struct Scanner<'a> {
     pub(super) at: usize,
     pub(super) text: Canonical<'a>,
     extracts: Extracts<'a>,
+    decisions: Decisions<'a>,
     stack: Vec<Open>,
     /// The members of all open objects, those of the innermost object last.
     members: Vec<Member>,
@@ -58,12 +71,13 @@ pub(super) struct Scanner<'a> {
 
 impl<'a> Scanner<'a> {
     /// Creates a scanner of `bytes`, which must be UTF-8.
-    fn new(bytes: &'a [u8], pointers: &'a [&'a Pointer]) -> Self {
+    fn new(bytes: &'a [u8], pointers: &'a [&'a Pointer], conditions: &'a Conditions) -> Self {
         Self {
             bytes,
             at: 0,
             text: Canonical::new(bytes),
             extracts: Extracts::new(pointers),
+            decisions: Decisions::new(conditions),
             stack: Vec::new(),
             members: Vec::new(),
             comma: Span { start: 0, end: 0 },
@@ -96,9 +110,9 @@ impl<'a> Scanner<'a> {
                 self.found(Leaf::String(content));
                 Ok(true)
             }
-            Some(b't') => self.literal(b"true", Some(true)),
-            Some(b'f') => self.literal(b"false", Some(false)),
-            Some(b'n') => self.literal(b"null", None),
+            Some(b't') => self.literal(b"true", Leaf::Bool(true)),
+            Some(b'f') => self.literal(b"false", Leaf::Bool(false)),
+            Some(b'n') => self.literal(b"null", Leaf::Null),
             Some(b'-' | b'0'..=b'9') => self.number(),
             Some(_) | None => Err(self.syntax()),
         }
@@ -106,7 +120,7 @@ impl<'a> Scanner<'a> {
 
     fn open_object(&mut self) -> Result<bool, JsonError> {
         self.check_depth()?;
-        self.extracts.container(&self.stack, &self.text);
+        let place = self.found_container();
         self.take_byte();
         self.skip_space();
         if self.peek() == Some(b'}') {
@@ -120,6 +134,7 @@ impl<'a> Scanner<'a> {
             first: self.members.len(),
             key,
             is_sorted: true,
+            place,
         });
         self.members.push(Member {
             key,
@@ -131,14 +146,14 @@ impl<'a> Scanner<'a> {
 
     fn open_array(&mut self) -> Result<bool, JsonError> {
         self.check_depth()?;
-        self.extracts.container(&self.stack, &self.text);
+        let place = self.found_container();
         self.take_byte();
         self.skip_space();
         if self.peek() == Some(b']') {
             self.take_byte();
             return Ok(true);
         }
-        self.stack.push(Open::Array { index: 0 });
+        self.stack.push(Open::Array { index: 0, place });
         Ok(false)
     }
 
@@ -190,7 +205,7 @@ impl<'a> Scanner<'a> {
             let next = self.peek();
             match self.stack.last_mut() {
                 None => return Ok(true),
-                Some(Open::Array { index }) => match next {
+                Some(Open::Array { index, .. }) => match next {
                     Some(b',') => {
                         *index += 1;
                         self.take_byte();
@@ -224,13 +239,14 @@ impl<'a> Scanner<'a> {
             start,
             first,
             is_sorted,
+            place,
             ..
         }) = self.stack.pop()
         else {
             return;
         };
         if !is_sorted {
-            self.sort_members(start, first);
+            self.sort_members(start, first, place);
         }
         self.members.truncate(first);
         self.take_byte();
@@ -238,7 +254,7 @@ impl<'a> Scanner<'a> {
 
     /// Sorts the members of the object that is being closed, and marks what its repeated keys make
     /// ambiguous.
-    fn sort_members(&mut self, start: Mark, first: usize) {
+    fn sort_members(&mut self, start: Mark, first: usize, place: Option<PlaceIndex>) {
         let mut members = self.members.split_off(first);
         // The sort is stable: members with equal keys keep their order, so `{a:1,a:2}` differs from
         // `{a:2,a:1}`.
@@ -249,24 +265,53 @@ impl<'a> Scanner<'a> {
             if self.text.bytes(pair[0].key) == self.text.bytes(pair[1].key) {
                 let (stack, text) = (&self.stack, &self.text);
                 self.extracts.ambiguous(stack, text, pair[0].key);
+                let conditions = self.decisions.conditions();
+                let key = text.bytes(pair[0].key);
+                if let Some(twice) = place.and_then(|place| conditions.member(place, key)) {
+                    self.decisions.ambiguous(twice);
+                }
             }
         }
     }
 
     fn found(&mut self, leaf: Leaf) {
         self.extracts.leaf(&self.stack, &self.text, leaf);
+        if let Some(place) = self.place() {
+            self.decisions.leaf(place, &self.text, leaf);
+        }
     }
 
-    fn literal(&mut self, word: &[u8], value: Option<bool>) -> Result<bool, JsonError> {
+    /// Called at the beginning of an object or array. Returns its place among the conditions.
+    fn found_container(&mut self) -> Option<PlaceIndex> {
+        self.extracts.container(&self.stack, &self.text);
+        let place = self.place();
+        if let Some(place) = place {
+            self.decisions.container(place);
+        }
+        place
+    }
+
+    /// Returns the place of the current value among the conditions; `None` if no condition is on
+    /// this value or on one inside it.
+    fn place(&self) -> Option<PlaceIndex> {
+        let conditions = self.decisions.conditions();
+        match self.stack.last() {
+            None => conditions.root(),
+            Some(Open::Array { index, place }) => conditions.element((*place)?, *index),
+            Some(Open::Object { key, place, .. }) => {
+                conditions.member((*place)?, self.text.bytes(*key))
+            }
+        }
+    }
+
+    fn literal(&mut self, word: &[u8], value: Leaf) -> Result<bool, JsonError> {
         if !self.bytes[self.at..].starts_with(word) {
             return Err(self.syntax());
         }
         let start = self.at;
         self.at += word.len();
         self.write_from(start);
-        if let Some(value) = value {
-            self.found(Leaf::Bool(value));
-        }
+        self.found(value);
         Ok(true)
     }
 

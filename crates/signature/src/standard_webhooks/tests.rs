@@ -127,3 +127,21 @@ fn what_is_signed_here_verifies() {
     let verified = verify(&scheme, &keys(), &headers, Bytes::from_static(b"\xff"), now);
     assert_eq!(verified.expect("verifies").signed_id(), Some("m1"));
 }
+
+/// A receiver that knows only the old key or only the new one accepts what is signed with both.
+#[test]
+fn what_is_signed_with_two_keys_verifies_with_either() {
+    let scheme = Preset::StandardWebhooks.scheme();
+    let now = Timestamp::from_unix_micros(1_764_000_000_000_000);
+    let other = Key::new("other", None, vec![7; 32]).expect("a key");
+    let both = [keys().remove(0), other];
+    let headers: HeaderMap = super::sign(&both, BODY, now, "m1").into_iter().collect();
+    for key in both {
+        let key = std::slice::from_ref(&key);
+        let verified = verify(&scheme, key, &headers, Bytes::from_static(BODY), now);
+        assert_eq!(verified.expect("verifies").key_id(), key[0].id());
+    }
+    let third = Key::new("third", None, vec![8; 32]).expect("a key");
+    let refused = verify(&scheme, &[third], &headers, Bytes::from_static(BODY), now);
+    assert_eq!(refused.err(), Some(Refusal::WrongSignature));
+}

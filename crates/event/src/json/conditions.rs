@@ -1,0 +1,255 @@
+//! Decides conditions while the scanner passes over a body. Each value that is met is looked up in
+//! a tree of the pointers' names, so the work for a value hardly grows with the number of
+//! conditions on other values.
+
+use std::collections::BTreeMap;
+
+use super::canonical::{Canonical, canonical_of};
+use super::compare::Number;
+use super::condition::{Condition, ExactNumber, Literal, Test};
+use super::extracts::Leaf;
+
+/// Conditions that are decided together, in one scan of a body.
+#[derive(Debug, Default)]
+pub struct Conditions {
+    /// The places to which pointers lead, and those on the way. The first is the whole body. There
+    /// is none if there are no conditions.
+    places: Vec<Place>,
+    tests: Vec<Check>,
+}
+
+/// The index of a [`Place`].
+pub(super) type PlaceIndex = usize;
+
+/// A place in a body.
+#[derive(Debug, Default)]
+struct Place {
+    /// The places one level below, by the name of the member, in canonical form. An element of an
+    /// array is among them, under its index, because a pointer does not say which of both it means.
+    below: BTreeMap<Vec<u8>, PlaceIndex>,
+    /// Those of the places below that may be an element of an array, by its index.
+    elements: BTreeMap<usize, PlaceIndex>,
+    /// The conditions on the value at this place, as indexes of `tests`.
+    tests: Vec<usize>,
+}
+
+/// A test, prepared for comparisons with the text of a body.
+#[derive(Debug)]
+enum Check {
+    Exists(bool),
+    Null(bool),
+    OneOf(Vec<Comparand>),
+    /// The canonical form of the text. Each character has one canonical form, and none is the
+    /// beginning of another one, so a string begins with a text exactly if its canonical form
+    /// begins with that of the text.
+    Prefix(Vec<u8>),
+    Less(ExactNumber),
+    Greater(ExactNumber),
+}
+
+#[derive(Debug)]
+enum Comparand {
+    String(Vec<u8>),
+    Number(ExactNumber),
+    Bool(bool),
+}
+
+/// A value that the scanner has met at the place of a condition.
+enum Value<'a> {
+    Container,
+    Null,
+    Bool(bool),
+    Number(Number<'a>),
+    /// The canonical form of a string. Half of a surrogate pair has a form that no character has,
+    /// so it is equal to no character of a condition.
+    String(&'a [u8]),
+}
+
+impl Conditions {
+    /// Prepares conditions. What was decided about each is returned in the same order.
+    pub fn new<'a>(conditions: impl IntoIterator<Item = &'a Condition>) -> Self {
+        let mut prepared = Self::default();
+        for condition in conditions {
+            let mut at = prepared.root_or_new();
+            for token in condition.pointer.tokens() {
+                at = prepared.below_or_new(at, token);
+            }
+            let index = prepared.tests.len();
+            prepared.tests.push(Check::of(&condition.test));
+            prepared.places[at].tests.push(index);
+        }
+        prepared
+    }
+
+    /// Returns whether there are no conditions.
+    pub fn is_empty(&self) -> bool {
+        self.tests.is_empty()
+    }
+
+    fn root_or_new(&mut self) -> PlaceIndex {
+        if self.places.is_empty() {
+            self.places.push(Place::default());
+        }
+        0
+    }
+
+    fn below_or_new(&mut self, at: PlaceIndex, token: &str) -> PlaceIndex {
+        let name = canonical_of(token);
+        if let Some(known) = self.member(at, &name) {
+            return known;
+        }
+        let new = self.places.len();
+        self.places.push(Place::default());
+        let place = &mut self.places[at];
+        place.below.insert(name, new);
+        place
+            .elements
+            .extend(element_index(token).map(|index| (index, new)));
+        new
+    }
+
+    /// Returns the place that is the whole body.
+    pub(super) fn root(&self) -> Option<PlaceIndex> {
+        (!self.places.is_empty()).then_some(0)
+    }
+
+    /// Returns the place of a member of the object at a place. `name` is in canonical form.
+    pub(super) fn member(&self, at: PlaceIndex, name: &[u8]) -> Option<PlaceIndex> {
+        self.places[at].below.get(name).copied()
+    }
+
+    /// Returns the place of an element of the array at a place.
+    pub(super) fn element(&self, at: PlaceIndex, index: usize) -> Option<PlaceIndex> {
+        self.places[at].elements.get(&index).copied()
+    }
+}
+
+/// Returns the index that a name of a pointer has in an array; `None` if it has none there (RFC
+/// 6901 §4: digits without leading zeros).
+fn element_index(token: &str) -> Option<usize> {
+    let is_digits = token.bytes().all(|byte| byte.is_ascii_digit());
+    let is_plain = is_digits && (token == "0" || !token.starts_with('0'));
+    is_plain.then(|| token.parse().ok()).flatten()
+}
+
+/// What was decided so far about each condition, while a body is scanned.
+pub(super) struct Decisions<'a> {
+    conditions: &'a Conditions,
+    /// Whether each condition holds.
+    pub holds: Vec<bool>,
+    /// Whether a value was met at each place. A second value there means that a key is repeated, so
+    /// that no condition on the place will hold. Without this, a body with one key a million times
+    /// would have every condition decided a million times.
+    met: Vec<bool>,
+    /// Whether each place is known to be ambiguous, with all places below it.
+    ambiguous: Vec<bool>,
+}
+
+impl<'a> Decisions<'a> {
+    pub fn new(conditions: &'a Conditions) -> Self {
+        // Nothing was met yet, so only what must not exist is as it should be.
+        let holds = |check: &Check| matches!(check, Check::Exists(false));
+        Self {
+            conditions,
+            holds: conditions.tests.iter().map(holds).collect(),
+            met: vec![false; conditions.places.len()],
+            ambiguous: vec![false; conditions.places.len()],
+        }
+    }
+
+    pub fn conditions(&self) -> &'a Conditions {
+        self.conditions
+    }
+
+    /// Called for an object or an array at a place.
+    pub fn container(&mut self, at: PlaceIndex) {
+        self.decide(at, &Value::Container);
+    }
+
+    /// Called for a value at a place that contains no other value.
+    pub fn leaf(&mut self, at: PlaceIndex, text: &Canonical<'_>, leaf: Leaf) {
+        let value = match leaf {
+            Leaf::Null => Value::Null,
+            Leaf::Bool(value) => Value::Bool(value),
+            Leaf::Number(number) => Value::Number(Number::of(text.bytes(number))),
+            Leaf::String(content) => Value::String(text.bytes(content)),
+        };
+        self.decide(at, &value);
+    }
+
+    fn decide(&mut self, at: PlaceIndex, value: &Value<'_>) {
+        if std::mem::replace(&mut self.met[at], true) || self.ambiguous[at] {
+            return;
+        }
+        for test in &self.conditions.places[at].tests {
+            self.holds[*test] = self.conditions.tests[*test].accepts(value);
+        }
+    }
+
+    /// Called when the object that has this place as a member was closed and has the member twice.
+    /// No condition on the place or below it holds.
+    pub fn ambiguous(&mut self, at: PlaceIndex) {
+        let mut rest = vec![at];
+        while let Some(at) = rest.pop() {
+            if std::mem::replace(&mut self.ambiguous[at], true) {
+                continue;
+            }
+            let place = &self.conditions.places[at];
+            for test in &place.tests {
+                self.holds[*test] = false;
+            }
+            rest.extend(place.below.values());
+        }
+    }
+}
+
+impl Check {
+    fn of(test: &Test) -> Self {
+        match test {
+            Test::Exists(exists) => Check::Exists(*exists),
+            Test::Null(is_null) => Check::Null(*is_null),
+            Test::OneOf(values) => Check::OneOf(values.iter().map(Comparand::of).collect()),
+            Test::Prefix(text) => Check::Prefix(canonical_of(text)),
+            Test::Less(number) => Check::Less(number.clone()),
+            Test::Greater(number) => Check::Greater(number.clone()),
+        }
+    }
+
+    fn accepts(&self, value: &Value<'_>) -> bool {
+        match (self, value) {
+            (Check::Exists(exists), _) => *exists,
+            (Check::Null(is_null), value) => *is_null == matches!(value, Value::Null),
+            (Check::OneOf(values), value) => values.iter().any(|one| one.is(value)),
+            (Check::Prefix(prefix), Value::String(text)) => text.starts_with(prefix),
+            (Check::Less(limit), Value::Number(number)) => number.compare(&limit.number()).is_lt(),
+            (Check::Greater(limit), Value::Number(number)) => {
+                number.compare(&limit.number()).is_gt()
+            }
+            (Check::Prefix(_) | Check::Less(_) | Check::Greater(_), _) => false,
+        }
+    }
+}
+
+impl Comparand {
+    fn of(value: &Literal) -> Self {
+        match value {
+            Literal::String(text) => Comparand::String(canonical_of(text)),
+            Literal::Number(number) => Comparand::Number(number.clone()),
+            Literal::Bool(value) => Comparand::Bool(*value),
+        }
+    }
+
+    fn is(&self, value: &Value<'_>) -> bool {
+        match (self, value) {
+            (Comparand::String(text), Value::String(found)) => text == found,
+            (Comparand::Number(number), Value::Number(found)) => {
+                found.compare(&number.number()).is_eq()
+            }
+            (Comparand::Bool(value), Value::Bool(found)) => value == found,
+            (Comparand::String(_) | Comparand::Number(_) | Comparand::Bool(_), _) => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
