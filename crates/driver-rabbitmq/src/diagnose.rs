@@ -1,6 +1,9 @@
 //! Converts lapin's errors into faults.
 
+use std::time::Duration;
+
 use hookbox_driver::{Fault, FaultKind};
+use tokio::time::timeout;
 
 use crate::refusal::{Account, is_refused};
 
@@ -18,6 +21,19 @@ pub(crate) fn fault_of(account: &Account, doing: impl Into<String>, error: lapin
         return Fault::new(FaultKind::Unavailable, doing, account.at_queues(error));
     }
     fault(doing, error)
+}
+
+/// Waits for an operation of lapin until the deadline. An error of it, or the end of the time, is a
+/// fault.
+pub(crate) async fn in_time<T>(
+    deadline: Duration,
+    doing: &str,
+    operation: impl Future<Output = Result<T, lapin::Error>>,
+) -> Result<T, Fault> {
+    let ended = timeout(deadline, operation).await;
+    ended
+        .map_err(|_elapsed| late(doing))?
+        .map_err(|error| fault(doing, error))
 }
 
 /// A deadline passed.

@@ -7,6 +7,7 @@
 //! lapin's own recovery is never used.
 
 mod anchor;
+mod background;
 #[cfg(test)]
 mod canaries;
 mod connection;
@@ -16,6 +17,7 @@ mod delivery;
 mod diagnose;
 mod establish;
 mod examine;
+mod exchange;
 mod fallback_runtime;
 mod jitter;
 mod management;
@@ -39,6 +41,7 @@ mod witness_lock;
 mod witnesses;
 
 pub use declare::{Declaration, declare, missing};
+pub use exchange::{ExchangeError, ExchangeMessage, ExchangePublisher, HeaderValue};
 pub use options::Options;
 pub use rabbit::Rabbit;
 pub use topology::{Argument, QueueDeclaration, Topology, topology};

@@ -37,10 +37,7 @@ impl Nodes {
     /// Reads `amqp://user:password@host:port,host:port/vhost`.
     pub fn of(options: &Options) -> Result<Self, OpenError> {
         let uris = uris(options)?;
-        let first = uris.first().ok_or_else(|| OpenError::Options {
-            what: WHAT,
-            why: "the URL names no host".into(),
-        })?;
+        let first = uris.first().ok_or_else(no_host)?;
         let overlay = Management::of(options, first)?.map(Overlay::new);
         Ok(Self {
             account: Account::of(first),
@@ -48,6 +45,11 @@ impl Nodes {
             turn: AtomicUsize::new(0),
             overlay,
         })
+    }
+
+    /// Returns the node that the URL names first.
+    pub fn first(&self) -> Result<&AMQPUri, OpenError> {
+        self.uris.first().ok_or_else(no_host)
     }
 
     /// Returns the user and the virtual host that error texts name. They are the same for every
@@ -68,14 +70,31 @@ impl Nodes {
     }
 }
 
+fn no_host() -> OpenError {
+    OpenError::Options {
+        what: WHAT,
+        why: "the URL names no host".into(),
+    }
+}
+
 /// Parses the broker's URL into one URI for each node, without connecting.
 pub(crate) fn uris(options: &Options) -> Result<Vec<AMQPUri>, OpenError> {
     let refuse = |why: String| OpenError::Options { what: WHAT, why };
+    if hides_account(&options.url) {
+        return Err(refuse(
+            "the user or the password contains a character that must be percent-encoded, such as \
+             %2F for '/', %3F for '?' and %23 for '#'"
+                .into(),
+        ));
+    }
     let urls = split(&options.url);
     if urls.len() > NODES_MAX {
         return Err(refuse(format!("the URL names more than {NODES_MAX} nodes")));
     }
-    let uris = urls.iter().map(|url| {
+    let uris = urls.iter().map(|(url, host)| {
+        if host.is_empty() || host.starts_with(':') {
+            return Err(no_host());
+        }
         let mut uri: AMQPUri = url.parse().map_err(|why: String| {
             // If the parser's text quotes the URL, the text is left out, because the URL may hold a
             // password.
@@ -85,6 +104,10 @@ pub(crate) fn uris(options: &Options) -> Result<Vec<AMQPUri>, OpenError> {
                 why
             })
         })?;
+        // The parser takes every address of IPv6 for `localhost`.
+        if let Some(address) = ipv6(host) {
+            uri.authority.host = address.to_owned();
+        }
         let frame = uri.query.frame_max.get_or_insert(options.frame_bytes_max);
         if !(FRAME_MIN..=options.frame_bytes_max).contains(frame) {
             let most = options.frame_bytes_max;
@@ -103,8 +126,9 @@ pub(crate) fn uris(options: &Options) -> Result<Vec<AMQPUri>, OpenError> {
     uris.collect()
 }
 
-/// Splits a URL with several hosts into one URL for each host.
-fn split(url: &str) -> Vec<String> {
+/// Splits a URL with several hosts into one URL for each host. Returns each with its host and port,
+/// as they are written.
+fn split(url: &str) -> Vec<(String, String)> {
     let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
     let (authority, path) = match rest.find(['/', '?']) {
         Some(end) => rest.split_at(end),
@@ -114,8 +138,26 @@ fn split(url: &str) -> Vec<String> {
         Some((account, hosts)) => (format!("{account}@"), hosts),
         None => (String::new(), authority),
     };
-    let one = |host: &str| format!("{scheme}://{account}{}{path}", host.trim());
-    hosts.split(',').map(one).collect()
+    let one = |host: &str| {
+        let url = format!("{scheme}://{account}{host}{path}");
+        (url, host.to_owned())
+    };
+    hosts.split(',').map(str::trim).map(one).collect()
+}
+
+/// Returns whether the account of a URL contains a character that ends the part of the URL in which
+/// accounts are. The parser would take the user for the host then.
+fn hides_account(url: &str) -> bool {
+    let (_, rest) = url.split_once("://").unwrap_or(("", url));
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, behind) = rest.split_at(end);
+    !authority.contains('@') && behind.contains('@')
+}
+
+/// Returns the address of IPv6 that is the host, without its brackets; `None` for another host.
+fn ipv6(host: &str) -> Option<&str> {
+    let (address, _port) = host.strip_prefix('[')?.split_once(']')?;
+    Some(address)
 }
 
 #[cfg(test)]
@@ -151,6 +193,29 @@ mod tests {
         for uri in nodes.in_turn() {
             assert_eq!(uri.authority.userinfo.password, "p,q");
             assert_eq!((uri.vhost.as_str(), uri.query.heartbeat), ("v", Some(7)));
+        }
+    }
+
+    /// The parser of the client library takes an address of IPv6, and an absent host, for the host
+    /// `localhost`, which needs no encryption. It takes the user for the host where the password
+    /// has a character that is not encoded.
+    #[test]
+    fn no_url_leads_to_another_host_than_it_names() {
+        let nodes = nodes("amqp://u:p@[::1],[2001:db8::7]:1234,c/v").unwrap();
+        assert_eq!(hosts(&nodes), ["::1:5672", "2001:db8::7:1234", "c:5672"]);
+        for url in ["amqp://", "amqp:///v", "amqp://:5672", "amqp://a,,b/v"] {
+            let refused = self::nodes(url).err().unwrap();
+            let why = format!("{refused:?}");
+            assert!(why.contains("the URL names no host"), "{url}: {why}");
+        }
+        for account in ["u:12/34", "u:5?6", "u:5#6"] {
+            let refused = self::nodes(&format!("amqp://{account}@a/v")).err().unwrap();
+            let why = format!("{refused:?}");
+            assert!(why.contains("percent-encoded"), "{account}: {why}");
+            assert!(!why.contains(account), "{why}");
+        }
+        for url in ["amqp://[::1", "amqp://[::g]", "amqp://[::1]x", "amqp://a]"] {
+            assert!(self::nodes(url).is_err(), "{url}");
         }
     }
 

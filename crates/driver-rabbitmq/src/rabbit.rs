@@ -17,6 +17,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::background::Background;
 use crate::connection::{close, connect};
 use crate::diagnose::{fault, late};
 use crate::establish::{ConnectResult, establish};
@@ -26,11 +27,7 @@ use crate::rejections::Rejections;
 use crate::supervisor::Supervisor;
 use crate::topology::{accounts_queue, dead_queue, route_queue, witness_queue};
 use crate::watch::missing_text;
-use crate::{Options, consumer, fallback_runtime, witnesses};
-
-/// The number of threads of the runtime for AMQP. Heartbeats are sent from these threads, so
-/// nothing may block or compute on them.
-const THREADS: usize = 2;
+use crate::{Options, consumer, witnesses};
 
 /// The driver for RabbitMQ as hookbox's broker.
 pub struct Rabbit {
@@ -57,18 +54,7 @@ impl Rabbit {
     /// handler does not delay their heartbeats.
     pub async fn open(options: Options) -> Result<Self, OpenError> {
         let nodes = Arc::new(Nodes::of(&options)?);
-        let no_threads = |error| OpenError::Options {
-            what: "the broker",
-            why: format!("no threads could be started for the driver ({error})"),
-        };
-        fallback_runtime::make().map_err(no_threads)?;
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(THREADS)
-            .thread_name("hookbox-amqp")
-            .enable_all()
-            .build()
-            .map_err(no_threads)?;
-        let runtime = Background(Some(runtime));
+        let runtime = Background::start("hookbox-amqp")?;
         let first = {
             let (options, nodes) = (options.clone(), Arc::clone(&nodes));
             let task = async move { establish(&options, &nodes).await };
@@ -372,29 +358,5 @@ impl Drop for Rabbit {
     fn drop(&mut self) {
         self.stop.cancel();
         drop(Background(self.runtime.take()));
-    }
-}
-
-/// A runtime that shuts down in the background when it is dropped. An ordinary runtime blocks when
-/// it is dropped, which is not allowed in an async context.
-struct Background(Option<Runtime>);
-
-impl Background {
-    fn handle(&self) -> tokio::runtime::Handle {
-        self.0
-            .as_ref()
-            .map_or_else(tokio::runtime::Handle::current, |it| it.handle().clone())
-    }
-
-    fn keep(mut self) -> Option<Runtime> {
-        self.0.take()
-    }
-}
-
-impl Drop for Background {
-    fn drop(&mut self) {
-        if let Some(runtime) = self.0.take() {
-            runtime.shutdown_background();
-        }
     }
 }

@@ -11,9 +11,9 @@ use lapin::options::{BasicConsumeOptions, QueueDeclareOptions};
 use lapin::protocol::AMQPSoftError;
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, Connection, Consumer};
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
-use crate::diagnose::{fault, late};
+use crate::diagnose::in_time;
 use crate::jitter::jittered;
 use crate::refusal::soft_error;
 
@@ -43,18 +43,15 @@ impl WitnessLock {
         deadline: Duration,
     ) -> Result<Self, Fault> {
         let name = format!("{queue}.reader");
-        let taking = timeout(deadline, async {
+        let taking = async {
             loop {
                 if let Some(lock) = Self::try_to_take(connection, &name).await? {
                     return Ok(lock);
                 }
                 sleep(jittered(PAUSE)).await;
             }
-        });
-        taking
-            .await
-            .map_err(|_elapsed| late(TAKING))?
-            .map_err(|error| fault(TAKING, error))
+        };
+        in_time(deadline, TAKING, taking).await
     }
 
     /// Lets other processes take the lock.
@@ -62,10 +59,8 @@ impl WitnessLock {
     /// # Errors
     /// When the broker does not answer in time.
     pub async fn release(self, deadline: Duration) -> Result<(), Fault> {
-        let closed = timeout(deadline, self.channel.close(200, "they were read".into())).await;
-        closed
-            .map_err(|_elapsed| late(RELEASING))?
-            .map_err(|error| fault(RELEASING, error))
+        let closing = self.channel.close(200, "they were read".into());
+        in_time(deadline, RELEASING, closing).await
     }
 
     /// Declares the queue. Returns `None` if another connection has it.

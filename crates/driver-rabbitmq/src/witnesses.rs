@@ -21,9 +21,9 @@ use hookbox_event::Witness;
 use lapin::options::{BasicGetOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection};
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
-use crate::diagnose::{fault, late};
+use crate::diagnose::in_time;
 use crate::jitter::jittered;
 use crate::witness_lock::WitnessLock;
 
@@ -66,10 +66,7 @@ async fn read_locked(
     let bodies = read_once(connection, queue, deadline).await?;
     // The next reader must find the messages that this one returns.
     for _ in 0..COUNTS_MAX {
-        let ready = timeout(deadline, ready(connection, queue)).await;
-        let ready = ready
-            .map_err(|_elapsed| late(DOING))?
-            .map_err(|error| fault(DOING, error))?;
+        let ready = in_time(deadline, DOING, ready(connection, queue)).await?;
         if ready >= bodies.len() {
             break;
         }
@@ -96,20 +93,14 @@ async fn read_once(
     queue: &str,
     deadline: Duration,
 ) -> Result<Vec<Vec<u8>>, Fault> {
-    let opening = timeout(deadline, connection.create_channel()).await;
-    let channel = opening
-        .map_err(|_elapsed| late(DOING))?
-        .map_err(|error| fault(DOING, error))?;
-    let taken = timeout(deadline, take(&channel, queue)).await;
+    let channel = in_time(deadline, DOING, connection.create_channel()).await?;
+    let taken = in_time(deadline, DOING, take(&channel, queue)).await;
     // The channel is closed even after a failed read, so that the messages return to the queue at
     // once.
-    let closed = timeout(deadline, channel.close(200, "they were read".into())).await;
-    let bodies = taken
-        .map_err(|_elapsed| late(DOING))?
-        .map_err(|error| fault(DOING, error))?;
-    closed
-        .map_err(|_elapsed| late(DOING))?
-        .map_err(|error| fault(DOING, error))?;
+    let closing = channel.close(200, "they were read".into());
+    let closed = in_time(deadline, DOING, closing).await;
+    let bodies = taken?;
+    closed?;
     Ok(bodies)
 }
 

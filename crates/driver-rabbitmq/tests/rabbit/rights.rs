@@ -53,11 +53,21 @@ async fn refused(options: Options) -> String {
     }
 }
 
+/// The checks use one broker, one after the other, because the start of a broker takes seconds of
+/// processor time. The check of the limits is the first, because it counts the connections. Each
+/// check gives back the rights that it takes away.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_missing_is_named_until_it_is_granted() {
+    let server = RabbitmqServer::start().unwrap();
+    a_limit_that_is_reached_is_named_with_the_command_that_raises_it(&server).await;
+    what_an_account_may_not_do_is_named_with_the_command_that_grants_it(&server).await;
+    without_the_right_to_publish_it_is_not_ready_until_that_is_granted(&server).await;
+    what_rejects_everything_for_seconds_is_not_ready_until_a_publish_is_confirmed(&server).await;
+}
+
 /// Tests the errors when a limit of RabbitMQ is reached. Each error must name the command that
 /// raises the limit.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_limit_that_is_reached_is_named_with_the_command_that_raises_it() {
-    let server = RabbitmqServer::start().unwrap();
+async fn a_limit_that_is_reached_is_named_with_the_command_that_raises_it(server: &RabbitmqServer) {
     let world = World::on(server.url()).await;
     world.declare_missing().await;
     let user = |limit: &str| {
@@ -98,9 +108,9 @@ async fn a_limit_that_is_reached_is_named_with_the_command_that_raises_it() {
     world.finish().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_an_account_may_not_do_is_named_with_the_command_that_grants_it() {
-    let server = RabbitmqServer::start().unwrap();
+async fn what_an_account_may_not_do_is_named_with_the_command_that_grants_it(
+    server: &RabbitmqServer,
+) {
     let world = World::on(server.url()).await;
     world.declare_missing().await;
     let (account, _) = server.url().rsplit_once('@').unwrap();
@@ -132,11 +142,11 @@ async fn what_an_account_may_not_do_is_named_with_the_command_that_grants_it() {
         "{why}"
     );
 
-    permit(&server, "^$", ".*", ".*");
+    permit(server, "^$", ".*", ".*");
     let why = refused(world.options()).await;
     let error = declare(&world.options()).await.unwrap_err();
     assert_eq!(describe(&error), why);
-    run_the_remedy(&server, &why);
+    run_the_remedy(server, &why);
     // The rights that the command has granted must suffice for declaring, publishing and consuming.
     world.delete(&world.queue()).await;
     assert_eq!(world.declare_missing().await, [world.queue()]);
@@ -145,11 +155,11 @@ async fn what_an_account_may_not_do_is_named_with_the_command_that_grants_it() {
     take(&rabbit, "taken").await;
     rabbit.close().await;
 
-    permit(&server, ".*", ".*", "^$");
+    permit(server, ".*", ".*", "^$");
     let rabbit = Rabbit::open(world.options()).await.unwrap();
     let fault = rabbit.subscribe(&Queue::Route(route()), 1).await.err();
     let why = describe(&fault.unwrap());
-    run_the_remedy(&server, &why);
+    run_the_remedy(server, &why);
     rabbit.close().await;
     let rabbit = Rabbit::open(world.options()).await.unwrap();
     subscribe(&rabbit, Queue::Route(route()))
@@ -157,18 +167,18 @@ async fn what_an_account_may_not_do_is_named_with_the_command_that_grants_it() {
         .close()
         .await;
     rabbit.close().await;
-    permit(&server, ".*", ".*", ".*");
+    permit(server, ".*", ".*", ".*");
     world.finish().await;
 }
 
 /// All queues exist, but the user lacks the right to publish. The driver must not become ready by
 /// connecting again, because a new connection has the same rights.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_the_right_to_publish_it_is_not_ready_until_that_is_granted() {
-    let server = RabbitmqServer::start().unwrap();
+async fn without_the_right_to_publish_it_is_not_ready_until_that_is_granted(
+    server: &RabbitmqServer,
+) {
     let mut world = World::on(server.url()).await;
     let rabbit = world.open().await;
-    permit(&server, ".*", "^hookbox", ".*");
+    permit(server, ".*", "^hookbox", ".*");
     server
         .ctl(&["close_all_connections", "its rights have changed"])
         .unwrap();
@@ -186,7 +196,7 @@ async fn without_the_right_to_publish_it_is_not_ready_until_that_is_granted() {
     assert_eq!(published.unwrap_err().kind, PublishErrorKind::Unavailable);
     // RabbitMQ must also refuse another process that starts now.
     let started = refused(world.options()).await;
-    run_the_remedy(&server, &started);
+    run_the_remedy(server, &started);
     until_ready(&rabbit).await;
     rabbit.publish(&[route()], &batch("taken")).await.unwrap();
     take(&rabbit, "taken").await;
@@ -196,13 +206,13 @@ async fn without_the_right_to_publish_it_is_not_ready_until_that_is_granted() {
         "no probe message may be in the route's queue"
     );
     rabbit.close().await;
-    permit(&server, ".*", ".*", ".*");
+    permit(server, ".*", ".*", ".*");
     world.finish().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_rejects_everything_for_seconds_is_not_ready_until_a_publish_is_confirmed() {
-    let server = RabbitmqServer::start().unwrap();
+async fn what_rejects_everything_for_seconds_is_not_ready_until_a_publish_is_confirmed(
+    server: &RabbitmqServer,
+) {
     let world = World::on(server.url()).await;
     let rabbit = world.open().await;
     let full = ["set_policy", "theirs", "^hookbox\\..*route"];

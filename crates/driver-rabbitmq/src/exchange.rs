@@ -1,0 +1,138 @@
+//! Publishes messages of a user to an exchange of the user, which hookbox does not declare.
+//!
+//! Every message is persistent, confirmed and mandatory: a message that no queue gets is an error.
+//! The messages have a connection of their own, so that an exchange that refuses them does not
+//! disturb the queues of hookbox.
+
+mod address;
+mod error;
+mod message;
+mod round;
+mod task;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use hookbox_driver::OpenError;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::Options;
+use crate::background::Background;
+use crate::nodes::Nodes;
+pub use error::ExchangeError;
+pub use message::{ExchangeMessage, HeaderValue};
+use task::{Request, Task};
+
+/// A publisher to one exchange. It connects when the first message is published, and again after a
+/// connection was lost. Dropping it closes the connection without waiting.
+pub struct ExchangePublisher {
+    requests: mpsc::Sender<Request>,
+    options: Arc<Options>,
+    name: String,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+    // The runtime is the last field, so that it is dropped after `stop` was cancelled.
+    _runtime: Background,
+}
+
+impl ExchangePublisher {
+    /// Creates a publisher without connecting. Of the options, those for the connection, the rounds
+    /// and the limit on messages in flight are used.
+    ///
+    /// # Errors
+    /// When the URL is invalid, or the threads cannot be started.
+    pub fn new(options: Options, exchange: impl Into<String>) -> Result<Self, OpenError> {
+        let (nodes, exchange) = (Nodes::of(&options)?, exchange.into());
+        let name = address::name(nodes.first()?, &exchange);
+        let runtime = Background::start("hookbox-exchange")?;
+        let (requests, receiver) = mpsc::channel(options.in_flight_max.max(1));
+        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let options = Arc::new(options);
+        let task = Task {
+            options: Arc::clone(&options),
+            nodes,
+            exchange,
+            requests: receiver,
+            stop: stop.clone(),
+        };
+        tasks.spawn_on(task.run(), &runtime.handle());
+        tasks.close();
+        Ok(Self {
+            requests,
+            options,
+            name,
+            stop,
+            tasks,
+            _runtime: runtime,
+        })
+    }
+
+    /// Returns the name of the exchange with its broker, for people and for limits. It contains no
+    /// account.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Returns the longest time that [`ExchangePublisher::publish`] takes. The task needs time to
+    /// connect, and for the messages that it publishes before the one that is waited for.
+    pub fn deadline(&self) -> Duration {
+        self.options.connect_deadline + 2 * self.options.confirm_deadline
+    }
+
+    /// Publishes a message, and waits for the broker's confirm. When the returned future is
+    /// dropped, the message may be published all the same.
+    ///
+    /// # Errors
+    /// When the broker has not confirmed the message. It may have been published all the same
+    /// only after [`ExchangeError::Unknown`], [`ExchangeError::NoRight`] and
+    /// [`ExchangeError::Blocked`].
+    pub async fn publish(&self, message: ExchangeMessage) -> Result<(), ExchangeError> {
+        let is_decided = Arc::new(AtomicBool::new(false));
+        let ask = async {
+            let (answer, answered) = oneshot::channel();
+            let request = Request {
+                message,
+                answer,
+                is_decided: Arc::clone(&is_decided),
+            };
+            let sent = self.requests.send(request).await;
+            sent.map_err(|_| ExchangeError::Closed)?;
+            let unanswered = |_| give_up(&is_decided, ExchangeError::Closed);
+            answered.await.map_err(unanswered)?
+        };
+        match timeout(self.deadline(), ask).await {
+            Ok(answer) => answer,
+            Err(_elapsed) => Err(give_up(&is_decided, ExchangeError::Late)),
+        }
+    }
+
+    /// Ends the publisher: waits until the messages of the current round are answered, and closes
+    /// the connection. Other messages are not published.
+    pub async fn close(self) {
+        self.stop.cancel();
+        self.tasks.wait().await;
+    }
+}
+
+/// Gives a request up. Returns the error `not_published` if the task had not begun to publish the
+/// message, and now never will.
+fn give_up(is_decided: &AtomicBool, not_published: ExchangeError) -> ExchangeError {
+    if is_decided.swap(true, Ordering::AcqRel) {
+        ExchangeError::Unknown
+    } else {
+        not_published
+    }
+}
+
+impl Drop for ExchangePublisher {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+#[cfg(test)]
+mod tests;
