@@ -96,9 +96,10 @@ CREATE TABLE claims (
     attempts integer NOT NULL,
     claimed_at timestamp with time zone NOT NULL DEFAULT now(),
     settled_at timestamp with time zone,
+    epoch integer,
     CONSTRAINT claims_pkey PRIMARY KEY (event, route),
     CONSTRAINT claims_attempts_check CHECK ((attempts >= 0)),
-    CONSTRAINT claims_state_check CHECK ((state = ANY (ARRAY['running'::text, 'done'::text, 'retrying'::text, 'dead'::text])))
+    CONSTRAINT claims_state_check CHECK ((state = ANY (ARRAY['running'::text, 'done'::text, 'retrying'::text, 'dead'::text, 'stale'::text])))
 );
 
 CREATE TABLE dead_letters (
@@ -131,6 +132,20 @@ CREATE TABLE earlier_deaths (
     CONSTRAINT earlier_deaths_pkey PRIMARY KEY (dead_letter, died_at),
     CONSTRAINT earlier_deaths_attempts_check CHECK ((attempts >= 0)),
     CONSTRAINT earlier_deaths_dead_letter_fkey FOREIGN KEY (dead_letter) REFERENCES dead_letters(id)
+);
+
+CREATE TABLE ends (
+    ended_xid xid8 NOT NULL,
+    event bigint NOT NULL,
+    ended_at timestamp with time zone NOT NULL DEFAULT now(),
+    round integer NOT NULL,
+    attempts integer NOT NULL,
+    route text NOT NULL,
+    outcome text NOT NULL,
+    CONSTRAINT ends_pkey PRIMARY KEY (ended_xid, event, route),
+    CONSTRAINT ends_attempts_check CHECK ((attempts >= 0)),
+    CONSTRAINT ends_outcome_check CHECK ((outcome = ANY (ARRAY['done'::text, 'dead'::text, 'discarded'::text, 'stale'::text]))),
+    CONSTRAINT ends_round_check CHECK ((round >= 1))
 );
 
 CREATE TABLE events (
@@ -173,6 +188,21 @@ CREATE TABLE meta (
     CONSTRAINT meta_pkey PRIMARY KEY (key)
 );
 
+CREATE TABLE newest (
+    route text NOT NULL,
+    key bytea NOT NULL,
+    version text,
+    event bigint,
+    done_at timestamp with time zone,
+    calling bigint,
+    calling_until timestamp with time zone,
+    CONSTRAINT newest_pkey PRIMARY KEY (route, key),
+    CONSTRAINT newest_check CHECK (((version IS NULL) = (event IS NULL))),
+    CONSTRAINT newest_check1 CHECK (((version IS NULL) = (done_at IS NULL))),
+    CONSTRAINT newest_check2 CHECK (((calling IS NULL) = (calling_until IS NULL))),
+    CONSTRAINT newest_key_check CHECK ((octet_length(key) = 16))
+) WITH (fillfactor=80);
+
 CREATE TABLE open_receipts (
     route text NOT NULL,
     receipt_id uuid NOT NULL,
@@ -195,7 +225,7 @@ CREATE TABLE receipts (
     settled_at timestamp with time zone NOT NULL DEFAULT now(),
     other_digest bytea,
     CONSTRAINT receipts_pkey PRIMARY KEY (route, receipt_id),
-    CONSTRAINT receipts_outcome_check CHECK ((outcome = ANY (ARRAY['done'::text, 'duplicate'::text, 'conflict'::text, 'retrying'::text, 'dead'::text])))
+    CONSTRAINT receipts_outcome_check CHECK ((outcome = ANY (ARRAY['done'::text, 'duplicate'::text, 'conflict'::text, 'retrying'::text, 'dead'::text, 'stale'::text])))
 );
 CREATE INDEX receipts_event ON receipts USING btree (event, route);
 CREATE INDEX receipts_number ON receipts USING btree (instance, number);
@@ -222,11 +252,31 @@ CREATE TABLE retries (
     deferred_attempt integer,
     deferred_reason text,
     deferred_since timestamp with time zone,
+    target text,
+    leased_at timestamp with time zone,
+    leased_attempt integer,
+    leases integer,
     CONSTRAINT retries_pkey PRIMARY KEY (event, route),
     CONSTRAINT retries_attempt_check CHECK ((attempt >= 1)),
     CONSTRAINT retries_attempts_before_check CHECK ((attempts_before >= 0))
 );
 CREATE INDEX retries_not_before ON retries USING btree (not_before);
+CREATE INDEX retries_target ON retries USING btree (target, not_before) WHERE (target IS NOT NULL);
+
+CREATE TABLE route_controls (
+    route text NOT NULL,
+    paused_at timestamp with time zone,
+    paused_by text,
+    paused_why text,
+    resumed_at timestamp with time zone,
+    events_per_1000_s bigint,
+    concurrency integer,
+    CONSTRAINT route_controls_pkey PRIMARY KEY (route),
+    CONSTRAINT route_controls_check CHECK (((paused_at IS NULL) = (paused_by IS NULL))),
+    CONSTRAINT route_controls_check1 CHECK (((paused_at IS NULL) = (paused_why IS NULL))),
+    CONSTRAINT route_controls_concurrency_check CHECK ((concurrency > 0)),
+    CONSTRAINT route_controls_events_per_1000_s_check CHECK ((events_per_1000_s > 0))
+);
 
 CREATE TABLE starts (
     route text NOT NULL,
@@ -240,6 +290,21 @@ CREATE TABLE starts (
     CONSTRAINT starts_pkey PRIMARY KEY (receipt_id, attempt, route),
     CONSTRAINT starts_attempt_check CHECK ((attempt >= 0)),
     CONSTRAINT starts_starts_check CHECK ((starts >= 1))
+);
+
+CREATE TABLE targets (
+    name text NOT NULL,
+    faults integer NOT NULL DEFAULT 0,
+    last_fault bigint,
+    openings integer NOT NULL DEFAULT 0,
+    open_until timestamp with time zone,
+    wait_until timestamp with time zone,
+    rate_until timestamp with time zone,
+    last_error text,
+    last_error_at timestamp with time zone,
+    CONSTRAINT targets_pkey PRIMARY KEY (name),
+    CONSTRAINT targets_faults_check CHECK ((faults >= 0)),
+    CONSTRAINT targets_openings_check CHECK ((openings >= 0))
 );
 
 CREATE TABLE witness (
@@ -261,3 +326,21 @@ CREATE TABLE written_off (
     written_off_at timestamp with time zone NOT NULL DEFAULT now(),
     CONSTRAINT written_off_pkey PRIMARY KEY (route, receipt_id)
 );
+
+CREATE VIEW hookbox_ends AS
+ SELECT ( SELECT incarnations.incarnation
+           FROM incarnations
+          ORDER BY incarnations.id DESC
+         LIMIT 1) AS incarnation,
+    ends.ended_xid,
+    ends.event,
+    ends.route,
+    events.event_id,
+    events.topic,
+    ends.outcome,
+    ends.round,
+    ends.attempts,
+    ends.ended_at
+   FROM (ends
+     JOIN events ON ((events.number = ends.event)))
+  WHERE (ends.ended_xid < pg_snapshot_xmin(pg_current_snapshot()));

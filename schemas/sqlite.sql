@@ -93,10 +93,10 @@ CREATE TABLE broker_witnesses (
 CREATE TABLE claims (
     event integer not null references events (number),
     route text not null,
-    state text not null check (state in ('running', 'done', 'retrying', 'dead')),
+    state text not null check (state in ('running', 'done', 'retrying', 'dead', 'stale')),
     attempts integer not null check (attempts >= 0),
     claimed_at integer not null,
-    settled_at integer,
+    settled_at integer, epoch integer,
     primary key (event, route)
 ) strict, without rowid;
 
@@ -131,6 +131,17 @@ CREATE TABLE earlier_deaths (
     primary key (dead_letter, died_at)
 ) strict, without rowid;
 
+CREATE TABLE ends (
+    position integer primary key,
+    event integer not null,
+    route text not null,
+    outcome text not null check (outcome in ('done', 'dead', 'discarded', 'stale')),
+    -- The round is that of the attempts: 1, or after a replay the number of its first attempt.
+    round integer not null check (round >= 1),
+    attempts integer not null check (attempts >= 0),
+    ended_at integer not null
+) strict;
+
 CREATE TABLE events (
     -- Rises in the order in which events are stored, and is never given twice.
     number integer primary key autoincrement,
@@ -144,6 +155,12 @@ CREATE TABLE events (
 ) strict;
 
 CREATE INDEX events_received_at on events (received_at);
+
+CREATE VIEW hookbox_ends as
+select (select incarnation from incarnations order by id desc limit 1) as incarnation,
+       ends.position, ends.event, ends.route, events.event_id, events.topic, ends.outcome,
+       ends.round, ends.attempts, ends.ended_at
+from ends cross join events on events.number = ends.event;
 
 CREATE TABLE incarnations (
     id integer primary key,
@@ -185,6 +202,24 @@ CREATE TABLE meta (
     value TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+CREATE TABLE newest (
+    route text not null,
+    -- A digest of the values that are the key, and of the rule by which they were found.
+    key blob not null check (length(key) = 16),
+    -- The version as it was written, a time in UTC. Null: no event of the key is done yet.
+    version text,
+    -- The event of that version, and when it was done.
+    event integer,
+    done_at integer,
+    -- The event for which an external call is in flight, and until when at most.
+    calling integer,
+    calling_until integer,
+    primary key (route, key),
+    check ((version is null) = (event is null)),
+    check ((version is null) = (done_at is null)),
+    check ((calling is null) = (calling_until is null))
+) strict, without rowid;
+
 CREATE TABLE open_receipts (
     receipt_id blob not null check (length(receipt_id) = 16),
     route text not null,
@@ -199,7 +234,7 @@ CREATE TABLE receipts (
     route text not null,
     event integer not null,
     outcome text not null
-        check (outcome in ('done', 'duplicate', 'conflict', 'retrying', 'dead')),
+        check (outcome in ('done', 'duplicate', 'conflict', 'retrying', 'dead', 'stale')),
     key_id text not null,
     instance blob not null check (length(instance) = 16),
     number integer not null,
@@ -241,12 +276,29 @@ CREATE TABLE retries (
     -- while it still waits for the attempt that was put off.
     deferred_attempt integer,
     deferred_reason text,
-    deferred_since integer,
+    deferred_since integer, target text, leased_at integer, leased_attempt integer, leases integer,
     primary key (event, route),
     foreign key (event, route) references claims (event, route)
 ) strict, without rowid;
 
 CREATE INDEX retries_not_before on retries (not_before);
+
+CREATE INDEX retries_target on retries (target, not_before) where target is not null;
+
+CREATE TABLE route_controls (
+    route text not null primary key,
+    -- The pause: since when, by which operator and why. All three are null while the route runs.
+    paused_at integer,
+    paused_by text,
+    paused_why text,
+    -- When the last pause ended.
+    resumed_at integer,
+    -- The limits of each worker process. Null: no limit beside that of the config.
+    events_per_1000_s integer check (events_per_1000_s > 0),
+    concurrency integer check (concurrency > 0),
+    check ((paused_at is null) = (paused_by is null)),
+    check ((paused_at is null) = (paused_why is null))
+) strict, without rowid;
 
 CREATE TABLE starts (
     route TEXT NOT NULL,
@@ -257,6 +309,24 @@ CREATE TABLE starts (
     started_at INTEGER NOT NULL, isolated INTEGER NOT NULL DEFAULT 0, unproven INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (receipt_id, attempt, route)
 ) STRICT, WITHOUT ROWID;
+
+CREATE TABLE targets (
+    name text primary key,
+    -- Calls in a row that met a fault of the target, and the event of the last of them.
+    faults integer not null default 0 check (faults >= 0),
+    last_fault integer,
+    -- How often the breaker was opened since it was closed, and until when it is open.
+    openings integer not null default 0 check (openings >= 0),
+    open_until integer,
+    -- Until when the target asked for a pause.
+    wait_until integer,
+    -- Up to when the rate is used.
+    rate_until integer,
+    -- Why the last call that did not reach the target failed, or how the target asked for a pause;
+    -- and when. They are kept when the target answers again.
+    last_error text,
+    last_error_at integer
+) strict, without rowid;
 
 CREATE TABLE witness (
     id integer primary key check (id = 1),

@@ -13,7 +13,7 @@ use hookbox_event::{Envelope, RouteName, Timestamp};
 use hookbox_testkit::fake_clock::FakeClock;
 use hookbox_worker::{
     Config, ConflictRule, Counters, Event, Handler, HandlerError, OnConflict, RefusedHandler,
-    Registered, Retry, Route, SourceSchemas, Worker,
+    Registered, RegisteredEffect, Retry, Route, RouteWork, SourceSchemas, Worker,
 };
 use serde::Deserialize;
 use tokio::task::JoinHandle;
@@ -152,7 +152,12 @@ impl<B: BrokerHarness + 'static, S: StoreHarness + 'static> Pair<B, S> {
 
     /// Starts a worker with this handler and this time limit.
     pub fn work_with(&self, handler: Registered<S::Store>, time_limit: Duration) -> Running {
-        self.start(handler, time_limit, Vec::new())
+        self.start(handler.into(), time_limit, Vec::new())
+    }
+
+    /// Starts a worker that makes the calls of this effect.
+    pub fn work_outside(&self, effect: RegisteredEffect) -> Running {
+        self.start(effect.into(), TIME_LIMIT, Vec::new())
     }
 
     /// Starts a worker that treats a receipt with a known event id and another body as a duplicate.
@@ -161,7 +166,7 @@ impl<B: BrokerHarness + 'static, S: StoreHarness + 'static> Pair<B, S> {
             topics: "#".parse().unwrap(),
             action: OnConflict::Duplicate,
         };
-        self.start(self.probe(), TIME_LIMIT, vec![all])
+        self.start(self.probe().into(), TIME_LIMIT, vec![all])
     }
 
     fn probe(&self) -> Registered<S::Store> {
@@ -174,11 +179,11 @@ impl<B: BrokerHarness + 'static, S: StoreHarness + 'static> Pair<B, S> {
 
     fn start(
         &self,
-        handler: Registered<S::Store>,
+        work: RouteWork<S::Store>,
         time_limit: Duration,
         conflicts: Vec<ConflictRule>,
     ) -> Running {
-        let worker = self.worker(handler, time_limit, conflicts);
+        let worker = self.worker(work, time_limit, conflicts);
         let (shutdown, counters) = (CancellationToken::new(), worker.counters());
         let ending = shutdown.clone();
         let task = TaskTracker::new().spawn(async move { worker.run(ending).await });
@@ -191,13 +196,13 @@ impl<B: BrokerHarness + 'static, S: StoreHarness + 'static> Pair<B, S> {
 
     /// Lets a worker with this handler check that the store accepts what the handler will run.
     pub async fn check(&self, handler: Registered<S::Store>) -> Result<(), RefusedHandler> {
-        let worker = self.worker(handler, TIME_LIMIT, Vec::new());
+        let worker = self.worker(handler.into(), TIME_LIMIT, Vec::new());
         worker.check_handlers().await
     }
 
     fn worker(
         &self,
-        handler: Registered<S::Store>,
+        work: RouteWork<S::Store>,
         time_limit: Duration,
         conflicts: Vec<ConflictRule>,
     ) -> Worker<S::Store> {
@@ -206,7 +211,8 @@ impl<B: BrokerHarness + 'static, S: StoreHarness + 'static> Pair<B, S> {
             routes: vec![Route {
                 name: route(),
                 shared_topics: Vec::new(),
-                handler,
+                newest: None,
+                work,
                 retry: Retry::new(2, moment, 1.0, moment, 0.0).unwrap(),
                 time_limit,
                 concurrency: NonZeroUsize::new(2).unwrap(),
@@ -234,6 +240,7 @@ impl<B: BrokerHarness + 'static, S: StoreHarness + 'static> Pair<B, S> {
             conflict: 0,
             retrying: 0,
             dead: 0,
+            stale: 0,
         };
         // If the store is unavailable, this returns zeros; the callers poll until the counts are as
         // wanted.

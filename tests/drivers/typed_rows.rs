@@ -67,17 +67,23 @@ where
     Begini: Handler<S>,
 {
     let event = event::<<Begini as Handler<S>>::Payload>;
-    let (envelopes, events): (Vec<_>, Vec<_>) = (0..EVENTS).map(event).unzip();
+    let (envelopes, mut events): (Vec<_>, Vec<_>) = (0..EVENTS).map(event).unzip();
     let mut tx = store.begin().await.unwrap();
     let route = "one".parse().unwrap();
     let envelopes: Vec<&Envelope> = envelopes.iter().collect();
     store.claim(&mut tx, &route, &envelopes).await.unwrap();
     let connection = store.connection(&mut tx);
-    if at_once {
-        Begini.handle_all(&events, connection).await.unwrap();
-    } else {
-        for event in &events {
-            Begini.handle(event, connection).await.unwrap();
+    // A replay writes the same rows again, in place of the first ones.
+    for round in [1, 4] {
+        for event in &mut events {
+            event.round = round;
+        }
+        if at_once {
+            Begini.handle_all(&events, connection).await.unwrap();
+        } else {
+            for event in &events {
+                Begini.handle(event, connection).await.unwrap();
+            }
         }
     }
     tx

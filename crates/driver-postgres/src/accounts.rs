@@ -171,7 +171,12 @@ pub(crate) async fn read(
                 o.told_at < now() - make_interval(secs => $2)
                 and exists (select from receipts r
                             where r.route = o.route and r.receipt_id > o.receipt_id
-                              and r.settled_at < now() - make_interval(secs => $2)) as passed
+                              and r.settled_at < now() - make_interval(secs => $2))
+                and not exists (select from route_controls c
+                                where c.route in (o.route, '*')
+                                  and (c.paused_at is not null
+                                       or c.resumed_at >= now() - make_interval(secs => $2)))
+                    as passed
          from accepted a cross join lateral (
              select route, receipt_id, instance, number, told_at
              from open_receipts o

@@ -36,30 +36,29 @@ pub(crate) async fn insert_failed(
     Ok(())
 }
 
-/// Records successful attempts on events that had failed before. Each is recorded with the duration
-/// `took`. This is the age of the transaction, so no attempt took longer.
+/// Records successful attempts: the event, the number of the attempt, and its duration.
 pub(crate) async fn insert_done(
     c: &mut PgConnection,
     route: &RouteName,
-    done: &[(EventNumber, u32)],
-    took: Duration,
+    done: &[(EventNumber, u32, Duration)],
 ) -> Result<(), Error> {
-    let events: Vec<i64> = done.iter().map(|(event, _)| event.as_i64()).collect();
+    let events: Vec<i64> = done.iter().map(|(event, ..)| event.as_i64()).collect();
     let numbers: Vec<i32> = done
         .iter()
-        .map(|(_, attempt)| integer(*attempt).max(1))
+        .map(|(_, attempt, _)| integer(*attempt).max(1))
         .collect();
+    let took: Vec<i64> = done.iter().map(|(.., took)| millis(*took)).collect();
     sqlx::query(
         "insert into attempts (route, event, attempt, outcome, took_ms)
-         select $1, done.event, done.attempt, $4, $5
-         from unnest($2::bigint[], $3::int[]) as done (event, attempt)
+         select $1, done.event, done.attempt, $5, done.took_ms
+         from unnest($2::bigint[], $3::int[], $4::bigint[]) as done (event, attempt, took_ms)
          on conflict do nothing",
     )
     .bind(route.as_str())
     .bind(events)
     .bind(numbers)
+    .bind(took)
     .bind(DONE)
-    .bind(millis(took))
     .execute(c)
     .await?;
     Ok(())

@@ -2,6 +2,7 @@
 //! Rows are only ever added.
 
 use hookbox_driver::{AuditFilter, AuditRow};
+use hookbox_event::{EventId, RouteName};
 use sqlx::{Error, PgConnection, Row};
 
 use crate::column::{Columns, moment, text};
@@ -36,6 +37,31 @@ pub(crate) async fn insert_dead(
     .bind(text(actor))
     .bind(action)
     .bind(ids)
+    .execute(c)
+    .await?;
+    Ok(())
+}
+
+/// Adds one audit row for each of the given events, which were put on a route.
+pub(crate) async fn insert_replayed(
+    c: &mut PgConnection,
+    actor: &str,
+    events: &[EventId],
+    route: &RouteName,
+    why: &str,
+) -> Result<(), Error> {
+    let events: Vec<&[u8; 16]> = events.iter().map(EventId::as_bytes).collect();
+    sqlx::query(
+        "insert into audit (actor, action, subject)
+         select $1, 'event.replay',
+                'event ' || encode(event, 'hex') || ' on route ' || $3 || ': ' || $4
+         from unnest($2::bytea[]) with ordinality as replayed (event, position)
+         order by position",
+    )
+    .bind(text(actor))
+    .bind(events)
+    .bind(route.as_str())
+    .bind(text(why))
     .execute(c)
     .await?;
     Ok(())

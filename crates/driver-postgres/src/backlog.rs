@@ -5,10 +5,11 @@ use hookbox_driver::Backlog;
 use sqlx::{Error, PgConnection};
 
 use crate::column::Columns;
+use crate::retries::is_leased;
 
 /// Counts, for each route, the events that wait for a retry and those that are dead letters.
 pub(crate) async fn backlog(c: &mut PgConnection) -> Result<Vec<Backlog>, Error> {
-    let rows = sqlx::query(
+    let rows = sqlx::query(concat!(
         "select route, sum(retrying)::bigint as retrying, sum(due)::bigint as due,
                 sum(dead)::bigint as dead, sum(deferred)::bigint as deferred,
                 max(oldest)::bigint as oldest
@@ -17,16 +18,21 @@ pub(crate) async fn backlog(c: &mut PgConnection) -> Result<Vec<Backlog>, Error>
                                          and (queued_at is null
                                               or queued_at < now() - interval '1 hour')) as due,
                       0 as dead,
-                      count(*) filter (where deferred_attempt = attempt) as deferred,
+                      count(*) filter (where is_deferred) as deferred,
                       coalesce(greatest(0, floor(extract(epoch from now() - min(deferred_since)
-                          filter (where deferred_attempt = attempt)))), 0) as oldest
-               from retries group by route
+                          filter (where is_deferred)))), 0) as oldest
+               from (select route, not_before, queued_at, deferred_since,
+                            deferred_attempt = attempt and not coalesce(",
+        is_leased!(),
+        ", false) as is_deferred
+                     from retries) as waits
+               group by route
                union all
                select route, 0, 0, count(*), 0, 0 from dead_letters where state = 'dead'
                group by route)
               as waiting
          group by route order by route",
-    )
+    ))
     .fetch_all(c)
     .await?;
     rows.iter()

@@ -15,7 +15,8 @@ pub(crate) async fn books(c: &mut PgConnection) -> Result<Vec<RouteBooks>, Error
                 count(*) filter (where outcome = 'duplicate') as duplicate,
                 count(*) filter (where outcome = 'conflict') as conflict,
                 count(*) filter (where outcome = 'retrying') as retrying,
-                count(*) filter (where outcome = 'dead') as dead
+                count(*) filter (where outcome = 'dead') as dead,
+                count(*) filter (where outcome = 'stale') as stale
          from receipts group by route order by route",
     )
     .fetch_all(c)
@@ -29,6 +30,7 @@ pub(crate) async fn books(c: &mut PgConnection) -> Result<Vec<RouteBooks>, Error
                 conflict: row.count("conflict")?,
                 retrying: row.count("retrying")?,
                 dead: row.count("dead")?,
+                stale: row.count("stale")?,
             })
         })
         .collect()
@@ -61,7 +63,7 @@ pub(crate) async fn imbalances(c: &mut PgConnection, limit: u32) -> Result<Vec<I
          union all
          select c.route, c.event, 'a ' || c.state || ' claim without a receipt'
          from claims c
-         where (c.state = 'retrying' or c.state = 'dead' and c.event >= ",
+         where (c.state = 'retrying' or c.state in ('dead', 'stale') and c.event >= ",
         receipts_kept_from!(),
         ") and not exists (select from receipts r
                            where r.event = c.event and r.route = c.route)
@@ -76,7 +78,7 @@ pub(crate) async fn imbalances(c: &mut PgConnection, limit: u32) -> Result<Vec<I
          union all
          select r.route, r.event, 'a ' || r.outcome || ' receipt of a ' || c.state || ' claim'
          from receipts r join claims c using (event, route)
-         where r.outcome in ('done', 'retrying', 'dead') and r.outcome <> c.state
+         where r.outcome in ('done', 'retrying', 'dead', 'stale') and r.outcome <> c.state
            and c.state <> 'running'
          union all
          select c.route, c.event, 'a retrying claim without a retry'

@@ -60,6 +60,7 @@ async fn claim_plain(
         tx.id = Some(new.transaction);
         let owned = OwnedClaim {
             attempt: 1,
+            attempts_before: 0,
             granted: false,
             written: new.written,
             end: None,
@@ -142,10 +143,15 @@ async fn claim_redone(
         };
         let claimed = redone.get(&event).and_then(|redo| facts.of_retry(*redo));
         let Some(claimed) = claimed else { continue };
-        if let Claimed::Granted { attempt, .. } = claimed {
+        if let Claimed::Granted {
+            attempt,
+            attempts_before,
+        } = claimed
+        {
             granted.insert(number);
             let owned = OwnedClaim {
                 attempt,
+                attempts_before,
                 granted: true,
                 written: ClaimState::Running,
                 end: None,

@@ -215,9 +215,11 @@ pub(crate) async fn event_state(
         }
         ClaimState::Retrying => {
             let waiting = retries::waiting(c, route, &[locked.number]).await?;
-            stored.waits_for = waiting.first().map(|retry| retry.waiting.attempt);
+            // While a call is in flight, only its end is recorded.
+            let waiting = waiting.first().filter(|retry| !retry.is_leased);
+            stored.waits_for = waiting.map(|retry| retry.waiting.attempt);
         }
-        ClaimState::Done | ClaimState::Dead => {}
+        ClaimState::Done | ClaimState::Dead | ClaimState::Stale => {}
     }
     Ok(stored)
 }

@@ -273,13 +273,53 @@ pub(crate) async fn revive(
     Ok(())
 }
 
+/// Makes done events due again, and returns those that were done. Each claim then waits for one
+/// further attempt; the attempts already made stay counted.
+pub(crate) async fn reopen(
+    c: &mut PgConnection,
+    route: &RouteName,
+    events: &[EventNumber],
+) -> Result<Vec<EventNumber>, Error> {
+    let rows = sqlx::query(
+        "update claims set state = 'retrying', settled_at = now()
+         where route = $1 and event = any ($2) and state = 'done'
+         returning event",
+    )
+    .bind(route.as_str())
+    .bind(numbers(events))
+    .fetch_all(c)
+    .await?;
+    rows.iter().map(|row| row.number("event")).collect()
+}
+
+/// Claims events that a route never had, in the state retrying, and returns those that had no claim
+/// yet.
+pub(crate) async fn insert_waiting(
+    c: &mut PgConnection,
+    route: &RouteName,
+    events: &[EventNumber],
+) -> Result<Vec<EventNumber>, Error> {
+    let rows = sqlx::query(
+        "insert into claims (route, event, state, attempts, settled_at)
+         select $1, number, 'retrying', 0, now() from unnest($2::bigint[]) as number
+         order by number
+         on conflict do nothing
+         returning event",
+    )
+    .bind(route.as_str())
+    .bind(numbers(events))
+    .fetch_all(c)
+    .await?;
+    rows.iter().map(|row| row.number("event")).collect()
+}
+
 /// Returns the state of one event on every route.
 pub(crate) async fn of_event(
     c: &mut PgConnection,
     event: EventNumber,
 ) -> Result<Vec<ClaimRow>, Error> {
     let rows = sqlx::query(concat!(
-        "select c.route, c.claimed_at, c.settled_at, ",
+        "select c.route, c.claimed_at, c.settled_at, c.epoch, ",
         evidence!(),
         " from claims c where c.event = $1 order by c.route",
     ))
@@ -295,6 +335,7 @@ pub(crate) async fn of_event(
                 attempts,
                 claimed_at: row.moment("claimed_at")?,
                 settled_at: row.moment_or_none("settled_at")?,
+                epoch: row.attempt_or_none("epoch")?,
             })
         })
         .collect()

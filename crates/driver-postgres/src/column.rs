@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use hookbox_driver::{ClaimState, storable};
-use hookbox_event::{ContentDigest, EventId, EventNumber, Timestamp};
+use hookbox_event::{ContentDigest, EventId, EventNumber, KeyDigest, Timestamp};
 use sqlx::error::BoxDynError;
 use sqlx::postgres::PgRow;
 use sqlx::{Error, Row};
@@ -55,12 +55,14 @@ pub(crate) trait Columns {
     fn event(&self, column: &str) -> Result<EventId, Error>;
     fn event_or_none(&self, column: &str) -> Result<Option<EventId>, Error>;
     fn number(&self, column: &str) -> Result<EventNumber, Error>;
+    fn key(&self, column: &str) -> Result<KeyDigest, Error>;
     fn digest(&self, column: &str) -> Result<ContentDigest, Error>;
     fn digest_or_none(&self, column: &str) -> Result<Option<ContentDigest>, Error>;
     fn moment(&self, column: &str) -> Result<Timestamp, Error>;
     fn moment_or_none(&self, column: &str) -> Result<Option<Timestamp>, Error>;
     fn count(&self, column: &str) -> Result<u64, Error>;
     fn attempt(&self, column: &str) -> Result<u32, Error>;
+    fn attempt_or_none(&self, column: &str) -> Result<Option<u32>, Error>;
     fn id16<T>(&self, column: &str, of: fn([u8; 16]) -> T) -> Result<T, Error>;
     fn word<T, E>(&self, column: &str, read: fn(&str) -> Result<T, E>) -> Result<T, Error>
     where
@@ -80,6 +82,10 @@ impl Columns for PgRow {
 
     fn number(&self, column: &str) -> Result<EventNumber, Error> {
         self.try_get(column).map(EventNumber::from_i64)
+    }
+
+    fn key(&self, column: &str) -> Result<KeyDigest, Error> {
+        exactly(self, column).map(KeyDigest::from_bytes)
     }
 
     fn digest(&self, column: &str) -> Result<ContentDigest, Error> {
@@ -110,6 +116,11 @@ impl Columns for PgRow {
         u32::try_from(attempt).map_err(|error| undecodable(column, error))
     }
 
+    fn attempt_or_none(&self, column: &str) -> Result<Option<u32>, Error> {
+        let attempt: Option<i32> = self.try_get(column)?;
+        attempt.map(|_| self.attempt(column)).transpose()
+    }
+
     fn id16<T>(&self, column: &str, of: fn([u8; 16]) -> T) -> Result<T, Error> {
         let id: Uuid = self.try_get(column)?;
         Ok(of(id.into_bytes()))
@@ -136,6 +147,7 @@ pub(crate) fn claim_state(word: &str) -> Option<ClaimState> {
         ClaimState::Done,
         ClaimState::Retrying,
         ClaimState::Dead,
+        ClaimState::Stale,
     ]
     .into_iter()
     .find(|state| state.as_str() == word)

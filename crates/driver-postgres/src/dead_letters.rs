@@ -16,10 +16,12 @@ pub(crate) struct NewDeadLetter<'a> {
     pub reason: DeadReason,
     pub detail: &'a str,
     pub attempts: u32,
+    /// The round of attempts in which the event died.
+    pub round: u32,
 }
 
-/// Writes dead letters. When an event dies again after a replay, its row is kept and gets the new
-/// reason.
+/// Writes dead letters, and an end for each. When an event dies again after a replay, its row is
+/// kept and gets the new reason.
 pub(crate) async fn put(
     c: &mut PgConnection,
     route: &RouteName,
@@ -29,17 +31,26 @@ pub(crate) async fn put(
     let reasons: Vec<&str> = died.iter().map(|died| died.reason.as_str()).collect();
     let details: Vec<_> = died.iter().map(|died| text(died.detail)).collect();
     let attempts: Vec<i32> = died.iter().map(|died| integer(died.attempts)).collect();
+    let rounds: Vec<i32> = died.iter().map(|died| integer(died.round)).collect();
     // The group is computed from `detail` as it is stored, because `dead_groups::regroup` must get
     // the same group from the stored text alone.
     let group = |died: &NewDeadLetter<'_>| DeadGroupId::of(route, died.reason, &text(died.detail));
     let groups: Vec<String> = died.iter().map(|died| group(died).to_string()).collect();
     sqlx::query(
-        "insert into dead_letters (route, event, state, reason, detail, attempts, group_id,
+        "with died as materialized (
+             select *
+             from unnest($2::bigint[], $3::text[], $4::text[], $5::int[], $6::text[], $7::int[])
+                 as died (event, reason, detail, attempts, group_id, round)
+         ), ended as (
+             insert into ends (ended_xid, event, round, attempts, route, outcome)
+             select pg_current_xact_id(), event, round, attempts, $1, 'dead' from died
+             order by event
+         )
+         insert into dead_letters (route, event, state, reason, detail, attempts, group_id,
                                    died_at, grouped_at)
          select $1, died.event, 'dead', died.reason, died.detail, died.attempts,
                 died.group_id, now(), now()
-         from unnest($2::bigint[], $3::text[], $4::text[], $5::int[], $6::text[])
-             as died (event, reason, detail, attempts, group_id)
+         from died
          order by died.event
          on conflict (event, route) do update
          set state = 'dead', reason = excluded.reason, detail = excluded.detail,
@@ -52,6 +63,7 @@ pub(crate) async fn put(
     .bind(details)
     .bind(attempts)
     .bind(groups)
+    .bind(rounds)
     .execute(c)
     .await?;
     Ok(())

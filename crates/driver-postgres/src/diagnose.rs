@@ -16,17 +16,26 @@ pub(crate) fn diagnose(error: &(dyn Error + 'static)) -> Option<FaultKind> {
 
 /// Returns an error and its causes on one line. sqlx ends the text of a PostgreSQL error with a
 /// line number of the server's own source code. That part is left out, because it looks like a line
-/// number of the SQL statement.
+/// number of the SQL statement. The words that sqlx puts before the server's message are left out
+/// where the line shows the SQLSTATE, and so says already that the error is the server's.
 pub(crate) fn describe(error: &(dyn Error + 'static)) -> String {
     let shown = hookbox_driver::describe(error);
     let of_server = |error| {
         let found = of_postgres(error)?;
-        Some((found.message(), found.line()?))
+        Some((found.message(), found.code(), found.line()))
     };
-    match causes(error).find_map(of_server) {
-        Some((message, line)) => shown.replace(&format!("{message} at line {line}"), message),
+    let Some((message, code, line)) = causes(error).find_map(of_server) else {
+        return shown;
+    };
+    let shown = match line {
+        Some(line) => shown.replace(&format!("{message} at line {line}"), message),
         None => shown,
+    };
+    if !shown.contains(&format!("(SQLSTATE {code})")) {
+        return shown;
     }
+    let by_sqlx = format!("error returned from database: {message}");
+    shown.replace(&by_sqlx, message)
 }
 
 /// Returns the error as an error of PostgreSQL, if it is one.

@@ -1,8 +1,12 @@
 //! Records a failed attempt together with the retry or dead letter that follows from it, and stores
 //! undecodable bytes. Each is a separate transaction.
 
-use hookbox_driver::{FailedAttempt, Failure, Fault, Recorded, Then, UndecodableMessage};
-use hookbox_event::{EventId, EventNumber};
+use std::time::Duration;
+
+use hookbox_driver::{
+    FailedAttempt, Failure, FailureClass, Fault, Recorded, Then, UndecodableMessage, round_after,
+};
+use hookbox_event::{EventId, EventNumber, RouteName};
 use sqlx::{Error, PgConnection};
 
 use crate::dead_letters::{self, NewDeadLetter};
@@ -82,26 +86,56 @@ async fn record_consequences(
         other_digest: failure.other_digest,
     };
     receipts::insert_one(c, route, &receipt).await?;
-    let of = (route, event, attempt);
-    let class = failure.class.as_str();
-    attempts::insert_failed(c, of, class, &failure.error, failure.took).await?;
-    match then {
+    let failed = FailedRun {
+        event,
+        attempt,
+        attempts_before: failure.attempts_before,
+        class: failure.class,
+        error: &failure.error,
+        took: failure.took,
+        then,
+    };
+    record_run(c, route, &failed).await?;
+    Ok(Recorded::Recorded)
+}
+
+/// A failed attempt whose claim and receipts are already written.
+pub(crate) struct FailedRun<'a> {
+    pub event: EventNumber,
+    pub attempt: u32,
+    pub attempts_before: u32,
+    pub class: FailureClass,
+    pub error: &'a str,
+    pub took: Duration,
+    pub then: Then,
+}
+
+/// Writes the row of a failed attempt, and the retry or dead letter that follows from it.
+pub(crate) async fn record_run(
+    c: &mut PgConnection,
+    route: &RouteName,
+    failed: &FailedRun<'_>,
+) -> Result<(), Error> {
+    let (event, attempt) = (failed.event, failed.attempt);
+    let (of, class) = ((route, event, attempt), failed.class.as_str());
+    attempts::insert_failed(c, of, class, failed.error, failed.took).await?;
+    match failed.then {
         Then::Retry { after } => {
-            let next = (attempt.saturating_add(1), failure.attempts_before);
-            retries::put(c, route, event, next, after).await?;
+            let next = (attempt.saturating_add(1), failed.attempts_before);
+            retries::put(c, route, event, next, after).await
         }
         Then::Dead { reason } => {
             retries::delete(c, route, &[event]).await?;
             let died = NewDeadLetter {
                 event,
                 reason,
-                detail: &failure.error,
+                detail: failed.error,
                 attempts: attempt,
+                round: round_after(failed.attempts_before),
             };
-            dead_letters::put(c, route, &[died]).await?;
+            dead_letters::put(c, route, &[died]).await
         }
     }
-    Ok(Recorded::Recorded)
 }
 
 async fn keep(
@@ -119,6 +153,7 @@ async fn keep(
         reason: undecodable.reason,
         detail: &undecodable.detail,
         attempts: 0,
+        round: round_after(0),
     };
     dead_letters::put(c, undecodable.route, &[died]).await?;
     Ok(Recorded::Recorded)

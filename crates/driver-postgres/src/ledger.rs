@@ -6,16 +6,18 @@ use std::time::Duration;
 use async_trait::async_trait;
 use hookbox_driver::{
     AcceptedRestore, AccountGap, Accounts, AuditFilter, AuditRow, Backlog, DeadChange, DeadClaim,
-    DeadFilter, DeadGroup, DeadLetter, DeadRow, EventCursor, EventDetail, EventFilter, EventRow,
-    Fault, Imbalance, Ledger, Mismatch, Name, Names, OpenReceipt, Refusal, RefusalCursor,
-    RefusalFilter, RefusalGroup, RetryFilter, RouteBooks, SilentIngest, Unvouched, WaitingRetry,
-    WitnessPosition,
+    DeadFilter, DeadGroup, DeadLetter, DeadRow, EndCursor, EndsRead, EventCursor, EventDetail,
+    EventFilter, EventRow, Fault, HeldBack, Imbalance, Ledger, Mismatch, Name, Names, OpenReceipt,
+    Refusal, RefusalCursor, RefusalFilter, RefusalGroup, ReplayFilter, ReplayPage, ReplayPosition,
+    RetryFilter, RouteBooks, RouteChange, RouteControls, RouteScope, SilentIngest, TargetRow,
+    Unvouched, WaitingRetry, WitnessPosition,
 };
-use hookbox_event::{EventId, ReceiptId, Witness};
+use hookbox_event::{EventId, ReceiptId, RouteName, Witness};
 
 use crate::{
-    Postgres, accounts, audit, backlog, books, dead_groups, dead_letters, event_list, history,
-    names, receipts, refusals, replay, retry_list, silent, unvouched, witness, written_off,
+    Postgres, accounts, audit, backlog, books, dead_groups, dead_letters, ends, event_list,
+    event_replay, history, names, receipts, refusals, replay, retry_list, route_controls, silent,
+    targets, unvouched, witness, written_off,
 };
 
 /// Runs a statement that reads, in a transaction of its own.
@@ -57,6 +59,19 @@ impl Ledger for Postgres {
         ))
     }
 
+    async fn ends(
+        &self,
+        after: Option<&EndCursor>,
+        route: Option<&RouteName>,
+        limit: u32,
+    ) -> Result<EndsRead, Fault> {
+        read!(self, "read ends", |c| ends::read(c, after, route, limit))
+    }
+
+    async fn ends_held_back(&self) -> Result<Option<HeldBack>, Fault> {
+        read!(self, "find out what holds ends back", ends::held_back)
+    }
+
     async fn names(&self) -> Result<Names, Fault> {
         read!(self, "read names", names::lately)
     }
@@ -75,6 +90,34 @@ impl Ledger for Postgres {
     async fn event_of(&self, receipt: &ReceiptId) -> Result<Option<EventId>, Fault> {
         read!(self, "look up a receipt", |c| receipts::event_of(
             c, receipt
+        ))
+    }
+
+    async fn replayable(
+        &self,
+        filter: &ReplayFilter,
+        after: Option<ReplayPosition>,
+        limit: u32,
+    ) -> Result<ReplayPage, Fault> {
+        read!(self, "count events to replay", |c| event_replay::count(
+            c, filter, after, limit
+        ))
+    }
+
+    async fn replay(
+        &self,
+        filter: &ReplayFilter,
+        after: Option<ReplayPosition>,
+        limit: u32,
+        by: &str,
+        why: &str,
+    ) -> Result<ReplayPage, Fault> {
+        write!(self, "replay events", |c| event_replay::replay(
+            c,
+            filter,
+            after,
+            limit,
+            (by, why)
         ))
     }
 
@@ -183,6 +226,25 @@ impl Ledger for Postgres {
         write!(self, "make retries due", |c| retry_list::hurry(
             c, filter, limit, by
         ))
+    }
+
+    async fn controls(&self) -> Result<RouteControls, Fault> {
+        read!(self, "read the controls of routes", route_controls::all)
+    }
+
+    async fn change_route(
+        &self,
+        scope: &RouteScope,
+        change: &RouteChange,
+        by: &str,
+    ) -> Result<bool, Fault> {
+        write!(self, "change the controls of a route", |c| {
+            route_controls::change(c, scope, change, by)
+        })
+    }
+
+    async fn targets(&self) -> Result<Vec<TargetRow>, Fault> {
+        read!(self, "list targets", targets::list)
     }
 
     async fn books(&self) -> Result<Vec<RouteBooks>, Fault> {

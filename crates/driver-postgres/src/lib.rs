@@ -4,8 +4,8 @@
 //! - [`Postgres`] is a [`hookbox_driver::Store`] and a [`hookbox_driver::Ledger`]; [`Options`]
 //!   hold how to reach the database, and [`migrate`] prepares it.
 //! - One file per table; every statement is a named function in its table's file.
-//! - Whole operations that touch several tables: `claim`, `withdraw`, `settle`, `fail`,
-//!   `requeue`, `replay`.
+//! - Whole operations that touch several tables: `claim`, `compare_versions`, `withdraw`, `settle`,
+//!   `fail`, `lease`, `call_ends`, `requeue`, `replay`.
 //! - What only a server has, such as connections and rights, is in the folder `server`. The other
 //!   files have the same names as in hookbox's driver for SQLite.
 //!
@@ -18,25 +18,32 @@ mod attempts;
 mod audit;
 mod backlog;
 mod books;
+mod call_ends;
 mod claim;
 mod claim_states;
 mod claims;
 mod column;
+mod compare_versions;
 mod dead_filter;
 mod dead_groups;
 mod dead_letters;
 mod defer;
 mod diagnose;
 mod earlier_deaths;
+mod ends;
 mod event_list;
+mod event_replay;
 mod events;
 mod fail;
 mod history;
 mod in_the_way;
+mod lease;
+mod leases;
 mod ledger;
 mod meta;
 mod migrate;
 mod names;
+mod newest;
 mod open;
 mod options;
 mod proof;
@@ -47,12 +54,14 @@ mod replay;
 mod requeue;
 mod retries;
 mod retry_list;
+mod route_controls;
 mod savepoint;
 mod server;
 mod settle;
 mod silent;
 mod starts;
 mod store;
+mod targets;
 mod tx;
 mod unvouched;
 mod withdraw;

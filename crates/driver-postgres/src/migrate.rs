@@ -12,7 +12,7 @@ use crate::server::inspect::inspect_server;
 use crate::server::query_error::text;
 use crate::server::refusal::{Names, Stage};
 use crate::server::time_limit::{goodbye, within};
-use crate::{Options, diagnose, in_the_way, meta};
+use crate::{Options, diagnose, ends, in_the_way, meta};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/postgres");
 
@@ -28,12 +28,14 @@ const DEADLINE: Duration = Duration::from_secs(60 * 60);
 /// While the migration waits, other sessions that want the table wait behind it.
 const TABLE_LOCK_TIMEOUT: &str = "set lock_timeout = '30s'";
 
-/// The oldest schema version that a process must know to work on the newest schema. Migration 15
-/// lets receipts decide whether a claim is done, which an older process does not check; the
-/// migrations 11 to 14 put the numbers of events in the place of their ids. A migration that
-/// removes something, or that requires more of the rows that are written, raises this number to the
-/// schema version of the first hookbox that works with the result; see `docs/UPGRADING.md`.
-const WORKS_FROM: i64 = 15;
+/// The oldest schema version that a process must know to work on the newest schema. An older
+/// process does not know the state of a stale event (migration 19), and writes no rows of migration
+/// 18, so that programs which read along would miss events. Migration 15 lets receipts decide
+/// whether a claim is done, which an older process does not check; the migrations 11 to 14 put the
+/// numbers of events in the place of their ids. A migration that removes something, or that
+/// requires more of the rows that are written, raises this number to the schema version of the
+/// first hookbox that works with the result; see `docs/UPGRADING.md`.
+const WORKS_FROM: i64 = 19;
 
 /// The schema versions before and after [`migrate`], or as [`plan`] predicts them. Version 0 is an
 /// empty database.
@@ -102,6 +104,14 @@ async fn finish(
         return refused(error);
     }
     crash_point!("migrate.after_migrations");
+    let renumbered = ends::renumber(connection).await?;
+    if renumbered > 0 {
+        tracing::info!(
+            renumbered,
+            "the database was moved from another server: {renumbered} ends have numbers of this \
+             server now, and cursors from before are refused"
+        );
+    }
     meta::stamp(connection, options.environment.as_str()).await?;
     meta::raise_works_from(connection, WORKS_FROM).await?;
     crash_point!("migrate.after_stamp");
@@ -111,7 +121,7 @@ async fn finish(
 /// Runs the missing migrations. In a database that has some of them, each missing migration is
 /// committed separately, so that after a failure the next run continues behind the last one that
 /// succeeded.
-async fn apply(connection: &mut PgConnection, from: i64) -> Result<(), MigrateError> {
+pub(crate) async fn apply(connection: &mut PgConnection, from: i64) -> Result<(), MigrateError> {
     let versions = MIGRATIONS.iter().map(|migration| migration.version);
     let mut missing: Vec<i64> = versions.filter(|version| *version > from).collect();
     missing.sort_unstable();

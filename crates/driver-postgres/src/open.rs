@@ -12,11 +12,11 @@ use crate::server::connection::Connections;
 use crate::server::inspect::inspect_server;
 use crate::server::properties::Server;
 use crate::server::query_error::QueryError;
-use crate::server::refusal::{self, Stage};
+use crate::server::refusal::{self, Refusal, Stage};
 use crate::server::rights;
 use crate::server::session::Session;
 use crate::server::time_limit::{goodbye, within};
-use crate::{Options, Tx, in_the_way, meta, migrate, proof};
+use crate::{Options, Tx, ends, in_the_way, meta, migrate, proof};
 
 /// The statement that opens a transaction for writing. It sets the isolation level and the access
 /// mode itself, because the defaults of the session may have been changed.
@@ -110,6 +110,18 @@ async fn explain(
     }
 }
 
+/// Returns the error for a database that was loaded from a dump of another server.
+fn moved() -> OpenError {
+    let refusal = Refusal {
+        why:
+            "the table `ends` has numbers of transactions that this server has not given yet: the \
+              database was moved from another server by a dump or by logical replication"
+                .to_owned(),
+        remedy: "run `hookbox migrate`, which gives these rows numbers of this server".to_owned(),
+    };
+    refused(refusal, None)
+}
+
 /// Checks the database. The inner result says whether the database may be used; the outer one is an
 /// error when a query of the check failed.
 async fn check(
@@ -123,6 +135,9 @@ async fn check(
     let environment = meta::environment(connection).await?;
     let found = migrate::version(connection).await?;
     let known = migrate::newest();
+    if found >= known && ends::are_of_another_server(connection).await? {
+        return Ok(Err(moved()));
+    }
     let works_on_newer = found > known && migrate::works_on_newer(connection).await?;
     if works_on_newer {
         tracing::warn!(

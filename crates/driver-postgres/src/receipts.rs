@@ -7,6 +7,7 @@ use hookbox_event::{
 use sqlx::{Error, PgConnection, Row};
 
 use crate::column::{self, Columns, bigint, moment, numbers, text, uuid};
+use crate::ends::{DoneEnd, EndColumns};
 
 /// The outcome of one receipt, as it is to be written.
 pub(crate) struct OutcomeRow<'a> {
@@ -26,9 +27,35 @@ pub(crate) struct Found {
     pub is_whole: bool,
 }
 
-/// Writes outcomes, provided that the current transaction still has the number `transaction`, has
-/// the claims of the events in `done`, and will be durable. A receipt that already has an outcome
-/// keeps it.
+/// The statement of [`insert`].
+const INSERT: &str = "with found as materialized (
+         select pg_current_xact_id()::text = $1 as is_same,
+                current_setting('synchronous_commit') in ('on', 'remote_apply')
+                    and cardinality($12::bigint[])
+                        = (select count(*) from claims
+                           where claims.route = $2 and claims.event = any ($12)
+                             and claims.state = 'done' and claims.attempts = 1) as is_whole
+     ), written as (
+         insert into receipts (route, receipt_id, event, outcome, key_id, instance, number,
+                               traceparent, received_at, other_digest)
+         select $2, came.*
+         from unnest($3::uuid[], $4::bigint[], $5::text[], $6::text[], $7::uuid[],
+                     $8::bigint[], $9::text[], $10::timestamptz[], $11::bytea[]) as came
+         where (select is_same and is_whole from found)
+         order by 2
+         on conflict do nothing
+     ), ended as (
+         insert into ends (ended_xid, event, round, attempts, route, outcome)
+         select pg_current_xact_id(), came.event, came.round, came.attempts, $2, 'done'
+         from unnest($13::bigint[], $14::int[], $15::int[]) as came (event, round, attempts)
+         where (select is_same and is_whole from found)
+         order by came.event
+     )
+     select is_same, is_whole from found";
+
+/// Writes outcomes, and the ends of the events that are done, provided that the current transaction
+/// still has the number `transaction`, has the claims of the events in `done`, and will be durable.
+/// A receipt that already has an outcome keeps it.
 ///
 /// If a handler has ended the transaction, the statement would be committed at once as a
 /// transaction of its own. In that case it must write nothing.
@@ -38,6 +65,7 @@ pub(crate) async fn insert(
     route: &RouteName,
     receipts: &[OutcomeRow<'_>],
     done: &[EventNumber],
+    ended: &[DoneEnd],
 ) -> Result<Found, Error> {
     let all = || receipts.iter().map(|one| one.envelope);
     let ids: Vec<_> = all().map(|e| uuid(e.receipt.as_bytes())).collect();
@@ -52,40 +80,25 @@ pub(crate) async fn insert(
     let others: Vec<Option<&[u8; 32]>> = others
         .map(|digest| digest.map(ContentDigest::as_bytes))
         .collect();
-    let row = sqlx::query(
-        "with found as materialized (
-             select pg_current_xact_id()::text = $1 as is_same,
-                    current_setting('synchronous_commit') in ('on', 'remote_apply')
-                        and cardinality($12::bigint[])
-                            = (select count(*) from claims
-                               where claims.route = $2 and claims.event = any ($12)
-                                 and claims.state = 'done' and claims.attempts = 1) as is_whole
-         ), written as (
-             insert into receipts (route, receipt_id, event, outcome, key_id, instance, number,
-                                   traceparent, received_at, other_digest)
-             select $2, came.*
-             from unnest($3::uuid[], $4::bigint[], $5::text[], $6::text[], $7::uuid[],
-                         $8::bigint[], $9::text[], $10::timestamptz[], $11::bytea[]) as came
-             where (select is_same and is_whole from found)
-             order by 2
-             on conflict do nothing
-         )
-         select is_same, is_whole from found",
-    )
-    .bind(transaction)
-    .bind(route.as_str())
-    .bind(ids)
-    .bind(events)
-    .bind(outcomes)
-    .bind(keys)
-    .bind(instances)
-    .bind(numbers)
-    .bind(traces)
-    .bind(received)
-    .bind(others)
-    .bind(column::numbers(done))
-    .fetch_one(c)
-    .await?;
+    let ended = EndColumns::of(ended);
+    let row = sqlx::query(INSERT)
+        .bind(transaction)
+        .bind(route.as_str())
+        .bind(ids)
+        .bind(events)
+        .bind(outcomes)
+        .bind(keys)
+        .bind(instances)
+        .bind(numbers)
+        .bind(traces)
+        .bind(received)
+        .bind(others)
+        .bind(column::numbers(done))
+        .bind(ended.events)
+        .bind(ended.rounds)
+        .bind(ended.attempts)
+        .fetch_one(c)
+        .await?;
     Ok(Found {
         is_same: row.try_get("is_same")?,
         is_whole: row.try_get("is_whole")?,
@@ -155,6 +168,52 @@ pub(crate) async fn revive(
            and receipts.outcome = 'dead'",
     )
     .bind(routes)
+    .bind(numbers(events))
+    .execute(c)
+    .await?;
+    Ok(())
+}
+
+/// Sets the outcome of done events' receipts back to retrying.
+pub(crate) async fn reopen(
+    c: &mut PgConnection,
+    route: &RouteName,
+    events: &[EventNumber],
+) -> Result<(), Error> {
+    sqlx::query(
+        "update receipts set outcome = 'retrying', settled_at = now()
+         where route = $1 and event = any ($2) and outcome = 'done'",
+    )
+    .bind(route.as_str())
+    .bind(numbers(events))
+    .execute(c)
+    .await?;
+    Ok(())
+}
+
+/// Gives events a receipt on a route that never had them: a copy of the first receipt that they
+/// have on any route, with the outcome retrying.
+pub(crate) async fn copy_first(
+    c: &mut PgConnection,
+    route: &RouteName,
+    events: &[EventNumber],
+) -> Result<(), Error> {
+    sqlx::query(
+        "insert into receipts (route, receipt_id, event, outcome, key_id, instance, number,
+                               traceparent, received_at)
+         select $1, receipt_id, event, 'retrying', key_id, instance, first.number, traceparent,
+                received_at
+         from unnest($2::bigint[]) as chosen (number)
+         cross join lateral (
+             select * from receipts
+             where receipts.event = chosen.number and receipts.outcome <> 'conflict'
+             order by outcome = 'duplicate', received_at, receipt_id
+             limit 1
+         ) as first
+         order by receipt_id
+         on conflict do nothing",
+    )
+    .bind(route.as_str())
     .bind(numbers(events))
     .execute(c)
     .await?;

@@ -5,7 +5,7 @@ use hookbox_crash::crash_point;
 use hookbox_driver::{DeadChange, DeadFilter};
 use sqlx::{Error, PgConnection};
 
-use crate::{audit, claims, dead_letters, earlier_deaths, receipts, retries};
+use crate::{audit, claims, dead_letters, earlier_deaths, ends, receipts, retries};
 
 /// Changes up to `limit` dead letters that match the filter, and returns how many it changed.
 pub(crate) async fn change(
@@ -25,6 +25,9 @@ pub(crate) async fn change(
         claims::revive(c, &chosen.routes, &chosen.events).await?;
         receipts::revive(c, &chosen.routes, &chosen.events).await?;
         retries::put_replayed(c, &chosen.routes, &chosen.events).await?;
+    }
+    if let Some(outcome) = change.ends_as() {
+        ends::insert_changed(c, &chosen.ids, outcome).await?;
     }
     crash_point!("ledger.mid_change");
     audit::insert_dead(c, by, change.action(), &chosen.ids).await?;

@@ -2,21 +2,61 @@
 
 use std::time::Duration;
 
-use hookbox_driver::{DeferReason, Deferral, DeferredSince, DueRetry, RetryRow, WaitingAttempt};
+use hookbox_driver::{
+    DeferReason, Deferral, DeferredSince, DueRetry, RetryRow, TargetName, WaitingAttempt,
+};
 use hookbox_event::{Envelope, EventNumber, InstanceId, ReceiptId, Redo, RouteName};
 use sqlx::postgres::PgRow;
 use sqlx::{Error, PgConnection, Row};
 
 use crate::column::{Columns, integer, numbers};
 
+/// The condition under which a row of `retries` belongs to a lease. The lease ends at `not_before`.
+macro_rules! is_leased {
+    () => {
+        "(target is not null and leased_attempt = attempt)"
+    };
+}
+
+pub(crate) use is_leased;
+
 /// The longest wait of a retry, ten years. A `Duration` can hold more than PostgreSQL can add to a
 /// timestamp, so a longer wait is shortened to this.
-const DELAY_MAX: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+pub(crate) const DELAY_MAX: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+
+/// The column that says whether an event waits for a later time, so that no message that is still
+/// in the queue must start its attempt.
+macro_rules! is_put_off {
+    () => {
+        "coalesce(deferred_attempt = attempt, false)
+             and queued_at is null and not_before > now() as is_put_off"
+    };
+}
+
+pub(crate) use is_put_off;
+
+/// The columns from which [`deferred`] reads why and since when a retry is deferred.
+macro_rules! deferral {
+    () => {
+        concat!(
+            "case when ",
+            $crate::retries::is_leased!(),
+            " then 'leased' when deferred_attempt = attempt then deferred_reason end as reason,
+             case when ",
+            $crate::retries::is_leased!(),
+            " then leased_at else deferred_since end as since"
+        )
+    };
+}
+
+pub(crate) use deferral;
 
 /// The next attempt for which an event waits.
 pub(crate) struct StoredRetry {
     pub event: EventNumber,
     pub waiting: WaitingAttempt,
+    /// Whether the event has a lease that has not ended.
+    pub is_leased: bool,
 }
 
 /// Returns the attempt for which each of the given events waits. Events that do not wait are left
@@ -26,13 +66,14 @@ pub(crate) async fn waiting(
     route: &RouteName,
     events: &[EventNumber],
 ) -> Result<Vec<StoredRetry>, Error> {
-    let rows = sqlx::query(
-        "select event, attempt, attempts_before,
-                coalesce(deferred_attempt = attempt, false)
-                    and queued_at is null and not_before > now() as is_put_off
-         from retries
-         where route = $1 and event = any ($2)",
-    )
+    let rows = sqlx::query(concat!(
+        "select event, attempt, attempts_before, ",
+        is_put_off!(),
+        ", coalesce(",
+        is_leased!(),
+        ", false) and not_before > now() as is_leased
+         from retries where route = $1 and event = any ($2)",
+    ))
     .bind(route.as_str())
     .bind(numbers(events))
     .fetch_all(c)
@@ -46,6 +87,7 @@ pub(crate) async fn waiting(
                     attempts_before: row.attempt("attempts_before")?,
                     is_put_off: row.try_get("is_put_off")?,
                 },
+                is_leased: row.try_get("is_leased")?,
             })
         })
         .collect()
@@ -65,7 +107,8 @@ pub(crate) async fn put(
          on conflict (event, route) do update
          set attempt = excluded.attempt, attempts_before = excluded.attempts_before,
              not_before = excluded.not_before, queued_at = null,
-             deferred_attempt = null, deferred_reason = null, deferred_since = null",
+             deferred_attempt = null, deferred_reason = null, deferred_since = null,
+             target = null, leased_at = null, leased_attempt = null, leases = null",
     )
     .bind(route.as_str())
     .bind(event.as_i64())
@@ -99,7 +142,8 @@ pub(crate) async fn put_off_for(
     Ok(seconds.map(|seconds| Duration::try_from_secs_f64(seconds).unwrap_or_default()))
 }
 
-/// Defers an event. The attempt was not made, so the event still waits for the same attempt.
+/// Defers an event. The attempt was not made, so the event still waits for the same attempt, and
+/// leases of this attempt stay counted.
 pub(crate) async fn put_off(
     c: &mut PgConnection,
     event: EventNumber,
@@ -118,7 +162,8 @@ pub(crate) async fn put_off(
              deferred_since = case
                  when retries.deferred_attempt = excluded.attempt
                       and retries.deferred_reason = excluded.deferred_reason
-                 then retries.deferred_since else excluded.deferred_since end",
+                 then retries.deferred_since else excluded.deferred_since end,
+             target = null, leased_at = null",
     )
     .bind(deferral.route.as_str())
     .bind(event.as_i64())
@@ -146,7 +191,8 @@ pub(crate) async fn put_replayed(
          on conflict (event, route) do update
          set attempt = excluded.attempt, attempts_before = excluded.attempts_before,
              not_before = excluded.not_before, queued_at = null,
-             deferred_attempt = null, deferred_reason = null, deferred_since = null",
+             deferred_attempt = null, deferred_reason = null, deferred_since = null,
+             target = null, leased_at = null, leased_attempt = null, leases = null",
     )
     .bind(routes)
     .bind(numbers(events))
@@ -268,12 +314,13 @@ pub(crate) async fn of_event(
     c: &mut PgConnection,
     event: EventNumber,
 ) -> Result<Vec<RetryRow>, Error> {
-    let rows = sqlx::query(
-        "select route, attempt, not_before, queued_at,
-                case when deferred_attempt = attempt then deferred_reason end as reason,
-                deferred_since
-         from retries where event = $1 order by route",
-    )
+    let rows = sqlx::query(concat!(
+        "select route, attempt, not_before, queued_at, case when ",
+        is_leased!(),
+        " then target end as target, ",
+        deferral!(),
+        " from retries where event = $1 order by route",
+    ))
     .bind(event.as_i64())
     .fetch_all(c)
     .await?;
@@ -285,21 +332,27 @@ pub(crate) async fn of_event(
                 not_before: row.moment("not_before")?,
                 queued_at: row.moment_or_none("queued_at")?,
                 deferred: deferred(row)?,
+                target: target(row)?,
             })
         })
         .collect()
 }
 
-/// Returns why and since when a retry is deferred, from the columns `reason` and `deferred_since`.
+/// Returns why and since when a retry is deferred, from the columns of `deferral!`.
 pub(crate) fn deferred(row: &PgRow) -> Result<Option<DeferredSince>, Error> {
     let reason: Option<&str> = row.try_get("reason")?;
-    match (reason, row.moment_or_none("deferred_since")?) {
+    match (reason, row.moment_or_none("since")?) {
         (Some(_), Some(since)) => {
             let reason = row.known("reason", DeferReason::parse)?;
             Ok(Some(DeferredSince { reason, since }))
         }
         (None, _) | (_, None) => Ok(None),
     }
+}
+
+fn target(row: &PgRow) -> Result<Option<TargetName>, Error> {
+    let target: Option<&str> = row.try_get("target")?;
+    target.map(|_| row.word("target", str::parse)).transpose()
 }
 
 fn due_retry(row: &PgRow) -> Result<DueRetry, Error> {

@@ -7,7 +7,8 @@ use sqlx::query::Query;
 use sqlx::{Error, PgConnection, Postgres, Row};
 
 use crate::column::{Columns, moment, text};
-use crate::retries::deferred;
+use crate::retries::is_leased;
+use crate::retries::{deferral, deferred};
 
 /// The SQL conditions of a [`RetryFilter`] over `retries r join events e`. They use the statement's
 /// arguments `$1` to `$5`.
@@ -21,10 +22,15 @@ macro_rules! matching {
     };
 }
 
-/// Further SQL conditions, which select retries that are not due yet.
+/// Further SQL conditions, which select retries that are not due yet and not leased.
 macro_rules! early {
     () => {
-        " and r.not_before > now() and r.queued_at is null"
+        concat!(
+            " and r.not_before > now() and r.queued_at is null
+              and not coalesce(",
+            is_leased!(),
+            ", false)"
+        )
     };
 }
 
@@ -50,9 +56,9 @@ pub(crate) async fn list(
     limit: u32,
 ) -> Result<Vec<WaitingRetry>, Error> {
     let query = sqlx::query(concat!(
-        "select r.*, e.event_id, e.topic, last.error,
-                case when r.deferred_attempt = r.attempt then r.deferred_reason end as reason
-         from retries r join events e on e.number = r.event
+        "select r.*, e.event_id, e.topic, last.error, ",
+        deferral!(),
+        " from retries r join events e on e.number = r.event
          left join lateral (
              select error from attempts a
              where a.event = r.event and a.route = r.route and a.error is not null

@@ -2,24 +2,35 @@
 //! from the outcomes, such as dead letters.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use hookbox_driver::{CommitError, Death, Fault, Outcome, ReceiptOutcome, StoredOutcome};
+use hookbox_driver::{
+    CommitError, Death, EndOutcome, Fault, Outcome, ReceiptOutcome, StoredOutcome, round_after,
+};
 use hookbox_event::{EventId, EventNumber, RouteName};
 
 use crate::dead_letters::{self, NewDeadLetter};
+use crate::ends::DoneEnd;
 use crate::server::query_error::QueryError;
 use crate::tx::{Tx, changed, ended};
-use crate::{attempts, receipts, retries};
+use crate::{attempts, compare_versions, ends, receipts, retries};
 
 /// The rows to write in `receipts` and in the other tables, as they follow from the outcomes.
 #[derive(Default)]
 struct Consequences<'a> {
     receipts: Vec<receipts::OutcomeRow<'a>>,
     died: Vec<NewDeadLetter<'a>>,
+    /// The ends of the events that are done.
+    ended: Vec<DoneEnd>,
+    /// The ends of the events that are stale.
+    stale: Vec<DoneEnd>,
+    /// The events that are done, whose versions may be compared.
+    done: Vec<(EventId, EventNumber)>,
     /// The events whose retry or replay ended, by the outcome that their waiting receipts get.
     redone: BTreeMap<StoredOutcome, Vec<EventNumber>>,
-    /// The retries and replays that succeeded: the event and the number of its attempt.
-    succeeded: Vec<(EventNumber, u32)>,
+    /// The retries and replays that succeeded: the event, the number of its attempt, and the age of
+    /// the transaction, so that no attempt took longer.
+    succeeded: Vec<(EventNumber, u32, Duration)>,
 }
 
 /// Settles a batch; see [`hookbox_driver::Store::settle`]. A batch of first attempts without dead
@@ -35,8 +46,9 @@ pub(crate) async fn settle(
     let consequences = sort(tx, route, settled)?;
     let transaction = tx.id.clone().unwrap_or_default();
     let done = finals(tx, route)?;
+    let (rows, ends) = (&consequences.receipts, &consequences.ended);
     let inserted = tx
-        .run(|c| receipts::insert(c, &transaction, route, &consequences.receipts, &done))
+        .run(|c| receipts::insert(c, &transaction, route, rows, &done, ends))
         .await;
     match inserted {
         Ok(found) if !found.is_same => return Err(ended()),
@@ -89,25 +101,41 @@ impl<'a> Consequences<'a> {
         event: EventId,
         outcome: &'a Outcome,
     ) -> Result<(), Fault> {
-        let number = tx.number(&event)?;
+        let (number, took) = (tx.number(&event)?, tx.began.elapsed());
         let owned = tx.owned_mut(route, &event)?;
         let Some(end) = outcome.end_of_claim(owned.attempt, owned.granted) else {
             return Ok(());
         };
         owned.end = Some((end.state, end.attempts));
-        if let Some(Death { reason, detail }) = end.died {
-            self.died.push(NewDeadLetter {
+        let round = round_after(owned.attempts_before);
+        match end.died {
+            Some(Death { reason, detail }) => self.died.push(NewDeadLetter {
                 event: number,
                 reason,
                 detail,
                 attempts: end.attempts,
-            });
+                round,
+            }),
+            None => {
+                let ended = DoneEnd {
+                    event: number,
+                    round,
+                    attempts: end.attempts,
+                };
+                match end.outcome {
+                    EndOutcome::Stale => self.stale.push(ended),
+                    EndOutcome::Done | EndOutcome::Dead | EndOutcome::Discarded => {
+                        self.ended.push(ended);
+                        self.done.push((event, number));
+                    }
+                }
+            }
         }
         if let Some(word) = end.ends_retry {
             self.redone.entry(word).or_default().push(number);
         }
         if end.records_attempt {
-            self.succeeded.push((number, end.attempts));
+            self.succeeded.push((number, end.attempts, took));
         }
         Ok(())
     }
@@ -121,6 +149,14 @@ async fn write(
     consequences: &Consequences<'_>,
 ) -> Result<(), (QueryError, &'static str)> {
     let doing = |doing: &'static str| move |error| (error, doing);
+    compare_versions::raise(tx, route, &consequences.done)
+        .await
+        .map_err(doing("raise versions"))?;
+    if !consequences.stale.is_empty() {
+        tx.run(|c| ends::insert_stale(c, route, &consequences.stale))
+            .await
+            .map_err(doing("end stale events"))?;
+    }
     if !consequences.died.is_empty() {
         tx.run(|c| dead_letters::put(c, route, &consequences.died))
             .await
@@ -135,8 +171,7 @@ async fn write(
             .map_err(doing("move receipts"))?;
     }
     if !consequences.succeeded.is_empty() {
-        let took = tx.began.elapsed();
-        tx.run(|c| attempts::insert_done(c, route, &consequences.succeeded, took))
+        tx.run(|c| attempts::insert_done(c, route, &consequences.succeeded))
             .await
             .map_err(doing("record attempts"))?;
     }

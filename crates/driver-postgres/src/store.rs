@@ -5,17 +5,18 @@ use std::error::Error;
 
 use async_trait::async_trait;
 use hookbox_driver::{
-    Claimed, CommitError, CountedStart, Deferral, Deferred, Failure, Fault, FaultKind, NextWitness,
-    ReceiptOutcome, Recorded, Republish, Requeued, Start, StartCounts, StartKind, Store,
-    StoredEvent, UndecodableMessage,
+    CallEnd, CallRecorded, Claimed, CommitError, CountedStart, Deferral, Deferred, Failure, Fault,
+    FaultKind, LeaseTerms, LeaseWish, Leased, NextWitness, NoPermit, ReceiptOutcome, Recorded,
+    Republish, Requeued, RouteControls, Start, StartCounts, StartKind, Store, StoredEvent,
+    TargetName, UndecodableMessage, VersionStanding, VersionedEvent,
 };
 use hookbox_event::{Account, Envelope, EventId, EventNumber, InstanceId, RouteName, Witness};
 use sqlx::PgConnection;
 
 use crate::server::remedy;
 use crate::{
-    Postgres, Tx, accounts, claim, defer, diagnose, events, fail, proof, requeue, savepoint,
-    settle, starts, withdraw, witness,
+    Postgres, Tx, accounts, call_ends, claim, compare_versions, defer, diagnose, events, fail,
+    lease, proof, requeue, route_controls, savepoint, settle, starts, targets, withdraw, witness,
 };
 
 #[async_trait]
@@ -60,8 +61,18 @@ impl Store for Postgres {
         Ok(events.iter().map(|event| stored.remove(event)).collect())
     }
 
+    async fn compare_versions(
+        &self,
+        tx: &mut Tx,
+        route: &RouteName,
+        events: &[VersionedEvent],
+    ) -> Result<Vec<VersionStanding>, Fault> {
+        compare_versions::compare_versions(tx, route, events).await
+    }
+
     fn number(&self, tx: &Tx, route: &RouteName, event: &EventId) -> Option<EventNumber> {
-        let is_owned = tx.owned.contains_key(&(route.clone(), *event));
+        let key = (route.clone(), *event);
+        let is_owned = tx.owned.contains_key(&key) || tx.leased.contains(&key);
         tx.numbers.get(event).copied().filter(|_| is_owned)
     }
 
@@ -113,6 +124,36 @@ impl Store for Postgres {
 
     async fn defer(&self, deferral: &Deferral<'_>) -> Result<Deferred, Fault> {
         defer::defer(self.write().await?, deferral).await
+    }
+
+    async fn lease(
+        &self,
+        tx: &mut Tx,
+        route: &RouteName,
+        terms: LeaseTerms<'_>,
+        wishes: &[LeaseWish<'_>],
+    ) -> Result<Vec<Leased>, CommitError> {
+        lease::lease(tx, route, terms, wishes).await
+    }
+
+    async fn end_calls(
+        &self,
+        route: &RouteName,
+        target: &TargetName,
+        ends: &[CallEnd],
+        chance: f64,
+    ) -> Result<Vec<CallRecorded>, Fault> {
+        call_ends::end_calls(self.write().await?, route, target, ends, chance).await
+    }
+
+    async fn blocked(&self, target: &TargetName) -> Result<Option<NoPermit>, Fault> {
+        let mut tx = self.write().await?;
+        let (state, now) = tx
+            .run(|c| targets::read(c, target))
+            .await
+            .map_err(|error| error.ours("read a target"))?;
+        tx.rollback().await;
+        Ok(state.blocked(now))
     }
 
     async fn store_undecodable(
@@ -170,6 +211,16 @@ impl Store for Postgres {
 
     async fn requeue_due(&self, limit: u32, republish: &dyn Republish) -> Result<Requeued, Fault> {
         requeue::requeue_due(self.write().await?, limit, republish).await
+    }
+
+    async fn route_controls(&self) -> Result<RouteControls, Fault> {
+        let mut tx = self.read().await?;
+        let controls = tx
+            .run(route_controls::all)
+            .await
+            .map_err(|error| error.ours("read the controls of routes"))?;
+        tx.rollback().await;
+        Ok(controls)
     }
 
     async fn account(&self, account: &Account) -> Result<(), Fault> {

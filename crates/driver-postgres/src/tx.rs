@@ -1,11 +1,11 @@
 //! One transaction: its connection, its claims, and whether it may still be used and committed.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::future::Future;
 use std::time::{Duration, Instant};
 
 use hookbox_crash::crash_point;
-use hookbox_driver::{ClaimState, CommitError, Fault, FaultKind};
+use hookbox_driver::{ClaimState, CommitError, Fault, FaultKind, VersionedEvent};
 use hookbox_event::{EventId, EventNumber, RouteName};
 use sqlx::{Executor, PgConnection};
 
@@ -55,6 +55,11 @@ pub struct Tx {
     /// The claims that this transaction made and that only this transaction may settle, by route
     /// and event.
     pub(crate) owned: BTreeMap<(RouteName, EventId), OwnedClaim>,
+    /// The events whose claims this transaction has turned into leases, by route.
+    pub(crate) leased: BTreeSet<(RouteName, EventId)>,
+    /// The events whose versions this transaction has compared, by route and event. It holds their
+    /// keys.
+    pub(crate) versions: BTreeMap<(RouteName, EventId), VersionedEvent>,
     /// The numbers of the events that this transaction has claimed or looked up.
     pub(crate) numbers: HashMap<EventId, EventNumber>,
 }
@@ -65,6 +70,8 @@ pub struct Tx {
 pub(crate) struct OwnedClaim {
     /// The number of the attempt that was claimed.
     pub attempt: u32,
+    /// The number of attempts made before the last replay, or 0.
+    pub attempts_before: u32,
     /// Whether the claim is for a retry or a replay. If not, it is for a first attempt.
     pub granted: bool,
     /// The state in which this transaction has written the claim.
@@ -88,6 +95,8 @@ impl Tx {
             id: None,
             began: Instant::now(),
             owned: BTreeMap::new(),
+            leased: BTreeSet::new(),
+            versions: BTreeMap::new(),
             numbers: HashMap::new(),
         }
     }

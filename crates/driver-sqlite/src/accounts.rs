@@ -179,7 +179,11 @@ pub(crate) async fn read(
                 (o.told_at < ?2 - ?3
                  and exists (select 1 from receipts r
                              where r.receipt_id > o.receipt_id and r.route = o.route
-                               and r.settled_at < ?2 - ?3)) as passed
+                               and r.settled_at < ?2 - ?3)
+                 and not exists (select 1 from route_controls c
+                                 where c.route in (o.route, '*')
+                                   and (c.paused_at is not null
+                                        or c.resumed_at >= ?2 - ?3))) as passed
          from (select route, receipt_id, instance, number, told_at,
                       row_number() over (partition by route
                                          order by told_at, instance, number) as place

@@ -38,27 +38,25 @@ pub(crate) async fn insert_failed(
     Ok(())
 }
 
-/// Records successful attempts on events that had failed before. Each is recorded with the duration
-/// `took`. This is the age of the transaction, so no attempt took longer.
+/// Records successful attempts: the event, the number of the attempt, and its duration.
 pub(crate) async fn insert_done(
     connection: &mut SqliteConnection,
     route: &RouteName,
-    done: &[(EventNumber, u32)],
-    took: Duration,
+    done: &[(EventNumber, u32, Duration)],
     now: i64,
 ) -> sqlx::Result<()> {
-    let done = done
-        .iter()
-        .map(|(event, attempt)| format!("[{},{attempt}]", event.as_i64()));
+    let done = done.iter().map(|(event, attempt, took)| {
+        let (event, took_ms) = (event.as_i64(), millis(*took));
+        format!("[{event},{attempt},{took_ms}]")
+    });
     sqlx::query(
         "insert into attempts (route, event, attempt, outcome, took_ms, at)
-         select ?1, value ->> 0, value ->> 1, ?3, ?4, ?5 from json_each(?2)
+         select ?1, value ->> 0, value ->> 1, ?3, value ->> 2, ?4 from json_each(?2)
          where true on conflict do nothing",
     )
     .bind(route.as_str())
     .bind(json_list(done))
     .bind(DONE)
-    .bind(millis(took))
     .bind(now)
     .execute(connection)
     .await?;

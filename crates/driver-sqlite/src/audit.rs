@@ -1,10 +1,10 @@
 //! The table `audit`: what operators changed and read. Rows are only ever added.
 
 use hookbox_driver::{AuditFilter, AuditRow, storable};
-use hookbox_event::Timestamp;
+use hookbox_event::{EventId, RouteName, Timestamp};
 use sqlx::sqlite::SqliteConnection;
 
-use crate::column::{Columns, json_list};
+use crate::column::{Columns, hex_list, json_list};
 
 /// Adds a row for one action of an operator.
 pub(crate) async fn insert(
@@ -50,6 +50,29 @@ pub(crate) async fn insert_all(
     .bind(storable(actor))
     .bind(action)
     .bind(json_list(subjects))
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Adds one row for each of these events, which were put on a route.
+pub(crate) async fn insert_replayed(
+    connection: &mut SqliteConnection,
+    actor: &str,
+    events: &[EventId],
+    route: &RouteName,
+    why: &str,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "insert into audit (at, actor, action, subject)
+         select ?1, ?2, 'event.replay', 'event ' || value || ' on route ' || ?4 || ': ' || ?5
+         from json_each(?3) order by key",
+    )
+    .bind(crate::moment::now())
+    .bind(storable(actor))
+    .bind(hex_list(events.iter().map(EventId::as_bytes)))
+    .bind(route.as_str())
+    .bind(storable(why))
     .execute(connection)
     .await?;
     Ok(())

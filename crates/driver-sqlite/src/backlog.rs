@@ -7,25 +7,31 @@ use sqlx::sqlite::SqliteConnection;
 use crate::column::Columns;
 use crate::moment;
 use crate::requeue::HEARD_WITHIN;
+use crate::retries::is_leased;
 
 /// Counts the waiting events of each route. A route without waiting events is not in the result.
 pub(crate) async fn backlog(connection: &mut SqliteConnection) -> sqlx::Result<Vec<Backlog>> {
-    let rows = sqlx::query(
+    let rows = sqlx::query(concat!(
         "select route, sum(retrying) as retrying, sum(due) as due, sum(dead) as dead,
                 sum(deferred) as deferred, max(0, max(oldest)) as oldest
          from (select route, count(*) as retrying,
                       count(*) filter (where not_before <= ?1
                                          and (queued_at is null or queued_at <= ?2)) as due,
                       0 as dead,
-                      count(*) filter (where deferred_attempt = attempt) as deferred,
+                      count(*) filter (where is_deferred) as deferred,
                       coalesce((?1 - min(deferred_since)
-                          filter (where deferred_attempt = attempt)) / 1000000, 0) as oldest
-               from retries group by route
+                          filter (where is_deferred)) / 1000000, 0) as oldest
+               from (select route, not_before, queued_at, deferred_since,
+                            deferred_attempt = attempt and not coalesce(",
+        is_leased!(),
+        ", 0) as is_deferred
+                     from retries)
+               group by route
                union all
                select route, 0, 0, count(*), 0, 0 from dead_letters where state = 'dead'
                group by route)
          group by route order by route",
-    )
+    ))
     .bind(moment::now())
     .bind(moment::ago(HEARD_WITHIN))
     .fetch_all(connection)

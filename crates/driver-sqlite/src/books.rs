@@ -51,11 +51,11 @@ where (c.state = 'dead') <> (d.state <> 'replayed')
 union all
 select c.route, c.event, 'a receipt is ' || r.outcome || ' though the claim is ' || c.state
 from receipts as r join claims as c on c.route = r.route and c.event = r.event
-where r.outcome in ('done', 'retrying', 'dead') and r.outcome <> c.state
+where r.outcome in ('done', 'retrying', 'dead', 'stale') and r.outcome <> c.state
 union all
 select c.route, c.event, 'the claim is ' || c.state || ' without a receipt that stands for it'
 from claims as c join events as e on e.number = c.event
-where (c.state = 'retrying' or c.state = 'dead' and c.event >= ",
+where (c.state = 'retrying' or c.state in ('dead', 'stale') and c.event >= ",
     receipts_kept_from!(),
     ")
   and e.topic <> 'hookbox.undecodable'
@@ -96,6 +96,7 @@ pub(crate) async fn books(connection: &mut SqliteConnection) -> sqlx::Result<Vec
             conflict: 0,
             retrying: 0,
             dead: 0,
+            stale: 0,
         });
         let outcome = row.text("outcome")?;
         let outcome = StoredOutcome::parse(&outcome)
@@ -106,6 +107,7 @@ pub(crate) async fn books(connection: &mut SqliteConnection) -> sqlx::Result<Vec
             StoredOutcome::Conflict => &mut page.conflict,
             StoredOutcome::Retrying => &mut page.retrying,
             StoredOutcome::Dead => &mut page.dead,
+            StoredOutcome::Stale => &mut page.stale,
         };
         *place = row.count("receipts")?;
     }

@@ -42,20 +42,24 @@ pub(crate) async fn claim(
         let attempts = match answer {
             Claimed::Fresh => {
                 fresh.push(envelope);
-                Some(0)
+                Some((0, 0))
             }
-            Claimed::Granted { attempt, .. } => {
+            Claimed::Granted {
+                attempt,
+                attempts_before,
+            } => {
                 granted.extend(known.map(|known| known.number));
-                Some(attempt.saturating_sub(1))
+                Some((attempt.saturating_sub(1), attempts_before))
             }
             Claimed::Redelivered | Claimed::Duplicate | Claimed::Conflict | Claimed::Orphaned => {
                 None
             }
         };
-        if let Some(attempts) = attempts {
+        if let Some((attempts, attempts_before)) = attempts {
             let owned = OwnedClaim {
                 receipt: envelope.receipt,
                 attempts,
+                attempts_before,
                 granted: matches!(answer, Claimed::Granted { .. }),
                 // For a fresh claim, this is replaced when the claim is written.
                 written: ClaimState::Running,

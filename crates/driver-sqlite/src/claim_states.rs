@@ -65,6 +65,8 @@ pub(crate) struct StoredClaim {
     pub(crate) claim: Option<(ClaimState, u32)>,
     /// The attempt for which the event waits; `None` when it waits for none.
     pub(crate) retry: Option<WaitingAttempt>,
+    /// Whether the event has a lease that has not ended.
+    pub(crate) is_leased: bool,
 }
 
 impl StoredClaim {
@@ -74,7 +76,9 @@ impl StoredClaim {
         EventState {
             claim: known.and_then(|known| known.claim),
             is_same_body: known.is_none_or(|known| known.digest == envelope.digest),
+            // While a call is in flight, only its end is recorded.
             waits_for: known
+                .filter(|known| !known.is_leased)
                 .and_then(|known| known.retry)
                 .map(|retry| retry.attempt),
         }
@@ -87,7 +91,9 @@ pub(crate) const LOOK_UP: &str = concat!(
     evidence!(),
     ", r.attempt as retry_attempt, r.attempts_before,
             coalesce(r.deferred_attempt = r.attempt, 0)
-                and r.queued_at is null and r.not_before > ?3 as is_put_off
+                and r.queued_at is null and r.not_before > ?3 as is_put_off,
+            coalesce(r.target is not null and r.leased_attempt = r.attempt, 0)
+                and r.not_before > ?3 as is_leased
      from json_each(?2) as wanted
      cross join events as e on e.event_id = unhex(wanted.value)
      left join claims as c on c.route = ?1 and c.event = e.number
@@ -129,5 +135,8 @@ fn stored_claim(row: &SqliteRow) -> sqlx::Result<StoredClaim> {
         digest: row.digest("content_digest")?,
         claim,
         retry,
+        is_leased: row
+            .try_get::<Option<bool>, _>("is_leased")?
+            .unwrap_or(false),
     })
 }

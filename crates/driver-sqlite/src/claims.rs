@@ -219,13 +219,51 @@ pub(crate) async fn revive(
     Ok(())
 }
 
+/// Makes done events wait for one further attempt. The attempts already made stay counted.
+pub(crate) async fn reopen(
+    connection: &mut SqliteConnection,
+    route: &RouteName,
+    events: &[EventNumber],
+    now: i64,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "update claims set state = 'retrying', settled_at = ?3
+         where route = ?1 and event in (select value from json_each(?2)) and state = 'done'",
+    )
+    .bind(route.as_str())
+    .bind(numbers(events))
+    .bind(now)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Claims events that a route never had, in the state retrying.
+pub(crate) async fn insert_waiting(
+    connection: &mut SqliteConnection,
+    route: &RouteName,
+    events: &[EventNumber],
+    now: i64,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "insert into claims (route, event, state, attempts, claimed_at, settled_at)
+         select ?1, value, 'retrying', 0, ?3, ?3 from json_each(?2)",
+    )
+    .bind(route.as_str())
+    .bind(numbers(events))
+    .bind(now)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
 /// Returns the state of one event on every route.
 pub(crate) async fn of_event(
     connection: &mut SqliteConnection,
     event: EventNumber,
 ) -> sqlx::Result<Vec<ClaimRow>> {
     let rows = sqlx::query(concat!(
-        "select c.route, c.claimed_at, c.settled_at, ",
+        "select c.route, c.claimed_at, c.settled_at, c.epoch, ",
         evidence!(),
         " from claims as c where c.event = ?1 order by c.route"
     ))
@@ -241,6 +279,7 @@ pub(crate) async fn of_event(
                 attempts,
                 claimed_at: row.moment("claimed_at")?,
                 settled_at: row.moment_or_none("settled_at")?,
+                epoch: row.attempt_or_none("epoch")?,
             })
         })
         .collect()

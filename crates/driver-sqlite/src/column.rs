@@ -5,8 +5,10 @@ use std::error::Error;
 use std::fmt::{Display, Write as _};
 
 use bytes::Bytes;
-use hookbox_driver::{ClaimState, DeadReason, DeadState, DeferReason};
-use hookbox_event::{ContentDigest, EventId, EventNumber, InstanceId, ReceiptId, Timestamp};
+use hookbox_driver::{ClaimState, DeadReason, DeadState, DeferReason, EndOutcome};
+use hookbox_event::{
+    ContentDigest, EventId, EventNumber, InstanceId, ReceiptId, Timestamp, Version,
+};
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
@@ -24,6 +26,7 @@ pub(crate) trait Columns {
     fn moment_or_none(&self, name: &str) -> sqlx::Result<Option<Timestamp>>;
     fn count(&self, name: &str) -> sqlx::Result<u64>;
     fn attempt(&self, name: &str) -> sqlx::Result<u32>;
+    fn attempt_or_none(&self, name: &str) -> sqlx::Result<Option<u32>>;
     fn bytes(&self, name: &str) -> sqlx::Result<Bytes>;
     fn text(&self, name: &str) -> sqlx::Result<String>;
     fn text_or_none(&self, name: &str) -> sqlx::Result<Option<String>>;
@@ -31,6 +34,8 @@ pub(crate) trait Columns {
     fn dead_state(&self, name: &str) -> sqlx::Result<DeadState>;
     fn dead_reason(&self, name: &str) -> sqlx::Result<DeadReason>;
     fn defer_reason(&self, name: &str) -> sqlx::Result<DeferReason>;
+    fn end_outcome(&self, name: &str) -> sqlx::Result<EndOutcome>;
+    fn version(&self, name: &str) -> sqlx::Result<Version>;
     /// Reads a name or a topic from its text.
     fn parsed<T>(&self, name: &str) -> sqlx::Result<T>
     where
@@ -92,6 +97,11 @@ impl Columns for SqliteRow {
         u32::try_from(number).map_err(|error| decode(name, error))
     }
 
+    fn attempt_or_none(&self, name: &str) -> sqlx::Result<Option<u32>> {
+        let number: Option<i64> = self.try_get(name)?;
+        number.map(|_| self.attempt(name)).transpose()
+    }
+
     fn bytes(&self, name: &str) -> sqlx::Result<Bytes> {
         let bytes: Vec<u8> = self.try_get(name)?;
         Ok(bytes.into())
@@ -106,11 +116,11 @@ impl Columns for SqliteRow {
     }
 
     fn claim_state(&self, name: &str) -> sqlx::Result<ClaimState> {
-        use ClaimState::{Dead, Done, Retrying, Running};
+        use ClaimState::{Dead, Done, Retrying, Running, Stale};
         word(
             self,
             name,
-            &[Running, Done, Retrying, Dead],
+            &[Running, Done, Retrying, Dead, Stale],
             ClaimState::as_str,
         )
     }
@@ -125,6 +135,15 @@ impl Columns for SqliteRow {
 
     fn defer_reason(&self, name: &str) -> sqlx::Result<DeferReason> {
         word(self, name, &DeferReason::ALL, DeferReason::as_str)
+    }
+
+    fn end_outcome(&self, name: &str) -> sqlx::Result<EndOutcome> {
+        word(self, name, &EndOutcome::ALL, EndOutcome::as_str)
+    }
+
+    fn version(&self, name: &str) -> sqlx::Result<Version> {
+        let text: &str = self.try_get(name)?;
+        Version::from_stored(text).ok_or_else(|| decode(name, "not a version"))
     }
 
     fn parsed<T>(&self, name: &str) -> sqlx::Result<T>

@@ -1,7 +1,8 @@
 //! The table `dead_letters`: events that a route has given up on.
 
 use hookbox_driver::{
-    DeadChange, DeadClaim, DeadFilter, DeadGroupId, DeadReason, DeadRow, DeadState, storable,
+    DeadChange, DeadClaim, DeadFilter, DeadGroupId, DeadReason, DeadRow, DeadState, EndOutcome,
+    storable,
 };
 use hookbox_event::{EventNumber, RouteName};
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
@@ -9,6 +10,7 @@ use sqlx::{QueryBuilder, Row};
 
 use crate::column::{Columns, number_list};
 use crate::dead_filter;
+use crate::ends::{self, NewEnd};
 
 /// The start of the statement that lists dead letters, up to its `WHERE`.
 const ROWS: &str = "select d.id, d.route, e.event_id, e.topic, d.state, d.reason, d.detail,
@@ -21,10 +23,12 @@ pub(crate) struct NewDeadLetter<'a> {
     pub(crate) reason: DeadReason,
     pub(crate) detail: &'a str,
     pub(crate) attempts: u32,
+    /// The round of attempts in which the route gave up.
+    pub(crate) round: u32,
 }
 
-/// Writes dead letters. When the route gives up on an event again after a replay, the event's row
-/// is updated with the latest reason.
+/// Writes dead letters, and an end for each. When the route gives up on an event again after a
+/// replay, the event's row is updated with the latest reason.
 pub(crate) async fn put(
     connection: &mut SqliteConnection,
     route: &RouteName,
@@ -59,7 +63,13 @@ pub(crate) async fn put(
         );
         insert.build().execute(&mut *connection).await?;
     }
-    Ok(())
+    let end = |died: &NewDeadLetter<'_>| NewEnd {
+        event: died.event,
+        outcome: EndOutcome::Dead,
+        round: died.round,
+        attempts: died.attempts,
+    };
+    ends::insert(connection, route, died.iter().map(end), now).await
 }
 
 /// Returns the ids of at most `limit` dead letters for which a change is possible, in their order.

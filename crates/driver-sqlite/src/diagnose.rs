@@ -4,11 +4,15 @@
 use std::error::Error;
 use std::io;
 
-use hookbox_driver::{Fault, FaultKind, OpenError, causes};
+use hookbox_driver::{Fault, FaultKind, OpenError, UserStatement, causes};
+use sqlx::error::DatabaseError;
 use sqlx::sqlite::SqliteError;
 
 use crate::file::opened_file::Displaced;
 use crate::file::room::NoRoom;
+
+/// How many characters of SQLite's message are shown at most in a remedy.
+const TEXT_MAX: usize = 200;
 
 // Primary result codes (sqlite.org/rescode.html). The primary code is the low byte of the code that
 // SQLite reports.
@@ -29,6 +33,39 @@ const NOTADB: i32 = 26;
 /// `None` when no error in the chain is one.
 pub(crate) fn diagnose(error: &(dyn Error + 'static)) -> Option<FaultKind> {
     causes(error).find_map(one)
+}
+
+/// Returns an error and its causes on one line. sqlx puts words and the result code before SQLite's
+/// message. They are left out where the line shows the result code anyway.
+pub(crate) fn describe(error: &(dyn Error + 'static)) -> String {
+    let shown = hookbox_driver::describe(error);
+    let found = causes(error).find_map(of_sqlite);
+    let Some((message, code)) = found.and_then(|it| Some((it.message(), it.code()?))) else {
+        return shown;
+    };
+    if !shown.contains(&format!("(result code {code})")) {
+        return shown;
+    }
+    let by_sqlx = format!("error returned from database: (code: {code}) {message}");
+    shown.replace(&by_sqlx, message)
+}
+
+/// Returns what is missing for a statement that a user wrote in the config, and what to do about
+/// it. Returns `None` for every other error, because a SQLite file has no database users, and
+/// SQLite has no error code for a missing table.
+pub(crate) fn remedy(error: &(dyn Error + 'static)) -> Option<String> {
+    let UserStatement { place, message, .. } = Fault::statement_of(error)?;
+    let said = match message {
+        Some(message) => {
+            let plain = |one: char| if one.is_control() { ' ' } else { one };
+            let message: String = message.chars().take(TEXT_MAX).map(plain).collect();
+            format!("the database says: {message}")
+        }
+        None => "the statement does not fit the database".to_owned(),
+    };
+    Some(format!(
+        "{place}: {said}; correct the statement, or run the migrations of its tables"
+    ))
 }
 
 /// Returns a function that converts an error into a fault. `doing` names the failed operation as a
@@ -124,13 +161,17 @@ fn one(error: &(dyn Error + 'static)) -> Option<FaultKind> {
 
 /// Returns SQLite's primary result code; `None` for an error that SQLite did not raise.
 fn code(error: &(dyn Error + 'static)) -> Option<i32> {
-    let database: &dyn sqlx::error::DatabaseError = match error.downcast_ref::<sqlx::Error>() {
-        Some(sqlx::Error::Database(database)) => &**database,
-        Some(_) => return None,
-        None => error.downcast_ref::<SqliteError>()?,
-    };
-    let extended: i32 = database.code()?.parse().ok()?;
+    let extended: i32 = of_sqlite(error)?.code()?.parse().ok()?;
     Some(extended & 0xff)
+}
+
+/// Returns the error as an error of SQLite, if it is one.
+fn of_sqlite<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e dyn DatabaseError> {
+    match error.downcast_ref::<sqlx::Error>() {
+        Some(sqlx::Error::Database(database)) => Some(&**database),
+        Some(_) => None,
+        None => Some(error.downcast_ref::<SqliteError>()?),
+    }
 }
 
 fn of_code(code: i32) -> Option<FaultKind> {
@@ -160,5 +201,27 @@ mod tests {
         for code in [1, 2, 17, 18, 19, 20, 21, 25] {
             assert_eq!(of_code(code), None, "{code}");
         }
+    }
+
+    #[test]
+    fn the_remedy_shows_what_the_database_says_of_a_statement_of_a_user() {
+        let fault = || Fault::plain(FaultKind::MissingRight, "run a statement");
+        let of = |message: Option<&str>| {
+            let statement = UserStatement {
+                place: "a.sql, line 2, column 1 (result code 1)".to_owned(),
+                role: None,
+                message: message.map(str::to_owned),
+            };
+            remedy(&fault().of_statement(statement)).expect("a remedy")
+        };
+        let text = of(Some("no such table: own\n\u{1b}[2J"));
+        assert_eq!(
+            text,
+            "a.sql, line 2, column 1 (result code 1): the database says: no such table: own  [2J; \
+             correct the statement, or run the migrations of its tables"
+        );
+        assert!(of(Some(&"x".repeat(9_999))).len() < 500);
+        assert!(of(None).contains("(result code 1): the statement does not fit the database; "));
+        assert_eq!(remedy(&fault()), None);
     }
 }

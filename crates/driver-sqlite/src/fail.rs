@@ -1,8 +1,13 @@
 //! Records a failed attempt together with the retry or dead letter that follows, and stores
 //! undecodable bytes. Each of these is a transaction of its own.
 
-use hookbox_driver::{ClaimState, FailedAttempt, Failure, Recorded, Then, UndecodableMessage};
-use hookbox_event::EventId;
+use std::time::Duration;
+
+use hookbox_driver::{
+    ClaimState, FailedAttempt, Failure, FailureClass, Recorded, Then, UndecodableMessage,
+    round_after,
+};
+use hookbox_event::{EventId, EventNumber, RouteName};
 use sqlx::sqlite::SqliteConnection;
 
 use crate::claim_states::{self, StoredClaim};
@@ -46,30 +51,27 @@ async fn record(
     };
     receipts::insert(connection, route, &[receipt], now).await?;
     receipts::update_outcome(connection, route, &[event], word, now).await?;
-    let (of, class) = ((route, event, attempt), failure.class.as_str());
-    attempts::insert_failed(connection, of, class, &failure.error, failure.took, now).await?;
-    match then {
-        Then::Retry { after } => {
-            let waiting = NewRetry {
-                route,
-                event,
-                attempt: attempt.saturating_add(1),
-                attempts_before: failure.attempts_before,
-                not_before: moment::in_(after),
-            };
-            retries::put(connection, &waiting).await
-        }
-        Then::Dead { reason } => {
-            retries::delete(connection, route, &[event]).await?;
-            let death = NewDeadLetter {
-                event,
-                reason,
-                detail: &failure.error,
-                attempts: attempt,
-            };
-            dead_letters::put(connection, route, &[death], now).await
-        }
-    }
+    let failed = FailedRun {
+        event,
+        attempt,
+        attempts_before: failure.attempts_before,
+        class: failure.class,
+        error: &failure.error,
+        took: failure.took,
+        then,
+    };
+    record_run(connection, route, &failed, now).await
+}
+
+/// A failed attempt whose claim and receipts are already written.
+pub(crate) struct FailedRun<'a> {
+    pub(crate) event: EventNumber,
+    pub(crate) attempt: u32,
+    pub(crate) attempts_before: u32,
+    pub(crate) class: FailureClass,
+    pub(crate) error: &'a str,
+    pub(crate) took: Duration,
+    pub(crate) then: Then,
 }
 
 /// Stores bytes that are not an envelope as a dead letter.
@@ -91,7 +93,43 @@ pub(crate) async fn store_undecodable(
         reason: undecodable.reason,
         detail: &undecodable.detail,
         attempts: 0,
+        round: round_after(0),
     };
     dead_letters::put(connection, route, &[death], now).await?;
     Ok(Recorded::Recorded)
+}
+
+/// Writes the row of a failed attempt, and the retry or dead letter that follows from it.
+pub(crate) async fn record_run(
+    connection: &mut SqliteConnection,
+    route: &RouteName,
+    failed: &FailedRun<'_>,
+    now: i64,
+) -> sqlx::Result<()> {
+    let (event, attempt) = (failed.event, failed.attempt);
+    let (of, class) = ((route, event, attempt), failed.class.as_str());
+    attempts::insert_failed(connection, of, class, failed.error, failed.took, now).await?;
+    match failed.then {
+        Then::Retry { after } => {
+            let waiting = NewRetry {
+                route,
+                event,
+                attempt: attempt.saturating_add(1),
+                attempts_before: failed.attempts_before,
+                not_before: moment::in_(after),
+            };
+            retries::put(connection, &waiting).await
+        }
+        Then::Dead { reason } => {
+            retries::delete(connection, route, &[event]).await?;
+            let death = NewDeadLetter {
+                event,
+                reason,
+                detail: failed.error,
+                attempts: attempt,
+                round: round_after(failed.attempts_before),
+            };
+            dead_letters::put(connection, route, &[death], now).await
+        }
+    }
 }

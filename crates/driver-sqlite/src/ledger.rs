@@ -6,17 +6,19 @@ use std::time::Duration;
 use async_trait::async_trait;
 use hookbox_driver::{
     AcceptedRestore, AccountGap, Accounts, AuditFilter, AuditRow, Backlog, DeadChange, DeadClaim,
-    DeadFilter, DeadGroup, DeadLetter, DeadRow, EventCursor, EventDetail, EventFilter, EventRow,
-    Fault, Imbalance, Ledger, Mismatch, Name, Names, OpenReceipt, Refusal, RefusalCursor,
-    RefusalFilter, RefusalGroup, RetryFilter, RouteBooks, SilentIngest, Unvouched, WaitingRetry,
-    WitnessPosition,
+    DeadFilter, DeadGroup, DeadLetter, DeadRow, EndCursor, EndsRead, EventCursor, EventDetail,
+    EventFilter, EventRow, Fault, HeldBack, Imbalance, Ledger, Mismatch, Name, Names, OpenReceipt,
+    Refusal, RefusalCursor, RefusalFilter, RefusalGroup, ReplayFilter, ReplayPage, ReplayPosition,
+    RetryFilter, RouteBooks, RouteChange, RouteControls, RouteScope, SilentIngest, TargetRow,
+    Unvouched, WaitingRetry, WitnessPosition,
 };
-use hookbox_event::{EventId, ReceiptId, Witness};
+use hookbox_event::{EventId, ReceiptId, RouteName, Witness};
 
 use crate::diagnose::fault;
 use crate::{
-    Sqlite, accounts, audit, backlog, books, dead_groups, dead_letters, event_list, history, names,
-    receipts, refusals, replay, retry_list, silent, unvouched, witness, written_off,
+    Sqlite, accounts, audit, backlog, books, dead_groups, dead_letters, ends, event_list,
+    event_replay, history, names, receipts, refusals, replay, retry_list, route_controls, silent,
+    targets, unvouched, witness, written_off,
 };
 
 #[async_trait]
@@ -31,6 +33,24 @@ impl Ledger for Sqlite {
         event_list::list(&mut reader, filter, after, limit)
             .await
             .map_err(fault("list events"))
+    }
+
+    async fn ends(
+        &self,
+        after: Option<&EndCursor>,
+        route: Option<&RouteName>,
+        limit: u32,
+    ) -> Result<EndsRead, Fault> {
+        let mut snapshot = self.shared.readers.snapshot().await?;
+        ends::read(&mut snapshot, after, route, limit)
+            .await
+            .map_err(fault("read ends"))
+    }
+
+    async fn ends_held_back(&self) -> Result<Option<HeldBack>, Fault> {
+        // A reader gets every end as soon as it is committed, because one transaction at a time
+        // writes to the file.
+        Ok(None)
     }
 
     async fn names(&self) -> Result<Names, Fault> {
@@ -59,6 +79,29 @@ impl Ledger for Sqlite {
         receipts::event_of(&mut reader, receipt)
             .await
             .map_err(fault("look up a receipt"))
+    }
+
+    async fn replayable(
+        &self,
+        filter: &ReplayFilter,
+        after: Option<ReplayPosition>,
+        limit: u32,
+    ) -> Result<ReplayPage, Fault> {
+        let mut reader = self.shared.readers.take().await?;
+        event_replay::count(&mut reader, filter, after, limit)
+            .await
+            .map_err(fault("count events to replay"))
+    }
+
+    async fn replay(
+        &self,
+        filter: &ReplayFilter,
+        after: Option<ReplayPosition>,
+        limit: u32,
+        by: &str,
+        why: &str,
+    ) -> Result<ReplayPage, Fault> {
+        event_replay::replay(&self.shared.writer, filter, after, limit, (by, why)).await
     }
 
     async fn dead_groups(&self, filter: &DeadFilter) -> Result<Vec<DeadGroup>, Fault> {
@@ -171,6 +214,35 @@ impl Ledger for Sqlite {
             .map_err(fault(doing))?;
         unit.commit().await.map_err(fault(doing))?;
         Ok(hurried)
+    }
+
+    async fn controls(&self) -> Result<RouteControls, Fault> {
+        let mut reader = self.shared.readers.take().await?;
+        route_controls::all(&mut reader)
+            .await
+            .map_err(fault("read the controls of routes"))
+    }
+
+    async fn change_route(
+        &self,
+        scope: &RouteScope,
+        change: &RouteChange,
+        by: &str,
+    ) -> Result<bool, Fault> {
+        let doing = "change the controls of a route";
+        let mut unit = self.shared.writer.begin_to_operate().await?;
+        let changed = route_controls::change(unit.connection(), scope, change, by)
+            .await
+            .map_err(fault(doing))?;
+        unit.commit().await.map_err(fault(doing))?;
+        Ok(changed)
+    }
+
+    async fn targets(&self) -> Result<Vec<TargetRow>, Fault> {
+        let mut reader = self.shared.readers.take().await?;
+        targets::list(&mut reader)
+            .await
+            .map_err(fault("list targets"))
     }
 
     async fn books(&self) -> Result<Vec<RouteBooks>, Fault> {

@@ -15,11 +15,13 @@ use crate::{Options, THE_FILE, file, in_the_way, meta};
 static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/sqlite");
 
 /// The oldest version of the schema that a hookbox must know to use a file with the newest schema.
-/// Version 15 lets receipts decide whether a claim is done, which an older hookbox does not check;
-/// versions 11 to 14 key all tables by the number of the event, which it does not know. A migration
-/// that removes something, or requires more of written rows, must raise this number to the first
-/// schema version whose hookbox works with the change; see `docs/UPGRADING.md`.
-const WORKS_FROM: i64 = 15;
+/// An older hookbox does not know the state of a stale event (version 19), and writes no rows of
+/// version 18, so that programs which read along would miss events. Version 15 lets receipts decide
+/// whether a claim is done, which an older one does not check; versions 11 to 14 key all tables by
+/// the number of the event, which it does not know. A migration that removes something, or requires
+/// more of written rows, must raise this number to the first schema version whose hookbox works
+/// with the change; see `docs/UPGRADING.md`.
+const WORKS_FROM: i64 = 19;
 
 /// The schema versions before and after [`migrate`]; equal when there was nothing to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,6 +105,12 @@ fn known() -> Vec<KnownMigration<'static>> {
         sql: migration.sql.as_str(),
     });
     known.collect()
+}
+
+/// Returns the names of hookbox's own tables in a file, in lower case. All other tables are the
+/// user's.
+pub fn own_tables() -> Vec<String> {
+    hookbox_driver::own_tables(&known())
 }
 
 /// Returns the newest schema version that this hookbox knows.

@@ -117,6 +117,53 @@ pub(crate) async fn revive(
     Ok(())
 }
 
+/// Sets the outcome of done events' receipts back to retrying.
+pub(crate) async fn reopen(
+    connection: &mut SqliteConnection,
+    route: &RouteName,
+    events: &[EventNumber],
+    now: i64,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "update receipts set outcome = 'retrying', settled_at = ?3
+         where route = ?1 and event in (select value from json_each(?2)) and outcome = 'done'",
+    )
+    .bind(route.as_str())
+    .bind(numbers(events))
+    .bind(now)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Gives events a receipt on a route that never had them: a copy of the first receipt that they
+/// have on any route, with the outcome retrying.
+pub(crate) async fn copy_first(
+    connection: &mut SqliteConnection,
+    route: &RouteName,
+    events: &[EventNumber],
+    now: i64,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "insert into receipts (route, receipt_id, event, outcome, key_id, instance, number,
+                               traceparent, received_at, settled_at)
+         select ?1, r.receipt_id, r.event, 'retrying', r.key_id, r.instance, r.number,
+                r.traceparent, r.received_at, ?3
+         from json_each(?2) as chosen
+         cross join receipts as r on (r.receipt_id, r.route) = (
+             select first.receipt_id, first.route from receipts as first
+             where first.event = chosen.value and first.outcome <> 'conflict'
+             order by first.outcome = 'duplicate', first.received_at, first.receipt_id
+             limit 1)",
+    )
+    .bind(route.as_str())
+    .bind(numbers(events))
+    .bind(now)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
 /// Returns the event of a receipt; `None` when the receipt has no outcome.
 pub(crate) async fn event_of(
     connection: &mut SqliteConnection,

@@ -6,7 +6,7 @@ use sqlx::sqlite::SqliteConnection;
 
 use crate::diagnose::fault;
 use crate::file::writer::Writer;
-use crate::{audit, claims, dead_letters, earlier_deaths, moment, receipts, retries};
+use crate::{audit, claims, dead_letters, earlier_deaths, ends, moment, receipts, retries};
 
 /// Changes up to `limit` dead letters that match a filter, and writes a row of the audit log for
 /// each. Returns how many were changed.
@@ -44,6 +44,9 @@ async fn change_all(
         claims::revive(connection, &chosen, now).await?;
         receipts::revive(connection, &chosen, now).await?;
         retries::put_replayed(connection, &chosen, now).await?;
+    }
+    if let Some(outcome) = change.ends_as() {
+        ends::insert_changed(connection, &chosen, outcome, now).await?;
     }
     crash_point!("ledger.mid_change");
     audit::insert_dead(connection, by, change.action(), &chosen).await?;

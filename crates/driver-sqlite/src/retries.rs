@@ -3,13 +3,38 @@
 use std::time::Duration;
 
 use futures_util::TryStreamExt;
-use hookbox_driver::{Deferral, DeferredSince, DueRetry, RetryRow};
+use hookbox_driver::{Deferral, DeferredSince, DueRetry, RetryRow, TargetName};
 use hookbox_event::{Envelope, EventNumber, Redo, RouteName};
 use sqlx::Row;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
 use crate::column::{Columns, json_list, number_list, numbers};
 use crate::moment;
+
+/// The condition under which a row of `retries` belongs to a lease. The lease ends at `not_before`.
+macro_rules! is_leased {
+    () => {
+        "(target is not null and leased_attempt = attempt)"
+    };
+}
+
+pub(crate) use is_leased;
+
+/// The columns from which [`deferred`] reads why and since when a retry is deferred.
+macro_rules! deferral {
+    () => {
+        concat!(
+            "case when ",
+            $crate::retries::is_leased!(),
+            " then 'leased' when deferred_attempt = attempt then deferred_reason end as reason,
+             case when ",
+            $crate::retries::is_leased!(),
+            " then leased_at else deferred_since end as since"
+        )
+    };
+}
+
+pub(crate) use deferral;
 
 /// A retry to be written: the event waits for this attempt.
 pub(crate) struct NewRetry<'a> {
@@ -31,7 +56,8 @@ pub(crate) async fn put(
          on conflict (event, route) do update
          set attempt = excluded.attempt, attempts_before = excluded.attempts_before,
              not_before = excluded.not_before, queued_at = null,
-             deferred_attempt = null, deferred_reason = null, deferred_since = null",
+             deferred_attempt = null, deferred_reason = null, deferred_since = null,
+             target = null, leased_at = null, leased_attempt = null, leases = null",
     )
     .bind(waiting.route.as_str())
     .bind(waiting.event.as_i64())
@@ -67,7 +93,8 @@ pub(crate) async fn put_off_for(
 }
 
 /// Defers an event: the attempt that was claimed and not made waits until `not_before`. The start
-/// of the deferral is kept when the event was already deferred for the same reason.
+/// of the deferral is kept when the event was already deferred for the same reason. Leases of this
+/// attempt stay counted.
 pub(crate) async fn put_off(
     connection: &mut SqliteConnection,
     event: EventNumber,
@@ -86,7 +113,8 @@ pub(crate) async fn put_off(
              deferred_since = case
                  when retries.deferred_attempt = excluded.attempt
                       and retries.deferred_reason = excluded.deferred_reason
-                 then retries.deferred_since else excluded.deferred_since end",
+                 then retries.deferred_since else excluded.deferred_since end,
+             target = null, leased_at = null",
     )
     .bind(deferral.route.as_str())
     .bind(event.as_i64())
@@ -117,9 +145,37 @@ pub(crate) async fn put_replayed(
          on conflict (event, route) do update
          set attempt = excluded.attempt, attempts_before = excluded.attempts_before,
              not_before = excluded.not_before, queued_at = null,
-             deferred_attempt = null, deferred_reason = null, deferred_since = null",
+             deferred_attempt = null, deferred_reason = null, deferred_since = null,
+             target = null, leased_at = null, leased_attempt = null, leases = null",
     )
     .bind(number_list(dead_letters.iter().copied()))
+    .bind(now)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Makes replayed events of one route due at once, as [`put_replayed`] does for dead letters.
+pub(crate) async fn put_events(
+    connection: &mut SqliteConnection,
+    route: &RouteName,
+    events: &[EventNumber],
+    now: i64,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "insert into retries (route, event, attempt, attempts_before, not_before)
+         select c.route, c.event, c.attempts + 1, c.attempts, ?3
+         from json_each(?2) as chosen
+         cross join claims as c on c.event = chosen.value and c.route = ?1
+         where true
+         on conflict (event, route) do update
+         set attempt = excluded.attempt, attempts_before = excluded.attempts_before,
+             not_before = excluded.not_before, queued_at = null,
+             deferred_attempt = null, deferred_reason = null, deferred_since = null,
+             target = null, leased_at = null, leased_attempt = null, leases = null",
+    )
+    .bind(route.as_str())
+    .bind(numbers(events))
     .bind(now)
     .execute(connection)
     .await?;
@@ -268,14 +324,15 @@ pub(crate) async fn of_event(
     connection: &mut SqliteConnection,
     event: EventNumber,
 ) -> sqlx::Result<Vec<RetryRow>> {
-    let rows = sqlx::query(
-        "select w.route, w.attempt, w.not_before, w.queued_at,
-                case when w.deferred_attempt = w.attempt then w.deferred_reason end as reason,
-                w.deferred_since
-         from claims as c
+    let rows = sqlx::query(concat!(
+        "select w.route, w.attempt, w.not_before, w.queued_at, case when ",
+        is_leased!(),
+        " then w.target end as target, ",
+        deferral!(),
+        " from claims as c
          cross join retries as w on w.route = c.route and w.event = c.event
          where c.event = ?1 order by w.route",
-    )
+    ))
     .bind(event.as_i64())
     .fetch_all(connection)
     .await?;
@@ -287,19 +344,25 @@ pub(crate) async fn of_event(
                 not_before: row.moment("not_before")?,
                 queued_at: row.moment_or_none("queued_at")?,
                 deferred: deferred(row)?,
+                target: target(row)?,
             })
         })
         .collect()
 }
 
-/// Returns why and since when a retry is deferred, from the columns `reason` and `deferred_since`.
+/// Returns why and since when a retry is deferred, from the columns of `deferral!`.
 pub(crate) fn deferred(row: &SqliteRow) -> sqlx::Result<Option<DeferredSince>> {
     let reason: Option<&str> = row.try_get("reason")?;
-    match (reason, row.moment_or_none("deferred_since")?) {
+    match (reason, row.moment_or_none("since")?) {
         (Some(_), Some(since)) => {
             let reason = row.defer_reason("reason")?;
             Ok(Some(DeferredSince { reason, since }))
         }
         (None, _) | (_, None) => Ok(None),
     }
+}
+
+fn target(row: &SqliteRow) -> sqlx::Result<Option<TargetName>> {
+    let target: Option<&str> = row.try_get("target")?;
+    target.map(|_| row.parsed("target")).transpose()
 }

@@ -7,17 +7,20 @@ use sqlx::{QueryBuilder, Sqlite};
 
 use crate::column::{Columns, hex_list, json_list};
 use crate::conditions::{push_times, push_words};
-use crate::retries::deferred;
+use crate::retries::is_leased;
+use crate::retries::{deferral, deferred};
 use crate::{audit, moment};
 
 /// The start of the statement that lists retries. `CROSS JOIN` forbids SQLite to read the events
 /// first, so it reads the retries along the index of their due times and need not sort them.
-const LIST: &str = "select w.*, e.event_id, e.topic,
-            case when w.deferred_attempt = w.attempt then w.deferred_reason end as reason,
-            (select a.error from attempts as a
+const LIST: &str = concat!(
+    "select w.*, e.event_id, e.topic, ",
+    deferral!(),
+    ", (select a.error from attempts as a
              where a.event = w.event and a.route = w.route and a.error is not null
              order by a.attempt desc limit 1) as error
-     from retries as w cross join events as e on e.number = w.event";
+     from retries as w cross join events as e on e.number = w.event"
+);
 
 const COUNT: &str = "select count(*) as retries
      from retries as w cross join events as e on e.number = w.event";
@@ -99,10 +102,11 @@ fn push(select: &mut QueryBuilder<Sqlite>, filter: &RetryFilter) {
     push_times(select, "w.not_before", filter.since, filter.until);
 }
 
-/// Appends the conditions for retries that are not due yet, by the time `now`.
+/// Appends the conditions for retries that are not due yet, by the time `now`, and not leased.
 fn push_early(select: &mut QueryBuilder<Sqlite>, now: i64) {
     select.push(" and w.queued_at is null and w.not_before > ");
     select.push_bind(now);
+    select.push(concat!(" and not coalesce(", is_leased!(), ", 0)"));
 }
 
 /// Counts the retries that match a filter and are not due yet.

@@ -2,30 +2,38 @@
 //! from the outcomes, in the same transaction as the handler's effects.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use hookbox_driver::{
-    CommitError, Death, Fault, FaultKind, Outcome, ReceiptOutcome, StoredOutcome,
+    CommitError, Death, EndOutcome, Fault, FaultKind, Outcome, ReceiptOutcome, StoredOutcome,
+    round_after,
 };
 use hookbox_event::{EventId, EventNumber, RouteName};
 
 use crate::dead_letters::{self, NewDeadLetter};
 use crate::diagnose::fault;
+use crate::ends::{self, NewEnd};
 use crate::tx::Tx;
-use crate::{attempts, moment, receipts, retries};
+use crate::{attempts, compare_versions, moment, receipts, retries};
 
 /// The rows to write in `receipts` and in the other tables, as they follow from the outcomes.
 #[derive(Default)]
 struct Consequences<'a> {
     receipts: Vec<receipts::OutcomeRow<'a>>,
     died: Vec<NewDeadLetter<'a>>,
+    /// The ends of the events that are done or stale.
+    ended: Vec<NewEnd>,
+    /// The events that are done, whose versions may be compared.
+    done: Vec<(EventId, EventNumber)>,
     /// The events whose retry or replay ended, by the outcome that their waiting receipts get.
     redone: BTreeMap<StoredOutcome, Vec<EventNumber>>,
-    /// The retries and replays that succeeded: the event and the number of its attempt.
-    succeeded: Vec<(EventNumber, u32)>,
+    /// The retries and replays that succeeded: the event, the number of its attempt, and the age of
+    /// the transaction, so that no attempt took longer.
+    succeeded: Vec<(EventNumber, u32, Duration)>,
 }
 
 /// Settles a batch; see [`hookbox_driver::Store::settle`]. A batch of first attempts without dead
-/// letters takes one statement. The final states of the claims are written later, by the guard
+/// letters takes two statements. The final states of the claims are written later, by the guard
 /// before the commit.
 pub(crate) async fn settle(
     tx: &mut Tx,
@@ -79,7 +87,7 @@ impl<'a> Consequences<'a> {
         event: EventId,
         outcome: &'a Outcome,
     ) -> Result<(), Fault> {
-        let number = number(tx, &event)?;
+        let (number, took) = (number(tx, &event)?, tx.claimed_at.elapsed());
         let owned = tx.owned.get_mut(&(route.clone(), event));
         let owned = owned.ok_or_else(unclaimed)?;
         let claimed = owned.attempts.saturating_add(1);
@@ -87,19 +95,31 @@ impl<'a> Consequences<'a> {
             return Ok(());
         };
         owned.settled = Some((end.state, end.attempts));
-        if let Some(Death { reason, detail }) = end.died {
-            self.died.push(NewDeadLetter {
+        let round = round_after(owned.attempts_before);
+        match end.died {
+            Some(Death { reason, detail }) => self.died.push(NewDeadLetter {
                 event: number,
                 reason,
                 detail,
                 attempts: end.attempts,
-            });
+                round,
+            }),
+            None => self.ended.push(NewEnd {
+                event: number,
+                outcome: end.outcome,
+                round,
+                attempts: end.attempts,
+            }),
+        }
+        match end.outcome {
+            EndOutcome::Done => self.done.push((event, number)),
+            EndOutcome::Stale | EndOutcome::Dead | EndOutcome::Discarded => {}
         }
         if let Some(word) = end.ends_retry {
             self.redone.entry(word).or_default().push(number);
         }
         if end.records_attempt {
-            self.succeeded.push((number, end.attempts));
+            self.succeeded.push((number, end.attempts, took));
         }
         Ok(())
     }
@@ -112,9 +132,10 @@ async fn write(
     consequences: &Consequences<'_>,
 ) -> sqlx::Result<()> {
     let now = moment::now();
-    let took = tx.claimed_at.elapsed();
+    compare_versions::raise(tx, route, &consequences.done, now).await?;
     let connection = tx.connection();
     receipts::insert(connection, route, &consequences.receipts, now).await?;
+    ends::insert(connection, route, consequences.ended.iter().copied(), now).await?;
     if !consequences.died.is_empty() {
         dead_letters::put(connection, route, &consequences.died, now).await?;
     }
@@ -123,8 +144,7 @@ async fn write(
         receipts::update_outcome(connection, route, events, *word, now).await?;
     }
     if !consequences.succeeded.is_empty() {
-        let done = &consequences.succeeded;
-        attempts::insert_done(connection, route, done, took, now).await?;
+        attempts::insert_done(connection, route, &consequences.succeeded, now).await?;
     }
     Ok(())
 }

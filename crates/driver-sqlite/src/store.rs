@@ -5,17 +5,20 @@ use std::error::Error;
 
 use async_trait::async_trait;
 use hookbox_driver::{
-    Claimed, CommitError, CountedStart, Deferral, Deferred, Failure, Fault, FaultKind, NextWitness,
-    ReceiptOutcome, Recorded, Republish, Requeued, Start, StartCounts, StartKind, Store,
-    StoredEvent, UndecodableMessage,
+    CallEnd, CallRecorded, Claimed, CommitError, CountedStart, Deferral, Deferred, Failure, Fault,
+    FaultKind, LeaseTerms, LeaseWish, Leased, NextWitness, NoPermit, ReceiptOutcome, Recorded,
+    Republish, Requeued, RouteControls, Start, StartCounts, StartKind, Store, StoredEvent,
+    TargetName, UndecodableMessage, VersionStanding, VersionedEvent,
 };
-use hookbox_event::{Account, Envelope, EventId, EventNumber, InstanceId, RouteName, Witness};
+use hookbox_event::{
+    Account, Envelope, EventId, EventNumber, InstanceId, RouteName, Timestamp, Witness,
+};
 use sqlx::sqlite::SqliteConnection;
 
-use crate::diagnose::{diagnose, fault};
+use crate::diagnose::{describe, diagnose, fault, remedy};
 use crate::{
-    Sqlite, Tx, accounts, claim, defer, events, fail, moment, proof, requeue, savepoint, settle,
-    starts, withdraw, witness,
+    Sqlite, Tx, accounts, call_ends, claim, compare_versions, defer, events, fail, lease, moment,
+    proof, requeue, route_controls, savepoint, settle, starts, targets, withdraw, witness,
 };
 
 #[async_trait]
@@ -58,8 +61,18 @@ impl Store for Sqlite {
         Ok(events.iter().map(|event| stored.remove(event)).collect())
     }
 
+    async fn compare_versions(
+        &self,
+        tx: &mut Tx,
+        route: &RouteName,
+        events: &[VersionedEvent],
+    ) -> Result<Vec<VersionStanding>, Fault> {
+        compare_versions::compare_versions(tx, route, events).await
+    }
+
     fn number(&self, tx: &Tx, route: &RouteName, event: &EventId) -> Option<EventNumber> {
-        let is_owned = tx.owned.contains_key(&(route.clone(), *event));
+        let key = (route.clone(), *event);
+        let is_owned = tx.owned.contains_key(&key) || tx.leased.contains(&key);
         tx.numbers.get(event).copied().filter(|_| is_owned)
     }
 
@@ -131,6 +144,43 @@ impl Store for Sqlite {
         Ok(deferred)
     }
 
+    async fn lease(
+        &self,
+        tx: &mut Tx,
+        route: &RouteName,
+        terms: LeaseTerms<'_>,
+        wishes: &[LeaseWish<'_>],
+    ) -> Result<Vec<Leased>, CommitError> {
+        // As in `settle`: in a transaction that a handler has ended, each further statement would
+        // commit on its own.
+        tx.check_whole().await?;
+        lease::lease(tx, route, terms, wishes).await
+    }
+
+    async fn end_calls(
+        &self,
+        route: &RouteName,
+        target: &TargetName,
+        ends: &[CallEnd],
+        chance: f64,
+    ) -> Result<Vec<CallRecorded>, Fault> {
+        let doing = "record the ends of calls";
+        let mut unit = self.shared.writer.begin().await?;
+        let recorded = call_ends::end_calls(unit.connection(), route, target, ends, chance)
+            .await
+            .map_err(fault(doing))?;
+        unit.commit().await.map_err(fault(doing))?;
+        Ok(recorded)
+    }
+
+    async fn blocked(&self, target: &TargetName) -> Result<Option<NoPermit>, Fault> {
+        let mut reader = self.shared.readers.take().await?;
+        let state = targets::read(&mut reader, target)
+            .await
+            .map_err(fault("read a target"))?;
+        Ok(state.blocked(Timestamp::from_unix_micros(moment::now())))
+    }
+
     async fn store_undecodable(
         &self,
         undecodable: &UndecodableMessage<'_>,
@@ -194,6 +244,13 @@ impl Store for Sqlite {
         requeue::requeue_due(&self.shared, limit, republish).await
     }
 
+    async fn route_controls(&self) -> Result<RouteControls, Fault> {
+        let mut reader = self.shared.readers.take().await?;
+        route_controls::all(&mut reader)
+            .await
+            .map_err(fault("read the controls of routes"))
+    }
+
     async fn account(&self, account: &Account) -> Result<(), Fault> {
         let doing = "write an accept report";
         let mut unit = self.shared.writer.begin_to_operate().await?;
@@ -250,10 +307,12 @@ impl Store for Sqlite {
         diagnose(error)
     }
 
-    /// Returns `None`, because no error of SQLite is a missing right: a SQLite file has no database
-    /// users, and SQLite has no error code for a missing table.
-    fn remedy(&self, _error: &(dyn Error + 'static)) -> Option<String> {
-        None
+    fn describe(&self, error: &(dyn Error + 'static)) -> String {
+        describe(error)
+    }
+
+    fn remedy(&self, error: &(dyn Error + 'static)) -> Option<String> {
+        remedy(error)
     }
 
     async fn ping(&self) -> Result<(), Fault> {

@@ -8,6 +8,7 @@ mod broker;
 mod closing;
 mod displaced;
 mod dropped;
+mod ends;
 mod foreign;
 mod giving_up;
 mod leases;

@@ -1,11 +1,11 @@
 //! An open transaction of the store, and the claims that it has made. It can only commit when all
 //! of them are settled.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Instant;
 
 use hookbox_crash::crash_point;
-use hookbox_driver::{ClaimState, CommitError, Fault, FaultKind};
+use hookbox_driver::{ClaimState, CommitError, Fault, FaultKind, VersionedEvent};
 use hookbox_event::{EventId, EventNumber, ReceiptId, RouteName};
 use sqlx::sqlite::SqliteConnection;
 
@@ -19,6 +19,10 @@ pub struct Tx {
     pub(crate) unit: Unit,
     /// The claims that only this transaction may settle, by route and event.
     pub(crate) owned: BTreeMap<(RouteName, EventId), OwnedClaim>,
+    /// The events whose claims this transaction has turned into leases, by route.
+    pub(crate) leased: BTreeSet<(RouteName, EventId)>,
+    /// The events whose versions this transaction has compared, by route and event.
+    pub(crate) versions: BTreeMap<(RouteName, EventId), VersionedEvent>,
     /// The numbers of the events that this transaction has tried to claim and that are stored.
     pub(crate) numbers: HashMap<EventId, EventNumber>,
     pub(crate) claimed_at: Instant,
@@ -32,6 +36,8 @@ pub(crate) struct OwnedClaim {
     pub(crate) receipt: ReceiptId,
     /// The number of attempts made before the one that this claim allows.
     pub(crate) attempts: u32,
+    /// The number of attempts made before the last replay, or 0.
+    pub(crate) attempts_before: u32,
     /// Whether the claim is for a retry or replay. If not, it is for the first attempt.
     pub(crate) granted: bool,
     /// The state in which this transaction has written the claim.
@@ -45,6 +51,8 @@ impl Tx {
         Self {
             unit,
             owned: BTreeMap::new(),
+            leased: BTreeSet::new(),
+            versions: BTreeMap::new(),
             numbers: HashMap::new(),
             claimed_at: Instant::now(),
             guarded: false,

@@ -69,7 +69,8 @@ pub struct OpenReceipt {
     /// The seconds since the receipt's accept report was stored.
     pub seconds: u64,
     /// Whether the receipt is overdue although its route makes progress: a receipt that was
-    /// accepted later has had its outcome for longer than the overdue limit.
+    /// accepted later has had its outcome for longer than the overdue limit. False while the route
+    /// is paused by an operator, and until the pause has ended for that long.
     pub passed: bool,
 }
 

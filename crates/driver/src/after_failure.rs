@@ -56,7 +56,7 @@ impl Failure<'_> {
                     self.envelope.redo.is_some() && stored.waits_for == Some(self.attempt);
                 is_awaited.then_some(as_reported)
             }
-            ClaimState::Done | ClaimState::Dead => None,
+            ClaimState::Done | ClaimState::Dead | ClaimState::Stale => None,
         }
     }
 }
@@ -73,7 +73,7 @@ impl Deferral<'_> {
             ClaimState::Retrying => {
                 self.envelope.redo.is_some() && stored.waits_for == Some(self.attempt)
             }
-            ClaimState::Running | ClaimState::Done | ClaimState::Dead => false,
+            ClaimState::Running | ClaimState::Done | ClaimState::Dead | ClaimState::Stale => false,
         }
     }
 }

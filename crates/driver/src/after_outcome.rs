@@ -1,6 +1,6 @@
 //! Decides what settling a receipt writes about its event, from the outcome of the receipt.
 
-use crate::{ClaimState, DeadReason, Outcome, StoredOutcome};
+use crate::{ClaimState, DeadReason, EndOutcome, Outcome, StoredOutcome};
 
 /// What settling a receipt writes about the event that its transaction has claimed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,6 +12,8 @@ pub struct ClaimEnd<'a> {
     pub attempts: u32,
     /// The dead letter that the event becomes, if it becomes one.
     pub died: Option<Death<'a>>,
+    /// How the event ends.
+    pub outcome: EndOutcome,
     /// The outcome that the event's waiting receipts get when its retry ends; `None` for a first
     /// attempt, which has no retry and no waiting receipts.
     pub ends_retry: Option<StoredOutcome>,
@@ -41,8 +43,20 @@ impl Outcome {
                     state: ClaimState::Done,
                     attempts: *attempt,
                     died: None,
+                    outcome: EndOutcome::Done,
                     ends_retry: is_retry.then_some(StoredOutcome::Done),
                     records_attempt: is_retry,
+                });
+            }
+            Outcome::Stale => {
+                return Some(ClaimEnd {
+                    state: ClaimState::Stale,
+                    // The handler did not run for this claim.
+                    attempts: claimed.saturating_sub(1),
+                    died: None,
+                    outcome: EndOutcome::Stale,
+                    ends_retry: is_retry.then_some(StoredOutcome::Stale),
+                    records_attempt: false,
                 });
             }
             Outcome::Conflict { detail } => Death {
@@ -59,6 +73,7 @@ impl Outcome {
             // The handler did not run for this claim, so the claimed attempt is not counted.
             attempts: claimed.saturating_sub(1),
             died: Some(died),
+            outcome: EndOutcome::Dead,
             ends_retry: is_retry.then_some(StoredOutcome::Dead),
             records_attempt: false,
         })
@@ -69,25 +84,49 @@ impl Outcome {
 mod tests {
     use super::*;
 
-    #[test]
-    fn each_outcome_ends_its_claim() {
-        let dead = |reason, attempts, ends_retry| ClaimEnd {
+    fn dead(
+        reason: DeadReason,
+        attempts: u32,
+        ends_retry: Option<StoredOutcome>,
+    ) -> ClaimEnd<'static> {
+        ClaimEnd {
             state: ClaimState::Dead,
             attempts,
             died: Some(Death {
                 reason,
                 detail: "why",
             }),
+            outcome: EndOutcome::Dead,
             ends_retry,
             records_attempt: false,
-        };
-        let done = |attempts, ends_retry, records_attempt| ClaimEnd {
+        }
+    }
+
+    fn done(
+        attempts: u32,
+        ends_retry: Option<StoredOutcome>,
+        records_attempt: bool,
+    ) -> ClaimEnd<'static> {
+        ClaimEnd {
             state: ClaimState::Done,
             attempts,
             died: None,
+            outcome: EndOutcome::Done,
             ends_retry,
             records_attempt,
-        };
+        }
+    }
+
+    fn stale(attempts: u32, ends_retry: Option<StoredOutcome>) -> ClaimEnd<'static> {
+        ClaimEnd {
+            state: ClaimState::Stale,
+            outcome: EndOutcome::Stale,
+            ..done(attempts, ends_retry, false)
+        }
+    }
+
+    #[test]
+    fn each_outcome_ends_its_claim() {
         let conflict = Outcome::Conflict {
             detail: "why".to_owned(),
         };
@@ -98,6 +137,13 @@ mod tests {
         for (outcome, claimed, is_retry, expect) in [
             (Outcome::Duplicate, 1, false, None),
             (Outcome::Duplicate, 2, true, None),
+            (Outcome::Stale, 1, false, Some(stale(0, None))),
+            (
+                Outcome::Stale,
+                3,
+                true,
+                Some(stale(2, Some(StoredOutcome::Stale))),
+            ),
             (
                 Outcome::Done { attempt: 1 },
                 1,

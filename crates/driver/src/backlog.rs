@@ -13,8 +13,8 @@ pub struct Backlog {
     /// The number of events whose attempt is due by the store's clock and that were not put back
     /// into their queue yet.
     pub due: u64,
-    /// The number of deferred events: they wait for a lock or a missing right, and no attempt was
-    /// counted.
+    /// The number of deferred events: they wait for a lock, a missing right or the target of an
+    /// external call, and no attempt was counted. Leased events are not among them.
     pub deferred: u64,
     /// For how many whole seconds the oldest deferred event has been deferred.
     pub deferred_oldest_s: u64,

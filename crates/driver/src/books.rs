@@ -18,12 +18,14 @@ pub struct RouteBooks {
     pub retrying: u64,
     /// The number of receipts of events that are dead letters.
     pub dead: u64,
+    /// The number of receipts of events that were older than one of the same key that was done.
+    pub stale: u64,
 }
 
 impl RouteBooks {
     /// Returns the number of all settled receipts of the route.
     pub fn receipts(&self) -> u64 {
-        self.done + self.duplicate + self.conflict + self.retrying + self.dead
+        self.done + self.duplicate + self.conflict + self.retrying + self.dead + self.stale
     }
 }
 

@@ -6,7 +6,7 @@
 //! by `<time>`, ids by `<id>`, and quoted values by `<value>`. Positions such as "at line 12" are
 //! removed. What identifies the cause is kept: words, JSON pointers, the rule of a schema, the
 //! quoted names of columns, constraints and fields, and codes (`SQLSTATE 23505`, `status 503`,
-//! `(code: 787)`). Text after the first line does not belong to the cause.
+//! `answered 404`, `(code: 787)`). Text after the first line does not belong to the cause.
 
 mod scanner;
 mod word;

@@ -35,9 +35,11 @@ impl ClaimEvidence {
             ClaimState::Done if !self.has_end && !self.may_lack_receipts => {
                 (ClaimState::Running, attempts.saturating_sub(1))
             }
-            ClaimState::Running | ClaimState::Done | ClaimState::Retrying | ClaimState::Dead => {
-                (state, attempts)
-            }
+            ClaimState::Running
+            | ClaimState::Done
+            | ClaimState::Retrying
+            | ClaimState::Dead
+            | ClaimState::Stale => (state, attempts),
         }
     }
 }
@@ -45,7 +47,7 @@ impl ClaimEvidence {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ClaimState::{Dead, Done, Retrying, Running};
+    use ClaimState::{Dead, Done, Retrying, Running, Stale};
 
     #[test]
     fn a_done_claim_counts_only_with_the_receipt_that_ended_it() {
@@ -62,6 +64,7 @@ mod tests {
             (Retrying, 2, false, false, (Retrying, 2)),
             (Dead, 1, false, false, (Dead, 1)),
             (Dead, 0, true, false, (Dead, 0)),
+            (Stale, 0, false, false, (Stale, 0)),
         ] {
             let evidence = ClaimEvidence {
                 state,

@@ -3,7 +3,7 @@
 
 use hookbox_event::Redo;
 
-use crate::{ClaimState, Claimed};
+use crate::{ClaimState, Claimed, WaitingAttempt};
 
 /// What a store has found about one message that is to be claimed on a route.
 #[derive(Debug, Clone, Copy)]
@@ -21,20 +21,6 @@ pub struct ClaimFacts {
     pub waiting: Option<WaitingAttempt>,
 }
 
-/// The next attempt on an event that waits for a retry or a replay.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct WaitingAttempt {
-    /// The number that this attempt will have.
-    pub attempt: u32,
-    /// The number of attempts made before the last replay of the event, or 0. The retry policy
-    /// counts only the attempts after those.
-    pub attempts_before: u32,
-    /// Whether the event is deferred to a later time and has not been put back into the queue. Then
-    /// every message of the event that is still in the queue was published before the deferral, and
-    /// must not start the handler.
-    pub is_put_off: bool,
-}
-
 impl ClaimFacts {
     /// Returns what claiming a message that is neither a retry nor a replay results in; `None` when
     /// nothing prevents the claim, so that it is [`Claimed::Fresh`].
@@ -50,9 +36,11 @@ impl ClaimFacts {
         }
         match self.state? {
             ClaimState::Running if !self.is_own => Some(Claimed::Orphaned),
-            ClaimState::Running | ClaimState::Done | ClaimState::Retrying | ClaimState::Dead => {
-                Some(Claimed::Duplicate)
-            }
+            ClaimState::Running
+            | ClaimState::Done
+            | ClaimState::Retrying
+            | ClaimState::Dead
+            | ClaimState::Stale => Some(Claimed::Duplicate),
         }
     }
 
@@ -72,7 +60,11 @@ impl ClaimFacts {
             }
             (ClaimState::Running, _) if !self.is_own => Claimed::Orphaned,
             (
-                ClaimState::Running | ClaimState::Retrying | ClaimState::Done | ClaimState::Dead,
+                ClaimState::Running
+                | ClaimState::Retrying
+                | ClaimState::Done
+                | ClaimState::Dead
+                | ClaimState::Stale,
                 _,
             ) => Claimed::Redelivered,
         })
@@ -82,7 +74,7 @@ impl ClaimFacts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ClaimState::{Dead, Done, Retrying, Running};
+    use ClaimState::{Dead, Done, Retrying, Running, Stale};
 
     #[test]
     fn a_message_is_classified_by_receipt_then_body_then_claim() {
@@ -103,6 +95,7 @@ mod tests {
             (false, true, Some(Done), false, Some(Claimed::Duplicate)),
             (false, true, Some(Retrying), false, Some(Claimed::Duplicate)),
             (false, true, Some(Dead), false, Some(Claimed::Duplicate)),
+            (false, true, Some(Stale), false, Some(Claimed::Duplicate)),
             (false, true, None, false, None),
         ] {
             let facts = ClaimFacts {
@@ -158,6 +151,7 @@ mod tests {
             ),
             (Some(Done), false, None, Some(Claimed::Redelivered)),
             (Some(Dead), false, None, Some(Claimed::Redelivered)),
+            (Some(Stale), false, None, Some(Claimed::Redelivered)),
             (None, false, None, None),
         ] {
             let facts = ClaimFacts {

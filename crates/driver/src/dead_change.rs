@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::DeadState;
+use crate::{DeadState, EndOutcome};
 
 /// A change that an operator makes to the state of dead letters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -32,6 +32,16 @@ impl DeadChange {
             DeadChange::Replay => DeadState::Replayed,
             DeadChange::Discard => DeadState::Discarded,
             DeadChange::Restore => DeadState::Dead,
+        }
+    }
+
+    /// Returns how this change ends the event again; `None` for a replay, after which the event
+    /// ends when its next attempts have ended.
+    pub const fn ends_as(self) -> Option<EndOutcome> {
+        match self {
+            DeadChange::Replay => None,
+            DeadChange::Discard => Some(EndOutcome::Discarded),
+            DeadChange::Restore => Some(EndOutcome::Dead),
         }
     }
 
@@ -79,13 +89,20 @@ mod tests {
 
     #[test]
     fn a_change_leads_from_one_state_to_another() {
+        use DeadState::{Dead, Discarded, Replayed};
         let table = [
-            (DeadChange::Replay, DeadState::Dead, DeadState::Replayed),
-            (DeadChange::Discard, DeadState::Dead, DeadState::Discarded),
-            (DeadChange::Restore, DeadState::Discarded, DeadState::Dead),
+            (DeadChange::Replay, Dead, Replayed, None),
+            (
+                DeadChange::Discard,
+                Dead,
+                Discarded,
+                Some(EndOutcome::Discarded),
+            ),
+            (DeadChange::Restore, Discarded, Dead, Some(EndOutcome::Dead)),
         ];
-        for (change, from, to) in table {
-            assert_eq!((change.from(), change.to()), (from, to), "{change:?}");
+        for (change, from, to, end) in table {
+            let found = (change.from(), change.to(), change.ends_as());
+            assert_eq!(found, (from, to, end), "{change:?}");
         }
     }
 

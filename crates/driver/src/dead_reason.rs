@@ -27,11 +27,17 @@ pub enum DeadReason {
     /// Several processes ended while they ran the handler on this event, or seem to have ended
     /// then. The worker does not run it again, so that it does not end further processes.
     Quarantined,
+    /// Several external calls for the event were begun in a row, and none of them recorded its
+    /// outcome. Whether any of them had its effect is not known.
+    Lost,
+    /// The route applies only the newest event of each key, and the key or the version could not be
+    /// read from the body.
+    Unversioned,
 }
 
 impl DeadReason {
     /// Every reason, for parsers and help texts.
-    pub const ALL: [DeadReason; 9] = [
+    pub const ALL: [DeadReason; 11] = [
         DeadReason::Exhausted,
         DeadReason::Rejected,
         DeadReason::Malformed,
@@ -41,6 +47,8 @@ impl DeadReason {
         DeadReason::DeliveryLimit,
         DeadReason::Orphaned,
         DeadReason::Quarantined,
+        DeadReason::Lost,
+        DeadReason::Unversioned,
     ];
 
     /// Returns the name of this reason in tables, logs and metrics.
@@ -55,6 +63,8 @@ impl DeadReason {
             DeadReason::DeliveryLimit => "delivery_limit",
             DeadReason::Orphaned => "orphaned",
             DeadReason::Quarantined => "quarantined",
+            DeadReason::Lost => "lost",
+            DeadReason::Unversioned => "unversioned",
         }
     }
 

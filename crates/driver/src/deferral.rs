@@ -6,8 +6,7 @@ use std::time::Duration;
 use hookbox_event::{ContentDigest, Envelope, RouteName, Timestamp};
 use serde::{Deserialize, Serialize};
 
-/// Why an event is deferred. In each case the handler lacks something that it needs, and the event
-/// itself is not the cause.
+/// Why an event waits without a failed attempt. In each case the event itself is not the cause.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DeferReason {
@@ -16,17 +15,34 @@ pub enum DeferReason {
     /// The database denied the handler a right, or lacks a table, column or function that the
     /// handler needs.
     MissingRight,
+    /// An external call for the event is in flight, or was when its process died; see
+    /// [`crate::LeaseTerms`]. On a route that applies only the newest event of each key, it may be
+    /// the call for another event of the key.
+    Leased,
+    /// The target of the event's external call was not reached.
+    TargetFault,
+    /// The target of the event's external call asked for a pause, or permits no call now.
+    TargetBusy,
 }
 
 impl DeferReason {
     /// Every reason, for parsers.
-    pub const ALL: [DeferReason; 2] = [DeferReason::ForeignLock, DeferReason::MissingRight];
+    pub const ALL: [DeferReason; 5] = [
+        DeferReason::ForeignLock,
+        DeferReason::MissingRight,
+        DeferReason::Leased,
+        DeferReason::TargetFault,
+        DeferReason::TargetBusy,
+    ];
 
     /// Returns the name of this reason in tables, logs and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             DeferReason::ForeignLock => "foreign_lock",
             DeferReason::MissingRight => "missing_right",
+            DeferReason::Leased => "leased",
+            DeferReason::TargetFault => "target_fault",
+            DeferReason::TargetBusy => "target_busy",
         }
     }
 
@@ -80,7 +96,8 @@ pub enum Deferred {
 pub struct DeferredSince {
     /// The reason for the deferral.
     pub reason: DeferReason,
-    /// When the event was first deferred for this reason since its last attempt.
+    /// When the event was first deferred for this reason since its last attempt. For a leased
+    /// event, when its last lease began.
     pub since: Timestamp,
 }
 

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use hookbox_event::{ContentDigest, EventId, InstanceId, ReceiptId, RouteName, Timestamp, Topic};
 use serde::Serialize;
 
-use crate::{ClaimState, DeferredSince};
+use crate::{ClaimState, DeferredSince, TargetName};
 
 /// An event with its whole history.
 #[derive(Debug, Clone, Serialize)]
@@ -48,6 +48,8 @@ pub struct ClaimRow {
     pub claimed_at: Timestamp,
     /// The moment when the event was last settled.
     pub settled_at: Option<Timestamp>,
+    /// The number of the last lease of the event; `None` when it never had one.
+    pub epoch: Option<u32>,
 }
 
 /// A receipt and its outcome on one route.
@@ -57,7 +59,7 @@ pub struct ReceiptRow {
     pub receipt: ReceiptId,
     /// The route of the outcome.
     pub route: RouteName,
-    /// The outcome of the receipt: done, duplicate, conflict, retrying or dead.
+    /// The outcome of the receipt: done, duplicate, conflict, retrying, dead or stale.
     pub outcome: String,
     /// The id of the secret that verified the request's signature.
     pub key_id: String,
@@ -104,4 +106,6 @@ pub struct RetryRow {
     pub queued_at: Option<Timestamp>,
     /// The reason and the start of the deferral; `None` when the retry follows a failed attempt.
     pub deferred: Option<DeferredSince>,
+    /// The target of the event's external call, when the event is leased.
+    pub target: Option<TargetName>,
 }

@@ -43,6 +43,19 @@ pub struct Fault {
     kind: FaultKind,
     doing: String,
     source: Option<Box<dyn Error + Send + Sync>>,
+    statement: Option<Box<UserStatement>>,
+}
+
+/// A statement that a user wrote in the config, as a fault of it is shown to an operator.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UserStatement {
+    /// Where the statement is: the file, the line and the column, with the code of the error.
+    pub place: String,
+    /// The role under which the statement ran, if it was not that of hookbox's connection.
+    pub role: Option<String>,
+    /// The message of the database, if it is about the text of the statement alone, so that it
+    /// names objects of the database and quotes no value of an event.
+    pub message: Option<String>,
 }
 
 impl Fault {
@@ -57,6 +70,7 @@ impl Fault {
             kind,
             doing: doing.into(),
             source: Some(source.into()),
+            statement: None,
         }
     }
 
@@ -66,7 +80,22 @@ impl Fault {
             kind,
             doing: doing.into(),
             source: None,
+            statement: None,
         }
+    }
+
+    /// Adds the statement of a user that has caused the fault.
+    #[must_use]
+    pub fn of_statement(self, statement: UserStatement) -> Self {
+        Self {
+            statement: Some(Box::new(statement)),
+            ..self
+        }
+    }
+
+    /// Returns the statement of a user that the first fault in a chain of causes names.
+    pub fn statement_of<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e UserStatement> {
+        causes(error).find_map(|error| error.downcast_ref::<Fault>()?.statement.as_deref())
     }
 
     /// Returns the class of the fault.
@@ -101,4 +130,27 @@ pub fn describe(error: &(dyn Error + 'static)) -> String {
         }
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_statement_of_a_user_is_found_in_the_chain() {
+        let statement = UserStatement {
+            place: "a.sql, line 2, column 1".to_owned(),
+            role: None,
+            message: Some("no such table: t".to_owned()),
+        };
+        let inner = Fault::plain(FaultKind::MissingRight, "run a statement");
+        let outer = Fault::new(
+            FaultKind::Unavailable,
+            "handle an event",
+            inner.of_statement(statement.clone()),
+        );
+        assert_eq!(Fault::statement_of(&outer), Some(&statement));
+        let without = Fault::plain(FaultKind::Internal, "read a row");
+        assert_eq!(Fault::statement_of(&without), None);
+    }
 }

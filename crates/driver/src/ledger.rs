@@ -9,9 +9,11 @@ use serde::Serialize;
 
 use crate::{
     AcceptedRestore, AccountGap, Accounts, AuditFilter, AuditRow, Backlog, ClaimState, DeadClaim,
-    DeadFilter, DeadGroup, DeadLetter, DeadRow, EventCursor, EventDetail, Fault, Imbalance,
-    Mismatch, Name, Names, OpenReceipt, Refusal, RefusalCursor, RefusalFilter, RefusalGroup,
-    RetryFilter, RouteBooks, SilentIngest, Unvouched, WaitingRetry, WitnessPosition,
+    DeadFilter, DeadGroup, DeadLetter, DeadRow, EndCursor, EndsRead, EventCursor, EventDetail,
+    Fault, HeldBack, Imbalance, Mismatch, Name, Names, OpenReceipt, Refusal, RefusalCursor,
+    RefusalFilter, RefusalGroup, ReplayFilter, ReplayPage, ReplayPosition, RetryFilter, RouteBooks,
+    RouteChange, RouteControls, RouteScope, SilentIngest, TargetRow, Unvouched, WaitingRetry,
+    WitnessPosition,
 };
 
 /// What operators can read and change in a store. Reads never block writers. Each change is one
@@ -28,6 +30,23 @@ pub trait Ledger: Send + Sync + 'static {
         limit: u32,
     ) -> Result<Vec<EventRow>, Fault>;
 
+    /// Reads ends of events on `route`, or on all routes, after the cursor `after`, or from the
+    /// first one, in the order of their positions. A page has at most `limit` rows.
+    ///
+    /// A reader that continues after each page misses no end, and gets none twice, whatever
+    /// transactions run meanwhile: an end is read only when no end with a lower position can appear
+    /// any more. After a restore, this still holds for a cursor that is not refused.
+    async fn ends(
+        &self,
+        after: Option<&EndCursor>,
+        route: Option<&RouteName>,
+        limit: u32,
+    ) -> Result<EndsRead, Fault>;
+
+    /// Returns since when committed ends are held back from [`Ledger::ends`], and by what; `None`
+    /// when every committed end can be read.
+    async fn ends_held_back(&self) -> Result<Option<HeldBack>, Fault>;
+
     /// Returns the names of sources, topics and routes that the store has seen lately. From these,
     /// a command suggests a name to an operator who has mistyped one.
     async fn names(&self) -> Result<Names, Fault>;
@@ -41,6 +60,29 @@ pub trait Ledger: Send + Sync + 'static {
 
     /// Returns the event of a receipt; `None` when the receipt has no outcome.
     async fn event_of(&self, receipt: &ReceiptId) -> Result<Option<EventId>, Fault>;
+
+    /// Counts what [`Ledger::replay`] would do with the next `limit` events that match the filter
+    /// after the position `after`, in the order of their positions. Changes nothing.
+    async fn replayable(
+        &self,
+        filter: &ReplayFilter,
+        after: Option<ReplayPosition>,
+        limit: u32,
+    ) -> Result<ReplayPage, Fault>;
+
+    /// Puts on the filter's route those of the next `limit` events after the position `after` that
+    /// may be replayed ([`ReplayFilter::judge`]), in one transaction. The events are due at once.
+    /// An event that is done there begins a new round, and the attempts already made stay counted.
+    /// An event that the route never had gets a claim and a copy of its first receipt there. Each
+    /// replayed event has a row in the audit log, with the reason `why`.
+    async fn replay(
+        &self,
+        filter: &ReplayFilter,
+        after: Option<ReplayPosition>,
+        limit: u32,
+        by: &str,
+        why: &str,
+    ) -> Result<ReplayPage, Fault>;
 
     /// Groups dead letters by route, reason and cause ([`crate::cause`]); the largest group comes
     /// first.
@@ -104,13 +146,31 @@ pub trait Ledger: Send + Sync + 'static {
     ) -> Result<Vec<WaitingRetry>, Fault>;
 
     /// Counts the retries that match a filter and are not due yet: those that [`Ledger::hurry`]
-    /// would make due.
+    /// would make due. Leased events are not among them.
     async fn retries_early(&self, filter: &RetryFilter) -> Result<u64, Fault>;
 
     /// Makes at most `limit` retries due now: those that match a filter and would be due later,
     /// beginning with the earliest due time. Returns how many retries it changed. Their attempt
-    /// numbers stay the same, and a failed attempt counts as usual.
+    /// numbers stay the same, and a failed attempt counts as usual. Leased events are left alone,
+    /// because their calls may still be in flight.
     async fn hurry(&self, filter: &RetryFilter, limit: u32, by: &str) -> Result<u64, Fault>;
+
+    /// Returns what operators have set for routes.
+    async fn controls(&self) -> Result<RouteControls, Fault>;
+
+    /// Pauses or resumes the routes of `scope`, or sets their limits. A pause of all routes and
+    /// that of one route are kept apart, so that ending the one does not end the other. Returns
+    /// whether the change altered anything; if it did not, the audit log gets no row.
+    async fn change_route(
+        &self,
+        scope: &RouteScope,
+        change: &RouteChange,
+        by: &str,
+    ) -> Result<bool, Fault>;
+
+    /// Lists the targets of external calls for which a lease was ever wanted or a call has ended,
+    /// in the order of their names.
+    async fn targets(&self) -> Result<Vec<TargetRow>, Fault>;
 
     /// Returns the numbers of settled receipts of every route by outcome, all of one moment.
     async fn books(&self) -> Result<Vec<RouteBooks>, Fault>;
@@ -121,7 +181,8 @@ pub trait Ledger: Send + Sync + 'static {
 
     /// Returns the accounting of accepted receipts: their numbers, at most `limit` receipts without
     /// an outcome, and at most `limit` sequence gaps. A receipt counts as overdue when it was
-    /// reported at least `overdue` ago.
+    /// reported at least `overdue` ago. A receipt on a paused route waits, and counts as passed by
+    /// later ones only when the route runs again for at least `overdue`.
     async fn accounts(&self, limit: u32, overdue: Duration) -> Result<Accounts, Fault>;
 
     /// Records as lost what an operator declares lost: receipts that still have no outcome, and

@@ -50,6 +50,15 @@
 //! - `a_withdrawn_event_is_fresh_after_the_commit`, `a_withdrawn_retry_waits_as_before`
 //! - `a_withdrawn_claim_is_held_until_the_end`, `an_ended_transaction_withdraws_nothing`
 //! - `a_changed_session_is_no_commit`, `a_session_is_new_for_the_next_handler`
+//! - `an_event_that_is_older_than_a_done_one_is_stale`, `a_stale_event_is_counted_and_shown`
+//! - `only_what_is_done_raises_a_version`, `a_version_that_was_rolled_back_makes_nothing_stale`
+//! - `versions_are_compared_by_their_exact_values`, `versions_are_per_key_and_route`
+//! - `a_granted_attempt_can_be_stale`, `a_withdrawn_event_raises_no_version`
+//! - `of_two_concurrent_events_of_one_key_the_older_is_stale`,
+//!   `keys_in_opposite_orders_do_not_deadlock`
+//! - `workers_at_once_leave_the_newest_of_each_key`
+//! - `one_call_per_key_is_in_flight`, `a_call_that_is_done_raises_its_version`,
+//!   `a_late_success_frees_no_key_of_a_newer_call`, `a_call_that_failed_frees_its_key`
 //! - `a_failed_attempt_and_its_retry_appear_together`
 //! - `a_failed_attempt_and_its_dead_letter_appear_together`
 //! - `an_orphan_takes_no_other_body`, `an_orphan_outlives_its_process`
@@ -62,13 +71,31 @@
 //! - `a_retry_of_a_route_without_a_queue_delays_no_other`
 //! - `a_retry_published_twice_is_granted_once`, `two_processes_at_once_count_once`
 //! - `a_replayed_dead_letter_is_granted_again`
+//! - `a_done_event_is_replayed_in_a_new_round`, `a_route_is_fed_events_that_it_never_had`
+//! - `only_what_is_done_or_new_is_replayed`, `a_replay_takes_what_its_filter_selects`
+//! - `a_replay_of_events_is_audited`
 //! - `undecodable_bytes_are_kept_once`, `a_dead_letter_without_a_receipt_is_not_replayed`
+//! - `a_route_is_fed_what_its_conditions_select`
 //! - `a_deferred_event_waits_for_the_same_attempt`, `a_deferral_keeps_its_beginning`
 //! - `a_deferral_ends_with_the_next_attempt`, `a_deferral_ends_at_its_greatest_age`
 //! - `a_copy_of_a_deferred_event_is_not_granted_early`,
 //!   `copies_of_a_deferred_event_have_one_effect`
 //! - `a_deferral_of_what_has_moved_on_changes_nothing`,
 //!   `a_deferral_cut_anywhere_is_whole_or_nothing`
+//! - `a_lease_is_committed_with_its_claim`, `a_leased_event_waits_and_its_copies_are_not_granted`
+//! - `a_lease_that_ended_is_granted_under_a_higher_epoch`, `an_epoch_rises_over_replays`,
+//!   `only_the_replay_of_a_done_event_has_another_effect`
+//! - `a_lease_is_not_hurried`, `an_attempt_without_outcomes_is_lost`
+//! - `calls_in_flight_are_limited_across_workers`, `a_refused_lease_leaves_the_claim`
+//! - `a_call_that_is_done_ends_its_event_once`, `a_late_success_ends_an_event_without_an_end`
+//! - `a_late_failure_of_an_older_call_changes_nothing`, `an_older_round_ends_nothing`
+//! - `a_failed_call_and_its_retry_appear_together`,
+//!   `a_failed_call_and_its_dead_letter_appear_together`
+//! - `a_deferred_call_costs_no_attempt`, `a_deferred_call_expires_while_others_are_answered`
+//! - `a_breaker_is_shared_by_workers`, `one_call_probes_a_target_that_was_down`,
+//!   `targets_are_listed`, `the_last_error_of_a_target_is_kept`
+//! - `an_ended_transaction_leases_nothing`, `a_lease_cut_anywhere_is_whole_or_nothing`,
+//!   `the_end_of_a_call_cut_anywhere_is_whole_or_nothing`
 //! - `starts_are_counted_until_a_process_survives`, `starts_are_counted_by_kind`,
 //!   `starts_are_per_attempt`, `starts_are_per_route`, `a_start_is_retracted_by_its_process_alone`
 //! - `a_start_outlives_its_process`
@@ -95,6 +122,13 @@
 //! - `one_number_of_two_receipts_is_an_imbalance`
 //! - `a_witness_follows_what_is_reported`, `a_store_behind_its_witness_is_found`
 //! - `an_accepted_restore_begins_another_life`
+//! - `ends_are_read_in_the_order_of_commits`, `only_what_ended_has_an_end`
+//! - `a_dead_letter_ends_again`, `undecodable_bytes_have_an_end`, `an_orphan_ends_as_dead_only`
+//! - `workers_at_once_are_read_along_completely`
+//! - `ends_of_one_route_are_read_past_others`, `a_cursor_of_another_store_is_refused`
+//! - `a_pause_is_kept_until_it_is_resumed`, `a_pause_of_all_routes_is_apart_from_that_of_one`
+//! - `limits_of_a_route_are_kept`, `a_retry_of_a_paused_route_waits`
+//! - `what_waits_on_a_paused_route_is_not_passed`
 //!
 //! Architecture invariant: this crate uses no async runtime, no SQL driver, no AMQP client and no
 //! HTTP library.
@@ -106,10 +140,12 @@ mod audit;
 mod backlog;
 mod books;
 mod broker;
+mod call_end;
 mod cause;
 mod causes;
 mod claim_evidence;
 mod claim_facts;
+mod claim_state;
 mod clock;
 mod cursor;
 mod dead_change;
@@ -118,22 +154,31 @@ mod dead_letter;
 mod dead_reason;
 mod deferral;
 mod delivery;
+mod ends;
 mod event_detail;
+mod event_rate;
+mod event_replay;
 mod failure;
 mod fault;
 mod foreign_schema;
+mod lease;
 mod ledger;
 mod loopback;
 mod names;
+mod newest;
 mod open;
+mod own_tables;
 mod refusal;
 mod reported_range;
 mod requeue;
 mod rng;
+mod route_control;
 mod starts;
 mod storable;
 mod store;
 mod stored_outcome;
+mod target;
+mod waiting_attempt;
 mod waiting_retry;
 mod witness;
 
@@ -147,10 +192,14 @@ pub use broker::{
     Batch, Broker, Depth, NotReadyKind, PublishError, PublishErrorKind, Queue, Readiness,
     Subscription,
 };
+pub use call_end::{
+    CallDeferral, CallEffect, CallEnd, CallFailure, CallRecorded, CallResult, CallState, CallWrite,
+};
 pub use cause::cause;
 pub use causes::causes;
 pub use claim_evidence::ClaimEvidence;
-pub use claim_facts::{ClaimFacts, WaitingAttempt};
+pub use claim_facts::ClaimFacts;
+pub use claim_state::ClaimState;
 pub use clock::{Clock, SystemClock};
 pub use cursor::{EventCursor, InvalidCursor, RefusalCursor};
 pub use dead_change::DeadChange;
@@ -161,27 +210,46 @@ pub use dead_letter::{
 pub use dead_reason::DeadReason;
 pub use deferral::{DeferReason, Deferral, Deferred, DeferredSince};
 pub use delivery::{Delivery, Settler};
+pub use ends::{
+    CursorRefusal, EndCursor, EndOutcome, EndRow, EndsPage, EndsRead, HeldBack, Holder,
+    InvalidEndCursor, ReadEnd, round_after,
+};
 pub use event_detail::{AttemptRow, ClaimRow, EventDetail, ReceiptRow, RetryRow};
+pub use event_rate::{EventRate, InvalidRate};
+pub use event_replay::{
+    BodyCheck, LeftAlone, ReplayCandidate, ReplayCounts, ReplayFilter, ReplayPage, ReplayPosition,
+    Replayable,
+};
 pub use failure::{Failure, FailureClass, Then};
-pub use fault::{Fault, FaultKind, describe};
+pub use fault::{Fault, FaultKind, UserStatement, describe};
 pub use foreign_schema::{
     AppliedMigration, ForeignSchema, KnownMigration, foreign_schema, replaced,
 };
+pub use lease::{LeaseClaim, LeaseTerms, LeaseWish, Leased, Leases};
 pub use ledger::{EventFilter, EventRow, Ledger};
 pub use loopback::is_loopback;
 pub use names::{Name, Names};
+pub use newest::{KeyState, VersionStanding, VersionedEvent, newest_of_each_key};
 pub use open::{OpenError, TopologyDifference};
+pub use own_tables::own_tables;
 pub use refusal::{Refusal, RefusalFilter, RefusalGroup};
 pub use reported_range::ReportedRange;
 pub use requeue::{DueRetry, Republish, Requeued};
 pub use rng::{Rng, SystemRng};
+pub use route_control::{
+    LimitChange, RouteChange, RouteControl, RouteControls, RouteLimits, RoutePause, RouteScope,
+};
 pub use starts::{CountedStart, Start, StartCounts, StartKind};
 pub use storable::{STORABLE_MAX, storable};
 pub use store::{
-    ClaimState, Claimed, CommitError, Outcome, ReceiptOutcome, Recorded, Store, StoredEvent,
-    UndecodableMessage,
+    Claimed, CommitError, Outcome, ReceiptOutcome, Recorded, Store, StoredEvent, UndecodableMessage,
 };
 pub use stored_outcome::StoredOutcome;
+pub use target::{
+    BreakerState, FAULTS_TO_OPEN, InvalidTargetName, NoPermit, Rate, TargetAnswer, TargetError,
+    TargetLimits, TargetName, TargetRow, TargetState,
+};
+pub use waiting_attempt::WaitingAttempt;
 pub use waiting_retry::{RetryFilter, WaitingRetry};
 pub use witness::{
     AcceptedRestore, BrokerBehind, Mismatch, NextWitness, OtherStore, StoreBehind, UnknownNumbers,

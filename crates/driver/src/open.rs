@@ -11,7 +11,7 @@ pub enum OpenError {
     /// The broker or store belongs to another environment.
     #[error(
         "{what} is stamped with environment {found:?}, and the config says {wanted:?}; \
-         point the config at the {what} of {wanted:?}, or correct `environment`"
+         point the config at that of {wanted:?}, or correct `environment`"
     )]
     Environment {
         /// The refused dependency: "the database" or "the broker".

@@ -7,11 +7,11 @@ use bytes::Bytes;
 use hookbox_event::{
     Account, ContentDigest, Envelope, EventId, EventNumber, InstanceId, RouteName, Topic, Witness,
 };
-use serde::{Deserialize, Serialize};
 
 use crate::{
-    CountedStart, DeadReason, Deferral, Deferred, Failure, Fault, FaultKind, NextWitness,
-    Republish, Requeued, Start, StartCounts, StartKind,
+    CallEnd, CallRecorded, CountedStart, DeadReason, Deferral, Deferred, Failure, Fault, FaultKind,
+    LeaseTerms, LeaseWish, Leased, NextWitness, NoPermit, Republish, Requeued, RouteControls,
+    Start, StartCounts, StartKind, TargetName, VersionStanding, VersionedEvent,
 };
 
 /// A store. For each route, it records what was done with each event, in the same transaction as
@@ -62,8 +62,21 @@ pub trait Store: Send + Sync + 'static {
         events: &[EventId],
     ) -> Result<Vec<Option<StoredEvent>>, Fault>;
 
+    /// Compares the versions of events that this transaction has claimed as `Fresh` or `Granted`
+    /// with the newest version of each key that is done on the route. Returns one result for each
+    /// event, in the order given. Called once, after all claims and before the handlers. Until the
+    /// transaction ends, it holds the keys: another transaction that compares versions of one of
+    /// them waits, or fails with `Contention`. The commit of such an event as done raises the
+    /// version of its key. A lease makes its key busy until the end of its call is recorded.
+    async fn compare_versions(
+        &self,
+        tx: &mut Self::Tx,
+        route: &RouteName,
+        events: &[VersionedEvent],
+    ) -> Result<Vec<VersionStanding>, Fault>;
+
     /// Returns the number of an event that this transaction has claimed for the route as `Fresh` or
-    /// `Granted`; `None` for any other event.
+    /// `Granted`, also after it was leased; `None` for any other event.
     fn number(&self, tx: &Self::Tx, route: &RouteName, event: &EventId) -> Option<EventNumber>;
 
     /// Returns the connection that the handler borrows.
@@ -133,6 +146,44 @@ pub trait Store: Send + Sync + 'static {
     /// result is [`Deferred::Expired`] and nothing is changed.
     async fn defer(&self, deferral: &Deferral<'_>) -> Result<Deferred, Fault>;
 
+    /// Turns claims of this transaction that are `Fresh` or `Granted` into leases, as far as the
+    /// target permits calls now. Returns one result for each wish, in the order given. The wishes
+    /// of one call must be of different events. A claim that is leased must not be settled or
+    /// withdrawn; every other claim must be.
+    ///
+    /// After the commit, a leased event waits for the attempt that was claimed until its lease
+    /// ends, its receipts are retrying, and no copy of its message is granted meanwhile. Nor do
+    /// [`Store::fail`] and [`Store::defer`] change anything of the event until then. A deferral of
+    /// the same attempt keeps its beginning over a lease.
+    ///
+    /// All workers share the limits of a target: from this call to the end of the transaction, no
+    /// other transaction gets leases for the same target. Leases whose calls have not ended count
+    /// as in flight until they end by themselves.
+    async fn lease(
+        &self,
+        tx: &mut Self::Tx,
+        route: &RouteName,
+        terms: LeaseTerms<'_>,
+        wishes: &[LeaseWish<'_>],
+    ) -> Result<Vec<Leased>, CommitError>;
+
+    /// Records how calls to `target` ended, in a transaction of its own, and what that shows about
+    /// the target ([`crate::TargetState::note`]). Returns what was recorded of each, in the order
+    /// given ([`CallEnd::written_on`]). Recording the same end again changes nothing of its event.
+    /// The ends of one call of this function must be of different events. `chance` is a random
+    /// number from 0 to 1.
+    async fn end_calls(
+        &self,
+        route: &RouteName,
+        target: &TargetName,
+        ends: &[CallEnd],
+        chance: f64,
+    ) -> Result<Vec<CallRecorded>, Fault>;
+
+    /// Returns why no calls may be made to the target now, whatever its limits are, and for how
+    /// long; `None` if calls may be made, or if the target is not known.
+    async fn blocked(&self, target: &TargetName) -> Result<Option<NoPermit>, Fault>;
+
     /// Stores bytes that are not a readable envelope as a dead letter of `route`. Storing the same
     /// bytes again changes nothing.
     async fn store_undecodable(
@@ -177,6 +228,11 @@ pub trait Store: Send + Sync + 'static {
     /// prevent it. Even then, the attempt is granted to only one delivery (see
     /// [`hookbox_event::Redo`]). A retry that still waits an hour after it was queued is due again.
     async fn requeue_due(&self, limit: u32, republish: &dyn Republish) -> Result<Requeued, Fault>;
+
+    /// Returns what operators have set for routes: pauses, and limits
+    /// ([`crate::Ledger::change_route`]). The read is so cheap that every worker can repeat it once
+    /// a second.
+    async fn route_controls(&self) -> Result<RouteControls, Fault>;
 
     /// Records an accept report once, however often it is delivered. Those receipts of the report
     /// that have no outcome are kept in a list until they have one.
@@ -244,33 +300,6 @@ pub enum Claimed {
     Orphaned,
 }
 
-/// The state of an event on a route.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ClaimState {
-    /// A transaction claimed the event and has not settled it. Other transactions see this state
-    /// only when the claim is orphaned.
-    Running,
-    /// The handler's effects are committed.
-    Done,
-    /// The event waits for its next attempt.
-    Retrying,
-    /// The route has given up on the event; see its dead letter.
-    Dead,
-}
-
-impl ClaimState {
-    /// Returns the text of this state that the database stores.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            ClaimState::Running => "running",
-            ClaimState::Done => "done",
-            ClaimState::Retrying => "retrying",
-            ClaimState::Dead => "dead",
-        }
-    }
-}
-
 /// What became of one receipt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
@@ -294,10 +323,13 @@ pub enum Outcome {
         /// The detail for operators, for example the path in the body and the violated schema rule.
         detail: String,
     },
+    /// The event is older than one of the same key that is done on the route, or that is done in
+    /// this transaction. The handler did not run.
+    Stale,
 }
 
-/// A receipt and its outcome. For `Done`, `Conflict` and `Dead`, the same transaction must have
-/// claimed the envelope's event as `Fresh` or `Granted`.
+/// A receipt and its outcome. For all but `Duplicate`, the same transaction must have claimed the
+/// envelope's event as `Fresh` or `Granted`.
 #[derive(Debug, Clone)]
 pub struct ReceiptOutcome<'a> {
     /// The receipt, with its event.

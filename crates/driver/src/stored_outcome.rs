@@ -15,6 +15,8 @@ pub enum StoredOutcome {
     Retrying,
     /// The route has given up on the event.
     Dead,
+    /// A newer event of the same key was done before.
+    Stale,
 }
 
 impl StoredOutcome {
@@ -26,6 +28,7 @@ impl StoredOutcome {
             StoredOutcome::Conflict => "conflict",
             StoredOutcome::Retrying => "retrying",
             StoredOutcome::Dead => "dead",
+            StoredOutcome::Stale => "stale",
         }
     }
 
@@ -37,6 +40,7 @@ impl StoredOutcome {
             "conflict" => Some(StoredOutcome::Conflict),
             "retrying" => Some(StoredOutcome::Retrying),
             "dead" => Some(StoredOutcome::Dead),
+            "stale" => Some(StoredOutcome::Stale),
             _ => None,
         }
     }
@@ -49,6 +53,7 @@ impl From<&Outcome> for StoredOutcome {
             Outcome::Duplicate => StoredOutcome::Duplicate,
             Outcome::Conflict { .. } => StoredOutcome::Conflict,
             Outcome::Dead { .. } => StoredOutcome::Dead,
+            Outcome::Stale => StoredOutcome::Stale,
         }
     }
 }
@@ -79,11 +84,11 @@ mod tests {
 
     #[test]
     fn each_stored_text_is_read_as_the_outcome_that_wrote_it() {
-        use StoredOutcome::{Conflict, Dead, Done, Duplicate, Retrying};
-        for outcome in [Done, Duplicate, Conflict, Retrying, Dead] {
+        use StoredOutcome::{Conflict, Dead, Done, Duplicate, Retrying, Stale};
+        for outcome in [Done, Duplicate, Conflict, Retrying, Dead, Stale] {
             assert_eq!(StoredOutcome::parse(outcome.as_str()), Some(outcome));
         }
-        for text in ["", "Done", "stale"] {
+        for text in ["", "Done", "discarded"] {
             assert_eq!(StoredOutcome::parse(text), None, "{text:?}");
         }
     }
@@ -94,6 +99,7 @@ mod tests {
         for (outcome, stored) in [
             (Outcome::Done { attempt: 1 }, StoredOutcome::Done),
             (Outcome::Duplicate, StoredOutcome::Duplicate),
+            (Outcome::Stale, StoredOutcome::Stale),
             (
                 Outcome::Conflict { detail: detail() },
                 StoredOutcome::Conflict,

@@ -46,6 +46,7 @@ where
     let code = S::choose("(SQLSTATE 23514)", "(result code 275)");
     let place = "statements.text, line 2, column 1 ";
     assert!(error.contains(code) && error.contains(place), "{error}");
+    assert!(!error.contains("error returned from database"), "{error}");
     for name in ["good-1", "good-2"] {
         assert_eq!(failures(pair, name).await, [], "{name}");
         assert_eq!(pair.stores.effects(name).await, 1, "{name}");
@@ -181,6 +182,13 @@ where
         route.missing_right().is_some()
     })
     .await;
+    let missing = route.missing_right().unwrap();
+    let expected = S::choose(
+        "statements.text, line 1, column 55 (SQLSTATE 42P01): the database lacks a table",
+        "statements.text, line 1, column 43 (result code 1): the database says: no such table: \
+         own; correct the statement",
+    );
+    assert!(missing.starts_with(expected), "{missing}");
     pair.stores.execute("create table own (name text)").await;
     settled(&pair, |books| books.done == 5).await;
     worker.stop().await;

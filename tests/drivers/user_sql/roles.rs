@@ -2,6 +2,7 @@
 //! the right.
 
 use hookbox_conformance::{StoreHarness, envelope};
+use hookbox_testkit::eventually::eventually;
 use hookbox_worker::RefusedHandler;
 
 use super::{NAME, TIME_LIMIT, UserDatabase, failures, handler, on_postgres};
@@ -58,6 +59,31 @@ async fn a_role_without_the_right_keeps_a_statement_from_our_tables() {
     worker.stop().await;
     assert_eq!(failures(&pair, "a").await, []);
     assert_eq!(pair.stores.effects("a").await, 1);
+    finish(pair, &role).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_missing_right_is_asked_for_the_role_of_the_statements() {
+    let pair = pair().await;
+    let (role, settings) = role(&pair).await;
+    pair.stores.execute("create table own (name text)").await;
+    let text = "insert into effects (key) values (:name);\ninsert into own values (:name)";
+    let worker = pair.work_with(handler::<InPostgres>(text, &settings), TIME_LIMIT);
+    pair.publish(&["a", "b", "c"].map(envelope)).await;
+    let route = worker.counters.routes.values().next().unwrap();
+    eventually("the route must be paused", async || {
+        route.missing_right().is_some()
+    })
+    .await;
+    let missing = route.missing_right().unwrap();
+    let place = "statements.text, line 2, column 1 (SQLSTATE 42501): ";
+    assert!(missing.starts_with(place), "{missing}");
+    let grant = format!("run: GRANT SELECT, INSERT, UPDATE, DELETE ON own TO \"{role}\", with");
+    assert!(missing.contains(&grant), "{missing}");
+    let grant = format!("grant insert on own to \"{role}\"");
+    pair.stores.execute(&grant).await;
+    settled(&pair, |books| books.done == 3).await;
+    worker.stop().await;
     finish(pair, &role).await;
 }
 

@@ -5,6 +5,7 @@ use hookbox_conformance::BrokerHarness;
 use hookbox_worker::RefusedHandler;
 
 use super::{NAME, UserDatabase, handler, on_postgres};
+use crate::embedded::Embedded;
 use crate::probe::Pair;
 use crate::servers::InPostgres;
 
@@ -107,7 +108,74 @@ async fn a_type_that_does_not_fit_is_refused_at_its_parameter() {
         refused.contains("line 3, column 4 (SQLSTATE 42804)"),
         "{refused}"
     );
+    let plain = "update numbers set n = :number where n = :number";
+    let number = r#""parameters":{"number":{"pointer":"/n","type":"bigint"}}"#;
+    let batch = format!(r#"{number},"batch":true"#);
+    let refused = refusal(&pair, plain, &batch).await;
+    assert!(
+        refused.contains("where each parameter is an array of the values of a batch"),
+        "{refused}"
+    );
+    let arrays = "insert into numbers select * from unnest(:number)";
+    let refused = refusal(&pair, arrays, number).await;
+    assert!(refused.contains("`batch = true` is not set"), "{refused}");
+    pair.check(handler::<InPostgres>(arrays, &batch))
+        .await
+        .unwrap();
     let cast = "insert into numbers values (:attempt), (:name::bigint)";
     pair.check(handler::<InPostgres>(cast, NAME)).await.unwrap();
+    pair.finish().await;
+}
+
+/// Objects of a user beside hookbox's tables. Both triggers write a table of hookbox.
+const OBJECTS: &str = "
+    create table own (name text primary key, event integer references events (number));
+    create table indirect (name text);
+    create trigger fires after insert on indirect begin delete from dead_letters; end;
+    create view seen as select name from own;
+    create trigger through instead of insert on seen begin update claims set route = ''; end;";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_statement_that_writes_a_table_of_hookbox_is_refused_on_sqlite() {
+    let (brokers, stores) = Embedded::pair().await;
+    let pair = Pair::<_, Embedded>::open(brokers, stores).await;
+    pair.stores.execute(OBJECTS).await;
+    for (statement, table) in [
+        ("insert into meta select * from meta", "meta"),
+        ("update claims set route = route", "claims"),
+        ("delete from receipts where route = :name", "receipts"),
+        ("delete from dead_letters", "dead_letters"),
+        ("delete from main.\"Messages\"", "messages"),
+        ("delete from begini_scores", "begini_scores"),
+        ("delete from _sqlx_migrations", "_sqlx_migrations"),
+        ("insert or replace into meta select * from meta", "meta"),
+        (
+            "insert into meta select * from meta where true on conflict do nothing",
+            "meta",
+        ),
+        ("insert into indirect values ('a')", "dead_letters"),
+        ("insert into seen values ('a')", "claims"),
+    ] {
+        let text = format!("select :name;\n  {statement}");
+        let refused = refusal(&pair, &text, NAME).await;
+        let expected = format!(
+            "statements.text, line 2, column 3: a statement must not write hookbox's own table \
+             {table}, "
+        );
+        assert!(refused.contains(&expected), "{statement}: {refused}");
+    }
+    for statement in [
+        "select count(*) from receipts",
+        "insert into own (name, event) select :name, number from events",
+        "insert into own (name) values ('a') on conflict (name) do update set event = null",
+        "insert or replace into own (name, event) values ('a', :event_number)",
+        "update own set event = (select max(number) from events)",
+        "delete from own where event in (select event from claims)",
+        "delete from own",
+    ] {
+        let text = format!("select :name; {statement}");
+        let checked = pair.check(handler::<Embedded>(&text, NAME)).await;
+        assert!(checked.is_ok(), "{statement}: {checked:?}");
+    }
     pair.finish().await;
 }

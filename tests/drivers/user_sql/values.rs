@@ -19,9 +19,12 @@ const MEMBERS: &str = r#""t":"é😀 'x' \\ {a,NULL} \" 0.10","b":90071992547409
     "j":{"a" : [1.50, "x"]}"#;
 
 const PARAMETERS: &str = r#""parameters":{
-    "t":{"pointer":"/t","type":"text"},"b":{"pointer":"/b","type":"bigint"},
-    "d":{"pointer":"/d","type":"decimal"},"f":{"pointer":"/f","type":"boolean"},
-    "w":{"pointer":"/w","type":"timestamp"},"j":{"pointer":"/j","type":"json"}}"#;
+    "t":{"pointer":"/t","type":"text","required":false},
+    "b":{"pointer":"/b","type":"bigint","required":false},
+    "d":{"pointer":"/d","type":"decimal","required":false},
+    "f":{"pointer":"/f","type":"boolean","required":false},
+    "w":{"pointer":"/w","type":"timestamp","required":false},
+    "j":{"pointer":"/j","type":"json","required":false}}"#;
 
 async fn create_table<S: UserDatabase>(stores: &S) {
     stores
@@ -99,17 +102,11 @@ where
         "insert into kept select * from unnest(:event_id, :receipt_id, :topic, :received_at,
             :attempt, :round, :body, :t, :b, :d, :f, :w, :j, :event_number)",
         "insert into kept
-         select id.value, receipt.value, topic.value, received.value, attempt.value, round.value,
-                body.value, t.value, b.value, d.value, f.value, w.value, j.value, number.value
-         from json_each(:event_id) as id
-         join json_each(:receipt_id) as receipt using (key) join json_each(:topic) as topic using (key)
-         join json_each(:received_at) as received using (key)
-         join json_each(:attempt) as attempt using (key) join json_each(:round) as round using (key)
-         join json_each(:body) as body using (key) join json_each(:t) as t using (key)
-         join json_each(:b) as b using (key) join json_each(:d) as d using (key)
-         join json_each(:f) as f using (key) join json_each(:w) as w using (key)
-         join json_each(:j) as j using (key)
-         join json_each(:event_number) as number using (key)",
+         select id.value, :receipt_id ->> id.key, :topic ->> id.key, :received_at ->> id.key,
+                :attempt ->> id.key, :round ->> id.key, :body ->> id.key, :t ->> id.key,
+                :b ->> id.key, :d ->> id.key, :f ->> id.key, :w ->> id.key, :j ->> id.key,
+                :event_number ->> id.key
+         from json_each(:event_id) as id",
     );
     let handler = handler::<S>(text, &format!(r#"{PARAMETERS},"batch":true"#));
     pair.check(handler.clone()).await.unwrap();
@@ -128,7 +125,7 @@ where
     S: UserDatabase,
 {
     let parameters = r#""parameters":{"name":{"pointer":"/event","type":"text"},
-        "score":{"pointer":"/a/0/score","type":"bigint","required":true}}"#;
+        "score":{"pointer":"/a/0/score","type":"bigint"}}"#;
     let text = "insert into effects (key) values (:name);
         insert into effects (key) select :name where :score <> 7";
     pair.publish(&[
@@ -136,20 +133,25 @@ where
         event("wrong", r#""a":[{"score":"secret"}]"#),
         event("absent", r#""a":[]"#),
         event("null", r#""a":[{"score":null}]"#),
+        event("other", r#""a":["secret"]"#),
         event("good-2", r#""a":[{"score":7.0}]"#),
     ])
     .await;
     let worker = pair.work_with(handler::<S>(text, parameters), TIME_LIMIT);
-    let books = settled(&pair, |books| books.receipts() == 5).await;
+    let books = settled(&pair, |books| books.receipts() == 6).await;
     worker.stop().await;
-    assert_eq!((books.done, books.dead), (2, 3));
-    assert_eq!(reasons(&pair).await, [DeadReason::Rejected; 3]);
+    assert_eq!((books.done, books.dead), (2, 4));
+    assert_eq!(reasons(&pair).await, [DeadReason::Rejected; 4]);
     for (name, what) in [
-        ("wrong", "is not a whole number of 64 bits"),
-        ("absent", "is required, and is absent or null"),
-        ("null", "is required, and is absent or null"),
+        ("wrong", "/a/0/score is not a whole number of 64 bits"),
+        ("absent", "/a/0/score is required, and is absent or null"),
+        ("null", "/a/0/score is required, and is absent or null"),
+        (
+            "other",
+            "/a/0 is not an object, so that nothing can be at /a/0/score",
+        ),
     ] {
-        let error = format!("parameter score: the value at /a/0/score {what}");
+        let error = format!("parameter score: the value at {what}");
         let expected = [("permanent".to_owned(), error)];
         assert_eq!(failures(&pair, name).await, expected, "{name}");
         assert_eq!(pair.stores.effects(name).await, 0, "{name}");

@@ -3,8 +3,10 @@
 
 use std::error::Error;
 
-use hookbox_driver::causes;
+use hookbox_driver::{Fault, UserStatement, causes, own_tables};
 use sqlx::error::DatabaseError;
+
+use crate::migrate;
 
 /// How many characters of the server's text are shown at most.
 const TEXT_MAX: usize = 200;
@@ -13,7 +15,8 @@ const TEXT_MAX: usize = 200;
 const DENIED: &str = "42501";
 
 /// For the first database error in the chain of causes, returns what is missing, and the statement
-/// that fixes it where that is known. Returns `None` when the chain has no database error.
+/// that fixes it where that is known. Returns `None` when the chain has no database error. `role`
+/// is that of hookbox's connections.
 pub(crate) fn remedy(error: &(dyn Error + 'static), role: &str) -> Option<String> {
     let database = causes(error).find_map(|error| {
         let of_sqlx = error.downcast_ref::<sqlx::Error>();
@@ -21,13 +24,27 @@ pub(crate) fn remedy(error: &(dyn Error + 'static), role: &str) -> Option<String
             .and_then(sqlx::Error::as_database_error)
             .or_else(|| Some(&**error.downcast_ref::<Box<dyn DatabaseError>>()?))
     });
-    of_database(database?, role)
+    let of_user = Fault::statement_of(error);
+    let text = of_database(database?, role, of_user)?;
+    Some(match of_user {
+        Some(UserStatement { place, .. }) => format!("{place}: {text}"),
+        None => text,
+    })
 }
 
-fn of_database(error: &dyn DatabaseError, role: &str) -> Option<String> {
+fn of_database(
+    error: &dyn DatabaseError,
+    role: &str,
+    of_user: Option<&UserStatement>,
+) -> Option<String> {
     let code = error.code()?;
     if code == DENIED {
-        return Some(denied(error.message(), role));
+        return Some(match of_user {
+            Some(UserStatement { role: switched, .. }) => {
+                denied_to_user(error.message(), switched.as_deref().unwrap_or(role))
+            }
+            None => denied(error.message(), role),
+        });
     }
     // The server's text is not shown, because it repeats a name from the statement, which a handler
     // may have taken from a body.
@@ -45,25 +62,59 @@ fn of_database(error: &dyn DatabaseError, role: &str) -> Option<String> {
     })
 }
 
+/// Returns the remedy for a handler in a program, which may switch to another role.
 fn denied(message: &str, role: &str) -> String {
     let said: String = message.chars().take(TEXT_MAX).collect();
-    let role = format!("\"{}\"", role.replace('"', "\"\""));
-    let grant = match grant(&said) {
-        Some(what) => format!("GRANT {what} TO {role}"),
-        None => format!("GRANT the right that it names TO {role}"),
+    let grant = match said.strip_prefix("permission denied to set role ") {
+        // The server's text has the name in quotes.
+        Some(other) => format!("GRANT {other} TO {}", quoted(role)),
+        None => format!(
+            "{} (or TO the role that the handler switches to)",
+            grant(&said, role)
+        ),
     };
-    format!(
-        "the server says: {}; run: {} (or TO the role that the handler switches to)",
-        shown(&said),
-        shown(&grant)
-    )
+    format!("the server says: {}; run: {}", shown(&said), shown(&grant))
+}
+
+/// Returns the remedy for a statement that a user wrote, which ran under this role. The server
+/// names a table without its schema, so that a table with the name of one of hookbox's may be the
+/// user's.
+fn denied_to_user(message: &str, role: &str) -> String {
+    let said: String = message.chars().take(TEXT_MAX).collect();
+    let own = own_tables(&migrate::known());
+    let what = match object(&said) {
+        Some(("table", name)) if own.iter().any(|own| own == name) => format!(
+            "the statement must not touch the table {name} of hookbox; if it means a table of your \
+             own, write the table with its schema, and GRANT the role {} the right on it",
+            quoted(role)
+        ),
+        Some((kind, _)) if kind != "schema" => {
+            format!(
+                "run: {}, with the schema before the name",
+                grant(&said, role)
+            )
+        }
+        Some(_) | None => format!("run: {}", grant(&said, role)),
+    };
+    format!("the server says: {}; {}", shown(&said), shown(&what))
 }
 
 /// Returns the `GRANT` that matches the server's text, if that text is in English. It grants all
 /// rights on the object, of which a handler may need fewer.
-fn grant(message: &str) -> Option<String> {
+fn grant(message: &str, role: &str) -> String {
+    let right = object(message).and_then(|(kind, name)| Some(format!("{} {name}", right(kind)?)));
+    let right = right.as_deref().unwrap_or("the right that it names");
+    format!("GRANT {right} TO {}", quoted(role))
+}
+
+/// Returns the kind and the name of the object that the server's text names, if it is in English.
+fn object(message: &str) -> Option<(&str, &str)> {
     let what = message.strip_prefix("permission denied for ")?;
-    let (kind, name) = what.rsplit_once(' ')?;
+    what.rsplit_once(' ')
+}
+
+/// Returns all rights on objects of a kind; `None` for a kind of which hookbox knows none.
+fn right(kind: &str) -> Option<&'static str> {
     let right = match kind {
         "table" | "view" | "materialized view" | "foreign table" | "relation" => {
             "SELECT, INSERT, UPDATE, DELETE ON"
@@ -73,7 +124,11 @@ fn grant(message: &str) -> Option<String> {
         "function" | "procedure" | "routine" => "EXECUTE ON ROUTINE",
         _ => return None,
     };
-    Some(format!("{right} {name}"))
+    Some(right)
+}
+
+fn quoted(role: &str) -> String {
+    format!("\"{}\"", role.replace('"', "\"\""))
 }
 
 /// Returns untrusted text in a form that is safe to show.
@@ -111,6 +166,10 @@ mod tests {
                 "run: GRANT EXECUTE ON ROUTINE book TO \"worker\"",
             ),
             (
+                "permission denied to set role \"writer\"",
+                "run: GRANT \"writer\" TO \"worker\"",
+            ),
+            (
                 "keine Berechtigung für Tabelle scores",
                 "run: GRANT the right that it names TO \"worker\"",
             ),
@@ -118,6 +177,27 @@ mod tests {
             let text = denied(message, "worker");
             assert!(text.starts_with(&format!("the server says: {message}; ")));
             assert!(text.contains(expect), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_statement_of_a_user_needs_rights_only_on_tables_of_the_user() {
+        let customers = denied_to_user("permission denied for table customers", "crm_writer");
+        assert_eq!(
+            customers,
+            "the server says: permission denied for table customers; run: GRANT SELECT, INSERT, \
+             UPDATE, DELETE ON customers TO \"crm_writer\", with the schema before the name"
+        );
+        let schema = denied_to_user("permission denied for schema crm", "crm_writer");
+        assert!(
+            schema.ends_with("; run: GRANT USAGE ON SCHEMA crm TO \"crm_writer\""),
+            "{schema}"
+        );
+        for table in ["events", "claims", "begini_scores", "_sqlx_migrations"] {
+            let text = denied_to_user(&format!("permission denied for table {table}"), "crm");
+            let advice = format!("the statement must not touch the table {table} of hookbox");
+            assert!(text.contains(&advice), "{text}");
+            assert!(!text.contains("DELETE ON"), "{text}");
         }
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use sqlx::{Error, PgConnection, Row};
 
 /// The rights that settling events needs, by table.
-const SETTLING: [(&str, &[&str]); 7] = [
+const SETTLING: [(&str, &[&str]); 9] = [
     ("events", &["SELECT", "INSERT"]),
     ("bodies", &["SELECT", "INSERT"]),
     ("claims", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
@@ -13,17 +13,23 @@ const SETTLING: [(&str, &[&str]); 7] = [
     ("attempts", &["SELECT", "INSERT"]),
     ("retries", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
     ("dead_letters", &["SELECT", "INSERT", "UPDATE"]),
+    ("ends", &["SELECT", "INSERT"]),
+    ("newest", &["SELECT", "INSERT", "UPDATE"]),
 ];
 
 /// The rights that a worker needs for everything other than settling, by table. Commands of
 /// operators (replays, write-offs) need more.
-const WORKING: [(&str, &[&str]); 6] = [
+const WORKING: [(&str, &[&str]); 10] = [
     ("_sqlx_migrations", &["SELECT"]),
     ("meta", &["SELECT"]),
+    ("route_controls", &["SELECT"]),
     ("starts", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
+    ("targets", &["SELECT", "INSERT", "UPDATE"]),
     ("accounts", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
     ("accepted", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
     ("open_receipts", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
+    ("incarnations", &["SELECT"]),
+    ("witness", &["SELECT", "UPDATE"]),
 ];
 
 /// Returns the rights that the session's role lacks for a worker, by table and in the form that

@@ -35,6 +35,7 @@ async fn every_receipt_has_one_outcome() {
         conflict: 1,
         retrying: 1,
         dead: 1,
+        stale: 0,
     };
     assert_eq!(books, [expect]);
     assert_eq!(books[0].receipts(), 5);

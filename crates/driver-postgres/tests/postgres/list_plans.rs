@@ -2,19 +2,20 @@
 //! even at the end of a long list, and in a database that PostgreSQL has not analysed.
 
 use hookbox_driver::{
-    AuditFilter, DeadFilter, EventCursor, EventFilter, Ledger, RefusalCursor, RefusalFilter,
-    RetryFilter, Store,
+    AuditFilter, DeadFilter, EndCursor, EndsRead, EventCursor, EventFilter, Ledger, RefusalCursor,
+    RefusalFilter, ReplayFilter, ReplayPosition, RetryFilter, Store,
 };
+use hookbox_event::EventNumber;
 use hookbox_testkit::eventually::eventually;
 
-use crate::world::{ROUTE, World};
+use crate::world::{ROUTE, World, route};
 
 /// The number of rows in each table. A list that reads at least so many rows has read the whole
 /// table.
 const GROWN: i64 = 50_000;
 
 const TABLES: &str = "('events', 'claims', 'attempts', 'dead_letters', 'retries', 'refusals', \
-                       'audit')";
+                       'audit', 'ends')";
 
 /// The number of rows in one page of a list.
 const PAGE: u32 = 20;
@@ -41,6 +42,8 @@ async fn a_page_reads_no_whole_table() {
                  from events;
                  insert into retries (route, event, attempt, attempts_before, not_before)
                  select '{ROUTE}', number, 2, 0, received_at + interval '30 days' from events;
+                 insert into ends (ended_xid, event, round, attempts, route, outcome)
+                 select '0', number, 1, 1, '{ROUTE}', 'done' from events;
                  insert into refusals (request, source, reason, body_bytes, peer, at)
                  select gen_random_uuid(), 's', 'r', 1, 'p', received_at from events;
                  insert into audit (actor, action, subject) select 'a', 'b', 'c' from events"
@@ -67,6 +70,11 @@ async fn a_page_reads_no_whole_table() {
             },
         )
         .await;
+        // Reading ends reads no more rows than it returns, and a few more at each start.
+        let query = "select coalesce(idx_tup_fetch, 0)::bigint from pg_stat_user_tables
+                     where relname = 'ends'";
+        let fetched = world.number(query).await;
+        assert!(fetched < 20 * i64::from(PAGE), "{fetched} ends were read");
         for ((table, before), (_, after)) in before.iter().zip(read_whole(&world).await) {
             let read = after - before;
             assert!(
@@ -127,9 +135,65 @@ async fn lists(world: &World) {
     };
     let page = store.refusals(&refusals, Some(&after), PAGE).await.unwrap();
     assert_eq!(page.len(), 20);
+    ends(world).await;
+    replays(world).await;
     let audit = AuditFilter::default();
     let page = store.audits(&audit, Some(GROWN / 2), PAGE).await.unwrap();
     assert_eq!(page.len(), 20);
+}
+
+/// Reads the first page of ends, and one from the middle, by the cursor and by the view.
+async fn ends(world: &World) {
+    let read = async |after: Option<&EndCursor>| match world.store.ends(after, None, PAGE).await {
+        Ok(EndsRead::Page(page)) => page.rows,
+        other => panic!("{other:?}"),
+    };
+    let page = read(None).await;
+    assert_eq!(page.len(), 20);
+    let middle = EndCursor {
+        event: EventNumber::from_i64(GROWN / 2),
+        ..page[0].cursor.clone()
+    };
+    let page = read(Some(&middle)).await;
+    assert_eq!(page.len(), 20);
+    assert_eq!(page[0].cursor.event.as_i64(), GROWN / 2 + 1);
+    assert_eq!(world.store.ends_held_back().await.unwrap(), None);
+    let view = format!(
+        "select count(*) from (
+             select * from hookbox_ends
+             where (ended_xid, event, route) > ('0', {}, '{ROUTE}')
+             order by ended_xid, event, route limit {PAGE}) as page",
+        GROWN / 2
+    );
+    assert_eq!(world.number(&view).await, 20);
+}
+
+/// Counts what a replay would do with the first events, and with some from the middle.
+async fn replays(world: &World) {
+    let filter = ReplayFilter {
+        route: route(ROUTE),
+        topics: Vec::new(),
+        conditions: Vec::new(),
+        again: true,
+        events: Vec::new(),
+        source: None,
+        topic: None,
+        since: None,
+        until: None,
+    };
+    let count = async |after| {
+        let page = world.store.replayable(&filter, after, PAGE).await.unwrap();
+        assert_eq!(page.counts.without_receipt, u64::from(PAGE));
+        page.last.unwrap()
+    };
+    let last = count(None).await;
+    let middle = ReplayPosition {
+        at: hookbox_event::Timestamp::from_unix_micros(
+            last.at.unix_micros() + GROWN / 2 * 1_000_000,
+        ),
+        number: last.number,
+    };
+    assert!(count(Some(middle)).await > middle);
 }
 
 /// Waits until the server's statistics contain all insertions.

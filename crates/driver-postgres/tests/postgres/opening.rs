@@ -123,7 +123,7 @@ async fn another_environment_is_refused_before_anything_is_changed() {
     // environment fails, and must not run this migration.
     execute(
         &database,
-        "drop table earlier_deaths; delete from _sqlx_migrations
+        "drop table newest; delete from _sqlx_migrations
          where version = (select max(version) from _sqlx_migrations)",
     )
     .await;

@@ -61,7 +61,7 @@ impl World {
 
     /// Creates a test database, and opens its store with changed options.
     pub async fn with(change: impl FnOnce(&mut Options)) -> Self {
-        let database = Database::create().await.unwrap();
+        let database = Database::create_for_migrate().await.unwrap();
         let mut options = database.options(&environment());
         hookbox_driver_postgres::migrate(options.clone())
             .await

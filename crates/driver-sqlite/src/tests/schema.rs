@@ -126,16 +126,101 @@ async fn the_statements_for_a_list_search_each_row_by_its_key() {
             "SEARCH receipts USING INDEX receipts_event (event=? AND route=?)",
         ),
         (
+            crate::newest::STATES,
+            "SEARCH newest USING PRIMARY KEY (route=? AND key=?)",
+        ),
+        (
             crate::starts::FORGET,
             "SEARCH starts USING PRIMARY KEY (receipt_id=? AND attempt=? AND route=?)",
         ),
     ] {
-        let steps = plan(&mut connection, &format!("explain query plan {statement}")).await;
-        let found = steps.iter().any(|step| step == expect);
-        assert!(found, "{statement}: {steps:?}");
-        let of_table = |step: &&String| step.starts_with("SCAN") && !step.contains("VIRTUAL TABLE");
-        assert_eq!(steps.iter().find(of_table), None, "{statement}");
+        check_list(&mut connection, statement, expect).await;
     }
+    connection.close().await.unwrap();
+    world.end().await;
+}
+
+/// The same for the statements of leases.
+#[tokio::test]
+async fn the_statements_of_leases_search_each_row_by_its_key() {
+    let world = World::new();
+    migrate(world.options()).await.unwrap();
+    let mut connection = world.meddle().await;
+    for (statement, expect) in [
+        (
+            crate::leases::STORED,
+            "SEARCH w USING PRIMARY KEY (event=? AND route=?)",
+        ),
+        (
+            crate::leases::IN_FLIGHT,
+            "SEARCH retries USING INDEX retries_target (target=? AND not_before>?)",
+        ),
+        (
+            crate::leases::GIVE,
+            "SEARCH claims USING PRIMARY KEY (event=? AND route=?)",
+        ),
+        (
+            crate::leases::END_DONE,
+            "SEARCH claims USING PRIMARY KEY (event=? AND route=?)",
+        ),
+        (
+            crate::leases::END_DEFERRED,
+            "SEARCH retries USING PRIMARY KEY (event=? AND route=?)",
+        ),
+    ] {
+        check_list(&mut connection, statement, expect).await;
+    }
+    connection.close().await.unwrap();
+    world.end().await;
+}
+
+/// Reading ends on searches the position, and the event of each chosen end, also through the view.
+#[tokio::test]
+async fn ends_are_read_along_their_positions() {
+    let world = World::new();
+    migrate(world.options()).await.unwrap();
+    let mut connection = world.meddle().await;
+    let select = crate::ends::select(None, Some(&route("a")), 9);
+    let view = "select * from hookbox_ends where position > 7 order by position limit 9";
+    for statement in [select.sql().as_str(), view] {
+        let steps = plan(&mut connection, &format!("explain query plan {statement}")).await;
+        let position = "SEARCH ends USING INTEGER PRIMARY KEY (rowid>?)";
+        assert!(steps.iter().any(|step| step == position), "{steps:?}");
+        let event = |step: &String| {
+            step.starts_with("SEARCH e") && step.contains("USING INTEGER PRIMARY KEY (rowid=?)")
+        };
+        assert!(steps.iter().any(event), "{steps:?}");
+    }
+    let change = format!("explain query plan {}", crate::ends::INSERT_CHANGED);
+    let steps = plan(&mut connection, &change).await;
+    for expect in [
+        "SEARCH d USING INTEGER PRIMARY KEY (rowid=?)",
+        "SEARCH e USING PRIMARY KEY (dead_letter=?)",
+    ] {
+        assert!(steps.iter().any(|step| step == expect), "{steps:?}");
+    }
+    connection.close().await.unwrap();
+    world.end().await;
+}
+
+/// Checks that a statement has this step and reads no table as a whole.
+async fn check_list(connection: &mut SqliteConnection, statement: &str, expect: &str) {
+    let steps = plan(connection, &format!("explain query plan {statement}")).await;
+    let found = steps.iter().any(|step| step == expect);
+    assert!(found, "{statement}: {steps:?}");
+    let of_table = |step: &&String| step.starts_with("SCAN") && !step.contains("VIRTUAL TABLE");
+    assert_eq!(steps.iter().find(of_table), None, "{statement}");
+}
+
+#[tokio::test]
+async fn the_list_of_targets_counts_calls_along_their_index() {
+    let world = World::new();
+    migrate(world.options()).await.unwrap();
+    let mut connection = world.meddle().await;
+    let statement = format!("explain query plan {}", crate::targets::LIST);
+    let steps = plan(&mut connection, &statement).await;
+    let expect = "SEARCH retries USING INDEX retries_target (target=? AND not_before>?)";
+    assert!(steps.iter().any(|step| step == expect), "{steps:?}");
     connection.close().await.unwrap();
     world.end().await;
 }
@@ -199,6 +284,51 @@ async fn a_page_reads_no_whole_table() {
         assert!(!steps.iter().any(sorts_all), "{steps:?}");
         let scans = |step: &String| step.starts_with("SCAN") && !step.contains("USING INDEX");
         assert!(!steps.iter().any(scans), "{steps:?}");
+    }
+    connection.close().await.unwrap();
+    world.end().await;
+}
+
+/// The same for the events that are to be replayed.
+#[tokio::test]
+async fn events_to_replay_are_read_along_their_times() {
+    use hookbox_driver::{ReplayFilter, ReplayPosition};
+
+    let world = World::new();
+    migrate(world.options()).await.unwrap();
+    let mut connection = world.meddle().await;
+    let filter = ReplayFilter {
+        route: route("a"),
+        topics: Vec::new(),
+        conditions: Vec::new(),
+        again: true,
+        events: Vec::new(),
+        source: None,
+        topic: None,
+        since: None,
+        until: None,
+    };
+    let after = ReplayPosition {
+        at: envelope(1).received_at,
+        number: hookbox_event::EventNumber::from_i64(7),
+    };
+    for (after, expect) in [
+        (None, "SCAN e USING INDEX events_received_at"),
+        (Some(after), "SEARCH e USING INDEX events_received_at"),
+    ] {
+        let select = crate::event_replay::select(&filter, after, 9);
+        let statement = format!("explain query plan {}", select.sql().as_str());
+        let steps = plan(&mut connection, &statement).await;
+        for expect in [
+            expect,
+            "SEARCH c USING PRIMARY KEY (event=? AND route=?)",
+            "SEARCH r USING INDEX receipts_event (event=?)",
+        ] {
+            let found = steps.iter().any(|step| step.starts_with(expect));
+            assert!(found, "{expect}: {steps:?}");
+        }
+        let sorts_all = |step: &String| step.ends_with("FOR ORDER BY");
+        assert!(!steps.iter().any(sorts_all), "{steps:?}");
     }
     connection.close().await.unwrap();
     world.end().await;

@@ -1,6 +1,6 @@
 //! Scans the detail of a dead letter from its beginning to its end, and writes the cause from it.
 
-use super::word::{is_code, is_name, precedes_code, precedes_name, replaced};
+use super::word::{is_code, is_name, is_status, precedes_code, precedes_name, replaced};
 
 /// The number of hex digits in each group of a UUID; hyphens separate the groups.
 const UUID_GROUPS: [usize; 5] = [8, 4, 4, 4, 12];
@@ -85,7 +85,8 @@ impl<'a> Scanner<'a> {
             return self.replace(end, "<id>");
         }
         let word = first_word(self.rest);
-        if self.expects_code() && is_code(word) {
+        let is_status = self.since == " " && is_status(self.word, word);
+        if is_status || (self.expects_code() && is_code(word)) {
             self.cause.push_str(word);
         } else {
             self.cause.push_str(&replaced(word));

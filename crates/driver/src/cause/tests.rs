@@ -6,7 +6,7 @@ use super::*;
 
 /// Pairs of a detail and its expected cause: one for each kind of detail that hookbox, its
 /// databases and handlers write.
-const DETAILS: [(&str, &str); 27] = [
+const DETAILS: [(&str, &str); 29] = [
     (
         "the body is not JSON (at byte 4711)",
         "the body is not JSON (at byte <n>)",
@@ -57,6 +57,14 @@ const DETAILS: [(&str, &str); 27] = [
     (
         "SQLSTATE 22P02, code: \"23505\", status 503, os error 111, HTTP/1.1 404",
         "SQLSTATE 22P02, code: \"23505\", status 503, os error 111, HTTP/<n> <n>",
+    ),
+    (
+        "the service answered 404 Not Found at http://127.0.0.1:18210: no order 17",
+        "the service answered 404 Not Found at http://<n>: no order <n>",
+    ),
+    (
+        "it answered 4711 times, answered 12, answered 999 and answered: 404",
+        "it answered <n> times, answered <n>, answered <n> and answered: <n>",
     ),
     (
         "the field \"score\" is of another type",

@@ -22,6 +22,9 @@ const UNIT_CHARS_MAX: usize = 4;
 /// The words that announce a code. The code that follows is copied unchanged.
 const CODE_WORDS: [&str; 6] = ["code", "sqlstate", "status", "http", "errno", "error"];
 
+/// The word that announces the status of an HTTP answer, as in "the service answered 404".
+const ANSWERED: &str = "answered";
+
 /// The words that announce a quoted name. The name that follows is copied and not replaced by
 /// `<value>`.
 const NAME_WORDS: [&str; 22] = [
@@ -54,6 +57,15 @@ pub(super) fn precedes_code(word: &str) -> bool {
     CODE_WORDS
         .iter()
         .any(|known| known.eq_ignore_ascii_case(word))
+}
+
+/// Returns whether the word is the status of an HTTP answer, which the word before announces.
+pub(super) fn is_status(before: &str, word: &str) -> bool {
+    let is_class = |first: &u8| (b'1'..=b'5').contains(first);
+    before.eq_ignore_ascii_case(ANSWERED)
+        && word.len() == 3
+        && word.as_bytes().first().is_some_and(is_class)
+        && word.bytes().all(|c| c.is_ascii_digit())
 }
 
 /// Returns whether a quoted text that follows this word is a name.

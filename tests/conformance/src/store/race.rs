@@ -51,6 +51,11 @@ pub(super) async fn work<H: StoreHarness>(
     Ok(claimed)
 }
 
+/// After so many completions of an operation, a test that cuts it after one more poll each time has
+/// cut it at every point. One would be enough, but the operation does not need the same number of
+/// polls each time.
+pub(super) const COMPLETIONS: u32 = 8;
+
 /// Polls a future until it is ready, but at most `polls` times, and then drops it. Dropping it
 /// cancels the operation at the point that it has reached. Returns `None` if it was cancelled.
 pub(super) async fn poll_so_often<T>(future: impl Future<Output = T>, polls: u32) -> Option<T> {

@@ -1,0 +1,276 @@
+//! Records how external calls ended, in a separate transaction.
+
+use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
+
+use hookbox_crash::crash_point;
+use hookbox_driver::{
+    BreakerState, CallEnd, CallFailure, CallRecorded, CallState, CallWrite, ClaimState, Fault,
+    KeyState, StoredOutcome, TargetName, TargetState, VersionedEvent, newest_of_each_key,
+    round_after,
+};
+use hookbox_event::{EventId, EventNumber, KeyDigest, RouteName, Timestamp};
+use sqlx::{Error, PgConnection};
+
+use crate::claim_states::LockedClaim;
+use crate::ends::DoneEnd;
+use crate::leases::{DeferredCall, StoredLease};
+use crate::tx::Tx;
+use crate::{attempts, claim_states, claims, fail, leases, newest, receipts, retries, targets};
+
+/// What is stored of the events of some calls, and of the target of these calls.
+struct Stored {
+    claims: HashMap<EventId, LockedClaim>,
+    waiting: HashMap<EventNumber, StoredLease>,
+    /// The keys of the events that have one.
+    keys: HashMap<KeyDigest, KeyState>,
+    target: TargetState,
+    now: Timestamp,
+}
+
+/// The rows to write, as they follow from the ends of calls.
+#[derive(Default)]
+struct Consequences<'a> {
+    /// The events that are done, the number of the attempt, and the duration of the call.
+    done: Vec<(EventNumber, u32, Duration)>,
+    /// The ends of these events.
+    ended: Vec<DoneEnd>,
+    failed: Vec<(EventNumber, &'a CallEnd, &'a CallFailure)>,
+    deferred: Vec<DeferredCall>,
+    /// The events that are done and may raise the version of their key.
+    versions: Vec<(EventNumber, &'a VersionedEvent)>,
+    /// The events whose calls are not in flight any more, with their keys.
+    freed: Vec<(KeyDigest, EventNumber)>,
+}
+
+/// See [`hookbox_driver::Store::end_calls`].
+pub(crate) async fn end_calls(
+    mut tx: Tx,
+    route: &RouteName,
+    target: &TargetName,
+    ends: &[CallEnd],
+    chance: f64,
+) -> Result<Vec<CallRecorded>, Fault> {
+    let doing = "record the ends of calls";
+    let stored = tx
+        .run(|c| lock(c, route, target, ends))
+        .await
+        .map_err(|error| error.ours(doing))?;
+    let (recorded, consequences) = stored.sort(ends);
+    tx.run(|c| write(c, route, &consequences))
+        .await
+        .map_err(|error| error.ours(doing))?;
+    for (event, end, failure) in &consequences.failed {
+        tx.run(|c| write_failure(c, route, *event, end, failure))
+            .await
+            .map_err(|error| error.ours(doing))?;
+    }
+    let noted = tx
+        .run(|c| note(c, target, &stored, ends, chance))
+        .await
+        .map_err(|error| error.ours(doing))?;
+    let is_superseded = |one: &CallRecorded| *one == CallRecorded::Superseded;
+    if noted || !recorded.iter().all(is_superseded) {
+        crash_point!("effect.mid_end");
+        tx.commit_ours().await?;
+    } else {
+        tx.rollback().await;
+    }
+    Ok(recorded)
+}
+
+/// Locks the claims and the waiting attempts of the events, and reads the target.
+async fn lock(
+    c: &mut PgConnection,
+    route: &RouteName,
+    target: &TargetName,
+    ends: &[CallEnd],
+) -> Result<Stored, Error> {
+    // The events are found by their ids, because a store that was restored to an earlier moment
+    // may have given the number of one of them to another event.
+    let events: Vec<EventId> = ends.iter().map(|end| end.event).collect();
+    let claims = claim_states::lock(c, route, &events).await?;
+    let versioned = ends.iter().filter_map(|end| end.version.as_ref());
+    let keys: BTreeSet<KeyDigest> = versioned.map(|version| version.key).collect();
+    let keys: Vec<KeyDigest> = keys.into_iter().collect();
+    let mut states = HashMap::new();
+    if !keys.is_empty() {
+        newest::lock(c, route, &keys).await?;
+        // This must be a separate statement; see `compare_versions`.
+        states = newest::states(c, route, &keys).await?;
+    }
+    let retrying = claims.iter().filter(|it| it.state == ClaimState::Retrying);
+    let retrying: Vec<EventNumber> = retrying.map(|it| it.number).collect();
+    let waiting = leases::stored(c, route, &retrying).await?;
+    let (target, now) = targets::read(c, target).await?;
+    Ok(Stored {
+        claims: claims.into_iter().map(|it| (it.event, it)).collect(),
+        waiting: waiting.into_iter().map(|it| (it.event, it)).collect(),
+        keys: states,
+        target,
+        now,
+    })
+}
+
+impl Stored {
+    /// Returns what is recorded of each end, in the order given, and what is to be written.
+    fn sort<'a>(&self, ends: &'a [CallEnd]) -> (Vec<CallRecorded>, Consequences<'a>) {
+        let is_closed = self.target.breaker(self.now) == BreakerState::Closed;
+        let mut recorded = Vec::with_capacity(ends.len());
+        let mut consequences = Consequences::default();
+        for end in ends {
+            let claim = self.claims.get(&end.event);
+            let waiting = claim.and_then(|claim| self.waiting.get(&claim.number));
+            let stored = CallState {
+                claim: claim.map(|claim| claim.state),
+                waiting: waiting.map(|waiting| waiting.waiting),
+                leases: waiting.map(|waiting| waiting.leases).unwrap_or_default(),
+            };
+            let deferred = waiting.and_then(|waiting| waiting.deferred);
+            let written = end.written_on(stored, deferred, is_closed);
+            recorded.push(written.recorded());
+            if let Some(claim) = claim {
+                consequences.push(claim.number, end, written);
+                if let Some(version) = &end.version {
+                    let state = self.keys.get(&version.key);
+                    let is_newest = end.is_of_newest_call(stored);
+                    consequences.push_version((claim.number, version), written, (state, is_newest));
+                }
+            }
+        }
+        (recorded, consequences)
+    }
+}
+
+impl<'a> Consequences<'a> {
+    fn push(&mut self, event: EventNumber, end: &'a CallEnd, written: CallWrite<'a>) {
+        match written {
+            CallWrite::Done { attempt } => {
+                self.done.push((event, attempt, end.took));
+                self.ended.push(DoneEnd {
+                    event,
+                    round: round_after(end.attempts_before),
+                    attempts: attempt,
+                });
+            }
+            CallWrite::Failed(failure) => self.failed.push((event, end, failure)),
+            CallWrite::Deferred { reason, after } => self.deferred.push(DeferredCall {
+                event,
+                reason,
+                after,
+            }),
+            CallWrite::Nothing => {}
+        }
+    }
+
+    fn push_version(
+        &mut self,
+        (event, version): (EventNumber, &'a VersionedEvent),
+        written: CallWrite<'_>,
+        (state, is_newest): (Option<&KeyState>, bool),
+    ) {
+        match written {
+            CallWrite::Done { .. } => {
+                let done = state.and_then(|state| state.version.as_ref());
+                // An older call of an event may succeed late, when a newer event is done.
+                if !done.is_some_and(|done| version.version.is_older_than(done)) {
+                    self.versions.push((event, version));
+                }
+            }
+            CallWrite::Failed(_) | CallWrite::Deferred { .. } => {}
+            CallWrite::Nothing => return,
+        }
+        // A late success of an older call ends its event while a newer call may be in flight.
+        if is_newest {
+            self.freed.push((version.key, event));
+        }
+    }
+
+    /// Returns the newest of the events that are done for each key.
+    fn newest(&self) -> Vec<(EventNumber, &'a VersionedEvent)> {
+        let versions = self.versions.iter().map(|(_, version)| *version);
+        let numbered = newest_of_each_key(versions)
+            .into_iter()
+            .filter_map(|version| {
+                let mut versions = self.versions.iter();
+                versions.find(|(_, it)| it.event == version.event).copied()
+            });
+        numbered.collect()
+    }
+}
+
+/// Writes the rows of the calls that succeeded and of those that are deferred.
+async fn write(
+    c: &mut PgConnection,
+    route: &RouteName,
+    consequences: &Consequences<'_>,
+) -> Result<(), Error> {
+    if !consequences.done.is_empty() {
+        let done = &consequences.done;
+        let events: Vec<EventNumber> = done.iter().map(|(event, ..)| *event).collect();
+        leases::end_done(c, route, &consequences.ended).await?;
+        retries::delete(c, route, &events).await?;
+        receipts::update_outcome(c, route, &events, StoredOutcome::Done).await?;
+        attempts::insert_done(c, route, done).await?;
+    }
+    let newest = consequences.newest();
+    if !newest.is_empty() {
+        newest::raise(c, route, &newest).await?;
+    }
+    if !consequences.freed.is_empty() {
+        newest::free(c, route, &consequences.freed).await?;
+    }
+    if !consequences.deferred.is_empty() {
+        leases::end_deferred(c, route, &consequences.deferred).await?;
+    }
+    Ok(())
+}
+
+/// Writes the rows of one failed call.
+async fn write_failure(
+    c: &mut PgConnection,
+    route: &RouteName,
+    event: EventNumber,
+    end: &CallEnd,
+    failure: &CallFailure,
+) -> Result<(), Error> {
+    let then = failure.then;
+    claims::failed_again(c, route, event, then.state(), end.attempt).await?;
+    receipts::update_outcome(c, route, &[event], then.outcome()).await?;
+    let failed = fail::FailedRun {
+        event,
+        attempt: end.attempt,
+        attempts_before: end.attempts_before,
+        class: failure.class,
+        error: &failure.error,
+        took: end.took,
+        then,
+    };
+    fail::record_run(c, route, &failed).await
+}
+
+/// Takes note of what the ends show about the target. Locks the row of the target only if it
+/// changes: most ends change nothing, and then the calls do not wait for each other. Returns
+/// whether anything was written.
+async fn note(
+    c: &mut PgConnection,
+    target: &TargetName,
+    stored: &Stored,
+    ends: &[CallEnd],
+    chance: f64,
+) -> Result<bool, Error> {
+    let answers: Vec<_> = ends.iter().map(|end| (end.number, end.answer)).collect();
+    let error = CallEnd::last_target_error(ends);
+    let mut unlocked = stored.target;
+    unlocked.note(stored.now, &answers, chance);
+    if unlocked == stored.target && error.is_none() {
+        return Ok(false);
+    }
+    let mut state = targets::lock(c, target).await?;
+    state.note(stored.now, &answers, chance);
+    targets::put(c, target, &state).await?;
+    if let Some(error) = error {
+        targets::put_error(c, target, error, stored.now).await?;
+    }
+    Ok(true)
+}

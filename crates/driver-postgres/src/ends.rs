@@ -1,0 +1,288 @@
+//! The table `ends`: the ends of events on routes, in an order in which a reader can continue. Rows
+//! are only ever added.
+//!
+//! A row has the number of the transaction that wrote it. A reader gets the rows of transactions
+//! below the oldest one that is running: all of these have ended, and those that were committed are
+//! visible to it. A transaction that has not begun to write gets a higher number. So no row can
+//! appear later among those that were read, whatever the order of the commits was.
+
+use std::time::Duration;
+
+use hookbox_driver::{
+    EndCursor, EndOutcome, EndRow, EndsPage, EndsRead, HeldBack, Holder, ReadEnd,
+};
+use hookbox_event::{EventNumber, Incarnation, RouteName, Timestamp};
+use sqlx::postgres::PgRow;
+use sqlx::{Error, PgConnection, Row};
+
+use crate::column::{Columns, integer};
+
+/// The end of an event that is done or stale, to be written.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct DoneEnd {
+    pub event: EventNumber,
+    pub round: u32,
+    pub attempts: u32,
+}
+
+/// The columns of ends, as arguments of a statement that writes them with the claims or receipts.
+pub(crate) struct EndColumns {
+    pub events: Vec<i64>,
+    pub rounds: Vec<i32>,
+    pub attempts: Vec<i32>,
+}
+
+impl EndColumns {
+    pub(crate) fn of(done: &[DoneEnd]) -> Self {
+        Self {
+            events: done.iter().map(|end| end.event.as_i64()).collect(),
+            rounds: done.iter().map(|end| integer(end.round)).collect(),
+            attempts: done.iter().map(|end| integer(end.attempts)).collect(),
+        }
+    }
+}
+
+/// Writes the ends of events that are stale. The transaction is known to be open here.
+pub(crate) async fn insert_stale(
+    c: &mut PgConnection,
+    route: &RouteName,
+    stale: &[DoneEnd],
+) -> Result<(), Error> {
+    let EndColumns {
+        events,
+        rounds,
+        attempts,
+    } = EndColumns::of(stale);
+    sqlx::query(
+        "insert into ends (ended_xid, event, round, attempts, route, outcome)
+         select pg_current_xact_id(), came.event, came.round, came.attempts, $1, $5
+         from unnest($2::bigint[], $3::int[], $4::int[]) as came (event, round, attempts)
+         order by came.event",
+    )
+    .bind(route.as_str())
+    .bind(events)
+    .bind(rounds)
+    .bind(attempts)
+    .bind(EndOutcome::Stale.as_str())
+    .execute(c)
+    .await?;
+    Ok(())
+}
+
+/// Writes the ends that follow when operators discard dead letters or revert a discard. The dead
+/// letters are given by their ids.
+pub(crate) async fn insert_changed(
+    c: &mut PgConnection,
+    dead_letters: &[i64],
+    outcome: EndOutcome,
+) -> Result<(), Error> {
+    sqlx::query(
+        "insert into ends (ended_xid, event, round, attempts, route, outcome)
+         select pg_current_xact_id(), d.event,
+                1 + coalesce((select max(e.attempts) from earlier_deaths e
+                              where e.dead_letter = d.id), 0),
+                d.attempts, d.route, $2
+         from dead_letters d
+         where d.id = any ($1)
+         order by d.event, d.route",
+    )
+    .bind(dead_letters)
+    .bind(outcome.as_str())
+    .execute(c)
+    .await?;
+    Ok(())
+}
+
+/// See [`hookbox_driver::Ledger::ends`]. All queries must see the same snapshot.
+pub(crate) async fn read(
+    c: &mut PgConnection,
+    after: Option<&EndCursor>,
+    route: Option<&RouteName>,
+    limit: u32,
+) -> Result<EndsRead, Error> {
+    let incarnation = incarnation(c).await?;
+    if let Some(after) = after {
+        let found = time_at(c, after).await?;
+        if let Some(refusal) = after.refused_by(incarnation, found) {
+            return Ok(EndsRead::Refused(refusal));
+        }
+    }
+    let to_read = EndsPage::to_read(route, limit);
+    let read = list(c, incarnation, after, route, to_read).await?;
+    Ok(EndsRead::Page(EndsPage::of(read, to_read, limit)))
+}
+
+async fn incarnation(c: &mut PgConnection) -> Result<Incarnation, Error> {
+    let row = sqlx::query("select incarnation from incarnations order by id desc limit 1")
+        .fetch_one(c)
+        .await?;
+    row.id16("incarnation", Incarnation::from_bytes)
+}
+
+/// Returns the time of the end that is stored at the position of a cursor, with the same event and
+/// route.
+async fn time_at(c: &mut PgConnection, cursor: &EndCursor) -> Result<Option<Timestamp>, Error> {
+    let row = sqlx::query(
+        "select ended_at from ends
+         where ended_xid = $1::text::xid8 and event = $2 and route = $3",
+    )
+    .bind(cursor.position.to_string())
+    .bind(cursor.event.as_i64())
+    .bind(cursor.route.as_str())
+    .fetch_optional(c)
+    .await?;
+    row.map(|row| row.moment("ended_at")).transpose()
+}
+
+/// Reads at most `to_read` ends after a cursor along the primary key. The events of ends on other
+/// routes are not looked up. Without a cursor, the list begins after a position that is lower than
+/// all others, so that the statement is the same one.
+async fn list(
+    c: &mut PgConnection,
+    incarnation: Incarnation,
+    after: Option<&EndCursor>,
+    route: Option<&RouteName>,
+    to_read: u32,
+) -> Result<Vec<ReadEnd>, Error> {
+    let rows = sqlx::query(
+        "select read.ended_xid::text as position, read.event as number, read.route, read.ended_at,
+                read.outcome, read.round, read.attempts, events.event_id, events.topic
+         from (select * from ends
+               where ended_xid < pg_snapshot_xmin(pg_current_snapshot())
+                 and (ended_xid, event, route) > ($1::text::xid8, $2::bigint, $3::text)
+               order by ended_xid, event, route
+               limit $4) as read
+         left join events on events.number = read.event
+                         and ($5::text is null or read.route = $5)
+         order by read.ended_xid, read.event, read.route",
+    )
+    .bind(after.map_or(0, |after| after.position).to_string())
+    .bind(after.map_or(0, |after| after.event.as_i64()))
+    .bind(after.map_or("", |after| after.route.as_str()))
+    .bind(i64::from(to_read))
+    .bind(route.map(RouteName::as_str))
+    .fetch_all(c)
+    .await?;
+    let is_chosen = |cursor: &EndCursor| route.is_none_or(|route| *route == cursor.route);
+    rows.iter()
+        .map(|row| {
+            let cursor = cursor(row, incarnation)?;
+            if is_chosen(&cursor) {
+                Ok(ReadEnd::Chosen(end(row, cursor)?))
+            } else {
+                Ok(ReadEnd::Other(cursor))
+            }
+        })
+        .collect()
+}
+
+fn cursor(row: &PgRow, incarnation: Incarnation) -> Result<EndCursor, Error> {
+    Ok(EndCursor {
+        incarnation,
+        position: row.word("position", str::parse::<u64>)?,
+        event: row.number("number")?,
+        route: row.word("route", str::parse)?,
+        at: row.moment("ended_at")?,
+    })
+}
+
+fn end(row: &PgRow, cursor: EndCursor) -> Result<EndRow, Error> {
+    Ok(EndRow {
+        cursor,
+        event: row.event("event_id")?,
+        topic: row.word("topic", str::parse)?,
+        outcome: row.known("outcome", EndOutcome::parse)?,
+        round: row.attempt("round")?,
+        attempts: row.attempt("attempts")?,
+    })
+}
+
+/// See [`hookbox_driver::Ledger::ends_held_back`]. The two queries must see the same snapshot.
+pub(crate) async fn held_back(c: &mut PgConnection) -> Result<Option<HeldBack>, Error> {
+    let seconds: Option<f64> = sqlx::query_scalar(
+        "select extract(epoch from clock_timestamp() - ended_at)::float8 from ends
+         where ended_xid >= pg_snapshot_xmin(pg_current_snapshot())
+         order by ended_xid, event, route limit 1",
+    )
+    .fetch_optional(&mut *c)
+    .await?;
+    let Some(seconds) = seconds else {
+        return Ok(None);
+    };
+    Ok(Some(HeldBack {
+        age: Duration::try_from_secs_f64(seconds).unwrap_or_default(),
+        by: holder(c).await?,
+    }))
+}
+
+/// Returns the process or the prepared transaction that has the number of the oldest running
+/// transaction. Every role may read these columns, and none of them has the text of a query. The
+/// transaction may be one of another database, because the databases of a server share the numbers.
+async fn holder(c: &mut PgConnection) -> Result<Option<Holder>, Error> {
+    let row = sqlx::query(
+        "with oldest as (select pg_snapshot_xmin(pg_current_snapshot())::xid as xid)
+         select pid as process, coalesce(datname::text, '') as database,
+                coalesce(application_name, '') as name
+         from pg_stat_activity join oldest on backend_xid = xid
+         union all
+         select null, database::text, gid from pg_prepared_xacts join oldest on transaction = xid
+         limit 1",
+    )
+    .fetch_optional(c)
+    .await?;
+    row.map(|row| {
+        Ok(Holder {
+            process: row.try_get("process")?,
+            database: row.try_get("database")?,
+            name: row.try_get("name")?,
+        })
+    })
+    .transpose()
+}
+
+/// Returns whether the table has a row whose number no transaction of this server has had yet. Then
+/// the rows come from another server, by a dump or by logical replication, and new rows would get
+/// lower numbers than those that readers have read.
+pub(crate) async fn are_of_another_server(c: &mut PgConnection) -> Result<bool, Error> {
+    let are: Option<bool> = sqlx::query_scalar(
+        "select ended_xid >= pg_snapshot_xmax(pg_current_snapshot()) from ends
+         order by ended_xid desc, event desc, route desc limit 1",
+    )
+    .fetch_optional(c)
+    .await?;
+    Ok(are.unwrap_or(false))
+}
+
+/// Gives all rows numbers that are lower than that of any transaction of this server, if some of
+/// them come from another server: to the ends of an event on a route, consecutive numbers from 0 or
+/// from 1. Each row gets another number than it had, so that every cursor from before is refused.
+/// Otherwise a reader could continue after a row that kept its number, and would miss those that
+/// came after it and are before it now. Returns how many rows it changed.
+///
+/// The rows are deleted and inserted again. An update would give a row a number that another row
+/// still has. The numbering reads all deleted rows before the first one is inserted.
+pub(crate) async fn renumber(c: &mut PgConnection) -> Result<u64, Error> {
+    if !are_of_another_server(c).await? {
+        return Ok(0);
+    }
+    let done = sqlx::query(
+        "with gone as (
+             delete from ends
+             returning ended_xid, event, ended_at, round, attempts, route, outcome
+         ), first as (
+             select case when bool_or(ended_xid = '0') then 1 else 0 end as place from gone
+         ), numbered as (
+             select gone.*,
+                    first.place - 1 + row_number() over (
+                        partition by gone.event, gone.route order by gone.ended_xid) as place
+             from gone cross join first
+         )
+         insert into ends (ended_xid, event, ended_at, round, attempts, route, outcome)
+         select place::text::xid8, event, ended_at, round, attempts, route, outcome
+         from numbered
+         order by place, event, route",
+    )
+    .execute(c)
+    .await?;
+    Ok(done.rows_affected())
+}

@@ -1,0 +1,213 @@
+//! Turns claims of a transaction into leases of external calls.
+
+use std::collections::HashMap;
+
+use hookbox_driver::{
+    ClaimState, CommitError, Fault, LeaseClaim, LeaseTerms, LeaseWish, Leased, Leases,
+    StoredOutcome, TargetState,
+};
+use hookbox_event::{EventNumber, KeyDigest, RouteName};
+
+use crate::leases::{self, NewLease, StoredLease};
+use crate::server::query_error::QueryError;
+use crate::tx::{Tx, changed, ended};
+use crate::{newest, receipts, targets};
+
+/// A claim of this transaction whose lease is wanted.
+struct Wanted {
+    event: EventNumber,
+    /// Whether the claim is for a retry or a replay.
+    granted: bool,
+    /// The state in which this transaction has written the claim.
+    written: ClaimState,
+}
+
+/// What was decided about the wishes.
+struct Allotted {
+    /// What each wish gets, and the leases of its event then.
+    leased: Vec<(Leased, Leases)>,
+    /// What is known of the target once the permits are taken; `None` if it does not change.
+    target: Option<TargetState>,
+}
+
+/// See [`hookbox_driver::Store::lease`]. The rows are locked in an order that all transactions have
+/// in common: claims, keys, waiting attempts, the target.
+pub(crate) async fn lease(
+    tx: &mut Tx,
+    route: &RouteName,
+    terms: LeaseTerms<'_>,
+    wishes: &[LeaseWish<'_>],
+) -> Result<Vec<Leased>, CommitError> {
+    if wishes.is_empty() {
+        return Ok(Vec::new());
+    }
+    let wanted = find(tx, route, wishes)?;
+    let allotted = match allot(tx, route, &terms, wishes, &wanted).await {
+        Ok(allotted) => allotted,
+        Err((error, doing)) => return Err(tx.attribute(error, doing).await),
+    };
+    give(tx, route, &terms, wishes, &wanted, &allotted).await?;
+    let leased = allotted.leased.into_iter().map(|(leased, _)| leased);
+    Ok(leased.collect())
+}
+
+/// Returns the claims of the wishes, in the order given.
+fn find(tx: &mut Tx, route: &RouteName, wishes: &[LeaseWish<'_>]) -> Result<Vec<Wanted>, Fault> {
+    let mut wanted = Vec::with_capacity(wishes.len());
+    for wish in wishes {
+        let event = tx.number(&wish.envelope.event)?;
+        let owned = tx.owned_mut(route, &wish.envelope.event)?;
+        wanted.push(Wanted {
+            event,
+            granted: owned.granted,
+            written: owned.written,
+        });
+    }
+    Ok(wanted)
+}
+
+/// Decides which wishes get a lease. From here on, this transaction holds the row of the target.
+async fn allot(
+    tx: &mut Tx,
+    route: &RouteName,
+    terms: &LeaseTerms<'_>,
+    wishes: &[LeaseWish<'_>],
+    wanted: &[Wanted],
+) -> Result<Allotted, (QueryError, &'static str)> {
+    let doing = |doing: &'static str| move |error| (error, doing);
+    let granted = wanted.iter().filter(|one| one.granted);
+    let granted: Vec<EventNumber> = granted.map(|one| one.event).collect();
+    let mut stored: HashMap<EventNumber, StoredLease> = HashMap::new();
+    if !granted.is_empty() {
+        let found = tx
+            .run(|c| leases::stored(c, route, &granted))
+            .await
+            .map_err(doing("look up leases"))?;
+        stored.extend(found.into_iter().map(|one| (one.event, one)));
+    }
+    let before = tx
+        .run(|c| targets::lock(c, terms.target))
+        .await
+        .map_err(doing("lock a target"))?;
+    // This must be a separate statement, because leases may have been committed while this
+    // transaction waited for the lock.
+    let (in_flight, now) = tx
+        .run(|c| leases::in_flight(c, terms.target))
+        .await
+        .map_err(doing("count the calls in flight"))?;
+    let claims: Vec<LeaseClaim> = wishes
+        .iter()
+        .zip(wanted)
+        .map(|(wish, one)| {
+            let stored = stored.get(&one.event);
+            LeaseClaim {
+                attempt: wish.attempt,
+                waiting: stored.map(|stored| stored.waiting),
+                leases: stored.map(|stored| stored.leases).unwrap_or_default(),
+            }
+        })
+        .collect();
+    let mut state = before;
+    Ok(Allotted {
+        leased: terms.allot(&mut state, now, in_flight, &claims),
+        target: (state != before).then_some(state),
+    })
+}
+
+/// Writes the leases, and takes their claims from the transaction.
+async fn give(
+    tx: &mut Tx,
+    route: &RouteName,
+    terms: &LeaseTerms<'_>,
+    wishes: &[LeaseWish<'_>],
+    wanted: &[Wanted],
+    allotted: &Allotted,
+) -> Result<(), CommitError> {
+    let (mut given, mut receipts) = (Vec::new(), Vec::new());
+    for ((wish, one), (leased, leases)) in wishes.iter().zip(wanted).zip(&allotted.leased) {
+        match leased {
+            Leased::Granted { .. } => {}
+            Leased::Lost { .. } | Leased::Refused(_) => continue,
+        }
+        given.push(NewLease {
+            event: one.event,
+            written: one.written,
+            attempt: wish.attempt,
+            attempts_before: wish.attempts_before,
+            leases: *leases,
+        });
+        receipts.push(receipts::OutcomeRow {
+            event: one.event,
+            envelope: wish.envelope,
+            word: StoredOutcome::Retrying,
+            other_digest: wish.other_digest,
+        });
+    }
+    if given.is_empty() {
+        return Ok(());
+    }
+    write(tx, route, terms, &given, &receipts).await?;
+    if let Some(state) = &allotted.target {
+        let put = tx.run(|c| targets::put(c, terms.target, state)).await;
+        if let Err(error) = put {
+            return Err(tx.attribute(error, "take permits of a target").await);
+        }
+    }
+    let versioned = receipts.iter().filter_map(|receipt| {
+        let key = (route.clone(), receipt.envelope.event);
+        tx.versions.get(&key).map(|it| (it.key, receipt.event))
+    });
+    let calls: Vec<(KeyDigest, EventNumber)> = versioned.collect();
+    if !calls.is_empty() {
+        let noted = tx
+            .run(|c| newest::call(c, route, &calls, terms.length))
+            .await;
+        if let Err(error) = noted {
+            return Err(tx.attribute(error, "hold the keys of leased events").await);
+        }
+    }
+    for receipt in &receipts {
+        let key = (route.clone(), receipt.envelope.event);
+        tx.owned.remove(&key);
+        tx.leased.insert(key);
+    }
+    // The statements above have shown what the guard would show, unless other claims are left.
+    tx.is_proved |= tx.owned.is_empty();
+    Ok(())
+}
+
+/// Writes the rows of the leases, provided that the transaction is the one that made the claims and
+/// that its commit will be durable.
+async fn write(
+    tx: &mut Tx,
+    route: &RouteName,
+    terms: &LeaseTerms<'_>,
+    given: &[NewLease],
+    receipts: &[receipts::OutcomeRow<'_>],
+) -> Result<(), CommitError> {
+    let transaction = tx.id.clone().unwrap_or_default();
+    let inserted = tx
+        .run(|c| receipts::insert(c, &transaction, route, receipts, &[], &[]))
+        .await;
+    match inserted {
+        Ok(found) if !found.is_same => return Err(ended()),
+        Ok(found) if !found.is_whole => return Err(changed()),
+        Ok(_) => {}
+        Err(error) => return Err(tx.attribute(error, "write outcomes").await),
+    }
+    let given_all = tx
+        .run(|c| leases::give(c, &transaction, route, given))
+        .await;
+    match given_all {
+        Ok(true) => {}
+        Ok(false) => return Err(changed()),
+        Err(error) => return Err(tx.attribute(error, "lease claims").await),
+    }
+    let put = tx
+        .run(|c| leases::put(c, route, terms.target, given, terms.length))
+        .await;
+    match put {
+        Ok(()) => Ok(()),
+        Err(error) => Err(tx.attribute(error, "write leases").await),
+    }
+}

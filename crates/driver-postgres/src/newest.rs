@@ -1,0 +1,142 @@
+//! The table `newest`: the newest version of each key that is done on a route, and the external
+//! call that is in flight for an event of the key.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use hookbox_driver::{KeyState, VersionedEvent};
+use hookbox_event::{EventNumber, KeyDigest, RouteName, Version};
+use sqlx::{Error, PgConnection, Row};
+
+use crate::column::Columns;
+use crate::retries::DELAY_MAX;
+
+/// Locks keys in their order, so that transactions with several keys wait for each other and do not
+/// deadlock. A key without a row gets one without a version, because only a row can be locked.
+///
+/// A conflicting row is locked even though the condition keeps it from being updated.
+pub(crate) async fn lock(
+    c: &mut PgConnection,
+    route: &RouteName,
+    keys: &[KeyDigest],
+) -> Result<(), Error> {
+    sqlx::query(
+        "insert into newest (route, key)
+         select $1, came.key from unnest($2::bytea[]) as came (key)
+         order by came.key
+         on conflict (route, key) do update set version = newest.version where false",
+    )
+    .bind(route.as_str())
+    .bind(digests(keys))
+    .execute(c)
+    .await?;
+    Ok(())
+}
+
+/// Returns what is stored of these keys. The present time is the beginning of this transaction, so
+/// that a lease never seems to have ended too early.
+pub(crate) async fn states(
+    c: &mut PgConnection,
+    route: &RouteName,
+    keys: &[KeyDigest],
+) -> Result<HashMap<KeyDigest, KeyState>, Error> {
+    let rows = sqlx::query(
+        "select key, version, case when calling_until > now() then calling end as calling
+         from newest where route = $1 and key = any ($2)",
+    )
+    .bind(route.as_str())
+    .bind(digests(keys))
+    .fetch_all(c)
+    .await?;
+    rows.iter()
+        .map(|row| {
+            let version: Option<&str> = row.try_get("version")?;
+            let version = version.map(|_| row.known("version", Version::from_stored));
+            let calling: Option<i64> = row.try_get("calling")?;
+            let state = KeyState {
+                version: version.transpose()?,
+                calling: calling.map(EventNumber::from_i64),
+            };
+            Ok((row.key("key")?, state))
+        })
+        .collect()
+}
+
+/// Raises keys to the versions of events that are done. This transaction has locked the keys, and
+/// no event is older than what is stored.
+pub(crate) async fn raise(
+    c: &mut PgConnection,
+    route: &RouteName,
+    newest: &[(EventNumber, &VersionedEvent)],
+) -> Result<(), Error> {
+    let keys: Vec<KeyDigest> = newest.iter().map(|(_, event)| event.key).collect();
+    let versions = newest.iter().map(|(_, event)| event.version.to_string());
+    let versions: Vec<String> = versions.collect();
+    let events: Vec<i64> = newest.iter().map(|(number, _)| number.as_i64()).collect();
+    sqlx::query(
+        "insert into newest (route, key, version, event, done_at)
+         select $1, came.key, came.version, came.event, now()
+         from unnest($2::bytea[], $3::text[], $4::bigint[]) as came (key, version, event)
+         order by came.key
+         on conflict (route, key) do update
+         set version = excluded.version, event = excluded.event, done_at = excluded.done_at",
+    )
+    .bind(route.as_str())
+    .bind(digests(&keys))
+    .bind(versions)
+    .bind(events)
+    .execute(c)
+    .await?;
+    Ok(())
+}
+
+/// Notes that external calls are in flight for events of these keys, until `length` after the
+/// beginning of the transaction. This transaction has locked the keys.
+pub(crate) async fn call(
+    c: &mut PgConnection,
+    route: &RouteName,
+    calls: &[(KeyDigest, EventNumber)],
+    length: Duration,
+) -> Result<(), Error> {
+    let keys: Vec<&[u8; 16]> = calls.iter().map(|(key, _)| key.as_bytes()).collect();
+    let events: Vec<i64> = calls.iter().map(|(_, event)| event.as_i64()).collect();
+    sqlx::query(
+        "update newest
+         set calling = calls.event, calling_until = now() + make_interval(secs => $4)
+         from unnest($2::bytea[], $3::bigint[]) as calls (key, event)
+         where newest.route = $1 and newest.key = calls.key",
+    )
+    .bind(route.as_str())
+    .bind(keys)
+    .bind(events)
+    .bind(length.min(DELAY_MAX).as_secs_f64())
+    .execute(c)
+    .await?;
+    Ok(())
+}
+
+/// Notes that the calls for these events are not in flight any more. A key for another event of
+/// which a call is in flight stays as it is.
+pub(crate) async fn free(
+    c: &mut PgConnection,
+    route: &RouteName,
+    calls: &[(KeyDigest, EventNumber)],
+) -> Result<(), Error> {
+    let keys: Vec<&[u8; 16]> = calls.iter().map(|(key, _)| key.as_bytes()).collect();
+    let events: Vec<i64> = calls.iter().map(|(_, event)| event.as_i64()).collect();
+    sqlx::query(
+        "update newest set calling = null, calling_until = null
+         from unnest($2::bytea[], $3::bigint[]) as calls (key, event)
+         where newest.route = $1 and newest.key = calls.key and newest.calling = calls.event",
+    )
+    .bind(route.as_str())
+    .bind(keys)
+    .bind(events)
+    .execute(c)
+    .await?;
+    Ok(())
+}
+
+fn digests(keys: &[KeyDigest]) -> Vec<&[u8; 16]> {
+    keys.iter().map(KeyDigest::as_bytes).collect()
+}

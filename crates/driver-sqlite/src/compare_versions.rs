@@ -1,0 +1,65 @@
+//! Compares the versions of claimed events with the newest ones of their keys that are done, and
+//! raises the keys when events are done.
+
+use std::collections::BTreeSet;
+
+use hookbox_driver::{Fault, FaultKind, VersionStanding, VersionedEvent, newest_of_each_key};
+use hookbox_event::{EventId, EventNumber, KeyDigest, RouteName};
+
+use crate::diagnose::fault;
+use crate::tx::Tx;
+use crate::{moment, newest};
+
+/// See [`hookbox_driver::Store::compare_versions`]. The transaction holds the file's write lock,
+/// and so it holds all keys.
+pub(crate) async fn compare_versions(
+    tx: &mut Tx,
+    route: &RouteName,
+    events: &[VersionedEvent],
+) -> Result<Vec<VersionStanding>, Fault> {
+    let keys: BTreeSet<KeyDigest> = events.iter().map(|event| event.key).collect();
+    let keys: Vec<KeyDigest> = keys.into_iter().collect();
+    let states = newest::states(tx.connection(), route, &keys, moment::now())
+        .await
+        .map_err(fault("compare versions"))?;
+    let mut standings = Vec::with_capacity(events.len());
+    for event in events {
+        let number = tx.numbers.get(&event.event).copied();
+        let number = number.ok_or_else(unclaimed)?;
+        let state = states.get(&event.key).cloned().unwrap_or_default();
+        standings.push(state.standing(number, &event.version));
+        let key = (route.clone(), event.event);
+        tx.versions.insert(key, event.clone());
+    }
+    Ok(standings)
+}
+
+/// Raises the keys of those of these events whose versions were compared. All of them are done.
+pub(crate) async fn raise(
+    tx: &mut Tx,
+    route: &RouteName,
+    done: &[(EventId, EventNumber)],
+    now: i64,
+) -> sqlx::Result<()> {
+    if tx.versions.is_empty() {
+        return Ok(());
+    }
+    let compared = done.iter().filter_map(|(event, _)| {
+        let key = (route.clone(), *event);
+        tx.versions.get(&key).cloned()
+    });
+    let compared: Vec<VersionedEvent> = compared.collect();
+    let newest: Vec<(EventNumber, &VersionedEvent)> = newest_of_each_key(&compared)
+        .into_iter()
+        .filter_map(|event| {
+            let number = done.iter().find(|(id, _)| *id == event.event);
+            number.map(|(_, number)| (*number, event))
+        })
+        .collect();
+    newest::raise(tx.connection(), route, &newest, now).await
+}
+
+fn unclaimed() -> Fault {
+    let what = "compare the version of an event that this transaction has not claimed";
+    Fault::plain(FaultKind::Internal, what)
+}

@@ -1,0 +1,190 @@
+//! Puts stored events on a route: those that are done there in a new round, and those that the
+//! route never had for the first time. Each page is one transaction together with its audit rows.
+
+use hookbox_crash::crash_point;
+use hookbox_driver::{
+    BodyCheck, Fault, ReplayCandidate, ReplayFilter, ReplayPage, ReplayPosition, Replayable,
+};
+use hookbox_event::{EventId, EventNumber, SourceName, Topic};
+use sqlx::sqlite::SqliteConnection;
+use sqlx::{QueryBuilder, Row, Sqlite};
+
+use crate::claim_states::{self, evidence};
+use crate::column::{Columns, hex_list};
+use crate::conditions::{push_times, push_words};
+use crate::diagnose::fault;
+use crate::file::writer::Writer;
+use crate::{audit, claims, moment, receipts, retries};
+
+/// The start of the statement that reads events. The route follows twice.
+const CANDIDATES: &str = concat!(
+    "select e.event_id, e.number, e.topic, e.received_at, c.event is not null as is_claimed, ",
+    evidence!(),
+    ",
+            exists (select 1 from receipts as r
+                    where r.event = e.number and r.outcome <> 'conflict') as has_receipt
+     from events as e left join claims as c on c.event = e.number and c.route = "
+);
+
+/// Counts what [`replay`] would do with a page of events.
+pub(crate) async fn count(
+    connection: &mut SqliteConnection,
+    filter: &ReplayFilter,
+    after: Option<ReplayPosition>,
+    limit: u32,
+) -> sqlx::Result<ReplayPage> {
+    let candidates = candidates(connection, filter, after, limit).await?;
+    let mut page = ReplayPage::default();
+    for candidate in &candidates {
+        page.counts.add(filter.judge(candidate));
+        page.last = Some(candidate.position);
+    }
+    Ok(page)
+}
+
+/// Puts a page of events on the filter's route.
+pub(crate) async fn replay(
+    writer: &Writer,
+    filter: &ReplayFilter,
+    after: Option<ReplayPosition>,
+    limit: u32,
+    audited: (&str, &str),
+) -> Result<ReplayPage, Fault> {
+    let doing = "replay events";
+    let mut unit = writer.begin_to_operate().await?;
+    let page = replay_all(unit.connection(), filter, after, limit, audited)
+        .await
+        .map_err(fault(doing))?;
+    unit.commit().await.map_err(fault(doing))?;
+    Ok(page)
+}
+
+async fn replay_all(
+    connection: &mut SqliteConnection,
+    filter: &ReplayFilter,
+    after: Option<ReplayPosition>,
+    limit: u32,
+    (by, why): (&str, &str),
+) -> sqlx::Result<ReplayPage> {
+    let candidates = candidates(connection, filter, after, limit).await?;
+    let mut page = ReplayPage::default();
+    let (mut again, mut first) = (Vec::new(), Vec::new());
+    for candidate in &candidates {
+        page.last = Some(candidate.position);
+        let replayable = filter.judge(candidate);
+        page.counts.add(replayable);
+        match replayable {
+            Replayable::Again => again.push(candidate.position.number),
+            Replayable::First => first.push(candidate.position.number),
+            Replayable::Left(_) => {}
+        }
+    }
+    let (route, now) = (&filter.route, moment::now());
+    claims::reopen(connection, route, &again, now).await?;
+    claims::insert_waiting(connection, route, &first, now).await?;
+    receipts::reopen(connection, route, &again, now).await?;
+    receipts::copy_first(connection, route, &first, now).await?;
+    let replayed: Vec<EventNumber> = again.into_iter().chain(first).collect();
+    retries::put_events(connection, route, &replayed, now).await?;
+    crash_point!("ledger.mid_change");
+    let is_replayed = |it: &&ReplayCandidate| replayed.contains(&it.position.number);
+    let events: Vec<EventId> = candidates
+        .iter()
+        .filter(is_replayed)
+        .map(|it| it.event)
+        .collect();
+    audit::insert_replayed(connection, by, &events, route, why).await?;
+    Ok(page)
+}
+
+/// Returns the next events that the filter selects, with their states on its route.
+async fn candidates(
+    connection: &mut SqliteConnection,
+    filter: &ReplayFilter,
+    after: Option<ReplayPosition>,
+    limit: u32,
+) -> sqlx::Result<Vec<ReplayCandidate>> {
+    let mut select = select(filter, after, limit);
+    let rows = select.build().fetch_all(&mut *connection).await?;
+    let candidates: sqlx::Result<Vec<ReplayCandidate>> = rows
+        .iter()
+        .map(|row| {
+            let is_claimed: bool = row.try_get("is_claimed")?;
+            let state = is_claimed.then(|| claim_states::counted(row)).transpose()?;
+            Ok(ReplayCandidate {
+                event: row.event("event_id")?,
+                position: ReplayPosition {
+                    at: row.moment("received_at")?,
+                    number: row.event_number("number")?,
+                },
+                topic: row.parsed("topic")?,
+                state: state.map(|(state, _)| state),
+                is_selected: true,
+                has_receipt: row.try_get("has_receipt")?,
+            })
+        })
+        .collect();
+    let mut candidates = candidates?;
+    check_bodies(connection, filter, &mut candidates).await?;
+    Ok(candidates)
+}
+
+/// Decides the conditions of the filter, where a body decides. Bodies may be large, so one at a
+/// time is read.
+async fn check_bodies(
+    connection: &mut SqliteConnection,
+    filter: &ReplayFilter,
+    candidates: &mut [ReplayCandidate],
+) -> sqlx::Result<()> {
+    let check = BodyCheck::new(filter);
+    for candidate in candidates {
+        if !check.needs_body(candidate) {
+            continue;
+        }
+        let body: Option<Vec<u8>> = sqlx::query_scalar("select body from bodies where event = ?1")
+            .bind(candidate.position.number.as_i64())
+            .fetch_optional(&mut *connection)
+            .await?;
+        candidate.is_selected = body.is_some_and(|body| check.selects(&body));
+    }
+    Ok(())
+}
+
+/// Builds the statement for one page of events.
+pub(crate) fn select(
+    filter: &ReplayFilter,
+    after: Option<ReplayPosition>,
+    limit: u32,
+) -> QueryBuilder<Sqlite> {
+    let mut select = QueryBuilder::new(CANDIDATES);
+    select
+        .push_bind(filter.route.to_string())
+        .push(" where true");
+    if !filter.events.is_empty() {
+        select.push(" and e.event_id in (select unhex(value) from json_each(");
+        let events = filter.events.iter().map(EventId::as_bytes);
+        select.push_bind(hex_list(events)).push("))");
+    }
+    push_words(
+        &mut select,
+        [
+            (
+                " and e.source = ",
+                filter.source.as_ref().map(SourceName::as_str),
+            ),
+            (" and e.topic = ", filter.topic.as_ref().map(Topic::as_str)),
+        ],
+    );
+    push_times(&mut select, "e.received_at", filter.since, filter.until);
+    if let Some(after) = after {
+        let at = after.at.unix_micros();
+        select.push(" and e.received_at >= ").push_bind(at);
+        select
+            .push(" and (e.received_at, e.number) > (")
+            .push_bind(at);
+        select.push(", ").push_bind(after.number.as_i64()).push(")");
+    }
+    select.push(" order by e.received_at, e.number limit ");
+    select.push_bind(limit);
+    select
+}

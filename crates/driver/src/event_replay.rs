@@ -1,0 +1,321 @@
+//! The replay of stored events on a route, and the rule for which events may be replayed.
+
+use hookbox_event::{
+    Condition, Conditions, EventId, EventNumber, RouteName, SourceName, Timestamp, Topic,
+    TopicPattern, digest_json,
+};
+use serde::Serialize;
+
+use crate::ClaimState;
+
+/// Selects stored events that are to be put on a route. An event must match every field that is
+/// set.
+#[derive(Debug, Clone)]
+pub struct ReplayFilter {
+    /// The route on which the events are to run.
+    pub route: RouteName,
+    /// The topics that the route selects. Another event is left alone; with an empty list, none is.
+    pub topics: Vec<TopicPattern>,
+    /// The conditions of the route on the body. An event that the route never had is left alone
+    /// unless all of them hold. One that is done there was selected when it was received.
+    pub conditions: Vec<Condition>,
+    /// Whether events that are done on the route run again. If not, only events that the route
+    /// never had are put on it.
+    pub again: bool,
+    /// Selects only these events.
+    pub events: Vec<EventId>,
+    /// Selects only events of this source.
+    pub source: Option<SourceName>,
+    /// Selects only events of this topic.
+    pub topic: Option<Topic>,
+    /// Selects only events whose first receipt arrived at this moment or later.
+    pub since: Option<Timestamp>,
+    /// Selects only events whose first receipt arrived before this moment.
+    pub until: Option<Timestamp>,
+}
+
+/// A position in the stored events, ordered by the arrival of the first receipt, then by number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ReplayPosition {
+    /// When the first receipt of the event arrived.
+    pub at: Timestamp,
+    /// The number of the event.
+    pub number: EventNumber,
+}
+
+/// An event that a filter selects, with its state on the route.
+#[derive(Debug, Clone)]
+pub struct ReplayCandidate {
+    /// The event.
+    pub event: EventId,
+    /// Its position.
+    pub position: ReplayPosition,
+    /// Its topic.
+    pub topic: Topic,
+    /// The state in which it counts on the route; `None` when the route never had it.
+    pub state: Option<ClaimState>,
+    /// Whether the conditions of the route hold for the body. A store decides it by [`BodyCheck`],
+    /// and only for an event whose body has to be read; for all others it is true.
+    pub is_selected: bool,
+    /// Whether the event has a receipt on any route that is not a conflict. A replayed event is
+    /// published with the header fields of a receipt. A body that came under the id of another
+    /// event is for a person to decide, by `dead replay`.
+    pub has_receipt: bool,
+}
+
+/// What a replay does with an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Replayable {
+    /// It is done on the route, and runs there in a new round.
+    Again,
+    /// The route never had it, and runs it for the first time.
+    First,
+    /// It is left alone.
+    Left(LeftAlone),
+}
+
+/// Why a replay leaves an event alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LeftAlone {
+    /// The route does not select its topic.
+    OtherTopic,
+    /// The route never had it, and the conditions of the route exclude its body.
+    Excluded,
+    /// It is done on the route, and the filter selects only events that the route never had.
+    Done,
+    /// It waits for an attempt on the route, or an attempt runs.
+    Waiting,
+    /// It is a dead letter of the route, which `dead replay` replays.
+    Dead,
+    /// A newer event of its key is done on the route, so that it would be stale once more.
+    Stale,
+    /// It has no receipt that it could be published with.
+    NoReceipt,
+}
+
+/// How many events a replay puts on the route, and how many it leaves alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct ReplayCounts {
+    /// Events that are done on the route, and run there again.
+    pub again: u64,
+    /// Events that the route never had.
+    pub first: u64,
+    /// Events whose topic the route does not select.
+    pub other_topic: u64,
+    /// Events that the route never had, and whose bodies its conditions exclude.
+    pub excluded: u64,
+    /// Events that are done on the route and are not to run again.
+    pub done: u64,
+    /// Events that wait for an attempt on the route.
+    pub waiting: u64,
+    /// Dead letters of the route.
+    pub dead: u64,
+    /// Events that are older than one of the same key that is done on the route.
+    pub stale: u64,
+    /// Events that have no receipt that they could be published with.
+    pub without_receipt: u64,
+}
+
+/// What was found of one page of events, or was done with them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ReplayPage {
+    /// The numbers of events.
+    pub counts: ReplayCounts,
+    /// The position of the last event of the page; `None` when no event follows.
+    pub last: Option<ReplayPosition>,
+}
+
+impl ReplayFilter {
+    /// Returns what a replay does with an event.
+    pub fn judge(&self, candidate: &ReplayCandidate) -> Replayable {
+        let selects = |pattern: &TopicPattern| pattern.matches(&candidate.topic);
+        if !self.topics.is_empty() && !self.topics.iter().any(selects) {
+            return Replayable::Left(LeftAlone::OtherTopic);
+        }
+        if !candidate.has_receipt {
+            return Replayable::Left(LeftAlone::NoReceipt);
+        }
+        match candidate.state {
+            None if candidate.is_selected => Replayable::First,
+            None => Replayable::Left(LeftAlone::Excluded),
+            Some(ClaimState::Done) if self.again => Replayable::Again,
+            Some(ClaimState::Done) => Replayable::Left(LeftAlone::Done),
+            Some(ClaimState::Retrying | ClaimState::Running) => {
+                Replayable::Left(LeftAlone::Waiting)
+            }
+            Some(ClaimState::Dead) => Replayable::Left(LeftAlone::Dead),
+            Some(ClaimState::Stale) => Replayable::Left(LeftAlone::Stale),
+        }
+    }
+}
+
+/// Decides the conditions of a filter on bodies.
+#[derive(Debug)]
+pub struct BodyCheck<'f> {
+    filter: &'f ReplayFilter,
+    conditions: Conditions,
+}
+
+impl<'f> BodyCheck<'f> {
+    /// Prepares the conditions of a filter.
+    pub fn new(filter: &'f ReplayFilter) -> Self {
+        let conditions = Conditions::new(&filter.conditions);
+        Self { filter, conditions }
+    }
+
+    /// Returns whether the body of an event has to be read, because it decides what a replay does
+    /// with the event.
+    pub fn needs_body(&self, candidate: &ReplayCandidate) -> bool {
+        !self.conditions.is_empty() && self.filter.judge(candidate) == Replayable::First
+    }
+
+    /// Returns whether all conditions hold for a body. No condition holds for one that is not JSON.
+    pub fn selects(&self, body: &[u8]) -> bool {
+        let read = digest_json(body, &[], &self.conditions);
+        read.is_ok_and(|json| json.holds.iter().all(|holds| *holds))
+    }
+}
+
+impl ReplayCounts {
+    /// Counts one event.
+    pub fn add(&mut self, replayable: Replayable) {
+        let count = match replayable {
+            Replayable::Again => &mut self.again,
+            Replayable::First => &mut self.first,
+            Replayable::Left(LeftAlone::OtherTopic) => &mut self.other_topic,
+            Replayable::Left(LeftAlone::Excluded) => &mut self.excluded,
+            Replayable::Left(LeftAlone::Done) => &mut self.done,
+            Replayable::Left(LeftAlone::Waiting) => &mut self.waiting,
+            Replayable::Left(LeftAlone::Dead) => &mut self.dead,
+            Replayable::Left(LeftAlone::Stale) => &mut self.stale,
+            Replayable::Left(LeftAlone::NoReceipt) => &mut self.without_receipt,
+        };
+        *count += 1;
+    }
+
+    /// Returns how many events are put on the route.
+    pub fn replayed(&self) -> u64 {
+        self.again + self.first
+    }
+}
+
+impl std::ops::AddAssign for ReplayCounts {
+    fn add_assign(&mut self, other: Self) {
+        self.again += other.again;
+        self.first += other.first;
+        self.other_topic += other.other_topic;
+        self.excluded += other.excluded;
+        self.done += other.done;
+        self.waiting += other.waiting;
+        self.dead += other.dead;
+        self.stale += other.stale;
+        self.without_receipt += other.without_receipt;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hookbox_event::{Literal, Test};
+
+    use super::*;
+    use ClaimState::{Dead, Done, Retrying, Running, Stale};
+
+    fn filter(again: bool) -> ReplayFilter {
+        ReplayFilter {
+            route: "scores".parse().expect("a name"),
+            topics: vec!["begini.score".parse().expect("a pattern")],
+            conditions: Vec::new(),
+            again,
+            events: Vec::new(),
+            source: None,
+            topic: None,
+            since: None,
+            until: None,
+        }
+    }
+
+    fn candidate(topic: &str, state: Option<ClaimState>, has_receipt: bool) -> ReplayCandidate {
+        ReplayCandidate {
+            event: EventId::from_bytes([1; 16]),
+            position: ReplayPosition {
+                at: Timestamp::from_unix_micros(0),
+                number: EventNumber::from_i64(1),
+            },
+            topic: topic.parse().expect("a topic"),
+            state,
+            is_selected: true,
+            has_receipt,
+        }
+    }
+
+    fn check(
+        topic: &str,
+        state: Option<ClaimState>,
+        has_receipt: bool,
+        again: bool,
+        expect: Replayable,
+    ) {
+        let candidate = candidate(topic, state, has_receipt);
+        assert_eq!(filter(again).judge(&candidate), expect, "{candidate:?}");
+        let mut counts = ReplayCounts::default();
+        counts.add(expect);
+        let is_replayed = !matches!(expect, Replayable::Left(_));
+        assert_eq!(counts.replayed(), u64::from(is_replayed));
+    }
+
+    #[test]
+    fn only_what_is_done_or_new_is_replayed() {
+        let (topic, left) = ("begini.score", Replayable::Left);
+        check(topic, None, true, false, Replayable::First);
+        check(topic, None, true, true, Replayable::First);
+        check(topic, None, false, true, left(LeftAlone::NoReceipt));
+        check(topic, Some(Done), true, true, Replayable::Again);
+        check(topic, Some(Done), true, false, left(LeftAlone::Done));
+        check(topic, Some(Retrying), true, true, left(LeftAlone::Waiting));
+        check(topic, Some(Running), true, true, left(LeftAlone::Waiting));
+        check(topic, Some(Dead), true, true, left(LeftAlone::Dead));
+        check(topic, Some(Stale), true, true, left(LeftAlone::Stale));
+        let other = left(LeftAlone::OtherTopic);
+        check("begini.other", Some(Done), true, true, other);
+    }
+
+    /// The body decides only about an event that the route never had and could be put there.
+    #[test]
+    fn conditions_decide_about_events_that_the_route_never_had() {
+        let gold = Condition {
+            pointer: "/level".parse().expect("a pointer"),
+            test: Test::OneOf(vec![Literal::String("gold".to_owned())]),
+        };
+        let filter = ReplayFilter {
+            conditions: vec![gold],
+            ..filter(true)
+        };
+        let check = BodyCheck::new(&filter);
+        for (topic, state, has_receipt, needs_body) in [
+            ("begini.score", None, true, true),
+            ("begini.score", None, false, false),
+            ("begini.score", Some(Done), true, false),
+            ("begini.other", None, true, false),
+        ] {
+            let candidate = candidate(topic, state, has_receipt);
+            assert_eq!(check.needs_body(&candidate), needs_body, "{candidate:?}");
+        }
+        for (body, selects) in [
+            (r#"{"level":"gold"}"#, true),
+            (r#"{"level":"silver"}"#, false),
+            ("{}", false),
+            ("no JSON", false),
+        ] {
+            assert_eq!(check.selects(body.as_bytes()), selects, "{body}");
+        }
+        let excluded = ReplayCandidate {
+            is_selected: false,
+            ..candidate("begini.score", None, true)
+        };
+        let left = Replayable::Left(LeftAlone::Excluded);
+        assert_eq!(filter.judge(&excluded), left);
+        let mut counts = ReplayCounts::default();
+        counts.add(left);
+        assert_eq!((counts.excluded, counts.replayed()), (1, 0));
+    }
+}

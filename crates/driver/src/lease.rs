@@ -1,0 +1,252 @@
+//! Leases: an event is handed to an external call, and the store keeps it meanwhile.
+//!
+//! A call over the network must not run inside a transaction of the database. So a transaction
+//! commits a lease, and then the message is acknowledged. The event waits for the same attempt
+//! until its lease ends. A process that makes the call records how the call ended. If the process
+//! dies, the lease ends by itself, and the event is due again under the next lease.
+
+use std::time::Duration;
+
+use hookbox_event::{ContentDigest, Envelope, Timestamp};
+
+use crate::{NoPermit, TargetLimits, TargetName, TargetState, WaitingAttempt};
+
+/// The conditions under which events of a route get leases.
+#[derive(Debug, Clone, Copy)]
+pub struct LeaseTerms<'a> {
+    /// The target that the calls go to.
+    pub target: &'a TargetName,
+    /// How many calls all workers together may make to the target.
+    pub limits: TargetLimits,
+    /// How long a lease lasts by the store's clock, counted from the beginning of the transaction.
+    /// It is longer than the call's total limit, so that two calls for one event never overlap.
+    pub length: Duration,
+    /// How many leases of one attempt may end without an outcome, before the event gets no further
+    /// one.
+    pub lost_max: u32,
+}
+
+/// An event that the transaction has claimed as `Fresh` or `Granted`, and that is to be leased.
+#[derive(Debug, Clone, Copy)]
+pub struct LeaseWish<'a> {
+    /// The receipt with which the event arrived.
+    pub envelope: &'a Envelope,
+    /// The number of the attempt that was claimed.
+    pub attempt: u32,
+    /// The number of attempts made before the last replay of the event, as the claim returned it.
+    pub attempts_before: u32,
+    /// The digest of the receipt's own body. It is set when the event is stored with another body,
+    /// and its source has `on_conflict = "duplicate"`.
+    pub other_digest: Option<ContentDigest>,
+}
+
+/// What is stored of an event whose lease is wanted.
+#[derive(Debug, Clone, Copy)]
+pub struct LeaseClaim {
+    /// The number of the attempt that was claimed.
+    pub attempt: u32,
+    /// The attempt for which the event waited before the claim; `None` for a first attempt.
+    pub waiting: Option<WaitingAttempt>,
+    /// The leases of the event.
+    pub leases: Leases,
+}
+
+/// What became of the wish for a lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Leased {
+    /// The commit gives the lease: make the call.
+    Granted {
+        /// The number of the lease. It is higher than that of every earlier lease of the event on
+        /// the route, also than those of earlier attempts and rounds.
+        epoch: u32,
+        /// The number of the effect that the call has; see [`Leases::effect`].
+        effect: u32,
+    },
+    /// As many leases of this attempt as allowed have ended without an outcome. The claim is
+    /// unchanged: settle it as a dead letter.
+    Lost {
+        /// The number of these leases.
+        leases: u32,
+    },
+    /// No call may be made to the target now. The claim is unchanged: withdraw it.
+    Refused(NoPermit),
+}
+
+/// What is stored of the leases of an event on a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Leases {
+    /// The number of the last lease; 0 if there was none.
+    pub epoch: u32,
+    /// The number of leases of the attempt for which the event waits that ended, or may still end,
+    /// without an outcome.
+    pub without_outcome: u32,
+    /// The number of the last attempt with which the event was done on the route; 0 if it never
+    /// was.
+    pub last_done: u32,
+}
+
+impl Leases {
+    /// Returns the number of the effect that the next call has: 1 until the event is done, and a
+    /// higher one after the replay of a done event, with which an operator wants the effect once
+    /// more. The replay of a dead letter has the effect of the calls before: one of them may have
+    /// had it, although no success is recorded.
+    pub fn effect(self) -> u32 {
+        self.last_done.saturating_add(1)
+    }
+
+    /// Returns what a wish for a lease gets if its target permits the call, and what is stored
+    /// then. `claimed` is the attempt that was claimed, and `waiting` the attempt for which the
+    /// event waited before; `None` for a first attempt.
+    pub fn next(
+        self,
+        claimed: u32,
+        waiting: Option<WaitingAttempt>,
+        lost_max: u32,
+    ) -> (Leased, Leases) {
+        let is_same = waiting.is_some_and(|waiting| waiting.attempt == claimed);
+        let before = if is_same { self.without_outcome } else { 0 };
+        if before >= lost_max {
+            return (Leased::Lost { leases: before }, self);
+        }
+        let leases = Leases {
+            epoch: self.epoch.saturating_add(1),
+            without_outcome: before + 1,
+            last_done: self.last_done,
+        };
+        let (epoch, effect) = (leases.epoch, self.effect());
+        (Leased::Granted { epoch, effect }, leases)
+    }
+}
+
+impl LeaseTerms<'_> {
+    /// Returns what each wish for a lease gets, in the order given, and which leases are stored of
+    /// its event then. Takes the permits from `target`. `in_flight` is the number of leases of the
+    /// target that have not ended.
+    pub fn allot(
+        &self,
+        target: &mut TargetState,
+        now: Timestamp,
+        in_flight: u32,
+        claims: &[LeaseClaim],
+    ) -> Vec<(Leased, Leases)> {
+        let next = |claim: &LeaseClaim| {
+            claim
+                .leases
+                .next(claim.attempt, claim.waiting, self.lost_max)
+        };
+        let mut allotted: Vec<(Leased, Leases)> = claims.iter().map(next).collect();
+        let is_wanted = |leased: &Leased| match leased {
+            Leased::Granted { .. } => true,
+            Leased::Lost { .. } | Leased::Refused(_) => false,
+        };
+        let wanted = allotted.iter().filter(|(leased, _)| is_wanted(leased));
+        let wanted = u32::try_from(wanted.count()).unwrap_or(u32::MAX);
+        if wanted == 0 {
+            return allotted;
+        }
+        let (mut permits, why) = target.permit(now, self.limits, in_flight, wanted);
+        for ((leased, leases), claim) in allotted.iter_mut().zip(claims) {
+            if !is_wanted(leased) {
+                continue;
+            }
+            match permits.checked_sub(1) {
+                Some(left) => permits = left,
+                None => (*leased, *leases) = (Leased::Refused(why), claim.leases),
+            }
+        }
+        allotted
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+
+    use super::*;
+
+    fn waiting(attempt: u32) -> Option<WaitingAttempt> {
+        Some(WaitingAttempt {
+            attempt,
+            attempts_before: 0,
+            is_put_off: false,
+        })
+    }
+
+    #[test]
+    fn each_lease_has_a_higher_epoch_and_an_attempt_has_few_without_an_outcome() {
+        let leases = |epoch, without_outcome| Leases {
+            epoch,
+            without_outcome,
+            last_done: 0,
+        };
+        let granted = |epoch| Leased::Granted { epoch, effect: 1 };
+        for (stored, claimed, waits_for, expect, then) in [
+            (Leases::default(), 1, None, granted(1), leases(1, 1)),
+            // The first lease ended without an outcome.
+            (leases(1, 1), 1, waiting(1), granted(2), leases(2, 2)),
+            (leases(2, 2), 1, waiting(1), granted(3), leases(3, 3)),
+            (
+                leases(3, 3),
+                1,
+                waiting(1),
+                Leased::Lost { leases: 3 },
+                leases(3, 3),
+            ),
+            // An outcome set the count back.
+            (leases(3, 0), 2, waiting(2), granted(4), leases(4, 1)),
+            // The store lost the retry in a restore: the claim is for a first attempt.
+            (leases(3, 3), 1, None, granted(4), leases(4, 1)),
+        ] {
+            let next = stored.next(claimed, waits_for, 3);
+            assert_eq!(next, (expect, then), "{stored:?}, attempt {claimed}");
+        }
+    }
+
+    #[test]
+    fn a_call_has_the_effect_of_the_calls_before_until_the_event_is_done() {
+        for (last_done, effect) in [(0, 1), (1, 2), (7, 8), (u32::MAX, u32::MAX)] {
+            let stored = Leases {
+                epoch: 4,
+                without_outcome: 0,
+                last_done,
+            };
+            let (leased, then) = stored.next(9, waiting(9), 3);
+            assert_eq!(leased, Leased::Granted { epoch: 5, effect });
+            assert_eq!(then.last_done, last_done);
+        }
+    }
+
+    #[test]
+    fn a_lost_event_takes_no_permit_and_a_refused_one_keeps_its_leases() {
+        let target: TargetName = "https://example.com".parse().expect("a name");
+        let terms = LeaseTerms {
+            target: &target,
+            limits: TargetLimits {
+                concurrency: NonZeroU32::new(3).expect("not zero"),
+                rate: None,
+            },
+            length: Duration::from_secs(30),
+            lost_max: 2,
+        };
+        let claim = |epoch, without_outcome| LeaseClaim {
+            attempt: 1,
+            waiting: waiting(1),
+            leases: Leases {
+                epoch,
+                without_outcome,
+                last_done: 0,
+            },
+        };
+        let claims = [claim(0, 0), claim(9, 2), claim(4, 1), claim(5, 1)];
+        let mut state = TargetState::default();
+        let allotted = terms.allot(&mut state, Timestamp::from_unix_micros(0), 1, &claims);
+        let granted = |epoch| Leased::Granted { epoch, effect: 1 };
+        let expect = [
+            (granted(1), claim(1, 1).leases),
+            (Leased::Lost { leases: 2 }, claim(9, 2).leases),
+            (granted(5), claim(5, 2).leases),
+            (Leased::Refused(NoPermit::Busy), claim(5, 1).leases),
+        ];
+        assert_eq!(allotted, expect);
+    }
+}

@@ -1,0 +1,119 @@
+//! The rules for routes that apply only the newest event of each key: which event is stale, and to
+//! which version a key rises when events are done.
+
+use std::collections::BTreeMap;
+
+use hookbox_event::{EventId, EventNumber, KeyDigest, Version};
+
+/// An event that a transaction has claimed, with its key and its version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VersionedEvent {
+    /// The event.
+    pub event: EventId,
+    /// The digest of its key.
+    pub key: KeyDigest,
+    /// Its version.
+    pub version: Version,
+}
+
+/// How the version of an event compares with the newest one of its key that is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum VersionStanding {
+    /// No newer event of the key is done: the event is to be handled. An event of an equal version
+    /// is, too.
+    Current,
+    /// A newer event of the key is done: the event must not be handled any more.
+    Stale,
+    /// An external call for another event of the key is in flight: the event must wait, so that the
+    /// receiver gets the events of a key one after the other.
+    Busy,
+}
+
+/// What a store knows of one key on a route.
+#[derive(Debug, Clone, Default)]
+pub struct KeyState {
+    /// The newest version that is done; `None` if nothing of the key is done.
+    pub version: Option<Version>,
+    /// The number of the event for which an external call is in flight: its lease has not ended.
+    pub calling: Option<EventNumber>,
+}
+
+impl KeyState {
+    /// Returns how an event of the key stands that has this version.
+    pub fn standing(&self, event: EventNumber, version: &Version) -> VersionStanding {
+        match (&self.version, self.calling) {
+            (Some(done), _) if version.is_older_than(done) => VersionStanding::Stale,
+            (_, Some(calling)) if calling != event => VersionStanding::Busy,
+            (Some(_) | None, _) => VersionStanding::Current,
+        }
+    }
+}
+
+/// Returns the newest of some events for each key, in the order of the keys. Of several events with
+/// equal versions, the last one is returned.
+pub fn newest_of_each_key<'a>(
+    events: impl IntoIterator<Item = &'a VersionedEvent>,
+) -> Vec<&'a VersionedEvent> {
+    let mut newest: BTreeMap<KeyDigest, &VersionedEvent> = BTreeMap::new();
+    for event in events {
+        let known = newest.get(&event.key);
+        if !known.is_some_and(|known| event.version.is_older_than(&known.version)) {
+            newest.insert(event.key, event);
+        }
+    }
+    newest.into_values().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn version(text: &str) -> Version {
+        Version::from_stored(text).expect("a version")
+    }
+
+    fn event(number: u8, key: u8, text: &str) -> VersionedEvent {
+        VersionedEvent {
+            event: EventId::from_bytes([number; 16]),
+            key: KeyDigest::from_bytes([key; 16]),
+            version: version(text),
+        }
+    }
+
+    #[test]
+    fn only_an_older_event_is_stale() {
+        use VersionStanding::{Busy, Current, Stale};
+        for (of, done, calling, expect) in [
+            ("1", None, None, Current),
+            ("1", Some("2"), None, Stale),
+            ("2.0", Some("2"), None, Current),
+            ("3", Some("2"), None, Current),
+            // The digest of a key covers the kind of the version, so this is not expected.
+            ("3", Some("2026-11-26T17:30:00Z"), None, Current),
+            ("3", Some("2"), Some(1), Current),
+            ("3", Some("2"), Some(2), Busy),
+            ("3", None, Some(2), Busy),
+            ("1", Some("2"), Some(2), Stale),
+        ] {
+            let state = KeyState {
+                version: done.map(version),
+                calling: calling.map(EventNumber::from_i64),
+            };
+            let standing = state.standing(EventNumber::from_i64(1), &version(of));
+            assert_eq!(standing, expect, "{of} with {state:?}");
+        }
+    }
+
+    #[test]
+    fn a_key_rises_to_the_newest_of_its_events() {
+        let events = [
+            event(1, 2, "7"),
+            event(2, 1, "1"),
+            event(3, 2, "9"),
+            event(4, 2, "8"),
+            event(5, 1, "1.0"),
+        ];
+        assert_eq!(newest_of_each_key(&events), [&events[4], &events[2]]);
+        assert!(newest_of_each_key([]).is_empty());
+    }
+}

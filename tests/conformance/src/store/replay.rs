@@ -1,0 +1,251 @@
+//! The promises of a store for the replay of events that are done, or that a route never had.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use hookbox_driver::{
+    AuditFilter, Claimed, DeadReason, Ledger, Recorded, ReplayCounts, ReplayFilter, ReplayPage,
+    Store, UndecodableMessage,
+};
+use hookbox_event::{Envelope, Redo, RouteName, SourceName, Topic};
+
+use super::retry::requeue;
+use super::{DEAD, LATER, done, fail, probe};
+use crate::envelope;
+use crate::harness::{StoreHarness, one, two};
+
+pub(super) fn filter(route: RouteName) -> ReplayFilter {
+    ReplayFilter {
+        route,
+        topics: vec!["provider.#".parse().expect("a pattern")],
+        conditions: Vec::new(),
+        again: true,
+        events: Vec::new(),
+        source: None,
+        topic: None,
+        since: None,
+        until: None,
+    }
+}
+
+/// Claims one envelope for a route, rolls back, and returns the result of the claim.
+async fn probe_on<S: Store>(store: &S, route: &RouteName, envelope: &Envelope) -> Claimed {
+    let mut tx = store.begin().await.expect("begun");
+    let claimed = store.claim(&mut tx, route, &[envelope]).await;
+    store.rollback(tx).await;
+    claimed.expect("claimed")[0]
+}
+
+pub(super) async fn replay<L: Ledger>(store: &L, filter: &ReplayFilter) -> ReplayPage {
+    let planned = store.replayable(filter, None, 100).await.expect("counted");
+    let done = store.replay(filter, None, 100, "ann", "a new column").await;
+    let done = done.expect("replayed");
+    assert_eq!(planned, done, "a replay must do what its plan says");
+    done
+}
+
+fn redo(event: &str, attempt: u32) -> Envelope {
+    Envelope {
+        redo: Some(Redo { attempt }),
+        ..envelope(event)
+    }
+}
+
+pub async fn a_done_event_is_replayed_in_a_new_round<H: StoreHarness>(world: &H) {
+    let store = world.open().await;
+    done(&*store, &envelope("a")).await;
+    let page = replay(&*store, &filter(one())).await;
+    assert_eq!((page.counts.again, page.counts.replayed()), (1, 1));
+    // The event is not done meanwhile, and a second replay finds it waiting.
+    let books = store.books().await.expect("read");
+    assert_eq!((books[0].done, books[0].retrying), (0, 1));
+    let page = replay(&*store, &filter(one())).await;
+    assert_eq!((page.counts.waiting, page.counts.replayed()), (1, 0));
+    let (requeued, taken) = requeue(&*store, true).await;
+    assert_eq!((requeued.confirmed, taken), (1, vec![redo("a", 2)]));
+    let granted = Claimed::Granted {
+        attempt: 2,
+        attempts_before: 1,
+    };
+    assert_eq!(probe(&*store, &redo("a", 2)).await, granted);
+    done(&*store, &redo("a", 2)).await;
+    assert_eq!(probe(&*store, &redo("a", 2)).await, Claimed::Redelivered);
+    assert_eq!(probe(&*store, &envelope("a")).await, Claimed::Redelivered);
+    let books = store.books().await.expect("read");
+    assert_eq!((books[0].done, books[0].retrying), (1, 0));
+    assert_eq!(store.imbalances(10).await.expect("read"), []);
+    Store::close(&*store).await;
+}
+
+pub async fn a_route_is_fed_events_that_it_never_had<H: StoreHarness>(world: &H) {
+    let store = world.open().await;
+    done(&*store, &envelope("a")).await;
+    let never = filter(two());
+    let page = replay(&*store, &never).await;
+    assert_eq!((page.counts.first, page.counts.replayed()), (1, 1));
+    let (requeued, taken) = requeue(&*store, true).await;
+    assert_eq!((requeued.confirmed, taken), (1, vec![redo("a", 1)]));
+    let granted = Claimed::Granted {
+        attempt: 1,
+        attempts_before: 0,
+    };
+    assert_eq!(probe_on(&*store, &two(), &redo("a", 1)).await, granted);
+    // The first route is as it was.
+    assert_eq!(probe(&*store, &envelope("a")).await, Claimed::Redelivered);
+    let books = store.books().await.expect("read");
+    let of = |route: &RouteName| books.iter().find(|books| books.route == *route);
+    assert_eq!(
+        of(&one()).map(|books| (books.done, books.retrying)),
+        Some((1, 0))
+    );
+    assert_eq!(
+        of(&two()).map(|books| (books.done, books.retrying)),
+        Some((0, 1))
+    );
+    assert_eq!(store.imbalances(10).await.expect("read"), []);
+    Store::close(&*store).await;
+}
+
+pub async fn only_what_is_done_or_new_is_replayed<H: StoreHarness>(world: &H) {
+    let store = world.open().await;
+    done(&*store, &envelope("done")).await;
+    assert_eq!(
+        fail(&*store, &envelope("waits"), 1, LATER).await,
+        Recorded::Recorded
+    );
+    assert_eq!(
+        fail(&*store, &envelope("dead"), 1, DEAD).await,
+        Recorded::Recorded
+    );
+    let other = ReplayFilter {
+        topics: vec!["other.#".parse().expect("a pattern")],
+        ..filter(one())
+    };
+    let counts = ReplayCounts {
+        other_topic: 3,
+        ..ReplayCounts::default()
+    };
+    assert_eq!(replay(&*store, &other).await.counts, counts);
+    let once = ReplayFilter {
+        again: false,
+        ..filter(one())
+    };
+    let counts = ReplayCounts {
+        done: 1,
+        waiting: 1,
+        dead: 1,
+        ..ReplayCounts::default()
+    };
+    assert_eq!(replay(&*store, &once).await.counts, counts);
+    let named = ReplayFilter {
+        events: vec![envelope("done").event, envelope("dead").event],
+        ..filter(one())
+    };
+    let counts = ReplayCounts {
+        again: 1,
+        dead: 1,
+        ..ReplayCounts::default()
+    };
+    assert_eq!(replay(&*store, &named).await.counts, counts);
+    assert_eq!(store.imbalances(10).await.expect("read"), []);
+    Store::close(&*store).await;
+}
+
+/// Checks that an event must match every field that is set, and that the first receipt decides by
+/// its time of arrival. Undecodable bytes, which have no receipt, are never replayed.
+pub async fn a_replay_takes_what_its_filter_selects<H: StoreHarness>(world: &H) {
+    let store = world.open().await;
+    let early = envelope("early");
+    let later = early.received_at.saturating_add(Duration::from_secs(60));
+    let late = Envelope {
+        received_at: later,
+        ..envelope("late")
+    };
+    let source: SourceName = "another".parse().expect("a name");
+    let other = Envelope {
+        topic: Topic::of(&source, Some("thing.happened")),
+        source: source.clone(),
+        ..envelope("other")
+    };
+    for event in [&early, &late, &other] {
+        done(&*store, event).await;
+    }
+    store_undecodable(&*store).await;
+    let all = ReplayFilter {
+        topics: Vec::new(),
+        ..filter(one())
+    };
+    let page = store.replayable(&all, None, 100).await.expect("counted");
+    let counts = (page.counts.again, page.counts.without_receipt);
+    assert_eq!(counts, (3, 1));
+    let (mut since, mut until, mut of_source) = (all.clone(), all.clone(), all.clone());
+    since.since = Some(later);
+    until.until = Some(later);
+    of_source.source = Some(source);
+    let mut of_topic = all.clone();
+    of_topic.topic = Some(early.topic.clone());
+    let both = ReplayFilter {
+        since: since.since,
+        ..of_source.clone()
+    };
+    let filters = [(&since, 1), (&until, 2), (&of_source, 1), (&of_topic, 2)];
+    for (filter, expect) in filters.into_iter().chain([(&both, 0)]) {
+        let page = store.replayable(filter, None, 100).await.expect("counted");
+        assert_eq!(page.counts.again, expect, "{filter:?}");
+    }
+    assert_eq!(replay(&*store, &since).await.counts.again, 1);
+    let granted = Claimed::Granted {
+        attempt: 2,
+        attempts_before: 1,
+    };
+    assert_eq!(probe(&*store, &redo("late", 2)).await, granted);
+    assert_eq!(
+        probe(&*store, &redo("early", 2)).await,
+        Claimed::Redelivered
+    );
+    assert_eq!(store.imbalances(10).await.expect("read"), []);
+    Store::close(&*store).await;
+}
+
+async fn store_undecodable<S: Store>(store: &S) {
+    let bytes = Bytes::from_static(b"not an envelope");
+    let undecodable = UndecodableMessage {
+        route: &one(),
+        bytes: &bytes,
+        reason: DeadReason::Undecodable,
+        detail: "no".to_owned(),
+    };
+    store.store_undecodable(&undecodable).await.expect("stored");
+}
+
+/// Checks that each replayed event has a row in the audit, with who replayed it and why, also where
+/// the events are replayed page by page.
+pub async fn a_replay_of_events_is_audited<H: StoreHarness>(world: &H) {
+    let store = world.open().await;
+    for event in ["a", "b", "c"] {
+        done(&*store, &envelope(event)).await;
+    }
+    let (filter, mut after, mut pages) = (filter(one()), None, 0);
+    loop {
+        let page = store.replay(&filter, after, 2, "ann", "it's \"new\"").await;
+        let page = page.expect("replayed");
+        let Some(last) = page.last else { break };
+        after = Some(last);
+        pages += 1;
+    }
+    assert_eq!(pages, 2);
+    let audits = store.audits(&AuditFilter::default(), None, 10).await;
+    let audits = audits.expect("read");
+    assert_eq!(audits.len(), 3);
+    for event in ["a", "b", "c"] {
+        let subject = format!(
+            "event {} on route {}: it's \"new\"",
+            envelope(event).event,
+            one()
+        );
+        let row = audits.iter().find(|row| row.subject == subject);
+        let row = row.unwrap_or_else(|| panic!("no row {subject}: {audits:?}"));
+        assert_eq!((&*row.actor, &*row.action), ("ann", "event.replay"));
+    }
+    Store::close(&*store).await;
+}
