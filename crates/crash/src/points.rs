@@ -126,6 +126,30 @@ pub const POINTS: &[Point] = &[
         "a failed attempt and its retry or dead letter are committed; the message is not settled",
     ),
     point(
+        "effect.after_lease",
+        "leases are committed; their calls have not begun, and the message is not acknowledged",
+    ),
+    point(
+        "effect.before_call",
+        "an event is leased, and its external call begins",
+    ),
+    point(
+        "effect.after_call",
+        "an external call has ended; its end is recorded nowhere",
+    ),
+    point(
+        "effect.before_end",
+        "external calls have ended; the store has no record of it",
+    ),
+    point(
+        "effect.mid_end",
+        "the ends of external calls are written; the transaction is not committed yet",
+    ),
+    point(
+        "effect.after_end",
+        "the ends of external calls are committed",
+    ),
+    point(
         "worker.draining",
         "the worker is draining, and transactions are still running",
     ),

@@ -7,30 +7,24 @@
 use std::time::Duration;
 
 use hookbox_crash::crash_point;
-use hookbox_driver::{CommitError, Fault, FaultKind, Outcome, ReceiptOutcome, Store};
+use hookbox_driver::{CommitError, Fault, Outcome, ReceiptOutcome, Store};
 use hookbox_event::{Envelope, EventId, EventNumber};
 
+use crate::Event;
 use crate::attempt_error::AttemptError;
 use crate::attribute::{attribute, is_done};
 use crate::batch::Batch;
-use crate::check::check;
 use crate::claimed_event::{ClaimSet, ClaimedEvent};
 use crate::claims::claim;
 use crate::counters::add;
 use crate::left::LeftEvents;
+use crate::outcomes;
 use crate::registered::HandlerFailure;
 use crate::route_context::RouteContext;
 use crate::settle::FailureCause;
+use crate::stale_events;
+use crate::verdict::{Verdict, verdict};
 use crate::work::Work;
-use crate::{Event, Json, OnConflict};
-
-/// What to do with a claimed event.
-enum Verdict {
-    /// The event has this outcome without a run of the handler.
-    Ends(Outcome),
-    /// The handler runs on this event, whose body may have been read already.
-    Runs(Option<Json>),
-}
 
 /// One transaction over envelopes of distinct events.
 pub(crate) struct Attempt<'a, S: Store> {
@@ -50,8 +44,10 @@ impl<S: Store> Attempt<'_, S> {
     ) -> Result<LeftEvents, AttemptError> {
         let store = self.context.store();
         let mut tx = match self.work {
-            Work::Handle(route) if !route.handler.is_trusted() => store.begin_for_handler().await?,
-            Work::Handle(_) | Work::GiveUp { .. } => store.begin().await?,
+            Work::Handle { handler, .. } if !handler.is_trusted() => {
+                store.begin_for_handler().await?
+            }
+            Work::Handle { .. } | Work::GiveUp { .. } => store.begin().await?,
         };
         let claims = match self.claim(&mut tx, envelopes).await {
             Ok(claims) => claims,
@@ -102,13 +98,18 @@ impl<S: Store> Attempt<'_, S> {
         events: &[ClaimedEvent],
         failed_runs: &mut usize,
     ) -> Result<(Vec<Outcome>, LeftEvents), AttemptError> {
+        let mut verdicts = Vec::with_capacity(events.len());
+        for event in events {
+            verdicts.push(self.classify(event)?);
+        }
+        let superseded = stale_events::end_stale(self.context, tx, &mut verdicts).await?;
         let mut outcomes = Vec::with_capacity(events.len());
         let mut handled = Vec::with_capacity(events.len());
-        for event in events {
-            match self.classify(event)? {
+        for (event, verdict) in events.iter().zip(verdicts) {
+            match verdict {
                 Verdict::Ends(outcome) => outcomes.push(outcome),
-                Verdict::Runs(read) => {
-                    let number = self.number(tx, &event.envelope.event)?;
+                Verdict::Runs { read, .. } => {
+                    let number = self.context.number(tx, &event.envelope.event)?;
                     let attempt = (event.attempt, event.round());
                     let given = event_of(&event.envelope, number, attempt, read);
                     handled.push((event, given));
@@ -118,66 +119,38 @@ impl<S: Store> Attempt<'_, S> {
                 }
             }
         }
-        if let Work::Handle(route) = self.work
+        if let Work::Handle { route, handler } = self.work
             && !handled.is_empty()
         {
-            let batch = Batch::new(self.context, route, handled)?;
-            let left = batch.run(tx, failed_runs).await?;
+            let batch = Batch::new(self.context, route, handler, handled)?;
+            let mut left = batch.run(tx, failed_runs).await?;
+            superseded.leave(events, &mut left);
             return Ok((outcomes, left));
         }
         Ok((outcomes, LeftEvents::default()))
     }
 
-    fn number(&self, tx: &S::Tx, event: &EventId) -> Result<EventNumber, Fault> {
-        let none = || {
-            Fault::plain(
-                FaultKind::Internal,
-                "number an event: the store does not know the number of a claimed event",
-            )
-        };
-        let (store, route) = (self.context.store(), self.context.route);
-        store.number(tx, route, event).ok_or_else(none)
-    }
-
-    /// Decides whether the handler runs on an event. It does not run on an event that is orphaned,
-    /// is given up, is a conflict for an operator to decide, or has an invalid body.
+    /// Decides whether the handler runs on an event. It does not run on an event that is orphaned
+    /// or is given up, or that [`verdict`] ends.
     fn classify(&self, event: &ClaimedEvent) -> Result<Verdict, AttemptError> {
-        let (context, envelope) = (self.context, &event.envelope);
         if event.is_orphaned {
             return Err(AttemptError::handler(event, orphaned(), Duration::ZERO));
         }
-        let route = match self.work {
-            Work::Handle(route) => route,
-            Work::GiveUp { reason, detail } => {
-                return Ok(Verdict::Ends(Outcome::Dead {
-                    reason,
-                    detail: detail.to_owned(),
-                }));
+        Ok(match self.work {
+            Work::Handle { route, handler } => {
+                let config = &self.context.inner.config;
+                verdict(
+                    config,
+                    event,
+                    handler.builds_payload(),
+                    self.context.newest(route),
+                )
             }
-        };
-        let config = &context.inner.config;
-        if let Some(original) = event.conflict_with
-            && config.on_conflict(&envelope.topic) == OnConflict::DeadLetter
-        {
-            let detail = format!("another body came under the id of event {original}");
-            return Ok(Verdict::Ends(Outcome::Conflict { detail }));
-        }
-        let schemas = config.schemas.of(&envelope.source);
-        let is_built = route.handler.builds_payload();
-        Ok(
-            match check(
-                schemas.as_deref(),
-                &envelope.topic,
-                &envelope.body,
-                is_built,
-            ) {
-                Ok(read) => Verdict::Runs(read),
-                Err(broken) => Verdict::Ends(Outcome::Dead {
-                    reason: broken.reason,
-                    detail: broken.detail,
-                }),
-            },
-        )
+            Work::GiveUp { reason, detail } => Verdict::Ends(Outcome::Dead {
+                reason,
+                detail: detail.to_owned(),
+            }),
+        })
     }
 
     /// Withdraws the claims of the events that have left the transaction, writes the outcome of
@@ -230,7 +203,7 @@ impl<S: Store> Attempt<'_, S> {
         let ran = settled.first().is_some_and(|first| is_done(&first.outcome));
         written.map_err(|error| attribute(error, &claims.events, ran, remedy))?;
         crash_point!("worker.after_commit");
-        self.count(&settled, claims.redelivered);
+        outcomes::count(self.context, &settled, claims.redelivered);
         Ok(left)
     }
 
@@ -246,52 +219,11 @@ impl<S: Store> Attempt<'_, S> {
         }
         store.settle(tx, route, settled).await
     }
-
-    /// Records that a handler succeeded, which shows that the route lacks no right in the database.
-    fn has_succeeded(&self) {
-        if self.context.counters.rights.succeed() {
-            let route = self.context.route;
-            tracing::info!(
-                route = %route,
-                "a handler of route {route} succeeded again; the route resumes"
-            );
-        }
-    }
-
-    fn count(&self, settled: &[ReceiptOutcome<'_>], redelivered: u64) {
-        let (counters, route) = (self.context.counters, self.context.route);
-        add(&counters.redelivered, redelivered);
-        for ReceiptOutcome {
-            outcome, envelope, ..
-        } in settled
-        {
-            match outcome {
-                Outcome::Done { .. } => {
-                    add(&counters.done, 1);
-                    self.has_succeeded();
-                }
-                Outcome::Duplicate => add(&counters.duplicate, 1),
-                Outcome::Conflict { .. } => add(&counters.conflict, 1),
-                Outcome::Dead { reason, .. } => {
-                    add(&counters.dead, 1);
-                    tracing::warn!(
-                        event.id = %envelope.event,
-                        event.topic = %envelope.topic,
-                        route = %route,
-                        reason = reason.as_str(),
-                        "event {} is a dead letter of route {route} ({}); see `hookbox dead list`",
-                        envelope.event,
-                        reason.as_str()
-                    );
-                }
-            }
-        }
-    }
 }
 
 /// Builds the failure of an orphaned event: its claim is committed without an outcome, which only
 /// happens if its handler ended the transaction itself.
-fn orphaned() -> HandlerFailure {
+pub(crate) fn orphaned() -> HandlerFailure {
     let error = "an earlier run of the handler ended its own transaction; whether all of its \
                  effects stand is not known, so it is not run again";
     HandlerFailure {

@@ -15,7 +15,9 @@ use crate::settle::FailureCause;
 pub(crate) fn is_done(outcome: &Outcome) -> bool {
     match outcome {
         Outcome::Done { .. } => true,
-        Outcome::Duplicate | Outcome::Conflict { .. } | Outcome::Dead { .. } => false,
+        Outcome::Duplicate | Outcome::Conflict { .. } | Outcome::Dead { .. } | Outcome::Stale => {
+            false
+        }
     }
 }
 

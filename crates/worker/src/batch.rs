@@ -20,7 +20,7 @@ use crate::registered::{self, BATCH_TIME_LIMIT_MAX, Handled, HandlerFailure, Rea
 use crate::route_context::RouteContext;
 use crate::running_handlers::RunningHandler;
 use crate::settle::FailureCause;
-use crate::{Event, Json, Route};
+use crate::{Event, Json, Registered, Route};
 
 /// How old a transaction may be when the handler has failed in it and other events run again in it.
 /// An older one is rolled back, so that it does not hold its locks for as long again: on SQLite,
@@ -38,6 +38,7 @@ const STARTS_UNTIL: Duration = BATCH_TIME_LIMIT_MAX;
 pub(crate) struct Batch<'t, S: Store> {
     context: &'t RouteContext<'t, S>,
     route: &'t Route<S>,
+    handler: &'t Registered<S>,
     /// The events, in the order of `prepared`.
     events: Vec<&'t ClaimedEvent>,
     prepared: Box<dyn Prepared<S>>,
@@ -67,15 +68,17 @@ impl<'t, S: Store> Batch<'t, S> {
     pub fn new(
         context: &'t RouteContext<'t, S>,
         route: &'t Route<S>,
+        handler: &'t Registered<S>,
         claimed: Vec<(&'t ClaimedEvent, Event<Option<Json>>)>,
     ) -> Result<Self, AttemptError> {
         let started = Instant::now();
         let (events, handled): (Vec<_>, Vec<_>) = claimed.into_iter().unzip();
         let is_shared = handled.len() > 1;
-        let Readied { prepared, unready } = route.handler.prepare(handled);
+        let Readied { prepared, unready } = handler.prepare(handled);
         let mut batch = Self {
             context,
             route,
+            handler,
             events,
             prepared,
             left: LeftEvents::default(),
@@ -206,7 +209,7 @@ impl<'t, S: Store> Batch<'t, S> {
         if let Some(event) = self.events.get(at) {
             crash_point!("worker.mid_handler", event.envelope.topic.as_str());
         }
-        if self.route.handler.is_trusted() {
+        if self.handler.is_trusted() {
             return Ok(ran);
         }
         prove(store, tx, ran).await
@@ -237,7 +240,7 @@ impl<'t, S: Store> Batch<'t, S> {
         for event in self.events.get(which.clone()).unwrap_or_default() {
             crash_point!("worker.mid_handler", event.envelope.topic.as_str());
         }
-        let ran = if self.route.handler.is_trusted() {
+        let ran = if self.handler.is_trusted() {
             ran
         } else {
             prove(store, tx, ran).await?

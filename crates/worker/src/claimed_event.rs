@@ -77,3 +77,31 @@ impl ClaimSet {
         }
     }
 }
+
+/// Returns the first claim of an event, for tests.
+#[cfg(test)]
+pub(crate) fn sample(number: u8) -> ClaimedEvent {
+    ClaimedEvent {
+        envelope: Envelope {
+            receipt: hookbox_event::ReceiptId::from_bytes([number; 16]),
+            source: "begini".parse().expect("a name"),
+            topic: "begini.score".parse().expect("a topic"),
+            event: EventId::from_bytes([number; 16]),
+            id_tail: None,
+            digest: ContentDigest::of_raw_body(b"{}"),
+            received_at: hookbox_event::Timestamp::from_unix_micros(0),
+            key_id: "one".to_owned(),
+            instance: hookbox_event::InstanceId::from_bytes([1; 16]),
+            number: 1,
+            seal: None,
+            traceparent: None,
+            redo: None,
+            body: b"{}"[..].into(),
+        },
+        attempt: 1,
+        attempts_before: 0,
+        conflict_with: None,
+        other_digest: None,
+        is_orphaned: false,
+    }
+}

@@ -57,32 +57,9 @@ pub(crate) async fn claim<S: Store>(
     Ok(claims)
 }
 
-/// Returns whether the handler would run for an envelope now. To find out, this function claims the
-/// event and rolls back. If another process has the event in flight, perhaps through a copy of the
-/// message, the claim waits for that process. The caller sets a start marker only after this
-/// function has returned. So a process that only waits has set none, and if it ends, no marker can
-/// be taken for a death caused by the event.
-pub(crate) async fn would_run<S: Store>(
-    context: &RouteContext<'_, S>,
-    envelope: &Envelope,
-) -> Result<bool, Fault> {
-    let store = context.store();
-    let mut tx = store.begin().await?;
-    let claimed = claim(context, &mut tx, &[envelope]).await;
-    store.rollback(tx).await;
-    let none = || {
-        Fault::plain(
-            FaultKind::Internal,
-            "claim: the store returned no claim for the envelope",
-        )
-    };
-    let claim = claimed?.pop().ok_or_else(none)?;
-    Ok(claim.would_run(&context.inner.config))
-}
-
 impl Claim {
-    /// Returns whether a handler runs after this claim.
-    fn would_run<S: Store>(&self, config: &Config<S>) -> bool {
+    /// Returns whether a handler runs after this claim, unless the body or its version prevents it.
+    pub fn would_run<S: Store>(&self, config: &Config<S>) -> bool {
         let is_handled = match config.on_conflict(&self.envelope.topic) {
             OnConflict::DeadLetter => self.conflict_with.is_none(),
             OnConflict::Process | OnConflict::Duplicate => true,

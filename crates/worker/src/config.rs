@@ -3,10 +3,10 @@
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use hookbox_driver::Store;
-use hookbox_event::{RouteName, Topic, TopicPattern};
+use hookbox_driver::{RouteLimits, Store};
+use hookbox_event::{Newest, RouteName, Topic, TopicPattern};
 
-use crate::{Registered, Retry, SourceSchemas, defaults};
+use crate::{Registered, RegisteredEffect, Retry, SourceSchemas, defaults};
 
 /// The configuration of a worker.
 pub struct Config<S: Store> {
@@ -40,17 +40,27 @@ pub struct Route<S: Store> {
     /// transaction of its own before the handler runs on them, so that no route waits for the
     /// handler of another one.
     pub shared_topics: Vec<TopicPattern>,
-    /// The handler that runs for the route's events.
-    pub handler: Registered<S>,
+    /// Where bodies have their key and version, if only the newest event of each key is handled.
+    pub newest: Option<Newest>,
+    /// What is done with the route's events.
+    pub work: RouteWork<S>,
     /// When a failed event is tried again, and when it is given up.
     pub retry: Retry,
-    /// How long one run of the handler may take.
+    /// How long one run of the handler may take. An effect has a limit of its own.
     pub time_limit: Duration,
     /// How many transactions of the route run at once.
     pub concurrency: NonZeroUsize,
     /// How many messages may be in flight, waiting or being handled. This limits memory: a message
     /// is at most one batch (256 KiB) or one body.
     pub prefetch: u16,
+}
+
+/// What a route does with its events.
+pub enum RouteWork<S: Store> {
+    /// Runs a handler, in a transaction of the database.
+    Handler(Registered<S>),
+    /// Makes an external call for each event, outside of any transaction.
+    Effect(RegisteredEffect),
 }
 
 /// What to do with another body under a known event id.
@@ -77,11 +87,12 @@ pub struct ConflictRule {
 
 impl<S: Store> Route<S> {
     /// Creates a route with the default settings.
-    pub fn new(name: RouteName, handler: Registered<S>) -> Self {
+    pub fn new(name: RouteName, work: impl Into<RouteWork<S>>) -> Self {
         Self {
             name,
             shared_topics: Vec::new(),
-            handler,
+            newest: None,
+            work: work.into(),
             retry: Retry::default(),
             time_limit: defaults::HANDLER_TIME_LIMIT,
             concurrency: defaults::CONCURRENCY,
@@ -89,9 +100,57 @@ impl<S: Store> Route<S> {
         }
     }
 
+    /// Returns how many transactions of the route may run at once: as many as an operator has set,
+    /// but never more than the config says.
+    pub(crate) fn concurrency_within(&self, limits: RouteLimits) -> NonZeroUsize {
+        let limit = limits.concurrency_per_worker;
+        let limit = limit.and_then(|limit| NonZeroUsize::try_from(limit).ok());
+        limit.map_or(self.concurrency, |limit| limit.min(self.concurrency))
+    }
+
     /// Whether other routes get the events of this topic, too.
     pub(crate) fn shares(&self, topic: &Topic) -> bool {
         self.shared_topics.iter().any(|it| it.matches(topic))
+    }
+}
+
+impl<S: Store> RouteWork<S> {
+    /// Returns the name of the handler or the effect.
+    pub fn name(&self) -> &'static str {
+        match self {
+            RouteWork::Handler(handler) => handler.name(),
+            RouteWork::Effect(effect) => effect.name(),
+        }
+    }
+
+    /// Returns whether an event that is done may be put on the route again;
+    /// [`crate::Handler::is_repeatable`].
+    pub fn is_repeatable(&self) -> bool {
+        match self {
+            RouteWork::Handler(handler) => handler.is_repeatable(),
+            RouteWork::Effect(effect) => effect.is_repeatable(),
+        }
+    }
+}
+
+impl<S: Store> Clone for RouteWork<S> {
+    fn clone(&self) -> Self {
+        match self {
+            RouteWork::Handler(handler) => RouteWork::Handler(Registered::clone(handler)),
+            RouteWork::Effect(effect) => RouteWork::Effect(RegisteredEffect::clone(effect)),
+        }
+    }
+}
+
+impl<S: Store> From<Registered<S>> for RouteWork<S> {
+    fn from(handler: Registered<S>) -> Self {
+        RouteWork::Handler(handler)
+    }
+}
+
+impl<S: Store> From<RegisteredEffect> for RouteWork<S> {
+    fn from(effect: RegisteredEffect) -> Self {
+        RouteWork::Effect(effect)
     }
 }
 

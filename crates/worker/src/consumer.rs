@@ -1,33 +1,40 @@
-//! Consumes the queue of one route: renews the subscription whenever it fails, and limits how many
-//! transactions run at once.
+//! Consumes the queue of one route with a handler: renews the subscription whenever it fails, and
+//! limits how many transactions run at once and how many events are taken in a second.
 
 use std::sync::Arc;
 
 use hookbox_crash::crash_point;
-use hookbox_driver::{Fault, Queue, Store, Subscription};
+use hookbox_driver::{Fault, Queue, RouteLimits, Store, Subscription};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::Registered;
 use crate::inner::Inner;
 use crate::intake::Intake;
+use crate::pace::{self, Pace};
 use crate::pause::Pause;
 use crate::process::Process;
 use crate::route_context::RouteContext;
 use crate::slot::Slot;
 use crate::work::Work;
 
-/// The consumer of one route.
+/// The consumer of one route with a handler.
 pub(crate) struct RouteConsumer<S: Store> {
     pub inner: Arc<Inner<S>>,
     /// The position of the route in the config.
     pub index: usize,
+    /// The handler of the route.
+    pub handler: Registered<S>,
+    /// The limits that an operator has set.
+    pub limits: RouteLimits,
+    /// Cancelled at the shutdown, and when an operator pauses the route or sets other limits.
     pub shutdown: CancellationToken,
 }
 
 impl<S: Store> RouteConsumer<S> {
-    /// Takes messages until the shutdown, and then waits until everything that is in flight is
-    /// settled.
+    /// Takes messages until the shutdown of the route, and then waits until everything that is in
+    /// flight is settled.
     pub async fn run(self) {
         let tasks = TaskTracker::new();
         let (inner, shutdown) = (&self.inner, &self.shutdown);
@@ -37,18 +44,21 @@ impl<S: Store> RouteConsumer<S> {
         };
         let what = format!("taking messages from route {}", route.name);
         let mut pause = Pause::new(&what, &counters.unsubscribed, &inner.rng, shutdown);
-        let slots = Arc::new(Semaphore::new(route.concurrency.get()));
+        let slots = Arc::new(Semaphore::new(route.concurrency_within(self.limits).get()));
+        let mut pace = Pace::new(self.limits.rate_per_worker);
+        let prefetch = pace::prefetch(self.limits.rate_per_worker, route.prefetch);
         while !shutdown.is_cancelled() {
             let queue = Queue::Route(route.name.clone());
             let subscribed = tokio::select! {
                 biased;
-                subscribed = inner.broker.subscribe(&queue, route.prefetch) => subscribed,
+                subscribed = inner.broker.subscribe(&queue, prefetch) => subscribed,
                 () = inner.cut.cancelled() => break,
             };
             let fault = match subscribed {
                 Ok(mut subscription) => {
                     pause.over();
-                    let ended = self.take(&mut *subscription, &slots, &tasks).await;
+                    let taken = self.take(&mut *subscription, &slots, &mut pace, &tasks);
+                    let ended = taken.await;
                     if ended.is_ok() {
                         crash_point!("worker.draining");
                         // Transactions that still run settle their messages before the subscription
@@ -71,12 +81,13 @@ impl<S: Store> RouteConsumer<S> {
         tasks.wait().await;
     }
 
-    /// Takes messages whenever fewer transactions of the route run than its `concurrency` allows.
-    /// Returns `Ok` at the shutdown, and the fault if the subscription fails.
+    /// Takes messages whenever fewer transactions of the route run than there are slots, and its
+    /// rate allows. Returns `Ok` at the shutdown, and the fault if the subscription fails.
     async fn take(
         &self,
         subscription: &mut dyn Subscription,
         slots: &Arc<Semaphore>,
+        pace: &mut Pace,
         tasks: &TaskTracker,
     ) -> Result<(), Fault> {
         loop {
@@ -90,7 +101,10 @@ impl<S: Store> RouteConsumer<S> {
             let first = tokio::select! {
                 biased;
                 () = self.shutdown.cancelled() => return Ok(()),
-                first = subscription.next() => first?,
+                first = async {
+                    pace.ready().await;
+                    subscription.next().await
+                } => first?,
             };
             let mut intake = Intake::default();
             intake.add(first);
@@ -100,7 +114,9 @@ impl<S: Store> RouteConsumer<S> {
                     None => break,
                 }
             }
+            pace.taken(intake.contents.envelopes.len());
             let (inner, index) = (Arc::clone(&self.inner), self.index);
+            let handler = Registered::clone(&self.handler);
             let shutdown = self.shutdown.clone();
             tasks.spawn(async move {
                 let route = &inner.config.routes[index];
@@ -109,7 +125,10 @@ impl<S: Store> RouteConsumer<S> {
                 };
                 let process = Process {
                     context: &context,
-                    work: Work::Handle(route),
+                    work: Work::Handle {
+                        route,
+                        handler: &handler,
+                    },
                     slot: &Slot::new(permit),
                 };
                 tokio::select! {

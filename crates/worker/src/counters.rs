@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use hookbox_driver::RoutePause;
 use hookbox_event::RouteName;
 
+use crate::operator_pause::OperatorPause;
 use crate::rights::Rights;
 use crate::running_handlers::RunningHandlers;
 
@@ -33,10 +35,24 @@ pub struct RouteCounters {
     pub conflict: AtomicU64,
     /// Dead letters.
     pub dead: AtomicU64,
+    /// Receipts of events that were older than one of the same key that was done.
+    pub stale: AtomicU64,
     /// Receipts whose attempt failed and which wait for their next attempt.
     pub retrying: AtomicU64,
     /// Receipts whose event was deferred, which costs no attempt. The event will be tried again.
     pub deferred: AtomicU64,
+    /// Events that were handed to an external call. Their receipts have no outcome yet.
+    pub leased: AtomicU64,
+    /// Ends of external calls that changed nothing, because the event had its outcome or a newer
+    /// call decides.
+    pub superseded: AtomicU64,
+    /// External calls that are in flight.
+    pub calls_in_flight: AtomicU64,
+    /// Messages that wait until another call may be made to the target.
+    pub target_waits: AtomicU64,
+    /// Whether the route is paused because its target is not reached or asked for a pause: it takes
+    /// no messages, or one at a time.
+    pub target_down: AtomicBool,
     /// Redelivered receipts that already had their outcome.
     pub redelivered: AtomicU64,
     /// Isolated runs of events that were in flight when a process died.
@@ -57,6 +73,7 @@ pub struct RouteCounters {
     pub stalled: AtomicBool,
     /// The database rights that the route's handler lacks.
     pub(crate) rights: Rights,
+    operator_pause: OperatorPause,
     /// Whether the route has no subscription because the broker is unavailable, so that it receives
     /// nothing.
     pub unsubscribed: AtomicBool,
@@ -88,16 +105,30 @@ impl RouteCounters {
         self.rights.missing()
     }
 
-    /// Returns the number of receipts that were settled in any way. Every progress of the route
-    /// increases it.
+    /// Sets the pause of the route by an operator, as the worker has read it; `None` while the
+    /// route is not paused.
+    pub fn set_operator_pause(&self, pause: Option<&RoutePause>) {
+        self.operator_pause.set(pause);
+    }
+
+    /// Returns the pause of the route by an operator; `None` while it is not paused.
+    pub fn operator_pause(&self) -> Option<RoutePause> {
+        self.operator_pause.get()
+    }
+
+    /// Returns the number of receipts that were settled in any way, and of other steps towards
+    /// that. Every progress of the route increases it.
     pub fn settled(&self) -> u64 {
         let all = [
             &self.done,
             &self.duplicate,
             &self.conflict,
             &self.dead,
+            &self.stale,
             &self.retrying,
             &self.deferred,
+            &self.leased,
+            &self.superseded,
             &self.redelivered,
         ];
         all.iter()
@@ -142,6 +173,7 @@ impl Counters {
                     + read(&route.duplicate)
                     + read(&route.conflict)
                     + read(&route.dead)
+                    + read(&route.stale)
                     + read(&route.retrying)
                     + read(&route.deferred)
             })

@@ -58,6 +58,11 @@ impl HandlerError {
     pub(crate) fn cause(&self) -> &(dyn Error + 'static) {
         &*self.cause
     }
+
+    /// The cause, by value.
+    pub(crate) fn into_cause(self) -> Box<dyn Error + Send + Sync> {
+        self.cause
+    }
 }
 
 impl<E: Error + Send + Sync + 'static> From<E> for HandlerError {

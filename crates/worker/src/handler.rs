@@ -34,6 +34,14 @@ pub trait Handler<S: Store>: Send + Sync + 'static {
     /// statement.
     const TRUSTED: bool = false;
 
+    /// Returns whether the handler may handle an event again that it has handled before, as
+    /// `hookbox events replay` asks for it: what it writes then must replace what it wrote, and not
+    /// be added to it. [`Event::round`] tells the runs apart. By default, an event that is done
+    /// never runs again.
+    fn is_repeatable(&self) -> bool {
+        false
+    }
+
     /// Makes the payload of an event. `read` is the body as JSON, if it was read before. A handler
     /// whose payload depends on its settings overrides this. By default, [`Payload::of`] makes it.
     ///

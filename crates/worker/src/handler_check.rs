@@ -5,7 +5,7 @@ use std::time::Duration;
 use hookbox_driver::{Fault, FaultKind, Store};
 use hookbox_event::RouteName;
 
-use crate::Route;
+use crate::{Registered, Route, RouteWork};
 
 /// How long the check of one handler may take. It prepares statements and waits for no lock of
 /// another session, except while a migration runs.
@@ -29,21 +29,28 @@ pub enum RefusedHandler {
     Fault(#[from] Fault),
 }
 
-/// Checks the handlers of all routes.
+/// Checks the handlers of all routes. An effect runs nothing on the database.
 pub(crate) async fn check_all<S: Store>(
     store: &S,
     routes: &[Route<S>],
 ) -> Result<(), RefusedHandler> {
     for route in routes {
-        check(store, route).await?;
+        match &route.work {
+            RouteWork::Handler(handler) => check(store, &route.name, handler).await?,
+            RouteWork::Effect(_) => {}
+        }
     }
     Ok(())
 }
 
-async fn check<S: Store>(store: &S, route: &Route<S>) -> Result<(), RefusedHandler> {
+async fn check<S: Store>(
+    store: &S,
+    route: &RouteName,
+    handler: &Registered<S>,
+) -> Result<(), RefusedHandler> {
     let doing = "check the handler of a route";
     let mut tx = store.begin_for_handler().await?;
-    let checking = route.handler.check_database(store.connection(&mut tx));
+    let checking = handler.check_database(store.connection(&mut tx));
     // After the time limit the transaction is dropped, which closes its connection.
     let checked = tokio::time::timeout(TIME_LIMIT, checking)
         .await
@@ -59,8 +66,8 @@ async fn check<S: Store>(store: &S, route: &Route<S>) -> Result<(), RefusedHandl
         }
         Some(FaultKind::MissingRight | FaultKind::Internal) | None => {
             Err(RefusedHandler::Refused {
-                route: route.name.clone(),
-                handler: route.handler.name(),
+                route: route.clone(),
+                handler: handler.name(),
                 why: store.describe(error.cause()),
             })
         }

@@ -8,9 +8,11 @@ use hookbox_event::InstanceId;
 use tokio_util::sync::CancellationToken;
 
 use crate::Config;
+use crate::controls::Controls;
 use crate::counters::Counters;
 use crate::isolation::Isolation;
 use crate::own_markers::OwnMarkers;
+use crate::target_permits::TargetPermits;
 
 /// The shared state of one worker.
 pub(crate) struct Inner<S: Store> {
@@ -25,10 +27,14 @@ pub(crate) struct Inner<S: Store> {
     pub id: InstanceId,
     /// The number of faults of the store that any part of this worker has met.
     pub store_faults: AtomicU64,
+    /// What operators have set for routes.
+    pub controls: Controls,
     /// Decides which handlers may run at the same time.
     pub isolation: Isolation,
     /// The start markers that this process has set.
     pub own_markers: OwnMarkers,
+    /// The permits for external calls.
+    pub target_permits: TargetPermits,
     /// The highest sequence number of a witness message that this process has read or published.
     /// (A witness message shows whether store or broker was restored.) If a later reading returns
     /// only lower numbers, the reading is incomplete.
@@ -56,8 +62,10 @@ impl<S: Store> Inner<S> {
             counters,
             id,
             store_faults: AtomicU64::new(0),
+            controls: Controls::new(),
             isolation: Isolation::default(),
             own_markers: OwnMarkers::default(),
+            target_permits: TargetPermits::default(),
             witness_known: AtomicU64::new(0),
             cut: CancellationToken::new(),
         }

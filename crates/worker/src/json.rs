@@ -26,6 +26,17 @@ pub struct JsonValue<'a> {
     instance: &'a Instance,
 }
 
+/// The error for a JSON Pointer that leads through a value which has no parts, or none with such a
+/// name: a text, a number or a boolean, or an array where the next name is no index. Then the body
+/// has another structure than the pointer, and not only a part less.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unreachable {
+    /// Where that value is; `None` for the whole body.
+    at: Option<Pointer>,
+    to: Pointer,
+    is_array: bool,
+}
+
 impl Json {
     /// Reads a body.
     pub fn read(body: &Bytes) -> Result<Self, JsonError> {
@@ -113,21 +124,55 @@ impl<'a> JsonValue<'a> {
     /// Returns the value to which a JSON Pointer leads; `None` if there is none. Of several members
     /// of one name, the last one counts.
     pub fn at(self, pointer: &Pointer) -> Option<JsonValue<'a>> {
-        let mut at = self.instance;
-        for token in pointer.tokens() {
-            at = match &at.kind {
-                Kind::Object(object) => object.members.get(token)?,
-                Kind::Array(elements) => elements.get(index(token)?)?,
-                Kind::Null
-                | Kind::Bool(_)
-                | Kind::Number(_)
-                | Kind::String(_)
-                | Kind::LoneSurrogate => return None,
+        let mut names = pointer.tokens().iter();
+        names.try_fold(self, |at, name| at.member(name))
+    }
+
+    /// Returns the value to which a JSON Pointer leads, like [`JsonValue::at`].
+    ///
+    /// # Errors
+    /// When the pointer leads through a value in which nothing can be at the next name. Absent
+    /// values and `null` are no error: they are where an optional part is missing.
+    pub fn reach(self, pointer: &Pointer) -> Result<Option<JsonValue<'a>>, Unreachable> {
+        let mut value = self;
+        for (names, name) in pointer.tokens().iter().enumerate() {
+            let (is_array, leads) = match &value.instance.kind {
+                Kind::Object(_) | Kind::Null => (false, true),
+                Kind::Array(_) => (true, index(name).is_some()),
+                Kind::Bool(_) | Kind::Number(_) | Kind::String(_) | Kind::LoneSurrogate => {
+                    (false, false)
+                }
             };
+            if !leads {
+                return Err(Unreachable {
+                    at: pointer.beginning(names),
+                    to: pointer.clone(),
+                    is_array,
+                });
+            }
+            let Some(next) = value.member(name) else {
+                return Ok(None);
+            };
+            value = next;
         }
+        Ok(Some(value))
+    }
+
+    /// Returns the member of an object with this name, or the element of an array with this index;
+    /// `None` if there is none. Of several members of one name, the last one counts.
+    pub(crate) fn member(self, name: &str) -> Option<JsonValue<'a>> {
+        let instance = match &self.instance.kind {
+            Kind::Object(object) => object.members.get(name)?,
+            Kind::Array(elements) => elements.get(index(name)?)?,
+            Kind::Null
+            | Kind::Bool(_)
+            | Kind::Number(_)
+            | Kind::String(_)
+            | Kind::LoneSurrogate => return None,
+        };
         Some(JsonValue {
             body: self.body,
-            instance: at,
+            instance,
         })
     }
 
@@ -157,6 +202,23 @@ fn index(token: &str) -> Option<usize> {
     let has_zero = token.len() > 1 && token.starts_with('0');
     token.parse().ok().filter(|_| is_digits && !has_zero)
 }
+
+impl std::fmt::Display for Unreachable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.at {
+            Some(at) => write!(f, "the value at {at}")?,
+            None => f.write_str("the body")?,
+        }
+        let what = if self.is_array {
+            "is an array and not an object"
+        } else {
+            "is not an object"
+        };
+        write!(f, " {what}, so that nothing can be at {}", self.to)
+    }
+}
+
+impl std::error::Error for Unreachable {}
 
 impl std::fmt::Debug for Json {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -7,12 +7,15 @@
 //! its own transaction, and the others together, so that its failure does not affect them. Where it
 //! is not known which event failed, halves of the batch are run until it is found.
 //!
-//! The path of a message: `consumer` takes it, `process` brings its events to their outcomes and
-//! acknowledges it, `attempt` is one transaction, `batch` runs the handler in it, and `registered`
-//! is one run of a handler. `groups` decides which events of a failed batch run together again.
-//! `suspicion` plans which events may run beside others, `settle` is the table of what follows from
-//! a failure, and `run` carries that out. All parts of a worker share `inner`; all work on one
-//! route shares `route_context`.
+//! A route has either a handler or an [`Effect`]: an external call, for which `effects` has a path
+//! of its own.
+//!
+//! The path of a message to a handler: `consumer` takes it, `process` brings its events to their
+//! outcomes and acknowledges it, `attempt` is one transaction, `batch` runs the handler in it, and
+//! `registered` is one run of a handler. `groups` decides which events of a failed batch run
+//! together again. `suspicion` plans which events may run beside others, `settle` is the table of
+//! what follows from a failure, and `run` carries that out. All parts of a worker share `inner`;
+//! all work on one route shares `route_context`.
 //!
 //! Every `select!` here is `biased`. Otherwise tokio would poll the branches in a random order, and
 //! the simulation could not repeat a run of the engine exactly (I20).
@@ -26,14 +29,20 @@ mod attribute;
 mod batch;
 mod batch_error;
 mod bookkeep;
+mod call;
+mod call_error;
 mod check;
 mod claimed_event;
 mod claims;
 mod collect;
 mod config;
 mod consumer;
+mod controls;
+mod controls_reader;
 mod counters;
 pub mod defaults;
+mod effect;
+mod effects;
 mod error;
 mod event;
 mod groups;
@@ -45,7 +54,12 @@ mod intake;
 mod isolation;
 mod json;
 mod left;
+mod newest;
+mod operated_route;
+mod operator_pause;
+mod outcomes;
 mod own_markers;
+mod pace;
 mod parts;
 mod pause;
 mod payload;
@@ -55,6 +69,7 @@ mod proof;
 mod record;
 mod registered;
 mod rehearse;
+mod rehearse_call;
 mod retry;
 mod rights;
 mod route_context;
@@ -65,25 +80,34 @@ mod schedule;
 mod settle;
 mod slot;
 mod source_schemas;
+mod stale_events;
 mod standstill;
 mod start_markers;
 mod suspicion;
+mod target_permits;
+mod verdict;
 mod witness;
 mod work;
 mod worker;
+mod would_run;
 
 pub use batch_error::BatchError;
+pub use call::Call;
+pub use call_error::CallError;
 pub use check::{CompileError, Schemas};
-pub use config::{Config, ConflictRule, OnConflict, Route};
+pub use config::{Config, ConflictRule, OnConflict, Route, RouteWork};
 pub use counters::{Counters, RouteCounters};
+pub use effect::Effect;
+pub use effects::registered::{DynEffect, RegisteredEffect, register_effect};
 pub use error::{HandlerError, OrReject};
 pub use event::Event;
 pub use handler::Handler;
 pub use handler_check::RefusedHandler;
-pub use json::{Json, JsonValue};
+pub use json::{Json, JsonValue, Unreachable};
 pub use payload::Payload;
 pub use registered::{DynHandler, Registered, register};
 pub use rehearse::{Form, RehearsalError, rehearse};
+pub use rehearse_call::{AfterCall, CallRehearsalError, rehearse_call};
 pub use retry::{InvalidRetry, Retry};
 pub use running_handlers::RunningHandlers;
 pub use sample::Sample;

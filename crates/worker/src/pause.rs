@@ -46,7 +46,8 @@ pub(crate) struct Pause<'a> {
     since: Option<Instant>,
 }
 
-/// The error for work that a shutdown stopped before it had its outcome.
+/// The error for work that was stopped before it had its outcome, by a shutdown or because it has
+/// waited for too long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Stopped;
 
@@ -93,6 +94,12 @@ impl<'a> Pause<'a> {
                 self.backoff()
             }
         };
+        self.idle(wait).await
+    }
+
+    /// Waits for this time, between two pieces of work that succeed. Returns [`Stopped`] if the
+    /// shutdown comes first.
+    pub async fn idle(&self, wait: Duration) -> Result<(), Stopped> {
         tokio::select! {
             biased;
             () = self.shutdown.cancelled() => Err(Stopped),

@@ -22,7 +22,8 @@ use crate::run::{Conclusion, Run};
 use crate::slot::Slot;
 use crate::suspicion::{Measure, Plan, Suspect};
 use crate::work::Work;
-use crate::{claims, record, start_markers};
+use crate::would_run::would_run;
+use crate::{record, start_markers};
 
 /// How long the store's counts of a suspected event's handler starts must stay unchanged before
 /// the event is quarantined. One of the starts may belong to another process that is alive, whose
@@ -59,24 +60,7 @@ impl<S: Store> Process<'_, S> {
         let receipts = contents.envelopes.len() + contents.undecodable.len();
         let _in_flight = Counted::new(&self.context.counters.in_flight, receipts as u64);
         let finished = self.run_contents(&contents).await;
-        for delivery in deliveries {
-            crash_point!("worker.before_ack");
-            let settled = match finished {
-                Ok(()) => delivery.ack().await,
-                Err(Stopped) => Delivery::release(delivery).await,
-            };
-            if let Err(fault) = settled {
-                // The message is redelivered. If its receipts have their outcomes by then, no
-                // handler runs again.
-                let route = self.context.route;
-                tracing::info!(
-                    route = %route,
-                    error = describe(&fault),
-                    "a message of route {route} could not be settled and will be redelivered"
-                );
-            }
-            crash_point!("worker.after_ack");
-        }
+        settle_messages(self.context, deliveries, finished).await;
         finished
     }
 
@@ -103,7 +87,7 @@ impl<S: Store> Process<'_, S> {
     /// Stores those events that other routes get, too, in a transaction of its own. A retry or a
     /// replay is of an event that is stored already.
     async fn store_shared(&self, round: &[&Envelope]) -> Result<(), Stopped> {
-        let Work::Handle(route) = self.work else {
+        let Work::Handle { route, .. } = self.work else {
             return Ok(());
         };
         let is_shared = |it: &&&Envelope| it.redo.is_none() && route.shares(&it.topic);
@@ -118,7 +102,7 @@ impl<S: Store> Process<'_, S> {
     /// Returns the start markers of those events that may have been in flight when a process died.
     fn redelivered(&self, round: &[&Envelope], redelivered: &HashSet<Start>) -> Vec<Start> {
         match self.work {
-            Work::Handle(_) => {
+            Work::Handle { .. } => {
                 let starts = round.iter().map(|envelope| Start::of(envelope));
                 starts.filter(|start| redelivered.contains(start)).collect()
             }
@@ -156,7 +140,7 @@ impl<S: Store> Process<'_, S> {
             for (envelope, mut pause) in waiting {
                 self.context.may_start()?;
                 let _probe = match self.work {
-                    Work::Handle(_) => {
+                    Work::Handle { .. } => {
                         let rights = &self.context.counters.rights;
                         rights.admit(self.context.shutdown).await?
                     }
@@ -193,7 +177,7 @@ impl<S: Store> Process<'_, S> {
         loop {
             // If another process has the event in flight, this call waits for that process, while
             // other work of this process continues.
-            let would_run = || claims::would_run(context, envelope);
+            let would_run = || self.would_run(envelope);
             if context.until_done(would_run).await? {
                 match suspect.measure {
                     Measure::Quarantine(detail) if is_confirmed => {
@@ -266,11 +250,20 @@ impl<S: Store> Process<'_, S> {
             .inner
             .own_markers
             .is_counted_alone(context.route, start);
-        if claims::would_run(context, envelope).await? && !*is_marked {
+        if self.would_run(envelope).await? && !*is_marked {
             start_markers::set_isolated(context, start).await?;
             *is_marked = true;
         }
         Ok(())
+    }
+
+    /// Returns whether the handler would run for an envelope now.
+    async fn would_run(&self, envelope: &Envelope) -> Result<bool, Fault> {
+        let rule = match self.work {
+            Work::Handle { route, .. } => self.context.newest(route),
+            Work::GiveUp { .. } => None,
+        };
+        would_run(self.context, rule, envelope).await
     }
 
     /// Stores a suspected event as a dead letter.
@@ -332,5 +325,32 @@ impl<S: Store> Process<'_, S> {
 
     fn begin(&self) -> Run<'_, S> {
         Run::begin(self.context, self.work)
+    }
+}
+
+/// Acknowledges messages whose events have their outcomes, or releases messages whose work was
+/// stopped.
+pub(crate) async fn settle_messages<S: Store>(
+    context: &RouteContext<'_, S>,
+    deliveries: Vec<Delivery>,
+    finished: Result<(), Stopped>,
+) {
+    for delivery in deliveries {
+        crash_point!("worker.before_ack");
+        let settled = match finished {
+            Ok(()) => delivery.ack().await,
+            Err(Stopped) => Delivery::release(delivery).await,
+        };
+        if let Err(fault) = settled {
+            // The message is redelivered. If its receipts have their outcomes by then, nothing is
+            // done about them again.
+            let route = context.route;
+            tracing::info!(
+                route = %route,
+                error = describe(&fault),
+                "a message of route {route} could not be settled and will be redelivered"
+            );
+        }
+        crash_point!("worker.after_ack");
     }
 }

@@ -9,8 +9,10 @@ use hookbox_driver::{
     DeadReason, DeferReason, Deferral, Deferred, Failure, FailureClass, Recorded, Store, Then,
     UndecodableMessage,
 };
+use hookbox_event::{EventId, Topic};
 
 use crate::attempt_error::FailedAttempt;
+use crate::claimed_event::ClaimedEvent;
 use crate::counters::add;
 use crate::intake::Undecodable;
 use crate::pause::Stopped;
@@ -23,6 +25,22 @@ const DEFERRED_LEAST: Duration = Duration::from_secs(1);
 /// The longest wait of a deferred event. If the event waits for a lock, this is also the longest
 /// time until the release of the lock is noticed.
 const DEFERRED_MOST: Duration = Duration::from_secs(60);
+
+/// What a record is about, for counters and logs.
+#[derive(Clone, Copy)]
+pub(crate) struct Attempted<'a> {
+    pub event: &'a EventId,
+    pub topic: &'a Topic,
+    pub attempt: u32,
+}
+
+/// How long a deferred event waits; see [`Deferral`].
+#[derive(Clone, Copy)]
+pub(crate) struct DeferralWait {
+    pub least: Duration,
+    pub most: Duration,
+    pub age_max: Option<Duration>,
+}
 
 /// Stores bytes that are not an envelope as a dead letter.
 pub(crate) async fn undecodable<S: Store>(
@@ -52,24 +70,40 @@ pub(crate) async fn undecodable<S: Store>(
     Ok(())
 }
 
-/// Defers an event: it waits in the store for its next run, and no attempt is counted. Its message
-/// is settled, so the route continues with other events.
+/// Defers an event on which the handler failed for a reason that is not the event's.
 pub(crate) async fn deferral<S: Store>(
     context: &RouteContext<'_, S>,
     failed: &FailedAttempt,
     reason: DeferReason,
 ) -> Result<Deferred, Stopped> {
-    let (event, route) = (&failed.event, context.route);
+    let wait = DeferralWait {
+        least: DEFERRED_LEAST.mul_f64(0.5 + context.inner.rng.unit()),
+        most: DEFERRED_MOST,
+        age_max: age_max(context, failed, reason),
+    };
+    put_off(context, &failed.event, reason, wait, None).await
+}
+
+/// Defers an event: it waits in the store for its next run, and no attempt is counted. Its message
+/// is settled, so the route continues with other events. `target_error` is for the log, as in
+/// [`count_deferral`].
+pub(crate) async fn put_off<S: Store>(
+    context: &RouteContext<'_, S>,
+    event: &ClaimedEvent,
+    reason: DeferReason,
+    wait: DeferralWait,
+    target_error: Option<&str>,
+) -> Result<Deferred, Stopped> {
     let deferral = Deferral {
-        route,
+        route: context.route,
         envelope: &event.envelope,
         attempt: event.attempt,
         attempts_before: event.attempts_before,
         other_digest: event.other_digest,
         reason,
-        least: DEFERRED_LEAST.mul_f64(0.5 + context.inner.rng.unit()),
-        most: DEFERRED_MOST,
-        age_max: age_max(context, failed, reason),
+        least: wait.least,
+        most: wait.most,
+        age_max: wait.age_max,
     };
     let write = || {
         crash_point!("worker.before_record");
@@ -77,18 +111,11 @@ pub(crate) async fn deferral<S: Store>(
     };
     let deferred = context.until_done(write).await?;
     crash_point!("worker.after_record");
-    if deferred == Deferred::Recorded {
-        add(&context.counters.deferred, 1);
-        tracing::info!(
-            event.id = %event.envelope.event,
-            event.topic = %event.envelope.topic,
-            route = %route,
-            attempt = event.attempt,
-            reason = reason.as_str(),
-            "event {} is deferred on route {route} ({}); this costs it no attempt",
-            event.envelope.event,
-            reason.as_str()
-        );
+    match deferred {
+        Deferred::Recorded => {
+            count_deferral(context, Attempted::of(event), reason, target_error);
+        }
+        Deferred::Superseded | Deferred::Expired => {}
     }
     Ok(deferred)
 }
@@ -101,7 +128,11 @@ fn age_max<S: Store>(
     reason: DeferReason,
 ) -> Option<Duration> {
     match reason {
-        DeferReason::ForeignLock => return None,
+        // The three reasons of external calls are never those of a handler.
+        DeferReason::ForeignLock
+        | DeferReason::Leased
+        | DeferReason::TargetFault
+        | DeferReason::TargetBusy => return None,
         DeferReason::MissingRight => {}
     }
     let (rights, route) = (&context.counters.rights, context.route);
@@ -144,44 +175,82 @@ pub(crate) async fn failure<S: Store>(
     let recorded = context.until_done(write).await?;
     crash_point!("worker.after_record");
     match recorded {
-        Recorded::Recorded => count_failure(context, &failure),
+        Recorded::Recorded => count_failure(context, Attempted::of(event), class, then),
         Recorded::Superseded => {}
     }
     Ok(recorded)
 }
 
-fn count_failure<S: Store>(context: &RouteContext<'_, S>, failure: &Failure<'_>) {
-    let (envelope, attempt, class) = (failure.envelope, failure.attempt, failure.class);
-    let route = context.route;
-    match failure.then {
+/// Counts a recorded failure, and logs what follows from it.
+pub(crate) fn count_failure<S: Store>(
+    context: &RouteContext<'_, S>,
+    of: Attempted<'_>,
+    class: FailureClass,
+    then: Then,
+) {
+    let (route, attempt) = (context.route, of.attempt);
+    match then {
         Then::Retry { after } => {
             add(&context.counters.retrying, 1);
             tracing::info!(
-                event.id = %envelope.event,
-                event.topic = %envelope.topic,
+                event.id = %of.event,
+                event.topic = %of.topic,
                 route = %route,
                 attempt,
                 class = class.as_str(),
                 after_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX),
                 "attempt {attempt} on event {} failed ({}); the event will be tried again",
-                envelope.event,
+                of.event,
                 class.as_str()
             );
         }
         Then::Dead { reason } => {
             add(&context.counters.dead, 1);
             tracing::warn!(
-                event.id = %envelope.event,
-                event.topic = %envelope.topic,
+                event.id = %of.event,
+                event.topic = %of.topic,
                 route = %route,
                 attempt,
                 class = class.as_str(),
                 reason = reason.as_str(),
                 "event {} is a dead letter of route {route} ({}) after {attempt} attempts; see \
                  `hookbox dead list`",
-                envelope.event,
+                of.event,
                 reason.as_str()
             );
+        }
+    }
+}
+
+/// Counts a recorded deferral, and logs it. `target_error` says why the target was not reached, if
+/// a call has shown that.
+pub(crate) fn count_deferral<S: Store>(
+    context: &RouteContext<'_, S>,
+    of: Attempted<'_>,
+    reason: DeferReason,
+    target_error: Option<&str>,
+) {
+    let (route, attempt) = (context.route, of.attempt);
+    add(&context.counters.deferred, 1);
+    tracing::info!(
+        event.id = %of.event,
+        event.topic = %of.topic,
+        route = %route,
+        attempt,
+        reason = reason.as_str(),
+        error = target_error,
+        "event {} is deferred on route {route} ({}); this costs it no attempt",
+        of.event,
+        reason.as_str()
+    );
+}
+
+impl<'a> Attempted<'a> {
+    fn of(event: &'a ClaimedEvent) -> Self {
+        Self {
+            event: &event.envelope.event,
+            topic: &event.envelope.topic,
+            attempt: event.attempt,
         }
     }
 }

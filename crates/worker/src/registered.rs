@@ -32,6 +32,9 @@ pub trait DynHandler<S: Store>: Send + Sync + 'static {
     /// [`Handler::TRUSTED`].
     fn is_trusted(&self) -> bool;
 
+    /// [`Handler::is_repeatable`].
+    fn is_repeatable(&self) -> bool;
+
     /// Whether the handler's payload needs the values of the body. If not, and if no JSON Schema
     /// applies, the body is only checked to be JSON.
     fn builds_payload(&self) -> bool;
@@ -75,6 +78,10 @@ impl<S: Store, H: Handler<S>> DynHandler<S> for Typed<H> {
 
     fn is_trusted(&self) -> bool {
         H::TRUSTED
+    }
+
+    fn is_repeatable(&self) -> bool {
+        self.0.is_repeatable()
     }
 
     fn builds_payload(&self) -> bool {
@@ -253,7 +260,7 @@ fn returned<S: Store>(store: &S, error: &HandlerError) -> HandlerFailure {
 }
 
 /// Returns the text of a panic, if it has one.
-fn message(panic: &(dyn Any + Send)) -> &str {
+pub(crate) fn message(panic: &(dyn Any + Send)) -> &str {
     panic
         .downcast_ref::<&str>()
         .copied()

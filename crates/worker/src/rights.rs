@@ -66,7 +66,7 @@ impl Rights {
         if state.denied.len() < EVENTS {
             return false;
         }
-        let remedy = remedy.unwrap_or("the missing right is not known; see the handler's error");
+        let remedy = remedy.unwrap_or("the database does not say what is missing");
         state.missing = Some(remedy.to_owned());
         (state.works, state.tries) = (false, 0);
         true

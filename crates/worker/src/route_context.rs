@@ -2,9 +2,10 @@
 //! unavailable.
 
 use hookbox_driver::{Fault, FaultKind, Store};
-use hookbox_event::RouteName;
+use hookbox_event::{EventId, EventNumber, Newest, RouteName, Timestamp};
 use tokio_util::sync::CancellationToken;
 
+use crate::Route;
 use crate::counters::{RouteCounters, add};
 use crate::inner::Inner;
 use crate::pause::{Pause, Stopped};
@@ -34,6 +35,25 @@ impl<'a, S: Store> RouteContext<'a, S> {
 
     pub fn store(&self) -> &S {
         &self.inner.store
+    }
+
+    /// Returns the number of an event that the transaction has claimed.
+    pub fn number(&self, tx: &S::Tx, event: &EventId) -> Result<EventNumber, Fault> {
+        let none = || {
+            Fault::plain(
+                FaultKind::Internal,
+                "number an event: the store does not know the number of a claimed event",
+            )
+        };
+        let number = self.store().number(tx, self.route, event);
+        number.ok_or_else(none)
+    }
+
+    /// Returns the rule by which the route applies only the newest event of each key, with the
+    /// present time.
+    pub fn newest<'r>(&self, route: &'r Route<S>) -> Option<(&'r Newest, Timestamp)> {
+        let newest = route.newest.as_ref()?;
+        Some((newest, self.inner.clock.now()))
     }
 
     /// Returns [`Stopped`] once the worker drains: then no further transaction starts, because the

@@ -155,7 +155,7 @@ impl<'a, S: Store> Run<'a, S> {
 
     fn settlement(&self, failed: &FailedAttempt, cause: FailureCause) -> Settlement {
         match self.work {
-            Work::Handle(route) => {
+            Work::Handle { route, .. } => {
                 let attempt = failed.event.attempt_of_round();
                 settle(cause, attempt, &route.retry, self.context.inner.rng.unit())
             }

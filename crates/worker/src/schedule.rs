@@ -1,5 +1,5 @@
-//! Publishes due retries to the queue of their route. A retry is marked as queued only after the
-//! broker's confirm.
+//! Publishes due retries to the queue of their route, unless the route is paused. A retry is marked
+//! as queued only after the broker's confirm.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,14 +14,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::counters::add;
 use crate::inner::Inner;
-use crate::pause::{Pause, Stopped};
+use crate::pause::Pause;
 
 /// How many retries are taken at a time. Their rows stay locked while they are published, so the
 /// number is limited to what the broker confirms in about a second.
 const TAKEN_AT_ONCE: u32 = 200;
 
-/// Publishes the due retries of all routes. Any number of workers may run a scheduler at the same
-/// time.
+/// Publishes the due retries of all routes that are not paused. Any number of workers may run a
+/// scheduler at the same time.
 pub(crate) struct Scheduler<S: Store> {
     pub inner: Arc<Inner<S>>,
 }
@@ -30,12 +30,14 @@ impl<S: Store> Scheduler<S> {
     pub async fn run(self, shutdown: CancellationToken) {
         let paused = AtomicBool::new(false);
         let mut pause = Pause::new("the retry scheduler", &paused, &self.inner.rng, &shutdown);
-        let publisher = Publisher {
+        let mut publisher = Publisher {
             broker: &*self.inner.broker,
-            routes: &self.inner.config.all_routes,
+            routes: Vec::new(),
             is_failing: AtomicBool::new(false),
         };
         loop {
+            // Retries and replays of a paused route stay due in the store.
+            publisher.routes = self.inner.controls.running(&self.inner.config.all_routes);
             let requeued = tokio::select! {
                 biased;
                 requeued = self.inner.store.requeue_due(TAKEN_AT_ONCE, &publisher) => requeued,
@@ -52,7 +54,7 @@ impl<S: Store> Scheduler<S> {
                     if more {
                         Ok(())
                     } else {
-                        self.idle(&shutdown).await
+                        pause.idle(self.inner.config.schedule_interval).await
                     }
                 }
                 Err(fault) => {
@@ -67,19 +69,12 @@ impl<S: Store> Scheduler<S> {
             }
         }
     }
-
-    async fn idle(&self, shutdown: &CancellationToken) -> Result<(), Stopped> {
-        tokio::select! {
-            biased;
-            () = shutdown.cancelled() => Err(Stopped),
-            () = tokio::time::sleep(self.inner.config.schedule_interval) => Ok(()),
-        }
-    }
 }
 
 struct Publisher<'a> {
     broker: &'a dyn Broker,
-    routes: &'a [RouteName],
+    /// The routes that have a queue and are not paused.
+    routes: Vec<RouteName>,
     /// Whether the last publish failed. Only the first failure in a row is logged as a warning,
     /// because every publish fails, once a second, while the broker confirms none.
     is_failing: AtomicBool,
@@ -88,7 +83,7 @@ struct Publisher<'a> {
 #[async_trait]
 impl Republish for Publisher<'_> {
     fn routes(&self) -> Option<&[RouteName]> {
-        Some(self.routes)
+        Some(&self.routes)
     }
 
     async fn republish(&self, due: &DueRetry) -> bool {

@@ -40,19 +40,7 @@ pub(crate) enum Settlement {
 /// Returns what follows from the cause of a failure. `attempt` counts from 1 within the current
 /// round; `chance` is a random number from 0 to 1, for the jitter.
 pub(crate) fn settle(cause: FailureCause, attempt: u32, retry: &Retry, chance: f64) -> Settlement {
-    let again = |class, wish: Option<Duration>| {
-        let then = if attempt >= retry.attempts() {
-            Then::Dead {
-                reason: DeadReason::Exhausted,
-            }
-        } else {
-            let backoff = retry.delay(attempt, chance);
-            Then::Retry {
-                after: wish.map_or(backoff, |wish| retry.clamp(wish)),
-            }
-        };
-        Settlement::Record(class, then)
-    };
+    let again = |class, wish| Settlement::Record(class, then(wish, attempt, retry, chance));
     let dead = |class, reason| Settlement::Record(class, Then::Dead { reason });
     match cause {
         FailureCause::Returned(Class::Transient { wish }) => again(FailureClass::Transient, wish),
@@ -70,6 +58,20 @@ pub(crate) fn settle(cause: FailureCause, attempt: u32, retry: &Retry, chance: f
         FailureCause::Fault(kind @ (FaultKind::Unavailable | FaultKind::Internal)) => {
             Settlement::RunAgain(kind)
         }
+    }
+}
+
+/// Returns what follows from a failed attempt that another one may avoid. `wish` is the delay that
+/// the failure asks for; `attempt` and `chance` are those of [`settle`].
+pub(crate) fn then(wish: Option<Duration>, attempt: u32, retry: &Retry, chance: f64) -> Then {
+    if attempt >= retry.attempts() {
+        return Then::Dead {
+            reason: DeadReason::Exhausted,
+        };
+    }
+    let backoff = retry.delay(attempt, chance);
+    Then::Retry {
+        after: wish.map_or(backoff, |wish| retry.clamp(wish)),
     }
 }
 

@@ -81,9 +81,11 @@ fn check(route: &RouteName, counters: &RouteCounters, seen: &mut Seen, now: Inst
     counters
         .standstill_s
         .store(stands.as_secs(), Ordering::Relaxed);
-    // A route that lacks a right is reported as such, and not as a standstill.
-    let stalled =
-        counters.missing_right().is_none() && is_stalled(stands, counters.running.longest());
+    // A route that lacks a right is reported as such, and not as a standstill. A message that waits
+    // for the target of an effect does so for a limited time.
+    let waits =
+        counters.missing_right().is_some() || counters.target_waits.load(Ordering::Relaxed) > 0;
+    let stalled = !waits && is_stalled(stands, counters.running.longest());
     if stalled == counters.stalled.swap(stalled, Ordering::Relaxed) {
         return;
     }

@@ -9,9 +9,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::bookkeep::Bookkeeper;
 use crate::collect::Collector;
-use crate::consumer::RouteConsumer;
+use crate::controls_reader::ControlsReader;
 use crate::counters::Counters;
 use crate::inner::Inner;
+use crate::operated_route::OperatedRoute;
 use crate::schedule::Scheduler;
 use crate::standstill::Watch;
 use crate::witness::{WitnessKeeper, WitnessLog, last_round};
@@ -54,6 +55,8 @@ impl<S: Store> Worker<S> {
     /// Returns a token that cuts a drain short. When it is cancelled, running handlers are dropped
     /// and their messages are put back. Their transactions are rolled back; if the server does not
     /// answer, it does this by itself later. No attempt is spent, and every message is redelivered.
+    /// External calls are dropped, too: their leases end by themselves, and then the calls are made
+    /// again.
     pub fn cut(&self) -> CancellationToken {
         self.inner.cut.clone()
     }
@@ -83,8 +86,9 @@ impl<S: Store> Worker<S> {
     }
 
     /// Works until `shutdown`, then drains: takes no further messages, brings running transactions
-    /// to their outcomes, puts the other messages back, and returns. The caller limits how long
-    /// that may take. It returns before `shutdown` only when a part of the worker panicked.
+    /// to their outcomes, records how external calls in flight end, puts the other messages back,
+    /// and returns. The caller limits how long that may take. It returns before `shutdown` only
+    /// when a part of the worker panicked.
     ///
     /// Each transaction runs in its own task, so dropping this future stops no transaction
     /// half-way. Only the token of [`cut`](Self::cut) stops them: the worker then drops its
@@ -99,13 +103,17 @@ impl<S: Store> Worker<S> {
             "the worker takes events from {} routes",
             self.inner.config.routes.len()
         );
+        let controls = ControlsReader {
+            inner: Arc::clone(&self.inner),
+        };
+        tasks.spawn(controls.run(stop.clone()));
         for index in 0..self.inner.config.routes.len() {
-            let consumer = RouteConsumer {
+            let route = OperatedRoute {
                 inner: Arc::clone(&self.inner),
                 index,
                 shutdown: stop.clone(),
             };
-            tasks.spawn(consumer.run());
+            tasks.spawn(route.run());
         }
         let scheduler = Scheduler {
             inner: Arc::clone(&self.inner),

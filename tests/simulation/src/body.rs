@@ -37,6 +37,9 @@ pub(crate) struct EventBody {
     pub uid: String,
     pub event: Kind,
     pub plan: Plan,
+    /// The key on routes that apply only the newest event of each key.
+    pub account: String,
+    pub version: u64,
     /// A number that makes two bodies of the same event differ.
     pub variant: u64,
 }

@@ -8,9 +8,11 @@ use hookbox_event::{ContentDigest, EventId, RouteName, decode_batch};
 use hookbox_worker::OnConflict;
 
 use crate::body::{EventBody, Plan, identity};
+use crate::newest;
+use crate::on_route::OnRoute;
 use crate::round::{RoundEnd, RoundRules};
 use crate::scenario::{Scenario, routes_of, source};
-use crate::tables::{Claim, OnRoute, Receipt, StoredOutcome, Tables};
+use crate::tables::{Claim, Receipt, StoredOutcome, Tables};
 use crate::world::State;
 
 /// Returns all violations. Each text begins with the number of the invariant that is violated.
@@ -24,6 +26,12 @@ pub(crate) fn check(state: &State, scenario: &Scenario) -> Vec<String> {
     check.every_receipt();
     check.every_claim();
     check.every_effect();
+    check.found.extend(newest::check(&state.tables, scenario));
+    let has_effect = |on: &OnRoute| scenario.calls_of(&on.0).is_some();
+    let claims = state.tables.claims.iter();
+    let done = claims.filter(|(on, claim)| claim.state == ClaimState::Done && has_effect(on));
+    let wrong = state.tables.calls.check(done.map(|(on, _)| on));
+    check.found.extend(wrong);
     check.the_books();
     check.what_was_rubbish();
     let accounts = &state.tables.accounts;
@@ -111,9 +119,12 @@ impl Check<'_> {
         let fits = match receipt.word {
             StoredOutcome::Done => state == Some(ClaimState::Done),
             StoredOutcome::Dead => state == Some(ClaimState::Dead),
+            StoredOutcome::Stale => state == Some(ClaimState::Stale),
             // A receipt stays a conflict even when an operator replays its event.
-            StoredOutcome::Conflict => matches!(state, Some(ClaimState::Done | ClaimState::Dead)),
-            StoredOutcome::Duplicate => matches!(state, Some(ClaimState::Done | ClaimState::Dead)),
+            StoredOutcome::Conflict | StoredOutcome::Duplicate => matches!(
+                state,
+                Some(ClaimState::Done | ClaimState::Dead | ClaimState::Stale)
+            ),
             StoredOutcome::Retrying => false,
         };
         (!fits).then(|| {
@@ -188,6 +199,9 @@ impl Check<'_> {
             (ClaimState::Done, _) if claim.attempts == failures + 1 && written == replays => {
                 Ok(ends.chain([RoundEnd::Done { failures }]).collect())
             }
+            (ClaimState::Stale, _) if claim.attempts == failures && written == replays => {
+                Ok(ends.chain([RoundEnd::Stale { failures }]).collect())
+            }
             (ClaimState::Dead, Some((_, attempts)))
                 if written == replays + 1
                     && *attempts == failures
@@ -245,7 +259,8 @@ impl Check<'_> {
             }
         }
         for (on, claim) in &self.tables.claims {
-            if claim.state == ClaimState::Done && !counts.contains_key(on) {
+            let has_handler = self.scenario.calls_of(&on.0).is_none();
+            if has_handler && claim.state == ClaimState::Done && !counts.contains_key(on) {
                 let text = format!("I1: {on:?} is done but has no effect");
                 self.found.push(text);
             }
@@ -279,7 +294,7 @@ impl Check<'_> {
             let claim = self.tables.claims.get(&on).map(|it| it.state);
             let fits = match claim {
                 Some(ClaimState::Dead) => true,
-                Some(ClaimState::Done) => self.tables.replays.contains_key(&on),
+                Some(ClaimState::Done | ClaimState::Stale) => self.tables.replays.contains_key(&on),
                 Some(ClaimState::Running | ClaimState::Retrying) | None => false,
             };
             if !fits {

@@ -6,21 +6,23 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use hookbox_driver::{Broker, Clock, Rng};
-use hookbox_event::{Pointer, TopicPattern};
-use hookbox_ingest::{EventType, Identity, Ingest, Limits, Peers, Routing, Source};
+use hookbox_event::{Pointer, RouteName, Routing, Selection, TopicPattern};
+use hookbox_ingest::{EventType, Identity, Ingest, Limits, Peers, Source};
 use hookbox_signature::{Key, Preset, RefusalAnswer};
 use hookbox_worker::{
-    Config, ConflictRule, OnConflict, Registered, Retry, Route, Worker, register,
+    Config, ConflictRule, OnConflict, Retry, Route, RouteWork, Worker, register, register_effect,
 };
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::broker::SimBroker;
 use crate::chance::Chance;
+use crate::effect::Notify;
 use crate::fault::Fault;
 use crate::handler::{Apply, ApplyAll, TIME_LIMIT};
+use crate::newest;
 use crate::process::Process;
-use crate::scenario::{ROUTES, Scenario, route, source};
+use crate::scenario::{ROUTES, Scenario, conditions, route, source};
 use crate::store::SimStore;
 use crate::world::World;
 
@@ -237,9 +239,13 @@ impl Fleet {
                 identity: Identity::Pointers(identity.into_iter().filter_map(pointer).collect()),
             }],
             routing: Routing {
-                routes: named
+                selections: named
                     .iter()
-                    .map(|(name, pattern)| (route(name), patterns(pattern)))
+                    .map(|(name, pattern)| Selection {
+                        route: route(name),
+                        topics: patterns(pattern),
+                        conditions: conditions(name),
+                    })
                     .collect(),
                 unrouted: route(unrouted.0),
             },
@@ -267,14 +273,8 @@ impl Fleet {
         let routes = ROUTES.iter().map(|(name, _)| Route {
             name: route(name),
             shared_topics: others(name),
-            handler: handler(
-                scenario,
-                Apply {
-                    process: Arc::clone(process),
-                    route: route(name),
-                    id_decides: scenario.on_conflict == OnConflict::Duplicate,
-                },
-            ),
+            newest: scenario.applies_newest(&route(name)).then(newest::rule),
+            work: work(scenario, process, route(name)),
             retry,
             time_limit: TIME_LIMIT,
             concurrency: scenario.concurrency,
@@ -295,13 +295,29 @@ impl Fleet {
     }
 }
 
-/// Returns the handler for whole batches or for single events, as the scenario says.
-fn handler(scenario: &Scenario, apply: Apply) -> Registered<SimStore> {
-    if scenario.at_once {
+/// Returns the effect of a route that has one in the scenario; else the handler, for whole batches
+/// or for single events.
+fn work(scenario: &Scenario, process: &Arc<Process>, route: RouteName) -> RouteWork<SimStore> {
+    let process = Arc::clone(process);
+    if let Some(limits) = scenario.calls_of(&route) {
+        return RouteWork::Effect(register_effect(Notify {
+            newest: scenario.applies_newest(&route),
+            process,
+            route,
+            target: "https://crm.example.com".parse().expect("a target"),
+            limits,
+        }));
+    }
+    let apply = Apply {
+        process,
+        route,
+        id_decides: scenario.on_conflict == OnConflict::Duplicate,
+    };
+    RouteWork::Handler(if scenario.at_once {
         register(ApplyAll(apply))
     } else {
         register(apply)
-    }
+    })
 }
 
 /// Returns a signing key: that of the source for `right`, and that of a forger for any other text.

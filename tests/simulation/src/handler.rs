@@ -8,10 +8,9 @@ use hookbox_event::RouteName;
 use hookbox_worker::{BatchError, Event, Handler, HandlerError};
 
 use crate::body::{EventBody, Plan};
-use crate::handler_run::HandlerRun;
+use crate::handler_run::{Effect, HandlerRun};
 use crate::process::Process;
 use crate::store::SimStore;
-use crate::tables::Effect;
 use crate::tx::{SimConnection, SimError};
 
 /// The time limit of one run of the handler. Its three steps take at most 5 s, even when each is
@@ -20,7 +19,7 @@ use crate::tx::{SimConnection, SimError};
 pub(crate) const TIME_LIMIT: Duration = Duration::from_secs(8);
 
 /// How long a handler hangs: longer than any time limit, even that of a whole batch.
-const HANG: Duration = Duration::from_secs(600);
+pub(crate) const HANG: Duration = Duration::from_secs(600);
 
 pub(crate) struct Apply {
     pub process: Arc<Process>,
@@ -31,7 +30,7 @@ pub(crate) struct Apply {
 
 #[derive(Debug, thiserror::Error)]
 #[error("the handler fails as planned")]
-struct PlannedFailure;
+pub(crate) struct PlannedFailure;
 
 impl Handler<SimStore> for Apply {
     const NAME: &'static str = "apply";

@@ -1,5 +1,5 @@
-//! One run of a handler, and the rule that decides whether a later run in the same async task
-//! repeats it.
+//! One run of a handler and its effect, and the rule that decides whether a later run in the same
+//! async task repeats it.
 
 use bytes::Bytes;
 
@@ -10,6 +10,16 @@ use hookbox_event::{EventId, RouteName};
 pub(crate) struct HandlerRun {
     pub on: (RouteName, EventId),
     pub body: Bytes,
+    pub attempt: u32,
+}
+
+/// One effect of a handler. No key makes effects unique, so that a double effect is visible.
+#[derive(Debug, Clone)]
+pub(crate) struct Effect {
+    pub route: RouteName,
+    pub event: EventId,
+    pub body: Bytes,
+    pub by: String,
     pub attempt: u32,
 }
 

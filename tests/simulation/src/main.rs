@@ -118,12 +118,13 @@ fn print_summary(
     let rate = all.runs as f64 / took.as_secs_f64().max(0.001);
     writeln!(
         out,
-        "{} seeds from {first}: {} failed; {rate:.0} seeds/s; {} accepted, {} effects, {} dead \
-         letters, {} failed attempts, {} virtual hours",
+        "{} seeds from {first}: {} failed; {rate:.0} seeds/s; {} accepted, {} effects, {} calls, \
+         {} dead letters, {} failed attempts, {} virtual hours",
         all.runs,
         failed.len(),
         all.accepted,
         all.effects,
+        all.calls,
         all.dead,
         all.failures,
         all.time.as_secs() / 3_600

@@ -111,6 +111,7 @@ impl Process {
         self.died.cancel();
         world.note(&format!("{} is dead", self.name));
         world.state().queues.lose_connections(self.number);
+        world.state().tables.calls.end_all_of(self.number);
         let open = world.state().tables.open_by(self.number);
         for tx in open {
             world.leave(tx, &self.name);

@@ -6,8 +6,12 @@ use hookbox_driver::DeadReason;
 use hookbox_worker::OnConflict;
 
 use crate::body::{EventBody, Plan, identity};
+use crate::on_route::OnRoute;
 use crate::scenario::{Scenario, source};
-use crate::tables::{OnRoute, Tables};
+use crate::tables::Tables;
+
+/// How many leases of one attempt the worker allows to end without an outcome.
+const LOST_MAX: u32 = 4;
 
 /// How a round of an event has ended. `failures` counts the failed attempts of the event until
 /// then, those of earlier rounds included.
@@ -15,6 +19,7 @@ use crate::tables::{OnRoute, Tables};
 pub(crate) enum RoundEnd {
     Done { failures: u32 },
     Dead { reason: DeadReason, failures: u32 },
+    Stale { failures: u32 },
 }
 
 /// The rules for the rounds of one event on one route.
@@ -29,13 +34,15 @@ pub(crate) struct RoundRules<'a> {
 impl RoundEnd {
     fn failures(self) -> u32 {
         match self {
-            RoundEnd::Done { failures } | RoundEnd::Dead { failures, .. } => failures,
+            RoundEnd::Done { failures }
+            | RoundEnd::Dead { failures, .. }
+            | RoundEnd::Stale { failures } => failures,
         }
     }
 
     fn reason(self) -> Option<DeadReason> {
         match self {
-            RoundEnd::Done { .. } => None,
+            RoundEnd::Done { .. } | RoundEnd::Stale { .. } => None,
             RoundEnd::Dead { reason, .. } => Some(reason),
         }
     }
@@ -49,6 +56,8 @@ impl RoundRules<'_> {
             let expected = self.expected(round, before);
             let fits = *found == expected
                 || self.was_killed_often(before, expected, *found)
+                || self.was_stale(before, expected, *found)
+                || self.was_lost(before, expected, *found)
                 || self.was_killed_as_another_body(expected, *found)
                 || self.was_rolled_back(before, *found);
             if !fits {
@@ -82,6 +91,11 @@ impl RoundRules<'_> {
         match said.plan {
             Plan::Well => RoundEnd::Done { failures: before },
             Plan::Permanent => dead(DeadReason::Rejected, 1),
+            Plan::Kill if self.has_effect() => dead(DeadReason::Lost, 0),
+            // What a call does with these plans is the target's fault.
+            Plan::Commit | Plan::RollBack | Plan::Swallow(_) if self.has_effect() => {
+                RoundEnd::Done { failures: before }
+            }
             Plan::Commit | Plan::RollBack => dead(DeadReason::Orphaned, 1),
             Plan::Kill => dead(DeadReason::Quarantined, 0),
             Plan::Transient(times)
@@ -96,6 +110,25 @@ impl RoundRules<'_> {
                 }
             }
         }
+    }
+
+    fn has_effect(&self) -> bool {
+        self.scenario.calls_of(&self.on.0).is_some()
+    }
+
+    /// Returns whether the event was stale at one of its attempts. Whether it may have been is I21.
+    fn was_stale(&self, before: u32, expected: RoundEnd, found: RoundEnd) -> bool {
+        let is_within = (before..=expected.failures()).contains(&found.failures());
+        let is_stale = matches!(found, RoundEnd::Stale { .. });
+        is_stale && is_within && self.scenario.applies_newest(&self.on.0)
+    }
+
+    /// Returns whether the event was given up after enough leases without an outcome, whatever
+    /// ended the processes.
+    fn was_lost(&self, before: u32, expected: RoundEnd, found: RoundEnd) -> bool {
+        let is_within = (before..=expected.failures()).contains(&found.failures());
+        let leases = self.tables.epochs.get(self.on).copied().unwrap_or(0);
+        found.reason() == Some(DeadReason::Lost) && is_within && leases >= LOST_MAX
     }
 
     /// Returns whether the event was quarantined after enough deaths in isolation, whatever ended

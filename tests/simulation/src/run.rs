@@ -11,9 +11,11 @@ use crate::check::check;
 use crate::engine::Fleet;
 use crate::fault::Faults;
 use crate::nemesis;
+use crate::pauses;
 use crate::scenario::Scenario;
 use crate::sender::send;
 use crate::summary::Summary;
+use crate::target_outages;
 use crate::world::World;
 
 /// The virtual time within which all work must drain after the last fault. A handler that hangs to
@@ -94,7 +96,12 @@ async fn both_phases(seed: u64, keep_trace: bool) -> RunResult {
     for post in scenario.posts.clone() {
         senders.spawn(send(Arc::clone(&fleet), post));
     }
-    nemesis::rage(&fleet).await;
+    tokio::join!(
+        biased;
+        nemesis::rage(&fleet),
+        pauses::operate(&fleet),
+        target_outages::inflict(&fleet),
+    );
     let drained = drain(&fleet, &mut senders).await;
     let mut violations = check(&world.state(), &scenario);
     if let Some(what) = drained {

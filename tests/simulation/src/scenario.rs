@@ -2,11 +2,12 @@
 //! faults strike.
 
 use std::collections::BTreeMap;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hookbox_event::{RouteName, SourceName};
+use hookbox_driver::{Rate, TargetLimits};
+use hookbox_event::{Condition, Literal, RouteName, SourceName, Test};
 use hookbox_worker::OnConflict;
 
 use crate::body::{EventBody, Kind, Plan};
@@ -15,6 +16,10 @@ use crate::fault::Fault;
 
 /// The only source of a run. Its requests are signed as Begini signs them.
 pub(crate) const SOURCE: &str = "begini";
+
+/// The uids whose events the route `audit` selects: about half of them, so that events of one topic
+/// go to different routes.
+const AUDITED: [&str; 6] = ["u-0", "u-2", "u-4", "u-6", "u-8", "u-10"];
 
 /// The event types, each with the routes whose patterns match it.
 const KINDS: &[(&str, &[&str])] = &[
@@ -32,6 +37,12 @@ pub(crate) const ROUTES: &[(&str, &str)] = &[
     ("applications", "begini.application.#"),
     ("unrouted", ""),
 ];
+
+/// The routes that have an effect, in the scenarios with effects. Their calls go to one target.
+const EFFECT_ROUTES: &[&str] = &["audit", "applications"];
+
+/// The routes that apply only the newest event of each key, in the scenarios that have some.
+const NEWEST_ROUTES: &[&str] = &["scores", "audit"];
 
 /// One webhook that a sender posts until it is accepted, or until its retries are used up.
 #[derive(Clone)]
@@ -63,6 +74,10 @@ pub(crate) struct Scenario {
     pub schedule_interval: Duration,
     /// Whether the handler handles all events of a batch at once.
     pub at_once: bool,
+    /// The limits of the target of external calls; `None` if every route has a handler.
+    pub calls: Option<TargetLimits>,
+    /// Whether some routes apply only the newest event of each key.
+    pub newest: bool,
 }
 
 impl Scenario {
@@ -91,7 +106,35 @@ impl Scenario {
             },
             schedule_interval: chance.millis(300, 1_000),
             at_once: chance.percent(50),
+            calls: chance.percent(50).then(|| limits(&chance)),
+            newest: chance.percent(50),
         }
+    }
+
+    /// Returns the limits of the target to which the calls of a route go; `None` if the route has a
+    /// handler.
+    pub fn calls_of(&self, route: &RouteName) -> Option<TargetLimits> {
+        self.calls
+            .filter(|_| EFFECT_ROUTES.contains(&route.as_str()))
+    }
+
+    /// Returns whether a route applies only the newest event of each key.
+    pub fn applies_newest(&self, route: &RouteName) -> bool {
+        self.newest && NEWEST_ROUTES.contains(&route.as_str())
+    }
+}
+
+fn limits(chance: &Chance) -> TargetLimits {
+    let number = |low, high| {
+        let number = u32::try_from(chance.between(low, high)).unwrap_or(1);
+        NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN)
+    };
+    TargetLimits {
+        concurrency: number(1, 4),
+        rate: chance.percent(30).then(|| Rate {
+            calls: number(1, 5),
+            per: chance.millis(500, 2_000),
+        }),
     }
 }
 
@@ -174,6 +217,9 @@ fn said(chance: &Chance, event: u64, variant: u64) -> EventBody {
             name: name.to_owned(),
         },
         plan: plan(chance),
+        // Most events share an account, and their versions are in no order.
+        account: if event % 4 == 3 { "b" } else { "a" }.to_owned(),
+        version: (event * 7 + variant * 3) % 8,
         variant,
     }
 }
@@ -196,12 +242,24 @@ fn plan(chance: &Chance) -> Plan {
 /// Returns the routes on which a webhook with this body must get an outcome.
 pub(crate) fn routes_of(body: &[u8]) -> Vec<RouteName> {
     let said = serde_json::from_slice::<EventBody>(body).ok();
-    let kind = said.map(|it| it.event.name);
+    let kind = said.as_ref().map(|it| it.event.name.as_str());
     let routes = KINDS
         .iter()
-        .find(|it| Some(it.0) == kind.as_deref())
+        .find(|it| Some(it.0) == kind)
         .map_or(&["unrouted"][..], |it| it.1);
-    routes.iter().map(|name| route(name)).collect()
+    let is_audited = said.is_some_and(|it| AUDITED.contains(&it.uid.as_str()));
+    let routes = routes.iter().filter(|name| **name != "audit" || is_audited);
+    routes.map(|name| route(name)).collect()
+}
+
+/// Returns the conditions of the route with this name.
+pub(crate) fn conditions(route: &str) -> Vec<Condition> {
+    let uids = || AUDITED.map(|uid| Literal::String(uid.to_owned()));
+    let audited = || Condition {
+        pointer: "/uid".parse().expect("a pointer"),
+        test: Test::OneOf(uids().into()),
+    };
+    (route == "audit").then(audited).into_iter().collect()
 }
 
 pub(crate) fn route(name: &str) -> RouteName {

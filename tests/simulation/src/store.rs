@@ -7,25 +7,30 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use hookbox_driver::{
-    Claimed, CommitError, CountedStart, Deferral, Deferred, Failure, Fault as OurFault, FaultKind,
-    NextWitness, ReceiptOutcome, Recorded, Republish, Requeued, Start, StartCounts, StartKind,
-    Store, StoredEvent, UndecodableMessage,
+    CallEnd, CallRecorded, Claimed, CommitError, CountedStart, Deferral, Deferred, Failure,
+    Fault as OurFault, FaultKind, LeaseTerms, LeaseWish, Leased, NextWitness, NoPermit,
+    ReceiptOutcome, Recorded, Republish, Requeued, RouteControls, Start, StartCounts, StartKind,
+    Store, StoredEvent, TargetName, UndecodableMessage, VersionStanding, VersionedEvent,
 };
-use hookbox_event::{
-    Account, Envelope, EventId, EventNumber, InstanceId, RouteName, Timestamp, Witness,
-};
+use hookbox_event::{Account, Envelope, EventId, EventNumber, InstanceId, RouteName, Witness};
 
 use crate::fault::Fault;
+use crate::leases::clock;
+use crate::newest;
 use crate::process::Process;
-use crate::tables::{Key, Tables};
+use crate::route_controls;
+use crate::tables::Key;
 use crate::tx::{SimConnection, SimError, SimTx};
 use crate::unavailable::unavailable;
 
 mod claim;
+mod lease;
+mod open;
 mod record;
 mod requeue;
 mod savepoint;
 mod settle;
+mod witness;
 
 /// The store as one process sees it.
 pub(crate) struct SimStore {
@@ -85,14 +90,22 @@ impl Store for SimStore {
         events: &[EventId],
     ) -> Result<Vec<Option<StoredEvent>>, OurFault> {
         tx.statement("stored events").await?;
-        Ok(events
-            .iter()
-            .map(|event| claim::stored(tx, event))
-            .collect())
+        let stored = events.iter().map(|event| claim::stored(tx, event));
+        Ok(stored.collect())
+    }
+
+    async fn compare_versions(
+        &self,
+        tx: &mut SimTx,
+        route: &RouteName,
+        events: &[VersionedEvent],
+    ) -> Result<Vec<VersionStanding>, OurFault> {
+        newest::compare(tx, route, events).await
     }
 
     fn number(&self, tx: &SimTx, route: &RouteName, event: &EventId) -> Option<EventNumber> {
-        let owned = tx.owned.contains_key(&(route.clone(), *event));
+        let on = (route.clone(), *event);
+        let owned = tx.owned.contains_key(&on) || tx.leases.iter().any(|it| it.on == on);
         owned.then(|| self.process.world.state().tables.number(*event))
     }
 
@@ -209,6 +222,38 @@ impl Store for SimStore {
         .await
     }
 
+    async fn lease(
+        &self,
+        tx: &mut SimTx,
+        route: &RouteName,
+        terms: LeaseTerms<'_>,
+        wishes: &[LeaseWish<'_>],
+    ) -> Result<Vec<Leased>, CommitError> {
+        lease::lease(tx, route, terms, wishes).await
+    }
+
+    async fn end_calls(
+        &self,
+        route: &RouteName,
+        target: &TargetName,
+        ends: &[CallEnd],
+        chance: f64,
+    ) -> Result<Vec<CallRecorded>, OurFault> {
+        let tx = self.open("record the ends of calls").await?;
+        let keys = lease::keys(route, target, ends);
+        record::in_transaction(tx, &keys, |tables, now| {
+            lease::end(tables, (route, target), ends, chance, now)
+        })
+        .await
+    }
+
+    async fn blocked(&self, target: &TargetName) -> Result<Option<NoPermit>, OurFault> {
+        self.open("read a target").await?;
+        let world = &self.process.world;
+        let state = world.state().tables.targets.get(target).copied();
+        Ok(state.and_then(|state| state.blocked(clock(world.elapsed()))))
+    }
+
     async fn store_undecodable(&self, it: &UndecodableMessage<'_>) -> Result<Recorded, OurFault> {
         let tx = self.open("store undecodable bytes").await?;
         let event = EventId::of_undecodable(it.bytes);
@@ -285,6 +330,10 @@ impl Store for SimStore {
         requeue::requeue(tx, limit, republish).await
     }
 
+    async fn route_controls(&self) -> Result<RouteControls, OurFault> {
+        route_controls::read(&self.process).await
+    }
+
     async fn account(&self, account: &Account) -> Result<(), OurFault> {
         let tx = self.open("account").await?;
         let mut state = self.process.world.state();
@@ -308,33 +357,11 @@ impl Store for SimStore {
         found: &[Witness],
         routes: &[RouteName],
     ) -> Result<NextWitness, OurFault> {
-        self.process.unless_dead().await;
-        let world = &self.process.world;
-        let now = Timestamp::from_unix_micros(0).saturating_add(world.elapsed());
-        let mut state = world.state();
-        if state.tables.away {
-            return Err(unavailable("commit a witness"));
-        }
-        let Tables {
-            witnesses,
-            accounts,
-            ..
-        } = &mut state.tables;
-        let taken = witnesses.take(found, routes, now, accounts);
-        taken.map_err(|what| {
-            state.violate("I2", &what);
-            unavailable("commit a witness")
-        })
+        witness::take(&self.process, found, routes).await
     }
 
     async fn witness_confirmed(&self, sequence: u64) -> Result<(), OurFault> {
-        self.process.unless_dead().await;
-        let mut state = self.process.world.state();
-        if state.tables.away {
-            return Err(unavailable("record a confirmed witness"));
-        }
-        state.tables.witnesses.confirm(sequence);
-        Ok(())
+        witness::confirmed(&self.process, sequence).await
     }
 
     fn diagnose(&self, error: &(dyn Error + 'static)) -> Option<FaultKind> {
@@ -363,21 +390,5 @@ impl Store for SimStore {
 
     async fn close(&self) {
         self.process.step("close the store").await;
-    }
-}
-
-impl SimStore {
-    async fn open(&self, doing: &'static str) -> Result<SimTx, OurFault> {
-        let process = &self.process;
-        process.step(doing).await;
-        let world = &process.world;
-        let lost = world.strikes(Fault::StatementLost, &process.name);
-        if lost || world.state().tables.away {
-            let wait = world.chance.millis(0, 1_000);
-            tokio::time::sleep(wait).await;
-            return Err(unavailable(doing));
-        }
-        let id = world.state().tables.begin(process.number);
-        Ok(SimTx::new(process, id, doing))
     }
 }

@@ -18,6 +18,12 @@ pub struct Summary {
     pub accepted: u64,
     /// The number of committed effects of handlers.
     pub effects: u64,
+    /// The number of external calls that were begun.
+    pub calls: u64,
+    /// The number of external calls that met an outage of their target.
+    pub missed_calls: u64,
+    /// How often the breaker of a target was opened.
+    pub openings: u64,
     /// The number of dead letters.
     pub dead: u64,
     /// The number of receipts whose body differs from the stored one of their event, on routes
@@ -43,6 +49,9 @@ impl Summary {
             runs: 1,
             accepted: state.accepted.len() as u64,
             effects: state.tables.effects.len() as u64,
+            calls: state.tables.calls.begun,
+            missed_calls: state.tables.calls.missed,
+            openings: state.tables.calls.openings,
             dead: state.tables.dead.len() as u64,
             other_bodies: other_bodies.count() as u64,
             failures: state.tables.failures.len() as u64,
@@ -58,6 +67,9 @@ impl Summary {
         self.runs += other.runs;
         self.accepted += other.accepted;
         self.effects += other.effects;
+        self.calls += other.calls;
+        self.missed_calls += other.missed_calls;
+        self.openings += other.openings;
         self.dead += other.dead;
         self.other_bodies += other.other_bodies;
         self.failures += other.failures;
@@ -78,6 +90,9 @@ impl Summary {
             "runs": self.runs,
             "accepted": self.accepted,
             "effects": self.effects,
+            "calls": self.calls,
+            "missed_calls": self.missed_calls,
+            "breaker_openings": self.openings,
             "dead_letters": self.dead,
             "other_bodies": self.other_bodies,
             "failed_attempts": self.failures,

@@ -5,18 +5,22 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hookbox_driver::{
-    ClaimEvidence, ClaimState, DeadReason, DeferReason, Queue, Start, StartCounts, StartKind,
+    ClaimEvidence, ClaimState, DeadReason, DeferReason, Queue, RouteControls, Start, StartCounts,
+    StartKind, TargetName, TargetState,
 };
 use hookbox_event::{
-    ContentDigest, Envelope, EventId, EventNumber, InstanceId, ReceiptId, RouteName, decode_batch,
+    ContentDigest, Envelope, EventId, EventNumber, InstanceId, KeyDigest, ReceiptId, RouteName,
+    decode_batch,
 };
 
 use crate::accounts::Accounts;
-use crate::handler_run::HandlerRun;
+use crate::calls::Calls;
+use crate::handler_run::{Effect, HandlerRun};
+use crate::newest_versions::NewestVersions;
+use crate::on_route::OnRoute;
 use crate::queues::Message;
+use crate::retry_leases::RetryLeases;
 use crate::witness::Witnesses;
-
-pub(crate) type OnRoute = (RouteName, EventId);
 
 #[derive(Clone)]
 pub(crate) struct EventKept {
@@ -38,6 +42,7 @@ pub(crate) enum StoredOutcome {
     Conflict,
     Retrying,
     Dead,
+    Stale,
 }
 
 #[derive(Clone)]
@@ -59,6 +64,7 @@ pub(crate) struct Retry {
     pub queued_at: Option<Duration>,
     /// The reason of a deferral, which costs no attempt; `None` for a retry after a failure.
     pub deferred: Option<DeferReason>,
+    pub leases: RetryLeases,
 }
 
 impl Retry {
@@ -78,21 +84,13 @@ pub(crate) struct Dead {
     pub written: Vec<(DeadReason, u32)>,
 }
 
-/// One effect of a handler. No key makes effects unique, so that a double effect is visible.
-#[derive(Debug, Clone)]
-pub(crate) struct Effect {
-    pub route: RouteName,
-    pub event: EventId,
-    pub body: Bytes,
-    pub by: String,
-    pub attempt: u32,
-}
-
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Key {
     Event(EventId),
     Claim(RouteName, EventId),
     Retry(RouteName, EventId),
+    Target(TargetName),
+    Newest(RouteName, KeyDigest),
 }
 
 #[derive(Default)]
@@ -103,6 +101,12 @@ pub(crate) struct Tables {
     pub claims: BTreeMap<OnRoute, Claim>,
     pub receipts: BTreeMap<(RouteName, ReceiptId), Receipt>,
     pub retries: BTreeMap<OnRoute, Retry>,
+    /// The number of the last lease of each event that had one.
+    pub epochs: BTreeMap<OnRoute, u32>,
+    /// The number of the last attempt with which the event was done by an external call.
+    pub last_done: BTreeMap<OnRoute, u32>,
+    pub targets: BTreeMap<TargetName, TargetState>,
+    pub newest: NewestVersions,
     pub dead: BTreeMap<OnRoute, Dead>,
     /// Failed attempts, each with the class of its failure.
     pub failures: BTreeMap<(RouteName, EventId, u32), &'static str>,
@@ -120,6 +124,8 @@ pub(crate) struct Tables {
     /// markers when they ended.
     pub deaths: BTreeSet<String>,
     pub effects: Vec<Effect>,
+    /// The external calls.
+    pub calls: Calls,
     /// How often an operator has replayed each dead letter.
     pub replays: BTreeMap<OnRoute, u32>,
     /// The claims whose handler has committed the transaction by itself, so that the effect may
@@ -131,6 +137,8 @@ pub(crate) struct Tables {
     pub accounts: Accounts,
     /// The witness messages, which show whether a store or broker was restored.
     pub witnesses: Witnesses,
+    /// What operators have set for routes.
+    pub controls: RouteControls,
     pub away: bool,
     locks: BTreeMap<Key, u64>,
     /// The open transactions by number, each with the number of its process.
@@ -269,6 +277,7 @@ impl Tables {
             not_before: now,
             queued_at: None,
             deferred: None,
+            leases: RetryLeases::default(),
         };
         self.retries.insert(on.clone(), retry);
         *self.replays.entry(on.clone()).or_default() += 1;

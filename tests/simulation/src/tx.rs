@@ -4,14 +4,19 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hookbox_driver::{ClaimState, DeadReason, Fault as OurFault, FaultKind, Outcome};
-use hookbox_event::{ContentDigest, Envelope, RouteName};
+use hookbox_driver::{
+    ClaimState, Fault as OurFault, FaultKind, TargetName, TargetState, VersionedEvent,
+};
+use hookbox_event::Envelope;
 use tokio::time::{Instant, timeout_at};
 
 use crate::fault::Fault;
-use crate::handler_run::HandlerRun;
+use crate::handler_run::{Effect, HandlerRun};
+use crate::leases::NewLease;
+use crate::on_route::OnRoute;
 use crate::process::Process;
-use crate::tables::{Claim, Effect, Key, OnRoute, StoredOutcome, Tables};
+use crate::settled_receipt::SettledReceipt;
+use crate::tables::{Key, Tables};
 use crate::world::World;
 
 /// How long a transaction waits for a lock before the store ends it.
@@ -25,6 +30,12 @@ pub(crate) struct SimTx {
     pub doing: &'static str,
     pub owned: BTreeMap<OnRoute, OwnedClaim>,
     pub settled: Vec<SettledReceipt>,
+    /// The leases that the commit gives.
+    pub leases: Vec<NewLease>,
+    /// What the commit stores of the target of these leases.
+    pub target: Option<(TargetName, TargetState)>,
+    /// The events whose versions were compared.
+    pub versions: Vec<VersionedEvent>,
     /// How many effects were written before the savepoint.
     pub savepoint: usize,
     pub connection: SimConnection,
@@ -78,6 +89,9 @@ impl SimTx {
             doing,
             owned: BTreeMap::new(),
             settled: Vec::new(),
+            leases: Vec::new(),
+            target: None,
+            versions: Vec::new(),
             savepoint: 0,
             connection: SimConnection {
                 process: Arc::clone(process),
@@ -127,19 +141,6 @@ impl SimTx {
         if !self.ended {
             self.ended = true;
             self.process.world.leave(self.id, &self.process.name);
-        }
-    }
-
-    /// Takes the pending changes out of the transaction, and returns them, so that they can be
-    /// applied at the commit.
-    pub fn changes(&mut self) -> Changes {
-        Changes {
-            by: self.process.name.clone(),
-            tx: self.id,
-            owned: std::mem::take(&mut self.owned),
-            events: std::mem::take(&mut self.connection.events),
-            settled: std::mem::take(&mut self.settled),
-            effects: std::mem::take(&mut self.connection.effects),
         }
     }
 }
@@ -288,112 +289,5 @@ impl World {
     pub fn abort(&self, tx: u64) {
         self.state().tables.close(tx);
         self.unlocked.notify_waiters();
-    }
-}
-
-/// The outcome of one receipt that the commit will store.
-pub(crate) struct SettledReceipt {
-    pub route: RouteName,
-    pub envelope: Envelope,
-    pub outcome: Outcome,
-    pub other_digest: Option<ContentDigest>,
-}
-
-/// The changes of a transaction. All become visible at the same time.
-pub(crate) struct Changes {
-    by: String,
-    tx: u64,
-    owned: BTreeMap<OnRoute, OwnedClaim>,
-    events: Vec<Envelope>,
-    settled: Vec<SettledReceipt>,
-    effects: Vec<Effect>,
-}
-
-impl Changes {
-    /// Commits the changes if the transaction is still open, and returns whether it was.
-    pub fn apply(self, world: &World) -> bool {
-        let mut state = world.state();
-        if !state.tables.is_open(self.tx) {
-            return false;
-        }
-        let tables = &mut state.tables;
-        for envelope in &self.events {
-            tables.keep_event(envelope);
-        }
-        for one in &self.settled {
-            let granted = self.owned.get(&(one.route.clone(), one.envelope.event));
-            let granted = granted.is_some_and(|it| it.granted);
-            settle_one(tables, one, granted);
-        }
-        for (on, owned) in self.owned {
-            if let Some((state, attempts)) = owned.end {
-                tables.claims.insert(on, Claim { state, attempts });
-            }
-        }
-        let text = format!(
-            "{} commits {}: {} outcomes, {} effects",
-            self.by,
-            self.tx,
-            self.settled.len(),
-            self.effects.len()
-        );
-        tables.effects.extend(self.effects);
-        tables.close(self.tx);
-        let doubled = tables.doubled();
-        let mut innocents = Vec::new();
-        for one in &self.settled {
-            let (route, envelope, outcome) = (&one.route, &one.envelope, &one.outcome);
-            let is_quarantine = matches!(
-                outcome,
-                Outcome::Dead {
-                    reason: DeadReason::Quarantined,
-                    ..
-                }
-            );
-            if is_quarantine && !tables.convict(route, envelope) {
-                innocents.push((route.clone(), envelope.event));
-            }
-        }
-        for on in innocents {
-            state.violate(
-                "I10",
-                &format!("{on:?} is quarantined after too few deaths"),
-            );
-        }
-        state.trace.note(&text);
-        for on in doubled {
-            state.violate("I3", &format!("{on:?} has more than one effect"));
-        }
-        drop(state);
-        world.unlocked.notify_waiters();
-        true
-    }
-}
-
-fn settle_one(tables: &mut Tables, one: &SettledReceipt, granted: bool) {
-    let (route, envelope, outcome) = (&one.route, &one.envelope, &one.outcome);
-    let on = (route.clone(), envelope.event);
-    let (word, followed) = match outcome {
-        Outcome::Done { .. } => (StoredOutcome::Done, Some(StoredOutcome::Done)),
-        Outcome::Duplicate => (StoredOutcome::Duplicate, None),
-        Outcome::Conflict { .. } => (StoredOutcome::Conflict, Some(StoredOutcome::Dead)),
-        Outcome::Dead { .. } => (StoredOutcome::Dead, Some(StoredOutcome::Dead)),
-    };
-    tables.put_receipt(route, envelope, word, one.other_digest);
-    let attempts = |tables: &Tables| tables.claims.get(&on).map_or(0, |it| it.attempts);
-    match outcome {
-        Outcome::Done { .. } | Outcome::Duplicate => {}
-        Outcome::Conflict { .. } => {
-            let attempts = attempts(tables);
-            tables.put_dead(&on, hookbox_driver::DeadReason::Conflict, attempts);
-        }
-        Outcome::Dead { reason, .. } => {
-            let attempts = attempts(tables);
-            tables.put_dead(&on, *reason, attempts);
-        }
-    }
-    if granted && let Some(word) = followed {
-        tables.retries.remove(&on);
-        tables.update_outcome(route, &envelope.event, word);
     }
 }

@@ -22,6 +22,9 @@ fn no_seed_breaks_an_invariant_and_every_fault_happens() {
     }
     assert!(all.accepted > 1_000, "{} accepted", all.accepted);
     assert!(all.effects > 1_000, "{} effects", all.effects);
+    assert!(all.calls > 300, "{} calls", all.calls);
+    assert!(all.missed_calls > 30, "{} missed", all.missed_calls);
+    assert!(all.openings > 0, "no breaker was opened");
     assert!(all.other_bodies > 10, "{} other bodies", all.other_bodies);
     assert_eq!(all.innocents, 0, "innocents were quarantined");
 }

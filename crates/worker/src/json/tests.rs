@@ -164,3 +164,42 @@ fn a_pointer_leads_to_the_value() {
         assert_eq!(at(absent), None, "{absent}");
     }
 }
+
+#[test]
+fn a_pointer_through_a_value_without_parts_is_an_error() {
+    let json = read(r#"{"a":{"b":"x","c":null,"d":[1],"e":true,"f":2,"g":"\ud800"}}"#);
+    let reach = |pointer: &str| {
+        let value = json.root().reach(&pointer.parse().unwrap());
+        let value = value.map(|value| value.map(JsonValue::raw));
+        value.map_err(|error| error.to_string())
+    };
+    assert_eq!(reach("/a/d/0"), Ok(Some("1")));
+    assert_eq!(reach("/a/c"), Ok(Some("null")));
+    for absent in ["/b/c/d", "/a/c/d", "/a/x/y", "/a/d/1/x"] {
+        assert_eq!(reach(absent), Ok(None), "{absent}");
+    }
+    for (pointer, at, what) in [
+        ("/a/b/uid", "the value at /a/b", "is not an object"),
+        ("/a/e/uid", "the value at /a/e", "is not an object"),
+        ("/a/f/0", "the value at /a/f", "is not an object"),
+        ("/a/g/x/y", "the value at /a/g", "is not an object"),
+        ("/a/d/0/x", "the value at /a/d/0", "is not an object"),
+        (
+            "/a/d/uid",
+            "the value at /a/d",
+            "is an array and not an object",
+        ),
+        (
+            "/a/d/-",
+            "the value at /a/d",
+            "is an array and not an object",
+        ),
+    ] {
+        let expected = format!("{at} {what}, so that nothing can be at {pointer}");
+        assert_eq!(reach(pointer), Err(expected));
+    }
+    let scalar = read("5");
+    let error = scalar.root().reach(&"/a".parse().unwrap()).map(drop);
+    let expected = "the body is not an object, so that nothing can be at /a";
+    assert_eq!(error.unwrap_err().to_string(), expected);
+}

@@ -53,10 +53,10 @@ async fn what_the_broker_gave_up_is_a_dead_letter_without_a_run() {
 #[tokio::test(start_paused = true)]
 async fn what_a_drain_puts_back_is_not_collected() {
     let world = World::new();
+    let running = world.started().await;
     world.tables.state().is_unavailable = true;
     let bytes = Batch::of(&[envelope(1)]).unwrap().bytes;
     die_in(&world, Some("hookbox.test.route.scores"), bytes);
-    let running = world.start();
     let paused = || running.route().paused.load(Ordering::Relaxed);
     within("the route is paused", paused).await;
     let counters = running.counters.clone();

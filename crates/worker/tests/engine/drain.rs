@@ -36,9 +36,9 @@ async fn a_drain_finishes_what_runs_and_takes_nothing_more() {
 #[tokio::test(start_paused = true)]
 async fn a_drain_in_an_outage_puts_back_what_has_no_outcome() {
     let world = World::new();
+    let running = world.started().await;
     world.tables.state().is_unavailable = true;
     world.put_each([1]);
-    let running = world.start();
     within("it is paused", || {
         running.route().paused.load(Ordering::Relaxed)
     })

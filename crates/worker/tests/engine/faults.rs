@@ -50,9 +50,9 @@ async fn a_commit_that_fails_is_waited_out() {
 #[tokio::test(start_paused = true)]
 async fn a_route_is_shown_as_paused_while_the_store_is_unavailable() {
     let world = World::new();
+    let running = world.started().await;
     world.tables.state().is_unavailable = true;
     world.put_each([1]);
-    let running = world.start();
     let is_paused = || running.route().paused.load(Ordering::Relaxed);
     within("it is paused", is_paused).await;
     assert_eq!(running.route().in_flight.load(Ordering::Relaxed), 1);

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use hookbox_driver::{Batch, CountedStart, FaultKind, Queue, Start, StartCounts, StartKind};
-use hookbox_event::{EventId, InstanceId};
+use hookbox_event::{Envelope, EventId, InstanceId};
 
 use crate::script::Act;
 use crate::world::{Running, World, envelope, id, route, within};
@@ -28,16 +28,21 @@ fn deaths_alone(world: &World, number: u8) -> u32 {
 /// Redelivers an event that was in flight when processes died. `all` is the number of these
 /// processes, and `isolated` is how many of them died while the event ran alone.
 pub fn redeliver(world: &World, number: u8, all: u32, isolated: u32) {
+    redeliver_envelope(world, &envelope(number), all, isolated);
+}
+
+/// Redelivers an event with this envelope, as [`redeliver`] does.
+pub fn redeliver_envelope(world: &World, envelope: &Envelope, all: u32, isolated: u32) {
     let counts = StartCounts {
         all,
         isolated,
         unproven: 0,
     };
-    let start = (route(), Start::of(&envelope(number)));
+    let start = (route(), Start::of(envelope));
     let mut state = world.tables.state();
     state.rows.starts.insert(start, (counts, None));
     drop(state);
-    let bytes = Batch::of(&[envelope(number)]).unwrap().bytes;
+    let bytes = Batch::of(std::slice::from_ref(envelope)).unwrap().bytes;
     world.queues.put(Queue::Route(route()), bytes, true);
 }
 

@@ -56,6 +56,8 @@ pub struct State {
     pub is_unavailable: bool,
     pub published: u64,
     pub subscribed: u64,
+    /// The prefetch of the last subscription to each queue.
+    pub prefetch: BTreeMap<Queue, u16>,
 }
 
 struct Waiting {
@@ -188,6 +190,7 @@ impl Broker for MemoryBroker {
             return Err(Fault::plain(FaultKind::Unavailable, "subscribe"));
         }
         state.subscribed += 1;
+        state.prefetch.insert(queue.clone(), prefetch);
         Ok(Box::new(Taking {
             process: Arc::clone(&self.0),
             queue: queue.clone(),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
+use crate::call_script::CallScript;
 use crate::memory_broker::Queues;
 use crate::memory_store::Tables;
 use crate::script::Script;
@@ -15,6 +16,7 @@ pub struct MemoryProcess {
     pub tables: Arc<Tables>,
     pub queues: Arc<Queues>,
     pub script: Arc<Script>,
+    pub calls: Arc<CallScript>,
 }
 
 impl MemoryProcess {
@@ -23,6 +25,7 @@ impl MemoryProcess {
         self.tables.roll_back_all_of(self.number);
         self.queues.put_back_all_of(self.number);
         self.script.end_all_of(self.number);
+        self.calls.end_all_of(self.number);
     }
 
     pub fn is_dead(&self) -> bool {

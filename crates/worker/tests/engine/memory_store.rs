@@ -3,18 +3,23 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::error::Error;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use hookbox_driver::{
-    Claimed, CommitError, CountedStart, Deferral, Deferred, Failure, Fault, FaultKind, NextWitness,
-    Outcome, ReceiptOutcome, Recorded, Republish, Requeued, Start, StartCounts, StartKind, Store,
-    StoredEvent, UndecodableMessage,
+    CallEnd, CallRecorded, Claimed, CommitError, CountedStart, Deferral, Deferred, Failure, Fault,
+    FaultKind, LeaseTerms, LeaseWish, Leased, NextWitness, NoPermit, Outcome, ReceiptOutcome,
+    Recorded, Republish, Requeued, RouteControls, Start, StartCounts, StartKind, Store,
+    StoredEvent, TargetName, UndecodableMessage, VersionStanding, VersionedEvent,
 };
-use hookbox_event::{Account, Envelope, EventId, EventNumber, InstanceId, RouteName, Witness};
+use hookbox_event::{
+    Account, Envelope, EventId, EventNumber, InstanceId, KeyDigest, RouteName, Witness,
+};
 
 use crate::journal::Journal;
 use crate::memory_process::MemoryProcess;
 
+mod lease_rows;
 mod rows;
 mod transaction;
 
@@ -30,13 +35,21 @@ pub struct Tables {
 #[derive(Default)]
 pub struct State {
     pub rows: Rows,
+    /// What operators have set for routes.
+    pub controls: RouteControls,
     pub is_unavailable: bool,
     /// The faults that the next calls of an operation return, in order.
     pub faults: BTreeMap<&'static str, VecDeque<FaultKind>>,
+    /// How long the next commits take, in order. Later ones take no time.
+    pub slow_commits: VecDeque<Duration>,
     calls: BTreeMap<&'static str, u64>,
     /// The claims that open transactions hold. Each value is the number of the transaction and the
     /// number of its process.
     locks: BTreeMap<On, (u64, u64)>,
+    /// The targets that open transactions hold, in the same form.
+    target_locks: BTreeMap<TargetName, (u64, u64)>,
+    /// The keys that open transactions hold, in the same form.
+    key_locks: BTreeMap<(RouteName, KeyDigest), (u64, u64)>,
     transactions: u64,
 }
 
@@ -64,7 +77,10 @@ impl Tables {
     }
 
     pub fn roll_back_all_of(&self, process: u64) {
-        self.state().locks.retain(|_, held| held.1 != process);
+        let mut state = self.state();
+        state.locks.retain(|_, held| held.1 != process);
+        state.target_locks.retain(|_, held| held.1 != process);
+        state.key_locks.retain(|_, held| held.1 != process);
     }
 }
 
@@ -145,6 +161,16 @@ impl Store for MemoryStore {
         Ok(events.iter().map(|event| tx.stored(event)).collect())
     }
 
+    async fn compare_versions(
+        &self,
+        tx: &mut MemoryTx,
+        route: &RouteName,
+        events: &[VersionedEvent],
+    ) -> Result<Vec<VersionStanding>, Fault> {
+        drop(self.enter("compare_versions").await?);
+        tx.compare_versions(route, events)
+    }
+
     fn number(&self, tx: &MemoryTx, route: &RouteName, event: &EventId) -> Option<EventNumber> {
         tx.number_of(route, event)
     }
@@ -204,7 +230,10 @@ impl Store for MemoryStore {
     }
 
     async fn commit(&self, mut tx: MemoryTx) -> Result<(), CommitError> {
-        drop(self.enter("commit").await?);
+        let slow = self.enter("commit").await?.slow_commits.pop_front();
+        if let Some(time) = slow {
+            tokio::time::sleep(time).await;
+        }
         tx.prove()?;
         let outcomes = tx.commit();
         self.0.tables.journal.note(format!("commit {outcomes}"));
@@ -223,6 +252,32 @@ impl Store for MemoryStore {
 
     async fn defer(&self, deferral: &Deferral<'_>) -> Result<Deferred, Fault> {
         Ok(self.enter("defer").await?.rows.defer(deferral))
+    }
+
+    async fn lease(
+        &self,
+        tx: &mut MemoryTx,
+        route: &RouteName,
+        terms: LeaseTerms<'_>,
+        wishes: &[LeaseWish<'_>],
+    ) -> Result<Vec<Leased>, CommitError> {
+        drop(self.enter("lease").await?);
+        Ok(tx.lease(route, terms, wishes)?)
+    }
+
+    async fn end_calls(
+        &self,
+        route: &RouteName,
+        target: &TargetName,
+        ends: &[CallEnd],
+        chance: f64,
+    ) -> Result<Vec<CallRecorded>, Fault> {
+        let mut state = self.enter("end_calls").await?;
+        Ok(state.rows.end_calls(route, target, ends, chance))
+    }
+
+    async fn blocked(&self, target: &TargetName) -> Result<Option<NoPermit>, Fault> {
+        Ok(self.enter("blocked").await?.rows.leases.blocked(target))
     }
 
     async fn store_undecodable(&self, message: &UndecodableMessage<'_>) -> Result<Recorded, Fault> {
@@ -285,6 +340,10 @@ impl Store for MemoryStore {
             }
         }
         Ok(requeued)
+    }
+
+    async fn route_controls(&self) -> Result<RouteControls, Fault> {
+        Ok(self.enter("route_controls").await?.controls.clone())
     }
 
     async fn account(&self, account: &Account) -> Result<(), Fault> {

@@ -28,9 +28,9 @@ async fn a_batch_may_take_the_time_limit_of_each_of_its_events() {
 #[tokio::test(start_paused = true)]
 async fn an_outage_of_the_store_is_a_standstill_until_it_ends() {
     let world = World::new();
+    let running = world.started().await;
     world.tables.state().is_unavailable = true;
     world.put_each([1]);
-    let running = world.start();
     let is_stalled = || running.route().stalled.load(Ordering::Relaxed);
     within("it is stalled", is_stalled).await;
     world.tables.state().is_unavailable = false;

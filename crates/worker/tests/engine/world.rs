@@ -1,25 +1,27 @@
 //! One store and one broker in memory, and the processes that use them one after the other.
 
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hookbox_driver::{Batch, Queue, Rng};
+use hookbox_driver::{Batch, Queue, Rng, RouteChange, RouteScope, TargetLimits, TargetName};
 use hookbox_event::{
-    ContentDigest, Envelope, EventId, InstanceId, ReceiptId, RouteName, Timestamp, TopicPattern,
+    ContentDigest, Envelope, EventId, InstanceId, Newest, ReceiptId, RouteName, Timestamp,
+    TopicPattern,
 };
 use hookbox_testkit::eventually;
 use hookbox_testkit::fake_clock::FakeClock;
 use hookbox_worker::{
-    Config, ConflictRule, Counters, OnConflict, Registered, Retry, Route, RouteCounters, Worker,
-    register,
+    Config, ConflictRule, Counters, OnConflict, Registered, Retry, Route, RouteCounters, RouteWork,
+    SourceSchemas, Worker, register, register_effect,
 };
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::call_script::{CallScript, Calling};
 use crate::journal::Journal;
 use crate::memory_broker::{MemoryBroker, Queues};
 use crate::memory_process::MemoryProcess;
@@ -37,6 +39,7 @@ pub struct World {
     pub tables: Arc<Tables>,
     pub queues: Arc<Queues>,
     pub script: Arc<Script>,
+    pub calls: Arc<CallScript>,
     pub journal: Arc<Journal>,
     /// How many transactions each route runs at once.
     pub concurrency: usize,
@@ -45,6 +48,14 @@ pub struct World {
     pub is_at_once: bool,
     pub on_conflict: OnConflict,
     pub shared_topics: Vec<TopicPattern>,
+    pub newest: Option<Newest>,
+    pub schemas: SourceSchemas,
+    /// The limits of the target; the route has an effect if they are set, and else a handler.
+    pub limits: Option<TargetLimits>,
+    /// Whether there is another route, with a handler.
+    pub has_neighbour: bool,
+    /// Whether the other route has an effect with the same target and limits instead.
+    pub has_calling_neighbour: bool,
     processes: AtomicU64,
     began: Instant,
 }
@@ -65,12 +76,18 @@ impl World {
             tables: Arc::new(Tables::new(&journal)),
             queues: Arc::new(Queues::new(&journal)),
             script: Arc::default(),
+            calls: Arc::default(),
             journal,
             concurrency: 4,
             is_trusted: false,
             is_at_once: false,
             on_conflict: OnConflict::DeadLetter,
             shared_topics: Vec::new(),
+            newest: None,
+            schemas: SourceSchemas::default(),
+            limits: None,
+            has_neighbour: false,
+            has_calling_neighbour: false,
             processes: AtomicU64::new(0),
             began: Instant::now(),
         }
@@ -85,6 +102,7 @@ impl World {
             tables: Arc::clone(&self.tables),
             queues: Arc::clone(&self.queues),
             script: Arc::clone(&self.script),
+            calls: Arc::clone(&self.calls),
         });
         let worker = Arc::new(Worker::new(
             Arc::new(MemoryBroker(Arc::clone(&process))),
@@ -109,27 +127,48 @@ impl World {
         }
     }
 
+    /// Starts a process, and waits until it has read what operators have set for routes. Before
+    /// that it takes no message.
+    pub async fn started(&self) -> Running {
+        let before = self.tables.calls("route_controls");
+        let running = self.start();
+        let has_read = || self.tables.calls("route_controls") > before;
+        within("what operators have set is read", has_read).await;
+        running
+    }
+
+    /// Changes the controls of a route as an operator does.
+    pub fn operate(&self, scope: &RouteScope, change: &RouteChange) {
+        let now = Timestamp::from_unix_micros(0).saturating_add(self.began.elapsed());
+        let mut state = self.tables.state();
+        if let Some(changed) = state.controls.with(scope, change, "ann", now) {
+            state.controls = changed;
+        }
+    }
+
     fn config(&self, process: &Arc<MemoryProcess>) -> Config<MemoryStore> {
         let second = Duration::from_secs(1);
-        let of = Arc::clone(process);
-        let handler: Registered<MemoryStore> = match (self.is_at_once, self.is_trusted) {
-            (false, false) => register(Scripted::<false>(of)),
-            (false, true) => register(Scripted::<true>(of)),
-            (true, false) => register(AtOnce(Scripted::<false>(of))),
-            (true, true) => register(AtOnce(Scripted::<true>(of))),
-        };
+        let mut routes = vec![Route {
+            name: route(),
+            shared_topics: self.shared_topics.clone(),
+            newest: self.newest.clone(),
+            work: self.work(process),
+            retry: Retry::new(3, second, 2.0, 60 * second, 0.0).unwrap(),
+            time_limit: TIME_LIMIT,
+            concurrency: NonZeroUsize::new(self.concurrency).unwrap(),
+            prefetch: 16,
+        }];
+        if self.has_neighbour {
+            let handler: Registered<MemoryStore> = register(Scripted::<false>(Arc::clone(process)));
+            routes.push(Route::new(neighbour(), handler));
+        }
+        if self.has_calling_neighbour {
+            routes.push(Route::new(neighbour(), self.work(process)));
+        }
         Config {
-            routes: vec![Route {
-                name: route(),
-                shared_topics: self.shared_topics.clone(),
-                handler,
-                retry: Retry::new(3, second, 2.0, 60 * second, 0.0).unwrap(),
-                time_limit: TIME_LIMIT,
-                concurrency: NonZeroUsize::new(self.concurrency).unwrap(),
-                prefetch: 16,
-            }],
-            all_routes: vec![route()],
-            schemas: Default::default(),
+            all_routes: routes.iter().map(|route| route.name.clone()).collect(),
+            routes,
+            schemas: self.schemas.clone(),
             conflicts: vec![ConflictRule {
                 topics: "#".parse().unwrap(),
                 action: self.on_conflict,
@@ -138,6 +177,24 @@ impl World {
             collect: true,
             witness: false,
         }
+    }
+
+    fn work(&self, process: &Arc<MemoryProcess>) -> RouteWork<MemoryStore> {
+        let of = Arc::clone(process);
+        if let Some(limits) = self.limits {
+            return RouteWork::Effect(register_effect(Calling {
+                process: of,
+                target: target(),
+                limits,
+            }));
+        }
+        let handler: Registered<MemoryStore> = match (self.is_at_once, self.is_trusted) {
+            (false, false) => register(Scripted::<false>(of)),
+            (false, true) => register(Scripted::<true>(of)),
+            (true, false) => register(AtOnce(Scripted::<false>(of))),
+            (true, true) => register(AtOnce(Scripted::<true>(of))),
+        };
+        RouteWork::Handler(handler)
     }
 
     /// Publishes one message with these envelopes to the route.
@@ -215,6 +272,23 @@ impl Running {
 /// Waits until a condition holds, on the paused clock.
 pub async fn within(what: &str, holds: impl Fn() -> bool) {
     eventually::within(PATIENCE, what, async || holds()).await;
+}
+
+/// Returns limits for calls at once, without a rate.
+pub fn at_once(concurrency: u32) -> Option<TargetLimits> {
+    Some(TargetLimits {
+        concurrency: NonZeroU32::new(concurrency).unwrap(),
+        rate: None,
+    })
+}
+
+pub fn target() -> TargetName {
+    "https://crm.example.com".parse().unwrap()
+}
+
+/// Returns the name of the other route.
+pub fn neighbour() -> RouteName {
+    "audit".parse().unwrap()
 }
 
 pub fn route() -> RouteName {

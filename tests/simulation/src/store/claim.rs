@@ -48,7 +48,9 @@ pub(super) async fn plain(
     }
     match state.tables.claim(&on).map(|it| it.state) {
         Some(ClaimState::Running) => Ok(Claimed::Orphaned),
-        Some(ClaimState::Done | ClaimState::Retrying | ClaimState::Dead) => Ok(Claimed::Duplicate),
+        Some(ClaimState::Done | ClaimState::Retrying | ClaimState::Dead | ClaimState::Stale) => {
+            Ok(Claimed::Duplicate)
+        }
         None => Err(OurFault::plain(
             FaultKind::Contention,
             "claim an event: the claim of another transaction is gone",
@@ -93,9 +95,10 @@ pub(super) async fn redone(
             })
         }
         (Some(ClaimState::Running), _) => Some(Claimed::Orphaned),
-        (Some(ClaimState::Retrying | ClaimState::Done | ClaimState::Dead), _) => {
-            Some(Claimed::Redelivered)
-        }
+        (
+            Some(ClaimState::Retrying | ClaimState::Done | ClaimState::Dead | ClaimState::Stale),
+            _,
+        ) => Some(Claimed::Redelivered),
     })
 }
 

@@ -6,12 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hookbox_driver::{
-    ClaimState, CountedStart, DeadReason, Deferral, Deferred, Failure, Fault as OurFault, Recorded,
-    Start, StartKind, Then, UndecodableMessage,
+    ClaimState, CountedStart, DeadReason, Deferral, Deferred, Failure, FailureClass,
+    Fault as OurFault, Recorded, Start, StartKind, Then, UndecodableMessage,
 };
 use hookbox_event::{ContentDigest, EventId, InstanceId, RouteName};
 
 use crate::fault::Fault;
+use crate::on_route::OnRoute;
+use crate::retry_leases::RetryLeases;
 use crate::tables::{Claim, EventKept, Key, Retry, StoredOutcome, Tables};
 use crate::tx::{SimTx, wait_for};
 use crate::unavailable::unavailable;
@@ -66,14 +68,13 @@ pub(super) fn fail(tables: &mut Tables, failure: &Failure<'_>, now: Duration) ->
             then = Then::Dead { reason };
         }
         Some(ClaimState::Retrying) if envelope.redo.is_some() => {
-            let waiting = tables.retries.get(&on).map(|it| it.attempt);
-            if waiting != Some(failure.attempt) {
+            let waiting = tables.retries.get(&on).filter(|it| !it.is_leased(now));
+            if waiting.map(|it| it.attempt) != Some(failure.attempt) {
                 return Recorded::Superseded;
             }
         }
-        Some(ClaimState::Retrying | ClaimState::Done | ClaimState::Dead) | None => {
-            return Recorded::Superseded;
-        }
+        Some(ClaimState::Retrying | ClaimState::Done | ClaimState::Dead | ClaimState::Stale)
+        | None => return Recorded::Superseded,
     }
     record_consequences(tables, failure, then, now)
 }
@@ -94,17 +95,31 @@ fn record_consequences(
     tables.claims.insert(on.clone(), Claim { state, attempts });
     tables.update_outcome(route, &envelope.event, word);
     tables.put_receipt(route, envelope, word, failure.other_digest);
-    let failures = &mut tables.failures;
-    let failed = (route.clone(), envelope.event, attempt);
-    failures.entry(failed).or_insert(failure.class.as_str());
+    let attempts = (attempt, failure.attempts_before);
+    record_attempt(tables, on, attempts, (failure.class, then), now);
+    Recorded::Recorded
+}
+
+/// Records a failed attempt whose claim and receipts are already written, and the retry or dead
+/// letter that follows from it.
+pub(super) fn record_attempt(
+    tables: &mut Tables,
+    on: OnRoute,
+    (attempt, before): (u32, u32),
+    (class, then): (FailureClass, Then),
+    now: Duration,
+) {
+    let failed = (on.0.clone(), on.1, attempt);
+    tables.failures.entry(failed).or_insert(class.as_str());
     match then {
         Then::Retry { after } => {
             let retry = Retry {
                 attempt: attempt + 1,
-                before: failure.attempts_before,
+                before,
                 not_before: now + after,
                 queued_at: None,
                 deferred: None,
+                leases: RetryLeases::default(),
             };
             tables.retries.insert(on, retry);
         }
@@ -113,7 +128,6 @@ fn record_consequences(
             tables.put_dead(&on, reason, attempt);
         }
     }
-    Recorded::Recorded
 }
 
 pub(super) fn defer(tables: &mut Tables, deferral: &Deferral<'_>, now: Duration) -> Deferred {
@@ -130,11 +144,18 @@ pub(super) fn defer(tables: &mut Tables, deferral: &Deferral<'_>, now: Duration)
             }
         }
         Some(ClaimState::Retrying) if envelope.redo.is_some() => {
-            if waiting.as_ref().map(|it| it.attempt) != Some(attempt) {
+            let waits = waiting.as_ref().filter(|it| !it.is_leased(now));
+            if waits.map(|it| it.attempt) != Some(attempt) {
                 return Deferred::Superseded;
             }
         }
-        Some(ClaimState::Retrying | ClaimState::Running | ClaimState::Done | ClaimState::Dead)
+        Some(
+            ClaimState::Retrying
+            | ClaimState::Running
+            | ClaimState::Done
+            | ClaimState::Dead
+            | ClaimState::Stale,
+        )
         | None => return Deferred::Superseded,
     }
     // The simulated store does not record since when an event is deferred. The conformance cases
@@ -157,6 +178,10 @@ pub(super) fn defer(tables: &mut Tables, deferral: &Deferral<'_>, now: Duration)
         not_before: now + after,
         queued_at: None,
         deferred: Some(deferral.reason),
+        leases: RetryLeases {
+            target: None,
+            without_outcome: waiting.map_or(0, |it| it.leases.without_outcome),
+        },
     };
     tables.retries.insert(on, retry);
     Deferred::Recorded

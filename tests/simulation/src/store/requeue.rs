@@ -7,7 +7,8 @@ use hookbox_driver::{DueRetry, Fault as OurFault, Republish, Requeued};
 use hookbox_event::{Envelope, RouteName};
 
 use crate::fault::Fault;
-use crate::tables::{Key, OnRoute, Retry, StoredOutcome, Tables};
+use crate::on_route::OnRoute;
+use crate::tables::{Key, Retry, StoredOutcome, Tables};
 use crate::tx::SimTx;
 use crate::unavailable::unavailable;
 

@@ -4,7 +4,8 @@ use hookbox_driver::{ClaimState, CommitError, Fault, FaultKind, Outcome, Receipt
 use hookbox_event::RouteName;
 
 use super::savepoint::check;
-use crate::tx::{SettledReceipt, SimTx};
+use crate::settled_receipt::SettledReceipt;
+use crate::tx::SimTx;
 
 pub(super) async fn settle(
     tx: &mut SimTx,
@@ -16,6 +17,7 @@ pub(super) async fn settle(
         let (envelope, outcome) = (one.envelope, &one.outcome);
         let end = |attempt: u32| match outcome {
             Outcome::Done { attempt } => (ClaimState::Done, *attempt),
+            Outcome::Stale => (ClaimState::Stale, attempt.saturating_sub(1)),
             Outcome::Duplicate | Outcome::Conflict { .. } | Outcome::Dead { .. } => {
                 (ClaimState::Dead, attempt.saturating_sub(1))
             }

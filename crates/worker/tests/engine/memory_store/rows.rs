@@ -4,13 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use hookbox_driver::{
     ClaimEvidence, ClaimState, Claimed, CountedStart, DeadReason, DeferReason, Deferral, Deferred,
-    DueRetry, Failure, FailureClass, Outcome, Recorded, Start, StartCounts, StartKind, Then,
-    UndecodableMessage,
+    DueRetry, Failure, FailureClass, KeyState, Outcome, Recorded, Start, StartCounts, StartKind,
+    TargetName, Then, UndecodableMessage,
 };
 use hookbox_event::{
-    Account, ContentDigest, Envelope, EventId, EventNumber, InstanceId, ReceiptId, Redo, RouteName,
+    Account, ContentDigest, Envelope, EventId, EventNumber, InstanceId, KeyDigest, ReceiptId, Redo,
+    RouteName, Version,
 };
 use tokio::time::Instant;
+
+use super::lease_rows::LeaseRows;
 
 /// The key of a claim: a route and an event.
 pub type On = (RouteName, EventId);
@@ -23,7 +26,7 @@ pub struct Rows {
     pub claims: BTreeMap<On, ClaimState>,
     /// The claims that a receipt has ended. A claim that is done and not among them was committed
     /// by a handler.
-    ended: BTreeSet<On>,
+    pub(super) ended: BTreeSet<On>,
     /// The outcome of each receipt.
     pub receipts: BTreeMap<(RouteName, ReceiptId), &'static str>,
     /// The digests of receipts whose own body is not the stored one.
@@ -35,16 +38,39 @@ pub struct Rows {
     pub effects: Vec<EventId>,
     pub starts: BTreeMap<(RouteName, Start), (StartCounts, Option<InstanceId>)>,
     pub accounts: Vec<Account>,
+    pub leases: LeaseRows,
+    /// The keys of events.
+    pub newest: BTreeMap<(RouteName, KeyDigest), Key>,
 }
 
 pub struct Retry {
-    envelope: Envelope,
+    pub(super) envelope: Envelope,
     pub attempt: u32,
-    attempts_before: u32,
-    due: Instant,
-    is_queued: bool,
+    pub(super) attempts_before: u32,
+    pub(super) due: Instant,
+    pub(super) is_queued: bool,
+    /// The target of the call for which the event is leased.
+    pub(super) leased_for: Option<TargetName>,
     /// Why the retry was deferred, and since when.
     pub deferred: Option<(DeferReason, Instant)>,
+}
+
+/// What is stored of a key.
+#[derive(Default)]
+pub struct Key {
+    pub version: Option<Version>,
+    /// The event for which a call is in flight, and until when at most.
+    pub(super) calling: Option<(EventNumber, Instant)>,
+}
+
+impl Key {
+    pub(super) fn state(&self) -> KeyState {
+        let calling = self.calling.filter(|(_, until)| *until > Instant::now());
+        KeyState {
+            version: self.version.clone(),
+            calling: calling.map(|(event, _)| event),
+        }
+    }
 }
 
 impl Rows {
@@ -55,7 +81,7 @@ impl Rows {
     }
 
     /// Returns the state in which a claim counts.
-    fn state(&self, on: &On) -> Option<ClaimState> {
+    pub(super) fn state(&self, on: &On) -> Option<ClaimState> {
         let evidence = ClaimEvidence {
             state: *self.claims.get(on)?,
             attempts: 1,
@@ -81,7 +107,9 @@ impl Rows {
                 Some(_) | None => Claimed::Redelivered,
             },
             (redo, Some(ClaimState::Running)) if is_same || redo.is_some() => Claimed::Orphaned,
-            (Some(_), Some(ClaimState::Done | ClaimState::Dead)) => Claimed::Redelivered,
+            (Some(_), Some(ClaimState::Done | ClaimState::Dead | ClaimState::Stale)) => {
+                Claimed::Redelivered
+            }
             (_, None) if is_same => Claimed::Fresh,
             (_, _) if self.receipts.contains_key(&receipt) => Claimed::Redelivered,
             (_, _) if is_same => Claimed::Duplicate,
@@ -104,6 +132,7 @@ impl Rows {
         let (word, state) = match outcome {
             Outcome::Done { .. } => ("done", Some(ClaimState::Done)),
             Outcome::Duplicate => ("duplicate", None),
+            Outcome::Stale => ("stale", Some(ClaimState::Stale)),
             Outcome::Conflict { detail } => {
                 let dead = (DeadReason::Conflict, detail.clone());
                 self.dead.insert(on.clone(), dead);
@@ -140,6 +169,7 @@ impl Rows {
                     attempts_before: failure.attempts_before,
                     due: Instant::now() + after,
                     is_queued: false,
+                    leased_for: None,
                     deferred: None,
                 };
                 self.claims.insert(on.clone(), ClaimState::Retrying);
@@ -174,6 +204,7 @@ impl Rows {
             attempts_before: deferral.attempts_before,
             due: Instant::now() + wait,
             is_queued: false,
+            leased_for: None,
             deferred: Some((deferral.reason, since)),
         };
         self.claims.insert(on.clone(), ClaimState::Retrying);
@@ -192,10 +223,10 @@ impl Rows {
             }
             Some(ClaimState::Running) => true,
             Some(ClaimState::Retrying) => {
-                let waiting = self.retries.get(on).map(|retry| retry.attempt);
-                envelope.redo.is_some() && waiting == Some(attempt)
+                let waiting = self.retries.get(on).filter(|retry| !retry.is_leased());
+                envelope.redo.is_some() && waiting.map(|retry| retry.attempt) == Some(attempt)
             }
-            Some(ClaimState::Done | ClaimState::Dead) => false,
+            Some(ClaimState::Done | ClaimState::Dead | ClaimState::Stale) => false,
         }
     }
 
@@ -224,6 +255,7 @@ impl Rows {
             attempts_before: attempts,
             due: Instant::now(),
             is_queued: false,
+            leased_for: None,
             deferred: None,
         };
         self.retries.insert(on.clone(), retry);
@@ -288,7 +320,13 @@ impl Rows {
 }
 
 impl Retry {
-    fn is_put_off(&self) -> bool {
-        self.deferred.is_some() && self.due > Instant::now()
+    /// Returns whether the event has a lease that has not ended.
+    pub(super) fn is_leased(&self) -> bool {
+        self.leased_for.is_some() && self.due > Instant::now()
+    }
+
+    pub(super) fn is_put_off(&self) -> bool {
+        let is_kept = self.deferred.is_some() || self.leased_for.is_some();
+        is_kept && self.due > Instant::now()
     }
 }

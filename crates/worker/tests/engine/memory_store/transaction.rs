@@ -2,10 +2,15 @@
 
 use std::sync::Arc;
 
-use hookbox_driver::{ClaimState, Claimed, CommitError, Fault, FaultKind, Outcome, StoredEvent};
+use hookbox_driver::{
+    ClaimState, Claimed, CommitError, Fault, FaultKind, KeyState, LeaseTerms, LeaseWish, Leased,
+    Outcome, StoredEvent, VersionStanding, VersionedEvent, newest_of_each_key,
+};
 use hookbox_event::{ContentDigest, Envelope, EventId, EventNumber, ReceiptId, RouteName};
 
 use super::On;
+use super::lease_rows::PendingLeases;
+use super::rows::Key;
 use crate::memory_process::MemoryProcess;
 
 /// An open transaction. Dropping it rolls it back.
@@ -17,6 +22,9 @@ pub struct MemoryTx {
     /// How many effects were written before the savepoint.
     pub savepoint: usize,
     pub connection: MemoryConnection,
+    pub leases: PendingLeases,
+    /// The events whose versions were compared.
+    versions: Vec<VersionedEvent>,
 }
 
 /// The connection that a handler borrows.
@@ -40,6 +48,8 @@ impl MemoryTx {
             outcomes: Vec::new(),
             other_digests: Vec::new(),
             savepoint: 0,
+            leases: PendingLeases::new(),
+            versions: Vec::new(),
             connection: MemoryConnection {
                 process: Arc::clone(process),
                 number,
@@ -70,6 +80,33 @@ impl MemoryTx {
             self.connection.events.push(envelope.clone());
         }
         Ok(claimed)
+    }
+
+    /// Compares the versions of events, and holds their keys until the transaction ends.
+    pub fn compare_versions(
+        &mut self,
+        route: &RouteName,
+        events: &[VersionedEvent],
+    ) -> Result<Vec<VersionStanding>, Fault> {
+        let tables = Arc::clone(&self.process.tables);
+        let mut state = tables.state();
+        let holder = (self.number, self.process.number);
+        let mut standings = Vec::with_capacity(events.len());
+        for event in events {
+            let key = (route.clone(), event.key);
+            let held = state.key_locks.get(&key);
+            if held.is_some_and(|held| held.0 != self.number) {
+                let doing = "compare versions: another transaction holds a key";
+                return Err(Fault::plain(FaultKind::Contention, doing));
+            }
+            let number = state.rows.number(event.event);
+            let stored = state.rows.newest.get(&key);
+            let stored = stored.map_or_else(KeyState::default, Key::state);
+            standings.push(stored.standing(number, &event.version));
+            state.key_locks.insert(key, holder);
+            self.versions.push(event.clone());
+        }
+        Ok(standings)
     }
 
     pub fn number_of(&self, route: &RouteName, event: &EventId) -> Option<EventNumber> {
@@ -116,23 +153,55 @@ impl MemoryTx {
         self.connection.claimed.retain(|on| !is_withdrawn(on));
     }
 
+    /// Turns claims into leases, as far as the target permits calls.
+    pub fn lease(
+        &mut self,
+        route: &RouteName,
+        terms: LeaseTerms<'_>,
+        wishes: &[LeaseWish<'_>],
+    ) -> Result<Vec<Leased>, Fault> {
+        let tables = Arc::clone(&self.process.tables);
+        let mut state = tables.state();
+        let held = state.target_locks.get(terms.target);
+        if held.is_some_and(|held| held.0 != self.number) {
+            let doing = "lease: another transaction holds the target";
+            return Err(Fault::plain(FaultKind::Contention, doing));
+        }
+        let holder = (self.number, self.process.number);
+        state.target_locks.insert(terms.target.clone(), holder);
+        Ok(self.leases.lease(&state.rows, route, terms, wishes))
+    }
+
     /// Commits, and returns how many receipts got an outcome.
     pub fn commit(&mut self) -> usize {
         let is_settled = |on: &On| {
-            self.outcomes
-                .iter()
-                .any(|it| it.0 == on.0 && it.1.event == on.1)
+            let mut outcomes = self.outcomes.iter();
+            outcomes.any(|it| it.0 == on.0 && it.1.event == on.1)
         };
-        assert!(
-            self.connection.claimed.iter().all(is_settled),
-            "every claim must be settled or withdrawn before the commit"
-        );
+        for on in &self.connection.claimed {
+            assert!(
+                is_settled(on) != self.leases.has(on),
+                "every claim must be settled, leased or withdrawn before the commit"
+            );
+        }
         let tables = Arc::clone(&self.process.tables);
         let mut state = tables.state();
         state.rows.keep_events(&self.connection.events);
         for (route, envelope, outcome) in &self.outcomes {
             state.rows.settle(route, envelope, outcome);
         }
+        let is_done = |event: &&VersionedEvent| {
+            let mut done = self.outcomes.iter();
+            done.any(|it| it.1.event == event.event && matches!(it.2, Outcome::Done { .. }))
+        };
+        if let Some((route, ..)) = self.outcomes.first() {
+            for event in newest_of_each_key(self.versions.iter().filter(is_done)) {
+                let key = (route.clone(), event.key);
+                let stored = state.rows.newest.entry(key).or_default();
+                stored.version = Some(event.version.clone());
+            }
+        }
+        self.leases.commit(&mut state.rows, &self.versions);
         state
             .rows
             .other_digests
@@ -147,6 +216,8 @@ impl Drop for MemoryTx {
         let number = self.number;
         let mut state = self.process.tables.state();
         state.locks.retain(|_, held| held.0 != number);
+        state.target_locks.retain(|_, held| held.0 != number);
+        state.key_locks.retain(|_, held| held.0 != number);
     }
 }
 

@@ -1,0 +1,199 @@
+//! What this worker knows about whether calls may be made to the target of a route.
+//!
+//! The store decides that for all workers, each time leases are wished for. What a worker remembers
+//! of it only spares useless work: while no calls are made, the route has no subscription, so that
+//! its messages stay in the queue, and other workers of the same route wait likewise.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use hookbox_driver::{DeferReason, NoPermit};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+/// The longest pause for which events wait in memory, with their messages unacknowledged. A rate
+/// limit gives pauses of up to its interval, mostly less than a second. If the pause is longer, the
+/// events wait in the store, where a restart of this process does not matter.
+const WAIT_IN_MEMORY_MAX: Duration = Duration::from_secs(15);
+
+/// Whether calls are made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Calls {
+    /// Calls are made.
+    Made,
+    /// No calls were made for a while, and none of the calls since then was answered. The breaker
+    /// may permit one call at a time.
+    Probing,
+    /// No calls are made.
+    Stopped(Stop),
+}
+
+/// Why no calls are made, and until when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stop {
+    pub until: Instant,
+    /// The reason with which events are deferred meanwhile.
+    pub reason: DeferReason,
+    /// Whether the target is the cause, and not a limit that the config sets.
+    pub is_by_target: bool,
+}
+
+/// What one worker knows of one target. All its work on the route shares this value.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    calls: Mutex<Calls>,
+    /// Notified whenever `calls` has changed.
+    changed: Notify,
+}
+
+impl Stop {
+    /// Returns the stop that a refusal of the store means; `None` if the events wait in memory.
+    pub fn of(why: NoPermit) -> Option<Self> {
+        use DeferReason::{TargetBusy, TargetFault};
+        let (pause, reason, is_by_target) = match why {
+            NoPermit::Open(pause) => (pause, TargetFault, true),
+            NoPermit::Wait(pause) if pause > WAIT_IN_MEMORY_MAX => (pause, TargetBusy, true),
+            NoPermit::Rate(pause) if pause > WAIT_IN_MEMORY_MAX => (pause, TargetBusy, false),
+            NoPermit::Rate(_) | NoPermit::Wait(_) | NoPermit::Busy => return None,
+        };
+        Some(Self {
+            until: Instant::now() + pause,
+            reason,
+            is_by_target,
+        })
+    }
+
+    /// Returns the stop for the events of a key for which another call is in flight. It is not
+    /// known when that call ends.
+    pub fn of_key() -> Self {
+        Self {
+            until: Instant::now(),
+            reason: DeferReason::Leased,
+            is_by_target: false,
+        }
+    }
+}
+
+impl Gate {
+    pub fn new() -> Self {
+        Self {
+            calls: Mutex::new(Calls::Made),
+            changed: Notify::new(),
+        }
+    }
+
+    pub fn calls(&self) -> Calls {
+        *self.lock()
+    }
+
+    /// Notes that no calls may be made.
+    pub fn stop(&self, stop: Stop) {
+        self.set(|before| match before {
+            Calls::Stopped(earlier) if earlier.until >= stop.until => before,
+            Calls::Made | Calls::Probing | Calls::Stopped(_) => Calls::Stopped(stop),
+        });
+    }
+
+    /// Notes that calls may be made again. Returns what holds from then on, which is never a stop:
+    /// a caller that looked afterwards could see a later one, and would not notice when it ends.
+    pub fn resume(&self) -> Calls {
+        let next = |before: Calls| match before {
+            Calls::Stopped(_) => Calls::Probing,
+            Calls::Made | Calls::Probing => before,
+        };
+        next(self.set(next))
+    }
+
+    /// Notes that a call was answered. Returns whether the target was probed until now.
+    pub fn answered(&self) -> bool {
+        self.set(|before| match before {
+            Calls::Probing => Calls::Made,
+            // The call began before the stop.
+            Calls::Made | Calls::Stopped(_) => before,
+        }) == Calls::Probing
+    }
+
+    /// Waits until this holds.
+    pub async fn until(&self, holds: impl Fn(Calls) -> bool + Send) {
+        loop {
+            // The future is made before the state is read, so that no change is missed.
+            let changed = self.changed.notified();
+            if holds(self.calls()) {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    /// Waits until no calls may be made, and returns the stop.
+    pub async fn stopped(&self) -> Stop {
+        loop {
+            let changed = self.changed.notified();
+            if let Calls::Stopped(stop) = self.calls() {
+                return stop;
+            }
+            changed.await;
+        }
+    }
+
+    /// Changes the state, and returns the one before.
+    fn set(&self, next: impl FnOnce(Calls) -> Calls) -> Calls {
+        let mut calls = self.lock();
+        let before = *calls;
+        *calls = next(before);
+        let is_changed = *calls != before;
+        drop(calls);
+        if is_changed {
+            self.changed.notify_waiters();
+        }
+        before
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Calls> {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[tokio::test(start_paused = true)]
+    async fn a_short_pause_is_no_stop() {
+        assert_eq!(Stop::of(NoPermit::Busy), None);
+        assert_eq!(Stop::of(NoPermit::Wait(WAIT_IN_MEMORY_MAX)), None);
+        assert_eq!(Stop::of(NoPermit::Rate(WAIT_IN_MEMORY_MAX)), None);
+        let stop = |why| Stop::of(why).map(|stop| (stop.reason, stop.is_by_target));
+        let long = WAIT_IN_MEMORY_MAX + SECOND;
+        let (busy, fault) = (DeferReason::TargetBusy, DeferReason::TargetFault);
+        assert_eq!(stop(NoPermit::Wait(long)), Some((busy, true)));
+        assert_eq!(stop(NoPermit::Rate(long)), Some((busy, false)));
+        assert_eq!(stop(NoPermit::Open(SECOND)), Some((fault, true)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_a_stop_the_target_is_probed_until_it_answers() {
+        let gate = Gate::new();
+        let stop = |seconds| Stop {
+            until: Instant::now() + seconds * SECOND,
+            reason: DeferReason::TargetFault,
+            is_by_target: true,
+        };
+        assert!(!gate.answered());
+        assert_eq!(gate.resume(), Calls::Made);
+        gate.stop(stop(5));
+        assert!(!gate.answered());
+        gate.stop(stop(3));
+        assert_eq!(gate.calls(), Calls::Stopped(stop(5)));
+        assert_eq!(gate.resume(), Calls::Probing);
+        assert_eq!(gate.calls(), Calls::Probing);
+        gate.stop(stop(9));
+        assert_eq!(gate.stopped().await, stop(9));
+        assert_eq!(gate.resume(), Calls::Probing);
+        let answer = async { gate.answered() };
+        let (_, is_first) = tokio::join!(gate.until(|calls| calls == Calls::Made), answer);
+        assert!(is_first);
+    }
+}

@@ -1,0 +1,140 @@
+//! Reads the key and the version of an event, on a route that applies only the newest event of each
+//! key.
+
+use hookbox_driver::{DeadReason, VersionedEvent};
+use hookbox_event::{Newest, Pointer, Scalar, Timestamp};
+
+use crate::check::Broken;
+use crate::claimed_event::ClaimedEvent;
+use crate::{Json, JsonValue};
+
+/// Reads the key and the version of an event from its body.
+///
+/// A version in the future is compared with the receipt of the event and with the present time: if
+/// one of the two clocks is slow, the other one decides. So an event whose version was in the
+/// future can be replayed later.
+pub(crate) fn read(
+    (rule, now): (&Newest, Timestamp),
+    event: &ClaimedEvent,
+    body: &Json,
+) -> Result<VersionedEvent, Broken> {
+    let mut values = Vec::with_capacity(rule.key.len());
+    for pointer in &rule.key {
+        values.push(scalar_at(body, pointer)?);
+    }
+    let value = scalar_at(body, &rule.version)?;
+    let now = now.max(event.envelope.received_at);
+    let version = rule.kind.read(&value, now);
+    Ok(VersionedEvent {
+        event: event.envelope.event,
+        key: rule.digest(&values),
+        version: version.map_err(|why| broken(&rule.version, &why.to_string()))?,
+    })
+}
+
+/// Returns the text, the number or the boolean to which a pointer leads.
+fn scalar_at(body: &Json, pointer: &Pointer) -> Result<Scalar, Broken> {
+    let mut at = body.root();
+    for name in pointer.tokens() {
+        if at.repeated_names().contains(name) {
+            return Err(broken(pointer, "a name on its path occurs twice"));
+        }
+        at = match at.member(name) {
+            Some(member) => member,
+            None => return Err(broken(pointer, "the body has no value there")),
+        };
+    }
+    scalar(at).ok_or_else(|| broken(pointer, "it is neither a text nor a number nor a boolean"))
+}
+
+fn scalar(value: JsonValue<'_>) -> Option<Scalar> {
+    if let Some(text) = value.as_str() {
+        return Some(Scalar::String(text.to_owned()));
+    }
+    if value.is_number() {
+        return Some(Scalar::Number(value.raw().to_owned()));
+    }
+    match value.raw() {
+        "true" => Some(Scalar::Bool(true)),
+        "false" => Some(Scalar::Bool(false)),
+        _ => None,
+    }
+}
+
+/// The detail never quotes the value: lists show it, and values are personal data.
+fn broken(pointer: &Pointer, why: &str) -> Broken {
+    Broken {
+        reason: DeadReason::Unversioned,
+        detail: format!("the value at {pointer}: {why}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use hookbox_event::{EventId, Version, VersionKind};
+
+    use super::*;
+    use crate::claimed_event::sample;
+
+    fn rule() -> Newest {
+        Newest {
+            key: vec!["/uid".parse().expect("a pointer")],
+            version: "/at/version".parse().expect("a pointer"),
+            kind: VersionKind::Integer,
+        }
+    }
+
+    fn read_from(body: &'static str) -> Result<VersionedEvent, Broken> {
+        let json = Json::read(&Bytes::from_static(body.as_bytes())).expect("JSON");
+        let now = Timestamp::from_unix_micros(0);
+        read((&rule(), now), &sample(1), &json)
+    }
+
+    #[test]
+    fn key_and_version_are_read_from_the_body() {
+        let found = read_from(r#"{"uid":"a","at":{"version":7}}"#).expect("a version");
+        assert_eq!(found.version, Version::from_stored("7").expect("a version"));
+        let same = read_from(r#"{"at":{"version":"7.0"},"uid":"\u0061"}"#).expect("a version");
+        assert_eq!(
+            (same.key, same.event),
+            (found.key, EventId::from_bytes([1; 16]))
+        );
+        let other = read_from(r#"{"uid":1,"at":{"version":7}}"#).expect("a version");
+        assert_ne!(other.key, found.key);
+    }
+
+    #[test]
+    fn a_body_without_a_key_or_a_version_is_unversioned() {
+        for (body, part) in [
+            (
+                r#"{"at":{"version":7}}"#,
+                "/uid: the body has no value there",
+            ),
+            (r#"{"uid":null,"at":{"version":7}}"#, "/uid: it is neither"),
+            (r#"{"uid":["a"],"at":{"version":7}}"#, "/uid: it is neither"),
+            (
+                r#"{"uid":"a","uid":"b","at":{"version":7}}"#,
+                "/uid: a name on its path",
+            ),
+            (
+                r#"{"uid":"a","at":7}"#,
+                "/at/version: the body has no value there",
+            ),
+            (
+                r#"{"uid":"a","at":{"version":"secret"}}"#,
+                "/at/version: it is not a number",
+            ),
+            (
+                r#"{"uid":"a","at":{"version":7.5}}"#,
+                "/at/version: it is a number with a fraction",
+            ),
+            (r"[]", "/uid: the body has no value there"),
+        ] {
+            let broken = read_from(body).expect_err(body);
+            assert_eq!(broken.reason, DeadReason::Unversioned, "{body}");
+            assert!(broken.detail.contains(part), "{body}: {}", broken.detail);
+            assert!(!broken.detail.contains("secret"), "{}", broken.detail);
+        }
+    }
+}

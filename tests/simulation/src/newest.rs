@@ -1,0 +1,102 @@
+//! The routes that apply only the newest event of each key, in the store and as they are checked.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use hookbox_driver::{ClaimState, Fault as OurFault, KeyState, VersionStanding, VersionedEvent};
+use hookbox_event::{KeyDigest, Newest, RouteName, VersionKind};
+
+use crate::body::EventBody;
+use crate::on_route::OnRoute;
+use crate::scenario::Scenario;
+use crate::tables::{Key, Tables};
+use crate::tx::SimTx;
+
+/// Returns where bodies have their key and version.
+pub(crate) fn rule() -> Newest {
+    Newest {
+        key: vec!["/account".parse().expect("a pointer")],
+        version: "/version".parse().expect("a pointer"),
+        kind: VersionKind::Integer,
+    }
+}
+
+/// Compares the versions of claimed events, as the drivers do.
+pub(crate) async fn compare(
+    tx: &mut SimTx,
+    route: &RouteName,
+    events: &[VersionedEvent],
+) -> Result<Vec<VersionStanding>, OurFault> {
+    tx.statement("lock keys").await?;
+    let keys: BTreeSet<KeyDigest> = events.iter().map(|event| event.key).collect();
+    for key in keys {
+        tx.lock(Key::Newest(route.clone(), key), |_| true).await?;
+    }
+    tx.statement("compare versions").await?;
+    let mut standings = Vec::with_capacity(events.len());
+    for event in events {
+        let now = tx.process.world.elapsed();
+        let mut state = tx.process.world.state();
+        let tables = &mut state.tables;
+        let (version, calling) = tables.newest.of(route, event.key, now);
+        let key = KeyState {
+            version,
+            calling: calling.map(|event| tables.number(event)),
+        };
+        let number = tables.number(event.event);
+        standings.push(key.standing(number, &event.version));
+    }
+    tx.versions.extend(events.iter().cloned());
+    Ok(standings)
+}
+
+/// I21: checks that no effect of an older event follows that of a newer one of its key, and that an
+/// event is stale only if a newer one is done. A handler that commits by itself takes the decision
+/// from hookbox, so its effects do not count. Effects are in the order of the commits. Of calls,
+/// only those of one key at a time are checked, where they begin.
+pub(crate) fn check(tables: &Tables, scenario: &Scenario) -> Vec<String> {
+    let body_of = |on: &OnRoute| {
+        let kept = tables.events.get(&on.1)?;
+        serde_json::from_slice::<EventBody>(&kept.body).ok()
+    };
+    let mut found = Vec::new();
+    let mut newest: BTreeMap<(RouteName, String), u64> = BTreeMap::new();
+    let mut done: BTreeMap<(RouteName, String), u64> = BTreeMap::new();
+    for effect in &tables.effects {
+        let on = (effect.route.clone(), effect.event);
+        if !scenario.applies_newest(&on.0) || tables.orphans.contains(&on) {
+            continue;
+        }
+        let Some(body) = body_of(&on) else { continue };
+        let before = newest.entry((on.0.clone(), body.account)).or_default();
+        if body.version < *before {
+            let versions = (body.version, *before);
+            found.push(format!(
+                "I21: {on:?} has an effect of version {} after one of version {}",
+                versions.0, versions.1
+            ));
+        }
+        *before = body.version.max(*before);
+    }
+    for (on, claim) in &tables.claims {
+        let body = body_of(on).filter(|_| claim.state == ClaimState::Done);
+        if let Some(body) = body {
+            let newest = done.entry((on.0.clone(), body.account)).or_default();
+            *newest = body.version.max(*newest);
+        }
+    }
+    for (on, claim) in &tables.claims {
+        if claim.state != ClaimState::Stale {
+            continue;
+        }
+        let is_older = body_of(on).is_some_and(|body| {
+            let key = (on.0.clone(), body.account);
+            done.get(&key).is_some_and(|newest| body.version < *newest)
+        });
+        if !is_older {
+            found.push(format!(
+                "I21: {on:?} is stale, and no newer event of its key is done"
+            ));
+        }
+    }
+    found
+}

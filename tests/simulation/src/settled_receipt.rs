@@ -1,0 +1,12 @@
+//! The outcome of a receipt in an open transaction.
+
+use hookbox_driver::Outcome;
+use hookbox_event::{ContentDigest, Envelope, RouteName};
+
+/// The outcome of one receipt that the commit will store.
+pub(crate) struct SettledReceipt {
+    pub route: RouteName,
+    pub envelope: Envelope,
+    pub outcome: Outcome,
+    pub other_digest: Option<ContentDigest>,
+}
