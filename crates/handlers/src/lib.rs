@@ -1,24 +1,33 @@
-//! The built-in handlers, one file each. `built_in` lists them.
+//! The built-in handlers and effects, one file each. `built_in` lists the handlers without
+//! settings.
 //!
 //! A handler executes native SQL through the connection that it is given. Each handler is written
 //! once and compiled for both databases, so to change the database, a config changes only two URLs:
-//! that of the broker and that of the store.
+//! that of the broker and that of the store. An effect sees no database.
 
 mod begini;
+mod call_limits;
+#[cfg(test)]
+mod documented_keys;
+pub mod forward;
+pub mod publish;
 mod record;
 pub mod sql;
 
 pub use begini::{Begini, schemas as begini_schemas};
+pub use call_limits::InvalidLimits;
 pub use record::Record;
 
 use hookbox_driver::Store;
 use hookbox_worker::{Handler, Registered, register};
 
+/// What `forward` and `publish` are made with: where secrets are, and how names are resolved.
+pub use hookbox_forward::{ReadSecret, Reference, Resolve, SystemResolver};
 /// The version of sqlx whose connections handlers borrow.
 pub use sqlx;
 
 /// Returns the built-in handlers without settings for one database, ready to be used by a route.
-/// The other one is [`sql::Sql`].
+/// The others are [`sql::Sql`], and the effects [`forward::Forward`] and [`publish::Publish`].
 pub fn built_in<S: Store>() -> Vec<Registered<S>>
 where
     Record: Handler<S>,
@@ -55,6 +64,7 @@ mod tests {
     {
         let handlers = built_in::<S>();
         let names = handlers.iter().map(|handler| handler.name());
-        names.chain([sql::NAME]).collect()
+        let with_settings = [sql::NAME, forward::NAME, publish::NAME];
+        names.chain(with_settings).collect()
     }
 }

@@ -15,6 +15,10 @@ impl<S: Store> Handler<S> for Record {
     type Payload = IgnoredAny;
     const TRUSTED: bool = true;
 
+    fn is_repeatable(&self) -> bool {
+        true
+    }
+
     async fn handle(
         &self,
         _event: &Event<IgnoredAny>,

@@ -4,6 +4,7 @@
 //! They are checked when the worker starts, and run for each event, or once for a batch of events
 //! with arrays in place of single values.
 
+mod batch;
 mod codes;
 mod invalid;
 mod parameter;
@@ -11,6 +12,7 @@ mod postgres;
 mod program;
 mod settings;
 mod sqlite;
+mod sqlite_writes;
 mod statement_error;
 mod values;
 

@@ -23,8 +23,22 @@ const INSERT_APPLICATIONS: &str = "insert into begini_applications (event, integ
      select * from unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::bigint[], \
      $6::bigint[], $7::text[], $8::text[], $9::text[])";
 
-/// Inserts all rows, with at most one round trip for each table.
+/// Deletes the rows that an earlier round has written for some events.
+const DELETE: [&str; 3] = [
+    "delete from begini_score_traits where event = any ($1)",
+    "delete from begini_scores where event = any ($1)",
+    "delete from begini_applications where event = any ($1)",
+];
+
+/// Inserts all rows, with at most one round trip for each table. Rows of an earlier round are
+/// deleted first.
 pub(super) async fn write(tx: &mut PgConnection, rows: &Rows<'_>) -> Result<(), Error> {
+    if !rows.replayed.is_empty() {
+        let events: Vec<i64> = rows.replayed.iter().map(|event| event.as_i64()).collect();
+        for delete in DELETE {
+            sqlx::query(delete).bind(&events).execute(&mut *tx).await?;
+        }
+    }
     if !rows.scores.is_empty() {
         scores(tx, &rows.scores).await?;
         traits(tx, &rows.scores).await?;

@@ -24,12 +24,17 @@ impl Payload for Row {
 pub(super) struct Rows<'e> {
     pub scores: Vec<(EventNumber, &'e Score)>,
     pub applications: Vec<(EventNumber, &'e Application)>,
+    /// The replayed events, whose earlier rows are deleted first.
+    pub replayed: Vec<EventNumber>,
 }
 
 impl<'e> Rows<'e> {
     fn of(events: &'e [Event<Row>]) -> Self {
         let mut rows = Self::default();
         for event in events {
+            if event.round > 1 {
+                rows.replayed.push(event.number);
+            }
             match &event.payload {
                 Row::Score(score) => rows.scores.push((event.number, score)),
                 Row::Application(application) => {
@@ -50,6 +55,10 @@ macro_rules! begini_for {
             const NAME: &'static str = "begini";
             type Payload = Row;
             const TRUSTED: bool = true;
+
+            fn is_repeatable(&self) -> bool {
+                true
+            }
 
             async fn handle(
                 &self,

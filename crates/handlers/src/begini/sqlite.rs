@@ -22,8 +22,21 @@ const TRAITS: &str =
 const APPLICATIONS: &str = "insert into begini_applications (event, integration_id, uid, \
      status, started_at, ended_at, percentages, reasons, other) ";
 
-/// Inserts all rows.
+/// Deletes the rows that an earlier round has written for an event.
+const DELETE: [&str; 3] = [
+    "delete from begini_score_traits where event = ?1",
+    "delete from begini_scores where event = ?1",
+    "delete from begini_applications where event = ?1",
+];
+
+/// Inserts all rows. Rows of an earlier round are deleted first.
 pub(super) async fn write(tx: &mut SqliteConnection, rows: &Rows<'_>) -> Result<(), Error> {
+    for event in &rows.replayed {
+        for delete in DELETE {
+            let delete = sqlx::query(delete).bind(event.as_i64());
+            delete.execute(&mut *tx).await?;
+        }
+    }
     insert(tx, SCORES, &rows.scores, score).await?;
     let mut traits = Vec::new();
     for (event, score) in &rows.scores {

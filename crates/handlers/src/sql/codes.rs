@@ -64,6 +64,10 @@ const DECIDED_POSTGRES: [&str; 10] = ["08", "25", "26", "3F", "40", "42", "53", 
 /// The primary result codes that SQLite's driver decides about.
 const DECIDED_SQLITE: [&str; 11] = ["3", "5", "6", "7", "8", "10", "11", "13", "14", "15", "26"];
 
+/// The primary result codes of SQLite that an error can have. A number such as 23505, which is an
+/// SQLSTATE of PostgreSQL, has none of them in its low byte.
+const PRIMARY_SQLITE: std::ops::RangeInclusive<u16> = 1..=28;
+
 impl Codes {
     /// Returns the classes of a database's codes, to which the settings add some.
     pub fn new(settings: &Classes, dialect: Dialect) -> Result<Self, InvalidSettings> {
@@ -114,8 +118,9 @@ fn check(list: &'static str, code: &str, dialect: Dialect) -> Result<(), Invalid
                 || code == "55P03",
         ),
         Dialect::Sqlite => (
-            code.parse::<u16>()
-                .is_ok_and(|number| number.to_string() == code),
+            code.parse::<u16>().is_ok_and(|number| {
+                number.to_string() == code && PRIMARY_SQLITE.contains(&(number & 0xff))
+            }),
             "a result code of SQLite such as \"2067\", or a primary one such as \"19\"",
             DECIDED_SQLITE.contains(&primary(code).as_str()),
         ),
@@ -246,7 +251,18 @@ mod tests {
             let is_decided = matches!(refused, Err(InvalidSettings::DecidedCode { .. }));
             assert!(is_decided, "{code}: {refused:?}");
         }
-        for code in ["", "-1", "019", "23505x", "SQLITE_CONSTRAINT"] {
+        for code in [
+            "",
+            "-1",
+            "0",
+            "019",
+            "23505",
+            "23503",
+            "22012",
+            "40001",
+            "23505x",
+            "SQLITE_CONSTRAINT",
+        ] {
             let refused = with(code, Dialect::Sqlite);
             assert!(
                 matches!(refused, Err(InvalidSettings::Code { .. })),

@@ -37,12 +37,12 @@ pub enum InvalidSettings {
         max: usize,
     },
     /// The text of the statements cannot be used.
-    #[error("{origin}, {source}")]
+    #[error("{origin}, {wrong}")]
     Text {
         /// Where the text is.
         origin: String,
-        /// What is wrong in it, and where.
-        source: SqlError,
+        /// What is wrong in it, and where. It is no source of the error, whose text has it already.
+        wrong: SqlError,
     },
     /// A statement uses a parameter that does not exist.
     #[error(
@@ -58,6 +58,22 @@ pub enum InvalidSettings {
         name: String,
         /// The names of the parameters that exist.
         known: String,
+    },
+    /// A statement that was written for one event is to run for a batch.
+    #[error(
+        "{origin}, {place}: with `batch = true` the statement runs once for all events of a batch, \
+         and each parameter is {array} with a value for each event; read the values {read}, or \
+         remove `batch`"
+    )]
+    ForOneEvent {
+        /// Where the text is.
+        origin: String,
+        /// Where the statement is.
+        place: Place,
+        /// What a parameter is in a batch.
+        array: &'static str,
+        /// How its values are read.
+        read: &'static str,
     },
     /// A parameter has a name that no statement can use.
     #[error(

@@ -41,6 +41,10 @@ impl Handler<Postgres> for Sql<Postgres> {
     const NAME: &'static str = NAME;
     type Payload = Values;
 
+    fn is_repeatable(&self) -> bool {
+        self.program.is_repeatable
+    }
+
     fn payload(&self, body: &Bytes, read: Option<Json>) -> Result<Values, HandlerError> {
         self.program.payload(body, read)
     }
@@ -164,7 +168,7 @@ async fn set_role(program: &Program, tx: &mut PgConnection) -> Result<(), Handle
     let is_unknown = code(&source).is_some_and(|code| code == "22023");
     let error = RoleError { role, source };
     Err(if is_unknown {
-        unfit(error)
+        HandlerError::transient(unfit(error))
     } else {
         HandlerError::transient(error)
     })
@@ -184,7 +188,8 @@ fn failure(program: &Program, compiled: &Compiled, source: Error) -> HandlerErro
         let general = code.get(..2).unwrap_or(&code);
         program.codes.class(&code, general)
     });
-    statement_error(program, compiled, source).classed(class)
+    // The message is left out: a function that the statement calls may have put values into it.
+    statement_error(program, compiled, source).classed(class, program.role.clone(), None)
 }
 
 fn statement_error(program: &Program, compiled: &Compiled, source: Error) -> StatementError {
@@ -193,11 +198,33 @@ fn statement_error(program: &Program, compiled: &Compiled, source: Error) -> Sta
         // The position in a statement of a function that the statement has called.
         Some(PgErrorPosition::Internal { .. }) | None => compiled.statement.place,
     };
+    let code = code(&source);
     StatementError {
         origin: program.origin.clone(),
         place,
-        code: code(&source).map(|code| format!("SQLSTATE {code}")),
+        hint: code.as_deref().and_then(|it| hint(program, compiled, it)),
+        code: code.map(|code| format!("SQLSTATE {code}")),
         source,
+    }
+}
+
+/// Returns what an error of types probably comes from, if a statement takes its parameters in the
+/// other of the two forms that they can have.
+fn hint(program: &Program, compiled: &Compiled, code: &str) -> Option<&'static str> {
+    let has_unnest = || {
+        let sql = compiled.statement.sql.to_ascii_lowercase();
+        sql.contains("unnest")
+    };
+    match (code, program.is_batch) {
+        // datatype_mismatch, undefined_function.
+        ("42804" | "42883", true) => {
+            Some("where each parameter is an array of the values of a batch, to be read by unnest")
+        }
+        // undefined_function.
+        ("42883", false) if has_unnest() => {
+            Some("where each parameter is a single value, because `batch = true` is not set")
+        }
+        _ => None,
     }
 }
 

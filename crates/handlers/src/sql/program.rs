@@ -8,6 +8,7 @@ use bytes::Bytes;
 use hookbox_sql::{Dialect, Place, Positional, Script, Statement, is_parameter_name};
 use hookbox_worker::{HandlerError, Json, Payload};
 
+use super::batch;
 use super::codes::Codes;
 use super::invalid::InvalidSettings;
 use super::parameter::{Kind, OF_EVENT, Source};
@@ -29,6 +30,8 @@ pub(super) struct Program {
     pub own: Vec<OwnParameter>,
     /// Whether the statements run once for all events of a batch, with arrays.
     pub is_batch: bool,
+    /// Whether an event that is done may run again.
+    pub is_repeatable: bool,
     /// The role under which the statements run.
     pub role: Option<String>,
     pub codes: Codes,
@@ -59,9 +62,9 @@ impl Program {
     ) -> Result<Self, InvalidSettings> {
         let (origin, text) = text(&settings.statements, folder)?;
         let own = own_parameters(settings)?;
-        let script = Script::read(&text, dialect).map_err(|source| InvalidSettings::Text {
+        let script = Script::read(&text, dialect).map_err(|wrong| InvalidSettings::Text {
             origin: origin.clone(),
-            source,
+            wrong,
         })?;
         let found = script.statements.len();
         if found > STATEMENTS_MAX {
@@ -79,11 +82,17 @@ impl Program {
             return Err(InvalidSettings::UnusedParameter(unused.name.clone()));
         }
         let is_batch = settings.batch;
+        let mut all = script.statements.iter();
+        let single = all.find(|it| is_batch && batch::is_for_one_event(it, dialect));
+        if let Some(statement) = single {
+            return Err(for_one_event(&origin, statement.place(), dialect));
+        }
         let compiled = script.statements.iter();
         let compiled = compiled.map(|statement| compile(statement, &own, is_batch, dialect));
         Ok(Self {
             statements: compiled.collect(),
             is_batch,
+            is_repeatable: settings.repeatable,
             role: role(settings, dialect)?,
             codes: Codes::new(&settings.errors, dialect)?,
             origin,
@@ -170,6 +179,22 @@ fn unknown(origin: &str, name: &str, place: Place, own: &[OwnParameter]) -> Inva
             .map(|it| format!(":{it}"))
             .collect::<Vec<_>>()
             .join(", "),
+    }
+}
+
+fn for_one_event(origin: &str, place: Place, dialect: Dialect) -> InvalidSettings {
+    let (array, read) = match dialect {
+        Dialect::Postgres => ("an array", "from unnest(:NAME)"),
+        Dialect::Sqlite => (
+            "the text of a JSON array",
+            "from json_each(:NAME), and those of others with :OTHER ->> key",
+        ),
+    };
+    InvalidSettings::ForOneEvent {
+        origin: origin.to_owned(),
+        place,
+        array,
+        read,
     }
 }
 

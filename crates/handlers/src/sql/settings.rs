@@ -22,6 +22,10 @@ pub struct Settings {
     /// with a value for each event: an array of PostgreSQL, or the text of a JSON array on SQLite.
     #[serde(default)]
     pub batch: bool,
+    /// Whether an event that is done may run again, when an operator replays it: the statements
+    /// then replace what they wrote before (`on conflict … do update`).
+    #[serde(default)]
+    pub repeatable: bool,
     /// The role under which the statements run, only on PostgreSQL. hookbox's own role must be a
     /// member of it.
     pub role: Option<String>,
@@ -50,9 +54,15 @@ pub struct Parameter {
     #[serde(rename = "type")]
     pub kind: Kind,
     /// Whether a body in which the value is absent or null is a permanent failure. If not, the
-    /// parameter is null.
-    #[serde(default)]
+    /// parameter is null. A pointer with a mistake leads to nothing in every body, so a parameter
+    /// is required unless the settings say that it may be absent.
+    #[serde(default = "required")]
     pub required: bool,
+}
+
+/// The default of [`Parameter::required`].
+fn required() -> bool {
+    true
 }
 
 /// Codes of errors, each with what follows from the error. On PostgreSQL a code is an SQLSTATE

@@ -12,6 +12,7 @@ use sqlx::{AssertSqlSafe, Error, Executor, SqlSafeStr};
 use super::codes::{Class, primary};
 use super::parameter::Passed;
 use super::program::{Compiled, Program, Slot};
+use super::sqlite_writes::{self, WritesOwnTable};
 use super::statement_error::StatementError;
 use super::values::{Value, Values};
 use super::{NAME, Sql};
@@ -23,6 +24,10 @@ impl Handler<Sqlite> for Sql<Sqlite> {
     const NAME: &'static str = NAME;
     type Payload = Values;
 
+    fn is_repeatable(&self) -> bool {
+        self.program.is_repeatable
+    }
+
     fn payload(&self, body: &Bytes, read: Option<Json>) -> Result<Values, HandlerError> {
         self.program.payload(body, read)
     }
@@ -33,6 +38,14 @@ impl Handler<Sqlite> for Sql<Sqlite> {
             prepared.map_err(|error| {
                 HandlerError::permanent(statement_error(&self.program, compiled, error))
             })?;
+            let statement = &compiled.statement;
+            if let Some(table) = sqlite_writes::own_table(&statement.sql, tx).await? {
+                return Err(HandlerError::permanent(WritesOwnTable {
+                    origin: self.program.origin.clone(),
+                    place: statement.place,
+                    table,
+                }));
+            }
         }
         Ok(())
     }
@@ -113,14 +126,21 @@ async fn failure(
     source: Error,
     tx: &mut SqliteConnection,
 ) -> HandlerError {
-    let class = match code(&source).as_deref() {
-        // The code is that of a table or column which does not exist, and also that of many errors
-        // that depend on values. Preparing the statement once more distinguishes them.
-        Some(ERROR) if !can_be_prepared(compiled, tx).await => Class::Pause,
-        Some(code) => program.codes.class(code, &primary(code)),
-        None => Class::Transient,
-    };
-    statement_error(program, compiled, source).classed(class)
+    // The code is that of a table or column which does not exist, and also that of many errors that
+    // depend on values. Preparing the statement once more distinguishes them.
+    let code = code(&source);
+    if code.as_deref() == Some(ERROR)
+        && let Err(unfit) = prepare_again(compiled, tx).await
+    {
+        // No value is bound when a statement is prepared, so that the message has none.
+        let message = unfit.as_database_error().map(|it| it.message().to_owned());
+        let error = statement_error(program, compiled, unfit);
+        return error.classed(Class::Pause, None, message);
+    }
+    let class = code.map_or(Class::Transient, |code| {
+        program.codes.class(&code, &primary(&code))
+    });
+    statement_error(program, compiled, source).classed(class, None, None)
 }
 
 fn statement_error(program: &Program, compiled: &Compiled, source: Error) -> StatementError {
@@ -128,6 +148,7 @@ fn statement_error(program: &Program, compiled: &Compiled, source: Error) -> Sta
         origin: program.origin.clone(),
         place: compiled.statement.place,
         code: code(&source).map(|code| format!("result code {code}")),
+        hint: None,
         source,
     }
 }
@@ -137,9 +158,9 @@ fn code(error: &Error) -> Option<String> {
     Some(code.into_owned())
 }
 
-/// Returns whether a statement still fits the tables. It is prepared as another text, because
-/// sqlx keeps the prepared statement of the text itself.
-async fn can_be_prepared(compiled: &Compiled, tx: &mut SqliteConnection) -> bool {
+/// Prepares a statement once more, to find out whether it still fits the tables. It is prepared as
+/// another text, because sqlx keeps the prepared statement of the text itself.
+async fn prepare_again(compiled: &Compiled, tx: &mut SqliteConnection) -> Result<(), Error> {
     let text = AssertSqlSafe(format!("explain {}", compiled.statement.sql));
-    tx.prepare_with(text.into_sql_str(), &[]).await.is_ok()
+    tx.prepare_with(text.into_sql_str(), &[]).await.map(drop)
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use hookbox_driver::{Fault, FaultKind};
+use hookbox_driver::{Fault, FaultKind, UserStatement};
 use hookbox_sql::Place;
 use hookbox_worker::HandlerError;
 
@@ -17,32 +17,50 @@ pub(super) struct StatementError {
     pub place: Place,
     /// The error's code with its name, such as `SQLSTATE 23505`, if the database gave it one.
     pub code: Option<String>,
+    /// What the error probably comes from, as a clause that follows the place.
+    pub hint: Option<&'static str>,
     pub source: sqlx::Error,
 }
 
 impl StatementError {
-    /// Converts the error into that of the handler.
-    pub fn classed(self, class: Class) -> HandlerError {
+    /// Converts the error into that of the handler. `role` is the role under which the statement
+    /// ran, and `message` that of the database, if it is about the text of the statement alone.
+    pub fn classed(
+        self,
+        class: Class,
+        role: Option<String>,
+        message: Option<String>,
+    ) -> HandlerError {
         match class {
             Class::Permanent => HandlerError::permanent(self),
             Class::Transient => HandlerError::transient(self),
-            Class::Pause => unfit(self),
+            Class::Pause => {
+                let place = self.to_string();
+                HandlerError::transient(unfit(self).of_statement(UserStatement {
+                    place,
+                    role,
+                    message,
+                }))
+            }
         }
     }
 }
 
-/// Makes an error of a statement, or of a role, that does not fit the database. The store finds the
-/// fault in it, so that no attempt is counted and the route pauses.
-pub(super) fn unfit(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> HandlerError {
+/// Makes the fault of a statement, or of a role, that does not fit the database. The store finds
+/// the fault in the handler's error, so that no attempt is counted and the route pauses.
+pub(super) fn unfit(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Fault {
     let doing = "run a statement of the handler";
-    HandlerError::transient(Fault::new(FaultKind::MissingRight, doing, error))
+    Fault::new(FaultKind::MissingRight, doing, error)
 }
 
 impl fmt::Display for StatementError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}, {}", self.origin, self.place)?;
-        match &self.code {
-            Some(code) => write!(f, " ({code})"),
+        if let Some(code) = &self.code {
+            write!(f, " ({code})")?;
+        }
+        match self.hint {
+            Some(hint) => write!(f, ", {hint}"),
             None => Ok(()),
         }
     }

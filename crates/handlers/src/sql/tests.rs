@@ -6,7 +6,7 @@ use Dialect::{Postgres as Pg, Sqlite as Lite};
 use parameter::Source;
 
 const PARAMETERS: &str = r#""parameters":{"uid":{"pointer":"/uid","type":"text"},
-    "score":{"pointer":"/score","type":"decimal","required":true}}"#;
+    "score":{"pointer":"/score","type":"decimal","required":false}}"#;
 
 /// Reads settings from JSON. The other keys follow those of the statements.
 fn settings(text: &str, others: &str) -> Settings {
@@ -65,17 +65,42 @@ fn parameters_get_numbers_and_types() {
 
 #[test]
 fn a_batch_has_arrays_on_postgres_and_text_on_sqlite() {
-    let text = "select :uid, :score, :received_at";
     let others = format!("{PARAMETERS},\"batch\":true");
-    let on = |dialect| {
+    let on = |text, dialect| {
         let program = program(text, &others, dialect).expect("valid");
         program.statements[0].statement.sql.to_string()
     };
     assert_eq!(
-        on(Pg),
+        on("select :uid, :score, :received_at", Pg),
         "select ($1), ($2::pg_catalog.numeric[]), ($3::pg_catalog.timestamptz[])"
     );
-    assert_eq!(on(Lite), "select (?1), (?2), (?3)");
+    assert_eq!(
+        on("select :uid ->> 0, :score, :received_at", Lite),
+        "select (?1) ->> 0, (?2), (?3)"
+    );
+}
+
+#[test]
+fn a_statement_for_one_event_is_refused_in_a_batch() {
+    let text = "select 1;\n insert into t values (:uid, :score)";
+    let others = format!("{PARAMETERS},\"batch\":true");
+    refused(
+        text,
+        &others,
+        Lite,
+        "statements.text, line 2, column 2: with `batch = true` the statement runs once for all \
+         events of a batch, and each parameter is the text of a JSON array with a value for each \
+         event; read the values from json_each(:NAME), and",
+    );
+    refused(
+        text,
+        &others,
+        Pg,
+        "each parameter is an array with a value for each event; read the values from unnest(",
+    );
+    for dialect in [Pg, Lite] {
+        assert!(program(text, PARAMETERS, dialect).is_ok());
+    }
 }
 
 #[test]
@@ -167,6 +192,14 @@ fn the_text_is_in_a_file_or_in_the_config() {
             .starts_with("Cargo.toml, line 1, column 1: "),
         "{error}"
     );
+}
+
+#[test]
+fn a_parameter_is_required_unless_it_may_be_absent() {
+    let program = program("select :uid, :score", PARAMETERS, Lite).expect("valid");
+    let own = program.own.iter();
+    let own: Vec<_> = own.map(|it| (it.name.as_str(), it.is_required)).collect();
+    assert_eq!(own, [("score", false), ("uid", true)]);
 }
 
 #[test]

@@ -34,11 +34,10 @@ pub(super) struct OwnParameter {
 /// Why a body does not fit the parameters of a handler. The text has the JSON Pointer, and never
 /// the value.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("parameter {name}: the value at {pointer} {what}")]
+#[error("parameter {name}: {what}")]
 pub(super) struct WrongValue {
     name: String,
-    pointer: Pointer,
-    what: &'static str,
+    what: String,
 }
 
 impl Payload for Values {
@@ -59,7 +58,6 @@ impl Values {
         let value = |parameter: &OwnParameter| {
             read(parameter, body, dialect).map_err(|what| WrongValue {
                 name: parameter.name.clone(),
-                pointer: parameter.pointer.clone(),
                 what,
             })
         };
@@ -69,20 +67,25 @@ impl Values {
 }
 
 /// Reads the value of one parameter, or says why its body does not fit.
-fn read(
-    parameter: &OwnParameter,
-    body: &Json,
+fn read(parameter: &OwnParameter, body: &Json, dialect: Dialect) -> Result<Value<'static>, String> {
+    let pointer = &parameter.pointer;
+    let found = body.root().reach(pointer);
+    let found = found.map_err(|unreachable| unreachable.to_string())?;
+    let converted = match found.filter(|value| !value.is_null()) {
+        Some(value) => convert(value, parameter.kind, dialect),
+        None if parameter.is_required => Err("is required, and is absent or null"),
+        None => Ok(Value::Null),
+    };
+    converted.map_err(|what| format!("the value at {pointer} {what}"))
+}
+
+/// Converts a value of the body into one of this type, or says why it cannot be.
+fn convert(
+    value: JsonValue<'_>,
+    kind: Kind,
     dialect: Dialect,
 ) -> Result<Value<'static>, &'static str> {
-    let found = body.root().at(&parameter.pointer);
-    let Some(value) = found.filter(|value| !value.is_null()) else {
-        return if parameter.is_required {
-            Err("is required, and is absent or null")
-        } else {
-            Ok(Value::Null)
-        };
-    };
-    match parameter.kind {
+    match kind {
         Kind::Text => {
             let text = text(value)?;
             if dialect == Dialect::Postgres && text.contains('\0') {
@@ -246,6 +249,12 @@ mod tests {
             let found = value(pointer, kind, Dialect::Sqlite);
             assert_eq!(found, Err(expect), "{kind:?}");
         }
+        // An optional parameter is absent where a part of the body is missing, but not where the
+        // body has another structure.
+        let through = value("/word/uid", Kind::Text, Dialect::Sqlite);
+        let expect = "parameter p: the value at /word is not an object, so that nothing can be at \
+                      /word/uid";
+        assert_eq!(through, Err(expect.to_owned()));
         let nul = value("/text", Kind::Text, Dialect::Postgres);
         let error = nul.expect_err("PostgreSQL cannot store it");
         assert!(error.contains("NUL") && !error.contains('é'), "{error}");

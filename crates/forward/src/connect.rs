@@ -1,0 +1,179 @@
+//! Opens a connection to the target: resolves its name, checks every address, and connects to one
+//! of the addresses that were checked.
+//!
+//! The name is resolved once for each connection. A second lookup could give another address than
+//! the one that was checked (DNS rebinding).
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+
+use rustls_pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::sync::Mutex;
+use tokio::time::{Instant, timeout_at};
+use tokio_rustls::TlsConnector;
+
+use crate::address::RefusedAddress;
+use crate::error::with_causes;
+use crate::resolve::Resolve;
+use crate::target::Target;
+
+/// The most addresses that are tried for one connection. Each gets an equal share of the time that
+/// is left, so that one which does not answer leaves time for the others.
+const ADDRESSES_MAX: usize = 4;
+
+/// A connection, encrypted or not.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+/// Why no connection could be opened.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConnectError {
+    #[error("the name {0} cannot be resolved")]
+    Name(String, #[source] io::Error),
+    #[error("the name {0} has no address")]
+    NoAddress(String),
+    #[error("{0} must not be called")]
+    Refused(String, #[source] RefusedAddress),
+    #[error("no connection to {target} ({address})")]
+    Tcp {
+        target: String,
+        address: SocketAddr,
+        source: io::Error,
+    },
+    #[error("no encrypted connection to {0}")]
+    Tls(String, #[source] io::Error),
+    #[error("no connection to {0} within limits.connect")]
+    Late(String),
+}
+
+impl ConnectError {
+    /// Returns the error with its causes as one text.
+    pub fn text(&self) -> String {
+        with_causes(self)
+    }
+}
+
+/// Opens connections to one target.
+pub(crate) struct Connector {
+    pub target: Target,
+    /// `None` if the connections are not encrypted.
+    tls: Option<TlsConnector>,
+    /// The last lookup of the name. The lock is held while the name is resolved.
+    last: Mutex<Option<Lookup>>,
+}
+
+/// What a name was resolved to.
+struct Lookup {
+    began: Instant,
+    addresses: Vec<IpAddr>,
+}
+
+impl Connector {
+    pub fn new(target: Target, tls: Option<TlsConnector>) -> Self {
+        let last = Mutex::new(None);
+        Self { target, tls, last }
+    }
+
+    /// Opens a connection before the deadline.
+    pub async fn connect(
+        &self,
+        resolve: &dyn Resolve,
+        deadline: Instant,
+    ) -> Result<Box<dyn Stream>, ConnectError> {
+        let late = || ConnectError::Late(self.target.to_string());
+        let connecting = async {
+            let addresses = self.addresses(resolve).await?;
+            let stream = self.connect_to_one_of(&addresses, deadline).await?;
+            self.secure(stream).await
+        };
+        timeout_at(deadline, connecting)
+            .await
+            .unwrap_or_else(|_| Err(late()))
+    }
+
+    /// Returns the checked addresses of the target.
+    async fn addresses(&self, resolve: &dyn Resolve) -> Result<Vec<SocketAddr>, ConnectError> {
+        let host = &self.target.host;
+        let addresses: Vec<IpAddr> = match self.target.address {
+            Some(address) => vec![address],
+            None => self.resolve(resolve).await?,
+        };
+        if addresses.is_empty() {
+            return Err(ConnectError::NoAddress(host.clone()));
+        }
+        let policy = self.target.policy;
+        policy
+            .check(&addresses)
+            .map_err(|refused| ConnectError::Refused(host.clone(), refused))?;
+        let port = self.target.port;
+        let addresses = addresses.into_iter().take(ADDRESSES_MAX);
+        Ok(addresses
+            .map(|address| SocketAddr::new(address, port))
+            .collect())
+    }
+
+    /// Resolves the name. Of several calls that need a connection at the same time, one resolves it
+    /// for all that ask meanwhile; an older answer is not used.
+    async fn resolve(&self, resolve: &dyn Resolve) -> Result<Vec<IpAddr>, ConnectError> {
+        let asked = Instant::now();
+        let mut last = self.last.lock().await;
+        if let Some(lookup) = &*last
+            && lookup.began >= asked
+        {
+            return Ok(lookup.addresses.clone());
+        }
+        let (host, began) = (&self.target.host, Instant::now());
+        let addresses = resolve
+            .resolve(host)
+            .await
+            .map_err(|error| ConnectError::Name(host.clone(), error))?;
+        *last = Some(Lookup {
+            began,
+            addresses: addresses.clone(),
+        });
+        Ok(addresses)
+    }
+
+    async fn secure(&self, stream: TcpStream) -> Result<Box<dyn Stream>, ConnectError> {
+        let failed = |error| ConnectError::Tls(self.target.to_string(), error);
+        let Some(tls) = &self.tls else {
+            return Ok(Box::new(stream));
+        };
+        let name = ServerName::try_from(self.target.host.clone());
+        let name = name.map_err(|error| failed(io::Error::other(error)))?;
+        let stream = tls.connect(name, stream).await.map_err(failed)?;
+        Ok(Box::new(stream))
+    }
+
+    /// Tries one address after another, and returns the error of the last one if none accepts.
+    async fn connect_to_one_of(
+        &self,
+        addresses: &[SocketAddr],
+        deadline: Instant,
+    ) -> Result<TcpStream, ConnectError> {
+        let mut last = None;
+        for (index, address) in addresses.iter().enumerate() {
+            let left = u32::try_from(addresses.len() - index).unwrap_or(1);
+            let now = Instant::now();
+            let share = deadline.saturating_duration_since(now) / left;
+            let connecting = timeout_at(now + share, TcpStream::connect(*address));
+            let connected = connecting
+                .await
+                .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+            // A request is written at once and not in parts that wait for each other.
+            match connected.and_then(|stream| stream.set_nodelay(true).map(|()| stream)) {
+                Ok(stream) => return Ok(stream),
+                Err(source) => {
+                    last = Some(ConnectError::Tcp {
+                        target: self.target.to_string(),
+                        address: *address,
+                        source,
+                    });
+                }
+            }
+        }
+        Err(last.unwrap_or_else(|| ConnectError::NoAddress(self.target.host.clone())))
+    }
+}

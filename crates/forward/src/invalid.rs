@@ -1,0 +1,128 @@
+//! Why the settings of `forward` cannot be used.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::address::RefusedAddress;
+
+/// Why the settings of `forward` cannot be used. The text says what to change, and contains no
+/// secret.
+#[derive(Debug, thiserror::Error)]
+pub enum InvalidSettings {
+    /// The URL cannot be posted to.
+    #[error("url: {0}; write a URL such as https://orders.example.org/hooks")]
+    Url(&'static str),
+    /// The URL has the scheme `http`, and its host is not named as a private one.
+    #[error(
+        "url: the body and the signature would be sent unencrypted; use https://, or set \
+         private_host = {host:?} if the service is in your own network"
+    )]
+    InTheClear {
+        /// The host of the URL.
+        host: String,
+    },
+    /// `private_host` is not the host of the URL.
+    #[error("private_host: {private_host:?} is not the host of the URL, which is {host:?}")]
+    OtherHost {
+        /// The setting.
+        private_host: String,
+        /// The host of the URL.
+        host: String,
+    },
+    /// The host of the URL is an address to which nothing may be sent.
+    #[error("url: {0}")]
+    Address(RefusedAddress),
+    /// A time limit is out of bounds.
+    #[error("limits.{key}: must be {shortest:?} to {longest:?}")]
+    Limit {
+        /// The key of the limit.
+        key: &'static str,
+        /// The shortest limit.
+        shortest: Duration,
+        /// The longest limit.
+        longest: Duration,
+    },
+    /// A time limit is longer than that of the whole call.
+    #[error("limits.{key}: {limit:?} is longer than limits.total, which is {total:?}")]
+    LimitOverTotal {
+        /// The key of the limit.
+        key: &'static str,
+        /// The limit.
+        limit: Duration,
+        /// The limit of the whole call.
+        total: Duration,
+    },
+    /// There is no key to sign with, or there are too many.
+    #[error(
+        "secrets: {found} are set; one is needed to sign what is sent, and {max} are enough to \
+         change it"
+    )]
+    SecretCount {
+        /// The number of secrets.
+        found: usize,
+        /// The highest number.
+        max: usize,
+    },
+    /// Two secrets have the same id.
+    #[error("secrets: the id {0:?} occurs twice")]
+    TwiceSecret(String),
+    /// A secret cannot be read.
+    #[error("secrets.{id}: {why}")]
+    Secret {
+        /// The id of the secret.
+        id: String,
+        /// Why it cannot be read.
+        why: String,
+    },
+    /// A secret is not written in base64.
+    #[error(
+        "secrets.{0}: the secret is not base64, in which Standard Webhooks encodes secrets; make \
+         one with `openssl rand -base64 32`"
+    )]
+    NotBase64(String),
+    /// A secret is too short.
+    #[error(
+        "secrets.{id}: the secret has {found} bytes, and Standard Webhooks requires {min}; make \
+         one with `openssl rand -base64 32`"
+    )]
+    ShortSecret {
+        /// The id of the secret.
+        id: String,
+        /// Its length in bytes.
+        found: usize,
+        /// The shortest length.
+        min: usize,
+    },
+    /// A header cannot be sent.
+    #[error("{table}.{name:?}: {why}")]
+    Header {
+        /// The table of the header.
+        table: &'static str,
+        /// The name of the header.
+        name: String,
+        /// Why it cannot be sent.
+        why: String,
+    },
+    /// There are too many headers.
+    #[error("headers: {found} are set, and at most {max} are allowed")]
+    HeaderCount {
+        /// The number of headers.
+        found: usize,
+        /// The highest number.
+        max: usize,
+    },
+    /// The file of the certificate authority cannot be used.
+    #[error("ca_file: {}: {why}", path.display())]
+    CaFile {
+        /// The file.
+        path: PathBuf,
+        /// Why it cannot be used.
+        why: String,
+    },
+    /// This machine trusts no certificate authority.
+    #[error(
+        "url: this machine has no trusted certificates to verify the service with; install the \
+         package ca-certificates, or set ca_file ({0})"
+    )]
+    NoRoots(String),
+}

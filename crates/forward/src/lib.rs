@@ -1,0 +1,37 @@
+//! Posts one event to a service of the user's: everything that one call needs.
+//!
+//! [`Client::call`] signs the event (Standard Webhooks), connects to an address that was checked,
+//! posts the body as it was received, and says what the answer means. It makes one attempt. When an
+//! event is called, how often, how many calls run at the same time, and what is recorded of them is
+//! the caller's business.
+//!
+//! Architecture invariant: this crate knows no store, no broker and no engine, and it starts no
+//! task: a call reads and writes its own socket. The time that is signed and the resolver of names
+//! are arguments.
+
+mod address;
+mod answer;
+mod client;
+mod connect;
+mod connection;
+mod error;
+mod excerpt;
+mod headers;
+mod invalid;
+mod keys;
+mod limits;
+mod pool;
+mod request;
+mod resolve;
+mod settings;
+mod target;
+mod trust;
+
+pub use address::RefusedAddress;
+pub use client::Client;
+pub use error::{CallClass, CallError, Excerpt};
+pub use invalid::InvalidSettings;
+pub use limits::{LimitSettings, Limits, Span};
+pub use request::{Call, IdempotencyKey, InvalidKey};
+pub use resolve::{Resolve, SystemResolver};
+pub use settings::{AnyMode, RateSettings, ReadSecret, Reference, Secret, Settings};

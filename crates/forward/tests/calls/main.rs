@@ -1,0 +1,11 @@
+//! Calls to real services on this machine, most of which behave badly.
+
+#![allow(clippy::unwrap_used)]
+
+mod addresses;
+mod answers;
+mod connections;
+mod limits;
+mod service;
+mod tls;
+mod world;
