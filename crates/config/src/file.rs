@@ -5,7 +5,9 @@
 //! of a field is its text in both. Its attribute adds what the type does not say: limits, patterns,
 //! and a default. A default that is not one value is the last paragraph of the comment.
 
+pub mod condition;
 pub mod ingest;
+pub mod newest;
 pub mod route;
 pub mod source;
 

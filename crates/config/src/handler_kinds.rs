@@ -14,10 +14,10 @@ use super::server::StoreUrl;
 use super::wrong_settings::WrongSettings;
 
 /// The kinds that come with hookbox.
-pub const BUILT_IN: [&str; 3] = ["record", "begini", SQL];
+pub const BUILT_IN: [&str; 5] = ["record", "begini", "sql", "forward", "publish"];
 
-/// The only kind of those that come with hookbox that has settings.
-const SQL: &str = "sql";
+/// The kinds of those that come with hookbox that have no settings.
+const WITHOUT_SETTINGS: [&str; 2] = ["record", "begini"];
 
 /// The place of the handler of a route in the schema of the config.
 const HANDLER_SCHEMA: &str = "/properties/route/items/properties/handler";
@@ -82,9 +82,10 @@ impl HandlerKinds {
     /// Returns the kinds that come with hookbox. The settings of their handlers are not checked.
     pub fn built_in() -> Self {
         let kind = |name| {
-            let settings = match name {
-                SQL => SettingsType::UNKNOWN,
-                _ => SettingsType::NONE,
+            let settings = if WITHOUT_SETTINGS.contains(&name) {
+                SettingsType::NONE
+            } else {
+                SettingsType::UNKNOWN
             };
             HandlerKind {
                 name,

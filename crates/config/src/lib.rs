@@ -5,6 +5,7 @@
 //! its place. Relative paths in the file are relative to the folder of the file.
 
 mod check;
+mod condition;
 mod config;
 mod connection_lifetime;
 mod difference;
@@ -18,6 +19,7 @@ mod load;
 mod log_filter;
 mod nearest;
 mod needs;
+mod newest;
 pub mod options;
 mod parts;
 mod pattern;
@@ -41,7 +43,8 @@ mod wrong_settings;
 
 pub use config::{Config, IngestConfig, LogConfig};
 pub use difference::Differences;
-pub use handler_kinds::{HandlerConfig, HandlerKind, HandlerKinds, SettingsType};
+pub use file::Reference as SecretReference;
+pub use handler_kinds::{BUILT_IN, HandlerConfig, HandlerKind, HandlerKinds, SettingsType};
 pub use handler_settings::HandlerSettings;
 pub use log_filter::{DEFAULT as LOG_FILTER, log_filter};
 pub use needs::Needs;
@@ -49,7 +52,7 @@ pub use parts::{BrokenParts, Part};
 pub use place::Mistakes;
 pub use route::{RouteConfig, UNROUTED};
 pub use schema::SCHEMA;
-pub use secret::ENVIRONMENT;
+pub use secret::{ENVIRONMENT, read_secret};
 pub use server::{BrokerUrl, Network, StoreUrl};
 pub use source::SourceConfig;
 pub use spool::SpoolConfig;

@@ -219,6 +219,22 @@ impl Places {
             .collect()
     }
 
+    /// Returns the float at a pointer as a JSON number, as it is written in the file. The value
+    /// that [`Places::json`] has for it is rounded to 64 bits.
+    pub fn float_text(&self, pointer: &str) -> Option<String> {
+        let mut item = self.document.as_item();
+        for token in pointer.split('/').skip(1) {
+            let token = unescape(token);
+            item = match token.parse::<usize>() {
+                Ok(index) => item.get(index)?,
+                Err(_) => item.get(token.as_str())?,
+            };
+        }
+        item.as_float()?;
+        let text = self.text.get(item.span()?)?;
+        Some(text.trim_start_matches('+').replace('_', ""))
+    }
+
     /// Returns the position of the value at a pointer, or of its nearest ancestor.
     fn span(&self, pointer: &str) -> Option<Range<usize>> {
         let mut item = self.document.as_item();

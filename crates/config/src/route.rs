@@ -3,12 +3,14 @@
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use hookbox_event::{RouteName, TopicPattern};
+use hookbox_event::{Condition, Newest, RouteName, TopicPattern};
 use hookbox_worker::{Retry, defaults};
 
+use super::condition;
 use super::file::{Route, Worker};
 use super::handler_kinds::HandlerConfig;
 use super::handler_settings::HandlerSettings;
+use super::newest;
 use super::place::Places;
 use super::units::duration;
 
@@ -51,6 +53,10 @@ pub struct RouteConfig {
     /// The topics that the route selects; empty for the route of topics that no other route
     /// selects.
     pub topics: Vec<TopicPattern>,
+    /// The conditions on the body, all of which must hold; often none.
+    pub conditions: Vec<Condition>,
+    /// Where bodies have their key and version, if only the newest event of each key is handled.
+    pub newest: Option<Newest>,
     /// The handler.
     pub handler: HandlerConfig,
     /// The retry policy.
@@ -94,6 +100,9 @@ pub fn check(at: &str, route: &Route, worker: &Worker, places: &mut Places) -> O
         .enumerate()
         .filter_map(|(index, topic)| places.take(&format!("{at}/topics/{index}"), topic.parse()))
         .collect();
+    let conditions = condition::check(at, &route.conditions, places);
+    let newest = route.newest.as_ref();
+    let newest = newest.and_then(|it| newest::check(at, it, places));
     let retry = retry(&format!("{at}/retry"), route, places);
     let handler_time_limit = handler_time_limit(at, route, worker, places)?;
     let (retry, delays) = retry?;
@@ -104,6 +113,8 @@ pub fn check(at: &str, route: &Route, worker: &Worker, places: &mut Places) -> O
     Some(RouteConfig {
         name: name?,
         topics,
+        conditions,
+        newest,
         handler: handler(route),
         retry,
         delays,
@@ -133,6 +144,8 @@ pub fn unrouted(worker: &Worker, places: &mut Places) -> Option<RouteConfig> {
     let route = Route {
         name: "unrouted-settings".into(),
         topics: Vec::new(),
+        conditions: Vec::new(),
+        newest: None,
         handler: None,
         retry: None,
         concurrency: None,

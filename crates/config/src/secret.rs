@@ -19,6 +19,17 @@ pub fn folder(path: &Path) -> &Path {
     path.parent().unwrap_or(Path::new(""))
 }
 
+/// Reads a secret to which the settings of a handler refer, by the rules for all secrets of the
+/// config. `folder` is the folder of the config. The error is a text for people, without the
+/// secret.
+///
+/// # Errors
+/// When the secret is missing, unreadable or empty.
+pub fn read_secret(folder: &Path, env: Env<'_>, reference: &Reference) -> Result<Text, String> {
+    let needs = Needs::ALL;
+    Secrets { folder, env, needs }.read(reference)
+}
+
 /// Where to read secrets from, and which secrets to read.
 #[derive(Clone, Copy)]
 pub struct Secrets<'a> {
@@ -40,19 +51,26 @@ impl<'a> Secrets<'a> {
     /// Reads the secret that a reference names. Surrounding white space is removed, because text
     /// files end with a newline.
     pub fn resolve(&self, at: &str, reference: &Reference, places: &mut Places) -> Option<String> {
-        let text = places.take(at, self.read(reference))?;
-        if let Some(warning) = text.warning {
+        let Text { text, warning } = places.take(at, self.read(reference))?;
+        if let Some(warning) = warning {
             places.warn(at, warning);
         }
-        let text = text.text.trim();
-        if text.is_empty() {
-            places.mistake(at, "the referenced value is empty");
-            return None;
-        }
-        Some(text.to_owned())
+        Some(text)
     }
 
     fn read(&self, reference: &Reference) -> Result<Text, String> {
+        let Text { text, warning } = self.read_raw(reference)?;
+        let text = text.trim();
+        if text.is_empty() {
+            return Err("the referenced value is empty".to_owned());
+        }
+        Ok(Text {
+            text: text.to_owned(),
+            warning,
+        })
+    }
+
+    fn read_raw(&self, reference: &Reference) -> Result<Text, String> {
         match (&reference.env, &reference.file) {
             (Some(_), None) if reference.mode.is_some() => {
                 Err("mode applies only to file: an environment variable has no mode".to_owned())

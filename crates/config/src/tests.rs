@@ -357,6 +357,7 @@ fn what_is_given_with_the_image_loads() {
     assert_eq!(unprotected(&text.replace("network = \"private\"\n", "")), 2);
 }
 
+mod conditions;
 mod defaults;
 mod handlers;
 mod identity;
@@ -365,6 +366,7 @@ mod keys;
 mod limits;
 mod needs;
 mod networks;
+mod newest;
 mod page;
 mod parts;
 mod same_key;

@@ -1,6 +1,6 @@
-//! Group commit for webhooks: the requests of one topic that wait when a publish slot is free
-//! become one message of the broker and share one confirm, as transactions of a database share one
-//! fsync.
+//! Group commit for webhooks: the requests of one topic that wait when a publish slot is free, and
+//! go to the same routes, become one message of the broker and share one confirm, as transactions
+//! of a database share one fsync.
 //!
 //! A publish belongs to its publish slot and not to the request. A sender that disconnects cancels
 //! nothing: its event is stored, and its retry is a duplicate. A request that was taken from the
@@ -15,7 +15,9 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt;
 use hookbox_crash::crash_point;
 use hookbox_driver::{Batch, Broker, PublishError, PublishErrorKind, describe};
-use hookbox_event::{Envelope, InstanceId, ReceiptId, SourceName, Timestamp, Topic};
+use hookbox_event::{
+    Envelope, InstanceId, MatchedRoutes, ReceiptId, RouteName, Routing, SourceName, Timestamp,
+};
 use hookbox_signature::Verified;
 use tokio::sync::{Notify, oneshot};
 use tokio_util::task::TaskTracker;
@@ -24,9 +26,9 @@ use crate::accounting::Accounting;
 use crate::body_memory::BodyRoom;
 use crate::counters::add;
 use crate::failure_log::FailureLog;
-use crate::identify::Identified;
+use crate::identify::{Destination, Identified};
 use crate::response::NotAccepted;
-use crate::{Counters, Limits, Routing};
+use crate::{Counters, Limits};
 
 /// A verified request that is ready to be published. It cannot be built without a `Verified`, which
 /// proves that the signature was verified.
@@ -49,12 +51,12 @@ struct QueuedRequest {
     answer: oneshot::Sender<PublishResult>,
 }
 
-/// The requests that wait for a publish slot, by topic. `order` contains the topics in the order in
-/// which they are served next.
+/// The requests that wait for a publish slot, by what decides their routes. `order` contains the
+/// destinations in the order in which they are served next.
 #[derive(Default)]
 struct Queue {
-    by_topic: HashMap<Topic, VecDeque<QueuedRequest>>,
-    order: VecDeque<Topic>,
+    by_destination: HashMap<Destination, VecDeque<QueuedRequest>>,
+    order: VecDeque<Destination>,
     count: usize,
     closed: bool,
 }
@@ -148,36 +150,38 @@ impl Batcher {
 impl Queue {
     fn push(&mut self, waiting: QueuedRequest) {
         self.count += 1;
-        // A topic is in the map only while it has requests.
-        if let Some(of_topic) = self.by_topic.get_mut(&waiting.request.identified.topic) {
-            return of_topic.push_back(waiting);
+        // A destination is in the map only while it has requests.
+        let destination = &waiting.request.identified.destination;
+        if let Some(of_same) = self.by_destination.get_mut(destination) {
+            return of_same.push_back(waiting);
         }
-        let topic = waiting.request.identified.topic.clone();
-        self.order.push_back(topic.clone());
-        self.by_topic.insert(topic, VecDeque::from([waiting]));
+        let destination = destination.clone();
+        self.order.push_back(destination.clone());
+        self.by_destination
+            .insert(destination, VecDeque::from([waiting]));
     }
 
-    /// Takes as many requests of one topic as fit into a batch; none when the queue is empty.
+    /// Takes as many requests of one destination as fit into a batch; none when the queue is empty.
     fn take(&mut self, batch_max: usize, batch_bytes_max: usize) -> Vec<QueuedRequest> {
-        let Some(topic) = self.order.pop_front() else {
+        let Some(destination) = self.order.pop_front() else {
             return Vec::new();
         };
-        let Some(of_topic) = self.by_topic.get_mut(&topic) else {
+        let Some(of_same) = self.by_destination.get_mut(&destination) else {
             return Vec::new();
         };
         let (mut taken, mut bytes) = (Vec::new(), 0);
-        while let Some(next) = of_topic.front() {
+        while let Some(next) = of_same.front() {
             bytes += next.request.verified.body().len();
             let full = taken.len() >= batch_max || bytes > batch_bytes_max;
             if full && !taken.is_empty() {
                 break;
             }
-            taken.extend(of_topic.pop_front());
+            taken.extend(of_same.pop_front());
         }
-        if of_topic.is_empty() {
-            self.by_topic.remove(&topic);
+        if of_same.is_empty() {
+            self.by_destination.remove(&destination);
         } else {
-            self.order.push_back(topic);
+            self.order.push_back(destination);
         }
         self.count -= taken.len();
         taken
@@ -237,6 +241,11 @@ impl Shared {
                 .filter(|waiting| !waiting.answer.is_closed())
                 .map(|waiting| (waiting.request, waiting.answer))
                 .unzip();
+        let matched = requests
+            .first()
+            .map_or_else(MatchedRoutes::default, |first| {
+                first.identified.destination.matched.clone()
+            });
         let numbers = self.accounting.numbers(requests.len());
         let (envelopes, _rooms): (Vec<Envelope>, Vec<BodyRoom>) = requests
             .into_iter()
@@ -246,12 +255,13 @@ impl Shared {
         let Some(batch) = Batch::of(&envelopes) else {
             return;
         };
-        let routes = self.routing.routes_of(&batch.topic);
+        let routes = self.routing.routes_of(&batch.topic, &matched);
         crash_point!("ingest.before_publish");
         let began = Instant::now();
         let answer = match self.broker.publish(&routes, &batch).await {
             Ok(()) => {
                 self.counters.confirms.note(began.elapsed());
+                self.count_unrouted(&routes, &envelopes);
                 crash_point!("ingest.after_publish");
                 add(&self.counters.batches, 1);
                 let receipts = envelopes.iter().map(|envelope| envelope.receipt).collect();
@@ -267,6 +277,15 @@ impl Shared {
             // `send` fails when nothing waits for the result any more, because the deadline has
             // passed or the provider has disconnected. The provider will send the request again.
             let _ = waiting.send(answer);
+        }
+    }
+
+    fn count_unrouted(&self, routes: &[RouteName], envelopes: &[Envelope]) {
+        if let ([route], [first, ..]) = (routes, envelopes)
+            && *route == self.routing.unrouted
+        {
+            let source = first.source.as_str();
+            self.counters.add_unrouted(source, envelopes.len() as u64);
         }
     }
 
@@ -300,7 +319,7 @@ impl Shared {
         let envelope = Envelope {
             receipt,
             source,
-            topic: identified.topic,
+            topic: identified.destination.topic,
             event: identified.id.event(),
             id_tail: Some(identified.id.tail()),
             digest: identified.digest,

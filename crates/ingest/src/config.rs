@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, RwLock};
 
-use hookbox_event::{Pointer, RouteName, SourceName, Topic, TopicPattern};
+use hookbox_event::{Pointer, Routing, SourceName};
 use hookbox_signature::{Key, RefusalAnswer, Scheme};
 use http::HeaderName;
 
@@ -80,15 +80,6 @@ impl EventType {
     }
 }
 
-/// Which routes take the events of a topic.
-#[derive(Debug, Clone)]
-pub struct Routing {
-    /// Each route with the topic patterns that it takes.
-    pub routes: Vec<(RouteName, Vec<TopicPattern>)>,
-    /// The route for topics that match no pattern.
-    pub unrouted: RouteName,
-}
-
 impl Source {
     /// Returns the keys that are configured now.
     pub(crate) fn keys_now(&self) -> Arc<[Key]> {
@@ -100,19 +91,5 @@ impl Source {
                 .read()
                 .unwrap_or_else(std::sync::PoisonError::into_inner),
         )
-    }
-}
-
-impl Routing {
-    /// Returns the routes that take a topic. There is always at least one.
-    pub fn routes_of(&self, topic: &Topic) -> Vec<RouteName> {
-        let takes = |patterns: &[TopicPattern]| patterns.iter().any(|one| one.matches(topic));
-        let taking = self.routes.iter().filter(|(_, patterns)| takes(patterns));
-        let routes: Vec<RouteName> = taking.map(|(name, _)| name.clone()).collect();
-        if routes.is_empty() {
-            vec![self.unrouted.clone()]
-        } else {
-            routes
-        }
     }
 }

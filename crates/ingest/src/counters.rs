@@ -48,6 +48,7 @@ pub struct Counters {
     /// Connections that were not admitted because their address had used its share.
     pub connections_refused: AtomicU64,
     refused: Mutex<BTreeMap<&'static str, u64>>,
+    unrouted: Mutex<BTreeMap<String, u64>>,
     keys_end: Mutex<BTreeMap<String, Option<Timestamp>>>,
 }
 
@@ -60,6 +61,23 @@ impl Counters {
     /// Returns the number of refused requests for each reason.
     pub fn refused_by_reason(&self) -> BTreeMap<&'static str, u64> {
         self.refused().clone()
+    }
+
+    /// Counts accepted requests of a source whose events no route selects. A count of 0 makes the
+    /// source appear in the metric, so that a query sees the first such event as an increase.
+    pub fn add_unrouted(&self, source: &str, count: u64) {
+        let mut unrouted = lock(&self.unrouted);
+        match unrouted.get_mut(source) {
+            Some(total) => *total += count,
+            None => {
+                unrouted.insert(source.to_owned(), count);
+            }
+        }
+    }
+
+    /// Returns the number of accepted requests whose events no route selects, for each source.
+    pub fn unrouted_by_source(&self) -> BTreeMap<String, u64> {
+        lock(&self.unrouted).clone()
     }
 
     /// Returns when the last key of each source expires; `None` where a key has no end.

@@ -1,7 +1,9 @@
-//! Finds out which event a verified request reports, and computes the digest of its content.
+//! Finds out which event a verified request reports, computes the digest of its content, and
+//! decides which routes with conditions select it.
 
 use hookbox_event::{
-    ContentDigest, DigestedJson, Extract, IdDigest, JsonError, Pointer, Scalar, Topic,
+    ContentDigest, DigestedJson, Extract, IdDigest, JsonError, MatchedRoutes, Pointer, Scalar,
+    SourceConditions, Topic,
 };
 use hookbox_signature::Verified;
 use http::HeaderMap;
@@ -9,9 +11,18 @@ use http::HeaderMap;
 use crate::header_text::header_text;
 use crate::{EventType, Identity, Source};
 
-/// The topic, the digest of the event id and the content digest of a request.
-pub(crate) struct Identified {
+/// What decides to which routes an event goes. Only events for which it is equal may share a batch,
+/// because a batch is one message, which is published to all its routes.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Destination {
     pub topic: Topic,
+    /// The routes with conditions that select the event; always empty if no route has conditions.
+    pub matched: MatchedRoutes,
+}
+
+/// The destination, the digest of the event id and the content digest of a request.
+pub(crate) struct Identified {
+    pub destination: Destination,
     pub id: IdDigest,
     pub digest: ContentDigest,
 }
@@ -30,17 +41,23 @@ pub(crate) fn pointers(source: &Source) -> Vec<&Pointer> {
 /// Identifies the event of a request, and never fails: a body that is not JSON or lacks its
 /// identity fields is identified by its content, and a header may be absent or hold invalid bytes.
 /// The request is genuine, and refusing it would lose it. `content` is what was read from the body
-/// at [`pointers`].
+/// at [`pointers`], and what was decided about `conditions`.
 pub(crate) fn identify(
     source: &Source,
+    conditions: &SourceConditions,
     headers: &HeaderMap,
     verified: &Verified,
     content: Result<DigestedJson, JsonError>,
 ) -> Identified {
-    let (digest, extracts) = match content {
-        Ok(json) => (json.digest, json.extracts),
-        Err(_) => (ContentDigest::of_raw_body(verified.body()), Vec::new()),
-    };
+    let DigestedJson {
+        digest,
+        extracts,
+        holds,
+    } = content.unwrap_or_else(|_| DigestedJson {
+        digest: ContentDigest::of_raw_body(verified.body()),
+        extracts: Vec::new(),
+        holds: Vec::new(),
+    });
     let mut extracts = extracts.into_iter();
     let kind_at = source.topic.as_ref().and_then(EventType::pointer);
     let kind = match kind_at.and_then(|_| extracts.next()) {
@@ -65,7 +82,13 @@ pub(crate) fn identify(
         }
         Some(EventType::Body(_)) | None => (Topic::of(&source.name, kind.as_deref()), id),
     };
-    Identified { topic, id, digest }
+    let matched = conditions.matched(&topic, &holds);
+    let destination = Destination { topic, matched };
+    Identified {
+        destination,
+        id,
+        digest,
+    }
 }
 
 /// Returns the event id before the event type from a header is added to it.

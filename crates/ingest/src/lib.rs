@@ -39,7 +39,7 @@ mod state;
 mod write_deadline;
 
 pub use accept::{DrainTimes, Listener, serve};
-pub use config::{Config, EventType, Identity, Routing, Source};
+pub use config::{Config, EventType, Identity, Source};
 pub use connection::serve_stream;
 pub use counters::Counters;
 pub use latencies::{BOUNDS_SECONDS, Latencies};

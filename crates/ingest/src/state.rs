@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use hookbox_crash::crash_point;
 use hookbox_driver::{Broker, Clock, Ledger, Rng};
-use hookbox_event::InstanceId;
+use hookbox_event::{InstanceId, SourceConditions};
 use hookbox_signature::{Key, Preset, Scheme, last_end};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -22,6 +22,10 @@ use crate::{Config, Counters, Limits, Peers, Source};
 /// A running ingest, as [`crate::router()`] and [`crate::serve`] take it.
 pub struct Ingest {
     pub(crate) sources: HashMap<String, Source>,
+    /// The conditions of the routes, by the name of the source whose events they may select. A
+    /// source without conditions is not in the map.
+    conditions: HashMap<String, SourceConditions>,
+    no_conditions: SourceConditions,
     pub(crate) peers: Peers,
     pub(crate) limits: Limits,
     pub(crate) broker: Arc<dyn Broker>,
@@ -63,6 +67,12 @@ impl Ingest {
         } = config;
         let accounting = Accounting::new(instance, Arc::clone(&broker), Arc::clone(&counters));
         let accounting = Arc::new(accounting);
+        let conditions = sources.iter().filter_map(|source| {
+            let conditions = routing.conditions_of(&source.name);
+            let some = !conditions.conditions().is_empty();
+            some.then(|| (source.name.as_str().to_owned(), conditions))
+        });
+        let conditions = conditions.collect();
         let failure_log = FailureLog::start(&tasks, stop.clone());
         let batcher = Batcher::start(
             &slots,
@@ -76,12 +86,15 @@ impl Ingest {
         let refusals = Refusals::start(&tasks, ledger, Arc::clone(&counters), stop.clone());
         for source in &sources {
             counters.set_keys_end(source.name.as_str(), last_end(&source.keys_now()));
+            counters.add_unrouted(source.name.as_str(), 0);
         }
         let refusal_log = RefusalLog::start(&tasks, stop.clone());
         tracing::info!(instance = %instance, sources = sources.len(), "ingest {instance} started");
         let by_name = |source: Source| (source.name.as_str().to_owned(), source);
         Arc::new(Self {
             sources: sources.into_iter().map(by_name).collect(),
+            conditions,
+            no_conditions: SourceConditions::default(),
             decoy: decoy(&*rng),
             body_memory: BodyMemory::new(&limits),
             peers,
@@ -103,6 +116,13 @@ impl Ingest {
     /// Returns the counters since the start of the process.
     pub fn counters(&self) -> Arc<Counters> {
         Arc::clone(&self.counters)
+    }
+
+    /// Returns the conditions of the routes that may select events of a source.
+    pub(crate) fn conditions_of(&self, source: &Source) -> &SourceConditions {
+        self.conditions
+            .get(source.name.as_str())
+            .unwrap_or(&self.no_conditions)
     }
 
     /// Returns the currently configured keys of a source.

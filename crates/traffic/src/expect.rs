@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use hookbox_event::{SourceName, Topic};
+use hookbox_event::{RouteName, Routing, SourceConditions, SourceName, Topic, digest_json};
 use serde::Serialize;
 
 use super::events::Flaw;
@@ -34,6 +34,7 @@ pub struct Expected {
 pub(super) struct Sum {
     pub(super) total: Expected,
     pub(super) by_topic: BTreeMap<String, Expected>,
+    pub(super) by_route: BTreeMap<String, Expected>,
     /// Events of which at least one body was accepted.
     pub(super) distinct: u64,
     /// Requests that were given up without a conclusive answer and that may have been stored.
@@ -48,25 +49,64 @@ pub(super) struct Sum {
     pub(super) rightly_refused: u64,
 }
 
+/// The source that receives the requests, and what the routes of the config select of its events.
+pub(super) struct Receiver<'a> {
+    source: &'a SourceName,
+    routing: &'a Routing,
+    conditions: SourceConditions,
+}
+
+impl<'a> Receiver<'a> {
+    pub(super) fn new(source: &'a SourceName, routing: &'a Routing) -> Self {
+        Self {
+            source,
+            routing,
+            conditions: routing.conditions_of(source),
+        }
+    }
+
+    /// Returns the topic that ingest gives to the event. A body that is not JSON has no event type.
+    fn topic(&self, fate: &Fate) -> Topic {
+        let kind = match fate.nature {
+            Nature::Flawed(Flaw::CutShort) => None,
+            Nature::Valid | Nature::Tampered | Nature::Flawed(_) => Some(fate.event.kind.as_str()),
+        };
+        Topic::of(self.source, kind)
+    }
+
+    /// Returns the routes to which ingest publishes the body of a request. The body is generated
+    /// again only if a route has conditions on it.
+    fn routes(&self, fate: &Fate, role: Role) -> Vec<RouteName> {
+        let topic = self.topic(fate);
+        let conditions = self.conditions.conditions();
+        let json = (!conditions.is_empty())
+            .then(|| digest_json(&fate.body(role), &[], conditions).ok())
+            .flatten();
+        let holds = json.map_or_else(Vec::new, |json| json.holds);
+        let matched = self.conditions.matched(&topic, &holds);
+        self.routing.routes_of(&topic, &matched)
+    }
+}
+
 /// Adds up the expected outcomes of the requests that were sent.
 pub(super) fn sum_up(
     sent: &mut [SentRequest],
     seed: u64,
     shares: &Shares,
-    source: &SourceName,
+    receiver: &Receiver<'_>,
 ) -> Sum {
     sent.sort_unstable_by_key(|sent| (sent.number, sent.role));
     let mut sum = Sum::default();
     for event in sent.chunk_by(|a, b| a.number == b.number) {
         if let Some(first) = event.first() {
-            sum.add(event, &Fate::of(seed, first.number, shares), source);
+            sum.add(event, &Fate::of(seed, first.number, shares), receiver);
         }
     }
     sum
 }
 
 impl Sum {
-    fn add(&mut self, event: &[SentRequest], fate: &Fate, source: &SourceName) {
+    fn add(&mut self, event: &[SentRequest], fate: &Fate, receiver: &Receiver<'_>) {
         let genuine = fate.nature != Nature::Tampered;
         let (mut same, mut other) = (0, 0);
         for sent in event {
@@ -86,9 +126,34 @@ impl Sum {
             return;
         }
         self.distinct += 1;
-        let by_topic = self.by_topic.entry(topic(fate, source)).or_default();
+        let topic = receiver.topic(fate).to_string();
+        let by_topic = self.by_topic.entry(topic).or_default();
         for expected in [&mut self.total, by_topic] {
             expected.add(fate.nature, same, other);
+        }
+        self.add_routes(fate, same, other, receiver);
+    }
+
+    /// Counts one event for each route that gets one of its bodies.
+    fn add_routes(&mut self, fate: &Fate, same: u64, other: u64, receiver: &Receiver<'_>) {
+        let mut on_routes: BTreeMap<RouteName, (u64, u64)> = BTreeMap::new();
+        if same > 0 {
+            for route in receiver.routes(fate, Role::Original) {
+                on_routes.entry(route).or_default().0 = same;
+            }
+        }
+        if other > 0 {
+            for route in receiver.routes(fate, Role::Conflict) {
+                on_routes.entry(route).or_default().1 = other;
+            }
+        }
+        for (route, (of_first, of_second)) in on_routes {
+            let expected = self.by_route.entry(route.to_string()).or_default();
+            if of_first == 0 && same > 0 {
+                expected.add_conflict(of_second);
+            } else {
+                expected.add(fate.nature, of_first, of_second);
+            }
         }
     }
 }
@@ -110,25 +175,13 @@ impl Expected {
         }
     }
 
-    /// Adds the counts of `other` to these counts.
-    pub(super) fn merge(&mut self, other: &Self) {
-        self.receipts += other.receipts;
-        self.done += other.done;
-        self.duplicate += other.duplicate;
-        self.conflict += other.conflict;
-        for (reason, count) in &other.dead {
-            *self.dead.entry(reason).or_default() += count;
-        }
+    /// Counts the receipts of a second body on a route that does not get the first one. The event
+    /// is stored with its first body, so the second one is a conflict on this route, too.
+    fn add_conflict(&mut self, receipts: u64) {
+        self.receipts += receipts;
+        self.conflict += 1;
+        self.duplicate += receipts - 1;
     }
-}
-
-/// Returns the topic that ingest gives to the event. A body that is not JSON has no event type.
-fn topic(fate: &Fate, source: &SourceName) -> String {
-    let kind = match fate.nature {
-        Nature::Flawed(Flaw::CutShort) => None,
-        Nature::Valid | Nature::Tampered | Nature::Flawed(_) => Some(fate.event.kind.as_str()),
-    };
-    Topic::of(source, kind).to_string()
 }
 
 fn reason(flaw: Flaw) -> &'static str {
@@ -142,6 +195,8 @@ fn reason(flaw: Flaw) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use hookbox_event::{Condition, ExactNumber, Literal, Selection, Test};
+
     use super::*;
 
     /// Checks the expected outcomes of event 0 after the requests in `sent`: the numbers of done,
@@ -156,7 +211,15 @@ mod tests {
             })
             .collect();
         let source = "begini".parse().expect("a name");
-        let sum = sum_up(&mut sent, 5, &shares, &source);
+        let routing = Routing {
+            selections: Vec::new(),
+            unrouted: "unrouted".parse().expect("a name"),
+        };
+        let receiver = Receiver::new(&source, &routing);
+        let sum = sum_up(&mut sent, 5, &shares, &receiver);
+        if sum.distinct > 0 {
+            assert_eq!(sum.by_route["unrouted"], sum.total, "{sent:?}");
+        }
         let total = sum.total;
         let dead = total.dead.values().sum::<u64>();
         let found = (total.done, total.duplicate, total.conflict, dead);
@@ -191,5 +254,99 @@ mod tests {
             ..Shares::default()
         };
         check(tampered, &[(Original, End::Refused)], (0, 0, 0, 0));
+    }
+
+    fn selection(route: &str, topics: &str, conditions: Vec<Condition>) -> Selection {
+        Selection {
+            route: route.parse().expect("a name"),
+            topics: vec![topics.parse().expect("a pattern")],
+            conditions,
+        }
+    }
+
+    /// Returns how many receipts, and how many conflicts, are expected on each route when each
+    /// event is sent once, and each conflict after its original.
+    fn on_routes(
+        shares: &Shares,
+        events: u32,
+        selections: Vec<Selection>,
+    ) -> BTreeMap<String, (u64, u64)> {
+        let source = "begini".parse().expect("a name");
+        let routing = Routing {
+            selections,
+            unrouted: "unrouted".parse().expect("a name"),
+        };
+        let receiver = Receiver::new(&source, &routing);
+        let request = |number, role| SentRequest {
+            number,
+            role,
+            end: End::Accepted,
+        };
+        let mut sent: Vec<SentRequest> = (0..events)
+            .flat_map(|number| {
+                let conflict = shares.conflicts > 0.0;
+                let conflict = conflict.then(|| request(number, Role::Conflict));
+                [request(number, Role::Original)]
+                    .into_iter()
+                    .chain(conflict)
+            })
+            .collect();
+        let sum = sum_up(&mut sent, 5, shares, &receiver);
+        let routes = sum.by_route.into_iter();
+        routes
+            .map(|(route, expected)| (route, (expected.receipts, expected.conflict)))
+            .collect()
+    }
+
+    #[test]
+    fn an_event_counts_for_every_route_that_selects_it() {
+        let is_web = Condition {
+            pointer: "/event/details/platform".parse().expect("a pointer"),
+            test: Test::OneOf(vec![Literal::String("WEB".to_owned())]),
+        };
+        let found = on_routes(
+            &Shares::default(),
+            200,
+            vec![
+                selection("scores", "begini.*_score.complete", Vec::new()),
+                selection("complete", "begini.*.complete", Vec::new()),
+                selection("web", "begini.#", vec![is_web]),
+            ],
+        );
+        let of = |route: &str| found[route].0;
+        assert!(0 < of("web") && of("web") < of("scores") && of("scores") < of("complete"));
+        assert_eq!(of("complete") + of("unrouted"), 200);
+    }
+
+    #[test]
+    fn the_bodies_of_a_conflict_may_go_to_different_routes() {
+        let conflicts = Shares {
+            conflicts: 100.0,
+            ..Shares::default()
+        };
+        let limit = || ExactNumber::parse("500").expect("a number");
+        let score = |test| Condition {
+            pointer: "/event/details/calculated/score"
+                .parse()
+                .expect("a pointer"),
+            test,
+        };
+        let found = on_routes(
+            &conflicts,
+            2_000,
+            vec![
+                selection("low", "#", vec![score(Test::Less(limit()))]),
+                selection("high", "#", vec![score(Test::Greater(limit()))]),
+            ],
+        );
+        // A second body has a score of one more than the first. So some pairs are on both sides of
+        // the limit, with one body on the limit itself, which no route selects.
+        let all = found.values().map(|it| it.0).sum::<u64>();
+        assert_eq!(all, 4_000);
+        let (low, high, none) = (found["low"], found["high"], found["unrouted"]);
+        assert!(
+            low.1 * 2 < low.0 && high.1 * 2 > high.0 && none.0 > 0,
+            "{found:?}"
+        );
     }
 }

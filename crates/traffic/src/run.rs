@@ -4,13 +4,13 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use hookbox_event::{RouteName, SourceName, TopicPattern};
+use hookbox_event::{Routing, SourceName};
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::expect::sum_up;
+use super::expect::{Receiver, sum_up};
 use super::journal::Journal;
 use super::link::{Link, LinkError};
 use super::plan::{Plan, Shares};
@@ -47,9 +47,8 @@ pub struct Traffic {
     pub journal: Option<Arc<Journal>>,
     /// Whether to show a progress bar if standard error is a terminal.
     pub progress: bool,
-    /// The routes of the config with their topic patterns. The expected outcomes are listed for
-    /// each route.
-    pub routes: Vec<(RouteName, Vec<TopicPattern>)>,
+    /// What the routes of the config select. The expected outcomes are listed for each route.
+    pub routing: Routing,
 }
 
 /// Sends all requests, or as many as are sent before `stop` is cancelled, and returns the tally.
@@ -83,7 +82,8 @@ pub async fn generate(traffic: Traffic, stop: CancellationToken) -> Result<Tally
         unreachable,
         latencies,
     } = counts;
-    let sum = sum_up(&mut sent, shared.seed, &shared.shares, &traffic.source);
+    let receiver = Receiver::new(&traffic.source, &traffic.routing);
+    let sum = sum_up(&mut sent, shared.seed, &shared.shares, &receiver);
     Ok(Tally::of(
         SendTotals {
             target: target.to_string(),
@@ -99,7 +99,6 @@ pub async fn generate(traffic: Traffic, stop: CancellationToken) -> Result<Tally
             took,
         },
         sum,
-        &traffic.routes,
     ))
 }
 

@@ -1,6 +1,7 @@
 //! The fuzzing targets, one in each file.
 
 mod account;
+mod conditions;
 mod config;
 mod envelope;
 mod http;

@@ -17,7 +17,7 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 /// The shortest and the longest pause between two polls. The shortest one is short enough to see a
 /// state that lasts for a few milliseconds. A costly poll is followed by a longer pause, because
 /// the processor is needed for what the test waits for.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(50));
+const PAUSE: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(150));
 
 /// A pause is this many times as long as the poll before it took, within the limits of [`PAUSE`].
 const PAUSE_PER_COST: u32 = 4;

@@ -22,8 +22,10 @@
 pub mod account;
 pub mod clock;
 pub mod cluster;
+pub mod data_folder;
 pub mod find;
 pub mod folder;
+pub mod interpreters;
 pub mod network;
 pub mod nginx;
 pub mod pgbouncer;

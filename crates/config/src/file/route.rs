@@ -2,6 +2,8 @@
 
 use serde::Deserialize;
 
+use super::condition::Condition;
+use super::newest::Newest;
 use crate::handler_settings::HandlerSettings;
 
 #[cfg(test)]
@@ -45,6 +47,13 @@ pub struct Route {
     /// part, and `#` for any parts.
     #[cfg_attr(test, schemars(length(min = 1), inner(length(min = 1))))]
     pub topics: Vec<String>,
+    /// Conditions on the body, at most 16, all of which must hold: the route then gets only those
+    /// events of its topics. See "Conditions".
+    #[serde(rename = "where", default)]
+    pub conditions: Vec<Condition>,
+    /// Handle only the newest event of each key: one that is older than an event of its key that is
+    /// done becomes `stale`. See "Newest".
+    pub newest: Option<Newest>,
     /// The handler that processes the events.
     #[cfg_attr(test, schemars(extend("default" = { "kind": route::HANDLER })))]
     pub handler: Option<Handler>,
@@ -71,8 +80,9 @@ pub struct Route {
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
 #[serde(deny_unknown_fields)]
 pub struct Handler {
-    /// `record` (only stores the event), `begini` (also stores typed rows of Begini's events) or
-    /// `sql` (runs statements of your own; see below).
+    /// `record` (only stores the event), `begini` (also stores typed rows of Begini's events),
+    /// `sql` (runs statements of your own), `forward` (posts the event to a service of yours) or
+    /// `publish` (publishes it to an exchange of yours; see below).
     #[cfg_attr(test, schemars(extend("enum" = handler_kinds::BUILT_IN)))]
     pub kind: String,
     /// The other keys, if the handler has settings. They are not in the schema.

@@ -4,6 +4,8 @@
 //! serde_json would do neither: it ignores keys without a field, its errors do not name the place,
 //! and they quote the value, which may be a secret that was written in the wrong place.
 
+mod words;
+
 use std::cell::RefCell;
 use std::fmt;
 
@@ -53,6 +55,9 @@ struct Setting<'de, 'w> {
     wrong: &'w RefCell<Vec<WrongSetting>>,
 }
 
+/// What is wrong with another value in the place of a table.
+const NOT_A_TABLE: &str = "the value must be a table";
+
 /// A value that does not fit.
 #[derive(Debug)]
 struct DoesNotFit {
@@ -70,6 +75,16 @@ impl DoesNotFit {
             key: None,
             what,
         }
+    }
+
+    /// Adds a key of the table that is expected in place of the value.
+    fn with_a_key(mut self, keys: &[&str]) -> Self {
+        if self.what == NOT_A_TABLE
+            && let Some(key) = keys.first()
+        {
+            self.what = format!("{NOT_A_TABLE}, such as {{ {key} = … }}");
+        }
+        self
     }
 
     /// Adds the place of the value, unless the place of a value inside it is known.
@@ -98,18 +113,32 @@ impl std::error::Error for DoesNotFit {}
 
 impl serde::de::Error for DoesNotFit {
     fn custom<T: fmt::Display>(what: T) -> Self {
-        Self::new(what.to_string())
+        let what = what.to_string();
+        // serde ends this text with the name of a type.
+        if what.starts_with("data did not match any variant of untagged enum") {
+            return Self::new("the value has none of the forms that are allowed".to_owned());
+        }
+        Self::new(what)
     }
 
     fn invalid_type(_: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        let expected = expected.to_string();
+        if expected.starts_with("struct ") {
+            return Self::new(NOT_A_TABLE.to_owned());
+        }
+        let expected = words::of_toml(&expected);
         Self::new(format!("the value has another type; expected {expected}"))
     }
 
     fn invalid_value(_: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        let expected = expected.to_string();
+        let expected = words::of_toml(&expected);
         Self::new(format!("the value is not allowed; expected {expected}"))
     }
 
     fn invalid_length(_: usize, expected: &dyn Expected) -> Self {
+        let expected = expected.to_string();
+        let expected = words::of_toml(&expected);
         Self::new(format!("the list has another length; expected {expected}"))
     }
 
@@ -207,7 +236,12 @@ impl<'de> Deserializer<'de> for Setting<'de, '_> {
     ) -> Result<V::Value, DoesNotFit> {
         match self.value {
             Value::Object(members) => self.members(members, fields, visitor),
-            _ => self.deserialize_any(visitor),
+            // serde would read a list as the values of the fields, in the order of the struct.
+            Value::Array(_) => Err(DoesNotFit::new(NOT_A_TABLE.to_owned()).with_a_key(fields)),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
+                let visited = self.deserialize_any(visitor);
+                visited.map_err(|error| error.with_a_key(fields))
+            }
         }
     }
 
@@ -226,7 +260,7 @@ impl<'de> Deserializer<'de> for Setting<'de, '_> {
     fn deserialize_enum<V: Visitor<'de>>(
         self,
         _name: &'static str,
-        _variants: &'static [&'static str],
+        variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, DoesNotFit> {
         match self.value {
@@ -240,10 +274,7 @@ impl<'de> Deserializer<'de> for Setting<'de, '_> {
                 };
                 visitor.visit_enum(MapAccessDeserializer::new(members))
             }
-            _ => Err(DoesNotFit::invalid_type(
-                Unexpected::Other("value"),
-                &visitor,
-            )),
+            _ => Err(DoesNotFit::unknown_variant("", variants)),
         }
     }
 

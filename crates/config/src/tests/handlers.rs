@@ -116,13 +116,13 @@ fn what_does_not_fit_is_refused_with_its_place_and_without_its_value() {
     check(
         "handler = { kind = \"book-receipt\", currency = \"EUR\", limit = \"hunter2\" }",
         expect![[r#"
-            hookbox.toml:44:54: route[0].handler.limit: the value has another type; expected u32
+            hookbox.toml:44:54: route[0].handler.limit: the value has another type; expected a whole number from 0 to 4294967295
         "#]],
     );
     check(
         "handler = { kind = \"book-receipt\", currency = \"EUR\", limit = -1 }",
         expect![[r#"
-            hookbox.toml:44:54: route[0].handler.limit: the value is not allowed; expected u32
+            hookbox.toml:44:54: route[0].handler.limit: the value is not allowed; expected a whole number from 0 to 4294967295
         "#]],
     );
     check(
@@ -136,6 +136,24 @@ fn what_does_not_fit_is_refused_with_its_place_and_without_its_value() {
          { name = \"a\" }, { name = \"b\", shares = 2 }] }",
         expect![[r#"
             hookbox.toml:45:31: route[0].handler.accounts[1].shares: there is no such key; did you mean "share"?
+        "#]],
+    );
+    check(
+        "handler = { kind = \"book-receipt\", currency = \"EUR\", accounts = [\"hunter2\", [1]] }",
+        expect![[r#"
+            hookbox.toml:44:66: route[0].handler.accounts[0]: the value must be a table, such as { name = … }
+        "#]],
+    );
+    check(
+        "handler = { kind = \"book-receipt\", currency = \"EUR\", accounts = 7 }",
+        expect![[r#"
+            hookbox.toml:44:54: route[0].handler.accounts: the value has another type; expected a list
+        "#]],
+    );
+    check(
+        "handler = { kind = \"book-receipt\", currency = \"EUR\", rounding = 7 }",
+        expect![[r#"
+            hookbox.toml:44:54: route[0].handler.rounding: the value must be one of "up", "down", "to_multiple"
         "#]],
     );
     check(
@@ -187,7 +205,7 @@ fn a_kind_that_the_program_does_not_have_is_refused() {
     super::check(
         &config("handler = { kind = \"book-receipt\", currency = \"EUR\" }"),
         expect![[r#"
-            hookbox.toml:44:13: route[0].handler.kind: this program has no handler of this kind; it has "record", "begini", "sql"
+            hookbox.toml:44:13: route[0].handler.kind: this program has no handler of this kind; it has "record", "begini", "sql", "forward", "publish"
         "#]],
     );
 }

@@ -52,8 +52,16 @@ pub fn tables() -> Vec<(&'static str, Vec<String>)> {
         ),
         ("/properties/route/items", taken::<file::Route>()),
         (
+            "/properties/route/items/properties/where/items",
+            taken::<file::condition::Condition>(),
+        ),
+        (
             "/properties/route/items/properties/handler",
             taken::<file::route::Handler>(),
+        ),
+        (
+            "/properties/route/items/properties/newest",
+            taken::<file::newest::Newest>(),
         ),
         (
             "/properties/route/items/properties/retry",

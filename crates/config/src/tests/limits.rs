@@ -89,7 +89,7 @@ fn limits_and_addresses_are_checked() {
     check(
         &GOOD.replace("kind = \"begini\"", "kind = \"bergini\""),
         expect![[r#"
-            hookbox.toml:44:13: route[0].handler.kind: this program has no handler of this kind; it has "record", "begini", "sql"; did you mean "begini"?
+            hookbox.toml:44:13: route[0].handler.kind: this program has no handler of this kind; it has "record", "begini", "sql", "forward", "publish"; did you mean "begini"?
         "#]],
     );
     check(

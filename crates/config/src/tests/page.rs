@@ -13,7 +13,7 @@ use super::keys::tables;
 use super::schema::{compare, generated};
 
 /// The tables of the page: the name, and the pointer to the keys in the schema.
-const TABLES: [(&str, &str); 11] = [
+const TABLES: [(&str, &str); 13] = [
     ("top", ""),
     ("reference", "/$defs/reference"),
     ("store", "/properties/store"),
@@ -24,6 +24,11 @@ const TABLES: [(&str, &str); 11] = [
     ("log", "/properties/log"),
     ("source", "/properties/source/items"),
     ("route", "/properties/route/items"),
+    (
+        "condition",
+        "/properties/route/items/properties/where/items",
+    ),
+    ("newest", "/properties/route/items/properties/newest"),
     ("retry", "/properties/route/items/properties/retry"),
 ];
 

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use hookbox_driver::{
     Depth, Fault, FaultKind, PublishError, Queue as BrokerQueue, Readiness, Subscription,
 };
-use hookbox_event::{Account, ContentDigest, IdDigest, RouteName};
+use hookbox_event::{Account, Condition, ContentDigest, IdDigest, Selection, Test, Topic};
 use hookbox_signature::{Key, Preset, sign, verify};
 use tokio::sync::watch;
 
@@ -24,6 +24,34 @@ fn verified(body: Bytes) -> Verified {
     verify(&scheme, &[key], &headers, body, NOW).unwrap()
 }
 
+/// Returns the destination of an event of this type. An event whose type is written with a `!` at
+/// its end has the type without it, and is selected by the route `matched`, which has a condition.
+fn destination(source: &SourceName, kind: &str) -> Destination {
+    let (kind, holds) = match kind.strip_suffix('!') {
+        Some(kind) => (kind, true),
+        None => (kind, false),
+    };
+    let topic = Topic::of(source, Some(kind));
+    let conditions = routing().conditions_of(source);
+    let matched = conditions.matched(&topic, &[holds]);
+    Destination { topic, matched }
+}
+
+fn routing() -> Routing {
+    let condition = Condition {
+        pointer: "/matches".parse().unwrap(),
+        test: Test::Exists(true),
+    };
+    Routing {
+        selections: vec![Selection {
+            route: "matched".parse().unwrap(),
+            topics: vec!["#".parse().unwrap()],
+            conditions: vec![condition],
+        }],
+        unrouted: "unrouted".parse().unwrap(),
+    }
+}
+
 fn request(kind: &str, bytes: usize) -> AcceptedRequest {
     let source: SourceName = "begini".parse().unwrap();
     let body = Bytes::from(vec![b'x'; bytes]);
@@ -32,7 +60,7 @@ fn request(kind: &str, bytes: usize) -> AcceptedRequest {
     AcceptedRequest {
         receipt: ReceiptId::new(NOW, [0; 10]),
         identified: Identified {
-            topic: Topic::of(&source, Some(kind)),
+            destination: destination(&source, kind),
             id: IdDigest::from_digest(&source, &digest),
             digest,
         },
@@ -63,19 +91,26 @@ fn batches(mut queue: Queue, batch_max: usize, bytes_max: usize) -> Vec<(String,
         let Some(first) = taken.first() else {
             assert_eq!(queue.count, 0);
             assert!(
-                queue.by_topic.is_empty(),
-                "a topic must leave the queue together with its last request"
+                queue.by_destination.is_empty(),
+                "a destination must leave the queue together with its last request"
             );
             return batches;
         };
-        let topic = first.request.identified.topic.clone();
-        let same = |one: &QueuedRequest| one.request.identified.topic == topic;
+        let destination = first.request.identified.destination.clone();
+        let same = |one: &QueuedRequest| one.request.identified.destination == destination;
         assert!(
             taken.iter().all(same),
-            "all requests of a batch must have the same topic"
+            "all requests of a batch must have the same topic and routes"
+        );
+        let Destination { topic, matched } = destination;
+        let is_matched = matched != MatchedRoutes::default();
+        let kind = format!(
+            "{}{}",
+            topic.event_type(),
+            if is_matched { "!" } else { "" }
         );
         let lengths = taken.iter().map(|one| one.request.verified.body().len());
-        batches.push((topic.event_type().to_owned(), lengths.collect()));
+        batches.push((kind, lengths.collect()));
     }
 }
 
@@ -132,6 +167,20 @@ fn topics_take_turns() {
     check(&requests, 2, 100, expect);
 }
 
+#[test]
+fn events_of_one_topic_that_go_to_other_routes_have_other_batches() {
+    let requests = [
+        ("a", 1),
+        ("a!", 2),
+        ("a", 3),
+        ("a!", 4),
+        ("b!", 5),
+        ("a", 6),
+    ];
+    let expect: &[(&str, &[usize])] = &[("a", &[1, 3]), ("a!", &[2, 4]), ("b!", &[5]), ("a", &[6])];
+    check(&requests, 2, 100, expect);
+}
+
 /// A broker that confirms no publish until the test allows it.
 struct Gate {
     open: watch::Sender<bool>,
@@ -172,16 +221,12 @@ fn open_batcher(tasks: &TaskTracker, counters: &Arc<Counters>, limits: &Limits) 
         open: watch::channel(true).0,
         begun: watch::channel(0).0,
     });
-    let routing = Routing {
-        routes: Vec::new(),
-        unrouted: "unrouted".parse().unwrap(),
-    };
     let instance = InstanceId::new(NOW, [0; 10]);
     let accounting = Accounting::new(instance, Arc::clone(&broker), Arc::clone(counters));
     Batcher::start(
         tasks,
         broker,
-        routing,
+        routing(),
         limits,
         (instance, Arc::new(accounting)),
         (Arc::clone(counters), Arc::default()),
@@ -228,10 +273,6 @@ async fn nothing_is_taken_over_the_limit_or_after_closing() {
         waiting_max: 2,
         ..Limits::standard()
     };
-    let routing = Routing {
-        routes: Vec::new(),
-        unrouted: "unrouted".parse().unwrap(),
-    };
     let (tasks, counters) = (TaskTracker::new(), Arc::new(Counters::default()));
     let broker = Arc::clone(&gate) as Arc<dyn Broker>;
     let instance = InstanceId::new(NOW, [0; 10]);
@@ -239,7 +280,7 @@ async fn nothing_is_taken_over_the_limit_or_after_closing() {
     let batcher = Batcher::start(
         &tasks,
         broker,
-        routing,
+        routing(),
         &limits,
         (instance, Arc::new(accounting)),
         (Arc::clone(&counters), Arc::default()),
@@ -273,4 +314,25 @@ async fn nothing_is_taken_over_the_limit_or_after_closing() {
     tasks.close();
     tokio::time::timeout(patience, tasks.wait()).await.unwrap();
     assert_eq!(counters.batches.load(Ordering::Relaxed), 3);
+}
+
+#[tokio::test]
+async fn what_no_route_selects_is_counted_once_it_is_confirmed() {
+    let (tasks, counters) = (TaskTracker::new(), Arc::new(Counters::default()));
+    let batcher = open_batcher(&tasks, &counters, &Limits::standard());
+    let patience = Duration::from_secs(20);
+    for (kind, expect) in [
+        ("a!", None),
+        ("a", Some(1)),
+        ("b!", Some(1)),
+        ("c", Some(2)),
+    ] {
+        let published = batcher.publish(request(kind, 1), patience).await;
+        assert_eq!(published, Ok(()));
+        let unrouted = counters.unrouted_by_source();
+        assert_eq!(unrouted.get("begini").copied(), expect, "{kind}");
+    }
+    batcher.close();
+    tasks.close();
+    tokio::time::timeout(patience, tasks.wait()).await.unwrap();
 }

@@ -8,12 +8,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use hookbox_driver::{
     AcceptedRestore, AccountGap, Accounts, AuditFilter, AuditRow, Backlog, DeadClaim, DeadFilter,
-    DeadGroup, DeadLetter, DeadRow, EventCursor, EventDetail, EventFilter, EventRow, Fault,
-    FaultKind, Imbalance, Ledger, Mismatch, Name, Names, OpenReceipt, Refusal, RefusalCursor,
-    RefusalFilter, RefusalGroup, RetryFilter, RouteBooks, SilentIngest, Unvouched, WaitingRetry,
-    WitnessPosition,
+    DeadGroup, DeadLetter, DeadRow, EndCursor, EndsRead, EventCursor, EventDetail, EventFilter,
+    EventRow, Fault, FaultKind, HeldBack, Imbalance, Ledger, Mismatch, Name, Names, OpenReceipt,
+    Refusal, RefusalCursor, RefusalFilter, RefusalGroup, ReplayFilter, ReplayPage, ReplayPosition,
+    RetryFilter, RouteBooks, RouteChange, RouteControls, RouteScope, SilentIngest, TargetRow,
+    Unvouched, WaitingRetry, WitnessPosition,
 };
-use hookbox_event::{EventId, ReceiptId, Witness};
+use hookbox_event::{EventId, ReceiptId, RouteName, Witness};
 
 /// The ledger.
 #[derive(Default)]
@@ -48,6 +49,19 @@ impl Ledger for FakeLedger {
         never()
     }
 
+    async fn ends(
+        &self,
+        _: Option<&EndCursor>,
+        _: Option<&RouteName>,
+        _: u32,
+    ) -> Result<EndsRead, Fault> {
+        never()
+    }
+
+    async fn ends_held_back(&self) -> Result<Option<HeldBack>, Fault> {
+        never()
+    }
+
     async fn names(&self) -> Result<Names, Fault> {
         never()
     }
@@ -70,6 +84,10 @@ impl Ledger for FakeLedger {
     }
 
     async fn hurry(&self, _: &RetryFilter, _: u32, _: &str) -> Result<u64, Fault> {
+        never()
+    }
+
+    async fn targets(&self) -> Result<Vec<TargetRow>, Fault> {
         never()
     }
 
@@ -98,6 +116,26 @@ impl Ledger for FakeLedger {
     }
 
     async fn event_of(&self, _: &ReceiptId) -> Result<Option<EventId>, Fault> {
+        never()
+    }
+
+    async fn replayable(
+        &self,
+        _: &ReplayFilter,
+        _: Option<ReplayPosition>,
+        _: u32,
+    ) -> Result<ReplayPage, Fault> {
+        never()
+    }
+
+    async fn replay(
+        &self,
+        _: &ReplayFilter,
+        _: Option<ReplayPosition>,
+        _: u32,
+        _: &str,
+        _: &str,
+    ) -> Result<ReplayPage, Fault> {
         never()
     }
 
@@ -147,6 +185,14 @@ impl Ledger for FakeLedger {
         _: Option<i64>,
         _: u32,
     ) -> Result<Vec<AuditRow>, Fault> {
+        never()
+    }
+
+    async fn controls(&self) -> Result<RouteControls, Fault> {
+        never()
+    }
+
+    async fn change_route(&self, _: &RouteScope, _: &RouteChange, _: &str) -> Result<bool, Fault> {
         never()
     }
 

@@ -8,6 +8,7 @@
 mod bodies;
 mod broker;
 mod client;
+mod conditions;
 mod drain;
 mod fake;
 mod forms;

@@ -5,10 +5,11 @@ use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use hookbox_driver::{Broker, Clock, Ledger};
-use hookbox_event::{ContentDigest, Envelope, EventId, Scalar, SourceName, scan};
+use hookbox_event::{
+    Condition, ContentDigest, Envelope, EventId, Routing, Scalar, Selection, SourceName, scan,
+};
 use hookbox_ingest::{
-    Config, DrainTimes, EventType, Identity, Ingest, Limits, Listener, Peers, Routing, Source,
-    serve,
+    Config, DrainTimes, EventType, Identity, Ingest, Limits, Listener, Peers, Source, serve,
 };
 use hookbox_signature::{Algorithm, Encoding, HmacScheme, Key, Preset, Scheme, sign};
 use hookbox_testkit::fake_clock::FakeClock;
@@ -72,16 +73,34 @@ impl World {
         Self::begin(config, DrainTimes { lead, grace }, Some(tls)).await
     }
 
+    /// Starts an ingest whose routes have these topic patterns and conditions.
+    pub async fn routed(limits: Limits, selections: Vec<Selection>) -> Self {
+        let (lead, grace) = (Duration::ZERO, Duration::from_secs(5));
+        let config = config(limits, Peers::default(), routing(selections));
+        Self::serving(config, DrainTimes { lead, grace }, None).await
+    }
+
     async fn begin(
         (limits, peers): (Limits, Peers),
         drain_times: DrainTimes,
         tls: Option<TlsAcceptor>,
     ) -> Self {
+        let routes = [
+            ("scores", "begini.*_score.complete"),
+            ("archive", "begini.ios_score.complete"),
+            ("plain", "plain.#"),
+        ];
+        let selections = routes.map(|(route, topics)| selection(route, topics, Vec::new()));
+        let config = config(limits, peers, routing(selections.into()));
+        Self::serving(config, drain_times, tls).await
+    }
+
+    async fn serving(config: Config, drain_times: DrainTimes, tls: Option<TlsAcceptor>) -> Self {
         let ledger = Arc::new(FakeLedger::default());
         let broker = Arc::new(FakeBroker::new());
         let clock = Arc::new(FakeClock::still(NOW));
         let ingest = Ingest::start(
-            config(limits, peers),
+            config,
             Arc::clone(&broker) as Arc<dyn Broker>,
             Some(Arc::clone(&ledger) as Arc<dyn Ledger>),
             Arc::clone(&clock) as Arc<dyn Clock>,
@@ -188,7 +207,24 @@ pub fn hasty() -> Limits {
     }
 }
 
-fn config(limits: Limits, peers: Peers) -> Config {
+/// Returns what a route with this name selects.
+pub fn selection(route: &str, topics: &str, conditions: Vec<Condition>) -> Selection {
+    Selection {
+        route: route.parse().unwrap(),
+        topics: vec![topics.parse().unwrap()],
+        conditions,
+    }
+}
+
+fn routing(selections: Vec<Selection>) -> Routing {
+    let unrouted = "unrouted".parse().unwrap();
+    Routing {
+        selections,
+        unrouted,
+    }
+}
+
+fn config(limits: Limits, peers: Peers, routing: Routing) -> Config {
     let begini = Preset::Begini;
     let source = |name: &str, scheme, answer, topic: Option<&str>, identity| Source {
         name: name.parse().unwrap(),
@@ -201,10 +237,6 @@ fn config(limits: Limits, peers: Peers) -> Config {
     };
     let pointers = ["/integration_id", "/uid", "/event/type"];
     let pointers = pointers.map(|pointer| pointer.parse().unwrap()).to_vec();
-    let route = |name: &str, pattern: &str| {
-        let pattern = pattern.parse().unwrap();
-        (name.parse().unwrap(), vec![pattern])
-    };
     Config {
         sources: vec![
             source(
@@ -238,14 +270,7 @@ fn config(limits: Limits, peers: Peers) -> Config {
             with_headers(&key("hub"), Preset::Github.scheme()),
             with_a_topic(&key("shop")),
         ],
-        routing: Routing {
-            routes: vec![
-                route("scores", "begini.*_score.complete"),
-                route("archive", "begini.ios_score.complete"),
-                route("plain", "plain.#"),
-            ],
-            unrouted: "unrouted".parse().unwrap(),
-        },
+        routing,
         peers,
         limits,
     }

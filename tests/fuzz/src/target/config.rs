@@ -53,6 +53,7 @@ impl Target for Configs {
             b"topics = [\"a.*\"]\n",
             b"retry = { attempts = 1 }\n",
             b"handler = { kind = \"own\", a = [[1, \"b\"]] }\n",
+            b"where = [{ pointer = \"/a\", in = [1.5] }]\n",
             b"preset = \"github\"\n",
             b"\"\"\"",
             b"'''",

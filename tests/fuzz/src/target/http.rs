@@ -11,10 +11,8 @@ use hookbox_driver::{
     Batch, Broker, Clock, Depth, Fault, FaultKind, PublishError, Queue, Readiness, Rng,
     Subscription,
 };
-use hookbox_event::{Account, RouteName, Timestamp, decode_batch};
-use hookbox_ingest::{
-    Config, EventType, Identity, Ingest, Limits, Peers, Routing, Source, serve_stream,
-};
+use hookbox_event::{Account, RouteName, Routing, Timestamp, decode_batch};
+use hookbox_ingest::{Config, EventType, Identity, Ingest, Limits, Peers, Source, serve_stream};
 use hookbox_signature::{Key, Preset, RefusalAnswer, sign};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::runtime::Runtime;
@@ -127,7 +125,7 @@ impl Connections {
         let config = Config {
             sources: vec![source],
             routing: Routing {
-                routes: Vec::new(),
+                selections: Vec::new(),
                 unrouted: "unrouted".parse().expect("a name"),
             },
             peers: Peers::default(),

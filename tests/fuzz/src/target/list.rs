@@ -1,6 +1,6 @@
 //! The list of all fuzzing targets.
 
-use super::{Target, account, config, envelope, http, identity, signature, sql};
+use super::{Target, account, conditions, config, envelope, http, identity, signature, sql};
 
 /// A target, and the name by which `--target` selects it.
 pub struct Named {
@@ -39,6 +39,13 @@ pub const TARGETS: &[Named] = &[
         what: "a body: its canonical text has the same digest and the same fields as the body",
         ci_divisor: 5,
         make: || Box::new(identity::Identities::new()),
+    },
+    Named {
+        name: "conditions",
+        what: "a body: the conditions of routes hold in the scan exactly if they hold for the \
+               parsed value",
+        ci_divisor: 5,
+        make: || Box::new(conditions::Decisions::new()),
     },
     Named {
         name: "sql",

@@ -1,5 +1,5 @@
-//! A private PostgreSQL with its own data folder, port and password. Its data is as durable as in
-//! production.
+//! A private PostgreSQL with its own data folder and port, and a random password. Its data is as
+//! durable as in production.
 
 use std::ffi::OsString;
 use std::fs;
@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use super::find::{self, Postgres};
 use super::folder::{Ending, Folder};
-use super::process::{self, Process, run, tail};
-use super::{Clock, ReservedPort, ServerError, ports};
+use super::process::{self, Process, tail};
+use super::{Clock, ReservedPort, ServerError, data_folder};
 
 const NAME: &str = "PostgreSQL";
 
@@ -176,10 +176,9 @@ fn start_once(
     environment: Environment,
 ) -> Result<PostgresServer, ServerError> {
     let folder = Folder::for_server("postgres", "postgres", found.root.as_ref())?;
-    let password = ports::random_name().map_err(ServerError::io("choosing a password"))?;
+    let password = data_folder::make(found, &folder)?;
     let reserved = ReservedPort::choose().map_err(ServerError::io("choosing a port"))?;
     let port = reserved.number();
-    initialise(found, &folder, &password)?;
     configure(&folder, port, settings)?;
     let mut process = launch(found, &environment, &folder)?;
     if let Err(error) = ready(&mut process, port, &folder) {
@@ -196,26 +195,6 @@ fn start_once(
         environment,
         folder,
     })
-}
-
-fn initialise(found: &Postgres, folder: &Folder, password: &str) -> Result<(), ServerError> {
-    let secret = folder.write("password", password)?;
-    let mut command = folder.launch(&found.programs.join("initdb"), Ending::Kill);
-    command
-        .arg("--pgdata")
-        .arg(folder.path().join("data"))
-        .arg("--pwfile")
-        .arg(&secret)
-        // The server listens only on the loopback interface and asks for a plain-text password.
-        // Checking such a password takes little time, which matters for the many connections of
-        // debug builds. Other users of the machine do not know the password.
-        .args(["--auth=password", "--username=postgres"])
-        .args(["--encoding=UTF8", "--locale=C"])
-        // `initdb` need not sync the files that it makes, because the folder is removed at the end
-        // of the run. What the server writes later is synced.
-        .arg("--no-sync")
-        .env("LC_ALL", "C");
-    run(folder, "preparing PostgreSQL's data folder", command).map(drop)
 }
 
 fn configure(folder: &Folder, port: u16, settings: &[(&str, &str)]) -> Result<(), ServerError> {

@@ -12,8 +12,12 @@ use std::time::{Duration, Instant};
 use super::ServerError;
 use super::folder::{Ending, Folder};
 
-/// How often [`wait_until`] checks its condition.
-const LOOK_AGAIN: Duration = Duration::from_millis(50);
+/// The shortest and the longest pause of [`wait_until`] between two checks of its condition.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(300));
+
+/// A pause is this many times as long as the check before it took, within the limits of [`PAUSE`].
+/// A check may start a process, and the processor is needed for what the test waits for.
+const PAUSE_PER_COST: u32 = 2;
 
 /// The longest wait until a process has ended after a signal. PostgreSQL gives its own children
 /// five seconds in an immediate shutdown, so this is longer.
@@ -211,14 +215,16 @@ pub fn takes_connections(port: u16) -> bool {
 )]
 pub fn wait_until(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
     let start = Instant::now();
+    let (shortest, longest) = PAUSE;
     loop {
+        let checked = Instant::now();
         if condition() {
             return true;
         }
         if start.elapsed() >= limit {
             return false;
         }
-        thread::sleep(LOOK_AGAIN);
+        thread::sleep((checked.elapsed() * PAUSE_PER_COST).clamp(shortest, longest));
     }
 }
 
