@@ -255,3 +255,22 @@ fn the_end_of_the_last_key_is_a_warning_before_it_comes() {
     let words = ["every key of source jira has ended", "SIGHUP"];
     refused(&service.run(&["check-config"]), &words);
 }
+
+#[test]
+fn the_conditions_of_a_route_are_shown() {
+    let route = "[[route]]\nname = \"large\"\ntopics = [\"#\"]\n\
+                 where = [{ pointer = \"/total\", greater = 999.990 }, \
+                 { pointer = \"/kind\", in = [\"a\", 1, true] }]\n";
+    let service = Service::prepare("conditions_are_shown", &format!("{PLAIN}{route}"));
+    let shown = service.run(&["check-config", "--json"]).well().json();
+    let routes = shown["routes"].as_array().unwrap();
+    let large = routes.iter().find(|it| it["name"] == "large").unwrap();
+    assert_eq!(large["where"][0], "/total is greater than 999.990");
+    assert_eq!(large["where"][1], "/kind is one of \"a\", 1, true");
+    let others = routes.iter().filter(|it| it["name"] != "large");
+    assert!(others.into_iter().all(|it| it.get("where").is_none()));
+    let wrong = route.replace("greater = 999.990", "between = [1, 2]");
+    let service = Service::prepare("conditions_are_checked", &format!("{PLAIN}{wrong}"));
+    let words = ["route[0].where[0].between: there is no such key"];
+    refused(&service.run(&["check-config"]), &words);
+}

@@ -43,7 +43,9 @@ const UNUSABLE: i32 = 64;
 fn a_command_resolves_only_the_secrets_that_it_uses() {
     let service = service("a_command_resolves_only_the_secrets");
     run(&service, &["migrate"], &[STORE, BROKER]).well();
-    for lists in ["dead", "events", "retries", "refusals", "audit"] {
+    for lists in [
+        "dead", "events", "retries", "routes", "targets", "refusals", "audit",
+    ] {
         run(&service, &[lists, "list"], &[STORE]).well();
     }
     run(&service, &["queues"], &[STORE, BROKER]).well();

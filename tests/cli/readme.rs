@@ -2,6 +2,9 @@
 //!
 //! `cargo xtask test` is left out, because it runs this test. `cargo xtask ci` checks that line of
 //! the README.
+//!
+//! Also compares the programs in docs/HANDLERS.md with the files of `examples/`, which other tests
+//! build and run.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -74,6 +77,27 @@ fn every_command_of_the_readme_works() {
         assert!(
             tried.contains(&command),
             "the README must contain the command {command}"
+        );
+    }
+}
+
+#[test]
+fn the_programs_on_the_page_of_handlers_are_those_of_the_examples() {
+    let page = include_str!("../../docs/HANDLERS.md");
+    let handler = include_str!("../../examples/own-service/src/main.rs");
+    let (handler, _) = handler.split_once("\n#[cfg(test)]").unwrap();
+    let test = include_str!("../../examples/own-service/src/tests.rs");
+    let service = include_str!("../../examples/forward/service.py");
+    for (program, first) in [
+        (handler, "use hookbox"),
+        (test, "use hookbox"),
+        (service, "import os"),
+    ] {
+        // The page leaves out the description at the beginning of a file.
+        let program = &program[program.find(first).unwrap()..];
+        assert!(
+            page.contains(program),
+            "docs/HANDLERS.md must contain:\n{program}"
         );
     }
 }

@@ -52,7 +52,11 @@ pub struct Own {
 
 impl Deployment {
     pub async fn new(pair: Pair) -> Self {
-        let deployment = Self::without_a_schema(pair).await;
+        let postgres = match pair {
+            Pair::RabbitmqPostgres => Some(PostgresWorld::before_migrate().await),
+            Pair::SqliteAlone => None,
+        };
+        let deployment = Self::begin(postgres, None);
         deployment.run(&["migrate"]);
         deployment
     }

@@ -46,7 +46,7 @@ async fn stopped_twice_under_load_is_stopped_once_on_sqlite() {
 /// Stops hookbox with these signals and restarts it, three times under load. Each time hookbox must
 /// end with one of `codes`, and every event that was answered 200 must be processed exactly once.
 async fn under_load(deployment: Deployment, signals: &str, codes: &[i32]) {
-    const EVENTS: u64 = 6_000;
+    const EVENTS: u64 = 4_000;
     let shown = Shown::new();
     let arguments = ["run", "--metrics", &shown.address()];
     let mut running = deployment.start(&arguments);

@@ -8,6 +8,7 @@ const SCORE: &str = r#"{"uid":"UID","integration_id":"1","event":{"type":
     "calculated":{"score":1,"risk_band":"A","traits":[]}}}}"#;
 
 /// Builds a score event. Its handler writes one row into the table `begini_scores`.
+/// Begini's schema wants a uid of 5 characters or more; the event of another one is a dead letter.
 pub fn score(uid: &str) -> String {
     SCORE.replace("UID", uid)
 }

@@ -16,6 +16,7 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use crate::deployment::Deployment;
 use crate::outages::{World, own};
 use crate::shown::Shown;
+use crate::topology::queue_of;
 
 /// The longest time that a test waits for a condition. A busy machine may need that long.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -94,7 +95,8 @@ async fn a_full_disk_of_rabbitmq_is_answered_503_and_loses_nothing() {
 #[derive(PartialEq, Eq)]
 enum Queues {
     Whole,
-    /// RabbitMQ emptied the file that describes a queue, and cannot start that queue again (H17).
+    /// RabbitMQ emptied the file that describes a queue, and cannot start that queue again, or has
+    /// forgotten its queues (H17).
     Damaged,
 }
 
@@ -142,7 +144,7 @@ async fn fill_rabbitmq(disk: &SmallDisk) -> Queues {
     // A quorum queue that could not write to its log stays down until the broker is restarted.
     rabbitmq.restart().unwrap();
     let log = std::fs::read_to_string(rabbitmq.folder().join("log/broker.log")).unwrap();
-    if log.contains("could not be restarted") {
+    if log.contains("could not be restarted") || queue_of(&rabbitmq, "scores").is_none() {
         load.kill().unwrap();
         load.wait().unwrap();
         running.kill();

@@ -240,8 +240,8 @@ async fn a_service_with_a_handler_of_its_own_is_built_and_run_from_a_fresh_folde
     // This program does not have every handler either, and no other settings.
     service.replace("hookbox.toml", "\"book-receipt\"", "\"book-recipt\"");
     let said = service.refuses(&own_service(), &["worker"]);
-    let expected =
-        "it has \"record\", \"begini\", \"sql\", \"book-receipt\"; did you mean \"book-receipt\"?";
+    let expected = "it has \"record\", \"begini\", \"sql\", \"forward\", \"publish\", \
+                    \"book-receipt\"; did you mean \"book-receipt\"?";
     assert!(said.contains(expected), "{said}");
     service.replace("hookbox.toml", "\"book-recipt\"", "\"book-receipt\"");
     service.replace("hookbox.toml", "currency", "curency");

@@ -55,7 +55,7 @@ async fn signals_under_load_cost_no_request_on_sqlite() {
 /// Sends signals to a service under load, and checks that every request is answered 200 when it is
 /// first sent.
 async fn signals_under_load(deployment: Deployment) {
-    const EVENTS: u64 = 4_000;
+    const EVENTS: u64 = 2_000;
     let (running, _) = started(&deployment, "run").await;
     let count = EVENTS.to_string();
     let mut load = deployment

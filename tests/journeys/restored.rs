@@ -35,7 +35,7 @@ struct World {
 
 impl World {
     async fn new() -> Self {
-        let database = Database::create().await.unwrap();
+        let database = Database::create_for_migrate().await.unwrap();
         let url = database.url().to_owned();
         let own = Own {
             store: url.clone(),
@@ -120,6 +120,56 @@ impl World {
         server.close().await.unwrap();
     }
 
+    /// Waits until the worker has recorded the last accept report of the ingest.
+    async fn last_report_is_recorded(&self) {
+        let closing = "select count(*) from accounts where closing";
+        within(
+            PATIENCE,
+            "the ingest's last accept report must be recorded",
+            async || self.deployment.count(closing).await == 1,
+        )
+        .await;
+    }
+
+    /// Reads the ends of events after a cursor. Returns the lines, or the exit code and the error.
+    fn follow(&self, after: Option<&str>) -> Result<String, (Option<i32>, String)> {
+        let mut words = vec!["events", "follow", "--once", "--json"];
+        words.extend(after.map(|_| "--after"));
+        words.extend(after);
+        let output = self.deployment.command(&words).output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        if output.status.success() {
+            Ok(text(output.stdout))
+        } else {
+            Err((output.status.code(), text(output.stderr)))
+        }
+    }
+
+    /// Waits until this many ends can be read, and returns their cursors.
+    async fn cursors(&self, count: u64) -> Vec<String> {
+        let cursor = |line: &str| {
+            let line: Value = serde_json::from_str(line).unwrap();
+            line["cursor"].as_str().unwrap().to_owned()
+        };
+        within(PATIENCE, "all ends must be readable", async || {
+            let lines = self.follow(None).unwrap();
+            let cursors: Vec<String> = lines.lines().map(cursor).collect();
+            let count = usize::try_from(count).unwrap();
+            if cursors.len() == count {
+                Ok(cursors)
+            } else {
+                Err(cursors.len())
+            }
+        })
+        .await
+    }
+
+    fn refuses_cursor(&self, cursor: &str, why: &str) {
+        let (code, said) = self.follow(Some(cursor)).unwrap_err();
+        assert_eq!(code, Some(78), "{said}");
+        assert!(said.contains(why), "{said}");
+    }
+
     async fn finish(self) {
         self.deployment.finish().await;
     }
@@ -168,14 +218,10 @@ async fn a_restored_store_is_red_until_a_person_accepts_it() {
     // the database no longer has this report, and only the witness messages show that its receipts
     // were reported.
     ingest.stop();
-    let closing = "select count(*) from accounts where closing";
-    within(
-        PATIENCE,
-        "the ingest's last accept report must be recorded",
-        async || world.deployment.count(closing).await == 1,
-    )
-    .await;
+    world.last_report_is_recorded().await;
     worker.stop();
+    let cursors = world.cursors(KEPT + LOST).await;
+    let (kept, lost) = (&cursors[0], &cursors[cursors.len() - 1]);
     world.restore(&copy).await;
 
     let (worker, ingest) = (world.start_worker(), world.deployment.start_ingest());
@@ -200,6 +246,10 @@ async fn a_restored_store_is_red_until_a_person_accepts_it() {
     let receipts = "select count(*) from receipts";
     let done = world.deployment.count(receipts).await;
     assert_eq!(done, KEPT + LATER);
+    // The end of an event that the store has lost is not in it any more, so that a program which
+    // has read it is refused. One that has not read so far misses nothing.
+    world.refuses_cursor(lost, "does not have the end");
+    world.follow(Some(kept)).expect("the cursor is still valid");
 
     let accept = ["--accept-restore", "sent again", "--yes", "--by", "ann"];
     let accepted = world
@@ -211,6 +261,7 @@ async fn a_restored_store_is_red_until_a_person_accepts_it() {
     assert_eq!(books["verdict"], "balanced", "{books:#}");
     assert_eq!(books["witness"]["mismatch"], Value::Null);
     assert_eq!(books["witness"]["accepted"][0]["by"], "ann");
+    world.refuses_cursor(kept, "this store is incarnation");
     assert!(
         text.contains("by ann (sent again): the store was"),
         "{text}"

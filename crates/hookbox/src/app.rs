@@ -1,8 +1,8 @@
-//! A program with handlers of its own.
+//! A program with handlers and effects of its own.
 
 use std::process::ExitCode;
 
-use hookbox_worker::Handler;
+use hookbox_worker::{Effect, Handler};
 use serde::de::DeserializeOwned;
 
 use crate::compose::{BoxError, HandlerStore, Registry};
@@ -11,7 +11,8 @@ use crate::process;
 /// A program with every command, role, metric and config key of hookbox, and with handlers of its
 /// own beside those that come with hookbox.
 ///
-/// A route of the config names a handler by its `NAME`: `handler = { kind = "book-receipt" }`.
+/// A route of the config names a handler by its `NAME`: `handler = { kind = "book-receipt" }`. An
+/// effect ([`App::effect`]) is named in the same way.
 ///
 /// ```no_run
 /// use hookbox::prelude::*;
@@ -116,6 +117,68 @@ impl App {
         T: DeserializeOwned,
     {
         self.handlers.add_with::<S, H, T>(make);
+        self
+    }
+
+    /// Adds an effect without settings: an external call for each event. All routes that name it
+    /// share this value. It works with both databases.
+    ///
+    /// ```no_run
+    /// use std::num::NonZeroU32;
+    /// use std::time::Duration;
+    ///
+    /// use hookbox::prelude::*;
+    ///
+    /// struct Notify {
+    ///     target: TargetName,
+    /// }
+    ///
+    /// impl Effect for Notify {
+    ///     const NAME: &'static str = "notify";
+    ///     type Payload = Json;
+    ///
+    ///     fn target(&self) -> &TargetName {
+    ///         &self.target
+    ///     }
+    ///
+    ///     fn limits(&self) -> TargetLimits {
+    ///         let concurrency = NonZeroU32::MIN.saturating_add(15);
+    ///         TargetLimits { concurrency, rate: None }
+    ///     }
+    ///
+    ///     fn time_limit(&self) -> Duration {
+    ///         Duration::from_secs(10)
+    ///     }
+    ///
+    ///     async fn call(&self, event: &Event<Json>, call: &Call) -> Result<(), CallError> {
+    ///         // Send the event with `call.key` as its idempotency key.
+    ///         let _ = (event, &call.key);
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// fn main() -> ExitCode {
+    ///     let target = "https://crm.example.com".parse().expect("the name of a target");
+    ///     hookbox::App::new().effect(Notify { target }).main()
+    /// }
+    /// ```
+    #[must_use]
+    pub fn effect<E: Effect>(mut self, effect: E) -> Self {
+        self.handlers.add_effect(effect);
+        self
+    }
+
+    /// Adds an effect with settings, as [`App::handler_with`] adds a handler.
+    #[must_use]
+    pub fn effect_with<E, T>(
+        mut self,
+        make: impl Fn(T) -> Result<E, BoxError> + Send + Sync + 'static,
+    ) -> Self
+    where
+        E: Effect,
+        T: DeserializeOwned,
+    {
+        self.handlers.add_effect_with::<E, T>(make);
         self
     }
 

@@ -8,7 +8,7 @@ use hookbox_event::RouteName;
 
 use crate::command::{
     AuditCommand, DeadCommand, DevArgs, EventsCommand, GenerateArgs, HealthcheckArgs, QueuesArgs,
-    ReconcileArgs, RefusalsCommand, RetriesCommand, SendArgs,
+    ReconcileArgs, RefusalsCommand, RetriesCommand, RoutesCommand, SendArgs, TargetsCommand,
 };
 use crate::log_args::LogArgs;
 
@@ -35,8 +35,8 @@ pub struct Cli {
 
 const EXIT_CODES: &str = "Exit codes: 0 done; 1 failed, or the check found problems; \
     2 wrong arguments; 64 the config cannot be used; 69 the broker or the store cannot be reached; \
-    70 an internal error; 78 refused (another environment, schema or queues, a missing right, \
-    unsafe settings); 130 stopped at once by Ctrl-C during a drain";
+    70 an internal error; 78 refused (another environment, schema or queues, the cursor of \
+    another store, a missing right, unsafe settings); 130 stopped at once by Ctrl-C during a drain";
 
 /// The commands.
 #[derive(Debug, Subcommand)]
@@ -58,7 +58,7 @@ pub enum Command {
     Healthcheck(HealthcheckArgs),
     /// Show queue depths (broker) with retries and dead letters (store)
     Queues(QueuesArgs),
-    /// Show events and their state
+    /// Events: list, show, follow their ends, put on a route again
     #[command(subcommand)]
     Events(EventsCommand),
     /// Dead letters: list, show, replay, discard, export
@@ -67,6 +67,12 @@ pub enum Command {
     /// Events that wait for another attempt: list, make due now
     #[command(subcommand)]
     Retries(RetriesCommand),
+    /// Routes while workers run: list, pause, resume, set limits
+    #[command(subcommand)]
+    Routes(RoutesCommand),
+    /// The targets of external calls, shared by all workers: list
+    #[command(subcommand)]
+    Targets(TargetsCommand),
     /// Refused requests and why: the newest 10,000
     #[command(subcommand)]
     Refusals(RefusalsCommand),

@@ -17,10 +17,13 @@ pub mod print;
 mod queues;
 mod reconcile;
 mod refusals;
+mod replay;
 mod retries;
 mod roles;
+mod routes;
 mod run;
 mod send;
+mod targets;
 mod worker;
 
 pub use audit::AuditCommand;
@@ -33,7 +36,9 @@ pub use queues::QueuesArgs;
 pub use reconcile::ReconcileArgs;
 pub use refusals::RefusalsCommand;
 pub use retries::RetriesCommand;
+pub use routes::RoutesCommand;
 pub use send::SendArgs;
+pub use targets::TargetsCommand;
 
 use hookbox_config::{Config, Needs};
 
@@ -66,9 +71,11 @@ pub async fn run(cli: Cli, handlers: &Registry, log: &Log) -> anyhow::Result<Exi
         Command::CheckConfig => check_config::run(&load(Needs::ALL)?, handlers, json),
         Command::Healthcheck(args) => healthcheck::run(cli.config.as_deref(), args, &kinds).await,
         Command::Queues(args) => queues::run(&load(both)?, args, json).await,
-        Command::Events(command) => events::run(&load(store)?, command, json).await,
+        Command::Events(command) => events::run(&load(store)?, command, handlers, json).await,
         Command::Dead(command) => dead::run(&load(store)?, command, json).await,
         Command::Retries(command) => retries::run(&load(store)?, command, json).await,
+        Command::Routes(command) => routes::run(&load(store)?, command, json).await,
+        Command::Targets(command) => targets::run(&load(store)?, command, json).await,
         Command::Refusals(command) => refusals::run(&load(store)?, command, json).await,
         Command::Audit(command) => audit::run(&load(store)?, command, json).await,
         Command::Reconcile(args) => reconcile::run(&load(both)?, args, json).await,

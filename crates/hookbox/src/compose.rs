@@ -1,8 +1,11 @@
 //! Builds the parts of a deployment from its config. This file chooses the drivers. Other code
 //! names a driver only in commands that declare queues or create files.
 
+mod effects;
 mod handlers;
+mod make_context;
 mod not_resolved;
+mod routing;
 mod schemas;
 mod spool_lock;
 mod spooled;
@@ -11,7 +14,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
 use hookbox_config::{BrokerUrl, Config, StoreUrl, options};
 use hookbox_driver::{
     Broker, Clock, Ledger, OpenError, Rng, Store, SystemClock, SystemRng, describe,
@@ -27,8 +29,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::drain::Drain;
 
-pub use handlers::{BoxError, HandlerStore, OfRoutes, Registry, RouteHandlers};
+pub use handlers::{HandlerStore, OfRoutes, Registry, RouteHandlers};
+pub use make_context::BoxError;
 pub use not_resolved::not_resolved;
+pub use routing::routing;
 pub use schemas::{schemas, source_schemas};
 pub use spooled::{Spooled, spooled, with_spool};
 
@@ -204,13 +208,7 @@ pub fn ingest_config(config: &Config) -> anyhow::Result<ingest::Config> {
         topic: source.topic.clone(),
         identity: source.identity.clone(),
     };
-    let (routes, unrouted): (Vec<_>, Vec<_>) = config
-        .routes
-        .iter()
-        .partition(|route| route.name.as_str() != hookbox_config::UNROUTED);
-    let unrouted = unrouted
-        .first()
-        .context("the route \"unrouted\" always exists")?;
+    let routing = routing(config)?;
     let mut limits = ingest::Limits::standard();
     limits.body_max = config.ingest.body_max;
     limits.body_bytes_in_flight_max = config.ingest.bodies_max;
@@ -220,30 +218,24 @@ pub fn ingest_config(config: &Config) -> anyhow::Result<ingest::Config> {
     limits.waiting_max = config.ingest.waiting_max;
     Ok(ingest::Config {
         sources: config.sources.iter().map(source).collect(),
-        routing: ingest::Routing {
-            routes: routes
-                .into_iter()
-                .map(|route| (route.name.clone(), route.topics.clone()))
-                .collect(),
-            unrouted: unrouted.name.clone(),
-        },
+        routing,
         peers: config.ingest.peers.clone(),
         limits,
     })
 }
 
-/// Returns the config of the worker, for the routes that have one of these handlers.
+/// Returns the config of the worker, for the routes that have one of these handlers or effects.
 pub fn worker_config<S: Store>(
     config: &Config,
     handlers: &OfRoutes<S>,
     schemas: worker::SourceSchemas,
 ) -> worker::Config<S> {
     let routes = config.routes.iter().filter_map(|route| {
-        let others = config.routes.iter().filter(|it| it.name != route.name);
         Some(worker::Route {
             name: route.name.clone(),
-            shared_topics: others.flat_map(|it| it.topics.clone()).collect(),
-            handler: worker::Registered::clone(handlers.get(&route.name)?),
+            shared_topics: routing::shared_topics(config, route),
+            newest: route.newest.clone(),
+            work: handlers.get(&route.name)?.clone(),
             retry: route.retry,
             time_limit: route.handler_time_limit,
             concurrency: route.concurrency,

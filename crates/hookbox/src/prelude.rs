@@ -6,11 +6,13 @@
 pub use std::process::ExitCode;
 
 pub use bytes::Bytes;
+pub use hookbox_driver::{Rate, TargetLimits, TargetName};
 pub use hookbox_driver_postgres::Postgres;
 pub use hookbox_driver_sqlite::Sqlite;
 pub use hookbox_handlers::sqlx::{self, PgConnection, SqliteConnection};
 pub use hookbox_worker::{
-    BatchError, Event, Handler, HandlerError, Json, JsonValue, OrReject, Payload,
+    BatchError, Call, CallError, Effect, Event, Handler, HandlerError, Json, JsonValue, OrReject,
+    Payload,
 };
 pub use serde::Deserialize;
 

@@ -1,5 +1,5 @@
 //! For the tests of handlers: stores in which a handler runs on sample events, and in which nothing
-//! of that is kept.
+//! of that is kept. For the tests of effects: [`rehearse_call`], which needs no store.
 
 use std::error::Error;
 use std::fmt;
@@ -15,7 +15,9 @@ use hookbox_worker::{Handler, register};
 
 use crate::compose::{BoxError, HandlerStore};
 
-pub use hookbox_worker::{Form, RehearsalError, Sample};
+pub use hookbox_worker::{
+    AfterCall, CallRehearsalError, Form, RehearsalError, Sample, rehearse_call,
+};
 
 /// The environment of the stores of tests. A database of another environment is refused, so no test
 /// runs in it by mistake.

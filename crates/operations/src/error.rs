@@ -3,7 +3,7 @@
 
 use std::io;
 
-use hookbox_driver::Fault;
+use hookbox_driver::{CursorRefusal, Fault};
 use hookbox_event::ReceiptId;
 
 use crate::{NoAnswer, Source};
@@ -52,6 +52,16 @@ pub enum CommandError {
         /// The given text.
         prefix: String,
     },
+    /// The store does not continue after the given cursor.
+    #[error(
+        "cannot continue after this cursor (start over without --after, and expect ends that \
+         were read before)"
+    )]
+    CursorRefused {
+        /// Why.
+        #[source]
+        source: CursorRefusal,
+    },
     /// The given name is unknown.
     #[error("there is no {kind} {name}: the config and the store know {known}")]
     UnknownName {
@@ -83,6 +93,12 @@ pub enum CommandError {
          or --until, or give --all"
     )]
     NoRetriesSelected,
+    /// The command would apply to all events, but `--all` was not given.
+    #[error(
+        "replay which events? Name them, narrow them down with --source, --topic, --since or \
+         --until, or give --all"
+    )]
+    NoEventsSelected,
     /// The operator must be asked for confirmation, but could not be asked or did not answer.
     #[error(
         "nothing was changed. This would {question} Give --yes to skip this question, or \

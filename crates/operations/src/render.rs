@@ -8,16 +8,21 @@ mod audit;
 mod dead;
 mod declare;
 mod events;
+mod follow;
 mod json;
+mod pauses;
 mod queues;
 mod reconcile;
 mod refusals;
+mod replay;
 mod retries;
+mod routes;
 mod table;
+mod targets;
 pub mod terminal;
 mod witness;
 
-pub use json::json;
+pub use json::{json, json_line};
 
 /// A report that can be written as text for operators.
 pub trait Text {

@@ -223,7 +223,18 @@ fn route(route: &RouteConfig) -> Value {
         "concurrency": route.concurrency,
         "prefetch": route.prefetch,
     });
-    // Only a handler of the user's own can have settings.
+    if !route.conditions.is_empty() {
+        let conditions = route.conditions.iter().map(ToString::to_string);
+        shown["where"] = conditions.collect();
+    }
+    if let Some(newest) = &route.newest {
+        shown["newest"] = json!({
+            "key": newest.key.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "version": newest.version.to_string(),
+            "type": newest.kind.as_str(),
+        });
+    }
+    // The settings are shown as they are written: a secret is a reference in them.
     if !route.handler.settings.is_empty() {
         shown["handler_settings"] = json!(route.handler.settings.as_json());
     }

@@ -14,7 +14,7 @@ use hookbox_operations::command::dead::{self, ChangeRequest};
 use hookbox_operations::render::Text;
 
 use super::page::{LimitArgs, TimeArgs};
-use super::person::{ByArgs, ConfirmArgs, Person};
+use super::person::{ByArgs, ConfirmArgs, Person, rate};
 use super::{names, print};
 use crate::compose;
 use crate::exit::{self, Exit};
@@ -135,16 +135,6 @@ pub struct ReplayArgs {
     /// The longest time to wait for the outcomes
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
     wait: Duration,
-}
-
-/// Parses a rate: "5/s", "0.5/s", or the number without its unit.
-fn rate(text: &str) -> Result<f64, String> {
-    let number = text.trim().strip_suffix("/s").unwrap_or(text).trim();
-    number
-        .parse()
-        .ok()
-        .filter(|rate: &f64| rate.is_finite() && *rate > 0.0)
-        .ok_or_else(|| format!("{text:?} is not a rate: write a number per second, such as 5/s"))
 }
 
 /// Arguments of `dead replay`, `dead discard` and `dead restore`.

@@ -1,4 +1,7 @@
-//! `hookbox events`: lists and shows events and their state.
+//! `hookbox events`: lists and shows events and their state, follows their ends, and puts stored
+//! events on a route.
+
+mod follow;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
@@ -7,18 +10,22 @@ use hookbox_driver::{ClaimState, EventCursor, EventFilter, Ledger};
 use hookbox_event::{RouteName, SourceName, Topic};
 use hookbox_operations::command::events;
 
+use follow::FollowArgs;
+
 use super::page::{LimitArgs, TimeArgs};
 use super::person::ByArgs;
+use super::replay::{self, ReplayArgs};
 use super::{names, print};
-use crate::compose;
+use crate::compose::{self, Registry};
 use crate::exit::{self, Exit};
 
 /// The states that an event can have on a route.
-const STATES: [ClaimState; 4] = [
+const STATES: [ClaimState; 5] = [
     ClaimState::Running,
     ClaimState::Done,
     ClaimState::Retrying,
     ClaimState::Dead,
+    ClaimState::Stale,
 ];
 
 /// The subcommands of `events`.
@@ -28,6 +35,11 @@ pub enum EventsCommand {
     List(ListArgs),
     /// Show one event with its claims, receipts, attempts and retries; the body only with --body
     Show(ShowArgs),
+    /// Print the ends of events on routes (done, dead, discarded, stale) in the order of their
+    /// commits, and wait for more; Ctrl-C prints the cursor to resume from
+    Follow(FollowArgs),
+    /// Put stored events on a route: those that it never had, and those that are done there
+    Replay(ReplayArgs),
 }
 
 /// Arguments of `events list`.
@@ -80,21 +92,26 @@ fn state() -> impl TypedValueParser<Value = ClaimState> {
 }
 
 /// Runs a subcommand of `events`.
-pub async fn run(config: &Config, command: &EventsCommand, json: bool) -> anyhow::Result<Exit> {
+pub async fn run(
+    config: &Config,
+    command: &EventsCommand,
+    handlers: &Registry,
+    json: bool,
+) -> anyhow::Result<Exit> {
     let store = compose::store(config).await?;
     let ledger = store.ledger();
-    let printed = run_on(config, &*ledger, command, json).await;
+    let done = run_on(config, &*ledger, command, handlers, json).await;
     store.close().await;
-    printed?;
-    Ok(exit::OK)
+    done
 }
 
 async fn run_on(
     config: &Config,
     ledger: &dyn Ledger,
     command: &EventsCommand,
+    handlers: &Registry,
     json: bool,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Exit> {
     match command {
         EventsCommand::List(args) => {
             let (route, topic) = (args.route.as_ref(), args.topic.as_ref());
@@ -118,6 +135,13 @@ async fn run_on(
             let report = events::show(ledger, &args.id, reveal).await?;
             print::report(&report, json)?;
         }
+        EventsCommand::Follow(args) => {
+            names::check(config, ledger, args.route.as_ref(), None, None).await?;
+            follow::run(ledger, args, json).await?;
+        }
+        EventsCommand::Replay(args) => {
+            return replay::run(config, ledger, args, handlers, json).await;
+        }
     }
-    Ok(())
+    Ok(exit::OK)
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use clap::Args;
-use hookbox_config::{Config, SourceConfig, UNROUTED};
+use hookbox_config::{Config, SourceConfig};
 use hookbox_driver::{Rng as _, SystemRng};
 use hookbox_ingest::{EventType, Identity};
 use hookbox_operations::render::terminal;
@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 
 use super::print;
 use super::send::{ResolvedSource, ToArgs};
+use crate::compose;
 use crate::exit::{self, Exit};
 use crate::signals;
 
@@ -96,8 +97,6 @@ pub async fn run(config: &Config, args: &GenerateArgs, json: bool) -> anyhow::Re
         }
         None => None,
     };
-    let routes = config.routes.iter();
-    let routes = routes.filter(|route| route.name.as_str() != UNROUTED);
     let traffic = Traffic {
         target,
         source: source.name.clone(),
@@ -111,9 +110,7 @@ pub async fn run(config: &Config, args: &GenerateArgs, json: bool) -> anyhow::Re
         retries: args.retries,
         journal: journal.clone(),
         progress: std::io::stderr().is_terminal(),
-        routes: routes
-            .map(|route| (route.name.clone(), route.topics.clone()))
-            .collect(),
+        routing: compose::routing(config)?,
     };
     let stop = signals::shutdown(&TaskTracker::new())?;
     let tally = generate(traffic, stop)

@@ -19,11 +19,14 @@ pub struct ByArgs {
     by: Option<String>,
 }
 
+/// The longest reason. It is shown in lines of the log, on pages and in the audit.
+const REASON_CHARS_MAX: usize = 500;
+
 /// The options of a command that changes many things at once: how it asks for confirmation, and the
 /// name of the operator.
 #[derive(Debug, Args)]
 pub struct ConfirmArgs {
-    /// Change nothing; only report how many rows would be changed
+    /// Change nothing; only report what would be changed
     #[arg(long)]
     pub(super) dry_run: bool,
     /// Do not ask for confirmation
@@ -31,6 +34,27 @@ pub struct ConfirmArgs {
     pub(super) yes: bool,
     #[command(flatten)]
     pub(super) by: ByArgs,
+}
+
+/// Parses a rate: "5/s", "0.5/s", or the number without its unit.
+pub(super) fn rate(text: &str) -> Result<f64, String> {
+    let number = text.trim().strip_suffix("/s").unwrap_or(text).trim();
+    number
+        .parse()
+        .ok()
+        .filter(|rate: &f64| rate.is_finite() && *rate > 0.0)
+        .ok_or_else(|| format!("{text:?} is not a rate: write a number per second, such as 5/s"))
+}
+
+/// Parses the reason for a change.
+pub(super) fn reason(text: &str) -> Result<String, String> {
+    let reason = text.trim();
+    if reason.is_empty() || reason.chars().count() > REASON_CHARS_MAX {
+        return Err(format!(
+            "give a reason of 1 to {REASON_CHARS_MAX} characters; it is kept in the audit"
+        ));
+    }
+    Ok(reason.to_owned())
 }
 
 impl ByArgs {

@@ -23,12 +23,18 @@ pub fn report(report: &(impl Text + Serialize), as_json: bool) -> io::Result<()>
 /// Prints a text on standard output. A reader that has closed the pipe (as `| head` does) is not an
 /// error.
 pub fn text(text: &str) -> io::Result<()> {
+    text_while_read(text).map(|_| ())
+}
+
+/// Prints a text on standard output, for a command that prints until it is stopped. Returns whether
+/// standard output is still read: a reader that has closed the pipe ends such a command.
+pub fn text_while_read(text: &str) -> io::Result<bool> {
     let mut stdout = io::stdout().lock();
     let written = stdout.write_all(text.as_bytes());
     let written = written.and_then(|()| stdout.flush());
     match written {
-        Ok(()) => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
         Err(error) => {
             let what = "standard output cannot be written; what the command did remains done";
             Err(io::Error::new(error.kind(), format!("{what}: {error}")))

@@ -65,7 +65,7 @@ pub async fn run(config: &Config, args: &ReconcileArgs, json: bool) -> anyhow::R
     } else {
         Storage::Apart
     };
-    let report = reconcile::reconcile(
+    let mut report = reconcile::reconcile(
         broker,
         store,
         storage,
@@ -74,6 +74,7 @@ pub async fn run(config: &Config, args: &ReconcileArgs, json: bool) -> anyhow::R
         &mut person,
     )
     .await;
+    report.compare_config(|route| config.routes.iter().any(|it| it.name.as_str() == route));
     let mut after = None;
     let written = match (&args.write_off, store) {
         (Some(why), Reach::Open(ledger)) => {

@@ -1,13 +1,12 @@
-//! The handlers of this program, by the kinds that a config names. A program of the user's own adds
-//! handlers of its own to those that come with hookbox.
+//! The handlers and effects of this program, by the kinds that a config names. A program of the
+//! user's own adds some of its own to those that come with hookbox.
 //!
 //! The handlers of the two databases have different types, because each borrows the connection of
 //! its own database. So there is one list for each database, and the store of the config decides
-//! which list a worker uses.
+//! which list a worker uses. An effect is in both lists, because it sees no database.
 
 use std::collections::HashMap;
-use std::error::Error;
-use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
 use hookbox_config::{
@@ -18,16 +17,17 @@ use hookbox_driver_postgres::Postgres;
 use hookbox_driver_sqlite::Sqlite;
 use hookbox_event::RouteName;
 use hookbox_handlers::sql::{self, Sql, SqlStore};
-use hookbox_worker::{Handler, Registered, register};
+use hookbox_worker::{
+    Effect, Handler, Registered, RegisteredEffect, RouteWork, register, register_effect,
+};
 use serde::de::DeserializeOwned;
 
+use super::effects;
+use super::make_context::{BoxError, MakeContext};
 use super::not_resolved::not_resolved;
 use crate::exit::Unusable;
 
-/// Why a handler could not be made from its settings.
-pub type BoxError = Box<dyn Error + Send + Sync>;
-
-/// The handlers of this program.
+/// The handlers and effects of this program.
 pub struct Registry {
     postgres: Vec<Kind<Postgres>>,
     sqlite: Vec<Kind<Sqlite>>,
@@ -35,19 +35,25 @@ pub struct Registry {
     mistake: Option<String>,
 }
 
-/// A kind of handler for one store.
+/// A kind of handler or effect, as one store uses it.
 pub struct Kind<S: Store> {
     name: &'static str,
     settings: SettingsType,
     make: Make<S>,
+    /// Says whether the handler is repeatable without making it, for one that reads secrets when it
+    /// is made.
+    is_repeatable: Option<IsRepeatable>,
 }
 
-/// Makes a handler from its settings. The path is the folder of the config file.
+/// Makes a handler or an effect from its settings.
 type Make<S> =
-    Box<dyn Fn(&HandlerSettings, &Path) -> Result<Registered<S>, BoxError> + Send + Sync>;
+    Box<dyn Fn(&HandlerSettings, &MakeContext<'_>) -> Result<RouteWork<S>, BoxError> + Send + Sync>;
 
-/// The handlers that were made for routes, each by the name of its route.
-pub type OfRoutes<S> = HashMap<RouteName, Registered<S>>;
+/// Returns whether the handler that has these settings may handle an event again.
+type IsRepeatable = Box<dyn Fn(&HandlerSettings) -> Result<bool, BoxError> + Send + Sync>;
+
+/// The handlers and effects that were made for routes, each by the name of its route.
+pub type OfRoutes<S> = HashMap<RouteName, RouteWork<S>>;
 
 /// The handlers that were made for the routes of a worker.
 pub enum RouteHandlers {
@@ -85,6 +91,17 @@ impl HandlerStore for Sqlite {
     }
 }
 
+impl RouteHandlers {
+    /// Returns whether the handler of a route may handle an event again that it has handled;
+    /// `None` if no handler was made for the route.
+    fn is_repeatable(&self, route: &RouteName) -> Option<bool> {
+        match self {
+            Self::Postgres(made) => made.get(route).map(|handler| handler.is_repeatable()),
+            Self::Sqlite(made) => made.get(route).map(|handler| handler.is_repeatable()),
+        }
+    }
+}
+
 impl Registry {
     /// Returns the handlers that come with hookbox.
     pub fn built_in() -> Self {
@@ -101,7 +118,37 @@ impl Registry {
         }
         registry.add_sql::<Postgres>();
         registry.add_sql::<Sqlite>();
+        registry.add_built_in_effect(effects::forward, |settings| settings.repeatable);
+        registry.add_built_in_effect(effects::publish, |settings| settings.repeatable);
         registry
+    }
+
+    /// Adds an effect that comes with hookbox.
+    fn add_built_in_effect<E: Effect, T: DeserializeOwned + 'static>(
+        &mut self,
+        make: fn(&T, &MakeContext<'_>) -> Result<E, BoxError>,
+        is_repeatable: fn(&T) -> bool,
+    ) {
+        self.insert_built_in_effect::<Postgres, E, T>(make, is_repeatable);
+        self.insert_built_in_effect::<Sqlite, E, T>(make, is_repeatable);
+    }
+
+    fn insert_built_in_effect<S: HandlerStore, E: Effect, T: DeserializeOwned + 'static>(
+        &mut self,
+        make: fn(&T, &MakeContext<'_>) -> Result<E, BoxError>,
+        is_repeatable: fn(&T) -> bool,
+    ) {
+        self.insert(Kind::<S> {
+            name: E::NAME,
+            settings: SettingsType::of::<T>(),
+            make: Box::new(move |settings, with| {
+                let effect = make(&settings.read()?, with)?;
+                Ok(register_effect(effect).into())
+            }),
+            is_repeatable: Some(Box::new(move |settings| {
+                Ok(is_repeatable(&settings.read()?))
+            })),
+        });
     }
 
     /// Adds the handler that runs statements of a user's own.
@@ -113,9 +160,11 @@ impl Registry {
         self.insert(Kind::<S> {
             name: sql::NAME,
             settings: SettingsType::of::<sql::Settings>(),
-            make: Box::new(|settings, folder| {
-                Ok(register(Sql::<S>::new(&settings.read()?, folder)?))
+            make: Box::new(|settings, with| {
+                let handler = Sql::<S>::new(&settings.read()?, with.folder)?;
+                Ok(register(handler).into())
             }),
+            is_repeatable: None,
         });
     }
 
@@ -128,7 +177,8 @@ impl Registry {
         self.insert(Kind {
             name: handler.name(),
             settings: SettingsType::NONE,
-            make: Box::new(move |_, _| Ok(Registered::clone(&handler))),
+            make: Box::new(move |_, _| Ok(Registered::clone(&handler).into())),
+            is_repeatable: None,
         });
     }
 
@@ -144,7 +194,54 @@ impl Registry {
         self.insert(Kind {
             name: H::NAME,
             settings: SettingsType::of::<T>(),
-            make: Box::new(move |settings, _| Ok(register::<S, H>(make(settings.read()?)?))),
+            make: Box::new(move |settings, _| Ok(register::<S, H>(make(settings.read()?)?).into())),
+            is_repeatable: None,
+        });
+    }
+
+    /// Adds an effect without settings. All routes that name its kind share it.
+    pub fn add_effect<E: Effect>(&mut self, effect: E) {
+        let effect = register_effect(effect);
+        self.insert_effect::<Postgres>(&effect);
+        self.insert_effect::<Sqlite>(&effect);
+    }
+
+    fn insert_effect<S: HandlerStore>(&mut self, effect: &RegisteredEffect) {
+        let effect = RegisteredEffect::clone(effect);
+        self.insert(Kind::<S> {
+            name: effect.name(),
+            settings: SettingsType::NONE,
+            make: Box::new(move |_, _| Ok(RegisteredEffect::clone(&effect).into())),
+            is_repeatable: None,
+        });
+    }
+
+    /// Adds an effect that `make` makes from its settings, once for each route that names its kind.
+    pub fn add_effect_with<E, T>(
+        &mut self,
+        make: impl Fn(T) -> Result<E, BoxError> + Send + Sync + 'static,
+    ) where
+        E: Effect,
+        T: DeserializeOwned,
+    {
+        let make = Arc::new(make);
+        self.insert_effect_with::<Postgres, E, T>(Arc::clone(&make));
+        self.insert_effect_with::<Sqlite, E, T>(make);
+    }
+
+    fn insert_effect_with<S, E, T>(
+        &mut self,
+        make: Arc<impl Fn(T) -> Result<E, BoxError> + Send + Sync + 'static>,
+    ) where
+        S: HandlerStore,
+        E: Effect,
+        T: DeserializeOwned,
+    {
+        self.insert(Kind::<S> {
+            name: E::NAME,
+            settings: SettingsType::of::<T>(),
+            make: Box::new(move |settings, _| Ok(register_effect(make(settings.read()?)?).into())),
+            is_repeatable: None,
         });
     }
 
@@ -196,6 +293,19 @@ impl Registry {
         HandlerKinds::new(kinds.collect())
     }
 
+    /// Returns whether the handler of a route may handle an event again that it has handled.
+    pub fn is_repeatable(&self, config: &Config, route: &RouteConfig) -> anyhow::Result<bool> {
+        let handler = &route.handler;
+        // An effect is in both lists.
+        let kind = self.sqlite.iter().find(|kind| kind.name == handler.kind);
+        if let Some(says) = kind.and_then(|kind| kind.is_repeatable.as_ref()) {
+            return says(&handler.settings).map_err(|error| anyhow!(error));
+        }
+        let made = self.make(config, std::slice::from_ref(&route.name))?;
+        let is_repeatable = made.is_repeatable(&route.name);
+        is_repeatable.with_context(|| format!("no handler was made for route {}", route.name))
+    }
+
     /// Makes the handlers of the routes in `only`, or of all routes if it is empty.
     pub fn make(&self, config: &Config, only: &[RouteName]) -> anyhow::Result<RouteHandlers> {
         match &config.store {
@@ -215,13 +325,13 @@ fn made<S: Store>(
     only: &[RouteName],
 ) -> anyhow::Result<OfRoutes<S>> {
     let mut made = HashMap::new();
-    let folder = config.path.parent().unwrap_or(Path::new("."));
+    let with = MakeContext::of(config);
     for route in routes(config, only) {
         let (name, handler) = (&route.name, &route.handler);
         let kind = kinds.iter().find(|kind| kind.name == handler.kind);
         let kind = kind.with_context(|| format!("there is no handler {:?}", handler.kind))?;
         let file = config.path.display();
-        let handler = (kind.make)(&handler.settings, folder)
+        let handler = (kind.make)(&handler.settings, &with)
             .map_err(|error| anyhow!(error))
             .with_context(|| {
                 let kind = &handler.kind;

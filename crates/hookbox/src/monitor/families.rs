@@ -85,6 +85,11 @@ pub const REFUSED: Family = counter(
     &["reason"],
     "Requests that were not answered 200, by reason",
 );
+pub const UNROUTED: Family = counter(
+    "requests_unrouted",
+    &["source"],
+    "Accepted requests whose event no route selects, so that the route unrouted records it",
+);
 pub const KEYS_END: Family = gauge(
     "source_keys_end_timestamp_seconds",
     &["source"],
@@ -125,8 +130,8 @@ pub const REFUSALS_DROPPED: Family = counter(
 pub const RECEIPTS: Family = counter(
     "receipts",
     &["route", "outcome"],
-    "Receipts that got an outcome in this process: done, duplicate, conflict, dead, retrying, \
-     deferred; or redelivered, if they already had an outcome",
+    "Receipts that got an outcome in this process: done, duplicate, conflict, dead, stale, \
+     retrying, deferred; or redelivered, if they already had an outcome",
 );
 pub const FAULTS: Family = counter(
     "faults",
@@ -137,8 +142,9 @@ pub const PAUSED: Family = gauge(
     "route_paused",
     &["route", "by"],
     "1 while a route is paused by the store (messages in flight are kept), the broker (the \
-     subscription is interrupted), a standstill (nothing is settled though something is in flight) \
-     or a missing right (the handler is denied what it needs)",
+     subscription is interrupted), a standstill (nothing is settled though something is in \
+     flight), a missing right (the handler is denied what it needs), the target of its calls (it \
+     is not reached, or asked for a pause) or an operator (`hookbox routes pause`)",
 );
 pub const STANDSTILL: Family = gauge(
     "route_standstill_seconds",
@@ -149,6 +155,22 @@ pub const ISOLATED: Family = counter(
     "isolated_runs",
     &["route"],
     "Events that were in flight when a process died, and whose handler therefore runs in isolation",
+);
+pub const LEASED: Family = counter(
+    "calls_leased",
+    &["route"],
+    "Events that were handed to an external call",
+);
+pub const SUPERSEDED: Family = counter(
+    "calls_superseded",
+    &["route"],
+    "Ends of external calls that changed nothing, because the event had its outcome or a newer \
+     call decides",
+);
+pub const CALLS: Family = gauge(
+    "calls_in_flight",
+    &["route"],
+    "External calls that are in flight",
 );
 pub const REQUEUED: Family = counter("retries_requeued", &[], "Due retries put back into a queue");
 pub const COLLECTED: Family = counter(
@@ -179,7 +201,7 @@ pub const RETRIES_DUE: Family = gauge(
 pub const DEFERRED: Family = gauge(
     "deferred",
     &["route"],
-    "Retries that are deferred without an attempt: by a foreign lock or a missing right",
+    "Retries that are deferred without an attempt: by a foreign lock, a missing right or a target",
 );
 pub const DEFERRED_OLDEST: Family = gauge(
     "deferred_oldest_seconds",
@@ -223,6 +245,11 @@ pub const WITNESS: Family = gauge(
     "witness_mismatch",
     &[],
     "1 while the store and its broker contradict each other: one of them was restored or replaced",
+);
+pub const ENDS_HELD_BACK: Family = gauge(
+    "ends_held_back_seconds",
+    &[],
+    "For how long a transaction has held committed ends of events back from those who read along",
 );
 pub const GAPS: Family = gauge(
     "sequence_gaps",
@@ -284,6 +311,7 @@ pub const FAMILIES: &[Family] = &[
     STORE_UP,
     REQUESTS,
     REFUSED,
+    UNROUTED,
     KEYS_END,
     IN_FLIGHT,
     WAITING,
@@ -304,6 +332,9 @@ pub const FAMILIES: &[Family] = &[
     PAUSED,
     STANDSTILL,
     ISOLATED,
+    LEASED,
+    SUPERSEDED,
+    CALLS,
     REQUEUED,
     COLLECTED,
     QUEUE_MESSAGES,
@@ -320,5 +351,6 @@ pub const FAMILIES: &[Family] = &[
     GAPS,
     IMBALANCES,
     WITNESS,
+    ENDS_HELD_BACK,
     SQLITE_LOG,
 ];

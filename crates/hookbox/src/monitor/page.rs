@@ -91,6 +91,11 @@ impl Page<'_> {
         let reasons = reasons.iter();
         let reasons = reasons.map(|(reason, count)| (vec![(*reason).to_owned()], *count));
         self.rows(&f::REFUSED, reasons)?;
+        let unrouted = counters.unrouted_by_source().into_iter();
+        self.rows(
+            &f::UNROUTED,
+            unrouted.map(|(source, count)| (vec![source], count)),
+        )?;
         let ends = counters.keys_end();
         let ends = ends.into_iter().filter_map(|(source, end)| {
             let seconds = u64::try_from(end?.unix_seconds()).unwrap_or(0);
@@ -137,6 +142,7 @@ impl Page<'_> {
                 ("duplicate", &one.duplicate),
                 ("conflict", &one.conflict),
                 ("dead", &one.dead),
+                ("stale", &one.stale),
                 ("retrying", &one.retrying),
                 ("deferred", &one.deferred),
                 ("redelivered", &one.redelivered),
@@ -151,6 +157,8 @@ impl Page<'_> {
                 ("broker", one.unsubscribed.load(Ordering::Relaxed)),
                 ("standstill", one.stalled.load(Ordering::Relaxed)),
                 ("missing_right", one.missing_right().is_some()),
+                ("target", one.target_down.load(Ordering::Relaxed)),
+                ("operator", one.operator_pause().is_some()),
             ] {
                 paused.push((vec![route.to_owned(), by.to_owned()], is_paused.into()));
             }
@@ -160,8 +168,19 @@ impl Page<'_> {
         self.rows(&f::PAUSED, paused)?;
         self.rows(&f::STANDSTILL, standstill)?;
         self.rows(&f::ISOLATED, isolated)?;
+        self.calls(counters)?;
         self.one(&f::REQUEUED, read(&counters.requeued))?;
         self.one(&f::COLLECTED, read(&counters.collected))
+    }
+
+    fn calls(&mut self, counters: &worker::Counters) -> fmt::Result {
+        let of = |count: fn(&worker::RouteCounters) -> &AtomicU64| {
+            let routes = counters.routes.iter();
+            routes.map(move |(route, one)| (vec![route.to_string()], read(count(one))))
+        };
+        self.rows(&f::LEASED, of(|one| &one.leased))?;
+        self.rows(&f::SUPERSEDED, of(|one| &one.superseded))?;
+        self.rows(&f::CALLS, of(|one| &one.calls_in_flight))
     }
 
     /// Writes the results of the last polls. A value that could not be read is left out, because a
@@ -192,6 +211,9 @@ impl Page<'_> {
         }
         if let Some(mismatch) = &seen.witness {
             self.one(&f::WITNESS, mismatch.is_some().into())?;
+        }
+        if let Some(seconds) = seen.ends_held_back_s {
+            self.one(&f::ENDS_HELD_BACK, seconds)?;
         }
         let Some(accounts) = &seen.accounts else {
             return Ok(());

@@ -2,8 +2,9 @@
 
 use std::sync::atomic::Ordering;
 
-use hookbox_driver::Readiness;
-use hookbox_event::Timestamp;
+use hookbox_driver::{Readiness, RoutePause};
+use hookbox_event::{RouteName, Timestamp};
+use hookbox_operations::render::terminal;
 use serde_json::{Value, json};
 
 use super::state::{Monitor, Observed, Parts};
@@ -54,7 +55,8 @@ pub fn dependencies(parts: &Parts, seen: &Observed, now: Timestamp) -> Vec<Depen
         let missing = counters.missing_right();
         let trouble = match (missing, held, stalled, cut_off) {
             (Some(missing), ..) => Some(format!(
-                "the handler of the route lacks a right that it needs, so events wait: {missing}"
+                "the handler of the route lacks a right or an object that it needs, so events \
+                 wait: {missing}"
             )),
             (None, true, ..) => Some(
                 "the route is paused; messages in flight are kept; see the log".to_owned(),
@@ -69,9 +71,23 @@ pub fn dependencies(parts: &Parts, seen: &Observed, now: Timestamp) -> Vec<Depen
             }
             (None, false, false, false) => None,
         };
-        all.push(dependency(&format!("route {name}"), trouble));
+        all.push(Dependency {
+            name: format!("route {name}"),
+            trouble,
+            warning: counters.operator_pause().map(|pause| paused(name, &pause)),
+        });
     }
     all
+}
+
+/// Returns what to show of a route that an operator has paused. It is a warning and no trouble,
+/// because the pause is intended. The name and the reason are text of that operator, which must not
+/// control the terminal of another one.
+fn paused(route: &RouteName, pause: &RoutePause) -> String {
+    let RoutePause { by, why, since } = pause;
+    terminal::line(&format!(
+        "route {route} is paused by {by} since {since}: {why}"
+    ))
 }
 
 /// Returns why the broker would refuse a publish now.

@@ -22,8 +22,8 @@ const DEADLINE: Duration = Duration::from_secs(2);
 /// The interval at which queue depths are read. Each reading opens a few channels to the broker.
 const DEPTHS_EVERY: Duration = Duration::from_secs(5);
 
-/// The interval at which retries and dead letters are counted. The count uses an index, but reads a
-/// row for each retry and each dead letter.
+/// The interval at which retries and dead letters are counted, and other values that change slowly
+/// are read. The count uses an index, but reads a row for each retry and each dead letter.
 const BACKLOG_EVERY: Duration = Duration::from_secs(15);
 
 /// The interval at which claims and receipts are searched for imbalances: rows that are missing or
@@ -55,6 +55,7 @@ pub async fn watch(monitor: Arc<Monitor>) {
         every(DEPTHS_EVERY, || sqlite_log(&monitor)),
         every(BACKLOG_EVERY, || backlog(&monitor)),
         every(BACKLOG_EVERY, || accounts(&monitor)),
+        every(BACKLOG_EVERY, || ends_held_back(&monitor)),
         every(CONTRADICTIONS_EVERY, || contradictions(&monitor)),
         every(WITNESS_EVERY, || witness(&monitor)),
     );
@@ -128,6 +129,15 @@ async fn accounts(monitor: &Monitor) {
         .await
         .ok();
     monitor.seen().accounts = accounts;
+}
+
+async fn ends_held_back(monitor: &Monitor) {
+    let Some(store) = monitor.parts().store else {
+        return;
+    };
+    let held = within(store.ledger().ends_held_back()).await.ok();
+    let seconds = held.map(|held| held.map_or(0, |held| held.age.as_secs()));
+    monitor.seen().ends_held_back_s = seconds;
 }
 
 async fn contradictions(monitor: &Monitor) {

@@ -1,7 +1,11 @@
 //! Tests what a rehearsal shows of a handler, on SQLite.
 
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use hookbox_driver::{TargetLimits, TargetName};
 use hookbox_handlers::Record;
-use hookbox_worker::{BatchError, Event, HandlerError, OrReject};
+use hookbox_worker::{BatchError, Call, CallError, Effect, Event, HandlerError, OrReject};
 use serde::Deserialize;
 
 use super::*;
@@ -229,4 +233,65 @@ async fn a_handler_makes_its_payload_by_its_settings() {
         format!("{error:?}").contains("another currency"),
         "{error:?}"
     );
+}
+
+/// An effect that refuses what is negative.
+struct Notify(TargetName);
+
+impl Effect for Notify {
+    const NAME: &'static str = "notify";
+    type Payload = InvoicePaid;
+
+    fn target(&self) -> &TargetName {
+        &self.0
+    }
+
+    fn limits(&self) -> TargetLimits {
+        TargetLimits {
+            concurrency: NonZeroU32::MIN,
+            rate: None,
+        }
+    }
+
+    fn time_limit(&self) -> Duration {
+        Duration::from_secs(10)
+    }
+
+    async fn call(&self, event: &Event<InvoicePaid>, call: &Call) -> Result<(), CallError> {
+        if event.payload.cents < 0 {
+            Err("a receipt is not negative").or_reject()?;
+        }
+        if event.payload.cents == 0 {
+            return Err(CallError::busy(None, "429"));
+        }
+        assert!(call.key.ends_with("-rehearsal-1"), "{}", call.key);
+        Ok(())
+    }
+}
+
+async fn called(body: &str) -> Result<Call, CallRehearsalError> {
+    let target = "https://crm.example.com".parse().unwrap();
+    rehearse_call(Notify(target), body).await
+}
+
+#[tokio::test]
+async fn an_effect_is_tried_without_a_store() {
+    let call = called(TWO[0]).await.unwrap();
+    assert_eq!((call.attempt, call.epoch), (1, 1));
+    for (body, expect) in [
+        (
+            r#"{"invoice":"1","cents":-5}"#,
+            "the call failed (the event would be a dead letter at once): a receipt is not negative",
+        ),
+        (
+            r#"{"invoice":"1","cents":0}"#,
+            "the call failed (the event would wait, without an attempt): 429",
+        ),
+    ] {
+        assert_eq!(called(body).await.unwrap_err().to_string(), expect);
+    }
+    let unfit = called(r#"{"invoice":"1"}"#).await.unwrap_err();
+    assert!(matches!(unfit, CallRehearsalError::NoPayload(_)), "{unfit}");
+    let broken = called("{").await.unwrap_err();
+    assert!(matches!(broken, CallRehearsalError::NotJson(_)), "{broken}");
 }

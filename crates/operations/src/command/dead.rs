@@ -5,7 +5,6 @@ mod change;
 mod export;
 mod group;
 mod outcome;
-mod pace;
 
 use hookbox_driver::{DeadFilter, DeadRow, EarlierDeath, Ledger};
 use serde::Serialize;

@@ -48,6 +48,8 @@ pub struct Claim {
     pub claimed_at: String,
     /// When the event was last settled on this route.
     pub settled_at: Option<String>,
+    /// The number of the event's last lease for an external call; null if it never had one.
+    pub epoch: Option<u32>,
 }
 
 /// One receipt of the event on one route.
@@ -106,6 +108,8 @@ pub struct Retry {
     pub deferred: Option<String>,
     /// Since when the event has been deferred; null if it is not deferred.
     pub deferred_since: Option<String>,
+    /// The target of the external call for which the event is leased; null if it is not leased.
+    pub target: Option<String>,
 }
 
 /// A body exactly as it was received: as text if it is UTF-8, and otherwise as base64.
@@ -153,6 +157,7 @@ fn claims(detail: &EventDetail) -> Vec<Claim> {
         attempts: claim.attempts,
         claimed_at: claim.claimed_at.to_string(),
         settled_at: claim.settled_at.map(|at| at.to_string()),
+        epoch: claim.epoch,
     };
     detail.claims.iter().map(claim).collect()
 }
@@ -192,6 +197,7 @@ fn retries(detail: &EventDetail) -> Vec<Retry> {
         queued_at: retry.queued_at.map(|at| at.to_string()),
         deferred: retry.deferred.map(|it| it.reason.as_str().to_owned()),
         deferred_since: retry.deferred.map(|it| it.since.to_string()),
+        target: retry.target.as_ref().map(ToString::to_string),
     };
     detail.retries.iter().map(retry).collect()
 }

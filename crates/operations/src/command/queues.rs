@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 
 use hookbox_driver::{
     Backlog, Broker, Depth, Fault, Ledger, NotReadyKind, Queue, Readiness, RouteBooks,
+    RouteControls,
 };
 use hookbox_event::RouteName;
 use serde::Serialize;
 
+use super::pause_line::PauseLine;
 use crate::{Problem, Reach, Source};
 
 /// The queues of this environment.
@@ -30,6 +32,9 @@ pub struct QueueLine {
     pub broker: Option<BrokerSide>,
     /// What the store holds; null if it is unavailable, and for a queue that belongs to no route.
     pub store: Option<StoreSide>,
+    /// The pause of the route by an operator, as the store has it; null if the route is not paused,
+    /// if the store is unavailable, and for a queue that belongs to no route.
+    pub paused: Option<PauseLine>,
 }
 
 /// What the broker reports about a queue. A value that it does not report is null.
@@ -53,7 +58,8 @@ pub struct StoreSide {
     /// How many events wait for another attempt.
     pub retrying: u64,
     /// How many of these waiting events are deferred, which costs no attempt: they wait for a lock
-    /// that another program holds, or for a right that is missing.
+    /// that another program holds, for a right that is missing, or for the target of an external
+    /// call. Events whose call is in flight are not among them.
     pub deferred: u64,
     /// How long the event that was deferred first has been deferred, in whole seconds.
     pub deferred_oldest_s: u64,
@@ -68,6 +74,9 @@ pub async fn queues(broker: &Reach<dyn Broker>, store: &Reach<dyn Ledger>) -> Qu
     let (depths, mut problems) = broker_side(broker).await;
     let (backlog, more) = store_side(store, async |ledger| ledger.backlog().await).await;
     problems.extend(more);
+    let (controls, more) = store_side(store, async |ledger| ledger.controls().await).await;
+    problems.extend(more.into_iter().filter(|_| backlog.is_some()));
+    let controls = controls.unwrap_or_default();
     let nothing = backlog.is_some().then_some(StoreSide::NOTHING);
     let mut waiting: BTreeMap<RouteName, StoreSide> = backlog
         .unwrap_or_default()
@@ -79,6 +88,7 @@ pub async fn queues(broker: &Reach<dyn Broker>, store: &Reach<dyn Ledger>) -> Qu
         .into_iter()
         .map(|depth| QueueLine {
             queue: depth.queue.to_string(),
+            paused: paused(&controls, &depth.queue),
             store: match &depth.queue {
                 Queue::Route(route) => waiting.remove(route).or(nothing),
                 Queue::Dead | Queue::Accounts | Queue::Witness => None,
@@ -89,6 +99,7 @@ pub async fn queues(broker: &Reach<dyn Broker>, store: &Reach<dyn Ledger>) -> Qu
     // A route that was removed from the config has no queue any more, but may still have rows in
     // the store.
     lines.extend(waiting.into_iter().map(|(route, side)| QueueLine {
+        paused: PauseLine::of(&controls, &route),
         queue: Queue::Route(route).to_string(),
         broker: None,
         store: Some(side),
@@ -96,6 +107,13 @@ pub async fn queues(broker: &Reach<dyn Broker>, store: &Reach<dyn Ledger>) -> Qu
     QueuesReport {
         queues: lines,
         problems,
+    }
+}
+
+fn paused(controls: &RouteControls, queue: &Queue) -> Option<PauseLine> {
+    match queue {
+        Queue::Route(route) => PauseLine::of(controls, route),
+        Queue::Dead | Queue::Accounts | Queue::Witness => None,
     }
 }
 

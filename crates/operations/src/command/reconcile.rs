@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use hookbox_driver::{Broker, Fault, Ledger};
+use hookbox_driver::{Broker, Fault, Ledger, RouteControls};
 use tokio::time::{Instant, sleep};
 
 use super::queues::both_sides;
@@ -22,8 +22,8 @@ mod write_off;
 pub use accept::{AcceptRestore, RestoreAccepted, accept_restore};
 pub use judge::{IN_FLIGHT_MAX, OVERDUE};
 pub use reconcile_report::{
-    AcceptReportsLine, ImbalanceLine, OutcomeCounts, QueueContents, ReconcileReport, RouteLine,
-    Storage, Verdict, WitnessLine,
+    AcceptReportsLine, ImbalanceLine, NotConfigured, OutcomeCounts, QueueContents, ReconcileReport,
+    RouteLine, Storage, Verdict, WitnessLine,
 };
 pub use unknown::Unknown;
 pub use write_off::{WriteOff, WrittenOff, write_off};
@@ -106,9 +106,14 @@ async fn read(broker: &Reach<dyn Broker>, store: &Reach<dyn Ledger>) -> Reconcil
     found.retain(|_| books.is_some());
     found.extend(problems);
     let (mut imbalances, mut dead_letters) = (Vec::new(), None);
+    let mut controls = RouteControls::default();
     if let (Reach::Open(ledger), Some(_)) = (store, &books) {
         match ledger.backlog().await {
             Ok(routes) => dead_letters = Some(routes.iter().map(|route| route.dead).sum()),
+            Err(fault) => found.push(Problem::of(Source::Store, &fault)),
+        }
+        match ledger.controls().await {
+            Ok(read) => controls = read,
             Err(fault) => found.push(Problem::of(Source::Store, &fault)),
         }
         match ledger.imbalances(IMBALANCES_MAX).await {
@@ -117,7 +122,12 @@ async fn read(broker: &Reach<dyn Broker>, store: &Reach<dyn Ledger>) -> Reconcil
         }
     }
     let reports = reports.filter(|_| books.is_some());
-    let lines = lines::of(depths, books, reports.as_ref().map(|it| &it.accounts));
+    let lines = lines::of(
+        depths,
+        books,
+        reports.as_ref().map(|it| &it.accounts),
+        &controls,
+    );
     let (accounts, silent) = match reports {
         Some(it) => (Some((it.accounts, it.unvouched)), it.silent),
         None => (None, Vec::new()),
@@ -142,6 +152,7 @@ async fn read(broker: &Reach<dyn Broker>, store: &Reach<dyn Ledger>) -> Reconcil
             gaps: accounts.gaps,
             unvouched,
         }),
+        not_configured: Vec::new(),
         imbalances: imbalances
             .into_iter()
             .map(|imbalance| ImbalanceLine {

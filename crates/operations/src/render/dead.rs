@@ -154,6 +154,9 @@ impl Text for ChangeReport {
         if let Some(outcome) = &self.outcome {
             let (done, again) = (outcome.done, outcome.dead_again);
             text.push_str(&format!("  {done} done, {again} dead again"));
+            if outcome.stale > 0 {
+                text.push_str(&format!(", {} stale", outcome.stale));
+            }
             if outcome.undecided > 0 {
                 text.push_str(&format!(", {} without an outcome yet", outcome.undecided));
                 text.push_str(": `hookbox dead groups` will count those that die again");

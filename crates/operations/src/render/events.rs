@@ -1,7 +1,7 @@
 //! Formats the reports of `events list` and `events show` as text.
 
-use super::Text;
 use super::table::{Align, Table, count, next, safe, safe_lines, short};
+use super::{Text, targets};
 use crate::command::events::{EventReport, EventsReport};
 use crate::command::history::{Body, History};
 
@@ -70,21 +70,32 @@ pub(super) fn history(history: &History) -> String {
 }
 
 fn claims(history: &History) -> String {
-    let mut table = Table::new(&[
+    let mut columns = vec![
         ("ROUTE", Align::Left),
         ("STATE", Align::Left),
         ("ATTEMPTS", Align::Right),
         ("CLAIMED", Align::Left),
         ("SETTLED", Align::Left),
-    ]);
+    ];
+    // Only events of routes with external calls have leases.
+    let has_epochs = history.claims.iter().any(|claim| claim.epoch.is_some());
+    if has_epochs {
+        columns.push(("EPOCH", Align::Right));
+    }
+    let mut table = Table::new(&columns);
     for claim in &history.claims {
-        table.row([
+        let mut row = vec![
             claim.route.clone(),
             claim.state.to_owned(),
             claim.attempts.to_string(),
             claim.claimed_at.clone(),
-            claim.settled_at.clone().unwrap_or_else(|| "-".to_owned()),
-        ]);
+            or_dash(claim.settled_at.as_deref()),
+        ];
+        if has_epochs {
+            let epoch = claim.epoch.map(|epoch| epoch.to_string());
+            row.push(or_dash(epoch.as_deref()));
+        }
+        table.row(row);
     }
     section("claims", history.claims.len(), &table)
 }
@@ -155,25 +166,41 @@ fn attempts(history: &History) -> String {
 }
 
 fn retries(history: &History) -> String {
-    let mut table = Table::new(&[
+    let mut columns = vec![
         ("ROUTE", Align::Left),
         ("ATTEMPT", Align::Right),
         ("NOT BEFORE", Align::Left),
         ("QUEUED", Align::Left),
         ("DEFERRED", Align::Left),
         ("SINCE", Align::Left),
-    ]);
+    ];
+    let has_targets = history.retries.iter().any(|retry| retry.target.is_some());
+    if has_targets {
+        columns.push(("TARGET", Align::Left));
+    }
+    let mut table = Table::new(&columns);
     for retry in &history.retries {
-        table.row([
+        let mut row = vec![
             retry.route.clone(),
             retry.attempt.to_string(),
             retry.not_before.clone(),
             or_dash(retry.queued_at.as_deref()),
             or_dash(retry.deferred.as_deref()),
             or_dash(retry.deferred_since.as_deref()),
-        ]);
+        ];
+        if has_targets {
+            row.push(or_dash(retry.target.as_deref()));
+        }
+        table.row(row);
     }
-    section("retries", history.retries.len(), &table)
+    let reasons = history
+        .retries
+        .iter()
+        .map(|retry| retry.deferred.as_deref());
+    let hint = targets::hint(reasons);
+    let indent = if hint.is_empty() { "" } else { "  " };
+    let section = section("retries", history.retries.len(), &table);
+    format!("{section}{indent}{hint}")
 }
 
 fn or_dash(text: Option<&str>) -> String {

@@ -12,3 +12,11 @@ pub fn json(report: &impl Serialize) -> String {
     text.push('\n');
     terminal::json(&text)
 }
+
+/// Formats a value as JSON on one line, for output that has one value on each line.
+pub fn json_line(value: &impl Serialize) -> String {
+    // As above, serializing cannot fail.
+    let mut text = serde_json::to_string(value).unwrap_or_else(|_| "null".to_owned());
+    text.push('\n');
+    terminal::json(&text)
+}

@@ -1,5 +1,6 @@
 //! Formats the report of `queues` as text.
 
+use super::pauses::pauses;
 use super::table::{Align, Table, known};
 use super::{Text, problems};
 use crate::command::queues::QueuesReport;
@@ -40,13 +41,18 @@ impl Text for QueuesReport {
         let oldest = store_sides.map(|store| store.deferred_oldest_s).max();
         let deferred = match oldest {
             Some(seconds @ 1..) => format!(
-                "deferred = of the retrying events, those that wait for a lock or a right, which \
-                 costs no attempt; the oldest for {seconds} s; `events show` has the reason\n"
+                "deferred = of the retrying events, those that wait for a lock, a right or a \
+                 target, which costs no attempt; the oldest for {seconds} s; `events show` has the \
+                 reason, and `targets list` why a target is not reached\n"
             ),
             Some(0) | None => String::new(),
         };
+        let paused = pauses(self.queues.iter().filter_map(|queue| {
+            let route = queue.queue.strip_prefix("route.")?;
+            Some((route, queue.paused.as_ref()?))
+        }));
         format!(
-            "{}{note}{deferred}{}",
+            "{}{note}{deferred}{paused}{}",
             table.write(""),
             problems(&self.problems)
         )

@@ -1,31 +1,50 @@
 //! Formats the reports of `reconcile` as text.
 
+use super::pauses::pauses;
 use super::table::{Align, Table, count, known, safe, short};
 use super::witness::witness;
 use super::{Text, problems};
 use crate::command::reconcile::{
-    QueueContents, ReconcileReport, RestoreAccepted, RouteLine, Unknown, Verdict, WrittenOff,
+    NotConfigured, QueueContents, ReconcileReport, RestoreAccepted, RouteLine, Unknown, Verdict,
+    WrittenOff,
 };
 
 /// How many seconds `--wait` needs in addition to the time during which nothing may change: for the
 /// first reading, and for the pause between two polls.
 const WAIT_MORE: u64 = 10;
 
+/// The columns of the table of routes.
+const COLUMNS: [(&str, Align); 9] = [
+    ("ROUTE", Align::Left),
+    ("ACCEPTED", Align::Right),
+    ("ingest: REPORTED", Align::Right),
+    ("store: DONE", Align::Right),
+    ("DUPLICATE", Align::Right),
+    ("CONFLICT", Align::Right),
+    ("DEAD", Align::Right),
+    ("RETRYING", Align::Right),
+    ("broker: IN QUEUE", Align::Left),
+];
+
+/// The place of the column for stale events: before that for dead ones.
+const STALE_COLUMN: usize = 6;
+
 impl Text for ReconcileReport {
     fn text(&self) -> String {
-        let mut table = Table::new(&[
-            ("ROUTE", Align::Left),
-            ("ACCEPTED", Align::Right),
-            ("ingest: REPORTED", Align::Right),
-            ("store: DONE", Align::Right),
-            ("DUPLICATE", Align::Right),
-            ("CONFLICT", Align::Right),
-            ("DEAD", Align::Right),
-            ("RETRYING", Align::Right),
-            ("broker: IN QUEUE", Align::Left),
-        ]);
+        // Only routes with the setting `newest` have stale events.
+        let stale = |line: &RouteLine| line.store.as_ref().map_or(0, |store| store.stale);
+        let has_stale = self.routes.iter().any(|line| stale(line) > 0);
+        let mut columns = COLUMNS.to_vec();
+        if has_stale {
+            columns.insert(STALE_COLUMN, ("STALE", Align::Right));
+        }
+        let mut table = Table::new(&columns);
         for line in &self.routes {
-            table.row(cells(line));
+            let mut cells = cells(line).to_vec();
+            if has_stale {
+                cells.insert(STALE_COLUMN, stale(line).to_string());
+            }
+            table.row(cells);
         }
         let mut text = table.write("");
         if let Some(dead) = self.dead_queue.as_ref().filter(|dead| !dead.is_empty()) {
@@ -50,6 +69,10 @@ impl Text for ReconcileReport {
                 "store: dead letters that wait for a decision: {dead} (`hookbox dead groups`)\n"
             ));
         }
+        text.push_str(&pauses(self.routes.iter().filter_map(|line| {
+            Some((line.route.as_str(), line.paused.as_ref()?))
+        })));
+        text.push_str(&self.not_configured());
         text.push_str(&self.accept_reports());
         text.push_str(&self.unknown());
         for line in self.routes.iter().filter(|line| line.short() > 0) {
@@ -154,6 +177,20 @@ impl ReconcileReport {
             }
         }
         text
+    }
+
+    /// Formats which waiting events no worker takes.
+    fn not_configured(&self) -> String {
+        let lines = self.not_configured.iter().map(|waiting| {
+            let NotConfigured { route, retrying } = waiting;
+            let receipts = count(*retrying, "receipt waits", "receipts wait");
+            format!(
+                "NOT IN THE CONFIG: {receipts} for an attempt on route {}, which no worker makes \
+                 until the route is in the config again\n",
+                safe(route)
+            )
+        });
+        lines.collect()
     }
 
     /// Formats what `reconcile` cannot know. Leaves out what earlier lines of the report already

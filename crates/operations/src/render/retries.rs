@@ -1,7 +1,9 @@
 //! Formats the reports of the commands `retries …` as text.
 
+use hookbox_driver::DeferReason;
+
 use super::table::{Align, Table, count, next, short};
-use super::{Text, problems};
+use super::{Text, problems, targets};
 use crate::command::retries::{HurryReport, RetriesReport};
 
 impl Text for RetriesReport {
@@ -21,6 +23,7 @@ impl Text for RetriesReport {
         for retry in &self.retries {
             let state = match (&retry.queued_at, &retry.deferred) {
                 (Some(_), _) => "queued".to_owned(),
+                (None, Some(reason)) if reason == DeferReason::Leased.as_str() => reason.clone(),
                 (None, Some(reason)) => format!("deferred: {reason}"),
                 (None, None) => "waiting".to_owned(),
             };
@@ -35,8 +38,13 @@ impl Text for RetriesReport {
             ]);
         }
         let shown = count(self.retries.len() as u64, "retry", "retries");
+        let reasons = self.retries.iter().map(|retry| retry.deferred.as_deref());
+        let hint = targets::hint(reasons);
         let next = next(self.next.as_deref());
-        format!("store: {shown}, next due first\n{}{next}", table.write(""))
+        format!(
+            "store: {shown}, next due first\n{}{hint}{next}",
+            table.write("")
+        )
     }
 }
 

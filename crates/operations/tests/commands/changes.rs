@@ -52,6 +52,7 @@ async fn thousands_are_changed_in_chunks_and_each_is_visited_once() {
           "outcome": {
             "done": 0,
             "dead_again": 0,
+            "stale": 0,
             "undecided": 963
           },
           "dry_run": false,

@@ -30,6 +30,7 @@ fn store() -> Reach<dyn Ledger> {
         conflict: 0,
         retrying: 0,
         dead: 0,
+        stale: 0,
     };
     let scores = || "scores".parse().unwrap();
     Reach::Open(Arc::new(Memory {

@@ -127,7 +127,8 @@ async fn an_event_is_shown_with_its_history_and_without_its_body() {
               "state": "retrying",
               "attempts": 1,
               "claimed_at": "2026-09-21T14:13:21Z",
-              "settled_at": "2026-09-21T14:13:22Z"
+              "settled_at": "2026-09-21T14:13:22Z",
+              "epoch": null
             }
           ],
           "receipts": [
@@ -160,7 +161,8 @@ async fn an_event_is_shown_with_its_history_and_without_its_body() {
               "not_before": "2026-09-21T14:14:20Z",
               "queued_at": null,
               "deferred": "foreign_lock",
-              "deferred_since": "2026-09-21T14:13:40Z"
+              "deferred_since": "2026-09-21T14:13:40Z",
+              "target": null
             }
           ]
         }

@@ -6,13 +6,15 @@ use async_trait::async_trait;
 use hookbox_driver::{
     AcceptedRestore, AccountGap, Accounts, AuditFilter, AuditRow, Backlog, ClaimState, DeadClaim,
     DeadFilter, DeadGroup, DeadGroupId, DeadLetter, DeadRow, DeadState, DeferReason, DeferredSince,
-    EventCursor, EventDetail, EventFilter, EventRow, Fault, Imbalance, Ledger, Mismatch, Name,
-    Names, OpenReceipt, Refusal, RefusalCursor, RefusalFilter, RefusalGroup, RetryFilter,
-    RouteBooks, SilentIngest, Unvouched, WaitingRetry, WitnessPosition,
+    EndCursor, EndsRead, EventCursor, EventDetail, EventFilter, EventRow, Fault, HeldBack,
+    Imbalance, Ledger, Mismatch, Name, Names, OpenReceipt, Refusal, RefusalCursor, RefusalFilter,
+    RefusalGroup, ReplayFilter, ReplayPage, ReplayPosition, RetryFilter, RouteBooks, RouteChange,
+    RouteControls, RouteScope, SilentIngest, TargetRow, Unvouched, WaitingRetry, WitnessPosition,
 };
-use hookbox_event::{EventId, Incarnation, ReceiptId, Witness};
+use hookbox_event::{EventId, Incarnation, ReceiptId, RouteName, Witness};
 
-use crate::world::{Memory, at, event_id, unavailable, witness};
+use crate::follow;
+use crate::world::{Memory, at, event_id, refusal, unavailable, witness};
 
 #[async_trait]
 impl Ledger for Memory {
@@ -36,6 +38,19 @@ impl Ledger for Memory {
         Ok(rows.filter(behind).take(limit as usize).collect())
     }
 
+    async fn ends(
+        &self,
+        after: Option<&EndCursor>,
+        _: Option<&RouteName>,
+        limit: u32,
+    ) -> Result<EndsRead, Fault> {
+        Ok(follow::ends(after, limit))
+    }
+
+    async fn ends_held_back(&self) -> Result<Option<HeldBack>, Fault> {
+        Ok(Some(follow::held_back()))
+    }
+
     async fn names(&self) -> Result<Names, Fault> {
         Ok(self.names.clone())
     }
@@ -53,6 +68,29 @@ impl Ledger for Memory {
     async fn event_of(&self, receipt: &ReceiptId) -> Result<Option<EventId>, Fault> {
         let known = *receipt == ReceiptId::from_bytes([1; 16]);
         Ok(known.then(|| event_id(0xab)))
+    }
+
+    async fn replayable(
+        &self,
+        filter: &ReplayFilter,
+        after: Option<ReplayPosition>,
+        limit: u32,
+    ) -> Result<ReplayPage, Fault> {
+        Ok(self.replay_page(filter, after, limit))
+    }
+
+    async fn replay(
+        &self,
+        filter: &ReplayFilter,
+        after: Option<ReplayPosition>,
+        limit: u32,
+        by: &str,
+        why: &str,
+    ) -> Result<ReplayPage, Fault> {
+        let page = self.replay_page(filter, after, limit);
+        let line = format!("{by}: {why}: {}", page.counts.replayed());
+        self.replays.lock().unwrap().push(line);
+        Ok(page)
     }
 
     async fn dead_groups(&self, filter: &DeadFilter) -> Result<Vec<DeadGroup>, Fault> {
@@ -202,7 +240,11 @@ impl Ledger for Memory {
             not_before: at(number.into()),
             queued_at: (number == 1).then(|| at(2)),
             deferred: (number == 2).then(|| DeferredSince {
-                reason: DeferReason::ForeignLock,
+                reason: if self.leased {
+                    DeferReason::Leased
+                } else {
+                    DeferReason::ForeignLock
+                },
                 since: at(0),
             }),
             error: (number == 3).then(|| "the partner said \u{9b}31mno".to_owned()),
@@ -226,6 +268,31 @@ impl Ledger for Memory {
         let row = (by.to_owned(), "retries.hurry".to_owned(), some.to_string());
         self.audits.lock().unwrap().push(row);
         Ok(some)
+    }
+
+    async fn controls(&self) -> Result<RouteControls, Fault> {
+        Ok(self.controls.lock().unwrap().clone())
+    }
+
+    async fn change_route(
+        &self,
+        scope: &RouteScope,
+        change: &RouteChange,
+        by: &str,
+    ) -> Result<bool, Fault> {
+        let mut controls = self.controls.lock().unwrap();
+        let Some(changed) = controls.with(scope, change, by, at(0)) else {
+            return Ok(false);
+        };
+        let subject = changed.row(scope).subject(change);
+        let row = (by.to_owned(), change.action().to_owned(), subject);
+        self.audits.lock().unwrap().push(row);
+        *controls = changed;
+        Ok(true)
+    }
+
+    async fn targets(&self) -> Result<Vec<TargetRow>, Fault> {
+        Ok(self.targets.clone())
     }
 
     async fn books(&self) -> Result<Vec<RouteBooks>, Fault> {
@@ -314,16 +381,7 @@ impl Ledger for Memory {
         after: Option<&RefusalCursor>,
         limit: u32,
     ) -> Result<Vec<Refusal>, Fault> {
-        let row = |number: u8| Refusal {
-            request: ReceiptId::from_bytes([number; 16]),
-            source: "begini".into(),
-            reason: "bad_signature".into(),
-            body_digest: (number != 2).then(|| "00".repeat(32)),
-            body_bytes: 100 * u64::from(number),
-            peer: "192.0.2.7".into(),
-            at: at(number.into()),
-        };
-        let rows = (1..=3).rev().map(row);
+        let rows = (1..=3).rev().map(refusal);
         let behind = |row: &Refusal| after.is_none_or(|after| row.at < after.at);
         Ok(rows.filter(behind).take(limit as usize).collect())
     }

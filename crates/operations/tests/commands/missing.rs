@@ -48,6 +48,7 @@ pub fn memory(done: u64, reported: u64, open: Vec<OpenReceipt>) -> Memory {
             conflict: 0,
             retrying: 1,
             dead: 0,
+            stale: 0,
         }]]),
         accounts: Accounts {
             reported: vec![(route(), reported)],

@@ -40,7 +40,7 @@ async fn each_number_stands_under_its_source() {
         dead                      0          0       0          ?                -         -     -  hookbox.test.dead
         route.old                 -          -       -          -                2         0     3  -
         ready and in flight are messages, each a batch of events; ? = not reported by the broker
-        deferred = of the retrying events, those that wait for a lock or a right, which costs no attempt; the oldest for 90 s; `events show` has the reason
+        deferred = of the retrying events, those that wait for a lock, a right or a target, which costs no attempt; the oldest for 90 s; `events show` has the reason, and `targets list` why a target is not reached
     "#]].assert_eq(&report.text());
     expect![[r#"
         {
@@ -59,7 +59,8 @@ async fn each_number_stands_under_its_source() {
                 "deferred": 1,
                 "deferred_oldest_s": 90,
                 "dead": 3
-              }
+              },
+              "paused": null
             },
             {
               "queue": "dead",
@@ -70,7 +71,8 @@ async fn each_number_stands_under_its_source() {
                 "consumers": null,
                 "events": 0
               },
-              "store": null
+              "store": null,
+              "paused": null
             },
             {
               "queue": "route.old",
@@ -80,7 +82,8 @@ async fn each_number_stands_under_its_source() {
                 "deferred": 0,
                 "deferred_oldest_s": 0,
                 "dead": 3
-              }
+              },
+              "paused": null
             }
           ],
           "problems": []
@@ -97,7 +100,7 @@ async fn with_one_source_unavailable_the_other_is_printed() {
         route.old                 -          -       -          -                2         0     3  -
         route.scores              -          -       -          -                2         1     3  -
         ready and in flight are messages, each a batch of events; ? = not reported by the broker
-        deferred = of the retrying events, those that wait for a lock or a right, which costs no attempt; the oldest for 90 s; `events show` has the reason
+        deferred = of the retrying events, those that wait for a lock, a right or a target, which costs no attempt; the oldest for 90 s; `events show` has the reason, and `targets list` why a target is not reached
         problem at the broker: no route to it
     "#]].assert_eq(&report.text());
     let gone: Reach<dyn Broker> = Reach::Open(Arc::new(Depths(Mutex::default())));

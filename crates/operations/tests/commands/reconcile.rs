@@ -34,6 +34,7 @@ fn book(done: u64, retrying: u64) -> Vec<RouteBooks> {
         conflict: 1,
         retrying,
         dead: 2,
+        stale: 0,
     }]
 }
 
@@ -91,13 +92,15 @@ async fn a_balanced_accounting_is_reported_as_such() {
                 "duplicate": 5,
                 "conflict": 1,
                 "dead": 2,
+                "stale": 0,
                 "retrying": 0
               },
               "broker": {
                 "ready": 0,
                 "in_flight": 0,
                 "events": 0
-              }
+              },
+              "paused": null
             }
           ],
           "dead_queue": {
@@ -124,6 +127,7 @@ async fn a_balanced_accounting_is_reported_as_such() {
           },
           "unknown": [],
           "missing_after_seconds": null,
+          "not_configured": [],
           "imbalances": [],
           "problems": []
         }
@@ -193,13 +197,15 @@ async fn an_imbalance_is_listed_and_is_a_failure() {
                 "duplicate": 5,
                 "conflict": 1,
                 "dead": 2,
+                "stale": 0,
                 "retrying": 0
               },
               "broker": {
                 "ready": 0,
                 "in_flight": 0,
                 "events": null
-              }
+              },
+              "paused": null
             }
           ],
           "dead_queue": {
@@ -226,6 +232,7 @@ async fn an_imbalance_is_listed_and_is_a_failure() {
           },
           "unknown": [],
           "missing_after_seconds": null,
+          "not_configured": [],
           "imbalances": [
             {
               "route": "scores",
@@ -278,7 +285,7 @@ async fn a_wait_is_bounded_and_work_in_progress_is_a_failure() {
     let broker = broker(vec![scores(0, Some(0), None)]);
     let began = tokio::time::Instant::now();
     let wait = Some(Duration::from_millis(5_200));
-    let report = reconcile(
+    let mut report = reconcile(
         &broker,
         &store(vec![book(1, 3)]),
         wait,
@@ -289,6 +296,11 @@ async fn a_wait_is_bounded_and_work_in_progress_is_a_failure() {
     assert!(!report.is_ok());
     assert_eq!(began.elapsed(), Duration::from_millis(5_200));
     assert!(report.text().ends_with("in flight or retrying\n"));
+    report.compare_config(|_| true);
+    assert_eq!(report.not_configured, []);
+    report.compare_config(|route| route != "scores");
+    let expect = "NOT IN THE CONFIG: 3 receipts wait for an attempt on route scores, ";
+    assert!(report.text().contains(expect), "{}", report.text());
 }
 
 #[tokio::test]

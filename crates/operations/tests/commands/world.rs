@@ -6,7 +6,8 @@ use bytes::Bytes;
 use hookbox_driver::{
     AcceptedRestore, Accounts, AttemptRow, Backlog, ClaimRow, ClaimState, DeadFilter, DeadGroupId,
     DeadReason, DeadRow, DeadState, DeferReason, DeferredSince, EarlierDeath, EventDetail, Fault,
-    FaultKind, Imbalance, Names, ReceiptRow, RetryRow, RouteBooks, SilentIngest, Unvouched,
+    FaultKind, Imbalance, Names, ReceiptRow, Refusal, ReplayCandidate, ReplayFilter, ReplayPage,
+    ReplayPosition, RetryRow, RouteBooks, RouteControls, SilentIngest, TargetRow, Unvouched,
 };
 use hookbox_event::{
     ContentDigest, EventId, Incarnation, InstanceId, ReceiptId, ReportedUpTo, Timestamp, Witness,
@@ -36,6 +37,8 @@ pub struct Memory {
     /// last list is repeated.
     pub books: Mutex<Vec<Vec<RouteBooks>>>,
     pub backlog: Vec<Backlog>,
+    /// What operators have set for routes.
+    pub controls: Mutex<RouteControls>,
     pub imbalances: Vec<Imbalance>,
     pub accounts: Accounts,
     pub unvouched: Vec<Unvouched>,
@@ -60,9 +63,34 @@ pub struct Memory {
     pub decided: Mutex<usize>,
     /// How many retries are not due yet.
     pub early: Mutex<u64>,
+    /// Whether the deferred event is leased for an external call.
+    pub leased: bool,
+    pub targets: Vec<TargetRow>,
+    /// The events that a replay finds.
+    pub candidates: Vec<ReplayCandidate>,
+    /// One line for each transaction that replayed events: who, why, and how many.
+    pub replays: Mutex<Vec<String>>,
 }
 
 impl Memory {
+    /// Judges the next events after a position, as a store does.
+    pub fn replay_page(
+        &self,
+        filter: &ReplayFilter,
+        after: Option<ReplayPosition>,
+        limit: u32,
+    ) -> ReplayPage {
+        let mut page = ReplayPage::default();
+        let follows = |it: &&ReplayCandidate| Some(it.position) > after;
+        let is_early = |it: &&ReplayCandidate| filter.until.is_none_or(|end| it.position.at < end);
+        let candidates = self.candidates.iter().filter(follows).filter(is_early);
+        for candidate in candidates.take(limit as usize) {
+            page.counts.add(filter.judge(candidate));
+            page.last = Some(candidate.position);
+        }
+        page
+    }
+
     pub fn with_dead(count: i64) -> Self {
         let row = |id: i64| DeadRow {
             id,
@@ -152,6 +180,7 @@ impl Memory {
                 attempts: 1,
                 claimed_at: at(1),
                 settled_at: Some(at(2)),
+                epoch: self.leased.then_some(7),
             }],
             receipts: vec![ReceiptRow {
                 receipt: ReceiptId::from_bytes([1; 16]),
@@ -178,9 +207,14 @@ impl Memory {
                 not_before: at(60),
                 queued_at: None,
                 deferred: Some(DeferredSince {
-                    reason: DeferReason::ForeignLock,
+                    reason: if self.leased {
+                        DeferReason::Leased
+                    } else {
+                        DeferReason::ForeignLock
+                    },
                     since: at(20),
                 }),
+                target: self.leased.then(|| "https://example.com".parse().unwrap()),
             }],
         }
     }
@@ -212,4 +246,17 @@ pub fn sentences(message: &impl ToString) -> String {
     let text = message.to_string();
     let text = text.replace(". ", ".\n").replace("? ", "?\n");
     text.replace(": ", ":\n") + "\n"
+}
+
+/// Returns one of the refusals of a ledger; of the second, the body is not known.
+pub fn refusal(number: u8) -> Refusal {
+    Refusal {
+        request: ReceiptId::from_bytes([number; 16]),
+        source: "begini".into(),
+        reason: "bad_signature".into(),
+        body_digest: (number != 2).then(|| "00".repeat(32)),
+        body_bytes: 100 * u64::from(number),
+        peer: "192.0.2.7".into(),
+        at: at(number.into()),
+    }
 }

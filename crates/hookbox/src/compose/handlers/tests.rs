@@ -1,7 +1,12 @@
 //! Tests the handlers of a program of the user's own.
 
+use std::num::NonZeroU32;
+use std::path::Path;
+use std::time::Duration;
+
+use hookbox_driver::{TargetLimits, TargetName};
 use hookbox_event::Timestamp;
-use hookbox_worker::{Event, HandlerError, Json};
+use hookbox_worker::{Call, CallError, Event, HandlerError, Json};
 use serde::Deserialize;
 
 use super::*;
@@ -93,6 +98,10 @@ fn names(registry: &Registry) -> Vec<&'static str> {
     registry.kinds().names().collect()
 }
 
+fn names_of<S: Store>(kinds: &[Kind<S>]) -> Vec<&'static str> {
+    kinds.iter().map(|kind| kind.name).collect()
+}
+
 /// Returns the kinds of the handlers that were made for a worker on SQLite, by their routes.
 fn made_on_sqlite(made: RouteHandlers) -> Vec<(String, &'static str)> {
     let RouteHandlers::Sqlite(made) = made else {
@@ -109,14 +118,13 @@ fn made_on_sqlite(made: RouteHandlers) -> Vec<(String, &'static str)> {
 #[test]
 fn own_handlers_stand_beside_those_of_hookbox() {
     let mut registry = Registry::built_in();
-    assert_eq!(names(&registry), ["record", "begini", "sql"]);
+    let built_in = hookbox_config::BUILT_IN;
+    assert_eq!(names(&registry), built_in);
     registry.add::<Sqlite, _>(BookReceipt);
     registry.add::<Postgres, _>(BookReceipt);
     assert_eq!(registry.mistake(), None);
-    assert_eq!(
-        names(&registry),
-        ["record", "begini", "sql", "book-receipt"]
-    );
+    let all = [&built_in[..], &["book-receipt"]].concat();
+    assert_eq!(names(&registry), all);
     let config = config("{ kind = \"book-receipt\" }", &registry);
     let made = made_on_sqlite(registry.make(&config, &[]).unwrap());
     let made: Vec<_> = made
@@ -173,7 +181,7 @@ fn a_mistake_in_the_program_is_found_before_it_runs() {
 fn statements_of_a_user_are_checked_when_their_handler_is_made() {
     let registry = Registry::built_in();
     let sql = |text: &str| {
-        let parameters = "uid = { pointer = \"/uid\", type = \"text\", required = true }";
+        let parameters = "uid = { pointer = \"/uid\", type = \"text\" }";
         let statements = format!("statements = {{ text = \"{text}\" }}");
         let handler =
             format!("{{ kind = \"sql\", {statements}, parameters = {{ {parameters} }} }}");
@@ -187,5 +195,118 @@ fn statements_of_a_user_are_checked_when_their_handler_is_made() {
     let expected = "hookbox: hookbox.toml: the handler \"sql\" of the route receipts cannot be \
                     made: statements.text, line 1, column 14: a statement must begin with select, \
                     insert, update, delete, merge, with or values";
-    assert!(message.starts_with(expected), "{message}");
+    assert_eq!(message, expected);
+}
+
+/// An effect whose calls go to a target of its settings.
+#[derive(Clone)]
+struct Notify(TargetName);
+
+#[derive(Deserialize)]
+struct NotifySettings {
+    target: String,
+}
+
+impl Effect for Notify {
+    const NAME: &'static str = "notify";
+    type Payload = Json;
+
+    fn target(&self) -> &TargetName {
+        &self.0
+    }
+
+    fn limits(&self) -> TargetLimits {
+        TargetLimits {
+            concurrency: NonZeroU32::MIN,
+            rate: None,
+        }
+    }
+
+    fn time_limit(&self) -> Duration {
+        Duration::from_secs(10)
+    }
+
+    async fn call(&self, _event: &Event<Json>, _call: &Call) -> Result<(), CallError> {
+        Ok(())
+    }
+}
+
+fn notify(settings: NotifySettings) -> Result<Notify, BoxError> {
+    Ok(Notify(settings.target.parse()?))
+}
+
+#[test]
+fn an_effect_is_named_like_a_handler_and_works_with_both_databases() {
+    let mut registry = Registry::built_in();
+    registry.add_effect_with(notify);
+    assert_eq!(registry.mistake(), None);
+    for kinds in [names_of(&registry.postgres), names_of(&registry.sqlite)] {
+        assert!(kinds.contains(&"notify"), "{kinds:?}");
+    }
+    let right = config("{ kind = \"notify\", target = \"crm\" }", &registry);
+    let made = made_on_sqlite(registry.make(&right, &[]).unwrap());
+    assert!(
+        made.contains(&("receipts".to_owned(), "notify")),
+        "{made:?}"
+    );
+    let wrong = config("{ kind = \"notify\", target = \"c r m\" }", &registry);
+    let error = registry.make(&wrong, &[]).err().unwrap();
+    let (_, message) = exit::report(&error, false);
+    assert!(message.ends_with("the name of a target has 1 to 300 visible ASCII characters"));
+    let target = "crm".parse().unwrap();
+    registry.add_effect(Notify(target));
+    let mistake = registry.mistake().unwrap();
+    assert!(mistake.contains("have the NAME \"notify\""), "{mistake}");
+}
+
+#[test]
+fn the_effects_of_hookbox_are_made_from_their_settings() {
+    let folder = std::env::temp_dir();
+    let key = folder.join(format!("hookbox-effects-{}", std::process::id()));
+    std::fs::write(&key, "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n").unwrap();
+    let registry = Registry::built_in();
+    let make = |handler: &str| registry.make(&config(handler, &registry), &[]);
+    let forward = |others: &str| {
+        let secret = format!("{{ id = \"a\", file = {key:?}, mode = \"any\" }}");
+        let url = "url = \"http://127.0.0.1/in\", private_host = \"127.0.0.1\"";
+        make(&format!(
+            "{{ kind = \"forward\", {url}, secrets = [{secret}]{others} }}"
+        ))
+    };
+    let made = made_on_sqlite(forward("").unwrap());
+    assert!(
+        made.contains(&("receipts".to_owned(), "forward")),
+        "{made:?}"
+    );
+    let refused = |made: anyhow::Result<RouteHandlers>| {
+        let (code, message) = exit::report(&made.err().unwrap(), false);
+        assert_eq!(code, exit::CONFIG);
+        message
+    };
+    let message = refused(forward(", limits = { total = \"1 h\" }"));
+    assert!(
+        message.contains("the handler \"forward\" of the route receipts"),
+        "{message}"
+    );
+    assert!(
+        message.ends_with("limits.total: must be 100ms to 300s"),
+        "{message}"
+    );
+    std::fs::remove_file(&key).unwrap();
+    // A replay asks only whether it may be made, which needs no key.
+    let handler = format!(
+        "{{ kind = \"forward\", url = \"https://a/\", repeatable = true, secrets = [{{ id = \"a\", \
+         file = {key:?} }}] }}"
+    );
+    let without_key = config(&handler, &registry);
+    let route = &without_key.routes[0];
+    assert!(registry.is_repeatable(&without_key, route).unwrap());
+    let message = refused(forward(""));
+    assert!(message.contains("secrets.a: "), "{message}");
+    // The broker of this config is a SQLite file, so another one has to be named.
+    let message = refused(make("{ kind = \"publish\", exchange = \"orders\" }"));
+    assert!(
+        message.contains("url: the broker of this config is a SQLite file"),
+        "{message}"
+    );
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hookbox_driver::{Accounts, Backlog, Depth, Mismatch, OtherStore, Queue};
+use hookbox_driver::{Accounts, Backlog, Depth, Mismatch, OtherStore, Queue, RoutePause};
 use hookbox_event::{Incarnation, Timestamp};
 
 use super::*;
@@ -26,6 +26,7 @@ fn everything() -> Snapshot {
         .insert(route.clone(), worker::RouteCounters::default());
     let ingest = ingest::Counters::default();
     ingest.refuse("too_large");
+    ingest.add_unrouted("begini", 2);
     let end = Some(Timestamp::from_unix_micros(1_800_000_000_000_000));
     ingest.set_keys_end("begini", end);
     ingest.set_keys_end("endless", None);
@@ -65,6 +66,7 @@ fn everything() -> Snapshot {
             sqlite_log: Some(4_096),
             contradictions: Some(0),
             witness: Some(Some(restored())),
+            ends_held_back_s: Some(7),
             store: None,
             depths: Some(vec![depth]),
             backlog: Some(vec![backlog]),
@@ -87,6 +89,7 @@ fn the_page_has_every_family_and_no_other() {
     assert_eq!(shown, listed, "{page}");
     for line in [
         "hookbox_requests_not_accepted_total{reason=\"too_large\"} 1",
+        "hookbox_requests_unrouted_total{source=\"begini\"} 2",
         "hookbox_receipts_total{route=\"scores\",outcome=\"done\"} 0",
         "hookbox_queue_messages{queue=\"route.scores\"} 3",
         "hookbox_retries_due{route=\"scores\"} 1",
@@ -322,4 +325,30 @@ fn a_source_without_a_valid_key_is_red_and_one_whose_last_key_ends_soon_has_a_wa
     let over = of_source(Some(NOW));
     assert_eq!(over["ready"], false);
     assert!(over["why"].as_str().unwrap().contains("answered 503"));
+}
+
+/// A pause by an operator is intended, so it is shown and turns nothing red.
+#[test]
+fn a_route_that_an_operator_has_paused_has_a_warning() {
+    let monitor = Monitor::default();
+    let route: hookbox_event::RouteName = "scores".parse().unwrap();
+    let counters = worker::RouteCounters::default();
+    let pause = RoutePause {
+        by: "ann".into(),
+        why: "the bank is down".into(),
+        since: NOW,
+    };
+    counters.set_operator_pause(Some(&pause));
+    let mut shown = worker::Counters::default();
+    shown.routes.insert(route, counters);
+    monitor.change(|parts| parts.worker = Some(Arc::new(shown)));
+    let of_route = readiness::answer(&monitor, NOW).1["dependencies"][1].clone();
+    assert_eq!(of_route["ready"], true);
+    assert_eq!(
+        of_route["warning"],
+        "route scores is paused by ann since 2026-11-24T00:00:00Z: the bank is down"
+    );
+    let page = of(&monitor).unwrap();
+    let line = "hookbox_route_paused{route=\"scores\",by=\"operator\"} 1";
+    assert!(page.lines().any(|one| one == line), "{page}");
 }

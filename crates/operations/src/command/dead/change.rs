@@ -8,8 +8,8 @@ use serde::Serialize;
 
 use super::group::regroup_for;
 use super::outcome::{ReplayOutcome, ReplayedDeadLetter, outcome};
-use super::pace::Pace;
 use super::words;
+use crate::command::pace::Pace;
 use crate::operator::confirmed;
 use crate::{CommandError, Operator, Problem, Source};
 

@@ -22,6 +22,8 @@ pub struct ReplayOutcome {
     pub done: u64,
     /// How many of the replayed dead letters became dead letters again.
     pub dead_again: u64,
+    /// How many of the replayed dead letters are stale: a newer event of their key was done before.
+    pub stale: u64,
     /// How many of the replayed dead letters had no outcome yet when the wait ended.
     pub undecided: u64,
 }
@@ -84,6 +86,7 @@ async fn poll(
             };
             match claim.state {
                 ClaimState::Done => outcome.done += 1,
+                ClaimState::Stale => outcome.stale += 1,
                 ClaimState::Dead if claim.died_at != replayed.died_at => outcome.dead_again += 1,
                 // The time of death is the same as before the replay, so the replay left this dead
                 // letter unchanged. It is not counted.

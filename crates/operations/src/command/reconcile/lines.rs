@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use hookbox_driver::{Accounts, Depth, Queue, RouteBooks};
+use hookbox_driver::{Accounts, Depth, Queue, RouteBooks, RouteControls};
 use hookbox_event::RouteName;
+
+use crate::command::pause_line::PauseLine;
 
 use super::reconcile_report::{OutcomeCounts, QueueContents, RouteLine};
 
@@ -19,6 +21,7 @@ pub(super) fn of(
     depths: Option<Vec<Depth>>,
     books: Option<Vec<RouteBooks>>,
     accounts: Option<&Accounts>,
+    controls: &RouteControls,
 ) -> Lines {
     let mut routes: BTreeMap<String, RouteLine> = BTreeMap::new();
     let (mut dead_queue, mut accept_report_queue) = (None, None);
@@ -59,6 +62,8 @@ pub(super) fn of(
     }
     let mut routes: Vec<RouteLine> = routes.into_values().collect();
     for line in &mut routes {
+        let route = line.route.parse().ok();
+        line.paused = route.and_then(|route| PauseLine::of(controls, &route));
         line.accepted = line.accepted().filter(|_| broker_answers);
         line.reported = accounts.map(|accounts| of_route(&accounts.reported, &line.route));
         line.written_off = accounts.map(|it| of_route(&it.written_off, &line.route));
@@ -86,6 +91,7 @@ impl RouteLine {
             accepted: None,
             store: None,
             broker: None,
+            paused: None,
         }
     }
 
@@ -110,6 +116,7 @@ impl OutcomeCounts {
             duplicate: 0,
             conflict: 0,
             dead: 0,
+            stale: 0,
             retrying: 0,
         }
     }
@@ -121,6 +128,7 @@ impl OutcomeCounts {
             duplicate: book.duplicate,
             conflict: book.conflict,
             dead: book.dead,
+            stale: book.stale,
             retrying: book.retrying,
         }
     }

@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::unknown::Unknown;
 use crate::Problem;
+use crate::command::pause_line::PauseLine;
 
 /// The result of `reconcile`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -51,6 +52,8 @@ pub struct ReconcileReport {
     /// How many seconds must pass without any change until the receipts without an outcome count as
     /// missing. Null unless there are such receipts and every queue is empty.
     pub missing_after_seconds: Option<u64>,
+    /// Routes that are not in the config, and for which events wait.
+    pub not_configured: Vec<NotConfigured>,
     /// Contradictions between tables of the store; at most 100.
     pub imbalances: Vec<ImbalanceLine>,
     /// What could not be read from the broker or the store, and why.
@@ -83,6 +86,9 @@ pub struct RouteLine {
     pub store: Option<OutcomeCounts>,
     /// What the route's queue holds, as the broker reports it.
     pub broker: Option<QueueContents>,
+    /// The pause of the route by an operator; null if it is not paused. What waits on a paused
+    /// route is not overdue.
+    pub paused: Option<PauseLine>,
 }
 
 /// How many receipts of a route have each outcome.
@@ -98,6 +104,8 @@ pub struct OutcomeCounts {
     pub conflict: u64,
     /// Receipts of events that the route has given up on.
     pub dead: u64,
+    /// Receipts of events that were older than one of the same key that was done.
+    pub stale: u64,
     /// Receipts of events that wait for another attempt.
     pub retrying: u64,
 }
@@ -161,7 +169,33 @@ pub struct ImbalanceLine {
     pub what: String,
 }
 
+/// Events that wait for an attempt on a route that is not in the config, so that no worker makes
+/// it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct NotConfigured {
+    /// The route.
+    pub route: String,
+    /// How many receipts of such events there are.
+    pub retrying: u64,
+}
+
 impl ReconcileReport {
+    /// Notes for which routes events wait although the config does not have them.
+    pub fn compare_config(&mut self, is_configured: impl Fn(&str) -> bool) {
+        let others = self
+            .routes
+            .iter()
+            .filter(|line| !is_configured(&line.route));
+        let waiting = others.filter_map(|line| {
+            let retrying = line.store.as_ref().map_or(0, |store| store.retrying);
+            (retrying > 0).then(|| NotConfigured {
+                route: line.route.clone(),
+                retrying,
+            })
+        });
+        self.not_configured = waiting.collect();
+    }
+
     /// Returns whether the command succeeds (exit code 0). Work in progress is a failure only with
     /// `--wait`.
     pub fn is_ok(&self) -> bool {

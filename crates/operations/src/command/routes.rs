@@ -1,0 +1,283 @@
+//! `routes list`, `routes pause`, `routes resume` and `routes set`: what operators set for routes
+//! while workers run.
+
+use std::num::NonZeroU32;
+
+use hookbox_driver::{EventRate, Ledger, RouteChange, RouteControls, RouteLimits, RouteScope};
+use hookbox_event::RouteName;
+use serde::Serialize;
+
+use super::pause_line::PauseLine;
+use crate::operator::confirmed;
+use crate::render::terminal;
+use crate::{CommandError, Operator, Source};
+
+/// A route as the config has it.
+#[derive(Debug, Clone)]
+pub struct ConfiguredRoute {
+    /// The name of the route.
+    pub name: RouteName,
+    /// How many transactions of the route a worker process runs at once.
+    pub concurrency: u64,
+}
+
+/// The routes, and what operators have set for them.
+#[derive(Debug, Clone, Serialize)]
+pub struct RoutesReport {
+    /// Whether the pauses and limits come from the broker or the store: always the store.
+    pub source: Source,
+    /// The routes: those of the config, then those for which only the store has a row.
+    pub routes: Vec<RouteLine>,
+    /// The targets of external calls that are not reached now, or asked for a pause, by name.
+    pub targets_in_trouble: Vec<String>,
+}
+
+/// One route.
+#[derive(Debug, Clone, Serialize)]
+pub struct RouteLine {
+    /// The name of the route.
+    pub route: String,
+    /// Whether the route is in the config that this command has read.
+    pub configured: bool,
+    /// The pause; null while the route is not paused.
+    pub paused: Option<PauseLine>,
+    /// How many events a second each worker process takes in the long run; null for no limit.
+    pub rate_per_worker: Option<EventRate>,
+    /// How many transactions each worker process runs at once: what an operator has set, and at
+    /// most what the config says. Null if neither is known.
+    pub concurrency_per_worker: Option<u64>,
+    /// How many transactions at once the config allows; null if the route is not in the config.
+    pub concurrency_configured: Option<u64>,
+}
+
+/// Which change to make.
+#[derive(Debug, Clone)]
+pub struct RouteRequest {
+    /// The routes to change.
+    pub scope: RouteScope,
+    /// The change.
+    pub change: RouteChange,
+    /// Whether to report only what would be changed.
+    pub dry_run: bool,
+    /// Whether to skip the question: `--yes`.
+    pub yes: bool,
+    /// The name of the operator, for the audit.
+    pub by: String,
+}
+
+/// A change that an operator makes to a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RouteVerb {
+    /// `routes pause`.
+    Pause,
+    /// `routes resume`.
+    Resume,
+    /// `routes set`.
+    Set,
+}
+
+/// The limits that are set for a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct LimitsLine {
+    /// How many events a second each worker process takes; null for no limit, and for all routes.
+    pub rate_per_worker: Option<EventRate>,
+    /// How many transactions each worker process runs at once; null for the number in the config,
+    /// which is never exceeded.
+    pub concurrency_per_worker: Option<NonZeroU32>,
+}
+
+impl LimitsLine {
+    fn of(limits: RouteLimits) -> Self {
+        Self {
+            rate_per_worker: limits.rate_per_worker,
+            concurrency_per_worker: limits.concurrency_per_worker,
+        }
+    }
+
+    /// Returns the limits in the form in which the store has them.
+    pub(crate) fn limits(self) -> RouteLimits {
+        RouteLimits {
+            rate_per_worker: self.rate_per_worker,
+            concurrency_per_worker: self.concurrency_per_worker,
+        }
+    }
+}
+
+impl RouteVerb {
+    fn of(change: &RouteChange) -> Self {
+        match change {
+            RouteChange::Pause { .. } => RouteVerb::Pause,
+            RouteChange::Resume { .. } => RouteVerb::Resume,
+            RouteChange::Limit { .. } => RouteVerb::Set,
+        }
+    }
+}
+
+/// The result of `routes pause`, `routes resume` or `routes set`.
+#[derive(Debug, Clone, Serialize)]
+pub struct RouteReport {
+    /// Whether the state comes from the broker or the store: always the store.
+    pub source: Source,
+    /// The change.
+    pub change: RouteVerb,
+    /// The name of the route, or `*` for all routes.
+    pub route: RouteScope,
+    /// Whether the change altered anything, or would in a dry run.
+    pub changed: bool,
+    /// Whether this was a dry run, which changes nothing.
+    pub dry_run: bool,
+    /// The pause afterwards; null if the route is not paused. It may be that of all routes.
+    pub paused: Option<PauseLine>,
+    /// The limits afterwards; in a dry run, those that the change would set.
+    #[serde(flatten)]
+    pub limits: LimitsLine,
+    /// After a resume of all routes: the routes that stay paused, because they are paused by
+    /// themselves.
+    pub still_paused: Vec<String>,
+}
+
+impl RouteReport {
+    /// Returns whether the command succeeds (exit code 0). It fails if a route that was to be
+    /// resumed stays paused, because all routes are paused.
+    pub fn is_ok(&self) -> bool {
+        match (self.change, &self.route) {
+            (RouteVerb::Resume, RouteScope::One(_)) => self.dry_run || self.paused.is_none(),
+            (RouteVerb::Resume, RouteScope::All) | (RouteVerb::Pause | RouteVerb::Set, _) => true,
+        }
+    }
+}
+
+/// Lists the routes.
+pub async fn list(
+    ledger: &dyn Ledger,
+    configured: &[ConfiguredRoute],
+) -> Result<RoutesReport, CommandError> {
+    let controls = read(ledger).await?;
+    let of_config = configured
+        .iter()
+        .map(|route| line(&controls, &route.name, Some(route.concurrency)));
+    let is_configured = |name: &RouteName| configured.iter().any(|route| route.name == *name);
+    let others = controls.rows().iter().filter_map(|row| match &row.scope {
+        RouteScope::One(name) if !is_configured(name) => Some(line(&controls, name, None)),
+        RouteScope::One(_) | RouteScope::All => None,
+    });
+    // A route without a pause and limits that is not in the config is of no interest any more.
+    let others = others.filter(|line| {
+        let has_limits = line.rate_per_worker.is_some() || line.concurrency_per_worker.is_some();
+        line.paused.as_ref().is_some_and(|pause| !pause.all_routes) || has_limits
+    });
+    let targets = ledger.targets().await;
+    let targets = targets.map_err(CommandError::store("list the targets"))?;
+    let in_trouble = targets.iter().filter(|target| target.is_in_trouble());
+    Ok(RoutesReport {
+        source: Source::Store,
+        routes: of_config.chain(others).collect(),
+        targets_in_trouble: in_trouble.map(|row| row.target.to_string()).collect(),
+    })
+}
+
+fn line(controls: &RouteControls, route: &RouteName, configured: Option<u64>) -> RouteLine {
+    let limits = controls.limits_of(route);
+    let set = limits.concurrency_per_worker.map(|it| u64::from(it.get()));
+    RouteLine {
+        route: route.to_string(),
+        configured: configured.is_some(),
+        paused: PauseLine::of(controls, route),
+        rate_per_worker: limits.rate_per_worker,
+        concurrency_per_worker: match (set, configured) {
+            (Some(set), Some(configured)) => Some(set.min(configured)),
+            (set, configured) => set.or(configured),
+        },
+        concurrency_configured: configured,
+    }
+}
+
+/// Makes a change. Before that, shows what it does, and asks for confirmation. A change that alters
+/// nothing is not asked about.
+pub async fn change(
+    ledger: &dyn Ledger,
+    request: &RouteRequest,
+    operator: &mut dyn Operator,
+) -> Result<RouteReport, CommandError> {
+    let before = read(ledger).await?;
+    let would_change = before.row(&request.scope).would_change(&request.change);
+    if request.dry_run || !would_change {
+        return Ok(report(&before, request, would_change));
+    }
+    if !request.yes {
+        // A reason is text of another operator, who must not control this terminal.
+        confirmed(operator, terminal::line(&question(&before, request)))?;
+    }
+    let RouteRequest {
+        scope, change, by, ..
+    } = request;
+    let changed = ledger.change_route(scope, change, by).await;
+    let changed = changed.map_err(CommandError::store("change the route"))?;
+    Ok(report(&read(ledger).await?, request, changed))
+}
+
+async fn read(ledger: &dyn Ledger) -> Result<RouteControls, CommandError> {
+    let controls = ledger.controls().await;
+    controls.map_err(CommandError::store("read the pauses and limits of routes"))
+}
+
+fn report(controls: &RouteControls, request: &RouteRequest, changed: bool) -> RouteReport {
+    let row = controls.row(&request.scope);
+    let (paused, still_paused) = match &request.scope {
+        RouteScope::One(route) => (PauseLine::of(controls, route), Vec::new()),
+        RouteScope::All => (PauseLine::of_all(controls), paused_alone(controls)),
+    };
+    let verb = RouteVerb::of(&request.change);
+    RouteReport {
+        source: Source::Store,
+        change: verb,
+        route: request.scope.clone(),
+        changed,
+        dry_run: request.dry_run,
+        paused,
+        limits: LimitsLine::of(row.limits_after(&request.change)),
+        still_paused: match verb {
+            RouteVerb::Resume => still_paused,
+            RouteVerb::Pause | RouteVerb::Set => Vec::new(),
+        },
+    }
+}
+
+fn paused_alone(controls: &RouteControls) -> Vec<String> {
+    let paused = controls.rows().iter().filter(|row| row.pause.is_some());
+    let names = paused.filter_map(|row| match &row.scope {
+        RouteScope::One(route) => Some(route.to_string()),
+        RouteScope::All => None,
+    });
+    names.collect()
+}
+
+/// Describes what the change does, as the end of a sentence that begins with "This will".
+fn question(before: &RouteControls, request: &RouteRequest) -> String {
+    let scope = &request.scope;
+    match &request.change {
+        RouteChange::Pause { why } => format!(
+            "pause {scope} ({why}): workers finish the events that run, and take and retry no \
+             others until `hookbox routes resume`."
+        ),
+        RouteChange::Resume { .. } => {
+            let row = before.row(scope);
+            let pause = row.pause.as_ref();
+            let paused = pause.map_or(String::new(), |pause| {
+                format!(
+                    ", paused by {} since {} ({})",
+                    pause.by, pause.since, pause.why
+                )
+            });
+            format!("resume {scope}{paused}: workers process what has waited.")
+        }
+        RouteChange::Limit { .. } => {
+            let limits = before.row(scope).limits_after(&request.change);
+            format!(
+                "set the limits of {scope}: {limits}. Workers finish the events that run before \
+                 the new limits apply."
+            )
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! `targets list`: the targets of external calls, and whether calls are made to them.
+
+use hookbox_driver::{BreakerState, Ledger, TargetRow};
+use serde::Serialize;
+
+use crate::{CommandError, Source};
+
+/// The targets of external calls, in the order of their names.
+#[derive(Debug, Clone, Serialize)]
+pub struct TargetsReport {
+    /// Whether the rows come from the broker or the store: always the store.
+    pub source: Source,
+    /// The targets.
+    pub targets: Vec<TargetLine>,
+}
+
+/// One target.
+#[derive(Debug, Clone, Serialize)]
+pub struct TargetLine {
+    /// The name of the target.
+    pub target: String,
+    /// The state of the circuit breaker: closed (calls are made), open (no calls are made) or
+    /// half_open (one call at a time probes the target).
+    pub breaker: BreakerState,
+    /// Until when no calls are made, because the breaker is open or the target asked for a pause;
+    /// null when calls may be made.
+    pub blocked_until: Option<String>,
+    /// The number of calls in flight, of all workers.
+    pub in_flight: u64,
+    /// The number of calls in a row that did not reach the target, each for another event than the
+    /// one before.
+    pub faults: u32,
+    /// Why the last call that did not reach the target failed, or how the target asked for a pause;
+    /// null when there was none. It is kept when the target answers again.
+    pub last_error: Option<String>,
+    /// When that was recorded.
+    pub last_error_at: Option<String>,
+    #[serde(skip)]
+    pub(crate) is_in_trouble: bool,
+}
+
+impl TargetLine {
+    fn of(row: &TargetRow) -> Self {
+        Self {
+            target: row.target.to_string(),
+            breaker: row.breaker,
+            blocked_until: row.blocked_until.map(|until| until.to_string()),
+            in_flight: row.in_flight,
+            faults: row.faults,
+            last_error: row.last_error.as_ref().map(|last| last.error.clone()),
+            last_error_at: row.last_error.as_ref().map(|last| last.at.to_string()),
+            is_in_trouble: row.is_in_trouble(),
+        }
+    }
+}
+
+/// Lists all targets.
+pub async fn list(ledger: &dyn Ledger) -> Result<TargetsReport, CommandError> {
+    let rows = ledger
+        .targets()
+        .await
+        .map_err(CommandError::store("list the targets"))?;
+    Ok(TargetsReport {
+        source: Source::Store,
+        targets: rows.iter().map(TargetLine::of).collect(),
+    })
+}

@@ -1,0 +1,65 @@
+//! Formats the report of `events replay` as text.
+
+use super::table::count;
+use super::{Text, problems};
+use crate::command::replay::ReplayReport;
+
+impl Text for ReplayReport {
+    fn text(&self) -> String {
+        let selected = &self.selected;
+        let (route, filter) = (&self.route, &self.filter);
+        let events = count(selected.replayed(), "event", "events");
+        let mut text = if self.dry_run {
+            format!("store: would put {events} on route {route} ({filter}); nothing was changed\n")
+        } else {
+            let replayed = self.replayed;
+            format!("store: put {replayed} of {events} on route {route} ({filter})\n")
+        };
+        text.push_str(&format!(
+            "  selected: {} done there, to run again; {} new there\n",
+            selected.again, selected.first
+        ));
+        let done = if self.repeatable {
+            "done there, and only new events were asked for"
+        } else {
+            "done there, and the handler does not allow an event to run again (`repeatable = \
+             true` in its settings allows it)"
+        };
+        for (number, why) in [
+            (selected.done, done),
+            (selected.waiting, "waiting there for an attempt"),
+            (
+                selected.dead,
+                "dead letters there: see `hookbox dead replay`",
+            ),
+            (
+                selected.stale,
+                "older than an event of the same key that is done there",
+            ),
+            (
+                selected.other_topic,
+                "of a topic that the route does not select",
+            ),
+            (
+                selected.excluded,
+                "new there, and excluded by the conditions (`where`) of the route",
+            ),
+            (
+                selected.without_receipt,
+                "a conflict, or bytes that could not be decoded",
+            ),
+        ] {
+            if number > 0 {
+                text.push_str(&format!("  left alone: {number} {why}\n"));
+            }
+        }
+        if self.interrupted {
+            text.push_str(
+                "  interrupted: run the command again for the others, with a later --since: what \
+                 is done again would run once more\n",
+            );
+        }
+        text.push_str(&problems(&self.problems));
+        text
+    }
+}

@@ -1,0 +1,117 @@
+//! Formats the reports of the commands `routes …` as text.
+
+use hookbox_driver::RouteScope;
+
+use super::Text;
+use super::pauses::{cause, pauses};
+use super::table::{Align, Table, count, safe};
+use crate::command::routes::{RouteLine, RouteReport, RouteVerb, RoutesReport};
+
+/// When a change takes effect.
+const FOLLOW: &str = "workers follow within two seconds, once their running events have ended";
+
+impl Text for RoutesReport {
+    fn text(&self) -> String {
+        let mut table = Table::new(&[
+            ("ROUTE", Align::Left),
+            ("STATE", Align::Left),
+            ("RATE PER WORKER", Align::Right),
+            ("CONCURRENCY PER WORKER", Align::Right),
+        ]);
+        for line in &self.routes {
+            table.row(cells(line));
+        }
+        let shown = count(self.routes.len() as u64, "route", "routes");
+        let paused = self.routes.iter();
+        let paused = paused.filter_map(|line| Some((line.route.as_str(), line.paused.as_ref()?)));
+        let targets = self.targets_in_trouble.iter();
+        let targets: String = targets.map(|name| target(name)).collect();
+        format!(
+            "store: {shown}\n{}{}{targets}",
+            table.write(""),
+            pauses(paused)
+        )
+    }
+}
+
+/// Formats the line about a target that is not reached.
+fn target(name: &str) -> String {
+    let name = safe(name);
+    format!("target {name} is not reached, or asked for a pause: see `hookbox targets list`\n")
+}
+
+fn cells(line: &RouteLine) -> [String; 4] {
+    let state = match (&line.paused, line.configured) {
+        (Some(_), true) => "paused",
+        (None, true) => "running",
+        (Some(_), false) => "paused, not in the config",
+        (None, false) => "not in the config",
+    };
+    let rate = line.rate_per_worker;
+    let concurrency = match (line.concurrency_per_worker, line.concurrency_configured) {
+        (Some(set), Some(configured)) if set < configured => format!("{set} of {configured}"),
+        (Some(set), Some(_) | None) => set.to_string(),
+        (None, _) => "-".to_owned(),
+    };
+    [
+        line.route.clone(),
+        state.to_owned(),
+        rate.map_or("-".to_owned(), |rate| rate.to_string()),
+        concurrency,
+    ]
+}
+
+impl Text for RouteReport {
+    fn text(&self) -> String {
+        let done = match (self.changed, self.dry_run) {
+            (true, false) => self.done(),
+            (true, true) => format!("would {}; nothing was changed", self.plan()),
+            (false, _) => format!("{}; nothing was changed", self.state()),
+        };
+        let mut text = format!("store: {done}\n");
+        if let (RouteVerb::Resume, RouteScope::One(route), Some(pause), false) =
+            (self.change, &self.route, &self.paused, self.dry_run)
+        {
+            text.push_str(&pauses([(route.as_str(), pause)]));
+        }
+        if !self.still_paused.is_empty() {
+            let names = self.still_paused.join(", ");
+            text.push_str(&format!("  still paused by themselves: {names}\n"));
+        }
+        text
+    }
+}
+
+impl RouteReport {
+    fn plan(&self) -> String {
+        let (scope, limits) = (&self.route, self.limits.limits());
+        match self.change {
+            RouteVerb::Pause => format!("pause {scope}"),
+            RouteVerb::Resume => format!("resume {scope}"),
+            RouteVerb::Set => format!("set the limits of {scope}: {limits}"),
+        }
+    }
+
+    fn done(&self) -> String {
+        let (scope, limits) = (&self.route, self.limits.limits());
+        match self.change {
+            RouteVerb::Pause => format!("paused {scope}; {FOLLOW}"),
+            RouteVerb::Resume => format!("resumed {scope}; {FOLLOW}"),
+            RouteVerb::Set => format!("set the limits of {scope}: {limits}; {FOLLOW}"),
+        }
+    }
+
+    /// Describes the state in which the change alters nothing.
+    fn state(&self) -> String {
+        let (scope, limits) = (&self.route, self.limits.limits());
+        match (self.change, &self.paused) {
+            (RouteVerb::Pause, Some(pause)) => format!("{scope} {}", cause(pause)),
+            (RouteVerb::Pause, None) => format!("{scope} is not paused"),
+            (RouteVerb::Resume, _) => match scope {
+                RouteScope::All => "there is no pause of all routes".to_owned(),
+                RouteScope::One(_) => format!("{scope} has no pause of its own"),
+            },
+            (RouteVerb::Set, _) => format!("the limits of {scope} are {limits} already"),
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! Packages for Python and JavaScript, which tests install into the build folder with pip and npm.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use hookbox_testkit::binary;
+
+/// The official library of Standard Webhooks, and what the services of `examples/forward/` need.
+const FOR_PYTHON: [&str; 3] = [
+    "standardwebhooks==1.0.0",
+    "fastapi==0.115.12",
+    "uvicorn==0.34.2",
+];
+const FOR_NODE: [&str; 2] = ["standardwebhooks@1.0.0", "express@5.1.0"];
+
+/// What to do where Python or Node.js is missing, or a package cannot be installed.
+const PYTHON: &str = "install Python 3 with its module venv (on Debian: python3-venv); pip must be \
+                      able to install packages";
+const NODE: &str = "install Node.js 18 or newer with npm (on Debian: nodejs and npm); npm must be \
+                    able to install packages";
+
+/// Installs the packages for Python, unless they are there. Returns the program that has them.
+#[track_caller]
+pub fn python() -> PathBuf {
+    let folder = folder("python");
+    let program = folder.join("bin/python");
+    once(&folder, || {
+        let mut venv = Command::new("python3");
+        venv.args(["-m", "venv", "--clear"]).arg(&folder);
+        run(venv, PYTHON);
+        let mut pip = Command::new(&program);
+        pip.args([
+            "-m",
+            "pip",
+            "install",
+            "--no-input",
+            "--disable-pip-version-check",
+        ]);
+        pip.args(FOR_PYTHON);
+        run(pip, PYTHON);
+    });
+    program
+}
+
+/// Installs the packages for JavaScript, unless they are there, without running scripts of theirs.
+/// Returns their folder: a script finds them that is in it.
+#[track_caller]
+pub fn node() -> PathBuf {
+    let folder = folder("node");
+    once(&folder, || {
+        std::fs::create_dir_all(&folder).unwrap();
+        let mut npm = Command::new("npm");
+        npm.args([
+            "install",
+            "--ignore-scripts",
+            "--no-audit",
+            "--no-fund",
+            "--prefix",
+        ]);
+        npm.arg(&folder).args(FOR_NODE);
+        run(npm, NODE);
+    });
+    folder
+}
+
+/// Runs a command, which must succeed, and returns its output. A failed test says what to do.
+#[track_caller]
+pub fn run(mut command: Command, remedy: &str) -> String {
+    let ran = command.output();
+    let ran = ran.unwrap_or_else(|error| panic!("{command:?} does not start ({error}): {remedy}"));
+    let [out, err] = [&ran.stdout, &ran.stderr].map(|it| String::from_utf8_lossy(it).into_owned());
+    assert!(
+        ran.status.success(),
+        "{command:?} failed: {err}{out}\n{remedy}"
+    );
+    out
+}
+
+/// Returns a folder in the target folder of this workspace.
+fn folder(name: &str) -> PathBuf {
+    let hookbox = binary::built().unwrap();
+    hookbox
+        .ancestors()
+        .nth(2)
+        .unwrap()
+        .join("test-packages")
+        .join(name)
+}
+
+/// Installs packages, unless the same ones were installed to the end before. One test at a time
+/// does that.
+fn once(folder: &Path, install: impl FnOnce()) {
+    std::fs::create_dir_all(folder.parent().unwrap()).unwrap();
+    let lock = File::create(folder.with_extension("lock")).unwrap();
+    lock.lock().unwrap();
+    let (done, packages) = (
+        folder.join("installed"),
+        format!("{FOR_PYTHON:?} {FOR_NODE:?}"),
+    );
+    if std::fs::read_to_string(&done).is_ok_and(|installed| installed == packages) {
+        return;
+    }
+    install();
+    std::fs::write(&done, packages).unwrap();
+}
