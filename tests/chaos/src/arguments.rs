@@ -34,7 +34,7 @@ pub struct Arguments {
     #[arg(long, value_enum)]
     pub pair: Option<PairName>,
     /// Runs what a change must pass: the simulation, half of the crash-point matrix, which the seed
-    /// selects, and the fast faults; keeps no results
+    /// selects, and the fast faults, some of them in a short form; keeps no results
     #[arg(long)]
     pub ci: bool,
     /// Lists the cases, and runs nothing

@@ -37,6 +37,9 @@ pub enum Proof {
     Scenario {
         pairs: &'static [Pair],
         fast: bool,
+        /// Whether the case runs beside the crash-point matrix, if that runs too. It then inflicts
+        /// no fault on the servers. No other case may run at the same time as one that does.
+        is_parallel: bool,
         run: fn(&RunContext<'_>) -> Result<Figures>,
     },
     /// The crash points whose names begin with one of these prefixes: at each of them a process
@@ -106,6 +109,20 @@ impl Layer {
 }
 
 impl Case {
+    /// Returns whether the case runs beside the crash-point matrix, if that runs too.
+    pub fn is_parallel(&self) -> bool {
+        let mut proofs = self.proofs.iter();
+        proofs.any(|proof| {
+            matches!(
+                proof,
+                Proof::Scenario {
+                    is_parallel: true,
+                    ..
+                }
+            )
+        })
+    }
+
     /// Describes what one layer runs for the case on a pair of broker and store. A stored result
     /// counts only while this text is the same as at the time of the result.
     pub fn contents(&self, layer: Layer, pair: Option<Pair>) -> String {

@@ -1,6 +1,6 @@
 //! Every fault case by number and name, in the order in which an event passes through ingest,
-//! broker, worker and store. After them come the canaries, which test that known hazards of
-//! libraries and servers still exist.
+//! broker, worker and store, and then those of the handlers that a user configures. After them come
+//! the canaries, which test that known hazards of libraries and servers still exist.
 
 mod broker;
 mod canaries;
@@ -9,6 +9,7 @@ mod embedded;
 mod http;
 mod spool;
 mod store;
+mod user_routes;
 mod worker;
 
 use crate::case::Case;
@@ -33,6 +34,7 @@ pub fn faults() -> impl Iterator<Item = &'static Case> {
         store::CASES,
         embedded::CASES,
         http::CASES,
+        user_routes::CASES,
     ]
     .into_iter()
     .flatten()

@@ -7,6 +7,7 @@
 mod figures;
 mod findings;
 mod stored;
+mod user_routes;
 
 use std::collections::BTreeSet;
 
@@ -61,7 +62,7 @@ pub fn check(world: &World, journal: &Journal) -> Result<Figures> {
             ));
         }
     }
-    for table in ["begini_scores", "begini_applications"] {
+    for table in ["begini_scores", "begini_applications", "chaos_sql"] {
         let question = format!("select cast(count(*) as text) from {table} where uid like 'X%'");
         if sql.number(&question)? > 0 {
             found.add(format!(
@@ -70,6 +71,8 @@ pub fn check(world: &World, journal: &Journal) -> Result<Figures> {
         }
     }
     attempts(&stored, &mut found);
+    let results = (&mut found, &mut figures);
+    user_routes::check(&world.targets, journal, &stored, results);
     figures.dead = reasons(sql, &mut found)?;
     logs(world, &mut found);
     found.end(figures)
@@ -191,23 +194,25 @@ fn bodies(stored: &Stored, sent: &SentEvent, uid: &str, found: &mut Findings) {
 /// Checks that an event that cannot be processed has a dead letter on each of its routes, with the
 /// right reason and number of attempts (invariant I10).
 fn ends(stored: &Stored, sent: &SentEvent, uid: &str, found: &mut Findings) {
-    let reasons: &[&str] = match sent.class {
-        Class::Malformed => &["malformed", "schema_broken", "rejected"],
-        Class::Valid if fails_always(sent, uid) => &["exhausted", "conflict"],
-        // A second body for a valid event becomes a dead letter with the reason `conflict`.
-        Class::Valid => &["conflict"],
-        Class::Tampered => &[],
-    };
     let outcomes = sent
         .receipts
         .iter()
         .filter_map(|it| stored.receipts.get(it));
     for outcome in outcomes.flatten() {
+        // Only the tables of the route for scores have a trigger that makes events fail.
+        let must_fail = outcome.on.0 == "scores" && fails_always(sent, uid);
+        let reasons: &[&str] = match sent.class {
+            Class::Malformed => &["malformed", "schema_broken", "rejected"],
+            Class::Valid if must_fail => &["exhausted", "conflict"],
+            // A second body for a valid event becomes a dead letter with the reason `conflict`.
+            Class::Valid => &["conflict"],
+            Class::Tampered => &[],
+        };
         let dead = stored.dead.get(&outcome.on).map_or(&[][..], Vec::as_slice);
         let is_first = !matches!(outcome.word.as_str(), "conflict" | "duplicate");
         let must_die = match sent.class {
             Class::Malformed => true,
-            Class::Valid => fails_always(sent, uid) && is_first || outcome.word == "conflict",
+            Class::Valid => must_fail && is_first || outcome.word == "conflict",
             Class::Tampered => false,
         };
         if must_die && dead.is_empty() {

@@ -1,7 +1,8 @@
 //! Changes the tables of the effects so that a double effect is visible, and so that some events
-//! fail. The tables lose every unique key. Triggers make some events fail at the first attempt, and
-//! some at every attempt. Another trigger records each handler start of a redelivered message.
-//! Hookbox counts these starts too, in its start markers, but deletes the markers later.
+//! fail. The tables lose every unique key, and that of the handler `sql` has none. Triggers make
+//! some events fail at the first attempt, and some at every attempt. Another trigger records each
+//! handler start of a redelivered message. Hookbox counts these starts too, in its start markers,
+//! but deletes the markers later.
 
 use anyhow::Result;
 
@@ -21,7 +22,8 @@ const POSTGRES: &str = "
     create function fail_once() returns trigger language plpgsql as $$
     begin
         if new.uid like '%7'
-            and not exists (select from attempts where event = new.event) then
+            and not exists (select from attempts
+                            where event = new.event and route = 'scores') then
             raise exception 'made to fail once';
         end if;
         if new.uid like '%B' then
@@ -38,7 +40,8 @@ const POSTGRES: &str = "
         return new;
     end $$;
     create trigger redelivered after insert on starts
-        for each row execute function redelivered();";
+        for each row execute function redelivered();
+    create table chaos_sql (event bigint not null, uid text not null);";
 
 const SQLITE: &str = "
     drop table begini_score_traits;
@@ -60,17 +63,20 @@ const SQLITE: &str = "
     create index chaos_applications on begini_applications (uid);
     create trigger fail_once before insert on begini_scores
         when new.uid like '%7'
-            and not exists (select 1 from attempts where event = new.event)
+            and not exists (select 1 from attempts
+                            where event = new.event and route = 'scores')
         begin select raise(abort, 'made to fail once'); end;
     create trigger fail_always before insert on begini_scores
         when new.uid like '%B'
         begin select raise(abort, 'made to fail always'); end;
     create table chaos_redelivered (receipt_id blob not null) strict;
     create trigger redelivered after insert on starts
-        begin insert into chaos_redelivered values (new.receipt_id); end;";
+        begin insert into chaos_redelivered values (new.receipt_id); end;
+    create table chaos_sql (event integer not null, uid text not null) strict;
+    create index chaos_sql_uid on chaos_sql (uid);";
 
 /// Removes every unique key of the tables that hold the effects, so that only hookbox itself
-/// prevents a double effect.
+/// prevents a double effect, and adds the table into which the handler `sql` writes.
 ///
 /// # Errors
 /// When the database returns an error.

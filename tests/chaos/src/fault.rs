@@ -46,6 +46,12 @@ pub enum Fault {
     LockStore(u64),
     /// A reader holds an old snapshot of the SQLite file.
     LongReader(u64),
+    /// The service to which `forward` posts refuses connections.
+    RefuseCalls(u64),
+    /// The service accepts calls and never answers them.
+    IgnoreCalls(u64),
+    /// The service's proxy answers 503, because it does not reach the service.
+    FailCalls(u64),
 }
 
 use Fault::*;
@@ -64,6 +70,8 @@ pub enum Part {
     LinkToBroker,
     Store,
     LinkToStore,
+    /// The service to which `forward` posts.
+    Target,
 }
 
 /// A trap of the proxy cuts a connection when the client sends certain bytes. This is the time in
@@ -96,6 +104,9 @@ pub const ON_SERVERS: &[Fault] = &[
     CommitUnanswered,
     CommitDropped,
     LockStore(4_000),
+    RefuseCalls(6_000),
+    IgnoreCalls(6_000),
+    FailCalls(6_000),
 ];
 
 /// The faults that can strike one SQLite file.
@@ -109,6 +120,9 @@ pub const ON_A_FILE: &[Fault] = &[
     LockStore(3_000),
     LockStore(8_000),
     LongReader(4_000),
+    RefuseCalls(6_000),
+    IgnoreCalls(6_000),
+    FailCalls(6_000),
 ];
 
 /// Returns the faults that can strike this pair of broker and store.
@@ -138,6 +152,7 @@ impl Fault {
                 Part::Store
             }
             CutStore | StoreHole(_) | CommitUnanswered | CommitDropped => Part::LinkToStore,
+            RefuseCalls(_) | IgnoreCalls(_) | FailCalls(_) => Part::Target,
         }
     }
 
@@ -147,7 +162,8 @@ impl Fault {
         match self {
             FreezeIngest(time) | FreezeWorker(time) | FreezeBroker(time) | BlockBroker(time)
             | BrokerHole(time) | LoseConfirms(time) | LosePublishes(time)
-            | FreezePostgres(time) | StoreHole(time) | LockStore(time) | LongReader(time) => time,
+            | FreezePostgres(time) | StoreHole(time) | LockStore(time) | LongReader(time)
+            | RefuseCalls(time) | IgnoreCalls(time) | FailCalls(time) => time,
             CutPublish | CutBody | CommitUnanswered | CommitDropped => TRAP_MAX,
             KillIngest | KillWorker | TermIngest | TermWorker | KillBroker | CutBroker
             | KillPostgres | TerminateBackends | CutStore => 0,

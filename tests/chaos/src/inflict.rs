@@ -12,6 +12,7 @@ use crate::fault::{Fault, Fault::*, Part, pause};
 use crate::scenario::STOP_MAX;
 use crate::servers::Servers;
 use crate::sql::HeldLock;
+use crate::targets::ServiceMode;
 use crate::world::World;
 
 /// The beginning of `basic.publish` in AMQP: class 60, method 40, and two reserved zero bytes.
@@ -96,7 +97,8 @@ impl Fault {
                 | Part::Broker
                 | Part::LinkToBroker
                 | Part::Store
-                | Part::LinkToStore => "ingest 1",
+                | Part::LinkToStore
+                | Part::Target => "ingest 1",
             },
             before: 0,
             struck: false,
@@ -190,6 +192,11 @@ impl ActiveFault {
             LongReader(_) => {
                 self.held = world.place.sql.begin("select count(*) from events")?;
             }
+            RefuseCalls(_) => world.targets.set(ServiceMode::Down),
+            IgnoreCalls(_) => world.targets.set(ServiceMode::Unresponsive),
+            FailCalls(_) => world
+                .targets
+                .set(ServiceMode::Declining("503 Service Unavailable")),
         }
         Ok(())
     }
@@ -243,6 +250,15 @@ impl ActiveFault {
                     world.place.sql.end(held)?;
                 }
             }
+            RefuseCalls(_) => {
+                // The service does not see the connections that it refuses.
+                self.struck = true;
+                world.targets.set(ServiceMode::Well);
+            }
+            IgnoreCalls(_) | FailCalls(_) => {
+                self.struck = self.counted(world)? > self.before;
+                world.targets.set(ServiceMode::Well);
+            }
         }
         Ok(())
     }
@@ -271,9 +287,12 @@ impl ActiveFault {
                 let question = "select cast(count(*) as text) from events";
                 world.place.sql.number(question)
             }
+            IgnoreCalls(_) | FailCalls(_) => Ok(world.targets.requests()),
             KillIngest | KillWorker | TermIngest | TermWorker | FreezeIngest(_)
             | FreezeWorker(_) | KillBroker | FreezeBroker(_) | BlockBroker(_) | CutBroker
-            | KillPostgres | FreezePostgres(_) | TerminateBackends | CutStore => Ok(0),
+            | KillPostgres | FreezePostgres(_) | TerminateBackends | CutStore | RefuseCalls(_) => {
+                Ok(0)
+            }
         }
     }
 
@@ -281,9 +300,12 @@ impl ActiveFault {
         let place = &world.place;
         let proxy = match self.fault.part() {
             Part::LinkToStore => &place.to_store,
-            Part::LinkToBroker | Part::Ingest | Part::Worker | Part::Broker | Part::Store => {
-                &place.to_broker
-            }
+            Part::LinkToBroker
+            | Part::Ingest
+            | Part::Worker
+            | Part::Broker
+            | Part::Store
+            | Part::Target => &place.to_broker,
         };
         proxy.as_ref().context("no proxy")
     }

@@ -173,6 +173,25 @@ pub const INVARIANTS: &[Invariant] = &[
         files: &[],
         tests: &["a_seed_repeats_itself_exactly"],
     },
+    Invariant {
+        number: 21,
+        what: "On a route with `newest`, no effect of an older event follows that of a newer one \
+            of its key, and an event is stale only if a newer one is done.",
+        files: &["tests/simulation/src/newest.rs"],
+        tests: &["workers_at_once_leave_the_newest_of_each_key"],
+    },
+    Invariant {
+        number: 22,
+        what: "Each external call for an event has the same key, until an event that is done is \
+            replayed, and a higher epoch than the one before.",
+        files: &["tests/chaos/src/checker/user_routes.rs"],
+        tests: &[
+            "a_transient_failure_is_tried_again_with_the_same_key",
+            "a_lease_that_ended_is_granted_under_a_higher_epoch",
+            "an_epoch_rises_over_replays",
+            "only_the_replay_of_a_done_event_has_another_effect",
+        ],
+    },
 ];
 
 #[cfg(test)]

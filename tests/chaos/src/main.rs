@@ -1,6 +1,7 @@
 //! `cargo xtask chaos`: inflicts faults on the real binary, a real PostgreSQL and a real RabbitMQ,
 //! and checks with one checker that no event is lost or doubled.
 
+mod amqp;
 mod answers;
 mod arguments;
 mod case;
@@ -32,7 +33,13 @@ mod soak;
 mod spool;
 mod sql;
 mod tally;
+mod target_call;
+mod target_exchange;
+mod target_outage;
+mod targets;
 mod used;
+mod user_route;
+mod worker_kills;
 mod world;
 
 use std::io::{self, Write as _};

@@ -26,6 +26,7 @@ use crate::outcome::{CaseResult, Verdict};
 use crate::plan::Plan;
 use crate::scenario::{STOP_MAX, rest};
 use crate::servers::Servers;
+use crate::user_route::UserRoute;
 use crate::world::World;
 use hookbox_testkit::proxy::Mode;
 
@@ -88,7 +89,7 @@ impl CellRunner {
         let seconds = began.elapsed().as_secs_f32();
         if ran.is_err() {
             // A failed cell leaves traces in its `World`. Therefore the next cell gets a new one.
-            self.worlds.retain(|world| world.pair != cell.pair);
+            self.worlds.retain(|world| !is_for(world, &cell));
         }
         CaseResult {
             case: cell.name(),
@@ -107,11 +108,11 @@ impl CellRunner {
             Actor::Spool => return spool(servers, cell, seed),
             Actor::Ingest | Actor::Worker | Actor::Draining(_) | Actor::Operator => {}
         }
-        if !self.worlds.iter().any(|world| world.pair == cell.pair) {
-            let world = World::new(servers, cell.pair, &Plan::default())?;
-            self.worlds.push(world);
+        if !self.worlds.iter().any(|world| is_for(world, cell)) {
+            self.worlds
+                .push(World::new(servers, cell.pair, &plan(cell))?);
         }
-        let world = self.worlds.iter_mut().find(|it| it.pair == cell.pair);
+        let world = self.worlds.iter_mut().find(|world| is_for(world, cell));
         let world = world.context("a world")?;
         let mut figures = Figures::default();
         for try_number in 0..STORED_TRIES {
@@ -131,6 +132,21 @@ impl CellRunner {
             cell.crash()
         )
     }
+}
+
+/// Returns whether a `World` has the routes that this cell needs, and no others.
+fn is_for(world: &World, cell: &Cell) -> bool {
+    let has_calls = world.targets.routes().has(UserRoute::Forward);
+    world.pair == cell.pair && has_calls == cell.is_external()
+}
+
+/// Returns the settings of the `World` that this cell needs.
+fn plan(cell: &Cell) -> Plan {
+    let mut plan = Plan::default();
+    if cell.is_external() {
+        plan.user_routes.all = &[UserRoute::Forward];
+    }
+    plan
 }
 
 /// Starts an ingest and a worker, and sends events until a process has crashed at the point as

@@ -7,6 +7,7 @@ use hookbox_testkit::servers::{RabbitmqCluster, ports};
 
 use crate::servers::Servers;
 use crate::sql::Sql;
+use crate::user_route::SIGNING_KEY;
 
 /// The key that signs requests. No log may contain it.
 pub const KEY: &str = "chaos-key-that-must-never-be-logged";
@@ -19,6 +20,8 @@ pub struct Place {
     pub to_broker: Option<Proxy>,
     /// The proxy in front of the store; `None` for an SQLite file.
     pub to_store: Option<Proxy>,
+    /// The URL of the RabbitMQ, without a proxy; `None` for an SQLite file or a cluster.
+    pub broker: Option<String>,
     /// The URL of the PostgreSQL server, and the name of the database on it that is removed when
     /// the case ends; `None` for an SQLite file.
     pub(crate) database: Option<(String, String)>,
@@ -36,8 +39,9 @@ impl Place {
             sql: Sql::sqlite(&folder.path().join("hookbox.db"))?,
             to_broker: None,
             to_store: None,
+            broker: None,
             database: None,
-            secrets: vec![KEY.to_owned()],
+            secrets: vec![KEY.to_owned(), SIGNING_KEY.to_owned()],
         })
     }
 
@@ -54,6 +58,7 @@ impl Place {
         folder.write("broker", &to_broker.url(&broker))?;
         place.secrets.extend(password(&broker));
         place.to_broker = Some(to_broker);
+        place.broker = Some(broker);
         Ok(place)
     }
 
@@ -85,11 +90,13 @@ impl Place {
         let url = format!("{server}/{name}");
         let to_store = Proxy::before(&url).context("a proxy")?;
         folder.write("store", &to_store.url(&url))?;
-        let secrets = password(&postgres).into_iter().chain([KEY.to_owned()]);
+        let keys = [KEY.to_owned(), SIGNING_KEY.to_owned()];
+        let secrets = password(&postgres).into_iter().chain(keys);
         Ok(Self {
             sql: Sql::postgres(&url)?,
             to_store: Some(to_store),
             to_broker: None,
+            broker: None,
             database: Some((postgres, name)),
             secrets: secrets.collect(),
         })

@@ -1,6 +1,7 @@
 //! The settings of a case that become the config files of its processes.
 
 use crate::pair::Pair;
+use crate::user_route::UserRoutes;
 
 /// The number of attempts after which an event of the route `scores` is a dead letter.
 pub const ATTEMPTS: u64 = 3;
@@ -20,6 +21,8 @@ pub struct Plan {
     pub broker: String,
     /// The name of the file that contains the broker URL of the second ingest.
     pub second_broker: &'static str,
+    /// The routes beside those for Begini's events.
+    pub user_routes: UserRoutes,
 }
 
 impl Default for Plan {
@@ -32,13 +35,14 @@ impl Default for Plan {
             top: String::new(),
             broker: String::new(),
             second_broker: "broker",
+            user_routes: UserRoutes::NONE,
         }
     }
 }
 
 impl Plan {
-    /// Returns the text of the config file for the ingest with this number, which begins at 1.
-    /// Workers use the config of ingest 1.
+    /// Returns the text of the config file for the ingest with this number, which begins at 1,
+    /// without the user routes. Workers use the config of ingest 1.
     pub fn config(&self, pair: Pair, environment: &str, number: usize, port: u16) -> String {
         let (broker, more) = match number {
             1 => ("broker", ""),

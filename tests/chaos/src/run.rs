@@ -1,12 +1,13 @@
 //! Runs the selected cases layer by layer, prints their results and keeps them.
 
+mod soaks;
+
 use std::process::ExitCode;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Result, ensure};
-use serde_json::json;
 
 use crate::arguments::Arguments;
 use crate::case::{Case, Layer, Proof};
@@ -17,10 +18,9 @@ use crate::matrix::{self, Cell};
 use crate::others;
 use crate::outcome::{CaseResult, Verdict};
 use crate::pair::Pair;
-use crate::report::{self, Results, SIMULATION};
+use crate::report::{Results, SIMULATION};
 use crate::scenario::{self, RunContext};
 use crate::servers::Servers;
-use crate::soak;
 use crate::tally::Tally;
 use hookbox_testkit::chance::fresh_seed;
 
@@ -105,7 +105,37 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
+    /// Runs the crash-point matrix, and at the same time the cases that can run beside it. Most of
+    /// their time is spent waiting.
     fn crashes(&self) -> Result<()> {
+        let parallel = self.cases(|proof| proof.layer() == Layer::Faults);
+        let has_parallel = parallel.iter().any(|case| case.is_parallel());
+        if !self.runs_parallel_cases() || !has_parallel {
+            return self.matrix();
+        }
+        // The servers are started here, because two threads must not start them.
+        if self.arguments.wants_pair(Pair::RabbitmqPostgres) {
+            self.servers.start()?;
+        }
+        thread::scope(|scope| {
+            let beside = scope.spawn(|| {
+                self.on_each_pair(|pair| self.faults_on(pair, &|case| case.is_parallel()))
+            });
+            let crashed = self.matrix();
+            match beside.join() {
+                Ok(ran) => crashed.and(ran),
+                Err(panicked) => std::panic::resume_unwind(panicked),
+            }
+        })
+    }
+
+    /// Returns whether the cases that can run beside the crash-point matrix do so.
+    fn runs_parallel_cases(&self) -> bool {
+        let both = [Layer::Crashes, Layer::Faults];
+        both.iter().all(|layer| self.arguments.wants_layer(*layer))
+    }
+
+    fn matrix(&self) -> Result<()> {
         let of_cases: Vec<&str> = self
             .cases(|proof| matches!(proof, Proof::Crashes(_)))
             .into_iter()
@@ -139,7 +169,8 @@ impl<'a> Run<'a> {
     }
 
     fn faults(&self) -> Result<()> {
-        self.on_each_pair(|pair| self.faults_on(pair))
+        let has_run = |case: &Case| self.runs_parallel_cases() && case.is_parallel();
+        self.on_each_pair(|pair| self.faults_on(pair, &|case| !has_run(case)))
     }
 
     /// Runs `one` on all pairs of broker and store at the same time. The pairs share nothing, and
@@ -163,8 +194,10 @@ impl<'a> Run<'a> {
         })
     }
 
-    fn faults_on(&self, pair: Pair) -> Result<()> {
-        let mut cases = self.cases(|_| true).into_iter();
+    /// Runs the cases that `is_wanted` selects, one after the other.
+    fn faults_on(&self, pair: Pair, is_wanted: &dyn Fn(&Case) -> bool) -> Result<()> {
+        let cases = self.cases(|_| true).into_iter();
+        let mut cases = cases.filter(|case| is_wanted(case));
         cases.try_for_each(|case| self.fault_case(case, pair))
     }
 
@@ -189,6 +222,7 @@ impl<'a> Run<'a> {
                 servers: &self.servers,
                 pair,
                 seed: self.seed,
+                is_quick: self.arguments.ci,
             };
             let ran = match proof {
                 Proof::Faults { faults, .. } => scenario::through(&given, faults),
@@ -272,75 +306,6 @@ impl<'a> Run<'a> {
             figures,
             verdict,
         });
-    }
-
-    fn soaks(&self, time: Duration) -> Result<()> {
-        self.servers.start()?;
-        self.on_each_pair(|pair| {
-            self.soak_on(pair, time);
-            Ok(())
-        })
-    }
-
-    fn soak_on(&self, pair: Pair, time: Duration) {
-        let given = RunContext {
-            servers: &self.servers,
-            pair,
-            seed: self.seed,
-        };
-        let began = Instant::now();
-        let mut soaked = soak::SoakResult::default();
-        let ran = soak::run(&given, time, &mut soaked);
-        if let Err(error) = &ran {
-            soaked.figures.add(&figures_of(error));
-        }
-        let outcome = CaseResult {
-            case: "soak".to_owned(),
-            layer: Layer::Soak,
-            pair: Some(pair),
-            seed: self.seed,
-            seconds: began.elapsed().as_secs_f32(),
-            figures: soaked.figures,
-            verdict: Verdict::of(ran),
-        };
-        let mut results = self.results.lock().unwrap_or_else(PoisonError::into_inner);
-        let row = self.soak_row(&soaked, &outcome, &results.commit);
-        results.soaks.insert(pair.to_string(), row);
-        drop(results);
-        self.record(outcome);
-    }
-
-    fn soak_row(
-        &self,
-        soaked: &soak::SoakResult,
-        outcome: &CaseResult,
-        commit: &str,
-    ) -> serde_json::Value {
-        let figures = &soaked.figures;
-        let result = match &outcome.verdict {
-            Verdict::Held => "held, accounting balanced",
-            Verdict::Broken(_) => "broken",
-            Verdict::DidNotRun(_) => "did not run",
-        };
-        json!({
-            "date": report::today(),
-            "commit": commit,
-            "servers": self.servers.versions(),
-            "minutes": (outcome.seconds / 60.0) as u64,
-            "seed": self.seed,
-            "rounds": soaked.rounds,
-            "accepted": figures.accepted,
-            "unanswered": figures.unanswered,
-            "effects": figures.effects,
-            "lost": figures.lost,
-            "doubled": figures.doubled,
-            "faults": soaked.faults,
-            "together": soaked.together,
-            "threads": soaked.used.threads,
-            "files": soaked.used.files,
-            "memory_mib": soaked.used.memory,
-            "result": result,
-        })
     }
 
     /// Returns the cases that the arguments select and that have a proof of the kind `kind`.

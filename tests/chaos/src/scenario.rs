@@ -37,6 +37,8 @@ pub struct RunContext<'a> {
     pub servers: &'a Servers,
     pub pair: Pair,
     pub seed: u64,
+    /// Whether the case runs in CI, where it must be short.
+    pub is_quick: bool,
 }
 
 /// Runs one ingest and two workers under a steady load, and inflicts the faults one after the
@@ -116,12 +118,21 @@ fn load(seed: u64, faults: &[Fault]) -> Load {
 /// # Errors
 /// When an invariant does not hold.
 pub fn rest(world: &mut World, journal: &Journal) -> Result<Figures> {
+    rest_within(world, journal, SETTLE_MAX)
+}
+
+/// Does the same as [`rest`] with another time within which all work must drain.
+///
+/// # Errors
+/// When an invariant does not hold.
+pub fn rest_within(world: &mut World, journal: &Journal, limit: Duration) -> Result<Figures> {
     ensure!(
         journal.accepted > 0,
         "no event was accepted, so that the case shows nothing"
     );
-    let books = world.settle(SETTLE_MAX)?;
+    let books = world.settle(limit)?;
     world.ended_well()?;
+    world.targets.gather()?;
     checker::books(&books)?;
     checker::check(world, journal).with_context(|| {
         format!(

@@ -22,7 +22,9 @@ use crate::place::{KEY, Place};
 use crate::plan::Plan;
 use crate::servers::Servers;
 use crate::sql::Sql;
+use crate::targets::Targets;
 use crate::used::{self, LiveProcesses};
+use crate::user_route::SIGNING_KEY;
 
 /// The time within which a started process must be ready. A debug build on two busy cores is slow.
 const READY_MAX: Duration = Duration::from_secs(60);
@@ -43,6 +45,8 @@ pub struct World {
     pub variables: Vec<(&'static str, PathBuf)>,
     ports: [u16; 2],
     pub place: Place,
+    /// The targets of the user routes.
+    pub targets: Targets,
     binary: PathBuf,
     // The folder is the last field, because fields are dropped in order, and the folder must be
     // removed only after the processes that use it have ended.
@@ -110,6 +114,7 @@ impl World {
         let folder = Folder::new("chaos", Account::Ourselves)?;
         let ports = ports::free().context("choosing ports")?;
         let place = place(&folder)?;
+        let targets = Targets::start(plan.user_routes, place.broker.as_deref())?;
         let world = Self {
             pair,
             services: Vec::new(),
@@ -120,12 +125,15 @@ impl World {
             environment: format!("chaos-{}", &ports::random_name()?[..12]),
             ports,
             place,
+            targets,
             binary: binary::built().context("finding the hookbox binary")?,
             folder,
         };
         world.folder.write("key", KEY)?;
+        world.folder.write("forward.key", SIGNING_KEY)?;
         for (number, port) in (1..).zip(ports) {
             let text = plan.config(pair, &world.environment, number, port);
+            let text = text + &world.targets.config();
             world
                 .folder
                 .write(&format!("hookbox-{number}.toml"), &text)?;

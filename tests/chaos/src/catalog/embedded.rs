@@ -22,6 +22,7 @@ pub(super) const CASES: &[Case] = &[
             Proof::Scenario {
                 pairs: FILE,
                 fast: true,
+                is_parallel: false,
                 run: power_loss,
             },
         ],

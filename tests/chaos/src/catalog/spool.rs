@@ -14,11 +14,13 @@ pub(super) const CASES: &[Case] = &[Case {
         Proof::Scenario {
             pairs: SERVERS,
             fast: true,
+            is_parallel: false,
             run: spool,
         },
         Proof::Scenario {
             pairs: SERVERS,
             fast: false,
+            is_parallel: false,
             run: full_spool,
         },
         Proof::Tests {

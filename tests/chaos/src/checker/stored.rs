@@ -38,6 +38,8 @@ pub(super) struct Stored {
     /// The events that have an effect: for each number of an event, the uid of the applicant in the
     /// row of the effect.
     pub(super) effects: BTreeMap<String, String>,
+    /// For each uid of an applicant, the number of rows that the handler `sql` has written.
+    pub(super) by_sql: BTreeMap<String, u64>,
     /// The claims: for each route and event, the state of the claim and its number of attempts.
     pub(super) claims: BTreeMap<OnRoute, (String, u64)>,
     pub(super) dead: BTreeMap<OnRoute, Vec<DeadLetter>>,
@@ -51,11 +53,13 @@ impl Stored {
         let (since, events) = (since(sql, journal), events(sql, journal));
         let (scores, of_scores) = effects(sql, journal, "begini_scores")?;
         let (applications, of_applications) = effects(sql, journal, "begini_applications")?;
+        let (by_sql, _) = effects(sql, journal, "chaos_sql")?;
         Ok(Self {
             receipts: receipts(sql, &since)?,
             scores,
             applications,
             effects: of_scores.into_iter().chain(of_applications).collect(),
+            by_sql,
             claims: claims(sql, &events)?,
             dead: dead(sql, &events)?,
             bodies: bodies(sql, &events)?,
@@ -84,9 +88,10 @@ fn events(sql: &Sql, journal: &Journal) -> String {
         )
     };
     format!(
-        "select event from receipts where {since} union {} union {}",
+        "select event from receipts where {since} union {} union {} union {}",
         of("begini_scores"),
-        of("begini_applications")
+        of("begini_applications"),
+        of("chaos_sql")
     )
 }
 

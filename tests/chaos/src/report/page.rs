@@ -153,7 +153,8 @@ const SOAK: &str = "
 Faults are drawn from the seed and inflicted under load, some of them two at a time. After each
 round all faults are healed, all queues drain, and the checker runs: every receipt that was answered
 200 has its outcome, every accepted event has exactly one effect or the dead letter that it must
-have, and the accept reports match the outcomes.
+have, and the accept reports match the outcomes. Each event also goes through `sql` and `forward`,
+and with RabbitMQ through `publish`.
 
 | pair | faults |
 |---|---|
