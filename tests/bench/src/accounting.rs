@@ -12,6 +12,10 @@ use crate::deployment::Deployment;
 /// How long to wait until everything that was accepted has its outcome.
 const DRAIN_MAX: Duration = Duration::from_secs(1_800);
 
+/// How long no further receipt may get an outcome while others wait for theirs. Then waiting makes
+/// no sense. It is longer than the longest time for which hookbox defers an event by itself.
+const STALLED_MAX: Duration = Duration::from_secs(180);
+
 /// How long `hookbox reconcile` waits for the accounting to balance, after every receipt has got
 /// its outcome.
 const REST: &str = "120s";
@@ -31,21 +35,28 @@ pub(crate) fn wait_settled(
 ) -> Result<()> {
     let mut last = Ok(0);
     let mut next = Instant::now();
-    let settled = wait_until(DRAIN_MAX, || {
+    let (mut most, mut grew) = (0, Instant::now());
+    let began = Instant::now();
+    wait_until(DRAIN_MAX, || {
         if Instant::now() < next {
             return false;
         }
-        let began = Instant::now();
+        let counting = Instant::now();
         last = bench.runtime.block_on(deployment.store.settled());
-        let pause = COUNT_INTERVAL.max(began.elapsed() * INTERVAL_PER_COST);
+        let pause = COUNT_INTERVAL.max(counting.elapsed() * INTERVAL_PER_COST);
         next = Instant::now() + pause;
-        last.as_ref().is_err() || last.as_ref().is_ok_and(|count| *count >= receipts)
+        match &last {
+            Ok(count) if *count > most => (most, grew) = (*count, Instant::now()),
+            Ok(_) | Err(_) => {}
+        }
+        last.is_err() || most >= receipts || grew.elapsed() > STALLED_MAX
     });
     let count = last?;
     ensure!(
-        settled,
-        "after {} s, {count} of {receipts} receipts have an outcome:\n{}",
-        DRAIN_MAX.as_secs(),
+        count >= receipts,
+        "after {} s, {count} of {receipts} receipts have an outcome, the last since {} s:\n{}",
+        began.elapsed().as_secs(),
+        grew.elapsed().as_secs(),
         deployment.logs()
     );
     Ok(())

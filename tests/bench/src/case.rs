@@ -4,7 +4,8 @@ use anyhow::Result;
 
 use crate::bench::Bench;
 use crate::cases::{
-    accepted, backlog, both, cold_start, embedded, failing, latency, processed, replay, workers,
+    accepted, backlog, both, cold_start, conditions, embedded, failing, forward, latency, newest,
+    processed, publish, replay, user_sql, workers,
 };
 use crate::figure::Figure;
 use crate::floors::Floor;
@@ -41,6 +42,22 @@ pub(crate) const CASES: &[Case] = &[
         run: accepted::over_256,
     },
     Case {
+        name: "conditions",
+        about: "as `accepted-64`, with five conditions on the body (`where`) against none: at \
+                least 0.95 of the rate",
+        needs_servers: true,
+        floors: &[Floor::Publishes],
+        run: conditions::measure,
+    },
+    Case {
+        name: "newest",
+        about: "as `processed-begini`, with `newest` against none, each event of a key of its own: \
+                at least 0.95 of the rate",
+        needs_servers: true,
+        floors: &[Floor::JobTable],
+        run: newest::measure,
+    },
+    Case {
         name: "processed-record",
         about: "the rate at which two workers take events from a full queue and commit them, \
                 handler `record`: at least 3.6 times the job table; in a store that already has \
@@ -56,6 +73,39 @@ pub(crate) const CASES: &[Case] = &[
         needs_servers: true,
         floors: &[Floor::JobTable, Floor::GraphileWorker],
         run: processed::begini,
+    },
+    Case {
+        name: "sql-postgres",
+        about: "as `processed-begini`, with statements of the handler `sql` that write the same \
+                rows, against `begini`: at least 0.7 of its rate",
+        needs_servers: true,
+        floors: &[Floor::JobTable],
+        run: user_sql::on_postgres,
+    },
+    Case {
+        name: "sql-sqlite",
+        about: "as `sql-postgres`, with one worker and with broker and store in two SQLite files: \
+                at least 0.7 of the rate of `begini`",
+        needs_servers: false,
+        floors: &[Floor::SqliteCommits],
+        run: user_sql::on_sqlite,
+    },
+    Case {
+        name: "forward",
+        about: "events that one worker posts to a local service, with 256 calls in flight: as many \
+                a second as the job table, at least; to a service that takes 200 ms for each, at \
+                least 0.9 of the 1,280 a second that 256 calls allow",
+        needs_servers: true,
+        floors: &[Floor::JobTable],
+        run: forward::measure,
+    },
+    Case {
+        name: "publish",
+        about: "events that one worker publishes to an exchange with a quorum queue, with 256 \
+                messages in flight: as many a second as the job table, at least",
+        needs_servers: true,
+        floors: &[Floor::JobTable],
+        run: publish::measure,
     },
     Case {
         name: "latency-2k",

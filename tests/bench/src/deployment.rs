@@ -53,20 +53,23 @@ impl Role {
 
 /// What the config of a deployment says beyond the defaults.
 #[derive(Clone, Copy)]
-pub(crate) struct Config {
+pub(crate) struct Config<'c> {
     pub storage: Storage,
-    pub handler: &'static str,
+    pub handler: &'c str,
+    /// Further lines of the section `[route.handler]` of hookbox's config.
+    pub settings: &'c str,
     /// Further lines of the section `[[source]]` of hookbox's config.
-    pub source: &'static str,
+    pub source: &'c str,
     /// Further lines of the section `[[route]]` of hookbox's config.
-    pub route: &'static str,
+    pub route: &'c str,
 }
 
-impl Config {
-    pub fn of(storage: Storage, handler: &'static str) -> Config {
+impl<'c> Config<'c> {
+    pub fn of(storage: Storage, handler: &'c str) -> Config<'c> {
         Config {
             storage,
             handler,
+            settings: "",
             source: "",
             route: "",
         }
@@ -88,7 +91,7 @@ pub(crate) struct Deployment<'a> {
 
 impl<'a> Deployment<'a> {
     /// Makes the database and runs `hookbox migrate`. No role runs yet.
-    pub fn new(bench: &'a Bench<'a>, config: Config) -> Result<Deployment<'a>> {
+    pub fn new(bench: &'a Bench<'a>, config: Config<'_>) -> Result<Deployment<'a>> {
         let folder = Folder::new("bench", Account::Ourselves)?;
         let [port] = ports::free().context("choosing a port")?;
         let environment = format!("b{}", &ports::random_name()?[..12]);
@@ -122,24 +125,25 @@ impl<'a> Deployment<'a> {
     }
 
     /// Writes the config. A role that runs keeps the config with which it was started.
-    pub fn configure(&self, config: Config) -> Result<()> {
+    pub fn configure(&self, config: Config<'_>) -> Result<()> {
         let text = self.text(config);
         self.folder.write("hookbox.toml", &text)?;
         Ok(())
     }
 
     /// Returns a config with the defaults, one source and one route.
-    fn text(&self, config: Config) -> String {
+    fn text(&self, config: Config<'_>) -> String {
         let (store, broker) = match config.storage {
             Storage::Servers => (r#"{ file = "database_url" }"#, r#"{ file = "amqp_url" }"#),
             Storage::TwoFiles => (r#""sqlite:hookbox.db""#, r#""sqlite:broker.db""#),
             Storage::OneFile => (r#""sqlite:hookbox.db""#, r#""sqlite:hookbox.db""#),
         };
         let Config {
+            storage: _,
             handler,
+            settings,
             source,
             route,
-            ..
         } = config;
         format!(
             r#"environment = "{environment}"
@@ -157,8 +161,10 @@ secrets = [{{ id = "bench", file = "begini.key" }}]
 [[route]]
 name = "scores"
 topics = ["begini.*_score.complete"]
-handler = {{ kind = "{handler}" }}
 {route}
+[route.handler]
+kind = "{handler}"
+{settings}
 "#,
             environment = self.environment,
             port = self.port,

@@ -22,6 +22,7 @@ pub(crate) enum Goal {
 pub(crate) enum Unit {
     PerSecond,
     Milliseconds,
+    Microseconds,
     Mebibytes,
     Ratio,
     Count,
@@ -32,6 +33,7 @@ impl Unit {
         match self {
             Unit::PerSecond => "/s",
             Unit::Milliseconds => "ms",
+            Unit::Microseconds => "µs",
             Unit::Mebibytes => "MiB",
             Unit::Ratio => "×",
             Unit::Count => "",
@@ -41,7 +43,7 @@ impl Unit {
     /// Returns how many digits after the decimal point are printed. Further digits would be noise.
     pub fn digits(self) -> usize {
         match self {
-            Unit::PerSecond | Unit::Count => 0,
+            Unit::PerSecond | Unit::Microseconds | Unit::Count => 0,
             Unit::Milliseconds | Unit::Mebibytes => 1,
             Unit::Ratio => 2,
         }

@@ -2,8 +2,9 @@
 //! processed event has rows, with random event ids, and then makes a checkpoint. The events are
 //! done by the route `scores`, and the accounting balances with them.
 //!
-//! The statements are in `fill/`, one file for each database and layout of the tables: a file is
-//! for the schema version in its name and for later ones, up to the next file.
+//! The statements are in `fill/`, in a file for each database and layout of the tables. The name of
+//! a file has the first schema version that it is for. `POSTGRES` and `SQLITE` below say which
+//! files are run on which schema.
 
 use anyhow::{Context, Result};
 use sqlx::postgres::PgConnection;
@@ -18,12 +19,26 @@ use crate::store::{FILLED, Store};
 const POSTGRES: &[(i64, &str)] = &[
     (1, include_str!("fill/postgres-1.sql")),
     (14, include_str!("fill/postgres-14.sql")),
+    (
+        18,
+        concat!(
+            include_str!("fill/postgres-14.sql"),
+            include_str!("fill/postgres-18.sql")
+        ),
+    ),
 ];
 
 /// The statements that fill a SQLite store, each with the first schema version on which they work.
 const SQLITE: &[(i64, &str)] = &[
     (1, include_str!("fill/sqlite-1.sql")),
     (14, include_str!("fill/sqlite-14.sql")),
+    (
+        18,
+        concat!(
+            include_str!("fill/sqlite-14.sql"),
+            include_str!("fill/sqlite-18.sql")
+        ),
+    ),
 ];
 
 /// How many events one transaction writes: enough to write fast, and few enough that the progress

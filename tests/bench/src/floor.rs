@@ -11,18 +11,22 @@ mod publishes;
 use anyhow::{Context, Result};
 use tokio::runtime::Runtime;
 
+use self::meter::Length;
 use crate::floors::{Floor, Floors};
 use crate::servers::Servers;
 
-/// Measures these floors `runs` times in turn, so that a disturbance affects one run of each. If
-/// graphile-worker cannot be measured, `absent` gets the reason, and this is not an error.
+/// Measures these floors `runs` times in turn, so that a disturbance affects one run of each. With
+/// `is_quick` each takes a tenth of a second, and the rates mean nothing. If graphile-worker cannot
+/// be measured, `absent` gets the reason, and this is not an error.
 pub(crate) fn measure(
     wanted: &[Floor],
     runs: usize,
+    is_quick: bool,
     servers: Option<&Servers>,
     runtime: &Runtime,
     absent: &mut Vec<String>,
 ) -> Result<Floors> {
+    let length = Length::new(is_quick);
     let mut floors = Floors::default();
     let mut peer = None;
     if wanted.contains(&Floor::GraphileWorker) {
@@ -36,8 +40,8 @@ pub(crate) fn measure(
             eprintln!("floor: {}, run {run} of {runs}", floor.name());
             let urls = || servers.context("this floor needs PostgreSQL and RabbitMQ");
             let rate = match floor {
-                Floor::Publishes => runtime.block_on(publishes::measure(&urls()?.amqp)),
-                Floor::JobTable => runtime.block_on(job_table::measure(&urls()?.postgres)),
+                Floor::Publishes => runtime.block_on(publishes::measure(&urls()?.amqp, length)),
+                Floor::JobTable => runtime.block_on(job_table::measure(&urls()?.postgres, length)),
                 Floor::GraphileWorker => match &peer {
                     Some(folder) => {
                         let rate = graphile_worker::measure(folder, &urls()?.postgres);
@@ -45,7 +49,7 @@ pub(crate) fn measure(
                     }
                     None => continue,
                 },
-                Floor::SqliteCommits => runtime.block_on(commits::measure()),
+                Floor::SqliteCommits => runtime.block_on(commits::measure(length)),
             };
             let rate = match rate.with_context(|| format!("measuring {}", floor.name())) {
                 Ok(rate) => rate,

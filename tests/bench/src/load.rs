@@ -7,6 +7,6 @@ mod connection;
 mod request;
 mod send;
 
-pub(crate) use connection::Connection;
+pub(crate) use connection::{Connection, content_length};
 pub(crate) use request::{Kind, Requests, SECRET};
-pub(crate) use send::{Answered, Gate, Plan, now, send};
+pub(crate) use send::{Answered, Gate, Plan, Sent, now, send};

@@ -12,6 +12,9 @@ use crate::repository;
 /// For how long the bench waits and measures how much other work the machine does.
 const LISTEN: Duration = Duration::from_secs(3);
 
+/// In `/proc`, Linux counts the time of processes in hundredths of a second on every machine.
+const TICKS_PER_SECOND: f64 = 100.0;
+
 /// Returns the cores, the memory, the kernel and the versions. A value that the system does not
 /// report is null.
 pub(crate) fn describe(is_quick: bool) -> Value {
@@ -34,6 +37,22 @@ pub(crate) fn describe(is_quick: bool) -> Value {
 pub(crate) fn peak_memory(process: u32) -> Option<f64> {
     let kib = kib(&format!("/proc/{process}/status"), "VmHWM")?;
     Some(kib as f64 / 1024.0)
+}
+
+/// Returns the processor time that a process has used so far, in seconds.
+pub(crate) fn processor_time(process: u32) -> Option<f64> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    Some(ticks_of_process(&stat)? as f64 / TICKS_PER_SECOND)
+}
+
+/// Returns the ticks in which a process ran, with those of the system's own code.
+fn ticks_of_process(stat: &str) -> Option<u64> {
+    // The name of the program may have spaces and parentheses. What follows it has neither, and
+    // begins with the third field; the ticks are the fields 14 and 15.
+    let (_, fields) = stat.rsplit_once(')')?;
+    let mut fields = fields.split_whitespace().skip(11);
+    let mut ticks = || fields.next()?.parse::<u64>().ok();
+    Some(ticks()? + ticks()?)
 }
 
 /// Returns the percentage of all cores that is busy while the bench waits. This is the work of
@@ -108,5 +127,8 @@ mod tests {
         let stat = "cpu  10 1 5 80 4 0 0 0 7 0\ncpu0 1 1\n";
         assert_eq!(ticks(stat), Some((16, 100)));
         assert_eq!(ticks("intr 1"), None);
+        let stat = "7 (a) b) S 1 2 3 4 5 6 7 8 9 10 250 50 0 0\n";
+        assert_eq!(ticks_of_process(stat), Some(300));
+        assert_eq!(ticks_of_process("7 (a) S 1"), None);
     }
 }

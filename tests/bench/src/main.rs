@@ -23,6 +23,7 @@ mod report;
 mod repository;
 mod run;
 mod servers;
+mod service;
 mod store;
 
 use std::collections::BTreeSet;
@@ -68,7 +69,8 @@ fn main() -> Result<ExitCode> {
     let wanted: Vec<Floor> = wanted.into_iter().filter(is_wanted).collect();
     let mut absent = Vec::new();
     let runs = if arguments.quick { 1 } else { arguments.runs };
-    let floors = floors(&wanted, runs, servers.as_ref(), &mut absent)?;
+    let quick = arguments.quick;
+    let floors = floors(&wanted, runs, quick, servers.as_ref(), &mut absent)?;
     let mut run = Run {
         floors,
         absent,
@@ -113,12 +115,13 @@ fn main() -> Result<ExitCode> {
 fn floors(
     wanted: &[Floor],
     runs: usize,
+    is_quick: bool,
     servers: Option<&Servers>,
     absent: &mut Vec<String>,
 ) -> Result<Floors> {
     // The clients that measure the floors may use all cores, because hookbox may use them too.
     let runtime: Runtime = Builder::new_multi_thread().enable_all().build()?;
-    floor::measure(wanted, runs, servers, &runtime, absent)
+    floor::measure(wanted, runs, is_quick, servers, &runtime, absent)
 }
 
 /// Returns the builds to measure. The build of this tree is the first one.

@@ -26,20 +26,22 @@ pub(crate) struct Commit {
 }
 
 impl Store {
-    /// Returns how many receipts have an outcome, without those that `fill` has written.
+    /// Returns how many receipts have an outcome that is no wait for another attempt or for the end
+    /// of a call, without those that `fill` has written.
     pub async fn settled(&self) -> Result<u64> {
         let count: i64 = match self {
             Store::Postgres(url) => {
-                let sql = "select count(*) from receipts where instance <> $1::uuid";
+                let sql = "select count(*) from receipts
+                           where instance <> $1::uuid and outcome <> 'retrying'";
                 let mut connection = connect(url).await?;
                 let count = sqlx::query_scalar(sql).bind(FILLED);
                 count.fetch_one(&mut connection).await?
             }
             Store::Sqlite(path) => {
-                let sql = "select count(*) from receipts where hex(instance) <> ?";
+                let sql = "select count(*) from receipts
+                           where hex(instance) <> ? and outcome <> 'retrying'";
                 let mut connection = open(path).await?;
-                let filled = FILLED.replace('-', "").to_uppercase();
-                let count = sqlx::query_scalar(sql).bind(filled);
+                let count = sqlx::query_scalar(sql).bind(filled_hex());
                 count.fetch_one(&mut connection).await?
             }
         };
@@ -59,21 +61,30 @@ impl Store {
         Ok(count as u64)
     }
 
-    /// Returns the commits since a time, with the number of receipts that each has settled.
+    /// Returns the commits since a time, with the number of receipts that each has settled. SQLite
+    /// keeps no times of commits, so a commit there has the time at which its receipts were
+    /// written, just before.
     pub async fn commits(&self, since: f64) -> Result<Vec<Commit>> {
-        let Store::Postgres(url) = self else {
-            return Ok(Vec::new());
+        let rows: Vec<(f64, i64)> = match self {
+            Store::Postgres(url) => {
+                let sql = "select extract(epoch from at)::float8, count(*)
+                           from (select pg_xact_commit_timestamp(xmin) as at from receipts
+                                 where instance <> $1::uuid) as committed
+                           where at > to_timestamp($2) group by at order by at";
+                let mut connection = connect(url).await?;
+                let rows = sqlx::query_as(sql).bind(FILLED).bind(since);
+                rows.fetch_all(&mut connection).await?
+            }
+            Store::Sqlite(path) => {
+                let sql = "select settled_at / 1e6, count(*) from receipts
+                           where hex(instance) <> ? and settled_at > ?
+                           group by settled_at order by settled_at";
+                let mut connection = open(path).await?;
+                let since = (since * 1e6) as i64;
+                let rows = sqlx::query_as(sql).bind(filled_hex()).bind(since);
+                rows.fetch_all(&mut connection).await?
+            }
         };
-        let sql = "select extract(epoch from at)::float8, count(*)
-                   from (select pg_xact_commit_timestamp(xmin) as at from receipts
-                         where instance <> $1::uuid) as committed
-                   where at > to_timestamp($2) group by at order by at";
-        let mut connection = connect(url).await?;
-        let rows: Vec<(f64, i64)> = sqlx::query_as(sql)
-            .bind(FILLED)
-            .bind(since)
-            .fetch_all(&mut connection)
-            .await?;
         let commit = |(at, receipts): (f64, i64)| Commit {
             at,
             receipts: receipts as u64,
@@ -106,6 +117,22 @@ impl Store {
         Ok(count as u64)
     }
 
+    /// Returns how many rows a table has.
+    pub async fn rows(&self, table: &str) -> Result<u64> {
+        let sql = AssertSqlSafe(format!("select count(*) from {table}"));
+        let count: i64 = match self {
+            Store::Postgres(url) => {
+                let mut connection = connect(url).await?;
+                sqlx::query_scalar(sql).fetch_one(&mut connection).await?
+            }
+            Store::Sqlite(path) => {
+                let mut connection = open(path).await?;
+                sqlx::query_scalar(sql).fetch_one(&mut connection).await?
+            }
+        };
+        Ok(count as u64)
+    }
+
     /// Runs statements that a case needs. They are a part of the bench, and no input.
     pub async fn execute(&self, statements: &str) -> Result<()> {
         let statements = AssertSqlSafe(statements.to_owned());
@@ -131,6 +158,11 @@ impl Store {
         })
         .await
     }
+}
+
+/// Returns the id of the instance of `fill` as SQLite's function `hex` writes it.
+fn filled_hex() -> String {
+    FILLED.replace('-', "").to_uppercase()
 }
 
 async fn connect(url: &str) -> Result<PgConnection> {

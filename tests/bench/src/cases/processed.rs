@@ -15,6 +15,7 @@ use crate::figure::{Figure, Goal, Unit};
 use crate::fill;
 use crate::floors::Floor;
 use crate::load::{Kind, Plan, now, send};
+use crate::machine;
 use crate::store::Commit;
 
 /// What the rates are compared with: graphile-worker if it was measured, otherwise
@@ -71,7 +72,7 @@ pub(crate) struct Drain<'a> {
 }
 
 impl<'a> Drain<'a> {
-    pub fn new(bench: &'a Bench<'a>, config: Config, kind: Kind) -> Result<Drain<'a>> {
+    pub fn new(bench: &'a Bench<'a>, config: Config<'_>, kind: Kind) -> Result<Drain<'a>> {
         let mut deployment = Deployment::new(bench, config)?;
         deployment.start(Role::Ingest)?;
         Ok(Drain {
@@ -112,6 +113,17 @@ impl<'a> Drain<'a> {
     pub fn run(&mut self, events: u64, workers: usize) -> Result<f64> {
         let commits = self.commits(events, workers)?;
         rate(&commits)
+    }
+
+    /// Like [`Drain::run`] with one worker, but also returns the processor time of the worker for
+    /// each event in microseconds, including that of its start.
+    pub fn run_with_time(&mut self, events: u64) -> Result<(f64, f64)> {
+        let mut seconds = 0.0;
+        let commits = self.commits_and(events, 1, |deployment| {
+            let times = deployment.ids(Role::Worker);
+            seconds = times.filter_map(machine::processor_time).sum::<f64>();
+        })?;
+        Ok((rate(&commits)?, seconds / events as f64 * 1e6))
     }
 
     /// Like [`Drain::run`], but returns the commits and not their rate.

@@ -6,11 +6,11 @@ use hookbox_testkit::servers::folder::Folder;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection};
 
-use super::meter::Meter;
+use super::meter::{Length, Meter};
 
 const BODY_BYTES: usize = 600;
 
-pub(super) async fn measure() -> Result<f64> {
+pub(super) async fn measure(length: Length) -> Result<f64> {
     let folder = Folder::new("floor", Account::Ourselves)?;
     let mut connection = SqliteConnectOptions::new()
         .filename(folder.path().join("floor.db"))
@@ -23,7 +23,7 @@ pub(super) async fn measure() -> Result<f64> {
         .execute(&mut connection)
         .await?;
     let body = [b'x'; BODY_BYTES];
-    let mut meter = Meter::new();
+    let mut meter = Meter::new(length);
     loop {
         sqlx::query("insert into floor (body) values (?)")
             .bind(&body[..])

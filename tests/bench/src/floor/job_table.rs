@@ -10,14 +10,13 @@ use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection, Executor as _};
 use tokio::task::JoinSet;
 
+use super::meter::Length;
+
 /// The connections that work at a time. More of them are not faster on a machine with two cores.
 const CONNECTIONS: usize = 8;
 
-/// The number of jobs that wait at the start: more than can be done within [`LASTS`].
+/// The number of jobs that wait at the start: more than can be done within one measurement.
 const JOBS: i32 = 60_000;
-
-/// How long one measurement lasts.
-const LASTS: Duration = Duration::from_secs(4);
 
 const PREPARE: &str = include_str!("job_table.sql");
 
@@ -30,19 +29,19 @@ const TAKE: &str = "\
                 order by priority, run_at, id limit 1 for update skip locked)
     returning id, payload";
 
-pub(super) async fn measure(url: &str) -> Result<f64> {
+pub(super) async fn measure(url: &str, length: Length) -> Result<f64> {
     let mut connection = PgConnection::connect(url).await?;
     let prepare = PREPARE.replace("JOBS", &JOBS.to_string());
     connection
         .execute(sqlx::raw_sql(AssertSqlSafe(prepare)))
         .await?;
-    let rate = work(url).await;
+    let rate = work(url, length.warm_up + length.lasts).await;
     connection.execute(CLEAR).await?;
     connection.close().await?;
     rate
 }
 
-async fn work(url: &str) -> Result<f64> {
+async fn work(url: &str, lasts: Duration) -> Result<f64> {
     let mut connections = Vec::new();
     for _ in 0..CONNECTIONS {
         connections.push(PgConnection::connect(url).await?);
@@ -50,7 +49,7 @@ async fn work(url: &str) -> Result<f64> {
     let began = Instant::now();
     let mut workers = JoinSet::new();
     for connection in connections {
-        workers.spawn(take(connection, began + LASTS));
+        workers.spawn(take(connection, began + lasts));
     }
     let mut done = 0;
     while let Some(ended) = workers.join_next().await {

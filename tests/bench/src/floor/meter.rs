@@ -2,23 +2,38 @@
 
 use std::time::{Duration, Instant};
 
-/// How long one measurement lasts: long enough to average out a pause of the disk.
-const LASTS: Duration = Duration::from_secs(3);
+/// How long one measurement lasts, and how long connections, caches and files warm up before it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Length {
+    pub warm_up: Duration,
+    pub lasts: Duration,
+}
 
-/// How long connections, caches and files warm up before a measurement.
-const WARM_UP: Duration = Duration::from_millis(500);
+impl Length {
+    /// Returns the length of a measurement: long enough to average out a pause of the disk. With
+    /// `is_quick`, the bench only checks that its floors work.
+    pub fn new(is_quick: bool) -> Length {
+        let (warm_up, lasts) = if is_quick { (20, 100) } else { (500, 3_000) };
+        Length {
+            warm_up: Duration::from_millis(warm_up),
+            lasts: Duration::from_millis(lasts),
+        }
+    }
+}
 
 /// Counts operations, after a warm-up that is not counted.
 pub(super) struct Meter {
+    lasts: Duration,
     warm: Instant,
     began: Option<Instant>,
     count: u64,
 }
 
 impl Meter {
-    pub fn new() -> Self {
+    pub fn new(length: Length) -> Self {
         Meter {
-            warm: Instant::now() + WARM_UP,
+            lasts: length.lasts,
+            warm: Instant::now() + length.warm_up,
             began: None,
             count: 0,
         }
@@ -35,7 +50,7 @@ impl Meter {
             }
             Some(began) => {
                 self.count += 1;
-                now - began < LASTS
+                now - began < self.lasts
             }
         }
     }

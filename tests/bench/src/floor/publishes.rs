@@ -11,7 +11,7 @@ use lapin::{
     BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, PublisherConfirm,
 };
 
-use super::meter::Meter;
+use super::meter::{Length, Meter};
 
 /// The size of one message: about one event of Begini.
 const BODY_BYTES: usize = 600;
@@ -21,7 +21,7 @@ const OUTSTANDING: usize = 64;
 
 const QUEUE: &str = "floor";
 
-pub(super) async fn measure(url: &str) -> Result<f64> {
+pub(super) async fn measure(url: &str, length: Length) -> Result<f64> {
     let connection = Connection::connect(url, ConnectionProperties::default()).await?;
     let channel = connection.create_channel().await?;
     channel
@@ -37,7 +37,7 @@ pub(super) async fn measure(url: &str) -> Result<f64> {
     channel
         .queue_declare(QUEUE.into(), options, arguments)
         .await?;
-    let rate = publish(&channel).await;
+    let rate = publish(&channel, length).await;
     channel
         .queue_delete(QUEUE.into(), QueueDeleteOptions::default())
         .await?;
@@ -45,10 +45,10 @@ pub(super) async fn measure(url: &str) -> Result<f64> {
     rate
 }
 
-async fn publish(channel: &Channel) -> Result<f64> {
+async fn publish(channel: &Channel, length: Length) -> Result<f64> {
     let body = [b'x'; BODY_BYTES];
     let mut waiting: VecDeque<PublisherConfirm> = VecDeque::new();
-    let mut meter = Meter::new();
+    let mut meter = Meter::new(length);
     let options = BasicPublishOptions {
         mandatory: true,
         ..BasicPublishOptions::default()

@@ -64,12 +64,7 @@ fn parse(bytes: &[u8]) -> Result<Option<Response>> {
     let Some(status) = status else {
         bail!("an answer begins with {:?}", head.lines().next());
     };
-    let length = |line: &str| {
-        let (name, value) = line.split_once(':')?;
-        let is_length = name.eq_ignore_ascii_case("content-length");
-        is_length.then(|| value.trim().parse::<usize>().ok())?
-    };
-    let length = head.lines().find_map(length).unwrap_or(0);
+    let length = content_length(head).unwrap_or(0);
     if body.len() < length {
         return Ok(None);
     }
@@ -78,6 +73,15 @@ fn parse(bytes: &[u8]) -> Result<Option<Response>> {
     let receipt = at.and_then(|at| body.get(at + name.len()..at + name.len() + ID_LENGTH));
     let receipt = receipt.map(|text| String::from_utf8_lossy(text).into_owned());
     Ok(Some(Response { status, receipt }))
+}
+
+/// Returns the length of the body that the head of a request or of a response announces.
+pub(crate) fn content_length(head: &str) -> Option<usize> {
+    head.lines().find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        let is_length = name.eq_ignore_ascii_case("content-length");
+        is_length.then(|| value.trim().parse::<usize>().ok())?
+    })
 }
 
 #[cfg(test)]
