@@ -17,7 +17,16 @@ pub struct PostgresWorld {
 impl PostgresWorld {
     /// Makes a database to which no migration was applied yet.
     pub async fn empty() -> Self {
-        let database = Database::create().await.unwrap();
+        Self::of(Database::create().await.unwrap())
+    }
+
+    /// Makes a database for a test that runs `hookbox migrate` first and is not about migrations:
+    /// see [`Database::create_for_migrate`].
+    pub async fn before_migrate() -> Self {
+        Self::of(Database::create_for_migrate().await.unwrap())
+    }
+
+    fn of(database: Database) -> Self {
         let proxy = Proxy::before(database.url()).unwrap();
         Self {
             database,
@@ -27,7 +36,7 @@ impl PostgresWorld {
     }
 
     pub async fn new() -> Self {
-        let database = Database::create().await.unwrap();
+        let database = Database::create_for_migrate().await.unwrap();
         let environment = random_environment();
         // The future of `migrate` is not `Send`, so it runs on a blocking thread.
         let (options, runtime) = (

@@ -21,10 +21,17 @@ pub enum Server {
     /// libfaketime, which shifts the clock of a process. It is not a server, but it is installed in
     /// the same way.
     Faketime,
+    /// Python, for libraries that are written in it. It is no server either.
+    Python,
+    /// Node.js with npm, for libraries in JavaScript. It is no server either.
+    Node,
 }
 
 impl Server {
-    /// All of them.
+    /// The interpreters of other languages. Only tests of the package `hookbox-tests` need them.
+    pub const INTERPRETERS: [Server; 2] = [Server::Python, Server::Node];
+
+    /// All others.
     pub const ALL: [Server; 5] = [
         Server::Postgres,
         Server::Rabbitmq,
@@ -41,6 +48,8 @@ impl Server {
             Server::Pgbouncer => "PgBouncer",
             Server::Nginx => "nginx",
             Server::Faketime => "libfaketime",
+            Server::Python => "Python",
+            Server::Node => "Node.js",
         }
     }
 }
@@ -115,20 +124,28 @@ impl Manager {
     }
 
     fn packages(self, servers: &[Server]) -> Vec<&'static str> {
-        let package = |server: &Server| match (self, server) {
-            (Manager::Apt | Manager::Apk, Server::Postgres) => "postgresql",
-            (Manager::Dnf, Server::Postgres) => "postgresql-server",
-            (Manager::Brew, Server::Postgres) => "postgresql@17",
-            (Manager::Apt | Manager::Apk | Manager::Dnf, Server::Rabbitmq) => "rabbitmq-server",
-            (Manager::Brew, Server::Rabbitmq) => "rabbitmq",
-            (_, Server::Pgbouncer) => "pgbouncer",
-            // Debian's full package `nginx` has modules that need a dozen libraries. The tests do
-            // not use these modules.
-            (Manager::Apt, Server::Nginx) => "nginx-light",
-            (Manager::Dnf | Manager::Apk | Manager::Brew, Server::Nginx) => "nginx",
-            (_, Server::Faketime) => "libfaketime",
+        let packages = |server: &Server| -> &'static [&'static str] {
+            match (self, server) {
+                (Manager::Apt | Manager::Apk, Server::Postgres) => &["postgresql"],
+                (Manager::Dnf, Server::Postgres) => &["postgresql-server"],
+                (Manager::Brew, Server::Postgres) => &["postgresql@17"],
+                (Manager::Apt | Manager::Apk | Manager::Dnf, Server::Rabbitmq) => {
+                    &["rabbitmq-server"]
+                }
+                (Manager::Brew, Server::Rabbitmq) => &["rabbitmq"],
+                (_, Server::Pgbouncer) => &["pgbouncer"],
+                // Debian's full package `nginx` has modules that need a dozen libraries. The tests
+                // do not use these modules.
+                (Manager::Apt, Server::Nginx) => &["nginx-light"],
+                (Manager::Dnf | Manager::Apk | Manager::Brew, Server::Nginx) => &["nginx"],
+                (_, Server::Faketime) => &["libfaketime"],
+                (Manager::Apt, Server::Python) => &["python3", "python3-venv"],
+                (Manager::Dnf | Manager::Apk | Manager::Brew, Server::Python) => &["python3"],
+                (Manager::Apt | Manager::Apk | Manager::Dnf, Server::Node) => &["nodejs", "npm"],
+                (Manager::Brew, Server::Node) => &["node"],
+            }
         };
-        servers.iter().map(package).collect()
+        servers.iter().flat_map(packages).copied().collect()
     }
 
     /// Returns the command that a person would type.
@@ -152,10 +169,11 @@ impl Manager {
         match self {
             Manager::Apt => {
                 let unit = |package: &&str| match *package {
-                    "nginx-light" => "nginx.service".to_owned(),
-                    package => format!("{package}.service"),
+                    "libfaketime" | "python3" | "python3-venv" | "nodejs" | "npm" => None,
+                    "nginx-light" => Some("nginx.service".to_owned()),
+                    package => Some(format!("{package}.service")),
                 };
-                let units: Vec<_> = packages.iter().map(unit).collect();
+                let units: Vec<_> = packages.iter().filter_map(unit).collect();
                 APT.replace("INSTALL", &install)
                     .replace("UNITS", &units.join(" "))
             }
@@ -186,7 +204,7 @@ export DEBIAN_FRONTEND=noninteractive
 # If a package list cannot be fetched, it may be one that is not needed. So the script continues.
 apt-get update -q || true
 INSTALL || exit
-if command -v systemctl >/dev/null; then systemctl disable UNITS || true; fi
+if [ -n "UNITS" ] && command -v systemctl >/dev/null; then systemctl disable UNITS || true; fi
 "#;
 
 /// Returns the output of a program, if the program succeeds.
@@ -233,6 +251,11 @@ mod tests {
             Manager::Apt.packages(&[Server::Rabbitmq]),
             ["rabbitmq-server"]
         );
+        let interpreters = Manager::Apt.packages(&Server::INTERPRETERS);
+        assert_eq!(interpreters, ["python3", "python3-venv", "nodejs", "npm"]);
+        // They have no services that would have to be disabled.
+        let script = Manager::Apt.script(&interpreters);
+        assert!(script.contains("if [ -n \"\" ] && "), "{script}");
     }
 
     #[test]

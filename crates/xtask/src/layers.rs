@@ -47,6 +47,7 @@ const ALL: &[&str] = &[
     "traffic",
     "spool",
     "sql",
+    "forward",
 ];
 
 const LAYERS: &[Layer] = &[
@@ -71,6 +72,13 @@ const LAYERS: &[Layer] = &[
         package: "sql",
         uses: &[],
         tests_use: &[],
+    },
+    // The crate `forward` makes one call to a service. It does not know why, how often, or what is
+    // recorded of it.
+    Layer {
+        package: "forward",
+        uses: &["event", "signature"],
+        tests_use: &["testkit"],
     },
     Layer {
         package: "driver",
@@ -112,8 +120,10 @@ const LAYERS: &[Layer] = &[
         uses: &[
             "event",
             "sql",
+            "forward",
             "worker",
             "driver",
+            "driver-rabbitmq",
             "driver-postgres",
             "driver-sqlite",
         ],
@@ -161,7 +171,7 @@ const LAYERS: &[Layer] = &[
     Layer {
         package: "traffic",
         uses: &["event", "signature", "driver"],
-        tests_use: &[],
+        tests_use: &["testkit"],
     },
     // The crate `config` uses drivers only to check the URLs of their servers.
     Layer {

@@ -39,6 +39,7 @@ pub struct Target {
 /// Every target in a `tests/` folder.
 pub const TARGETS: &[Target] = &[
     fast("bench_case"),
+    fast("calls"),
     fast("commands"),
     fast("engine"),
     fast("http"),
@@ -75,16 +76,18 @@ const fn servers(name: &'static str, why: &'static str) -> Target {
     Target { name, needs }
 }
 
-/// Returns the arguments of cargo that select all unit tests and examples.
+/// Returns the arguments of cargo that select the unit tests of all libraries, and those that
+/// select the unit tests of all programs and the examples.
 ///
 /// # Errors
 /// When cargo does not list the examples.
-pub fn units() -> Result<Vec<String>> {
-    let mut words = vec!["--lib".to_owned(), "--bins".to_owned()];
+pub fn units() -> Result<[Vec<String>; 2]> {
+    let libraries = vec!["--lib".to_owned()];
+    let mut programs = vec!["--bins".to_owned()];
     for example in listed_by_cargo("example")? {
-        words.extend(["--example".to_owned(), example]);
+        programs.extend(["--example".to_owned(), example]);
     }
-    Ok(words)
+    Ok([libraries, programs])
 }
 
 /// Returns the arguments of cargo that select the targets in `tests/` folders that need no server.

@@ -11,8 +11,9 @@ use std::thread;
 
 use anyhow::{Context, Result, anyhow, bail};
 use hookbox_testkit::servers::account::Account;
+use hookbox_testkit::servers::data_folder::{PREPARED, Prepared};
 use hookbox_testkit::servers::folder::{Ending, Folder};
-use hookbox_testkit::servers::{PostgresServer, RabbitmqServer, find};
+use hookbox_testkit::servers::{PostgresServer, RabbitmqServer, find, interpreters};
 
 use crate::install::{self, Server};
 use crate::repository;
@@ -21,6 +22,11 @@ use again::Failures;
 
 /// The environment variable with the URL of a PostgreSQL server to use instead of a private one.
 const POSTGRES_URL: &str = "HOOKBOX_TEST_POSTGRES_URL";
+
+/// The environment variable that allows tests to leave a template database on the PostgreSQL
+/// server: see `hookbox_driver_postgres::testing`. A private server is removed after the tests, and
+/// the template with it.
+const POSTGRES_TEMPLATE: &str = "HOOKBOX_TEST_POSTGRES_TEMPLATE";
 
 /// The environment variable with the URL of a RabbitMQ server to use instead of a private one.
 const AMQP_URL: &str = "HOOKBOX_TEST_AMQP_URL";
@@ -37,7 +43,10 @@ const THREADS: &str = "RUST_TEST_THREADS";
 pub fn run(arguments: &[String], environment: &[(&str, &str)]) -> Result<ExitCode> {
     let request = Request::parse(arguments);
     build_binary(&request)?;
-    let servers = Servers::start()?;
+    if request.is_of_whole_program() {
+        provide_private(&Server::INTERPRETERS)?;
+    }
+    let servers = Servers::start(request.is_of_whole_program())?;
     let ran = with_servers(&request.cargo, &servers, environment)
         .and_then(|ran| tried_again(ran, &request, &servers, environment));
     if request.keep {
@@ -77,12 +86,7 @@ fn ended(succeeded: bool, tally: Tally) -> ExitCode {
 /// Builds the binary if tests of the whole program are requested. Such tests start the binary, but
 /// cargo builds it only for the tests of its own package.
 fn build_binary(request: &Request) -> Result<()> {
-    let whole = ["--workspace", "hookbox-tests", "hookbox-bench"];
-    if !request
-        .cargo
-        .iter()
-        .any(|word| whole.contains(&word.as_str()))
-    {
+    if !request.names(&["--workspace", "hookbox-tests", "hookbox-bench"]) {
         return Ok(());
     }
     let build = ["build", "--package", "hookbox"];
@@ -121,27 +125,44 @@ impl Request {
         cargo.extend_from_slice(rest);
         Request { keep, cargo }
     }
+
+    /// Returns whether one of these words is among the arguments.
+    fn names(&self, words: &[&str]) -> bool {
+        self.cargo.iter().any(|word| words.contains(&word.as_str()))
+    }
+
+    /// Returns whether tests of the package `hookbox-tests` are requested.
+    fn is_of_whole_program(&self) -> bool {
+        self.names(&["--workspace", "hookbox-tests"])
+    }
 }
 
 /// The servers of a test run: private ones, except those that the caller names.
 struct Servers {
     postgres: Option<PostgresServer>,
     rabbitmq: Option<RabbitmqServer>,
+    /// The data that the servers of single tests begin with.
+    prepared: Option<Prepared>,
 }
 
 impl Servers {
-    fn start() -> Result<Servers> {
+    fn start(of_whole_program: bool) -> Result<Servers> {
         let postgres = private(Server::Postgres, POSTGRES_URL);
         let rabbitmq = private(Server::Rabbitmq, AMQP_URL);
         let beside = [Server::Pgbouncer, Server::Nginx, Server::Faketime].map(Some);
         let all = [postgres, rabbitmq].into_iter().chain(beside);
         provide(&all.flatten().collect::<Vec<_>>())?;
         // The servers start in parallel: PostgreSQL takes a second, RabbitMQ eight.
-        let (postgres, rabbitmq) = thread::scope(|scope| {
+        let (postgres, prepared, rabbitmq) = thread::scope(|scope| {
             let rabbitmq = rabbitmq.map(|_| scope.spawn(RabbitmqServer::start));
+            let prepared = postgres.filter(|_| of_whole_program);
+            let prepared = prepared.map(|_| Prepared::make());
             let postgres = postgres.map(|_| PostgresServer::start());
-            (postgres, rabbitmq.map(|starting| starting.join()))
+            (postgres, prepared, rabbitmq.map(|starting| starting.join()))
         });
+        let prepared = prepared
+            .transpose()
+            .context("preparing data of PostgreSQL")?;
         let postgres = postgres.transpose().context("starting PostgreSQL")?;
         let rabbitmq = match rabbitmq {
             Some(Ok(started)) => Some(started.context("starting RabbitMQ")?),
@@ -162,13 +183,18 @@ impl Servers {
                 it.port()
             );
         }
-        Ok(Servers { postgres, rabbitmq })
+        Ok(Servers {
+            postgres,
+            rabbitmq,
+            prepared,
+        })
     }
 
     fn keep(self) -> Result<()> {
         let mut keepers = Vec::new();
         if let Some(postgres) = self.postgres {
             eprintln!("export {POSTGRES_URL}={}", postgres.url());
+            eprintln!("export {POSTGRES_TEMPLATE}=1");
             keepers.push(postgres.keep()?.to_string());
         }
         if let Some(rabbitmq) = self.rabbitmq {
@@ -211,6 +237,8 @@ pub fn provide_private(servers: &[Server]) -> Result<()> {
         Server::Pgbouncer => find::pgbouncer().map(drop).err(),
         Server::Nginx => find::nginx().map(drop).err(),
         Server::Faketime => find::faketime().map(drop).err(),
+        Server::Python => interpreters::python().err(),
+        Server::Node => interpreters::node().err(),
     };
     let wanted: Vec<Server> = servers
         .iter()
@@ -265,6 +293,10 @@ fn with_servers(words: &[String], servers: &Servers, environment: &[(&str, &str)
     run_cargo(words, environment, |command| {
         if let Some(postgres) = &servers.postgres {
             command.env(POSTGRES_URL, postgres.url());
+            command.env(POSTGRES_TEMPLATE, "1");
+        }
+        if let Some(prepared) = &servers.prepared {
+            command.env(PREPARED, prepared.path());
         }
         if let Some(rabbitmq) = &servers.rabbitmq {
             command.env(AMQP_URL, rabbitmq.url());

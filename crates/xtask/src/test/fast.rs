@@ -52,7 +52,7 @@ pub fn run(arguments: &[String], environment: &[(&str, &str)]) -> Result<ExitCod
         eprintln!("not run, since it needs servers: {target} ({why})");
     }
     let units = needs::units()?;
-    build(&units)?;
+    build(&units.concat())?;
     let start = Instant::now();
     let mut all = Tally::default();
     let mut succeeded = true;
@@ -114,8 +114,10 @@ fn at_the_same_time(runs: &[Vec<String>], environment: &[(&str, &str)]) -> Vec<R
 }
 
 /// Returns the arguments of each run of cargo. Every run selects the whole workspace, because
-/// another selection has other features, for which cargo would build everything again.
-fn runs(units: &[String]) -> Vec<Vec<String>> {
+/// another selection has other features, for which cargo would build everything again. A run starts
+/// one test program after another, so that each further run shortens the time in which a single
+/// program waits.
+fn runs(units: &[Vec<String>]) -> Vec<Vec<String>> {
     let test = |words: &[String]| {
         let all = ["test", "--no-fail-fast", "--workspace"];
         let all = all.into_iter().map(str::to_owned);
@@ -123,11 +125,10 @@ fn runs(units: &[String]) -> Vec<Vec<String>> {
     };
     let words = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect();
     let without_canaries: Vec<String> = words(&["--", "--skip", needs::CANARIES]);
-    let mut runs = vec![
-        test(&[units, &without_canaries].concat()),
-        test(&needs::targets()),
-        test(&words(&["--doc"])),
-    ];
+    let of_units = |units: &Vec<String>| test(&[units.as_slice(), &without_canaries].concat());
+    let mut runs: Vec<Vec<String>> = units.iter().map(of_units).collect();
+    runs.push(test(&needs::targets()));
+    runs.push(test(&words(&["--doc"])));
     for (target, modules) in needs::parts() {
         runs.push(test(&words(&[&["--test", target, "--"], modules].concat())));
     }
@@ -160,13 +161,15 @@ mod tests {
 
     #[test]
     fn each_part_is_a_run_of_its_own() {
-        let runs = runs(&words("--lib"));
-        assert_eq!(runs.len(), 3 + needs::parts().count());
-        let skips = format!("--lib -- --skip {}", needs::CANARIES);
-        assert_eq!(
-            runs[0],
-            words(&format!("test --no-fail-fast --workspace {skips}"))
-        );
-        assert!(runs[3].contains(&"--".to_owned()));
+        let runs = runs(&[words("--lib"), words("--bins")]);
+        assert_eq!(runs.len(), 4 + needs::parts().count());
+        for (run, units) in runs.iter().zip(["--lib", "--bins"]) {
+            let skips = format!("{units} -- --skip {}", needs::CANARIES);
+            assert_eq!(
+                *run,
+                words(&format!("test --no-fail-fast --workspace {skips}"))
+            );
+        }
+        assert!(runs[4].contains(&"--".to_owned()));
     }
 }
