@@ -22,8 +22,9 @@ impl Text for ReplayReport {
         let done = if self.repeatable {
             "done there, and only new events were asked for"
         } else {
-            "done there, and the handler does not allow an event to run again (`repeatable = \
-             true` in its settings allows it)"
+            "done there, and the handler does not allow an event to run again (a setting of \
+             `sql`, `forward` and `publish` allows it: `repeatable = true`; a handler of your own \
+             overrides `is_repeatable`)"
         };
         for (number, why) in [
             (selected.done, done),

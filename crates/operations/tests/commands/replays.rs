@@ -134,7 +134,8 @@ async fn a_handler_that_is_not_repeatable_runs_new_events_only() {
     .assert_eq(&json(&report));
     assert!(report.text().contains(
         "left alone: 2 done there, and the handler does not allow an event to run again \
-         (`repeatable = true` in its settings allows it)"
+         (a setting of `sql`, `forward` and `publish` allows it: `repeatable = true`; a handler \
+         of your own overrides `is_repeatable`)"
     ));
     assert!(memory.replays.lock().unwrap().is_empty());
 }
