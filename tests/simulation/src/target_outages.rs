@@ -37,9 +37,9 @@ pub(crate) async fn inflict(fleet: &Fleet) {
 fn set(world: &World, is_away: bool) {
     let mut state = world.state();
     state.trace.note(if is_away {
-        "the target is away"
+        "the target is unreachable"
     } else {
-        "the target is back"
+        "the target is reachable again"
     });
     state.tables.calls.is_away = is_away;
 }
