@@ -1,7 +1,7 @@
 //! Compares the versions of claimed events with the newest ones of their keys that are done, and
 //! raises the keys when events are done.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use hookbox_driver::{Fault, VersionStanding, VersionedEvent, newest_of_each_key};
 use hookbox_event::{EventId, EventNumber, KeyDigest, RouteName};
@@ -17,17 +17,16 @@ pub(crate) async fn compare_versions(
     route: &RouteName,
     events: &[VersionedEvent],
 ) -> Result<Vec<VersionStanding>, Fault> {
-    let keys: BTreeSet<KeyDigest> = events.iter().map(|event| event.key).collect();
-    let keys: Vec<KeyDigest> = keys.into_iter().collect();
-    tx.run(|c| newest::lock(c, route, &keys))
-        .await
-        .map_err(|error| error.ours("lock the keys of events"))?;
+    let known = lock(tx, route, events).await?;
     // This must be a separate statement, because a version may have risen while this transaction
     // waited for the locks.
-    let states = tx
-        .run(|c| newest::states(c, route, &keys))
-        .await
-        .map_err(|error| error.ours("look up the newest versions"))?;
+    let states = if known.is_empty() {
+        HashMap::new()
+    } else {
+        tx.run(|c| newest::states(c, route, &known))
+            .await
+            .map_err(|error| error.ours("look up the newest versions"))?
+    };
     let mut standings = Vec::with_capacity(events.len());
     for event in events {
         let number = tx.number(&event.event)?;
@@ -37,6 +36,41 @@ pub(crate) async fn compare_versions(
         tx.versions.insert(key, event.clone());
     }
     Ok(standings)
+}
+
+/// Locks the keys of events. Returns those of which something may be stored.
+///
+/// Most keys of most routes are new, and nearly all events are done. So a key without a row gets
+/// the version of its event at once, and no second write. A handler that is not hookbox's own may
+/// commit the transaction before its event is done, and then the version would stay.
+async fn lock(
+    tx: &mut Tx,
+    route: &RouteName,
+    events: &[VersionedEvent],
+) -> Result<Vec<KeyDigest>, Fault> {
+    let doing = "lock the keys of events";
+    let keys: BTreeSet<KeyDigest> = events.iter().map(|event| event.key).collect();
+    let mut keys: Vec<KeyDigest> = keys.into_iter().collect();
+    if tx.is_guarded() {
+        let locked = tx.run(|c| newest::lock(c, route, &keys)).await;
+        locked.map_err(|error| error.ours(doing))?;
+        return Ok(keys);
+    }
+    let newest = newest_of_each_key(events).into_iter();
+    let newest = newest.map(|event| Ok((tx.number(&event.event)?, event)));
+    let newest: Vec<(EventNumber, &VersionedEvent)> = newest.collect::<Result<_, Fault>>()?;
+    let new = tx
+        .run(|c| newest::lock_and_anticipate(c, route, &newest))
+        .await
+        .map_err(|error| error.ours(doing))?;
+    let new: BTreeSet<KeyDigest> = new.into_iter().collect();
+    for (number, event) in newest {
+        if new.contains(&event.key) {
+            tx.anticipated.insert((route.clone(), event.key), number);
+        }
+    }
+    keys.retain(|key| !new.contains(key));
+    Ok(keys)
 }
 
 /// Raises the keys of those of these events whose versions were compared. All of them are done.
@@ -58,6 +92,10 @@ pub(crate) async fn raise(
         .filter_map(|event| {
             let number = done.iter().find(|(id, _)| *id == event.event);
             number.map(|(_, number)| (*number, event))
+        })
+        .filter(|(number, event)| {
+            let anticipated = tx.anticipated.remove(&(route.clone(), event.key));
+            anticipated != Some(*number)
         })
         .collect();
     if newest.is_empty() {

@@ -1,7 +1,7 @@
 //! The table `newest`: the newest version of each key that is done on a route, and the external
 //! call that is in flight for an event of the key.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use hookbox_driver::{KeyState, VersionedEvent};
@@ -28,6 +28,54 @@ pub(crate) async fn lock(
     )
     .bind(route.as_str())
     .bind(digests(keys))
+    .execute(c)
+    .await?;
+    Ok(())
+}
+
+/// Locks the keys of these events as [`lock`] does. A key without a row gets one with the version
+/// of its event, as if the event were done already. Returns the keys that got one. Before the
+/// commit, [`take_back`] must undo this for the events that are not done.
+pub(crate) async fn lock_and_anticipate(
+    c: &mut PgConnection,
+    route: &RouteName,
+    newest: &[(EventNumber, &VersionedEvent)],
+) -> Result<Vec<KeyDigest>, Error> {
+    let (keys, versions, events) = columns(newest);
+    let rows = sqlx::query(
+        "insert into newest (route, key, version, event, done_at)
+         select $1, came.key, came.version, came.event, now()
+         from unnest($2::bytea[], $3::text[], $4::bigint[]) as came (key, version, event)
+         order by came.key
+         on conflict (route, key) do update set version = newest.version where false
+         returning key",
+    )
+    .bind(route.as_str())
+    .bind(keys)
+    .bind(versions)
+    .bind(events)
+    .fetch_all(c)
+    .await?;
+    rows.iter().map(|row| row.key("key")).collect()
+}
+
+/// Removes the versions that [`lock_and_anticipate`] has written in this transaction for events
+/// that are not done.
+pub(crate) async fn take_back(
+    c: &mut PgConnection,
+    anticipated: &BTreeMap<(RouteName, KeyDigest), EventNumber>,
+) -> Result<(), Error> {
+    let routes: Vec<&str> = anticipated.keys().map(|(of, _)| of.as_str()).collect();
+    let keys: Vec<&[u8; 16]> = anticipated.keys().map(|(_, key)| key.as_bytes()).collect();
+    let events: Vec<i64> = anticipated.values().map(|event| event.as_i64()).collect();
+    sqlx::query(
+        "update newest set version = null, event = null, done_at = null
+         from unnest($1::text[], $2::bytea[], $3::bigint[]) as gone (route, key, event)
+         where newest.route = gone.route and newest.key = gone.key and newest.event = gone.event",
+    )
+    .bind(routes)
+    .bind(keys)
+    .bind(events)
     .execute(c)
     .await?;
     Ok(())
@@ -69,10 +117,7 @@ pub(crate) async fn raise(
     route: &RouteName,
     newest: &[(EventNumber, &VersionedEvent)],
 ) -> Result<(), Error> {
-    let keys: Vec<KeyDigest> = newest.iter().map(|(_, event)| event.key).collect();
-    let versions = newest.iter().map(|(_, event)| event.version.to_string());
-    let versions: Vec<String> = versions.collect();
-    let events: Vec<i64> = newest.iter().map(|(number, _)| number.as_i64()).collect();
+    let (keys, versions, events) = columns(newest);
     sqlx::query(
         "insert into newest (route, key, version, event, done_at)
          select $1, came.key, came.version, came.event, now()
@@ -82,7 +127,7 @@ pub(crate) async fn raise(
          set version = excluded.version, event = excluded.event, done_at = excluded.done_at",
     )
     .bind(route.as_str())
-    .bind(digests(&keys))
+    .bind(keys)
     .bind(versions)
     .bind(events)
     .execute(c)
@@ -135,6 +180,16 @@ pub(crate) async fn free(
     .execute(c)
     .await?;
     Ok(())
+}
+
+/// Returns the keys, the versions and the numbers of events, as columns of an argument.
+fn columns<'a>(
+    newest: &[(EventNumber, &'a VersionedEvent)],
+) -> (Vec<&'a [u8; 16]>, Vec<String>, Vec<i64>) {
+    let keys = newest.iter().map(|(_, event)| event.key.as_bytes());
+    let versions = newest.iter().map(|(_, event)| event.version.to_string());
+    let events = newest.iter().map(|(number, _)| number.as_i64());
+    (keys.collect(), versions.collect(), events.collect())
 }
 
 fn digests(keys: &[KeyDigest]) -> Vec<&[u8; 16]> {

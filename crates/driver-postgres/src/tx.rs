@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use hookbox_crash::crash_point;
 use hookbox_driver::{ClaimState, CommitError, Fault, FaultKind, VersionedEvent};
-use hookbox_event::{EventId, EventNumber, RouteName};
+use hookbox_event::{EventId, EventNumber, KeyDigest, RouteName};
 use sqlx::{Executor, PgConnection};
 
 use crate::claims::Final;
@@ -15,7 +15,7 @@ use crate::server::query_error::{QueryError, text};
 use crate::server::refusal::Stage;
 use crate::server::rights;
 use crate::server::time_limit::{goodbye, within};
-use crate::{Options, claims, diagnose};
+use crate::{Options, claims, diagnose, newest};
 
 /// How long a rollback may take. If it takes longer, the connection is closed, and the server rolls
 /// back when it notices that.
@@ -60,6 +60,9 @@ pub struct Tx {
     /// The events whose versions this transaction has compared, by route and event. It holds their
     /// keys.
     pub(crate) versions: BTreeMap<(RouteName, EventId), VersionedEvent>,
+    /// The keys to which this transaction has given the version of an event that is not done yet,
+    /// by route and key.
+    pub(crate) anticipated: BTreeMap<(RouteName, KeyDigest), EventNumber>,
     /// The numbers of the events that this transaction has claimed or looked up.
     pub(crate) numbers: HashMap<EventId, EventNumber>,
 }
@@ -97,6 +100,7 @@ impl Tx {
             owned: BTreeMap::new(),
             leased: BTreeSet::new(),
             versions: BTreeMap::new(),
+            anticipated: BTreeMap::new(),
             numbers: HashMap::new(),
         }
     }
@@ -187,6 +191,7 @@ impl Tx {
             0 => return Err(ended()),
             _ => return broken("a savepoint was left open"),
         }
+        self.take_back().await?;
         if !self.guard().await? {
             if !self.is_alive().await? {
                 return Err(ended());
@@ -209,6 +214,20 @@ impl Tx {
                 })
             }
             Err(error) => Err(error.ours("commit").into()),
+        }
+    }
+
+    /// Takes the versions back that were written for events which are not done. No handler that is
+    /// not hookbox's own has run in such a transaction.
+    async fn take_back(&mut self) -> Result<(), CommitError> {
+        if self.anticipated.is_empty() {
+            return Ok(());
+        }
+        let anticipated = std::mem::take(&mut self.anticipated);
+        let taken = self.run(|c| newest::take_back(c, &anticipated)).await;
+        match taken {
+            Ok(()) => Ok(()),
+            Err(error) => Err(self.attribute(error, "take versions back").await),
         }
     }
 

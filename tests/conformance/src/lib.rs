@@ -130,6 +130,8 @@ macro_rules! store_suite {
                 versions_are_per_key_and_route,
                 a_granted_attempt_can_be_stale,
                 a_withdrawn_event_raises_no_version,
+                a_withdrawn_event_leaves_its_key_as_it_was,
+                an_orphan_raises_no_version,
                 of_two_concurrent_events_of_one_key_the_older_is_stale,
                 keys_in_opposite_orders_do_not_deadlock,
                 workers_at_once_leave_the_newest_of_each_key,

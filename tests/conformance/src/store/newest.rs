@@ -8,7 +8,7 @@ use hookbox_driver::{
 use hookbox_event::{Envelope, EventId, KeyDigest, Redo, Version};
 
 use super::end::{read_until, summary};
-use super::{DEAD, NOW, claim, fail, finish};
+use super::{DEAD, NOW, claim, fail, finish, probe};
 use crate::harness::{StoreHarness, one, two};
 use crate::{envelope, of_number, with_receipt};
 
@@ -266,5 +266,43 @@ pub async fn a_withdrawn_event_raises_no_version<H: StoreHarness>(world: &H) {
     assert_eq!(apply(&*store, &envelope("later"), 1, "1.5").await, Current);
     assert_eq!(apply(&*store, &withdrawn, 1, "2").await, Current);
     assert_eq!(store.imbalances(10).await.expect("read"), []);
+    Store::close(&*store).await;
+}
+
+/// Checks a key of which nothing is stored when its only event leaves the transaction.
+pub async fn a_withdrawn_event_leaves_its_key_as_it_was<H: StoreHarness>(world: &H) {
+    let store = world.open().await;
+    let (kept, withdrawn) = (envelope("kept"), envelope("withdrawn"));
+    let mut tx = store.begin().await.expect("begun");
+    let claimed = store.claim(&mut tx, &one(), &[&kept, &withdrawn]).await;
+    assert_eq!(claimed.expect("claimed"), [Claimed::Fresh, Claimed::Fresh]);
+    let events = [versioned(&kept, 1, "1"), versioned(&withdrawn, 2, "2")];
+    let standings = store.compare_versions(&mut tx, &one(), &events).await;
+    assert_eq!(standings.expect("compared"), [Current, Current]);
+    let gone = [withdrawn.event];
+    let left = store.withdraw(&mut tx, &one(), &gone).await;
+    left.expect("withdrawn");
+    finish(&*store, tx, &kept, Outcome::Done { attempt: 1 }).await;
+    let older = apply(&*store, &envelope("older"), 2, "1").await;
+    assert_eq!(older, Current);
+    assert_eq!(apply(&*store, &envelope("old"), 1, "0").await, Stale);
+    assert_eq!(store.imbalances(10).await.expect("read"), []);
+    Store::close(&*store).await;
+}
+
+/// Checks that an event whose handler has committed the transaction by itself makes no other event
+/// stale.
+pub async fn an_orphan_raises_no_version<H: StoreHarness>(world: &H) {
+    let store = world.open().await;
+    let of = envelope("orphan");
+    let mut tx = store.begin_for_handler().await.expect("begun");
+    assert_eq!(claim(&*store, &mut tx, &of).await, Claimed::Fresh);
+    let events = [versioned(&of, 1, "2")];
+    let standings = store.compare_versions(&mut tx, &one(), &events).await;
+    assert_eq!(standings.expect("compared"), [Current]);
+    H::commit_raw(store.connection(&mut tx)).await;
+    drop(tx);
+    assert_eq!(probe(&*store, &of).await, Claimed::Orphaned);
+    assert_eq!(apply(&*store, &envelope("older"), 1, "1").await, Current);
     Store::close(&*store).await;
 }
