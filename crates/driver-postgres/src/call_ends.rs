@@ -6,8 +6,7 @@ use std::time::Duration;
 use hookbox_crash::crash_point;
 use hookbox_driver::{
     BreakerState, CallEnd, CallFailure, CallRecorded, CallState, CallWrite, ClaimState, Fault,
-    KeyState, StoredOutcome, TargetName, TargetState, VersionedEvent, newest_of_each_key,
-    round_after,
+    KeyState, StoredOutcome, TargetName, TargetState, VersionChanges, round_after,
 };
 use hookbox_event::{EventId, EventNumber, KeyDigest, RouteName, Timestamp};
 use sqlx::{Error, PgConnection};
@@ -37,10 +36,7 @@ struct Consequences<'a> {
     ended: Vec<DoneEnd>,
     failed: Vec<(EventNumber, &'a CallEnd, &'a CallFailure)>,
     deferred: Vec<DeferredCall>,
-    /// The events that are done and may raise the version of their key.
-    versions: Vec<(EventNumber, &'a VersionedEvent)>,
-    /// The events whose calls are not in flight any more, with their keys.
-    freed: Vec<(KeyDigest, EventNumber)>,
+    versions: VersionChanges<'a>,
 }
 
 /// See [`hookbox_driver::Store::end_calls`].
@@ -132,9 +128,10 @@ impl Stored {
             if let Some(claim) = claim {
                 consequences.push(claim.number, end, written);
                 if let Some(version) = &end.version {
-                    let state = self.keys.get(&version.key);
+                    let key = self.keys.get(&version.key);
                     let is_newest = end.is_of_newest_call(stored);
-                    consequences.push_version((claim.number, version), written, (state, is_newest));
+                    let versions = &mut consequences.versions;
+                    versions.add_call(claim.number, version, key, written, is_newest);
                 }
             }
         }
@@ -162,41 +159,6 @@ impl<'a> Consequences<'a> {
             CallWrite::Nothing => {}
         }
     }
-
-    fn push_version(
-        &mut self,
-        (event, version): (EventNumber, &'a VersionedEvent),
-        written: CallWrite<'_>,
-        (state, is_newest): (Option<&KeyState>, bool),
-    ) {
-        match written {
-            CallWrite::Done { .. } => {
-                let done = state.and_then(|state| state.version.as_ref());
-                // An older call of an event may succeed late, when a newer event is done.
-                if !done.is_some_and(|done| version.version.is_older_than(done)) {
-                    self.versions.push((event, version));
-                }
-            }
-            CallWrite::Failed(_) | CallWrite::Deferred { .. } => {}
-            CallWrite::Nothing => return,
-        }
-        // A late success of an older call ends its event while a newer call may be in flight.
-        if is_newest {
-            self.freed.push((version.key, event));
-        }
-    }
-
-    /// Returns the newest of the events that are done for each key.
-    fn newest(&self) -> Vec<(EventNumber, &'a VersionedEvent)> {
-        let versions = self.versions.iter().map(|(_, version)| *version);
-        let numbered = newest_of_each_key(versions)
-            .into_iter()
-            .filter_map(|version| {
-                let mut versions = self.versions.iter();
-                versions.find(|(_, it)| it.event == version.event).copied()
-            });
-        numbered.collect()
-    }
 }
 
 /// Writes the rows of the calls that succeeded and of those that are deferred.
@@ -213,12 +175,13 @@ async fn write(
         receipts::update_outcome(c, route, &events, StoredOutcome::Done).await?;
         attempts::insert_done(c, route, done).await?;
     }
-    let newest = consequences.newest();
-    if !newest.is_empty() {
-        newest::raise(c, route, &newest).await?;
+    let raised = consequences.versions.raised();
+    if !raised.is_empty() {
+        newest::raise(c, route, &raised).await?;
     }
-    if !consequences.freed.is_empty() {
-        newest::free(c, route, &consequences.freed).await?;
+    let freed = consequences.versions.freed();
+    if !freed.is_empty() {
+        newest::free(c, route, freed).await?;
     }
     if !consequences.deferred.is_empty() {
         leases::end_deferred(c, route, &consequences.deferred).await?;

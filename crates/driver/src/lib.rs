@@ -179,6 +179,7 @@ mod storable;
 mod store;
 mod stored_outcome;
 mod target;
+mod version_changes;
 mod waiting_attempt;
 mod waiting_retry;
 mod witness;
@@ -250,6 +251,7 @@ pub use target::{
     BreakerState, FAULTS_TO_OPEN, InvalidTargetName, NoPermit, Rate, TargetAnswer, TargetError,
     TargetLimits, TargetName, TargetRow, TargetState,
 };
+pub use version_changes::VersionChanges;
 pub use waiting_attempt::WaitingAttempt;
 pub use waiting_retry::{RetryFilter, WaitingRetry};
 pub use witness::{

@@ -1,0 +1,195 @@
+//! What the ends of events change for their keys, on a route that applies only the newest event of
+//! each key: which keys rise to which version, and which are free for another call.
+
+use hookbox_event::{EventNumber, KeyDigest};
+
+use crate::{CallWrite, KeyState, VersionedEvent, newest_of_each_key};
+
+/// The changes to the keys of a route that follow from the ends of some events.
+#[derive(Debug, Default)]
+pub struct VersionChanges<'a> {
+    /// The events that are done and may raise their keys.
+    done: Vec<(EventNumber, &'a VersionedEvent)>,
+    freed: Vec<(KeyDigest, EventNumber)>,
+}
+
+impl<'a> VersionChanges<'a> {
+    /// Adds an event that is done. `key` is what is stored of its key; `None` if nothing is, or if
+    /// the event is known to be no older than the version that is stored.
+    pub fn add_done(
+        &mut self,
+        number: EventNumber,
+        event: &'a VersionedEvent,
+        key: Option<&KeyState>,
+    ) {
+        let done = key.and_then(|key| key.version.as_ref());
+        // An older call of an event may succeed late, when a newer event is done.
+        if !done.is_some_and(|done| event.version.is_older_than(done)) {
+            self.done.push((number, event));
+        }
+    }
+
+    /// Adds the end of an external call for an event, of which `written` is recorded. `is_newest`
+    /// says whether it was the newest call for the event.
+    pub fn add_call(
+        &mut self,
+        number: EventNumber,
+        event: &'a VersionedEvent,
+        key: Option<&KeyState>,
+        written: CallWrite<'_>,
+        is_newest: bool,
+    ) {
+        match written {
+            CallWrite::Done { .. } => self.add_done(number, event, key),
+            CallWrite::Failed(_) | CallWrite::Deferred { .. } => {}
+            CallWrite::Nothing => return,
+        }
+        // A late success of an older call ends its event while a newer call may be in flight.
+        if is_newest {
+            self.freed.push((event.key, number));
+        }
+    }
+
+    /// Returns the event to whose version each key rises, with its number. They are in the order of
+    /// the keys. Of several events with equal versions, it is the last one that was added.
+    pub fn raised(&self) -> Vec<(EventNumber, &'a VersionedEvent)> {
+        let events = self.done.iter().map(|(_, event)| *event);
+        let numbered = newest_of_each_key(events).into_iter().filter_map(|newest| {
+            let mut done = self.done.iter();
+            done.find(|(_, event)| event.event == newest.event).copied()
+        });
+        numbered.collect()
+    }
+
+    /// Returns the keys that are not held by the call for an event any more, each with the number
+    /// of the event, in the order in which they were added.
+    pub fn freed(&self) -> &[(KeyDigest, EventNumber)] {
+        &self.freed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use hookbox_event::{EventId, Version};
+
+    use super::*;
+    use crate::{CallFailure, DeadReason, DeferReason, FailureClass, Then};
+
+    const DONE: CallWrite<'static> = CallWrite::Done { attempt: 1 };
+    const DEFERRED: CallWrite<'static> = CallWrite::Deferred {
+        reason: DeferReason::TargetFault,
+        after: Duration::from_secs(1),
+    };
+
+    fn failure() -> CallFailure {
+        CallFailure {
+            class: FailureClass::Transient,
+            error: "500".to_owned(),
+            then: Then::Dead {
+                reason: DeadReason::Exhausted,
+            },
+        }
+    }
+
+    fn version(text: &str) -> Version {
+        Version::from_stored(text).expect("a version")
+    }
+
+    fn event(number: u8, key: u8, text: &str) -> VersionedEvent {
+        VersionedEvent {
+            event: EventId::from_bytes([number; 16]),
+            key: KeyDigest::from_bytes([key; 16]),
+            version: version(text),
+        }
+    }
+
+    fn number(number: i64) -> EventNumber {
+        EventNumber::from_i64(number)
+    }
+
+    fn state(done: Option<&str>) -> KeyState {
+        KeyState {
+            version: done.map(version),
+            calling: Some(number(1)),
+        }
+    }
+
+    /// Whether an event raises its key depends on the version that is done. Whether it frees its
+    /// key depends on the call.
+    #[test]
+    fn a_call_that_is_done_raises_its_key_and_the_newest_call_frees_it() {
+        let (event, failure) = (event(1, 1, "2"), failure());
+        let done_before = [None, Some("1"), Some("2.0"), Some("3")];
+        for (written, raises, frees) in [
+            (DONE, [true, true, true, false], true),
+            (CallWrite::Failed(&failure), [false; 4], true),
+            (DEFERRED, [false; 4], true),
+            (CallWrite::Nothing, [false; 4], false),
+        ] {
+            for (done, is_raised) in done_before.into_iter().zip(raises) {
+                for is_newest in [true, false] {
+                    let mut changes = VersionChanges::default();
+                    let key = state(done);
+                    changes.add_call(number(1), &event, Some(&key), written, is_newest);
+                    let case = format!("{written:?} on {key:?}, newest call: {is_newest}");
+                    let raised = is_raised.then_some((number(1), &event));
+                    assert_eq!(changes.raised(), Vec::from_iter(raised), "{case}");
+                    let freed = (frees && is_newest).then_some((event.key, number(1)));
+                    assert_eq!(changes.freed(), Vec::from_iter(freed), "{case}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_key_rises_to_the_newest_of_its_events_that_are_done() {
+        let events = [
+            event(1, 2, "7"),
+            event(2, 1, "1"),
+            event(3, 2, "12"),
+            event(4, 2, "11"),
+            event(5, 1, "1.0"),
+            event(6, 2, "9"),
+            event(7, 3, "4"),
+        ];
+        let failure = failure();
+        let failed = CallWrite::Failed(&failure);
+        let stored = state(Some("8"));
+        let mut changes = VersionChanges::default();
+        for (at, key, written) in [
+            // It is older than what is stored.
+            (0, Some(&stored), DONE),
+            (1, None, DONE),
+            // It would be the newest of its key, and it has failed.
+            (2, Some(&stored), failed),
+            (3, Some(&stored), DONE),
+            // It has the version of an earlier one.
+            (4, None, DONE),
+            (5, Some(&stored), DONE),
+            (6, None, DEFERRED),
+        ] {
+            let number = number(events[at].event.as_bytes()[0].into());
+            changes.add_call(number, &events[at], key, written, true);
+        }
+        let raised = [(number(5), &events[4]), (number(4), &events[3])];
+        assert_eq!(changes.raised(), raised);
+        let freed: Vec<EventNumber> = changes.freed().iter().map(|(_, event)| *event).collect();
+        assert_eq!(freed, [1, 2, 3, 4, 5, 6, 7].map(number));
+    }
+
+    /// Events of a transaction that has compared their versions are known to be no older than what
+    /// is stored. No call holds their keys.
+    #[test]
+    fn an_event_that_is_done_without_a_call_frees_no_key() {
+        let events = [event(1, 1, "2"), event(2, 1, "3")];
+        let mut changes = VersionChanges::default();
+        assert!(changes.raised().is_empty());
+        for (event, number) in events.iter().zip([1, 2].map(number)) {
+            changes.add_done(number, event, None);
+        }
+        assert_eq!(changes.raised(), [(number(2), &events[1])]);
+        assert!(changes.freed().is_empty());
+    }
+}
