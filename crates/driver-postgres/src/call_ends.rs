@@ -1,12 +1,11 @@
 //! Records how external calls ended, in a separate transaction.
 
 use std::collections::{BTreeSet, HashMap};
-use std::time::Duration;
 
 use hookbox_crash::crash_point;
 use hookbox_driver::{
-    BreakerState, CallEnd, CallFailure, CallRecorded, CallState, CallWrite, ClaimState, Fault,
-    KeyState, StoredOutcome, TargetName, TargetState, VersionChanges, round_after,
+    BreakerState, CallChanges, CallEnd, CallFailure, CallRecorded, CallState, ClaimState, DoneCall,
+    Fault, KeyState, StoredCall, StoredOutcome, TargetName, TargetState,
 };
 use hookbox_event::{EventId, EventNumber, KeyDigest, RouteName, Timestamp};
 use sqlx::{Error, PgConnection};
@@ -27,18 +26,6 @@ struct Stored {
     now: Timestamp,
 }
 
-/// The rows to write, as they follow from the ends of calls.
-#[derive(Default)]
-struct Consequences<'a> {
-    /// The events that are done, the number of the attempt, and the duration of the call.
-    done: Vec<(EventNumber, u32, Duration)>,
-    /// The ends of these events.
-    ended: Vec<DoneEnd>,
-    failed: Vec<(EventNumber, &'a CallEnd, &'a CallFailure)>,
-    deferred: Vec<DeferredCall>,
-    versions: VersionChanges<'a>,
-}
-
 /// See [`hookbox_driver::Store::end_calls`].
 pub(crate) async fn end_calls(
     mut tx: Tx,
@@ -52,11 +39,12 @@ pub(crate) async fn end_calls(
         .run(|c| lock(c, route, target, ends))
         .await
         .map_err(|error| error.ours(doing))?;
-    let (recorded, consequences) = stored.sort(ends);
-    tx.run(|c| write(c, route, &consequences))
+    let is_closed = stored.target.breaker(stored.now) == BreakerState::Closed;
+    let changes = CallChanges::of(ends, is_closed, |end| stored.call(end));
+    tx.run(|c| write(c, route, &changes))
         .await
         .map_err(|error| error.ours(doing))?;
-    for (event, end, failure) in &consequences.failed {
+    for (event, end, failure) in &changes.failed {
         tx.run(|c| write_failure(c, route, *event, end, failure))
             .await
             .map_err(|error| error.ours(doing))?;
@@ -66,13 +54,13 @@ pub(crate) async fn end_calls(
         .await
         .map_err(|error| error.ours(doing))?;
     let is_superseded = |one: &CallRecorded| *one == CallRecorded::Superseded;
-    if noted || !recorded.iter().all(is_superseded) {
+    if noted || !changes.recorded.iter().all(is_superseded) {
         crash_point!("effect.mid_end");
         tx.commit_ours().await?;
     } else {
         tx.rollback().await;
     }
-    Ok(recorded)
+    Ok(changes.recorded)
 }
 
 /// Locks the claims and the waiting attempts of the events, and reads the target.
@@ -109,55 +97,21 @@ async fn lock(
 }
 
 impl Stored {
-    /// Returns what is recorded of each end, in the order given, and what is to be written.
-    fn sort<'a>(&self, ends: &'a [CallEnd]) -> (Vec<CallRecorded>, Consequences<'a>) {
-        let is_closed = self.target.breaker(self.now) == BreakerState::Closed;
-        let mut recorded = Vec::with_capacity(ends.len());
-        let mut consequences = Consequences::default();
-        for end in ends {
-            let claim = self.claims.get(&end.event);
-            let waiting = claim.and_then(|claim| self.waiting.get(&claim.number));
-            let stored = CallState {
-                claim: claim.map(|claim| claim.state),
+    /// Returns what is stored of the event of a call; `None` when the event has no claim here.
+    fn call(&self, end: &CallEnd) -> Option<StoredCall<'_>> {
+        let claim = self.claims.get(&end.event)?;
+        let waiting = self.waiting.get(&claim.number);
+        let version = end.version.as_ref();
+        Some(StoredCall {
+            event: claim.number,
+            state: CallState {
+                claim: Some(claim.state),
                 waiting: waiting.map(|waiting| waiting.waiting),
                 leases: waiting.map(|waiting| waiting.leases).unwrap_or_default(),
-            };
-            let deferred = waiting.and_then(|waiting| waiting.deferred);
-            let written = end.written_on(stored, deferred, is_closed);
-            recorded.push(written.recorded());
-            if let Some(claim) = claim {
-                consequences.push(claim.number, end, written);
-                if let Some(version) = &end.version {
-                    let key = self.keys.get(&version.key);
-                    let is_newest = end.is_of_newest_call(stored);
-                    let versions = &mut consequences.versions;
-                    versions.add_call(claim.number, version, key, written, is_newest);
-                }
-            }
-        }
-        (recorded, consequences)
-    }
-}
-
-impl<'a> Consequences<'a> {
-    fn push(&mut self, event: EventNumber, end: &'a CallEnd, written: CallWrite<'a>) {
-        match written {
-            CallWrite::Done { attempt } => {
-                self.done.push((event, attempt, end.took));
-                self.ended.push(DoneEnd {
-                    event,
-                    round: round_after(end.attempts_before),
-                    attempts: attempt,
-                });
-            }
-            CallWrite::Failed(failure) => self.failed.push((event, end, failure)),
-            CallWrite::Deferred { reason, after } => self.deferred.push(DeferredCall {
-                event,
-                reason,
-                after,
-            }),
-            CallWrite::Nothing => {}
-        }
+            },
+            deferred: waiting.and_then(|waiting| waiting.deferred),
+            key: version.and_then(|version| self.keys.get(&version.key)),
+        })
     }
 }
 
@@ -165,26 +119,41 @@ impl<'a> Consequences<'a> {
 async fn write(
     c: &mut PgConnection,
     route: &RouteName,
-    consequences: &Consequences<'_>,
+    changes: &CallChanges<'_>,
 ) -> Result<(), Error> {
-    if !consequences.done.is_empty() {
-        let done = &consequences.done;
-        let events: Vec<EventNumber> = done.iter().map(|(event, ..)| *event).collect();
-        leases::end_done(c, route, &consequences.ended).await?;
+    if !changes.done.is_empty() {
+        let done = &changes.done;
+        let events: Vec<EventNumber> = done.iter().map(|call| call.event).collect();
+        let attempt = |call: &DoneCall| (call.event, call.attempt, call.took);
+        let attempts: Vec<_> = done.iter().map(attempt).collect();
+        let end = |call: &DoneCall| DoneEnd {
+            event: call.event,
+            round: call.round,
+            attempts: call.attempt,
+        };
+        let ends: Vec<DoneEnd> = done.iter().map(end).collect();
+        leases::end_done(c, route, &ends).await?;
         retries::delete(c, route, &events).await?;
         receipts::update_outcome(c, route, &events, StoredOutcome::Done).await?;
-        attempts::insert_done(c, route, done).await?;
+        attempts::insert_done(c, route, &attempts).await?;
     }
-    let raised = consequences.versions.raised();
+    let raised = changes.versions.raised();
     if !raised.is_empty() {
         newest::raise(c, route, &raised).await?;
     }
-    let freed = consequences.versions.freed();
+    let freed = changes.versions.freed();
     if !freed.is_empty() {
         newest::free(c, route, freed).await?;
     }
-    if !consequences.deferred.is_empty() {
-        leases::end_deferred(c, route, &consequences.deferred).await?;
+    if !changes.deferred.is_empty() {
+        let deferred = changes.deferred.iter();
+        let deferred = deferred.map(|(event, reason, after)| DeferredCall {
+            event: *event,
+            reason: *reason,
+            after: *after,
+        });
+        let deferred: Vec<DeferredCall> = deferred.collect();
+        leases::end_deferred(c, route, &deferred).await?;
     }
     Ok(())
 }

@@ -1,12 +1,11 @@
 //! Records how external calls ended, in a transaction of its own.
 
 use std::collections::{BTreeSet, HashMap};
-use std::time::Duration;
 
 use hookbox_crash::crash_point;
 use hookbox_driver::{
-    BreakerState, CallEnd, CallFailure, CallRecorded, CallState, CallWrite, ClaimState, EndOutcome,
-    KeyState, StoredOutcome, TargetName, TargetState, VersionChanges, round_after,
+    BreakerState, CallChanges, CallEnd, CallFailure, CallRecorded, CallState, ClaimState, DoneCall,
+    EndOutcome, KeyState, StoredCall, StoredOutcome, TargetName, TargetState,
 };
 use hookbox_event::{EventId, EventNumber, KeyDigest, RouteName, Timestamp};
 use sqlx::sqlite::SqliteConnection;
@@ -28,18 +27,6 @@ struct Stored {
     now: Timestamp,
 }
 
-/// The rows to write, as they follow from the ends of calls.
-#[derive(Default)]
-struct Consequences<'a> {
-    /// The events that are done, the number of the attempt, and the duration of the call.
-    done: Vec<(EventNumber, u32, Duration)>,
-    /// The ends of these events.
-    ended: Vec<NewEnd>,
-    failed: Vec<(EventNumber, &'a CallEnd, &'a CallFailure)>,
-    deferred: Vec<DeferredCall>,
-    versions: VersionChanges<'a>,
-}
-
 /// Records the ends of calls, and takes note of what they show about the target.
 pub(crate) async fn end_calls(
     connection: &mut SqliteConnection,
@@ -49,9 +36,10 @@ pub(crate) async fn end_calls(
     chance: f64,
 ) -> sqlx::Result<Vec<CallRecorded>> {
     let stored = look_up(connection, route, target, ends).await?;
-    let (recorded, consequences) = stored.sort(ends);
-    write(connection, route, &consequences).await?;
-    for (event, end, failure) in &consequences.failed {
+    let is_closed = stored.target.breaker(stored.now) == BreakerState::Closed;
+    let changes = CallChanges::of(ends, is_closed, |end| stored.call(end));
+    write(connection, route, &changes).await?;
+    for (event, end, failure) in &changes.failed {
         write_failure(connection, route, *event, end, failure).await?;
     }
     let answers: Vec<_> = ends.iter().map(|end| (end.number, end.answer)).collect();
@@ -65,7 +53,7 @@ pub(crate) async fn end_calls(
         targets::put_error(connection, target, error, stored.now).await?;
     }
     crash_point!("effect.mid_end");
-    Ok(recorded)
+    Ok(changes.recorded)
 }
 
 /// Reads the claims and the waiting attempts of the events, and the target.
@@ -104,56 +92,21 @@ async fn look_up(
 }
 
 impl Stored {
-    /// Returns what is recorded of each end, in the order given, and what is to be written.
-    fn sort<'a>(&self, ends: &'a [CallEnd]) -> (Vec<CallRecorded>, Consequences<'a>) {
-        let is_closed = self.target.breaker(self.now) == BreakerState::Closed;
-        let mut recorded = Vec::with_capacity(ends.len());
-        let mut consequences = Consequences::default();
-        for end in ends {
-            let claim = self.claims.get(&end.event);
-            let waiting = claim.and_then(|claim| self.waiting.get(&claim.number));
-            let stored = CallState {
-                claim: claim.and_then(|claim| claim.claim).map(|(state, _)| state),
+    /// Returns what is stored of the event of a call; `None` when the event is not stored here.
+    fn call(&self, end: &CallEnd) -> Option<StoredCall<'_>> {
+        let claim = self.claims.get(&end.event)?;
+        let waiting = self.waiting.get(&claim.number);
+        let version = end.version.as_ref();
+        Some(StoredCall {
+            event: claim.number,
+            state: CallState {
+                claim: claim.claim.map(|(state, _)| state),
                 waiting: waiting.map(|waiting| waiting.waiting),
                 leases: waiting.map(|waiting| waiting.leases).unwrap_or_default(),
-            };
-            let deferred = waiting.and_then(|waiting| waiting.deferred);
-            let written = end.written_on(stored, deferred, is_closed);
-            recorded.push(written.recorded());
-            if let Some(claim) = claim {
-                consequences.push(claim.number, end, written);
-                if let Some(version) = &end.version {
-                    let key = self.keys.get(&version.key);
-                    let is_newest = end.is_of_newest_call(stored);
-                    let versions = &mut consequences.versions;
-                    versions.add_call(claim.number, version, key, written, is_newest);
-                }
-            }
-        }
-        (recorded, consequences)
-    }
-}
-
-impl<'a> Consequences<'a> {
-    fn push(&mut self, event: EventNumber, end: &'a CallEnd, written: CallWrite<'a>) {
-        match written {
-            CallWrite::Done { attempt } => {
-                self.done.push((event, attempt, end.took));
-                self.ended.push(NewEnd {
-                    event,
-                    outcome: EndOutcome::Done,
-                    round: round_after(end.attempts_before),
-                    attempts: attempt,
-                });
-            }
-            CallWrite::Failed(failure) => self.failed.push((event, end, failure)),
-            CallWrite::Deferred { reason, after } => self.deferred.push(DeferredCall {
-                event,
-                reason,
-                not_before: moment::in_(after),
-            }),
-            CallWrite::Nothing => {}
-        }
+            },
+            deferred: waiting.and_then(|waiting| waiting.deferred),
+            key: version.and_then(|version| self.keys.get(&version.key)),
+        })
     }
 }
 
@@ -161,23 +114,38 @@ impl<'a> Consequences<'a> {
 async fn write(
     connection: &mut SqliteConnection,
     route: &RouteName,
-    consequences: &Consequences<'_>,
+    changes: &CallChanges<'_>,
 ) -> sqlx::Result<()> {
     let now = moment::now();
-    if !consequences.done.is_empty() {
-        let done = &consequences.done;
-        let events: Vec<EventNumber> = done.iter().map(|(event, ..)| *event).collect();
-        leases::end_done(connection, route, done, now).await?;
-        let ended = consequences.ended.iter().copied();
-        ends::insert(connection, route, ended, now).await?;
+    if !changes.done.is_empty() {
+        let done = &changes.done;
+        let events: Vec<EventNumber> = done.iter().map(|call| call.event).collect();
+        let attempt = |call: &DoneCall| (call.event, call.attempt, call.took);
+        let attempts: Vec<_> = done.iter().map(attempt).collect();
+        let end = |call: &DoneCall| NewEnd {
+            event: call.event,
+            outcome: EndOutcome::Done,
+            round: call.round,
+            attempts: call.attempt,
+        };
+        let ends: Vec<NewEnd> = done.iter().map(end).collect();
+        leases::end_done(connection, route, &attempts, now).await?;
+        ends::insert(connection, route, ends, now).await?;
         retries::delete(connection, route, &events).await?;
         receipts::update_outcome(connection, route, &events, StoredOutcome::Done, now).await?;
-        attempts::insert_done(connection, route, done, now).await?;
+        attempts::insert_done(connection, route, &attempts, now).await?;
     }
-    newest::raise(connection, route, &consequences.versions.raised(), now).await?;
-    newest::free(connection, route, consequences.versions.freed()).await?;
-    if !consequences.deferred.is_empty() {
-        leases::end_deferred(connection, route, &consequences.deferred, now).await?;
+    newest::raise(connection, route, &changes.versions.raised(), now).await?;
+    newest::free(connection, route, changes.versions.freed()).await?;
+    if !changes.deferred.is_empty() {
+        let deferred = changes.deferred.iter();
+        let deferred = deferred.map(|(event, reason, after)| DeferredCall {
+            event: *event,
+            reason: *reason,
+            not_before: moment::in_(*after),
+        });
+        let deferred: Vec<DeferredCall> = deferred.collect();
+        leases::end_deferred(connection, route, &deferred, now).await?;
     }
     Ok(())
 }

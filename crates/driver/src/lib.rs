@@ -141,6 +141,7 @@ mod audit;
 mod backlog;
 mod books;
 mod broker;
+mod call_changes;
 mod call_end;
 mod cause;
 mod causes;
@@ -194,6 +195,7 @@ pub use broker::{
     Batch, Broker, Depth, NotReadyKind, PublishError, PublishErrorKind, Queue, Readiness,
     Subscription,
 };
+pub use call_changes::{CallChanges, DoneCall, StoredCall};
 pub use call_end::{
     CallDeferral, CallEffect, CallEnd, CallFailure, CallRecorded, CallResult, CallState, CallWrite,
 };

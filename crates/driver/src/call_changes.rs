@@ -1,0 +1,278 @@
+//! What a store writes when it records how some external calls ended.
+
+use std::time::Duration;
+
+use hookbox_event::EventNumber;
+
+use crate::{
+    CallEnd, CallFailure, CallRecorded, CallState, CallWrite, DeferReason, KeyState,
+    VersionChanges, round_after,
+};
+
+/// What is stored of the event of a call.
+#[derive(Debug, Clone, Copy)]
+pub struct StoredCall<'s> {
+    /// The number of the event.
+    pub event: EventNumber,
+    /// The state of the event on the route.
+    pub state: CallState,
+    /// The reason for which the attempt is deferred, and how long it has been; `None` if it is not.
+    pub deferred: Option<(DeferReason, Duration)>,
+    /// What is stored of the key of the event.
+    pub key: Option<&'s KeyState>,
+}
+
+/// An event that a call makes done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DoneCall {
+    /// The number of the event.
+    pub event: EventNumber,
+    /// The number of the attempt that is recorded as successful.
+    pub attempt: u32,
+    /// The number of the round; see [`round_after`].
+    pub round: u32,
+    /// The duration of the call.
+    pub took: Duration,
+}
+
+/// The changes that follow from the ends of some calls of one route.
+#[derive(Debug, Default)]
+pub struct CallChanges<'a> {
+    /// What is recorded of each end, in the order of the ends.
+    pub recorded: Vec<CallRecorded>,
+    /// The events that become done.
+    pub done: Vec<DoneCall>,
+    /// The calls that have failed, with the numbers of their events. The failure is the one that is
+    /// recorded, which is another one than that of the call when a deferral has expired.
+    pub failed: Vec<(EventNumber, &'a CallEnd, &'a CallFailure)>,
+    /// The events that are deferred, each with the reason and with how long it waits.
+    pub deferred: Vec<(EventNumber, DeferReason, Duration)>,
+    /// The changes to the keys of the events.
+    pub versions: VersionChanges<'a>,
+}
+
+impl<'a> CallChanges<'a> {
+    /// Returns the changes that follow from these ends. `is_closed` says whether the breaker of
+    /// their target is closed. `stored` returns what is stored of the event of a call; `None` when
+    /// the store does not have the event, as after a restore of the store.
+    pub fn of<'s>(
+        ends: &'a [CallEnd],
+        is_closed: bool,
+        stored: impl Fn(&CallEnd) -> Option<StoredCall<'s>>,
+    ) -> Self {
+        let mut changes = Self::default();
+        for end in ends {
+            match stored(end) {
+                Some(stored) => changes.add(end, &stored, is_closed),
+                None => changes.recorded.push(CallRecorded::Superseded),
+            }
+        }
+        changes
+    }
+
+    fn add(&mut self, end: &'a CallEnd, stored: &StoredCall<'_>, is_closed: bool) {
+        let event = stored.event;
+        let written = end.written_on(stored.state, stored.deferred, is_closed);
+        self.recorded.push(written.recorded());
+        match written {
+            CallWrite::Done { attempt } => self.done.push(DoneCall {
+                event,
+                attempt,
+                round: round_after(end.attempts_before),
+                took: end.took,
+            }),
+            CallWrite::Failed(failure) => self.failed.push((event, end, failure)),
+            CallWrite::Deferred { reason, after } => self.deferred.push((event, reason, after)),
+            CallWrite::Nothing => {}
+        }
+        if let Some(version) = &end.version {
+            let is_newest = end.is_of_newest_call(stored.state);
+            self.versions
+                .add_call(event, version, stored.key, written, is_newest);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hookbox_event::{EventId, KeyDigest, Version};
+
+    use super::*;
+    use crate::{
+        CallDeferral, CallResult, ClaimState, FailureClass, Leases, TargetAnswer, Then,
+        VersionedEvent, WaitingAttempt,
+    };
+
+    const SECOND: Duration = Duration::from_secs(1);
+    const FAULT: DeferReason = DeferReason::TargetFault;
+
+    fn failure(error: &str) -> CallFailure {
+        CallFailure {
+            class: FailureClass::Transient,
+            error: error.to_owned(),
+            then: Then::Retry { after: SECOND },
+        }
+    }
+
+    fn deferral() -> CallResult {
+        CallResult::Deferred(CallDeferral {
+            reason: FAULT,
+            least: SECOND,
+            most: 60 * SECOND,
+            age_max: 120 * SECOND,
+            expired: failure("expired"),
+        })
+    }
+
+    /// Returns the end of a call under the fifth lease of an event. Each event has its own key.
+    fn end(number: u8, result: CallResult) -> CallEnd {
+        let event = EventId::from_bytes([number; 16]);
+        CallEnd {
+            event,
+            number: EventNumber::from_i64(number.into()),
+            attempt: 3,
+            attempts_before: 1,
+            epoch: 5,
+            took: u32::from(number) * SECOND,
+            result,
+            answer: TargetAnswer::Answered,
+            target_error: None,
+            version: Some(VersionedEvent {
+                event,
+                key: KeyDigest::from_bytes([number; 16]),
+                version: Version::from_stored("2").expect("a version"),
+            }),
+        }
+    }
+
+    /// Returns the state of an event that waits for this attempt in its second round.
+    fn state(attempt: u32, epoch: u32) -> CallState {
+        CallState {
+            claim: Some(ClaimState::Retrying),
+            waiting: Some(WaitingAttempt {
+                attempt,
+                attempts_before: 1,
+                is_put_off: true,
+            }),
+            leases: Leases {
+                epoch,
+                without_outcome: 1,
+                last_done: 0,
+            },
+        }
+    }
+
+    /// Returns what is stored of the event of an end, by its number.
+    fn stored(end: &CallEnd) -> Option<StoredCall<'static>> {
+        let number = end.number.as_i64();
+        let is_done = CallState {
+            claim: Some(ClaimState::Done),
+            waiting: None,
+            ..state(3, 5)
+        };
+        let (state, deferred) = match number {
+            // A newer call is in flight, for the next attempt.
+            2 | 4 => (state(4, 6), None),
+            5 => (state(3, 5), Some((FAULT, 7 * SECOND))),
+            6 => (state(3, 5), Some((FAULT, 120 * SECOND))),
+            7 => (is_done, None),
+            8 => return None,
+            _ => (state(3, 5), None),
+        };
+        Some(StoredCall {
+            // The number in the end may be from before a restore of the store.
+            event: EventNumber::from_i64(100 + number),
+            state,
+            deferred,
+            key: None,
+        })
+    }
+
+    #[test]
+    fn each_end_changes_the_rows_of_what_is_recorded() {
+        let failed = || CallResult::Failed(failure("500"));
+        let ends = [
+            end(1, CallResult::Done),
+            end(2, CallResult::Done),
+            end(3, failed()),
+            end(4, failed()),
+            end(5, deferral()),
+            end(6, deferral()),
+            end(7, CallResult::Done),
+            end(8, CallResult::Done),
+        ];
+        let changes = CallChanges::of(&ends, true, stored);
+        let then = failure("500").then;
+        let expect = [
+            CallRecorded::Done { attempt: 3 },
+            CallRecorded::Done { attempt: 4 },
+            CallRecorded::Failed(then),
+            CallRecorded::Superseded,
+            CallRecorded::Deferred,
+            CallRecorded::Failed(then),
+            CallRecorded::Superseded,
+            CallRecorded::Superseded,
+        ];
+        assert_eq!(changes.recorded, expect);
+        let number = |number: i64| EventNumber::from_i64(100 + number);
+        let done = |event: i64, attempt: u32, seconds: u32| DoneCall {
+            event: number(event),
+            attempt,
+            round: 2,
+            took: seconds * SECOND,
+        };
+        assert_eq!(changes.done, [done(1, 3, 1), done(2, 4, 2)]);
+        let failed = changes.failed.iter();
+        let failed = failed.map(|(event, end, failure)| (*event, end.event, &*failure.error));
+        let failed: Vec<_> = failed.collect();
+        let expect = [
+            (number(3), ends[2].event, "500"),
+            (number(6), ends[5].event, "expired"),
+        ];
+        assert_eq!(failed, expect);
+        assert_eq!(changes.deferred, [(number(5), FAULT, 7 * SECOND)]);
+        let raised = changes.versions.raised().into_iter();
+        let raised: Vec<EventNumber> = raised.map(|(event, _)| event).collect();
+        assert_eq!(raised, [1, 2].map(number));
+        // The newer call for the second event holds the key.
+        let freed = changes.versions.freed().iter();
+        let freed: Vec<EventNumber> = freed.map(|(_, event)| *event).collect();
+        assert_eq!(freed, [1, 3, 5, 6].map(number));
+    }
+
+    #[test]
+    fn no_deferral_expires_while_the_breaker_is_not_closed() {
+        let ends = [end(1, deferral())];
+        let stored = StoredCall {
+            event: EventNumber::from_i64(1),
+            state: state(3, 5),
+            deferred: Some((FAULT, 120 * SECOND)),
+            key: None,
+        };
+        for (is_closed, failed, deferred) in [(true, 1, 0), (false, 0, 1)] {
+            let changes = CallChanges::of(&ends, is_closed, |_| Some(stored));
+            let counts = (changes.failed.len(), changes.deferred.len());
+            assert_eq!(counts, (failed, deferred), "closed: {is_closed}");
+        }
+    }
+
+    #[test]
+    fn an_event_that_is_older_than_a_done_one_raises_nothing() {
+        let ends = [end(1, CallResult::Done)];
+        let key = KeyState {
+            version: Some(Version::from_stored("3").expect("a version")),
+            calling: None,
+        };
+        for (key, raised) in [(None, 1), (Some(&key), 0)] {
+            let stored = StoredCall {
+                event: EventNumber::from_i64(1),
+                state: state(3, 5),
+                deferred: None,
+                key,
+            };
+            let changes = CallChanges::of(&ends, true, |_| Some(stored));
+            assert_eq!(changes.versions.raised().len(), raised, "{key:?}");
+            assert_eq!(changes.done.len(), 1);
+        }
+    }
+}
