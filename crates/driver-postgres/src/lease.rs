@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use hookbox_driver::{
     ClaimState, CommitError, Fault, LeaseClaim, LeaseTerms, LeaseWish, Leased, Leases,
-    StoredOutcome, TargetState,
+    StoredOutcome, TargetState, granted_leases,
 };
 use hookbox_event::{EventNumber, KeyDigest, RouteName};
 
@@ -124,17 +124,14 @@ async fn give(
     allotted: &Allotted,
 ) -> Result<(), CommitError> {
     let (mut given, mut receipts) = (Vec::new(), Vec::new());
-    for ((wish, one), (leased, leases)) in wishes.iter().zip(wanted).zip(&allotted.leased) {
-        match leased {
-            Leased::Granted { .. } => {}
-            Leased::Lost { .. } | Leased::Refused(_) => continue,
-        }
+    let wishes = wishes.iter().zip(wanted);
+    for ((wish, one), leases) in granted_leases(wishes, &allotted.leased) {
         given.push(NewLease {
             event: one.event,
             written: one.written,
             attempt: wish.attempt,
             attempts_before: wish.attempts_before,
-            leases: *leases,
+            leases,
         });
         receipts.push(receipts::OutcomeRow {
             event: one.event,

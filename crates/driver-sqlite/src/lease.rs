@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use hookbox_driver::{
     ClaimState, CommitError, Fault, LeaseClaim, LeaseTerms, LeaseWish, Leased, Leases,
-    StoredOutcome,
+    StoredOutcome, granted_leases,
 };
 use hookbox_event::{EventNumber, KeyDigest, RouteName, Timestamp};
 
@@ -104,17 +104,14 @@ async fn give(
     allotted: &[(Leased, Leases)],
 ) -> Result<(), CommitError> {
     let (mut given, mut receipts) = (Vec::new(), Vec::new());
-    for ((wish, one), (leased, leases)) in wishes.iter().zip(wanted).zip(allotted) {
-        match leased {
-            Leased::Granted { .. } => {}
-            Leased::Lost { .. } | Leased::Refused(_) => continue,
-        }
+    let wishes = wishes.iter().zip(wanted);
+    for ((wish, one), leases) in granted_leases(wishes, allotted) {
         given.push(NewLease {
             event: one.event,
             written: one.written,
             attempt: wish.attempt,
             attempts_before: wish.attempts_before,
-            leases: *leases,
+            leases,
         });
         receipts.push(receipts::OutcomeRow {
             event: one.event,

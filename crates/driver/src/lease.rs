@@ -72,6 +72,28 @@ pub enum Leased {
     Refused(NoPermit),
 }
 
+impl Leased {
+    /// Returns whether the wish gets a lease.
+    pub fn is_granted(self) -> bool {
+        match self {
+            Leased::Granted { .. } => true,
+            Leased::Lost { .. } | Leased::Refused(_) => false,
+        }
+    }
+}
+
+/// Returns those wishes that get a lease, in the order given, each with the leases that are stored
+/// of its event then. `allotted` is what [`LeaseTerms::allot`] has returned for these wishes.
+pub fn granted_leases<W>(
+    wishes: impl IntoIterator<Item = W>,
+    allotted: &[(Leased, Leases)],
+) -> impl Iterator<Item = (W, Leases)> {
+    let granted = |(wish, (leased, leases)): (W, &(Leased, Leases))| {
+        leased.is_granted().then_some((wish, *leases))
+    };
+    wishes.into_iter().zip(allotted).filter_map(granted)
+}
+
 /// What is stored of the leases of an event on a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Leases {
@@ -135,18 +157,15 @@ impl LeaseTerms<'_> {
                 .next(claim.attempt, claim.waiting, self.lost_max)
         };
         let mut allotted: Vec<(Leased, Leases)> = claims.iter().map(next).collect();
-        let is_wanted = |leased: &Leased| match leased {
-            Leased::Granted { .. } => true,
-            Leased::Lost { .. } | Leased::Refused(_) => false,
-        };
-        let wanted = allotted.iter().filter(|(leased, _)| is_wanted(leased));
+        // Those that would get a lease need a permit for it.
+        let wanted = allotted.iter().filter(|(leased, _)| leased.is_granted());
         let wanted = u32::try_from(wanted.count()).unwrap_or(u32::MAX);
         if wanted == 0 {
             return allotted;
         }
         let (mut permits, why) = target.permit(now, self.limits, in_flight, wanted);
         for ((leased, leases), claim) in allotted.iter_mut().zip(claims) {
-            if !is_wanted(leased) {
+            if !leased.is_granted() {
                 continue;
             }
             match permits.checked_sub(1) {
@@ -248,5 +267,24 @@ mod tests {
             (Leased::Refused(NoPermit::Busy), claim(5, 1).leases),
         ];
         assert_eq!(allotted, expect);
+    }
+
+    #[test]
+    fn only_the_wishes_that_are_granted_get_a_lease() {
+        let granted = |epoch| Leased::Granted { epoch, effect: 1 };
+        let leases = |epoch| Leases {
+            epoch,
+            ..Leases::default()
+        };
+        let allotted = [
+            (granted(1), leases(1)),
+            (Leased::Lost { leases: 2 }, leases(9)),
+            (granted(5), leases(5)),
+            (Leased::Refused(NoPermit::Busy), leases(6)),
+        ];
+        let given: Vec<_> = granted_leases(["a", "b", "c", "d"], &allotted).collect();
+        assert_eq!(given, [("a", leases(1)), ("c", leases(5))]);
+        let none = granted_leases(["b"], &allotted[1..2]);
+        assert_eq!(none.count(), 0);
     }
 }

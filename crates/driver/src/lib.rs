@@ -229,7 +229,7 @@ pub use fault::{Fault, FaultKind, UserStatement, describe};
 pub use foreign_schema::{
     AppliedMigration, ForeignSchema, KnownMigration, foreign_schema, replaced,
 };
-pub use lease::{LeaseClaim, LeaseTerms, LeaseWish, Leased, Leases};
+pub use lease::{LeaseClaim, LeaseTerms, LeaseWish, Leased, Leases, granted_leases};
 pub use ledger::{EventFilter, EventRow, Ledger};
 pub use loopback::is_loopback;
 pub use names::{Name, Names};

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use hookbox_driver::{
     BreakerState, CallEnd, CallRecorded, CallState, CallWrite, ClaimState, CommitError, Fault,
-    FaultKind, LeaseClaim, LeaseTerms, LeaseWish, Leased, TargetName, Then,
+    FaultKind, LeaseClaim, LeaseTerms, LeaseWish, Leased, TargetName, Then, granted_leases,
 };
 use hookbox_event::RouteName;
 
@@ -46,11 +46,7 @@ pub(super) async fn lease(
     };
     let allotted = terms.allot(&mut state, clock(now), in_flight, &claims);
     tx.target = Some((terms.target.clone(), state));
-    for (wish, (leased, leases)) in wishes.iter().zip(&allotted) {
-        match leased {
-            Leased::Granted { .. } => {}
-            Leased::Lost { .. } | Leased::Refused(_) => continue,
-        }
+    for (wish, leases) in granted_leases(wishes, &allotted) {
         let on = (route.clone(), wish.envelope.event);
         if tx.owned.remove(&on).is_none() {
             let doing = "lease a claim that was not made";
@@ -65,7 +61,7 @@ pub(super) async fn lease(
             other_digest: wish.other_digest,
             attempt: wish.attempt,
             before: wish.attempts_before,
-            leases: *leases,
+            leases,
             target: terms.target.clone(),
             not_before: now + terms.length,
         });

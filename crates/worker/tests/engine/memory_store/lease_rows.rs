@@ -6,7 +6,7 @@ use std::time::Duration;
 use hookbox_driver::{
     BreakerState, CallEnd, CallFailure, CallRecorded, CallState, CallWrite, ClaimState,
     DeferReason, LeaseClaim, LeaseTerms, LeaseWish, Leased, Leases, NoPermit, TargetName,
-    TargetState, Then, VersionedEvent, WaitingAttempt,
+    TargetState, Then, VersionedEvent, WaitingAttempt, granted_leases,
 };
 use hookbox_event::{Envelope, EventId, EventNumber, RouteName, Timestamp};
 use tokio::time::Instant;
@@ -106,17 +106,15 @@ impl PendingLeases {
         let in_flight = rows.in_flight(terms.target);
         let allotted = terms.allot(&mut target, rows.leases.now(), in_flight, &claims);
         self.target = Some((terms.target.clone(), target));
-        for (wish, (leased, leases)) in wishes.iter().zip(&allotted) {
-            if let Leased::Granted { .. } = leased {
-                self.leases.push(PendingLease {
-                    on: (route.clone(), wish.envelope.event),
-                    envelope: wish.envelope.clone(),
-                    attempt: wish.attempt,
-                    attempts_before: wish.attempts_before,
-                    leases: *leases,
-                    due: self.began + terms.length,
-                });
-            }
+        for (wish, leases) in granted_leases(wishes, &allotted) {
+            self.leases.push(PendingLease {
+                on: (route.clone(), wish.envelope.event),
+                envelope: wish.envelope.clone(),
+                attempt: wish.attempt,
+                attempts_before: wish.attempts_before,
+                leases,
+                due: self.began + terms.length,
+            });
         }
         allotted.into_iter().map(|(leased, _)| leased).collect()
     }
