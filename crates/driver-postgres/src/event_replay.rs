@@ -3,7 +3,8 @@
 
 use hookbox_crash::crash_point;
 use hookbox_driver::{
-    BodyCheck, ReplayCandidate, ReplayFilter, ReplayPage, ReplayPosition, Replayable,
+    BodyCheck, ReplayCandidate, ReplayChoice, ReplayFilter, ReplayPage, ReplayPosition,
+    replayed_events,
 };
 use hookbox_event::{EventId, EventNumber, SourceName, Topic};
 use sqlx::{Error, PgConnection, Row};
@@ -20,12 +21,7 @@ pub(crate) async fn count(
     limit: u32,
 ) -> Result<ReplayPage, Error> {
     let candidates = candidates(c, filter, after, limit).await?;
-    let mut page = ReplayPage::default();
-    for candidate in &candidates {
-        page.counts.add(filter.judge(candidate));
-        page.last = Some(candidate.position);
-    }
-    Ok(page)
+    Ok(ReplayChoice::of(filter, &candidates).page)
 }
 
 /// Puts a page of events on the filter's route. Counts those that were put there; one that another
@@ -38,16 +34,11 @@ pub(crate) async fn replay(
     (by, why): (&str, &str),
 ) -> Result<ReplayPage, Error> {
     let candidates = candidates(c, filter, after, limit).await?;
-    let mut page = ReplayPage::default();
-    let (mut again, mut first) = (Vec::new(), Vec::new());
-    for candidate in &candidates {
-        page.last = Some(candidate.position);
-        match filter.judge(candidate) {
-            Replayable::Again => again.push(candidate.position.number),
-            Replayable::First => first.push(candidate.position.number),
-            left @ Replayable::Left(_) => page.counts.add(left),
-        }
-    }
+    let ReplayChoice {
+        mut page,
+        again,
+        first,
+    } = ReplayChoice::of(filter, &candidates);
     let route = &filter.route;
     let again = claims::reopen(c, route, &again).await?;
     let first = claims::insert_waiting(c, route, &first).await?;
@@ -59,12 +50,7 @@ pub(crate) async fn replay(
     let routes = vec![route.to_string(); replayed.len()];
     retries::put_replayed(c, &routes, &replayed).await?;
     crash_point!("ledger.mid_change");
-    let is_replayed = |it: &&ReplayCandidate| replayed.contains(&it.position.number);
-    let events: Vec<EventId> = candidates
-        .iter()
-        .filter(is_replayed)
-        .map(|it| it.event)
-        .collect();
+    let events = replayed_events(&candidates, &replayed);
     audit::insert_replayed(c, by, &events, route, why).await?;
     Ok(page)
 }
@@ -145,7 +131,7 @@ async fn check_bodies(
             .bind(candidate.position.number.as_i64())
             .fetch_optional(&mut *c)
             .await?;
-        candidate.is_selected = body.is_some_and(|body| check.selects(&body));
+        check.decide(candidate, body.as_deref());
     }
     Ok(())
 }

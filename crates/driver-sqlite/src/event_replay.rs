@@ -3,7 +3,8 @@
 
 use hookbox_crash::crash_point;
 use hookbox_driver::{
-    BodyCheck, Fault, ReplayCandidate, ReplayFilter, ReplayPage, ReplayPosition, Replayable,
+    BodyCheck, Fault, ReplayCandidate, ReplayChoice, ReplayFilter, ReplayPage, ReplayPosition,
+    replayed_events,
 };
 use hookbox_event::{EventId, EventNumber, SourceName, Topic};
 use sqlx::sqlite::SqliteConnection;
@@ -34,12 +35,7 @@ pub(crate) async fn count(
     limit: u32,
 ) -> sqlx::Result<ReplayPage> {
     let candidates = candidates(connection, filter, after, limit).await?;
-    let mut page = ReplayPage::default();
-    for candidate in &candidates {
-        page.counts.add(filter.judge(candidate));
-        page.last = Some(candidate.position);
-    }
-    Ok(page)
+    Ok(ReplayChoice::of(filter, &candidates).page)
 }
 
 /// Puts a page of events on the filter's route.
@@ -67,18 +63,7 @@ async fn replay_all(
     (by, why): (&str, &str),
 ) -> sqlx::Result<ReplayPage> {
     let candidates = candidates(connection, filter, after, limit).await?;
-    let mut page = ReplayPage::default();
-    let (mut again, mut first) = (Vec::new(), Vec::new());
-    for candidate in &candidates {
-        page.last = Some(candidate.position);
-        let replayable = filter.judge(candidate);
-        page.counts.add(replayable);
-        match replayable {
-            Replayable::Again => again.push(candidate.position.number),
-            Replayable::First => first.push(candidate.position.number),
-            Replayable::Left(_) => {}
-        }
-    }
+    let ReplayChoice { page, again, first } = ReplayChoice::of(filter, &candidates);
     let (route, now) = (&filter.route, moment::now());
     claims::reopen(connection, route, &again, now).await?;
     claims::insert_waiting(connection, route, &first, now).await?;
@@ -87,12 +72,7 @@ async fn replay_all(
     let replayed: Vec<EventNumber> = again.into_iter().chain(first).collect();
     retries::put_events(connection, route, &replayed, now).await?;
     crash_point!("ledger.mid_change");
-    let is_replayed = |it: &&ReplayCandidate| replayed.contains(&it.position.number);
-    let events: Vec<EventId> = candidates
-        .iter()
-        .filter(is_replayed)
-        .map(|it| it.event)
-        .collect();
+    let events = replayed_events(&candidates, &replayed);
     audit::insert_replayed(connection, by, &events, route, why).await?;
     Ok(page)
 }
@@ -145,7 +125,7 @@ async fn check_bodies(
             .bind(candidate.position.number.as_i64())
             .fetch_optional(&mut *connection)
             .await?;
-        candidate.is_selected = body.is_some_and(|body| check.selects(&body));
+        check.decide(candidate, body.as_deref());
     }
     Ok(())
 }

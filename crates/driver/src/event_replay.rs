@@ -169,8 +169,14 @@ impl<'f> BodyCheck<'f> {
         !self.conditions.is_empty() && self.filter.judge(candidate) == Replayable::First
     }
 
+    /// Decides whether an event is selected whose body has to be read. An event whose body is not
+    /// stored is not selected, because nothing shows that the conditions hold.
+    pub fn decide(&self, candidate: &mut ReplayCandidate, body: Option<&[u8]>) {
+        candidate.is_selected = body.is_some_and(|body| self.selects(body));
+    }
+
     /// Returns whether all conditions hold for a body. No condition holds for one that is not JSON.
-    pub fn selects(&self, body: &[u8]) -> bool {
+    fn selects(&self, body: &[u8]) -> bool {
         let read = digest_json(body, &[], &self.conditions);
         read.is_ok_and(|json| json.holds.iter().all(|holds| *holds))
     }
@@ -300,20 +306,19 @@ mod tests {
             let candidate = candidate(topic, state, has_receipt);
             assert_eq!(check.needs_body(&candidate), needs_body, "{candidate:?}");
         }
-        for (body, selects) in [
-            (r#"{"level":"gold"}"#, true),
-            (r#"{"level":"silver"}"#, false),
-            ("{}", false),
-            ("no JSON", false),
-        ] {
-            assert_eq!(check.selects(body.as_bytes()), selects, "{body}");
-        }
-        let excluded = ReplayCandidate {
-            is_selected: false,
-            ..candidate("begini.score", None, true)
-        };
         let left = Replayable::Left(LeftAlone::Excluded);
-        assert_eq!(filter.judge(&excluded), left);
+        for (body, expect) in [
+            (Some(r#"{"level":"gold"}"#), Replayable::First),
+            (Some(r#"{"level":"silver"}"#), left),
+            (Some("{}"), left),
+            (Some("no JSON"), left),
+            // The body is not stored.
+            (None, left),
+        ] {
+            let mut candidate = candidate("begini.score", None, true);
+            check.decide(&mut candidate, body.map(str::as_bytes));
+            assert_eq!(filter.judge(&candidate), expect, "{body:?}");
+        }
         let mut counts = ReplayCounts::default();
         counts.add(left);
         assert_eq!((counts.excluded, counts.replayed()), (1, 0));

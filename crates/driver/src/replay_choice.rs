@@ -1,0 +1,134 @@
+//! What a replay does with a page of stored events.
+
+use std::collections::BTreeSet;
+
+use hookbox_event::{EventId, EventNumber};
+
+use crate::{ReplayCandidate, ReplayFilter, ReplayPage, Replayable};
+
+/// The events of a page, sorted by what a replay does with them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ReplayChoice {
+    /// The numbers of events, and the position of the last one.
+    pub page: ReplayPage,
+    /// The events that are done on the route and run there again, in their order.
+    pub again: Vec<EventNumber>,
+    /// The events that the route never had, in their order.
+    pub first: Vec<EventNumber>,
+}
+
+impl ReplayChoice {
+    /// Sorts the events of a page.
+    pub fn of(filter: &ReplayFilter, candidates: &[ReplayCandidate]) -> Self {
+        let mut choice = Self::default();
+        for candidate in candidates {
+            let number = candidate.position.number;
+            let replayable = filter.judge(candidate);
+            choice.page.counts.add(replayable);
+            choice.page.last = Some(candidate.position);
+            match replayable {
+                Replayable::Again => choice.again.push(number),
+                Replayable::First => choice.first.push(number),
+                Replayable::Left(_) => {}
+            }
+        }
+        choice
+    }
+}
+
+/// Returns the ids of the candidates with these numbers, in the order of the candidates, in which
+/// the audit names them.
+pub fn replayed_events(candidates: &[ReplayCandidate], replayed: &[EventNumber]) -> Vec<EventId> {
+    let replayed: BTreeSet<EventNumber> = replayed.iter().copied().collect();
+    let of_replay = |it: &&ReplayCandidate| replayed.contains(&it.position.number);
+    let events = candidates.iter().filter(of_replay).map(|it| it.event);
+    events.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use hookbox_event::Timestamp;
+
+    use super::*;
+    use crate::{ClaimState, ReplayCounts, ReplayPosition};
+
+    fn filter(again: bool) -> ReplayFilter {
+        ReplayFilter {
+            route: "scores".parse().expect("a name"),
+            topics: Vec::new(),
+            conditions: Vec::new(),
+            again,
+            events: Vec::new(),
+            source: None,
+            topic: None,
+            since: None,
+            until: None,
+        }
+    }
+
+    fn candidate(number: u8, state: Option<ClaimState>) -> ReplayCandidate {
+        ReplayCandidate {
+            event: EventId::from_bytes([number; 16]),
+            position: ReplayPosition {
+                at: Timestamp::from_unix_micros(number.into()),
+                number: EventNumber::from_i64(number.into()),
+            },
+            topic: "begini.score".parse().expect("a topic"),
+            state,
+            is_selected: true,
+            has_receipt: true,
+        }
+    }
+
+    fn numbers(numbers: &[i64]) -> Vec<EventNumber> {
+        numbers.iter().copied().map(EventNumber::from_i64).collect()
+    }
+
+    #[test]
+    fn a_page_is_sorted_by_what_becomes_of_its_events() {
+        let candidates = [
+            candidate(9, None),
+            candidate(2, Some(ClaimState::Done)),
+            candidate(5, Some(ClaimState::Dead)),
+            candidate(3, None),
+            candidate(7, Some(ClaimState::Done)),
+            candidate(4, Some(ClaimState::Retrying)),
+        ];
+        let counts = ReplayCounts {
+            first: 2,
+            dead: 1,
+            waiting: 1,
+            ..ReplayCounts::default()
+        };
+        for (again, counts, expect) in [
+            (true, ReplayCounts { again: 2, ..counts }, vec![2, 7]),
+            (false, ReplayCounts { done: 2, ..counts }, vec![]),
+        ] {
+            let choice = ReplayChoice::of(&filter(again), &candidates);
+            // The page ends with an event that is left alone.
+            let last = Some(candidates[5].position);
+            assert_eq!(choice.page, ReplayPage { counts, last });
+            assert_eq!(choice.again, numbers(&expect));
+            assert_eq!(choice.first, numbers(&[9, 3]));
+        }
+        let none = ReplayChoice::of(&filter(true), &[]);
+        assert_eq!(none, ReplayChoice::default());
+    }
+
+    /// Another operator may have put an event on the route meanwhile.
+    #[test]
+    fn only_events_that_were_replayed_are_named() {
+        let candidates = [9, 2, 5].map(|number| candidate(number, None));
+        for (replayed, expect) in [
+            (numbers(&[2, 9]), vec![9, 2]),
+            (numbers(&[5]), vec![5]),
+            (numbers(&[4]), vec![]),
+        ] {
+            let expect: Vec<_> = expect
+                .into_iter()
+                .map(|it| EventId::from_bytes([it; 16]))
+                .collect();
+            assert_eq!(replayed_events(&candidates, &replayed), expect);
+        }
+    }
+}
