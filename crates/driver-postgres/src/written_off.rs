@@ -1,13 +1,10 @@
 //! The table `written_off`: receipts that an operator has declared lost.
 
-use hookbox_driver::{AccountGap, OpenReceipt};
+use hookbox_driver::{AccountGap, OpenReceipt, WRITE_OFF_ACTION};
 use sqlx::{Error, PgConnection};
 
-use crate::column::{bigint, text, uuid};
+use crate::column::{text, uuid};
 use crate::{accounts, audit};
-
-/// The name of this action in the audit.
-const ACTION: &str = "reconcile.write_off";
 
 /// See [`hookbox_driver::Ledger::write_off`].
 pub(crate) async fn write_off(
@@ -38,19 +35,15 @@ pub(crate) async fn write_off(
         .execute(&mut *c)
         .await?;
         if written.rows_affected() == 1 {
-            let subject = format!("receipt {} of route {}: {why}", open.receipt, open.route);
-            audit::insert(c, by, ACTION, &subject).await?;
+            let subject = open.write_off_subject(why);
+            audit::insert(c, by, WRITE_OFF_ACTION, &subject).await?;
             count += 1;
         }
     }
     for gap in gaps {
         if accounts::extend(c, &gap.void()).await? {
-            let (first, last) = (bigint(gap.first), bigint(gap.last));
-            let subject = format!(
-                "numbers {first} to {last} of ingest {}: {why}",
-                gap.instance
-            );
-            audit::insert(c, by, ACTION, &subject).await?;
+            let subject = gap.write_off_subject(why);
+            audit::insert(c, by, WRITE_OFF_ACTION, &subject).await?;
             count += 1;
         }
     }

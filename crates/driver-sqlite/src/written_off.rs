@@ -1,12 +1,9 @@
 //! The table `written_off`: receipts that an operator has declared lost.
 
-use hookbox_driver::{AccountGap, OpenReceipt, storable};
+use hookbox_driver::{AccountGap, OpenReceipt, WRITE_OFF_ACTION, storable};
 use sqlx::sqlite::SqliteConnection;
 
 use crate::{accounts, audit, moment};
-
-/// The name of this action in the audit log.
-const ACTION: &str = "reconcile.write_off";
 
 /// See [`hookbox_driver::Ledger::write_off`].
 pub(crate) async fn write_off(
@@ -40,19 +37,15 @@ pub(crate) async fn write_off(
                 .bind(open.route.as_str())
                 .execute(&mut *c)
                 .await?;
-            let subject = format!("receipt {} of route {}: {why}", open.receipt, open.route);
-            audit::insert(c, by, ACTION, &subject).await?;
+            let subject = open.write_off_subject(why);
+            audit::insert(c, by, WRITE_OFF_ACTION, &subject).await?;
             count += 1;
         }
     }
     for gap in gaps {
         if accounts::extend(c, &gap.void()).await? {
-            let AccountGap { first, last, .. } = gap;
-            let subject = format!(
-                "numbers {first} to {last} of ingest {}: {why}",
-                gap.instance
-            );
-            audit::insert(c, by, ACTION, &subject).await?;
+            let subject = gap.write_off_subject(why);
+            audit::insert(c, by, WRITE_OFF_ACTION, &subject).await?;
             count += 1;
         }
     }

@@ -54,6 +54,9 @@ pub const fn receipts_gone(reported: u64, settled: u64, open: u64, written_off: 
     reported.saturating_sub(settled + open + written_off)
 }
 
+/// The name of a write-off in the audit.
+pub const WRITE_OFF_ACTION: &str = "reconcile.write_off";
+
 /// A receipt that has no outcome yet. Its ingest has reported it as accepted, so its provider got
 /// the answer 200.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -72,6 +75,13 @@ pub struct OpenReceipt {
     /// accepted later has had its outcome for longer than the overdue limit. False while the route
     /// is paused by an operator, and until the pause has ended for that long.
     pub passed: bool,
+}
+
+impl OpenReceipt {
+    /// Returns the subject of the audit row of a write-off of this receipt, with its reason.
+    pub fn write_off_subject(&self, why: &str) -> String {
+        format!("receipt {} of route {}: {why}", self.receipt, self.route)
+    }
 }
 
 /// A sequence gap: sequence numbers of one ingest process that no accept report covers, although a
@@ -99,6 +109,17 @@ impl AccountGap {
             closing: false,
             accepted: Vec::new(),
         }
+    }
+
+    /// Returns the subject of the audit row of a write-off of this gap, with its reason.
+    pub fn write_off_subject(&self, why: &str) -> String {
+        let Self {
+            instance,
+            first,
+            last,
+            ..
+        } = self;
+        format!("numbers {first} to {last} of ingest {instance}: {why}")
     }
 }
 
@@ -129,4 +150,36 @@ pub struct SilentIngest {
     pub reported: u64,
     /// The seconds since the ingest's last accept report.
     pub seconds: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_audit_names_what_was_written_off() {
+        let instance = InstanceId::from_bytes([0x11; 16]);
+        let open = OpenReceipt {
+            receipt: ReceiptId::from_bytes([0x22; 16]),
+            route: "scores".parse().expect("a name"),
+            instance,
+            number: 7,
+            seconds: 60,
+            passed: false,
+        };
+        let gap = AccountGap {
+            instance,
+            first: 1,
+            last: 3,
+            seconds: 60,
+        };
+        assert_eq!(
+            open.write_off_subject("the disk burned"),
+            "receipt 22222222-2222-2222-2222-222222222222 of route scores: the disk burned"
+        );
+        assert_eq!(
+            gap.write_off_subject("the disk burned"),
+            "numbers 1 to 3 of ingest 11111111-1111-1111-1111-111111111111: the disk burned"
+        );
+    }
 }

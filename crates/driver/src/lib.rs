@@ -186,7 +186,9 @@ mod waiting_attempt;
 mod waiting_retry;
 mod witness;
 
-pub use accounts::{AccountGap, Accounts, OpenReceipt, SilentIngest, Unvouched, receipts_gone};
+pub use accounts::{
+    AccountGap, Accounts, OpenReceipt, SilentIngest, Unvouched, WRITE_OFF_ACTION, receipts_gone,
+};
 pub use after_failure::{EventState, FailedAttempt};
 pub use after_outcome::{ClaimEnd, Death};
 pub use audit::{AuditFilter, AuditRow};
