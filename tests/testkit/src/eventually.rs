@@ -10,17 +10,14 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use crate::lateness::Lateness;
+use crate::poll_pause::pause_after;
 
 /// The limit of a wait, unless the test gives another one. Only a failing test waits as long.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The shortest and the longest pause between two polls. The shortest one is short enough to see a
-/// state that lasts for a few milliseconds. A costly poll is followed by a longer pause, because
-/// the processor is needed for what the test waits for.
+/// state that lasts for a few milliseconds.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(150));
-
-/// A pause is this many times as long as the poll before it took, within the limits of [`PAUSE`].
-const PAUSE_PER_COST: u32 = 4;
 
 /// After this time the pauses grow with the time that has passed. Only tests with a paused clock
 /// wait for longer, some of them for hours, and short pauses would mean far too many polls.
@@ -139,11 +136,10 @@ async fn poll_until<O: Observation>(
 
 /// Returns the pause after a poll that took `cost`.
 fn pause(cost: Duration, waited: Duration) -> Duration {
-    let (shortest, longest) = PAUSE;
     if waited > LONG {
         return waited / 100;
     }
-    (cost * PAUSE_PER_COST).clamp(shortest, longest)
+    pause_after(cost, PAUSE)
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ pub mod eventually;
 #[cfg(feature = "clock")]
 pub mod fake_clock;
 pub mod lateness;
+mod poll_pause;
 pub mod proxy;
 #[cfg(feature = "async")]
 pub mod receiver;

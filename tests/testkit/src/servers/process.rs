@@ -11,13 +11,10 @@ use std::time::{Duration, Instant};
 
 use super::ServerError;
 use super::folder::{Ending, Folder};
+use crate::poll_pause::pause_after;
 
 /// The shortest and the longest pause of [`wait_until`] between two checks of its condition.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(300));
-
-/// A pause is this many times as long as the check before it took, within the limits of [`PAUSE`].
-/// A check may start a process, and the processor is needed for what the test waits for.
-const PAUSE_PER_COST: u32 = 2;
 
 /// The longest wait until a process has ended after a signal. PostgreSQL gives its own children
 /// five seconds in an immediate shutdown, so this is longer.
@@ -215,7 +212,6 @@ pub fn takes_connections(port: u16) -> bool {
 )]
 pub fn wait_until(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
     let start = Instant::now();
-    let (shortest, longest) = PAUSE;
     loop {
         let checked = Instant::now();
         if condition() {
@@ -224,7 +220,7 @@ pub fn wait_until(limit: Duration, mut condition: impl FnMut() -> bool) -> bool 
         if start.elapsed() >= limit {
             return false;
         }
-        thread::sleep((checked.elapsed() * PAUSE_PER_COST).clamp(shortest, longest));
+        thread::sleep(pause_after(checked.elapsed(), PAUSE));
     }
 }
 
