@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use hookbox_driver::{Fault, VersionStanding, VersionedEvent, newest_of_each_key};
+use hookbox_driver::{Fault, VersionChanges, VersionStanding, VersionedEvent, newest_of_each_key};
 use hookbox_event::{EventId, EventNumber, KeyDigest, RouteName};
 
 use crate::newest;
@@ -82,22 +82,20 @@ pub(crate) async fn raise(
     if tx.versions.is_empty() {
         return Ok(());
     }
-    let compared = done.iter().filter_map(|(event, _)| {
-        let key = (route.clone(), *event);
-        tx.versions.get(&key).cloned()
+    let compared = done.iter().filter_map(|(event, number)| {
+        let version = tx.versions.get(&(route.clone(), *event));
+        version.map(|version| (*number, version.clone()))
     });
-    let compared: Vec<VersionedEvent> = compared.collect();
-    let newest: Vec<(EventNumber, &VersionedEvent)> = newest_of_each_key(&compared)
-        .into_iter()
-        .filter_map(|event| {
-            let number = done.iter().find(|(id, _)| *id == event.event);
-            number.map(|(_, number)| (*number, event))
-        })
-        .filter(|(number, event)| {
-            let anticipated = tx.anticipated.remove(&(route.clone(), event.key));
-            anticipated != Some(*number)
-        })
-        .collect();
+    let compared: Vec<(EventNumber, VersionedEvent)> = compared.collect();
+    let mut changes = VersionChanges::default();
+    for (number, event) in &compared {
+        changes.add_done(*number, event, None);
+    }
+    let mut newest = changes.raised();
+    newest.retain(|(number, event)| {
+        let anticipated = tx.anticipated.remove(&(route.clone(), event.key));
+        anticipated != Some(*number)
+    });
     if newest.is_empty() {
         return Ok(());
     }
