@@ -18,6 +18,10 @@ pub struct Backlog {
     pub deferred: u64,
     /// For how many whole seconds the oldest deferred event has been deferred.
     pub deferred_oldest_s: u64,
+    /// The number of deferred events for which the database denied a right or lacks an object.
+    pub missing_right: u64,
+    /// The number of deferred events whose target was not reached.
+    pub target_fault: u64,
     /// The number of dead letters that have been neither replayed nor discarded.
     pub dead: u64,
 }

@@ -3,7 +3,9 @@
 
 use std::num::NonZeroU32;
 
-use hookbox_driver::{EventRate, Ledger, RouteChange, RouteControls, RouteLimits, RouteScope};
+use hookbox_driver::{
+    Backlog, EventRate, Ledger, RouteChange, RouteControls, RouteLimits, RouteScope,
+};
 use hookbox_event::RouteName;
 use serde::Serialize;
 
@@ -41,6 +43,11 @@ pub struct RouteLine {
     pub configured: bool,
     /// The pause; null while the route is not paused.
     pub paused: Option<PauseLine>,
+    /// How many events of the route wait because the database denied its handler a right, or lacks
+    /// an object that the handler needs. Such a route is paused by its workers after three events.
+    pub missing_right: u64,
+    /// How many events of the route wait because their target was not reached.
+    pub target_fault: u64,
     /// How many events a second each worker process takes in the long run; null for no limit.
     pub rate_per_worker: Option<EventRate>,
     /// How many transactions each worker process runs at once: what an operator has set, and at
@@ -154,12 +161,18 @@ pub async fn list(
     configured: &[ConfiguredRoute],
 ) -> Result<RoutesReport, CommandError> {
     let controls = read(ledger).await?;
+    let backlog = ledger.backlog().await;
+    let backlog = backlog.map_err(CommandError::store("count what waits"))?;
+    let line = |name: &RouteName, configured| {
+        let waits = backlog.iter().find(|waits| waits.route == *name);
+        line(&controls, name, configured, waits)
+    };
     let of_config = configured
         .iter()
-        .map(|route| line(&controls, &route.name, Some(route.concurrency)));
+        .map(|route| line(&route.name, Some(route.concurrency)));
     let is_configured = |name: &RouteName| configured.iter().any(|route| route.name == *name);
     let others = controls.rows().iter().filter_map(|row| match &row.scope {
-        RouteScope::One(name) if !is_configured(name) => Some(line(&controls, name, None)),
+        RouteScope::One(name) if !is_configured(name) => Some(line(name, None)),
         RouteScope::One(_) | RouteScope::All => None,
     });
     // A route without a pause and limits that is not in the config is of no interest any more.
@@ -177,13 +190,20 @@ pub async fn list(
     })
 }
 
-fn line(controls: &RouteControls, route: &RouteName, configured: Option<u64>) -> RouteLine {
+fn line(
+    controls: &RouteControls,
+    route: &RouteName,
+    configured: Option<u64>,
+    waits: Option<&Backlog>,
+) -> RouteLine {
     let limits = controls.limits_of(route);
     let set = limits.concurrency_per_worker.map(|it| u64::from(it.get()));
     RouteLine {
         route: route.to_string(),
         configured: configured.is_some(),
         paused: PauseLine::of(controls, route),
+        missing_right: waits.map_or(0, |waits| waits.missing_right),
+        target_fault: waits.map_or(0, |waits| waits.target_fault),
         rate_per_worker: limits.rate_per_worker,
         concurrency_per_worker: match (set, configured) {
             (Some(set), Some(configured)) => Some(set.min(configured)),

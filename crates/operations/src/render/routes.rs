@@ -24,10 +24,11 @@ impl Text for RoutesReport {
         let shown = count(self.routes.len() as u64, "route", "routes");
         let paused = self.routes.iter();
         let paused = paused.filter_map(|line| Some((line.route.as_str(), line.paused.as_ref()?)));
+        let deferring: String = self.routes.iter().map(deferring).collect();
         let targets = self.targets_in_trouble.iter();
         let targets: String = targets.map(|name| target(name)).collect();
         format!(
-            "store: {shown}\n{}{}{targets}",
+            "store: {shown}\n{}{}{deferring}{targets}",
             table.write(""),
             pauses(paused)
         )
@@ -40,9 +41,26 @@ fn target(name: &str) -> String {
     format!("target {name} is not reached, or asked for a pause: see `hookbox targets list`\n")
 }
 
+/// Formats a line for each reason for which events of a route wait, if the reason may hold for all
+/// events of the route.
+fn deferring(line: &RouteLine) -> String {
+    let route = &line.route;
+    let of = |number, what: &str| {
+        let events = count(number, "event waits", "events wait");
+        format!("DEFERRING: route {route}: {events} for {what}\n")
+    };
+    let right = "a right or an object of the database: see `/readyz` or the log of the workers";
+    let target = "a target that was not reached: see `hookbox targets list`";
+    let all = [(line.missing_right, right), (line.target_fault, target)].into_iter();
+    let some = all.filter(|(number, _)| *number > 0);
+    some.map(|(number, what)| of(number, what)).collect()
+}
+
 fn cells(line: &RouteLine) -> [String; 4] {
+    let defers = line.missing_right > 0 || line.target_fault > 0;
     let state = match (&line.paused, line.configured) {
         (Some(_), true) => "paused",
+        (None, true) if defers => "deferring",
         (None, true) => "running",
         (Some(_), false) => "paused, not in the config",
         (None, false) => "not in the config",

@@ -17,6 +17,8 @@ fn store() -> Reach<dyn Ledger> {
         due: 1,
         deferred,
         deferred_oldest_s: 90 * deferred,
+        missing_right: 0,
+        target_fault: 0,
         dead: 3,
     };
     Reach::Open(Arc::new(Memory {

@@ -2,7 +2,7 @@
 //! change asks, what it changes, and what it reports.
 
 use expect_test::expect;
-use hookbox_driver::{LimitChange, RouteChange, RouteScope};
+use hookbox_driver::{Backlog, LimitChange, RouteChange, RouteScope};
 use hookbox_operations::CommandError;
 use hookbox_operations::command::routes::{ConfiguredRoute, RouteRequest, change, list};
 use hookbox_operations::render::{Text, json};
@@ -84,6 +84,8 @@ async fn routes_are_listed_with_what_is_set() {
                 "why": "the bank is \u001b[31mdown",
                 "since": "2026-09-21T14:13:20Z"
               },
+              "missing_right": 0,
+              "target_fault": 0,
               "rate_per_worker": 0.5,
               "concurrency_per_worker": 4,
               "concurrency_configured": 4
@@ -92,6 +94,8 @@ async fn routes_are_listed_with_what_is_set() {
               "route": "all",
               "configured": true,
               "paused": null,
+              "missing_right": 0,
+              "target_fault": 0,
               "rate_per_worker": null,
               "concurrency_per_worker": 1,
               "concurrency_configured": 1
@@ -100,6 +104,8 @@ async fn routes_are_listed_with_what_is_set() {
               "route": "removed",
               "configured": false,
               "paused": null,
+              "missing_right": 0,
+              "target_fault": 0,
               "rate_per_worker": 5.0,
               "concurrency_per_worker": 2,
               "concurrency_configured": null
@@ -109,6 +115,43 @@ async fn routes_are_listed_with_what_is_set() {
         }
     "#]]
     .assert_eq(&json(&report));
+}
+
+/// A route whose events wait for a right or for their target does not look like one that works.
+#[tokio::test]
+async fn a_route_that_defers_its_events_is_not_shown_as_running() {
+    let waits = |route: &str, missing_right, target_fault| Backlog {
+        route: route.parse().unwrap(),
+        retrying: 4,
+        due: 0,
+        deferred: 4,
+        deferred_oldest_s: 60,
+        missing_right,
+        target_fault,
+        dead: 0,
+    };
+    let listed = async |waits: &[Backlog]| {
+        let memory = Memory {
+            backlog: waits.to_vec(),
+            ..Memory::default()
+        };
+        listed(&memory).await
+    };
+    let report = listed(&[waits("all", 0, 1), waits("scores", 3, 0)]).await;
+    expect![[r#"
+        store: 2 routes
+        ROUTE   STATE      RATE PER WORKER  CONCURRENCY PER WORKER
+        scores  deferring                -                       4
+        all     deferring                -                       1
+        DEFERRING: route scores: 3 events wait for a right or an object of the database: see `/readyz` or the log of the workers
+        DEFERRING: route all: 1 event waits for a target that was not reached: see `hookbox targets list`
+    "#]].assert_eq(&report.text());
+    let line = &report.routes[0];
+    assert_eq!((line.missing_right, line.target_fault), (3, 0));
+    // What waits for a lock, or after a failed attempt, says nothing of the route.
+    let report = listed(&[waits("scores", 0, 0)]).await;
+    assert!(!report.text().contains("DEFERRING"), "{}", report.text());
+    assert!(report.text().contains("running"), "{}", report.text());
 }
 
 #[tokio::test]

@@ -228,7 +228,8 @@ pub async fn a_deferred_call_costs_no_attempt<H: StoreHarness>(world: &H) {
         let found = seen.retries[0].deferred.expect("it is deferred");
         assert_eq!(found.reason, DeferReason::TargetFault);
         assert_eq!(*since.get_or_insert(found.since), found.since);
-        assert_eq!(store.backlog().await.expect("read")[0].deferred, 1);
+        let backlog = store.backlog().await.expect("read");
+        assert_eq!((backlog[0].deferred, backlog[0].target_fault), (1, 1));
         assert_eq!(requeued(&*store).await, [redo("a", 1)]);
         event = redo("a", 1);
     }

@@ -120,6 +120,9 @@ pub async fn a_deferral_keeps_its_beginning<H: StoreHarness>(world: &H) {
     let other = shown(&*store, &envelope("a")).await.retries[0].deferred;
     let other = other.expect("it is deferred");
     assert_eq!(other.reason, DeferReason::MissingRight);
+    let backlog = store.backlog().await.expect("read");
+    let counts = (backlog[0].missing_right, backlog[0].target_fault);
+    assert_eq!(counts, (1, 0), "an operator sees why the route waits");
     assert!(Some(other.since) > first.map(|it| it.since));
     Store::close(&*store).await;
 }

@@ -45,6 +45,8 @@ fn everything() -> Snapshot {
         due: 1,
         deferred: 1,
         deferred_oldest_s: 40,
+        missing_right: 0,
+        target_fault: 1,
         dead: 7,
     };
     Snapshot {
