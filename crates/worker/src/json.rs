@@ -2,6 +2,7 @@
 //! it.
 
 mod deserializer;
+mod misfit;
 
 use bytes::Bytes;
 use hookbox_event::{JsonError, Pointer};

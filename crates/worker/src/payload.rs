@@ -4,13 +4,15 @@ use std::any::TypeId;
 
 use bytes::Bytes;
 use serde::de::{DeserializeOwned, IgnoredAny, IntoDeserializer, value};
+use serde_json::error::Category;
 
 use crate::{HandlerError, Json};
 
 /// What a handler can take as its payload: any type that serde can deserialize; [`Json`], which is
 /// the body as the worker has read it; or a type that implements this trait itself.
 ///
-/// A body that does not fit is a permanent failure: a dead letter that says where it did not fit.
+/// A body that does not fit is a permanent failure: a dead letter that names the place and what is
+/// expected there.
 /// The payloads of all events are made before the handler runs. So an event whose payload cannot be
 /// made costs the other events of its batch nothing, while an event that fails in the handler makes
 /// the others run again. With [`serde::de::IgnoredAny`] any body fits, and nothing is built from
@@ -40,20 +42,18 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Payload for T {
             let nothing: value::UnitDeserializer<value::Error> = ().into_deserializer();
             return T::deserialize(nothing).map_err(HandlerError::permanent);
         }
-        if let Some(payload) = read.and_then(|json| json.to_payload()) {
+        if let Some(payload) = read.as_ref().and_then(Json::to_payload) {
             return Ok(payload);
         }
-        // If the body does not fit, the error of serde_json contains the line and the column of the
-        // place.
         serde_json::from_slice(body).map_err(|error| {
             HandlerError::permanent(DoesNotFit {
                 line: error.line(),
                 column: error.column(),
-                category: match error.classify() {
-                    serde_json::error::Category::Syntax => "it is not JSON",
-                    serde_json::error::Category::Eof => "it ends too early",
-                    serde_json::error::Category::Data => "a value is missing or of another type",
-                    serde_json::error::Category::Io => "it could not be read",
+                what: match error.classify() {
+                    Category::Syntax => "it is not JSON".to_owned(),
+                    Category::Eof => "it ends too early".to_owned(),
+                    Category::Data => misfit::<T>(body, read),
+                    Category::Io => "it could not be read".to_owned(),
                 },
             })
         })
@@ -69,12 +69,25 @@ impl Payload for Json {
     }
 }
 
-/// The error for a body that does not fit the handler's payload. It names the line and the column,
-/// and never the value.
+/// Describes where a body that is JSON does not fit a type.
+fn misfit<T: DeserializeOwned>(body: &Bytes, read: Option<Json>) -> String {
+    let json = read.or_else(|| Json::read(body).ok());
+    let misfit = json.and_then(|json| json.misfit::<T>());
+    misfit.map_or_else(
+        || "a value is missing or of another type".to_owned(),
+        |misfit| misfit.to_string(),
+    )
+}
+
+/// The error for a body that does not fit the handler's payload. It names the place and what is
+/// expected there, and never the value.
 #[derive(Debug, thiserror::Error)]
-#[error("the body does not fit the handler: {category} (line {line}, column {column})")]
+#[error("the body does not fit the handler: {what} (line {line}, column {column})")]
 struct DoesNotFit {
     line: usize,
     column: usize,
-    category: &'static str,
+    what: String,
 }
+
+#[cfg(test)]
+mod tests;

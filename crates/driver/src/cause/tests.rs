@@ -6,7 +6,7 @@ use super::*;
 
 /// Pairs of a detail and its expected cause: one for each kind of detail that hookbox, its
 /// databases and handlers write.
-const DETAILS: [(&str, &str); 29] = [
+const DETAILS: [(&str, &str); 31] = [
     (
         "the body is not JSON (at byte 4711)",
         "the body is not JSON (at byte <n>)",
@@ -106,6 +106,16 @@ const DETAILS: [(&str, &str); 29] = [
         "type int4, address2, utf8 and v2 don't match the partners' list",
         "type int4, address2, utf8 and v2 don't match the partners' list",
     ),
+    (
+        "the body does not fit the handler: /lines/17/cents: expected i64 (line 3, column 27)",
+        "the body does not fit the handler: /lines/<n>/cents: expected i64 (line <n>, column <n>)",
+    ),
+    (
+        "the body does not fit the handler: /state: expected one of `open`, `paid` (line 1, \
+         column 9)",
+        "the body does not fit the handler: /state: expected one of `open`, `paid` (line <n>, \
+         column <n>)",
+    ),
     ("an \"open quote", "an \"open quote"),
     ("", ""),
     ("Zürich, 5 €, 東京", "Zürich, <n> €, 東京"),
@@ -129,7 +139,7 @@ fn a_cause_is_a_detail_without_what_changes() {
 /// identifies its cause, so all causes must differ.
 #[test]
 fn causes_that_are_nearly_the_same_stay_apart() {
-    const APART: [&str; 24] = [
+    const APART: [&str; 28] = [
         "/uid: the value is not of type \"string\" (rule /properties/uid/type)",
         "/cid: the value is not of type \"string\" (rule /properties/cid/type)",
         "/uid: the value is not of type \"object\" (rule /properties/uid/type)",
@@ -154,6 +164,10 @@ fn causes_that_are_nearly_the_same_stay_apart() {
         "the field \"score\" is missing",
         "the field \"score\" is of another type",
         "the field \"platform\" is missing",
+        "the body does not fit the handler: /uid: it is missing (line 1, column 2)",
+        "the body does not fit the handler: /cid: it is missing (line 1, column 2)",
+        "the body does not fit the handler: /uid: expected i64 (line 1, column 2)",
+        "the body does not fit the handler: /uid: expected a string (line 1, column 2)",
     ];
     let mut causes = BTreeMap::new();
     for detail in APART {

@@ -144,7 +144,9 @@ async fn a_failure_says_what_would_become_of_the_event() {
     );
     let error = rehearsed(Plain, &[r#"{"invoice":"1"}"#]).await.unwrap_err();
     assert!(
-        error.to_string().contains("does not fit the handler"),
+        error
+            .to_string()
+            .contains("the body does not fit the handler: /cents: it is missing"),
         "{error}"
     );
     let error = rehearsed(Plain, &[TWO[0], "{"]).await.unwrap_err();

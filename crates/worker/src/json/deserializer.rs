@@ -13,7 +13,7 @@ use super::JsonValue;
 use crate::instance::{Instance, Kind};
 
 /// The prefix of the names of those types that only serde_json itself can read, such as `RawValue`.
-const OF_SERDE_JSON: &str = "$serde_json::";
+pub(super) const OF_SERDE_JSON: &str = "$serde_json::";
 
 /// Leaves a value to serde_json, which reads its text.
 macro_rules! by_serde_json {
