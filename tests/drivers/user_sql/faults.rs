@@ -184,7 +184,8 @@ where
     .await;
     let missing = route.missing_right().unwrap();
     let expected = S::choose(
-        "statements.text, line 1, column 55 (SQLSTATE 42P01): the database lacks a table",
+        "statements.text, line 1, column 55 (SQLSTATE 42P01): the database says: relation \"own\" \
+         does not exist; correct the statement",
         "statements.text, line 1, column 43 (result code 1): the database says: no such table: \
          own; correct the statement",
     );

@@ -5,6 +5,7 @@ use std::error::Error;
 
 use hookbox_driver::{Fault, UserStatement, causes, own_tables};
 use sqlx::error::DatabaseError;
+use sqlx::postgres::{PgDatabaseError, PgErrorPosition};
 
 use crate::migrate;
 
@@ -46,8 +47,18 @@ fn of_database(
             None => denied(error.message(), role),
         });
     }
-    // The server's text is not shown, because it repeats a name from the statement, which a handler
-    // may have taken from a body.
+    if let Some(said) = about_statement(error) {
+        return Some(match of_user {
+            Some(_) => format!(
+                "the database says: {said}; correct the statement, or run the migrations of its \
+                 tables"
+            ),
+            None => format!(
+                "the database says: {said} (SQLSTATE {code}); correct the handler's statement, or \
+                 run the migrations of the handler"
+            ),
+        });
+    }
     let is_missing = ["42P01", "42703", "42883", "3F000"].contains(&&*code);
     Some(if is_missing {
         format!(
@@ -60,6 +71,24 @@ fn of_database(
              correct the statement, or run the migrations of the handler"
         )
     })
+}
+
+/// Returns the server's text if it is about the text of the statement, in which case it names what
+/// the statement names. Returns `None` if a value may be the cause: at run time, as in
+/// `$1::regclass`, the server gives no position in the statement; and a function, which may put
+/// values into an error of its own, is named as the context.
+fn about_statement(error: &dyn DatabaseError) -> Option<String> {
+    let error = error.try_downcast_ref::<PgDatabaseError>()?;
+    let code = error.code();
+    let is_in_statement = match error.position() {
+        Some(PgErrorPosition::Original(_)) => error.r#where().is_none(),
+        Some(PgErrorPosition::Internal { .. }) | None => false,
+    };
+    if !is_in_statement || !(code.starts_with("42") || code == "3F000") {
+        return None;
+    }
+    let said: String = error.message().chars().take(TEXT_MAX).collect();
+    Some(shown(&said))
 }
 
 /// Returns the remedy for a handler in a program, which may switch to another role.

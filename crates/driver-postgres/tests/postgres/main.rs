@@ -21,6 +21,7 @@ mod outages;
 mod plans;
 mod proof;
 mod refused;
+mod remedies;
 mod replays;
 mod schema;
 mod units;

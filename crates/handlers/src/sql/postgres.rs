@@ -188,7 +188,8 @@ fn failure(program: &Program, compiled: &Compiled, source: Error) -> HandlerErro
         let general = code.get(..2).unwrap_or(&code);
         program.codes.class(&code, general)
     });
-    // The message is left out: a function that the statement calls may have put values into it.
+    // The message is left out: a function that the statement calls may have put values into it. The
+    // driver of the store knows when it may be shown.
     statement_error(program, compiled, source).classed(class, program.role.clone(), None)
 }
 
