@@ -257,6 +257,21 @@ fn the_end_of_the_last_key_is_a_warning_before_it_comes() {
 }
 
 #[test]
+fn a_route_that_no_event_reaches_is_a_warning() {
+    let route = "topic = \"/kind\"\n[[route]]\nname = \"issues\"\ntopics = [\"jra.issue.*\"]\n";
+    let service = Service::prepare("a_route_that_no_event", &format!("{PLAIN}{route}"));
+    let said = service.run(&["check-config", "--json"]).well();
+    let warnings = said.json()["warnings"].as_array().unwrap().clone();
+    assert_eq!(warnings.len(), 2, "{warnings:?}");
+    for expected in [
+        "source[0]: no route has its topics (jira.…)",
+        "route[0].topics[0]: no source of this config has such a topic",
+    ] {
+        assert!(said.err.contains(expected), "{expected}: {said:?}");
+    }
+}
+
+#[test]
 fn the_conditions_of_a_route_are_shown() {
     let route = "[[route]]\nname = \"large\"\ntopics = [\"#\"]\n\
                  where = [{ pointer = \"/total\", greater = 999.990 }, \

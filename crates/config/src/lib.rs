@@ -11,6 +11,7 @@ mod connection_lifetime;
 mod difference;
 mod file;
 mod handler_kinds;
+mod handler_place;
 mod handler_settings;
 mod identity;
 mod key;
@@ -38,6 +39,7 @@ mod sqlite_path;
 mod structure;
 mod tls;
 mod units;
+mod unmatched;
 mod urls;
 mod wrong_settings;
 

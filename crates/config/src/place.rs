@@ -165,6 +165,11 @@ impl Places {
         }
     }
 
+    /// Returns a message about the value at a JSON Pointer, after its place.
+    pub fn line(&self, pointer: &str, what: &str) -> String {
+        self.place(pointer, what.to_owned()).line(&self.path)
+    }
+
     /// Returns the warnings in the order of the file, one line each.
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings: Vec<&Mistake> = self.warnings.iter().collect();

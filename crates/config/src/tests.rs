@@ -373,5 +373,6 @@ mod same_key;
 mod schema;
 mod secrets;
 mod spool;
+mod unmatched;
 mod urls;
 mod verifying;

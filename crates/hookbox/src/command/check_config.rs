@@ -18,7 +18,7 @@ use crate::{compose, tls};
 
 /// Prints the effective config. Mistakes were already reported when the config was loaded. What
 /// remains is to check whether the JSON Schemas compile, whether senders would trust the
-/// certificate, and whether the handlers can be made.
+/// certificate, whether the handlers can be made, and whether routes and sources meet.
 pub fn run(config: &Config, handlers: &Registry, as_json: bool) -> anyhow::Result<Exit> {
     let now = SystemClock.now();
     compose::schemas(config)?;
@@ -26,11 +26,14 @@ pub fn run(config: &Config, handlers: &Registry, as_json: bool) -> anyhow::Resul
     handlers.make(config, &[])?;
     let near = key_ends(config, now)?;
     sqlite_files(config)?;
-    for warning in config.warnings.iter().chain(&near) {
+    let mut warnings = config.warnings.clone();
+    warnings.extend(near);
+    warnings.extend(config.unmatched_topics());
+    for warning in &warnings {
         print::note(&format!("warning: {warning}"));
     }
     let mut effective = effective(config);
-    effective["warnings"] = config.warnings.iter().chain(&near).cloned().collect();
+    effective["warnings"] = json!(warnings);
     if as_json {
         print::text(&terminal::json(&format!("{effective}\n")))?;
     } else {

@@ -330,14 +330,12 @@ fn made<S: Store>(
         let (name, handler) = (&route.name, &route.handler);
         let kind = kinds.iter().find(|kind| kind.name == handler.kind);
         let kind = kind.with_context(|| format!("there is no handler {:?}", handler.kind))?;
-        let file = config.path.display();
         let handler = (kind.make)(&handler.settings, &with)
             .map_err(|error| anyhow!(error))
             .with_context(|| {
                 let kind = &handler.kind;
-                let what =
-                    format!("{file}: the handler {kind:?} of the route {name} cannot be made");
-                Unusable(what)
+                let what = format!("the handler {kind:?} of the route {name} cannot be made");
+                Unusable(config.at_handler(name, &what))
             })?;
         made.insert(name.clone(), handler);
     }

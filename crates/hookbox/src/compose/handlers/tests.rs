@@ -152,8 +152,8 @@ fn a_handler_that_cannot_be_made_from_its_settings_makes_the_config_unusable() {
     let error = registry.make(&wrong, &[]).err().unwrap();
     let (code, message) = exit::report(&error, false);
     assert_eq!(code, exit::CONFIG);
-    let expected = "hookbox: hookbox.toml: the handler \"book-receipt\" of the route receipts \
-                    cannot be made: only EUR is booked";
+    let expected = "hookbox: hookbox.toml:15:1: route[0].handler: the handler \"book-receipt\" of \
+                    the route receipts cannot be made: only EUR is booked";
     assert_eq!(message, expected);
     // A worker of other routes does not need the handler.
     let other = ["events".parse().unwrap()];
@@ -192,9 +192,9 @@ fn statements_of_a_user_are_checked_when_their_handler_is_made() {
     let error = sql("select :uid; commit").err().unwrap();
     let (code, message) = exit::report(&error, false);
     assert_eq!(code, exit::CONFIG);
-    let expected = "hookbox: hookbox.toml: the handler \"sql\" of the route receipts cannot be \
-                    made: statements.text, line 1, column 14: a statement must begin with select, \
-                    insert, update, delete, merge, with or values";
+    let expected = "hookbox: hookbox.toml:15:1: route[0].handler: the handler \"sql\" of the route \
+                    receipts cannot be made: statements.text, line 1, column 14: a statement must \
+                    begin with select, insert, update, delete, merge, with or values";
     assert_eq!(message, expected);
 }
 

@@ -1,0 +1,22 @@
+//! The place of a route's handler in the config file, for a mistake that is found only when the
+//! handler is made.
+
+use hookbox_event::RouteName;
+
+use super::config::Config;
+use super::place::Places;
+
+impl Config {
+    /// Returns a message about the handler of a route, after its place in the file.
+    pub fn at_handler(&self, route: &RouteName, what: &str) -> String {
+        let Ok(places) = Places::new(&self.path, &self.text) else {
+            return format!("{}: {what}", self.path.display());
+        };
+        let file = places.json();
+        let mut routes = file["route"].as_array().into_iter().flatten();
+        // The route `unrouted`, which the file does not have, uses a handler without settings.
+        let index = routes.position(|one| one["name"].as_str() == Some(route.as_str()));
+        let pointer = index.map_or_else(String::new, |index| format!("/route/{index}/handler"));
+        places.line(&pointer, what)
+    }
+}
