@@ -46,21 +46,26 @@ impl Exit {
     }
 }
 
-/// Returns the exit code for an error, and the message with the error and its causes.
-pub fn report(error: &anyhow::Error, json: bool) -> (Exit, String) {
+/// The name of the program that is built from this repository.
+pub const PROGRAM: &str = "hookbox";
+
+/// Returns the exit code for an error, and the message with the error and its causes. Where the
+/// message names a command of hookbox, it is one of `program`, which may be a user's own.
+pub fn report(error: &anyhow::Error, json: bool, program: &str) -> (Exit, String) {
     let exit = code(error);
     let text = error
         .chain()
         .map(ToString::to_string)
         .collect::<Vec<_>>()
         .join(": ");
+    let text = text.replace(&format!("`{PROGRAM} "), &format!("`{program} "));
     let message = if json {
         let error = serde_json::json!({ "error": text, "exit_code": exit.code() });
         terminal::json(&error.to_string())
     } else {
         // Line breaks are kept, because some error texts of hookbox have several lines.
         let lines: Vec<String> = text.lines().map(terminal::line).collect();
-        format!("hookbox: {}", lines.join("\n"))
+        format!("{program}: {}", lines.join("\n"))
     };
     (exit, message)
 }
@@ -87,5 +92,25 @@ fn code(error: &anyhow::Error) -> Exit {
             | OpenError::Topology(_),
         ) => REFUSED,
         None => FAILED,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_in_a_message_is_one_of_the_program() {
+        let error = anyhow::anyhow!("run `hookbox migrate`").context("open hookbox's store");
+        let (_, message) = report(&error, false, "own-service");
+        assert_eq!(
+            message,
+            "own-service: open hookbox's store: run `own-service migrate`"
+        );
+        let error = anyhow::anyhow!("run `hookbox migrate`");
+        let (_, message) = report(&error, true, "own-service");
+        assert!(message.contains("run `own-service migrate`"), "{message}");
+        let (_, message) = report(&error, false, PROGRAM);
+        assert_eq!(message, "hookbox: run `hookbox migrate`");
     }
 }

@@ -1,9 +1,12 @@
 //! The process of the program: its arguments, its runtime, its log and its exit code.
 
+use std::ffi::OsString;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
+use hookbox_operations::render::terminal;
 
 use crate::command::print;
 use crate::compose::Registry;
@@ -17,13 +20,14 @@ pub fn main(handlers: &Registry) -> ExitCode {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let log = Log::default();
     telemetry::hide_panics(log.clone());
+    let program = program(std::env::args_os().next());
     if let Err(error) = core_dumps::switch_off() {
         print::note(&format!(
-            "hookbox: core dumps could not be switched off: {error}"
+            "{program}: core dumps could not be switched off: {error}"
         ));
     }
     if let Some(mistake) = handlers.mistake() {
-        print::note(&format!("hookbox: {mistake}"));
+        print::note(&format!("{program}: {mistake}"));
         return exit::INTERNAL.into();
     }
     let cli = match cli::Cli::try_parse() {
@@ -36,7 +40,7 @@ pub fn main(handlers: &Registry) -> ExitCode {
     let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => {
-            print::note(&format!("hookbox: no threads could be started: {error}"));
+            print::note(&format!("{program}: no threads could be started: {error}"));
             return exit::INTERNAL.into();
         }
     };
@@ -49,7 +53,7 @@ pub fn main(handlers: &Registry) -> ExitCode {
     let code = match ran {
         Ok(Ok(code)) => code,
         Ok(Err(error)) => {
-            let (code, message) = exit::report(&error, json);
+            let (code, message) = exit::report(&error, json, &program);
             log.print(&message);
             code
         }
@@ -61,4 +65,27 @@ pub fn main(handlers: &Registry) -> ExitCode {
     // drain to end.
     runtime.shutdown_background();
     code.into()
+}
+
+/// Returns the name with which the program was started, as its usage shows it. `first` is the first
+/// of its arguments.
+fn program(first: Option<OsString>) -> String {
+    let first = first.unwrap_or_default();
+    let name = Path::new(&first).file_name();
+    let name = name.and_then(|name| name.to_str());
+    terminal::line(name.unwrap_or(exit::PROGRAM))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_program_has_the_name_of_its_file() {
+        let name = |first: &str| program(Some(first.into()));
+        assert_eq!(name("/usr/local/bin/own-service"), "own-service");
+        assert_eq!(name("own\u{1b}service"), "own\\u{1b}service");
+        assert_eq!(name(""), "hookbox");
+        assert_eq!(program(None), "hookbox");
+    }
 }

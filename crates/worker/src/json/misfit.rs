@@ -343,7 +343,7 @@ impl<'de> MapAccess<'de> for Members<'de> {
     }
 }
 
-/// The name of a member. A name that a type reads as a number or as a boolean is left to serde_json.
+/// The name of a member. What a type reads as a number or as a boolean is left to serde_json.
 struct Name<'de>(&'de str);
 
 impl<'de> Name<'de> {

@@ -150,7 +150,7 @@ fn a_handler_that_cannot_be_made_from_its_settings_makes_the_config_unusable() {
     assert!(registry.make(&right, &[]).is_ok());
     let wrong = config("{ kind = \"book-receipt\", currency = \"USD\" }", &registry);
     let error = registry.make(&wrong, &[]).err().unwrap();
-    let (code, message) = exit::report(&error, false);
+    let (code, message) = exit::report(&error, false, exit::PROGRAM);
     assert_eq!(code, exit::CONFIG);
     let expected = "hookbox: hookbox.toml:15:1: route[0].handler: the handler \"book-receipt\" of \
                     the route receipts cannot be made: only EUR is booked";
@@ -190,7 +190,7 @@ fn statements_of_a_user_are_checked_when_their_handler_is_made() {
     let made = made_on_sqlite(sql("select :uid").unwrap());
     assert!(made.contains(&("receipts".to_owned(), "sql")), "{made:?}");
     let error = sql("select :uid; commit").err().unwrap();
-    let (code, message) = exit::report(&error, false);
+    let (code, message) = exit::report(&error, false, exit::PROGRAM);
     assert_eq!(code, exit::CONFIG);
     let expected = "hookbox: hookbox.toml:15:1: route[0].handler: the handler \"sql\" of the route \
                     receipts cannot be made: statements.text, line 1, column 14: a statement must \
@@ -251,7 +251,7 @@ fn an_effect_is_named_like_a_handler_and_works_with_both_databases() {
     );
     let wrong = config("{ kind = \"notify\", target = \"c r m\" }", &registry);
     let error = registry.make(&wrong, &[]).err().unwrap();
-    let (_, message) = exit::report(&error, false);
+    let (_, message) = exit::report(&error, false, exit::PROGRAM);
     assert!(message.ends_with("the name of a target has 1 to 300 visible ASCII characters"));
     let target = "crm".parse().unwrap();
     registry.add_effect(Notify(target));
@@ -279,7 +279,7 @@ fn the_effects_of_hookbox_are_made_from_their_settings() {
         "{made:?}"
     );
     let refused = |made: anyhow::Result<RouteHandlers>| {
-        let (code, message) = exit::report(&made.err().unwrap(), false);
+        let (code, message) = exit::report(&made.err().unwrap(), false, exit::PROGRAM);
         assert_eq!(code, exit::CONFIG);
         message
     };
