@@ -3,8 +3,8 @@
 //! `cargo xtask test` is left out, because it runs this test. `cargo xtask ci` checks that line of
 //! the README.
 //!
-//! Also compares the programs in docs/HANDLERS.md with the files of `examples/`, which other tests
-//! build and run.
+//! Also compares the programs in docs/HANDLERS.md with the files of `examples/` and of tests, which
+//! other tests build and run.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -88,10 +88,16 @@ fn the_programs_on_the_page_of_handlers_are_those_of_the_examples() {
     let (handler, _) = handler.split_once("\n#[cfg(test)]").unwrap();
     let test = include_str!("../../examples/own-service/src/tests.rs");
     let service = include_str!("../../examples/forward/service.py");
+    let sqlite = include_str!("../../crates/hookbox/src/testing/tests/on_sqlite.rs");
+    let (_, sqlite) = sqlite.split_once("const RECEIPTS: &str = \"\n").unwrap();
+    let (table, sqlite) = sqlite.split_once("\";\n\n").unwrap();
+    let (sqlite, _) = sqlite.split_once("\nfn book_receipt").unwrap();
     for (program, first) in [
         (handler, "use hookbox"),
         (test, "use hookbox"),
         (service, "import os"),
+        (table, "create table"),
+        (sqlite, "impl Handler<Sqlite>"),
     ] {
         // The page leaves out the description at the beginning of a file.
         let program = &program[program.find(first).unwrap()..];

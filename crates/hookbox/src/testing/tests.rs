@@ -10,6 +10,8 @@ use serde::Deserialize;
 
 use super::*;
 
+mod on_sqlite;
+
 const TABLES: &str =
     "create table paid_invoices (invoice text not null unique, cents integer) strict";
 
