@@ -20,7 +20,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use hookbox_conformance::{BrokerHarness, StoreHarness, envelope, with_receipt};
 use hookbox_driver::{DeadFilter, DeadReason, Ledger};
-use hookbox_event::{ContentDigest, Envelope};
+use hookbox_event::{ContentDigest, Digester, Envelope};
 use hookbox_handlers::sql::{InvalidSettings, Settings, Sql};
 use hookbox_worker::{Registered, register};
 
@@ -116,7 +116,7 @@ pub fn handler<S: UserDatabase>(text: &str, others: &str) -> Registered<S::Store
 pub fn event(name: &str, members: &str) -> Envelope {
     let mut event = envelope(name);
     event.body = Bytes::from(format!(r#"{{"event":"{name}",{members}}}"#));
-    event.digest = ContentDigest::of_canonical_json(&event.body);
+    event.digest = ContentDigest::of_canonical_json(&Digester::Plain, &event.body);
     event
 }
 

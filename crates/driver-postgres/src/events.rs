@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use hookbox_driver::StoredEvent;
+use hookbox_driver::{StoredEvent, UndecodableMessage};
 use hookbox_event::{ContentDigest, Envelope, EventId, EventNumber, Timestamp, Topic};
 use sqlx::{Error, PgConnection, Row};
 
@@ -58,8 +58,7 @@ pub(crate) async fn insert(c: &mut PgConnection, envelopes: &[&Envelope]) -> Res
 /// Stores bytes that are not an envelope.
 pub(crate) async fn insert_undecodable(
     c: &mut PgConnection,
-    event: &EventId,
-    bytes: &[u8],
+    undecodable: &UndecodableMessage<'_>,
 ) -> Result<(), Error> {
     sqlx::query(
         "with stored as (
@@ -70,11 +69,11 @@ pub(crate) async fn insert_undecodable(
          )
          insert into bodies (event, body) select number, $5 from stored",
     )
-    .bind(event.as_bytes())
+    .bind(undecodable.event.as_bytes())
     .bind(OURSELVES)
     .bind(UNDECODABLE)
-    .bind(ContentDigest::of_raw_body(bytes).as_bytes())
-    .bind(bytes)
+    .bind(undecodable.digest.as_bytes())
+    .bind(&undecodable.bytes[..])
     .execute(c)
     .await?;
     Ok(())

@@ -6,7 +6,7 @@ use std::time::Duration;
 use hookbox_driver::{
     FailedAttempt, Failure, FailureClass, Fault, Recorded, Then, UndecodableMessage, round_after,
 };
-use hookbox_event::{EventId, EventNumber, RouteName};
+use hookbox_event::{EventNumber, RouteName};
 use sqlx::{Error, PgConnection};
 
 use crate::dead_letters::{self, NewDeadLetter};
@@ -142,9 +142,8 @@ async fn keep(
     c: &mut PgConnection,
     undecodable: &UndecodableMessage<'_>,
 ) -> Result<Recorded, Error> {
-    let event = EventId::of_undecodable(undecodable.bytes);
-    events::insert_undecodable(c, &event, undecodable.bytes).await?;
-    let claimed = claims::insert_undecodable(c, undecodable.route, &event).await?;
+    events::insert_undecodable(c, undecodable).await?;
+    let claimed = claims::insert_undecodable(c, undecodable.route, &undecodable.event).await?;
     let Some(event) = claimed else {
         return Ok(Recorded::Superseded);
     };

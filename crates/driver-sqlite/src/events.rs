@@ -2,9 +2,8 @@
 
 use std::collections::HashMap;
 
-use bytes::Bytes;
-use hookbox_driver::{EventDetail, StoredEvent};
-use hookbox_event::{ContentDigest, Envelope, EventId, EventNumber, Topic};
+use hookbox_driver::{EventDetail, StoredEvent, UndecodableMessage};
+use hookbox_event::{Envelope, EventId, EventNumber, Topic};
 use sqlx::QueryBuilder;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
@@ -98,10 +97,10 @@ async fn insert_bodies(
 /// Stores bytes that are not an envelope, and returns the number of their event.
 pub(crate) async fn insert_undecodable(
     connection: &mut SqliteConnection,
-    event: &EventId,
-    bytes: &Bytes,
+    undecodable: &UndecodableMessage<'_>,
     now: i64,
 ) -> sqlx::Result<EventNumber> {
+    let event = undecodable.event;
     sqlx::query(
         "insert into events
          (event_id, source, topic, content_digest, received_at, created_at)
@@ -109,7 +108,7 @@ pub(crate) async fn insert_undecodable(
          on conflict do nothing",
     )
     .bind(&event.as_bytes()[..])
-    .bind(&ContentDigest::of_raw_body(bytes).as_bytes()[..])
+    .bind(&undecodable.digest.as_bytes()[..])
     .bind(now)
     .execute(&mut *connection)
     .await?;
@@ -120,7 +119,7 @@ pub(crate) async fn insert_undecodable(
     let number = row.event_number("number")?;
     sqlx::query("insert into bodies (event, body) values (?1, ?2) on conflict do nothing")
         .bind(number.as_i64())
-        .bind(&bytes[..])
+        .bind(&undecodable.bytes[..])
         .execute(connection)
         .await?;
     Ok(number)

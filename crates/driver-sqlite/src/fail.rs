@@ -7,7 +7,7 @@ use hookbox_driver::{
     ClaimState, FailedAttempt, Failure, FailureClass, Recorded, Then, UndecodableMessage,
     round_after,
 };
-use hookbox_event::{EventId, EventNumber, RouteName};
+use hookbox_event::{EventNumber, RouteName};
 use sqlx::sqlite::SqliteConnection;
 
 use crate::claim_states::{self, StoredClaim};
@@ -79,14 +79,14 @@ pub(crate) async fn store_undecodable(
     connection: &mut SqliteConnection,
     undecodable: &UndecodableMessage<'_>,
 ) -> sqlx::Result<Recorded> {
-    let event = EventId::of_undecodable(undecodable.bytes);
+    let event = undecodable.event;
     let route = undecodable.route;
     let known = claim_states::look_up(connection, route, [&event]).await?;
     if known.get(&event).is_some_and(|known| known.claim.is_some()) {
         return Ok(Recorded::Superseded);
     }
     let now = moment::now();
-    let event = events::insert_undecodable(connection, &event, undecodable.bytes, now).await?;
+    let event = events::insert_undecodable(connection, undecodable, now).await?;
     claims::put(connection, route, event, ClaimState::Dead, 0, now).await?;
     let death = NewDeadLetter {
         event,

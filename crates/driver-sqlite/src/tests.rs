@@ -34,8 +34,8 @@ use hookbox_driver::{
     Recorded, Republish, Store, Subscription, Then,
 };
 use hookbox_event::{
-    ContentDigest, Envelope, EventId, InstanceId, ReceiptId, RouteName, Scalar, SourceName,
-    Timestamp, decode_batch,
+    ContentDigest, Digester, Envelope, EventId, InstanceId, ReceiptId, RouteName, Scalar,
+    SourceName, Timestamp, decode_batch,
 };
 use hookbox_testkit::eventually::eventually;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
@@ -198,9 +198,9 @@ fn another_receipt(n: u64, receipt: u8) -> Envelope {
     Envelope {
         receipt: ReceiptId::new(received_at, random),
         topic: "begini.score.complete".parse().unwrap(),
-        event: EventId::from_fields(&source, &[Scalar::Number(n.to_string())]),
+        event: EventId::from_fields(&Digester::Plain, &source, &[Scalar::Number(n.to_string())]),
         id_tail: None,
-        digest: ContentDigest::of_canonical_json(body.as_bytes()),
+        digest: ContentDigest::of_canonical_json(&Digester::Plain, body.as_bytes()),
         received_at,
         key_id: "2026-11".to_owned(),
         instance: InstanceId::from_bytes([7; 16]),
@@ -217,7 +217,7 @@ fn another_receipt(n: u64, receipt: u8) -> Envelope {
 fn contradicting(n: u64) -> Envelope {
     let mut envelope = another_receipt(n, 99);
     envelope.body = "{\"n\":\"other\"}".into();
-    envelope.digest = ContentDigest::of_canonical_json(&envelope.body);
+    envelope.digest = ContentDigest::of_canonical_json(&Digester::Plain, &envelope.body);
     envelope
 }
 

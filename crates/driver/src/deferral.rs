@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use hookbox_event::{ContentDigest, Envelope, RouteName, Timestamp};
+use hookbox_event::{ContentDigest, Digester, Envelope, RouteName, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// Why an event waits without a failed attempt. In each case the event itself is not the cause.
@@ -131,7 +131,7 @@ mod tests {
             topic: "begini.score".parse().unwrap(),
             event: EventId::from_bytes([1; 16]),
             id_tail: None,
-            digest: ContentDigest::of_raw_body(&body),
+            digest: ContentDigest::of_raw_body(&Digester::Plain, &body),
             received_at: Timestamp::from_unix_micros(0),
             key_id: "one".to_owned(),
             instance: InstanceId::from_bytes([1; 16]),

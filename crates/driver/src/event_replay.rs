@@ -2,7 +2,7 @@
 
 use hookbox_event::{
     Condition, Conditions, EventId, EventNumber, RouteName, SourceName, Timestamp, Topic,
-    TopicPattern, digest_json,
+    TopicPattern, decide_conditions,
 };
 use serde::Serialize;
 
@@ -177,8 +177,8 @@ impl<'f> BodyCheck<'f> {
 
     /// Returns whether all conditions hold for a body. No condition holds for one that is not JSON.
     fn selects(&self, body: &[u8]) -> bool {
-        let read = digest_json(body, &[], &self.conditions);
-        read.is_ok_and(|json| json.holds.iter().all(|holds| *holds))
+        let decided = decide_conditions(body, &self.conditions);
+        decided.is_ok_and(|holds| holds.iter().all(|holds| *holds))
     }
 }
 

@@ -181,6 +181,7 @@ mod storable;
 mod store;
 mod stored_outcome;
 mod target;
+mod undecodable;
 mod version_changes;
 mod waiting_attempt;
 mod waiting_retry;
@@ -249,14 +250,13 @@ pub use route_control::{
 };
 pub use starts::{CountedStart, Start, StartCounts, StartKind};
 pub use storable::{STORABLE_MAX, storable};
-pub use store::{
-    Claimed, CommitError, Outcome, ReceiptOutcome, Recorded, Store, StoredEvent, UndecodableMessage,
-};
+pub use store::{Claimed, CommitError, Outcome, ReceiptOutcome, Recorded, Store, StoredEvent};
 pub use stored_outcome::StoredOutcome;
 pub use target::{
     BreakerState, FAULTS_TO_OPEN, InvalidTargetName, NoPermit, Rate, TargetAnswer, TargetError,
     TargetLimits, TargetName, TargetRow, TargetState,
 };
+pub use undecodable::UndecodableMessage;
 pub use version_changes::VersionChanges;
 pub use waiting_attempt::WaitingAttempt;
 pub use waiting_retry::{RetryFilter, WaitingRetry};

@@ -11,7 +11,7 @@ use hookbox_event::{
 use crate::{
     CallEnd, CallRecorded, CountedStart, DeadReason, Deferral, Deferred, Failure, Fault, FaultKind,
     LeaseTerms, LeaseWish, Leased, NextWitness, NoPermit, Republish, Requeued, RouteControls,
-    Start, StartCounts, StartKind, TargetName, VersionStanding, VersionedEvent,
+    Start, StartCounts, StartKind, TargetName, UndecodableMessage, VersionStanding, VersionedEvent,
 };
 
 /// A store. For each route, it records what was done with each event, in the same transaction as
@@ -384,17 +384,4 @@ pub enum Recorded {
     Recorded,
     /// Nothing was changed: the failure was recorded before, or the event's state has changed.
     Superseded,
-}
-
-/// A message that is not a readable envelope.
-#[derive(Debug, Clone)]
-pub struct UndecodableMessage<'a> {
-    /// The route from whose queue the bytes came.
-    pub route: &'a RouteName,
-    /// The bytes of the message.
-    pub bytes: &'a Bytes,
-    /// The reason why the message could not be read or delivered.
-    pub reason: DeadReason,
-    /// The detail for operators.
-    pub detail: String,
 }

@@ -4,11 +4,12 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize, Serializer};
-use sha2::{Digest, Sha256};
 
+use crate::Digester;
 use crate::hex_text::HexText;
 
-/// SHA-256 over the canonical JSON of a body, or over the bytes of a body that is not JSON.
+/// The digest of the canonical JSON of a body, or of the bytes of a body that is not JSON. A
+/// [`Digester`] says how it is computed.
 ///
 /// Two bodies have the same digest if they differ only in white space, in the order of members, or
 /// in how characters are escaped. Numbers are compared as texts, so `1` and `1.0` have different
@@ -19,19 +20,22 @@ pub struct ContentDigest([u8; 32]);
 
 impl ContentDigest {
     /// Returns the digest of canonical JSON, as [`crate::scan`] writes it.
-    pub fn of_canonical_json(canonical: &[u8]) -> Self {
-        Self::of_canonical_parts([canonical])
+    pub fn of_canonical_json(digester: &Digester, canonical: &[u8]) -> Self {
+        Self::of_canonical_parts(digester, [canonical])
     }
 
     /// Returns the digest of canonical JSON that is given in parts, of which each begins where the
     /// previous one ends.
-    pub(crate) fn of_canonical_parts<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Self {
-        Self(hash(b"json", parts))
+    pub(crate) fn of_canonical_parts<'a>(
+        digester: &Digester,
+        parts: impl IntoIterator<Item = &'a [u8]>,
+    ) -> Self {
+        Self(hash(digester, b"json", parts))
     }
 
     /// Returns the digest of a body that is not JSON.
-    pub fn of_raw_body(body: &[u8]) -> Self {
-        Self(hash(b"raw", [body]))
+    pub fn of_raw_body(digester: &Digester, body: &[u8]) -> Self {
+        Self(hash(digester, b"raw", [body]))
     }
 
     /// Creates a digest from the 32 bytes that were stored for it.
@@ -47,15 +51,18 @@ impl ContentDigest {
 
 /// Hashes the bytes after their kind, "json" or "raw", so that canonical JSON and a body that is
 /// not JSON never have the same digest.
-fn hash<'a>(kind: &[u8], parts: impl IntoIterator<Item = &'a [u8]>) -> [u8; 32] {
-    let mut hasher = Sha256::new();
-    hasher.update(b"hookbox-content-1\0");
-    hasher.update([kind.len() as u8]);
+fn hash<'a>(
+    digester: &Digester,
+    kind: &[u8],
+    parts: impl IntoIterator<Item = &'a [u8]>,
+) -> [u8; 32] {
+    let mut hasher = digester.begin(b"hookbox-content-1\0");
+    hasher.update(&[kind.len() as u8]);
     hasher.update(kind);
     for part in parts {
         hasher.update(part);
     }
-    hasher.finalize().into()
+    hasher.finish()
 }
 
 impl fmt::Display for ContentDigest {

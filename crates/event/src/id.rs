@@ -4,13 +4,13 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize, Serializer};
-use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::hex_text::HexText;
-use crate::{ContentDigest, Scalar, SourceName, Timestamp};
+use crate::{ContentDigest, Digester, Scalar, SourceName, Timestamp};
 
-/// A SHA-256 digest of what identifies an event. Its first 16 bytes are the id of the event.
+/// A digest of what identifies an event. Its first 16 bytes are the id of the event. A [`Digester`]
+/// says how it is computed.
 ///
 /// The length of each field is hashed before the field, so that two different lists of fields never
 /// have the same digest. A digest that is computed from another one includes all 32 bytes of it.
@@ -24,19 +24,20 @@ impl IdDigest {
     /// When any of the fields is missing, callers use [`IdDigest::from_digest`] instead. A missing
     /// field must never be replaced by a constant, because then all events without it would have
     /// the same id.
-    pub fn from_fields(source: &SourceName, fields: &[Scalar]) -> Self {
+    pub fn from_fields(digester: &Digester, source: &SourceName, fields: &[Scalar]) -> Self {
         let mut parts: Vec<&[u8]> = vec![source.as_str().as_bytes()];
         for field in fields {
             parts.push(field.kind().as_bytes());
             parts.push(field.text().as_bytes());
         }
-        hash("fields", &parts)
+        hash(digester, "fields", &parts)
     }
 
     /// Computes the digest of an event whose body lacks an identity field. It is computed from the
     /// content digest of the body.
-    pub fn from_digest(source: &SourceName, digest: &ContentDigest) -> Self {
-        hash("digest", &[source.as_str().as_bytes(), digest.as_bytes()])
+    pub fn from_digest(digester: &Digester, source: &SourceName, digest: &ContentDigest) -> Self {
+        let parts = [source.as_str().as_bytes(), digest.as_bytes()];
+        hash(digester, "digest", &parts)
     }
 
     /// Computes the digest of an event whose type is in a header that the signature does not cover.
@@ -45,16 +46,16 @@ impl IdDigest {
     ///
     /// `value` is the text of the header. The topic that is made from it would not do, because two
     /// different texts may give the same topic.
-    pub fn of_typed(base: &IdDigest, value: &[u8]) -> Self {
-        hash("type header", &[&base.0, value])
+    pub fn of_typed(digester: &Digester, base: &IdDigest, value: &[u8]) -> Self {
+        hash(digester, "type header", &[&base.0, value])
     }
 
     /// Computes the digest of an event whose provider puts an id of its own into a header that the
     /// signature does not cover. `base` is the digest without this header. So the header only
     /// separates events that have the same `base`, and never gives events with different `base` the
     /// same id.
-    pub fn of_delivery(base: &IdDigest, value: &[u8]) -> Self {
-        hash("delivery header", &[&base.0, value])
+    pub fn of_delivery(digester: &Digester, base: &IdDigest, value: &[u8]) -> Self {
+        hash(digester, "delivery header", &[&base.0, value])
     }
 
     /// Returns the id of the event.
@@ -85,14 +86,12 @@ impl FromStr for IdDigest {
     }
 }
 
-fn hash(kind: &str, parts: &[&[u8]]) -> IdDigest {
-    let mut hasher = Sha256::new();
-    hasher.update(b"hookbox-event-1\0");
+fn hash(digester: &Digester, kind: &str, parts: &[&[u8]]) -> IdDigest {
+    let mut hasher = digester.begin(b"hookbox-event-1\0");
     for part in std::iter::once(kind.as_bytes()).chain(parts.iter().copied()) {
-        hasher.update((part.len() as u64).to_be_bytes());
-        hasher.update(part);
+        hasher.update_part(part);
     }
-    IdDigest(hasher.finalize().into())
+    IdDigest(hasher.finish())
 }
 
 /// The id of an event: the first 16 bytes of its [`IdDigest`]. It is written as 32 hex digits.
@@ -111,13 +110,13 @@ impl EventId {
     pub const EARLIER_DIGITS: usize = 64;
 
     /// Computes the id from the values of identity fields; see [`IdDigest::from_fields`].
-    pub fn from_fields(source: &SourceName, fields: &[Scalar]) -> Self {
-        IdDigest::from_fields(source, fields).event()
+    pub fn from_fields(digester: &Digester, source: &SourceName, fields: &[Scalar]) -> Self {
+        IdDigest::from_fields(digester, source, fields).event()
     }
 
     /// Computes the id from the content digest of a body; see [`IdDigest::from_digest`].
-    pub fn from_digest(source: &SourceName, digest: &ContentDigest) -> Self {
-        IdDigest::from_digest(source, digest).event()
+    pub fn from_digest(digester: &Digester, source: &SourceName, digest: &ContentDigest) -> Self {
+        IdDigest::from_digest(digester, source, digest).event()
     }
 
     /// Computes the id of a conflict: a body that has the event id `original` and differs from the
@@ -126,13 +125,13 @@ impl EventId {
     /// So a conflict is an event with an id of its own. It is stored, shown and replayed like any
     /// other event. When the provider sends the conflicting request again, that receipt is a
     /// duplicate of the conflict.
-    pub fn of_conflict(original: &EventId, digest: &ContentDigest) -> Self {
-        hash("conflict", &[&original.0, digest.as_bytes()]).event()
+    pub fn of_conflict(digester: &Digester, original: &EventId, digest: &ContentDigest) -> Self {
+        hash(digester, "conflict", &[&original.0, digest.as_bytes()]).event()
     }
 
     /// Computes the id under which bytes from the broker are stored that are not an envelope.
-    pub fn of_undecodable(bytes: &[u8]) -> Self {
-        hash("undecodable", &[bytes]).event()
+    pub fn of_undecodable(digester: &Digester, bytes: &[u8]) -> Self {
+        hash(digester, "undecodable", &[bytes]).event()
     }
 
     /// Creates an id from the 16 bytes that were stored for it.

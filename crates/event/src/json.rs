@@ -25,7 +25,7 @@ pub use conditions::Conditions;
 pub use decimal::Decimal;
 pub use integer::exact_integer;
 pub use number::number_end;
-pub use scanner::{digest_json, scan};
+pub use scanner::{decide_conditions, digest_json, scan};
 
 use crate::ContentDigest;
 

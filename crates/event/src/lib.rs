@@ -6,10 +6,12 @@
 mod account;
 mod control;
 mod digest;
+mod digester;
 mod duration;
 mod envelope;
 mod hex_text;
 mod id;
+mod identity_key;
 mod json;
 mod name;
 mod newest;
@@ -23,12 +25,15 @@ mod witness;
 pub use account::{ACCOUNT_VERSION, Accepted, Account};
 pub use control::is_unsafe;
 pub use digest::ContentDigest;
+pub use digester::Digester;
 pub use duration::parse_duration;
 pub use envelope::{Envelope, Redo};
 pub use id::{EventId, EventNumber, IdDigest, Incarnation, InstanceId, ReceiptId};
+pub use identity_key::{IdentityFingerprint, IdentityKey, InvalidIdentityKey};
 pub use json::{
     Condition, Conditions, Decimal, DigestedJson, Document, ExactNumber, Extract, InvalidNumber,
-    JsonError, Literal, Scalar, Test, digest_json, exact_integer, number_end, scan,
+    JsonError, Literal, Scalar, Test, decide_conditions, digest_json, exact_integer, number_end,
+    scan,
 };
 pub use name::{EnvironmentName, InvalidName, RouteName, SourceName};
 pub use newest::{

@@ -5,12 +5,11 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::time::Duration;
 
-use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::hex_text::HexText;
-use crate::{Decimal, ExactNumber, Pointer, Scalar, Timestamp};
+use crate::{Decimal, Digester, ExactNumber, Pointer, Scalar, Timestamp};
 
 /// How far a time that is a version may be in the future. A version from the far future would make
 /// every later event of its key stale.
@@ -67,7 +66,8 @@ pub struct ExactTime {
 }
 
 /// A digest of the values that are the key of an event, so that a key of personal data is not
-/// stored. The digest of a value that can be guessed shows the value to those who guess it.
+/// stored. A [`Digester`] says how it is computed; without an identity key, the digest of a value
+/// that can be guessed shows the value to those who guess it.
 ///
 /// The digest covers the rule, too. So where the rule was changed, no version is compared with one
 /// that was found by another rule.
@@ -159,7 +159,7 @@ impl VersionKind {
 
 impl Newest {
     /// Returns the digest of the values of a key, which are given in the order of the pointers.
-    pub fn digest(&self, values: &[Scalar]) -> KeyDigest {
+    pub fn digest(&self, digester: &Digester, values: &[Scalar]) -> KeyDigest {
         let version = self.version.to_string();
         let pointers: Vec<String> = self.key.iter().map(Pointer::to_string).collect();
         let mut parts: Vec<&[u8]> = vec![self.kind.order().as_bytes(), version.as_bytes()];
@@ -168,21 +168,19 @@ impl Newest {
             parts.push(value.kind().as_bytes());
             parts.push(value.text().as_bytes());
         }
-        KeyDigest::of(&parts)
+        KeyDigest::of(digester, &parts)
     }
 }
 
 impl KeyDigest {
     /// The length of each part is hashed before the part, so that two different lists of parts
     /// never have the same digest.
-    fn of(parts: &[&[u8]]) -> Self {
-        let mut hasher = Sha256::new();
-        hasher.update(b"hookbox-newest-1\0");
+    fn of(digester: &Digester, parts: &[&[u8]]) -> Self {
+        let mut hasher = digester.begin(b"hookbox-newest-1\0");
         for part in parts {
-            hasher.update((part.len() as u64).to_be_bytes());
-            hasher.update(part);
+            hasher.update_part(part);
         }
-        let digest: [u8; 32] = hasher.finalize().into();
+        let digest = hasher.finish();
         let mut first = [0; 16];
         first.copy_from_slice(&digest[..16]);
         Self(first)

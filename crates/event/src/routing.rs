@@ -127,7 +127,7 @@ impl SourceConditions {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Literal, Test, digest_json};
+    use crate::{Literal, Test, decide_conditions};
 
     fn selection(route: &str, topics: &str, conditions: &[(&str, Test)]) -> Selection {
         let condition = |(pointer, test): &(&str, Test)| Condition {
@@ -166,8 +166,8 @@ mod tests {
         let topic: Topic = topic.parse().expect("a topic");
         let source = topic.as_str().split('.').next().unwrap_or_default();
         let conditions = routing.conditions_of(&source.parse().expect("a name"));
-        let json = digest_json(body.as_bytes(), &[], conditions.conditions());
-        let holds = json.map_or(Vec::new(), |json| json.holds);
+        let decided = decide_conditions(body.as_bytes(), conditions.conditions());
+        let holds = decided.unwrap_or_default();
         let matched = conditions.matched(&topic, &holds);
         let routes = routing.routes_of(&topic, &matched);
         routes.iter().map(ToString::to_string).collect()

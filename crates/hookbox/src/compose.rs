@@ -21,6 +21,7 @@ use hookbox_driver::{
 use hookbox_driver_postgres::Postgres;
 use hookbox_driver_rabbitmq::Rabbit;
 use hookbox_driver_sqlite::Sqlite;
+use hookbox_event::Digester;
 use hookbox_ingest as ingest;
 use hookbox_signature::ConflictAction;
 use hookbox_worker as worker;
@@ -219,6 +220,7 @@ pub fn ingest_config(config: &Config) -> anyhow::Result<ingest::Config> {
     Ok(ingest::Config {
         sources: config.sources.iter().map(source).collect(),
         routing,
+        digester: Digester::Plain,
         peers: config.ingest.peers.clone(),
         limits,
     })
@@ -256,6 +258,7 @@ pub fn worker_config<S: Store>(
         all_routes: config.route_names(),
         schemas,
         conflicts: conflicts.collect(),
+        digester: Digester::Plain,
         schedule_interval: worker::defaults::SCHEDULE_INTERVAL,
         collect: true,
         witness: !config.is_one_file(),

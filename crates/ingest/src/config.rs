@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, RwLock};
 
-use hookbox_event::{Pointer, Routing, SourceName};
+use hookbox_event::{Digester, Pointer, Routing, SourceName};
 use hookbox_signature::{Key, RefusalAnswer, Scheme};
 use http::HeaderName;
 
@@ -14,6 +14,8 @@ pub struct Config {
     pub sources: Vec<Source>,
     /// The routes that take the events of these sources.
     pub routing: Routing,
+    /// How the ids of events and content digests are computed.
+    pub digester: Digester,
     /// The peers that may send requests.
     pub peers: Peers,
     /// The limits on sizes and times, and on the number of connections and requests.

@@ -2,8 +2,8 @@
 //! decides which routes with conditions select it.
 
 use hookbox_event::{
-    ContentDigest, DigestedJson, Extract, IdDigest, JsonError, MatchedRoutes, Pointer, Scalar,
-    SourceConditions, Topic,
+    ContentDigest, DigestedJson, Digester, Extract, IdDigest, JsonError, MatchedRoutes, Pointer,
+    Scalar, SourceConditions, Topic,
 };
 use hookbox_signature::Verified;
 use http::HeaderMap;
@@ -43,6 +43,7 @@ pub(crate) fn pointers(source: &Source) -> Vec<&Pointer> {
 /// The request is genuine, and refusing it would lose it. `content` is what was read from the body
 /// at [`pointers`], and what was decided about `conditions`.
 pub(crate) fn identify(
+    digester: &Digester,
     source: &Source,
     conditions: &SourceConditions,
     headers: &HeaderMap,
@@ -54,7 +55,7 @@ pub(crate) fn identify(
         extracts,
         holds,
     } = content.unwrap_or_else(|_| DigestedJson {
-        digest: ContentDigest::of_raw_body(verified.body()),
+        digest: ContentDigest::of_raw_body(digester, verified.body()),
         extracts: Vec::new(),
         holds: Vec::new(),
     });
@@ -70,14 +71,14 @@ pub(crate) fn identify(
             Extract::Absent | Extract::Container | Extract::Ambiguous => None,
         })
         .collect();
-    let id = base(source, headers, verified, &digest, &values);
+    let id = base(digester, source, headers, verified, &digest, &values);
     let (topic, id) = match &source.topic {
         Some(EventType::Header { name, .. }) => {
             let text = header_text(headers, name);
             let topic = Topic::of_header(&source.name, text.as_deref(), kind.as_deref());
             // The event id includes the header's own text and not the topic, because several texts
             // can give the same topic. Different texts are different events.
-            let id = text.map_or(id, |text| IdDigest::of_typed(&id, &text));
+            let id = text.map_or(id, |text| IdDigest::of_typed(digester, &id, &text));
             (topic, id)
         }
         Some(EventType::Body(_)) | None => (Topic::of(&source.name, kind.as_deref()), id),
@@ -93,25 +94,27 @@ pub(crate) fn identify(
 
 /// Returns the event id before the event type from a header is added to it.
 fn base(
+    digester: &Digester,
     source: &Source,
     headers: &HeaderMap,
     verified: &Verified,
     digest: &ContentDigest,
     values: &[Scalar],
 ) -> IdDigest {
-    let by_body = || IdDigest::from_digest(&source.name, digest);
+    let by_body = || IdDigest::from_digest(digester, &source.name, digest);
     match &source.identity {
         Identity::Pointers(pointers) if !values.is_empty() && values.len() == pointers.len() => {
-            IdDigest::from_fields(&source.name, values)
+            IdDigest::from_fields(digester, &source.name, values)
         }
         Identity::SignedId => verified.signed_id().map_or_else(by_body, |id| {
-            IdDigest::from_fields(&source.name, &[Scalar::String(id.to_owned())])
+            IdDigest::from_fields(digester, &source.name, &[Scalar::String(id.to_owned())])
         }),
         // The delivery number alone is never the identity of an event, because an attacker who
         // replays a captured request could write any number on it, and would hide the event that
         // the number belongs to (H12).
-        Identity::Delivery(name) => header_text(headers, name)
-            .map_or_else(by_body, |number| IdDigest::of_delivery(&by_body(), &number)),
+        Identity::Delivery(name) => header_text(headers, name).map_or_else(by_body, |number| {
+            IdDigest::of_delivery(digester, &by_body(), &number)
+        }),
         Identity::Pointers(_) | Identity::Body => by_body(),
     }
 }

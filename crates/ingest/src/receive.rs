@@ -193,9 +193,17 @@ async fn take(
     crash_point!("ingest.after_verify");
     let pointers = identify::pointers(source);
     let conditions = ingest.conditions_of(source);
-    let read = |body: &[u8]| digest_json(body, &pointers, conditions.conditions());
+    let digester = &ingest.digester;
+    let read = |body: &[u8]| digest_json(digester, body, &pointers, conditions.conditions());
     let (verified, content) = form::event_of(source, &head.headers, verified, read)?;
-    let identified = identify::identify(source, conditions, &head.headers, &verified, content);
+    let identified = identify::identify(
+        digester,
+        source,
+        conditions,
+        &head.headers,
+        &verified,
+        content,
+    );
     let accepted = AcceptedRequest {
         receipt: arrival.id,
         source: source.name.clone(),

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use hookbox_crash::crash_point;
 use hookbox_driver::{Broker, Clock, Ledger, Rng};
-use hookbox_event::{InstanceId, SourceConditions};
+use hookbox_event::{Digester, InstanceId, SourceConditions};
 use hookbox_signature::{Key, Preset, Scheme, last_end};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -26,6 +26,7 @@ pub struct Ingest {
     /// source without conditions is not in the map.
     conditions: HashMap<String, SourceConditions>,
     no_conditions: SourceConditions,
+    pub(crate) digester: Digester,
     pub(crate) peers: Peers,
     pub(crate) limits: Limits,
     pub(crate) broker: Arc<dyn Broker>,
@@ -62,6 +63,7 @@ impl Ingest {
         let Config {
             sources,
             routing,
+            digester,
             peers,
             limits,
         } = config;
@@ -97,6 +99,7 @@ impl Ingest {
             no_conditions: SourceConditions::default(),
             decoy: decoy(&*rng),
             body_memory: BodyMemory::new(&limits),
+            digester,
             peers,
             limits,
             broker,

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use hookbox_event::{RouteName, Routing, SourceConditions, SourceName, Topic, digest_json};
+use hookbox_event::{RouteName, Routing, SourceConditions, SourceName, Topic, decide_conditions};
 use serde::Serialize;
 
 use super::events::Flaw;
@@ -79,10 +79,10 @@ impl<'a> Receiver<'a> {
     fn routes(&self, fate: &Fate, role: Role) -> Vec<RouteName> {
         let topic = self.topic(fate);
         let conditions = self.conditions.conditions();
-        let json = (!conditions.is_empty())
-            .then(|| digest_json(&fate.body(role), &[], conditions).ok())
-            .flatten();
-        let holds = json.map_or_else(Vec::new, |json| json.holds);
+        let holds = (!conditions.is_empty())
+            .then(|| decide_conditions(&fate.body(role), conditions).ok())
+            .flatten()
+            .unwrap_or_default();
         let matched = self.conditions.matched(&topic, &holds);
         self.routing.routes_of(&topic, &matched)
     }

@@ -49,7 +49,7 @@ pub(crate) async fn claim<S: Store>(
         }
     }
     if !own.is_empty() {
-        claims.extend(claim_as_own(store, tx, route, &own).await?);
+        claims.extend(claim_as_own(context, tx, &own).await?);
     }
     if !by_id.is_empty() {
         claims.extend(claim_by_id(store, tx, route, &by_id).await?);
@@ -75,13 +75,14 @@ impl Claim {
 
 /// Claims each conflict as an event of its own.
 async fn claim_as_own<S: Store>(
-    store: &S,
+    context: &RouteContext<'_, S>,
     tx: &mut S::Tx,
-    route: &RouteName,
     conflicts: &[&Envelope],
 ) -> Result<Vec<Claim>, Fault> {
+    let (store, route) = (context.store(), context.route);
+    let digester = &context.inner.config.digester;
     let own = |envelope: &&Envelope| Envelope {
-        event: EventId::of_conflict(&envelope.event, &envelope.digest),
+        event: EventId::of_conflict(digester, &envelope.event, &envelope.digest),
         id_tail: None,
         ..(*envelope).clone()
     };

@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use hookbox_driver::{RouteLimits, Store};
-use hookbox_event::{Newest, RouteName, Topic, TopicPattern};
+use hookbox_event::{Digester, Newest, RouteName, Topic, TopicPattern};
 
 use crate::{Registered, RegisteredEffect, Retry, SourceSchemas, defaults};
 
@@ -20,6 +20,8 @@ pub struct Config<S: Store> {
     /// The rules for conflicts. The first match decides; where no rule matches, a conflict becomes
     /// a dead letter.
     pub conflicts: Vec<ConflictRule>,
+    /// How the ids of conflicts and the digests of keys are computed.
+    pub digester: Digester,
     /// How often the worker checks for due retries. A retry is late by up to this time. Each check
     /// is one indexed query, so half a second is a good value.
     pub schedule_interval: Duration,
@@ -156,14 +158,15 @@ impl<S: Store> From<RegisteredEffect> for RouteWork<S> {
 
 impl<S: Store> Config<S> {
     /// Creates the configuration of a worker that handles all routes, with the default settings,
-    /// no JSON Schemas and no rules for conflicts. Where store and broker are one file, set
-    /// `witness` to false.
+    /// no identity key, no JSON Schemas and no rules for conflicts. Where store and broker are one
+    /// file, set `witness` to false.
     pub fn new(routes: Vec<Route<S>>) -> Self {
         Self {
             all_routes: routes.iter().map(|route| route.name.clone()).collect(),
             routes,
             schemas: SourceSchemas::default(),
             conflicts: Vec::new(),
+            digester: Digester::Plain,
             schedule_interval: defaults::SCHEDULE_INTERVAL,
             collect: true,
             witness: true,

@@ -8,7 +8,7 @@
 //! batch the cause may be what another event wrote or left behind, and the handler may have named
 //! the wrong event.
 
-use hookbox_event::{Envelope, ReceiptId};
+use hookbox_event::{Digester, Envelope, ReceiptId};
 
 /// After this many failed runs of a batch and its parts, each remaining event runs alone. Halving
 /// finds two failing events among 64 with at most eleven failed runs. If more events fail, further
@@ -94,7 +94,7 @@ mod tests {
             topic: "begini.score".parse().expect("a topic"),
             event: EventId::from_bytes([number; 16]),
             id_tail: None,
-            digest: ContentDigest::of_raw_body(b"{}"),
+            digest: ContentDigest::of_raw_body(&Digester::Plain, b"{}"),
             received_at: Timestamp::from_unix_micros(0),
             key_id: "one".to_owned(),
             instance: InstanceId::from_bytes([1; 16]),

@@ -55,6 +55,7 @@ mod isolation;
 mod json;
 mod left;
 mod newest;
+mod newest_rule;
 mod operated_route;
 mod operator_pause;
 mod outcomes;

@@ -2,10 +2,11 @@
 //! key.
 
 use hookbox_driver::{DeadReason, VersionedEvent};
-use hookbox_event::{Newest, Pointer, Scalar, Timestamp};
+use hookbox_event::{Pointer, Scalar};
 
 use crate::check::Broken;
 use crate::claimed_event::ClaimedEvent;
+use crate::newest_rule::NewestRule;
 use crate::{Json, JsonValue};
 
 /// Reads the key and the version of an event from its body.
@@ -14,10 +15,15 @@ use crate::{Json, JsonValue};
 /// one of the two clocks is slow, the other one decides. So an event whose version was in the
 /// future can be replayed later.
 pub(crate) fn read(
-    (rule, now): (&Newest, Timestamp),
+    rule: NewestRule<'_>,
     event: &ClaimedEvent,
     body: &Json,
 ) -> Result<VersionedEvent, Broken> {
+    let NewestRule {
+        newest: rule,
+        digester,
+        now,
+    } = rule;
     let mut values = Vec::with_capacity(rule.key.len());
     for pointer in &rule.key {
         values.push(scalar_at(body, pointer)?);
@@ -27,7 +33,7 @@ pub(crate) fn read(
     let version = rule.kind.read(&value, now);
     Ok(VersionedEvent {
         event: event.envelope.event,
-        key: rule.digest(&values),
+        key: rule.digest(digester, &values),
         version: version.map_err(|why| broken(&rule.version, &why.to_string()))?,
     })
 }
@@ -72,7 +78,7 @@ fn broken(pointer: &Pointer, why: &str) -> Broken {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use hookbox_event::{EventId, Version, VersionKind};
+    use hookbox_event::{Digester, EventId, IdentityKey, Newest, Timestamp, Version, VersionKind};
 
     use super::*;
     use crate::claimed_event::sample;
@@ -86,9 +92,17 @@ mod tests {
     }
 
     fn read_from(body: &'static str) -> Result<VersionedEvent, Broken> {
+        read_with(&Digester::Plain, body)
+    }
+
+    fn read_with(digester: &Digester, body: &'static str) -> Result<VersionedEvent, Broken> {
         let json = Json::read(&Bytes::from_static(body.as_bytes())).expect("JSON");
-        let now = Timestamp::from_unix_micros(0);
-        read((&rule(), now), &sample(1), &json)
+        let rule = NewestRule {
+            newest: &rule(),
+            digester,
+            now: Timestamp::from_unix_micros(0),
+        };
+        read(rule, &sample(1), &json)
     }
 
     #[test]
@@ -102,6 +116,16 @@ mod tests {
         );
         let other = read_from(r#"{"uid":1,"at":{"version":7}}"#).expect("a version");
         assert_ne!(other.key, found.key);
+    }
+
+    #[test]
+    fn a_key_is_digested_under_the_identity_key() {
+        let body = r#"{"uid":"a","at":{"version":7}}"#;
+        let keyed = Digester::Keyed(IdentityKey::from_bytes([7; IdentityKey::BYTES]));
+        let found = read_with(&keyed, body).expect("a version");
+        let newest = rule().digest(&keyed, &[Scalar::String("a".to_owned())]);
+        assert_eq!(found.key, newest);
+        assert_ne!(found.key, read_from(body).expect("a version").key);
     }
 
     #[test]

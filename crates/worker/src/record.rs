@@ -48,12 +48,13 @@ pub(crate) async fn undecodable<S: Store>(
     undecodable: &Undecodable,
 ) -> Result<(), Stopped> {
     let route = context.route;
-    let message = UndecodableMessage {
+    let message = UndecodableMessage::new(
+        &context.inner.config.digester,
         route,
-        bytes: &undecodable.bytes,
-        reason: DeadReason::Undecodable,
-        detail: format!("not an envelope: {}", undecodable.why),
-    };
+        &undecodable.bytes,
+        DeadReason::Undecodable,
+        format!("not an envelope: {}", undecodable.why),
+    );
     let write = || {
         crash_point!("worker.before_record");
         context.store().store_undecodable(&message)

@@ -2,12 +2,13 @@
 //! unavailable.
 
 use hookbox_driver::{Fault, FaultKind, Store};
-use hookbox_event::{EventId, EventNumber, Newest, RouteName, Timestamp};
+use hookbox_event::{EventId, EventNumber, RouteName};
 use tokio_util::sync::CancellationToken;
 
 use crate::Route;
 use crate::counters::{RouteCounters, add};
 use crate::inner::Inner;
+use crate::newest_rule::NewestRule;
 use crate::pause::{Pause, Stopped};
 
 /// One route of one worker, with the state that all work on this route shares.
@@ -51,9 +52,15 @@ impl<'a, S: Store> RouteContext<'a, S> {
 
     /// Returns the rule by which the route applies only the newest event of each key, with the
     /// present time.
-    pub fn newest<'r>(&self, route: &'r Route<S>) -> Option<(&'r Newest, Timestamp)> {
-        let newest = route.newest.as_ref()?;
-        Some((newest, self.inner.clock.now()))
+    pub fn newest<'r>(&self, route: &'r Route<S>) -> Option<NewestRule<'r>>
+    where
+        'a: 'r,
+    {
+        Some(NewestRule {
+            newest: route.newest.as_ref()?,
+            digester: &self.inner.config.digester,
+            now: self.inner.clock.now(),
+        })
     }
 
     /// Returns [`Stopped`] once the worker drains: then no further transaction starts, because the

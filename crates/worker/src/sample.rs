@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use hookbox_event::{
-    ContentDigest, Envelope, EventId, EventNumber, InstanceId, JsonError, ReceiptId, SourceName,
-    Timestamp, Topic, scan,
+    ContentDigest, Digester, Envelope, EventId, EventNumber, InstanceId, JsonError, ReceiptId,
+    SourceName, Timestamp, Topic, scan,
 };
 
 use crate::Event;
@@ -62,18 +62,18 @@ impl Sample {
     /// distinguishes the samples of a test: the event id and the receipt id are made of it.
     pub fn envelope(&self, number: u64) -> Result<Envelope, JsonError> {
         let document = scan(&self.body, &[])?;
-        let digest = ContentDigest::of_canonical_json(&document.canonical);
+        let digest = ContentDigest::of_canonical_json(&Digester::Plain, &document.canonical);
         Ok(self.with_digest(digest, number))
     }
 
     fn with_digest(&self, digest: ContentDigest, number: u64) -> Envelope {
         let mut random = [0; 10];
         random[2..].copy_from_slice(&number.to_be_bytes());
-        let name = ContentDigest::of_raw_body(&number.to_be_bytes());
+        let name = ContentDigest::of_raw_body(&Digester::Plain, &number.to_be_bytes());
         Envelope {
             receipt: ReceiptId::new(self.received_at, random),
             topic: self.topic.clone(),
-            event: EventId::from_digest(&self.source, &name),
+            event: EventId::from_digest(&Digester::Plain, &self.source, &name),
             id_tail: None,
             digest,
             source: self.source.clone(),
@@ -116,7 +116,7 @@ impl<P> Event<P> {
     /// is made from the body.
     pub fn sample(payload: P) -> Self {
         let sample = Sample::new("null");
-        let digest = ContentDigest::of_canonical_json(b"null");
+        let digest = ContentDigest::of_canonical_json(&Digester::Plain, b"null");
         let envelope = sample.with_digest(digest, 0);
         event_of(&envelope, EventNumber::from_i64(0), (1, 1), payload)
     }

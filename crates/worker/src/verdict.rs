@@ -1,10 +1,10 @@
 //! Decides whether anything is done about a claimed event.
 
 use hookbox_driver::{Outcome, Store, VersionedEvent};
-use hookbox_event::{Newest, Timestamp};
 
 use crate::check::check;
 use crate::claimed_event::ClaimedEvent;
+use crate::newest_rule::NewestRule;
 use crate::{Config, Json, OnConflict, newest};
 
 /// What to do with a claimed event.
@@ -32,13 +32,12 @@ impl Verdict {
 
 /// Decides whether anything is done about a claimed event. Nothing is done if the event is a
 /// conflict for an operator to decide, or has an invalid body, or has no readable key or version by
-/// the rule `newest` of its route, which is given with the present time. `is_built` says whether a
-/// payload is built from the body.
+/// the rule `newest` of its route. `is_built` says whether a payload is built from the body.
 pub(crate) fn verdict<S: Store>(
     config: &Config<S>,
     event: &ClaimedEvent,
     is_built: bool,
-    newest: Option<(&Newest, Timestamp)>,
+    newest: Option<NewestRule<'_>>,
 ) -> Verdict {
     let envelope = &event.envelope;
     if let Some(original) = event.conflict_with

@@ -1,10 +1,11 @@
 //! Finds out whether the handler would run on an event now, without running it.
 
 use hookbox_driver::{Fault, FaultKind, Store, VersionStanding};
-use hookbox_event::{Envelope, Newest, Timestamp};
+use hookbox_event::Envelope;
 
 use crate::claimed_event::ClaimSet;
 use crate::claims::claim;
+use crate::newest_rule::NewestRule;
 use crate::route_context::RouteContext;
 use crate::{Json, newest, stale_events};
 
@@ -19,7 +20,7 @@ use crate::{Json, newest, stale_events};
 /// marker is set, so that a body whose check ends the process is found, too.
 pub(crate) async fn would_run<S: Store>(
     context: &RouteContext<'_, S>,
-    rule: Option<(&Newest, Timestamp)>,
+    rule: Option<NewestRule<'_>>,
     envelope: &Envelope,
 ) -> Result<bool, Fault> {
     let store = context.store();
@@ -32,7 +33,7 @@ pub(crate) async fn would_run<S: Store>(
 async fn in_transaction<S: Store>(
     context: &RouteContext<'_, S>,
     tx: &mut S::Tx,
-    rule: Option<(&Newest, Timestamp)>,
+    rule: Option<NewestRule<'_>>,
     envelope: &Envelope,
 ) -> Result<bool, Fault> {
     let none = || {

@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 use hookbox_event::{
-    ContentDigest, Envelope, EventId, InstanceId, ReceiptId, Scalar, SourceName, Timestamp, Topic,
+    ContentDigest, Digester, Envelope, EventId, InstanceId, ReceiptId, Scalar, SourceName,
+    Timestamp, Topic,
 };
 
 /// Builds the first receipt of the event with this name. A receipt is one accepted request that
@@ -15,7 +16,11 @@ pub fn envelope(event: &str) -> Envelope {
 /// request that reported it.
 pub fn with_receipt(event: &str, receipt: u8) -> Envelope {
     let source: SourceName = "provider".parse().expect("a valid name");
-    let id = EventId::from_fields(&source, &[Scalar::String(event.to_owned())]);
+    let id = EventId::from_fields(
+        &Digester::Plain,
+        &source,
+        &[Scalar::String(event.to_owned())],
+    );
     let now = Timestamp::from_unix_micros(1_764_000_000_000_000);
     let mut random = [receipt; 10];
     random[1..].copy_from_slice(&id.as_bytes()[..9]);
@@ -25,7 +30,7 @@ pub fn with_receipt(event: &str, receipt: u8) -> Envelope {
         topic: Topic::of(&source, Some("thing.happened")),
         event: id,
         id_tail: None,
-        digest: ContentDigest::of_canonical_json(body.as_bytes()),
+        digest: ContentDigest::of_canonical_json(&Digester::Plain, body.as_bytes()),
         source,
         received_at: now,
         key_id: "2026-11".into(),
@@ -50,7 +55,7 @@ fn number(event: &EventId, receipt: u8) -> u64 {
 pub fn another_body(event: &str, receipt: u8) -> Envelope {
     let mut other = with_receipt(event, receipt);
     other.body = Bytes::from(format!(r#"{{"event":"{event}","other":true}}"#));
-    other.digest = ContentDigest::of_canonical_json(&other.body);
+    other.digest = ContentDigest::of_canonical_json(&Digester::Plain, &other.body);
     other
 }
 

@@ -1,7 +1,7 @@
 //! The body of a simulated webhook: it names the event and how the handler must treat it.
 
 use bytes::Bytes;
-use hookbox_event::{ContentDigest, EventId, Scalar, SourceName, scan};
+use hookbox_event::{ContentDigest, Digester, EventId, Scalar, SourceName, scan};
 use serde::{Deserialize, Serialize};
 
 /// How the handler treats an event. In a variant with a number N, the first N attempts fail and
@@ -63,19 +63,25 @@ pub(crate) fn identity(source: &SourceName, body: &[u8]) -> (EventId, ContentDig
     match serde_json::from_slice::<EventBody>(body) {
         Ok(said) => {
             let digest = scan(body, &[]).map_or_else(
-                |_| ContentDigest::of_raw_body(body),
-                |document| ContentDigest::of_canonical_json(&document.canonical),
+                |_| ContentDigest::of_raw_body(&Digester::Plain, body),
+                |document| ContentDigest::of_canonical_json(&Digester::Plain, &document.canonical),
             );
             let fields = [
                 Scalar::Number(said.integration_id.to_string()),
                 Scalar::String(said.uid),
                 Scalar::String(said.event.name),
             ];
-            (EventId::from_fields(source, &fields), digest)
+            (
+                EventId::from_fields(&Digester::Plain, source, &fields),
+                digest,
+            )
         }
         Err(_) => {
-            let digest = ContentDigest::of_raw_body(body);
-            (EventId::from_digest(source, &digest), digest)
+            let digest = ContentDigest::of_raw_body(&Digester::Plain, body);
+            (
+                EventId::from_digest(&Digester::Plain, source, &digest),
+                digest,
+            )
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use hookbox_driver::{ClaimState, DeadReason};
-use hookbox_event::{ContentDigest, EventId, RouteName, decode_batch};
+use hookbox_event::{ContentDigest, Digester, EventId, RouteName, decode_batch};
 use hookbox_worker::OnConflict;
 
 use crate::body::{EventBody, Plan, identity};
@@ -105,7 +105,7 @@ impl Check<'_> {
 
     fn ends_wrongly(&self, route: &RouteName, receipt: &Receipt, body: &Bytes) -> Option<String> {
         let (event, digest) = identity(&source(), body);
-        let of_conflict = EventId::of_conflict(&event, &digest);
+        let of_conflict = EventId::of_conflict(&Digester::Plain, &event, &digest);
         let kept = self.tables.events.get(&receipt.event)?;
         let id_decides = self.scenario.on_conflict == OnConflict::Duplicate;
         if receipt.event != event && (id_decides || receipt.event != of_conflict) {
@@ -227,7 +227,8 @@ impl Check<'_> {
                 .flatten();
             *route == on.0
                 && frames.any(|it| {
-                    it.event == on.1 || EventId::of_conflict(&it.event, &it.digest) == on.1
+                    it.event == on.1
+                        || EventId::of_conflict(&Digester::Plain, &it.event, &it.digest) == on.1
                 })
         })
     }
@@ -307,7 +308,7 @@ impl Check<'_> {
     /// I1: checks that bytes that are not an envelope are stored as an undecodable dead letter.
     fn what_was_rubbish(&mut self) {
         for (route, bytes) in self.state.queues.garbage.clone() {
-            let event = EventId::of_undecodable(&bytes);
+            let event = EventId::of_undecodable(&Digester::Plain, &bytes);
             let dead = self.tables.dead.get(&(route.clone(), event));
             let well = dead.is_some_and(|it| it.reason == DeadReason::Undecodable);
             if !well {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use hookbox_driver::{Broker, Clock, Rng};
-use hookbox_event::{Pointer, RouteName, Routing, Selection, TopicPattern};
+use hookbox_event::{Digester, Pointer, RouteName, Routing, Selection, TopicPattern};
 use hookbox_ingest::{EventType, Identity, Ingest, Limits, Peers, Source};
 use hookbox_signature::{Key, Preset, RefusalAnswer};
 use hookbox_worker::{
@@ -249,6 +249,7 @@ impl Fleet {
                     .collect(),
                 unrouted: route(unrouted.0),
             },
+            digester: Digester::Plain,
             peers: Peers::default(),
             limits: Limits {
                 publish_slots: self.scenario.slots,
@@ -288,6 +289,7 @@ impl Fleet {
                 topics: "#".parse().expect("a pattern"),
                 action: scenario.on_conflict,
             }],
+            digester: Digester::Plain,
             schedule_interval: scenario.schedule_interval,
             collect: true,
             witness: true,

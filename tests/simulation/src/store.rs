@@ -256,7 +256,7 @@ impl Store for SimStore {
 
     async fn store_undecodable(&self, it: &UndecodableMessage<'_>) -> Result<Recorded, OurFault> {
         let tx = self.open("store undecodable bytes").await?;
-        let event = EventId::of_undecodable(it.bytes);
+        let event = it.event;
         let keys = [Key::Event(event), Key::Claim(it.route.clone(), event)];
         record::in_transaction(tx, &keys, |tables, _| record::store_undecodable(tables, it)).await
     }

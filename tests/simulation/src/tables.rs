@@ -9,8 +9,8 @@ use hookbox_driver::{
     StartKind, TargetName, TargetState,
 };
 use hookbox_event::{
-    ContentDigest, Envelope, EventId, EventNumber, InstanceId, KeyDigest, ReceiptId, RouteName,
-    decode_batch,
+    ContentDigest, Digester, Envelope, EventId, EventNumber, InstanceId, KeyDigest, ReceiptId,
+    RouteName, decode_batch,
 };
 
 use crate::accounts::Accounts;
@@ -341,7 +341,7 @@ impl Tables {
     pub fn wanting(&self, queue: &Queue, message: &Message) -> Option<String> {
         let route = route_of(queue, message)?;
         let undecodable = |bytes: &[u8]| {
-            let event = EventId::of_undecodable(bytes);
+            let event = EventId::of_undecodable(&Digester::Plain, bytes);
             let known = self.dead.contains_key(&(route.clone(), event));
             (!known).then(|| "undecodable bytes are not stored".to_owned())
         };

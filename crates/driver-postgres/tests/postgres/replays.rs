@@ -5,6 +5,7 @@ use bytes::Bytes;
 use hookbox_driver::{
     DeadFilter, DeadReason, DeadState, Ledger, Outcome, Recorded, Store, UndecodableMessage,
 };
+use hookbox_event::Digester;
 
 use crate::world::{DEAD, World, again, envelope, granted, redo, route};
 
@@ -107,12 +108,14 @@ async fn a_replayed_conflict_stays_a_conflict_in_the_accounting() {
 async fn undecodable_bytes_are_kept_once_and_not_replayed() {
     let world = World::new().await;
     let bytes = Bytes::from_static(b"\x00not an envelope");
-    let undecodable = UndecodableMessage {
-        route: &route("scores"),
-        bytes: &bytes,
-        reason: DeadReason::Undecodable,
-        detail: "not an envelope".to_owned(),
-    };
+    let scores = route("scores");
+    let undecodable = UndecodableMessage::new(
+        &Digester::Plain,
+        &scores,
+        &bytes,
+        DeadReason::Undecodable,
+        "not an envelope",
+    );
     assert_eq!(
         world.store.store_undecodable(&undecodable).await.unwrap(),
         Recorded::Recorded

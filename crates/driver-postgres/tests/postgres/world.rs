@@ -13,8 +13,8 @@ use hookbox_driver::{
 use hookbox_driver_postgres::testing::Database;
 use hookbox_driver_postgres::{Options, Postgres, Tx};
 use hookbox_event::{
-    ContentDigest, Envelope, EnvironmentName, EventId, InstanceId, ReceiptId, Redo, RouteName,
-    Timestamp,
+    ContentDigest, Digester, Envelope, EnvironmentName, EventId, InstanceId, ReceiptId, Redo,
+    RouteName, Timestamp,
 };
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
@@ -233,7 +233,7 @@ pub fn envelope(event: u8, receipt: u8, body: &str) -> Envelope {
         topic: "begini.psychometric_score.complete".parse().unwrap(),
         event: EventId::from_bytes([event; 16]),
         id_tail: None,
-        digest: ContentDigest::of_raw_body(body.as_bytes()),
+        digest: ContentDigest::of_raw_body(&Digester::Plain, body.as_bytes()),
         received_at: Timestamp::from_unix_micros(1_790_000_000_000_000 + i64::from(receipt)),
         key_id: "2026-11".to_owned(),
         instance: InstanceId::from_bytes([9; 16]),

@@ -110,7 +110,7 @@ async fn what_is_settled_dead_or_in_conflict_can_be_replayed() {
     let (one, two) = (envelope(1), envelope(2));
     process(&store, "a", &[&one]).await;
     let mut conflict = contradicting(1);
-    conflict.event = EventId::of_conflict(&one.event, &conflict.digest);
+    conflict.event = EventId::of_conflict(&Digester::Plain, &one.event, &conflict.digest);
     let mut tx = store.begin().await.unwrap();
     let claimed = store
         .claim(&mut tx, &route("a"), &[&conflict, &two])
@@ -174,12 +174,13 @@ async fn undecodable_bytes_are_stored_once_and_never_replayed() {
     let store = world.open().await;
     let bytes = bytes::Bytes::from_static(b"\0not a batch\xff");
     let a = route("a");
-    let undecodable = UndecodableMessage {
-        route: &a,
-        bytes: &bytes,
-        reason: DeadReason::Undecodable,
-        detail: "it is not a batch".to_owned(),
-    };
+    let undecodable = UndecodableMessage::new(
+        &Digester::Plain,
+        &a,
+        &bytes,
+        DeadReason::Undecodable,
+        "it is not a batch",
+    );
     assert_eq!(
         store.store_undecodable(&undecodable).await.unwrap(),
         Recorded::Recorded

@@ -5,7 +5,7 @@ use super::conditions::{Conditions, Decisions, PlaceIndex};
 use super::extracts::{Extracts, Leaf, Open};
 use super::number::number_end;
 use super::{DEPTH_MAX, DigestedJson, Document, JsonError};
-use crate::{ContentDigest, Pointer};
+use crate::{ContentDigest, Digester, Pointer};
 
 /// Scans a whole body and returns its canonical form and the values at `pointers`.
 pub fn scan(body: &[u8], pointers: &[Pointer]) -> Result<Document, JsonError> {
@@ -22,16 +22,23 @@ pub fn scan(body: &[u8], pointers: &[Pointer]) -> Result<Document, JsonError> {
 /// `conditions` hold. The digest is that of [`scan`]'s canonical form, which is hashed without
 /// being written out.
 pub fn digest_json(
+    digester: &Digester,
     body: &[u8],
     pointers: &[&Pointer],
     conditions: &Conditions,
 ) -> Result<DigestedJson, JsonError> {
     let scanned = scanned(body, pointers, conditions)?;
     Ok(DigestedJson {
-        digest: ContentDigest::of_canonical_parts(scanned.text.parts()),
+        digest: ContentDigest::of_canonical_parts(digester, scanned.text.parts()),
         extracts: scanned.extracts.found,
         holds: scanned.decisions.holds,
     })
+}
+
+/// Scans a whole body, and returns which of the `conditions` hold, in their order. Computes no
+/// digest.
+pub fn decide_conditions(body: &[u8], conditions: &Conditions) -> Result<Vec<bool>, JsonError> {
+    Ok(scanned(body, &[], conditions)?.decisions.holds)
 }
 
 fn scanned<'a>(

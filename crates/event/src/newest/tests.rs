@@ -180,8 +180,11 @@ fn rule(kind: VersionKind, key: &[&str], version: &str) -> Newest {
 fn a_key_is_digested_with_its_rule() {
     use VersionKind::{Decimal, Integer, Rfc3339};
     let uid = rule(Integer, &["/uid"], "/v");
-    let digest = uid.digest(&[text("1")]);
-    assert_eq!(rule(Decimal, &["/uid"], "/v").digest(&[text("1")]), digest);
+    let digest = uid.digest(&Digester::Plain, &[text("1")]);
+    assert_eq!(
+        rule(Decimal, &["/uid"], "/v").digest(&Digester::Plain, &[text("1")]),
+        digest
+    );
     for (other, values) in [
         (uid.clone(), [text("2")]),
         (uid, [number("1")]),
@@ -189,11 +192,18 @@ fn a_key_is_digested_with_its_rule() {
         (rule(Integer, &["/id"], "/v"), [text("1")]),
         (rule(Integer, &["/uid"], "/w"), [text("1")]),
     ] {
-        assert_ne!(other.digest(&values), digest, "{other:?} of {values:?}");
+        assert_ne!(
+            other.digest(&Digester::Plain, &values),
+            digest,
+            "{other:?} of {values:?}"
+        );
     }
     let pair = rule(Integer, &["/a", "/b"], "/v");
-    let first = pair.digest(&[text("x"), text("yz")]);
-    assert_ne!(first, pair.digest(&[text("xy"), text("z")]));
+    let first = pair.digest(&Digester::Plain, &[text("x"), text("yz")]);
+    assert_ne!(
+        first,
+        pair.digest(&Digester::Plain, &[text("xy"), text("z")])
+    );
 }
 
 proptest! {

@@ -8,7 +8,9 @@ use bytes::Bytes;
 use hookbox_driver::{
     Depth, Fault, FaultKind, PublishError, Queue as BrokerQueue, Readiness, Subscription,
 };
-use hookbox_event::{Account, Condition, ContentDigest, IdDigest, Selection, Test, Topic};
+use hookbox_event::{
+    Account, Condition, ContentDigest, Digester, IdDigest, Selection, Test, Topic,
+};
 use hookbox_signature::{Key, Preset, sign, verify};
 use tokio::sync::watch;
 
@@ -55,13 +57,13 @@ fn routing() -> Routing {
 fn request(kind: &str, bytes: usize) -> AcceptedRequest {
     let source: SourceName = "begini".parse().unwrap();
     let body = Bytes::from(vec![b'x'; bytes]);
-    let digest = ContentDigest::of_raw_body(&body);
+    let digest = ContentDigest::of_raw_body(&Digester::Plain, &body);
     let peer = IpAddr::from([192, 0, 2, 1]);
     AcceptedRequest {
         receipt: ReceiptId::new(NOW, [0; 10]),
         identified: Identified {
             destination: destination(&source, kind),
-            id: IdDigest::from_digest(&source, &digest),
+            id: IdDigest::from_digest(&Digester::Plain, &source, &digest),
             digest,
         },
         source,

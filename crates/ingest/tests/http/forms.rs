@@ -2,7 +2,7 @@
 //! verified. A form without an event is refused; it is not answered 200 and stored as a dead
 //! letter.
 
-use hookbox_event::{ContentDigest, IdDigest, scan};
+use hookbox_event::{ContentDigest, Digester, IdDigest, scan};
 use hookbox_signature::Preset;
 
 use crate::client::{HttpResponse, post};
@@ -60,9 +60,13 @@ async fn the_event_of_a_form_is_in_its_field() {
     let envelopes = world.broker.envelopes();
     assert_eq!(envelopes.len(), 3);
     let canonical = scan(JSON, &[]).unwrap().canonical;
-    let digest = ContentDigest::of_canonical_json(&canonical);
-    let by_body = IdDigest::from_digest(&source("hub"), &digest);
-    let id = IdDigest::of_typed(&IdDigest::of_delivery(&by_body, b"d-1"), b"issues");
+    let digest = ContentDigest::of_canonical_json(&Digester::Plain, &canonical);
+    let by_body = IdDigest::from_digest(&Digester::Plain, &source("hub"), &digest);
+    let id = IdDigest::of_typed(
+        &Digester::Plain,
+        &IdDigest::of_delivery(&Digester::Plain, &by_body, b"d-1"),
+        b"issues",
+    );
     for envelope in &envelopes {
         assert!(
             envelope.body == JSON,

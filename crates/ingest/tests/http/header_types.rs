@@ -2,7 +2,7 @@
 //! unsigned headers. Requests with another delivery id or another type are different events, and so
 //! are requests with the same headers and another body.
 
-use hookbox_event::{ContentDigest, EventId, scan};
+use hookbox_event::{ContentDigest, Digester, EventId, scan};
 use hookbox_signature::Preset;
 
 use crate::client::post;
@@ -32,8 +32,8 @@ fn shop(unsigned: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
 
 fn by_body(name: &str, body: &[u8]) -> EventId {
     let canonical = scan(body, &[]).unwrap().canonical;
-    let digest = ContentDigest::of_canonical_json(&canonical);
-    EventId::from_digest(&source(name), &digest)
+    let digest = ContentDigest::of_canonical_json(&Digester::Plain, &canonical);
+    EventId::from_digest(&Digester::Plain, &source(name), &digest)
 }
 
 /// Sends requests that must be accepted, and returns their topics and event ids in order.

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use hookbox_driver::{Broker, Clock, Ledger};
 use hookbox_event::{
-    Condition, ContentDigest, Envelope, EventId, Routing, Scalar, Selection, SourceName, scan,
+    Condition, ContentDigest, Digester, Envelope, EventId, Routing, Scalar, Selection, SourceName,
+    scan,
 };
 use hookbox_ingest::{
     Config, DrainTimes, EventType, Identity, Ingest, Limits, Listener, Peers, Source, serve,
@@ -271,6 +272,7 @@ fn config(limits: Limits, peers: Peers, routing: Routing) -> Config {
             with_a_topic(&key("shop")),
         ],
         routing,
+        digester: Digester::Plain,
         peers,
         limits,
     }
@@ -351,17 +353,21 @@ pub fn by_fields(integration: &str, uid: Scalar, kind: &str) -> EventId {
         uid,
         Scalar::String(kind.into()),
     ];
-    EventId::from_fields(&source("begini"), &fields)
+    EventId::from_fields(&Digester::Plain, &source("begini"), &fields)
 }
 
 /// Returns the event id of a JSON body that lacks identity fields.
 pub fn by_json(body: &[u8]) -> EventId {
     let canonical = scan(body, &[]).unwrap().canonical;
-    let digest = ContentDigest::of_canonical_json(&canonical);
-    EventId::from_digest(&source("begini"), &digest)
+    let digest = ContentDigest::of_canonical_json(&Digester::Plain, &canonical);
+    EventId::from_digest(&Digester::Plain, &source("begini"), &digest)
 }
 
 /// Returns the event id of a body that is not JSON.
 pub fn by_bytes(body: &[u8]) -> EventId {
-    EventId::from_digest(&source("begini"), &ContentDigest::of_raw_body(body))
+    EventId::from_digest(
+        &Digester::Plain,
+        &source("begini"),
+        &ContentDigest::of_raw_body(&Digester::Plain, body),
+    )
 }

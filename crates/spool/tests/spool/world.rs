@@ -10,8 +10,8 @@ use bytes::Bytes;
 use hookbox_driver::{Batch, Broker};
 use hookbox_driver_sqlite::{Options, Sqlite, migrate};
 use hookbox_event::{
-    ContentDigest, Envelope, EventId, InstanceId, ReceiptId, RouteName, SourceName, Timestamp,
-    Topic,
+    ContentDigest, Digester, Envelope, EventId, InstanceId, ReceiptId, RouteName, SourceName,
+    Timestamp, Topic,
 };
 use hookbox_spool::{SpoolCounters, Spooling};
 
@@ -116,11 +116,11 @@ pub fn batch(numbers: std::ops::Range<u64>, body_bytes: usize) -> Batch {
         let mut random = [0; 10];
         random[2..].copy_from_slice(&number.to_be_bytes());
         let body = Bytes::from(vec![b'x'; body_bytes]);
-        let digest = ContentDigest::of_raw_body(&body);
+        let digest = ContentDigest::of_raw_body(&Digester::Plain, &body);
         Envelope {
             receipt: ReceiptId::new(NOW, random),
             topic: Topic::of(&source, Some("thing")),
-            event: EventId::from_digest(&source, &digest),
+            event: EventId::from_digest(&Digester::Plain, &source, &digest),
             id_tail: None,
             digest,
             source: source.clone(),

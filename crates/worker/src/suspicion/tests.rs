@@ -2,7 +2,7 @@
 //! of events are planned.
 
 use bytes::Bytes;
-use hookbox_event::{ContentDigest, EventId, InstanceId, ReceiptId, Redo, Timestamp};
+use hookbox_event::{ContentDigest, Digester, EventId, InstanceId, ReceiptId, Redo, Timestamp};
 
 use super::*;
 
@@ -22,7 +22,7 @@ fn envelope(number: u8) -> Envelope {
         topic: "begini.score".parse().unwrap(),
         event: EventId::from_bytes([number; 16]),
         id_tail: None,
-        digest: ContentDigest::of_raw_body(&body),
+        digest: ContentDigest::of_raw_body(&Digester::Plain, &body),
         received_at: Timestamp::from_unix_micros(0),
         key_id: "one".to_owned(),
         instance: InstanceId::from_bytes([1; 16]),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hookbox_driver::{ClaimState, DeadReason, FailureClass, FaultKind, Outcome};
-use hookbox_event::{ContentDigest, Envelope, EventId};
+use hookbox_event::{ContentDigest, Digester, Envelope, EventId};
 use hookbox_worker::OnConflict;
 
 use crate::script::Act;
@@ -204,7 +204,7 @@ async fn a_handler_that_has_ended_its_transaction_is_not_run_again_for_another_b
         rows.events.remove(&id(1));
         let body = Bytes::from_static(b"[]");
         rows.keep_events(&[Envelope {
-            digest: ContentDigest::of_raw_body(&body),
+            digest: ContentDigest::of_raw_body(&Digester::Plain, &body),
             body,
             ..receipt(1, 2)
         }]);
@@ -215,7 +215,7 @@ async fn a_handler_that_has_ended_its_transaction_is_not_run_again_for_another_b
         1,
         "the handler must not run again, because the effects of its first run may stand"
     );
-    let own_id = EventId::of_conflict(&id(1), &envelope(1).digest);
+    let own_id = EventId::of_conflict(&Digester::Plain, &id(1), &envelope(1).digest);
     let (reason, detail) = world.dead(own_id).unwrap();
     assert_eq!(reason, DeadReason::Orphaned);
     assert!(detail.contains("another receipt"), "{detail}");
@@ -230,7 +230,7 @@ async fn a_batch_keeps_what_a_receipt_of_another_body_said() {
     world.on_conflict = OnConflict::Duplicate;
     let body = Bytes::from_static(b"[]");
     let other = Envelope {
-        digest: ContentDigest::of_raw_body(&body),
+        digest: ContentDigest::of_raw_body(&Digester::Plain, &body),
         body,
         ..receipt(1, 2)
     };

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use hookbox_driver::{DeadReason, FailureClass, Queue};
-use hookbox_event::{ContentDigest, Envelope, EventId};
+use hookbox_event::{ContentDigest, Digester, Envelope, EventId};
 use hookbox_worker::OnConflict;
 
 use crate::script::Act;
@@ -102,7 +102,9 @@ async fn bytes_that_are_no_envelope_become_a_dead_letter_and_harm_no_other() {
     world.put_each([1]);
     let running = world.start();
     within("both are acknowledged", || world.is_settled()).await;
-    let (reason, detail) = world.dead(EventId::of_undecodable(&junk)).unwrap();
+    let (reason, detail) = world
+        .dead(EventId::of_undecodable(&Digester::Plain, &junk))
+        .unwrap();
     assert_eq!(reason, DeadReason::Undecodable);
     assert!(!detail.contains("junk"), "{detail}");
     assert!(world.is_done(1));
@@ -148,7 +150,7 @@ async fn another_body_under_a_known_id_is_a_dead_letter_without_a_run() {
     world.put_each([1]);
     let running = world.start();
     within("it is done", || world.is_settled()).await;
-    let digest = ContentDigest::of_raw_body(b"other");
+    let digest = ContentDigest::of_raw_body(&Digester::Plain, b"other");
     let other = Envelope {
         digest,
         ..receipt(1, 2)
@@ -159,7 +161,7 @@ async fn another_body_under_a_known_id_is_a_dead_letter_without_a_run() {
     })
     .await;
     assert_eq!(world.outcome(&other), Some("conflict"));
-    let own_id = EventId::of_conflict(&id(1), &digest);
+    let own_id = EventId::of_conflict(&Digester::Plain, &id(1), &digest);
     assert_eq!(world.dead(own_id).unwrap().0, DeadReason::Conflict);
     assert_eq!(world.script.runs().len(), 1);
     assert_eq!(running.route().conflict.load(Ordering::Relaxed), 1);
@@ -170,7 +172,7 @@ async fn where_the_id_decides_the_stored_body_runs() {
     let mut world = World::new();
     world.on_conflict = OnConflict::Duplicate;
     let with_body = |which, text: &'static str| Envelope {
-        digest: ContentDigest::of_raw_body(text.as_bytes()),
+        digest: ContentDigest::of_raw_body(&Digester::Plain, text.as_bytes()),
         body: Bytes::from_static(text.as_bytes()),
         ..receipt(1, which)
     };

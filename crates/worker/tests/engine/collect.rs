@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use hookbox_driver::{Batch, DeadReason, FaultKind, Queue};
-use hookbox_event::{Account, EventId, InstanceId};
+use hookbox_event::{Account, Digester, EventId, InstanceId};
 
 use crate::memory_broker::Message;
 use crate::world::{World, envelope, id, within};
@@ -81,7 +81,7 @@ async fn what_died_in_an_unknown_queue_is_kept_as_unrouted() {
     let state = world.tables.state();
     let reason = |event| state.rows.dead.get(&(unrouted(), event)).map(|dead| dead.0);
     assert_eq!(reason(id(1)), Some(DeadReason::DeliveryLimit));
-    let junk = EventId::of_undecodable(b"junk");
+    let junk = EventId::of_undecodable(&Digester::Plain, b"junk");
     assert_eq!(reason(junk), Some(DeadReason::Undecodable));
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hookbox_driver::{ClaimState, DeadReason, DeferReason, FailureClass, FaultKind};
-use hookbox_event::{ContentDigest, Envelope};
+use hookbox_event::{ContentDigest, Digester, Envelope};
 use hookbox_worker::{Schemas, SourceSchemas};
 
 use crate::call_script::End;
@@ -251,7 +251,7 @@ async fn a_conflict_is_a_dead_letter_without_a_call() {
     let world = with_effect(4);
     let body = Bytes::from_static(b"[]");
     let other = Envelope {
-        digest: ContentDigest::of_raw_body(&body),
+        digest: ContentDigest::of_raw_body(&Digester::Plain, &body),
         body,
         ..receipt(1, 2)
     };

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hookbox_driver::{DeadReason, FailureClass};
-use hookbox_event::{ContentDigest, Envelope, EventId, Newest, VersionKind};
+use hookbox_event::{ContentDigest, Digester, Envelope, EventId, Newest, VersionKind};
 
 use crate::isolation::redeliver_envelope;
 use crate::script::Act;
@@ -25,7 +25,7 @@ pub fn with_rule() -> World {
 fn with_body(number: u8, body: &str) -> Envelope {
     let body = Bytes::copy_from_slice(body.as_bytes());
     Envelope {
-        digest: ContentDigest::of_raw_body(&body),
+        digest: ContentDigest::of_raw_body(&Digester::Plain, &body),
         body,
         ..envelope(number)
     }

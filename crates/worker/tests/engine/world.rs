@@ -8,8 +8,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use hookbox_driver::{Batch, Queue, Rng, RouteChange, RouteScope, TargetLimits, TargetName};
 use hookbox_event::{
-    ContentDigest, Envelope, EventId, InstanceId, Newest, ReceiptId, RouteName, Timestamp,
-    TopicPattern,
+    ContentDigest, Digester, Envelope, EventId, InstanceId, Newest, ReceiptId, RouteName,
+    Timestamp, TopicPattern,
 };
 use hookbox_testkit::eventually;
 use hookbox_testkit::fake_clock::FakeClock;
@@ -173,6 +173,7 @@ impl World {
                 topics: "#".parse().unwrap(),
                 action: self.on_conflict,
             }],
+            digester: Digester::Plain,
             schedule_interval: second / 2,
             collect: true,
             witness: false,
@@ -319,7 +320,7 @@ pub fn receipt(number: u8, which: u8) -> Envelope {
         topic: "begini.score".parse().unwrap(),
         event: id(number),
         id_tail: None,
-        digest: ContentDigest::of_raw_body(&body),
+        digest: ContentDigest::of_raw_body(&Digester::Plain, &body),
         received_at: Timestamp::from_unix_micros(0),
         key_id: "one".to_owned(),
         instance: InstanceId::from_bytes([1; 16]),

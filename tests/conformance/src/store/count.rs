@@ -2,7 +2,7 @@
 //! decision; all of them must show the same number.
 
 use hookbox_driver::{DeadFilter, DeadReason, DeadState, Ledger, Outcome, Recorded, Store, Then};
-use hookbox_event::{EventId, ReceiptId};
+use hookbox_event::{Digester, EventId, ReceiptId};
 
 use super::{DEAD, LATER, claim, done, fail, finish};
 use crate::harness::StoreHarness;
@@ -64,7 +64,7 @@ pub async fn dead_letters_have_one_count<H: StoreHarness>(world: &H) {
 async fn conflict<S: Store>(store: &S, number: usize) {
     done(store, &of_number(number)).await;
     let mut other = another_body(&format!("number-{number}"), 2);
-    other.event = EventId::of_conflict(&other.event, &other.digest);
+    other.event = EventId::of_conflict(&Digester::Plain, &other.event, &other.digest);
     let mut tx = store.begin().await.expect("begun");
     claim(store, &mut tx, &other).await;
     let detail = "another body".to_owned();

@@ -13,7 +13,7 @@ use hookbox_driver::{
     EndRow, EndsPage, EndsRead, Ledger, Mismatch, Outcome, ReceiptOutcome, Store, Then,
     UndecodableMessage,
 };
-use hookbox_event::{Envelope, EventId, Redo, RouteName};
+use hookbox_event::{Digester, Envelope, EventId, Redo, RouteName};
 use hookbox_testkit::eventually::within;
 
 use super::race::work;
@@ -235,17 +235,13 @@ async fn change_thrice(store: &impl Ledger, filter: &DeadFilter) {
 pub async fn undecodable_bytes_have_an_end<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let bytes = Bytes::from_static(b"not an envelope");
-    let undecodable = UndecodableMessage {
-        route: &one(),
-        bytes: &bytes,
-        reason: DeadReason::Undecodable,
-        detail: "no".to_owned(),
-    };
+    let (route, reason) = (one(), DeadReason::Undecodable);
+    let undecodable = UndecodableMessage::new(&Digester::Plain, &route, &bytes, reason, "no");
     for _ in 0..2 {
         store.store_undecodable(&undecodable).await.expect("stored");
     }
     let read = read_all(&*store).await;
-    let event = EventId::of_undecodable(&bytes);
+    let event = EventId::of_undecodable(&Digester::Plain, &bytes);
     assert_eq!(summary(&read), [(event, EndOutcome::Dead, 1, 0)]);
     Store::close(&*store).await;
 }

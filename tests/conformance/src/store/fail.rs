@@ -5,6 +5,7 @@ use hookbox_driver::{
     ClaimState, Claimed, DeadFilter, DeadReason, Ledger, Outcome, Recorded, Store,
     UndecodableMessage,
 };
+use hookbox_event::Digester;
 
 use super::{DEAD, LATER, NOW, claim, done, fail, finish, probe};
 use crate::harness::{StoreHarness, one};
@@ -127,12 +128,7 @@ pub async fn undecodable_bytes_are_kept_once<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let (route, bytes) = (one(), Bytes::from_static(b"\x00not an envelope\xff"));
     let reason = DeadReason::Undecodable;
-    let undecodable = UndecodableMessage {
-        route: &route,
-        bytes: &bytes,
-        reason,
-        detail: "no mark".into(),
-    };
+    let undecodable = UndecodableMessage::new(&Digester::Plain, &route, &bytes, reason, "no mark");
     assert_eq!(
         store.store_undecodable(&undecodable).await.expect("kept"),
         Recorded::Recorded
@@ -160,12 +156,17 @@ pub async fn undecodable_bytes_are_kept_once<H: StoreHarness>(world: &H) {
 /// would wait for a retry that can never be published. It can be discarded and restored.
 pub async fn a_dead_letter_without_a_receipt_is_not_replayed<H: StoreHarness>(world: &H) {
     let store = world.open().await;
-    let undecodable = UndecodableMessage {
-        route: &one(),
-        bytes: &Bytes::from_static(b"a message that the broker gave up on"),
-        reason: DeadReason::DeliveryLimit,
-        detail: "delivered too often".into(),
-    };
+    let (route, bytes) = (
+        one(),
+        Bytes::from_static(b"a message that the broker gave up on"),
+    );
+    let undecodable = UndecodableMessage::new(
+        &Digester::Plain,
+        &route,
+        &bytes,
+        DeadReason::DeliveryLimit,
+        "delivered too often",
+    );
     let stored = store.store_undecodable(&undecodable).await;
     assert_eq!(stored.expect("stored"), Recorded::Recorded);
     let all = DeadFilter::default();
@@ -198,7 +199,8 @@ pub async fn the_accounting_balances<H: StoreHarness>(world: &H) {
     done(&*store, &envelope("c")).await;
     let mut conflict = another_body("c", 2);
     assert_eq!(probe(&*store, &conflict).await, Claimed::Conflict);
-    conflict.event = hookbox_event::EventId::of_conflict(&conflict.event, &conflict.digest);
+    conflict.event =
+        hookbox_event::EventId::of_conflict(&Digester::Plain, &conflict.event, &conflict.digest);
     let mut tx = store.begin().await.expect("begun");
     assert_eq!(claim(&*store, &mut tx, &conflict).await, Claimed::Fresh);
     let detail = "another body".to_owned();

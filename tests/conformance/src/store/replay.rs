@@ -7,7 +7,7 @@ use hookbox_driver::{
     AuditFilter, Claimed, DeadReason, Ledger, Recorded, ReplayCounts, ReplayFilter, ReplayPage,
     Store, UndecodableMessage,
 };
-use hookbox_event::{Envelope, Redo, RouteName, SourceName, Topic};
+use hookbox_event::{Digester, Envelope, Redo, RouteName, SourceName, Topic};
 
 use super::retry::requeue;
 use super::{DEAD, LATER, done, fail, probe};
@@ -209,12 +209,14 @@ pub async fn a_replay_takes_what_its_filter_selects<H: StoreHarness>(world: &H) 
 
 async fn store_undecodable<S: Store>(store: &S) {
     let bytes = Bytes::from_static(b"not an envelope");
-    let undecodable = UndecodableMessage {
-        route: &one(),
-        bytes: &bytes,
-        reason: DeadReason::Undecodable,
-        detail: "no".to_owned(),
-    };
+    let route = one();
+    let undecodable = UndecodableMessage::new(
+        &Digester::Plain,
+        &route,
+        &bytes,
+        DeadReason::Undecodable,
+        "no",
+    );
     store.store_undecodable(&undecodable).await.expect("stored");
 }
 

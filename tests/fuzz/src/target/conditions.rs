@@ -3,7 +3,7 @@
 
 mod parsed;
 
-use hookbox_event::{Condition, Conditions, ExactNumber, Literal, Test, digest_json};
+use hookbox_event::{Condition, Conditions, ExactNumber, Literal, Test, decide_conditions};
 
 use super::{Target, class, shape};
 use parsed::Parsed;
@@ -82,8 +82,8 @@ impl Target for Decisions {
     }
 
     fn attempt(&mut self, input: &[u8]) -> Result<u64, String> {
-        let holds = match digest_json(input, &[], &self.prepared) {
-            Ok(json) => json.holds,
+        let holds = match decide_conditions(input, &self.prepared) {
+            Ok(holds) => holds,
             Err(error) => return Ok(class(shape(&error.to_string()))),
         };
         let Some(parsed) = Parsed::of(input) else {

@@ -11,7 +11,7 @@ use hookbox_driver::{
     Batch, Broker, Clock, Depth, Fault, FaultKind, PublishError, Queue, Readiness, Rng,
     Subscription,
 };
-use hookbox_event::{Account, RouteName, Routing, Timestamp, decode_batch};
+use hookbox_event::{Account, Digester, RouteName, Routing, Timestamp, decode_batch};
 use hookbox_ingest::{Config, EventType, Identity, Ingest, Limits, Peers, Source, serve_stream};
 use hookbox_signature::{Key, Preset, RefusalAnswer, sign};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -128,6 +128,7 @@ impl Connections {
                 selections: Vec::new(),
                 unrouted: "unrouted".parse().expect("a name"),
             },
+            digester: Digester::Plain,
             peers: Peers::default(),
             limits: Limits::standard(),
         };

@@ -1,6 +1,6 @@
 //! The target `identity`: parses bodies and extracts the fields that identify their events.
 
-use hookbox_event::{Conditions, ContentDigest, Extract, Pointer, digest_json, scan};
+use hookbox_event::{Conditions, ContentDigest, Digester, Extract, Pointer, digest_json, scan};
 
 use super::{Target, class, shape};
 
@@ -50,7 +50,9 @@ impl Target for Identities {
             Ok(document) => document,
             Err(error) => {
                 let pointers: Vec<&Pointer> = self.pointers.iter().collect();
-                if digest_json(input, &pointers, &Conditions::default()) != Err(error) {
+                if digest_json(&Digester::Plain, input, &pointers, &Conditions::default())
+                    != Err(error)
+                {
                     return Err(format!(
                         "scan returns an error that digest_json does not: {error}"
                     ));
@@ -74,9 +76,11 @@ impl Target for Identities {
             return Err("scanning the canonical text gives other fields than the body".to_owned());
         }
         let pointers: Vec<&Pointer> = self.pointers.iter().collect();
-        let digested = digest_json(input, &pointers, &Conditions::default())
+        let digested = digest_json(&Digester::Plain, input, &pointers, &Conditions::default())
             .map_err(|error| error.to_string())?;
-        if digested.digest != ContentDigest::of_canonical_json(&document.canonical) {
+        if digested.digest
+            != ContentDigest::of_canonical_json(&Digester::Plain, &document.canonical)
+        {
             return Err("the digest of the body is not that of its canonical text".to_owned());
         }
         if digested.extracts != document.extracts {
@@ -118,13 +122,17 @@ mod tests {
         );
         for (name, digest, what) in PINNED {
             let body = std::fs::read(folder.join(name)).unwrap();
-            let found = match digest_json(&body, &pointers, &Conditions::default()) {
-                Ok(json) => {
-                    let fields = format!("{:?}", json.extracts).replace("Absent", "-");
-                    (json.digest, fields)
-                }
-                Err(error) => (ContentDigest::of_raw_body(&body), error.to_string()),
-            };
+            let found =
+                match digest_json(&Digester::Plain, &body, &pointers, &Conditions::default()) {
+                    Ok(json) => {
+                        let fields = format!("{:?}", json.extracts).replace("Absent", "-");
+                        (json.digest, fields)
+                    }
+                    Err(error) => (
+                        ContentDigest::of_raw_body(&Digester::Plain, &body),
+                        error.to_string(),
+                    ),
+                };
             assert_eq!(
                 found,
                 (digest.to_owned().try_into().unwrap(), what.to_owned()),

@@ -9,7 +9,7 @@ use hookbox_driver::{
     ClaimState, CountedStart, DeadReason, Deferral, Deferred, Failure, FailureClass,
     Fault as OurFault, Recorded, Start, StartKind, Then, UndecodableMessage,
 };
-use hookbox_event::{ContentDigest, EventId, InstanceId, RouteName};
+use hookbox_event::{InstanceId, RouteName};
 
 use crate::fault::Fault;
 use crate::on_route::OnRoute;
@@ -243,10 +243,10 @@ pub(super) fn store_undecodable(
     tables: &mut Tables,
     undecodable: &UndecodableMessage<'_>,
 ) -> Recorded {
-    let event = EventId::of_undecodable(undecodable.bytes);
+    let event = undecodable.event;
     let on = (undecodable.route.clone(), event);
     tables.events.entry(event).or_insert_with(|| EventKept {
-        digest: ContentDigest::of_raw_body(undecodable.bytes),
+        digest: undecodable.digest,
         body: undecodable.bytes.clone(),
         envelope: None,
     });

@@ -231,10 +231,7 @@ impl Rows {
     }
 
     pub fn store_undecodable(&mut self, message: &UndecodableMessage<'_>) -> Recorded {
-        let on: On = (
-            message.route.clone(),
-            EventId::of_undecodable(message.bytes),
-        );
+        let on: On = (message.route.clone(), message.event);
         let dead = (message.reason, message.detail.clone());
         self.claims.insert(on.clone(), ClaimState::Dead);
         match self.dead.insert(on, dead) {

@@ -1,0 +1,12 @@
+//! The rule by which a route applies only the newest event of each key, as one attempt needs it.
+
+use hookbox_event::{Digester, Newest, Timestamp};
+
+/// The rule by which a route applies only the newest event of each key, and what it needs.
+#[derive(Clone, Copy)]
+pub(crate) struct NewestRule<'a> {
+    pub newest: &'a Newest,
+    pub digester: &'a Digester,
+    /// The present time.
+    pub now: Timestamp,
+}
