@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use hookbox_conformance::{BrokerHarness, Failed, StoreHarness};
-use hookbox_driver::PublishErrorKind;
-use hookbox_driver_sqlite::Sqlite;
+use hookbox_driver::{ExpectedIdentity, OpenError, PublishErrorKind};
+use hookbox_driver_sqlite::{Sqlite, migrate};
 use hookbox_tests::sqlite::SqliteWorld;
 use sqlx::SqliteConnection;
 
@@ -37,6 +37,18 @@ impl Embedded {
         Arc::new(Sqlite::open(options).await.unwrap())
     }
 
+    async fn open_with(&self, identity: ExpectedIdentity) -> Result<Arc<Sqlite>, OpenError> {
+        let mut options = self.0.options();
+        options.identity = identity;
+        Ok(Arc::new(Sqlite::open(options).await?))
+    }
+
+    async fn migrate_with(&self, identity: ExpectedIdentity) -> Result<(), OpenError> {
+        let mut options = self.0.options();
+        options.identity = identity;
+        migrate(options).await.map(drop)
+    }
+
     /// Removes the file when the last harness of a pair ends.
     async fn end(self) {
         if let Ok(world) = Arc::try_unwrap(self.0) {
@@ -55,6 +67,14 @@ impl StoreHarness for Embedded {
 
     async fn open(&self) -> Arc<Sqlite> {
         self.open_impatient().await
+    }
+
+    async fn open_as(&self, identity: ExpectedIdentity) -> Result<Arc<Sqlite>, OpenError> {
+        self.open_with(identity).await
+    }
+
+    async fn stamp(&self, identity: ExpectedIdentity) -> Result<(), OpenError> {
+        self.migrate_with(identity).await
     }
 
     async fn effect(connection: &mut SqliteConnection, key: &str) {
@@ -163,6 +183,14 @@ impl BrokerHarness for Embedded {
 
     async fn open(&self) -> Arc<Sqlite> {
         self.open_impatient().await
+    }
+
+    async fn open_as(&self, identity: ExpectedIdentity) -> Result<Arc<Sqlite>, OpenError> {
+        self.open_with(identity).await
+    }
+
+    async fn stamp(&self, identity: ExpectedIdentity) -> Result<(), OpenError> {
+        self.migrate_with(identity).await
     }
 
     async fn sever(&self) {

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use hookbox_conformance::{BrokerHarness, Failed, StoreHarness};
-use hookbox_driver::PublishErrorKind;
-use hookbox_driver_postgres::{Options, Postgres};
-use hookbox_driver_rabbitmq::{Rabbit, topology};
+use hookbox_driver::{ExpectedIdentity, OpenError, PublishErrorKind};
+use hookbox_driver_postgres::{Options, Postgres, migrate};
+use hookbox_driver_rabbitmq::{Rabbit, declare, topology};
 use hookbox_testkit::proxy::Mode;
 use hookbox_tests::postgres::PostgresWorld;
 use hookbox_tests::rabbitmq::RabbitWorld;
@@ -37,6 +37,22 @@ impl StoreHarness for InPostgres {
         let mut options = Options::new(self.0.url(), self.0.environment.clone());
         options.lock_timeout = Duration::from_secs(2);
         Arc::new(Postgres::open(options).await.unwrap())
+    }
+
+    async fn open_as(&self, identity: ExpectedIdentity) -> Result<Arc<Postgres>, OpenError> {
+        let mut options = Options::new(self.0.url(), self.0.environment.clone());
+        options.identity = identity;
+        Ok(Arc::new(Postgres::open(options).await?))
+    }
+
+    async fn stamp(&self, identity: ExpectedIdentity) -> Result<(), OpenError> {
+        let mut options = Options::new(self.0.url(), self.0.environment.clone());
+        options.identity = identity;
+        // The future of `migrate` is not `Send`, so it runs on a blocking thread.
+        let runtime = tokio::runtime::Handle::current();
+        let migrating = move || runtime.block_on(migrate(options));
+        let migrated = tokio::task::spawn_blocking(migrating).await;
+        migrated.unwrap().map(drop)
     }
 
     async fn effect(connection: &mut PgConnection, key: &str) {
@@ -155,6 +171,18 @@ impl BrokerHarness for InRabbit {
         options.heartbeat_seconds = 2;
         self.world.declare().await;
         Arc::new(Rabbit::open(options).await.unwrap())
+    }
+
+    async fn open_as(&self, identity: ExpectedIdentity) -> Result<Arc<Rabbit>, OpenError> {
+        let mut options = self.world.options();
+        options.identity = identity;
+        Ok(Arc::new(Rabbit::open(options).await?))
+    }
+
+    async fn stamp(&self, identity: ExpectedIdentity) -> Result<(), OpenError> {
+        let mut options = self.world.options();
+        options.identity = identity;
+        declare(&options).await.map(drop)
     }
 
     async fn sever(&self) {

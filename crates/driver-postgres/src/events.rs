@@ -79,6 +79,19 @@ pub(crate) async fn insert_undecodable(
     Ok(())
 }
 
+/// Returns whether any event is stored; false without a table.
+pub(crate) async fn are_any(c: &mut PgConnection) -> Result<bool, Error> {
+    let exists: bool = sqlx::query_scalar("select to_regclass('events') is not null")
+        .fetch_one(&mut *c)
+        .await?;
+    if !exists {
+        return Ok(false);
+    }
+    sqlx::query_scalar("select exists (select from events)")
+        .fetch_one(c)
+        .await
+}
+
 /// Returns stored event ids from `first` to `last`, both included. It returns at most two, which is
 /// enough to know whether there is exactly one.
 pub(crate) async fn between(

@@ -36,6 +36,7 @@ mod event_replay;
 mod events;
 mod fail;
 mod history;
+mod identity;
 mod in_the_way;
 mod lease;
 mod leases;

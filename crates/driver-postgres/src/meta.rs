@@ -1,8 +1,12 @@
-//! The table `meta`: the environment to which the database belongs, and what was dropped from it.
+//! The table `meta`: the environment and the identity key to which the database belongs, and what
+//! was dropped from it.
 
 use sqlx::{Error, PgConnection};
 
 const ENVIRONMENT: &str = "environment";
+
+/// The key whose value is the fingerprint of the identity key.
+const IDENTITY: &str = "identity";
 
 /// The key whose value is the oldest compatible schema version: a hookbox that knows at least this
 /// version works on this database.
@@ -48,6 +52,25 @@ pub(crate) async fn stamp(c: &mut PgConnection, environment: &str) -> Result<(),
         .bind(environment)
         .execute(c)
         .await?;
+    Ok(())
+}
+
+/// Returns the fingerprint of the identity key with which the database is stamped; `None` without a
+/// table or a stamp.
+pub(crate) async fn identity(c: &mut PgConnection) -> Result<Option<String>, Error> {
+    value(c, IDENTITY).await
+}
+
+/// Stamps the database with the fingerprint of an identity key, unless it has a stamp or events.
+pub(crate) async fn stamp_identity(c: &mut PgConnection, fingerprint: &str) -> Result<(), Error> {
+    sqlx::query(
+        "insert into meta (key, value) select $1, $2 where not exists (select from events)
+         on conflict do nothing",
+    )
+    .bind(IDENTITY)
+    .bind(fingerprint)
+    .execute(c)
+    .await?;
     Ok(())
 }
 

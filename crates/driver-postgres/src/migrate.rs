@@ -1,4 +1,5 @@
-//! Prepares a database: runs the migrations in order, and stamps the environment.
+//! Prepares a database: runs the migrations in order, and stamps the environment and the identity
+//! key.
 
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use crate::server::inspect::inspect_server;
 use crate::server::query_error::text;
 use crate::server::refusal::{Names, Stage};
 use crate::server::time_limit::{goodbye, within};
-use crate::{Options, diagnose, ends, in_the_way, meta};
+use crate::{Options, diagnose, ends, identity, in_the_way, meta};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/postgres");
 
@@ -47,11 +48,11 @@ pub struct Migrated {
     pub to: i64,
 }
 
-/// Brings the database to the newest schema, and stamps it with the environment if it has no stamp.
-/// It refuses a database of another environment before it changes anything. It also refuses a
-/// database that a newer hookbox has migrated, unless that schema is compatible with this hookbox,
-/// in which case there is nothing to do. When two processes run it at once, the second waits for
-/// the first and finds nothing to do.
+/// Brings the database to the newest schema, and stamps it with the environment and the identity
+/// key if it has no stamp. It refuses a database of another environment or identity key before it
+/// changes anything. It also refuses a database that a newer hookbox has migrated, unless that
+/// schema is compatible with this hookbox, in which case there is nothing to do. When two processes
+/// run it at once, the second waits for the first and finds nothing to do.
 pub async fn migrate(options: Options) -> Result<Migrated, OpenError> {
     inspect_server(&options).await?.check(false)?;
     with_connection(&options, async |connection, names| {
@@ -94,7 +95,7 @@ pub async fn migrate(options: Options) -> Result<Migrated, OpenError> {
     .await
 }
 
-/// Runs the missing migrations, and stamps the database with its environment.
+/// Runs the missing migrations, and stamps the database with its environment and identity key.
 async fn finish(
     connection: &mut PgConnection,
     from: i64,
@@ -113,6 +114,7 @@ async fn finish(
         );
     }
     meta::stamp(connection, options.environment.as_str()).await?;
+    identity::stamp(connection, options).await?;
     meta::raise_works_from(connection, WORKS_FROM).await?;
     crash_point!("migrate.after_stamp");
     Ok(Ok(Migrated { from, to: newest() }))
@@ -213,8 +215,10 @@ async fn inspect(
     {
         return Ok(Err(refused));
     }
+    let identity = identity::compare(connection, options).await?;
     Ok(same_environment(stamp.as_deref(), options)
-        .and_then(|()| if known { Ok(from) } else { Err(newer(from)) }))
+        .and_then(|()| if known { Ok(from) } else { Err(newer(from)) })
+        .and_then(|from| identity.map(|_| from)))
 }
 
 /// Returns whether a database that a newer hookbox has migrated is compatible with this one.

@@ -16,7 +16,7 @@ use crate::server::refusal::{self, Refusal, Stage};
 use crate::server::rights;
 use crate::server::session::Session;
 use crate::server::time_limit::{goodbye, within};
-use crate::{Options, Tx, ends, in_the_way, meta, migrate, proof};
+use crate::{Options, Tx, ends, identity, in_the_way, meta, migrate, proof};
 
 /// The statement that opens a transaction for writing. It sets the isolation level and the access
 /// mode itself, because the defaults of the session may have been changed.
@@ -33,8 +33,8 @@ pub struct Postgres {
 }
 
 impl Postgres {
-    /// Opens the database. It must belong to this environment, have this schema, and be on a server
-    /// whose commits are durable. Opening changes nothing.
+    /// Opens the database. It must belong to this environment and this identity key, have this
+    /// schema, and be on a server whose commits are durable. Opening changes nothing.
     pub async fn open(options: Options) -> Result<Self, OpenError> {
         let server = inspect_server(&options).await?;
         server.check(false)?;
@@ -133,6 +133,7 @@ async fn check(
         return Ok(Err(refused));
     }
     let environment = meta::environment(connection).await?;
+    let identity = identity::compare(connection, options).await?;
     let found = migrate::version(connection).await?;
     let known = migrate::newest();
     if found >= known && ends::are_of_another_server(connection).await? {
@@ -164,5 +165,7 @@ async fn check(
             std::cmp::Ordering::Equal => Ok(()),
             std::cmp::Ordering::Greater if works_on_newer => Ok(()),
             std::cmp::Ordering::Greater => Err(migrate::newer(found)),
-        }))
+        })
+        .and_then(|()| identity)
+        .and_then(|stamp| stamp.required("the database")))
 }

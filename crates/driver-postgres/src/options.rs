@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use hookbox_driver::{OpenError, is_loopback};
+use hookbox_driver::{ExpectedIdentity, OpenError, is_loopback};
 use hookbox_event::EnvironmentName;
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 
@@ -52,6 +52,8 @@ pub struct Options {
     pub url: String,
     /// The environment with which the database is stamped.
     pub environment: EnvironmentName,
+    /// What the identity stamp must be. The default is that ids are computed without a key.
+    pub identity: ExpectedIdentity,
     /// How many connections may be open at once. One more connection only checks whether the server
     /// is reachable.
     pub connections_max: u32,
@@ -95,6 +97,7 @@ impl Options {
         Self {
             url: url.into(),
             environment,
+            identity: ExpectedIdentity::Plain,
             connections_max: Self::CONNECTIONS_MAX,
             acquire_deadline: ACQUIRE_DEADLINE,
             connect_deadline: CONNECT_DEADLINE,

@@ -2,7 +2,7 @@
 //! publishes or consumes. A queue that is missing while such a process runs was deleted together
 //! with its messages, and an operator must learn of that before the queue is declared again.
 
-use hookbox_driver::{OpenError, describe};
+use hookbox_driver::{IdentityStamp, OpenError, describe};
 use lapin::Connection;
 use lapin::options::QueueDeclareOptions;
 use tokio::time::timeout;
@@ -11,6 +11,7 @@ use crate::Options;
 use crate::anchor::drop_anchor;
 use crate::connection::{close, connect};
 use crate::examine::Round;
+use crate::identity;
 use crate::nodes::Nodes;
 use crate::refusal::{Account, soft_error, unavailable};
 use crate::topology::{QueueDeclaration, topology};
@@ -33,17 +34,23 @@ pub struct Declaration {
 pub async fn missing(options: &Options) -> Result<Vec<QueueDeclaration>, OpenError> {
     let nodes = Nodes::of(options)?;
     let connection = connect(options, &nodes, "check").await?;
-    let checked = check_queues(options, nodes.account(), &connection).await;
+    let checked = async {
+        identity::plan(options, nodes.account(), &connection).await?;
+        check_queues(options, nodes.account(), &connection).await
+    };
+    let checked = checked.await;
     close(&connection, options.close_deadline).await;
     checked
 }
 
 /// Declares the missing queues, and returns their names. It declares none if an existing queue
 /// differs from its declaration, if a harmful policy applies to any queue, or if the management API
-/// that the options name does not answer.
+/// that the options name does not answer. Before the first queue, stamps the broker with the
+/// identity key of the options, if it has none.
 ///
 /// # Errors
-/// When the broker cannot be reached or refuses, or a queue differs from what hookbox declares.
+/// When the broker cannot be reached or refuses, a queue differs from what hookbox declares, or the
+/// broker belongs to another identity key.
 pub async fn declare(options: &Options) -> Result<Declaration, OpenError> {
     let nodes = Nodes::of(options)?;
     let connection = connect(options, &nodes, "declare").await?;
@@ -65,7 +72,12 @@ async fn declare_over(
         }
     }
     let account = nodes.account();
+    let stamp = identity::plan(options, account, connection).await?;
     let missing = check_queues(options, account, connection).await?;
+    match stamp {
+        IdentityStamp::Agrees => {}
+        IdentityStamp::Missing => identity::stamp(options, account, connection).await?,
+    }
     // The dead-letter queue, the last of the list, is declared first, because it must exist before
     // a queue of a route can move messages there.
     for queue in missing.iter().rev() {

@@ -8,6 +8,7 @@ use tokio::time::timeout;
 use crate::Options;
 use crate::connection::{close, connect};
 use crate::declare::check_queues;
+use crate::identity;
 use crate::nodes::Nodes;
 use crate::probe::{ProbeResult, probe};
 use crate::publisher::confirming_channel;
@@ -28,14 +29,15 @@ pub(crate) struct PublishingConnection {
     pub channels: Vec<Channel>,
 }
 
-/// Connects, verifies the queues, opens the publishing channels, and checks whether the user may
-/// publish.
+/// Connects, verifies the identity stamp and the queues, opens the publishing channels, and checks
+/// whether the user may publish.
 pub(crate) async fn establish(
     options: &Options,
     nodes: &Nodes,
 ) -> Result<ConnectResult, OpenError> {
     let connection = connect(options, nodes, "publish").await?;
     let established = async {
+        identity::verify(options, nodes.account(), &connection).await?;
         let missing = verify(options, nodes, &connection).await?;
         if !missing.is_empty() {
             return Ok(Err(missing));

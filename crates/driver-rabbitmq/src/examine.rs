@@ -107,6 +107,26 @@ impl<'a> Round<'a> {
     }
 }
 
+/// Checks whether a queue exists, and if `arguments` are given, whether it has been declared with
+/// them.
+///
+/// # Errors
+/// When the user may not check the queue, or the connection is lost.
+pub(crate) async fn examine_one(
+    connection: &Connection,
+    queue: &str,
+    arguments: Option<FieldTable>,
+) -> Result<State, lapin::Error> {
+    let mut checker = Checker::new(connection);
+    if !checker.is_there(queue).await? {
+        return Ok(State::Missing);
+    }
+    match arguments {
+        Some(arguments) => checker.compare_with(queue, arguments).await,
+        None => Ok(State::AsDeclared),
+    }
+}
+
 /// Checks queues one after the other, on one channel. If an error has closed that channel, the
 /// checker opens another channel.
 struct Checker<'a> {
@@ -150,11 +170,18 @@ impl<'a> Checker<'a> {
 
     /// Compares the arguments of a queue that existed a moment ago with those declared.
     async fn compare(&mut self, queue: &QueueDeclaration) -> Result<State, lapin::Error> {
-        let mut arguments = queue.table();
+        self.compare_with(&queue.name, queue.table()).await
+    }
+
+    async fn compare_with(
+        &mut self,
+        queue: &str,
+        mut arguments: FieldTable,
+    ) -> Result<State, lapin::Error> {
         let (name, value) = NEVER_DECLARED;
         arguments.insert(name.into(), AMQPValue::LongString(value.into()));
         let durable = QueueDeclareOptions::durable();
-        let Err(error) = self.declare(&queue.name, durable, arguments).await else {
+        let Err(error) = self.declare(queue, durable, arguments).await else {
             return Ok(State::AsDeclared);
         };
         let Some((AMQPSoftError::PRECONDITIONFAILED, text)) = soft_error(&error) else {
@@ -162,7 +189,7 @@ impl<'a> Checker<'a> {
         };
         // RabbitMQ refused the declaration. Either the queue's arguments differ, or the queue was
         // deleted in the meantime and RabbitMQ does not create a queue with `NEVER_DECLARED`.
-        Ok(if self.is_there(&queue.name).await? {
+        Ok(if self.is_there(queue).await? {
             State::Different(difference(queue, &text))
         } else {
             State::Missing
@@ -198,9 +225,9 @@ fn the_cause(results: Vec<Result<(), lapin::Error>>) -> Result<(), lapin::Error>
 }
 
 /// Builds the finding that a queue differs from its declaration. `text` is the broker's error text.
-fn difference(queue: &QueueDeclaration, text: &str) -> TopologyDifference {
+fn difference(queue: &str, text: &str) -> TopologyDifference {
     TopologyDifference {
-        queue: queue.name.clone(),
+        queue: queue.to_owned(),
         difference: format!(
             "{text}; hookbox never deletes or redeclares a queue: move the queue's messages and \
              delete the queue, or give this environment another name"

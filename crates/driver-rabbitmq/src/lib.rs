@@ -19,6 +19,7 @@ mod establish;
 mod examine;
 mod exchange;
 mod fallback_runtime;
+mod identity;
 mod jitter;
 mod management;
 mod nodes;

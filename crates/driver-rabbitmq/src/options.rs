@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use hookbox_driver::ExpectedIdentity;
 use hookbox_event::{EnvironmentName, RouteName};
 
 /// The options for connecting to a broker. `Debug` does not show the URL, because it may hold a
@@ -19,6 +20,8 @@ pub struct Options {
     /// The environment, which is a part of every queue's name, so that two environments never share
     /// a queue.
     pub environment: EnvironmentName,
+    /// What the identity stamp must be. The default is that ids are computed without a key.
+    pub identity: ExpectedIdentity,
     /// The routes whose queues hookbox declares and publishes to.
     pub routes: Vec<RouteName>,
     /// Whether the command only reads from the broker. If so, an unresponsive management API is
@@ -69,6 +72,7 @@ impl Options {
             management: None,
             reads_only: false,
             environment,
+            identity: ExpectedIdentity::Plain,
             routes,
             confirm_deadline: Duration::from_millis(2_500),
             connect_deadline: Duration::from_secs(5),

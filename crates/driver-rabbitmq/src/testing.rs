@@ -4,17 +4,20 @@
 use lapin::Connection;
 use lapin::options::QueueDeleteOptions;
 
+use crate::identity::identity_queue;
 use crate::{Options, topology};
 
-/// Deletes the queues of an environment, with their messages.
+/// Deletes the queues of an environment, with their messages, and its identity stamp.
 pub async fn delete_topology(options: &Options) -> Result<(), lapin::Error> {
     let properties = lapin::ConnectionProperties::default();
     let connection = Connection::connect(&options.url, properties).await?;
     let channel = connection.create_channel().await?;
-    for queue in topology(&options.environment, &options.routes).queues {
-        let name = queue.name.as_str().into();
+    let queues = topology(&options.environment, &options.routes).queues;
+    let names = queues.into_iter().map(|queue| queue.name);
+    for name in names.chain([identity_queue(&options.environment)]) {
+        // The broker takes the deletion of a queue that does not exist for done.
         channel
-            .queue_delete(name, QueueDeleteOptions::default())
+            .queue_delete(name.as_str().into(), QueueDeleteOptions::default())
             .await?;
     }
     // The queues are deleted, so an error while closing the connection does not matter.

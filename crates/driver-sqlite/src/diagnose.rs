@@ -103,6 +103,7 @@ pub fn ends_by_itself(error: &OpenError) -> bool {
             diagnose(error) == Some(FaultKind::Contention) || is_full(error)
         }
         OpenError::Environment { .. }
+        | OpenError::Identity { .. }
         | OpenError::SchemaOlder { .. }
         | OpenError::SchemaNewer { .. }
         | OpenError::Unsafe { .. }

@@ -125,6 +125,18 @@ pub(crate) async fn insert_undecodable(
     Ok(number)
 }
 
+/// Returns whether the file has any event: one that is stored, or one that waits in the queue of a
+/// route or of dead letters.
+pub(crate) async fn are_any(connection: &mut SqliteConnection) -> sqlx::Result<bool> {
+    sqlx::query_scalar(
+        "select exists (select 1 from events)
+             or exists (select 1 from messages
+                        where queue like 'hookbox.%.route.%' or queue like 'hookbox.%.dead')",
+    )
+    .fetch_one(connection)
+    .await
+}
+
 /// Returns the events whose id begins with these hex digits: at most two, enough to see that the
 /// prefix is ambiguous.
 pub(crate) async fn by_prefix(

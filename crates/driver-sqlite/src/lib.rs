@@ -48,6 +48,7 @@ mod events;
 mod fail;
 mod file;
 mod history;
+mod identity;
 mod in_the_way;
 mod lease;
 mod leases;

@@ -1,10 +1,12 @@
-//! The table `meta`: to which environment the file belongs, a random mark that identifies the file,
-//! which versions of hookbox may use it, and what was dropped from it.
+//! The table `meta`: to which environment and identity key the file belongs, a random mark that
+//! identifies the file, which versions of hookbox may use it, and what was dropped from it.
 
 use hookbox_event::EnvironmentName;
 use sqlx::sqlite::SqliteConnection;
 
 const ENVIRONMENT: &str = "environment";
+/// The key under which the table holds the fingerprint of the identity key.
+const IDENTITY: &str = "identity";
 /// The key under which the table holds the oldest schema version that a hookbox must know to use
 /// this file.
 const WORKS_FROM: &str = "works_from";
@@ -44,6 +46,28 @@ pub(crate) async fn stamp(
     sqlx::query("insert into meta (key, value) values (?1, ?2) on conflict do nothing")
         .bind(ENVIRONMENT)
         .bind(environment.as_str())
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Returns the fingerprint of the identity key with which the file is stamped; `None` when it has
+/// no stamp.
+pub(crate) async fn identity(connection: &mut SqliteConnection) -> sqlx::Result<Option<String>> {
+    sqlx::query_scalar("select value from meta where key = ?1")
+        .bind(IDENTITY)
+        .fetch_optional(connection)
+        .await
+}
+
+/// Stamps the file with the fingerprint of an identity key, unless it has a stamp already.
+pub(crate) async fn stamp_identity(
+    connection: &mut SqliteConnection,
+    fingerprint: &str,
+) -> sqlx::Result<()> {
+    sqlx::query("insert into meta (key, value) values (?1, ?2) on conflict do nothing")
+        .bind(IDENTITY)
+        .bind(fingerprint)
         .execute(connection)
         .await?;
     Ok(())

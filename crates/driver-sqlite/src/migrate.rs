@@ -10,7 +10,7 @@ use sqlx::sqlite::{SqliteConnection, SqliteJournalMode};
 
 use crate::file::connect::{self, connect, for_reading, for_writing};
 use crate::refused::by_sqlite;
-use crate::{Options, THE_FILE, file, in_the_way, meta};
+use crate::{Options, THE_FILE, file, identity, in_the_way, meta};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/sqlite");
 
@@ -33,8 +33,9 @@ pub struct Migrated {
 }
 
 /// Creates the file if it is missing, brings its schema up to date, and stamps it with the
-/// environment if it has no stamp. The schema and the stamp are written together or not at all,
-/// even when two processes do this at once. A file of another program is not changed.
+/// environment and the identity key if it has no stamp. The schema and the stamps are written
+/// together or not at all, even when two processes do this at once. A file of another program is
+/// not changed.
 pub async fn migrate(options: Options) -> Result<Migrated, OpenError> {
     options.check()?;
     let path = &options.path;
@@ -76,6 +77,7 @@ async fn in_one_transaction(
     meta::stamp(&mut tx, &options.environment)
         .await
         .map_err(&unusable)?;
+    identity::stamp(&mut tx, options).await.map_err(&unusable)?;
     meta::mark_birth(&mut tx).await.map_err(&unusable)?;
     meta::raise_works_from(&mut tx, WORKS_FROM)
         .await
@@ -165,6 +167,7 @@ async fn planned(
     works_on_newer(connection, options, from).await?;
     if from > 0 {
         same_environment(connection, options).await?;
+        identity::compare(connection, options).await?;
     }
     in_the_way::anything(connection, &options.path, &known()).await?;
     Ok(Migrated { from, to })

@@ -15,7 +15,7 @@ use crate::file::purpose::Purpose;
 use crate::file::shared::Shared;
 use crate::migrate;
 use crate::refused::{absent, by_sqlite};
-use crate::{Options, file, meta};
+use crate::{Options, THE_FILE, file, identity, meta};
 
 /// Broker, store and ledger in one file. When it is dropped without
 /// [`hookbox_driver::Broker::close`], it leaves the file as a killed process would: nothing is
@@ -158,6 +158,9 @@ async fn identify(
         return Err(OpenError::SchemaOlder { found, wanted });
     }
     migrate::same_environment(connection, options).await?;
+    identity::compare(connection, options)
+        .await?
+        .required(THE_FILE)?;
     prove(connection, path).await?;
     let birth = meta::birth(connection).await.map_err(by_sqlite(path))?;
     sqlx::raw_sql("pragma query_only = on")

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use hookbox_driver::OpenError;
+use hookbox_driver::{ExpectedIdentity, OpenError};
 use hookbox_event::{EnvironmentName, RouteName};
 
 /// The default time limit of a publish. It is shorter than any provider's time-out, so that the
@@ -48,6 +48,8 @@ pub struct Options {
     pub path: PathBuf,
     /// The environment to which the file belongs.
     pub environment: EnvironmentName,
+    /// What the identity stamp must be. The default is that ids are computed without a key.
+    pub identity: ExpectedIdentity,
     /// The routes whose queues can be published to and subscribed to.
     pub routes: Vec<RouteName>,
     /// How long a publish may take before it returns `TimedOut`.
@@ -88,6 +90,7 @@ impl Options {
         Self {
             path: path.into(),
             environment,
+            identity: ExpectedIdentity::Plain,
             routes,
             publish_deadline: PUBLISH_DEADLINE,
             busy_timeout: BUSY_TIMEOUT,

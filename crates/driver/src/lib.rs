@@ -27,6 +27,8 @@
 //! - `an_account_reaches_its_queue`
 //! - `the_witness_is_read_and_stays`, `the_newest_witness_outlives_its_readers`
 //! - `the_newest_witness_is_seen_by_each_of_many_readers`
+//! - `a_broker_of_another_identity_key_is_refused`,
+//!   `a_broker_with_messages_gets_no_identity_key`
 //!
 //! **Store** — [`Store`], [`Ledger`]
 //! - `the_first_claim_is_fresh`, `the_second_is_a_duplicate`, `another_body_is_a_conflict`
@@ -130,6 +132,7 @@
 //! - `a_pause_is_kept_until_it_is_resumed`, `a_pause_of_all_routes_is_apart_from_that_of_one`
 //! - `limits_of_a_route_are_kept`, `a_retry_of_a_paused_route_waits`
 //! - `what_waits_on_a_paused_route_is_not_passed`
+//! - `a_store_of_another_identity_key_is_refused`, `a_store_with_events_gets_no_identity_key`
 //!
 //! Architecture invariant: this crate uses no async runtime, no SQL driver, no AMQP client and no
 //! HTTP library.
@@ -163,6 +166,8 @@ mod event_replay;
 mod failure;
 mod fault;
 mod foreign_schema;
+mod identity_mismatch;
+mod identity_stamp;
 mod lease;
 mod ledger;
 mod loopback;
@@ -233,6 +238,8 @@ pub use fault::{Fault, FaultKind, UserStatement, describe};
 pub use foreign_schema::{
     AppliedMigration, ForeignSchema, KnownMigration, foreign_schema, replaced,
 };
+pub use identity_mismatch::IdentityMismatch;
+pub use identity_stamp::{ExpectedIdentity, FoundIdentity, IdentityStamp};
 pub use lease::{LeaseClaim, LeaseTerms, LeaseWish, Leased, Leases, granted_leases};
 pub use ledger::{EventFilter, EventRow, Ledger};
 pub use loopback::is_loopback;

@@ -3,7 +3,7 @@
 
 use std::error::Error;
 
-use crate::NotReadyKind;
+use crate::{IdentityMismatch, NotReadyKind};
 
 /// Why a broker or a store cannot be opened. The text of each error says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -20,6 +20,14 @@ pub enum OpenError {
         found: String,
         /// The environment that the config names.
         wanted: String,
+    },
+    /// The broker or store belongs to another identity key, or to none.
+    #[error("{what} {why}")]
+    Identity {
+        /// The refused dependency: "the database" or "the broker".
+        what: &'static str,
+        /// How the identity differs.
+        why: IdentityMismatch,
     },
     /// The database has no schema yet, or an older one.
     #[error(
@@ -96,6 +104,7 @@ impl OpenError {
             OpenError::Topology(_) | OpenError::Unsafe { .. } => NotReadyKind::Topology,
             OpenError::Refused { .. }
             | OpenError::Environment { .. }
+            | OpenError::Identity { .. }
             | OpenError::SchemaOlder { .. }
             | OpenError::SchemaNewer { .. }
             | OpenError::Options { .. } => NotReadyKind::Refused,

@@ -170,6 +170,7 @@ fn unusable(error: OpenError) -> InvalidPublish {
     InvalidPublish::Url(match error {
         OpenError::Options { why, .. } => why,
         error @ (OpenError::Environment { .. }
+        | OpenError::Identity { .. }
         | OpenError::SchemaOlder { .. }
         | OpenError::SchemaNewer { .. }
         | OpenError::Unsafe { .. }

@@ -21,8 +21,8 @@ pub const CONFIG: Exit = Exit(64);
 pub const UNAVAILABLE: Exit = Exit(69);
 /// An internal error (`EX_SOFTWARE`).
 pub const INTERNAL: Exit = Exit(70);
-/// hookbox refuses to run with another environment, another schema, other queues or unsafe
-/// settings, or to continue after the cursor of another store (`EX_CONFIG`).
+/// hookbox refuses to run with another environment, another identity key, another schema, other
+/// queues or unsafe settings, or to continue after the cursor of another store (`EX_CONFIG`).
 pub const REFUSED: Exit = Exit(78);
 /// SIGINT stopped the process at once while it drained (128 + SIGINT).
 pub const STOPPED: Exit = Exit(130);
@@ -85,6 +85,7 @@ fn code(error: &anyhow::Error) -> Exit {
         Some(OpenError::Options { .. }) => CONFIG,
         Some(
             OpenError::Environment { .. }
+            | OpenError::Identity { .. }
             | OpenError::SchemaOlder { .. }
             | OpenError::SchemaNewer { .. }
             | OpenError::Unsafe { .. }

@@ -6,11 +6,13 @@ mod consume;
 pub use consume::*;
 
 mod connection;
+mod identity;
 mod in_flight;
 mod refuse;
 mod witness;
 
 pub use connection::*;
+pub use identity::*;
 pub use in_flight::*;
 pub use refuse::*;
 pub use witness::*;

@@ -5,7 +5,7 @@ use std::error::Error;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use hookbox_driver::{Broker, Ledger, PublishErrorKind, Store};
+use hookbox_driver::{Broker, ExpectedIdentity, Ledger, OpenError, PublishErrorKind, Store};
 use hookbox_event::RouteName;
 
 /// The type of any error that a harness returns.
@@ -27,6 +27,12 @@ pub trait BrokerHarness: Send + Sync + Sized {
 
     /// Connects to the broker. Each call stands for another process that uses the same broker.
     async fn open(&self) -> Arc<Self::Broker>;
+
+    /// Connects to the broker as `open` does, in a process whose ids are computed so.
+    async fn open_as(&self, identity: ExpectedIdentity) -> Result<Arc<Self::Broker>, OpenError>;
+
+    /// Prepares the broker for processes whose ids are computed so, as `hookbox migrate` does.
+    async fn stamp(&self, identity: ExpectedIdentity) -> Result<(), OpenError>;
 
     /// Cuts the connections: no byte passes in either direction, and neither side is notified.
     async fn sever(&self);
@@ -56,6 +62,12 @@ pub trait StoreHarness: Send + Sync + Sized {
 
     /// Connects to the store. Each call stands for another process that uses the same store.
     async fn open(&self) -> Arc<Self::Store>;
+
+    /// Connects to the store as `open` does, in a process whose ids are computed so.
+    async fn open_as(&self, identity: ExpectedIdentity) -> Result<Arc<Self::Store>, OpenError>;
+
+    /// Prepares the store for processes whose ids are computed so, as `hookbox migrate` does.
+    async fn stamp(&self, identity: ExpectedIdentity) -> Result<(), OpenError>;
 
     /// Does what a handler does: inserts a row into a table without a unique constraint, so that a
     /// double effect shows.

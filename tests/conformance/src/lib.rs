@@ -16,6 +16,7 @@
 pub mod broker;
 mod builders;
 mod harness;
+mod identities;
 pub mod store;
 
 pub use builders::{another_body, envelope, of_number, with_receipt};
@@ -73,6 +74,8 @@ macro_rules! broker_suite {
                 the_witness_is_read_and_stays,
                 the_newest_witness_outlives_its_readers,
                 the_newest_witness_is_seen_by_each_of_many_readers,
+                a_broker_of_another_identity_key_is_refused,
+                a_broker_with_messages_gets_no_identity_key,
             );
         }
     };
@@ -248,6 +251,8 @@ macro_rules! store_suite {
                 limits_of_a_route_are_kept,
                 a_retry_of_a_paused_route_waits,
                 what_waits_on_a_paused_route_is_not_passed,
+                a_store_of_another_identity_key_is_refused,
+                a_store_with_events_gets_no_identity_key,
             );
         }
     };

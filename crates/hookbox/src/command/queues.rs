@@ -88,6 +88,7 @@ fn reason_unavailable(error: OpenError) -> Result<String, OpenError> {
     match error {
         OpenError::Unavailable { .. } => Ok(describe(&error)),
         OpenError::Environment { .. }
+        | OpenError::Identity { .. }
         | OpenError::SchemaOlder { .. }
         | OpenError::SchemaNewer { .. }
         | OpenError::Unsafe { .. }
