@@ -21,9 +21,15 @@ pub struct Development {
 impl Development {
     /// Starts `hookbox dev` on a free port, in a folder that is named after the test.
     pub fn start(test: &str) -> Self {
+        Self::start_in(test, |_| {})
+    }
+
+    /// Starts `hookbox dev` as `start` does, after `prepare` has written files into the folder.
+    pub fn start_in(test: &str, prepare: impl FnOnce(&Path)) -> Self {
         let name = format!("hookbox-cli-{}-{test}", std::process::id());
         let folder = std::env::temp_dir().join(name);
         std::fs::create_dir(&folder).unwrap();
+        prepare(&folder);
         let mut dev = command(&folder, &["dev", "--listen", "127.0.0.1:0"]);
         dev.stdout(Stdio::piped()).stderr(Stdio::null());
         let mut process = Process::start(&mut dev).unwrap();

@@ -11,6 +11,7 @@ mod following;
 mod generating;
 mod help;
 mod identities;
+mod keys;
 mod lists;
 mod looking;
 mod needs;

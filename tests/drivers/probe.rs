@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use hookbox_conformance::{BrokerHarness, StoreHarness};
 use hookbox_driver::{Batch, Broker, Ledger, Rng, RouteBooks, Store};
-use hookbox_event::{Envelope, RouteName, Timestamp};
+use hookbox_event::{Digester, Envelope, RouteName, Timestamp};
 use hookbox_testkit::fake_clock::FakeClock;
 use hookbox_worker::{
     Config, ConflictRule, Counters, Event, Handler, HandlerError, OnConflict, RefusedHandler,
@@ -224,6 +224,7 @@ impl<B: BrokerHarness + 'static, S: StoreHarness + 'static> Pair<B, S> {
             schedule_interval: moment,
             collect: true,
             witness: true,
+            digester: Digester::Plain,
         };
         let broker = Arc::clone(&self.broker);
         let store = Arc::clone(&self.store);

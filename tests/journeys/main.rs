@@ -30,6 +30,7 @@ mod full_spool;
 mod gate;
 mod half_closed;
 mod healthcheck;
+mod identity_key;
 mod innocents;
 mod keyless;
 mod killing;

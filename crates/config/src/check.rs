@@ -21,7 +21,8 @@ use super::server::{BrokerUrl, Network, StoreUrl};
 use super::source::SourceConfig;
 use super::units::{duration, size};
 use super::{
-    connection_lifetime, peers, route, same_key, scheme, source, spool, sqlite_path, tls, urls,
+    connection_lifetime, identity_key, peers, route, same_key, scheme, source, spool, sqlite_path,
+    tls, urls,
 };
 
 /// The longest allowed drain. Service managers kill a service that takes too long to stop; systemd
@@ -114,6 +115,7 @@ fn effective(
         needs: secrets.needs,
         kinds: kinds.clone(),
         environment: environment?,
+        identity: identity_key::read(file.identity.as_ref(), secrets, places),
         store: store.unwrap_or(StoreUrl::NotResolved),
         store_network: network(file.store.network.as_ref()),
         store_connections: file.store.connections.unwrap_or(Options::CONNECTIONS_MAX),

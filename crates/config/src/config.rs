@@ -8,6 +8,7 @@ use hookbox_event::{EnvironmentName, RouteName};
 use secrecy::SecretString;
 
 use super::handler_kinds::HandlerKinds;
+use super::identity_key::IdentityConfig;
 use super::needs::Needs;
 use super::route::RouteConfig;
 use super::server::{BrokerUrl, Network, StoreUrl};
@@ -27,6 +28,8 @@ pub struct Config {
     pub kinds: HandlerKinds,
     /// The name of the environment.
     pub environment: EnvironmentName,
+    /// How the ids of events are computed.
+    pub identity: IdentityConfig,
     /// The URL of the store.
     pub store: StoreUrl,
     /// What the config declares about the network between hookbox and the store.

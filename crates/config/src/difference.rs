@@ -28,7 +28,7 @@ impl Differences {
         for key in keys(&before, &after) {
             match key {
                 "source" => {}
-                "ingest" | "log" | "worker" | "store" | "broker" | "metrics" => {
+                "ingest" | "log" | "worker" | "store" | "broker" | "identity" | "metrics" => {
                     found.compare_tables(key, &before, &after);
                 }
                 key if before.get(key) != after.get(key) => found.settings.push(key.to_owned()),
@@ -171,7 +171,7 @@ secrets = [{ id = "a", file = "b" }]
         let found = after(&[
             (
                 "environment = \"a\"",
-                "environment = \"b\"\ndrain = \"5 s\"",
+                "environment = \"b\"\ndrain = \"5 s\"\n[identity]\nkey = { file = \"i\" }",
             ),
             ("sqlite:a", "sqlite:b"),
             (
@@ -185,8 +185,8 @@ secrets = [{ id = "a", file = "b" }]
         assert_eq!(
             found.describe().as_deref(),
             Some(
-                "drain, environment, ingest.idle, ingest.tls, log.format, store.url, source one, \
-                 source three, source two"
+                "drain, environment, identity.key, ingest.idle, ingest.tls, log.format, store.url, \
+                 source one, source three, source two"
             )
         );
     }

@@ -36,6 +36,10 @@ pub struct File {
     pub store: Store,
     /// Where accepted events wait for their workers.
     pub broker: Broker,
+    /// How the ids of events are computed. See "Identity".
+    ///
+    /// Default: without a key.
+    pub identity: Option<Identities>,
     /// The HTTP side.
     #[serde(default)]
     pub ingest: Ingest,
@@ -116,6 +120,17 @@ pub struct Broker {
     /// would lose more than the monitoring saves.
     #[cfg_attr(test, schemars(with = "Option<ManagementUrl>"))]
     pub management: Option<Url>,
+}
+
+#[derive(Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
+#[serde(deny_unknown_fields)]
+pub struct Identities {
+    /// A reference to a secret with the identity key: 64 hex digits, as `hookbox keys generate`
+    /// prints them. Event ids and digests are then computed under it, so that they cannot be
+    /// guessed. Every process of a deployment has the same key, for ever: keep it together with the
+    /// backups of the database.
+    pub key: Reference,
 }
 
 /// A reference to a secret, or a URL that is written out because it contains no secret.

@@ -13,6 +13,8 @@ pub struct Needs {
     pub keys: bool,
     /// The certificate and the private key of the listener.
     pub certificate: bool,
+    /// The identity key, with which ids are computed.
+    pub identity: bool,
 }
 
 impl Needs {
@@ -22,19 +24,26 @@ impl Needs {
         broker: true,
         keys: true,
         certificate: true,
+        identity: true,
     };
-    /// The URLs of the store and of the broker: for commands that process events, or that read both
-    /// broker and store.
-    pub const STORE_AND_BROKER: Self = Self {
+    /// The URLs of the store and of the broker, and the identity key: for commands that process
+    /// events, or that prepare store and broker for them.
+    pub const PROCESSING: Self = Self {
         keys: false,
         certificate: false,
         ..Self::ALL
+    };
+    /// The URLs of the store and of the broker: for commands that read both.
+    pub const STORE_AND_BROKER: Self = Self {
+        identity: false,
+        ..Self::PROCESSING
     };
     /// The store's URL: for operators' commands that connect to nothing but the store.
     pub const STORE: Self = Self {
         broker: false,
         keys: false,
         certificate: false,
+        identity: false,
         ..Self::ALL
     };
     /// All secrets except the store's URL: for the role that receives webhooks.
@@ -47,6 +56,7 @@ impl Needs {
         store: false,
         broker: false,
         certificate: false,
+        identity: false,
         ..Self::ALL
     };
     /// No secret: for commands that use only the address at which a process listens.
@@ -55,5 +65,6 @@ impl Needs {
         broker: false,
         keys: false,
         certificate: false,
+        identity: false,
     };
 }

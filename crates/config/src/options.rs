@@ -10,6 +10,7 @@ pub fn rabbit(config: &Config, url: &SecretString) -> hookbox_driver_rabbitmq::O
     let (environment, routes) = (config.environment.clone(), config.route_names());
     let mut options =
         hookbox_driver_rabbitmq::Options::new(url.expose_secret(), environment, routes);
+    options.identity = config.identity.expected();
     options.management = config
         .management
         .as_ref()
@@ -26,6 +27,7 @@ pub fn postgres(config: &Config) -> hookbox_driver_postgres::Options {
     let limits = config.routes.iter().map(|route| route.handler_time_limit);
     let (least, most) = (limits.clone().min(), limits.max());
     let mut options = hookbox_driver_postgres::Options::new(url, config.environment.clone());
+    options.identity = config.identity.expected();
     options.connections_max = config.store_connections;
     options.connection_lifetime = config.store_connection_lifetime;
     options.handler_time_limits(least.unwrap_or_default(), most.unwrap_or_default())

@@ -17,8 +17,9 @@ pub enum Part {
     Schemas(String),
     /// The log filter.
     Filter,
-    /// The URLs of the store and the broker. A running service does not use new values of them,
-    /// because it connects with the URLs that it read when it started.
+    /// The URLs of the store and the broker, and the identity key. A running service does not use
+    /// new values of them, because it connects and computes ids with those that it read when it
+    /// started.
     Servers,
 }
 
@@ -65,7 +66,9 @@ fn part_of(file: &File, pointer: &str) -> Option<Part> {
         }
         ["ingest", "tls", ..] => Some(Part::Certificate),
         ["log", "filter"] => Some(Part::Filter),
-        ["store", "url", ..] | ["broker", "url" | "management", ..] => Some(Part::Servers),
+        ["store", "url", ..] | ["broker", "url" | "management", ..] | ["identity", "key", ..] => {
+            Some(Part::Servers)
+        }
         _ => None,
     }
 }

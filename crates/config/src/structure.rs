@@ -98,6 +98,10 @@ fn is_secret(pointer: &str) -> bool {
     matches!(parts[..], ["", "source", _, "secrets", _])
 }
 
+/// The hint for an identity key that is written into the config.
+const NEVER_WRITTEN_KEY: &str = "the key is never written here: { env = \"VARIABLE\" } or { file = \
+    \"PATH\" } says where it is";
+
 /// Returns whether a pointer has the form `/route/{index}/handler/kind`.
 fn is_kind(pointer: &str) -> bool {
     let parts: Vec<&str> = pointer.split('/').collect();
@@ -146,6 +150,9 @@ fn report(
         ValidationErrorKind::OneOfNotValid { .. } => places.mistake(pointer, forms(pointer)),
         ValidationErrorKind::Type { .. } if is_secret(pointer) => {
             places.mistake(pointer, NEVER_WRITTEN);
+        }
+        ValidationErrorKind::Type { .. } if pointer == "/identity/key" => {
+            places.mistake(pointer, NEVER_WRITTEN_KEY);
         }
         ValidationErrorKind::MinItems { .. } if pointer.ends_with("/secrets") => {
             places.mistake(

@@ -331,6 +331,7 @@ fn what_is_given_with_the_image_loads() {
     let here = |name: &str| match name {
         "database_url" => env("DATABASE_URL"),
         "amqp_url" => env("AMQP_URL"),
+        "identity_key" => Some("0a".repeat(32)),
         _ => env("KEY"),
     };
     let text = compose.replace("file = \"/run/secrets/", "env = \"");
@@ -345,6 +346,7 @@ fn what_is_given_with_the_image_loads() {
     let there = |name: &str| match name {
         "database_url" => Some("postgres://hookbox:hunter2@postgres:5432/hookbox".to_owned()),
         "amqp_url" => Some("amqp://hookbox:hunter2@rabbitmq:5672/%2f".to_owned()),
+        "identity_key" => Some("0a".repeat(32)),
         _ => env("KEY"),
     };
     let unprotected = |text: &str| {
@@ -361,6 +363,7 @@ mod conditions;
 mod defaults;
 mod handlers;
 mod identity;
+mod identity_key;
 mod key_files;
 mod keys;
 mod limits;

@@ -166,6 +166,6 @@ async fn check(
             std::cmp::Ordering::Greater if works_on_newer => Ok(()),
             std::cmp::Ordering::Greater => Err(migrate::newer(found)),
         })
-        .and_then(|()| identity)
+        .and(identity)
         .and_then(|stamp| stamp.required("the database")))
 }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use hookbox_event::{ContentDigest, Digester, Envelope, RouteName, Timestamp};
+use hookbox_event::{ContentDigest, Envelope, RouteName, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// Why an event waits without a failed attempt. In each case the event itself is not the cause.
@@ -119,7 +119,7 @@ impl Deferral<'_> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use bytes::Bytes;
-    use hookbox_event::{EventId, InstanceId, ReceiptId};
+    use hookbox_event::{Digester, EventId, InstanceId, ReceiptId};
 
     use super::*;
 

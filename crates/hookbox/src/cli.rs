@@ -7,8 +7,9 @@ use clap::{Args, Parser, Subcommand};
 use hookbox_event::RouteName;
 
 use crate::command::{
-    AuditCommand, DeadCommand, DevArgs, EventsCommand, GenerateArgs, HealthcheckArgs, QueuesArgs,
-    ReconcileArgs, RefusalsCommand, RetriesCommand, RoutesCommand, SendArgs, TargetsCommand,
+    AuditCommand, DeadCommand, DevArgs, EventsCommand, GenerateArgs, HealthcheckArgs, KeysCommand,
+    QueuesArgs, ReconcileArgs, RefusalsCommand, RetriesCommand, RoutesCommand, SendArgs,
+    TargetsCommand,
 };
 use crate::log_args::LogArgs;
 
@@ -35,8 +36,9 @@ pub struct Cli {
 
 const EXIT_CODES: &str = "Exit codes: 0 done; 1 failed, or the check found problems; \
     2 wrong arguments; 64 the config cannot be used; 69 the broker or the store cannot be reached; \
-    70 an internal error; 78 refused (another environment, schema or queues, the cursor of \
-    another store, a missing right, unsafe settings); 130 stopped at once by Ctrl-C during a drain";
+    70 an internal error; 78 refused (another environment, identity key, schema or queues, the \
+    cursor of another store, a missing right, unsafe settings); 130 stopped at once by Ctrl-C \
+    during a drain";
 
 /// The commands.
 #[derive(Debug, Subcommand)]
@@ -81,6 +83,9 @@ pub enum Command {
     Audit(AuditCommand),
     /// Check that every accepted receipt has an outcome; exits with 1 when it finds problems
     Reconcile(ReconcileArgs),
+    /// Keys: make an identity key
+    #[command(subcommand)]
+    Keys(KeysCommand),
     /// Send one signed event, as a provider does
     Send(SendArgs),
     /// Send many signed events, with duplicates and forgeries among them, and print the expected

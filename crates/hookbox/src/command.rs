@@ -9,6 +9,7 @@ mod events;
 mod generate;
 mod healthcheck;
 mod ingest;
+mod keys;
 mod migrate;
 mod names;
 mod page;
@@ -32,6 +33,7 @@ pub use dev::DevArgs;
 pub use events::EventsCommand;
 pub use generate::GenerateArgs;
 pub use healthcheck::HealthcheckArgs;
+pub use keys::KeysCommand;
 pub use queues::QueuesArgs;
 pub use reconcile::ReconcileArgs;
 pub use refusals::RefusalsCommand;
@@ -55,6 +57,7 @@ pub async fn run(cli: Cli, handlers: &Registry, log: &Log) -> anyhow::Result<Exi
     let load = |needs| config_file::load(cli.config.as_deref(), needs, &kinds);
     let service = |args, needs| service(&cli, args, load(needs)?, log);
     let (store, both) = (Needs::STORE, Needs::STORE_AND_BROKER);
+    let processing = Needs::PROCESSING;
     let json = cli.json;
     match &cli.command {
         Command::Dev(args) => dev::run(args, &cli.log, json, handlers, log).await,
@@ -64,13 +67,13 @@ pub async fn run(cli: Cli, handlers: &Registry, log: &Log) -> anyhow::Result<Exi
         }
         Command::Ingest(args) => ingest::run(service(args, Needs::BROKER_AND_KEYS)?, log).await,
         Command::Worker(args) => {
-            let config = service(&args.service, both)?;
+            let config = service(&args.service, processing)?;
             worker::run(config, args.route.clone(), handlers, log).await
         }
-        Command::Migrate => migrate::run(&load(both)?, json).await,
+        Command::Migrate => migrate::run(&load(processing)?, json).await,
         Command::CheckConfig => check_config::run(&load(Needs::ALL)?, handlers, json),
         Command::Healthcheck(args) => healthcheck::run(cli.config.as_deref(), args, &kinds).await,
-        Command::Queues(args) => queues::run(&load(both)?, args, json).await,
+        Command::Queues(args) => queues::run(&load(args.needs())?, args, json).await,
         Command::Events(command) => events::run(&load(store)?, command, handlers, json).await,
         Command::Dead(command) => dead::run(&load(store)?, command, json).await,
         Command::Retries(command) => retries::run(&load(store)?, command, json).await,
@@ -79,6 +82,7 @@ pub async fn run(cli: Cli, handlers: &Registry, log: &Log) -> anyhow::Result<Exi
         Command::Refusals(command) => refusals::run(&load(store)?, command, json).await,
         Command::Audit(command) => audit::run(&load(store)?, command, json).await,
         Command::Reconcile(args) => reconcile::run(&load(both)?, args, json).await,
+        Command::Keys(command) => keys::run(command, json),
         Command::Send(args) => send::run(&load(Needs::KEYS)?, args, json).await,
         Command::Generate(args) => generate::run(&load(Needs::KEYS)?, args, json).await,
     }

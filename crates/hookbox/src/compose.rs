@@ -126,8 +126,10 @@ pub fn rabbit_options(config: &Config, url: &SecretString) -> hookbox_driver_rab
 
 /// Returns the options for opening a SQLite file.
 pub fn sqlite_options(config: &Config, path: &Path) -> hookbox_driver_sqlite::Options {
-    let routes = config.route_names();
-    hookbox_driver_sqlite::Options::new(path, config.environment.clone(), routes)
+    let (environment, routes) = (config.environment.clone(), config.route_names());
+    let mut options = hookbox_driver_sqlite::Options::new(path, environment, routes);
+    options.identity = config.identity.expected();
+    options
 }
 
 /// Creates the SQLite files of the store and the broker that do not exist. Existing files are left
@@ -197,6 +199,12 @@ where
     }
 }
 
+/// Returns how ids and digests are computed.
+pub fn digester(config: &Config) -> Result<Digester, OpenError> {
+    let digester = config.identity.digester();
+    digester.ok_or_else(|| not_resolved("the identity key"))
+}
+
 /// Returns the config of ingest. The keys are copied and not moved, because the command `send`,
 /// which signs with the keys of the config, may run in the same process.
 pub fn ingest_config(config: &Config) -> anyhow::Result<ingest::Config> {
@@ -220,7 +228,7 @@ pub fn ingest_config(config: &Config) -> anyhow::Result<ingest::Config> {
     Ok(ingest::Config {
         sources: config.sources.iter().map(source).collect(),
         routing,
-        digester: Digester::Plain,
+        digester: digester(config)?,
         peers: config.ingest.peers.clone(),
         limits,
     })
@@ -231,7 +239,7 @@ pub fn worker_config<S: Store>(
     config: &Config,
     handlers: &OfRoutes<S>,
     schemas: worker::SourceSchemas,
-) -> worker::Config<S> {
+) -> Result<worker::Config<S>, OpenError> {
     let routes = config.routes.iter().filter_map(|route| {
         Some(worker::Route {
             name: route.name.clone(),
@@ -253,16 +261,16 @@ pub fn worker_config<S: Store>(
             ConflictAction::Duplicate => worker::OnConflict::Duplicate,
         },
     });
-    worker::Config {
+    Ok(worker::Config {
         routes: routes.collect(),
         all_routes: config.route_names(),
         schemas,
         conflicts: conflicts.collect(),
-        digester: Digester::Plain,
+        digester: digester(config)?,
         schedule_interval: worker::defaults::SCHEDULE_INTERVAL,
         collect: true,
         witness: !config.is_one_file(),
-    }
+    })
 }
 
 /// Returns the operating system's clock, in the form that ingest and worker take.

@@ -1,7 +1,7 @@
 //! The claims of one transaction, sorted by what must be done with each.
 
 use hookbox_driver::Claimed;
-use hookbox_event::{ContentDigest, Digester, Envelope, EventId};
+use hookbox_event::{ContentDigest, Envelope, EventId};
 
 use crate::claims::Claim;
 
@@ -88,7 +88,7 @@ pub(crate) fn sample(number: u8) -> ClaimedEvent {
             topic: "begini.score".parse().expect("a topic"),
             event: EventId::from_bytes([number; 16]),
             id_tail: None,
-            digest: ContentDigest::of_raw_body(&Digester::Plain, b"{}"),
+            digest: ContentDigest::of_raw_body(&hookbox_event::Digester::Plain, b"{}"),
             received_at: hookbox_event::Timestamp::from_unix_micros(0),
             key_id: "one".to_owned(),
             instance: hookbox_event::InstanceId::from_bytes([1; 16]),

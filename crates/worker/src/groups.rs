@@ -8,7 +8,7 @@
 //! batch the cause may be what another event wrote or left behind, and the handler may have named
 //! the wrong event.
 
-use hookbox_event::{Digester, Envelope, ReceiptId};
+use hookbox_event::{Envelope, ReceiptId};
 
 /// After this many failed runs of a batch and its parts, each remaining event runs alone. Halving
 /// finds two failing events among 64 with at most eleven failed runs. If more events fail, further
@@ -83,7 +83,7 @@ impl<'e> Groups<'e> {
 
 #[cfg(test)]
 mod tests {
-    use hookbox_event::{ContentDigest, EventId, InstanceId, Timestamp};
+    use hookbox_event::{ContentDigest, Digester, EventId, InstanceId, Timestamp};
 
     use super::*;
 

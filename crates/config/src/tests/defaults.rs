@@ -7,7 +7,7 @@ use hookbox_ingest::Identity;
 use hookbox_signature::{Encoding, Scheme};
 use hookbox_worker::OnConflict;
 
-use super::super::{Config, LOG_FILTER};
+use super::super::{Config, IdentityConfig, LOG_FILTER};
 use super::keys::tables;
 use super::page::{DEFAULT, toml};
 use super::schema::generated;
@@ -169,6 +169,7 @@ fn a_default_in_words_is_what_takes_effect() {
         .map(|(key, text)| format!("{key}: {text}\n"))
         .collect();
     expect![[r#"
+        /identity: without a key.
         /ingest/connections_per_address: a sixteenth of `connections` (256).
         /metrics: off.
         /route/concurrency: that of `[worker]`.
@@ -201,6 +202,7 @@ fn a_default_in_words_is_what_takes_effect() {
         _ => Vec::new(),
     });
     assert!(config.metrics.is_none());
+    assert!(matches!(config.identity, IdentityConfig::Plain));
     let route = &config.routes[0];
     assert_eq!((route.concurrency.get(), route.prefetch), (7, 8));
     assert_eq!(route.handler_time_limit.as_secs(), 9);

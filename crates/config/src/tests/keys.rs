@@ -17,6 +17,7 @@ pub fn tables() -> Vec<(&'static str, Vec<String>)> {
         ("/$defs/reference", taken::<file::Reference>()),
         ("/properties/store", taken::<file::Store>()),
         ("/properties/broker", taken::<file::Broker>()),
+        ("/properties/identity", taken::<file::Identities>()),
         ("/properties/ingest", taken::<file::Ingest>()),
         (
             "/properties/ingest/properties/tls",

@@ -24,6 +24,7 @@ fn only_what_is_needed_is_resolved() {
     let keys = [keys, "source[0].secrets[1]", "source[1].secrets[0]"];
     for (needs, wanted) in [
         (Needs::ALL, [&[store, broker][..], &keys].concat()),
+        (Needs::PROCESSING, vec![store, broker]),
         (Needs::STORE_AND_BROKER, vec![store, broker]),
         (Needs::STORE, vec![store]),
         (Needs::BROKER_AND_KEYS, [&[broker][..], &keys].concat()),
@@ -45,6 +46,7 @@ fn the_certificate_is_checked_where_the_command_listens() {
     for (needs, is_refused) in [
         (Needs::ALL, true),
         (Needs::BROKER_AND_KEYS, true),
+        (Needs::PROCESSING, false),
         (Needs::STORE_AND_BROKER, false),
         (Needs::STORE, false),
         (Needs::KEYS, false),

@@ -13,11 +13,12 @@ use super::keys::tables;
 use super::schema::{compare, generated};
 
 /// The tables of the page: the name, and the pointer to the keys in the schema.
-const TABLES: [(&str, &str); 13] = [
+const TABLES: [(&str, &str); 14] = [
     ("top", ""),
     ("reference", "/$defs/reference"),
     ("store", "/properties/store"),
     ("broker", "/properties/broker"),
+    ("identity", "/properties/identity"),
     ("ingest", "/properties/ingest"),
     ("worker", "/properties/worker"),
     ("metrics", "/properties/metrics"),

@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use hookbox_config::{BrokerUrl, Config, Network, RouteConfig, SourceConfig, StoreUrl};
+use hookbox_config::{
+    BrokerUrl, Config, IdentityConfig, Network, RouteConfig, SourceConfig, StoreUrl,
+};
 use hookbox_driver::{Clock as _, SystemClock};
 use hookbox_event::Timestamp;
 use hookbox_ingest::{EventType, Identity};
@@ -83,6 +85,14 @@ fn sqlite_files(config: &Config) -> Result<(), Unusable> {
 fn effective(config: &Config) -> Value {
     json!({
         "environment": config.environment.as_str(),
+        "identity_key": match &config.identity {
+            IdentityConfig::Plain => json!("none: ids are plain digests"),
+            IdentityConfig::Keyed(key) => json!({
+                "key": "hidden",
+                "fingerprint": key.fingerprint().to_string(),
+            }),
+            IdentityConfig::NotResolved => json!("not resolved"),
+        },
         "store": match &config.store {
             StoreUrl::Postgres(_) => "postgres (URL hidden)".to_owned(),
             StoreUrl::Sqlite(path) => format!("sqlite:{}", path.display()),

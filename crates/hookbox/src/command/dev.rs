@@ -12,6 +12,7 @@ use hookbox_config::Config;
 use hookbox_driver::{Rng, SystemRng};
 use tokio_util::task::TaskTracker;
 
+use crate::command::keys::identity_key;
 use crate::command::print;
 use crate::command::roles::{self, Roles, WorkerRole};
 use crate::compose::{self, Registry};
@@ -29,6 +30,7 @@ const FOLDER: &str = ".hookbox-dev";
 /// The names of the files that `dev` creates.
 const CONFIG: &str = "hookbox.toml";
 const KEY: &str = "begini.key";
+const IDENTITY_KEY: &str = "identity.key";
 
 /// The files of the store and the broker. With two files, ingest does not wait for the write lock
 /// of the file into which workers write.
@@ -101,7 +103,8 @@ fn loopback_only(listen: SocketAddr) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Creates the folder, the key and the config; existing ones are left unchanged.
+/// Creates the folder, the keys and the config; existing ones are left unchanged. An identity key
+/// belongs to new databases only: the ids of events that are stored without one cannot be changed.
 fn prepare(args: &DevArgs) -> anyhow::Result<()> {
     let dir = &args.dir;
     let making = |what: &str| format!("create {what} in {}", dir.display());
@@ -125,7 +128,13 @@ fn prepare(args: &DevArgs) -> anyhow::Result<()> {
         // which kept its queues in the store file.
         let is_one_file = dir.join(STORE).exists() && !dir.join(BROKER).exists();
         let broker = if is_one_file { STORE } else { BROKER };
-        let text = config_text(args.listen.unwrap_or(LISTEN), broker);
+        let is_new = !dir.join(STORE).exists() && !dir.join(BROKER).exists();
+        let identity = dir.join(IDENTITY_KEY);
+        if is_new && !identity.exists() {
+            write_new(&identity, &identity_key(&SystemRng))
+                .with_context(|| making("the identity key"))?;
+        }
+        let text = config_text(args.listen.unwrap_or(LISTEN), broker, identity.exists());
         write_new(&config, &text).with_context(|| making("the config"))?;
     }
     Ok(())
@@ -142,7 +151,12 @@ fn write_new(path: &Path, text: &str) -> std::io::Result<()> {
     file.sync_all()
 }
 
-fn config_text(listen: SocketAddr, broker: &str) -> String {
+fn config_text(listen: SocketAddr, broker: &str, is_keyed: bool) -> String {
+    let identity = if is_keyed {
+        format!("[identity]\nkey = {{ file = \"{IDENTITY_KEY}\" }}\n\n")
+    } else {
+        String::new()
+    };
     format!(
         r##"# Made by `hookbox dev`. Every key is explained in docs/CONFIG.md.
 environment = "dev"
@@ -153,7 +167,7 @@ url = "sqlite:{STORE}"
 [broker]
 url = "sqlite:{broker}"
 
-[ingest]
+{identity}[ingest]
 listen = "{listen}"
 
 [[source]]
@@ -247,6 +261,8 @@ fn elsewhere(dir: &Path, listen: SocketAddr, address: SocketAddr) -> String {
 
 #[cfg(test)]
 mod tests {
+    use hookbox_config::IdentityConfig;
+
     use super::*;
 
     #[test]
@@ -264,16 +280,27 @@ mod tests {
 
     #[test]
     fn the_config_that_is_made_can_be_used() {
-        for (broker, is_one_file) in [(BROKER, false), (STORE, true)] {
-            let text = config_text(LISTEN, broker);
+        for (broker, is_one_file, is_keyed) in [
+            (BROKER, false, true),
+            (BROKER, false, false),
+            (STORE, true, false),
+        ] {
+            let text = config_text(LISTEN, broker, is_keyed);
             let text = text.replace("file = \"begini.key\"", "env = \"KEY\"");
-            let env = |name: &str| (name == "KEY").then(|| "a-key-for-tests".to_owned());
+            let text = text.replace("file = \"identity.key\"", "env = \"IDENTITY\"");
+            let env = |name: &str| match name {
+                "KEY" => Some("a-key-for-tests".to_owned()),
+                "IDENTITY" => Some(identity_key(&SystemRng)),
+                _ => None,
+            };
             let now = hookbox_event::Timestamp::from_unix_micros(0);
             let config = Config::parse(Path::new("hookbox.toml"), &text, &env, now);
             let config = config.unwrap_or_else(|mistakes| panic!("{mistakes}"));
             assert_eq!(config.ingest.listen, LISTEN);
             assert_eq!(config.routes.len(), 3);
             assert_eq!(config.is_one_file(), is_one_file);
+            let found = matches!(config.identity, IdentityConfig::Keyed(_));
+            assert_eq!(found, is_keyed);
         }
     }
 

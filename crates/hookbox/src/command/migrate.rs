@@ -23,6 +23,9 @@ use crate::exit::{self, Exit};
 /// RabbitMQ, declares the queues. Each completed step is printed, even if the next step fails.
 pub async fn run(config: &Config, json: bool) -> anyhow::Result<Exit> {
     let mut report = Vec::new();
+    if let BrokerUrl::Amqp(url) = &config.broker {
+        same_identity(config, url).await?;
+    }
     match &config.store {
         StoreUrl::Postgres(_) => {
             let plan =
@@ -59,6 +62,16 @@ pub async fn run(config: &Config, json: bool) -> anyhow::Result<Exit> {
     declared?;
     grouped?;
     Ok(exit::OK)
+}
+
+/// Refuses a broker of another identity key before the store is stamped, so that both never have
+/// different stamps. Any other problem of the broker is reported once the store is migrated.
+async fn same_identity(config: &Config, url: &SecretString) -> Result<(), OpenError> {
+    let checked = rabbitmq::missing(&compose::rabbit_options(config, url)).await;
+    if let Err(error @ OpenError::Identity { .. }) = checked {
+        return Err(error);
+    }
+    Ok(())
 }
 
 /// Assigns the dead letters that an older version wrote to groups. Returns how many were assigned.

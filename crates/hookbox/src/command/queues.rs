@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
-use hookbox_config::{BrokerUrl, Config};
+use hookbox_config::{BrokerUrl, Config, Needs};
 use hookbox_driver::{Broker, Ledger, NotReadyKind, OpenError, Readiness, describe};
 use hookbox_driver_rabbitmq as rabbitmq;
 use hookbox_operations::command::declare::{DeclareReport, MissingQueue, missing_queues};
@@ -103,6 +103,16 @@ fn reason_unavailable(error: OpenError) -> Result<String, OpenError> {
 pub struct QueuesArgs {
     #[command(subcommand)]
     command: Option<QueuesCommand>,
+}
+
+impl QueuesArgs {
+    /// Returns which secrets the command uses: only one that declares queues stamps the broker.
+    pub fn needs(&self) -> Needs {
+        match self.command {
+            None => Needs::STORE_AND_BROKER,
+            Some(QueuesCommand::Declare(_)) => Needs::PROCESSING,
+        }
+    }
 }
 
 /// The subcommand of `queues`; without it, `queues` shows the depths.

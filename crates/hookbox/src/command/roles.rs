@@ -354,7 +354,7 @@ async fn make_worker_on<S: Store>(
         Arc::clone(store),
         compose::clock(),
         compose::rng(),
-        compose::worker_config(config, handlers, opened.schemas.clone()),
+        compose::worker_config(config, handlers, opened.schemas.clone())?,
     );
     Ok(MadeWorker::of(worker, &opened.shutdown, drain).await?)
 }

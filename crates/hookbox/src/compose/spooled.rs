@@ -7,7 +7,8 @@ use anyhow::{Context, anyhow};
 use async_trait::async_trait;
 use hookbox_config::{BrokerUrl, Config, SpoolConfig};
 use hookbox_driver::{
-    Batch, Broker, Depth, Fault, OpenError, PublishError, Queue, Readiness, Subscription, describe,
+    Batch, Broker, Depth, Fault, IdentityMismatch, OpenError, PublishError, Queue, Readiness,
+    Subscription, describe,
 };
 use hookbox_driver_rabbitmq::Rabbit;
 use hookbox_driver_sqlite::{Options, Sqlite, ends_by_itself};
@@ -111,6 +112,14 @@ async fn open(options: &Options) -> Result<(SpoolLock, Sqlite), OpenError> {
                 if found == 0 {
                     lock.allows_creation()?;
                 }
+                hookbox_driver_sqlite::migrate(options.clone()).await?;
+                Sqlite::open(options.clone()).await?
+            }
+            // A spool of an earlier version has no identity stamp. It gets one if it is empty.
+            Err(OpenError::Identity {
+                why: IdentityMismatch::NotStamped,
+                ..
+            }) => {
                 hookbox_driver_sqlite::migrate(options.clone()).await?;
                 Sqlite::open(options.clone()).await?
             }
