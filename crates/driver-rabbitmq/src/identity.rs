@@ -106,23 +106,24 @@ async fn find(
     found.map_err(|error| account.at_queues(error))
 }
 
-/// Returns whether a message waits in the queue of a route or of dead letters. Accept reports and
-/// witness messages name no event.
+/// Returns whether the queue of a route or of dead letters has a message. Accept reports and witness
+/// messages name no event.
 async fn has_messages(options: &Options, connection: &Connection) -> Result<bool, lapin::Error> {
     for queue in topology(&options.environment, &options.routes).queues {
         let holds_events = match queue.queue {
             Queue::Route(_) | Queue::Dead => true,
             Queue::Accounts | Queue::Witness => false,
         };
-        if holds_events && waiting(connection, &queue.name).await? > 0 {
+        if holds_events && is_in_use(connection, &queue.name).await? {
             return Ok(true);
         }
     }
     Ok(false)
 }
 
-/// Returns how many messages wait in a queue; none if the queue does not exist.
-async fn waiting(connection: &Connection, queue: &str) -> Result<u32, lapin::Error> {
+/// Returns whether messages wait in a queue, or a consumer may have some: the broker does not count
+/// those in flight. A queue that does not exist has none.
+async fn is_in_use(connection: &Connection, queue: &str) -> Result<bool, lapin::Error> {
     let passive = QueueDeclareOptions {
         passive: true,
         ..QueueDeclareOptions::durable()
@@ -133,10 +134,10 @@ async fn waiting(connection: &Connection, queue: &str) -> Result<u32, lapin::Err
     match declared.await {
         Ok(queue) => {
             let _ = channel.close(200, "counted".into()).await;
-            Ok(queue.message_count())
+            Ok(queue.message_count() > 0 || queue.consumer_count() > 0)
         }
         Err(error) => match soft_error(&error) {
-            Some((AMQPSoftError::NOTFOUND, _)) => Ok(0),
+            Some((AMQPSoftError::NOTFOUND, _)) => Ok(false),
             Some(_) | None => Err(error),
         },
     }

@@ -2,9 +2,12 @@
 //! consumes.
 
 use hookbox_driver::{
-    Broker, NotReadyKind, OpenError, PublishErrorKind, Queue, Readiness, describe,
+    Broker, ExpectedIdentity, IdentityMismatch, NotReadyKind, OpenError, PublishErrorKind, Queue,
+    Readiness, describe,
 };
 use hookbox_driver_rabbitmq::{Rabbit, declare, missing};
+use hookbox_event::IdentityKey;
+use hookbox_testkit::eventually::eventually;
 use hookbox_testkit::servers::RabbitmqServer;
 
 use crate::world::{World, batch, next, route, subscribe, take, until_ready};
@@ -89,5 +92,36 @@ async fn a_limit_on_queues_that_is_reached_stops_nothing_that_is_declared() {
         refused.contains("queue limit in vhost '/' (3) is reached"),
         "{refused}"
     );
+    world.finish().await;
+}
+
+/// A message in flight is not among those that RabbitMQ counts in its queue. So a queue with a
+/// consumer may have events whose ids were computed without a key.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_with_consumers_gets_no_identity_key() {
+    let world = World::new().await;
+    let rabbit = world.open().await;
+    rabbit.publish(&[route()], &batch("plain")).await.unwrap();
+    let mut subscription = subscribe(&rabbit, Queue::Route(route())).await;
+    let delivery = next(&mut *subscription).await;
+    eventually("no message must wait", async || {
+        world.waiting(&world.queue()).await == Some(0)
+    })
+    .await;
+    let mut options = world.options();
+    let key = IdentityKey::from_bytes([1; IdentityKey::BYTES]);
+    options.identity = ExpectedIdentity::Keyed(key.fingerprint());
+    let refused = declare(&options).await.unwrap_err();
+    let OpenError::Identity { why, .. } = refused else {
+        panic!("another error than that of the identity: {refused}");
+    };
+    assert_eq!(why, IdentityMismatch::PlainEvents);
+    delivery.ack().await.unwrap();
+    subscription.close().await;
+    rabbit.close().await;
+    eventually("the broker must be stamped", async || {
+        declare(&options).await.is_ok()
+    })
+    .await;
     world.finish().await;
 }
