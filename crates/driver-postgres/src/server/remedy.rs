@@ -47,17 +47,12 @@ fn of_database(
             None => denied(error.message(), role),
         });
     }
-    if let Some(said) = about_statement(error) {
-        return Some(match of_user {
-            Some(_) => format!(
-                "the database says: {said}; correct the statement, or run the migrations of its \
-                 tables"
-            ),
-            None => format!(
-                "the database says: {said} (SQLSTATE {code}); correct the handler's statement, or \
-                 run the migrations of the handler"
-            ),
-        });
+    // A handler in a program may write a value into the text of its statement, so that the server's
+    // text about that statement may quote it.
+    if let Some(said) = of_user.and_then(|_| about_statement(error)) {
+        return Some(format!(
+            "the database says: {said}; correct the statement, or run the migrations of its tables"
+        ));
     }
     let is_missing = ["42P01", "42703", "42883", "3F000"].contains(&&*code);
     Some(if is_missing {

@@ -1,6 +1,6 @@
 //! Tests what operators are shown when the database denies a handler a right or lacks an object.
 
-use hookbox_driver::{FaultKind, Store};
+use hookbox_driver::{Fault, FaultKind, Store, UserStatement};
 use sqlx::{Connection, Executor};
 
 use crate::world::World;
@@ -35,14 +35,15 @@ async fn a_missing_right_or_table_is_the_deployments() {
     let remedy = world.store.remedy(&missing).unwrap();
     assert_eq!(
         remedy,
-        "the database says: relation \"nothing\" does not exist (SQLSTATE 42P01); correct the \
-         handler's statement, or run the migrations of the handler"
+        "the database lacks a table, column, function or schema that the handler's statement names \
+         (SQLSTATE 42P01); run the migrations of the handler"
     );
     connection.close().await.unwrap();
 }
 
 /// A name that the statement got as a value may be personal data, and so may the text of an error
-/// that a function raises. Neither is in the remedy, which is logged.
+/// that a function raises. Neither is in the remedy, which is logged. Nor is what a handler in a
+/// program wrote into the text of its statement; of a statement of the config, the text is known.
 #[tokio::test]
 async fn a_remedy_shows_no_value() {
     let world = World::new().await;
@@ -63,9 +64,30 @@ async fn a_remedy_shows_no_value() {
         let query = sqlx::query(statement).bind("ada");
         let missing = query.execute(&mut connection).await.unwrap_err();
         let remedy = world.store.remedy(&missing).unwrap();
-        assert!(!remedy.contains("ada"), "{remedy}");
-        assert!(remedy.contains("lacks a table"), "{remedy}");
         assert!(remedy.contains("SQLSTATE 42P01"), "{remedy}");
+        for remedy in [remedy, world.store.remedy(&of_config(missing)).unwrap()] {
+            assert!(!remedy.contains("ada"), "{remedy}");
+            assert!(remedy.contains("lacks a table"), "{remedy}");
+        }
     }
+    let missing = connection.execute("select * from ada").await.unwrap_err();
+    let remedy = world.store.remedy(&missing).unwrap();
+    assert!(!remedy.contains("ada"), "{remedy}");
+    let remedy = world.store.remedy(&of_config(missing)).unwrap();
+    assert_eq!(
+        remedy,
+        "line 1: the database says: relation \"ada\" does not exist; correct the statement, or run \
+         the migrations of its tables"
+    );
     connection.close().await.unwrap();
+}
+
+/// Returns the error as that of a statement of the config.
+fn of_config(error: sqlx::Error) -> Fault {
+    let fault = Fault::new(FaultKind::MissingRight, "run a statement", error);
+    fault.of_statement(UserStatement {
+        place: "line 1".to_owned(),
+        role: None,
+        message: None,
+    })
 }
