@@ -41,8 +41,9 @@ pub(crate) async fn compare_versions(
 /// Locks the keys of events. Returns those of which something may be stored.
 ///
 /// Most keys of most routes are new, and nearly all events are done. So a key without a row gets
-/// the version of its event at once, and no second write. A handler that is not hookbox's own may
-/// commit the transaction before its event is done, and then the version would stay.
+/// the version of its event at once, and no second write. A handler that is not trusted may commit
+/// the transaction before its event is done, and then the version would stay. (It does so if a
+/// trusted handler commits.)
 async fn lock(
     tx: &mut Tx,
     route: &RouteName,

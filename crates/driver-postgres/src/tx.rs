@@ -38,8 +38,8 @@ pub struct Tx {
     pub(crate) awaits_answer: bool,
     /// Whether a handler may have used the connection.
     lent: bool,
-    /// Whether the transaction is for a handler that is not hookbox's own, and has a savepoint for
-    /// the proof.
+    /// Whether the transaction is for a handler that is not trusted, and has a savepoint for the
+    /// proof.
     guarded: bool,
     /// Whether the savepoint of [`TO_SAVEPOINT`] is set.
     pub(crate) has_savepoint: bool,
@@ -218,7 +218,7 @@ impl Tx {
     }
 
     /// Takes the versions back that were written for events which are not done. No handler that is
-    /// not hookbox's own has run in such a transaction.
+    /// not trusted has run in such a transaction.
     async fn take_back(&mut self) -> Result<(), CommitError> {
         if self.anticipated.is_empty() {
             return Ok(());
