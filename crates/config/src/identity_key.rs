@@ -31,6 +31,14 @@ impl IdentityConfig {
         }
     }
 
+    /// Returns whether the command computes ids with a key.
+    pub fn is_keyed(&self) -> bool {
+        match self {
+            IdentityConfig::Keyed(_) => true,
+            IdentityConfig::Plain | IdentityConfig::NotResolved => false,
+        }
+    }
+
     /// Returns the stamp that store and broker must have.
     pub fn expected(&self) -> ExpectedIdentity {
         match self {

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use crate::examine::{State, examine_one};
 use crate::refusal::{Account, soft_error, unavailable};
 use crate::topology::topology;
-use crate::{Options, WHAT};
+use crate::{Options, Stamping, WHAT};
 
 /// Returns the name of the queue that is the stamp.
 pub(crate) fn identity_queue(environment: &EnvironmentName) -> String {
@@ -41,8 +41,17 @@ pub(crate) async fn plan(
     account: &Account,
     connection: &Connection,
 ) -> Result<IdentityStamp, OpenError> {
-    let found = find(options, account, connection, true).await?;
-    options.identity.compare(WHAT, found)
+    let counts_messages = match options.stamping {
+        Stamping::WithoutMessages => true,
+        Stamping::All | Stamping::None => false,
+    };
+    let found = find(options, account, connection, counts_messages).await?;
+    let stamp = options.identity.compare(WHAT, found)?;
+    match options.stamping {
+        Stamping::WithoutMessages | Stamping::All => {}
+        Stamping::None => stamp.required(WHAT)?,
+    }
+    Ok(stamp)
 }
 
 /// Stamps the broker. If another command has stamped it in the meantime, with another key, this is

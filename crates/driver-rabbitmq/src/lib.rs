@@ -43,7 +43,7 @@ mod witnesses;
 
 pub use declare::{Declaration, declare, missing};
 pub use exchange::{ExchangeError, ExchangeMessage, ExchangePublisher, HeaderValue};
-pub use options::Options;
+pub use options::{Options, Stamping};
 pub use rabbit::Rabbit;
 pub use topology::{Argument, QueueDeclaration, Topology, topology};
 

@@ -5,6 +5,18 @@ use std::time::Duration;
 use hookbox_driver::ExpectedIdentity;
 use hookbox_event::{EnvironmentName, RouteName};
 
+/// Which brokers get an identity stamp, if they have none. It only matters with an identity key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stamping {
+    /// Those without messages, which could be of events whose ids were computed without the key.
+    WithoutMessages,
+    /// All. This is for a broker whose store has the stamp of the key: then its messages are of
+    /// events of that key, and the stamp was lost.
+    All,
+    /// None, because the store, whose events may be without the key, could not be compared.
+    None,
+}
+
 /// The options for connecting to a broker. `Debug` does not show the URL, because it may hold a
 /// password.
 #[derive(Clone)]
@@ -22,6 +34,8 @@ pub struct Options {
     pub environment: EnvironmentName,
     /// What the identity stamp must be. The default is that ids are computed without a key.
     pub identity: ExpectedIdentity,
+    /// Which brokers without an identity stamp get one. The default is those without messages.
+    pub stamping: Stamping,
     /// The routes whose queues hookbox declares and publishes to.
     pub routes: Vec<RouteName>,
     /// Whether the command only reads from the broker. If so, an unresponsive management API is
@@ -73,6 +87,7 @@ impl Options {
             reads_only: false,
             environment,
             identity: ExpectedIdentity::Plain,
+            stamping: Stamping::WithoutMessages,
             routes,
             confirm_deadline: Duration::from_millis(2_500),
             connect_deadline: Duration::from_secs(5),

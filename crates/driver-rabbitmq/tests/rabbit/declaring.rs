@@ -5,7 +5,7 @@ use hookbox_driver::{
     Broker, ExpectedIdentity, IdentityMismatch, NotReadyKind, OpenError, PublishErrorKind, Queue,
     Readiness, describe,
 };
-use hookbox_driver_rabbitmq::{Rabbit, declare, missing};
+use hookbox_driver_rabbitmq::{Rabbit, Stamping, declare, missing};
 use hookbox_event::IdentityKey;
 use hookbox_testkit::eventually::eventually;
 use hookbox_testkit::servers::RabbitmqServer;
@@ -123,5 +123,37 @@ async fn a_broker_with_consumers_gets_no_identity_key() {
         declare(&options).await.is_ok()
     })
     .await;
+    world.finish().await;
+}
+
+/// A stamp that was lost is declared again, though there are messages, if the store has it. No stamp
+/// is declared while it is not known what the store has.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_with_messages_is_stamped_only_for_a_store_with_the_stamp() {
+    let world = World::new().await;
+    let rabbit = world.open().await;
+    rabbit.publish(&[route()], &batch("kept")).await.unwrap();
+    rabbit.close().await;
+    let mut options = world.options();
+    let key = IdentityKey::from_bytes([1; IdentityKey::BYTES]);
+    options.identity = ExpectedIdentity::Keyed(key.fingerprint());
+    for (stamping, expect) in [
+        (Stamping::WithoutMessages, IdentityMismatch::PlainEvents),
+        (Stamping::None, IdentityMismatch::NotStamped),
+    ] {
+        options.stamping = stamping;
+        let refused = declare(&options).await.unwrap_err();
+        let OpenError::Identity { why, .. } = refused else {
+            panic!("another error than that of the identity: {refused}");
+        };
+        assert_eq!(why, expect);
+    }
+    options.stamping = Stamping::All;
+    assert_eq!(declare(&options).await.unwrap().declared, [""; 0]);
+    options.stamping = Stamping::None;
+    declare(&options).await.unwrap();
+    let rabbit = Rabbit::open(options).await.unwrap();
+    take(&rabbit, "kept").await;
+    rabbit.close().await;
     world.finish().await;
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use hookbox_config::{BrokerUrl, Config, StoreUrl};
 use hookbox_driver::OpenError;
-use hookbox_driver_rabbitmq as rabbitmq;
+use hookbox_driver_rabbitmq::{self as rabbitmq, Stamping};
 use hookbox_operations::Reach;
 use hookbox_operations::command::dead;
 use hookbox_operations::command::declare::missing_queues;
@@ -23,8 +23,9 @@ use crate::exit::{self, Exit};
 /// RabbitMQ, declares the queues. Each completed step is printed, even if the next step fails.
 pub async fn run(config: &Config, json: bool) -> anyhow::Result<Exit> {
     let mut report = Vec::new();
+    let stamping = stamping(config).await;
     if let BrokerUrl::Amqp(url) = &config.broker {
-        same_identity(config, url).await?;
+        same_identity(&rabbit_options(config, url, stamping)).await?;
     }
     match &config.store {
         StoreUrl::Postgres(_) => {
@@ -44,7 +45,7 @@ pub async fn run(config: &Config, json: bool) -> anyhow::Result<Exit> {
             Ok(Vec::new())
         }
         BrokerUrl::Sqlite(_) => Ok(Vec::new()),
-        BrokerUrl::Amqp(url) => declare(config, url).await,
+        BrokerUrl::Amqp(url) => declare(config, &rabbit_options(config, url, stamping)).await,
         BrokerUrl::NotResolved => return Err(compose::not_resolved("the broker").into()),
     };
     let is_new = report.first().is_some_and(|(_, from, _)| *from == 0);
@@ -64,10 +65,32 @@ pub async fn run(config: &Config, json: bool) -> anyhow::Result<Exit> {
     Ok(exit::OK)
 }
 
+/// Returns which brokers may get an identity stamp, by the stamp of the store before it is migrated.
+/// A store that cannot be opened counts as one without a stamp; why it cannot is reported when it is
+/// migrated.
+async fn stamping(config: &Config) -> Stamping {
+    if !config.identity.is_keyed() {
+        return Stamping::WithoutMessages;
+    }
+    match compose::store(config).await {
+        Ok(store) => {
+            store.close().await;
+            Stamping::All
+        }
+        Err(_) => Stamping::WithoutMessages,
+    }
+}
+
+fn rabbit_options(config: &Config, url: &SecretString, stamping: Stamping) -> rabbitmq::Options {
+    let mut options = compose::rabbit_options(config, url);
+    options.stamping = stamping;
+    options
+}
+
 /// Refuses a broker of another identity key before the store is stamped, so that both never have
 /// different stamps. Any other problem of the broker is reported once the store is migrated.
-async fn same_identity(config: &Config, url: &SecretString) -> Result<(), OpenError> {
-    let checked = rabbitmq::missing(&compose::rabbit_options(config, url)).await;
+async fn same_identity(options: &rabbitmq::Options) -> Result<(), OpenError> {
+    let checked = rabbitmq::missing(options).await;
     if let Err(error @ OpenError::Identity { .. }) = checked {
         return Err(error);
     }
@@ -90,9 +113,8 @@ async fn group_dead_letters(config: &Config, json: bool) -> anyhow::Result<u64> 
 /// Declares the queues that are missing, unless one of them was used before. A missing queue that
 /// was used before has been deleted together with its messages, and a deployment must not hide that
 /// loss.
-async fn declare(config: &Config, url: &SecretString) -> anyhow::Result<Vec<String>> {
-    let options = compose::rabbit_options(config, url);
-    let missing = rabbitmq::missing(&options).await?;
+async fn declare(config: &Config, options: &rabbitmq::Options) -> anyhow::Result<Vec<String>> {
+    let missing = rabbitmq::missing(options).await?;
     if !missing.is_empty() {
         let store = compose::store(config).await?;
         let names = missing.into_iter().map(|it| (it.queue, it.name)).collect();
@@ -113,7 +135,7 @@ async fn declare(config: &Config, url: &SecretString) -> anyhow::Result<Vec<Stri
             return Err(deleted_queues(&deleted).into());
         }
     }
-    let done = rabbitmq::declare(&options).await?;
+    let done = rabbitmq::declare(options).await?;
     warn_of_anchor(done.anchor_refused.as_deref());
     Ok(done.declared)
 }

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use hookbox_config::{BrokerUrl, Config, Needs};
 use hookbox_driver::{Broker, Ledger, NotReadyKind, OpenError, Readiness, describe};
-use hookbox_driver_rabbitmq as rabbitmq;
+use hookbox_driver_rabbitmq::{self as rabbitmq, Stamping};
 use hookbox_operations::command::declare::{DeclareReport, MissingQueue, missing_queues};
 use hookbox_operations::command::queues;
 use hookbox_operations::{Operator as _, Problem, Reach, Source};
@@ -144,10 +144,19 @@ async fn declare(config: &Config, args: &DeclareArgs, json: bool) -> anyhow::Res
     let BrokerUrl::Amqp(url) = &config.broker else {
         anyhow::bail!("the broker is a SQLite file, whose queues cannot be missing");
     };
-    let options = compose::rabbit_options(config, url);
-    let names = rabbitmq::missing(&options).await?;
-    let names: Vec<_> = names.into_iter().map(|it| (it.queue, it.name)).collect();
     let (opened, store) = store(config).await?;
+    let mut options = compose::rabbit_options(config, url);
+    if opened.is_some() {
+        // The stamp of the store was compared when it was opened.
+        options.stamping = Stamping::All;
+    }
+    let names = rabbitmq::missing(&options).await;
+    if names.is_err()
+        && let Some(store) = &opened
+    {
+        store.close().await;
+    }
+    let names: Vec<_> = names?.into_iter().map(|it| (it.queue, it.name)).collect();
     let (missing, mut problems) = missing_queues(names, &store).await;
     let agreed = missing.is_empty() || args.yes || asked(&missing)?;
     if agreed && !missing.is_empty() {
