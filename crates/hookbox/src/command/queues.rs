@@ -5,7 +5,9 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use hookbox_config::{BrokerUrl, Config, Needs};
-use hookbox_driver::{Broker, Ledger, NotReadyKind, OpenError, Readiness, describe};
+use hookbox_driver::{
+    Broker, IdentityMismatch, Ledger, NotReadyKind, OpenError, Readiness, describe,
+};
 use hookbox_driver_rabbitmq::{self as rabbitmq, Stamping};
 use hookbox_operations::command::declare::{DeclareReport, MissingQueue, missing_queues};
 use hookbox_operations::command::queues;
@@ -146,17 +148,19 @@ async fn declare(config: &Config, args: &DeclareArgs, json: bool) -> anyhow::Res
     };
     let (opened, store) = store(config).await?;
     let mut options = compose::rabbit_options(config, url);
-    if opened.is_some() {
-        // The stamp of the store was compared when it was opened.
-        options.stamping = Stamping::All;
-    }
+    // The stamp of the store was compared when it was opened.
+    options.stamping = match opened {
+        Some(_) => Stamping::All,
+        None => Stamping::None,
+    };
     let names = rabbitmq::missing(&options).await;
     if names.is_err()
         && let Some(store) = &opened
     {
         store.close().await;
     }
-    let names: Vec<_> = names?.into_iter().map(|it| (it.queue, it.name)).collect();
+    let names = names.map_err(|error| for_the_store(error, &store))?;
+    let names: Vec<_> = names.into_iter().map(|it| (it.queue, it.name)).collect();
     let (missing, mut problems) = missing_queues(names, &store).await;
     let agreed = missing.is_empty() || args.yes || asked(&missing)?;
     if agreed && !missing.is_empty() {
@@ -185,6 +189,22 @@ async fn declare(config: &Config, args: &DeclareArgs, json: bool) -> anyhow::Res
     Ok(exit::OK)
 }
 
+/// Returns the reason why a broker gets no first identity stamp: the store cannot be reached, and it
+/// may have events whose ids were computed without the key.
+fn for_the_store(error: OpenError, store: &Reach<dyn Ledger>) -> OpenError {
+    let not_stamped = IdentityMismatch::NotStamped;
+    match (error, store) {
+        (OpenError::Identity { why, .. }, Reach::Unavailable(reason)) if why == not_stamped => {
+            let source = format!("the broker can only be stamped after the store: {reason}");
+            OpenError::Unavailable {
+                what: "the store",
+                source: source.into(),
+            }
+        }
+        (error, Reach::Open(_) | Reach::Unavailable(_)) => error,
+    }
+}
+
 /// Prints a warning that the queue that was declared last may lose its messages if the broker is
 /// killed (hazard H14).
 pub fn warn_of_anchor(refused: Option<&str>) {
@@ -207,7 +227,8 @@ fn asked(missing: &[MissingQueue]) -> anyhow::Result<bool> {
 }
 
 /// Writes a row to the audit before the queues are declared. Queues are declared even if the store
-/// is unavailable, because a broker without its queues takes no events.
+/// is unavailable, because a broker without its queues takes no events. (A broker without the
+/// identity stamp that it needs is an exception.)
 async fn audit(store: &Reach<dyn Ledger>, by: &str, missing: &[MissingQueue]) -> Option<Problem> {
     let Reach::Open(ledger) = store else {
         return None;
