@@ -15,6 +15,12 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// The exit code of a process that refuses its broker or its store.
 const REFUSED: i32 = 78;
 
+/// The exit code when the broker or the store cannot be reached.
+const UNAVAILABLE: i32 = 69;
+
+/// A URL at which no broker listens.
+const NOWHERE: &str = "amqp://127.0.0.1:1";
+
 const RECEIPTS: &str = "select count(*) from receipts";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -35,6 +41,52 @@ async fn a_key_for_events_without_one_is_refused_on_rabbitmq_and_postgres() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_key_for_events_without_one_is_refused_on_sqlite() {
     plain(Pair::SqliteAlone).await;
+}
+
+/// Checks that a store gets no stamp while it is not known whether its broker has another one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_is_stamped_only_after_its_broker_was_compared() {
+    let deployment = Deployment::without_a_schema(Pair::SqliteAlone).await;
+    let in_one_file = with_key(&config(&deployment));
+    deployment.write("identity", &deployment.run(&["keys", "generate"]));
+    deployment.write("broker", NOWHERE);
+    let broker = "[broker]\nurl = \"sqlite:hookbox.db\"";
+    assert!(in_one_file.contains(broker), "{in_one_file}");
+    let with_broker =
+        |url: &str| in_one_file.replacen(broker, &format!("[broker]\nurl = {url}"), 1);
+    deployment.write("hookbox.toml", &with_broker("{ file = \"broker\" }"));
+    let migrated = deployment.command(&["migrate"]).output().unwrap();
+    assert_eq!(migrated.status.code(), Some(UNAVAILABLE), "{migrated:?}");
+    let store = deployment.folder.join("hookbox.db");
+    assert!(!store.exists());
+
+    deployment.write("hookbox.toml", &with_broker("\"sqlite:broker.db\""));
+    deployment.run(&["migrate"]);
+    std::fs::remove_file(&store).unwrap();
+    deployment.write("identity", &deployment.run(&["keys", "generate"]));
+    refused(
+        &deployment,
+        "migrate",
+        "the fingerprint of another identity key",
+    );
+    assert!(!store.exists());
+    deployment.finish().await;
+}
+
+/// Checks that no broker is stamped while the store, which may have events without a key, cannot be
+/// reached.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_is_stamped_only_after_its_store_was_compared() {
+    let deployment = Deployment::without_a_schema(Pair::RabbitmqPostgres).await;
+    deployment.write("hookbox.toml", &with_key(&config(&deployment)));
+    deployment.write("identity", &deployment.run(&["keys", "generate"]));
+    deployment.write("store", "postgres://nobody@127.0.0.1:1/nothing");
+    let declaring = ["queues", "declare", "--yes"];
+    let declared = deployment.command(&declaring).output().unwrap();
+    assert_eq!(declared.status.code(), Some(UNAVAILABLE), "{declared:?}");
+    let said = String::from_utf8_lossy(&declared.stderr);
+    assert!(said.contains("only be stamped after the store"), "{said}");
+    deployment.finish().await;
 }
 
 async fn keyed(pair: Pair) {

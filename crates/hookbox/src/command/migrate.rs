@@ -24,9 +24,7 @@ use crate::exit::{self, Exit};
 pub async fn run(config: &Config, json: bool) -> anyhow::Result<Exit> {
     let mut report = Vec::new();
     let stamping = stamping(config).await;
-    if let BrokerUrl::Amqp(url) = &config.broker {
-        same_identity(&rabbit_options(config, url, stamping)).await?;
-    }
+    same_identity(config, stamping).await?;
     match &config.store {
         StoreUrl::Postgres(_) => {
             let plan =
@@ -88,13 +86,23 @@ fn rabbit_options(config: &Config, url: &SecretString, stamping: Stamping) -> ra
 }
 
 /// Refuses a broker of another identity key before the store is stamped, so that both never have
-/// different stamps. Any other problem of the broker is reported once the store is migrated.
-async fn same_identity(options: &rabbitmq::Options) -> Result<(), OpenError> {
-    let checked = rabbitmq::missing(options).await;
-    if let Err(error @ OpenError::Identity { .. }) = checked {
-        return Err(error);
+/// different stamps. With a key, a broker that cannot be compared is refused as well. Without one,
+/// any other problem of the broker is reported once the store is migrated.
+async fn same_identity(config: &Config, stamping: Stamping) -> Result<(), OpenError> {
+    let is_keyed = config.identity.is_keyed();
+    match &config.broker {
+        BrokerUrl::Amqp(url) => {
+            match rabbitmq::missing(&rabbit_options(config, url, stamping)).await {
+                Err(error) if is_keyed || matches!(error, OpenError::Identity { .. }) => Err(error),
+                Ok(_) | Err(_) => Ok(()),
+            }
+        }
+        BrokerUrl::Sqlite(path) if is_keyed && !config.is_one_file() => {
+            hookbox_driver_sqlite::plan(compose::sqlite_options(config, path)).await?;
+            Ok(())
+        }
+        BrokerUrl::Sqlite(_) | BrokerUrl::NotResolved => Ok(()),
     }
-    Ok(())
 }
 
 /// Assigns the dead letters that an older version wrote to groups. Returns how many were assigned.
