@@ -89,6 +89,31 @@ async fn a_broker_is_stamped_only_after_its_store_was_compared() {
     deployment.finish().await;
 }
 
+/// Checks that an ingest with a key that no broker has confirmed yet makes no spool. Events in it
+/// would be stranded if the broker refused the key.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_spool_is_stamped_only_after_its_broker_was_compared() {
+    let deployment = Deployment::without_a_schema(Pair::SqliteAlone).await;
+    deployment.write("identity", &deployment.run(&["keys", "generate"]));
+    deployment.write("broker", NOWHERE);
+    let keyed = with_key(&config(&deployment));
+    let broker = "[broker]\nurl = \"sqlite:hookbox.db\"\n";
+    assert!(keyed.contains(broker), "{keyed}");
+    let keyed = keyed.replacen(broker, "[broker]\nurl = { file = \"broker\" }\n", 1);
+    let spool = "[ingest]\nspool = \"sqlite:spool.db\"\n";
+    deployment.write("hookbox.toml", &keyed.replacen("[ingest]\n", spool, 1));
+    let ingest = deployment.start(&["ingest"]);
+    within(PATIENCE, "ingest must wait for the broker", async || {
+        deployment.log().contains("waiting for the broker")
+    })
+    .await;
+    assert!(!deployment.folder.join("spool.db").exists());
+    let sent = deployment.command(&["send"]).output().unwrap();
+    assert!(!sent.status.success(), "{sent:?}");
+    ingest.stop();
+    deployment.finish().await;
+}
+
 async fn keyed(pair: Pair) {
     let deployment = Deployment::without_a_schema(pair).await;
     let without = config(&deployment);

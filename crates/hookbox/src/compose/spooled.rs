@@ -24,7 +24,8 @@ use crate::exit::Unusable;
 const SPOOL_LEASE: Duration = Duration::from_secs(2);
 
 /// Opens the broker of an ingest with a spool. The broker may be unavailable at the start, and is
-/// opened once it is reachable. Returns `None` if shutdown starts before the spool could be opened.
+/// opened once it is reachable. Only a spool that gets a stamp of the identity key waits for it.
+/// Returns `None` if shutdown starts before the spool could be opened.
 pub async fn spooled(
     config: &Config,
     spool: &SpoolConfig,
@@ -44,7 +45,8 @@ pub async fn spooled(
     // There is no limit to the deliveries of a message from the spool. At the limit, the message
     // would become a dead letter in the spool, which no worker reads.
     options.deliveries_max = None;
-    let opened = wait_for("the spool", &shutdown, || open(&options)).await;
+    let first = config.identity.is_keyed().then(|| rabbit.clone());
+    let opened = wait_for("the spool", &shutdown, || open(&options, first.as_ref())).await;
     let opened =
         opened.with_context(|| format!("cannot open the spool {}", spool.path.display()))?;
     let Some((lock, opened)) = opened else {
@@ -96,15 +98,36 @@ async fn open_late(
     }
 }
 
-/// Opens the spool; if necessary, first creates the file or migrates its schema. A file with the
-/// current schema is not written to, because it may be on a full disk and must still be emptied.
-async fn open(options: &Options) -> Result<(SpoolLock, Sqlite), OpenError> {
+/// Waits until the broker has been opened once, which verifies its identity stamp, if there is a
+/// broker to open `first`. Otherwise a spool could be stamped with a key that the broker refuses,
+/// and its events would be stranded.
+async fn verify_broker(first: Option<&hookbox_driver_rabbitmq::Options>) -> Result<(), OpenError> {
+    let Some(rabbit) = first else {
+        return Ok(());
+    };
+    // At a shutdown, the caller drops this future.
+    let never = CancellationToken::new();
+    let opened = wait_for("the broker", &never, || Rabbit::open(rabbit.clone())).await?;
+    if let Some(opened) = opened {
+        opened.close().await;
+    }
+    Ok(())
+}
+
+/// Opens the spool; if necessary, first creates the file or migrates its schema, after
+/// [`verify_broker`], because that writes the identity stamp. A file with the current schema and the
+/// stamp is not written to, because it may be on a full disk and must still be emptied.
+async fn open(
+    options: &Options,
+    first: Option<&hookbox_driver_rabbitmq::Options>,
+) -> Result<(SpoolLock, Sqlite), OpenError> {
     let opened = async {
         let mut lock = SpoolLock::take(&options.path)?;
         // A broken symbolic link counts as an existing file here, so no spool is created, and
         // opening it below fails.
         if std::fs::symlink_metadata(&options.path).is_err_and(|error| is_absent(&error)) {
             lock.allows_creation()?;
+            verify_broker(first).await?;
             hookbox_driver_sqlite::migrate(options.clone()).await?;
         }
         let spool = match Sqlite::open(options.clone()).await {
@@ -112,6 +135,7 @@ async fn open(options: &Options) -> Result<(SpoolLock, Sqlite), OpenError> {
                 if found == 0 {
                     lock.allows_creation()?;
                 }
+                verify_broker(first).await?;
                 hookbox_driver_sqlite::migrate(options.clone()).await?;
                 Sqlite::open(options.clone()).await?
             }
@@ -120,6 +144,7 @@ async fn open(options: &Options) -> Result<(SpoolLock, Sqlite), OpenError> {
                 why: IdentityMismatch::NotStamped,
                 ..
             }) => {
+                verify_broker(first).await?;
                 hookbox_driver_sqlite::migrate(options.clone()).await?;
                 Sqlite::open(options.clone()).await?
             }
