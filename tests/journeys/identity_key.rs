@@ -80,7 +80,7 @@ async fn a_broker_is_stamped_only_after_its_store_was_compared() {
     let deployment = Deployment::without_a_schema(Pair::RabbitmqPostgres).await;
     deployment.write("hookbox.toml", &with_key(&config(&deployment)));
     deployment.write("identity", &deployment.run(&["keys", "generate"]));
-    deployment.write("store", "postgres://nobody@127.0.0.1:1/nothing");
+    deployment.write("store", "postgres://absent@127.0.0.1:1/nothing");
     let declaring = ["queues", "declare", "--yes"];
     let declared = deployment.command(&declaring).output().unwrap();
     assert_eq!(declared.status.code(), Some(UNAVAILABLE), "{declared:?}");

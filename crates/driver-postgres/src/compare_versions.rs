@@ -42,8 +42,8 @@ pub(crate) async fn compare_versions(
 ///
 /// Most keys of most routes are new, and nearly all events are done. So a key without a row gets
 /// the version of its event at once, and no second write. A handler that is not trusted may commit
-/// the transaction before its event is done, and then the version would stay. (It does so if a
-/// trusted handler commits.)
+/// the transaction before its event is done, and then the version would stay. So its transactions
+/// only lock the keys here.
 async fn lock(
     tx: &mut Tx,
     route: &RouteName,
