@@ -115,8 +115,8 @@ async fn find(
     found.map_err(|error| account.at_queues(error))
 }
 
-/// Returns whether the queue of a route or of dead letters has a message. Accept reports and witness
-/// messages name no event.
+/// Returns whether the queue of a route or of dead letters has a message. Accept reports and
+/// witness messages name no event.
 async fn has_messages(options: &Options, connection: &Connection) -> Result<bool, lapin::Error> {
     for queue in topology(&options.environment, &options.routes).queues {
         let holds_events = match queue.queue {

@@ -126,8 +126,8 @@ async fn a_broker_with_consumers_gets_no_identity_key() {
     world.finish().await;
 }
 
-/// A stamp that was lost is declared again, though there are messages, if the store has it. No stamp
-/// is declared while it is not known what the store has.
+/// A stamp that was lost is declared again, though there are messages, if the store has it. No
+/// stamp is declared while it is not known what the store has.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broker_with_messages_is_stamped_only_for_a_store_with_the_stamp() {
     let world = World::new().await;

@@ -63,9 +63,9 @@ pub async fn run(config: &Config, json: bool) -> anyhow::Result<Exit> {
     Ok(exit::OK)
 }
 
-/// Returns which brokers may get an identity stamp, by the stamp of the store before it is migrated.
-/// A store that cannot be opened counts as one without a stamp; why it cannot is reported when it is
-/// migrated.
+/// Returns which brokers may get an identity stamp, by the stamp of the store before it is
+/// migrated. A store that cannot be opened counts as one without a stamp; why it cannot is
+/// reported when it is migrated.
 async fn stamping(config: &Config) -> Stamping {
     if !config.identity.is_keyed() {
         return Stamping::WithoutMessages;

@@ -189,8 +189,8 @@ async fn declare(config: &Config, args: &DeclareArgs, json: bool) -> anyhow::Res
     Ok(exit::OK)
 }
 
-/// Returns the reason why a broker gets no first identity stamp: the store cannot be reached, and it
-/// may have events whose ids were computed without the key.
+/// Returns the reason why a broker gets no first identity stamp: the store cannot be reached, and
+/// it may have events whose ids were computed without the key.
 fn for_the_store(error: OpenError, store: &Reach<dyn Ledger>) -> OpenError {
     let not_stamped = IdentityMismatch::NotStamped;
     match (error, store) {

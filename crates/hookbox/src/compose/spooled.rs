@@ -115,8 +115,8 @@ async fn verify_broker(first: Option<&hookbox_driver_rabbitmq::Options>) -> Resu
 }
 
 /// Opens the spool; if necessary, first creates the file or migrates its schema, after
-/// [`verify_broker`], because that writes the identity stamp. A file with the current schema and the
-/// stamp is not written to, because it may be on a full disk and must still be emptied.
+/// [`verify_broker`], because that writes the identity stamp. A file with the current schema and
+/// the stamp is not written to, because it may be on a full disk and must still be emptied.
 async fn open(
     options: &Options,
     first: Option<&hookbox_driver_rabbitmq::Options>,
