@@ -95,8 +95,6 @@ impl<'a> CallChanges<'a> {
 
 #[cfg(test)]
 mod tests {
-    use hookbox_event::{EventId, KeyDigest, Version};
-
     use super::*;
     use crate::{
         CallDeferral, CallResult, ClaimState, FailureClass, Leases, TargetAnswer, Then,
@@ -126,9 +124,9 @@ mod tests {
 
     /// Returns the end of a call under the fifth lease of an event. Each event has its own key.
     fn end(number: u8, result: CallResult) -> CallEnd {
-        let event = EventId::from_bytes([number; 16]);
+        let version = VersionedEvent::sample(number, number, "2");
         CallEnd {
-            event,
+            event: version.event,
             number: EventNumber::from_i64(number.into()),
             attempt: 3,
             attempts_before: 1,
@@ -137,11 +135,7 @@ mod tests {
             result,
             answer: TargetAnswer::Answered,
             target_error: None,
-            version: Some(VersionedEvent {
-                event,
-                key: KeyDigest::from_bytes([number; 16]),
-                version: Version::from_stored("2").expect("a version"),
-            }),
+            version: Some(version),
         }
     }
 
@@ -260,7 +254,7 @@ mod tests {
     fn an_event_that_is_older_than_a_done_one_raises_nothing() {
         let ends = [end(1, CallResult::Done)];
         let key = KeyState {
-            version: Some(Version::from_stored("3").expect("a version")),
+            version: Some(VersionedEvent::sample(1, 1, "3").version),
             calling: None,
         };
         for (key, raised) in [(None, 1), (Some(&key), 0)] {

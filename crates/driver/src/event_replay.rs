@@ -220,14 +220,10 @@ impl std::ops::AddAssign for ReplayCounts {
 }
 
 #[cfg(test)]
-mod tests {
-    use hookbox_event::{Literal, Test};
-
-    use super::*;
-    use ClaimState::{Dead, Done, Retrying, Running, Stale};
-
-    fn filter(again: bool) -> ReplayFilter {
-        ReplayFilter {
+impl ReplayFilter {
+    /// Returns a filter that selects all events, for a route that selects one topic.
+    pub(crate) fn sample(again: bool) -> Self {
+        Self {
             route: "scores".parse().expect("a name"),
             topics: vec!["begini.score".parse().expect("a pattern")],
             conditions: Vec::new(),
@@ -239,18 +235,38 @@ mod tests {
             until: None,
         }
     }
+}
+
+#[cfg(test)]
+impl ReplayCandidate {
+    /// Returns the event with this number, of the topic that the sample of a filter selects.
+    pub(crate) fn sample(number: u8, state: Option<ClaimState>) -> Self {
+        Self {
+            event: EventId::from_bytes([number; 16]),
+            position: ReplayPosition {
+                at: Timestamp::from_unix_micros(number.into()),
+                number: EventNumber::from_i64(number.into()),
+            },
+            topic: "begini.score".parse().expect("a topic"),
+            state,
+            is_selected: true,
+            has_receipt: true,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hookbox_event::{Literal, Test};
+
+    use super::*;
+    use ClaimState::{Dead, Done, Retrying, Running, Stale};
 
     fn candidate(topic: &str, state: Option<ClaimState>, has_receipt: bool) -> ReplayCandidate {
         ReplayCandidate {
-            event: EventId::from_bytes([1; 16]),
-            position: ReplayPosition {
-                at: Timestamp::from_unix_micros(0),
-                number: EventNumber::from_i64(1),
-            },
             topic: topic.parse().expect("a topic"),
-            state,
-            is_selected: true,
             has_receipt,
+            ..ReplayCandidate::sample(1, state)
         }
     }
 
@@ -262,7 +278,8 @@ mod tests {
         expect: Replayable,
     ) {
         let candidate = candidate(topic, state, has_receipt);
-        assert_eq!(filter(again).judge(&candidate), expect, "{candidate:?}");
+        let replayable = ReplayFilter::sample(again).judge(&candidate);
+        assert_eq!(replayable, expect, "{candidate:?}");
         let mut counts = ReplayCounts::default();
         counts.add(expect);
         let is_replayed = !matches!(expect, Replayable::Left(_));
@@ -294,7 +311,7 @@ mod tests {
         };
         let filter = ReplayFilter {
             conditions: vec![gold],
-            ..filter(true)
+            ..ReplayFilter::sample(true)
         };
         let check = BodyCheck::new(&filter);
         for (topic, state, has_receipt, needs_body) in [

@@ -65,24 +65,25 @@ pub fn newest_of_each_key<'a>(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn version(text: &str) -> Version {
-        Version::from_stored(text).expect("a version")
-    }
-
-    fn event(number: u8, key: u8, text: &str) -> VersionedEvent {
-        VersionedEvent {
-            event: EventId::from_bytes([number; 16]),
+impl VersionedEvent {
+    /// Returns the event whose id consists of this number, and whose key consists of that one.
+    pub(crate) fn sample(event: u8, key: u8, version: &str) -> Self {
+        Self {
+            event: EventId::from_bytes([event; 16]),
             key: KeyDigest::from_bytes([key; 16]),
-            version: version(text),
+            version: Version::from_stored(version).expect("a version"),
         }
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
 
     #[test]
     fn only_an_older_event_is_stale() {
         use VersionStanding::{Busy, Current, Stale};
+        let version = |text: &str| VersionedEvent::sample(1, 1, text).version;
         for (of, done, calling, expect) in [
             ("1", None, None, Current),
             ("1", Some("2"), None, Stale),
@@ -107,12 +108,13 @@ mod tests {
     #[test]
     fn a_key_rises_to_the_newest_of_its_events() {
         let events = [
-            event(1, 2, "7"),
-            event(2, 1, "1"),
-            event(3, 2, "9"),
-            event(4, 2, "8"),
-            event(5, 1, "1.0"),
+            (1, 2, "7"),
+            (2, 1, "1"),
+            (3, 2, "9"),
+            (4, 2, "8"),
+            (5, 1, "1.0"),
         ];
+        let events = events.map(|(event, key, text)| VersionedEvent::sample(event, key, text));
         assert_eq!(newest_of_each_key(&events), [&events[4], &events[2]]);
         assert!(newest_of_each_key([]).is_empty());
     }

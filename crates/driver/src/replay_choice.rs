@@ -47,38 +47,8 @@ pub fn replayed_events(candidates: &[ReplayCandidate], replayed: &[EventNumber])
 
 #[cfg(test)]
 mod tests {
-    use hookbox_event::Timestamp;
-
     use super::*;
-    use crate::{ClaimState, ReplayCounts, ReplayPosition};
-
-    fn filter(again: bool) -> ReplayFilter {
-        ReplayFilter {
-            route: "scores".parse().expect("a name"),
-            topics: Vec::new(),
-            conditions: Vec::new(),
-            again,
-            events: Vec::new(),
-            source: None,
-            topic: None,
-            since: None,
-            until: None,
-        }
-    }
-
-    fn candidate(number: u8, state: Option<ClaimState>) -> ReplayCandidate {
-        ReplayCandidate {
-            event: EventId::from_bytes([number; 16]),
-            position: ReplayPosition {
-                at: Timestamp::from_unix_micros(number.into()),
-                number: EventNumber::from_i64(number.into()),
-            },
-            topic: "begini.score".parse().expect("a topic"),
-            state,
-            is_selected: true,
-            has_receipt: true,
-        }
-    }
+    use crate::{ClaimState, ReplayCounts};
 
     fn numbers(numbers: &[i64]) -> Vec<EventNumber> {
         numbers.iter().copied().map(EventNumber::from_i64).collect()
@@ -87,13 +57,14 @@ mod tests {
     #[test]
     fn a_page_is_sorted_by_what_becomes_of_its_events() {
         let candidates = [
-            candidate(9, None),
-            candidate(2, Some(ClaimState::Done)),
-            candidate(5, Some(ClaimState::Dead)),
-            candidate(3, None),
-            candidate(7, Some(ClaimState::Done)),
-            candidate(4, Some(ClaimState::Retrying)),
+            (9, None),
+            (2, Some(ClaimState::Done)),
+            (5, Some(ClaimState::Dead)),
+            (3, None),
+            (7, Some(ClaimState::Done)),
+            (4, Some(ClaimState::Retrying)),
         ];
+        let candidates = candidates.map(|(number, state)| ReplayCandidate::sample(number, state));
         let counts = ReplayCounts {
             first: 2,
             dead: 1,
@@ -104,21 +75,21 @@ mod tests {
             (true, ReplayCounts { again: 2, ..counts }, vec![2, 7]),
             (false, ReplayCounts { done: 2, ..counts }, vec![]),
         ] {
-            let choice = ReplayChoice::of(&filter(again), &candidates);
+            let choice = ReplayChoice::of(&ReplayFilter::sample(again), &candidates);
             // The page ends with an event that is left alone.
             let last = Some(candidates[5].position);
             assert_eq!(choice.page, ReplayPage { counts, last });
             assert_eq!(choice.again, numbers(&expect));
             assert_eq!(choice.first, numbers(&[9, 3]));
         }
-        let none = ReplayChoice::of(&filter(true), &[]);
+        let none = ReplayChoice::of(&ReplayFilter::sample(true), &[]);
         assert_eq!(none, ReplayChoice::default());
     }
 
     /// Another operator may have put an event on the route meanwhile.
     #[test]
     fn only_events_that_were_replayed_are_named() {
-        let candidates = [9, 2, 5].map(|number| candidate(number, None));
+        let candidates = [9, 2, 5].map(|number| ReplayCandidate::sample(number, None));
         for (replayed, expect) in [
             (numbers(&[2, 9]), vec![9, 2]),
             (numbers(&[5]), vec![5]),
