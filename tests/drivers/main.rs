@@ -9,6 +9,7 @@ mod whole;
 mod effects;
 mod embedded;
 mod id_decides;
+mod partitions;
 mod probe;
 mod promises;
 mod proved;
