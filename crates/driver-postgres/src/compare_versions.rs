@@ -80,19 +80,7 @@ pub(crate) async fn raise(
     route: &RouteName,
     done: &[(EventId, EventNumber)],
 ) -> Result<(), QueryError> {
-    if tx.versions.is_empty() {
-        return Ok(());
-    }
-    let compared = done.iter().filter_map(|(event, number)| {
-        let version = tx.versions.get(&(route.clone(), *event));
-        version.map(|version| (*number, version.clone()))
-    });
-    let compared: Vec<(EventNumber, VersionedEvent)> = compared.collect();
-    let mut changes = VersionChanges::default();
-    for (number, event) in &compared {
-        changes.add_done(*number, event, None);
-    }
-    let mut newest = changes.raised();
+    let mut newest = VersionChanges::of_done(&tx.versions, route, done).raised();
     newest.retain(|(number, event)| {
         let anticipated = tx.anticipated.remove(&(route.clone(), event.key));
         anticipated != Some(*number)
@@ -100,5 +88,11 @@ pub(crate) async fn raise(
     if newest.is_empty() {
         return Ok(());
     }
+    // A statement borrows the whole transaction, so it cannot read the events there.
+    let owned = newest.into_iter();
+    let owned = owned.map(|(number, event)| (number, event.clone()));
+    let owned: Vec<(EventNumber, VersionedEvent)> = owned.collect();
+    let newest = owned.iter().map(|(number, event)| (*number, event));
+    let newest: Vec<(EventNumber, &VersionedEvent)> = newest.collect();
     tx.run(|c| newest::raise(c, route, &newest)).await
 }

@@ -41,19 +41,8 @@ pub(crate) async fn raise(
     done: &[(EventId, EventNumber)],
     now: i64,
 ) -> sqlx::Result<()> {
-    if tx.versions.is_empty() {
-        return Ok(());
-    }
-    let compared = done.iter().filter_map(|(event, number)| {
-        let version = tx.versions.get(&(route.clone(), *event));
-        version.map(|version| (*number, version.clone()))
-    });
-    let compared: Vec<(EventNumber, VersionedEvent)> = compared.collect();
-    let mut changes = VersionChanges::default();
-    for (number, event) in &compared {
-        changes.add_done(*number, event, None);
-    }
-    newest::raise(tx.connection(), route, &changes.raised(), now).await
+    let changes = VersionChanges::of_done(&tx.versions, route, done);
+    newest::raise(tx.unit.connection(), route, &changes.raised(), now).await
 }
 
 fn unclaimed() -> Fault {

@@ -1,7 +1,9 @@
 //! What the ends of events change for their keys, on a route that applies only the newest event of
 //! each key: which keys rise to which version, and which are free for another call.
 
-use hookbox_event::{EventNumber, KeyDigest};
+use std::collections::BTreeMap;
+
+use hookbox_event::{EventId, EventNumber, KeyDigest, RouteName};
 
 use crate::{CallWrite, KeyState, VersionedEvent, newest_of_each_key};
 
@@ -14,14 +16,30 @@ pub struct VersionChanges<'a> {
 }
 
 impl<'a> VersionChanges<'a> {
+    /// Returns the changes that follow when a transaction makes these events of a route done.
+    /// `compared` are the events whose versions the transaction has compared: none of them that is
+    /// done is older than the version that is stored. The other events change no key.
+    pub fn of_done(
+        compared: &'a BTreeMap<(RouteName, EventId), VersionedEvent>,
+        route: &RouteName,
+        done: &[(EventId, EventNumber)],
+    ) -> Self {
+        let mut changes = Self::default();
+        // Most routes apply every event, so that nothing is compared there.
+        if compared.is_empty() {
+            return changes;
+        }
+        for (event, number) in done {
+            if let Some(event) = compared.get(&(route.clone(), *event)) {
+                changes.add_done(*number, event, None);
+            }
+        }
+        changes
+    }
+
     /// Adds an event that is done. `key` is what is stored of its key; `None` if nothing is, or if
     /// the event is known to be no older than the version that is stored.
-    pub fn add_done(
-        &mut self,
-        number: EventNumber,
-        event: &'a VersionedEvent,
-        key: Option<&KeyState>,
-    ) {
+    fn add_done(&mut self, number: EventNumber, event: &'a VersionedEvent, key: Option<&KeyState>) {
         let done = key.and_then(|key| key.version.as_ref());
         // An older call of an event may succeed late, when a newer event is done.
         if !done.is_some_and(|done| event.version.is_older_than(done)) {
@@ -72,8 +90,6 @@ impl<'a> VersionChanges<'a> {
 mod tests {
     use std::time::Duration;
 
-    use hookbox_event::{EventId, Version};
-
     use super::*;
     use crate::{CallFailure, DeadReason, DeferReason, FailureClass, Then};
 
@@ -93,25 +109,13 @@ mod tests {
         }
     }
 
-    fn version(text: &str) -> Version {
-        Version::from_stored(text).expect("a version")
-    }
-
-    fn event(number: u8, key: u8, text: &str) -> VersionedEvent {
-        VersionedEvent {
-            event: EventId::from_bytes([number; 16]),
-            key: KeyDigest::from_bytes([key; 16]),
-            version: version(text),
-        }
-    }
-
     fn number(number: i64) -> EventNumber {
         EventNumber::from_i64(number)
     }
 
     fn state(done: Option<&str>) -> KeyState {
         KeyState {
-            version: done.map(version),
+            version: done.map(|done| VersionedEvent::sample(1, 1, done).version),
             calling: Some(number(1)),
         }
     }
@@ -120,7 +124,7 @@ mod tests {
     /// key depends on the call.
     #[test]
     fn a_call_that_is_done_raises_its_key_and_the_newest_call_frees_it() {
-        let (event, failure) = (event(1, 1, "2"), failure());
+        let (event, failure) = (VersionedEvent::sample(1, 1, "2"), failure());
         let done_before = [None, Some("1"), Some("2.0"), Some("3")];
         for (written, raises, frees) in [
             (DONE, [true, true, true, false], true),
@@ -146,14 +150,15 @@ mod tests {
     #[test]
     fn a_key_rises_to_the_newest_of_its_events_that_are_done() {
         let events = [
-            event(1, 2, "7"),
-            event(2, 1, "1"),
-            event(3, 2, "12"),
-            event(4, 2, "11"),
-            event(5, 1, "1.0"),
-            event(6, 2, "9"),
-            event(7, 3, "4"),
+            (1, 2, "7"),
+            (2, 1, "1"),
+            (3, 2, "12"),
+            (4, 2, "11"),
+            (5, 1, "1.0"),
+            (6, 2, "9"),
+            (7, 3, "4"),
         ];
+        let events = events.map(|(event, key, text)| VersionedEvent::sample(event, key, text));
         let failure = failure();
         let failed = CallWrite::Failed(&failure);
         let stored = state(Some("8"));
@@ -179,17 +184,44 @@ mod tests {
         assert_eq!(freed, [1, 2, 3, 4, 5, 6, 7].map(number));
     }
 
-    /// Events of a transaction that has compared their versions are known to be no older than what
-    /// is stored. No call holds their keys.
+    /// No call holds the keys of such events.
     #[test]
-    fn an_event_that_is_done_without_a_call_frees_no_key() {
-        let events = [event(1, 1, "2"), event(2, 1, "3")];
-        let mut changes = VersionChanges::default();
-        assert!(changes.raised().is_empty());
-        for (event, number) in events.iter().zip([1, 2].map(number)) {
-            changes.add_done(number, event, None);
+    fn only_events_whose_versions_were_compared_raise_their_keys() {
+        let events = [(1, 1, "2"), (2, 1, "3"), (3, 2, "1"), (4, 3, "1")];
+        let events = events.map(|(event, key, text)| VersionedEvent::sample(event, key, text));
+        let [one, two]: [RouteName; 2] = ["one", "two"].map(|name| name.parse().expect("a name"));
+        // The version of the last event was compared on another route.
+        let routes = [&one, &one, &one, &two];
+        let compared = routes.into_iter().zip(&events);
+        let compared = compared.map(|(on, event)| ((on.clone(), event.event), event.clone()));
+        let compared: BTreeMap<_, _> = compared.collect();
+        for (done, raises) in [
+            (vec![], vec![]),
+            (vec![1], vec![1]),
+            (vec![1, 2], vec![2]),
+            (vec![2, 1], vec![2]),
+            (vec![3, 1], vec![1, 3]),
+            (vec![4, 5], vec![]),
+            (vec![5, 4, 3], vec![3]),
+        ] {
+            let done: Vec<(EventId, EventNumber)> = done
+                .into_iter()
+                .map(|event: u8| (EventId::from_bytes([event; 16]), number(event.into())))
+                .collect();
+            let changes = VersionChanges::of_done(&compared, &one, &done);
+            let raised = changes.raised().into_iter();
+            let raised: Vec<_> = raised
+                .map(|(number, event)| (number, event.event))
+                .collect();
+            let expect: Vec<_> = raises
+                .into_iter()
+                .map(|event: u8| (number(event.into()), EventId::from_bytes([event; 16])))
+                .collect();
+            assert_eq!(raised, expect, "{done:?}");
+            assert!(changes.freed().is_empty(), "{done:?}");
+            let none = BTreeMap::new();
+            let changes = VersionChanges::of_done(&none, &one, &done);
+            assert!(changes.raised().is_empty(), "{done:?}");
         }
-        assert_eq!(changes.raised(), [(number(2), &events[1])]);
-        assert!(changes.freed().is_empty());
     }
 }
