@@ -319,6 +319,11 @@ impl<'a> Run<'a> {
     fn record(&self, outcome: CaseResult) {
         self.tally().note(&outcome);
         println!("{}", outcome.said(self.arguments.json));
+        if matches!(outcome.verdict, Verdict::Broken(_))
+            && let Some(crashes) = self.servers.crashes()
+        {
+            eprintln!("processes of PostgreSQL have crashed during this run:\n{crashes}");
+        }
         let mut results = self.results.lock().unwrap_or_else(PoisonError::into_inner);
         results.note(&outcome);
         // The results are written after each case, so that an interrupted run keeps its results.

@@ -73,6 +73,12 @@ impl Servers {
         Ok(())
     }
 
+    /// Returns what PostgreSQL has logged about processes of it that crashed; `None` if none did.
+    pub fn crashes(&self) -> Option<String> {
+        self.started.get()?;
+        Some(self.postgres().crashes()).filter(|lines| !lines.is_empty())
+    }
+
     fn both(&self) -> &Both {
         match self.started.get() {
             Some(both) => both,

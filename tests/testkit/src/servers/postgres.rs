@@ -101,6 +101,12 @@ impl PostgresServer {
         self.folder.path()
     }
 
+    /// Returns the lines of the log about processes of the server that crashed. A fault that no test
+    /// causes on purpose would otherwise be seen only as lost connections.
+    pub fn crashes(&self) -> String {
+        crashes(&fs::read(log(&self.folder)).unwrap_or_default())
+    }
+
     /// Kills all processes of the server at once with SIGKILL, as in a crash.
     ///
     /// # Errors
@@ -228,6 +234,19 @@ fn log(folder: &Folder) -> PathBuf {
     folder.path().join("postgres.log")
 }
 
+/// Returns the lines of a log about processes that crashed.
+fn crashes(log: &[u8]) -> String {
+    let log = String::from_utf8_lossy(log);
+    let marks = [
+        "server process (PID",
+        "Failed process was running",
+        "PANIC:",
+    ];
+    let is_crash = |line: &&str| marks.iter().any(|mark| line.contains(mark));
+    let lines: Vec<&str> = log.lines().filter(is_crash).collect();
+    lines.join("\n")
+}
+
 fn ready(process: &mut Process, port: u16, folder: &Folder) -> Result<(), ServerError> {
     let id = process.id();
     let answers = || is_up(folder, id) && answers(port).unwrap_or(false);
@@ -261,4 +280,22 @@ fn answers(port: u16) -> io::Result<bool> {
     let mut kind = [0];
     stream.read_exact(&mut kind)?;
     Ok(kind == *b"R")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_lines_about_crashes_are_shown() {
+        let log = b"12:00 [1] LOG:  checkpoint starting: time\n\
+            12:01 [2] ERROR:  division by zero\n\
+            12:02 [1] LOG:  server process (PID 7) was terminated by signal 9: Killed\n\
+            12:02 [1] DETAIL:  Failed process was running: select 1\n\
+            12:03 [1] LOG:  all server processes terminated; reinitializing\n";
+        let shown = "12:02 [1] LOG:  server process (PID 7) was terminated by signal 9: Killed\n\
+            12:02 [1] DETAIL:  Failed process was running: select 1";
+        assert_eq!(crashes(log), shown);
+        assert_eq!(crashes(b""), "");
+    }
 }
