@@ -226,7 +226,7 @@ async fn view_on(connection: &mut PgConnection, read: &mut Vec<(u64, i64, String
     let rows = sqlx::query(
         "select ended_xid::text, event, route from hookbox_ends
          where (ended_xid, event, route) > ($1::text::xid8, $2, $3)
-         order by ended_xid, event, route limit $4",
+         order by hookbox_ends.ended_xid, hookbox_ends.event, hookbox_ends.route limit $4",
     )
     .bind(position.to_string())
     .bind(event)
@@ -239,6 +239,33 @@ async fn view_on(connection: &mut PgConnection, read: &mut Vec<(u64, i64, String
         let position: String = row.get(0);
         (position.parse().unwrap(), row.get(1), row.get(2))
     }));
+}
+
+/// The page on handlers says how to order the view. A bare `ended_xid` would be the text that the
+/// query selects, and as text 10 comes before 9: a reader would miss rows.
+#[tokio::test]
+async fn the_order_that_the_docs_give_is_that_of_numbers() {
+    let page = include_str!("../../../../docs/HANDLERS.md");
+    let order = "order by hookbox_ends.ended_xid, hookbox_ends.event, hookbox_ends.route";
+    assert!(
+        page.contains(order),
+        "docs/HANDLERS.md must contain {order:?}"
+    );
+    let world = World::new().await;
+    for number in 1..=3 {
+        world.process(&envelope(number, number, "{}"), "e").await;
+    }
+    read(&world.store, None, 3).await;
+    let moved = "update ends set ended_xid = (8 + event)::text::xid8";
+    world.execute(moved).await;
+    let (mut connection, mut found) = (world.connect().await, Vec::new());
+    for _ in 0..4 {
+        view_on(&mut connection, &mut found, 1).await;
+    }
+    let positions: Vec<u64> = found.iter().map(|row| row.0).collect();
+    assert_eq!(positions, [9, 10, 11]);
+    connection.close().await.unwrap();
+    world.store.close().await;
 }
 
 /// A reader in SQL needs the right to read the view, and no other one.
