@@ -136,6 +136,7 @@ macro_rules! store_suite {
                 a_withdrawn_event_leaves_its_key_as_it_was,
                 an_orphan_raises_no_version,
                 of_two_concurrent_events_of_one_key_the_older_is_stale,
+                of_two_events_of_an_untrusted_handler_the_older_is_stale,
                 keys_in_opposite_orders_do_not_deadlock,
                 workers_at_once_leave_the_newest_of_each_key,
                 one_call_per_key_is_in_flight,

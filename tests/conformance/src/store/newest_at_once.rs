@@ -28,17 +28,33 @@ const EVENTS: usize = 60;
 /// key, so that they are in the order of the commits.
 type Applied = Mutex<BTreeMap<u8, Vec<u32>>>;
 
-/// Does what a worker does with one event, again after each contention. `fails` says that the
-/// handler fails. Returns the claim.
+/// A handler for whose events the transactions are opened.
+#[derive(Clone, Copy)]
+struct OfHandler {
+    is_trusted: bool,
+    fails: bool,
+}
+
+const TRUSTED: OfHandler = OfHandler {
+    is_trusted: true,
+    fails: false,
+};
+
+const UNTRUSTED: OfHandler = OfHandler {
+    is_trusted: false,
+    ..TRUSTED
+};
+
+/// Does what a worker does with one event, again after each contention. Returns the claim.
 async fn work<H: StoreHarness>(
     store: &H::Store,
     of: &Envelope,
     (key, version): (u8, u32),
-    fails: bool,
+    handler: OfHandler,
     applied: &Applied,
 ) -> Claimed {
     loop {
-        match try_work::<H>(store, of, (key, version), fails, applied).await {
+        match try_work::<H>(store, of, (key, version), handler, applied).await {
             Ok(claimed) => return claimed,
             Err(CommitError::Fault(fault)) => {
                 assert_eq!(fault.kind(), FaultKind::Contention, "{fault:?}");
@@ -52,10 +68,14 @@ async fn try_work<H: StoreHarness>(
     store: &H::Store,
     of: &Envelope,
     (key, version): (u8, u32),
-    fails: bool,
+    handler: OfHandler,
     applied: &Applied,
 ) -> Result<Claimed, CommitError> {
-    let mut tx = store.begin().await?;
+    let mut tx = if handler.is_trusted {
+        store.begin().await?
+    } else {
+        store.begin_for_handler().await?
+    };
     let claimed = store.claim(&mut tx, &one(), &[of]).await?[0];
     let attempt = match claimed {
         Claimed::Fresh => Some(1),
@@ -78,7 +98,7 @@ async fn try_work<H: StoreHarness>(
     let is_done = matches!(outcome, Outcome::Done { .. });
     if is_done {
         H::effect(store.connection(&mut tx), &key.to_string()).await;
-        if fails {
+        if handler.fails {
             store.rollback(tx).await;
             return Ok(claimed);
         }
@@ -102,17 +122,26 @@ async fn try_work<H: StoreHarness>(
 }
 
 pub async fn of_two_concurrent_events_of_one_key_the_older_is_stale<H: StoreHarness>(world: &H) {
+    race::<H>(world, TRUSTED).await;
+}
+
+pub async fn of_two_events_of_an_untrusted_handler_the_older_is_stale<H: StoreHarness>(world: &H) {
+    race::<H>(world, UNTRUSTED).await;
+}
+
+/// Lets two workers process two events of one key at the same time.
+async fn race<H: StoreHarness>(world: &H, handler: OfHandler) {
     let (left, right) = (world.open().await, world.open().await);
     for race in 0..RACES {
         let applied = Applied::default();
         let key = u8::try_from(race).expect("few races");
         // The row of the key is stored before, so that no wait for its insertion orders the two.
         let first = of_number(1_000 + race);
-        work::<H>(&left, &first, (key, 0), false, &Applied::default()).await;
+        work::<H>(&left, &first, (key, 0), handler, &Applied::default()).await;
         let (older, newer) = (of_number(2 * race), of_number(2 * race + 1));
         tokio::join!(
-            work::<H>(&left, &older, (key, 1), false, &applied),
-            work::<H>(&right, &newer, (key, 2), false, &applied),
+            work::<H>(&left, &older, (key, 1), handler, &applied),
+            work::<H>(&right, &newer, (key, 2), handler, &applied),
         );
         let applied = applied.into_inner().expect("not poisoned");
         let applied = applied.get(&key).map(Vec::as_slice);
@@ -184,7 +213,8 @@ fn meant(number: usize) -> (u8, u32) {
     (key, version)
 }
 
-/// Checks ten workers that share shuffled, late, duplicate, failing and replayed deliveries.
+/// Checks ten workers that share shuffled, late, duplicate, failing and replayed deliveries. Every
+/// other worker does not trust its handler.
 pub async fn workers_at_once_leave_the_newest_of_each_key<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let deliveries = (0..2 * EVENTS).map(|place| {
@@ -199,19 +229,21 @@ pub async fn workers_at_once_leave_the_newest_of_each_key<H: StoreHarness>(world
     let queue: Mutex<VecDeque<Arriving>> = Mutex::new(deliveries.collect());
     let applied = Applied::default();
     let take = || queue.lock().expect("not poisoned").pop_front();
-    let worker = |_: usize| async {
+    let shared = (&store, &queue, &applied, &take);
+    let worker = |number: usize| async move {
+        let ((store, queue, applied, take), is_trusted) = (shared, number.is_multiple_of(2));
         while let Some(Arriving {
             number,
             envelope,
             fails,
         }) = take()
         {
-            let meant = meant(number);
-            let claimed = work::<H>(&store, &envelope, meant, fails, &applied).await;
+            let (meant, handler) = (meant(number), OfHandler { is_trusted, fails });
+            let claimed = work::<H>(store, &envelope, meant, handler, applied).await;
             if claimed == Claimed::Fresh && fails {
                 // If nothing was recorded, the event was stale, or another receipt of it has
                 // failed meanwhile. Then this one is delivered again.
-                let redo = match fail(&*store, &envelope, 1, NOW).await {
+                let redo = match fail(&**store, &envelope, 1, NOW).await {
                     Recorded::Recorded => Some(Redo { attempt: 2 }),
                     Recorded::Superseded => None,
                 };
@@ -264,7 +296,7 @@ async fn replay_all<H: StoreHarness>(store: &H::Store, applied: &Applied) {
             }),
             ..of
         };
-        let claimed = work::<H>(store, &of, meant(number), false, applied).await;
+        let claimed = work::<H>(store, &of, meant(number), TRUSTED, applied).await;
         assert!(matches!(claimed, Claimed::Granted { .. }), "{claimed:?}");
     });
     join_all(runs).await;
