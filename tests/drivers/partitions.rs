@@ -1,6 +1,6 @@
 //! The large tables of the PostgreSQL store can become partitioned tables without rewriting a row,
-//! and the store keeps its promises over them. hookbox has no partitions today, so the tests make
-//! them.
+//! and the store keeps those promises over them whose statements read or write these tables.
+//! hookbox has no partitions today, so the tests make them.
 
 mod convert;
 
@@ -62,6 +62,7 @@ over_partitions!(
     another_body_is_a_conflict,
     another_body_is_a_duplicate_where_the_id_decides,
     another_body_is_kept_with_a_failure,
+    another_body_is_kept_with_a_deferral,
     a_stored_event_is_its_first_body,
     the_same_receipt_again_is_redelivered,
     claims_are_per_route,
@@ -77,10 +78,12 @@ over_partitions!(
     a_failed_attempt_and_its_dead_letter_appear_together,
     a_failure_recorded_twice_counts_once,
     undecodable_bytes_are_kept_once,
+    undecodable_bytes_have_an_end,
     a_retry_published_twice_is_granted_once,
     a_replayed_dead_letter_is_granted_again,
     a_done_event_is_replayed_in_a_new_round,
     a_route_is_fed_events_that_it_never_had,
+    a_route_is_fed_what_its_conditions_select,
     a_replay_takes_what_its_filter_selects,
     a_call_that_is_done_ends_its_event_once,
     a_failed_call_and_its_dead_letter_appear_together,
@@ -92,6 +95,8 @@ over_partitions!(
     a_list_is_read_page_by_page,
     ends_are_read_in_the_order_of_commits,
     a_dead_letter_ends_again,
+    only_what_ended_has_an_end,
+    ends_of_one_route_are_read_past_others,
     workers_at_once_are_read_along_completely,
 );
 
