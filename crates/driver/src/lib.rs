@@ -58,7 +58,7 @@
 //! - `a_granted_attempt_can_be_stale`, `a_withdrawn_event_raises_no_version`
 //! - `a_withdrawn_event_leaves_its_key_as_it_was`, `an_orphan_raises_no_version`
 //! - `of_two_concurrent_events_of_one_key_the_older_is_stale`,
-//! - `of_two_events_of_an_untrusted_handler_the_older_is_stale`,
+//!   `of_two_events_of_an_untrusted_handler_the_older_is_stale`,
 //!   `keys_in_opposite_orders_do_not_deadlock`
 //! - `workers_at_once_leave_the_newest_of_each_key`
 //! - `one_call_per_key_is_in_flight`, `a_call_that_is_done_raises_its_version`,
