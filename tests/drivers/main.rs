@@ -6,6 +6,7 @@
 #[macro_use]
 mod whole;
 
+mod claimed_event;
 mod effects;
 mod embedded;
 mod id_decides;

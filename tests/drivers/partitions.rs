@@ -4,21 +4,19 @@
 
 mod convert;
 
-use std::time::Duration;
-
 use bytes::Bytes;
+use hookbox_conformance::store::{NOW, failure};
 use hookbox_conformance::{StoreHarness, envelope, with_receipt};
-use hookbox_driver::{
-    Claimed, Failure, FailureClass, Ledger, Outcome, ReceiptOutcome, Recorded, Store, Then,
-};
+use hookbox_driver::{Claimed, Ledger, Outcome, ReceiptOutcome, Recorded, Store};
 use hookbox_driver_postgres::Postgres;
-use hookbox_event::{ContentDigest, Digester, Envelope, EventNumber, ReceiptId, Redo};
+use hookbox_event::{ContentDigest, Digester, Envelope, ReceiptId, Redo};
 use hookbox_handlers::Begini;
 use hookbox_tests::postgres::PostgresWorld;
-use hookbox_worker::{Event, Handler, Payload};
+use hookbox_worker::Handler;
 use sqlx::{AssertSqlSafe, Connection};
 
 use self::convert::{Boundary, LARGE, drop_first, partition};
+use crate::claimed_event::event_of;
 use crate::probe::route;
 use crate::servers::InPostgres;
 
@@ -156,19 +154,8 @@ async fn a_duplicate_is_one_after_the_rows_of_its_event_are_dropped() {
 /// fails, and an application.
 async fn fill(store: &Postgres, names: [&str; 2], receipt: u8) {
     let [score, application] = events(names, receipt);
-    let failure = Failure {
-        route: &route(),
-        envelope: &score,
-        attempt: 1,
-        attempts_before: 0,
-        other_digest: None,
-        class: FailureClass::Transient,
-        error: "it did not work".into(),
-        took: Duration::from_millis(3),
-        then: Then::Retry {
-            after: Duration::ZERO,
-        },
-    };
+    let route = route();
+    let failure = failure(&route, &score, 1, NOW);
     assert_eq!(store.fail(&failure).await.unwrap(), Recorded::Recorded);
     let retry = Envelope {
         redo: Some(Redo { attempt: 2 }),
@@ -220,7 +207,7 @@ async fn process(store: &Postgres, envelope: &Envelope) -> Claimed {
     };
     if let Some(attempt) = attempt {
         let number = store.number(&tx, &route, &envelope.event).unwrap();
-        let event = event(envelope, number, attempt);
+        let event = event_of(envelope, number, attempt);
         let connection = store.connection(&mut tx);
         let handled = Handler::<Postgres>::handle(&Begini, &event, connection).await;
         handled.unwrap();
@@ -233,22 +220,6 @@ async fn process(store: &Postgres, envelope: &Envelope) -> Claimed {
     store.settle(&mut tx, &route, &settled).await.unwrap();
     store.commit(tx).await.unwrap();
     claimed
-}
-
-fn event<P: Payload>(envelope: &Envelope, number: EventNumber, attempt: u32) -> Event<P> {
-    Event {
-        id: envelope.event,
-        number,
-        receipt: envelope.receipt,
-        source: envelope.source.clone(),
-        topic: envelope.topic.clone(),
-        digest: envelope.digest,
-        received_at: envelope.received_at,
-        attempt,
-        round: 1,
-        body: envelope.body.clone(),
-        payload: P::of(&envelope.body, None).unwrap(),
-    }
 }
 
 /// Returns the boundary above all that is stored, where no event has a second receipt yet.

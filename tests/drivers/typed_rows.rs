@@ -13,6 +13,8 @@ use hookbox_tests::postgres::PostgresWorld;
 use hookbox_tests::sqlite::SqliteWorld;
 use hookbox_worker::{Event, Handler, Payload};
 
+use crate::claimed_event::event_of;
+
 /// The number of events. It is larger than a full batch, so that the handler needs statements of
 /// every size.
 const EVENTS: usize = 89;
@@ -42,21 +44,11 @@ fn event<P: Payload>(number: usize) -> (Envelope, Event<P>) {
         "percent_x":"0.333333333333333","application_expired_at":1.0,
         "calculated":{{"score":9223372036854775807,"risk_band":{band},"traits":[{traits}]}}}}}}}}"#
     );
-    let body = Bytes::from(body);
-    let payload = P::of(&body, None).unwrap();
-    let event = Event {
-        id: envelope.event,
-        number: EventNumber::from_i64(number as i64 + 1),
-        receipt: envelope.receipt,
-        source: envelope.source.clone(),
-        topic: envelope.topic.clone(),
-        digest: envelope.digest,
-        received_at: envelope.received_at,
-        attempt: 1,
-        round: 1,
-        body,
-        payload,
+    let sent = Envelope {
+        body: Bytes::from(body),
+        ..envelope.clone()
     };
+    let event = event_of(&sent, EventNumber::from_i64(number as i64 + 1), 1);
     (envelope, event)
 }
 

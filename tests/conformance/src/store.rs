@@ -133,7 +133,8 @@ pub(crate) async fn fail<S: Store>(
     recorded.expect("recorded")
 }
 
-pub(crate) fn failure<'a>(
+/// Returns a failed attempt on an event, after which `then` is done.
+pub fn failure<'a>(
     route: &'a RouteName,
     envelope: &'a Envelope,
     attempt: u32,
@@ -152,7 +153,8 @@ pub(crate) fn failure<'a>(
     }
 }
 
-pub(crate) const NOW: Then = Then::Retry {
+/// The event is tried again at once.
+pub const NOW: Then = Then::Retry {
     after: Duration::ZERO,
 };
 pub(crate) const LATER: Then = Then::Retry {

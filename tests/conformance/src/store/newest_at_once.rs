@@ -231,7 +231,8 @@ pub async fn workers_at_once_leave_the_newest_of_each_key<H: StoreHarness>(world
     let take = || queue.lock().expect("not poisoned").pop_front();
     let shared = (&store, &queue, &applied, &take);
     let worker = |number: usize| async move {
-        let ((store, queue, applied, take), is_trusted) = (shared, number.is_multiple_of(2));
+        let (store, queue, applied, take) = shared;
+        let is_trusted = number.is_multiple_of(2);
         while let Some(Arriving {
             number,
             envelope,
