@@ -111,17 +111,21 @@ impl<'t, S: Store> Batch<'t, S> {
         failed_runs: &mut usize,
     ) -> Result<LeftEvents, AttemptError> {
         let mut parts = Parts::new(self.events.len(), *failed_runs);
+        // Whether the savepoint is where the next run starts. After a failed run it still is.
+        let mut is_set = false;
         while let Some(part) = parts.next() {
             if self.is_too_old_to_start() {
                 parts.leave(part);
                 continue;
             }
-            if self.is_shared {
+            if self.is_shared && !is_set {
                 let set = self.context.store().savepoint(tx).await;
                 set.map_err(attribute::of_several)?;
+                is_set = true;
             }
             match self.run_group(tx, part.clone()).await? {
                 Ok(end) => {
+                    is_set = false;
                     parts.succeeded(&part);
                     parts.leave(end..part.end);
                 }

@@ -247,6 +247,11 @@ async fn an_event_that_is_not_named_is_found_by_halves() {
         4,
         "event 40 must fail among 64, 16 and 8 events, and alone in its own transaction"
     );
+    assert_eq!(
+        world.tables.calls("savepoint"),
+        6,
+        "the savepoint is set at the start and after each of six runs that succeed, except the last"
+    );
     let failures = world.tables.state().rows.failures.clone();
     assert_eq!(failures, [(id(40), 1, FailureClass::Permanent)]);
     for number in (1..=64).filter(|it| *it != 40) {
