@@ -166,6 +166,24 @@ async fn a_busy_target_costs_no_attempt_and_is_left_alone_for_as_long_as_it_asks
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_target_that_stays_busy_costs_an_attempt_after_an_hour() {
+    let world = with_effect(4);
+    world.calls.always(End::Busy(None));
+    world.put_each([1]);
+    let _running = world.started().await;
+    tokio::time::sleep(59 * 60 * SECOND).await;
+    assert_eq!(failures(&world), [], "no attempt may count within an hour");
+    assert!(world.calls.made().len() > 50, "it is called once a minute");
+    within("an attempt must count after an hour", || {
+        failures(&world) == [(1, FailureClass::Transient)]
+    })
+    .await;
+    let made = world.calls.made();
+    let waited = made[made.len() - 1].at - made[0].at;
+    assert!(waited >= 3600 * SECOND, "{waited:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_target_that_is_not_reached_costs_no_attempt() {
     let world = with_effect(4);
     world.calls.next(id(1), [End::Fault; 4]);

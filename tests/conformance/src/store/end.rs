@@ -163,11 +163,9 @@ pub async fn only_what_ended_has_an_end<H: StoreHarness>(world: &H) {
     let mut tx = store.begin().await.expect("begun");
     claim(&*store, &mut tx, &envelope("withdrawn")).await;
     claim(&*store, &mut tx, &envelope("done")).await;
-    let withdrawn = envelope("withdrawn").event;
-    store
-        .withdraw(&mut tx, &one(), &[withdrawn])
-        .await
-        .expect("withdrawn");
+    let events = [envelope("withdrawn").event];
+    let withdrawn = store.withdraw(&mut tx, &one(), &events).await;
+    withdrawn.expect("withdrawn");
     let outcome = Outcome::Done { attempt: 1 };
     finish(&*store, tx, &envelope("done"), outcome).await;
     let mut tx = store.begin().await.expect("begun");
@@ -181,6 +179,7 @@ pub async fn only_what_ended_has_an_end<H: StoreHarness>(world: &H) {
 }
 
 /// Checks that a discard of a dead letter and its reversal are ends, too, and the end of a replay.
+/// The round of a replay counts attempts, so it is 1 where no attempt was counted before.
 pub async fn a_dead_letter_ends_again<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let invalid = envelope("invalid");
@@ -205,6 +204,9 @@ pub async fn a_dead_letter_ends_again<H: StoreHarness>(world: &H) {
     store.fail(&third).await.expect("recorded");
     change_thrice(&*store, &of_a).await;
     done(&*store, &redo("a", 4)).await;
+    let replayed = store.dead_replay(&DeadFilter::default(), 10, "ann").await;
+    assert_eq!(replayed.expect("replayed"), 1);
+    done(&*store, &redo("invalid", 1)).await;
     let read = read_all(&*store).await;
     let (a, invalid) = (envelope("a").event, invalid.event);
     let expect = [
@@ -216,6 +218,7 @@ pub async fn a_dead_letter_ends_again<H: StoreHarness>(world: &H) {
         (a, EndOutcome::Discarded, 3, 3),
         (a, EndOutcome::Dead, 3, 3),
         (a, EndOutcome::Done, 4, 4),
+        (invalid, EndOutcome::Done, 1, 1),
     ];
     assert_eq!(summary(&read), expect);
     Store::close(&*store).await;
