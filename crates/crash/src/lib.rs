@@ -1,6 +1,6 @@
 //! Named crash points at which tests abort the process, to imitate a loss of power.
 //!
-//! A [`crash_point!`] stands where a crash is critical: between two steps of which the first is
+//! A [`crash_point!`] stands where a crash is critical: between two steps, when the first is
 //! already visible outside the process and the second is not done yet. The environment variable
 //! [`CRASH_AT`] names one crash point, and the process aborts there: no destructor runs, no buffer
 //! is flushed, and no connection is closed in an orderly way. `cargo xtask chaos --layer crashes`

@@ -3,7 +3,8 @@
 /// A named crash point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Point {
-    /// The name of the crash point: the part of hookbox, a dot, and the moment.
+    /// The name of the crash point: the part of hookbox, a dot, and the moment, as in
+    /// `worker.before_commit`.
     pub name: &'static str,
     /// What has happened, and what has not happened yet, when the process is aborted there.
     pub what: &'static str,
@@ -114,7 +115,7 @@ pub const POINTS: &[Point] = &[
     ),
     point(
         "worker.before_ack",
-        "every outcome is committed; a message with these receipts is not acknowledged yet",
+        "all outcomes of a message are committed; the message is not acknowledged yet",
     ),
     point("worker.after_ack", "the message is acknowledged"),
     point(
@@ -131,11 +132,11 @@ pub const POINTS: &[Point] = &[
     ),
     point(
         "effect.before_call",
-        "an event is leased, and its external call begins",
+        "an event is leased, and its external call has not begun yet",
     ),
     point(
         "effect.after_call",
-        "an external call has ended; its end is recorded nowhere",
+        "an external call has ended; how it ended is not recorded anywhere yet",
     ),
     point(
         "effect.before_end",
@@ -167,11 +168,11 @@ pub const POINTS: &[Point] = &[
     ),
     point(
         "scheduler.after_republish",
-        "a retry is published to its queue; the store has not marked it yet",
+        "a retry is published to its queue; the store has not marked it as queued yet",
     ),
     point(
         "scheduler.after_mark",
-        "a retry is published to its queue and marked in the store",
+        "a retry is published to its queue, and the store has marked it as queued",
     ),
     point(
         "ledger.mid_change",

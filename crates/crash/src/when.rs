@@ -15,7 +15,8 @@ pub(crate) struct When {
 }
 
 impl When {
-    /// Parses `NAME[=KEY][:TIMES]`; returns `None` when the text has another form.
+    /// Parses `NAME[=KEY][:TIMES]`, as described at [`crate::CRASH_AT`]. Returns `None` when the
+    /// text has another form.
     pub fn parse(text: &str) -> Option<Self> {
         let (point, at) = match text.rsplit_once(':') {
             None => (text, Some(1)),
@@ -65,14 +66,14 @@ mod tests {
     }
 
     #[test]
-    fn a_key_narrows_it() {
+    fn a_key_restricts_a_crash_point_to_one_object() {
         let points = [("a", None), ("a", Some("x.y")), ("a", Some("x.y"))];
         assert_eq!(passings("a=x.y:2", &points), [false, false, true]);
         assert_eq!(passings("a=z", &points), [false; 3]);
     }
 
     #[test]
-    fn what_is_no_such_text_crashes_nothing() {
+    fn a_text_of_another_form_is_refused() {
         for text in ["", ":1", "a:0", "a:x", "=k"] {
             assert!(When::parse(text).is_none(), "{text:?}");
         }

@@ -19,19 +19,19 @@ pub struct Accounts {
     /// queued or in flight.
     pub open: Vec<OpenReceipt>,
     /// The sequence gaps: numbers that no accept report covers, although a report covers a higher
-    /// one.
+    /// number.
     pub gaps: Vec<AccountGap>,
 }
 
 impl Accounts {
-    /// Returns the number of receipts without an outcome, over all routes.
+    /// Returns the number of reported receipts without an outcome, summed over all routes.
     pub fn open_count(&self) -> u64 {
         self.open_by_route.iter().map(|(_, count)| count).sum()
     }
 
     /// Returns how many reported receipts are gone, which means that the store has lost their rows.
-    /// `books` counts the settled receipts of each route. It must be read after this `Accounts`, or
-    /// receipts that are settled in the meantime would count as gone.
+    /// `books` counts the settled receipts of each route. It must be read from the store after this
+    /// `Accounts`, because otherwise receipts that are settled in the meantime would count as gone.
     pub fn gone(&self, books: &[RouteBooks]) -> u64 {
         let of_route = |counts: &[(RouteName, u64)], route: &RouteName| {
             let found = counts.iter().find(|(name, _)| name == route);
@@ -49,7 +49,7 @@ impl Accounts {
 
 /// Returns how many reported receipts of a route are gone: they are neither settled nor open nor
 /// written off, so the store has lost their rows. The result is never too large. It can be too
-/// small, because each stored receipt that was never reported hides one that is gone.
+/// small, because each settled receipt that was never reported makes up for one that is gone.
 pub const fn receipts_gone(reported: u64, settled: u64, open: u64, written_off: u64) -> u64 {
     reported.saturating_sub(settled + open + written_off)
 }
@@ -72,8 +72,8 @@ pub struct OpenReceipt {
     /// The seconds since the receipt's accept report was stored.
     pub seconds: u64,
     /// Whether the receipt is overdue although its route makes progress: a receipt that was
-    /// accepted later has had its outcome for longer than the overdue limit. False while the route
-    /// is paused by an operator, and until the pause has ended for that long.
+    /// accepted later has had its outcome for longer than the overdue limit. Always false while an
+    /// operator has paused the route, and afterwards for the length of the overdue limit.
     pub passed: bool,
 }
 
@@ -127,7 +127,7 @@ impl AccountGap {
 /// cannot reach the broker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Unvouched {
-    /// The ingest process.
+    /// The ingest process with the unreported numbers.
     pub instance: InstanceId,
     /// The last sequence number that the ingest has reported; 0 if none.
     pub reported: u64,
@@ -144,7 +144,7 @@ pub struct Unvouched {
 /// after its last report.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct SilentIngest {
-    /// The ingest process.
+    /// The ingest process that has sent no closing report.
     pub instance: InstanceId,
     /// The last sequence number that the ingest has reported.
     pub reported: u64,
@@ -161,7 +161,7 @@ mod tests {
         let instance = InstanceId::from_bytes([0x11; 16]);
         let open = OpenReceipt {
             receipt: ReceiptId::from_bytes([0x22; 16]),
-            route: "scores".parse().expect("a name"),
+            route: "scores".parse().expect("the name must be valid"),
             instance,
             number: 7,
             seconds: 60,

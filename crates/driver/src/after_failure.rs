@@ -2,15 +2,15 @@
 
 use crate::{ClaimState, DeadReason, Deferral, Failure, Then};
 
-/// What is stored of an event on a route when an attempt on it is recorded.
+/// What a store holds of an event on a route before an attempt on the event is recorded.
 #[derive(Debug, Clone, Copy)]
 pub struct EventState {
     /// The state of the claim and the number of attempts that are counted; `None` when the event
-    /// has no claim on the route, as before its first attempt is recorded.
+    /// has no claim on the route, for example before its first attempt is recorded.
     pub claim: Option<(ClaimState, u32)>,
-    /// Whether the body of the attempt is the stored body of the event, or no body is stored yet.
+    /// True if the attempt ran on the stored body of the event, and also if no body is stored yet.
     pub is_same_body: bool,
-    /// The attempt for which the event waits; `None` when it waits for none.
+    /// The number of the attempt for which the event waits; `None` when it waits for none.
     pub waits_for: Option<u32>,
 }
 
@@ -19,7 +19,7 @@ pub struct EventState {
 pub struct FailedAttempt {
     /// The number of the attempt.
     pub attempt: u32,
-    /// What follows the attempt.
+    /// What follows the attempt: a retry or a dead letter.
     pub then: Then,
 }
 
@@ -40,17 +40,19 @@ impl Failure<'_> {
             // claimed next, that claim decides whether it is a conflict or a duplicate.
             ClaimState::Running if !stored.is_same_body => None,
             // The claim is still running although no transaction holds it, so a handler has
-            // committed by itself. Its effects are committed, so the handler must not run again,
-            // whatever `then` says. The event becomes a dead letter, so that an operator learns of
-            // it before a replay. The stored number of attempts does not include this run.
+            // committed its transaction by itself. The handler's effects are committed, so it must
+            // not run again, whatever `then` says. The event becomes a dead letter, so that an
+            // operator learns of it before a replay. The stored number of attempts does not include
+            // this run.
             ClaimState::Running => Some(FailedAttempt {
                 attempt: attempts.saturating_add(1),
                 then: Then::Dead {
                     reason: DeadReason::Orphaned,
                 },
             }),
-            // Only a failure of the attempt for which the event waits is recorded, and no failure
-            // of an older message of the event.
+            // Only a failure of the attempt for which the event waits is recorded. The failure of
+            // any other attempt is ignored, such as one from a late copy of the event's first
+            // message.
             ClaimState::Retrying => {
                 let is_awaited =
                     self.envelope.redo.is_some() && stored.waits_for == Some(self.attempt);
@@ -63,13 +65,13 @@ impl Failure<'_> {
 
 impl Deferral<'_> {
     /// Returns whether the event may wait: it must still have the state in which it was claimed. If
-    /// it has not, its next claim returns the new state.
+    /// the state has changed, the event's next claim returns the new one.
     pub fn may_wait(&self, stored: EventState) -> bool {
         let Some((state, _)) = stored.claim else {
             return self.attempt == 1 && stored.is_same_body;
         };
         match state {
-            // A waiting event may only be deferred again by the attempt for which it waits.
+            // Only the attempt for which a waiting event waits may defer the event again.
             ClaimState::Retrying => {
                 self.envelope.redo.is_some() && stored.waits_for == Some(self.attempt)
             }

@@ -25,9 +25,9 @@ pub struct ClaimEnd<'a> {
 /// Why an event becomes a dead letter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Death<'a> {
-    /// The reason.
+    /// The reason of the dead letter.
     pub reason: DeadReason,
-    /// The detail for operators.
+    /// The detail for operators, such as the path in the body and the violated schema rule.
     pub detail: &'a str,
 }
 
@@ -51,7 +51,7 @@ impl Outcome {
             Outcome::Stale => {
                 return Some(ClaimEnd {
                     state: ClaimState::Stale,
-                    // The handler did not run for this claim.
+                    // The handler did not run for this claim, so the attempt is not counted.
                     attempts: claimed.saturating_sub(1),
                     died: None,
                     outcome: EndOutcome::Stale,

@@ -6,7 +6,7 @@ use serde::Serialize;
 /// One row of the audit log.
 #[derive(Debug, Clone, Serialize)]
 pub struct AuditRow {
-    /// The number of the row. Lists of rows are read page by page along this number.
+    /// The number of the row. It is the order in which a list of rows is read page by page.
     pub id: i64,
     /// The moment of the action.
     pub at: Timestamp,

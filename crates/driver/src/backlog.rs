@@ -1,9 +1,9 @@
-//! The numbers of events that wait in a store for a retry or as a dead letter.
+//! How many events wait in a store, for a retry or as dead letters.
 
 use hookbox_event::RouteName;
 use serde::Serialize;
 
-/// The numbers of events that wait on one route, by the reason for which they wait.
+/// How many events wait on one route, by the reason of the wait.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Backlog {
     /// The route on which the events wait.
@@ -18,7 +18,8 @@ pub struct Backlog {
     pub deferred: u64,
     /// For how many whole seconds the oldest deferred event has been deferred.
     pub deferred_oldest_s: u64,
-    /// The number of deferred events for which the database denied a right or lacks an object.
+    /// The number of deferred events for which the database denied a right, or lacks a table,
+    /// column or function.
     pub missing_right: u64,
     /// The number of deferred events whose target was not reached.
     pub target_fault: u64,

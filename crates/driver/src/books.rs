@@ -18,7 +18,7 @@ pub struct RouteBooks {
     pub retrying: u64,
     /// The number of receipts of events that are dead letters.
     pub dead: u64,
-    /// The number of receipts of events that were older than one of the same key that was done.
+    /// The number of receipts of stale events: a newer event of the same key was done before.
     pub stale: u64,
 }
 

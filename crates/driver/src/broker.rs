@@ -20,14 +20,14 @@ pub trait Broker: Send + Sync + 'static {
     /// confirms.
     async fn publish(&self, routes: &[RouteName], batch: &Batch) -> Result<(), PublishError>;
 
-    /// Publishes an accept report to the queue of accept reports. `Ok` promises the same as that of
+    /// Publishes an accept report to the queue of accept reports. `Ok` has the same meaning as for
     /// [`Broker::publish`].
     async fn publish_report(&self, account: &Account) -> Result<(), PublishError>;
 
     /// Publishes a witness message, which later shows whether the store or the broker was restored.
-    /// `Ok` promises the same as that of [`Broker::publish`]. The witness queue keeps the newest
+    /// `Ok` has the same meaning as for [`Broker::publish`]. The witness queue keeps the newest
     /// [`WITNESSES_KEPT`](crate::WITNESSES_KEPT) messages. A broker that only forwards to another
-    /// broker, as a spool does, keeps none.
+    /// broker, as a spool does, keeps no witness message.
     async fn publish_witness(&self, _witness: &Witness) -> Result<(), PublishError> {
         Err(PublishError::plain(PublishErrorKind::Unroutable))
     }
@@ -39,8 +39,8 @@ pub trait Broker: Send + Sync + 'static {
         Ok(Vec::new())
     }
 
-    /// Starts a subscription to one queue. At most `prefetch` of its messages are unsettled at a
-    /// time.
+    /// Starts a subscription to one queue. At most `prefetch` messages of the subscription are
+    /// unsettled at a time.
     async fn subscribe(&self, queue: &Queue, prefetch: u16)
     -> Result<Box<dyn Subscription>, Fault>;
 
@@ -79,8 +79,8 @@ pub trait Subscription: Send {
 pub enum Queue {
     /// The queue of a route.
     Route(RouteName),
-    /// The queue of messages that never reached a handler: undecodable ones, and those over the
-    /// delivery limit.
+    /// The queue of messages that never reached a handler: undecodable ones, and those that
+    /// exceeded the delivery limit.
     Dead,
     /// The queue of the accept reports of ingests.
     Accounts,
@@ -103,12 +103,12 @@ impl fmt::Display for Queue {
 /// The number of messages that wait in one queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Depth {
-    /// Which queue this is.
+    /// The queue whose messages are counted.
     pub queue: Queue,
     /// The queue's name at the broker.
     pub name: String,
-    /// The number of messages that are ready for delivery. Each message of a route's queue is a
-    /// batch. `None` when the broker does not report it.
+    /// The number of messages that are ready for delivery. A message of a route may contain several
+    /// events, so this is not the number of events. `None` when the broker does not report it.
     pub ready: Option<u64>,
     /// The number of messages in flight; `None` when the broker does not report it.
     pub unsettled: Option<u64>,
@@ -126,7 +126,7 @@ pub enum Readiness {
     /// The broker would not accept a publish.
     NotReady {
         /// The class of the reason. The public readiness endpoint shows only this class, and not
-        /// the text.
+        /// `why`.
         kind: NotReadyKind,
         /// The reason, as a text for operators.
         why: String,
@@ -239,7 +239,7 @@ impl fmt::Debug for Batch {
     }
 }
 
-/// Why a publish failed, so that its batch must not count as accepted.
+/// Why a publish failed. Whatever the reason is, the batch must not count as accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum PublishErrorKind {
     /// The broker rejected the batch, because a queue is full or has no leader.
@@ -296,7 +296,7 @@ impl PublishError {
 impl fmt::Display for PublishError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let why = match self.kind {
-            PublishErrorKind::Rejected => "the broker rejected it",
+            PublishErrorKind::Rejected => "the broker rejected the batch",
             PublishErrorKind::Unroutable => "the route's queue does not exist",
             PublishErrorKind::TimedOut => "the broker did not confirm the batch in time",
             PublishErrorKind::Blocked => "the broker has a resource alarm",

@@ -9,27 +9,29 @@ use crate::{
     VersionChanges, round_after,
 };
 
-/// What is stored of the event of a call.
+/// What a store has recorded about the event that a call was made for.
 #[derive(Debug, Clone, Copy)]
 pub struct StoredCall<'s> {
     /// The number of the event.
     pub event: EventNumber,
     /// The state of the event on the route.
     pub state: CallState,
-    /// The reason for which the attempt is deferred, and how long it has been; `None` if it is not.
+    /// Why the attempt is deferred, and how long ago the deferral began; `None` if it is not
+    /// deferred.
     pub deferred: Option<(DeferReason, Duration)>,
-    /// What is stored of the key of the event.
+    /// What the store knows of the event's key, on a route that applies only the newest event of
+    /// each key; `None` if it knows nothing.
     pub key: Option<&'s KeyState>,
 }
 
-/// An event that a call makes done.
+/// An event that becomes done, because a call for it has succeeded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DoneCall {
     /// The number of the event.
     pub event: EventNumber,
     /// The number of the attempt that is recorded as successful.
     pub attempt: u32,
-    /// The number of the round; see [`round_after`].
+    /// The number of the round of attempts; see [`round_after`].
     pub round: u32,
     /// The duration of the call.
     pub took: Duration,
@@ -38,14 +40,14 @@ pub struct DoneCall {
 /// The changes that follow from the ends of some calls of one route.
 #[derive(Debug, Default)]
 pub struct CallChanges<'a> {
-    /// What is recorded of each end, in the order of the ends.
+    /// What is recorded of each call, in the order in which the ends of the calls were passed.
     pub recorded: Vec<CallRecorded>,
     /// The events that become done.
     pub done: Vec<DoneCall>,
-    /// The calls that have failed, with the numbers of their events. The failure is the one that is
-    /// recorded, which is another one than that of the call when a deferral has expired.
+    /// The calls that have failed: the number of the event, the end of the call, and the failure
+    /// that is recorded. For an expired deferral, this failure is [`crate::CallDeferral::expired`].
     pub failed: Vec<(EventNumber, &'a CallEnd, &'a CallFailure)>,
-    /// The events that are deferred, each with the reason and with how long it waits.
+    /// The events that are deferred, each with the reason and the time for which the event waits.
     pub deferred: Vec<(EventNumber, DeferReason, Duration)>,
     /// The changes to the keys of the events.
     pub versions: VersionChanges<'a>,
@@ -54,7 +56,7 @@ pub struct CallChanges<'a> {
 impl<'a> CallChanges<'a> {
     /// Returns the changes that follow from these ends. `is_closed` says whether the breaker of
     /// their target is closed. `stored` returns what is stored of the event of a call; `None` when
-    /// the store does not have the event, as after a restore of the store.
+    /// the store does not have the event, for example after a restore of the store.
     pub fn of<'s>(
         ends: &'a [CallEnd],
         is_closed: bool,
@@ -156,7 +158,7 @@ mod tests {
         }
     }
 
-    /// Returns what is stored of the event of an end, by its number.
+    /// Returns what the store has recorded in these tests; the number of the event selects it.
     fn stored(end: &CallEnd) -> Option<StoredCall<'static>> {
         let number = end.number.as_i64();
         let is_done = CallState {
@@ -174,7 +176,8 @@ mod tests {
             _ => (state(3, 5), None),
         };
         Some(StoredCall {
-            // The number in the end may be from before a restore of the store.
+            // The store decides the number: the one in `end` may be from before a restore of the
+            // store.
             event: EventNumber::from_i64(100 + number),
             state,
             deferred,
@@ -183,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn each_end_changes_the_rows_of_what_is_recorded() {
+    fn each_end_of_a_call_is_recorded_by_the_state_of_its_event() {
         let failed = || CallResult::Failed(failure("500"));
         let ends = [
             end(1, CallResult::Done),
@@ -228,7 +231,7 @@ mod tests {
         let raised = changes.versions.raised().into_iter();
         let raised: Vec<EventNumber> = raised.map(|(event, _)| event).collect();
         assert_eq!(raised, [1, 2].map(number));
-        // The newer call for the second event holds the key.
+        // The key of the second event is not freed, because the newer call still holds it.
         let freed = changes.versions.freed().iter();
         let freed: Vec<EventNumber> = freed.map(|(_, event)| *event).collect();
         assert_eq!(freed, [1, 3, 5, 6].map(number));
@@ -251,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_that_is_older_than_a_done_one_raises_nothing() {
+    fn an_event_that_is_older_than_a_done_one_raises_no_key() {
         let ends = [end(1, CallResult::Done)];
         let key = KeyState {
             version: Some(VersionedEvent::sample(1, 1, "3").version),

@@ -1,8 +1,8 @@
 //! The end of an external call, and the rule for what is recorded of it.
 //!
-//! Each call has the epoch of its lease. Only the newest call of an event may record that it
-//! failed, because an older one says nothing about the newer one. But an older call that succeeded
-//! has had its effect, so it ends the event as long as the event has no end.
+//! Each call has the epoch of its lease. Only the newest call of an event may record its failure,
+//! because the failure of an older call says nothing about the newer call. But an older call that
+//! succeeded has had its effect, so it makes the event done unless the event has ended already.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ pub struct CallEnd {
     pub number: EventNumber,
     /// The number of the attempt.
     pub attempt: u32,
-    /// The number of attempts before the last replay, as the claim returned it: it names the round.
+    /// The claim's number of attempts before the last replay. It identifies the round.
     pub attempts_before: u32,
     /// The number of the lease under which the call was made.
     pub epoch: u32,
@@ -32,8 +32,8 @@ pub struct CallEnd {
     pub result: CallResult,
     /// What the call shows about its target.
     pub answer: TargetAnswer,
-    /// Why the target was not reached, or how it asked for a pause, without what the target itself
-    /// wrote; `None` when the call shows neither. It may be logged.
+    /// Why the target was not reached, or how the target asked for a pause; `None` when neither
+    /// happened. The text quotes nothing that the target wrote, so it may be logged.
     pub target_error: Option<String>,
     /// The key and the version of the event, on a route that applies only the newest event of each
     /// key.
@@ -47,7 +47,7 @@ pub enum CallResult {
     Done,
     /// The call failed, which counts as an attempt.
     Failed(CallFailure),
-    /// The call failed for a reason that is not the event's, so that no attempt is counted.
+    /// The call failed for a reason outside of the event, so no attempt is counted.
     Deferred(CallDeferral),
 }
 
@@ -58,36 +58,36 @@ pub struct CallFailure {
     pub class: FailureClass,
     /// The error and its causes. They are stored beside the bodies, and are never written to a log.
     pub error: String,
-    /// What follows from the failure.
+    /// What follows from the failure: a retry or a dead letter.
     pub then: Then,
 }
 
 /// A failed call that does not count as an attempt.
 #[derive(Debug, Clone)]
 pub struct CallDeferral {
-    /// The reason.
+    /// The reason for the deferral.
     pub reason: DeferReason,
     /// The shortest time that the event waits.
     pub least: Duration,
     /// The longest time that the event waits.
     pub most: Duration,
-    /// The greatest age of the deferral while the breaker of the target is closed, counted from the
-    /// first deferral for the same reason. Then other events are answered, so that the fault
-    /// belongs to this event. While the breaker is not closed, there is no limit.
+    /// The greatest age of the deferral, counted from the first deferral for the same reason. It
+    /// applies only while the breaker of the target is closed: the target then answers calls for
+    /// other events, so the cause is this event.
     pub age_max: Duration,
-    /// What is recorded in place of a deferral that has reached its greatest age.
+    /// The failure that is recorded instead of a deferral that has reached its greatest age.
     pub expired: CallFailure,
 }
 
 /// What is stored of an event when the end of a call is recorded.
 #[derive(Debug, Clone, Copy)]
 pub struct CallState {
-    /// The state of the claim and the number of attempts that are counted; `None` when the event
-    /// has no claim on the route, as after a restore of the store.
+    /// The state of the claim; `None` when the event has no claim on the route, for example after a
+    /// restore of the store.
     pub claim: Option<ClaimState>,
     /// The attempt for which the event waits; `None` when it waits for none.
     pub waiting: Option<WaitingAttempt>,
-    /// The leases of the event.
+    /// The leases of the event on the route.
     pub leases: Leases,
 }
 
@@ -99,16 +99,16 @@ pub enum CallRecorded {
         /// The number of the attempt that is recorded as successful.
         attempt: u32,
     },
-    /// The failure is recorded, and this follows from it.
+    /// The failure is recorded, and this follows: a retry or a dead letter.
     Failed(Then),
     /// The event is deferred.
     Deferred,
-    /// Nothing was changed: the end was recorded before, a newer call decides, or the event has its
-    /// end.
+    /// Nothing was changed: the end of the call was recorded before, a newer call decides, or the
+    /// event has ended.
     Superseded,
 }
 
-/// What the end of a call may change.
+/// What the end of a call may change about its event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CallEffect {
     /// The event becomes done with this attempt.
@@ -118,11 +118,11 @@ pub enum CallEffect {
     },
     /// The failure or the deferral is recorded.
     Recorded,
-    /// Nothing.
+    /// Nothing is changed.
     Nothing,
 }
 
-/// What a store writes of the end of a call.
+/// What a store writes when it records the end of a call.
 #[derive(Debug, Clone, Copy)]
 pub enum CallWrite<'a> {
     /// The event becomes done with this attempt.
@@ -132,27 +132,27 @@ pub enum CallWrite<'a> {
     },
     /// The attempt of the call has failed.
     Failed(&'a CallFailure),
-    /// The event waits for the same attempt.
+    /// The event waits, and then the same attempt is made.
     Deferred {
-        /// The reason.
+        /// The reason for the wait.
         reason: DeferReason,
-        /// How long the event waits.
+        /// How long the event waits from now on, by the store's clock.
         after: Duration,
     },
-    /// Nothing.
+    /// Nothing is changed.
     Nothing,
 }
 
 impl CallEnd {
-    /// Returns the last error of the target, if there is one. A store keeps it with the target.
+    /// Returns the last `target_error` of these calls, if any. A store keeps it with the target.
     pub fn last_target_error(ends: &[Self]) -> Option<&str> {
         let mut last_first = ends.iter().rev();
         last_first.find_map(|end| end.target_error.as_deref())
     }
 
-    /// Returns what is written of this end. `deferred` is the reason for which the attempt is
-    /// deferred, and how long it has been; `None` if it is not. `is_closed` says whether the
-    /// breaker of the target is closed.
+    /// Returns what a store writes to record this end. `deferred` says why the attempt was deferred
+    /// before, and how long ago the deferral began; `None` if it was not deferred. `is_closed` says
+    /// whether the breaker of the target is closed.
     pub fn written_on(
         &self,
         stored: CallState,
@@ -177,12 +177,12 @@ impl CallEnd {
     }
 
     /// Returns whether this is the end of the event's newest call. If it is not, the newer call may
-    /// still be in flight, also where this end is a late success that ends the event.
+    /// still be in flight, even if this end is a late success that makes the event done.
     pub fn is_of_newest_call(&self, stored: CallState) -> bool {
         self.epoch == stored.leases.epoch
     }
 
-    /// Returns what this end may change.
+    /// Returns what this end of a call may change about its event.
     pub fn effect_on(&self, stored: CallState) -> CallEffect {
         let waiting = match (stored.claim, stored.waiting) {
             (Some(ClaimState::Retrying), Some(waiting)) => waiting,
@@ -198,15 +198,16 @@ impl CallEnd {
                 _,
             ) => return CallEffect::Nothing,
         };
-        // A replay begins a new round, in which the effect is wanted once more.
+        // A replay begins a new round. A call of an earlier round does not end the event.
         if waiting.attempts_before != self.attempts_before {
             return CallEffect::Nothing;
         }
-        // After a deferral, the event waits for the same attempt, and no lease lacks an outcome.
+        // After a deferral, the event waits for the same attempt, but `without_outcome` is 0. So
+        // the same end changes nothing when it is recorded a second time.
         let is_open = stored.leases.without_outcome > 0;
         let is_newest = self.is_of_newest_call(stored) && self.attempt == waiting.attempt;
         match &self.result {
-            // The attempt for which the event waits is the one that is not recorded yet.
+            // Earlier attempts have their outcomes, so this success counts as the awaited one.
             CallResult::Done => CallEffect::Done {
                 attempt: waiting.attempt,
             },
@@ -219,7 +220,7 @@ impl CallEnd {
 }
 
 impl CallWrite<'_> {
-    /// Returns what is recorded with it.
+    /// Returns what this write records of the end of the call.
     pub fn recorded(self) -> CallRecorded {
         match self {
             CallWrite::Done { attempt } => CallRecorded::Done { attempt },
@@ -231,8 +232,8 @@ impl CallWrite<'_> {
 }
 
 impl CallDeferral {
-    /// Returns how long an event waits that has already been deferred for `age`, as in
-    /// [`crate::Deferral::wait`]; `None` when the deferral has reached its greatest age.
+    /// Returns how long the event waits if it has been deferred for `age`, as
+    /// [`crate::Deferral::wait`] does; `None` at the greatest age if the breaker `is_closed`.
     pub fn wait(&self, age: Option<Duration>, is_closed: bool) -> Option<Duration> {
         if is_closed && age >= Some(self.age_max) {
             return None;
@@ -270,7 +271,7 @@ mod tests {
         }
     }
 
-    /// Returns the end of the second attempt of the round that began after one attempt.
+    /// Returns the end of a call for attempt 3. The round began after attempt 1.
     fn end(epoch: u32, result: CallResult) -> CallEnd {
         CallEnd {
             event: EventId::from_bytes([1; 16]),
@@ -312,7 +313,7 @@ mod tests {
             (4, state(Some(Retrying), Some((3, 1)), 5), done(3)),
             // The newer call has failed, and the event waits for the next attempt.
             (4, state(Some(Retrying), Some((4, 1)), 5), done(4)),
-            // The event was replayed since.
+            // The event was replayed after this call.
             (4, state(Some(Retrying), Some((4, 3)), 5), Nothing),
             (5, state(Some(Done), None, 5), Nothing),
             (5, state(Some(Dead), None, 5), Nothing),
@@ -332,7 +333,7 @@ mod tests {
         for (epoch, stored, expect) in [
             (5, state(Some(Retrying), Some((3, 1)), 5), Recorded),
             (4, state(Some(Retrying), Some((3, 1)), 5), Nothing),
-            // It was recorded before.
+            // The failure was recorded before, or the event was replayed after this call.
             (5, state(Some(Retrying), Some((4, 1)), 5), Nothing),
             (5, state(Some(Retrying), Some((3, 2)), 5), Nothing),
             (5, state(Some(Done), None, 5), Nothing),

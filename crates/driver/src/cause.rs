@@ -29,8 +29,8 @@ const AND_MORE: &str = "and more";
 /// the same text.
 ///
 /// The ids of dead-letter groups are digests of the cause. After a change of this function, stored
-/// dead letters belong to other groups, so the change needs a migration that has them grouped
-/// again.
+/// dead letters belong to other groups. So the change needs a migration that sets their
+/// `grouped_at` to null: then hookbox groups them again.
 pub fn cause(detail: &str) -> String {
     let whole = detail
         .rsplit_once(CUT_MARK)

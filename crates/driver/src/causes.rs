@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-/// Returns the error itself, then its cause, then the cause of that, and so on.
+/// Returns the error itself, then its cause, then the cause of that cause, and so on.
 pub fn causes<'e>(
     error: &'e (dyn Error + 'static),
 ) -> impl Iterator<Item = &'e (dyn Error + 'static)> {

@@ -1,5 +1,5 @@
-//! Decides in which state a claim counts. The row of a claim does not show whether hookbox or a
-//! handler has committed it, so the receipts of its event decide with it.
+//! Decides which state of a claim is valid. The row of a claim does not show whether hookbox or a
+//! handler has committed it. The receipts of its event show that.
 
 use crate::ClaimState;
 
@@ -7,28 +7,29 @@ use crate::ClaimState;
 ///
 /// The claim of a first attempt is inserted as done, and the receipt that ends it is written in the
 /// same transaction, after the handlers. So the two are committed together, unless a handler has
-/// committed the transaction before.
+/// committed the transaction too early.
 #[derive(Debug, Clone, Copy)]
 pub struct ClaimEvidence {
-    /// The state in the row.
+    /// The state in the row of the claim.
     pub state: ClaimState,
-    /// The number of attempts in the row.
+    /// The number of attempts in the row of the claim.
     pub attempts: u32,
     /// Whether a receipt of the event has an outcome that ends a claim as done: `done`, or
     /// `conflict`, which a receipt keeps when its event is done after a replay. Other receipts are
     /// duplicates, wait for a retry, or belong to a dead letter.
     pub has_end: bool,
-    /// Whether receipts of the event may have been dropped because they were old. Then a missing
-    /// receipt shows nothing.
+    /// Whether receipts of the event may have been deleted because they were old. Then a missing
+    /// receipt proves nothing.
     pub may_lack_receipts: bool,
 }
 
 impl ClaimEvidence {
-    /// Returns the state in which the claim counts, and the number of attempts that are counted.
+    /// Returns the valid state of the claim, and its valid number of attempts.
     ///
-    /// A claim that is done without a receipt that ended it was committed by a handler. It counts
-    /// as running, as such a claim of a retry is stored, and its last run is not counted. A
-    /// transaction sees its own claims in the same way until it writes their receipts.
+    /// A claim that is done without a receipt that ended it was committed by a handler. Its valid
+    /// state is running, and its last run is not counted. If the claim is for a retry, its row
+    /// already has this state and this number. A transaction sees its own claims as running, too,
+    /// until it writes their receipts.
     pub fn counted(self) -> (ClaimState, u32) {
         let (state, attempts) = (self.state, self.attempts);
         match state {

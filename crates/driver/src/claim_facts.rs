@@ -1,5 +1,4 @@
-//! Decides what the claim of a message results in, from what is stored of its event and its
-//! receipt.
+//! Decides the result of claiming a message, from what is stored of its event and its receipt.
 
 use hookbox_event::Redo;
 
@@ -22,8 +21,8 @@ pub struct ClaimFacts {
 }
 
 impl ClaimFacts {
-    /// Returns what claiming a message that is neither a retry nor a replay results in; `None` when
-    /// nothing prevents the claim, so that it is [`Claimed::Fresh`].
+    /// Returns the result of claiming a message that is neither a retry nor a replay; `None` when
+    /// nothing prevents the claim, which is then [`Claimed::Fresh`].
     pub fn of_message(&self) -> Option<Claimed> {
         if self.is_settled {
             return Some(Claimed::Redelivered);
@@ -44,10 +43,10 @@ impl ClaimFacts {
         }
     }
 
-    /// Returns what claiming a retry or a replay results in; `None` when the event has no claim,
-    /// for example because the store was restored to a state from before the retry. The event is
-    /// genuine, so then the retry is claimed like a first message: it may be that the event was
-    /// processed already, but processing it twice is better than losing it.
+    /// Returns the result of claiming a retry or a replay; `None` when the event has no claim, for
+    /// example because the store was restored to a state from before the retry. A retry proves that
+    /// the event was accepted, so in this case it is claimed like a first message. The event may
+    /// have been processed already, but processing it twice is better than losing it.
     pub fn of_retry(&self, redo: Redo) -> Option<Claimed> {
         Some(match (self.state?, self.waiting) {
             (ClaimState::Retrying, Some(waiting))

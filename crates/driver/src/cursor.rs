@@ -6,11 +6,12 @@ use std::str::FromStr;
 
 use hookbox_event::{EventId, ReceiptId, RouteName, Timestamp};
 
-/// A position in a list of events on routes. The list is ordered by a time of the event, and rows
-/// of the same time by event and route. On the command line, `--after` takes a cursor as text.
+/// A position in a list of events on routes. The list is ordered by one of the times of each event.
+/// Rows with the same time are ordered by event and route. On the command line, `--after` takes a
+/// cursor as text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventCursor {
-    /// The time of the row by which the list is ordered.
+    /// The time by which the list orders this row.
     pub at: Timestamp,
     /// The event of the row.
     pub event: EventId,
@@ -94,7 +95,7 @@ mod tests {
             let event = EventCursor {
                 at,
                 event: EventId::from_bytes([0xa7; 16]),
-                route: "a-b_c".parse().expect("a name"),
+                route: "a-b_c".parse().expect("the name must be valid"),
             };
             assert_eq!(event.to_string().parse(), Ok(event));
             let refusal = RefusalCursor {

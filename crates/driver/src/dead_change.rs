@@ -35,8 +35,8 @@ impl DeadChange {
         }
     }
 
-    /// Returns how this change ends the event again; `None` for a replay, after which the event
-    /// ends when its next attempts have ended.
+    /// Returns the new end that this change gives the event; `None` for a replay, after which the
+    /// next attempts decide how the event ends.
     pub const fn ends_as(self) -> Option<EndOutcome> {
         match self {
             DeadChange::Replay => None,
@@ -45,7 +45,8 @@ impl DeadChange {
         }
     }
 
-    /// Returns the name of this change, as the subcommand of `hookbox dead` has it.
+    /// Returns the name of this change, which is also the subcommand of `hookbox dead` that makes
+    /// it.
     pub const fn as_str(self) -> &'static str {
         match self {
             DeadChange::Replay => "replay",
@@ -64,7 +65,7 @@ impl DeadChange {
     }
 
     /// Returns whether this change is possible for undecodable bytes, too. They are not replayed,
-    /// because a second run could not decode them either.
+    /// because another attempt could not decode them, either.
     pub const fn takes_undecodable(self) -> bool {
         match self {
             DeadChange::Replay => false,
@@ -73,8 +74,9 @@ impl DeadChange {
     }
 
     /// Returns whether this change is possible only for an event that has a receipt. A replayed
-    /// event is published again with the header fields of its first receipt. The event of a message
-    /// that was never decoded has no receipt, whatever the reason of its dead letter is.
+    /// event is published again with the header fields of its first receipt. A message that was
+    /// never decoded is stored as an event without a receipt, whatever the reason of its dead
+    /// letter is.
     pub const fn needs_receipt(self) -> bool {
         match self {
             DeadChange::Replay => true,

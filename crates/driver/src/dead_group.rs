@@ -85,7 +85,11 @@ mod tests {
     use super::*;
 
     fn of(route: &str, reason: DeadReason, detail: &str) -> DeadGroupId {
-        DeadGroupId::of(&route.parse().expect("a name"), reason, detail)
+        DeadGroupId::of(
+            &route.parse().expect("the name must be valid"),
+            reason,
+            detail,
+        )
     }
 
     #[test]

@@ -31,7 +31,7 @@ impl DeadState {
         }
     }
 
-    /// Returns the state for a text that the database stores.
+    /// Returns the state with this text; `None` for any other text.
     pub fn parse(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|state| state.as_str() == word)
     }

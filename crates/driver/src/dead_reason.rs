@@ -25,7 +25,8 @@ pub enum DeadReason {
     /// A handler ended its own transaction, so some of its effects may be committed and others not.
     Orphaned,
     /// Several processes ended while they ran the handler on this event, or seem to have ended
-    /// then. The worker does not run it again, so that it does not end further processes.
+    /// then. The worker does not run the handler on the event again, because it might end further
+    /// processes.
     Quarantined,
     /// Several external calls for the event were begun in a row, and none of them recorded its
     /// outcome. Whether any of them had its effect is not known.
@@ -68,7 +69,7 @@ impl DeadReason {
         }
     }
 
-    /// Returns the reason with this name.
+    /// Returns the reason with this name; `None` for any other text.
     pub fn parse(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|reason| reason.as_str() == word)
     }

@@ -15,9 +15,9 @@ pub enum DeferReason {
     /// The database denied the handler a right, or lacks a table, column or function that the
     /// handler needs.
     MissingRight,
-    /// An external call for the event is in flight, or was when its process died; see
-    /// [`crate::LeaseTerms`]. On a route that applies only the newest event of each key, it may be
-    /// the call for another event of the key.
+    /// An external call for the event is in flight, or the process that made the call has died; see
+    /// [`crate::LeaseTerms`]. On a route that applies only the newest event of each key, the call
+    /// may also be for another event of the same key.
     Leased,
     /// The target of the event's external call was not reached.
     TargetFault,
@@ -46,7 +46,7 @@ impl DeferReason {
         }
     }
 
-    /// Returns the reason with this name.
+    /// Returns the reason with this name; `None` for any other text.
     pub fn parse(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|reason| reason.as_str() == word)
     }
@@ -75,7 +75,7 @@ pub struct Deferral<'a> {
     /// The longest time that the event waits.
     pub most: Duration,
     /// The greatest age of a deferral, counted from the event's first deferral for the same reason.
-    /// An event that has been deferred for longer is not deferred again; `None` for no limit.
+    /// An event that has reached this age is not deferred again; `None` for no limit.
     pub age_max: Option<Duration>,
 }
 
@@ -102,7 +102,7 @@ pub struct DeferredSince {
 }
 
 impl Deferral<'_> {
-    /// Returns how long an event waits that has already been deferred for `age`: as long as `age`,
+    /// Returns how long an event waits if it has already been deferred for `age`: as long as `age`,
     /// but at least `least` and at most `most`. So each wait doubles the age: the event is tried
     /// often at first, and rarely when it has been deferred for long. Returns `None` when `age` has
     /// reached `age_max`.

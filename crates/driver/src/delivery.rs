@@ -16,8 +16,8 @@ pub struct Delivery {
     /// that this is the first delivery.
     pub redelivered: bool,
     /// The queue from which the broker moved the message to the dead-letter queue. `None` for a
-    /// message that is not in the dead-letter queue, and when the broker does not name the first
-    /// queue.
+    /// message that is not in the dead-letter queue, and also if the broker does not report the
+    /// first queue.
     pub died_in: Option<String>,
     settler: Box<dyn Settler>,
 }

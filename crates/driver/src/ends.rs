@@ -1,5 +1,5 @@
 //! Ends of events on routes, in the order in which a store has committed them, for programs that
-//! read along.
+//! follow them (`hookbox events follow`).
 //!
 //! A time column is not in the order of commits: a transaction that began earlier may commit later,
 //! and then its rows appear before rows that were read already. So a store gives each end a
@@ -20,7 +20,8 @@ use hookbox_event::{
 pub enum EndOutcome {
     /// The handler's effects are committed.
     Done,
-    /// The route has given up on the event, or an operator has reverted a discard.
+    /// The route has given up on the event, or an operator has reverted the discard of its dead
+    /// letter.
     Dead,
     /// An operator has decided that the dead letter is not to be replayed.
     Discarded,
@@ -47,14 +48,14 @@ impl EndOutcome {
         }
     }
 
-    /// Returns the outcome with this text.
+    /// Returns the outcome with this text; `None` for any other text.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|one| one.as_str() == text)
     }
 }
 
-/// Returns the number of a round of attempts, which is that of its first attempt: 1 until the event
-/// is replayed. `attempts_before` is the number of attempts made before the last replay.
+/// Returns the number of a round. It is the number of the round's first attempt, so it is 1 until
+/// the event is replayed. `attempts_before` is the number of attempts made before the last replay.
 pub fn round_after(attempts_before: u32) -> u32 {
     attempts_before.saturating_add(1)
 }
@@ -70,7 +71,7 @@ pub struct EndCursor {
     pub position: u64,
     /// The number of the event.
     pub event: EventNumber,
-    /// The route.
+    /// The route of the end.
     pub route: RouteName,
     /// The time of the end. It shows whether the end at this position is still the same one.
     pub at: Timestamp,
@@ -78,7 +79,7 @@ pub struct EndCursor {
 
 /// The error for a text that is not the cursor of an end.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the cursor must be one that `hookbox events follow` printed, and whole")]
+#[error("the cursor must be a complete one, as `hookbox events follow` printed it")]
 pub struct InvalidEndCursor;
 
 /// The reason why a store does not continue after a cursor.
@@ -123,19 +124,19 @@ pub struct EndRow {
 /// A page of ends in the order of their positions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EndsPage {
-    /// The ends on the chosen route, or on all.
+    /// The ends on the chosen route, or on all routes.
     pub rows: Vec<EndRow>,
     /// The position of the last end that was read, which may be one on another route; `None` when
-    /// nothing was read. The next page begins after it.
+    /// nothing was read. The next page begins after this position.
     pub next: Option<EndCursor>,
-    /// Whether more ends may follow at once.
+    /// Whether the store may have more ends that can be read now.
     pub more: bool,
 }
 
 /// The result of reading ends after a cursor.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EndsRead {
-    /// The ends that follow.
+    /// The ends that follow the cursor.
     Page(EndsPage),
     /// Nothing was read, because the store cannot continue after the cursor.
     Refused(CursorRefusal),
@@ -144,26 +145,27 @@ pub enum EndsRead {
 /// One end that a store has read for a page.
 #[derive(Debug)]
 pub enum ReadEnd {
-    /// An end on a chosen route.
+    /// An end on the chosen route, or on any route if none was chosen.
     Chosen(EndRow),
     /// An end on another route.
     Other(EndCursor),
 }
 
-/// Ends that are committed, and that readers do not get yet, because a transaction with a lower
+/// Ends that are committed, but that readers do not get yet, because a transaction with a lower
 /// number is open.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeldBack {
     /// How long ago the transaction of the first of these ends began.
     pub age: Duration,
-    /// What holds them back; `None` when it is not known, or has just ended.
+    /// The transaction that holds them back; `None` when it is not known, or has just ended.
     pub by: Option<Holder>,
 }
 
-/// The transaction that holds ends back. It may be one of any database of the server.
+/// The transaction that holds ends back. It may run in any database of the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Holder {
-    /// The number of the server's process; `None` for a prepared transaction, which has none.
+    /// The process id of the session at the server; `None` for a prepared transaction, which has no
+    /// process.
     pub process: Option<i32>,
     /// The database of the transaction.
     pub database: String,
@@ -171,8 +173,8 @@ pub struct Holder {
     pub name: String,
 }
 
-/// The number of ends that are read at most for a page of one route. The ends of other routes
-/// between them are read, too, because the index begins with the position.
+/// How many ends are read at least for a page of one route. The index begins with the position, so
+/// the ends of other routes that lie in between are read, too.
 const READ_MAX: u32 = 1_000;
 
 impl EndsPage {
@@ -214,11 +216,11 @@ impl EndsPage {
 
 impl EndCursor {
     /// Returns why the store cannot continue after this cursor; `None` if it can. `store` is the
-    /// present incarnation of the store, and `found` the time of the end that it has at the
-    /// position of this cursor, with the same event and route.
+    /// present incarnation of the store. `found` is the time of the stored end that has the
+    /// position, event and route of this cursor; `None` if there is none.
     ///
-    /// If the end is there, every end that the store commits later has a higher position, even if
-    /// the store was restored to an older state meanwhile.
+    /// If the store has this end, every end that it commits later has a higher position, even if it
+    /// was restored to an older state meanwhile.
     pub fn refused_by(
         &self,
         store: Incarnation,
@@ -272,10 +274,11 @@ impl EndCursor {
     }
 }
 
-/// Returns digits that change with the text, so that a cursor of which a part is missing is not
-/// taken for another one.
+/// Returns digits that depend on the whole text, so that a cursor that was cut or changed is
+/// refused and not taken for another cursor.
 fn check_digits(text: &str) -> String {
-    // The parts of a cursor are not secret, and a cursor is read by processes without the key.
+    // No identity key is used: the parts of a cursor are not secret, and processes without the key
+    // must be able to read a cursor.
     let mut digits = ContentDigest::of_raw_body(&Digester::Plain, text.as_bytes()).to_string();
     digits.truncate(CHECK_DIGITS);
     digits
@@ -299,7 +302,8 @@ impl FromStr for EndCursor {
             route: route.parse().map_err(|_| InvalidEndCursor)?,
             at: Timestamp::from_unix_micros(at),
         };
-        // This compares the check digits, and refuses other forms of the same numbers.
+        // This compares the check digits. It also refuses the same numbers in another form, such as
+        // with leading zeros.
         if cursor.to_string() == text {
             Ok(cursor)
         } else {

@@ -46,7 +46,7 @@ pub struct ClaimRow {
     pub attempts: u32,
     /// The moment when the event was claimed.
     pub claimed_at: Timestamp,
-    /// The moment when the event was last settled.
+    /// The moment when the event was last settled; `None` if it never was.
     pub settled_at: Option<Timestamp>,
     /// The number of the last lease of the event; `None` when it never had one.
     pub epoch: Option<u32>,

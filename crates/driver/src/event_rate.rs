@@ -1,4 +1,4 @@
-//! The rate of events: how many events a second may be taken.
+//! A rate of events: how many events a second a worker may take from a route.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,20 +6,22 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
-/// The lowest rate, 0.1 events a second. A message may hold 64 events, and the next one waits
-/// unacknowledged at the worker until its turn: at this rate for at most 11 minutes. RabbitMQ
-/// closes the channel of a consumer that has not acknowledged a message for 30 minutes
+/// The lowest rate, 0.1 events a second, as events in 1,000 seconds. A message may hold 64 events.
+/// The message after it then waits at the worker, unacknowledged, for up to 11 minutes. The wait
+/// must stay well below 30 minutes, because RabbitMQ closes the channel of a consumer that has not
+/// acknowledged a message for so long
 /// (<https://www.rabbitmq.com/docs/consumers#acknowledgement-timeout>).
 const PER_1000_S_MIN: u64 = 100;
 
-/// The highest rate, a million events a second, which is more than a worker can process.
+/// The highest rate, a million events a second, as events in 1,000 seconds. No worker can process
+/// as many.
 const PER_1000_S_MAX: u64 = 1_000_000_000;
 
 /// A rate of events. It is exact to a thousandth of an event a second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EventRate(u64);
 
-/// A text that is no rate.
+/// The error for a text that is not a rate.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{text:?} is not a rate: write a number of events a second from 0.1 to 1000000 with at most \
@@ -42,7 +44,7 @@ impl EventRate {
         self.0
     }
 
-    /// Returns how long this many events take at this rate.
+    /// Returns the time in which this rate allows this many events.
     pub fn time_for(self, events: u64) -> Duration {
         let nanos = u128::from(events) * 1_000_000_000_000 / u128::from(self.0);
         Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
@@ -87,7 +89,7 @@ impl fmt::Display for EventRate {
 }
 
 impl Serialize for EventRate {
-    /// Writes the number of events a second. A JSON number shows three decimals exactly.
+    /// Writes the number of events a second, with at most three decimals.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let whole = u32::try_from(self.0).unwrap_or(u32::MAX);
         serializer.serialize_f64(f64::from(whole) / 1_000.0)

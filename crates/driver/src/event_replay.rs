@@ -1,4 +1,4 @@
-//! The replay of stored events on a route, and the rule for which events may be replayed.
+//! The replay of stored events on a route, and the rule that decides which events may be replayed.
 
 use hookbox_event::{
     Condition, Conditions, EventId, EventNumber, RouteName, SourceName, Timestamp, Topic,
@@ -14,15 +14,17 @@ use crate::ClaimState;
 pub struct ReplayFilter {
     /// The route on which the events are to run.
     pub route: RouteName,
-    /// The topics that the route selects. Another event is left alone; with an empty list, none is.
+    /// The patterns of the topics that the route selects. An event with another topic is left
+    /// alone. An empty list selects every topic.
     pub topics: Vec<TopicPattern>,
     /// The conditions of the route on the body. An event that the route never had is left alone
-    /// unless all of them hold. One that is done there was selected when it was received.
+    /// unless all of them hold for its body. An event that is done on the route is not checked,
+    /// because it was selected when it was received.
     pub conditions: Vec<Condition>,
     /// Whether events that are done on the route run again. If not, only events that the route
     /// never had are put on it.
     pub again: bool,
-    /// Selects only these events.
+    /// Selects only these events; empty for any event.
     pub events: Vec<EventId>,
     /// Selects only events of this source.
     pub source: Option<SourceName>,
@@ -34,7 +36,8 @@ pub struct ReplayFilter {
     pub until: Option<Timestamp>,
 }
 
-/// A position in the stored events, ordered by the arrival of the first receipt, then by number.
+/// A position in the list of stored events. The list is ordered by the arrival of each event's
+/// first receipt, and then by the number of the event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ReplayPosition {
     /// When the first receipt of the event arrived.
@@ -46,50 +49,51 @@ pub struct ReplayPosition {
 /// An event that a filter selects, with its state on the route.
 #[derive(Debug, Clone)]
 pub struct ReplayCandidate {
-    /// The event.
+    /// The id of the event.
     pub event: EventId,
-    /// Its position.
+    /// The position of the event.
     pub position: ReplayPosition,
-    /// Its topic.
+    /// The topic of the event.
     pub topic: Topic,
-    /// The state in which it counts on the route; `None` when the route never had it.
+    /// The state of the event on the route; `None` when the route never had it.
     pub state: Option<ClaimState>,
     /// Whether the conditions of the route hold for the body. A store decides it by [`BodyCheck`],
     /// and only for an event whose body has to be read; for all others it is true.
     pub is_selected: bool,
-    /// Whether the event has a receipt on any route that is not a conflict. A replayed event is
-    /// published with the header fields of a receipt. A body that came under the id of another
-    /// event is for a person to decide, by `dead replay`.
+    /// Whether the event has, on any route, a receipt that is not a conflict. A replay needs such a
+    /// receipt, because it publishes the event with the header fields of the receipt. A conflict is
+    /// left alone: an operator may replay it with `hookbox dead replay`.
     pub has_receipt: bool,
 }
 
 /// What a replay does with an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Replayable {
-    /// It is done on the route, and runs there in a new round.
+    /// The event is done on the route, and runs there in a new round.
     Again,
-    /// The route never had it, and runs it for the first time.
+    /// The route never had the event, and runs it for the first time.
     First,
-    /// It is left alone.
+    /// The event is left alone.
     Left(LeftAlone),
 }
 
 /// Why a replay leaves an event alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LeftAlone {
-    /// The route does not select its topic.
+    /// The route does not select the topic of the event.
     OtherTopic,
-    /// The route never had it, and the conditions of the route exclude its body.
+    /// The route never had the event, and the conditions of the route exclude its body.
     Excluded,
-    /// It is done on the route, and the filter selects only events that the route never had.
+    /// The event is done on the route, and the filter selects only events that the route never had.
     Done,
-    /// It waits for an attempt on the route, or an attempt runs.
+    /// The event waits for an attempt on the route, or an attempt runs.
     Waiting,
-    /// It is a dead letter of the route, which `dead replay` replays.
+    /// The event is a dead letter of the route. `hookbox dead replay` replays it.
     Dead,
-    /// A newer event of its key is done on the route, so that it would be stale once more.
+    /// The event is stale on the route, because a newer event of the same key is done. It would
+    /// become stale again.
     Stale,
-    /// It has no receipt that it could be published with.
+    /// The event has no receipt with which it could be published.
     NoReceipt,
 }
 
@@ -110,23 +114,23 @@ pub struct ReplayCounts {
     pub waiting: u64,
     /// Dead letters of the route.
     pub dead: u64,
-    /// Events that are older than one of the same key that is done on the route.
+    /// Events that are stale on the route: a newer event of the same key is done.
     pub stale: u64,
-    /// Events that have no receipt that they could be published with.
+    /// Events that have no receipt with which they could be published.
     pub without_receipt: u64,
 }
 
-/// What was found of one page of events, or was done with them.
+/// What a replay would do, or has done, with one page of events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ReplayPage {
-    /// The numbers of events.
+    /// How many events of the page are replayed, and how many are left alone.
     pub counts: ReplayCounts,
-    /// The position of the last event of the page; `None` when no event follows.
+    /// The position of the last event of the page; `None` when the page is empty.
     pub last: Option<ReplayPosition>,
 }
 
 impl ReplayFilter {
-    /// Returns what a replay does with an event.
+    /// Returns what a replay with this filter does with an event.
     pub fn judge(&self, candidate: &ReplayCandidate) -> Replayable {
         let selects = |pattern: &TopicPattern| pattern.matches(&candidate.topic);
         if !self.topics.is_empty() && !self.topics.iter().any(selects) {
@@ -149,7 +153,7 @@ impl ReplayFilter {
     }
 }
 
-/// Decides the conditions of a filter on bodies.
+/// Decides whether the conditions of a filter hold for bodies.
 #[derive(Debug)]
 pub struct BodyCheck<'f> {
     filter: &'f ReplayFilter,
@@ -157,7 +161,7 @@ pub struct BodyCheck<'f> {
 }
 
 impl<'f> BodyCheck<'f> {
-    /// Prepares the conditions of a filter.
+    /// Prepares the conditions of a filter, to check many bodies.
     pub fn new(filter: &'f ReplayFilter) -> Self {
         let conditions = Conditions::new(&filter.conditions);
         Self { filter, conditions }
@@ -169,8 +173,9 @@ impl<'f> BodyCheck<'f> {
         !self.conditions.is_empty() && self.filter.judge(candidate) == Replayable::First
     }
 
-    /// Decides whether an event is selected whose body has to be read. An event whose body is not
-    /// stored is not selected, because nothing shows that the conditions hold.
+    /// Decides whether the conditions hold for an event whose body has to be read, and sets its
+    /// `is_selected`. If the body is not stored, the event is not selected, because nothing shows
+    /// that the conditions hold.
     pub fn decide(&self, candidate: &mut ReplayCandidate, body: Option<&[u8]>) {
         candidate.is_selected = body.is_some_and(|body| self.selects(body));
     }
@@ -183,7 +188,7 @@ impl<'f> BodyCheck<'f> {
 }
 
 impl ReplayCounts {
-    /// Counts one event.
+    /// Counts one event, by what a replay does with it.
     pub fn add(&mut self, replayable: Replayable) {
         let count = match replayable {
             Replayable::Again => &mut self.again,
@@ -224,8 +229,8 @@ impl ReplayFilter {
     /// Returns a filter that selects all events, for a route that selects one topic.
     pub(crate) fn sample(again: bool) -> Self {
         Self {
-            route: "scores".parse().expect("a name"),
-            topics: vec!["begini.score".parse().expect("a pattern")],
+            route: "scores".parse().expect("the name must be valid"),
+            topics: vec!["begini.score".parse().expect("the pattern must be valid")],
             conditions: Vec::new(),
             again,
             events: Vec::new(),
@@ -239,7 +244,8 @@ impl ReplayFilter {
 
 #[cfg(test)]
 impl ReplayCandidate {
-    /// Returns the event with this number, of the topic that the sample of a filter selects.
+    /// Returns the event with this number. Its topic is the one that [`ReplayFilter::sample`]
+    /// selects.
     pub(crate) fn sample(number: u8, state: Option<ClaimState>) -> Self {
         Self {
             event: EventId::from_bytes([number; 16]),
@@ -247,7 +253,7 @@ impl ReplayCandidate {
                 at: Timestamp::from_unix_micros(number.into()),
                 number: EventNumber::from_i64(number.into()),
             },
-            topic: "begini.score".parse().expect("a topic"),
+            topic: "begini.score".parse().expect("the topic must be valid"),
             state,
             is_selected: true,
             has_receipt: true,
@@ -264,7 +270,7 @@ mod tests {
 
     fn candidate(topic: &str, state: Option<ClaimState>, has_receipt: bool) -> ReplayCandidate {
         ReplayCandidate {
-            topic: topic.parse().expect("a topic"),
+            topic: topic.parse().expect("the topic must be valid"),
             has_receipt,
             ..ReplayCandidate::sample(1, state)
         }
@@ -302,11 +308,12 @@ mod tests {
         check("begini.other", Some(Done), true, true, other);
     }
 
-    /// The body decides only about an event that the route never had and could be put there.
+    /// The body matters only for an event that the route never had and that a replay could put on
+    /// it.
     #[test]
     fn conditions_decide_about_events_that_the_route_never_had() {
         let gold = Condition {
-            pointer: "/level".parse().expect("a pointer"),
+            pointer: "/level".parse().expect("the pointer must be valid"),
             test: Test::OneOf(vec![Literal::String("gold".to_owned())]),
         };
         let filter = ReplayFilter {
@@ -329,7 +336,7 @@ mod tests {
             (Some(r#"{"level":"silver"}"#), left),
             (Some("{}"), left),
             (Some("no JSON"), left),
-            // The body is not stored.
+            // `None` means that the body is not stored.
             (None, left),
         ] {
             let mut candidate = candidate("begini.score", None, true);

@@ -61,12 +61,13 @@ pub struct Failure<'a> {
     pub then: Then,
 }
 
-/// What follows a failed attempt.
+/// What follows a failed attempt: a retry or a dead letter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Then {
-    /// Another attempt follows, no earlier than `after` from now by the store's clock.
+    /// Another attempt follows. It does not begin before the time `after` has passed by the store's
+    /// clock.
     Retry {
-        /// The least time until the next attempt.
+        /// The shortest time until the next attempt, counted from the record of this failure.
         after: Duration,
     },
     /// The event becomes a dead letter.

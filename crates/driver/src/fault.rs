@@ -36,7 +36,7 @@ impl FaultKind {
 
 /// A fault of a dependency: its class, the operation that failed, and the error that caused it.
 ///
-/// `Display` shows the operation without the cause, which `source()` returns. The one place that
+/// `Display` shows the operation without the cause, and `source()` returns the cause. The code that
 /// logs the fault writes both with [`describe`].
 #[derive(Debug)]
 pub struct Fault {
@@ -46,15 +46,15 @@ pub struct Fault {
     statement: Option<Box<UserStatement>>,
 }
 
-/// A statement that a user wrote in the config, as a fault of it is shown to an operator.
+/// An SQL statement of a user that has caused a fault, in the form that operators see.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UserStatement {
     /// Where the statement is: the file, the line and the column, with the code of the error.
     pub place: String,
     /// The role under which the statement ran, if it was not that of hookbox's connection.
     pub role: Option<String>,
-    /// The message of the database, if it is about the text of the statement alone, so that it
-    /// names objects of the database and quotes no value of an event.
+    /// The message of the database; `None` if the message may quote a value of an event. It is set
+    /// only if the message is about the text of the statement alone.
     pub message: Option<String>,
 }
 
@@ -84,7 +84,7 @@ impl Fault {
         }
     }
 
-    /// Adds the statement of a user that has caused the fault.
+    /// Adds the user's statement that has caused the fault.
     #[must_use]
     pub fn of_statement(self, statement: UserStatement) -> Self {
         Self {
@@ -93,7 +93,7 @@ impl Fault {
         }
     }
 
-    /// Returns the statement of a user that the first fault in a chain of causes names.
+    /// Returns the user's statement of the first fault in a chain of causes that has one.
     pub fn statement_of<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e UserStatement> {
         causes(error).find_map(|error| error.downcast_ref::<Fault>()?.statement.as_deref())
     }

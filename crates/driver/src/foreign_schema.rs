@@ -2,10 +2,11 @@
 //! use. All databases use this same rule.
 //!
 //! Before a driver migrates, it reads the rows of `_sqlx_migrations` and the names of all tables,
-//! views and indexes of the schema, which changes nothing, and passes them to [`foreign_schema`].
-//! The result becomes the `why` of [`crate::OpenError::Refused`], to which the driver adds the
-//! remedy ("give hookbox a database of its own"). This check must also run before schema versions
-//! are compared, because the version of another program's migrations means nothing to hookbox.
+//! views and indexes of the schema. This changes nothing. The driver passes what it has read to
+//! [`foreign_schema`]. The result becomes the `why` of [`crate::OpenError::Refused`], to which the
+//! driver adds the remedy ("give hookbox a database of its own"). This check must also run before
+//! schema versions are compared, because the version of another program's migrations means nothing
+//! to hookbox.
 
 use std::fmt;
 
@@ -31,7 +32,7 @@ pub struct KnownMigration<'a> {
 pub struct AppliedMigration {
     /// The number of the migration.
     pub version: i64,
-    /// The description of the migration.
+    /// The migration's name, as the program that ran it has stored it.
     pub description: String,
 }
 
@@ -76,7 +77,8 @@ pub fn foreign_schema(
         return Some(ForeignSchema::Migration(foreign.clone()));
     }
     let ours = created(known, applied, true);
-    // A migration may replace a table of an earlier one by a table of the same name.
+    // A pending migration may replace a table of an earlier one by a table of the same name. Such a
+    // table is not in the way.
     let in_the_way: Vec<String> = created(known, applied, false)
         .into_iter()
         .filter(|name| present.contains(name) && !ours.contains(name))
@@ -84,8 +86,8 @@ pub fn foreign_schema(
     (!in_the_way.is_empty()).then_some(ForeignSchema::Objects(in_the_way))
 }
 
-/// Returns the tables, views and indexes that migrations which have not run yet replace: an earlier
-/// migration has created them, and these create them again.
+/// Returns the names of tables, views and indexes that pending migrations replace: a migration that
+/// has run created them, and a pending one creates them again.
 pub fn replaced(known: &[KnownMigration<'_>], applied: &[AppliedMigration]) -> Vec<String> {
     let ours = created(known, applied, true);
     let mut replaced = created(known, applied, false);
@@ -93,7 +95,8 @@ pub fn replaced(known: &[KnownMigration<'_>], applied: &[AppliedMigration]) -> V
     replaced
 }
 
-/// Returns what the migrations create that have run, or those that have not.
+/// Returns the names that migrations create: those that have run if `run` is true, or else the
+/// pending ones.
 fn created(known: &[KnownMigration<'_>], applied: &[AppliedMigration], run: bool) -> Vec<String> {
     let has_run = |version: i64| applied.iter().any(|row| row.version == version);
     let migrations = known.iter().filter(|one| has_run(one.version) == run);
@@ -108,14 +111,14 @@ impl fmt::Display for ForeignSchema {
                 let shown: String = row.description.chars().take(DESCRIPTION_MAX).collect();
                 write!(
                     f,
-                    "it belongs to another program: its table `_sqlx_migrations` lists migration \
-                     {} as {shown:?}, which is not one of hookbox's",
+                    "the database belongs to another program: its table `_sqlx_migrations` lists \
+                     migration {} as {shown:?}, which is not one of hookbox's",
                     row.version
                 )
             }
             ForeignSchema::Objects(names) => {
                 let shown: Vec<&str> = names.iter().take(LISTED_MAX).map(String::as_str).collect();
-                write!(f, "it already has {}", shown.join(", "))?;
+                write!(f, "the database already has {}", shown.join(", "))?;
                 if names.len() > shown.len() {
                     write!(f, " and {} more", names.len() - shown.len())?;
                 }
@@ -233,8 +236,8 @@ mod tests {
             );
         }
         let text = found(&[(1, "a\u{1b}[2J")], &[]).map(|found| found.to_string());
-        let expect = "it belongs to another program: its table `_sqlx_migrations` lists migration \
-                      1 as \"a\\u{1b}[2J\", which is not one of hookbox's";
+        let expect = "the database belongs to another program: its table `_sqlx_migrations` lists \
+                      migration 1 as \"a\\u{1b}[2J\", which is not one of hookbox's";
         assert_eq!(text.as_deref(), Some(expect));
     }
 
@@ -253,8 +256,8 @@ mod tests {
         assert_eq!(
             text.as_deref(),
             Some(
-                "it already has accounts, meta, which hookbox did not create and would have to \
-                 create"
+                "the database already has accounts, meta, which hookbox did not create and would \
+                 have to create"
             )
         );
     }

@@ -1,5 +1,6 @@
 //! The rule by which a broker or a store belongs to one identity key. A process with another key,
-//! or without one, computes other ids: to it, every event that a provider sends again would be new.
+//! or without one, computes other ids. It would take every event that a provider sends again for a
+//! new event.
 
 use hookbox_event::IdentityFingerprint;
 
@@ -8,9 +9,10 @@ use crate::{IdentityMismatch, OpenError};
 /// What the identity stamp of a broker or store must be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExpectedIdentity {
-    /// Anything: for commands that compute neither ids nor digests, and do not read the key.
+    /// Any stamp, or none: for commands that compute neither ids nor digests, and do not read the
+    /// key.
     Unchecked,
-    /// None, because ids are computed without an identity key.
+    /// No stamp, because ids are computed without an identity key.
     Plain,
     /// The fingerprint of the key with which ids are computed.
     Keyed(IdentityFingerprint),
@@ -19,29 +21,30 @@ pub enum ExpectedIdentity {
 /// The identity stamp that a broker or store has, compared with the expected one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FoundIdentity {
-    /// It has no stamp.
+    /// The broker or store has no stamp.
     NotStamped {
-        /// Whether it has events, whose ids were computed without a key.
+        /// Whether the broker or store has events. Their ids were computed without a key.
         has_events: bool,
     },
-    /// It has the fingerprint of the expected key.
+    /// The stamp is the fingerprint of the expected key.
     Same,
-    /// It has a fingerprint, which is not the expected one.
+    /// The stamp is not the expected one, or no stamp is expected.
     Other,
 }
 
-/// What follows for a broker or store that may be used.
+/// Whether a broker or store that may be used has the stamp that it needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IdentityStamp {
-    /// Its stamp agrees with the config.
+    /// The stamp agrees with the config.
     Agrees,
-    /// It has to be stamped with the fingerprint of the config's key before a process uses it.
+    /// The broker or store must be stamped with the fingerprint of the config's key before a
+    /// process uses it.
     Missing,
 }
 
 impl ExpectedIdentity {
-    /// Returns the fingerprint that a stamp must have; `None` if there must be none, or if it is
-    /// not checked.
+    /// Returns the fingerprint that a stamp must have; `None` if there must be no stamp, or if the
+    /// stamp is not checked.
     pub fn fingerprint(self) -> Option<IdentityFingerprint> {
         match self {
             ExpectedIdentity::Unchecked | ExpectedIdentity::Plain => None,
@@ -49,7 +52,8 @@ impl ExpectedIdentity {
         }
     }
 
-    /// Compares the text of a stamp. `has_events` counts only where there is no stamp.
+    /// Compares the text of a stamp with the expected one. `has_events` matters only if there is no
+    /// stamp.
     pub fn find(self, stamp: Option<&str>, has_events: bool) -> FoundIdentity {
         let expected = self.fingerprint().map(|it| it.to_string());
         match stamp {
@@ -59,11 +63,11 @@ impl ExpectedIdentity {
         }
     }
 
-    /// Decides whether a broker or store may be used, or refuses it. `what` names it: "the
-    /// database" or "the broker".
+    /// Returns whether a broker or store that may be used has the stamp that it needs. `what` names
+    /// the broker or store in an error: "the database" or "the broker".
     ///
     /// # Errors
-    /// When ids would be computed in another way than those of the events that are there.
+    /// When this process would compute other ids than those that the stored events have.
     pub fn compare(
         self,
         what: &'static str,
@@ -91,10 +95,11 @@ impl ExpectedIdentity {
 }
 
 impl IdentityStamp {
-    /// Returns an error unless the stamp is there: for processes, which never write a stamp.
+    /// Returns an error if the stamp is missing. This is for services, which never write a stamp
+    /// themselves.
     ///
     /// # Errors
-    /// When the broker or store has to be stamped first.
+    /// When the broker or store must be stamped first.
     pub fn required(self, what: &'static str) -> Result<(), OpenError> {
         match self {
             IdentityStamp::Agrees => Ok(()),
@@ -118,7 +123,9 @@ mod tests {
     }
 
     fn stamp(byte: u8) -> String {
-        let fingerprint = keyed(byte).fingerprint().expect("a fingerprint");
+        let fingerprint = keyed(byte)
+            .fingerprint()
+            .expect("the identity must have a key");
         fingerprint.to_string()
     }
 
@@ -166,7 +173,9 @@ mod tests {
             assert!(text.contains("`[identity] key`"), "{text}");
         }
         let refused = IdentityStamp::Missing.required("the broker");
-        let text = refused.expect_err("not stamped").to_string();
+        let text = refused
+            .expect_err("a missing stamp must be refused")
+            .to_string();
         assert!(text.contains("run `hookbox migrate`"), "{text}");
     }
 }

@@ -1,8 +1,8 @@
-//! Leases: an event is handed to an external call, and the store keeps it meanwhile.
+//! Leases: an external call is made for an event, and the store keeps the event meanwhile.
 //!
 //! A call over the network must not run inside a transaction of the database. So a transaction
 //! commits a lease, and then the message is acknowledged. The event waits for the same attempt
-//! until its lease ends. A process that makes the call records how the call ended. If the process
+//! until its lease ends. The process that makes the call records how the call ended. If the process
 //! dies, the lease ends by itself, and the event is due again under the next lease.
 
 use std::time::Duration;
@@ -21,8 +21,8 @@ pub struct LeaseTerms<'a> {
     /// How long a lease lasts by the store's clock, counted from the beginning of the transaction.
     /// It is longer than the call's total limit, so that two calls for one event never overlap.
     pub length: Duration,
-    /// How many leases of one attempt may end without an outcome, before the event gets no further
-    /// one.
+    /// How many leases of one attempt may end without an outcome. After that, the event gets no
+    /// further lease.
     pub lost_max: u32,
 }
 
@@ -47,25 +47,25 @@ pub struct LeaseClaim {
     pub attempt: u32,
     /// The attempt for which the event waited before the claim; `None` for a first attempt.
     pub waiting: Option<WaitingAttempt>,
-    /// The leases of the event.
+    /// The leases of the event on the route.
     pub leases: Leases,
 }
 
-/// What became of the wish for a lease.
+/// The answer to the wish for a lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Leased {
-    /// The commit gives the lease: make the call.
+    /// The event is leased as soon as the transaction is committed: then make the call.
     Granted {
         /// The number of the lease. It is higher than that of every earlier lease of the event on
-        /// the route, also than those of earlier attempts and rounds.
+        /// the route, in all attempts and rounds.
         epoch: u32,
         /// The number of the effect that the call has; see [`Leases::effect`].
         effect: u32,
     },
-    /// As many leases of this attempt as allowed have ended without an outcome. The claim is
-    /// unchanged: settle it as a dead letter.
+    /// All leases that this attempt may have were given, and have ended without an outcome. The
+    /// claim is unchanged: settle it as a dead letter.
     Lost {
-        /// The number of these leases.
+        /// The number of leases that have ended without an outcome.
         leases: u32,
     },
     /// No call may be made to the target now. The claim is unchanged: withdraw it.
@@ -82,8 +82,9 @@ impl Leased {
     }
 }
 
-/// Returns those wishes that get a lease, in the order given, each with the leases that are stored
-/// of its event then. `allotted` is what [`LeaseTerms::allot`] has returned for these wishes.
+/// Returns those wishes that get a lease, in the order given, each with the [`Leases`] that a store
+/// then records for its event. `allotted` is what [`LeaseTerms::allot`] has returned for these
+/// wishes.
 pub fn granted_leases<W>(
     wishes: impl IntoIterator<Item = W>,
     allotted: &[(Leased, Leases)],
@@ -99,8 +100,8 @@ pub fn granted_leases<W>(
 pub struct Leases {
     /// The number of the last lease; 0 if there was none.
     pub epoch: u32,
-    /// The number of leases of the attempt for which the event waits that ended, or may still end,
-    /// without an outcome.
+    /// How many leases of the attempt for which the event waits have no outcome: they have ended
+    /// without one, or have not ended yet.
     pub without_outcome: u32,
     /// The number of the last attempt with which the event was done on the route; 0 if it never
     /// was.
@@ -108,17 +109,17 @@ pub struct Leases {
 }
 
 impl Leases {
-    /// Returns the number of the effect that the next call has: 1 until the event is done, and a
-    /// higher one after the replay of a done event, with which an operator wants the effect once
-    /// more. The replay of a dead letter has the effect of the calls before: one of them may have
-    /// had it, although no success is recorded.
+    /// Returns the number of the effect that the next call has. It is 1 until the event is done,
+    /// and higher after the replay of a done event, because the operator wants the effect once
+    /// more. The replay of a dead letter keeps the number: an earlier call may have had its effect
+    /// although no success is recorded.
     pub fn effect(self) -> u32 {
         self.last_done.saturating_add(1)
     }
 
-    /// Returns what a wish for a lease gets if its target permits the call, and what is stored
-    /// then. `claimed` is the attempt that was claimed, and `waiting` the attempt for which the
-    /// event waited before; `None` for a first attempt.
+    /// Returns the answer to a wish for a lease if the target permits the call, and the leases that
+    /// are then stored. `claimed` is the attempt that was claimed, and `waiting` the attempt for
+    /// which the event waited before; `None` for a first attempt.
     pub fn next(
         self,
         claimed: u32,
@@ -141,9 +142,9 @@ impl Leases {
 }
 
 impl LeaseTerms<'_> {
-    /// Returns what each wish for a lease gets, in the order given, and which leases are stored of
-    /// its event then. Takes the permits from `target`. `in_flight` is the number of leases of the
-    /// target that have not ended.
+    /// Returns the answer to each wish for a lease, in the order given, and the leases that are
+    /// then stored for its event. Takes the permits from `target`. `in_flight` is the number of
+    /// leases of the target that have not ended.
     pub fn allot(
         &self,
         target: &mut TargetState,
@@ -157,7 +158,7 @@ impl LeaseTerms<'_> {
                 .next(claim.attempt, claim.waiting, self.lost_max)
         };
         let mut allotted: Vec<(Leased, Leases)> = claims.iter().map(next).collect();
-        // Those that would get a lease need a permit for it.
+        // Each wish that would get a lease also needs a permit of the target.
         let wanted = allotted.iter().filter(|(leased, _)| leased.is_granted());
         let wanted = u32::try_from(wanted.count()).unwrap_or(u32::MAX);
         if wanted == 0 {
@@ -192,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn each_lease_has_a_higher_epoch_and_an_attempt_has_few_without_an_outcome() {
+    fn each_lease_has_a_higher_epoch_until_too_many_ended_without_an_outcome() {
         let leases = |epoch, without_outcome| Leases {
             epoch,
             without_outcome,
@@ -211,9 +212,10 @@ mod tests {
                 Leased::Lost { leases: 3 },
                 leases(3, 3),
             ),
-            // An outcome set the count back.
+            // A recorded outcome has set the count back to 0.
             (leases(3, 0), 2, waiting(2), granted(4), leases(4, 1)),
-            // The store lost the retry in a restore: the claim is for a first attempt.
+            // After a restore, the store no longer has the retry, so the claim is for a first
+            // attempt.
             (leases(3, 3), 1, None, granted(4), leases(4, 1)),
         ] {
             let next = stored.next(claimed, waits_for, 3);
@@ -237,11 +239,13 @@ mod tests {
 
     #[test]
     fn a_lost_event_takes_no_permit_and_a_refused_one_keeps_its_leases() {
-        let target: TargetName = "https://example.com".parse().expect("a name");
+        let target: TargetName = "https://example.com"
+            .parse()
+            .expect("the name must be valid");
         let terms = LeaseTerms {
             target: &target,
             limits: TargetLimits {
-                concurrency: NonZeroU32::new(3).expect("not zero"),
+                concurrency: NonZeroU32::new(3).expect("the number must not be zero"),
                 rate: None,
             },
             length: Duration::from_secs(30),

@@ -30,8 +30,9 @@ pub trait Ledger: Send + Sync + 'static {
         limit: u32,
     ) -> Result<Vec<EventRow>, Fault>;
 
-    /// Reads ends of events on `route`, or on all routes, after the cursor `after`, or from the
-    /// first one, in the order of their positions. A page has at most `limit` rows.
+    /// Reads a page of at most `limit` ends of events, in the order of their positions: the ends on
+    /// `route`, or on all routes if it is `None`. The page begins after the cursor `after`, or with
+    /// the first end if it is `None`.
     ///
     /// A reader that continues after each page misses no end, and gets none twice, whatever
     /// transactions run meanwhile: an end is read only when no end with a lower position can appear
@@ -43,8 +44,8 @@ pub trait Ledger: Send + Sync + 'static {
         limit: u32,
     ) -> Result<EndsRead, Fault>;
 
-    /// Returns since when committed ends are held back from [`Ledger::ends`], and by what; `None`
-    /// when every committed end can be read.
+    /// Returns for how long committed ends have been held back from [`Ledger::ends`], and by which
+    /// transaction; `None` when every committed end can be read.
     async fn ends_held_back(&self) -> Result<Option<HeldBack>, Fault>;
 
     /// Returns the names of sources, topics and routes that the store has seen lately. From these,
@@ -70,11 +71,12 @@ pub trait Ledger: Send + Sync + 'static {
         limit: u32,
     ) -> Result<ReplayPage, Fault>;
 
-    /// Puts on the filter's route those of the next `limit` events after the position `after` that
-    /// may be replayed ([`ReplayFilter::judge`]), in one transaction. The events are due at once.
-    /// An event that is done there begins a new round, and the attempts already made stay counted.
-    /// An event that the route never had gets a claim and a copy of its first receipt there. Each
-    /// replayed event has a row in the audit log, with the reason `why`.
+    /// Takes the next `limit` events that match the filter after the position `after`, and puts
+    /// those that may be replayed ([`ReplayFilter::judge`]) on the filter's route, in one
+    /// transaction. The events are due at once. An event that is done on the route begins a new
+    /// round, and the attempts already made stay counted. An event that the route never had gets a
+    /// claim and a copy of its first receipt there. Each replayed event has a row in the audit log,
+    /// with the reason `why`.
     async fn replay(
         &self,
         filter: &ReplayFilter,
@@ -88,10 +90,10 @@ pub trait Ledger: Send + Sync + 'static {
     /// first.
     async fn dead_groups(&self, filter: &DeadFilter) -> Result<Vec<DeadGroup>, Fault>;
 
-    /// Computes the group of at most `limit` dead letters that an older version of hookbox has
-    /// written without a group, in one transaction. Until this is done, these dead letters are
-    /// missing from lists of groups and from filters by group. Returns how many it changed; fewer
-    /// than `limit` means that every dead letter has its group.
+    /// Computes, in one transaction, the groups of at most `limit` dead letters that an older
+    /// version of hookbox has written without a group. Until this is done, these dead letters are
+    /// missing from lists of groups and from filters by group. Returns the number of changed dead
+    /// letters; fewer than `limit` means that every dead letter has its group.
     async fn dead_regroup(&self, limit: u32) -> Result<u64, Fault>;
 
     /// Counts the dead letters that match a filter.
@@ -111,17 +113,17 @@ pub trait Ledger: Send + Sync + 'static {
     /// Returns the present state of the events of these dead letters, which are given by their ids.
     async fn dead_claims(&self, ids: &[i64]) -> Result<Vec<DeadClaim>, Fault>;
 
-    /// Replays at most `limit` dead letters in state `Dead`, and returns how many it changed. Their
-    /// events are due at once, and the retry policy counts their attempts anew. For each replay the
-    /// store keeps the reason of the dead letter and the operator `by`.
+    /// Replays at most `limit` dead letters in state `Dead`, and returns the number of replayed
+    /// ones. Their events are due at once, and the retry policy counts their attempts anew. For
+    /// each replay the store keeps the reason of the dead letter and the operator `by`.
     async fn dead_replay(&self, filter: &DeadFilter, limit: u32, by: &str) -> Result<u64, Fault>;
 
     /// Sets dead letters to state `Discarded`, so that they are not replayed. Nothing is deleted.
-    /// Returns how many it changed.
+    /// Returns the number of changed dead letters.
     async fn dead_discard(&self, filter: &DeadFilter, limit: u32, by: &str) -> Result<u64, Fault>;
 
-    /// Reverts a discard: sets discarded dead letters back to state `Dead`. Returns how many it
-    /// changed.
+    /// Reverts a discard: sets discarded dead letters back to state `Dead`. Returns the number of
+    /// changed dead letters.
     async fn dead_restore(&self, filter: &DeadFilter, limit: u32, by: &str) -> Result<u64, Fault>;
 
     /// Writes a row of the audit log about data that an operator has read, such as a body or an
@@ -182,12 +184,12 @@ pub trait Ledger: Send + Sync + 'static {
     /// Returns the accounting of accepted receipts: their numbers, at most `limit` receipts without
     /// an outcome, and at most `limit` sequence gaps. A receipt counts as overdue when it was
     /// reported at least `overdue` ago. A receipt on a paused route waits, and counts as passed by
-    /// later ones only when the route runs again for at least `overdue`.
+    /// later ones only when the route has been running again for at least `overdue`.
     async fn accounts(&self, limit: u32, overdue: Duration) -> Result<Accounts, Fault>;
 
     /// Records as lost what an operator declares lost: receipts that still have no outcome, and
     /// sequence numbers that will never be reported. Each of them gets a row in the audit log.
-    /// Returns how many were written off.
+    /// Returns the number of receipts and gaps that were written off; each counts as one.
     async fn write_off(
         &self,
         receipts: &[OpenReceipt],
@@ -197,7 +199,7 @@ pub trait Ledger: Send + Sync + 'static {
     ) -> Result<u64, Fault>;
 
     /// Lists at most `limit` ingests that have not reported their last sequence numbers, although a
-    /// receipt with such a number was settled at least `silent` ago.
+    /// receipt with an unreported number was settled at least `silent` ago.
     async fn unvouched(&self, limit: u32, silent: Duration) -> Result<Vec<Unvouched>, Fault>;
 
     /// Lists at most `limit` ingests that have not sent a closing report and have reported nothing
@@ -228,7 +230,7 @@ pub trait Ledger: Send + Sync + 'static {
     /// when there is none.
     async fn imbalances(&self, limit: u32) -> Result<Vec<Imbalance>, Fault>;
 
-    /// Stores refused requests for operators to read. The store keeps the newest 10,000 of them,
+    /// Stores refused requests for operators to read. The store keeps the newest 10,000 requests,
     /// and of each only what is safe to show.
     async fn keep_refusals(&self, refusals: &[Refusal]) -> Result<(), Fault>;
 

@@ -8,19 +8,19 @@ use hookbox_event::{EventId, EventNumber, KeyDigest, Version};
 /// An event that a transaction has claimed, with its key and its version.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VersionedEvent {
-    /// The event.
+    /// The id of the event.
     pub event: EventId,
-    /// The digest of its key.
+    /// The digest of the event's key.
     pub key: KeyDigest,
-    /// Its version.
+    /// The version of the event.
     pub version: Version,
 }
 
-/// How the version of an event compares with the newest one of its key that is done.
+/// How the version of an event compares with the newest version of its key that is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum VersionStanding {
-    /// No newer event of the key is done: the event is to be handled. An event of an equal version
-    /// is, too.
+    /// No newer event of the key is done, so the event is to be handled. Its version may be equal
+    /// to the newest version that is done.
     Current,
     /// A newer event of the key is done: the event must not be handled any more.
     Stale,
@@ -34,12 +34,13 @@ pub enum VersionStanding {
 pub struct KeyState {
     /// The newest version that is done; `None` if nothing of the key is done.
     pub version: Option<Version>,
-    /// The number of the event for which an external call is in flight: its lease has not ended.
+    /// The number of the event for which an external call is in flight, which means that its lease
+    /// has not ended; `None` if there is no such event.
     pub calling: Option<EventNumber>,
 }
 
 impl KeyState {
-    /// Returns how an event of the key stands that has this version.
+    /// Returns how an event of the key with this version compares with what is stored of the key.
     pub fn standing(&self, event: EventNumber, version: &Version) -> VersionStanding {
         match (&self.version, self.calling) {
             (Some(done), _) if version.is_older_than(done) => VersionStanding::Stale,
@@ -49,8 +50,8 @@ impl KeyState {
     }
 }
 
-/// Returns the newest of some events for each key, in the order of the keys. Of several events with
-/// equal versions, the last one is returned.
+/// Returns the newest event of each key among `events`, in the order of the keys. If several events
+/// of a key have the newest version, the last of them is returned.
 pub fn newest_of_each_key<'a>(
     events: impl IntoIterator<Item = &'a VersionedEvent>,
 ) -> Vec<&'a VersionedEvent> {
@@ -66,12 +67,13 @@ pub fn newest_of_each_key<'a>(
 
 #[cfg(test)]
 impl VersionedEvent {
-    /// Returns the event whose id consists of this number, and whose key consists of that one.
+    /// Returns an event. All bytes of its id are `event`, and all bytes of its key digest are
+    /// `key`.
     pub(crate) fn sample(event: u8, key: u8, version: &str) -> Self {
         Self {
             event: EventId::from_bytes([event; 16]),
             key: KeyDigest::from_bytes([key; 16]),
-            version: Version::from_stored(version).expect("a version"),
+            version: Version::from_stored(version).expect("the version must be valid"),
         }
     }
 }
@@ -89,7 +91,8 @@ mod tests {
             ("1", Some("2"), None, Stale),
             ("2.0", Some("2"), None, Current),
             ("3", Some("2"), None, Current),
-            // The digest of a key covers the kind of the version, so this is not expected.
+            // A number and a time are never versions of one key, because the digest of a key covers
+            // the kind of its versions.
             ("3", Some("2026-11-26T17:30:00Z"), None, Current),
             ("3", Some("2"), Some(1), Current),
             ("3", Some("2"), Some(2), Busy),

@@ -11,10 +11,10 @@ pub enum OpenError {
     /// The broker or store belongs to another environment.
     #[error(
         "{what} is stamped with environment {found:?}, and the config says {wanted:?}; \
-         point the config at that of {wanted:?}, or correct `environment`"
+         point the config at {what} of environment {wanted:?}, or correct `environment`"
     )]
     Environment {
-        /// The refused dependency: "the database" or "the broker".
+        /// The name of what cannot be opened: "the database" or "the broker".
         what: &'static str,
         /// The environment with which the broker or store is stamped.
         found: String,
@@ -24,9 +24,9 @@ pub enum OpenError {
     /// The broker or store belongs to another identity key, or to none.
     #[error("{what} {why}")]
     Identity {
-        /// The refused dependency: "the database" or "the broker".
+        /// The name of what cannot be opened: "the database" or "the broker".
         what: &'static str,
-        /// How the identity differs.
+        /// How the identity key of the broker or store differs from that of the config.
         why: IdentityMismatch,
     },
     /// The database has no schema yet, or an older one.
@@ -35,7 +35,7 @@ pub enum OpenError {
          run `hookbox migrate`"
     )]
     SchemaOlder {
-        /// The schema version found; 0 when there is no schema.
+        /// The schema version of the database; 0 when it has no schema.
         found: i64,
         /// The schema version that this hookbox needs.
         wanted: i64,
@@ -46,7 +46,7 @@ pub enum OpenError {
          start the newer hookbox that migrated it"
     )]
     SchemaNewer {
-        /// The schema version found.
+        /// The schema version of the database.
         found: i64,
         /// The newest schema version that this hookbox knows.
         wanted: i64,
@@ -54,7 +54,7 @@ pub enum OpenError {
     /// The broker or store has settings under which hookbox cannot keep its promises.
     #[error("{what} is not safe to use: {why}")]
     Unsafe {
-        /// The refused dependency: "the database" or "the broker".
+        /// The name of what cannot be opened: "the database" or "the broker".
         what: &'static str,
         /// Which setting is wrong, its value, and the value that it must have.
         why: String,
@@ -82,7 +82,7 @@ pub enum OpenError {
     Unavailable {
         /// The unreachable dependency: "the database" or "the broker".
         what: &'static str,
-        /// The error of connecting.
+        /// The error of the attempt to connect.
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },

@@ -1,9 +1,9 @@
-//! The tables that hookbox's migrations leave: those that belong to hookbox in a database in which
-//! a user has tables, too.
+//! Finds the names of hookbox's tables in the text of its migrations. The names distinguish
+//! hookbox's tables from a user's tables in the same database.
 
 use crate::KnownMigration;
 
-/// The table in which sqlx records the migrations. It creates this table itself.
+/// The table in which sqlx records the migrations. sqlx creates this table itself.
 const MIGRATIONS: &str = "_sqlx_migrations";
 
 /// Returns the names of hookbox's tables after all migrations, in lower case. A table that a later

@@ -9,11 +9,11 @@ use crate::{ReplayCandidate, ReplayFilter, ReplayPage, Replayable};
 /// The events of a page, sorted by what a replay does with them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ReplayChoice {
-    /// The numbers of events, and the position of the last one.
+    /// How many events are replayed or left alone, and the position of the last event of the page.
     pub page: ReplayPage,
-    /// The events that are done on the route and run there again, in their order.
+    /// The events that are done on the route and run there again, in the order of the page.
     pub again: Vec<EventNumber>,
-    /// The events that the route never had, in their order.
+    /// The events that the route never had, in the order of the page.
     pub first: Vec<EventNumber>,
 }
 
@@ -36,8 +36,8 @@ impl ReplayChoice {
     }
 }
 
-/// Returns the ids of the candidates with these numbers, in the order of the candidates, in which
-/// the audit names them.
+/// Returns the ids of those candidates whose numbers are in `replayed`, in the order of the
+/// candidates. The audit names the events in this order.
 pub fn replayed_events(candidates: &[ReplayCandidate], replayed: &[EventNumber]) -> Vec<EventId> {
     let replayed: BTreeSet<EventNumber> = replayed.iter().copied().collect();
     let of_replay = |it: &&ReplayCandidate| replayed.contains(&it.position.number);
@@ -86,7 +86,8 @@ mod tests {
         assert_eq!(none, ReplayChoice::default());
     }
 
-    /// Another operator may have put an event on the route meanwhile.
+    /// Another operator may have put an event on the route meanwhile. Then this replay has not
+    /// replayed it.
     #[test]
     fn only_events_that_were_replayed_are_named() {
         let candidates = [9, 2, 5].map(|number| ReplayCandidate::sample(number, None));

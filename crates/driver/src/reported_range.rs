@@ -64,13 +64,13 @@ mod tests {
     fn ranges_that_touch_become_one() {
         let table: [Case<'_>; 7] = [
             (
-                "nothing stored",
+                "no stored range",
                 range(5, 9, false, 3),
                 &[],
                 Some(range(5, 9, false, 3)),
             ),
             (
-                "one below",
+                "a stored range below the reported one",
                 range(5, 9, false, 3),
                 &[range(1, 4, false, 1)],
                 Some(range(1, 9, false, 1)),

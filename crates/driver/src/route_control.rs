@@ -18,7 +18,7 @@ const ALL: &str = "*";
 pub enum RouteScope {
     /// All routes, including those that are configured later.
     All,
-    /// One route.
+    /// Only this route.
     One(RouteName),
 }
 
@@ -54,7 +54,7 @@ pub struct RouteLimits {
     /// no limit.
     pub rate_per_worker: Option<EventRate>,
     /// How many transactions of the route a worker process runs at once. `None` for the number in
-    /// the config, which is never exceeded.
+    /// the config. A higher limit than that number has no effect.
     pub concurrency_per_worker: Option<NonZeroU32>,
 }
 
@@ -75,9 +75,9 @@ pub enum RouteChange {
     Limit {
         /// The reason, for the audit, if there is one.
         why: Option<String>,
-        /// The rate.
+        /// The change of the rate.
         rate: LimitChange<EventRate>,
-        /// The number of transactions at once.
+        /// The change of the number of transactions at once.
         concurrency: LimitChange<NonZeroU32>,
     },
 }
@@ -177,7 +177,7 @@ impl fmt::Display for RouteLimits {
 }
 
 impl RouteControl {
-    /// Returns the state in which operators have set nothing.
+    /// Returns the control of these routes when operators have set nothing for them.
     pub fn none(scope: RouteScope) -> Self {
         Self {
             scope,
@@ -187,9 +187,9 @@ impl RouteControl {
         }
     }
 
-    /// Returns the state after a change. `None` when the change alters nothing: a pause of what is
-    /// paused (the first reason stands), a resume of what is not paused, or limits that are set
-    /// already.
+    /// Returns the control after a change; `None` when the change alters nothing. This is so for a
+    /// pause of routes that are paused (the first reason stands), for a resume of routes that are
+    /// not paused, and for limits that are set already.
     #[must_use]
     pub fn after(&self, change: &RouteChange, by: &str, now: Timestamp) -> Option<Self> {
         let mut next = self.clone();
@@ -214,7 +214,7 @@ impl RouteControl {
 
     /// Returns whether a change would alter anything.
     pub fn would_change(&self, change: &RouteChange) -> bool {
-        // Who makes the change, and when, does not matter for that.
+        // The operator and the time do not decide whether a change alters anything.
         let any_moment = Timestamp::from_unix_micros(0);
         self.after(change, "", any_moment).is_some()
     }
@@ -232,7 +232,7 @@ impl RouteControl {
         }
     }
 
-    /// Returns the subject of the audit row for a change that has led to this state.
+    /// Returns the subject of the audit row for a change that has led to this control.
     pub fn subject(&self, change: &RouteChange) -> String {
         match change {
             RouteChange::Pause { why } | RouteChange::Resume { why: Some(why) } => {
@@ -248,18 +248,18 @@ impl RouteControl {
 }
 
 impl RouteControls {
-    /// Collects the rows of a store.
+    /// Creates the controls from the rows of a store, in any order.
     pub fn new(mut rows: Vec<RouteControl>) -> Self {
         rows.sort_by(|one, other| one.scope.cmp(&other.scope));
         Self(rows)
     }
 
-    /// Returns the rows.
+    /// Returns the rows in the order of their scopes.
     pub fn rows(&self) -> &[RouteControl] {
         &self.0
     }
 
-    /// Returns what is set for these routes alone.
+    /// Returns what is set for exactly this scope, without what is set for a wider or narrower one.
     pub fn row(&self, scope: &RouteScope) -> RouteControl {
         let row = self.0.iter().find(|row| row.scope == *scope).cloned();
         row.unwrap_or_else(|| RouteControl::none(scope.clone()))
@@ -280,8 +280,8 @@ impl RouteControls {
         Some(Self::new(of_others.chain([next]).collect()))
     }
 
-    /// Returns the pause of a route, and whether it is its own or that of all routes. Its own comes
-    /// first.
+    /// Returns the pause that applies to a route, with its scope: the pause of this route, or else
+    /// that of all routes.
     pub fn pause_of(&self, route: &RouteName) -> Option<(&RouteScope, &RoutePause)> {
         let of_route = self.0.iter().rev().filter(|row| row.scope.includes(route));
         let mut pauses = of_route.filter_map(|row| Some((&row.scope, row.pause.as_ref()?)));

@@ -1,4 +1,4 @@
-//! Counts of handler starts. By them a worker detects an event whose handler ends the process.
+//! Counts of handler starts. They show a worker on which event a handler ends the process.
 
 use hookbox_event::{Envelope, ReceiptId};
 

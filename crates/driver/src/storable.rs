@@ -15,16 +15,16 @@ const MARK_MAX: usize = 40;
 /// first line of their detail. A text longer than [`STORABLE_MAX`] is shortened, and a mark with
 /// its original length is added.
 ///
-/// It must be used for every text that a handler, a sender or an operator has written: errors,
-/// details, key ids, trace parents, actors, reasons. A text that is already in this form is not
-/// changed.
+/// This function must be used for every text that a handler, a sender or an operator has written:
+/// errors, details, key ids, trace parents, actors, reasons. A text that is already in this form is
+/// not changed.
 pub fn storable(text: &str) -> Cow<'_, str> {
     if text.len() <= STORABLE_MAX && !text.contains(is_escaped) {
         return Cow::Borrowed(text);
     }
     let room = STORABLE_MAX - MARK_MAX;
     let mut kept = String::with_capacity(text.len().min(STORABLE_MAX));
-    // The length to which the text is cut, if it turns out to be too long.
+    // The length in bytes to which the text is cut, if it turns out to be too long.
     let mut cut = 0;
     for c in text.chars() {
         if is_escaped(c) {

@@ -22,7 +22,7 @@ pub trait Store: Send + Sync + 'static {
     type Connection: Send;
 
     /// An open transaction. When it is dropped, it is rolled back, and no other caller gets its
-    /// connection in an open transaction.
+    /// connection while this transaction is open.
     type Tx: Send;
 
     /// Opens a transaction. When the call is cancelled half-way, the driver makes sure that no
@@ -34,10 +34,10 @@ pub trait Store: Send + Sync + 'static {
     async fn begin_for_handler(&self) -> Result<Self::Tx, Fault>;
 
     /// Stores those of the events that are not stored yet, in a transaction of its own. Called
-    /// before [`Store::claim`] where other routes get the same events: their claims store them,
-    /// too, and would wait for the transaction of this route until its handler has ended. A driver
-    /// that writes for one transaction at a time does nothing, because routes wait for each other
-    /// there in any case.
+    /// before [`Store::claim`] where other routes get the same events. If the claim stored the
+    /// events, the claims of the other routes would wait for the end of its transaction, and so for
+    /// its handler. A driver that allows one writing transaction at a time does nothing here,
+    /// because its routes wait for each other in any case.
     ///
     /// The envelopes of one call must be of different events.
     async fn store_events(&self, envelopes: &[&Envelope]) -> Result<(), Fault>;
@@ -55,7 +55,8 @@ pub trait Store: Send + Sync + 'static {
     ) -> Result<Vec<Claimed>, Fault>;
 
     /// Returns the stored body of each of these events as this transaction sees it, in the order
-    /// given; `None` for an event that is not stored. All routes run the handler on the first body.
+    /// given; `None` for an event that is not stored. All routes run their handlers on the body
+    /// that was stored first.
     async fn stored(
         &self,
         tx: &mut Self::Tx,
@@ -66,8 +67,9 @@ pub trait Store: Send + Sync + 'static {
     /// with the newest version of each key that is done on the route. Returns one result for each
     /// event, in the order given. Called once, after all claims and before the handlers. Until the
     /// transaction ends, it holds the keys: another transaction that compares versions of one of
-    /// them waits, or fails with `Contention`. The commit of such an event as done raises the
-    /// version of its key. A lease makes its key busy until the end of its call is recorded.
+    /// them waits, or fails with `Contention`. When one of these events is committed as done, the
+    /// version of its key rises. When one of them is leased, its key is busy until the end of the
+    /// call is recorded.
     async fn compare_versions(
         &self,
         tx: &mut Self::Tx,
@@ -76,7 +78,7 @@ pub trait Store: Send + Sync + 'static {
     ) -> Result<Vec<VersionStanding>, Fault>;
 
     /// Returns the number of an event that this transaction has claimed for the route as `Fresh` or
-    /// `Granted`, also after it was leased; `None` for any other event.
+    /// `Granted`, including one that it has leased since; `None` for any other event.
     fn number(&self, tx: &Self::Tx, route: &RouteName, event: &EventId) -> Option<EventNumber>;
 
     /// Returns the connection that the handler borrows.
@@ -101,7 +103,7 @@ pub trait Store: Send + Sync + 'static {
     /// that the transaction must be rolled back.
     async fn undo(&self, tx: &mut Self::Tx) -> Result<(), CommitError>;
 
-    /// Gives claims of this transaction that are `Fresh` or `Granted` back, so that the commit
+    /// Gives back claims of this transaction that are `Fresh` or `Granted`, so that the commit
     /// leaves them as they were before: a new event has no claim, and a retry still waits for the
     /// same attempt. Until the transaction ends, a concurrent claim of the same event waits or
     /// fails, as it does for a claim that was not given back. If a handler has ended the
@@ -138,27 +140,27 @@ pub trait Store: Send + Sync + 'static {
     /// own body, as in [`Store::settle`].
     async fn fail(&self, failure: &Failure<'_>) -> Result<Recorded, Fault>;
 
-    /// Defers an event, which counts no attempt, in a transaction of its own. The event waits for
-    /// the same attempt as before, and its receipts are retrying. The store keeps the reason, the
-    /// time of the first deferral and the digest of the receipt's own body. During the wait, copies
-    /// of the event's message are not granted; afterwards the attempt is granted to only one of
-    /// them (see [`hookbox_event::Redo`]). When the deferral has reached its greatest age, the
-    /// result is [`Deferred::Expired`] and nothing is changed.
+    /// Defers an event, in a transaction of its own. No attempt is counted. The event waits for the
+    /// same attempt as before, and its receipts are retrying. The store keeps the reason, the time
+    /// of the first deferral and the digest of the receipt's own body. During the wait, copies of
+    /// the event's message are not granted; afterwards the attempt is granted to only one of them
+    /// (see [`hookbox_event::Redo`]). When the deferral has reached its greatest age, the result is
+    /// [`Deferred::Expired`] and nothing is changed.
     async fn defer(&self, deferral: &Deferral<'_>) -> Result<Deferred, Fault>;
 
     /// Turns claims of this transaction that are `Fresh` or `Granted` into leases, as far as the
     /// target permits calls now. Returns one result for each wish, in the order given. The wishes
     /// of one call must be of different events. A claim that is leased must not be settled or
-    /// withdrawn; every other claim must be.
+    /// withdrawn. Every other claim must be settled or withdrawn.
     ///
     /// After the commit, a leased event waits for the attempt that was claimed until its lease
-    /// ends, its receipts are retrying, and no copy of its message is granted meanwhile. Nor do
-    /// [`Store::fail`] and [`Store::defer`] change anything of the event until then. A deferral of
-    /// the same attempt keeps its beginning over a lease.
+    /// ends, its receipts are retrying, and no copy of its message is granted meanwhile. Until the
+    /// lease ends, [`Store::fail`] and [`Store::defer`] do not change the event, either. If the
+    /// same attempt was deferred before the lease, its deferral keeps the time at which it began.
     ///
     /// All workers share the limits of a target: from this call to the end of the transaction, no
-    /// other transaction gets leases for the same target. Leases whose calls have not ended count
-    /// as in flight until they end by themselves.
+    /// other transaction gets leases for the same target. As long as the end of a call is not
+    /// recorded, the call counts as in flight until its lease ends by itself.
     async fn lease(
         &self,
         tx: &mut Self::Tx,
@@ -170,8 +172,8 @@ pub trait Store: Send + Sync + 'static {
     /// Records how calls to `target` ended, in a transaction of its own, and what that shows about
     /// the target ([`crate::TargetState::note`]). Returns what was recorded of each, in the order
     /// given ([`CallEnd::written_on`]). Recording the same end again changes nothing of its event.
-    /// The ends of one call of this function must be of different events. `chance` is a random
-    /// number from 0 to 1.
+    /// The ends that are passed together must be of different events. `chance` is a random number
+    /// from 0 to 1.
     async fn end_calls(
         &self,
         route: &RouteName,
@@ -192,7 +194,8 @@ pub trait Store: Send + Sync + 'static {
     ) -> Result<Recorded, Fault>;
 
     /// Returns how often a handler was started on each of these keys on `route` since a process
-    /// last survived such a start, in the order given. The worker reads it for redelivered events.
+    /// last survived such a start, in the order given. The worker reads these counts for
+    /// redelivered events.
     async fn starts(&self, route: &RouteName, of: &[Start]) -> Result<Vec<StartCounts>, Fault>;
 
     /// Counts one more start of the handler on each key, in a transaction of its own. After `Ok`,
@@ -213,7 +216,8 @@ pub trait Store: Send + Sync + 'static {
 
     /// Subtracts one start that this process has counted. The process has survived this start, and
     /// counts another one before it runs the handler again. Starts of other processes stay counted.
-    /// A start that may be uncounted is subtracted only if this process counted the last start.
+    /// If it is not certain that the start was counted, it is subtracted only if this process
+    /// counted the last start.
     async fn retract_start(
         &self,
         route: &RouteName,

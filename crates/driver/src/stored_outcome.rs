@@ -32,7 +32,7 @@ impl StoredOutcome {
         }
     }
 
-    /// Returns the outcome with this text.
+    /// Returns the outcome with this text; `None` for any other text.
     pub fn parse(text: &str) -> Option<Self> {
         match text {
             "done" => Some(StoredOutcome::Done),

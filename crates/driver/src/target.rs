@@ -14,16 +14,16 @@ use std::time::Duration;
 use hookbox_event::{EventNumber, Timestamp};
 use serde::{Serialize, Serializer};
 
-/// How many calls in a row must meet a fault of the target, each for another event than the one
-/// before, until the breaker opens. One event alone may be the cause itself: a target's proxy
-/// answers 502 when its service dies of one request.
+/// How many calls in a row must meet a fault of the target before the breaker opens. Each must be
+/// for another event than the call before, because a single event may cause the faults itself: when
+/// its request crashes the service, the service's proxy answers 502.
 pub const FAULTS_TO_OPEN: u32 = 5;
 
-/// How long the breaker stays open first. It is long enough for a process to restart.
+/// How long the breaker stays open at first. This is long enough for a service to restart.
 const OPEN_FIRST: Duration = Duration::from_secs(5);
 
-/// The longest time that the breaker stays open, and so the longest time until the end of an outage
-/// is noticed.
+/// The longest time that the breaker stays open. A random share of up to 20 % is added or
+/// subtracted. So the end of an outage is noticed after little more than this time.
 const OPEN_MAX: Duration = Duration::from_secs(60);
 
 /// The longest name of a target, in bytes: longer than every host name (253, RFC 1035) with its
@@ -44,25 +44,25 @@ pub struct InvalidTargetName;
 pub struct TargetLimits {
     /// The most calls at once.
     pub concurrency: NonZeroU32,
-    /// The most calls in a time; `None` for no limit.
+    /// The most calls in a period; `None` for no limit.
     pub rate: Option<Rate>,
 }
 
-/// A number of calls in a time. That many calls may begin at once after a pause.
+/// A number of calls in a period. After a period without calls, all of them may begin at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate {
     /// The number of calls.
     pub calls: NonZeroU32,
-    /// The time.
+    /// The length of the period.
     pub per: Duration,
 }
 
 /// Why a call may not be made to a target now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NoPermit {
-    /// As many calls as allowed are in flight. It is not known when one of them ends.
+    /// The allowed number of calls is in flight. It is not known when one of them will end.
     Busy,
-    /// The rate is used up for this time.
+    /// The rate permits no further call for this time.
     Rate(Duration),
     /// The target asked to wait (`Retry-After`) for this time.
     Wait(Duration),
@@ -73,13 +73,13 @@ pub enum NoPermit {
 /// What the end of a call shows about its target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TargetAnswer {
-    /// The target's service answered, whatever it answered.
+    /// The target's service answered, with any status that is not one of the following cases.
     Answered,
-    /// The target was not reached, or its proxy reported that the service was not.
+    /// The target was not reached, or its proxy reported that the service was not reached.
     Fault,
     /// The target asked for a pause of this length (429, or 503 with `Retry-After`).
     Wait(Duration),
-    /// Nothing: the call took too long, or was not made.
+    /// The call shows nothing about the target: it took too long, or was not made.
     Nothing,
 }
 
@@ -88,16 +88,16 @@ pub enum TargetAnswer {
 pub struct TargetState {
     /// The number of calls in a row that met a fault, each for another event than the one before.
     pub faults: u32,
-    /// The event of the last of these calls.
+    /// The event of the last call that met a fault.
     pub last_fault: Option<EventNumber>,
-    /// How often the breaker was opened since it was closed.
+    /// How often the breaker was opened since it was last closed.
     pub openings: u32,
     /// The end of the time for which the breaker is open; `None` while it is closed. Afterwards one
     /// call at a time probes the target.
     pub open_until: Option<Timestamp>,
-    /// The end of the pause that the target asked for.
+    /// The end of the pause that the target asked for; `None` if it never asked for one.
     pub wait_until: Option<Timestamp>,
-    /// The time up to which the rate is used.
+    /// The moment up to which earlier calls have used the rate; see `permit_at`.
     pub rate_until: Option<Timestamp>,
 }
 
@@ -105,7 +105,7 @@ pub struct TargetState {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BreakerState {
-    /// Calls are made.
+    /// Calls are made as far as the limits of the target allow.
     Closed,
     /// No calls are made.
     Open,
@@ -118,7 +118,7 @@ pub enum BreakerState {
 pub struct TargetRow {
     /// The name of the target.
     pub target: TargetName,
-    /// Whether calls are made to it.
+    /// Whether calls are made to the target.
     pub breaker: BreakerState,
     /// The moment until which no calls are made, because the breaker is open or the target asked
     /// for a pause; `None` when calls may be made now.
@@ -138,7 +138,7 @@ pub struct TargetRow {
 pub struct TargetError {
     /// The text of the error, without what the target itself wrote.
     pub error: String,
-    /// When the store recorded it.
+    /// When the store recorded the error.
     pub at: Timestamp,
 }
 
@@ -172,8 +172,8 @@ impl Serialize for TargetName {
 }
 
 impl TargetRow {
-    /// Returns whether the target is kept from calls, or its last call met a fault. Then its last
-    /// error says why.
+    /// Returns whether the target has a problem: it gets no calls or only probes now, or its last
+    /// call met a fault. If so, its last error says why.
     pub fn is_in_trouble(&self) -> bool {
         self.breaker != BreakerState::Closed || self.blocked_until.is_some() || self.faults > 0
     }
@@ -251,10 +251,11 @@ impl TargetState {
         (permitted, why)
     }
 
-    /// Takes permits from the rate alone. Returns their number, and when there will be one more.
+    /// Takes permits from the rate alone. Returns their number, and after what time the rate
+    /// permits one more call.
     ///
-    /// This is the generic cell rate algorithm: `rate_until` moves on by an interval for each call,
-    /// and may be ahead of now by at most `per`.
+    /// This is the generic cell rate algorithm: each call moves `rate_until` forward by one
+    /// interval, and `rate_until` may be ahead of `now` by at most `per`.
     fn permit_at(&mut self, now: Timestamp, rate: Rate, wanted: u32) -> (u32, Duration) {
         let interval = rate.per / rate.calls.get();
         let mut until = self.rate_until.map_or(now, |until| until.max(now));
@@ -268,8 +269,9 @@ impl TargetState {
         (permitted, ahead.saturating_sub(rate.per))
     }
 
-    /// Takes note of how calls ended, in the order in which they did. `chance` is a random number
-    /// from 0 to 1, so that several targets of one service are not probed at the same moment.
+    /// Updates the state after calls have ended, in the order in which they ended. `chance` is a
+    /// random number from 0 to 1. It varies how long the breaker stays open, so that several
+    /// targets of one service are not probed at the same moment.
     pub fn note(&mut self, now: Timestamp, ends: &[(EventNumber, TargetAnswer)], chance: f64) {
         for (event, answer) in ends {
             match answer {
@@ -298,7 +300,7 @@ impl TargetState {
         }
         self.last_fault = Some(event);
         match self.breaker(now) {
-            // The call began before the breaker opened.
+            // The call began before the breaker opened, so it shows nothing new.
             BreakerState::Open => {}
             BreakerState::Closed if self.faults < FAULTS_TO_OPEN => {}
             BreakerState::Closed | BreakerState::HalfOpen => {

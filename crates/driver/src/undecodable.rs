@@ -1,4 +1,4 @@
-//! Bytes from the broker that are not an envelope, as they are handed to a store.
+//! A message of the broker whose bytes are not an envelope, in the form in which a store gets it.
 
 use bytes::Bytes;
 use hookbox_event::{ContentDigest, Digester, EventId, RouteName};
@@ -23,7 +23,7 @@ pub struct UndecodableMessage<'a> {
 }
 
 impl<'a> UndecodableMessage<'a> {
-    /// Creates a message, and computes the id and the digest of its bytes.
+    /// Creates an undecodable message, and computes the id and the digest of its bytes.
     pub fn new(
         digester: &Digester,
         route: &'a RouteName,

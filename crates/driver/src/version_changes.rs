@@ -17,15 +17,16 @@ pub struct VersionChanges<'a> {
 
 impl<'a> VersionChanges<'a> {
     /// Returns the changes that follow when a transaction makes these events of a route done.
-    /// `compared` are the events whose versions the transaction has compared: none of them that is
-    /// done is older than the version that is stored. The other events change no key.
+    /// `compared` has the events whose versions the transaction has compared. An event in both
+    /// `compared` and `done` must not be older than the stored version of its key. An event that is
+    /// not in `compared` changes no key.
     pub fn of_done(
         compared: &'a BTreeMap<(RouteName, EventId), VersionedEvent>,
         route: &RouteName,
         done: &[(EventId, EventNumber)],
     ) -> Self {
         let mut changes = Self::default();
-        // Most routes apply every event, so that nothing is compared there.
+        // Most routes apply every event, so they compare no versions.
         if compared.is_empty() {
             return changes;
         }
@@ -37,18 +38,19 @@ impl<'a> VersionChanges<'a> {
         changes
     }
 
-    /// Adds an event that is done. `key` is what is stored of its key; `None` if nothing is, or if
-    /// the event is known to be no older than the version that is stored.
+    /// Adds an event that is done. `key` is what is stored of its key; `None` if nothing is stored,
+    /// or if it is known that the event is not older than the stored version.
     fn add_done(&mut self, number: EventNumber, event: &'a VersionedEvent, key: Option<&KeyState>) {
         let done = key.and_then(|key| key.version.as_ref());
-        // An older call of an event may succeed late, when a newer event is done.
+        // A late success of an older call may come after a newer event of the key is done. Then the
+        // key keeps the version of the newer event.
         if !done.is_some_and(|done| event.version.is_older_than(done)) {
             self.done.push((number, event));
         }
     }
 
-    /// Adds the end of an external call for an event, of which `written` is recorded. `is_newest`
-    /// says whether it was the newest call for the event.
+    /// Adds the end of an external call for an event. `written` is what a store writes to record
+    /// this end. `is_newest` says whether the call was the newest one for the event.
     pub fn add_call(
         &mut self,
         number: EventNumber,
@@ -62,14 +64,15 @@ impl<'a> VersionChanges<'a> {
             CallWrite::Failed(_) | CallWrite::Deferred { .. } => {}
             CallWrite::Nothing => return,
         }
-        // A late success of an older call ends its event while a newer call may be in flight.
+        // A newer call may be in flight when an older one ends, and then it still holds the key.
         if is_newest {
             self.freed.push((event.key, number));
         }
     }
 
-    /// Returns the event to whose version each key rises, with its number. They are in the order of
-    /// the keys. Of several events with equal versions, it is the last one that was added.
+    /// Returns, for each key that rises, the event that has the key's new version, with the number
+    /// of the event. The order is that of the keys. If several events have this version, the one
+    /// that was added last is returned.
     pub fn raised(&self) -> Vec<(EventNumber, &'a VersionedEvent)> {
         let events = self.done.iter().map(|(_, event)| *event);
         let numbered = newest_of_each_key(events).into_iter().filter_map(|newest| {
@@ -79,8 +82,8 @@ impl<'a> VersionChanges<'a> {
         numbered.collect()
     }
 
-    /// Returns the keys that are not held by the call for an event any more, each with the number
-    /// of the event, in the order in which they were added.
+    /// Returns the keys that are no longer held by a call, each with the number of the event of
+    /// that call, in the order in which they were added.
     pub fn freed(&self) -> &[(KeyDigest, EventNumber)] {
         &self.freed
     }
@@ -164,13 +167,13 @@ mod tests {
         let stored = state(Some("8"));
         let mut changes = VersionChanges::default();
         for (at, key, written) in [
-            // It is older than what is stored.
+            // This event is older than the stored version of its key.
             (0, Some(&stored), DONE),
             (1, None, DONE),
-            // It would be the newest of its key, and it has failed.
+            // This event would be the newest of its key, but its call has failed.
             (2, Some(&stored), failed),
             (3, Some(&stored), DONE),
-            // It has the version of an earlier one.
+            // This event has the same version as the second one.
             (4, None, DONE),
             (5, Some(&stored), DONE),
             (6, None, DEFERRED),
@@ -184,12 +187,13 @@ mod tests {
         assert_eq!(freed, [1, 2, 3, 4, 5, 6, 7].map(number));
     }
 
-    /// No call holds the keys of such events.
+    /// A transaction that makes events done frees no keys, because only external calls hold keys.
     #[test]
     fn only_events_whose_versions_were_compared_raise_their_keys() {
         let events = [(1, 1, "2"), (2, 1, "3"), (3, 2, "1"), (4, 3, "1")];
         let events = events.map(|(event, key, text)| VersionedEvent::sample(event, key, text));
-        let [one, two]: [RouteName; 2] = ["one", "two"].map(|name| name.parse().expect("a name"));
+        let [one, two]: [RouteName; 2] =
+            ["one", "two"].map(|name| name.parse().expect("the name must be valid"));
         // The version of the last event was compared on another route.
         let routes = [&one, &one, &one, &two];
         let compared = routes.into_iter().zip(&events);

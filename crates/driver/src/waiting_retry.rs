@@ -29,7 +29,7 @@ pub struct WaitingRetry {
 /// A filter for retries. A retry must match every field that is set.
 #[derive(Debug, Clone, Default)]
 pub struct RetryFilter {
-    /// Selects only retries of these events.
+    /// Selects only retries of these events; empty for any event.
     pub events: Vec<EventId>,
     /// Selects only retries on this route.
     pub route: Option<RouteName>,
@@ -42,7 +42,7 @@ pub struct RetryFilter {
 }
 
 impl RetryFilter {
-    /// Returns whether any field is set.
+    /// Returns whether any field is set. If not, the filter matches all retries.
     pub fn is_narrow(&self) -> bool {
         !self.events.is_empty()
             || self.route.is_some()

@@ -75,7 +75,8 @@ pub struct StoreBehind {
     pub store: u64,
     /// The sequence number of the newest witness at the broker.
     pub broker: u64,
-    /// How many receipts were reported to the store between the two witness messages.
+    /// How many receipts were reported to the store between its newest witness and the newest one
+    /// at the broker.
     pub receipts: u64,
     /// The sequence numbers that ingests had reported before the restore and that the store does
     /// not know now.
@@ -286,23 +287,23 @@ impl Mismatch {
     pub fn describe(&self) -> String {
         match self {
             Mismatch::StoreBehind(it) => format!(
-                "the store was restored to an older state: its newest witness is number {} of \
-                 {}, and the broker holds number {} of {}, {} receipts later",
+                "the store was restored to an older state: its newest witness is number {} (of \
+                 {}), and the broker holds number {} (of {}), which is {} receipts later",
                 it.store, it.from, it.broker, it.until, it.receipts
             ),
             Mismatch::OtherStore(it) => format!(
                 "the broker was used with another store: this store is {}, its newest witness \
-                 is of {}, and the broker holds number {} of store {}, of {}",
+                 is of {}, and the broker holds witness number {} of store {} (of {})",
                 it.store, it.from, it.sequence, it.broker, it.until
             ),
             Mismatch::BrokerBehind(it) => {
                 let holds = match it.found {
-                    Some(found) => format!("holds number {found} of {}", it.from),
-                    None => "holds none".to_owned(),
+                    Some(found) => format!("holds number {found} (of {})", it.from),
+                    None => "holds no witness".to_owned(),
                 };
                 format!(
                     "the broker was replaced, emptied or restored: it has confirmed witness \
-                     number {} of {}, and {holds}",
+                     number {} (of {}), and {holds}",
                     it.confirmed, it.until
                 )
             }

@@ -4,8 +4,8 @@
 //! Each ingest numbers the receipts that it publishes, from 1 and without a gap. An accept report
 //! covers a range of these sequence numbers. It lists those receipts of the range that the broker
 //! has confirmed, and that were therefore answered with 200. Every other number of the range is
-//! void. The next report covers the next range. Every version ever written is kept as a golden file
-//! in `schemas/wire/`. On the wire, an accept report is called an account.
+//! void. The next report covers the next range. Every version of the format that was ever written
+//! has a golden file in `schemas/wire/`. On the wire, an accept report is called an account.
 //!
 //! ```text
 //! account = "HKBA" version:u8 json   readers ignore members they do not know
@@ -112,7 +112,12 @@ mod tests {
     fn account() -> Account {
         let now = Timestamp::from_unix_micros(1_764_000_000_000_000);
         let receipt = |number| ReceiptId::new(now, [number; 10]);
-        let routes = |names: &[&str]| names.iter().map(|it| it.parse().expect("a name")).collect();
+        let routes = |names: &[&str]| {
+            names
+                .iter()
+                .map(|it| it.parse().expect("the name must be valid"))
+                .collect()
+        };
         Account {
             instance: InstanceId::new(now, [9; 10]),
             first: 4,
@@ -139,11 +144,12 @@ mod tests {
         if std::env::var_os("UPDATE_SCHEMAS").is_some() {
             let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../schemas/wire/accounts");
             let text = hex::encode(account().encode()) + "\n";
-            std::fs::write(format!("{folder}/account-v1.hex"), text).expect("written");
+            std::fs::write(format!("{folder}/account-v1.hex"), text)
+                .expect("the golden file must be writable");
             return;
         }
         assert_eq!(hex::encode(account().encode()), golden);
-        let bytes = hex::decode(golden).expect("hex");
+        let bytes = hex::decode(golden).expect("the text must be hex");
         assert_eq!(Account::decode(&bytes), Ok(account()));
     }
 

@@ -2,7 +2,7 @@
 
 /// Returns whether a terminal may interpret this character instead of showing it. Such characters
 /// move the cursor, change the terminal's settings (C0 and C1 controls), or change the direction of
-/// the text behind them.
+/// the text after them.
 pub fn is_unsafe(c: char) -> bool {
     c.is_control() || is_bidi_control(c)
 }

@@ -1,5 +1,5 @@
-//! The content digest of a body. It shows whether a second receipt with a known event id is a
-//! duplicate, which has the same digest, or a conflict.
+//! The content digest of a body. A second receipt with a known event id is a duplicate if its body
+//! has the same digest as the first one, and a conflict if it has another digest.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use crate::Digester;
 use crate::hex_text::HexText;
 
 /// The digest of the canonical JSON of a body, or of the bytes of a body that is not JSON. A
-/// [`Digester`] says how it is computed.
+/// [`Digester`] determines whether it is computed with a key.
 ///
 /// Two bodies have the same digest if they differ only in white space, in the order of members, or
 /// in how characters are escaped. Numbers are compared as texts, so `1` and `1.0` have different
@@ -24,8 +24,7 @@ impl ContentDigest {
         Self::of_canonical_parts(digester, [canonical])
     }
 
-    /// Returns the digest of canonical JSON that is given in parts, of which each begins where the
-    /// previous one ends.
+    /// Returns the digest of canonical JSON that is given in consecutive parts.
     pub(crate) fn of_canonical_parts<'a>(
         digester: &Digester,
         parts: impl IntoIterator<Item = &'a [u8]>,
@@ -49,8 +48,8 @@ impl ContentDigest {
     }
 }
 
-/// Hashes the bytes after their kind, "json" or "raw", so that canonical JSON and a body that is
-/// not JSON never have the same digest.
+/// Hashes the kind of the bytes, "json" or "raw", and then the bytes. So canonical JSON and a body
+/// that is not JSON never have the same digest.
 fn hash<'a>(
     digester: &Digester,
     kind: &[u8],

@@ -5,16 +5,17 @@ use sha2::{Digest, Sha256};
 
 use crate::{IdentityFingerprint, IdentityKey};
 
-/// How the ids of events, content digests and the digests of keys are computed. Every process of a
-/// deployment must compute them in the same way, because deduplication compares them.
+/// How the ids of events, content digests and the key digests of routes with `newest` are computed.
+/// Every process of a deployment must compute them in the same way, because deduplication compares
+/// them.
 ///
-/// `Debug` shows only the fingerprint of a key.
+/// The `Debug` output shows only the fingerprint of an identity key.
 #[derive(Debug, Clone)]
 pub enum Digester {
-    /// SHA-256. Those who can guess what was hashed can check their guess, so a digest of a short
-    /// uid names the person.
+    /// SHA-256 without a key. Anyone can hash a guess and compare it with a digest, so the digest
+    /// of a short uid reveals the uid.
     Plain,
-    /// HMAC-SHA-256 under a key. Without the key, no guess can be checked.
+    /// HMAC-SHA-256 under the identity key. Without the key, a guess cannot be compared.
     Keyed(IdentityKey),
 }
 
@@ -27,8 +28,8 @@ impl Digester {
         }
     }
 
-    /// Begins a digest for the purpose that `label` names. A label ends with a zero byte and has no
-    /// other one, so that no label is the beginning of another one, and digests of different
+    /// Begins a digest for the purpose that `label` names. A label must have a zero byte at its end
+    /// and nowhere else. Then no label is the beginning of another label, and digests for different
     /// purposes never have the same input.
     pub(crate) fn begin(&self, label: &'static [u8]) -> Hasher {
         let mut hasher = match self {

@@ -1,11 +1,12 @@
-//! Durations as a config writes them: a number and a unit.
+//! Parses durations as they are written in a config: a number and a unit.
 
 use std::time::Duration;
 
 /// Parses a duration such as "5 s", "250 ms" or "1.5 h".
 ///
 /// # Errors
-/// With what is wrong, if the text is no number with a unit, or the duration is too long.
+/// Returns what is wrong, if the text is not a number with a unit, or if the duration is negative
+/// or too long.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let split = text
         .find(|c: char| c.is_ascii_alphabetic())
@@ -27,7 +28,8 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
         .trim()
         .parse()
         .map_err(|_| format!("{text:?} does not begin with a number"))?;
-    Duration::try_from_secs_f64(number * seconds).map_err(|_| format!("{text:?} is too long"))
+    Duration::try_from_secs_f64(number * seconds)
+        .map_err(|_| format!("{text:?} is negative or too long"))
 }
 
 #[cfg(test)]

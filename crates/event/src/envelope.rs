@@ -6,7 +6,7 @@ use crate::{ContentDigest, EventId, InstanceId, ReceiptId, SourceName, Timestamp
 
 /// An accepted request on its way from ingest to worker. `body` holds exactly the received bytes.
 ///
-/// The `Debug` output contains neither the body nor anything that was read from it.
+/// The `Debug` output contains the topic, ids and the length of the body, and not the body itself.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Envelope {
     /// The receipt of the accepted request.
@@ -17,9 +17,9 @@ pub struct Envelope {
     pub topic: Topic,
     /// The id of the event that the request reports.
     pub event: EventId,
-    /// The last 16 bytes of the digest that `event` is the beginning of; `None` when they are
-    /// unknown. They are only kept for workers of the version before, whose event ids are the whole
-    /// digest.
+    /// The last 16 bytes of the [`crate::IdDigest`] whose first 16 bytes are `event`; `None` when
+    /// they are unknown. They are kept only for workers of the previous version, in which the whole
+    /// digest is the event id.
     pub id_tail: Option<[u8; 16]>,
     /// The content digest of the body. It shows whether another receipt of the same event is a
     /// duplicate or a conflict.

@@ -10,7 +10,7 @@ impl HexText {
     pub fn of<const N: usize>(bytes: &[u8; N]) -> Self {
         const { assert!(N <= 32) }
         let mut digits = [0; 64];
-        // Encoding fails only when the lengths differ.
+        // Encoding fails only if the lengths differ, and they are equal here.
         let _ = hex::encode_to_slice(bytes, &mut digits[..2 * N]);
         Self {
             digits,
@@ -19,7 +19,7 @@ impl HexText {
     }
 
     pub fn as_str(&self) -> &str {
-        // Hex is ASCII.
+        // Hex digits are ASCII, so they are always valid UTF-8.
         std::str::from_utf8(&self.digits[..self.length]).unwrap_or_default()
     }
 }

@@ -10,10 +10,11 @@ use crate::hex_text::HexText;
 use crate::{ContentDigest, Digester, Scalar, SourceName, Timestamp};
 
 /// A digest of what identifies an event. Its first 16 bytes are the id of the event. A [`Digester`]
-/// says how it is computed.
+/// determines whether it is computed with a key.
 ///
 /// The length of each field is hashed before the field, so that two different lists of fields never
-/// have the same digest. A digest that is computed from another one includes all 32 bytes of it.
+/// have the same digest. If an `IdDigest` is computed from another one, all 32 bytes of the other
+/// one are hashed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct IdDigest([u8; 32]);
 
@@ -44,7 +45,7 @@ impl IdDigest {
     /// `base` is the digest without the type. So the header only separates events that have the
     /// same `base`, and never gives events with different `base` the same id.
     ///
-    /// `value` is the text of the header. The topic that is made from it would not do, because two
+    /// `value` is the text of the header. The topic cannot be used in its place, because two
     /// different texts may give the same topic.
     pub fn of_typed(digester: &Digester, base: &IdDigest, value: &[u8]) -> Self {
         hash(digester, "type header", &[&base.0, value])
@@ -129,7 +130,7 @@ impl EventId {
         hash(digester, "conflict", &[&original.0, digest.as_bytes()]).event()
     }
 
-    /// Computes the id under which bytes from the broker are stored that are not an envelope.
+    /// Computes the id under which undecodable bytes from the broker are stored.
     pub fn of_undecodable(digester: &Digester, bytes: &[u8]) -> Self {
         hash(digester, "undecodable", &[bytes]).event()
     }
@@ -145,7 +146,8 @@ impl EventId {
     }
 
     /// Returns the lowest and the highest id that begin with these hex digits; `None` when no id
-    /// can begin with them. Of an id as earlier versions wrote it, the first 32 digits count.
+    /// can begin with them. Earlier versions wrote ids of 64 digits, so only the first 32 digits of
+    /// a longer prefix are used.
     pub fn range_of_prefix(prefix: &str) -> Option<(Self, Self)> {
         let is_hex = prefix.bytes().all(|digit| digit.is_ascii_hexdigit());
         if !is_hex || prefix.is_empty() || prefix.len() > Self::EARLIER_DIGITS {
@@ -205,11 +207,11 @@ impl FromStr for EventId {
     }
 }
 
-/// The number that a store gives to an event when it first stores it. All routes of the event have
-/// the same number. An event that is stored later has a higher number.
+/// The number that a store gives to an event when it first stores it. The event has the same number
+/// on all routes. An event that is stored later has a higher number.
 ///
-/// Numbers are in order of time and ids are random. So a table that is keyed by the number is
-/// written at its end, while one that is keyed by the id is written all over.
+/// Numbers are in order of time, and ids are random. In a table whose key is the number, new rows
+/// are written at the end of the table; with the id as key, they would be scattered all over it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EventNumber(i64);
 

@@ -15,8 +15,8 @@ use crate::hex_text::HexText;
 #[derive(Clone)]
 pub struct IdentityKey(SecretSlice<u8>);
 
-/// The fingerprint of an identity key: 16 bytes of a digest under the key, which have a purpose of
-/// their own. They show whether two processes have the same key, and reveal neither the key nor any
+/// The fingerprint of an identity key: 16 bytes of a digest under the key, computed only for this
+/// purpose. They show whether two processes have the same key, and reveal neither the key nor any
 /// id or digest. They are written as 32 hex digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct IdentityFingerprint([u8; 16]);
@@ -30,7 +30,7 @@ impl IdentityKey {
     /// The number of bytes of a key.
     pub const BYTES: usize = 32;
 
-    /// Makes a key of random bytes.
+    /// Creates a key from bytes, which must be random.
     pub fn from_bytes(bytes: [u8; Self::BYTES]) -> Self {
         Self(bytes.to_vec().into())
     }
@@ -45,9 +45,9 @@ impl IdentityKey {
         IdentityFingerprint(first)
     }
 
-    /// Begins an HMAC-SHA-256 under the key. What is hashed first must be a label that ends with a
-    /// zero byte and has no other one. Different labels keep digests of different purposes apart:
-    /// none of them can be computed from another without the key.
+    /// Begins an HMAC-SHA-256 under the key. The caller must first hash a label that has a zero
+    /// byte at its end and nowhere else. Digests for different purposes have different labels. So
+    /// without the key, the digest for one purpose cannot be computed from the digest for another.
     pub(crate) fn mac(&self) -> Hmac<Sha256> {
         // `new_from_slice` cannot fail here, because HMAC accepts keys of any length (RFC 2104).
         <Hmac<Sha256> as KeyInit>::new_from_slice(self.0.expose_secret())
@@ -59,7 +59,8 @@ impl FromStr for IdentityKey {
     type Err = InvalidIdentityKey;
 
     fn from_str(text: &str) -> Result<Self, InvalidIdentityKey> {
-        // The bytes are decoded in place in the buffer that is zeroed later.
+        // The bytes are decoded into the buffer that becomes the key, so the dropped key leaves no
+        // copy.
         let mut bytes = vec![0; Self::BYTES];
         match hex::decode_to_slice(text, &mut bytes) {
             Ok(()) => Ok(Self(bytes.into())),
@@ -94,14 +95,14 @@ mod tests {
 
     #[test]
     fn a_key_is_read_from_its_text() {
-        let key: IdentityKey = TEXT.parse().expect("a key");
+        let key: IdentityKey = TEXT.parse().expect("the key must be valid");
         let mut bytes = [0; IdentityKey::BYTES];
         for (place, byte) in (0..).zip(&mut bytes) {
             *byte = place;
         }
         let same = IdentityKey::from_bytes(bytes);
         assert_eq!(key.fingerprint(), same.fingerprint());
-        let upper: IdentityKey = TEXT.to_uppercase().parse().expect("a key");
+        let upper: IdentityKey = TEXT.to_uppercase().parse().expect("the key must be valid");
         assert_eq!(key.fingerprint(), upper.fingerprint());
         for bad in [
             "",
@@ -110,7 +111,9 @@ mod tests {
             &format!("{TEXT}00"),
             &TEXT.replace('f', "g"),
         ] {
-            let refused = bad.parse::<IdentityKey>().expect_err("not a key");
+            let refused = bad
+                .parse::<IdentityKey>()
+                .expect_err("the text must be refused");
             assert!(!refused.to_string().contains("0001"), "{refused}");
         }
     }
@@ -118,7 +121,7 @@ mod tests {
     #[test]
     fn a_fingerprint_is_stable_and_shows_no_key() {
         // Stores and brokers keep fingerprints, so the same key must always have the same one.
-        let key: IdentityKey = TEXT.parse().expect("a key");
+        let key: IdentityKey = TEXT.parse().expect("the key must be valid");
         let fingerprint = key.fingerprint().to_string();
         assert_eq!(fingerprint, "92005bd94328914902fbed5f9154c817");
         assert_eq!(format!("{key:?}"), format!("IdentityKey({fingerprint})"));

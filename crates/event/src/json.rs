@@ -6,8 +6,8 @@
 //! depend on which of two equal keys a parser keeps; numbers must keep their text; and a hostile
 //! body must not use up the call stack, or memory out of proportion to its size. So the scanner
 //! uses a stack of its own, which is at most [`DEPTH_MAX`] deep. A body itself is published
-//! unchanged; its canonical form is only hashed, so ingest hashes it in parts, and reads most of
-//! them where they stand in the body.
+//! unchanged. Its canonical form is only hashed, so ingest does not write the form out: it hashes
+//! it in parts, most of which are bytes of the body.
 
 mod canonical;
 mod compare;
@@ -30,7 +30,7 @@ pub use scanner::{decide_conditions, digest_json, scan};
 use crate::ContentDigest;
 
 /// How deep objects and arrays may be nested. serde_json, which handlers use, has the same limit,
-/// so a handler can parse every body that the scanner takes for JSON.
+/// so a handler can parse every body that the scanner accepts as JSON.
 pub(crate) const DEPTH_MAX: usize = 127;
 
 /// A scalar JSON value to which a pointer leads.

@@ -1,5 +1,5 @@
-//! The rule by which a route applies only the newest event of each key: where a body has its key
-//! and its version, and how versions are compared.
+//! The setting `newest`, with which a route applies only the newest event of each key: where a body
+//! has its key and its version, and how versions are compared.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -15,8 +15,8 @@ use crate::{Decimal, Digester, ExactNumber, Pointer, Scalar, Timestamp};
 /// every later event of its key stale.
 pub const VERSION_AHEAD_MAX: Duration = Duration::from_secs(5 * 60);
 
-/// The longest text of a time. RFC 3339 allows any number of digits for the fraction of a second,
-/// and all of them are compared.
+/// The longest text of a time, in bytes. It is limited because RFC 3339 allows any number of digits
+/// for the fraction of a second, and all of them are compared.
 const TIME_LENGTH_MAX: usize = 64;
 
 /// The number of characters of a time in UTC up to its seconds, such as `2026-11-26T17:30:00`.
@@ -26,20 +26,20 @@ const SECONDS_LENGTH: usize = 19;
 /// newest is applied.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Newest {
-    /// Where the values are that together are the key.
+    /// The pointers to the values that together form the key.
     pub key: Vec<Pointer>,
-    /// Where the version is.
+    /// The pointer to the version.
     pub version: Pointer,
-    /// What the version is.
+    /// The kind of the version.
     pub kind: VersionKind,
 }
 
-/// What a version is.
+/// The kind of a version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum VersionKind {
     /// An integer of any size.
     Integer,
-    /// A number.
+    /// A number, which may have a fraction.
     Decimal,
     /// A time in the format of RFC 3339.
     Rfc3339,
@@ -57,20 +57,21 @@ pub enum Version {
 /// A time in UTC. No digit of the fraction of its second is cut off.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ExactTime {
-    /// The time up to its seconds. All times have the same length, so their texts are in the order
-    /// of time.
+    /// The time up to its seconds. All these texts have the same length, so their order is the
+    /// order of the times.
     seconds: String,
-    /// The digits of the fraction without zeros at the end. Their texts are in the order of their
-    /// values.
+    /// The digits of the fraction of the second, without zeros at the end. The order of these texts
+    /// is the order of the fractions.
     fraction: String,
 }
 
-/// A digest of the values that are the key of an event, so that a key of personal data is not
-/// stored. A [`Digester`] says how it is computed; without an identity key, the digest of a value
-/// that can be guessed shows the value to those who guess it.
+/// A digest of the values that form the key of an event. It is stored in place of the values, which
+/// may be personal data. A [`Digester`] says how it is computed. Without an identity key, anyone
+/// can compare a guess of the values with the digest.
 ///
-/// The digest covers the rule, too. So where the rule was changed, no version is compared with one
-/// that was found by another rule.
+/// The digest also covers the pointers of [`Newest`], and whether the versions are numbers or
+/// times. So after a change of these settings, the version of an event is never compared with a
+/// version that was stored before the change.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct KeyDigest([u8; 16]);
 
@@ -90,7 +91,7 @@ pub enum InvalidVersion {
     /// The value is not a time.
     #[error("it is not a time in the format of RFC 3339, such as \"2026-11-26T17:30:00Z\"")]
     NotTime,
-    /// The time is in the future.
+    /// The time is more than [`VERSION_AHEAD_MAX`] in the future.
     #[error("it is more than five minutes in the future")]
     Ahead,
 }
@@ -117,7 +118,7 @@ impl VersionKind {
         Self::ALL.into_iter().find(|kind| kind.as_str() == word)
     }
 
-    /// Returns a word that is equal for the kinds whose versions can be compared with each other.
+    /// Returns a word that two kinds have in common exactly if their versions can be compared.
     const fn order(self) -> &'static str {
         match self {
             VersionKind::Integer | VersionKind::Decimal => "number",
@@ -125,8 +126,8 @@ impl VersionKind {
         }
     }
 
-    /// Reads the version of an event. A number may be written as a text, because some providers
-    /// write large numbers so.
+    /// Reads the version of an event. A number may also be written as a string, as some providers
+    /// write large numbers.
     pub fn read(self, value: &Scalar, now: Timestamp) -> Result<Version, InvalidVersion> {
         match self {
             VersionKind::Integer | VersionKind::Decimal => {
@@ -173,8 +174,8 @@ impl Newest {
 }
 
 impl KeyDigest {
-    /// The length of each part is hashed before the part, so that two different lists of parts
-    /// never have the same digest.
+    /// Hashes the length of each part and then the part, so that two different lists of parts never
+    /// have the same digest.
     fn of(digester: &Digester, parts: &[&[u8]]) -> Self {
         let mut hasher = digester.begin(b"hookbox-newest-1\0");
         for part in parts {
@@ -215,12 +216,13 @@ impl Version {
         }
     }
 
-    /// Returns whether this version is older than another one. A version of another kind is not.
+    /// Returns whether this version is older than another one. The result is `false` if one is a
+    /// number and the other a time.
     pub fn is_older_than(&self, other: &Self) -> bool {
         self.compare(other) == Some(Ordering::Less)
     }
 
-    /// Reads the text that a store keeps of a version, as its `Display` wrote it.
+    /// Parses the text that a store keeps of a version: the text that `Display` has written.
     pub fn from_stored(text: &str) -> Option<Self> {
         match ExactNumber::parse(text) {
             Ok(number) => Some(Version::Number(number)),
@@ -239,18 +241,18 @@ impl fmt::Display for Version {
 }
 
 impl ExactTime {
-    /// Parses a time in the format of RFC 3339; `None` if it is none, or if its year in UTC has
-    /// other than four digits.
+    /// Parses a time in the format of RFC 3339; `None` if the text is not such a time, or if the
+    /// year in UTC does not have four digits.
     fn parse(text: &str) -> Option<Self> {
         if text.len() > TIME_LENGTH_MAX {
             return None;
         }
         let moment = OffsetDateTime::parse(text, &Rfc3339).ok()?;
-        // An offset may lead out of the years that the library knows, which ends at 9999.
+        // In UTC, the time may be after the year 9999, the last one that the library supports.
         let moment = moment.checked_to_offset(time::UtcOffset::UTC)?;
-        // The library keeps nine digits of the fraction, so they are taken from the text. They
-        // follow its first 19 characters; the library accepts a point as separator before the
-        // hour, too.
+        // The library keeps only nine digits of the fraction, so all digits are taken from the
+        // text. The fraction follows the first 19 characters. Searching for the first point would
+        // not find it, because the library also accepts a point between the date and the hour.
         let seconds = moment.replace_nanosecond(0).ok()?.format(&Rfc3339).ok()?;
         let seconds = seconds.get(..SECONDS_LENGTH)?.to_owned();
         let after_seconds = text.get(SECONDS_LENGTH..)?;

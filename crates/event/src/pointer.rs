@@ -12,8 +12,8 @@ pub struct Pointer {
     tokens: Vec<String>,
 }
 
-/// The error for a text that is not a JSON Pointer, or is the empty one, which leads to the whole
-/// document.
+/// The error for a text that is not a JSON Pointer, or that is the empty JSON Pointer, which leads
+/// to the whole document.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidPointer {
     /// The text is empty.
@@ -34,8 +34,8 @@ impl Pointer {
         &self.tokens
     }
 
-    /// Returns the pointer that has only this many of the names, or `None` if that is none: such a
-    /// pointer leads to the whole document.
+    /// Returns the pointer with only the first `names` names of the path; `None` if `names` is 0,
+    /// because a pointer without names leads to the whole document.
     pub fn beginning(&self, names: usize) -> Option<Self> {
         let tokens: Vec<String> = self.tokens.iter().take(names).cloned().collect();
         (!tokens.is_empty()).then_some(Self { tokens })
@@ -94,7 +94,7 @@ mod tests {
 
     #[test]
     fn escapes_are_read_and_written() {
-        let pointer: Pointer = "/a~1b/~0c//d".parse().expect("a pointer");
+        let pointer: Pointer = "/a~1b/~0c//d".parse().expect("the pointer must be valid");
         assert_eq!(pointer.tokens(), ["a/b", "~c", "", "d"]);
         assert_eq!(pointer.to_string(), "/a~1b/~0c//d");
         for bad in ["", "a", "/~", "/~2"] {
@@ -106,7 +106,7 @@ mod tests {
 
     #[test]
     fn a_pointer_begins_with_its_first_names() {
-        let pointer: Pointer = "/a~1b/c/d".parse().expect("a pointer");
+        let pointer: Pointer = "/a~1b/c/d".parse().expect("the pointer must be valid");
         let beginning = |names| pointer.beginning(names).map(|it| it.to_string());
         assert_eq!(beginning(0), None);
         assert_eq!(beginning(2).as_deref(), Some("/a~1b/c"));

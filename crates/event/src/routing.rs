@@ -9,7 +9,7 @@ use crate::{Condition, Conditions, RouteName, SourceName, Topic, TopicPattern};
 pub struct Selection {
     /// The name of the route.
     pub route: RouteName,
-    /// The topics; an event matches if one of the patterns does.
+    /// The patterns of topics. An event must match one of them.
     pub topics: Vec<TopicPattern>,
     /// The conditions on the body, all of which must hold; often none.
     pub conditions: Vec<Condition>,
@@ -24,8 +24,8 @@ pub struct Routing {
     pub unrouted: RouteName,
 }
 
-/// The conditions of the routes that may select events of one source. They are decided in one scan
-/// of a body, together, before its topic is known.
+/// The conditions of the routes that may select events of one source. All of them are decided in
+/// one scan of a body, before the topic of the event is known.
 #[derive(Debug, Default)]
 pub struct SourceConditions {
     conditions: Conditions,
@@ -38,17 +38,18 @@ struct ConditionedRoute {
     /// The index of the route in [`Routing::selections`].
     index: usize,
     topics: Vec<TopicPattern>,
-    /// Its conditions among those of the source.
+    /// The range of the route's conditions among those of the source.
     conditions: Range<usize>,
 }
 
-/// Those routes with conditions that select an event, as indexes in [`Routing::selections`]. The
-/// events of one topic with equal values go to the same routes.
+/// Those routes with conditions that select an event, as indexes in [`Routing::selections`]. Events
+/// of the same topic with equal `MatchedRoutes` go to the same routes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct MatchedRoutes(Vec<usize>);
 
 impl Selection {
-    /// Returns whether an event of a topic that both routes take may go to both of them.
+    /// Returns whether the conditions of both routes may hold for the same event. The topics of the
+    /// routes are not compared.
     pub fn may_share(&self, other: &Self) -> bool {
         let excludes = |one: &Condition| other.conditions.iter().any(|it| one.excludes(it));
         !self.conditions.iter().any(excludes)
@@ -131,12 +132,12 @@ mod tests {
 
     fn selection(route: &str, topics: &str, conditions: &[(&str, Test)]) -> Selection {
         let condition = |(pointer, test): &(&str, Test)| Condition {
-            pointer: pointer.parse().expect("a pointer"),
+            pointer: pointer.parse().expect("the pointer must be valid"),
             test: test.clone(),
         };
         Selection {
-            route: route.parse().expect("a name"),
-            topics: vec![topics.parse().expect("a pattern")],
+            route: route.parse().expect("the name must be valid"),
+            topics: vec![topics.parse().expect("the pattern must be valid")],
             conditions: conditions.iter().map(condition).collect(),
         }
     }
@@ -157,15 +158,15 @@ mod tests {
                 ),
                 selection("other", "bank.#", &[("/level", Test::Exists(false))]),
             ],
-            unrouted: "unrouted".parse().expect("a name"),
+            unrouted: "unrouted".parse().expect("the name must be valid"),
         }
     }
 
     fn routes(topic: &str, body: &str) -> Vec<String> {
         let routing = routing();
-        let topic: Topic = topic.parse().expect("a topic");
+        let topic: Topic = topic.parse().expect("the topic must be valid");
         let source = topic.as_str().split('.').next().unwrap_or_default();
-        let conditions = routing.conditions_of(&source.parse().expect("a name"));
+        let conditions = routing.conditions_of(&source.parse().expect("the name must be valid"));
         let decided = decide_conditions(body.as_bytes(), conditions.conditions());
         let holds = decided.unwrap_or_default();
         let matched = conditions.matched(&topic, &holds);
@@ -206,7 +207,8 @@ mod tests {
     #[test]
     fn only_the_conditions_of_routes_that_may_take_a_source_are_decided() {
         let of = |source: &str| {
-            let conditions = routing().conditions_of(&source.parse().expect("a name"));
+            let conditions =
+                routing().conditions_of(&source.parse().expect("the name must be valid"));
             conditions
                 .routes
                 .iter()
@@ -218,17 +220,18 @@ mod tests {
         assert_eq!(of("elsewhere"), [2]);
         let mut without = routing();
         without.selections.retain(|it| it.conditions.is_empty());
-        let conditions = without.conditions_of(&"shop".parse().expect("a name"));
+        let conditions = without.conditions_of(&"shop".parse().expect("the name must be valid"));
         assert!(conditions.conditions().is_empty());
     }
 
     #[test]
     fn equal_topics_with_equal_matches_go_to_the_same_routes() {
         let routing = routing();
-        let shop = routing.conditions_of(&"shop".parse().expect("a name"));
-        let order: Topic = "shop.order".parse().expect("a topic");
-        let payment: Topic = "shop.payment".parse().expect("a topic");
-        // The condition on the size belongs only to a route that does not take payments.
+        let shop = routing.conditions_of(&"shop".parse().expect("the name must be valid"));
+        let order: Topic = "shop.order".parse().expect("the topic must be valid");
+        let payment: Topic = "shop.payment".parse().expect("the topic must be valid");
+        // The third condition, on the size, belongs only to a route that does not take payments. So
+        // it changes which routes get an order, and not which routes get a payment.
         let (small, big) = ([true, true, false], [true, true, true]);
         assert_ne!(shop.matched(&order, &small), shop.matched(&order, &big));
         assert_eq!(shop.matched(&payment, &small), shop.matched(&payment, &big));

@@ -11,7 +11,8 @@ use crate::SourceName;
 /// bytes.
 const TOPIC_BYTES_MAX: usize = 200;
 
-/// The event type in a topic when the request contains no event type that a topic can contain.
+/// The event type in the topic of a request that has no event type, or one that a topic cannot
+/// contain.
 const UNTYPED: &str = "untyped";
 
 /// The topic of an event: the source and the event type, as in
@@ -178,7 +179,8 @@ impl TopicPattern {
         parts.next().is_none()
     }
 
-    /// Returns whether the pattern may match a topic of this source, whatever the event type.
+    /// Returns whether the pattern may match a topic of this source. The event type is not
+    /// considered.
     pub fn may_match_of(&self, source: &SourceName) -> bool {
         let first = self.0.split('.').next().unwrap_or_default();
         first == "#" || glob(first.as_bytes(), source.as_str().as_bytes())
@@ -263,8 +265,8 @@ mod tests {
     use super::*;
 
     fn check(pattern: &str, topic: &str, expect: bool) {
-        let pattern: TopicPattern = pattern.parse().expect("a pattern");
-        let topic: Topic = topic.parse().expect("a topic");
+        let pattern: TopicPattern = pattern.parse().expect("the pattern must be valid");
+        let topic: Topic = topic.parse().expect("the topic must be valid");
         assert_eq!(pattern.matches(&topic), expect, "{pattern} on {topic}");
     }
 
@@ -305,8 +307,8 @@ mod tests {
             ("shop.order", "bank", false),
             ("shop2.#", "shop", false),
         ] {
-            let parsed: TopicPattern = pattern.parse().expect("a pattern");
-            let source: SourceName = source.parse().expect("a name");
+            let parsed: TopicPattern = pattern.parse().expect("the pattern must be valid");
+            let source: SourceName = source.parse().expect("the name must be valid");
             assert_eq!(parsed.may_match_of(&source), expect, "{pattern}, {source}");
         }
     }
@@ -320,7 +322,7 @@ mod tests {
 
     #[test]
     fn a_strange_type_is_untyped_not_refused() {
-        let source: SourceName = "begini".parse().expect("a name");
+        let source: SourceName = "begini".parse().expect("the name must be valid");
         let long = "x".repeat(300);
         for kind in [
             None,
@@ -344,7 +346,7 @@ mod tests {
 
     #[test]
     fn the_type_of_a_header_is_written_as_a_topic() {
-        let source: SourceName = "shop".parse().expect("a name");
+        let source: SourceName = "shop".parse().expect("the name must be valid");
         let long = "x".repeat(300);
         for (header, part, topic) in [
             ("orders/create", None, "shop.orders.create"),
@@ -370,7 +372,7 @@ mod tests {
 
     #[test]
     fn a_source_has_the_types_that_its_topics_can_hold() {
-        let source: SourceName = "jira".parse().expect("a name");
+        let source: SourceName = "jira".parse().expect("the name must be valid");
         for kind in ["issue_created", "a.b", "untyped", "A-1"] {
             assert!(Topic::is_event_type(&source, kind), "{kind}");
         }

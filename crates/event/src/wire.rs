@@ -1,6 +1,6 @@
 //! The wire format of broker messages. A message is a batch of envelopes, and each envelope can be
-//! decoded or skipped independently of the others. Every version ever written is kept as a golden
-//! file in `schemas/wire/`.
+//! decoded or skipped independently of the others. Every version of the format that was ever
+//! written has a golden file in `schemas/wire/`.
 //!
 //! ```text
 //! batch    = "HKBX" version:u8 frame*
@@ -49,13 +49,13 @@ pub struct BadBatch(#[source] pub WireError);
 pub enum WireError {
     /// The bytes do not start with the four letters that mark a batch, an accept report or a
     /// witness message.
-    #[error("it does not start with the mark of a hookbox batch")]
+    #[error("it does not start with the mark of a batch, an accept report or a witness message")]
     NotABatch,
     /// The bytes have a version that this build does not know, because a newer build wrote them.
     #[error("it is of version {0}, which this build does not know; upgrade hookbox")]
     UnknownVersion(u8),
     /// The bytes end before the end that their lengths state.
-    #[error("it ends in the middle")]
+    #[error("it is cut off: it ends before the end that its lengths state")]
     Truncated,
     /// The header is not valid for the version that the bytes state.
     #[error("its header cannot be read (at column {column})")]
@@ -105,8 +105,9 @@ struct Header {
     redo: Option<Redo>,
 }
 
-/// The id of an event on the wire: the whole digest where it is known, so that a worker of the
-/// version before can read the envelope, whose event ids are the whole digest.
+/// The id of an event on the wire. If the whole digest is known, the whole digest is written, so
+/// that a worker of the previous version can read the envelope: in that version, the event id is
+/// the whole digest.
 #[derive(Deserialize)]
 #[serde(try_from = "String")]
 struct WireId {
@@ -144,8 +145,8 @@ impl TryFrom<String> for WireId {
     }
 }
 
-/// The room that is reserved for the header of an envelope, so that the buffer of a batch seldom
-/// grows: a header has about 420 bytes, and a topic at most 200.
+/// The number of bytes that are reserved for the header of an envelope, so that the buffer of a
+/// batch seldom grows: a header has about 420 bytes, and a topic at most 200.
 const HEADER_ROOM: usize = 512;
 
 /// Encodes envelopes as one batch of the newest version.
@@ -160,7 +161,7 @@ pub fn encode_batch(envelopes: &[Envelope]) -> Bytes {
         let header = begin_length(&mut out);
         // Serialising a struct of strings and numbers to memory cannot fail.
         serde_json::to_writer(&mut out, &header_of(envelope))
-            .expect("serialising strings and numbers cannot fail");
+            .expect("an envelope header must become JSON");
         end_length(&mut out, header);
         out.extend_from_slice(&envelope.body);
         end_length(&mut out, frame);

@@ -3,7 +3,7 @@
 //!
 //! A worker publishes a witness message only after the store has committed it. So when the broker
 //! holds a witness message that the store does not know, the store was restored to an older state.
-//! Every version ever written is kept as a golden file in `schemas/wire/`.
+//! Every version of the format that was ever written has a golden file in `schemas/wire/`.
 //!
 //! ```text
 //! witness = "HKBW" version:u8 json      readers ignore members they do not know
@@ -96,7 +96,7 @@ mod tests {
                 instance: InstanceId::new(now, [9; 10]),
                 number: 651,
             }],
-            routes: vec!["scores".parse().expect("a name")],
+            routes: vec!["scores".parse().expect("the name must be valid")],
         }
     }
 
@@ -106,11 +106,12 @@ mod tests {
         if std::env::var_os("UPDATE_SCHEMAS").is_some() {
             let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../schemas/wire/witnesses");
             let text = hex::encode(witness().encode()) + "\n";
-            std::fs::write(format!("{folder}/witness-v1.hex"), text).expect("written");
+            std::fs::write(format!("{folder}/witness-v1.hex"), text)
+                .expect("the golden file must be writable");
             return;
         }
         assert_eq!(hex::encode(witness().encode()), golden);
-        let bytes = hex::decode(golden).expect("hex");
+        let bytes = hex::decode(golden).expect("the text must be hex");
         assert_eq!(Witness::decode(&bytes), Ok(witness()));
     }
 

@@ -1,11 +1,11 @@
-//! Posts one event to a service, as `forward` does, to try a service that receives events:
+//! Posts one event to a service in the way that `forward` does, to try out the service:
 //!
 //! ```text
 //! cargo run --package hookbox-forward --example post -- http://127.0.0.1:8000/hooks KEY [COUNT]
 //! ```
 //!
-//! `KEY` is the file with the key. The event is posted `COUNT` times with the same idempotency key,
-//! so that a service which recognises repetitions processes it once.
+//! `KEY` is the path of a file with the signing key. The event is posted `COUNT` times with the
+//! same idempotency key, so that a service which recognises repetitions processes it once.
 
 use std::error::Error;
 use std::path::Path;
@@ -23,14 +23,16 @@ const BODY: &[u8] = br#"{"type":"order.paid","order":"2026-0001","cents":1250}"#
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
-    let url = arguments.next().ok_or("the first argument is the URL")?;
+    let url = arguments
+        .next()
+        .ok_or("the first argument must be the URL")?;
     let key = arguments
         .next()
-        .ok_or("the second argument is the file of the key")?;
+        .ok_or("the second argument must be the file of the signing key")?;
     let count: u32 = arguments.next().map_or(Ok(1), |count| count.parse())?;
     let uri: http::Uri = url.parse()?;
     let settings = Settings {
-        // This is for a service on this machine or in the own network.
+        // The service may be on this machine or in your own network.
         private_host: uri.host().map(str::to_owned),
         url,
         secrets: vec![Secret {
@@ -48,7 +50,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
         repeatable: false,
     };
     let read_secret = |reference: &Reference| {
-        let file = reference.file.as_deref().ok_or("no file is named")?;
+        let file = reference
+            .file
+            .as_deref()
+            .ok_or("the secret must name a file")?;
         let text = std::fs::read_to_string(file).map_err(|error| error.to_string())?;
         Ok(text.trim().to_owned())
     };

@@ -1,9 +1,9 @@
-//! Which addresses a call may go to.
+//! Decides which addresses a call may go to.
 //!
-//! A name of the public internet must not lead into the operator's own network: the owner of
-//! the name could otherwise reach services there that trust every caller of that network. So each
+//! A name of the public internet must not lead into the operator's own network: the owner of the
+//! name could otherwise reach services there that trust every caller of that network. So each
 //! address is checked after the name was resolved, and private addresses are refused unless the
-//! config names the host as one of a private network.
+//! setting `private_host` says that the host is in a private network.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -21,16 +21,16 @@ pub(crate) enum Use {
 /// Which addresses the config allows.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct AddressPolicy {
-    /// The config names the host as one of a private network.
+    /// Whether the setting `private_host` says that the host is in a private network.
     pub is_private_host: bool,
-    /// The connection is not encrypted.
+    /// Whether the connection is not encrypted.
     pub is_plain: bool,
 }
 
 /// Why an address is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum RefusedAddress {
-    /// The address is private, and the config does not name the host.
+    /// The address is private, and the config does not name its host in `private_host`.
     #[error(
         "{address} is {what}; if the service is in your own network, set private_host to the host \
          of the URL"
@@ -84,7 +84,8 @@ const METADATA_V4: [Ipv4Addr; 7] = [
     Ipv4Addr::new(168, 63, 129, 16),
 ];
 
-/// The same services at addresses of IPv6: the machines and the pods of AWS, Google, and Scaleway.
+/// The IPv6 addresses of the same services: for the machines of AWS, the pods of AWS, Google, and
+/// Scaleway.
 const METADATA_V6: [Ipv6Addr; 4] = [
     Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254),
     Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x23),
@@ -93,8 +94,8 @@ const METADATA_V6: [Ipv6Addr; 4] = [
 ];
 
 impl AddressPolicy {
-    /// Checks all addresses of a host. One refused address refuses the host, because it does not
-    /// depend on the service which of its addresses a connection goes to.
+    /// Checks all addresses of a host. One refused address refuses the host, because a connection
+    /// may go to any of its addresses.
     pub fn check(self, addresses: &[IpAddr]) -> Result<(), RefusedAddress> {
         addresses
             .iter()
@@ -113,7 +114,7 @@ impl AddressPolicy {
     }
 }
 
-/// Returns what an address is used for, by the registries of special addresses
+/// Returns what an address is used for, according to the registries of special addresses
 /// (<https://www.iana.org/assignments/iana-ipv4-special-registry>, and the same for IPv6).
 fn classify(address: IpAddr) -> Use {
     match address {
@@ -132,14 +133,14 @@ fn classify_v4(address: Ipv4Addr) -> Use {
         [100, 64..=127, ..] => SHARED,
         [127, ..] => LOOPBACK,
         [169, 254, ..] => LINK_LOCAL,
-        // Protocols, documentation (three blocks), the relays of 6to4, and measurements.
+        // Reserved for protocols, documentation (three blocks), relays of 6to4, and measurements.
         [192, 0, 0 | 2, _]
         | [198, 51, 100, _]
         | [203, 0, 113, _]
         | [192, 88, 99, _]
         | [198, 18 | 19, ..] => RESERVED,
         [224..=239, ..] => MULTICAST,
-        // For future use; the last address is the broadcast address.
+        // Reserved for future use. The last of these addresses is the broadcast address.
         [240..=255, ..] => RESERVED,
         _ => Use::Public,
     }
@@ -149,7 +150,7 @@ fn classify_v6(address: Ipv6Addr) -> Use {
     if METADATA_V6.contains(&address) {
         return METADATA;
     }
-    // Wherever an IPv4 address is inside, the packets go to that address.
+    // Packets to an IPv6 address that contains an IPv4 address go to that IPv4 address.
     if let Some(inner) = embedded_v4(address) {
         return classify_v4(inner);
     }
@@ -160,15 +161,16 @@ fn classify_v6(address: Ipv6Addr) -> Use {
         [0xfe80..=0xfebf, ..] => LINK_LOCAL,
         // The site-local addresses of RFC 3513, which older networks still have.
         [0xfec0..=0xfeff, ..] => PRIVATE,
-        // NAT64 within one network (RFC 8215), where the place of the IPv4 address is not known.
+        // NAT64 within one network (RFC 8215). It is not known which bits are the IPv4 address, so
+        // the whole block counts as private.
         [0x64, 0xff9b, 1, ..] => PRIVATE,
         [0xff00..=0xffff, ..] => MULTICAST,
-        // Teredo.
+        // Teredo, a tunnel to an IPv4 address.
         [0x2001, 0, ..] => TUNNEL,
-        // Other protocols (2001::/23), and documentation (two blocks).
+        // Reserved for other protocols (2001::/23) and documentation (two blocks).
         [0x2001, 1..=0x1ff, ..] | [0x2001, 0xdb8, ..] | [0x3fff, 0..=0xfff, ..] => RESERVED,
         [0x2000..=0x3fff, ..] => Use::Public,
-        // Nothing else is given out for the public internet.
+        // No other addresses are assigned for the public internet.
         _ => RESERVED,
     }
 }
@@ -178,7 +180,7 @@ fn classify_v6(address: Ipv6Addr) -> Use {
 /// (`2002::/16`).
 fn embedded_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
     let (high, low) = match address.segments() {
-        // `::` and `::1` are addresses of IPv6 itself.
+        // `::` and `::1` are addresses of IPv6 itself, and contain no IPv4 address.
         [0, 0, 0, 0, 0, 0, 0, 0 | 1] => return None,
         [0, 0, 0, 0, 0, 0 | 0xffff, high, low]
         | [0, 0, 0, 0, 0xffff, 0, high, low]

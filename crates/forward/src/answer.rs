@@ -1,4 +1,4 @@
-//! What the answer of a service means.
+//! Decides what the answer of a service means.
 
 use std::fmt::{Display, Write as _};
 use std::time::{Duration, SystemTime};
@@ -9,12 +9,12 @@ use http::StatusCode;
 use crate::error::{CallClass, CallError, Excerpt};
 use crate::excerpt;
 
-/// How much of the body of an answer is kept, in bytes. It is for people, who want to know why the
-/// service refuses an event.
+/// How much of the body of an answer is kept, in bytes. Operators read it to learn why the service
+/// refuses an event.
 pub(crate) const EXCERPT_BYTES_MAX: usize = 2048;
 
-/// The longest time that a service may ask for. A longer one is rather a mistake, such as a date in
-/// another century. The retry policy of the route may shorten it.
+/// The longest time for which a service may ask not to be called. A longer time is probably a
+/// mistake, such as a date in another century. The retry policy of the route may shorten the time.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// An answer of the service.
@@ -24,12 +24,13 @@ pub(crate) struct Answer {
     pub retry_after: Option<String>,
     /// The beginning of the body.
     pub body: Vec<u8>,
-    /// The body has more than that.
+    /// Whether the service sent more than this beginning of the body.
     pub is_cut: bool,
 }
 
 impl Answer {
-    /// Returns what follows from the answer of `target`. `now` is the time at which it arrived.
+    /// Returns success if the service has taken the event. Otherwise returns an error, which says
+    /// what follows from the answer. `now` is the time at which the answer arrived.
     pub fn result(&self, now: Timestamp, target: impl Display) -> Result<(), CallError> {
         let wish = self.retry_after.as_deref();
         let wish = wish.and_then(|text| retry_after(text, now));
@@ -37,7 +38,7 @@ impl Answer {
             return Ok(());
         };
         let mut text = format!("the service answered {}", self.status.as_u16());
-        // The reason of the registry, and not the text that the service sent.
+        // This is the reason phrase of the IANA registry, not the text that the service sent.
         if let Some(reason) = self.status.canonical_reason() {
             text.push(' ');
             text.push_str(reason);
@@ -58,20 +59,20 @@ impl Answer {
 fn remedy(status: StatusCode) -> Option<&'static str> {
     match status.as_u16() {
         300..=399 => Some("; redirects are not followed: set url to where the service is"),
-        401 | 403 => Some(" (does the service have the same key as secrets?)"),
+        401 | 403 => Some(" (does the service have a key that is in secrets?)"),
         404 | 405 => Some(" (does url have the right path?)"),
         _ => None,
     }
 }
 
-/// Returns what follows from a status; `None` if the service has taken the event. `wish` is how
-/// long the service wants to be left alone.
+/// Returns what follows from a status; `None` if the service has taken the event. `wish` is the
+/// time for which the service asked not to be called.
 fn class_of(status: StatusCode, wish: Option<Duration>) -> Option<CallClass> {
     Some(match status.as_u16() {
         200..=299 => return None,
         429 => CallClass::Busy { after: wish },
-        // With a time, the service itself answers. Without one, it may be a proxy before a service
-        // that does not run.
+        // A 503 with `Retry-After` comes from the service itself. Without it, the 503 may come from
+        // a proxy because the service is not running.
         503 if wish.is_some() => CallClass::Busy { after: wish },
         502..=504 => CallClass::TargetFault,
         // The request took too long, or came too early: the same request may be accepted later.
@@ -82,11 +83,11 @@ fn class_of(status: StatusCode, wish: Option<Duration>) -> Option<CallClass> {
 }
 
 /// Parses `Retry-After`, a number of seconds or a date (RFC 9110, section 10.2.3). A text that is
-/// neither is ignored. A date in the past means no time at all.
+/// neither is ignored. A date in the past results in zero.
 fn retry_after(text: &str, now: Timestamp) -> Option<Duration> {
     let text = text.trim();
     let wish = if !text.is_empty() && text.bytes().all(|c| c.is_ascii_digit()) {
-        // A number that does not fit is longer than every limit.
+        // A number that does not fit into 64 bits is longer than every limit.
         Duration::from_secs(text.parse().unwrap_or(u64::MAX))
     } else {
         let date = httpdate::parse_http_date(text).ok()?;
@@ -193,8 +194,8 @@ mod tests {
             ),
             (
                 401,
-                "401 Unauthorized at http://127.0.0.1:8000 (does the service have the same key as \
-                 secrets?)",
+                "401 Unauthorized at http://127.0.0.1:8000 (does the service have a key that is \
+                 in secrets?)",
             ),
             (
                 404,

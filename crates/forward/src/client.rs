@@ -25,10 +25,12 @@ use crate::target::Target;
 use crate::{headers, keys, trust};
 
 /// How long the body of an answer may take after its head. The status has decided about the event
-/// by then, so this time only serves the excerpt, and the next call on the same connection.
+/// by then. The body is only needed for the excerpt, and must be read before the next call on the
+/// same connection.
 const BODY_WAIT: Duration = Duration::from_secs(2);
 
-/// Makes calls to one target. It may make any number of them at the same time; it starts no task.
+/// Makes calls to one target. Any number of calls may run at the same time. The client starts no
+/// task.
 pub struct Client {
     connector: Connector,
     resolve: Arc<dyn Resolve>,
@@ -50,7 +52,7 @@ impl Client {
     /// secrets to which the settings refer.
     ///
     /// # Errors
-    /// When the settings cannot be used, with the key of the setting.
+    /// When the settings cannot be used. The error names the config key.
     pub fn new(
         settings: &Settings,
         folder: &Path,
@@ -63,7 +65,7 @@ impl Client {
             (true, ca_file) => Some(trust::connector(ca_file.as_deref())?),
             (false, None) => None,
             (false, Some(path)) => {
-                let why = "url begins with http://, so that no certificate is verified".to_owned();
+                let why = "url begins with http://, so no certificate is verified".to_owned();
                 let path = path.clone();
                 return Err(InvalidSettings::CaFile { path, why });
             }
@@ -90,8 +92,8 @@ impl Client {
         self.connector.target.to_string()
     }
 
-    /// Closes the connections that have waited for too long. Each call does that, too; so this is
-    /// for a target to which there are no calls.
+    /// Closes the connections that have waited for too long. Each call does that, too, so this is
+    /// only needed for a target without calls.
     pub fn close_expired(&self) {
         self.pool.close_expired(Instant::now());
     }
@@ -99,9 +101,8 @@ impl Client {
     /// Posts an event, and waits for the answer. When the future is dropped, the call is given up,
     /// and its connection is closed.
     ///
-    /// # Errors
-    /// When the service has not taken the event, with what follows from that. It is then unknown
-    /// whether the service has processed the event, unless it has refused it.
+    /// # Errors When the service has not confirmed the event. The error says what the worker does
+    /// next. Only a refusal shows that the service has not processed the event.
     pub async fn call(&self, call: &Call) -> Result<(), CallError> {
         let began = Instant::now();
         let deadline = began + self.limits.total;
@@ -119,7 +120,7 @@ impl Client {
         if let Some(used) = self.pool.take(Instant::now()).await {
             match self.exchange(used, request.clone(), deadline).await {
                 // The service may have closed the connection at the moment at which the request was
-                // sent. The repetition has the same key, so that it is safe.
+                // sent. The repeated request has the same idempotency key, so it is safe.
                 Err(ExchangeError::Lost(_)) => {}
                 Err(error) => return Err(NoAnswer::Exchange(error)),
                 Ok(answer) => return Ok(answer),
@@ -173,7 +174,7 @@ impl Client {
     }
 }
 
-/// Returns the time at this moment, if it was `then` at the moment `began`.
+/// Returns the present time, computed from the time `then` of the moment `began`.
 fn time_after(then: Timestamp, began: Instant) -> Timestamp {
     then.saturating_add(began.elapsed())
 }

@@ -19,11 +19,11 @@ use crate::error::with_causes;
 use crate::resolve::Resolve;
 use crate::target::Target;
 
-/// The most addresses that are tried for one connection. Each gets an equal share of the time that
-/// is left, so that one which does not answer leaves time for the others.
+/// The most addresses that are tried for one connection. Each address gets an equal share of the
+/// time that is left. So an address that does not answer leaves time for the others.
 const ADDRESSES_MAX: usize = 4;
 
-/// A connection, encrypted or not.
+/// A TCP connection, encrypted or not.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
@@ -44,7 +44,7 @@ pub(crate) enum ConnectError {
     },
     #[error("no encrypted connection to {0}")]
     Tls(String, #[source] io::Error),
-    #[error("no connection to {0} within limits.connect")]
+    #[error("no connection to {0} within the time limit (limits.connect)")]
     Late(String),
 }
 
@@ -58,13 +58,13 @@ impl ConnectError {
 /// Opens connections to one target.
 pub(crate) struct Connector {
     pub target: Target,
-    /// `None` if the connections are not encrypted.
+    /// The TLS configuration; `None` if the connections are not encrypted.
     tls: Option<TlsConnector>,
     /// The last lookup of the name. The lock is held while the name is resolved.
     last: Mutex<Option<Lookup>>,
 }
 
-/// What a name was resolved to.
+/// A finished lookup: the addresses to which the name was resolved.
 struct Lookup {
     began: Instant,
     addresses: Vec<IpAddr>,
@@ -114,8 +114,9 @@ impl Connector {
             .collect())
     }
 
-    /// Resolves the name. Of several calls that need a connection at the same time, one resolves it
-    /// for all that ask meanwhile; an older answer is not used.
+    /// Resolves the name. When several calls wait for a lookup, one of them resolves the name for
+    /// all. A lookup that began before this call asked is not used, because its answer may be out
+    /// of date.
     async fn resolve(&self, resolve: &dyn Resolve) -> Result<Vec<IpAddr>, ConnectError> {
         let asked = Instant::now();
         let mut last = self.last.lock().await;
@@ -162,7 +163,7 @@ impl Connector {
             let connected = connecting
                 .await
                 .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
-            // A request is written at once and not in parts that wait for each other.
+            // With TCP_NODELAY, no part of a request waits until the parts before it are confirmed.
             match connected.and_then(|stream| stream.set_nodelay(true).map(|()| stream)) {
                 Ok(stream) => return Ok(stream),
                 Err(source) => {

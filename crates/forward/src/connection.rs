@@ -21,7 +21,7 @@ use crate::connect::Stream;
 const HEAD_BYTES_MAX: usize = 64 * 1024;
 
 /// How much of the body of an answer is read, in bytes, so that the connection can be used again.
-/// Beyond that it is cheaper to open another one.
+/// If the body is longer, it is cheaper to open another connection.
 const BODY_BYTES_MAX: usize = 64 * 1024;
 
 type Sending = http1::SendRequest<Full<Bytes>>;
@@ -29,7 +29,7 @@ type Sending = http1::SendRequest<Full<Bytes>>;
 /// Reads and writes the socket. It is dropped when the connection has ended (see [`drive`]).
 type Driving = Option<Pin<Box<http1::Connection<TokioIo<Box<dyn Stream>>, Full<Bytes>>>>>;
 
-/// A connection on which no request runs.
+/// A connection on which no request is under way.
 pub(crate) struct Connection {
     sending: Sending,
     driving: Driving,
@@ -40,20 +40,20 @@ pub(crate) struct Connection {
 /// The time limits of one exchange.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Deadlines {
-    /// For the head of the answer.
+    /// The deadline for the head of the answer.
     pub head: Instant,
-    /// For the body of the answer.
+    /// The deadline for the body of the answer.
     pub body: Instant,
     /// How long the body may take after the head.
     pub body_wait: std::time::Duration,
 }
 
-/// Why there is no answer to a request. The request may have arrived.
+/// Why there is no answer to a request. The service may have received the request.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ExchangeError {
     #[error("the connection was lost before the answer arrived")]
     Lost(#[source] hyper::Error),
-    #[error("the answer is no HTTP")]
+    #[error("the answer is not HTTP")]
     Malformed(#[source] hyper::Error),
     #[error("no answer in time")]
     Late,
@@ -73,8 +73,8 @@ impl Connection {
         })
     }
 
-    /// Returns whether the connection can take a request. It does not wait: a connection on which
-    /// something has arrived that nothing asked for, such as its end, cannot.
+    /// Returns at once whether the connection can take a request. It cannot if the service has
+    /// closed it, or has sent bytes that no request asked for.
     pub async fn is_alive(&mut self) -> bool {
         std::future::poll_fn(|context| {
             if let Some(driving) = &mut self.driving
@@ -156,7 +156,7 @@ impl Connection {
     }
 
     /// Waits until the connection can take another request. Returns `false` if the service closes
-    /// it.
+    /// the connection.
     async fn is_idle(&mut self, deadline: Instant) -> bool {
         if self.driving.is_none() {
             return false;
@@ -172,11 +172,11 @@ impl Connection {
     }
 }
 
-/// Runs a connection until it has ended, and drops it then. If the service closes the connection at
-/// the moment when a request is handed to it, the request gets its error only by that drop.
+/// Runs a connection until it has ended, and then drops it. Without the drop, a request would get
+/// no error if the service closes the connection at the moment when the request is handed to it.
 async fn drive(driving: &mut Driving) {
     if let Some(connection) = driving {
-        // The request that runs on the connection gets the error of the connection, too.
+        // The error can be ignored, because the request on the connection gets it, too.
         let _ = connection.as_mut().await;
         *driving = None;
     }

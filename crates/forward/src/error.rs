@@ -1,4 +1,4 @@
-//! How a call failed, and what follows from it.
+//! How a call failed, and what follows from the failure.
 
 use std::error::Error;
 use std::fmt::Write as _;
@@ -15,7 +15,7 @@ use crate::excerpt;
 pub struct CallError {
     /// What follows from the failure.
     pub class: CallClass,
-    /// What happened, without any text of the service's own. It may be logged.
+    /// What happened. It contains no text that the service wrote, so it may be logged.
     pub text: String,
     /// The beginning of the body of the answer, if there is one. It is for the record of the
     /// attempt and not for logs, since it may contain personal data.
@@ -34,21 +34,21 @@ pub enum CallClass {
     /// The service has answered that it failed. The call may succeed later, and it is unknown
     /// whether the service has processed the event.
     Transient {
-        /// How long the service wants to be left alone, if it said so.
+        /// The time for which the service asked not to be called; `None` if it did not ask.
         wish: Option<Duration>,
     },
-    /// No answer arrived that could be read: in time, or at all. The call may succeed later, and it
-    /// is unknown whether the service has processed the event.
+    /// No readable answer arrived in time. The call may succeed later, and it is unknown whether
+    /// the service has processed the event.
     Unanswered,
     /// The service refuses the event, and would refuse it again.
     Permanent,
-    /// The service is overloaded: it answered 429, or 503 with a time.
+    /// The service is overloaded: it answered 429, or 503 with `Retry-After`.
     Busy {
-        /// How long the service wants to be left alone, if it said so.
+        /// The time for which the service asked not to be called; `None` if it did not ask.
         after: Option<Duration>,
     },
-    /// The service is unavailable for every event: no connection could be opened, or a proxy before
-    /// the service answered 502, 503 or 504.
+    /// The service is unavailable for every event: no connection could be opened, or a proxy in
+    /// front of the service answered 502, 503 or 504.
     TargetFault,
 }
 
@@ -62,8 +62,8 @@ impl CallError {
     }
 }
 
-/// Returns the text of an error with the texts of its causes. They may quote what the service sent,
-/// such as the names in its certificate, so they are escaped and cut.
+/// Returns the text of an error with the texts of its causes. The texts may quote what the service
+/// sent, such as the names in its certificate, so they are escaped and cut.
 pub(crate) fn with_causes(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
@@ -79,8 +79,8 @@ pub(crate) fn with_causes(error: &dyn Error) -> String {
     excerpt::of(text.as_bytes(), CAUSES_BYTES_MAX, false)
 }
 
-/// The longest text of an error with its causes, in bytes. The longest one of rustls lists the
-/// names of a certificate.
+/// The longest text of an error with its causes, in bytes. The longest known text comes from
+/// rustls: it lists the names of a certificate.
 const CAUSES_BYTES_MAX: usize = 400;
 
 #[cfg(test)]

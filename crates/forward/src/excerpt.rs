@@ -1,4 +1,4 @@
-//! The beginning of a text of the service, in the form in which it is stored and shown.
+//! The beginning of a text that the service sent, in the form in which it is stored and shown.
 
 use std::fmt::Write as _;
 
@@ -7,11 +7,11 @@ use hookbox_event::is_unsafe;
 /// The mark at the end of a text of which only the beginning is kept.
 const MARK: &str = "…";
 
-/// Returns the beginning of a text, with at most `bytes_max` bytes. `is_cut` says that the text
-/// has more after `bytes`.
+/// Returns the beginning of a text, with at most `bytes_max` bytes. `is_cut` says whether the text
+/// continues after `bytes`.
 ///
-/// Bytes that are no UTF-8, and characters that a terminal would interpret, are escaped; and so are
-/// backslashes, so that the text cannot imitate an escaped character.
+/// Bytes that are not UTF-8 and characters that a terminal would interpret are escaped. Backslashes
+/// are escaped, too, so that the text cannot imitate an escaped character.
 pub(crate) fn of(bytes: &[u8], bytes_max: usize, is_cut: bool) -> String {
     let room = bytes_max.saturating_sub(MARK.len());
     let mut text = String::new();

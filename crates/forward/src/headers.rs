@@ -12,14 +12,15 @@ use crate::settings::{ReadSecret, Reference, Settings};
 /// proxies on the way add some.
 const HEADERS_MAX: usize = 32;
 
-/// The longest value, in bytes. Servers accept 8 KiB for all headers together.
+/// The longest value of a header, in bytes. Servers accept 8 KiB for all headers together.
 const VALUE_BYTES_MAX: usize = 2048;
 
-/// The body of an event is JSON with few exceptions, for which the config sets another type.
+/// The content type if the config sets no other one. Nearly all events have a JSON body.
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
-/// Headers that are set for each request, or that decide how it is transmitted. Those that begin
-/// with `webhook-`, `hookbox-` or `proxy-` are added to these.
+/// Headers that the config must not set: hookbox sets them for each request, or they decide how a
+/// request is transmitted. Headers that begin with `webhook-`, `hookbox-` or `proxy-` are refused,
+/// too.
 const RESERVED: [&str; 13] = [
     "connection",
     "content-encoding",
@@ -36,10 +37,11 @@ const RESERVED: [&str; 13] = [
     "user-agent",
 ];
 
-/// Headers whose values are secrets. The table `headers` is shown by `check-config`.
+/// Headers whose values are secrets. The table `headers` must not have them, because `check-config`
+/// shows it.
 const SECRET: [HeaderName; 3] = [AUTHORIZATION, PROXY_AUTHORIZATION, COOKIE];
 
-/// Returns the headers of both tables, and the type of the body.
+/// Returns the headers of both tables and the header `Content-Type`.
 pub(crate) fn read(
     settings: &Settings,
     read_secret: ReadSecret<'_>,
@@ -83,7 +85,7 @@ fn add_secrets(
         let header = check_name(name).map_err(wrong)?;
         let text = read_secret(reference).map_err(|why| wrong(&why))?;
         let mut value = check_value(&text).map_err(wrong)?;
-        // `Debug` of the header shows no value.
+        // This keeps the value out of the `Debug` output of the headers.
         value.set_sensitive(true);
         if headers.insert(header, value).is_some() {
             return Err(wrong("it occurs twice"));
@@ -101,7 +103,7 @@ fn wrong(table: &'static str, name: &str, why: &str) -> InvalidSettings {
 }
 
 fn check_name(name: &str) -> Result<HeaderName, &'static str> {
-    let header: HeaderName = name.parse().map_err(|_| "it is not the name of a header")?;
+    let header: HeaderName = name.parse().map_err(|_| "it is not a valid header name")?;
     let prefixes = ["webhook-", "hookbox-", "proxy-"];
     let is_reserved = RESERVED.contains(&header.as_str())
         || prefixes.iter().any(|it| header.as_str().starts_with(it));

@@ -14,17 +14,17 @@ pub enum InvalidSettings {
     Url(&'static str),
     /// The URL has the scheme `http`, and its host is not named as a private one.
     #[error(
-        "url: the body and the signature would be sent unencrypted; use https://, or set \
+        "url: http:// would send the body and the signature unencrypted; use https://, or set \
          private_host = {host:?} if the service is in your own network"
     )]
     InTheClear {
         /// The host of the URL.
         host: String,
     },
-    /// `private_host` is not the host of the URL.
+    /// The setting `private_host` is not the host of the URL.
     #[error("private_host: {private_host:?} is not the host of the URL, which is {host:?}")]
     OtherHost {
-        /// The setting.
+        /// The value of `private_host`.
         private_host: String,
         /// The host of the URL.
         host: String,
@@ -35,32 +35,32 @@ pub enum InvalidSettings {
     /// A time limit is out of bounds.
     #[error("limits.{key}: must be {shortest:?} to {longest:?}")]
     Limit {
-        /// The key of the limit.
+        /// The config key of the limit.
         key: &'static str,
-        /// The shortest limit.
+        /// The shortest limit that is allowed.
         shortest: Duration,
-        /// The longest limit.
+        /// The longest limit that is allowed.
         longest: Duration,
     },
-    /// A time limit is longer than that of the whole call.
+    /// The time limit of a part of a call is longer than that of the whole call.
     #[error("limits.{key}: {limit:?} is longer than limits.total, which is {total:?}")]
     LimitOverTotal {
-        /// The key of the limit.
+        /// The config key of the limit.
         key: &'static str,
-        /// The limit.
+        /// The limit of the part.
         limit: Duration,
         /// The limit of the whole call.
         total: Duration,
     },
     /// There is no key to sign with, or there are too many.
     #[error(
-        "secrets: {found} are set; one is needed to sign what is sent, and {max} are enough to \
-         change it"
+        "secrets: {found} are set, and 1 to {max} are allowed; each request is signed with all of \
+         them"
     )]
     SecretCount {
         /// The number of secrets.
         found: usize,
-        /// The highest number.
+        /// The highest number that is allowed.
         max: usize,
     },
     /// Two secrets have the same id.
@@ -71,7 +71,7 @@ pub enum InvalidSettings {
     Secret {
         /// The id of the secret.
         id: String,
-        /// Why it cannot be read.
+        /// Why the secret cannot be read.
         why: String,
     },
     /// A secret is not written in base64.
@@ -88,19 +88,19 @@ pub enum InvalidSettings {
     ShortSecret {
         /// The id of the secret.
         id: String,
-        /// Its length in bytes.
+        /// The length of the secret in bytes.
         found: usize,
-        /// The shortest length.
+        /// The shortest length that is allowed, in bytes.
         min: usize,
     },
     /// A header cannot be sent.
     #[error("{table}.{name:?}: {why}")]
     Header {
-        /// The table of the header.
+        /// The table in the config that contains the header.
         table: &'static str,
         /// The name of the header.
         name: String,
-        /// Why it cannot be sent.
+        /// Why the header cannot be sent.
         why: String,
     },
     /// There are too many headers.
@@ -108,15 +108,15 @@ pub enum InvalidSettings {
     HeaderCount {
         /// The number of headers.
         found: usize,
-        /// The highest number.
+        /// The highest number that is allowed.
         max: usize,
     },
     /// The file of the certificate authority cannot be used.
     #[error("ca_file: {}: {why}", path.display())]
     CaFile {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// Why it cannot be used.
+        /// Why the file cannot be used.
         why: String,
     },
     /// This machine trusts no certificate authority.

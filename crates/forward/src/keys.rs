@@ -5,15 +5,15 @@ use hookbox_signature::{Key, Preset};
 use crate::invalid::InvalidSettings;
 use crate::settings::{ReadSecret, Secret};
 
-/// The highest number of keys. Two are needed while a key is changed. Each adds a signature to
-/// every request, and a receiver checks each of them.
+/// The highest number of signing keys. Two are needed while a key is changed. Each key adds a
+/// signature to every request, and a receiver checks each signature.
 const KEYS_MAX: usize = 4;
 
-/// The shortest key, in bytes: Standard Webhooks requires 24 to 64 random bytes. (Longer ones add
-/// nothing, and are accepted.)
+/// The shortest key, in bytes: Standard Webhooks requires 24 to 64 random bytes. (Longer keys are
+/// accepted, although they add no security.)
 const KEY_BYTES_MIN: usize = 24;
 
-/// Reads all keys.
+/// Reads all signing keys, in the order of the settings.
 pub(crate) fn read(
     secrets: &[Secret],
     read_secret: ReadSecret<'_>,
@@ -58,7 +58,8 @@ mod tests {
 
     const GOOD: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
-    /// The names of the environment variables in these tests are the secrets themselves.
+    /// Returns the secret of a reference. In these tests, the name of the environment variable is
+    /// the secret itself.
     fn text(reference: &Reference) -> Result<String, String> {
         match reference.env.as_deref() {
             Some(text) => Ok(text.to_owned()),
@@ -90,11 +91,17 @@ mod tests {
         let five = [("a", Some(GOOD)); 5];
         let short = "c2hvcnQga2V5";
         for (secrets, why) in [
-            (&[][..], "secrets: 0 are set; one is needed"),
-            (&five, "secrets: 5 are set; one is needed to sign what"),
+            (&[][..], "secrets: 0 are set, and 1 to 4 are allowed"),
+            (&five, "secrets: 5 are set, and 1 to 4 are allowed"),
             (&five[..2], "secrets: the id \"a\" occurs twice"),
-            (&[("a", None)], "secrets.a: the reference must name"),
-            (&[("a", Some("no base64!"))], "secrets.a: the secret is not"),
+            (
+                &[("a", None)],
+                "secrets.a: the reference must name either env or file",
+            ),
+            (
+                &[("a", Some("no base64!"))],
+                "secrets.a: the secret is not base64",
+            ),
             (&[("a", Some(short))], "secrets.a: the secret has 9 bytes"),
             (&[("a", Some(""))], "secrets.a: the secret has 0 bytes"),
         ] {

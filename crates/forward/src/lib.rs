@@ -1,9 +1,9 @@
-//! Posts one event to a service of the user's: everything that one call needs.
+//! Posts one event to the user's own service. This crate has everything that one call needs.
 //!
 //! [`Client::call`] signs the event (Standard Webhooks), connects to an address that was checked,
-//! posts the body as it was received, and says what the answer means. It makes one attempt. When an
-//! event is called, how often, how many calls run at the same time, and what is recorded of them is
-//! the caller's business.
+//! posts the body as it was received, and says what the answer means. It makes one attempt. The
+//! caller decides when and how often an event is posted and how many calls run at the same time,
+//! and it records the results.
 //!
 //! Architecture invariant: this crate knows no store, no broker and no engine, and it starts no
 //! task: a call reads and writes its own socket. The time that is signed and the resolver of names

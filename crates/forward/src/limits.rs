@@ -7,41 +7,44 @@ use serde::Deserialize;
 
 use crate::invalid::InvalidSettings;
 
-/// The shortest limit. A shorter one fails on a healthy service in another city.
+/// The shortest limit. With a shorter one, calls to a healthy service in another city would fail.
 const SHORTEST: Duration = Duration::from_millis(100);
 
-/// The default for the connection: the name, TCP and TLS. TCP repeats its first packet after one
-/// and three seconds, so that two lost packets do not fail a call.
+/// The default limit for opening a connection: resolving the name, TCP and TLS. TCP repeats its
+/// first packet after one and three seconds, so two lost packets do not fail a call.
 const CONNECT: Duration = Duration::from_secs(5);
 
-/// The longest limit for the connection. Whatever takes longer is unavailable.
+/// The longest limit for opening a connection. A service that takes longer is as good as
+/// unavailable.
 const CONNECT_LONGEST: Duration = Duration::from_secs(30);
 
-/// The default for the head of the answer. Standard Webhooks recommends to wait for 15 to 30
+/// The default limit for the head of the answer. Standard Webhooks recommends to wait for 15 to 30
 /// seconds.
 const FIRST_BYTE: Duration = Duration::from_secs(15);
 
-/// The default for the whole call: all three parts, with some room.
+/// The default limit for the whole call. It is longer than the default limits for the connection
+/// and for the head of the answer together.
 const TOTAL: Duration = Duration::from_secs(30);
 
-/// The longest limit for the whole call. While a call runs, a permit of its target is taken, and if
-/// the process dies, the event waits for the end of its lease, which is longer than this limit.
+/// The longest limit for the whole call. A longer call would hold its permit for calls to the
+/// target too long. And if the process dies, the event waits for the end of its lease, which is
+/// later than the limit of its call.
 const TOTAL_LONGEST: Duration = Duration::from_secs(300);
 
-/// The time limits of a call, as the config has them.
+/// The time limits of a call, as they are written in the config.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(
     deny_unknown_fields,
     expecting = "a table, such as { total = \"10 s\" }"
 )]
 pub struct LimitSettings {
-    /// The longest time to resolve the name and open a connection, with TLS: 100 ms to 30 s, 5 s
-    /// without this key.
+    /// The longest time to resolve the name and open a connection, with TLS: from 100 ms to 30 s,
+    /// by default 5 s.
     pub connect: Option<Span>,
-    /// The longest time from the first byte of the request to the head of the answer: 100 ms to
-    /// 5 min, 15 s without this key.
+    /// The longest time from the first byte of the request to the head of the answer: from 100 ms
+    /// to 5 min, by default 15 s.
     pub first_byte: Option<Span>,
-    /// The longest time of the whole call: 100 ms to 5 min, 30 s without this key.
+    /// The longest time of the whole call: from 100 ms to 5 min, by default 30 s.
     pub total: Option<Span>,
 }
 
@@ -61,11 +64,11 @@ impl TryFrom<String> for Span {
 /// The effective time limits of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// To resolve the name and open a connection, with TLS.
+    /// The limit for resolving the name and opening a connection, with TLS.
     pub connect: Duration,
-    /// From the first byte of the request to the head of the answer.
+    /// The limit from the first byte of the request to the head of the answer.
     pub first_byte: Duration,
-    /// Of the whole call.
+    /// The limit for the whole call.
     pub total: Duration,
 }
 

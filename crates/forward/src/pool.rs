@@ -12,11 +12,11 @@ use crate::connection::Connection;
 /// meet a connection that is being closed.
 const IDLE_MAX: Duration = Duration::from_secs(4);
 
-/// How long a connection is used. Another one is opened then, so that a change of the name's
-/// address takes effect on a busy target, too.
+/// The age up to which a connection is used again. Then another one is opened, so that a changed
+/// address of the target takes effect even if the target is busy.
 const AGE_MAX: Duration = Duration::from_secs(60);
 
-/// The most connections that wait: as many as there are calls in flight to one target.
+/// The most connections that wait: as many as calls may be in flight to one target.
 const IDLE_COUNT_MAX: usize = 256;
 
 /// The connections to a target that wait for their next request. Nothing polls them meanwhile.
@@ -31,7 +31,7 @@ struct Idle {
 }
 
 impl Pool {
-    /// Takes the connection that was used last, if one can be used, and closes those that have
+    /// Takes the most recently used connection that can still be used, and closes those that have
     /// waited for too long.
     pub async fn take(&self, now: Instant) -> Option<Connection> {
         loop {

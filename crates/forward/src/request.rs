@@ -27,11 +27,12 @@ const KEY_BYTES_MAX: usize = 255;
 /// The `Debug` output does not contain the body.
 #[derive(Clone)]
 pub struct Call {
-    /// The same for every attempt of the same event, route and round.
+    /// The idempotency key: the same for all calls for the event on the route until the event is
+    /// done.
     pub key: IdempotencyKey,
     /// The topic of the event.
     pub topic: Topic,
-    /// The number of the attempt, from 1.
+    /// The number of the attempt, counted from 1.
     pub attempt: u32,
     /// The number of the lease under which the call is made. It grows with each call of the event,
     /// so that a service can reject a call that was overtaken by a later one.
@@ -40,7 +41,7 @@ pub struct Call {
     pub traceparent: Option<String>,
     /// The body of the event, as it was received.
     pub body: Bytes,
-    /// The present time. It is signed.
+    /// The present time. The signature covers it.
     pub now: Timestamp,
 }
 
@@ -49,13 +50,14 @@ pub struct Call {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct IdempotencyKey(String);
 
-/// The error for a text that is no idempotency key.
+/// The error for a text that is not an idempotency key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("an idempotency key has 1 to 255 characters of A-Z, a-z, 0-9, '_' and '-'")]
 pub struct InvalidKey;
 
 impl IdempotencyKey {
-    /// Creates a key. It has no dot, which would make the signed text ambiguous.
+    /// Creates a key from its text, which must have no dot: a dot would make the signed text
+    /// ambiguous.
     ///
     /// # Errors
     /// When the text is empty or too long, or has other characters than letters, digits, `_` and
@@ -102,7 +104,8 @@ pub(crate) fn of(
     let headers = request.headers_mut();
     headers.clone_from(own);
     headers.insert(USER_AGENT, AGENT);
-    // hyper would leave it out for an empty body, which some servers refuse (411).
+    // hyper would leave out this header for an empty body. Some servers refuse a request without
+    // this header (status 411).
     headers.insert(CONTENT_LENGTH, call.body.len().into());
     let (attempt, epoch) = (call.attempt.to_string(), call.epoch.to_string());
     for (name, text) in [
@@ -113,8 +116,8 @@ pub(crate) fn of(
         (&EPOCH, epoch.as_str()),
         (&TRACE, call.traceparent.as_deref().unwrap_or_default()),
     ] {
-        // All of these texts are visible ASCII, except that a trace context comes from the sender
-        // of the event. One that cannot be sent is left out.
+        // All of these texts are visible ASCII, except perhaps the trace context, which comes from
+        // the sender of the event. If it cannot be sent, it is left out.
         if !text.is_empty()
             && let Ok(value) = HeaderValue::from_str(text)
         {

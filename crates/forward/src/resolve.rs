@@ -15,8 +15,8 @@ use tokio::task::spawn_blocking;
 /// runtime, which other parts need.
 const LOOKUPS_MAX: usize = 8;
 
-/// The most lookups of one name at the same time: one that may never be answered, and a repetition.
-/// So a name whose servers do not answer leaves lookups for the names of other targets.
+/// The most lookups of one name at the same time: one that is not answered, and its repetition. So
+/// a name whose name servers do not answer leaves lookups for the names of other targets.
 const LOOKUPS_OF_NAME_MAX: usize = 2;
 
 /// Resolves names of hosts to addresses.
@@ -33,7 +33,7 @@ pub trait Resolve: Send + Sync + 'static {
 #[derive(Debug)]
 pub struct SystemResolver {
     lookups: Arc<Semaphore>,
-    /// The lookups of each name. There are only as many names as the config has.
+    /// The permits for lookups of each name. The map has no more names than the config.
     of_names: Mutex<HashMap<String, Arc<Semaphore>>>,
 }
 
@@ -53,7 +53,7 @@ impl SystemResolver {
         Arc::clone(of_names.entry(host.to_owned()).or_insert_with(new))
     }
 
-    /// Runs `lookup` on a thread when the limits allow it.
+    /// Runs `lookup` on a thread as soon as `LOOKUPS_MAX` and `LOOKUPS_OF_NAME_MAX` allow it.
     async fn run<T: Send + 'static>(
         &self,
         host: &str,
@@ -64,8 +64,8 @@ impl SystemResolver {
         let permit = Arc::clone(&self.lookups).acquire_owned().await;
         let permit = permit.map_err(io::Error::other)?;
         let lookup = spawn_blocking(move || {
-            // The permits are given back when the thread has ended, also if nothing waits for it
-            // any more.
+            // The permits are given back when the lookup has ended, even if its call was given up
+            // before.
             let _permits = (of_name, permit);
             lookup()
         });
@@ -106,14 +106,14 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_name_that_is_not_answered_leaves_lookups_for_others() {
+    async fn a_name_without_an_answer_leaves_lookups_for_other_names() {
         let resolver = SystemResolver::new();
         // Each of these lookups ends when the test drops its sender.
         let (senders, receivers): (Vec<_>, Vec<_>) =
             (0..=LOOKUPS_MAX).map(|_| mpsc::channel::<()>()).unzip();
         let hanging = receivers.into_iter().map(|receiver| {
             let lookup = move || {
-                // The error says that the sender was dropped.
+                // This waits until the test drops the sender, and then returns an error.
                 let _ = receiver.recv();
                 Ok(())
             };

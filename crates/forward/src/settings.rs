@@ -1,4 +1,4 @@
-//! The settings of `forward`, as the config has them.
+//! The settings of `forward`, as they are written in the config.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -30,18 +30,17 @@ pub struct Settings {
     /// The time limits of a call.
     #[serde(default)]
     pub limits: LimitSettings,
-    /// The most calls at once. The client does not count its calls: this is for its caller, as is
-    /// `rate`.
+    /// The most calls at once. The client ignores this and `rate`: its caller applies them.
     pub concurrency: Option<u32>,
-    /// The most calls in a time.
+    /// The most calls in a period.
     pub rate: Option<RateSettings>,
-    /// Whether an event that is done may be posted again, when an operator replays it. This is for
-    /// the caller of the client, too.
+    /// Whether an event that is done may be posted again, when an operator replays it. The client
+    /// ignores this: its caller applies it.
     #[serde(default)]
     pub repeatable: bool,
 }
 
-/// A number of calls in a time.
+/// A number of calls in a period.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(
     deny_unknown_fields,
@@ -50,11 +49,12 @@ pub struct Settings {
 pub struct RateSettings {
     /// The number of calls.
     pub calls: u32,
-    /// The time, such as "1 s".
+    /// The length of the period, such as "1 s".
     pub per: Span,
 }
 
-/// A key to sign with. It is written elsewhere, in base64, with or without the prefix `whsec_`.
+/// A reference to a key to sign with. The key itself is written in base64, with or without the
+/// prefix `whsec_`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(
     deny_unknown_fields,
@@ -67,7 +67,7 @@ pub struct Secret {
     pub env: Option<String>,
     /// The file that contains the key.
     pub file: Option<String>,
-    /// Only with `file`: `"any"` declares that it is known who can read the file.
+    /// Only with `file`: `"any"` declares that the permissions of the file are intended.
     pub mode: Option<AnyMode>,
 }
 
@@ -83,7 +83,7 @@ pub struct Reference {
     /// The file that contains the secret. A relative path is relative to the folder of the config
     /// file.
     pub file: Option<String>,
-    /// Only with `file`: `"any"` declares that it is known who can read the file.
+    /// Only with `file`: `"any"` declares that the permissions of the file are intended.
     pub mode: Option<AnyMode>,
 }
 
@@ -95,9 +95,9 @@ pub enum AnyMode {
     Any,
 }
 
-/// Reads a secret. The composer of the program passes the function with which it reads all secrets
-/// of the config, so that the same rules hold for the files. The error is a text for people, which
-/// does not contain the secret.
+/// Reads a secret. The program passes the function with which it reads all secrets of the config,
+/// so that the same rules hold for all files of secrets. The error is a text for people that does
+/// not contain the secret.
 pub type ReadSecret<'r> = &'r dyn Fn(&Reference) -> Result<String, String>;
 
 impl Secret {

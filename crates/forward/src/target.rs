@@ -13,14 +13,15 @@ use crate::invalid::InvalidSettings;
 const URL_BYTES_MAX: usize = 2048;
 
 /// The service to which requests are posted. It is displayed without its path and query, which may
-/// contain a secret although they should not. URLs of one host, port and scheme are displayed
-/// alike, however they are written, because the text is the name under which calls are limited.
+/// contain a secret although they should not. URLs with the same host, port and scheme are
+/// displayed alike, however they are written, because this text is the name under which calls to
+/// the target are limited.
 #[derive(Debug, Clone)]
 pub(crate) struct Target {
     pub is_secure: bool,
     /// The host without brackets and without a dot at its end.
     pub host: String,
-    /// The host is an address, which is not resolved.
+    /// The host as an address, if it is one. An address needs no lookup.
     pub address: Option<IpAddr>,
     pub port: u16,
     /// The host and port as they are written in the `Host` header.
@@ -126,8 +127,8 @@ fn scheme(is_secure: bool) -> (&'static str, u16) {
     }
 }
 
-/// Returns the port. (`Authority::port` returns `None` for a port that is no number, and the
-/// default would be used instead.)
+/// Returns the port. (`Authority::port` returns `None` for a port that is not a number, so the
+/// default port would be used instead.)
 fn port(authority: &Authority, is_secure: bool) -> Result<u16, InvalidSettings> {
     let rest = authority.as_str().strip_prefix(authority.host());
     let rest = rest.unwrap_or_default();
@@ -139,12 +140,12 @@ fn port(authority: &Authority, is_secure: bool) -> Result<u16, InvalidSettings> 
     let digits = digits.filter(|port| port.bytes().all(|c| c.is_ascii_digit()));
     let port = digits.and_then(|port| port.parse().ok());
     port.filter(|port| *port != 0).ok_or(InvalidSettings::Url(
-        "its port is no number from 1 to 65535",
+        "its port is not a number from 1 to 65535",
     ))
 }
 
-/// Returns a host as it is compared: in lower case, without the brackets of an IPv6 address, and
-/// without the dot with which a full name may end.
+/// Returns a host in the form in which hosts are compared: in lower case, without the brackets of
+/// an IPv6 address, and without the dot with which a full name may end.
 fn host(text: &str) -> String {
     let text = text.trim_matches(['[', ']']);
     text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase()
@@ -155,6 +156,8 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
+
+    const PORT: &str = "its port is not a number from 1 to 65535";
 
     #[test]
     fn a_url_is_read_in_its_parts() {
@@ -236,50 +239,65 @@ mod tests {
 
     #[test]
     fn what_cannot_be_posted_to_is_refused_with_the_reason() {
-        for (url, private_host, why) in [
-            ("", None, "url: it cannot be read as a URL"),
-            ("orders.example.org/in", None, "url: it cannot be read"),
-            ("orders.example.org", None, "url: it must begin with https"),
-            ("/in", None, "url: it must begin with https://"),
-            ("ftp://example.org/", None, "url: it must begin with https"),
-            ("https://", None, "url: it cannot be read as a URL"),
-            ("https://example.org:0/", None, "url: its port is no number"),
-            ("https://example.org:99999/", None, "url: its port is no"),
-            ("https://example.org:+80/", None, "url: its port is no num"),
-            ("https://example.org:/", None, "url: its port is no number"),
-            ("https://exa mple.org/", None, "url: it cannot be read"),
-            ("https://müller.example/", None, "url: it has characters"),
-            ("https://example.org/#a", None, "url: it has a fragment"),
-            ("https://u:p@example.org/", None, "url: it contains a user"),
-            ("http://example.org/", None, "url: the body and the signa"),
+        for (url, why) in [
+            ("", "it cannot be read as a URL"),
+            ("orders.example.org/in", "it cannot be read as a URL"),
+            ("orders.example.org", "it must begin with https://"),
+            ("/in", "it must begin with https://"),
+            ("ftp://example.org/", "it must begin with https://"),
+            ("https://", "it cannot be read as a URL"),
+            ("https://example.org:0/", PORT),
+            ("https://example.org:99999/", PORT),
+            ("https://example.org:+80/", PORT),
+            ("https://example.org:/", PORT),
+            ("https://exa mple.org/", "it cannot be read as a URL"),
             (
-                "http://example.org/",
-                Some("example.com"),
-                "private_host: \"example.com\" is not the host of the URL, which is",
+                "https://müller.example/",
+                "it has characters other than ASCII",
             ),
-            ("https://127.0.0.1/", None, "url: 127.0.0.1 is a loopback"),
-            ("https://[fe80::1]/", None, "url: fe80::1 is a link-local"),
+            ("https://example.org/#a", "it has a fragment (#…), which"),
+            (
+                "https://u:p@example.org/",
+                "it contains a user or a password",
+            ),
+            ("http://example.org/", "http:// would send the body"),
+            ("https://127.0.0.1/", "127.0.0.1 is a loopback address"),
+            ("https://[fe80::1]/", "fe80::1 is a link-local address"),
             (
                 "https://[::ffff:10.0.0.1]/",
-                None,
-                "url: ::ffff:10.0.0.1 is",
-            ),
-            (
-                "http://1.1.1.1/",
-                Some("1.1.1.1"),
-                "url: 1.1.1.1 is an address of the public internet",
-            ),
-            (
-                "http://169.254.169.254/",
-                Some("169.254.169.254"),
-                "url: 169.254.169.254 is the address of a metadata service",
+                "::ffff:10.0.0.1 is a private address",
             ),
         ] {
-            let error = Target::read(url, private_host).unwrap_err().to_string();
-            assert!(error.starts_with(why), "{url}: {error}");
+            let error = Target::read(url, None).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("url: {why}")), "{url}: {error}");
             assert!(!error.contains("u:p"), "{error}");
         }
         let long = format!("https://example.org/{}", "a".repeat(URL_BYTES_MAX));
         assert!(Target::read(&long, None).is_err());
+    }
+
+    #[test]
+    fn a_private_host_that_cannot_be_posted_to_is_refused_with_the_reason() {
+        for (url, private_host, why) in [
+            (
+                "http://example.org/",
+                "example.com",
+                "private_host: \"example.com\" is not the host of the URL, which is \
+                 \"example.org\"",
+            ),
+            (
+                "http://1.1.1.1/",
+                "1.1.1.1",
+                "url: 1.1.1.1 is an address of the public internet",
+            ),
+            (
+                "http://169.254.169.254/",
+                "169.254.169.254",
+                "url: 169.254.169.254 is the address of a metadata service",
+            ),
+        ] {
+            let error = Target::read(url, Some(private_host)).unwrap_err();
+            assert!(error.to_string().starts_with(why), "{url}: {error}");
+        }
     }
 }

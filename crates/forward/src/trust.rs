@@ -1,5 +1,5 @@
-//! Which certificates are trusted: those of this machine, and those of a file that the config
-//! names.
+//! Decides which certificates are trusted: those that this machine trusts, and those of a file that
+//! the config names.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -14,13 +14,15 @@ use tokio_rustls::TlsConnector;
 
 use crate::invalid::InvalidSettings;
 
-/// The largest file of certificates, in bytes. All authorities that browsers trust have 300 KiB.
+/// The largest file of certificates, in bytes. The certificates of all authorities that browsers
+/// trust have 300 KiB.
 const CA_BYTES_MAX: u64 = 1024 * 1024;
 
-/// The only protocol that is offered, so that no proxy before the service chooses another one.
+/// The only protocol that a TLS handshake offers (ALPN), so that no proxy in front of the service
+/// chooses another one.
 const HTTP_1_1: &[u8] = b"http/1.1";
 
-/// Returns the TLS side of connections.
+/// Returns the TLS configuration of connections.
 pub(crate) fn connector(ca_file: Option<&Path>) -> Result<TlsConnector, InvalidSettings> {
     let mut roots = RootCertStore::empty();
     if let Some(path) = ca_file {
@@ -30,8 +32,8 @@ pub(crate) fn connector(ca_file: Option<&Path>) -> Result<TlsConnector, InvalidS
         })?;
     }
     let of_machine = rustls_native_certs::load_native_certs();
-    // Some machines have files that are no certificate among the trusted ones, so that a file that
-    // cannot be used does not matter as long as others can.
+    // On some machines, a few of the files with trusted certificates cannot be used. They are
+    // ignored as long as other files can be used.
     roots.add_parsable_certificates(of_machine.certs);
     if roots.is_empty() {
         let errors = of_machine.errors.iter().map(ToString::to_string);
@@ -66,11 +68,11 @@ fn add_file(roots: &mut RootCertStore, path: &Path) -> Result<(), String> {
     }
 }
 
-/// Reads a regular file, of which no more than is needed to see that it is too large. Opening a
-/// named pipe would block until it has a writer.
+/// Reads a regular file, up to one byte more than [`CA_BYTES_MAX`]. Other files are refused,
+/// because opening a named pipe would block until the pipe has a writer.
 fn read(path: &Path) -> std::io::Result<Vec<u8>> {
     if !std::fs::metadata(path)?.is_file() {
-        return Err(std::io::Error::other("it is no regular file"));
+        return Err(std::io::Error::other("it is not a regular file"));
     }
     let mut bytes = Vec::new();
     File::open(path)?
@@ -115,7 +117,7 @@ mod tests {
         }
         let none: PathBuf = folder.join("absent.pem");
         assert!(refused(&none).contains("the file cannot be read"));
-        assert!(refused(&folder).contains("it is no regular file"));
+        assert!(refused(&folder).contains("it is not a regular file"));
         std::fs::remove_dir_all(&folder).unwrap();
     }
 }

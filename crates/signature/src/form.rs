@@ -47,7 +47,7 @@ mod tests {
 
     fn payload(body: &str) -> Option<String> {
         let value = field(body.as_bytes(), "payload")?;
-        Some(String::from_utf8(value).expect("text"))
+        Some(String::from_utf8(value).expect("the value must be UTF-8"))
     }
 
     #[test]

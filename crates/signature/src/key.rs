@@ -34,7 +34,7 @@ pub enum InvalidKey {
 
 impl Key {
     /// Makes a key. `id` is recorded with every receipt whose signature this key verified. From the
-    /// time `until` on, the key is no longer valid; `None` means without end.
+    /// time `until` on, the key is no longer valid; with `None` it never expires.
     pub fn new(
         id: impl Into<String>,
         until: Option<Timestamp>,
@@ -56,7 +56,7 @@ impl Key {
         &self.id
     }
 
-    /// Returns the time until which the key is valid; `None` means without end.
+    /// Returns the time until which the key is valid; `None` if it never expires.
     pub fn until(&self) -> Option<Timestamp> {
         self.until
     }
@@ -66,7 +66,7 @@ impl Key {
         self.until.is_none_or(|until| now < until)
     }
 
-    /// Returns whether both keys are equal in id, end and secret.
+    /// Returns whether both keys have the same id, the same time of expiry and the same secret.
     pub fn is_same(&self, other: &Key) -> bool {
         self.id == other.id && self.until == other.until && self.secret() == other.secret()
     }
@@ -88,8 +88,8 @@ impl Key {
     }
 }
 
-/// Returns the time from which none of these keys is valid any more; `None` if one of them has no
-/// end.
+/// Returns the time from which none of these keys is valid any more; `None` if one of them never
+/// expires.
 pub fn last_end(keys: &[Key]) -> Option<Timestamp> {
     let ends: Option<Vec<Timestamp>> = keys.iter().map(Key::until).collect();
     ends?.into_iter().max()
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_the_same_in_all_its_parts() {
+    fn keys_are_the_same_only_if_all_their_parts_are() {
         let one = key("a", Some(1), "x");
         assert!(one.is_same(&key("a", Some(1), "x")));
         for other in [

@@ -35,9 +35,10 @@ pub enum Identity {
 /// The answer to a request whose signature does not verify.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RefusalAnswer {
-    /// The status of the answer.
+    /// The HTTP status of the answer.
     pub signature_status: u16,
-    /// The text `detail` of the answer, if the provider's examples contain one.
+    /// The text of the member `detail` in the answer, if the provider's examples contain this
+    /// member.
     pub signature_detail: Option<String>,
 }
 

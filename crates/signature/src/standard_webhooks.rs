@@ -81,7 +81,7 @@ fn candidates(text: &str) -> Result<Vec<Vec<u8>>, Refusal> {
 }
 
 /// Signs a body with each of the keys, and returns the headers. The receiver accepts a request if
-/// it knows one of the keys, so that keys can be rotated.
+/// it knows one of the keys, so keys can be rotated.
 ///
 /// `id` is the message id, of at most 255 visible ASCII characters and without a dot.
 pub fn sign(keys: &[Key], body: &[u8], now: Timestamp, id: &str) -> Vec<(HeaderName, HeaderValue)> {

@@ -12,7 +12,7 @@ use super::forwarding_queue::ForwardingQueue;
 use super::shared::{CHECK_INTERVAL, Shared};
 
 /// If at most this number of events is left in the spool, hookbox always tries to end spooling,
-/// because so few events fit into one message for the broker. If more events are left, hookbox
+/// because that many events fit into one message for the broker. If more events are left, hookbox
 /// tries to end spooling only if at least as many events were forwarded since the previous check.
 const FEW: u64 = 64;
 

@@ -2,8 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The counters of a spool. They are for metrics; the code reads them only to see how fast the
-/// spool empties.
+/// The counters of a spool, for metrics. The code itself reads them only to see whether the spool
+/// is empty and how fast it empties.
 #[derive(Debug, Default)]
 pub struct SpoolCounters {
     /// The number of events in the spool when they were last counted. An event for several routes
@@ -17,7 +17,7 @@ pub struct SpoolCounters {
     pub forwarded: AtomicU64,
 }
 
-/// Adds to a counter that nothing else depends on.
+/// Adds to a counter. The memory ordering is relaxed, because the counter guards no other data.
 pub(crate) fn add(counter: &AtomicU64, count: u64) {
     counter.fetch_add(count, Ordering::Relaxed);
 }

@@ -34,8 +34,8 @@ const REFUSED_MAX: usize = PREFETCH as usize / 2;
 
 /// The first pause before a refused message is tried again. The pause doubles with each try,
 /// because each try costs a connection: the broker closes the connection when it refuses the
-/// message. After an operator has raised the broker's limit for messages, the message is sent at
-/// the next try, or after a restart of the process.
+/// message. After an operator has raised the broker's limit on the size of messages, the message is
+/// forwarded at the next try, or after a restart of the process.
 const REFUSED_FIRST: Duration = Duration::from_secs(5);
 
 /// The longest pause before a message that the broker has refused is tried again.
@@ -125,8 +125,8 @@ impl<'a> Forwarder<'a> {
     }
 
     /// Forwards until the subscription fails, or until the spool cannot delete a forwarded message.
-    /// Such a message is forwarded once more later, with the same receipts, so the store counts it
-    /// once.
+    /// A message that could not be deleted is forwarded a second time later. It has the same
+    /// receipts then, so the store counts it once.
     async fn run(mut self) -> Fault {
         loop {
             if let Err(fault) = self.step().await {
@@ -159,8 +159,7 @@ impl<'a> Forwarder<'a> {
     }
 
     /// Takes all messages that the spool has available. If no message is in flight after that,
-    /// waits for the next message, or until a message that the broker has refused is to be tried
-    /// again.
+    /// waits for the next message, or until it is time to try a refused message again.
     async fn fill(&mut self) -> Result<(), Fault> {
         while let Some(delivery) = self.subscription.try_next() {
             self.in_flight.push_back(SpooledMessage::of(delivery));

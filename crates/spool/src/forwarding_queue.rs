@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tokio::sync::Semaphore;
 
-/// While the broker takes messages, how many messages must leave the spool before one new message
-/// may enter it. With 2, the spool empties under any load.
+/// How many messages must leave the spool before one new message may enter it, while the broker
+/// takes messages. As this is more than one, the spool empties under any load.
 const OUT_FOR_ONE_IN: u32 = 2;
 
 /// The most permits that are saved up. Each message that leaves the spool gives one permit, and a
@@ -19,7 +19,7 @@ pub(super) struct ForwardingQueue {
     /// Whether messages are being forwarded: the broker took the last message, and more messages
     /// are left. New messages wait in [`ForwardingQueue::make_room`] only while this is true.
     moves: AtomicBool,
-    /// Whether the broker did not take the last message that was tried.
+    /// Whether the last message that was tried has failed, because the broker did not take it.
     is_held_up: AtomicBool,
     /// One permit for each message that has left the spool, at most [`SAVED_MAX`]. A new message
     /// that enters the spool uses up [`OUT_FOR_ONE_IN`] permits.

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-/// How long a publish to the broker may still take that is under way when spooling starts. Later
-/// events are spooled only after this publish has ended, so their senders wait too. A healthy
-/// broker confirms the publish within this time.
+/// How long a publish that is under way when spooling starts may still take. Later events are
+/// spooled only after this publish has ended, so their senders wait too. A healthy broker confirms
+/// the publish within this time.
 const GRACE: Duration = Duration::from_millis(250);
 
 /// The state of spooling, which decides for every publish where it goes.
@@ -30,11 +30,11 @@ struct State {
     on_the_way: BTreeSet<u64>,
 }
 
-/// Where a publish goes.
+/// Where a publish goes, with its position in the order of arrival.
 pub(super) enum Destination<'a> {
-    /// To the broker.
+    /// The publish goes to the broker.
     Give(Place<'a>),
-    /// Into the spool.
+    /// The publish goes into the spool.
     Keep(Place<'a>),
 }
 

@@ -19,7 +19,7 @@ pub struct LateBroker {
 
 struct State {
     opened: OnceLock<Arc<dyn Broker>>,
-    /// Why the broker is not connected yet.
+    /// Why hookbox is not connected to the broker yet.
     why: Mutex<(NotReadyKind, String)>,
 }
 
@@ -66,12 +66,12 @@ impl LateBroker {
     }
 }
 
-/// A handle for setting the reason why a broker is not connected yet.
+/// A handle for setting the reason why hookbox is not connected to a broker yet.
 #[derive(Clone)]
 pub struct Reason(Arc<State>);
 
 impl Reason {
-    /// Sets the reason.
+    /// Sets the reason to this error, with which the latest attempt to connect has failed.
     pub fn is(&self, error: &OpenError) {
         self.0.say(error.not_ready_kind(), describe(error));
     }
@@ -123,7 +123,7 @@ impl Broker for LateBroker {
         match self.opened() {
             Some(broker) => broker.subscribe(queue, prefetch).await,
             None => Err(Self::fault(
-                "subscribe: the broker has not been reached yet",
+                "subscribe to a queue: the broker has not been reached yet",
             )),
         }
     }
@@ -132,7 +132,7 @@ impl Broker for LateBroker {
         match self.opened() {
             Some(broker) => broker.depths().await,
             None => Err(Self::fault(
-                "count the messages: the broker has not been reached yet",
+                "count the messages in the queues: the broker has not been reached yet",
             )),
         }
     }

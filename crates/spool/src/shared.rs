@@ -1,5 +1,5 @@
 //! The state that the tasks of the spool share: the main broker, the spool, and the messages that
-//! are being forwarded from one to the other.
+//! are being forwarded from the spool to the main broker.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,8 +19,8 @@ use crate::forwarding_queue::ForwardingQueue;
 use crate::gate::{Destination, Gate, Place};
 
 /// How many messages of one queue of the spool may be in flight at most. If each message holds one
-/// event, 64 messages fill one joined message for the broker. With bodies of the largest default
-/// size (1 MiB), 64 messages take 64 MiB of memory.
+/// event, 64 messages fill one joined message for the broker. If each body has the largest size
+/// that is allowed by default (1 MiB), 64 messages take 64 MiB of memory.
 pub(super) const PREFETCH: u16 = 64;
 
 /// How often to check whether the broker is available again, and whether the spool is empty.
@@ -64,7 +64,8 @@ impl Shared {
 
     /// Waits until no message of this queue of the spool is in flight. Messages that were in flight
     /// when an earlier process died are redelivered when their lease expires. These messages are
-    /// older than all others in the queue, so the order would break if others were forwarded first.
+    /// older than all others in the queue, so if other messages were forwarded first, they would
+    /// overtake these.
     pub async fn until_whole(&self, queue: &Queue) {
         loop {
             let depths = self.spool.depths().await.unwrap_or_default();

@@ -1,11 +1,12 @@
-//! The databases whose SQL text can be read.
+//! The databases whose dialect of SQL can be read.
 
-/// A database, whose rules say where a string, a comment or a name ends.
+/// The database whose rules say where a string, a comment or a quoted name ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dialect {
-    /// PostgreSQL: `E'…'` strings, dollar quotes, nested comments. Strings without the letter E are
-    /// read as with `standard_conforming_strings = on`, the default.
+    /// PostgreSQL, which has `E'…'` strings, dollar quotes and nested comments. In a string without
+    /// the letter E, a backslash is an ordinary character, as with the default setting
+    /// `standard_conforming_strings = on`.
     Postgres,
-    /// SQLite: names in brackets and backticks as well.
+    /// SQLite, which also has names in brackets and in backticks.
     Sqlite,
 }

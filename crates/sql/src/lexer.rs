@@ -1,4 +1,4 @@
-//! Splits SQL text into pieces. The pieces, joined, are the text.
+//! Splits SQL text into pieces. Joined in their order, the pieces are the whole text.
 
 mod quoted;
 
@@ -12,7 +12,7 @@ pub struct Piece<'t> {
     pub kind: Kind,
     /// The part itself.
     pub text: &'t str,
-    /// The byte of the text at which the part begins.
+    /// The offset in bytes at which the part begins in the whole text.
     pub start: usize,
 }
 
@@ -27,12 +27,12 @@ pub enum Kind {
     Word,
     /// A name in quotes.
     QuotedName,
-    /// A string in apostrophes or dollar quotes, with the letter before it, if that changes how its
-    /// backslashes are read.
+    /// A string in apostrophes or dollar quotes. The letter E before a string, which changes how
+    /// its backslashes are read, is part of it.
     Text,
     /// A named parameter, with its colon.
     Parameter,
-    /// The end of a statement: `;`.
+    /// The character `;`, which ends a statement.
     Semicolon,
     /// Anything else: one character, or the operator `::` or `:=`.
     Other,
@@ -41,8 +41,8 @@ pub enum Kind {
 /// Splits a SQL text into pieces.
 ///
 /// # Errors
-/// When a string, a name or a comment does not end, and when the text has parameters that are not
-/// named as hookbox names them.
+/// When a string, a quoted name or a comment does not end, when the text has the character NUL, or
+/// when a parameter has another form than `:name`.
 pub fn pieces(text: &str, dialect: Dialect) -> Result<Vec<Piece<'_>>, SqlError> {
     if let Some(at) = text.find('\0') {
         return Err(SqlError::at(text, at, Mistake::Nul));
@@ -65,18 +65,19 @@ pub fn pieces(text: &str, dialect: Dialect) -> Result<Vec<Piece<'_>>, SqlError> 
     Ok(pieces)
 }
 
-/// A mistake, and the byte at which it is, counted from the beginning of the piece.
+/// A mistake, and its offset in bytes from the beginning of the piece.
 type Wrong = (usize, Mistake);
 
-/// Returns the kind and the length in bytes of the piece with which a text begins. `is_first` says
-/// whether nothing comes before it.
+/// Returns the kind and the length in bytes of the first piece of `rest`, which is the text that is
+/// not split yet. `is_first` says whether it is the whole text.
 fn next(rest: &str, is_first: bool, dialect: Dialect) -> Result<(Kind, usize), Wrong> {
     let Some(first) = rest.chars().next() else {
         return Ok((Kind::Other, 0));
     };
     let is_postgres = dialect == Dialect::Postgres;
     match first {
-        // Some editors begin a file with this mark, which is no part of the first statement.
+        // Some editors begin a file with a byte order mark. It counts as white space, because it
+        // does not belong to the first statement.
         '\u{feff}' if is_first => Ok((Kind::Space, first.len_utf8())),
         _ if is_space(first, dialect) => Ok((
             Kind::Space,
@@ -102,7 +103,7 @@ fn next(rest: &str, is_first: bool, dialect: Dialect) -> Result<(Kind, usize), W
         ':' => colon(rest, is_postgres),
         '$' if is_postgres => dollar(rest),
         '?' | '$' if !is_postgres => Err((0, Mistake::ForeignParameter)),
-        // SQLite reads these characters as the beginning of a parameter, too.
+        // On SQLite, `@` or `#` before a name also begins a parameter.
         '@' | '#' if !is_postgres && has_name_after(rest) => Err((0, Mistake::ForeignParameter)),
         _ if is_word(first) => Ok((Kind::Word, length_while(rest, is_word_further))),
         _ => Ok((Kind::Other, first.len_utf8())),
@@ -126,7 +127,8 @@ fn colon(rest: &str, is_postgres: bool) -> Result<(Kind, usize), Wrong> {
                 Some(_) | None => Ok((Kind::Parameter, 1 + name)),
             }
         }
-        // PostgreSQL has slices such as `[1:2]`. SQLite has none, and would read a parameter.
+        // On PostgreSQL, a digit may follow the colon in a slice such as `[1:2]`. SQLite has no
+        // slices, and reads a colon before a digit as a parameter.
         Some(first) if is_word(first) && !(is_postgres && first.is_ascii_digit()) => {
             Err((0, Mistake::ParameterName))
         }
@@ -134,13 +136,13 @@ fn colon(rest: &str, is_postgres: bool) -> Result<(Kind, usize), Wrong> {
     }
 }
 
-/// Reads what begins with `$` on PostgreSQL, and is no part of a name: a dollar quote.
+/// Reads what begins with `$` on PostgreSQL: a dollar quote, or the character alone.
 fn dollar(rest: &str) -> Result<(Kind, usize), Wrong> {
     let after = rest.get(1..).unwrap_or_default();
     if after.starts_with(|one: char| one.is_ascii_digit()) {
         return Err((0, Mistake::ForeignParameter));
     }
-    // A tag is a name without `$`, or nothing.
+    // A dollar quote begins with `$`, a tag and `$`. The tag is a name without `$`, or empty.
     let tag = length_while(after, is_word);
     if after.as_bytes().get(tag) != Some(&b'$') {
         return Ok((Kind::Other, 1));
@@ -151,13 +153,13 @@ fn dollar(rest: &str) -> Result<(Kind, usize), Wrong> {
     Ok((Kind::Text, quote.len() + end + quote.len()))
 }
 
-/// Returns the length of a comment that begins with `--`, without the end of the line.
+/// Returns the length in bytes of a comment that begins with `--`, without the line break.
 fn line_comment(rest: &str, dialect: Dialect) -> usize {
     let is_end = |one: char| one == '\n' || (one == '\r' && dialect == Dialect::Postgres);
     rest.find(is_end).unwrap_or(rest.len())
 }
 
-/// Returns the length of a comment that begins with `/*`; `None` if it does not end.
+/// Returns the length in bytes of a comment that begins with `/*`; `None` if it does not end.
 fn block_comment(rest: &str, is_nested: bool) -> Option<usize> {
     if !is_nested {
         return rest.get(2..)?.find("*/").map(|end| end + 4);
@@ -199,7 +201,8 @@ fn is_word_further(one: char) -> bool {
     is_word(one) || one == '$'
 }
 
-/// Returns how many bytes at the beginning of a text are such characters.
+/// Returns the length in bytes of the part of a text before the first character that `is_such` does
+/// not accept.
 fn length_while(text: &str, is_such: impl Fn(char) -> bool) -> usize {
     text.find(|one| !is_such(one)).unwrap_or(text.len())
 }

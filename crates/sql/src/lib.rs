@@ -1,9 +1,10 @@
 //! Reads the SQL text that a user wrote for the handler `sql`: splits it into statements, and finds
 //! the named parameters (`:uid`) in it.
 //!
-//! The text is not parsed as SQL, which only its database can do. It is only split into pieces:
-//! strings, quoted names, comments, words and the rest, by the rules of the database that will run
-//! it. So a `;` or a `:name` inside a string, a comment or a dollar quote is left alone.
+//! The text is not parsed as SQL, because only the database can do that. It is only split into
+//! pieces: strings, quoted names, comments, words and the rest. The rules are those of the database
+//! that will run the statements. So a `;` or a `:name` inside a string, a comment or a dollar quote
+//! is left alone.
 //!
 //! Architecture invariant: no IO, no database, no panic on any text.
 

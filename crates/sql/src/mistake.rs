@@ -1,4 +1,4 @@
-//! Why a SQL text cannot be used, and where in it.
+//! Why a SQL text cannot be used, and the place of the mistake in it.
 
 use crate::place::Place;
 
@@ -34,7 +34,7 @@ pub enum Mistake {
     /// A dollar quote does not end.
     #[error("the dollar quote that begins here does not end")]
     EndlessDollarQuote,
-    /// A parameter by number, or one in a form that only the database knows.
+    /// A parameter has another form than `:name`, for example `$1` or `?`.
     #[error("parameters are written by name, such as `:uid`")]
     ForeignParameter,
     /// The name after a colon is not the name of a parameter.
@@ -43,13 +43,13 @@ pub enum Mistake {
          letter; in a slice of an array, write a space after the colon"
     )]
     ParameterName,
-    /// The character NUL, with which the database would end the text.
+    /// The text has the character NUL, at which the database would stop reading.
     #[error("the text has the character NUL")]
     Nul,
-    /// A statement that is not allowed.
+    /// A statement begins with a word that is not allowed.
     #[error("a statement must begin with select, insert, update, delete, merge, with or values")]
     Begins,
-    /// A text without a statement.
+    /// The text has no statement.
     #[error("the text has no statement")]
     NoStatement,
 }

@@ -2,17 +2,18 @@
 
 use std::fmt;
 
-/// A place in a text: its line and column, both counted from 1. The column counts characters.
+/// A place in a text: its line and its column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
-    /// The line.
+    /// The number of the line; the first line is 1.
     pub line: usize,
-    /// The column.
+    /// The number of the character in its line; the first character is 1.
     pub column: usize,
 }
 
 impl Place {
-    /// Returns the place of a byte of a text; the end of the text if the offset lies beyond it.
+    /// Returns the place at an offset in bytes from the beginning of a text. An offset beyond the
+    /// text means the end of the text.
     pub fn of(text: &str, offset: usize) -> Self {
         let before = text.get(..offset).unwrap_or(text);
         let (line, rest) = match before.rfind('\n') {

@@ -1,5 +1,5 @@
-//! A statement in the form in which its database takes it: with numbers in place of the names of
-//! its parameters.
+//! A statement in the form that its database accepts: with numbers in place of the names of its
+//! parameters.
 
 use std::sync::Arc;
 
@@ -11,20 +11,19 @@ use crate::script::{Statement, parameter};
 pub struct Positional {
     /// The statement for the database.
     pub sql: Arc<str>,
-    /// The names of its parameters; the first one has the number 1. Each name occurs once, however
-    /// often the statement uses it.
+    /// The names of the statement's parameters; the first one has the number 1. Each name occurs
+    /// once, however often the statement uses it.
     pub parameters: Vec<String>,
     /// The place of the statement's first word in the user's text.
     pub place: Place,
     /// For each piece of the statement: the character of `sql` at which it begins, its place in the
-    /// user's text, and whether its characters are those of the user's text.
+    /// user's text, and whether it was copied from there unchanged.
     pieces: Vec<(usize, Place, bool)>,
 }
 
 impl Statement<'_> {
-    /// Replaces the named parameters. `write` writes one, from its number and its name, in
-    /// parentheses, so that it cannot become one word with what stands beside it: `($1)`, or more,
-    /// such as a cast.
+    /// Replaces each named parameter by the text that `write` returns for its number and its name:
+    /// `($1)`, or the same with a cast. The parentheses separate it from the words around it.
     pub fn positional(&self, write: impl Fn(usize, &str) -> String) -> Positional {
         let mut sql = String::new();
         let mut parameters: Vec<String> = Vec::new();
@@ -60,8 +59,8 @@ impl Statement<'_> {
 }
 
 impl Positional {
-    /// Returns the place in the user's text of a character of `sql`. Characters are counted from 1,
-    /// as PostgreSQL counts them in the position of an error.
+    /// Returns the place in the user's text that a character of `sql` comes from. Characters are
+    /// counted from 1, as PostgreSQL counts them in the position of an error.
     pub fn place_of(&self, character: usize) -> Place {
         let at = character.saturating_sub(1);
         let piece = self.pieces.iter().rev().find(|(begin, ..)| *begin <= at);
@@ -91,8 +90,11 @@ mod tests {
     use crate::{Dialect, Script};
 
     fn positional(text: &str) -> Positional {
-        let script = Script::read(text, Dialect::Postgres).expect("a script");
-        let statement = script.statements.first().expect("a statement");
+        let script = Script::read(text, Dialect::Postgres).expect("the text must be a script");
+        let statement = script
+            .statements
+            .first()
+            .expect("the script must have a statement");
         statement.positional(|number, name| match name {
             "score" => format!("(${number}::numeric)"),
             _ => format!("(${number})"),

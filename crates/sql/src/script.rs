@@ -5,8 +5,8 @@ use crate::lexer::{Kind, Piece, pieces};
 use crate::mistake::{Mistake, SqlError};
 use crate::place::Place;
 
-/// The words with which a statement may begin. Statements that define, grant or set something, or
-/// that end the transaction, are not among them.
+/// The words with which a statement may begin. A statement that defines, grants or sets something,
+/// or that ends the transaction, begins with another word, so it is refused.
 const FIRST_WORDS: [&str; 7] = [
     "select", "insert", "update", "delete", "merge", "with", "values",
 ];
@@ -21,11 +21,11 @@ pub struct Script<'t> {
 /// One statement of a SQL text.
 #[derive(Debug)]
 pub struct Statement<'t> {
-    /// The whole text, in which the statement lies.
+    /// The whole text that contains the statement.
     pub(crate) whole: &'t str,
     /// The pieces of the statement, without white space around it and without its semicolon.
     pub(crate) pieces: Vec<Piece<'t>>,
-    /// The byte of the whole text at which the first word of the statement begins.
+    /// The offset in bytes at which the first word of the statement begins in the whole text.
     first_word: usize,
 }
 
@@ -33,8 +33,8 @@ impl<'t> Script<'t> {
     /// Splits a text into its statements.
     ///
     /// # Errors
-    /// When the text has no statement, a statement begins with another word than those that are
-    /// allowed, or the text cannot be split; see [`pieces`].
+    /// When the text has no statement, a statement begins with a word that is not allowed, or the
+    /// text cannot be split; see [`pieces`].
     pub fn read(text: &'t str, dialect: Dialect) -> Result<Self, SqlError> {
         let pieces = pieces(text, dialect)?;
         let mut statements = Vec::new();
@@ -49,7 +49,8 @@ impl<'t> Script<'t> {
 }
 
 impl<'t> Statement<'t> {
-    /// Reads the pieces between two semicolons; `None` if they are only white space and comments.
+    /// Reads the pieces between two semicolons as a statement; `None` if they are only white space
+    /// and comments.
     fn read(whole: &'t str, pieces: &[Piece<'t>]) -> Result<Option<Self>, SqlError> {
         let is_blank = |piece: &&Piece<'_>| matches!(piece.kind, Kind::Space | Kind::Comment);
         let Some(first) = pieces.iter().find(|piece| !is_blank(piece)) else {
@@ -94,7 +95,7 @@ impl<'t> Statement<'t> {
     }
 }
 
-/// Returns the name of a parameter, without the colon; `None` for another piece.
+/// Returns the name of a parameter without the colon; `None` if the piece is not a parameter.
 pub(crate) fn parameter<'t>(piece: &Piece<'t>) -> Option<&'t str> {
     match piece.kind {
         Kind::Parameter => piece.text.strip_prefix(':'),
@@ -108,8 +109,8 @@ pub(crate) fn parameter<'t>(piece: &Piece<'t>) -> Option<&'t str> {
     }
 }
 
-/// Returns whether a text can be the name of a parameter: letters from a to z, digits and `_`, of
-/// which the first is no digit.
+/// Returns whether a text can be the name of a parameter: ASCII letters, digits and `_`. The first
+/// character must not be a digit.
 pub fn is_parameter_name(text: &str) -> bool {
     let is_further = |one: char| one.is_ascii_alphanumeric() || one == '_';
     text.chars().all(is_further) && text.starts_with(|one: char| !one.is_ascii_digit())

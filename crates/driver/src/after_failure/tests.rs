@@ -107,8 +107,8 @@ const fn state(
 fn envelope(attempt: u32, is_retry: bool) -> Envelope {
     Envelope {
         receipt: ReceiptId::from_bytes([1; 16]),
-        source: "begini".parse().expect("a source"),
-        topic: "begini.score".parse().expect("a topic"),
+        source: "begini".parse().expect("the source must be valid"),
+        topic: "begini.score".parse().expect("the topic must be valid"),
         event: EventId::from_bytes([2; 16]),
         id_tail: None,
         digest: ContentDigest::from_bytes([3; 32]),
@@ -125,7 +125,7 @@ fn envelope(attempt: u32, is_retry: bool) -> Envelope {
 
 #[test]
 fn a_failure_is_recorded_only_on_the_state_of_its_claim() {
-    let route: RouteName = "scores".parse().expect("a route");
+    let route: RouteName = "scores".parse().expect("the route must be valid");
     for (stored, attempt, is_retry, expect, _) in TABLE {
         let failure = Failure {
             route: &route,
@@ -149,7 +149,7 @@ fn a_failure_is_recorded_only_on_the_state_of_its_claim() {
 
 #[test]
 fn an_event_is_deferred_only_in_the_state_of_its_claim() {
-    let route: RouteName = "scores".parse().expect("a route");
+    let route: RouteName = "scores".parse().expect("the route must be valid");
     for (stored, attempt, is_retry, _, expect) in TABLE {
         let deferral = Deferral {
             route: &route,

@@ -222,8 +222,8 @@ fn value_in_parentheses(text: &str) -> Option<usize> {
     None
 }
 
-/// Returns the length of a placeholder, such as `<n>`, when the text begins with one. This is so
-/// when the scanned text is already a cause.
+/// Returns the length of a placeholder, such as `<n>`, when the text begins with one. A text that
+/// is already a cause contains placeholders.
 fn placeholder(text: &str) -> Option<usize> {
     ["<n>", "<id>", "<time>", "<value>"]
         .into_iter()

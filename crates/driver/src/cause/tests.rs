@@ -201,7 +201,8 @@ fn a_cause_does_not_depend_on_ids_numbers_and_values() {
         "`b`",
     ];
     for _ in 0..2_000 {
-        let number = next() % 10_u64.pow(u32::try_from(next() % 9).expect("small") + 1);
+        let number =
+            next() % 10_u64.pow(u32::try_from(next() % 9).expect("the number must fit") + 1);
         let id = format!(
             "{:016x}{:016x}{:016x}{:016x}",
             next() | 1,

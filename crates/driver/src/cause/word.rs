@@ -1,5 +1,5 @@
-//! Classifies a word of a dead letter's detail: it is copied into the cause, or is a number, a time
-//! or an id that is replaced.
+//! Decides for each word of a dead letter's detail whether it is copied into the cause, or is
+//! replaced because it is a number, a time or an id.
 
 /// The largest number of characters of a code that is copied. An SQLSTATE has five, an HTTP status
 /// has three.

@@ -1,10 +1,10 @@
-//! Tests of the rules for targets.
+//! Tests how many calls a target permits, and when its breaker opens and closes.
 
 use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// The middle of the jitter.
+/// The random number with which the jitter is zero.
 const EVEN: f64 = 0.5;
 
 fn at(seconds: f64) -> Timestamp {
@@ -13,7 +13,7 @@ fn at(seconds: f64) -> Timestamp {
 }
 
 fn limits(concurrency: u32, rate: Option<(u32, u64)>) -> TargetLimits {
-    let some = |number| NonZeroU32::new(number).expect("not zero");
+    let some = |number| NonZeroU32::new(number).expect("the number must not be zero");
     TargetLimits {
         concurrency: some(concurrency),
         rate: rate.map(|(calls, seconds)| Rate {
@@ -62,7 +62,7 @@ fn the_breaker_opens_for_faults_of_several_events_in_a_row() {
     let faults = [1, 2, 3, 4].map(fault);
     target.note(at(0.0), &faults, EVEN);
     assert_eq!(target.breaker(at(0.0)), BreakerState::Closed);
-    // One event that meets the fault again and again opens nothing.
+    // Further faults of the same event do not open the breaker.
     target.note(at(0.0), &[fault(4), fault(4), fault(4)], EVEN);
     assert_eq!(target.breaker(at(0.0)), BreakerState::Closed);
     target.note(at(0.0), &[fault(5)], EVEN);
@@ -117,7 +117,7 @@ fn a_fault_of_a_call_that_began_before_the_opening_changes_nothing() {
     let open_until = target.open_until;
     target.note(at(1.0), &[fault(77)], EVEN);
     assert_eq!(target.open_until, open_until);
-    // A call that ended without an answer is no fault, and no sign that the target is back.
+    // A call without an answer is neither a fault nor a sign that the target is available again.
     let nothing = (EventNumber::from_i64(8), TargetAnswer::Nothing);
     target.note(at(5.0), &[nothing], EVEN);
     assert_eq!(target.breaker(at(5.0)), BreakerState::HalfOpen);
@@ -139,7 +139,9 @@ fn a_pause_that_the_target_asks_for_is_kept_and_is_no_fault() {
 
 #[test]
 fn operators_see_until_when_no_calls_are_made() {
-    let name: TargetName = "https://example.com".parse().expect("a name");
+    let name: TargetName = "https://example.com"
+        .parse()
+        .expect("the name must be valid");
     let target = opened();
     let row = |seconds| target.row(name.clone(), at(seconds), 2, None);
     let expect = (BreakerState::Open, Some(at(5.0)), 2, FAULTS_TO_OPEN);
@@ -155,7 +157,12 @@ fn operators_see_until_when_no_calls_are_made() {
 #[test]
 fn the_name_of_a_target_is_visible_ascii() {
     for good in ["https://example.com:443", "x", &"x".repeat(NAME_MAX)] {
-        assert_eq!(good.parse::<TargetName>().expect("valid").as_str(), good);
+        assert_eq!(
+            good.parse::<TargetName>()
+                .expect("the name must be valid")
+                .as_str(),
+            good
+        );
     }
     for bad in ["", "a b", "ä", "a\n", &"x".repeat(NAME_MAX + 1)] {
         assert_eq!(bad.parse::<TargetName>(), Err(InvalidTargetName), "{bad:?}");

@@ -1,5 +1,5 @@
 //! Known ids and digests, with and without a key. Stores keep them for ever, so the same input must
-//! always give the same ones.
+//! always give the same id or digest.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use crate::{
 
 const BODY: &[u8] = br#"{"uid":"u"}"#;
 
-/// An id or digest of each kind, as they are written.
+/// One id or digest of each kind, as text.
 struct Digests {
     id: String,
     json: String,
@@ -26,14 +26,14 @@ struct Digests {
 
 impl Digests {
     fn of(digester: &Digester) -> Self {
-        let source: SourceName = "begini".parse().expect("a name");
+        let source: SourceName = "begini".parse().expect("the name must be valid");
         let text = |text: &str| Scalar::String(text.to_owned());
         let fields = [text("1"), text("u"), text("t")];
         let id = IdDigest::from_fields(digester, &source, &fields);
         let json = ContentDigest::of_canonical_json(digester, BODY);
         let newest = Newest {
-            key: vec!["/uid".parse().expect("a pointer")],
-            version: "/v".parse().expect("a pointer"),
+            key: vec!["/uid".parse().expect("the pointer must be valid")],
+            version: "/v".parse().expect("the pointer must be valid"),
             kind: VersionKind::Integer,
         };
         let key = newest.digest(digester, &[text("u")]);
@@ -71,7 +71,7 @@ impl Digests {
 
 fn keyed() -> Digester {
     let text = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
-    Digester::Keyed(text.parse().expect("a key"))
+    Digester::Keyed(text.parse().expect("the key must be valid"))
 }
 
 #[test]
@@ -132,8 +132,9 @@ fn digests_of_different_keys_and_purposes_differ() {
 fn a_body_has_the_digest_of_its_canonical_form() {
     for digester in [Digester::Plain, keyed()] {
         let body = br#" {"b" : 1, "a" : "\u0061"} "#;
-        let read = digest_json(&digester, body, &[], &Conditions::default()).expect("JSON");
-        let canonical = scan(body, &[]).expect("JSON").canonical;
+        let read = digest_json(&digester, body, &[], &Conditions::default())
+            .expect("the body must be JSON");
+        let canonical = scan(body, &[]).expect("the body must be JSON").canonical;
         assert_eq!(
             read.digest,
             ContentDigest::of_canonical_json(&digester, &canonical)
@@ -145,5 +146,12 @@ fn a_body_has_the_digest_of_its_canonical_form() {
 fn debug_shows_no_key() {
     let shown = format!("{:?}", keyed());
     assert!(!shown.contains("0001"), "{shown}");
-    assert!(shown.contains(&keyed().fingerprint().expect("a key").to_string()));
+    assert!(
+        shown.contains(
+            &keyed()
+                .fingerprint()
+                .expect("the digester must have a key")
+                .to_string()
+        )
+    );
 }

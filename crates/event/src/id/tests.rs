@@ -1,9 +1,10 @@
-//! Tests that ids are stable, and that what identifies one event never identifies another.
+//! Tests that the id of an event never changes, and that two different events never have the same
+//! id.
 
 use super::*;
 
 fn source(name: &str) -> SourceName {
-    name.parse().expect("a valid name")
+    name.parse().expect("the name must be valid")
 }
 
 fn text(value: &str) -> Scalar {
@@ -85,11 +86,11 @@ fn what_a_header_says_is_never_an_identity_by_itself() {
 
 #[test]
 fn a_prefix_is_a_range() {
-    let (first, last) = EventId::range_of_prefix("aB3").expect("hex");
+    let (first, last) = EventId::range_of_prefix("aB3").expect("the prefix must be hex");
     assert_eq!(first.to_string(), format!("{:0<32}", "ab3"));
     assert_eq!(last.to_string(), format!("{:f<32}", "ab3"));
     let whole = "0123456789abcdef".repeat(4);
-    let (first, last) = EventId::range_of_prefix(&whole).expect("hex");
+    let (first, last) = EventId::range_of_prefix(&whole).expect("the prefix must be hex");
     assert_eq!((first, first.to_string()), (last, whole[..32].to_owned()));
     for prefix in ["", "xy", "0g", "ä", "%", &"0".repeat(65)] {
         assert_eq!(EventId::range_of_prefix(prefix), None, "{prefix:?}");

@@ -11,8 +11,8 @@ pub(super) struct Span {
     pub end: usize,
 }
 
-/// A place in the canonical text: after this many spans, of which the last one ended at `end` when
-/// the place was recorded.
+/// A place in the canonical text: the end of its first `spans` spans. `end` is the end of the last
+/// of these spans when the place was recorded. The span may have become longer since.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Mark {
     spans: usize,
@@ -31,8 +31,8 @@ pub(super) struct Canonical<'a> {
 }
 
 impl<'a> Canonical<'a> {
-    /// How many spans fit before the list grows: enough for most webhooks that are sent without
-    /// white space, and half a KiB.
+    /// How many spans fit before the list must be allocated anew. That is enough for most webhooks
+    /// that are sent without white space, and takes half a KiB.
     const SPANS: usize = 32;
 
     pub fn new(body: &'a [u8]) -> Self {

@@ -9,31 +9,33 @@ use super::compare::Number;
 use super::number::number_end;
 use crate::Pointer;
 
-/// The longest text of a number in a condition, in characters. The number is compared with the
-/// numbers of bodies digit by digit.
+/// The longest text of a number in a condition, in characters. It is limited because the number is
+/// compared digit by digit with numbers of bodies.
 const NUMBER_LENGTH_MAX: usize = 100;
 
-/// The largest exponent of a number in a condition, and the smallest one without its sign. Within
-/// this range the comparison with the number of a body is exact, whatever that number's exponent.
+/// The largest exponent of a number in a condition; the smallest is the negative of it. Within this
+/// range, the comparison with a number of a body is exact, whatever the exponent of the body's
+/// number is.
 const EXPONENT_MAX: u32 = 999;
 
 /// A condition on the value to which a pointer leads.
 ///
-/// No condition holds for a body that is not JSON, nor for a pointer that leads through a key which
-/// its object has twice, because two parsers may see different values there.
+/// No condition holds for a body that is not JSON, nor if the pointer leads through a key that
+/// occurs twice in its object, because two parsers may see different values there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Condition {
-    /// Where the value is in the body.
+    /// The pointer to the value in the body.
     pub pointer: Pointer,
     /// What must be true of the value.
     pub test: Test,
 }
 
-/// What must be true of a value. Every test but [`Test::Exists`] with `false` fails where the body
-/// has no value at the pointer, and where the value has another type than the test is for.
+/// What must be true of a value. If the body has no value at the pointer, only [`Test::Exists`]
+/// with `false` passes. A comparison with a value of another type fails.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Test {
-    /// Whether the body has a value at the pointer: any value, also `null`, an object or an array.
+    /// `true`: the body has a value at the pointer, which may be `null`, an object or an array.
+    /// `false`: the body has no value there.
     Exists(bool),
     /// `true`: the value is `null`. `false`: there is a value, and it is not `null`.
     Null(bool),
@@ -58,7 +60,7 @@ pub enum Literal {
     Bool(bool),
 }
 
-/// A number that is compared by its exact value, as its JSON text.
+/// The JSON text of a number that is compared by its exact value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExactNumber(String);
 
@@ -107,11 +109,11 @@ fn exponent(text: &str) -> u32 {
 }
 
 impl Condition {
-    /// The longest path of a pointer, in names. A body is never nested deeper.
+    /// The most names in a pointer. No body is nested deeper, so a longer pointer leads nowhere.
     pub const DEPTH_MAX: usize = DEPTH_MAX;
 
-    /// Returns whether no body can satisfy both conditions, as far as that is easily seen: both are
-    /// on one value, which cannot be equal to what each of them demands.
+    /// Returns whether two conditions on the same pointer plainly exclude each other: no value can
+    /// pass both tests. A result of `false` does not mean that a body can satisfy both.
     pub fn excludes(&self, other: &Self) -> bool {
         self.pointer == other.pointer && self.test.excludes(&other.test)
     }

@@ -12,8 +12,8 @@ use super::extracts::Leaf;
 /// Conditions that are decided together, in one scan of a body.
 #[derive(Debug, Default)]
 pub struct Conditions {
-    /// The places to which pointers lead, and those on the way. The first is the whole body. There
-    /// is none if there are no conditions.
+    /// The places in a body to which pointers of conditions lead, and the places on the way there.
+    /// The first is the whole body. Without conditions, the list is empty.
     places: Vec<Place>,
     tests: Vec<Check>,
 }
@@ -24,10 +24,11 @@ pub(super) type PlaceIndex = usize;
 /// A place in a body.
 #[derive(Debug, Default)]
 struct Place {
-    /// The places one level below, by the name of the member, in canonical form. An element of an
-    /// array is among them, under its index, because a pointer does not say which of both it means.
+    /// The places one level below, by the name in the pointer, in canonical form. If the name is an
+    /// index, the place may be a member of an object or an element of an array, because a pointer
+    /// does not say which.
     below: BTreeMap<Vec<u8>, PlaceIndex>,
-    /// Those of the places below that may be an element of an array, by its index.
+    /// Those places one level below that may be elements of an array, by their index.
     elements: BTreeMap<usize, PlaceIndex>,
     /// The conditions on the value at this place, as indexes of `tests`.
     tests: Vec<usize>,
@@ -39,9 +40,9 @@ enum Check {
     Exists(bool),
     Null(bool),
     OneOf(Vec<Comparand>),
-    /// The canonical form of the text. Each character has one canonical form, and none is the
-    /// beginning of another one, so a string begins with a text exactly if its canonical form
-    /// begins with that of the text.
+    /// The canonical form of the text. Each character has one canonical form, which is not the
+    /// beginning of another one. So a string begins with the text exactly if the string's canonical
+    /// form begins with that of the text.
     Prefix(Vec<u8>),
     Less(ExactNumber),
     Greater(ExactNumber),
@@ -60,13 +61,13 @@ enum Value<'a> {
     Null,
     Bool(bool),
     Number(Number<'a>),
-    /// The canonical form of a string. Half of a surrogate pair has a form that no character has,
-    /// so it is equal to no character of a condition.
+    /// The canonical form of a string. A lone half of a surrogate pair has a form that no character
+    /// has, so it never equals a character of a condition.
     String(&'a [u8]),
 }
 
 impl Conditions {
-    /// Prepares conditions. What was decided about each is returned in the same order.
+    /// Prepares conditions. A scan returns its decisions in the order of these conditions.
     pub fn new<'a>(conditions: impl IntoIterator<Item = &'a Condition>) -> Self {
         let mut prepared = Self::default();
         for condition in conditions {
@@ -113,19 +114,19 @@ impl Conditions {
         (!self.places.is_empty()).then_some(0)
     }
 
-    /// Returns the place of a member of the object at a place. `name` is in canonical form.
+    /// Returns the place of a member of the object at the place `at`. `name` is in canonical form.
     pub(super) fn member(&self, at: PlaceIndex, name: &[u8]) -> Option<PlaceIndex> {
         self.places[at].below.get(name).copied()
     }
 
-    /// Returns the place of an element of the array at a place.
+    /// Returns the place of an element of the array at the place `at`.
     pub(super) fn element(&self, at: PlaceIndex, index: usize) -> Option<PlaceIndex> {
         self.places[at].elements.get(&index).copied()
     }
 }
 
-/// Returns the index that a name of a pointer has in an array; `None` if it has none there (RFC
-/// 6901 §4: digits without leading zeros).
+/// Returns the index for which a name of a pointer stands in an array; `None` if the name is not an
+/// index (RFC 6901 §4: digits without leading zeros).
 fn element_index(token: &str) -> Option<usize> {
     let is_digits = token.bytes().all(|byte| byte.is_ascii_digit());
     let is_plain = is_digits && (token == "0" || !token.starts_with('0'));
@@ -137,17 +138,20 @@ pub(super) struct Decisions<'a> {
     conditions: &'a Conditions,
     /// Whether each condition holds.
     pub holds: Vec<bool>,
-    /// Whether a value was met at each place. A second value there means that a key is repeated, so
-    /// that no condition on the place will hold. Without this, a body with one key a million times
-    /// would have every condition decided a million times.
+    /// Whether a value was met at each place. A second value at a place means that a key is
+    /// repeated, so no condition on the place will hold, and the second value is not checked.
+    /// Otherwise a body that repeats one key a million times would have the conditions on it
+    /// decided a million times.
     met: Vec<bool>,
-    /// Whether each place is known to be ambiguous, with all places below it.
+    /// Whether each place is known to be ambiguous. All places below an ambiguous place are
+    /// ambiguous, too.
     ambiguous: Vec<bool>,
 }
 
 impl<'a> Decisions<'a> {
     pub fn new(conditions: &'a Conditions) -> Self {
-        // Nothing was met yet, so only what must not exist is as it should be.
+        // No value was met yet, so the only conditions that hold are those that demand that no
+        // value exists.
         let holds = |check: &Check| matches!(check, Check::Exists(false));
         Self {
             conditions,
@@ -166,7 +170,7 @@ impl<'a> Decisions<'a> {
         self.decide(at, &Value::Container);
     }
 
-    /// Called for a value at a place that contains no other value.
+    /// Called for a value at a place, if the value is neither an object nor an array.
     pub fn leaf(&mut self, at: PlaceIndex, text: &Canonical<'_>, leaf: Leaf) {
         let value = match leaf {
             Leaf::Null => Value::Null,
@@ -186,8 +190,8 @@ impl<'a> Decisions<'a> {
         }
     }
 
-    /// Called when the object that has this place as a member was closed and has the member twice.
-    /// No condition on the place or below it holds.
+    /// Called at the end of an object in which the member at this place occurs twice. After that,
+    /// no condition on the place or below it holds.
     pub fn ambiguous(&mut self, at: PlaceIndex) {
         let mut rest = vec![at];
         while let Some(at) = rest.pop() {

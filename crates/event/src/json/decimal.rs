@@ -112,7 +112,12 @@ mod tests {
             "1e400",
             "1e99999999999999999999",
         ] {
-            assert!(Decimal::parse(text).expect("a number").is_whole(), "{text}");
+            assert!(
+                Decimal::parse(text)
+                    .expect("the number must be valid")
+                    .is_whole(),
+                "{text}"
+            );
         }
         for text in [
             "712.00000000000000000001",
@@ -122,7 +127,7 @@ mod tests {
             "1e-400",
             "1e-99999999999999999999",
         ] {
-            let number = Decimal::parse(text).expect("a number");
+            let number = Decimal::parse(text).expect("the number must be valid");
             assert!(!number.is_whole(), "{text}");
             assert_eq!(number.to_whole(), None, "{text}");
         }
@@ -143,7 +148,7 @@ mod tests {
             ("7.12e2", Some(712)),
             ("1e400", None),
         ] {
-            let number = Decimal::parse(text).expect("a number");
+            let number = Decimal::parse(text).expect("the number must be valid");
             assert_eq!(number.integer_part(), part, "{text}");
         }
     }

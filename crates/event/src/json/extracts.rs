@@ -8,7 +8,8 @@ use crate::Pointer;
 pub(super) enum Open {
     Array {
         index: usize,
-        /// Its place among the conditions, if there is a condition on it or on a value inside it.
+        /// The array's place in the tree of conditions; `None` if no condition is on the array or
+        /// on a value inside it.
         place: Option<usize>,
     },
     Object {
@@ -20,7 +21,7 @@ pub(super) enum Open {
         key: Span,
         /// Whether each key so far is greater than the one before it.
         is_sorted: bool,
-        /// Its place among the conditions, as that of an array.
+        /// The object's place in the tree of conditions, as for an array.
         place: Option<usize>,
     },
 }
@@ -62,7 +63,7 @@ impl<'a> Extracts<'a> {
     }
 
     /// Called after a value that contains no other value. Its text is copied only if a pointer
-    /// leads to it. To an extract, `null` is as good as no value.
+    /// leads to it. `null` is treated like a missing value.
     pub fn leaf(&mut self, stack: &[Open], text: &Canonical<'_>, leaf: Leaf) {
         for (pointer, found) in self.pointers.iter().zip(&mut self.found) {
             if is_at(stack, text, pointer)
@@ -73,8 +74,8 @@ impl<'a> Extracts<'a> {
         }
     }
 
-    /// Marks the pointers that lead through a key that occurs twice in the object that was just
-    /// closed.
+    /// Marks as ambiguous each pointer that leads through `key`, which occurs twice in the object
+    /// that was just closed.
     pub fn ambiguous(&mut self, stack: &[Open], text: &Canonical<'_>, key: Span) {
         let depth = stack.len();
         for (pointer, found) in self.pointers.iter().zip(&mut self.found) {

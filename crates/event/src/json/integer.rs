@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_whole_number_is_none() {
+    fn a_text_that_is_no_integer_of_64_bits_gives_none() {
         for text in [
             "1.5",
             "7121e-1",

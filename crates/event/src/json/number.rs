@@ -1,6 +1,6 @@
 //! The grammar of numbers in JSON.
 
-/// Returns the position at which the JSON number (RFC 8259) ends that begins at `start`.
+/// Returns the end position of the JSON number (RFC 8259) that begins at `start`.
 ///
 /// # Errors
 /// The position at which `bytes` stop being a number.
@@ -29,7 +29,8 @@ pub fn number_end(bytes: &[u8], start: usize) -> Result<usize, usize> {
     Ok(at)
 }
 
-/// Returns the position at which a sequence of digits ends. It has at least one digit.
+/// Returns the end position of the digits that begin at `start`; an error with the position if
+/// there is no digit.
 #[inline]
 fn digits_end(bytes: &[u8], start: usize) -> Result<usize, usize> {
     let rest = bytes.get(start..).unwrap_or_default();

@@ -72,7 +72,7 @@ pub(super) struct Scanner<'a> {
     stack: Vec<Open>,
     /// The members of all open objects, those of the innermost object last.
     members: Vec<Member>,
-    /// The last comma between two members.
+    /// The last comma between two members. Sorted members are joined with it.
     comma: Span,
 }
 

@@ -5,14 +5,14 @@ use super::canonical::Span;
 use super::scanner::Scanner;
 
 impl Scanner<'_> {
-    /// Scans a string and its closing quote, and returns its content in canonical form, without the
-    /// quotes. The current position is its opening quote.
+    /// Scans a string from its opening quote, which is at the current position, to its closing
+    /// quote. Returns its content in canonical form, without the quotes.
     pub(super) fn string(&mut self) -> Result<Span, JsonError> {
         self.at += 1;
         let start = self.at;
         self.skip_plain();
         if self.peek() == Some(b'"') {
-            // A string without escapes is canonical.
+            // A string without escapes is canonical, so the bytes of the body are used.
             self.at += 1;
             let end = self.at - 1;
             return Ok(Span { start, end });
@@ -21,7 +21,7 @@ impl Scanner<'_> {
     }
 
     /// Scans the rest of a string that began at `start`. The current position is the first
-    /// character that may not stand for itself.
+    /// character that is not copied unchanged: a backslash, or a character that must be escaped.
     fn string_with_escapes(&mut self, start: usize) -> Result<Span, JsonError> {
         let began = self.text.begin_rewritten();
         let mut run = start;

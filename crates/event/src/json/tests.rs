@@ -5,14 +5,14 @@ use crate::{Digester, Pointer};
 use proptest::prelude::*;
 
 fn canonical(body: &str) -> String {
-    let document = scan(body.as_bytes(), &[]).expect("JSON");
-    String::from_utf8(document.canonical).expect("UTF-8")
+    let document = scan(body.as_bytes(), &[]).expect("the body must be JSON");
+    String::from_utf8(document.canonical).expect("the canonical form must be UTF-8")
 }
 
 fn extract(body: &str, pointer: &str) -> Extract {
-    let pointer = pointer.parse().expect("a pointer");
+    let pointer = pointer.parse().expect("the pointer must be valid");
     scan(body.as_bytes(), &[pointer])
-        .expect("JSON")
+        .expect("the body must be JSON")
         .extracts
         .remove(0)
 }
@@ -237,7 +237,7 @@ fn space(chance: &mut impl FnMut() -> usize, out: &mut String) {
 
 /// Returns the canonical form of a string: serde_json writes strings as RFC 8785 demands.
 fn canonical_string(text: &str) -> String {
-    serde_json::to_string(text).expect("JSON")
+    serde_json::to_string(text).expect("a string must become JSON")
 }
 
 fn write_string(text: &str, chance: &mut impl FnMut() -> usize, out: &mut String) {
@@ -273,7 +273,7 @@ proptest! {
         let plain = Digester::Plain;
         let digested = digest_json(&plain, body.as_bytes(), &[], &Conditions::default());
         let digest = ContentDigest::of_canonical_json(&plain, expect.as_bytes());
-        prop_assert_eq!(digested.expect("JSON").digest, digest);
+        prop_assert_eq!(digested.expect("the body must be JSON").digest, digest);
     }
 
     #[test]
@@ -281,7 +281,7 @@ proptest! {
         body in "[\\[\\]{}\",:ab01\\\\u ]{0,32}|\\{\"a\":[\\[\\]{}\",:ab01\\\\u ]{0,16}\\}",
     ) {
         let pointers: Vec<Pointer> = ["/a", "/a/b", "/b/1", "/0", "/"]
-            .map(|text| text.parse().expect("a pointer"))
+            .map(|text| text.parse().expect("the pointer must be valid"))
             .into();
         let digested = digest_json(
             &Digester::Plain,
@@ -300,7 +300,7 @@ proptest! {
 
     #[test]
     fn it_agrees_with_serde_json(value in value()) {
-        let pretty = serde_json::to_string_pretty(&value).expect("JSON");
+        let pretty = serde_json::to_string_pretty(&value).expect("a value must become JSON");
         let canonical = canonical(&pretty);
         prop_assert_eq!(serde_json::from_str::<serde_json::Value>(&canonical).ok(), Some(value));
         prop_assert_eq!(super::tests::canonical(&canonical), canonical);
@@ -314,6 +314,6 @@ proptest! {
 
     #[test]
     fn any_bytes_are_scanned_without_a_panic(bytes: Vec<u8>) {
-        let _ = scan(&bytes, &["/a/0".parse().expect("a pointer")]);
+        let _ = scan(&bytes, &["/a/0".parse().expect("the pointer must be valid")]);
     }
 }

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// 2026-11-26T17:30:00Z.
+/// 2026-11-26T17:30:00Z in microseconds since the Unix epoch.
 const NOW: i64 = 1_795_714_200_000_000;
 
 fn text(text: &str) -> Scalar {
@@ -20,7 +20,7 @@ fn read(kind: VersionKind, value: &Scalar) -> Result<Version, InvalidVersion> {
 }
 
 fn compare(kind: VersionKind, a: &str, b: &str) -> Option<Ordering> {
-    let version = |it: &str| read(kind, &text(it)).expect("a version");
+    let version = |it: &str| read(kind, &text(it)).expect("the version must be valid");
     version(a).compare(&version(b))
 }
 
@@ -150,7 +150,7 @@ fn a_stored_version_is_read_again() {
             "0001-01-01T00:00:00Z",
         ),
     ] {
-        let version = read(kind, &text(written)).expect("a version");
+        let version = read(kind, &text(written)).expect("the version must be valid");
         assert_eq!(version.to_string(), stored);
         assert_eq!(Version::from_stored(stored), Some(version));
     }
@@ -159,8 +159,9 @@ fn a_stored_version_is_read_again() {
 
 #[test]
 fn a_number_and_a_time_are_not_compared() {
-    let number = read(VersionKind::Integer, &number("1")).expect("a version");
-    let time = read(VersionKind::Rfc3339, &text("2026-11-26T17:30:00Z")).expect("a version");
+    let number = read(VersionKind::Integer, &number("1")).expect("the version must be valid");
+    let time = read(VersionKind::Rfc3339, &text("2026-11-26T17:30:00Z"))
+        .expect("the version must be valid");
     assert_eq!(number.compare(&time), None);
     assert!(!number.is_older_than(&time) && !time.is_older_than(&number));
 }
@@ -169,15 +170,15 @@ fn rule(kind: VersionKind, key: &[&str], version: &str) -> Newest {
     Newest {
         key: key
             .iter()
-            .map(|it| it.parse().expect("a pointer"))
+            .map(|it| it.parse().expect("the pointer must be valid"))
             .collect(),
-        version: version.parse().expect("a pointer"),
+        version: version.parse().expect("the pointer must be valid"),
         kind,
     }
 }
 
 #[test]
-fn a_key_is_digested_with_its_rule() {
+fn a_key_digest_covers_the_values_and_the_settings_of_newest() {
     use VersionKind::{Decimal, Integer, Rfc3339};
     let uid = rule(Integer, &["/uid"], "/v");
     let digest = uid.digest(&Digester::Plain, &[text("1")]);

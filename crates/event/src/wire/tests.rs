@@ -4,7 +4,7 @@
 use super::*;
 
 fn envelope(number: u64, body: &'static [u8]) -> Envelope {
-    let source: SourceName = "begini".parse().expect("a name");
+    let source: SourceName = "begini".parse().expect("the name must be valid");
     let now = Timestamp::from_unix_micros(1_764_000_000_000_000 + number as i64);
     Envelope {
         receipt: ReceiptId::new(now, [number as u8; 10]),
@@ -33,10 +33,10 @@ fn batch() -> Vec<Envelope> {
 }
 
 fn good(bytes: &Bytes) -> Vec<Envelope> {
-    let frames = decode_batch(bytes).expect("a batch");
+    let frames = decode_batch(bytes).expect("the bytes must be a batch");
     frames
         .into_iter()
-        .map(|frame| frame.expect("an envelope"))
+        .map(|frame| frame.expect("the frame must be an envelope"))
         .collect()
 }
 
@@ -51,9 +51,9 @@ fn every_version_ever_written_is_read() {
         if path.is_dir() {
             continue; // a folder of accept reports or witnesses, which are not batches
         }
-        let golden = std::fs::read_to_string(&path).expect("text");
+        let golden = std::fs::read_to_string(&path).expect("the golden file must be readable");
         let golden: String = golden.split_whitespace().collect();
-        let bytes = Bytes::from(hex::decode(golden).expect("hex"));
+        let bytes = Bytes::from(hex::decode(golden).expect("the text must be hex"));
         // Later versions can represent more than earlier ones. The compared fields of these three
         // events can be represented in all versions.
         let found = good(&bytes);
@@ -78,9 +78,10 @@ fn every_version_ever_written_is_read() {
 fn unknown_members_of_a_header_are_skipped() {
     let written = encode_batch(&batch()[..1]);
     let at = 5 + 4;
-    let length = split_length(&written[at + 1..]).expect("a length");
+    let length = split_length(&written[at + 1..]).expect("the length must be complete");
     let header = &written[at + 5..at + 5 + length];
-    let mut header: serde_json::Value = serde_json::from_slice(header).expect("JSON");
+    let mut header: serde_json::Value =
+        serde_json::from_slice(header).expect("the header must be JSON");
     header["tomorrow"] = serde_json::json!({ "any": ["thing"] });
     let header = header.to_string();
     let body = &batch()[0].body;
@@ -103,12 +104,14 @@ fn version_1_is_the_golden_file() {
         "the encoded batch must equal the golden file of version 1"
     );
     assert_eq!(
-        good(&Bytes::from(hex::decode(golden).expect("hex"))),
+        good(&Bytes::from(
+            hex::decode(golden).expect("the text must be hex")
+        )),
         batch()
     );
 }
 
-/// A retry is made from what the store knows, and that is the id alone.
+/// The envelope of a retry has no tail of the digest, because a store keeps only the event id.
 #[test]
 fn an_id_without_its_tail_is_written_and_read() {
     let retry = Envelope {
@@ -141,9 +144,12 @@ fn a_bad_frame_harms_no_other() {
     // This offset is the version byte of the first envelope. Before it are the four letters of the
     // mark, the version of the batch and the length of the frame.
     bytes[4 + 1 + 4] = 99;
-    let frames = decode_batch(&Bytes::from(bytes)).expect("a batch");
+    let frames = decode_batch(&Bytes::from(bytes)).expect("the bytes must be a batch");
     assert_eq!(
-        frames[0].as_ref().expect_err("bad").error,
+        frames[0]
+            .as_ref()
+            .expect_err("the frame must be refused")
+            .error,
         WireError::UnknownVersion(99)
     );
     assert_eq!(frames[1].as_ref(), Ok(&batch()[1]));

@@ -47,7 +47,7 @@ fn public_addresses_are_allowed() {
         "2606:4700:4700::1111",
         "2001:200::1",
         "2a00:1450::1",
-        // The forms that hold a public address of IPv4.
+        // IPv6 addresses that contain a public IPv4 address.
         "::ffff:1.1.1.1",
         "64:ff9b::1.1.1.1",
         "2002:101:101::1",
@@ -59,7 +59,7 @@ fn public_addresses_are_allowed() {
 }
 
 #[test]
-fn private_addresses_need_the_name_of_their_host() {
+fn private_addresses_are_allowed_only_for_a_private_host() {
     for text in [
         "10.0.0.0",
         "10.255.255.255",
@@ -78,7 +78,7 @@ fn private_addresses_need_the_name_of_their_host() {
         "febf::1",
         "fec0::1",
         "64:ff9b:1::1",
-        // The forms that hold a private address of IPv4.
+        // IPv6 addresses that contain a private IPv4 address.
         "::ffff:10.0.0.1",
         "::ffff:127.0.0.1",
         "::127.0.0.1",

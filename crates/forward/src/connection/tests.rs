@@ -22,8 +22,8 @@ fn deadlines() -> Deadlines {
     }
 }
 
-/// Checks a service that closes the connection just before a request is sent on it, or while it is
-/// sent. The call must end at once, and not at its deadline, by which its result would be unknown.
+/// The service closes the connection just before a request is sent on it, or while it is sent. The
+/// call must end at once as lost, and not at its deadline.
 #[tokio::test(start_paused = true)]
 async fn a_connection_that_ends_around_a_request_is_lost_at_once() {
     for empty_reads in 0..8 {
@@ -31,7 +31,8 @@ async fn a_connection_that_ends_around_a_request_is_lost_at_once() {
         let connection = Connection::open(stream).await.unwrap();
         let first = connection.exchange(request(), deadlines()).await.unwrap();
         assert_eq!(first.0.status, 200);
-        // The service has closed the connection before it is used again.
+        // In these cases, the service closes the connection after the first answer and before the
+        // second request.
         let Some(mut connection) = first.1 else {
             continue;
         };
@@ -41,7 +42,7 @@ async fn a_connection_that_ends_around_a_request_is_lost_at_once() {
         let second = connection.exchange(request(), deadlines()).await;
         assert!(
             matches!(second, Err(ExchangeError::Lost(_))),
-            "with {empty_reads} reads before the end"
+            "the connection must be lost with {empty_reads} reads before its end"
         );
     }
 }

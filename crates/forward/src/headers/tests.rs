@@ -6,8 +6,7 @@ use super::*;
 
 type Table<'t> = &'t [(&'t str, &'t str)];
 
-/// Reads both tables. The names of the environment variables in these tests are the secrets
-/// themselves.
+/// Reads both tables. In these tests, the name of an environment variable is the secret itself.
 fn headers(plain: Table<'_>, secret: Table<'_>) -> Result<HeaderMap, String> {
     let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
     let reference = |value| Reference {
@@ -66,8 +65,8 @@ fn headers_that_hookbox_or_http_sets_are_refused() {
 fn what_cannot_be_sent_is_refused_without_the_secret() {
     let long = "x".repeat(VALUE_BYTES_MAX + 1);
     for (name, value, why) in [
-        ("a b", "x", "it is not the name of a header"),
-        ("", "x", "it is not the name of a header"),
+        ("a b", "x", "it is not a valid header name"),
+        ("", "x", "it is not a valid header name"),
         ("x", " s3cret", "its value has white space around it"),
         ("x", "s3cret\r\nb: c", "its value has white space around it"),
         ("x", "s3crét", "its value has white space around it"),

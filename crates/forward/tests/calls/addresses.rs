@@ -1,4 +1,5 @@
-//! Names that lead to addresses which are refused, also when they did not do so before (rebinding).
+//! Tests with names of services that lead to refused addresses, some only after they led to an
+//! allowed one (DNS rebinding).
 
 use std::net::IpAddr;
 
@@ -7,7 +8,7 @@ use hookbox_forward::{CallClass, Settings};
 use crate::service::{Reply, Service};
 use crate::world::{HOST, Names, call, client_of, failure, settings};
 
-/// Returns settings without the name of a private host. These need a URL that is encrypted.
+/// Returns settings without `private_host`. Their URL must begin with `https://`.
 fn public(port: u16) -> Settings {
     let mut settings = settings(port);
     settings.url = settings.url.replace("http://", "https://");
@@ -26,11 +27,14 @@ async fn a_name_that_leads_to_a_private_address_is_refused() {
     let service = Service::new(|_| Reply::ok()).await;
     for (answer, what) in [
         (&["127.0.0.1"][..], "127.0.0.1 is a loopback address"),
-        (&["::ffff:127.0.0.1"], "::ffff:127.0.0.1 is a loopback"),
+        (
+            &["::ffff:127.0.0.1"],
+            "::ffff:127.0.0.1 is a loopback address",
+        ),
         (&["10.1.2.3"], "10.1.2.3 is a private address"),
         (
             &["169.254.169.254"],
-            "169.254.169.254 is the address of a m",
+            "169.254.169.254 is the address of a metadata service",
         ),
         (&["64:ff9b::a00:1"], "64:ff9b::a00:1 is a private address"),
         (&["1.1.1.1", "127.0.0.1"], "127.0.0.1 is a loopback address"),
@@ -48,7 +52,10 @@ async fn a_name_that_leads_to_a_private_address_is_refused() {
 #[tokio::test]
 async fn a_private_host_that_leads_elsewhere_is_refused() {
     for (answer, what) in [
-        ("169.254.169.254", "169.254.169.254 is the address of a m"),
+        (
+            "169.254.169.254",
+            "169.254.169.254 is the address of a metadata service",
+        ),
         ("0.0.0.0", "0.0.0.0 is an unspecified address"),
         ("1.1.1.1", "1.1.1.1 is an address of the public internet"),
     ] {
@@ -60,7 +67,7 @@ async fn a_private_host_that_leads_elsewhere_is_refused() {
     }
 }
 
-/// The name leads to an address that is allowed, and to another one a moment later.
+/// The name leads to an allowed address at first, and to a refused one at last.
 #[tokio::test]
 async fn each_connection_goes_to_the_address_that_was_checked_for_it() {
     let service = Service::new(|_| last()).await;

@@ -1,4 +1,4 @@
-//! What the service is sent, and what its answers mean.
+//! Tests what the service is sent, and what its answers mean.
 
 use std::time::Duration;
 
@@ -90,8 +90,8 @@ async fn a_status_decides_what_follows() {
 
 #[tokio::test]
 async fn a_busy_service_says_when_to_call_again() {
-    // The second form is a date two minutes after the time of the call. As much time as the call
-    // takes has passed when the answer arrives.
+    // The second form is a date two minutes after the time of the call. When the answer arrives,
+    // the time that the call took has already passed.
     for (header, shortest) in [
         ("retry-after: 120\r\n", 120),
         ("retry-after: Mon, 24 Nov 2025 16:02:00 GMT\r\n", 60),
@@ -150,7 +150,7 @@ async fn an_endless_body_is_not_read_to_its_end() {
     let head = b"HTTP/1.1 500 Internal Server Error\r\ntransfer-encoding: chunked\r\n\r\n";
     let chunk = format!("400\r\n{}\r\n", "x".repeat(0x400));
     let bytes = [&head[..], chunk.repeat(200).as_bytes()].concat();
-    // The second service repeats the head, too, but the client has stopped to read by then.
+    // The second service also sends the head again, but the client has stopped reading by then.
     for then in [Then::Hang, Then::Repeat] {
         let reply = Reply::new(bytes.clone(), then);
         let service = Service::new(move |_| reply.clone()).await;
@@ -160,12 +160,13 @@ async fn an_endless_body_is_not_read_to_its_end() {
         let Excerpt(excerpt) = error.excerpt.unwrap();
         assert_eq!(excerpt, format!("{}…", "x".repeat(2045)));
         let closed = async || service.open() == 0;
-        hookbox_testkit::eventually::eventually("the connection is closed", closed).await;
+        hookbox_testkit::eventually::eventually("the client must close the connection", closed)
+            .await;
     }
 }
 
 #[tokio::test]
-async fn an_answer_that_is_no_http_is_a_failure() {
+async fn an_answer_that_is_not_http_is_a_failure() {
     for bytes in [
         "SSH-2.0-OpenSSH_9.2\r\n",
         "HTTP/1.1 abc\r\n\r\n",
@@ -174,13 +175,13 @@ async fn an_answer_that_is_no_http_is_a_failure() {
         let service = Service::new(move |_| Reply::new(bytes, Then::Close)).await;
         let error = failure(&client(&service)).await;
         assert_eq!(error.class, CallClass::Unanswered, "{bytes:?}");
-        assert!(error.text.starts_with("the answer is no HTTP"), "{error}");
+        assert!(error.text.starts_with("the answer is not HTTP"), "{error}");
     }
     let endless = format!("HTTP/1.1 200 OK\r\na: {}", "x".repeat(128 * 1024));
     let service = Service::new(move |_| Reply::new(endless.as_str(), Then::Hang)).await;
     let error = failure(&client(&service)).await;
     assert_eq!(error.class, CallClass::Unanswered);
-    assert!(error.text.starts_with("the answer is no HTTP"), "{error}");
+    assert!(error.text.starts_with("the answer is not HTTP"), "{error}");
 }
 
 #[tokio::test]

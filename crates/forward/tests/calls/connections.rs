@@ -1,4 +1,4 @@
-//! How connections are used again, and how many calls can run at the same time.
+//! Tests how connections are used again, and how many calls can run at the same time.
 
 use std::future::poll_fn;
 use std::io;
@@ -18,10 +18,10 @@ use tokio::time;
 use crate::service::{Reply, Service, Then};
 use crate::world::{Names, call, client, client_of, failure, localhost, settings};
 
-/// As many calls as a target may have in flight.
+/// How many calls may be in flight to a target.
 const IN_FLIGHT: usize = 256;
 
-/// Longer than a connection waits for its next request.
+/// A time that is longer than a connection waits for its next request.
 const TOO_LONG: Duration = Duration::from_secs(5);
 
 #[tokio::test]
@@ -79,7 +79,7 @@ async fn a_used_connection_that_is_lost_costs_no_attempt() {
     }
 }
 
-/// An answer that nothing asked for must not be taken for the answer to the next event.
+/// An answer without a request must not be taken for the answer to the next event.
 #[tokio::test]
 async fn a_connection_with_a_further_answer_is_not_used_again() {
     let further = Reply::answer("410 Gone", "", "").bytes;
@@ -106,7 +106,7 @@ async fn many_calls_run_at_the_same_time() {
     let names = Names::local();
     let client = client_of(&settings(service.address.port()), names.clone());
     let client: Arc<Client> = client.into();
-    // The second time, all of them use the connections of the first time.
+    // In the second round, the calls use the connections of the first round again.
     for _ in 0..2 {
         let mut calls = JoinSet::new();
         for _ in 0..IN_FLIGHT {
@@ -158,7 +158,8 @@ async fn calls_at_the_same_time_share_a_lookup() {
     for call in calls {
         call.await.unwrap();
     }
-    // The first lookup began before the other calls asked, so that one of them makes another one.
+    // The first lookup began before the other calls asked, so one of them makes a second lookup for
+    // the rest.
     assert_eq!(names.lookups.load(Ordering::SeqCst), 2);
 }
 
@@ -169,10 +170,13 @@ async fn a_call_that_is_given_up_closes_its_connection() {
     let (event, received) = (call(), async || !service.received().is_empty());
     let calling = client.call(&event);
     tokio::select! {
-        result = calling => panic!("the service did not answer: {result:?}"),
-        () = eventually("the service has the request", received) => {}
+        result = calling => panic!("the call must wait for an answer: {result:?}"),
+        () = eventually("the service must receive the request", received) => {}
     }
-    eventually("the connection is closed", async || service.open() == 0).await;
+    eventually("the client must close the connection", async || {
+        service.open() == 0
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -182,10 +186,13 @@ async fn connections_that_wait_for_too_long_are_closed() {
     client.call(&call()).await.unwrap();
     client.close_expired();
     assert_eq!(service.open(), 1);
-    // Nothing of the service waits for a time, so that its clock may run ahead of the real one.
+    // The service waits for no duration, so the test may move its clock forward.
     time::pause();
     time::advance(TOO_LONG).await;
     time::resume();
     client.close_expired();
-    eventually("the connection is closed", async || service.open() == 0).await;
+    eventually("the client must close the connection", async || {
+        service.open() == 0
+    })
+    .await;
 }

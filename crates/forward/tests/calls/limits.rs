@@ -1,4 +1,4 @@
-//! Services that are unavailable, or that do not answer within the limits.
+//! Tests with services that are unavailable, or that do not answer within the time limits.
 
 use std::time::Duration;
 
@@ -12,7 +12,8 @@ use crate::world::{HOST, Names, SHORT, client_of, failure, localhost, settings};
 /// How much longer than its limit a call may take on a busy machine.
 const ROOM: Duration = Duration::from_secs(20);
 
-/// Checks that a call fails when the limit has passed, and returns the class and the text.
+/// Checks that a call fails when the limit [`SHORT`] has passed, and returns the class and the text
+/// of its error.
 async fn limited(settings: &Settings) -> (CallClass, String) {
     let client = client_of(settings, Names::local());
     let began = Instant::now();
@@ -60,12 +61,13 @@ async fn a_service_that_never_answers_meets_the_limit_of_the_first_byte() {
         );
         assert_eq!(text, expect);
         let closed = async || service.open() == 0;
-        hookbox_testkit::eventually::eventually("the connection is closed", closed).await;
+        hookbox_testkit::eventually::eventually("the client must close the connection", closed)
+            .await;
     }
 }
 
 #[tokio::test]
-async fn the_limit_of_the_whole_call_is_the_last_word() {
+async fn no_call_takes_longer_than_the_limit_of_the_whole_call() {
     let service = Service::new(|_| Reply::new("", Then::Hang)).await;
     let mut settings = settings(service.address.port());
     settings.limits.connect = None;
@@ -78,13 +80,17 @@ async fn the_limit_of_the_whole_call_is_the_last_word() {
 
 #[tokio::test]
 async fn a_handshake_that_does_not_begin_meets_the_limit_of_the_connection() {
-    // The service accepts the connection, and waits for a request that is not encrypted.
+    // The service accepts the connection, and waits for a request that is not encrypted. So it
+    // never answers the TLS handshake of the client.
     let listener = TcpListener::bind((localhost(), 0)).await.unwrap();
     let mut settings = secure(settings(listener.local_addr().unwrap().port()));
     settings.limits.connect = Some(Span(SHORT));
     let (class, text) = limited(&settings).await;
     assert_eq!(class, CallClass::TargetFault);
-    assert!(text.ends_with("within limits.connect"), "{text}");
+    assert!(
+        text.ends_with("within the time limit (limits.connect)"),
+        "{text}"
+    );
 }
 
 #[tokio::test]
@@ -111,8 +117,8 @@ async fn an_address_that_does_not_answer_leaves_time_for_the_next() {
     assert_eq!(service.received().len(), 1);
 }
 
-/// A socket that listens and whose queue of connections is full. The kernel then ignores further
-/// attempts, so that they look as if no machine had the address.
+/// A listening socket whose queue of connections is full. The kernel ignores further connection
+/// attempts, so no answer arrives, as if no machine had the address.
 struct Full {
     listener: TcpListener,
     /// The connections in the queue.
@@ -131,7 +137,7 @@ async fn full() -> Full {
     let listener = socket.listen(1).unwrap();
     let address = listener.local_addr().unwrap();
     let mut waiting = Vec::new();
-    // Nothing accepts these connections, so that the queue fills.
+    // No connection is accepted, so the queue fills.
     while let Ok(stream) = timeout(SHORT, TcpStream::connect(address)).await {
         waiting.push(stream.unwrap());
         assert!(waiting.len() < 64, "the queue of the listener must fill");

@@ -1,4 +1,4 @@
-//! Calls to real services on this machine, most of which behave badly.
+//! Tests calls to real services on this machine, most of which misbehave.
 
 #![allow(clippy::unwrap_used)]
 

@@ -1,4 +1,4 @@
-//! A service on this machine that answers as a test wants, also with what is no HTTP.
+//! A service on this machine that answers as a test wants, even with bytes that are not HTTP.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -46,13 +46,14 @@ pub enum Then {
     Repeat,
 }
 
-/// Returns the reply to the request with this number, from 0.
+/// Returns the reply to the request with this number, counted from 0.
 type Script = Box<dyn Fn(usize) -> Reply + Send + Sync>;
 
 struct Shared {
     script: Script,
     tls: Option<TlsAcceptor>,
-    /// The service answers when so many requests have arrived.
+    /// If it is set, the service answers only when as many requests as the barrier counts have
+    /// arrived.
     together: Option<Barrier>,
     received: Mutex<Vec<Received>>,
     opened: AtomicUsize,
@@ -65,7 +66,7 @@ impl Reply {
         Self { bytes, then }
     }
 
-    /// Returns an answer with this status line after the version, further headers, and a body.
+    /// Returns an HTTP/1.1 answer with this status, these further headers, and this body.
     pub fn answer(status: &str, headers: &str, body: &str) -> Self {
         let length = body.len();
         let text = format!("HTTP/1.1 {status}\r\n{headers}content-length: {length}\r\n\r\n{body}");
@@ -191,7 +192,7 @@ async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, shared: &Shared)
         match reply.then {
             Then::Next => {}
             Then::Close => {
-                // An error means that the client has closed it already.
+                // An error means that the client has closed the connection already.
                 let _ = stream.shutdown().await;
                 return;
             }

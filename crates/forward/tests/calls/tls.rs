@@ -1,4 +1,4 @@
-//! Services with TLS, and certificates that must be refused.
+//! Tests with services that use TLS, and with certificates that must be refused.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -24,7 +24,7 @@ pub const HOST: &str = "service.test";
 /// The key with which the calls are signed.
 pub const KEY: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
-/// A header of the config that is a secret.
+/// The value of a secret header in the config.
 pub const TOKEN: &str = "Bearer 5ecret-token";
 
 /// The body of the event. No error may contain it.
@@ -33,13 +33,13 @@ pub const BODY: &[u8] = br#"{"uid":"u-7413","score":712}"#;
 /// 2025-11-24T16:00:00Z.
 pub const NOW: Timestamp = Timestamp::from_unix_micros(1_764_000_000_000_000);
 
-/// Longer than any call takes on a busy machine: 30 seconds.
+/// A time limit that no call reaches, even on a busy machine.
 pub const LONG: &str = "30 s";
 
-/// A limit that a test waits for.
+/// A time limit that a test waits for.
 pub const SHORT: Duration = Duration::from_millis(300);
 
-/// A resolver that gives one answer after another. The last one stays.
+/// A resolver that gives one answer after another, and repeats the last one.
 pub struct Names {
     answers: Mutex<VecDeque<Vec<IpAddr>>>,
     lookups: AtomicUsize,
@@ -82,7 +82,7 @@ impl Resolve for Names {
     }
 }
 
-/// Returns the settings for `http://` and a service at this port.
+/// Returns the settings for a service at this port, with a URL that begins with `http://`.
 pub fn settings(port: u16) -> Settings {
     let span = |text: &str| Span::try_from(text.to_owned()).ok();
     let reference = |file: &str| Reference {

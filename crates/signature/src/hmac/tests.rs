@@ -9,7 +9,7 @@ const NOW: Timestamp = Timestamp::from_unix_micros(1_764_000_000_000_000);
 const BODY: &[u8] = br#"{"uid":"1234QWER-TYUI4567-ASDFD890"}"#;
 
 fn key(id: &str, secret: &str) -> Key {
-    Key::new(id, None, secret.as_bytes().to_vec()).expect("a key")
+    Key::new(id, None, secret.as_bytes().to_vec()).expect("the key must be valid")
 }
 
 fn signed(scheme: &Scheme, key: &Key, body: &[u8]) -> HeaderMap {
@@ -45,7 +45,7 @@ fn known_answers() {
              9758bf75c05a994a6d034f65f8f0e6fdcaeab1a34d4a6b4b636e070a38bce737",
         ),
     ] {
-        let key = Key::new("k", None, secret).expect("a key");
+        let key = Key::new("k", None, secret).expect("the key must be valid");
         let tag = |algorithm| hex::encode(tag(algorithm, &key, &[data.as_bytes()]));
         assert_eq!(tag(Algorithm::Sha256), sha256);
         assert_eq!(tag(Algorithm::Sha512), sha512);
@@ -65,7 +65,7 @@ fn a_good_signature_identifies_its_key() {
         check(&scheme, &[old], &headers, BODY),
         Err(Refusal::WrongSignature)
     );
-    let ended = Key::new("new", Some(NOW), b"two".to_vec()).expect("a key");
+    let ended = Key::new("new", Some(NOW), b"two".to_vec()).expect("the key must be valid");
     assert_eq!(
         check(&scheme, &[ended], &headers, BODY),
         Err(Refusal::NoValidKey)
@@ -93,13 +93,18 @@ fn hex_in_either_case_verifies_where_the_scheme_allows_it() {
     ] {
         let (strict, loose) = (preset.scheme(), any_case(preset));
         let good = signed(&strict, &key[0], BODY);
-        let good = good[header].to_str().expect("ASCII").to_owned();
-        let hex = good.strip_prefix(prefix).expect("its prefix");
+        let good = good[header]
+            .to_str()
+            .expect("the header must be ASCII")
+            .to_owned();
+        let hex = good
+            .strip_prefix(prefix)
+            .expect("the signature must have its prefix");
         let half = hex.len() / 2;
         let mixed = hex[..half].to_uppercase() + &hex[half..];
         let wrong = hex.replace(['0', '1'], "A");
         let of = |text: String| -> HeaderMap {
-            let name: HeaderName = header.parse().expect("a name");
+            let name: HeaderName = header.parse().expect("the name must be valid");
             [(name, value(&text))].into_iter().collect()
         };
         for text in [hex.to_owned(), hex.to_uppercase(), mixed] {
@@ -147,11 +152,14 @@ fn a_bad_signature_is_refused_by_its_kind() {
     let scheme = Preset::Begini.scheme();
     let key = [key("k", "secret")];
     let good = signed(&scheme, &key[0], BODY);
-    let good = good["x-signature"].to_str().expect("ASCII").to_owned();
+    let good = good["x-signature"]
+        .to_str()
+        .expect("the header must be ASCII")
+        .to_owned();
     let other_body = signed(&scheme, &key[0], b"{}");
     let other_body = other_body["x-signature"]
         .to_str()
-        .expect("ASCII")
+        .expect("the header must be ASCII")
         .to_owned();
     for (values, expect) in [
         (vec![], Refusal::MissingHeader),
@@ -183,7 +191,8 @@ fn a_bad_signature_is_refused_by_its_kind() {
     ] {
         let mut headers = HeaderMap::new();
         for text in &values {
-            let text = HeaderValue::from_bytes(text.as_bytes()).expect("obs-text");
+            let text =
+                HeaderValue::from_bytes(text.as_bytes()).expect("the header value must be allowed");
             headers.append("x-signature", text);
         }
         assert_eq!(
@@ -205,28 +214,30 @@ fn text_in_utf16_is_refused() {
     let scheme = Preset::Begini.scheme();
     let keys = [key("k", "secret")];
     let good = signed(&scheme, &keys[0], BODY);
-    let text = good["x-signature"].to_str().expect("ASCII");
+    let text = good["x-signature"]
+        .to_str()
+        .expect("the header must be ASCII");
     // UTF-16 text contains zero bytes, which are not allowed in headers.
     assert!(HeaderValue::from_bytes(&utf16(text)).is_err());
     let wide: String = text
         .chars()
-        .map(|digit| char::from_u32(digit as u32 + 0xfee0).expect("full-width"))
+        .map(|digit| char::from_u32(digit as u32 + 0xfee0).expect("the character must exist"))
         .collect();
     for bytes in [&b"\xff\xfe"[..], wide.as_bytes()] {
         let mut strange = HeaderMap::new();
-        let bytes = HeaderValue::from_bytes(bytes).expect("obs-text");
+        let bytes = HeaderValue::from_bytes(bytes).expect("the header value must be allowed");
         strange.insert("x-signature", bytes);
         assert_eq!(
             check(&scheme, &keys, &strange, BODY),
             Err(Refusal::UnreadableHeader)
         );
     }
-    let body = utf16(std::str::from_utf8(BODY).expect("UTF-8"));
+    let body = utf16(std::str::from_utf8(BODY).expect("the text must be UTF-8"));
     assert_eq!(
         check(&scheme, &keys, &good, &body),
         Err(Refusal::WrongSignature)
     );
-    let secret = Key::new("k", None, utf16("secret")).expect("a key");
+    let secret = Key::new("k", None, utf16("secret")).expect("the key must be valid");
     assert_eq!(
         check(&scheme, &[secret], &good, BODY),
         Err(Refusal::WrongSignature)
@@ -242,7 +253,9 @@ fn a_line_end_too_many_is_refused() {
     let scheme = Preset::Begini.scheme();
     let keys = [key("k", "secret")];
     let good = signed(&scheme, &keys[0], BODY);
-    let text = good["x-signature"].to_str().expect("ASCII");
+    let text = good["x-signature"]
+        .to_str()
+        .expect("the header must be ASCII");
     for end in ["\n", "\r\n", "\0"] {
         assert!(HeaderValue::from_str(&format!("{text}{end}")).is_err());
         let body = [BODY, end.as_bytes()].concat();
@@ -319,7 +332,7 @@ proptest! {
         bit in any::<prop::sample::Index>(),
     ) {
         let scheme = Preset::Begini.scheme();
-        let keys = [Key::new("k", None, secret.clone()).expect("a key")];
+        let keys = [Key::new("k", None, secret.clone()).expect("the key must be valid")];
         let headers = signed(&scheme, &keys[0], &body);
         prop_assert!(check(&scheme, &keys, &headers, &body).is_ok());
         let flip = |bytes: &[u8]| {
@@ -329,11 +342,12 @@ proptest! {
             bytes
         };
         prop_assert!(check(&scheme, &keys, &headers, &flip(&body)).is_err());
-        let other = [Key::new("k", None, flip(&secret)).expect("a key")];
+        let other = [Key::new("k", None, flip(&secret)).expect("the key must be valid")];
         prop_assert!(check(&scheme, &other, &headers, &body).is_err());
-        let text = headers["x-signature"].to_str().expect("ASCII");
+        let text = headers["x-signature"].to_str().expect("the header must be ASCII");
         let mut forged = HeaderMap::new();
-        forged.insert("x-signature", value(&hex::encode(flip(&hex::decode(text).expect("hex")))));
+        let signature = hex::decode(text).expect("the signature must be hex");
+        forged.insert("x-signature", value(&hex::encode(flip(&signature))));
         prop_assert!(check(&scheme, &keys, &forged, &body).is_err());
     }
 }
@@ -363,7 +377,7 @@ fn a_scheme_that_contradicts_itself_can_never_verify() {
         assert!(judge("x-sig", prefix, None).is_err(), "{prefix:?}");
     }
     for name in Preset::NAMES {
-        let preset = Preset::parse(name).expect("a preset");
+        let preset = Preset::parse(name).expect("the preset must exist");
         assert_eq!(can_verify(&preset.scheme(), &key, NOW), Ok(()), "{name}");
     }
 }

@@ -23,8 +23,10 @@ fn every_name_is_a_preset_and_nothing_else_is() {
 #[test]
 fn githubs_own_example() {
     let text = "It's a Secret to Everybody";
-    let secret = Preset::Github.secret(text).expect("any text");
-    let keys = [Key::new("k", None, secret).expect("a key")];
+    let secret = Preset::Github
+        .secret(text)
+        .expect("any text must be a secret");
+    let keys = [Key::new("k", None, secret).expect("the key must be valid")];
     let good = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17";
     let check = |signature: &str, body: &'static str| {
         let mut headers = HeaderMap::new();
@@ -51,8 +53,8 @@ fn githubs_own_example() {
 
 #[test]
 fn one_presets_signature_is_no_others() {
-    let all = Preset::NAMES.map(|name| Preset::parse(name).expect("a preset"));
-    let key = [Key::new("k", None, b"secret".to_vec()).expect("a key")];
+    let all = Preset::NAMES.map(|name| Preset::parse(name).expect("the preset must exist"));
+    let key = [Key::new("k", None, b"secret".to_vec()).expect("the key must be valid")];
     for signer in all {
         let headers: HeaderMap = sign(&signer.scheme(), &key[0], b"{}", NOW, "m-1")
             .into_iter()

@@ -6,8 +6,10 @@ use crate::{Preset, Scheme, sign, verify};
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
 fn keys() -> Vec<Key> {
-    let secret = Preset::StandardWebhooks.secret(SECRET).expect("base64");
-    vec![Key::new("k", None, secret).expect("a key")]
+    let secret = Preset::StandardWebhooks
+        .secret(SECRET)
+        .expect("the secret must be base64");
+    vec![Key::new("k", None, secret).expect("the key must be valid")]
 }
 
 fn check(headers: &[(&'static str, &str)], body: &[u8], now: i64) -> Result<String, Refusal> {
@@ -125,7 +127,12 @@ fn what_is_signed_here_verifies() {
         .into_iter()
         .collect();
     let verified = verify(&scheme, &keys(), &headers, Bytes::from_static(b"\xff"), now);
-    assert_eq!(verified.expect("verifies").signed_id(), Some("m1"));
+    assert_eq!(
+        verified
+            .expect("the signature must be verified")
+            .signed_id(),
+        Some("m1")
+    );
 }
 
 /// A receiver that knows only the old key or only the new one accepts what is signed with both.
@@ -133,15 +140,18 @@ fn what_is_signed_here_verifies() {
 fn what_is_signed_with_two_keys_verifies_with_either() {
     let scheme = Preset::StandardWebhooks.scheme();
     let now = Timestamp::from_unix_micros(1_764_000_000_000_000);
-    let other = Key::new("other", None, vec![7; 32]).expect("a key");
+    let other = Key::new("other", None, vec![7; 32]).expect("the key must be valid");
     let both = [keys().remove(0), other];
     let headers: HeaderMap = super::sign(&both, BODY, now, "m1").into_iter().collect();
     for key in both {
         let key = std::slice::from_ref(&key);
         let verified = verify(&scheme, key, &headers, Bytes::from_static(BODY), now);
-        assert_eq!(verified.expect("verifies").key_id(), key[0].id());
+        assert_eq!(
+            verified.expect("the signature must be verified").key_id(),
+            key[0].id()
+        );
     }
-    let third = Key::new("third", None, vec![8; 32]).expect("a key");
+    let third = Key::new("third", None, vec![8; 32]).expect("the key must be valid");
     let refused = verify(&scheme, &[third], &headers, Bytes::from_static(BODY), now);
     assert_eq!(refused.err(), Some(Refusal::WrongSignature));
 }

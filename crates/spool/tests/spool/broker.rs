@@ -90,7 +90,7 @@ impl FakeBroker {
         of_route.map(|(_, number)| *number).collect()
     }
 
-    /// Returns the largest number of events in one message.
+    /// Returns the number of events in the largest message so far.
     pub fn largest(&self) -> usize {
         self.lock().sizes.iter().copied().max().unwrap_or(0)
     }

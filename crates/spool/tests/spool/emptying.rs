@@ -11,15 +11,16 @@ use tokio::time::{Instant, timeout};
 use crate::broker::{AWAY, Manner, WELL};
 use crate::world::{World, batch};
 
-/// How long it may take until the spool is empty under load. A spool that grows would exceed any
-/// limit.
+/// How long it may take until the spool is empty under load. A spool that grows under this load
+/// would never become empty.
 const SOON: Duration = Duration::from_secs(60);
 
 /// How many events in a row must go directly to the broker to show that spooling has ended.
 const DIRECT: u64 = 20;
 
-/// Events arrive one after the other, faster than the broker confirms. The spool must become empty
-/// all the same. In an earlier version, it grew as long as more than 200 events a second arrived.
+/// Events arrive one after the other, faster than the broker confirms them. The spool must become
+/// empty all the same. In an earlier version, the spool grew for as long as more than 200 events a
+/// second arrived.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_empties_while_events_come_faster_than_confirms_and_keeps_their_order() {
     let world = World::new(AWAY).await;
@@ -113,7 +114,10 @@ async fn it_empties_under_the_largest_load_there_is() {
         emptied.is_ok(),
         "the spool must become empty in time: {left} events are left in it after {taken} batches"
     );
-    eprintln!("empty after {:?}, {taken} batches", began.elapsed());
+    eprintln!(
+        "the spool was empty after {:?}; {taken} batches were published",
+        began.elapsed()
+    );
     let mut got = world.broker.got("a");
     assert_eq!(got[..100 * 64], (0..100 * 64).collect::<Vec<_>>());
     got.sort_unstable();

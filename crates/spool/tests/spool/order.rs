@@ -41,7 +41,7 @@ async fn what_is_on_its_way_when_keeping_begins_is_kept_first() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_an_earlier_process_has_kept_goes_before_anything_newer() {
+async fn events_spooled_by_an_earlier_process_are_forwarded_first() {
     let world = World::new(AWAY).await;
     for number in 0..100 {
         world.publish(number..number + 1).await;
@@ -65,7 +65,7 @@ async fn what_an_earlier_process_has_kept_goes_before_anything_newer() {
 /// The messages of each route must be forwarded in their order. A message that is too large to be
 /// joined must be forwarded by itself, between the small messages before and after it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn large_and_small_ones_keep_their_order() {
+async fn large_and_small_messages_keep_their_order() {
     let world = World::new(AWAY).await;
     for number in 0..30 {
         let body_bytes = if number % 10 == 4 { 300 * 1024 } else { 10 };

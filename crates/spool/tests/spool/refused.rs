@@ -5,8 +5,8 @@ use hookbox_testkit::eventually::eventually;
 use crate::broker::{AWAY, Manner, WELL};
 use crate::world::{World, batch};
 
-/// The largest message that the broker of these tests accepts, in bytes. Each larger message ends
-/// the connection to it.
+/// The largest message that the broker of these tests accepts, in bytes. When a larger message
+/// arrives, the broker closes the connection.
 const BYTES_MAX: usize = 20_000;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -61,8 +61,8 @@ async fn a_message_that_is_too_large_for_the_broker_lets_the_others_past_and_is_
     world.end().await;
 }
 
-/// The broker refuses every message of a route whose queue is full, so no message may overtake the
-/// first message.
+/// When the queue of a route is full, the broker rejects every message of that route. Then no
+/// message may overtake the first one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_route_that_takes_nothing_lets_nothing_past() {
     let world = World::new(AWAY).await;

@@ -1,4 +1,4 @@
-//! Sets up a spool in its own folder, which forwards to a broker in memory.
+//! Sets up a spool in a folder of its own. The spool forwards to a broker in memory.
 
 use std::hash::{BuildHasher, RandomState};
 use std::path::PathBuf;
@@ -52,7 +52,7 @@ impl World {
         }
     }
 
-    /// Closes the spool and opens it again, as the next process would.
+    /// Closes the spool and opens it again, as a restart of the process does.
     pub async fn restart(self) -> Self {
         self.spooling.close().await;
         let spooling = start(&self.folder.0, &self.broker).await;
@@ -83,12 +83,12 @@ impl World {
         self.counters.kept.load(Ordering::Relaxed)
     }
 
-    /// Returns the number of events that the broker refuses while it takes other events.
+    /// Returns the number of spooled events that the broker refuses while it takes other events.
     pub fn refused(&self) -> u64 {
         self.counters.refused.load(Ordering::Relaxed)
     }
 
-    /// Closes the spool, opens it again, and checks that no event is left in it.
+    /// Closes the spool, opens it again, and checks that no event was left in it.
     pub async fn end(self) {
         self.spooling.close().await;
         let next = start(&self.folder.0, &self.broker).await;

@@ -1,7 +1,7 @@
 //! Finds the ends of strings and quoted names.
 
-/// Returns the length of a text in quotes, which contains the quote itself only doubled; `None` if
-/// it does not end. The text begins with the quote, which is one byte long.
+/// Returns the length in bytes of the quoted text with which `rest` begins; `None` if it does not
+/// end. Inside the text, a doubled quote stands for the quote itself. `quote` is one byte long.
 pub(super) fn doubled(rest: &str, quote: char) -> Option<usize> {
     let mut at = 1;
     loop {
@@ -13,18 +13,19 @@ pub(super) fn doubled(rest: &str, quote: char) -> Option<usize> {
     }
 }
 
-/// Returns the length of a PostgreSQL string with the letter E before it, in which a backslash may
-/// come before the quote; `None` if it does not end.
+/// Returns the length in bytes of a PostgreSQL string with the letter E before it, in which a
+/// backslash escapes the next character; `None` if it does not end.
 pub(super) fn escape_string(rest: &str) -> Option<usize> {
     let mut end = escaped(rest, 2)?;
-    // A further string after a new line continues the first one, also its escapes.
+    // A further string after a new line continues the first one, and has the same escapes.
     while let Some(further) = continuation(rest.get(end..)?) {
         end = escaped(rest, end + further)?;
     }
     Some(end)
 }
 
-/// Returns the end of a string with escapes whose first character after the quote is at `at`.
+/// Returns the offset in bytes after the closing quote of a string with escapes; `None` if the
+/// string does not end. `at` is the offset after its opening quote.
 fn escaped(rest: &str, mut at: usize) -> Option<usize> {
     let bytes = rest.as_bytes();
     loop {
@@ -37,8 +38,10 @@ fn escaped(rest: &str, mut at: usize) -> Option<usize> {
     }
 }
 
-/// Returns the offset of the first character in the string that continues the one before. Between
-/// the two may be only white space, of which one is a new line, and comments to the end of a line.
+/// `after` is the text after a string. Returns the offset in `after` that follows the opening quote
+/// of another string, if that string continues the first one; `None` otherwise. Between the two
+/// strings, there may be only comments that begin with `--`, and white space, which must contain a
+/// new line.
 fn continuation(after: &str) -> Option<usize> {
     let bytes = after.as_bytes();
     let (mut at, mut has_newline) = (0, false);

@@ -1,13 +1,13 @@
-//! What the pieces of a SQL text are, on each database.
+//! Tests into which pieces the text of each dialect is split.
 
 use super::*;
 use Dialect::{Postgres, Sqlite};
 
-/// Returns the pieces of a text other than white space.
+/// Splits a text, and returns all pieces that are not white space.
 fn split(text: &str, dialect: Dialect) -> Result<Vec<(Kind, &str)>, SqlError> {
     let pieces = pieces(text, dialect)?;
     let joined: String = pieces.iter().map(|piece| piece.text).collect();
-    assert_eq!(joined, text, "the pieces, joined, must be the text");
+    assert_eq!(joined, text, "the joined pieces must be the whole text");
     let shown = pieces.iter().filter(|piece| piece.kind != Kind::Space);
     Ok(shown.map(|piece| (piece.kind, piece.text)).collect())
 }
@@ -26,7 +26,7 @@ fn wrong(text: &str, dialect: Dialect, column: usize, mistake: Mistake) {
 }
 
 #[test]
-fn what_both_databases_read_alike() {
+fn both_databases_split_these_texts_alike() {
     for dialect in [Postgres, Sqlite] {
         for text in ["'a;b'", "''", "':x'", "'it''s'", "'\\'", "'--'", "'é'"] {
             one(text, dialect, Kind::Text);
@@ -51,14 +51,14 @@ fn what_both_databases_read_alike() {
 
 #[test]
 fn a_cast_is_no_parameter() {
-    let found = split("a::text :b::c :::d", Postgres).expect("pieces");
+    let found = split("a::text :b::c :::d", Postgres).expect("the text must be split");
     let parameters = found.iter().filter(|(kind, _)| *kind == Kind::Parameter);
     let names: Vec<&str> = parameters.map(|(_, text)| *text).collect();
     assert_eq!(names, [":b", ":d"]);
 }
 
 #[test]
-fn what_only_postgres_reads() {
+fn postgres_has_quotes_and_comments_of_its_own() {
     for text in [
         "$$a;b'$$",
         "$a$ $$ ; :x $b$ $a$",
@@ -72,28 +72,28 @@ fn what_only_postgres_reads() {
         one(text, Postgres, Kind::Text);
     }
     one("/* a /* b */ ; */", Postgres, Kind::Comment);
-    // The parts of an operator, and a stray `$`.
+    // On PostgreSQL, none of these characters alone begins a quoted name or a parameter.
     for text in ["?", "@", "#", "`", "[", "]", "$", ":"] {
         one(text, Postgres, Kind::Other);
     }
-    let slice = split("a[1:2]", Postgres).expect("pieces");
+    let slice = split("a[1:2]", Postgres).expect("the text must be split");
     assert!(slice.iter().all(|(kind, _)| *kind != Kind::Parameter));
-    // A string in a new line without an E before it continues no string with escapes if there is no
-    // new line between them.
-    let two = split("E'a' 'b\\' ;", Postgres).expect("pieces");
+    // Without a new line between them, the second string does not continue the first one, so it has
+    // no escapes.
+    let two = split("E'a' 'b\\' ;", Postgres).expect("the text must be split");
     let kinds: Vec<Kind> = two.iter().map(|(kind, _)| *kind).collect();
     assert_eq!(kinds, [Kind::Text, Kind::Text, Kind::Semicolon]);
-    // The letter E ends a longer word, so that the backslash is an ordinary character.
-    let word = split("type'\\';", Postgres).expect("pieces");
+    // The letter E is the end of a longer word here, so the backslash is an ordinary character.
+    let word = split("type'\\';", Postgres).expect("the text must be split");
     assert_eq!(word.len(), 3);
 }
 
 #[test]
-fn what_only_sqlite_reads() {
+fn sqlite_has_quotes_of_its_own_and_no_nested_comments() {
     for text in ["`a;b`", "`a``b`", "[a;b]", "[:x]"] {
         one(text, Sqlite, Kind::QuotedName);
     }
-    // Comments are not nested, and backslashes and dollars quote nothing.
+    // On SQLite, comments are not nested, and backslashes and dollar signs have no special meaning.
     let kinds = |text| -> Vec<Kind> {
         let found = split(text, Sqlite).expect(text);
         found.iter().map(|(kind, _)| *kind).collect()
@@ -101,32 +101,32 @@ fn what_only_sqlite_reads() {
     assert_eq!(
         kinds("/* /* */ ;"),
         [Kind::Comment, Kind::Semicolon],
-        "a comment must end at its first end"
+        "a comment must end at the first `*/`"
     );
     assert_eq!(kinds("E'\\';"), [Kind::Word, Kind::Text, Kind::Semicolon]);
     assert_eq!(kinds("-- a\r; b"), [Kind::Comment]);
 }
 
 #[test]
-fn a_line_ends_as_the_database_says() {
-    let found = split("-- a\r;", Postgres).expect("pieces");
+fn a_carriage_return_ends_a_comment_on_postgres() {
+    let found = split("-- a\r;", Postgres).expect("the text must be split");
     assert_eq!(
         found,
         [(Kind::Comment, "-- a"), (Kind::Semicolon, ";")],
-        "on PostgreSQL a carriage return ends a comment"
+        "on PostgreSQL, a carriage return must end a comment"
     );
 }
 
 #[test]
-fn the_mark_at_the_beginning_of_a_file_is_space() {
+fn a_byte_order_mark_at_the_beginning_of_a_file_is_space() {
     for dialect in [Postgres, Sqlite] {
-        let found = split("\u{feff}select", dialect).expect("pieces");
+        let found = split("\u{feff}select", dialect).expect("the text must be split");
         assert_eq!(found, [(Kind::Word, "select")]);
     }
 }
 
 #[test]
-fn what_does_not_end_is_found_where_it_begins() {
+fn a_string_or_comment_without_an_end_is_reported_where_it_begins() {
     for dialect in [Postgres, Sqlite] {
         wrong("a 'b", dialect, 3, Mistake::EndlessString);
         wrong("a 'b''", dialect, 3, Mistake::EndlessString);

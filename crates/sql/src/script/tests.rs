@@ -1,4 +1,4 @@
-//! How a SQL text is split into statements, and which statements are refused.
+//! Tests how a SQL text is split into statements, and which statements are refused.
 
 use super::*;
 use Dialect::{Postgres, Sqlite};
@@ -79,7 +79,7 @@ fn a_text_without_a_statement_is_refused() {
 #[test]
 fn parameters_have_their_places() {
     let script = Script::read("select 1;\nselect :a, ':b',\n  :c::text, :a", Postgres);
-    let script = script.expect("a script");
+    let script = script.expect("the text must be a script");
     let found: Vec<_> = script.statements[1].parameters().collect();
     let at = |line, column| Place { line, column };
     assert_eq!(found, [("a", at(2, 8)), ("c", at(3, 3)), ("a", at(3, 13))]);
@@ -88,7 +88,8 @@ fn parameters_have_their_places() {
 
 #[test]
 fn the_text_of_an_error_shows_the_place() {
-    let error = Script::read("select 1;\n  commit", Postgres).expect_err("an error");
+    let error =
+        Script::read("select 1;\n  commit", Postgres).expect_err("the statement must be refused");
     assert_eq!(
         error.to_string(),
         "line 2, column 3: a statement must begin with select, insert, update, delete, merge, \

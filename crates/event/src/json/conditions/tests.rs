@@ -6,7 +6,7 @@ use super::*;
 use crate::{InvalidNumber, JsonError, Pointer, decide_conditions};
 
 fn number(text: &str) -> ExactNumber {
-    ExactNumber::parse(text).expect("a number")
+    ExactNumber::parse(text).expect("the number must be valid")
 }
 
 fn string(text: &str) -> Literal {
@@ -18,7 +18,7 @@ fn of_number(text: &str) -> Literal {
 }
 
 fn condition(pointer: &str, test: Test) -> Condition {
-    let pointer: Pointer = pointer.parse().expect("a pointer");
+    let pointer: Pointer = pointer.parse().expect("the pointer must be valid");
     Condition { pointer, test }
 }
 
@@ -30,7 +30,8 @@ fn decide(body: &str, conditions: &[Condition]) -> Result<Vec<bool>, JsonError> 
 /// Checks for which of the bodies a condition holds.
 fn check(pointer: &str, test: &Test, bodies: &[(&str, bool)]) {
     for (body, expect) in bodies {
-        let found = decide(body, &[condition(pointer, test.clone())]).expect("JSON");
+        let found =
+            decide(body, &[condition(pointer, test.clone())]).expect("the body must be JSON");
         assert_eq!(found, [*expect], "{pointer} {test} in {body}");
     }
 }
@@ -87,7 +88,7 @@ fn a_number_is_equal_to_every_number_of_its_value() {
             (r#"{"n":true}"#, false),
         ],
     );
-    // 64-bit floats do not distinguish these.
+    // 64-bit floats cannot distinguish these numbers from numbers close to them.
     let test = Test::OneOf(vec![of_number("9007199254740993"), of_number("0.1")]);
     check(
         "/n",
@@ -207,7 +208,7 @@ fn a_prefix_is_compared_character_by_character() {
 }
 
 #[test]
-fn booleans_are_no_other_values() {
+fn a_boolean_is_equal_to_no_other_value() {
     let test = Test::OneOf(vec![Literal::Bool(true)]);
     check(
         "/k",
@@ -273,7 +274,7 @@ fn no_condition_holds_at_a_repeated_key() {
             ],
         );
     }
-    // The repetition of a key lasts, also where the key above it is repeated.
+    // A repeated key stays ambiguous, even if the key above it is repeated, too.
     check(
         "/a/n/x",
         &Test::Exists(true),
@@ -314,13 +315,16 @@ fn several_conditions_are_decided_in_one_scan() {
     ];
     let body = r#"{"uid":null,"items":[4],"event":{"type":"score","n":1}}"#;
     let expect = [true, true, true, true, false, true];
-    assert_eq!(decide(body, &conditions).expect("JSON"), expect);
+    assert_eq!(
+        decide(body, &conditions).expect("the body must be JSON"),
+        expect
+    );
     assert_eq!(decide("[", &conditions), Err(JsonError::Syntax { at: 1 }));
     assert_eq!(decide(body, &[]), Ok(Vec::new()));
 }
 
 #[test]
-fn the_number_of_a_condition_is_one_that_is_compared_exactly() {
+fn a_number_that_cannot_be_compared_exactly_is_refused() {
     for text in ["0", "-1.50e+07", "1e999", "1E-999", "18446744073709551616"] {
         assert_eq!(number(text).as_str(), text);
     }
@@ -371,7 +375,7 @@ fn conditions_on_one_value_may_exclude_each_other() {
 }
 
 #[test]
-fn a_huge_value_is_compared_where_it_stands() {
+fn a_huge_value_is_compared_within_the_body() {
     let body = format!(
         r#"{{"s":"{}","n":{}.0}}"#,
         "x".repeat(1 << 20),

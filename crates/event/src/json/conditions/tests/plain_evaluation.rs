@@ -1,4 +1,5 @@
-//! Compares the decisions of the scan with those of a plain evaluation of the value.
+//! Compares the decisions of the scanner with a simple evaluation of the same conditions on a tree
+//! of values.
 
 use std::cmp::Ordering;
 
@@ -8,7 +9,7 @@ use super::super::super::tests::{Node, node};
 use super::{condition, decide, number};
 use crate::{Condition, ExactNumber, Literal, Test};
 
-/// The numbers of random bodies and conditions, each with its place in their order.
+/// The numbers in random bodies and conditions, each with its rank in the order of their values.
 const NUMBERS: [(&str, i32); 5] = [
     ("-0.50e+1", -5),
     ("-5", -5),
@@ -31,7 +32,7 @@ fn compare(value: &Node, number: &ExactNumber) -> Option<Ordering> {
     Some(rank(text)?.cmp(&rank(number.as_str())?))
 }
 
-/// Decides a condition on a value that was not read from a text.
+/// Decides a condition on a tree of values, without scanning a text.
 fn plainly(body: &Node, condition: &Condition) -> bool {
     let mut at = Some(body);
     for token in condition.pointer.tokens() {
