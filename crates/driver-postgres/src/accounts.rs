@@ -1,5 +1,5 @@
 //! The tables `accounts`, `accepted` and `open_receipts`: which sequence numbers and receipts each
-//! ingest has reported as accepted.
+//! ingest has reported as accepted, and which of these receipts have no outcome yet.
 
 use std::time::Duration;
 
@@ -28,13 +28,13 @@ pub(crate) async fn account(mut tx: Tx, account: &Account) -> Result<(), Fault> 
     tx.commit_ours().await
 }
 
-/// Adds the report's range of sequence numbers to the ranges that its instance has reported.
-/// Returns `false` when those ranges contain it already.
+/// Adds the sequence numbers that the accept report covers to those that its instance has reported
+/// so far. Returns `false` when the report adds nothing to what the instance has reported before.
 pub(crate) async fn extend(c: &mut PgConnection, account: &Account) -> Result<bool, Error> {
     let instance = uuid(account.instance.as_bytes());
     // An advisory lock makes concurrent calls run one after another, because two workers may write
-    // two reports of one instance at the same time. Moments are microseconds since 1970, which
-    // PostgreSQL keeps without rounding.
+    // two reports of one instance at the same time. Times are read and written as microseconds
+    // since 1970, which is PostgreSQL's precision, so no time is rounded.
     let now: i64 = sqlx::query_scalar(
         "select (extract(epoch from now()) * 1000000)::bigint
          from (select pg_advisory_xact_lock(hashtextextended($1::text, 7))) as locked",

@@ -1,4 +1,5 @@
-//! The table `attempts`: every failed attempt, and each successful one that followed a failure.
+//! The table `attempts`: every failed attempt, and each successful attempt of a retry, a replay or
+//! a deferred event.
 
 use std::time::Duration;
 
@@ -8,8 +9,8 @@ use sqlx::{Error, PgConnection, Row};
 
 use crate::column::{Columns, bigint, integer, text};
 
-/// The value of the column `outcome` for a successful attempt. For a failed attempt, the column has
-/// the class of the failure.
+/// The value of the column `outcome` for a successful attempt. For a failed attempt, the column
+/// holds the class of the failure instead.
 const DONE: &str = "done";
 
 /// Records a failed attempt. If the attempt is recorded already, its row is kept as it is.
@@ -36,7 +37,7 @@ pub(crate) async fn insert_failed(
     Ok(())
 }
 
-/// Records successful attempts: the event, the number of the attempt, and its duration.
+/// Records successful attempts: for each one its event, its attempt number and its duration.
 pub(crate) async fn insert_done(
     c: &mut PgConnection,
     route: &RouteName,
@@ -64,7 +65,7 @@ pub(crate) async fn insert_done(
     Ok(())
 }
 
-/// Returns the recorded attempts on one event, ordered by route and by the number of the attempt.
+/// Returns the recorded attempts on one event, ordered by route and by attempt number.
 pub(crate) async fn of_event(
     c: &mut PgConnection,
     event: EventNumber,

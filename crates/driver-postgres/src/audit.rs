@@ -7,7 +7,7 @@ use sqlx::{Error, PgConnection, Row};
 
 use crate::column::{Columns, moment, text};
 
-/// Adds a row.
+/// Adds a row for one action of an operator.
 pub(crate) async fn insert(
     c: &mut PgConnection,
     actor: &str,
@@ -42,7 +42,7 @@ pub(crate) async fn insert_dead(
     Ok(())
 }
 
-/// Adds one audit row for each of the given events, which were put on a route.
+/// Adds one audit row for each of the given events, which an operator has replayed on a route.
 pub(crate) async fn insert_replayed(
     c: &mut PgConnection,
     actor: &str,
@@ -67,7 +67,7 @@ pub(crate) async fn insert_replayed(
     Ok(())
 }
 
-/// Returns audit rows with an id below `before`, newest first.
+/// Returns audit rows with an id below `before` that match a filter, newest first.
 pub(crate) async fn list(
     c: &mut PgConnection,
     filter: &AuditFilter,

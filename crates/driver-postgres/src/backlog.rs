@@ -1,5 +1,5 @@
-//! Counts the events that wait in the store, in one statement, so that all counts are of one
-//! moment.
+//! Counts the events that wait for a retry or as a dead letter. One statement counts them all, so
+//! that all counts are of one moment.
 
 use hookbox_driver::{Backlog, DeferReason};
 use sqlx::{Error, PgConnection};
@@ -7,7 +7,8 @@ use sqlx::{Error, PgConnection};
 use crate::column::Columns;
 use crate::retries::is_leased;
 
-/// Counts, for each route, the events that wait for a retry and those that are dead letters.
+/// Counts, for each route, the events that wait for a retry and those that are dead letters. A
+/// route that has neither is not in the result.
 pub(crate) async fn backlog(c: &mut PgConnection) -> Result<Vec<Backlog>, Error> {
     let rows = sqlx::query(concat!(
         "select route, sum(retrying)::bigint as retrying, sum(due)::bigint as due,

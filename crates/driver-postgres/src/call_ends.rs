@@ -16,17 +16,18 @@ use crate::leases::{DeferredCall, StoredLease};
 use crate::tx::Tx;
 use crate::{attempts, claim_states, claims, fail, leases, newest, receipts, retries, targets};
 
-/// What is stored of the events of some calls, and of the target of these calls.
+/// What the store knows about the events of some external calls, and about the target of the calls.
 struct Stored {
     claims: HashMap<EventId, LockedClaim>,
     waiting: HashMap<EventNumber, StoredLease>,
-    /// The keys of the events that have one.
+    /// The stored states of the keys (`newest`), for those events that have a key.
     keys: HashMap<KeyDigest, KeyState>,
     target: TargetState,
     now: Timestamp,
 }
 
-/// See [`hookbox_driver::Store::end_calls`].
+/// Records how external calls ended, and what this shows about their target; see
+/// [`hookbox_driver::Store::end_calls`].
 pub(crate) async fn end_calls(
     mut tx: Tx,
     route: &RouteName,
@@ -34,7 +35,7 @@ pub(crate) async fn end_calls(
     ends: &[CallEnd],
     chance: f64,
 ) -> Result<Vec<CallRecorded>, Fault> {
-    let doing = "record the ends of calls";
+    let doing = "record how external calls ended";
     let stored = tx
         .run(|c| lock(c, route, target, ends))
         .await
@@ -70,8 +71,8 @@ async fn lock(
     target: &TargetName,
     ends: &[CallEnd],
 ) -> Result<Stored, Error> {
-    // The events are found by their ids, because a store that was restored to an earlier moment
-    // may have given the number of one of them to another event.
+    // The events are looked up by their ids and not by their numbers, because a store that was
+    // restored to an earlier moment may have given a number to another event.
     let events: Vec<EventId> = ends.iter().map(|end| end.event).collect();
     let claims = claim_states::lock(c, route, &events).await?;
     let versioned = ends.iter().filter_map(|end| end.version.as_ref());
@@ -80,7 +81,8 @@ async fn lock(
     let mut states = HashMap::new();
     if !keys.is_empty() {
         newest::lock(c, route, &keys).await?;
-        // This must be a separate statement; see `compare_versions`.
+        // This must be a separate statement, because a newer version may have been stored while
+        // this transaction waited for the locks.
         states = newest::states(c, route, &keys).await?;
     }
     let retrying = claims.iter().filter(|it| it.state == ClaimState::Retrying);
@@ -97,7 +99,8 @@ async fn lock(
 }
 
 impl Stored {
-    /// Returns what is stored of the event of a call; `None` when the event has no claim here.
+    /// Returns what the store knows about the event of a call; `None` when the event has no claim
+    /// on the route.
     fn call(&self, end: &CallEnd) -> Option<StoredCall<'_>> {
         let claim = self.claims.get(&end.event)?;
         let waiting = self.waiting.get(&claim.number);
@@ -181,9 +184,9 @@ async fn write_failure(
     fail::record_run(c, route, &failed).await
 }
 
-/// Takes note of what the ends show about the target. Locks the row of the target only if it
-/// changes: most ends change nothing, and then the calls do not wait for each other. Returns
-/// whether anything was written.
+/// Records in the row of the target what the ends of the calls show about the target. Locks the row
+/// only if it has to change. Most ends change nothing, so calls to the same target seldom wait for
+/// each other. Returns whether anything was written.
 async fn note(
     c: &mut PgConnection,
     target: &TargetName,

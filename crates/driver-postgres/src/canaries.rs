@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 
 use crate::testing::Database;
 
-/// A proxy that delays the server's replies, or drops all traffic without closing.
+/// A proxy that delays the server's replies, or drops all traffic without closing the connection.
 struct Link {
     url: String,
     late_ms: Arc<AtomicU64>,

@@ -1,5 +1,5 @@
-//! Claims a batch of envelopes: stores their events, claims them for the route, and says of each
-//! event that cannot be claimed why not.
+//! Claims a batch of envelopes: stores their events, claims the events for the route, and reports
+//! the reason for each event that cannot be claimed.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -82,7 +82,7 @@ async fn claim_plain(
     let known = tx
         .run(|c| claim_states::look_up(c, route, &others))
         .await
-        .map_err(|error| error.ours("look up claims"))?;
+        .map_err(|error| error.ours("look up the claims of events"))?;
     for known in known {
         let facts = ClaimFacts {
             is_settled: known.settled,
@@ -91,7 +91,8 @@ async fn claim_plain(
             is_own: tx.owned.contains_key(&(route.clone(), known.event)),
             waiting: None,
         };
-        // Without a result, the claim has vanished that prevented this one.
+        // If the claim that prevented this one is gone by now, there is no result, and the call of
+        // `claim` fails with the fault of `vanished`.
         if let Some(claimed) = facts.of_message() {
             found.insert(known.event, claimed);
         }
@@ -113,14 +114,14 @@ async fn claim_redone(
     let locked = tx
         .run(|c| claim_states::lock(c, route, &ids))
         .await
-        .map_err(|error| error.ours("lock claims"))?;
+        .map_err(|error| error.ours("lock the claims of retried events"))?;
     let numbers: Vec<EventNumber> = locked.iter().map(|locked| locked.number).collect();
     // This must be a separate statement, because the retry may have changed while this transaction
     // waited for the lock.
     let waiting: HashMap<EventNumber, WaitingAttempt> = tx
         .run(|c| retries::waiting(c, route, &numbers))
         .await
-        .map_err(|error| error.ours("look up retries"))?
+        .map_err(|error| error.ours("look up the waiting attempts of events"))?
         .into_iter()
         .map(|retry| (retry.event, retry.waiting))
         .collect();
@@ -134,7 +135,8 @@ async fn claim_redone(
         tx.numbers.insert(event, number);
         tx.id = Some(locked.transaction);
         let facts = ClaimFacts {
-            // The receipt and the body of a retry do not decide about it.
+            // These two values have no effect: a retry is granted whatever its receipt and its body
+            // are.
             is_settled: false,
             is_same_body: true,
             state: Some(locked.state),
@@ -164,7 +166,7 @@ async fn claim_redone(
         let granted: Vec<EventNumber> = granted.into_iter().collect();
         tx.run(|c| claims::rerun(c, route, &granted))
             .await
-            .map_err(|error| error.ours("grant retries"))?;
+            .map_err(|error| error.ours("set the claims of granted retries to running"))?;
     }
     Ok(())
 }

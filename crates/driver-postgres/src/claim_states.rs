@@ -1,5 +1,5 @@
-//! The states in which claims count. The row of a claim does not decide alone, because a handler
-//! may have committed it; see [`ClaimEvidence`].
+//! Determines the valid state of a claim. It may differ from the state in the claim's row, because
+//! a handler may have committed the row; see [`ClaimEvidence`].
 
 use hookbox_driver::{ClaimEvidence, ClaimState, EventState};
 use hookbox_event::{Envelope, EventId, EventNumber, RouteName};
@@ -9,9 +9,9 @@ use sqlx::{Error, PgConnection, Row};
 use crate::column::{Columns, claim_state, numbers, uuid};
 use crate::{events, retries};
 
-/// The columns from which [`counted`] reads the state of the claim `c`. The receipts are found by
-/// the index `receipts_event`. They are counted, because PostgreSQL may evaluate `exists` with a
-/// hash of the whole table.
+/// The columns from which [`counted`] determines the valid state of the claim `c`. The subquery
+/// finds the receipts by the index `receipts_event`. It counts them instead of using `exists`,
+/// which PostgreSQL may evaluate with a hash of the whole table.
 macro_rules! evidence {
     () => {
         concat!(
@@ -26,8 +26,8 @@ macro_rules! evidence {
     };
 }
 
-/// The condition under which the claim `c` counts as running although it is stored as done, for
-/// lists. It follows [`ClaimEvidence::counted`].
+/// The SQL condition under which the valid state of the claim `c` is running although it is stored
+/// as done. The statements of lists use it. It must agree with [`ClaimEvidence::counted`].
 macro_rules! orphaned {
     () => {
         concat!(
@@ -43,8 +43,8 @@ macro_rules! orphaned {
 
 pub(crate) use {evidence, orphaned};
 
-/// Returns the state in which a claim counts and the number of attempts that are counted, from the
-/// columns of `evidence!`.
+/// Returns the valid state of a claim and its valid number of attempts, from the columns of
+/// `evidence!`.
 pub(crate) fn counted(row: &PgRow) -> Result<(ClaimState, u32), Error> {
     let evidence = ClaimEvidence {
         state: row.known("state", claim_state)?,
@@ -59,11 +59,12 @@ pub(crate) fn counted(row: &PgRow) -> Result<(ClaimState, u32), Error> {
 pub(crate) struct StoredClaim {
     pub event: EventId,
     pub number: EventNumber,
-    /// Whether the envelope's receipt has its outcome already.
+    /// Whether the envelope's receipt already has an outcome.
     pub settled: bool,
-    /// Whether the stored event has the same digest as the envelope.
+    /// Whether the stored event has the same digest as the envelope. If not, the envelope is a
+    /// conflict.
     pub same: bool,
-    /// The state in which the event counts on the route; `None` when it has no claim there.
+    /// The valid state of the event on the route; `None` when the event has no claim there.
     pub state: Option<ClaimState>,
     pub transaction: String,
 }
@@ -122,9 +123,9 @@ pub(crate) async fn look_up(
 pub(crate) struct LockedClaim {
     pub event: EventId,
     pub number: EventNumber,
-    /// The state in which the event counts on the route.
+    /// The valid state of the event on the route.
     pub state: ClaimState,
-    /// The number of attempts that are counted.
+    /// The valid number of attempts of the claim.
     pub attempts: u32,
     pub transaction: String,
 }
@@ -195,8 +196,9 @@ async fn lock_rows(
         .collect()
 }
 
-/// Returns the state by which a failure or a deferral is recorded of an envelope whose claim is
-/// locked. It reads only what decides in the state of that claim.
+/// Returns the stored state of an event whose claim is locked. This state decides how a failure or
+/// a deferral of the envelope is recorded. Further rows are read only where the state of the claim
+/// requires them.
 pub(crate) async fn event_state(
     c: &mut PgConnection,
     route: &RouteName,
@@ -215,7 +217,8 @@ pub(crate) async fn event_state(
         }
         ClaimState::Retrying => {
             let waiting = retries::waiting(c, route, &[locked.number]).await?;
-            // While a call is in flight, only its end is recorded.
+            // While an external call is in flight, the store records only how that call ended. So
+            // the event counts as waiting for no attempt.
             let waiting = waiting.first().filter(|retry| !retry.is_leased);
             stored.waits_for = waiting.map(|retry| retry.waiting.attempt);
         }

@@ -12,19 +12,19 @@ use crate::meta::receipts_kept_from;
 pub(crate) struct NewClaim {
     pub event: EventId,
     pub number: EventNumber,
-    /// The state in which the claim is written.
+    /// The state in which the claim was written.
     pub written: ClaimState,
     pub transaction: String,
 }
 
-/// Claims events for a route, in the order of their numbers. It claims those that have no claim yet
-/// and whose stored event has the digest of the envelope. Returns the events that it claimed.
+/// Claims events for a route, in the order of their numbers. It claims only events that have no
+/// claim yet and whose stored digest is that of the envelope. Returns the events that it claimed.
 ///
-/// A claim is written as done at attempt 1, because nearly all claims are committed so, and then
-/// need no second write. The receipts follow in the same transaction. A claim that is done without
-/// the receipt that ended it was committed by a handler; see [`hookbox_driver::ClaimEvidence`].
-/// Where the receipts of an event may have been dropped, a missing one would show nothing. So the
-/// claim of such an event is written as running, and changed before the commit.
+/// A claim is written as done at attempt 1. Nearly all claims are committed in this state, so they
+/// need no second write. The receipts follow in the same transaction. So a claim that is done and
+/// has no receipt that ended it was committed by a handler; see [`hookbox_driver::ClaimEvidence`].
+/// If receipts of an event may have been dropped, a missing receipt proves nothing. So the claim of
+/// such an event is written as running, and gets its final state before the commit.
 ///
 /// The statement waits while another transaction holds a claim of the same event. The statement
 /// itself compares the digests, because another route may have stored the event with another body.
@@ -91,9 +91,9 @@ pub(crate) async fn rerun(
     Ok(())
 }
 
-/// Withdraws claims that the current transaction has made, provided that it has the given number:
-/// deletes those of `fresh` events, and sets those of `granted` events back to retrying. Returns
-/// how many claims were changed.
+/// Withdraws claims that the current transaction has made: deletes the claims of `fresh` events,
+/// and sets those of `granted` events back to retrying. Changes nothing unless the transaction has
+/// the given number. Returns how many claims it has changed.
 pub(crate) async fn withdraw(
     c: &mut PgConnection,
     transaction: String,
@@ -184,9 +184,9 @@ pub(crate) async fn transaction(c: &mut PgConnection) -> Result<Option<String>, 
         .await
 }
 
-/// Claims an event whose first attempt has failed, and sets the claim to `state`, which follows
-/// from the failure. Returns the number of the event if the claim was made. It is made only if the
-/// event has no claim and the stored event has the envelope's digest.
+/// Claims an event whose first attempt has failed, in the state that follows from the failure. The
+/// claim is made only if the event has no claim and the stored event has the envelope's digest.
+/// Returns the number of the event if the claim was made.
 pub(crate) async fn insert_failed(
     c: &mut PgConnection,
     route: &RouteName,
@@ -211,8 +211,8 @@ pub(crate) async fn insert_failed(
     row.map(|row| row.number("event")).transpose()
 }
 
-/// Claims bytes that are not an envelope, in the state dead. Returns their number if they had no
-/// claim yet.
+/// Claims bytes that are not an envelope, in the state dead. Returns the number of their event if
+/// it had no claim yet.
 pub(crate) async fn insert_undecodable(
     c: &mut PgConnection,
     route: &RouteName,
@@ -252,8 +252,7 @@ pub(crate) async fn failed_again(
     Ok(())
 }
 
-/// Makes dead events due again. Each claim then waits for one further attempt; the attempts already
-/// made stay counted.
+/// Makes dead events wait for one further attempt. The attempts already made stay counted.
 pub(crate) async fn revive(
     c: &mut PgConnection,
     routes: &[String],
@@ -273,8 +272,8 @@ pub(crate) async fn revive(
     Ok(())
 }
 
-/// Makes done events due again, and returns those that were done. Each claim then waits for one
-/// further attempt; the attempts already made stay counted.
+/// Makes done events wait for one further attempt, and returns the events that were done. The
+/// attempts already made stay counted.
 pub(crate) async fn reopen(
     c: &mut PgConnection,
     route: &RouteName,
@@ -292,8 +291,8 @@ pub(crate) async fn reopen(
     rows.iter().map(|row| row.number("event")).collect()
 }
 
-/// Claims events that a route never had, in the state retrying, and returns those that had no claim
-/// yet.
+/// Claims events that the route has not had before, in the state retrying. Returns the events that
+/// had no claim yet.
 pub(crate) async fn insert_waiting(
     c: &mut PgConnection,
     route: &RouteName,

@@ -11,9 +11,8 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 /// The earliest and the latest time that are stored: the first microsecond of the year 1 and the
-/// last of the year 9999. The wire format can carry any time, and PostgreSQL refuses some. So that
-/// its event can be stored all the same, a time outside of this range is replaced by the nearest
-/// one.
+/// last of the year 9999. The wire format can carry times that PostgreSQL refuses. A time outside
+/// of this range is replaced by the nearest one in it, so that its event can still be stored.
 const MICROS_MIN: i64 = -62_135_596_800_000_000;
 const MICROS_MAX: i64 = 253_402_300_799_999_999;
 
@@ -34,7 +33,8 @@ pub(crate) fn bigint(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-/// Converts the number of an attempt to an `integer`.
+/// Converts the number of an attempt to the type of an `integer` column; one that is too large
+/// becomes the largest.
 pub(crate) fn integer(number: u32) -> i32 {
     i32::try_from(number).unwrap_or(i32::MAX)
 }
@@ -49,8 +49,8 @@ pub(crate) fn uuid(bytes: &[u8; 16]) -> Uuid {
     Uuid::from_bytes(*bytes)
 }
 
-/// Reads values from the columns of a row as hookbox's types. A value that its type does not know
-/// is a decoding error.
+/// Reads the columns of a row as values of hookbox's types. A value that does not belong to the
+/// type is a decoding error.
 pub(crate) trait Columns {
     fn event(&self, column: &str) -> Result<EventId, Error>;
     fn event_or_none(&self, column: &str) -> Result<Option<EventId>, Error>;
@@ -140,7 +140,7 @@ impl Columns for PgRow {
     }
 }
 
-/// Parses a claim state as it is stored in a column; `None` when the text is no claim state.
+/// Parses a claim state as it is stored in a column; `None` when the text is not a claim state.
 pub(crate) fn claim_state(word: &str) -> Option<ClaimState> {
     [
         ClaimState::Running,

@@ -1,5 +1,5 @@
-//! Compares the versions of claimed events with the newest ones of their keys that are done, and
-//! raises the keys when events are done.
+//! For routes with `newest`: compares the version of each claimed event with the newest version of
+//! its key that is done, and stores the version as the newest when the event is done.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -10,22 +10,22 @@ use crate::newest;
 use crate::server::query_error::QueryError;
 use crate::tx::Tx;
 
-/// See [`hookbox_driver::Store::compare_versions`]. The rows are locked in an order that all
-/// transactions have in common: claims, then keys.
+/// See [`hookbox_driver::Store::compare_versions`]. To prevent deadlocks, all transactions lock
+/// rows in the same order: claims, then keys.
 pub(crate) async fn compare_versions(
     tx: &mut Tx,
     route: &RouteName,
     events: &[VersionedEvent],
 ) -> Result<Vec<VersionStanding>, Fault> {
     let known = lock(tx, route, events).await?;
-    // This must be a separate statement, because a version may have risen while this transaction
-    // waited for the locks.
+    // This must be a separate statement, because a newer version may have been stored while this
+    // transaction waited for the locks.
     let states = if known.is_empty() {
         HashMap::new()
     } else {
         tx.run(|c| newest::states(c, route, &known))
             .await
-            .map_err(|error| error.ours("look up the newest versions"))?
+            .map_err(|error| error.ours("look up the newest versions of keys"))?
     };
     let mut standings = Vec::with_capacity(events.len());
     for event in events {
@@ -38,18 +38,19 @@ pub(crate) async fn compare_versions(
     Ok(standings)
 }
 
-/// Locks the keys of events. Returns those of which something may be stored.
+/// Locks the keys of events. Returns the keys that may have had a row before, because the stored
+/// states of these keys must be read.
 ///
-/// Most keys of most routes are new, and nearly all events are done. So a key without a row gets
-/// the version of its event at once, and no second write. A handler that is not trusted may commit
-/// the transaction before its event is done, and then the version would stay. So its transactions
-/// only lock the keys here.
+/// On most routes, most keys are new, and nearly all events are done. So a key without a row gets
+/// the version of its event at once, and needs no second write. A handler that is not hookbox's own
+/// may commit the transaction before the event is done, and then the version would stay although
+/// the event is not done. So the transaction of such a handler only locks the keys here.
 async fn lock(
     tx: &mut Tx,
     route: &RouteName,
     events: &[VersionedEvent],
 ) -> Result<Vec<KeyDigest>, Fault> {
-    let doing = "lock the keys of events";
+    let doing = "lock the keys of events for a comparison of versions";
     let keys: BTreeSet<KeyDigest> = events.iter().map(|event| event.key).collect();
     let mut keys: Vec<KeyDigest> = keys.into_iter().collect();
     if tx.is_guarded() {
@@ -74,7 +75,8 @@ async fn lock(
     Ok(keys)
 }
 
-/// Raises the keys of those of these events whose versions were compared. All of them are done.
+/// Stores the versions of these events as the newest of their keys, if the versions were compared.
+/// All of the events are done.
 pub(crate) async fn raise(
     tx: &mut Tx,
     route: &RouteName,
@@ -88,7 +90,7 @@ pub(crate) async fn raise(
     if newest.is_empty() {
         return Ok(());
     }
-    // A statement borrows the whole transaction, so it cannot read the events there.
+    // A statement borrows the whole of `tx`, so the events that are kept in `tx` are cloned first.
     let owned = newest.into_iter();
     let owned = owned.map(|(number, event)| (number, event.clone()));
     let owned: Vec<(EventNumber, VersionedEvent)> = owned.collect();

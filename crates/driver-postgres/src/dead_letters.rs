@@ -16,12 +16,12 @@ pub(crate) struct NewDeadLetter<'a> {
     pub reason: DeadReason,
     pub detail: &'a str,
     pub attempts: u32,
-    /// The round of attempts in which the event died.
+    /// The round of attempts in which the route gave up on the event.
     pub round: u32,
 }
 
-/// Writes dead letters, and an end for each. When an event dies again after a replay, its row is
-/// kept and gets the new reason.
+/// Writes dead letters, and an end for each. When the route gives up on an event again after a
+/// replay, the event's row is kept and gets the new reason.
 pub(crate) async fn put(
     c: &mut PgConnection,
     route: &RouteName,
@@ -160,7 +160,7 @@ pub(crate) async fn list(
     rows.iter().map(dead_row).collect()
 }
 
-/// Returns one dead letter by its id.
+/// Returns one dead letter by its id; `None` when no dead letter has this id.
 pub(crate) async fn one(c: &mut PgConnection, id: i64) -> Result<Option<DeadRow>, Error> {
     let row = sqlx::query(
         "select d.*, e.event_id, e.topic from dead_letters d join events e on e.number = d.event
@@ -172,7 +172,7 @@ pub(crate) async fn one(c: &mut PgConnection, id: i64) -> Result<Option<DeadRow>
     row.as_ref().map(dead_row).transpose()
 }
 
-/// Returns the state of each dead letter's claim.
+/// Returns, for each of the given dead letters, the present state of its event on its route.
 pub(crate) async fn claims(c: &mut PgConnection, ids: &[i64]) -> Result<Vec<DeadClaim>, Error> {
     let rows = sqlx::query(
         "select d.id, d.died_at, c.state from dead_letters d join claims c using (event, route)

@@ -1,4 +1,5 @@
-//! Defers an event: makes it wait without counting an attempt, in a separate transaction.
+//! Defers an event: the event waits, and no attempt is counted. This is a separate transaction,
+//! made after the transaction of the claim was rolled back.
 
 use hookbox_driver::{ClaimState, Deferral, Deferred, Fault, StoredOutcome};
 use hookbox_event::EventNumber;
@@ -8,7 +9,8 @@ use crate::receipts;
 use crate::tx::Tx;
 use crate::{claim_states, claims, events, retries};
 
-/// See [`hookbox_driver::Store::defer`].
+/// Makes an event wait for the attempt that was claimed and not made, unless the state of the event
+/// has changed since the claim.
 pub(crate) async fn defer(mut tx: Tx, deferral: &Deferral<'_>) -> Result<Deferred, Fault> {
     let deferred = tx
         .run(|c| record(c, deferral))

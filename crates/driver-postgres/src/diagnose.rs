@@ -16,8 +16,9 @@ pub(crate) fn diagnose(error: &(dyn Error + 'static)) -> Option<FaultKind> {
 
 /// Returns an error and its causes on one line. sqlx ends the text of a PostgreSQL error with a
 /// line number of the server's own source code. That part is left out, because it looks like a line
-/// number of the SQL statement. The words that sqlx puts before the server's message are left out
-/// where the line shows the SQLSTATE, and so says already that the error is the server's.
+/// number of the SQL statement. If the line shows the SQLSTATE, the words that sqlx puts before the
+/// server's message are left out as well, because the SQLSTATE shows that the error is the
+/// server's.
 pub(crate) fn describe(error: &(dyn Error + 'static)) -> String {
     let shown = hookbox_driver::describe(error);
     let of_server = |error| {
@@ -55,15 +56,15 @@ fn of_postgres<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e PgDatabaseErr
 
 /// Returns the class of an error of one of hookbox's own statements. A cancelled statement means
 /// that the server is too slow, so the database counts as unavailable. An error without a class
-/// should not occur, so it is internal.
+/// should not occur, so it counts as an internal fault.
 fn of_our_own(error: &sqlx::Error) -> FaultKind {
     match diagnose(error) {
         Some(kind) => kind,
         None if code_is(error, "57014") => FaultKind::Unavailable,
-        // `feature_not_supported`: a standby refuses writes with this code. Nothing else that
-        // hookbox requests is refused with it.
+        // `feature_not_supported`: a standby refuses writes with this code. No other statement of
+        // hookbox is refused with this code.
         None if code_is(error, "0A000") => FaultKind::Unavailable,
-        // configuration_limit_exceeded, such as `temp_file_limit`.
+        // configuration_limit_exceeded: a setting such as `temp_file_limit` is too low for hookbox.
         None if code_is(error, "53400") => FaultKind::Unavailable,
         None => FaultKind::Internal,
     }
@@ -219,12 +220,13 @@ fn of_code(code: &str, routine: Option<&str>, has_ended_session: bool) -> Option
         // insufficient_privilege, undefined_table, undefined_column, undefined_function,
         // invalid_schema_name: the deployed program and the database do not match.
         "42501" | "42P01" | "42703" | "42883" | "3F000" => Some(FaultKind::MissingRight),
-        // configuration_limit_exceeded: the statement needs more than a setting allows it, such as
-        // `temp_file_limit`.
+        // configuration_limit_exceeded: the statement needs more than a setting such as
+        // `temp_file_limit` allows, so it is the handler's failure.
         "53400" => None,
-        // Connection exceptions. In a session that continues, it is a connection to another server
-        // that failed, which a function or a foreign table has used. The exception is
-        // protocol_violation, with which some connection poolers report that they end the session.
+        // Class 08, connection exceptions. If the session continues, the failed connection is one
+        // to another server, which a function or a foreign table has used. protocol_violation
+        // (08P01) counts in any case, because some connection poolers end the session with this
+        // error.
         "08P01" => Some(FaultKind::Unavailable),
         code if code.starts_with("08") => has_ended_session.then_some(FaultKind::Unavailable),
         // No disk, memory or connections left; IO errors of the system; corruption.
@@ -306,9 +308,9 @@ mod tests {
         let away = twice(sqlx::Error::PoolTimedOut);
         assert_eq!(diagnose(&away), Some(FaultKind::Unavailable));
         assert_eq!(diagnose(&twice(sqlx::Error::RowNotFound)), None);
-        // An IO error that is not the database connection's, such as that of the handler's own call
-        // to a service, is no fault.
-        let other = std::io::Error::other("partner is away");
+        // An IO error that does not come from the database connection is not a fault. It may come,
+        // for example, from a call that the handler makes to a service.
+        let other = std::io::Error::other("the partner is unavailable");
         assert_eq!(diagnose(&Wrapped(Box::new(other))), None);
         let fault = Fault::plain(FaultKind::Contention, "claim");
         assert_eq!(

@@ -1,12 +1,13 @@
-//! The table `earlier_deaths`: why dead letters died the previous times. A replay copies the reason
-//! of the dead letter here.
+//! The table `earlier_deaths`. It has one row for each replay of a dead letter: the reason why the
+//! route had given up on the event before that replay.
 
 use hookbox_driver::{DeadReason, EarlierDeath};
 use sqlx::{Error, PgConnection, Row};
 
 use crate::column::{Columns, text};
 
-/// Copies the reasons of dead letters that are about to be replayed into the table.
+/// Copies the present reasons of dead letters into the table. It is called when the dead letters
+/// are replayed, because a later failure overwrites the reason.
 pub(crate) async fn insert(c: &mut PgConnection, ids: &[i64], by: &str) -> Result<(), Error> {
     sqlx::query(
         "insert into earlier_deaths (dead_letter, died_at, reason, detail, attempts, replayed_by)
@@ -21,7 +22,8 @@ pub(crate) async fn insert(c: &mut PgConnection, ids: &[i64], by: &str) -> Resul
     Ok(())
 }
 
-/// Returns the earlier deaths of one dead letter, oldest first.
+/// Returns, for each replay of one dead letter, why the route had given up on the event before that
+/// replay; the oldest comes first.
 pub(crate) async fn of(c: &mut PgConnection, id: i64) -> Result<Vec<EarlierDeath>, Error> {
     let rows = sqlx::query(
         "select died_at, reason, detail, attempts, replayed_at, replayed_by

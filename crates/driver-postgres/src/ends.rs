@@ -1,10 +1,11 @@
-//! The table `ends`: the ends of events on routes, in an order in which a reader can continue. Rows
-//! are only ever added.
+//! The table `ends`: the ends of events on routes, in an order that lets a reader continue where it
+//! stopped. Rows are only ever added, except by [`renumber`].
 //!
-//! A row has the number of the transaction that wrote it. A reader gets the rows of transactions
-//! below the oldest one that is running: all of these have ended, and those that were committed are
-//! visible to it. A transaction that has not begun to write gets a higher number. So no row can
-//! appear later among those that were read, whatever the order of the commits was.
+//! Each row has the number of the transaction that wrote it. A reader gets only rows with numbers
+//! below that of the oldest running transaction. The transactions with these numbers have all
+//! ended, and the reader sees what they committed. A transaction that has not written anything yet
+//! will get a higher number. So no row can appear later among those that were read, in whatever
+//! order the transactions commit.
 
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use sqlx::{Error, PgConnection, Row};
 
 use crate::column::{Columns, integer};
 
-/// The end of an event that is done or stale, to be written.
+/// An end to be written, of an event that is done or stale.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct DoneEnd {
     pub event: EventNumber,
@@ -25,7 +26,7 @@ pub(crate) struct DoneEnd {
     pub attempts: u32,
 }
 
-/// The columns of ends, as arguments of a statement that writes them with the claims or receipts.
+/// Ends as columns: the arguments of a statement that writes ends together with claims or receipts.
 pub(crate) struct EndColumns {
     pub events: Vec<i64>,
     pub rounds: Vec<i32>,
@@ -42,7 +43,7 @@ impl EndColumns {
     }
 }
 
-/// Writes the ends of events that are stale. The transaction is known to be open here.
+/// Writes the ends of events that are stale. The caller has checked that the transaction is open.
 pub(crate) async fn insert_stale(
     c: &mut PgConnection,
     route: &RouteName,
@@ -93,7 +94,8 @@ pub(crate) async fn insert_changed(
     Ok(())
 }
 
-/// See [`hookbox_driver::Ledger::ends`]. All queries must see the same snapshot.
+/// See [`hookbox_driver::Ledger::ends`]. The caller must have opened a transaction, so that all
+/// queries see the same snapshot.
 pub(crate) async fn read(
     c: &mut PgConnection,
     after: Option<&EndCursor>,
@@ -119,8 +121,8 @@ async fn incarnation(c: &mut PgConnection) -> Result<Incarnation, Error> {
     row.id16("incarnation", Incarnation::from_bytes)
 }
 
-/// Returns the time of the end that is stored at the position of a cursor, with the same event and
-/// route.
+/// Returns the time of the stored end that has the position, the event and the route of a cursor;
+/// `None` when there is no such end.
 async fn time_at(c: &mut PgConnection, cursor: &EndCursor) -> Result<Option<Timestamp>, Error> {
     let row = sqlx::query(
         "select ended_at from ends
@@ -134,9 +136,9 @@ async fn time_at(c: &mut PgConnection, cursor: &EndCursor) -> Result<Option<Time
     row.map(|row| row.moment("ended_at")).transpose()
 }
 
-/// Reads at most `to_read` ends after a cursor along the primary key. The events of ends on other
-/// routes are not looked up. Without a cursor, the list begins after a position that is lower than
-/// all others, so that the statement is the same one.
+/// Reads at most `to_read` ends after a cursor, along the primary key. If a route is given, the
+/// ends on other routes are read as well, but their events are not looked up. Without a cursor, the
+/// list begins after a position that is lower than all others, so one statement serves both cases.
 async fn list(
     c: &mut PgConnection,
     incarnation: Incarnation,
@@ -197,7 +199,8 @@ fn end(row: &PgRow, cursor: EndCursor) -> Result<EndRow, Error> {
     })
 }
 
-/// See [`hookbox_driver::Ledger::ends_held_back`]. The two queries must see the same snapshot.
+/// See [`hookbox_driver::Ledger::ends_held_back`]. The caller must have opened a transaction, so
+/// that both queries see the same snapshot.
 pub(crate) async fn held_back(c: &mut PgConnection) -> Result<Option<HeldBack>, Error> {
     let seconds: Option<f64> = sqlx::query_scalar(
         "select extract(epoch from clock_timestamp() - ended_at)::float8 from ends
@@ -215,9 +218,9 @@ pub(crate) async fn held_back(c: &mut PgConnection) -> Result<Option<HeldBack>, 
     }))
 }
 
-/// Returns the process or the prepared transaction that has the number of the oldest running
-/// transaction. Every role may read these columns, and none of them has the text of a query. The
-/// transaction may be one of another database, because the databases of a server share the numbers.
+/// Returns the process or the prepared transaction to which the oldest running transaction belongs.
+/// Every role may read these columns, and none of them contains the text of a query. The
+/// transaction may be one of another database, because all databases of a server share the numbers.
 async fn holder(c: &mut PgConnection) -> Result<Option<Holder>, Error> {
     let row = sqlx::query(
         "with oldest as (select pg_snapshot_xmin(pg_current_snapshot())::xid as xid)
@@ -240,9 +243,9 @@ async fn holder(c: &mut PgConnection) -> Result<Option<Holder>, Error> {
     .transpose()
 }
 
-/// Returns whether the table has a row whose number no transaction of this server has had yet. Then
-/// the rows come from another server, by a dump or by logical replication, and new rows would get
-/// lower numbers than those that readers have read.
+/// Returns whether the table has a row with a number that this server has not given to a
+/// transaction yet. Such a row comes from another server, by a dump or by logical replication, and
+/// new rows would get lower numbers than rows that readers have already read.
 pub(crate) async fn are_of_another_server(c: &mut PgConnection) -> Result<bool, Error> {
     let are: Option<bool> = sqlx::query_scalar(
         "select ended_xid >= pg_snapshot_xmax(pg_current_snapshot()) from ends
@@ -253,14 +256,15 @@ pub(crate) async fn are_of_another_server(c: &mut PgConnection) -> Result<bool, 
     Ok(are.unwrap_or(false))
 }
 
-/// Gives all rows numbers that are lower than that of any transaction of this server, if some of
-/// them come from another server: to the ends of an event on a route, consecutive numbers from 0 or
-/// from 1. Each row gets another number than it had, so that every cursor from before is refused.
-/// Otherwise a reader could continue after a row that kept its number, and would miss those that
-/// came after it and are before it now. Returns how many rows it changed.
+/// If some rows come from another server, gives all rows numbers that are lower than that of any
+/// transaction of this server. The ends of one event on one route get consecutive numbers. These
+/// start at 1 if a row has the number 0 now, and otherwise at 0. So no row keeps its number, and
+/// every older cursor is refused. Otherwise a reader could continue after a row that kept its
+/// number, and would miss rows that came after it and are before it now. Returns how many rows it
+/// changed.
 ///
-/// The rows are deleted and inserted again. An update would give a row a number that another row
-/// still has. The numbering reads all deleted rows before the first one is inserted.
+/// The rows are deleted and inserted again, because an update would give a row a number that
+/// another row still has. The numbering reads all deleted rows before the first row is inserted.
 pub(crate) async fn renumber(c: &mut PgConnection) -> Result<u64, Error> {
     if !are_of_another_server(c).await? {
         return Ok(0);

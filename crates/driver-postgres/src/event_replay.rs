@@ -1,5 +1,6 @@
-//! Puts stored events on a route: those that are done there in a new round, and those that the
-//! route never had for the first time. Each page is one transaction together with its audit rows.
+//! Replays stored events on a route. An event that is done there starts a new round. An event that
+//! the route has not had before starts its first round. Each page of events is one transaction,
+//! together with its audit rows.
 
 use hookbox_crash::crash_point;
 use hookbox_driver::{
@@ -24,8 +25,8 @@ pub(crate) async fn count(
     Ok(ReplayChoice::of(filter, &candidates).page)
 }
 
-/// Puts a page of events on the filter's route. Counts those that were put there; one that another
-/// operator has replayed meanwhile is not counted.
+/// Replays a page of events on the filter's route, and counts them. An event that another operator
+/// has replayed in the meantime is not counted.
 pub(crate) async fn replay(
     c: &mut PgConnection,
     filter: &ReplayFilter,
@@ -55,7 +56,7 @@ pub(crate) async fn replay(
     Ok(page)
 }
 
-/// Returns the next events that the filter selects, with their states on its route.
+/// Returns the next events that the filter selects, with their states on the filter's route.
 pub(crate) async fn candidates(
     c: &mut PgConnection,
     filter: &ReplayFilter,
@@ -115,8 +116,8 @@ pub(crate) async fn candidates(
     Ok(candidates)
 }
 
-/// Decides the conditions of the filter, where a body decides. Bodies may be large, so one at a
-/// time is read.
+/// Checks the conditions of the filter that depend on the bodies of events. Bodies may be large, so
+/// they are read one at a time.
 async fn check_bodies(
     c: &mut PgConnection,
     filter: &ReplayFilter,

@@ -79,7 +79,7 @@ pub(crate) async fn insert_undecodable(
     Ok(())
 }
 
-/// Returns whether any event is stored; false without a table.
+/// Returns whether any event is stored; `false` when the table does not exist.
 pub(crate) async fn are_any(c: &mut PgConnection) -> Result<bool, Error> {
     let exists: bool = sqlx::query_scalar("select to_regclass('events') is not null")
         .fetch_one(&mut *c)
@@ -107,7 +107,8 @@ pub(crate) async fn between(
     rows.iter().map(|row| row.event("event_id")).collect()
 }
 
-/// Returns those of the events with the given ids that are stored.
+/// Returns the stored events with these ids, and their bodies. Events that are not stored are
+/// missing from the result.
 pub(crate) async fn stored(
     c: &mut PgConnection,
     events: &[EventId],
@@ -135,7 +136,7 @@ pub(crate) async fn stored(
         .collect()
 }
 
-/// One stored event.
+/// One stored event, with its body.
 pub(crate) struct KeptEvent {
     pub number: EventNumber,
     pub topic: Topic,
@@ -145,7 +146,7 @@ pub(crate) struct KeptEvent {
     pub received_at: Timestamp,
 }
 
-/// Returns one event by its id.
+/// Returns one event by its id; `None` when it is not stored.
 pub(crate) async fn one(c: &mut PgConnection, event: &EventId) -> Result<Option<KeptEvent>, Error> {
     let row = sqlx::query(
         "select e.number, e.topic, e.content_digest, b.body, b.seal, e.received_at

@@ -14,7 +14,8 @@ use crate::receipts;
 use crate::tx::Tx;
 use crate::{attempts, claim_states, claims, events, retries};
 
-/// See [`hookbox_driver::Store::fail`].
+/// Records one failed attempt, unless it was recorded before or the state of the event has changed
+/// since the claim.
 pub(crate) async fn fail(mut tx: Tx, failure: &Failure<'_>) -> Result<Recorded, Fault> {
     let recorded = tx
         .run(|c| record(c, failure))
@@ -23,7 +24,7 @@ pub(crate) async fn fail(mut tx: Tx, failure: &Failure<'_>) -> Result<Recorded, 
     end(tx, recorded).await
 }
 
-/// See [`hookbox_driver::Store::store_undecodable`].
+/// Stores bytes that are not an envelope as a dead letter.
 pub(crate) async fn store_undecodable(
     mut tx: Tx,
     undecodable: &UndecodableMessage<'_>,
@@ -46,8 +47,8 @@ async fn end(tx: Tx, recorded: Recorded) -> Result<Recorded, Fault> {
 async fn record(c: &mut PgConnection, failure: &Failure<'_>) -> Result<Recorded, Error> {
     let envelope = failure.envelope;
     let route = failure.route;
-    // The event is inserted even if a retry follows, because a store that was restored to an
-    // earlier moment may not have the event.
+    // The transaction that claimed the event was rolled back, so the event may not be stored yet,
+    // and may have no claim.
     if failure.attempt == 1 {
         events::insert(c, &[envelope]).await?;
         let (attempt, then) = (failure.attempt, failure.then);

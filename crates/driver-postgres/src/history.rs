@@ -1,4 +1,5 @@
-//! Reads one event with its whole history. All rows are from the same snapshot of the tables.
+//! Reads one event with its whole history. The caller must have opened a transaction, so that all
+//! queries see the same snapshot.
 
 use hookbox_driver::{DeadLetter, EventDetail};
 use hookbox_event::EventId;
@@ -6,8 +7,8 @@ use sqlx::{Error, PgConnection};
 
 use crate::{attempts, claims, dead_letters, earlier_deaths, events, receipts, retries};
 
-/// Returns the event whose id begins with the given prefix, or `None` if no event or more than one
-/// does.
+/// Returns the event whose id begins with this prefix, with its history; `None` when no event has
+/// this prefix, or when more than one has it.
 pub(crate) async fn by_prefix(
     c: &mut PgConnection,
     prefix: &str,

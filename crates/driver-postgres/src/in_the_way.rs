@@ -8,7 +8,8 @@ use sqlx::{Error, PgConnection, Row};
 use crate::refused::refused;
 use crate::server::refusal::{self, Names, Refusal};
 
-/// Finds objects of another program that have the names of hookbox's tables.
+/// Returns an error when the database contains objects of another program with the names of
+/// hookbox's tables, or another program's migrations.
 pub(crate) async fn anything(
     c: &mut PgConnection,
     known: &[KnownMigration<'_>],
@@ -24,8 +25,8 @@ pub(crate) async fn anything(
     Ok(refuse(known, &applied, &present))
 }
 
-/// Finds migrations that another program recorded in `_sqlx_migrations`, where hookbox records its
-/// own.
+/// Returns an error when another program recorded its migrations in `_sqlx_migrations`, where
+/// hookbox records its own.
 pub(crate) async fn migrations(
     c: &mut PgConnection,
     known: &[KnownMigration<'_>],
@@ -50,7 +51,8 @@ fn refuse(
     })
 }
 
-/// Returns the rows of `_sqlx_migrations`; none where the table does not exist.
+/// Returns the migrations that have run on the database; none when the table `_sqlx_migrations`
+/// does not exist.
 async fn applied(c: &mut PgConnection) -> Result<Vec<AppliedMigration>, Error> {
     let exists: bool = sqlx::query_scalar("select to_regclass('_sqlx_migrations') is not null")
         .fetch_one(&mut *c)

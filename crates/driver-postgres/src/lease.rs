@@ -1,4 +1,4 @@
-//! Turns claims of a transaction into leases of external calls.
+//! Turns claims of the current transaction into leases for external calls.
 
 use std::collections::HashMap;
 
@@ -13,7 +13,7 @@ use crate::server::query_error::QueryError;
 use crate::tx::{Tx, changed, ended};
 use crate::{newest, receipts, targets};
 
-/// A claim of this transaction whose lease is wanted.
+/// A claim of this transaction for which a lease is requested.
 struct Wanted {
     event: EventNumber,
     /// Whether the claim is for a retry or a replay.
@@ -22,16 +22,16 @@ struct Wanted {
     written: ClaimState,
 }
 
-/// What was decided about the wishes.
+/// The decisions about the requested leases.
 struct Allotted {
-    /// What each wish gets, and the leases of its event then.
+    /// The decision about each request, and the state of its event's leases afterwards.
     leased: Vec<(Leased, Leases)>,
-    /// What is known of the target once the permits are taken; `None` if it does not change.
+    /// The state of the target after the permits were taken; `None` if the state does not change.
     target: Option<TargetState>,
 }
 
-/// See [`hookbox_driver::Store::lease`]. The rows are locked in an order that all transactions have
-/// in common: claims, keys, waiting attempts, the target.
+/// See [`hookbox_driver::Store::lease`]. To prevent deadlocks, all transactions lock rows in the
+/// same order: claims, keys, waiting attempts, the target.
 pub(crate) async fn lease(
     tx: &mut Tx,
     route: &RouteName,
@@ -51,7 +51,7 @@ pub(crate) async fn lease(
     Ok(leased.collect())
 }
 
-/// Returns the claims of the wishes, in the order given.
+/// Returns the claims for which `wishes` request leases, in the same order.
 fn find(tx: &mut Tx, route: &RouteName, wishes: &[LeaseWish<'_>]) -> Result<Vec<Wanted>, Fault> {
     let mut wanted = Vec::with_capacity(wishes.len());
     for wish in wishes {
@@ -66,7 +66,8 @@ fn find(tx: &mut Tx, route: &RouteName, wishes: &[LeaseWish<'_>]) -> Result<Vec<
     Ok(wanted)
 }
 
-/// Decides which wishes get a lease. From here on, this transaction holds the row of the target.
+/// Decides which requests get a lease. It locks the row of the target for the rest of the
+/// transaction.
 async fn allot(
     tx: &mut Tx,
     route: &RouteName,
@@ -82,19 +83,19 @@ async fn allot(
         let found = tx
             .run(|c| leases::stored(c, route, &granted))
             .await
-            .map_err(doing("look up leases"))?;
+            .map_err(doing("look up the leases of waiting events"))?;
         stored.extend(found.into_iter().map(|one| (one.event, one)));
     }
     let before = tx
         .run(|c| targets::lock(c, terms.target))
         .await
-        .map_err(doing("lock a target"))?;
+        .map_err(doing("lock the row of a target"))?;
     // This must be a separate statement, because leases may have been committed while this
     // transaction waited for the lock.
     let (in_flight, now) = tx
         .run(|c| leases::in_flight(c, terms.target))
         .await
-        .map_err(doing("count the calls in flight"))?;
+        .map_err(doing("count the calls in flight to a target"))?;
     let claims: Vec<LeaseClaim> = wishes
         .iter()
         .zip(wanted)
@@ -114,7 +115,7 @@ async fn allot(
     })
 }
 
-/// Writes the leases, and takes their claims from the transaction.
+/// Writes the leases. The transaction then no longer has to settle their claims.
 async fn give(
     tx: &mut Tx,
     route: &RouteName,
@@ -147,7 +148,9 @@ async fn give(
     if let Some(state) = &allotted.target {
         let put = tx.run(|c| targets::put(c, terms.target, state)).await;
         if let Err(error) = put {
-            return Err(tx.attribute(error, "take permits of a target").await);
+            return Err(tx
+                .attribute(error, "take permits for calls to a target")
+                .await);
         }
     }
     let versioned = receipts.iter().filter_map(|receipt| {
@@ -160,7 +163,9 @@ async fn give(
             .run(|c| newest::call(c, route, &calls, terms.length))
             .await;
         if let Err(error) = noted {
-            return Err(tx.attribute(error, "hold the keys of leased events").await);
+            return Err(tx
+                .attribute(error, "record calls in flight for the keys of events")
+                .await);
         }
     }
     for receipt in &receipts {
@@ -168,7 +173,8 @@ async fn give(
         tx.owned.remove(&key);
         tx.leased.insert(key);
     }
-    // The statements above have shown what the guard would show, unless other claims are left.
+    // If the transaction has no other claims, the statements above have checked all that the guard
+    // would check, so the guard need not run.
     tx.is_proved |= tx.owned.is_empty();
     Ok(())
 }
@@ -190,7 +196,7 @@ async fn write(
         Ok(found) if !found.is_same => return Err(ended()),
         Ok(found) if !found.is_whole => return Err(changed()),
         Ok(_) => {}
-        Err(error) => return Err(tx.attribute(error, "write outcomes").await),
+        Err(error) => return Err(tx.attribute(error, "write the outcomes of receipts").await),
     }
     let given_all = tx
         .run(|c| leases::give(c, &transaction, route, given))
@@ -198,13 +204,13 @@ async fn write(
     match given_all {
         Ok(true) => {}
         Ok(false) => return Err(changed()),
-        Err(error) => return Err(tx.attribute(error, "lease claims").await),
+        Err(error) => return Err(tx.attribute(error, "turn claims into leases").await),
     }
     let put = tx
         .run(|c| leases::put(c, route, terms.target, given, terms.length))
         .await;
     match put {
         Ok(()) => Ok(()),
-        Err(error) => Err(tx.attribute(error, "write leases").await),
+        Err(error) => Err(tx.attribute(error, "write the leases of events").await),
     }
 }

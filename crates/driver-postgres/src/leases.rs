@@ -1,4 +1,4 @@
-//! The leases of external calls: columns of the tables `claims` and `retries`.
+//! The leases of external calls. They are stored in columns of the tables `claims` and `retries`.
 
 use std::time::Duration;
 
@@ -11,17 +11,17 @@ use crate::column::{Columns, integer, numbers};
 use crate::ends::{DoneEnd, EndColumns};
 use crate::retries::{DELAY_MAX, is_leased, is_put_off};
 
-/// What is stored of an event that waits for an attempt.
+/// What the store knows about an event that waits for an attempt.
 pub(crate) struct StoredLease {
     pub event: EventNumber,
     pub waiting: WaitingAttempt,
     pub leases: Leases,
-    /// The reason for which the attempt is deferred, and how long it has been.
+    /// Why the attempt is deferred, and for how long it has been deferred.
     pub deferred: Option<(DeferReason, Duration)>,
 }
 
-/// Locks the waiting attempts of these events in the order of their numbers, and returns them. This
-/// transaction has locked the claims.
+/// Locks the waiting attempts of these events in the order of the events' numbers, and returns
+/// them. This transaction has already locked the claims of the events.
 pub(crate) async fn stored(
     c: &mut PgConnection,
     route: &RouteName,
@@ -96,9 +96,9 @@ pub(crate) struct NewLease {
     pub leases: Leases,
 }
 
-/// Changes claims that this transaction has made into those of leased events, provided that it has
-/// the given number and that its commit will be durable. Returns whether all were changed. If not,
-/// the transaction must not be committed.
+/// Changes claims that this transaction has made into claims of leased events. Changes nothing
+/// unless the transaction has the given number and its commit will be durable. Returns whether all
+/// claims were changed. If not, the transaction must not be committed.
 pub(crate) async fn give(
     c: &mut PgConnection,
     transaction: &str,
@@ -133,9 +133,9 @@ pub(crate) async fn give(
     Ok(done.rows_affected() == given.len() as u64)
 }
 
-/// Makes leased events wait for their attempts until `length` after the beginning of the
-/// transaction. An attempt that was deferred keeps the reason and the beginning, so that the
-/// deferral continues if the call meets the same fault once more.
+/// Makes leased events wait for their attempts until the time `length` has passed after the
+/// beginning of the transaction. An attempt that was already deferred keeps the reason and the
+/// start of its deferral, so that the deferral continues if the call meets the same fault again.
 pub(crate) async fn put(
     c: &mut PgConnection,
     route: &RouteName,
@@ -187,8 +187,8 @@ pub(crate) async fn put(
     Ok(())
 }
 
-/// Ends leases, because the calls have succeeded: sets the claims to done, and writes their ends.
-/// This transaction has locked the claims.
+/// Ends the leases of calls that have succeeded: sets the claims to done, and writes the ends of
+/// the events. This transaction has locked the claims.
 pub(crate) async fn end_done(
     c: &mut PgConnection,
     route: &RouteName,
@@ -221,14 +221,14 @@ pub(crate) async fn end_done(
     Ok(())
 }
 
-/// An event whose call has failed for a reason that is not the event's.
+/// An event whose call has failed for a reason outside of the event.
 pub(crate) struct DeferredCall {
     pub event: EventNumber,
     pub reason: DeferReason,
     pub after: Duration,
 }
 
-/// Ends leases, because the calls are deferred: each event waits for the same attempt.
+/// Ends the leases of calls that are deferred. Each event waits for the same attempt again.
 pub(crate) async fn end_deferred(
     c: &mut PgConnection,
     route: &RouteName,

@@ -65,19 +65,33 @@ impl Ledger for Postgres {
         route: Option<&RouteName>,
         limit: u32,
     ) -> Result<EndsRead, Fault> {
-        read!(self, "read ends", |c| ends::read(c, after, route, limit))
+        read!(self, "read the ends of events", |c| ends::read(
+            c, after, route, limit
+        ))
     }
 
     async fn ends_held_back(&self) -> Result<Option<HeldBack>, Fault> {
-        read!(self, "find out what holds ends back", ends::held_back)
+        read!(
+            self,
+            "find the transaction that holds ends back",
+            ends::held_back
+        )
     }
 
     async fn names(&self) -> Result<Names, Fault> {
-        read!(self, "read names", names::lately)
+        read!(
+            self,
+            "read the names of sources, topics and routes",
+            names::lately
+        )
     }
 
     async fn has_seen(&self, name: Name<'_>) -> Result<bool, Fault> {
-        read!(self, "search for a name", |c| names::has_seen(c, name))
+        read!(
+            self,
+            "search for the name of a source, topic or route",
+            |c| names::has_seen(c, name)
+        )
     }
 
     async fn event(&self, id_prefix_hex: &str) -> Result<Option<EventDetail>, Fault> {
@@ -191,7 +205,7 @@ impl Ledger for Postgres {
     }
 
     async fn audit(&self, by: &str, action: &str, subject: &str) -> Result<(), Fault> {
-        write!(self, "write the audit", |c| audit::insert(
+        write!(self, "write an audit row", |c| audit::insert(
             c, by, action, subject
         ))
     }
@@ -202,7 +216,7 @@ impl Ledger for Postgres {
         before: Option<i64>,
         limit: u32,
     ) -> Result<Vec<AuditRow>, Fault> {
-        read!(self, "read the audit", |c| audit::list(
+        read!(self, "read the audit rows", |c| audit::list(
             c, filter, before, limit
         ))
     }
@@ -229,7 +243,11 @@ impl Ledger for Postgres {
     }
 
     async fn controls(&self) -> Result<RouteControls, Fault> {
-        read!(self, "read the controls of routes", route_controls::all)
+        read!(
+            self,
+            "read the pauses and limits of the routes",
+            route_controls::all
+        )
     }
 
     async fn change_route(
@@ -238,13 +256,13 @@ impl Ledger for Postgres {
         change: &RouteChange,
         by: &str,
     ) -> Result<bool, Fault> {
-        write!(self, "change the controls of a route", |c| {
+        write!(self, "change the pause or the limits of a route", |c| {
             route_controls::change(c, scope, change, by)
         })
     }
 
     async fn targets(&self) -> Result<Vec<TargetRow>, Fault> {
-        read!(self, "list targets", targets::list)
+        read!(self, "list the targets of external calls", targets::list)
     }
 
     async fn books(&self) -> Result<Vec<RouteBooks>, Fault> {
@@ -280,7 +298,7 @@ impl Ledger for Postgres {
     }
 
     async fn silent(&self, limit: u32, silent: Duration) -> Result<Vec<SilentIngest>, Fault> {
-        read!(self, "find ingests that never closed", |c| {
+        read!(self, "find ingests without a closing report", |c| {
             silent::read(c, limit, silent)
         })
     }
@@ -328,12 +346,12 @@ impl Ledger for Postgres {
         after: Option<&RefusalCursor>,
         limit: u32,
     ) -> Result<Vec<Refusal>, Fault> {
-        read!(self, "read refusals", |c| refusals::list(
+        read!(self, "read the refusals", |c| refusals::list(
             c, filter, after, limit
         ))
     }
 
     async fn refusal_groups(&self, filter: &RefusalFilter) -> Result<Vec<RefusalGroup>, Fault> {
-        read!(self, "group refusals", |c| refusals::groups(c, filter))
+        read!(self, "group the refusals", |c| refusals::groups(c, filter))
     }
 }

@@ -1,8 +1,8 @@
 //! The store over PostgreSQL: the inbox, written in the same transaction as the effects of the
 //! handlers.
 //!
-//! - [`Postgres`] is a [`hookbox_driver::Store`] and a [`hookbox_driver::Ledger`]; [`Options`]
-//!   hold how to reach the database, and [`migrate`] prepares it.
+//! - [`Postgres`] is a [`hookbox_driver::Store`] and a [`hookbox_driver::Ledger`]; [`Options`] say
+//!   how to reach the database, and [`migrate`] prepares it.
 //! - One file per table; every statement is a named function in its table's file.
 //! - Whole operations that touch several tables: `claim`, `compare_versions`, `withdraw`, `settle`,
 //!   `fail`, `lease`, `call_ends`, `requeue`, `replay`.

@@ -26,25 +26,27 @@ const LOCK: i64 = 0x68_6f6f_6b62_6f78;
 const DEADLINE: Duration = Duration::from_secs(60 * 60);
 
 /// The statement that limits how long a migration waits for the lock of a table that others use.
-/// While the migration waits, other sessions that want the table wait behind it.
+/// While the migration waits, other sessions that want the table wait behind it, so the limit is
+/// short.
 const TABLE_LOCK_TIMEOUT: &str = "set lock_timeout = '30s'";
 
-/// The oldest schema version that a process must know to work on the newest schema. An older
-/// process does not know the state of a stale event (migration 19), and writes no rows of migration
-/// 18, so that programs which read along would miss events. Migration 15 lets receipts decide
-/// whether a claim is done, which an older process does not check; the migrations 11 to 14 put the
-/// numbers of events in the place of their ids. A migration that removes something, or that
-/// requires more of the rows that are written, raises this number to the schema version of the
-/// first hookbox that works with the result; see `docs/UPGRADING.md`.
+/// The oldest schema version that a hookbox must know to use a database with the newest schema. An
+/// older hookbox cannot use it for these reasons. It does not know the state of a stale event
+/// (migration 19). It writes no rows into `ends` (migration 18), so programs that read ends along
+/// would miss events. It does not read the receipts that decide whether a claim is done (migration
+/// 15). It looks up events by their ids, where the tables now have numbers (migrations 11 to 14). A
+/// migration that removes something, or that requires more of the rows that are written, must raise
+/// this number to the schema version of the first hookbox that works with the result; see
+/// `docs/UPGRADING.md`.
 const WORKS_FROM: i64 = 19;
 
 /// The schema versions before and after [`migrate`], or as [`plan`] predicts them. Version 0 is an
 /// empty database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Migrated {
-    /// Before.
+    /// The schema version before the migration; 0 for an empty database.
     pub from: i64,
-    /// After.
+    /// The schema version after the migration.
     pub to: i64,
 }
 
@@ -110,7 +112,7 @@ async fn finish(
         tracing::info!(
             renumbered,
             "the database was moved from another server: {renumbered} ends have numbers of this \
-             server now, and cursors from before are refused"
+             server now, and cursors from before the move are refused"
         );
     }
     meta::stamp(connection, options.environment.as_str()).await?;
@@ -166,7 +168,8 @@ pub(crate) fn newest() -> i64 {
     versions.max().unwrap_or(0)
 }
 
-/// Returns the schema version of a database; 0 when there is none.
+/// Returns the schema version of a database, which is the number of its newest migration; 0 when
+/// none has run.
 pub(crate) async fn version(connection: &mut PgConnection) -> Result<i64, sqlx::Error> {
     let exists: bool = sqlx::query_scalar("select to_regclass('_sqlx_migrations') is not null")
         .fetch_one(&mut *connection)
@@ -191,7 +194,7 @@ pub(crate) fn same_environment(stamp: Option<&str>, options: &Options) -> Result
     }
 }
 
-/// Returns the refusal of a schema that is newer than this hookbox.
+/// Returns the error for a database whose schema is newer than this hookbox.
 pub(crate) fn newer(found: i64) -> OpenError {
     OpenError::SchemaNewer {
         found,
@@ -221,7 +224,7 @@ async fn inspect(
         .and_then(|from| identity.map(|_| from)))
 }
 
-/// Returns whether a database that a newer hookbox has migrated is compatible with this one.
+/// Returns whether this hookbox can use a database that a newer hookbox has migrated.
 pub(crate) async fn works_on_newer(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
     let from = meta::works_from(connection).await?;
     Ok(from.is_some_and(|from| from <= newest()))

@@ -41,8 +41,8 @@ pub(crate) async fn lately(c: &mut PgConnection) -> Result<Names, Error> {
     Ok(names)
 }
 
-/// Returns whether the store has ever seen a name. If it has not, this reads whole tables to find
-/// out.
+/// Returns whether the store has ever seen a name. For a name that it has not seen, this is slow,
+/// because it reads whole tables.
 pub(crate) async fn has_seen(c: &mut PgConnection, name: Name<'_>) -> Result<bool, Error> {
     let question = match name {
         Name::Source(_) => {

@@ -1,5 +1,5 @@
-//! The table `newest`: the newest version of each key that is done on a route, and the external
-//! call that is in flight for an event of the key.
+//! The table `newest`, for routes with `newest`: for each key of a route, the newest version that
+//! is done, and the external call that is in flight for an event with this key.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -11,10 +11,10 @@ use sqlx::{Error, PgConnection, Row};
 use crate::column::Columns;
 use crate::retries::DELAY_MAX;
 
-/// Locks keys in their order, so that transactions with several keys wait for each other and do not
-/// deadlock. A key without a row gets one without a version, because only a row can be locked.
+/// Locks keys in ascending order, so that transactions with several keys wait for each other and do
+/// not deadlock. A key without a row gets a row without a version, because only rows can be locked.
 ///
-/// A conflicting row is locked even though the condition keeps it from being updated.
+/// `on conflict` locks an existing row even though `where false` keeps the row from being updated.
 pub(crate) async fn lock(
     c: &mut PgConnection,
     route: &RouteName,
@@ -33,8 +33,8 @@ pub(crate) async fn lock(
     Ok(())
 }
 
-/// Locks the keys of these events as [`lock`] does. A key without a row gets one with the version
-/// of its event, as if the event were done already. Returns the keys that got one. Before the
+/// Locks the keys of these events as [`lock`] does. A key without a row gets a row with the version
+/// of its event, as if the event were done already. Returns the keys that got a row. Before the
 /// commit, [`take_back`] must undo this for the events that are not done.
 pub(crate) async fn lock_and_anticipate(
     c: &mut PgConnection,
@@ -81,8 +81,8 @@ pub(crate) async fn take_back(
     Ok(())
 }
 
-/// Returns what is stored of these keys. The present time is the beginning of this transaction, so
-/// that a lease never seems to have ended too early.
+/// Returns the stored states of these keys. A call counts as in flight if its lease had not ended
+/// when this transaction began, so no lease counts as ended too early.
 pub(crate) async fn states(
     c: &mut PgConnection,
     route: &RouteName,
@@ -110,8 +110,8 @@ pub(crate) async fn states(
         .collect()
 }
 
-/// Raises keys to the versions of events that are done. This transaction has locked the keys, and
-/// no event is older than what is stored.
+/// Stores the versions of events that are done as the newest of their keys. This transaction has
+/// locked the keys, and none of the versions is older than the stored one.
 pub(crate) async fn raise(
     c: &mut PgConnection,
     route: &RouteName,
@@ -135,8 +135,8 @@ pub(crate) async fn raise(
     Ok(())
 }
 
-/// Notes that external calls are in flight for events of these keys, until `length` after the
-/// beginning of the transaction. This transaction has locked the keys.
+/// Records that external calls are in flight for events with these keys. The record expires
+/// `length` after the beginning of the transaction. This transaction must have locked the keys.
 pub(crate) async fn call(
     c: &mut PgConnection,
     route: &RouteName,
@@ -160,8 +160,8 @@ pub(crate) async fn call(
     Ok(())
 }
 
-/// Notes that the calls for these events are not in flight any more. A key for another event of
-/// which a call is in flight stays as it is.
+/// Records that the calls for these events are no longer in flight. A key stays as it is if a call
+/// is in flight for another event with this key.
 pub(crate) async fn free(
     c: &mut PgConnection,
     route: &RouteName,
@@ -182,7 +182,8 @@ pub(crate) async fn free(
     Ok(())
 }
 
-/// Returns the keys, the versions and the numbers of events, as columns of an argument.
+/// Returns the keys, the versions and the numbers of events as columns, for the arguments of a
+/// statement.
 fn columns<'a>(
     newest: &[(EventNumber, &'a VersionedEvent)],
 ) -> (Vec<&'a [u8; 16]>, Vec<String>, Vec<i64>) {

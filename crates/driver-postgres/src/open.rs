@@ -33,8 +33,9 @@ pub struct Postgres {
 }
 
 impl Postgres {
-    /// Opens the database. It must belong to this environment and this identity key, have this
-    /// schema, and be on a server whose commits are durable. Opening changes nothing.
+    /// Opens the database. The database must belong to the environment and the identity key of the
+    /// options, have a schema that this hookbox can use, and be on a server whose commits are
+    /// durable. Opening changes nothing.
     pub async fn open(options: Options) -> Result<Self, OpenError> {
         let server = inspect_server(&options).await?;
         server.check(false)?;
@@ -75,7 +76,7 @@ impl Postgres {
         Ok(Tx::new(lease, self.connections.options().report_deadline()))
     }
 
-    /// Opens a transaction for reading.
+    /// Opens a transaction for reading, in which all statements see the same snapshot.
     pub(crate) async fn read(&self) -> Result<Tx, Fault> {
         let lease = self.connections.begin(READ).await?;
         Ok(Tx::new(lease, self.connections.options().report_deadline()))

@@ -44,7 +44,8 @@ const HANDLERS_IN_A_TRANSACTION: u32 = 64;
 /// connection as dead.
 const ANSWER_MARGIN: Duration = Duration::from_secs(5);
 
-/// The options for reaching the database. `Debug` does not show the URL's password.
+/// The options for reaching the database. `Debug` does not show the URL, because it may contain a
+/// password.
 #[derive(Clone)]
 pub struct Options {
     /// The URL: `postgres://user:password@host:port/database`, with `?sslmode=verify-full` for TLS
@@ -52,7 +53,8 @@ pub struct Options {
     pub url: String,
     /// The environment with which the database is stamped.
     pub environment: EnvironmentName,
-    /// What the identity stamp must be. The default is that ids are computed without a key.
+    /// Which identity stamp the database must have. By default it must have none, because by
+    /// default ids are computed without an identity key.
     pub identity: ExpectedIdentity,
     /// How many connections may be open at once. One more connection only checks whether the server
     /// is reachable.

@@ -93,7 +93,11 @@ pub(crate) async fn prove(tx: &mut Tx) -> Result<(), CommitError> {
         {
             return broken("it left a time limit that hookbox's own statements exceed".to_owned());
         }
-        Err(error) => return Err(tx.attribute(error, "prove the transaction").await),
+        Err(error) => {
+            return Err(tx
+                .attribute(error, "check the transaction after a handler")
+                .await);
+        }
     };
     if proof.transaction.is_none() || proof.transaction != tx.id {
         return Err(ended());

@@ -9,7 +9,7 @@ use sqlx::{Error, PgConnection, Row};
 use crate::column::{self, Columns, bigint, moment, numbers, text, uuid};
 use crate::ends::{DoneEnd, EndColumns};
 
-/// The outcome of one receipt, as it is to be written.
+/// The outcome of one receipt, to be written.
 pub(crate) struct OutcomeRow<'a> {
     pub event: EventNumber,
     pub envelope: &'a Envelope,
@@ -17,12 +17,12 @@ pub(crate) struct OutcomeRow<'a> {
     pub other_digest: Option<ContentDigest>,
 }
 
-/// What a transaction was before its outcomes were written.
+/// What [`insert`] has found out about the transaction before it writes outcomes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Found {
-    /// Whether it is the transaction that made the claims. If not, nothing was written.
+    /// Whether the transaction is the one that made the claims. If not, nothing was written.
     pub is_same: bool,
-    /// Whether its claims are as they were made and its commit will be durable. If not, nothing was
+    /// Whether the claims are unchanged and the commit will be durable. If not, nothing was
     /// written.
     pub is_whole: bool,
 }
@@ -53,9 +53,9 @@ const INSERT: &str = "with found as materialized (
      )
      select is_same, is_whole from found";
 
-/// Writes outcomes, and the ends of the events that are done, provided that the current transaction
-/// still has the number `transaction`, has the claims of the events in `done`, and will be durable.
-/// A receipt that already has an outcome keeps it.
+/// Writes outcomes, and the ends of the events that are done. Writes nothing unless the current
+/// transaction has the number `transaction`, the claims of the events in `done` are unchanged, and
+/// the commit will be durable. A receipt that already has an outcome keeps it.
 ///
 /// If a handler has ended the transaction, the statement would be committed at once as a
 /// transaction of its own. In that case it must write nothing.
@@ -133,9 +133,9 @@ pub(crate) async fn insert_one(
     Ok(())
 }
 
-/// Sets the outcome of those receipts of the given events that have the outcome retrying or dead,
-/// because such a receipt follows the state of its event. Duplicates and conflicts keep their
-/// outcome.
+/// Gives the outcome `word` to every receipt of the events that is retrying or dead, because these
+/// outcomes change with the state of the event. Receipts with another outcome, such as duplicates,
+/// keep it.
 pub(crate) async fn update_outcome(
     c: &mut PgConnection,
     route: &RouteName,
@@ -154,7 +154,7 @@ pub(crate) async fn update_outcome(
     Ok(())
 }
 
-/// Sets the outcome of dead events' receipts back to retrying.
+/// Sets those receipts of these events that have the outcome dead back to retrying.
 pub(crate) async fn revive(
     c: &mut PgConnection,
     routes: &[String],
@@ -174,7 +174,7 @@ pub(crate) async fn revive(
     Ok(())
 }
 
-/// Sets the outcome of done events' receipts back to retrying.
+/// Sets those receipts of these events that have the outcome done back to retrying.
 pub(crate) async fn reopen(
     c: &mut PgConnection,
     route: &RouteName,
@@ -191,8 +191,8 @@ pub(crate) async fn reopen(
     Ok(())
 }
 
-/// Gives events a receipt on a route that never had them: a copy of the first receipt that they
-/// have on any route, with the outcome retrying.
+/// Gives each event a receipt on a route that has not had the event before: a copy of the first
+/// receipt that the event has on any route, with the outcome retrying.
 pub(crate) async fn copy_first(
     c: &mut PgConnection,
     route: &RouteName,
@@ -220,9 +220,10 @@ pub(crate) async fn copy_first(
     Ok(())
 }
 
-/// Returns the event of a receipt. The primary key of the table begins with the route, so the query
-/// looks the receipt up once for each route that has receipts. It finds these routes by a recursive
-/// query that jumps from one route to the next in that index.
+/// Returns the event of a receipt; `None` when the receipt has no outcome. The primary key of the
+/// table begins with the route, so the query looks the receipt up once for each route that has
+/// receipts. It finds these routes by a recursive query that jumps from one route to the next in
+/// that index.
 pub(crate) async fn event_of(
     c: &mut PgConnection,
     receipt: &ReceiptId,

@@ -1,5 +1,5 @@
-//! The table `refusals`: the newest refused requests, with a digest of the body instead of the
-//! body, so that operators see what is refused.
+//! The table `refusals`: the newest refused requests, so that operators see what is refused. Of
+//! each body only the digest and the length are stored.
 
 use hookbox_driver::{Refusal, RefusalCursor, RefusalFilter, RefusalGroup};
 use hookbox_event::ReceiptId;
@@ -9,8 +9,8 @@ use sqlx::{Error, PgConnection, Postgres, Row};
 
 use crate::column::{Columns, bigint, moment, text, uuid};
 
-/// The number of refusals that are kept: those of some days of a misconfigured sender, or of some
-/// minutes of an attack, and never more than a few megabytes.
+/// The number of refusals that are kept. They cover some days of a misconfigured sender, or some
+/// minutes of an attack, and take at most a few megabytes.
 const KEPT: i64 = 10_000;
 
 /// Stores refusals.

@@ -1,5 +1,5 @@
-//! Errors for a database that is not opened: what an operator has to fix, or what may pass with
-//! time.
+//! The errors when a database cannot be opened: those that an operator has to fix, with a remedy,
+//! and those that may pass with time.
 
 use std::error::Error;
 

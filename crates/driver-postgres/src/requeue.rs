@@ -8,16 +8,16 @@ use hookbox_event::{EventNumber, RouteName};
 use crate::retries;
 use crate::tx::Tx;
 
-/// How many bytes of event bodies one call may hold in memory.
+/// How many bytes of event bodies one call may hold in memory, unless a single body has more.
 const BODY_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 /// The number of retries that are published at once. The publisher puts waiting envelopes into one
 /// batch, so 64 publishes take about as long as a single one, and the rows are not locked for long.
 const AT_ONCE: usize = 64;
 
-/// Republishes due retries; see [`hookbox_driver::Store::requeue_due`]. The rows stay locked until
-/// all are published and marked, so no other scheduler takes them. If the process crashes before
-/// that, they stay due.
+/// Republishes due retries; see [`hookbox_driver::Store::requeue_due`]. The rows of the retries
+/// stay locked until all are published and marked as queued, so no other scheduler takes them. If
+/// the process crashes before that, the retries stay due.
 pub(crate) async fn requeue_due(
     mut tx: Tx,
     limit: u32,

@@ -11,7 +11,8 @@ use sqlx::{Error, PgConnection, Row};
 
 use crate::column::{Columns, integer, numbers};
 
-/// The condition under which a row of `retries` belongs to a lease. The lease ends at `not_before`.
+/// The SQL condition under which a row of `retries` belongs to a lease. The lease ends at the row's
+/// `not_before`.
 macro_rules! is_leased {
     () => {
         "(target is not null and leased_attempt = attempt)"
@@ -24,8 +25,8 @@ pub(crate) use is_leased;
 /// timestamp, so a longer wait is shortened to this.
 pub(crate) const DELAY_MAX: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
-/// The column that says whether an event waits for a later time, so that no message that is still
-/// in the queue must start its attempt.
+/// The column that shows whether an event is deferred to a later time. If so, a message of the
+/// event that is still in the queue must not start the attempt.
 macro_rules! is_put_off {
     () => {
         "coalesce(deferred_attempt = attempt, false)
@@ -93,7 +94,8 @@ pub(crate) async fn waiting(
         .collect()
 }
 
-/// Makes an event wait for an attempt, for `after` from now by the server's clock.
+/// Makes an event wait for an attempt, which is due when the time `after` has passed by the
+/// server's clock. A waiting attempt that the event already has is replaced.
 pub(crate) async fn put(
     c: &mut PgConnection,
     route: &RouteName,
@@ -120,8 +122,9 @@ pub(crate) async fn put(
     Ok(())
 }
 
-/// Returns for how long an event has been deferred, counted from the first deferral for the same
-/// reason since the last attempt. `None` when it is not deferred for that reason.
+/// Returns how long the event has been deferred for the reason of this deferral, counted from the
+/// first deferral for this reason since the last attempt; `None` when it is not deferred for this
+/// reason.
 pub(crate) async fn put_off_for(
     c: &mut PgConnection,
     event: EventNumber,
@@ -201,7 +204,7 @@ pub(crate) async fn put_replayed(
     Ok(())
 }
 
-/// Deletes the retries of events that have an outcome.
+/// Deletes the waiting attempts of these events on this route.
 pub(crate) async fn delete(
     c: &mut PgConnection,
     route: &RouteName,
@@ -215,7 +218,7 @@ pub(crate) async fn delete(
     Ok(())
 }
 
-/// A retry that is due, and the length of its body.
+/// A retry that is due, and the length of its body in bytes.
 pub(crate) struct Due {
     pub route: String,
     pub event: EventNumber,
@@ -258,8 +261,9 @@ pub(crate) async fn lock_due(
         .collect()
 }
 
-/// Returns the envelopes of retries that this transaction has locked. Their header fields are those
-/// of the event's first receipt. Each comes with the number of its event.
+/// Returns the envelopes of retries that this transaction has locked. The header fields of an
+/// envelope are those of the event's first receipt. Each envelope comes with the number of its
+/// event.
 pub(crate) async fn envelopes(
     c: &mut PgConnection,
     due: &[Due],
@@ -309,7 +313,7 @@ pub(crate) async fn mark_queued(
     Ok(())
 }
 
-/// Returns the attempts for which one event waits, one for each route.
+/// Returns the waiting attempts of one event on all routes.
 pub(crate) async fn of_event(
     c: &mut PgConnection,
     event: EventNumber,

@@ -1,5 +1,6 @@
-//! The savepoint of a transaction over several events. When the handler fails on some of them, what
-//! it wrote is undone back to the savepoint, and the transaction keeps its claims.
+//! The savepoint of a transaction over several events. When the handler fails on some of these
+//! events, all that it has written since the savepoint is undone, and the transaction keeps its
+//! claims.
 
 use hookbox_driver::{CommitError, Fault, FaultKind};
 use sqlx::Executor;
@@ -11,8 +12,8 @@ use crate::{diagnose, proof};
 /// The statement that sets the savepoint in a transaction that has none yet.
 const SET: &str = "savepoint hookbox_unit";
 
-/// The statements that move the savepoint to the current end of the transaction. They fail when the
-/// transaction is not the one in which it was set, because a handler has ended that one.
+/// The statements that move the savepoint to the current end of the transaction. They fail when a
+/// handler has ended the transaction in which the savepoint was set.
 const MOVE: &str = "release savepoint hookbox_unit; savepoint hookbox_unit";
 
 /// See [`hookbox_driver::Store::savepoint`].
@@ -33,7 +34,8 @@ pub(crate) async fn set(tx: &mut Tx) -> Result<(), CommitError> {
 pub(crate) async fn undo(tx: &mut Tx) -> Result<(), CommitError> {
     let doing = "undo what a handler wrote";
     if tx.awaits_answer {
-        // The answer of an earlier statement would be taken for that of this one.
+        // An earlier statement has no answer yet. Its answer would be taken for that of the next
+        // statement, so no statement is sent.
         let fault = Fault::plain(FaultKind::Unavailable, doing);
         return Err(fault.into());
     }
@@ -46,8 +48,9 @@ pub(crate) async fn undo(tx: &mut Tx) -> Result<(), CommitError> {
         Err(error) => return Err(error.ours(doing).into()),
     }
     if tx.is_guarded() {
-        // The settings of the session are as they were at the savepoint, but not everything else
-        // that a handler can leave in a session belongs to its transaction.
+        // The rollback to the savepoint has also restored the settings of the session. But a
+        // handler can leave other things in a session, which do not belong to the transaction and
+        // must be removed.
         return proof::prove(tx).await;
     }
     if tx.depth() != 1 {

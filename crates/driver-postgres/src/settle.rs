@@ -24,12 +24,13 @@ struct Consequences<'a> {
     ended: Vec<DoneEnd>,
     /// The ends of the events that are stale.
     stale: Vec<DoneEnd>,
-    /// The events that are done, whose versions may be compared.
+    /// The events that are done. Their versions, if they were compared, become the newest of their
+    /// keys.
     done: Vec<(EventId, EventNumber)>,
     /// The events whose retry or replay ended, by the outcome that their waiting receipts get.
     redone: BTreeMap<StoredOutcome, Vec<EventNumber>>,
     /// The retries and replays that succeeded: the event, the number of its attempt, and the age of
-    /// the transaction, so that no attempt took longer.
+    /// the transaction, which is at least the duration of the attempt.
     succeeded: Vec<(EventNumber, u32, Duration)>,
 }
 
@@ -54,12 +55,13 @@ pub(crate) async fn settle(
         Ok(found) if !found.is_same => return Err(ended()),
         Ok(found) if !found.is_whole => return Err(changed()),
         Ok(_) => {}
-        Err(error) => return Err(tx.attribute(error, "write outcomes").await),
+        Err(error) => return Err(tx.attribute(error, "write the outcomes of receipts").await),
     }
     if let Err((error, doing)) = write(tx, route, &consequences).await {
         return Err(tx.attribute(error, doing).await);
     }
-    // Claims on other routes were not among those that the statement has found.
+    // `receipts::insert` has checked only the claims on this route, so claims on other routes still
+    // need the guard.
     tx.is_proved = tx.owned.keys().all(|(of, _)| of == route);
     Ok(())
 }
@@ -93,7 +95,8 @@ fn sort<'a>(
 }
 
 impl<'a> Consequences<'a> {
-    /// Ends the claim of an event that this transaction has claimed.
+    /// Records how the outcome ends the claim of an event that this transaction has claimed, and
+    /// adds the rows that follow from that.
     fn end(
         &mut self,
         tx: &mut Tx,
@@ -141,8 +144,8 @@ impl<'a> Consequences<'a> {
     }
 }
 
-/// Writes the rows in the other tables. The transaction is known to be open here. An error is
-/// returned together with the name of the operation that failed.
+/// Writes the rows in the other tables. The caller has checked that the transaction is open. An
+/// error is returned together with the name of the operation that failed.
 async fn write(
     tx: &mut Tx,
     route: &RouteName,
@@ -151,11 +154,11 @@ async fn write(
     let doing = |doing: &'static str| move |error| (error, doing);
     compare_versions::raise(tx, route, &consequences.done)
         .await
-        .map_err(doing("raise versions"))?;
+        .map_err(doing("store the newest versions of keys"))?;
     if !consequences.stale.is_empty() {
         tx.run(|c| ends::insert_stale(c, route, &consequences.stale))
             .await
-            .map_err(doing("end stale events"))?;
+            .map_err(doing("write the ends of stale events"))?;
     }
     if !consequences.died.is_empty() {
         tx.run(|c| dead_letters::put(c, route, &consequences.died))
@@ -165,15 +168,15 @@ async fn write(
     for (word, events) in &consequences.redone {
         tx.run(|c| retries::delete(c, route, events))
             .await
-            .map_err(doing("end retries"))?;
+            .map_err(doing("delete the retries of settled events"))?;
         tx.run(|c| receipts::update_outcome(c, route, events, *word))
             .await
-            .map_err(doing("move receipts"))?;
+            .map_err(doing("update the outcomes of waiting receipts"))?;
     }
     if !consequences.succeeded.is_empty() {
         tx.run(|c| attempts::insert_done(c, route, &consequences.succeeded))
             .await
-            .map_err(doing("record attempts"))?;
+            .map_err(doing("record successful attempts"))?;
     }
     Ok(())
 }

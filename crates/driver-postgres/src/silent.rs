@@ -1,5 +1,5 @@
-//! Finds ingests that have sent no accept report for a long time, although none of their reports
-//! said that it was the last one.
+//! Finds ingests that have not sent their closing report, and have sent no accept report for a long
+//! time.
 
 use std::time::Duration;
 

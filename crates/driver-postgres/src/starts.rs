@@ -48,7 +48,7 @@ pub(crate) async fn counted(
     Ok(of.iter().map(count).collect())
 }
 
-/// Counts one more handler start on each key, in the order of the keys. A key whose last start was
+/// Counts one more handler start for each key, in the order of the keys. A key whose last start was
 /// counted by this process (`by`) is left as it is, so that a repeated call counts nothing twice.
 pub(crate) async fn count(
     c: &mut PgConnection,
@@ -82,7 +82,8 @@ pub(crate) async fn count(
     Ok(())
 }
 
-/// Subtracts one start that this process has counted.
+/// Subtracts one handler start that this process has counted, because the process has survived it
+/// and runs the handler again only later.
 pub(crate) async fn retract(
     c: &mut PgConnection,
     route: &RouteName,

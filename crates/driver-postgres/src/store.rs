@@ -151,7 +151,7 @@ impl Store for Postgres {
         let (state, now) = tx
             .run(|c| targets::read(c, target))
             .await
-            .map_err(|error| error.ours("read a target"))?;
+            .map_err(|error| error.ours("read the state of a target"))?;
         tx.rollback().await;
         Ok(state.blocked(now))
     }
@@ -183,7 +183,7 @@ impl Store for Postgres {
         let mut tx = self.write().await?;
         tx.run(|c| starts::count(c, route, by, kind, on))
             .await
-            .map_err(|error| error.ours("count a start"))?;
+            .map_err(|error| error.ours("count a start of a handler"))?;
         tx.commit_ours().await
     }
 
@@ -205,7 +205,7 @@ impl Store for Postgres {
         let mut tx = self.write().await?;
         tx.run(|c| starts::retract(c, route, by, counted, of))
             .await
-            .map_err(|error| error.ours("retract a start"))?;
+            .map_err(|error| error.ours("subtract a counted start of a handler"))?;
         tx.commit_ours().await
     }
 
@@ -218,7 +218,7 @@ impl Store for Postgres {
         let controls = tx
             .run(route_controls::all)
             .await
-            .map_err(|error| error.ours("read the controls of routes"))?;
+            .map_err(|error| error.ours("read the pauses and limits of the routes"))?;
         tx.rollback().await;
         Ok(controls)
     }

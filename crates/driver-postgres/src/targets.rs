@@ -9,7 +9,7 @@ use crate::column::{Columns, integer, moment, text};
 use crate::retries::is_leased;
 
 /// Locks the row of a target until the transaction ends, and returns what is known of the target.
-/// Creates the row if there is none. It is the last row that a transaction locks, so that two
+/// Creates the row if there is none. Every transaction locks this row last, so that two
 /// transactions with the same target cannot deadlock.
 pub(crate) async fn lock(c: &mut PgConnection, target: &TargetName) -> Result<TargetState, Error> {
     if let Some(state) = lock_row(c, target).await? {
@@ -80,8 +80,8 @@ pub(crate) async fn put(
     Ok(())
 }
 
-/// Writes why a target was not reached, or how it asked for a pause. This transaction has locked
-/// the row of the target.
+/// Writes the last error of a target: why it was not reached, or how it asked for a pause. This
+/// transaction has locked the row of the target.
 pub(crate) async fn put_error(
     c: &mut PgConnection,
     target: &TargetName,

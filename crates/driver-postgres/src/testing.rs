@@ -47,10 +47,9 @@ impl Database {
         Self::create_at(&server_url()?, None).await
     }
 
-    /// Creates a database for a test that migrates it first and is not about migrations. The
-    /// database is empty, or it has all migrations already if [`TEMPLATE`] allows it. Then it is a
-    /// copy of the template: the state after a migration that was ended just before it stamped the
-    /// database with the environment.
+    /// Creates a database for a test that migrates it first and is not about migrations. If
+    /// [`TEMPLATE`] allows it, the database is a copy of the template; otherwise it is empty. A
+    /// copy has all migrations, but no stamp of an environment.
     pub async fn create_for_migrate() -> Result<Self, Failed> {
         let server = server_url()?;
         if std::env::var_os(TEMPLATE).is_none_or(|allows| allows.is_empty()) {
@@ -86,7 +85,7 @@ impl Database {
         Ok(Self { server, name, url })
     }
 
-    /// Its URL.
+    /// Returns the URL of the database.
     pub fn url(&self) -> &str {
         &self.url
     }
@@ -113,8 +112,8 @@ impl Drop for Database {
         let statement = format!("drop database if exists {} with (force)", self.name);
         let server = self.server.clone();
         // Dropping the database is asynchronous, but `drop` is not, and it cannot block on the
-        // runtime of the test in which it is called. So a separate thread does this. It also does
-        // so after a panic of the test, which must leave no database behind either.
+        // runtime of the test in which it is called. So a separate thread does this. The thread
+        // drops the database after a panic of the test, too.
         let dropped = std::thread::spawn(move || {
             tokio::runtime::Builder::new_current_thread()
                 .enable_all()

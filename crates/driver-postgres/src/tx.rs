@@ -21,9 +21,9 @@ use crate::{Options, claims, diagnose, newest};
 /// back when it notices that.
 const ROLLBACK_DEADLINE: Duration = Duration::from_secs(1);
 
-/// Rolls back to the last savepoint that [`crate::proof::BEGIN`] or [`crate::savepoint::set`] has
-/// set. No other transaction has a savepoint of this name, so the statement fails if a handler has
-/// ended the transaction.
+/// The statement that rolls back to the last savepoint which [`crate::proof::BEGIN`] or
+/// [`crate::savepoint::set`] has set. No other transaction has a savepoint of this name, so the
+/// statement fails if a handler has ended the transaction.
 pub(crate) const TO_SAVEPOINT: &str = "rollback to savepoint hookbox_unit";
 
 /// An open transaction. Dropping it closes its connection, so that the server rolls the transaction
@@ -34,18 +34,18 @@ pub struct Tx {
     /// Whether every statement so far has succeeded and none is running. It is false while a
     /// statement runs, so that it stays false when the statement is cancelled.
     sound: bool,
-    /// Whether a statement has not been answered: it runs, or it was cancelled.
+    /// Whether a statement has not been answered, because it still runs or was cancelled.
     pub(crate) awaits_answer: bool,
     /// Whether a handler may have used the connection.
     lent: bool,
-    /// Whether the transaction is for a handler that is not trusted, and has a savepoint for the
-    /// proof.
+    /// Whether the transaction is for a handler that is not hookbox's own, and has a savepoint for
+    /// the proof.
     guarded: bool,
     /// Whether the savepoint of [`TO_SAVEPOINT`] is set.
     pub(crate) has_savepoint: bool,
-    /// Whether a statement after the last use by a handler has shown that the transaction is the
-    /// one that made the claims, that those which need no second write stand, and that its commit
-    /// will be durable.
+    /// Whether a statement has shown three things since a handler last used the connection: the
+    /// transaction is the one that made the claims, the claims that need no second write are
+    /// unchanged, and the commit will be durable.
     pub(crate) is_proved: bool,
     /// The settings of the session at the start of the transaction, as the first proof read them.
     pub(crate) session: Option<Vec<String>>,
@@ -57,8 +57,8 @@ pub struct Tx {
     pub(crate) owned: BTreeMap<(RouteName, EventId), OwnedClaim>,
     /// The events whose claims this transaction has turned into leases, by route.
     pub(crate) leased: BTreeSet<(RouteName, EventId)>,
-    /// The events whose versions this transaction has compared, by route and event. It holds their
-    /// keys.
+    /// The events whose versions this transaction has compared, by route and event. It has locked
+    /// the keys of these events.
     pub(crate) versions: BTreeMap<(RouteName, EventId), VersionedEvent>,
     /// The keys to which this transaction has given the version of an event that is not done yet,
     /// by route and key.
@@ -173,7 +173,7 @@ impl Tx {
         self.lease
             .commit(self.deadline)
             .await
-            .map_err(|error| error.ours("commit"))?;
+            .map_err(|error| error.ours("commit a transaction"))?;
         self.lease.give_back().await;
         Ok(())
     }
@@ -213,12 +213,12 @@ impl Tx {
                     why: format!("the commit was refused: {}", text(&error)),
                 })
             }
-            Err(error) => Err(error.ours("commit").into()),
+            Err(error) => Err(error.ours("commit a transaction").into()),
         }
     }
 
-    /// Takes the versions back that were written for events which are not done. No handler that is
-    /// not trusted has run in such a transaction.
+    /// Removes the versions that were written early for events which are still not done. Versions
+    /// are written so early only in a transaction for hookbox's own handlers.
     async fn take_back(&mut self) -> Result<(), CommitError> {
         if self.anticipated.is_empty() {
             return Ok(());
@@ -227,14 +227,17 @@ impl Tx {
         let taken = self.run(|c| newest::take_back(c, &anticipated)).await;
         match taken {
             Ok(()) => Ok(()),
-            Err(error) => Err(self.attribute(error, "take versions back").await),
+            Err(error) => Err(self
+                .attribute(error, "remove the versions of events that are not done")
+                .await),
         }
     }
 
-    /// Runs the guard, the last statement before the commit. It sets every claim to its final state
-    /// that was not inserted in it. If that succeeds, the current transaction is the one that made
-    /// the claims, and it is still open (H9). Returns whether it succeeded. If no claim has to
-    /// change and the outcomes were the last statement, that statement has shown the same.
+    /// Runs the guard, the last statement before the commit. It sets every claim that was not
+    /// inserted in its final state to that state. If this succeeds, the current transaction is the
+    /// one that made the claims, and it is still open (H9). Returns whether it succeeded. If no
+    /// claim has to change and the statement that wrote the outcomes was the last one, that
+    /// statement has already shown all this, and the guard does not run.
     async fn guard(&mut self) -> Result<bool, CommitError> {
         let mut ends = Vec::with_capacity(self.owned.len());
         for ((route, event), owned) in &self.owned {
@@ -248,13 +251,13 @@ impl Tx {
                     attempts,
                 }),
                 None => {
-                    let doing = "commit: a claim has no outcome";
+                    let doing = "commit a transaction in which a claim has no outcome";
                     return Err(Fault::plain(FaultKind::Internal, doing).into());
                 }
             }
         }
         let Some(id) = self.id.clone() else {
-            // Nothing was claimed in this transaction, so there is nothing to protect.
+            // Nothing was claimed in this transaction, so the guard has nothing to check.
             return Ok(true);
         };
         if ends.is_empty() && self.is_proved {
@@ -262,7 +265,7 @@ impl Tx {
         }
         match self.run(|c| claims::end(c, id, ends)).await {
             Ok(held) => Ok(held),
-            Err(error) => Err(self.attribute(error, "end the claims").await),
+            Err(error) => Err(self.attribute(error, "write the final claim states").await),
         }
     }
 
@@ -342,7 +345,7 @@ impl Tx {
     /// it has done neither.
     pub(crate) fn number(&self, event: &EventId) -> Result<EventNumber, Fault> {
         self.numbers.get(event).copied().ok_or_else(|| {
-            let doing = "settle: the event was not looked up in this transaction";
+            let doing = "use an event that this transaction has not looked up";
             Fault::plain(FaultKind::Internal, doing)
         })
     }
@@ -354,7 +357,7 @@ impl Tx {
         event: &EventId,
     ) -> Result<&mut OwnedClaim, Fault> {
         self.owned.get_mut(&(route.clone(), *event)).ok_or_else(|| {
-            let doing = "settle: the event was not claimed in this transaction";
+            let doing = "settle, withdraw or lease an event that this transaction has not claimed";
             Fault::plain(FaultKind::Internal, doing)
         })
     }
@@ -377,6 +380,6 @@ pub(crate) fn changed() -> CommitError {
 /// Returns the error for a transaction that a handler has ended.
 pub(crate) fn ended() -> CommitError {
     CommitError::EndedByHandler {
-        why: "the transaction is not the one that began".to_owned(),
+        why: "the transaction that hookbox opened is not open any more".to_owned(),
     }
 }

@@ -1,4 +1,4 @@
-//! Gives claims back that a transaction has made.
+//! Withdraws claims that the current transaction has made.
 
 use hookbox_driver::{CommitError, Fault};
 use hookbox_event::{EventId, EventNumber, RouteName};

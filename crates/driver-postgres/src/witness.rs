@@ -1,5 +1,6 @@
-//! The tables `incarnations` and `witness`. They record which witness messages the store has
-//! published to the broker, so that a store that was restored from a backup can be recognised.
+//! The tables `incarnations` and `witness`: the restores of the store that operators have accepted,
+//! and the witness messages that the store has published to the broker. A comparison with the
+//! messages at the broker shows whether the store was restored from a backup.
 
 use hookbox_driver::{
     AcceptedRestore, Fault, Mismatch, NextWitness, WITNESS_INGESTS_MAX, WitnessPosition,
@@ -14,7 +15,7 @@ use crate::column::{Columns, bigint, text};
 use crate::tx::Tx;
 use crate::{Postgres, audit};
 
-/// The name of this action in the audit.
+/// The name of this action in the audit log.
 const ACTION: &str = "reconcile.accept_restore";
 
 impl Postgres {
@@ -28,7 +29,7 @@ impl Postgres {
         let next = tx
             .run(|c| take(c, found, routes))
             .await
-            .map_err(|error| error.ours("commit a witness"))?;
+            .map_err(|error| error.ours("write the next witness"))?;
         match &next {
             NextWitness::Publish(_) => tx.commit_ours().await?,
             NextWitness::Unchanged | NextWitness::Mismatch(_) => tx.rollback().await,
@@ -53,7 +54,7 @@ async fn take(
     Ok(next)
 }
 
-/// Serializes two workers.
+/// Locks the row of the table, so that two workers cannot take the same witness at the same time.
 async fn lock(c: &mut PgConnection) -> Result<(), Error> {
     sqlx::query("select from witness where id = 1 for update")
         .execute(c)
@@ -87,8 +88,9 @@ pub(crate) async fn confirmed(mut tx: Tx, sequence: u64) -> Result<(), Fault> {
     tx.commit_ours().await
 }
 
-/// Reads which witness is the newest and which the broker has confirmed last; see
-/// [`hookbox_driver::Ledger::witness_position`].
+/// Reads which witness is the newest, and which one the broker has confirmed last; see
+/// [`hookbox_driver::Ledger::witness_position`]. The caller must have opened a transaction, so that
+/// both queries see the same snapshot.
 pub(crate) async fn position(c: &mut PgConnection) -> Result<WitnessPosition, Error> {
     let row = sqlx::query(
         "select i.incarnation, i.began_at, w.newest, w.confirmed,
@@ -147,8 +149,8 @@ pub(crate) async fn accept(
     let after = position(c).await?;
     let witness = after.first_after(before, mismatch, now(c).await?);
     keep(c, &witness).await?;
-    // A new incarnation of the store begins here, and the broker has confirmed no witness of it
-    // yet.
+    // The number of the last confirmed witness is set back to 0, because the broker has confirmed
+    // no witness of the new incarnation yet.
     sqlx::query("update witness set confirmed = 0 where id = 1")
         .execute(&mut *c)
         .await?;

@@ -1,5 +1,5 @@
-//! The tables `accounts`, `accepted` and `open_receipts`: the receipts that ingests have reported
-//! as accepted, and those of them that have no outcome yet.
+//! The tables `accounts`, `accepted` and `open_receipts`: which sequence numbers and receipts each
+//! ingest has reported as accepted, and which of these receipts have no outcome yet.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -21,8 +21,8 @@ pub(crate) async fn account(c: &mut SqliteConnection, account: &Account) -> sqlx
     Ok(())
 }
 
-/// Adds the sequence numbers that the accept report covers to the numbers that its instance has
-/// reported so far. Returns `false` when the instance has reported all of them before.
+/// Adds the sequence numbers that the accept report covers to those that its instance has reported
+/// so far. Returns `false` when the report adds nothing to what the instance has reported before.
 pub(crate) async fn extend(c: &mut SqliteConnection, account: &Account) -> sqlx::Result<bool> {
     let instance = &account.instance.as_bytes()[..];
     let reported = ReportedRange {
@@ -129,8 +129,8 @@ async fn open(c: &mut SqliteConnection, account: &Account) -> sqlx::Result<()> {
     Ok(())
 }
 
-/// Returns whether a receipt in `open_receipts`, the table of reported receipts without an outcome,
-/// has an outcome by now, so that its row can be deleted.
+/// Returns whether any row of `open_receipts` can be deleted, because its receipt has an outcome by
+/// now.
 pub(crate) async fn is_to_check(c: &mut SqliteConnection) -> sqlx::Result<bool> {
     sqlx::query_scalar(
         "select exists (select 1 from open_receipts o

@@ -38,7 +38,7 @@ pub(crate) async fn insert_failed(
     Ok(())
 }
 
-/// Records successful attempts: the event, the number of the attempt, and its duration.
+/// Records successful attempts: for each one its event, its attempt number and its duration.
 pub(crate) async fn insert_done(
     connection: &mut SqliteConnection,
     route: &RouteName,

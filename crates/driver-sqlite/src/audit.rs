@@ -1,4 +1,5 @@
-//! The table `audit`: what operators changed and read. Rows are only ever added.
+//! The table `audit`: what operators have changed, and which data they have read, such as bodies.
+//! Rows are only ever added.
 
 use hookbox_driver::{AuditFilter, AuditRow, storable};
 use hookbox_event::{EventId, RouteName, Timestamp};
@@ -23,7 +24,7 @@ pub(crate) async fn insert(
     Ok(())
 }
 
-/// Adds one row for each of these dead letters.
+/// Adds one audit row for each of the given dead letters.
 pub(crate) async fn insert_dead(
     connection: &mut SqliteConnection,
     actor: &str,
@@ -34,7 +35,7 @@ pub(crate) async fn insert_dead(
     insert_all(connection, actor, action, subjects).await
 }
 
-/// Adds one row for each of these subjects, which must not contain what JSON escapes.
+/// Adds one row for each of these subjects. A subject must contain no character that JSON escapes.
 pub(crate) async fn insert_all(
     connection: &mut SqliteConnection,
     actor: &str,
@@ -55,7 +56,7 @@ pub(crate) async fn insert_all(
     Ok(())
 }
 
-/// Adds one row for each of these events, which were put on a route.
+/// Adds one audit row for each of the given events, which an operator has replayed on a route.
 pub(crate) async fn insert_replayed(
     connection: &mut SqliteConnection,
     actor: &str,
@@ -78,7 +79,7 @@ pub(crate) async fn insert_replayed(
     Ok(())
 }
 
-/// Returns rows with an id below `before` that match a filter, newest first.
+/// Returns audit rows with an id below `before` that match a filter, newest first.
 pub(crate) async fn list(
     connection: &mut SqliteConnection,
     filter: &AuditFilter,

@@ -9,7 +9,8 @@ use crate::moment;
 use crate::requeue::HEARD_WITHIN;
 use crate::retries::is_leased;
 
-/// Counts the waiting events of each route. A route without waiting events is not in the result.
+/// Counts, for each route, the events that wait for a retry and those that are dead letters. A
+/// route that has neither is not in the result.
 pub(crate) async fn backlog(connection: &mut SqliteConnection) -> sqlx::Result<Vec<Backlog>> {
     let rows = sqlx::query(concat!(
         "select route, sum(retrying) as retrying, sum(due) as due, sum(dead) as dead,

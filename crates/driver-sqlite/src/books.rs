@@ -23,25 +23,25 @@ select c.route, c.event, 'a claim of an event without its body'
 from claims as c join events as e on e.number = c.event
 where not exists (select 1 from bodies as b where b.event = c.event)
 union all
-select c.route, c.event, 'the claim was committed without an outcome'
+select c.route, c.event, 'a claim that was committed without an outcome'
 from claims as c where c.state = 'running' or ",
     orphaned!(),
     "
 union all
-select c.route, c.event, 'the claim waits for a retry that is not there'
+select c.route, c.event, 'a retrying claim without a retry'
 from claims as c left join retries as w on w.route = c.route and w.event = c.event
 where c.state = 'retrying' and w.route is null
 union all
-select c.route, c.event, 'a retry waits though the claim is ' || c.state
+select c.route, c.event, 'a retry of a claim that is ' || c.state
 from retries as w join claims as c on c.route = w.route and c.event = w.event
 where c.state <> 'retrying'
 union all
-select c.route, c.event, 'a retry waits without a receipt to send it by'
+select c.route, c.event, 'a retry that cannot be published, because its event has no receipt'
 from retries as w join claims as c on c.route = w.route and c.event = w.event
 where not exists (select 1 from receipts as r
                   where r.route = w.route and r.event = w.event)
 union all
-select c.route, c.event, 'the claim is dead without a dead letter'
+select c.route, c.event, 'a dead claim without a dead letter'
 from claims as c left join dead_letters as d on d.route = c.route and d.event = c.event
 where c.state = 'dead' and d.id is null
 union all
@@ -49,11 +49,11 @@ select c.route, c.event, 'the dead letter is ' || d.state || ' though the claim 
 from dead_letters as d join claims as c on c.route = d.route and c.event = d.event
 where (c.state = 'dead') <> (d.state <> 'replayed')
 union all
-select c.route, c.event, 'a receipt is ' || r.outcome || ' though the claim is ' || c.state
+select c.route, c.event, 'a ' || r.outcome || ' receipt of a ' || c.state || ' claim'
 from receipts as r join claims as c on c.route = r.route and c.event = r.event
 where r.outcome in ('done', 'retrying', 'dead', 'stale') and r.outcome <> c.state
 union all
-select c.route, c.event, 'the claim is ' || c.state || ' without a receipt that stands for it'
+select c.route, c.event, 'a ' || c.state || ' claim without a receipt other than duplicates'
 from claims as c join events as e on e.number = c.event
 where (c.state = 'retrying' or c.state in ('dead', 'stale') and c.event >= ",
     receipts_kept_from!(),
@@ -114,7 +114,7 @@ pub(crate) async fn books(connection: &mut SqliteConnection) -> sqlx::Result<Vec
     Ok(books.into_values().collect())
 }
 
-/// Returns at most `limit` contradictions.
+/// Returns at most `limit` of the contradictions that [`FIND`] finds.
 pub(crate) async fn imbalances(
     connection: &mut SqliteConnection,
     limit: u32,

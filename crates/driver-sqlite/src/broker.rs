@@ -88,7 +88,7 @@ impl Broker for Sqlite {
         let mut reader = shared.readers.take_for_queues().await?;
         let token = messages::new_token(&mut reader)
             .await
-            .map_err(fault("subscribe"))?;
+            .map_err(fault("subscribe to a queue"))?;
         keeper::subscribe(Arc::clone(shared), queue, token, prefetch)
     }
 

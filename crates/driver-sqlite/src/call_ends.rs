@@ -1,4 +1,4 @@
-//! Records how external calls ended, in a transaction of its own.
+//! Records how external calls ended, in a separate transaction.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -17,17 +17,18 @@ use crate::{
     attempts, claim_states, claims, fail, leases, moment, newest, receipts, retries, targets,
 };
 
-/// What is stored of the events of some calls, and of the target of these calls.
+/// What the store knows about the events of some external calls, and about the target of the calls.
 struct Stored {
     claims: HashMap<EventId, StoredClaim>,
     waiting: HashMap<EventNumber, StoredLease>,
-    /// The keys of the events that have one.
+    /// The stored states of the keys (`newest`), for those events that have a key.
     keys: HashMap<KeyDigest, KeyState>,
     target: TargetState,
     now: Timestamp,
 }
 
-/// Records the ends of calls, and takes note of what they show about the target.
+/// Records how external calls ended, and what this shows about their target; see
+/// [`hookbox_driver::Store::end_calls`].
 pub(crate) async fn end_calls(
     connection: &mut SqliteConnection,
     route: &RouteName,
@@ -64,8 +65,8 @@ async fn look_up(
     ends: &[CallEnd],
 ) -> sqlx::Result<Stored> {
     let now = moment::now();
-    // The events are found by their ids, because a store that was restored to an earlier moment
-    // may have given the number of one of them to another event.
+    // The events are looked up by their ids and not by their numbers, because a store that was
+    // restored to an earlier moment may have given a number to another event.
     let events = ends.iter().map(|end| &end.event);
     let claims = claim_states::look_up(connection, route, events).await?;
     let is_retrying = |claim: &&StoredClaim| {
@@ -92,7 +93,7 @@ async fn look_up(
 }
 
 impl Stored {
-    /// Returns what is stored of the event of a call; `None` when the event is not stored here.
+    /// Returns what the store knows about the event of a call; `None` when the event is not stored.
     fn call(&self, end: &CallEnd) -> Option<StoredCall<'_>> {
         let claim = self.claims.get(&end.event)?;
         let waiting = self.waiting.get(&claim.number);

@@ -1,5 +1,5 @@
-//! Claims events. The transaction holds the file's write lock, so it can read the state of an event
-//! and then act on it, and no other process can change the state in between.
+//! Claims events. The transaction holds the file's write lock, so no other process can change the
+//! state of an event between the read of the state and the claim.
 
 use hookbox_driver::{ClaimFacts, ClaimState, Claimed};
 use hookbox_event::{Envelope, EventNumber, RouteName};
@@ -7,8 +7,9 @@ use hookbox_event::{Envelope, EventNumber, RouteName};
 use crate::tx::{OwnedClaim, Tx};
 use crate::{claim_states, claims, events, moment, receipts};
 
-/// Reads the stored state of every event and receipt, decides what each envelope is, and claims
-/// those events that are to be processed.
+/// Claims a batch; see [`hookbox_driver::Store::claim`]. Reads the stored states of the events and
+/// receipts, decides from them the result for each envelope, and claims the events that are to be
+/// processed.
 pub(crate) async fn claim(
     tx: &mut Tx,
     route: &RouteName,
@@ -61,7 +62,7 @@ pub(crate) async fn claim(
                 attempts,
                 attempts_before,
                 granted: matches!(answer, Claimed::Granted { .. }),
-                // For a fresh claim, this is replaced when the claim is written.
+                // For a fresh claim, `insert_fresh` replaces this by the state that it has written.
                 written: ClaimState::Running,
                 settled: None,
             };
@@ -79,7 +80,8 @@ pub(crate) async fn claim(
     Ok(claimed)
 }
 
-/// Stores events and their claims on the route, and keeps the state in which each claim is written.
+/// Stores events and claims them for the route. Records in `tx` the state in which each claim was
+/// written.
 async fn insert_fresh(
     tx: &mut Tx,
     route: &RouteName,

@@ -1,5 +1,5 @@
-//! The states in which claims count. The row of a claim does not decide alone, because a handler
-//! may have committed it; see [`ClaimEvidence`].
+//! Determines the valid state of a claim. It may differ from the state in the claim's row, because
+//! a handler may have committed the row; see [`ClaimEvidence`].
 
 use std::collections::HashMap;
 
@@ -11,8 +11,8 @@ use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use crate::column::{Columns, hex_list};
 use crate::moment;
 
-/// The columns from which [`counted`] reads the state of the claim `c`. The receipts are found by
-/// the index `receipts_event`.
+/// The columns from which [`counted`] determines the valid state of the claim `c`. The subquery
+/// finds the receipts by the index `receipts_event`.
 macro_rules! evidence {
     () => {
         concat!(
@@ -27,8 +27,8 @@ macro_rules! evidence {
     };
 }
 
-/// The condition under which the claim `c` counts as running although it is stored as done, for
-/// lists. It follows [`ClaimEvidence::counted`].
+/// The SQL condition under which the valid state of the claim `c` is running although it is stored
+/// as done. The statements of lists use it. It must agree with [`ClaimEvidence::counted`].
 macro_rules! orphaned {
     () => {
         concat!(
@@ -44,8 +44,8 @@ macro_rules! orphaned {
 
 pub(crate) use {evidence, orphaned};
 
-/// Returns the state in which a claim counts and the number of attempts that are counted, from the
-/// columns of `evidence!`.
+/// Returns the valid state of a claim and its valid number of attempts, from the columns of
+/// `evidence!`.
 pub(crate) fn counted(row: &SqliteRow) -> sqlx::Result<(ClaimState, u32)> {
     let evidence = ClaimEvidence {
         state: row.claim_state("state")?,
@@ -60,8 +60,8 @@ pub(crate) fn counted(row: &SqliteRow) -> sqlx::Result<(ClaimState, u32)> {
 pub(crate) struct StoredClaim {
     pub(crate) number: EventNumber,
     pub(crate) digest: ContentDigest,
-    /// The state in which the event counts on the route, and the number of attempts that are
-    /// counted.
+    /// The valid state of the event on the route, and its valid number of attempts; `None` when the
+    /// event has no claim there.
     pub(crate) claim: Option<(ClaimState, u32)>,
     /// The attempt for which the event waits; `None` when it waits for none.
     pub(crate) retry: Option<WaitingAttempt>,
@@ -70,13 +70,14 @@ pub(crate) struct StoredClaim {
 }
 
 impl StoredClaim {
-    /// Returns the state by which a failure or a deferral of the event is recorded, for an envelope
-    /// of the event.
+    /// Returns the stored state of an event for one of its envelopes. This state decides how a
+    /// failure or a deferral of the envelope is recorded.
     pub(crate) fn state(known: Option<&Self>, envelope: &Envelope) -> EventState {
         EventState {
             claim: known.and_then(|known| known.claim),
             is_same_body: known.is_none_or(|known| known.digest == envelope.digest),
-            // While a call is in flight, only its end is recorded.
+            // While an external call is in flight, the store records only how that call ended. So
+            // the event counts as waiting for no attempt.
             waits_for: known
                 .filter(|known| !known.is_leased)
                 .and_then(|known| known.retry)
@@ -100,8 +101,8 @@ pub(crate) const LOOK_UP: &str = concat!(
      left join retries as r on r.route = ?1 and r.event = e.number"
 );
 
-/// Returns what is stored of these events: the digest of the body, and the claim and the waiting
-/// retry on one route. Events that are not stored are missing from the result.
+/// Returns what is stored of these events: the digest of the body, and on one route the claim and
+/// the waiting attempt. Events that are not stored are missing from the result.
 pub(crate) async fn look_up(
     connection: &mut SqliteConnection,
     route: &RouteName,

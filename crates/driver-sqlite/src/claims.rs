@@ -10,12 +10,11 @@ use crate::claim_states::{self, evidence};
 use crate::column::{Columns, number_list, numbers};
 use crate::meta::receipts_kept_from;
 
-/// The state and the number of attempts in which the claim of a first attempt is inserted. Nearly
-/// all claims are committed so.
+/// The state and the number of attempts with which the claim of a first attempt is inserted.
 const INSERTED: (ClaimState, u32) = (ClaimState::Done, 1);
 
-/// The final state of a claim. The guard, which runs last before a commit, writes it, or finds it
-/// written.
+/// The final state of a claim. The guard, the last step before a commit, writes this state or finds
+/// that it is already written.
 pub(crate) struct Final {
     pub(crate) event: EventNumber,
     /// The state in which this transaction has written the claim.
@@ -27,11 +26,12 @@ pub(crate) struct Final {
 /// Inserts a claim for each of the given events on the given route. The caller holds the write lock
 /// and has checked that none of the events has a claim, so an existing row is an error.
 ///
-/// A claim is written as [`INSERTED`], and then needs no second write. The receipts follow in the
-/// same transaction. A claim that is done without the receipt that ended it was committed by a
-/// handler; see [`hookbox_driver::ClaimEvidence`]. Where the receipts of an event may have been
-/// dropped, a missing one would show nothing. So the claim of such an event is written as running,
-/// and changed before the commit. Returns the state in which each claim is written.
+/// A claim is written as [`INSERTED`]. Nearly all claims are committed in this state, so they need
+/// no second write. The receipts follow in the same transaction. So a claim that is done and has no
+/// receipt that ended it was committed by a handler; see [`hookbox_driver::ClaimEvidence`]. If
+/// receipts of an event may have been dropped, a missing receipt proves nothing. So the claim of
+/// such an event is written as running, and gets its final state before the commit. Returns the
+/// state in which each claim is written.
 pub(crate) async fn insert(
     connection: &mut SqliteConnection,
     route: &RouteName,
@@ -59,7 +59,7 @@ pub(crate) async fn insert(
         .collect()
 }
 
-/// Sets the claims of events that wait for another attempt back to `running`.
+/// Sets claims back to running, because another attempt on each of their events starts now.
 pub(crate) async fn rerun(
     connection: &mut SqliteConnection,
     route: &RouteName,
@@ -77,8 +77,8 @@ pub(crate) async fn rerun(
     Ok(())
 }
 
-/// Withdraws claims that this transaction has made: deletes those of `fresh` events, and sets those
-/// of `granted` events back to retrying. Returns how many claims were changed.
+/// Withdraws claims that this transaction has made: deletes the claims of `fresh` events, and sets
+/// those of `granted` events back to retrying. Returns how many claims it has changed.
 pub(crate) async fn withdraw(
     connection: &mut SqliteConnection,
     route: &RouteName,
@@ -105,10 +105,10 @@ pub(crate) async fn withdraw(
     Ok(deleted.rows_affected() + waiting.rows_affected())
 }
 
-/// Runs the guard, the last step before a commit. It counts the claims that have their final state
-/// since they were inserted, and changes the others to theirs, provided that they are as this
-/// transaction has written them. Returns how many claims it found. The caller compares this number
-/// with the number of its claims.
+/// Runs the guard, the last step before a commit. It counts the claims that were inserted in their
+/// final state, and changes every other claim to its final state. A claim that is no longer as this
+/// transaction has written it is neither counted nor changed. Returns how many claims it has
+/// counted or changed, which the caller compares with the number of its claims.
 pub(crate) async fn end(
     connection: &mut SqliteConnection,
     route: &RouteName,
@@ -151,7 +151,7 @@ pub(crate) async fn end(
     Ok(found)
 }
 
-/// The statement that counts claims that are as [`insert`] has written them.
+/// The statement that counts the claims that are still as [`insert`] has written them.
 pub(crate) const COUNT_INSERTED: &str = "select count(*) as found from claims
      where route = ?1 and event in (select value from json_each(?2))
        and state = ?3 and attempts = ?4";
@@ -197,8 +197,8 @@ pub(crate) async fn put(
     Ok(())
 }
 
-/// The statement of [`revive`]. `CROSS JOIN` makes SQLite read the list first, and then search each
-/// dead letter.
+/// The statement of [`revive`]. `CROSS JOIN` makes SQLite read the list of ids first, and then
+/// search each dead letter.
 pub(crate) const REVIVE: &str = "update claims set state = 'retrying', settled_at = ?2
      where state = 'dead' and (event, route) in (
          select d.event, d.route from json_each(?1) as chosen
@@ -238,7 +238,7 @@ pub(crate) async fn reopen(
     Ok(())
 }
 
-/// Claims events that a route never had, in the state retrying.
+/// Inserts claims in the state `retrying` for events that the route has not had before.
 pub(crate) async fn insert_waiting(
     connection: &mut SqliteConnection,
     route: &RouteName,

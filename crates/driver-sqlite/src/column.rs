@@ -1,5 +1,5 @@
-//! Reads typed values from columns. A value that this version does not know is an error and never a
-//! guess.
+//! Reads typed values from columns. A value that this version of hookbox does not know is an error,
+//! and is never replaced by a guess.
 
 use std::error::Error;
 use std::fmt::{Display, Write as _};
@@ -12,7 +12,7 @@ use hookbox_event::{
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
-/// Reads the column with a given name as a value of the type that the method is named after.
+/// Reads a column by its name. Each method is named after the type of the value that it returns.
 pub(crate) trait Columns {
     fn event(&self, name: &str) -> sqlx::Result<EventId>;
     fn event_or_none(&self, name: &str) -> sqlx::Result<Option<EventId>>;

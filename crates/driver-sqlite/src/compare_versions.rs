@@ -1,5 +1,5 @@
-//! Compares the versions of claimed events with the newest ones of their keys that are done, and
-//! raises the keys when events are done.
+//! For routes with `newest`: compares the version of each claimed event with the newest version of
+//! its key that is done, and stores the version as the newest when the event is done.
 
 use std::collections::BTreeSet;
 
@@ -10,8 +10,8 @@ use crate::diagnose::fault;
 use crate::tx::Tx;
 use crate::{moment, newest};
 
-/// See [`hookbox_driver::Store::compare_versions`]. The transaction holds the file's write lock,
-/// and so it holds all keys.
+/// See [`hookbox_driver::Store::compare_versions`]. The transaction holds the file's write lock, so
+/// no other transaction can change a key.
 pub(crate) async fn compare_versions(
     tx: &mut Tx,
     route: &RouteName,
@@ -34,7 +34,8 @@ pub(crate) async fn compare_versions(
     Ok(standings)
 }
 
-/// Raises the keys of those of these events whose versions were compared. All of them are done.
+/// Stores the versions of these events as the newest of their keys, if the versions were compared.
+/// All of the events are done.
 pub(crate) async fn raise(
     tx: &mut Tx,
     route: &RouteName,

@@ -1,4 +1,4 @@
-//! Converts a [`DeadFilter`] into the conditions of a statement.
+//! Converts a [`DeadFilter`] into the conditions of an SQL statement.
 
 use hookbox_driver::{DeadFilter, DeadReason, DeadState};
 use hookbox_event::{RouteName, SourceName, Topic};

@@ -56,8 +56,8 @@ pub(crate) const REGROUP: &str = "with chosen as (
      update dead_letters set group_id = chosen.group_id, grouped_at = died_at
      from chosen where dead_letters.id = chosen.id";
 
-/// Computes the group of at most `limit` dead letters that have none, because a version of hookbox
-/// that knows no groups wrote them. Returns how many it changed.
+/// Assigns groups to at most `limit` dead letters that were written by an older hookbox, which
+/// knows no groups. Returns how many dead letters it changed.
 pub(crate) async fn regroup(connection: &mut SqliteConnection, limit: u32) -> sqlx::Result<u64> {
     let rows = sqlx::query(
         "select id, route, reason, detail from dead_letters

@@ -23,12 +23,12 @@ pub(crate) struct NewDeadLetter<'a> {
     pub(crate) reason: DeadReason,
     pub(crate) detail: &'a str,
     pub(crate) attempts: u32,
-    /// The round of attempts in which the route gave up.
+    /// The round of attempts in which the route gave up on the event.
     pub(crate) round: u32,
 }
 
 /// Writes dead letters, and an end for each. When the route gives up on an event again after a
-/// replay, the event's row is updated with the latest reason.
+/// replay, the event's row is kept and gets the new reason.
 pub(crate) async fn put(
     connection: &mut SqliteConnection,
     route: &RouteName,
@@ -41,8 +41,8 @@ pub(crate) async fn put(
              (route, event, state, reason, detail, attempts, died_at, group_id, grouped_at) ",
         );
         insert.push_values(died, |mut row, death| {
-            // The id of the group is computed from the shortened text that is stored, because
-            // `regroup`, which computes it again later, has only that text.
+            // The group is computed from `detail` as it is stored, because `dead_groups::regroup`
+            // must get the same group from the stored text alone.
             let detail = storable(death.detail);
             let group = DeadGroupId::of(route, death.reason, &detail);
             row.push_bind(route.as_str())
@@ -72,7 +72,8 @@ pub(crate) async fn put(
     ends::insert(connection, route, died.iter().map(end), now).await
 }
 
-/// Returns the ids of at most `limit` dead letters for which a change is possible, in their order.
+/// Returns the ids of at most `limit` dead letters for which a change is possible, in ascending
+/// order.
 pub(crate) async fn choose(
     connection: &mut SqliteConnection,
     filter: &DeadFilter,
@@ -151,7 +152,7 @@ pub(crate) async fn list(
     rows.iter().map(dead_row).collect()
 }
 
-/// Returns the list row of one dead letter; `None` when there is none with this id.
+/// Returns one dead letter by its id; `None` when no dead letter has this id.
 pub(crate) async fn one(
     connection: &mut SqliteConnection,
     id: i64,

@@ -1,5 +1,5 @@
-//! Defers an event: it waits, and no attempt is counted. This is a transaction of its own, after
-//! the one of the claim was rolled back.
+//! Defers an event: the event waits, and no attempt is counted. This is a separate transaction,
+//! made after the transaction of the claim was rolled back.
 
 use hookbox_driver::{ClaimState, Deferral, Deferred, StoredOutcome};
 use sqlx::sqlite::SqliteConnection;

@@ -11,7 +11,7 @@ use sqlx::sqlite::SqliteError;
 use crate::file::opened_file::Displaced;
 use crate::file::room::NoRoom;
 
-/// How many characters of SQLite's message are shown at most in a remedy.
+/// The largest number of characters of SQLite's message that a remedy shows.
 const TEXT_MAX: usize = 200;
 
 // Primary result codes (sqlite.org/rescode.html). The primary code is the low byte of the code that
@@ -36,7 +36,7 @@ pub(crate) fn diagnose(error: &(dyn Error + 'static)) -> Option<FaultKind> {
 }
 
 /// Returns an error and its causes on one line. sqlx puts words and the result code before SQLite's
-/// message. They are left out where the line shows the result code anyway.
+/// message. These are left out if the line shows the result code elsewhere.
 pub(crate) fn describe(error: &(dyn Error + 'static)) -> String {
     let shown = hookbox_driver::describe(error);
     let found = causes(error).find_map(of_sqlite);
@@ -50,9 +50,9 @@ pub(crate) fn describe(error: &(dyn Error + 'static)) -> String {
     shown.replace(&by_sqlx, message)
 }
 
-/// Returns what is missing for a statement that a user wrote in the config, and what to do about
-/// it. Returns `None` for every other error, because a SQLite file has no database users, and
-/// SQLite has no error code for a missing table.
+/// Returns the remedy for a failed statement that a user wrote in the config: what is missing, and
+/// what to do about it. Returns `None` for every other error: a SQLite file has no users with
+/// rights, and SQLite has no error code for a missing table.
 pub(crate) fn remedy(error: &(dyn Error + 'static)) -> Option<String> {
     let UserStatement { place, message, .. } = Fault::statement_of(error)?;
     let said = match message {
@@ -95,8 +95,9 @@ pub(crate) fn is_full(error: &(dyn Error + 'static)) -> bool {
     causes(error).any(|error| code(error) == Some(FULL) || is_without_room(error))
 }
 
-/// Returns whether opening may succeed later without a repair, because another process holds the
-/// file or the disk is full. A missing file, or a file of another program, stays an error.
+/// Returns whether opening may succeed later without a repair: when another process has locked the
+/// file, or when the disk is full. For a missing file, or a file of another program, it returns
+/// `false`.
 pub fn ends_by_itself(error: &OpenError) -> bool {
     match error {
         OpenError::Unavailable { .. } => {
@@ -122,7 +123,8 @@ pub(crate) enum Unusable {
     Damaged,
     /// The operating system denies access to the file.
     Forbidden,
-    /// A statement of hookbox does not fit the tables of the file, as in another program's file.
+    /// A statement of hookbox does not fit the tables of the file, so the file belongs to another
+    /// program.
     Foreign,
 }
 
@@ -137,8 +139,8 @@ pub(crate) fn unusable(error: &sqlx::Error) -> Option<Unusable> {
     }
 }
 
-/// Returns whether the file or the disk has no space. When the file is at its size limit, the
-/// publisher has reported this; when the disk is full, the operating system has.
+/// Returns whether the error says that there is no space. The publisher reports this error when the
+/// file is at its size limit, and the operating system when the disk is full.
 fn is_without_room(error: &(dyn Error + 'static)) -> bool {
     let error = error.downcast_ref::<io::Error>();
     error.is_some_and(|error| error.kind() == io::ErrorKind::StorageFull)

@@ -29,8 +29,8 @@ pub(crate) async fn insert(
     Ok(())
 }
 
-/// Returns why the route had given up on the event of one dead letter before each replay, oldest
-/// first.
+/// Returns, for each replay of one dead letter, why the route had given up on the event before that
+/// replay; the oldest comes first.
 pub(crate) async fn of(
     connection: &mut SqliteConnection,
     id: i64,

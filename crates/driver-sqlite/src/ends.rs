@@ -9,7 +9,7 @@ use sqlx::{QueryBuilder, Sqlite};
 
 use crate::column::{Columns, number_list};
 
-/// The end of an event, to be written.
+/// An end of an event on a route, to be written.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct NewEnd {
     pub(crate) event: EventNumber,
@@ -18,7 +18,7 @@ pub(crate) struct NewEnd {
     pub(crate) attempts: u32,
 }
 
-/// Writes ends.
+/// Writes the ends of events on one route.
 pub(crate) async fn insert(
     connection: &mut SqliteConnection,
     route: &RouteName,
@@ -43,8 +43,8 @@ pub(crate) async fn insert(
     Ok(())
 }
 
-/// The statement of [`insert_changed`]. `CROSS JOIN` makes SQLite read the list first, and then
-/// search each dead letter.
+/// The statement of [`insert_changed`]. `CROSS JOIN` makes SQLite read the list of ids first, and
+/// then search each dead letter.
 pub(crate) const INSERT_CHANGED: &str = "insert into ends
          (event, route, outcome, round, attempts, ended_at)
      select d.event, d.route, ?2,
@@ -71,7 +71,7 @@ pub(crate) async fn insert_changed(
 }
 
 /// See [`hookbox_driver::Ledger::ends`]. The caller must have opened a transaction, so that all
-/// queries see the same state.
+/// queries see the same snapshot.
 pub(crate) async fn read(
     connection: &mut SqliteConnection,
     after: Option<&EndCursor>,
@@ -112,8 +112,8 @@ async fn incarnation(connection: &mut SqliteConnection) -> sqlx::Result<Incarnat
     row.id16("incarnation").map(Incarnation::from_bytes)
 }
 
-/// Returns the time of the end that is stored at the position of a cursor, with the same event and
-/// route.
+/// Returns the time of the stored end that has the position, the event and the route of a cursor;
+/// `None` when there is no such end.
 async fn time_at(
     connection: &mut SqliteConnection,
     cursor: &EndCursor,
@@ -128,8 +128,8 @@ async fn time_at(
     row.map(|row| row.moment("ended_at")).transpose()
 }
 
-/// Builds the statement that reads at most `to_read` ends after a cursor. The events of ends on
-/// other routes are not looked up.
+/// Builds the statement that reads at most `to_read` ends after a cursor. If a route is given, the
+/// ends on other routes are read as well, but their events are not looked up.
 pub(crate) fn select(
     after: Option<&EndCursor>,
     route: Option<&RouteName>,
@@ -152,7 +152,7 @@ pub(crate) fn select(
     select
 }
 
-/// SQLite's integers are signed and have 64 bits. Positions count up from 1, so that one in a store
+/// SQLite's integers are signed and have 64 bits. Positions count up from 1, so a stored position
 /// never exceeds the largest of these integers.
 fn signed(position: u64) -> i64 {
     i64::try_from(position).unwrap_or(i64::MAX)

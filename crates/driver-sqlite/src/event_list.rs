@@ -19,7 +19,7 @@ const LIST: &str = concat!(
      where true"
 );
 
-/// The condition on the state in which an event counts on a route; the state follows.
+/// The SQL condition on the valid state of an event on a route. The wanted state is appended.
 const IN_STATE: &str = concat!(
     " and case when ",
     orphaned!(),

@@ -1,5 +1,6 @@
-//! Puts stored events on a route: those that are done there in a new round, and those that the
-//! route never had for the first time. Each page is one transaction together with its audit rows.
+//! Replays stored events on a route. An event that is done there starts a new round. An event that
+//! the route has not had before starts its first round. Each page of events is one transaction,
+//! together with its audit rows.
 
 use hookbox_crash::crash_point;
 use hookbox_driver::{
@@ -17,7 +18,8 @@ use crate::diagnose::fault;
 use crate::file::writer::Writer;
 use crate::{audit, claims, moment, receipts, retries};
 
-/// The start of the statement that reads events. The route follows twice.
+/// The start of the statement that reads events. `select` appends the route, and further
+/// conditions.
 const CANDIDATES: &str = concat!(
     "select e.event_id, e.number, e.topic, e.received_at, c.event is not null as is_claimed, ",
     evidence!(),
@@ -38,7 +40,7 @@ pub(crate) async fn count(
     Ok(ReplayChoice::of(filter, &candidates).page)
 }
 
-/// Puts a page of events on the filter's route.
+/// Replays a page of events on the filter's route, and counts them.
 pub(crate) async fn replay(
     writer: &Writer,
     filter: &ReplayFilter,
@@ -77,7 +79,7 @@ async fn replay_all(
     Ok(page)
 }
 
-/// Returns the next events that the filter selects, with their states on its route.
+/// Returns the next events that the filter selects, with their states on the filter's route.
 async fn candidates(
     connection: &mut SqliteConnection,
     filter: &ReplayFilter,
@@ -109,8 +111,8 @@ async fn candidates(
     Ok(candidates)
 }
 
-/// Decides the conditions of the filter, where a body decides. Bodies may be large, so one at a
-/// time is read.
+/// Checks the conditions of the filter that depend on the bodies of events. Bodies may be large, so
+/// they are read one at a time.
 async fn check_bodies(
     connection: &mut SqliteConnection,
     filter: &ReplayFilter,

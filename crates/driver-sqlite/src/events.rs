@@ -1,4 +1,5 @@
-//! The table `events`: each event once for all routes, with its body as it was received.
+//! The tables `events` and `bodies`: each event once for all routes, and its body as it was
+//! received.
 
 use std::collections::HashMap;
 
@@ -69,7 +70,7 @@ fn numbered(rows: &[SqliteRow]) -> sqlx::Result<HashMap<EventId, EventNumber>> {
         .collect()
 }
 
-/// Stores the bodies of those of the envelopes whose events are new.
+/// Stores the bodies of those envelopes whose events are new.
 async fn insert_bodies(
     connection: &mut SqliteConnection,
     envelopes: &[&Envelope],
@@ -88,7 +89,8 @@ async fn insert_bodies(
             .push_bind(envelope.seal.as_deref())
             .push_bind(&envelope.body[..]);
     });
-    // Two receipts of one event have two rows here; the first counts.
+    // If two envelopes have the same event, two bodies are given for it, and the first one is
+    // stored.
     insert.push(" on conflict do nothing");
     insert.build().execute(connection).await?;
     Ok(())
@@ -157,8 +159,8 @@ pub(crate) async fn by_prefix(
     rows.iter().map(|row| row.event("event_id")).collect()
 }
 
-/// Returns the stored bodies of these events. Events that are not stored are missing from the
-/// result.
+/// Returns the stored events with these ids, and their bodies. Events that are not stored are
+/// missing from the result.
 pub(crate) async fn stored(
     connection: &mut SqliteConnection,
     events: &[EventId],

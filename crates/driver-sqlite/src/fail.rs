@@ -1,5 +1,5 @@
-//! Records a failed attempt together with the retry or dead letter that follows, and stores
-//! undecodable bytes. Each of these is a transaction of its own.
+//! Records a failed attempt together with the retry or dead letter that follows from it, and stores
+//! undecodable bytes. Each is a separate transaction.
 
 use std::time::Duration;
 

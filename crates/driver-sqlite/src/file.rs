@@ -58,8 +58,8 @@ const REFUSED_FUSE: [&str; 7] = [
 const MOUNTS: &str = "/proc/self/mountinfo";
 
 /// Creates an empty file that only its owner may read or write, and makes its directory entry
-/// durable. Does nothing when the file exists. The log and shared-memory files inherit the file's
-/// mode.
+/// durable. Does nothing when the file exists. The files `-wal` and `-shm`, which SQLite creates
+/// beside it, inherit its mode.
 pub(crate) fn create(path: &Path) -> Result<(), OpenError> {
     let made = OpenOptions::new()
         .write(true)
@@ -71,8 +71,8 @@ pub(crate) fn create(path: &Path) -> Result<(), OpenError> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
         Err(error) => return Err(by_system(path)(error)),
     };
-    // SQLite makes the directory entry of its log durable, but not that of the database file. So
-    // the folder is synced here.
+    // SQLite makes the directory entry of its write-ahead log durable, but not that of the database
+    // file. So the folder is synced here.
     file.sync_all()
         .and_then(|()| File::open(folder(path)))
         .and_then(|folder| folder.sync_all())
@@ -80,7 +80,7 @@ pub(crate) fn create(path: &Path) -> Result<(), OpenError> {
 }
 
 /// Returns the metadata of the file at the path; `None` when nothing is there. Anything but a file
-/// is an error, because opening a pipe, for example, would block until another process opens the
+/// is an error, because opening a pipe, for example, would block until another process opens its
 /// other end.
 pub(crate) fn look_up(path: &Path) -> Result<Option<Metadata>, OpenError> {
     match fs::metadata(path) {
@@ -89,7 +89,7 @@ pub(crate) fn look_up(path: &Path) -> Result<Option<Metadata>, OpenError> {
             let what = if found.is_dir() {
                 "a folder"
             } else {
-                "no file"
+                "not a file"
             };
             Err(refused::refused(path, format!("is {what}"), "name a file"))
         }

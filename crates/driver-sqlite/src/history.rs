@@ -1,5 +1,5 @@
-//! Reads one event with its whole history. All reads must use one transaction, so that they see one
-//! snapshot of the tables.
+//! Reads one event with its whole history. The caller must have opened a transaction, so that all
+//! queries see the same snapshot.
 
 use hookbox_driver::{DeadLetter, EventDetail};
 use hookbox_event::EventId;
@@ -7,8 +7,8 @@ use sqlx::sqlite::SqliteConnection;
 
 use crate::{attempts, claims, dead_letters, earlier_deaths, events, receipts, retries};
 
-/// Returns the event whose id begins with this prefix, with its history; `None` when no event or
-/// more than one has this prefix.
+/// Returns the event whose id begins with this prefix, with its history; `None` when no event has
+/// this prefix, or when more than one has it.
 pub(crate) async fn by_prefix(
     connection: &mut SqliteConnection,
     prefix: &str,

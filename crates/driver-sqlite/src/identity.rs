@@ -1,5 +1,5 @@
-//! The identity stamp: the fingerprint of the key with which the ids of the events in the file are
-//! computed. It is a value of the table `meta`.
+//! The identity stamp: the fingerprint of the identity key under which the ids of the events in the
+//! file are computed. It is a value of the table `meta`.
 
 use hookbox_driver::{IdentityStamp, OpenError};
 use sqlx::sqlite::SqliteConnection;
@@ -7,8 +7,8 @@ use sqlx::sqlite::SqliteConnection;
 use crate::refused::by_sqlite;
 use crate::{Options, THE_FILE, events, meta};
 
-/// Compares the stamp of the file with the key of the config. The file may be a store, a broker or
-/// both.
+/// Compares the stamp of the file with the identity key of the config. The file may be a store, a
+/// broker or both.
 pub(crate) async fn compare(
     connection: &mut SqliteConnection,
     options: &Options,
@@ -21,8 +21,8 @@ pub(crate) async fn compare(
     options.identity.compare(THE_FILE, found)
 }
 
-/// Stamps the file with the fingerprint of the config's key, if the config has one and the file has
-/// no stamp. The caller has compared the stamp in the same transaction.
+/// Stamps the file with the fingerprint of the config's identity key, if the config has one and the
+/// file has no stamp. The caller has compared the stamp in the same transaction.
 pub(crate) async fn stamp(
     connection: &mut SqliteConnection,
     options: &Options,

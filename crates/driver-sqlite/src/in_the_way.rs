@@ -54,7 +54,8 @@ async fn of_user(connection: &mut SqliteConnection, replaced: &[String]) -> sqlx
     .await?;
     let is_replaced = |name: &str| replaced.iter().any(|one| one.eq_ignore_ascii_case(name));
     let refers = |kind: &str, name: &str, table: &str, sql: &str| match kind {
-        // SQLite does not tell what a view reads, so each word of its definition is compared.
+        // SQLite does not report which tables a view reads, so each word of the view's definition
+        // is compared with their names.
         "view" | "trigger" => {
             let mut words = sql.split(|c: char| !c.is_alphanumeric() && c != '_');
             words.any(is_replaced)
@@ -99,8 +100,8 @@ fn refuse(
     }
 }
 
-/// Returns the migrations that have run on the file. sqlx recorded each in the transaction that ran
-/// it.
+/// Returns the migrations that have run on the file. sqlx recorded each one in the transaction that
+/// ran it.
 async fn applied(connection: &mut SqliteConnection) -> sqlx::Result<Vec<AppliedMigration>> {
     let migrated: bool = sqlx::query_scalar(
         "select exists (select 1 from sqlite_schema where name = '_sqlx_migrations')",

@@ -1,4 +1,4 @@
-//! Turns claims of a transaction into leases of external calls.
+//! Turns claims of the current transaction into leases for external calls.
 
 use std::collections::HashMap;
 
@@ -14,7 +14,7 @@ use crate::settle::{number, unclaimed};
 use crate::tx::Tx;
 use crate::{moment, newest, receipts, targets};
 
-/// A claim of this transaction whose lease is wanted.
+/// A claim of this transaction for which a lease is requested.
 struct Wanted {
     event: EventNumber,
     /// Whether the claim is for a retry or a replay.
@@ -23,7 +23,7 @@ struct Wanted {
     written: ClaimState,
 }
 
-/// See [`hookbox_driver::Store::lease`]. The transaction is known to be open.
+/// See [`hookbox_driver::Store::lease`]. The caller has checked that the transaction is open.
 pub(crate) async fn lease(
     tx: &mut Tx,
     route: &RouteName,
@@ -36,12 +36,12 @@ pub(crate) async fn lease(
     let wanted = find(tx, route, wishes)?;
     let allotted = allot(tx, route, &terms, wishes, &wanted)
         .await
-        .map_err(fault("take permits of a target"))?;
+        .map_err(fault("take permits for calls to a target"))?;
     give(tx, route, &terms, wishes, &wanted, &allotted).await?;
     Ok(allotted.into_iter().map(|(leased, _)| leased).collect())
 }
 
-/// Returns the claims of the wishes, in the order given.
+/// Returns the claims for which `wishes` request leases, in the same order.
 fn find(tx: &Tx, route: &RouteName, wishes: &[LeaseWish<'_>]) -> Result<Vec<Wanted>, Fault> {
     let mut wanted = Vec::with_capacity(wishes.len());
     for wish in wishes {
@@ -57,7 +57,7 @@ fn find(tx: &Tx, route: &RouteName, wishes: &[LeaseWish<'_>]) -> Result<Vec<Want
     Ok(wanted)
 }
 
-/// Decides which wishes get a lease, and takes their permits.
+/// Decides which requests get a lease, and takes a permit of the target for each of these.
 async fn allot(
     tx: &mut Tx,
     route: &RouteName,
@@ -89,12 +89,12 @@ async fn allot(
         .collect();
     let (mut state, now) = (before, Timestamp::from_unix_micros(now));
     let allotted = terms.allot(&mut state, now, in_flight, &claims);
-    // The row is also written when it does not change, so that operators see each target.
+    // The target's row is written even if it does not change, so that operators see each target.
     targets::put(tx.connection(), terms.target, &state).await?;
     Ok(allotted)
 }
 
-/// Writes the leases, and takes their claims from the transaction.
+/// Writes the leases. The transaction then no longer has to settle their claims.
 async fn give(
     tx: &mut Tx,
     route: &RouteName,
@@ -124,7 +124,7 @@ async fn give(
         return Ok(());
     }
     let written = write(tx, route, terms, &given, &receipts).await;
-    if !written.map_err(fault("write leases"))? {
+    if !written.map_err(fault("write the leases of events"))? {
         let why = "its claims were changed".to_owned();
         return Err(CommitError::BrokenByHandler { why });
     }
@@ -136,8 +136,8 @@ async fn give(
     Ok(())
 }
 
-/// Writes the rows of all tables. Returns whether the claims were as this transaction has written
-/// them.
+/// Writes the rows in all tables. Returns whether the claims were still as this transaction has
+/// written them.
 async fn write(
     tx: &mut Tx,
     route: &RouteName,

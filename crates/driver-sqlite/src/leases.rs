@@ -1,4 +1,4 @@
-//! The leases of external calls: columns of the tables `claims` and `retries`.
+//! The leases of external calls. They are stored in columns of the tables `claims` and `retries`.
 
 use std::time::Duration;
 
@@ -10,12 +10,12 @@ use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use crate::column::{Columns, json_list, numbers};
 use crate::retries::is_leased;
 
-/// What is stored of an event that waits for an attempt.
+/// What the store knows about an event that waits for an attempt.
 pub(crate) struct StoredLease {
     pub(crate) event: EventNumber,
     pub(crate) waiting: WaitingAttempt,
     pub(crate) leases: Leases,
-    /// The reason for which the attempt is deferred, and how long it has been.
+    /// Why the attempt is deferred, and for how long it has been deferred.
     pub(crate) deferred: Option<(DeferReason, Duration)>,
 }
 
@@ -103,7 +103,8 @@ pub(crate) struct NewLease {
     pub(crate) leases: Leases,
 }
 
-/// The statement of [`give`]. It joins the list, so that SQLite searches each claim by its key.
+/// The statement of [`give`]. It joins the list of leases, so that SQLite searches each claim by
+/// the primary key.
 pub(crate) const GIVE: &str = "with given as (
          select value ->> 0 as event, value ->> 1 as written, value ->> 2 as attempts,
                 value ->> 3 as epoch
@@ -113,8 +114,8 @@ pub(crate) const GIVE: &str = "with given as (
      from given
      where claims.event = given.event and claims.route = ?1 and claims.state = given.written";
 
-/// Changes claims that this transaction has made into those of leased events. Returns whether all
-/// were changed. If not, the transaction must not be committed.
+/// Changes claims that this transaction has made into claims of leased events. Returns whether all
+/// claims were changed. If not, the transaction must not be committed.
 pub(crate) async fn give(
     connection: &mut SqliteConnection,
     route: &RouteName,
@@ -135,9 +136,9 @@ pub(crate) async fn give(
     Ok(done.rows_affected() == given.len() as u64)
 }
 
-/// Makes leased events wait for their attempts until `not_before`. An attempt that was deferred
-/// keeps the reason and the beginning, so that the deferral continues if the call meets the same
-/// fault once more.
+/// Makes leased events wait for their attempts until `not_before`. An attempt that was already
+/// deferred keeps the reason and the start of its deferral, so that the deferral continues if the
+/// call meets the same fault again.
 pub(crate) async fn put(
     connection: &mut SqliteConnection,
     route: &RouteName,
@@ -191,7 +192,7 @@ pub(crate) const END_DONE: &str = "with done as (
      from done
      where claims.event = done.event and claims.route = ?1";
 
-/// Ends leases, because the calls have succeeded: sets the claims to done.
+/// Ends the leases of calls that have succeeded: sets the claims to done.
 pub(crate) async fn end_done(
     connection: &mut SqliteConnection,
     route: &RouteName,
@@ -211,7 +212,7 @@ pub(crate) async fn end_done(
     Ok(())
 }
 
-/// An event whose call has failed for a reason that is not the event's.
+/// An event whose call has failed for a reason outside of the event.
 pub(crate) struct DeferredCall {
     pub(crate) event: EventNumber,
     pub(crate) reason: DeferReason,
@@ -233,7 +234,7 @@ pub(crate) const END_DEFERRED: &str = "with ends as (
      from ends
      where retries.event = ends.event and retries.route = ?1";
 
-/// Ends leases, because the calls are deferred: each event waits for the same attempt.
+/// Ends the leases of calls that are deferred. Each event waits for the same attempt again.
 pub(crate) async fn end_deferred(
     connection: &mut SqliteConnection,
     route: &RouteName,

@@ -44,7 +44,7 @@ impl Ledger for Sqlite {
         let mut snapshot = self.shared.readers.snapshot().await?;
         ends::read(&mut snapshot, after, route, limit)
             .await
-            .map_err(fault("read ends"))
+            .map_err(fault("read the ends of events"))
     }
 
     async fn ends_held_back(&self) -> Result<Option<HeldBack>, Fault> {
@@ -57,14 +57,14 @@ impl Ledger for Sqlite {
         let mut reader = self.shared.readers.take().await?;
         names::lately(&mut reader)
             .await
-            .map_err(fault("read names"))
+            .map_err(fault("read the names of sources, topics and routes"))
     }
 
     async fn has_seen(&self, name: Name<'_>) -> Result<bool, Fault> {
         let mut reader = self.shared.readers.take().await?;
         names::has_seen(&mut reader, name)
             .await
-            .map_err(fault("search for a name"))
+            .map_err(fault("search for the name of a source, topic or route"))
     }
 
     async fn event(&self, id_prefix_hex: &str) -> Result<Option<EventDetail>, Fault> {
@@ -167,7 +167,7 @@ impl Ledger for Sqlite {
     }
 
     async fn audit(&self, by: &str, action: &str, subject: &str) -> Result<(), Fault> {
-        let doing = "write the audit";
+        let doing = "write an audit row";
         let mut unit = self.shared.writer.begin_to_operate().await?;
         audit::insert(unit.connection(), by, action, subject)
             .await
@@ -184,7 +184,7 @@ impl Ledger for Sqlite {
         let mut reader = self.shared.readers.take().await?;
         audit::list(&mut reader, filter, before, limit)
             .await
-            .map_err(fault("read the audit"))
+            .map_err(fault("read the audit rows"))
     }
 
     async fn retries(
@@ -220,7 +220,7 @@ impl Ledger for Sqlite {
         let mut reader = self.shared.readers.take().await?;
         route_controls::all(&mut reader)
             .await
-            .map_err(fault("read the controls of routes"))
+            .map_err(fault("read the pauses and limits of the routes"))
     }
 
     async fn change_route(
@@ -229,7 +229,7 @@ impl Ledger for Sqlite {
         change: &RouteChange,
         by: &str,
     ) -> Result<bool, Fault> {
-        let doing = "change the controls of a route";
+        let doing = "change the pause or the limits of a route";
         let mut unit = self.shared.writer.begin_to_operate().await?;
         let changed = route_controls::change(unit.connection(), scope, change, by)
             .await
@@ -242,7 +242,7 @@ impl Ledger for Sqlite {
         let mut reader = self.shared.readers.take().await?;
         targets::list(&mut reader)
             .await
-            .map_err(fault("list targets"))
+            .map_err(fault("list the targets of external calls"))
     }
 
     async fn books(&self) -> Result<Vec<RouteBooks>, Fault> {
@@ -293,7 +293,7 @@ impl Ledger for Sqlite {
         let mut reader = self.shared.readers.take().await?;
         silent::read(&mut reader, limit, silent)
             .await
-            .map_err(fault("find ingests that never closed"))
+            .map_err(fault("find ingests without a closing report"))
     }
 
     async fn witness_position(&self) -> Result<WitnessPosition, Fault> {

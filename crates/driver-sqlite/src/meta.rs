@@ -1,26 +1,28 @@
-//! The table `meta`: to which environment and identity key the file belongs, a random mark that
-//! identifies the file, which versions of hookbox may use it, and what was dropped from it.
+//! The table `meta`: the environment and the identity key to which the file belongs, a random mark
+//! that identifies the file, which versions of hookbox may use it, and which receipts were dropped
+//! from it.
 
 use hookbox_event::EnvironmentName;
 use sqlx::sqlite::SqliteConnection;
 
 const ENVIRONMENT: &str = "environment";
-/// The key under which the table holds the fingerprint of the identity key.
+/// The name under which the table holds the fingerprint of the identity key.
 const IDENTITY: &str = "identity";
-/// The key under which the table holds the oldest schema version that a hookbox must know to use
+/// The name under which the table holds the oldest schema version that a hookbox must know to use
 /// this file.
 const WORKS_FROM: &str = "works_from";
 const LAST_PROBE: &str = "last_probe";
-/// The key under which the table holds the random mark that identifies the file. [`mark_birth`]
+/// The name under which the table holds the random mark that identifies the file. [`mark_birth`]
 /// writes the mark once.
 const BIRTH: &str = "birth";
 
-/// The number of the first event whose receipts are all stored, as an expression of a statement.
-/// Receipts of events with lower numbers may have been dropped because they were old. Nothing is
-/// dropped today, so the number is 0.
+/// The SQL expression for the number of the first event whose receipts are all stored. Receipts of
+/// events with lower numbers may have been dropped because they were old. hookbox drops no receipts
+/// today, so the number is 0.
 ///
-/// What drops receipts must raise the number in the same transaction. Before that, it must store
-/// the orphans among those events as dead letters, because nothing else shows them.
+/// Code that drops receipts must raise this number in the same transaction. Before it drops them,
+/// it must store the orphaned events with lower numbers as dead letters, because afterwards nothing
+/// shows that they are orphaned.
 macro_rules! receipts_kept_from {
     () => {
         "(select coalesce(max(cast(value as integer)), 0) from meta
@@ -108,8 +110,8 @@ pub(crate) async fn probe(connection: &mut SqliteConnection, now: i64) -> sqlx::
     Ok(())
 }
 
-/// Returns the oldest schema version that a hookbox must know to use this file; `None` when the
-/// file does not record it.
+/// Returns the lowest schema version that a build of hookbox must support to use this file; `None`
+/// when the file does not record it.
 pub(crate) async fn works_from(connection: &mut SqliteConnection) -> sqlx::Result<Option<i64>> {
     let found: Option<String> = sqlx::query_scalar("select value from meta where key = ?1")
         .bind(WORKS_FROM)

@@ -14,13 +14,14 @@ use crate::{Options, THE_FILE, file, identity, in_the_way, meta};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/sqlite");
 
-/// The oldest version of the schema that a hookbox must know to use a file with the newest schema.
-/// An older hookbox does not know the state of a stale event (version 19), and writes no rows of
-/// version 18, so that programs which read along would miss events. Version 15 lets receipts decide
-/// whether a claim is done, which an older one does not check; versions 11 to 14 key all tables by
-/// the number of the event, which it does not know. A migration that removes something, or requires
-/// more of written rows, must raise this number to the first schema version whose hookbox works
-/// with the change; see `docs/UPGRADING.md`.
+/// The oldest schema version that a hookbox must know to use a file with the newest schema. An
+/// older hookbox cannot use it for these reasons. It does not know the state of a stale event
+/// (migration 19). It writes no rows into `ends` (migration 18), so programs that read ends along
+/// would miss events. It does not read the receipts that decide whether a claim is done (migration
+/// 15). It looks up events by their ids, where the tables now have numbers (migrations 11 to 14). A
+/// migration that removes something, or that requires more of the rows that are written, must raise
+/// this number to the schema version of the first hookbox that works with the result; see
+/// `docs/UPGRADING.md`.
 const WORKS_FROM: i64 = 19;
 
 /// The schema versions before and after [`migrate`]; equal when there was nothing to do.
@@ -121,9 +122,9 @@ pub(crate) fn newest() -> i64 {
     versions.max().unwrap_or(0)
 }
 
-/// Returns the schema version of the file, which is the number of its newest migration, or 0 when
-/// it has none. A file with another program's migrations is refused, because their numbers mean
-/// nothing to hookbox.
+/// Returns the schema version of the file, which is the number of its newest migration; 0 when none
+/// has run. A file with another program's migrations is refused, because their numbers mean nothing
+/// to hookbox.
 pub(crate) async fn version(
     connection: &mut SqliteConnection,
     options: &Options,

@@ -41,8 +41,8 @@ pub(crate) async fn lately(connection: &mut SqliteConnection) -> sqlx::Result<Na
     Ok(names)
 }
 
-/// Returns whether the store has ever seen a name. The query is slow for a name that it does not
-/// find, because it then reads whole tables.
+/// Returns whether the store has ever seen a name. For a name that it has not seen, this is slow,
+/// because it reads whole tables.
 pub(crate) async fn has_seen(
     connection: &mut SqliteConnection,
     name: Name<'_>,

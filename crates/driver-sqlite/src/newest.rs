@@ -1,5 +1,5 @@
-//! The table `newest`: the newest version of each key that is done on a route, and the external
-//! call that is in flight for an event of the key.
+//! The table `newest`, for routes with `newest`: for each key of a route, the newest version that
+//! is done, and the external call that is in flight for an event with this key.
 
 use std::collections::HashMap;
 
@@ -10,15 +10,15 @@ use sqlx::{QueryBuilder, Row, Sqlite};
 
 use crate::column::{Columns, hex_list};
 
-/// The statement of [`states`]. `CROSS JOIN` makes SQLite read the list first, and then search
-/// each key.
+/// The statement of [`states`]. `CROSS JOIN` makes SQLite read the list of keys first, and then
+/// search each key.
 pub(crate) const STATES: &str = "select newest.key, newest.version,
             case when newest.calling_until > ?3 then newest.calling end as calling
      from json_each(?2) as wanted
      cross join newest on newest.route = ?1 and newest.key = unhex(wanted.value)";
 
-/// Returns what is stored of these keys. No other transaction changes a key before this one ends,
-/// because one at a time writes to the file.
+/// Returns the stored states of these keys. No other transaction changes a key before this one
+/// ends, because only one transaction at a time writes to the file.
 pub(crate) async fn states(
     connection: &mut SqliteConnection,
     route: &RouteName,
@@ -46,8 +46,8 @@ pub(crate) async fn states(
         .collect()
 }
 
-/// Raises keys to the versions of events that are done. This transaction has compared the versions,
-/// and no event is older than what is stored.
+/// Stores the versions of events that are done as the newest of their keys. This transaction has
+/// compared the versions, and none of them is older than the stored one.
 pub(crate) async fn raise(
     connection: &mut SqliteConnection,
     route: &RouteName,
@@ -74,7 +74,8 @@ pub(crate) async fn raise(
     Ok(())
 }
 
-/// Notes that external calls are in flight for events of these keys, at most until `until`.
+/// Records that external calls are in flight for events with these keys. The record expires at the
+/// time `until`.
 pub(crate) async fn call(
     connection: &mut SqliteConnection,
     route: &RouteName,
@@ -97,8 +98,8 @@ pub(crate) async fn call(
     Ok(())
 }
 
-/// Notes that the calls for these events are not in flight any more. A key for another event of
-/// which a call is in flight stays as it is.
+/// Records that the calls for these events are no longer in flight. A key stays as it is if a call
+/// is in flight for another event with this key.
 pub(crate) async fn free(
     connection: &mut SqliteConnection,
     route: &RouteName,

@@ -106,9 +106,10 @@ impl Sqlite {
         }
         shared.writer.close().await;
         if shared.options.exclusive && shared.file.has_its_log() {
-            // If the file was displaced, its log is still at the path, and SQLite would apply this
-            // log to the file that is put there next. So the log is written back and emptied. This
-            // is done only when no other process can be using the log.
+            // If the file was displaced, its write-ahead log is still at the path, and SQLite would
+            // apply this log to the file that is put there next. So a checkpoint writes the log
+            // into the displaced file and empties it. This is done only when no other process can
+            // be using the log.
             shared.readers.empty_log().await;
         }
         shared.file.let_go();
@@ -116,10 +117,10 @@ impl Sqlite {
     }
 
     /// Checks that the file can be read, as [`Store::ping`] does, and that its disk has space for
-    /// events. If the disk has too little space, this tries to free some by writing the log back,
-    /// even while nothing else writes. The worker must not use this check to find out whether the
-    /// store is available again, because on a full disk the store is available, and there may still
-    /// be space for processing.
+    /// events. If the disk has too little space, this tries to free some by a checkpoint of the
+    /// write-ahead log, even while nothing else writes. The worker must not use this check to find
+    /// out whether the store is available again, because on a full disk the store is available, and
+    /// there may still be space for processing.
     ///
     /// # Errors
     /// When the file cannot be read, or its disk is full.

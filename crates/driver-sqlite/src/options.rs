@@ -16,8 +16,8 @@ const PUBLISH_DEADLINE: Duration = Duration::from_millis(2_500);
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The default time for which a caller waits in this process's queue for the one writing
-/// connection. Each kind of caller gets its turns, so only callers behind a handler that runs to
-/// its time limit wait this long.
+/// connection. Publishes, deliveries, workers and operators take turns, so a caller waits this long
+/// only behind a handler that runs until its time limit.
 const WRITER_WAIT: Duration = Duration::from_secs(30);
 
 /// The default length of a lease: how long after the death of a process its messages are
@@ -48,7 +48,8 @@ pub struct Options {
     pub path: PathBuf,
     /// The environment to which the file belongs.
     pub environment: EnvironmentName,
-    /// What the identity stamp must be. The default is that ids are computed without a key.
+    /// Which identity stamp the file must have. By default it must have none, because by default
+    /// ids are computed without an identity key.
     pub identity: ExpectedIdentity,
     /// The routes whose queues can be published to and subscribed to.
     pub routes: Vec<RouteName>,
@@ -149,7 +150,7 @@ mod tests {
         for path in ["", ":memory:"] {
             assert!(
                 matches!(check(path), Err(OpenError::Options { .. })),
-                "{path:?} was accepted"
+                "{path:?} must be refused"
             );
         }
     }

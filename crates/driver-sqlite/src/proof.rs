@@ -40,7 +40,7 @@ pub(crate) async fn prove(tx: &mut Tx) -> Result<(), CommitError> {
     tx.check_whole().await?;
     let changed = changed(tx.unit.connection())
         .await
-        .map_err(|error| attribute("check the connection", error))?;
+        .map_err(|error| attribute("check the connection after a handler", error))?;
     if !changed.is_empty() {
         return Err(CommitError::BrokenByHandler {
             why: format!(

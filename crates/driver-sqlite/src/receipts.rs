@@ -1,4 +1,4 @@
-//! The table `receipts`: the outcome of every accepted request on every route.
+//! The table `receipts`: the outcome of every accepted request (receipt) on every route.
 
 use std::collections::HashSet;
 
@@ -96,14 +96,15 @@ pub(crate) async fn update_outcome(
     Ok(())
 }
 
-/// The statement of [`revive`]. `CROSS JOIN` makes SQLite read the list first, and then search each
-/// dead letter.
+/// The statement of [`revive`]. `CROSS JOIN` makes SQLite read the list of ids first, and then
+/// search each dead letter.
 pub(crate) const REVIVE: &str = "update receipts set outcome = 'retrying', settled_at = ?2
      where outcome = 'dead' and (event, route) in (
          select d.event, d.route from json_each(?1) as chosen
          cross join dead_letters as d on d.id = chosen.value)";
 
-/// Sets the outcome of the dead receipts of these dead letters back to retrying.
+/// Sets those receipts of the events of these dead letters that have the outcome dead back to
+/// retrying.
 pub(crate) async fn revive(
     connection: &mut SqliteConnection,
     dead_letters: &[i64],
@@ -117,7 +118,7 @@ pub(crate) async fn revive(
     Ok(())
 }
 
-/// Sets the outcome of done events' receipts back to retrying.
+/// Sets those receipts of these events that have the outcome done back to retrying.
 pub(crate) async fn reopen(
     connection: &mut SqliteConnection,
     route: &RouteName,
@@ -136,8 +137,8 @@ pub(crate) async fn reopen(
     Ok(())
 }
 
-/// Gives events a receipt on a route that never had them: a copy of the first receipt that they
-/// have on any route, with the outcome retrying.
+/// Gives each event a receipt on a route that has not had the event before: a copy of the first
+/// receipt that the event has on any route, with the outcome retrying.
 pub(crate) async fn copy_first(
     connection: &mut SqliteConnection,
     route: &RouteName,

@@ -8,8 +8,8 @@ use sqlx::{QueryBuilder, Sqlite};
 use crate::column::Columns;
 use crate::conditions::{push_times, push_words};
 
-/// The number of refusals that are kept: enough to see a pattern, and too few for an attacker to
-/// fill the disk.
+/// The number of refusals that are kept. They cover some days of a misconfigured sender, or some
+/// minutes of an attack, and take at most a few megabytes.
 const KEPT: i64 = 10_000;
 
 /// Stores refusals, and deletes the oldest ones so that [`KEPT`] remain.

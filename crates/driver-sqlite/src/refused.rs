@@ -12,7 +12,7 @@ use crate::diagnose::{Unusable, unusable};
 use crate::file::paths;
 
 /// The remedy for missing rights. hookbox needs rights on the folder as well, because SQLite keeps
-/// its log there, beside the file.
+/// its write-ahead log there, beside the file.
 const ALLOW: &str =
     "give the user of the hookbox process read and write access to the file and its folder";
 

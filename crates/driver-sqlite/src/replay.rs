@@ -1,4 +1,5 @@
-//! Replay, discard and restore: changes that operators make to the state of dead letters.
+//! Replay, discard and restore: changes that operators make to the state of dead letters. Each is
+//! one transaction together with its audit rows.
 
 use hookbox_crash::crash_point;
 use hookbox_driver::{DeadChange, DeadFilter, Fault};
@@ -8,8 +9,8 @@ use crate::diagnose::fault;
 use crate::file::writer::Writer;
 use crate::{audit, claims, dead_letters, earlier_deaths, ends, moment, receipts, retries};
 
-/// Changes up to `limit` dead letters that match a filter, and writes a row of the audit log for
-/// each. Returns how many were changed.
+/// Changes up to `limit` dead letters that match the filter, and writes a row of the audit log for
+/// each. Returns how many it changed.
 pub(crate) async fn change(
     writer: &Writer,
     change: DeadChange,

@@ -1,5 +1,5 @@
-//! Puts due retries back into their queues. A retry is published first, and marked as queued when
-//! the broker has confirmed it.
+//! Puts due retries back into their queues. It publishes each retry first, and marks the row as
+//! queued once the broker has confirmed the publish.
 
 use std::time::Duration;
 
@@ -23,8 +23,8 @@ const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// publishes in one transaction, so all of them share one sync of the disk.
 const AT_ONCE: usize = 64;
 
-/// Publishes due retries again. The writing connection is not held meanwhile, because the publisher
-/// needs it.
+/// Republishes due retries; see [`hookbox_driver::Store::requeue_due`]. The writing connection is
+/// not held meanwhile, because the publisher needs it.
 pub(crate) async fn requeue_due(
     shared: &Shared,
     limit: u32,

@@ -11,7 +11,8 @@ use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use crate::column::{Columns, json_list, number_list, numbers};
 use crate::moment;
 
-/// The condition under which a row of `retries` belongs to a lease. The lease ends at `not_before`.
+/// The SQL condition under which a row of `retries` belongs to a lease. The lease ends at the row's
+/// `not_before`.
 macro_rules! is_leased {
     () => {
         "(target is not null and leased_attempt = attempt)"
@@ -69,8 +70,9 @@ pub(crate) async fn put(
     Ok(())
 }
 
-/// Returns how long the event has been deferred for the reason of this deferral, counted from its
-/// first deferral since the last attempt; `None` when it is not deferred for this reason.
+/// Returns how long the event has been deferred for the reason of this deferral, counted from the
+/// first deferral for this reason since the last attempt; `None` when it is not deferred for this
+/// reason.
 pub(crate) async fn put_off_for(
     connection: &mut SqliteConnection,
     event: EventNumber,
@@ -209,9 +211,10 @@ pub(crate) struct Due {
 }
 
 /// Returns the retries that are due and have no message in the queue: those that were not queued
-/// yet, or were queued before `heard_since`, so long ago that the message may be lost. At most
-/// `limit` are returned, and of large ones fewer, so that their bodies together have no more than
-/// `bytes_max` bytes; at least one is returned.
+/// yet, and those that were queued before `heard_since`, which is so long ago that their messages
+/// may be lost. At most `limit` are returned, and fewer if the bodies of more retries would exceed
+/// `bytes_max` bytes in total. If any retry is due, at least one is returned, however long its body
+/// is.
 pub(crate) async fn due(
     connection: &mut SqliteConnection,
     heard_since: i64,
@@ -221,8 +224,8 @@ pub(crate) async fn due(
     // The names are put into a JSON list as they are, because a route name has no characters that
     // JSON would escape.
     let routes = routes.map(|routes| json_list(routes.iter().map(|route| format!("\"{route}\""))));
-    // The receipt, key id, instance and number of the envelope are those of the first receipt,
-    // which represents the event on this route.
+    // The receipt id, key id, instance and sequence number of the envelope are those of the first
+    // receipt, which represents the event on this route.
     let mut rows = sqlx::query(
         "select w.event, w.route, w.attempt, w.not_before,
                 e.event_id, e.source, e.topic, e.content_digest, b.seal, b.body,
@@ -287,9 +290,9 @@ fn due_retry(row: &SqliteRow) -> sqlx::Result<Due> {
     })
 }
 
-/// The statement of [`mark_queued`]. It joins the list, instead of comparing all four values with
-/// it by `IN`, because for that SQLite would search the retries by `not_before`, which all retries
-/// of one replay have in common.
+/// The statement of [`mark_queued`]. It joins the table with the list. If it compared the four
+/// columns with the list by `IN`, SQLite would search the table by `not_before`, which is the same
+/// in all retries of one replay, and each search would read all of them.
 pub(crate) const MARK_QUEUED: &str = "with queued as (
          select value ->> 0 as event, value ->> 1 as route, value ->> 2 as attempt,
                 value ->> 3 as not_before

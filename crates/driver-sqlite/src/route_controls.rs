@@ -13,7 +13,7 @@ use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use crate::column::Columns;
 use crate::{audit, moment};
 
-/// Returns all rows. The table has at most one row for each route and one for all of them.
+/// Returns all rows: at most one for each route, and at most one that applies to all routes.
 pub(crate) async fn all(c: &mut SqliteConnection) -> sqlx::Result<RouteControls> {
     let rows = sqlx::query(
         "select route, paused_at, paused_by, paused_why, resumed_at, events_per_1000_s, concurrency
@@ -98,8 +98,8 @@ fn pause(row: &SqliteRow) -> sqlx::Result<Option<RoutePause>> {
     }))
 }
 
-/// Reads the limits. A value that no hookbox writes counts as no limit: a worker that refused to
-/// read the table because of it would stop all routes.
+/// Reads the limits of a route. A value that hookbox would never write counts as no limit. If it
+/// were an error, a worker could not read the table, and would stop all routes.
 fn limits(row: &SqliteRow) -> sqlx::Result<RouteLimits> {
     let rate: Option<i64> = row.try_get("events_per_1000_s")?;
     let concurrency: Option<i64> = row.try_get("concurrency")?;

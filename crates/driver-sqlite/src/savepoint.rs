@@ -1,5 +1,6 @@
-//! The savepoint of a transaction over several events. When the handler fails on some of them, what
-//! it wrote is undone back to the savepoint, and the transaction keeps its claims.
+//! The savepoint of a transaction over several events. When the handler fails on some of these
+//! events, all that it has written since the savepoint is undone, and the transaction keeps its
+//! claims.
 
 use hookbox_driver::CommitError;
 
@@ -19,7 +20,8 @@ pub(crate) async fn undo(tx: &mut Tx) -> Result<(), CommitError> {
     tx.check_whole().await?;
     undone.map_err(|error| attribute("undo what a handler wrote", error))?;
     if tx.is_guarded() {
-        // What a handler has changed on its connection does not all belong to its transaction.
+        // A handler can make changes on its connection that do not belong to the transaction, so
+        // the rollback to the savepoint has not undone them.
         return proof::prove(tx).await;
     }
     Ok(())

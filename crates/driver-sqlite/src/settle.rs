@@ -23,12 +23,13 @@ struct Consequences<'a> {
     died: Vec<NewDeadLetter<'a>>,
     /// The ends of the events that are done or stale.
     ended: Vec<NewEnd>,
-    /// The events that are done, whose versions may be compared.
+    /// The events that are done. Their versions, if they were compared, become the newest of their
+    /// keys.
     done: Vec<(EventId, EventNumber)>,
     /// The events whose retry or replay ended, by the outcome that their waiting receipts get.
     redone: BTreeMap<StoredOutcome, Vec<EventNumber>>,
     /// The retries and replays that succeeded: the event, the number of its attempt, and the age of
-    /// the transaction, so that no attempt took longer.
+    /// the transaction, which is at least the duration of the attempt.
     succeeded: Vec<(EventNumber, u32, Duration)>,
 }
 
@@ -74,12 +75,13 @@ pub(crate) fn number(tx: &Tx, event: &EventId) -> Result<EventNumber, Fault> {
 }
 
 pub(crate) fn unclaimed() -> Fault {
-    let what = "settle or withdraw an event that this transaction has not claimed";
+    let what = "settle, withdraw or lease an event that this transaction has not claimed";
     Fault::plain(FaultKind::Internal, what)
 }
 
 impl<'a> Consequences<'a> {
-    /// Ends the claim of an event that this transaction has claimed.
+    /// Records how the outcome ends the claim of an event that this transaction has claimed, and
+    /// adds the rows that follow from that.
     fn end(
         &mut self,
         tx: &mut Tx,
@@ -125,7 +127,7 @@ impl<'a> Consequences<'a> {
     }
 }
 
-/// Writes the rows of all tables. The transaction is known to be open here.
+/// Writes the rows in all tables. The caller has checked that the transaction is open.
 async fn write(
     tx: &mut Tx,
     route: &RouteName,

@@ -1,4 +1,4 @@
-//! Finds ingests that have not sent their closing accept report and have sent no report for a long
+//! Finds ingests that have not sent their closing report, and have sent no accept report for a long
 //! time.
 
 use std::time::Duration;

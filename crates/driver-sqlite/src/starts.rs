@@ -1,5 +1,5 @@
-//! The table `starts` of start markers: it counts how often a handler was started on an event,
-//! until a process reports that it has survived such a start.
+//! The table `starts` of start markers: it counts how often a handler was started on a redelivered
+//! event, until a process reports that it has survived such a start.
 
 use std::collections::HashMap;
 
@@ -19,7 +19,8 @@ pub(crate) const FORGET: &str = "delete from starts
      where (receipt_id, attempt, route) in (
          select unhex(value ->> 0), value ->> 1, ?2 from json_each(?1))";
 
-/// Returns the counts of handler starts for each of these keys, in the order given.
+/// Returns how many starts of a handler are counted on each of the given keys (receipt and
+/// attempt), in the order given.
 pub(crate) async fn counted(
     connection: &mut SqliteConnection,
     route: &RouteName,
@@ -127,7 +128,7 @@ pub(crate) async fn retract(
     Ok(())
 }
 
-/// Clears the start markers of these keys.
+/// Clears the start markers of the given keys (receipt and attempt).
 pub(crate) async fn forget(
     connection: &mut SqliteConnection,
     route: &RouteName,

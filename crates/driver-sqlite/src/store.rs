@@ -34,7 +34,8 @@ impl Store for Sqlite {
         Ok(Tx::guarded(self.shared.writer.begin().await?))
     }
 
-    /// Does nothing: a file has one writer at a time.
+    /// Does nothing: a file has one writer at a time, so storing events early would make no
+    /// transaction wait less.
     async fn store_events(&self, _envelopes: &[&Envelope]) -> Result<(), Fault> {
         Ok(())
     }
@@ -98,8 +99,8 @@ impl Store for Sqlite {
         route: &RouteName,
         events: &[EventId],
     ) -> Result<(), CommitError> {
-        // As in `settle`: in a transaction that a handler has ended, each further statement would
-        // commit on its own.
+        // As in `settle`, the transaction is checked first: if a handler has ended it, each further
+        // statement would commit on its own.
         tx.check_whole().await?;
         withdraw::withdraw(tx, route, events).await
     }
@@ -151,8 +152,8 @@ impl Store for Sqlite {
         terms: LeaseTerms<'_>,
         wishes: &[LeaseWish<'_>],
     ) -> Result<Vec<Leased>, CommitError> {
-        // As in `settle`: in a transaction that a handler has ended, each further statement would
-        // commit on its own.
+        // As in `settle`, the transaction is checked first: if a handler has ended it, each further
+        // statement would commit on its own.
         tx.check_whole().await?;
         lease::lease(tx, route, terms, wishes).await
     }
@@ -164,7 +165,7 @@ impl Store for Sqlite {
         ends: &[CallEnd],
         chance: f64,
     ) -> Result<Vec<CallRecorded>, Fault> {
-        let doing = "record the ends of calls";
+        let doing = "record how external calls ended";
         let mut unit = self.shared.writer.begin().await?;
         let recorded = call_ends::end_calls(unit.connection(), route, target, ends, chance)
             .await
@@ -177,7 +178,7 @@ impl Store for Sqlite {
         let mut reader = self.shared.readers.take().await?;
         let state = targets::read(&mut reader, target)
             .await
-            .map_err(fault("read a target"))?;
+            .map_err(fault("read the state of a target"))?;
         Ok(state.blocked(Timestamp::from_unix_micros(moment::now())))
     }
 
@@ -208,7 +209,7 @@ impl Store for Sqlite {
         kind: StartKind,
         on: &[Start],
     ) -> Result<(), Fault> {
-        let doing = "count a start";
+        let doing = "count a start of a handler";
         let mut unit = self.shared.writer.begin().await?;
         starts::count(unit.connection(), (route, by, kind), on, moment::now())
             .await
@@ -232,7 +233,7 @@ impl Store for Sqlite {
         counted: CountedStart,
         of: Start,
     ) -> Result<(), Fault> {
-        let doing = "retract a start";
+        let doing = "subtract a counted start of a handler";
         let mut unit = self.shared.writer.begin().await?;
         starts::retract(unit.connection(), route, by, counted, of)
             .await
@@ -248,7 +249,7 @@ impl Store for Sqlite {
         let mut reader = self.shared.readers.take().await?;
         route_controls::all(&mut reader)
             .await
-            .map_err(fault("read the controls of routes"))
+            .map_err(fault("read the pauses and limits of the routes"))
     }
 
     async fn account(&self, account: &Account) -> Result<(), Fault> {
@@ -282,7 +283,7 @@ impl Store for Sqlite {
         found: &[Witness],
         routes: &[RouteName],
     ) -> Result<NextWitness, Fault> {
-        let doing = "commit a witness";
+        let doing = "write the next witness";
         let mut unit = self.shared.writer.begin_to_operate().await?;
         let next = witness::take(unit.connection(), found, routes)
             .await

@@ -53,7 +53,8 @@ pub(crate) async fn put(
     Ok(())
 }
 
-/// Writes why a target was not reached, or how it asked for a pause. The target has its row.
+/// Writes the last error of a target: why it was not reached, or how it asked for a pause. The
+/// target must have a row.
 pub(crate) async fn put_error(
     connection: &mut SqliteConnection,
     target: &TargetName,

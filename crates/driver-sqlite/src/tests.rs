@@ -1,5 +1,6 @@
 //! Tests of the driver on real files. Each test has a folder of its own. At its end a test checks
-//! that every connection is closed (then SQLite has removed its log) and that the folder is gone.
+//! that every connection is closed (then SQLite has removed its write-ahead log) and that the
+//! folder is gone.
 
 #![allow(clippy::unwrap_used)]
 
@@ -114,7 +115,8 @@ impl World {
         connection.close().await.unwrap();
     }
 
-    /// Opens a connection, and closes it. A test may have left a file that cannot be read.
+    /// Opens a connection and closes it. An error does not matter, because a test may have left a
+    /// file that cannot be read.
     async fn open_and_close(&self) {
         let options = SqliteConnectOptions::new().filename(self.path());
         if let Ok(mut connection) = options.connect().await {
@@ -139,8 +141,9 @@ impl World {
     async fn end(self) {
         let log = self.folder.join("hookbox.db-wal");
         let closed = async || {
-            // Only the last connection that closes removes the log, and of two that close at the
-            // same moment none is the last. So one more connection is opened and closed.
+            // SQLite removes the write-ahead log when the last connection closes. If two
+            // connections close at the same moment, neither of them counts as the last. So one more
+            // connection is opened and closed.
             if log.exists() {
                 self.open_and_close().await;
             }

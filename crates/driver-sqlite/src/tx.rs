@@ -14,10 +14,11 @@ use crate::diagnose::{diagnose, fault};
 use crate::file::writer::Unit;
 
 /// An open transaction. It holds the file's only write lock until it ends, so no process writes
-/// anything else meanwhile. Dropping it rolls it back.
+/// anything else meanwhile. Dropping this value rolls the transaction back.
 pub struct Tx {
     pub(crate) unit: Unit,
-    /// The claims that only this transaction may settle, by route and event.
+    /// The claims that this transaction made and that only this transaction may settle, by route
+    /// and event.
     pub(crate) owned: BTreeMap<(RouteName, EventId), OwnedClaim>,
     /// The events whose claims this transaction has turned into leases, by route.
     pub(crate) leased: BTreeSet<(RouteName, EventId)>,
@@ -38,7 +39,7 @@ pub(crate) struct OwnedClaim {
     pub(crate) attempts: u32,
     /// The number of attempts made before the last replay, or 0.
     pub(crate) attempts_before: u32,
-    /// Whether the claim is for a retry or replay. If not, it is for the first attempt.
+    /// Whether the claim is for a retry or a replay. If not, it is for a first attempt.
     pub(crate) granted: bool,
     /// The state in which this transaction has written the claim.
     pub(crate) written: ClaimState,
@@ -87,14 +88,14 @@ impl Tx {
         let whole = self.unit.is_whole().await;
         if self.unit.has_committed() {
             return Err(CommitError::EndedByHandler {
-                why: "something was committed before hookbox did".to_owned(),
+                why: "something was committed before hookbox committed".to_owned(),
             });
         }
         whole.map_err(|error| attribute("check the transaction", error))
     }
 
-    /// Runs the guard, which checks the transaction, and that each of its claims has or gets its
-    /// final state, and then commits.
+    /// Runs the guard, and then commits. The guard checks the transaction, and sets every claim
+    /// that was made in it to the claim's final state.
     pub(crate) async fn commit(mut self) -> Result<(), CommitError> {
         self.check_whole().await?;
         let mut by_route: BTreeMap<&RouteName, Vec<claims::Final>> = BTreeMap::new();
@@ -103,7 +104,7 @@ impl Tx {
             let (Some((state, attempts)), Some(event)) = (owned.settled, number) else {
                 return Err(Fault::plain(
                     FaultKind::Internal,
-                    "commit a transaction in which a claim was not settled",
+                    "commit a transaction in which a claim has no outcome",
                 )
                 .into());
             };
@@ -117,10 +118,13 @@ impl Tx {
         for (route, finals) in by_route {
             let found = claims::end(self.unit.connection(), route, &finals)
                 .await
-                .map_err(fault("settle the claims"))?;
+                .map_err(fault("write the final claim states"))?;
             if found != finals.len() as u64 {
                 return Err(CommitError::BrokenByHandler {
-                    why: format!("of {} claims the guard found {found}", finals.len()),
+                    why: format!(
+                        "of its {} claims, only {found} were unchanged",
+                        finals.len()
+                    ),
                 });
             }
         }
@@ -128,7 +132,7 @@ impl Tx {
         self.unit
             .commit()
             .await
-            .map_err(|error| attribute("commit", error))
+            .map_err(|error| attribute("commit a transaction", error))
     }
 }
 

@@ -1,5 +1,5 @@
-//! Finds ingests that have not reported their last sequence numbers, because they were killed, or
-//! ended while no accept report could be published.
+//! Finds ingests that have stopped without reporting their last sequence numbers: they were killed,
+//! or they drained while no accept report could be published.
 
 use std::time::Duration;
 
@@ -9,9 +9,9 @@ use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use crate::column::Columns;
 use crate::moment;
 
-/// Returns the ingests that have not reported their last sequence numbers; see
-/// [`hookbox_driver::Ledger::unvouched`]. The query finds the next instance by one step over an
-/// index, so its cost depends on the number of instances and not on that of their receipts.
+/// Finds ingests that have stopped without reporting their last sequence numbers; see
+/// [`hookbox_driver::Ledger::unvouched`]. A recursive query jumps from one instance to the next in
+/// the index, so its cost does not depend on how many receipts an instance has.
 pub(crate) async fn read(
     c: &mut SqliteConnection,
     limit: u32,

@@ -1,4 +1,4 @@
-//! Gives claims back that a transaction has made.
+//! Withdraws claims that the current transaction has made.
 
 use hookbox_driver::{CommitError, Fault};
 use hookbox_event::{EventId, EventNumber, RouteName};
@@ -20,7 +20,10 @@ pub(crate) async fn withdraw(
         .map_err(fault("withdraw claims"))?;
     if withdrawn != events.len() as u64 {
         return Err(CommitError::BrokenByHandler {
-            why: format!("of {} claims, {withdrawn} were found", events.len()),
+            why: format!(
+                "of {} claims, only {withdrawn} were unchanged",
+                events.len()
+            ),
         });
     }
     for event in events {

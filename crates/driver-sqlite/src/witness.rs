@@ -1,6 +1,6 @@
-//! The tables `incarnations` and `witness`: what the store has recorded of its own restores and of
-//! its broker. A comparison with the witness messages at the broker shows whether the store was
-//! restored from a backup.
+//! The tables `incarnations` and `witness`: the restores of the store that operators have accepted,
+//! and the witness messages that the store has published to the broker. A comparison with the
+//! messages at the broker shows whether the store was restored from a backup.
 
 use hookbox_driver::{
     AcceptedRestore, Mismatch, NextWitness, WITNESS_INGESTS_MAX, WitnessPosition, storable,
@@ -52,8 +52,9 @@ pub(crate) async fn confirmed(c: &mut SqliteConnection, sequence: u64) -> sqlx::
     Ok(())
 }
 
-/// Reads what the store has recorded; see [`hookbox_driver::Ledger::witness_position`]. The caller
-/// must have opened a transaction, so that both queries see the same state.
+/// Reads which witness is the newest, and which one the broker has confirmed last; see
+/// [`hookbox_driver::Ledger::witness_position`]. The caller must have opened a transaction, so that
+/// both queries see the same snapshot.
 pub(crate) async fn position(c: &mut SqliteConnection) -> sqlx::Result<WitnessPosition> {
     let row = sqlx::query(
         "select i.incarnation, i.began_at, w.newest, w.confirmed,
@@ -114,8 +115,8 @@ pub(crate) async fn accept(
     let after = position(c).await?;
     let witness = after.first_after(before, mismatch, now());
     keep(c, &witness).await?;
-    // The number of the last confirmed witness message is set back to 0, because the broker has
-    // confirmed no message of the new incarnation yet.
+    // The number of the last confirmed witness is set back to 0, because the broker has confirmed
+    // no witness of the new incarnation yet.
     sqlx::query("update witness set confirmed = 0 where id = 1")
         .execute(&mut *c)
         .await?;

@@ -229,7 +229,7 @@ impl Lease {
         within(limit, PgTransactionManager::commit(connection)).await
     }
 
-    /// Rolls back.
+    /// Rolls the transaction back. Returns an error when the server does not answer within `limit`.
     pub async fn rollback(&mut self, limit: Duration) -> Result<(), QueryError> {
         let connection = &mut self.seat.connection;
         within(limit, PgTransactionManager::rollback(connection)).await

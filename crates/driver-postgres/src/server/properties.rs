@@ -26,7 +26,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Reads it.
+    /// Reads the version and the settings of the server.
     pub async fn read(connection: &mut PgConnection) -> Result<Self, sqlx::Error> {
         let row = sqlx::query(
             "select current_setting('server_version_num')::int,
@@ -219,7 +219,7 @@ mod tests {
                 ..good()
             };
             let Err(refused @ OpenError::Refused { .. }) = server.check(false) else {
-                panic!("{encoding} is taken")
+                panic!("the encoding {encoding} must be refused")
             };
             let said = refused.to_string();
             assert!(said.contains(encoding), "{said}");

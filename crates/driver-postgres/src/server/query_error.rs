@@ -7,18 +7,18 @@ use crate::server::refusal::{self, Names, Refusal, Stage};
 /// Why a query has no result.
 #[derive(Debug)]
 pub(crate) enum QueryError {
-    /// An error.
+    /// sqlx returned an error for which no remedy is known.
     Database(sqlx::Error),
     /// The database refused the query, and there is a remedy.
     Refused {
-        /// The error.
+        /// The error that sqlx returned.
         error: sqlx::Error,
         /// What the refusal means, with its remedy.
         refusal: Refusal,
     },
-    /// No answer.
+    /// The server did not answer in time.
     Unresponsive {
-        /// For so long.
+        /// For how long the answer was awaited.
         limit: Duration,
     },
 }

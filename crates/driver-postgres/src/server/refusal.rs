@@ -40,7 +40,7 @@ impl fmt::Display for Refusal {
 
 /// Returns the refusal for an error's code; `None` when the code means no refusal. Too many
 /// connections, a server that is starting or stopping, and similar errors end by themselves, so
-/// they are no refusals.
+/// they do not count as refusals.
 pub(crate) fn of_code(code: &str, stage: Stage, names: &Names) -> Option<Refusal> {
     let (role, database) = (quoted(&names.role), quoted(&names.database));
     let (why, remedy) = match (code, stage) {

@@ -9,15 +9,15 @@ use sqlx::postgres::{PgDatabaseError, PgErrorPosition};
 
 use crate::migrate;
 
-/// How many characters of the server's text are shown at most.
+/// The largest number of characters of the server's text that a remedy shows.
 const TEXT_MAX: usize = 200;
 
-/// insufficient_privilege.
+/// The SQLSTATE insufficient_privilege, with which the server denies access.
 const DENIED: &str = "42501";
 
 /// For the first database error in the chain of causes, returns what is missing, and the statement
 /// that fixes it where that is known. Returns `None` when the chain has no database error. `role`
-/// is that of hookbox's connections.
+/// is the role of hookbox's connections.
 pub(crate) fn remedy(error: &(dyn Error + 'static), role: &str) -> Option<String> {
     let database = causes(error).find_map(|error| {
         let of_sqlx = error.downcast_ref::<sqlx::Error>();
@@ -47,8 +47,8 @@ fn of_database(
             None => denied(error.message(), role),
         });
     }
-    // A handler in a program may write a value into the text of its statement, so that the server's
-    // text about that statement may quote it.
+    // The server's text is shown only for a statement in the config. A handler in a program may
+    // write a value into the text of its statement, and the server's text may quote that value.
     if let Some(said) = of_user.and_then(|_| about_statement(error)) {
         return Some(format!(
             "the database says: {said}; correct the statement, or run the migrations of its tables"
@@ -68,10 +68,11 @@ fn of_database(
     })
 }
 
-/// Returns the server's text if it is about the text of the statement, in which case it names what
-/// the statement names. Returns `None` if a value may be the cause: at run time, as in
-/// `$1::regclass`, the server gives no position in the statement; and a function, which may put
-/// values into an error of its own, is named as the context.
+/// Returns the server's text if the server has found the error in the text of the statement,
+/// because then its own text names only what the statement names. Returns `None` if the server's
+/// text may contain a value. This is so for an error at run time, as of `$1::regclass`, for which
+/// the server gives no position in the statement, and for an error of a function, for which the
+/// server names the function as the context.
 fn about_statement(error: &dyn DatabaseError) -> Option<String> {
     let error = error.try_downcast_ref::<PgDatabaseError>()?;
     let code = error.code();
@@ -86,7 +87,8 @@ fn about_statement(error: &dyn DatabaseError) -> Option<String> {
     Some(shown(&said))
 }
 
-/// Returns the remedy for a handler in a program, which may switch to another role.
+/// Returns the remedy for a handler that is part of a program. Such a handler may switch to another
+/// role, which then needs the right in place of hookbox's role.
 fn denied(message: &str, role: &str) -> String {
     let said: String = message.chars().take(TEXT_MAX).collect();
     let grant = match said.strip_prefix("permission denied to set role ") {
@@ -100,9 +102,9 @@ fn denied(message: &str, role: &str) -> String {
     format!("the server says: {}; run: {}", shown(&said), shown(&grant))
 }
 
-/// Returns the remedy for a statement that a user wrote, which ran under this role. The server
-/// names a table without its schema, so that a table with the name of one of hookbox's may be the
-/// user's.
+/// Returns the remedy for a statement that a user wrote and that ran under this role. The server
+/// names a table without its schema, so a table with the name of one of hookbox's tables may be the
+/// user's own.
 fn denied_to_user(message: &str, role: &str) -> String {
     let said: String = message.chars().take(TEXT_MAX).collect();
     let own = own_tables(&migrate::known());
@@ -137,7 +139,8 @@ fn object(message: &str) -> Option<(&str, &str)> {
     what.rsplit_once(' ')
 }
 
-/// Returns all rights on objects of a kind; `None` for a kind of which hookbox knows none.
+/// Returns all rights on a kind of object, in the form that `GRANT` takes; `None` for a kind that
+/// hookbox does not know.
 fn right(kind: &str) -> Option<&'static str> {
     let right = match kind {
         "table" | "view" | "materialized view" | "foreign table" | "relation" => {

@@ -1,5 +1,5 @@
-//! A migrated database on the test server, of which the databases of tests are copies. A copy costs
-//! a third of the processor time of the migrations.
+//! The template: a migrated database on the test server. The databases of tests are copies of it.
+//! Making a copy costs a third of the processor time that the migrations cost.
 
 use std::error::Error;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -9,8 +9,8 @@ use sqlx::{Connection, PgConnection};
 
 use crate::migrate;
 
-/// Gives a copy what the migrations make anew in each database: the random name of the store's
-/// incarnation.
+/// The statement that gives a copy an incarnation of its own. The migrations make a new random one
+/// in each database, but a copy has that of the template.
 pub(super) const BEGIN_ANEW: &str =
     "update incarnations set incarnation = gen_random_uuid(), began_at = now()";
 

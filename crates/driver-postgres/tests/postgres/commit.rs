@@ -82,13 +82,13 @@ async fn a_transaction_that_is_ended_after_settling_is_no_commit() {
     assert_eq!(
         world.peek(&envelope).await,
         Claimed::Redelivered,
-        "the outcome was committed together with the claim"
+        "the outcome must be committed together with the claim"
     );
     world.assert_balanced().await;
 }
 
-/// Checks that the claim of a first attempt has only one version. It would be in another place of
-/// the page after an update.
+/// Checks that the row of a first attempt's claim is written only once. An update would put the row
+/// in another place of its page.
 #[tokio::test]
 async fn the_claim_of_a_first_attempt_is_written_once() {
     let world = World::new().await;

@@ -53,7 +53,7 @@ async fn connections_are_bounded_and_come_back() {
                      where datname = current_database() and application_name = 'hookbox'";
             match world.number(query).await {
                 0 => Ok(()),
-                left => Err(format!("{left} left")),
+                left => Err(format!("{left} sessions are left")),
             }
         },
     )
@@ -252,8 +252,8 @@ async fn a_cancelled_claim_affects_no_other_transaction() {
     let claim = world.claim(&mut tx, &batch);
     let early = tokio::time::timeout(Duration::from_millis(50), claim);
     assert!(early.await.is_err());
-    // The engine would drop this transaction. Rolling it back instead must not make its connection
-    // reusable, either.
+    // The engine would drop this transaction. Here it is rolled back, and even so its connection
+    // must not be reused.
     world.store.rollback(tx).await;
     world.store.rollback(holder).await;
     assert_eq!(world.process(&envelope, "e").await, Claimed::Fresh);

@@ -1,5 +1,5 @@
-//! Claims of events whose receipts were dropped because they were old. No receipt shows how such a
-//! claim was committed. hookbox drops no receipts today, so the tests drop them.
+//! Tests claims of events whose receipts were dropped because they were old. No receipt shows how
+//! such a claim was committed. hookbox itself drops no receipts today, so the tests drop them.
 
 use hookbox_driver::{
     ClaimState, Claimed, EventFilter, Ledger, Outcome, ReceiptOutcome, Recorded, Store,
@@ -9,7 +9,7 @@ use sqlx::Executor;
 
 use crate::world::{ROUTE, World, again, envelope, route};
 
-/// Drops the receipts of all events with numbers below this one.
+/// Drops the receipts of all events with numbers below `below`.
 async fn drop_receipts(world: &World, below: i64) {
     world
         .execute(&format!(
@@ -21,7 +21,8 @@ async fn drop_receipts(world: &World, below: i64) {
         .await;
 }
 
-/// Claims an event on a route, and commits as a handler may do.
+/// Claims an event on a route, and commits at once, as a faulty handler may do. So the event is
+/// orphaned.
 async fn orphan(world: &World, on: &str, envelope: &Envelope) {
     let mut tx = world.store.begin().await.unwrap();
     let claimed = world.store.claim(&mut tx, &route(on), &[envelope]).await;
@@ -38,7 +39,7 @@ async fn peek(world: &World, on: &str, envelope: &Envelope) -> Claimed {
     claimed.unwrap()[0]
 }
 
-/// Returns how many events are listed in a state.
+/// Returns how many events the store lists in this state.
 async fn listed(world: &World, state: ClaimState) -> usize {
     let filter = EventFilter {
         state: Some(state),
@@ -61,7 +62,7 @@ async fn a_claim_without_receipts_counts_as_it_is_stored() {
     assert_eq!(world.effects("e").await, 1);
     let event = world.store.event(&late.event.to_string()).await.unwrap();
     assert_eq!(event.unwrap().claims[0].state, ClaimState::Done);
-    // The receipts of the second event are not among the dropped ones.
+    // The receipts of event 2 were not dropped.
     let second = envelope(2, 12, "{}");
     assert_eq!(world.peek(&second).await, Claimed::Orphaned);
     let event = world.store.event(&second.event.to_string()).await.unwrap();
@@ -72,7 +73,8 @@ async fn a_claim_without_receipts_counts_as_it_is_stored() {
     let found = world.store.imbalances(10).await.unwrap();
     assert_eq!(found.len(), 1, "{found:?}");
     assert_eq!(found[0].event, Some(second.event));
-    // What drops receipts must look for orphans before.
+    // When receipts of event 2 may have been dropped as well, nothing shows any more that it is
+    // orphaned. So code that drops receipts must look for orphaned events first.
     drop_receipts(&world, 3).await;
     assert_eq!(world.peek(&second).await, Claimed::Duplicate);
     world.assert_balanced().await;
@@ -88,7 +90,7 @@ async fn what_a_handler_commits_of_an_old_event_is_orphaned() {
     orphan(&world, "another", &envelope(1, 11, "{}")).await;
     let again = envelope(1, 12, "{}");
     assert_eq!(peek(&world, "another", &again).await, Claimed::Orphaned);
-    // A claim that hookbox commits is done, and one that is withdrawn is gone.
+    // A claim that hookbox itself commits must count as done, and a withdrawn claim must be gone.
     let (first, new) = (envelope(2, 21, "{}"), envelope(3, 31, "{}"));
     let another = route("another");
     let mut tx = world.store.begin().await.unwrap();

@@ -1,8 +1,8 @@
-//! Tests of reading the ends of events along: transactions that are committed in another order than
-//! that in which they began, and the view for readers in SQL.
+//! Tests of programs that read the ends of events along, by a cursor or in the SQL view, while
+//! transactions commit in another order than they began.
 //!
-//! The transactions of other tests on this server hold ends back, too, because the databases of a
-//! server share the numbers of transactions. So the tests wait until ends can be read.
+//! The transactions of other tests on this server hold ends back as well, because all databases of
+//! a server share the numbers of transactions. So the tests wait until ends can be read.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -16,11 +16,12 @@ use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Row};
 
 use crate::world::{World, envelope};
 
-/// The longest wait for an end. Some tests keep a transaction open for a minute.
+/// How long a test waits for an end. It is long because other tests keep a transaction open for up
+/// to a minute.
 const PATIENCE: Duration = Duration::from_secs(240);
 
-/// The seeds of the test with transactions in random order, the number of events of each, and the
-/// number of transactions that are open at once.
+/// The seeds of the test with transactions in random order. [`EVENTS`] is the number of events for
+/// each seed, and [`OPEN_MAX`] the largest number of transactions that are open at once.
 const SEEDS: [u64; 3] = [1, 2, 3];
 const EVENTS: u8 = 120;
 const OPEN_MAX: usize = 6;
@@ -45,7 +46,7 @@ pub async fn read(store: &Postgres, after: Option<&EndCursor>, count: usize) -> 
     .await
 }
 
-/// Does what a worker does with one envelope before its commit.
+/// Does with one envelope what a worker does before it commits.
 async fn settled(world: &World, envelope: &Envelope) -> Tx {
     let mut tx = world.store.begin().await.unwrap();
     world.claim(&mut tx, &[envelope]).await.unwrap();
@@ -88,12 +89,12 @@ async fn an_earlier_transaction_holds_back_what_is_committed_before_it() {
     let database = world.database.name();
     let held = within(
         PATIENCE,
-        "what holds the ends back must be named",
+        "the transaction that holds the ends back must be named",
         async || {
             let held = store.ends_held_back().await.unwrap();
-            // The transaction of another test may be older.
+            // The oldest transaction of the server may be one of another test.
             held.filter(|held| held.by.as_ref().is_some_and(|by| by.database == database))
-                .ok_or("another one")
+                .ok_or("a transaction of another database is named")
         },
     )
     .await;
@@ -119,8 +120,8 @@ async fn an_earlier_transaction_holds_back_what_is_committed_before_it() {
     world.store.close().await;
 }
 
-/// A program that polls by a time column misses the event of a transaction that began earlier: this
-/// is why the cursor is needed.
+/// Shows why readers need the cursor: a program that polls by a time column misses the event of a
+/// transaction that began earlier and commits later.
 #[tokio::test]
 async fn a_poller_by_time_misses_what_the_cursor_returns() {
     let world = World::new().await;
@@ -147,14 +148,14 @@ async fn a_poller_by_time_misses_what_the_cursor_returns() {
     world.store.close().await;
 }
 
-/// A transaction of the test, and the events in it.
+/// An open transaction of the test, and the events that are settled in it.
 struct Open {
     tx: Tx,
     events: Vec<Envelope>,
 }
 
-/// Opens, commits and rolls back transactions in an order that is drawn at random, and reads along
-/// after every step, by the cursor and by the view.
+/// Opens, commits and rolls back transactions in a random order. After every step, reads the new
+/// ends by the cursor and in the view.
 #[tokio::test]
 async fn transactions_in_any_order_are_read_along_completely() {
     for seed in SEEDS {
@@ -220,7 +221,7 @@ async fn read_on(store: &Postgres, read: &mut Vec<EndRow>, limit: u32) {
     read.extend(page(store, after.as_ref(), limit).await.rows);
 }
 
-/// Reads the next rows of the view, as a program in SQL does.
+/// Reads the next rows of the view, as a program that uses SQL does.
 async fn view_on(connection: &mut PgConnection, read: &mut Vec<(u64, i64, String)>, limit: u32) {
     let (position, event, route) = read.last().cloned().unwrap_or_default();
     let rows = sqlx::query(
@@ -241,8 +242,8 @@ async fn view_on(connection: &mut PgConnection, read: &mut Vec<(u64, i64, String
     }));
 }
 
-/// The page on handlers says how to order the view. A bare `ended_xid` would be the text that the
-/// query selects, and as text 10 comes before 9: a reader would miss rows.
+/// docs/HANDLERS.md says how to order the rows of the view. In `order by`, a bare `ended_xid` means
+/// the text column of the query. As a text, 10 comes before 9, so a reader would miss rows.
 #[tokio::test]
 async fn the_order_that_the_docs_give_is_that_of_numbers() {
     let page = include_str!("../../../../docs/HANDLERS.md");
@@ -268,7 +269,7 @@ async fn the_order_that_the_docs_give_is_that_of_numbers() {
     world.store.close().await;
 }
 
-/// A reader in SQL needs the right to read the view, and no other one.
+/// A program that reads the view needs the right to read the view, and no other right.
 #[tokio::test]
 async fn the_view_needs_no_right_on_the_tables() {
     let world = World::new().await;

@@ -1,5 +1,5 @@
-//! Tests of the ends of events in a database that was migrated from a schema without them, and in
-//! one that was moved from another server.
+//! Tests of the ends of events in a database that was migrated from a schema without ends, and in a
+//! database that was moved from another server.
 
 use hookbox_driver::{CursorRefusal, DeadFilter, EndOutcome, EndsRead, Ledger, OpenError, Store};
 use hookbox_driver_postgres::testing::Database;
@@ -12,11 +12,12 @@ use crate::world::{DEAD, World, envelope, environment, route};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/postgres");
 
-/// The newest schema without the table `ends`.
+/// The version of a schema that does not have the table `ends` yet.
 const WITHOUT_ENDS: i64 = 15;
 
-/// A dump of one server that is loaded into another one has numbers of transactions that the other
-/// server has not given yet. The store is refused until `migrate` has changed them.
+/// When a dump of one server is loaded into another server, its ends have numbers of transactions
+/// that the new server has not given yet. The store must be refused until `migrate` has changed the
+/// numbers.
 #[tokio::test]
 async fn a_database_from_another_server_is_refused_until_it_is_migrated() {
     let world = World::new().await;
@@ -60,10 +61,10 @@ async fn a_database_from_another_server_is_refused_until_it_is_migrated() {
     world.store.close().await;
 }
 
-/// Only the newest end has a number that this server has not given yet, as in a dump of a server
-/// that has given few more numbers. A reader at any of the other ends would miss it, because it
-/// comes before them afterwards. A database may also be moved once more, when its ends have numbers
-/// that no server gave.
+/// Only the newest end has a number that this server has not given yet, as if the old server had
+/// given only a few more numbers. After the move, that end comes before the others, so a reader
+/// that continued after one of these would miss it. The database is moved three times, because the
+/// numbers of a moved database were given by no server.
 #[tokio::test]
 async fn every_cursor_from_before_a_move_is_refused() {
     let mut world = World::new().await;

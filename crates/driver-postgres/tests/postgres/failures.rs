@@ -17,8 +17,8 @@ async fn a_failed_attempt_is_retried_until_it_is_done() {
     let first = envelope(1, 1, "{\"a\": 1}");
     assert_eq!(world.fail(&first, 1, again()).await, Recorded::Recorded);
     world.assert_balanced().await;
-    // While the event waits for its retry, another receipt of it is a duplicate, and the same
-    // receipt, delivered again, already has its outcome.
+    // While the event waits for its retry, another receipt of the event is a duplicate, and a
+    // redelivery of the same receipt finds its outcome.
     assert_eq!(world.peek(&first).await, Claimed::Redelivered);
     assert_eq!(
         world.process(&envelope(1, 2, "{\"a\": 1}"), "e").await,
@@ -122,8 +122,8 @@ async fn the_failure_of_an_event_that_is_done_changes_nothing() {
         world.fail(&redo(&first, 2), 2, DEAD).await,
         Recorded::Superseded
     );
-    // This envelope has another body under the same event id, so its failure is not that of the
-    // claimed event.
+    // This envelope has another body under the same event id, so its failure is not a failure of
+    // the claimed event and must not be recorded.
     assert_eq!(
         world.fail(&envelope(1, 2, "[]"), 1, DEAD).await,
         Recorded::Superseded
@@ -139,8 +139,8 @@ async fn a_retry_is_not_due_early() {
     world
         .fail(&envelope(1, 1, "{}"), 1, Then::Retry { after: hour })
         .await;
-    // A wait that is longer than PostgreSQL's timestamps allow is shortened; the failure is
-    // recorded all the same.
+    // A wait that is too long for PostgreSQL's timestamps must be shortened, and the failure must
+    // be recorded.
     let for_ever = Then::Retry {
         after: Duration::MAX,
     };
@@ -269,7 +269,7 @@ async fn a_scheduler_that_is_stopped_in_the_middle_marks_nothing() {
         || async {
             match world.requeue().await.0.confirmed {
                 1 => Ok(()),
-                other => Err(format!("{other} confirmed")),
+                other => Err(format!("{other} retries were confirmed")),
             }
         },
     )

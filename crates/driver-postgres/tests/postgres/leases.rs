@@ -14,7 +14,8 @@ use sqlx::Executor;
 
 use crate::world::{DEAD, ROUTE, World, envelope, route};
 
-/// The number of rows in each table, so that a statement that reads a whole table shows.
+/// The number of rows that are inserted into each table. A statement that reads a whole table reads
+/// at least this many rows.
 const GROWN: i64 = 50_000;
 
 const BATCH: u32 = 64;
@@ -63,7 +64,7 @@ async fn a_lease_needs_a_durable_commit() {
     assert!(is_broken, "{leased:?}");
     world.store.rollback(tx).await;
 
-    // The guard checks once more what a handler may have changed after the lease.
+    // A handler may also switch durability off after the lease, so the guard must check it again.
     let mut tx = world.store.begin().await.unwrap();
     world.claim(&mut tx, &[&one]).await.unwrap();
     let leased = world.store.lease(&mut tx, &route, terms, &wishes).await;
@@ -93,7 +94,7 @@ fn numbered(n: u32) -> Envelope {
     one
 }
 
-/// Leases a batch, and records the ends of its calls: a third is done, a third is deferred, and the
+/// Leases a batch, and records how its calls ended: a third is done, a third is deferred, and the
 /// others fail.
 async fn batch(world: &World, n: u32) {
     let (store, route, target) = (&world.store, route(ROUTE), target());

@@ -174,7 +174,7 @@ async fn discard_and_restore_are_audited_and_bounded() {
     assert_eq!(
         world.store.dead_replay(&all, 10, "bob").await.unwrap(),
         1,
-        "not the discarded"
+        "a discarded dead letter must not be replayed"
     );
     assert_eq!(world.store.dead_restore(&all, 10, "ada").await.unwrap(), 2);
     world

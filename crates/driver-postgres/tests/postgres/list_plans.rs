@@ -10,7 +10,7 @@ use hookbox_testkit::eventually::eventually;
 
 use crate::world::{ROUTE, World, route};
 
-/// The number of rows in each table. A list that reads at least so many rows has read the whole
+/// The number of rows in each table. A list that reads at least this many rows has read the whole
 /// table.
 const GROWN: i64 = 50_000;
 
@@ -70,7 +70,8 @@ async fn a_page_reads_no_whole_table() {
             },
         )
         .await;
-        // Reading ends reads no more rows than it returns, and a few more at each start.
+        // The lists of ends must read only the rows that they return, and a few more at the start
+        // of each list.
         let query = "select coalesce(idx_tup_fetch, 0)::bigint from pg_stat_user_tables
                      where relname = 'ends'";
         let fetched = world.number(query).await;
@@ -142,7 +143,7 @@ async fn lists(world: &World) {
     assert_eq!(page.len(), 20);
 }
 
-/// Reads the first page of ends, and one from the middle, by the cursor and by the view.
+/// Reads the first page of ends and a page from the middle, by the cursor and in the view.
 async fn ends(world: &World) {
     let read = async |after: Option<&EndCursor>| match world.store.ends(after, None, PAGE).await {
         Ok(EndsRead::Page(page)) => page.rows,
@@ -168,7 +169,7 @@ async fn ends(world: &World) {
     assert_eq!(world.number(&view).await, 20);
 }
 
-/// Counts what a replay would do with the first events, and with some from the middle.
+/// Counts what a replay would do with the first page of events, and with a page from the middle.
 async fn replays(world: &World) {
     let filter = ReplayFilter {
         route: route(ROUTE),

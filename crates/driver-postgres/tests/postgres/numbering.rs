@@ -1,5 +1,6 @@
-//! The migrations that number the events of a database with rows of every kind, from schema 10. A
-//! migration that is cut must leave nothing behind, and the next run must continue.
+//! Tests the migrations from schema 10 that number the events, on a database with rows of every
+//! kind. A migration whose connection is cut must leave nothing behind, and the next run must
+//! continue.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +19,7 @@ static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/postgres");
 const BY_ID: i64 = 10;
 
 /// Events 1 to 6 are done, retrying, dead, a conflict that is dead, orphaned and undecodable. They
-/// are received in the opposite order. Event 7 is done on a second route, too.
+/// were received in the opposite order, event 7 first. Event 7 is done on a second route, too.
 const ROWS: &str = "
     insert into meta values ('environment', 'test') on conflict do nothing;
     insert into events (event_id, source, topic, content_digest, body, seal, received_at,
@@ -122,8 +123,8 @@ async fn by_id() -> (Database, PgConnection) {
     (database, connection)
 }
 
-/// Returns all rows as texts, by table. Each begins with the first 16 bytes of the id of its event,
-/// as the key of the table's event says it.
+/// Returns all rows as texts, by table. Each text begins with the first 16 bytes of the id of the
+/// row's event, so the texts are the same before and after the events are numbered.
 async fn rows(
     connection: &mut PgConnection,
     by_number: bool,
@@ -183,12 +184,12 @@ async fn rows_of_every_kind_keep_their_event() {
     assert!(before.values().all(|rows| !rows.is_empty()), "{before:#?}");
     migrate(database.options(&environment())).await.unwrap();
     assert_eq!(rows(&mut connection, true).await, before);
-    // Numbers follow the times of receipt.
+    // The numbers must follow the times at which the events were received.
     let in_order = "select topic from events order by number";
     let topics = texts(&mut connection, in_order.to_owned()).await;
     let newest_last: Vec<String> = (1..=7).rev().map(|n| format!("begini.t{n}")).collect();
     assert_eq!(topics, newest_last);
-    // The last number is known to the table, so that the next event gets a higher one.
+    // The table must know the last number, so that the next event gets a higher one.
     let next = "insert into events (event_id, source, topic, content_digest, received_at)
                 values (decode(repeat('ab', 16), 'hex'), 's', 's.t', sha256('d'), now())
                 returning number::text";
@@ -196,7 +197,7 @@ async fn rows_of_every_kind_keep_their_event() {
     let store = Postgres::open(database.options(&environment()))
         .await
         .unwrap();
-    // Earlier versions have shown the id with 64 digits.
+    // Earlier versions showed ids with 64 digits, and such an id must still find its event.
     let id = texts(
         &mut connection,
         "select encode(sha256('2'), 'hex')".to_owned(),
@@ -208,7 +209,8 @@ async fn rows_of_every_kind_keep_their_event() {
     Store::close(&store).await;
 }
 
-/// Cuts the connection of the migration in each of its files, and migrates again.
+/// Cuts the connection of the migration while it runs one of its files, for each file in turn, and
+/// then migrates again.
 #[tokio::test]
 async fn a_migration_that_is_cut_in_any_file_continues() {
     for (file, table) in [
@@ -219,7 +221,7 @@ async fn a_migration_that_is_cut_in_any_file_continues() {
     ] {
         let (database, mut connection) = by_id().await;
         let before = rows(&mut connection, false).await;
-        // A reader of the table makes the migration wait in the file.
+        // A transaction that has read the table makes the migration wait in this file.
         MIGRATIONS.run_to(file - 1, &mut connection).await.unwrap();
         let mut reader = PgConnection::connect(database.url()).await.unwrap();
         let mut reading = reader.begin().await.unwrap();
@@ -234,7 +236,7 @@ async fn a_migration_that_is_cut_in_any_file_continues() {
                 .await
                 .unwrap();
             match cut.as_slice() {
-                [] => Err("it does not wait".to_owned()),
+                [] => Err("the migration does not wait for a lock".to_owned()),
                 _ => Ok(()),
             }
         });
@@ -287,7 +289,8 @@ async fn what_cannot_be_numbered_is_refused_and_unchanged() {
     }
 }
 
-/// A role that may use the tables of schema 10 may use those that replace them.
+/// A role that may use the tables of schema 10 must have the same rights on the tables that replace
+/// them.
 #[tokio::test]
 async fn rights_are_given_on_the_new_tables() {
     let (database, mut connection) = by_id().await;
@@ -306,9 +309,8 @@ async fn rights_are_given_on_the_new_tables() {
     let before = texts(&mut connection, given.clone()).await;
     migrate(database.options(&environment())).await.unwrap();
     let mut expect = before;
-    // Migration 11 makes the table of bodies, 16 that of targets, 17 that of the controls of
-    // routes, 18 the table of ends and its view, and 19 that of keys. Migration 19 also gives the
-    // rights on the tables of the witness.
+    // Migration 11 creates the table `bodies`, 16 `targets`, 17 `route_controls`, 18 `ends` and its
+    // view, and 19 `newest`. Migration 19 also grants the rights on the tables of the witness.
     let new = [
         "bodies INSERT NO",
         "bodies SELECT NO",

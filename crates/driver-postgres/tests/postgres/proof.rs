@@ -223,8 +223,8 @@ async fn nothing_that_a_handler_leaves_behind_is_found_by_the_next() {
             world.store.prove(&mut tx).await.unwrap();
         }
         finish(&world, tx, number).await;
-        // The next transaction, one of hookbox's own on the same connection, must find nothing
-        // either.
+        // The next transaction is one of hookbox's own on the same connection. It must find nothing
+        // that a handler left.
         let mut tx = world.store.begin().await.unwrap();
         let found = finds(world.store.connection(&mut tx), question).await;
         assert!(

@@ -224,8 +224,8 @@ async fn another_programs_table_is_refused_before_anything_is_made() {
     drop(database);
 }
 
-/// A type that has the name of a table makes the fourth migration fail. Then the effects of the
-/// first three must not remain either.
+/// A type that has the name of a table makes the fourth migration fail. Then the first three
+/// migrations must leave nothing behind.
 #[tokio::test]
 async fn a_new_database_has_all_migrations_or_none() {
     let database = Database::create().await.unwrap();

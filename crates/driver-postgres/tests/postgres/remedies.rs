@@ -1,4 +1,5 @@
-//! Tests what operators are shown when the database denies a handler a right or lacks an object.
+//! Tests the remedies that operators get when the database denies a handler a right, or lacks an
+//! object that the handler uses.
 
 use hookbox_driver::{Fault, FaultKind, Store, UserStatement};
 use sqlx::{Connection, Executor};
@@ -41,9 +42,10 @@ async fn a_missing_right_or_table_is_the_deployments() {
     connection.close().await.unwrap();
 }
 
-/// A name that the statement got as a value may be personal data, and so may the text of an error
-/// that a function raises. Neither is in the remedy, which is logged. Nor is what a handler in a
-/// program wrote into the text of its statement; of a statement of the config, the text is known.
+/// A remedy is logged, so it must contain no personal data. Such data may be a name that the
+/// statement got as a value, the text of an error that a function raises, or what a handler in a
+/// program wrote into the text of its statement. The text of a statement in the config is known,
+/// and may be in the remedy.
 #[tokio::test]
 async fn a_remedy_shows_no_value() {
     let world = World::new().await;
@@ -82,7 +84,7 @@ async fn a_remedy_shows_no_value() {
     connection.close().await.unwrap();
 }
 
-/// Returns the error as that of a statement of the config.
+/// Returns the error as if a statement in the config had caused it.
 fn of_config(error: sqlx::Error) -> Fault {
     let fault = Fault::new(FaultKind::MissingRight, "run a statement", error);
     fault.of_statement(UserStatement {

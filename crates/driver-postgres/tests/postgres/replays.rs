@@ -1,5 +1,4 @@
-//! Tests of replays: of dead letters that run again, and of those for which a replay changes
-//! nothing.
+//! Tests of replays of dead letters: some run again, and for others a replay changes nothing.
 
 use bytes::Bytes;
 use hookbox_driver::{

@@ -36,7 +36,7 @@ async fn claims_return_fresh_redelivered_duplicate_and_conflict() {
 }
 
 #[tokio::test]
-async fn a_batch_gets_one_word_for_each_in_its_order() {
+async fn a_claim_of_a_batch_returns_one_result_for_each_envelope() {
     let world = World::new().await;
     world.process(&envelope(3, 3, "{}"), "e").await;
     let batch = [
@@ -83,8 +83,8 @@ async fn another_body_on_another_route_is_a_conflict_there_too() {
     world.store.rollback(tx).await;
 }
 
-/// Without [`Store::store_events`], the second claim waits for the first transaction, until the
-/// lock timeout makes it a fault.
+/// Without [`Store::store_events`], the second claim would wait for the first transaction, and
+/// would end with a fault at the lock timeout.
 #[tokio::test]
 async fn routes_do_not_wait_for_each_other_on_events_that_were_stored_before() {
     let world = World::new().await;
@@ -204,14 +204,17 @@ async fn opposite_orders_cannot_wait_for_each_other() {
         let up = [1, 2, 3].map(|event| envelope(event, event + 20, "{}"));
         let down = [3, 2, 1].map(|event| envelope(event, event + 30, "{}"));
         let unblock = async {
-            eventually("both batches wait", || async {
-                let query = "select count(*) from pg_stat_activity
+            eventually(
+                "both batches must wait for the third transaction",
+                || async {
+                    let query = "select count(*) from pg_stat_activity
                              where datname = current_database() and wait_event_type = 'Lock'";
-                match world.number(query).await {
-                    2 => Ok(()),
-                    other => Err(format!("{other} wait")),
-                }
-            })
+                    match world.number(query).await {
+                        2 => Ok(()),
+                        other => Err(format!("{other} sessions wait")),
+                    }
+                },
+            )
             .await;
             world.store.rollback(blocker).await;
         };

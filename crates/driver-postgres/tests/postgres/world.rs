@@ -25,7 +25,7 @@ pub struct World {
     pub database: Database,
 }
 
-/// Given up.
+/// The decision that the event becomes a dead letter.
 pub const DEAD: Then = Then::Dead {
     reason: DeadReason::Exhausted,
 };
@@ -203,7 +203,7 @@ pub async fn add_effect(connection: &mut PgConnection, key: &str) {
         .unwrap();
 }
 
-/// At once.
+/// Returns the decision that the event is retried at once.
 pub fn again() -> Then {
     Then::Retry {
         after: Duration::ZERO,

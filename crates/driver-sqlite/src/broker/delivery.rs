@@ -15,7 +15,7 @@ use tokio::time::timeout;
 /// locked.
 const CLOSE_MAX: Duration = Duration::from_secs(2);
 
-/// A message in flight.
+/// A message that the keeper has taken for the subscription, and that is not settled yet.
 pub(crate) struct InFlight {
     pub(crate) id: i64,
     pub(crate) bytes: Bytes,
@@ -25,7 +25,8 @@ pub(crate) struct InFlight {
     pub(crate) lost: Arc<AtomicBool>,
 }
 
-/// A settlement of one message, given by its id, or a request to flush. It is sent to the keeper.
+/// What a consumer sends to the keeper: the settlement of one message, which is given by its id, or
+/// a request to flush.
 pub(crate) enum Settlement {
     Ack(i64),
     Release(i64),

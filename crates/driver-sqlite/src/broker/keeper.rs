@@ -240,7 +240,7 @@ impl Keeper {
         let settlements = self.settlements.since().map(|since| since + BATCH_WAIT);
         let next = [poll, renew, settlements].into_iter().flatten().min();
         // The keeper waits for at least a millisecond, so that the loop never runs without a pause.
-        // Nothing is late by this, because everything that is due was done before the wait.
+        // This delays nothing, because everything that is due was done before the wait.
         next.unwrap_or(now + POLL_EVERY)
             .max(now + Duration::from_millis(1))
     }

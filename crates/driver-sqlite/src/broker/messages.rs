@@ -23,11 +23,11 @@ const NO_TOKEN: Token = [0; 16];
 /// message is taken.
 const FREE: i64 = 1 << 50;
 
-/// The rule by which a lease counts as valid. A lease is valid until its end, unless its end is
-/// further in the future than any lease taken now could reach. Such a lease was taken with a wrong
-/// clock, or before the clock was set back, and its holder may have ended long ago. If the holder
-/// still runs and the message is processed twice, the claim of the event makes the second delivery
-/// a duplicate, as with any redelivery.
+/// The rule by which a lease of a message counts as valid. A lease is valid until its end, unless
+/// its end is further in the future than any lease taken now could reach. Such a lease was taken
+/// with a wrong clock, or before the clock was set back, and its holder may have ended long ago. If
+/// the holder still runs and the message is processed twice, the claim of the event makes the
+/// second delivery a duplicate, as with any redelivery.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Leases {
     now: i64,
@@ -35,7 +35,7 @@ pub(crate) struct Leases {
 }
 
 impl Leases {
-    /// Returns the rule that holds now, if leases have this length.
+    /// Returns the rule as it is at this moment, for leases of this length.
     pub(crate) fn lasting(lease: Duration) -> Self {
         Self {
             now: moment::now(),

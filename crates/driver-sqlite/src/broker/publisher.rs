@@ -88,7 +88,7 @@ async fn round(shared: &Shared, first: Job, jobs: &mut mpsc::Receiver<Job>) {
                 Ok(()) => unit.commit().await,
                 Err(error) => Err(error),
             }
-            .map_err(fault("publish"))
+            .map_err(fault("publish messages"))
         }
         Err(fault) => Err(fault),
     };

@@ -9,8 +9,8 @@
 //! [`crate::file::readers::Readers`]) has the file open from before the numbers are read until the
 //! driver closes. The same connection makes the comparison of the `-wal` and `-shm` files valid:
 //! while any process has read the database, SQLite neither deletes nor recreates these files. If
-//! their numbers differ, another program replaced them, and commits would go to a log that no other
-//! process reads.
+//! their numbers differ, another program replaced them, and commits would go to a write-ahead log
+//! that no other process reads.
 //!
 //! Once a difference was found, this driver refuses to write until it is restarted. It does not
 //! open the path again, because the file there may be an older backup of the same file, without
@@ -66,8 +66,8 @@ impl Identity {
 }
 
 impl Part {
-    /// Returns the path and how it differs from the file that was opened; `None` when it still
-    /// leads to that file.
+    /// Returns the first path that does not lead to the file that was opened any more, and how it
+    /// differs; `None` when all paths still lead to the opened files.
     fn difference(&self) -> Option<(&Path, How)> {
         let how = match fs::metadata(&self.path) {
             Ok(found) if Identity::of(&found) == self.identity => return None,
@@ -129,8 +129,8 @@ impl OpenedFile {
         let Some((path, how)) = self.parts.iter().find_map(Part::difference) else {
             return Ok(());
         };
-        // SQLite deletes the log while it closes, and that difference must not be reported. So
-        // `closed` is read only after the difference was found.
+        // SQLite deletes the write-ahead log while it closes the file, and that difference must not
+        // be reported. So `closed` is read only after the difference was found.
         if self.closed.load(Ordering::Acquire) {
             return Ok(());
         }
@@ -142,9 +142,9 @@ impl OpenedFile {
         })
     }
 
-    /// Ends the checks because the file is about to be closed. SQLite will then delete its log, so
-    /// later differences mean nothing. Later reads and writes fail anyway, because readers and the
-    /// writer are closed.
+    /// Ends the checks because the file is about to be closed. SQLite will then delete the
+    /// write-ahead log, so later differences mean nothing. Later reads and writes fail anyway,
+    /// because readers and the writer are closed.
     pub(crate) fn let_go(&self) {
         self.closed.store(true, Ordering::Release);
     }
@@ -154,9 +154,10 @@ impl OpenedFile {
         self.displaced.get().is_some()
     }
 
-    /// Returns whether the log beside the path still belongs to the file that was opened, so that
-    /// its pages may be written back. Returns `false` when the file was overwritten, because the
-    /// pages would then be written into the other content, or when the log itself was replaced.
+    /// Returns whether the write-ahead log beside the path still belongs to the file that was
+    /// opened, so that a checkpoint may write its pages into the file. Returns `false` when the log
+    /// itself was replaced, and when the file was overwritten, because the pages would then be
+    /// written into the other content.
     pub(crate) fn has_its_log(&self) -> bool {
         let file = self.parts.first();
         self.displaced

@@ -1,6 +1,6 @@
-//! What a transaction is for. The order in which transactions get the writing connection
-//! ([`crate::file::turns`]) and the space that they must leave on the disk
-//! ([`crate::file::room`]) depend on this.
+//! The purposes of transactions. The order in which transactions get the writing connection
+//! ([`crate::file::turns`]) and the space that they must leave on the disk ([`crate::file::room`])
+//! depend on their purpose.
 
 /// What a transaction is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -20,8 +20,8 @@ use crate::file::opened_file::OpenedFile;
 /// within this time, the file cannot be reached.
 const ACQUIRE_WAIT: Duration = Duration::from_secs(3);
 
-/// The time limit for writing the log back and truncating it. This is done after the file was
-/// displaced, and nothing depends on its success.
+/// The time limit for the checkpoint that empties the write-ahead log after the file was displaced.
+/// Nothing depends on the success of this checkpoint.
 const EMPTY_LOG_MAX: Duration = Duration::from_secs(2);
 
 const DOING: &str = "open the SQLite file for reading";

@@ -1,12 +1,11 @@
-//! Keeps enough space on the disk free to write SQLite's write-ahead log back into the database
-//! file.
+//! Keeps enough space on the disk free for checkpoints, which empty SQLite's write-ahead log.
 //!
 //! A checkpoint writes the pages of the log into the file, which grows by those pages that it does
-//! not have yet. The log can fill the disk, because it cannot be written back while a reader has an
-//! old snapshot. When the reader then ends, the checkpoint has no space either, so nothing can ever
-//! be written again. Therefore a transaction starts only while the disk has space for the growth of
-//! the file and for a reserve. If the space is too small, the log is first written back and
-//! truncated.
+//! not have yet. The log can fill the disk, because no checkpoint can empty it while a reader has
+//! an old snapshot. When that reader has ended, the checkpoint finds no space on the disk, so
+//! nothing can ever be written again. Therefore a transaction starts only while the disk has space
+//! for the growth of the file and for a reserve. If the space is too small, hookbox first makes a
+//! checkpoint and truncates the log.
 //!
 //! Three kinds of transactions have different reserves. As the disk fills, hookbox first stops
 //! accepting events, then stops processing them, and last stops delivering messages. Delivering
@@ -37,7 +36,7 @@ const RESERVE_SHARE: u64 = 16;
 /// The unit, in bytes, of the allocated size that the system reports for a file (stat(2)).
 const BLOCK: u64 = 512;
 
-/// The shortest time between two attempts to write the log back while the disk is full.
+/// The shortest time between two attempts of a checkpoint while the disk is full.
 const CHECKPOINT_EVERY: Duration = Duration::from_millis(500);
 
 /// The statement that sets how long a checkpoint waits for readers. This wait delays no write,
@@ -82,9 +81,9 @@ impl Room {
     }
 
     /// Returns an error when the disk has too little space for a transaction of this purpose.
-    /// Before that, it tries to free space by writing the log back. The connection must be able to
-    /// write and must not be in a transaction. `patience` is the statement that restores the
-    /// connection's busy timeout afterwards.
+    /// Before that, it tries to free space by a checkpoint. The connection must be able to write
+    /// and must not be in a transaction. `patience` is the statement that restores the connection's
+    /// busy timeout afterwards.
     pub(crate) async fn secure(
         &self,
         connection: &mut SqliteConnection,
@@ -94,7 +93,7 @@ impl Room {
         let is_full = self.state().is_full(purpose);
         let mut fits = self.fits_with(connection, purpose, 0, is_full).await;
         if !fits && self.is_checkpoint_due() {
-            self.write_log_back(connection, patience).await;
+            self.checkpoint(connection, patience).await;
             fits = self.fits_with(connection, purpose, 0, is_full).await;
         }
         self.note(purpose, fits);
@@ -102,7 +101,7 @@ impl Room {
     }
 
     /// Returns whether a transaction of this purpose may write this many more bytes now. Unlike
-    /// [`Room::secure`], it does not write the log back.
+    /// [`Room::secure`], it makes no checkpoint.
     pub(crate) async fn fits(
         &self,
         connection: &mut SqliteConnection,
@@ -166,8 +165,8 @@ impl Room {
         })
     }
 
-    /// Returns by how many bytes the file will grow when its log is written back. This is at most
-    /// the length of the log.
+    /// Returns by how many bytes a checkpoint of the whole log will make the file grow. This is at
+    /// most the length of the log.
     async fn growth(&self, connection: &mut SqliteConnection, log: u64) -> sqlx::Result<u64> {
         let size: i64 = sqlx::query_scalar(
             "select page_count * page_size from pragma_page_count(), pragma_page_size()",
@@ -193,13 +192,14 @@ impl Room {
         is_due
     }
 
-    /// Writes the log back as far as active readers and the free space allow.
-    async fn write_log_back(&self, connection: &mut SqliteConnection, patience: &'static str) {
+    /// Makes a checkpoint, as far as active readers and the free space allow it, and truncates the
+    /// log.
+    async fn checkpoint(&self, connection: &mut SqliteConnection, patience: &'static str) {
         for statement in [CHECKPOINT_WAIT, "pragma wal_checkpoint(truncate)", patience] {
             if let Err(error) = sqlx::raw_sql(statement).execute(&mut *connection).await {
                 tracing::debug!(
                     %error,
-                    "the write-ahead log of the SQLite file could not be written back"
+                    "a checkpoint of the SQLite file failed, so no space was freed"
                 );
             }
         }
@@ -218,8 +218,8 @@ impl Room {
         if is_full && !was_full {
             tracing::error!(
                 path = %path,
-                "the disk of {path} is full: no event is accepted until it has room; what is left \
-                 is reserved for writing the write-ahead log back"
+                "the disk of {path} is full: no event is accepted until it has room; the space \
+                 that is left is reserved for checkpoints of the write-ahead log"
             );
         }
         if was_full && !is_full {
@@ -267,7 +267,7 @@ fn has(disk: &Disk, purpose: Purpose, growth: u64, bytes: u64, was_full: bool) -
         Purpose::Accept => 2 * reserve,
         Purpose::Process | Purpose::Operate => reserve,
         // Delivering and settling messages does not make the file larger. So it needs no reserve
-        // while nothing of the log has to be written back.
+        // while a checkpoint would not make the file grow.
         Purpose::Drain if growth == 0 => return true,
         Purpose::Drain => reserve / 4,
     };
@@ -330,8 +330,8 @@ mod tests {
         assert!(!large(107, Purpose::Process, 100));
         assert!(large(102, Purpose::Drain, 100));
         assert!(!large(101, Purpose::Drain, 100));
-        // Delivering and settling need no free space while nothing of the log has to be written
-        // back, so both work even on a full disk.
+        // Delivering and settling need no free space while a checkpoint would not make the file
+        // grow, so both work even on a full disk.
         assert!(large(0, Purpose::Drain, 0));
         assert!(!large(7, Purpose::Process, 0));
     }

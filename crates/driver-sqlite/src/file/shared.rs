@@ -18,9 +18,9 @@ use crate::file::readers::Readers;
 use crate::file::room::Room;
 use crate::file::writer::Writer;
 
-/// How many publishes the channel to the publisher holds. Further publishes wait, within their
-/// deadlines, until the channel has space. The limit bounds the memory that a burst uses while the
-/// file is locked.
+/// How many waiting publishes the channel to the publisher holds. Further publishes wait, within
+/// their deadlines, until the channel has space. The limit bounds the memory that a burst uses
+/// while the file is locked.
 const LINE: usize = 256;
 
 pub(crate) struct Shared {

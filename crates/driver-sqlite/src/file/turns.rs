@@ -11,7 +11,7 @@
 //!   delay the settlement of messages or an operator's command by a few turns at most.
 //!
 //! So no purpose can starve another. A caller that stops waiting leaves its queue. If it gets the
-//! turn in the same moment, the turn passes on at once.
+//! turn in the same moment, the turn passes on to the next caller at once.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -56,8 +56,8 @@ impl Turns {
         })))
     }
 
-    /// Requests a turn, and returns the receiver that gets it. The place in the queue is that of
-    /// this call. Dropping the receiver gives the place, or the turn, up.
+    /// Requests a turn, and returns the receiver that gets it. The moment of this call decides the
+    /// caller's place in the queue. Dropping the receiver gives up the place, or the turn.
     pub(crate) fn request(&self, purpose: Purpose) -> oneshot::Receiver<Turn> {
         let (sender, receiver) = oneshot::channel();
         let mut state = lock(&self.0);
@@ -135,7 +135,7 @@ fn order(was_publish: bool, last_other: Purpose) -> [Purpose; 4] {
     let [first, second, third] = match last_other {
         Drain => [Process, Operate, Drain],
         Process => [Operate, Drain, Process],
-        // The last turn among the others is never one for publishes.
+        // `last_other` is never `Accept`, so this order is that after `Operate`.
         Operate | Accept => [Drain, Process, Operate],
     };
     if was_publish {
@@ -171,14 +171,14 @@ mod tests {
     use super::Purpose::{Accept, Drain, Operate, Process};
     use super::*;
 
-    /// A caller that waits for its turn, with a number by which a test tells callers apart.
+    /// A caller that waits for its turn. The number identifies the caller in a test.
     struct Caller {
         purpose: Purpose,
         number: usize,
         turn: oneshot::Receiver<Turn>,
     }
 
-    /// Returns the caller that has its turn, and the turn. Exactly one caller must have it.
+    /// Returns the caller that has got the turn, and the turn. Exactly one caller must have it.
     fn next(waiting: &mut Vec<Caller>) -> (Caller, Turn) {
         let mut have = waiting.iter_mut().enumerate();
         let (at, turn) = have
@@ -188,8 +188,8 @@ mod tests {
         (waiting.remove(at), turn)
     }
 
-    /// Lets callers with these purposes wait while a worker has the turn. Then returns in which
-    /// order they get their turns: the purpose and the place in the list.
+    /// Lets callers with these purposes wait while a worker has the turn. Then returns the order in
+    /// which they get their turns: for each, its purpose and its place in `purposes`.
     fn served(purposes: &[Purpose]) -> Vec<(Purpose, usize)> {
         let turns = Turns::new();
         let worker = turns.request(Process).try_recv().unwrap();
@@ -257,8 +257,8 @@ mod tests {
             number: 0,
             turn: turns.request(purpose),
         };
-        // Three workers and one caller of each other purpose. Each requests its next turn before
-        // it gives back the one that it has.
+        // There are three workers, and one caller of each other purpose. Each of them requests its
+        // next turn before it gives back the turn that it has.
         let purposes = [Process, Process, Process, Accept, Drain, Operate];
         let mut waiting: Vec<Caller> = purposes.map(caller).into();
         let mut served = Vec::new();
@@ -284,7 +284,8 @@ mod tests {
         assert_eq!(turns.waiting(Process), 1);
         drop(turn);
         let turn = stays.try_recv().unwrap();
-        // This caller stops waiting when it has its turn already, and has not received it yet.
+        // This caller stops waiting after the turn was given to it and before it has received the
+        // turn.
         let unreceived = turns.request(Accept);
         let mut last = turns.request(Process);
         drop(turn);

@@ -26,7 +26,7 @@ use crate::file::turns::{Turn, Turns};
 
 /// The statements that open a transaction. `BEGIN IMMEDIATE` takes the write lock at once, because
 /// a transaction that starts with a read and takes the lock later fails without waiting.
-/// [`Unit::undo`] goes back to the outer savepoint. By the inner one, [`Unit::is_whole`] detects
+/// [`Unit::undo`] goes back to the outer savepoint. [`Unit::is_whole`] uses the inner one to detect
 /// whether a handler has ended the transaction.
 const BEGIN: &str = "begin immediate; savepoint hookbox_undo; savepoint hookbox_unit";
 
@@ -74,10 +74,10 @@ pub(crate) struct Writer {
     closed: AtomicBool,
 }
 
-/// One transaction on the writing connection. Dropping it rolls it back.
+/// One transaction on the writing connection. Dropping this value rolls the transaction back.
 pub(crate) struct Unit {
     leashed: Leashed,
-    // The turn is dropped after the connection, because fields are dropped in this order.
+    // The turn is declared after the connection, so that it is also dropped after it.
     turn: Turn,
     idle: Arc<Idle>,
     /// How many transactions the connection had committed when this transaction was opened.
@@ -154,8 +154,8 @@ impl Writer {
         self.unit(file, Purpose::Process).await
     }
 
-    /// Opens a transaction of an operator or of the accounting. It differs from [`Writer::begin`]
-    /// only in when it gets its turn.
+    /// Opens a transaction of an operator or of the accounting. The only difference from
+    /// [`Writer::begin`] is when it gets its turn.
     pub(crate) async fn begin_to_operate(&self) -> Result<Unit, Fault> {
         let file = Some(Arc::clone(&self.file));
         self.unit(file, Purpose::Operate).await
@@ -190,8 +190,8 @@ impl Writer {
                 "write after the SQLite file was closed",
             ));
         }
-        // The connection is declared after the turn, so that it is dropped before it when this call
-        // fails or is cancelled.
+        // The connection is declared after the turn, so that it is dropped before the turn when
+        // this call fails or is cancelled.
         let mut leashed = match self.idle.take() {
             Some(leashed) => leashed,
             None => self.connect().await.map_err(fault(doing))?,
@@ -238,7 +238,7 @@ impl Writer {
         let contention = FaultKind::Contention;
         match timeout(limit, self.turns.request(purpose)).await {
             Ok(Ok(turn)) => Ok(turn),
-            // A request is dropped unanswered only when the turns are dropped, with this writer.
+            // A request stays unanswered only when the turns are dropped together with this writer.
             Ok(Err(dropped)) => Err(Fault::new(contention, doing, dropped)),
             Err(late) => Err(Fault::new(contention, doing, late)),
         }
@@ -323,8 +323,8 @@ impl Unit {
         sqlx::raw_sql(REMARK)
             .execute(&mut self.leashed.connection)
             .await?;
-        // The number of open transactions, one in the other, is read only after the statement:
-        // sqlx rolls a dropped nested transaction back together with the next statement.
+        // The number of nested transactions is read only after the statement, because sqlx rolls
+        // back a dropped nested transaction together with the next statement.
         if self.depth() != 1 {
             return Err(sqlx::Error::Protocol(
                 "a nested transaction was left open".to_owned(),
@@ -348,9 +348,9 @@ impl Unit {
         Ok(())
     }
 
-    /// Commits durably: with `synchronous=FULL`, SQLite syncs the log before this returns. Returns
-    /// an error when the file was displaced before or during the commit, because a restart would
-    /// not find what was committed.
+    /// Commits durably: with `synchronous=FULL`, SQLite syncs the write-ahead log before this
+    /// returns. Returns an error when the file was displaced before or during the commit, because a
+    /// restart would not find what was committed.
     pub(crate) async fn commit(mut self) -> sqlx::Result<()> {
         SqliteTransactionManager::commit(&mut self.leashed.connection).await?;
         let confirms_in = self.confirms_in.take();
@@ -393,7 +393,8 @@ impl Unit {
         } else {
             idle.put_back(leashed);
         }
-        // The next transaction begins now, and must find the connection.
+        // Dropping the turn lets the next transaction begin, which must find the connection in
+        // `idle`.
         drop(turn);
     }
 }

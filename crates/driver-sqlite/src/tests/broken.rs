@@ -152,7 +152,8 @@ async fn a_transaction_ended_after_settling_is_found_out_by_the_commit() {
         let error = store.commit(tx).await.unwrap_err();
         let committed = ends.starts_with("commit");
         assert_eq!(has_ended(&error), committed, "{ends}");
-        // What the handler has committed after settling holds the outcome beside the claim.
+        // A handler that commits after `settle` commits the outcome together with the claim, so the
+        // event is not orphaned.
         let expect = if committed {
             Claimed::Redelivered
         } else {

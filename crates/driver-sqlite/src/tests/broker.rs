@@ -199,8 +199,8 @@ async fn a_full_disk_is_blocked_and_not_accepted() {
 #[tokio::test]
 async fn a_file_at_its_bound_refuses_until_there_is_room() {
     let world = World::new();
-    // Well between the sizes of the file with six and with seven messages, so that a page more or
-    // less does not matter.
+    // The limit is well between the sizes of the file with six and with seven messages, so that a
+    // page more or less does not matter.
     let bound = |options: &mut Options| options.bytes_max = Some(2_100_000);
     let driver = world.open_with(bound).await;
     let mut large = envelope(1);

@@ -189,8 +189,9 @@ async fn a_transaction_that_is_open_meanwhile_is_not_confirmed() {
     close(driver).await;
 }
 
-/// All that was confirmed before the move must be in the moved file itself, and its log must be
-/// empty. When the file is moved back, the driver must refuse it until the file is opened anew.
+/// All that was confirmed before the move must be in the moved file itself, and its write-ahead log
+/// must be empty. When the file is moved back, the driver must refuse it until the file is opened
+/// anew.
 #[tokio::test]
 async fn a_moved_file_is_whole_and_put_back_at_a_restart() {
     let world = World::new();
@@ -200,7 +201,7 @@ async fn a_moved_file_is_whole_and_put_back_at_a_restart() {
     fs::rename(world.path(), &elsewhere).unwrap();
     let log = world.folder.join("hookbox.db-wal");
     eventually(
-        "the driver must write the log of the moved file back and empty it",
+        "the driver must empty the write-ahead log of the moved file",
         async || fs::metadata(&log).is_ok_and(|log| log.len() == 0),
     )
     .await;

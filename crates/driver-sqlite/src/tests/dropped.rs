@@ -1,10 +1,11 @@
-//! Claims of events whose receipts were dropped because they were old. No receipt shows how such a
-//! claim was committed. hookbox drops no receipts today, so the tests drop them.
+//! Tests claims of events whose receipts were dropped because they were old. No receipt shows how
+//! such a claim was committed. hookbox itself drops no receipts today, so the tests drop them.
 
 use super::*;
 use hookbox_driver::{ClaimState, EventFilter, Ledger};
 
-/// Claims an event on a route, and commits as a handler may do.
+/// Claims an event on a route, and commits at once, as a faulty handler may do. So the event is
+/// orphaned.
 async fn orphan(store: &Sqlite, on: &str, envelope: &Envelope) {
     let mut tx = store.begin().await.unwrap();
     let claimed = store.claim(&mut tx, &route(on), &[envelope]).await;
@@ -15,7 +16,7 @@ async fn orphan(store: &Sqlite, on: &str, envelope: &Envelope) {
         .unwrap();
 }
 
-/// Returns how many events are listed in a state.
+/// Returns how many events the store lists in this state.
 async fn listed(store: &Sqlite, state: ClaimState) -> usize {
     let filter = EventFilter {
         state: Some(state),
@@ -48,7 +49,7 @@ async fn a_claim_without_receipts_counts_as_it_is_stored() {
     assert_eq!(process(&store, "a", &[&late]).await, [Claimed::Duplicate]);
     let event = store.event(&late.event.to_string()).await.unwrap();
     assert_eq!(event.unwrap().claims[0].state, ClaimState::Done);
-    // The receipts of the second event are not among the dropped ones.
+    // The receipts of event 2 were not dropped.
     let second = another_receipt(2, 1);
     assert_eq!(would_claim(&store, "a", &second).await, Claimed::Orphaned);
     let event = store.event(&second.event.to_string()).await.unwrap();
@@ -59,7 +60,8 @@ async fn a_claim_without_receipts_counts_as_it_is_stored() {
     let found = store.imbalances(10).await.unwrap();
     assert_eq!(found.len(), 1, "{found:?}");
     assert_eq!(found[0].event, Some(second.event));
-    // What drops receipts must look for orphans before.
+    // When receipts of event 2 may have been dropped as well, nothing shows any more that it is
+    // orphaned. So code that drops receipts must look for orphaned events first.
     world
         .execute("update meta set value = '3' where key = 'receipts_kept_from'")
         .await;
@@ -85,7 +87,7 @@ async fn what_a_handler_commits_of_an_old_event_is_orphaned() {
     orphan(&store, "b", &another_receipt(1, 1)).await;
     let again = another_receipt(1, 2);
     assert_eq!(would_claim(&store, "b", &again).await, Claimed::Orphaned);
-    // A claim that hookbox commits is done, and one that is withdrawn is gone.
+    // A claim that hookbox itself commits must count as done, and a withdrawn claim must be gone.
     let (first, new) = (another_receipt(2, 1), envelope(3));
     let mut tx = store.begin().await.unwrap();
     let claimed = store.claim(&mut tx, &route("b"), &[&first, &new]).await;

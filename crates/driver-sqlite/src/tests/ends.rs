@@ -1,11 +1,11 @@
-//! The ends of events in files that were migrated, and in a file that was restored.
+//! Tests the ends of events in files that were migrated, and in a file that was restored.
 
 use hookbox_driver::{CursorRefusal, EndCursor, EndOutcome, EndsPage, EndsRead, Ledger};
 
 use super::*;
 use crate::migrate::migrate_to;
 
-/// The newest schema without the table `ends`.
+/// The version of a schema that does not have the table `ends` yet.
 const WITHOUT_ENDS: i64 = 15;
 
 /// Events 1 to 6 are done, orphaned, retrying, dead, discarded after a replay, and done on the
@@ -79,8 +79,8 @@ async fn what_had_ended_before_the_migration_is_read_first() {
     world.end().await;
 }
 
-/// A file that is restored from an older copy gives its next ends positions that the lost ends had.
-/// A reader that has read a lost end is refused, and no other.
+/// In a file that is restored from an older copy, the next ends get positions that the lost ends
+/// had. A reader that has read a lost end must be refused, and no other reader.
 #[tokio::test]
 async fn a_reader_of_what_a_restored_file_lacks_is_refused() {
     let world = World::new();

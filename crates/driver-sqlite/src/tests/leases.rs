@@ -125,7 +125,7 @@ async fn who_lost_the_lease_cannot_settle() {
     driver.publish(&[route("a")], &batch([1])).await.unwrap();
     let mut subscription = driver.subscribe(&queue(), 1).await.unwrap();
     let delivery = next(&mut subscription).await;
-    // This makes another subscription the owner of the message.
+    // This statement makes another subscription the owner of the message.
     world
         .execute("update messages set taken_by = x'11111111111111111111111111111111'")
         .await;

@@ -259,16 +259,16 @@ async fn every_kind_of_imbalance_is_found() {
         ("update claims set state = 'running'", "without an outcome"),
         (
             "update claims set state = 'retrying'",
-            "a retry that is not there",
+            "a retrying claim without a retry",
         ),
         (
             "insert into retries (route, event, attempt, attempts_before, not_before)
              select route, event, 2, 0, 0 from claims",
-            "a retry waits though the claim is done",
+            "a retry of a claim that is done",
         ),
         (
             "update claims set state = 'dead'",
-            "dead without a dead letter",
+            "a dead claim without a dead letter",
         ),
         (
             "insert into dead_letters (route, event, state, reason, detail, attempts, died_at)
@@ -277,7 +277,7 @@ async fn every_kind_of_imbalance_is_found() {
         ),
         (
             "update receipts set outcome = 'retrying'",
-            "a receipt is retrying though the claim is done",
+            "a retrying receipt of a done claim",
         ),
         (
             "update receipts set outcome = 'duplicate'",
@@ -285,7 +285,7 @@ async fn every_kind_of_imbalance_is_found() {
         ),
         (
             "update claims set state = 'retrying'; update receipts set outcome = 'duplicate'",
-            "retrying without a receipt that stands for it",
+            "a retrying claim without a receipt other than duplicates",
         ),
         (
             "update claims set event = event + 17",
@@ -295,7 +295,7 @@ async fn every_kind_of_imbalance_is_found() {
         ("delete from receipts", "without an outcome"),
         (
             "update claims set state = 'dead'; delete from receipts",
-            "dead without a receipt that stands for it",
+            "a dead claim without a receipt other than duplicates",
         ),
     ] {
         let world = World::new();

@@ -6,8 +6,8 @@ use hookbox_driver::Queue;
 
 #[tokio::test]
 async fn a_long_reader_lets_the_log_grow_and_the_log_shrinks_after_it() {
-    /// The size of the log, in bytes, at which SQLite by default starts to write it back: a
-    /// thousand pages of 4 KiB.
+    /// The size of the log, in bytes, at which SQLite by default makes a checkpoint: a thousand
+    /// pages of 4 KiB.
     const CHECKPOINT: u64 = 1_000 * 4_096;
     /// The size in bytes to which the driver lets SQLite truncate the log.
     const KEPT: u64 = 64 << 20;
@@ -29,7 +29,7 @@ async fn a_long_reader_lets_the_log_grow_and_the_log_shrinks_after_it() {
     let grown = driver.log_bytes().unwrap();
     assert!(
         grown > KEPT + CHECKPOINT,
-        "while a reader is open, the log must not be written back, but it has only {grown} bytes"
+        "while a reader is open, no checkpoint may empty the log, but it has only {grown} bytes"
     );
     // Messages must be delivered and settled while the reader is open.
     let queue = Queue::Route(route("a"));
@@ -40,7 +40,7 @@ async fn a_long_reader_lets_the_log_grow_and_the_log_shrinks_after_it() {
     subscription.close().await;
     sqlx::raw_sql("commit").execute(&mut reader).await.unwrap();
     reader.close().await.unwrap();
-    // The next commits can write the whole log back and truncate it.
+    // After one of the next commits, a checkpoint can empty the whole log, and SQLite truncates it.
     eventually(
         "the log must be truncated after the reader has ended",
         async || {

@@ -1,5 +1,5 @@
-//! Migrating a file of schema 10, in which every table is keyed by ids of 32 bytes, to the newest
-//! schema, in which they are keyed by numbers.
+//! Tests the migration of a file from schema 10, in which every table is keyed by event ids of 32
+//! bytes, to the newest schema, in which the tables are keyed by event numbers.
 
 use super::*;
 use crate::Migrated;
@@ -7,11 +7,11 @@ use crate::migrate::migrate_to;
 use hookbox_driver::{EventFilter, Ledger, OpenError};
 use sqlx::Row as _;
 
-/// The version of the schema before events had numbers.
+/// The newest version of the schema in which events have no numbers.
 const BEFORE: i64 = 10;
 
-/// The events of the file, and the rows of each. The file has them in another order than that of
-/// the times of their receipt.
+/// The events of the file, and the statements that insert the rows of each. The order of the events
+/// in the file is not that in which they were received.
 const EVENTS: [(u64, &str); 8] = [
     (8, UNDECODABLE),
     (5, CONFLICT),
@@ -23,8 +23,9 @@ const EVENTS: [(u64, &str); 8] = [
     (4, DEAD),
 ];
 
-/// The rows of every table that has the id of an event, as they are before and after: the id is
-/// shown by its first 16 bytes. `{of}` joins a table with its events.
+/// The queries that read every table with events, in a form that is the same before and after the
+/// migration: each row has the first 16 bytes of its event's id. `{of}` joins a table with its
+/// events.
 const TABLES: [&str; 9] = [
     "select hex(substr(e.event_id, 1, 16)), e.source, e.topic, hex(e.content_digest),
             e.received_at, e.created_at, b.seal, hex(b.body)
@@ -56,7 +57,8 @@ const TABLES: [&str; 9] = [
      from begini_applications as t {of} order by 1",
 ];
 
-/// The tables without ids of events. A migration must leave their rows as they are.
+/// The queries that read the tables without ids of events. A migration must leave their rows as
+/// they are.
 const OTHERS: [&str; 4] = [
     "select dead_letter, died_at, reason, detail, attempts, replayed_at, replayed_by, ''
      from earlier_deaths order by 1, 2",
@@ -70,7 +72,8 @@ const OTHERS: [&str; 4] = [
 
 type Row = [Option<String>; 8];
 
-/// Reads all rows of the tables, of a file of schema 10 or of the newest.
+/// Reads all rows of the tables. `numbered` says whether the file has the newest schema or schema
+/// 10.
 async fn rows(connection: &mut SqliteConnection, numbered: bool) -> Vec<(&'static str, Vec<Row>)> {
     let (bodies, of) = if numbered {
         (
@@ -93,7 +96,7 @@ async fn rows(connection: &mut SqliteConnection, numbered: bool) -> Vec<(&'stati
             .iter()
             .map(|row| std::array::from_fn(|at| row.try_get_unchecked(at).unwrap()))
             .collect();
-        assert!(!found.is_empty(), "no rows: {table}");
+        assert!(!found.is_empty(), "the query must return rows: {table}");
         all.push((table, found));
     }
     all
@@ -153,8 +156,8 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// A process that is killed between two of the migrations, or within one, leaves the file as it
-/// was, and the next one migrates every row.
+/// A process that is killed during a migration, or between two of them, must leave the file as it
+/// was, and the next process must migrate every row.
 #[tokio::test]
 async fn every_row_is_kept_and_numbered() {
     let world = World::new();
@@ -183,7 +186,7 @@ async fn every_row_is_kept_and_numbered() {
         .await
         .unwrap();
     assert_eq!(broken, []);
-    // Numbers follow the times of receipt.
+    // The numbers must follow the times at which the events were received.
     let ids: Vec<Vec<u8>> = sqlx::query_scalar("select event_id from events order by number")
         .fetch_all(&mut connection)
         .await
@@ -197,7 +200,7 @@ async fn every_row_is_kept_and_numbered() {
     world.end().await;
 }
 
-/// Checks that the driver knows the events of the migrated file.
+/// Checks that the driver recognises the events of the migrated file.
 async fn works(world: &World) {
     let store = world.open().await;
     let listed = store.events(&EventFilter::default(), None, 100).await;
@@ -230,8 +233,8 @@ async fn works(world: &World) {
     close(store).await;
 }
 
-/// What the user has created on the tables would be deleted or broken without a word, so the file
-/// is refused, and is not changed.
+/// The migration would delete or break objects that a user has created on the tables. So the file
+/// must be refused with the name of the object, and must not be changed.
 #[tokio::test]
 async fn objects_of_the_user_on_the_tables_are_named() {
     for (statement, named) in [
@@ -279,7 +282,8 @@ async fn objects_of_the_user_on_the_tables_are_named() {
     }
 }
 
-/// The row of an event, and the rows of each kind of event, with the values of an envelope.
+/// The statement that inserts the row of an event. It and the statements below are filled with the
+/// values of an envelope.
 const EVENT: &str = "
 insert into events (event_id, source, topic, content_digest, seal, received_at, created_at, body)
 values (:id, 'begini', :topic, :digest, 'seal :n', :at, :at + 7, :body);";

@@ -241,7 +241,7 @@ async fn a_file_that_is_no_database_is_refused_and_not_changed() {
         .arg(&other.path)
         .status();
     assert!(made.unwrap().success());
-    all_refuse(&other, "is no file").await;
+    all_refuse(&other, "is not a file").await;
     world.end().await;
 }
 

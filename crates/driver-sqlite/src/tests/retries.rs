@@ -1,5 +1,5 @@
-//! Retries and replays of many events: they are published together, and settled by statements for
-//! the whole batch.
+//! Tests retries and replays of many events. They are published together, and settled by statements
+//! for the whole batch.
 
 use std::sync::Mutex;
 
@@ -11,10 +11,11 @@ const NOW: Then = Then::Retry {
     after: Duration::ZERO,
 };
 
-/// More events than one statement inserts.
+/// A number of events that is larger than what one statement inserts.
 const MANY: u64 = 70;
 
-/// A `Republish` that confirms no retry before it has got this many at once.
+/// A `Republish` that confirms no retry before it has received as many retries at once as the
+/// barrier expects.
 struct AtOnce(Barrier);
 
 #[async_trait]
@@ -36,12 +37,16 @@ async fn due_retries_are_published_together() {
         .await
         .unwrap();
     assert_eq!((requeued.due, requeued.confirmed), (10, 10));
-    assert!(requeue(&store).await.is_empty(), "a retry was queued twice");
+    assert!(
+        requeue(&store).await.is_empty(),
+        "no retry may be queued twice"
+    );
     close(store).await;
     world.end().await;
 }
 
-/// A `Republish` that confirms the retries of events with an even number only.
+/// A `Republish` that confirms only the retries of events with an even number. It records all
+/// numbers.
 #[derive(Default)]
 struct Half(Mutex<Vec<u64>>);
 
@@ -82,7 +87,7 @@ async fn bodies_of_retries_that_are_read_at_once_are_bounded() {
     let store = world.open().await;
     for n in 0..3 {
         let mut large = envelope(n);
-        // Two of these bodies fit into the limit of 16 MiB.
+        // Only two of these bodies of 7 MiB fit into the limit of 16 MiB.
         large.body = vec![b'x'; 7 << 20].into();
         fail(&store, &large, 1, NOW).await;
     }

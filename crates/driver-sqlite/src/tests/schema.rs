@@ -85,8 +85,7 @@ async fn the_hot_statements_use_their_indexes() {
     world.end().await;
 }
 
-/// Statements for many rows at once must search each row by its key, whatever the length of the
-/// list is.
+/// Statements that change a list of rows must search each row by its key, however long the list is.
 #[tokio::test]
 async fn the_statements_for_a_list_search_each_row_by_its_key() {
     let world = World::new();
@@ -140,7 +139,7 @@ async fn the_statements_for_a_list_search_each_row_by_its_key() {
     world.end().await;
 }
 
-/// The same for the statements of leases.
+/// The statements of leases must search each row by its key as well.
 #[tokio::test]
 async fn the_statements_of_leases_search_each_row_by_its_key() {
     let world = World::new();
@@ -174,7 +173,8 @@ async fn the_statements_of_leases_search_each_row_by_its_key() {
     world.end().await;
 }
 
-/// Reading ends on searches the position, and the event of each chosen end, also through the view.
+/// A page of ends must be read by a search for its position, and the event of each chosen end by a
+/// search for its number. The same must hold for the view.
 #[tokio::test]
 async fn ends_are_read_along_their_positions() {
     let world = World::new();
@@ -203,7 +203,7 @@ async fn ends_are_read_along_their_positions() {
     world.end().await;
 }
 
-/// Checks that a statement has this step and reads no table as a whole.
+/// Checks that the plan of a statement has this step, and that the statement reads no whole table.
 async fn check_list(connection: &mut SqliteConnection, statement: &str, expect: &str) {
     let steps = plan(connection, &format!("explain query plan {statement}")).await;
     let found = steps.iter().any(|step| step == expect);
@@ -225,7 +225,7 @@ async fn the_list_of_targets_counts_calls_along_their_index() {
     world.end().await;
 }
 
-/// Returns the steps by which SQLite would run a statement that begins with `explain query plan`.
+/// Returns the steps of SQLite's plan for a statement, which must begin with `explain query plan`.
 async fn plan(connection: &mut SqliteConnection, statement: &str) -> Vec<String> {
     let statement = sqlx::AssertSqlSafe(statement.to_owned());
     let steps: Vec<(i64, i64, i64, String)> = sqlx::query_as(statement)
@@ -289,7 +289,7 @@ async fn a_page_reads_no_whole_table() {
     world.end().await;
 }
 
-/// The same for the events that are to be replayed.
+/// Events to be replayed must be read along the index of their times of receipt.
 #[tokio::test]
 async fn events_to_replay_are_read_along_their_times() {
     use hookbox_driver::{ReplayFilter, ReplayPosition};

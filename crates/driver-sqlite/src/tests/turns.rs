@@ -1,6 +1,6 @@
-//! The order in which publishes, deliveries, workers and operators get the writing connection. In
-//! each test a transaction holds the connection until all callers wait for it. So the order
-//! depends on no timing.
+//! Tests the order in which publishes, deliveries, workers and operators get the writing
+//! connection. In each test, a transaction holds the connection until all callers wait for it, so
+//! the order does not depend on timing.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 /// The number of workers that wait for the connection at once.
 const WORKERS: usize = 5;
 
-/// Waits until so many callers wait for a transaction of this purpose.
+/// Waits until this many callers wait for a transaction of this purpose.
 async fn until_waiting(driver: &Sqlite, purpose: Purpose, callers: usize) {
     let what = format!("{callers} callers must wait for the writing connection ({purpose:?})");
     eventually(&what, async || {
@@ -21,7 +21,8 @@ async fn until_waiting(driver: &Sqlite, purpose: Purpose, callers: usize) {
     .await;
 }
 
-/// Lets workers wait for the connection, each with a transaction that runs this query.
+/// Starts workers, and returns when all of them wait for the connection. Each will run this query
+/// in its transaction.
 async fn workers(driver: &Arc<Sqlite>, count: usize, query: &'static str) -> JoinSet<i64> {
     let mut workers = JoinSet::new();
     for _ in 0..count {
@@ -67,8 +68,8 @@ async fn a_worker_waits_for_one_transaction_of_publishes() {
         let driver = Arc::clone(&driver);
         publishing.spawn(async move { driver.publish(&[route("a")], &batch([n])).await });
     }
-    // The publisher has one publish, with which it waits for the connection. The others wait for
-    // the publisher.
+    // The publisher has taken one publish and waits for the connection. The other 99 publishes wait
+    // for the publisher.
     let jobs = &driver.shared.jobs;
     eventually("99 publishes must wait for the publisher", async || {
         jobs.max_capacity() - jobs.capacity() == 99
@@ -77,7 +78,8 @@ async fn a_worker_waits_for_one_transaction_of_publishes() {
     until_waiting(&driver, Purpose::Accept, 1).await;
     let workers = workers(&driver, 1, "select count(*) from messages").await;
     Store::rollback(&*driver, tx).await;
-    // A transaction takes at most 64 publishes. The second one comes after the worker.
+    // One transaction takes at most 64 publishes, and the worker must run before the next one. So
+    // the worker finds 64 messages.
     assert_eq!(workers.join_all().await, [64]);
     while let Some(published) = publishing.join_next().await {
         published.unwrap().unwrap();

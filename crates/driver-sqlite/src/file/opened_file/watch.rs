@@ -15,9 +15,10 @@ use crate::meta;
 /// How often the path is compared with the open file, even while nothing is read or written.
 const CHECK_EVERY: Duration = Duration::from_millis(500);
 
-/// One in this many checks also reads the random mark in the file, because `cp` over the open file
-/// changes its content, but neither its name nor its inode number. The mark is read over a new
-/// connection, because an open connection could read the old content from its cache.
+/// One in this many checks also reads the random mark in the file. `cp` over the open file changes
+/// the content of the file, but neither its name nor its inode number, so only the mark shows it.
+/// The mark is read over a new connection, because an open connection could read the old content
+/// from its cache.
 const BIRTH_EVERY: u32 = 10;
 
 /// Checks the file until the driver is closed or the file is displaced.
@@ -42,8 +43,8 @@ pub(crate) async fn watch(shared: &Shared) {
         if checked.is_err() && shared.file.is_displaced() {
             if shared.file.has_its_log() {
                 // Afterwards all committed data is in the file that was opened, wherever that file
-                // is now. The log is empty, so SQLite cannot apply it to the other file that is now
-                // at the path.
+                // is now. The write-ahead log is empty, so SQLite cannot apply it to the other file
+                // that is now at the path.
                 shared.readers.empty_log().await;
             }
             return;
