@@ -1,15 +1,17 @@
-//! The anchor: an unused queue that is declared after hookbox's queues and expires soon (H14).
+//! Declares the anchor queue: an unused queue that is declared after hookbox's queues and expires
+//! soon (H14).
 //!
 //! RabbitMQ 3.10 records in a `dets` file which quorum queue has which log. When the broker's
 //! process is killed, this file is not closed. At the next start the broker repairs the file, and
-//! the repair loses the entry that was written last, however long ago that was. The risk lasts for
-//! three minutes after an entry was written, until RabbitMQ saves the file by itself. The queue of
-//! a lost entry starts with an empty log and never elects a leader, so all messages that it had
-//! confirmed are lost. So the last entry must not be that of one of hookbox's queues.
+//! the repair loses the entry that was written last. The risk ends three minutes after that entry
+//! was written, when RabbitMQ saves the file by itself. The queue of a lost entry starts with an
+//! empty log and never elects a leader, so all messages that it had confirmed are lost. So the last
+//! entry must not be that of one of hookbox's queues.
 //!
-//! Each command that declares queues also declares an anchor, even if every queue existed already.
-//! If a command is killed after it has declared its queues and before it has declared its anchor,
-//! it has not succeeded and is run again. Then every queue exists, and only the anchor is missing.
+//! Each command that declares queues also declares a new anchor queue, even if every queue of
+//! hookbox existed already. If a command is killed after it has declared hookbox's queues and
+//! before it has declared its anchor queue, it has not succeeded and is run again. Then every queue
+//! of hookbox exists, and only the anchor queue is missing.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -22,11 +24,10 @@ use lapin::types::{AMQPValue, FieldTable};
 /// deletes no queue, not even this one.
 const EXPIRES: i64 = 10_000;
 
-/// Declares an anchor. Its entry is then the last one in the broker's file of queues, so that no
-/// queue of hookbox has the entry that may be lost.
+/// Declares an anchor queue. Its entry is then the last one in the broker's file of queues, so the
+/// entry that may be lost belongs to no queue of hookbox.
 ///
-/// # Errors
-/// When the broker refuses to declare the anchor, or the connection is lost.
+/// When the broker refuses to declare the anchor queue, or the connection is lost.
 pub(crate) async fn drop_anchor(
     connection: &Connection,
     environment: &EnvironmentName,

@@ -1,4 +1,4 @@
-//! The runtime for AMQP. It is apart from the runtime of the rest of the process, so that a busy
+//! The runtime for AMQP. It is separate from the runtime of the rest of the process, so that a busy
 //! handler does not delay heartbeats.
 
 use hookbox_driver::OpenError;

@@ -22,8 +22,8 @@ use tokio::time::timeout;
 
 const URL: &str = "HOOKBOX_TEST_AMQP_URL";
 
-/// How long a test repeats an attempt to make lapin or RabbitMQ misbehave, if that succeeds only by
-/// chance. Usually it succeeds within a second.
+/// How long a test tries to make lapin or RabbitMQ misbehave, if they do so only by chance. Usually
+/// it succeeds within a second.
 const PATIENCE: Duration = Duration::from_secs(9);
 
 /// How long a consumer must yield nothing to count as hanging.
@@ -46,8 +46,8 @@ fn random_name() -> String {
     format!("hookbox-canary-{:016x}", RandomState::new().hash_one(0))
 }
 
-/// Declares a queue that the broker deletes when the connection closes. With `full`, the queue
-/// rejects every message.
+/// Declares a queue that the broker deletes when the connection closes. If `full` is true, the
+/// queue rejects every message.
 async fn fleeting(channel: &Channel, full: bool) -> String {
     let name = random_name();
     let mut arguments = FieldTable::default();

@@ -21,8 +21,8 @@ const PROTOCOL_HEADER: &[u8; 8] = b"AMQP\x00\x00\x09\x01";
 /// method frame.
 const METHOD_FRAME: u8 = 1;
 
-/// Connects to the first node that accepts the connection. If no node accepts it, returns the error
-/// of the node that was tried last.
+/// Connects to the first node that accepts the connection. If no node does, returns the error of
+/// the node that was tried last.
 pub(crate) async fn connect(
     options: &Options,
     nodes: &Nodes,

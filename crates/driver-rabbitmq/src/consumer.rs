@@ -19,7 +19,7 @@ use crate::delivery::{Acker, MessageSettler, close};
 use crate::diagnose::{fault, fault_of, late};
 use crate::refusal::Account;
 
-/// What a subscription needs to begin, also when it is renewed.
+/// What is needed to begin a subscription and to renew it.
 #[derive(Clone)]
 pub(crate) struct Beginning {
     pub connection: Arc<Connection>,
@@ -33,7 +33,7 @@ pub(crate) struct Beginning {
 
 /// A subscription to one queue.
 pub(crate) struct RabbitSubscription {
-    /// Also keeps the connection open as long as the subscription exists.
+    /// Kept for renewals. It also keeps the connection open as long as the subscription exists.
     beginning: Beginning,
     /// The runtime on which messages are settled.
     runtime: Handle,
@@ -41,7 +41,7 @@ pub(crate) struct RabbitSubscription {
     acker: Acker,
 }
 
-/// Subscribes. Messages are settled on the runtime on which this is called.
+/// Subscribes. Messages are settled on the runtime on which this function is called.
 pub(crate) async fn subscribe(beginning: Beginning) -> Result<RabbitSubscription, Fault> {
     let runtime = Handle::current();
     let (consumer, acker) = beginning.begin(&runtime).await?;
@@ -62,8 +62,8 @@ impl Beginning {
         let opened = timeout_at(deadline, self.connection.create_channel()).await;
         let channel = opened.map_err(|_elapsed| late(doing()))?.map_err(failed)?;
         let Ok(consumed) = timeout_at(deadline, self.consume(&channel)).await else {
-            // The broker may still begin to deliver on this channel, once the queue has a leader
-            // again, and these deliveries would not be read (H23).
+            // The channel is closed, because the broker may still begin to deliver on it once the
+            // queue has a leader again, and nothing would read these deliveries (H23).
             close(&channel, self.options.close_deadline).await;
             return Err(late(doing()));
         };
@@ -82,8 +82,8 @@ impl Beginning {
         channel
             .basic_consume(
                 self.queue.as_str().into(),
-                // With an empty consumer tag, the broker generates one. A tag that the driver chose
-                // could be used twice, and in that case deliveries were seen to stop.
+                // With an empty consumer tag, the broker generates a tag. If the driver chose the
+                // tags, it could use one tag twice. Deliveries have been seen to stop after that.
                 "".into(),
                 BasicConsumeOptions::default(),
                 FieldTable::default(),
@@ -104,10 +104,11 @@ impl RabbitSubscription {
         Delivery::new(bytes, delivery.redelivered, died_in, Box::new(settler))
     }
 
-    /// Consumes on a new channel. When the old channel closes, the broker returns every message to
-    /// the queue that it has delivered there and that never arrived (H22). If this call is
-    /// cancelled half-way, the subscription has ended, and the next call of `next` says so. The new
-    /// channel is closed in that case, since its task runs on, and drops it.
+    /// Consumes on a new channel. When the old channel closes, the broker returns to the queue
+    /// every message that it has delivered on that channel and that never arrived (H22). If this
+    /// call is cancelled half-way, the subscription has ended, and the next call of `next` returns
+    /// that as a fault. The new channel is closed in that case, because the task that opens it runs
+    /// to its end and then drops it.
     async fn renew(&mut self) -> Result<(), Fault> {
         let queue = &self.beginning.queue;
         tracing::debug!(queue, "no message came for a while; subscribing again");

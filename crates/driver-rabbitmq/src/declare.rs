@@ -16,13 +16,14 @@ use crate::nodes::Nodes;
 use crate::refusal::{Account, soft_error, unavailable};
 use crate::topology::{QueueDeclaration, topology};
 
-/// What a call of [`declare`] has declared.
+/// What a call of [`declare`] has done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Declaration {
     /// The names of the queues that were missing and are declared now.
     pub declared: Vec<String>,
-    /// The reason if the broker refused to declare the anchor (H14). Without an anchor, the queue
-    /// that was declared last may lose its messages if the broker is killed within three minutes.
+    /// The reason why the broker refused to declare the anchor queue (H14); `None` if the anchor
+    /// queue was declared. Without it, the queue that was declared last may lose its messages if
+    /// the broker is killed within three minutes.
     pub anchor_refused: Option<String>,
 }
 
@@ -45,12 +46,12 @@ pub async fn missing(options: &Options) -> Result<Vec<QueueDeclaration>, OpenErr
 
 /// Declares the missing queues, and returns their names. It declares none if an existing queue
 /// differs from its declaration, if a harmful policy applies to any queue, or if the management API
-/// that the options name does not answer. Before the first queue, stamps the broker with the
-/// identity key of the options, if it has none.
+/// that the options name does not answer. Before it declares the first queue, it stamps the broker
+/// with the identity key of the options, if the broker has no stamp.
 ///
 /// # Errors
 /// When the broker cannot be reached or refuses, a queue differs from what hookbox declares, or the
-/// broker belongs to another identity key.
+/// broker has the stamp of another identity key.
 pub async fn declare(options: &Options) -> Result<Declaration, OpenError> {
     let nodes = Nodes::of(options)?;
     let connection = connect(options, &nodes, "declare").await?;
@@ -98,9 +99,9 @@ async fn declare_over(
     })
 }
 
-/// Declares the anchor. If the broker refuses it, returns the reason instead of an error, because a
-/// limit on the number of queues or a missing right must not fail a command that has declared every
-/// queue of hookbox.
+/// Declares the anchor queue. If the broker refuses this, returns the reason instead of an error,
+/// because a limit on the number of queues or a missing right must not fail a command that has
+/// declared every queue of hookbox.
 async fn anchor(
     options: &Options,
     account: &Account,

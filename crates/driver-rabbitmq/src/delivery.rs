@@ -2,10 +2,10 @@
 //! after the other.
 //!
 //! lapin's own `Acker` spawns a task for each acknowledgement. Acknowledgements then overtake each
-//! other, and an acknowledgement that covers several delivery tags may cover tags that are settled
-//! already. RabbitMQ closes the channel for that. Here, each delivery tag is settled separately. A
-//! message holds a whole batch, so there are few tags, and an acknowledgement never covers a
-//! delivery that is still being processed.
+//! other. An acknowledgement that covers several delivery tags may cover tags that are settled
+//! already, and RabbitMQ closes the channel for that. Here, each delivery tag is settled
+//! separately. A message holds a whole batch, so there are few tags, and an acknowledgement never
+//! covers a delivery that is still being processed.
 
 use std::time::Duration;
 
@@ -53,7 +53,8 @@ impl Acker {
         Self { commands }
     }
 
-    /// Returns whether no delivery of the channel waits to be settled: each one has a handle.
+    /// Returns whether the channel has no unsettled delivery. Each unsettled delivery has a handle
+    /// to the task, so the channel is idle if this handle is the only one.
     pub fn is_idle(&self) -> bool {
         self.commands.strong_count() == 1
     }
@@ -80,7 +81,7 @@ async fn settle_all(
             // the driver closed are written before this task ends.
             biased;
             next = waiting.recv() => next,
-            // The connection is closed next.
+            // The driver closes the whole connection next, so the channel need not be closed here.
             () = stop.cancelled() => return,
         };
         let Some(command) = next else {
@@ -113,8 +114,8 @@ async fn settle_all(
     }
 }
 
-/// Closes a channel. The broker then returns what it has delivered there to the queue, also if its
-/// answer comes later than the deadline.
+/// Closes a channel. The broker then returns the unsettled deliveries of the channel to the queue,
+/// even if it answers only after the deadline.
 pub(crate) async fn close(channel: &Channel, deadline: Duration) {
     let _ = timeout(deadline, channel.close(200, "done".into())).await;
 }

@@ -23,7 +23,7 @@ pub(crate) fn fault_of(account: &Account, doing: impl Into<String>, error: lapin
     fault(doing, error)
 }
 
-/// Waits for an operation of lapin until the deadline. An error of it, or the end of the time, is a
+/// Waits for an operation of lapin until the deadline. If the operation fails or is late, returns a
 /// fault.
 pub(crate) async fn in_time<T>(
     deadline: Duration,
@@ -36,7 +36,7 @@ pub(crate) async fn in_time<T>(
         .map_err(|error| fault(doing, error))
 }
 
-/// A deadline passed.
+/// Returns the fault for an operation that did not complete before its deadline.
 pub(crate) fn late(doing: impl Into<String>) -> Fault {
     Fault::new(FaultKind::Unavailable, doing, "the deadline passed")
 }

@@ -15,8 +15,8 @@ use crate::publisher::confirming_channel;
 use crate::refusal::unavailable;
 use crate::topology::topology;
 
-/// The result of connecting. A missing queue is only reported here and never declared, because it
-/// was deleted together with its messages, and an operator must learn of that.
+/// The result of connecting. A missing queue is only reported here and never declared: it may have
+/// been deleted together with its messages, and an operator must learn of that.
 pub(crate) enum ConnectResult {
     Whole(Box<PublishingConnection>),
     /// The names of the queues that are missing.
@@ -30,7 +30,7 @@ pub(crate) struct PublishingConnection {
 }
 
 /// Connects, verifies the identity stamp and the queues, opens the publishing channels, and checks
-/// whether the user may publish.
+/// whether the broker's user may publish.
 pub(crate) async fn establish(
     options: &Options,
     nodes: &Nodes,

@@ -1,7 +1,7 @@
 //! Checks whether the queues exist as declared. The check of a queue first declares the queue
 //! passively, which shows whether it exists. The check then compares the queue's arguments with
 //! those in hookbox's declaration. Neither step can create a queue. Several queues are checked at a
-//! time. So with a round trip of 20 ms, a hundred queues take a second.
+//! time. So with a round trip of 20 ms, the check of a hundred queues takes about a second.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -37,7 +37,7 @@ pub(crate) enum State {
     Different(TopologyDifference),
 }
 
-/// One check of all queues. What the check has found so far can be read while it runs.
+/// One check of all queues. Its findings can be read while it runs.
 pub(crate) struct Round<'a> {
     queues: &'a [QueueDeclaration],
     seen: Mutex<BTreeMap<usize, State>>,
@@ -52,8 +52,8 @@ impl<'a> Round<'a> {
     }
 
     /// Checks all queues. A caller that drops this future before it completes must also close the
-    /// connection. Otherwise the client library closes it later, when a reply arrives for a call
-    /// that no longer waits.
+    /// connection. Otherwise a later reply arrives for a call that no longer waits, and the client
+    /// library closes the connection then.
     ///
     /// # Errors
     /// When the user may not check a queue, or the connection is lost.
@@ -107,8 +107,8 @@ impl<'a> Round<'a> {
     }
 }
 
-/// Checks whether a queue exists, and if `arguments` are given, whether it has been declared with
-/// them.
+/// Checks whether a queue exists, and if `arguments` are given, whether the queue was declared with
+/// these arguments.
 ///
 /// # Errors
 /// When the user may not check the queue, or the connection is lost.

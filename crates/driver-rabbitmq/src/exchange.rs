@@ -1,8 +1,9 @@
-//! Publishes messages of a user to an exchange of the user, which hookbox does not declare.
+//! Publishes messages to an exchange that belongs to the user. hookbox does not declare this
+//! exchange.
 //!
-//! Every message is persistent, confirmed and mandatory: a message that no queue gets is an error.
-//! The messages have a connection of their own, so that an exchange that refuses them does not
-//! disturb the queues of hookbox.
+//! Every message is persistent, confirmed and mandatory: a message that reaches no queue is an
+//! error. The messages have their own connection, so that an exchange that refuses messages does
+//! not disturb hookbox's own queues.
 
 mod address;
 mod error;
@@ -27,8 +28,8 @@ pub use error::ExchangeError;
 pub use message::{ExchangeMessage, HeaderValue};
 use task::{Request, Task};
 
-/// A publisher to one exchange. It connects when the first message is published, and again after a
-/// connection was lost. Dropping it closes the connection without waiting.
+/// A publisher to one exchange. It connects when the first message is published, and connects again
+/// after the connection was lost. Dropping it closes the connection without waiting.
 pub struct ExchangePublisher {
     requests: mpsc::Sender<Request>,
     options: Arc<Options>,
@@ -40,8 +41,8 @@ pub struct ExchangePublisher {
 }
 
 impl ExchangePublisher {
-    /// Creates a publisher without connecting. Of the options, those for the connection, the rounds
-    /// and the limit on messages in flight are used.
+    /// Creates a publisher without connecting. It uses only the options for the connection, for the
+    /// publish rounds, and for the number of messages in flight.
     ///
     /// # Errors
     /// When the URL is invalid, or the threads cannot be started.
@@ -71,14 +72,15 @@ impl ExchangePublisher {
         })
     }
 
-    /// Returns the name of the exchange with its broker, for people and for limits. It contains no
-    /// account.
+    /// Returns the name of the exchange together with that of its broker. The name is shown to
+    /// operators, and it names the target whose limits apply. It contains no account.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Returns the longest time that [`ExchangePublisher::publish`] takes. The task needs time to
-    /// connect, and for the messages that it publishes before the one that is waited for.
+    /// Returns the longest time that [`ExchangePublisher::publish`] takes. It includes the time to
+    /// connect, and the time for two publish rounds: the one before that of this message, and that
+    /// of this message.
     pub fn deadline(&self) -> Duration {
         self.options.connect_deadline + 2 * self.options.confirm_deadline
     }
@@ -87,9 +89,9 @@ impl ExchangePublisher {
     /// dropped, the message may be published all the same.
     ///
     /// # Errors
-    /// When the broker has not confirmed the message. It may have been published all the same
-    /// only after [`ExchangeError::Unknown`], [`ExchangeError::NoRight`] and
-    /// [`ExchangeError::Blocked`].
+    /// When the broker has not confirmed the message. After [`ExchangeError::Unknown`],
+    /// [`ExchangeError::NoRight`] and [`ExchangeError::Blocked`], the message may have been
+    /// published all the same; after every other error, it was not.
     pub async fn publish(&self, message: ExchangeMessage) -> Result<(), ExchangeError> {
         let is_decided = Arc::new(AtomicBool::new(false));
         let ask = async {
@@ -110,16 +112,18 @@ impl ExchangePublisher {
         }
     }
 
-    /// Ends the publisher: waits until the messages of the current round are answered, and closes
-    /// the connection. Other messages are not published.
+    /// Ends the publisher: waits until the messages of the current publish round have their
+    /// results, and closes the connection. Messages that wait for a later publish round are not
+    /// published.
     pub async fn close(self) {
         self.stop.cancel();
         self.tasks.wait().await;
     }
 }
 
-/// Gives a request up. Returns the error `not_published` if the task had not begun to publish the
-/// message, and now never will.
+/// Gives up a message, and returns the error for its caller. If the task has not begun to publish
+/// the message, it never will, and the error is `not_published`. Otherwise the error is
+/// [`ExchangeError::Unknown`].
 fn give_up(is_decided: &AtomicBool, not_published: ExchangeError) -> ExchangeError {
     if is_decided.swap(true, Ordering::AcqRel) {
         ExchangeError::Unknown

@@ -1,7 +1,8 @@
-//! The identity stamp: an empty queue, whose name says that ids are computed with an identity key,
-//! and one of whose arguments is the fingerprint of the key. RabbitMQ has no other place that a
-//! process can read with the rights that it needs anyway, and declares a queue in one step: of two
-//! commands with different keys, the second is refused.
+//! The identity stamp at the broker: an empty queue. The existence of this queue shows that ids are
+//! computed with an identity key, and one of the queue's arguments is the fingerprint of the key. A
+//! queue is used for two reasons. A process can check it with the rights that it needs anyway. And
+//! RabbitMQ declares a queue in one step, so when two commands with different keys declare it,
+//! RabbitMQ refuses the second.
 
 use hookbox_driver::{ExpectedIdentity, FoundIdentity, IdentityStamp, OpenError, Queue};
 use hookbox_event::{EnvironmentName, IdentityFingerprint};
@@ -21,21 +22,22 @@ pub(crate) fn identity_queue(environment: &EnvironmentName) -> String {
     format!("hookbox.{environment}.identity")
 }
 
-/// Checks that the broker belongs to the identity key of the options, for a process that publishes
-/// or consumes.
+/// Checks, for a process that publishes or consumes, that the broker has the stamp of the identity
+/// key in the options.
 pub(crate) async fn verify(
     options: &Options,
     account: &Account,
     connection: &Connection,
 ) -> Result<(), OpenError> {
-    // Messages count only where the stamp is to be written.
+    // Whether the broker has messages is not checked, because it matters only for a command that
+    // may stamp the broker.
     let found = find(options, account, connection, false).await?;
     let compared = options.identity.compare(WHAT, found)?;
     compared.required(WHAT)
 }
 
-/// Checks that the broker may get the queues of the options, and returns whether it has to be
-/// stamped before that.
+/// Checks that the queues of the options may be declared at the broker, and returns whether the
+/// broker has to be stamped first.
 pub(crate) async fn plan(
     options: &Options,
     account: &Account,
@@ -54,8 +56,8 @@ pub(crate) async fn plan(
     Ok(stamp)
 }
 
-/// Stamps the broker. If another command has stamped it in the meantime, with another key, this is
-/// refused.
+/// Stamps the broker. Returns an error if another command has stamped it with another key in the
+/// meantime.
 pub(crate) async fn stamp(
     options: &Options,
     account: &Account,
@@ -79,8 +81,8 @@ pub(crate) async fn stamp(
     match declared.map_err(|_elapsed| late())? {
         Ok(()) => Ok(()),
         Err(error) => {
-            // The check tells a queue with another fingerprint from a queue that the broker does
-            // not declare.
+            // If a queue with another fingerprint is the cause, the check returns the error for
+            // that. Otherwise the broker refused to declare the queue.
             plan(options, account, connection).await?;
             Err(account.at_declaration(&queue, error))
         }
@@ -94,7 +96,7 @@ async fn find(
     counts_messages: bool,
 ) -> Result<FoundIdentity, OpenError> {
     let arguments = match options.identity {
-        // What is found does not matter.
+        // The command computes no ids, so it does not matter which stamp the broker has.
         ExpectedIdentity::Unchecked => return Ok(FoundIdentity::Same),
         ExpectedIdentity::Plain => None,
         ExpectedIdentity::Keyed(fingerprint) => Some(table(fingerprint)),
@@ -115,8 +117,8 @@ async fn find(
     found.map_err(|error| account.at_queues(error))
 }
 
-/// Returns whether the queue of a route or of dead letters has a message. Accept reports and
-/// witness messages name no event.
+/// Returns whether the queue of a route or of dead letters may have a message. The other queues do
+/// not matter, because accept reports and witness messages contain no event id.
 async fn has_messages(options: &Options, connection: &Connection) -> Result<bool, lapin::Error> {
     for queue in topology(&options.environment, &options.routes).queues {
         let holds_events = match queue.queue {
@@ -130,14 +132,14 @@ async fn has_messages(options: &Options, connection: &Connection) -> Result<bool
     Ok(false)
 }
 
-/// Returns whether messages wait in a queue, or a consumer may have some: the broker does not count
-/// those in flight. A queue that does not exist has none.
+/// Returns whether messages wait in a queue, or a consumer may have messages in flight, which the
+/// broker does not count. A queue that does not exist has neither.
 async fn is_in_use(connection: &Connection, queue: &str) -> Result<bool, lapin::Error> {
     let passive = QueueDeclareOptions {
         passive: true,
         ..QueueDeclareOptions::durable()
     };
-    // An error closes the channel, so each queue gets another one.
+    // An error closes the channel, so each queue is checked on a new channel.
     let channel = connection.create_channel().await?;
     let declared = channel.queue_declare(queue.into(), passive, FieldTable::default());
     match declared.await {
@@ -152,9 +154,9 @@ async fn is_in_use(connection: &Connection, queue: &str) -> Result<bool, lapin::
     }
 }
 
-/// Returns the arguments of the queue that is the stamp. No message is ever in it, so the place to
-/// which its dead letters would go is free to hold the fingerprint. Of the arguments of a quorum
-/// queue, this is one whose value may be any text and which RabbitMQ compares.
+/// Returns the arguments of the queue that is the stamp. The fingerprint is the argument for the
+/// routing key of dead letters. That argument has no other use here, because the queue never holds
+/// a message. Its value may be any text, and RabbitMQ compares it with that of the existing queue.
 fn table(fingerprint: IdentityFingerprint) -> FieldTable {
     let text = |text: &str| AMQPValue::LongString(text.into());
     let mut table = FieldTable::default();

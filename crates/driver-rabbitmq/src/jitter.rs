@@ -1,6 +1,5 @@
-//! Randomises pauses, so that processes that lost the broker at the same moment do not reconnect at
-//! the same moment, and that concurrent readers of one queue do not read at the same time again and
-//! again.
+//! Randomises pauses, so that processes that lost the broker at the same moment reconnect at
+//! different moments, and concurrent readers of one queue do not collide again and again.
 
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;

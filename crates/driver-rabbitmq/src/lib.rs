@@ -1,10 +1,10 @@
 //! The broker over RabbitMQ (3.10 to 4.x) with publisher confirms, on lapin.
 //!
-//! Straightforward code on lapin loses events. `docs/HAZARDS.md` lists the ways that are known, and
-//! comments in this crate name a hazard by its number (H1 and on) where the code avoids it. In
-//! short: one task owns a publishing channel, it waits for the confirms of all its publishes before
-//! it publishes more, everything has a deadline, a connection with any error is discarded, and
-//! lapin's own recovery is never used.
+//! Straightforward code on lapin loses events. `docs/HAZARDS.md` lists the known ways in which this
+//! happens. Where the code avoids such a hazard, a comment names its number (H1 and on). In short:
+//! one task owns a publishing channel, it waits for the confirms of all its publishes before it
+//! publishes more, everything has a deadline, a connection with any error is discarded, and lapin's
+//! own recovery is never used.
 
 mod anchor;
 mod background;

@@ -23,8 +23,9 @@ use crate::Options;
 use crate::WHAT;
 use crate::topology::QueueDeclaration;
 
-/// The deadline of one request to the API. A check follows a pause of two seconds and waits for two
-/// responses in a row at most, so a harmful policy is reported within five seconds.
+/// The deadline of one request to the API. Before each check there is a pause of two seconds, and a
+/// check waits for at most two responses in a row. So a harmful policy is reported within five
+/// seconds.
 const ANSWER_MAX: Duration = Duration::from_secs(1);
 
 /// The longest response that is read, in bytes: some thousands of policies.
@@ -56,13 +57,13 @@ pub(crate) struct Management {
 /// another error, and never the request, because the request contains a password.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ManagementError {
-    #[error("the management API answered {0} for {1}")]
+    #[error("the management API answered the request for {1} with {0}")]
     Status(StatusCode, String),
     #[error("the management API cannot be reached")]
     Unreachable(#[source] Box<dyn std::error::Error + Send + Sync>),
     #[error("the management API did not answer in time")]
     Late,
-    #[error("the management API returned an unexpected response to {0}")]
+    #[error("the management API returned an unexpected response to the request for {0}")]
     Unreadable(String, #[source] answers::Unreadable),
 }
 

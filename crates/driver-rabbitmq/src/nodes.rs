@@ -22,10 +22,10 @@ const FRAME_MIN: u32 = 4096;
 /// connection is noticed after two intervals without a heartbeat.
 const HEARTBEAT_MAX: u16 = 60;
 
-/// The nodes of a cluster. It does not matter to which node a client connects. Each new connection
-/// first tries the next node in the list after the one that the previous connection tried first. So
-/// the connections are spread over the nodes, and after a node is lost, it is not the first node to
-/// be tried.
+/// The nodes of a cluster. A client may connect to any of them. The connections take turns: each
+/// connection attempt starts one node further in the list than the previous attempt started. This
+/// spreads the connections over the nodes. After a node is lost, the next attempt starts at another
+/// node.
 pub(crate) struct Nodes {
     uris: Vec<AMQPUri>,
     turn: AtomicUsize,
@@ -34,7 +34,7 @@ pub(crate) struct Nodes {
 }
 
 impl Nodes {
-    /// Reads `amqp://user:password@host:port,host:port/vhost`.
+    /// Reads the nodes from the URL, such as `amqp://user:password@host:port,host:port/vhost`.
     pub fn of(options: &Options) -> Result<Self, OpenError> {
         let uris = uris(options)?;
         let first = uris.first().ok_or_else(no_host)?;
@@ -47,7 +47,7 @@ impl Nodes {
         })
     }
 
-    /// Returns the node that the URL names first.
+    /// Returns the first node in the URL.
     pub fn first(&self) -> Result<&AMQPUri, OpenError> {
         self.uris.first().ok_or_else(no_host)
     }
@@ -104,7 +104,7 @@ pub(crate) fn uris(options: &Options) -> Result<Vec<AMQPUri>, OpenError> {
                 why
             })
         })?;
-        // The parser takes every address of IPv6 for `localhost`.
+        // The parser of lapin reads every IPv6 address as `localhost`.
         if let Some(address) = ipv6(host) {
             uri.authority.host = address.to_owned();
         }
@@ -126,8 +126,8 @@ pub(crate) fn uris(options: &Options) -> Result<Vec<AMQPUri>, OpenError> {
     uris.collect()
 }
 
-/// Splits a URL with several hosts into one URL for each host. Returns each with its host and port,
-/// as they are written.
+/// Splits a URL with several hosts into one URL for each host. Returns each URL together with the
+/// text of its host and port.
 fn split(url: &str) -> Vec<(String, String)> {
     let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
     let (authority, path) = match rest.find(['/', '?']) {
@@ -145,8 +145,8 @@ fn split(url: &str) -> Vec<(String, String)> {
     hosts.split(',').map(str::trim).map(one).collect()
 }
 
-/// Returns whether the account of a URL contains a character that ends the part of the URL in which
-/// accounts are. The parser would take the user for the host then.
+/// Returns whether the account of a URL contains an unencoded `/`, `?` or `#`. The parser would end
+/// the authority there, and would read the user as the host.
 fn hides_account(url: &str) -> bool {
     let (_, rest) = url.split_once("://").unwrap_or(("", url));
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
@@ -154,7 +154,7 @@ fn hides_account(url: &str) -> bool {
     !authority.contains('@') && behind.contains('@')
 }
 
-/// Returns the address of IPv6 that is the host, without its brackets; `None` for another host.
+/// Returns the host without its brackets if it is an IPv6 address; `None` for any other host.
 fn ipv6(host: &str) -> Option<&str> {
     let (address, _port) = host.strip_prefix('[')?.split_once(']')?;
     Some(address)
@@ -196,9 +196,9 @@ mod tests {
         }
     }
 
-    /// The parser of the client library takes an address of IPv6, and an absent host, for the host
-    /// `localhost`, which needs no encryption. It takes the user for the host where the password
-    /// has a character that is not encoded.
+    /// The parser of the client library reads an IPv6 address, and a missing host, as the host
+    /// `localhost`, for which no encryption is required. If the password contains an unencoded
+    /// character such as `/`, the parser reads the user as the host.
     #[test]
     fn no_url_leads_to_another_host_than_it_names() {
         let nodes = nodes("amqp://u:p@[::1],[2001:db8::7]:1234,c/v").unwrap();

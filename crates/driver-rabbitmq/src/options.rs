@@ -5,15 +5,18 @@ use std::time::Duration;
 use hookbox_driver::ExpectedIdentity;
 use hookbox_event::{EnvironmentName, RouteName};
 
-/// Which brokers get an identity stamp, if they have none. It only matters with an identity key.
+/// Which brokers without an identity stamp get one. This matters only if the config has an identity
+/// key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stamping {
-    /// Those without messages, which could be of events whose ids were computed without the key.
+    /// Only brokers without messages. In a broker with messages, the events may have ids that were
+    /// computed without the key.
     WithoutMessages,
-    /// All. This is for a broker whose store has the stamp of the key: then its messages are of
-    /// events of that key, and the stamp was lost.
+    /// All brokers. Use this if the store has the stamp of the key: then the ids in the broker's
+    /// messages were computed with that key, and the broker has lost its stamp.
     All,
-    /// None, because the store, whose events may be without the key, could not be compared.
+    /// No broker. Use this if the store's stamp is not known: the ids of its events may have been
+    /// computed without the key.
     None,
 }
 
@@ -32,14 +35,15 @@ pub struct Options {
     /// The environment, which is a part of every queue's name, so that two environments never share
     /// a queue.
     pub environment: EnvironmentName,
-    /// What the identity stamp must be. The default is that ids are computed without a key.
+    /// Which identity stamp the broker must have. By default it must have none, because ids are
+    /// computed without an identity key.
     pub identity: ExpectedIdentity,
     /// Which brokers without an identity stamp get one. The default is those without messages.
     pub stamping: Stamping,
     /// The routes whose queues hookbox declares and publishes to.
     pub routes: Vec<RouteName>,
     /// Whether the command only reads from the broker. If so, an unresponsive management API is
-    /// only logged as a warning, and it is not checked whether the user may publish.
+    /// only logged as a warning, and the driver does not check whether the user may publish.
     pub reads_only: bool,
     /// The deadline for the confirm of a batch. It is shorter than the time after which any known
     /// provider gives up on a request.
@@ -50,8 +54,8 @@ pub struct Options {
     /// socket before the client library connects. So a broker that accepts the connection without
     /// answering costs one short-lived socket, and no thread of the client library.
     pub preflight_deadline: Duration,
-    /// The deadline for closing a connection. It is needed because on a blocked connection the
-    /// broker never answers.
+    /// The deadline for closing a connection. It is needed because the broker does not answer on a
+    /// connection that it has blocked.
     pub close_deadline: Duration,
     /// How long a subscription without a message in flight waits for a message before it is renewed
     /// (H22). A renewal costs three requests to the broker.
@@ -59,8 +63,8 @@ pub struct Options {
     /// The heartbeat interval in seconds. A dead connection is noticed after two intervals without
     /// a heartbeat.
     pub heartbeat_seconds: u16,
-    /// The largest frame in bytes. The broker may propose 0, which means no limit. Without a limit
-    /// of its own, the driver would then make buffers of gigabytes.
+    /// The largest frame in bytes. The broker may propose 0, which means no limit. Without this
+    /// limit, the driver would then allocate buffers of gigabytes.
     pub frame_bytes_max: u32,
     /// The number of publishing channels. One task owns each of them.
     pub publish_channels: usize,

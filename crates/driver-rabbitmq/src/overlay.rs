@@ -9,8 +9,8 @@ use hookbox_driver::{TopologyDifference, describe};
 use crate::management::{Management, ManagementError};
 use crate::topology::QueueDeclaration;
 
-/// How many checks in a row must fail before a warning is logged. A single failure may be chance;
-/// four failures take ten seconds.
+/// How many checks in a row must fail before a warning is logged. A single failure may be chance.
+/// Four failures in a row take about ten seconds.
 const FAILED_MAX: u32 = 4;
 
 /// The management API, and what its last successful check found.
@@ -38,7 +38,7 @@ impl Overlay {
     /// Checks the given queues and returns what is wrong with them. If the check fails, returns
     /// what the last successful check found.
     ///
-    /// When the API stays unavailable, that is logged once, and a running driver stays ready. The
+    /// While the API stays unavailable, a running driver stays ready, and this is logged once. The
     /// API may run on only one of three nodes, it holds no message, and the last check found no
     /// problem. Refusing every request with 503 until a monitoring API works again would lose more
     /// events than it saves. When a process starts, nothing has been checked yet, so the start

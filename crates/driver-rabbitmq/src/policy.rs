@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::topology::{Argument, QueueDeclaration};
 
-/// The parts of a policy that hookbox needs, out of what the management API reports.
+/// The fields of a policy that hookbox needs, as the management API reports them.
 #[derive(Debug)]
 pub(crate) struct Policy {
     pub name: String,

@@ -1,8 +1,8 @@
 //! Checks whether the user may publish, without any message reaching a queue. The probe is a
 //! message that is published through the default exchange to a name that no queue has. If the user
 //! may publish, the broker returns the message; otherwise, it closes the channel. Without this
-//! check, a connection would seem usable until the first event is refused, and would then be
-//! replaced by another connection that seems usable.
+//! check, a connection would seem usable until the first event is refused. The driver would then
+//! open another connection, which would seem usable as well.
 
 use std::time::Duration;
 

@@ -1,6 +1,7 @@
-//! Publishes batches. Each channel is owned by one task (H1), which publishes in rounds: it sends
-//! several messages and waits for all their confirms before the next publish round. So when the
-//! broker returns a message, the message belongs to the present round (H2).
+//! Publishes batches. Each channel is owned by one task (H1), which works in publish rounds: it
+//! sends several messages, and waits for all their confirms before it starts the next publish
+//! round. So when the broker returns a message, the message belongs to the current publish round
+//! (H2).
 
 mod answers;
 mod error;
@@ -26,9 +27,9 @@ pub(crate) struct Request {
     pub queues: Vec<String>,
     pub batch: Batch,
     pub answer: oneshot::Sender<Result<(), PublishError>>,
-    /// The request's share of the two limits on unconfirmed messages, held until the result of the
-    /// request is known: the first permit is for the number of its messages, the second for their
-    /// bytes.
+    /// The permits of the two limits on unconfirmed messages: the first is for the number of the
+    /// request's messages, and the second for their bytes. They are held until the result of the
+    /// request is known.
     pub room: (OwnedSemaphorePermit, OwnedSemaphorePermit),
 }
 
@@ -52,8 +53,8 @@ struct Pending {
     confirm: PublisherConfirm,
 }
 
-/// The result of a publish round after which the channel may be used further. A round is what one
-/// channel publishes before it waits for the confirms.
+/// The result of a publish round after which the channel may be used further. A publish round is
+/// what one channel publishes before it waits for the confirms.
 enum RoundResult {
     Taken,
     /// The broker rejected some publishes; it may have accepted other publishes.
@@ -114,7 +115,7 @@ impl Publisher {
     }
 
     /// Waits for a batch to publish. Also takes other batches that are waiting, up to `round_max`
-    /// messages.
+    /// messages in total.
     async fn next_round(&self) -> Vec<Request> {
         let mut requests = self.requests.lock().await;
         let Some(first) = requests.recv().await else {

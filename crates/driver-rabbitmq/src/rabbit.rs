@@ -66,7 +66,8 @@ impl Rabbit {
         };
         let (first, now) = match first {
             ConnectResult::Whole(opened) => {
-                let starting = Readiness::not_ready(NotReadyKind::Starting, "it is starting");
+                let starting =
+                    Readiness::not_ready(NotReadyKind::Starting, "the driver is starting");
                 (Some(opened), starting)
             }
             ConnectResult::Missing(queues) => {
@@ -346,7 +347,8 @@ async fn depth(connection: &Connection, queue: Queue, name: String) -> Result<De
     Ok(Depth {
         ready: known.as_ref().map(|known| known.message_count().into()),
         consumers: known.as_ref().map(|known| known.consumer_count().into()),
-        // AMQP counts neither messages in flight nor events in messages.
+        // AMQP reports neither the number of messages in flight nor that of the events in messages,
+        // so these numbers are unknown.
         unsettled: None,
         events: None,
         queue,

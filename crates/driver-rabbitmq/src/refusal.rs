@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_pass_by_itself_is_unavailable() {
+    fn an_error_that_may_end_by_itself_is_unavailable() {
         let account = account();
         let io = || std::io::Error::from(std::io::ErrorKind::ConnectionReset);
         for passing in [

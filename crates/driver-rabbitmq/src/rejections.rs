@@ -12,8 +12,8 @@ use tokio::time::Instant;
 const LASTS: Duration = Duration::from_secs(5);
 
 /// How long after the last rejection the driver reports itself ready again. By then it is unknown
-/// whether the broker would reject another publish. Only a publish can show that, and senders send
-/// none while the driver is not ready.
+/// whether the broker would reject another publish. Only a publish can show that, and while the
+/// driver is not ready, senders cause none.
 const FORGOTTEN: Duration = Duration::from_secs(30);
 
 /// The rejections since the last publish that was confirmed.

@@ -29,7 +29,7 @@ const PAUSE_FIRST: Duration = Duration::from_millis(100);
 /// that is available again goes unnoticed.
 const PAUSE_LONGEST: Duration = Duration::from_secs(3);
 
-/// How often it is checked whether the connection is blocked or lost.
+/// How often the supervisor checks whether the connection is blocked or lost.
 const WATCH: Duration = Duration::from_millis(250);
 
 /// The reason that is shown while nothing can be published because of a resource alarm.
@@ -46,7 +46,8 @@ pub(crate) struct Supervisor {
 }
 
 impl Supervisor {
-    /// Its whole life.
+    /// Runs until the driver is closed. Publishes over `first`, if it is given, and then connects
+    /// and publishes again and again.
     pub async fn run(self, first: Option<Box<PublishingConnection>>) {
         if self.nodes.overlay().is_none() {
             tracing::info!(

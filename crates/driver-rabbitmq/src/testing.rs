@@ -15,12 +15,14 @@ pub async fn delete_topology(options: &Options) -> Result<(), lapin::Error> {
     let queues = topology(&options.environment, &options.routes).queues;
     let names = queues.into_iter().map(|queue| queue.name);
     for name in names.chain([identity_queue(&options.environment)]) {
-        // The broker takes the deletion of a queue that does not exist for done.
+        // Deleting a queue that does not exist is not an error at the broker.
         channel
             .queue_delete(name.as_str().into(), QueueDeleteOptions::default())
             .await?;
     }
     // The queues are deleted, so an error while closing the connection does not matter.
-    let _ = connection.close(200, "done".into()).await;
+    let _ = connection
+        .close(200, "the queues were deleted".into())
+        .await;
     Ok(())
 }

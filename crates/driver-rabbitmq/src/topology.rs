@@ -15,10 +15,11 @@ use hookbox_driver::{Queue, WITNESSES_KEPT};
 use hookbox_event::{EnvironmentName, RouteName};
 use lapin::types::{AMQPValue, FieldTable};
 
-/// How often RabbitMQ may deliver a message that is never settled; after that, it moves the message
-/// to the dead-letter queue. The limit is set explicitly because RabbitMQ's default is no limit
-/// before 4.0 and 20 from 4.0 on, and because versions count differently. It is far above the
-/// number of attempts that a retry policy allows, which the store counts.
+/// How many times RabbitMQ may deliver a message that is never settled. After that, it moves the
+/// message to the dead-letter queue. The limit is set explicitly because RabbitMQ's default is no
+/// limit before 4.0 and 20 from 4.0 on, and because versions of RabbitMQ count deliveries
+/// differently. The store counts the attempts of a retry policy. This limit is far above their
+/// number, so it does not interfere with them.
 const DELIVERY_LIMIT: i64 = 1_000;
 
 /// The delivery limit of the queues of dead letters, accept reports and witnesses. These queues
@@ -32,7 +33,7 @@ const DEAD_DELIVERY_LIMIT: i64 = 1_000_000_000;
 pub struct QueueDeclaration {
     /// What the queue is for, such as a route or accept reports.
     pub queue: Queue,
-    /// Its name.
+    /// The name of the queue at the broker.
     pub name: String,
     /// The queue's AMQP arguments. Their values are texts and numbers.
     pub arguments: BTreeMap<&'static str, Argument>,

@@ -22,9 +22,9 @@ const CHECK_EVERY: Duration = Duration::from_secs(2);
 /// How long one check of all queues may take before a warning is logged.
 const CHECK_DEADLINE: Duration = Duration::from_secs(2);
 
-/// How long the broker may leave a check without any answer. It is as long as a confirm may take.
-/// With the pause before a check, an unresponsive broker is noticed within twice this time, even if
-/// nothing is published. The heartbeats would show it much later.
+/// How long a check may get no answer of the broker at all. This is as long as a confirm may take.
+/// Together with the pause before a check, an unresponsive broker is noticed within twice this
+/// time, even if nothing is published. Missed heartbeats would show it much later.
 const SILENCE_MAX: Duration = Duration::from_millis(2_500);
 
 /// How often the progress of a running check is read.
@@ -105,7 +105,7 @@ async fn at_queues(
                 let refused = account.at_queues(error);
                 return (NotReadyKind::Refused, describe(&refused));
             }
-            // The error is only logged: the supervisor notices a lost connection by itself.
+            // The error is only logged, because the supervisor notices a lost connection by itself.
             Err(error) => {
                 if !std::mem::replace(&mut is_logged, true) {
                     log_late(&round, queues, &error.to_string());

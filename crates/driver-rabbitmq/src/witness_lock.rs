@@ -1,8 +1,8 @@
 //! The lock that lets one process at a time read the witness messages: an exclusive queue
-//! (<https://www.rabbitmq.com/docs/queues#exclusive-queues>). While it exists, RabbitMQ answers
-//! other connections that declare it with 405 (`RESOURCE_LOCKED`). It never holds a message and is
-//! not durable. RabbitMQ removes it when its only consumer is gone, so the lock is free as soon as
-//! the channel closes, also if the process died.
+//! (<https://www.rabbitmq.com/docs/queues#exclusive-queues>). While the queue exists, RabbitMQ
+//! answers with 405 (`RESOURCE_LOCKED`) when another connection declares it. The queue never holds
+//! a message, and is not durable. RabbitMQ removes it when its only consumer is gone. So the lock
+//! is free as soon as the channel closes, even if the process died.
 
 use std::time::Duration;
 
@@ -21,18 +21,20 @@ const TAKING: &str = "wait until no other process reads the witnesses";
 
 const RELEASING: &str = "let other processes read the witnesses";
 
-/// The longest pause before the lock is tried again. A read takes about as long.
+/// The longest pause before the process tries again to take the lock. A read of the witnesses takes
+/// about as long.
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// The lock, held by this process until the channel closes.
 pub(crate) struct WitnessLock {
     channel: Channel,
-    /// lapin cancels the consumer when this is dropped, and RabbitMQ then removes the queue.
+    /// When this field is dropped, lapin cancels the consumer, and RabbitMQ then removes the queue.
     _consumer: Consumer,
 }
 
 impl WitnessLock {
-    /// Waits until no other process holds the lock of this queue of witness messages, and takes it.
+    /// Waits until no other process holds the lock of this queue of witness messages, and then
+    /// takes the lock.
     ///
     /// # Errors
     /// When another process holds the lock for longer than the deadline, or when the broker does
@@ -59,11 +61,11 @@ impl WitnessLock {
     /// # Errors
     /// When the broker does not answer in time.
     pub async fn release(self, deadline: Duration) -> Result<(), Fault> {
-        let closing = self.channel.close(200, "they were read".into());
+        let closing = self.channel.close(200, "the witnesses were read".into());
         in_time(deadline, RELEASING, closing).await
     }
 
-    /// Declares the queue. Returns `None` if another connection has it.
+    /// Declares the exclusive queue. Returns `None` if another connection has declared it.
     async fn try_to_take(
         connection: &Connection,
         name: &str,
@@ -74,8 +76,8 @@ impl WitnessLock {
             auto_delete: true,
             ..QueueDeclareOptions::default()
         };
-        // Only a classic queue can be exclusive, and the virtual host may have another default
-        // type.
+        // The type is set because only a classic queue can be exclusive, and the virtual host may
+        // have another default type.
         let classic = AMQPValue::LongString("classic".into());
         let mut arguments = FieldTable::default();
         arguments.insert("x-queue-type".into(), classic);

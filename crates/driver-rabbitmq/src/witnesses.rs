@@ -8,11 +8,11 @@
 //! so that the queue drops the oldest witness. If a process dies while it reads, its messages
 //! return in the same way.
 //!
-//! Only one process reads at a time ([`WitnessLock`]). Of two readers at once, each might hold a
-//! part of the messages. RabbitMQ appends what the second one returns to what the first one
-//! returned, so the newest witness might come to the front, and be the next that the queue drops. A
-//! process of an older version reads without the lock, so callers repeat a read that finds too few
-//! messages.
+//! Only one process reads at a time ([`WitnessLock`]). If two processes read at once, each might
+//! hold a part of the messages. RabbitMQ appends what the second reader returns behind what the
+//! first reader returned. So the newest witness might come to the front, and would be the next one
+//! that the queue drops. Processes of an older version read without the lock, so callers repeat a
+//! read that finds too few messages.
 
 use std::time::Duration;
 
@@ -29,12 +29,13 @@ use crate::witness_lock::WitnessLock;
 
 const DOING: &str = "read the witnesses";
 
-/// How many messages one read takes at most. The queue keeps no more, so these are all that it held
-/// when the read began. Those that are published meanwhile stay in the queue.
+/// The largest number of messages that one read takes. The queue never keeps more, so a read takes
+/// all messages that it held when the read began. Messages that are published in the meantime stay
+/// in the queue.
 const READ_MAX: u32 = WITNESSES_KEPT;
 
-/// How often a reader counts the messages in the queue, until those that it took have returned.
-/// They return within milliseconds after its channel is closed.
+/// How many times a reader counts the messages in the queue at most, to wait until the messages
+/// that it took have returned. They return within milliseconds after its channel is closed.
 const COUNTS_MAX: u32 = 50;
 
 /// The longest pause between two counts.
@@ -43,8 +44,8 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// Reads all witnesses in the queue.
 ///
 /// # Errors
-/// When the queue does not answer in time, or holds something that is no witness, or another
-/// process reads for longer than the deadline.
+/// When the broker does not answer in time, when the queue holds something that is not a witness,
+/// or when another process reads for longer than the deadline.
 pub(crate) async fn read(
     connection: &Connection,
     queue: &str,
@@ -64,7 +65,7 @@ async fn read_locked(
     deadline: Duration,
 ) -> Result<Vec<Vec<u8>>, Fault> {
     let bodies = read_once(connection, queue, deadline).await?;
-    // The next reader must find the messages that this one returns.
+    // The lock is kept until the messages have returned, so that the next reader finds them.
     for _ in 0..COUNTS_MAX {
         let ready = in_time(deadline, DOING, ready(connection, queue)).await?;
         if ready >= bodies.len() {
@@ -84,7 +85,9 @@ async fn ready(connection: &Connection, queue: &str) -> Result<usize, lapin::Err
     };
     let declared = channel.queue_declare(queue.into(), passive, FieldTable::default());
     let count = declared.await?.message_count();
-    channel.close(200, "it was counted".into()).await?;
+    channel
+        .close(200, "the witnesses were counted".into())
+        .await?;
     Ok(usize::try_from(count).unwrap_or(usize::MAX))
 }
 
@@ -97,7 +100,7 @@ async fn read_once(
     let taken = in_time(deadline, DOING, take(&channel, queue)).await;
     // The channel is closed even after a failed read, so that the messages return to the queue at
     // once.
-    let closing = channel.close(200, "they were read".into());
+    let closing = channel.close(200, "the witnesses were read".into());
     let closed = in_time(deadline, DOING, closing).await;
     let bodies = taken?;
     closed?;

@@ -18,8 +18,8 @@ use crate::connection_log::ConnectionLog;
 use crate::places::Places;
 use crate::{Ingest, router};
 
-/// How long the accept loop waits after a failed `accept`, which happens for example for lack of
-/// file descriptors.
+/// How long the accept loop waits after `accept` has failed, for example for lack of file
+/// descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// The listening socket of an ingest, with its TLS settings.

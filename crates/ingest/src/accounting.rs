@@ -20,8 +20,8 @@ use tokio_util::sync::CancellationToken;
 use crate::Counters;
 use crate::counters::add;
 
-/// The time between two accept reports. A process that is killed leaves the receipts of at most
-/// this time unreported.
+/// The time between two accept reports. If a process is killed, the receipts since its last report
+/// stay unreported, which are those of at most this time.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The most receipts in one accept report. A report of this size has about 200 KiB, far below the
@@ -94,7 +94,8 @@ impl Accounting {
         }
     }
 
-    /// Publishes accept reports until `stop`, and then a last one for the remaining receipts.
+    /// Publishes accept reports until `stop`, and then the closing report with the remaining
+    /// receipts.
     pub async fn report(self: Arc<Self>, stop: CancellationToken) {
         while !stop.is_cancelled() {
             tokio::select! {
@@ -107,7 +108,7 @@ impl Accounting {
                     tracing::warn!(
                         first = account.first,
                         last = account.last,
-                        "could not publish the final accept report before shutdown; \
+                        "could not publish the closing report before shutdown; \
                          `hookbox reconcile` will list these sequence numbers as unreported"
                     );
                     return;
@@ -134,7 +135,7 @@ impl Accounting {
                 Err(error) => {
                     tracing::debug!(
                         error = describe(&error),
-                        "could not publish an accept report; publishing it is tried again"
+                        "could not publish an accept report; ingest will publish it again"
                     );
                 }
             }

@@ -1,6 +1,6 @@
-//! Group commit for webhooks: the requests of one topic that wait when a publish slot is free, and
-//! go to the same routes, become one message of the broker and share one confirm, as transactions
-//! of a database share one fsync.
+//! Group commit for webhooks. Transactions of a database can share one fsync, and in the same way
+//! requests share one confirm: when a publish slot is free, the waiting requests of one topic that
+//! go to the same routes become one message of the broker.
 //!
 //! A publish belongs to its publish slot and not to the request. A sender that disconnects cancels
 //! nothing: its event is stored, and its retry is a duplicate. A request that was taken from the
@@ -51,7 +51,7 @@ struct QueuedRequest {
     answer: oneshot::Sender<PublishResult>,
 }
 
-/// The requests that wait for a publish slot, by what decides their routes. `order` contains the
+/// The requests that wait for a publish slot, by their destinations. `order` contains the
 /// destinations in the order in which they are served next.
 #[derive(Default)]
 struct Queue {
@@ -204,8 +204,8 @@ impl Shared {
             let filled = self.filled.notified();
             // A request that arrives wakes this task before the tasks of other connections that
             // have a request ready. Yielding lets those run first, so their requests share this
-            // batch; without it, an idle ingest would publish batches of one. This is no timer:
-            // nothing waits for a request that has not arrived.
+            // batch; without it, an idle ingest would publish batches of one. Yielding is no timer:
+            // no request waits for another that has not arrived yet.
             tokio::task::yield_now().await;
             let (taken, closed) = {
                 let mut queue = self.lock();

@@ -18,7 +18,7 @@ pub(crate) struct BodyMemory {
 #[derive(Default)]
 struct MemoryUse {
     all: usize,
-    /// Bytes of bodies that are larger than [`Limits::SMALL_BODY_MAX`].
+    /// The bytes of all bodies that are larger than [`Limits::SMALL_BODY_MAX`].
     large: usize,
     /// Bytes of unverified bodies by sender. It has entries only for senders with open requests, so
     /// the limit on connections also limits the number of entries.
@@ -34,7 +34,7 @@ pub(crate) enum NoRoom {
     AddressFull,
 }
 
-/// The memory that one body uses. Dropping it returns the memory.
+/// The memory that one body uses. Dropping this value frees the memory.
 pub(crate) struct BodyRoom {
     memory: Arc<BodyMemory>,
     bytes: usize,

@@ -1,4 +1,4 @@
-//! The configuration of an ingest, as values that are validated already.
+//! The configuration of an ingest. Its values are validated already.
 
 use std::sync::{Arc, RwLock};
 
@@ -10,7 +10,7 @@ use crate::{Limits, Peers};
 
 /// The configuration of an ingest.
 pub struct Config {
-    /// The endpoints.
+    /// The sources: the endpoints to which providers send their requests.
     pub sources: Vec<Source>,
     /// The routes that take the events of these sources.
     pub routing: Routing,
@@ -24,7 +24,7 @@ pub struct Config {
 
 /// One endpoint: `POST /hooks/{name}`.
 pub struct Source {
-    /// Its name.
+    /// The name of the source, which is the last part of its URL.
     pub name: SourceName,
     /// How the sender signs its requests.
     pub scheme: Scheme,
@@ -33,11 +33,11 @@ pub struct Source {
     /// The form field that contains the event, where the sender posts a form
     /// (`application/x-www-form-urlencoded`).
     pub form: Option<String>,
-    /// The response that the sender expects to a request with a bad signature.
+    /// The answer that the sender expects when the signature of its request is not valid.
     pub answer: RefusalAnswer,
-    /// Where a request states its event type, if it does.
+    /// Where a request states its event type; `None` if requests to this source state none.
     pub topic: Option<EventType>,
-    /// What distinguishes one event from another.
+    /// What distinguishes an event from the other events of the source.
     pub identity: Identity,
 }
 
@@ -50,9 +50,10 @@ pub enum EventType {
     /// requests with equal bodies and different types are different events, and a captured body
     /// that is sent again with another type must not hide the genuine event.
     Header {
-        /// The header.
+        /// The name of the header.
         name: HeaderName,
-        /// The place in the body whose text is the last part of the type.
+        /// The place in the body whose text is the last part of the type; `None` if the header has
+        /// the whole type.
         pointer: Option<Pointer>,
     },
 }
@@ -60,7 +61,7 @@ pub enum EventType {
 /// What identifies the event of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Identity {
-    /// The values at these places in the body, all of them together.
+    /// The values at these places in the body. All of them together identify the event.
     Pointers(Vec<Pointer>),
     /// The message id that the scheme covers with its signature.
     SignedId,

@@ -84,7 +84,11 @@ impl Connection {
                 match handshake.await {
                     Ok(Ok(stream)) => self.serve(stream).await,
                     Ok(Err(error)) => {
-                        tracing::debug!(peer = %self.peer.ip(), error = %error, "no TLS");
+                        tracing::debug!(
+                            peer = %self.peer.ip(),
+                            error = %error,
+                            "the TLS handshake failed"
+                        );
                     }
                     Err(_elapsed) => {
                         tracing::debug!(peer = %self.peer.ip(), "the TLS handshake took too long");

@@ -8,7 +8,7 @@ use hookbox_event::Timestamp;
 
 use crate::latencies::Latencies;
 
-/// The counters of one ingest. They are only displayed, so no memory ordering is needed.
+/// The counters of one ingest. They are only displayed, so relaxed memory ordering is enough.
 #[derive(Debug, Default)]
 pub struct Counters {
     /// Requests answered 200.
@@ -63,8 +63,9 @@ impl Counters {
         self.refused().clone()
     }
 
-    /// Counts accepted requests of a source whose events no route selects. A count of 0 makes the
-    /// source appear in the metric, so that a query sees the first such event as an increase.
+    /// Counts accepted requests of a source whose events no route selects. A call with the count 0
+    /// makes the source appear in the metric, so that a query sees the first such event as an
+    /// increase.
     pub fn add_unrouted(&self, source: &str, count: u64) {
         let mut unrouted = lock(&self.unrouted);
         match unrouted.get_mut(source) {
@@ -80,12 +81,13 @@ impl Counters {
         lock(&self.unrouted).clone()
     }
 
-    /// Returns when the last key of each source expires; `None` where a key has no end.
+    /// Returns when the last key of each source expires; `None` for a source with a key that never
+    /// expires.
     pub fn keys_end(&self) -> BTreeMap<String, Option<Timestamp>> {
         lock(&self.keys_end).clone()
     }
 
-    /// Records when the last key of a source expires; `None` where a key has no end.
+    /// Records when the last key of a source expires; `None` if a key of the source never expires.
     pub fn set_keys_end(&self, source: &str, end: Option<Timestamp>) {
         lock(&self.keys_end).insert(source.to_owned(), end);
     }

@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_as_the_rfc_has_it_is_nothing() {
+    fn a_line_that_violates_the_rfc_has_no_elements() {
         for line in [
             "for",
             "for=",

@@ -11,8 +11,8 @@ use http::HeaderMap;
 use crate::header_text::header_text;
 use crate::{EventType, Identity, Source};
 
-/// What decides to which routes an event goes. Only events for which it is equal may share a batch,
-/// because a batch is one message, which is published to all its routes.
+/// What decides to which routes an event goes. Only events with equal destinations may share a
+/// batch, because a batch is one message, and goes to its routes as a whole.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Destination {
     pub topic: Topic,
@@ -20,7 +20,8 @@ pub(crate) struct Destination {
     pub matched: MatchedRoutes,
 }
 
-/// The destination, the digest of the event id and the content digest of a request.
+/// What a request reports: the destination of its event, the digest that the event id is taken
+/// from, and the content digest.
 pub(crate) struct Identified {
     pub destination: Destination,
     pub id: IdDigest,
@@ -40,8 +41,8 @@ pub(crate) fn pointers(source: &Source) -> Vec<&Pointer> {
 
 /// Identifies the event of a request, and never fails: a body that is not JSON or lacks its
 /// identity fields is identified by its content, and a header may be absent or hold invalid bytes.
-/// The request is genuine, and refusing it would lose it. `content` is what was read from the body
-/// at [`pointers`], and what was decided about `conditions`.
+/// The request is genuine, and refusing it would lose the event. `content` contains the values of
+/// the body at [`pointers`], and which of the `conditions` hold for the body.
 pub(crate) fn identify(
     digester: &Digester,
     source: &Source,
@@ -109,9 +110,9 @@ fn base(
         Identity::SignedId => verified.signed_id().map_or_else(by_body, |id| {
             IdDigest::from_fields(digester, &source.name, &[Scalar::String(id.to_owned())])
         }),
-        // The delivery number alone is never the identity of an event, because an attacker who
-        // replays a captured request could write any number on it, and would hide the event that
-        // the number belongs to (H12).
+        // The delivery number alone is never the identity of an event, because that number is not
+        // signed. An attacker could send a captured request with the number of a genuine event, and
+        // the genuine event would then be taken for a duplicate (H12).
         Identity::Delivery(name) => header_text(headers, name).map_or_else(by_body, |number| {
             IdDigest::of_delivery(digester, &by_body(), &number)
         }),

@@ -1,5 +1,5 @@
-//! Counts durations in fixed buckets: cheap to record, and buckets of several processes can be
-//! added up.
+//! Counts durations in fixed buckets. Recording a duration is cheap, and the buckets of several
+//! processes can be added up.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;

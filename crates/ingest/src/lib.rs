@@ -1,11 +1,11 @@
-//! Receives webhooks over HTTP: verifies the sender of each, publishes it to a broker that stores
-//! it on disk, and only then answers 200.
+//! Receives webhooks over HTTP. It verifies the sender of each webhook, publishes the webhook to a
+//! broker that stores it on disk, and only then answers 200.
 //!
 //! `receive` is the core: limit → verify → identify → publish → answer. The store is not on this
 //! path, so an ingest works while the database is down.
 //!
-//! Architecture invariant: this crate names no broker. Everything that it publishes is built from a
-//! [`hookbox_signature::Verified`].
+//! Architecture invariant: this crate depends on no driver of a broker. Everything that it
+//! publishes is built from a [`hookbox_signature::Verified`].
 
 mod accept;
 mod accounting;

@@ -5,7 +5,7 @@ use std::time::Duration;
 /// The limits of one ingest process.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// Largest body in bytes. Webhooks are small; RabbitMQ 4 refuses messages over 16 MiB.
+    /// The largest body in bytes. Webhooks are smaller, and RabbitMQ 4 refuses more than 16 MiB.
     pub body_max: usize,
     /// The time from the first byte of a request's head to its last. This deadline stops
     /// slow-header attacks. An idle connection is closed after the same time while another
@@ -13,8 +13,8 @@ pub struct Limits {
     pub head_deadline: Duration,
     /// How long a connection may be idle, that is without a byte of a request since it was opened
     /// or since its last answer. It is longer than the idle time-out of load balancers (ALB and
-    /// nginx: 60 s), so that they close first: a request sent on a connection that is being closed
-    /// has no answer.
+    /// nginx: 60 s), so that they close first: a request that is sent while hookbox closes its
+    /// connection gets no answer.
     pub idle_deadline: Duration,
     /// The time for reading a whole body.
     pub body_deadline: Duration,
@@ -22,15 +22,15 @@ pub struct Limits {
     /// [`Limits::body_grace`]. A real sender on a bad line is far faster; one byte per second is an
     /// attack.
     pub body_rate_min: usize,
-    /// How long a body may be slower than the minimum rate, because connections start slowly.
+    /// How long a body may start slower than the minimum rate, because connections start slowly.
     pub body_grace: Duration,
     /// The time from the end of a request's head to its answer. Reading the body and waiting for
     /// the confirm have earlier deadlines of their own. This deadline limits everything else.
     pub request_deadline: Duration,
-    /// How long the peer may read nothing of an answer. An answer is a few hundred bytes, so a peer
-    /// that does not read it only keeps the connection busy.
+    /// How long the peer may read nothing of an answer before the connection is closed. An answer
+    /// is a few hundred bytes, so a genuine sender reads it at once.
     pub write_deadline: Duration,
-    /// The most headers that one request may have. Proxies add a dozen.
+    /// The most headers that one request may have. Proxies add about a dozen.
     pub headers_max: usize,
     /// The largest head of a request in bytes, which is what the HTTP parser may buffer.
     pub head_bytes_max: usize,
@@ -55,17 +55,17 @@ pub struct Limits {
     pub publish_slots: usize,
     /// The most envelopes in one batch: enough to share an fsync, few enough for one transaction.
     pub batch_max: usize,
-    /// The most bytes in one batch. A body larger than this is published in a batch of its own.
+    /// The most bytes in one batch. A body that is larger is published in a batch of its own.
     pub batch_bytes_max: usize,
 }
 
 impl Limits {
-    /// Largest allowed value of [`Limits::body_max`]: 16 MiB, less space for the headers of a
-    /// message.
+    /// The largest allowed value of [`Limits::body_max`], in bytes: the 16 MiB that RabbitMQ 4
+    /// accepts, less 1 MiB for the headers of a message.
     pub const BODY_MAX_CAP: usize = 15 * 1024 * 1024;
 
-    /// Largest size of a small body. Memory is reserved for small bodies, and nearly every webhook
-    /// is one.
+    /// The largest size of a small body, in bytes. Nearly every webhook is small, so a part of the
+    /// memory is reserved for small bodies.
     pub const SMALL_BODY_MAX: usize = 16 * 1024;
 
     /// The denominator of the fraction of [`Limits::body_bytes_in_flight_max`] that is reserved for

@@ -40,7 +40,7 @@ pub struct NetworkError;
 
 impl fmt::Display for NetworkError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("it is not an address or a network, such as 10.0.0.0/8")
+        f.write_str("the text is not an address or a network, such as 10.0.0.0/8")
     }
 }
 
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn every_address_is_noticed_however_it_is_written() {
+    fn networks_of_all_addresses_are_recognised_in_every_spelling() {
         assert!(everything(&["0.0.0.0/0"]));
         assert!(everything(&["::/0"]));
         assert!(everything(&["::ffff:0.0.0.0/96"]));

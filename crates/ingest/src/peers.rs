@@ -14,7 +14,7 @@ use crate::response::NotAccepted;
 #[derive(Debug, Clone, Default)]
 pub struct Peers {
     /// Proxies that terminate TLS and report the client. A request from another peer is refused,
-    /// and so is one that the proxy did not receive over https.
+    /// and so is a request that a proxy did not receive over https.
     pub trusted_proxies: Vec<Network>,
     /// Peers whose requests are accepted although they came over plain HTTP, for example for a
     /// trial.

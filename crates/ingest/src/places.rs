@@ -21,29 +21,29 @@ use crate::{Counters, Limits};
 
 /// How many closing connections may exist besides those with a place: one for every 32 places
 /// (`CLOSING_PART`), and at least 8 (`CLOSING_MIN`). A connection that was closed to make room is
-/// closing until its task has ended, and keeps its file descriptor until then. While more are
-/// closing, no new one is let in. With a smaller number, a burst of connections would wait until
-/// the scheduler has run those tasks.
+/// closing until its task has ended, and keeps its file descriptor until then. While more
+/// connections are closing, no new connection is let in. If fewer were allowed, a burst of new
+/// connections would have to wait until the scheduler has run the tasks of the closing ones.
 const CLOSING_PART: usize = 32;
 const CLOSING_MIN: usize = 8;
 
 /// How many file descriptors are freed for the connections to the broker and the store when the
-/// operating system allows no further connection. Then ingest closes this many connections more
-/// than may be closing at once (see [`CLOSING_PART`]).
+/// operating system allows no further connection. In that case ingest closes as many connections as
+/// may be closing at once (see [`CLOSING_PART`]), and this many more.
 const SPARE_DESCRIPTORS: usize = 16;
 
-/// For this long after the operating system allowed no further connection, there are fewer places:
-/// as many as the connections that ingest then left open.
+/// How long the number of places stays reduced after the operating system allowed no further
+/// connection. The reduced number is the number of connections that ingest then left open.
 const FEWER_PLACES_FOR: Duration = Duration::from_secs(60);
 
-/// How long a connection must have been idle to be closed before an older busy one. The time is not
-/// zero, because a sender that has just connected is idle too until its first byte arrives.
+/// How long a connection must have been idle to be closed before an older busy connection. The time
+/// is not zero, because a sender that has just connected is idle too until its first byte arrives.
 const IDLE_MIN: Duration = Duration::from_secs(1);
 
 /// The value of [`ConnectionState::idle_since`] while a request is under way.
 const BUSY: u64 = u64::MAX;
 
-/// All places for connections of one ingest.
+/// All places for the connections of one ingest.
 pub(crate) struct Places {
     max: usize,
     per_address_max: usize,
@@ -53,8 +53,8 @@ pub(crate) struct Places {
     /// Whether the last new connection found all places taken by connections with verified
     /// requests.
     is_full: AtomicBool,
-    /// Whether the operating system allowed no more connections when last asked, for example for
-    /// lack of file descriptors.
+    /// Whether the operating system refused the most recent connection, for example for lack of
+    /// file descriptors.
     is_refused: AtomicBool,
     began: Instant,
     counters: Arc<Counters>,
@@ -78,7 +78,7 @@ struct PlaceTable {
     closing: usize,
 }
 
-/// The state of one connection that other tasks read.
+/// The part of a connection's state that other tasks read.
 struct ConnectionState {
     /// The address that the connection counts against. `None` for a proxy, which connects for many
     /// clients.
@@ -88,7 +88,7 @@ struct ConnectionState {
     close: CancellationToken,
 }
 
-/// The place of one connection. Dropping it returns the place.
+/// The place of one connection. Dropping this value frees the place.
 pub(crate) struct Place {
     places: Arc<Places>,
     number: u64,
@@ -133,14 +133,14 @@ impl Places {
         self.is_refused.store(false, Ordering::Relaxed);
     }
 
-    /// Closes some connections without a verified request, and waits until they have ended. It is
-    /// used when the operating system can accept no connection, as for lack of file descriptors.
+    /// Closes some unverified connections, and waits until they have ended. Called when the
+    /// operating system cannot accept a connection, for example for lack of file descriptors.
     pub async fn not_accepted(&self) {
         self.is_refused.store(true, Ordering::Relaxed);
         {
             let mut taken = self.lock();
-            // `closing_max` depends on the number of places, which is therefore first limited to
-            // the number of existing connections: the configured maximum may be far larger.
+            // `closing_max` depends on the number of places, so that number is first limited to the
+            // number of existing connections: the configured maximum may be far larger.
             taken.fewer = Some((taken.ordinary.max(1), Instant::now() + FEWER_PLACES_FOR));
             for _ in 0..self.closing_max(&mut taken) + SPARE_DESCRIPTORS {
                 let Some(number) = self.victim(&taken, None) else {
@@ -236,9 +236,9 @@ impl Places {
     }
 
     /// Chooses the connection to close for a new one: the oldest that has been idle for
-    /// [`IDLE_MIN`], otherwise the oldest. When `of` has reached the limit of one address, only an
-    /// idle connection of that address is chosen, and `None` is returned if there is none: a busy
-    /// connection of an address is not closed for a new connection of the same address.
+    /// [`IDLE_MIN`], or else the oldest of all. When `of` has reached the limit of one address,
+    /// only an idle connection of that address is chosen, or `None` if there is none: a busy
+    /// connection is not closed for a new connection of the same address.
     fn victim(&self, taken: &PlaceTable, of: Option<AddressBlock>) -> Option<u64> {
         let now = self.now();
         let mut idle = taken.unverified.iter().filter(|(_, standing)| {

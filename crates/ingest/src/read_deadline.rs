@@ -1,9 +1,10 @@
 //! A stream with two read deadlines: one for an idle connection, and one for the head of a request,
 //! which starts at the first byte of the head.
 //!
-//! hyper has a single deadline, from the end of the last answer to the end of the next head. If it
-//! is short, hyper closes connections that a load balancer is about to use, and the request that
-//! the balancer has just sent is lost. If it is long, a head may arrive one byte at a time.
+//! hyper has a single deadline, from the end of the last answer to the end of the next head. If
+//! this deadline is short, hyper closes connections that a load balancer is about to use, and the
+//! request that the balancer has just sent is lost. If it is long, an attacker can keep a
+//! connection busy with a head that arrives one byte at a time.
 
 use std::future::Future;
 use std::io;
@@ -41,14 +42,14 @@ pub(crate) struct ReadDeadline<S> {
 enum Wait {
     /// The first byte of a head, for which the stream has waited since this time.
     FirstByte { since: Instant },
-    /// The rest of the head of a request. The connection had `after` earlier requests. If the start
-    /// of this head was read together with the previous request, the stream does not notice it and
-    /// treats the connection as idle.
+    /// The rest of the head of a request. The connection had `after` earlier requests. If the first
+    /// bytes of a head were read together with the previous request, the stream does not notice
+    /// that head, and treats the connection as idle.
     Head { after: u64 },
 }
 
-/// How many requests of one connection were started and answered. hyper's service counts them,
-/// because only hyper knows where a head ends.
+/// How many requests of one connection were started and answered. The service that hyper calls
+/// counts them, because only hyper knows where the head of a request ends.
 #[derive(Default)]
 pub(crate) struct Requests {
     begun: AtomicU64,

@@ -22,11 +22,12 @@ use crate::places::Place;
 use crate::response::{NotAccepted, accepted};
 use crate::{Ingest, Source, body, form, identify};
 
-/// The peer that sent a request. The connection puts it into the extensions of the request.
+/// The peer that sent a request. The code that serves the connection puts this value into the
+/// extensions of the request.
 #[derive(Clone)]
 pub(crate) struct Peer {
     pub address: SocketAddr,
-    /// The place of the connection; `None` where connections are not counted.
+    /// The connection's place in the limit on open connections; `None` when there is no such limit.
     pub place: Option<Arc<Place>>,
 }
 
@@ -34,7 +35,7 @@ pub(crate) struct Peer {
 struct Arrival<'a> {
     id: ReceiptId,
     source: &'a str,
-    /// The peer of the connection.
+    /// The peer of the connection; `None` when a test calls the router without a connection.
     peer: Option<Peer>,
     /// The address of the sender: the peer, or the client that a trusted proxy reports.
     client: IpAddr,

@@ -18,7 +18,7 @@ const WINDOW: Duration = Duration::from_secs(1);
 /// addresses and reasons.
 const LINES_MAX: u64 = 10;
 
-/// The refusals since the last summary.
+/// The refusals since the last summaries were written.
 #[derive(Default)]
 pub(crate) struct RefusalLog(Mutex<Window>);
 
@@ -92,8 +92,8 @@ impl RefusalLog {
         all.map(summary).filter(|it| it.more > 0).collect()
     }
 
-    /// Locks the counts, even after a thread has panicked while it held the lock: every single
-    /// change is then either made or not made.
+    /// Locks the counts, even after a thread has panicked while it held the lock. This is safe,
+    /// because each change of the counts is a single step.
     fn lock(&self) -> MutexGuard<'_, Window> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,5 +1,5 @@
-//! Stores refusals for operators, in the background: no request waits until its refusal is stored.
-//! Of a request, only what is safe to show is stored.
+//! Stores refusals for operators, in the background, so that no request waits until its refusal is
+//! stored. Of a request, only what is safe to show is stored.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -11,7 +11,7 @@ use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Response, StatusCode};
 
 /// The value of the header `Retry-After`: 5 seconds. Outages of a broker last seconds to minutes,
-/// and providers lengthen the delays of later retries by themselves.
+/// and providers lengthen the delays of later retries by themselves, so the value need not grow.
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("5");
 
 /// The `detail` of the answer to a form that contains no event: it says what to change at the
@@ -63,7 +63,7 @@ impl NotAccepted {
         }
     }
 
-    /// Returns the HTTP status and the class of the reason: the table of all refusals.
+    /// Returns the HTTP status and the class of the reason. This is the table of all refusals.
     fn status_and_class(self, answer: &RefusalAnswer) -> (StatusCode, &'static str) {
         match self {
             NotAccepted::UnknownSource | NotAccepted::UnknownPath => {
@@ -97,8 +97,8 @@ impl NotAccepted {
         }
     }
 
-    /// Returns whether the connection must be closed, because the rest of the request may still
-    /// arrive or may be parsed as another request.
+    /// Returns whether the connection must be closed after the answer, because the rest of the
+    /// request may still arrive or may be parsed as another request.
     fn ends_connection(self) -> bool {
         match self {
             // The whole request was read and its sender is verified, so the connection may be used

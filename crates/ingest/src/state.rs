@@ -19,11 +19,11 @@ use crate::refusal_log::RefusalLog;
 use crate::refusals::Refusals;
 use crate::{Config, Counters, Limits, Peers, Source};
 
-/// A running ingest, as [`crate::router()`] and [`crate::serve`] take it.
+/// A running ingest, for [`crate::router()`] and [`crate::serve`].
 pub struct Ingest {
     pub(crate) sources: HashMap<String, Source>,
-    /// The conditions of the routes, by the name of the source whose events they may select. A
-    /// source without conditions is not in the map.
+    /// The conditions of the routes on events of each source, by the name of the source. A source
+    /// is not in the map if no route has a condition on its events.
     conditions: HashMap<String, SourceConditions>,
     no_conditions: SourceConditions,
     pub(crate) digester: Digester,
@@ -37,8 +37,8 @@ pub struct Ingest {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) rng: Arc<dyn Rng>,
     pub(crate) body_memory: Arc<BodyMemory>,
-    /// The decoy key against which requests to unknown sources are verified, so that their answer
-    /// takes as long as that for a known source.
+    /// The decoy key with which requests to unknown sources are verified. So the answer to such a
+    /// request takes as long as an answer of a known source.
     pub(crate) decoy: (Scheme, Vec<Key>),
     leaving: AtomicBool,
     slots: TaskTracker,
@@ -179,14 +179,14 @@ impl Ingest {
     }
 
     /// Waits until every accepted request has been published or has failed, ends the publish slots,
-    /// and then publishes the last accept report. The caller limits how long that may take.
+    /// and then publishes the closing report. The caller limits how long this may take.
     pub async fn finish(&self) {
         self.begin_drain();
         crash_point!("ingest.draining");
         self.batcher.close();
         self.slots.close();
         self.slots.wait().await;
-        // Every sequence number is confirmed or void now, so the last accept report is complete.
+        // Every sequence number is confirmed or void now, so the closing report is complete.
         self.stop.cancel();
         self.tasks.close();
         self.tasks.wait().await;

@@ -43,8 +43,8 @@ async fn a_queue_that_is_deleted_between_both_questions_is_missing_and_not_decla
     queue.arguments.remove("x-delivery-limit");
 
     delete(&channel, &queue.name).await;
-    // Here, only the second step of the check runs, which is the comparison. It must have the same
-    // result as if the queue had been deleted after the first step found it.
+    // Only the second step of the check, the comparison, runs here. So the queue is missing, as if
+    // it had been deleted after the first step found it.
     assert_eq!(checker.compare(&queue).await.unwrap(), State::Missing);
     assert!(!checker.is_there(&queue.name).await.unwrap());
     let _ = connection.close(200, "done".into()).await;

@@ -1,4 +1,5 @@
-//! Tests which of several errors is reported as the reason why a queue could not be checked.
+//! Tests which error is reported as the reason why a queue could not be checked, when several
+//! errors occur.
 #![allow(clippy::unwrap_used)]
 
 use lapin::protocol::{AMQPError, AMQPErrorKind, AMQPHardError};

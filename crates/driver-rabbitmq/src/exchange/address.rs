@@ -1,11 +1,13 @@
-//! How an exchange and its broker are named for people and for limits: without the account.
+//! Builds the name of an exchange, which also names its broker and not the account. The name is
+//! shown to operators, and it names the target whose limits apply to messages to the exchange.
 
 use std::fmt::Write as _;
 
 use lapin::uri::AMQPUri;
 
-/// Returns the name of an exchange with the broker, its first node and its virtual host:
-/// `amqps://rabbit.example.com:5671/orders/events`. What is not visible ASCII is percent-encoded.
+/// Returns the name of an exchange, which contains the broker's first node and virtual host:
+/// `amqps://rabbit.example.com:5671/orders/events`. Characters other than visible ASCII are
+/// percent-encoded.
 pub(super) fn name(first: &AMQPUri, exchange: &str) -> String {
     let host = first.authority.host.to_ascii_lowercase();
     let (scheme, port) = (&first.scheme, first.authority.port);

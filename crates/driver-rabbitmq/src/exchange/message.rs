@@ -1,4 +1,4 @@
-//! A message to an exchange of a user.
+//! A message to an exchange that belongs to the user.
 
 use std::fmt;
 
@@ -14,7 +14,7 @@ pub struct ExchangeMessage {
     pub message_id: String,
     /// The media type of the body.
     pub content_type: String,
-    /// Further headers.
+    /// The AMQP headers of the message, as names with values.
     pub headers: Vec<(String, HeaderValue)>,
     /// The body.
     pub body: Bytes,

@@ -1,6 +1,6 @@
-//! Computes the results of one round: what was published before the confirms were waited for. The
-//! code in this file neither waits nor sends, so that tests can cover every combination of
-//! confirms.
+//! Computes the results of one publish round, that is, of the messages that are published before
+//! their confirms are awaited. The code in this file neither waits nor sends, so that tests can
+//! cover every combination of confirms.
 
 use std::collections::HashSet;
 
@@ -9,21 +9,22 @@ use lapin::message::BasicReturnMessage;
 
 use super::error::ExchangeError;
 
-/// The results of a round, in the order of its messages, and whether the connection may be used
-/// further.
+/// The results of one publish round, in the order of its messages, and whether the connection may
+/// be used further.
 #[derive(Debug)]
 pub(super) struct RoundResults {
     pub each: Vec<Result<(), ExchangeError>>,
     pub is_usable: bool,
 }
 
-/// Returns the results of a round. `ids` are the message ids, and `confirms` the confirms in the
-/// same order; a confirm that was lost or late is `None`.
+/// Returns the results of one publish round. `ids` has the ids of its messages. `confirms` has
+/// their confirms in the same order; a confirm that was lost or late is `None`.
 ///
-/// lapin hands a returned message out with whichever confirm comes next (H2), so the returned
-/// messages are recognised by their ids. All of them are known when all confirms of the round have
-/// come, because the broker returns a message before it confirms it. If a confirm is missing, a
-/// returned message may be missing as well, and nothing of the round counts as published.
+/// lapin attaches a returned message to whichever confirm completes next (H2), so returned messages
+/// are recognised by their ids. The broker returns a message before it confirms that message. So
+/// when all confirms of the publish round have arrived, all returned messages are known. If a
+/// confirm is missing, a returned message may be missing as well, and no message of the publish
+/// round counts as published.
 pub(super) fn results(ids: &[String], confirms: Vec<Option<Confirmation>>) -> RoundResults {
     let mut returned = HashSet::new();
     let mut each = Vec::with_capacity(ids.len());
@@ -42,8 +43,8 @@ pub(super) fn results(ids: &[String], confirms: Vec<Option<Confirmation>>) -> Ro
             Some(Some(id)) => {
                 returned.insert(id);
             }
-            // Every message of a round has an id. A returned message without one is
-            // none of the round.
+            // Every message of the publish round has an id. So a returned message without an id
+            // does not belong to this publish round.
             Some(None) => is_whole = false,
         }
         each.push(result);

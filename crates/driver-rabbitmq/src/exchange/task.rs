@@ -1,5 +1,5 @@
 //! The task that owns the connection and the channel of an [`super::ExchangePublisher`] (H1). It
-//! publishes in rounds, as the publishers of hookbox's own queues do.
+//! works in publish rounds, as the publishers of hookbox's own queues do.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,15 +22,17 @@ use crate::nodes::Nodes;
 use crate::publisher::confirming_channel;
 use crate::refusal::{is_refused, soft_error, unavailable};
 
-/// The longest routing key, message id and content type: a short string of AMQP 0-9-1.
+/// The largest length in bytes of a routing key, a message id and a content type. In AMQP 0-9-1
+/// they are short strings.
 const SHORT_MAX: usize = 255;
 
-/// A message that is to be published, and where the caller waits for the result.
+/// A message that is to be published, and the channel on which its caller waits for the result.
 pub(super) struct Request {
     pub message: ExchangeMessage,
     pub answer: oneshot::Sender<Result<(), ExchangeError>>,
-    /// Whether it is decided what becomes of the message: the task sets this before it publishes
-    /// the message, and the caller before it gives the message up. The first decides.
+    /// Whether it is decided if the message is published or given up. The task sets this to `true`
+    /// before it publishes the message, and the caller before it gives up the message. The first of
+    /// the two decides.
     pub is_decided: Arc<AtomicBool>,
 }
 
@@ -42,11 +44,11 @@ pub(super) struct Task {
     pub stop: CancellationToken,
 }
 
-/// A connection with the channel that publishes over it.
+/// A connection, and the channel on which the task publishes.
 struct Opened {
     connection: Connection,
     channel: Channel,
-    /// Whether another round may be published on the channel.
+    /// Whether another publish round may use the channel.
     is_usable: bool,
 }
 
@@ -62,8 +64,8 @@ impl Task {
                 }
             };
             if current.connection.status().blocked() {
-                // lapin writes nothing while the broker has a resource alarm, so that a publish
-                // would hang.
+                // lapin writes nothing while the broker has a resource alarm, so a publish would
+                // hang.
                 answer_all(round, &ExchangeError::Blocked);
                 opened = Some(current);
                 continue;
@@ -80,11 +82,11 @@ impl Task {
         }
     }
 
-    /// Returns the open connection if it can be used, or else another one.
+    /// Returns the open connection if it can be used, or else opens another one.
     ///
-    /// A connection that the broker has blocked is kept until the resource alarm is over, because
-    /// RabbitMQ blocks a connection only when something is published over it: another connection
-    /// would seem usable, and each message over it would have no confirm.
+    /// A connection that the broker has blocked is kept until the resource alarm is over. RabbitMQ
+    /// blocks a connection only when something is published over it. So a new connection would seem
+    /// usable, and the messages published over it would get no confirm.
     async fn connection(&self, opened: Option<Opened>) -> Result<Opened, ExchangeError> {
         if let Some(current) = opened {
             let status = current.connection.status();
@@ -96,7 +98,8 @@ impl Task {
         self.open().await
     }
 
-    /// Waits for a message, and takes others that wait. `None` at the end.
+    /// Waits for a message, and also takes other messages that wait, up to `round_max` in total.
+    /// Returns `None` when the publisher is closed.
     async fn next_round(&mut self) -> Option<Vec<Request>> {
         let first = tokio::select! {
             biased;
@@ -144,7 +147,8 @@ impl Task {
                 ExchangeError::Unavailable(Arc::new(error))
             }
         };
-        // A passive declaration changes nothing, and the broker does not compare the kind.
+        // A passive declaration changes nothing, and the broker does not compare the kind of the
+        // exchange.
         let passive = ExchangeDeclareOptions {
             passive: true,
             ..ExchangeDeclareOptions::default()
@@ -163,13 +167,13 @@ impl Task {
         Ok(channel)
     }
 
-    /// Publishes a round, and answers each of its requests. Returns whether the channel may be used
-    /// further.
+    /// Publishes all messages of one publish round, and sends each caller its result. Returns
+    /// whether the channel may be used further.
     async fn publish(&self, opened: &Opened, round: Vec<Request>) -> bool {
         let mut sendable = Vec::with_capacity(round.len());
         for request in round {
             if request.is_decided.swap(true, Ordering::AcqRel) {
-                // The caller has given the message up while the task connected.
+                // The caller gave up the message while the task was connecting.
                 continue;
             }
             match too_long(&request.message) {
@@ -194,10 +198,11 @@ impl Task {
         let ids = sendable.iter().map(|it| it.message.message_id.clone());
         let ids: Vec<String> = ids.collect();
         let RoundResults { each, is_usable } = results(&ids, confirms);
-        // RabbitMQ remembers for each channel that a queue was full (H16).
+        // After a rejection, the channel is not used further: RabbitMQ remembers for each channel
+        // that a queue was full (H16).
         let is_rejected = |result: &Result<(), _>| matches!(result, Err(ExchangeError::Rejected));
         let is_usable = is_usable && !each.iter().any(is_rejected);
-        // Why the messages have no confirm, if it is known.
+        // The reason, if it is known, why some messages of the publish round have no confirm.
         let known = if lacks_right {
             Some(ExchangeError::NoRight(self.exchange.clone()))
         } else if opened.connection.status().blocked() {
@@ -215,7 +220,7 @@ impl Task {
         is_usable
     }
 
-    /// Sends the messages of a round, up to the first that cannot be sent.
+    /// Sends the messages of one publish round, and stops at the first one that cannot be sent.
     async fn send_all(
         &self,
         channel: &Channel,
@@ -261,8 +266,8 @@ fn properties(message: &ExchangeMessage) -> BasicProperties {
         .with_headers(headers)
 }
 
-/// Returns the name of a text of the message that is too long for AMQP. lapin would fail in the
-/// middle of the message.
+/// Returns which text of the message is too long for AMQP, if any. With such a text, lapin would
+/// fail in the middle of sending the message.
 fn too_long(message: &ExchangeMessage) -> Option<&'static str> {
     let texts = [
         ("routing key", &message.routing_key),

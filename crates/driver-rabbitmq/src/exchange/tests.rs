@@ -1,5 +1,5 @@
-//! Tests what is known of a message that was not published in time. Messages that reach a broker
-//! are tested in `crates/driver-rabbitmq/tests/rabbit/exchange.rs`.
+//! Tests the errors for messages that were not published in time.
+//! `crates/driver-rabbitmq/tests/rabbit/exchange.rs` tests messages that reach a broker.
 
 #![allow(clippy::unwrap_used)]
 
@@ -8,8 +8,8 @@ use tokio::net::TcpListener;
 
 use super::*;
 
-/// How long an attempt to connect to one node takes. All nodes together take longer than a message
-/// may wait.
+/// How long an attempt to connect to one node takes. The attempts at all nodes together take longer
+/// than a message may wait.
 const PREFLIGHT: Duration = Duration::from_secs(1);
 
 fn message() -> ExchangeMessage {
@@ -22,7 +22,7 @@ fn message() -> ExchangeMessage {
     }
 }
 
-/// The broker accepts connections, and answers nothing.
+/// The test's broker accepts connections and answers nothing.
 #[tokio::test]
 async fn a_message_that_waits_for_a_connection_is_not_published() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -3,9 +3,9 @@
 //!
 //! The API combines statistics that several nodes collect. While the members of a queue change, it
 //! repeats a field (RabbitMQ 4.0.5; the last value is the newest). It leaves fields out until they
-//! were collected, or writes null for them, and writes an empty object as an empty list. None of
-//! this may keep the other fields from being read, so a response is unreadable only when it is not
-//! a list of objects.
+//! were collected, or writes null for them, and writes an empty object as an empty list. The other
+//! fields must be read all the same, so a response counts as unreadable only when it is not a list
+//! of objects.
 
 use std::collections::BTreeSet;
 

@@ -1,6 +1,6 @@
-//! Computes the results of one publish round: what a channel publishes before it waits for the
-//! confirms. A publish request is one batch, published once to each of its queues. The result of
-//! the request follows from the confirms of these publishes. The code in this file neither waits
+//! Computes the results of one publish round. A publish round is what a channel publishes before it
+//! waits for the confirms. A publish request is one batch, published once to each of its queues,
+//! and its result follows from the confirms of these publishes. The code in this file neither waits
 //! nor sends, so that tests can cover every combination of confirms.
 
 use hookbox_driver::{PublishError, PublishErrorKind};

@@ -1,6 +1,6 @@
 //! Tests a resource alarm of the broker that begins before the driver opens. RabbitMQ blocks a
 //! connection because of an alarm only when something is published over that connection, so the
-//! driver must find out by itself.
+//! driver must find out about the alarm by itself.
 
 use hookbox_driver::{Broker, NotReadyKind, PublishErrorKind, Readiness};
 use hookbox_driver_rabbitmq::Rabbit;

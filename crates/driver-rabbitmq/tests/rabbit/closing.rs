@@ -132,8 +132,8 @@ fn lapin_threads() -> usize {
 }
 
 #[tokio::test]
-async fn an_orderly_life_warns_of_nothing() {
-    if !alone("closing::an_orderly_life_warns_of_nothing") {
+async fn opening_using_and_closing_the_driver_logs_no_warning() {
+    if !alone("closing::opening_using_and_closing_the_driver_logs_no_warning") {
         return;
     }
     let log = Log::begin();

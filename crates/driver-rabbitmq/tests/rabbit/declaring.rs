@@ -62,8 +62,9 @@ async fn a_start_that_misses_a_queue_is_not_ready_until_it_is_declared() {
     world.finish().await;
 }
 
-/// With the limit on the number of queues reached, the broker refuses to declare the anchor.
-/// Neither the command that declares nor a process whose queues all exist may fail because of that.
+/// When the limit on the number of queues is reached, the broker refuses to declare the anchor
+/// queue. That must not fail the command that declares queues, and must not fail a process whose
+/// queues all exist.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_limit_on_queues_that_is_reached_stops_nothing_that_is_declared() {
     let server = RabbitmqServer::start().unwrap();
@@ -95,8 +96,8 @@ async fn a_limit_on_queues_that_is_reached_stops_nothing_that_is_declared() {
     world.finish().await;
 }
 
-/// A message in flight is not among those that RabbitMQ counts in its queue. So a queue with a
-/// consumer may have events whose ids were computed without a key.
+/// RabbitMQ does not count the messages in flight of a queue. So an empty queue with a consumer may
+/// still have events whose ids were computed without a key, and the broker must not be stamped.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broker_with_consumers_gets_no_identity_key() {
     let world = World::new().await;
@@ -113,7 +114,7 @@ async fn a_broker_with_consumers_gets_no_identity_key() {
     options.identity = ExpectedIdentity::Keyed(key.fingerprint());
     let refused = declare(&options).await.unwrap_err();
     let OpenError::Identity { why, .. } = refused else {
-        panic!("another error than that of the identity: {refused}");
+        panic!("expected an error about the identity key, but got: {refused}");
     };
     assert_eq!(why, IdentityMismatch::PlainEvents);
     delivery.ack().await.unwrap();
@@ -126,8 +127,8 @@ async fn a_broker_with_consumers_gets_no_identity_key() {
     world.finish().await;
 }
 
-/// A stamp that was lost is declared again, though there are messages, if the store has it. No
-/// stamp is declared while it is not known what the store has.
+/// If the broker has messages and lost its stamp, it must be stamped again only if the store has
+/// the stamp. While the store's stamp is not known, the broker must not be stamped.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broker_with_messages_is_stamped_only_for_a_store_with_the_stamp() {
     let world = World::new().await;
@@ -144,7 +145,7 @@ async fn a_broker_with_messages_is_stamped_only_for_a_store_with_the_stamp() {
         options.stamping = stamping;
         let refused = declare(&options).await.unwrap_err();
         let OpenError::Identity { why, .. } = refused else {
-            panic!("another error than that of the identity: {refused}");
+            panic!("expected an error about the identity key, but got: {refused}");
         };
         assert_eq!(why, expect);
     }

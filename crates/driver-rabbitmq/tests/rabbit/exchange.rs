@@ -1,5 +1,5 @@
-//! Tests messages to an exchange of a user: each is confirmed and mandatory, and an error says
-//! whether it may have been published.
+//! Tests messages to an exchange that belongs to the user. Each message is confirmed and mandatory,
+//! and an error shows whether the message may have been published.
 
 use bytes::Bytes;
 use futures_util::future::join_all;
@@ -12,7 +12,7 @@ use lapin::types::{AMQPValue, FieldTable};
 
 use crate::world::World;
 
-/// An exchange with a queue that gets the messages whose routing key begins with `kept.`.
+/// An exchange with one queue, which gets the messages whose routing key begins with `kept.`.
 pub struct Exchange<'w> {
     world: &'w World,
     pub name: String,
@@ -24,7 +24,7 @@ impl<'w> Exchange<'w> {
         Self::with(world, &[]).await
     }
 
-    /// Declares the exchange, and the queue with these arguments.
+    /// Declares the exchange, and its queue with these arguments.
     pub async fn with(world: &'w World, arguments: &[(&str, AMQPValue)]) -> Self {
         let name = format!("user.{}", world.environment);
         let queue = format!("{name}.queue");
@@ -91,7 +91,7 @@ async fn a_message_comes_through_as_it_was_given() {
         )
         .await
         .unwrap()
-        .expect("the message");
+        .expect("the queue must hold the message");
     assert_eq!(got.data, b"{\"uid\":1}");
     let properties = &got.properties;
     assert_eq!(properties.message_id().as_ref().unwrap().to_string(), "one");

@@ -1,5 +1,5 @@
-//! Tests what is known of messages to an exchange of a user when the connection is lost, and that
-//! messages are published again afterwards.
+//! Tests messages to an exchange that belongs to the user when the connection is lost: which error
+//! a message gets, and that later messages are published.
 
 use std::time::Duration;
 
@@ -38,12 +38,13 @@ async fn a_message_without_a_confirm_is_unknown_and_a_later_one_is_published() {
             "{mode:?}: {lost:?}"
         );
         let stored = u32::from(mode == Mode::LoseAnswers);
-        eventually("the broker has what it received", async || {
-            match world.waiting(&exchange.queue).await {
+        eventually(
+            "the queue must hold exactly the messages that reached the broker",
+            async || match world.waiting(&exchange.queue).await {
                 Some(found) if found == before + stored => Ok(()),
                 other => Err(other),
-            }
-        })
+            },
+        )
         .await;
     }
     proxy.set(Mode::Cut);

@@ -1,5 +1,5 @@
-//! Tests what an exchange of a user refuses, and that messages are published again once it does
-//! not.
+//! Tests messages to an exchange that belongs to the user when the broker refuses them: which error
+//! a message gets, and that messages are published once the broker accepts them again.
 
 use hookbox_driver_rabbitmq::ExchangeError;
 use hookbox_testkit::eventually::eventually;
@@ -9,8 +9,8 @@ use lapin::types::AMQPValue;
 use crate::exchange::{Exchange, message};
 use crate::world::World;
 
-/// The checks use one broker, one after the other, because the start of a broker takes seconds of
-/// processor time. Each of them ends what made the broker refuse.
+/// The checks run one after the other on one broker, because the start of a broker takes seconds of
+/// processor time. At its end, each check removes the cause of the refusal.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_refused_is_published_when_it_no_longer_is() {
     let server = RabbitmqServer::start().unwrap();
@@ -72,8 +72,8 @@ async fn a_full_queue_rejects_messages_until_it_has_room(server: &RabbitmqServer
     world.finish().await;
 }
 
-/// RabbitMQ blocks a connection only when something is published over it, and then confirms
-/// nothing until the alarm is over.
+/// RabbitMQ blocks a connection only when something is published over it, and confirms nothing on
+/// that connection until the alarm is over.
 async fn an_alarm_blocks_messages_until_it_is_over(server: &RabbitmqServer) {
     let world = World::on(server.url()).await;
     let exchange = Exchange::new(&world).await;
@@ -95,7 +95,7 @@ async fn an_alarm_blocks_messages_until_it_is_over(server: &RabbitmqServer) {
         other => Err(other),
     })
     .await;
-    // The alarm lasts, and no further message is sent.
+    // While the alarm lasts, no further message must be sent.
     for id in ["two", "three"] {
         let blocked = publisher.publish(message(id, "kept.a")).await;
         assert!(

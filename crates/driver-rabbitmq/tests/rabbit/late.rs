@@ -1,5 +1,5 @@
-//! Tests of subscriptions that are given up: no consumer stays at the broker whose messages are not
-//! read (H23).
+//! Tests of subscriptions that the driver has given up. The broker must keep no consumer whose
+//! messages nothing reads (H23).
 
 use std::time::Duration;
 
@@ -24,8 +24,9 @@ async fn takes_all(subscription: &mut dyn Subscription, rabbit: &Rabbit) {
     }
 }
 
-/// A quorum queue without a leader answers a subscription once it has one. The driver has given the
-/// subscription up by then, and begins another one (H23).
+/// A quorum queue without a leader answers a subscription only once it has a leader. By then, the
+/// driver has given up the subscription and begins another one (H23). The proxy delays the answers
+/// in the same way.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_subscription_whose_answer_comes_too_late_takes_no_messages() {
     let world = World::new().await;
@@ -34,10 +35,11 @@ async fn a_subscription_whose_answer_comes_too_late_takes_no_messages() {
     options.url = proxy.url(&url());
     let deadline = options.connect_deadline;
     let (rabbit, other) = (open(options).await, world.open().await);
-    // From now on, the driver has its connection for consuming.
+    // This makes the driver open its connection for consuming before the proxy delays answers.
     let first = subscribe(&rabbit, Queue::Route(route())).await;
     first.close().await;
-    // A subscription takes three answers: the first two come before the deadline, the third after.
+    // A subscription needs three answers. With this delay, the first two come before the deadline,
+    // and the third comes after it.
     proxy.set(Mode::Late(deadline.mul_f64(0.4)));
     let given_up = rabbit.subscribe(&Queue::Route(route()), 10).await;
     assert!(given_up.is_err(), "the answer must come too late");
@@ -84,9 +86,13 @@ async fn a_renewal_that_is_cancelled_takes_no_messages() {
     let mut renewed = subscribe(&rabbit, Queue::Route(route())).await;
     proxy.set(Mode::Late(STEP));
     // The renewal begins after one step. Closing the old channel, opening the new one and setting
-    // its prefetch take a step each, and the answer to the subscription is on its way then.
+    // its prefetch take one step each. So after 4.5 steps, the answer to the subscription is on its
+    // way.
     let cancelled = timeout(STEP.mul_f64(4.5), renewed.next()).await;
-    assert!(cancelled.is_err(), "there is no message");
+    assert!(
+        cancelled.is_err(),
+        "no message may arrive before the renewal is cancelled"
+    );
     proxy.set(Mode::Pass);
     drop(renewed);
     let mut subscription = subscribe(&other, Queue::Route(route())).await;

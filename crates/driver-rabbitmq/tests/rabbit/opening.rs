@@ -1,5 +1,5 @@
 //! Tests of opening the driver: with queues that differ from their declarations, and with brokers
-//! that cannot be reached.
+//! that cannot be used.
 
 use std::time::{Duration, Instant};
 
@@ -74,7 +74,7 @@ async fn a_classic_queue_is_reported() {
 }
 
 #[tokio::test]
-async fn queues_that_are_as_declared_are_taken_as_they_are() {
+async fn queues_that_equal_their_declarations_are_used_unchanged() {
     let world = World::new().await;
     let first = world.open().await;
     first.publish(&[route()], &batch("kept")).await.unwrap();
@@ -86,7 +86,7 @@ async fn queues_that_are_as_declared_are_taken_as_they_are() {
 }
 
 #[tokio::test]
-async fn where_nothing_listens_it_fails_at_once() {
+async fn opening_fails_at_once_where_nothing_listens() {
     // No process listens on port 1, and no test gets that port for its own server.
     let url = "amqp://guest:hunter2@127.0.0.1:1/%2f";
     let mut options = Options::new(url, "test".parse().unwrap(), vec![route()]);

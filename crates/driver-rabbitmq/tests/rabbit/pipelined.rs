@@ -1,5 +1,5 @@
-//! Tests what happens when the broker closes something while many publishes are under way: the
-//! whole connection, or the channel over which a message is published that is too large for the
+//! Tests what happens when the broker closes the whole connection or one channel while many
+//! publishes are under way. The broker closes a channel when a message on it is too large for the
 //! broker. No publish may succeed whose message is not in the queue.
 
 use std::collections::HashSet;

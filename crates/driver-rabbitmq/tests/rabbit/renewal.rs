@@ -1,4 +1,4 @@
-//! Tests of subscriptions that are renewed because nothing arrives on them.
+//! Tests of subscriptions that the driver renews because no message arrives on them.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::world::{World, batch, next, open, route, subscribe, url};
 
 const SOON: Duration = Duration::from_millis(300);
 
-/// Opens a driver behind a proxy, whose subscriptions are renewed soon.
+/// Opens a driver that connects through a proxy and renews its subscriptions after [`SOON`].
 async fn renewing(world: &World, proxy: &Proxy) -> Rabbit {
     let mut options = world.options();
     options.url = proxy.url(&url());
@@ -20,26 +20,27 @@ async fn renewing(world: &World, proxy: &Proxy) -> Rabbit {
     open(options).await
 }
 
-/// The proxy drops the frames of one delivery, so that the broker waits for its acknowledgement and
-/// the client does not know of it (H22).
+/// The proxy drops the frames of one delivery. So the broker waits for the acknowledgement of a
+/// delivery that the client never got (H22).
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_delivery_that_never_arrived_is_redelivered() {
     let world = World::new().await;
     let proxy = Proxy::before(&url()).unwrap();
     let (rabbit, other) = (renewing(&world, &proxy).await, world.open().await);
     let mut subscription = subscribe(&rabbit, Queue::Route(route())).await;
-    // `next` is not called yet, so that the subscription is not renewed.
+    // `next` is called only after the delivery was dropped, because it would renew the
+    // subscription.
     proxy.set(Mode::Hole);
     let dropped = proxy.forgotten();
     other.publish(&[route()], &batch("once")).await.unwrap();
     let queue = world.queue();
-    eventually(
-        "the broker must have delivered the message into the hole",
-        async || match (world.waiting(&queue).await, proxy.forgotten() - dropped) {
-            (Some(0), bytes) if bytes > "once".len() as u64 => Ok(()),
-            not_yet => Err(not_yet),
-        },
-    )
+    eventually("the proxy must have dropped the delivery", async || match (
+        world.waiting(&queue).await,
+        proxy.forgotten() - dropped,
+    ) {
+        (Some(0), bytes) if bytes > "once".len() as u64 => Ok(()),
+        not_yet => Err(not_yet),
+    })
     .await;
     proxy.set(Mode::Pass);
     let again = next(&mut *subscription).await;
@@ -60,13 +61,17 @@ async fn a_subscription_with_a_message_in_flight_is_not_renewed() {
     rabbit.publish(&[route()], &batch("held")).await.unwrap();
     let mut subscription = subscribe(&rabbit, Queue::Route(route())).await;
     let held = next(&mut *subscription).await;
-    // A renewal would return the message to the queue, and it would be redelivered at once.
+    // A renewal would return the message to the queue, and the message would be redelivered at
+    // once.
     let nothing = timeout(SOON * 5, subscription.next()).await;
     assert!(nothing.is_err(), "the message must not be redelivered");
     held.ack().await.unwrap();
     // Now the subscription is renewed, and continues.
     let nothing = timeout(SOON * 5, subscription.next()).await;
-    assert!(nothing.is_err(), "the message must be settled");
+    assert!(
+        nothing.is_err(),
+        "a settled message must not be redelivered"
+    );
     rabbit.publish(&[route()], &batch("next")).await.unwrap();
     let delivery = next(&mut *subscription).await;
     assert_eq!(delivery.bytes, "next");

@@ -12,8 +12,8 @@ use hookbox_testkit::servers::RabbitmqServer;
 
 use crate::world::{World, batch, next, route, subscribe, take, until_ready};
 
-/// How often the test reads the readiness, a few milliseconds apart. Every read must return that
-/// the driver is not ready.
+/// How many times the test reads the readiness, a few milliseconds apart. Each time, the driver
+/// must not be ready.
 const LOOKS: usize = 600;
 
 fn permit(server: &RabbitmqServer, configure: &str, write: &str, read: &str) {
@@ -53,9 +53,9 @@ async fn refused(options: Options) -> String {
     }
 }
 
-/// The checks use one broker, one after the other, because the start of a broker takes seconds of
+/// The checks run one after the other on one broker, because the start of a broker takes seconds of
 /// processor time. The check of the limits is the first, because it counts the connections. Each
-/// check gives back the rights that it takes away.
+/// check restores the rights that it revokes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_missing_is_named_until_it_is_granted() {
     let server = RabbitmqServer::start().unwrap();
@@ -183,10 +183,13 @@ async fn without_the_right_to_publish_it_is_not_ready_until_that_is_granted(
         .ctl(&["close_all_connections", "its rights have changed"])
         .unwrap();
     world.connect_again().await;
-    let why = eventually("it is refused", async || why_refused(&rabbit)).await;
+    let why = eventually("the broker must refuse the driver", async || {
+        why_refused(&rabbit)
+    })
+    .await;
     assert!(why.contains("amq.default"), "{why}");
     let mut looks = 0;
-    eventually("it stays so", async || {
+    eventually("the driver must stay refused", async || {
         assert_ne!(rabbit.readiness(), Readiness::Ready);
         looks += 1;
         (looks > LOOKS).then_some(()).ok_or(looks)

@@ -22,10 +22,10 @@ const ROUNDS: usize = 50;
 /// all these repetitions.
 const ROUNDS_MAX: usize = 10 * ROUNDS;
 
-/// When a message is unroutable, the broker returns it between the confirms of other messages, and
-/// the return must not be attributed to one of the other messages (H2). One message in sixteen is
-/// published to no existing queue, or to two queues of which only one exists. Each repetition
-/// chooses other messages for that.
+/// When a message is unroutable, the broker returns it between the confirms of other messages. The
+/// return must not be attributed to one of the other messages (H2). One message in sixteen is
+/// published to no existing queue, or to two queues of which only one exists. In each repetition,
+/// these are other messages.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn among_thousands_of_good_messages_no_unroutable_one_is_ever_ok() {
     let world = World::new().await;
@@ -43,7 +43,12 @@ async fn among_thousands_of_good_messages_no_unroutable_one_is_ever_ok() {
     };
     let mut round = 0;
     while !is_enough(round, accepted.len(), &refused) {
-        assert!(round < ROUNDS_MAX, "{} {refused:?}", accepted.len());
+        assert!(
+            round < ROUNDS_MAX,
+            "the broker must confirm and return enough messages: {} were confirmed, and the \
+             errors of unroutable ones were {refused:?}",
+            accepted.len()
+        );
         until_ready(&rabbit).await;
         let publishes = (0..ROUND).map(|number| {
             let routes = match (number + round) % 64 {

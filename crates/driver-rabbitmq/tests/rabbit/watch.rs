@@ -13,7 +13,7 @@ use hookbox_testkit::proxy::{Mode, Proxy};
 use crate::alone::{Log, alone};
 use crate::world::{World, until_not_ready, until_ready, url};
 
-/// What is promised.
+/// The time within which the driver promises to name a deleted queue.
 const NAMED_WITHIN: Duration = Duration::from_secs(5);
 
 const ROUTES: usize = 50;

@@ -1,5 +1,5 @@
-//! What the tests share: a separate environment for each test with its own queues, messages, and a
-//! second connection to the broker.
+//! What the tests share: for each test, a separate environment with its own queues, messages for
+//! them, and a second connection to the broker.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};

@@ -113,7 +113,7 @@ fn an_outage_is_one_row_however_long() {
 }
 
 #[test]
-fn what_waits_is_bounded_and_counted() {
+fn waiting_receipts_are_limited_and_dropped_ones_counted() {
     let accounting = accounting(&Arc::default());
     let rounds = WAITING_MAX / 1_000 + 2;
     for _ in 0..rounds {

@@ -26,8 +26,8 @@ fn verified(body: Bytes) -> Verified {
     verify(&scheme, &[key], &headers, body, NOW).unwrap()
 }
 
-/// Returns the destination of an event of this type. An event whose type is written with a `!` at
-/// its end has the type without it, and is selected by the route `matched`, which has a condition.
+/// Returns the destination of an event of this type. A `!` at the end does not belong to the type:
+/// it means that the condition of the route `matched` holds for the event.
 fn destination(source: &SourceName, kind: &str) -> Destination {
     let (kind, holds) = match kind.strip_suffix('!') {
         Some(kind) => (kind, true),
@@ -170,7 +170,7 @@ fn topics_take_turns() {
 }
 
 #[test]
-fn events_of_one_topic_that_go_to_other_routes_have_other_batches() {
+fn events_of_one_topic_that_go_to_different_routes_have_different_batches() {
     let requests = [
         ("a", 1),
         ("a!", 2),
@@ -319,7 +319,7 @@ async fn nothing_is_taken_over_the_limit_or_after_closing() {
 }
 
 #[tokio::test]
-async fn what_no_route_selects_is_counted_once_it_is_confirmed() {
+async fn an_event_that_no_route_selects_is_counted_once_it_is_confirmed() {
     let (tasks, counters) = (TaskTracker::new(), Arc::new(Counters::default()));
     let batcher = open_batcher(&tasks, &counters, &Limits::standard());
     let patience = Duration::from_secs(20);

@@ -98,7 +98,7 @@ fn forwarded_is_read_from_the_right() {
 }
 
 #[test]
-fn https_is_what_every_value_says() {
+fn https_counts_only_if_every_value_is_https() {
     for (value, is_https) in [
         ("https", true),
         ("HTTPS", true),

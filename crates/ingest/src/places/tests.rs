@@ -143,7 +143,7 @@ async fn one_address_has_its_share_and_a_proxy_has_none() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn some_are_closed_where_the_system_allows_no_other() {
+async fn connections_are_closed_when_the_system_allows_no_more() {
     let places = places(64, 64);
     let mut all: Vec<Arc<Place>> = (0..40).map(|host| taken(enter(&places, host))).collect();
     all[0].verified();
@@ -179,7 +179,10 @@ async fn few_connections_are_closing_at_once() {
         closing.push(enter(&places, host));
     }
     let settled = tokio::time::timeout(Duration::from_secs(1), places.settled()).await;
-    assert!(settled.is_err(), "8 are closing");
+    assert!(
+        settled.is_err(),
+        "no connection may be let in while 8 are closing"
+    );
     closing.remove(0);
     places.settled().await;
 }

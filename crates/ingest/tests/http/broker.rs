@@ -22,7 +22,7 @@ fn try_again(answer: &HttpResponse) {
 }
 
 #[tokio::test]
-async fn whatever_is_not_confirmed_is_503() {
+async fn a_request_without_a_confirm_is_answered_503() {
     let world = World::new().await;
     for kind in [
         PublishErrorKind::Rejected,
@@ -121,7 +121,7 @@ async fn a_sender_that_leaves_cancels_nothing() {
 }
 
 #[tokio::test]
-async fn what_waits_shares_a_confirm() {
+async fn waiting_requests_share_a_confirm() {
     let world = World::with(Limits {
         publish_slots: 1,
         confirm_deadline: Duration::from_secs(20),
@@ -160,7 +160,10 @@ async fn what_waits_shares_a_confirm() {
         assert!(same.next().is_none());
     }
     let batches = world.broker.kept().len();
-    assert!(batches <= 65, "{batches} batches");
+    assert!(
+        batches <= 65,
+        "the waiting requests must share batches: 100 requests were published in {batches}"
+    );
     assert_eq!(counters.batches.load(Ordering::Relaxed), batches as u64);
     assert_eq!(counters.waiting.load(Ordering::Relaxed), 0);
 }

@@ -126,7 +126,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     /// Sends a request and reads its answer.
     pub async fn ask(&mut self, request: &[u8]) -> HttpResponse {
         self.send(request).await;
-        self.answer().await.expect("an answer")
+        self.answer().await.expect("the ingest must answer")
     }
 
     /// Returns whether the ingest closes the connection within this time without sending another

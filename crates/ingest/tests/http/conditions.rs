@@ -23,7 +23,7 @@ fn at_least(number: &str) -> Test {
     Test::Greater(ExactNumber::parse(number).unwrap())
 }
 
-/// Returns routes for web scores, for high scores and for what is not about a score.
+/// Returns the selections of three routes: scores from the web, high scores, and applications.
 fn selections() -> Vec<Selection> {
     let scores = "begini.*_score.complete";
     vec![
@@ -40,7 +40,7 @@ fn selections() -> Vec<Selection> {
     ]
 }
 
-/// Returns the body of a score. `more` are further members.
+/// Returns the body of a score event. `more` contains further members of the JSON object.
 fn score(uid: usize, more: &str) -> Vec<u8> {
     let kind = r#""event":{"type":"ios_score.complete"}"#;
     format!(r#"{{"integration_id":7,"uid":"u-{uid}",{kind}{more}}}"#).into_bytes()
@@ -67,16 +67,18 @@ async fn conditions_choose_among_the_routes_of_a_topic() {
     }
     let application = br#"{"event":{"type":"application.complete"},"platform":"WEB"}"#;
     assert_eq!(world.keeps(application).await.1, ["applications"]);
-    // No condition holds for what is not JSON, not even that a value is absent.
+    // For a body that is not JSON, no condition holds, not even the condition that a value is
+    // absent.
     assert_eq!(world.keeps(b"platform=WEB").await.1, ["unrouted"]);
     let unrouted = world.ingest.counters().unrouted_by_source();
     assert_eq!(unrouted["begini"], 6);
     assert_eq!(unrouted["plain"], 0);
 }
 
-/// The event is the JSON in the form, so the conditions are on its values.
+/// In a posted form, the event is the JSON in a form field. The conditions must be decided on this
+/// JSON, and not on the other fields.
 #[tokio::test]
-async fn the_conditions_are_on_the_event_in_a_form() {
+async fn conditions_are_decided_on_the_event_in_a_form() {
     let topics = vec![selection(
         "zen",
         "hub.#",
@@ -104,7 +106,7 @@ async fn the_conditions_are_on_the_event_in_a_form() {
     }
 }
 
-/// Only routes that may take events of a source decide about them.
+/// The conditions of routes that select only events of another source must have no effect.
 #[tokio::test]
 async fn another_source_is_not_affected() {
     let world = World::routed(Limits::standard(), selections()).await;
@@ -119,8 +121,9 @@ async fn another_source_is_not_affected() {
     assert_eq!((unrouted["plain"], unrouted["begini"]), (1, 0));
 }
 
-/// While every publish slot is busy, requests of one topic wait whose events go to four sets of
-/// routes. Each of them is published once, to its own routes, in a batch with those of its set.
+/// While the only publish slot is busy, forty requests of one topic wait. Their events go to four
+/// different sets of routes. The events of each set must be published once, in a batch of their
+/// own, to exactly these routes.
 #[tokio::test]
 async fn a_batch_has_only_events_that_go_to_the_same_routes() {
     let limits = Limits {

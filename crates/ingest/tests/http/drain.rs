@@ -11,8 +11,8 @@ use crate::client::head;
 use crate::fake::Mode;
 use crate::world::{EVENT, World, begini};
 
-/// How long requests are still accepted after the shutdown has started. That is enough for a few
-/// requests on a busy machine.
+/// How long requests are still accepted after the shutdown has started. The time is enough for a
+/// few requests on a busy machine.
 const LEAD: Duration = Duration::from_secs(3);
 
 /// Waits until the ingest no longer listens.
@@ -64,7 +64,10 @@ async fn readiness_turns_red_before_anything_is_refused() {
         if answer.status == 503 {
             break answer.json();
         }
-        assert!(stopped_at.elapsed() < LEAD, "readiness stays green");
+        assert!(
+            stopped_at.elapsed() < LEAD,
+            "readiness must turn red while requests are still accepted"
+        );
     };
     assert_eq!(red["class"], "draining");
     assert_eq!(world.begini(EVENT).await.status, 200);

@@ -1,5 +1,5 @@
 //! Tests posted forms: the event in a form field is extracted after the signature has been
-//! verified. A form without an event is refused; it is not answered 200 and stored as a dead
+//! verified. A form without an event must be refused. It must not be answered 200 and become a dead
 //! letter.
 
 use hookbox_event::{ContentDigest, Digester, IdDigest, scan};

@@ -42,7 +42,7 @@ async fn a_body_that_ends_early_is_not_published() {
 async fn what_follows_a_body_that_is_too_short_is_not_taken() {
     let world = World::new().await;
     // The bytes after the announced length are a request that would verify on its own. A proxy may
-    // see the whole as one request, so hookbox must not read two (request smuggling).
+    // read all bytes as one request, so hookbox must not read two requests (request smuggling).
     let hidden = begini(EVENT);
     let body = [b"{}", &hidden[..]].concat();
     let headers = [("x-signature", &*signed(&body)), ("content-length", "2")];
@@ -196,7 +196,7 @@ async fn what_follows_a_strange_request_is_never_taken() {
 }
 
 /// A client that sends through a proxy writes the whole URL into the request line. Such a request
-/// goes to the same source.
+/// must reach the same source as a request with the path alone.
 #[tokio::test]
 async fn a_whole_address_in_the_request_line_is_the_same_place() {
     let world = World::new().await;

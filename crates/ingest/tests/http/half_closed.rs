@@ -1,5 +1,5 @@
-//! Tests senders that close their half of the connection after their request: RFC 9112, section 9.6
-//! requires an answer to them.
+//! Tests senders that close their half of the connection after their request. They must be answered
+//! all the same (RFC 9112, section 9.6).
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -32,7 +32,7 @@ async fn a_half_closed_connection_gets_its_answer() {
 }
 
 #[tokio::test]
-async fn it_is_answered_after_the_confirm_and_when_it_is_refused() {
+async fn a_half_closed_connection_is_answered_after_the_confirm_or_refusal() {
     let world = World::new().await;
     world.broker.set(Mode::Hang);
     let mut client = world.client().await;
@@ -61,7 +61,7 @@ async fn it_is_answered_after_the_confirm_and_when_it_is_refused() {
 }
 
 #[tokio::test]
-async fn it_is_answered_while_the_process_drains() {
+async fn a_half_closed_connection_is_answered_while_the_process_drains() {
     let mut world = World::new().await;
     world.broker.set(Mode::Hang);
     let mut client = world.client().await;
@@ -76,10 +76,10 @@ async fn it_is_answered_while_the_process_drains() {
 }
 
 /// A sender that has disconnected after its request looks like one that has closed only its half of
-/// the connection. The difference shows only when the answer is sent. So the connection must count
-/// as open, and keep the memory for its body, exactly until then.
+/// the connection. The difference shows only when the answer is sent. Until then, the connection
+/// must count as open and keep the memory for its body; after that, it must not.
 #[tokio::test]
-async fn one_that_has_gone_is_noticed_when_it_is_answered() {
+async fn a_disconnected_sender_is_noticed_when_it_is_answered() {
     let world = World::with(Limits {
         confirm_deadline: Duration::from_millis(200),
         ..Limits::standard()

@@ -1,6 +1,6 @@
-//! Tests sources whose providers state the event type, or an id of their own for each delivery, in
-//! unsigned headers. Requests with another delivery id or another type are different events, and so
-//! are requests with the same headers and another body.
+//! Tests sources whose providers state the event type or the id of the delivery in unsigned
+//! headers. Requests with another delivery id or another type are different events, and so are
+//! requests with the same headers and another body.
 
 use hookbox_event::{ContentDigest, Digester, EventId, scan};
 use hookbox_signature::Preset;
@@ -131,8 +131,8 @@ async fn without_its_headers_an_event_is_identified_by_its_body() {
     assert_eq!(events, [body, body, by_body("shop", ORDER)]);
 }
 
-/// A genuine request is never refused for the content of the header with the event type. Different
-/// bytes in that header are different events.
+/// A genuine request is never refused for the content of the header with the event type. Requests
+/// with different bytes in that header are different events.
 #[tokio::test]
 async fn strange_headers_are_kept_apart_by_their_own_bytes() {
     let long = "x".repeat(3_000);

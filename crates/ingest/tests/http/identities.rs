@@ -1,6 +1,6 @@
-//! Tests the event ids of requests of which an attacker may choose a part: captured requests that
-//! are sent again with another delivery id, and ids and types that other programs would interpret
-//! as commands.
+//! Tests the event ids of requests that an attacker can change in part. The attacker sends a
+//! captured request again with another delivery id, or chooses ids and types that other programs
+//! would interpret as commands.
 
 use hookbox_event::{ContentDigest, Digester, EventId, Scalar};
 use hookbox_signature::{Preset, sign};

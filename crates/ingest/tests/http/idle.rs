@@ -1,5 +1,5 @@
-//! Tests connections without a request: the ingest keeps them open longer than a load balancer
-//! does, unless their place is needed for another connection.
+//! Tests connections on which no request is under way. The ingest keeps them open longer than a
+//! load balancer does, unless another connection needs their place.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -91,7 +91,7 @@ async fn a_head_has_its_time_from_its_first_byte() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn requests_that_came_together_are_answered_and_then_it_is_idle() {
+async fn requests_sent_together_are_answered_before_the_connection_is_idle() {
     let (world, mut served) = (World::new().await, JoinSet::new());
     let mut client = piped(&world, &mut served).await;
     let health = head("GET", "/healthz", &[]);

@@ -8,7 +8,8 @@ use crate::client::post;
 use crate::fake::NOW;
 use crate::world::{World, key, plain_scheme};
 
-/// Returns a request to a source, with headers that its sender does not sign.
+/// Returns a signed request to a source. The signature does not cover its GitHub and Shopify
+/// headers.
 fn request(name: &str, scheme: &Scheme, body: &[u8]) -> Vec<u8> {
     let signed = sign(scheme, &key(name), body, NOW, "msg_1");
     let mut headers: Vec<(&str, &str)> = vec![
@@ -23,7 +24,7 @@ fn request(name: &str, scheme: &Scheme, body: &[u8]) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn the_ids_of_sources_as_they_were_stay() {
+async fn event_ids_are_the_same_as_in_version_0_1_0() {
     let world = World::new().await;
     let begini = Preset::Begini.scheme();
     let standard = Preset::StandardWebhooks.scheme();
@@ -92,8 +93,8 @@ async fn the_ids_of_sources_as_they_were_stay() {
     }
 }
 
-/// Sends a request that must be accepted, and returns its topic and the digest that its event id is
-/// the beginning of, which workers of earlier versions still read.
+/// Sends a request that must be accepted, and returns its topic and the whole digest whose first 16
+/// bytes are the event id. Workers of earlier versions still read the whole digest.
 async fn accepted(world: &World, request: &[u8]) -> (String, String) {
     let answer = world.ask(request).await;
     assert_eq!(answer.status, 200, "{}", answer.text);

@@ -228,7 +228,7 @@ impl Ledger for FakeLedger {
 
     async fn keep_refusals(&self, refusals: &[Refusal]) -> Result<(), Fault> {
         if self.unavailable.load(Ordering::Relaxed) {
-            return Err(Fault::plain(FaultKind::Unavailable, "keep refusals"));
+            return Err(Fault::plain(FaultKind::Unavailable, "store refusals"));
         }
         self.kept.lock().unwrap().extend_from_slice(refusals);
         Ok(())

@@ -34,7 +34,7 @@ async fn a_body_may_be_as_long_as_the_limit() {
     assert_eq!(world.broker.kept().len(), 1);
 }
 
-/// The bytes of a body that a sender can finish only if hookbox reads it: sockets buffer less.
+/// A body size in bytes. Sockets buffer less, so a sender can finish only if hookbox reads it.
 const FAR_TOO_LARGE: usize = 16 * 1024 * 1024;
 
 #[tokio::test]

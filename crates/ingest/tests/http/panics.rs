@@ -8,13 +8,13 @@ use hookbox_testkit::eventually::eventually;
 
 use crate::world::{EVENT, World, begini};
 
-/// The number of panics in each of [`PLACES`]. It exceeds the number of connections that may be
+/// The number of panics at each of [`PLACES`]. It exceeds the number of connections that may be
 /// open, so that the test notices if a panic does not free its connection.
 const PANICS: usize = 3;
 
-/// The place in the code where the clock panics, as the number of the clock's read. The first read
-/// makes the receipt id, before the body is read. The second read checks the signature, after the
-/// body was read.
+/// At which read of the clock the clock panics, counted within one request. The first read makes
+/// the receipt id, before the body is read. The second read checks the signature, after the body
+/// was read.
 const PLACES: [u64; 2] = [1, 2];
 
 #[tokio::test]

@@ -43,13 +43,13 @@ async fn bodies_of_one_address_keep_no_other_out() {
             assert_eq!(
                 genuine(&world, bytes).await,
                 200,
-                "beside {number}: {bytes}"
+                "a genuine body of {bytes} bytes must be accepted beside large body {number}"
             );
         }
     }
     assert_eq!(genuine(&world, 1024 * KIB).await, 200);
-    // One address may use a sixteenth of the 64 MiB for bodies, which is enough for four bodies of
-    // 1 MiB.
+    // One address may use a sixteenth of the 64 MiB of memory for bodies, which is enough for four
+    // bodies of 1 MiB.
     eventually(
         "all but four requests of the address must be refused",
         async || counters.refused_by_reason().get("address_busy") >= Some(&64),
@@ -57,7 +57,7 @@ async fn bodies_of_one_address_keep_no_other_out() {
     .await;
     drop(unsigned);
     eventually(
-        "no request may be in flight, so that the memory of the address is returned",
+        "no request may be in flight, because only then is the memory of the address free",
         async || read(&counters.in_flight) == 0,
     )
     .await;
@@ -81,8 +81,8 @@ async fn a_quarter_of_the_memory_is_kept_for_small_bodies() {
     for host in 2..14 {
         large.push(unfinished(&world, host, 64 * KIB).await);
     }
-    // Each of the twelve bodies lacks one byte. Once all their other bytes have arrived, 12 bytes
-    // are left of the three quarters of the memory that large bodies may use.
+    // Each of the twelve bodies lacks one byte. Large bodies may use three quarters of the memory.
+    // Once all other bytes of the twelve bodies have arrived, only 12 bytes are left of that part.
     eventually(
         "the twelve requests with unfinished bodies must be in flight",
         async || read(&counters.in_flight) == 12,
@@ -154,7 +154,8 @@ async fn connections_without_a_verified_request_make_room() {
         read(&counters.connections_closed) >= 17,
         "80 connections were opened for 63 places, so at least 17 must be closed"
     );
-    // One address may take a sixteenth of the places and no more: four, even if others are free.
+    // One address may take a sixteenth of the places and no more: four, even if other places are
+    // free.
     drop(held);
     eventually("every unverified connection must end", async || {
         read(&counters.connections) == 1

@@ -117,7 +117,7 @@ async fn an_incomplete_handshake_is_cut_and_delays_no_other() {
 }
 
 #[tokio::test]
-async fn what_is_sent_in_the_clear_is_not_taken() {
+async fn plain_http_on_a_tls_port_is_not_accepted() {
     let (_, acceptor) = server();
     let world = World::secured(Limits::standard(), acceptor).await;
     let mut plain: Client = world.client().await;

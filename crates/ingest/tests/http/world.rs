@@ -61,7 +61,8 @@ impl World {
         Self::begin(config, DrainTimes { lead, grace }, None).await
     }
 
-    /// Starts an ingest behind proxies that terminate TLS, or one that accepts plain HTTP.
+    /// Starts an ingest that accepts requests from these peers: from proxies that terminate TLS, or
+    /// over plain HTTP.
     pub async fn behind(peers: Peers, limits: Limits) -> Self {
         let (lead, grace) = (Duration::ZERO, Duration::from_secs(5));
         Self::begin((limits, peers), DrainTimes { lead, grace }, None).await
@@ -132,14 +133,14 @@ impl World {
         Client::connect(self.address).await
     }
 
-    /// Opens a connection from this address of the machine: 127.0.0.N.
+    /// Opens a connection from the loopback address 127.0.0.`host`.
     pub async fn client_from(&self, host: u8) -> Client {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind(([127, 0, 0, host], 0).into()).unwrap();
         Client::over(socket.connect(self.address).await.unwrap())
     }
 
-    /// Sends one request on a connection of its own.
+    /// Sends one request on a new connection, and returns its answer.
     pub async fn ask(&self, request: &[u8]) -> HttpResponse {
         self.client().await.ask(request).await
     }
@@ -149,8 +150,8 @@ impl World {
         self.ask(&begini(body)).await
     }
 
-    /// Posts a body with a valid signature and checks that it was accepted, and that exactly one
-    /// envelope was published, with this body. Returns its envelope and its routes.
+    /// Posts a body with a valid signature. Checks that the request was accepted, and that exactly
+    /// one envelope was published, with this body. Returns the envelope and its routes.
     pub async fn keeps(&self, body: &[u8]) -> (Envelope, Vec<String>) {
         let before = self.broker.kept().len();
         let answer = self.begini(body).await;
@@ -159,7 +160,10 @@ impl World {
         assert_eq!(kept.len(), before + 1);
         let last = kept.last().unwrap().clone();
         let [envelope] = last.envelopes.as_slice() else {
-            panic!("{} envelopes", last.envelopes.len());
+            panic!(
+                "the batch must have one envelope, not {}",
+                last.envelopes.len()
+            );
         };
         assert!(
             envelope.body == body,
@@ -193,8 +197,8 @@ impl World {
 
 /// Limits under which a slow peer is detected quickly.
 pub fn hasty() -> Limits {
-    // On a busy machine, a process may get no processor for some time. The deadlines are longer
-    // than that.
+    // On a busy machine, a process may have to wait for the processor for some time. The deadlines
+    // are longer than that wait.
     let short = Duration::from_millis(500);
     Limits {
         head_deadline: short,
@@ -208,7 +212,7 @@ pub fn hasty() -> Limits {
     }
 }
 
-/// Returns what a route with this name selects.
+/// Returns the selection of a route: its name, its topic pattern and its conditions.
 pub fn selection(route: &str, topics: &str, conditions: Vec<Condition>) -> Selection {
     Selection {
         route: route.parse().unwrap(),
@@ -278,7 +282,7 @@ fn config(limits: Limits, peers: Peers, routing: Routing) -> Config {
     }
 }
 
-/// A source like GitHub: the type is in a header, and the number of each delivery in another one.
+/// A source like GitHub: one header states the event type, and another one the id of the delivery.
 fn with_headers(key: &Key, scheme: Scheme) -> Source {
     Source {
         name: "hub".parse().unwrap(),
@@ -294,7 +298,7 @@ fn with_headers(key: &Key, scheme: Scheme) -> Source {
     }
 }
 
-/// A source like Shopify: the type is in a header, and everything else is in the body.
+/// A source like Shopify: a header states the event type, and everything else is in the body.
 fn with_a_topic(key: &Key) -> Source {
     Source {
         name: "shop".parse().unwrap(),

@@ -1,11 +1,12 @@
-//! Tests the results of a round with every combination of confirms of a few messages.
+//! Tests the results of publish rounds with a few messages. The tests cover every combination of
+//! confirms.
 
 use lapin::BasicProperties;
 use lapin::message::Delivery;
 
 use super::*;
 
-/// The largest number of messages in a round that the tests cover.
+/// The largest number of messages in one publish round of these tests.
 const MESSAGES_MAX: usize = 4;
 
 /// What the broker does with a message.
@@ -37,8 +38,8 @@ fn returned(id: Option<&str>) -> BasicReturnMessage {
     }
 }
 
-/// Returns the confirms of a round. The returned messages are handed out with the confirms in
-/// another order, which `turned` turns by some places.
+/// Returns the confirms of one publish round. Each returned message is attached to some confirm, as
+/// lapin does it: not in the order of the messages, and shifted by `turned` positions.
 fn confirms(ids: &[String], fates: &[Fate], turned: usize) -> Vec<Option<Confirmation>> {
     let fated = ids.iter().zip(fates);
     let back = fated.filter(|(_, fate)| **fate == Returned);
@@ -61,7 +62,7 @@ fn confirms(ids: &[String], fates: &[Fate], turned: usize) -> Vec<Option<Confirm
     confirms.collect()
 }
 
-/// Returns all lists of this length.
+/// Returns every list of fates that has this length.
 fn lists(length: usize) -> Vec<Vec<Fate>> {
     (0..length).fold(vec![Vec::new()], |shorter, _| {
         let longer = shorter.iter().flat_map(|list| {
@@ -93,7 +94,8 @@ fn each_message_gets_its_own_result_whatever_confirm_it_was_returned_with() {
             for turned in 0..length {
                 let RoundResults { each, is_usable } =
                     results(&ids, confirms(&ids, &fates, turned));
-                // Where a confirm is missing, a returned message may be missing as well.
+                // If a confirm is missing, a returned message may be missing as well. Then all
+                // results must be unknown.
                 let is_whole = !fates.contains(&Lost);
                 assert_eq!(is_usable, is_whole, "{fates:?}");
                 assert_eq!(each.len(), length);
@@ -105,12 +107,16 @@ fn each_message_gets_its_own_result_whatever_confirm_it_was_returned_with() {
             }
         }
     }
-    assert!(whole > 300, "{whole}");
+    assert!(
+        whole > 300,
+        "the test must cover more than 300 publish rounds with all confirms, not {whole}"
+    );
 }
 
-/// Nothing counts as published where it is not certain which message the broker means.
+/// If it is not certain which message a confirm or a return belongs to, no message may count as
+/// published.
 #[test]
-fn a_round_that_is_not_whole_publishes_nothing() {
+fn a_round_with_a_missing_or_foreign_confirm_publishes_nothing() {
     let ack = |back| Some(Confirmation::Ack(back));
     for confirms in [
         vec![ack(None)],

@@ -147,8 +147,15 @@ fn every_mix_of_confirms_is_reported_once_to_each_publisher() {
             }
         }
     }
-    assert!(rounds > 500_000, "{rounds}");
-    assert!(yes > 0 && yes_beside_a_no > 0, "{yes} {yes_beside_a_no}");
+    assert!(
+        rounds > 500_000,
+        "the test must cover more than 500,000 publish rounds, not {rounds}"
+    );
+    assert!(
+        yes > 0 && yes_beside_a_no > 0,
+        "the tests must cover accepted requests ({yes}) and publish rounds with an accepted and a \
+         failed request ({yes_beside_a_no})"
+    );
 }
 
 /// A publish without a confirm must never count as accepted. A publish has no confirm if the broker
@@ -199,7 +206,7 @@ fn the_first_loss_is_why_a_publisher_ends_and_a_return_is_named() {
 
 /// If a channel is not in confirm mode, nothing that is published on it may count as accepted.
 #[test]
-fn what_was_never_to_be_confirmed_is_not_accepted() {
+fn a_publish_on_a_channel_without_confirms_is_not_accepted() {
     let outcome = |confirm| PublishConfirm {
         request: 0,
         confirm: Ok(confirm),
