@@ -1,6 +1,6 @@
-//! A worker with a custom handler inside a program that does not use the commands of hookbox, on
-//! one SQLite file in a temporary folder. A service with hookbox's commands is
-//! `examples/own-service`.
+//! Runs a worker with a custom handler in a program that does not use the commands of hookbox.
+//! Broker and store are one SQLite file in a temporary folder. For a service with hookbox's
+//! commands, see `examples/own-service`.
 //!
 //! ```sh
 //! cargo run --package hookbox-handlers --example own_handler
@@ -91,7 +91,7 @@ async fn show(folder: &std::path::Path) -> anyhow::Result<()> {
     );
     let samples = std::slice::from_ref(&invoice);
     let (_, cents) = rehearse(&*sqlite, &handler, samples, nothing, read).await?;
-    println!("rehearsed: {cents} cents were booked; nothing was kept");
+    println!("rehearsed: {cents} cents were booked, and then rolled back");
 
     // Ingest publishes an event once its signature is verified. Here the same event is published
     // twice, under two receipts.
@@ -141,10 +141,10 @@ async fn run_until_settled(worker: &Worker<Sqlite>, receipts: u64) {
 }
 
 fn environment() -> hookbox_event::EnvironmentName {
-    "example".parse().expect("a valid name")
+    "example".parse().expect("the name must be valid")
 }
 
-/// Returns how many receipts are booked, and their sum.
+/// Returns how many receipts are booked, and the sum of their amounts in cents.
 async fn booked(tx: &mut sqlx::SqliteConnection) -> Result<(i64, i64), sqlx::Error> {
     sqlx::query_as("select count(*), coalesce(sum(cents), 0) from receipts_booked")
         .fetch_one(tx)

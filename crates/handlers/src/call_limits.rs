@@ -1,5 +1,5 @@
-//! The limits of the calls of an effect, as the config has them: all workers together keep them for
-//! a target.
+//! The limits of an effect's calls, as the config sets them. All workers together keep the limits
+//! of a target.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -7,19 +7,20 @@ use std::time::Duration;
 use hookbox_driver::{Rate, TargetLimits};
 use hookbox_forward::RateSettings;
 
-/// The default for how many calls are made to a target at once. A service that cannot take so many
-/// answers that it is busy, or gets a lower limit.
+/// The default for how many calls are made to a target at once. If a service cannot take so many
+/// calls, it can answer that it is busy, or the config can set a lower limit.
 const CONCURRENCY: u32 = 64;
 
-/// The most calls at once. Each holds a body and a socket, and a lease that ends by itself if the
-/// process dies.
+/// The highest number of calls at once. It is limited because each call holds a body and a socket,
+/// and leaves a lease that has to end by itself if the process dies.
 const CONCURRENCY_MAX: u32 = 256;
 
-/// The most calls in the time of a rate. More are no limit for a worker.
+/// The highest number of calls in the time of a rate (`rate.per`). In the shortest time, one
+/// second, a worker makes fewer calls than this, so a higher number would not limit it.
 const RATE_CALLS_MAX: u32 = 10_000;
 
-/// The bounds of the time of a rate. That many calls may begin at once, so that a longer time would
-/// allow a burst after which nothing is sent for hours.
+/// The shortest and the longest time of a rate. All calls of that time may begin at once, so a
+/// longer time would allow a burst after which nothing is sent for hours.
 const RATE_TIME: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60 * 60));
 
 /// Why the limits of an effect cannot be used.
@@ -36,7 +37,7 @@ pub enum InvalidLimits {
     RateTime,
 }
 
-/// Returns the limits for a target, with the defaults.
+/// Returns the limits for a target, with defaults for what the config does not set.
 pub(crate) fn read(
     concurrency: Option<u32>,
     rate: Option<RateSettings>,
@@ -76,9 +77,9 @@ mod tests {
 
     #[test]
     fn limits_have_defaults_and_bounds() {
-        let standard = read(None, None).expect("the defaults");
+        let standard = read(None, None).expect("the defaults must be valid");
         assert_eq!((standard.concurrency.get(), standard.rate), (64, None));
-        let own = read(Some(256), rate(10_000, 3600)).expect("the highest limits");
+        let own = read(Some(256), rate(10_000, 3600)).expect("the highest limits must be valid");
         let of = own.rate.map(|rate| (rate.calls.get(), rate.per.as_secs()));
         assert_eq!((own.concurrency.get(), of), (256, Some((10_000, 3600))));
         for (concurrency, rate, expect) in [

@@ -1,5 +1,6 @@
 //! Compares the keys of the handlers' settings with the tables of `docs/CONFIG.md`. The schema of
-//! the config does not have these keys, so no other test would notice that one is not described.
+//! the config does not contain these keys, so no other test would notice a key that is not
+//! documented.
 
 use std::collections::BTreeSet;
 
@@ -16,17 +17,19 @@ fn taken<T: DeserializeOwned>(of: &str) -> BTreeSet<String> {
     let refused = serde_json::from_str::<T>(r#"{"no such key": 1}"#).err();
     let refused = refused.expect("the struct must refuse an unknown key");
     let refused = refused.to_string();
-    let (_, expected) = refused.split_once(", expected").expect("a list of keys");
+    let (_, expected) = refused
+        .split_once(", expected")
+        .expect("the error must list the keys");
     let keys = expected.split('`').skip(1).step_by(2);
     keys.map(|key| format!("{of}{key}")).collect()
 }
 
-/// Returns the keys in the table of a handler.
+/// Returns the keys that the page documents for a handler.
 fn documented(kind: &str) -> BTreeSet<String> {
     let heading = format!("### The handler `{kind}`\n");
     let (_, section) = PAGE
         .split_once(&heading)
-        .expect("a section for the handler");
+        .expect("the page must have a section for the handler");
     let section = section.split("\n#").next().unwrap_or_default();
     let keys = section
         .lines()
@@ -34,8 +37,8 @@ fn documented(kind: &str) -> BTreeSet<String> {
     keys.map(str::to_owned).collect()
 }
 
-/// Compares the keys of a handler. `tables` are the keys that are tables, whose own keys the page
-/// describes in their place.
+/// Compares the keys that a handler accepts with those that the page documents. `tables` are the
+/// keys whose values are tables; in their place, the page documents the keys of these tables.
 fn check(kind: &str, taken: &[BTreeSet<String>], tables: &[&str]) {
     let mut taken: BTreeSet<String> = taken.iter().flatten().cloned().collect();
     for table in tables {

@@ -1,4 +1,4 @@
-//! The effect `forward`: posts each event of a route to a service of the user's, signed.
+//! The effect `forward`: posts each event of a route, signed, to a service of the user.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -16,8 +16,8 @@ pub use hookbox_forward::Settings;
 /// The name of the effect in the config.
 pub const NAME: &str = "forward";
 
-/// How much longer the worker waits for a call than the client does, so that the error which is
-/// recorded is the client's, which says what took too long.
+/// How much longer the worker waits for a call than the HTTP client does. So the client gives up
+/// first, and its error is recorded, which says what took too long.
 const TIME_LIMIT_MARGIN: Duration = Duration::from_secs(1);
 
 /// The effect that posts events to one service.
@@ -71,7 +71,7 @@ impl Forward {
 
 impl Effect for Forward {
     const NAME: &'static str = NAME;
-    // The body is sent as it was received, so nothing is made of it.
+    // The body is sent as it was received, so no payload is built from it.
     type Payload = IgnoredAny;
 
     fn target(&self) -> &TargetName {
@@ -105,8 +105,8 @@ impl Effect for Forward {
     }
 }
 
-/// Converts the failure of a call into what the engine is to make of it. What the service itself
-/// wrote stays apart, because it belongs into no log.
+/// Converts the failure of a call into the error by which the engine decides what follows. The text
+/// that the service itself wrote is kept apart from the error, because it must not be logged.
 fn converted(mut error: hookbox_forward::CallError) -> CallError {
     let excerpt = error.excerpt.take();
     let failed = match error.class {

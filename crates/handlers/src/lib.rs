@@ -3,7 +3,7 @@
 //!
 //! A handler executes native SQL through the connection that it is given. Each handler is written
 //! once and compiled for both databases, so to change the database, a config changes only two URLs:
-//! that of the broker and that of the store. An effect sees no database.
+//! that of the broker and that of the store. An effect does not use the database.
 
 mod begini;
 mod call_limits;
@@ -21,9 +21,10 @@ pub use record::Record;
 use hookbox_driver::Store;
 use hookbox_worker::{Handler, Registered, register};
 
-/// What `forward` and `publish` are made with: where secrets are, and how names are resolved.
+/// What the constructors of `forward` and `publish` take: where secrets are, how they are read, and
+/// how host names are resolved.
 pub use hookbox_forward::{ReadSecret, Reference, Resolve, SystemResolver};
-/// The version of sqlx whose connections handlers borrow.
+/// sqlx, in the version whose connections handlers borrow.
 pub use sqlx;
 
 /// Returns the built-in handlers without settings for one database, ready to be used by a route.
@@ -47,7 +48,8 @@ mod tests {
 
     #[test]
     fn the_config_names_every_built_in_handler_and_no_other() {
-        let schema: serde_json::Value = serde_json::from_str(SCHEMA).expect("JSON");
+        let schema: serde_json::Value =
+            serde_json::from_str(SCHEMA).expect("the schema must be JSON");
         let kinds = "/properties/route/items/properties/handler/properties/kind/enum";
         let kinds = schema
             .pointer(kinds)

@@ -1,4 +1,4 @@
-//! The effect `publish`: publishes each event of a route to an exchange of the user's, on RabbitMQ.
+//! The effect `publish`: publishes each event of a route to a RabbitMQ exchange of the user.
 
 mod invalid;
 mod routing_key;
@@ -24,21 +24,22 @@ pub use settings::{PrivateNetwork, Settings};
 /// The name of the effect in the config.
 pub const NAME: &str = "publish";
 
-/// How much longer the worker waits for a message than the publisher does, so that the error which
-/// is recorded is the publisher's.
+/// How much longer the worker waits for a message to be confirmed than the publisher does. So the
+/// publisher gives up first, and its error is recorded.
 const TIME_LIMIT_MARGIN: Duration = Duration::from_secs(1);
 
-/// The fewest messages that are published before their confirms are waited for. RabbitMQ slows down
-/// a channel with more than 32 unconfirmed messages.
+/// The lowest limit for the number of messages in a publish round, also if the settings allow fewer
+/// messages in flight. RabbitMQ slows down a channel only with more than 32 unconfirmed messages.
 const ROUND_LEAST: usize = 32;
 
-/// The body of an event is JSON.
+/// The media type of a message, if the settings name no other one: the body of an event is JSON.
 const JSON: &str = "application/json";
 
-/// The longest text of AMQP that is no body: a short string.
+/// The most bytes of a short string of AMQP: the name of an exchange or a header, or a media type.
 const SHORT_MAX: usize = 255;
 
-/// The highest number of headers, and the longest value in bytes. Every message has all of them.
+/// The highest number of headers in the settings, and the longest value of a header in bytes. Every
+/// message has all of these headers.
 const HEADERS_MAX: usize = 32;
 const VALUE_BYTES_MAX: usize = 2048;
 
@@ -55,7 +56,8 @@ pub struct Publish {
 
 impl Publish {
     /// Creates the effect from its settings, without connecting. `own` are the options for the
-    /// broker of hookbox, if that is a RabbitMQ; they are used where the settings name no other.
+    /// broker of hookbox, if that is a RabbitMQ. They are used if the settings name no other
+    /// broker.
     ///
     /// # Errors
     /// When the settings cannot be used, or the threads of the publisher cannot be started.
@@ -76,8 +78,8 @@ impl Publish {
             return Err(InvalidPublish::ContentType);
         }
         let mut options = options(settings, own, environment, read_secret)?;
-        // Two rounds hold everything that may be in flight, which is what the deadline of the
-        // publisher allows for.
+        // Two publish rounds hold all messages that may be in flight, and the deadline of the
+        // publisher allows for two publish rounds.
         let at_once = usize::try_from(limits.concurrency.get()).unwrap_or(usize::MAX);
         options.round_max = at_once.div_ceil(2).max(ROUND_LEAST);
         options.in_flight_max = at_once;
@@ -120,7 +122,7 @@ impl Publish {
 
 impl Effect for Publish {
     const NAME: &'static str = NAME;
-    // The body is published as it was received, so nothing is made of it.
+    // The body is published as it was received, so no payload is built from it.
     type Payload = IgnoredAny;
 
     fn target(&self) -> &TargetName {
@@ -180,7 +182,7 @@ fn unusable(error: OpenError) -> InvalidPublish {
     })
 }
 
-/// Returns the headers of the config.
+/// Checks the headers of the settings, and returns them.
 fn headers(settings: &Settings) -> Result<Vec<(String, HeaderValue)>, InvalidPublish> {
     let found = settings.headers.len();
     if found > HEADERS_MAX {
@@ -199,7 +201,7 @@ fn headers(settings: &Settings) -> Result<Vec<(String, HeaderValue)>, InvalidPub
         if lower.starts_with("hookbox-") || lower == "traceparent" {
             return Err(wrong("hookbox itself sets it"));
         }
-        // RabbitMQ publishes the message to these routing keys, too, and expects lists of them.
+        // RabbitMQ reads the values of these two headers as lists of further routing keys.
         if matches!(lower.as_str(), "cc" | "bcc") {
             return Err(wrong("RabbitMQ uses it for further routing keys"));
         }
@@ -211,13 +213,13 @@ fn headers(settings: &Settings) -> Result<Vec<(String, HeaderValue)>, InvalidPub
     headers.collect()
 }
 
-/// Converts the failure of a message into what the engine is to make of it.
+/// Converts the error of a publish into the error by which the engine decides what follows.
 fn converted(error: ExchangeError) -> CallError {
     match error {
-        // A queue may be bound for this routing key later.
+        // A queue may be bound for this routing key later, so another attempt may succeed.
         ExchangeError::Unroutable => CallError::transient(error),
-        // If it was the message that made the broker close the connection, it would never end if
-        // this counted no attempt.
+        // This counts as an attempt. Otherwise, if the message itself makes the broker close the
+        // connection, it would be published again for ever.
         ExchangeError::Unknown => CallError::unanswered(error),
         ExchangeError::TooLong(_) => CallError::permanent(error),
         ExchangeError::Rejected => CallError::busy(None, error),

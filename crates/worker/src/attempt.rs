@@ -33,10 +33,10 @@ pub(crate) struct Attempt<'a, S: Store> {
 }
 
 impl<S: Store> Attempt<'_, S> {
-    /// Runs the transaction to its commit, and returns the events that have left it because the
-    /// handler failed on them. On an error it returns what prevented the commit, and the
-    /// transaction has no effect. Adds to `failed_runs` the failed runs of the handler after which
-    /// other events ran again in the transaction.
+    /// Runs the transaction to its commit, and returns the events that have left it, for example
+    /// because the handler failed on them. On an error it returns what prevented the commit, and
+    /// the transaction has no effect. Adds to `failed_runs` the number of those runs of the handler
+    /// that failed and were undone, so that the transaction could continue with other events.
     pub async fn run(
         &self,
         envelopes: &[&Envelope],
@@ -131,7 +131,7 @@ impl<S: Store> Attempt<'_, S> {
     }
 
     /// Decides whether the handler runs on an event. It does not run on an event that is orphaned
-    /// or is given up, or that [`verdict`] ends.
+    /// or given up, or to which [`verdict`] gives an outcome.
     fn classify(&self, event: &ClaimedEvent) -> Result<Verdict, AttemptError> {
         if event.is_orphaned {
             return Err(AttemptError::handler(event, orphaned(), Duration::ZERO));

@@ -7,23 +7,23 @@ use hookbox_driver::Fault;
 use crate::claimed_event::ClaimedEvent;
 use crate::registered::HandlerFailure;
 
-/// The operation that is named in the fault when a handler's statement failed.
+/// The operation that a fault names when a statement of a handler has failed.
 pub(crate) const STATEMENT: &str = "run a handler's statement";
 
 /// The reason why a transaction did not end in a commit. The transaction has no effect then.
 pub(crate) enum AttemptError {
     /// The handler of one event failed.
     Handler(Box<FailedAttempt>),
-    /// The handler has ended the transaction while it handled these events at once. Whether the
-    /// effects of any of them stand is not known, so each of them has failed, and never runs again.
+    /// The handler ended the transaction while it handled these events in one run. It is not known
+    /// whether the effects of any of them stand, so each of them has failed and never runs again.
     Ended(Vec<FailedAttempt>),
-    /// The handler failed on several events at once. Which of them caused that is not known.
+    /// One run of the handler on several events failed. It is not known which event is the cause.
     Unnamed {
         /// Whether the handler was stopped in the middle of a statement.
         is_interrupted: bool,
     },
-    /// The transaction held several events, and the check before its commit showed that one of
-    /// their handlers had broken it. Which of the handlers it was is not known.
+    /// The transaction held several events, and the check before its commit showed that the handler
+    /// had broken it. It is not known on which event the handler did so.
     Broken { why: String },
     /// A fault of a dependency, and not of an event.
     Fault(Fault),

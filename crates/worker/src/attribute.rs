@@ -1,5 +1,5 @@
-//! Decides which handler is responsible for an error that a transaction met after its handlers had
-//! run.
+//! Decides whether an event's handler is responsible for an error that its transaction met after
+//! the handler had run.
 
 use std::time::Duration;
 
@@ -21,8 +21,8 @@ pub(crate) fn is_done(outcome: &Outcome) -> bool {
     }
 }
 
-/// Converts an error of the store, between the runs of a handler on several events, into an
-/// [`AttemptError`].
+/// Converts an error of the store in a transaction with several events into an [`AttemptError`]. It
+/// is not known on which of these events the handler caused the error.
 pub(crate) fn of_several(error: CommitError) -> AttemptError {
     match error {
         CommitError::Fault(fault) => AttemptError::Fault(fault),

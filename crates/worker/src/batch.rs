@@ -22,16 +22,17 @@ use crate::running_handlers::RunningHandler;
 use crate::settle::FailureCause;
 use crate::{Event, Json, Registered, Route};
 
-/// How old a transaction may be when the handler has failed in it and other events run again in it.
-/// An older one is rolled back, so that it does not hold its locks for as long again: on SQLite,
-/// nothing else is written meanwhile. The server's limit for a transaction also leaves room for
-/// this time and one run of each event, but not for many.
+/// The greatest age at which a transaction continues with other events after the handler has failed
+/// in it. An older transaction is rolled back; otherwise it could hold its locks for as long again,
+/// and on SQLite no other transaction can write meanwhile. The server's limit for the length of a
+/// transaction leaves room for this time and one more run of each event, but not for many runs.
 const CONTINUES_UNTIL: Duration = Duration::from_secs(5);
 
-/// How old a transaction may be when another run starts in it. What would start later leaves the
-/// transaction, and each of these events runs alone. Otherwise 64 slow events could keep a
-/// transaction open for longer than the 30 minutes after which RabbitMQ redelivers their message,
-/// and nothing would be committed, however often the message is redelivered.
+/// The greatest age of a transaction at which another run starts in it. An event whose run would
+/// start later leaves the transaction, and runs in a transaction of its own. Otherwise 64 slow
+/// events could keep a transaction open for longer than the 30 minutes after which RabbitMQ
+/// redelivers their message, and nothing would be committed, however often the message is
+/// redelivered.
 const STARTS_UNTIL: Duration = BATCH_TIME_LIMIT_MAX;
 
 /// The claimed events of one transaction on which the handler runs.
@@ -50,7 +51,7 @@ pub(crate) struct Batch<'t, S: Store> {
     /// it has to be called once for each event.
     is_one_by_one: bool,
     started: Instant,
-    /// The time that all runs so far were allowed to take.
+    /// The sum of the time limits of all runs so far.
     allowed: Duration,
 }
 
@@ -63,8 +64,9 @@ struct RunFailure {
 }
 
 impl<'t, S: Store> Batch<'t, S> {
-    /// Makes the payloads of claimed events. An event whose payload cannot be made has failed by
-    /// itself: it leaves the transaction, unless it is the only event.
+    /// Makes the payloads of claimed events. An event whose payload cannot be made has failed,
+    /// whatever becomes of the others: it leaves the transaction. If it is the only event, its
+    /// failure is returned.
     pub fn new(
         context: &'t RouteContext<'t, S>,
         route: &'t Route<S>,
@@ -87,7 +89,8 @@ impl<'t, S: Store> Batch<'t, S> {
             started,
             allowed: Duration::ZERO,
         };
-        // From the last event to the first, so that the positions of the others stay.
+        // Events are removed from the last to the first, so that the positions of the others stay
+        // valid.
         for (at, why) in unready.iter().rev() {
             let failed = RunFailure {
                 of: *at..*at + 1,
@@ -111,7 +114,8 @@ impl<'t, S: Store> Batch<'t, S> {
         failed_runs: &mut usize,
     ) -> Result<LeftEvents, AttemptError> {
         let mut parts = Parts::new(self.events.len(), *failed_runs);
-        // Whether the savepoint is where the next run starts. After a failed run it still is.
+        // Whether the savepoint is set at the point where the next run starts. It is still there
+        // after a failed run was undone.
         let mut is_set = false;
         while let Some(part) = parts.next() {
             if self.is_too_old_to_start() {
@@ -144,15 +148,15 @@ impl<'t, S: Store> Batch<'t, S> {
         Ok(self.left)
     }
 
-    /// Whether it is too late for another run in this transaction: see [`STARTS_UNTIL`].
+    /// Returns whether the transaction is too old for another run: see [`STARTS_UNTIL`].
     fn is_too_old_to_start(&self) -> bool {
         self.started.elapsed() > STARTS_UNTIL
     }
 
-    /// Returns whether the events that did not fail can run again in the same transaction: if the
-    /// handler has returned an error of its own, soon enough. After a fault the whole transaction
-    /// is repeated. When the handler was stopped in the middle of a statement, the connection is
-    /// closed.
+    /// Returns whether the events that did not fail can run again in the same transaction. They can
+    /// if the handler has returned an error of its own and the transaction is not older than
+    /// [`CONTINUES_UNTIL`]. After a fault, the whole transaction is repeated instead. After a
+    /// handler that was stopped in the middle of a statement, the connection is closed.
     fn may_undo(&self, failure: &HandlerFailure) -> bool {
         let has_returned = match failure.cause {
             FailureCause::Returned(_) => !failure.interrupted,
@@ -166,8 +170,9 @@ impl<'t, S: Store> Batch<'t, S> {
         has_returned && is_young && self.context.may_start().is_ok()
     }
 
-    /// Runs the handler on some of the events. Returns the end of those on which it has run: it
-    /// does not run on the last ones if the transaction gets too old.
+    /// Runs the handler on some of the events. Returns the position after the last event on which
+    /// it has run. That position is before the end of `which` if the transaction has become too old
+    /// for the rest.
     async fn run_group(
         &mut self,
         tx: &mut S::Tx,
@@ -180,7 +185,8 @@ impl<'t, S: Store> Batch<'t, S> {
                 Err(failed) => return Ok(Err(failed)),
             }
         }
-        // Nothing is settled before the handler has been called for every event.
+        // One limit covers all these runs, because nothing is settled before the last of them has
+        // ended.
         let limit = registered::limit_of_each(self.route.time_limit, which.len());
         let _running = self.start(limit.min(STARTS_UNTIL + self.route.time_limit));
         for at in which.clone() {
@@ -195,8 +201,9 @@ impl<'t, S: Store> Batch<'t, S> {
         Ok(Ok(which.end))
     }
 
-    /// Adds a run to those of the route. Nothing is settled before the last run of the transaction
-    /// has ended, so this run may end as late as all runs together.
+    /// Adds a run to the running handlers of the route. Nothing is settled before the last run of
+    /// the transaction has ended, so the limit of this run is the sum of the limits of all runs so
+    /// far.
     fn start(&mut self, limit: Duration) -> RunningHandler<'t> {
         self.allowed = self.allowed.saturating_add(limit);
         self.context.counters.running.start(self.allowed)
@@ -252,8 +259,8 @@ impl<'t, S: Store> Batch<'t, S> {
         Ok(match ran {
             Ok(()) => Ok(Handled::All),
             Err(failure) => {
-                // An error that names an event does not say which event's handler has ended the
-                // transaction: that may be any event of the run.
+                // If the handler has ended the transaction, the event that its error names does not
+                // count: it may have ended the transaction on any event of the run.
                 let named = event.filter(|_| failure.cause != FailureCause::Orphaned);
                 let is_named = |at: &usize| {
                     let event = self.events.get(*at);
@@ -266,7 +273,7 @@ impl<'t, S: Store> Batch<'t, S> {
         })
     }
 
-    /// Converts the failure of a run into the error with which the transaction ends.
+    /// Converts the failure of a run into the error that ends the transaction.
     fn error(&self, failed: RunFailure) -> AttemptError {
         let RunFailure { of, failure } = failed;
         let took = self.started.elapsed();

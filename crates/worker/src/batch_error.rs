@@ -9,8 +9,8 @@ use crate::{Event, HandlerError};
 
 /// The error with which [`crate::Handler::handle_all`] reports that it could not handle a batch.
 ///
-/// `?` converts every error into one that names no event. Like [`HandlerError`], it does not
-/// implement `Error` itself.
+/// `?` converts every error into a `BatchError` that names no event. Like [`HandlerError`], it does
+/// not implement `Error` itself.
 pub struct BatchError(pub(crate) Failed);
 
 /// What a handler reports about a batch that it could not handle.
@@ -29,14 +29,14 @@ impl BatchError {
         Self(Failed::Event(event.id, error.into()))
     }
 
-    /// Creates a failure that some event of the batch caused. Halves of the batch run again, until
-    /// the event is found.
+    /// Creates a failure that one event of the batch has caused, without saying which. The engine
+    /// runs the handler on halves of the batch until it has found the event.
     pub fn unknown(error: impl Into<HandlerError>) -> Self {
         Self(Failed::Unknown(error.into()))
     }
 
-    /// Tells the engine to run the handler on one event after another, because it has done nothing
-    /// for the batch. This is what the default [`crate::Handler::handle_all`] returns.
+    /// Makes the engine run the handler on one event after another, because the handler has done
+    /// nothing for the batch. This is what the default [`crate::Handler::handle_all`] returns.
     pub fn one_by_one() -> Self {
         Self(Failed::OneByOne)
     }

@@ -1,4 +1,4 @@
-//! What an effect gets beside the event: the identity of the external call that it makes.
+//! The identity of an external call. An effect gets it beside the event.
 
 use hookbox_event::{EventId, RouteName};
 
@@ -43,7 +43,9 @@ mod tests {
     #[test]
     fn a_key_names_the_event_the_route_and_the_effect() {
         let event = EventId::from_bytes([0xab; 16]);
-        let route: RouteName = "crm-2".parse().expect("the name of a route");
+        let route: RouteName = "crm-2"
+            .parse()
+            .expect("the name of the route must be valid");
         let key = Call::key(&event, &route, 3);
         assert_eq!(key, "abababababababababababababababab-crm-2-3");
     }

@@ -15,10 +15,10 @@ use crate::error::Class;
 /// converts is *transient*: the call is made again a limited number of times, and each failure is
 /// recorded. `.or_reject()?` makes an error permanent, as in a handler.
 ///
-/// The text of the error and its causes is stored beside the event, for operators. Only that of a
-/// fault of the target ([`CallError::busy`], [`CallError::target_fault`]) is also written to the
-/// log and stored with the target; so what the target itself wrote belongs into
-/// [`CallError::with_answer`].
+/// The text of the error and its causes is stored beside the event, for operators. Only the text of
+/// a fault of the target ([`CallError::busy`], [`CallError::target_fault`]) is also written to the
+/// log and stored with the target. So add what the target itself wrote with
+/// [`CallError::with_answer`], and not to the error.
 pub struct CallError {
     pub(crate) class: CallClass,
     cause: Box<dyn Error + Send + Sync>,
@@ -41,8 +41,8 @@ impl CallError {
         Self::new(CallClass::Permanent, cause)
     }
 
-    /// Creates a failure of this event, which another call may avoid. When that call follows is
-    /// decided by the route's retry policy.
+    /// Creates a failure of this event, which another call may avoid. The route's retry policy
+    /// decides when that call follows.
     pub fn transient(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::new(CallClass::Transient { wish: None }, cause)
     }
@@ -53,33 +53,34 @@ impl CallError {
         Self::new(CallClass::Transient { wish: Some(wish) }, cause)
     }
 
-    /// Creates the failure of a call with which the target asked for a pause, such as the status
-    /// 429 of HTTP. No route calls the target for the time `after`, as far as the route's retry
-    /// policy allows; for a second if the target named no time. It counts no attempt for the first
-    /// hour; if the event still fails like this then, each further failure counts as one.
+    /// Creates the failure of a call that the target answered with a request for a pause, such as
+    /// the HTTP status 429. No route calls the target for the time `after`, limited by the route's
+    /// retry policy, or for one second if `after` is `None`. For the first hour in which an event
+    /// fails in this way, no such failure counts as an attempt. After that hour, each one counts.
     pub fn busy(after: Option<Duration>, cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::new(CallClass::Busy { after }, cause)
     }
 
     /// Creates the failure of a call that did not reach the target's service: a refused connection,
     /// a failed handshake, or a proxy's report that the service is down. When the calls for several
-    /// events fail like this in a row, all workers stop to call the target, and then probe it with
-    /// one call at a time until one is answered. It counts no attempt during such an outage, and
-    /// for the first hour if only this event fails like this; then each further failure counts.
+    /// events fail like this in a row, all workers stop calling the target, and then probe it with
+    /// one call at a time until one is answered. During such an outage, the failure does not count
+    /// as an attempt. If the target answers the calls for other events, it does not count for the
+    /// first hour either, but each later failure does.
     pub fn target_fault(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::new(CallClass::TargetFault, cause)
     }
 
-    /// Creates the failure of a call to which no answer came: it took too long, or the connection
-    /// was lost. It is unknown whether the call had its effect. It counts as an attempt, as a
-    /// transient failure does. But it is no sign that the target works, so a target that is probed
-    /// with one call at a time is probed further.
+    /// Creates the failure of a call that was not answered: it took too long, or the connection was
+    /// lost. It is unknown whether the call had its effect. It counts as an attempt, as a transient
+    /// failure does. But it does not show that the target works: a target that is probed with one
+    /// call at a time is probed further.
     pub fn unanswered(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::new(CallClass::Unanswered, cause)
     }
 
-    /// Adds what the target answered. It is stored beside the event with the error, and nowhere
-    /// else, since it may contain personal data.
+    /// Adds what the target answered. The answer is stored beside the event with the error, and
+    /// nowhere else, because it may contain personal data.
     #[must_use]
     pub fn with_answer(self, answer: impl Into<String>) -> Self {
         Self {
@@ -105,8 +106,8 @@ impl CallError {
         }
     }
 
-    /// Returns why the target was not reached, or how it asked for a pause, for the log and for
-    /// what is stored of the target; `None` when the failure is no fault of the target.
+    /// Returns why the target was not reached, or how it asked for a pause. This text is logged,
+    /// and stored with the target. `None` if the failure is not a fault of the target.
     pub(crate) fn target_error(&self) -> Option<String> {
         match self.class {
             CallClass::Busy { .. } | CallClass::TargetFault => Some(describe(&*self.cause)),
@@ -165,12 +166,12 @@ mod tests {
         assert_eq!(number("x").map_err(|error| error.class), Err(transient));
         let permanent = CallClass::Permanent;
         assert_eq!(required("x").map_err(|error| error.class), Err(permanent));
-        let error = number("x").expect_err("x is no number");
+        let error = number("x").expect_err("x must not be read as a number");
         assert_eq!(error.text(), "invalid digit found in string");
     }
 
     #[test]
-    fn an_answer_of_the_target_is_stored_beside_the_event_alone() {
+    fn an_answer_of_the_target_is_stored_only_beside_the_event() {
         for (error, expect) in [
             (CallError::busy(None, "429"), Some("429".to_owned())),
             (CallError::target_fault("502"), Some("502".to_owned())),

@@ -22,8 +22,8 @@ use crate::instance::{Exact, LoneSurrogate};
 /// megabytes.
 const MISTAKES_MAX: usize = 5;
 
-/// The compiled JSON Schemas of one source. Each schema is read by the draft that its `$schema`
-/// names, or by draft 2020-12 if it names none. `format` is not checked in any draft.
+/// The compiled JSON Schemas of one source. Each schema is read by the rules of the draft that its
+/// `$schema` names, or of draft 2020-12 if it names none. `format` is not checked in any draft.
 ///
 /// Two values of this type are equal if they were compiled from equal schemas.
 pub struct Schemas {

@@ -35,7 +35,7 @@ impl ClaimedEvent {
         self.attempt.saturating_sub(self.attempts_before)
     }
 
-    /// Returns the number of the current round: that of its first attempt.
+    /// Returns the number of the current round: the number of the first attempt in it.
     pub fn round(&self) -> u32 {
         self.attempts_before.saturating_add(1)
     }
@@ -68,9 +68,9 @@ impl ClaimSet {
             }
             Claimed::Orphaned => self.events.push(event(envelope, 1, 0, true)),
             Claimed::Redelivered => self.redelivered += 1,
-            // `Conflict` can only repeat here: the id of a conflict contains the digest of its
-            // body, so what is stored under this id has the same content. The receipt is a
-            // duplicate.
+            // No `Conflict` is expected here: conflicts are claimed a second time, under an id that
+            // contains the digest of their body, or with the stored body. If there is one
+            // nevertheless, its receipt is a duplicate.
             Claimed::Duplicate | Claimed::Conflict => {
                 self.duplicates.push((envelope, other_digest));
             }
@@ -84,8 +84,8 @@ pub(crate) fn sample(number: u8) -> ClaimedEvent {
     ClaimedEvent {
         envelope: Envelope {
             receipt: hookbox_event::ReceiptId::from_bytes([number; 16]),
-            source: "begini".parse().expect("a name"),
-            topic: "begini.score".parse().expect("a topic"),
+            source: "begini".parse().expect("the name must be valid"),
+            topic: "begini.score".parse().expect("the topic must be valid"),
             event: EventId::from_bytes([number; 16]),
             id_tail: None,
             digest: ContentDigest::of_raw_body(&hookbox_event::Digester::Plain, b"{}"),

@@ -58,7 +58,8 @@ pub(crate) async fn claim<S: Store>(
 }
 
 impl Claim {
-    /// Returns whether a handler runs after this claim, unless the body or its version prevents it.
+    /// Returns whether a handler may run after this claim. An invalid body, or the version of the
+    /// event, may still prevent that.
     pub fn would_run<S: Store>(&self, config: &Config<S>) -> bool {
         let is_handled = match config.on_conflict(&self.envelope.topic) {
             OnConflict::DeadLetter => self.conflict_with.is_none(),
@@ -101,9 +102,9 @@ async fn claim_as_own<S: Store>(
 }
 
 /// Claims each conflict as the event that is stored under the same id. This route may not have
-/// claimed that event yet: its first body may have been for other routes only, or may still wait in
-/// the queue behind this conflict. In both cases the handler runs with the stored body, as it would
-/// for a retry.
+/// claimed that event yet: the receipt with the stored body may have been for other routes only, or
+/// may still wait in the queue behind this conflict. In both cases the handler runs with the stored
+/// body, as it would for a retry.
 async fn claim_by_id<S: Store>(
     store: &S,
     tx: &mut S::Tx,

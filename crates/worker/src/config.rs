@@ -20,7 +20,7 @@ pub struct Config<S: Store> {
     /// The rules for conflicts. The first match decides; where no rule matches, a conflict becomes
     /// a dead letter.
     pub conflicts: Vec<ConflictRule>,
-    /// How the ids of conflicts and the digests of keys are computed.
+    /// How the ids of conflicts, and the digests of the keys of routes with `newest`, are computed.
     pub digester: Digester,
     /// How often the worker checks for due retries. A retry is late by up to this time. Each check
     /// is one indexed query, so half a second is a good value.
@@ -29,8 +29,8 @@ pub struct Config<S: Store> {
     /// number of workers may do so.
     pub collect: bool,
     /// Whether this worker keeps the store's newest witness message at the broker; the witness
-    /// shows later whether the store or the broker was restored to an older state. It does not if
-    /// store and broker are one file, because restoring one of them then restores the other too.
+    /// shows later whether the store or the broker was restored to an older state. If store and
+    /// broker are one file, the witness cannot show that, because a restore always restores both.
     pub witness: bool,
 }
 
@@ -39,10 +39,11 @@ pub struct Route<S: Store> {
     /// The name of the route; its queue is named after it.
     pub name: RouteName,
     /// The topics that other routes select, too. The events of these topics are stored in a
-    /// transaction of its own before the handler runs on them, so that no route waits for the
-    /// handler of another one.
+    /// separate transaction before the handler runs on them, so that no route waits for the handler
+    /// of another one.
     pub shared_topics: Vec<TopicPattern>,
-    /// Where bodies have their key and version, if only the newest event of each key is handled.
+    /// Where a body has the event's key and version. If it is set, the route handles only the
+    /// newest event of each key.
     pub newest: Option<Newest>,
     /// What is done with the route's events.
     pub work: RouteWork<S>,
@@ -65,7 +66,7 @@ pub enum RouteWork<S: Store> {
     Effect(RegisteredEffect),
 }
 
-/// What to do with another body under a known event id.
+/// What to do with a conflict: another body under a known event id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnConflict {
     /// Store the conflict as a dead letter, for a person to decide.
@@ -83,7 +84,7 @@ pub enum OnConflict {
 pub struct ConflictRule {
     /// The topics that the rule applies to.
     pub topics: TopicPattern,
-    /// What to do.
+    /// What to do with a conflict of these topics.
     pub action: OnConflict,
 }
 
@@ -110,7 +111,7 @@ impl<S: Store> Route<S> {
         limit.map_or(self.concurrency, |limit| limit.min(self.concurrency))
     }
 
-    /// Whether other routes get the events of this topic, too.
+    /// Returns whether other routes get the events of this topic, too.
     pub(crate) fn shares(&self, topic: &Topic) -> bool {
         self.shared_topics.iter().any(|it| it.matches(topic))
     }
@@ -125,7 +126,7 @@ impl<S: Store> RouteWork<S> {
         }
     }
 
-    /// Returns whether an event that is done may be put on the route again;
+    /// Returns whether an event that is done may be put on the route again; see
     /// [`crate::Handler::is_repeatable`].
     pub fn is_repeatable(&self) -> bool {
         match self {

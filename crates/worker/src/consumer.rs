@@ -1,5 +1,5 @@
 //! Consumes the queue of one route with a handler: renews the subscription whenever it fails, and
-//! limits how many transactions run at once and how many events are taken in a second.
+//! limits how many transactions run at once and how many events are taken per second.
 
 use std::sync::Arc;
 
@@ -81,8 +81,9 @@ impl<S: Store> RouteConsumer<S> {
         tasks.wait().await;
     }
 
-    /// Takes messages whenever fewer transactions of the route run than there are slots, and its
-    /// rate allows. Returns `Ok` at the shutdown, and the fault if the subscription fails.
+    /// Takes messages whenever one of the slots for transactions is free and the rate of the route
+    /// allows another message. Returns `Ok` at the shutdown, and the fault if the subscription
+    /// fails.
     async fn take(
         &self,
         subscription: &mut dyn Subscription,
@@ -133,7 +134,8 @@ impl<S: Store> RouteConsumer<S> {
                 };
                 tokio::select! {
                     biased;
-                    // What is not finished at a shutdown is redelivered, and nothing else follows.
+                    // Messages that are not finished at a shutdown are redelivered. Nothing else
+                    // has to be done.
                     _finished = process.run(intake) => {}
                     // A delivery that is dropped without having been settled is put back on its
                     // queue.

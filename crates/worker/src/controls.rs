@@ -7,13 +7,13 @@ use hookbox_event::RouteName;
 use tokio::sync::Notify;
 
 /// What operators have set, as this worker has read it last. While the store is unavailable, the
-/// last state stands. Before the first read, nothing is known: a route may have been paused before
-/// this worker started, so it takes no messages and publishes no retries until then. That delays no
-/// event, because without the store none could be processed.
+/// state that was read last stays in force. Before the first read, nothing is known: a route may
+/// have been paused before this worker started, so no messages are taken and no retries are
+/// published until then. That delays no event, because without the store none could be processed.
 pub(crate) struct Controls {
     read: Mutex<Option<RouteControls>>,
     /// Notified whenever `read` has changed. It wakes tasks in the order in which they began to
-    /// wait, so that a run of the simulation can be repeated.
+    /// wait, so that the simulation can repeat a run exactly.
     changed: Notify,
 }
 
@@ -34,17 +34,17 @@ impl Controls {
         }
     }
 
-    /// Waits until anything was read, and returns the mode of the route.
+    /// Waits for the first read, and returns the mode of the route.
     pub async fn mode(&self, route: &RouteName) -> RouteMode {
         self.mode_that(route, |_| true).await
     }
 
-    /// Waits until the route has another mode than this one.
+    /// Waits until the mode of the route differs from `than`.
     pub async fn other_mode(&self, route: &RouteName, than: &RouteMode) {
         self.mode_that(route, |mode| mode != than).await;
     }
 
-    /// Returns those of the routes that are not paused; none of them before anything was read.
+    /// Returns the routes that no operator has paused. Before the first read, it returns none.
     pub fn running(&self, routes: &[RouteName]) -> Vec<RouteName> {
         let controls = self.lock();
         let Some(controls) = &*controls else {

@@ -11,9 +11,9 @@ use crate::counters::add;
 use crate::inner::Inner;
 use crate::pause::Pause;
 
-/// How often a worker reads what operators have set. A change takes effect within two seconds: this
-/// interval, and the time to read and to subscribe. Each read is one query of a table with at most
-/// one row for each route.
+/// How often a worker reads what operators have set. A change takes effect within two seconds: the
+/// sum of this interval and the time to read and to subscribe. Each read is one query of a table
+/// with at most one row for each route.
 const READ_EVERY: Duration = Duration::from_secs(1);
 
 /// The task that reads what operators have set.
@@ -61,8 +61,8 @@ impl<S: Store> ControlsReader<S> {
         }
     }
 
-    /// Shows whether all routes wait for the store, since none takes messages before the first
-    /// read.
+    /// Sets in the counters of all routes whether they are paused because the store is unavailable.
+    /// This is for the time before the first read, when no route takes messages.
     fn set_waiting(&self, are_waiting: bool) {
         for counters in self.inner.counters.routes.values() {
             counters.paused.store(are_waiting, Ordering::Relaxed);

@@ -13,7 +13,7 @@ use crate::running_handlers::RunningHandlers;
 /// The counters of all routes of one worker.
 #[derive(Debug, Default)]
 pub struct Counters {
-    /// By route.
+    /// The counters of each route, by its name.
     pub routes: BTreeMap<RouteName, RouteCounters>,
     /// Retries that were put back on the queue of their route.
     pub requeued: AtomicU64,
@@ -33,9 +33,9 @@ pub struct RouteCounters {
     pub duplicate: AtomicU64,
     /// Receipts with another body for a known event.
     pub conflict: AtomicU64,
-    /// Dead letters.
+    /// Dead letters that the route has made.
     pub dead: AtomicU64,
-    /// Receipts of events that were older than one of the same key that was done.
+    /// Receipts of stale events: another event of the same key was done and is newer.
     pub stale: AtomicU64,
     /// Receipts whose attempt failed and which wait for their next attempt.
     pub retrying: AtomicU64,
@@ -43,15 +43,15 @@ pub struct RouteCounters {
     pub deferred: AtomicU64,
     /// Events that were handed to an external call. Their receipts have no outcome yet.
     pub leased: AtomicU64,
-    /// Ends of external calls that changed nothing, because the event had its outcome or a newer
-    /// call decides.
+    /// External calls whose end changed nothing, because the event had its outcome already or
+    /// because a newer call for it decides.
     pub superseded: AtomicU64,
     /// External calls that are in flight.
     pub calls_in_flight: AtomicU64,
     /// Messages that wait until another call may be made to the target.
     pub target_waits: AtomicU64,
-    /// Whether the route is paused because its target is not reached or asked for a pause: it takes
-    /// no messages, or one at a time.
+    /// Whether the route is paused because its target is not reached or has asked for a pause. Such
+    /// a route takes no messages, or one at a time.
     pub target_down: AtomicBool,
     /// Redelivered receipts that already had their outcome.
     pub redelivered: AtomicU64,
@@ -62,9 +62,9 @@ pub struct RouteCounters {
     /// Whether the route is paused because a dependency is unavailable; messages in flight are
     /// kept.
     pub paused: AtomicBool,
-    /// Receipts that are in flight: claimed, handled, or waiting until they can be.
+    /// Receipts that are in flight: they are being handled, or wait for that.
     pub in_flight: AtomicU64,
-    /// Handlers that run now.
+    /// The runs of the handler, or the external calls, that have not ended.
     pub running: RunningHandlers,
     /// The number of seconds for which nothing was settled although something was in flight.
     pub standstill_s: AtomicU64,
@@ -105,8 +105,8 @@ impl RouteCounters {
         self.rights.missing()
     }
 
-    /// Sets the pause of the route by an operator, as the worker has read it; `None` while the
-    /// route is not paused.
+    /// Stores the pause that an operator has set for the route, as the worker has read it; `None`
+    /// while the route is not paused.
     pub fn set_operator_pause(&self, pause: Option<&RoutePause>) {
         self.operator_pause.set(pause);
     }
@@ -116,8 +116,8 @@ impl RouteCounters {
         self.operator_pause.get()
     }
 
-    /// Returns the number of receipts that were settled in any way, and of other steps towards
-    /// that. Every progress of the route increases it.
+    /// Returns a number that every progress of the route increases: the receipts that were settled
+    /// in any way, plus other steps towards an outcome, such as leases.
     pub fn settled(&self) -> u64 {
         let all = [
             &self.done,
@@ -138,7 +138,7 @@ impl RouteCounters {
 }
 
 pub(crate) fn add(counter: &AtomicU64, count: u64) {
-    // Relaxed is enough: a counter orders nothing, it is only displayed.
+    // `Relaxed` is enough, because no other memory access depends on a counter.
     counter.fetch_add(count, Ordering::Relaxed);
 }
 

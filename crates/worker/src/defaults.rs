@@ -1,10 +1,9 @@
-//! The settings of a worker and its routes where nothing else is chosen. They are also the defaults
-//! of the config.
+//! The defaults for the settings of a worker and its routes. The config has the same defaults.
 
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-/// How many attempts an event has in all.
+/// How many attempts an event has in one round.
 pub const ATTEMPTS: u32 = 12;
 
 /// The delay after the first failure.
@@ -16,7 +15,7 @@ pub const DELAY_FACTOR: f64 = 3.0;
 /// The longest delay between two attempts.
 pub const LONGEST_DELAY: Duration = Duration::from_secs(6 * 3600);
 
-/// The share of each delay by which it is varied at random.
+/// The share of a delay by which the delay is varied at random, up or down.
 pub const JITTER: f64 = 0.2;
 
 /// How long one run of a handler may take.

@@ -17,7 +17,7 @@ use crate::{Call, CallError, Event, HandlerError, Json, Payload};
 /// dies before that is recorded. So the receiver gets each event at least once, and recognises a
 /// repetition by `Call::key`.
 ///
-/// One effect serves both databases, because it sees neither.
+/// An effect works with both databases, because it has no access to them.
 pub trait Effect: Send + Sync + 'static {
     /// The name of the effect in the config, in logs and on pages.
     const NAME: &'static str;
@@ -36,13 +36,14 @@ pub trait Effect: Send + Sync + 'static {
     fn limits(&self) -> TargetLimits;
 
     /// Returns how long one call may take in all, at most ten minutes. After that time the call is
-    /// dropped, which counts as a failed attempt. Until a dead process has its call made again,
-    /// this time passes, so a short limit is better than a long one.
+    /// dropped, which counts as a failed attempt. When a process dies, its calls are made again
+    /// only after about this time, so a short limit is better than a long one.
     fn time_limit(&self) -> Duration;
 
-    /// Returns whether the call may be made again for an event that is done, as
-    /// `hookbox events replay` asks for it. That call has another key (`Call::key`), so that the
-    /// receiver takes it for a new one. By default, an event that is done never runs again.
+    /// Returns whether the call may be made again for an event that is done, when an operator asks
+    /// for that with `hookbox events replay`. The repeated call has another idempotency key
+    /// (`Call::key`), so the receiver takes it for a new call. By default, an event that is done
+    /// never runs again.
     fn is_repeatable(&self) -> bool {
         false
     }
@@ -50,7 +51,8 @@ pub trait Effect: Send + Sync + 'static {
     /// Makes the payload of an event, as [`crate::Handler::payload`] does.
     ///
     /// # Errors
-    /// When the body does not fit: a permanent failure, and the call is not made.
+    /// When the body does not fit the payload type. This is a permanent failure, and the call is
+    /// not made.
     fn payload(&self, body: &Bytes, read: Option<Json>) -> Result<Self::Payload, HandlerError> {
         Self::Payload::of(body, read)
     }

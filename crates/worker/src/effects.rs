@@ -1,4 +1,4 @@
-//! External effects: the path of an event of a route that makes a call for it.
+//! External effects: the path of an event on a route that makes an external call for it.
 //!
 //! A call must not run inside a transaction of the database, and its end cannot be committed
 //! together with its effect. So the path has two transactions with the call between them:
@@ -8,12 +8,12 @@
 //! 2. `process` brings the events of messages to a lease or an outcome, and acknowledges the
 //!    messages. `transaction` is one transaction: claim → check → lease → settle → commit.
 //! 3. `flight` makes one call, in a task of its own and without a connection of the database.
-//!    `settle_call` is the table of what follows from its end.
+//!    `settle_call` decides what follows from the end of the call.
 //! 4. `end_writer` records how calls ended, many at a time.
 //!
-//! A process that dies leaves leases, which end by themselves: then the store's retry is due, and
-//! the call is made again under the next lease, which has a higher epoch. So an effect takes no
-//! part in isolation, quarantine and start markers.
+//! When a process dies, its leases end by themselves. Then the retries that the store has for their
+//! events are due, and the calls are made again under new leases, which have higher epochs. So
+//! effects need no isolation, no quarantine and no start markers.
 
 use std::time::Duration;
 
@@ -27,18 +27,20 @@ mod route;
 mod settle_call;
 mod transaction;
 
-/// How much later than its transaction a call may begin. A commit takes milliseconds, so a call
-/// that is later than this has waited for a store that was unavailable, or its process was stopped.
-/// It is not made, because it could still run when its lease has ended.
+/// A call may begin at most this long after the start of the transaction that gave its event a
+/// lease. A commit takes milliseconds, so a call that would begin later has waited for an
+/// unavailable store, or its process was suspended. Such a call is not made, because it could still
+/// run when its lease has ended.
 const BEGINS_WITHIN: Duration = Duration::from_secs(5);
 
-/// How much longer than the time limit of its call a lease is: until the call begins
-/// ([`BEGINS_WITHIN`]), for recording its end while the store answers slowly, and for what the
-/// clock of the store is adjusted meanwhile. A longer time makes the next call after a death of a
-/// process later; a shorter one makes it likelier that a call is repeated although it has ended.
+/// How much longer a lease is than the time limit of its call. This covers the time until the call
+/// begins ([`BEGINS_WITHIN`]), the time to record its end in a slow store, and adjustments of the
+/// store's clock. With a longer margin, calls are repeated later after the death of a process. With
+/// a shorter one, it is more likely that a call is repeated although it has ended.
 const LEASE_MARGIN: Duration = Duration::from_secs(15);
 
-/// How many leases of one attempt may end without an outcome. One is that of a process that was
-/// killed, a second one may be that of its successor. An event whose call kills each process that
-/// makes it ends after this many deaths, as a dead letter that an operator can replay.
+/// How many leases of one attempt may end without an outcome. One such lease is left by a process
+/// that was killed, and a second one perhaps by its successor. An event whose call kills every
+/// process that makes it becomes a dead letter (`lost`) after this many deaths. An operator can
+/// replay it.
 const LOST_MAX: u32 = 4;

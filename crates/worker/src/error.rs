@@ -8,11 +8,11 @@ use hookbox_driver::describe;
 
 /// The error with which a handler reports that it could not handle an event.
 ///
-/// Like `anyhow::Error`, it converts from every error and does not implement `Error` itself, so
-/// `?` works everywhere. An error that `?` converts is *transient*: the event is retried a limited
+/// Like `anyhow::Error`, it converts from every error and does not implement `Error` itself, so `?`
+/// works everywhere. An error that `?` converts is *transient*: the event is retried a limited
 /// number of times, and each failure is recorded. If the driver finds that the cause is a fault of
-/// the database, this outranks what the handler's author chose: `or_reject` on an insert during an
-/// outage does not make a dead letter.
+/// the database, it does not matter what the handler's author chose: `or_reject` on an insert
+/// during an outage makes no dead letter.
 pub struct HandlerError {
     pub(crate) class: Class,
     cause: Box<dyn Error + Send + Sync>,
@@ -35,8 +35,8 @@ impl HandlerError {
         }
     }
 
-    /// Creates a transient failure, which another attempt may avoid. When that attempt follows is
-    /// decided by the route's retry policy.
+    /// Creates a transient failure, which another attempt may avoid. The route's retry policy
+    /// decides when that attempt follows.
     pub fn transient(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self {
             class: Class::Transient { wish: None },
@@ -54,12 +54,12 @@ impl HandlerError {
         }
     }
 
-    /// The cause.
+    /// Returns the cause of the failure.
     pub(crate) fn cause(&self) -> &(dyn Error + 'static) {
         &*self.cause
     }
 
-    /// The cause, by value.
+    /// Converts the error into its cause.
     pub(crate) fn into_cause(self) -> Box<dyn Error + Send + Sync> {
         self.cause
     }

@@ -10,9 +10,9 @@ pub struct Event<P> {
     /// The id of the event: the idempotency key of everything that is done about it.
     pub id: EventId,
     /// The number of the event in the store: the same for every route and every attempt, and higher
-    /// for an event that is stored later. A table of the handler's own that is keyed by the number
-    /// is written at its end, while one that is keyed by the id is written all over. A
-    /// rehearsal gives numbers, too, and rolls them back.
+    /// for an event that is stored later. If a table of the handler has this number as its key, new
+    /// rows are written at the end of its index. With the event id as the key, they are written all
+    /// over the index. A rehearsal assigns numbers, too, and rolls them back.
     pub number: EventNumber,
     /// The accepted request in which the event was received.
     pub receipt: ReceiptId,

@@ -1,6 +1,6 @@
 //! Which events of a failed batch run together again, each group in its own transaction, and which
-//! run alone. This is about failures after which the transaction of the batch cannot continue;
-//! `parts` is about the others.
+//! run alone. This file is for failures after which the transaction of the batch cannot continue.
+//! For other failures, `parts` decides.
 //!
 //! An event that is known to have failed runs alone later, and the others run together again. Where
 //! it is not known which event failed, the batch is halved, and its halves are halved again, until
@@ -43,7 +43,8 @@ impl<'e> Groups<'e> {
         None
     }
 
-    /// One event of the group has failed: it runs alone, and the others run together again.
+    /// Records that one event of the group has failed: it runs alone, and the others run together
+    /// again.
     pub fn take_out(&mut self, mut group: Vec<&'e Envelope>, failed: &ReceiptId) {
         match group.iter().position(|it| it.receipt == *failed) {
             Some(at) => {
@@ -90,8 +91,8 @@ mod tests {
     fn envelope(number: u8) -> Envelope {
         Envelope {
             receipt: ReceiptId::from_bytes([number; 16]),
-            source: "begini".parse().expect("a name"),
-            topic: "begini.score".parse().expect("a topic"),
+            source: "begini".parse().expect("the name must be valid"),
+            topic: "begini.score".parse().expect("the topic must be valid"),
             event: EventId::from_bytes([number; 16]),
             id_tail: None,
             digest: ContentDigest::of_raw_body(&Digester::Plain, b"{}"),
@@ -163,10 +164,10 @@ mod tests {
     }
 
     #[test]
-    fn an_event_of_no_envelope_of_the_group_is_found_by_halves() {
+    fn a_failed_event_that_is_not_in_the_group_is_found_by_halves() {
         let envelopes: Vec<Envelope> = (0..4).map(envelope).collect();
         let mut groups = Groups::of(&envelopes.iter().collect::<Vec<_>>());
-        let group = groups.next().expect("a group");
+        let group = groups.next().expect("there must be a group");
         groups.take_out(group, &ReceiptId::from_bytes([9; 16]));
         assert_eq!(groups.next().map(|it| it.len()), Some(2));
     }

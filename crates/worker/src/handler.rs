@@ -29,25 +29,26 @@ pub trait Handler<S: Store>: Send + Sync + 'static {
     /// accept any body, and [`crate::Json`] for exact numbers without another pass over the body.
     type Payload: Payload;
 
-    /// Whether the engine may rely on the handler to leave its transaction and its session
-    /// unchanged. For any other handler the engine proves this after each event, with one
+    /// Whether the engine may rely on the handler to leave its transaction open and its session
+    /// unchanged. For any other handler the engine checks this after each event, with one
     /// statement.
     const TRUSTED: bool = false;
 
-    /// Returns whether the handler may handle an event again that it has handled before, as
-    /// `hookbox events replay` asks for it: what it writes then must replace what it wrote, and not
-    /// be added to it. [`Event::round`] tells the runs apart. By default, an event that is done
-    /// never runs again.
+    /// Returns whether the handler may run again on an event that is done, when an operator asks
+    /// for that with `hookbox events replay`. What the later run writes must replace what the
+    /// earlier one wrote, and not be added to it. [`Event::round`] distinguishes the runs. By
+    /// default, an event that is done never runs again.
     fn is_repeatable(&self) -> bool {
         false
     }
 
     /// Makes the payload of an event. `read` is the body as JSON, if it was read before. A handler
-    /// whose payload depends on its settings overrides this. By default, [`Payload::of`] makes it.
+    /// whose payload depends on its settings overrides this. By default, [`Payload::of`] makes the
+    /// payload.
     ///
     /// # Errors
-    /// When the body does not fit: a permanent failure, by which the event leaves its batch before
-    /// the handler runs.
+    /// When the body does not fit the payload type. This is a permanent failure: the event leaves
+    /// its batch before the handler runs.
     fn payload(&self, body: &Bytes, read: Option<Json>) -> Result<Self::Payload, HandlerError> {
         Self::Payload::of(body, read)
     }
@@ -79,8 +80,8 @@ pub trait Handler<S: Store>: Send + Sync + 'static {
     /// [`BatchError::of`] names the event that could not be handled; then the events before and
     /// after it run again without it, in two calls. After any other error (`?`), halves of the
     /// batch run again until the event is found. Whatever the failed call wrote is undone first. An
-    /// attempt is counted only when [`Handler::handle`] fails on the event alone, so both must do
-    /// the same with an event.
+    /// attempt is counted only when [`Handler::handle`] fails on the event alone, so both methods
+    /// must have the same effect for an event.
     ///
     /// The time limit of one call is that of one event times the number of events, and at most
     /// three minutes. For a handler that is not [`Handler::TRUSTED`], the transaction and the

@@ -7,7 +7,7 @@ use hookbox_event::RouteName;
 
 use crate::{Registered, Route, RouteWork};
 
-/// How long the check of one handler may take. It prepares statements and waits for no lock of
+/// How long the check of one handler may take. A check prepares statements and waits for no lock of
 /// another session, except while a migration runs.
 const TIME_LIMIT: Duration = Duration::from_secs(30);
 
@@ -48,7 +48,7 @@ async fn check<S: Store>(
     route: &RouteName,
     handler: &Registered<S>,
 ) -> Result<(), RefusedHandler> {
-    let doing = "check the handler of a route";
+    let doing = "check that the database accepts the handler of a route";
     let mut tx = store.begin_for_handler().await?;
     let checking = handler.check_database(store.connection(&mut tx));
     // After the time limit the transaction is dropped, which closes its connection.

@@ -2,7 +2,8 @@
 //! exact, and not rounded to floats.
 //!
 //! serde_json's feature `arbitrary_precision` is not used: a feature applies to the whole program,
-//! and with this one no `#[serde(flatten)]` or untagged payload of a handler can read a number.
+//! and with this one a handler's payload that is untagged or has `#[serde(flatten)]` cannot read
+//! numbers.
 
 mod number;
 pub(crate) mod reader;
@@ -54,7 +55,7 @@ pub(crate) struct Object {
 
 /// The error for a string with half of a surrogate pair, which is not valid Unicode text.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the body has a string that is no Unicode text (a lone surrogate)")]
+#[error("the body has a string that is not Unicode text (a lone surrogate)")]
 pub(crate) struct LoneSurrogate;
 
 /// The type parameter with which a validator of the `jsonschema` crate reads an [`Instance`] in
@@ -89,7 +90,7 @@ impl Instance {
 }
 
 impl Object {
-    /// Adds a member. Returns whether there was one of that name already.
+    /// Adds a member. Returns whether the object had a member of that name already.
     pub fn insert(&mut self, name: String, value: Instance) -> bool {
         match self.members.entry(name) {
             Entry::Vacant(place) => {

@@ -136,8 +136,8 @@ impl Isolation {
 }
 
 impl<'a> Ticket<'a> {
-    /// Waits until it is this event's turn. An event whose isolated run has never ended with the
-    /// death of a process does not wait.
+    /// Waits until it is this event's turn. That is at once if no process has died during an
+    /// isolated run of the event.
     pub async fn wait_for_turn(&self, counters: &Counters) {
         if self.deaths == 0 {
             return;
@@ -197,7 +197,7 @@ mod tests {
     use super::*;
 
     fn counters() -> Counters {
-        Counters::new([&"scores".parse().expect("a valid name")])
+        Counters::new([&"scores".parse().expect("the name must be valid")])
     }
 
     fn complete(counters: &Counters) {
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_first_time_alone_is_at_once() {
+    async fn an_event_without_a_death_runs_in_isolation_at_once() {
         let isolation = Isolation::default();
         let _busy = isolation.shared().await;
         let waited = waits(&isolation.ticket(0), &counters()).await;
@@ -221,14 +221,14 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_only_event_there_is_runs_after_a_quiet_while() {
+    async fn the_only_event_runs_after_a_quiet_time() {
         let isolation = Isolation::default();
         let waited = waits(&isolation.ticket(1), &counters()).await;
         assert_eq!(waited, QUIET);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn after_other_work_it_runs_as_soon_as_there_is_none() {
+    async fn after_other_work_an_event_runs_as_soon_as_the_process_is_idle() {
         let (isolation, counters) = (Isolation::default(), counters());
         complete(&counters);
         let waited = waits(&isolation.ticket(1), &counters).await;
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn it_stands_behind_what_has_died_less_often() {
+    async fn an_event_waits_for_those_with_fewer_deaths() {
         let (isolation, counters) = (Isolation::default(), counters());
         complete(&counters);
         let worse = isolation.ticket(2);
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn it_does_not_wait_for_ever_beside_work_that_never_ends() {
+    async fn an_event_does_not_wait_for_ever_beside_work_that_never_ends() {
         let (isolation, counters) = (Isolation::default(), counters());
         complete(&counters);
         let _busy = isolation.shared().await;
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn nothing_runs_beside_it() {
+    async fn no_other_handler_runs_beside_an_isolated_one() {
         let isolation = Isolation::default();
         let isolated = isolation.ticket(0).isolate().await;
         let other = tokio::time::timeout(QUIET, isolation.shared()).await;

@@ -27,13 +27,15 @@ pub struct JsonValue<'a> {
     instance: &'a Instance,
 }
 
-/// The error for a JSON Pointer that leads through a value which has no parts, or none with such a
-/// name: a text, a number or a boolean, or an array where the next name is no index. Then the body
-/// has another structure than the pointer, and not only a part less.
+/// The error for a JSON Pointer that leads through a value that cannot contain the next part of the
+/// pointer: a string, a number, a boolean, or an array if the next part is not an index. Such a
+/// body has another structure than the pointer expects; it does not only lack a part.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unreachable {
-    /// Where that value is; `None` for the whole body.
+    /// The pointer to the value that cannot contain the next part of `to`; `None` if that value is
+    /// the whole body.
     at: Option<Pointer>,
+    /// The whole pointer.
     to: Pointer,
     is_array: bool,
 }
@@ -66,7 +68,8 @@ impl Json {
     }
 
     /// Converts the body into a type of the handler's author, without another pass over it. Returns
-    /// `None` if only serde_json can decide what becomes of this body, and with which error.
+    /// `None` if serde_json has to decide whether the body fits the type, and has to report the
+    /// error if it does not.
     pub(crate) fn to_payload<T: DeserializeOwned>(&self) -> Option<T> {
         // A body with a repeated name or a lone surrogate is left to serde_json, because a `Json`
         // holds only one member of a repeated name and no text of a string with a lone surrogate.
@@ -132,8 +135,8 @@ impl<'a> JsonValue<'a> {
     /// Returns the value to which a JSON Pointer leads, like [`JsonValue::at`].
     ///
     /// # Errors
-    /// When the pointer leads through a value in which nothing can be at the next name. Absent
-    /// values and `null` are no error: they are where an optional part is missing.
+    /// When a value on the way cannot contain the next part of the pointer. It is no error if a
+    /// value on the way is absent or `null`: then an optional part of the body is missing.
     pub fn reach(self, pointer: &Pointer) -> Result<Option<JsonValue<'a>>, Unreachable> {
         let mut value = self;
         for (names, name) in pointer.tokens().iter().enumerate() {
@@ -196,8 +199,8 @@ impl<'a> JsonValue<'a> {
     }
 }
 
-/// Returns the index that a part of a JSON Pointer names: digits, without a zero before others
-/// (RFC 6901 §4).
+/// Returns the index that a part of a JSON Pointer names: digits without a leading zero (RFC 6901
+/// §4).
 fn index(token: &str) -> Option<usize> {
     let is_digits = token.bytes().all(|byte| byte.is_ascii_digit());
     let has_zero = token.len() > 1 && token.starts_with('0');

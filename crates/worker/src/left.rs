@@ -1,18 +1,18 @@
-//! The events that a transaction has claimed and not brought to an outcome.
+//! The events that a transaction has claimed and has not brought to an outcome.
 
 use hookbox_event::EventId;
 
 use crate::attempt_error::FailedAttempt;
 use crate::claimed_event::ClaimedEvent;
 
-/// Events that have left a transaction with several events, because the handler failed on them.
-/// Their claims are withdrawn before the commit.
+/// Events that have left a transaction with several events, for example because the handler failed
+/// on them. Their claims are withdrawn before the commit.
 #[derive(Default)]
 pub(crate) struct LeftEvents {
     /// The events that have to run again, each in its own transaction.
     pub alone: Vec<ClaimedEvent>,
     /// The events whose payload could not be made. No other event can be the cause of that, so this
-    /// counts as an attempt on each of them, and they do not run again for it.
+    /// counts as an attempt on each of them at once, and they do not run alone first.
     pub failed: Vec<FailedAttempt>,
 }
 

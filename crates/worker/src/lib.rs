@@ -2,13 +2,13 @@
 //! and the [`Handler`] trait.
 //!
 //! A message of the broker is a batch of envelopes. All envelopes of a batch are claimed, handled,
-//! settled and committed in one transaction; then the message is acknowledged. When the
-//! handler fails on one event, the transaction is rolled back. That event is run again alone, in
-//! its own transaction, and the others together, so that its failure does not affect them. Where it
-//! is not known which event failed, halves of the batch are run until it is found.
+//! settled and committed in one transaction; then the message is acknowledged. When the handler
+//! fails on one event, what it wrote is undone. That event runs again alone, in its own
+//! transaction, and the others run again together, so that its failure does not affect them. Where
+//! it is not known which event failed, halves of the batch run until it is found.
 //!
-//! A route has either a handler or an [`Effect`]: an external call, for which `effects` has a path
-//! of its own.
+//! A route has either a handler or an [`Effect`], which makes an external call. `effects` is the
+//! path of a message to an effect.
 //!
 //! The path of a message to a handler: `consumer` takes it, `process` brings its events to their
 //! outcomes and acknowledges it, `attempt` is one transaction, `batch` runs the handler in it, and

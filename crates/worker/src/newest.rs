@@ -11,9 +11,10 @@ use crate::{Json, JsonValue};
 
 /// Reads the key and the version of an event from its body.
 ///
-/// A version in the future is compared with the receipt of the event and with the present time: if
-/// one of the two clocks is slow, the other one decides. So an event whose version was in the
-/// future can be replayed later.
+/// A version that is a time must not be far in the future. It is compared with the later of two
+/// times: that of the receipt, by the clock of the ingest, and the present time. So a single slow
+/// clock makes no event a dead letter, and an event whose version was in the future can be replayed
+/// later.
 pub(crate) fn read(
     rule: NewestRule<'_>,
     event: &ClaimedEvent,
@@ -67,7 +68,7 @@ fn scalar(value: JsonValue<'_>) -> Option<Scalar> {
     }
 }
 
-/// The detail never quotes the value: lists show it, and values are personal data.
+/// The detail never quotes the value, because lists show details, and values are personal data.
 fn broken(pointer: &Pointer, why: &str) -> Broken {
     Broken {
         reason: DeadReason::Unversioned,
@@ -85,8 +86,8 @@ mod tests {
 
     fn rule() -> Newest {
         Newest {
-            key: vec!["/uid".parse().expect("a pointer")],
-            version: "/at/version".parse().expect("a pointer"),
+            key: vec!["/uid".parse().expect("the pointer must be valid")],
+            version: "/at/version".parse().expect("the pointer must be valid"),
             kind: VersionKind::Integer,
         }
     }
@@ -96,7 +97,7 @@ mod tests {
     }
 
     fn read_with(digester: &Digester, body: &'static str) -> Result<VersionedEvent, Broken> {
-        let json = Json::read(&Bytes::from_static(body.as_bytes())).expect("JSON");
+        let json = Json::read(&Bytes::from_static(body.as_bytes())).expect("the body must be JSON");
         let rule = NewestRule {
             newest: &rule(),
             digester,
@@ -107,14 +108,20 @@ mod tests {
 
     #[test]
     fn key_and_version_are_read_from_the_body() {
-        let found = read_from(r#"{"uid":"a","at":{"version":7}}"#).expect("a version");
-        assert_eq!(found.version, Version::from_stored("7").expect("a version"));
-        let same = read_from(r#"{"at":{"version":"7.0"},"uid":"\u0061"}"#).expect("a version");
+        let found =
+            read_from(r#"{"uid":"a","at":{"version":7}}"#).expect("the body must have a version");
+        assert_eq!(
+            found.version,
+            Version::from_stored("7").expect("the version must be valid")
+        );
+        let same = read_from(r#"{"at":{"version":"7.0"},"uid":"\u0061"}"#)
+            .expect("the body must have a version");
         assert_eq!(
             (same.key, same.event),
             (found.key, EventId::from_bytes([1; 16]))
         );
-        let other = read_from(r#"{"uid":1,"at":{"version":7}}"#).expect("a version");
+        let other =
+            read_from(r#"{"uid":1,"at":{"version":7}}"#).expect("the body must have a version");
         assert_ne!(other.key, found.key);
     }
 
@@ -122,10 +129,13 @@ mod tests {
     fn a_key_is_digested_under_the_identity_key() {
         let body = r#"{"uid":"a","at":{"version":7}}"#;
         let keyed = Digester::Keyed(IdentityKey::from_bytes([7; IdentityKey::BYTES]));
-        let found = read_with(&keyed, body).expect("a version");
+        let found = read_with(&keyed, body).expect("the body must have a version");
         let newest = rule().digest(&keyed, &[Scalar::String("a".to_owned())]);
         assert_eq!(found.key, newest);
-        assert_ne!(found.key, read_from(body).expect("a version").key);
+        assert_ne!(
+            found.key,
+            read_from(body).expect("the body must have a version").key
+        );
     }
 
     #[test]

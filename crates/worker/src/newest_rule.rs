@@ -2,7 +2,8 @@
 
 use hookbox_event::{Digester, Newest, Timestamp};
 
-/// The rule by which a route applies only the newest event of each key, and what it needs.
+/// The rule by which a route applies only the newest event of each key, with what an attempt needs
+/// to apply it.
 #[derive(Clone, Copy)]
 pub(crate) struct NewestRule<'a> {
     pub newest: &'a Newest,

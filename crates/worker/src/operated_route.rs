@@ -1,5 +1,6 @@
-//! Runs one route of a worker in periods. In a period the route is consumed with the same limits;
-//! when an operator pauses the route or sets its limits, it is drained as by a shutdown.
+//! Runs one route of a worker in periods. Within a period, the route is consumed with the same
+//! limits. When an operator pauses the route or sets its limits, the period ends, and the route is
+//! drained as at a shutdown.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -26,9 +27,9 @@ pub(crate) struct OperatedRoute<S: Store> {
 impl<S: Store> OperatedRoute<S> {
     /// Takes messages until the shutdown, and then waits until everything that is in flight is
     /// settled. Whenever an operator pauses the route or sets its limits, the route is drained as
-    /// by a shutdown: what runs gets its outcome, what waits returns to the queue, and no attempt
-    /// is counted. After that, it is consumed with the new limits, or not at all until it is
-    /// resumed.
+    /// at a shutdown: running work gets its outcome, waiting messages return to the queue, and no
+    /// attempt is counted. After that, the route is consumed with the new limits, or not at all
+    /// until an operator resumes it.
     pub async fn run(self) {
         let (inner, shutdown) = (&self.inner, &self.shutdown);
         let route = &inner.config.routes[self.index];
@@ -66,7 +67,7 @@ impl<S: Store> OperatedRoute<S> {
             if self.clear_start_markers().await.is_err() {
                 return;
             }
-            // All work on the route has ended, so it waits for no dependency any more.
+            // All work on the route has ended, so the route no longer waits for a dependency.
             for waits in [
                 &counters.paused,
                 &counters.unsubscribed,
@@ -78,8 +79,8 @@ impl<S: Store> OperatedRoute<S> {
     }
 
     /// Clears the start markers that the drained route has left because the store was unavailable.
-    /// This process has survived these starts of handlers. If it ended one day without clearing
-    /// them, their events would be suspected of having ended it.
+    /// This process has survived these starts of handlers. If it ended later without clearing the
+    /// markers, their events would be suspected of having ended it.
     async fn clear_start_markers(&self) -> Result<(), Stopped> {
         let inner = &self.inner;
         let route = &inner.config.routes[self.index].name;

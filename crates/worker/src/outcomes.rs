@@ -5,7 +5,8 @@ use hookbox_driver::{Outcome, ReceiptOutcome, Store};
 use crate::counters::add;
 use crate::route_context::RouteContext;
 
-/// Counts committed outcomes, and the receipts of the same transaction that already had theirs.
+/// Counts committed outcomes, and the redelivered receipts of the same transaction that already had
+/// an outcome.
 pub(crate) fn count<S: Store>(
     context: &RouteContext<'_, S>,
     settled: &[ReceiptOutcome<'_>],

@@ -7,13 +7,14 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::intake::SHARED_MAX;
 
-/// How long the messages that wait in this worker may need at the rate of their route. They stay
-/// unacknowledged meanwhile, and other workers cannot take them.
+/// The longest time that the waiting messages of this worker may need at the rate of their route.
+/// They stay unacknowledged meanwhile, so other workers cannot take them.
 const WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// Says when the next events of a route may be taken. A message is taken as a whole, however many
-/// events it holds, and the time that its events need at this rate passes before the next one. So
-/// the rate is kept in the long run, and exceeded for a moment by at most one transaction.
+/// events it holds, and the time that its events need at this rate passes before the next message
+/// is taken. So the rate is kept in the long run, and exceeded for a moment by at most one
+/// transaction.
 pub(crate) struct Pace {
     rate: Option<EventRate>,
     next: Instant,

@@ -6,14 +6,14 @@
 //! again, until the event is found. What succeeds stays in the transaction.
 //!
 //! An event that leaves the transaction runs alone later, in one of its own. Only that run counts
-//! as an attempt: here the cause may be what another event wrote, and the handler may have named
-//! the wrong event.
+//! as an attempt: in a transaction with several events the cause may be what another event wrote,
+//! and the handler may have named the wrong event.
 
 use std::ops::Range;
 
 use crate::groups::FAILED_RUNS_MAX;
 
-/// The parts of a transaction's events that still have to run. An event is meant by its position.
+/// The parts of a transaction's events that still have to run. Each event is given by its position.
 pub(crate) struct Parts {
     /// The part that runs next is the last one.
     waiting: Vec<Part>,
@@ -24,9 +24,10 @@ pub(crate) struct Parts {
 /// Events that run together.
 struct Part {
     of: Range<usize>,
-    /// The other half of the part that failed as a whole. If that half succeeds, this one fails.
+    /// Set if this part is the second half of a part that failed: the first half of that part. If
+    /// the first half succeeds, this one is known to fail.
     first_half: Option<Range<usize>>,
-    /// Whether the first half has succeeded.
+    /// Whether the first half has succeeded, so that this part is known to fail.
     is_failing: bool,
 }
 
@@ -66,14 +67,14 @@ impl Parts {
         None
     }
 
-    /// All events of this part have succeeded.
+    /// Records that all events of this part have succeeded.
     pub fn succeeded(&mut self, of: &Range<usize>) {
         if let Some(next) = self.waiting.last_mut() {
             next.is_failing |= next.first_half.as_ref() == Some(of);
         }
     }
 
-    /// The handler has failed on this part, and `by` are the events that may have caused it.
+    /// Records that the handler has failed on this part. `by` are the events that may be the cause.
     pub fn failed(&mut self, of: Range<usize>, by: &Range<usize>) {
         self.failed_runs += 1;
         if by.len() == 1 {
@@ -85,7 +86,7 @@ impl Parts {
         }
     }
 
-    /// These events have not run and leave the transaction.
+    /// Records that these events have not run and leave the transaction.
     pub fn leave(&mut self, of: Range<usize>) {
         self.left.extend(of);
     }
@@ -165,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn every_event_can_fail_and_any_two() {
+    fn any_one_or_two_events_can_fail() {
         for first in 0..9 {
             for second in first..9 {
                 for is_named in [true, false] {

@@ -18,7 +18,7 @@ use crate::{HandlerError, Json};
 /// the others run again. With [`serde::de::IgnoredAny`] any body fits, and nothing is built from
 /// it.
 pub trait Payload: Sized + Send + Sync + 'static {
-    /// Whether a payload of this type is built from the body; false only for `IgnoredAny`.
+    /// Returns whether a payload of this type is built from the body; false only for `IgnoredAny`.
     #[doc(hidden)]
     fn is_built() -> bool {
         true
@@ -28,7 +28,8 @@ pub trait Payload: Sized + Send + Sync + 'static {
     /// before. The text of an error is stored with the event, for operators.
     ///
     /// # Errors
-    /// When no payload can be made: a permanent one, because the body stays as it is.
+    /// When no payload can be made from the body. The error is permanent, because every attempt
+    /// gets the same body.
     fn of(body: &Bytes, read: Option<Json>) -> Result<Self, HandlerError>;
 }
 

@@ -12,10 +12,10 @@ use crate::{BatchError, Event, Handler, HandlerError};
 /// Events that are ready for their handler.
 #[async_trait]
 pub trait Prepared<S: Store>: Send + Sync {
-    /// Handles one event.
+    /// Handles the event at this position.
     async fn handle(&self, at: usize, tx: &mut S::Connection) -> Result<(), HandlerError>;
 
-    /// Handles several events at once.
+    /// Handles the events at these positions in one call.
     async fn handle_all(
         &self,
         which: Range<usize>,

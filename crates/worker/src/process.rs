@@ -84,8 +84,8 @@ impl<S: Store> Process<'_, S> {
         Ok(())
     }
 
-    /// Stores those events that other routes get, too, in a transaction of its own. A retry or a
-    /// replay is of an event that is stored already.
+    /// Stores those events that other routes get, too, in a separate transaction. Retries and
+    /// replays are left out, because their events are stored already.
     async fn store_shared(&self, round: &[&Envelope]) -> Result<(), Stopped> {
         let Work::Handle { route, .. } = self.work else {
             return Ok(());

@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn an_end_outranks_everything_and_a_failure_outranks_the_rest() {
+    fn an_ended_transaction_outranks_all_and_a_failure_the_rest() {
         let transient = || failed(FailureCause::Returned(Class::Transient { wish: None }));
         let contention = || failed(FailureCause::Fault(FaultKind::Contention));
         let transient_end = Some(FailureCause::Returned(Class::Transient { wish: None }));
@@ -133,7 +133,7 @@ mod tests {
             ),
         ] {
             let what = format!("{proved:?} {ran:?}");
-            let corrected = correct(proved, ran).expect("no fault");
+            let corrected = correct(proved, ran).expect("there must be no fault of the store");
             assert_eq!(corrected.err().map(|it| it.cause), expect, "{what}");
         }
         assert!(
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn the_failure_of_an_end_keeps_what_the_handler_said() {
+    fn the_failure_of_an_ended_transaction_keeps_the_handlers_error() {
         let failed = ended("it is gone", failed(FailureCause::Panicked).err());
         assert!(failed.error.contains("it is gone"), "{}", failed.error);
         assert!(failed.error.ends_with("; then: its own error"));

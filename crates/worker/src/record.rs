@@ -1,5 +1,5 @@
 //! Writes what belongs to an event but not to its own transaction: a failed attempt, a deferral, or
-//! bytes that are not an envelope. Each record is repeated until it is written, through every
+//! bytes that are not an envelope. Each write is repeated until it succeeds, also through an
 //! outage.
 
 use std::time::Duration;
@@ -26,7 +26,7 @@ const DEFERRED_LEAST: Duration = Duration::from_secs(1);
 /// time until the release of the lock is noticed.
 const DEFERRED_MOST: Duration = Duration::from_secs(60);
 
-/// What a record is about, for counters and logs.
+/// The attempt that a record is about, for counters and logs.
 #[derive(Clone, Copy)]
 pub(crate) struct Attempted<'a> {
     pub event: &'a EventId,
@@ -71,7 +71,7 @@ pub(crate) async fn undecodable<S: Store>(
     Ok(())
 }
 
-/// Defers an event on which the handler failed for a reason that is not the event's.
+/// Defers an event on which the handler failed, if the event itself is not the cause.
 pub(crate) async fn deferral<S: Store>(
     context: &RouteContext<'_, S>,
     failed: &FailedAttempt,
@@ -122,14 +122,16 @@ pub(crate) async fn put_off<S: Store>(
 }
 
 /// Returns for how long in total the event may be deferred, or `None` if there is no limit. For a
-/// missing right, this also counts the denied event, and pauses the route after several of them.
+/// missing right, this function also counts the denied event, and pauses the route after several of
+/// them.
 fn age_max<S: Store>(
     context: &RouteContext<'_, S>,
     failed: &FailedAttempt,
     reason: DeferReason,
 ) -> Option<Duration> {
     match reason {
-        // The three reasons of external calls are never those of a handler.
+        // `Leased`, `TargetFault` and `TargetBusy` are reasons of external calls, and never of a
+        // handler.
         DeferReason::ForeignLock
         | DeferReason::Leased
         | DeferReason::TargetFault

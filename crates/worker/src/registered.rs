@@ -42,7 +42,7 @@ pub trait DynHandler<S: Store>: Send + Sync + 'static {
     /// [`Handler::check_database`].
     async fn check_database(&self, tx: &mut S::Connection) -> Result<(), HandlerError>;
 
-    /// Makes the payloads of events. Each event comes with its body as JSON if the body was read
+    /// Makes the payloads of events. Each event contains its body as JSON if the body was read
     /// already. Returns the events whose payload could be made. Every other event is returned as
     /// its position in `events` and the reason.
     fn prepare(&self, events: Vec<Event<Option<Json>>>) -> Readied<S>;
@@ -128,7 +128,7 @@ pub(crate) struct HandlerFailure {
     pub remedy: Option<String>,
 }
 
-/// The result of a handler's run on several events that did not fail.
+/// The result of a run on several events in which the handler did not fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Handled {
     /// All events are handled.
@@ -159,7 +159,8 @@ pub(crate) async fn run<S: Store>(
     }
 }
 
-/// Returns how long a handler may take that is called for each of the events, one after another.
+/// Returns the time limit for all calls of a handler together, if it is called for one event after
+/// another.
 pub(crate) fn limit_of_each(time_limit: Duration, events: usize) -> Duration {
     time_limit.saturating_mul(u32::try_from(events).unwrap_or(u32::MAX))
 }

@@ -50,7 +50,10 @@ pub enum RehearsalError {
         error: String,
     },
     /// The two forms of the handler have different effects.
-    #[error("handle and handle_all differ: after handle {one_by_one}, after handle_all {all}")]
+    #[error(
+        "handle and handle_all have different effects: {one_by_one} after handle, {all} after \
+         handle_all"
+    )]
     Differs {
         /// What was read after `handle` had been called for each event.
         one_by_one: String,
@@ -58,7 +61,7 @@ pub enum RehearsalError {
         all: String,
     },
     /// The test's own reading or writing in the transaction failed.
-    #[error("the test's own statement failed: {}", describe(.0.as_ref()))]
+    #[error("a statement of the rehearsal itself failed, and none of the handler: {}", describe(.0.as_ref()))]
     Test(Box<dyn Error + Send + Sync>),
     /// The store has failed.
     #[error("the store failed: {}", describe(.0))]
@@ -85,8 +88,9 @@ impl fmt::Display for Form {
 
 /// Runs `handler` on samples as a worker does, once by [`crate::Handler::handle`] for each of them
 /// and once by [`crate::Handler::handle_all`] for all, if the handler overrides it. Each of the two
-/// has a transaction of its own, in which the events are claimed. `prepare` runs in it before the
-/// handler, and `look` after it; then the transaction is rolled back, so the store does not change.
+/// runs has a transaction of its own, in which the events are claimed. `prepare` runs in the
+/// transaction before the handler, and `look` after it. Then the transaction is rolled back, so the
+/// store does not change.
 ///
 /// Returns what `look` has read. It is an error if `look` reads something else after the second
 /// form than after the first.
@@ -116,8 +120,8 @@ where
             looked.map(Some).map_err(of_test)
         };
         let ran = ran.await;
-        // After a failure the handler may have been stopped in the middle of a statement. Then only
-        // dropping the transaction, which closes its connection, ends it.
+        // After a failure the handler may have been stopped in the middle of a statement. Only
+        // dropping the transaction, which closes its connection, ends that statement.
         match &ran {
             Ok(_) => store.rollback(tx).await,
             Err(_) => drop(tx),
@@ -163,7 +167,9 @@ async fn ready<S: Store>(
     handler: &Registered<S>,
     envelopes: &[Envelope],
 ) -> Result<Box<dyn Prepared<S>>, RehearsalError> {
-    let route: RouteName = "rehearsal".parse().expect("the name of a route");
+    let route: RouteName = "rehearsal"
+        .parse()
+        .expect("the name of the route must be valid");
     let all: Vec<&Envelope> = envelopes.iter().collect();
     store.claim(tx, &route, &all).await?;
     let mut events = Vec::with_capacity(envelopes.len());

@@ -17,7 +17,7 @@ pub enum CallRehearsalError {
     /// The body is not JSON. A worker makes such an event a dead letter, without a call.
     #[error("the body of the sample is not JSON: {0}")]
     NotJson(String),
-    /// The payload could not be made, so that the call was not made.
+    /// The payload could not be made, so the call was not made.
     #[error("the payload could not be made: {0}")]
     NoPayload(String),
     /// The call failed.
@@ -46,7 +46,7 @@ impl fmt::Display for AfterCall {
         f.write_str(match self {
             AfterCall::Retry => "the event would be tried again",
             AfterCall::DeadLetter => "the event would be a dead letter at once",
-            AfterCall::Wait => "the event would wait, without an attempt",
+            AfterCall::Wait => "the event would wait, and no attempt would be counted",
         })
     }
 }
@@ -67,7 +67,9 @@ pub async fn rehearse_call<E: Effect>(
     let not_json = |error: hookbox_event::JsonError| CallRehearsalError::NotJson(error.to_string());
     let envelope = sample.into().envelope(1).map_err(not_json)?;
     let read = Json::read(&envelope.body).map_err(not_json)?;
-    let route: RouteName = "rehearsal".parse().expect("the name of a route");
+    let route: RouteName = "rehearsal"
+        .parse()
+        .expect("the name of the route must be valid");
     let call = Call {
         key: Call::key(&envelope.event, &route, 1),
         epoch: 1,

@@ -121,7 +121,8 @@ mod tests {
 
     #[test]
     fn delays_grow_to_the_longest_and_stay() {
-        let retry = Retry::new(12, 5 * SECOND, 3.0, 3600 * SECOND, 0.2).expect("valid");
+        let retry =
+            Retry::new(12, 5 * SECOND, 3.0, 3600 * SECOND, 0.2).expect("the policy must be valid");
         let middle: Vec<u64> = [1, 2, 3, 4, 8, u32::MAX]
             .map(|n| retry.delay(n, 0.5).as_secs())
             .into();
@@ -150,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn what_never_ends_cannot_be_built() {
+    fn an_invalid_policy_cannot_be_built() {
         let new = Retry::new;
         assert_eq!(
             new(0, SECOND, 2.0, SECOND, 0.0),

@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_alone_is_put_off_for_a_bounded_time() {
+    fn a_single_event_is_deferred_for_a_bounded_time() {
         let rights = Rights::default();
         assert_eq!(
             rights.age_max(),

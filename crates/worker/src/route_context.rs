@@ -64,8 +64,8 @@ impl<'a, S: Store> RouteContext<'a, S> {
     }
 
     /// Returns [`Stopped`] once the worker drains: then no further transaction starts, because the
-    /// parts of a failed batch could take several time limits more. Their messages are released,
-    /// and no attempt is counted.
+    /// parts of a failed batch could take several more time limits of the handler. The messages are
+    /// released, and no attempt is counted.
     pub fn may_start(&self) -> Result<(), Stopped> {
         if self.shutdown.is_cancelled() {
             return Err(Stopped);
@@ -100,7 +100,8 @@ impl<'a, S: Store> RouteContext<'a, S> {
         pause.after(fault).await
     }
 
-    /// Repeats an operation of the store until it succeeds, through every outage.
+    /// Repeats an operation of the store until it succeeds, also through an outage, or until the
+    /// shutdown.
     pub async fn until_done<T, F>(
         &self,
         mut operation: impl FnMut() -> F + Send,

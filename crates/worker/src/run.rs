@@ -73,7 +73,7 @@ impl<'a, S: Store> Run<'a, S> {
             Err(AttemptError::Fault(fault)) => return self.wait(pause, &fault).await,
             // With a single event, the handler runs on that event alone, so its failure names it.
             Err(AttemptError::Ended(_) | AttemptError::Unnamed { .. }) => {
-                let doing = "name the only event of a transaction";
+                let doing = "attribute a failure to the only event of a transaction";
                 let fault = Fault::plain(FaultKind::Internal, doing);
                 return self.wait(pause, &fault).await;
             }
@@ -81,7 +81,7 @@ impl<'a, S: Store> Run<'a, S> {
             // `AttemptError::Handler`. This is another error, so no handler ran, and only this
             // worker can have broken the transaction.
             Err(AttemptError::Broken { why }) => {
-                let doing = "commit without a handler";
+                let doing = "commit a transaction in which no handler ran";
                 let fault = Fault::new(FaultKind::Internal, doing, why);
                 return self.wait(pause, &fault).await;
             }
@@ -170,8 +170,8 @@ impl<'a, S: Store> Run<'a, S> {
 
     /// Returns whether the store was unavailable at any time since the run began. If so, a handler
     /// that ran over its time limit may only have waited for the store: a connection that loses all
-    /// packets reports no error. This function asks the store for an answer; if it comes late, the
-    /// store was unavailable as well.
+    /// packets reports no error. This function also sends the store a query; if the answer comes
+    /// late, the store counts as unavailable, too.
     async fn was_store_unavailable(&self) -> bool {
         let inner = self.context.inner;
         let has_met_faults = || inner.store_faults.load(Ordering::Relaxed) != self.store_faults;

@@ -1,13 +1,15 @@
-//! The handlers of a route that run now, with the time that each of them may take.
+//! The runs of a route's handler, or its external calls, that have not ended, with their time
+//! limits.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// The runs of a route's handler that have not ended. A run may be on several events.
+/// The runs of a route's handler, or its external calls, that have not ended. A run may be on
+/// several events.
 #[derive(Debug, Default)]
 pub struct RunningHandlers {
-    /// The time limits of the runs. There are as many as the route may have transactions, so a
-    /// list is enough.
+    /// The time limits of the runs. There are only as many as the route may have transactions or
+    /// calls at once, so a list is enough.
     limits: Mutex<Vec<Duration>>,
 }
 
@@ -18,7 +20,7 @@ pub(crate) struct RunningHandler<'a> {
 }
 
 impl RunningHandlers {
-    /// Adds a run that may take this long.
+    /// Adds a run with this time limit.
     pub(crate) fn start(&self, limit: Duration) -> RunningHandler<'_> {
         self.limits().push(limit);
         RunningHandler { all: self, limit }
@@ -35,7 +37,7 @@ impl RunningHandlers {
     }
 
     fn limits(&self) -> MutexGuard<'_, Vec<Duration>> {
-        // Nothing panics while it holds the lock, so the list is whole in any case.
+        // No code panics while it holds this lock, so the list is never left half-changed.
         self.limits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

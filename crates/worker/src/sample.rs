@@ -12,7 +12,7 @@ use crate::attempt::event_of;
 /// When a sample was received: 2026-01-01T00:00:00Z. A fixed time makes tests repeatable.
 const RECEIVED_AT: Timestamp = Timestamp::from_unix_micros(1_767_225_600_000_000);
 
-/// A request as if an ingest had accepted it.
+/// A request for the tests of a handler, as if an ingest had accepted it.
 ///
 /// ```
 /// # use hookbox_worker::Sample;
@@ -33,7 +33,9 @@ pub struct Sample {
 impl Sample {
     /// Creates a sample with this body, of the source `sample` and the topic `sample.event`.
     pub fn new(body: impl Into<Bytes>) -> Self {
-        let source: SourceName = "sample".parse().expect("the name of a source");
+        let source: SourceName = "sample"
+            .parse()
+            .expect("the name of the source must be valid");
         let topic = Topic::of(&source, Some("event"));
         Self {
             body: body.into(),
@@ -58,8 +60,9 @@ impl Sample {
         self
     }
 
-    /// Makes the envelope of the sample, as an ingest does. `number` is the sequence number, and
-    /// distinguishes the samples of a test: the event id and the receipt id are made of it.
+    /// Makes the envelope of the sample, as an ingest does. `number` is the sequence number. It
+    /// distinguishes the samples of a test, because the event id and the receipt id are made from
+    /// it.
     pub fn envelope(&self, number: u64) -> Result<Envelope, JsonError> {
         let document = scan(&self.body, &[])?;
         let digest = ContentDigest::of_canonical_json(&Digester::Plain, &document.canonical);
@@ -129,16 +132,17 @@ mod tests {
     #[test]
     fn samples_differ_by_their_numbers() {
         let sample = Sample::from(r#"{"a":1}"#);
-        let [first, second] = [1, 2].map(|number| sample.envelope(number).expect("JSON"));
+        let [first, second] =
+            [1, 2].map(|number| sample.envelope(number).expect("the body must be JSON"));
         assert_ne!(first.event, second.event);
         assert_ne!(first.receipt, second.receipt);
         assert_eq!(first.digest, second.digest);
         assert_eq!(first.topic.as_str(), "sample.event");
-        let source = "billing".parse().expect("a name");
+        let source = "billing".parse().expect("the name must be valid");
         let other = sample
             .of(&source, "invoice.paid")
             .envelope(1)
-            .expect("JSON");
+            .expect("the body must be JSON");
         assert_eq!(other.topic.as_str(), "billing.invoice.paid");
         assert_eq!(other.source, source);
         assert!(Sample::from("{").envelope(1).is_err());

@@ -19,8 +19,8 @@ pub(crate) enum FailureCause {
     TimedOut,
     /// The check before the commit found the transaction broken.
     BrokeTransaction,
-    /// In an earlier run, the handler ended its own transaction. The effects of that run stand, so
-    /// the handler must not run again.
+    /// In this run or an earlier one, the handler ended its own transaction. The effects of that
+    /// run may stand, so the handler must not run again.
     Orphaned,
     /// A fault of a dependency, whatever the handler returned.
     Fault(FaultKind),
@@ -82,7 +82,8 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn check(cause: FailureCause, attempt: u32, expect: Settlement) {
-        let retry = Retry::new(3, 2 * SECOND, 2.0, 60 * SECOND, 0.0).expect("valid");
+        let retry =
+            Retry::new(3, 2 * SECOND, 2.0, 60 * SECOND, 0.0).expect("the policy must be valid");
         let settled = settle(cause, attempt, &retry, 0.5);
         assert_eq!(
             settled, expect,
@@ -100,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_pass_is_tried_again_until_it_is_exhausted() {
+    fn a_failure_that_may_pass_is_tried_again_until_attempts_are_used_up() {
         let transient = |wish| FailureCause::Returned(Class::Transient { wish });
         let class = FailureClass::Transient;
         check(transient(None), 1, after(class, 2));
@@ -123,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn what_will_never_pass_is_a_dead_letter_now() {
+    fn a_failure_that_never_passes_is_a_dead_letter_at_once() {
         let permanent = FailureCause::Returned(Class::Permanent);
         check(
             permanent,

@@ -38,18 +38,26 @@ mod tests {
 
     #[test]
     fn all_clones_see_a_replacement_and_a_held_one_stays_as_it_was() {
-        let source: SourceName = "begini".parse().expect("a name");
+        let source: SourceName = "begini".parse().expect("the name must be valid");
         let compiled = |name: &str| {
-            let schemas = Schemas::compile([(name, &serde_json::json!({}))]).expect("compiles");
+            let schemas = Schemas::compile([(name, &serde_json::json!({}))])
+                .expect("the schema must compile");
             HashMap::from([(source.clone(), Arc::new(schemas))])
         };
         let schemas = SourceSchemas::new(compiled("a"));
         let shared = schemas.clone();
-        let held = shared.of(&source).expect("there");
+        let held = shared.of(&source).expect("the source must have schemas");
         schemas.replace(compiled("b"));
         let types = |schemas: &Schemas| schemas.types().map(str::to_owned).collect::<Vec<_>>();
-        assert_eq!(types(&shared.of(&source).expect("there")), ["b"]);
+        assert_eq!(
+            types(&shared.of(&source).expect("the source must have schemas")),
+            ["b"]
+        );
         assert_eq!(types(&held), ["a"]);
-        assert!(shared.of(&"other".parse().expect("a name")).is_none());
+        assert!(
+            shared
+                .of(&"other".parse().expect("the name must be valid"))
+                .is_none()
+        );
     }
 }

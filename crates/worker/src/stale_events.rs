@@ -22,12 +22,12 @@ pub(crate) struct Superseded {
 
 struct SupersededEvent {
     event: EventId,
-    /// The newest events of its key in the transaction.
+    /// The newest events in the transaction of the same key as `event`.
     by: Vec<EventId>,
 }
 
-/// Ends those events that are older than a done one of their key, and those that are older than
-/// another event of the same transaction.
+/// Ends those events that are older than a done event of their key, and those that are older than
+/// another event of their key in the same transaction. Returns the latter.
 pub(crate) async fn end_stale<S: Store>(
     context: &RouteContext<'_, S>,
     tx: &mut S::Tx,
@@ -68,7 +68,8 @@ pub(crate) async fn end_stale<S: Store>(
                 superseded.events.push(SupersededEvent { event, by });
             }
             VersionStanding::Current => continue,
-            // The route had an effect when the lease began, which ends by itself.
+            // An external call of another event keeps the key busy. The route had an effect when
+            // that call began, and the lease of the call ends by itself.
             VersionStanding::Busy => return Err(busy()),
         }
         *verdict = Verdict::Ends(Outcome::Stale);
@@ -76,7 +77,7 @@ pub(crate) async fn end_stale<S: Store>(
     Ok(superseded)
 }
 
-/// Compares the versions of claimed events with those of their keys.
+/// Compares the versions of claimed events with what is stored of their keys.
 pub(crate) async fn compare<S: Store>(
     context: &RouteContext<'_, S>,
     tx: &mut S::Tx,
@@ -85,7 +86,7 @@ pub(crate) async fn compare<S: Store>(
     let standings = context.store().compare_versions(tx, context.route, events);
     let standings = standings.await?;
     if standings.len() != events.len() {
-        let what = "compare versions: the store returned another number of results";
+        let what = "compare versions: the store did not return one result for each event";
         return Err(Fault::plain(FaultKind::Internal, what));
     }
     Ok(standings)
@@ -98,8 +99,9 @@ pub(crate) fn busy() -> Fault {
 }
 
 impl Superseded {
-    /// Makes those events leave the transaction, too, whose newer events have left it: nothing that
-    /// is done makes them stale. They run alone later, as the newer ones do.
+    /// Makes superseded events leave the transaction, too, if all newer events that supersede them
+    /// have left it. No newer event is done then, so they are not stale. They run alone later, as
+    /// the newer ones do.
     pub fn leave(&self, events: &[ClaimedEvent], left: &mut LeftEvents) {
         let gone = left.ids();
         for superseded in &self.events {

@@ -81,8 +81,8 @@ fn check(route: &RouteName, counters: &RouteCounters, seen: &mut Seen, now: Inst
     counters
         .standstill_s
         .store(stands.as_secs(), Ordering::Relaxed);
-    // A route that lacks a right is reported as such, and not as a standstill. A message that waits
-    // for the target of an effect does so for a limited time.
+    // A route that lacks a right is not a standstill: it is reported as such. Neither is a message
+    // that waits for the target of an effect, because it waits for a limited time.
     let waits =
         counters.missing_right().is_some() || counters.target_waits.load(Ordering::Relaxed) > 0;
     let stalled = !waits && is_stalled(stands, counters.running.longest());
@@ -129,7 +129,7 @@ mod tests {
             assert_eq!(
                 is_stalled(stands, limit),
                 expect,
-                "nothing settled for {seconds} s, a handler may run for {longest} s"
+                "{seconds} s without progress, while a handler may run for {longest} s"
             );
         }
     }

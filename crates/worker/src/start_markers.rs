@@ -27,9 +27,9 @@ pub(crate) async fn counts<S: Store>(
     Ok(others.collect())
 }
 
-/// Counts the starts of handlers on these events in the store, before the handlers run. They are
-/// not isolated: other handlers of this process may run at the same time. So if the process dies,
-/// its death may be due to any of them.
+/// Counts the starts of handlers on these events in the store, before the handlers run. The starts
+/// are not isolated: other handlers of this process may run at the same time. So if the process
+/// dies, its death may be due to any of them.
 pub(crate) async fn set<S: Store>(
     context: &RouteContext<'_, S>,
     on: &[Start],

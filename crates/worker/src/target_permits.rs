@@ -1,4 +1,4 @@
-//! The permits for calls, which the routes of this worker that call one target share.
+//! The permits for external calls. Routes of this worker that call the same target share them.
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
@@ -7,11 +7,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use hookbox_driver::{TargetLimits, TargetName};
 use tokio::sync::Semaphore;
 
-/// For each target, a permit for each of the calls that all workers together may make to it at
-/// once. The store limits the calls of all workers; these permits spare wishes that it would
-/// refuse. They are given in the order in which routes request them. If each route had permits of
-/// its own, a route with many events would take each free place at the target at once, and another
-/// route would hardly ever get one.
+/// The permits for each target: as many as all workers together may have calls to it in flight. The
+/// store enforces that limit for all workers; the permits only save requests that it would refuse.
+/// Routes get permits in the order in which they request them. If each route had permits of its
+/// own, a route with many events would make every call that becomes possible, and another route
+/// would hardly ever make one.
 ///
 /// Routes that name different limits for one target share no permits.
 #[derive(Default)]
@@ -39,10 +39,10 @@ mod tests {
         let all = TargetPermits::default();
         let of = |target: &str, most: u32| {
             let limits = TargetLimits {
-                concurrency: NonZeroU32::new(most).expect("not zero"),
+                concurrency: NonZeroU32::new(most).expect("the number must not be zero"),
                 rate: None,
             };
-            all.of(&target.parse().expect("a name"), limits)
+            all.of(&target.parse().expect("the name must be valid"), limits)
         };
         let permits = of("https://one.example", 3);
         assert_eq!(permits.available_permits(), 3);

@@ -1,4 +1,4 @@
-//! Decides whether anything is done about a claimed event.
+//! Decides whether the handler or the effect of a route runs for a claimed event.
 
 use hookbox_driver::{Outcome, Store, VersionedEvent};
 
@@ -15,7 +15,8 @@ pub(crate) enum Verdict {
     /// already.
     Runs {
         read: Option<Json>,
-        /// The key and the version, on a route that applies only the newest event of each key.
+        /// The key and the version of the event, on a route that applies only the newest event of
+        /// each key.
         version: Option<VersionedEvent>,
     },
 }
@@ -30,9 +31,10 @@ impl Verdict {
     }
 }
 
-/// Decides whether anything is done about a claimed event. Nothing is done if the event is a
-/// conflict for an operator to decide, or has an invalid body, or has no readable key or version by
-/// the rule `newest` of its route. `is_built` says whether a payload is built from the body.
+/// Decides whether the handler or the effect runs for a claimed event. It does not run if the event
+/// is a conflict for an operator to decide, if its body is invalid, or if its key or version cannot
+/// be read as the rule `newest` of its route says. `is_built` says whether a payload is built from
+/// the body.
 pub(crate) fn verdict<S: Store>(
     config: &Config<S>,
     event: &ClaimedEvent,

@@ -53,10 +53,10 @@ impl<S: Store> Worker<S> {
     }
 
     /// Returns a token that cuts a drain short. When it is cancelled, running handlers are dropped
-    /// and their messages are put back. Their transactions are rolled back; if the server does not
-    /// answer, it does this by itself later. No attempt is spent, and every message is redelivered.
-    /// External calls are dropped, too: their leases end by themselves, and then the calls are made
-    /// again.
+    /// and their messages are put back. Their transactions are rolled back; a server that does not
+    /// answer rolls them back by itself later. No attempt is spent, and every message is
+    /// redelivered. External calls are dropped, too: their leases end by themselves, and then the
+    /// calls are made again.
     pub fn cut(&self) -> CancellationToken {
         self.inner.cut.clone()
     }
@@ -65,7 +65,7 @@ impl<S: Store> Worker<S> {
     /// before [`Worker::run`].
     ///
     /// # Errors
-    /// When a handler cannot run on the database, and when the database is unavailable.
+    /// When a handler cannot run on the database, or when the database is unavailable.
     pub async fn check_handlers(&self) -> Result<(), RefusedHandler> {
         handler_check::check_all(&*self.inner.store, &self.inner.config.routes).await
     }

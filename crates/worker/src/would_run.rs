@@ -15,9 +15,9 @@ use crate::{Json, newest, stale_events};
 /// function has returned. So a process that only waits has set none, and if it ends, no marker can
 /// be taken for a death caused by the event.
 ///
-/// `rule` is that of a route which applies only the newest event of each key, with the present
-/// time. The body is not checked against its JSON Schema: the attempt does that, after the start
-/// marker is set, so that a body whose check ends the process is found, too.
+/// `rule` is set if the route applies only the newest event of each key. The body is not checked
+/// against its JSON Schema: the attempt does that, after the start marker is set, so that a body
+/// whose check ends the process is found, too.
 pub(crate) async fn would_run<S: Store>(
     context: &RouteContext<'_, S>,
     rule: Option<NewestRule<'_>>,

@@ -203,9 +203,9 @@ struct Fields<'a>(BTreeMap<&'a str, Field<'a>>);
 
 /// A member of a JSON object.
 enum Field<'a> {
-    /// As it stands in the body.
+    /// The member as it stands in the body.
     Found(JsonValue<'a>),
-    /// The text of an object that was made of members without a column.
+    /// The text of an object that this file has made from the members without a column.
     Made(String),
 }
 
@@ -229,8 +229,8 @@ impl<'a> Fields<'a> {
         ))
     }
 
-    /// Removes a member and returns it; `None` for a member that was not in the body but was made
-    /// by this file.
+    /// Removes a member and returns it. Returns `None` if there is no such member, or if this file
+    /// has made it, so that it was not in the body.
     fn take(&mut self, name: &str) -> Option<JsonValue<'a>> {
         match self.0.remove(name) {
             Some(Field::Found(value)) => Some(value),
@@ -238,14 +238,14 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Removes a member that must be an object.
+    /// Removes a member that must be an object, and returns the members of that object.
     fn object(&mut self, name: &str) -> Result<Option<Fields<'a>>, Unfit> {
         self.take(name)
             .map(|value| Fields::of(name, value))
             .transpose()
     }
 
-    /// Removes a member that must be there and must be a string.
+    /// Removes a member that must exist and must be a string.
     fn string(&mut self, name: &str) -> Result<String, Unfit> {
         let value = self.take(name).ok_or_else(|| unfit(name, MISSING))?;
         let text = value.as_str().ok_or_else(|| unfit(name, OTHER_TYPE))?;
@@ -259,7 +259,7 @@ impl<'a> Fields<'a> {
             return Ok(None);
         };
         let problem = if value.is_number() {
-            "is no whole number of 64 bits"
+            "is not a whole number of 64 bits"
         } else {
             OTHER_TYPE
         };
@@ -300,7 +300,8 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// Returns a text that both databases can store: PostgreSQL's type `text` has no NUL character.
+/// Returns the text if both databases can store it. PostgreSQL's type `text` cannot store a NUL
+/// character, so a text with one is refused.
 fn plain(field: &str, text: &str) -> Result<String, Unfit> {
     if text.contains('\0') {
         return Err(unfit(field, "contains a NUL character"));

@@ -10,7 +10,7 @@ use hookbox_worker::{BatchError, Event, Handler, HandlerError, Json, OrReject, P
 use super::payload::{Application, Row, Score, row};
 use super::{Begini, postgres, sqlite};
 
-/// The rows of an event are its payload. So an event of which no rows can be made is known before
+/// The rows of an event are its payload. So an event from which no rows can be made fails before
 /// the handler runs, and costs the other events of its batch nothing.
 impl Payload for Row {
     fn of(body: &Bytes, read: Option<Json>) -> Result<Self, HandlerError> {

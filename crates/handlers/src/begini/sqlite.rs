@@ -7,9 +7,10 @@ use sqlx::{Error, QueryBuilder, Sqlite, SqliteConnection};
 use super::payload::{Application, Score, Trait};
 use super::rows::Rows;
 
-/// How many rows one statement inserts, the largest possible first. These few sizes give few
-/// different texts, so that the statements stay prepared. 64 rows are a full batch, and have 768
-/// parameters at most, of the 32,766 that SQLite allows.
+/// The numbers of rows that one statement may insert. The largest number that is not too large for
+/// the remaining rows is used. With few sizes there are few different statements, so all of them
+/// stay prepared. 64 rows are a full batch. They have at most 768 parameters, and SQLite allows
+/// 32,766.
 const SIZES: [usize; 4] = [64, 16, 4, 1];
 
 const SCORES: &str = "insert into begini_scores (event, integration_id, uid, kind, platform, \

@@ -1,5 +1,6 @@
-//! What follows from the answers of a service, and which settings are accepted. How a service may
-//! misbehave is tested where the calls are made, in `crates/forward/tests/calls/`.
+//! Tests what follows from the answers of a service, and which settings of `forward` are accepted.
+//! How a service may misbehave is tested where the calls are made, in
+//! `crates/forward/tests/calls/`.
 
 use std::net::SocketAddr;
 
@@ -31,33 +32,44 @@ fn forward(url: &str, others: serde_json::Value) -> Result<Forward, String> {
         "private_host": "127.0.0.1",
         "secrets": [{ "id": "a", "env": "KEY" }],
     });
-    for (key, value) in others.as_object().expect("a table") {
+    for (key, value) in others.as_object().expect("the settings must be a table") {
         settings[key] = value.clone();
     }
-    let settings: Settings = serde_json::from_value(settings).expect("settings");
+    let settings: Settings =
+        serde_json::from_value(settings).expect("the settings must be readable");
     let read = |_: &Reference| Ok(KEY.to_owned());
     let (resolve, clock) = (Arc::new(SystemResolver::new()), Arc::new(Still));
     let made = Forward::new(&settings, Path::new("."), &read, resolve, clock);
     made.map_err(|error| error.to_string())
 }
 
-/// Listens at a port of this machine, and gives the first request this answer. Returns the request.
+/// Accepts one connection, gives its request this answer, and returns the request.
 async fn answer(listener: TcpListener, answer: &str) -> String {
-    let (mut stream, _) = listener.accept().await.expect("a connection");
+    let (mut stream, _) = listener.accept().await.expect("a connection must arrive");
     let mut request = Vec::new();
     while !request.ends_with(BODY.as_bytes()) {
-        let read = stream.read_buf(&mut request).await.expect("a request");
-        assert!(read > 0, "the request must be whole");
+        let read = stream
+            .read_buf(&mut request)
+            .await
+            .expect("a request must arrive");
+        assert!(
+            read > 0,
+            "the connection must not end before its request is whole"
+        );
     }
     let answer = format!("HTTP/1.1 {answer}\r\ncontent-length: 0\r\n\r\n");
     let written = stream.write_all(answer.as_bytes()).await;
-    written.expect("the answer is written");
-    String::from_utf8(request).expect("text")
+    written.expect("the answer must be written");
+    String::from_utf8(request).expect("the request must be text")
 }
 
 async fn listen() -> (TcpListener, SocketAddr) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let address = listener.local_addr().expect("an address");
+    let listener = TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a port must be free");
+    let address = listener
+        .local_addr()
+        .expect("the listener must have an address");
     (listener, address)
 }
 
@@ -79,7 +91,8 @@ async fn the_answer_decides_what_becomes_of_the_event() {
         ("502 Bad Gateway", Some(AfterCall::Wait)),
     ] {
         let (listener, address) = listen().await;
-        let forward = forward(&format!("http://{address}/in"), json!({})).expect("valid");
+        let forward = forward(&format!("http://{address}/in"), json!({}))
+            .expect("the settings must be valid");
         let called = rehearse_call(forward, BODY);
         let (called, request) = tokio::join!(called, answer(listener, text));
         let then = match &called {
@@ -105,11 +118,14 @@ async fn the_answer_decides_what_becomes_of_the_event() {
 }
 
 #[tokio::test]
-async fn a_service_that_is_not_there_costs_no_attempt() {
+async fn an_unreachable_service_costs_no_attempt() {
     let (listener, address) = listen().await;
     drop(listener);
-    let forward = forward(&format!("http://{address}/"), json!({})).expect("valid");
-    let error = rehearse_call(forward, BODY).await.expect_err("refused");
+    let forward =
+        forward(&format!("http://{address}/"), json!({})).expect("the settings must be valid");
+    let error = rehearse_call(forward, BODY)
+        .await
+        .expect_err("the connection must be refused");
     let CallRehearsalError::Failed { then, .. } = error else {
         panic!("{error}");
     };
@@ -117,7 +133,7 @@ async fn a_service_that_is_not_there_costs_no_attempt() {
 }
 
 #[test]
-fn each_failure_of_a_call_is_passed_on_as_what_it_is() {
+fn each_failure_of_a_call_keeps_its_class() {
     let second = Some(Duration::from_secs(1));
     for (class, expect) in [
         (
@@ -154,12 +170,13 @@ fn the_target_and_the_limits_are_those_of_the_settings() {
         "rate": { "calls": 5, "per": "1 min" },
         "limits": { "total": "5 s" },
     });
-    let forward = forward("http://127.0.0.1:8000/secret-path", own).expect("valid");
+    let forward =
+        forward("http://127.0.0.1:8000/secret-path", own).expect("the settings must be valid");
     assert_eq!(forward.target().as_str(), "http://127.0.0.1:8000");
     assert_eq!(forward.limits().concurrency.get(), 8);
-    let rate = forward.limits().rate.expect("a rate");
+    let rate = forward.limits().rate.expect("a rate must be set");
     assert_eq!((rate.calls.get(), rate.per.as_secs()), (5, 60));
-    // The client's own limit comes first.
+    // The worker waits one second longer than the client.
     assert_eq!(forward.time_limit(), Duration::from_secs(6));
 }
 
@@ -188,7 +205,9 @@ fn settings_that_cannot_be_used_are_refused_with_their_key() {
             "url: the name of a target has 1 to 300",
         ),
     ] {
-        let refused = forward(url, others).err().expect("refused");
+        let refused = forward(url, others)
+            .err()
+            .expect("the settings must be refused");
         assert!(refused.starts_with(expect), "{refused}");
     }
 }

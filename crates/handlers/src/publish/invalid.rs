@@ -8,7 +8,7 @@ use crate::call_limits::InvalidLimits;
 /// secret.
 #[derive(Debug, thiserror::Error)]
 pub enum InvalidPublish {
-    /// The settings name no RabbitMQ, and the broker of hookbox is none.
+    /// The settings name no RabbitMQ, and the broker of hookbox is not a RabbitMQ.
     #[error(
         "url: the broker of this config is a SQLite file; name the RabbitMQ to publish to, with \
          url = {{ env = \"NAME\" }} or {{ file = \"PATH\" }}"
@@ -17,11 +17,12 @@ pub enum InvalidPublish {
     /// The URL cannot be read or used.
     #[error("url: {0}")]
     Url(String),
-    /// The connection would not be protected.
+    /// The connection would lead over a network that may be shared, without encryption or without a
+    /// check of the server's certificate.
     #[error(
-        "url: RabbitMQ is on another machine, and the connection to it is not encrypted with the \
-         server verified: use amqps://, or set network = \"private\" where the network between \
-         them is private"
+        "url: RabbitMQ is on another machine, so the connection to it must be encrypted and must \
+         verify the server: use amqps://, or set network = \"private\" if the network to that \
+         machine is private"
     )]
     InTheClear,
     /// The name of the exchange cannot be used.
@@ -53,6 +54,6 @@ pub enum InvalidPublish {
     #[error(transparent)]
     Limits(#[from] InvalidLimits),
     /// The names of broker and exchange are too long together.
-    #[error("exchange: with its broker, {0}")]
+    #[error("exchange: broker and exchange together are the name of the target; {0}")]
     Target(#[from] InvalidTargetName),
 }

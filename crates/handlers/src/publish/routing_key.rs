@@ -1,10 +1,12 @@
-//! The routing key of a message: a text in which the names of an event may stand.
+//! The routing key of a message: a text that may contain the topic, the source and the event type
+//! in braces.
 
 use hookbox_event::{SourceName, Topic};
 use serde::Deserialize;
 
-/// The longest text in the config. Names of the event may make the key longer, up to the 255 bytes
-/// that AMQP allows.
+/// The longest text of a routing key in the config, in bytes. AMQP allows keys of at most 255
+/// bytes. The key of a message may still be longer, because the names of its event are put into the
+/// text.
 const BYTES_MAX: usize = 255;
 
 /// The routing key of messages, such as `shop.{event_type}`. Without a setting it is the topic.
@@ -20,7 +22,7 @@ enum Part {
     EventType,
 }
 
-/// The error for a text that is no routing key.
+/// The error for a text that is not a routing key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "a routing key has at most {BYTES_MAX} bytes, and braces only in {{topic}}, {{source}} and \
@@ -90,8 +92,10 @@ mod tests {
     use super::*;
 
     fn key(text: &str) -> Result<String, InvalidRoutingKey> {
-        let source = "shop".parse().expect("a source");
-        let topic = "shop.order.paid".parse().expect("a topic");
+        let source = "shop"
+            .parse()
+            .expect("the name of the source must be valid");
+        let topic = "shop.order.paid".parse().expect("the topic must be valid");
         RoutingKey::try_from(text.to_owned()).map(|key| key.of(&source, &topic))
     }
 
@@ -106,8 +110,10 @@ mod tests {
         ] {
             assert_eq!(key(text).as_deref(), Ok(expect));
         }
-        let source = "shop".parse().expect("a source");
-        let topic = "shop".parse().expect("a topic");
+        let source = "shop"
+            .parse()
+            .expect("the name of the source must be valid");
+        let topic = "shop".parse().expect("the topic must be valid");
         assert_eq!(RoutingKey::default().of(&source, &topic), "shop");
     }
 

@@ -1,4 +1,4 @@
-//! The settings of `publish`, as the config has them.
+//! The settings of `publish`, as they are written in the config.
 
 use std::collections::BTreeMap;
 
@@ -11,11 +11,13 @@ use super::RoutingKey;
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// The secret with the URL of the RabbitMQ. Without it, messages go to the broker of hookbox.
+    /// Where the URL of the RabbitMQ is read from; it is a secret. If this is not set, messages go
+    /// to the broker of hookbox.
     pub url: Option<Reference>,
     /// Declares that no strangers share the network between hookbox and the RabbitMQ of `url`.
     pub network: Option<PrivateNetwork>,
-    /// The exchange, which hookbox does not declare.
+    /// The exchange to which messages are published. It must exist, because hookbox does not
+    /// declare it.
     pub exchange: String,
     /// The routing key of each message.
     #[serde(default)]
@@ -25,9 +27,9 @@ pub struct Settings {
     /// Further headers of each message, which contain no secret.
     #[serde(default)]
     pub headers: BTreeMap<String, String>,
-    /// The most messages that are published and not confirmed at once.
+    /// The highest number of messages that are published and not confirmed yet.
     pub concurrency: Option<u32>,
-    /// The most messages in a time.
+    /// The highest rate: how many messages may be published in what time.
     pub rate: Option<RateSettings>,
     /// Whether an event that is done may be published again, when an operator replays it.
     #[serde(default)]

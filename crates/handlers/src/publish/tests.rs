@@ -1,5 +1,5 @@
-//! Which settings are accepted, and what follows from the failures of a message. Messages that
-//! reach a broker are tested in `crates/driver-rabbitmq/tests/rabbit/exchange.rs` and
+//! Tests which settings of `publish` are accepted, and what follows from the failures of a message.
+//! Messages that reach a broker are tested in `crates/driver-rabbitmq/tests/rabbit/exchange.rs` and
 //! `tests/journeys/published.rs`.
 
 use hookbox_forward::Reference;
@@ -11,7 +11,9 @@ use super::*;
 const LOCAL: &str = "amqp://u:hunter2@127.0.0.1:1/shop";
 
 fn environment() -> EnvironmentName {
-    "test".parse().expect("an environment")
+    "test"
+        .parse()
+        .expect("the name of the environment must be valid")
 }
 
 fn own() -> Option<Options> {
@@ -22,10 +24,11 @@ fn own() -> Option<Options> {
     ))
 }
 
-/// Makes the effect. The name of the environment variable of `url` is the URL itself.
+/// Makes the effect. In these tests, the name of the environment variable of `url` is the URL
+/// itself.
 fn publish(own: Option<Options>, others: Value) -> Result<Publish, String> {
     let mut settings = json!({ "exchange": "orders" });
-    for (key, value) in others.as_object().expect("a table") {
+    for (key, value) in others.as_object().expect("the settings must be a table") {
         settings[key] = value.clone();
     }
     let settings: Settings = serde_json::from_value(settings).map_err(|error| error.to_string())?;
@@ -37,11 +40,11 @@ fn publish(own: Option<Options>, others: Value) -> Result<Publish, String> {
 #[test]
 fn messages_go_to_the_broker_of_the_settings_or_to_that_of_hookbox() {
     let other = json!({ "url": { "env": LOCAL }, "concurrency": 200 });
-    let publish = self::publish(own(), other).expect("valid");
+    let publish = self::publish(own(), other).expect("the settings must be valid");
     assert_eq!(publish.target().as_str(), "amqp://127.0.0.1:1/shop/orders");
     assert_eq!(publish.limits().concurrency.get(), 200);
     assert_eq!(publish.time_limit(), Duration::from_secs(11));
-    let publish = self::publish(own(), json!({})).expect("valid");
+    let publish = self::publish(own(), json!({})).expect("the settings must be valid");
     assert_eq!(
         publish.target().as_str(),
         "amqp://own.example:5672/%2F/orders"
@@ -88,22 +91,26 @@ fn settings_that_cannot_be_used_are_refused_with_their_key() {
         ),
         (json!({ "network": "public" }), "unknown variant `public`"),
     ] {
-        let refused = publish(None, others).err().expect("refused");
+        let refused = publish(None, others)
+            .err()
+            .expect("the settings must be refused");
         assert!(refused.starts_with(expect), "{refused}");
         assert!(!refused.contains("hunter2"), "{refused}");
     }
 }
 
 #[test]
-fn a_message_says_what_a_consumer_needs() {
+fn a_message_carries_what_a_consumer_needs() {
     let others = json!({
         "url": { "env": LOCAL },
         "routing_key": "in.{event_type}",
         "headers": { "x-tenant": "a" },
     });
-    let publish = publish(None, others).expect("valid");
-    let topic = "shop.order.paid".parse().expect("a topic");
-    let source = "shop".parse().expect("a source");
+    let publish = publish(None, others).expect("the settings must be valid");
+    let topic = "shop.order.paid".parse().expect("the topic must be valid");
+    let source = "shop"
+        .parse()
+        .expect("the name of the source must be valid");
     let event = Event::sample(IgnoredAny);
     let event = Event {
         topic,
@@ -115,7 +122,9 @@ fn a_message_says_what_a_consumer_needs() {
         key: "0f1e-orders-1".to_owned(),
         epoch: 7,
         attempt: 3,
-        route: "orders".parse().expect("a route"),
+        route: "orders"
+            .parse()
+            .expect("the name of the route must be valid"),
         traceparent: Some(trace.to_owned()),
     };
     let message = publish.message(&event, &call);
@@ -136,9 +145,12 @@ fn a_message_says_what_a_consumer_needs() {
 }
 
 #[tokio::test]
-async fn a_broker_that_is_not_there_costs_no_attempt() {
-    let publish = publish(None, json!({ "url": { "env": LOCAL } })).expect("valid");
-    let error = rehearse_call(publish, "{}").await.expect_err("refused");
+async fn an_unreachable_broker_costs_no_attempt() {
+    let publish =
+        publish(None, json!({ "url": { "env": LOCAL } })).expect("the settings must be valid");
+    let error = rehearse_call(publish, "{}")
+        .await
+        .expect_err("the connection must be refused");
     let CallRehearsalError::Failed { then, error } = error else {
         panic!("{error}");
     };
@@ -147,7 +159,7 @@ async fn a_broker_that_is_not_there_costs_no_attempt() {
 }
 
 #[test]
-fn the_failure_of_a_message_is_the_events_or_the_brokers() {
+fn each_publish_error_belongs_to_the_event_or_to_the_broker() {
     let exchange = || "orders".to_owned();
     for (error, expect) in [
         (ExchangeError::Unroutable, "Transient"),

@@ -1,12 +1,13 @@
-//! Finds statements that were written for one event and would run once for a batch, where each
-//! parameter is an array.
+//! Finds statements that were written for one event, although they would run once for a whole
+//! batch, with an array for each parameter.
 //!
 //! The databases accept some of them: SQLite stores the text of the array in a column of text, and
 //! PostgreSQL converts an array for such a column, too. So one row would be written for all events.
 
 use hookbox_sql::{Dialect, Kind, Piece, Statement};
 
-/// The functions of SQLite that read JSON.
+/// The functions of SQLite that read JSON. A statement with one of them can read the array of a
+/// batch.
 const SQLITE_READERS: [&str; 7] = [
     "json_each",
     "json_tree",
@@ -17,7 +18,8 @@ const SQLITE_READERS: [&str; 7] = [
     "jsonb_extract",
 ];
 
-/// The words with which PostgreSQL takes an array apart.
+/// The words with which PostgreSQL takes an array apart. A statement with one of them can read the
+/// array of a batch.
 const POSTGRES_READERS: [&str; 6] = ["unnest", "any", "some", "all", "cardinality", "array"];
 
 /// Returns whether a statement that uses a parameter treats it as a single value.
@@ -34,7 +36,8 @@ pub(super) fn is_for_one_event(statement: &Statement<'_>, dialect: Dialect) -> b
                 .any(|two| matches!(two, [dash, than] if dash.text == "-" && than.text == ">"));
             !has_arrow && !has_word(&SQLITE_READERS)
         }
-        // Other statements may call a function that takes arrays, or are refused by the types.
+        // Only `insert … values` is checked. In other statements, a function may take the array, or
+        // PostgreSQL refuses the array because of its type.
         Dialect::Postgres => {
             let has_index = pieces.iter().any(|piece| piece.text == "[");
             let calls = pieces.iter().any(|piece| {
@@ -69,7 +72,7 @@ mod tests {
     use Dialect::{Postgres, Sqlite};
 
     fn is_for_one(text: &str, dialect: Dialect) -> bool {
-        let script = Script::read(text, dialect).expect("a script");
+        let script = Script::read(text, dialect).expect("the script must be valid");
         is_for_one_event(&script.statements[0], dialect)
     }
 

@@ -1,7 +1,7 @@
 //! What follows from an error of a statement, by the code that the database gives it.
 //!
 //! The driver of the database comes first: what it reports as a fault of the database (an outage, a
-//! lock, a missing right) is one, whatever this table says.
+//! lock, a missing right) stays a fault, whatever this table says.
 
 use std::collections::BTreeMap;
 
@@ -22,16 +22,18 @@ pub(super) enum Class {
 }
 
 /// The classes of codes. A code that is not listed has the class of its general code: the first two
-/// characters of an SQLSTATE, or the primary result code of SQLite. One that is not listed either
-/// is transient.
+/// characters of an SQLSTATE, or the primary result code of SQLite. If that is not listed either,
+/// the error is transient.
 #[derive(Debug)]
 pub(super) struct Codes(BTreeMap<String, Class>);
 
-/// PostgreSQL's codes that are not transient, and exceptions from their classes.
+/// PostgreSQL's codes that are not transient. A code of two characters stands for all SQLSTATEs
+/// that begin with it. A longer code is an exception from the code that it begins with.
 const POSTGRES: [(&str, Class); 7] = [
-    // Data exceptions, such as a division by zero, or a text that is no number.
+    // Data exceptions, such as a division by zero, or a text that is not a number.
     ("22", Class::Permanent),
-    // Broken constraints, except that a row may come before the one that it refers to.
+    // Broken constraints. A foreign key is the exception: the row that it refers to may be written
+    // later.
     ("23", Class::Permanent),
     ("23503", Class::Transient),
     // A function that the statement calls ends the transaction.
@@ -40,36 +42,41 @@ const POSTGRES: [(&str, Class); 7] = [
     ("P0001", Class::Permanent),
     // Syntax errors and access rules: the statement does not fit the database any more.
     ("42", Class::Pause),
-    // A prepared statement of this name exists already, which the driver reports as a fault.
+    // A prepared statement of this name exists already. The driver reports that as contention, so
+    // it must not have the class of 42.
     ("42P05", Class::Transient),
 ];
 
-/// SQLite's codes that are not transient, and exceptions from their primary codes.
+/// SQLite's codes that are not transient. Codes such as 787 are exceptions from their primary code.
 const SQLITE: [(&str, Class); 5] = [
     // SQLITE_ERROR while a statement runs, such as malformed JSON or an overflow. If the statement
-    // cannot be prepared any more, the code counts as a pause.
+    // cannot be prepared any more, its class is `Pause` instead.
     ("1", Class::Permanent),
-    // SQLITE_CONSTRAINT, except that a row may come before the one that it refers to.
+    // SQLITE_CONSTRAINT. A foreign key (787) is the exception: the row that it refers to may be
+    // written later.
     ("19", Class::Permanent),
     ("787", Class::Transient),
-    // SQLITE_MISMATCH.
+    // SQLITE_MISMATCH: a value has the wrong type, for example a text for an integer primary key.
     ("20", Class::Permanent),
-    // SQLITE_AUTH.
+    // SQLITE_AUTH: the database forbids the statement.
     ("23", Class::Pause),
 ];
 
-/// The SQLSTATEs that PostgreSQL's driver or this table decides about, by their beginning.
+/// The beginnings of SQLSTATEs that the settings must not list, because PostgreSQL's driver or this
+/// table decides about them.
 const DECIDED_POSTGRES: [&str; 10] = ["08", "25", "26", "3F", "40", "42", "53", "57P", "58", "XX"];
 
-/// The primary result codes that SQLite's driver decides about.
+/// The primary result codes that the settings must not list, because SQLite's driver decides about
+/// them.
 const DECIDED_SQLITE: [&str; 11] = ["3", "5", "6", "7", "8", "10", "11", "13", "14", "15", "26"];
 
-/// The primary result codes of SQLite that an error can have. A number such as 23505, which is an
-/// SQLSTATE of PostgreSQL, has none of them in its low byte.
+/// The primary result codes of SQLite that an error can have. An SQLSTATE of PostgreSQL such as
+/// 23505 is refused, because its low byte is none of them.
 const PRIMARY_SQLITE: std::ops::RangeInclusive<u16> = 1..=28;
 
 impl Codes {
-    /// Returns the classes of a database's codes, to which the settings add some.
+    /// Returns the classes of a database's codes. The settings add codes, and outrank those of the
+    /// table.
     pub fn new(settings: &Classes, dialect: Dialect) -> Result<Self, InvalidSettings> {
         let known: &[(&str, Class)] = match dialect {
             Dialect::Postgres => &POSTGRES,
@@ -113,7 +120,8 @@ fn check(list: &'static str, code: &str, dialect: Dialect) -> Result<(), Invalid
                     .bytes()
                     .all(|it| it.is_ascii_digit() || it.is_ascii_uppercase()),
             "an SQLSTATE such as \"23505\", or a class of them such as \"23\"",
-            // 53400 is about a limit for the statement, and not about a server without resources.
+            // 53400 is about a limit for the statement, and not about a server without resources,
+            // so the settings may list it.
             DECIDED_POSTGRES.iter().any(|it| code.starts_with(it)) && code != "53400"
                 || code == "55P03",
         ),
@@ -154,7 +162,8 @@ mod tests {
 
     #[test]
     fn the_table_of_postgres() {
-        let codes = Codes::new(&Classes::default(), Dialect::Postgres).expect("valid");
+        let codes =
+            Codes::new(&Classes::default(), Dialect::Postgres).expect("the codes must be valid");
         for (code, class) in [
             ("22P02", Permanent),
             ("22012", Permanent),
@@ -182,7 +191,8 @@ mod tests {
 
     #[test]
     fn the_table_of_sqlite() {
-        let codes = Codes::new(&Classes::default(), Dialect::Sqlite).expect("valid");
+        let codes =
+            Codes::new(&Classes::default(), Dialect::Sqlite).expect("the codes must be valid");
         for (code, class) in [
             ("1", Permanent),
             ("275", Permanent),
@@ -208,7 +218,7 @@ mod tests {
             transient: list(&["23", "P0001"]),
             pause: list(&["P0"]),
         };
-        let codes = Codes::new(&settings, Dialect::Postgres).expect("valid");
+        let codes = Codes::new(&settings, Dialect::Postgres).expect("the codes must be valid");
         for (code, class) in [
             ("23503", Permanent),
             ("MY001", Permanent),
@@ -237,7 +247,7 @@ mod tests {
         ] {
             let refused = with(code, Dialect::Postgres);
             let is_decided = matches!(refused, Err(InvalidSettings::DecidedCode { .. }));
-            assert!(is_decided, "{code}: {refused:?}");
+            assert!(is_decided, "the settings must not list {code}: {refused:?}");
         }
         for code in ["", "2", "235", "2350x", "unique_violation"] {
             let refused = with(code, Dialect::Postgres);
@@ -249,7 +259,7 @@ mod tests {
         for code in ["5", "261", "13", "778"] {
             let refused = with(code, Dialect::Sqlite);
             let is_decided = matches!(refused, Err(InvalidSettings::DecidedCode { .. }));
-            assert!(is_decided, "{code}: {refused:?}");
+            assert!(is_decided, "the settings must not list {code}: {refused:?}");
         }
         for code in [
             "",

@@ -23,7 +23,7 @@ pub enum InvalidSettings {
     TooLong {
         /// Where the text is.
         origin: String,
-        /// The longest text.
+        /// The length of the longest text that is allowed, in bytes.
         max: usize,
     },
     /// There are too many statements.
@@ -33,7 +33,7 @@ pub enum InvalidSettings {
         origin: String,
         /// The number of statements.
         found: usize,
-        /// The highest number.
+        /// The highest number of statements that is allowed.
         max: usize,
     },
     /// The text of the statements cannot be used.
@@ -41,7 +41,8 @@ pub enum InvalidSettings {
     Text {
         /// Where the text is.
         origin: String,
-        /// What is wrong in it, and where. It is no source of the error, whose text has it already.
+        /// What is wrong in the text, and where. It is not the source of this error, because the
+        /// text of this error contains it already.
         wrong: SqlError,
     },
     /// A statement uses a parameter that does not exist.
@@ -54,7 +55,7 @@ pub enum InvalidSettings {
         origin: String,
         /// Where the parameter is.
         place: Place,
-        /// Its name.
+        /// The name of the parameter.
         name: String,
         /// The names of the parameters that exist.
         known: String,
@@ -70,9 +71,9 @@ pub enum InvalidSettings {
         origin: String,
         /// Where the statement is.
         place: Place,
-        /// What a parameter is in a batch.
+        /// In which form a statement gets the values of a parameter for a batch.
         array: &'static str,
-        /// How its values are read.
+        /// How a statement reads the values from that form.
         read: &'static str,
     },
     /// A parameter has a name that no statement can use.
@@ -87,20 +88,23 @@ pub enum InvalidSettings {
     /// No statement uses a parameter.
     #[error("parameters.{0}: no statement uses it")]
     UnusedParameter(String),
-    /// A role on SQLite, which has none.
-    #[error("role: SQLite has no roles, so that nothing would keep a statement from any table")]
+    /// A role is set, but SQLite has no roles.
+    #[error(
+        "role: SQLite has no roles, so a role would keep no statement from any table; remove this \
+         key"
+    )]
     RoleOnSqlite,
-    /// A role that cannot be switched to.
-    #[error("role: {0:?} is not the name of a role")]
+    /// The name of a role to which PostgreSQL cannot switch.
+    #[error("role: {0:?} cannot be the name of a role")]
     RoleName(String),
     /// An entry that is not a code.
     #[error("errors.{list}: {code:?} is not {form}")]
     Code {
         /// The list.
         list: &'static str,
-        /// The entry.
+        /// The entry of the list.
         code: String,
-        /// What a code is.
+        /// The form that an entry must have to be a code.
         form: &'static str,
     },
     /// A code that hookbox decides about.

@@ -34,7 +34,7 @@ pub(super) enum Source {
     Attempt,
     Round,
     Body,
-    /// The body, by the setting with this index.
+    /// A value of the body. The parameter with this index in the settings says which one.
     Own(usize),
 }
 
@@ -67,9 +67,9 @@ impl Kind {
         }
     }
 
-    /// Returns the parameter with this number as a statement has it. On PostgreSQL, what is passed
-    /// as text is cast to its type. The type is never left to the server, which would guess it from
-    /// where the parameter stands.
+    /// Returns the text that stands for the parameter with this number in a statement. On
+    /// PostgreSQL, a value that is passed as text is cast to its type. Otherwise the server would
+    /// guess the type from the place of the parameter.
     pub(super) fn written(self, number: usize, is_array: bool, dialect: Dialect) -> String {
         let cast = match (dialect, self) {
             (Dialect::Sqlite, _) => return format!("(?{number})"),

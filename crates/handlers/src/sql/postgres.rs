@@ -16,16 +16,17 @@ use super::statement_error::{StatementError, unfit};
 use super::values::Values;
 use super::{NAME, Sql};
 
-/// Whether a backslash in a string without the letter E is an ordinary character. From PostgreSQL
-/// 19 on there is no such setting, and it always is.
+/// The statement that returns whether PostgreSQL reads a backslash in a string without the letter E
+/// as an escape, and not as an ordinary character. From PostgreSQL 19 on there is no such setting,
+/// and a backslash is always an ordinary character.
 const READS_BACKSLASHES: &str = "select coalesce(
     pg_catalog.current_setting('standard_conforming_strings', true), 'on') <> 'on'";
 
-/// The error for a database that reads strings in another way than hookbox.
+/// The error for a database in which a string may end at another place than hookbox expects.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "standard_conforming_strings is off in the database, so that it would find other ends of the \
-     statements than hookbox; set it to on for hookbox's role"
+    "standard_conforming_strings is off in the database, so hookbox and the database would not \
+     agree where a statement ends; set it to on for hookbox's role"
 )]
 struct OtherStrings;
 
@@ -164,7 +165,7 @@ async fn set_role(program: &Program, tx: &mut PgConnection) -> Result<(), Handle
         return Ok(());
     };
     let role = role.clone();
-    // invalid_parameter_value: there is no such role. The driver knows the other errors.
+    // invalid_parameter_value: there is no such role. The driver recognises the other errors.
     let is_unknown = code(&source).is_some_and(|code| code == "22023");
     let error = RoleError { role, source };
     Err(if is_unknown {
@@ -188,15 +189,16 @@ fn failure(program: &Program, compiled: &Compiled, source: Error) -> HandlerErro
         let general = code.get(..2).unwrap_or(&code);
         program.codes.class(&code, general)
     });
-    // The message is left out: a function that the statement calls may have put values into it. The
-    // driver of the store knows when it may be shown.
+    // The message of the database is left out, because a function that the statement calls may have
+    // put values of the body into it. The driver of the store knows when the message may be shown.
     statement_error(program, compiled, source).classed(class, program.role.clone(), None)
 }
 
 fn statement_error(program: &Program, compiled: &Compiled, source: Error) -> StatementError {
     let place = match postgres(&source).and_then(PgDatabaseError::position) {
         Some(PgErrorPosition::Original(character)) => compiled.statement.place_of(character),
-        // The position in a statement of a function that the statement has called.
+        // This position is in a statement of a function that the user's statement has called, so it
+        // does not count.
         Some(PgErrorPosition::Internal { .. }) | None => compiled.statement.place,
     };
     let code = code(&source);
@@ -209,8 +211,8 @@ fn statement_error(program: &Program, compiled: &Compiled, source: Error) -> Sta
     }
 }
 
-/// Returns what an error of types probably comes from, if a statement takes its parameters in the
-/// other of the two forms that they can have.
+/// Returns the probable cause of an error about types: the statement expects single values where
+/// the parameters are arrays, or the other way round.
 fn hint(program: &Program, compiled: &Compiled, code: &str) -> Option<&'static str> {
     let has_unnest = || {
         let sql = compiled.statement.sql.to_ascii_lowercase();

@@ -15,12 +15,13 @@ use super::parameter::{Kind, OF_EVENT, Source};
 use super::settings::{Settings, Statements};
 use super::values::{OwnParameter, Values};
 
-/// The longest text of the statements, in bytes. A file that is longer is not one of statements for
-/// one event.
+/// The longest text of the statements, in bytes. A longer file hardly contains statements for one
+/// event.
 const TEXT_MAX: usize = 256 * 1024;
 
-/// The highest number of statements. Each is a round trip to the database, and stays prepared on
-/// each connection, where sqlx keeps 100 statements, of which hookbox needs some itself.
+/// The highest number of statements. Each statement is a round trip to the database. Each also
+/// stays prepared on every connection: sqlx keeps 100 prepared statements there, and hookbox needs
+/// some of these itself.
 const STATEMENTS_MAX: usize = 32;
 
 /// The statements of a handler, ready for the database.
@@ -30,7 +31,7 @@ pub(super) struct Program {
     pub own: Vec<OwnParameter>,
     /// Whether the statements run once for all events of a batch, with arrays.
     pub is_batch: bool,
-    /// Whether an event that is done may run again.
+    /// Whether the statements may run again for an event that is done, when an operator replays it.
     pub is_repeatable: bool,
     /// The role under which the statements run.
     pub role: Option<String>,
@@ -126,7 +127,7 @@ fn text(statements: &Statements, folder: &Path) -> Result<(String, String), Inva
     Ok((origin, text))
 }
 
-/// Reads a file, of which no more than is needed to see that it is too long.
+/// Reads a file, but not more of it than is needed to see that it is too long.
 fn read(path: &Path) -> std::io::Result<String> {
     let mut text = String::new();
     let limit = u64::try_from(TEXT_MAX).unwrap_or(u64::MAX);
@@ -219,8 +220,8 @@ fn role(settings: &Settings, dialect: Dialect) -> Result<Option<String>, Invalid
     };
     match dialect {
         Dialect::Sqlite => Err(InvalidSettings::RoleOnSqlite),
-        // PostgreSQL reads this name, even in quotes, as that of no role: nothing would be
-        // switched.
+        // PostgreSQL takes the name `none`, even in quotes, to mean no role, so it would not switch
+        // to a role of that name.
         Dialect::Postgres if role.is_empty() || role == "none" || role.contains('\0') => {
             Err(InvalidSettings::RoleName(role.clone()))
         }

@@ -1,4 +1,4 @@
-//! The settings of the handler `sql`, as the config has them.
+//! The settings of the handler `sql`, as they are written in the config.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -107,8 +107,9 @@ fn bind_one<'q>(query: SqliteQuery<'q>, slot: Slot, event: &Event<Values>) -> Sq
     }
 }
 
-/// Returns the text of a JSON array with the value of each event. What is passed as text is a
-/// string, also a decimal number and JSON, so that `json_each` returns it unchanged.
+/// Returns the text of a JSON array with the value of each event. Every value that is passed as
+/// text, also a decimal number or JSON, is a string in the array, so that `json_each` returns it
+/// unchanged.
 fn json_array(slot: Slot, events: &[Event<Values>]) -> String {
     let values = events.iter().map(|event| match slot.source.value(event) {
         Value::Null => serde_json::Value::Null,
@@ -126,13 +127,13 @@ async fn failure(
     source: Error,
     tx: &mut SqliteConnection,
 ) -> HandlerError {
-    // The code is that of a table or column which does not exist, and also that of many errors that
-    // depend on values. Preparing the statement once more distinguishes them.
+    // This code may mean that a table or column does not exist, but also many errors that depend on
+    // values. Preparing the statement once more distinguishes the two.
     let code = code(&source);
     if code.as_deref() == Some(ERROR)
         && let Err(unfit) = prepare_again(compiled, tx).await
     {
-        // No value is bound when a statement is prepared, so that the message has none.
+        // No value is bound when a statement is prepared, so the message contains none.
         let message = unfit.as_database_error().map(|it| it.message().to_owned());
         let error = statement_error(program, compiled, unfit);
         return error.classed(Class::Pause, None, message);
@@ -158,8 +159,9 @@ fn code(error: &Error) -> Option<String> {
     Some(code.into_owned())
 }
 
-/// Prepares a statement once more, to find out whether it still fits the tables. It is prepared as
-/// another text, because sqlx keeps the prepared statement of the text itself.
+/// Prepares a statement once more, to find out whether it still fits the tables. The text is
+/// changed by `explain`, because for the same text sqlx would return the statement that it keeps
+/// prepared.
 async fn prepare_again(compiled: &Compiled, tx: &mut SqliteConnection) -> Result<(), Error> {
     let text = AssertSqlSafe(format!("explain {}", compiled.statement.sql));
     tx.prepare_with(text.into_sql_str(), &[]).await.map(drop)

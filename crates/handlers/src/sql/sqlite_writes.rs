@@ -1,9 +1,11 @@
 //! Finds out which tables a statement would write on SQLite. SQLite has no roles that could keep a
-//! statement from hookbox's tables, so it is refused when a worker starts.
+//! statement from hookbox's tables. So a statement that would write one of them is refused when a
+//! worker starts.
 //!
 //! `EXPLAIN` lists the operations into which SQLite compiles a statement, with those of all
-//! triggers that it fires, and executes none of them. Reading a table, also for a foreign key,
-//! opens it with another operation than writing.
+//! triggers that it fires, and executes none of them. A table is opened for reading, also for a
+//! foreign key, with another operation than for writing. So a statement that only reads a table of
+//! hookbox is not refused.
 
 use std::collections::BTreeSet;
 
@@ -24,8 +26,8 @@ pub(super) struct WritesOwnTable {
     pub table: String,
 }
 
-/// The number by which SQLite's operations name the file itself; another one is that of temporary
-/// tables.
+/// The number that SQLite's operations use for the database file itself. Temporary tables have
+/// another number.
 const MAIN: i64 = 0;
 
 /// Returns a table of hookbox that a statement would write; `None` if there is none.

@@ -24,7 +24,8 @@ pub(super) struct StatementError {
 
 impl StatementError {
     /// Converts the error into that of the handler. `role` is the role under which the statement
-    /// ran, and `message` that of the database, if it is about the text of the statement alone.
+    /// ran. `message` is the message of the database, if it depends only on the text of the
+    /// statement.
     pub fn classed(
         self,
         class: Class,

@@ -1,4 +1,4 @@
-//! Which settings are accepted, and what the statements become.
+//! Tests which settings of the handler `sql` are accepted, and which SQL its statements become.
 
 use super::program::Slot;
 use super::*;
@@ -8,14 +8,14 @@ use parameter::Source;
 const PARAMETERS: &str = r#""parameters":{"uid":{"pointer":"/uid","type":"text"},
     "score":{"pointer":"/score","type":"decimal","required":false}}"#;
 
-/// Reads settings from JSON. The other keys follow those of the statements.
+/// Reads settings with this text of the statements. `others` are further keys, as JSON.
 fn settings(text: &str, others: &str) -> Settings {
     let comma = if others.is_empty() { "" } else { "," };
     let json = format!(
         r#"{{"statements":{{"text":{}}}{comma}{others}}}"#,
         serde_json::Value::from(text)
     );
-    serde_json::from_str(&json).expect("settings")
+    serde_json::from_str(&json).expect("the settings must be readable")
 }
 
 fn program(text: &str, others: &str, dialect: Dialect) -> Result<Program, InvalidSettings> {
@@ -31,7 +31,7 @@ fn refused(text: &str, others: &str, dialect: Dialect, expect: &str) {
 #[test]
 fn parameters_get_numbers_and_types() {
     let text = "insert into t values (:uid, :score, :body, :uid); select :score::text, :attempt";
-    let program = program(text, PARAMETERS, Pg).expect("valid");
+    let program = program(text, PARAMETERS, Pg).expect("the settings must be valid");
     let [first, second] = &program.statements[..] else {
         panic!("there must be two statements");
     };
@@ -67,7 +67,7 @@ fn parameters_get_numbers_and_types() {
 fn a_batch_has_arrays_on_postgres_and_text_on_sqlite() {
     let others = format!("{PARAMETERS},\"batch\":true");
     let on = |text, dialect| {
-        let program = program(text, &others, dialect).expect("valid");
+        let program = program(text, &others, dialect).expect("the settings must be valid");
         program.statements[0].statement.sql.to_string()
     };
     assert_eq!(
@@ -152,7 +152,7 @@ fn a_mistake_in_the_text_has_its_place() {
 
 #[test]
 fn a_role_is_only_for_postgres() {
-    let program = program("select 1", r#""role":"app""#, Pg).expect("valid");
+    let program = program("select 1", r#""role":"app""#, Pg).expect("the settings must be valid");
     assert_eq!(program.role.as_deref(), Some("app"));
     refused("select 1", r#""role":"app""#, Lite, "SQLite has no roles");
     for role in ["", "none"] {
@@ -160,7 +160,7 @@ fn a_role_is_only_for_postgres() {
             "select 1",
             &format!(r#""role":"{role}""#),
             Pg,
-            "is not the name of a role",
+            "cannot be the name of a role",
         );
     }
 }
@@ -169,23 +169,29 @@ fn a_role_is_only_for_postgres() {
 fn the_text_is_in_a_file_or_in_the_config() {
     let both: Settings =
         serde_json::from_str(r#"{"statements":{"text":"select 1","file":"a.sql"}}"#)
-            .expect("settings");
-    let none: Settings = serde_json::from_str(r#"{"statements":{}}"#).expect("settings");
+            .expect("the settings must be readable");
+    let none: Settings =
+        serde_json::from_str(r#"{"statements":{}}"#).expect("the settings must be readable");
     for settings in [both, none] {
-        let error = Program::new(&settings, Path::new("."), Pg).expect_err("no text");
+        let error =
+            Program::new(&settings, Path::new("."), Pg).expect_err("settings must name one text");
         assert!(matches!(error, InvalidSettings::NoText));
     }
     let file = |name: &str| -> Settings {
-        serde_json::from_str(&format!(r#"{{"statements":{{"file":"{name}"}}}}"#)).expect("settings")
+        serde_json::from_str(&format!(r#"{{"statements":{{"file":"{name}"}}}}"#))
+            .expect("the settings must be readable")
     };
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let error = Program::new(&file("src/absent.sql"), folder, Pg).expect_err("no file");
+    let error = Program::new(&file("src/absent.sql"), folder, Pg)
+        .expect_err("an absent file must be refused");
     assert!(
         error.to_string().contains("src/absent.sql cannot be read"),
         "{error}"
     );
-    // Any file of text that is here shows that the folder counts.
-    let error = Program::new(&file("Cargo.toml"), folder, Pg).expect_err("no SQL");
+    // Any text file of this folder will do: the error shows that the path is relative to the
+    // folder.
+    let error = Program::new(&file("Cargo.toml"), folder, Pg)
+        .expect_err("a file without SQL must be refused");
     assert!(
         error
             .to_string()
@@ -196,7 +202,8 @@ fn the_text_is_in_a_file_or_in_the_config() {
 
 #[test]
 fn a_parameter_is_required_unless_it_may_be_absent() {
-    let program = program("select :uid, :score", PARAMETERS, Lite).expect("valid");
+    let program =
+        program("select :uid, :score", PARAMETERS, Lite).expect("the settings must be valid");
     let own = program.own.iter();
     let own: Vec<_> = own.map(|it| (it.name.as_str(), it.is_required)).collect();
     assert_eq!(own, [("score", false), ("uid", true)]);

@@ -22,7 +22,7 @@ pub(super) enum Value<'v> {
 #[derive(Default)]
 pub struct Values(Vec<Value<'static>>);
 
-/// A parameter of a handler's own.
+/// A parameter that the settings of a handler define.
 #[derive(Debug)]
 pub(super) struct OwnParameter {
     pub name: String,
@@ -41,8 +41,8 @@ pub(super) struct WrongValue {
 }
 
 impl Payload for Values {
-    /// Makes the values of a handler that has no parameters of its own. Those of others depend on
-    /// the settings of the handler, which makes them itself.
+    /// Makes the values of a handler without parameters of its own. For any other handler the
+    /// values depend on its settings, so the handler makes them itself.
     fn of(_body: &Bytes, _read: Option<Json>) -> Result<Self, HandlerError> {
         Ok(Self::default())
     }
@@ -66,7 +66,7 @@ impl Values {
     }
 }
 
-/// Reads the value of one parameter, or says why its body does not fit.
+/// Reads the value of one parameter, or returns why the body does not fit.
 fn read(parameter: &OwnParameter, body: &Json, dialect: Dialect) -> Result<Value<'static>, String> {
     let pointer = &parameter.pointer;
     let found = body.root().reach(pointer);
@@ -79,7 +79,7 @@ fn read(parameter: &OwnParameter, body: &Json, dialect: Dialect) -> Result<Value
     converted.map_err(|what| format!("the value at {pointer} {what}"))
 }
 
-/// Converts a value of the body into one of this type, or says why it cannot be.
+/// Converts a value of the body into a value of this type, or returns why that is not possible.
 fn convert(
     value: JsonValue<'_>,
     kind: Kind,
@@ -195,15 +195,21 @@ mod tests {
         "list":[{"a" : [1, 2.50]}]}"#;
 
     fn value(pointer: &str, kind: Kind, dialect: Dialect) -> Result<Value<'static>, String> {
-        let body = Json::read(&Bytes::from_static(BODY.as_bytes())).expect("JSON");
+        let body = Json::read(&Bytes::from_static(BODY.as_bytes())).expect("the body must be JSON");
         let parameter = OwnParameter {
             name: "p".to_owned(),
-            pointer: pointer.parse().expect("a pointer"),
+            pointer: pointer.parse().expect("the pointer must be valid"),
             kind,
             is_required: false,
         };
         let values = Values::read(&[parameter], &body, dialect);
-        let one = values.map(|values| values.0.into_iter().next().expect("one value"));
+        let one = values.map(|values| {
+            values
+                .0
+                .into_iter()
+                .next()
+                .expect("there must be one value")
+        });
         one.map_err(|error| error.to_string())
     }
 
@@ -256,17 +262,17 @@ mod tests {
                       /word/uid";
         assert_eq!(through, Err(expect.to_owned()));
         let nul = value("/text", Kind::Text, Dialect::Postgres);
-        let error = nul.expect_err("PostgreSQL cannot store it");
+        let error = nul.expect_err("a NUL must be refused on PostgreSQL");
         assert!(error.contains("NUL") && !error.contains('é'), "{error}");
     }
 
     #[test]
-    fn what_is_required_must_be_there() {
-        let body = Json::read(&Bytes::from_static(BODY.as_bytes())).expect("JSON");
+    fn a_required_value_must_be_present() {
+        let body = Json::read(&Bytes::from_static(BODY.as_bytes())).expect("the body must be JSON");
         for pointer in ["/null", "/absent"] {
             let parameter = OwnParameter {
                 name: "p".to_owned(),
-                pointer: pointer.parse().expect("a pointer"),
+                pointer: pointer.parse().expect("the pointer must be valid"),
                 kind: Kind::Json,
                 is_required: true,
             };

@@ -15,8 +15,8 @@ fn detail(body: &str) -> Result<(), String> {
         "required": ["uid"],
         "properties": { "uid": { "type": "string" }, "score": { "type": "integer" } },
     });
-    let schemas = Schemas::compile([("a.b", &schema)]).expect("compiles");
-    let topic = "x.a.b".parse().expect("a topic");
+    let schemas = Schemas::compile([("a.b", &schema)]).expect("the schema must compile");
+    let topic = "x.a.b".parse().expect("the topic must be valid");
     check(Some(&schemas), &topic, body.as_bytes()).map_err(|broken| broken.detail)
 }
 
@@ -46,17 +46,17 @@ fn a_broken_body_tells_path_and_rule_and_no_value() {
 #[test]
 fn a_type_without_a_schema_passes() {
     let schema = json!(false);
-    let schemas = Schemas::compile([("a.b", &schema)]).expect("compiles");
-    let topic = "x.new.type".parse().expect("a topic");
+    let schemas = Schemas::compile([("a.b", &schema)]).expect("the schema must compile");
+    let topic = "x.new.type".parse().expect("the topic must be valid");
     assert_eq!(check(Some(&schemas), &topic, b"{}"), Ok(()));
-    let schemas = Schemas::compile([(Schemas::UNKNOWN, &schema)]).expect("compiles");
+    let schemas = Schemas::compile([(Schemas::UNKNOWN, &schema)]).expect("the schema must compile");
     assert!(check(Some(&schemas), &topic, b"{}").is_err());
     assert!(check(None, &topic, b"{} x").is_err());
 }
 
 fn passes(schema: &Value, body: &str) -> bool {
-    let schemas = Schemas::compile([("a.b", schema)]).expect("compiles");
-    let topic = "x.a.b".parse().expect("a topic");
+    let schemas = Schemas::compile([("a.b", schema)]).expect("the schema must compile");
+    let topic = "x.a.b".parse().expect("the topic must be valid");
     check(Some(&schemas), &topic, body.as_bytes()).is_ok()
 }
 
@@ -153,7 +153,11 @@ fn numbers_are_compared_exactly() {
         ),
         (json!({ "uniqueItems": true }), "[1,1.0]", false),
     ] {
-        assert_eq!(passes(&schema, body), valid, "{schema}: {body}");
+        assert_eq!(
+            passes(&schema, body),
+            valid,
+            "{body} must be valid under {schema}: {valid}"
+        );
     }
 }
 
@@ -182,7 +186,10 @@ fn a_schema_means_what_its_draft_says() {
         assert!(!passes(&schema, r#"{"code":4}"#), "{dialect}");
     }
     let mut newest = schema("");
-    newest.as_object_mut().expect("an object").remove("$schema");
+    newest
+        .as_object_mut()
+        .expect("the schema must be an object")
+        .remove("$schema");
     assert!(
         !passes(&newest, body),
         "a schema without $schema must have the meaning of draft 2020-12"

@@ -1,5 +1,5 @@
-//! Consumes the queue of one route with an effect: takes messages while calls may be made, and has
-//! no subscription while no call may be made to the target.
+//! Consumes the queue of one route with an effect: takes messages while calls may be made to the
+//! target, and has no subscription at other times.
 
 use std::sync::Arc;
 
@@ -23,10 +23,10 @@ use crate::pace::{self, Pace};
 use crate::pause::{Pause, Stopped};
 use crate::route_context::RouteContext;
 
-/// How many messages may be in flight while the target is probed. When the probe fails, the
-/// subscription is closed, and the broker counts a delivery of each message that was in flight and
-/// not taken. With a single message, which is always taken, an outage of days uses up no delivery
-/// limit.
+/// How many messages may be in flight while the target is probed. When a probe fails, the
+/// subscription is closed, and the broker counts a delivery for each message that it had delivered
+/// but this worker had not taken. A single message is always taken. So even an outage of days does
+/// not use up the delivery limit of a message.
 const PROBING_PREFETCH: u16 = 1;
 
 /// The consumer of one route with an effect.
@@ -40,7 +40,7 @@ pub(crate) struct EffectConsumer<S: Store> {
 enum TakeEnd {
     /// The worker drains.
     Shutdown,
-    /// Whether calls are made has changed.
+    /// The state of the gate has changed: calls may be made to the target now, or no longer.
     Changed,
 }
 
@@ -68,7 +68,7 @@ impl<S: Store> EffectConsumer<S> {
             self.consume(&ends).await;
             self.route.calls.close();
             self.route.calls.wait().await;
-            // The writer ends when nothing can be sent to it any more.
+            // The writer ends once all senders are dropped.
             drop(ends);
         };
         tokio::join!(consume, writer.run());
@@ -133,8 +133,8 @@ impl<S: Store> EffectConsumer<S> {
         tasks.wait().await;
     }
 
-    /// Waits until calls may be made to the target, as far as that is known, and returns what is
-    /// known then.
+    /// Waits until calls may be made to the target, as far as this worker and the store know, and
+    /// returns the state of the gate.
     async fn admit(&self, context: &RouteContext<'_, S>) -> Result<Calls, Stopped> {
         let route = &self.route;
         loop {
@@ -173,8 +173,8 @@ impl<S: Store> EffectConsumer<S> {
             let next = async {
                 // An error means that a semaphore is closed, which never happens.
                 let slot = Arc::clone(slots).acquire_owned().await.ok();
-                // The permit is not kept while no message is there: a message in flight that has
-                // more than one event may need it.
+                // The permit is given back before the next message arrives, because a message in
+                // flight with more than one event may need it.
                 drop(route.permits.acquire().await);
                 pace.ready().await;
                 let first = subscription.next().await?;
@@ -197,8 +197,8 @@ impl<S: Store> EffectConsumer<S> {
         }
     }
 
-    /// Adds messages that have arrived already, as far as another call may be made for each of
-    /// their events. So no message waits for the calls of another one.
+    /// Adds messages that have arrived already, as long as a permit for one more call is free. So
+    /// no added message has to wait for the calls of the other messages.
     fn add_messages(
         &self,
         subscription: &mut dyn Subscription,

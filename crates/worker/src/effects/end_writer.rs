@@ -1,4 +1,4 @@
-//! Records how the calls of a route ended, in the order in which they did.
+//! Records how the calls of a route ended, in the order in which they ended.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -18,25 +18,29 @@ use crate::pause::Stopped;
 use crate::record::{self, Attempted};
 use crate::route_context::RouteContext;
 
-/// How long ends of calls are still recorded after the cut of a drain. A store that is available
-/// takes milliseconds, and each end that it records spares a second call.
+/// How long the ends of calls are still recorded after a drain was cut short at its deadline. An
+/// available store needs milliseconds for that, and each recorded end saves a repetition of the
+/// call.
 const LAST_WRITES: Duration = Duration::from_secs(1);
 
-/// Records how the calls of one route ended. No timer fills a transaction: it takes what has ended
-/// while the one before was written.
+/// Records how the calls of one route ended. A transaction does not wait for more calls: it records
+/// those that ended while the previous transaction was written.
 pub(crate) struct EndWriter<S: Store> {
     pub route: Arc<EffectRoute<S>>,
-    /// There are at most as many calls in it as the route has permits.
+    /// The calls that have ended and are not recorded yet. There are at most as many as the route
+    /// has permits.
     pub ended: UnboundedReceiver<EndedCall>,
 }
 
 impl<S: Store> EndWriter<S> {
-    /// Records how calls ended until none is left, or until shortly after the cut of a drain. A
-    /// call whose end is not recorded by then is made again when its lease has ended.
+    /// Records how calls ended until all senders are dropped, or until [`LAST_WRITES`] after a
+    /// drain was cut short. A call whose end is not recorded by then is made again when its lease
+    /// has ended.
     pub async fn run(mut self) {
         let route = Arc::clone(&self.route);
         let (name, cut) = (&route.config().name, &route.inner.cut);
-        // A drain waits until the ends of the calls are recorded, so only its cut stops a pause.
+        // A drain waits until the ends of the calls are recorded. So the shutdown does not end a
+        // pause of this task; only the cut at the deadline of the drain does.
         let Some(context) = RouteContext::new(&route.inner, name, cut) else {
             return;
         };
@@ -64,9 +68,9 @@ impl<S: Store> EndWriter<S> {
         }
     }
 
-    /// Adds calls that have ended by now, up to a full transaction. The events of a transaction are
-    /// distinct, so a second end of an event is kept for the next one: the first was that of a
-    /// lease that had ended.
+    /// Returns this call with others that have ended by now, up to a full transaction. The events
+    /// of a transaction must be distinct. So a second call for one of them, which began after the
+    /// lease of the first call had ended, is put into `kept` for the next transaction.
     fn add_ended(&mut self, first: EndedCall, kept: &mut Option<EndedCall>) -> Vec<EndedCall> {
         let mut events = HashSet::from([first.end.event]);
         let mut batch = vec![first];
@@ -83,7 +87,8 @@ impl<S: Store> EndWriter<S> {
         batch
     }
 
-    /// Records how calls ended, through every outage, and gives their permits back.
+    /// Records how calls ended, and repeats that until the store is available. Then gives the
+    /// permits of the calls back.
     async fn write(
         &self,
         context: &RouteContext<'_, S>,
@@ -92,8 +97,8 @@ impl<S: Store> EndWriter<S> {
         let (store, target) = (context.store(), self.route.target());
         let ends: Vec<CallEnd> = batch.iter().map(|call| call.end.clone()).collect();
         let chance = context.inner.rng.unit();
-        // It is noted before the store knows of it, because the first task that the store refuses
-        // a call then logs it.
+        // The error is noted in this process before it is stored. Once it is stored, the store may
+        // refuse further calls, and the first task whose call is refused logs the noted error.
         if let Some(error) = CallEnd::last_target_error(&ends) {
             self.route.note_error(error);
         }
@@ -110,7 +115,7 @@ impl<S: Store> EndWriter<S> {
         Ok(())
     }
 
-    /// Takes note of what the ends of calls show about the target.
+    /// Changes the state of the gate by what the ends of the calls show about the target.
     async fn note_answers(&self, context: &RouteContext<'_, S>, ends: &[CallEnd]) {
         let is_answered = ends.iter().any(|end| match end.answer {
             TargetAnswer::Answered => true,
@@ -163,8 +168,8 @@ fn count<S: Store>(context: &RouteContext<'_, S>, call: &EndedCall, recorded: Ca
                 event.id = %end.event,
                 route = %context.route,
                 epoch = end.epoch,
-                "the end of call {} for event {} changes nothing: the event has its outcome, or a \
-                 newer call decides",
+                "the end of the call with epoch {} for event {} changes nothing: the event has its \
+                 outcome already, or a newer call decides",
                 end.epoch,
                 end.event
             );

@@ -1,4 +1,4 @@
-//! One call in flight: from its lease to its end, which is not recorded yet.
+//! One call in flight, from its lease until it has ended. `end_writer` records how it ended.
 
 use std::any::Any;
 use std::future::Future;
@@ -27,24 +27,25 @@ pub(crate) struct LeasedCall {
     pub event: ClaimedEvent,
     pub number: EventNumber,
     pub epoch: u32,
-    /// The number of the effect that the call has.
+    /// The number of the effect. It is a part of the idempotency key.
     pub effect: u32,
     pub call: Box<dyn PreparedCall>,
-    /// The key and the version, on a route that applies only the newest event of each key.
+    /// The key and the version of the event, on a route that applies only the newest event of each
+    /// key.
     pub version: Option<VersionedEvent>,
     /// When the transaction of the lease began.
     pub began: Instant,
 }
 
-/// A call that has ended. Dropping it gives the permit back.
+/// A call that has ended. Dropping this value gives the permit for the call back.
 pub(crate) struct EndedCall {
     pub end: CallEnd,
     pub topic: Topic,
     _permit: Permit,
 }
 
-/// Starts a call in a task of its own. Its end is sent to `ends`. At the cut of a drain the call is
-/// dropped, and that is its end.
+/// Starts a call in a task of its own. Its end is sent to `ends`. If a drain is cut short, the call
+/// is dropped, which counts as its end.
 pub(crate) fn start<S: Store>(
     route: &Arc<EffectRoute<S>>,
     leased: LeasedCall,
@@ -55,7 +56,7 @@ pub(crate) fn start<S: Store>(
     route.calls.clone().spawn(async move {
         let topic = leased.event.envelope.topic.clone();
         let end = make(&route, leased).await;
-        // The receiver is gone only after the cut. Then the lease ends by itself.
+        // Sending fails only after a drain was cut short. Then the lease ends by itself.
         let _ = ends.send(EndedCall {
             end,
             topic,
@@ -64,7 +65,7 @@ pub(crate) fn start<S: Store>(
     });
 }
 
-/// Makes a call, and decides what is to be recorded of its end.
+/// Makes a call, and returns what is to be recorded about its end.
 async fn make<S: Store>(route: &EffectRoute<S>, leased: LeasedCall) -> CallEnd {
     let LeasedCall {
         event,

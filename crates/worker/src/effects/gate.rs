@@ -1,8 +1,9 @@
 //! What this worker knows about whether calls may be made to the target of a route.
 //!
-//! The store decides that for all workers, each time leases are wished for. What a worker remembers
-//! of it only spares useless work: while no calls are made, the route has no subscription, so that
-//! its messages stay in the queue, and other workers of the same route wait likewise.
+//! The store decides this for all workers, each time a worker requests leases. A worker remembers
+//! the decision only to save useless work: while no calls may be made, it has no subscription to
+//! the route's queue. So the messages stay in the queue. Other workers of the same route wait in
+//! the same way.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -12,33 +13,35 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 /// The longest pause for which events wait in memory, with their messages unacknowledged. A rate
-/// limit gives pauses of up to its interval, mostly less than a second. If the pause is longer, the
-/// events wait in the store, where a restart of this process does not matter.
+/// limit causes pauses no longer than the time of the rate (`rate.per`), mostly less than a second.
+/// If the pause is longer, the events wait in the store, where a restart of this process does not
+/// matter.
 const WAIT_IN_MEMORY_MAX: Duration = Duration::from_secs(15);
 
-/// Whether calls are made.
+/// Whether calls may be made to the target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Calls {
-    /// Calls are made.
+    /// Calls may be made.
     Made,
-    /// No calls were made for a while, and none of the calls since then was answered. The breaker
-    /// may permit one call at a time.
+    /// A stop is over, and no call since then was answered yet. The breaker may permit one call at
+    /// a time.
     Probing,
-    /// No calls are made.
+    /// No calls may be made.
     Stopped(Stop),
 }
 
-/// Why no calls are made, and until when.
+/// Why no calls may be made, and until when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Stop {
     pub until: Instant,
     /// The reason with which events are deferred meanwhile.
     pub reason: DeferReason,
-    /// Whether the target is the cause, and not a limit that the config sets.
+    /// Whether the target is the cause, and not a limit of the config or a busy key.
     pub is_by_target: bool,
 }
 
-/// What one worker knows of one target. All its work on the route shares this value.
+/// Whether calls may be made to the target of one route, as far as this worker knows. All its work
+/// on the route shares this value.
 #[derive(Debug)]
 pub(crate) struct Gate {
     calls: Mutex<Calls>,
@@ -47,7 +50,8 @@ pub(crate) struct Gate {
 }
 
 impl Stop {
-    /// Returns the stop that a refusal of the store means; `None` if the events wait in memory.
+    /// Returns the stop that follows when the store refuses leases for the reason `why`. Returns
+    /// `None` if the events are to wait in memory instead.
     pub fn of(why: NoPermit) -> Option<Self> {
         use DeferReason::{TargetBusy, TargetFault};
         let (pause, reason, is_by_target) = match why {
@@ -63,8 +67,8 @@ impl Stop {
         })
     }
 
-    /// Returns the stop for the events of a key for which another call is in flight. It is not
-    /// known when that call ends.
+    /// Returns the stop for the events of a key for which another call is in flight. The stop lasts
+    /// until the present time only, because it is not known when that call ends.
     pub fn of_key() -> Self {
         Self {
             until: Instant::now(),
@@ -94,8 +98,9 @@ impl Gate {
         });
     }
 
-    /// Notes that calls may be made again. Returns what holds from then on, which is never a stop:
-    /// a caller that looked afterwards could see a later one, and would not notice when it ends.
+    /// Notes that calls may be made again, and returns the new state, which is never a stop. The
+    /// caller must use this state. If it read the state afterwards instead, it could read a later
+    /// stop, and would not notice the end of that stop.
     pub fn resume(&self) -> Calls {
         let next = |before: Calls| match before {
             Calls::Stopped(_) => Calls::Probing,
@@ -108,12 +113,12 @@ impl Gate {
     pub fn answered(&self) -> bool {
         self.set(|before| match before {
             Calls::Probing => Calls::Made,
-            // The call began before the stop.
+            // In a stop, this is the answer to a call that began before the stop.
             Calls::Made | Calls::Stopped(_) => before,
         }) == Calls::Probing
     }
 
-    /// Waits until this holds.
+    /// Waits until the state is one for which `holds` returns true.
     pub async fn until(&self, holds: impl Fn(Calls) -> bool + Send) {
         loop {
             // The future is made before the state is read, so that no change is missed.
@@ -136,7 +141,7 @@ impl Gate {
         }
     }
 
-    /// Changes the state, and returns the one before.
+    /// Changes the state, and returns the previous state.
     fn set(&self, next: impl FnOnce(Calls) -> Calls) -> Calls {
         let mut calls = self.lock();
         let before = *calls;

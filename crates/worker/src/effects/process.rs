@@ -25,30 +25,32 @@ use crate::route_context::RouteContext;
 use crate::settle::{Settlement, settle};
 
 /// How long the events of a message may wait in memory until each of them is leased. Then the
-/// message is released, and those that are not leased arrive again with it. RabbitMQ redelivers a
-/// message that is not settled within 30 minutes; this is a fraction of that, because waiting
-/// events also keep a place of the prefetch from other messages.
+/// message is released, and the events that are not leased are processed when it is redelivered.
+/// RabbitMQ redelivers a message that is not settled within 30 minutes. This limit is a fraction of
+/// that, because waiting messages also use up the prefetch, so that other messages are not
+/// delivered.
 const WAITS_FOR_LEASES: Duration = Duration::from_secs(5 * 60);
 
-/// The first wait after the store has refused leases because other workers' calls are in flight. It
-/// doubles with each further refusal. It is about as long as a fast call takes.
+/// The first wait after the store has refused leases because other workers' calls are in flight.
+/// This time is about as long as a fast call takes. The wait doubles with each further refusal.
 const BUSY_FIRST: Duration = Duration::from_millis(50);
 
-/// The longest of these waits, and so about the longest time for which a free place is not used.
+/// The longest wait after such a refusal ([`BUSY_FIRST`]). So it is also about the longest time for
+/// which a call that has become possible is not made.
 const BUSY_LONGEST: Duration = Duration::from_secs(2);
 
-/// How often in a row the events of a busy key are refused before they are deferred. With the waits
-/// from [`BUSY_FIRST`] on, they have waited in memory for most of a second then, which is longer
-/// than most calls take. A slow call, or the lease of a process that died, may keep the key busy
-/// for minutes: meanwhile these events would keep a transaction of the route from events of other
-/// keys.
+/// How often in a row the events of a busy key are refused before they are deferred. With waits
+/// that double from [`BUSY_FIRST`] on, they have waited in memory for most of a second by then,
+/// which is longer than most calls take. A slow call, or the lease of a process that died, may keep
+/// the key busy for minutes. Events that wait in memory for so long would occupy one of the route's
+/// transactions, which events of other keys need.
 const BUSY_KEY_REFUSALS: u32 = 4;
 
-/// The longest wait of an event that was deferred because the target was not called, unless it may
-/// not be called for longer.
+/// The longest wait of an event that is deferred because its target may not be called. An event
+/// waits longer only if it is known that the target may not be called for longer than this time.
 const DEFERRED_MOST: Duration = Duration::from_secs(60);
 
-/// What was being done when the payload of an event met a fault.
+/// The operation that a fault names when it occurs while the payload of an event is made.
 const PAYLOAD: &str = "make the payload of an event";
 
 /// Messages that were taken from the queue at the same time.
@@ -59,7 +61,7 @@ pub(crate) struct EffectProcess<'a, S: Store> {
     pub ends: &'a UnboundedSender<EndedCall>,
 }
 
-/// What the events of these messages may do next.
+/// What is done next with the events of the messages.
 enum Admission {
     /// As many events as there are permits may be leased.
     Lease,
@@ -67,11 +69,12 @@ enum Admission {
     Defer(Stop),
 }
 
-/// The events of messages that are not leased and have no outcome, and the means to lease them.
+/// The events of the messages that have neither a lease nor an outcome yet, with the permits for
+/// their calls.
 struct Waiting<'e> {
     left: Vec<&'e Envelope>,
     permits: Vec<Permit>,
-    /// When the messages are released.
+    /// When the messages are released, if some events still have no lease and no outcome then.
     until: Instant,
     /// How often in a row no event was leased because other calls are in flight.
     refusals: u32,
@@ -139,7 +142,7 @@ impl<S: Store> EffectProcess<'_, S> {
                 Admission::Lease => committed.why.and_then(Stop::of),
                 Admission::Defer(stop) => Some(stop),
             };
-            // Events of a busy key wait for a call, as they do for a busy target.
+            // Events of a busy key wait for the end of another call, as those of a busy target do.
             let busy = (!committed.busy.is_empty()).then_some(NoPermit::Busy);
             let why = committed.why.or(busy);
             if why.is_none() || !committed.leased.is_empty() {
@@ -148,7 +151,8 @@ impl<S: Store> EffectProcess<'_, S> {
             let left = self.conclude(committed, stop, waiting, &mut pause).await?;
             let stays = |it: &&Envelope| left.contains(&it.receipt) || !is_in(it, &chunk);
             waiting.left.retain(stays);
-            // Events whose key is busy let the others pass.
+            // Events that could not be leased now, for example because their key is busy, come
+            // after the others.
             waiting.left.sort_by_key(|it| left.contains(&it.receipt));
             waiting.permits.truncate(waiting.left.len());
             if let (Some(why), None, false) = (why, stop, left.is_empty()) {
@@ -185,8 +189,8 @@ impl<S: Store> EffectProcess<'_, S> {
         Ok(Admission::Lease)
     }
 
-    /// Does what a transaction has left to do. Returns the receipts of the events that are neither
-    /// leased nor have an outcome.
+    /// Does what remains to be done after a transaction: starts calls, and records failures and
+    /// deferrals. Returns the receipts of the events that have neither a lease nor an outcome then.
     async fn conclude(
         &self,
         committed: Committed,
@@ -215,7 +219,8 @@ impl<S: Store> EffectProcess<'_, S> {
         Ok(left)
     }
 
-    /// Defers events if no calls are made for them, and adds the receipts of the others to `left`.
+    /// Defers events if there is a stop. Adds the receipts of those that are not deferred to
+    /// `left`.
     async fn defer_all(
         &self,
         events: &[ClaimedEvent],
@@ -268,7 +273,8 @@ impl<S: Store> EffectProcess<'_, S> {
             // The jitter spreads the calls that are due when the target may be called again.
             least: least.mul_f64(1.0 + 0.5 * self.context.inner.rng.unit()),
             most: DEFERRED_MOST,
-            // No call was made, so the event cannot be the cause.
+            // No call was made, so the event cannot be the cause, and may be deferred without
+            // limit.
             age_max: None,
         };
         let error = stop.is_by_target.then(|| self.route.last_error());

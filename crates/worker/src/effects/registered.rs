@@ -36,7 +36,7 @@ pub trait DynEffect: Send + Sync + 'static {
     /// [`crate::DynHandler::builds_payload`].
     fn builds_payload(&self) -> bool;
 
-    /// Makes the payload of an event, which comes with its body as JSON if the body was read
+    /// Makes the payload of an event. The event contains its body as JSON if the body was read
     /// already.
     fn prepare(&self, event: Event<Option<Json>>) -> ReadiedCall;
 }

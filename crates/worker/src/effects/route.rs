@@ -1,4 +1,4 @@
-//! What all work on one route with an effect shares.
+//! The state that all work on one route with an effect shares.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,7 +25,7 @@ pub(crate) struct EffectRoute<S: Store> {
     pub shutdown: CancellationToken,
     pub gate: Gate,
     /// The permits for calls to the target, which other routes may share. A permit is given back
-    /// when the end of its call is recorded, because the call is in flight for the store until
+    /// when the end of its call is recorded, because the store counts the call as in flight until
     /// then.
     pub permits: Arc<Semaphore>,
     /// The calls that are in flight.
@@ -74,7 +74,8 @@ impl<S: Store> EffectRoute<S> {
         }
     }
 
-    /// Notes that no calls may be made to the target. Shows that, unless only a limit is used up.
+    /// Notes that no calls may be made to the target. If the target is the cause, this is also
+    /// shown in the counters of the route, and logged once.
     pub fn stop(&self, stop: Stop) {
         self.gate.stop(stop);
         if !stop.is_by_target || self.show_as_down(true) {
@@ -134,7 +135,8 @@ impl<S: Store> EffectRoute<S> {
         );
     }
 
-    /// Shows whether the target is down, and returns what was shown before.
+    /// Sets in the counters of the route whether the target is down, and returns the previous
+    /// value.
     fn show_as_down(&self, is_down: bool) -> bool {
         let counters = self.inner.counters.routes.get(&self.config().name);
         counters.is_some_and(|counters| counters.target_down.swap(is_down, Ordering::Relaxed))

@@ -1,5 +1,5 @@
-//! Decides what is recorded of the end of a call, and what it shows about the target. This is a
-//! table in one pure function, and a test checks every row.
+//! Decides what is recorded about the end of a call, and what this end shows about the target. This
+//! is a table in one pure function, and a test checks every row.
 
 use std::time::Duration;
 
@@ -24,10 +24,11 @@ const DEFERRED_MOST: Duration = Duration::from_secs(60);
 /// outcome.
 const DEFERRED_AGE_MAX: Duration = Duration::from_secs(60 * 60);
 
-/// The same for what is the fault of this process: it never counts as an attempt.
+/// In place of [`DEFERRED_AGE_MAX`], for a call that was not made, or was dropped, because of this
+/// process. Such an end never counts as an attempt, so there is no limit.
 const OURS_AGE_MAX: Duration = Duration::MAX;
 
-/// The pause of a target that asked for one and named no time.
+/// The pause of a target that asked for a pause and named no time.
 const BUSY_PAUSE: Duration = Duration::from_secs(1);
 
 /// How a call ended without success.
@@ -54,8 +55,9 @@ pub(crate) struct FailedCall {
     pub target_error: Option<String>,
 }
 
-/// Returns what is recorded of the end of a call, and what it shows about the target. `attempt`
-/// counts from 1 within the current round; `chance` is a random number from 0 to 1, for the jitter.
+/// Returns what is recorded about the end of a call, and what this end shows about the target.
+/// `attempt` counts from 1 within the current round; `chance` is a random number from 0 to 1, for
+/// the jitter.
 pub(crate) fn settle_call(
     end: Result<(), FailedCall>,
     attempt: u32,
@@ -135,7 +137,8 @@ mod tests {
     };
 
     fn settled(cause: CallCause, attempt: u32) -> (CallResult, TargetAnswer) {
-        let retry = Retry::new(3, 2 * SECOND, 2.0, 60 * SECOND, 0.0).expect("valid");
+        let retry =
+            Retry::new(3, 2 * SECOND, 2.0, 60 * SECOND, 0.0).expect("the policy must be valid");
         let failed = FailedCall {
             cause,
             error: "why".to_owned(),
@@ -192,13 +195,17 @@ mod tests {
                 panic!("{cause:?} must count as an attempt: {result:?}");
             };
             let found = (failure.class, failure.then, shown);
-            assert_eq!(found, (class, then, answer), "{cause:?}, attempt {attempt}");
+            assert_eq!(
+                found,
+                (class, then, answer),
+                "attempt {attempt} that ended with {cause:?} must be settled as expected"
+            );
             assert_eq!(failure.error, "why");
         }
     }
 
     #[test]
-    fn a_failure_that_is_not_the_events_costs_no_attempt() {
+    fn a_failure_that_the_event_did_not_cause_costs_no_attempt() {
         use DeferReason::{Leased, TargetBusy, TargetFault};
         let busy = |seconds: Option<u32>| {
             let after = seconds.map(|seconds| seconds * SECOND);
@@ -214,7 +221,7 @@ mod tests {
             (CallCause::NotMade, Leased, SECOND, TargetAnswer::Nothing),
             (CallCause::Dropped, Leased, SECOND, TargetAnswer::Nothing),
         ] {
-            // Even the last attempt is not used up.
+            // The third attempt is the last one of the policy, and a deferral does not use it up.
             let (result, shown) = settled(cause, 3);
             let CallResult::Deferred(deferral) = result else {
                 panic!("{cause:?} must cost no attempt: {result:?}");

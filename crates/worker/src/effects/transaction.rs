@@ -29,19 +29,20 @@ use crate::verdict::{Verdict, verdict};
 pub(crate) struct LeaseTransaction<'a, S: Store> {
     pub context: &'a RouteContext<'a, S>,
     pub route: &'a EffectRoute<S>,
-    /// Whether events may be leased. If not, each event that would be is in
+    /// Whether events may be leased. If not, the events that would be leased are in
     /// [`Committed::refused`].
     pub may_lease: bool,
 }
 
-/// What a committed transaction has left to do. Every envelope that is not in it has its outcome.
+/// What remains to be done after a transaction. Every envelope that is not listed here has its
+/// outcome.
 #[derive(Default)]
 pub(crate) struct Committed {
     /// The events that are leased: their calls are to be made.
     pub leased: Vec<LeasedCall>,
     /// The events that may not be leased now, because of their target.
     pub refused: Vec<ClaimedEvent>,
-    /// Why the store has refused them.
+    /// Why the store has refused leases for the events in `refused`.
     pub why: Option<NoPermit>,
     /// The events that may not be leased now, because another call for their key is in flight or
     /// is to be made first.
@@ -62,14 +63,15 @@ struct Sorted {
 struct Ready {
     event: ClaimedEvent,
     call: Box<dyn PreparedCall>,
-    /// The key and the version, on a route that applies only the newest event of each key.
+    /// The key and the version of the event, on a route that applies only the newest event of each
+    /// key.
     version: Option<VersionedEvent>,
 }
 
 impl<S: Store> LeaseTransaction<'_, S> {
     /// Runs the transaction to its commit. After a fault the transaction has no effect, or it is
-    /// not known whether it was committed. If it was, its claims are found to be redelivered when
-    /// it runs again, and its leases end by themselves.
+    /// not known whether it was committed. If it was committed, its leases end by themselves, and
+    /// the store recognises its envelopes as redelivered when the transaction runs again.
     pub async fn run(&self, envelopes: &[&Envelope]) -> Result<Committed, Fault> {
         let began = Instant::now();
         let store = self.context.store();
@@ -140,7 +142,8 @@ impl<S: Store> LeaseTransaction<'_, S> {
             took: Duration::ZERO,
         };
         if event.is_orphaned {
-            // The route had a handler when this event was claimed.
+            // The route had a handler when this event was claimed: an effect cannot leave an
+            // orphaned event.
             sorted.committed.failed.push(failed(event, orphaned()));
             return Ok(None);
         }
@@ -171,8 +174,9 @@ impl<S: Store> LeaseTransaction<'_, S> {
         }
     }
 
-    /// Ends events that are stale, and gives the claims of those back for whose key another call is
-    /// to be made first: one call per key is in flight. Returns the others.
+    /// Ends events that are stale. Withdraws the claims of events that must wait because another
+    /// call for their key is in flight or comes first: only one call for each key is in flight at a
+    /// time. Returns the events whose calls can be made.
     async fn compare(
         &self,
         tx: &mut S::Tx,
@@ -285,7 +289,7 @@ impl<S: Store> LeaseTransaction<'_, S> {
 }
 
 impl Sorted {
-    /// Gives the claim of an event back that may not be leased now because of its target.
+    /// Withdraws the claim of an event that may not be leased now because of its target.
     fn refuse(&mut self, event: ClaimedEvent) {
         self.withdrawn.push(event.envelope.event);
         self.committed.refused.push(event);
@@ -331,8 +335,10 @@ fn lost(leases: u32) -> String {
 fn fault_of(error: CommitError) -> Fault {
     match error {
         CommitError::Fault(fault) => fault,
-        CommitError::BrokenByHandler { why } | CommitError::EndedByHandler { why } => {
-            Fault::new(FaultKind::Internal, "lease events without a handler", why)
-        }
+        CommitError::BrokenByHandler { why } | CommitError::EndedByHandler { why } => Fault::new(
+            FaultKind::Internal,
+            "lease events in a transaction without a handler",
+            why,
+        ),
     }
 }

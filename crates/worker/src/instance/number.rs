@@ -18,7 +18,7 @@ pub(crate) struct Number {
     /// there is one.
     nearest: serde_json::Number,
     is_whole: bool,
-    /// Whether the number is larger than every float.
+    /// Whether the magnitude of the number is larger than that of every float.
     is_beyond: bool,
 }
 

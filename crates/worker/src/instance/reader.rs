@@ -18,7 +18,7 @@ pub(crate) struct Read {
     pub root: Instance,
     /// Whether a string or the name of a member contains half of a surrogate pair.
     pub has_lone_surrogate: bool,
-    /// Whether an object has two members of one name.
+    /// Whether an object has two members with the same name.
     pub has_repeated_name: bool,
 }
 

@@ -31,7 +31,7 @@ fn a_body_is_read_as_serde_json_reads_it() {
         let own = (&instance).to_value().into_owned();
         assert!(
             jsonschema::json::cmp::equal(&own, &expected),
-            "{body}: {own}"
+            "serde_json must read {body} as the value {own}"
         );
         assert!((&instance).equals_value(&expected), "{body}");
     }
@@ -95,7 +95,11 @@ fn other_values_are_not_equal() {
         let instance = instance(&value.to_string());
         for (other_at, other) in all.iter().enumerate() {
             let equal = (&instance).equals_value(other);
-            assert_eq!(equal, at == other_at, "{value} {other}");
+            assert_eq!(
+                equal,
+                at == other_at,
+                "only equal values must be equal: {value} and {other}"
+            );
         }
     }
 }

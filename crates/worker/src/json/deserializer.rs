@@ -1,9 +1,9 @@
-//! Converts a body that was read already into a type of serde.
+//! Converts a body that was read already into a type that serde can deserialize.
 //!
 //! Objects, arrays, strings and `null` come from the values that were read. Numbers, enums and
 //! serde_json's own types are left to serde_json, which gets their text. So whatever this
-//! deserializer accepts has the value that serde_json would give it. What it refuses is read again
-//! by serde_json, so its own errors are never shown.
+//! deserializer accepts has the value that serde_json would give it. What this deserializer refuses
+//! is read again by serde_json, so the errors of this deserializer are never shown.
 
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde::forward_to_deserialize_any;
@@ -129,7 +129,8 @@ impl<'de> Deserializer<'de> for JsonValue<'de> {
         let Some(object) = self.instance.object() else {
             return Err(refused());
         };
-        // The members are visited in the order of the body, because a type may depend on it.
+        // The members are visited in the order of the body, because a type may depend on that
+        // order.
         let mut members: Vec<_> = object.members.iter().collect();
         members.sort_unstable_by_key(|(_, value)| value.start);
         let mut rest = MembersLeft {
@@ -231,7 +232,7 @@ impl<'de> MapAccess<'de> for MembersLeft<'de> {
 }
 
 /// The name of a member, which is read only as a string. serde_json can also read a number or an
-/// enum from a name, so a type that needs one is left to serde_json.
+/// enum from a name, so a type that needs that is left to serde_json.
 struct Name<'de>(&'de str);
 
 macro_rules! refuse {

@@ -1,9 +1,9 @@
-//! Finds where a body does not fit a type of serde, and what is expected there.
+//! Finds where a body does not fit a type that serde deserializes, and what the type expects there.
 //!
 //! The errors of serde_json do not name the place, and they quote the value, which may be personal
 //! data. So a body that serde_json has refused is read once more by the deserializer of this file.
-//! Its errors have the place, and what the type expects there; they have nothing of the body but
-//! the names of members that the type itself declares.
+//! Its errors name the place and what the type expects there. Of the body, they contain only the
+//! names of members that the type itself declares.
 
 use std::fmt;
 
@@ -19,8 +19,8 @@ use super::{Json, JsonValue};
 use crate::instance::{Instance, Kind, Object};
 
 /// Stands in a path for the name of a member that the type does not declare, such as a key of a
-/// map. Such a name is text of the sender. With it, each body could make a group of dead letters of
-/// its own.
+/// map. The sender chooses such a name. If the path contained it, each body could make a group of
+/// dead letters of its own.
 const ANY_NAME: &str = "*";
 
 /// Where a body does not fit a type, and what the type expects there.
@@ -34,19 +34,19 @@ pub(crate) struct Misfit {
 /// What is wrong at a place.
 #[derive(Debug, PartialEq, Eq)]
 enum What {
-    /// There is no member of this name.
+    /// The member at this place is missing.
     Missing,
-    /// There are several members of this name.
+    /// The object has several members with the name of this place.
     Repeated,
-    /// The value is another one than the type expects. The text is that of the type.
+    /// The type expects another value, which this text describes. The text comes from the type.
     Expected(String),
-    /// The name of a member is another one than the type expects.
+    /// The type expects another name of a member, which this text describes.
     ExpectedName(String),
-    /// The value is none of these.
+    /// The value is none of these words, which the type expects.
     OneOf(&'static [&'static str]),
-    /// A member has a name that the type does not take.
+    /// A member has a name that the type does not accept.
     UnknownMember,
-    /// The array has more elements than the type takes.
+    /// The array has more elements than the type accepts.
     TooLong,
     /// The type has refused the value with an error of its own, whose text may quote the value.
     Refused,
@@ -72,7 +72,7 @@ impl Misfit {
         self
     }
 
-    /// Returns the error for the name of a member, from the error for a value.
+    /// Converts the error for a value into the error for the name of a member.
     fn of_name(mut self) -> Self {
         if let What::Expected(expected) = self.what {
             self.what = What::ExpectedName(expected);
@@ -91,17 +91,20 @@ impl fmt::Display for Misfit {
         }
         match &self.what {
             What::Missing => f.write_str(": it is missing"),
-            What::Repeated => f.write_str(": it is there twice"),
+            What::Repeated => f.write_str(": it occurs twice"),
             What::Expected(expected) => write!(f, ": expected {expected}"),
             What::ExpectedName(expected) => {
                 write!(f, ": expected names of members that are {expected}")
             }
             What::OneOf(words) => {
-                // Text in backticks belongs to the cause of a dead letter.
+                // Backticks, unlike other quotes, keep the words in the cause by which dead letters
+                // are grouped.
                 let words: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
                 write!(f, ": expected one of {}", words.join(", "))
             }
-            What::UnknownMember => f.write_str(": it has a member that the handler does not take"),
+            What::UnknownMember => {
+                f.write_str(": it has a member that the handler does not accept")
+            }
             What::TooLong => f.write_str(": it has too many elements"),
             What::Refused => f.write_str(": the type of the handler refuses the value"),
         }
@@ -144,7 +147,8 @@ impl serde::de::Error for Misfit {
     }
 }
 
-/// Leaves a text to serde_json. If it refuses the text, the error is what the visitor expects.
+/// Leaves a text to serde_json. If serde_json refuses the text, the error says what the visitor
+/// expects.
 macro_rules! by_serde_json {
     ($($method:ident)*) => {
         $(
@@ -170,7 +174,7 @@ impl<'de> Place<'de> {
         self.0.raw()
     }
 
-    /// Returns the members of an object of which the type declares the names `declared`.
+    /// Returns the members of an object. `declared` are the names that the type declares.
     fn members(&self, object: &'de Object, declared: &'static [&'static str]) -> Members<'de> {
         // The members are visited in the order of the body, as serde_json does.
         let mut members: Vec<_> = object.members.iter().collect();
@@ -343,7 +347,7 @@ impl<'de> MapAccess<'de> for Members<'de> {
     }
 }
 
-/// The name of a member. What a type reads as a number or as a boolean is left to serde_json.
+/// The name of a member. serde_json reads it if the type needs a number or a boolean.
 struct Name<'de>(&'de str);
 
 impl<'de> Name<'de> {

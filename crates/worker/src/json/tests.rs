@@ -1,4 +1,5 @@
-//! Compares what types of serde get from a body that was read with what serde_json gives them.
+//! Compares the values that types get from a body that was read already with those that they get
+//! from serde_json.
 
 #![allow(clippy::unwrap_used)]
 
@@ -155,7 +156,11 @@ fn a_pointer_leads_to_the_value() {
         let value = json.root().at(&pointer.parse().unwrap());
         value.map(JsonValue::raw)
     };
-    assert_eq!(at("/a/0/b"), Some("2.50"), "the last of two members counts");
+    assert_eq!(
+        at("/a/0/b"),
+        Some("2.50"),
+        "the last of two members with the same name must count"
+    );
     assert_eq!(at("/a/1"), Some("null"));
     assert_eq!(at("//~0~1"), Some(r#""x""#));
     for absent in [

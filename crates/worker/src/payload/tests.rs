@@ -1,4 +1,4 @@
-//! Tests what a dead letter says of a body that does not fit the handler.
+//! Tests what a dead letter says about a body that does not fit the handler.
 
 #![allow(clippy::unwrap_used)]
 
@@ -41,7 +41,7 @@ fn a_body_that_does_not_fit_is_described_by_its_place() {
     }
 }
 
-/// hookbox reads one member of a repeated name, and serde refuses the second one.
+/// hookbox reads one of two members with the same name, and serde refuses the second one.
 #[test]
 fn what_only_serde_json_refuses_is_not_described() {
     let text = refused(r#"{"cents":1,"cents":2}"#);

@@ -1,5 +1,4 @@
-//! Runs the events of a batch together: all in one transaction, and in several where some of them
-//! fail.
+//! Runs the events of a batch together: all in one transaction, or in several if some of them fail.
 
 use hookbox_driver::{Fault, FaultKind, Store};
 use hookbox_event::{Envelope, ReceiptId};
@@ -25,8 +24,8 @@ enum BatchEnd {
 }
 
 impl<S: Store> Process<'_, S> {
-    /// Runs events in one transaction, or in several where some of them fail. Returns those that
-    /// have to run alone.
+    /// Runs events in one transaction, or in several if some of them fail. Returns those that have
+    /// to run alone.
     pub(super) async fn run_groups<'e>(
         &self,
         events: &[&'e Envelope],
@@ -44,7 +43,8 @@ impl<S: Store> Process<'_, S> {
     }
 
     /// Runs several events in one transaction, and runs them again after a fault of a dependency.
-    /// Adds the failed runs after which the transaction continued to `failed_runs`.
+    /// Adds to `failed_runs` the number of those runs of the handler that failed and were undone,
+    /// so that the transaction could continue.
     async fn run_batch(
         &self,
         events: &[&Envelope],
@@ -54,7 +54,8 @@ impl<S: Store> Process<'_, S> {
         let before = *failed_runs;
         loop {
             self.context.may_start()?;
-            // Runs that are repeated because of a fault do not count.
+            // After a fault, the whole transaction runs again, so the failed runs of its earlier
+            // try do not count.
             *failed_runs = before;
             if self.context.counters.rights.missing().is_some() {
                 // While the handler lacks a right, the route runs one event at a time and no

@@ -42,7 +42,7 @@ fn numbers<'e>(envelopes: impl IntoIterator<Item = &'e Envelope>) -> Vec<u8> {
 }
 
 #[test]
-fn an_event_is_quarantined_for_deaths_alone_only() {
+fn only_deaths_in_isolation_quarantine_an_event() {
     let (proven, unproven) = (Measure::Quarantine(PROVEN), Measure::Quarantine(UNPROVEN));
     for (counts, expect) in [
         (counts(1, 0, 0), Measure::Isolate),
@@ -67,7 +67,7 @@ fn a_first_delivery_is_shared_and_not_counted() {
 }
 
 #[test]
-fn what_is_redelivered_is_counted_and_what_died_is_apart() {
+fn redelivered_events_are_counted_and_suspects_are_kept_apart() {
     let events = [1, 2, 3, 4, 5].map(envelope);
     let round: Vec<&Envelope> = events.iter().collect();
     let redelivered = [2, 3, 4, 5].map(|number| Start::of(&envelope(number)));

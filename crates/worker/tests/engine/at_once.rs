@@ -1,4 +1,4 @@
-//! Handlers that handle all events of a batch at once.
+//! Tests handlers that handle all events of a batch in one call.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -14,8 +14,8 @@ pub fn at_once() -> World {
     world
 }
 
-/// Returns two worlds: one whose handler names the event that it could not handle, and one whose
-/// handler does not, each with whether it is nameless.
+/// Returns two worlds: in one the handler names the event that it could not handle, and in the
+/// other it does not. Each comes with whether its handler is nameless.
 pub fn named_and_nameless() -> [(bool, World); 2] {
     [false, true].map(|is_nameless| {
         let world = at_once();
@@ -42,13 +42,18 @@ async fn a_batch_is_handled_at_once_and_a_single_event_by_itself() {
         "the transaction of the batch must be proved once"
     );
     world.put(&[envelope(4)]);
-    within("event 4, a message of its own, must be done", || {
-        world.is_done(4)
-    })
+    within(
+        "event 4, which has a message of its own, must be done",
+        || world.is_done(4),
+    )
     .await;
     assert_eq!(world.script.batches().len(), 1);
     for number in 1..=4 {
-        assert_eq!(world.effects(number), 1, "event {number}");
+        assert_eq!(
+            world.effects(number),
+            1,
+            "event {number} must have its effect once"
+        );
     }
 }
 
@@ -79,10 +84,18 @@ async fn the_failure_of_one_event_costs_the_others_no_attempt() {
         let expected = [transient(1), transient(2), transient(3), permanent];
         assert_eq!(failures, expected, "{what}");
         for number in innocents {
-            assert_eq!(world.effects(number), 1, "event {number}, {what}");
+            assert_eq!(
+                world.effects(number),
+                1,
+                "event {number} must have its effect once ({what})"
+            );
         }
         for number in [3, 7] {
-            assert_eq!(world.effects(number), 0, "event {number}, {what}");
+            assert_eq!(
+                world.effects(number),
+                0,
+                "event {number} must have no effect ({what})"
+            );
         }
     }
 }
@@ -108,7 +121,7 @@ async fn the_time_limit_of_a_batch_is_that_of_its_events_and_at_most_three_minut
         assert_eq!(
             runs == 1,
             is_in_time,
-            "{count} events, {seconds} s: {runs} runs"
+            "{count} events, of which one takes {seconds} s, must succeed at once: {is_in_time}"
         );
         assert_eq!(world.tables.state().rows.failures, []);
     }
@@ -130,10 +143,14 @@ async fn a_panic_and_a_hang_in_a_batch_are_failures_of_their_events_alone() {
         })
         .await;
         let failures = world.tables.state().rows.failures.clone();
-        assert_eq!(failures.len(), 3, "{act:?}: {failures:?}");
+        assert_eq!(
+            failures.len(),
+            3,
+            "{act:?}: event 2 must fail three times: {failures:?}"
+        );
         assert!(
             failures.iter().all(|it| it.0 == id(2)),
-            "{act:?}: {failures:?}"
+            "{act:?}: only event 2 must fail: {failures:?}"
         );
     }
 }
@@ -176,7 +193,7 @@ async fn a_fault_of_the_store_in_a_batch_costs_no_attempt() {
             assert_eq!(
                 world.tables.state().rows.failures,
                 [],
-                "{kind:?}, nameless: {is_nameless}"
+                "a fault ({kind:?}) must cost no attempt (nameless: {is_nameless})"
             );
         }
     }
@@ -228,7 +245,11 @@ async fn an_event_that_the_handler_names_leaves_the_transaction_of_the_others() 
         "the others must be committed in the transaction that began first"
     );
     for number in (1..=64).filter(|it| *it != 40) {
-        assert_eq!(world.effects(number), 1, "event {number}");
+        assert_eq!(
+            world.effects(number),
+            1,
+            "event {number} must have its effect once"
+        );
     }
     assert_eq!(world.effects(40), 0);
 }
@@ -250,12 +271,16 @@ async fn an_event_that_is_not_named_is_found_by_halves() {
     assert_eq!(
         world.tables.calls("savepoint"),
         6,
-        "the savepoint is set at the start and after each of six runs that succeed, except the last"
+        "the savepoint must be set at the start, and after each successful run but the last"
     );
     let failures = world.tables.state().rows.failures.clone();
     assert_eq!(failures, [(id(40), 1, FailureClass::Permanent)]);
     for number in (1..=64).filter(|it| *it != 40) {
-        assert_eq!(world.effects(number), 1, "event {number}");
+        assert_eq!(
+            world.effects(number),
+            1,
+            "event {number} must have its effect once"
+        );
     }
     assert_eq!(world.journal.only(&["commit"]), ["commit 63"]);
 }
@@ -280,7 +305,7 @@ async fn a_batch_in_which_every_event_fails_runs_a_bounded_number_of_times() {
             world.script.always(id(number), Act::Reject);
         }
         let what = format!("nameless: {is_nameless}");
-        // Sixteen runs fail. Where no event is named, six of them are of a single event.
+        // Sixteen runs fail. Where no event is named, six of them are runs on a single event.
         let calls = if is_nameless { 10 } else { 16 };
         assert_eq!(sizes_of_calls(&world).await.len(), calls, "{what}");
         assert_eq!(world.tables.state().rows.failures.len(), 64, "{what}");

@@ -35,7 +35,10 @@ async fn a_transient_failure_is_tried_again_until_it_is_exhausted() {
     world.script.always(id(1), Act::Fail);
     world.put_each([1]);
     let _running = world.start();
-    within("it is dead", || world.dead(id(1)).is_some()).await;
+    within("event 1 must be a dead letter", || {
+        world.dead(id(1)).is_some()
+    })
+    .await;
     assert_eq!(world.dead(id(1)).unwrap().0, DeadReason::Exhausted);
     let transient = FailureClass::Transient;
     assert_eq!(
@@ -54,7 +57,7 @@ async fn a_handler_may_ask_for_a_delay() {
         .next(id(1), [Act::FailFor(Duration::from_secs(30))]);
     world.put_each([1]);
     let _running = world.start();
-    within("it is done", || world.is_done(1)).await;
+    within("event 1 must be done", || world.is_done(1)).await;
     assert_eq!(delays(&world, 1), [30]);
 }
 
@@ -64,7 +67,10 @@ async fn a_permanent_failure_is_a_dead_letter_at_once() {
     world.script.always(id(1), Act::Reject);
     world.put_each([1]);
     let _running = world.start();
-    within("it is dead", || world.dead(id(1)).is_some()).await;
+    within("event 1 must be a dead letter", || {
+        world.dead(id(1)).is_some()
+    })
+    .await;
     assert_eq!(world.dead(id(1)).unwrap().0, DeadReason::Rejected);
     assert_eq!(failures(&world), [(1, FailureClass::Permanent)]);
 }
@@ -75,7 +81,7 @@ async fn a_panic_is_an_attempt_and_the_worker_works_on() {
     world.script.next(id(1), [Act::Panic]);
     world.put_each([1]);
     let _running = world.start();
-    within("it is done", || world.is_done(1)).await;
+    within("event 1 must be done", || world.is_done(1)).await;
     assert_eq!(failures(&world), [(1, FailureClass::Panicked)]);
     assert_eq!(world.script.runs_of(id(1))[1].attempt, 2);
 }
@@ -86,7 +92,7 @@ async fn a_handler_is_stopped_at_its_time_limit() {
     world.script.next(id(1), [Act::Hang]);
     world.put_each([1]);
     let _running = world.start();
-    within("it is done", || world.is_done(1)).await;
+    within("event 1 must be done", || world.is_done(1)).await;
     assert_eq!(failures(&world), [(1, FailureClass::TimedOut)]);
     // The first run ends at its time limit of 10 s, and the first delay of the retry policy is 1
     // s.
@@ -102,7 +108,10 @@ async fn a_body_that_is_not_json_is_a_dead_letter_without_a_run() {
         ..envelope(1)
     }]);
     let _running = world.start();
-    within("it is dead", || world.dead(id(1)).is_some()).await;
+    within("event 1 must be a dead letter", || {
+        world.dead(id(1)).is_some()
+    })
+    .await;
     assert_eq!(world.dead(id(1)).unwrap().0, DeadReason::Malformed);
     assert!(world.script.runs().is_empty());
 }
@@ -113,7 +122,10 @@ async fn a_handler_that_ends_its_transaction_is_not_run_again() {
     world.script.always(id(1), Act::EndTransaction);
     world.put_each([1]);
     let _running = world.start();
-    within("it is dead", || world.dead(id(1)).is_some()).await;
+    within("event 1 must be a dead letter", || {
+        world.dead(id(1)).is_some()
+    })
+    .await;
     assert_eq!(world.dead(id(1)).unwrap().0, DeadReason::Orphaned);
     assert_eq!(failures(&world), [(1, FailureClass::BrokeTransaction)]);
     assert_eq!(world.script.runs().len(), 1);
@@ -127,10 +139,18 @@ async fn a_handler_that_breaks_its_transaction_has_failed() {
         world.script.next(id(1), [Act::BreakTransaction]);
         world.put_each([1]);
         let _running = world.start();
-        within("it is done", || world.is_done(1)).await;
+        within("event 1 must be done", || world.is_done(1)).await;
         let broke = (1, FailureClass::BrokeTransaction);
-        assert_eq!(failures(&world), [broke], "trusted: {is_trusted}");
-        assert_eq!(world.effects(1), 1, "trusted: {is_trusted}");
+        assert_eq!(
+            failures(&world),
+            [broke],
+            "one attempt must count (trusted: {is_trusted})"
+        );
+        assert_eq!(
+            world.effects(1),
+            1,
+            "event 1 must have its effect once (trusted: {is_trusted})"
+        );
     }
 }
 
@@ -141,7 +161,7 @@ async fn a_failure_is_recorded_once_through_an_outage() {
     world.tables.fail("fail", [FaultKind::Unavailable; 3]);
     world.put_each([1]);
     let _running = world.start();
-    within("it is done", || world.is_done(1)).await;
+    within("event 1 must be done", || world.is_done(1)).await;
     assert_eq!(failures(&world), [(1, FailureClass::Transient)]);
     assert_eq!(
         world.script.runs().len(),
@@ -156,9 +176,12 @@ async fn a_replay_is_a_round_of_attempts_of_its_own() {
     world.script.next(id(1), [Act::Fail; 4]);
     world.put_each([1]);
     let _running = world.start();
-    within("it is dead", || world.dead(id(1)).is_some()).await;
+    within("event 1 must be a dead letter", || {
+        world.dead(id(1)).is_some()
+    })
+    .await;
     world.tables.state().rows.replay(&on(id(1)));
-    within("it is done", || world.is_done(1)).await;
+    within("event 1 must be done", || world.is_done(1)).await;
     let attempts: Vec<u32> = world.script.runs().iter().map(|it| it.attempt).collect();
     assert_eq!(attempts, [1, 2, 3, 4, 5]);
     let rounds: Vec<u32> = world.script.runs().iter().map(|it| it.round).collect();
@@ -173,7 +196,7 @@ async fn a_failure_that_is_superseded_is_no_outcome() {
     world.put_each([1]);
     let running = world.start();
     let is_paused = || running.route().paused.load(Ordering::Relaxed);
-    within("the record waits", is_paused).await;
+    within("the worker must wait to record the failure", is_paused).await;
     // Another process has brought the event to an outcome through another receipt.
     {
         let rows = &mut world.tables.state().rows;
@@ -181,7 +204,7 @@ async fn a_failure_that_is_superseded_is_no_outcome() {
         let done = Outcome::Done { attempt: 1 };
         rows.settle(&on(id(1)).0, &receipt(1, 2), &done);
     }
-    within("it is acknowledged", || world.is_settled()).await;
+    within("every message must be acknowledged", || world.is_settled()).await;
     assert_eq!(world.outcome(&envelope(1)), Some("duplicate"));
     assert!(failures(&world).is_empty());
 }
@@ -197,7 +220,7 @@ async fn a_handler_that_has_ended_its_transaction_is_not_run_again_for_another_b
     world.put_each([1]);
     let running = world.start();
     let is_paused = || running.route().paused.load(Ordering::Relaxed);
-    within("the record waits", is_paused).await;
+    within("the worker must wait to record the failure", is_paused).await;
     {
         let rows = &mut world.tables.state().rows;
         rows.claims.remove(&on(id(1)));
@@ -209,7 +232,7 @@ async fn a_handler_that_has_ended_its_transaction_is_not_run_again_for_another_b
             ..receipt(1, 2)
         }]);
     }
-    within("it is acknowledged", || world.is_settled()).await;
+    within("every message must be acknowledged", || world.is_settled()).await;
     assert_eq!(
         world.script.runs().len(),
         1,
@@ -243,12 +266,12 @@ async fn a_batch_keeps_what_a_receipt_of_another_body_said() {
     world.put(&[other.clone(), envelope(2)]);
     let running = world.start();
     let is_paused = || running.route().paused.load(Ordering::Relaxed);
-    within("the record waits", is_paused).await;
+    within("the worker must wait to record the failure", is_paused).await;
     {
         let claims = &mut world.tables.state().rows.claims;
         claims.insert(on(id(1)), ClaimState::Dead);
     }
-    within("it is acknowledged", || world.is_settled()).await;
+    within("every message must be acknowledged", || world.is_settled()).await;
     assert_eq!(world.outcome(&other), Some("duplicate"));
     let recorded = world.tables.state().rows.other_digests.clone();
     assert_eq!(recorded.get(&other.receipt), Some(&other.digest));

@@ -16,7 +16,7 @@ async fn a_message_is_one_transaction_and_is_acknowledged_after_its_commit() {
     let world = World::new();
     world.put(&[envelope(1), envelope(2), envelope(3)]);
     let running = world.start();
-    within("it is acknowledged", || world.is_settled()).await;
+    within("every message must be acknowledged", || world.is_settled()).await;
     let steps = world.journal.only(&["begin", "commit", "ack"]);
     assert_eq!(steps, ["begin for a handler", "commit 3", "ack"]);
     assert_eq!(running.route().done.load(Ordering::Relaxed), 3);
@@ -28,7 +28,7 @@ async fn small_messages_that_wait_share_a_transaction() {
     let world = World::new();
     world.put_each(1..=3);
     let _running = world.start();
-    within("they are acknowledged", || world.is_settled()).await;
+    within("every message must be acknowledged", || world.is_settled()).await;
     let steps = world.journal.only(&["commit", "ack"]);
     assert_eq!(steps, ["commit 3", "ack", "ack", "ack"]);
 }
@@ -39,11 +39,15 @@ async fn one_failure_costs_its_neighbours_nothing() {
     world.script.next(id(2), [Act::Fail, Act::Fail]);
     world.put(&[envelope(1), envelope(2), envelope(3)]);
     let _running = world.start();
-    within("all are done", || world.are_done(1..=3)).await;
+    within("events 1 to 3 must be done", || world.are_done(1..=3)).await;
     let failures = world.tables.state().rows.failures.clone();
     assert_eq!(failures, [(id(2), 1, FailureClass::Transient)]);
     for number in 1..=3 {
-        assert_eq!(world.effects(number), 1, "event {number}");
+        assert_eq!(
+            world.effects(number),
+            1,
+            "event {number} must have its effect once"
+        );
     }
     let attempts = |number| {
         let runs = world.script.runs_of(id(number));
@@ -69,7 +73,7 @@ async fn receipts_of_one_event_run_in_rounds() {
     let world = World::new();
     world.put(&[receipt(1, 1), receipt(1, 2), envelope(2)]);
     let running = world.start();
-    within("it is acknowledged", || world.is_settled()).await;
+    within("every message must be acknowledged", || world.is_settled()).await;
     assert_eq!(world.outcome(&receipt(1, 1)), Some("done"));
     assert_eq!(world.outcome(&receipt(1, 2)), Some("duplicate"));
     assert_eq!(world.effects(1), 1);
@@ -82,7 +86,7 @@ async fn a_receipt_that_has_its_outcome_changes_nothing() {
     let world = World::new();
     world.put_each([1]);
     let running = world.start();
-    within("it is done", || world.is_settled()).await;
+    within("every message must be acknowledged", || world.is_settled()).await;
     world.put_each([1]);
     let redelivered = || running.route().redelivered.load(Ordering::Relaxed) == 1;
     within(
@@ -101,7 +105,7 @@ async fn bytes_that_are_no_envelope_become_a_dead_letter_and_harm_no_other() {
     world.queues.put(Queue::Route(route()), junk.clone(), false);
     world.put_each([1]);
     let running = world.start();
-    within("both are acknowledged", || world.is_settled()).await;
+    within("every message must be acknowledged", || world.is_settled()).await;
     let (reason, detail) = world
         .dead(EventId::of_undecodable(&Digester::Plain, &junk))
         .unwrap();
@@ -118,11 +122,15 @@ async fn a_batch_that_one_handler_broke_fails_that_one_alone() {
     world.script.next(id(2), [Act::BreakTransaction; 2]);
     world.put(&[envelope(1), envelope(2), envelope(3)]);
     let _running = world.start();
-    within("all are done", || world.are_done(1..=3)).await;
+    within("events 1 to 3 must be done", || world.are_done(1..=3)).await;
     let failures = world.tables.state().rows.failures.clone();
     assert_eq!(failures, [(id(2), 1, FailureClass::BrokeTransaction)]);
     for number in 1..=3 {
-        assert_eq!(world.effects(number), 1, "event {number}");
+        assert_eq!(
+            world.effects(number),
+            1,
+            "event {number} must have its effect once"
+        );
     }
 }
 
@@ -132,10 +140,14 @@ async fn what_a_handler_committed_by_itself_never_runs_again() {
     world.script.next(id(2), [Act::EndTransaction]);
     world.put(&[envelope(1), envelope(2), envelope(3)]);
     let _running = world.start();
-    within("it is acknowledged", || world.is_settled()).await;
+    within("every message must be acknowledged", || world.is_settled()).await;
     for (number, runs) in [(1, 1), (2, 1), (3, 0)] {
         let (reason, _) = world.dead(id(number)).unwrap();
-        assert_eq!(reason, DeadReason::Orphaned, "event {number}");
+        assert_eq!(
+            reason,
+            DeadReason::Orphaned,
+            "event {number} must be orphaned"
+        );
         assert_eq!(
             world.script.runs_of(id(number)).len(),
             runs,
@@ -149,7 +161,7 @@ async fn another_body_under_a_known_id_is_a_dead_letter_without_a_run() {
     let world = World::new();
     world.put_each([1]);
     let running = world.start();
-    within("it is done", || world.is_settled()).await;
+    within("every message must be acknowledged", || world.is_settled()).await;
     let digest = ContentDigest::of_raw_body(&Digester::Plain, b"other");
     let other = Envelope {
         digest,
@@ -183,7 +195,10 @@ async fn where_the_id_decides_the_stored_body_runs() {
     world.tables.state().rows.keep_events(stored);
     world.put(std::slice::from_ref(&second));
     let _running = world.start();
-    within("it is done", || world.outcome(&second) == Some("done")).await;
+    within("the second receipt must be done", || {
+        world.outcome(&second) == Some("done")
+    })
+    .await;
     let bodies: Vec<Bytes> = world.script.runs().into_iter().map(|it| it.body).collect();
     assert_eq!(bodies, [first.body]);
 }

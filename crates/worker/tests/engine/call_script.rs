@@ -1,4 +1,4 @@
-//! An effect whose calls end as the test says, and which records the calls.
+//! An effect that ends each call as the test says, and records the calls.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
@@ -42,7 +42,7 @@ pub struct Made {
     pub event: EventId,
     pub call: Call,
     pub at: Instant,
-    /// How many calls were in flight, in all processes, when this one began; itself included.
+    /// How many calls were in flight, in all processes, when this one began. This call is included.
     pub in_flight: usize,
 }
 
@@ -56,13 +56,14 @@ pub struct CallScript {
 }
 
 impl CallScript {
-    /// Sets how the next calls for an event end, in this order. Later calls end as all others do.
+    /// Sets how the next calls for an event end, in this order. Later calls end as those for which
+    /// nothing is set.
     pub fn next(&self, event: EventId, ends: impl IntoIterator<Item = End>) {
         let ends = ends.into_iter().collect();
         self.next.lock().unwrap().insert(event, ends);
     }
 
-    /// Sets how every call ends for which nothing else is set.
+    /// Sets how each call ends for which `next` sets nothing.
     pub fn always(&self, end: End) {
         *self.always.lock().unwrap() = Some(end);
     }
@@ -121,7 +122,8 @@ pub struct Calling {
     pub limits: TargetLimits,
 }
 
-/// Marks a call in flight. It ends when this value is dropped, so that a cut call ends, too.
+/// Marks a call in flight. It ends when this value is dropped, so a call that is cut short ends,
+/// too.
 struct InFlight<'a>(&'a MemoryProcess, EventId);
 
 impl Drop for InFlight<'_> {

@@ -40,7 +40,10 @@ async fn what_the_broker_gave_up_is_a_dead_letter_without_a_run() {
     let bytes = Batch::of(&[envelope(1), envelope(2)]).unwrap().bytes;
     die_in(&world, Some("hookbox.test.route.scores"), bytes);
     let running = world.start();
-    within("it is collected", || is_empty(&world, &Queue::Dead)).await;
+    within("the dead messages must be collected", || {
+        is_empty(&world, &Queue::Dead)
+    })
+    .await;
     for number in 1..=2 {
         let (reason, _) = world.dead(id(number)).unwrap();
         assert_eq!(reason, DeadReason::DeliveryLimit);
@@ -58,14 +61,17 @@ async fn what_a_drain_puts_back_is_not_collected() {
     let bytes = Batch::of(&[envelope(1)]).unwrap().bytes;
     die_in(&world, Some("hookbox.test.route.scores"), bytes);
     let paused = || running.route().paused.load(Ordering::Relaxed);
-    within("the route is paused", paused).await;
+    within("the route must be paused", paused).await;
     let counters = running.counters.clone();
     running.drain().await;
     assert_eq!(world.queues.waiting(&Queue::Dead).len(), 1);
     assert_eq!(counters.collected.load(Ordering::Relaxed), 0);
     world.tables.state().is_unavailable = false;
     let running = world.start();
-    within("it is collected", || is_empty(&world, &Queue::Dead)).await;
+    within("the dead messages must be collected", || {
+        is_empty(&world, &Queue::Dead)
+    })
+    .await;
     assert_eq!(running.counters.collected.load(Ordering::Relaxed), 1);
 }
 
@@ -76,7 +82,10 @@ async fn what_died_in_an_unknown_queue_is_kept_as_unrouted() {
     die_in(&world, None, bytes);
     die_in(&world, None, Bytes::from_static(b"junk"));
     let _running = world.start();
-    within("both are collected", || is_empty(&world, &Queue::Dead)).await;
+    within("the dead messages must be collected", || {
+        is_empty(&world, &Queue::Dead)
+    })
+    .await;
     let unrouted = || "unrouted".parse().unwrap();
     let state = world.tables.state();
     let reason = |event| state.rows.dead.get(&(unrouted(), event)).map(|dead| dead.0);
@@ -94,7 +103,10 @@ async fn an_accept_report_is_written_and_an_unreadable_one_is_passed_over() {
         .queues
         .put(Queue::Accounts, account(7).encode(), false);
     let running = world.start();
-    within("both are settled", || is_empty(&world, &Queue::Accounts)).await;
+    within("both reports must be settled", || {
+        is_empty(&world, &Queue::Accounts)
+    })
+    .await;
     assert_eq!(world.tables.state().rows.accounts, [account(7)]);
     assert_eq!(running.counters.accounts.load(Ordering::Relaxed), 1);
 }
@@ -107,6 +119,9 @@ async fn an_accept_report_outlives_a_fault_of_the_store() {
         .queues
         .put(Queue::Accounts, account(7).encode(), false);
     let _running = world.start();
-    within("it is written", || is_empty(&world, &Queue::Accounts)).await;
+    within("the report must be stored", || {
+        is_empty(&world, &Queue::Accounts)
+    })
+    .await;
     assert_eq!(world.tables.state().rows.accounts, [account(7)]);
 }

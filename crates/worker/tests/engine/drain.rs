@@ -25,7 +25,10 @@ async fn a_drain_finishes_what_runs_and_takes_nothing_more() {
         .next(id(1), [Act::Take(Duration::from_secs(5))]);
     world.put_each([1]);
     let running = world.start();
-    within("it runs", || world.script.is_running(id(1))).await;
+    within("the handler of event 1 must run", || {
+        world.script.is_running(id(1))
+    })
+    .await;
     world.put_each(2..=4);
     running.drain().await;
     assert!(world.is_done(1));
@@ -39,7 +42,7 @@ async fn a_drain_in_an_outage_puts_back_what_has_no_outcome() {
     let running = world.started().await;
     world.tables.state().is_unavailable = true;
     world.put_each([1]);
-    within("it is paused", || {
+    within("the route must be paused", || {
         running.route().paused.load(Ordering::Relaxed)
     })
     .await;
@@ -48,7 +51,7 @@ async fn a_drain_in_an_outage_puts_back_what_has_no_outcome() {
     assert_eq!((waiting(&world), world.queues.unsettled()), (1, 0));
     world.tables.state().is_unavailable = false;
     let _running = world.start();
-    within("it is done", || world.is_done(1)).await;
+    within("event 1 must be done", || world.is_done(1)).await;
     assert_eq!(world.effects(1), 1);
 }
 
@@ -60,13 +63,20 @@ async fn a_drain_starts_no_part_of_a_batch_that_failed() {
         world.script.next(id(2), [Act::Hang]);
         world.put(&[1, 2, 3].map(envelope));
         let running = world.start();
-        within("the batch runs", || world.script.is_running(id(2))).await;
+        within("the handler must run on the batch", || {
+            world.script.is_running(id(2))
+        })
+        .await;
         running.drain().await;
         let ends = world.journal.only(&["commit", "ack", "release"]);
-        assert_eq!(ends, ["release"], "at once: {is_at_once}");
+        assert_eq!(
+            ends,
+            ["release"],
+            "the message must be released (at once: {is_at_once})"
+        );
         assert_eq!((waiting(&world), world.queues.unsettled()), (1, 0));
         let _running = world.start();
-        within("all are done", || world.are_done(1..=3)).await;
+        within("events 1 to 3 must be done", || world.are_done(1..=3)).await;
         assert_eq!(world.tables.state().rows.failures, []);
     }
 }
@@ -90,8 +100,8 @@ async fn a_drain_does_not_start_the_next_event_that_runs_alone() {
     assert!(world.is_done(1) && !world.is_done(2));
     assert_eq!(waiting(&world), 1);
     let _running = world.start();
-    within("event 2 is done", || world.is_done(2)).await;
-    assert!(is_alone(), "event 1 had its outcome");
+    within("event 2 must be done", || world.is_done(2)).await;
+    assert!(is_alone(), "event 1 must not run again, because it is done");
     assert_eq!(world.tables.state().rows.failures, []);
 }
 
@@ -103,12 +113,15 @@ async fn a_drain_starts_no_isolated_run() {
     redeliver(&world, 1, 1, 0);
     redeliver(&world, 2, 1, 0);
     let running = world.start();
-    within("event 1 runs", || world.script.is_running(id(1))).await;
+    within("the handler of event 1 must run", || {
+        world.script.is_running(id(1))
+    })
+    .await;
     running.drain().await;
     assert!(world.is_done(1));
     assert_eq!(world.script.runs_of(id(2)).len(), 0);
     let _running = world.start();
-    within("event 2 is done", || world.is_done(2)).await;
+    within("event 2 must be done", || world.is_done(2)).await;
     assert_eq!(world.script.runs_of(id(1)).len(), 1);
 }
 
@@ -119,7 +132,10 @@ async fn a_cut_ends_a_batch_before_its_time_limit() {
     world.script.next(id(1), [Act::Hang]);
     world.put(&(1..=64).map(envelope).collect::<Vec<_>>());
     let running = world.start();
-    within("the batch runs", || world.script.is_running(id(1))).await;
+    within("the handler must run on the batch", || {
+        world.script.is_running(id(1))
+    })
+    .await;
     let cut = running.worker.cut();
     let grace = async {
         sleep(Duration::from_secs(30)).await;
@@ -129,7 +145,7 @@ async fn a_cut_ends_a_batch_before_its_time_limit() {
     assert_eq!((waiting(&world), world.queues.unsettled()), (1, 0));
     assert_eq!(world.journal.only(&["commit"]), [""; 0]);
     let _running = world.start();
-    within("all are done", || world.are_done(1..=64)).await;
+    within("events 1 to 64 must be done", || world.are_done(1..=64)).await;
     assert_eq!(world.tables.state().rows.failures, []);
 }
 
@@ -139,14 +155,17 @@ async fn a_cut_rolls_back_what_still_runs() {
     world.script.next(id(1), [Act::Hang]);
     world.put_each([1]);
     let running = world.start();
-    within("it runs", || world.script.is_running(id(1))).await;
+    within("the handler of event 1 must run", || {
+        world.script.is_running(id(1))
+    })
+    .await;
     running.worker.cut().cancel();
     running.drain().await;
     assert_eq!((waiting(&world), world.queues.unsettled()), (1, 0));
     assert_eq!(world.effects(1), 0);
     assert!(world.tables.state().rows.failures.is_empty());
     let _running = world.start();
-    within("it is done", || world.is_done(1)).await;
+    within("event 1 must be done", || world.is_done(1)).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -156,7 +175,10 @@ async fn a_worker_that_ends_in_order_clears_its_start_markers() {
     let bytes = Batch::of(&[envelope(1)]).unwrap().bytes;
     world.queues.put(Queue::Route(route()), bytes, true);
     let running = world.start();
-    within("it runs", || world.script.is_running(id(1))).await;
+    within("the handler of event 1 must run", || {
+        world.script.is_running(id(1))
+    })
+    .await;
     let has_markers = || !world.tables.state().rows.starts.is_empty();
     assert!(
         has_markers(),

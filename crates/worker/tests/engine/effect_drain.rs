@@ -22,13 +22,16 @@ async fn a_drain_waits_for_calls_and_records_their_ends() {
     world.tables.fail("end_calls", [FaultKind::Unavailable; 3]);
     world.put_each(1..=3);
     let running = world.start();
-    within("the call is in flight", || world.calls.in_flight() == 1).await;
+    within("the call must be in flight", || {
+        world.calls.in_flight() == 1
+    })
+    .await;
     running.drain().await;
     assert!(world.is_done(1));
     assert_eq!(world.calls.made().len(), 1);
     assert_eq!((waiting(&world), world.queues.unsettled()), (2, 0));
     let _running = world.start();
-    within("all are done", || world.are_done(1..=3)).await;
+    within("events 1 to 3 must be done", || world.are_done(1..=3)).await;
     assert_eq!(world.calls.made().len(), 3);
 }
 
@@ -38,20 +41,26 @@ async fn a_message_that_waits_for_a_permit_is_released_at_a_drain() {
     world.calls.next(id(1), [End::Take(5 * SECOND)]);
     world.put(&[1, 2].map(envelope));
     let running = world.start();
-    within("the call is in flight", || world.calls.in_flight() == 1).await;
+    within("the call must be in flight", || {
+        world.calls.in_flight() == 1
+    })
+    .await;
     running.drain().await;
     assert!(world.is_done(1) && !world.is_done(2));
     assert_eq!(world.journal.only(&["ack", "release"]), ["release"]);
     assert_eq!((waiting(&world), world.queues.unsettled()), (1, 0));
     let _running = world.start();
-    within("both are done", || world.are_done(1..=2)).await;
+    within("events 1 and 2 must be done", || world.are_done(1..=2)).await;
     assert_eq!(world.calls.made_for(id(1)).len(), 1);
 }
 
 /// Drains a worker with a call in flight that never ends.
 async fn cut_a_call(world: &World) {
     let running = world.start();
-    within("the call is in flight", || world.calls.in_flight() == 1).await;
+    within("the call must be in flight", || {
+        world.calls.in_flight() == 1
+    })
+    .await;
     let (cut, began) = (running.worker.cut(), Instant::now());
     let grace = async {
         sleep(3 * SECOND).await;
@@ -71,7 +80,7 @@ async fn a_cut_defers_the_calls_that_it_drops() {
     cut_a_call(&world).await;
     let began = Instant::now();
     let _running = world.start();
-    within("it is done", || world.is_done(1)).await;
+    within("event 1 must be done", || world.is_done(1)).await;
     // The next worker does not wait for the end of the lease.
     assert!(began.elapsed() < 5 * SECOND, "{:?}", began.elapsed());
     assert_eq!(world.calls.epochs(id(1)), [1, 2]);
@@ -90,7 +99,7 @@ async fn no_number_of_drains_makes_a_dead_letter() {
         sleep(2 * 60 * 60 * SECOND).await;
     }
     let _running = world.start();
-    within("it is done", || world.is_done(1)).await;
+    within("event 1 must be done", || world.is_done(1)).await;
     let epochs: Vec<u32> = (1..=DRAINS + 1).collect();
     assert_eq!(world.calls.epochs(id(1)), epochs);
     assert_eq!(failures(&world), []);
@@ -104,7 +113,7 @@ async fn a_cut_ends_a_drain_in_an_outage() {
         .tables
         .fail("end_calls", [FaultKind::Unavailable; 999]);
     let running = world.start();
-    within("the call has ended", || {
+    within("the worker must try to record the end of the call", || {
         world.tables.calls("end_calls") >= 1
     })
     .await;
@@ -117,6 +126,6 @@ async fn a_cut_ends_a_drain_in_an_outage() {
     assert!(!world.is_done(1));
     world.tables.fail("end_calls", []);
     let _running = world.start();
-    within("it is done", || world.is_done(1)).await;
+    within("event 1 must be done", || world.is_done(1)).await;
     assert_eq!(world.calls.epochs(id(1)), [1, 2]);
 }

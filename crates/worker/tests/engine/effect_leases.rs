@@ -15,8 +15,8 @@ const SECOND: Duration = Duration::from_secs(1);
 /// The length of a lease: the time limit of a call, 10 s, and the margin, 15 s.
 const LEASE: Duration = Duration::from_secs(25);
 
-/// As many faults as a worker needs to record the end of a call about 27 s late: 2 s longer than a
-/// lease.
+/// So many faults that a worker records the end of a call about 27 s late, which is 2 s longer than
+/// a lease.
 const LATE: [FaultKind; 11] = [FaultKind::Unavailable; 11];
 
 fn ends(world: &World) -> Vec<(u32, CallRecorded)> {
@@ -31,7 +31,7 @@ async fn the_call_of_a_process_that_died_is_made_again_when_its_lease_ends() {
     world.calls.next(id(1), [End::Kill]);
     world.put_each([1]);
     let is_done = || world.is_done(1);
-    let _running = world.restart_until("it is done", is_done).await;
+    let _running = world.restart_until("event 1 must be done", is_done).await;
     let made = world.calls.made_for(id(1));
     assert_eq!(world.calls.epochs(id(1)), [1, 2]);
     assert_one_key(&world, 1);
@@ -47,7 +47,9 @@ async fn an_event_that_kills_each_process_is_lost_after_a_few_leases() {
     world.calls.next(id(1), [End::Kill; 99]);
     world.put_each([1]);
     let is_dead = || world.dead(id(1)).is_some();
-    let _running = world.restart_until("it is dead", is_dead).await;
+    let _running = world
+        .restart_until("event 1 must be a dead letter", is_dead)
+        .await;
     let (reason, detail) = world.dead(id(1)).unwrap();
     assert_eq!(reason, DeadReason::Lost);
     assert!(detail.starts_with("4 calls in a row"), "{detail}");
@@ -64,7 +66,7 @@ async fn an_outcome_ends_the_count_of_lost_leases() {
         .next(id(1), [kill, kill, kill, End::Fail, kill, kill, kill]);
     world.put_each([1]);
     let is_done = || world.is_done(1);
-    let _running = world.restart_until("it is done", is_done).await;
+    let _running = world.restart_until("event 1 must be done", is_done).await;
     assert_eq!(world.calls.epochs(id(1)), [1, 2, 3, 4, 5, 6, 7, 8]);
     assert_eq!(failures(&world).len(), 1);
 }
@@ -78,10 +80,17 @@ async fn a_late_success_of_an_older_call_ends_the_event() {
     world.tables.fail("end_calls", LATE);
     world.put_each([1]);
     let running = world.start();
-    within("it is done", || world.is_done(1)).await;
-    assert_eq!(world.calls.in_flight(), 1, "the second call is in flight");
+    within("event 1 must be done", || world.is_done(1)).await;
+    assert_eq!(
+        world.calls.in_flight(),
+        1,
+        "the second call must be in flight"
+    );
     let superseded = || running.route().superseded.load(Ordering::Relaxed);
-    within("the second end is recorded", || superseded() == 1).await;
+    within("the end of the second call must be recorded", || {
+        superseded() == 1
+    })
+    .await;
     let done = CallRecorded::Done { attempt: 1 };
     assert_eq!(ends(&world), [(1, done), (2, CallRecorded::Superseded)]);
     assert_eq!(running.route().done.load(Ordering::Relaxed), 1);
@@ -97,14 +106,15 @@ async fn a_late_failure_of_an_older_call_changes_nothing() {
     world.tables.fail("end_calls", LATE);
     world.put_each([1]);
     let _running = world.start();
-    within("it is done", || world.is_done(1)).await;
+    within("event 1 must be done", || world.is_done(1)).await;
     let done = CallRecorded::Done { attempt: 1 };
     assert_eq!(ends(&world), [(1, CallRecorded::Superseded), (2, done)]);
     assert_eq!(failures(&world), []);
     assert_eq!(world.dead(id(1)), None);
 }
 
-/// While the end of another call waits to be recorded, an event is called for under two leases.
+/// While the end of another call waits to be recorded, two calls are made for an event, under two
+/// leases.
 #[tokio::test(start_paused = true)]
 async fn two_ends_of_an_event_are_recorded_one_after_the_other() {
     let world = with_effect(4);
@@ -113,7 +123,10 @@ async fn two_ends_of_an_event_are_recorded_one_after_the_other() {
     world.put_each([1, 2]);
     let running = world.start();
     let superseded = || running.route().superseded.load(Ordering::Relaxed);
-    within("all ends are recorded", || superseded() == 2).await;
+    within("the ends of all four calls must be recorded", || {
+        superseded() == 2
+    })
+    .await;
     assert!(world.are_done(1..=2));
     for number in 1..=2 {
         assert_eq!(world.calls.epochs(id(number)), [1, 2]);
@@ -127,16 +140,19 @@ async fn a_receipt_that_comes_while_its_event_is_leased_is_a_duplicate() {
     world.calls.next(id(1), [End::Take(5 * SECOND)]);
     world.put(&[envelope(1), receipt(1, 2)]);
     let running = world.start();
-    within("the call is in flight", || world.calls.in_flight() == 1).await;
+    within("the call must be in flight", || {
+        world.calls.in_flight() == 1
+    })
+    .await;
     world.put(&[receipt(1, 3)]);
     // A copy of the first message, whose acknowledgement was lost.
     world.put_each([1]);
-    within("all are settled", || world.is_settled()).await;
+    within("every message must be acknowledged", || world.is_settled()).await;
     assert_eq!(world.calls.in_flight(), 1);
     for which in [2, 3] {
         assert_eq!(world.outcome(&receipt(1, which)), Some("duplicate"));
     }
-    within("it is done", || world.is_done(1)).await;
+    within("event 1 must be done", || world.is_done(1)).await;
     assert_eq!(world.calls.made().len(), 1);
     assert_eq!(running.route().redelivered.load(Ordering::Relaxed), 1);
 }
@@ -147,22 +163,24 @@ async fn a_message_is_redelivered_after_its_events_were_leased() {
     world.calls.next(id(1), [End::Take(5 * SECOND)]);
     world.put_each([1]);
     let _running = world.start();
-    within("the call is in flight", || world.calls.in_flight() == 1).await;
+    within("the call must be in flight", || {
+        world.calls.in_flight() == 1
+    })
+    .await;
     world.queues.lose_connections();
-    within("it is done", || world.is_done(1)).await;
-    within("it is settled", || world.is_settled()).await;
+    within("event 1 must be done", || world.is_done(1)).await;
+    within("every message must be acknowledged", || world.is_settled()).await;
     assert_eq!(world.calls.made().len(), 1);
 }
 
-/// A store that was unavailable for longer than a call may wait for its beginning answers the
-/// commit.
+/// The store answers the commit later than a call may begin.
 #[tokio::test(start_paused = true)]
 async fn a_call_that_could_begin_only_late_is_not_made() {
     let world = with_effect(4);
     world.tables.state().slow_commits = [6 * SECOND].into();
     world.put_each([1]);
     let running = world.start();
-    within("it is done", || world.is_done(1)).await;
+    within("event 1 must be done", || world.is_done(1)).await;
     assert_eq!(world.calls.epochs(id(1)), [2]);
     assert_eq!(failures(&world), []);
     assert_eq!(running.route().deferred.load(Ordering::Relaxed), 1);

@@ -25,14 +25,14 @@ fn calls(world: &World) -> Vec<EventId> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_older_event_is_not_called_for() {
+async fn no_call_is_made_for_an_older_event() {
     let world = world(4);
     let running = world.start();
     for event in [of(1, "a", 5), of(2, "a", 4), of(3, "b", 1), of(4, "a", 6)] {
         let number = event.event.as_bytes()[0];
         world.put(&[event]);
         let ended = || matches!(outcomes(&world, [number]), [Some("done" | "stale")]);
-        within("it ends", ended).await;
+        within("the event must be done or stale", ended).await;
     }
     let expect = [Some("done"), Some("stale"), Some("done"), Some("done")];
     assert_eq!(outcomes(&world, [1, 2, 3, 4]), expect);
@@ -45,15 +45,19 @@ async fn one_call_per_key_is_in_flight_in_all_processes() {
     let world = world(8);
     world.calls.always(End::Take(5 * SECOND));
     let _processes = [world.start(), world.start()];
-    // The newest of a message is called for first; the others wait, and are stale.
+    // The call for the newest event of the message is made first. The other events of its key wait,
+    // and are stale then.
     world.put(&[of(1, "a", 1), of(2, "a", 3), of(3, "a", 2), of(4, "b", 1)]);
-    within("calls are made", || world.calls.in_flight() == 2).await;
+    within("two calls must be in flight", || {
+        world.calls.in_flight() == 2
+    })
+    .await;
     world.put(&[of(5, "a", 4)]);
     let ended = || {
         let all = outcomes(&world, [1, 2, 3, 4, 5]);
         all.iter().all(|it| matches!(it, Some("done" | "stale")))
     };
-    within("all end", ended).await;
+    within("every event must be done or stale", ended).await;
     let (done, stale) = (Some("done"), Some("stale"));
     assert_eq!(
         outcomes(&world, [1, 2, 3, 4, 5]),
@@ -76,13 +80,22 @@ async fn events_of_a_busy_key_keep_no_place_from_other_keys() {
     world.calls.next(id(1), [End::Take(9 * SECOND)]);
     let running = world.start();
     world.put(&[of(1, "a", 1)]);
-    within("the call is in flight", || world.calls.in_flight() == 1).await;
+    within("the call must be in flight", || {
+        world.calls.in_flight() == 1
+    })
+    .await;
     world.put(&[of(2, "a", 2)]);
-    within("it waits", || world.queues.unsettled() == 1).await;
+    within("the message with event 2 must wait in the worker", || {
+        world.queues.unsettled() == 1
+    })
+    .await;
     world.put(&[of(3, "b", 1)]);
-    within("the event of the other key is done", || world.is_done(3)).await;
+    within("event 3, of the other key, must be done", || {
+        world.is_done(3)
+    })
+    .await;
     assert_eq!(world.calls.in_flight(), 1, "key a must still be busy");
-    within("all are done", || world.are_done(1..=3)).await;
+    within("events 1 to 3 must be done", || world.are_done(1..=3)).await;
     assert_eq!(calls(&world), [id(1), id(3), id(2)]);
     assert_eq!(failures(&world), []);
     assert!(running.route().deferred.load(Ordering::Relaxed) >= 1);
@@ -95,34 +108,38 @@ async fn a_busy_key_hides_no_pause_of_the_target() {
     world.calls.next(id(1), [End::Take(9 * SECOND)]);
     world.calls.next(id(2), [End::Busy(Some(50 * SECOND))]);
     let workers = [world.start(), world.start()];
-    // Both take messages by then.
+    // By then, both workers take messages.
     sleep(SECOND).await;
     world.put(&[of(1, "a", 1), of(2, "b", 1)]);
     let is_down = |running: &Running| running.route().target_down.load(Ordering::Relaxed);
-    within("one worker knows of the pause", || {
-        workers.iter().any(is_down)
-    })
+    within(
+        "one worker must know that the target asked for a pause",
+        || workers.iter().any(is_down),
+    )
     .await;
     world.put(&[of(3, "a", 2), of(4, "c", 1)]);
-    within("the other one knows of it", || workers.iter().all(is_down)).await;
+    within("the other worker must know of the pause, too", || {
+        workers.iter().all(is_down)
+    })
+    .await;
     assert_eq!(world.calls.in_flight(), 1, "key a must still be busy");
-    within("all are done", || world.are_done(1..=4)).await;
+    within("events 1 to 4 must be done", || world.are_done(1..=4)).await;
     assert_eq!(failures(&world), []);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failed_call_lets_an_older_event_pass_and_makes_it_stale_no_more() {
+async fn after_a_failed_call_an_older_event_is_not_stale() {
     let world = world(4);
     world.calls.next(id(1), [End::FailFor(30 * SECOND)]);
     let _running = world.start();
     world.put(&[of(1, "a", 2)]);
-    within("it fails", || {
+    within("the call for event 1 must fail", || {
         calls(&world) == [id(1)] && world.is_settled()
     })
     .await;
     world.put(&[of(2, "a", 1)]);
-    within("the older is done", || world.is_done(2)).await;
-    within("the newer is done", || world.is_done(1)).await;
+    within("event 2, the older one, must be done", || world.is_done(2)).await;
+    within("event 1, the newer one, must be done", || world.is_done(1)).await;
     assert_eq!(calls(&world), [id(1), id(2), id(1)]);
 }
 
@@ -132,13 +149,13 @@ async fn a_process_that_dies_holds_a_key_until_its_lease_ends() {
     world.calls.next(id(1), [End::Kill]);
     world.put(&[of(1, "a", 1)]);
     let first = world.start();
-    within("it dies", || first.process.is_dead()).await;
+    within("the first process must die", || first.process.is_dead()).await;
     let _second = world.start();
     world.put(&[of(2, "a", 2)]);
-    within("the newer is done", || world.is_done(2)).await;
+    within("event 2, the newer one, must be done", || world.is_done(2)).await;
     // Whether the retry of the older event or the newer event comes first is a matter of chance.
     let ended = || matches!(outcomes(&world, [1]), [Some("done" | "stale")]);
-    within("the older ends", ended).await;
+    within("event 1, the older one, must be done or stale", ended).await;
     assert_eq!(calls(&world).last(), Some(&id(2)));
     let (first, newer) = (world.calls.made_for(id(1)), world.calls.made_for(id(2)));
     assert!(newer[0].at - first[0].at > TIME_LIMIT, "{newer:?}");

@@ -1,4 +1,4 @@
-//! Tests the limits of a target and its circuit breaker, as one worker and as several keep them.
+//! Tests the limits of a target and its circuit breaker, with one worker and with several.
 
 use std::num::NonZeroU32;
 use std::sync::atomic::Ordering;
@@ -51,12 +51,15 @@ async fn hundreds_of_calls_are_in_flight_with_four_transactions() {
         world.put(message);
     }
     let running = world.start();
-    within("all are in flight", || world.calls.in_flight() == 256).await;
+    within("all 256 calls must be in flight", || {
+        world.calls.in_flight() == 256
+    })
+    .await;
     assert!(
         world.is_settled(),
         "the messages must not wait for the calls"
     );
-    within("all are done", || are_done(&world, &events)).await;
+    within("all events must be done", || are_done(&world, &events)).await;
     assert_eq!(world.calls.made().len(), 256);
     assert_eq!(running.route().done.load(Ordering::Relaxed), 256);
     // The ends of many calls share a transaction.
@@ -65,15 +68,15 @@ async fn hundreds_of_calls_are_in_flight_with_four_transactions() {
 
 #[tokio::test(start_paused = true)]
 async fn a_message_with_more_events_than_permits_waits_for_permits() {
-    // With one permit, it must not stay with the worker while it waits for another message.
+    // With a single permit, the consumer must not keep it while it waits for another message.
     for permits in [1, 2] {
         let world = with_effect(permits);
         world.calls.always(End::Take(SECOND));
         world.put(&[1, 2, 3, 4, 5].map(envelope));
         let running = world.start();
-        within("four are done", || world.are_done(1..=4)).await;
-        within("all are done", || world.are_done(1..=5)).await;
-        within("it is settled", || world.is_settled()).await;
+        within("events 1 to 4 must be done", || world.are_done(1..=4)).await;
+        within("events 1 to 5 must be done", || world.are_done(1..=5)).await;
+        within("every message must be acknowledged", || world.is_settled()).await;
         assert_eq!(most_in_flight(&world), permits as usize);
         assert_eq!(world.calls.made().len(), 5);
         assert_eq!(world.journal.only(&["ack", "release"]), ["ack"]);
@@ -90,7 +93,7 @@ async fn several_workers_share_the_limits_of_a_target() {
     for message in events.chunks(4) {
         world.put(message);
     }
-    within("all are done", || are_done(&world, &events)).await;
+    within("all events must be done", || are_done(&world, &events)).await;
     assert_eq!(most_in_flight(&world), 3);
     assert_eq!(world.calls.made().len(), 40);
 }
@@ -105,16 +108,19 @@ async fn a_route_with_many_events_leaves_its_target_to_another_route() {
         world.put(message);
     }
     let _running = world.start();
-    within("calls are made", || world.calls.made().len() >= 4).await;
+    within("four calls must be made", || world.calls.made().len() >= 4).await;
     let other = one_of_many(1000);
     let bytes = Batch::of(std::slice::from_ref(&other)).unwrap().bytes;
     world.queues.put(Queue::Route(neighbour()), bytes, false);
     let before = world.calls.made().len();
     let is_called = || !world.calls.made_for(other.event).is_empty();
-    within("the other route makes its call", is_called).await;
+    within("the other route must make its call", is_called).await;
     let meanwhile = world.calls.made().len() - before;
-    assert!(meanwhile <= 20, "{meanwhile} calls of the first route");
-    within("all are done", || are_done(&world, &events)).await;
+    assert!(
+        meanwhile <= 20,
+        "the other route must not wait for {meanwhile} calls of the first one"
+    );
+    within("all events must be done", || are_done(&world, &events)).await;
     assert_eq!(most_in_flight(&world), 2);
 }
 
@@ -130,7 +136,7 @@ async fn a_rate_is_kept_in_memory() {
     let events: Vec<Envelope> = (0..40).map(one_of_many).collect();
     world.put(&events);
     let running = world.start();
-    within("all are done", || are_done(&world, &events)).await;
+    within("all events must be done", || are_done(&world, &events)).await;
     let made = world.calls.made();
     let lasted = made[made.len() - 1].at - made[0].at;
     assert!(lasted >= 2 * SECOND, "{lasted:?}");
@@ -138,7 +144,7 @@ async fn a_rate_is_kept_in_memory() {
     assert_eq!(running.route().deferred.load(Ordering::Relaxed), 0);
 }
 
-/// A limit that the config sets is no fault of the target.
+/// A limit that the config sets is not a fault of the target.
 #[tokio::test(start_paused = true)]
 async fn at_a_low_rate_events_wait_in_the_store_and_the_target_is_not_down() {
     let mut world = with_effect(100);
@@ -152,13 +158,13 @@ async fn at_a_low_rate_events_wait_in_the_store_and_the_target_is_not_down() {
     let running = world.start();
     let is_down = || running.route().target_down.load(Ordering::Relaxed);
     for number in 1..=3 {
-        within("another call is made", || {
+        within("another call must be made", || {
             assert!(!is_down());
             world.calls.made().len() == number
         })
         .await;
     }
-    within("all are done", || world.are_done(1..=3)).await;
+    within("events 1 to 3 must be done", || world.are_done(1..=3)).await;
     let made = world.calls.made();
     for (one, next) in made.iter().zip(made.iter().skip(1)) {
         assert!(next.at - one.at >= 60 * SECOND, "{made:?}");
@@ -174,9 +180,9 @@ async fn events_wait_in_the_store_for_a_long_pause() {
     world.put_each([1]);
     let running = world.start();
     let deferred = || running.route().deferred.load(Ordering::Relaxed);
-    within("it is deferred", || deferred() == 1).await;
+    within("event 1 must be deferred", || deferred() == 1).await;
     world.put_each([2]);
-    within("both are done", || world.are_done(1..=2)).await;
+    within("events 1 and 2 must be done", || world.are_done(1..=2)).await;
     let made = world.calls.made();
     for later in &made[1..] {
         assert!(later.at - made[0].at >= 50 * SECOND, "{later:?}");
@@ -191,7 +197,7 @@ async fn while_the_breaker_is_open_messages_stay_in_the_queue_and_neighbours_con
     world.calls.always(End::Fault);
     world.put(&[1, 2, 3, 4, 5].map(envelope));
     let running = world.start();
-    within("the breaker opens", || {
+    within("the breaker must open", || {
         breaker(&world) == BreakerState::Open
     })
     .await;
@@ -205,18 +211,18 @@ async fn while_the_breaker_is_open_messages_stay_in_the_queue_and_neighbours_con
         let state = world.tables.state();
         state.rows.receipts.get(&of_neighbour).copied()
     };
-    within("the neighbour's event is done", || {
+    within("the event of the other route must be done", || {
         outcome() == Some("done")
     })
     .await;
     assert!(waiting(&world) >= 4, "messages must stay in the queue");
     let probes = || world.calls.made().len() - first;
-    within("the target was probed", || probes() >= 4).await;
+    within("the target must be probed four times", || probes() >= 4).await;
     let made = world.calls.made();
     assert!(made[first..].iter().all(|it| it.in_flight == 1), "{made:?}");
     world.calls.always(End::Succeed);
-    within("all are done", || world.are_done(1..=9)).await;
-    within("all are settled", || world.is_settled()).await;
+    within("events 1 to 9 must be done", || world.are_done(1..=9)).await;
+    within("every message must be acknowledged", || world.is_settled()).await;
     assert_eq!(breaker(&world), BreakerState::Closed);
     assert_eq!(failures(&world), []);
     for number in 1..=9 {
@@ -231,7 +237,7 @@ async fn a_breaker_is_shared_by_workers() {
     world.calls.always(End::Fault);
     world.put(&[1, 2, 3, 4, 5].map(envelope));
     let _first = world.start();
-    within("the breaker opens", || {
+    within("the breaker must open", || {
         breaker(&world) == BreakerState::Open
     })
     .await;
@@ -240,10 +246,14 @@ async fn a_breaker_is_shared_by_workers() {
     let asked_before = asked();
     let second = world.start();
     world.put_each([6]);
-    within("the second worker asks", || asked() > asked_before).await;
+    within(
+        "the second worker must ask the store for the state of the breaker",
+        || asked() > asked_before,
+    )
+    .await;
     assert_eq!(world.calls.made().len(), before);
     world.calls.always(End::Succeed);
-    within("all are done", || world.are_done(1..=6)).await;
+    within("events 1 to 6 must be done", || world.are_done(1..=6)).await;
     assert_eq!(failures(&world), []);
     drop(second);
 }
@@ -255,19 +265,19 @@ async fn the_rest_of_a_message_is_deferred_when_the_breaker_opens() {
     world.calls.always(End::Fault);
     world.put(&[1, 2, 3, 4, 5, 6, 7].map(envelope));
     let running = world.start();
-    within("the message is settled", || world.is_settled()).await;
+    within("every message must be acknowledged", || world.is_settled()).await;
     let reason = |number| {
         let state = world.tables.state();
         let retry = state.rows.retries.get(&on(id(number)))?;
         retry.deferred.map(|deferred| deferred.0)
     };
-    within("the rest is deferred", || {
+    within("events 6 and 7 must be deferred", || {
         (6..=7).all(|number| reason(number) == Some(DeferReason::TargetFault))
     })
     .await;
     assert!(running.route().deferred.load(Ordering::Relaxed) >= 7);
     world.calls.always(End::Succeed);
-    within("all are done", || world.are_done(1..=7)).await;
+    within("events 1 to 7 must be done", || world.are_done(1..=7)).await;
     assert_eq!(failures(&world), []);
 }
 
@@ -279,12 +289,12 @@ async fn a_target_is_probed_with_a_single_message_in_flight() {
     world.calls.always(End::Fault);
     world.put_each(1..=30);
     let _running = world.start();
-    within("the breaker opens", || {
+    within("the breaker must open", || {
         breaker(&world) == BreakerState::Open
     })
     .await;
     let made = world.calls.made().len();
-    within("it was probed often", || {
+    within("the target must be probed 20 times", || {
         world.calls.made().len() >= made + 20
     })
     .await;
@@ -292,7 +302,7 @@ async fn a_target_is_probed_with_a_single_message_in_flight() {
     assert_eq!(prefetch(), 1);
     assert!(world.queues.unsettled() <= 1);
     world.calls.always(End::Succeed);
-    within("all are done", || world.are_done(1..=30)).await;
+    within("events 1 to 30 must be done", || world.are_done(1..=30)).await;
     assert_eq!(prefetch(), 16);
     assert_eq!(failures(&world), []);
 }

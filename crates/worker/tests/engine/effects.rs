@@ -58,11 +58,11 @@ async fn a_message_does_not_wait_for_the_call() {
     world.calls.next(id(1), [End::Take(5 * SECOND)]);
     world.put_each([1]);
     let running = world.start();
-    within("it is acknowledged", || world.is_settled()).await;
+    within("every message must be acknowledged", || world.is_settled()).await;
     assert_eq!(world.outcome(&envelope(1)), Some("retrying"));
     let in_flight = || running.route().calls_in_flight.load(Ordering::Relaxed);
     assert_eq!(in_flight(), 1);
-    within("it is done", || world.is_done(1)).await;
+    within("event 1 must be done", || world.is_done(1)).await;
     let steps = world.journal.only(&["begin", "commit", "ack"]);
     assert_eq!(steps, ["begin", "commit 0", "ack"]);
     assert_eq!(in_flight(), 0);
@@ -82,7 +82,7 @@ async fn a_transient_failure_is_tried_again_with_the_same_key() {
         .next(id(1), [End::Fail, End::FailFor(30 * SECOND)]);
     world.put_each([1]);
     let _running = world.start();
-    within("it is done", || world.is_done(1)).await;
+    within("event 1 must be done", || world.is_done(1)).await;
     let transient = FailureClass::Transient;
     assert_eq!(failures(&world), [(1, transient), (2, transient)]);
     assert_eq!(delays(&world, 1), [1, 30]);
@@ -96,17 +96,20 @@ async fn a_replayed_dead_letter_keeps_its_key_and_a_done_event_gets_another() {
     world.calls.next(id(1), [End::Fail; 3]);
     world.put_each([1]);
     let _running = world.start();
-    within("it is dead", || world.dead(id(1)).is_some()).await;
+    within("event 1 must be a dead letter", || {
+        world.dead(id(1)).is_some()
+    })
+    .await;
     assert_eq!(world.dead(id(1)).unwrap().0, DeadReason::Exhausted);
     world.tables.state().rows.replay(&on(id(1)));
-    within("it is done", || world.is_done(1)).await;
+    within("event 1 must be done", || world.is_done(1)).await;
     let made = world.calls.made_for(id(1));
     let keys: Vec<&str> = made.iter().map(|it| it.call.key.as_str()).collect();
     // One of the failed calls may have had its effect, so the receiver must recognise the next one.
     let key = |effect: u32| format!("{}-scores-{effect}", id(1));
     assert_eq!(keys, [key(1), key(1), key(1), key(1)]);
     world.tables.state().rows.replay(&on(id(1)));
-    within("it is done again", || {
+    within("event 1 must be done again", || {
         world.calls.made_for(id(1)).len() == 5 && world.is_done(1)
     })
     .await;
@@ -121,7 +124,10 @@ async fn a_permanent_failure_is_a_dead_letter_at_once() {
     world.calls.next(id(1), [End::Reject]);
     world.put_each([1]);
     let _running = world.start();
-    within("it is dead", || world.dead(id(1)).is_some()).await;
+    within("event 1 must be a dead letter", || {
+        world.dead(id(1)).is_some()
+    })
+    .await;
     let (reason, error) = world.dead(id(1)).unwrap();
     assert_eq!(
         (reason, error.as_str()),
@@ -136,7 +142,7 @@ async fn a_panic_and_an_exceeded_time_limit_are_attempts() {
     world.calls.next(id(1), [End::Panic, End::Hang]);
     world.put_each([1]);
     let _running = world.start();
-    within("it is done", || world.is_done(1)).await;
+    within("event 1 must be done", || world.is_done(1)).await;
     let expect = [(1, FailureClass::Panicked), (2, FailureClass::TimedOut)];
     assert_eq!(failures(&world), expect);
     // The second call ends at its time limit of 10 s, and the second delay is 2 s.
@@ -149,13 +155,16 @@ async fn a_busy_target_costs_no_attempt_and_is_left_alone_for_as_long_as_it_asks
     world.calls.next(id(1), [End::Busy(Some(10 * SECOND))]);
     world.put_each([1]);
     let running = world.start();
-    within("the call is made", || world.calls.made().len() == 1).await;
-    within("it is deferred", || {
+    within("the first call must be made", || {
+        world.calls.made().len() == 1
+    })
+    .await;
+    within("event 1 must be deferred", || {
         running.route().deferred.load(Ordering::Relaxed) == 1
     })
     .await;
     world.put_each([2]);
-    within("both are done", || world.are_done(1..=2)).await;
+    within("events 1 and 2 must be done", || world.are_done(1..=2)).await;
     assert_eq!(failures(&world), []);
     assert_eq!(attempts(&world, 1), [1, 1]);
     let first = world.calls.made()[0].at;
@@ -173,7 +182,10 @@ async fn a_target_that_stays_busy_costs_an_attempt_after_an_hour() {
     let _running = world.started().await;
     tokio::time::sleep(59 * 60 * SECOND).await;
     assert_eq!(failures(&world), [], "no attempt may count within an hour");
-    assert!(world.calls.made().len() > 50, "it is called once a minute");
+    assert!(
+        world.calls.made().len() > 50,
+        "the call must be made again about once a minute"
+    );
     within("an attempt must count after an hour", || {
         failures(&world) == [(1, FailureClass::Transient)]
     })
@@ -194,12 +206,12 @@ async fn a_target_that_is_not_reached_costs_no_attempt() {
         let retry = state.rows.retries.get(&on(id(1)))?;
         retry.deferred.map(|deferred| deferred.0)
     };
-    within("it is deferred", || {
+    within("event 1 must be deferred", || {
         deferred() == Some(DeferReason::TargetFault)
     })
     .await;
-    within("it is done", || world.is_done(1)).await;
-    // Why it was not reached is kept with the target.
+    within("event 1 must be done", || world.is_done(1)).await;
+    // The store keeps with the target why it was not reached.
     let errors = world.tables.state().rows.leases.last_errors.clone();
     let errors: Vec<&str> = errors.values().map(String::as_str).collect();
     assert_eq!(errors, ["connection refused"]);
@@ -216,7 +228,10 @@ async fn an_event_that_never_reaches_the_target_is_exhausted() {
     world.calls.next(id(1), [End::Fault; 999]);
     world.put_each([1, 2]);
     let _running = world.start();
-    within("it is dead", || world.dead(id(1)).is_some()).await;
+    within("event 1 must be a dead letter", || {
+        world.dead(id(1)).is_some()
+    })
+    .await;
     assert_eq!(world.dead(id(1)).unwrap().0, DeadReason::Exhausted);
     let transient = FailureClass::Transient;
     let expect = [(1, transient), (2, transient), (3, transient)];
@@ -241,7 +256,7 @@ async fn no_call_is_made_for_a_body_that_is_not_valid() {
     let valid = with_body(3, "{\"uid\":1}");
     world.put(&[with_body(1, "nope"), with_body(2, "{}"), valid]);
     let _running = world.start();
-    within("the valid one is done", || world.is_done(3)).await;
+    within("event 3, the valid one, must be done", || world.is_done(3)).await;
     assert_eq!(world.dead(id(1)).unwrap().0, DeadReason::Malformed);
     assert_eq!(world.dead(id(2)).unwrap().0, DeadReason::SchemaBroken);
     assert_eq!(world.calls.made().len(), 1);
@@ -257,8 +272,11 @@ async fn no_call_is_made_for_an_event_whose_payload_cannot_be_made() {
     };
     world.put(&[zero, envelope(2)]);
     let _running = world.start();
-    within("the other is done", || world.is_done(2)).await;
-    within("it is dead", || world.dead(id(1)).is_some()).await;
+    within("event 2 must be done", || world.is_done(2)).await;
+    within("event 1 must be a dead letter", || {
+        world.dead(id(1)).is_some()
+    })
+    .await;
     assert_eq!(world.dead(id(1)).unwrap().0, DeadReason::Rejected);
     assert_eq!(failures(&world), [(1, FailureClass::Permanent)]);
     assert_eq!(world.calls.made().len(), 1);
@@ -276,8 +294,11 @@ async fn a_conflict_is_a_dead_letter_without_a_call() {
     world.put_each([1]);
     world.put(std::slice::from_ref(&other));
     let running = world.start();
-    within("the first body is done", || world.is_done(1)).await;
-    within("both are settled", || world.is_settled()).await;
+    within("the event with the first body must be done", || {
+        world.is_done(1)
+    })
+    .await;
+    within("every message must be acknowledged", || world.is_settled()).await;
     assert_eq!(world.outcome(&other), Some("conflict"));
     assert_eq!(running.route().conflict.load(Ordering::Relaxed), 1);
     assert_eq!(world.calls.made().len(), 1);
@@ -294,9 +315,12 @@ async fn an_orphan_of_an_earlier_handler_is_a_dead_letter_without_a_call() {
     }
     world.put_each([1, 2]);
     let _running = world.start();
-    within("it is dead", || world.dead(id(1)).is_some()).await;
+    within("event 1 must be a dead letter", || {
+        world.dead(id(1)).is_some()
+    })
+    .await;
     assert_eq!(world.dead(id(1)).unwrap().0, DeadReason::Orphaned);
-    within("the other is done", || world.is_done(2)).await;
+    within("event 2 must be done", || world.is_done(2)).await;
     assert_eq!(world.calls.made().len(), 1);
 }
 
@@ -308,7 +332,7 @@ async fn an_outage_while_events_are_leased_is_waited_out() {
         world.tables.fail(operation, faults);
         world.put(&[envelope(1), envelope(2)]);
         let _running = world.start();
-        within("both are done", || world.are_done(1..=2)).await;
+        within("events 1 and 2 must be done", || world.are_done(1..=2)).await;
         assert_eq!(world.calls.made().len(), 2, "{operation}");
         assert_eq!(failures(&world), [], "{operation}");
     }
@@ -321,7 +345,7 @@ async fn an_outage_while_ends_are_recorded_makes_no_second_call() {
     world.calls.next(id(2), [End::Fail]);
     world.put_each([1, 2]);
     let running = world.start();
-    within("both are done", || world.are_done(1..=2)).await;
+    within("events 1 and 2 must be done", || world.are_done(1..=2)).await;
     assert_eq!(world.calls.made_for(id(1)).len(), 1);
     assert_eq!(world.calls.made_for(id(2)).len(), 2);
     assert_eq!(failures(&world), [(1, FailureClass::Transient)]);

@@ -34,7 +34,7 @@ async fn a_commit_that_fails_is_waited_out() {
     world.tables.fail("commit", [UNAVAILABLE; 3]);
     world.put(&[envelope(1), envelope(2)]);
     let running = world.start();
-    within("both are done", || world.are_done(1..=2)).await;
+    within("events 1 and 2 must be done", || world.are_done(1..=2)).await;
     assert_no_attempt(&world, 1);
     assert_eq!(world.script.runs_of(id(1)).len(), 4);
     assert_eq!(running.route().faults.load(Ordering::Relaxed), 3);
@@ -54,10 +54,10 @@ async fn a_route_is_shown_as_paused_while_the_store_is_unavailable() {
     world.tables.state().is_unavailable = true;
     world.put_each([1]);
     let is_paused = || running.route().paused.load(Ordering::Relaxed);
-    within("it is paused", is_paused).await;
+    within("the route must be paused", is_paused).await;
     assert_eq!(running.route().in_flight.load(Ordering::Relaxed), 1);
     world.tables.state().is_unavailable = false;
-    within("it is done", || world.is_done(1)).await;
+    within("event 1 must be done", || world.is_done(1)).await;
     assert!(!is_paused());
     assert_no_attempt(&world, 1);
 }
@@ -70,7 +70,7 @@ async fn contention_that_lasts_takes_a_batch_apart() {
     world.tables.fail("claim", [CONTENTION; 7]);
     world.put(&[envelope(1), envelope(2), envelope(3)]);
     let _running = world.start();
-    within("all are done", || world.are_done(1..=3)).await;
+    within("events 1 to 3 must be done", || world.are_done(1..=3)).await;
     assert_eq!(world.journal.only(&["commit"]), ["commit 1"; 3]);
     let order: Vec<_> = world.script.runs().iter().map(|run| run.event).collect();
     assert_eq!(
@@ -92,7 +92,7 @@ async fn the_diagnosis_of_the_store_outranks_the_class_of_the_handler() {
     );
     world.put_each([1]);
     let _running = world.start();
-    within("it is done", || world.is_done(1)).await;
+    within("event 1 must be done", || world.is_done(1)).await;
     assert_no_attempt(&world, 1);
     assert_eq!(world.script.runs().len(), 3);
 }
@@ -103,12 +103,12 @@ async fn a_time_limit_that_passes_in_an_outage_costs_no_attempt() {
     world.script.next(id(1), [Act::HangInOutage]);
     world.put_each([1]);
     let running = world.start();
-    within("it is stopped", || {
+    within("the handler must be stopped", || {
         running.route().faults.load(Ordering::Relaxed) > 0
     })
     .await;
     world.tables.state().is_unavailable = false;
-    within("it is done", || world.is_done(1)).await;
+    within("event 1 must be done", || world.is_done(1)).await;
     assert_no_attempt(&world, 1);
     assert_eq!(world.script.runs().len(), 2);
 }
@@ -130,7 +130,7 @@ async fn a_foreign_lock_defers_an_event_and_not_its_route() {
     })
     .await;
     world.script.always(id(1), Act::Succeed);
-    within("it is done", || world.is_done(1)).await;
+    within("event 1 must be done", || world.is_done(1)).await;
     assert_no_attempt(&world, 1);
 }
 
@@ -140,7 +140,7 @@ async fn a_right_that_one_event_lacks_defers_that_one_alone() {
     world.script.always(id(2), Act::Store(MISSING_RIGHT));
     world.put(&[envelope(1), envelope(2), envelope(3)]);
     let running = world.start();
-    within("it is deferred", || deferrals(&running) == 1).await;
+    within("event 2 must be deferred", || deferrals(&running) == 1).await;
     within(
         "events 1 and 3 must be done while event 2 is deferred",
         || world.is_done(1) && world.is_done(3),
@@ -149,7 +149,7 @@ async fn a_right_that_one_event_lacks_defers_that_one_alone() {
     assert_eq!(deferred(&world, 2), Some(DeferReason::MissingRight));
     assert_eq!(running.route().missing_right(), None);
     world.script.always(id(2), Act::Succeed);
-    within("it is done", || world.is_done(2)).await;
+    within("event 2 must be done", || world.is_done(2)).await;
     assert_no_attempt(&world, 2);
 }
 
@@ -161,12 +161,15 @@ async fn a_right_that_every_event_lacks_pauses_the_route() {
     }
     world.put_each(1..=4);
     let running = world.start();
-    within("it is paused", || running.route().missing_right().is_some()).await;
+    within("the route must be paused", || {
+        running.route().missing_right().is_some()
+    })
+    .await;
     assert_eq!(running.route().missing_right().as_deref(), Some("GRANT it"));
     for number in 1..=4 {
         world.script.always(id(number), Act::Succeed);
     }
-    within("all are done", || world.are_done(1..=4)).await;
+    within("events 1 to 4 must be done", || world.are_done(1..=4)).await;
     assert_eq!(running.route().missing_right(), None);
     assert_no_attempt(&world, 1);
 }
@@ -183,7 +186,10 @@ async fn a_deferral_that_outlasts_its_bound_becomes_attempts() {
     .await;
     world.script.always(id(2), Act::Store(MISSING_RIGHT));
     world.put_each([2]);
-    within("it is dead", || world.dead(id(2)).is_some()).await;
+    within("event 2 must be a dead letter", || {
+        world.dead(id(2)).is_some()
+    })
+    .await;
     assert_eq!(world.dead(id(2)).unwrap().0, DeadReason::Exhausted);
     assert_eq!(world.tables.state().rows.failures.len(), 3);
     let runs = world.script.runs_of(id(2));

@@ -67,7 +67,7 @@ async fn one_death_isolates_nothing() {
     world.script.next(id(1), [Act::Kill]);
     world.put_each(1..=3);
     let running = world
-        .restart_until("all are done", || world.are_done(1..=3))
+        .restart_until("events 1 to 3 must be done", || world.are_done(1..=3))
         .await;
     assert_eq!(suspects(&running), 0);
     assert_eq!(
@@ -88,14 +88,21 @@ async fn what_was_in_flight_at_a_counted_death_runs_alone() {
     world.script.next(id(1), [Act::Kill, Act::Kill]);
     world.put_each(1..=3);
     let running = world
-        .restart_until("all are done", || world.are_done(1..=3))
+        .restart_until("events 1 to 3 must be done", || world.are_done(1..=3))
         .await;
     assert_eq!(suspects(&running), 3);
     for number in 1..=3 {
-        assert!(world.script.was_isolated(id(number)), "event {number}");
-        assert_eq!(world.effects(number), 1, "event {number}");
+        assert!(
+            world.script.was_isolated(id(number)),
+            "event {number} must run in isolation"
+        );
+        assert_eq!(
+            world.effects(number),
+            1,
+            "event {number} must have its effect once"
+        );
     }
-    within("it is acknowledged", || world.is_settled()).await;
+    within("every message must be acknowledged", || world.is_settled()).await;
     assert!(has_no_markers(&world));
     assert!(world.tables.state().rows.failures.is_empty());
 }
@@ -108,9 +115,15 @@ async fn a_suspect_waits_until_running_handlers_have_ended() {
         .next(id(1), [Act::Take(Duration::from_secs(3))]);
     world.put_each([1]);
     let _running = world.start();
-    within("one runs", || world.script.is_running(id(1))).await;
+    within("the handler of event 1 must run", || {
+        world.script.is_running(id(1))
+    })
+    .await;
     redeliver(&world, 9, 1, 0);
-    within("both are done", || world.is_done(1) && world.is_done(9)).await;
+    within("both events must be done", || {
+        world.is_done(1) && world.is_done(9)
+    })
+    .await;
     assert!(world.script.was_isolated(id(9)));
     assert_eq!(order(&world), [id(1), id(9)]);
 }
@@ -121,10 +134,16 @@ async fn a_suspect_that_waits_for_its_turn_takes_no_place_of_its_route() {
     world.concurrency = 1;
     redeliver(&world, 9, 2, 1);
     let running = world.start();
-    within("it waits", || suspects(&running) == 1).await;
+    within("event 9 must wait for its isolated run", || {
+        suspects(&running) == 1
+    })
+    .await;
     assert!(!world.script.is_running(id(9)));
     world.put_each(1..=3);
-    within("all are done", || world.are_done(1..=3) && world.is_done(9)).await;
+    within("events 1 to 3 must be done", || {
+        world.are_done(1..=3) && world.is_done(9)
+    })
+    .await;
     assert_eq!(order(&world).last(), Some(&id(9)));
 }
 
@@ -136,7 +155,10 @@ async fn suspects_run_after_the_others_and_in_the_order_of_their_deaths() {
     redeliver(&world, 9, 1, 0);
     world.put_each([1]);
     let _running = world.start();
-    within("all are done", || world.are_done([1, 7, 8, 9])).await;
+    within("all four events must be done", || {
+        world.are_done([1, 7, 8, 9])
+    })
+    .await;
     assert_eq!(order(&world), [id(1), id(9), id(8), id(7)]);
     within(
         "the start markers of events that are done must be cleared",
@@ -165,7 +187,7 @@ async fn a_suspect_without_an_outcome_leaves_the_others_their_time() {
     })
     .await;
     world.script.always(id(9), Act::Succeed);
-    within("it is done", || world.is_done(9)).await;
+    within("event 9 must be done", || world.is_done(9)).await;
     let runs = world.script.runs();
     assert!(runs.iter().all(|run| run.beside.is_empty()), "{runs:?}");
     assert!(world.tables.state().rows.failures.is_empty());
@@ -176,7 +198,7 @@ async fn a_suspect_that_has_its_outcome_is_acknowledged_without_a_run() {
     let world = World::new();
     world.put_each([1]);
     let running = world.start();
-    within("it is done", || world.is_settled()).await;
+    within("every message must be acknowledged", || world.is_settled()).await;
     redeliver(&world, 1, 2, 1);
     let redelivered = || running.route().redelivered.load(Ordering::Relaxed) == 1;
     within(
@@ -195,7 +217,7 @@ async fn a_suspect_that_fails_is_an_attempt_like_any_other() {
     world.script.next(id(9), [Act::Fail]);
     redeliver(&world, 9, 1, 0);
     let _running = world.start();
-    within("it is done", || world.is_done(9)).await;
+    within("event 9 must be done", || world.is_done(9)).await;
     let attempts: Vec<u32> = world.script.runs().iter().map(|run| run.attempt).collect();
     assert_eq!(attempts, [1, 2]);
     assert!(has_no_markers(&world));
@@ -214,7 +236,7 @@ async fn a_worker_takes_its_own_start_for_no_death() {
     redeliver(&world, 9, 2, 1);
     let running = world.start();
     let runs = || world.script.runs_of(id(9)).len();
-    within("it runs", || runs() >= 1).await;
+    within("the handler of event 9 must run", || runs() >= 1).await;
     assert_eq!(
         deaths_alone(&world, 9),
         2,
@@ -242,8 +264,11 @@ async fn a_worker_takes_its_own_start_for_no_death() {
         "expected three starts: a worker counts its own start only once"
     );
     world.script.always(id(9), Act::Succeed);
-    within("it is done", || world.is_done(9) && has_no_markers(&world)).await;
-    within("it is acknowledged", || world.is_settled()).await;
+    within("event 9 must be done, without start markers", || {
+        world.is_done(9) && has_no_markers(&world)
+    })
+    .await;
+    within("every message must be acknowledged", || world.is_settled()).await;
     assert_eq!(world.effects(9), 1);
 }
 
@@ -260,7 +285,7 @@ async fn a_start_is_taken_back_until_the_next_try() {
     redeliver(&world, 9, 3, 2);
     let first = world.start();
     let runs = || world.script.runs_of(id(9)).len();
-    within("it runs", || runs() >= 1).await;
+    within("the handler of event 9 must run", || runs() >= 1).await;
     assert_eq!(
         deaths_alone(&world, 9),
         2,
@@ -279,8 +304,11 @@ async fn a_start_is_taken_back_until_the_next_try() {
         "two process deaths in isolation must not quarantine the event"
     );
     world.script.always(id(9), Act::Succeed);
-    within("it is done", || world.is_done(9) && has_no_markers(&world)).await;
-    within("it is acknowledged", || world.is_settled()).await;
+    within("event 9 must be done, without start markers", || {
+        world.is_done(9) && has_no_markers(&world)
+    })
+    .await;
+    within("every message must be acknowledged", || world.is_settled()).await;
     assert_eq!(world.effects(9), 1);
 }
 
@@ -311,9 +339,9 @@ async fn a_death_that_is_taken_back_quarantines_nothing() {
         };
         state.rows.retract_start(&route(), by, counted, start);
     }
-    within("it is done", || world.is_done(9)).await;
+    within("event 9 must be done", || world.is_done(9)).await;
     assert_eq!(world.dead(id(9)), None);
-    within("it is acknowledged", || world.is_settled()).await;
+    within("every message must be acknowledged", || world.is_settled()).await;
 }
 
 /// The worker does not know whether its start was counted, because the answer of the store was
@@ -331,19 +359,25 @@ async fn a_start_whose_count_is_uncertain_keeps_its_kind() {
         .fail("retract_start", [FaultKind::Unavailable; 100]);
     redeliver(&world, 9, 1, 0);
     let _running = world.start();
-    within("it is counted", || world.tables.calls("start") >= 1).await;
+    within("the store must be asked to count the start", || {
+        world.tables.calls("start") >= 1
+    })
+    .await;
     world.put_each([1]);
     within("event 1 must be done while event 9 is suspected", || {
         world.is_done(1)
     })
     .await;
     let runs = || world.script.runs_of(id(9)).len();
-    within("it runs", || runs() >= 1).await;
+    within("the handler of event 9 must run", || runs() >= 1).await;
     let counts = {
         let state = world.tables.state();
         state.rows.counts(&route(), &Start::of(&envelope(9)))
     };
     assert_eq!((counts.isolated, counts.unproven), (0, 1));
     world.script.always(id(9), Act::Succeed);
-    within("it is done", || world.is_done(9) && has_no_markers(&world)).await;
+    within("event 9 must be done, without start markers", || {
+        world.is_done(9) && has_no_markers(&world)
+    })
+    .await;
 }

@@ -1,5 +1,5 @@
-//! Events that leave the transaction of a batch because the handler failed on them, while the
-//! others stay in it.
+//! Tests events that leave the transaction of a batch, for example because the handler failed on
+//! them, while the others stay in it.
 
 use std::time::Duration;
 
@@ -73,7 +73,11 @@ async fn a_failure_of_the_store_while_it_undoes_or_withdraws_costs_no_attempt() 
             .await;
             assert!(world.tables.calls(operation) > 1, "{what}");
             for number in 1..=3 {
-                assert_eq!(world.effects(number), 1, "event {number}, {what}");
+                assert_eq!(
+                    world.effects(number),
+                    1,
+                    "event {number} must have its effect once ({what})"
+                );
             }
             let failures = world.tables.state().rows.failures.clone();
             assert!(failures.iter().all(|it| it.0 == id(2)), "{what}");
@@ -94,7 +98,11 @@ async fn a_trusted_handler_that_ended_its_transaction_and_failed_is_orphaned() {
     .await;
     for (number, runs) in [(1, 1), (2, 1), (3, 0)] {
         let (reason, _) = world.dead(id(number)).unwrap();
-        assert_eq!(reason, DeadReason::Orphaned, "event {number}");
+        assert_eq!(
+            reason,
+            DeadReason::Orphaned,
+            "event {number} must be orphaned"
+        );
         assert_eq!(world.script.runs_of(id(number)).len(), runs);
     }
 }
@@ -113,7 +121,11 @@ async fn a_transaction_that_took_long_is_rolled_back_when_an_event_fails_in_it()
         assert_eq!(world.tables.calls("undo"), undone, "{what}");
         assert_eq!(world.tables.state().rows.failures, [], "{what}");
         for number in 1..=3 {
-            assert_eq!(world.effects(number), 1, "event {number}, {what}");
+            assert_eq!(
+                world.effects(number),
+                1,
+                "event {number} must have its effect once ({what})"
+            );
         }
         let commits = world.journal.only(&["commit"]);
         assert_eq!(commits, ["commit 2", "commit 1"], "{what}");
@@ -135,7 +147,7 @@ async fn slow_events_share_a_transaction_for_three_minutes_at_most() {
     let commits = world.journal.only(&["commit"]);
     let alone = vec!["commit 1"; 9];
     assert_eq!(commits, [vec!["commit 21"], alone].concat());
-    assert_eq!(world.script.runs().len(), 30, "no event runs twice");
+    assert_eq!(world.script.runs().len(), 30, "no event must run twice");
     assert_eq!(world.tables.state().rows.failures, []);
 }
 

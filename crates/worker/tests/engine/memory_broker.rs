@@ -62,7 +62,7 @@ pub struct State {
 
 struct Waiting {
     message: Message,
-    /// The message is not delivered before this time.
+    /// The message is delivered at this time at the earliest.
     ready_at: Instant,
 }
 

@@ -1,4 +1,4 @@
-//! A store in memory. It keeps what is committed, and fails when the test asks for it.
+//! A store in memory. It keeps what is committed, and fails when the test says so.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::error::Error;

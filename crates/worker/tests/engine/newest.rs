@@ -31,7 +31,7 @@ fn with_body(number: u8, body: &str) -> Envelope {
     }
 }
 
-/// Returns an event of a key.
+/// Returns the envelope of an event with this key and version.
 pub fn of(number: u8, key: &str, version: u32) -> Envelope {
     with_body(number, &format!(r#"{{"uid":"{key}","version":{version}}}"#))
 }
@@ -51,7 +51,7 @@ async fn an_older_event_that_comes_later_is_stale() {
     let running = world.start();
     for event in [of(1, "a", 5), of(2, "a", 4), of(3, "b", 1), of(4, "a", 6)] {
         world.put(&[event]);
-        within("it is settled", || world.is_settled()).await;
+        within("every message must be acknowledged", || world.is_settled()).await;
     }
     let expect = [Some("done"), Some("stale"), Some("done"), Some("done")];
     assert_eq!(outcomes(&world, [1, 2, 3, 4]), expect);
@@ -65,7 +65,10 @@ async fn an_older_event_that_comes_later_is_stale() {
         ..of(2, "a", 4)
     };
     world.put(std::slice::from_ref(&again));
-    within("it is settled", || world.outcome(&again).is_some()).await;
+    within("the second copy must have an outcome", || {
+        world.outcome(&again).is_some()
+    })
+    .await;
     assert_eq!(world.outcome(&again), Some("duplicate"));
 }
 
@@ -76,7 +79,7 @@ async fn an_event_of_an_equal_version_is_handled() {
     let later = with_body(2, r#"{"uid":"a","version":"5.0"}"#);
     for event in [of(1, "a", 5), later] {
         world.put(&[event]);
-        within("it is settled", || world.is_settled()).await;
+        within("every message must be acknowledged", || world.is_settled()).await;
     }
     assert_eq!(effects(&world), [id(1), id(2)]);
 }
@@ -94,7 +97,7 @@ async fn only_the_newest_of_a_batch_runs_for_each_key() {
             of(5, "a", 3),
         ]);
         let _running = world.start();
-        within("it is acknowledged", || world.is_settled()).await;
+        within("every message must be acknowledged", || world.is_settled()).await;
         let (done, stale) = (Some("done"), Some("stale"));
         let expect = [stale, done, done, stale, done];
         assert_eq!(outcomes(&world, [1, 2, 3, 4, 5]), expect);
@@ -116,12 +119,13 @@ async fn what_a_failed_event_supersedes_is_handled() {
         of(5, "c", 1),
     ]);
     let _running = world.start();
-    within("all are settled", || {
+    within("all five events must have an outcome", || {
         let all = outcomes(&world, [1, 2, 3, 4, 5]);
         world.is_settled() && all.iter().all(|it| it.is_some_and(|it| it != "retrying"))
     })
     .await;
-    // Event 3 fails alone, so that the others of its key are handled before its second attempt.
+    // Event 3 also fails when it runs alone, so the others of its key are handled before its second
+    // attempt.
     let done = Some("done");
     assert_eq!(outcomes(&world, [1, 2, 3, 4, 5]), [done; 5]);
     let of_key = |event: &EventId| *event != id(4) && *event != id(5);
@@ -139,12 +143,12 @@ async fn a_retry_is_stale_once_a_newer_event_is_done() {
         .next(id(1), [Act::FailFor(Duration::from_secs(30))]);
     world.put(&[of(1, "a", 1)]);
     let _running = world.start();
-    within("it waits", || {
+    within("event 1 must wait for its retry", || {
         world.outcome(&envelope(1)) == Some("retrying")
     })
     .await;
     world.put(&[of(2, "a", 2)]);
-    within("its retry ends", || {
+    within("the retry of event 1 must be stale", || {
         world.outcome(&envelope(1)) == Some("stale")
     })
     .await;
@@ -160,10 +164,10 @@ async fn a_replayed_event_is_stale_after_a_newer_one() {
     let _running = world.start();
     for event in [of(1, "a", 1), of(2, "a", 2)] {
         world.put(&[event]);
-        within("it is settled", || world.is_settled()).await;
+        within("every message must be acknowledged", || world.is_settled()).await;
     }
     world.tables.state().rows.replay(&on(id(1)));
-    within("the replay ends", || {
+    within("the replayed event 1 must be stale", || {
         world.outcome(&envelope(1)) == Some("stale")
     })
     .await;
@@ -176,9 +180,12 @@ async fn a_dead_event_makes_no_other_stale() {
     world.script.always(id(1), Act::Reject);
     world.put(&[of(1, "a", 9)]);
     let _running = world.start();
-    within("it is dead", || world.outcome(&envelope(1)) == Some("dead")).await;
+    within("event 1 must be a dead letter", || {
+        world.outcome(&envelope(1)) == Some("dead")
+    })
+    .await;
     world.put(&[of(2, "a", 1)]);
-    within("it is done", || world.is_done(2)).await;
+    within("event 2 must be done", || world.is_done(2)).await;
     assert_eq!(effects(&world), [id(2)]);
 }
 
@@ -189,17 +196,23 @@ async fn a_stale_event_is_not_quarantined() {
     let world = with_rule();
     world.put(&[of(2, "a", 2)]);
     let running = world.start();
-    within("the newer is done", || world.is_done(2)).await;
+    within("event 2, the newer one, must be done", || world.is_done(2)).await;
     redeliver_envelope(&world, &of(1, "a", 1), 5, 3);
-    within("it ends", || world.outcome(&envelope(1)).is_some()).await;
+    within("event 1 must have an outcome", || {
+        world.outcome(&envelope(1)).is_some()
+    })
+    .await;
     assert_eq!(world.outcome(&envelope(1)), Some("stale"));
     assert!(world.script.runs_of(id(1)).is_empty());
     assert_eq!(running.route().suspects.load(Ordering::Relaxed), 0);
-    // A newer event is not stale, so what was in flight at as many deaths is quarantined.
+    // Event 3 is newer and so not stale. It is quarantined after the same number of process deaths.
     redeliver_envelope(&world, &of(3, "a", 3), 5, 3);
-    within("it is dead", || world.dead(id(3)).is_some()).await;
+    within("event 3 must be a dead letter", || {
+        world.dead(id(3)).is_some()
+    })
+    .await;
     assert_eq!(world.dead(id(3)).unwrap().0, DeadReason::Quarantined);
-    within("no marker is left", || {
+    within("no start marker must be left", || {
         world.tables.state().rows.starts.is_empty()
     })
     .await;
@@ -216,10 +229,14 @@ async fn an_event_without_a_version_is_a_dead_letter() {
         of(5, "a", 1),
     ]);
     let running = world.start();
-    within("it is acknowledged", || world.is_settled()).await;
+    within("every message must be acknowledged", || world.is_settled()).await;
     for number in [1, 2, 3] {
         let (reason, detail) = world.dead(id(number)).unwrap();
-        assert_eq!(reason, DeadReason::Unversioned, "event {number}");
+        assert_eq!(
+            reason,
+            DeadReason::Unversioned,
+            "event {number} must be unversioned"
+        );
         assert!(!detail.contains("secret"), "{detail}");
     }
     assert_eq!(world.dead(id(4)).unwrap().0, DeadReason::Malformed);
@@ -236,13 +253,16 @@ async fn an_event_of_the_future_can_be_replayed_when_its_time_has_come() {
     let body = r#"{"uid":"a","version":"1970-01-01T00:10:00Z"}"#;
     world.put(&[with_body(1, body)]);
     let _running = world.start();
-    within("it is dead", || world.outcome(&envelope(1)) == Some("dead")).await;
+    within("event 1 must be a dead letter", || {
+        world.outcome(&envelope(1)) == Some("dead")
+    })
+    .await;
     let (reason, detail) = world.dead(id(1)).unwrap();
     assert_eq!(reason, DeadReason::Unversioned);
     assert!(detail.contains("in the future"), "{detail}");
     tokio::time::advance(Duration::from_secs(10 * 60)).await;
     world.tables.state().rows.replay(&on(id(1)));
-    within("it is done", || world.is_done(1)).await;
+    within("event 1 must be done", || world.is_done(1)).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -254,9 +274,12 @@ async fn of_two_processes_the_older_event_waits_and_is_stale() {
     let _first = world.start();
     let _second = world.start();
     world.put(&[of(2, "a", 2)]);
-    within("it runs", || world.script.is_running(id(2))).await;
+    within("the handler of event 2 must run", || {
+        world.script.is_running(id(2))
+    })
+    .await;
     world.put(&[of(1, "a", 1)]);
-    within("both are settled", || {
+    within("event 1 must be stale, and event 2 done", || {
         outcomes(&world, [1, 2]) == [Some("stale"), Some("done")]
     })
     .await;
@@ -283,7 +306,7 @@ async fn shuffled_events_end_with_the_newest_of_each_key() {
             matches!(outcome, Some("done" | "stale"))
         })
     };
-    within("all are settled", settled).await;
+    within("every event must be done or stale", settled).await;
     for parity in [0, 1] {
         let version = |event: &EventId| (u32::from(event.as_bytes()[0]) - 1) * 17 % 40;
         let of_key = |event: &EventId| (event.as_bytes()[0] - 1) % 2 == parity;

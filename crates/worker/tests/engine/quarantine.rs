@@ -28,7 +28,7 @@ async fn three_deaths_alone_in_processes_that_work_are_proof() {
         )
         .await;
         if !running.process.is_dead() {
-            within("it is settled", || world.is_settled()).await;
+            within("every message must be acknowledged", || world.is_settled()).await;
         }
     }
     // The handler of event 99 has run five times: at the first delivery, whose start is not
@@ -39,7 +39,11 @@ async fn three_deaths_alone_in_processes_that_work_are_proof() {
     assert_eq!(reason, DeadReason::Quarantined);
     assert!(detail.contains("three times"), "{detail}");
     for number in 1..=processes {
-        assert_eq!(world.effects(number), 1, "event {number}");
+        assert_eq!(
+            world.effects(number),
+            1,
+            "event {number} must have its effect once"
+        );
     }
     assert_eq!(world.effects(99), 0);
     assert!(world.tables.state().rows.starts.is_empty());
@@ -51,23 +55,25 @@ async fn an_event_that_is_the_only_one_has_ten_tries() {
     world.script.always(id(9), Act::Kill);
     world.put_each([9]);
     let is_dead = || world.dead(id(9)).is_some();
-    let _running = world.restart_until("it is quarantined", is_dead).await;
+    let _running = world
+        .restart_until("event 9 must be quarantined", is_dead)
+        .await;
     assert_eq!(world.script.runs_of(id(9)).len(), 12);
     let (reason, detail) = world.dead(id(9)).unwrap();
     assert_eq!(reason, DeadReason::Quarantined);
     assert!(detail.contains("ten times"), "{detail}");
-    within("it is acknowledged", || world.is_settled()).await;
+    within("every message must be acknowledged", || world.is_settled()).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_convicted_does_not_run_and_its_neighbours_do() {
+async fn a_quarantined_event_does_not_run_and_its_neighbours_do() {
     let world = World::new();
     world.tables.fail("starts", [FaultKind::Unavailable; 2]);
     redeliver(&world, 9, 5, 3);
     redeliver(&world, 8, 1, 0);
     world.put_each([1]);
     let _running = world.start();
-    within("it is acknowledged", || world.is_settled()).await;
+    within("every message must be acknowledged", || world.is_settled()).await;
     assert!(world.are_done([1, 8]));
     assert_eq!(world.dead(id(9)).unwrap().0, DeadReason::Quarantined);
     assert!(world.script.runs_of(id(9)).is_empty());
@@ -79,7 +85,7 @@ async fn what_has_its_outcome_is_not_quarantined() {
     let world = World::new();
     world.put_each([9]);
     let _running = world.start();
-    within("it is done", || world.is_settled()).await;
+    within("every message must be acknowledged", || world.is_settled()).await;
     redeliver(&world, 9, 5, 3);
     let has_no_markers = || world.tables.state().rows.starts.is_empty();
     within(
@@ -99,7 +105,7 @@ async fn a_quarantine_is_written_through_an_outage() {
     world.tables.fail("commit", [FaultKind::Unavailable; 3]);
     redeliver(&world, 9, 5, 3);
     let _running = world.start();
-    within("it is acknowledged", || world.is_settled()).await;
+    within("every message must be acknowledged", || world.is_settled()).await;
     assert_eq!(world.dead(id(9)).unwrap().0, DeadReason::Quarantined);
     assert!(world.script.runs().is_empty());
 }

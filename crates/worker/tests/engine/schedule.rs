@@ -21,16 +21,15 @@ async fn a_retry_that_is_not_confirmed_stays_due() {
     world.queues.state().refuses = Some(PublishErrorKind::Rejected);
     world.put_each([1]);
     let running = world.start();
-    within("it waits", || waits(&world, 1)).await;
+    within("event 1 must wait for its retry", || waits(&world, 1)).await;
     let since = Instant::now();
-    within(
-        "half a minute must pass, in which the scheduler runs",
-        || since.elapsed().as_secs() >= 30,
-    )
+    within("the scheduler must run for half a minute", || {
+        since.elapsed().as_secs() >= 30
+    })
     .await;
     assert_eq!(world.script.runs().len(), 1);
     world.queues.state().refuses = None;
-    within("it is done", || world.is_done(1)).await;
+    within("event 1 must be done", || world.is_done(1)).await;
     assert_eq!(world.queues.state().published, 1);
     assert_eq!(running.counters.requeued.load(Ordering::Relaxed), 1);
     assert_eq!(world.script.runs_of(id(1))[1].attempt, 2);
@@ -43,7 +42,7 @@ async fn a_fault_of_the_store_delays_retries_and_loses_none() {
     world.tables.fail("requeue", [FaultKind::Unavailable; 5]);
     world.put_each([1]);
     let _running = world.start();
-    within("it is done", || world.is_done(1)).await;
+    within("event 1 must be done", || world.is_done(1)).await;
     assert_eq!(world.effects(1), 1);
 }
 
@@ -53,9 +52,9 @@ async fn a_retry_outlives_the_process_that_recorded_it() {
     world.script.next(id(1), [Act::Fail]);
     world.put_each([1]);
     let running = world.start();
-    within("it waits", || waits(&world, 1)).await;
+    within("event 1 must wait for its retry", || waits(&world, 1)).await;
     running.drain().await;
     let _running = world.start();
-    within("it is done", || world.is_done(1)).await;
+    within("event 1 must be done", || world.is_done(1)).await;
     assert_eq!(world.script.runs_of(id(1))[1].attempt, 2);
 }

@@ -67,7 +67,7 @@ pub struct Script {
     runs: Mutex<Vec<Run>>,
     running: Mutex<Vec<(u64, EventId)>>,
     batches: Mutex<Vec<Vec<EventId>>>,
-    /// Whether a handler of batches names the event that it could not handle.
+    /// Whether a handler of batches does not name the event that it could not handle.
     pub is_nameless: AtomicBool,
 }
 
@@ -144,7 +144,7 @@ impl Script {
     }
 }
 
-/// The payload of the handlers: any JSON but the number 0, of which none can be made.
+/// The payload of the handlers. It can be made from any JSON but the number 0.
 #[derive(Debug)]
 pub struct AnyButZero;
 

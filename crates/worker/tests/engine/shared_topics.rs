@@ -1,4 +1,4 @@
-//! Events of topics that other routes select, too.
+//! Tests events of topics that other routes select, too.
 
 use hookbox_driver::FaultKind;
 

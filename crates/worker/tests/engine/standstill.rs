@@ -19,9 +19,20 @@ async fn a_batch_may_take_the_time_limit_of_each_of_its_events() {
         let running = world.start();
         let is_stalled = || running.route().stalled.load(Ordering::Relaxed);
         let are_done = || world.are_done(1..=3);
-        within("it ends or is stalled", || is_stalled() || are_done()).await;
-        assert!(!is_stalled(), "at once: {is_at_once}");
-        assert_eq!(world.script.runs().len(), 3, "at once: {is_at_once}");
+        within(
+            "the events must be done, or the route must be at a standstill",
+            || is_stalled() || are_done(),
+        )
+        .await;
+        assert!(
+            !is_stalled(),
+            "the route must not be at a standstill (at once: {is_at_once})"
+        );
+        assert_eq!(
+            world.script.runs().len(),
+            3,
+            "each event must run once (at once: {is_at_once})"
+        );
     }
 }
 
@@ -32,8 +43,8 @@ async fn an_outage_of_the_store_is_a_standstill_until_it_ends() {
     world.tables.state().is_unavailable = true;
     world.put_each([1]);
     let is_stalled = || running.route().stalled.load(Ordering::Relaxed);
-    within("it is stalled", is_stalled).await;
+    within("the route must be at a standstill", is_stalled).await;
     world.tables.state().is_unavailable = false;
-    within("it is done", || world.is_done(1)).await;
-    within("it is not stalled", || !is_stalled()).await;
+    within("event 1 must be done", || world.is_done(1)).await;
+    within("the standstill of the route must end", || !is_stalled()).await;
 }

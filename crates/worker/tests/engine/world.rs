@@ -50,7 +50,7 @@ pub struct World {
     pub shared_topics: Vec<TopicPattern>,
     pub newest: Option<Newest>,
     pub schemas: SourceSchemas,
-    /// The limits of the target; the route has an effect if they are set, and else a handler.
+    /// The limits of the target. If they are set, the route has an effect, and otherwise a handler.
     pub limits: Option<TargetLimits>,
     /// Whether there is another route, with a handler.
     pub has_neighbour: bool,
@@ -133,7 +133,11 @@ impl World {
         let before = self.tables.calls("route_controls");
         let running = self.start();
         let has_read = || self.tables.calls("route_controls") > before;
-        within("what operators have set is read", has_read).await;
+        within(
+            "the worker must read what operators have set for routes",
+            has_read,
+        )
+        .await;
         running
     }
 
@@ -266,7 +270,10 @@ impl Running {
     pub async fn drain(mut self) {
         self.shutdown.cancel();
         let ended = timeout(Duration::from_secs(60), self.tasks.join_next()).await;
-        ended.expect("it drains").unwrap().unwrap();
+        ended
+            .expect("the worker must drain within a minute")
+            .unwrap()
+            .unwrap();
     }
 }
 
@@ -275,7 +282,7 @@ pub async fn within(what: &str, holds: impl Fn() -> bool) {
     eventually::within(PATIENCE, what, async || holds()).await;
 }
 
-/// Returns limits for calls at once, without a rate.
+/// Returns limits with this number of calls at once, and without a rate.
 pub fn at_once(concurrency: u32) -> Option<TargetLimits> {
     Some(TargetLimits {
         concurrency: NonZeroU32::new(concurrency).unwrap(),

@@ -4,7 +4,7 @@ use super::*;
 
 fn row(body: &str) -> Result<Row, Unfit> {
     let body = bytes::Bytes::copy_from_slice(body.as_bytes());
-    super::row(&Json::read(&body).expect("JSON"))
+    super::row(&Json::read(&body).expect("the body must be JSON"))
 }
 
 #[test]
@@ -16,7 +16,7 @@ fn a_score_is_read_exactly() {
         "traits":[{"key":"a","value":7,"risk_band":null,"z":1.50},
                   {"key":"b","value":"0.90"}]}}}}"#;
     let Ok(Row::Score(score)) = row(body) else {
-        panic!("a score")
+        panic!("the row must be a score")
     };
     assert_eq!(score.score, 712);
     assert_eq!(score.score_confidence.as_deref(), Some("0.333333333333333"));
@@ -30,14 +30,15 @@ fn a_score_is_read_exactly() {
     assert_eq!(score.application_started_at, None);
 }
 
-/// What has no column keeps its text: white space, escapes, and strings that are not Unicode text.
+/// A member without a column keeps its text: white space, escapes, and strings that are not Unicode
+/// text.
 #[test]
 fn other_fields_keep_their_text() {
     let body = r#"{"uid":"u-12345","integration_id":"1","event":{"type":"ios_score.complete",
         "new":{ "b" : 1.0, "a" : "\u00e9" },"details":{"platform":"\ud800",
         "calculated":{"score":1,"traits":[{"key":"k","value":{ "x" : 1 }}]}}}}"#;
     let Ok(Row::Score(score)) = row(body) else {
-        panic!("a score")
+        panic!("the row must be a score")
     };
     assert_eq!(score.other, r#"{"new":{ "b" : 1.0, "a" : "\u00e9" }}"#);
     assert_eq!(score.platform.as_deref(), Some(r#""\ud800""#));
@@ -85,7 +86,7 @@ fn a_whole_number_is_read_however_it_is_written() {
             "application_started_at":1.0,"{ended}":2e0}}}}}}"#
         );
         let Ok(Row::Application(application)) = row(&body) else {
-            panic!("an application")
+            panic!("the row must be an application")
         };
         let times = (application.started_at, application.ended_at);
         assert_eq!(times, (Some(1), Some(2)), "{kind}");
@@ -98,7 +99,7 @@ fn an_application_keeps_reasons_and_percentages() {
         "type":"application.incomplete","reasons":["LEFT"],"details":{
         "application_started_at":1,"percentage_complete":"0.333333333333333"}}}"#;
     let Ok(Row::Application(application)) = row(body) else {
-        panic!("an application")
+        panic!("the row must be an application")
     };
     assert_eq!(application.status, "incomplete");
     assert_eq!(
@@ -126,7 +127,7 @@ fn an_unfit_body_is_refused_with_its_field() {
     assert_eq!(
         row(other),
         Ok(Row::Unknown),
-        "a body must be readable although a member that is not read occurs twice"
+        "a body must be accepted although it has a member twice that hookbox does not read"
     );
     assert_eq!(row(&event("{}")), Err(unfit("type", "is missing")));
     for (body, field, problem) in [
@@ -151,7 +152,7 @@ fn an_unfit_body_is_refused_with_its_field() {
     let float = r#"{"type":"ios_score.complete","details":{"calculated":{"score":1.5}}}"#;
     assert_eq!(
         row(&event(float)),
-        Err(unfit("score", "is no whole number of 64 bits"))
+        Err(unfit("score", "is not a whole number of 64 bits"))
     );
     let text = r#"{"type":"ios_score.complete","details":{"calculated":{"score":"1"}}}"#;
     assert_eq!(row(&event(text)), Err(unfit("score", "is of another type")));

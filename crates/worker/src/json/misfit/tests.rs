@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use super::*;
 
-/// Every form of a type that serde derives.
+/// A type with every form that serde can derive.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Order {
@@ -73,7 +73,11 @@ fn found(body: &str) -> Option<String> {
     let json = Json::read(&Bytes::copy_from_slice(body.as_bytes())).unwrap();
     let found = json.misfit::<Order>().map(|misfit| misfit.to_string());
     let is_read = serde_json::from_str::<Order>(body).is_ok();
-    assert_eq!(found.is_none(), is_read, "{body}: {found:?}");
+    assert_eq!(
+        found.is_none(),
+        is_read,
+        "a misfit must be found only where serde_json refuses {body}: {found:?}"
+    );
     found
 }
 
@@ -95,7 +99,7 @@ fn a_place_and_what_is_expected_there_are_found() {
         (
             r#""a/b":"t""#,
             r#""a/b":"t","secret":1"#,
-            "/lines/1: it has a member that the handler does not take",
+            "/lines/1: it has a member that the handler does not accept",
         ),
         (
             r#""amount":2"#,
@@ -144,7 +148,7 @@ fn a_place_and_what_is_expected_there_are_found() {
     );
 }
 
-/// Values, and names that the type does not declare, are of the sender.
+/// Values, and names that the type does not declare, come from the sender.
 #[test]
 fn nothing_of_the_sender_is_in_an_error() {
     for (part, instead) in [

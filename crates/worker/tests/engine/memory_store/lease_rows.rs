@@ -25,7 +25,7 @@ pub struct LeaseRows {
     pub ends: Vec<(EventId, u32, CallRecorded)>,
 }
 
-/// When the store was made. Its time is counted from then.
+/// When the store was made. The clock of the store counts from then.
 struct Began(Instant);
 
 impl Default for Began {
@@ -219,8 +219,8 @@ impl Rows {
         recorded
     }
 
-    /// Frees the key of an event whose newest call has ended, and raises its version if the call is
-    /// done.
+    /// Frees the key of an event whose newest call has ended, and raises the version of the key if
+    /// the call is done.
     fn end_key(
         &mut self,
         (route, event): (&RouteName, EventNumber),

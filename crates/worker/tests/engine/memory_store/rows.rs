@@ -24,8 +24,8 @@ pub struct Rows {
     /// The numbers of all events that were ever claimed.
     numbers: BTreeMap<EventId, EventNumber>,
     pub claims: BTreeMap<On, ClaimState>,
-    /// The claims that a receipt has ended. A claim that is done and not among them was committed
-    /// by a handler.
+    /// The claims whose event has reached an end with the outcome of a receipt. A claim that is
+    /// done and not among them was committed by its handler.
     pub(super) ended: BTreeSet<On>,
     /// The outcome of each receipt.
     pub receipts: BTreeMap<(RouteName, ReceiptId), &'static str>,
@@ -39,7 +39,7 @@ pub struct Rows {
     pub starts: BTreeMap<(RouteName, Start), (StartCounts, Option<InstanceId>)>,
     pub accounts: Vec<Account>,
     pub leases: LeaseRows,
-    /// The keys of events.
+    /// What is stored of each key, on routes that apply only the newest event of each key.
     pub newest: BTreeMap<(RouteName, KeyDigest), Key>,
 }
 
@@ -80,7 +80,7 @@ impl Rows {
         *self.numbers.entry(event).or_insert(next)
     }
 
-    /// Returns the state in which a claim counts.
+    /// Returns the state of a claim. A claim that its handler committed itself counts as `Running`.
     pub(super) fn state(&self, on: &On) -> Option<ClaimState> {
         let evidence = ClaimEvidence {
             state: *self.claims.get(on)?,

@@ -147,7 +147,7 @@ impl MemoryTx {
         Ok(())
     }
 
-    /// Gives claims back. Their locks are held until the transaction ends.
+    /// Withdraws claims. Their locks are held until the transaction ends.
     pub fn withdraw(&mut self, route: &RouteName, events: &[EventId]) {
         let is_withdrawn = |on: &On| on.0 == *route && events.contains(&on.1);
         self.connection.claimed.retain(|on| !is_withdrawn(on));
