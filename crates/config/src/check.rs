@@ -29,12 +29,12 @@ use super::{
 /// waits 90 s.
 const DRAIN_MAX: Duration = Duration::from_secs(90);
 
-/// The default for the longest drain.
+/// How long a drain may take by default.
 pub const DRAIN: Duration = Duration::from_secs(20);
 
-/// The default for the lead of a drain, its first part, in which requests are still accepted: none.
-/// Only a deployment behind a load balancer needs a lead, and its length depends on how often the
-/// balancer checks readiness.
+/// The default lead of a drain: none. The lead is the first part of the drain, in which requests
+/// are still accepted. Only a deployment behind a load balancer needs a lead, and its length
+/// depends on how often the balancer checks readiness.
 pub const DRAIN_LEAD: Duration = Duration::ZERO;
 
 /// The default for the address and port at which webhooks are received.
@@ -157,8 +157,8 @@ fn drain(file: &File, places: &mut Places) -> Option<(Duration, Duration)> {
     if drain.is_zero() || drain > DRAIN_MAX {
         places.mistake("/drain", "the value must be from 1 ms to 90 s");
     } else if lead > drain / 2 {
-        let why = "the lead must be at most half of drain, of which it is a part: requests that \
-                   are open after the lead still need time for their answers";
+        let why = "drain_lead must be at most half of drain: it is the first part of that time, \
+                   and requests that are open at its end still need time for their answers";
         places.mistake("/ingest/drain_lead", why);
     }
     Some((drain, lead))
@@ -206,7 +206,7 @@ fn routes(
         let at = format!("/route/{index}");
         let before = &file.route[..index];
         if before.iter().any(|other| other.name == one.name) {
-            let twice = format!("there are two routes of the name {:?}", one.name);
+            let twice = format!("two routes have the name {:?}", one.name);
             places.mistake(&format!("{at}/name"), twice);
         }
         let checked = route::check(&at, one, &file.worker, places);

@@ -6,21 +6,23 @@ use serde_json::{Number, Value};
 use super::file::condition as file;
 use super::place::Places;
 
-/// The most conditions of a route. Each is decided for every event of the route's sources, whatever
-/// the topic of the event.
+/// The maximum number of conditions of a route. Each condition is evaluated for every event of the
+/// route's sources, whatever the topic of the event.
 const CONDITIONS_MAX: usize = 16;
 
-/// The longest pointer. Its names are compared with the keys of every body.
+/// The maximum length of a pointer in bytes. The names in a pointer are compared with the keys of
+/// every body.
 const POINTER_BYTES_MAX: usize = 512;
 
-/// The most values of one condition. They are compared one after another.
+/// The maximum number of values in the list of a condition. The value in a body is compared with
+/// them one after another.
 const VALUES_MAX: usize = 100;
 
-/// The longest text to compare with.
+/// The maximum length in bytes of a text in a condition.
 const TEXT_BYTES_MAX: usize = 1024;
 
-/// Checks the conditions of the route at the pointer `at`. A condition with a mistake is not
-/// returned.
+/// Checks the conditions of a route, and records their mistakes. Conditions that cannot be parsed
+/// are not returned. `at` is the JSON Pointer to the route in the config.
 pub fn check(at: &str, conditions: &[file::Condition], places: &mut Places) -> Vec<Condition> {
     let at = format!("{at}/where");
     if conditions.len() > CONDITIONS_MAX {
@@ -45,7 +47,7 @@ fn one(at: &str, condition: &file::Condition, places: &mut Places) -> Option<Con
     })
 }
 
-/// Checks a pointer into a body.
+/// Parses a JSON Pointer to a value in the body of events, and checks its limits.
 pub fn pointer(at: &str, text: &str, places: &mut Places) -> Option<Pointer> {
     let pointer: Pointer = places.take(at, text.parse())?;
     if text.len() > POINTER_BYTES_MAX {
@@ -64,7 +66,7 @@ pub fn pointer(at: &str, text: &str, places: &mut Places) -> Option<Pointer> {
     Some(pointer)
 }
 
-/// Returns what the only key beside `pointer` demands.
+/// Returns the test of a condition: its one key besides `pointer`, with the value of that key.
 fn test(at: &str, condition: &file::Condition, places: &mut Places) -> Option<Test> {
     let at_key = |key: &str| format!("{at}/{key}");
     let mut tests = Vec::new();
@@ -101,7 +103,10 @@ fn test(at: &str, condition: &file::Condition, places: &mut Places) -> Option<Te
 
 fn one_of(at: &str, values: &[file::Scalar], places: &mut Places) -> Option<Test> {
     if values.is_empty() {
-        places.mistake(at, "the list needs a value, or the condition never holds");
+        places.mistake(
+            at,
+            "the list needs at least one value, because a condition with an empty list never holds",
+        );
     } else if values.len() > VALUES_MAX {
         places.mistake(
             at,
@@ -119,7 +124,7 @@ fn literal(at: &str, value: &file::Scalar, places: &mut Places) -> Option<Litera
         Value::String(value) => text(at, value, places).map(Literal::String),
         Value::Number(value) => number(at, value, places).map(Literal::Number),
         Value::Bool(value) => Some(Literal::Bool(*value)),
-        // The config schema allows none of these.
+        // The config schema does not allow a null, an array or an object here.
         Value::Null | Value::Array(_) | Value::Object(_) => None,
     }
 }
@@ -136,8 +141,8 @@ fn text(at: &str, text: &str, places: &mut Places) -> Option<String> {
 }
 
 fn number(at: &str, number: &Number, places: &mut Places) -> Option<ExactNumber> {
-    // A number with a fraction or an exponent is taken as it is written, because its value here is
-    // rounded to 64 bits.
+    // A number with a fraction or an exponent is read from the text of the file, because `number`
+    // is rounded to a 64-bit float.
     let text = places.float_text(at);
     let text = text.unwrap_or_else(|| number.to_string());
     places.take(at, ExactNumber::parse(&text))

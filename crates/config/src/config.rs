@@ -47,7 +47,7 @@ pub struct Config {
     pub management: Option<SecretString>,
     /// The settings for receiving webhooks.
     pub ingest: IngestConfig,
-    /// The address at which metrics and readiness are shown; nowhere, if `None`.
+    /// The address of the listener for metrics and readiness; `None` if there is no such listener.
     pub metrics: Option<SocketAddr>,
     /// The longest time that shutting down may take.
     pub drain: Duration,
@@ -60,7 +60,8 @@ pub struct Config {
     pub sources: Vec<SourceConfig>,
     /// The routes. The route for topics that no other route selects is the last one.
     pub routes: Vec<RouteConfig>,
-    /// Warnings about settings that are valid but probably not intended, each with its place.
+    /// Warnings about settings that are valid but probably not intended, each with its place in the
+    /// file.
     pub warnings: Vec<String>,
 }
 

@@ -84,8 +84,8 @@ impl Differences {
 fn table(text: &str) -> Map<String, Value> {
     match Places::new(Path::new(""), text).map(|places| places.json()) {
         Ok(Value::Object(table)) => table,
-        // The text is a valid config, so it is TOML, and TOML is always a table. This case never
-        // occurs.
+        // This case never occurs: the text is a valid config, so it is TOML, and a TOML document is
+        // always a table.
         Ok(_) | Err(_) => Map::new(),
     }
 }

@@ -1,9 +1,10 @@
 //! The structs for the config file. Values are still unparsed text.
 //!
-//! These structs are the one place where the keys are written: `cargo xtask dump` generates
+//! The keys of the config are defined only by these structs: `cargo xtask dump` generates
 //! `schemas/config.json` and the tables of keys in `docs/CONFIG.md` from their fields. The comment
-//! of a field is its text in both. Its attribute adds what the type does not say: limits, patterns,
-//! and a default. A default that is not one value is the last paragraph of the comment.
+//! of a field is the description of its key in both. The attribute of a field adds what its type
+//! does not say: limits, patterns, and a default. If a default is not one value, the last paragraph
+//! of the comment describes it.
 
 pub mod condition;
 pub mod ingest;
@@ -112,12 +113,13 @@ pub struct Broker {
     pub network: Option<String>,
     /// RabbitMQ only: the URL of its management API. This is either a URL without a password, such
     /// as `http://rabbitmq:15672`, which is used with the account of `url`, or a reference to a
-    /// secret with a URL that contains an account of its own. With it, a policy that limits,
-    /// expires or overrides hookbox's queues, and a queue with one member in a cluster of three, is
-    /// reported within five seconds, turns readiness red, and refuses a start. Without it, these
-    /// are not monitored. A start waits for the API. If the API becomes unavailable later, that is
-    /// logged, its last result is kept, and nothing stops: answering 503 until the API is fixed
-    /// would lose more than the monitoring saves.
+    /// secret with a URL that contains an account of its own. If this is set, hookbox reports
+    /// within five seconds a policy that limits, expires or overrides its queues, and a queue with
+    /// one member in a cluster of three. Either of them turns readiness red, and prevents a start.
+    /// If this is not set, policies and members of queues are not monitored. A start waits for the
+    /// API. If the API becomes unavailable later, that is logged, its last result is kept, and
+    /// nothing stops: answering 503 until the API is fixed would lose more than the monitoring
+    /// saves.
     #[cfg_attr(test, schemars(with = "Option<ManagementUrl>"))]
     pub management: Option<Url>,
 }
@@ -127,9 +129,9 @@ pub struct Broker {
 #[serde(deny_unknown_fields)]
 pub struct Identities {
     /// A reference to a secret with the identity key: 64 hex digits, as `hookbox keys generate`
-    /// prints them. Event ids and digests are then computed under it, so that they cannot be
-    /// guessed. Every process of a deployment has the same key, for ever: keep it together with the
-    /// backups of the database.
+    /// prints them. Event ids and digests are then computed with this key, so that they cannot be
+    /// guessed. Every process of a deployment needs the same key, for ever: keep the key together
+    /// with the backups of the database.
     pub key: Reference,
 }
 
@@ -142,8 +144,8 @@ pub enum Url {
     Reference(Reference),
 }
 
-/// What the schema allows for the URL of the management API. The config file itself is read into a
-/// `Url`, which has the same forms.
+/// The forms that the schema allows for the URL of the management API. The setting itself is read
+/// into a `Url`, because that type can contain each of these forms.
 #[cfg(test)]
 #[derive(schemars::JsonSchema)]
 #[schemars(inline, untagged)]
@@ -171,8 +173,8 @@ pub struct Reference {
     /// is removed.
     #[cfg_attr(test, schemars(length(min = 1)))]
     pub file: Option<String>,
-    /// Only with `file`: `"any"` declares that it is known and accepted who can read the file. A
-    /// mode of the file above 0640 then causes no warning.
+    /// Only with `file`: `"any"` declares that the permissions of the file are intended. A mode of
+    /// the file above 0640 then causes no warning.
     #[cfg_attr(test, schemars(extend("enum" = ["any"])))]
     pub mode: Option<String>,
 }

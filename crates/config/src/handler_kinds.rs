@@ -1,7 +1,7 @@
 //! The kinds of handlers that the program has: `handler = { kind = "…" }` of a route names one.
 //!
-//! A program of the user's own has its own kinds beside those that come with hookbox. So the config
-//! is checked against a list that the program passes.
+//! A program that uses hookbox as a library may add kinds to those that come with hookbox. So the
+//! config is checked against the list of kinds that the program passes.
 
 use std::sync::Arc;
 
@@ -16,10 +16,10 @@ use super::wrong_settings::WrongSettings;
 /// The kinds that come with hookbox.
 pub const BUILT_IN: [&str; 5] = ["record", "begini", "sql", "forward", "publish"];
 
-/// The kinds of those that come with hookbox that have no settings.
+/// The kinds in [`BUILT_IN`] whose handlers have no settings.
 const WITHOUT_SETTINGS: [&str; 2] = ["record", "begini"];
 
-/// The place of the handler of a route in the schema of the config.
+/// The JSON Pointer to the handler of a route in the schema of the config.
 const HANDLER_SCHEMA: &str = "/properties/route/items/properties/handler";
 
 /// The kinds of handlers that a program has.
@@ -36,11 +36,11 @@ pub struct HandlerKind {
     pub sqlite: Option<SettingsType>,
 }
 
-/// The type of the settings that a handler has.
+/// The type of a handler's settings.
 #[derive(Clone, Copy)]
 pub struct SettingsType(Option<CheckSettings>);
 
-/// Checks whether a type takes settings.
+/// Checks whether settings can be deserialized into the handler's own type.
 type CheckSettings = fn(&HandlerSettings) -> Result<(), WrongSettings>;
 
 /// The handler of a route.
@@ -48,7 +48,7 @@ type CheckSettings = fn(&HandlerSettings) -> Result<(), WrongSettings>;
 pub struct HandlerConfig {
     /// The kind of the handler.
     pub kind: String,
-    /// The settings of the handler, which its type accepts if the URL of the store was resolved.
+    /// The settings of the handler. They are checked only if the URL of the store was resolved.
     pub settings: HandlerSettings,
 }
 
@@ -56,8 +56,8 @@ impl SettingsType {
     /// The handler has no settings.
     pub const NONE: Self = Self(None);
 
-    /// The handler has settings, whose type is not known here. They are checked when the handler is
-    /// made.
+    /// The handler has settings, but their type is not known here. They are checked when the
+    /// handler is made.
     const UNKNOWN: Self = Self(Some(|_| Ok(())));
 
     /// The handler's settings have the type `T`.
@@ -105,7 +105,7 @@ impl HandlerKinds {
         self.0.iter().find(|kind| kind.name == name)
     }
 
-    /// Lists the kinds in the schema of the config, in place of those that come with hookbox.
+    /// Replaces the list of allowed kinds in the schema of the config by the kinds of this program.
     pub(super) fn list_in(&self, schema: &mut Value) {
         let kinds = format!("{HANDLER_SCHEMA}/properties/kind/enum");
         if let Some(kinds) = schema.pointer_mut(&kinds) {
@@ -114,9 +114,9 @@ impl HandlerKinds {
     }
 
     /// Removes the settings of all routes' handlers from the config, because its schema does not
-    /// know them. Returns them with the index of their route. A handler without settings keeps its
-    /// keys, so that the schema refuses them. Of a handler that the program does not have, only the
-    /// kind is refused, because nothing is known about its keys.
+    /// know them. Returns them with the index of their route. If the kind of a handler has no
+    /// settings, its keys stay in the config, so that the schema refuses them. If the program does
+    /// not have the kind, only the kind is refused, because nothing is known about its keys.
     pub(super) fn take_settings(&self, config: &mut Value) -> Vec<(usize, HandlerSettings)> {
         let routes = config.get_mut("route").and_then(Value::as_array_mut);
         let routes = routes.into_iter().flatten().enumerate();
@@ -134,9 +134,9 @@ impl HandlerKinds {
         taken.collect()
     }
 
-    /// Checks that the handler of a route can write to the store, and that it accepts its settings.
-    /// `at` is the JSON Pointer to the handler. Where the URL of the store is not resolved, no
-    /// handler of the command runs, and the settings are not checked.
+    /// Checks that the handler of a route can write to the store, and that the handler accepts its
+    /// settings. `at` is the JSON Pointer to the handler. If the URL of the store is not resolved,
+    /// the command runs no handler, and nothing is checked.
     pub(super) fn check(
         &self,
         at: &str,
@@ -177,6 +177,6 @@ impl HandlerKinds {
     }
 }
 
-/// The settings of a handler that has none.
+/// The settings type of a handler without settings. It has no field, so every key is refused.
 #[derive(serde::Deserialize)]
 struct NoSettings {}

@@ -1,5 +1,5 @@
-//! The place of a route's handler in the config file, for a mistake that is found only when the
-//! handler is made.
+//! The place of a route's handler in the config file, for messages about mistakes that are found
+//! only when the handler is made.
 
 use hookbox_event::RouteName;
 
@@ -7,7 +7,8 @@ use super::config::Config;
 use super::place::Places;
 
 impl Config {
-    /// Returns a message about the handler of a route, after its place in the file.
+    /// Returns the message `what` about the handler of a route, with the handler's place in the
+    /// file before it.
     pub fn at_handler(&self, route: &RouteName, what: &str) -> String {
         let Ok(places) = Places::new(&self.path, &self.text) else {
             return format!("{}: {what}", self.path.display());

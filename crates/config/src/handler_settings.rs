@@ -1,8 +1,8 @@
-//! The keys of a route's `handler` beside `kind`: the settings of that handler.
+//! The settings of a route's handler: all keys of `handler` other than `kind`.
 //!
-//! The types of the settings belong to the handler, which may be one of another program. So they
-//! are not in the schema of the config. They are deserialized into the handler's own type, and
-//! every key that this type does not take is refused.
+//! The handler defines the type of its settings, and the handler may belong to another program. So
+//! the settings are not in the schema of the config. They are deserialized into the handler's own
+//! type, and every key without a field in this type is refused.
 
 mod deserializer;
 
@@ -20,7 +20,7 @@ impl HandlerSettings {
         Self(keys)
     }
 
-    /// Returns whether the config has no key beside `kind`.
+    /// Returns whether the handler has no settings: `handler` has no key other than `kind`.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -30,9 +30,9 @@ impl HandlerSettings {
         &self.0
     }
 
-    /// Deserializes the settings. A key that `T` does not take is a mistake, at every level, even
-    /// where `T` does not declare `deny_unknown_fields`. (The exception is a struct with
-    /// `#[serde(flatten)]`, which does not tell serde its keys.)
+    /// Deserializes the settings. A key for which `T` has no field is a mistake, at every level,
+    /// even where `T` does not declare `deny_unknown_fields`. (The exception is a struct with
+    /// `#[serde(flatten)]`, because serde does not know its keys.)
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, WrongSettings> {
         deserializer::read(&self.0).map_err(WrongSettings::new)
     }

@@ -36,7 +36,7 @@ pub fn topic(
     }
 }
 
-/// Returns what identifies an event of the source. If it is equal in two requests, both report the
+/// Returns what identifies an event of the source: two requests in which it is equal report the
 /// same event.
 pub fn check(
     at: &str,

@@ -13,9 +13,9 @@ const AT: &str = "/identity/key";
 
 /// How the ids of events are computed.
 pub enum IdentityConfig {
-    /// Without a key.
+    /// The ids are computed without a key.
     Plain,
-    /// With this key.
+    /// The ids are computed with this key.
     Keyed(IdentityKey),
     /// The command computes no ids, so it did not read the key.
     NotResolved,
@@ -39,7 +39,7 @@ impl IdentityConfig {
         }
     }
 
-    /// Returns the stamp that store and broker must have.
+    /// Returns the identity stamp that the store and the broker must have.
     pub fn expected(&self) -> ExpectedIdentity {
         match self {
             IdentityConfig::Plain => ExpectedIdentity::Plain,
@@ -49,8 +49,8 @@ impl IdentityConfig {
     }
 }
 
-/// Reads the key, if the command needs it and the config has one. After a mistake, which makes the
-/// config invalid, the key is not resolved.
+/// Reads the identity key, if the command needs it and the config has one. If the key is wrong,
+/// records a mistake, which makes the whole config invalid.
 pub fn read(
     given: Option<&Identities>,
     secrets: &Secrets<'_>,

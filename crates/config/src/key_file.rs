@@ -16,7 +16,7 @@ const PEM_BYTES_MAX: u64 = 64 * 1024;
 const MODE_MAX: u32 = 0o640;
 
 /// The folder where containers find their secrets. The operator does not choose the mode of the
-/// files there.
+/// files there, so no mode of them causes a warning.
 const MOUNTED: &str = "/run/secrets";
 
 /// The text of a file with a secret, and a warning about the file.

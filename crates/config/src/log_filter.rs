@@ -2,7 +2,7 @@
 
 use tracing_subscriber::EnvFilter;
 
-/// The log filter if nothing says what to log.
+/// The log filter if no other one is set.
 pub const DEFAULT: &str = "info";
 
 /// Checks a log filter, such as `info` or `hookbox_worker=debug,info`.

@@ -1,4 +1,5 @@
-//! Checks the rule of a route that applies only the newest event of each key (`newest`).
+//! Checks the setting `newest` of a route, with which the route handles only the newest event of
+//! each key.
 
 use hookbox_event::{Newest, Pointer, VersionKind};
 
@@ -6,7 +7,8 @@ use super::condition::pointer;
 use super::file::newest as file;
 use super::place::Places;
 
-/// Checks the rule of the route at the pointer `at`. Returns `None` if it has a mistake.
+/// Checks the setting `newest` of a route, and records its mistakes. Returns `None` if it cannot be
+/// parsed. `at` is the JSON Pointer to the route in the config.
 pub fn check(at: &str, newest: &file::Newest, places: &mut Places) -> Option<Newest> {
     let at = format!("{at}/newest");
     let mut key: Vec<Pointer> = Vec::new();
@@ -27,7 +29,7 @@ pub fn check(at: &str, newest: &file::Newest, places: &mut Places) -> Option<New
             "the version must not be a part of the key, or every version would be a key of its own",
         );
     }
-    // The config schema allows only words of kinds.
+    // The config schema allows only the words that `VersionKind::parse` knows.
     let kind = VersionKind::parse(&newest.kind)?;
     (key.len() == newest.key.len()).then_some(Newest { key, version, kind })
 }

@@ -57,8 +57,8 @@ impl Mistakes {
         self.to_string().replace('\n', "; ")
     }
 
-    /// Returns the reasons of all mistakes without their places. This is for settings that are no
-    /// longer in the file.
+    /// Returns the reasons of all mistakes without their places. It is used for settings that are
+    /// no longer in the file, so they have no place there.
     pub fn reasons(&self) -> String {
         let what = self.mistakes.iter().map(|mistake| mistake.what.as_str());
         what.collect::<Vec<_>>().join("; ")
@@ -96,7 +96,7 @@ impl Mistake {
 
 impl std::error::Error for Mistakes {}
 
-/// The positions of everything in a config file, and the mistakes found so far.
+/// The positions of all values of a config file, and the mistakes found so far.
 pub struct Places {
     path: PathBuf,
     text: String,
@@ -137,7 +137,8 @@ impl Places {
     }
 
     /// Records a mistake at a JSON Pointer into the file. The mistake is dropped if the structure
-    /// at, above or below this place is wrong, because then it is only a consequence of that.
+    /// at, above or below this place is wrong, because the mistake is then only a consequence of
+    /// the wrong structure.
     pub fn mistake(&mut self, pointer: &str, what: impl Into<String>) {
         if self.broken.iter().any(|broken| related(broken, pointer)) {
             return;
@@ -165,7 +166,8 @@ impl Places {
         }
     }
 
-    /// Returns a message about the value at a JSON Pointer, after its place.
+    /// Returns the message `what` about the value at a JSON Pointer, with the value's place before
+    /// it.
     pub fn line(&self, pointer: &str, what: &str) -> String {
         self.place(pointer, what.to_owned()).line(&self.path)
     }
@@ -224,8 +226,8 @@ impl Places {
             .collect()
     }
 
-    /// Returns the float at a pointer as a JSON number, as it is written in the file. The value
-    /// that [`Places::json`] has for it is rounded to 64 bits.
+    /// Returns the float at a JSON Pointer with all the digits that it has in the file, in the form
+    /// of a JSON number. In [`Places::json`], the same number is rounded to 64 bits.
     pub fn float_text(&self, pointer: &str) -> Option<String> {
         let mut item = self.document.as_item();
         for token in pointer.split('/').skip(1) {

@@ -20,7 +20,8 @@ pub const UNROUTED: &str = "unrouted";
 /// The longest time limit that a handler can have. RabbitMQ redelivers a message that is not
 /// settled within 30 minutes. The limit is a tenth of that, which leaves time for retries of the
 /// transaction. A message with a batch of 64 slow events may still take longer than 30 minutes.
-/// What is committed until then stays, because no transaction waits for all of them.
+/// Events of the batch that are committed before then stay committed, because no transaction waits
+/// for the whole batch.
 const HANDLER_TIME_LIMIT_MAX: Duration = Duration::from_secs(180);
 
 /// The default time limit for one run of a handler.
@@ -50,14 +51,14 @@ pub const DELAYS: Delays = Delays {
 pub struct RouteConfig {
     /// The name of the route.
     pub name: RouteName,
-    /// The topics that the route selects; empty for the route of topics that no other route
-    /// selects.
+    /// The topics that the route selects; empty for the route [`UNROUTED`].
     pub topics: Vec<TopicPattern>,
-    /// The conditions on the body, all of which must hold; often none.
+    /// The conditions on the body, all of which must hold; empty if the route has none.
     pub conditions: Vec<Condition>,
-    /// Where bodies have their key and version, if only the newest event of each key is handled.
+    /// Where in a body the key and the version are, if the route handles only the newest event of
+    /// each key.
     pub newest: Option<Newest>,
-    /// The handler.
+    /// The handler that processes the events of the route.
     pub handler: HandlerConfig,
     /// The retry policy.
     pub retry: Retry,
@@ -198,8 +199,7 @@ fn retry(at: &str, route: &Route, places: &mut Places) -> Option<(Retry, Delays)
         max,
         jitter: given.jitter.unwrap_or(DELAYS.jitter),
     };
-    // `Retry::new` refuses 0. A number that is too large for a `u32` is refused in the same way, as
-    // a 0.
+    // A number that does not fit a `u32` becomes 0 here, and `Retry::new` refuses 0.
     let attempts = u32::try_from(given.attempts.unwrap_or(ATTEMPTS)).unwrap_or(0);
     let built = Retry::new(attempts, first, delays.factor, max, delays.jitter);
     Some((places.take(at, built)?, delays))

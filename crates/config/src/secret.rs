@@ -35,7 +35,7 @@ pub fn read_secret(folder: &Path, env: Env<'_>, reference: &Reference) -> Result
 pub struct Secrets<'a> {
     /// The folder of the config file.
     pub folder: &'a Path,
-    /// Returns environment variables.
+    /// The function that returns environment variables.
     pub env: Env<'a>,
     /// The secrets to read.
     pub needs: Needs,

@@ -40,8 +40,8 @@ pub struct SourceConfig {
 }
 
 impl SourceConfig {
-    /// Returns whether both sources write keys in the same form, so that keys of one are valid for
-    /// the other.
+    /// Returns whether the keys of both sources are written in the same form, so that a key of one
+    /// source could also be a key of the other.
     pub fn is_keyed_as(&self, other: &Self) -> bool {
         let is_same_scheme = discriminant(&self.scheme) == discriminant(&other.scheme);
         self.preset == other.preset && is_same_scheme

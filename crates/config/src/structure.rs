@@ -1,5 +1,5 @@
 //! Checks that a config file is TOML with the structure of `schemas/config.json`, and reports all
-//! mistakes at once. The kinds of handlers are those of the program.
+//! mistakes at once. The allowed kinds of handlers are those that the program has.
 
 use std::path::Path;
 
@@ -98,7 +98,7 @@ fn is_secret(pointer: &str) -> bool {
     matches!(parts[..], ["", "source", _, "secrets", _])
 }
 
-/// The hint for an identity key that is written into the config.
+/// The message about an identity key that is written into the config itself.
 const NEVER_WRITTEN_KEY: &str = "the key is never written here: { env = \"VARIABLE\" } or { file = \
     \"PATH\" } says where it is";
 
@@ -108,7 +108,7 @@ fn is_kind(pointer: &str) -> bool {
     matches!(parts[..], ["", "route", _, "handler", "kind"])
 }
 
-/// Returns what a message says about a handler that this program does not have.
+/// Returns the message about a kind of handler that this program does not have.
 fn no_such_kind(kinds: &HandlerKinds, given: &Value) -> String {
     let names: Vec<String> = kinds.names().map(str::to_owned).collect();
     let near = given.as_str().and_then(|given| nearest(given, &names));

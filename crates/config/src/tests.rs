@@ -57,7 +57,7 @@ retry = { attempts = 12, first = "5 s", factor = 3, max = "6 h", jitter = 0.2 }
 concurrency = 3
 "#;
 
-/// 2026-11-24T00:00:00Z
+/// The time of all checks: 2026-11-24T00:00:00Z.
 const NOW: Timestamp = Timestamp::from_unix_micros(1_795_478_400_000_000);
 
 fn env(name: &str) -> Option<String> {
@@ -167,7 +167,7 @@ fn routes_are_checked() {
     check(
         &more("name = \"scores\"\ntopics = [\"#\"]"),
         expect![[r#"
-            hookbox.toml:48:1: route[1].name: there are two routes of the name "scores"
+            hookbox.toml:48:1: route[1].name: two routes have the name "scores"
         "#]],
     );
     check(
@@ -325,7 +325,8 @@ fn a_file_is_one_however_it_is_written() {
 #[test]
 fn what_is_given_with_the_image_loads() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let compose = std::fs::read_to_string(folder.join(".docker/hookbox.toml")).expect("there");
+    let compose =
+        std::fs::read_to_string(folder.join(".docker/hookbox.toml")).expect("the file must exist");
     // In the container of `docker-compose.yml`, the secrets are mounted files. This test replaces
     // each reference to such a file by a reference to an environment variable.
     let here = |name: &str| match name {

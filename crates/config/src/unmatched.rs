@@ -1,5 +1,5 @@
-//! Finds routes that no event can reach, and sources whose events no route takes. Each is valid,
-//! but most often the result of a name that was written in two ways.
+//! Finds routes that no event can reach, and sources whose events no route selects. Such a config
+//! is valid, but most often a name in it is misspelt.
 
 use hookbox_event::{Topic, TopicPattern};
 
@@ -10,8 +10,8 @@ use super::source::SourceConfig;
 
 impl Config {
     /// Returns a warning for each pattern of a route that matches no topic of a source, and for
-    /// each source whose topics no route selects, each with its place. A config without routes has
-    /// none.
+    /// each source whose topics no route selects, each with its place. A config without routes gets
+    /// no warning.
     pub fn unmatched_topics(&self) -> Vec<String> {
         let Ok(mut places) = Places::new(&self.path, &self.text) else {
             return Vec::new();
@@ -36,7 +36,10 @@ impl Config {
                 let topics = topics.join(", ");
                 places.warn(
                     &format!("{at}/topics/{index}"),
-                    format!("no source of this config has such a topic; their topics are {topics}"),
+                    format!(
+                        "no source of this config has a topic that matches this pattern; the \
+                         topics of the sources are {topics}"
+                    ),
                 );
             }
         }
@@ -51,8 +54,8 @@ impl Config {
         places.warn(
             at,
             format!(
-                "no route has its topics ({topics}), so that all its events go to the route \
-                 {UNROUTED:?}, which only stores them"
+                "no route selects the topics of this source ({topics}), so all its events go to \
+                 the route {UNROUTED:?}, which only stores them"
             ),
         );
     }
@@ -62,7 +65,7 @@ impl Config {
 fn may_match(pattern: &TopicPattern, source: &SourceConfig) -> bool {
     match untyped(source) {
         Some(topic) => pattern.matches(&topic),
-        // A topic has at least two parts.
+        // A topic has at least two parts, so a pattern of one part matches none, except for `#`.
         None => {
             let text = pattern.as_str();
             (text == "#" || text.contains('.')) && pattern.may_match_of(&source.name)

@@ -33,8 +33,9 @@ pub fn check(config: &Config, places: &mut Places) {
 }
 
 /// Records a mistake for an invalid URL, and a warning for a connection that others on the network
-/// could read or redirect. The arguments are the result of parsing the URL, the server and remedy
-/// for the warning, and what the config declares about the network.
+/// could read or redirect. `is_protected` is the result of parsing the URL. The next argument has
+/// the name of the server and the remedy, both for the warning, and what the config declares about
+/// the network.
 fn note(
     at: &str,
     is_protected: Result<bool, OpenError>,
@@ -45,9 +46,10 @@ fn note(
         (Ok(true), _) | (Ok(false), Network::Private) => {}
         (Ok(false), Network::Any) => {
             let what = format!(
-                "{to} is on another machine, and the connection to it is not encrypted with the \
-                 server verified: {tls}, or set network = \"private\" in this table where the \
-                 network between them is private; version 0.3 refuses to start without either"
+                "{to} is on another machine, and the connection to it is not both encrypted and \
+                 verified: {tls}; or, if the network between hookbox and {to} is private, set \
+                 network = \"private\" in this table; version 0.3 refuses to start without one of \
+                 the two"
             );
             places.warn(at, what);
         }

@@ -13,12 +13,12 @@ pub struct WrongSettings(Vec<WrongSetting>);
 pub struct WrongSetting {
     /// The JSON Pointer from the settings to the value.
     pub at: String,
-    /// What is wrong with it. The text does not contain the value.
+    /// What is wrong with the value. This text does not contain the value itself.
     pub what: String,
 }
 
 impl WrongSettings {
-    /// Creates the error from the mistakes, of which there must be at least one.
+    /// Creates the error from the mistakes. There must be at least one mistake.
     pub fn new(wrong: Vec<WrongSetting>) -> Self {
         Self(wrong)
     }

@@ -48,8 +48,8 @@ use crate::process;
 /// ```
 ///
 /// A handler for both databases is added once for each:
-/// `.handler::<Postgres, _>(BookReceipt).handler::<Sqlite, _>(BookReceipt)`. A config whose store
-/// is a database that the handler is not added for is refused.
+/// `.handler::<Postgres, _>(BookReceipt).handler::<Sqlite, _>(BookReceipt)`. A config that names
+/// the handler is refused if the handler was not added for the database of its store.
 pub struct App {
     handlers: Registry,
 }
@@ -76,8 +76,8 @@ impl App {
 
     /// Adds a handler with settings: the keys of the route's `handler` beside `kind`, deserialized
     /// into `T`. Each route that names the handler has its own settings, and `make` is called for
-    /// each of them, when a worker starts and by `check-config`. A key that `T` does not take, at
-    /// any level, is a mistake in the config, and so is an error of `make`.
+    /// each of them, when a worker starts and by `check-config`. A key for which `T` has no field,
+    /// at any level, is a mistake in the config, and so is an error of `make`.
     ///
     /// ```no_run
     /// # use hookbox::prelude::*;
@@ -121,7 +121,7 @@ impl App {
     }
 
     /// Adds an effect without settings: an external call for each event. All routes that name it
-    /// share this value. It works with both databases.
+    /// share this value. An effect works with both databases.
     ///
     /// ```no_run
     /// use std::num::NonZeroU32;

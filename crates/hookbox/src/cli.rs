@@ -17,7 +17,8 @@ use crate::log_args::LogArgs;
 #[derive(Debug, Parser)]
 #[command(name = "hookbox", version, after_help = EXIT_CODES)]
 pub struct Cli {
-    /// The config file [default: $HOOKBOX_CONFIG, else ./hookbox.toml, else what `dev` made here]
+    /// The config file [default: $HOOKBOX_CONFIG, else ./hookbox.toml, else
+    /// .hookbox-dev/hookbox.toml, which `dev` makes]
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
 

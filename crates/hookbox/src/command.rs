@@ -88,9 +88,10 @@ pub async fn run(cli: Cli, handlers: &Registry, log: &Log) -> anyhow::Result<Exi
     }
 }
 
-/// Gives the config of a service the address of its arguments, and starts the log of the service.
+/// Applies the argument `--metrics` of a service to its config, and starts the log of the service.
 fn service(cli: &Cli, args: &ServiceArgs, config: Config, log: &Log) -> anyhow::Result<Config> {
     let metrics = args.metrics.or(config.metrics);
-    log.begin(&cli.log, &config.log).context("start the log")?;
+    log.begin(&cli.log, &config.log)
+        .context("cannot start the log")?;
     Ok(Config { metrics, ..config })
 }

@@ -199,7 +199,7 @@ where
     }
 }
 
-/// Returns how ids and digests are computed.
+/// Returns the digester of the config, which computes event ids and content digests.
 pub fn digester(config: &Config) -> Result<Digester, OpenError> {
     let digester = config.identity.digester();
     digester.ok_or_else(|| not_resolved("the identity key"))

@@ -5,7 +5,7 @@ use hookbox_driver::OpenError;
 use hookbox_operations::CommandError;
 use hookbox_operations::render::terminal;
 
-/// An exit code.
+/// An exit code of the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Exit(u8);
 
@@ -27,8 +27,8 @@ pub const REFUSED: Exit = Exit(78);
 /// SIGINT stopped the process at once while it drained (128 + SIGINT).
 pub const STOPPED: Exit = Exit(130);
 
-/// A context for an error, which says that a thing that the config names cannot be used. With this
-/// context, the exit code is the one for an invalid config.
+/// A context for an error: something that the config names, such as a file or a handler, cannot be
+/// used. With this context, the exit code is the one for an invalid config.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Unusable(pub String);
@@ -49,8 +49,8 @@ impl Exit {
 /// The name of the program that is built from this repository.
 pub const PROGRAM: &str = "hookbox";
 
-/// Returns the exit code for an error, and the message with the error and its causes. Where the
-/// message names a command of hookbox, it is one of `program`, which may be a user's own.
+/// Returns the exit code for an error, and the message with the error and its causes. In commands
+/// that the message names, `hookbox` is replaced by `program`, which may be a user's program.
 pub fn report(error: &anyhow::Error, json: bool, program: &str) -> (Exit, String) {
     let exit = code(error);
     let text = error
@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_command_in_a_message_is_one_of_the_program() {
+    fn a_command_in_a_message_has_the_name_of_the_program() {
         let error = anyhow::anyhow!("run `hookbox migrate`").context("open hookbox's store");
         let (_, message) = report(&error, false, "own-service");
         assert_eq!(

@@ -15,7 +15,7 @@ const WARN_BEFORE: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 /// How often the warning about a key that expires is repeated.
 const WARN_INTERVAL: Duration = DAY;
 
-/// A warning about the keys of a source.
+/// A warning that the last signing key of a source expires soon, or that all its keys have expired.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeysEnd {
     /// The last key of the source expires soon.
@@ -30,8 +30,8 @@ pub fn assess(source: &str, end: Option<Timestamp>, now: Timestamp) -> Option<Ke
     let end = end?;
     if end <= now {
         return Some(KeysEnd::Over(format!(
-            "every key of source {source} has ended, the last one at {end}, so its requests are \
-             answered 503; add a valid one to its secrets and send SIGHUP"
+            "every key of source {source} has expired, the last one at {end}, so requests to the \
+             source are answered 503; add a valid key to its secrets and send SIGHUP"
         )));
     }
     let left = end.since(now);
@@ -44,8 +44,8 @@ pub fn assess(source: &str, end: Option<Timestamp>, now: Timestamp) -> Option<Ke
         days => format!("{days} days"),
     };
     Some(KeysEnd::Near(format!(
-        "the last key of source {source} ends at {end}, in {left}; add its successor to its \
-         secrets and send SIGHUP, or its requests will be answered 503"
+        "the last key of source {source} expires at {end}, in {left}; add a new key to the secrets \
+         of the source and send SIGHUP, or its requests will be answered 503"
     )))
 }
 
@@ -85,7 +85,7 @@ impl Reminders {
 mod tests {
     use super::*;
 
-    /// 2026-11-24T00:00:00Z
+    /// The moment at which the key of these tests expires: 2026-11-24T00:00:00Z.
     const END: Timestamp = Timestamp::from_unix_micros(1_795_478_400_000_000);
 
     fn before(left: Duration) -> Timestamp {
@@ -98,7 +98,7 @@ mod tests {
         let more = WARN_BEFORE + Duration::from_secs(1);
         assert_eq!(assess("begini", Some(END), before(more)), None);
         for (left, text) in [
-            (WARN_BEFORE, "ends at 2026-11-24T00:00:00Z, in 14 days; "),
+            (WARN_BEFORE, "expires at 2026-11-24T00:00:00Z, in 14 days; "),
             (DAY, "in 1 day; "),
             (DAY / 2, "in 12 hours"),
         ] {
@@ -107,8 +107,8 @@ mod tests {
                 other => panic!("{other:?}"),
             }
         }
-        // At the very moment of its end, a key is no longer valid, so the warning must say that the
-        // key has ended.
+        // At the very moment at which a key expires, it is no longer valid, so the warning must say
+        // that the key has expired.
         match assess("begini", Some(END), END) {
             Some(KeysEnd::Over(what)) => assert!(what.contains("are answered 503"), "{what}"),
             other => panic!("{other:?}"),
@@ -128,7 +128,7 @@ mod tests {
         assert_eq!(
             due(END),
             1,
-            "the end of the last key must be logged, although a warning was logged that day"
+            "the expiry of the last key must be logged, although a warning was logged that day"
         );
         assert_eq!(due(END.saturating_add(DAY / 2)), 0);
         assert_eq!(due(END.saturating_add(DAY)), 1);

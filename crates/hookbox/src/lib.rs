@@ -4,8 +4,9 @@
 //! roles, and drains them.
 //!
 //! A program with handlers of its own depends on this crate alone: see [`App`], and
-//! docs/HANDLERS.md. Its names are those of [`prelude`]; the other items are for what they do not
-//! cover. `sqlx` and `serde` are exported because handlers need the versions that hookbox uses.
+//! docs/HANDLERS.md. Such a program uses the names in [`prelude`]; the other public items are for
+//! rarer needs. `sqlx` and `serde` are exported because handlers need the versions that hookbox
+//! uses.
 
 // `print!` and `eprint!` panic if writing fails, so all code prints with `command::print`, which
 // does not.

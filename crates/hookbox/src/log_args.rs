@@ -16,7 +16,7 @@ pub struct LogArgs {
     pub format: Option<LogFormat>,
 }
 
-/// The log format.
+/// The values of `--log-format`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
     // Lines for people. (A doc comment here would lengthen the help of every command.)

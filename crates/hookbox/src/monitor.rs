@@ -31,7 +31,7 @@ pub struct Monitored {
 
 impl Monitored {
     /// Starts the listener if the config has an address for metrics. Without an address, nothing is
-    /// shown and nothing is polled. The broker and the store may still be unavailable.
+    /// shown and nothing is polled. The broker and the store need not be open yet.
     pub async fn start(config: &Config, needs: Needs) -> anyhow::Result<Self> {
         let monitor = Arc::new(Monitor::default());
         monitor.change(|parts| parts.needs = needs);

@@ -1,7 +1,7 @@
-//! What a program with handlers of its own needs: `use hookbox::prelude::*;`.
+//! The names that a program with handlers of its own needs: `use hookbox::prelude::*;`.
 //!
-//! Programs rely on these names. A change that removes one, or changes what it means, is a line
-//! under **Upgrade** in CHANGELOG.md.
+//! Programs rely on these names. CHANGELOG.md lists each removed name, and each name with a changed
+//! meaning, under **Upgrade**.
 
 pub use std::process::ExitCode;
 

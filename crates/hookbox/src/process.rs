@@ -16,7 +16,8 @@ use crate::{cli, command, core_dumps, exit};
 /// Runs the program with these handlers, and returns its exit code.
 pub fn main(handlers: &Registry) -> ExitCode {
     // Indirect dependencies link two cryptography providers, and rustls panics unless one is chosen
-    // before its first use. Choosing fails only if a provider was chosen before.
+    // before its first use. Choosing fails only if a provider was chosen before, so the result is
+    // ignored.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let log = Log::default();
     telemetry::hide_panics(log.clone());
@@ -67,8 +68,8 @@ pub fn main(handlers: &Registry) -> ExitCode {
     code.into()
 }
 
-/// Returns the name with which the program was started, as its usage shows it. `first` is the first
-/// of its arguments.
+/// Returns the name with which the program was started, which is also the name in its usage text.
+/// `first` is the first of the process's arguments.
 fn program(first: Option<OsString>) -> String {
     let first = first.unwrap_or_default();
     let name = Path::new(&first).file_name();

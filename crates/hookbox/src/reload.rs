@@ -67,7 +67,8 @@ pub struct Reloader {
     /// The newest config that could be read, except that it lists the sources of this process: new
     /// sources are added, and removed sources end, only at a restart.
     config: Config,
-    /// The text of the config at the start. Differences from it need a restart.
+    /// The text of the config at the start of the process. A reload compares the new config with
+    /// it, to report the changes that take effect only after a restart.
     begun_with: String,
     targets: Targets,
     files: Watched,

@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 use crate::exit;
 use crate::telemetry::Log;
 
-/// The signals of a service.
+/// The signals to which a service reacts.
 pub struct Signals {
     /// The token that is cancelled by the first signal that starts the drain.
     pub shutdown: CancellationToken,
@@ -26,7 +26,7 @@ pub struct Signals {
     pub hangup: Signal,
 }
 
-/// Starts to handle the signals of a service. Ignored signals are logged.
+/// Starts to handle the signals of a service. SIGUSR1, SIGUSR2 and SIGALRM are ignored and logged.
 pub fn service(tasks: &TaskTracker, log: &Log) -> anyhow::Result<Signals> {
     let hangup = signal(SignalKind::hangup())?;
     for (name, kind) in [

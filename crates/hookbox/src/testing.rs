@@ -1,5 +1,5 @@
-//! For the tests of handlers: stores in which a handler runs on sample events, and in which nothing
-//! of that is kept. For the tests of effects: [`rehearse_call`], which needs no store.
+//! For tests of handlers: stores in which a handler runs on sample events, and which keep nothing
+//! of that run. For tests of effects: [`rehearse_call`], which needs no store.
 
 use std::error::Error;
 use std::fmt;
@@ -19,15 +19,15 @@ pub use hookbox_worker::{
     AfterCall, CallRehearsalError, Form, RehearsalError, Sample, rehearse_call,
 };
 
-/// The environment of the stores of tests. A database of another environment is refused, so no test
-/// runs in it by mistake.
+/// The environment of test stores. A database of another environment is refused, so no test runs in
+/// the database of a service by mistake.
 const ENVIRONMENT: &str = "rehearsal";
 
-/// A store for tests.
+/// A store in which tests run handlers. [`sqlite`] and [`postgres`] open one.
 pub struct TestStore<S> {
     store: S,
     tables: Vec<&'static str>,
-    /// The folder of a SQLite file, which is removed at the end.
+    /// The folder of the store's SQLite file, which is removed when this value is dropped.
     _folder: Option<Folder>,
 }
 
@@ -66,23 +66,25 @@ pub async fn postgres(url: &str) -> Result<TestStore<Postgres>, OpenError> {
 }
 
 fn environment() -> EnvironmentName {
-    ENVIRONMENT.parse().expect("the name of an environment")
+    ENVIRONMENT
+        .parse()
+        .expect("the name of the test environment must be valid")
 }
 
 impl<S: TestDatabase> TestStore<S> {
     /// Adds statements that create the tables of the handler, such as a file of migrations. They
-    /// run before the handler in its transaction, so that nothing of them is kept either. They must
-    /// not end that transaction.
+    /// run before the handler, in the handler's transaction, so they are rolled back as well. They
+    /// must not end this transaction.
     #[must_use]
     pub fn with(mut self, statements: &'static str) -> Self {
         self.tables.push(statements);
         self
     }
 
-    /// Runs a handler on samples as a worker does: once by `handle` for each of them and once by
-    /// `handle_all` for all, if the handler overrides it. Each of the two has a transaction of its
-    /// own, which is rolled back. Returns what `look` has read in it. It is an error if the two
-    /// differ.
+    /// Runs a handler on samples as a worker does: `handle` for each sample and, in a second run,
+    /// `handle_all` for all samples, if the handler overrides it. Each of the two runs has its own
+    /// transaction, which is rolled back. Returns what `look` has read at the end of a run. It is
+    /// an error if `look` reads different values in the two runs.
     ///
     /// # Errors
     /// When the handler fails, or its two forms have different effects.
@@ -112,7 +114,7 @@ impl<S: TestDatabase> TestStore<S> {
 
 /// A database that runs statements for a test.
 pub trait TestDatabase: HandlerStore {
-    /// Runs statements of the test.
+    /// Runs the statements that a test gives, such as those that create its tables.
     #[doc(hidden)]
     fn execute(
         connection: &mut Self::Connection,
@@ -144,7 +146,7 @@ impl TestDatabase for Sqlite {
     }
 }
 
-/// A temporary folder.
+/// A temporary folder, which is removed when this value is dropped.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -158,7 +160,8 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        // A folder that cannot be removed is in the way of nothing, because its name is random.
+        // An error is ignored: a folder that stays disturbs no other test, because its name is
+        // random.
         let _ = std::fs::remove_dir_all(&self.0);
     }
 }

@@ -19,9 +19,9 @@ pub enum CommandError {
     Failed {
         /// Whether the broker or the store failed.
         source_of_truth: Source,
-        /// What the command was doing.
+        /// What the command was doing, such as "list the events".
         doing: String,
-        /// Why.
+        /// Why the broker or the store failed.
         #[source]
         source: Fault,
     },
@@ -31,7 +31,7 @@ pub enum CommandError {
          `hookbox events list` prints them, or the whole id of a receipt"
     )]
     NotAPrefix {
-        /// The given text.
+        /// The text that was given as the beginning of an event id.
         prefix: String,
     },
     /// No event is stored for the given receipt.
@@ -40,7 +40,7 @@ pub enum CommandError {
          accepted, or it is missing (`hookbox reconcile --wait 5min` lists what is missing)"
     )]
     NoOutcome {
-        /// Which.
+        /// The id of the given receipt.
         receipt: ReceiptId,
     },
     /// No event matches the given digits, or several do.
@@ -49,7 +49,7 @@ pub enum CommandError {
          `hookbox events list`, or give more digits"
     )]
     NoSingleEvent {
-        /// The given text.
+        /// The given digits.
         prefix: String,
     },
     /// The store does not continue after the given cursor.
@@ -58,7 +58,7 @@ pub enum CommandError {
          were read before)"
     )]
     CursorRefused {
-        /// Why.
+        /// Why the store does not continue after the cursor.
         #[source]
         source: CursorRefusal,
     },
@@ -69,13 +69,13 @@ pub enum CommandError {
         kind: &'static str,
         /// The given name.
         name: String,
-        /// The known names.
+        /// The known names, separated by commas; "none" if there are none.
         known: String,
     },
     /// The given dead letter does not exist.
     #[error("there is no dead letter {id}: `hookbox dead list --state any` lists all dead letters")]
     NoDeadLetter {
-        /// The given number.
+        /// The given id.
         id: i64,
     },
     /// The command would apply to all dead letters, but `--all` was not given.
@@ -84,7 +84,7 @@ pub enum CommandError {
          --topic or another filter, or give --all"
     )]
     NothingSelected {
-        /// The change.
+        /// The change as a verb, such as "replay".
         action: &'static str,
     },
     /// The command would apply to all retries, but `--all` was not given.
@@ -119,9 +119,9 @@ pub enum CommandError {
     Output {
         /// Where the output should have been written.
         to: String,
-        /// The remedy.
+        /// What the operator can do to remedy this.
         advice: &'static str,
-        /// The cause.
+        /// Why the output could not be written.
         #[source]
         source: io::Error,
     },

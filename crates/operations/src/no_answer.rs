@@ -5,7 +5,7 @@ use std::io;
 /// Why a question to the operator was not answered.
 #[derive(Debug, thiserror::Error)]
 pub enum NoAnswer {
-    /// There is no terminal.
+    /// There is no terminal on which the operator could be asked.
     #[error("there is no terminal to ask on")]
     NoTerminal,
     /// The terminal could not be read.

@@ -48,7 +48,7 @@ impl Problem {
 /// The broker or the store, if it could be opened; otherwise, the reason why it could not be
 /// opened. A command that uses both continues with only one of them.
 pub enum Reach<T: ?Sized> {
-    /// It is open.
+    /// The broker or the store is open.
     Open(Arc<T>),
     /// The broker or the store could not be opened, for this reason. The text is safe to show on a
     /// terminal.

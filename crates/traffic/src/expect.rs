@@ -49,7 +49,7 @@ pub(super) struct Sum {
     pub(super) rightly_refused: u64,
 }
 
-/// The source that receives the requests, and what the routes of the config select of its events.
+/// The source that receives the requests, and which of its events the routes of the config select.
 pub(super) struct Receiver<'a> {
     source: &'a SourceName,
     routing: &'a Routing,
@@ -175,8 +175,9 @@ impl Expected {
         }
     }
 
-    /// Counts the receipts of a second body on a route that does not get the first one. The event
-    /// is stored with its first body, so the second one is a conflict on this route, too.
+    /// Counts the receipts of an event's second body on a route that does not get the first body.
+    /// The event is stored with its first body, so the second body is a conflict on this route as
+    /// well.
     fn add_conflict(&mut self, receipts: u64) {
         self.receipts += receipts;
         self.conflict += 1;
@@ -210,10 +211,10 @@ mod tests {
                 end: *end,
             })
             .collect();
-        let source = "begini".parse().expect("a name");
+        let source = "begini".parse().expect("the name must be valid");
         let routing = Routing {
             selections: Vec::new(),
-            unrouted: "unrouted".parse().expect("a name"),
+            unrouted: "unrouted".parse().expect("the name must be valid"),
         };
         let receiver = Receiver::new(&source, &routing);
         let sum = sum_up(&mut sent, 5, &shares, &receiver);
@@ -258,8 +259,8 @@ mod tests {
 
     fn selection(route: &str, topics: &str, conditions: Vec<Condition>) -> Selection {
         Selection {
-            route: route.parse().expect("a name"),
-            topics: vec![topics.parse().expect("a pattern")],
+            route: route.parse().expect("the name must be valid"),
+            topics: vec![topics.parse().expect("the pattern must be valid")],
             conditions,
         }
     }
@@ -271,10 +272,10 @@ mod tests {
         events: u32,
         selections: Vec<Selection>,
     ) -> BTreeMap<String, (u64, u64)> {
-        let source = "begini".parse().expect("a name");
+        let source = "begini".parse().expect("the name must be valid");
         let routing = Routing {
             selections,
-            unrouted: "unrouted".parse().expect("a name"),
+            unrouted: "unrouted".parse().expect("the name must be valid"),
         };
         let receiver = Receiver::new(&source, &routing);
         let request = |number, role| SentRequest {
@@ -301,7 +302,9 @@ mod tests {
     #[test]
     fn an_event_counts_for_every_route_that_selects_it() {
         let is_web = Condition {
-            pointer: "/event/details/platform".parse().expect("a pointer"),
+            pointer: "/event/details/platform"
+                .parse()
+                .expect("the pointer must be valid"),
             test: Test::OneOf(vec![Literal::String("WEB".to_owned())]),
         };
         let found = on_routes(
@@ -324,11 +327,11 @@ mod tests {
             conflicts: 100.0,
             ..Shares::default()
         };
-        let limit = || ExactNumber::parse("500").expect("a number");
+        let limit = || ExactNumber::parse("500").expect("the number must be valid");
         let score = |test| Condition {
             pointer: "/event/details/calculated/score"
                 .parse()
-                .expect("a pointer"),
+                .expect("the pointer must be valid"),
             test,
         };
         let found = on_routes(
@@ -339,8 +342,8 @@ mod tests {
                 selection("high", "#", vec![score(Test::Greater(limit()))]),
             ],
         );
-        // A second body has a score of one more than the first. So some pairs are on both sides of
-        // the limit, with one body on the limit itself, which no route selects.
+        // The score in a second body is higher by one than in the first body. So in some pairs one
+        // body has exactly the limit of 500 as its score, and no route selects this body.
         let all = found.values().map(|it| it.0).sum::<u64>();
         assert_eq!(all, 4_000);
         let (low, high, none) = (found["low"], found["high"], found["unrouted"]);

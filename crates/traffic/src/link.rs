@@ -23,8 +23,8 @@ use super::target::Target;
 /// seconds for a whole request.
 const CONNECT_WAIT: Duration = Duration::from_secs(5);
 
-/// The deadline for a response. An ingest answers every request within 15 s, if only with 503. This
-/// deadline is longer, so that such a 503 is counted as a response and not as a lost request.
+/// The deadline for a response. An ingest answers every request within 15 s, at least with 503.
+/// This deadline is longer, so that such a 503 is counted as a response and not as a lost request.
 const ANSWER_WAIT: Duration = Duration::from_secs(20);
 
 /// The largest response that is read, in bytes. hookbox's own responses have fewer than 200 bytes.
@@ -35,7 +35,8 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 type Sending = http1::SendRequest<Full<Bytes>>;
 
-/// Reads and writes the socket. It is dropped when the connection has ended (see [`drive`]).
+/// The part of a connection that reads and writes the socket. `None` once the connection has ended
+/// (see [`drive`]).
 type Driving = Option<Pin<Box<http1::Connection<TokioIo<Box<dyn Stream>>, Full<Bytes>>>>>;
 
 /// An HTTP connection to a target. It is opened by the first request, and opened again by the next
@@ -199,11 +200,12 @@ async fn ask(
     }
 }
 
-/// Runs a connection until it has ended, and drops it then. If the server closes the connection at
-/// the moment when a request is handed to it, the request gets its error only by that drop.
+/// Runs a connection until it has ended, and then drops it. If the server closes the connection at
+/// the moment when a request is handed to it, only dropping the connection returns an error for
+/// this request.
 async fn drive(driving: &mut Driving) {
     if let Some(connection) = driving {
-        // The request that runs on the connection gets the error of the connection, too.
+        // The error is ignored here, because the request on the connection gets it as well.
         let _ = connection.as_mut().await;
         *driving = None;
     }

@@ -15,16 +15,18 @@ const LATER_MAX: u64 = 500;
 /// The shares of special events, in percent of all events.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Shares {
-    /// Events whose request is sent a second time with the same bytes: about half of these requests
-    /// at once, the other half later.
+    /// The share of events whose request is sent a second time with the same bytes: about half of
+    /// these requests at once, the other half later.
     pub duplicates: f64,
-    /// Events whose body is altered after it was signed, so that the request must be refused.
+    /// The share of events whose body is altered after it was signed, so that the request must be
+    /// refused.
     pub tampered: f64,
-    /// Events with a valid signature whose body is not JSON or violates its JSON Schema.
+    /// The share of events whose signature is valid, but whose body is not JSON or violates its
+    /// JSON Schema.
     pub malformed: f64,
-    /// Events that are followed by a different body with the same identity.
+    /// The share of events that are followed by a different body with the same identity.
     pub conflicts: f64,
-    /// Events that are delayed, so that they arrive out of order.
+    /// The share of events that are delayed, so that they arrive out of order.
     pub late: f64,
 }
 

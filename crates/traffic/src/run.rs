@@ -47,7 +47,8 @@ pub struct Traffic {
     pub journal: Option<Arc<Journal>>,
     /// Whether to show a progress bar if standard error is a terminal.
     pub progress: bool,
-    /// What the routes of the config select. The expected outcomes are listed for each route.
+    /// Which events the routes of the config select. The expected outcomes are listed for each
+    /// route.
     pub routing: Routing,
 }
 

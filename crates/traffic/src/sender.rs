@@ -49,8 +49,8 @@ pub struct Signer {
 pub(super) enum End {
     Accepted,
     Refused,
-    /// The request was never accepted or refused, and is not sent again. `maybe` is true if it may
-    /// nevertheless have been stored.
+    /// The request was neither accepted nor refused, and is not sent again. `maybe` is true if it
+    /// may nevertheless have been stored.
     GaveUp {
         maybe: bool,
     },
@@ -73,7 +73,7 @@ pub(super) struct Counts {
     pub(super) attempts: u64,
     /// The number of responses by HTTP status.
     pub(super) answers: BTreeMap<u16, u64>,
-    /// How many times a request was sent of which it is unknown whether it was stored.
+    /// How many times a request was sent without it being known whether it was stored.
     pub(super) unknown: u64,
     /// How many times no connection could be opened for a request.
     pub(super) unreachable: u64,

@@ -89,7 +89,7 @@ mod tests {
         ] {
             assert_eq!(Target::new(url, "begini").expect(url).to_string(), expect);
         }
-        let six = Target::new("https://[::1]", "begini").expect("a target");
+        let six = Target::new("https://[::1]", "begini").expect("the URL must be valid");
         assert_eq!((six.host.as_str(), six.port), ("::1", 443));
         for bad in ["", "127.0.0.1:8080", "ftp://x", "http://", "http://u:p@x"] {
             assert!(Target::new(bad, "begini").is_err(), "{bad}");

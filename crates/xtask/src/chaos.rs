@@ -32,7 +32,7 @@ pub fn run(arguments: &[String]) -> Result<ExitCode> {
         .env("CARGO", repository::cargo_program())
         .status()
         .with_context(|| format!("running {}", program.display()))?;
-    // The suite reports its findings by itself, but it can't report a signal that ended it.
+    // The suite reports its findings by itself, but it cannot report a signal that ended it.
     ensure!(
         status.code().is_some(),
         "the fault suite did not end by itself: {status}"

@@ -12,8 +12,8 @@ use crate::test::again::ONCE;
 use crate::{chaos, dump, fuzz, readme, repository, tidy};
 
 /// The steps of `--full` on this machine's servers, as arguments of `cargo`. The soak runs for
-/// fifteen minutes, on both pairs of broker and store at once: every fault of its list strikes in
-/// that time.
+/// fifteen minutes, on both pairs of broker and store at once, because in that time every fault of
+/// its list occurs.
 const LONG: [&str; 6] = [
     "xtask chaos --layer crashes",
     "xtask chaos --mutants",
@@ -23,7 +23,8 @@ const LONG: [&str; 6] = [
     "xtask chaos --layer soak --minutes 15",
 ];
 
-/// The step that checks whether the code that each mutant breaks still builds.
+/// The step that checks, for each mutant, whether its patch still applies and the code still builds
+/// with it.
 const MUTANTS_BUILD: &str = "cargo xtask chaos --mutants --build";
 
 /// The steps that need servers, as arguments of `cargo`.
@@ -37,10 +38,10 @@ const MEETS_SERVERS: [&str; 2] = [
 const MAKE_ROOT: &str = "debootstrap --variant=minbase \
      --include=rabbitmq-server,postgresql-17,libfaketime trixie";
 
-/// Runs the command of a step.
+/// A function that runs the command of a step.
 type Run = Box<dyn Fn(&str) -> Result<()>>;
 
-/// One step: the command as it is printed, and what runs it.
+/// One step: the command as it is printed, and the function that runs it.
 struct Step {
     command: String,
     run: Run,
@@ -126,8 +127,8 @@ fn of_every_change(full: bool) -> Result<Vec<Step>> {
         }),
     ];
     if full {
-        // A patch that does not follow a change of the code is found now, and not after the hour
-        // of the steps before the mutants.
+        // A mutant's patch that no longer fits the code is found now, and not an hour later by the
+        // step that runs the mutants.
         steps.push(step(MUTANTS_BUILD, |words| cargo(words, &[])));
     }
     steps.extend([
@@ -224,9 +225,9 @@ fn chaos_holds() -> Result<()> {
     Ok(())
 }
 
-/// Returns a seed made of the id of the commit that is checked out; `None` outside a repository. By
-/// this seed, each commit is tested with other faults, and a second run of the same commit repeats
-/// those of the first.
+/// Returns a seed made of the id of the commit that is checked out; `None` outside a repository.
+/// With this seed, each commit is tested with other faults, and a second run on the same commit has
+/// the same faults as the first.
 fn seed_of_commit() -> Option<u64> {
     let output = Command::new("git")
         .args(["rev-parse", "HEAD"])

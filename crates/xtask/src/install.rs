@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-/// A server that the tests need.
+/// A server, or another program, that the tests need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Server {
     /// PostgreSQL.
@@ -18,12 +18,11 @@ pub enum Server {
     Pgbouncer,
     /// nginx, as a load balancer in front of an ingest.
     Nginx,
-    /// libfaketime, which shifts the clock of a process. It is not a server, but it is installed in
-    /// the same way.
+    /// libfaketime, which shifts the clock of a process.
     Faketime,
-    /// Python, for libraries that are written in it. It is no server either.
+    /// Python, which runs the libraries that are written in it.
     Python,
-    /// Node.js with npm, for libraries in JavaScript. It is no server either.
+    /// Node.js with npm, which run the libraries that are written in JavaScript.
     Node,
 }
 
@@ -31,7 +30,7 @@ impl Server {
     /// The interpreters of other languages. Only tests of the package `hookbox-tests` need them.
     pub const INTERPRETERS: [Server; 2] = [Server::Python, Server::Node];
 
-    /// All others.
+    /// All servers and programs except the interpreters.
     pub const ALL: [Server; 5] = [
         Server::Postgres,
         Server::Rabbitmq,
@@ -40,7 +39,7 @@ impl Server {
         Server::Faketime,
     ];
 
-    /// Its name.
+    /// The name of the server or program, as messages show it.
     pub fn name(self) -> &'static str {
         match self {
             Server::Postgres => "PostgreSQL",
@@ -253,7 +252,7 @@ mod tests {
         );
         let interpreters = Manager::Apt.packages(&Server::INTERPRETERS);
         assert_eq!(interpreters, ["python3", "python3-venv", "nodejs", "npm"]);
-        // They have no services that would have to be disabled.
+        // The packages of the interpreters have no services that would have to be disabled.
         let script = Manager::Apt.script(&interpreters);
         assert!(script.contains("if [ -n \"\" ] && "), "{script}");
     }

@@ -73,8 +73,8 @@ const LAYERS: &[Layer] = &[
         uses: &[],
         tests_use: &[],
     },
-    // The crate `forward` makes one call to a service. It does not know why, how often, or what is
-    // recorded of it.
+    // The crate `forward` makes one call to a service. It does not know why or how often the call
+    // is made, or what is recorded about it.
     Layer {
         package: "forward",
         uses: &["event", "signature"],

@@ -32,7 +32,7 @@ pub enum Needs {
 pub struct Target {
     /// The name that `cargo test --test` takes.
     pub name: &'static str,
-    /// What it needs.
+    /// What the target needs to run.
     pub needs: Needs,
 }
 

@@ -23,7 +23,7 @@ pub struct Source {
 /// A function, with its position and its length.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Function {
-    /// Its name.
+    /// The name of the function.
     pub name: String,
     /// The line of the keyword `fn`, counted from 1.
     pub line: usize,
@@ -173,7 +173,7 @@ impl Scanner<'_> {
         } else if rest[0] == b'\'' {
             match character(rest) {
                 Some(length) => self.mark(length, Kind::Text),
-                // This single quote begins a lifetime or a label, and no character literal.
+                // This single quote begins a lifetime or a label, and not a character literal.
                 None => self.mark(1, Kind::Code),
             }
         } else {

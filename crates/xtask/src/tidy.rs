@@ -108,7 +108,8 @@ fn twins() -> Result<Vec<Finding>> {
 }
 
 /// Finds words that must not be used, in everything that people read. Migrations are left out,
-/// because a store compares the digest of each migration with the one that it has run.
+/// because they must not change: a store compares the digest of each migration with the digest that
+/// it recorded when it ran the migration.
 fn words() -> Result<Vec<Finding>> {
     let glossary = repository::read(words::GLOSSARY).context(words::GLOSSARY)?;
     let words = match words::Words::read(&glossary) {

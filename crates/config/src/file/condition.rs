@@ -16,20 +16,20 @@ pub struct Condition {
     /// The value is equal to this text, number or boolean. Numbers are equal by their exact values:
     /// `1`, `1.0` and `1e0` are one number.
     pub equals: Option<Scalar>,
-    /// The value is equal to one of these, at most 100.
+    /// The value is equal to one of the values in this list, at most 100.
     #[serde(rename = "in")]
     pub one_of: Option<Vec<Scalar>>,
-    /// `true`: the body has a value at the pointer, also `null`, an object or an array. `false`: it
-    /// has none.
+    /// `true`: the body has a value at the pointer, which may be `null`, an object or an array.
+    /// `false`: the body has no value there.
     pub exists: Option<bool>,
     /// `true`: the value is `null`. `false`: the body has a value at the pointer that is not
     /// `null`.
     pub null: Option<bool>,
-    /// The value is a text that begins with this one.
+    /// The value is a text that begins with this text.
     pub prefix: Option<String>,
-    /// The value is a number less than this one.
+    /// The value is a number less than this number.
     pub less: Option<serde_json::Number>,
-    /// The value is a number greater than this one.
+    /// The value is a number greater than this number.
     pub greater: Option<serde_json::Number>,
 }
 

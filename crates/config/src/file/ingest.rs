@@ -109,8 +109,8 @@ pub struct Tls {
     /// The path of the certificate's private key in PEM format, relative to the config's folder. It
     /// must be a regular file of at most 64 KiB.
     pub key: String,
-    /// `"any"` declares that it is known and accepted who can read the key. A mode of its file
-    /// above 0640 then causes no warning.
+    /// `"any"` declares that the permissions of the file of the key are intended. A mode of the
+    /// file above 0640 then causes no warning.
     #[cfg_attr(test, schemars(extend("enum" = ["any"])))]
     pub mode: Option<String>,
 }

@@ -47,12 +47,12 @@ pub struct Route {
     /// part, and `#` for any parts.
     #[cfg_attr(test, schemars(length(min = 1), inner(length(min = 1))))]
     pub topics: Vec<String>,
-    /// Conditions on the body, at most 16, all of which must hold: the route then gets only those
-    /// events of its topics. See "Conditions".
+    /// Conditions on the body, at most 16. The route gets only those events of its topics for which
+    /// all conditions hold. See "Conditions".
     #[serde(rename = "where", default)]
     pub conditions: Vec<Condition>,
-    /// Handle only the newest event of each key: one that is older than an event of its key that is
-    /// done becomes `stale`. See "Newest".
+    /// Handle only the newest event of each key: an event becomes `stale` if a newer event of the
+    /// same key is already done. See "Newest".
     pub newest: Option<Newest>,
     /// The handler that processes the events.
     #[cfg_attr(test, schemars(extend("default" = { "kind": route::HANDLER })))]
@@ -85,7 +85,8 @@ pub struct Handler {
     /// `publish` (publishes it to an exchange of yours; see below).
     #[cfg_attr(test, schemars(extend("enum" = handler_kinds::BUILT_IN)))]
     pub kind: String,
-    /// The other keys, if the handler has settings. They are not in the schema.
+    /// The other keys of the table: the settings of the handler. They are not in the schema,
+    /// because each kind of handler has its own settings.
     #[serde(skip)]
     pub settings: HandlerSettings,
 }
@@ -94,7 +95,8 @@ pub struct Handler {
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
 #[serde(deny_unknown_fields)]
 pub struct Retry {
-    // The type allows any integer, so that the check can say why an impossible number is refused.
+    // The type of `attempts` allows any integer, so that the check can say why an impossible number
+    // is refused.
     /// The number of attempts in all, 1 to 100. If the last one fails, the event is a dead letter.
     #[cfg_attr(test, schemars(extend("default" = route::ATTEMPTS)))]
     pub attempts: Option<i64>,

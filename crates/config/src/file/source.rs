@@ -150,7 +150,7 @@ pub enum Topic {
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
 #[serde(deny_unknown_fields)]
 pub struct TopicHeader {
-    /// The header with the event type. It is part of the event id.
+    /// The name of the header with the event type. The event type is part of the event id.
     #[cfg_attr(test, schemars(length(min = 1)))]
     pub header: String,
     /// A JSON Pointer to a text in the body that is the last part of the event type.

@@ -1,8 +1,8 @@
-//! Deserializes the settings of a handler, finds the keys that no field takes, and says where a
-//! value does not fit.
+//! Deserializes the settings of a handler. A key without a field is a mistake, and the error names
+//! the value that has the wrong type.
 //!
-//! serde_json would do neither: it ignores keys without a field, its errors do not name the place,
-//! and they quote the value, which may be a secret that was written in the wrong place.
+//! serde_json cannot be used for this: it ignores keys without a field, its errors do not name the
+//! place, and they quote the value, which may be a secret that was written in the wrong place.
 
 mod words;
 
@@ -21,7 +21,8 @@ use crate::nearest::nearest;
 use crate::place::escape;
 use crate::wrong_settings::WrongSetting;
 
-/// Deserializes a table. Returns everything that is wrong up to the first value that does not fit.
+/// Deserializes a table of settings. The error lists the unknown keys and the first wrong value;
+/// what comes after that value is not checked.
 pub(super) fn read<T: DeserializeOwned>(
     table: &Map<String, Value>,
 ) -> Result<T, Vec<WrongSetting>> {
@@ -44,26 +45,26 @@ pub(super) fn read<T: DeserializeOwned>(
     }
 }
 
-/// A value, and its place.
+/// A value of the settings, with its place.
 struct Setting<'de, 'w> {
     value: &'de Value,
     /// The JSON Pointer to the value.
     at: String,
-    /// The keys that the struct takes in which this is the value of a key.
+    /// The keys of the struct that contains this value; empty if no struct contains it.
     siblings: &'static [&'static str],
-    /// The keys that were found so far and that no field takes.
+    /// The keys without a field that were found so far.
     wrong: &'w RefCell<Vec<WrongSetting>>,
 }
 
-/// What is wrong with another value in the place of a table.
+/// The message about a value that is not a table where a table is expected.
 const NOT_A_TABLE: &str = "the value must be a table";
 
-/// A value that does not fit.
+/// The error about a value that does not have the type of its field.
 #[derive(Debug)]
 struct DoesNotFit {
     /// The JSON Pointer to the value; `None` until the deserializer of the value has added it.
     at: Option<String>,
-    /// The key below that place which is meant, if it is an unknown key.
+    /// The unknown key in that value, if the error is about an unknown key.
     key: Option<String>,
     what: String,
 }
@@ -77,7 +78,8 @@ impl DoesNotFit {
         }
     }
 
-    /// Adds a key of the table that is expected in place of the value.
+    /// Adds a key of the expected table as an example, if the error says that the value is not a
+    /// table.
     fn with_a_key(mut self, keys: &[&str]) -> Self {
         if self.what == NOT_A_TABLE
             && let Some(key) = keys.first()
@@ -87,7 +89,8 @@ impl DoesNotFit {
         self
     }
 
-    /// Adds the place of the value, unless the place of a value inside it is known.
+    /// Sets the place of the error to `at`, unless the error already has the place of an inner
+    /// value.
     fn within(mut self, at: &str) -> Self {
         if self.at.is_none() {
             let key = self.key.as_deref().map(escape);
@@ -114,7 +117,7 @@ impl std::error::Error for DoesNotFit {}
 impl serde::de::Error for DoesNotFit {
     fn custom<T: fmt::Display>(what: T) -> Self {
         let what = what.to_string();
-        // serde ends this text with the name of a type.
+        // This text of serde is replaced, because it ends with the name of a Rust type.
         if what.starts_with("data did not match any variant of untagged enum") {
             return Self::new("the value has none of the forms that are allowed".to_owned());
         }
@@ -168,7 +171,7 @@ fn no_such_key(key: &str, known: &[&str]) -> String {
 }
 
 impl<'de> Setting<'de, '_> {
-    /// Returns the value of a key, or of a place in a list.
+    /// Returns a member of this table or an element of this list. `token` is its key or its index.
     fn inner<'s>(
         &'s self,
         token: &str,
@@ -236,7 +239,8 @@ impl<'de> Deserializer<'de> for Setting<'de, '_> {
     ) -> Result<V::Value, DoesNotFit> {
         match self.value {
             Value::Object(members) => self.members(members, fields, visitor),
-            // serde would read a list as the values of the fields, in the order of the struct.
+            // A list is refused, because serde would take its elements as the values of the fields,
+            // in the order of the struct.
             Value::Array(_) => Err(DoesNotFit::new(NOT_A_TABLE.to_owned()).with_a_key(fields)),
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
                 let visited = self.deserialize_any(visitor);
@@ -278,7 +282,8 @@ impl<'de> Deserializer<'de> for Setting<'de, '_> {
         }
     }
 
-    /// serde calls this for the value of a key that no field takes.
+    /// Records the key of this value as a mistake. serde calls this if the struct has no field for
+    /// the key.
     fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DoesNotFit> {
         let key = self.at.rsplit('/').next().unwrap_or_default();
         let what = no_such_key(key, self.siblings);
@@ -322,7 +327,7 @@ impl<'de> MapAccess<'de> for Members<'de, '_, '_> {
         seed: T,
     ) -> Result<T::Value, DoesNotFit> {
         let Some((key, value)) = self.next.take() else {
-            return Err(DoesNotFit::custom("a value was read before its key"));
+            return Err(DoesNotFit::custom("serde has read a value before its key"));
         };
         let inner = self.of.inner(&escape(key), value, self.known);
         let at = inner.at.clone();

@@ -4,7 +4,8 @@ use expect_test::{Expect, expect};
 
 use super::*;
 
-/// Returns the config with another route, which has this `where`. The `where` is in line 50.
+/// Returns the config with another route, which has this `where`. The `where` is in line 50 of the
+/// config.
 fn config(conditions: &str) -> String {
     format!("{GOOD}[[route]]\nname = \"some\"\ntopics = [\"#\"]\nwhere = {conditions}\n")
 }
@@ -13,7 +14,7 @@ fn check_where(conditions: &str, expect: Expect) {
     check(&config(conditions), expect);
 }
 
-/// Checks what conditions mean, as `check-config` shows them.
+/// Checks how `check-config` shows the conditions of the second route.
 fn check_meaning(text: &str, expect: Expect) {
     let config = Config::parse(Path::new("hookbox.toml"), text, &env, NOW);
     let config = config.unwrap_or_else(|mistakes| panic!("{mistakes}\n{text}"));
@@ -68,7 +69,7 @@ fn each_kind_of_condition_is_read() {
     check_meaning(&config("[]"), expect![""]);
 }
 
-/// A 64-bit float could hold none of these fractions.
+/// Read as 64-bit floats, some of these numbers would lose digits.
 #[test]
 fn numbers_are_taken_as_they_are_written() {
     check_meaning(
@@ -163,7 +164,7 @@ fn every_limit_says_why() {
         ),
         expect![[r#"
             hookbox.toml:50:28: route[1].where[0].in: the list has at most 100 values, because they are compared one after another
-            hookbox.toml:50:358: route[1].where[1].in: the list needs a value, or the condition never holds
+            hookbox.toml:50:358: route[1].where[1].in: the list needs at least one value, because a condition with an empty list never holds
         "#]],
     );
     let (long, deep) = ("x".repeat(512), "/a".repeat(128));

@@ -151,7 +151,8 @@ fn in_words() -> BTreeMap<String, String> {
     for (at, keys) in tables() {
         let name = at.replace("/properties", "").replace("/items", "");
         for key in keys {
-            let described = &schema.pointer(at).expect("there")["properties"][&key]["description"];
+            let described = &schema.pointer(at).expect("the table must exist")["properties"][&key]
+                ["description"];
             let text = described.as_str().and_then(|text| text.split_once(DEFAULT));
             if let Some((_, default)) = text {
                 found.insert(format!("{name}/{key}"), default.to_owned());
@@ -217,7 +218,7 @@ fn a_default_in_words_is_what_takes_effect() {
     assert_eq!(other.identity, Identity::Body);
     assert!(other.form.is_none() && other.topic.is_none() && other.schemas.is_none());
     let Scheme::Hmac(hmac) = &other.scheme else {
-        panic!("an HMAC");
+        panic!("the scheme must be an HMAC");
     };
     assert_eq!(hmac.encoding, Encoding::Hex);
     assert!(hmac.prefix.is_empty() && hmac.timestamp.is_none());

@@ -1,5 +1,5 @@
-//! Tests the handlers of a program of the user's own: their kinds, their settings, and the stores
-//! that they can write to.
+//! Tests the handlers that a program adds to those of hookbox: their kinds, their settings, and the
+//! stores that they can write to.
 
 use expect_test::{Expect, expect};
 use serde::Deserialize;
@@ -34,8 +34,8 @@ struct Account {
     share: f64,
 }
 
-/// Returns the kinds that come with hookbox, `book-receipt` with settings, and a kind for each
-/// store alone.
+/// Returns two kinds that come with hookbox, the kind `book-receipt`, which has settings, and for
+/// each store a kind that can write only to this store.
 fn kinds() -> HandlerKinds {
     let settings = Some(SettingsType::of::<Settings>());
     let plain = Some(SettingsType::NONE);
@@ -69,7 +69,7 @@ fn check(handler: &str, expect: Expect) {
     };
     assert!(
         !message.contains("hunter2"),
-        "no message may contain a value, which may be a secret"
+        "no message may contain a value, because the value may be a secret"
     );
     expect.assert_eq(&message);
 }
@@ -238,7 +238,7 @@ fn a_handler_for_another_store_is_refused() {
     expected.assert_eq(&refusal(&sqlite(of_postgres)));
 }
 
-/// A command that runs no handler must not refuse what only a worker uses.
+/// A command that runs no handler must not refuse a config because of a handler's settings.
 #[test]
 fn settings_are_checked_where_a_handler_could_run() {
     let wrong = "handler = { kind = \"book-receipt\" }";

@@ -30,7 +30,7 @@ fn warned(lines: &str, expect: Expect) {
 
 fn chosen(lines: &str) -> (Option<EventType>, Identity) {
     let config = parse(lines);
-    let source = config.sources.last().expect("a source");
+    let source = config.sources.last().expect("the source must exist");
     (source.topic.clone(), source.identity.clone())
 }
 
@@ -48,7 +48,9 @@ fn an_old_source_keeps_its_topic_and_identity() {
     assert_eq!(chosen("preset = \"github\""), (None, Identity::Body));
     assert_eq!(chosen(HMAC), (None, Identity::Body));
     let pointers = |texts: &[&str]| {
-        let pointers = texts.iter().map(|text| text.parse().expect("a pointer"));
+        let pointers = texts
+            .iter()
+            .map(|text| text.parse().expect("the pointer must be valid"));
         Identity::Pointers(pointers.collect())
     };
     let begini = pointers(&["/integration_id", "/uid", "/event/type"]);

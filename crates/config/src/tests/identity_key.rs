@@ -8,7 +8,7 @@ use super::*;
 /// 64 hex digits.
 const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
 
-/// Returns the config with the key in this variable.
+/// Returns a config that reads the identity key from this environment variable.
 fn keyed(variable: &str) -> String {
     let table = format!("[identity]\nkey = {{ env = \"{variable}\" }}\n[worker]\n");
     GOOD.replacen("[worker]\n", &table, 1)
@@ -39,11 +39,11 @@ fn the_key_is_read_where_ids_are_computed() {
         let config = parse(&keyed("IDENTITY"), &with_key, needs);
         let config = config.unwrap_or_else(|mistakes| panic!("{mistakes}"));
         let IdentityConfig::Keyed(key) = &config.identity else {
-            panic!("{needs:?} must read the key");
+            panic!("a command with {needs:?} must read the identity key");
         };
         let expected = ExpectedIdentity::Keyed(key.fingerprint());
         assert_eq!(config.identity.expected(), expected);
-        let digester = config.identity.digester().expect("a digester");
+        let digester = config.identity.digester().expect("ids must be computed");
         assert_eq!(digester.fingerprint(), Some(key.fingerprint()));
         let refusal = refusal(&keyed("ABSENT"), &with_key, needs);
         assert!(refusal.contains("identity.key: "), "{needs:?}: {refusal}");
@@ -67,7 +67,7 @@ fn without_a_key_ids_are_plain() {
     let config = parse(GOOD, &with_key, Needs::ALL);
     let config = config.unwrap_or_else(|mistakes| panic!("{mistakes}"));
     assert_eq!(config.identity.expected(), ExpectedIdentity::Plain);
-    let digester = config.identity.digester().expect("a digester");
+    let digester = config.identity.digester().expect("ids must be computed");
     assert_eq!(digester.fingerprint(), None);
 }
 
@@ -98,6 +98,7 @@ fn a_running_service_keeps_its_key() {
     let text = keyed("HOOKBOX_TEST_ABSENT");
     let parsed = Config::parse_parts(path, &text, Needs::ALL, &kinds, NOW);
     let (_, parts) = parsed.unwrap_or_else(|mistakes| panic!("{mistakes}"));
-    let why = parts.why(&Part::Servers).expect("a missing key");
+    let why = parts.why(&Part::Servers);
+    let why = why.expect("a missing identity key must be reported");
     assert!(why.contains("identity.key: "), "{why}");
 }

@@ -13,7 +13,7 @@ impl Folder {
     pub(super) fn new(test: &str) -> Self {
         let name = format!("hookbox-key-files-{}-{test}", std::process::id());
         let folder = std::env::temp_dir().join(name);
-        std::fs::create_dir(&folder).expect("a folder");
+        std::fs::create_dir(&folder).expect("the folder must be created");
         Self(folder)
     }
 
@@ -24,15 +24,16 @@ impl Folder {
         std::fs::set_permissions(&path, mode).expect("set");
     }
 
-    /// Returns the warnings about a config that reads its first key from this file, or, as an
-    /// error, its mistakes. The positions in the config are removed from each text.
+    /// Returns the warnings about a config that reads its first key from this file. If the config
+    /// is refused, returns its mistakes as an error. The positions in the config are removed from
+    /// all texts.
     fn says(&self, file: &str) -> Result<Vec<String>, Vec<String>> {
         let text = GOOD.replacen("env = \"KEY\"", &format!("file = {file}"), 1);
         self.says_of("source[0].secrets[0]: ", &text)
     }
 
-    /// Returns the warnings about a config whose listener has this private key, or, as an error,
-    /// its mistakes.
+    /// Returns the warnings about a config whose listener has this private key. If the config is
+    /// refused, returns its mistakes as an error.
     fn says_of_listener(&self, key: &str) -> Result<Vec<String>, Vec<String>> {
         let tls = format!("connections = 100\ntls = {{ certificate = \"cert\", key = {key} }}\n");
         let text = GOOD.replacen("connections = 100\n", &tls, 1);
@@ -74,7 +75,7 @@ impl Drop for Folder {
 const KEY: &[u8] = b"a-key-of-thirty-two-random-bytes\n";
 
 /// A named pipe and a device are refused before they are opened: reading a pipe would block, and
-/// reading a device would never end. Of a file that is too large, only the first bytes are read.
+/// reading a device would never end. If a file is too large, only its first bytes are read.
 #[test]
 fn what_is_no_file_is_refused_unread() {
     let folder = Folder::new("no-file");

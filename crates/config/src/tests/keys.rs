@@ -77,7 +77,9 @@ fn taken<T: DeserializeOwned>() -> Vec<String> {
     let refused = refused
         .expect("the struct must refuse an unknown key")
         .to_string();
-    let (_, expected) = refused.split_once(", expected").expect("a list");
+    let (_, expected) = refused
+        .split_once(", expected")
+        .expect("the error must list the keys");
     expected
         .split('`')
         .skip(1)
@@ -109,7 +111,7 @@ fn objects(at: &str, value: &Value, found: &mut BTreeSet<String>) {
 #[test]
 fn the_schema_and_the_structs_know_the_same_keys() {
     let schema = generated();
-    jsonschema::meta::validate(&schema).expect("a JSON Schema");
+    jsonschema::meta::validate(&schema).expect("the schema must be valid");
     let mut all = BTreeSet::new();
     objects("", &schema, &mut all);
     let compared: BTreeSet<String> = tables().iter().map(|(at, _)| (*at).to_owned()).collect();
@@ -118,7 +120,7 @@ fn the_schema_and_the_structs_know_the_same_keys() {
         "each table of the schema must be compared with its struct"
     );
     for (at, taken) in tables() {
-        let table = schema.pointer(at).expect("there");
+        let table = schema.pointer(at).expect("the table must exist");
         assert_eq!(table["additionalProperties"], false, "{at}");
         let known = table["properties"].as_object().expect("keys");
         let known: BTreeSet<&String> = known.keys().collect();

@@ -34,7 +34,7 @@ fn limits_and_addresses_are_checked() {
     check(
         &GOOD.replace("waiting = 200", "drain_lead = \"6 s\""),
         expect![[r#"
-            hookbox.toml:15:1: ingest.drain_lead: the lead must be at most half of drain, of which it is a part: requests that are open after the lead still need time for their answers
+            hookbox.toml:15:1: ingest.drain_lead: drain_lead must be at most half of drain: it is the first part of that time, and requests that are open at its end still need time for their answers
         "#]],
     );
     check(

@@ -1,11 +1,12 @@
-//! Tests `newest` of routes: what it means, and the message about each mistake.
+//! Tests the setting `newest` of routes: how it is read, and the message about each mistake.
 
 use expect_test::{Expect, expect};
 use hookbox_event::VersionKind;
 
 use super::*;
 
-/// Returns the config with another route, which has this `newest`. It is in line 50.
+/// Returns the config with another route, which has this `newest`. The `newest` is in line 50 of
+/// the config.
 fn config(newest: &str) -> String {
     format!("{GOOD}[[route]]\nname = \"some\"\ntopics = [\"#\"]\nnewest = {newest}\n")
 }
@@ -27,7 +28,8 @@ fn each_type_of_version_is_read() {
         let config = Config::parse(Path::new("hookbox.toml"), &text, &env, NOW);
         let config = config.unwrap_or_else(|mistakes| panic!("{mistakes}\n{text}"));
         assert!(config.routes[0].newest.is_none());
-        let newest = config.routes[1].newest.as_ref().expect("it is set");
+        let newest = config.routes[1].newest.as_ref();
+        let newest = newest.expect("the second route must have the setting `newest`");
         let key: Vec<String> = newest.key.iter().map(ToString::to_string).collect();
         assert_eq!(key, ["/uid", "/a~1b"]);
         assert_eq!(

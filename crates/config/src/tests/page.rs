@@ -105,7 +105,9 @@ fn rows(schema: &Value, at: &str, of: &str) -> Vec<Row> {
 }
 
 fn row(at: &str, name: &str, value: &Value, is_needed: bool) -> Row {
-    let text = value["description"].as_str().expect("a description");
+    let text = value["description"]
+        .as_str()
+        .expect("the key must have a description");
     let (meaning, by_hand) = text.split_once(DEFAULT).unwrap_or((text, ""));
     let default = if is_needed {
         "needed".to_owned()

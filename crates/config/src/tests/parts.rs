@@ -40,7 +40,7 @@ fn folder(test: &str) -> Folder {
     ] {
         folder.write(name, text.as_bytes(), 0o600);
     }
-    std::fs::create_dir(folder.0.join("schemas")).expect("a folder");
+    std::fs::create_dir(folder.0.join("schemas")).expect("the folder must be created");
     folder
 }
 

@@ -57,8 +57,8 @@ impl Transform for OfToml {
             let text = paragraphs.collect::<Vec<_>>().join("\n\n");
             schema.insert("description".to_owned(), text.into());
         }
-        // An empty default comes from `#[serde(default)]`, and says no more than that the key may
-        // be missing.
+        // An empty default comes from `#[serde(default)]`. It says only that the key may be
+        // missing, so it is removed.
         if matches!(schema.get("default"), Some(Value::Null | Value::Array(_))) {
             schema.remove("default");
         }

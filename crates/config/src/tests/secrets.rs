@@ -8,8 +8,8 @@ use super::{Config, GOOD, NOW, Path, check, env};
 #[test]
 fn a_secret_is_never_written_down_and_never_shown() {
     let secrets = |text: &str| {
-        let begin = GOOD.find("secrets = [").expect("there");
-        let end = begin + GOOD[begin..].find('\n').expect("there");
+        let begin = GOOD.find("secrets = [").expect("the key must exist");
+        let end = begin + GOOD[begin..].find('\n').expect("the line must end");
         format!("{}secrets = {text}{}", &GOOD[..begin], &GOOD[end..])
     };
     check(
@@ -80,7 +80,7 @@ fn a_secret_is_never_written_down_and_never_shown() {
 fn a_secret_ends_and_another_takes_over() {
     let until = |moment: &str| GOOD.replace("\"2026-12-31T00:00:00Z\"", moment);
     // The time at which a secret expires may be a text, or a time in TOML's own syntax. A source
-    // may have one expired secret beside a valid one.
+    // may have an expired secret beside a valid one.
     check(&until("2026-12-31T00:00:00Z"), expect![["ok"]]);
     check(&until("2026-01-01T00:00:00Z"), expect![["ok"]]);
     check(

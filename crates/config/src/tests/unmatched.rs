@@ -33,7 +33,7 @@ fn warned(parts: &[String], expect: Expect) {
 }
 
 #[test]
-fn a_route_and_a_source_that_do_not_meet_are_warned_of() {
+fn a_pattern_and_a_source_without_a_match_get_a_warning() {
     let shop = source("shop", "topic = \"/type\"\n");
     let bank = source("bank", "");
     warned(
@@ -42,8 +42,8 @@ fn a_route_and_a_source_that_do_not_meet_are_warned_of() {
             route("\"shop.order.*\", \"shops.#\", \"shop\""),
         ],
         expect![[r#"
-            hookbox.toml:16:27: route[0].topics[1]: no source of this config has such a topic; their topics are shop.…
-            hookbox.toml:16:38: route[0].topics[2]: no source of this config has such a topic; their topics are shop.…
+            hookbox.toml:16:27: route[0].topics[1]: no source of this config has a topic that matches this pattern; the topics of the sources are shop.…
+            hookbox.toml:16:38: route[0].topics[2]: no source of this config has a topic that matches this pattern; the topics of the sources are shop.…
         "#]],
     );
     warned(
@@ -53,8 +53,8 @@ fn a_route_and_a_source_that_do_not_meet_are_warned_of() {
             route("\"shop.#\", \"bank.paid\""),
         ],
         expect![[r#"
-            hookbox.toml:14:1: source[1]: no route has its topics (bank.untyped), so that all its events go to the route "unrouted", which only stores them
-            hookbox.toml:23:21: route[0].topics[1]: no source of this config has such a topic; their topics are shop.…, bank.untyped
+            hookbox.toml:14:1: source[1]: no route selects the topics of this source (bank.untyped), so all its events go to the route "unrouted", which only stores them
+            hookbox.toml:23:21: route[0].topics[1]: no source of this config has a topic that matches this pattern; the topics of the sources are shop.…, bank.untyped
         "#]],
     );
     for all in ["\"#\"", "\"*.#\"", "\"shop.order\", \"*.untyped\""] {
@@ -63,8 +63,8 @@ fn a_route_and_a_source_that_do_not_meet_are_warned_of() {
     }
 }
 
-/// A config with which hookbox is tried out has no routes yet.
+/// A config for a first trial of hookbox has no routes yet, and needs no warning.
 #[test]
-fn a_config_without_routes_is_not_warned_of() {
+fn a_config_without_routes_gets_no_warning() {
     warned(&[source("shop", "")], expect![""]);
 }

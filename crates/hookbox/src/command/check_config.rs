@@ -20,7 +20,8 @@ use crate::{compose, tls};
 
 /// Prints the effective config. Mistakes were already reported when the config was loaded. What
 /// remains is to check whether the JSON Schemas compile, whether senders would trust the
-/// certificate, whether the handlers can be made, and whether routes and sources meet.
+/// certificate, whether the handlers can be made, and whether the routes match the topics of the
+/// sources.
 pub fn run(config: &Config, handlers: &Registry, as_json: bool) -> anyhow::Result<Exit> {
     let now = SystemClock.now();
     compose::schemas(config)?;
@@ -48,8 +49,8 @@ pub fn run(config: &Config, handlers: &Registry, as_json: bool) -> anyhow::Resul
     Ok(exit::OK)
 }
 
-/// Returns an error for a source whose keys have all ended, and a warning for each source whose
-/// last key ends soon.
+/// Returns an error for a source whose keys have all expired, and a warning for each source whose
+/// last key expires soon.
 fn key_ends(config: &Config, now: Timestamp) -> Result<Vec<String>, Unusable> {
     let mut near = Vec::new();
     let file = config.path.display();
@@ -247,7 +248,8 @@ fn route(route: &RouteConfig) -> Value {
             "type": newest.kind.as_str(),
         });
     }
-    // The settings are shown as they are written: a secret is a reference in them.
+    // The settings of a handler are shown as they are written, because they contain references to
+    // secrets, and not the secrets themselves.
     if !route.handler.settings.is_empty() {
         shown["handler_settings"] = json!(route.handler.settings.as_json());
     }

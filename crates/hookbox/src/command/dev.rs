@@ -21,7 +21,7 @@ use crate::log_args::LogArgs;
 use crate::signals;
 use crate::telemetry::Log;
 
-/// The address at which a newly created config listens.
+/// The address at which ingest listens with a config that `dev` has created.
 const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 
 /// The folder for the config, the key and the database. The other commands look for a config there.
@@ -66,7 +66,8 @@ pub async fn run(
     let configured = config.ingest.listen;
     config.ingest.listen = args.listen.unwrap_or(configured);
     loopback_only(config.ingest.listen)?;
-    log.begin(logging, &config.log).context("start the log")?;
+    log.begin(logging, &config.log)
+        .context("cannot start the log")?;
     let listening = roles::listen(&config).await?;
     let address = listening.listener.tcp.local_addr()?;
     let elsewhere = elsewhere(&args.dir, configured, address);
@@ -104,10 +105,11 @@ fn loopback_only(listen: SocketAddr) -> anyhow::Result<()> {
 }
 
 /// Creates the folder, the keys and the config; existing ones are left unchanged. An identity key
-/// belongs to new databases only: the ids of events that are stored without one cannot be changed.
+/// is created only for new databases, because the ids of events that were stored without a key
+/// cannot be changed.
 fn prepare(args: &DevArgs) -> anyhow::Result<()> {
     let dir = &args.dir;
-    let making = |what: &str| format!("create {what} in {}", dir.display());
+    let making = |what: &str| format!("cannot create {what} in {}", dir.display());
     if !dir.is_dir() {
         // Only the owner may enter the folder, because the database will contain personal data.
         fs::DirBuilder::new()

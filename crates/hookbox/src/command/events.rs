@@ -38,7 +38,8 @@ pub enum EventsCommand {
     /// Print the ends of events on routes (done, dead, discarded, stale) in the order of their
     /// commits, and wait for more; Ctrl-C prints the cursor to resume from
     Follow(FollowArgs),
-    /// Put stored events on a route: those that it never had, and those that are done there
+    /// Put stored events on a route: events that the route never had, and events that are done on
+    /// it
     Replay(ReplayArgs),
 }
 

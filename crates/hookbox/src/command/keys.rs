@@ -14,7 +14,7 @@ pub enum KeysCommand {
     Generate,
 }
 
-/// Runs a subcommand of `keys`. It reads no config and stores nothing.
+/// Runs a subcommand of `keys`. The subcommand reads no config and stores nothing.
 pub fn run(command: &KeysCommand, json: bool) -> anyhow::Result<Exit> {
     match command {
         KeysCommand::Generate => generate(json),
@@ -33,7 +33,7 @@ fn generate(json: bool) -> anyhow::Result<Exit> {
     Ok(exit::OK)
 }
 
-/// Returns a new identity key, as the config reads it.
+/// Returns a new identity key, in the form in which the config reads it.
 pub fn identity_key(rng: &dyn Rng) -> String {
     let mut bytes = [0; IdentityKey::BYTES];
     rng.fill(&mut bytes);

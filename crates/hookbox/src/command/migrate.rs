@@ -63,9 +63,9 @@ pub async fn run(config: &Config, json: bool) -> anyhow::Result<Exit> {
     Ok(exit::OK)
 }
 
-/// Returns which brokers may get an identity stamp, by the stamp of the store before it is
-/// migrated. A store that cannot be opened counts as one without a stamp; why it cannot is
-/// reported when it is migrated.
+/// Returns which brokers may get an identity stamp. This depends on whether the store has a stamp
+/// before its migration. A store that cannot be opened counts as a store without a stamp; why it
+/// cannot be opened is reported later, when the store is migrated.
 async fn stamping(config: &Config) -> Stamping {
     if !config.identity.is_keyed() {
         return Stamping::WithoutMessages;
@@ -85,9 +85,10 @@ fn rabbit_options(config: &Config, url: &SecretString, stamping: Stamping) -> ra
     options
 }
 
-/// Refuses a broker of another identity key before the store is stamped, so that both never have
-/// different stamps. With a key, a broker that cannot be compared is refused as well. Without one,
-/// any other problem of the broker is reported once the store is migrated.
+/// Refuses a broker with another identity key before the store is stamped, so that store and broker
+/// never have different stamps. If the config has an identity key, a broker whose stamp cannot be
+/// read is refused as well. If the config has no identity key, any other problem of the broker is
+/// reported only after the store was migrated.
 async fn same_identity(config: &Config, stamping: Stamping) -> Result<(), OpenError> {
     let is_keyed = config.identity.is_keyed();
     match &config.broker {
@@ -164,7 +165,7 @@ fn deleted_queues(lines: &[String]) -> OpenError {
 
 /// What the migration has done, for printing.
 struct MigrationReport<'a> {
-    /// The name of each migrated part, with its versions before and after.
+    /// The name of each migrated part, and its schema version before and after the migration.
     migrated: Vec<(&'static str, i64, i64)>,
     declared: &'a [String],
     grouped: u64,

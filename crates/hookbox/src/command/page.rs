@@ -13,7 +13,7 @@ pub struct LimitArgs {
     pub limit: u32,
 }
 
-/// The options for the period.
+/// The options that limit a list to a period.
 #[derive(Debug, Args)]
 pub struct TimeArgs {
     /// Only from this time on: a time (RFC 3339), a day (UTC), or how long ago ("2h", "30 min")
@@ -73,7 +73,7 @@ mod tests {
 
     #[test]
     fn a_time_is_absolute_or_relative() {
-        let now = Timestamp::parse_rfc3339("2026-11-26T17:30:00Z").expect("a time");
+        let now = Timestamp::parse_rfc3339("2026-11-26T17:30:00Z").expect("the time must be valid");
         for (text, moment) in [
             ("2026-11-26T17:30:00Z", "2026-11-26T17:30:00Z"),
             ("2026-11-26T18:30:00.5+01:00", "2026-11-26T17:30:00.5Z"),

@@ -19,7 +19,8 @@ pub struct ByArgs {
     by: Option<String>,
 }
 
-/// The longest reason. It is shown in lines of the log, on pages and in the audit.
+/// The longest reason for a change, in characters. A reason must be short, because it is shown in
+/// log lines, on pages and in the audit.
 const REASON_CHARS_MAX: usize = 500;
 
 /// The options of a command that changes many things at once: how it asks for confirmation, and the

@@ -1,8 +1,8 @@
 //! The only code that prints: reports on standard output, as text or as JSON, and notes on standard
 //! error.
 //!
-//! A failure to print never ends the process. It happens when a disk is full or a reader has closed
-//! the pipe.
+//! A failure to print never ends the process. Printing fails, for example, when a disk is full or a
+//! reader has closed the pipe.
 
 use std::io::{self, Write};
 

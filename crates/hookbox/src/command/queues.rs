@@ -21,9 +21,9 @@ use crate::exit::{self, Exit};
 /// The broker and the store that the command reads. Each field holds either the connection or the
 /// reason why the broker or the store is unavailable.
 pub struct Sources {
-    /// The broker.
+    /// The broker, or why it is unavailable.
     pub broker: Reach<dyn Broker>,
-    /// The store.
+    /// The store, or why it is unavailable.
     pub store: Reach<dyn Ledger>,
     opened: Option<AnyStore>,
 }
@@ -108,7 +108,8 @@ pub struct QueuesArgs {
 }
 
 impl QueuesArgs {
-    /// Returns which secrets the command uses: only one that declares queues stamps the broker.
+    /// Returns which secrets the command uses. Only `queues declare` uses the identity key, because
+    /// it may write the identity stamp of the broker.
     pub fn needs(&self) -> Needs {
         match self.command {
             None => Needs::STORE_AND_BROKER,
@@ -148,7 +149,8 @@ async fn declare(config: &Config, args: &DeclareArgs, json: bool) -> anyhow::Res
     };
     let (opened, store) = store(config).await?;
     let mut options = compose::rabbit_options(config, url);
-    // The stamp of the store was compared when it was opened.
+    // The stamp of an open store was checked when the store was opened. So the broker may get the
+    // same stamp, even if it has messages.
     options.stamping = match opened {
         Some(_) => Stamping::All,
         None => Stamping::None,
@@ -173,8 +175,8 @@ async fn declare(config: &Config, args: &DeclareArgs, json: bool) -> anyhow::Res
         return Ok(exit::FAILED);
     }
     // Declare even if no queue is missing. An earlier process may have been killed after it had
-    // declared the queues and before it had declared the temporary queue (the anchor). The anchor
-    // protects the queue that was declared last (hazard H14).
+    // declared all other queues and before it had declared the anchor queue, which protects the
+    // queue that was declared before it (hazard H14).
     let rabbitmq::Declaration {
         declared,
         anchor_refused,
@@ -189,8 +191,9 @@ async fn declare(config: &Config, args: &DeclareArgs, json: bool) -> anyhow::Res
     Ok(exit::OK)
 }
 
-/// Returns the reason why a broker gets no first identity stamp: the store cannot be reached, and
-/// it may have events whose ids were computed without the key.
+/// Converts the error that the broker has no identity stamp into an error about the store, if the
+/// store cannot be reached. Without the store, the broker gets no stamp, because the store may have
+/// events whose ids were computed without the identity key.
 fn for_the_store(error: OpenError, store: &Reach<dyn Ledger>) -> OpenError {
     let not_stamped = IdentityMismatch::NotStamped;
     match (error, store) {
@@ -211,7 +214,8 @@ pub fn warn_of_anchor(refused: Option<&str>) {
     if let Some(why) = refused {
         print::note(&format!(
             "warning: if the broker is killed within three minutes, the queue that was declared \
-             last may lose its messages: the temporary queue that protects it was refused: {why}"
+             last may lose its messages: the broker refused the temporary queue that protects it: \
+             {why}"
         ));
     }
 }
@@ -223,12 +227,14 @@ fn asked(missing: &[MissingQueue]) -> anyhow::Result<bool> {
          deleted queue is lost. Continue?",
         lines.collect::<String>()
     );
-    Person::new().ask(&question).context("give --yes")
+    Person::new()
+        .ask(&question)
+        .context("nothing was declared; give --yes to skip the question")
 }
 
 /// Writes a row to the audit before the queues are declared. Queues are declared even if the store
-/// is unavailable, because a broker without its queues takes no events. (A broker without the
-/// identity stamp that it needs is an exception.)
+/// is unavailable, because a broker without its queues takes no events. (The exception is a broker
+/// that needs an identity stamp and has none.)
 async fn audit(store: &Reach<dyn Ledger>, by: &str, missing: &[MissingQueue]) -> Option<Problem> {
     let Reach::Open(ledger) = store else {
         return None;

@@ -27,8 +27,7 @@ pub struct ReconcileArgs {
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     wait: Option<Duration>,
     /// After the check, write off the missing receipts with the given reason: they are lost for
-    /// good and are not reported again. At most 100 receipts at a time; each adds a row to the
-    /// audit
+    /// good and are no longer listed. At most 100 receipts at a time; each adds a row to the audit
     #[arg(long, value_name = "REASON", group = "change")]
     write_off: Option<String>,
     /// Before the check, accept, with the given reason, that store and broker contradict each
@@ -53,8 +52,8 @@ pub async fn run(config: &Config, args: &ReconcileArgs, json: bool) -> anyhow::R
     let (broker, store) = (&sources.broker, &sources.store);
     if let Some(why) = &args.accept_restore {
         let accepted = accept(&sources, args, why, &mut person).await?;
-        // With `--json` only the report of the check below is printed. That report lists all
-        // restores for which an operator ever used `--accept-restore`, including this one.
+        // With `--json` only the report of the check below is printed. That report also lists the
+        // restores that operators have accepted, including this one.
         if !json {
             print::report(&accepted, json)?;
         }

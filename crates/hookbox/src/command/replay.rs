@@ -18,15 +18,15 @@ use crate::exit::{self, Exit, Unusable};
 pub struct ReplayArgs {
     /// The ids of the events, or their beginnings (at least 4 hex digits)
     events: Vec<String>,
-    /// The route to put the events on. Events of other topics are left alone, and new ones that its
-    /// conditions (`where`) exclude
+    /// The route to put the events on. Events whose topics the route does not select are left
+    /// alone, and so are events new to the route that its conditions (`where`) exclude
     #[arg(long, value_name = "NAME")]
     route: RouteName,
-    /// Why, for the audit
+    /// The reason, for the audit
     #[arg(long, value_name = "REASON", value_parser = reason)]
     why: String,
-    /// Only events that the route never had. Without this option, events that are done there run
-    /// again, too, if the handler of the route allows it
+    /// Only events that the route never had. Without this option, events that are done on the route
+    /// run again as well, if its handler allows that
     #[arg(long)]
     only_new: bool,
     /// Only events of this source
@@ -93,15 +93,16 @@ pub async fn run(
     Ok(if well { exit::OK } else { exit::FAILED })
 }
 
-/// Returns the route in the config. No worker runs the events of another one. The route for topics
-/// that no other route selects has no topics of its own, so it is none that events are put on.
+/// Returns the route of this name in the config. A route that is not in the config is refused,
+/// because no worker would run its events. The route `unrouted` is refused as well, because it has
+/// no topics of its own.
 fn route<'c>(config: &'c Config, name: &RouteName) -> Result<&'c RouteConfig, Unusable> {
     let found = config.routes.iter().find(|route| route.name == *name);
     let file = config.path.display();
     match found {
         Some(route) if route.topics.is_empty() => Err(Unusable(format!(
-            "events are not put on route {name}: it gets what no other route selects; name a route \
-             with topics"
+            "events cannot be put on route {name}, because it only gets events that no other route \
+             selects; name a route with topics"
         ))),
         Some(route) => Ok(route),
         None => Err(Unusable(format!(

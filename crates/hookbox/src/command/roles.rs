@@ -45,7 +45,7 @@ pub struct OpenDependencies {
     pub shutdown: CancellationToken,
     /// The state that the monitoring endpoints show.
     pub monitored: Monitored,
-    /// The log.
+    /// The log of this process.
     pub log: Log,
 }
 
@@ -117,8 +117,8 @@ pub async fn serve_roles(
         Some(spooled) => Arc::clone(&spooled.spooling),
         None => Arc::clone(&opened.broker),
     };
-    // All roles are made before any of them is used or shown. If one cannot be made, no sender has
-    // used this process.
+    // All roles are made before any of them is used or shown. So if a role cannot be made, the
+    // process ends before a sender has used it.
     let worker = match &opened.handlers {
         Some(handlers) => match make_worker(&config, handlers, &opened, drain).await? {
             Some(worker) => Some(worker),
@@ -288,8 +288,9 @@ pub async fn open(
     }))
 }
 
-/// How many connections may wait to be accepted (the kernel limits it to `net.core.somaxconn`). If
-/// so many wait, the kernel of a further client tries again to connect after a second.
+/// How many connections may wait to be accepted (the kernel limits this number to
+/// `net.core.somaxconn`). If so many wait, the kernel of a further client tries again to connect
+/// after a second.
 const BACKLOG: u32 = 4096;
 
 fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
@@ -327,7 +328,10 @@ async fn make_worker(
     opened: &OpenDependencies,
     drain: Drain,
 ) -> anyhow::Result<Option<MadeWorker>> {
-    let store = opened.store.as_ref().context("a worker needs a store")?;
+    let store = opened
+        .store
+        .as_ref()
+        .context("the worker needs a store, and none was opened")?;
     match (store, handlers) {
         (AnyStore::Postgres(store), RouteHandlers::Postgres(handlers)) => {
             make_worker_on(store, config, handlers, opened, drain).await
@@ -337,7 +341,7 @@ async fn make_worker(
         }
         (AnyStore::Postgres(_), RouteHandlers::Sqlite(_))
         | (AnyStore::Sqlite(_), RouteHandlers::Postgres(_)) => {
-            anyhow::bail!("the handlers are for another database than the store")
+            anyhow::bail!("the handlers were made for another database than that of the store")
         }
     }
 }

@@ -32,7 +32,7 @@ pub struct ScopeArgs {
     /// The name of the route
     #[arg(required_unless_present = "all", conflicts_with = "all")]
     route: Option<RouteName>,
-    /// All routes, as a whole: a pause of all and that of a route are ended separately
+    /// All routes as a whole. A pause of all routes and a pause of one route are ended separately
     #[arg(long)]
     all: bool,
 }
@@ -42,7 +42,7 @@ pub struct ScopeArgs {
 pub struct PauseArgs {
     #[command(flatten)]
     scope: ScopeArgs,
-    /// The reason, which the audit and all who find the route paused are shown
+    /// The reason; it is shown in the audit, and wherever the route is shown as paused
     #[arg(long, value_name = "TEXT", value_parser = reason)]
     why: String,
     #[command(flatten)]
@@ -82,17 +82,17 @@ pub struct LimitArgs {
     /// The most events a second for each worker process, such as "5/s" (0.1 to 1000000), or "none"
     #[arg(long, value_name = "N/s", value_parser = rate)]
     rate: Option<Rate>,
-    /// The most transactions at once for each worker process, at most what the config says, or
-    /// "default" for what it says
+    /// The most transactions at once for each worker process, at most the number in the config; or
+    /// "default" for the number in the config
     #[arg(long, value_name = "N", value_parser = concurrency)]
     concurrency: Option<Concurrency>,
 }
 
-/// A rate, or none.
+/// The value of `--rate`: a rate to set, or `none` to remove the limit.
 #[derive(Debug, Clone, Copy)]
 struct Rate(LimitChange<EventRate>);
 
-/// A number of transactions at once, or that of the config.
+/// The value of `--concurrency`: a number to set, or `default` to remove the limit.
 #[derive(Debug, Clone, Copy)]
 struct Concurrency(LimitChange<NonZeroU32>);
 
@@ -107,17 +107,18 @@ fn concurrency(text: &str) -> Result<Concurrency, String> {
     if text == "default" {
         return Ok(Concurrency(LimitChange::Clear));
     }
-    // The store keeps the number as a signed one.
+    // The number must fit into an `i32`, because the store keeps it in a signed column.
     let number = text.parse::<NonZeroU32>().ok();
     let number = number.filter(|number| i32::try_from(number.get()).is_ok());
-    let number =
-        number.ok_or_else(|| format!("{text:?} is neither a number from 1 nor default"))?;
+    let number = number.ok_or_else(|| {
+        format!("{text:?} is neither a whole number of at least 1 nor \"default\"")
+    })?;
     Ok(Concurrency(LimitChange::Set(number)))
 }
 
 impl ScopeArgs {
     fn scope(&self) -> RouteScope {
-        // Without a name, clap has required `--all`.
+        // If no route is named, `--all` was given, because clap requires one of the two.
         self.route.clone().map_or(RouteScope::All, RouteScope::One)
     }
 }

@@ -30,7 +30,7 @@ pub struct ToArgs {
 
 /// A source of the config, and what is needed to send requests to it.
 pub struct ResolvedSource<'c> {
-    /// The source.
+    /// The source, as the config describes it.
     pub source: &'c SourceConfig,
     /// The signer of the requests.
     pub signer: Signer,

@@ -12,14 +12,14 @@ use hookbox_handlers::publish::{self, Publish};
 use super::make_context::{BoxError, MakeContext};
 use super::not_resolved::not_resolved;
 
-/// Makes the effect that posts events to a service of the user's.
+/// Makes the effect `forward`, which posts events to a user's service.
 pub fn forward(settings: &forward::Settings, with: &MakeContext<'_>) -> Result<Forward, BoxError> {
     let read = |reference: &Reference| with.read_secret(reference);
     let (resolve, clock) = (Arc::clone(&with.resolve), Arc::new(SystemClock));
     Ok(Forward::new(settings, with.folder, &read, resolve, clock)?)
 }
 
-/// Makes the effect that publishes events to an exchange of the user's.
+/// Makes the effect `publish`, which publishes events to a user's exchange.
 pub fn publish(settings: &publish::Settings, with: &MakeContext<'_>) -> Result<Publish, BoxError> {
     let read = |reference: &Reference| with.read_secret(reference);
     let own = match &with.config.broker {

@@ -1,5 +1,5 @@
-//! The handlers and effects of this program, by the kinds that a config names. A program of the
-//! user's own adds some of its own to those that come with hookbox.
+//! The handlers and effects of this program, by the kinds that a config names. A user's program
+//! adds its own handlers and effects to those that come with hookbox.
 //!
 //! The handlers of the two databases have different types, because each borrows the connection of
 //! its own database. So there is one list for each database, and the store of the config decides
@@ -31,17 +31,17 @@ use crate::exit::Unusable;
 pub struct Registry {
     postgres: Vec<Kind<Postgres>>,
     sqlite: Vec<Kind<Sqlite>>,
-    /// The first mistake in the program's own code.
+    /// The first mistake in the code with which the program adds its handlers and effects.
     mistake: Option<String>,
 }
 
-/// A kind of handler or effect, as one store uses it.
+/// A kind of handler or effect, for one of the two stores.
 pub struct Kind<S: Store> {
     name: &'static str,
     settings: SettingsType,
     make: Make<S>,
-    /// Says whether the handler is repeatable without making it, for one that reads secrets when it
-    /// is made.
+    /// Returns whether the handler is repeatable, without making the handler, which would read its
+    /// secrets. `None` if the handler must be made to find out.
     is_repeatable: Option<IsRepeatable>,
 }
 
@@ -92,8 +92,8 @@ impl HandlerStore for Sqlite {
 }
 
 impl RouteHandlers {
-    /// Returns whether the handler of a route may handle an event again that it has handled;
-    /// `None` if no handler was made for the route.
+    /// Returns whether the handler of a route may handle an event a second time; `None` if no
+    /// handler was made for the route.
     fn is_repeatable(&self, route: &RouteName) -> Option<bool> {
         match self {
             Self::Postgres(made) => made.get(route).map(|handler| handler.is_repeatable()),
@@ -151,7 +151,7 @@ impl Registry {
         });
     }
 
-    /// Adds the handler that runs statements of a user's own.
+    /// Adds the handler `sql`, which runs statements that a user writes.
     fn add_sql<S>(&mut self)
     where
         S: HandlerStore + SqlStore,
@@ -266,12 +266,12 @@ impl Registry {
         self.mistake = self.mistake.take().or(mistake);
     }
 
-    /// Returns the first mistake in the code with which the program adds its handlers.
+    /// Returns the first mistake in the code with which the program adds its handlers and effects.
     pub fn mistake(&self) -> Option<&str> {
         self.mistake.as_deref()
     }
 
-    /// Returns the kinds, as the config is checked against them.
+    /// Returns the kinds of this program, against which a config is checked.
     pub fn kinds(&self) -> HandlerKinds {
         fn settings<S: Store>(of: &[Kind<S>], name: &str) -> Option<SettingsType> {
             let kind = of.iter().find(|kind| kind.name == name);
@@ -293,10 +293,10 @@ impl Registry {
         HandlerKinds::new(kinds.collect())
     }
 
-    /// Returns whether the handler of a route may handle an event again that it has handled.
+    /// Returns whether the handler of a route may handle an event a second time.
     pub fn is_repeatable(&self, config: &Config, route: &RouteConfig) -> anyhow::Result<bool> {
         let handler = &route.handler;
-        // An effect is in both lists.
+        // Only effects have `is_repeatable`, and they are in both lists, so one list is enough.
         let kind = self.sqlite.iter().find(|kind| kind.name == handler.kind);
         if let Some(says) = kind.and_then(|kind| kind.is_repeatable.as_ref()) {
             return says(&handler.settings).map_err(|error| anyhow!(error));
@@ -348,7 +348,7 @@ fn routes<'c>(config: &'c Config, only: &[RouteName]) -> impl Iterator<Item = &'
     config.routes.iter().filter(is_wanted)
 }
 
-/// Returns whether a name follows the rule of all names in the config.
+/// Returns whether a name has the form that all names in the config have.
 fn is_name(name: &str) -> bool {
     name.parse::<RouteName>().is_ok()
 }

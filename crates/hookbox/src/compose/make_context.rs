@@ -1,4 +1,5 @@
-//! What handlers and effects are made with, beside their settings.
+//! What handlers and effects are made with, in addition to their settings: the config, its folder
+//! and a resolver of host names.
 
 use std::error::Error;
 use std::path::Path;
@@ -10,11 +11,11 @@ use hookbox_handlers::{Reference, Resolve, SystemResolver};
 /// Why a handler or an effect could not be made from its settings.
 pub type BoxError = Box<dyn Error + Send + Sync>;
 
-/// What handlers and effects are made with, beside their settings.
+/// What handlers and effects are made with, in addition to their settings.
 pub struct MakeContext<'c> {
-    /// The config.
+    /// The config for which the handlers and effects are made.
     pub config: &'c Config,
-    /// The folder of the config file, to which paths in it are relative.
+    /// The folder of the config file. Paths in the config are relative to this folder.
     pub folder: &'c Path,
     /// Resolves the names of hosts. All effects share it, because it limits how many names are
     /// resolved at once.
@@ -22,7 +23,7 @@ pub struct MakeContext<'c> {
 }
 
 impl<'c> MakeContext<'c> {
-    /// Returns what the handlers and effects of a config are made with.
+    /// Returns the context for making the handlers and effects of a config.
     pub fn of(config: &'c Config) -> Self {
         Self {
             config,

@@ -12,7 +12,7 @@ pub fn routing(config: &Config) -> anyhow::Result<Routing> {
         .partition(|route| route.name.as_str() != UNROUTED);
     let unrouted = unrouted
         .first()
-        .context("the route \"unrouted\" always exists")?;
+        .context("the config has no route \"unrouted\": this is a bug in hookbox")?;
     Ok(Routing {
         selections: routes.into_iter().map(selection).collect(),
         unrouted: unrouted.name.clone(),
@@ -27,9 +27,10 @@ fn selection(route: &RouteConfig) -> Selection {
     }
 }
 
-/// Returns the topics whose events may go to other routes, too. Routes whose conditions exclude
-/// each other share an event only if it was received with two different bodies, or under two
-/// configs. It is then processed as any other; one route may wait for the transaction of the other.
+/// Returns the topics of the other routes that may get the same events as this route. A route is
+/// left out if its conditions and those of this route exclude each other: both get the same event
+/// only if it was received with two different bodies, or under two configs. The event is processed
+/// then as usual, but one route may wait for the transaction of the other.
 pub(super) fn shared_topics(config: &Config, route: &RouteConfig) -> Vec<TopicPattern> {
     let this = selection(route);
     let others = config.routes.iter().filter(|it| it.name != route.name);
@@ -82,9 +83,10 @@ mod tests {
         assert_eq!(found, [("gold", 1), ("silver", 1), ("large", 1)]);
     }
 
-    /// An order is of one level, but may be large as well.
+    /// An order has one level, so the routes `gold` and `silver` share no event. An order of any
+    /// level may be large, so the route `large` may share events with both.
     #[test]
-    fn topics_are_shared_where_no_condition_excludes_it() {
+    fn topics_are_shared_unless_the_conditions_exclude_each_other() {
         let config = config();
         let shared = |name: &str| {
             let mut routes = config.routes.iter();

@@ -110,17 +110,18 @@ fn check_name(source: &SourceConfig, name: &str) -> anyhow::Result<()> {
     }
     if !Topic::is_event_type(of, name) {
         return Err(anyhow!(
-            "no event can have the type of the file {:?}: types are of A-Z, a-z, 0-9, '_', '-' \
-             and '.', and a topic has at most 200 characters; an event of another type has the \
-             topic {of}.{untyped}, which {untyped}.json or {}.json is for",
+            "no event can have the type that the file {:?} is named after: a type consists of A-Z, \
+             a-z, 0-9, '_', '-' and '.', and a topic has at most 200 characters; an event of any \
+             other type has the topic {of}.{untyped}, and {untyped}.json or {}.json is for it",
             format!("{name}.json"),
             Schemas::UNKNOWN
         ));
     }
     if source.topic.is_none() && name != untyped {
         return Err(anyhow!(
-            "no event has the type of the file \"{name}.json\": without \"topic\", every event \
-             of {of} has the topic {of}.{untyped}; set \"topic\" to the place of the type"
+            "no event has the type that the file \"{name}.json\" is named after: without \
+             \"topic\", every event of {of} has the topic {of}.{untyped}; set \"topic\" to the \
+             place of the type"
         ));
     }
     Ok(())

@@ -17,7 +17,7 @@ pub const WHAT: &str = "the spool";
 
 /// The content of the lock file once its spool has been created.
 const CREATED: &str = "The spool beside this file was created. While this file says so, hookbox \
-    creates no other in its place.\n";
+    creates no other spool in its place.\n";
 
 /// The lock of a spool, held until this value is dropped. The operating system releases it when the
 /// process dies.
@@ -93,16 +93,17 @@ impl SpoolLock {
             let path = self.path.display();
             tracing::warn!(
                 %error,
-                "{path} does not record yet that the spool was created: {error}"
+                "the lock file {path} does not record yet that the spool was created; a later \
+                 start records it: {error}"
             );
         }
     }
 }
 
 impl Drop for SpoolLock {
-    /// Unlocks the file. To close the file is not enough: a process that another thread is starting
-    /// has a copy of the open file until that process runs its own program. An flock is held until
-    /// the last copy of the open file is closed, or until it is unlocked over one copy (flock(2)).
+    /// Unlocks the file. Closing it would not be enough: while another thread starts a process, the
+    /// child has a duplicate of the descriptor between fork and exec. An flock is held until all
+    /// duplicates are closed, or until one of them unlocks it (flock(2)).
     fn drop(&mut self) {
         if let Err(error) = self.file.unlock() {
             let path = self.path.display();

@@ -24,8 +24,8 @@ use crate::exit::Unusable;
 const SPOOL_LEASE: Duration = Duration::from_secs(2);
 
 /// Opens the broker of an ingest with a spool. The broker may be unavailable at the start, and is
-/// opened once it is reachable. Only a spool that gets a stamp of the identity key waits for it.
-/// Returns `None` if shutdown starts before the spool could be opened.
+/// opened once it is reachable. Only a spool that gets its first identity stamp waits for the
+/// broker. Returns `None` if shutdown starts before the spool could be opened.
 pub async fn spooled(
     config: &Config,
     spool: &SpoolConfig,
@@ -57,7 +57,7 @@ pub async fn spooled(
     let late = hookbox_spool::LateBroker::open(|reason| open_late(rabbit, shutdown, reason));
     let broker: Arc<dyn Broker> = Arc::new(late);
     let spooling = hookbox_spool::Spooling::start(Arc::clone(&broker), Arc::clone(&file));
-    let spooling = spooling.await.context("read the spool")?;
+    let spooling = spooling.await.context("cannot read the spool")?;
     Ok(Some(Spooled {
         counters: spooling.counters(),
         broker,
@@ -98,9 +98,9 @@ async fn open_late(
     }
 }
 
-/// Waits until the broker has been opened once, which verifies its identity stamp, if there is a
-/// broker to open `first`. Otherwise a spool could be stamped with a key that the broker refuses,
-/// and its events would be stranded.
+/// If `first` names a broker, waits until this broker has been opened once, which verifies its
+/// identity stamp. Otherwise a spool could be stamped with a key that the broker refuses, and the
+/// events in the spool could not be forwarded.
 async fn verify_broker(first: Option<&hookbox_driver_rabbitmq::Options>) -> Result<(), OpenError> {
     let Some(rabbit) = first else {
         return Ok(());
@@ -114,9 +114,9 @@ async fn verify_broker(first: Option<&hookbox_driver_rabbitmq::Options>) -> Resu
     Ok(())
 }
 
-/// Opens the spool; if necessary, first creates the file or migrates its schema, after
-/// [`verify_broker`], because that writes the identity stamp. A file with the current schema and
-/// the stamp is not written to, because it may be on a full disk and must still be emptied.
+/// Opens the spool. If necessary, first creates the file or migrates its schema. Both write the
+/// identity stamp, so [`verify_broker`] runs before them. A file with the current schema and the
+/// stamp is not written to, because it may be on a full disk and must still be emptied.
 async fn open(
     options: &Options,
     first: Option<&hookbox_driver_rabbitmq::Options>,
@@ -176,7 +176,10 @@ async fn refuse_unknown_routes(
     spool: &SpoolConfig,
     opened: &Sqlite,
 ) -> anyhow::Result<()> {
-    let unknown = opened.unknown_queues().await.context("read the spool")?;
+    let unknown = opened
+        .unknown_queues()
+        .await
+        .context("cannot read the spool")?;
     if unknown.is_empty() {
         return Ok(());
     }
@@ -187,8 +190,8 @@ async fn refuse_unknown_routes(
     };
     let events: Vec<String> = unknown.iter().map(of_route).collect();
     Err(anyhow!(Unusable(format!(
-        "{}: the spool {} holds {}, which the config lacks: restore the route until its events are \
-         forwarded (hookbox_spool_events), then remove it",
+        "{}: the spool {} holds {}, but the config has no such route: restore the route until its \
+         events are forwarded (hookbox_spool_events), then remove it",
         config.path.display(),
         spool.path.display(),
         events.join(" and ")

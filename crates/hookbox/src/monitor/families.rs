@@ -93,7 +93,8 @@ pub const UNROUTED: Family = counter(
 pub const KEYS_END: Family = gauge(
     "source_keys_end_timestamp_seconds",
     &["source"],
-    "When the last key of a source ends, as Unix time; absent if a key has no end",
+    "The Unix time at which the last signing key of a source expires; absent if one of its keys \
+     never expires",
 );
 pub const IN_FLIGHT: Family = gauge("requests_in_flight", &[], "Requests without an answer yet");
 pub const WAITING: Family = gauge(
@@ -136,7 +137,7 @@ pub const RECEIPTS: Family = counter(
 pub const FAULTS: Family = counter(
     "faults",
     &["route"],
-    "Faults of a dependency that were retried; they cost no event an attempt",
+    "Faults of a dependency after which the work was repeated; none of them counts as an attempt",
 );
 pub const PAUSED: Family = gauge(
     "route_paused",
@@ -159,13 +160,13 @@ pub const ISOLATED: Family = counter(
 pub const LEASED: Family = counter(
     "calls_leased",
     &["route"],
-    "Events that were handed to an external call",
+    "Events passed to external calls; an event is counted once for each call",
 );
 pub const SUPERSEDED: Family = counter(
     "calls_superseded",
     &["route"],
-    "Ends of external calls that changed nothing, because the event had its outcome or a newer \
-     call decides",
+    "External calls whose result changed nothing, because the event already had its outcome or a \
+     newer call decides it",
 );
 pub const CALLS: Family = gauge(
     "calls_in_flight",
@@ -186,7 +187,7 @@ pub const QUEUE_MESSAGES: Family = gauge(
 pub const QUEUE_CONSUMERS: Family = gauge(
     "queue_consumers",
     &["queue"],
-    "Consumers of a queue of the broker",
+    "Consumers that are subscribed to a queue of the broker",
 );
 pub const RETRIES: Family = gauge(
     "retries",
@@ -201,7 +202,8 @@ pub const RETRIES_DUE: Family = gauge(
 pub const DEFERRED: Family = gauge(
     "deferred",
     &["route"],
-    "Retries that are deferred without an attempt: by a foreign lock, a missing right or a target",
+    "Retries that are deferred, which costs no attempt: they wait for a lock of another session, a \
+     missing right or a target",
 );
 pub const DEFERRED_OLDEST: Family = gauge(
     "deferred_oldest_seconds",
@@ -249,12 +251,13 @@ pub const WITNESS: Family = gauge(
 pub const ENDS_HELD_BACK: Family = gauge(
     "ends_held_back_seconds",
     &[],
-    "For how long a transaction has held committed ends of events back from those who read along",
+    "For how long an open transaction has held committed ends of events back from programs that \
+     read along",
 );
 pub const GAPS: Family = gauge(
     "sequence_gaps",
     &[],
-    "Gaps in reported sequence numbers (at most 100)",
+    "Gaps in the sequence numbers that ingests have reported; at most 100",
 );
 pub const ACCEPT_REPORTS: Family = counter(
     "accept_reports",
@@ -276,7 +279,7 @@ pub const DROPPED_FROM_REPORTS: Family = counter(
 pub const SQLITE_LOG: Family = gauge(
     "sqlite_log_bytes",
     &[],
-    "SQLite's write-ahead log, which grows while an old snapshot of the file is being read",
+    "Size of SQLite's write-ahead log, which grows while an old snapshot of the file is being read",
 );
 
 pub const SPOOL_EVENTS: Family = gauge(

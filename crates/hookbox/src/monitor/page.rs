@@ -16,7 +16,7 @@ use super::families::{Family, Kind};
 use super::readiness;
 use super::state::{Monitor, Observed, Parts};
 
-/// Returns the page.
+/// Returns the page with the current values of all metrics.
 pub fn of(monitor: &Monitor) -> Result<String, fmt::Error> {
     write(Snapshot {
         parts: monitor.parts(),

@@ -22,7 +22,7 @@ pub struct Dependency {
     pub warning: Option<String>,
 }
 
-/// Returns all dependencies with their names.
+/// Returns all dependencies of this process, each with its problem or its warning, if it has one.
 pub fn dependencies(parts: &Parts, seen: &Observed, now: Timestamp) -> Vec<Dependency> {
     let mut all = vec![dependency("broker", broker(parts))];
     if let Some(counters) = &parts.spool {
@@ -80,9 +80,9 @@ pub fn dependencies(parts: &Parts, seen: &Observed, now: Timestamp) -> Vec<Depen
     all
 }
 
-/// Returns what to show of a route that an operator has paused. It is a warning and no trouble,
-/// because the pause is intended. The name and the reason are text of that operator, which must not
-/// control the terminal of another one.
+/// Returns the warning about a route that an operator has paused. A warning does not turn readiness
+/// red, because the pause is intended. The operator wrote the name and the reason, so control
+/// characters in them are escaped: they must not reach the terminal of a reader.
 fn paused(route: &RouteName, pause: &RoutePause) -> String {
     let RoutePause { by, why, since } = pause;
     terminal::line(&format!(
@@ -153,7 +153,7 @@ fn dependency(name: &str, trouble: Option<String>) -> Dependency {
     }
 }
 
-/// Returns whether a source has a valid key, and a warning if its last key ends soon.
+/// Returns whether a source has a valid key, and a warning if its last key expires soon.
 fn keys(source: &str, end: Option<Timestamp>, now: Timestamp) -> Dependency {
     let (trouble, warning) = match assess(source, end, now) {
         Some(KeysEnd::Over(why)) => (Some(why), None),

@@ -70,7 +70,7 @@ pub struct Observed {
     /// How the store and the witness messages at its broker contradict each other: `Some(None)`
     /// when they do not, `None` while they have not been compared.
     pub witness: Option<Option<Mismatch>>,
-    /// For how many seconds committed ends have been held back from those who read along.
+    /// For how many seconds committed ends have been held back from programs that read along.
     pub ends_held_back_s: Option<u64>,
 }
 

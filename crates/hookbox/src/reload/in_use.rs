@@ -6,8 +6,9 @@ use hookbox_signature::Key;
 
 /// Keys of a running source that stay in use although the config has changed.
 pub enum KeptKeys {
-    /// New keys were read, but the preset or the scheme has changed as well. They decide the form
-    /// of the keys, so the new keys are not valid for the source as it runs.
+    /// New keys were read, but the preset or the scheme of the source has changed as well. Preset
+    /// and scheme decide the form of the keys, so the new keys are not valid for the source as it
+    /// runs.
     WrittenOtherwise(SourceName),
     /// The config no longer contains the source, and the source's keys cannot be read from the
     /// places that the previous config named.

@@ -11,7 +11,7 @@ use hookbox_signature::Key;
 
 /// The old and new keys of a running source.
 pub struct Renewal<'a> {
-    /// The source.
+    /// The name of the source.
     pub source: &'a SourceName,
     /// The keys in use.
     pub held: Arc<[Key]>,

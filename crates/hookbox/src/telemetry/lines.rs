@@ -19,7 +19,7 @@ pub const BYTES_MAX: usize = 4 * 1024 * 1024;
 /// A function that returns the line with which a number of dropped lines is reported.
 type Notice = Box<dyn Fn(u64) -> Vec<u8> + Send + Sync>;
 
-/// The queue of log lines.
+/// The bounded queue between the code that logs lines and the thread that writes them.
 pub struct Lines {
     state: Mutex<State>,
     /// Signalled when a line is queued or a notice is due, for the thread that writes.

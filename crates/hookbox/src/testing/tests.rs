@@ -1,4 +1,4 @@
-//! Tests what a rehearsal shows of a handler, on SQLite.
+//! Tests what a rehearsal on SQLite reports about a handler.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -21,7 +21,7 @@ struct InvoicePaid {
     cents: i64,
 }
 
-/// A handler whose two forms can differ by `more` cents.
+/// A handler whose two forms, `handle` and `handle_all`, can differ by `more` cents.
 #[derive(Clone, Copy)]
 struct BookReceipt {
     more: i64,
@@ -92,7 +92,9 @@ async fn rehearsed<H: Handler<Sqlite>>(
     handler: H,
     bodies: &[&str],
 ) -> Result<Vec<i64>, RehearsalError> {
-    let store = sqlite().await.expect("a SQLite file");
+    let store = sqlite()
+        .await
+        .expect("creating the SQLite file must succeed");
     let store = store.with(TABLES);
     let samples = || bodies.iter().copied();
     let look = async |tx: &mut SqliteConnection| booked(tx).await;
@@ -115,7 +117,7 @@ async fn both_forms_of_a_handler_are_tried_and_nothing_is_kept() {
         .unwrap();
     let handler = BookReceipt { more: 0 };
     for _ in 0..2 {
-        // The second time, neither the table nor its rows may exist.
+        // Before the second run, neither the table nor its rows may exist.
         let look = async |tx: &mut SqliteConnection| booked(tx).await;
         let booked = store.rehearse(handler, TWO, look).await.unwrap();
         assert_eq!(booked, [5, 7]);
@@ -177,8 +179,8 @@ async fn a_statement_of_the_test_that_fails_is_named() {
     );
 }
 
-/// A handler whose payload depends on its settings, written with the names that a program has
-/// which depends on this crate alone.
+/// A handler whose payload depends on its settings. It uses only names that this crate exports, as
+/// a program must that depends on this crate alone.
 mod own_payload {
     use crate::event::Pointer;
     use crate::prelude::*;
@@ -239,7 +241,7 @@ async fn a_handler_makes_its_payload_by_its_settings() {
     );
 }
 
-/// An effect that refuses what is negative.
+/// An effect that rejects a negative amount, and reports a busy target if the amount is 0.
 struct Notify(TargetName);
 
 impl Effect for Notify {
@@ -289,7 +291,7 @@ async fn an_effect_is_tried_without_a_store() {
         ),
         (
             r#"{"invoice":"1","cents":0}"#,
-            "the call failed (the event would wait, without an attempt): 429",
+            "the call failed (the event would wait, and no attempt would be counted): 429",
         ),
     ] {
         assert_eq!(called(body).await.unwrap_err().to_string(), expect);

@@ -9,7 +9,7 @@ use crate::{CommandError, Source};
 /// Rows of the audit, the newest first.
 #[derive(Debug, Clone, Serialize)]
 pub struct AuditReport {
-    /// Whether the rows come from the broker or the store: always the store.
+    /// Where the rows come from (broker or store): always the store.
     pub source: Source,
     /// The rows of this page.
     pub audit: Vec<AuditLine>,

@@ -26,7 +26,7 @@ const IDS_NAMED_MAX: usize = 10;
 /// Dead letters in the order of their ids.
 #[derive(Debug, Clone, Serialize)]
 pub struct DeadReport {
-    /// Whether the rows come from the broker or the store: always the store.
+    /// Where the rows come from (broker or store): always the store.
     pub source: Source,
     /// How many dead letters match the filter, on all pages together; null if the total was not
     /// requested.
@@ -50,8 +50,8 @@ pub struct DeadLine {
     pub state: &'static str,
     /// The name of the reason why the event became a dead letter.
     pub reason: &'static str,
-    /// The error. For a body that does not match its schema, the path in the body and the rule of
-    /// the schema.
+    /// The error. If the body does not match its JSON Schema, the error consists of the path in the
+    /// body and the rule of the schema that is violated there.
     pub detail: String,
     /// How many attempts were made on the event.
     pub attempts: u32,
@@ -64,12 +64,12 @@ pub struct DeadLine {
 /// One dead letter with its history.
 #[derive(Debug, Clone, Serialize)]
 pub struct DeadLetterReport {
-    /// Whether the dead letter comes from the broker or the store: always the store.
+    /// Where the dead letter comes from (broker or store): always the store.
     pub source: Source,
     /// The dead letter.
     pub dead: DeadLine,
-    /// When and why the event became a dead letter before and was then replayed; the earliest time
-    /// first.
+    /// The earlier deaths of the event: when and why it became a dead letter that was then
+    /// replayed. The earliest death comes first.
     pub earlier: Vec<EarlierDeathLine>,
     /// What happened to the event on each route.
     pub history: History,
@@ -82,10 +82,10 @@ pub struct EarlierDeathLine {
     pub died_at: String,
     /// The name of the reason why the event became a dead letter.
     pub reason: &'static str,
-    /// The error. For a body that does not match its schema, the path in the body and the rule of
-    /// the schema.
+    /// The error. If the body does not match its JSON Schema, the error consists of the path in the
+    /// body and the rule of the schema that is violated there.
     pub detail: String,
-    /// How many attempts had been made before the event became this dead letter.
+    /// How many attempts had been made on the event before this death.
     pub attempts: u32,
     /// When the dead letter was replayed.
     pub replayed_at: String,
@@ -152,8 +152,8 @@ pub async fn list(
 }
 
 /// Shows one dead letter. If `reveal` is given, the report includes the body; `reveal` is the name
-/// of the operator. The request is recorded in the audit first, and if that fails the body is not
-/// shown.
+/// of the operator. In this case a row is first written to the audit, and if that fails, the body
+/// is not shown.
 pub async fn show(
     ledger: &dyn Ledger,
     id: i64,

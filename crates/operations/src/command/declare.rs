@@ -69,8 +69,8 @@ async fn read(ledger: &dyn Ledger) -> Result<StoreKnowledge, Fault> {
 struct StoreKnowledge {
     accounts: Accounts,
     books: Vec<RouteBooks>,
-    /// Whether the broker has confirmed a witness message, which shows whether store or broker was
-    /// restored.
+    /// Whether the broker has ever confirmed a witness message, that is, whether the queue of the
+    /// witness messages was used.
     has_witness: bool,
 }
 
@@ -79,14 +79,14 @@ impl StoreKnowledge {
         match queue {
             Queue::Route(route) => self.has_receipts(|name| name == route),
             Queue::Witness => self.has_witness,
-            // These two queues serve all routes: one holds dead letters, and the other accept
-            // reports.
+            // These two queues serve all routes: one holds dead letters, and the other one holds
+            // accept reports. So a receipt of any route shows that they were used.
             Queue::Dead | Queue::Accounts => self.has_receipts(|_| true),
         }
     }
 
-    /// Returns whether any receipt of a route for which `of` returns true has an outcome or was
-    /// reported by an ingest.
+    /// Returns whether the store knows a receipt of the routes that `of` selects: a receipt that
+    /// has an outcome, or that an ingest has reported.
     fn has_receipts(&self, of: impl Fn(&RouteName) -> bool) -> bool {
         let settled = self.books.iter().map(|book| (&book.route, book.receipts()));
         let reported = self

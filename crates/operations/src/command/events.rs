@@ -16,11 +16,11 @@ const PREFIX_DIGITS_MIN: usize = 4;
 /// Events, newest first.
 #[derive(Debug, Clone, Serialize)]
 pub struct EventsReport {
-    /// Whether the rows come from the broker or the store: always the store.
+    /// Where the rows come from (broker or store): always the store.
     pub source: Source,
     /// One row for each event and route.
     pub events: Vec<EventLine>,
-    /// Whether more rows follow than `--limit` allows on this page.
+    /// Whether another page follows, because the filter matches more rows than `--limit` allows.
     pub more: bool,
     /// The cursor of the next page, which is the value of `--after`; null on the last page.
     pub next: Option<String>,
@@ -31,24 +31,24 @@ pub struct EventsReport {
 pub struct EventLine {
     /// The event id, 32 hex digits.
     pub event: String,
-    /// The topic.
+    /// The topic of the event.
     pub topic: String,
-    /// The route.
+    /// The route on which the event has this state.
     pub route: String,
-    /// The state on the route: running, done, retrying or dead.
+    /// The state on the route: running, done, retrying, dead or stale.
     pub state: &'static str,
     /// How many attempts were made on the event on this route.
     pub attempts: u32,
     /// When the first receipt of the event arrived.
     pub received_at: String,
-    /// When the event was last settled on the route; null if it never was.
+    /// When the last outcome of the event on this route was recorded; null if it has none yet.
     pub settled_at: Option<String>,
 }
 
-/// One event.
+/// One event with its history, as `events show` reports it.
 #[derive(Debug, Clone, Serialize)]
 pub struct EventReport {
-    /// Whether the event comes from the broker or the store: always the store.
+    /// Where the event comes from (broker or store): always the store.
     pub source: Source,
     /// The receipt id that was given to look up the event; null if an event id was given.
     pub receipt: Option<String>,
@@ -92,8 +92,8 @@ pub async fn list(
 
 /// Shows one event. It is found by the beginning of its id, or by the whole id of one of its
 /// receipts; a receipt id contains hyphens. If `reveal` is given, the report includes the body;
-/// `reveal` is the name of the operator. The request is recorded in the audit first, and if that
-/// fails the body is not shown.
+/// `reveal` is the name of the operator. In this case a row is first written to the audit, and if
+/// that fails, the body is not shown.
 pub async fn show(
     ledger: &dyn Ledger,
     id: &str,
@@ -122,8 +122,8 @@ pub async fn show(
     })
 }
 
-/// Returns the event whose id starts with the given digits. It is an error if no event or more than
-/// one does.
+/// Returns the event whose id starts with the given digits. Returns an error if no event has such
+/// an id, or if several events have.
 pub(super) async fn one(ledger: &dyn Ledger, id: &str) -> Result<EventDetail, CommandError> {
     let prefix = prefix(id)?;
     ledger
@@ -142,7 +142,8 @@ async fn event_of(ledger: &dyn Ledger, receipt: &ReceiptId) -> Result<EventId, C
 }
 
 /// Checks that the text can be the beginning of an event id, and returns it in lower case. Earlier
-/// versions wrote ids with 64 digits, of which the first 32 are the id.
+/// versions of hookbox wrote ids with 64 digits, so up to 64 digits are accepted; the first 32 of
+/// them are the id.
 fn prefix(prefix: &str) -> Result<String, CommandError> {
     let hex = prefix.chars().all(|digit| digit.is_ascii_hexdigit());
     if !hex || !(PREFIX_DIGITS_MIN..=EventId::EARLIER_DIGITS).contains(&prefix.len()) {

@@ -6,51 +6,53 @@ use serde::Serialize;
 
 use crate::CommandError;
 
-/// A page of ends.
+/// A page of ends of events on routes.
 #[derive(Debug, Clone)]
 pub struct Ends {
-    /// The ends, in their order.
+    /// The ends, in the order of their commits.
     pub ends: Vec<EndLine>,
     /// The cursor after which the next page begins; `None` when nothing was read.
     pub next: Option<EndCursor>,
-    /// Whether more ends may follow at once.
+    /// Whether a further query may find more ends at once, without a wait.
     pub more: bool,
 }
 
 /// One end of an event on a route.
 #[derive(Debug, Clone, Serialize)]
 pub struct EndLine {
-    /// The cursor of this end, which is the value of `--after` for what follows.
+    /// The cursor of this end. With this value of `--after`, the command continues after this end.
     pub cursor: String,
     /// The event id, 32 hex digits.
     pub event: String,
     /// The number of the event in the tables.
     pub event_number: i64,
-    /// The topic.
+    /// The topic of the event.
     pub topic: String,
-    /// The route.
+    /// The route on which the event ended.
     pub route: String,
     /// How the event ended on the route: done, dead, discarded or stale.
     pub outcome: &'static str,
-    /// The round of attempts: 1, or after a replay the number of its first attempt.
+    /// The number of the round of attempts: 1 until the event is replayed. After that, it is the
+    /// number of the first attempt after the last replay.
     pub round: u32,
     /// How many attempts were made on the event on this route.
     pub attempts: u32,
-    /// When the event ended, by the store's clock. The order of the ends is not that of their
-    /// times.
+    /// When the event ended, by the store's clock. Ends are listed in the order of their commits,
+    /// so these times need not ascend.
     pub ended_at: String,
 }
 
 /// Committed ends that readers do not get yet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct HeldBackNote {
-    /// For how many seconds the transaction that holds them back has been open at least.
+    /// The minimum number of seconds for which the transaction that holds these ends back has been
+    /// open.
     pub held_back_seconds: u64,
-    /// The process of the database server that has this transaction; null when it is not known, or
-    /// the transaction is prepared.
+    /// The id of the process of the database server that runs this transaction; null when the id is
+    /// not known, or when the transaction is prepared and so has no process.
     pub process: Option<i32>,
-    /// The database of the transaction, which may be another one of the same server; null when it
-    /// is not known.
+    /// The database of the transaction; null when it is not known. It may differ from the database
+    /// of the store, because transactions of the whole server hold ends back.
     pub database: Option<String>,
     /// The name that the program gave its session, or the id of a prepared transaction; null when
     /// it is not known.
@@ -87,10 +89,9 @@ pub async fn page(
 
 /// Returns what holds committed ends back; `None` when nothing does.
 pub async fn held_back(ledger: &dyn Ledger) -> Result<Option<HeldBack>, CommandError> {
-    ledger
-        .ends_held_back()
-        .await
-        .map_err(CommandError::store("find out what holds ends back"))
+    ledger.ends_held_back().await.map_err(CommandError::store(
+        "find the transaction that holds ends of events back",
+    ))
 }
 
 impl EndLine {

@@ -11,7 +11,7 @@ use serde::Serialize;
 pub struct History {
     /// The event id, 32 hex digits.
     pub event: String,
-    /// The topic.
+    /// The topic of the event.
     pub topic: String,
     /// The SHA-256 digest of the body in canonical form, in hex.
     pub digest: String,
@@ -23,10 +23,10 @@ pub struct History {
     pub received_at: String,
     /// The state of the event on each route.
     pub claims: Vec<Claim>,
-    /// Its receipts.
+    /// The receipts of the event, each once for every route that it went to.
     pub receipts: Vec<Receipt>,
-    /// The attempts on the event that failed. A successful attempt is listed only if it came after
-    /// a failed one.
+    /// The attempts on the event that failed. A successful attempt is listed only if an earlier
+    /// attempt had failed.
     pub attempts: Vec<Attempt>,
     /// The retries of the event that have not run yet.
     pub retries: Vec<Retry>,
@@ -38,15 +38,15 @@ pub struct History {
 /// The state of an event on a route.
 #[derive(Debug, Clone, Serialize)]
 pub struct Claim {
-    /// The route.
+    /// The route on which the event has this state.
     pub route: String,
-    /// The state: running, done, retrying or dead.
+    /// The state on the route: running, done, retrying, dead or stale.
     pub state: &'static str,
     /// How many attempts were made on the event on this route.
     pub attempts: u32,
     /// When the event was claimed on this route.
     pub claimed_at: String,
-    /// When the event was last settled on this route.
+    /// When the last outcome of the event on this route was recorded; null if it has none yet.
     pub settled_at: Option<String>,
     /// The number of the event's last lease for an external call; null if it never had one.
     pub epoch: Option<u32>,
@@ -57,9 +57,9 @@ pub struct Claim {
 pub struct Receipt {
     /// The receipt id.
     pub receipt: String,
-    /// The route.
+    /// The route to which the receipt went.
     pub route: String,
-    /// The outcome of the receipt: done, duplicate, conflict, retrying or dead.
+    /// The outcome of the receipt: done, duplicate, conflict, retrying, dead or stale.
     pub outcome: String,
     /// The id of the key that verified the request.
     pub key_id: String,
@@ -67,8 +67,8 @@ pub struct Receipt {
     pub instance: String,
     /// The sequence number that the ingest process gave the receipt.
     pub number: u64,
-    /// The digest of this receipt's own body, if it differs from the stored body of the event. That
-    /// is possible where an id in the body decides which event a receipt belongs to.
+    /// The digest of this receipt's own body, if the event is stored with another body and its
+    /// source has `on_conflict = "duplicate"`; otherwise null.
     pub other_digest: Option<String>,
     /// When the receipt arrived.
     pub received_at: String,
@@ -76,10 +76,10 @@ pub struct Receipt {
     pub settled_at: String,
 }
 
-/// One attempt.
+/// One attempt on the event on one route.
 #[derive(Debug, Clone, Serialize)]
 pub struct Attempt {
-    /// The route.
+    /// The route on which the attempt was made.
     pub route: String,
     /// The number of the attempt, counting from 1.
     pub attempt: u32,
@@ -93,10 +93,10 @@ pub struct Attempt {
     pub at: String,
 }
 
-/// One waiting retry.
+/// One retry that waits for its time.
 #[derive(Debug, Clone, Serialize)]
 pub struct Retry {
-    /// The route.
+    /// The route on which the event waits.
     pub route: String,
     /// The number of the attempt that the retry is for.
     pub attempt: u32,

@@ -20,13 +20,13 @@ pub async fn check(
             continue;
         }
         let seen = ledger.has_seen(*name).await;
-        if seen.map_err(CommandError::store("search for a name"))? {
+        if seen.map_err(CommandError::store("check whether a given name is known"))? {
             continue;
         }
         let mut known = ledger
             .names()
             .await
-            .map_err(CommandError::store("read the names"))?;
+            .map_err(CommandError::store("read the known names"))?;
         known.extend(configured.clone());
         return Err(CommandError::UnknownName {
             kind: name.kind(),

@@ -31,7 +31,7 @@ impl Pace {
 
     /// Returns how many rows the next transaction should change: at least 1, and `most` at
     /// most.
-    #[expect(clippy::cast_possible_truncation, reason = "a float saturates")]
+    #[expect(clippy::cast_possible_truncation, reason = "the cast saturates")]
     #[expect(clippy::cast_sign_loss, reason = "a rate is positive")]
     pub(super) fn chunk(&self, most: u32) -> u32 {
         match self.rate {

@@ -7,7 +7,7 @@ use serde::Serialize;
 /// The pause of a route by an operator.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PauseLine {
-    /// Whether all routes are paused, and not this one by itself.
+    /// Whether this is a pause of all routes, and not of this route alone.
     pub all_routes: bool,
     /// The operator who paused the route.
     pub by: String,

@@ -22,7 +22,7 @@ pub struct QueuesReport {
     pub problems: Vec<Problem>,
 }
 
-/// One queue.
+/// One queue, with what the broker and the store know about it.
 #[derive(Debug, Clone, Serialize)]
 pub struct QueueLine {
     /// What the queue is for, such as `route.scores` or `dead`.
@@ -32,8 +32,8 @@ pub struct QueueLine {
     pub broker: Option<BrokerSide>,
     /// What the store holds; null if it is unavailable, and for a queue that belongs to no route.
     pub store: Option<StoreSide>,
-    /// The pause of the route by an operator, as the store has it; null if the route is not paused,
-    /// if the store is unavailable, and for a queue that belongs to no route.
+    /// The pause of the route by an operator; null if the route is not paused, if the store is
+    /// unavailable, and for a queue that belongs to no route.
     pub paused: Option<PauseLine>,
 }
 
@@ -42,7 +42,8 @@ pub struct QueueLine {
 pub struct BrokerSide {
     /// The name of the queue at the broker.
     pub name: String,
-    /// The number of messages that wait in the queue. Each message is a batch of events.
+    /// The number of messages that wait in the queue. Each message is a batch, so the number of
+    /// events may be larger.
     pub ready: Option<u64>,
     /// The number of messages in flight: delivered to workers and not settled yet.
     pub in_flight: Option<u64>,
@@ -61,7 +62,7 @@ pub struct StoreSide {
     /// that another program holds, for a right that is missing, or for the target of an external
     /// call. Events whose call is in flight are not among them.
     pub deferred: u64,
-    /// How long the event that was deferred first has been deferred, in whole seconds.
+    /// For how long the oldest deferral has lasted, in whole seconds; 0 if no event is deferred.
     pub deferred_oldest_s: u64,
     /// How many dead letters wait for a decision, including conflicts. `dead groups`, `reconcile`
     /// and the metric `hookbox_dead_letters` show the same number.

@@ -39,10 +39,11 @@ const ACCEPTED_MAX: u32 = 10;
 /// and one request to the broker.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Reads the accounting and compares it. With `wait`, it first waits until nothing is in flight or
-/// retrying, but at most for that time. If the broker does not report messages in flight, a receipt
-/// without an outcome counts as missing once nothing has changed for `in_flight_max`, which is the
-/// longest time for which a worker may have the receipt in flight.
+/// Reads what ingests have reported, which receipts have an outcome, and what the queues hold, and
+/// compares these numbers. With `wait`, first waits until nothing is in flight or retrying, but at
+/// most for that time. If the broker does not report messages in flight, a receipt without an
+/// outcome counts as missing once nothing has changed for `in_flight_max`: the longest time for
+/// which a worker may have a receipt in flight.
 pub async fn reconcile(
     broker: &Reach<dyn Broker>,
     store: &Reach<dyn Ledger>,
@@ -79,8 +80,9 @@ pub async fn reconcile(
     report
 }
 
-/// Reads the accounting after a write-off and compares it again. If every queue is still empty, it
-/// need not wait again to conclude that nothing is in flight.
+/// Reads the numbers again after a write-off, and compares them as [`reconcile`] does, but without
+/// a wait: if nothing was in flight before, and every queue is still empty, nothing is in flight
+/// now.
 pub async fn reconcile_again(
     broker: &Reach<dyn Broker>,
     store: &Reach<dyn Ledger>,
@@ -182,8 +184,8 @@ impl ReconcileReport {
         };
         match compared.await {
             Ok(line) => self.witness = Some(line),
-            // If the broker or the store could not be read here, and could not be read before
-            // either, the problem is already listed.
+            // If the same side (the broker or the store) could not be read before, its problem is
+            // listed already.
             Err((source, _)) if self.problems.iter().any(|it| it.source == source) => {}
             Err((source, fault)) => self.problems.push(Problem::of(source, &fault)),
         }

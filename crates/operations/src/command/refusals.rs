@@ -9,7 +9,7 @@ use crate::{CommandError, Source};
 /// Refusals, newest first.
 #[derive(Debug, Clone, Serialize)]
 pub struct RefusalsReport {
-    /// Whether the rows come from the broker or the store: always the store.
+    /// Where the rows come from (broker or store): always the store.
     pub source: Source,
     /// The refusals of this page.
     pub refusals: Vec<RefusalLine>,
@@ -17,7 +17,7 @@ pub struct RefusalsReport {
     pub next: Option<String>,
 }
 
-/// One refused request.
+/// What is kept of one refused request.
 #[derive(Debug, Clone, Serialize)]
 pub struct RefusalLine {
     /// The request id that the answer gave to the sender.
@@ -39,7 +39,7 @@ pub struct RefusalLine {
 /// Refusals by source and reason, the largest group first.
 #[derive(Debug, Clone, Serialize)]
 pub struct RefusalGroupsReport {
-    /// Whether the groups come from the broker or the store: always the store.
+    /// Where the groups come from (broker or store): always the store.
     pub source: Source,
     /// The groups.
     pub groups: Vec<RefusalGroupLine>,
@@ -48,9 +48,9 @@ pub struct RefusalGroupsReport {
 /// Refusals of one source for one reason.
 #[derive(Debug, Clone, Serialize)]
 pub struct RefusalGroupLine {
-    /// How many.
+    /// How many refusals the group has.
     pub count: u64,
-    /// The source.
+    /// The source to which the requests were sent.
     pub source: String,
     /// The name of the reason why the request was refused.
     pub reason: String,

@@ -1,4 +1,4 @@
-//! `events replay`: puts stored events on a route, also those that are done there.
+//! `events replay`: puts stored events on a route, even events that are done on it.
 
 use std::time::Duration;
 
@@ -13,20 +13,21 @@ use crate::{CommandError, Operator, Problem, Source};
 /// noticed soon, and so large that a hundred thousand events take about a minute.
 const CHUNK: u32 = 500;
 
-/// How many events one query of the plan reads at most. It changes nothing, so it may read more.
+/// How many events one query of the plan reads at most. The query changes nothing, so it may read
+/// more events than a transaction may replay.
 const PLAN_PAGE: u32 = 5_000;
 
 /// Which events to put on a route, and how.
 #[derive(Debug, Clone)]
 pub struct ReplayRequest {
-    /// Which events, and on which route.
+    /// The filter that selects the events, and the route.
     pub filter: ReplayFilter,
-    /// Whether the handler of the route may handle an event again that it has handled. If not,
-    /// events that are done on the route are left alone.
+    /// Whether the handler of the route may handle an event a second time. If not, events that are
+    /// done on the route are left alone.
     pub is_repeatable: bool,
     /// Whether a filter that selects every event is intended: `--all`.
     pub all: bool,
-    /// Why, for the audit.
+    /// The operator's reason, for the audit.
     pub why: String,
     /// Whether to report only how many events would be replayed.
     pub dry_run: bool,
@@ -43,13 +44,13 @@ pub struct ReplayRequest {
 /// The result of `events replay`.
 #[derive(Debug, Clone, Serialize)]
 pub struct ReplayReport {
-    /// Whether the numbers come from the broker or the store: always the store.
+    /// Where the numbers come from (broker or store): always the store.
     pub source: Source,
     /// The route that the events were put on.
     pub route: String,
     /// The filter that selected the events, in words.
     pub filter: String,
-    /// Whether the handler of the route may handle an event again that it has handled.
+    /// Whether the handler of the route may handle an event a second time.
     pub repeatable: bool,
     /// What the filter selected at the start: events to run again, events to run for the first
     /// time, and events that are left alone, by the reason.
@@ -120,8 +121,8 @@ pub async fn replay(
     Ok(report)
 }
 
-/// Counts what the filter selects. Returns the position of the last event; `None` when there is
-/// none.
+/// Counts the events that the filter selects, and writes the counts into the report. Returns the
+/// position of the last event; `None` when there is no event.
 async fn plan(
     ledger: &dyn Ledger,
     filter: &ReplayFilter,

@@ -14,7 +14,7 @@ const CHUNK: u32 = 500;
 /// The retries that wait, in the order in which they are due.
 #[derive(Debug, Clone, Serialize)]
 pub struct RetriesReport {
-    /// Whether the rows come from the broker or the store: always the store.
+    /// Where the rows come from (broker or store): always the store.
     pub source: Source,
     /// The retries of this page.
     pub retries: Vec<RetryLine>,
@@ -22,14 +22,14 @@ pub struct RetriesReport {
     pub next: Option<String>,
 }
 
-/// One waiting retry.
+/// One retry that waits for its time.
 #[derive(Debug, Clone, Serialize)]
 pub struct RetryLine {
     /// The event id, 32 hex digits.
     pub event: String,
-    /// The route.
+    /// The route on which the event waits.
     pub route: String,
-    /// The topic.
+    /// The topic of the event.
     pub topic: String,
     /// The number of the attempt that the retry is for.
     pub attempt: u32,
@@ -63,7 +63,7 @@ pub struct HurryRequest {
 /// The result of `retries hurry`.
 #[derive(Debug, Clone, Serialize)]
 pub struct HurryReport {
-    /// Whether the numbers come from the broker or the store: always the store.
+    /// Where the numbers come from (broker or store): always the store.
     pub source: Source,
     /// The filter that selected the retries, in words.
     pub filter: String,

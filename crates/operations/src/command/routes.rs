@@ -14,7 +14,7 @@ use crate::operator::confirmed;
 use crate::render::terminal;
 use crate::{CommandError, Operator, Source};
 
-/// A route as the config has it.
+/// A route of the config.
 #[derive(Debug, Clone)]
 pub struct ConfiguredRoute {
     /// The name of the route.
@@ -26,15 +26,15 @@ pub struct ConfiguredRoute {
 /// The routes, and what operators have set for them.
 #[derive(Debug, Clone, Serialize)]
 pub struct RoutesReport {
-    /// Whether the pauses and limits come from the broker or the store: always the store.
+    /// Where the pauses and limits come from (broker or store): always the store.
     pub source: Source,
     /// The routes: those of the config, then those for which only the store has a row.
     pub routes: Vec<RouteLine>,
-    /// The targets of external calls that are not reached now, or asked for a pause, by name.
+    /// The names of the targets that external calls do not reach now, or that asked for a pause.
     pub targets_in_trouble: Vec<String>,
 }
 
-/// One route.
+/// One route, and what operators have set for it.
 #[derive(Debug, Clone, Serialize)]
 pub struct RouteLine {
     /// The name of the route.
@@ -44,25 +44,26 @@ pub struct RouteLine {
     /// The pause; null while the route is not paused.
     pub paused: Option<PauseLine>,
     /// How many events of the route wait because the database denied its handler a right, or lacks
-    /// an object that the handler needs. Such a route is paused by its workers after three events.
+    /// an object that the handler needs. After three such events, the workers pause the route.
     pub missing_right: u64,
     /// How many events of the route wait because their target was not reached.
     pub target_fault: u64,
-    /// How many events a second each worker process takes in the long run; null for no limit.
+    /// How many events a second each worker process takes at most, in the long run; null if there
+    /// is no limit.
     pub rate_per_worker: Option<EventRate>,
-    /// How many transactions each worker process runs at once: what an operator has set, and at
-    /// most what the config says. Null if neither is known.
+    /// How many transactions each worker process runs at once at most: the smaller of the number
+    /// that an operator has set and the number in the config. Null if there is neither number.
     pub concurrency_per_worker: Option<u64>,
     /// How many transactions at once the config allows; null if the route is not in the config.
     pub concurrency_configured: Option<u64>,
 }
 
-/// Which change to make.
+/// Which change to make, to which routes, and how.
 #[derive(Debug, Clone)]
 pub struct RouteRequest {
     /// The routes to change.
     pub scope: RouteScope,
-    /// The change.
+    /// The change to make.
     pub change: RouteChange,
     /// Whether to report only what would be changed.
     pub dry_run: bool,
@@ -87,10 +88,11 @@ pub enum RouteVerb {
 /// The limits that are set for a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct LimitsLine {
-    /// How many events a second each worker process takes; null for no limit, and for all routes.
+    /// How many events a second each worker process takes at most; null if there is no limit.
+    /// Always null for all routes as a whole, because only single routes have limits.
     pub rate_per_worker: Option<EventRate>,
-    /// How many transactions each worker process runs at once; null for the number in the config,
-    /// which is never exceeded.
+    /// How many transactions each worker process runs at once at most, but never more than the
+    /// number in the config. Null if only the number in the config applies.
     pub concurrency_per_worker: Option<NonZeroU32>,
 }
 
@@ -102,7 +104,7 @@ impl LimitsLine {
         }
     }
 
-    /// Returns the limits in the form in which the store has them.
+    /// Converts the limits to the type that the store uses.
     pub(crate) fn limits(self) -> RouteLimits {
         RouteLimits {
             rate_per_worker: self.rate_per_worker,
@@ -124,29 +126,30 @@ impl RouteVerb {
 /// The result of `routes pause`, `routes resume` or `routes set`.
 #[derive(Debug, Clone, Serialize)]
 pub struct RouteReport {
-    /// Whether the state comes from the broker or the store: always the store.
+    /// Where the state comes from (broker or store): always the store.
     pub source: Source,
-    /// The change.
+    /// The kind of change that was requested.
     pub change: RouteVerb,
     /// The name of the route, or `*` for all routes.
     pub route: RouteScope,
-    /// Whether the change altered anything, or would in a dry run.
+    /// Whether the change altered anything; in a dry run, whether it would.
     pub changed: bool,
     /// Whether this was a dry run, which changes nothing.
     pub dry_run: bool,
-    /// The pause afterwards; null if the route is not paused. It may be that of all routes.
+    /// The pause after the change; null if the route is not paused. It may be a pause of all
+    /// routes.
     pub paused: Option<PauseLine>,
-    /// The limits afterwards; in a dry run, those that the change would set.
+    /// The limits after the change; in a dry run, the limits that the change would set.
     #[serde(flatten)]
     pub limits: LimitsLine,
-    /// After a resume of all routes: the routes that stay paused, because they are paused by
-    /// themselves.
+    /// After a resume of all routes: the routes that stay paused, because each of them has its own
+    /// pause.
     pub still_paused: Vec<String>,
 }
 
 impl RouteReport {
     /// Returns whether the command succeeds (exit code 0). It fails if a route that was to be
-    /// resumed stays paused, because all routes are paused.
+    /// resumed stays paused by a pause of all routes.
     pub fn is_ok(&self) -> bool {
         match (self.change, &self.route) {
             (RouteVerb::Resume, RouteScope::One(_)) => self.dry_run || self.paused.is_none(),
@@ -155,14 +158,14 @@ impl RouteReport {
     }
 }
 
-/// Lists the routes.
+/// Lists the routes of the config, and other routes that have a pause or a limit in the store.
 pub async fn list(
     ledger: &dyn Ledger,
     configured: &[ConfiguredRoute],
 ) -> Result<RoutesReport, CommandError> {
     let controls = read(ledger).await?;
     let backlog = ledger.backlog().await;
-    let backlog = backlog.map_err(CommandError::store("count what waits"))?;
+    let backlog = backlog.map_err(CommandError::store("count the events that wait"))?;
     let line = |name: &RouteName, configured| {
         let waits = backlog.iter().find(|waits| waits.route == *name);
         line(&controls, name, configured, waits)
@@ -175,7 +178,7 @@ pub async fn list(
         RouteScope::One(name) if !is_configured(name) => Some(line(name, None)),
         RouteScope::One(_) | RouteScope::All => None,
     });
-    // A route without a pause and limits that is not in the config is of no interest any more.
+    // A route that is not in the config is listed only if it has its own pause or a limit.
     let others = others.filter(|line| {
         let has_limits = line.rate_per_worker.is_some() || line.concurrency_per_worker.is_some();
         line.paused.as_ref().is_some_and(|pause| !pause.all_routes) || has_limits
@@ -213,8 +216,8 @@ fn line(
     }
 }
 
-/// Makes a change. Before that, shows what it does, and asks for confirmation. A change that alters
-/// nothing is not asked about.
+/// Makes a change. Before that, shows what the change does, and asks for confirmation. If the
+/// change alters nothing, does not ask.
 pub async fn change(
     ledger: &dyn Ledger,
     request: &RouteRequest,
@@ -226,20 +229,23 @@ pub async fn change(
         return Ok(report(&before, request, would_change));
     }
     if !request.yes {
-        // A reason is text of another operator, who must not control this terminal.
+        // The question may contain the reason of another operator. Control characters in it must
+        // not reach this terminal.
         confirmed(operator, terminal::line(&question(&before, request)))?;
     }
     let RouteRequest {
         scope, change, by, ..
     } = request;
     let changed = ledger.change_route(scope, change, by).await;
-    let changed = changed.map_err(CommandError::store("change the route"))?;
+    let changed = changed.map_err(CommandError::store("change the pause or the limits"))?;
     Ok(report(&read(ledger).await?, request, changed))
 }
 
 async fn read(ledger: &dyn Ledger) -> Result<RouteControls, CommandError> {
     let controls = ledger.controls().await;
-    controls.map_err(CommandError::store("read the pauses and limits of routes"))
+    controls.map_err(CommandError::store(
+        "read the pauses and limits of the routes",
+    ))
 }
 
 fn report(controls: &RouteControls, request: &RouteRequest, changed: bool) -> RouteReport {
@@ -295,8 +301,8 @@ fn question(before: &RouteControls, request: &RouteRequest) -> String {
         RouteChange::Limit { .. } => {
             let limits = before.row(scope).limits_after(&request.change);
             format!(
-                "set the limits of {scope}: {limits}. Workers finish the events that run before \
-                 the new limits apply."
+                "set the limits of {scope}: {limits}. Workers first finish the events that run \
+                 now. After that, the new limits apply."
             )
         }
     }

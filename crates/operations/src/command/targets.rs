@@ -8,13 +8,13 @@ use crate::{CommandError, Source};
 /// The targets of external calls, in the order of their names.
 #[derive(Debug, Clone, Serialize)]
 pub struct TargetsReport {
-    /// Whether the rows come from the broker or the store: always the store.
+    /// Where the rows come from (broker or store): always the store.
     pub source: Source,
     /// The targets.
     pub targets: Vec<TargetLine>,
 }
 
-/// One target.
+/// The state of one target.
 #[derive(Debug, Clone, Serialize)]
 pub struct TargetLine {
     /// The name of the target.
@@ -27,13 +27,13 @@ pub struct TargetLine {
     pub blocked_until: Option<String>,
     /// The number of calls in flight, of all workers.
     pub in_flight: u64,
-    /// The number of calls in a row that did not reach the target, each for another event than the
-    /// one before.
+    /// The number of calls in a row that did not reach the target. Several such calls in a row for
+    /// the same event count as one.
     pub faults: u32,
     /// Why the last call that did not reach the target failed, or how the target asked for a pause;
-    /// null when there was none. It is kept when the target answers again.
+    /// null when neither has happened. The error is kept when the target answers again.
     pub last_error: Option<String>,
-    /// When that was recorded.
+    /// When this error was recorded.
     pub last_error_at: Option<String>,
     #[serde(skip)]
     pub(crate) is_in_trouble: bool,

@@ -23,7 +23,8 @@ const READINGS_OF_NONE: u32 = 3;
 
 /// Returns how store and broker contradict each other; `None` when they agree.
 ///
-/// # Errors When the store or the broker does not answer. The error says which of them, and why.
+/// # Errors
+/// When the store or the broker does not answer. The error says which of them, and why.
 pub async fn compare(
     broker: &dyn Broker,
     ledger: &dyn Ledger,

@@ -77,7 +77,8 @@ fn claims(history: &History) -> String {
         ("CLAIMED", Align::Left),
         ("SETTLED", Align::Left),
     ];
-    // Only events of routes with external calls have leases.
+    // Only events of routes with external calls have leases and so an epoch. Without one, the
+    // column is left out.
     let has_epochs = history.claims.iter().any(|claim| claim.epoch.is_some());
     if has_epochs {
         columns.push(("EPOCH", Align::Right));
@@ -123,7 +124,7 @@ fn receipts(history: &History) -> String {
 }
 
 /// Formats the receipts whose body differs from the stored body of the event. Such receipts exist
-/// only where an id in the body decides which event a receipt belongs to.
+/// only if the source of the event has `on_conflict = "duplicate"`.
 fn other_bodies(history: &History) -> String {
     let mut table = Table::new(&[
         ("RECEIPT", Align::Left),

@@ -1,4 +1,4 @@
-//! Reports as JSON.
+//! Formats reports as JSON.
 
 use serde::Serialize;
 
@@ -15,7 +15,7 @@ pub fn json(report: &impl Serialize) -> String {
 
 /// Formats a value as JSON on one line, for output that has one value on each line.
 pub fn json_line(value: &impl Serialize) -> String {
-    // As above, serializing cannot fail.
+    // As in [`json`], serializing cannot fail.
     let mut text = serde_json::to_string(value).unwrap_or_else(|_| "null".to_owned());
     text.push('\n');
     terminal::json(&text)

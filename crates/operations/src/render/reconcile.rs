@@ -9,8 +9,9 @@ use crate::command::reconcile::{
     WrittenOff,
 };
 
-/// How many seconds `--wait` needs in addition to the time during which nothing may change: for the
-/// first reading, and for the pause between two polls.
+/// How many seconds must be added to the required time without a change to get the value of
+/// `--wait` that the report recommends. They cover the first reading and the pause between two
+/// polls.
 const WAIT_MORE: u64 = 10;
 
 /// The columns of the table of routes.
@@ -26,12 +27,13 @@ const COLUMNS: [(&str, Align); 9] = [
     ("broker: IN QUEUE", Align::Left),
 ];
 
-/// The place of the column for stale events: before that for dead ones.
+/// The index at which the column `STALE` is inserted: before the column `DEAD`.
 const STALE_COLUMN: usize = 6;
 
 impl Text for ReconcileReport {
     fn text(&self) -> String {
-        // Only routes with the setting `newest` have stale events.
+        // Only routes with the setting `newest` have stale events. Without any, the column is left
+        // out.
         let stale = |line: &RouteLine| line.store.as_ref().map_or(0, |store| store.stale);
         let has_stale = self.routes.iter().any(|line| stale(line) > 0);
         let mut columns = COLUMNS.to_vec();
@@ -179,7 +181,7 @@ impl ReconcileReport {
         text
     }
 
-    /// Formats which waiting events no worker takes.
+    /// Formats a line for each route that is not in the config but has waiting events.
     fn not_configured(&self) -> String {
         let lines = self.not_configured.iter().map(|waiting| {
             let NotConfigured { route, retrying } = waiting;

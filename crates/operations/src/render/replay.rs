@@ -16,26 +16,26 @@ impl Text for ReplayReport {
             format!("store: put {replayed} of {events} on route {route} ({filter})\n")
         };
         text.push_str(&format!(
-            "  selected: {} done there, to run again; {} new there\n",
+            "  selected: {} done on the route, to run again; {} new to the route\n",
             selected.again, selected.first
         ));
         let done = if self.repeatable {
-            "done there, and only new events were asked for"
+            "done on the route, and only new events were asked for"
         } else {
-            "done there, and the handler does not allow an event to run again (a setting of \
-             `sql`, `forward` and `publish` allows it: `repeatable = true`; a handler of your own \
-             overrides `is_repeatable`)"
+            "done on the route, and the handler does not allow an event to run again (a setting \
+             of `sql`, `forward` and `publish` allows it: `repeatable = true`; a handler of your \
+             own overrides `is_repeatable`)"
         };
         for (number, why) in [
             (selected.done, done),
-            (selected.waiting, "waiting there for an attempt"),
+            (selected.waiting, "waiting on the route for an attempt"),
             (
                 selected.dead,
-                "dead letters there: see `hookbox dead replay`",
+                "dead letters of the route: see `hookbox dead replay`",
             ),
             (
                 selected.stale,
-                "older than an event of the same key that is done there",
+                "older than an event of the same key that is done on the route",
             ),
             (
                 selected.other_topic,
@@ -43,7 +43,7 @@ impl Text for ReplayReport {
             ),
             (
                 selected.excluded,
-                "new there, and excluded by the conditions (`where`) of the route",
+                "new to the route, and excluded by its conditions (`where`)",
             ),
             (
                 selected.without_receipt,
@@ -56,8 +56,8 @@ impl Text for ReplayReport {
         }
         if self.interrupted {
             text.push_str(
-                "  interrupted: run the command again for the others, with a later --since: what \
-                 is done again would run once more\n",
+                "  interrupted: run the command again for the remaining events, with a later \
+                 --since: events that were replayed and are done would run once more\n",
             );
         }
         text.push_str(&problems(&self.problems));

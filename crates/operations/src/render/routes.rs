@@ -7,8 +7,9 @@ use super::pauses::{cause, pauses};
 use super::table::{Align, Table, count, safe};
 use crate::command::routes::{RouteLine, RouteReport, RouteVerb, RoutesReport};
 
-/// When a change takes effect.
-const FOLLOW: &str = "workers follow within two seconds, once their running events have ended";
+/// When a change takes effect, for the end of a message about the change.
+const FOLLOW: &str =
+    "workers notice this within two seconds, and apply it when their running events are finished";
 
 impl Text for RoutesReport {
     fn text(&self) -> String {
@@ -41,8 +42,8 @@ fn target(name: &str) -> String {
     format!("target {name} is not reached, or asked for a pause: see `hookbox targets list`\n")
 }
 
-/// Formats a line for each reason for which events of a route wait, if the reason may hold for all
-/// events of the route.
+/// Formats a line for each reason that may keep all events of the route waiting: a missing right,
+/// and a target that is not reached.
 fn deferring(line: &RouteLine) -> String {
     let route = &line.route;
     let of = |number, what: &str| {
@@ -119,7 +120,7 @@ impl RouteReport {
         }
     }
 
-    /// Describes the state in which the change alters nothing.
+    /// Describes the current state, for a change that alters nothing.
     fn state(&self) -> String {
         let (scope, limits) = (&self.route, self.limits.limits());
         match (self.change, &self.paused) {

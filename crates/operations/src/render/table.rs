@@ -18,9 +18,9 @@ pub(super) struct Table {
 /// The side on which a column is aligned.
 #[derive(Clone, Copy)]
 pub(super) enum Align {
-    /// Text.
+    /// The left side, for text.
     Left,
-    /// Numbers.
+    /// The right side, for numbers.
     Right,
 }
 

@@ -32,8 +32,8 @@ impl Text for TargetsReport {
     }
 }
 
-/// Formats the line that says where to read why a target is not reached, if an event is deferred
-/// for that reason.
+/// Returns the hint to `hookbox targets list`, if one of the given reasons for a deferral is about
+/// a target; otherwise an empty text.
 pub(super) fn hint<'a>(mut reasons: impl Iterator<Item = Option<&'a str>>) -> &'static str {
     let by_target = [DeferReason::TargetFault, DeferReason::TargetBusy].map(DeferReason::as_str);
     if reasons.any(|reason| reason.is_some_and(|reason| by_target.contains(&reason))) {

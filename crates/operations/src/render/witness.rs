@@ -52,17 +52,17 @@ fn advice(mismatch: &Mismatch) -> String {
             text
         }
         Mismatch::OtherStore(it) => format!(
-            "RESTORED: where this is the wrong database or broker, correct the config; where the \
+            "RESTORED: if this is the wrong database or broker, correct the config; if the \
              database was replaced, ask the provider to send again what it sent from {} to {}, and \
-             from then until it was replaced\n",
+             from then until the database was replaced\n",
             it.from, it.until
         ),
         Mismatch::BrokerBehind(it) => {
             let routes: Vec<&str> = it.routes.iter().map(|route| route.as_str()).collect();
             format!(
-                "RESTORED: what was in its queues (routes {}, the dead-letter queue and accept \
-                 reports) is lost where they were deleted or emptied: ask the provider to send \
-                 again what it sent since {}\n",
+                "RESTORED: the messages in the broker's queues (routes {}, the dead-letter queue \
+                 and accept reports) are lost if these queues were deleted or emptied: ask the \
+                 provider to send again what it sent since {}\n",
                 routes.join(", "),
                 it.from
             )

@@ -85,7 +85,11 @@ async fn what_an_older_version_wrote_is_grouped_before_it_is_shown() {
     *memory.ungrouped.lock().unwrap() = 1;
     let report = dead::list(&memory, &filter, 0, 10, false).await.unwrap();
     assert_eq!(*memory.ungrouped.lock().unwrap(), 0);
-    assert_eq!(report.dead.len(), 2, "of one route");
+    assert_eq!(
+        report.dead.len(),
+        2,
+        "the filter must select only the dead letters of one group"
+    );
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ use crate::world::{Memory, at, event_id};
 
 const STORE: Incarnation = Incarnation::from_bytes([4; 16]);
 
-/// Returns the ends of the fake store: one that is done and one that is dead.
+/// Returns the two ends in the fake store: an event that is done, and an event that is dead.
 pub fn ends(after: Option<&EndCursor>, limit: u32) -> EndsRead {
     if let Some(after) = after
         && after.incarnation != STORE

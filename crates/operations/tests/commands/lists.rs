@@ -212,7 +212,11 @@ async fn a_hurry_shows_its_effect_and_asks() {
         }
     "#]]
     .assert_eq(&json(&report));
-    assert_eq!(memory.audits.lock().unwrap().len(), 3, "chunks of 500");
+    assert_eq!(
+        memory.audits.lock().unwrap().len(),
+        3,
+        "1203 retries must be changed in three transactions of at most 500"
+    );
     expect![[r#"
         This will make 1203 retries due now (all): each counts as the next attempt of its event. Continue?
         This will make 1203 retries due now (all): each counts as the next attempt of its event. Continue?"#]].assert_eq(&person.asked.join("\n"));
@@ -246,7 +250,7 @@ async fn an_interrupted_hurry_keeps_what_it_has_done() {
         .await
         .unwrap();
     let [Problem { what, .. }] = &report.problems[..] else {
-        panic!("one problem: {report:?}")
+        panic!("the report must list exactly one problem: {report:?}")
     };
     assert!(what.contains("connection refused"), "{what}");
 }

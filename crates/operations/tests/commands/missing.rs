@@ -205,7 +205,11 @@ async fn rows_that_are_gone_are_reported() {
 #[tokio::test]
 async fn what_was_stored_and_never_reported_is_no_contradiction() {
     let report = report(memory(90, 12, Vec::new()), queues(0, Some(0)), None).await;
-    assert_eq!(report.verdict, Verdict::Moving, "one retries");
+    assert_eq!(
+        report.verdict,
+        Verdict::Moving,
+        "one receipt waits for a retry"
+    );
     assert!(report.is_ok());
 }
 
@@ -281,7 +285,7 @@ async fn only_what_is_missing_is_written_off_and_only_when_asked() {
     assert_eq!(written.unwrap().text(), "store: written off 1\n");
     let audits = ledger.audits.lock().unwrap().clone();
     let [(by, why, _)] = &audits[..] else {
-        panic!("one: {audits:?}")
+        panic!("a write-off must write exactly one audit row, not {audits:?}")
     };
     assert_eq!((by.as_str(), why.as_str()), ("ann", "the disk burned"));
 }

@@ -9,7 +9,7 @@ use hookbox_operations::render::{Text, json};
 
 use crate::world::{Memory, Person, at, event_id};
 
-/// Returns a store with this many events, in these states on the route in turn.
+/// Returns a store with `count` events, whose states on the route repeat the list `states`.
 fn memory(count: i64, states: &[Option<ClaimState>]) -> Memory {
     let candidate = |number: i64| ReplayCandidate {
         event: event_id(u8::try_from(number % 200).unwrap()),
@@ -66,10 +66,10 @@ async fn what_is_done_or_new_is_put_on_the_route_in_chunks() {
     let report = replay(&memory, &request(), &mut person).await.unwrap();
     expect![[r#"
         store: put 650 of 650 events on route scores (all)
-          selected: 400 done there, to run again; 250 new there
-          left alone: 400 waiting there for an attempt
-          left alone: 400 dead letters there: see `hookbox dead replay`
-          left alone: 150 new there, and excluded by the conditions (`where`) of the route
+          selected: 400 done on the route, to run again; 250 new to the route
+          left alone: 400 waiting on the route for an attempt
+          left alone: 400 dead letters of the route: see `hookbox dead replay`
+          left alone: 150 new to the route, and excluded by its conditions (`where`)
     "#]]
     .assert_eq(&report.text());
     let replays = memory.replays.lock().unwrap();
@@ -133,7 +133,7 @@ async fn a_handler_that_is_not_repeatable_runs_new_events_only() {
     "#]]
     .assert_eq(&json(&report));
     assert!(report.text().contains(
-        "left alone: 2 done there, and the handler does not allow an event to run again \
+        "left alone: 2 done on the route, and the handler does not allow an event to run again \
          (a setting of `sql`, `forward` and `publish` allows it: `repeatable = true`; a handler \
          of your own overrides `is_repeatable`)"
     ));

@@ -117,7 +117,7 @@ async fn routes_are_listed_with_what_is_set() {
     .assert_eq(&json(&report));
 }
 
-/// A route whose events wait for a right or for their target does not look like one that works.
+/// A route whose events wait for a right or for their target must be listed as `deferring`.
 #[tokio::test]
 async fn a_route_that_defers_its_events_is_not_shown_as_running() {
     let waits = |route: &str, missing_right, target_fault| Backlog {
@@ -148,7 +148,8 @@ async fn a_route_that_defers_its_events_is_not_shown_as_running() {
     "#]].assert_eq(&report.text());
     let line = &report.routes[0];
     assert_eq!((line.missing_right, line.target_fault), (3, 0));
-    // What waits for a lock, or after a failed attempt, says nothing of the route.
+    // Events that wait for a lock, or after a failed attempt, do not mean that the whole route has
+    // a problem.
     let report = listed(&[waits("scores", 0, 0)]).await;
     assert!(!report.text().contains("DEFERRING"), "{}", report.text());
     assert!(report.text().contains("running"), "{}", report.text());
@@ -184,7 +185,7 @@ async fn a_change_is_asked_about_and_audited() {
     }
     expect![[r#"
         This will pause route scores (the bank is \u{1b}[31mdown): workers finish the events that run, and take and retry no others until `hookbox routes resume`. Continue?
-        This will set the limits of route scores: rate 5/s for each worker, concurrency 2 for each worker. Workers finish the events that run before the new limits apply. Continue?
+        This will set the limits of route scores: rate 5/s for each worker, concurrency 2 for each worker. Workers first finish the events that run now. After that, the new limits apply. Continue?
         This will resume route scores, paused by ann since 2026-09-21T14:13:20Z (the bank is \u{1b}[31mdown): workers process what has waited. Continue?
         This will pause all routes (the bank is \u{1b}[31mdown): workers finish the events that run, and take and retry no others until `hookbox routes resume`. Continue?
     "#]].assert_eq(&(person.asked.join("\n") + "\n"));
@@ -272,24 +273,24 @@ async fn a_dry_run_changes_nothing() {
     assert!(memory.controls.lock().unwrap().rows().is_empty());
 }
 
-/// A route that is resumed while all routes are paused stays paused, and the command says so with
-/// its exit code, too. A resume of all routes names those that are paused by themselves.
+/// A route that is resumed while all routes are paused stays paused, and the exit code of the
+/// command reports this. A resume of all routes names the routes that have their own pause.
 #[tokio::test]
-async fn a_pause_of_all_routes_is_apart_from_that_of_one() {
+async fn a_pause_of_all_routes_is_separate_from_a_pause_of_one() {
     let memory = Memory::default();
     made(&memory, scores(), pause()).await;
     made(&memory, RouteScope::All, pause()).await;
     let (text, is_ok) = made(&memory, scores(), RESUME).await;
     assert!(!is_ok);
     expect![[r#"
-        store: resumed route scores; workers follow within two seconds, once their running events have ended
+        store: resumed route scores; workers notice this within two seconds, and apply it when their running events are finished
         PAUSED: route scores is paused, as all routes, by ann since 2026-09-21T14:13:20Z: the bank is \u{1b}[31mdown; its events wait until `hookbox routes resume --all`
     "#]].assert_eq(&text);
     made(&memory, scores(), pause()).await;
     let (text, is_ok) = made(&memory, RouteScope::All, RESUME).await;
     assert!(is_ok);
     expect![[r#"
-        store: resumed all routes; workers follow within two seconds, once their running events have ended
+        store: resumed all routes; workers notice this within two seconds, and apply it when their running events are finished
           still paused by themselves: scores
     "#]].assert_eq(&text);
     let paused = listed(&memory).await.routes;

@@ -31,7 +31,7 @@ async fn targets_are_listed_with_breaker_and_calls() {
     };
     let memory = Memory {
         targets: vec![
-            // Its error is over.
+            // Calls reach this target again, so its error must not be shown.
             TargetRow {
                 blocked_until: None,
                 ..row("https://a.example:443", BreakerState::Closed, Some(1))

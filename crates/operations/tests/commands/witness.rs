@@ -97,7 +97,7 @@ async fn a_store_that_was_restored_is_red_with_the_span() {
     expect![[r#"
         ROUTE   ACCEPTED  ingest: REPORTED  store: DONE  DUPLICATE  CONFLICT  DEAD  RETRYING  broker: IN QUEUE
         scores         0                 0            0          0         0     0         0  0 messages
-        RESTORED: the store was restored to an older state: its newest witness is number 4 of 2026-09-21T14:14:00Z, and the broker holds number 64 of 2026-09-21T14:24:00Z, 600 receipts later
+        RESTORED: the store was restored to an older state: its newest witness is number 4 (of 2026-09-21T14:14:00Z), and the broker holds number 64 (of 2026-09-21T14:24:00Z), which is 600 receipts later
         RESTORED: ingest 07070707-0707-0707-0707-070707070707 had reported numbers 41 to 640, and the store does not know them
         RESTORED: ask the provider to send again what it sent from 2026-09-21T14:14:00Z to 2026-09-21T14:24:00Z (600 receipts reported), and from then until the restore: events that the store still has are recorded as duplicates
         RESTORED: when that is done, `hookbox reconcile --accept-restore REASON` accepts this state, and store and broker start afresh
@@ -134,8 +134,8 @@ async fn another_store_is_red() {
     expect![[r#"
         ROUTE   ACCEPTED  ingest: REPORTED  store: DONE  DUPLICATE  CONFLICT  DEAD  RETRYING  broker: IN QUEUE
         scores         0                 0            0          0         0     0         0  0 messages
-        RESTORED: the broker was used with another store: this store is 01010101-0101-0101-0101-010101010101, its newest witness is of 2026-09-21T14:14:00Z, and the broker holds number 5 of store 09090909-0909-0909-0909-090909090909, of 2026-09-21T14:14:10Z
-        RESTORED: where this is the wrong database or broker, correct the config; where the database was replaced, ask the provider to send again what it sent from 2026-09-21T14:14:00Z to 2026-09-21T14:14:10Z, and from then until it was replaced
+        RESTORED: the broker was used with another store: this store is 01010101-0101-0101-0101-010101010101, its newest witness is of 2026-09-21T14:14:00Z, and the broker holds witness number 5 of store 09090909-0909-0909-0909-090909090909 (of 2026-09-21T14:14:10Z)
+        RESTORED: if this is the wrong database or broker, correct the config; if the database was replaced, ask the provider to send again what it sent from 2026-09-21T14:14:00Z to 2026-09-21T14:14:10Z, and from then until the database was replaced
         RESTORED: when that is done, `hookbox reconcile --accept-restore REASON` accepts this state, and store and broker start afresh
         imbalanced: 1 contradiction of store and broker; `hookbox events show` has the history of an event
     "#]].assert_eq(&report.text());
@@ -163,8 +163,8 @@ async fn a_broker_that_was_emptied_is_red() {
     expect![[r#"
         ROUTE   ACCEPTED  ingest: REPORTED  store: DONE  DUPLICATE  CONFLICT  DEAD  RETRYING  broker: IN QUEUE
         scores         0                 0            0          0         0     0         0  0 messages
-        RESTORED: the broker was replaced, emptied or restored: it has confirmed witness number 4 of 2026-09-21T14:14:00Z, and holds none
-        RESTORED: what was in its queues (routes scores, the dead-letter queue and accept reports) is lost where they were deleted or emptied: ask the provider to send again what it sent since 2026-09-21T14:13:20Z
+        RESTORED: the broker was replaced, emptied or restored: it has confirmed witness number 4 (of 2026-09-21T14:14:00Z), and holds no witness
+        RESTORED: the messages in the broker's queues (routes scores, the dead-letter queue and accept reports) are lost if these queues were deleted or emptied: ask the provider to send again what it sent since 2026-09-21T14:13:20Z
         RESTORED: when that is done, `hookbox reconcile --accept-restore REASON` accepts this state, and store and broker start afresh
         imbalanced: 1 contradiction of store and broker; `hookbox events show` has the history of an event
     "#]].assert_eq(&report.text());

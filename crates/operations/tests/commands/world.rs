@@ -18,7 +18,7 @@ pub use crate::person::Person;
 
 pub const BODY: &[u8] = b"{\"uid\":\"CANARY-1\"}";
 
-/// Returns the moment this many seconds after a fixed moment that all tests use.
+/// Returns the moment that is `seconds` seconds after a fixed moment, which all tests share.
 pub fn at(seconds: i64) -> Timestamp {
     Timestamp::from_unix_micros((1_790_000_000 + seconds) * 1_000_000)
 }
@@ -37,7 +37,7 @@ pub struct Memory {
     /// last list is repeated.
     pub books: Mutex<Vec<Vec<RouteBooks>>>,
     pub backlog: Vec<Backlog>,
-    /// What operators have set for routes.
+    /// The pauses and limits that operators have set for routes.
     pub controls: Mutex<RouteControls>,
     pub imbalances: Vec<Imbalance>,
     pub accounts: Accounts,
@@ -73,7 +73,7 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// Judges the next events after a position, as a store does.
+    /// Counts the next events after a position by what a replay does with them, as a store does.
     pub fn replay_page(
         &self,
         filter: &ReplayFilter,
@@ -225,8 +225,8 @@ pub fn unavailable() -> Fault {
     Fault::new(FaultKind::Unavailable, "take a connection", cause)
 }
 
-/// Returns a witness message of the store that this byte identifies. Each sequence number means ten
-/// more seconds and ten more receipts.
+/// Returns a witness message of the store that the byte `store` identifies. With each sequence
+/// number, ten more seconds have passed and ten more receipts were reported.
 pub fn witness(store: u8, sequence: u64) -> Witness {
     Witness {
         store: Incarnation::from_bytes([store; 16]),
@@ -248,7 +248,7 @@ pub fn sentences(message: &impl ToString) -> String {
     text.replace(": ", ":\n") + "\n"
 }
 
-/// Returns one of the refusals of a ledger; of the second, the body is not known.
+/// Returns a refusal whose fields depend on `number`. Refusal 2 has no digest of its body.
 pub fn refusal(number: u8) -> Refusal {
     Refusal {
         request: ReceiptId::from_bytes([number; 16]),

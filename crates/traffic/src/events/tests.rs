@@ -11,7 +11,7 @@ fn validator(kind: Kind) -> jsonschema::Validator {
     let file = folder.join(format!("{}.json", kind.as_str()));
     let text = std::fs::read(file).expect("the file of the JSON Schema must exist");
     let schema = serde_json::from_slice(&text).expect("the file must contain JSON");
-    jsonschema::draft202012::new(&schema).expect("the schema compiles")
+    jsonschema::draft202012::new(&schema).expect("the schema must compile")
 }
 
 #[test]

@@ -11,14 +11,14 @@ fn request() -> Request<Full<Bytes>> {
     request.body(Full::default()).unwrap()
 }
 
-/// Checks a server that closes the connection just before a request is sent on it, or while it is
-/// sent. The client must notice it at once, and not wait for a response that can't come.
+/// The server closes the connection just before a request is sent on it, or while the request is
+/// sent. The client must notice that at once, and not wait for a response that cannot come.
 #[tokio::test(start_paused = true)]
 async fn a_connection_that_ends_around_a_request_is_lost_at_once() {
     for empty_reads in 0..8 {
         let stream: Box<dyn Stream> = Box::new(ClosingStream::after(empty_reads));
         let opened = http1::handshake(TokioIo::new(stream)).await.unwrap();
-        // A new connection can't be opened: nothing listens on port 9 (discard).
+        // A new connection cannot be opened: nothing listens on port 9 (discard).
         let target = Target::new("http://127.0.0.1:9", "begini").unwrap();
         let mut link = Link::new(Arc::new(target)).unwrap();
         link.open = Some((opened.0, Some(Box::pin(opened.1))));

@@ -72,7 +72,7 @@ fn what_is_allowed_passes() {
 /// docs/ARCHITECTURE.md is written by hand, so this test compares its table of the crates with
 /// `LAYERS`.
 #[test]
-fn the_architecture_page_has_the_same_walls() -> Result<()> {
+fn the_architecture_page_has_the_same_table() -> Result<()> {
     let page = repository::read("docs/ARCHITECTURE.md").context("docs/ARCHITECTURE.md")?;
     for layer in LAYERS {
         let begins = format!("| `{}` |", layer.package);

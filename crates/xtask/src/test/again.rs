@@ -1,4 +1,4 @@
-//! Runs failed tests once more, alone, to tell a flaky test from a broken one.
+//! Runs failed tests once more, alone, to distinguish flaky tests from broken ones.
 //!
 //! The suite has more than a thousand tests, and many of them wait for real servers on a busy
 //! machine. A test that fails in the suite and passes alone is flaky: the run passes, and names the

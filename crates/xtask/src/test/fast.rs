@@ -20,9 +20,9 @@ const WORD: &str = "--fast";
 /// server fails as well: see `hookbox_testkit::servers::find`.
 const NO_SERVERS: &str = "HOOKBOX_TEST_NO_SERVERS";
 
-/// How many tests of one program run at a time, unless the caller sets it. Long tests mostly wait
-/// for deadlines and need no processor, so eight at a time are faster than four. Sixteen take as
-/// long as eight.
+/// How many tests of one program run at a time, unless the caller sets the number. Long tests
+/// mostly wait for deadlines and need no processor, so eight at a time are faster than four.
+/// Sixteen take as long as eight.
 const AT_A_TIME: &str = "8";
 
 /// The error text for arguments that cannot be combined with a fast run.
@@ -114,9 +114,9 @@ fn at_the_same_time(runs: &[Vec<String>], environment: &[(&str, &str)]) -> Vec<R
 }
 
 /// Returns the arguments of each run of cargo. Every run selects the whole workspace, because
-/// another selection has other features, for which cargo would build everything again. A run starts
-/// one test program after another, so that each further run shortens the time in which a single
-/// program waits.
+/// another selection has other features, for which cargo would build everything again. Each run
+/// starts one test program after another. While a program waits for a deadline, the other runs
+/// continue, so several runs at the same time take less time than one.
 fn runs(units: &[Vec<String>]) -> Vec<Vec<String>> {
     let test = |words: &[String]| {
         let all = ["test", "--no-fail-fast", "--workspace"];

@@ -62,7 +62,7 @@ fn wrong(words: &str, help: &Help<'_>) -> Option<String> {
         }
         command = format!("{command} {word}").trim_start().to_owned();
         let Some(found) = help.of(&command) else {
-            return Some(format!("`hookbox {command}` is no command"));
+            return Some(format!("`hookbox {command}` is not a command"));
         };
         its = found;
     }
@@ -108,8 +108,8 @@ mod tests {
         assert_eq!(lines, [1, 3, 4, 6]);
         let words: String = found(text).into_iter().map(|(_, what)| what).collect();
         for expected in [
-            "`hookbox dead show` is no command",
-            "`hookbox fly` is no command",
+            "`hookbox dead show` is not a command",
+            "`hookbox fly` is not a command",
             "`hookbox dead list` has no option `--all`",
             "`hookbox run` has no option `--fast`",
         ] {

@@ -9,7 +9,7 @@
 //! itself does not use; a module that is named without an item in it; everything under
 //! `#[cfg(test)]`, including the files of such modules; and what no path shows, such as a method of
 //! a type or a path in the text of an attribute. So a parent may call its children, or the children
-//! may use what the parent declares, but not both. In either case the parent may declare its
+//! may use what the parent declares, but not both. In both cases the parent may declare its
 //! children and re-export their items.
 
 mod module;

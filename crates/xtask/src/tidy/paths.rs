@@ -1,5 +1,6 @@
-//! Checks that every path in a document exists, and the item that it names in the file:
-//! `crates/worker/src/attempt.rs::run` is a file that declares something called `run`.
+//! Checks that every path in a document exists. If an item stands after the path, also checks that
+//! the file declares the item: for `crates/worker/src/attempt.rs::run`, the file must declare
+//! something called `run`.
 
 use crate::finding::Finding;
 
@@ -53,7 +54,7 @@ pub(super) trait Tree {
     fn read(&self, path: &str) -> String;
 }
 
-/// Checks everything that a document names.
+/// Checks every path and every link in a document.
 pub(super) fn check(path: &str, text: &str, tree: &impl Tree) -> Vec<Finding> {
     let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
     let mut findings = Vec::new();

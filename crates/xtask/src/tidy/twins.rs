@@ -24,7 +24,7 @@ const ALONE: [(&str, &str); 8] = [
     ),
     (
         "crates/driver-sqlite/src/broker.rs",
-        "the SQLite file is a broker, too",
+        "the broker in a SQLite file; a deployment with PostgreSQL has RabbitMQ as its broker",
     ),
     (
         "crates/driver-sqlite/src/conditions.rs",

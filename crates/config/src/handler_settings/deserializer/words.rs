@@ -12,7 +12,7 @@ const TYPES: [&str; 7] = [
     "adjacently tagged enum ",
 ];
 
-/// Returns the words for what serde expects.
+/// Returns what serde expects, in the words of TOML.
 pub(super) fn of_toml(expected: &str) -> &str {
     match expected {
         "u8" => "a whole number from 0 to 255",

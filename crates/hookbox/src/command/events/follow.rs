@@ -13,15 +13,16 @@ use tokio_util::sync::CancellationToken;
 use crate::command::person::Person;
 use crate::command::print;
 
-/// How long to wait for more ends. A poll that finds none reads a few index entries, so that once a
-/// second is no load, and an end is printed at most about a second after its commit.
+/// The time between two polls for more ends. A poll that finds none reads only a few index entries,
+/// so one poll a second is no load. An end is printed at most about a second after its commit.
 const POLL_EVERY: Duration = Duration::from_secs(1);
 
-/// The most ends that one query reads. So that printing begins soon and memory stays small.
+/// The maximum number of ends that one query reads. With a small number, printing begins soon and
+/// the command needs little memory.
 const PAGE: u32 = 500;
 
-/// How long committed ends are held back before the command reports what holds them back. Workers
-/// hold ends back for as long as a batch runs, which is normal.
+/// How long committed ends are held back before the command reports what holds them back. A shorter
+/// time is normal, because a worker holds ends back for as long as it runs a batch.
 const REPORTED_FROM: Duration = Duration::from_secs(10);
 
 /// Arguments of `events follow`.
@@ -41,8 +42,9 @@ pub struct FollowArgs {
     once: bool,
 }
 
-/// Prints ends until there are enough, until Ctrl-C, or until standard output is closed. In the end
-/// it prints the cursor from which the command can be resumed, also after an error.
+/// Prints ends until the limit is reached, until no more can be read (only with `--once`), until
+/// Ctrl-C, or until standard output is closed. Then, even after an error, prints the cursor from
+/// which the command can be resumed.
 pub async fn run(ledger: &dyn Ledger, args: &FollowArgs, json: bool) -> anyhow::Result<()> {
     let mut person = Person::new();
     let stop = person.listen()?;
@@ -68,11 +70,12 @@ struct Follower<'a> {
     ledger: &'a dyn Ledger,
     args: &'a FollowArgs,
     json: bool,
-    /// The cursor of the last end that was printed, or a later one.
+    /// Where the next page starts: the cursor of the last printed end, or a later cursor.
     after: Option<EndCursor>,
     /// How many ends are still to be printed; `None` without a limit.
     left: Option<u32>,
-    /// What was last reported to hold ends back, so that it is reported once.
+    /// The holder that was last reported to hold ends back, so that it is not reported again. The
+    /// inner `None` stands for an unknown holder.
     reported: Option<Option<Holder>>,
 }
 
@@ -99,8 +102,8 @@ impl Follower<'_> {
         }
     }
 
-    /// Reads and prints the next page. It waits only for the store, so that it prints a page as a
-    /// whole or not at all when it is cancelled.
+    /// Reads and prints the next page. The future waits only for the store. So if it is cancelled,
+    /// the page is printed as a whole or not at all.
     async fn print_page(&mut self) -> anyhow::Result<Printed> {
         let limit = self.left.map_or(PAGE, |left| left.min(PAGE));
         let (after, route) = (self.after.as_ref(), self.args.route.as_ref());
@@ -121,7 +124,7 @@ impl Follower<'_> {
         })
     }
 
-    /// Reports, once for each cause, what holds committed ends back.
+    /// Reports what holds committed ends back, once for each holder.
     async fn report_held_back(&mut self) -> anyhow::Result<()> {
         let held = follow::held_back(self.ledger).await?;
         let Some(held) = held.filter(|held| held.age >= REPORTED_FROM) else {
@@ -143,7 +146,7 @@ impl Follower<'_> {
         }
     }
 
-    /// Prints a note on standard error, so that standard output has ends only.
+    /// Prints a note on standard error, so that standard output contains only ends.
     fn note(&self, note: &(impl Text + Serialize)) {
         print::note(self.line(note).trim_end());
     }

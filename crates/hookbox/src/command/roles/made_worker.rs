@@ -1,4 +1,4 @@
-//! A worker that was made: its handlers have checked their database, and it does not run yet.
+//! A worker that was made and does not run yet. Its handlers have checked their database.
 
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
@@ -38,7 +38,7 @@ impl MadeWorker {
     }
 }
 
-/// Converts the error of a handler's check into one of a dependency that cannot be used.
+/// Converts the error of a handler's check into an error about a dependency that cannot be used.
 fn refused_handler(error: RefusedHandler) -> OpenError {
     match error {
         RefusedHandler::Fault(fault) => OpenError::Unavailable {
@@ -48,7 +48,7 @@ fn refused_handler(error: RefusedHandler) -> OpenError {
         RefusedHandler::Refused { .. } => OpenError::Refused {
             what: "a handler",
             why: error.to_string(),
-            remedy: "correct it, or run the migrations of its tables".to_owned(),
+            remedy: "correct the handler, or run the migrations of its tables".to_owned(),
             source: None,
         },
     }
@@ -71,8 +71,8 @@ async fn work<S: Store>(worker: Worker<S>, shutdown: CancellationToken, drain: D
             running.await;
         }
     }
-    // Closing the connection to an unresponsive broker may have taken long, so only now is it
-    // computed how much time is left of the drain.
+    // Closing the connection to an unresponsive broker may have taken long, so the time that is
+    // left of the drain is computed only now.
     let since = began.get().map_or(Duration::ZERO, Instant::elapsed);
     let clear = worker.clear_start_markers();
     let cleared = tokio::time::timeout(drain.clear_markers_after(since), clear).await;

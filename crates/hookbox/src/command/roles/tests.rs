@@ -19,7 +19,7 @@ async fn a_role_that_ends_by_itself_stops_the_others() {
     let shutdown = CancellationToken::new();
     let mut running = JoinSet::new();
     running.spawn(until(shutdown.clone()));
-    running.spawn(async { panic!("a role that breaks") });
+    running.spawn(async { panic!("this role must end with a panic") });
     let end = supervise(&mut running, &shutdown, &Monitored::hidden(), drain(LONG)).await;
     assert_eq!(end, exit::INTERNAL);
     assert!(shutdown.is_cancelled() && running.is_empty());
@@ -88,7 +88,9 @@ async fn schemas_are_read_before_the_process_waits_for_anything() {
     };
     let shutdown = CancellationToken::new();
     let opened = open(&config, &roles, shutdown.clone(), &Log::default()).await;
-    let opened = opened.unwrap().expect("no signal came");
+    let opened = opened
+        .unwrap()
+        .expect("the roles must be opened, because no signal came");
     std::fs::remove_dir_all(&schemas).unwrap();
     let listening = listen(&config).await.unwrap();
     shutdown.cancel();

@@ -1,4 +1,4 @@
-//! Tests the handlers of a program of the user's own.
+//! Tests the handlers and effects that a user's program adds to those of hookbox.
 
 use std::num::NonZeroU32;
 use std::path::Path;
@@ -42,7 +42,7 @@ macro_rules! book_receipt_for {
 book_receipt_for!(Postgres);
 book_receipt_for!(Sqlite);
 
-/// A handler for PostgreSQL with a name that the config could not say.
+/// A handler for PostgreSQL with a name that no config can contain.
 struct Nameless;
 
 impl Handler<Postgres> for Nameless {
@@ -105,7 +105,7 @@ fn names_of<S: Store>(kinds: &[Kind<S>]) -> Vec<&'static str> {
 /// Returns the kinds of the handlers that were made for a worker on SQLite, by their routes.
 fn made_on_sqlite(made: RouteHandlers) -> Vec<(String, &'static str)> {
     let RouteHandlers::Sqlite(made) = made else {
-        panic!("the store of the config is a SQLite file");
+        panic!("the handlers must be those for SQLite, which is the store of the config");
     };
     let made = made.iter();
     let mut made: Vec<_> = made
@@ -198,7 +198,7 @@ fn statements_of_a_user_are_checked_when_their_handler_is_made() {
     assert_eq!(message, expected);
 }
 
-/// An effect whose calls go to a target of its settings.
+/// An effect whose calls go to the target in its settings.
 #[derive(Clone)]
 struct Notify(TargetName);
 
@@ -293,7 +293,8 @@ fn the_effects_of_hookbox_are_made_from_their_settings() {
         "{message}"
     );
     std::fs::remove_file(&key).unwrap();
-    // A replay asks only whether it may be made, which needs no key.
+    // A replay needs to know only whether the handler is repeatable. For this, the key file may be
+    // missing.
     let handler = format!(
         "{{ kind = \"forward\", url = \"https://a/\", repeatable = true, secrets = [{{ id = \"a\", \
          file = {key:?} }}] }}"
@@ -303,7 +304,7 @@ fn the_effects_of_hookbox_are_made_from_their_settings() {
     assert!(registry.is_repeatable(&without_key, route).unwrap());
     let message = refused(forward(""));
     assert!(message.contains("secrets.a: "), "{message}");
-    // The broker of this config is a SQLite file, so another one has to be named.
+    // The broker of this config is a SQLite file, so the settings of `publish` must name a broker.
     let message = refused(make("{ kind = \"publish\", exchange = \"orders\" }"));
     assert!(
         message.contains("url: the broker of this config is a SQLite file"),

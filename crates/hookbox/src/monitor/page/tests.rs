@@ -14,7 +14,7 @@ use crate::monitor::Needs;
 use crate::monitor::exposition::Exposition;
 use crate::monitor::families::FAMILIES;
 
-/// 2026-11-24T00:00:00Z
+/// The current time in these tests: 2026-11-24T00:00:00Z.
 const NOW: Timestamp = Timestamp::from_unix_micros(1_795_478_400_000_000);
 
 /// Returns the state of a process with every role, in which every metric has a value.
@@ -329,7 +329,7 @@ fn a_source_without_a_valid_key_is_red_and_one_whose_last_key_ends_soon_has_a_wa
     assert!(over["why"].as_str().unwrap().contains("answered 503"));
 }
 
-/// A pause by an operator is intended, so it is shown and turns nothing red.
+/// A pause by an operator is intended, so readiness shows it only as a warning.
 #[test]
 fn a_route_that_an_operator_has_paused_has_a_warning() {
     let monitor = Monitor::default();

@@ -45,7 +45,7 @@ pub struct ChangeRequest {
 /// The result of a change.
 #[derive(Debug, Clone, Serialize)]
 pub struct ChangeReport {
-    /// Whether the numbers come from the broker or the store: always the store.
+    /// Where the numbers come from (broker or store): always the store.
     pub source: Source,
     /// The change that was made.
     pub change: DeadChange,
@@ -61,8 +61,8 @@ pub struct ChangeReport {
     pub left_alone: u64,
     /// How many of the dead letters left unchanged are undecodable bytes, which cannot be replayed.
     pub left_undecodable: u64,
-    /// How many of the given ids belong to no dead letter, or to one that this change cannot be
-    /// applied to because of its state.
+    /// How many of the given ids belong to no dead letter, or to a dead letter whose state does not
+    /// allow this change.
     pub not_found: u64,
     /// The outcomes of replayed dead letters; null for other changes.
     pub outcome: Option<ReplayOutcome>,

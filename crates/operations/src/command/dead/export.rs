@@ -25,7 +25,7 @@ const PAGE: u32 = 200;
 /// The result of an export.
 #[derive(Debug, Clone, Serialize)]
 pub struct ExportReport {
-    /// Whether the dead letters come from the broker or the store: always the store.
+    /// Where the dead letters come from (broker or store): always the store.
     pub source: Source,
     /// The filter that selected the dead letters, in words.
     pub filter: String,
@@ -164,8 +164,8 @@ fn line(writer: &mut (dyn Write + Send), dead: &DeadLetter) -> io::Result<()> {
     writer.write_all(b"\n")
 }
 
-/// Creates a new file. Only its owner may read it, from the moment when it exists, because bodies
-/// are personal data.
+/// Creates a new file that only its owner may read, because bodies are personal data. The file has
+/// these permissions from the moment it exists.
 fn create(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);

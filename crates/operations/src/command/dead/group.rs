@@ -15,7 +15,7 @@ const CAUSE_CHARS_MAX: usize = 200;
 /// Dead letters by cause, the largest group first.
 #[derive(Debug, Clone, Serialize)]
 pub struct GroupsReport {
-    /// Whether the groups come from the broker or the store: always the store.
+    /// Where the groups come from (broker or store): always the store.
     pub source: Source,
     /// The groups.
     pub groups: Vec<Group>,
@@ -66,7 +66,8 @@ impl Group {
     }
 }
 
-/// Returns the dead letters grouped by cause. First assigns groups to those that have none yet.
+/// Returns the dead letters grouped by cause. First assigns groups to dead letters that have no
+/// group yet.
 pub async fn groups(
     ledger: &dyn Ledger,
     filter: &DeadFilter,
@@ -94,7 +95,7 @@ pub async fn regroup(
             .dead_regroup(REGROUPED)
             .await
             .map_err(CommandError::store(
-                "group the dead letters of an older version",
+                "group the dead letters that an older version wrote",
             ))?;
         grouped += some;
         if some > 0 {

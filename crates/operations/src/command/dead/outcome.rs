@@ -22,7 +22,8 @@ pub struct ReplayOutcome {
     pub done: u64,
     /// How many of the replayed dead letters became dead letters again.
     pub dead_again: u64,
-    /// How many of the replayed dead letters are stale: a newer event of their key was done before.
+    /// How many of the replayed dead letters are stale: a newer event of the same key was done
+    /// before them.
     pub stale: u64,
     /// How many of the replayed dead letters had no outcome yet when the wait ended.
     pub undecided: u64,

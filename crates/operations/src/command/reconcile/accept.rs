@@ -23,7 +23,7 @@ pub struct AcceptRestore {
 /// The result of `reconcile --accept-restore`.
 #[derive(Debug, Clone, Serialize)]
 pub struct RestoreAccepted {
-    /// Whether the broker or the store has recorded the acceptance: always the store.
+    /// Where the acceptance was recorded (broker or store): always the store.
     pub source: Source,
     /// The contradiction of store and broker that the operator has accepted; null if there was
     /// none.
@@ -50,7 +50,8 @@ pub async fn accept_restore(
     if let Some(mismatch) = &accepted {
         if !request.yes {
             let what = mismatch.describe();
-            let sentence = format!("accept that {what}: it will not be reported again.");
+            let sentence =
+                format!("accept that {what}: this contradiction will not be reported again.");
             confirmed(operator, sentence)?;
         }
         let doing = "accept a restored store";

@@ -1,5 +1,5 @@
-//! Evaluates the accounting: which receipts are missing, what is still in progress, and what
-//! contradicts each other.
+//! Evaluates the accounting: which receipts are missing, what is still in progress, and which
+//! contradictions there are.
 
 use std::time::Duration;
 
@@ -17,13 +17,14 @@ pub const OVERDUE: Duration = Duration::from_secs(600);
 /// For brokers that do not report messages in flight: how long a worker that has lost its
 /// connection to the store may keep a message in flight. RabbitMQ redelivers such a message after
 /// half an hour (<https://www.rabbitmq.com/docs/consumers#acknowledgement-timeout>), and checks for
-/// that once a minute.
+/// that once a minute. The other minutes are a margin.
 pub const IN_FLIGHT_MAX: Duration = Duration::from_secs(35 * 60);
 
-/// How long nothing may change until it is concluded that nothing is in flight, if the broker does
-/// not report messages in flight but every reported receipt has its outcome. This time suffices: an
-/// ingest reports each receipt within a second, so a receipt in flight would be reported within
-/// this time, and would show as a reported receipt without an outcome.
+/// How long the accounting must stay unchanged before `reconcile` concludes that nothing is in
+/// flight, if the broker does not report messages in flight but every reported receipt has its
+/// outcome. This time suffices: an ingest reports each receipt within a second, so a receipt in
+/// flight would be reported within this time, and would show as a reported receipt without an
+/// outcome.
 const STILL_FOR: Duration = Duration::from_secs(3);
 
 impl ReconcileReport {

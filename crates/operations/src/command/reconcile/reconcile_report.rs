@@ -24,10 +24,10 @@ pub enum Verdict {
 /// The report of `reconcile`.
 #[derive(Debug, Clone, Serialize)]
 pub struct ReconcileReport {
-    /// The result.
+    /// The result of the comparison.
     pub verdict: Verdict,
-    /// Whether `--wait` was given, so that the command waited, for a limited time, until work was
-    /// done.
+    /// Whether `--wait` was given, so that the command waited until all work was done, but not
+    /// longer than the given time.
     pub waited: bool,
     /// Whether all queues were empty and nothing has changed for so long that nothing can be in
     /// flight any more.
@@ -50,7 +50,7 @@ pub struct ReconcileReport {
     /// What cannot be found out, even though the store and the broker were read.
     pub unknown: Vec<Unknown>,
     /// How many seconds must pass without any change until the receipts without an outcome count as
-    /// missing. Null unless there are such receipts and every queue is empty.
+    /// missing. Null if there are no such receipts, or if a queue is not empty.
     pub missing_after_seconds: Option<u64>,
     /// Routes that are not in the config, and for which events wait.
     pub not_configured: Vec<NotConfigured>,
@@ -67,7 +67,7 @@ pub struct ReconcileReport {
 /// The accounting of one route.
 #[derive(Debug, Clone, Serialize)]
 pub struct RouteLine {
-    /// The route.
+    /// The name of the route.
     pub route: String,
     /// How many receipts of the route ingests have reported as answered 200. It is less than the
     /// number of accepted receipts if an ingest has not reported some of them yet, or was killed
@@ -104,7 +104,7 @@ pub struct OutcomeCounts {
     pub conflict: u64,
     /// Receipts of events that the route has given up on.
     pub dead: u64,
-    /// Receipts of events that were older than one of the same key that was done.
+    /// Receipts of events that were older than a done event of the same key.
     pub stale: u64,
     /// Receipts of events that wait for another attempt.
     pub retrying: u64,
@@ -113,7 +113,8 @@ pub struct OutcomeCounts {
 /// What a queue holds, including messages in flight. What the broker does not report is null.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct QueueContents {
-    /// The number of messages that wait in the queue. Each message is a batch of events.
+    /// The number of messages that wait in the queue. Each message is a batch, so the number of
+    /// events may be larger.
     pub ready: Option<u64>,
     /// The number of messages in flight: delivered to workers and not settled yet.
     pub in_flight: Option<u64>,
@@ -124,7 +125,7 @@ pub struct QueueContents {
 /// What ingests have reported, compared with the outcomes in the store.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct AcceptReportsLine {
-    /// How many receipts were answered 200 and have no outcome: they are in flight or missing.
+    /// How many receipts were answered 200 and have no outcome: queued, in flight or missing.
     pub open: u64,
     /// The oldest of the receipts without an outcome, at most 100.
     pub receipts: Vec<OpenReceipt>,
@@ -154,14 +155,15 @@ pub struct WitnessLine {
 pub enum Storage {
     /// Store and broker are one file, so restoring the file restores both.
     OneFile,
-    /// In separate places.
+    /// Store and broker keep their data in separate places, so one can be restored without the
+    /// other.
     Apart,
 }
 
 /// A contradiction between tables of the store.
 #[derive(Debug, Clone, Serialize)]
 pub struct ImbalanceLine {
-    /// The route.
+    /// The route of the contradictory rows.
     pub route: String,
     /// The event id, 32 hex digits; null when the event itself is not stored.
     pub event: Option<String>,
@@ -169,18 +171,18 @@ pub struct ImbalanceLine {
     pub what: String,
 }
 
-/// Events that wait for an attempt on a route that is not in the config, so that no worker makes
-/// it.
+/// A route that is not in the config, but has events that wait for an attempt. No worker makes
+/// these attempts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct NotConfigured {
-    /// The route.
+    /// The name of the route.
     pub route: String,
-    /// How many receipts of such events there are.
+    /// How many receipts the waiting events have.
     pub retrying: u64,
 }
 
 impl ReconcileReport {
-    /// Notes for which routes events wait although the config does not have them.
+    /// Adds to the report the routes that are not in the config and for which events wait.
     pub fn compare_config(&mut self, is_configured: impl Fn(&str) -> bool) {
         let others = self
             .routes

@@ -15,8 +15,8 @@ pub(super) struct Reports {
     pub silent: Vec<SilentIngest>,
 }
 
-/// Reads what ingests have reported. A store that does not answer is returned as a problem. A store
-/// that could not be opened is not, because it is already listed as a problem elsewhere.
+/// Reads what ingests have reported. A store that does not answer is returned as a problem. For a
+/// store that could not be opened, no problem is returned, because it is already listed elsewhere.
 pub(super) async fn read(store: &Reach<dyn Ledger>) -> (Option<Reports>, Vec<Problem>) {
     let Reach::Open(ledger) = store else {
         return (None, Vec::new());

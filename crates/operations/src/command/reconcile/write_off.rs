@@ -19,10 +19,10 @@ pub struct WriteOff {
     pub yes: bool,
 }
 
-/// The result.
+/// The result of `reconcile --write-off`.
 #[derive(Debug, Clone, Serialize)]
 pub struct WrittenOff {
-    /// Whether the broker or the store has recorded the write-off: always the store.
+    /// Where the write-off was recorded (broker or store): always the store.
     pub source: Source,
     /// The number of missing receipts that were selected.
     pub receipts: usize,
@@ -66,14 +66,16 @@ pub async fn write_off(
     done.written_off = ledger
         .write_off(receipts, &gaps, &request.by, &request.why)
         .await
-        .map_err(CommandError::store("write off what is missing"))?;
+        .map_err(CommandError::store(
+            "write off the missing receipts and ranges of numbers",
+        ))?;
     Ok(done)
 }
 
 fn confirm(what: &WrittenOff, operator: &mut dyn Operator) -> Result<(), CommandError> {
     let sentence = format!(
-        "write off {} missing receipts and {} unreported ranges of numbers: they will not be \
-         reported again.",
+        "write off {} missing receipts and {} unreported ranges of numbers: `hookbox reconcile` \
+         will no longer list them.",
         what.receipts, what.gaps
     );
     confirmed(operator, sentence)

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use super::module::Module;
 use crate::tidy::paths::Tree;
 
-/// The most imports that are followed one after the other: a longer chain is a cycle of `use`.
+/// How many imports are followed one after the other at most. A longer chain of imports must be a
+/// cycle of `use`.
 const STEPS_MAX: usize = 16;
 
 /// The modules of a crate, by their paths from its root.
