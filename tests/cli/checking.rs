@@ -25,7 +25,7 @@ fn refused(said: &Said, words: &[&str]) {
 }
 
 /// Checks that `check-config`, `worker` and `run` refuse a schema file that can never apply: its
-/// name is no possible event type, or the events of its source have no type at all.
+/// name cannot be an event type, or the events of its source have no type at all.
 #[test]
 fn a_schema_that_no_event_would_be_checked_with_is_refused() {
     let typed = format!("{PLAIN}topic = \"/webhookEvent\"\nschemas = \"schemas\"\n");
@@ -59,8 +59,9 @@ fn a_schema_that_no_event_would_be_checked_with_is_refused() {
     refused(&without.run(&["check-config"]), &words);
 }
 
-/// Checks that a schema is applied by the rules of the draft of JSON Schema that it names. The
-/// first event that is sent here is valid by draft 7, and would be invalid by later drafts.
+/// Checks that hookbox applies a schema by the rules of the JSON Schema draft that the schema
+/// names. The first event of this test is valid by draft 7, which its schema names, and would be
+/// invalid by later drafts.
 #[test]
 fn a_schema_is_of_the_draft_that_it_names() {
     let sources = format!("{PLAIN}topic = \"/kind\"\nschemas = \"schemas\"\n");
@@ -94,7 +95,7 @@ fn pem(label: &str, der: &[u8]) -> String {
     format!("-----BEGIN {label}-----\n{text}\n-----END {label}-----\n")
 }
 
-/// Writes a self-signed certificate that is valid from the first of these years to the second, and
+/// Writes a self-signed certificate that is valid from the first to the second of these years, and
 /// returns its private key.
 fn certificate(folder: &Path, years: (i32, i32)) -> KeyPair {
     let mut params = CertificateParams::new(["hooks.example".to_owned()]).unwrap();
@@ -139,8 +140,8 @@ fn a_certificate_that_senders_reject_is_refused() {
     certificate(&folder, (2019, 2020));
     let expired = ["cert.pem cannot be used", "expired at 2020-01-01"];
     refused(&service.run(&["check-config"]), &expired);
-    // `check-config` refuses an expired certificate, but a service with one still starts: it only
-    // logs a warning, so that a restart does not stop it.
+    // `check-config` refuses an expired certificate. A service with an expired certificate logs a
+    // warning and starts, so that a restart does not cause an outage.
     service.begin();
     assert!(
         service.log().contains("expired at 2020-01-01"),
@@ -245,14 +246,14 @@ fn the_end_of_the_last_key_is_a_warning_before_it_comes() {
     assert_eq!(service.run(&["check-config"]).well().err, "");
     let service = Service::prepare("the_end_is_near", &ends_in(5));
     let said = service.run(&["check-config", "--json"]).well();
-    let what = "the last key of source jira ends at ";
+    let what = "the last key of source jira expires at ";
     assert!(
         said.err.contains(what) && said.err.contains("in 4 days"),
         "{said:?}"
     );
     assert_eq!(said.json()["warnings"].as_array().unwrap().len(), 1);
     let service = Service::prepare("the_end_is_over", &ends_in(-1));
-    let words = ["every key of source jira has ended", "SIGHUP"];
+    let words = ["every key of source jira has expired", "SIGHUP"];
     refused(&service.run(&["check-config"]), &words);
 }
 
@@ -264,8 +265,8 @@ fn a_route_that_no_event_reaches_is_a_warning() {
     let warnings = said.json()["warnings"].as_array().unwrap().clone();
     assert_eq!(warnings.len(), 2, "{warnings:?}");
     for expected in [
-        "source[0]: no route has its topics (jira.…)",
-        "route[0].topics[0]: no source of this config has such a topic",
+        "source[0]: no route selects the topics of this source (jira.…)",
+        "route[0].topics[0]: no source of this config has a topic that matches this pattern",
     ] {
         assert!(said.err.contains(expected), "{expected}: {said:?}");
     }

@@ -272,8 +272,8 @@ fn a_group_is_matched_and_changed_by_itself() {
     assert!(malformed.err.contains("12 hex digits"), "{malformed:?}");
 }
 
-/// Checks whom the audit names when the environment has no user name, as under cron and in
-/// containers: the numeric id of the user, not "unknown".
+/// Checks what the audit log records as the actor when the environment has no user name, as under
+/// cron and in containers. It must be the numeric id of the user, and not "unknown".
 #[test]
 fn the_audit_records_a_user_without_a_name() {
     let dev = with_dead("the_audit_records_a_user_without_a_name", 3);

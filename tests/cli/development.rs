@@ -11,7 +11,7 @@ use crate::binary::{Said, command, run};
 /// The longest wait until `hookbox dev` has started. A debug build on a busy machine is slow.
 const UP_WITHIN: Duration = Duration::from_secs(60);
 
-/// A `hookbox dev`. It is ended, and its folder is removed, at the end of the test.
+/// A running `hookbox dev`. At the end of the test it is stopped, and its folder is removed.
 pub struct Development {
     folder: PathBuf,
     url: String,
@@ -24,7 +24,7 @@ impl Development {
         Self::start_in(test, |_| {})
     }
 
-    /// Starts `hookbox dev` as `start` does, after `prepare` has written files into the folder.
+    /// Does the same as `start`, but first lets `prepare` write files into the folder.
     pub fn start_in(test: &str, prepare: impl FnOnce(&Path)) -> Self {
         let name = format!("hookbox-cli-{}-{test}", std::process::id());
         let folder = std::env::temp_dir().join(name);

@@ -1,4 +1,5 @@
-//! `hookbox events follow`: ends of events as lines, and the cursor from which it is resumed.
+//! `hookbox events follow`: it prints the ends of events, and continues after a cursor that it has
+//! printed before.
 
 use std::collections::BTreeSet;
 use std::process::Stdio;
@@ -109,7 +110,8 @@ fn an_end_is_printed_when_it_is_committed() {
     for _ in 0..2 {
         dev.run(&["send", "--url", dev.url()]).well();
         let line = output.find(PATIENCE, |line| Some(line.to_owned()));
-        let line: Value = serde_json::from_str(&line.expect("a line for each end")).unwrap();
+        let line = line.expect("the command must print a line for each end");
+        let line: Value = serde_json::from_str(&line).unwrap();
         assert_eq!(line["outcome"], "done");
         cursor = line["cursor"].as_str().unwrap().to_owned();
     }

@@ -1,5 +1,5 @@
-//! `send` and `generate` with a real receiver. `generate` predicts the outcomes of what it sends,
-//! and they must be the ones that occur.
+//! `send` and `generate` with a real receiver. `generate` predicts the outcomes of the requests
+//! that it sends. These outcomes must occur.
 
 use std::collections::BTreeMap;
 use std::process::Stdio;
@@ -11,10 +11,11 @@ use serde_json::Value;
 use crate::binary::command;
 use crate::development::Development;
 
-/// The longest wait for a process to do what a test expects. Only a failing test waits as long.
+/// The longest wait for a process to do what a test expects. Only a failing test waits so long.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Returns how many receipts of each route have these outcomes: done, duplicate, conflict, dead.
+/// Returns the numbers of receipts that `hookbox reconcile` reports for each route: how many are
+/// done, duplicate, conflict and dead.
 fn booked(reconciled: &Value) -> BTreeMap<String, [u64; 4]> {
     let routes = reconciled["routes"].as_array().unwrap();
     let of = |route: &Value| {
@@ -27,7 +28,8 @@ fn booked(reconciled: &Value) -> BTreeMap<String, [u64; 4]> {
     routes.iter().map(of).collect()
 }
 
-/// Returns how many receipts of each route should have these outcomes according to `generate`.
+/// Returns the numbers of receipts that `generate` predicts for each route: how many will be done,
+/// duplicate, conflict and dead.
 fn expected(tally: &Value) -> BTreeMap<String, [u64; 4]> {
     let routes = tally["expected_by_route"].as_object().unwrap();
     let of = |(route, expected): (&String, &Value)| {
@@ -40,8 +42,8 @@ fn expected(tally: &Value) -> BTreeMap<String, [u64; 4]> {
     routes.iter().map(of).collect()
 }
 
-/// Returns what `send` and `generate` report about the signature of their requests to `hookbox
-/// dev`.
+/// Returns the JSON in which `send` and `generate` report how they signed their requests to
+/// `hookbox dev`.
 fn terms() -> Value {
     serde_json::json!({
         "config": ".hookbox-dev/hookbox.toml",
@@ -118,8 +120,8 @@ fn the_outcomes_are_those_that_the_tally_expects() {
     let before: u64 = booked(&reconciled).values().map(|counts| counts[0]).sum();
     let after: u64 = booked(&dev.settle()).values().map(|counts| counts[0]).sum();
     assert_eq!(again["accepted"], 50);
-    // Only a few of these fifty events can become done in this run: the first run sent them
-    // altered, malformed or as conflicts, and this run sends them as valid events.
+    // Most of these fifty events are done already. Only the few that the first run sent altered,
+    // malformed or as conflicts can become done in this run, which sends them as valid events.
     assert!(after - before <= 10, "done: {before}, then {after}");
 }
 
@@ -218,7 +220,7 @@ fn an_interrupted_run_reports_what_was_sent() {
     let accepted = |line: &str| line.contains("\"status\":200").then_some(());
     assert!(
         journal.find(PATIENCE, accepted).is_some(),
-        "generate ended before a request was answered 200"
+        "`generate` must have a request answered 200 before it ends"
     );
     process.signal("INT").unwrap();
     let tally: Value = serde_json::from_str(&printed.to_end(PATIENCE)).unwrap();

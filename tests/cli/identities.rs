@@ -1,5 +1,5 @@
-//! Tests which requests count as one event: for sources with a config of version 0.1.0, and for
-//! sources whose events differ only in headers.
+//! Tests which requests count as one event. The sources have configs of version 0.1.0, or events
+//! that differ only in headers, or events that are sent again with another body.
 
 use serde_json::Value;
 
@@ -62,7 +62,7 @@ fn types_that_shopify_writes_in_a_header_are_distinct_events() {
     assert_eq!(topics(&service.events()), wanted);
 }
 
-/// Checks that configs written for version 0.1.0 still produce the event ids that this version
+/// Checks that configs written for version 0.1.0 still produce the event ids that version 0.1.0
 /// stored. With other ids, an event that is sent again after an upgrade would be processed again.
 #[test]
 fn sources_as_they_were_keep_their_ids() {
@@ -168,8 +168,9 @@ fn another_body_under_a_known_id_is_a_duplicate_where_configured() {
     assert_eq!(books["verdict"], "balanced", "{books:#}");
 }
 
-/// Checks an event of which one route gets only the second body, and makes it a dead letter. `dead
-/// show` and `events show` must both report that this body was not the first one of the event.
+/// Checks an event that is sent with two bodies. One route gets only the second body, and makes the
+/// event a dead letter. `dead show` and `events show` must both report that this body is not the
+/// first body of the event.
 #[test]
 fn a_second_body_that_is_given_up_is_shown_with_its_dead_letter() {
     let sources = id_decides(

@@ -1,4 +1,4 @@
-//! `hookbox keys`, and what `check-config` and `dev` do with an identity key.
+//! `hookbox keys`, and how `check-config` and `dev` treat an identity key.
 
 use std::os::unix::fs::PermissionsExt as _;
 
@@ -11,7 +11,7 @@ const SOURCE: &str = "[identity]\nkey = { file = \"identity\" }\n\
                       secrets = [{ id = \"k\", file = \"key\" }]\n";
 
 #[test]
-fn each_new_key_is_another_one() {
+fn each_generated_key_is_different() {
     let here = std::env::temp_dir();
     let made = [(); 2].map(|()| run(&here, &["keys", "generate"]).well().out);
     assert_ne!(made[0], made[1]);
@@ -61,7 +61,8 @@ fn a_new_folder_of_dev_has_a_key() {
     assert_eq!(checked["identity_key"]["key"], "hidden");
 }
 
-/// Checks that a folder of an earlier version, whose events have plain ids, gets no key.
+/// Checks that a folder of an earlier version of hookbox gets no identity key, because the ids of
+/// its events were computed without one.
 #[test]
 fn an_existing_folder_of_dev_is_used_without_a_key() {
     let development = Development::start_in("an_existing_folder_of_dev", |folder| {

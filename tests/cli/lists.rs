@@ -119,8 +119,8 @@ fn a_mistyped_name_is_refused_with_the_known_ones() {
         assert!(names.contains(known), "{refused:?}");
         assert!(refused.out.is_empty());
     }
-    // The store does not know these two names, because nothing has been received for them yet. They
-    // are valid filters nevertheless, because the config has them.
+    // The store does not know these two names, because nothing has been received for them yet. The
+    // commands must accept both as filters nevertheless, because the config has them.
     let of_config = ["events", "list", "--route", "unrouted"];
     dev.run(&of_config).well();
     dev.run(&["dead", "list", "--topic", "begini.application.expired"])

@@ -111,7 +111,7 @@ fn queues_and_reconcile_name_their_sources() {
     assert_eq!(
         dev.run(&["reconcile", "--wait", "5"]).code,
         2,
-        "a duration without a unit is refused"
+        "a duration without a unit must be refused"
     );
 }
 

@@ -51,7 +51,8 @@ fn a_command_resolves_only_the_secrets_that_it_uses() {
     run(&service, &["queues"], &[STORE, BROKER]).well();
     run(&service, &["reconcile"], &[STORE, BROKER]).well();
     run(&service, &["check-config"], &[STORE, BROKER, KEY]).well();
-    // No process listens on port 9. The test only checks that `send` got as far as connecting.
+    // No process listens on port 9, so `send` must fail. Its error must be about the connection and
+    // not about a missing secret.
     let sent = run(&service, &["send", "--url", "http://127.0.0.1:9"], &[KEY]);
     assert!(
         sent.code != UNUSABLE && sent.err.contains("127.0.0.1:9"),

@@ -1,10 +1,10 @@
-//! Runs every command of the README in its order. Each must work.
+//! Runs the commands of the README in their order. Each command must succeed.
 //!
 //! `cargo xtask test` is left out, because it runs this test. `cargo xtask ci` checks that line of
 //! the README.
 //!
-//! Also compares the programs in docs/HANDLERS.md with the files of `examples/` and of tests, which
-//! other tests build and run.
+//! Another test checks that the programs in docs/HANDLERS.md are the same as in files that other
+//! tests build and run.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use hookbox_testkit::binary::Process;
 use crate::binary::command;
 use crate::development::Development;
 
-/// The longest wait for a process to do what a test expects. Only a failing test waits as long.
+/// The longest wait for a process to do what a test expects. Only a failing test waits so long.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 const README: &str = include_str!("../../README.md");
@@ -99,11 +99,11 @@ fn the_programs_on_the_page_of_handlers_are_those_of_the_examples() {
         (table, "create table"),
         (sqlite, "impl Handler<Sqlite>"),
     ] {
-        // The page leaves out the description at the beginning of a file.
+        // The page leaves out the comment at the beginning of a file.
         let program = &program[program.find(first).unwrap()..];
         assert!(
             page.contains(program),
-            "docs/HANDLERS.md must contain:\n{program}"
+            "docs/HANDLERS.md must contain this program:\n{program}"
         );
     }
 }
@@ -128,5 +128,5 @@ fn starts(dev: &Development, words: &[&str]) {
     let ended = service
         .wait(PATIENCE)
         .expect("the service must drain and end in time after SIGTERM");
-    assert!(ended.success(), "{words:?} did not drain");
+    assert!(ended.success(), "the command {words:?} must drain");
 }

@@ -1,4 +1,5 @@
-//! `hookbox events replay`, as it is typed: what it refuses before it changes anything.
+//! The command line of `hookbox events replay`: wrong arguments are refused, and a filter that
+//! selects no event changes nothing.
 
 use crate::service::Service;
 
@@ -7,14 +8,14 @@ const SOURCE: &str = "[[source]]\nname = \"begini\"\npreset = \"begini\"\n\
                       [[route]]\nname = \"scores\"\ntopics = [\"begini.#\"]\n\
                       where = [{ pointer = \"/uid\", prefix = \"a\" }]\n";
 
-/// The exit codes.
+/// The exit codes of hookbox for a failed command, for wrong arguments, and for an unusable config.
 const FAILED: i32 = 1;
 const ARGUMENTS: i32 = 2;
 const CONFIG: i32 = 64;
 
 #[test]
-fn what_cannot_be_replayed_is_refused() {
-    let service = Service::prepare("what_cannot_be_replayed_is_refused", SOURCE);
+fn a_replay_with_wrong_arguments_is_refused() {
+    let service = Service::prepare("a_replay_with_wrong_arguments_is_refused", SOURCE);
     service.run(&["migrate"]).well();
     let long = "y".repeat(501);
     for (arguments, code, expected) in [
@@ -34,7 +35,7 @@ fn what_cannot_be_replayed_is_refused() {
         (
             &["unrouted", "--all", "--why", "x"],
             CONFIG,
-            "gets what no other route selects",
+            "only gets events that no other route selects",
         ),
     ] {
         let replay = [&["events", "replay", "--route"], arguments].concat();

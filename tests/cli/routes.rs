@@ -1,4 +1,4 @@
-//! `hookbox routes`, as it is typed.
+//! The command line of `hookbox routes`.
 
 use crate::service::Service;
 
@@ -40,7 +40,10 @@ fn routes_are_paused_resumed_and_limited() {
         .run(&["routes", "pause", "--all", "--why", "all of it", "--yes"])
         .well();
     let resumed = service.run(&["routes", "resume", "scores", "--yes"]);
-    assert_eq!(resumed.code, 1, "all routes are still paused: {resumed:?}");
+    assert_eq!(
+        resumed.code, 1,
+        "one route must not be resumed while all routes are paused: {resumed:?}"
+    );
     assert!(resumed.out.contains("as all routes"), "{resumed:?}");
     service.run(&["routes", "resume", "--all", "--yes"]).well();
     let audit = service.run(&["audit", "list"]).well();
@@ -50,8 +53,8 @@ fn routes_are_paused_resumed_and_limited() {
 }
 
 #[test]
-fn what_cannot_be_done_is_refused() {
-    let service = Service::prepare("what_cannot_be_done_is_refused", SOURCE);
+fn wrong_arguments_of_routes_are_refused() {
+    let service = Service::prepare("wrong_arguments_of_routes_are_refused", SOURCE);
     service.run(&["migrate"]).well();
     for (arguments, expected) in [
         (&["routes", "pause", "scores"][..], "--why"),

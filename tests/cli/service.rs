@@ -31,8 +31,8 @@ pub fn write_secret(path: &Path, text: &str) {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
 }
 
-/// A folder with a config, keys and a schema, and the hookbox process that uses it. At the end of
-/// the test the process is ended and the folder removed.
+/// A folder with a config and keys, and the hookbox process that runs in this folder. At the end of
+/// the test the process is ended and the folder is removed.
 pub struct Service {
     folder: PathBuf,
     url: String,

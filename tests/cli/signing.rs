@@ -2,7 +2,7 @@
 
 use crate::service::Service;
 
-/// Checks a sender that writes its signature in upper-case hex.
+/// Checks a provider that writes its signatures in upper-case hex.
 #[test]
 fn upper_case_hex_is_accepted_where_the_source_allows_it() {
     let source = "[[source]]\nname = \"pay\"\nscheme = \"hmac\"\nheader = \"X-Sig\"\n\

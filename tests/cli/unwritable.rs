@@ -31,6 +31,8 @@ fn code(folder: &Path, arguments: &[&str], out: Stdio, err: Stdio) -> Option<i32
 fn a_full_disk_ends_no_command_but_with_its_exit_code() {
     let dev = Development::start("a_full_disk_ends_no_command");
     let ready = format!("{}/readyz", dev.url());
+    // The first number is the exit code when both outputs are full, and the second one when only
+    // standard error is full.
     for (arguments, both, errors_alone) in [
         // The result of these commands is the text that they print, so they must fail when they
         // cannot print.
@@ -47,8 +49,8 @@ fn a_full_disk_ends_no_command_but_with_its_exit_code() {
         (&["generate", "--url", dev.url(), "--count", "3"], 1, 0),
         // The result of `healthcheck` is its exit code, so it must succeed even if it cannot print.
         (&["healthcheck", "--url", &ready], 0, 0),
-        // Commands that fail write their error to standard error only. So they lose nothing when
-        // standard output is full, and must exit with the code of that error.
+        // These commands fail, and write their error to standard error only. A full standard output
+        // costs them nothing, so they must exit with the code of their error.
         (&[], 2, 2),
         (&["nonsense"], 2, 2),
         (&["events", "list", "--state", "lost"], 2, 2),

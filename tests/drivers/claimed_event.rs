@@ -1,4 +1,4 @@
-//! The event that a handler gets, for tests that call a handler without a worker.
+//! Builds the event that a handler gets, for tests that call a handler without a worker.
 
 use hookbox_event::{Envelope, EventNumber};
 use hookbox_worker::{Event, Payload};

@@ -1,5 +1,5 @@
-//! External calls, which a worker makes outside of its transactions: once on RabbitMQ with
-//! PostgreSQL and once on SQLite.
+//! Tests the external calls that a worker makes outside of its transactions. Each test runs on
+//! RabbitMQ with PostgreSQL, and on SQLite.
 
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,7 +22,7 @@ both_pairs!(
     a_target_that_is_down_costs_no_attempt,
 );
 
-/// How many calls are in flight at once where all wait for each other.
+/// How many calls are in flight at once in the test in which all calls wait for each other.
 const MANY: usize = 256;
 
 /// An effect whose calls end as the first word of the event's name says.
@@ -34,7 +34,8 @@ struct Caller {
     made: Arc<Mutex<Vec<(String, Call)>>>,
     /// Whether no call reaches the target.
     is_down: Arc<AtomicBool>,
-    /// If it is set, a call ends when as many calls are in flight as the barrier says.
+    /// If it is set, each call waits at this barrier until as many calls are in flight as the
+    /// barrier needs.
     barrier: Option<Arc<Barrier>>,
 }
 
@@ -131,7 +132,8 @@ where
     settled(&pair, |books| books.dead == 2 && books.retrying == 0).await;
     let replayed = caller.made_for("fails");
     assert!(replayed.len() >= 3, "{replayed:?}");
-    // One of the calls may have had its effect, so the receiver must recognise the later ones.
+    // A call may have had its effect although it failed. So all calls must have the same
+    // idempotency key, by which the receiver recognises a repetition.
     let key = format!("{}-one-1", envelope("fails").event);
     assert!(replayed.iter().all(|call| call.key == key), "{replayed:?}");
     worker.stop().await;

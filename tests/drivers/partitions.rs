@@ -1,6 +1,6 @@
-//! The large tables of the PostgreSQL store can become partitioned tables without rewriting a row,
-//! and the store keeps those promises over them whose statements read or write these tables.
-//! hookbox has no partitions today, so the tests make them.
+//! Tests that the large tables of the PostgreSQL store can become partitioned tables without
+//! rewriting a row. Over the partitioned tables, the store must keep every promise whose statements
+//! read or write them. hookbox has no partitions today, so the tests make them.
 
 mod convert;
 
@@ -23,7 +23,7 @@ use crate::servers::InPostgres;
 /// The number of rows that [`fill`] adds to each of the large tables.
 const FILLED: [i64; 7] = [2, 2, 2, 1, 1, 1, 2];
 
-/// The files of a table, of its indexes, and of its large values.
+/// A query that returns the files of a table, of its indexes, and of its large values.
 const FILES: &str = "
     select format('%s in file %s', c.oid, pg_relation_filenode(c.oid))
     from pg_class t
@@ -34,8 +34,8 @@ const FILES: &str = "
     order by c.oid";
 
 /// Makes one test of each named promise of a store. Each test has a new store, whose large tables
-/// are partitioned. The first event and the first receipt of each event are in the first
-/// partitions, and the others in the second ones.
+/// are partitioned. The rows of the first event, and the first receipts of all events, are in the
+/// first partitions. All other rows are in the second partitions.
 macro_rules! over_partitions {
     ($($case:ident),+ $(,)?) => {
         $(
@@ -105,13 +105,14 @@ async fn large_tables_become_partitioned_without_rewriting() {
     fill(&store, ["a", "b"], 1).await;
     let before = files(&world, "").await;
     partition(&world, &above_all(&world).await).await;
-    // A copied table or index would have another file, and an index that was not adopted by that of
-    // the partitioned table would have got a second one beside it.
+    // If a table or index had been copied, it would have another file. If an index had not become a
+    // part of the index of the partitioned table, the partition would have a second index.
     assert_eq!(files(&world, "_first").await, before);
     assert_eq!(rows(&world, "_first").await, FILLED);
     assert_eq!(rows(&world, "_second").await, [0; 7]);
     assert_eq!(rows(&world, "").await, FILLED);
-    // A foreign key still refers to the renamed table.
+    // A foreign key would still refer to the renamed table, which is now only a partition. So there
+    // must be none.
     let references = "select count(*) from pg_constraint
                       join pg_inherits on inhrelid = confrelid where contype = 'f'";
     assert_eq!(world.count_all(references).await, 0);
@@ -119,7 +120,7 @@ async fn large_tables_become_partitioned_without_rewriting() {
     world.finish().await;
 }
 
-/// The store stays open while the tables change.
+/// The store stays open while its tables are partitioned, and while partitions are dropped.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_duplicate_is_one_after_the_rows_of_its_event_are_dropped() {
     let world = PostgresWorld::new().await;
@@ -138,7 +139,7 @@ async fn a_duplicate_is_one_after_the_rows_of_its_event_are_dropped() {
     for envelope in events(["a", "b"], 3).iter().chain(&events(["c", "d"], 3)) {
         assert_eq!(process(&store, envelope).await, Claimed::Duplicate);
     }
-    // The outcome of this receipt was dropped, so it gets another one.
+    // The row with the outcome of this receipt was dropped, so the receipt gets an outcome again.
     let [first, _] = events(["a", "b"], 1);
     assert_eq!(process(&store, &first).await, Claimed::Duplicate);
     assert_eq!(process(&store, &first).await, Claimed::Redelivered);
@@ -169,7 +170,8 @@ async fn fill(store: &Postgres, names: [&str; 2], receipt: u8) {
     assert_eq!(process(store, &application).await, Claimed::Fresh);
 }
 
-/// Builds the receipts with this number of two of Begini's events: a score and an application.
+/// Builds one receipt of each of two Begini events, a score and an application. `receipt` is the
+/// number of the receipt among those of its event.
 fn events(names: [&str; 2], receipt: u8) -> [Envelope; 2] {
     let details = [
         r#""psychometric_score.complete","details":{"scored_at":1,
@@ -222,7 +224,8 @@ async fn process(store: &Postgres, envelope: &Envelope) -> Claimed {
     claimed
 }
 
-/// Returns the boundary above all that is stored, where no event has a second receipt yet.
+/// Returns a boundary above everything that is stored, provided that no event has a second receipt
+/// yet.
 async fn above_all(world: &PostgresWorld) -> Boundary {
     let next = "select coalesce(max(number), 0) + 1 from events";
     Boundary {
@@ -231,8 +234,9 @@ async fn above_all(world: &PostgresWorld) -> Boundary {
     }
 }
 
-/// Returns an id that is higher than those of the first receipts of all events, and not higher than
-/// those of the second ones. All of them have the same time, followed by the number of the receipt.
+/// Returns a receipt id that is higher than the ids of all first receipts, and not higher than the
+/// ids of all second receipts. The ids begin with the same time, and the number of the receipt
+/// follows.
 fn second_receipts() -> ReceiptId {
     ReceiptId::new(envelope("a").received_at, [2, 0, 0, 0, 0, 0, 0, 0, 0, 0])
 }

@@ -194,7 +194,8 @@ impl<B: BrokerHarness + 'static, S: StoreHarness + 'static> Pair<B, S> {
         }
     }
 
-    /// Lets a worker with this handler check that the store accepts what the handler will run.
+    /// Checks, as a worker with this handler does when it starts, that the store accepts what the
+    /// handler will run.
     pub async fn check(&self, handler: Registered<S::Store>) -> Result<(), RefusedHandler> {
         let worker = self.worker(handler.into(), TIME_LIMIT, Vec::new());
         worker.check_handlers().await

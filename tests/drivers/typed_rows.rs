@@ -65,7 +65,8 @@ where
     let envelopes: Vec<&Envelope> = envelopes.iter().collect();
     store.claim(&mut tx, &route, &envelopes).await.unwrap();
     let connection = store.connection(&mut tx);
-    // A replay writes the same rows again, in place of the first ones.
+    // The second round stands for a replay, which replaces the rows of the first round by equal
+    // rows.
     for round in [1, 4] {
         for event in &mut events {
             event.round = round;
@@ -97,7 +98,10 @@ fn check(one_by_one: &[String], at_once: &[String]) {
         "0.333333333333333",
     ] {
         let is_there = |row: &String| row.contains(exact);
-        assert!(at_once.iter().any(is_there), "{exact} must come through");
+        assert!(
+            at_once.iter().any(is_there),
+            "{exact} must be stored unchanged"
+        );
     }
 }
 

@@ -1,5 +1,5 @@
-//! The handler `sql` in a worker, on PostgreSQL and on SQLite: what the user's statements write,
-//! and what follows when they, the body or the database are not as they should be.
+//! Tests the handler `sql` in a worker, on PostgreSQL and on SQLite: what the user's statements
+//! write, and what happens when a statement, a body or the database is not as it should be.
 
 /// Makes one test for each function and each database.
 macro_rules! both_databases {
@@ -32,7 +32,7 @@ use crate::whole::settled;
 /// The time limit of a handler that is not slow. It is long, because the machine may be busy.
 const TIME_LIMIT: Duration = Duration::from_secs(30);
 
-/// The setting of the parameter that all events have: their name.
+/// The setting of the parameter `name`, which is the name of an event.
 const NAME: &str = r#""parameters":{"name":{"pointer":"/event","type":"text"}}"#;
 
 /// A database with which a user's statements are tested.
@@ -40,10 +40,10 @@ pub trait UserDatabase: StoreHarness + 'static {
     /// Makes the handler for this database.
     fn sql(settings: &Settings) -> Result<Registered<Self::Store>, InvalidSettings>;
 
-    /// Returns the text for this database.
+    /// Returns the one of the two texts that is for this database.
     fn choose<'t>(postgres: &'t str, sqlite: &'t str) -> &'t str;
 
-    /// Runs statements beside hookbox.
+    /// Runs statements directly on the database, without hookbox.
     async fn execute(&self, statements: &str);
 
     /// Returns the rows of a query with one column of text.
@@ -104,7 +104,8 @@ pub async fn on_postgres() -> (Embedded, InPostgres) {
     (brokers, InPostgres::new().await)
 }
 
-/// Makes the handler with this text; the other settings are members of a JSON object.
+/// Makes the handler with this SQL text. `others` are the other settings, as members of a JSON
+/// object.
 pub fn handler<S: UserDatabase>(text: &str, others: &str) -> Registered<S::Store> {
     let text = serde_json::Value::from(text);
     let comma = if others.is_empty() { "" } else { "," };
@@ -149,7 +150,7 @@ where
 both_databases!(
     each_statement_runs_once_for_each_event,
     the_statements_run_once_for_a_batch,
-    a_quoted_semicolon_ends_nothing,
+    a_quoted_semicolon_ends_no_statement,
 );
 
 async fn each_statement_runs_once_for_each_event<B, S>(pair: Pair<B, S>)
@@ -194,7 +195,7 @@ where
     pair.finish().await;
 }
 
-async fn a_quoted_semicolon_ends_nothing<B, S>(pair: Pair<B, S>)
+async fn a_quoted_semicolon_ends_no_statement<B, S>(pair: Pair<B, S>)
 where
     B: BrokerHarness + 'static,
     S: UserDatabase,

@@ -329,7 +329,11 @@ where
             .faults
             .load(Ordering::SeqCst)
     };
-    let tried = eventually_is("a fault", async || faults(), |count| *count > 0);
+    let tried = eventually_is(
+        "the worker must count a fault",
+        async || faults(),
+        |count| *count > 0,
+    );
     // On SQLite the broker is in the same locked file as the store. Nothing is delivered while the
     // file is locked, so there is no fault to count, and this wait ends at its time limit.
     let _ = tokio::time::timeout(Duration::from_secs(3), tried).await;
@@ -362,7 +366,12 @@ where
     settled(&pair, |books| books.done == 1).await;
     let all = DeadFilter::default();
     let count = async || pair.store.dead_count(&all).await.unwrap();
-    eventually_is("the dead letter", count, |count| *count == 1).await;
+    eventually_is(
+        "the undecodable bytes must become a dead letter",
+        count,
+        |count| *count == 1,
+    )
+    .await;
     worker.stop().await;
     let dead = pair.store.dead_list(&all, 0, 9).await.unwrap();
     assert_eq!(dead[0].reason, DeadReason::Undecodable);

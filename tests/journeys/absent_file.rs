@@ -115,8 +115,8 @@ async fn a_file_without_permission_is_refused() {
     let file = path(&deployment);
     let is_root = fs::metadata("/proc/self").unwrap().uid() == 0;
     if is_root {
-        // Root may open any file whatever its mode, so no command would fail for root. The commands
-        // therefore run as another user.
+        // Root may open any file whatever its mode, so no command would fail if this test ran it as
+        // root. The commands therefore run as another user.
         chown(&deployment.folder, Some(UNPRIVILEGED), Some(UNPRIVILEGED)).unwrap();
     }
     for (mode, words) in [

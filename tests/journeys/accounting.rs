@@ -24,7 +24,7 @@ async fn what_is_taken_from_the_broker_by_hand_is_named_on_sqlite() {
 async fn lose(pair: Pair) {
     let deployment = Deployment::new(pair).await;
     // A message that is not acknowledged counts as in flight for as long as a handler may run. The
-    // time limit of handlers is short here, so that the test does not wait long for it.
+    // time limit of handlers is one second here, so that the test does not wait long.
     let config = std::fs::read_to_string(deployment.folder.join("hookbox.toml")).unwrap();
     let limit = "worker.handler_time_limit = \"1 s\"\n";
     deployment.write("hookbox.toml", &format!("{limit}{config}"));
@@ -36,7 +36,10 @@ async fn lose(pair: Pair) {
     worker.stop();
     generate(&deployment, "40", "2");
     let lost = take_one(&deployment, pair).await;
-    assert!(!lost.is_empty(), "nothing was lost");
+    assert!(
+        !lost.is_empty(),
+        "the message that the test takes must have receipts"
+    );
     let worker = deployment.start(&["worker"]);
     // The ingest publishes its last accept report when it stops. Until then `reconcile` may not
     // know the latest receipts.
@@ -62,8 +65,8 @@ async fn lose(pair: Pair) {
         let missing = if of_route { lost.len() as u64 } else { 0 };
         assert_eq!(reported, settled + missing, "{line:#}");
     }
-    // The operator writes the lost receipts off (declares them lost). After the write-off, only a
-    // further loss is an imbalance.
+    // The operator writes the lost receipts off (declares them lost). From then on `reconcile`
+    // reports an imbalance only if more receipts are lost.
     write_off(&deployment, lost.len()).await;
     let books = deployment.json(&["reconcile", "--wait", "60s"]);
     assert_eq!(books["verdict"], "balanced", "{books:#}");
@@ -121,7 +124,7 @@ async fn take_one(deployment: &Deployment, pair: Pair) -> BTreeSet<String> {
                 .basic_get(name.as_str().into(), BasicGetOptions::default())
                 .await
                 .unwrap()
-                .expect("a message waits");
+                .expect("a message must wait in the queue");
             let bytes = got.data.clone();
             got.acker.ack(BasicAckOptions::default()).await.unwrap();
             connection.close(200, "done".into()).await.unwrap();

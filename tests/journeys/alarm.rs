@@ -21,7 +21,8 @@ const DRAIN_MAX: Duration = Duration::from_secs(11);
 /// driver gives up after 2.5 s), and a margin for sending the request.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(4);
 
-/// The time within which the alarm must be reported: twice the deadline of a publisher confirm.
+/// The time within which the alarm must be reported: twice the deadline of a publisher confirm,
+/// which is 2.5 s.
 const TWO_DEADLINES: Duration = Duration::from_secs(5);
 
 /// The longest time that a test waits for a condition. A busy machine may need that long.
@@ -42,7 +43,7 @@ async fn an_alarm_of_rabbitmq_is_shown_for_as_long_as_it_lasts() {
     let shown = Shown::new();
     let start = || deployment.start(&["ingest", "--metrics", &shown.address()]);
     let ingest = start();
-    within(PATIENCE, "ready", async || shown.is_ready()).await;
+    within(PATIENCE, "hookbox must be ready", async || shown.is_ready()).await;
     let signed = Signed::catch(&deployment, &[]);
     let count = BACKLOG.to_string();
     deployment.run(&["generate", "--count", &count, "--seed", "6"]);
@@ -50,9 +51,11 @@ async fn an_alarm_of_rabbitmq_is_shown_for_as_long_as_it_lasts() {
 
     alarm("1000GB");
     until_refused(&signed, &deployment).await;
-    promised(TWO_DEADLINES, "hookbox_broker_up must be 0", async || {
-        shown.metric("hookbox_broker_up") == Some(0.0)
-    })
+    promised(
+        TWO_DEADLINES,
+        "the metric hookbox_broker_up must be 0",
+        async || shown.metric("hookbox_broker_up") == Some(0.0),
+    )
     .await;
     // The alarm does not block consumers, so every accepted event is processed during the alarm.
     let began = Instant::now();
@@ -62,8 +65,9 @@ async fn an_alarm_of_rabbitmq_is_shown_for_as_long_as_it_lasts() {
         deployment.count(DONE).await >= BACKLOG
     })
     .await;
-    // Ingest must report the broker as unavailable for longer than any deadline of hookbox. In this
-    // time no request arrives, so no failed publish shows that the alarm lasts.
+    // Ingest must report the broker as unavailable for as long as the alarm lasts. The test checks
+    // this for 12 s, which is longer than any deadline of hookbox. No request arrives in this time,
+    // so ingest gets no failed publish that would show the alarm.
     within(PATIENCE, "the alarm must have lasted 12 s", async || {
         assert!(!shown.is_ready(), "the alarm must make ingest not ready");
         began.elapsed() > Duration::from_secs(12)
@@ -75,10 +79,14 @@ async fn an_alarm_of_rabbitmq_is_shown_for_as_long_as_it_lasts() {
     assert_eq!(status, 503);
     assert!(refused(&signed, &deployment), "the event must be refused");
     alarm("50MB");
-    within(PATIENCE, "ready again", async || shown.is_ready()).await;
+    within(PATIENCE, "hookbox must be ready again", async || {
+        shown.is_ready()
+    })
+    .await;
     deployment.run(&["send"]);
 
-    // RabbitMQ does not answer on a blocked connection, which the drain must close nevertheless.
+    // RabbitMQ does not answer on a connection that it has blocked. The drain must close the
+    // connection nevertheless.
     alarm("1000GB");
     until_refused(&signed, &deployment).await;
     for process in [ingest, worker] {
@@ -95,7 +103,10 @@ async fn an_alarm_of_rabbitmq_is_shown_for_as_long_as_it_lasts() {
     );
     alarm("50MB");
     let (ingest, worker) = (start(), deployment.start(&["worker"]));
-    within(PATIENCE, "ready again", async || shown.is_ready()).await;
+    within(PATIENCE, "hookbox must be ready again", async || {
+        shown.is_ready()
+    })
+    .await;
     deployment.run(&["send"]);
     deployment.run(&["reconcile", "--wait", "120s"]);
     assert!(deployment.count(DONE).await >= BACKLOG + 2);
@@ -113,8 +124,8 @@ async fn until_refused(signed: &Signed, deployment: &Deployment) {
     .await;
 }
 
-/// Sends a request and returns whether it is answered 503. Also checks that the answer, whatever it
-/// is, comes in time.
+/// Sends a request and returns whether it is answered 503. Also checks that the answer comes in
+/// time, whatever its status is.
 fn refused(signed: &Signed, deployment: &Deployment) -> bool {
     let lateness = Lateness::measure();
     let answer = signed.send(deployment.port);

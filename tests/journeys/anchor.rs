@@ -1,8 +1,8 @@
 //! H14: when RabbitMQ is killed, it may lose the queue that was declared last. Therefore hookbox
-//! declares an unused queue, the anchor queue, after all others. A process may die when it has
-//! declared the other queues and not yet the anchor. Then `queues declare` and `migrate` must
-//! declare an anchor although no other queue is missing. A service, here an ingest, must declare
-//! nothing.
+//! declares an unused queue, the anchor queue, after all others. A process may die after it has
+//! declared the other queues and before it has declared the anchor queue. Then `queues declare` and
+//! `migrate` must declare an anchor queue although no other queue is missing. A service, here an
+//! ingest, must declare nothing.
 
 use std::time::Duration;
 
@@ -34,11 +34,11 @@ async fn declaring_leaves_an_anchor_behind_the_queues_and_a_role_declares_nothin
         direct: postgres.url().to_owned(),
         settings: String::new(),
     });
-    // `Deployment::over` has run `migrate`, which has declared all queues and the anchor.
+    // `Deployment::over` has run `migrate`, which has declared all queues and the anchor queue.
     let forget = || {
         for anchor in anchors(&rabbitmq) {
-            // The test deletes the anchor queue at once. It expires by itself after ten seconds,
-            // and may have done so since it was listed.
+            // The test does not wait the ten seconds until the anchor queue expires. The command
+            // fails if the queue has just expired, so its result is ignored.
             drop(rabbitmq.ctl(&["delete_queue", &anchor]));
         }
         assert_eq!(anchors(&rabbitmq), [""; 0]);

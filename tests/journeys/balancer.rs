@@ -32,7 +32,7 @@ async fn twice(port: u16, request: Vec<u8>, idle: Duration) -> Vec<u16> {
             break;
         };
         statuses.push(status);
-        // The test checks what happens after exactly this idle time between two requests. So it
+        // The connection must be idle for exactly this time between the two requests. So the test
         // sleeps, and does not wait for a condition.
         sleep_until(Instant::now() + idle).await;
     }
@@ -54,7 +54,7 @@ async fn answer(stream: &mut TcpStream, request: &[u8]) -> Option<u16> {
     head.split(' ').nth(1)?.parse().ok()
 }
 
-/// Uses every connection twice, and checks that all requests are answered 200.
+/// Sends two requests over each connection, and checks that all requests are answered 200.
 async fn all_are_answered(port: u16, signed: &Signed) {
     let mut connections = JoinSet::new();
     for number in 0..CONNECTIONS {

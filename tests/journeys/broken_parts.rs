@@ -26,7 +26,7 @@ const BROKEN_CERTIFICATES: [(&str, Break, &str); 9] = [
         "cert.pem: this is a folder",
     ),
     (
-        "a key unreadable",
+        "an unreadable key",
         |it| it.make_folder("key.pem"),
         "key.pem is a folder",
     ),
@@ -36,7 +36,7 @@ const BROKEN_CERTIFICATES: [(&str, Break, &str); 9] = [
         "cert.pem: this is a named pipe",
     ),
     (
-        "a key's pipe",
+        "a pipe as key",
         |it| it.make_pipe("key.pem"),
         "key.pem is a named pipe",
     ),
@@ -51,7 +51,7 @@ const BROKEN_CERTIFICATES: [(&str, Break, &str); 9] = [
         "certificate cert.pem cannot be used",
     ),
     (
-        "a key cut",
+        "a cut key",
         |it| it.cut("key.pem"),
         "the key key.pem cannot be used",
     ),
@@ -77,7 +77,7 @@ async fn a_broken_key_file_keeps_only_the_keys_of_its_source() {
             service.keeps_by_itself(Others::All, what, &[stay]).await;
             service.is_in_use(what, &key).await;
         }
-        // From here on the key file is valid again, and has another key.
+        // Now the key file becomes valid again, with another key.
         key = format!("another-key-of-begini-for-tests-{number}");
         service.begin();
         service.write("key", &key);
@@ -96,9 +96,9 @@ async fn a_broken_key_file_keeps_only_the_keys_of_its_source() {
     // by itself.
     service.remove("key");
     service
-        .keeps_by_itself(Others::All, "by itself", &[stay])
+        .keeps_by_itself(Others::All, "without a signal", &[stay])
         .await;
-    service.is_in_use("by itself", &key).await;
+    service.is_in_use("without a signal", &key).await;
     service.finish().await;
 }
 
@@ -125,16 +125,20 @@ async fn a_broken_certificate_keeps_only_the_old_certificate() {
     // The service must not wait for a process that writes to the pipe.
     service.make_pipe("key.pem");
     service
-        .keeps_by_itself(Others::NoCertificate, "by itself", &[stay, "a named pipe"])
+        .keeps_by_itself(
+            Others::NoCertificate,
+            "without a signal",
+            &[stay, "a named pipe"],
+        )
         .await;
-    service.is_in_use("by itself", FIRST_KEY).await;
+    service.is_in_use("without a signal", FIRST_KEY).await;
     service.begin();
     service.remove("key.pem");
     service.renew(Others::All);
     service
-        .logs("whole again", &["a file has changed: new connections get"])
+        .logs("valid again", &["a file has changed: new connections get"])
         .await;
-    service.is_in_use("whole again", FIRST_KEY).await;
+    service.is_in_use("valid again", FIRST_KEY).await;
     service.finish().await;
 }
 
@@ -180,7 +184,7 @@ async fn broken_schemas_keep_only_those_of_their_source() {
     }
     service.remove("schemas");
     service
-        .keeps_by_itself(Others::All, "by itself", &[stay])
+        .keeps_by_itself(Others::All, "without a signal", &[stay])
         .await;
     service.finish().await;
 }
@@ -196,7 +200,12 @@ async fn a_filter_and_a_url_that_are_broken_keep_nothing_else_as_it_was() {
     service.deployment.write("hookbox.toml", &wrong);
     let stay = "ERROR the log filter stays as it was, since hookbox.toml:";
     service
-        .keeps(Others::All, "a filter", FIRST_KEY, &[stay, "log.filter: "])
+        .keeps(
+            Others::All,
+            "an invalid log filter",
+            FIRST_KEY,
+            &[stay, "log.filter: "],
+        )
         .await;
 
     service.deployment.write("hookbox.toml", &whole);
@@ -206,12 +215,12 @@ async fn a_filter_and_a_url_that_are_broken_keep_nothing_else_as_it_was() {
         "store.url: ",
     ];
     service
-        .keeps(Others::All, "a URL", FIRST_KEY, &refused)
+        .keeps(Others::All, "a missing file of a URL", FIRST_KEY, &refused)
         .await;
     service.deployment.write("store", "sqlite:hookbox.db");
 
-    // A config file that is not valid TOML has no settings that could be used, so nothing at all is
-    // reloaded.
+    // From a config file that is not valid TOML hookbox can read no setting, so it must reload
+    // nothing at all.
     service.begin();
     service.renew(Others::All);
     service
@@ -219,7 +228,7 @@ async fn a_filter_and_a_url_that_are_broken_keep_nothing_else_as_it_was() {
         .write("hookbox.toml", &format!("{whole}\n[ingest\n"));
     service.running.signal("HUP");
     let nothing = "ERROR SIGHUP: the config cannot be used, so nothing was reloaded: hookbox.toml:";
-    service.logs("no TOML", &[nothing]).await;
+    service.logs("not TOML", &[nothing]).await;
     assert!(!service.deployment.log()[service.mark..].contains("SIGHUP: source"));
     service.deployment.write("hookbox.toml", &whole);
     service.finish().await;
@@ -245,10 +254,10 @@ async fn a_key_that_another_source_keeps_is_not_taken() {
     service.begin();
     service.write("second", FIRST_KEY);
     service
-        .logs("exchanged", &["source begini has the keys test"])
+        .logs("exchanged keys", &["source begini has the keys test"])
         .await;
     service
-        .logs("exchanged", &["source second has the keys b"])
+        .logs("exchanged keys", &["source second has the keys b"])
         .await;
     assert_eq!(service.status("begini", &second).await, 200);
     assert_eq!(service.status("second", FIRST_KEY).await, 200);

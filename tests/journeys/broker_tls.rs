@@ -200,7 +200,7 @@ async fn a_certificate_that_is_renewed_under_load_costs_nothing() {
     let ingest = deployment.spawn_ingest(trusting(&["ingest"]));
     let shown = Shown::new();
     let worker = deployment.spawn(trusting(&["worker", "--metrics", &shown.address()]));
-    within(PATIENCE, "ready", async || shown.is_ready()).await;
+    within(PATIENCE, "hookbox must be ready", async || shown.is_ready()).await;
     let count = EVENTS.to_string();
     let load = deployment
         .command(&["generate", "--json", "--count", &count, "--seed", "8"])
@@ -220,7 +220,7 @@ async fn a_certificate_that_is_renewed_under_load_costs_nothing() {
         let before = front.taken();
         front.rotate(authority.acceptor("localhost", false));
         // The ingest has one connection to the broker, and the worker has two. So three connections
-        // must be opened.
+        // must be opened again.
         within(PATIENCE, "all processes must reconnect", async || {
             front.taken() >= before + 3
         })

@@ -1,4 +1,4 @@
-//! The certificate of a listener, and a TLS client that trusts only this certificate.
+//! The certificate of ingest, and a TLS client that trusts only this certificate.
 
 use std::sync::Arc;
 

@@ -32,6 +32,7 @@ const FAILING: u64 = 8;
 const RETRY: &str = "attempts = 3, first = \"50 ms\", max = \"50 ms\"";
 const PATIENT_RETRY: &str = "attempts = 50, first = \"3 s\", max = \"3 s\"";
 
+/// Statements that make the database reject every score (`AWAY`), and accept scores again (`BACK`).
 const AWAY: &str = "alter table begini_scores add constraint refused check (score < 0) not valid";
 const BACK: &str = "alter table begini_scores drop constraint refused";
 
@@ -163,7 +164,8 @@ async fn genuine_requests_that_a_wrong_clock_refuses_are_counted_as_such() {
     deployment.finish().await;
 }
 
-/// Checks that the processes really ran with wrong clocks. Otherwise the test would show nothing.
+/// Checks that the processes really ran with wrong clocks, because with right clocks the test would
+/// show nothing.
 async fn clocks_were_wrong(deployment: &Deployment) {
     let apart = "select count(*) from receipts
          where received_at not between settled_at - interval '12 hours' and settled_at";
@@ -174,7 +176,8 @@ async fn clocks_were_wrong(deployment: &Deployment) {
 }
 
 /// Sends events at a date three years ago and sends the same events again today. Hookbox must still
-/// know them: it deletes no event by itself, so a copy has no second effect at any age.
+/// know the events, because it never deletes an event by itself. So the copies must have no second
+/// effect.
 async fn late(deployment: &Deployment, old: &'static str, beside: &[&Clock]) {
     let clock = Clock::new().unwrap();
     let clocks = || beside.iter().copied().chain([&clock]);

@@ -1,6 +1,6 @@
-//! Routes with conditions (`where`): each event goes to the routes that select its body, and what
-//! no route selects is counted. A replay goes to the route of its dead letter, whatever that route
-//! selects now.
+//! Routes with conditions on the body (`where`). Each event goes to the routes that select its
+//! body, and events that no route selects are counted. A replayed dead letter goes to its own
+//! route, even if the conditions of this route would not select it any more.
 
 use std::time::Duration;
 
@@ -16,8 +16,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 const ROUTES: [&str; 3] = ["scores", "applications", "unrouted"];
 
-/// Routes for high scores, and for scores of a mobile phone. Some events go to both, and some to
-/// none.
+/// A route for high scores, and a route for events from mobile phones. Some events go to both
+/// routes, and some to neither.
 const SELECTING: &str = r#"
 [[route]]
 name = "scores"
@@ -93,9 +93,12 @@ async fn select(pair: Pair) {
             dead,
         ];
         assert_eq!(*found, expected, "{route}: {tally:#}");
-        assert!(found[0] > 20, "{route} must get events: {tally:#}");
+        assert!(
+            found[0] > 20,
+            "the route {route} must get more than 20 receipts: {tally:#}"
+        );
     }
-    // Some events go to both routes with conditions.
+    // The routes have more receipts than there are events, because some events go to two routes.
     let all: u64 = of_routes.iter().map(|found| found[0]).sum();
     assert!(all > tally["expected"]["receipts"].as_u64().unwrap());
     assert_eq!(unrouted(), Some(of_routes[2][0] as f64));
@@ -108,8 +111,8 @@ async fn select(pair: Pair) {
     deployment.finish().await;
 }
 
-/// Sends two bodies of one event, which go to different routes. The event is stored with the first
-/// body, so the second one is a conflict on the route that gets it.
+/// Sends one event with two bodies, each of which a different route selects. The event is stored
+/// with the first body, so the second body must be a conflict on the route that selects it.
 async fn split_a_conflict(deployment: &Deployment) {
     let conflicts = "select count(*) from dead_letters
                      where route = 'unrouted' and reason = 'conflict'";
@@ -127,8 +130,9 @@ async fn split_a_conflict(deployment: &Deployment) {
     }
 }
 
-/// Replays the dead letters of the route `scores`, which a JSON Schema has refused, after a change
-/// of the config by which the schema accepts them and the route would not select them any more.
+/// Replays the dead letters of the route `scores`, whose bodies a JSON Schema has refused. Before
+/// the replay, the config changes: now the schema accepts these bodies, but the conditions of the
+/// route do not select them any more.
 async fn replay_what_would_not_be_selected(deployment: &Deployment, config: &str) {
     let dead = "select count(*) from claims where route = 'scores' and state = 'dead'";
     let done = "select count(*) from claims where route = 'scores' and state = 'done'";
@@ -158,7 +162,7 @@ async fn replay_what_would_not_be_selected(deployment: &Deployment, config: &str
     ingest.stop();
 }
 
-/// Returns how many receipts a route has in all, and how many of them are done, duplicate and dead.
+/// Returns how many receipts a route has, and how many of them are done, duplicate and dead.
 fn receipts(books: &Value, route: &str) -> [u64; 4] {
     let routes = books["routes"].as_array().unwrap();
     let line = routes.iter().find(|line| line["route"] == route).unwrap();

@@ -93,7 +93,7 @@ async fn a_handler_over_the_consumer_timeout_loses_doubles_and_spends_nothing() 
         "the worker must still run after the timeout: {log}"
     );
     deployment.run(&["send"]);
-    within(PATIENCE, "processing resumes", async || {
+    within(PATIENCE, "processing must resume", async || {
         deployment.count(rows).await == 4
     })
     .await;

@@ -97,7 +97,7 @@ impl World {
         let shown = Shown::new();
         let words = ["ingest", "--log", EACH_TRY, "--metrics", &shown.address()];
         let ingest = deployment.start(&words);
-        within(PATIENCE, "ready", async || shown.is_ready()).await;
+        within(PATIENCE, "hookbox must be ready", async || shown.is_ready()).await;
         Self {
             rabbitmq,
             _postgres: postgres,
@@ -147,13 +147,19 @@ impl World {
             tries > 1,
             "ingest must try to connect more than once: {logged}"
         );
-        assert!(tries <= most, "{tries} tries: {logged}");
+        assert!(
+            tries <= most,
+            "ingest may try to connect {most} times, but tried {tries} times: {logged}"
+        );
         // Ingest may log one line for each try to connect, and one for the loss of each channel.
         assert!(logged.lines().count() <= 2 * most, "{logged}");
     }
 
     async fn comes_back(&self) {
-        within(PATIENCE, "ready again", async || self.shown.is_ready()).await;
+        within(PATIENCE, "hookbox must be ready again", async || {
+            self.shown.is_ready()
+        })
+        .await;
         self.deployment.run(&["send"]);
     }
 
@@ -163,8 +169,7 @@ impl World {
     }
 }
 
-/// Returns the largest number of attempts to connect that fit into this time, which is when each
-/// pause is as short as possible.
+/// Returns how many attempts to connect fit into this time if each pause is as short as possible.
 fn tries_max(time: Duration) -> usize {
     let (mut tries, mut passed, mut pause) = (1, Duration::ZERO, PAUSE_FIRST);
     while passed < time {

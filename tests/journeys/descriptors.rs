@@ -50,13 +50,13 @@ async fn out_of_descriptors_nothing_panics_and_processing_resumes() {
         async || logged() > 0,
     )
     .await;
-    // The test keeps opening connections, so that the shortage of file descriptors lasts. While
-    // connections wait to be accepted, ingest closes those that have sent nothing for five seconds,
-    // which frees descriptors.
+    // The test keeps opening connections, so that the shortage of file descriptors lasts. Without
+    // new connections it would end: ingest closes connections that have sent nothing for five
+    // seconds while others wait to be accepted.
     let began = Instant::now();
     within(
         PATIENCE,
-        "descriptors must be lacking for 4 s",
+        "the shortage of descriptors must last 4 s",
         async || {
             assert!(!ingest.has_ended(), "{}", deployment.log());
             idle.push(open());

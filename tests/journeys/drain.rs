@@ -50,7 +50,7 @@ async fn under_load(deployment: Deployment, signals: &str, codes: &[i32]) {
     let shown = Shown::new();
     let arguments = ["run", "--metrics", &shown.address()];
     let mut running = deployment.start(&arguments);
-    within(PATIENCE, "ready", async || shown.is_ready()).await;
+    within(PATIENCE, "hookbox must be ready", async || shown.is_ready()).await;
     let load = generate(&deployment, EVENTS, "32", "60");
     let accepted = "hookbox_requests_total{outcome=\"accepted\"}";
     for _ in 0..3 {
@@ -71,7 +71,7 @@ async fn under_load(deployment: Deployment, signals: &str, codes: &[i32]) {
         );
         assert!(code.is_some_and(|code| codes.contains(&code)), "{code:?}");
         running = deployment.start(&arguments);
-        within(PATIENCE, "ready", async || shown.is_ready()).await;
+        within(PATIENCE, "hookbox must be ready", async || shown.is_ready()).await;
     }
     let tally = tally_of(load).await;
     assert_eq!(tally["undelivered"], 0, "{tally:#}");
@@ -84,9 +84,10 @@ async fn under_load(deployment: Deployment, signals: &str, codes: &[i32]) {
     deployment.finish().await;
 }
 
-/// Checks a service that has ended each drain in order (exit code 0). Every stored receipt must
-/// have been answered 200, and no connection may have been cut during a request. A sender that uses
-/// a connection just when it is closed may get no answer, but then its request must not be stored.
+/// Checks a service that ended with exit code 0 after each drain. Every stored receipt must have
+/// been answered 200, and no connection may have been cut during a request. A request may get no
+/// answer if its sender uses a connection at the moment at which hookbox closes it. Such a request
+/// must not be stored.
 async fn no_request_waits_in_vain(deployment: &Deployment, tally: &Value) {
     let books = deployment.json(&["reconcile"]);
     for line in books["routes"].as_array().unwrap() {
@@ -107,7 +108,7 @@ async fn stopped_while_the_broker_is_frozen() {
     let (rabbitmq, postgres, deployment) = servers();
     let shown = Shown::new();
     let running = deployment.start(&["run", "--metrics", &shown.address()]);
-    within(PATIENCE, "ready", async || shown.is_ready()).await;
+    within(PATIENCE, "hookbox must be ready", async || shown.is_ready()).await;
     rabbitmq.stop().unwrap();
     let load = generate(&deployment, REQUESTS, "32", "0");
     within(
@@ -118,7 +119,7 @@ async fn stopped_while_the_broker_is_frozen() {
     .await;
     let signalled_at = Instant::now();
     running.signal("TERM");
-    within(PATIENCE, "the process drains", async || {
+    within(PATIENCE, "the process must drain", async || {
         shown.metric("hookbox_draining") != Some(0.0)
     })
     .await;
@@ -145,7 +146,7 @@ async fn stopped_while_the_store_is_frozen() {
     let shown = Shown::new();
     let worker = ["worker", "--metrics", &shown.address()];
     let running = deployment.start(&worker);
-    within(PATIENCE, "ready", async || shown.is_ready()).await;
+    within(PATIENCE, "hookbox must be ready", async || shown.is_ready()).await;
     let load = generate(&deployment, EVENTS, "32", "10");
     let done = "hookbox_receipts_total{route=\"scores\",outcome=\"done\"}";
     within(
@@ -198,7 +199,7 @@ async fn stopped_while_another_process_locks_the_file() {
     deployment.write("hookbox.toml", &format!("{DRAIN}{config}"));
     let shown = Shown::new();
     let worker = deployment.start(&["worker", "--metrics", &shown.address()]);
-    within(PATIENCE, "ready", async || shown.is_ready()).await;
+    within(PATIENCE, "hookbox must be ready", async || shown.is_ready()).await;
     let url = format!("sqlite:{}", deployment.folder.join("hookbox.db").display());
     let mut other = sqlx::SqliteConnection::connect(&url).await.unwrap();
     sqlx::raw_sql("begin immediate")

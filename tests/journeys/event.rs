@@ -8,7 +8,8 @@ const SCORE: &str = r#"{"uid":"UID","integration_id":"1","event":{"type":
     "calculated":{"score":1,"risk_band":"A","traits":[]}}}}"#;
 
 /// Builds a score event. Its handler writes one row into the table `begini_scores`.
-/// Begini's schema wants a uid of 5 characters or more; the event of another one is a dead letter.
+/// The uid must have 5 characters or more. Begini's schema refuses a shorter uid, and the event
+/// becomes a dead letter.
 pub fn score(uid: &str) -> String {
     SCORE.replace("UID", uid)
 }

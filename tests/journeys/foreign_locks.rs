@@ -152,8 +152,8 @@ async fn a_locked_row_of_a_handler_costs_no_attempt_and_stops_no_other_event() {
     world.finish().await;
 }
 
-/// Checks a lock on a handler's table. In an older version of hookbox such a lock of 35 s used up
-/// 22 attempts, with a handler time limit of 5 s. The lock must use up no attempt.
+/// Checks a lock on a handler's table. The lock must use up no attempt. In an older version of
+/// hookbox, a lock of 35 s used up 22 attempts when the time limit of handlers was 5 s.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_locked_table_of_a_handler_costs_no_attempt() {
     let world = World::new().await;

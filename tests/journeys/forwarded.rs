@@ -1,6 +1,6 @@
-//! The handler `forward` as a user sets it up: each event is posted to a service of the user's, and
-//! the service's answer decides what becomes of it. A worker that is killed leaves calls of which
-//! nothing is known; they are made again with the same key and a higher epoch.
+//! The handler `forward` as a user sets it up: each event is posted to the user's service, and the
+//! answer of the service decides the outcome of the event. The outcome of a call is unknown when
+//! its worker is killed. Such a call is repeated with the same idempotency key and a higher epoch.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -14,19 +14,21 @@ use crate::event::score;
 /// The longest time that a test waits for a condition. A busy machine may need that long.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// The number of events of which nothing is known when the worker dies.
+/// The number of events that a test sends. In `survive`, the call for each of them is in flight
+/// when the worker is killed.
 const EVENTS: usize = 8;
 
-/// The key with which requests are signed.
+/// The key with which `forward` signs its requests.
 pub const KEY: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
 const DONE: &str = "select count(*) from claims where state = 'done'";
 const DEAD: &str = "select count(*) from claims where state = 'dead'";
 const ATTEMPTS: &str = "select count(*) from attempts";
 
-/// Makes a deployment whose only route posts all events to a service. The key of the service is not
-/// written yet. A call may take longer than a busy machine needs to kill a worker that waits for an
-/// answer, because a call that takes too long is a failed attempt.
+/// Makes a deployment whose only route posts all events to a service. The file with the signing key
+/// does not exist yet. The time limit of a call is long (20 s), because a call that reaches the
+/// limit is a failed attempt. Even on a busy machine the test must be able to kill the worker
+/// before that.
 pub async fn deployment(pair: Pair, url: &str) -> Deployment {
     let deployment = Deployment::new(pair).await;
     let config = std::fs::read_to_string(deployment.folder.join("hookbox.toml")).unwrap();
@@ -49,12 +51,13 @@ limits = {{ first_byte = "20 s", total = "20 s" }}
     deployment
 }
 
+/// Sends a signed request with this body to ingest.
 pub fn send(deployment: &Deployment, body: &str) {
     deployment.write("body.json", body);
     deployment.run(&["send", "--file", "body.json"]);
 }
 
-/// Returns the epoch and the attempt of each request.
+/// Returns, for each request, the epoch of the call and the number of the attempt.
 fn calls(received: &[Received]) -> Vec<(u32, u32)> {
     let number = |received: &Received, name: &str| received.header(name).parse().unwrap();
     let calls = received
@@ -76,7 +79,7 @@ async fn a_killed_worker_has_its_calls_repeated_on_sqlite() {
 async fn survive(pair: Pair) {
     let receiver = Receiver::start(|_, _| Answer::Nothing).await.unwrap();
     let deployment = deployment(pair, &receiver.url()).await;
-    // An ingest needs no key of a service.
+    // The key is written only after ingest has started, because ingest must not need it.
     let ingest = deployment.start_ingest();
     deployment.write("forward.key", KEY);
     for number in 0..EVENTS {
@@ -90,7 +93,7 @@ async fn survive(pair: Pair) {
     worker.kill();
     receiver.answer(|_, _| Answer::Status("200 OK"));
 
-    // This worker ends between the answer of a call and the record of its outcome.
+    // This worker crashes after a call was answered and before the outcome of the call is recorded.
     let mut command = deployment.command(&["worker"]);
     command.env(hookbox_crash::CRASH_AT, "effect.after_call");
     let mut worker = deployment.spawn(command);
@@ -126,7 +129,8 @@ async fn survive(pair: Pair) {
         }
         keys.extend(of_event.into_iter().map(str::to_owned));
         let calls = calls(&received);
-        // Nothing is known of a call whose process died, so it was no failed attempt.
+        // If a worker died during a call, the outcome of the call is unknown. Such a call must not
+        // count as a failed attempt.
         assert!(calls.iter().all(|(_, attempt)| *attempt == 1), "{calls:?}");
         assert!(calls.is_sorted_by(|a, b| a.0 < b.0), "{calls:?}");
         assert!((2..=3).contains(&calls.len()), "{calls:?}");
@@ -135,7 +139,7 @@ async fn survive(pair: Pair) {
     assert_eq!(keys.len(), EVENTS);
     assert!(
         repeated > 0,
-        "a call that was answered must have been repeated"
+        "the call that was answered before the crash must have been repeated"
     );
     deployment.finish().await;
 }
@@ -173,11 +177,12 @@ async fn the_answer_decides_what_becomes_of_an_event() {
         assert_eq!(of("well"), [(1, 1)]);
         assert_eq!(of("gone"), [(1, 1)]);
         assert_eq!(of("fails"), [(1, 1), (2, 2)]);
-        // A busy service and one that is down cost no attempt.
+        // A service that is busy or down costs an event no attempt.
         assert_eq!(of("busy"), [(1, 1), (2, 1)]);
         assert_eq!(of("down"), [(1, 1), (2, 1)]);
         assert!(of("no JSON").is_empty());
-        // Each event that was called for has one attempt that ended it, and one has a failed one.
+        // Calls were made for five events. Each of these events has the attempt that ended it, and
+        // `fails` also has a failed attempt. So there are six attempts.
         assert_eq!(deployment.count(ATTEMPTS).await, 6);
         let answered = "select count(*) from attempts where error like '%410 Gone%'";
         assert_eq!(deployment.count(answered).await, 1);
@@ -199,14 +204,15 @@ async fn a_service_that_is_down_for_all_costs_no_attempt_on_sqlite() {
     be_down_for_all(Pair::SqliteAlone).await;
 }
 
-/// Every event meets a service that is down, so that its breaker opens, and opens again after a
-/// probe. Another route, which has nothing to do with the service, is not affected.
+/// Checks a service that is down for every event: its breaker must open, and must open again after
+/// a failed probe. Another route, which does not use the service, must not be affected.
 async fn be_down_for_all(pair: Pair) {
     let receiver = Receiver::start(|_, _| Answer::Status("503 Service Unavailable")).await;
     let receiver = receiver.unwrap();
     let deployment = deployment(pair, &receiver.url()).await;
     let config = std::fs::read_to_string(deployment.folder.join("hookbox.toml")).unwrap();
-    // The queue of this route exists already.
+    // The queue of this route exists already, because the first config had a route of this name. So
+    // the test need not run `migrate` again.
     let neighbour = "[[route]]\nname = \"applications\"\ntopics = [\"begini.#\"]\n";
     deployment.write("hookbox.toml", &format!("{config}{neighbour}"));
     deployment.write("forward.key", KEY);
@@ -221,7 +227,7 @@ async fn be_down_for_all(pair: Pair) {
     })
     .await;
     let neighbours = "select count(*) from claims where route = 'applications' and state = 'done'";
-    within(PATIENCE, "the other route must run", async || {
+    within(PATIENCE, "the other route must be done", async || {
         deployment.count(neighbours).await == EVENTS as u64
     })
     .await;
@@ -256,7 +262,7 @@ async fn a_service_that_must_not_be_called_is_refused_before_anything_is_sent() 
         assert_eq!(output.status.code(), Some(64), "{message}");
         message
     };
-    // The key is missing.
+    // The file with the signing key does not exist yet, so both commands must refuse the config.
     for command in ["check-config", "worker"] {
         let message = refused(&[command]);
         assert!(message.contains("secrets.new: "), "{message}");
@@ -268,7 +274,7 @@ async fn a_service_that_must_not_be_called_is_refused_before_anything_is_sent() 
         (
             "private_host = \"127.0.0.1\"\n",
             "",
-            "url: the body and the signature would be sent",
+            "url: the body and the signature would be sent unencrypted",
         ),
         (
             "\"127.0.0.1\"\nsecrets",

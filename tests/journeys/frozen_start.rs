@@ -57,7 +57,7 @@ async fn a_frozen_rabbitmq_is_waited_for_at_the_start() {
         },
     )
     .await;
-    eprintln!("first {first:?}, then {most:?}");
+    eprintln!("ingest used at most {first:?} at first, and then {most:?}");
     assert!(most.threads <= first.threads, "{first:?}, {most:?}");
     assert!(most.files <= first.files, "{first:?}, {most:?}");
     assert!(most.ticks < TICKS_MAX, "{most:?}");

@@ -32,8 +32,9 @@ async fn events_in_flight_at_a_frozen_worker_are_done_by_another_and_it_resumes(
     let deployment = Deployment::new(Pair::RabbitmqPostgres).await;
     let broker = variable("HOOKBOX_TEST_AMQP_URL");
     deployment.write("broker", &format!("{broker}?heartbeat=2"));
-    // Sets the time limit of handlers to 5 s. When a client does not respond, PostgreSQL ends its
-    // transaction five seconds after this limit, which is after 10 s.
+    // Sets the time limit of handlers to 5 s. If a client does not respond, PostgreSQL ends the
+    // client's transaction five seconds after this limit. So the transaction of the frozen worker
+    // ends after 10 s.
     let config = std::fs::read_to_string(deployment.folder.join("hookbox.toml")).unwrap();
     let limit = "worker.handler_time_limit = \"5 s\"\n[store]\n";
     deployment.write("hookbox.toml", &config.replacen("[store]\n", limit, 1));

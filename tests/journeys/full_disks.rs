@@ -28,7 +28,7 @@ const TWO_DEADLINES: Duration = Duration::from_secs(5);
 /// The size of the disk of a server with little data. The server's own files take half of it.
 const DISK_MIB: u32 = 96;
 
-/// How often the test is tried. RabbitMQ may damage a queue when its disk is full (H17), which is
+/// How often the test is tried. RabbitMQ may damage a queue when its disk is full (H17). This is
 /// not hookbox's fault, so the test then runs again.
 const TRIES: u32 = 3;
 
@@ -95,8 +95,8 @@ async fn a_full_disk_of_rabbitmq_is_answered_503_and_loses_nothing() {
 #[derive(PartialEq, Eq)]
 enum Queues {
     Whole,
-    /// RabbitMQ emptied the file that describes a queue, and cannot start that queue again, or has
-    /// forgotten its queues (H17).
+    /// RabbitMQ has emptied the file that describes a queue and cannot start that queue again, or
+    /// it has lost a queue entirely (H17).
     Damaged,
 }
 
@@ -113,7 +113,7 @@ async fn fill_rabbitmq(disk: &SmallDisk) -> Queues {
     let deployment = Deployment::over(own(postgres.url(), rabbitmq.url(), postgres.url()));
     let shown = Shown::new();
     let running = deployment.start(&["run", "--metrics", &shown.address()]);
-    within(PATIENCE, "ready", async || shown.is_ready()).await;
+    within(PATIENCE, "hookbox must be ready", async || shown.is_ready()).await;
     let count = EVENTS.to_string();
     let mut load = deployment
         .command(&["generate", "--json", "--seed", "3", "--count", &count])

@@ -26,7 +26,8 @@ const DISK_MIB: u32 = 40;
 /// The number of events that are sent between two checks of the disk (one round).
 const ROUND: u64 = 300;
 
-/// The most rounds of events before the test fails. So many would fill the disk several times over.
+/// The most rounds of events before the test fails. The events of all these rounds would fill the
+/// disk several times over.
 const ROUNDS_MAX: u64 = 200;
 
 /// The largest number of log lines (warnings and errors) about one full disk. There are two
@@ -50,7 +51,7 @@ async fn a_log_that_fills_the_disk_is_written_back_when_its_reader_ends() {
     let (at_ingest, at_worker) = (Shown::new(), Shown::new());
     let ingest = deployment.start(&["ingest", "--metrics", &at_ingest.address()]);
     let worker = deployment.start(&["worker", "--metrics", &at_worker.address()]);
-    within(PATIENCE, "ready", async || {
+    within(PATIENCE, "hookbox must be ready", async || {
         at_ingest.is_ready() && at_worker.is_ready()
     })
     .await;
@@ -88,14 +89,15 @@ async fn a_log_that_fills_the_disk_is_written_back_when_its_reader_ends() {
 
     reader.close().await.unwrap();
     let start = Instant::now();
-    within(RESUMES, "writing resumes", async || {
+    within(RESUMES, "writing must resume", async || {
         at_ingest.is_ready() && at_worker.is_ready()
     })
     .await;
     let took = start.elapsed();
     let (rounds_full, outage) = (rounds.sent(), began.elapsed());
     eprintln!(
-        "disk full after {rounds_full} rounds; writing resumed {took:?} after the reader had ended"
+        "the disk was full after {rounds_full} rounds; writing resumed {took:?} after the reader's \
+         end"
     );
     assert_eq!(rounds.send(), ROUND, "{}", deployment.log());
 
@@ -141,8 +143,8 @@ fn few_lines(deployment: &Deployment, outage: Duration) {
         let lines = has(words);
         assert!((1..=2).contains(&lines), "{words}: {lines}: {log}");
     }
-    // The outage may begin and end in the middle of a window of [`WINDOW`], and so touch one window
-    // more than its duration suggests.
+    // The log counts requests per [`WINDOW`]. An outage may begin and end in the middle of a
+    // window, so it may touch one window more than fit into its duration.
     let windows = outage.as_secs().div_ceil(WINDOW.as_secs()) + 1;
     let failed = has("answered 503");
     let allowed = 1..=usize::try_from(2 * windows).unwrap();

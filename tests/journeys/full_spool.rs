@@ -44,7 +44,7 @@ async fn a_full_disk_of_the_spool_is_answered_503_and_loses_nothing() {
     spool_on(&disk, &deployment);
     let shown = Shown::new();
     let ingest = deployment.start(&["ingest", "--metrics", &shown.address()]);
-    within(PATIENCE, "ready", async || shown.is_ready()).await;
+    within(PATIENCE, "hookbox must be ready", async || shown.is_ready()).await;
     let signed = Signed::catch(&deployment, &[]);
     let in_order_of_answers = ["--concurrency", "1"];
     let mut rounds = Rounds::new(&deployment, ROUND, &in_order_of_answers);

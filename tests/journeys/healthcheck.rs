@@ -38,7 +38,7 @@ async fn an_ingest_is_checked_where_the_config_has_it_listen() {
     let port = deployment.port;
     assert!(said.contains(&format!("127.0.0.1:{port}/readyz")), "{said}");
     let ingest = deployment.start(&["ingest"]);
-    within(PATIENCE, "ready", async || {
+    within(PATIENCE, "hookbox must be ready", async || {
         get(port, "/readyz").is_some_and(|(status, _)| status == 200)
     })
     .await;
@@ -60,7 +60,7 @@ async fn a_worker_is_checked_on_its_listener_for_metrics() {
     let metrics = format!("[metrics]\nlisten = \"{}\"\n", shown.address());
     configure(&deployment, "", &metrics);
     let worker = deployment.start(&["worker"]);
-    within(PATIENCE, "ready", async || shown.is_ready()).await;
+    within(PATIENCE, "hookbox must be ready", async || shown.is_ready()).await;
     assert_eq!(asked(&deployment, &[]).0, Some(0));
     worker.stop();
     let (code, said) = asked(&deployment, &[]);
@@ -89,7 +89,7 @@ async fn an_ingest_with_tls_is_checked_on_its_listener_for_metrics() {
     let metrics = format!("[metrics]\nlisten = \"{}\"\n", shown.address());
     configure(&deployment, "", &metrics);
     let ingest = deployment.start(&["ingest"]);
-    within(PATIENCE, "ready", async || shown.is_ready()).await;
+    within(PATIENCE, "hookbox must be ready", async || shown.is_ready()).await;
     assert_eq!(asked(&deployment, &[]).0, Some(0));
     ingest.stop();
     deployment.finish().await;

@@ -1,5 +1,6 @@
-//! A deployment with an identity key, from `hookbox keys generate` to what is stored: ids stay the
-//! same over restarts, no plain digest is stored, and another key, or none, is refused.
+//! A deployment with an identity key, from `hookbox keys generate` to the stored events. Event ids
+//! stay the same over restarts, no digest without the key is stored, and hookbox refuses to start
+//! with another identity key or without one.
 
 use std::time::Duration;
 
@@ -43,7 +44,8 @@ async fn a_key_for_events_without_one_is_refused_on_sqlite() {
     plain(Pair::SqliteAlone).await;
 }
 
-/// Checks that a store gets no stamp while it is not known whether its broker has another one.
+/// Checks that a store gets no identity stamp while its broker, which may have another stamp,
+/// cannot be reached.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_store_is_stamped_only_after_its_broker_was_compared() {
     let deployment = Deployment::without_a_schema(Pair::SqliteAlone).await;
@@ -73,8 +75,8 @@ async fn a_store_is_stamped_only_after_its_broker_was_compared() {
     deployment.finish().await;
 }
 
-/// Checks that no broker is stamped while the store, which may have events without a key, cannot be
-/// reached.
+/// Checks that a broker gets no identity stamp while its store cannot be reached. The store may
+/// have events whose ids were computed without a key.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broker_is_stamped_only_after_its_store_was_compared() {
     let deployment = Deployment::without_a_schema(Pair::RabbitmqPostgres).await;
@@ -89,8 +91,8 @@ async fn a_broker_is_stamped_only_after_its_store_was_compared() {
     deployment.finish().await;
 }
 
-/// Checks that an ingest with a key that no broker has confirmed yet makes no spool. Events in it
-/// would be stranded if the broker refused the key.
+/// Checks that an ingest creates no spool while no broker has accepted its identity key. If the
+/// broker later refused the key, the events in the spool could not be forwarded.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_spool_is_stamped_only_after_its_broker_was_compared() {
     let deployment = Deployment::without_a_schema(Pair::SqliteAlone).await;
@@ -145,7 +147,7 @@ async fn keyed(pair: Pair) {
     refuses(&deployment, "the fingerprint of another identity key");
     deployment.write("hookbox.toml", &without);
     refuses(&deployment, "the config has none");
-    // A command that computes no ids does not read the key.
+    // A command that computes no event ids must work without the file of the key.
     deployment.write("hookbox.toml", &with_key(&without));
     std::fs::remove_file(deployment.folder.join("identity")).unwrap();
     let listed = deployment.json(&["events", "list"]);
@@ -170,7 +172,8 @@ async fn plain(pair: Pair) {
     for command in ["migrate", "worker"] {
         refused(&deployment, command, "without an identity key");
     }
-    // The broker knows only that it was not stamped.
+    // The ingest knows only that the broker has no stamp, so its error differs from that of the
+    // worker. The test checks only its exit code.
     let output = deployment.command(&["ingest"]).output().unwrap();
     assert_eq!(output.status.code(), Some(REFUSED), "{output:?}");
 
@@ -190,8 +193,8 @@ fn with_key(config: &str) -> String {
     config.replacen("[ingest]\n", table, 1)
 }
 
-/// Sends the event to new processes, waits until the store has this many receipts, and stops the
-/// processes.
+/// Starts an ingest and a worker, sends the event, waits until the store has this many receipts,
+/// and stops both processes.
 async fn receive(deployment: &Deployment, receipts: u64) {
     let ingest = deployment.start_ingest();
     let worker = deployment.start(&["worker"]);
@@ -225,8 +228,8 @@ fn digests(digester: &Digester) -> [String; 2] {
     ]
 }
 
-/// Returns whether the store has an event with this id or digest. Of the SQLite file, all bytes are
-/// searched.
+/// Returns whether the store has an event with this id or content digest. In an SQLite file, all
+/// bytes of the file are searched.
 async fn is_stored(deployment: &Deployment, digest: &str) -> bool {
     if let Some(postgres) = &deployment.postgres {
         let find = "select count(*) from events
@@ -243,7 +246,7 @@ async fn is_stored(deployment: &Deployment, digest: &str) -> bool {
     })
 }
 
-/// Checks that no process starts, and that nothing is prepared for one.
+/// Checks that worker, ingest and `migrate` refuse to start for the reason `why`.
 fn refuses(deployment: &Deployment, why: &str) {
     for command in ["worker", "ingest", "migrate"] {
         refused(deployment, command, why);

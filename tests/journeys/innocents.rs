@@ -1,4 +1,4 @@
-//! A worker is killed again and again while handlers run and a hundred messages are in flight. The
+//! A worker is killed repeatedly while handlers run and a hundred messages are in flight. The
 //! kills come from outside and no handler causes them, so no event may be quarantined as the cause
 //! of a process death.
 
@@ -11,8 +11,8 @@ use crate::deployment::{Deployment, Pair};
 const EVENTS: &str = "200";
 const KILLS: u32 = 50;
 
-/// The longest time, in milliseconds, from the moment at which a handler runs until the worker is
-/// killed. The actual time is random.
+/// A worker is killed at a random time after one of its handlers has started. This is the longest
+/// such time, in milliseconds.
 const KILLED_WITHIN: u64 = 50;
 
 /// When a worker has run no handler for this long, the test assumes that all events are done, and

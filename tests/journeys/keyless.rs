@@ -148,7 +148,7 @@ async fn idle_connections_cost_nothing(connections: u32, descriptors: u32) {
     )
     .await;
     nothing_is_lost(&deployment);
-    within(PATIENCE, "ingest is ready", async || shown.is_ready()).await;
+    within(PATIENCE, "ingest must be ready", async || shown.is_ready()).await;
     senders.shutdown().await;
     ingest.stop();
     deployment.finish().await;

@@ -10,8 +10,8 @@ use serde_json::Value;
 
 use crate::deployment::{Deployment, Pair};
 
-/// How long the test waits until the next part of the events is processed. It is long, because the
-/// machine may be busy.
+/// The longest time that the test waits until the next part of the events is processed. A busy
+/// machine may need that long.
 const PATIENCE: Duration = Duration::from_secs(240);
 
 const EVENTS: &str = "8000";
@@ -96,9 +96,8 @@ async fn agree(deployment: &Deployment, tally: &Value, books: &Value) {
     );
     assert_eq!(number(&tally["answers"]["403"]), refused);
     // The test kills only workers, so ingest should answer every request. On a slow machine ingest
-    // may have answered some requests with 503. The sender repeats such a request, whose event may
-    // be stored already, so there is at most one more receipt for each of these requests: a
-    // duplicate.
+    // may have answered some requests with 503 although it stored their events. The sender repeats
+    // each of these requests, so each may have one more receipt, which is a duplicate.
     let more = number(&tally["unknown_outcome"]);
     let expected = tally["expected_by_route"].as_object().unwrap();
     let mut receipts = 0;

@@ -8,16 +8,16 @@ use crate::deployment::{Deployment, Pair};
 use crate::event::score_of;
 use crate::outages::own;
 
-/// The largest body limit that the config allows.
+/// The largest body limit that the config allows, in bytes.
 const BODY_MAX: usize = 15 * 1024 * 1024;
 
-/// The default limit of RabbitMQ from 4.0 on.
+/// The default limit of a message in RabbitMQ from version 4.0 on, in bytes.
 const MESSAGE_MAX: usize = 16 * 1024 * 1024;
 
 /// The error with which RabbitMQ closes the channel when a message is larger than its limit.
 const REFUSED: &str = "PRECONDITION_FAILED";
 
-/// The size of an ordinary body.
+/// The size of an ordinary body, in bytes.
 const SMALL: usize = 1024;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -48,8 +48,9 @@ async fn the_largest_body_goes_through_and_one_byte_more_is_answered_413() {
     deployment.finish().await;
 }
 
-/// Checks a broker that accepts only smaller messages than the bodies which hookbox accepts. The
-/// large event is not accepted, the reason is logged, and a smaller event after it is accepted.
+/// Checks a broker whose limit for a message is smaller than hookbox's limit for a body. An event
+/// above the broker's limit must be answered 503, the reason must be logged, and a smaller event
+/// after it must be accepted.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broker_that_accepts_less_is_logged_and_accepts_the_rest() {
     let less = "max_message_size = 65536\n";

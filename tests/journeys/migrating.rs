@@ -9,7 +9,8 @@ use crate::deployment::{Deployment, Pair};
 
 const PAIRS: [Pair; 2] = [Pair::RabbitmqPostgres, Pair::SqliteAlone];
 
-/// Returns the crash points of a migration, as crates/crash lists them.
+/// Returns the names of the crash points of a migration, from the list of all crash points in
+/// crates/crash.
 fn steps() -> Vec<&'static str> {
     let points = hookbox_crash::POINTS.iter().map(|point| point.name);
     points.filter(|name| name.starts_with("migrate.")).collect()

@@ -22,8 +22,8 @@ const SPENT: &str = "select count(*) from attempts where outcome <> 'done'";
 const DEAD: &str = "select count(*) from dead_letters";
 const DONE: &str = "select count(*) from claims where state = 'done'";
 
-/// A trigger function that runs with the rights of its owner and writes to the table `notes`. Its
-/// owner is a role without the right to do so.
+/// A trigger function that runs with the rights of its owner and writes to the table `notes`. The
+/// owner is a role that may not write to this table.
 const WRITES: &str = "create function write_as() returns trigger language plpgsql security definer
      as $$
      begin

@@ -53,7 +53,7 @@ async fn the_file_of_dev_is_deleted() {
     let dev = ["dev", "--dir", "dev", "--listen", &address];
     let process = deployment.start(&dev);
     let is_ready = async || get(port, "/readyz").is_some_and(|(status, _)| status == 200);
-    within(PATIENCE, "dev is ready", is_ready).await;
+    within(PATIENCE, "`hookbox dev` must be ready", is_ready).await;
     let signed = Signed::catch(&deployment, &["--config", "dev/hookbox.toml"]);
     assert_eq!(signed.send(port).status, 200);
     fs::remove_file(deployment.folder.join("dev/broker.db")).unwrap();
@@ -88,7 +88,7 @@ async fn a_backup_is_moved_over_the_file_under_load() {
         "0",
     ];
     let load = deployment.start(&load);
-    within(PATIENCE, "there is load", async || {
+    within(PATIENCE, "the load must have begun", async || {
         done(&deployment).await > 10
     })
     .await;
@@ -170,7 +170,7 @@ async fn the_spool_is_deleted_while_rabbitmq_is_unavailable() {
     let shown = Shown::new();
     let start = || deployment.start(&["ingest", "--metrics", &shown.address()]);
     let ingest = start();
-    within(PATIENCE, "ready", async || shown.is_ready()).await;
+    within(PATIENCE, "hookbox must be ready", async || shown.is_ready()).await;
     let signed = Signed::catch(&deployment, &[]);
     proxy.set(Mode::Hole);
     proxy.cut();
@@ -190,7 +190,7 @@ async fn the_spool_is_deleted_while_rabbitmq_is_unavailable() {
         async || shown.metric("hookbox_spool_forwarded_total") == Some(1.0),
     )
     .await;
-    within(PATIENCE, "RabbitMQ takes events", async || {
+    within(PATIENCE, "RabbitMQ must accept events", async || {
         signed.send(deployment.port).status == 200
     })
     .await;
@@ -207,7 +207,7 @@ async fn the_spool_is_deleted_while_rabbitmq_is_unavailable() {
     // By removing the lock file, an operator accepts that events in the deleted spool may be lost.
     fs::remove_file(deployment.folder.join("spool.db.lock")).unwrap();
     let ingest = start();
-    within(PATIENCE, "ready", async || shown.is_ready()).await;
+    within(PATIENCE, "hookbox must be ready", async || shown.is_ready()).await;
     ingest.stop();
     deployment.finish().await;
 }

@@ -12,8 +12,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// The exit code for a config that cannot be used.
 const UNUSABLE: i32 = 64;
 
-/// Runs `run` while the files of these secrets have another name and so cannot be read. Then
-/// renames them back.
+/// Runs `run` while the files of these secrets have another name, so that no process can read them.
+/// Then gives the files their names back.
 async fn without<T>(deployment: &Deployment, files: &[&str], run: impl AsyncFnOnce() -> T) -> T {
     let at = |name: &str| deployment.folder.join(name);
     for file in files {

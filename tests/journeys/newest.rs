@@ -1,5 +1,5 @@
-//! A route that applies only the newest event of each key (`newest`), from its config to what an
-//! operator sees: an event that is older than a done one is stale, also when it is replayed.
+//! A route that applies only the newest event of each key (`newest`), from its config to the output
+//! of commands. An event is stale if a newer event of its key is done, also after a replay.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::event;
 /// The longest time that a test waits for a condition. A busy machine may need that long.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// All events of the test have the same `integration_id`.
+/// The route of the test. Its key is `integration_id`, which is the same in all events of the test.
 const ROUTE: &str = r#"
 [[route]]
 name = "scores"
@@ -42,7 +42,7 @@ async fn older_events(pair: Pair) {
     let ingest = deployment.start_ingest();
     let worker = deployment.start(&["worker"]);
 
-    // The schema allows a version of any length, and the rule of the route 100 characters.
+    // The schema allows a `scored_at` of any length, but a version may have 100 characters at most.
     let endless = "9".repeat(101);
     let events = [
         ("first", "5"),
@@ -66,18 +66,20 @@ async fn older_events(pair: Pair) {
     assert_eq!(dead["dead"].as_array().unwrap().len(), 1, "{dead:#}");
     assert_eq!(outcomes(&deployment), (2, 1, 1));
 
-    // The event of version 5 is older than that of version 6, which is done.
+    // The replayed event of version 5 must become stale, because the event of version 6 is done.
     let replay = [
         "events", "replay", "--route", "scores", "--all", "--why", "a test", "--yes",
     ];
     deployment.run(&replay);
     let stale = "select count(*) from claims where state = 'stale'";
-    within(PATIENCE, "the older one must be stale", async || {
-        deployment.count(stale).await == 2
-    })
+    within(
+        PATIENCE,
+        "the replayed older event must be stale",
+        async || deployment.count(stale).await == 2,
+    )
     .await;
     let waiting = "select count(*) from claims where state = 'retrying'";
-    within(PATIENCE, "the newer one must be done again", async || {
+    within(PATIENCE, "no event may wait for a retry", async || {
         deployment.count(waiting).await == 0
     })
     .await;
@@ -89,7 +91,7 @@ async fn older_events(pair: Pair) {
     deployment.finish().await;
 }
 
-/// Returns how many receipts are done, stale and dead, after a check of the accounting.
+/// Checks that the accounting balances, and returns how many receipts are done, stale and dead.
 fn outcomes(deployment: &Deployment) -> (u64, u64, u64) {
     let books: Value = deployment.json(&["reconcile", "--wait", "60s"]);
     assert_eq!(books["verdict"], "balanced", "{books:#}");

@@ -1,4 +1,4 @@
-//! What operators do with retries and dead letters: they look for causes, make retries due earlier,
+//! What operators do with retries and dead letters: they find causes, make retries due earlier,
 //! replay dead letters at a limited rate, interrupt a replay, and check its results.
 
 use std::process::Stdio;
@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::deployment::{Deployment, Pair, Process};
 use crate::until::until;
 
-/// The longest wait for a process to do what a test expects. Only a failing test waits as long.
+/// The longest wait for a process to do what a test expects. Only a failing test waits so long.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The number of events that are sent.

@@ -80,7 +80,7 @@ async fn a_black_hole_before_postgres_costs_nothing() {
     let sessions = world.deployment.count(sessions).await;
     assert!(
         (1..=SESSIONS_MAX).contains(&sessions),
-        "{sessions} sessions"
+        "hookbox must have 1 to {SESSIONS_MAX} sessions, but has {sessions}"
     );
     world.finish().await;
 }
@@ -199,7 +199,7 @@ impl World {
         let Self {
             deployment, shown, ..
         } = self;
-        within(PATIENCE, "ready", async || shown.is_ready()).await;
+        within(PATIENCE, "hookbox must be ready", async || shown.is_ready()).await;
         let count = EVENTS.to_string();
         let load = deployment
             .command(&[
@@ -222,7 +222,10 @@ impl World {
             deployment, shown, ..
         } = self;
         let start = Instant::now();
-        within(PATIENCE, "ready again", async || shown.is_ready()).await;
+        within(PATIENCE, "hookbox must be ready again", async || {
+            shown.is_ready()
+        })
+        .await;
         let took = start.elapsed();
         eprintln!("ready again after {took:?}");
         within(PATIENCE, "every event must be done", async || {

@@ -1,6 +1,6 @@
-//! A database of the first version is upgraded whose services have a database role of their own.
-//! The role has the rights that the first version needed, and is not the owner of the tables. After
-//! `hookbox migrate`, which the owner runs, the services must work without a further `GRANT`.
+//! The upgrade of a database of the first version whose services connect with a role of their own.
+//! This role has the rights that the first version needed, and does not own the tables. After the
+//! owner has run `hookbox migrate`, the services must work without a further `GRANT`.
 
 use std::time::Duration;
 
@@ -17,14 +17,14 @@ use crate::shown::Shown;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../migrations/postgres");
 
-/// The schema of the first version.
+/// The schema version of the first version of hookbox.
 const FIRST: i64 = 5;
 
 /// The longest time that a test waits for a condition. A busy machine may need that long.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Two routes that get each event. They use the tables of all that is new: `newest` that of keys,
-/// and `forward` those of targets and leases.
+/// Two routes that get each event. Together they use all tables that are new since the first
+/// version, such as the table of keys for `newest`, and the table of targets for `forward`.
 const ROUTES: &str = r#"
 [[route]]
 name = "scores"
@@ -85,7 +85,7 @@ async fn services_with_a_role_of_their_own_work_after_an_upgrade() {
     let done = "select count(*) from claims where state = 'done'";
     within(
         PATIENCE,
-        "both routes must have the event done",
+        "the event must be done on both routes",
         async || deployment.count(done).await == 2,
     )
     .await;

@@ -1,5 +1,5 @@
-//! A service with a handler of its own: `examples/own-service`, copied to a fresh folder, built
-//! there, and run on RabbitMQ and PostgreSQL.
+//! A user's service with its own handler: the package `examples/own-service`, which the test copies
+//! to a fresh folder, builds there, and runs on RabbitMQ and PostgreSQL.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -21,16 +21,17 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// The exit code for a config that cannot be used.
 const UNUSABLE: i32 = 64;
 
-/// The most lines of Rust, without blank ones, that the service may need.
+/// The most non-blank lines that `src/main.rs` of the service may have.
 const LINES_MAX: usize = 40;
 
-/// The file with the settings of a profile, for cargo.
+/// The name of the file that gives cargo the build profile of hookbox's workspace.
 const PROFILE: &str = "profile.toml";
 
-/// The migration of the service.
+/// The SQL that creates the service's own tables.
 const MIGRATION: &str = include_str!("../../examples/own-service/migrations/0001_receipts.sql");
 
-/// The copied service, with a database and an environment of its own.
+/// A copy of `examples/own-service`. Each copy uses a database and an environment name of its own,
+/// so that tests do not disturb each other.
 struct OwnService {
     folder: PathBuf,
     environment: String,
@@ -52,7 +53,8 @@ impl OwnService {
             "../../crates/hookbox",
             hookbox.to_str().unwrap(),
         );
-        // The versions that the workspace has been built with, so that no other is fetched.
+        // With the lock file of the workspace, cargo uses the versions of dependencies that are
+        // already downloaded.
         std::fs::copy(root().join("Cargo.lock"), service.folder.join("Cargo.lock")).unwrap();
         service.write_profile();
         service.replace(
@@ -70,8 +72,9 @@ impl OwnService {
         std::fs::write(path, text.replace(from, to)).unwrap();
     }
 
-    /// Writes the profile `dev` of hookbox's workspace. A package outside of the workspace would
-    /// have another, and cargo would build every dependency a second time.
+    /// Writes the profile `dev` of hookbox's workspace into a file for cargo. Without this file,
+    /// the copied package would have other build settings than the workspace, and cargo would build
+    /// every dependency again.
     fn write_profile(&self) {
         let manifest = std::fs::read_to_string(root().join("Cargo.toml")).unwrap();
         let start = manifest.find("[profile.dev]").unwrap();
@@ -93,7 +96,7 @@ impl OwnService {
         output
     }
 
-    /// Builds a command of a program that runs with the config of the service.
+    /// Prepares a run of a program (the service or hookbox) with the config of the service.
     fn command(&self, program: &Path, arguments: &[&str]) -> Command {
         let mut command = binary::command(program, &self.folder, arguments);
         command.env("DATABASE_URL", self.postgres.database.url());
@@ -105,14 +108,14 @@ impl OwnService {
         command
     }
 
-    /// Runs a command of the service, which must succeed, and returns its output.
+    /// Runs the service with these arguments, which must succeed, and returns its output.
     fn run(&self, arguments: &[&str]) -> String {
         let output = self.command(&own_service(), arguments).output().unwrap();
         assert!(output.status.success(), "{arguments:?}: {}", said(&output));
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// Runs a command that must refuse the config, and returns what it says.
+    /// Runs a program, which must refuse the config, and returns its output.
     fn refuses(&self, program: &Path, arguments: &[&str]) -> String {
         let output = self.command(program, arguments).output().unwrap();
         let said = said(&output);
@@ -124,7 +127,7 @@ impl OwnService {
         said
     }
 
-    /// Applies the migration of the service, as `psql --single-transaction` does.
+    /// Applies the service's own migration in one transaction, as `psql --single-transaction` does.
     async fn migrate_own_tables(&self) -> Result<(), sqlx::Error> {
         let mut connection = PgConnection::connect(self.postgres.database.url()).await?;
         let mut tx = connection.begin().await?;
@@ -185,7 +188,10 @@ fn a_service_with_a_handler_of_its_own_is_short() {
     let main = root().join("examples/own-service/src/main.rs");
     let main = std::fs::read_to_string(main).unwrap();
     let lines = main.lines().filter(|line| !line.trim().is_empty()).count();
-    assert!(lines <= LINES_MAX, "{lines} lines");
+    assert!(
+        lines <= LINES_MAX,
+        "the service may have {LINES_MAX} lines, but has {lines}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -196,7 +202,8 @@ async fn a_service_with_a_handler_of_its_own_is_built_and_run_from_a_fresh_folde
     let listen = format!("127.0.0.1:{}", port.number());
     service.replace("hookbox.toml", "127.0.0.1:8080", &listen);
 
-    // The tables of the service are beside those of hookbox, and are not created twice.
+    // The tables of the service are in the database of hookbox. A second run of their migration
+    // must fail, and hookbox's own migration must still succeed.
     service.run(&["migrate"]);
     service.migrate_own_tables().await.unwrap();
     assert!(service.migrate_own_tables().await.is_err());
@@ -206,7 +213,7 @@ async fn a_service_with_a_handler_of_its_own_is_built_and_run_from_a_fresh_folde
     assert_eq!(config["routes"][0]["handler"], "book-receipt");
     assert_eq!(config["routes"][0]["handler_settings"]["currency"], "EUR");
 
-    // An event has its effect.
+    // The service runs, and an event that is sent to it must have its effect.
     let log = service.folder.join("log");
     let mut command = service.command(&own_service(), &["run"]);
     let running = Process::from(binary::Process::start_service(&mut command, &log).unwrap());
@@ -228,7 +235,8 @@ async fn a_service_with_a_handler_of_its_own_is_built_and_run_from_a_fresh_folde
     service.run(&["reconcile", "--wait", "60s"]);
     running.stop();
 
-    // The stock program has no such handler, in whichever role.
+    // Hookbox itself does not have the handler `book-receipt`, so each command must refuse the
+    // config.
     let stock = binary::built().unwrap();
     for command in ["check-config", "ingest", "worker", "migrate"] {
         let said = service.refuses(&stock, &[command]);
@@ -237,7 +245,8 @@ async fn a_service_with_a_handler_of_its_own_is_built_and_run_from_a_fresh_folde
             "{command}: {said}"
         );
     }
-    // This program does not have every handler either, and no other settings.
+    // The service must refuse a handler that it does not have, and a setting that its handler does
+    // not have.
     service.replace("hookbox.toml", "\"book-receipt\"", "\"book-recipt\"");
     let said = service.refuses(&own_service(), &["worker"]);
     let expected = "it has \"record\", \"begini\", \"sql\", \"forward\", \"publish\", \
@@ -256,7 +265,7 @@ async fn the_test_of_a_service_with_a_handler_of_its_own_passes() {
     let output = service.cargo(&["test"]);
     let said = said(&output);
     assert!(said.contains("a_paid_invoice_is_booked ... ok"), "{said}");
-    // Nothing of the service's tables was kept.
+    // The test of the service must leave no tables behind.
     let schemas = "select count(*) from pg_namespace where nspname = 'own_service'";
     assert_eq!(service.postgres.count_all(schemas).await, 0);
     service.postgres.finish().await;

@@ -1,4 +1,5 @@
-//! Packages for Python and JavaScript, which tests install into the build folder with pip and npm.
+//! Packages for Python and JavaScript that tests need, and that they install into the build folder
+//! with pip and npm.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -6,7 +7,8 @@ use std::process::Command;
 
 use hookbox_testkit::binary;
 
-/// The official library of Standard Webhooks, and what the services of `examples/forward/` need.
+/// The packages for each language: the official library of Standard Webhooks, and the packages that
+/// the services of `examples/forward/` need.
 const FOR_PYTHON: [&str; 3] = [
     "standardwebhooks==1.0.0",
     "fastapi==0.115.12",
@@ -14,13 +16,14 @@ const FOR_PYTHON: [&str; 3] = [
 ];
 const FOR_NODE: [&str; 2] = ["standardwebhooks@1.0.0", "express@5.1.0"];
 
-/// What to do where Python or Node.js is missing, or a package cannot be installed.
+/// What a developer must do when Python or Node.js is missing, or a package cannot be installed.
 const PYTHON: &str = "install Python 3 with its module venv (on Debian: python3-venv); pip must be \
                       able to install packages";
 const NODE: &str = "install Node.js 18 or newer with npm (on Debian: nodejs and npm); npm must be \
                     able to install packages";
 
-/// Installs the packages for Python, unless they are there. Returns the program that has them.
+/// Installs the packages for Python, unless they are installed already. Returns the path of a
+/// Python that can import them.
 #[track_caller]
 pub fn python() -> PathBuf {
     let folder = folder("python");
@@ -43,8 +46,8 @@ pub fn python() -> PathBuf {
     program
 }
 
-/// Installs the packages for JavaScript, unless they are there, without running scripts of theirs.
-/// Returns their folder: a script finds them that is in it.
+/// Installs the packages for JavaScript, unless they are installed already, without running their
+/// install scripts. Returns their folder. A script must be in this folder to find the packages.
 #[track_caller]
 pub fn node() -> PathBuf {
     let folder = folder("node");
@@ -64,7 +67,8 @@ pub fn node() -> PathBuf {
     folder
 }
 
-/// Runs a command, which must succeed, and returns its output. A failed test says what to do.
+/// Runs a command, which must succeed, and returns its output. If the command fails, the test fails
+/// and shows `remedy`, which says what a developer must do.
 #[track_caller]
 pub fn run(mut command: Command, remedy: &str) -> String {
     let ran = command.output();
@@ -77,7 +81,7 @@ pub fn run(mut command: Command, remedy: &str) -> String {
     out
 }
 
-/// Returns a folder in the target folder of this workspace.
+/// Returns the folder for the packages of one language, in the target folder of this workspace.
 fn folder(name: &str) -> PathBuf {
     let hookbox = binary::built().unwrap();
     hookbox
@@ -88,8 +92,8 @@ fn folder(name: &str) -> PathBuf {
         .join(name)
 }
 
-/// Installs packages, unless the same ones were installed to the end before. One test at a time
-/// does that.
+/// Installs packages, unless an earlier run has installed the same packages completely. A lock file
+/// makes other tests wait meanwhile.
 fn once(folder: &Path, install: impl FnOnce()) {
     std::fs::create_dir_all(folder.parent().unwrap()).unwrap();
     let lock = File::create(folder.with_extension("lock")).unwrap();

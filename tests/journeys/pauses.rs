@@ -1,5 +1,6 @@
-//! An operator pauses a route while a worker runs. Nothing of the route is processed, also after
-//! the worker was killed and restarted, until the route is resumed. Then everything is.
+//! An operator pauses a route while a worker runs. No event of the route may be processed, not even
+//! after the worker was killed and restarted. When the operator resumes the route, all its events
+//! must be processed.
 
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 const WHY: &str = "the bank is down";
 
-/// How many events were claimed on each of the two routes.
+/// The queries that count the claimed events of each of the two routes.
 const SCORES: &str = "select count(*) from claims where route = 'scores'";
 const APPLICATIONS: &str = "select count(*) from claims where route = 'applications'";
 
@@ -40,9 +41,11 @@ async fn pause(pair: Pair) {
     );
     is_logged(&deployment, 1).await;
     deployment.run(&["generate", "--count", "40", "--seed", "1"]);
-    within(PATIENCE, "the other route runs", async || {
-        deployment.count(APPLICATIONS).await > 0
-    })
+    within(
+        PATIENCE,
+        "the other route must process events",
+        async || deployment.count(APPLICATIONS).await > 0,
+    )
     .await;
     worker.kill();
     let worker = deployment.start(&["worker"]);
@@ -79,7 +82,7 @@ async fn pause(pair: Pair) {
     assert_eq!(
         deployment.count(failed).await,
         0,
-        "a pause costs no attempt"
+        "a pause must cost no attempt"
     );
     is_audited(&deployment);
     worker.stop();
@@ -87,7 +90,7 @@ async fn pause(pair: Pair) {
     deployment.finish().await;
 }
 
-/// Checks that the audit has the pause and its end.
+/// Checks that the audit log has a row for the pause and a row for its end.
 fn is_audited(deployment: &Deployment) {
     let audit = deployment.json(&["audit", "list"]);
     let rows: Vec<(&str, &str, &str)> = audit["audit"]
@@ -109,9 +112,9 @@ fn is_audited(deployment: &Deployment) {
     );
 }
 
-/// Waits until workers have logged this many times that the route is paused.
+/// Waits until the log says this many times that the route is paused.
 async fn is_logged(deployment: &Deployment, times: usize) {
-    within(PATIENCE, "the worker logs the pause", async || {
+    within(PATIENCE, "a worker must log the pause", async || {
         let log = deployment.log();
         log.matches("route scores is paused by ann").count() >= times
     })

@@ -17,12 +17,12 @@ use crate::shown::get;
 /// The longest time that a test waits for a condition. A busy machine may need that long.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// The number of events that are sent between two checks whether one was refused. They are sent
-/// one after the other, so that no two of them share a message.
+/// The number of events that are sent before the test checks whether one of them was refused (one
+/// round). They are sent one after the other, so that each of them is in a message of its own.
 const ROUND: u64 = 50;
 
-/// The most rounds of events that are sent before the test fails because no event was refused.
-/// RabbitMQ needs a moment until a policy is in effect.
+/// The most rounds of events that are sent until an event is refused. More than one may be needed,
+/// because RabbitMQ needs a moment until a policy is in effect.
 const ROUNDS_MAX: u64 = 20;
 
 const BOUND_REFUSING: &str = "{\"max-length\":10,\"overflow\":\"reject-publish\"}";
@@ -51,7 +51,7 @@ async fn what_a_full_queue_rejects_drops_or_takes_with_it_is_reported() {
     rabbitmq.ctl(&["clear_policy", "theirs"]).unwrap();
     let worker = deployment.start(&["worker"]);
     balanced(&deployment).await;
-    // RabbitMQ rejects a message before it stores it. So an event that was answered 503 must not
+    // RabbitMQ does not store a message that it rejects. So an event that was answered 503 must not
     // have an effect.
     assert_eq!(deployment.count(EFFECTS).await, accepted.len() as u64);
     assert_eq!(outcomes(&deployment).await, accepted.len() as u64);
@@ -193,7 +193,7 @@ fn send(deployment: &Deployment, seed: &str) -> (BTreeSet<String>, u64) {
         match entry["status"].as_u64() {
             Some(200) => assert!(accepted.insert(string(&entry["receipt"]))),
             Some(503) => refused += 1,
-            other => panic!("answered {other:?}"),
+            other => panic!("a request must be answered 200 or 503, not {other:?}"),
         }
     }
     assert_eq!(accepted.len() as u64 + refused, ROUND);

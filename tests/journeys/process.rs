@@ -68,10 +68,10 @@ impl Process {
             * 1024
     }
 
-    /// Returns the exit code of a process that must end within the limit, or 128 plus the number of
-    /// the signal that ended it; `None` if it still runs. On a busy machine the process and this
-    /// test are both delayed, so the limit is extended by the delay that the test measures of
-    /// itself.
+    /// Waits until the process ends, but at most for `limit`. Returns its exit code, or 128 plus
+    /// the number of the signal that ended it, or `None` if it still runs. On a busy machine the
+    /// process and this test are both delayed, so `limit` is extended by the delay that the test
+    /// measures of itself.
     pub fn ends_within(mut self, limit: Duration) -> Option<i32> {
         let (began, lateness) = (Instant::now(), Lateness::measure());
         while self.0.wait(POLL).is_none() {

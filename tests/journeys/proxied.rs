@@ -58,8 +58,8 @@ async fn a_request_that_did_not_come_through_the_proxy_is_refused() {
             let found = sent(deployment.port, &signed, headers);
             assert_eq!(found, status, "{lines} {headers:?}");
         }
-        // A health request comes from the load balancer itself, so it has no header that names a
-        // client.
+        // A health request comes from the load balancer itself and has no header that names a
+        // client. It must be answered 200 in each case.
         assert_eq!(get(deployment.port, "/readyz").map(|it| it.0), Some(200));
         ingest.stop();
     }

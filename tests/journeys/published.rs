@@ -1,7 +1,7 @@
-//! The handler `publish` as a user sets it up: each event is published to an exchange of the
-//! user's, on the broker of hookbox or on another one. When a worker ends before it has recorded
-//! that a message was confirmed, the next one publishes it again, with the same id and a higher
-//! epoch.
+//! The handler `publish` as a user sets it up: each event is published to the user's exchange, on
+//! the broker of hookbox or on another broker. When a worker crashes before it has recorded that a
+//! message was confirmed, the next worker publishes the message again, with the same id and a
+//! higher epoch.
 
 use std::time::Duration;
 
@@ -24,10 +24,10 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 const DONE: &str = "select count(*) from claims where state = 'done'";
 
-/// The routing keys of the messages that the queue gets.
+/// The binding key with which the queue gets the messages for scores from the exchange.
 const SCORES: &str = "begini.in.psychometric_score.#";
 
-/// An exchange of the user's, and a queue that gets the messages for scores.
+/// The user's exchange, and a queue that gets its messages for scores.
 struct Exchange {
     name: String,
     connection: Connection,
@@ -35,7 +35,8 @@ struct Exchange {
 }
 
 impl Exchange {
-    /// Connects, and chooses a name. The exchange does not exist yet.
+    /// Connects to the broker, and chooses a name for the exchange. The exchange is not declared
+    /// yet.
     async fn choose() -> Self {
         let url = variable("HOOKBOX_TEST_AMQP_URL");
         let connection = Connection::connect(&url, ConnectionProperties::default());
@@ -80,7 +81,7 @@ impl Exchange {
             .unwrap();
     }
 
-    /// Lets no message reach the queue.
+    /// Removes the binding of the queue, so that it gets no more messages.
     async fn unbind(&self) {
         let (name, queue) = (self.name.as_str(), self.queue());
         self.channel
@@ -94,7 +95,7 @@ impl Exchange {
             .unwrap();
     }
 
-    /// Takes the next message; `None` if there is none.
+    /// Takes the next message from the queue; `None` if the queue is empty.
     async fn next(&self) -> Option<BasicGetMessage> {
         let options = BasicGetOptions { no_ack: true };
         let queue = self.queue();
@@ -114,12 +115,12 @@ impl Exchange {
     }
 }
 
-/// Makes a deployment whose only route publishes all events to the exchange.
+/// Makes a deployment whose only route publishes all events to this exchange.
 async fn deployment(pair: Pair, exchange: &str) -> Deployment {
     let deployment = Deployment::new(pair).await;
     let config = std::fs::read_to_string(deployment.folder.join("hookbox.toml")).unwrap();
     let (before, _) = config.split_once("[[route]]").unwrap();
-    // Without a URL, messages go to the broker of hookbox.
+    // If the handler has no URL, it publishes to the broker of hookbox.
     let url = match pair {
         Pair::RabbitmqPostgres => "",
         Pair::SqliteAlone => "url = { file = \"amqp\", mode = \"any\" }",
@@ -143,13 +144,13 @@ headers = {{ x-tenant = "a" }}
     deployment
 }
 
-/// Returns the value of a header.
+/// Returns the value of a header as text.
 fn header(message: &BasicGetMessage, name: &str) -> String {
     let headers = message.properties.headers().as_ref().unwrap();
     match headers.inner().get(name) {
         Some(AMQPValue::LongString(text)) => text.to_string(),
         Some(AMQPValue::LongLongInt(number)) => number.to_string(),
-        other => panic!("the header {name} is {other:?}"),
+        other => panic!("the header {name} must be a text or a number, but is {other:?}"),
     }
 }
 
@@ -170,7 +171,7 @@ async fn survive(pair: Pair) {
     let ingest = deployment.start_ingest();
     send(&deployment, &score("user-1"));
 
-    // The exchange does not exist. That is no fault of the event, which waits.
+    // The exchange does not exist yet. This is not the fault of the event, so the event must wait.
     let worker = deployment.start(&["worker"]);
     let waits = "select count(*) from retries where deferred_reason = 'target_fault'";
     within(
@@ -180,12 +181,12 @@ async fn survive(pair: Pair) {
     )
     .await;
     worker.stop();
-    // Operators see why.
+    // `hookbox targets list` must show the reason to an operator.
     let targets = deployment.json(&["targets", "list"]);
     assert!(targets["targets"][0]["last_error"].is_string(), "{targets}");
     exchange.declare().await;
 
-    // This worker ends between the confirm and the record of it.
+    // This worker crashes after the message was confirmed and before the confirm is recorded.
     let mut command = deployment.command(&["worker"]);
     command.env(hookbox_crash::CRASH_AT, "effect.after_call");
     let mut worker = deployment.spawn(command);
@@ -206,7 +207,7 @@ async fn survive(pair: Pair) {
     assert!(epochs.is_sorted_by(|a, b| a < b), "{epochs:?}");
     assert!(ids[0] == ids[1] && ids[0].ends_with("-scores-1"), "{ids:?}");
 
-    // A message that no queue gets is a failed attempt.
+    // A message that the exchange routes to no queue must be a failed attempt.
     exchange.unbind().await;
     send(&deployment, &score("user-2"));
     let unroutable = "select count(*) from attempts where error like 'no queue got the message%'";
@@ -226,8 +227,8 @@ async fn survive(pair: Pair) {
     deployment.finish().await;
 }
 
-/// Takes all messages from the queue, which must be of the first event, and returns their epochs
-/// and ids.
+/// Takes all messages from the queue, checks that they are for the event `user-1`, and returns
+/// their epochs and ids.
 async fn published(exchange: &Exchange) -> (Vec<u32>, Vec<String>) {
     let (mut epochs, mut ids) = (Vec::new(), Vec::new());
     while let Some(message) = exchange.next().await {

@@ -14,10 +14,10 @@ use crate::deployment::{Deployment, Pair, Process};
 /// kills its process.
 const NEIGHBOURS: u64 = 12;
 
-/// How often the worker dies before the event is quarantined. Its first death, at the first
-/// delivery, is not counted at all. At its second death other events run in the process too, so it
-/// does not show which event is the cause. From then on the event runs alone (in isolation), and
-/// ten further deaths are needed.
+/// How often the worker dies before the event is quarantined. The first death, at the first
+/// delivery, is not counted at all. At the second death other events run in the process too, so
+/// this death does not show which event is the cause. From then on the event runs alone (in
+/// isolation), and ten further deaths are needed.
 const DEATHS: u32 = 12;
 
 /// How long the test waits for each condition, such as the quarantine of the event after [`DEATHS`]
@@ -73,7 +73,7 @@ async fn quarantine(pair: Pair) {
     // From here on the worker has no crash point, so the handler no longer kills its process.
     let worker = deployment.start(&["worker"]);
     deployment.run(&["dead", "replay", "--all", "--yes"]);
-    wait(&deployment, "the replay", async || {
+    wait(&deployment, "the replayed event must be done", async || {
         effects(&deployment).await == (NEIGHBOURS + 1, NEIGHBOURS)
     })
     .await;
@@ -94,7 +94,7 @@ async fn until_it_is_dead(deployment: &Deployment, pair: Pair) -> (Process, u32)
     };
     let mut deaths = 0;
     let mut worker = dies();
-    wait(deployment, "the dead letter", async || {
+    wait(deployment, "a dead letter must be stored", async || {
         if worker.has_ended() {
             deaths += 1;
             if pair == Pair::SqliteAlone {
@@ -118,7 +118,7 @@ async fn until_it_is_dead(deployment: &Deployment, pair: Pair) -> (Process, u32)
 }
 
 async fn neighbours_are_done(deployment: &Deployment) {
-    wait(deployment, "the neighbours", async || {
+    wait(deployment, "the other events must be done", async || {
         effects(deployment).await == (NEIGHBOURS, NEIGHBOURS)
     })
     .await;

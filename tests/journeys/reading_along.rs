@@ -1,5 +1,5 @@
-//! A program reads along with `hookbox events follow` while workers are killed, and is killed
-//! itself and resumed from the last cursor that it has got. It must get every end once.
+//! A reader runs `hookbox events follow` while workers are killed. The reader is killed too, and
+//! continues from the last cursor that it has received. It must get every end of an event once.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
@@ -12,13 +12,13 @@ use serde_json::Value;
 
 use crate::deployment::{Deployment, Pair};
 
-/// How long the test waits for the next part of the events. It is long, because the machine may be
-/// busy.
+/// The longest time that the test waits for the next part of the events. A busy machine may need
+/// that long.
 const PATIENCE: Duration = Duration::from_secs(240);
 
 const EVENTS: &str = "3000";
 
-/// After how many more receipts a worker and the reader are killed.
+/// A worker and the reader are killed each time when this many more receipts have an outcome.
 const PART: u64 = 600;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -65,7 +65,8 @@ async fn survive(pair: Pair) {
     lines.extend(reader.kill());
     let ends = deployment.count("select count(*) from ends").await;
     within(PATIENCE, "every end must be read", async || {
-        // Transactions of other tests on the same server may hold the last ends back.
+        // The last ends may become readable only later: a reader waits for all transactions that
+        // run on the server, and other tests may have such transactions open.
         lines.extend(once(&deployment, &lines));
         lines.len() as u64 >= ends
     })
@@ -82,7 +83,7 @@ async fn survive(pair: Pair) {
     assert_eq!(
         texts("event").len(),
         lines.len(),
-        "an event has one route here"
+        "an event must have one end, because each event has one route here"
     );
     let dead = lines.iter().filter(|line| line["outcome"] == "dead");
     let stored = "select count(*) from claims where state = 'dead'";
@@ -100,7 +101,7 @@ fn arguments(lines: &[Value]) -> Vec<String> {
     arguments.into_iter().map(str::to_owned).collect()
 }
 
-/// Reads what can be read now.
+/// Reads the ends after these lines that can be read now.
 fn once(deployment: &Deployment, lines: &[Value]) -> Vec<Value> {
     let arguments = arguments(lines);
     let mut arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
@@ -112,7 +113,7 @@ fn once(deployment: &Deployment, lines: &[Value]) -> Vec<Value> {
         .collect()
 }
 
-/// A `hookbox events follow` that runs, and the thread that collects its lines.
+/// A running `hookbox events follow`, and the thread that collects the lines of its output.
 struct Reader {
     process: Child,
     lines: JoinHandle<Vec<Value>>,
@@ -130,7 +131,8 @@ impl Reader {
             .unwrap();
         let output = BufReader::new(process.stdout.take().unwrap());
         let lines = std::thread::spawn(move || {
-            // The last line may be cut, because the process is killed. It is read again then.
+            // The last line may be cut off, because the process is killed. Such a line is dropped,
+            // and the next reader reads its end again.
             let lines = output.lines().map_while(Result::ok);
             let lines = lines.map_while(|line| serde_json::from_str(&line).ok());
             lines.collect()

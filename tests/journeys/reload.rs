@@ -38,7 +38,7 @@ fn accepts(deployment: &Deployment, signer: &str) -> bool {
 async fn started(deployment: &Deployment, command: &str) -> (Process, Shown) {
     let shown = Shown::new();
     let running = deployment.start(&[command, "--metrics", &shown.address()]);
-    within(PATIENCE, "ready", async || shown.is_ready()).await;
+    within(PATIENCE, "hookbox must be ready", async || shown.is_ready()).await;
     (running, shown)
 }
 
@@ -285,7 +285,7 @@ async fn a_source_without_a_valid_key_is_red_and_answers_503() {
     assert_eq!(refused.status.code(), Some(64));
     let shown = Shown::new();
     let running = deployment.start(&["run", "--metrics", &shown.address()]);
-    within(PATIENCE, "the service listens", async || {
+    within(PATIENCE, "the service must listen", async || {
         get(deployment.port, "/healthz").is_some()
     })
     .await;
@@ -297,7 +297,7 @@ async fn a_source_without_a_valid_key_is_red_and_answers_503() {
         "readiness must report the expired key",
         async || {
             let why = shown.trouble("source begini");
-            why.is_some_and(|why| why.contains("every key of source begini has ended"))
+            why.is_some_and(|why| why.contains("every key of source begini has expired"))
         },
     )
     .await;
@@ -306,11 +306,11 @@ async fn a_source_without_a_valid_key_is_red_and_answers_503() {
     assert_eq!((status, class.contains("keys")), (503, true), "{class}");
     let end = "hookbox_source_keys_end_timestamp_seconds{source=\"begini\"}";
     assert_eq!(shown.metric(end), Some(1_577_836_800.0));
-    said(&deployment, "every key of source begini has ended").await;
+    said(&deployment, "every key of source begini has expired").await;
 
     deployment.write("hookbox.toml", &original);
     running.signal("HUP");
-    within(PATIENCE, "ready", async || shown.is_ready()).await;
+    within(PATIENCE, "hookbox must be ready", async || shown.is_ready()).await;
     assert_eq!(get(deployment.port, "/readyz").unwrap().0, 200);
     assert_eq!(signed.send(deployment.port).status, 200);
     assert_eq!(shown.metric(end), None);

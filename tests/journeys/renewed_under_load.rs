@@ -49,7 +49,7 @@ struct Load {
     port: u16,
     connector: TlsConnector,
     /// The key that the provider signs with. A request holds the lock until it is answered, so no
-    /// request is still open with the old key when this one is replaced.
+    /// request with the old key is open when the key is replaced.
     key: RwLock<String>,
     sent: AtomicU64,
     connections: AtomicU64,
@@ -122,8 +122,8 @@ impl Rotation {
         .await;
     }
 
-    /// Renews the certificate. Of the two keys of the source, replaces the one with which the
-    /// provider does not sign at the moment.
+    /// Renews the certificate. The source has two keys. Also replaces the key with which the
+    /// provider does not sign at the moment, and lets the provider sign with the new key.
     async fn renew(&self, load: &Load, round: usize) {
         let is_signalled = round % 4 != 3;
         let (keys, shown) = (
@@ -140,9 +140,11 @@ impl Rotation {
         if is_signalled {
             self.running.signal("HUP");
         }
-        within(PATIENCE, "both are renewed", async || {
-            self.count(keys) > before.0 && self.count(shown) > before.1
-        })
+        within(
+            PATIENCE,
+            "key and certificate must be renewed",
+            async || self.count(keys) > before.0 && self.count(shown) > before.1,
+        )
         .await;
         // From here on both keys are valid, and the provider signs with the new one.
         *load.key.write().await = key;
@@ -173,7 +175,7 @@ async fn renew_under_load(deployment: Deployment) {
     certificate::write(&deployment, &certificates[0]);
     let shown = Shown::new();
     let running = deployment.start(&["run", "--metrics", &shown.address()]);
-    within(PATIENCE, "ready", async || shown.is_ready()).await;
+    within(PATIENCE, "hookbox must be ready", async || shown.is_ready()).await;
     let load = Arc::new(Load {
         port: deployment.port,
         connector: certificate::connector(&certificates),

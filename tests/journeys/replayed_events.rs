@@ -1,5 +1,5 @@
-//! An operator puts stored events on a route: again on a route whose handler allows it, and for the
-//! first time on a route that is new in the config.
+//! An operator runs stored events on a route with `hookbox events replay`: a second time on a route
+//! whose handler allows that, and for the first time on a route that is new in the config.
 
 use serde_json::Value;
 
@@ -9,8 +9,8 @@ use crate::until::until;
 /// How many events are sent.
 const EVENTS: usize = 20;
 
-/// A route that selects scores by their bodies. The queue of a route with this name is removed at
-/// the end of the test.
+/// A route that selects scores by their bodies. It is named `applications`, because at the end of a
+/// test the queue of a route with this name is removed.
 const NEW_ROUTE: &str = r#"
 [[route]]
 name = "applications"
@@ -48,13 +48,14 @@ async fn replay(pair: Pair) {
     deployment.finish().await;
 }
 
-/// Replays the events that are done on the route `scores`. Returns how many there are.
+/// Replays the events that are done on the route `scores`, and returns their number.
 fn run_again(deployment: &Deployment) -> usize {
     let before = deployment.json(&["events", "list", "--limit", "1000"]);
     let scores = done(&before, "scores").len();
     assert!(scores > 0, "{before:#}");
 
-    // Without a terminal and without --yes, nothing is changed.
+    // The command has no terminal to ask for a confirmation, so without `--yes` it must change
+    // nothing.
     let replay = ["events", "replay", "--route", "scores", "--since", "1h"];
     let why = ["--why", "a new column", "--by", "ada"];
     let asked = deployment
@@ -90,7 +91,8 @@ fn run_again(deployment: &Deployment) -> usize {
     scores
 }
 
-/// Puts the events from before on a route that is new in the config: those that it selects.
+/// Replays the stored events on the route that is new in the config. The route must get exactly the
+/// events that its conditions select.
 fn feed_the_new_route(deployment: &Deployment, scores: usize) {
     let replay = ["events", "replay", "--route", "applications", "--all"];
     let why = ["--why", "a new route", "--yes"];

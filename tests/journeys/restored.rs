@@ -1,8 +1,8 @@
 //! A database is restored from an older copy, and the broker keeps its state. Events that were
 //! accepted after the copy are acknowledged and lost, and the restored database has no trace of
-//! them. The witness messages must show the loss: in them the broker keeps a record of how much the
+//! them. The witness messages must show the loss: they are the broker's record of how much the
 //! store knew at which time. Another test checks a gap in the accept reports that is too young to
-//! count as a loss, and must be reported as unknown.
+//! count as a loss. `reconcile` must report it as unknown.
 
 use std::time::Duration;
 
@@ -131,7 +131,8 @@ impl World {
         .await;
     }
 
-    /// Reads the ends of events after a cursor. Returns the lines, or the exit code and the error.
+    /// Reads the ends of events after a cursor. Returns the printed lines, or the exit code and the
+    /// error text of a failed command.
     fn follow(&self, after: Option<&str>) -> Result<String, (Option<i32>, String)> {
         let mut words = vec!["events", "follow", "--once", "--json"];
         words.extend(after.map(|_| "--after"));
@@ -164,6 +165,7 @@ impl World {
         .await
     }
 
+    /// Checks that `hookbox events follow` refuses this cursor for the reason `why`.
     fn refuses_cursor(&self, cursor: &str, why: &str) {
         let (code, said) = self.follow(Some(cursor)).unwrap_err();
         assert_eq!(code, Some(78), "{said}");
@@ -246,10 +248,13 @@ async fn a_restored_store_is_red_until_a_person_accepts_it() {
     let receipts = "select count(*) from receipts";
     let done = world.deployment.count(receipts).await;
     assert_eq!(done, KEPT + LATER);
-    // The end of an event that the store has lost is not in it any more, so that a program which
-    // has read it is refused. One that has not read so far misses nothing.
+    // The restored store does not have the ends of the lost events. A program that has read such an
+    // end must be refused. A program that has read only ends that the store still has misses
+    // nothing, so it must be accepted.
     world.refuses_cursor(lost, "does not have the end");
-    world.follow(Some(kept)).expect("the cursor is still valid");
+    world
+        .follow(Some(kept))
+        .expect("a cursor of an end that the store still has must be accepted");
 
     let accept = ["--accept-restore", "sent again", "--yes", "--by", "ann"];
     let accepted = world
@@ -377,7 +382,10 @@ async fn lose_one(queue: &str) {
     let connection = Connection::connect(&url, properties).await.unwrap();
     let channel = connection.create_channel().await.unwrap();
     let got = channel.basic_get(queue.into(), BasicGetOptions::default());
-    let got = got.await.unwrap().expect("a message waits");
+    let got = got
+        .await
+        .unwrap()
+        .expect("a message must wait in the queue");
     got.acker.ack(BasicAckOptions::default()).await.unwrap();
     connection.close(200, "done".into()).await.unwrap();
 }

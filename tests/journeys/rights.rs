@@ -28,7 +28,7 @@ async fn without_the_right_to_publish_an_ingest_is_not_ready_in_public() {
     let deployment = Deployment::over(own(postgres.url(), rabbitmq.url(), postgres.url()));
     let shown = Shown::new();
     let ingest = deployment.start(&["ingest", "--metrics", &shown.address()]);
-    within(PATIENCE, "ready", async || shown.is_ready()).await;
+    within(PATIENCE, "hookbox must be ready", async || shown.is_ready()).await;
     rabbitmq
         .ctl(&[&PERMIT[..], &[".*", "^hookbox", ".*"]].concat())
         .unwrap();
@@ -61,7 +61,7 @@ async fn without_the_right_to_publish_an_ingest_is_not_ready_in_public() {
     assert_eq!(errors.len(), 1, "{log}");
     assert!(errors[0].contains("nothing can be published"), "{log}");
     assert!(errors[0].contains("rabbitmqctl set_permissions"), "{log}");
-    // A worker publishes messages too, so it must not start either without this right.
+    // A worker publishes messages too, so it must not start without this right.
     let started = deployment.command(&["worker"]).output().unwrap();
     let said = String::from_utf8_lossy(&started.stderr).into_owned();
     assert_eq!(started.status.code(), Some(REFUSED), "{said}");
@@ -69,7 +69,10 @@ async fn without_the_right_to_publish_an_ingest_is_not_ready_in_public() {
     rabbitmq
         .ctl(&[&PERMIT[..], &[".*", ".*", ".*"]].concat())
         .unwrap();
-    within(PATIENCE, "ready again", async || shown.is_ready()).await;
+    within(PATIENCE, "hookbox must be ready again", async || {
+        shown.is_ready()
+    })
+    .await;
     deployment.run(&["send"]);
     ingest.stop();
     deployment.finish().await;

@@ -8,7 +8,7 @@ use crate::deployment::Deployment;
 /// The file in which `generate` records every answer.
 const JOURNAL: &str = "journal";
 
-/// Rounds of events, all of one size. Each round has other events.
+/// Rounds of the same number of events. Each round has other events.
 pub struct Rounds<'a> {
     deployment: &'a Deployment,
     size: u64,

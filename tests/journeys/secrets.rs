@@ -120,9 +120,9 @@ fn forge(deployment: &Deployment, config: &str) {
     assert!(!refused.status.success());
 }
 
-/// Deletes the queue of a route and sends a genuine event, until the broker has returned one. One
-/// try may not be enough: if ingest's check of its queues notices the missing queue first, ingest
-/// publishes nothing that could be returned.
+/// Deletes the queue of a route and sends a genuine event, until the broker has returned the
+/// message of an event. One try may not be enough: if ingest's check of its queues notices the
+/// missing queue first, ingest publishes nothing that could be returned.
 async fn a_message_is_returned(deployment: &Deployment, broker: &str) {
     let queues = deployment.json(&["queues"]);
     let name = queues["queues"][0]["broker"]["name"].as_str().unwrap();
@@ -161,7 +161,7 @@ async fn links_are_cut(deployment: &Deployment, proxies: &[Proxy]) {
 }
 
 async fn ready(deployment: &Deployment) {
-    within(PATIENCE, "ready again", async || {
+    within(PATIENCE, "hookbox must be ready again", async || {
         get(deployment.port, "/readyz").is_some_and(|(status, _)| status == 200)
     })
     .await;

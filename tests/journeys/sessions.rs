@@ -22,7 +22,7 @@ pub const TERMINATE: &str = "select pg_terminate_backend(pid) from pg_stat_activ
 const TERMINATE_HOOKBOX: &str = "select pg_terminate_backend(pid) from pg_stat_activity
      where application_name = 'hookbox'";
 
-/// A query for the server process of one session of hookbox that is in a transaction.
+/// A query for the process id of one session of hookbox that is in a transaction.
 const AT_WORK: &str = "select pid from pg_stat_activity
      where application_name = 'hookbox' and xact_start is not null limit 1";
 
@@ -124,8 +124,8 @@ fn deaths(postgres: &PostgresServer) -> usize {
         .count()
 }
 
-/// Checks that no event loses an attempt when the server becomes a standby, as after a failover
-/// when hookbox still connects to the old server.
+/// Checks that no event loses an attempt when the server becomes a standby. This happens after a
+/// failover, if hookbox still connects to the old server.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_postgres_that_becomes_a_standby_costs_nothing() {
     let postgres = PostgresServer::start().unwrap();
@@ -161,8 +161,8 @@ async fn a_postgres_that_becomes_a_standby_costs_nothing() {
     world.finish().await;
 }
 
-/// Checks that PostgreSQL has logged a text that only the intended failure causes. Without this
-/// failure the test would show nothing.
+/// Checks that PostgreSQL has logged a text that only the intended failure causes, because without
+/// this failure the test would show nothing.
 #[track_caller]
 pub fn said(postgres: &PostgresServer, words: &str) {
     let log = log(postgres);

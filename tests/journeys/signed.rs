@@ -11,8 +11,7 @@ use crate::deployment::Deployment;
 /// hookbox, so that hookbox answers or closes the connection first.
 const ANSWER_MAX: Duration = Duration::from_secs(15);
 
-/// The answer of the test's listener, from which `hookbox send` concludes that its request was
-/// accepted.
+/// The answer of the test's listener, after which `hookbox send` considers its request accepted.
 const TAKEN: &str = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\
                      connection: close\r\n\r\n{}";
 

@@ -1,10 +1,10 @@
 //! Two versions of hookbox side by side: ingest and workers of the older version and of this one,
-//! on the same broker and store, before and after the migration. Also an upgrade from a version
-//! whose workers must be stopped before the migration.
+//! on the same broker and store, before and after the migration. Another test upgrades from a
+//! version whose workers must be stopped before the migration.
 //!
-//! `cargo xtask skew` builds the older version and names it in `HOOKBOX_OLD_BINARY`. All other runs
-//! have no older version. The feature `skew` excludes this test from them, so that the test never
-//! passes without having tested anything.
+//! `cargo xtask skew` builds the older version and names it in `HOOKBOX_OLD_BINARY`. All other test
+//! runs have no older version. Without the feature `skew` these tests are not compiled, so that
+//! they never pass without having tested anything.
 
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
@@ -33,7 +33,8 @@ async fn two_versions_side_by_side_lose_and_double_nothing() {
     }
 }
 
-/// The upgrade from a version before schema 14: its workers are stopped, and its ingest runs on.
+/// Checks the upgrade from a version whose schema is older than 14. The old workers are stopped
+/// before the migration, and the old ingest keeps running.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_upgrade_that_stops_the_workers_loses_and_doubles_nothing() {
     let old = PathBuf::from(variable("HOOKBOX_OLD_BINARY"));

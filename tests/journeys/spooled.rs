@@ -31,8 +31,9 @@ const REFUSED: i32 = 78;
 fn spooled(broker: &str) -> Deployment {
     let deployment = Deployment::unmigrated(own("sqlite:hookbox.db", broker, ""));
     let migrate = deployment.command(&["migrate"]).output().unwrap();
-    // `migrate` migrates the store before it connects to the broker. So the store is migrated even
-    // where no broker listens, and only the exit code shows that the queues could not be declared.
+    // `migrate` migrates the store before it connects to the broker. So if no broker listens, the
+    // store is migrated nevertheless, and the exit code shows that the queues could not be
+    // declared.
     let is_there = broker != NOWHERE;
     let code = if is_there { 0 } else { UNAVAILABLE };
     assert_eq!(migrate.status.code(), Some(code), "{migrate:?}");
@@ -101,14 +102,14 @@ async fn a_spool_that_is_locked_is_waited_for_and_a_wrong_one_is_refused() {
         .await
         .unwrap();
     let mut ingest: Process = deployment.start(&["ingest"]);
-    within(PATIENCE, "ingest waits", async || {
+    within(PATIENCE, "ingest must wait for the spool", async || {
         assert!(!ingest.has_ended(), "{}", deployment.log());
         deployment.log().contains("waiting for the spool")
     })
     .await;
     sqlx::raw_sql("rollback").execute(&mut locks).await.unwrap();
     locks.close().await.unwrap();
-    within(PATIENCE, "ingest accepts events", async || {
+    within(PATIENCE, "ingest must accept events", async || {
         deployment
             .command(&["send"])
             .output()
@@ -136,7 +137,7 @@ async fn a_message_that_rabbitmq_never_takes_delays_no_other() {
     let shown = Shown::new();
     let ingest =
         deployment.spawn_ingest(deployment.command(&["ingest", "--metrics", &shown.address()]));
-    within(PATIENCE, "ready", async || shown.is_ready()).await;
+    within(PATIENCE, "hookbox must be ready", async || shown.is_ready()).await;
     let event = r#"{"uid":"u","integration_id":"1","event":{"type":
         "psychometric_score.complete"}}"#;
     deployment.write("large.json", &format!("{event}{}", " ".repeat(100_000)));

@@ -1,5 +1,5 @@
-//! A request of `forward` is verified by the official libraries of Standard Webhooks, for Python
-//! and for JavaScript, and the services of `examples/forward/` take each event once.
+//! The official libraries of Standard Webhooks for Python and JavaScript must verify the requests
+//! of the handler `forward`, and the services of `examples/forward/` must take each event once.
 
 use std::io::Write as _;
 use std::net::TcpStream;
@@ -21,13 +21,13 @@ use crate::packages;
 /// The longest time that a test waits for a condition. A busy machine may need that long.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// The key that is being replaced.
+/// The old signing key, which is being replaced by `KEY`.
 const OLD_KEY: &str = "whsec_b2xkLW9sZC1vbGQtb2xkLW9sZC1vbGQtb2xkLW9sZA==";
 
-/// A key that nothing is signed with.
+/// A key with which no request is signed.
 const OTHER_KEY: &str = "whsec_b3RoZXItb3RoZXItb3RoZXItb3RoZXItb3RoZXI=";
 
-/// The number of events for a service of the example.
+/// The number of events that are forwarded to a service of the example.
 const EVENTS: usize = 3;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -42,7 +42,7 @@ async fn the_official_libraries_verify_a_request() {
     python.arg("-c").arg(script).arg(&file);
     assert_eq!(packages::run(python, remedy).trim(), "verified");
 
-    // Node.js searches a library in the folders above the script.
+    // Node.js searches for libraries in the folder of the script, so the script is copied there.
     let script = packages::node().join("verify.mjs");
     std::fs::write(&script, include_str!("standard_webhooks/verify.mjs")).unwrap();
     let mut node = Command::new("node");
@@ -51,7 +51,8 @@ async fn the_official_libraries_verify_a_request() {
     deployment.finish().await;
 }
 
-/// Has an event forwarded that is signed with two keys, and returns the request.
+/// Lets a worker forward an event, signed with two keys, and returns the request that the service
+/// received.
 async fn request() -> (Value, Deployment) {
     let receiver = Receiver::start(|_, _| Answer::Status("200 OK")).await;
     let receiver = receiver.unwrap();
@@ -65,7 +66,8 @@ async fn request() -> (Value, Deployment) {
     deployment.write("old.key", OLD_KEY);
     let ingest = deployment.start_ingest();
     let worker = deployment.start(&["worker"]);
-    // The signature must be of the bytes, not of characters.
+    // The body has a character of two bytes, because the signature must cover the bytes of the body
+    // and not its characters.
     let event = score("user-1").replace(r#""integration_id":"1""#, r#""integration_id":"ü""#);
     assert!(event.contains('ü'), "{event}");
     send(&deployment, &event);
@@ -85,8 +87,7 @@ async fn request() -> (Value, Deployment) {
     (request, deployment)
 }
 
-/// A service of the example, which runs in the folder of a deployment. It is killed when it is
-/// dropped.
+/// A running service of the example, in the folder of a deployment. `drop` kills it.
 struct Service {
     process: Child,
     _port: ReservedPort,
@@ -167,8 +168,9 @@ async fn the_example_for_express_takes_each_event_once() {
     .await;
 }
 
-/// Forwards events to a service, with the config of the example. The first worker ends when the
-/// service has answered a call, so that one event is posted again.
+/// Forwards events to a service with the config of the example. The first worker crashes after the
+/// service has answered a call, so the event of this call is posted again. `orders` counts the
+/// orders that the service has stored.
 async fn take_each_event_once(
     command: Command,
     port: ReservedPort,
@@ -192,7 +194,7 @@ async fn take_each_event_once(
     let ingest = deployment.start_ingest();
     let order = std::fs::read_to_string(example("order.json")).unwrap();
     for _ in 0..EVENTS {
-        // Each request has a message id of its own, and so is another event.
+        // `hookbox send` gives each request another message id, so each request is another event.
         send(&deployment, &order);
     }
     let mut command = deployment.command(&["worker"]);

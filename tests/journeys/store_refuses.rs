@@ -26,7 +26,7 @@ async fn a_changed_password_of_the_store_is_logged_and_processing_resumes() {
     let deployment = Deployment::over(own(postgres.url(), &broker, postgres.url()));
     let shown = Shown::new();
     let worker = deployment.start(&["worker", "--metrics", &shown.address()]);
-    within(PATIENCE, "ready", async || shown.is_ready()).await;
+    within(PATIENCE, "hookbox must be ready", async || shown.is_ready()).await;
 
     let mut admin = PgConnection::connect(postgres.url()).await.unwrap();
     let set = |password: &str| {
@@ -60,7 +60,10 @@ async fn a_changed_password_of_the_store_is_logged_and_processing_resumes() {
         "neither output nor log may show a password"
     );
     admin.execute(set(password)).await.unwrap();
-    within(PATIENCE, "ready again", async || shown.is_ready()).await;
+    within(PATIENCE, "hookbox must be ready again", async || {
+        shown.is_ready()
+    })
+    .await;
     assert!(
         !deployment.log().contains("dead letter"),
         "no event may become a dead letter"

@@ -33,7 +33,10 @@ async fn suspect(deployment: &Deployment, crash: &str) {
         let mut command = deployment.command(&["worker"]);
         command.env(CRASH_AT, crash);
         let mut worker = deployment.spawn(command);
-        within(PATIENCE, "the worker dies", async || worker.has_ended()).await;
+        within(PATIENCE, "the worker must crash", async || {
+            worker.has_ended()
+        })
+        .await;
         assert_eq!(deployment.count(STARTS).await, counted);
     }
 }
@@ -155,8 +158,8 @@ async fn a_suspect_that_waits_for_a_delayed_handler_stops_no_other_event() {
         async || deployment.log().contains("its handler runs alone now"),
     )
     .await;
-    // The handler of the suspected event may have run already, and the gate held it up. While the
-    // suspected event waits for its next run, the handler of the other event starts.
+    // The suspected event may have run already, and the gate may have held up its handler. While
+    // the suspected event waits for its next run, the handler of the other event starts.
     let waiting = "select count(*) from pg_stat_activity
                    where datname = current_database() and wait_event = 'PgSleep'
                        and query ilike '%begini_applications%'";

@@ -50,7 +50,7 @@ async fn a_statement_over_the_time_limit_is_ended_and_counts() {
     let ingest = deployment.start_ingest();
     let worker = deployment.start(&["worker"]);
     send(&deployment, "sleeper");
-    within(PATIENCE, "the statement runs", async || {
+    within(PATIENCE, "the statement must run", async || {
         deployment.count(ASLEEP).await == 1
     })
     .await;

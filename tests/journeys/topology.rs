@@ -61,7 +61,7 @@ fn is_named(deployment: &Deployment) {
     assert!(took < bound, "{took:?}");
 }
 
-/// Waits until ingest is ready, or is not ready, as wanted. Returns how long that took.
+/// Waits until the readiness of ingest is as in `ready`, and returns how long that took.
 fn until(deployment: &Deployment, ready: bool) -> Duration {
     let url = format!("http://127.0.0.1:{}/readyz", deployment.port);
     let began = Instant::now();
@@ -94,7 +94,7 @@ fn watched() -> (RabbitmqServer, PostgresServer, Deployment) {
     let deployment = Deployment::over(own(postgres.url(), rabbitmq.url(), postgres.url()));
     let config = std::fs::read_to_string(deployment.folder.join("hookbox.toml")).unwrap();
     let managed = format!("[broker]\nmanagement = \"{management}\"\n");
-    // A second route gets the same score events as route `scores`. Each of them is therefore
+    // A second route gets the same score events as route `scores`. Each score event is therefore
     // published to two queues.
     let second = "[[route]]\nname = \"second\"\ntopics = [\"begini.*_score.complete\"]\n";
     let config = config.replace("[broker]\n", &managed) + second;
@@ -118,7 +118,10 @@ async fn a_policy_and_a_deletion_are_named_and_nothing_is_accepted() {
         is_named(&deployment);
         deployment.logged(&format!("sets {key} on the queue"));
         let answer = signed.send(deployment.port);
-        assert_eq!(answer.status, 503, "accepted under {key}");
+        assert_eq!(
+            answer.status, 503,
+            "no event may be accepted while a policy sets {key}"
+        );
         // While the policy is set, no process may start, and the command that checks the queues
         // must not change anything.
         let started = deployment.command(&["worker"]).output().unwrap();
@@ -132,8 +135,8 @@ async fn a_policy_and_a_deletion_are_named_and_nothing_is_accepted() {
     let victim = queue_of(&rabbitmq, "scores").unwrap();
     rabbitmq.ctl(&["delete_queue", &victim]).unwrap();
     // Ingest may not have noticed yet that the queue is deleted. RabbitMQ then returns the message
-    // for this queue as unroutable. A copy in the queue of the second route is not enough to accept
-    // the event.
+    // for this queue as unroutable. The event must then be refused, although its copy is in the
+    // queue of the second route.
     assert_eq!(signed.send(deployment.port).status, 503);
     is_named(&deployment);
     assert_eq!(signed.send(deployment.port).status, 503);
@@ -225,8 +228,8 @@ async fn a_replaced_queue_is_not_touched_and_a_restored_one_is_consumed() {
 }
 
 /// Checks a queue that was deleted with accepted events in it. A process that starts must not
-/// declare it again, because that would hide the loss. Neither must `migrate`, which a deployment
-/// runs each time.
+/// declare the queue again, because an empty queue would hide the loss. The same holds for
+/// `migrate`, because it runs at each deployment.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_deleted_queue_is_missed_by_every_start_until_a_person_declares_it() {
     const LOST: u64 = 5;
@@ -281,8 +284,15 @@ async fn a_deleted_queue_is_missed_by_every_start_until_a_person_declares_it() {
         "{said}"
     );
     let asked = deployment.command(&["queues", "declare"]).output().unwrap();
-    assert!(!asked.status.success(), "declaring needs --yes");
-    assert_eq!(queue_of(&rabbitmq, "scores"), None, "still not declared");
+    assert!(
+        !asked.status.success(),
+        "`queues declare` must fail without --yes"
+    );
+    assert_eq!(
+        queue_of(&rabbitmq, "scores"),
+        None,
+        "the queue must not exist yet"
+    );
     assert!(!shown.is_ready());
 
     let declared = deployment.json(&["queues", "declare", "--yes", "--by", "ada"]);
@@ -290,7 +300,10 @@ async fn a_deleted_queue_is_missed_by_every_start_until_a_person_declares_it() {
     assert_eq!(declared["missing"][0]["open"], LOST, "{declared}");
     let audited = "select count(*) from audit where action = 'queues.declare' and actor = 'ada'";
     assert_eq!(deployment.count(audited).await, 1);
-    within(PATIENCE, "worker must be ready", async || shown.is_ready()).await;
+    within(PATIENCE, "the worker must be ready", async || {
+        shown.is_ready()
+    })
+    .await;
     let books = deployment.json(&["reconcile", "--wait", "60s"]);
     assert_eq!(books["verdict"], "imbalanced", "{books:#}");
     let named = books["accept_reports"]["receipts"].as_array().map(Vec::len);

@@ -31,8 +31,8 @@ pub struct TwoSources {
     /// How often the key and the schemas of source `second` were renewed. Their content depends on
     /// this number.
     pub round: u32,
-    /// The length of the log when the current check started. A check searches only the lines after
-    /// it.
+    /// The length of the log when the current check started. A check searches only the log after
+    /// this position.
     pub mark: usize,
 }
 
@@ -78,7 +78,7 @@ impl TwoSources {
         deployment.write("hookbox.toml", &text);
         let shown = Shown::new();
         let running = deployment.start(&["run", "--metrics", &shown.address()]);
-        within(PATIENCE, "ready", async || shown.is_ready()).await;
+        within(PATIENCE, "hookbox must be ready", async || shown.is_ready()).await;
         Self {
             deployment,
             running,

@@ -86,7 +86,7 @@ async fn a_log_that_is_not_read_stops_nothing() {
     // This thread writes to the pipe until the reader closes it, so that the pipe is always full.
     std::thread::spawn(move || while full.write_all(&[b'\n'; 512]).is_ok() {});
     let running = start(&deployment, &shown, writer);
-    within(PATIENCE, "ready", async || shown.is_ready()).await;
+    within(PATIENCE, "hookbox must be ready", async || shown.is_ready()).await;
     flood(&deployment, 10);
     for path in ["/healthz", "/readyz"] {
         assert_eq!(get(deployment.port, path).unwrap().0, 200, "{path}");
@@ -103,8 +103,8 @@ async fn a_log_that_is_not_read_stops_nothing() {
     deployment.finish().await;
 }
 
-/// Returns how many refusals the log reports: those with a line of their own, and those that a
-/// later line only counts.
+/// Returns how many refusals the log reports. Some refusals have a line of their own, and others
+/// are only counted in a later line.
 fn refusals(log: &str) -> usize {
     let own = log
         .lines()
@@ -125,7 +125,7 @@ async fn a_log_that_is_read_late_has_every_line() {
     let mut full = writer.try_clone().unwrap();
     let filled = std::thread::spawn(move || full.write_all(&[b'\n'; PIPE_BYTES]));
     let running = start(&deployment, &shown, writer);
-    within(PATIENCE, "ready", async || shown.is_ready()).await;
+    within(PATIENCE, "hookbox must be ready", async || shown.is_ready()).await;
     flood(&deployment, TIMES);
     let dropped = shown.metric("hookbox_log_lines_dropped_total");
     assert_eq!(dropped, Some(0.0));

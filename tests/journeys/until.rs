@@ -1,4 +1,4 @@
-//! Runs a command again and again until its answer satisfies a condition.
+//! Runs a command repeatedly until its output satisfies a condition.
 
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
-//! The handler `sql` as a user sets it up, with the files of `examples/sql/`: from the socket to
-//! the user's own tables. Also mistakes in the user's text, each of which is reported with its
-//! place.
+//! The handler `sql` as a user sets it up, with the files of `examples/sql/`: an event arrives at
+//! the socket, and has its effect in the user's own tables. A mistake in the user's SQL must be
+//! reported with its line and column.
 
 use std::time::Duration;
 
@@ -13,7 +13,9 @@ use crate::event::score;
 /// The longest time that a test waits for a condition. A busy machine may need that long.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// The files of the example for one database, and queries of its tables.
+/// The files of the example for one kind of store. The query `scores` counts the rows for the sent
+/// events. The query `events` returns the sum of the events that the user's statements have
+/// counted.
 struct Example {
     pair: Pair,
     config: &'static str,
@@ -45,12 +47,12 @@ const EXAMPLES: [Example; 2] = [
 ];
 
 impl Example {
-    /// Makes a deployment whose route for scores has the handler of the example.
+    /// Makes a deployment whose route `scores` has the handler and the tables of the example.
     async fn deployment(&self) -> Deployment {
         let deployment = Deployment::new(self.pair).await;
         let config = std::fs::read_to_string(deployment.folder.join("hookbox.toml")).unwrap();
         let handler = self.config.find("[route.handler]").unwrap();
-        // The table of the handler stands after the other keys of its route.
+        // In TOML, the table `[route.handler]` must come after the other keys of its route.
         let before = "handler = { kind = \"begini\" }\n";
         let after = "[[route]]\nname = \"applications\"";
         let handler = format!("{}{after}", &self.config[handler..]);
@@ -110,7 +112,7 @@ async fn the_example_fills_its_tables_once_for_each_event() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_mistake_in_the_text_is_reported_with_its_place() {
+async fn a_mistake_in_the_sql_of_a_user_is_reported_with_its_place() {
     for example in EXAMPLES {
         let deployment = example.deployment().await;
         for (text, command, code, place) in [

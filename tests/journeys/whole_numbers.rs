@@ -52,7 +52,7 @@ async fn whole_numbers(pair: Pair) {
     // floating-point numbers would round it to an even number.
     let large = "select count(*) from begini_scores where score = 9007199254740993";
     assert_eq!(deployment.count(large).await, 1);
-    // A number that is not whole is no valid score. The schema must refuse it before a handler sees
+    // A score must be a whole number. The schema must refuse any other number before a handler sees
     // the event.
     let dead = "select count(*) from dead_letters where reason = 'schema_broken'";
     assert_eq!(deployment.count(dead).await, 3);

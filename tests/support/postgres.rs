@@ -20,7 +20,7 @@ impl PostgresWorld {
         Self::of(Database::create().await.unwrap())
     }
 
-    /// Makes a database for a test that runs `hookbox migrate` first and is not about migrations:
+    /// Makes a database for a test that first runs `hookbox migrate` but does not test migrations;
     /// see [`Database::create_for_migrate`].
     pub async fn before_migrate() -> Self {
         Self::of(Database::create_for_migrate().await.unwrap())
@@ -127,7 +127,7 @@ impl PostgresWorld {
         }
         assert_eq!(
             left, 0,
-            "no session may still have a statement or a transaction"
+            "no session may still run a statement or have an open transaction"
         );
         let name = self.database.name().to_owned();
         drop(self.database);

@@ -39,12 +39,12 @@ impl RabbitWorld {
         Rabbit::open(self.options()).await.unwrap()
     }
 
-    /// Declares the queues that are missing.
+    /// Declares those queues of the test that do not exist yet.
     pub async fn declare(&self) {
         declare(&self.past()).await.unwrap();
     }
 
-    /// Removes the queues.
+    /// Removes all queues of the test.
     pub async fn finish(mut self) {
         delete_topology(&self.past()).await.unwrap();
         self.finished = true;

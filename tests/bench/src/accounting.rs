@@ -12,8 +12,8 @@ use crate::deployment::Deployment;
 /// How long to wait until everything that was accepted has its outcome.
 const DRAIN_MAX: Duration = Duration::from_secs(1_800);
 
-/// How long no further receipt may get an outcome while others wait for theirs. Then waiting makes
-/// no sense. It is longer than the longest time for which hookbox defers an event by itself.
+/// The wait fails when no further receipt has got an outcome for this long. This time is longer
+/// than the longest time for which hookbox itself defers an event.
 const STALLED_MAX: Duration = Duration::from_secs(180);
 
 /// How long `hookbox reconcile` waits for the accounting to balance, after every receipt has got
@@ -27,7 +27,7 @@ const COUNT_INTERVAL: Duration = Duration::from_millis(200);
 /// counting takes at most two percent of one core.
 const INTERVAL_PER_COST: u32 = 50;
 
-/// Waits until this many receipts have an outcome, without those that `fill` has written.
+/// Waits until this many receipts have an outcome. Those that `fill` has written do not count.
 pub(crate) fn wait_settled(
     deployment: &Deployment<'_>,
     bench: &Bench<'_>,
@@ -54,7 +54,8 @@ pub(crate) fn wait_settled(
     let count = last?;
     ensure!(
         count >= receipts,
-        "after {} s, {count} of {receipts} receipts have an outcome, the last since {} s:\n{}",
+        "after {} s, {count} of {receipts} receipts have an outcome, but none got one in the last \
+         {} s:\n{}",
         began.elapsed().as_secs(),
         grew.elapsed().as_secs(),
         deployment.logs()

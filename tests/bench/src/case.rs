@@ -43,16 +43,16 @@ pub(crate) const CASES: &[Case] = &[
     },
     Case {
         name: "conditions",
-        about: "as `accepted-64`, with five conditions on the body (`where`) against none: at \
-                least 0.95 of the rate",
+        about: "as `accepted-64`, on a route with five conditions on the body (`where`): at least \
+                0.95 of the rate on a route without conditions",
         needs_servers: true,
         floors: &[Floor::Publishes],
         run: conditions::measure,
     },
     Case {
         name: "newest",
-        about: "as `processed-begini`, with `newest` against none, each event of a key of its own: \
-                at least 0.95 of the rate",
+        about: "as `processed-begini`, on a route with `newest` where each event has another key: \
+                at least 0.95 of the rate on a route without `newest`",
         needs_servers: true,
         floors: &[Floor::JobTable],
         run: newest::measure,
@@ -77,7 +77,7 @@ pub(crate) const CASES: &[Case] = &[
     Case {
         name: "sql-postgres",
         about: "as `processed-begini`, with statements of the handler `sql` that write the same \
-                rows, against `begini`: at least 0.7 of its rate",
+                rows: at least 0.7 of the rate of the handler `begini`",
         needs_servers: true,
         floors: &[Floor::JobTable],
         run: user_sql::on_postgres,
@@ -92,17 +92,17 @@ pub(crate) const CASES: &[Case] = &[
     },
     Case {
         name: "forward",
-        about: "events that one worker posts to a local service, with 256 calls in flight: as many \
-                a second as the job table, at least; to a service that takes 200 ms for each, at \
-                least 0.9 of the 1,280 a second that 256 calls allow",
+        about: "the rate at which one worker posts events to a local service, with 256 calls in \
+                flight: at least the rate of the job table; if the service takes 200 ms for each \
+                event, at least 0.9 of the 1,280 a second that 256 calls allow",
         needs_servers: true,
         floors: &[Floor::JobTable],
         run: forward::measure,
     },
     Case {
         name: "publish",
-        about: "events that one worker publishes to an exchange with a quorum queue, with 256 \
-                messages in flight: as many a second as the job table, at least",
+        about: "the rate at which one worker publishes events to an exchange with a quorum queue, \
+                with 256 messages in flight: at least the rate of the job table",
         needs_servers: true,
         floors: &[Floor::JobTable],
         run: publish::measure,
@@ -134,8 +134,8 @@ pub(crate) const CASES: &[Case] = &[
     },
     Case {
         name: "both-at-once",
-        about: "events that are accepted and processed at once for five minutes, handler \
-                `begini`, while the queue does not grow: at least 6,000 a second",
+        about: "events that are accepted and, at the same time, processed for five minutes, \
+                handler `begini`, while the queue does not grow: at least 6,000 a second",
         needs_servers: true,
         floors: &[],
         run: both::measure,

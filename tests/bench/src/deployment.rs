@@ -18,7 +18,7 @@ use crate::store::Store;
 /// How long to wait until ingest answers. Its broker is already running.
 const READY_MAX: Duration = Duration::from_secs(60);
 
-/// How long a role may take to drain: longer than the default of `drain`.
+/// How long a process may take to drain: longer than the default of the setting `drain`.
 const DRAIN_MAX: Duration = Duration::from_secs(60);
 
 /// Which servers a deployment uses.

@@ -5,8 +5,8 @@ use serde::Serialize;
 use crate::floors::{Floor, Floors};
 use crate::percentile::median;
 
-/// The value that a figure must reach. The goals are those of the project, for a machine like the
-/// one on which docs/BENCHMARKS.md was written.
+/// The limit that the median of a figure must keep. The limits are goals of the project, for a
+/// machine like the one on which docs/BENCHMARKS.md was written.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Goal {
     /// The median, divided by the floor, is at least this number.

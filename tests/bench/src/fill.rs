@@ -14,8 +14,8 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor as _};
 use crate::bench::Bench;
 use crate::store::{FILLED, Store};
 
-/// The statements that fill a PostgreSQL store, each with the first schema version on which they
-/// work.
+/// The statements that fill a PostgreSQL store. Each entry has the first schema version for which
+/// its statements work.
 const POSTGRES: &[(i64, &str)] = &[
     (1, include_str!("fill/postgres-1.sql")),
     (14, include_str!("fill/postgres-14.sql")),
@@ -28,7 +28,8 @@ const POSTGRES: &[(i64, &str)] = &[
     ),
 ];
 
-/// The statements that fill a SQLite store, each with the first schema version on which they work.
+/// The statements that fill a SQLite store. Each entry has the first schema version for which its
+/// statements work.
 const SQLITE: &[(i64, &str)] = &[
     (1, include_str!("fill/sqlite-1.sql")),
     (14, include_str!("fill/sqlite-14.sql")),

@@ -45,10 +45,11 @@ pub(crate) fn processor_time(process: u32) -> Option<f64> {
     Some(ticks_of_process(&stat)? as f64 / TICKS_PER_SECOND)
 }
 
-/// Returns the ticks in which a process ran, with those of the system's own code.
+/// Returns for how many ticks a process ran, both in its own code and in the kernel.
 fn ticks_of_process(stat: &str) -> Option<u64> {
-    // The name of the program may have spaces and parentheses. What follows it has neither, and
-    // begins with the third field; the ticks are the fields 14 and 15.
+    // The second field, the name of the program in parentheses, may contain spaces and parentheses
+    // itself. So the third field begins after the last parenthesis. The ticks are the fields 14 and
+    // 15.
     let (_, fields) = stat.rsplit_once(')')?;
     let mut fields = fields.split_whitespace().skip(11);
     let mut ticks = || fields.next()?.parse::<u64>().ok();

@@ -20,19 +20,19 @@ use crate::load::content_length;
 
 const ANSWER: &[u8] = b"HTTP/1.1 204 No Content\r\n\r\n";
 
-/// The largest request that is read, in bytes. Those of the bench have fewer than 2,000.
+/// The largest request that is read, in bytes. The requests of the bench have fewer than 2,000.
 const REQUEST_MAX: usize = 64 * 1024;
 
 /// A running service. Dropping it ends its thread.
 pub(crate) struct Service {
     pub port: u16,
     counts: Arc<Counts>,
-    /// The service ends when this is dropped.
+    /// The service ends when this sender is dropped.
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// The requests of a service.
+/// The numbers of requests of a service.
 #[derive(Default)]
 struct Counts {
     answered: AtomicU64,
@@ -41,8 +41,8 @@ struct Counts {
 }
 
 impl Service {
-    /// Starts a service that takes this long for each request, and works on any number of them at
-    /// the same time.
+    /// Starts a service that takes this long for each request, and works on any number of requests
+    /// at the same time.
     pub fn start(takes: Duration) -> Result<Service> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("starting a service")?;
         listener.set_nonblocking(true)?;
@@ -88,7 +88,7 @@ impl Drop for Service {
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
-            // An error means that the thread has panicked, which it has printed.
+            // An error means that the thread has panicked. The panic is already printed.
             let _ = thread.join();
         }
     }
@@ -113,10 +113,10 @@ async fn accept(listener: TcpListener, takes: Duration, counts: Arc<Counts>) -> 
         let (stream, _) = listener.accept().await?;
         let counts = Arc::clone(&counts);
         connections.spawn(async move {
-            // The worker closes its connections when it ends, and may do so at any time.
+            // An error is ignored, because the worker may close its connections at any time.
             let _ = serve(stream, takes, &counts).await;
         });
-        // Connections that have ended are forgotten.
+        // The tasks of connections that have ended are removed.
         while connections.try_join_next().is_some() {}
     }
 }
@@ -137,8 +137,8 @@ async fn serve(mut stream: TcpStream, takes: Duration, counts: &Counts) -> Resul
     Ok(())
 }
 
-/// Reads until the buffer has a whole request, and returns the length of that; `None` at the end of
-/// the connection.
+/// Reads until the buffer has a whole request, and returns the length of this request; `None` at
+/// the end of the connection.
 async fn read(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Result<Option<usize>> {
     loop {
         if let Some(length) = request_length(buffer)?
@@ -146,7 +146,10 @@ async fn read(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Result<Option<usi
         {
             return Ok(Some(length));
         }
-        ensure!(buffer.len() < REQUEST_MAX, "a request is too long");
+        ensure!(
+            buffer.len() < REQUEST_MAX,
+            "a request to the service is too long"
+        );
         if stream.read_buf(buffer).await? == 0 {
             return Ok(None);
         }
@@ -160,7 +163,7 @@ fn request_length(bytes: &[u8]) -> Result<Option<usize>> {
         return Ok(None);
     };
     let head = std::str::from_utf8(&bytes[..end]).context("the head of a request is not UTF-8")?;
-    let body = content_length(head).context("a request has no length")?;
+    let body = content_length(head).context("a request to the service has no content-length")?;
     Ok(Some(end + 4 + body))
 }
 

@@ -26,8 +26,8 @@ pub(crate) struct Commit {
 }
 
 impl Store {
-    /// Returns how many receipts have an outcome that is no wait for another attempt or for the end
-    /// of a call, without those that `fill` has written.
+    /// Returns how many receipts have a final outcome: their events wait neither for another
+    /// attempt nor for the end of a call. The receipts that `fill` has written are not counted.
     pub async fn settled(&self) -> Result<u64> {
         let count: i64 = match self {
             Store::Postgres(url) => {
@@ -62,8 +62,8 @@ impl Store {
     }
 
     /// Returns the commits since a time, with the number of receipts that each has settled. SQLite
-    /// keeps no times of commits, so a commit there has the time at which its receipts were
-    /// written, just before.
+    /// does not keep the times of commits. So the time of a SQLite commit is the time at which its
+    /// receipts were written, just before the commit.
     pub async fn commits(&self, since: f64) -> Result<Vec<Commit>> {
         let rows: Vec<(f64, i64)> = match self {
             Store::Postgres(url) => {
@@ -133,7 +133,8 @@ impl Store {
         Ok(count as u64)
     }
 
-    /// Runs statements that a case needs. They are a part of the bench, and no input.
+    /// Runs statements that a case needs. The statements are a part of the bench and never come
+    /// from input.
     pub async fn execute(&self, statements: &str) -> Result<()> {
         let statements = AssertSqlSafe(statements.to_owned());
         match self {

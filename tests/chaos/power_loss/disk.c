@@ -4,13 +4,13 @@
  *
  * hookbox processes load this library by LD_PRELOAD. It records every write, truncation and sync of
  * the database file and of its write-ahead log (the file that ends in -wal). From the recording the
- * files can be rebuilt as of the last sync, with none, all or some of the writes since then: the
- * operating system promises nothing about those. The shared-memory file (-shm) is not recorded,
- * because SQLite recreates it.
+ * files can be rebuilt as of the last sync, with none, all or some of the writes since then,
+ * because the operating system promises nothing about these writes. The shared-memory file (-shm)
+ * is not recorded, because SQLite recreates it.
  *
- * Several processes append to one recording, so that an operation and its record are one step under
- * a lock. A sync makes durable only what was written before it began. Its record therefore holds the
- * length of the recording at that time.
+ * Several processes append to one recording. A process therefore holds a lock while it changes a
+ * file and records the change. A sync runs without the lock, and makes durable only what was
+ * written before it began. Its record therefore holds the length of the recording at that time.
  *
  * A record is a header, followed by the bytes of a write. Numbers are in the byte order of the
  * machine.
@@ -59,10 +59,10 @@ static int (*real_ftruncate)(int, off64_t);
 static int (*real_fsync)(int);
 static int (*real_fdatasync)(int);
 
-/* Ends the process: without a complete recording the test would show nothing. */
+/* Ends the process, because without a complete recording the test would show nothing. */
 static void give_up(const char *why)
 {
-    fprintf(stderr, "the disk's log: %s: %s\n", why, strerror(errno));
+    fprintf(stderr, "cannot record the disk operations: %s: %s\n", why, strerror(errno));
     abort();
 }
 
@@ -86,7 +86,7 @@ __attribute__((constructor)) static void begin(void)
     const char *path = getenv("HOOKBOX_DISK_LOG");
     database = getenv("HOOKBOX_DISK_FILE");
     if (!path || !database)
-        give_up("HOOKBOX_DISK_LOG and HOOKBOX_DISK_FILE say where");
+        give_up("HOOKBOX_DISK_LOG and HOOKBOX_DISK_FILE must be set");
     log_file = real_open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     if (log_file < 0)
         give_up(path);
@@ -112,13 +112,13 @@ static void opened(int descriptor, const char *path)
     files[descriptor] = file;
 }
 
-/* Excludes other processes by the lock of the file, and other threads by the mutex. */
+/* Keeps out other threads by the mutex, and other processes by a lock on the recording. */
 static void enter(void)
 {
     pthread_mutex_lock(&turn);
     while (flock(log_file, LOCK_EX) != 0)
         if (errno != EINTR)
-            give_up("locking");
+            give_up("locking the recording");
 }
 
 static void leave(void)
@@ -135,7 +135,7 @@ static void put(const void *bytes, size_t length)
     while (length > 0) {
         ssize_t put = real_write(log_file, left, length);
         if (put < 0 && errno != EINTR)
-            give_up("writing");
+            give_up("writing to the recording");
         if (put > 0) {
             left += put;
             length -= put;
@@ -157,7 +157,7 @@ static uint64_t length_of_the_log(void)
 {
     struct stat64 is;
     if (fstat64(log_file, &is) != 0)
-        give_up("measuring");
+        give_up("reading the length of the recording");
     return is.st_size;
 }
 

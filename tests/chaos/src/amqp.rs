@@ -1,5 +1,5 @@
-//! A connection to the broker with the fewest frames of AMQP 0-9-1 that suffice. It uses no client
-//! library and no code of hookbox, so that it is independent of both.
+//! A minimal client of AMQP 0-9-1. It uses no client library and no code of hookbox, so that its
+//! results depend on neither.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -17,7 +17,7 @@ const HEADER: u8 = 2;
 const BODY: u8 = 3;
 const END: u8 = 0xce;
 
-/// The only channel.
+/// The number of the only channel that a connection opens.
 const CHANNEL: u16 = 1;
 
 /// An AMQP method: its class and its number, two bytes each.
@@ -32,17 +32,18 @@ const OPEN_OK: Method = [0, 10, 0, 41];
 const CHANNEL_OPEN: Method = [0, 20, 0, 10];
 const CHANNEL_OK: Method = [0, 20, 0, 11];
 
-/// The class of all methods about messages, which begins the header of a message.
+/// The class of all methods about messages. The header frame of a message begins with it.
 const BASIC: [u8; 2] = [0, 60];
 
 /// A connection to the broker with one channel.
 pub struct Connection(TcpStream);
 
 impl Connection {
-    /// Connects to the default virtual host. The URL names one host.
+    /// Connects to the default virtual host. The URL must contain a user, a password and exactly
+    /// one host.
     ///
     /// # Errors
-    /// When the broker sends anything but the expected replies.
+    /// When the URL has another form, or the broker sends anything but the expected replies.
     pub fn open(url: &str) -> Result<Self> {
         let rest = url
             .strip_prefix("amqp://")
@@ -84,18 +85,18 @@ impl Connection {
         Ok(connection)
     }
 
-    /// Sends a method on the channel, and returns the arguments of the reply, which must be this
-    /// other method.
+    /// Sends a method on the channel, and returns the arguments of the reply. The reply must be the
+    /// method `reply`.
     ///
     /// # Errors
-    /// When the broker sends anything else.
+    /// When the broker sends anything but the method `reply`.
     pub fn ask(&mut self, method: Method, words: &[u8], reply: Method) -> Result<Vec<u8>> {
         self.method(CHANNEL, method, words)?;
         self.expect(reply)
     }
 
-    /// Sends a method with a message: its properties (their flags, and then their values) and its
-    /// body.
+    /// Sends a method on the channel, and after it a message: the message's properties (their flags
+    /// and then their values) and its body.
     ///
     /// # Errors
     /// When the connection is broken.
@@ -112,7 +113,7 @@ impl Connection {
         self.frame(BODY, CHANNEL, body)
     }
 
-    /// Sends a method on the channel, and waits for no reply.
+    /// Sends a method on the channel without waiting for a reply.
     ///
     /// # Errors
     /// When the connection is broken.
@@ -120,12 +121,12 @@ impl Connection {
         self.method(CHANNEL, method, words)
     }
 
-    /// Reads a message, which the broker sends with the method `method`. Returns its properties
-    /// (their flags, and then their values) and its body; `None` when the broker sends the method
-    /// `end` instead.
+    /// Reads a message that the broker sends with the method `method`. Returns the message's
+    /// properties (their flags and then their values) and its body. Returns `None` when the broker
+    /// sends the method `end` instead.
     ///
     /// # Errors
-    /// When the broker sends anything else.
+    /// When the broker sends neither of the two methods.
     pub fn message(&mut self, method: Method, end: Method) -> Result<Option<(Vec<u8>, Vec<u8>)>> {
         let (kind, payload) = self.read()?;
         if kind == METHOD && payload.starts_with(&end) {
@@ -142,7 +143,7 @@ impl Connection {
         );
         let properties = header.split_off(12);
         let size = u64::from_be_bytes(header[4..12].try_into()?);
-        let size = usize::try_from(size).context("the size of a message")?;
+        let size = usize::try_from(size).context("reading the size of a message")?;
         let mut body = Vec::with_capacity(size);
         while body.len() < size {
             let (kind, part) = self.read()?;
@@ -155,11 +156,11 @@ impl Connection {
         Ok(Some((properties, body)))
     }
 
-    /// Reads the next frame, which must contain this method, and returns the arguments of the
-    /// method.
+    /// Reads the next frame, which must contain the method `method`, and returns the arguments of
+    /// the method.
     ///
     /// # Errors
-    /// When the broker sends anything else.
+    /// When the broker sends any other frame.
     pub fn expect(&mut self, method: Method) -> Result<Vec<u8>> {
         let (kind, mut payload) = self.read()?;
         if kind != METHOD || !payload.starts_with(&method) {
@@ -195,17 +196,17 @@ impl Connection {
     }
 }
 
-/// Returns a short string of AMQP.
+/// Encodes a text as a short string of AMQP.
 ///
 /// # Errors
-/// When the text is too long for one.
+/// When the text is longer than the 255 bytes that a short string may have.
 pub fn short(text: &str) -> Result<Vec<u8>> {
     let length =
         u8::try_from(text.len()).context("a short string of AMQP has at most 255 bytes")?;
     Ok([&[length], text.as_bytes()].concat())
 }
 
-/// Returns a long string of AMQP. A table has the same form.
+/// Encodes bytes as a long string of AMQP. A table has the same form: its bytes are its entries.
 pub fn long(bytes: &[u8]) -> Vec<u8> {
     [&(bytes.len() as u32).to_be_bytes()[..], bytes].concat()
 }

@@ -1,5 +1,5 @@
-//! Checks the responses that senders got during faults: each is correct and in time, and 503, which
-//! asks for a retry, is the only error.
+//! Checks the responses that senders got during faults: each response must be correct and in time.
+//! The only error may be 503, which asks the sender to retry.
 
 use anyhow::{Result, ensure};
 
@@ -15,7 +15,7 @@ const LATER: u16 = 503;
 
 /// Checks that no request was answered with an error other than 503, and that no response was late.
 /// `held` is the number of milliseconds for which a fault had stopped the ingest process; responses
-/// may be late by that time.
+/// may be later by that time.
 ///
 /// # Errors
 /// When a response is an error other than 503, or is late.
@@ -30,7 +30,8 @@ pub fn are_true(journal: &Journal, held: u64) -> Result<()> {
     for (status, longest) in &journal.longest {
         ensure!(
             *longest <= max,
-            "I15: a response took {longest:.0} ms, over {max} ms (status {status}; 0: none came)"
+            "I15: a response took {longest:.0} ms, but may take {max} ms (status {status}; 0 means \
+             that no response came)"
         );
     }
     Ok(())

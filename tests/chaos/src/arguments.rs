@@ -33,8 +33,8 @@ pub struct Arguments {
     /// Only this pair of broker and store [default: both]
     #[arg(long, value_enum)]
     pub pair: Option<PairName>,
-    /// Runs what a change must pass: the simulation, half of the crash-point matrix, which the seed
-    /// selects, and the fast faults, some of them in a short form; keeps no results
+    /// Runs what a change must pass: the simulation, one cell for each point of the crash-point
+    /// matrix (selected by the seed), and the fast faults, some shortened; keeps no results
     #[arg(long)]
     pub ci: bool,
     /// Lists the cases, and runs nothing
@@ -44,10 +44,10 @@ pub struct Arguments {
     /// earlier runs in target/chaos/, and runs nothing
     #[arg(long)]
     pub report: bool,
-    /// Applies each mutant, a patch that breaks the code, and checks that some test fails
+    /// Applies each mutant (a patch that breaks the code), and checks that some test fails
     #[arg(long)]
     pub mutants: bool,
-    /// With --mutants: only checks that each patch applies, and that the broken code builds
+    /// With --mutants: checks only that each patch applies and that the broken code builds
     #[arg(long, requires = "mutants")]
     pub build: bool,
     /// Prints one JSON object for each result
@@ -79,8 +79,8 @@ impl Arguments {
         match self.layer {
             // The layers of `--ci`. The tests and the canaries (tests that a known hazard of a
             // library still exists) are not among them, because CI has run both in an earlier step.
-            // Nor are the cluster, which needs network namespaces, and the comparison with an older
-            // version, which needs a second build: CI may have neither.
+            // The cluster needs network namespaces, and the comparison with an older version needs
+            // a second build. CI may have neither, so these two layers are left out too.
             None if self.ci => {
                 matches!(layer, Layer::Simulation | Layer::Crashes | Layer::Faults)
             }

@@ -9,7 +9,7 @@ use crate::fault::Fault;
 use crate::pair::Pair;
 use crate::scenario::RunContext;
 
-/// A fault case.
+/// A fault, what hookbox promises under this fault, and what shows that the promise holds.
 #[derive(Clone, Copy)]
 pub struct Case {
     /// The number of the case. Numbers begin at 1 and follow the order of the catalogue.
@@ -22,7 +22,7 @@ pub struct Case {
     pub proofs: &'static [Proof],
 }
 
-/// A way to show that the promise of a case holds.
+/// A way to show that the promise of a case holds, such as real faults or tests.
 #[derive(Clone, Copy)]
 pub enum Proof {
     /// Runs a load, inflicts these faults, heals them, and runs the checker.
@@ -37,8 +37,8 @@ pub enum Proof {
     Scenario {
         pairs: &'static [Pair],
         fast: bool,
-        /// Whether the case runs beside the crash-point matrix, if that runs too. It then inflicts
-        /// no fault on the servers. No other case may run at the same time as one that does.
+        /// Whether the case may run at the same time as the crash-point matrix. Such a case must
+        /// inflict no fault on the servers, because the crash-point matrix uses them too.
         is_parallel: bool,
         run: fn(&RunContext<'_>) -> Result<Figures>,
     },
@@ -109,7 +109,7 @@ impl Layer {
 }
 
 impl Case {
-    /// Returns whether the case runs beside the crash-point matrix, if that runs too.
+    /// Returns whether the case may run at the same time as the crash-point matrix.
     pub fn is_parallel(&self) -> bool {
         let mut proofs = self.proofs.iter();
         proofs.any(|proof| {
@@ -184,8 +184,8 @@ impl Proof {
         match self {
             Proof::Faults { faults, .. } => format!("{faults:?}"),
             Proof::Tests { .. } | Proof::Canary { .. } => self.label(),
-            // A scenario is identified by its case and each crash point has a result of its own, so
-            // neither needs a description. The other kinds of proof run the same for every case.
+            // A scenario is identified by its case, and each crash point has a result of its own,
+            // so they need no description. The other kinds of proof run the same for every case.
             Proof::Scenario { .. }
             | Proof::Crashes(_)
             | Proof::Simulation

@@ -1,6 +1,6 @@
 //! Every fault case by number and name, in the order in which an event passes through ingest,
-//! broker, worker and store, and then those of the handlers that a user configures. After them come
-//! the canaries, which test that known hazards of libraries and servers still exist.
+//! broker, worker and store. Then follow the fault cases of the handlers that a user configures,
+//! and the canaries, which test that known hazards of libraries and servers still exist.
 
 mod broker;
 mod canaries;

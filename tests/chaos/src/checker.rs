@@ -137,7 +137,7 @@ fn effects(
     let count = own.get(uid).copied().unwrap_or(0);
     if other.contains_key(uid) {
         found.add(format!(
-            "I4: {uid} was sent as a {} and is stored as another event type",
+            "I4: {uid} was sent as {} and is stored with another event type",
             sent.kind
         ));
     }
@@ -169,7 +169,10 @@ fn effects(
             ));
         }
         Class::Tampered | Class::Malformed if count > 0 => {
-            found.add(format!("I4: {uid} is {:?}, and has an effect", sent.class));
+            found.add(format!(
+                "I4: {uid} has an effect although it is {:?}",
+                sent.class
+            ));
         }
         Class::Valid | Class::Tampered | Class::Malformed => {}
     }
@@ -232,7 +235,7 @@ fn ends(stored: &Stored, sent: &SentEvent, uid: &str, found: &mut Findings) {
                 || !attempts.contains(&dead_letter.attempts)
             {
                 found.add(format!(
-                    "I10: {uid} has a dead letter with the wrong reason {} or {} attempts",
+                    "I10: {uid} has a dead letter with the wrong reason ({}) or attempts ({})",
                     dead_letter.reason, dead_letter.attempts
                 ));
             }
@@ -265,8 +268,8 @@ fn fails_always(sent: &SentEvent, uid: &str) -> bool {
 }
 
 /// Checks that the number of attempts of each event equals the number of runs that its handler
-/// needs: two if the first one is made to fail, otherwise one. Faults of a dependency must not add
-/// any attempts (invariant I9).
+/// needs: two if the case makes the first run fail, otherwise one. Faults of a dependency must not
+/// add any attempts (invariant I9).
 fn attempts(stored: &Stored, found: &mut Findings) {
     for (event, uid) in &stored.effects {
         let is_score = stored.scores.contains_key(uid);
@@ -346,7 +349,8 @@ fn logs(world: &World, found: &mut Findings) {
 /// # Errors
 /// When an event waits for a retry.
 pub fn books(books: &Value) -> Result<()> {
-    for route in books["routes"].as_array().context("routes")? {
+    let routes = books["routes"].as_array();
+    for route in routes.context("reading the routes in the report of `hookbox reconcile`")? {
         let waiting = &route["store"]["retrying"];
         if waiting != 0 {
             bail!("I2: {waiting} events still wait for a retry: {route:#}");

@@ -19,8 +19,8 @@ use crate::servers::Servers;
 use crate::world::World;
 use hookbox_testkit::chance::Chance;
 
-/// The requests that are open when a fault starts must be answered within this many milliseconds:
-/// the confirm deadline, and a margin for a busy machine.
+/// The requests that wait for an answer when a fault starts must be answered within this many
+/// milliseconds: the confirm deadline, and a margin for a busy machine.
 const ANSWERED: u64 = 4_000;
 
 /// For how many milliseconds the test checks that no request is accepted while a majority of nodes
@@ -44,8 +44,8 @@ const ONE_MEMBER: &str = "one member in a cluster of 3";
 const NAMED_MAX: Duration = Duration::from_secs(5);
 
 /// The number of further accepted events after which ingest counts as accepting new events. It is
-/// larger than the number of requests that are open when the wait starts, because a 200 for one of
-/// these proves nothing about later requests.
+/// larger than the number of requests that wait for an answer when the count starts, because a 200
+/// for one of these proves nothing about later requests.
 const MORE: u64 = 20;
 
 /// Runs the case of the catalogue with this number.
@@ -310,8 +310,8 @@ impl Course {
         Ok(())
     }
 
-    /// Waits until [`MORE`] further events are accepted, which are more than were in flight at the
-    /// start of the wait.
+    /// Waits until [`MORE`] further events are accepted. These are more than were in flight at the
+    /// start of the wait, so at least one of them was sent later.
     fn is_accepted(&mut self, sending: &mut RunningLoad) -> Result<()> {
         let (began, before) = (Instant::now(), sending.accepted().unwrap_or(0));
         while sending.accepted().unwrap_or(0) < before + MORE {
@@ -322,7 +322,7 @@ impl Course {
             );
             ensure!(
                 began.elapsed() < AGAIN_MAX,
-                "I15: no event was accepted within {} s; {}\n{}",
+                "I15: fewer than {MORE} further events were accepted within {} s; {}\n{}",
                 AGAIN_MAX.as_secs(),
                 self.standing(),
                 self.world.tails()

@@ -1,8 +1,8 @@
 //! Changes the tables of the effects so that a double effect is visible, and so that some events
-//! fail. The tables lose every unique key, and that of the handler `sql` has none. Triggers make
-//! some events fail at the first attempt, and some at every attempt. Another trigger records each
-//! handler start of a redelivered message. Hookbox counts these starts too, in its start markers,
-//! but deletes the markers later.
+//! fail. The tables lose every unique key, and the table of the handler `sql` is created without
+//! one. Triggers make some events fail at the first attempt, and some at every attempt. Another
+//! trigger records each handler start of a redelivered message. Hookbox counts these starts too, in
+//! its start markers, but deletes the markers later.
 
 use anyhow::Result;
 

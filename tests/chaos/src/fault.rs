@@ -50,7 +50,7 @@ pub enum Fault {
     RefuseCalls(u64),
     /// The service accepts calls and never answers them.
     IgnoreCalls(u64),
-    /// The service's proxy answers 503, because it does not reach the service.
+    /// The service answers 503, as a proxy does when it cannot reach the service behind it.
     FailCalls(u64),
 }
 
@@ -75,8 +75,8 @@ pub enum Part {
 }
 
 /// A trap of the proxy cuts a connection when the client sends certain bytes. This is the time in
-/// milliseconds within which the client must send them. Under load it sends them many times a
-/// second, but after an earlier fault it may have to reconnect first.
+/// milliseconds within which the client must send these bytes. Under load the client sends them
+/// many times a second, but after an earlier fault it may have to reconnect first.
 const TRAP_MAX: u64 = 10_000;
 
 /// The faults that can strike RabbitMQ and PostgreSQL.
@@ -183,7 +183,8 @@ impl Fault {
     /// Returns whether the fault must cause at least one answer 503, because ingest cannot accept
     /// anything while the fault lasts.
     pub fn is_felt(self) -> bool {
-        // `CutBroker` need not cause a 503, because ingest reconnects before any request fails.
+        // `CutBroker` need not cause an answer 503, because ingest reconnects before any request
+        // fails.
         matches!(self.part(), Part::Broker | Part::LinkToBroker) && self != CutBroker
     }
 

@@ -21,8 +21,9 @@ const PUBLISH: &[u8] = &[0, 60, 0, 40, 0, 0];
 /// The beginning of the body of every event that the load sends.
 const BODY: &[u8] = br#"{"uid":""#;
 
-/// The number of connections that a trap of the proxy cuts, one after the other. One is not enough,
-/// because the client sends on its next connection what was cut, and the fault would soon be over.
+/// The number of connections that a trap of the proxy cuts, one after the other. If it cut only
+/// one, the fault would soon be over, because the client sends the same bytes again on its next
+/// connection.
 const SPRINGS: u64 = 3;
 
 /// The time for which a message on SQLite is leased when the worker does not renew its lease.
@@ -75,7 +76,7 @@ impl Fault {
         begun.heal(world, servers)
     }
 
-    /// Begins the fault.
+    /// Begins the fault, and returns it so that the caller can heal it.
     ///
     /// # Errors
     /// When the fault cannot be begun.
@@ -127,9 +128,8 @@ impl ActiveFault {
         Ok(())
     }
 
-    /// Returns the remaining time of the fault. A fault that waits for the bytes of a publish or of
-    /// a commit, to cut the connection there, may end earlier: when it has cut [`SPRINGS`]
-    /// connections.
+    /// Returns the remaining time of the fault. A fault that cuts connections at the bytes of a
+    /// publish or of a commit may end earlier, namely when it has cut [`SPRINGS`] connections.
     pub fn left(&self) -> Duration {
         Duration::from_millis(self.fault.lasts()).saturating_sub(self.since.elapsed())
     }
@@ -139,8 +139,8 @@ impl ActiveFault {
         matches!(self.fault, TermIngest | TermWorker)
     }
 
-    /// Returns for how many milliseconds the ingest process was stopped. That is longer than the
-    /// duration of the fault when another fault had to be healed first.
+    /// Returns for how many milliseconds the ingest process was stopped. This is longer than the
+    /// duration of the fault if another fault was healed first.
     pub fn has_held_ingest(&self) -> u64 {
         if self.fault.holds_ingest() == 0 {
             return 0;
@@ -251,7 +251,8 @@ impl ActiveFault {
                 }
             }
             RefuseCalls(_) => {
-                // The service does not see the connections that it refuses.
+                // A refused connection is not counted, because the service never gets it. So the
+                // fault is assumed to have struck.
                 self.struck = true;
                 world.targets.set(ServiceMode::Well);
             }
@@ -273,9 +274,8 @@ impl ActiveFault {
                 Ok(self.proxy(world)?.snapped())
             }
             // On PostgreSQL, a held lock has an effect when sessions wait for it, so those sessions
-            // are counted. SQLite has no list of waiting connections. But it has only one lock for
-            // writing, for which every writer waits. So on SQLite, holding this lock counts as an
-            // effect.
+            // are counted. SQLite has no list of waiting connections. But every writer waits for
+            // the one write lock of the file, so on SQLite holding this lock counts as an effect.
             LockStore(_) if world.place.sql.is_postgres() => world.place.sql.number(
                 "select cast(count(*) as text) from pg_locks where not granted \
                  and relation = 'claims'::regclass",
@@ -307,7 +307,7 @@ impl ActiveFault {
             | Part::Store
             | Part::Target => &place.to_broker,
         };
-        proxy.as_ref().context("no proxy")
+        proxy.as_ref().context("the server has no proxy in front")
     }
 
     /// Freezes a worker on a SQLite file while it has messages in flight. RabbitMQ delivers
@@ -338,7 +338,7 @@ impl ActiveFault {
             }
         }
         bail!(
-            "{} never had a message in flight when it was frozen",
+            "{} must be frozen while it has a message in flight, but never had one then",
             self.service
         )
     }

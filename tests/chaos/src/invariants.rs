@@ -73,7 +73,8 @@ pub const INVARIANTS: &[Invariant] = &[
     },
     Invariant {
         number: 8,
-        what: "An unknown result is neither success nor failure: redelivery decides.",
+        what: "An operation whose result is unknown counts neither as a success nor as a failure: \
+            the redelivery of the message decides.",
         files: &[],
         tests: &[
             "a_commit_whose_reply_is_lost_is_a_fault_and_redelivery_decides",
@@ -88,7 +89,8 @@ pub const INVARIANTS: &[Invariant] = &[
     },
     Invariant {
         number: 10,
-        what: "An event has one dead letter on a route at most, with reason, attempts and body.",
+        what: "An event has at most one dead letter on each route, with its reason, its attempts \
+            and its body.",
         files: &[CHECKER, SIMULATION],
         tests: &["exhaustion_dead_letters_once_and_a_replay_succeeds_once"],
     },
@@ -145,7 +147,8 @@ pub const INVARIANTS: &[Invariant] = &[
     },
     Invariant {
         number: 17,
-        what: "The record of an event is kept for longer than its provider retries.",
+        what: "hookbox keeps the record of an event for longer than its provider retries the \
+            event.",
         files: &[],
         tests: &[
             "a_duplicate_after_three_years_is_one_on_rabbitmq_and_postgres",
@@ -163,27 +166,27 @@ pub const INVARIANTS: &[Invariant] = &[
     },
     Invariant {
         number: 19,
-        what: "No secret, signature or payload in a log, a label or a response.",
+        what: "No log, metric label or response contains a secret, a signature or a body.",
         files: &[CHECKER],
         tests: &["no_canary_is_logged_at_the_finest_level"],
     },
     Invariant {
         number: 20,
-        what: "The same seed and build give the same simulated run.",
+        what: "Two simulations with the same seed and the same build run identically.",
         files: &[],
         tests: &["a_seed_repeats_itself_exactly"],
     },
     Invariant {
         number: 21,
-        what: "On a route with `newest`, no effect of an older event follows that of a newer one \
-            of its key, and an event is stale only if a newer one is done.",
+        what: "On a route with `newest`, no effect of an older event follows the effect of a newer \
+            event of the same key, and an event is stale only if a newer event of its key is done.",
         files: &["tests/simulation/src/newest.rs"],
         tests: &["workers_at_once_leave_the_newest_of_each_key"],
     },
     Invariant {
         number: 22,
-        what: "Each external call for an event has the same key, until an event that is done is \
-            replayed, and a higher epoch than the one before.",
+        what: "Each external call for an event has the same idempotency key until the event is \
+            done and then replayed, and each call has a higher epoch than the call before it.",
         files: &["tests/chaos/src/checker/user_routes.rs"],
         tests: &[
             "a_transient_failure_is_tried_again_with_the_same_key",

@@ -90,13 +90,13 @@ impl Journal {
         format!("SIM{:016X}-{event:08X}", self.seed)
     }
 
-    /// Returns whether this is the uid of an applicant in an event of this journal's load.
+    /// Returns whether an event of this journal's load may have this uid of an applicant.
     pub fn is_uid(&self, uid: &str) -> bool {
         uid.starts_with(&format!("SIM{:016X}-", self.seed))
     }
 
-    /// Returns the id of the oldest receipt. The ids are ordered by time, so that each id in an
-    /// earlier journal is less than this id.
+    /// Returns the id of the oldest receipt. The ids are ordered by time, so each id in an earlier
+    /// journal is less than this id.
     pub fn first_receipt(&self) -> Option<&str> {
         let receipts = self.events.values().flat_map(|sent| &sent.receipts);
         receipts.map(String::as_str).min()

@@ -1,6 +1,6 @@
-//! The load of a case: a process of `hookbox generate`. It acts as a provider that signs requests,
-//! sends duplicates and forgeries, and retries requests that were not accepted. It writes each
-//! request to a journal, which reaches the disk within a tenth of a second.
+//! The load of a case: a process of `hookbox generate`. The process acts as a provider that signs
+//! requests, sends duplicates and forgeries, and retries requests that were not accepted. It writes
+//! each request to a journal. The journal reaches the disk within a tenth of a second.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -66,7 +66,7 @@ impl Load {
         }
     }
 
-    /// Starts to send.
+    /// Starts the process that sends the requests.
     ///
     /// # Errors
     /// When the process cannot be started.
@@ -167,7 +167,8 @@ impl RunningLoad {
         let said = std::fs::read_to_string(&self.said).unwrap_or_default();
         match self.child.ended() {
             // Exit code 1 means that some request never got a conclusive response. The case
-            // continues, because the journal shows this and the checker takes it into account.
+            // continues, because the journal lists these requests and the checker takes them into
+            // account.
             Some(status) if matches!(status.code(), Some(0 | 1)) => {
                 Ok((self.seed, self.journal.clone()))
             }

@@ -1,5 +1,5 @@
 //! `cargo xtask chaos`: inflicts faults on the real binary, a real PostgreSQL and a real RabbitMQ,
-//! and checks with one checker that no event is lost or doubled.
+//! and checks that no event is lost or doubled.
 
 mod amqp;
 mod answers;
@@ -53,7 +53,7 @@ use case::Proof;
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     if arguments.list {
-        // A reader of the output that closes the pipe early is no failure of this program.
+        // It is not an error if the reader of the output closes the pipe early.
         let _ = list();
         return ExitCode::SUCCESS;
     }
@@ -76,12 +76,12 @@ fn main() -> ExitCode {
 fn write_page() -> anyhow::Result<()> {
     report::page::write()?;
     let status = report::standing::status()?;
-    // A reader of the output that closes the pipe early is no failure of this program.
+    // It is not an error if the reader of the output closes the pipe early.
     let _ = writeln!(io::stdout(), "{status}");
     Ok(())
 }
 
-/// Prints the cases.
+/// Prints each case with its promise and its proofs.
 fn list() -> io::Result<()> {
     let mut out = io::stdout().lock();
     for case in catalog::all() {

@@ -30,7 +30,7 @@ use crate::user_route::UserRoute;
 use crate::world::World;
 use hookbox_testkit::proxy::Mode;
 
-/// How often a crash point between storing an event and answering its request is tried. One try may
+/// The most tries of a crash point between storing an event and answering its request. One try may
 /// not be enough, because an accept report passes the same points as an event, and the process may
 /// crash while a report passes and no event is stored.
 const STORED_TRIES: u32 = 3;
@@ -41,11 +41,12 @@ const STORED_TRIES: u32 = 3;
 const SEEDS_OF_A_TRY: u64 = 1 << 20;
 
 /// The number of threads, each of which runs crash points in a `World` (servers, files and
-/// processes of a case) of its own. A thread mostly waits, most of all on SQLite, for the 15 s of a
-/// lease: six threads kept two cores only half busy.
+/// processes of a case) of its own. There are more threads than cores, because a thread mostly
+/// waits, on SQLite for the 15 s of a lease: six threads kept two cores only half busy.
 const THREADS: usize = 10;
 
-/// The time within which loads must bring a process to its crash point, and a single load must end.
+/// The time within which a process under load must reach its crash point, and within which a single
+/// load must end.
 const REACHED_MAX: Duration = Duration::from_secs(90);
 
 /// Runs these cells (crash points on a pair of broker and store) in several threads, and records
@@ -113,7 +114,7 @@ impl CellRunner {
                 .push(World::new(servers, cell.pair, &plan(cell))?);
         }
         let world = self.worlds.iter_mut().find(|world| is_for(world, cell));
-        let world = world.context("a world")?;
+        let world = world.context("finding the `World` of a cell")?;
         let mut figures = Figures::default();
         for try_number in 0..STORED_TRIES {
             let seed = seed + u64::from(try_number) * SEEDS_OF_A_TRY;
@@ -149,8 +150,8 @@ fn plan(cell: &Cell) -> Plan {
     plan
 }
 
-/// Starts an ingest and a worker, and sends events until a process has crashed at the point as
-/// often as the cell needs.
+/// Starts an ingest and a worker, and sends events until processes have crashed at the crash point
+/// as often as the cell needs.
 fn by_load(world: &mut World, cell: &Cell, seed: u64) -> Result<Figures> {
     let crash = cell.crash();
     world.crashes = 0;
@@ -176,8 +177,8 @@ fn by_load(world: &mut World, cell: &Cell, seed: u64) -> Result<Figures> {
         world.answers(1)?;
         let mut load = Load::small(seed + round);
         if cell.is_after_storing() && world.crashes < wanted {
-            // Events are not retried. A retry would be accepted after the restart of the ingest,
-            // and would hide whether the unanswered request was stored.
+            // The load retries no request. A retry would be accepted after the restart of the
+            // ingest, and would hide whether the event of the unanswered request was stored.
             (load.retries, load.rate, load.copies) = (0, 40, false);
         }
         let mut sending = load.start(world)?;
@@ -205,9 +206,9 @@ fn wanted(cell: &Cell) -> usize {
     }
 }
 
-/// Asks a service to stop, and waits for its end, which should be a crash during the drain. A
-/// service that has hardly started has nothing to drain and does not crash; the caller then drains
-/// it again.
+/// Sends SIGTERM to a service and waits for its end, which should be a crash during the drain. A
+/// service that has hardly started has nothing to drain, so it does not crash. The caller then
+/// calls this function again.
 fn drain(world: &mut World, name: &str, crash: &str, wanted: usize) -> Result<()> {
     pause(700);
     let node = world
@@ -255,14 +256,14 @@ fn operator(world: &mut World, cell: &Cell, seed: u64) -> Result<Figures> {
     rest(world, &journal)
 }
 
-/// Runs a command that must crash.
+/// Runs a hookbox command that must end itself at the crash point in `crash`.
 fn crashes(world: &World, arguments: &[&str], crash: &str) -> Result<()> {
     use std::os::unix::process::ExitStatusExt as _;
     let output = world.command(arguments).env(CRASH_AT, crash).output();
     let output = output.context("running hookbox")?;
     if output.status.signal().is_none() {
         bail!(
-            "hookbox {} should crash at {crash}, and ended with {}: {}{}",
+            "hookbox {} must crash at {crash}, but ended with {}: {}{}",
             arguments.join(" "),
             output.status,
             String::from_utf8_lossy(&output.stdout),
@@ -282,7 +283,8 @@ fn spool(servers: &Servers, cell: &Cell, seed: u64) -> Result<Figures> {
     world.worker(1, None)?;
     world.ingest(1, Some(&crash))?;
     let mode = |world: &World, mode| {
-        let proxy = world.place.to_broker.as_ref().context("no proxy")?;
+        let proxy = world.place.to_broker.as_ref();
+        let proxy = proxy.context("the broker has no proxy in front")?;
         proxy.set(mode);
         proxy.cut();
         anyhow::Ok(())

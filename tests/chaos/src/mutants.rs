@@ -102,9 +102,9 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     })
 }
 
-/// Applies each selected mutant, and checks that the packages that it changes build. That takes
-/// minutes, while the tests of all mutants take half an hour, and a change of a signature is found
-/// that a patch does not follow.
+/// Applies each selected mutant, and checks that the packages that it changes build. This takes a
+/// few minutes, while the tests of all mutants take half an hour. It finds patches that no longer
+/// fit the code, for example because the signature of a function has changed.
 ///
 /// # Errors
 /// When the copy of the repository cannot be made, or no mutant is selected.
@@ -132,8 +132,8 @@ pub fn build(arguments: &Arguments) -> Result<ExitCode> {
     })
 }
 
-/// Checks that the packages build that a mutant changes, in the target folder of this repository,
-/// where the libraries are built already.
+/// Checks that the packages that a mutant changes build. Uses the target folder of this repository,
+/// because the libraries are already built there.
 fn check(copy: &Path, mutant: &Mutant) -> Result<()> {
     let text = fs::read_to_string(&mutant.patch).context("reading the patch")?;
     let mut command = repository::cargo();
@@ -144,12 +144,15 @@ fn check(copy: &Path, mutant: &Mutant) -> Result<()> {
     }
     let output = command.output().context("running cargo check")?;
     let said = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "it does not build:\n{said}");
+    ensure!(
+        output.status.success(),
+        "the code with the patch does not build:\n{said}"
+    );
     Ok(())
 }
 
-/// Returns the packages whose files a patch changes. The package in `crates/worker` is
-/// `hookbox-worker`, and the one in `crates/hookbox` is `hookbox`.
+/// Returns the packages whose files a patch changes. A package is named after its folder: the
+/// package in `crates/worker` is `hookbox-worker`. The exception is `hookbox` in `crates/hookbox`.
 fn packages(patch: &str) -> BTreeSet<String> {
     let files = patch.lines().filter_map(|line| line.strip_prefix("+++ b/"));
     let folders = files.filter_map(|file| file.split('/').nth(1));

@@ -7,7 +7,7 @@ use crate::case::Layer;
 use crate::checker::Figures;
 use crate::pair::Pair;
 
-/// The result of one case.
+/// The result of one run of a case.
 #[derive(Debug, Clone)]
 pub struct CaseResult {
     /// The name of the case, as `--case` accepts it.
@@ -32,8 +32,8 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    /// Returns the name of the verdict in results, and the reason, which is empty when the promise
-    /// held.
+    /// Returns the name of the verdict as the results show it, and the reason, which is empty when
+    /// the promise held.
     pub fn words(&self) -> (&'static str, &str) {
         match self {
             Verdict::Held => ("held", ""),

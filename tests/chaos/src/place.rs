@@ -20,7 +20,8 @@ pub struct Place {
     pub to_broker: Option<Proxy>,
     /// The proxy in front of the store; `None` for an SQLite file.
     pub to_store: Option<Proxy>,
-    /// The URL of the RabbitMQ, without a proxy; `None` for an SQLite file or a cluster.
+    /// The URL of the RabbitMQ server itself, not of the proxy in front of it; `None` for an SQLite
+    /// file or a cluster.
     pub broker: Option<String>,
     /// The URL of the PostgreSQL server, and the name of the database on it that is removed when
     /// the case ends; `None` for an SQLite file.
@@ -54,7 +55,8 @@ impl Place {
         servers.start()?;
         let mut place = Self::on_postgres(servers, folder)?;
         let broker = servers.broker_url();
-        let to_broker = Proxy::before(&broker).context("a proxy")?;
+        let to_broker =
+            Proxy::before(&broker).context("starting a proxy in front of the broker")?;
         folder.write("broker", &to_broker.url(&broker))?;
         place.secrets.extend(password(&broker));
         place.to_broker = Some(to_broker);
@@ -88,7 +90,7 @@ impl Place {
             .rsplit_once('/')
             .context("the URL of PostgreSQL must name a database")?;
         let url = format!("{server}/{name}");
-        let to_store = Proxy::before(&url).context("a proxy")?;
+        let to_store = Proxy::before(&url).context("starting a proxy in front of the store")?;
         folder.write("store", &to_store.url(&url))?;
         let keys = [KEY.to_owned(), SIGNING_KEY.to_owned()];
         let secrets = password(&postgres).into_iter().chain(keys);

@@ -11,17 +11,18 @@ pub const ATTEMPTS: u64 = 3;
 pub struct Plan {
     /// The log filter of the services.
     pub filter: &'static str,
-    /// Lines under `[ingest]`.
+    /// Lines of the config under `[ingest]`.
     pub ingest: String,
     /// Further lines under `[ingest]` for the second ingest.
     pub second_ingest: &'static str,
     /// Lines at the top of the config.
     pub top: String,
-    /// Lines under `[broker]`.
+    /// Lines of the config under `[broker]`.
     pub broker: String,
     /// The name of the file that contains the broker URL of the second ingest.
     pub second_broker: &'static str,
-    /// The routes beside those for Begini's events.
+    /// The routes with handlers that a user configures, in addition to the routes for Begini's
+    /// events.
     pub user_routes: UserRoutes,
 }
 

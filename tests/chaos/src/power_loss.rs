@@ -1,5 +1,5 @@
-//! Case 68: the power fails. Of the SQLite file all synced writes survive, and of the unsynced
-//! writes those that the operating system happened to have written to the disk.
+//! Case 68: the power fails. All synced writes to the SQLite file survive. Of the unsynced writes
+//! only those survive that the operating system happened to have written to the disk.
 
 mod disk;
 
@@ -21,7 +21,7 @@ use hookbox_testkit::chance::Chance;
 /// are kept in a separate journal file.
 struct Moment {
     number: usize,
-    /// The length that the recording of disk operations had when the power is assumed to fail.
+    /// The length, in bytes, that the recording of disk operations has at this moment.
     log: u64,
     /// Which unsynced writes survive.
     left: Survivors,
@@ -85,7 +85,7 @@ fn fail(
         world.path(&format!("failed-{number}.journal")),
         &seen[..whole],
     )
-    .context("keeping the journal")?;
+    .context("copying the journal")?;
     Ok(Moment {
         number,
         log: disk.moment(world)?,
@@ -96,14 +96,18 @@ fn fail(
 fn resume(world: &mut World, moment: &Moment, files: &Files, seed: u64) -> Result<Figures> {
     ensure!(
         files.unsynced > 0,
-        "no write was unsynced at the power failure, so that the case shows nothing"
+        "some writes must be unsynced at the power failure, or the case shows nothing"
     );
     match moment.left {
-        Survivors::Nothing => ensure!(files.kept == 0, "{} writes survived", files.kept),
+        Survivors::Nothing => ensure!(
+            files.kept == 0,
+            "no unsynced write may survive this power failure, but {} did",
+            files.kept
+        ),
         Survivors::Everything | Survivors::Torn => {
             ensure!(
                 files.kept == files.unsynced,
-                "all unsynced writes must survive in this case, but some did not"
+                "all unsynced writes must survive this power failure, but some did not"
             )
         }
         Survivors::Holes => ensure!(
@@ -133,7 +137,7 @@ fn resume(world: &mut World, moment: &Moment, files: &Files, seed: u64) -> Resul
     let mut journal = Journal::read(seed, &path)?;
     ensure!(
         journal.accepted > 0,
-        "no event was accepted before the failure"
+        "some events must be accepted before the power failure, or the case shows nothing"
     );
     journal.is_partial = true;
     let books = world.settle(SETTLE_MAX)?;

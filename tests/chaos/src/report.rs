@@ -45,7 +45,7 @@ pub struct Results {
     pub commit: String,
 }
 
-/// The result of one case.
+/// The newest result of a case in one layer and on one pair of broker and store.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Row {
     pub case: String,

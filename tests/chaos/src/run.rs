@@ -105,15 +105,15 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Runs the crash-point matrix, and at the same time the cases that can run beside it. Most of
-    /// their time is spent waiting.
+    /// Runs the crash-point matrix, and at the same time the cases that may run beside it. This
+    /// saves time, because all of them spend most of their time waiting.
     fn crashes(&self) -> Result<()> {
         let parallel = self.cases(|proof| proof.layer() == Layer::Faults);
         let has_parallel = parallel.iter().any(|case| case.is_parallel());
         if !self.runs_parallel_cases() || !has_parallel {
             return self.matrix();
         }
-        // The servers are started here, because two threads must not start them.
+        // The servers are started here, because each of the two threads would start them.
         if self.arguments.wants_pair(Pair::RabbitmqPostgres) {
             self.servers.start()?;
         }
@@ -129,7 +129,8 @@ impl<'a> Run<'a> {
         })
     }
 
-    /// Returns whether the cases that can run beside the crash-point matrix do so.
+    /// Returns whether this run has both the crash-point matrix and the layer of real faults, so
+    /// that some cases run beside the matrix.
     fn runs_parallel_cases(&self) -> bool {
         let both = [Layer::Crashes, Layer::Faults];
         both.iter().all(|layer| self.arguments.wants_layer(*layer))
@@ -149,7 +150,7 @@ impl<'a> Run<'a> {
         let wanted = |cell: &Cell| {
             let named = self.arguments.wants_case(None, &cell.name());
             let by_case = of_cases.iter().any(|it| cell.point.name.starts_with(it));
-            // A cell that is asked for by its name is run in any case.
+            // With `--case`, every selected cell runs, also with `--ci`.
             let is_whole = !self.arguments.ci || self.arguments.case.is_some();
             let in_turn = is_whole || cell.is_in_turn(self.seed);
             self.arguments.wants_pair(cell.pair) && (named || by_case) && in_turn
@@ -173,8 +174,8 @@ impl<'a> Run<'a> {
         self.on_each_pair(|pair| self.faults_on(pair, &|case| !has_run(case)))
     }
 
-    /// Runs `one` on all pairs of broker and store at the same time. The pairs share nothing, and
-    /// most of their time is spent waiting.
+    /// Runs `one` on all pairs of broker and store at the same time. This is possible because the
+    /// pairs share nothing, and saves time because most of their time is spent waiting.
     fn on_each_pair(&self, one: impl Fn(Pair) -> Result<()> + Sync) -> Result<()> {
         let one = &one;
         thread::scope(|scope| {
@@ -194,7 +195,8 @@ impl<'a> Run<'a> {
         })
     }
 
-    /// Runs the cases that `is_wanted` selects, one after the other.
+    /// Runs on this pair of broker and store the cases that `is_wanted` selects, one after the
+    /// other.
     fn faults_on(&self, pair: Pair, is_wanted: &dyn Fn(&Case) -> bool) -> Result<()> {
         let cases = self.cases(|_| true).into_iter();
         let mut cases = cases.filter(|case| is_wanted(case));
@@ -322,7 +324,7 @@ impl<'a> Run<'a> {
         if matches!(outcome.verdict, Verdict::Broken(_))
             && let Some(crashes) = self.servers.crashes()
         {
-            eprintln!("processes of PostgreSQL have crashed during this run:\n{crashes}");
+            eprintln!("server processes of PostgreSQL have crashed during this run:\n{crashes}");
         }
         let mut results = self.results.lock().unwrap_or_else(PoisonError::into_inner);
         results.note(&outcome);

@@ -25,8 +25,8 @@ pub const SETTLE_MAX: Duration = Duration::from_secs(120);
 /// The time within which services must stop. A drain may take 20 s by default.
 pub const STOP_MAX: Duration = Duration::from_secs(40);
 
-/// How many requests the load sends per second in a short case, and in a long one. The slower rate
-/// keeps the backlog of a long case small, which is then soon processed after the faults.
+/// How many requests the load sends per second in a short case, and in a long one. A long case has
+/// the slower rate, so that its backlog stays small and is soon processed after the faults.
 const RATES: [u32; 2] = [150, 50];
 
 /// The time in milliseconds for which the load continues after the last fault.
@@ -74,7 +74,7 @@ pub fn through_in(world: &mut World, given: &RunContext<'_>, faults: &[Fault]) -
         let struck = fault.inflict(world, given.servers, &mut chance)?;
         ensure!(
             struck,
-            "{fault:?} had no effect, so that the case shows nothing"
+            "{fault:?} must have an effect, or the case shows nothing"
         );
         world.tend(None)?;
     }
@@ -103,8 +103,8 @@ pub fn through_in(world: &mut World, given: &RunContext<'_>, faults: &[Fault]) -
 /// Returns a load that does not end by itself, because inflicting the faults may take any time.
 fn load(seed: u64, faults: &[Fault]) -> Load {
     // A long case gets the slower of the two rates. Only the faults during which ingest accepts
-    // events count towards the length of the case. During other faults senders wait, so few events
-    // are added to the backlog.
+    // events count towards the length of the case. During the other faults senders wait, so few
+    // events are added to the backlog.
     let accepts = |fault: &&Fault| !fault.is_felt() && !fault.waits_for_words();
     let lasting: u64 = faults.iter().filter(accepts).map(|it| it.lasts()).sum();
     let mut load = Load::endless(seed);
@@ -121,14 +121,14 @@ pub fn rest(world: &mut World, journal: &Journal) -> Result<Figures> {
     rest_within(world, journal, SETTLE_MAX)
 }
 
-/// Does the same as [`rest`] with another time within which all work must drain.
+/// Does the same as [`rest`], but all work must drain within `limit`.
 ///
 /// # Errors
 /// When an invariant does not hold.
 pub fn rest_within(world: &mut World, journal: &Journal, limit: Duration) -> Result<Figures> {
     ensure!(
         journal.accepted > 0,
-        "no event was accepted, so that the case shows nothing"
+        "some events must be accepted, or the case shows nothing"
     );
     let books = world.settle(limit)?;
     world.ended_well()?;

@@ -73,7 +73,8 @@ impl Servers {
         Ok(())
     }
 
-    /// Returns what PostgreSQL has logged about processes of it that crashed; `None` if none did.
+    /// Returns what PostgreSQL has logged about crashes of its own processes; `None` if there were
+    /// none.
     pub fn crashes(&self) -> Option<String> {
         self.started.get()?;
         Some(self.postgres().crashes()).filter(|lines| !lines.is_empty())

@@ -26,8 +26,8 @@ use hookbox_testkit::chance::Chance;
 /// its cause.
 const ROUND: Duration = Duration::from_secs(50);
 
-/// How often a second fault is inflicted together with a first one: once in this many times, if the
-/// first fault has a duration. About half of all faults have one.
+/// How often a second fault is inflicted together with a first one: on average once in this many
+/// times, if the first fault has a duration. About half of all faults have a duration.
 const ONE_OF: u64 = 2;
 
 /// The number of requests to each ingest in the first round. A later round sends as many requests
@@ -56,7 +56,8 @@ pub fn run(given: &RunContext<'_>, time: Duration, soaked: &mut SoakResult) -> R
         filter: "info",
         // The second ingest has a spool, and accepts events while the broker is unavailable.
         second_ingest: spool::LINES,
-        // A worker may be frozen for longer than a call may take, while another fault is healed.
+        // A worker may be frozen for longer than the time limit of a call, because it may resume
+        // only after another fault was healed.
         user_routes: UserRoutes {
             call_limit: "10 s",
             may_time_out: true,

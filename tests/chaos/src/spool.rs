@@ -37,7 +37,8 @@ pub fn spool(given: &RunContext<'_>) -> Result<Figures> {
     let sending = load.start(&world)?;
     pause(1_000);
     let mode = |world: &World, mode| {
-        let proxy = world.place.to_broker.as_ref().context("no proxy")?;
+        let proxy = world.place.to_broker.as_ref();
+        let proxy = proxy.context("the broker has no proxy in front")?;
         proxy.set(mode);
         proxy.cut();
         anyhow::Ok(())
@@ -74,7 +75,8 @@ pub fn full_spool(given: &RunContext<'_>) -> Result<Figures> {
         ..Plan::default()
     };
     let mut world = World::new(given.servers, given.pair, &plan)?;
-    let proxy = world.place.to_broker.as_ref().context("no proxy")?;
+    let proxy = world.place.to_broker.as_ref();
+    let proxy = proxy.context("the broker has no proxy in front")?;
     proxy.set(Mode::Hole);
     world.ingest(1, None)?;
     let mut load = Load::small(given.seed);
@@ -87,7 +89,8 @@ pub fn full_spool(given: &RunContext<'_>) -> Result<Figures> {
         refused > 0,
         "the spool must become full, so that some requests are answered 503"
     );
-    let proxy = world.place.to_broker.as_ref().context("no proxy")?;
+    let proxy = world.place.to_broker.as_ref();
+    let proxy = proxy.context("the broker has no proxy in front")?;
     proxy.set(Mode::Pass);
     proxy.cut();
     world.worker(1, None)?;

@@ -9,7 +9,8 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteRow};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, Row};
 use tokio::runtime::Runtime;
 
-/// The time to wait for a lock that another session has: longer than any running transaction takes.
+/// The longest time that this code waits for a lock of another session: longer than any transaction
+/// of hookbox takes.
 const LOCK_MAX: Duration = Duration::from_secs(5);
 
 /// A store that can be queried. Every query opens a new connection, so that a restart of the server

@@ -36,7 +36,7 @@ impl Tally {
     /// Prints the totals in the form `1 passed, 0 failed`, as test runners do.
     pub fn end(&self) -> ExitCode {
         for again in &self.broken {
-            eprintln!("broken; again: {again}");
+            eprintln!("broken; repeat it with: {again}");
         }
         let not_run = match self.not_run {
             0 => String::new(),

@@ -1,5 +1,5 @@
-//! A call as the target of an external effect got it: a request of `forward`, or a message of
-//! `publish`.
+//! An external call as its target received it: a request of the handler `forward`, or a message of
+//! the handler `publish`.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -11,12 +11,12 @@ use sha2::{Digest as _, Sha256};
 use crate::target_exchange::Message;
 use crate::user_route::SIGNING_KEY;
 
-/// A call as its target got it.
+/// An external call as its target received it.
 #[derive(Debug, Clone)]
 pub struct TargetCall {
     /// The uid of the applicant in the body; empty if the body has none.
     pub uid: String,
-    /// The idempotency key.
+    /// The idempotency key of the call; empty if it has none.
     pub key: String,
     pub epoch: u32,
     /// The SHA-256 digest of the body.
@@ -26,19 +26,19 @@ pub struct TargetCall {
     pub flaws: Vec<String>,
 }
 
-/// How the target responds to a call.
+/// How the target responds to an external call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Response {
-    /// It takes the event.
+    /// The target takes the event.
     Taken,
-    /// It answers that it does not take the event now.
+    /// The target answers that it does not take the event now.
     Declined,
-    /// It does not answer, which is a failed attempt.
+    /// The target does not answer, so the call is a failed attempt.
     Ignored,
 }
 
 impl TargetCall {
-    /// Reads a request of `forward`.
+    /// Reads a request of `forward`, to which the target gave this answer.
     pub fn of_request(received: &Received, answer: Answer) -> Self {
         let header = |name: &str| received.headers.get(name).map_or("", String::as_str);
         let key = header("webhook-id");
@@ -51,13 +51,14 @@ impl TargetCall {
             Answer::Nothing => Response::Ignored,
         };
         if header("idempotency-key") != key {
-            call.flaws.push("it has two idempotency keys".to_owned());
+            call.flaws
+                .push("its headers have two different idempotency keys".to_owned());
         }
         let signed = format!("{key}.{}.{}", header("webhook-timestamp"), received.body);
         let mut signatures = header("webhook-signature").split(' ');
         if !signatures.any(|signature| is_signed(signature, signed.as_bytes())) {
             call.flaws
-                .push("its signature does not verify the body".to_owned());
+                .push("none of its signatures is valid for the body".to_owned());
         }
         call
     }
@@ -79,7 +80,7 @@ impl TargetCall {
             flaws.push("it has no idempotency key".to_owned());
         }
         let epoch = epoch.parse().unwrap_or_else(|_| {
-            flaws.push(format!("it has the epoch {epoch:?}"));
+            flaws.push(format!("its epoch {epoch:?} is not a number"));
             0
         });
         Self {
@@ -93,7 +94,7 @@ impl TargetCall {
     }
 }
 
-/// Returns whether this is a signature of the text, as Standard Webhooks defines it.
+/// Returns whether this is a valid signature of the text by the rules of Standard Webhooks.
 fn is_signed(signature: &str, text: &[u8]) -> bool {
     let key = SIGNING_KEY.trim_start_matches("whsec_");
     let key = STANDARD.decode(key).unwrap_or_default();

@@ -1,5 +1,5 @@
-//! An exchange of a user's, to which the handler `publish` publishes, and a queue that gets all its
-//! messages.
+//! A user's own exchange, to which the handler `publish` publishes, and a queue that gets all
+//! messages of this exchange.
 
 use std::collections::BTreeMap;
 
@@ -19,48 +19,51 @@ const DELIVER: Method = [0, 60, 0, 60];
 const CANCEL: Method = [0, 60, 0, 30];
 const CANCEL_OK: Method = [0, 60, 0, 31];
 
-/// The bits of options: `PASSIVE` and `DURABLE` of a declaration, `NO_ACK` of a consumer.
+/// The option bits of AMQP methods: `PASSIVE` and `DURABLE` for declarations, and `NO_ACK` for
+/// consumers.
 const PASSIVE: u8 = 1;
 const DURABLE: u8 = 2;
 const NO_ACK: u8 = 2;
 
-/// The bits of the properties of a message, in the order in which their values follow: texts, the
-/// headers, and numbers of one or eight bytes. Further properties follow the id of the message.
+/// The flags of the properties that a message may have, in the order of the properties' values. The
+/// values are short strings (`TEXTS_*` and `MESSAGE_ID`), a table (`HEADERS`), and numbers of one
+/// byte (`BYTES`). The properties that follow the message id are not read.
 const TEXTS_BEFORE_HEADERS: [u16; 2] = [1 << 15, 1 << 14];
 const HEADERS: u16 = 1 << 13;
 const BYTES: [u16; 2] = [1 << 12, 1 << 11];
 const TEXTS_BEFORE_ID: [u16; 3] = [1 << 10, 1 << 9, 1 << 8];
 const MESSAGE_ID: u16 = 1 << 7;
 
-/// An exchange with a queue. Both are durable and stay until the broker is removed at the end of
-/// the run.
+/// An exchange with a queue. Both are durable. Nothing deletes them: they stay until the broker is
+/// removed at the end of the run.
 pub struct TargetExchange {
     url: String,
     name: String,
 }
 
-/// A message of the queue.
+/// A message that was taken from the queue.
 #[derive(Debug)]
 pub struct Message {
     /// The id of the message; empty if it has none.
     pub id: String,
-    /// The headers whose values are texts or numbers.
+    /// The headers. Numbers are stored as text.
     pub headers: BTreeMap<String, String>,
     pub body: Vec<u8>,
 }
 
 impl TargetExchange {
-    /// Declares the exchange and its queue on the broker of this URL.
+    /// Declares the exchange and its queue on the broker at this URL.
     ///
     /// # Errors
-    /// When the broker refuses it.
+    /// When the broker refuses the declaration.
     pub fn declare(url: &str, name: &str) -> Result<Self> {
         let mut connection = Connection::open(url)?;
         let none = long(&[]);
         let named = [&[0, 0][..], &short(name)?].concat();
         let exchange = [&named[..], &short("fanout")?, &[DURABLE], &none].concat();
         connection.ask(EXCHANGE_DECLARE, &exchange, EXCHANGE_DECLARE_OK)?;
-        // A quorum queue keeps what it has confirmed when the broker is killed.
+        // The queue is a quorum queue, because such a queue keeps its confirmed messages when the
+        // broker is killed.
         let kind = [&short("x-queue-type")?[..], b"S", &long(b"quorum")].concat();
         let queue = [&named[..], &[DURABLE], &long(&kind)].concat();
         connection.ask(QUEUE_DECLARE, &queue, QUEUE_DECLARE_OK)?;
@@ -72,12 +75,12 @@ impl TargetExchange {
         })
     }
 
-    /// Returns the name of the exchange, which is also that of the queue.
+    /// Returns the name of the exchange. The queue has the same name.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Takes all messages from the queue, in its order.
+    /// Takes all messages from the queue, in the order in which the queue delivers them.
     ///
     /// # Errors
     /// When the broker sends anything but the expected replies.
@@ -142,12 +145,13 @@ impl Message {
     }
 }
 
-/// The values that follow each other in a frame.
+/// The part of a frame that is not read yet: a sequence of encoded values.
 struct Words<'b>(&'b [u8]);
 
 impl<'b> Words<'b> {
     fn take(&mut self, count: usize) -> Result<&'b [u8]> {
-        let (taken, rest) = self.0.split_at_checked(count).context("a short frame")?;
+        let split = self.0.split_at_checked(count);
+        let (taken, rest) = split.context("a frame of the broker is too short")?;
         self.0 = rest;
         Ok(taken)
     }
@@ -170,7 +174,7 @@ impl<'b> Words<'b> {
         self.take(length as usize)
     }
 
-    /// Reads a table, and returns its texts and whole numbers.
+    /// Reads a table of texts and whole numbers, and returns it with the numbers as text.
     fn table(&mut self) -> Result<BTreeMap<String, String>> {
         let mut entries = Words(self.long()?);
         let mut table = BTreeMap::new();

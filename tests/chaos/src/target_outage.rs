@@ -17,42 +17,46 @@ use crate::world::World;
 /// How long an answer takes while the target is slow. It is less than the time limit of a call.
 const SLOW: Duration = Duration::from_millis(1_500);
 
-/// The answer of a target that is busy, and the pause that it asks for, in seconds.
+/// The answer of a busy target, and the pause in seconds that it asks for in this answer.
 const BUSY: &str = "429 Too Many Requests\r\nretry-after: 2";
 const BUSY_PAUSE: u64 = 2;
 
-/// The answer of a proxy before a service that is down.
+/// The answer of a proxy in front of a service that is down.
 const UNREACHED: &str = "503 Service Unavailable";
 
-/// The most calls at once.
+/// The most calls that all workers together may have in flight at the target.
 const CONCURRENCY: u32 = 64;
 
-/// The time within which the breaker must open: five events must have met the fault.
+/// The time within which the breaker must open. It opens when calls for five events in a row have
+/// not reached the target.
 const OPEN_MAX: Duration = Duration::from_secs(60);
 
-/// The time within which the first call must be made after the target is up again. The breaker is
-/// open for up to 72 s, and the event that is then due may be deferred for up to 90 s.
+/// The time within which the first call must be made after the target is up again. The breaker
+/// stays open for up to 72 s, and the next event may then be deferred for up to another 90 s.
 const PROBE_MAX: Duration = Duration::from_secs(180);
 
 /// The shortest time for which the breaker is open after a long outage, in seconds.
 const OPEN_LONG: u64 = 48;
 
-/// The time within which the neighbours of the route must process events, with a margin for a debug
-/// build on two busy cores.
+/// The time within which the other routes must process the accepted events, with a margin for a
+/// debug build on two busy cores.
 const NEIGHBOURS_MAX: Duration = Duration::from_secs(40);
 
-/// How long each part of the case lasts, in seconds, and how many requests are sent per second.
+/// The parts of the case, with the duration of each in seconds, and the load during all of them.
 struct Course {
-    /// The target refuses connections.
+    /// For how long the target refuses connections.
     refused: u64,
-    /// A proxy before the target answers that it does not reach it.
+    /// For how long a proxy in front of the target answers that it cannot reach the target.
     unreached: u64,
+    /// For how long the target answers slowly.
     slow: u64,
+    /// For how long the target asks for a pause at each call.
     busy: u64,
+    /// How many requests are sent to ingest per second.
     rate: u32,
 }
 
-/// The course of ten minutes of outage.
+/// The course with an outage of ten minutes.
 const LONG: Course = Course {
     refused: 300,
     unreached: 300,
@@ -61,7 +65,8 @@ const LONG: Course = Course {
     rate: 10,
 };
 
-/// The course in CI. The breaker opens for 5 s first, so a longer outage would cost 10 s more.
+/// The short course for CI. The breaker opens for 5 s at first. If the outage were longer, the
+/// breaker would open a second time, and the case would take 10 s more.
 const QUICK: Course = Course {
     refused: 2,
     unreached: 0,
@@ -70,10 +75,10 @@ const QUICK: Course = Course {
     rate: 20,
 };
 
-/// Runs the course of the target under a steady load.
+/// Takes the target through all parts of the case under a steady load.
 ///
 /// # Errors
-/// When an invariant does not hold, an event loses an attempt, or a neighbour of the route waits.
+/// When an invariant does not hold, an event loses an attempt, or another route has to wait.
 pub fn target_outage(given: &RunContext<'_>) -> Result<Figures> {
     let plan = Plan {
         filter: "info",
@@ -105,7 +110,8 @@ pub fn target_outage(given: &RunContext<'_>) -> Result<Figures> {
     Ok(figures)
 }
 
-/// Keeps the target down. No event loses an attempt, and the breaker stops the calls.
+/// Keeps the target down. Checks that no event loses an attempt, and that the breaker stops the
+/// calls.
 fn down(world: &mut World, sending: &mut RunningLoad, course: &Course) -> Result<()> {
     let began = Instant::now();
     let opened = "select cast(count(*) as text) from targets where open_until is not null";
@@ -128,8 +134,8 @@ fn down(world: &mut World, sending: &mut RunningLoad, course: &Course) -> Result
         let most = course.unreached / OPEN_LONG + 2;
         ensure!(
             (1..=most).contains(&calls),
-            "while the target is down, one call at a time may be tried: {calls} calls in {} s, and \
-             not 1 to {most}",
+            "while the target is down, the breaker must let only probes through: 1 to {most} calls \
+             in {} s, but there were {calls}",
             course.unreached
         );
     }
@@ -141,13 +147,14 @@ fn down(world: &mut World, sending: &mut RunningLoad, course: &Course) -> Result
         let found = count(world, &format!("select cast(count(*) as text) from {what}"))?;
         ensure!(
             found == 0,
-            "I9: a target that is down must cost no attempt, but {found} rows are in {what}"
+            "I9: a target that is down must cost no attempt, but {found} rows match `{what}`"
         );
     }
     Ok(())
 }
 
-/// Lets the target take every event, slowly.
+/// Lets the target take every event, but only after a while. Checks that the workers call the
+/// target again.
 fn slow(world: &mut World, sending: &mut RunningLoad, course: &Course) -> Result<()> {
     world.targets.set(ServiceMode::Slow(SLOW));
     let began = Instant::now();
@@ -155,7 +162,7 @@ fn slow(world: &mut World, sending: &mut RunningLoad, course: &Course) -> Result
         world.tend(None)?;
         if began.elapsed() > PROBE_MAX {
             bail!(
-                "I15: no call was made within {} s although the target is up\n{}",
+                "I15: a call must be made within {} s after the target is up again\n{}",
                 PROBE_MAX.as_secs(),
                 world.tails()
             );
@@ -166,25 +173,25 @@ fn slow(world: &mut World, sending: &mut RunningLoad, course: &Course) -> Result
     neighbours(world, sending)
 }
 
-/// Lets the target ask for a pause at each call.
+/// Lets the target ask for a pause at each call. Checks that the workers keep to the pauses.
 fn busy(world: &mut World, sending: &mut RunningLoad, course: &Course) -> Result<()> {
     world.targets.set(ServiceMode::Declining(BUSY));
     world.targets.gather_requests();
     lasts(world, sending, course.busy)?;
     neighbours(world, sending)?;
     let calls = world.targets.gather_requests() as u64;
-    // Calls that are in flight when the first one is answered do not know of the pause.
+    // When the first call is answered with a pause, other calls may be in flight already.
     let most = u64::from(CONCURRENCY) * (course.busy / BUSY_PAUSE + 2);
     ensure!(
         (1..=most).contains(&calls),
-        "the target asked for pauses of {BUSY_PAUSE} s, and got {calls} calls in {} s: 1 to {most} \
-         were expected",
+        "a target that asks for pauses of {BUSY_PAUSE} s must get 1 to {most} calls in {} s, but \
+         got {calls}",
         course.busy
     );
     Ok(())
 }
 
-/// Waits for this many seconds while events arrive.
+/// Waits for this many seconds while the load runs.
 fn lasts(world: &mut World, sending: &mut RunningLoad, seconds: u64) -> Result<()> {
     let began = Instant::now();
     while began.elapsed() < Duration::from_secs(seconds) {
@@ -192,13 +199,14 @@ fn lasts(world: &mut World, sending: &mut RunningLoad, seconds: u64) -> Result<(
         world.tend(None)?;
         ensure!(
             !sending.is_over(),
-            "the load must run until the target is well again, but it ended before"
+            "the load must not end before the last part of the case"
         );
     }
     Ok(())
 }
 
-/// Checks that the other routes process events meanwhile: all that are accepted by now.
+/// Checks that the other routes process all events that are accepted by now, although the target of
+/// the route `forward` misbehaves.
 fn neighbours(world: &World, sending: &RunningLoad) -> Result<()> {
     let accepted = sending.accepted()?;
     let began = Instant::now();
@@ -214,8 +222,8 @@ fn neighbours(world: &World, sending: &RunningLoad) -> Result<()> {
             }
             ensure!(
                 began.elapsed() < NEIGHBOURS_MAX,
-                "{accepted} events were accepted, and only {processed} of them are processed on \
-                 the routes {routes}, whose target is not down\n{}",
+                "{accepted} events were accepted, but only {processed} of them are processed on \
+                 the routes {routes}, which do not need the target\n{}",
                 world.tails()
             );
             pause(100);

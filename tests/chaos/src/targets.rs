@@ -1,5 +1,5 @@
-//! The targets of the external calls of a case: a service to which `forward` posts, and an exchange
-//! to which `publish` publishes. They keep every call.
+//! The targets of the external calls of a case: a service to which the handler `forward` posts, and
+//! an exchange to which the handler `publish` publishes. They keep every call for the checker.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,38 +13,39 @@ use crate::target_call::TargetCall;
 use crate::target_exchange::TargetExchange;
 use crate::user_route::{TargetAddresses, UserRoute, UserRoutes};
 
-/// The calls to one target: for each uid of an applicant, in the order in which the target got
-/// them.
+/// The calls to one target. For each uid of an applicant, they are in the order in which the target
+/// received them.
 pub type CallsByUid = BTreeMap<String, Vec<TargetCall>>;
 
 /// The targets of the user routes of a case.
 pub struct Targets {
     routes: UserRoutes,
-    // The service must end before its runtime does, so it is declared before it.
+    // Fields are dropped in the order of their declaration, and the service must end before the
+    // runtime on which it runs.
     service: Option<Receiver>,
     runtime: Option<Runtime>,
     exchange: Option<TargetExchange>,
     calls: BTreeMap<UserRoute, CallsByUid>,
 }
 
-/// How the service behaves.
+/// How the service to which `forward` posts behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ServiceMode {
-    /// It takes every event at once.
+    /// The service takes every event immediately.
     Well,
-    /// It takes every event after this time.
+    /// The service takes every event after this time.
     Slow(Duration),
-    /// It refuses connections.
+    /// The service refuses connections.
     Down,
-    /// It accepts requests and never answers them.
+    /// The service accepts requests and never answers them.
     Unresponsive,
-    /// It answers with this status, which further headers may follow, each after a line break.
+    /// The service answers with this status. Headers may follow the status, each after `\r\n`.
     Declining(&'static str),
 }
 
 impl Targets {
-    /// Starts the targets of these routes. `broker` is the URL of the broker, if that is a
-    /// RabbitMQ.
+    /// Starts the targets of these routes. `broker` is the URL of the broker; `None` if the broker
+    /// is not RabbitMQ.
     ///
     /// # Errors
     /// When the service cannot listen, or the broker refuses the exchange.
@@ -62,16 +63,18 @@ impl Targets {
                 .thread_name("target")
                 .enable_all()
                 .build()
-                .context("building an async runtime for a service")?;
+                .context("building an async runtime for the service to which `forward` posts")?;
             let started = runtime.block_on(Receiver::start(answer_of(ServiceMode::Well)));
-            targets.service = Some(started.context("starting a service")?);
+            let started = started.context("starting the service to which `forward` posts")?;
+            targets.service = Some(started);
             targets.runtime = Some(runtime);
         }
         if routes.has(UserRoute::Publish) {
-            let broker = broker.context("the handler publish needs a RabbitMQ")?;
+            let broker = broker.context("the handler `publish` needs RabbitMQ as broker")?;
             let name = format!("target-{}", &ports::random_name()?[..12]);
             let exchange = TargetExchange::declare(broker, &name);
-            targets.exchange = Some(exchange.context("declaring an exchange")?);
+            let exchange = exchange.context("declaring the exchange for `publish`")?;
+            targets.exchange = Some(exchange);
         }
         Ok(targets)
     }
@@ -90,7 +93,7 @@ impl Targets {
         })
     }
 
-    /// Sets how the service behaves. Calls that it has got already are answered as before.
+    /// Sets how the service behaves from now on. It answers earlier requests as before.
     pub fn set(&self, mode: ServiceMode) {
         let Some(service) = &self.service else {
             return;
@@ -99,7 +102,7 @@ impl Targets {
         service.set_down(mode == ServiceMode::Down);
     }
 
-    /// Reads the calls that the targets have got since the last time.
+    /// Reads the calls that the targets have received since the previous reading.
     ///
     /// # Errors
     /// When the exchange's queue cannot be read.
@@ -108,7 +111,7 @@ impl Targets {
         if let Some(exchange) = &self.exchange {
             let messages = exchange
                 .take()
-                .context("reading the queue of an exchange")?;
+                .context("reading the messages of `publish` from their queue")?;
             for message in &messages {
                 self.add(UserRoute::Publish, TargetCall::of_message(message));
             }
@@ -116,14 +119,14 @@ impl Targets {
         Ok(())
     }
 
-    /// Returns how many requests the service has got that were not read yet.
+    /// Returns how many requests the service has received that were not read yet.
     pub fn requests(&self) -> u64 {
         let service = self.service.as_ref();
         service.map_or(0, |service| service.count() as u64)
     }
 
-    /// Reads the requests that the service has got since the last time, and returns how many there
-    /// are.
+    /// Reads the requests that the service has received since the previous reading, and returns
+    /// their number.
     pub fn gather_requests(&mut self) -> usize {
         let taken = self.service.as_ref().map(Receiver::take);
         let taken = taken.unwrap_or_default();
@@ -141,7 +144,7 @@ impl Targets {
         calls.entry(call.uid.clone()).or_default().push(call);
     }
 
-    /// Returns the calls of a route that were read so far, by the uid of the applicant.
+    /// Returns the calls of a route that were read so far: for each uid of an applicant, its calls.
     pub fn calls(&self, route: UserRoute) -> impl Iterator<Item = (&str, &[TargetCall])> {
         let calls = self.calls.get(&route).into_iter().flatten();
         calls.map(|(uid, calls)| (uid.as_str(), calls.as_slice()))
@@ -153,21 +156,22 @@ impl Targets {
         calls.map_or(&[][..], Vec::as_slice)
     }
 
-    /// Returns how many of the calls of a route that were read so far repeat an earlier one.
+    /// Returns how many of the calls of a route that were read so far repeat an earlier call for
+    /// the same event.
     pub fn repeated(&self, route: UserRoute) -> usize {
         let calls = self.calls(route);
         calls.map(|(_, calls)| calls.len().saturating_sub(1)).sum()
     }
 
-    /// Forgets the calls that were read so far. It is for a case that runs for so long that they
-    /// would need too much memory.
+    /// Forgets the calls that were read so far. A case that runs for hours must do this, because
+    /// its calls would need too much memory.
     pub fn forget(&mut self) {
         self.calls.clear();
     }
 }
 
-/// Returns how a service in this mode answers. One that is down answers the requests that had
-/// arrived before.
+/// Returns how a service in this mode answers. A service that is down still answers the requests
+/// that arrived before it went down.
 fn answer_of(mode: ServiceMode) -> impl Fn(&Received, usize) -> Answer + Send + Sync + 'static {
     let answer = match mode {
         ServiceMode::Well | ServiceMode::Down => Answer::Status("200 OK"),

@@ -15,8 +15,8 @@ use hookbox_testkit::servers::process::wait_until;
 use crate::fault::pause;
 
 /// The most threads that a process may have, also while a server is unavailable. Two async runtimes
-/// on two cores, the threads of a driver and the blocking pools are 14. A thread that leaks with
-/// each attempt to connect soon exceeds the limit.
+/// on two cores, the threads of a driver and the blocking pools need 14 threads. If each attempt to
+/// connect leaked a thread, the limit would soon be exceeded.
 const THREADS_MAX: usize = 24;
 
 /// The most open files that a process may have: connections of the load, connection pools, and
@@ -28,16 +28,17 @@ const FILES_MAX: usize = 256;
 /// build itself takes about 60 MiB.
 const MEMORY_MAX: usize = 256;
 
-/// How many more threads a process may have than it had before the faults. So many are no leak,
-/// because pools grow to their limits.
+/// How many more threads a process may have than it had before the faults. So many more threads are
+/// not a leak, because pools grow to their limits.
 const THREADS_MORE_MAX: usize = 12;
 
-/// How many more open files a process may have than it had before the faults. So many are no leak:
-/// they are connections of the load and of the pools.
+/// How many more open files a process may have than it had before the faults. So many more files
+/// are not a leak: they are connections of the load and of the pools.
 const FILES_MORE_MAX: usize = 64;
 
-/// How many more MiB of memory a process may use than it used before the faults. So much is no
-/// leak, because the allocator keeps memory from the peak of the load in an arena for each thread.
+/// How many more MiB of memory a process may use than it used before the faults. So much more
+/// memory is not a leak: the allocator keeps memory from the peak of the load in an arena for each
+/// thread.
 const MEMORY_MORE_MAX: usize = 96;
 
 /// The time within which a process must release the threads, files and memory that it needed only

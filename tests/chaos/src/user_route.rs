@@ -3,11 +3,11 @@
 
 use crate::pair::Pair;
 
-/// The key with which `forward` signs. No log may contain it.
+/// The key with which `forward` signs its requests. No log may contain it.
 pub const SIGNING_KEY: &str = "whsec_Y2hhb3Mtc2lnbmluZy1rZXktdGhhdC1uby1sb2ctaGFz";
 
-/// A route whose events go through a handler that the user has configured. Its topics are all
-/// topics, so that each event goes through it and through the other routes of the case.
+/// A route with a handler that the user has configured. It selects all topics, so that each event
+/// goes through it in addition to the other routes of the case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum UserRoute {
     Sql,
@@ -19,13 +19,15 @@ pub enum UserRoute {
 #[derive(Debug, Clone, Copy)]
 pub struct UserRoutes {
     pub all: &'static [UserRoute],
-    /// The time limit of a call of `forward`. A killed worker's calls are repeated 16 s after it.
+    /// The time limit of a call of `forward`. The calls of a killed worker are repeated when their
+    /// leases end, 16 s after this limit.
     pub call_limit: &'static str,
-    /// The most calls at once that all workers make to a target. The leases of a killed worker
-    /// count until they end.
+    /// The most calls that all workers together may have in flight at a target. The calls of a
+    /// killed worker count until their leases end.
     pub concurrency: u32,
-    /// Whether a fault of the case may last longer than a call may take, or lose the answer to a
-    /// call. Such a call is a failed attempt, because the target may have refused to answer.
+    /// Whether a fault of the case may last longer than the time limit of a call, or lose the
+    /// answer to a call. A call without an answer counts as a failed attempt, because the target
+    /// may have received the event.
     pub may_time_out: bool,
 }
 
@@ -38,7 +40,7 @@ pub struct TargetAddresses<'a> {
 }
 
 impl UserRoute {
-    /// Returns the name of the route, which is also that of its handler.
+    /// Returns the name of the route. Its handler has the same name.
     pub fn as_str(self) -> &'static str {
         match self {
             UserRoute::Sql => "sql",
@@ -73,8 +75,8 @@ impl UserRoute {
                 targets.exchange
             ),
         };
-        // An event may meet several faults of its target in a row, each of which may be a failed
-        // attempt.
+        // 20 attempts are allowed, because each of several faults in a row may cost an event a
+        // failed attempt.
         format!(
             "[[route]]\nname = \"{name}\"\ntopics = [\"begini.#\"]\n\
              retry = {{ attempts = 20, first = \"200 ms\", max = \"2 s\" }}\n\
@@ -84,7 +86,7 @@ impl UserRoute {
 }
 
 impl UserRoutes {
-    /// No user routes.
+    /// No user routes. The other fields are the defaults of a case.
     pub const NONE: UserRoutes = UserRoutes {
         all: &[],
         call_limit: "6 s",
@@ -92,7 +94,7 @@ impl UserRoutes {
         may_time_out: false,
     };
 
-    /// Returns all routes that are possible on this pair of broker and store.
+    /// Returns all user routes that are possible on this pair of broker and store.
     pub fn on(pair: Pair) -> Self {
         let all: &[UserRoute] = match pair {
             Pair::RabbitmqPostgres => &[UserRoute::Sql, UserRoute::Forward, UserRoute::Publish],
@@ -101,7 +103,7 @@ impl UserRoutes {
         Self { all, ..Self::NONE }
     }
 
-    /// Returns whether this is one of the routes.
+    /// Returns whether the case has this route.
     pub fn has(&self, route: UserRoute) -> bool {
         self.all.contains(&route)
     }

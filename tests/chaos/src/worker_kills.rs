@@ -1,5 +1,5 @@
-//! Case 85: a worker is killed again and again, as by `kill -9`, while events go through each
-//! handler that a user configures: `sql`, `forward` and `publish`.
+//! Case 85: workers are killed repeatedly, as by `kill -9`, while events go through each handler
+//! that a user configures: `sql`, `forward` and `publish`.
 
 use std::time::{Duration, Instant};
 
@@ -17,41 +17,42 @@ use crate::targets::ServiceMode;
 use crate::user_route::{UserRoute, UserRoutes};
 use crate::world::World;
 
-/// How many events are sent at least that hookbox must process. The load also has events that are
-/// altered or malformed, about 4 in 100.
+/// The smallest number of valid events that are sent. The load also has events that are altered or
+/// malformed, about 4 in 100.
 const EVENTS: u32 = 5_000;
 
-/// The same in CI.
+/// The smallest number of valid events in CI.
 const EVENTS_QUICK: u32 = 500;
 
-/// How many requests are sent per second: few enough that most events are processed before the
-/// load ends, and so are in flight at some kill.
+/// How many requests are sent per second. At this rate most events are processed while the load
+/// still runs. Workers are killed only in this time.
 const RATE: u32 = 100;
 
-/// How long the service takes for each call, so that some are in flight at each kill.
+/// How long the service takes for each call: long enough that calls are in flight at each kill.
 const CALL: Duration = Duration::from_millis(150);
 
-/// The same in CI, where there are few kills, and some of them may meet a worker that has just
-/// started.
+/// How long the service takes for each call in CI. This is longer than `CALL`, because CI has few
+/// kills, and some of them may hit a worker that has just started and has no call in flight.
 const CALL_QUICK: Duration = Duration::from_secs(1);
 
-/// How long a kill is put off at most until the service has got another call. A busy machine takes
-/// seconds to start a worker.
+/// The longest time for which a kill waits until the service has received another call. A busy
+/// machine takes seconds to start a worker.
 const CALLED_WITHIN: Duration = Duration::from_secs(10);
 
 /// The shortest and the longest time between two kills, in milliseconds. There are two workers, so
 /// each of them lives for about twice as long.
 const BETWEEN_KILLS: (u64, u64) = (1_500, 3_500);
 
-/// The same in CI, where the load lasts for five seconds.
+/// The shortest and the longest time between two kills in CI, where the load lasts for five
+/// seconds.
 const BETWEEN_KILLS_QUICK: (u64, u64) = (600, 1_400);
 
-/// The time for which workers are killed. A lease of a killed worker lasts 22 s, so that at most
-/// three leases of an event end within this time. After the fourth one without an outcome, the
-/// event would be a dead letter.
+/// The time for which workers are killed. A lease of a killed worker lasts 22 s, so at most three
+/// leases of an event end without an outcome. After the fourth such lease, the event would be a
+/// dead letter.
 const KILLS_MAX: Duration = Duration::from_secs(55);
 
-/// The fewest kills that show anything.
+/// The smallest number of kills with which the case counts as run.
 const KILLS_LEAST: u32 = 3;
 
 /// Sends events through all user routes while the workers are killed.
@@ -89,7 +90,7 @@ pub fn worker_kills(given: &RunContext<'_>) -> Result<Figures> {
         wait_until(CALLED_WITHIN, || world.targets.requests() != before);
         kills += u32::from(world.kill(chance.one_of::<&str>(&["worker 1", "worker 2"]))?);
     }
-    // All events go through three or four routes in a debug build, whatever the load's rate.
+    // The drain takes long, because each event goes through three or four routes in a debug build.
     let drain_max = if given.is_quick {
         SETTLE_MAX
     } else {
@@ -103,7 +104,7 @@ pub fn worker_kills(given: &RunContext<'_>) -> Result<Figures> {
     Ok(figures)
 }
 
-/// Returns how many events hookbox must process at least.
+/// Returns the smallest number of valid events that hookbox must accept.
 fn events(given: &RunContext<'_>) -> u32 {
     if given.is_quick { EVENTS_QUICK } else { EVENTS }
 }
@@ -113,23 +114,25 @@ fn events(given: &RunContext<'_>) -> u32 {
 fn is_shown(given: &RunContext<'_>, world: &World, journal: &Journal, kills: u32) -> Result<()> {
     ensure!(
         kills >= KILLS_LEAST,
-        "a worker must be killed at least {KILLS_LEAST} times while events are in work, not {kills}"
+        "workers must be killed at least {KILLS_LEAST} times while events are processed, but were \
+         killed {kills} times"
     );
     let sent = journal.events.values();
     let accepted = sent.filter(|it| it.class == Class::Valid && !it.receipts.is_empty());
     let (accepted, wanted) = (accepted.count(), events(given) as usize);
     ensure!(
         accepted >= wanted,
-        "at least {wanted} valid events must be accepted, not {accepted}"
+        "at least {wanted} valid events must be accepted, but only {accepted} were"
     );
     let external = world.targets.routes().all.iter();
     let external = external.filter(|route| route.is_external());
-    // A message is confirmed so soon that a few kills may meet none in flight.
+    // The broker confirms a message of `publish` so soon that none may be in flight at the few
+    // kills in CI.
     let sure = external.filter(|route| !given.is_quick || **route == UserRoute::Forward);
     for route in sure {
         ensure!(
             world.targets.repeated(*route) > 0,
-            "no call by {} was repeated, so that the case shows nothing",
+            "a call by {} must have been repeated, or the case shows nothing",
             route.as_str()
         );
     }

@@ -29,23 +29,24 @@ use crate::user_route::SIGNING_KEY;
 /// The time within which a started process must be ready. A debug build on two busy cores is slow.
 const READY_MAX: Duration = Duration::from_secs(60);
 
-/// The servers, the files and the processes of one case. Dropping it ends all the processes.
+/// The servers, the files and the processes of one case. Dropping the `World` ends all the
+/// processes.
 pub struct World {
     pub pair: Pair,
     pub services: Vec<Service>,
-    /// The name of the hookbox environment that all its processes use.
+    /// The name of the hookbox environment, which all processes of the case use.
     pub environment: String,
     /// How many processes have ended at a crash point so far.
     pub crashes: usize,
     /// Each process that ended with an error and not at a crash point, with its exit status.
     pub ends: Vec<String>,
-    /// The processes that run.
+    /// The ids of the processes that run, by the names of their services.
     pub living: LiveProcesses,
     /// Further environment variables of every service.
     pub variables: Vec<(&'static str, PathBuf)>,
     ports: [u16; 2],
     pub place: Place,
-    /// The targets of the user routes.
+    /// The targets of the external calls of the user routes.
     pub targets: Targets,
     binary: PathBuf,
     // The folder is the last field, because fields are dropped in order, and the folder must be

@@ -29,7 +29,7 @@ use crate::harness::{BrokerHarness, one, two};
 use crate::{envelope, of_number};
 
 /// The longest wait for a message that the broker must deliver. It is longer than a lease of the
-/// SQLite driver, so that a message of an ended process is redelivered within it.
+/// SQLite driver, so that a message that an ended process held is redelivered in time.
 const PATIENCE: Duration = Duration::from_secs(40);
 
 /// How long a case waits before it concludes that no message is delivered.

@@ -12,8 +12,8 @@ pub fn envelope(event: &str) -> Envelope {
     with_receipt(event, 1)
 }
 
-/// Builds the receipt with this number of the event with this name. Each receipt of an event is one
-/// request that reported it.
+/// Builds a receipt of the event with this name. The number distinguishes the receipts of one
+/// event: each of them is one request that reported the event.
 pub fn with_receipt(event: &str, receipt: u8) -> Envelope {
     let source: SourceName = "provider".parse().expect("a valid name");
     let id = EventId::from_fields(
@@ -59,7 +59,7 @@ pub fn another_body(event: &str, receipt: u8) -> Envelope {
     other
 }
 
-/// Builds the event with this number.
+/// Builds the first receipt of the event `number-N`, where N is this number.
 pub fn of_number(number: usize) -> Envelope {
     envelope(&format!("number-{number}"))
 }

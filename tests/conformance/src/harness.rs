@@ -28,10 +28,10 @@ pub trait BrokerHarness: Send + Sync + Sized {
     /// Connects to the broker. Each call stands for another process that uses the same broker.
     async fn open(&self) -> Arc<Self::Broker>;
 
-    /// Connects to the broker as `open` does, in a process whose ids are computed so.
+    /// Connects to the broker as `open` does, as a process that expects this identity key.
     async fn open_as(&self, identity: ExpectedIdentity) -> Result<Arc<Self::Broker>, OpenError>;
 
-    /// Prepares the broker for processes whose ids are computed so, as `hookbox migrate` does.
+    /// Prepares the broker as `hookbox migrate` does, and stamps it with this identity key.
     async fn stamp(&self, identity: ExpectedIdentity) -> Result<(), OpenError>;
 
     /// Cuts the connections: no byte passes in either direction, and neither side is notified.
@@ -44,7 +44,7 @@ pub trait BrokerHarness: Send + Sync + Sized {
     /// Makes the queue of route `two` refuse every message until `restore` is called.
     async fn refuse_two(&self);
 
-    /// Reverts everything that this harness has broken.
+    /// Ends every fault that this harness has caused.
     async fn restore(&self);
 
     /// Deletes the world, which is the broker with its queues, and checks that nothing is left of
@@ -63,24 +63,25 @@ pub trait StoreHarness: Send + Sync + Sized {
     /// Connects to the store. Each call stands for another process that uses the same store.
     async fn open(&self) -> Arc<Self::Store>;
 
-    /// Connects to the store as `open` does, in a process whose ids are computed so.
+    /// Connects to the store as `open` does, as a process that expects this identity key.
     async fn open_as(&self, identity: ExpectedIdentity) -> Result<Arc<Self::Store>, OpenError>;
 
-    /// Prepares the store for processes whose ids are computed so, as `hookbox migrate` does.
+    /// Prepares the store as `hookbox migrate` does, and stamps it with this identity key.
     async fn stamp(&self, identity: ExpectedIdentity) -> Result<(), OpenError>;
 
     /// Does what a handler does: inserts a row into a table without a unique constraint, so that a
     /// double effect shows.
     async fn effect(connection: &mut <Self::Store as Store>::Connection, key: &str);
 
-    /// Returns how many rows that `effect` wrote with this key are committed.
+    /// Returns the number of committed rows that `effect` has written with this key.
     async fn effects(&self, key: &str) -> u64;
 
     /// Does what a careless handler does: breaks the transaction with a failing statement, and
     /// continues.
     async fn spoil(connection: &mut <Self::Store as Store>::Connection);
 
-    /// Breaks a deferred constraint, so that the mistake shows only at the commit.
+    /// Violates a deferred constraint. The database checks it only at the commit, so no statement
+    /// before the commit fails.
     async fn break_at_commit(connection: &mut <Self::Store as Store>::Connection);
 
     /// Commits the transaction that hookbox has opened for the handler, as a faulty handler may do.
@@ -115,7 +116,7 @@ pub trait StoreHarness: Send + Sync + Sized {
     /// Makes the store unavailable until `restore` is called.
     async fn sever(&self);
 
-    /// Reverts everything that this harness has broken.
+    /// Ends every fault that this harness has caused.
     async fn restore(&self);
 
     /// Removes the world, which is the store with its data, and checks that nothing is left of it.

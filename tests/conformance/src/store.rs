@@ -133,7 +133,8 @@ pub(crate) async fn fail<S: Store>(
     recorded.expect("recorded")
 }
 
-/// Returns a failed attempt on an event, after which `then` is done.
+/// Returns the record of a failed attempt on an event. `then` says what follows: a retry, or a dead
+/// letter.
 pub fn failure<'a>(
     route: &'a RouteName,
     envelope: &'a Envelope,
@@ -153,7 +154,7 @@ pub fn failure<'a>(
     }
 }
 
-/// The event is tried again at once.
+/// What follows a failure: a retry that is due at once.
 pub const NOW: Then = Then::Retry {
     after: Duration::ZERO,
 };

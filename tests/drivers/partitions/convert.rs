@@ -5,8 +5,8 @@ use hookbox_event::ReceiptId;
 use hookbox_tests::postgres::PostgresWorld;
 use sqlx::{Connection, PgConnection};
 
-/// What a table is partitioned by. Each unique constraint of the table has this column, and its
-/// values rise with time.
+/// The column by which a table is partitioned. Each unique constraint of the table includes this
+/// column, and the values of the column rise with time.
 #[derive(Debug, Clone, Copy)]
 pub enum Key {
     /// The number of the event.
@@ -15,8 +15,8 @@ pub enum Key {
     Receipt,
 }
 
-/// The tables whose old rows could be dropped one day. `events` and `claims` stay, because they
-/// show which events are duplicates.
+/// The tables whose old rows could be dropped one day, each with the column by which it is
+/// partitioned. `events` and `claims` stay, because they show which events are duplicates.
 pub const LARGE: [(&str, Key); 7] = [
     ("bodies", Key::Event),
     ("attempts", Key::Event),
@@ -43,7 +43,7 @@ impl Boundary {
     }
 }
 
-/// The indexes of a table, and the statements that would make them anew.
+/// A query that returns the indexes of a table, each with the statement that creates it.
 const INDEXES: &str = "
     select c.relname::text,
            case when k.oid is null then pg_get_indexdef(i.indexrelid)
@@ -55,7 +55,7 @@ const INDEXES: &str = "
     where i.indrelid = $1::text::regclass
     order by 1";
 
-/// The views that read a table, and their queries.
+/// A query that returns the views that read a table, each with the query of the view.
 const VIEWS: &str = "
     select view_name::text, pg_get_viewdef(view_name::text::regclass::oid)
     from information_schema.view_table_usage
@@ -64,7 +64,7 @@ const VIEWS: &str = "
 
 /// Converts all large tables in one transaction. Of each table `t`, the stored rows become the
 /// partition `t_first`, which ends at the boundary, and new rows go to the partition `t_second`.
-/// The boundary must be above all that is stored.
+/// The boundary must be above everything that is stored.
 pub async fn partition(world: &PostgresWorld, boundary: &Boundary) {
     let mut connection = world.connect().await;
     let mut statements = vec!["begin".to_owned()];
@@ -95,8 +95,8 @@ async fn conversion(c: &mut PgConnection, table: &str, key: Key, from: &str) -> 
          partition by range ({column})"
     ));
     statements.extend(indexes.into_iter().map(|(_, definition)| definition));
-    // The indexes of the attached table become parts of these indexes, because they have the same
-    // definitions. The check constraints of both tables have the same names already.
+    // The indexes of the attached table become parts of the new table's indexes, because they have
+    // the same definitions. The check constraints of both tables have the same names already.
     statements.push(format!(
         "alter table {table} attach partition {table}_first
          for values from (minvalue) to ({from})"
@@ -106,7 +106,7 @@ async fn conversion(c: &mut PgConnection, table: &str, key: Key, from: &str) -> 
          for values from ({from}) to (maxvalue)"
     ));
     for (view, query) in views {
-        // The view still reads the renamed table.
+        // The view still reads the renamed table, so it is replaced.
         let query = query.trim_end_matches(';');
         statements.push(format!("create or replace view {view} as {query}"));
     }
@@ -122,8 +122,9 @@ async fn definitions(
     rows.unwrap()
 }
 
-/// Drops the first partition of each table, and records this as what drops receipts must do. An
-/// empty partition takes the place of each, because an old receipt may still be delivered.
+/// Drops the first partition of each table, and records in `meta` from which event on receipts are
+/// kept, as every program that drops receipts must do. An empty partition takes the place of each
+/// dropped one, because an old receipt may still be delivered.
 pub async fn drop_first(world: &PostgresWorld, boundary: &Boundary) {
     let mut statements = vec!["begin".to_owned()];
     for (table, key) in LARGE {

@@ -1,4 +1,5 @@
-//! Statements that fail, wait or end the transaction, and tables that change while a worker runs.
+//! Tests statements that fail, wait or end the transaction, and tables that change while a worker
+//! runs.
 
 use std::time::Duration;
 

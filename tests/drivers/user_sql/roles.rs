@@ -1,5 +1,5 @@
-//! A statement that writes hookbox's own tables: nothing keeps it from that, except a role without
-//! the right.
+//! Tests statements that write hookbox's own tables. Only a role without the right to do so
+//! prevents them.
 
 use hookbox_conformance::{StoreHarness, envelope};
 use hookbox_testkit::eventually::eventually;
@@ -11,7 +11,7 @@ use crate::probe::Pair;
 use crate::servers::InPostgres;
 use crate::whole::settled;
 
-/// A statement of each test: it writes a table of hookbox.
+/// The statements of most tests. The first one writes a table of hookbox.
 const WRITES: &str = "delete from dead_letters; insert into effects (key) values (:name)";
 
 async fn pair() -> Pair<Embedded, InPostgres> {
@@ -19,7 +19,8 @@ async fn pair() -> Pair<Embedded, InPostgres> {
     Pair::open(brokers, stores).await
 }
 
-/// Makes a role that may only write effects, and returns the settings with which it is used.
+/// Makes a role that may only insert into `effects`. Returns the name of the role, and the settings
+/// of a handler that uses it.
 async fn role(pair: &Pair<Embedded, InPostgres>) -> (String, String) {
     let role = hookbox_tests::random_name("writer");
     let create = format!("create role \"{role}\"; grant insert on effects to \"{role}\"");
@@ -98,7 +99,7 @@ async fn a_role_ends_with_the_statements() {
     let handler = handler::<InPostgres>(text, &settings);
     pair.check(handler.clone()).await.unwrap();
     let worker = pair.work_with(handler, TIME_LIMIT);
-    // hookbox's own statements follow in the same transaction, and need its own role.
+    // hookbox's own statements follow in the same transaction, and need the role of hookbox.
     pair.publish(&["a", "b", "c"].map(envelope)).await;
     settled(&pair, |books| books.done == 3).await;
     worker.stop().await;

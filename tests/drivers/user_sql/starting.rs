@@ -1,5 +1,5 @@
-//! A worker with a statement that the database does not accept does not start, and its error shows
-//! the place in the user's text.
+//! Tests that a worker does not start with a statement that the database does not accept, and that
+//! the error shows the place in the user's text.
 
 use hookbox_conformance::BrokerHarness;
 use hookbox_worker::RefusedHandler;
@@ -49,8 +49,8 @@ where
                 values (:name)";
     let first = refusal(&pair, long, NAME).await;
     assert!(first.contains("line 1, column "), "{first}");
-    // PostgreSQL reports where in the statement the mistake is; SQLite does so in its own words
-    // only, and the place is that of the statement.
+    // PostgreSQL reports the position of the mistake within the statement. SQLite describes the
+    // position only in the text of its message, so the error shows where the statement begins.
     for (text, postgres, sqlite, what) in [
         (
             "select 1;\n\nselect :name from where",

@@ -1,5 +1,5 @@
-//! The values of parameters arrive in the database unchanged, for one event and in a batch, and a
-//! body that does not fit is a dead letter.
+//! Tests that the values of parameters arrive in the database unchanged, for one event and in a
+//! batch, and that an event whose body does not fit becomes a dead letter.
 
 use hookbox_conformance::BrokerHarness;
 use hookbox_driver::DeadReason;
@@ -39,7 +39,7 @@ async fn create_table<S: UserDatabase>(stores: &S) {
         .await;
 }
 
-/// Checks the rows of an event with all values and of one without any.
+/// Checks the rows that were written for an event with all values and for an event without any.
 async fn check_rows<B, S>(pair: &Pair<B, S>)
 where
     B: BrokerHarness + 'static,

@@ -141,6 +141,6 @@ fn print_summary(arguments: &Arguments, engine: &Engine<'_>, ended: &RunResult) 
         ended.seconds
     );
     if let (Some(why), Some(again)) = (why, again) {
-        println!("{why}\nagain: {again}");
+        println!("{why}\nrepeat it with: {again}");
     }
 }

@@ -1,7 +1,7 @@
 // Verifies a request of hookbox with the official library of Standard Webhooks for JavaScript.
 //
-// The argument is a JSON file with the headers and the body of the request, the keys that it is
-// signed with, and another key.
+// The argument is the path of a JSON file. It contains the headers and the body of the request, the
+// keys with which the request is signed, and a key with which it is not signed.
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";

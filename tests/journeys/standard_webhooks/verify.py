@@ -1,7 +1,7 @@
 """Verifies a request of hookbox with the official library of Standard Webhooks for Python.
 
-The argument is a JSON file with the headers and the body of the request, the keys that it is signed
-with, and another key.
+The argument is the path of a JSON file. It contains the headers and the body of the request, the
+keys with which the request is signed, and a key with which it is not signed.
 """
 
 import json
@@ -14,11 +14,11 @@ with open(sys.argv[1], encoding="utf-8") as file:
 headers, body, keys = request["headers"], request["body"], request["keys"]
 for key in keys:
     if Webhook(key).verify(body, headers) != json.loads(body):
-        sys.exit("the library must return the event")
+        sys.exit("the library must return the body of the request as JSON")
 for key, text in [(request["other_key"], body), (keys[0], body + " ")]:
     try:
         Webhook(key).verify(text, headers)
     except WebhookVerificationError:
         continue
-    sys.exit("another key and another body must not be verified")
+    sys.exit("the library must refuse another key and another body")
 print("verified")

@@ -118,7 +118,7 @@ impl Accounts {
             {
                 found.push(format!(
                     "I2: a receipt of {instance} has sequence number {number}, which is above the \
-                     closing report of {instance}"
+                     last number of its closing report"
                 ));
             }
         }

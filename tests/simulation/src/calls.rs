@@ -11,11 +11,11 @@ use crate::on_route::OnRoute;
 pub(crate) struct Calls {
     of: BTreeMap<OnRoute, CallsForEvent>,
     /// The calls of processes that are alive, each with the number of its process and, on a route
-    /// that applies only the newest event of each key, the key.
+    /// that applies only the newest event of each key, with the key of its event.
     in_flight: Vec<(u64, OnRoute, Option<String>)>,
     /// The number of calls that were begun.
     pub begun: u64,
-    /// Whether the target is not reached.
+    /// Whether calls do not reach the target at the moment.
     pub is_away: bool,
     /// The number of calls that did not reach the target.
     pub missed: u64,
@@ -27,7 +27,7 @@ pub(crate) struct Calls {
 #[derive(Default)]
 struct CallsForEvent {
     epoch: u32,
-    /// The key of each round.
+    /// The idempotency key of each round.
     keys: BTreeMap<u32, String>,
     /// The rounds that ended as done.
     done: BTreeSet<u32>,
@@ -36,7 +36,7 @@ struct CallsForEvent {
 }
 
 impl Calls {
-    /// Notes that a call begins. Returns the rules that it breaks.
+    /// Notes that a call begins. Returns what is wrong with the call.
     pub fn begin(
         &mut self,
         process: u64,
@@ -47,34 +47,44 @@ impl Calls {
     ) -> Vec<String> {
         let mut broken = Vec::new();
         if self.in_flight.iter().any(|it| it.1 == *on) {
-            broken.push("has two calls at the same time".to_owned());
+            broken.push("has two calls in flight at the same time".to_owned());
         }
         if self.in_flight.len() >= most {
-            broken.push(format!("has more than {most} calls beside it"));
+            broken.push(format!(
+                "has a call in flight above the limit of {most} calls"
+            ));
         }
         let is_of_key =
             |it: &(u64, OnRoute, Option<String>)| it.1.0 == on.0 && it.2.as_deref() == key;
         if key.is_some() && self.in_flight.iter().any(is_of_key) {
-            broken.push("has a call for its key beside it".to_owned());
+            broken.push("has a call in flight together with another call for its key".to_owned());
         }
         self.in_flight
             .push((process, on.clone(), key.map(str::to_owned)));
         self.begun += 1;
         let of = self.of.entry(on.clone()).or_default();
         if call.epoch <= of.epoch {
-            broken.push(format!("has epoch {} after {}", call.epoch, of.epoch));
+            broken.push(format!(
+                "has a call with epoch {} after one with epoch {}",
+                call.epoch, of.epoch
+            ));
         }
         of.epoch = call.epoch;
         let key = of.keys.entry(round).or_insert_with(|| call.key.clone());
         if *key != call.key {
-            broken.push(format!("has the keys {key} and {} in a round", call.key));
+            broken.push(format!(
+                "has the idempotency keys {key} and {} in one round",
+                call.key
+            ));
         }
-        // Only the replay of a done event wants the effect once more.
+        // Only the replay of a done event must repeat the effect. So the key of a later round must
+        // differ if the event was done in between, and must be the same otherwise.
         for (earlier, key) in of.keys.range(..round) {
             let is_wanted_again = of.done.range(earlier..&round).next().is_some();
             if (*key != call.key) != is_wanted_again {
                 broken.push(format!(
-                    "has the key {} in round {round}, and {key} in round {earlier}, done in {:?}",
+                    "has the idempotency key {} in round {round} and {key} in round {earlier}; it \
+                     was done in the rounds {:?}",
                     call.key, of.done
                 ));
             }
@@ -96,7 +106,7 @@ impl Calls {
         }
     }
 
-    /// Notes that no call of a process is in flight, because it has died.
+    /// Notes that a process has died, so that none of its calls is in flight any more.
     pub fn end_all_of(&mut self, process: u64) {
         self.in_flight.retain(|it| it.0 != process);
     }
@@ -113,8 +123,8 @@ impl Calls {
         of.succeeded.insert(round);
     }
 
-    /// I1: of the events that are `done` on a route with an effect, returns those of which no call
-    /// of the last round had its effect.
+    /// I1: returns a violation for each event that is done on a route with an effect, although no
+    /// call of its last round had its effect. `done` are all events that are done on such routes.
     pub fn check<'a>(&self, done: impl Iterator<Item = &'a OnRoute>) -> Vec<String> {
         let without = done.filter(|on| {
             let of = self.of.get(on);

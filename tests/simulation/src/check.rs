@@ -63,7 +63,9 @@ fn says_wrongly(
     match (id_decides, receipt.other_digest) {
         (false, _) => Some("its event has another body, so it should be a conflict"),
         (true, Some(recorded)) if recorded == own => None,
-        (true, _) => Some("its event has another body, and the digest of its own is not recorded"),
+        (true, _) => {
+            Some("its event has another body, and the digest of the receipt's body is not recorded")
+        }
     }
 }
 
@@ -181,8 +183,8 @@ impl Check<'_> {
         }
     }
 
-    /// Returns how each round of an event has ended. Returns an error if its tables contradict each
-    /// other.
+    /// Returns how each round of an event has ended. Returns an error if the tables contradict each
+    /// other about the event.
     fn rounds(&self, on: &OnRoute, claim: Claim) -> Result<Vec<RoundEnd>, String> {
         let of = |it: &&(RouteName, EventId, u32)| it.0 == on.0 && it.1 == on.1;
         let failures = self.tables.failures.keys().filter(of).count();
@@ -247,13 +249,13 @@ impl Check<'_> {
             if kept.map(|it| &it.body) != Some(&effect.body) {
                 self.violation(
                     "I4",
-                    format!("{on:?} has an effect of other bytes than stored"),
+                    format!("{on:?} has an effect of another body than the stored one"),
                 );
             }
             let state = self.tables.claims.get(&on).map(|it| it.state);
             if state != Some(ClaimState::Done) && !self.tables.orphans.contains(&on) {
                 let text = format!(
-                    "{on:?} has an effect by {} at attempt {}, and is {state:?}",
+                    "{on:?} has an effect by {} at attempt {}, but its claim is {state:?}",
                     effect.by, effect.attempt
                 );
                 self.violation("I2", text);
@@ -281,10 +283,10 @@ impl Check<'_> {
             let kept = self.tables.events.get(&on.1);
             let undecodable = kept.is_some_and(|it| it.envelope.is_none());
             // Every receipt of an event with an orphaned claim becomes a dead letter, together with
-            // the event.
+            // the event. So such an event may have several receipts that are not duplicates.
             let orphaned = first > 0 && self.tables.orphans.contains(&on);
             if first != usize::from(!undecodable) && !orphaned {
-                let text = format!("{on:?} has {first} receipts that are no duplicate");
+                let text = format!("{on:?} has {first} receipts that are not duplicates");
                 self.violation("I2", text);
             }
         }
@@ -299,7 +301,10 @@ impl Check<'_> {
                 Some(ClaimState::Running | ClaimState::Retrying) | None => false,
             };
             if !fits {
-                let text = format!("{on:?} is dead ({:?}), its claim is {claim:?}", dead.reason);
+                let text = format!(
+                    "{on:?} is a dead letter ({:?}), but its claim is {claim:?}",
+                    dead.reason
+                );
                 self.violation("I10", text);
             }
         }

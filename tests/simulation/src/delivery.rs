@@ -138,7 +138,7 @@ fn give_up(state: &mut State, consumer: u64, tag: u64, route: &RouteName) {
     }
 }
 
-/// Settles one delivery. When it is dropped unsettled, the message returns to its queue.
+/// Settles one delivery. If this value is dropped before that, the message returns to its queue.
 struct MessageSettler {
     process: Arc<Process>,
     consumer: u64,

@@ -12,7 +12,7 @@ use crate::handler::{HANG, PlannedFailure, TIME_LIMIT};
 use crate::on_route::OnRoute;
 use crate::process::Process;
 
-/// The longest time that a call of a run takes that does not hang.
+/// The longest time that a call takes, in milliseconds, unless it hangs.
 const CALL_MAX_MS: u64 = 2_000;
 
 /// Makes the calls of one route of one process.
@@ -75,8 +75,8 @@ impl Effect for Notify {
                 tokio::time::sleep(HANG).await;
                 Ok(())
             }
-            // These plans are about the transaction of a handler. A call has none, so they stand
-            // for what only a call meets.
+            // These plans are about the transaction of a handler. A call has no transaction, so for
+            // a call they mean that it does not reach its target, or that the target is busy.
             Plan::Swallow(times) if call.epoch <= times => {
                 Err(CallError::target_fault(PlannedFailure))
             }
@@ -105,7 +105,7 @@ impl Effect for Notify {
 }
 
 impl Notify {
-    /// Notes that a call begins, and each rule that it breaks.
+    /// Notes that a call begins, and records a violation for each rule that the call breaks.
     fn begin(&self, event: &Event<EventBody>, call: &Call) -> InFlight<'_> {
         let on = (self.route.clone(), event.id);
         let world = &self.process.world;

@@ -30,8 +30,8 @@ use crate::world::World;
 /// must be written after that, even while faults strike.
 const DRAIN: Duration = Duration::from_secs(60);
 
-/// The time of a drain after which running handlers are abandoned if a single run of them may take
-/// longer than the whole drain: that of a batch whose events are handled at once. A real drain
+/// The time after which a drain abandons running handlers that get all events of a batch at once,
+/// because a single run of such a handler may take longer than the whole drain. A real drain
 /// abandons all handlers after the same share of its time.
 const BATCH_GRACE: Duration = Duration::from_secs(36);
 
@@ -168,9 +168,11 @@ impl Fleet {
         }
     }
 
-    /// Returns when a draining worker must abandon its running handlers: if the fault `Cut`
-    /// strikes, after a time that may be too short for the handlers. Otherwise it never returns if
-    /// every run of a handler ends within the drain, so that a drain that never ends is found.
+    /// Returns when a draining worker must abandon its running handlers. If the fault `Cut`
+    /// strikes, it returns after a time that may be too short for the handlers. Otherwise, if
+    /// handlers get all events of a batch at once, it returns after [`BATCH_GRACE`]. In all other
+    /// cases it never returns: every run of a handler ends within the drain, and a drain that does
+    /// not end is found.
     async fn grace(&self, process: &Process) {
         let world = &self.world;
         if world.strikes(Fault::Cut, &process.name) {
@@ -297,8 +299,8 @@ impl Fleet {
     }
 }
 
-/// Returns the effect of a route that has one in the scenario; else the handler, for whole batches
-/// or for single events.
+/// Returns the effect of a route if the route has one in the scenario. Otherwise returns the
+/// handler, which gets whole batches or single events.
 fn work(scenario: &Scenario, process: &Arc<Process>, route: RouteName) -> RouteWork<SimStore> {
     let process = Arc::clone(process);
     if let Some(limits) = scenario.calls_of(&route) {

@@ -11,8 +11,8 @@ use std::thread;
 use anyhow::Result;
 
 /// Runs `work` for each number below `of`, and hands each result to `take`, in the order of the
-/// numbers, until `take` breaks or fails. The work that other threads have begun by then is done,
-/// and its results are dropped.
+/// numbers, until `take` breaks or fails. The other threads complete the work that they have begun
+/// by then, and its results are dropped.
 ///
 /// # Errors
 /// The error of `take`.
@@ -32,7 +32,8 @@ pub fn each<R: Send>(
         }
     };
     thread::scope(|scope| {
-        // Each thread may be one result ahead of what was taken.
+        // The channel has room for one result of each thread, so that the threads do not get far
+        // ahead.
         let (results, received) = mpsc::sync_channel(threads.get());
         for _ in 0..threads.get() {
             let results = results.clone();
@@ -67,7 +68,7 @@ mod tests {
     #[test]
     fn results_are_taken_in_order() -> Result<()> {
         let mut taken = Vec::new();
-        // Earlier numbers take longer.
+        // The work for earlier numbers takes longer, so the results are not ready in order.
         let slower = |number: u64| {
             (number..64).for_each(|_| thread::yield_now());
             number

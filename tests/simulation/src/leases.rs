@@ -9,7 +9,7 @@ use crate::on_route::OnRoute;
 use crate::retry_leases::RetryLeases;
 use crate::tables::{Claim, Retry, StoredOutcome, Tables};
 
-/// A lease that the commit of a transaction gives.
+/// A lease that a transaction stores when it commits.
 pub(crate) struct NewLease {
     pub on: OnRoute,
     pub envelope: Envelope,
@@ -30,8 +30,8 @@ pub(crate) fn clock(now: Duration) -> Timestamp {
 }
 
 impl Retry {
-    /// Returns whether the event has a lease that has not ended, so that only the end of its call
-    /// is recorded.
+    /// Returns whether the event has a lease that has not ended. During the lease, only the end of
+    /// its call may be recorded.
     pub fn is_leased(&self, now: Duration) -> bool {
         self.leases.target.is_some() && self.not_before > now
     }
@@ -64,7 +64,7 @@ impl Tables {
         (waiting, leases)
     }
 
-    /// Gives a lease: its event waits until the lease ends.
+    /// Stores a lease, and makes its event wait until the lease ends.
     pub fn give(&mut self, lease: &NewLease) {
         let NewLease {
             on,

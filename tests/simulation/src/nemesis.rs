@@ -116,7 +116,7 @@ fn strike(fleet: &Fleet, fault: Fault) {
 fn back(world: &Arc<World>, end: impl FnOnce(&World) + Send + 'static) {
     let wait: Duration = world.chance.millis(100, 6_000);
     world.after(wait, move |world| {
-        world.note("back");
+        world.note("an outage ends");
         end(world);
     });
 }

@@ -1,4 +1,5 @@
-//! The routes that apply only the newest event of each key, in the store and as they are checked.
+//! Routes that apply only the newest event of each key: how the simulated store compares versions,
+//! and how the result of a run is checked.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +12,7 @@ use crate::scenario::Scenario;
 use crate::tables::{Key, Tables};
 use crate::tx::SimTx;
 
-/// Returns where bodies have their key and version.
+/// Returns the rule that says where a body has its key and its version.
 pub(crate) fn rule() -> Newest {
     Newest {
         key: vec!["/account".parse().expect("a pointer")],
@@ -49,10 +50,11 @@ pub(crate) async fn compare(
     Ok(standings)
 }
 
-/// I21: checks that no effect of an older event follows that of a newer one of its key, and that an
-/// event is stale only if a newer one is done. A handler that commits by itself takes the decision
-/// from hookbox, so its effects do not count. Effects are in the order of the commits. Of calls,
-/// only those of one key at a time are checked, where they begin.
+/// I21: checks that no effect of an older event follows the effect of a newer event of its key, and
+/// that an event is stale only if a newer event of its key is done. Effects are in the order of
+/// their commits. The effects of handlers that commit by themselves do not count, because hookbox
+/// cannot prevent them. The effects of external calls are not checked here: `Calls::begin` checks
+/// that each key has one call in flight at a time.
 pub(crate) fn check(tables: &Tables, scenario: &Scenario) -> Vec<String> {
     let body_of = |on: &OnRoute| {
         let kept = tables.events.get(&on.1)?;

@@ -10,16 +10,16 @@ use hookbox_event::{EventId, KeyDigest, RouteName, Version};
 use crate::on_route::OnRoute;
 use crate::settled_receipt::SettledReceipt;
 
-/// The keys of each route.
+/// For each route and each of its keys: the newest version, and the call in flight.
 #[derive(Default)]
 pub(crate) struct NewestVersions(BTreeMap<(RouteName, KeyDigest), StoredKey>);
 
 /// What is stored of a key.
 #[derive(Default)]
 struct StoredKey {
-    /// The newest version that is done.
+    /// The newest version among the events of the key that are done.
     version: Option<Version>,
-    /// The event for which a call is in flight, and until when at most.
+    /// The event for which a call is in flight, and the time at which the lease of this call ends.
     calling: Option<(EventId, Duration)>,
 }
 
@@ -57,14 +57,14 @@ impl NewestVersions {
         }
     }
 
-    /// Notes that a call for an event is in flight, at most until a time.
+    /// Notes that a call for an event is in flight. Its lease ends at `until`.
     pub fn call(&mut self, (route, event): &OnRoute, key: KeyDigest, until: Duration) {
         let stored = self.0.entry((route.clone(), key)).or_default();
         stored.calling = Some((*event, until));
     }
 
-    /// Notes that the call for an event has ended, and raises its key if the call is done. A newer
-    /// call for the event may still be in flight.
+    /// Notes that the call for an event has ended, and raises its key if the call is done. If a
+    /// newer call for the event is in flight, the key stays busy.
     pub fn end_call(
         &mut self,
         route: &RouteName,

@@ -1,4 +1,4 @@
-//! An event on a route: the key of most tables.
+//! An event on a route: the key of most tables of the simulated store.
 
 use hookbox_event::{EventId, RouteName};
 

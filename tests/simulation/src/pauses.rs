@@ -12,13 +12,13 @@ use crate::engine::Fleet;
 use crate::scenario::{ROUTES, route};
 use crate::world::World;
 
-/// How many of a hundred runs have such an operator.
+/// The percentage of runs in which an operator pauses routes.
 const RUNS_PERCENT: u64 = 30;
 
-/// Changes routes until the phase of faults is over.
+/// Pauses, resumes and limits routes until the phase of faults is over.
 pub(crate) async fn operate(fleet: &Fleet) {
-    // The operator has a separate generator of random numbers, so that a run without an operator
-    // draws the same numbers as before.
+    // The operator has a separate generator of random numbers, so that the operator does not change
+    // the numbers that the rest of the run draws.
     let chance = Chance::new(fleet.scenario.seed ^ 0x9a05_e5ed);
     if !chance.percent(RUNS_PERCENT) {
         return;

@@ -21,8 +21,8 @@ pub(crate) struct Process {
     pub died: CancellationToken,
     pub world: Arc<World>,
     pub isolation: IsolationCheck,
-    /// Handler runs that ended their own transaction, each with the task to which the store
-    /// reported it. No other task of the process knows about it.
+    /// Handler runs that ended their own transaction. The store reports this to one task of the
+    /// process, which is stored with the run. The other tasks do not know of it.
     ended: Mutex<Vec<(Option<Id>, HandlerRun)>>,
 }
 
@@ -91,7 +91,7 @@ impl Process {
         }
     }
 
-    /// Kills the process.
+    /// Kills the process: ends it at once, and counts this as a process death.
     pub fn be_killed(&self) {
         self.count_as_death();
         self.die();
@@ -105,7 +105,8 @@ impl Process {
         self.world.state().tables.deaths.insert(name);
     }
 
-    /// Ends the process at once.
+    /// Ends the process at once: its connections are lost, and its transactions end. This does not
+    /// count a process death.
     pub fn die(&self) {
         let world = &self.world;
         self.died.cancel();

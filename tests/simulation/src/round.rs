@@ -70,7 +70,8 @@ impl RoundRules<'_> {
         None
     }
 
-    /// Returns how a round must end that begins after this many failed attempts.
+    /// Returns how a round must end. `before` is the number of failed attempts of the event before
+    /// this round.
     fn expected(&self, round: usize, before: u32) -> RoundEnd {
         let dead = |reason, failed: u32| RoundEnd::Dead {
             reason,
@@ -92,7 +93,8 @@ impl RoundRules<'_> {
             Plan::Well => RoundEnd::Done { failures: before },
             Plan::Permanent => dead(DeadReason::Rejected, 1),
             Plan::Kill if self.has_effect() => dead(DeadReason::Lost, 0),
-            // What a call does with these plans is the target's fault.
+            // With these plans, a call succeeds or is deferred, and a deferred call costs no
+            // attempt.
             Plan::Commit | Plan::RollBack | Plan::Swallow(_) if self.has_effect() => {
                 RoundEnd::Done { failures: before }
             }
@@ -116,7 +118,8 @@ impl RoundRules<'_> {
         self.scenario.calls_of(&self.on.0).is_some()
     }
 
-    /// Returns whether the event was stale at one of its attempts. Whether it may have been is I21.
+    /// Returns whether the event was found stale at one of the attempts of this round. I21 checks
+    /// separately whether the event really was stale.
     fn was_stale(&self, before: u32, expected: RoundEnd, found: RoundEnd) -> bool {
         let is_within = (before..=expected.failures()).contains(&found.failures());
         let is_stale = matches!(found, RoundEnd::Stale { .. });
@@ -139,9 +142,10 @@ impl RoundRules<'_> {
         is_quarantined && is_within && self.tables.convicted.contains(self.on)
     }
 
-    /// Returns whether a body was quarantined that should have been a conflict. A handler may run
-    /// for a second body as long as its event has no stored body yet. When such a run kills its
-    /// process, the body is quarantined before it can become a conflict.
+    /// Returns whether an event with this body was quarantined that should have become a conflict,
+    /// because another body has its event id. Until one of the two bodies is stored, the handler
+    /// may run for either of them. If the run for this body kills its process, the event is
+    /// quarantined before it can become a conflict.
     fn was_killed_as_another_body(&self, expected: RoundEnd, found: RoundEnd) -> bool {
         let said = serde_json::from_slice::<EventBody>(self.body);
         said.is_ok_and(|it| matches!(it.plan, Plan::Kill))
@@ -151,10 +155,11 @@ impl RoundRules<'_> {
 
     /// Returns whether the event is orphaned because a handler rolled back its own transaction.
     /// That run may have had this body under another event id, or another body if the id decides.
-    /// It also had the other events of a batch that is handled at once: the worker cannot know
-    /// which of them ended the transaction, so it gives up each. An operator may replay them, and
-    /// the next round starts after the attempt that was counted here. No attempt is counted if the
-    /// event changed before that could be recorded.
+    /// If the handler gets all events of a batch at once, the run also had the other events of its
+    /// batch. The worker cannot know which of these events ended the transaction, so it gives up
+    /// all of them. An operator may replay them, and the next round starts after the attempt that
+    /// was counted for this run. No attempt is counted if the event changed before the failure
+    /// could be recorded.
     fn was_rolled_back(&self, before: u32, found: RoundEnd) -> bool {
         let id_decides = self.scenario.on_conflict == OnConflict::Duplicate;
         let failures = found.failures();

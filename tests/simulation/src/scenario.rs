@@ -41,7 +41,8 @@ pub(crate) const ROUTES: &[(&str, &str)] = &[
 /// The routes that have an effect, in the scenarios with effects. Their calls go to one target.
 const EFFECT_ROUTES: &[&str] = &["audit", "applications"];
 
-/// The routes that apply only the newest event of each key, in the scenarios that have some.
+/// The routes that apply only the newest event of each key, in the scenarios in which some routes
+/// do.
 const NEWEST_ROUTES: &[&str] = &["scores", "audit"];
 
 /// One webhook that a sender posts until it is accepted, or until its retries are used up.
@@ -217,7 +218,7 @@ fn said(chance: &Chance, event: u64, variant: u64) -> EventBody {
             name: name.to_owned(),
         },
         plan: plan(chance),
-        // Most events share an account, and their versions are in no order.
+        // Three of four events have the account `a`. The versions do not rise with the events.
         account: if event % 4 == 3 { "b" } else { "a" }.to_owned(),
         version: (event * 7 + variant * 3) % 8,
         variant,

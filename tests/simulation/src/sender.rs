@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 enum PostResult {
     Accepted(ReceiptId, Arc<Process>),
-    /// The ingest answered 503, so that the sender must try again later.
+    /// The ingest answered 503, so the sender must try again later.
     Later,
     Refused(StatusCode),
     /// The sender got no response. The webhook may have been accepted.

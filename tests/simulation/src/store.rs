@@ -43,7 +43,7 @@ impl Store for SimStore {
     type Tx = SimTx;
 
     async fn begin(&self) -> Result<SimTx, OurFault> {
-        self.open("begin").await
+        self.open("begin a transaction").await
     }
 
     async fn store_events(&self, envelopes: &[&Envelope]) -> Result<(), OurFault> {
@@ -63,7 +63,7 @@ impl Store for SimStore {
         route: &RouteName,
         envelopes: &[&Envelope],
     ) -> Result<Vec<Claimed>, OurFault> {
-        tx.statement("claim").await?;
+        tx.statement("claim events").await?;
         let mut found = BTreeMap::new();
         let mut sorted: Vec<&Envelope> = envelopes.to_vec();
         // All transactions take their locks in the same order, which prevents deadlocks.
@@ -79,7 +79,7 @@ impl Store for SimStore {
             };
             found.insert(envelope.event, claimed);
         }
-        tx.statement("claims").await?;
+        tx.statement("read the claims").await?;
         let claimed = envelopes.iter().filter_map(|it| found.get(&it.event));
         Ok(claimed.copied().collect())
     }
@@ -89,7 +89,7 @@ impl Store for SimStore {
         tx: &mut SimTx,
         events: &[EventId],
     ) -> Result<Vec<Option<StoredEvent>>, OurFault> {
-        tx.statement("stored events").await?;
+        tx.statement("read stored events").await?;
         let stored = events.iter().map(|event| claim::stored(tx, event));
         Ok(stored.collect())
     }
@@ -114,7 +114,7 @@ impl Store for SimStore {
     }
 
     async fn begin_for_handler(&self) -> Result<SimTx, OurFault> {
-        self.open("begin for a handler").await
+        self.open("begin a transaction for a handler").await
     }
 
     async fn prove(&self, tx: &mut SimTx) -> Result<(), CommitError> {
@@ -156,7 +156,7 @@ impl Store for SimStore {
     }
 
     async fn commit(&self, mut tx: SimTx) -> Result<(), CommitError> {
-        tx.statement("guard").await?;
+        tx.statement("check before the commit").await?;
         if tx.connection.aborted {
             return Err(savepoint::broken());
         }
@@ -248,7 +248,7 @@ impl Store for SimStore {
     }
 
     async fn blocked(&self, target: &TargetName) -> Result<Option<NoPermit>, OurFault> {
-        self.open("read a target").await?;
+        self.open("read the state of a target").await?;
         let world = &self.process.world;
         let state = world.state().tables.targets.get(target).copied();
         Ok(state.and_then(|state| state.blocked(clock(world.elapsed()))))
@@ -263,7 +263,7 @@ impl Store for SimStore {
 
     async fn starts(&self, route: &RouteName, of: &[Start]) -> Result<Vec<StartCounts>, OurFault> {
         let tx = self.open("read start markers").await?;
-        tx.statement("starts").await?;
+        tx.statement("read start counts").await?;
         let state = self.process.world.state();
         let on = |start: &Start| (route.clone(), *start);
         let count = |start| {
@@ -335,7 +335,7 @@ impl Store for SimStore {
     }
 
     async fn account(&self, account: &Account) -> Result<(), OurFault> {
-        let tx = self.open("account").await?;
+        let tx = self.open("write an accept report").await?;
         let mut state = self.process.world.state();
         let report = (account.instance, account.first, account.last);
         let text = format!("accept report {report:?}");
@@ -349,7 +349,7 @@ impl Store for SimStore {
     }
 
     async fn check_accounts(&self) -> Result<(), OurFault> {
-        self.open("check the accounts").await.map(drop)
+        self.open("check the accept reports").await.map(drop)
     }
 
     async fn take_witness(

@@ -78,9 +78,8 @@ impl Retry {
 #[derive(Clone)]
 pub(crate) struct Dead {
     pub reason: DeadReason,
-    /// Each writing of the dead letter: its reason, and the failed attempts until then. In each
-    /// round (the first series of attempts, and that after each replay) it may be written once;
-    /// more is a violation.
+    /// Each time that the dead letter was written: its reason, and the failed attempts until then.
+    /// It may be written once in each round; a second time is a violation.
     pub written: Vec<(DeadReason, u32)>,
 }
 
@@ -101,9 +100,9 @@ pub(crate) struct Tables {
     pub claims: BTreeMap<OnRoute, Claim>,
     pub receipts: BTreeMap<(RouteName, ReceiptId), Receipt>,
     pub retries: BTreeMap<OnRoute, Retry>,
-    /// The number of the last lease of each event that had one.
+    /// The epoch of the last lease of each event that has had a lease.
     pub epochs: BTreeMap<OnRoute, u32>,
-    /// The number of the last attempt with which the event was done by an external call.
+    /// For each event, the number of the last attempt in which an external call made it done.
     pub last_done: BTreeMap<OnRoute, u32>,
     pub targets: BTreeMap<TargetName, TargetState>,
     pub newest: NewestVersions,
@@ -137,7 +136,7 @@ pub(crate) struct Tables {
     pub accounts: Accounts,
     /// The witness messages, which show whether a store or broker was restored.
     pub witnesses: Witnesses,
-    /// What operators have set for routes.
+    /// The pauses and limits that operators have set for routes.
     pub controls: RouteControls,
     pub away: bool,
     locks: BTreeMap<Key, u64>,
@@ -202,8 +201,9 @@ impl Tables {
         });
     }
 
-    /// Returns the claim of an event as it counts. The stored claim does not show whether the
-    /// worker or a handler has committed it.
+    /// Returns the claim of an event with its effective state. The stored claim alone does not show
+    /// whether the worker or a handler has committed it, so this also reads the outcomes of the
+    /// receipts.
     pub fn claim(&self, on: &OnRoute) -> Option<Claim> {
         let stored = self.claims.get(on)?;
         let has_end = self.receipts.iter().any(|((of, _), receipt)| {
@@ -246,7 +246,7 @@ impl Tables {
     }
 
     /// Gives the receipts of an event a new outcome. Only receipts with the outcome `Retrying` or
-    /// `Dead` are changed, because only their outcome follows that of the event.
+    /// `Dead` are changed, because only these outcomes follow the state of the event.
     pub fn update_outcome(&mut self, route: &RouteName, event: &EventId, word: StoredOutcome) {
         for ((of, _), receipt) in &mut self.receipts {
             let moves = matches!(receipt.word, StoredOutcome::Retrying | StoredOutcome::Dead);
@@ -302,7 +302,8 @@ impl Tables {
     }
 
     /// Commits a transaction at the request of a handler. Its claims are committed as they were
-    /// written, a first attempt as done and a retry as running, and no outcome with them.
+    /// written: the claim of a first attempt as done, and the claim of a retry as running. No
+    /// outcome is committed with them.
     pub fn commit_early(&mut self, tx: u64, claimed: Vec<OnRoute>, effects: Vec<Effect>) {
         for on in claimed {
             let claim = match self.claims.get(&on) {

@@ -1,6 +1,6 @@
-//! Outages of the target of external calls at random, while faults strike. Calls that meet one have
-//! no effect, and cost their events no attempt. When the phase of faults is over, the target is
-//! back.
+//! Makes the target of external calls unreachable at random times, while faults strike. A call
+//! during such an outage has no effect, and costs its event no attempt. When the phase of faults is
+//! over, the target is reachable again.
 
 use tokio::time::Instant;
 
@@ -8,17 +8,17 @@ use crate::chance::Chance;
 use crate::engine::Fleet;
 use crate::world::World;
 
-/// How many of a hundred runs with external calls have such outages.
+/// The percentage of the runs with external calls in which the target has outages.
 const RUNS_PERCENT: u64 = 50;
 
-/// The shortest and the longest time between two changes, in milliseconds. In the longest outages
-/// the calls for two events meet enough faults for the breaker to open.
+/// The shortest and the longest time after which an outage begins or ends, in milliseconds. In the
+/// longest outages, calls for two events meet enough faults for the breaker to open.
 const CHANGES_AFTER_MS: (u64, u64) = (300, 9_000);
 
 /// Begins and ends outages until the phase of faults is over.
 pub(crate) async fn inflict(fleet: &Fleet) {
-    // The outages have a separate generator of random numbers, so that a run without them draws the
-    // same numbers as before.
+    // The outages have a separate generator of random numbers, so that the outages do not change
+    // the numbers that the rest of the run draws.
     let chance = Chance::new(fleet.scenario.seed ^ 0x7a46_e75d);
     if fleet.scenario.calls.is_none() || !chance.percent(RUNS_PERCENT) {
         return;

@@ -30,9 +30,9 @@ pub(crate) struct SimTx {
     pub doing: &'static str,
     pub owned: BTreeMap<OnRoute, OwnedClaim>,
     pub settled: Vec<SettledReceipt>,
-    /// The leases that the commit gives.
+    /// The leases that the commit will store.
     pub leases: Vec<NewLease>,
-    /// What the commit stores of the target of these leases.
+    /// The target of these leases, and the state of the target that the commit will store.
     pub target: Option<(TargetName, TargetState)>,
     /// The events whose versions were compared.
     pub versions: Vec<VersionedEvent>,
@@ -60,8 +60,8 @@ pub(crate) struct SimConnection {
     pub ended: bool,
     /// The run of the handler, if that handler has rolled back the transaction.
     pub rolled_back: Option<HandlerRun>,
-    /// The events whose bodies the commit stores. The field `claimed` has the claims that it
-    /// commits.
+    /// The events whose bodies the commit stores. The claims that the commit stores are in
+    /// `claimed`.
     pub events: Vec<Envelope>,
     pub claimed: Vec<OnRoute>,
 }
@@ -272,8 +272,9 @@ pub(crate) async fn wait_for<T>(
 }
 
 impl World {
-    /// Rolls back a transaction whose owner has ended. This happens at once, or after a while if
-    /// the fault `Zombie` strikes: then the store takes that time to notice.
+    /// Rolls back a transaction that nothing uses any more. This happens at once, or after a while
+    /// if the fault `Zombie` strikes, because the store then notices late that the transaction was
+    /// left.
     pub fn leave(self: &Arc<Self>, tx: u64, whom: &str) {
         if !self.state().tables.is_open(tx) {
             return;

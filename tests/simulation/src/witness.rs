@@ -10,7 +10,8 @@ use hookbox_event::{Incarnation, ReportedUpTo, RouteName, Timestamp, Witness};
 
 use crate::accounts::Accounts;
 
-/// Of this many publishes, one loses its confirm, although the message is stored.
+/// One in this many publishes of a witness message loses its confirm, although the broker stores
+/// the message.
 const CONFIRMS_LOST: u64 = 5;
 
 /// The witness messages as the store knows them and as the broker keeps them.

@@ -18,15 +18,42 @@ fn no_seed_breaks_an_invariant_and_every_fault_happens() {
     }
     for fault in Fault::ALL {
         let struck = all.faults.get(fault).copied().unwrap_or(0);
-        assert!(struck > 0, "{} never happened", fault.as_str());
+        assert!(
+            struck > 0,
+            "the fault {} must strike at least once",
+            fault.as_str()
+        );
     }
-    assert!(all.accepted > 1_000, "{} accepted", all.accepted);
-    assert!(all.effects > 1_000, "{} effects", all.effects);
-    assert!(all.calls > 300, "{} calls", all.calls);
-    assert!(all.missed_calls > 30, "{} missed", all.missed_calls);
-    assert!(all.openings > 0, "no breaker was opened");
-    assert!(all.other_bodies > 10, "{} other bodies", all.other_bodies);
-    assert_eq!(all.innocents, 0, "innocents were quarantined");
+    assert!(
+        all.accepted > 1_000,
+        "more than 1,000 requests must be accepted, not {}",
+        all.accepted
+    );
+    assert!(
+        all.effects > 1_000,
+        "more than 1,000 effects must be committed, not {}",
+        all.effects
+    );
+    assert!(
+        all.calls > 300,
+        "more than 300 external calls must begin, not {}",
+        all.calls
+    );
+    assert!(
+        all.missed_calls > 30,
+        "more than 30 calls must meet an outage, not {}",
+        all.missed_calls
+    );
+    assert!(all.openings > 0, "at least one breaker must have opened");
+    assert!(
+        all.other_bodies > 10,
+        "more than 10 receipts must have another body, not {}",
+        all.other_bodies
+    );
+    assert_eq!(
+        all.innocents, 0,
+        "no event may be quarantined that has killed no process"
+    );
 }
 
 #[test]
@@ -38,7 +65,10 @@ fn a_seed_repeats_itself_exactly() {
             differs, None,
             "seed {seed}: two runs of the same seed must have the same trace"
         );
-        assert_eq!(one.digest, other.digest, "seed {seed}");
+        assert_eq!(
+            one.digest, other.digest,
+            "seed {seed}: two runs must have the same digest"
+        );
         assert!(
             one.trace.len() > 20,
             "seed {seed}: the trace has too few lines for a real run"

@@ -13,7 +13,7 @@ impl Chance {
         Self(seed)
     }
 
-    /// Returns any 64-bit number.
+    /// Returns a random number of 64 bits.
     pub fn any(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;

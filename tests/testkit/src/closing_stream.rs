@@ -1,5 +1,6 @@
-//! A connection in memory whose other side closes it after a given number of reads. A client that
-//! reads and writes its socket by itself meets the end at every moment around a request.
+//! A connection in memory whose other side closes it after a given number of reads. With different
+//! numbers of reads, a test makes a client meet the end of its connection at every moment around a
+//! request.
 
 use std::io;
 use std::pin::Pin;
@@ -7,7 +8,7 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// A connection on which the response to the first request arrives, and then its end.
+/// A connection on which the response to the first request arrives, and which then ends.
 pub struct ClosingStream {
     is_written: bool,
     is_answered: bool,
@@ -16,7 +17,7 @@ pub struct ClosingStream {
 }
 
 impl ClosingStream {
-    /// Makes a connection that ends after so many reads found nothing since its response.
+    /// Makes a connection that ends when this many reads after the response have found nothing.
     pub fn after(empty_reads: usize) -> Self {
         Self {
             is_written: false,

@@ -26,7 +26,7 @@ const LONG: Duration = Duration::from_secs(60);
 /// What one poll found: a `bool`, or a `Result` whose `Ok` is the value that the test waits for,
 /// and whose `Err` is the state that a failed test shows.
 pub trait Observation {
-    /// What the test waits for.
+    /// The value for which the test waits.
     type Value;
     /// The state while the condition does not hold.
     type Otherwise: Debug;
@@ -78,8 +78,8 @@ pub async fn within<O: Observation>(
 }
 
 /// Polls until the condition holds, where hookbox promises that it does within `limit`. Returns how
-/// long it took. If the machine was too busy to run the test, hookbox was delayed as well, so the
-/// limit is extended by that time.
+/// long it took. If the machine was too busy to run the test for some time, hookbox was delayed as
+/// well, so the limit is extended by this delay.
 ///
 /// # Panics
 /// With the last state, when the promise is broken.

@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 const TICK: Duration = Duration::from_millis(20);
 
 /// How many processes compete for the same processors and have to run one after the other: the
-/// program under test, its servers, and the test. Each of them may be as late as the test.
+/// program under test, its servers, and the test. Each of them may be as late as the test, so the
+/// allowance is this many times the lateness of the test.
 const PARTIES: u32 = 3;
 
 /// How much later than planned the measuring thread got to run, in total. A thread measures it

@@ -1,6 +1,7 @@
 //! What tests of several crates share: private servers, the real binary, a proxy that breaks
-//! connections, a connection that ends at a chosen read, a service of a user's, waiting for a
-//! condition, a fake clock, random numbers from a seed, and a measure of how late a test runs.
+//! connections, a connection that ends at a chosen read, a service to which events are posted,
+//! waiting for a condition, a fake clock, random numbers from a seed, and a measure of how late a
+//! test runs.
 
 pub mod binary;
 pub mod chance;

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-/// A pause is this many times as long as the poll before it took, so that polls take at most a
-/// fifth of the time of a processor, as long as the pause is not the longest one. A poll may query
-/// a server or start a process, and the processor is needed for what the test waits for.
+/// A pause lasts this many times as long as the poll before it, within the limits of pauses. So
+/// polls take at most a fifth of the time of a processor, unless the longest pause is too short for
+/// that. The polled code needs the processor, too.
 const PER_COST: u32 = 4;
 
 /// Returns the pause after a poll that took `cost`, from the shortest to the longest one.

@@ -260,7 +260,8 @@ impl Shared {
 struct Fate {
     /// Whether the trap has cut the connection. After the cut, replies of the server are dropped.
     is_lost: AtomicBool,
-    /// Whether a reply of the server was dropped after the cut.
+    /// Whether the server has replied after the cut. [`Snap::After`] waits for this reply, which is
+    /// dropped, before it closes the connection.
     has_replied: AtomicBool,
 }
 

@@ -1,4 +1,4 @@
-//! A service of a user's on this machine, to which `forward` posts events. It keeps every request,
+//! A service on this machine to which the handler `forward` posts events. It keeps every request,
 //! answers as the test wants, and can be down.
 
 use std::collections::{BTreeMap, HashMap};
@@ -15,10 +15,11 @@ use tokio::time::sleep;
 
 use crate::servers::ReservedPort;
 
-/// How many connections may wait until they are accepted: more than a worker makes calls at once.
+/// How many connections may wait until the service accepts them: more than the calls that a worker
+/// makes at once.
 const BACKLOG: u32 = 1_024;
 
-/// The time between two tries to listen again.
+/// When the service is up again: the time between two tries to listen on its port.
 const LISTEN_AGAIN: Duration = Duration::from_millis(20);
 
 /// The service. Its connections end when it is dropped.
@@ -42,13 +43,14 @@ pub struct Received {
 pub enum Answer {
     /// A status such as `410 Gone`, which further headers may follow, each after a line break.
     Status(&'static str),
-    /// The same after this time.
+    /// The same as [`Answer::Status`], but after this time.
     Late(Duration, &'static str),
-    /// Nothing, for as long as the connection is open.
+    /// The service does not answer, and keeps the connection open.
     Nothing,
 }
 
-/// Decides about a request. The number is that of the requests with the same body before it.
+/// Decides how a request is answered. The number says how many requests with the same body came
+/// before.
 type Script = Box<dyn Fn(&Received, usize) -> Answer + Send + Sync>;
 
 struct Shared {
@@ -104,7 +106,7 @@ impl Receiver {
     }
 
     /// Takes the service down, or up again. While it is down, connections are refused. Requests
-    /// that have arrived before are answered.
+    /// that have already arrived are answered.
     pub fn set_down(&self, is_down: bool) {
         self.shared.is_down.send_replace(is_down);
     }
@@ -144,7 +146,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Shared {
-    /// Decides about a request, and keeps both.
+    /// Decides how a request is answered, and keeps the request and the answer.
     fn decide(&self, received: Received) -> Answer {
         let mut kept = lock(&self.kept);
         let count = kept.bodies.entry(received.body.clone()).or_default();
@@ -168,8 +170,8 @@ async fn accept(address: SocketAddr, first: TcpListener, shared: Arc<Shared>) {
     let mut is_down = shared.is_down.subscribe();
     let mut connections = JoinSet::new();
     let begin = |connections: &mut JoinSet<io::Result<()>>, accepted: io::Result<TcpStream>| {
-        // Connections that have ended are removed. A client may close one at any time, as one that
-        // is killed does, so an error means nothing.
+        // Connections that have ended are removed. Their errors mean nothing, because a client may
+        // close a connection at any time, for example when it is killed.
         while connections.try_join_next().is_some() {}
         if let Ok(stream) = accepted {
             connections.spawn(serve(stream, Arc::clone(&shared)));
@@ -180,7 +182,8 @@ async fn accept(address: SocketAddr, first: TcpListener, shared: Arc<Shared>) {
         tokio::select! {
             accepted = listener.accept() => begin(&mut connections, accepted.map(|it| it.0)),
             () = becomes(&mut is_down, true) => {
-                // Clients take these connections for open, because the system has accepted them.
+                // Clients treat these connections as open, because the system has already accepted
+                // them. So the service must accept them, too.
                 while let Some(accepted) = accepted_already(&listener).await {
                     begin(&mut connections, accepted);
                 }
@@ -251,7 +254,8 @@ async fn respond(stream: &mut TcpStream, status: &str) -> io::Result<()> {
     stream.write_all(text.as_bytes()).await
 }
 
-/// Reads one request; `None` at the end of the connection. `buffer` has what was read of the next.
+/// Reads one request; `None` at the end of the connection. What was read of the next request stays
+/// in `buffer`.
 async fn read(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> io::Result<Option<Received>> {
     let end = loop {
         if let Some(end) = buffer.windows(4).position(|it| it == b"\r\n\r\n") {

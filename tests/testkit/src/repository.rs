@@ -10,9 +10,9 @@ const LOCK: &str = "Cargo.lock";
 
 /// Returns the folder that contains the `Cargo.toml` of the workspace.
 ///
-/// If cargo runs this program, the package that cargo names is used, and not the package that the
-/// program was compiled from: that may be in another checkout, which uses the same folder for its
-/// build output.
+/// If cargo runs this program, the root is found from the package that cargo names in the
+/// environment. The package from which the program was compiled may be in another checkout, which
+/// uses the same folder for its build output.
 pub fn root() -> PathBuf {
     let running = env::var_os("CARGO_MANIFEST_DIR");
     let compiled = OsString::from(env!("CARGO_MANIFEST_DIR"));
@@ -25,23 +25,23 @@ fn found_above(package: &Path) -> Option<&Path> {
     folders.find(|folder| folder.join(LOCK).is_file())
 }
 
-/// Returns a command for the cargo that runs this program, in the root of the repository.
+/// Returns a command that runs cargo in the root of the repository.
 pub fn cargo() -> Command {
     let mut command = Command::new(cargo_program());
     without_package(&mut command).current_dir(root());
     command
 }
 
-/// Returns the path of the cargo that runs this program.
+/// Returns the path of the cargo that has started this program, or `cargo` if none has.
 pub fn cargo_program() -> OsString {
     env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
 }
 
 /// Removes from the environment of `command` the variables in which cargo describes the package of
-/// this program. Every command that runs cargo must be without them: some build scripts, such as
-/// the one of `ring`, ask cargo to run them again when these variables change. So a build that is
-/// started by a program of one package would compile these dependencies, and all that depend on
-/// them, again after a build that was started by another program or from a terminal.
+/// this program. This is needed for every command that runs cargo. Some build scripts, such as the
+/// one of `ring`, must run again when these variables change. If they were not removed, a build
+/// that another program or a terminal has started before would be repeated for these dependencies
+/// and for everything that depends on them.
 pub fn without_package(command: &mut Command) -> &mut Command {
     for (name, _) in env::vars_os() {
         if name.to_str().is_some_and(describes_package) {
@@ -73,12 +73,12 @@ mod tests {
     fn a_build_that_a_program_starts_does_not_know_its_package() {
         // Cargo sets these variables for every test.
         for variable in ["CARGO_MANIFEST_DIR", "CARGO_PKG_NAME"] {
-            assert!(env::var_os(variable).is_some(), "{variable}");
+            assert!(env::var_os(variable).is_some(), "cargo must set {variable}");
             let command = cargo();
             let mut changes = command.get_envs();
             assert!(
                 changes.any(|(name, value)| name == variable && value.is_none()),
-                "{variable}"
+                "{variable} must be removed from the environment of the build"
             );
         }
     }

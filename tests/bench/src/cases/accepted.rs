@@ -1,6 +1,6 @@
 //! How many requests a second get the answer with status 200 while no worker runs, so that only
-//! ingest and the broker work, and how much processor time ingest needs for each. Then a worker
-//! settles them all, and the accounting must balance.
+//! ingest and the broker work, and how much processor time ingest needs for each request. Then a
+//! worker settles them all, and the accounting must balance.
 
 use anyhow::Result;
 

@@ -1,8 +1,8 @@
-//! How many events a second are accepted and processed at once, for five minutes, while the queue
-//! does not grow: 64 connections send as fast as they are answered, but pause while the queue is
-//! longer than about a second of work. Ingest and two workers run, the handler is `begini`. Each
-//! tenth of the time but the first counts as one run, so that the spread of the runs shows whether
-//! the rate stays the same.
+//! How many events a second are accepted and, at the same time, processed, for five minutes, while
+//! the queue does not grow: 64 connections send as fast as they are answered, but pause while the
+//! queue is longer than about a second of work. Ingest and two workers run, the handler is
+//! `begini`. Each tenth of the time but the first counts as one run, so that the spread of the runs
+//! shows whether the rate stays the same.
 
 use std::time::Duration;
 
@@ -18,7 +18,8 @@ use crate::deployment::{Config, Deployment, Role, Storage};
 use crate::figure::{Figure, Goal, Unit};
 use crate::load::{Gate, Kind, Plan, now, send};
 
-/// The messages that may wait in the queue, each of up to 64 events.
+/// How many messages may wait in the queue before the connections pause. A message has up to 64
+/// events.
 const WAITING_MAX: u32 = 100;
 
 /// How often the length of the queue is read.

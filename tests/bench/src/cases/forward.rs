@@ -1,7 +1,7 @@
 //! How many events a second one worker posts with the handler `forward` to a service of the bench,
-//! with at most 256 calls in flight, and how much processor time the worker needs for each. The
-//! queue is full when the worker starts. The rate is that between the first and the last commit of
-//! outcomes.
+//! with at most 256 calls in flight, and how much processor time the worker needs for each event.
+//! The queue is full when the worker starts. The rate is that between the first and the last commit
+//! of outcomes.
 //!
 //! One service answers at once. Another one takes 200 ms for each request, so that its rate shows
 //! whether as many calls are in flight as the config allows.
@@ -18,17 +18,19 @@ use crate::floors::Floor;
 use crate::load::Kind;
 use crate::service::Service;
 
-/// The most calls in flight, as the config says it.
+/// The most calls in flight, as the config sets it.
 const CALLS: u32 = 256;
 
 /// How long the slow service takes for each request.
 const TAKES: Duration = Duration::from_millis(200);
 
-/// The slow service can be posted `CALLS / TAKES` events a second. The rate must be at least this
-/// share of that, because each call also waits for the commits of its lease and its outcome.
+/// With the slow service, at most `CALLS / TAKES` events a second are possible. The rate must be at
+/// least this share of that number. The rest is lost because each call also waits for the commits
+/// of its lease and its outcome.
 const SHARE: f64 = 0.9;
 
-/// The key with which the requests are signed, which only the private deployment uses.
+/// The key that signs the requests. It need not be secret, because only the deployment of this case
+/// uses it.
 const KEY: &str = "dGhlLWtleS1vZi10aGUtYmVuY2htYXJrLWFsb25l";
 
 pub(crate) fn measure(bench: &Bench<'_>) -> Result<Vec<Figure>> {
@@ -52,7 +54,7 @@ pub(crate) fn measure(bench: &Bench<'_>) -> Result<Vec<Figure>> {
     let (answered, sent) = (fast.answered() + slow.answered(), drain.sent());
     ensure!(
         answered >= sent,
-        "{sent} events are done, and the services have answered {answered} requests"
+        "{sent} events are done, but the services have answered only {answered} requests"
     );
     let possible = f64::from(CALLS) / TAKES.as_secs_f64();
     let slow_rate = Figure::new(

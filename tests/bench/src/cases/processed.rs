@@ -102,7 +102,7 @@ impl<'a> Drain<'a> {
         self.bench.runtime.block_on(send(plan)).map(drop)
     }
 
-    /// Grows the store to that many events.
+    /// Adds this many processed events to the store.
     pub fn fill(&mut self, events: u64) -> Result<()> {
         fill::fill(self.bench, &self.deployment.store, events)?;
         self.filled += events;
@@ -116,7 +116,7 @@ impl<'a> Drain<'a> {
     }
 
     /// Like [`Drain::run`] with one worker, but also returns the processor time of the worker for
-    /// each event in microseconds, including that of its start.
+    /// each event in microseconds, including the time that the worker needs to start.
     pub fn run_with_time(&mut self, events: u64) -> Result<(f64, f64)> {
         let mut seconds = 0.0;
         let commits = self.commits_and(events, 1, |deployment| {

@@ -1,7 +1,7 @@
 //! How many events a second one worker publishes with the handler `publish` to an exchange with one
 //! quorum queue, with at most 256 messages that are not confirmed, and how much processor time the
-//! worker needs for each. The queue of the route is full when the worker starts. The rate is that
-//! between the first and the last commit of outcomes.
+//! worker needs for each event. The queue of the route is full when the worker starts. The rate is
+//! that between the first and the last commit of outcomes.
 
 use anyhow::{Result, ensure};
 use lapin::options::{
@@ -65,12 +65,12 @@ fn published(
     let messages = bench.runtime.block_on(delete(amqp, &queue))?;
     ensure!(
         messages >= events,
-        "{events} events are done, and the queue had {messages} messages"
+        "{events} events are done, but the queue had only {messages} messages"
     );
     Ok(measured)
 }
 
-/// Declares the exchange and a queue that gets all messages of it.
+/// Declares the exchange, and a queue that gets all messages of the exchange.
 async fn bind(amqp: &str, queue: &str) -> Result<()> {
     let (connection, channel) = connect(amqp).await?;
     let durable = ExchangeDeclareOptions {
@@ -119,8 +119,8 @@ async fn delete(amqp: &str, queue: &str) -> Result<u64> {
     Ok(u64::from(messages))
 }
 
-/// Connects for a few steps. The connection is not kept, because nothing of the bench would answer
-/// the heartbeats of RabbitMQ meanwhile.
+/// Opens a connection for a few operations. The connection is not kept during a measurement,
+/// because the bench does not answer the heartbeats of RabbitMQ in that time.
 async fn connect(amqp: &str) -> Result<(Connection, Channel)> {
     let connection = Connection::connect(amqp, ConnectionProperties::default()).await?;
     let channel = connection.create_channel().await?;

@@ -8,12 +8,12 @@ use crate::bench::Bench;
 pub(crate) struct Turns {
     pub plain: Vec<f64>,
     pub other: Vec<f64>,
-    /// The rate of the other one, divided by that of the plain one in the same run.
+    /// The rate of `other`, divided by the rate of `plain` in the same run.
     pub shares: Vec<f64>,
 }
 
-/// Measures both deployments in every run, one after the other. `plain` and `other` measure one run
-/// of theirs and return its rate.
+/// Measures both deployments in every run, one after the other. `plain` and `other` each measure
+/// one run of their deployment, and return its rate.
 pub(crate) fn measure(
     bench: &Bench<'_>,
     mut plain: impl FnMut() -> Result<f64>,
@@ -26,8 +26,8 @@ pub(crate) fn measure(
     };
     for run in 1..=bench.runs {
         bench.say(&format!("run {run} of {}", bench.runs));
-        // The second of two runs may be faster or slower for a reason of its own, so they change
-        // their places.
+        // The deployment that is measured second may be faster or slower for that reason alone, so
+        // the order changes with each run.
         let (of_plain, of_other) = if run.is_multiple_of(2) {
             let of_other = other()?;
             (plain()?, of_other)

@@ -1,7 +1,8 @@
-//! What statements of a user's own cost: how many events a second the handler `sql` commits from a
-//! full queue, divided by the rate of `begini`, which writes the same rows into tables of the same
-//! form. The statements run once for each batch, as the document on handlers advises. The two are
-//! measured in turns, and only one of them has workers at a time.
+//! What it costs when a user's statements write the rows: how many events a second the handler
+//! `sql` commits from a full queue, divided by the rate of `begini`, which writes the same rows
+//! into tables of the same form. The statements run once for each batch, as the document on
+//! handlers advises. The two handlers are measured in turns, and only one of them has workers at a
+//! time.
 
 use anyhow::{Result, ensure};
 
@@ -18,12 +19,12 @@ struct Statements {
     storage: Storage,
     /// Lines for the section `[route.handler]` of hookbox's config.
     settings: &'static str,
-    /// Creates the tables into which they write.
+    /// The SQL text that creates the tables into which the statements write.
     tables: &'static str,
-    /// The tables, each with the number of rows that they write for an event.
+    /// The tables, each with the number of rows that the statements write into it for an event.
     rows: [(&'static str, u64); 2],
-    /// How many workers run them. One transaction at a time writes to a SQLite file, so a second
-    /// worker would only wait for the first.
+    /// How many workers run the statements. One transaction at a time writes to a SQLite file, so a
+    /// second worker would only wait for the first.
     workers: usize,
     floors: &'static [Floor],
 }

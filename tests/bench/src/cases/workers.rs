@@ -1,6 +1,6 @@
 //! Whether four workers process four times as many events as one worker, with a handler that waits
-//! 20 ms for each event: a trigger of the test on `begini_scores` sleeps, as a handler does that
-//! waits for another system.
+//! 20 ms for each event. A trigger of the bench on `begini_scores` sleeps, in place of a handler
+//! that waits for another system.
 
 use anyhow::{Context, Result};
 

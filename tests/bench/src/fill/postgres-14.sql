@@ -1,4 +1,5 @@
--- The rows of the events :first to :last, each with a random id, in a transaction of the caller.
+-- Inserts the rows of the events :first to :last, each with a random id. The caller has begun a
+-- transaction.
 create temp table filler on commit drop as
 select n,
        substring(sha256(convert_to('event ' || n || random(), 'UTF8')) from 1 for 16) as event_id,
@@ -41,7 +42,7 @@ insert into begini_score_traits (event, position, key, value, risk_band, other)
 select event, position, 'trait ' || position, (n % 101)::text, 'B', '{}'
 from filled, generate_series(0, 3) as position order by n, position;
 
--- One ingest has reported all of it as accepted.
+-- One ingest has reported all these receipts as accepted.
 insert into accounts (instance, first, last, closing) values (':instance', 1, :last, true)
 on conflict (instance, first) do update set last = excluded.last;
 insert into accepted (route, receipts) values ('scores', :last - :first + 1)

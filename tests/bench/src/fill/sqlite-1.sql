@@ -1,4 +1,5 @@
--- The rows of the events :first to :last, each with a random id, in a transaction of the caller.
+-- Inserts the rows of the events :first to :last, each with a random id. The caller has begun a
+-- transaction.
 create temp table if not exists filler (n integer primary key, event_id blob, at integer);
 delete from filler;
 insert into filler
@@ -33,7 +34,7 @@ select event_id, position, 'trait ' || position, cast(n % 101 as text), 'B', '{}
 from filler, (select 0 as position union all select 1 union all select 2 union all select 3)
 order by n, position;
 
--- One ingest has reported all of it as accepted.
+-- One ingest has reported all these receipts as accepted.
 insert into accounts (instance, first, last, closing, told_at)
 values (x':instance_hex', 1, :last, 1, 1764000000000000)
 on conflict (instance, first) do update set last = excluded.last;

@@ -11,7 +11,8 @@ pub(super) struct Length {
 
 impl Length {
     /// Returns the length of a measurement: long enough to average out a pause of the disk. With
-    /// `is_quick`, the bench only checks that its floors work.
+    /// `is_quick`, the length is a tenth of a second, because the bench only checks that the floors
+    /// can be measured.
     pub fn new(is_quick: bool) -> Length {
         let (warm_up, lasts) = if is_quick { (20, 100) } else { (500, 3_000) };
         Length {

@@ -1,4 +1,4 @@
-//! One keep-alive connection. It reads of a response only what the bench needs.
+//! One keep-alive connection. It reads only those parts of a response that the bench needs.
 
 use anyhow::{Context, Result, bail, ensure};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};

@@ -3,7 +3,7 @@
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha512;
 
-/// The key of the source, which only the private deployment uses.
+/// The key of the source. It need not be secret, because only the deployment of the bench uses it.
 pub(crate) const SECRET: &str = "the-key-of-the-benchmark-alone";
 
 /// Which events the requests are about.

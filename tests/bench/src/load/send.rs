@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::connection::Connection;
 use super::request::Requests;
 
-/// How often a connection that a closed [`Gate`] has stopped checks whether it is open again.
+/// How often a connection that a closed [`Gate`] has stopped checks whether the gate is open again.
 const GATE_INTERVAL: Duration = Duration::from_millis(5);
 
 /// A switch that stops sending on all connections while it is closed. It is closed as long as a

@@ -57,8 +57,8 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 5,
         name: "broker-killed",
-        what: "The broker is killed while publishes are in flight: those are answered 503, and \
-            every event that was answered 200 survives the restart.",
+        what: "The broker is killed while publishes are in flight: their requests are answered \
+            503, and every event that was answered 200 survives the restart.",
         proofs: &[Proof::Faults {
             pairs: SERVERS,
             fast: true,
@@ -86,8 +86,8 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 7,
         name: "broker-frozen-at-start",
-        what: "The broker is frozen before ingest connects: ingest tries to connect a bounded \
-            number of times, and no thread leaks.",
+        what: "The broker is frozen before ingest connects: ingest makes a limited number of \
+            attempts to connect, and no thread leaks.",
         proofs: &[
             Proof::Tests {
                 package: "hookbox-driver-rabbitmq",
@@ -151,7 +151,7 @@ pub(super) const CASES: &[Case] = &[
         number: 11,
         name: "publish-cut",
         what: "The connection breaks in the middle of a publish, in its first frame or in a body: \
-            it is rebuilt, and no partial message is ever delivered.",
+            the connection is rebuilt, and no partial message is ever delivered.",
         proofs: &[Proof::Faults {
             pairs: SERVERS,
             fast: true,
@@ -161,7 +161,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 12,
         name: "queue-missing",
-        what: "A queue is deleted while ingest runs: a publish to it is never reported as \
+        what: "A queue is deleted while ingest runs: a publish to this queue is never reported as \
             accepted (H2, H5).",
         proofs: &[
             Proof::Tests {
@@ -280,8 +280,8 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 19,
         name: "largest-payload",
-        what: "A body of exactly the size limit is accepted, one byte more is answered 413, and \
-            neither closes a channel.",
+        what: "A body of exactly the size limit is accepted, a body with one byte more is answered \
+            413, and neither of them closes a channel.",
         proofs: &[
             Proof::Tests {
                 package: "hookbox-ingest",

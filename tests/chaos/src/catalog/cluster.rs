@@ -15,7 +15,7 @@ pub(super) const CASES: &[Case] = &[
         number: 26,
         name: "leader-isolated-majority",
         what: "The node that leads the queues is cut off, and the client reaches the other nodes: \
-            some requests are answered with status 503, then publishing succeeds again.",
+            requests are answered with status 503 for a while, and then events are accepted again.",
         proofs: &[Proof::Cluster],
     },
     Case {
@@ -47,8 +47,8 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 31,
         name: "one-member",
-        what: "A queue was declared on one node, and the cluster then grew to three: the queue's \
-            single replica is reported.",
+        what: "A queue was declared on one node, and the cluster then grew to three nodes: hookbox \
+            reports that the queue has only one replica.",
         proofs: &[Proof::Cluster],
     },
 ];

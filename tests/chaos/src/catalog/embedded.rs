@@ -30,8 +30,8 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 69,
         name: "file-shared",
-        what: "Several processes use one file: each waits for the lock of the others, and all \
-            make progress.",
+        what: "Several processes use one file: each waits while another one holds the file's lock, \
+            and all make progress.",
         proofs: &[
             Proof::Faults {
                 pairs: FILE,

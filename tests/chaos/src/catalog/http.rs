@@ -9,8 +9,8 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 72,
         name: "slow-clients",
-        what: "Clients send heads or bodies slowly, stay idle or close one direction: the time \
-            and the connections they take are limited.",
+        what: "Clients send heads or bodies slowly, stay idle or close one direction of the \
+            connection: hookbox limits how much time and how many connections they may take.",
         proofs: &[Proof::Tests {
             package: "hookbox-ingest",
             filters: &[
@@ -56,8 +56,8 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 75,
         name: "signatures",
-        what: "Signatures are malformed, damaged, too many or of another scheme: the request is \
-            refused.",
+        what: "A request has malformed or damaged signatures, too many of them, or one of another \
+            scheme: it is refused.",
         proofs: &[Proof::Tests {
             package: "hookbox-signature",
             filters: &[
@@ -173,8 +173,8 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 81,
         name: "exhaustion",
-        what: "Bodies, connections or waiting requests exceed their limits: the excess is \
-            answered with status 503. Code panics during a request: no other request fails.",
+        what: "Bodies, connections or waiting requests exceed their limits: the excess is answered \
+            with status 503. If code panics during a request, no other request fails.",
         proofs: &[
             Proof::Tests {
                 package: "hookbox-ingest",

@@ -8,7 +8,7 @@ pub(super) const CASES: &[Case] = &[Case {
     number: 24,
     name: "spool",
     what: "Ingest is killed five times while the broker is unavailable: every event that was \
-            answered 200 from the spool has its effect.",
+            accepted into the spool and answered 200 has its effect.",
     proofs: &[
         Proof::Crashes(&["spool."]),
         Proof::Scenario {

@@ -98,7 +98,8 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 54,
         name: "postgres-black-hole",
-        what: "PostgreSQL is unresponsive for a while: every connection slot recovers (H10).",
+        what: "PostgreSQL is unresponsive for a while: every slot of the connection pool recovers \
+            (H10).",
         proofs: &[
             Proof::Faults {
                 pairs: SERVERS,

@@ -44,7 +44,10 @@ fn every_test_that_is_named_is_there() {
             let text = read(&folder) + &read(&path("tests/conformance/src"));
             for filter in filters {
                 if !text.contains(&format!("fn {filter}")) {
-                    missing.push(format!("{}: {package}: {filter}", case.name));
+                    missing.push(format!(
+                        "case {} names the test {filter} of {package}, which does not exist",
+                        case.name
+                    ));
                 }
             }
         }

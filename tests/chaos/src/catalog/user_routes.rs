@@ -9,9 +9,10 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 85,
         name: "user-routes-killed",
-        what: "A worker is killed again and again while events go through `sql`, `forward` and \
-            `publish`: an event has one effect by `sql`, and arrives by the others at least once, \
-            each time with the same key, the same body and a higher epoch.",
+        what: "A worker is killed repeatedly while events go through the handlers `sql`, \
+            `forward` and `publish`: an event has one effect by `sql`, and arrives by `forward` \
+            and `publish` at least once, each time with the same idempotency key, the same body \
+            and a higher epoch.",
         proofs: &[
             Proof::Crashes(&["effect."]),
             Proof::Scenario {
@@ -47,9 +48,9 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 86,
         name: "target-down",
-        what: "The target of `forward` is down for a while, then slow, and then asks for pauses: \
-            no event loses an attempt, every event arrives, and other routes process their events \
-            meanwhile.",
+        what: "The target of the handler `forward` is down for a while, then slow, and then asks \
+            for pauses: no event loses an attempt, every event arrives, and other routes process \
+            their events meanwhile.",
         proofs: &[
             Proof::Scenario {
                 pairs: BOTH,
@@ -82,9 +83,10 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 87,
         name: "target-misbehaves",
-        what: "A target of `forward` refuses connections, does not answer, sends an endless body, \
-            redirects, or has a wrong certificate or a private address: each call ends within its \
-            time limits, and each event has the outcome that its answer means.",
+        what: "A target of the handler `forward` refuses connections, does not answer, sends an \
+            endless body, redirects, or has a wrong certificate or a private address: each call \
+            ends within its time limits, and the target's answer decides the outcome of the \
+            event.",
         proofs: &[
             Proof::Tests {
                 package: "hookbox-forward",
@@ -93,10 +95,10 @@ pub(super) const CASES: &[Case] = &[
                     "a_machine_that_does_not_answer_meets_the_limit_of_the_connection",
                     "a_handshake_that_does_not_begin_meets_the_limit_of_the_connection",
                     "a_service_that_never_answers_meets_the_limit_of_the_first_byte",
-                    "the_limit_of_the_whole_call_is_the_last_word",
+                    "no_call_takes_longer_than_the_limit_of_the_whole_call",
                     "an_endless_body_is_not_read_to_its_end",
                     "a_redirect_is_not_followed",
-                    "an_answer_that_is_no_http_is_a_failure",
+                    "an_answer_that_is_not_http_is_a_failure",
                     "a_wrong_certificate_is_refused_before_anything_is_sent",
                     "a_name_that_leads_to_a_private_address_is_refused",
                     "each_connection_goes_to_the_address_that_was_checked_for_it",

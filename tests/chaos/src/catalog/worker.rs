@@ -172,8 +172,8 @@ pub(super) const CASES: &[Case] = &[
         number: 43,
         name: "handler-kills-the-process",
         what: "A handler ends its process each time it runs: after a limited number of starts its \
-               event is quarantined (a dead letter that no worker runs again), and all other \
-               events are processed.",
+               event is quarantined (it becomes a dead letter that no worker runs again), and all \
+               other events are processed.",
         proofs: &[
             Proof::Crashes(&["worker.mid_handler"]),
             Proof::Tests {
@@ -210,15 +210,15 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 45,
         name: "retry-killed",
-        what: "A worker is killed between recording a retry and acknowledging: there is one retry \
-            and one effect.",
+        what: "A worker is killed after it recorded a retry and before it acknowledged the \
+            message: there is one retry and one effect.",
         proofs: &[Proof::Crashes(&["scheduler.", "worker.after_record"])],
     },
     Case {
         number: 46,
         name: "dead-letter-killed",
-        what: "A worker is killed between storing a dead letter and acknowledging: there is one \
-            dead letter.",
+        what: "A worker is killed after it stored a dead letter and before it acknowledged the \
+            message: there is one dead letter.",
         proofs: &[
             Proof::Crashes(&["worker.before_record", "worker.after_record"]),
             Proof::Tests {
@@ -233,8 +233,8 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 47,
         name: "ladder-order",
-        what: "Retries with long and with short delays wait at the same time: a short one does \
-            not wait for a long one.",
+        what: "Retries with long and with short delays wait at the same time: a retry with a short \
+            delay does not wait for one with a long delay.",
         proofs: &[
             Proof::Tests {
                 package: "hookbox-tests",
@@ -249,7 +249,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 48,
         name: "forged-headers",
-        what: "A publisher forged headers of the broker: they are ignored.",
+        what: "A publisher forged headers that only the broker should set: hookbox ignores them.",
         proofs: &[Proof::Tests {
             package: "hookbox-driver-rabbitmq",
             filters: &[
@@ -261,7 +261,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 49,
         name: "replayed-twice",
-        what: "A dead letter is replayed twice: it has at most one effect.",
+        what: "A dead letter is replayed twice: its event has at most one effect.",
         proofs: &[
             Proof::Tests {
                 package: "hookbox-driver-postgres",

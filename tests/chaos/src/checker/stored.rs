@@ -8,10 +8,11 @@ use anyhow::{Context, Result, bail};
 use crate::journal::Journal;
 use crate::sql::{Sql, Texts};
 
-/// The name of a route, and the number of an event.
+/// The name of a route, and an event number.
 pub(super) type OnRoute = (String, String);
 
-/// The number of an event as text, from the column `event` that every table has but `events`.
+/// The SQL expression for the event number as text. All tables except `events` have the column
+/// `event`.
 const EVENT: &str = "cast(event as text)";
 
 /// The outcome of a receipt on one route.
@@ -35,15 +36,15 @@ pub(super) struct Stored {
     pub(super) scores: BTreeMap<String, u64>,
     /// For each uid of an applicant, the number of rows in the table of applications.
     pub(super) applications: BTreeMap<String, u64>,
-    /// The events that have an effect: for each number of an event, the uid of the applicant in the
-    /// row of the effect.
+    /// The events that have an effect: for each event number, the uid of the applicant in the row
+    /// of the effect.
     pub(super) effects: BTreeMap<String, String>,
     /// For each uid of an applicant, the number of rows that the handler `sql` has written.
     pub(super) by_sql: BTreeMap<String, u64>,
     /// The claims: for each route and event, the state of the claim and its number of attempts.
     pub(super) claims: BTreeMap<OnRoute, (String, u64)>,
     pub(super) dead: BTreeMap<OnRoute, Vec<DeadLetter>>,
-    /// The SHA-256 digest of each body by the number of its event.
+    /// The SHA-256 digest of each body by its event number.
     pub(super) bodies: BTreeMap<String, String>,
 }
 
@@ -77,8 +78,8 @@ fn since(sql: &Sql, journal: &Journal) -> String {
     }
 }
 
-/// Returns the SQL query for the numbers of the events to check. These are the events of the
-/// journal's receipts, and the events that have an effect although their request got no response.
+/// Returns the SQL query for the event numbers to check. These are the events of the journal's
+/// receipts, and the events that have an effect although their requests got no response.
 fn events(sql: &Sql, journal: &Journal) -> String {
     let since = since(sql, journal);
     let of = |table| {
@@ -115,8 +116,8 @@ fn receipts(sql: &Sql, since: &str) -> Result<BTreeMap<String, Vec<StoredReceipt
     Ok(receipts)
 }
 
-/// For each uid of an applicant the number of rows of effects, and for each number of an event the
-/// uid of the applicant.
+/// Two maps: for each uid of an applicant the number of rows with effects, and for each event
+/// number the uid of the applicant.
 type Effects = (BTreeMap<String, u64>, BTreeMap<String, String>);
 
 fn effects(sql: &Sql, journal: &Journal, table: &str) -> Result<Effects> {

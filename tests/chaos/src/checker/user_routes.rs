@@ -1,6 +1,6 @@
-//! Checks the user routes: the handler `sql` has exactly one effect for each event, and each event
-//! arrives at the targets of `forward` and `publish` at least once, each time with the same key and
-//! body and with a higher epoch.
+//! Checks the user routes. The handler `sql` must have exactly one effect for each event. At the
+//! targets of `forward` and `publish`, each event must arrive at least once, each time with the
+//! same idempotency key, the same body and a higher epoch.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,7 +12,7 @@ use crate::target_call::{Response, TargetCall};
 use crate::targets::Targets;
 use crate::user_route::UserRoute;
 
-/// Checks every user route of a case. The calls must have been read.
+/// Checks every user route of a case. The caller must have read the calls with [`Targets::gather`].
 pub(super) fn check(
     targets: &Targets,
     journal: &Journal,
@@ -36,7 +36,7 @@ pub(super) fn check(
     }
 }
 
-/// The check of one user route.
+/// The check of one user route, and where it adds its findings.
 struct RouteCheck<'a> {
     route: UserRoute,
     targets: &'a Targets,
@@ -63,8 +63,8 @@ impl RouteCheck<'_> {
         self.outcomes(sent, uid, calls);
     }
 
-    /// Checks that an accepted event has arrived (invariant I1), with `sql` once (invariant I3),
-    /// and that no other event has arrived (invariant I4).
+    /// Checks that an accepted event has arrived (invariant I1), and that it has only one effect by
+    /// `sql` (invariant I3). An event that was not accepted must not have arrived (invariant I4).
     fn arrival(
         &mut self,
         sent: &SentEvent,
@@ -76,8 +76,9 @@ impl RouteCheck<'_> {
         let is_accepted = !sent.receipts.is_empty();
         if taken > 1 && !self.route.is_external() {
             self.figures.doubled += 1;
-            self.found
-                .add(format!("I3: {uid} has {taken} effects by {name}, not one"));
+            self.found.add(format!(
+                "I3: {uid} has {taken} effects by {name}, but must have one"
+            ));
         }
         match sent.class {
             Class::Valid if is_accepted && taken == 0 => {
@@ -101,8 +102,8 @@ impl RouteCheck<'_> {
         }
     }
 
-    /// Checks that all calls for an event have the same key and the same body, and that each has a
-    /// higher epoch than the one before (invariant I22).
+    /// Checks that all calls for an event have the same idempotency key and the same body, and that
+    /// each call has a higher epoch than the call before it (invariant I22).
     fn repetitions(&mut self, uid: &str, calls: &[TargetCall]) {
         let name = self.route.as_str();
         let Some(first) = calls.first() else {
@@ -115,7 +116,7 @@ impl RouteCheck<'_> {
         if calls.iter().any(|call| call.key != first.key) {
             let keys: BTreeSet<&str> = calls.iter().map(|call| call.key.as_str()).collect();
             self.found.add(format!(
-                "I22: {uid} was sent by {name} with more than one key: {keys:?}"
+                "I22: {uid} was sent by {name} with more than one idempotency key: {keys:?}"
             ));
         }
         if calls.iter().any(|call| call.digest != first.digest) {
@@ -126,8 +127,8 @@ impl RouteCheck<'_> {
         let mut epochs: Vec<u32> = calls.iter().map(|call| call.epoch).collect();
         let routes = self.targets.routes();
         if routes.may_time_out && self.route == UserRoute::Publish {
-            // A call that timed out at a frozen broker may be read from its connection after the
-            // next one, which is on another connection.
+            // The broker may read a message that was sent before a freeze only after it has read
+            // the repeated message, because each is on a connection of its own.
             epochs.sort_unstable();
         }
         if !epochs.is_sorted_by(|earlier, later| earlier < later) {
@@ -137,8 +138,8 @@ impl RouteCheck<'_> {
         }
     }
 
-    /// Checks that an accepted event is done, that the body which arrived is that of the receipt
-    /// which is done (invariant I4), and that faults cost no attempt (invariant I9).
+    /// Checks that an accepted event is done, and that faults cost no attempt (invariant I9). The
+    /// body that arrived must be that of the receipt with the outcome `done` (invariant I4).
     fn outcomes(&mut self, sent: &SentEvent, uid: &str, calls: &[TargetCall]) {
         if sent.class != Class::Valid {
             return;
@@ -151,7 +152,8 @@ impl RouteCheck<'_> {
             let outcomes = self.stored.receipts.get(receipt).into_iter().flatten();
             for outcome in outcomes.filter(|outcome| outcome.on.0 == name) {
                 let mut dead = self.stored.dead.get(&outcome.on).into_iter().flatten();
-                // Another body for the event is a dead letter, however often it was received.
+                // A receipt with a known event id and another body (a conflict) is a dead letter,
+                // and is not checked here.
                 if dead.any(|it| it.reason == "conflict") {
                     continue;
                 }
@@ -159,13 +161,13 @@ impl RouteCheck<'_> {
                     Some((state, attempts)) if state == "done" => {
                         if is_bounded && !(1..=most).contains(attempts) {
                             self.found.add(format!(
-                                "I9: {uid} is done by {name} after {attempts} attempts, at most \
-                                 {most} were expected"
+                                "I9: {uid} is done by {name} after {attempts} attempts, but 1 to \
+                                 {most} were allowed"
                             ));
                         }
                     }
                     other => self.found.add(format!(
-                        "I1: {uid} must be done by {name}, and its claim is {other:?}"
+                        "I1: {uid} must be done by {name}, but its claim is {other:?}"
                     )),
                 }
                 let sent_digest = sent.digests.get(receipt);
@@ -181,13 +183,13 @@ impl RouteCheck<'_> {
     }
 
     /// Checks that each call is for an event that was sent (invariant I4), and that no two events
-    /// have the same key (invariant I22).
+    /// have the same idempotency key (invariant I22).
     fn calls(&mut self, journal: &Journal) {
         let name = self.route.as_str();
         let sent: BTreeSet<String> = journal.events.keys().map(|it| journal.uid(*it)).collect();
         let mut keys: BTreeMap<&str, &str> = BTreeMap::new();
         for (uid, calls) in self.targets.calls(self.route) {
-            // Other journals have other uids, which begin alike.
+            // Another uid that begins with `SIM` is from another journal.
             let is_ours = journal.is_uid(uid) || !uid.starts_with("SIM");
             if is_ours && !journal.is_partial && !sent.contains(uid) {
                 self.found.add(format!(
@@ -197,7 +199,7 @@ impl RouteCheck<'_> {
             let key = calls.first().map_or("", |call| call.key.as_str());
             if let Some(other) = keys.insert(key, uid) {
                 self.found.add(format!(
-                    "I22: {uid} and {other} have the same key by {name}: {key}"
+                    "I22: {uid} and {other} have the same idempotency key by {name}: {key}"
                 ));
             }
         }

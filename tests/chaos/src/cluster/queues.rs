@@ -9,8 +9,8 @@ use super::{AGAIN_MAX, Course};
 use crate::fault::pause;
 use crate::publish::publish;
 
-/// A message that is not an envelope. Its dead letter therefore has a reason that no other dead
-/// letter of the case has.
+/// A message that is not an envelope. The reason of its dead letter is therefore `undecodable`,
+/// which no other dead letter of the case has.
 const STRANGE: &[u8] = b"not one of ours";
 
 /// The number of workers in each case.
@@ -35,7 +35,7 @@ impl Course {
             self.world.tend(None)?;
             ensure!(
                 began.elapsed() < AGAIN_MAX,
-                "I1: a message in the dead-letter queue is lost with the replaced node\n{}",
+                "I1: the message in the dead-letter queue was lost with the replaced node\n{}",
                 self.world.tails()
             );
             pause(200);
@@ -123,8 +123,8 @@ impl Course {
     }
 }
 
-/// Returns whether this is a queue that exists for a moment: an anchor, or the lock of a reader of
-/// the witnesses.
+/// Returns whether this is a queue that exists only for a moment: an anchor queue, or the queue
+/// with which a process locks the witness messages while it reads them.
 fn is_temporary(name: &str) -> bool {
     name.contains(".anchor.") || name.ends_with(".reader")
 }

@@ -33,7 +33,7 @@ pub enum Actor {
 }
 
 impl Cell {
-    /// Returns every cell.
+    /// Returns every cell of the crash-point matrix.
     pub fn all() -> Vec<Cell> {
         let mut cells = Vec::new();
         for pair in Pair::ALL {
@@ -49,15 +49,16 @@ impl Cell {
         format!("crash/{}:{}", self.point.name, self.time)
     }
 
-    /// Returns whether the process crashes in the path of an external call, so that the cell needs
-    /// a route with such calls. It then waits for the end of a lease, and takes half a minute.
+    /// Returns whether the process crashes while it makes an external call. Such a cell needs a
+    /// route with external calls. It takes half a minute, because a lease must end before the call
+    /// is repeated.
     pub fn is_external(&self) -> bool {
         self.point.name.starts_with("effect.")
     }
 
-    /// Returns whether `--ci`, which has not the time for all cells, runs this one with this seed:
-    /// of the cells of a crash point, a seed selects one. The next seed may select another pair,
-    /// and another passing.
+    /// Returns whether `--ci` runs this cell with this seed. A run with `--ci` has no time for all
+    /// cells, so the seed selects one cell of each crash point. Another seed may select another
+    /// pair of broker and store, and the other passing.
     pub fn is_in_turn(&self, seed: u64) -> bool {
         let by_pair = match self.pair {
             Pair::RabbitmqPostgres => 0,
@@ -108,8 +109,8 @@ impl Cell {
     }
 
     /// Returns the value of the environment variable that makes a process end itself at the crash
-    /// point. A process drains, or runs a command, only once. Therefore the crash point of a drain
-    /// or a command is passed for the second time in a second process.
+    /// point. A process drains, or runs a command, only once. To crash at the second passing of the
+    /// crash point of a drain or a command, a second process is therefore needed.
     pub fn crash(&self) -> String {
         match self.actor() {
             Actor::Draining(_) | Actor::Migrator | Actor::Operator => self.point.name.to_owned(),
@@ -141,10 +142,19 @@ mod tests {
             for seed in 0..60 {
                 let mut cells = Cell::all();
                 cells.retain(|cell| cell.point == point && cell.is_in_turn(seed));
-                assert_eq!(cells.len(), 1, "{} with seed {seed}", point.name);
+                assert_eq!(
+                    cells.len(),
+                    1,
+                    "the seed {seed} must select one cell of the crash point {}",
+                    point.name
+                );
                 selected.insert((point.name, cells[0].time, cells[0].pair));
             }
         }
-        assert_eq!(selected.len(), Cell::all().len(), "{selected:?}");
+        assert_eq!(
+            selected.len(),
+            Cell::all().len(),
+            "60 seeds must select every cell, but select only {selected:?}"
+        );
     }
 }

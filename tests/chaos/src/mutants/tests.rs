@@ -14,18 +14,22 @@ fn every_patch_applies() {
 }
 
 #[test]
-fn the_packages_of_a_patch_are_those_of_its_files() {
+fn every_package_that_a_patch_changes_exists() {
     for mutant in all().unwrap() {
         let patch = fs::read_to_string(&mutant.patch).unwrap();
         let packages = packages(&patch);
-        assert!(!packages.is_empty(), "{}", mutant.name);
+        assert!(
+            !packages.is_empty(),
+            "the mutant {} must change a package",
+            mutant.name
+        );
         for package in packages {
             let folder = package.strip_prefix("hookbox-").unwrap_or(&package);
             let manifest = path(&format!("crates/{folder}/Cargo.toml"));
             let manifest = fs::read_to_string(manifest).unwrap();
             assert!(
                 manifest.contains(&format!("name = \"{package}\"")),
-                "{package}"
+                "the package in crates/{folder} must be named {package}"
             );
         }
     }

@@ -22,7 +22,7 @@ const HEADER: usize = 24;
 pub enum Survivors {
     Nothing,
     Everything,
-    /// All writes survive, but only half of the last write of each file.
+    /// All earlier writes survive, and the first half of the last write of each file.
     Torn,
     /// Some later writes survive without earlier ones.
     Holes,
@@ -61,8 +61,8 @@ struct Done {
 pub struct Files {
     pub database: Vec<u8>,
     pub log: Vec<u8>,
-    /// The number of unsynced writes at the power failure. The field `kept` is how many of them
-    /// survived.
+    /// The number of unsynced writes at the power failure. The field `kept` is the number of these
+    /// writes that survived.
     pub unsynced: usize,
     pub kept: usize,
 }
@@ -120,13 +120,13 @@ impl Disk {
              hookbox.db-wal exists"
         );
         let before = Files {
-            database: fs::read(&database).context("reading the file")?,
+            database: fs::read(&database).context("reading the SQLite file")?,
             ..Files::default()
         };
         Ok(Self { before })
     }
 
-    /// Returns the current length of the recording, which identifies the present moment.
+    /// Returns the current length of the recording in bytes, which identifies the present moment.
     ///
     /// # Errors
     /// When there is no recording.
@@ -224,9 +224,9 @@ impl Done {
     }
 }
 
-/// Returns the position in the recording at which the power fails. It is right before the first
-/// sync of the write-ahead log that follows the given moment and makes several writes durable. If
-/// there is no such sync, it is the given moment itself.
+/// Returns the position in the recording at which the power fails. This is the position right
+/// before a sync of the write-ahead log: the first sync after the given moment that makes several
+/// writes durable. If there is no such sync, it is the given moment itself.
 fn fullest(all: &[Done], moment: u64) -> u64 {
     let mut open = 0;
     for done in all.iter().filter(|done| done.file == File::Log) {

@@ -19,7 +19,7 @@ use crate::repository::path;
 /// The path of the page in the repository.
 const PAGE: &str = "docs/FAULTS.md";
 
-/// Writes the page.
+/// Writes docs/FAULTS.md from the catalogue.
 ///
 /// # Errors
 /// When a mutant cannot be read, or the page cannot be written.
@@ -27,7 +27,7 @@ pub fn write() -> Result<()> {
     fs::write(path(PAGE), document()?).with_context(|| format!("writing {PAGE}"))
 }
 
-/// Returns the text of the page.
+/// Returns the text of docs/FAULTS.md.
 fn document() -> Result<String> {
     let mut text = String::from(HEAD);
     cases(catalog::faults(), &mut text);
@@ -115,8 +115,8 @@ results: `cargo xtask chaos` prints them and keeps them as JSON in the folder ch
 
 `cargo xtask chaos --list` names the cases; `--case NAME` runs one, `--seed N` repeats the random
 choices of a run, `--layer NAME` runs a layer, `--minutes M` soaks, and `--mutants` breaks the code
-on purpose. After each run one checker compares what the client recorded on disk with tables that
-have no unique key, so that a double effect shows.
+on purpose. After each run one checker compares what the client recorded on disk with the tables in
+the store. These tables have no unique key, so that a double effect shows.
 
 ## The cases
 
@@ -127,7 +127,7 @@ A case holds when everything in its last column holds.
 | real faults | `cargo xtask chaos --layer faults`: real servers and processes, under load |
 | crash points | `cargo xtask chaos --layer crashes`: the process ends itself at a named point |
 | a package and names | tests whose names contain one of these; every `cargo xtask test` runs them |
-| simulation | `cargo xtask chaos --layer simulation`: the engines over simulated servers, by seed |
+| simulation | `cargo xtask chaos --layer simulation`: hookbox on simulated servers, many seeds |
 | cluster | `cargo xtask chaos --layer cluster`: three RabbitMQ nodes in network namespaces |
 | `cargo xtask skew` | an older hookbox beside this one, on the same servers |
 | soak | `cargo xtask chaos --layer soak`: random faults, for as long as requested |
@@ -139,9 +139,9 @@ A case holds when everything in its last column holds.
 const CANARIES: &str = "
 ## The canaries
 
-Each asserts that a hazard of [HAZARDS.md](HAZARDS.md) still exists in a library or a server; its
-number is that of the hazard plus 100. When a canary fails, hookbox may no longer need what protects
-it from that hazard. HAZARDS.md says why H6 and H7 have no canary.
+Each canary asserts that a hazard of [HAZARDS.md](HAZARDS.md) still exists in a library or a server.
+The number of a canary is that of its hazard plus 100. When a canary fails, hookbox may no longer
+need what protects it from that hazard. HAZARDS.md says why H6 and H7 have no canary.
 
 | no. | name | hazard that must still exist | shown by |
 |---|---|---|---|
@@ -153,8 +153,8 @@ const SOAK: &str = "
 Faults are drawn from the seed and inflicted under load, some of them two at a time. After each
 round all faults are healed, all queues drain, and the checker runs: every receipt that was answered
 200 has its outcome, every accepted event has exactly one effect or the dead letter that it must
-have, and the accept reports match the outcomes. Each event also goes through `sql` and `forward`,
-and with RabbitMQ through `publish`.
+have, and the accept reports match the outcomes. Each event also goes through the handlers `sql` and
+`forward`, and on RabbitMQ through `publish`.
 
 | pair | faults |
 |---|---|

@@ -1,4 +1,4 @@
-//! Runs the soak (case 84) on each pair of broker and store, and keeps its result.
+//! Runs the soak (case 84) on each pair of broker and store, and keeps the results.
 
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ use crate::scenario::RunContext;
 use crate::soak;
 
 impl Run<'_> {
-    /// Soaks each pair of broker and store for this long.
+    /// Soaks all pairs of broker and store at the same time, each for this long.
     ///
     /// # Errors
     /// When a server cannot be started.

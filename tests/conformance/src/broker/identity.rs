@@ -1,5 +1,5 @@
-//! The promises of a broker about the identity key with which ids are computed. A process with
-//! another key would take every event for a new one.
+//! The promises of a broker about the identity key, under which event ids are computed. A process
+//! with another identity key would treat every event as new, so the broker refuses it.
 
 use hookbox_driver::{Broker, ExpectedIdentity, IdentityMismatch};
 
@@ -7,8 +7,8 @@ use super::publish;
 use crate::harness::{BrokerHarness, one};
 use crate::identities::{keyed, mismatch};
 
-/// Checks that a broker is used only with the key with which it was stamped, and that commands
-/// which do not read the key can use it, too. It stays so however often it is prepared.
+/// Checks that a broker refuses every identity key except the one with which it was stamped, also
+/// after it was stamped again. Commands that do not read the identity key can open the broker.
 pub async fn a_broker_of_another_identity_key_is_refused<H: BrokerHarness>(world: &H) {
     let opened = world.open_as(keyed(1)).await;
     assert_eq!(mismatch(opened), IdentityMismatch::NotStamped);
@@ -28,8 +28,9 @@ pub async fn a_broker_of_another_identity_key_is_refused<H: BrokerHarness>(world
     }
 }
 
-/// Checks that a broker with messages, whose ids were computed without a key, gets no stamp of one.
-/// Nothing has changed afterwards.
+/// Checks that a broker with messages cannot be stamped with an identity key, because the ids of
+/// their events were computed without one. Afterwards the broker can be used without a key as
+/// before.
 pub async fn a_broker_with_messages_gets_no_identity_key<H: BrokerHarness>(world: &H) {
     world
         .stamp(ExpectedIdentity::Plain)
@@ -41,7 +42,8 @@ pub async fn a_broker_with_messages_gets_no_identity_key<H: BrokerHarness>(world
     broker.close().await;
     let stamped = world.stamp(keyed(1)).await;
     assert_eq!(mismatch(stamped), IdentityMismatch::PlainEvents);
-    // A driver may know only while it stamps whether there are events.
+    // The reason of this refusal is not checked: a driver may find out whether there are events
+    // only while it stamps.
     mismatch(world.open_as(keyed(1)).await);
     let broker = world.open_as(ExpectedIdentity::Plain).await;
     let broker = broker.expect("opened");

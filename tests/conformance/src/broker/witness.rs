@@ -86,8 +86,8 @@ pub async fn the_newest_witness_is_seen_by_each_of_many_readers<H: BrokerHarness
 }
 
 /// Checks that the broker, which keeps a limited number of witness messages, always drops the
-/// oldest one, also while other processes read them. Two readers at once might each hold a part of
-/// the messages and return the parts in the wrong order.
+/// oldest one, even while other processes read them. Of two processes that read at the same time,
+/// each may take some of the messages, and together they might put them back in the wrong order.
 pub async fn the_newest_witness_outlives_its_readers<H: BrokerHarness>(world: &H) {
     let broker = world.open().await;
     let readers = [world.open().await, world.open().await, world.open().await];

@@ -49,12 +49,12 @@ pub async fn an_account_counts_once<H: StoreHarness>(world: &H) {
         vec![receipts(2, &[one(), two()], &[of(1), of(2)])],
     );
     store.account(&first).await.expect("written");
-    store.account(&first).await.expect("again");
+    store.account(&first).await.expect("written again");
     let second = account(4, 4, false, vec![receipts(4, &[one()], &[of(3)])]);
     let (a, b) = tokio::join!(store.account(&second), other.account(&second));
     a.or(b)
         .expect("one of two concurrent writes of the same report must succeed");
-    store.account(&second).await.expect("again");
+    store.account(&second).await.expect("written again");
     store
         .account(&account(5, 4, true, vec![]))
         .await
@@ -89,7 +89,7 @@ pub async fn reported_receipts_without_an_outcome_are_listed<H: StoreHarness>(wo
     for _ in 0..2 {
         let found = read(&*store).await;
         let [open] = &found.open[..] else {
-            panic!("one: {found:?}")
+            panic!("expected exactly one open receipt: {found:?}")
         };
         assert_eq!(
             (open.receipt, open.number, open.instance),
@@ -130,7 +130,7 @@ pub async fn a_sequence_gap_is_listed_until_it_is_filled<H: StoreHarness>(world:
     store
         .account(&account(4, 7, false, vec![]))
         .await
-        .expect("again");
+        .expect("written again");
     assert_eq!(gaps().await, []);
     Store::close(&*store).await;
 }

@@ -1,5 +1,5 @@
-//! The promises of a store for a target that was not reached: its last error is kept, and after its
-//! breaker was open one call at a time probes it.
+//! The promises of a store for a target that calls do not reach. The store keeps the last error of
+//! the target. While the breaker of the target is half-open, one call at a time probes the target.
 
 use hookbox_driver::{
     BreakerState, CallResult, Leased, Ledger, NoPermit, Store, TargetAnswer, TargetRow,
@@ -12,8 +12,9 @@ use super::external::{Call, LONG, lease, lease_one, target, terms, try_lease};
 use crate::harness::{StoreHarness, one};
 use crate::{envelope, of_number};
 
-/// Checks that of two workers that want calls at the same moment, one gets one call, and that its
-/// answer lets both make calls again. A breaker is open for 5 seconds first.
+/// Checks two workers that want to make calls at the same moment while the breaker is half-open.
+/// Only one call may be made. When the target has answered this call, both workers may make calls
+/// again. The test waits while the breaker is open, which takes 5 seconds.
 pub async fn one_call_probes_a_target_that_was_down<H: StoreHarness>(world: &H) {
     let (store, elsewhere) = (world.open().await, world.open().await);
     let (target, granted) = (
@@ -55,8 +56,8 @@ pub async fn one_call_probes_a_target_that_was_down<H: StoreHarness>(world: &H) 
     Store::close(&*store).await;
 }
 
-/// Checks that all workers see why a target was not reached, and that this is kept when the target
-/// answers again.
+/// Checks that all workers see the error of the last call that did not reach a target, and that the
+/// store keeps this error when the target answers again.
 pub async fn the_last_error_of_a_target_is_kept<H: StoreHarness>(world: &H) {
     let (store, elsewhere) = (world.open().await, world.open().await);
     let target = target();
@@ -73,7 +74,7 @@ pub async fn the_last_error_of_a_target_is_kept<H: StoreHarness>(world: &H) {
     ended.expect("recorded");
     let first = row().await;
     assert!(first.is_in_trouble(), "{first:?}");
-    let first = first.last_error.expect("an error");
+    let first = first.last_error.expect("the target must have a last error");
     assert_eq!(first.error, "connection\\u{0} refused");
     let calls = lease(
         &*store,
@@ -90,7 +91,7 @@ pub async fn the_last_error_of_a_target_is_kept<H: StoreHarness>(world: &H) {
     ended.expect("recorded");
     let last = row().await;
     assert!(!last.is_in_trouble(), "{last:?}");
-    let last = last.last_error.expect("it is kept");
+    let last = last.last_error.expect("the last error must be kept");
     assert_eq!(last.error, "no such host");
     assert!(last.at >= first.at, "{last:?} after {first:?}");
     assert_eq!(store.imbalances(10).await.expect("read"), []);

@@ -1,4 +1,5 @@
-//! The promises of a store for the ends of external calls, and for what they show about the target.
+//! The promises of a store for recording how external calls ended, and what this shows about their
+//! target.
 
 use std::time::Duration;
 
@@ -28,7 +29,7 @@ fn failure(then: Then) -> CallFailure {
     }
 }
 
-/// Returns a deferral after which the event is due at once.
+/// Returns the result of a deferred call, whose event is due again at once.
 pub(super) fn deferred(age_max: Duration) -> CallResult {
     CallResult::Deferred(CallDeferral {
         reason: DeferReason::TargetFault,
@@ -104,7 +105,8 @@ pub async fn a_late_success_ends_an_event_without_an_end<H: StoreHarness>(world:
     Store::close(&*store).await;
 }
 
-/// Checks that an older call that did not succeed says nothing about the newer one.
+/// Checks that the failure or the deferral of an older call changes nothing while a newer call for
+/// the event is in flight.
 pub async fn a_late_failure_of_an_older_call_changes_nothing<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let older = lease_one(&*store, &envelope("a"), ENDED).await;
@@ -121,13 +123,14 @@ pub async fn a_late_failure_of_an_older_call_changes_nothing<H: StoreHarness>(wo
     Store::close(&*store).await;
 }
 
-/// Checks that a call of an earlier round ends nothing: a replay wants the effect once more.
+/// Checks that the success of a call of an earlier round does not end an event that was replayed.
+/// Only a call of its new round ends the event.
 pub async fn an_older_round_ends_nothing<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let older = lease_one(&*store, &envelope("a"), LONG).await;
     let recorded = end(&*store, older.end(failed(DEAD))).await;
     assert_eq!(recorded, CallRecorded::Failed(DEAD));
-    // While the event is a dead letter, it has its end.
+    // The event is a dead letter, so it has ended already.
     let recorded = end(&*store, older.end(CallResult::Done)).await;
     assert_eq!(recorded, CallRecorded::Superseded);
     let replayed = store.dead_replay(&DeadFilter::default(), 10, "ada").await;
@@ -145,7 +148,7 @@ pub async fn an_older_round_ends_nothing<H: StoreHarness>(world: &H) {
     Store::close(&*store).await;
 }
 
-/// Checks that a failed call counts as an attempt, and that its event waits for the next one.
+/// Checks that a failed call counts as an attempt, and that its event waits for the next attempt.
 pub async fn a_failed_call_and_its_retry_appear_together<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let call = lease_one(&*store, &envelope("a"), LONG).await;
@@ -176,7 +179,7 @@ pub async fn a_failed_call_and_its_retry_appear_together<H: StoreHarness>(world:
     Store::close(&*store).await;
 }
 
-/// Checks that a call after whose failure the route gives up makes its event a dead letter.
+/// Checks that a failed call makes its event a dead letter if the route gives up after the failure.
 pub async fn a_failed_call_and_its_dead_letter_appear_together<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let call = lease_one(&*store, &envelope("a"), LONG).await;
@@ -197,8 +200,9 @@ pub async fn a_failed_call_and_its_dead_letter_appear_together<H: StoreHarness>(
     Store::close(&*store).await;
 }
 
-/// Checks that a deferred call costs no attempt, and that its leases have their outcome. The
-/// deferral keeps its beginning over the next leases.
+/// Checks that a deferred call costs no attempt, and that its lease does not count as a lease
+/// without an outcome. If the event is leased and deferred again, it keeps the time of its first
+/// deferral.
 pub async fn a_deferred_call_costs_no_attempt<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let target = target();
@@ -225,7 +229,9 @@ pub async fn a_deferred_call_costs_no_attempt<H: StoreHarness>(world: &H) {
         );
         assert_eq!((seen.retries.len(), seen.retries[0].attempt), (1, 1));
         assert_eq!(seen.retries[0].target, None);
-        let found = seen.retries[0].deferred.expect("it is deferred");
+        let found = seen.retries[0]
+            .deferred
+            .expect("the event must be deferred");
         assert_eq!(found.reason, DeferReason::TargetFault);
         assert_eq!(*since.get_or_insert(found.since), found.since);
         let backlog = store.backlog().await.expect("read");
@@ -237,8 +243,8 @@ pub async fn a_deferred_call_costs_no_attempt<H: StoreHarness>(world: &H) {
     Store::close(&*store).await;
 }
 
-/// Checks that a deferral of its greatest age becomes a failure while the breaker is closed, and
-/// that it has no greatest age while the breaker is not.
+/// Checks that a call whose event has been deferred for the greatest allowed time fails while the
+/// breaker of the target is closed. While the breaker is open, the call is deferred again.
 pub async fn a_deferred_call_expires_while_others_are_answered<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let target = target();
@@ -246,7 +252,11 @@ pub async fn a_deferred_call_expires_while_others_are_answered<H: StoreHarness>(
     for key in ["a", "b"] {
         let call = lease_one(&*store, &envelope(key), LONG).await;
         let recorded = end(&*store, call.end(deferred(Duration::ZERO))).await;
-        assert_eq!(recorded, CallRecorded::Deferred, "it had no age before");
+        assert_eq!(
+            recorded,
+            CallRecorded::Deferred,
+            "the first deferral of an event must not expire"
+        );
         calls.push(lease_one(&*store, &redo(key, 1), LONG).await);
     }
     let recorded = end(&*store, calls[0].end(deferred(Duration::ZERO))).await;
@@ -259,7 +269,8 @@ pub async fn a_deferred_call_expires_while_others_are_answered<H: StoreHarness>(
     Store::close(&*store).await;
 }
 
-/// Makes as many calls meet a fault of the target as open its breaker.
+/// Ends as many calls with a fault of the target as are needed to open its breaker. Returns these
+/// calls.
 pub(super) async fn open_breaker<S: Store>(store: &S) -> Vec<Call> {
     let target = target();
     let events: Vec<_> = (0..FAULTS_TO_OPEN)
@@ -275,7 +286,8 @@ pub(super) async fn open_breaker<S: Store>(store: &S) -> Vec<Call> {
     calls
 }
 
-/// Checks that what one worker learns of a target holds for all.
+/// Checks that what the calls of one worker show about a target holds for all workers: an open
+/// breaker, and a wait that the target asks for.
 pub async fn a_breaker_is_shared_by_workers<H: StoreHarness>(world: &H) {
     let (store, elsewhere) = (world.open().await, world.open().await);
     let target = target();
@@ -287,7 +299,7 @@ pub async fn a_breaker_is_shared_by_workers<H: StoreHarness>(world: &H) {
     let late = lease(&*elsewhere, &[&envelope("late")], terms(&target, LONG)).await;
     let refused = matches!(late[0].leased, Leased::Refused(NoPermit::Open(_)));
     assert!(refused, "{late:?}");
-    // An answer to a call that began before the breaker opened closes it.
+    // An answer to a call that began before the breaker opened closes the breaker.
     let recorded = end(&*elsewhere, early.end(CallResult::Done)).await;
     assert_eq!(recorded, CallRecorded::Done { attempt: 1 });
     assert_eq!(store.blocked(&target).await.expect("read"), None);
@@ -303,7 +315,8 @@ pub async fn a_breaker_is_shared_by_workers<H: StoreHarness>(world: &H) {
     Store::close(&*store).await;
 }
 
-/// Checks what operators see of each target.
+/// Checks what the list of targets shows operators: calls in flight, faults, the state of the
+/// breaker, and until when calls are blocked.
 pub async fn targets_are_listed<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     assert_eq!(store.targets().await.expect("read"), []);
@@ -326,8 +339,8 @@ pub async fn targets_are_listed<H: StoreHarness>(world: &H) {
     Store::close(&*store).await;
 }
 
-/// Checks the end of a call whose future is dropped at any point: it is recorded completely or not
-/// at all, and recording it again completes it.
+/// Checks what is stored when the recording of a call's end is cancelled at any point: everything
+/// or nothing. Recording the end again completes it.
 pub async fn the_end_of_a_call_cut_anywhere_is_whole_or_nothing<H: StoreHarness>(world: &H) {
     let (store, elsewhere) = (world.open().await, world.open().await);
     let target = target();
@@ -374,7 +387,7 @@ pub async fn the_end_of_a_call_cut_anywhere_is_whole_or_nothing<H: StoreHarness>
             }
         }
     }
-    assert!(cut > 0, "nothing was cut");
+    assert!(cut > 0, "at least one recording must have been cancelled");
     assert_eq!(store.imbalances(10).await.expect("read"), []);
     Store::close(&*elsewhere).await;
     Store::close(&*store).await;

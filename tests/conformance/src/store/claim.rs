@@ -6,8 +6,8 @@ use super::{claim, done, finish, probe};
 use crate::harness::{StoreHarness, one, two};
 use crate::{another_body, envelope, of_number, with_receipt};
 
-/// The number of races between two claims of one event. With two drivers, one run of the suite has
-/// a thousand.
+/// The number of races between two claims of one event. The suite runs on two drivers, so one run
+/// of all tests has a thousand races.
 const RACES: u32 = 500;
 
 pub async fn the_first_claim_is_fresh<H: StoreHarness>(world: &H) {
@@ -67,8 +67,8 @@ pub async fn claims_are_per_route<H: StoreHarness>(world: &H) {
     Store::close(&*store).await;
 }
 
-/// Checks that events which were stored before are claimed as new ones, on every route, and that
-/// storing events twice changes nothing.
+/// Checks that events which were stored without a claim are claimed as new on every route, and that
+/// storing an event twice changes nothing.
 pub async fn an_event_that_was_stored_before_is_claimed_as_new<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let (first, second) = (envelope("a"), envelope("b"));

@@ -100,7 +100,10 @@ async fn all_agree(store: &impl Ledger) {
         groups.iter().map(|group| group.count).sum(),
         backlog.iter().map(|route| route.dead).sum(),
     ];
-    assert_eq!(numbers, [counted; 3], "list, groups, backlog");
+    assert_eq!(
+        numbers, [counted; 3],
+        "the list, the groups and the backlog must have the same count"
+    );
 }
 
 /// Checks that the id of a receipt finds its event on any route. The receipt id is often all that

@@ -63,7 +63,7 @@ fn redo(attempt: u32) -> Envelope {
 async fn shown<S: Ledger>(store: &S, envelope: &Envelope) -> EventDetail {
     let id = envelope.event.to_string();
     let event = store.event(&id).await.expect("read");
-    event.expect("it is there")
+    event.expect("the event must exist")
 }
 
 /// Checks that a deferral costs no attempt. The receipt has the outcome `retrying`, and the claim
@@ -103,7 +103,7 @@ pub async fn a_deferred_event_waits_for_the_same_attempt<H: StoreHarness>(world:
 }
 
 /// Checks that an event which is deferred several times for the same reason keeps the time of its
-/// first deferral. When the reason changes, the time starts anew.
+/// first deferral. A deferral for another reason sets a new time.
 pub async fn a_deferral_keeps_its_beginning<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     SOON.on(&*store, &envelope("a")).await;
@@ -118,11 +118,15 @@ pub async fn a_deferral_keeps_its_beginning<H: StoreHarness>(world: &H) {
     };
     assert_eq!(denied.on(&*store, &redo(1)).await, Deferred::Recorded);
     let other = shown(&*store, &envelope("a")).await.retries[0].deferred;
-    let other = other.expect("it is deferred");
+    let other = other.expect("the event must be deferred");
     assert_eq!(other.reason, DeferReason::MissingRight);
     let backlog = store.backlog().await.expect("read");
     let counts = (backlog[0].missing_right, backlog[0].target_fault);
-    assert_eq!(counts, (1, 0), "an operator sees why the route waits");
+    assert_eq!(
+        counts,
+        (1, 0),
+        "the backlog must show the missing right for which the event waits"
+    );
     assert!(Some(other.since) > first.map(|it| it.since));
     Store::close(&*store).await;
 }
@@ -280,7 +284,7 @@ pub async fn a_deferral_cut_anywhere_is_whole_or_nothing<H: StoreHarness>(world:
         assert_eq!((event.attempts.len(), event.claims[0].attempts), (0, 0));
         assert_eq!((event.retries.len(), event.receipts.len()), (1, 1));
     }
-    assert!(cut > 0, "nothing was cut");
+    assert!(cut > 0, "at least one deferral must have been cancelled");
     assert_eq!(store.imbalances(10).await.expect("read"), []);
     Store::close(&*elsewhere).await;
     Store::close(&*store).await;

@@ -1,7 +1,8 @@
-//! The promises of a store for programs that read the ends of events along.
+//! The promises of a store for programs that read along: they read the ends of all events, page by
+//! page, as the ends are stored.
 //!
-//! Other tests use the same server at the same time. On PostgreSQL their transactions hold ends
-//! back, so that a case waits for the last end that it has made, before which all others come.
+//! Other tests use the same server at the same time. On PostgreSQL, an end cannot be read while an
+//! older transaction of another test is open. So each case waits until it reads its last end.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -21,10 +22,10 @@ use super::{DEAD, LATER, NOW, claim, done, fail, failure, finish};
 use crate::harness::{StoreHarness, one, two};
 use crate::{envelope, of_number, with_receipt};
 
-/// The longest wait for an end. Some tests keep a transaction open for a minute.
+/// The longest wait for an end. Another test may keep a transaction open for a minute meanwhile.
 const PATIENCE: Duration = Duration::from_secs(240);
 
-/// The number of workers that work at once, and of events that each of them works on.
+/// How many workers work at the same time, and how many events each of them processes.
 const WORKERS: usize = 4;
 const EVENTS: usize = 25;
 
@@ -36,7 +37,7 @@ async fn page(
 ) -> EndsPage {
     match store.ends(after, route, limit).await.expect("read") {
         EndsRead::Page(page) => page,
-        EndsRead::Refused(refusal) => panic!("a page of ends: {refusal}"),
+        EndsRead::Refused(refusal) => panic!("the cursor must be accepted: {refusal}"),
     }
 }
 
@@ -64,12 +65,12 @@ pub(super) async fn read_until(
     read
 }
 
-/// Ends one more event, and reads all ends up to it, but without it.
+/// Makes one more event done, and returns all ends before the end of this event.
 async fn read_all<S: Store + Ledger>(store: &S) -> Vec<EndRow> {
     let last = envelope("the last one");
     done(store, &last).await;
     let mut read = read_until(store, None, 100, &last.event).await;
-    read.pop().expect("the last end");
+    read.pop().expect("the last end must have been read");
     read
 }
 
@@ -116,8 +117,8 @@ fn redo(event: &str, attempt: u32) -> Envelope {
     }
 }
 
-/// Checks that ends are read in the order in which their transactions were committed one after the
-/// other, with pages of any length, and that each page continues where the previous one has ended.
+/// Checks that ends are read in the order in which their transactions were committed, whatever the
+/// length of a page, and that each page continues after the last end of the previous page.
 pub async fn ends_are_read_in_the_order_of_commits<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let names = ["d", "a", "e", "b", "c"];
@@ -156,8 +157,7 @@ pub async fn only_what_ended_has_an_end<H: StoreHarness>(world: &H) {
     fail(&*store, &envelope("waits"), 1, LATER).await;
     let mut tx = store.begin().await.expect("begun");
     claim(&*store, &mut tx, &envelope("rolled back")).await;
-    let rolled_back = envelope("rolled back");
-    let settled = settle(&*store, &mut tx, &one(), &rolled_back).await;
+    let settled = settle(&*store, &mut tx, &one(), &envelope("rolled back")).await;
     settled.expect("settled");
     store.rollback(tx).await;
     let mut tx = store.begin().await.expect("begun");
@@ -172,14 +172,14 @@ pub async fn only_what_ended_has_an_end<H: StoreHarness>(world: &H) {
     let again = with_receipt("done", 2);
     claim(&*store, &mut tx, &again).await;
     finish(&*store, tx, &again, Outcome::Duplicate).await;
-    let read = read_all(&*store).await;
-    let expect = [(envelope("done").event, EndOutcome::Done, 1, 1)];
-    assert_eq!(summary(&read), expect);
+    let expect = [(again.event, EndOutcome::Done, 1, 1)];
+    assert_eq!(summary(&read_all(&*store).await), expect);
     Store::close(&*store).await;
 }
 
-/// Checks that a discard of a dead letter and its reversal are ends, too, and the end of a replay.
-/// The round of a replay counts attempts, so it is 1 where no attempt was counted before.
+/// Checks that an event gets a further end when its dead letter is discarded, when the discard is
+/// reverted, and when the event ends again after a replay. The round of an end is the number of its
+/// first attempt, so it is 1 as long as no earlier round counted an attempt.
 pub async fn a_dead_letter_ends_again<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let invalid = envelope("invalid");
@@ -224,7 +224,7 @@ pub async fn a_dead_letter_ends_again<H: StoreHarness>(world: &H) {
     Store::close(&*store).await;
 }
 
-/// Discards the dead letter, reverts that, and replays it.
+/// Discards a dead letter, reverts the discard, and replays the dead letter.
 async fn change_thrice(store: &impl Ledger, filter: &DeadFilter) {
     let discarded = store.dead_discard(filter, 10, "ann").await;
     let restored = store.dead_restore(filter, 10, "ann").await;
@@ -234,7 +234,7 @@ async fn change_thrice(store: &impl Ledger, filter: &DeadFilter) {
     }
 }
 
-/// Checks that undecodable bytes end as dead once, although they have no receipt.
+/// Checks that undecodable bytes, which have no receipt, get one end with the outcome `dead`.
 pub async fn undecodable_bytes_have_an_end<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let bytes = Bytes::from_static(b"not an envelope");
@@ -286,8 +286,8 @@ pub async fn an_orphan_ends_as_dead_only<H: StoreHarness>(world: &H) {
     Store::close(&*store).await;
 }
 
-/// Checks that a reader gets every end once and in the order of their positions, while several
-/// workers commit in an order that is left to chance.
+/// Checks that a reader gets every end once, in the order of the positions, while several workers
+/// commit in random order.
 pub async fn workers_at_once_are_read_along_completely<H: StoreHarness>(world: &H) {
     let (store, elsewhere) = (world.open().await, world.open().await);
     let worked = work_at_once::<H>(&store);
@@ -300,7 +300,7 @@ pub async fn workers_at_once_are_read_along_completely<H: StoreHarness>(world: &
         done(&*store, &envelope("the last one")).await;
     };
     let ((), mut read) = tokio::join!(finished, reader);
-    read.pop().expect("the last end");
+    read.pop().expect("the last end must have been read");
     assert!(
         read.is_sorted_by(|a, b| position(a) < position(b)),
         "{read:?}"
@@ -315,7 +315,7 @@ pub async fn workers_at_once_are_read_along_completely<H: StoreHarness>(world: &
     Store::close(&*store).await;
 }
 
-/// Works on all events, with several transactions at once.
+/// Processes all events, with several workers at once.
 async fn work_at_once<H: StoreHarness>(store: &Arc<H::Store>) {
     let worker = |worker: usize| async move {
         for number in (worker..WORKERS * EVENTS).step_by(WORKERS) {
@@ -327,7 +327,8 @@ async fn work_at_once<H: StoreHarness>(store: &Arc<H::Store>) {
     tokio::join!(worker(0), worker(1), worker(2), worker(3));
 }
 
-/// Checks that a reader of one route gets its ends only, and can change to another with its cursor.
+/// Checks that a reader of one route gets only the ends of this route, and that its cursor can be
+/// used to read another route or all routes.
 pub async fn ends_of_one_route_are_read_past_others<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     done_on(&*store, &two(), &envelope("first")).await;
@@ -345,12 +346,12 @@ pub async fn ends_of_one_route_are_read_past_others<H: StoreHarness>(world: &H) 
     assert_eq!(rest.rows.len(), 30);
     let all = page(&*store, Some(first), None, 100).await;
     assert_eq!(all.rows.len(), 31);
-    assert_eq!(rest.next, all.next, "ends of other routes must be passed");
+    assert_eq!(rest.next, all.next, "the cursor must pass the other routes");
     Store::close(&*store).await;
 }
 
-/// Checks that a cursor is refused whose end the store does not have, as after a restore to an
-/// older state, and one of an earlier incarnation of the store.
+/// Checks that a cursor is refused if the store does not have the end that it names, as after a
+/// restore to an older state, or if it belongs to an earlier incarnation of the store.
 pub async fn a_cursor_of_another_store_is_refused<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     done(&*store, &envelope("a")).await;
@@ -360,7 +361,7 @@ pub async fn a_cursor_of_another_store_is_refused<H: StoreHarness>(world: &H) {
     let refused =
         async |cursor: &EndCursor| match store.ends(Some(cursor), None, 10).await.expect("read") {
             EndsRead::Refused(refusal) => refusal,
-            EndsRead::Page(page) => panic!("a refusal: {page:?}"),
+            EndsRead::Page(page) => panic!("the cursor must be refused: {page:?}"),
         };
     let later = EndCursor {
         position: read[1].cursor.position + 1,

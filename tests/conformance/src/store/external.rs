@@ -1,4 +1,5 @@
-//! What the cases of external calls share: leases as a worker takes them, and the ends of calls.
+//! What the cases about external calls share: they take leases as a worker does, and build the ends
+//! of calls.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -13,10 +14,10 @@ use hookbox_event::{Envelope, EventNumber, Redo};
 use crate::envelope;
 use crate::harness::one;
 
-/// The length of a lease that does not end in a test.
+/// The length of a lease that does not end while a test runs.
 pub(super) const LONG: Duration = Duration::from_secs(3600);
 
-/// The length of a lease that has ended when its transaction is committed.
+/// The length of a lease that has already ended when its transaction is committed.
 pub(super) const ENDED: Duration = Duration::ZERO;
 
 pub(super) fn target() -> TargetName {
@@ -27,7 +28,7 @@ pub(super) fn named(name: &str) -> TargetName {
     name.parse().expect("a valid name")
 }
 
-/// Returns terms that allow more calls than any test makes.
+/// Returns terms of leases that allow more calls at a time than any test makes.
 pub(super) fn terms(target: &TargetName, length: Duration) -> LeaseTerms<'_> {
     LeaseTerms {
         target,
@@ -44,7 +45,7 @@ pub(super) fn some(number: u32) -> NonZeroU32 {
     NonZeroU32::new(number).expect("not zero")
 }
 
-/// A claimed event, and what its wish for a lease got.
+/// A claimed event, and what the store answered when a lease of the event was requested.
 #[derive(Debug, Clone)]
 pub(super) struct Call {
     pub envelope: Envelope,
@@ -52,19 +53,19 @@ pub(super) struct Call {
     pub attempt: u32,
     pub attempts_before: u32,
     pub leased: Leased,
-    /// The key and the version of the event, if they were compared.
+    /// The key and the version of the event, if its version was compared.
     pub version: Option<VersionedEvent>,
 }
 
 impl Call {
-    /// Returns the end of the call, which the target has answered.
+    /// Returns the end of the call with this result. The target has answered the call.
     pub fn end(&self, result: CallResult) -> CallEnd {
         self.answered(result, TargetAnswer::Answered)
     }
 
     pub fn answered(&self, result: CallResult, answer: TargetAnswer) -> CallEnd {
         let Leased::Granted { epoch, .. } = self.leased else {
-            panic!("no lease: {:?}", self.leased);
+            panic!("the event must have a lease: {:?}", self.leased);
         };
         CallEnd {
             event: self.envelope.event,
@@ -99,7 +100,7 @@ pub(super) async fn lease_in<S: Store>(
                 attempts_before,
             } => (attempt, attempts_before),
             Claimed::Redelivered | Claimed::Duplicate | Claimed::Conflict | Claimed::Orphaned => {
-                let doing = "lease an event that was not claimed";
+                let doing = "lease an event: the transaction has not claimed the event";
                 return Err(Fault::plain(FaultKind::Internal, doing).into());
             }
         };
@@ -188,5 +189,5 @@ pub(super) fn redo(event: &str, attempt: u32) -> Envelope {
 pub(super) async fn shown<S: Ledger>(store: &S, envelope: &Envelope) -> EventDetail {
     let id = envelope.event.to_string();
     let event = store.event(&id).await.expect("read");
-    event.expect("it is there")
+    event.expect("the event must exist")
 }

@@ -18,7 +18,11 @@ pub async fn a_failed_attempt_and_its_retry_appear_together<H: StoreHarness>(wor
         Recorded::Recorded
     );
     let id = envelope("a").event.to_string();
-    let event = store.event(&id).await.expect("read").expect("it is there");
+    let event = store
+        .event(&id)
+        .await
+        .expect("read")
+        .expect("the event must exist");
     assert_eq!(event.claims[0].state, ClaimState::Retrying);
     assert_eq!((event.attempts.len(), event.attempts[0].attempt), (1, 1));
     assert_eq!(event.attempts[0].error.as_deref(), Some("it did not work"));
@@ -51,7 +55,7 @@ pub async fn a_failed_attempt_and_its_dead_letter_appear_together<H: StoreHarnes
         .dead_show(dead[0].id)
         .await
         .expect("read")
-        .expect("it is there");
+        .expect("the dead letter must exist");
     assert_eq!(dead_letter.history.body, envelope("a").body);
     assert_eq!(dead_letter.history.attempts.len(), 1);
     assert!(dead_letter.history.retries.is_empty());
@@ -78,7 +82,11 @@ pub async fn an_orphan_takes_no_other_body<H: StoreHarness>(world: &H) {
     assert_eq!(failed, Recorded::Superseded);
     assert_eq!(probe(&*store, &other).await, Claimed::Conflict);
     let id = envelope("a").event.to_string();
-    let event = store.event(&id).await.expect("read").expect("it is there");
+    let event = store
+        .event(&id)
+        .await
+        .expect("read")
+        .expect("the event must exist");
     assert_eq!(event.claims[0].state, ClaimState::Running);
     assert_eq!((event.receipts.len(), event.attempts.len()), (0, 0));
     // `DEAD` names another reason. The event becomes a dead letter with the reason `Orphaned`
@@ -112,7 +120,11 @@ pub async fn a_failure_recorded_twice_counts_once<H: StoreHarness>(world: &H) {
         Recorded::Superseded
     );
     let id = envelope("a").event.to_string();
-    let event = store.event(&id).await.expect("read").expect("it is there");
+    let event = store
+        .event(&id)
+        .await
+        .expect("read")
+        .expect("the event must exist");
     assert_eq!((event.attempts.len(), event.claims[0].attempts), (1, 1));
     assert_eq!(
         store
@@ -146,7 +158,7 @@ pub async fn undecodable_bytes_are_kept_once<H: StoreHarness>(world: &H) {
         .dead_show(dead[0].id)
         .await
         .expect("read")
-        .expect("it is there");
+        .expect("the dead letter must exist");
     assert_eq!(dead_letter.history.body, bytes);
     assert!(store.imbalances(10).await.expect("read").is_empty());
     Store::close(&*store).await;
@@ -171,7 +183,7 @@ pub async fn a_dead_letter_without_a_receipt_is_not_replayed<H: StoreHarness>(wo
     assert_eq!(stored.expect("stored"), Recorded::Recorded);
     let all = DeadFilter::default();
     let replayed = store.dead_replay(&all, 9, "ann").await;
-    assert_eq!(replayed.expect("nothing replayed"), 0);
+    assert_eq!(replayed.expect("replayed"), 0);
     assert_eq!(store.dead_count(&all).await.expect("counted"), 1);
     let discarded = store.dead_discard(&all, 9, "ann").await;
     assert_eq!(discarded.expect("discarded"), 1);
@@ -209,7 +221,7 @@ pub async fn the_accounting_balances<H: StoreHarness>(world: &H) {
     fail(&*store, &envelope("d"), 1, DEAD).await;
     let books = store.books().await.expect("read");
     let [books] = &books[..] else {
-        panic!("one route: {books:?}")
+        panic!("expected exactly one route: {books:?}")
     };
     assert_eq!(books.route, one());
     let counts = (

@@ -71,7 +71,7 @@ pub async fn a_cancelled_unit_of_work_affects_no_other<H: StoreHarness>(world: &
         assert_eq!(
             probe(&*elsewhere, &envelope(&key)).await,
             Claimed::Redelivered,
-            "committed"
+            "the unit of work after the cancelled one must have been committed"
         );
         Store::close(&*elsewhere).await;
     }

@@ -65,7 +65,10 @@ pub async fn dead_letters_are_grouped_by_cause<H: StoreHarness>(world: &H) {
     assert_eq!(ids, wanted);
     assert_eq!(groups[0].topics, TYPES.len() as u64);
     let newest = store.dead_show(groups[0].newest).await.expect("read");
-    assert_eq!(newest.expect("it is there").row.detail, groups[0].detail);
+    assert_eq!(
+        newest.expect("the dead letter must exist").row.detail,
+        groups[0].detail
+    );
 
     // Adds twelve dead letters whose causes differ in one word.
     let store = &*store;
@@ -145,7 +148,7 @@ pub async fn a_group_is_a_filter<H: StoreHarness>(world: &H) {
     .await;
     let groups = groups(&*store).await;
     let [group, other] = &groups[..] else {
-        panic!("two groups: {groups:?}")
+        panic!("expected exactly two groups: {groups:?}")
     };
     assert_eq!((group.count, other.count), (2, 1));
     let of = |group: &DeadGroup| DeadFilter {
@@ -209,7 +212,7 @@ pub async fn a_dead_letter_keeps_its_earlier_deaths<H: StoreHarness>(world: &H) 
     let id = store.dead_list(&all, 0, 1).await.expect("read")[0].id;
     let show = async || {
         let shown = store.dead_show(id).await.expect("read");
-        shown.expect("it is there")
+        shown.expect("the dead letter must exist")
     };
     assert_eq!(show().await.earlier, []);
     let route = one();

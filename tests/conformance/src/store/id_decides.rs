@@ -23,7 +23,7 @@ async fn with_the_stored_body<S: Store>(
 ) -> Envelope {
     let stored = store.stored(tx, &[received.event]).await.expect("read");
     let [Some(stored)] = &stored[..] else {
-        panic!("it is stored")
+        panic!("a body of the event must be stored")
     };
     Envelope {
         topic: stored.topic.clone(),
@@ -80,7 +80,11 @@ pub async fn another_body_is_a_duplicate_where_the_id_decides<H: StoreHarness>(w
     // The event lists each receipt whose body differed from the stored one, with the digest of the
     // differing body.
     let id = first.event.to_string();
-    let event = store.event(&id).await.expect("read").expect("it is there");
+    let event = store
+        .event(&id)
+        .await
+        .expect("read")
+        .expect("the event must exist");
     assert_eq!((event.body, event.digest), (first.body, first.digest));
     let mut receipts: Vec<_> = event
         .receipts
@@ -158,7 +162,7 @@ fn of_two(receipts: &[ReceiptRow]) -> Vec<(&str, Option<ContentDigest>)> {
 async fn receipts_of<S: Ledger>(store: &S, event: &Envelope) -> Vec<ReceiptRow> {
     let id = event.event.to_string();
     let event = store.event(&id).await.expect("read");
-    event.expect("it is there").receipts
+    event.expect("the event must exist").receipts
 }
 
 /// Checks that a receipt with another body keeps the digest of that body when its first run fails.
@@ -186,7 +190,10 @@ pub async fn another_body_is_kept_with_a_failure<H: StoreHarness>(world: &H) {
     let dead = store.dead_list(&all, 0, 10).await.expect("read");
     assert_eq!(dead.len(), 1);
     let dead_letter = store.dead_show(dead[0].id).await.expect("read");
-    let receipts = dead_letter.expect("it is there").history.receipts;
+    let receipts = dead_letter
+        .expect("the dead letter must exist")
+        .history
+        .receipts;
     let (given_up, _) = &failed[1];
     assert_eq!(of_two(&receipts), [("dead", Some(given_up.digest))]);
     let replayed = store.dead_replay(&all, 10, "tester").await;

@@ -1,5 +1,5 @@
-//! The promises of a store about the identity key with which ids are computed. A process with
-//! another key would take every event for a new one.
+//! The promises of a store about the identity key, under which event ids are computed. A process
+//! with another identity key would treat every event as new, so the store refuses it.
 
 use hookbox_driver::{ExpectedIdentity, IdentityMismatch, Store};
 
@@ -8,8 +8,8 @@ use crate::envelope;
 use crate::harness::StoreHarness;
 use crate::identities::{keyed, mismatch};
 
-/// Checks that a store is used only with the key with which it was stamped, and that commands which
-/// do not read the key can use it, too. It stays so however often it is prepared.
+/// Checks that a store refuses every identity key except the one with which it was stamped, also
+/// after it was stamped again. Commands that do not read the identity key can open the store.
 pub async fn a_store_of_another_identity_key_is_refused<H: StoreHarness>(world: &H) {
     let opened = world.open_as(keyed(1)).await;
     assert_eq!(mismatch(opened), IdentityMismatch::NotStamped);
@@ -29,8 +29,8 @@ pub async fn a_store_of_another_identity_key_is_refused<H: StoreHarness>(world: 
     }
 }
 
-/// Checks that a store with events, whose ids were computed without a key, gets no stamp of one.
-/// Nothing has changed afterwards.
+/// Checks that a store with events cannot be stamped with an identity key, because the ids of these
+/// events were computed without one. Afterwards the store can be used without a key as before.
 pub async fn a_store_with_events_gets_no_identity_key<H: StoreHarness>(world: &H) {
     world
         .stamp(ExpectedIdentity::Plain)
@@ -42,7 +42,8 @@ pub async fn a_store_with_events_gets_no_identity_key<H: StoreHarness>(world: &H
     Store::close(&*store).await;
     let stamped = world.stamp(keyed(1)).await;
     assert_eq!(mismatch(stamped), IdentityMismatch::PlainEvents);
-    // A driver may know only while it stamps whether there are events.
+    // The reason of this refusal is not checked: a driver may find out whether there are events
+    // only while it stamps.
     mismatch(world.open_as(keyed(1)).await);
     let store = world.open_as(ExpectedIdentity::Plain).await;
     let store = store.expect("opened");

@@ -32,7 +32,10 @@ pub async fn a_lease_is_committed_with_its_claim<H: StoreHarness>(world: &H) {
         }
     );
     let number = store.number(&tx, &one(), &event.event);
-    assert!(number.is_some(), "a leased event keeps its number");
+    assert!(
+        number.is_some(),
+        "the transaction must know the number of a leased event"
+    );
     let id = event.event.to_string();
     let seen = elsewhere.event(&id).await.expect("read");
     assert!(seen.is_none_or(|seen| seen.claims.is_empty()));
@@ -78,7 +81,7 @@ pub async fn a_leased_event_waits_and_its_copies_are_not_granted<H: StoreHarness
     assert_eq!(probe(&*store, &other).await, Claimed::Duplicate);
     assert_eq!(probe(&*store, &redo("a", 1)).await, Claimed::Redelivered);
     assert_eq!(requeued(&*store).await, []);
-    // A process that has claimed the event before cannot end the lease of another one.
+    // A process that claimed the event earlier cannot end a lease that another process holds.
     let recorded = fail(&*store, &redo("a", 1), 1, DEAD).await;
     assert_eq!(recorded, Recorded::Superseded);
     let deferred = defer(&*store, &redo("a", 1), 1).await;
@@ -88,7 +91,7 @@ pub async fn a_leased_event_waits_and_its_copies_are_not_granted<H: StoreHarness
     Store::close(&*store).await;
 }
 
-/// Defers an attempt, because its target is busy. It is due at once.
+/// Defers an attempt because its target is busy. The event is due again at once.
 async fn defer<S: Store>(store: &S, envelope: &Envelope, attempt: u32) -> Deferred {
     let deferral = Deferral {
         route: &one(),
@@ -104,8 +107,8 @@ async fn defer<S: Store>(store: &S, envelope: &Envelope, attempt: u32) -> Deferr
     store.defer(&deferral).await.expect("answered")
 }
 
-/// Checks that an event whose lease has ended by itself is due again for the same attempt, and that
-/// its next lease has a higher number.
+/// Checks that an event is due again for the same attempt when the time of its lease is over, and
+/// that its next lease has a higher epoch.
 pub async fn a_lease_that_ended_is_granted_under_a_higher_epoch<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     lease_one(&*store, &envelope("a"), ENDED).await;
@@ -125,7 +128,7 @@ pub async fn a_lease_that_ended_is_granted_under_a_higher_epoch<H: StoreHarness>
     Store::close(&*store).await;
 }
 
-/// Checks that operators see leased events among the retries, and cannot make them due.
+/// Checks that operators see leased events among the retries, and cannot make them due early.
 pub async fn a_lease_is_not_hurried<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     lease_one(&*store, &envelope("a"), LONG).await;
@@ -141,8 +144,8 @@ pub async fn a_lease_is_not_hurried<H: StoreHarness>(world: &H) {
     Store::close(&*store).await;
 }
 
-/// Checks that an event gets no further lease after several leases of one attempt without an
-/// outcome. A deferral by the worker is no outcome of a call; a failed attempt is one.
+/// Checks that an event gets no further lease after several leases of one attempt have ended
+/// without an outcome. A failed attempt is an outcome of its call. A deferral by the worker is not.
 pub async fn an_attempt_without_outcomes_is_lost<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     lease_one(&*store, &envelope("a"), ENDED).await;
@@ -181,8 +184,8 @@ pub async fn an_attempt_without_outcomes_is_lost<H: StoreHarness>(world: &H) {
     Store::close(&*store).await;
 }
 
-/// Checks that all workers together make no more calls than the target allows: in sequence, and
-/// when two workers want leases at the same moment.
+/// Checks that all workers together have no more calls in flight than the target allows, both when
+/// they take leases one after the other and when two workers take leases at the same moment.
 pub async fn calls_in_flight_are_limited_across_workers<H: StoreHarness>(world: &H) {
     let (store, elsewhere) = (world.open().await, world.open().await);
     let target = target();
@@ -210,7 +213,7 @@ pub async fn calls_in_flight_are_limited_across_workers<H: StoreHarness>(world: 
     ended.expect("recorded");
     let third = lease(&*elsewhere, &events[2..], limited(2)).await;
     assert_eq!(third[0].leased, granted);
-    // A lease that has ended by itself is not counted.
+    // A lease whose time is over is not counted.
     let ended = LeaseTerms {
         length: ENDED,
         ..limited(3)
@@ -239,7 +242,8 @@ pub async fn calls_in_flight_are_limited_across_workers<H: StoreHarness>(world: 
     Store::close(&*store).await;
 }
 
-/// Checks that a claim that gets no lease can be withdrawn, as if it had not been made, or settled.
+/// Checks that a claim stays when its event is refused a lease. The claim can then be settled, or
+/// it can be withdrawn as if it had never been made.
 pub async fn a_refused_lease_leaves_the_claim<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let target = target();
@@ -333,8 +337,8 @@ pub async fn an_ended_transaction_leases_nothing<H: StoreHarness>(world: &H) {
     Store::close(&*store).await;
 }
 
-/// Checks a lease whose future is dropped at any point, also during the commit: it is given
-/// completely or not at all, and a later lease of the event has the next number.
+/// Checks what is stored when the taking of a lease is cancelled at any point, also during the
+/// commit: the whole lease, or nothing.
 pub async fn a_lease_cut_anywhere_is_whole_or_nothing<H: StoreHarness>(world: &H) {
     let (store, elsewhere) = (world.open().await, world.open().await);
     let target = target();
@@ -370,7 +374,10 @@ pub async fn a_lease_cut_anywhere_is_whole_or_nothing<H: StoreHarness>(world: &H
             break;
         }
     }
-    assert!(cut > 0 && whole > 0, "{cut} cut, {whole} whole");
+    assert!(
+        cut > 0 && whole > 0,
+        "some leases must be cancelled and some stored: {cut}, {whole}"
+    );
     assert_eq!(store.imbalances(10).await.expect("read"), []);
     Store::close(&*elsewhere).await;
     Store::close(&*store).await;

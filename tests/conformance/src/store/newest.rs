@@ -41,20 +41,21 @@ async fn compared<S: Store>(
     (tx, standings[0])
 }
 
-/// Does what a worker does with one event, and returns how its version stood.
+/// Processes one event as a worker does. Returns whether the event was current or stale.
 async fn apply<S: Store>(store: &S, of: &Envelope, key: u8, version: &str) -> VersionStanding {
     let (tx, standing) = compared(store, of, key, version).await;
     let attempt = of.redo.map_or(1, |redo| redo.attempt);
     let outcome = match standing {
         Current => Outcome::Done { attempt },
         Stale => Outcome::Stale,
-        VersionStanding::Busy => panic!("no call is in flight"),
+        VersionStanding::Busy => panic!("the key must not be busy, because no call is in flight"),
     };
     finish(store, tx, of, outcome).await;
     standing
 }
 
-/// Returns the filter of a replay of events that are done; of all of them if none are named.
+/// Returns the filter that replays the given events if they are done, or all done events if
+/// `events` is empty.
 pub(super) fn again(events: Vec<EventId>) -> ReplayFilter {
     ReplayFilter {
         route: one(),
@@ -89,8 +90,8 @@ pub async fn an_event_that_is_older_than_a_done_one_is_stale<H: StoreHarness>(wo
     Store::close(&*store).await;
 }
 
-/// Checks that a stale event has one outcome in the accounting, in the lists and among the ends,
-/// and that a second receipt of it is a duplicate.
+/// Checks that the accounting, the lists and the ends show a stale event once, and that a second
+/// receipt of the event is a duplicate.
 pub async fn a_stale_event_is_counted_and_shown<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     apply(&*store, &envelope("new"), 1, "2").await;
@@ -103,7 +104,11 @@ pub async fn a_stale_event_is_counted_and_shown<H: StoreHarness>(world: &H) {
     let counts = (books[0].done, books[0].stale, books[0].duplicate);
     assert_eq!((counts, books[0].receipts()), ((1, 1, 1), 3));
     let id = envelope("old").event.to_string();
-    let event = store.event(&id).await.expect("read").expect("there");
+    let event = store
+        .event(&id)
+        .await
+        .expect("read")
+        .expect("the event must exist");
     let claim = &event.claims[0];
     assert_eq!((claim.state, claim.attempts), (ClaimState::Stale, 0));
     let outcomes: Vec<&str> = event
@@ -141,7 +146,7 @@ pub async fn only_what_is_done_raises_a_version<H: StoreHarness>(world: &H) {
     assert_eq!(apply(&*store, &envelope("a"), 1, "1").await, Current);
     assert_eq!(apply(&*store, &envelope("b"), 1, "3").await, Current);
     assert_eq!(apply(&*store, &envelope("c"), 1, "2").await, Stale);
-    // A stale event does not lower the version.
+    // A stale event does not lower the version of its key.
     assert_eq!(apply(&*store, &envelope("d"), 1, "2.5").await, Stale);
     assert_eq!(store.imbalances(10).await.expect("read"), []);
     Store::close(&*store).await;
@@ -213,7 +218,8 @@ pub async fn versions_are_per_key_and_route<H: StoreHarness>(world: &H) {
     Store::close(&*store).await;
 }
 
-/// Checks that a retry and a replay of an older event end as stale, with the receipts that waited.
+/// Checks that the retry and the replay of an older event end as stale, and that its waiting
+/// receipts get the same outcome.
 pub async fn a_granted_attempt_can_be_stale<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     fail(&*store, &envelope("failed"), 1, NOW).await;
@@ -231,7 +237,11 @@ pub async fn a_granted_attempt_can_be_stale<H: StoreHarness>(world: &H) {
     assert_eq!(counts, (1, 2, 0));
     for (event, attempts) in [("failed", 1), ("old", 1)] {
         let id = envelope(event).event.to_string();
-        let seen = store.event(&id).await.expect("read").expect("there");
+        let seen = store
+            .event(&id)
+            .await
+            .expect("read")
+            .expect("the event must exist");
         let claim = &seen.claims[0];
         assert_eq!(
             (claim.state, claim.attempts),
@@ -240,7 +250,7 @@ pub async fn a_granted_attempt_can_be_stale<H: StoreHarness>(world: &H) {
         );
         assert_eq!(seen.retries.len(), 0, "{event}");
     }
-    // A stale event would be stale again, so it is left alone.
+    // A stale event would be stale again, so it is not replayed.
     let replayed = store.replay(&filter, None, 100, "ann", "once more").await;
     let counts = replayed.expect("replayed").counts;
     assert_eq!((counts.again, counts.stale), (0, 1));
@@ -269,7 +279,7 @@ pub async fn a_withdrawn_event_raises_no_version<H: StoreHarness>(world: &H) {
     Store::close(&*store).await;
 }
 
-/// Checks a key of which nothing is stored when its only event leaves the transaction.
+/// Checks that nothing is stored about a key when its only event is withdrawn from the transaction.
 pub async fn a_withdrawn_event_leaves_its_key_as_it_was<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let (kept, withdrawn) = (envelope("kept"), envelope("withdrawn"));

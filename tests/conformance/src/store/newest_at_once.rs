@@ -24,11 +24,11 @@ const RACES: usize = 100;
 const WORKERS: usize = 10;
 const EVENTS: usize = 60;
 
-/// The versions that were applied of each key. A version is pushed while its transaction holds the
-/// key, so that they are in the order of the commits.
+/// For each key, the versions that were applied. A version is added while its transaction holds the
+/// lock of the key, so the versions are in the order of the commits.
 type Applied = Mutex<BTreeMap<u8, Vec<u32>>>;
 
-/// A handler for whose events the transactions are opened.
+/// The handler for which transactions are opened: whether it is trusted, and whether it fails.
 #[derive(Clone, Copy)]
 struct OfHandler {
     is_trusted: bool,
@@ -45,7 +45,8 @@ const UNTRUSTED: OfHandler = OfHandler {
     ..TRUSTED
 };
 
-/// Does what a worker does with one event, again after each contention. Returns the claim.
+/// Processes one event as a worker does, and tries again after each contention. Returns the result
+/// of the claim.
 async fn work<H: StoreHarness>(
     store: &H::Store,
     of: &Envelope,
@@ -135,7 +136,8 @@ async fn race<H: StoreHarness>(world: &H, handler: OfHandler) {
     for race in 0..RACES {
         let applied = Applied::default();
         let key = u8::try_from(race).expect("few races");
-        // The row of the key is stored before, so that no wait for its insertion orders the two.
+        // The row of the key is stored before the race. Otherwise one worker would wait until the
+        // other one has inserted the row, and this wait alone would put the two in order.
         let first = of_number(1_000 + race);
         work::<H>(&left, &first, (key, 0), handler, &Applied::default()).await;
         let (older, newer) = (of_number(2 * race), of_number(2 * race + 1));
@@ -164,7 +166,7 @@ pub async fn keys_in_opposite_orders_do_not_deadlock<H: StoreHarness>(world: &H)
             let mut batch: Vec<(Envelope, VersionedEvent)> = (0..16)
                 .map(|number| {
                     let of = of_number(first + round * 16 + number);
-                    let key = u8::try_from(number).expect("few keys");
+                    let key = u8::try_from(number).expect("the number of a key must fit 8 bits");
                     let event = versioned(&of, key, "1");
                     (of, event)
                 })
@@ -199,22 +201,24 @@ pub async fn keys_in_opposite_orders_do_not_deadlock<H: StoreHarness>(world: &H)
     Store::close(&*right).await;
 }
 
-/// A delivery of an event: a first one, a second receipt, or a retry.
+/// A delivery of an event: its first receipt, its second receipt, or a retry.
 struct Arriving {
     number: usize,
     envelope: Envelope,
     fails: bool,
 }
 
-/// Returns the key and the version of an event. The versions of a key are in no order.
+/// Returns the key and the version of an event. The versions of a key do not rise with the numbers
+/// of its events.
 fn meant(number: usize) -> (u8, u32) {
-    let key = u8::try_from(number % 3).expect("few keys");
+    let key = u8::try_from(number % 3).expect("the number of a key must fit 8 bits");
     let version = u32::try_from(number * 37 % EVENTS).expect("few events");
     (key, version)
 }
 
-/// Checks ten workers that share shuffled, late, duplicate, failing and replayed deliveries. Every
-/// other worker does not trust its handler.
+/// Checks that the newest version of each key is applied last when ten workers share shuffled,
+/// late, duplicate, failing and replayed deliveries. Every second worker treats its handler as
+/// untrusted.
 pub async fn workers_at_once_leave_the_newest_of_each_key<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let deliveries = (0..2 * EVENTS).map(|place| {
@@ -242,8 +246,8 @@ pub async fn workers_at_once_leave_the_newest_of_each_key<H: StoreHarness>(world
             let (meant, handler) = (meant(number), OfHandler { is_trusted, fails });
             let claimed = work::<H>(store, &envelope, meant, handler, applied).await;
             if claimed == Claimed::Fresh && fails {
-                // If nothing was recorded, the event was stale, or another receipt of it has
-                // failed meanwhile. Then this one is delivered again.
+                // If the failure was not recorded, the event was stale, or another receipt of the
+                // event has failed in the meantime. In these cases this receipt is delivered again.
                 let redo = match fail(&**store, &envelope, 1, NOW).await {
                     Recorded::Recorded => Some(Redo { attempt: 2 }),
                     Recorded::Superseded => None,
@@ -287,7 +291,11 @@ async fn replay_all<H: StoreHarness>(store: &H::Store, applied: &Applied) {
     let runs = (0..EVENTS).map(|number| async move {
         let of = of_number(number);
         let id = of.event.to_string();
-        let seen = store.event(&id).await.expect("read").expect("there");
+        let seen = store
+            .event(&id)
+            .await
+            .expect("read")
+            .expect("the event must exist");
         let Some(retry) = seen.retries.first() else {
             return;
         };

@@ -88,7 +88,7 @@ pub async fn one_call_per_key_is_in_flight<H: StoreHarness>(world: &H) {
     of_other_key.expect("leased");
     let recorded = end(&*store, &first, CallResult::Done).await;
     assert_eq!(recorded, CallRecorded::Done { attempt: 1 });
-    // A lease that ended by itself keeps no other event waiting.
+    // When the time of a lease is over, other events of its key need not wait any longer.
     for (event, version, length) in [("b", "2", ENDED), ("d", "3", LONG)] {
         let next = lease(&*elsewhere, &envelope(event), (1, version), length).await;
         next.expect("leased");
@@ -111,7 +111,7 @@ pub async fn a_call_that_is_done_raises_its_version<H: StoreHarness>(world: &H) 
     assert_eq!(stale.expect_err("stale"), Stale);
     let again = lease(&*store, &redo("old", 1), (1, "1"), LONG).await;
     assert_eq!(again.expect_err("stale"), Stale);
-    // An older call that succeeds late ends its event, and lowers no version.
+    // An older call that succeeds late ends its event, and does not lower the version of the key.
     let late = end(&*store, &old, CallResult::Done).await;
     assert_eq!(late, CallRecorded::Done { attempt: 1 });
     let stale = lease(&*store, &envelope("b"), (1, "1.5"), LONG).await;
@@ -142,10 +142,11 @@ pub async fn a_call_that_failed_frees_its_key<H: StoreHarness>(world: &H) {
     let first = first.expect("leased");
     let recorded = end(&*store, &first, failed()).await;
     assert_eq!(recorded, CallRecorded::Failed(LATER));
-    // Nothing of the key is done, so that an older event is current.
+    // No event of the key is done, so an older event is current.
     let older = lease(&*store, &envelope("b"), (1, "1"), LONG).await;
     let older = older.expect("leased");
-    // The end that was recorded before does not free the key of another call.
+    // Recording the end of the first call again does not free the key, which another call holds
+    // now.
     end(&*store, &first, failed()).await;
     let busy = lease(&*store, &envelope("c"), (1, "3"), LONG).await;
     assert_eq!(busy.expect_err("busy"), Busy);

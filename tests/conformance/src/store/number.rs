@@ -7,7 +7,7 @@ use super::{NOW, claim, done, fail, finish};
 use crate::harness::{StoreHarness, one, two};
 use crate::{envelope, of_number, with_receipt};
 
-/// Claims an event for a route, and returns the number that the transaction knows of it.
+/// Claims an event for a route, and returns the number of the event that the transaction knows.
 async fn number<S: Store>(
     store: &S,
     tx: &mut S::Tx,

@@ -11,11 +11,12 @@ use super::{NOW, claim, done, fail, failure, finish, probe};
 use crate::harness::{StoreHarness, one};
 use crate::{another_body, envelope, with_receipt};
 
-/// How often two workers have the same event at once. It is more than once because only chance
-/// decides which of their statements comes first.
+/// How often two workers claim the same event at once. One time would not be enough, because only
+/// chance decides which of their statements comes first.
 const RACES: u32 = 8;
 
-/// Records that the event is orphaned, and checks its dead letter and that it never runs again.
+/// Records that the event is orphaned, and checks that it has this number of attempts and is never
+/// run again.
 async fn end<S: Store + Ledger>(store: &S, orphan: &Envelope, attempt: u32) {
     let route = one();
     let then = Then::Dead {
@@ -27,13 +28,13 @@ async fn end<S: Store + Ledger>(store: &S, orphan: &Envelope, attempt: u32) {
     let again = store.fail(&failure).await.expect("kept");
     assert_eq!(again, Recorded::Superseded);
     let event = store.event(&orphan.event.to_string()).await.expect("read");
-    let claims = event.expect("it is there").claims;
+    let claims = event.expect("the event must exist").claims;
     assert_eq!(claims[0].attempts, attempt);
     assert_eq!(probe(store, orphan).await, Claimed::Redelivered);
 }
 
-/// Checks the events of a batch whose handler has committed, if the process has died before it
-/// could detect that.
+/// Checks that the events of a batch are orphaned if the handler has committed the transaction and
+/// the process has died before it could detect the commit.
 pub async fn an_orphan_outlives_its_process<H: StoreHarness>(world: &H) {
     let (store, elsewhere) = (world.open().await, world.open().await);
     for is_trusted in [true, false] {
@@ -58,7 +59,8 @@ pub async fn an_orphan_outlives_its_process<H: StoreHarness>(world: &H) {
             }
             let other = probe(&*elsewhere, &another_body(event, 3)).await;
             assert_eq!(other, Claimed::Conflict, "{event}");
-            // The failure asks for a retry, and the event must be a dead letter nevertheless.
+            // The store must not record a failure that asks for a retry: an orphaned event must not
+            // run again, but become a dead letter.
             let kept = fail(&*elsewhere, &another_body(event, 3), 1, NOW).await;
             assert_eq!(kept, Recorded::Superseded, "{event}");
             end(&*elsewhere, &with_receipt(event, 2), 1).await;
@@ -74,7 +76,8 @@ pub async fn an_orphan_outlives_its_process<H: StoreHarness>(world: &H) {
     Store::close(&*store).await;
 }
 
-/// Checks a retry whose handler has committed, if the process has died before it could detect that.
+/// Checks that a retry is never run again if its handler has committed the transaction and the
+/// process has died before it could detect the commit.
 pub async fn an_orphaned_retry_is_never_run_again<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     fail(&*store, &envelope("a"), 1, NOW).await;
@@ -100,7 +103,7 @@ pub async fn an_orphaned_retry_is_never_run_again<H: StoreHarness>(world: &H) {
     Store::close(&*store).await;
 }
 
-/// How the first of two transactions ends that claim the same event at once.
+/// Two transactions claim the same event at once; this is how the first of them ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
     Commit,
@@ -109,8 +112,8 @@ enum End {
     ByHandler,
 }
 
-/// Checks two workers that have the same event at once: the second one learns how the first one
-/// has ended.
+/// Checks two workers that claim the same event at once: the claim of the second one waits, and its
+/// result depends on how the transaction of the first one ends.
 pub async fn a_waiting_claim_sees_how_the_other_ended<H: StoreHarness>(world: &H) {
     let (store, elsewhere) = (world.open().await, world.open().await);
     for (end, expect) in [
@@ -154,7 +157,7 @@ pub async fn a_waiting_claim_sees_how_the_other_ended<H: StoreHarness>(world: &H
             assert_eq!(world.effects(&name).await, 1, "{name}");
         }
     }
-    // What is done stays a duplicate, however late the next receipt comes.
+    // Each later receipt of an event that is done is a duplicate, however late it comes.
     done(&*store, &envelope("later")).await;
     let later = probe(&*elsewhere, &with_receipt("later", 2)).await;
     assert_eq!(later, Claimed::Duplicate);

@@ -98,7 +98,7 @@ pub async fn a_savepoint_of_the_handlers_is_its_own<H: StoreHarness>(world: &H) 
     let mut tx = claimed(&*store, &event).await;
     H::effect(store.connection(&mut tx), "kept").await;
     H::undo_to_savepoint(store.connection(&mut tx), "undone").await;
-    store.prove(&mut tx).await.expect("whole");
+    store.prove(&mut tx).await.expect("proved");
     let settled = [ReceiptOutcome {
         envelope: &event,
         outcome: Outcome::Done { attempt: 1 },
@@ -144,7 +144,7 @@ pub async fn a_session_is_new_for_the_next_handler<H: StoreHarness>(world: &H) {
             assert!(!H::finds_left_behind(connection).await, "{name}: {run}");
             H::leave_behind(connection).await;
             assert!(H::finds_left_behind(connection).await, "{name}: {run}");
-            store.prove(&mut tx).await.expect("whole");
+            store.prove(&mut tx).await.expect("proved");
         }
         // The last handler of a transaction leaves something behind, which the next transaction
         // must not find.

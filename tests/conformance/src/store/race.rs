@@ -51,9 +51,10 @@ pub(super) async fn work<H: StoreHarness>(
     Ok(claimed)
 }
 
-/// After so many completions of an operation, a test that cuts it after one more poll each time has
-/// cut it at every point. One would be enough, but the operation does not need the same number of
-/// polls each time.
+/// A test cancels an operation after no poll, after one poll, after two, and so on. When the
+/// operation has been completed this many times, the test has cancelled it at every point. One
+/// completion does not show that, because the operation does not need the same number of polls each
+/// time.
 pub(super) const COMPLETIONS: u32 = 8;
 
 /// Polls a future until it is ready, but at most `polls` times, and then drops it. Dropping it
@@ -102,7 +103,7 @@ pub async fn a_unit_of_work_cut_anywhere_has_one_effect<H: StoreHarness>(world: 
         );
         assert_eq!(world.effects(&key).await, 1, "after {polls} polls");
     }
-    assert!(cut > 0, "nothing was cut");
+    assert!(cut > 0, "at least one transaction must have been cancelled");
     assert_eq!(store.books().await.expect("read")[0].done, 300);
     assert_eq!(store.imbalances(10).await.expect("read"), []);
     Store::close(&*store).await;
@@ -125,13 +126,17 @@ pub async fn a_failure_cut_anywhere_is_whole_or_nothing<H: StoreHarness>(world: 
                 assert_eq!(again, Recorded::Superseded, "after {polls} polls");
             }
             let id = one.event.to_string();
-            let event = elsewhere.event(&id).await.expect("read").expect("there");
+            let event = elsewhere
+                .event(&id)
+                .await
+                .expect("read")
+                .expect("the event must exist");
             assert_eq!((event.attempts.len(), event.claims[0].attempts), (1, 1));
             assert_eq!(event.retries.len(), usize::from(then == LATER));
             assert_eq!(event.receipts.len(), 1);
         }
     }
-    assert!(cut > 0, "nothing was cut");
+    assert!(cut > 0, "at least one failure must have been cancelled");
     assert_eq!(store.imbalances(10).await.expect("read"), []);
     Store::close(&*elsewhere).await;
     Store::close(&*store).await;
@@ -172,7 +177,7 @@ pub async fn two_processes_at_once_count_once<H: StoreHarness>(world: &H) {
         assert_eq!(counted.count(), 1, "{recorded:?}");
         let taken = requeued(&*store).await;
         let [retry] = &taken[..] else {
-            panic!("one retry: {taken:?}")
+            panic!("expected exactly one retry: {taken:?}")
         };
         let key = format!("retried-{number}");
         let (left, right) = tokio::join!(
@@ -235,7 +240,11 @@ impl<S: Ledger> Republish for Looking<'_, S> {
 
 async fn is_marked<S: Ledger>(store: &S, envelope: &Envelope) -> bool {
     let id = envelope.event.to_string();
-    let event = store.event(&id).await.expect("read").expect("it is there");
+    let event = store
+        .event(&id)
+        .await
+        .expect("read")
+        .expect("the event must exist");
     event.retries[0].queued_at.is_some()
 }
 

@@ -56,7 +56,7 @@ pub async fn a_done_event_is_replayed_in_a_new_round<H: StoreHarness>(world: &H)
     done(&*store, &envelope("a")).await;
     let page = replay(&*store, &filter(one())).await;
     assert_eq!((page.counts.again, page.counts.replayed()), (1, 1));
-    // The event is not done meanwhile, and a second replay finds it waiting.
+    // After the replay the event is not done any more, and a second replay finds it waiting.
     let books = store.books().await.expect("read");
     assert_eq!((books[0].done, books[0].retrying), (0, 1));
     let page = replay(&*store, &filter(one())).await;
@@ -90,7 +90,7 @@ pub async fn a_route_is_fed_events_that_it_never_had<H: StoreHarness>(world: &H)
         attempts_before: 0,
     };
     assert_eq!(probe_on(&*store, &two(), &redo("a", 1)).await, granted);
-    // The first route is as it was.
+    // The replay has changed nothing on the first route.
     assert_eq!(probe(&*store, &envelope("a")).await, Claimed::Redelivered);
     let books = store.books().await.expect("read");
     let of = |route: &RouteName| books.iter().find(|books| books.route == *route);
@@ -151,8 +151,9 @@ pub async fn only_what_is_done_or_new_is_replayed<H: StoreHarness>(world: &H) {
     Store::close(&*store).await;
 }
 
-/// Checks that an event must match every field that is set, and that the first receipt decides by
-/// its time of arrival. Undecodable bytes, which have no receipt, are never replayed.
+/// Checks that an event is replayed only if it matches every field of the filter, and that its time
+/// is the arrival of its first receipt. Undecodable bytes, which have no receipt, are never
+/// replayed.
 pub async fn a_replay_takes_what_its_filter_selects<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let early = envelope("early");
@@ -220,8 +221,8 @@ async fn store_undecodable<S: Store>(store: &S) {
     store.store_undecodable(&undecodable).await.expect("stored");
 }
 
-/// Checks that each replayed event has a row in the audit, with who replayed it and why, also where
-/// the events are replayed page by page.
+/// Checks that each replayed event has an audit row with the operator and the reason, also when the
+/// events are replayed page by page.
 pub async fn a_replay_of_events_is_audited<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     for event in ["a", "b", "c"] {

@@ -9,8 +9,8 @@ use super::replay::{filter, replay};
 use crate::envelope;
 use crate::harness::{StoreHarness, one, two};
 
-/// Checks that the conditions of a route decide on the bodies of events that it never had, and not
-/// on those of events that are done there.
+/// Checks that the conditions of a route decide which of the events that it never had are replayed.
+/// Events that are done on the route are replayed whether or not they satisfy the conditions.
 pub async fn a_route_is_fed_what_its_conditions_select<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     for (event, body) in [

@@ -88,13 +88,13 @@ pub async fn a_retry_of_a_route_without_a_queue_delays_no_other<H: StoreHarness>
         ..Taker::new(true)
     };
     let others = only("others");
-    let requeued = store.requeue_due(10, &others).await.expect("looked");
+    let requeued = store.requeue_due(10, &others).await.expect("requeued");
     assert_eq!(
         (requeued, others.envelopes()),
         (Requeued::default(), vec![])
     );
     let ours = only(harness::one().as_str());
-    let requeued = store.requeue_due(10, &ours).await.expect("looked");
+    let requeued = store.requeue_due(10, &ours).await.expect("requeued");
     assert_eq!((requeued.confirmed, ours.envelopes()), (1, vec![redo(2)]));
     Store::close(&*store).await;
 }
@@ -187,7 +187,7 @@ pub async fn a_replayed_dead_letter_is_granted_again<H: StoreHarness>(world: &H)
     let (requeued, taken) = requeue(&*store, true).await;
     assert_eq!((requeued.confirmed, taken), (1, vec![redo(3)]));
     // The replay starts a new round of attempts. `attempts_before` counts the two attempts of the
-    // rounds before.
+    // earlier round.
     let granted = Claimed::Granted {
         attempt: 3,
         attempts_before: 2,
@@ -211,7 +211,7 @@ pub async fn the_backlog_counts_what_waits<H: StoreHarness>(world: &H) {
     let counted = async |retrying, due, dead| {
         let waiting = store.backlog().await.expect("read");
         let [waiting] = &waiting[..] else {
-            panic!("one route: {waiting:?}")
+            panic!("expected exactly one route: {waiting:?}")
         };
         assert_eq!(waiting.route, one());
         let found = (waiting.retrying, waiting.due, waiting.dead);

@@ -69,8 +69,8 @@ pub async fn a_pause_is_kept_until_it_is_resumed<H: StoreHarness>(world: &H) {
     Store::close(&*store).await;
 }
 
-/// Checks that a pause of all routes includes every route, and that neither it nor the pause of one
-/// route ends the other.
+/// Checks that a pause of all routes pauses every route. Resuming all routes does not end the pause
+/// of a single route, and resuming one route does not end the pause of all routes.
 pub async fn a_pause_of_all_routes_is_apart_from_that_of_one<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let scope = RouteScope::One(one());
@@ -89,8 +89,8 @@ pub async fn a_pause_of_all_routes_is_apart_from_that_of_one<H: StoreHarness>(wo
     Store::close(&*store).await;
 }
 
-/// Checks that limits are read as they were set, that a limit that is not named stays, and that
-/// neither a pause nor a resume changes them.
+/// Checks that limits are read as they were set, that a change of one limit does not change the
+/// other one, and that neither a pause nor a resume changes limits.
 pub async fn limits_of_a_route_are_kept<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let scope = RouteScope::One(one());
@@ -138,8 +138,8 @@ impl Republish for Unpaused {
     }
 }
 
-/// Checks that the due retry of a route that is paused, and so left out of the routes of a
-/// scheduler, stays due for as long as the pause lasts, and is published after it.
+/// Checks that the due retry of a paused route stays due while the pause lasts, because a scheduler
+/// leaves out paused routes, and that it is published after the pause.
 pub async fn a_retry_of_a_paused_route_waits<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let scope = RouteScope::One(one());
@@ -161,9 +161,9 @@ pub async fn a_retry_of_a_paused_route_waits<H: StoreHarness>(world: &H) {
     Store::close(&*store).await;
 }
 
-/// Checks that a receipt on a paused route does not count as passed by later ones (probably lost),
-/// and that it counts as passed only when the pause has ended for longer than the time after which
-/// a receipt is overdue.
+/// Checks that a receipt on a paused route does not count as passed by later receipts, which would
+/// mean that it is probably lost. It counts as passed when the pause has been over for longer than
+/// the time after which a receipt is overdue.
 pub async fn what_waits_on_a_paused_route_is_not_passed<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let (first, second) = (with_receipt("first", 1), with_receipt("second", 2));
@@ -185,7 +185,10 @@ pub async fn what_waits_on_a_paused_route_is_not_passed<H: StoreHarness>(world: 
         found.open[0].passed
     };
     let overdue = Duration::from_secs(1);
-    eventually("it is passed", async || passed(overdue).await).await;
+    eventually("the receipt must count as passed", async || {
+        passed(overdue).await
+    })
+    .await;
     for scope in [RouteScope::One(one()), RouteScope::All] {
         change(&*store, &scope, &pause("for a while"), "ann").await;
         assert!(!passed(overdue).await, "{scope}");
@@ -194,7 +197,11 @@ pub async fn what_waits_on_a_paused_route_is_not_passed<H: StoreHarness>(world: 
         change(&*store, &scope, &RESUME, "ann").await;
         let is_passed = passed(overdue).await;
         assert!(!is_passed || began.elapsed() >= overdue, "{scope}");
-        eventually("it is passed again", async || passed(overdue).await).await;
+        eventually(
+            "the receipt must count as passed after the pause",
+            async || passed(overdue).await,
+        )
+        .await;
     }
     let other = RouteScope::One(two());
     change(&*store, &other, &pause("another route"), "ann").await;

@@ -1,5 +1,5 @@
-//! The promises of a store for savepoints: what can be undone while the claims stay, and how a
-//! claim is given back.
+//! The promises of a store for savepoints, which undo the writes of a handler but not the claims,
+//! and for the withdrawal of a claim.
 
 use hookbox_driver::{Claimed, CommitError, FaultKind, Ledger, Outcome, Store};
 use hookbox_event::{Envelope, Redo};
@@ -9,7 +9,7 @@ use super::{NOW, claim, done, fail, finish, probe};
 use crate::harness::{StoreHarness, one};
 use crate::{envelope, with_receipt};
 
-/// Begins a transaction, for a trusted handler or for another one, and claims an event in it.
+/// Begins a transaction for a trusted or an untrusted handler, and claims an event in it.
 async fn claimed<S: Store>(store: &S, is_trusted: bool, of: &Envelope) -> S::Tx {
     let begun = if is_trusted {
         store.begin().await
@@ -44,8 +44,8 @@ pub async fn undone_writes_are_gone_and_claims_stay<H: StoreHarness>(world: &H) 
     Store::close(&*store).await;
 }
 
-/// Checks that what was written before the last savepoint stays, even though an earlier savepoint
-/// was set before it.
+/// Checks that an undo reverts only what was written after the last savepoint, even if the
+/// transaction also has an earlier savepoint.
 pub async fn only_what_follows_the_savepoint_is_undone<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     for (is_trusted, name) in [(true, "trusted"), (false, "not-trusted")] {
@@ -56,7 +56,7 @@ pub async fn only_what_follows_the_savepoint_is_undone<H: StoreHarness>(world: &
             store.savepoint(&mut tx).await.expect("set");
             H::effect(store.connection(&mut tx), key).await;
             if !is_trusted {
-                store.prove(&mut tx).await.expect("whole");
+                store.prove(&mut tx).await.expect("proved");
             }
         }
         store.undo(&mut tx).await.expect("undone");
@@ -78,8 +78,8 @@ pub async fn a_failed_statement_is_undone<H: StoreHarness>(world: &H) {
         H::effect(store.connection(&mut tx), "undone").await;
         H::violate(store.connection(&mut tx)).await;
         if !is_trusted {
-            // Whether the proof finds an error depends on the database. It must not find that the
-            // transaction was ended.
+            // Whether the proof finds an error depends on the database. But on no database may it
+            // find that the handler has ended the transaction.
             let proof = store.prove(&mut tx).await;
             let is_whole = matches!(proof, Ok(()) | Err(CommitError::BrokenByHandler { .. }));
             assert!(is_whole, "{proof:?}");
@@ -107,13 +107,13 @@ pub async fn a_session_is_new_after_an_undo<H: StoreHarness>(world: &H) {
         store.undo(&mut tx).await.expect("undone");
     }
     assert!(!H::finds_left_behind(store.connection(&mut tx)).await);
-    store.prove(&mut tx).await.expect("whole");
+    store.prove(&mut tx).await.expect("proved");
     finish(&*store, tx, &event, Outcome::Done { attempt: 1 }).await;
     Store::close(&*store).await;
 }
 
-/// Checks that neither a savepoint is set nor anything undone in a transaction that a handler has
-/// ended: what the handler committed stays, and its event must not run again.
+/// Checks that no savepoint can be set and nothing can be undone in a transaction that a handler
+/// has ended. What the handler committed stays, so its event must not run again.
 pub async fn an_ended_transaction_is_not_undone<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     for is_trusted in [true, false] {
@@ -142,7 +142,8 @@ pub async fn an_ended_transaction_is_not_undone<H: StoreHarness>(world: &H) {
     Store::close(&*store).await;
 }
 
-/// Claims two events in a transaction, withdraws the claim of the first one, and settles the other.
+/// In a transaction that has claimed the first event, claims the other one, withdraws the claim of
+/// the first, settles the other, and commits.
 async fn withdraw_one<S: Store>(store: &S, mut tx: S::Tx, first: &Envelope, other: &Envelope) {
     assert_eq!(claim(store, &mut tx, other).await, Claimed::Fresh);
     let events = [first.event];
@@ -162,7 +163,7 @@ pub async fn a_withdrawn_event_is_fresh_after_the_commit<H: StoreHarness>(world:
     let books = store.books().await.expect("read");
     assert_eq!((books[0].done, books[0].receipts()), (1, 1));
     assert_eq!(store.imbalances(10).await.expect("read"), []);
-    // It can fail, too, as if it had never been claimed.
+    // The withdrawn event can fail in another transaction, as if it had never been claimed.
     fail(&*store, &first, 1, NOW).await;
     let retry = Envelope {
         redo: Some(Redo { attempt: 2 }),
@@ -188,7 +189,7 @@ pub async fn a_withdrawn_retry_waits_as_before<H: StoreHarness>(world: &H) {
     };
     let shown = async || {
         let event = store.event(&retry.event.to_string()).await.expect("read");
-        event.expect("it is there")
+        event.expect("the event must exist")
     };
     let before = shown().await;
     let mut tx = store.begin().await.expect("begun");
@@ -207,7 +208,8 @@ pub async fn a_withdrawn_retry_waits_as_before<H: StoreHarness>(world: &H) {
     Store::close(&*store).await;
 }
 
-/// Checks that no other transaction gets a withdrawn event before the end of this one.
+/// Checks that no other transaction can claim a withdrawn event before the transaction that has
+/// withdrawn it ends.
 pub async fn a_withdrawn_claim_is_held_until_the_end<H: StoreHarness>(world: &H) {
     let (store, elsewhere) = (world.open().await, world.open().await);
     let event = envelope("a");

@@ -159,7 +159,7 @@ pub async fn a_start_is_retracted_by_its_process_alone<H: StoreHarness>(world: &
     // Retracting a handler start that was never counted must change nothing.
     retract(1, isolated, true).await;
     expect(0, 0, 0).await;
-    // The only start that was counted is retracted.
+    // When the only counted start is retracted, no start must be left.
     count(1, unproven).await;
     retract(1, unproven, false).await;
     expect(0, 0, 0).await;

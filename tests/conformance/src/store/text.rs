@@ -70,7 +70,11 @@ async fn failed<S: Store + Ledger>(store: &S, event: &hookbox_event::Envelope, t
     let recorded = store.fail(&failure).await.expect("recorded");
     assert_eq!(recorded, Recorded::Recorded);
     let id = event.event.to_string();
-    let kept = store.event(&id).await.expect("read").expect("it is there");
+    let kept = store
+        .event(&id)
+        .await
+        .expect("read")
+        .expect("the event must exist");
     assert_eq!(kept.attempts[0].error.as_deref(), Some(&*storable(text)));
     assert_eq!(kept.receipts[0].key_id, storable(text));
 }
@@ -90,7 +94,9 @@ async fn given_up<S: Store + Ledger>(store: &S, event: &hookbox_event::Envelope,
     let dead = store.dead_list(&filter, 0, 9).await.expect("read");
     let dead = dead.iter().find(|row| row.event == event.event);
     let dead_letter = store.dead_show(dead.expect("listed").id).await;
-    let dead_letter = dead_letter.expect("read").expect("it is there");
+    let dead_letter = dead_letter
+        .expect("read")
+        .expect("the dead letter must exist");
     assert_eq!(dead_letter.row.detail, storable(text));
     assert_eq!(dead_letter.history.receipts[0].key_id, storable(text));
 }

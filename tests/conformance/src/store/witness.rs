@@ -55,7 +55,7 @@ pub async fn a_witness_follows_what_is_reported<H: StoreHarness>(world: &H) {
     assert_eq!(
         published(&*other, &[]).await,
         first,
-        "the first witness must be published until it is confirmed"
+        "the first witness must be published again and again until it is confirmed"
     );
     store.witness_confirmed(1).await.expect("recorded");
     let found = [first.clone()];
@@ -69,7 +69,7 @@ pub async fn a_witness_follows_what_is_reported<H: StoreHarness>(world: &H) {
         (first.store, vec![one()])
     );
     let [reported] = &second.ingests[..] else {
-        panic!("one ingest: {second:?}")
+        panic!("expected exactly one ingest: {second:?}")
     };
     assert_eq!((reported.instance, reported.number), (INSTANCE, 1));
     // Another receipt is reported before the second witness message is confirmed.
@@ -104,7 +104,7 @@ pub async fn a_store_behind_its_witness_is_found<H: StoreHarness>(world: &H) {
     assert_eq!((behind.store, behind.broker, behind.receipts), (1, 9, 600));
     assert_eq!(behind.from, known.at);
     let [unknown] = behind.ingests[..] else {
-        panic!("one ingest: {behind:?}")
+        panic!("expected exactly one ingest: {behind:?}")
     };
     assert_eq!((unknown.first, unknown.last), (2, 601));
     later.store = Incarnation::from_bytes([9; 16]);
@@ -155,7 +155,7 @@ pub async fn an_accepted_restore_begins_another_life<H: StoreHarness>(world: &H)
     assert_eq!(take(&*store, &held).await, NextWitness::Unchanged);
     let accepted = store.accepted_restores(10).await.expect("read");
     let [one] = &accepted[..] else {
-        panic!("one: {accepted:?}")
+        panic!("expected exactly one accepted restore: {accepted:?}")
     };
     assert_eq!(
         (one.by.as_str(), one.why.as_str()),
@@ -201,7 +201,7 @@ pub async fn an_ingest_that_never_closed_is_listed_without_reports<H: StoreHarne
         },
     ] = found[..]
     else {
-        panic!("one: {found:?}")
+        panic!("expected exactly one entry: {found:?}")
     };
     assert_eq!((instance, reported), (open, 2));
     store
@@ -212,9 +212,10 @@ pub async fn an_ingest_that_never_closed_is_listed_without_reports<H: StoreHarne
     Store::close(&*store).await;
 }
 
-/// Checks that a receipt with a sequence number above the closing report of its ingest is an
-/// imbalance, because a closed ingest assigns no more numbers. While the ingest is open, such a
-/// receipt is no imbalance, because the ingest will report its number later.
+/// Checks that a receipt whose sequence number is above the last number of its ingest's closing
+/// report is an imbalance, because a closed ingest assigns no more numbers. While the ingest is
+/// open, a receipt above its last report is no imbalance, because the ingest will report that
+/// number later.
 pub async fn a_number_beyond_a_closing_report_is_an_imbalance<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let mut event = with_receipt("late", 1);
@@ -235,7 +236,7 @@ pub async fn a_number_beyond_a_closing_report_is_an_imbalance<H: StoreHarness>(w
     done(&*store, &beyond).await;
     let found = store.imbalances(10).await.expect("read");
     let [one] = &found[..] else {
-        panic!("one: {found:?}")
+        panic!("expected exactly one entry: {found:?}")
     };
     assert_eq!(one.event, Some(beyond.event));
     assert!(one.what.contains("closed with number 3"), "{one:?}");
@@ -254,7 +255,7 @@ pub async fn one_number_of_two_receipts_is_an_imbalance<H: StoreHarness>(world: 
     done(&*store, &second).await;
     let found = store.imbalances(10).await.expect("read");
     let [one] = &found[..] else {
-        panic!("one: {found:?}")
+        panic!("expected exactly one entry: {found:?}")
     };
     assert!(
         one.what.contains("another receipt has the number"),

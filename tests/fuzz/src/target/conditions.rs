@@ -1,5 +1,5 @@
-//! The target `conditions`: decides the conditions of routes while a body is scanned, and again on
-//! the parsed value.
+//! The target `conditions`: decides the conditions of routes while a body is scanned, and compares
+//! each decision with the one on the parsed body.
 
 mod parsed;
 
@@ -27,7 +27,7 @@ fn number(text: &str) -> ExactNumber {
     ExactNumber::parse(text).expect("a number")
 }
 
-/// Returns every kind of condition at places of every kind.
+/// Returns conditions with every kind of test, at pointers of every kind.
 fn conditions() -> Vec<Condition> {
     let texts = || ["score", "a\"b", "é😀\n", ""].map(|text| Literal::String(text.to_owned()));
     let numbers = || ["1", "-0.10", "9007199254740993"].map(|text| Literal::Number(number(text)));
@@ -91,9 +91,12 @@ impl Target for Decisions {
             return Ok(class("not Unicode"));
         };
         for (condition, holds) in self.conditions.iter().zip(&holds) {
-            // Not every number can be written out, to be compared in another way.
+            // `satisfies` returns `None` if a number is too long to be compared without the
+            // scanner's code.
             if parsed.satisfies(condition).is_some_and(|it| it != *holds) {
-                return Err(format!("the scan decides {holds} about: {condition}"));
+                return Err(format!(
+                    "the scan decides {holds}, but the parsed body gives the opposite: {condition}"
+                ));
             }
         }
         Ok(class(holds))

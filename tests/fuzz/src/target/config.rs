@@ -11,7 +11,7 @@ use super::{Target, class, shape};
 /// A secret that no error may contain.
 const SECRET: &str = "hunter2hunter2hunter2";
 
-/// The settings of a handler of a user's own.
+/// The settings of a handler that a user has written.
 type Settings = BTreeMap<String, Vec<(Option<u8>, String)>>;
 
 pub struct Configs {

@@ -42,15 +42,15 @@ pub const TARGETS: &[Named] = &[
     },
     Named {
         name: "conditions",
-        what: "a body: the conditions of routes hold in the scan exactly if they hold for the \
-               parsed value",
+        what: "a body: the scan decides the conditions of routes as they are decided on the parsed \
+               body",
         ci_divisor: 5,
         make: || Box::new(conditions::Decisions::new()),
     },
     Named {
         name: "sql",
-        what: "the SQL text of a handler: its pieces, joined, are the text, and each statement \
-               keeps its pieces when its parameters get numbers",
+        what: "the SQL text of a handler: its pieces, joined, are the text again, and each \
+               statement keeps its other pieces when numbers replace its named parameters",
         ci_divisor: 5,
         make: || Box::new(sql::Scripts),
     },

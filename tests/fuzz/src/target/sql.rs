@@ -45,14 +45,17 @@ impl Target for Scripts {
             }
         };
         if script.statements.len() > semicolons + 1 {
-            return Err("the text has more statements than semicolons".to_owned());
+            return Err("the text has more statements than its semicolons separate".to_owned());
         }
         let mut names = 0;
         for statement in &script.statements {
             let positional = statement.positional(|_, _| "(0)".to_owned());
             names += positional.parameters.len();
             if positional.parameters.len() > statement.parameters().count() {
-                return Err("a statement has more numbers than parameters".to_owned());
+                return Err(
+                    "a rewritten statement has more numbered parameters than it had named ones"
+                        .to_owned(),
+                );
             }
             for character in 0..=positional.sql.chars().count() + 1 {
                 is_within(&text, positional.place_of(character).line)?;
@@ -61,11 +64,15 @@ impl Target for Scripts {
                 .map_err(|error| format!("the rewritten statement cannot be split: {error}"))?;
             let is_left = |kind| matches!(kind, Kind::Parameter | Kind::Semicolon);
             if again.iter().any(|piece| is_left(piece.kind)) {
-                return Err("the rewritten statement is not one, or has a name".to_owned());
+                return Err(
+                    "the rewritten statement still has a semicolon or a named parameter".to_owned(),
+                );
             }
             let numbers = 2 * statement.parameters().count();
             if again.len() != statement.pieces().count() + numbers {
-                return Err("the rewritten statement has other pieces".to_owned());
+                return Err(
+                    "the rewritten statement has another number of pieces than expected".to_owned(),
+                );
             }
         }
         let kinds = split.iter().map(|piece| piece.kind);
@@ -77,7 +84,9 @@ impl Target for Scripts {
 fn is_within(text: &str, line: usize) -> Result<(), String> {
     let lines = text.matches('\n').count() + 1;
     if line == 0 || line > lines {
-        return Err(format!("line {line} is not in the text"));
+        return Err(format!(
+            "a reported place is in line {line}, which the text does not have"
+        ));
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Leases of external calls, and how the calls ended.
+//! Stores the leases of external calls, and records how the calls ended.
 
 use std::time::Duration;
 
@@ -16,8 +16,8 @@ use crate::retry_leases::RetryLeases;
 use crate::tables::{Claim, Key, StoredOutcome, Tables};
 use crate::tx::SimTx;
 
-/// Turns claims of the transaction into leases. Until it ends, no other transaction gets leases for
-/// the same target.
+/// Turns claims of the transaction into leases. Until the transaction ends, no other transaction
+/// gets leases for the same target.
 pub(super) async fn lease(
     tx: &mut SimTx,
     route: &RouteName,
@@ -49,7 +49,7 @@ pub(super) async fn lease(
     for (wish, leases) in granted_leases(wishes, &allotted) {
         let on = (route.clone(), wish.envelope.event);
         if tx.owned.remove(&on).is_none() {
-            let doing = "lease a claim that was not made";
+            let doing = "lease an event: the transaction has not claimed the event";
             return Err(Fault::plain(FaultKind::Internal, doing).into());
         }
         let version = tx.versions.iter().find(|it| it.event == on.1);
@@ -69,7 +69,7 @@ pub(super) async fn lease(
     Ok(allotted.into_iter().map(|(leased, _)| leased).collect())
 }
 
-/// Returns the rows that recording these ends locks.
+/// Returns the keys of the rows that must be locked to record these ends.
 pub(super) fn keys(route: &RouteName, target: &TargetName, ends: &[CallEnd]) -> Vec<Key> {
     let claim = |end: &CallEnd| Key::Claim(route.clone(), end.event);
     let retry = |end: &CallEnd| Key::Retry(route.clone(), end.event);
@@ -81,7 +81,7 @@ pub(super) fn keys(route: &RouteName, target: &TargetName, ends: &[CallEnd]) -> 
     keys
 }
 
-/// Records how calls ended, and what that shows about their target.
+/// Records how calls ended, and what this shows about their target.
 pub(super) fn end(
     tables: &mut Tables,
     (route, target): (&RouteName, &TargetName),

@@ -1,4 +1,5 @@
-//! The savepoint of a transaction, the events that leave it, and what its commit must not contain.
+//! The savepoint of a transaction, the withdrawal of claims, and a check of the effects that a
+//! transaction commits.
 
 use hookbox_driver::{CommitError, Fault, FaultKind, Outcome};
 use hookbox_event::{EventId, RouteName};
@@ -25,8 +26,8 @@ pub(super) async fn undo(tx: &mut SimTx) -> Result<(), CommitError> {
     Ok(())
 }
 
-/// Gives claims back. Other transactions can take them only after this one has ended, because it
-/// holds their locks until then.
+/// Withdraws the claims of events. Other transactions can claim these events only after this
+/// transaction has ended, because it holds the locks of the claims until then.
 pub(super) async fn withdraw(
     tx: &mut SimTx,
     route: &RouteName,
@@ -36,7 +37,7 @@ pub(super) async fn withdraw(
     for event in events {
         let on = (route.clone(), *event);
         if tx.owned.remove(&on).is_none() {
-            let doing = "withdraw a claim that was not made";
+            let doing = "withdraw an event: the transaction has not claimed the event";
             return Err(Fault::plain(FaultKind::Internal, doing).into());
         }
         tx.connection.claimed.retain(|claimed| *claimed != on);
@@ -57,8 +58,8 @@ pub(super) async fn check(tx: &SimTx, doing: &'static str) -> Result<(), CommitE
     Ok(())
 }
 
-/// I3: checks that a commit has only effects of events that are done with it. The effect of any
-/// other event must have been undone.
+/// I3: checks that a transaction commits only the effects of events that it also settles as done.
+/// The effects of all other events must have been undone.
 pub(super) fn check_undone(tx: &SimTx) {
     for effect in &tx.connection.effects {
         let is_done = tx.settled.iter().any(|one| {
@@ -66,7 +67,7 @@ pub(super) fn check_undone(tx: &SimTx) {
             is_it && matches!(one.outcome, Outcome::Done { .. })
         });
         if !is_done {
-            let what = format!("{effect:?} is committed, and its event is not done");
+            let what = format!("{effect:?} is committed, but its event is not settled as done");
             tx.process.world.state().violate("I3", &what);
         }
     }

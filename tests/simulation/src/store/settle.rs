@@ -24,7 +24,7 @@ pub(super) async fn settle(
         };
         if *outcome != Outcome::Duplicate {
             let Some(owned) = tx.owned.get_mut(&(route.clone(), envelope.event)) else {
-                let doing = "settle an event that was not claimed";
+                let doing = "settle an event: the transaction has not claimed the event";
                 return Err(Fault::plain(FaultKind::Internal, doing).into());
             };
             owned.end = Some(end(owned.attempt));

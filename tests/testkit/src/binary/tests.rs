@@ -65,7 +65,10 @@ fn a_process_gets_signals_and_is_killed() {
     process.signal("TERM").unwrap();
     says("drained");
     assert_eq!(process.wait(PATIENCE).unwrap().code(), Some(3));
-    assert!(process.signal("TERM").is_err(), "it has ended");
+    assert!(
+        process.signal("TERM").is_err(),
+        "a signal to a process that has ended must fail"
+    );
 
     let mut process = Process::start(&mut shell(script)).unwrap();
     assert!(process.kill());

@@ -19,10 +19,11 @@ const PASSWORD: &str = "password";
 /// The environment variable that names the prepared folder. Without it, each server runs `initdb`.
 pub const PREPARED: &str = "HOOKBOX_TEST_POSTGRES_PREPARED";
 
-/// The file in the prepared folder that holds the path of the programs which made it.
+/// The file in the prepared folder that contains the path of the PostgreSQL programs with which the
+/// folder was made.
 const PROGRAMS: &str = "programs";
 
-/// A prepared folder. When it is dropped, it is removed.
+/// A prepared data folder. It is removed when this value is dropped.
 #[derive(Debug)]
 pub struct Prepared {
     folder: Folder,
@@ -65,7 +66,7 @@ fn copy(found: &Postgres, folder: &Folder) -> Result<Option<String>, ServerError
         let path = prepared.join(name);
         fs::read_to_string(&path).map_err(ServerError::io(format!("reading {}", path.display())))
     };
-    // A program in another root folder cannot read a folder of this machine.
+    // A PostgreSQL in another root folder cannot read the prepared folder.
     if found.root.is_some() || read(PROGRAMS)? != found.programs.display().to_string() {
         return Ok(None);
     }

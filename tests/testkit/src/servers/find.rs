@@ -73,8 +73,8 @@ pub struct Postgres {
 /// A RabbitMQ that was found on this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rabbitmq {
-    /// The folder with RabbitMQ's original scripts. A distribution puts its own scripts in front of
-    /// them, which change the user.
+    /// The folder with RabbitMQ's original scripts. The scripts of a distribution, which call them,
+    /// run them as another user.
     pub scripts: PathBuf,
     /// The program `epmd`, Erlang's port mapper.
     pub epmd: PathBuf,

@@ -8,12 +8,12 @@ use super::find::Version;
 /// The oldest major version of Node.js that the tests use.
 const NODE_MIN: Version = Version(18, 0, 0);
 
-/// Checks that this machine has Python 3 with what makes virtual environments.
+/// Checks that this machine has Python 3 with the modules that make virtual environments.
 ///
 /// # Errors
-/// [`ServerError::Missing`] when it has not.
+/// [`ServerError::Missing`] when Python 3 or one of the modules is missing.
 pub fn python() -> Result<(), ServerError> {
-    // Debian has these modules in a package of their own.
+    // Debian has these modules in a separate package, so Python may be installed without them.
     let has_modules = output("python3", &["-c", "import venv, ensurepip"]).is_some();
     found(has_modules, "Python 3 with the module venv", Vec::new())
 }
@@ -21,7 +21,7 @@ pub fn python() -> Result<(), ServerError> {
 /// Checks that this machine has Node.js and npm.
 ///
 /// # Errors
-/// [`ServerError::Missing`] when it has not, or an older version.
+/// [`ServerError::Missing`] when one of them is missing, or Node.js is too old.
 pub fn node() -> Result<(), ServerError> {
     let text = output("node", &["--version"]);
     let version = text.and_then(|text| Version::parse(text.trim().trim_start_matches('v')));

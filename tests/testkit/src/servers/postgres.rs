@@ -101,8 +101,8 @@ impl PostgresServer {
         self.folder.path()
     }
 
-    /// Returns the lines of the log about processes of the server that crashed. A fault that no
-    /// test causes on purpose would otherwise be seen only as lost connections.
+    /// Returns the lines of the log about processes of the server that crashed. A test would
+    /// otherwise show such a crash only as lost connections.
     pub fn crashes(&self) -> String {
         crashes(&fs::read(log(&self.folder)).unwrap_or_default())
     }

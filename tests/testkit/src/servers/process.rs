@@ -289,7 +289,7 @@ pub fn family(root: u32) -> Vec<u32> {
 }
 
 /// Returns whether a process is running. A process that has ended and was not yet waited for (a
-/// zombie) is not.
+/// zombie) does not count as running.
 pub fn is_alive(process: u32) -> bool {
     if Path::new("/proc/self/stat").exists() {
         return stat(process).is_some_and(|(state, _)| state != 'Z' && state != 'X');

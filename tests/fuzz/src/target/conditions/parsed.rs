@@ -132,7 +132,8 @@ impl Parsed {
         })
     }
 
-    /// Compares this value with a number. The inner `None` means that this is no number.
+    /// Compares this value with a number. Returns `Some(None)` if this value is not a number, and
+    /// `None` if one of the numbers is too long to be written out.
     fn compare(&self, other: &ExactNumber) -> Option<Option<Ordering>> {
         let Parsed::Number(text) = self else {
             return Some(None);
