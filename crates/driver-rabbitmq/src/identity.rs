@@ -17,7 +17,7 @@ use crate::refusal::{Account, soft_error, unavailable};
 use crate::topology::topology;
 use crate::{Options, Stamping, WHAT};
 
-/// Returns the name of the queue that is the stamp.
+/// Returns the name of the queue whose arguments hold the identity stamp.
 pub(crate) fn identity_queue(environment: &EnvironmentName) -> String {
     format!("hookbox.{environment}.identity")
 }

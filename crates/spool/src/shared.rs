@@ -19,8 +19,8 @@ use crate::forwarding_queue::ForwardingQueue;
 use crate::gate::{Destination, Gate, Place};
 
 /// How many messages of one queue of the spool may be in flight at most. If each message holds one
-/// event, 64 messages fill one joined message for the broker. If each body has the largest size
-/// that is allowed by default (1 MiB), 64 messages take 64 MiB of memory.
+/// event, 64 of them make one full batch for the broker. If each body has the largest size that is
+/// allowed by default (1 MiB), 64 messages take 64 MiB of memory.
 pub(super) const PREFETCH: u16 = 64;
 
 /// How often to check whether the broker is available again, and whether the spool is empty.

@@ -174,8 +174,9 @@ impl Room {
         .fetch_one(connection)
         .await?;
         let file = fs::metadata(&self.path)?;
-        // The smaller one of length and allocated size counts, because a file that is partly
-        // written may have holes, which need space when they are filled.
+        // The smaller one of length and allocated size counts as space that the file has already. A
+        // partly written file may have holes, which still need space, so its length alone would be
+        // too much.
         let written = file.len().min(file.blocks().saturating_mul(BLOCK));
         let growth = u64::try_from(size).unwrap_or(0).saturating_sub(written);
         Ok(growth.min(log))

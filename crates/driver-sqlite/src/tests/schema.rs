@@ -85,7 +85,8 @@ async fn the_hot_statements_use_their_indexes() {
     world.end().await;
 }
 
-/// Statements that change a list of rows must search each row by its key, however long the list is.
+/// Statements that change a list of rows must find each row by its key (`SEARCH` in the query plan,
+/// not `SCAN`), however long the list is.
 #[tokio::test]
 async fn the_statements_for_a_list_search_each_row_by_its_key() {
     let world = World::new();

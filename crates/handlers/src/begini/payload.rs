@@ -205,7 +205,7 @@ struct Fields<'a>(BTreeMap<&'a str, Field<'a>>);
 enum Field<'a> {
     /// The member as it stands in the body.
     Found(JsonValue<'a>),
-    /// The text of an object that this file has made from the members without a column.
+    /// The JSON text of an object with those members of the body that have no column of their own.
     Made(String),
 }
 

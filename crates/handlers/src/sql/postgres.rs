@@ -22,7 +22,8 @@ use super::{NAME, Sql};
 const READS_BACKSLASHES: &str = "select coalesce(
     pg_catalog.current_setting('standard_conforming_strings', true), 'on') <> 'on'";
 
-/// The error for a database in which a string may end at another place than hookbox expects.
+/// The error for a database in which a backslash can change where an SQL string ends, so that
+/// hookbox cannot tell where a statement ends.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "standard_conforming_strings is off in the database, so hookbox and the database would not \

@@ -174,7 +174,8 @@ pub async fn a_withdrawn_event_is_fresh_after_the_commit<H: StoreHarness>(world:
     Store::close(&*store).await;
 }
 
-/// Checks that a retry whose claim was withdrawn waits for the same attempt as before.
+/// Checks that a retry whose claim was withdrawn (`Store::withdraw`) still waits, with the same
+/// number of its attempt.
 pub async fn a_withdrawn_retry_waits_as_before<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let (first, other) = (envelope("first"), envelope("other"));

@@ -146,7 +146,8 @@ pub struct WitnessLine {
     /// How the store and the witness messages at the broker contradict each other; null if they do
     /// not.
     pub mismatch: Option<Mismatch>,
-    /// The earlier contradictions that an operator has declared intended, newest first, at most 10.
+    /// The restores that an operator has accepted, each with the contradiction of store and broker
+    /// that it explained: newest first, at most 10.
     pub accepted: Vec<AcceptedRestore>,
 }
 
