@@ -274,7 +274,7 @@ async fn a_service_that_must_not_be_called_is_refused_before_anything_is_sent() 
         (
             "private_host = \"127.0.0.1\"\n",
             "",
-            "url: the body and the signature would be sent unencrypted",
+            "url: http:// would send the body and the signature unencrypted",
         ),
         (
             "\"127.0.0.1\"\nsecrets",

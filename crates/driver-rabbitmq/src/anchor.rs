@@ -27,6 +27,7 @@ const EXPIRES: i64 = 10_000;
 /// Declares an anchor queue. Its entry is then the last one in the broker's file of queues, so the
 /// entry that may be lost belongs to no queue of hookbox.
 ///
+/// # Errors
 /// When the broker refuses to declare the anchor queue, or the connection is lost.
 pub(crate) async fn drop_anchor(
     connection: &Connection,

@@ -198,7 +198,8 @@ impl CallEnd {
                 _,
             ) => return CallEffect::Nothing,
         };
-        // A replay begins a new round. A call of an earlier round does not end the event.
+        // A replay begins a new round, in which the effect is wanted once more. So a call of an
+        // earlier round does not end the event.
         if waiting.attempts_before != self.attempts_before {
             return CallEffect::Nothing;
         }

@@ -95,8 +95,7 @@ impl ExpectedIdentity {
 }
 
 impl IdentityStamp {
-    /// Returns an error if the stamp is missing. This is for services, which never write a stamp
-    /// themselves.
+    /// Returns an error if the stamp is missing. This is for callers that must not write a stamp.
     ///
     /// # Errors
     /// When the broker or store must be stamped first.

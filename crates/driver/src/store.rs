@@ -159,8 +159,8 @@ pub trait Store: Send + Sync + 'static {
     /// same attempt was deferred before the lease, its deferral keeps the time at which it began.
     ///
     /// All workers share the limits of a target: from this call to the end of the transaction, no
-    /// other transaction gets leases for the same target. As long as the end of a call is not
-    /// recorded, the call counts as in flight until its lease ends by itself.
+    /// other transaction gets leases for the same target. A call whose end is not recorded counts
+    /// as in flight until its lease ends by itself.
     async fn lease(
         &self,
         tx: &mut Self::Tx,

@@ -101,8 +101,9 @@ impl Client {
     /// Posts an event, and waits for the answer. When the future is dropped, the call is given up,
     /// and its connection is closed.
     ///
-    /// # Errors When the service has not confirmed the event. The error says what the worker does
-    /// next. Only a refusal shows that the service has not processed the event.
+    /// # Errors
+    /// When the service has not confirmed the event. The error says what follows from the failure.
+    /// Only a refusal shows that the service has not processed the event.
     pub async fn call(&self, call: &Call) -> Result<(), CallError> {
         let began = Instant::now();
         let deadline = began + self.limits.total;

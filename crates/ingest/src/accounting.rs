@@ -21,7 +21,7 @@ use crate::Counters;
 use crate::counters::add;
 
 /// The time between two accept reports. If a process is killed, the receipts since its last report
-/// stay unreported, which are those of at most this time.
+/// stay unreported: those of at most this time.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The most receipts in one accept report. A report of this size has about 200 KiB, far below the
@@ -108,7 +108,7 @@ impl Accounting {
                     tracing::warn!(
                         first = account.first,
                         last = account.last,
-                        "could not publish the closing report before shutdown; \
+                        "could not publish an accept report before shutdown; \
                          `hookbox reconcile` will list these sequence numbers as unreported"
                     );
                     return;

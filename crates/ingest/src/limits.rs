@@ -22,7 +22,7 @@ pub struct Limits {
     /// [`Limits::body_grace`]. A real sender on a bad line is far faster; one byte per second is an
     /// attack.
     pub body_rate_min: usize,
-    /// How long a body may start slower than the minimum rate, because connections start slowly.
+    /// How long a body may be slower than the minimum rate, because connections start slowly.
     pub body_grace: Duration,
     /// The time from the end of a request's head to its answer. Reading the body and waiting for
     /// the confirm have earlier deadlines of their own. This deadline limits everything else.
